@@ -29,7 +29,7 @@ from vllm.v1.outputs import LogprobsLists  # noqa: E402
 
 from reasoner.engines.vllm.engine import _completion, _vllm_params  # noqa: E402
 from reasoner.engines.vllm.parts import Before  # noqa: E402
-from reasoner.engines.vllm.stream import Drawn, SequenceStream, leave_alternatives_undecoded  # noqa: E402
+from reasoner.engines.vllm.stream import Drawn, SequenceStream, prepare  # noqa: E402
 
 REQUESTS, TOKENS, VOCABULARY = 64, 256, 49_000
 PROMPT = tuple(range(100, 164))
@@ -70,7 +70,7 @@ def measure(tokenizer: Any, params: SamplingParams, floor: ConfidenceFloor | Non
     question = Question.of("?")
     request = SampleRequest(question.id, question.prompt, Rendered(PROMPT, 64), params, 0, 0, floor=floor)
     processor = OutputProcessor(tokenizer, log_stats=False, stream_interval=1)
-    leave_alternatives_undecoded(processor)
+    prepare(processor, {})
     names = [str(number) for number in range(REQUESTS)]
     theirs = _vllm_params(request, streams=floor is not None, thinks=False)
     for name in names:

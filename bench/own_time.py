@@ -54,6 +54,7 @@ SPECS = {
     "budget_forcing": "budget_forcing",
     "auto": "auto",
     "escalate": "escalate:n={n}",
+    "parallel_probe": "parallel_probe:n={n},every=16",
 }
 
 

@@ -35,7 +35,10 @@ POLICIES = {
     "settled, by length": f"self_consistency(n={{n}}, stop={SETTLED})",
     "settled, by length, 16": f"self_consistency(n={{n}}, stop={SETTLED}, window=16)",
 }
-PROBING: dict[str, str] = {}
+PROBING = {
+    "parallel_probe": "parallel_probe(n={n})",
+    "parallel_probe, settled": f"parallel_probe(n={{n}}, stop={SETTLED})",
+}
 """Policies that need chains with probes."""
 PARTS = ("chains", "answers", "tokens")
 

@@ -31,7 +31,7 @@ SPECS = {
     "self_consistency": f"self_consistency:n={{n}},{CHAIN}",
     "adaptive_consistency": f"adaptive_consistency:n={{n}},{CHAIN}",
     "early_stopping": f"early_stopping:n={{n}},window=4,{CHAIN}",
-    "short_m_at_k": f"short_m_at_k:k={{n}},m=1,every=16,{CHAIN}",
+    "short_m_at_k": f"short_m_at_k:k={{n}},m=1,{CHAIN}",
     "deepconf": f"deepconf:n={{n}},warmup=4,window=8,keep=50,{CHAIN}",
     "best_of_n": f"best_of_n:n={{n}},{CHAIN}",
     "best_of_n, weighted": f"best_of_n:n={{n}},selector=weighted,{CHAIN}",

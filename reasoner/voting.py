@@ -340,6 +340,11 @@ class Tally:
         decided = {frozenset((a.key, b.key)) for a, b in pairs}
         self._waiting = [pair for pair in self._waiting if frozenset(pair) not in decided]
 
+    def same(self, a: Answer, b: Answer) -> bool:
+        """Whether two answers are in one class, as far as they were counted and compared."""
+        known, other = self._classes.get(a.key), self._classes.get(b.key)
+        return a.key == b.key or (known is not None and known is other)
+
     def vote_state(self) -> VoteState:
         """The classes, winner first."""
         tied = len(self._rows) > 1 and self._rows[0][0] == self._rows[1][0]

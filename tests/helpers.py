@@ -17,7 +17,7 @@ from reasoner.errors import RequestLost
 from reasoner.models.defaults import resolve
 from reasoner.models.info import ModelInfo
 from reasoner.strategy import BRANCH, Plan
-from reasoner.trace.events import Event, TraceWriter, Work
+from reasoner.trace.events import Ended, Event, TraceWriter, Work
 from reasoner.types import Completion, FinishReason, Logprobs, Rating, Usage
 from reasoner.verifier import CostMeter, FreeVerifier
 from tests.scripted import ScriptedEngine
@@ -90,6 +90,26 @@ def jumbled(seed: int, *, lost: float = 0.0, losses: int | None = None, minimum:
             raise RequestLost("the connection broke")
 
     return pause
+
+
+def unsteady(seed: int) -> Callable[[SampleRequest, int], Awaitable[None]]:
+    """Sequences that grow at random paces: some tell their length beforehand, some as they grow, some never."""
+    source = random.Random(seed)
+
+    async def growing(request: SampleRequest, tokens: int) -> None:
+        progress, way = request.progress, source.choice(["beforehand", "as they grow", "never"])
+        if progress and way == "beforehand":
+            await progress.until(tokens)
+            return
+        at = 0
+        while at < tokens and (at or way != "never"):
+            at = min(tokens, at + source.randint(1, 4))
+            if progress:
+                progress.reached(at)
+            await turns(source.randint(0, 3))
+        await turns(source.randint(0, 9))
+
+    return growing
 
 
 async def turns(count: int = 60) -> None:
@@ -171,8 +191,10 @@ def meter_of(engine: ScriptedEngine) -> tuple[int, int, int]:
 
 
 def told(events: Iterable[Event]) -> Cost:
-    """What the events of a trace say was spent."""
-    return sum((e.cost for e in events if isinstance(e, Work)), Cost())
+    """What the events of a trace say was spent, and how many sequential tokens they say were waited for."""
+    listed = list(events)
+    ends = [event.cost.sequential_tokens for event in listed if isinstance(event, Ended)]
+    return sum((e.cost for e in listed if isinstance(e, Work)), Cost()).until(max(ends, default=0))
 
 
 def course(solution: Solution) -> tuple[object, ...]:

@@ -48,12 +48,18 @@ async def _at_once(_: SampleRequest) -> None:
     await asyncio.sleep(0)
 
 
+async def until_its_turn(request: SampleRequest, tokens: int) -> None:
+    """Let the sequence end when the runner's clock says so, as engines do that know its length."""
+    if request.progress:
+        await request.progress.until(tokens)
+
+
 @dataclass(slots=True)
 class ScriptedEngine(FreeEngine):
     """Replies with `script(request)`, one token per word, cut at `max_tokens` or the first stop string.
 
     `certainty` is the probability of every token of a reply, or of each in turn. `pause` is awaited before each reply,
-    so that a test can decide what finishes first. `block_size` above 0 simulates a prefix cache of whole blocks. With a
+    so that a test can decide what finishes first, and `growing` after it, with the length of the reply. `block_size` above 0 simulates a prefix cache of whole blocks. With a
     `model` that thinks, such as `THINKER`, the prompt opens its thinking, and a reply begins with `thoughts(request)`.
     `continues` says how it answers probes; by default there is no model to ask.
     """
@@ -61,6 +67,7 @@ class ScriptedEngine(FreeEngine):
     script: Callable[[SampleRequest], str]
     certainty: Callable[[SampleRequest], float | Sequence[float]] = lambda _: 1.0
     pause: Callable[[SampleRequest], Awaitable[None]] = _at_once
+    growing: Callable[[SampleRequest, int], Awaitable[None]] = until_its_turn
     block_size: int = 0
     thoughts: Callable[[SampleRequest], str] = lambda _: "hm, let me think"
     model: ModelInfo = MODEL
@@ -126,12 +133,19 @@ class ScriptedEngine(FreeEngine):
         if request.floor and logprobs and (end := request.floor.tokens(logprobs.top)) < len(ids):
             ids, stop, finish = ids[:end], None, "abort"
             logprobs = Logprobs(logprobs.sampled[:end], logprobs.top[:end])
-        if request.due:
+        if request.progress and request.progress.due:
             for end in range(len(ids)):
                 await asyncio.sleep(0)
-                if request.due():
+                if request.progress.reached(end + 1):
                     ids, stop, finish, logprobs = ids[: end + 1], None, "abort", None
                     break
+        else:
+            try:
+                await self.growing(request, len(ids))
+            except BaseException:
+                self.usage.append(Usage(prompt_tokens, cached, request.progress.tokens if request.progress else 0))
+                request.meter.usage = self.usage[-1]
+                raise
         profile, opened = self.model.thinking, request.rendered.in_thinking
         parts = split(ids, profile, opened=opened) if profile else Split(0, unclosed=False)
         usage = Usage(prompt_tokens, cached, len(ids), parts.thinking)

@@ -5,6 +5,7 @@ quotation marks of their own, and without the marks that chat templates give a m
 """
 
 import re
+from dataclasses import replace
 
 from reasoner.answers.forms import Opening
 from reasoner.answers.questions import Question
@@ -49,7 +50,7 @@ def read_probe(space: AnswerSpace, text: str, opening: Opening, *, cut: bool) ->
     if cut and opening.before and not opening.after:
         return None
     answer = space.read(opening.before + text + ("" if cut else opening.after))
-    return answer and Answer(answer.text, answer.key, PROBED)
+    return answer and replace(answer, rule=PROBED)
 
 
 def comparison_prompt(question: Question, first: Answer, second: Answer) -> Prompt:
@@ -89,4 +90,4 @@ def copied(space: AnswerSpace, text: str) -> Answer | None:
     """The answer in what a model copied; None if it says that there is none."""
     segment = (final_segment(text) or "").strip()
     answer = None if segment.strip("\"'`*. ").casefold() == NOTHING_STATED else space.read(segment)
-    return answer and Answer(answer.text, answer.key, COPIED)
+    return answer and replace(answer, rule=COPIED)

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import ClassVar, Literal
 
 from reasoner.answers.forms import Opening
+from reasoner.answers.numbers import FULL_WIDTH
 from reasoner.answers.reading import ByKey, ReadsForms
 from reasoner.answers.thinking import TAIL
 from reasoner.errors import UsageError
@@ -16,13 +17,7 @@ Labels = Literal["letters", "numbers"]
 _LETTERED = re.compile(r"(?:^|[\s(])\(?([A-Z])[).:]\s+(\S[^\n]*?)(?=\n|\Z|[\s(]\(?[A-Z][).:]\s)")
 _NUMBERED = re.compile(r"\s*+\(?([1-9]\d?)(?:\)|(?<=\n\d)\.|(?<=\n\d\d)\.)\s++(\S[^\n]*?)(?=\n|\Z|\s\(?[1-9]\d?\)\s)")
 _QUESTION_END = re.compile(r"\?(?=\s)|:[^\S\n]*\n")
-
-
-_SIGNS = str.maketrans(
-    {chr(0xFF01 + index): chr(0x21 + index) for index in range(94)}
-    | {chr(0x2460 + index): str(index + 1) for index in range(20)}
-    | {"\u3000": " "}
-)
+_SIGNS = str.maketrans(FULL_WIDTH | {chr(0x2460 + index): str(index + 1) for index in range(20)})
 _OPEN = (
     r"(?:[*_$`\s(\[{\"'\u201c\u300c\u300e\u3010]|\\[(\[]|\\[a-z]++\{|(?i:the\s|option\s|choice\s|letter\s|answer\s))*+"
 )
@@ -55,7 +50,7 @@ class ChoiceSpace(ByKey):
     """
 
     name: ClassVar[str] = "choice"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
 
     options: tuple[str, ...]
     labels: Labels = "letters"
@@ -109,14 +104,15 @@ class ChoiceSpace(ByKey):
         return None if text.strip(" *_.)(") in ("a", "i") else self.inside(text, reply)
 
     def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
-        """Whether a sentence ends with another label, or sets one in bold or brackets."""
+        """Whether a sentence ends with another label, sets one in bold or brackets, or does not end."""
+        cut = text[-1:].isalpha() and not self._named(text)
         label = _LABEL[self.labels].replace("a-z", "")
         marked = re.finditer(
             rf"(?:\*\*\(?|(?<![\w)])\()({label})(?:\)|[.:]?\*\*)|(?<![\w'])({label})[)*]*\s*(?:[.!\u3002]|$)",
             f"{clause}\n{text}",
             re.MULTILINE,
         )
-        return any((other := match[1] or match[2]) in self.known and other != answer.key for match in marked)
+        return cut or any((other := match[1] or match[2]) in self.known and other != answer.key for match in marked)
 
     def _chosen(self, label: str) -> Answer | None:
         return Answer(label.upper(), label.upper()) if label.upper() in self.known else None

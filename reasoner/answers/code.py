@@ -7,7 +7,7 @@ import ast
 import re
 import textwrap
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import ClassVar, NamedTuple
 
@@ -59,9 +59,10 @@ class CodeSpace(ByKey):
     asked: tuple[str, ...] = ()
 
     def forms(self, text: str) -> list[Form]:
-        """The tags and fields of every kind, then the blocks of code between fences."""
-        blocks = [Form(text, 0, len(text))] if _blocks(text)[0] else []
-        return [form for form in machine_forms(text) if _defines(form.text) or _blocks(form.text)[0]] or blocks
+        """The tags and fields of every kind, then the blocks of code between fences; a text after code explains it."""
+        whole = Form(text, 0, len(text))
+        marked = [form for form in machine_forms(text) if _defines(form.text) or _blocks(form.text)[0]]
+        return [form._replace(end=whole.end) for form in marked] or ([whole] if _blocks(text)[0] else [])
 
     def inside(self, text: str, reply: str) -> Answer | None:
         """The fenced block in the text that is the solution, or all of it if that is code."""
@@ -74,7 +75,7 @@ class CodeSpace(ByKey):
         and was not cut off. Text without a fence counts if all of it is Python that defines something.
         """
         answer = self._block(text + "\n") or (self._answer(text + "\n") if _defines(text) else None)
-        return answer and Answer(answer.text, answer.key, "alone")
+        return answer and replace(answer, rule="alone")
 
     def _block(self, text: str) -> Answer | None:
         blocks, open_block = _blocks(text)

@@ -64,6 +64,7 @@ _JSON = re.compile(
 _HASHES = re.compile(r"####[^\S\n]*+([^\n#]++)")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s?\{")
 _BRACE = re.compile(r"[{}]")
+_AMID = re.compile(r"(?:[^\w\n.]*+[^\W\d_]++){4}")
 _JOINT = re.compile(r"[\s$]*+(?:,|and|or|,\s*and|,\s*or)[\s$]*+")
 
 
@@ -81,7 +82,8 @@ def machine_forms(text: str) -> list[Form]:
         if line and content and not (content[0].isalpha() and text[line.end() :].strip()):
             forms.append(Form(content, line.start(), line.end()))
     if ('nswer"' in text or "nswer'" in text) and (field := _last(_JSON, text)):
-        forms.append(Form(_json_value(field[1]), field.start(), field.end()))
+        # The other fields of the object are no words after the answer.
+        forms.append(Form(_json_value(field[1]), field.start(), max(field.end(), text.rfind("}") + 1)))
     return sorted((form for form in forms if form), key=lambda form: -form.end)
 
 
@@ -110,7 +112,7 @@ def _json_value(literal: str) -> str:
 
 
 def boxes(text: str) -> Form | None:
-    r"""The last `\boxed{...}` that is closed, and those joined to it, as in `\boxed{1} and \boxed{2}`."""
+    r"""The last closed `\boxed{...}` and those joined to it; empty for the last of different ones amid a sentence."""
     joined: Form | None = None
     for opening in reversed(list(_BOX.finditer(text))[-MAX_OCCURRENCES:]):
         end = _closing(text, opening.end())
@@ -122,7 +124,7 @@ def boxes(text: str) -> Form | None:
         elif box.end <= joined.start and _JOINT.fullmatch(text, box.end, joined.start):
             joined = Form(f"{box.text}, {joined.text}", box.start, joined.end)
         elif box.end <= joined.start:
-            break
+            return joined._replace(text="") if box.text != joined.text and _AMID.match(text, joined.end) else joined
     return joined
 
 
@@ -140,7 +142,7 @@ _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 _MARKS = r"[*_\s\"'`\u201c\u300c\u300d\u300e\u300f\u3011)]*+"
 _SIGNS = r"[:\uff1a=]"
 _HEADING = r"[*_]*+[:\uff1a]?[*_ \t#]*+\n"
-_SENTENCE_START = re.compile(r"[.!?;:\n\u3002\uff01\uff1f\u061f\u0964][*_)\"']*(?=\s|\n|[\u3040-\u9fff])|\n")
+_SENTENCE_START = re.compile(r"[.!?:\n\u3002\uff01\uff1f\u061f\u0964][*_)\"']*(?=\s|\n|[\u3040-\u9fff])|\n")
 _LEAD = re.compile(
     r"(?:(?!.*\b(?:if|unless|suppose|assum\w+|when|whether|not)\b)[^\n]*,)?(?:[\W\d_]|(?:so|thus|therefore|hence|then|finally|and|but|in|conclusion|summary|now|the|my|our|a|final|correct|right"
     r"|best|exact|short|overall|i|we|think|believe|get|got|have|find|see|conclude|know|say|means?|meaning|this|that"

@@ -186,6 +186,8 @@ _UNICODE = str.maketrans(
 )  # fmt: skip
 _TRIGONOMETRIC = re.compile(r"(?<![a-zA-Z])(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _ANGLE = re.compile(rf"(\d++(?:\.\d++)?|[a-zA-Z]|\\[a-z]++)\s*+(?:{_DEGREE.pattern}|\u00b0|degrees?(?![a-z]))")
+_JOINT = re.compile(r"\\text\{ *(?: [ouye] |ou|et|oder|und|\u0438|\u0438\u043b\u0438|\u6216|\u548c) *\}")
+"""A word between two formulas in other languages than English."""
 RELATION = re.compile(r"[<>]|\\(?:[lg]e|ne)(?![a-z])")
 _OR = re.compile(r"(?<![\\a-zA-Z])or(?![a-zA-Z])|\\(?:lor|vee)(?![a-zA-Z])")
 _RULES = [
@@ -234,7 +236,9 @@ _RULES = [
 
 def normal(text: str) -> str:
     """The normal spelling of a formula: no spaces, sizes or dollars, and braces only where necessary."""
-    text = _UPRIGHT.sub(lambda match: match[1] if len(match[1].strip()) == 1 else f" {match[1]} ", text)
+    text = _UPRIGHT.sub(
+        lambda match: match[1] if len(match[1].strip()) == 1 else f" {match[1]} ", _JOINT.sub(",", text)
+    )
     text = re.sub(r"\u221a\s?(\d{2,})", r"\\sqrt{\1}", text).translate(_UNICODE)
     if _TRIGONOMETRIC.search(text):
         # Degrees are an angle under these functions; elsewhere they are a unit.
@@ -267,7 +271,9 @@ NAME = (
     r"(?:\([a-zA-Z\d]\))?|\\frac\{d[a-z]?\}\{d[a-z]\})"
 )
 """A variable, also with an index or an argument, or a derivative."""
-NAMED = re.compile(rf"\A(?:{NAME}|m?\\angle ?[A-Z]{{1,3}}|[A-Z]{{2}})(?:=|\\in(?![a-z]) ?)(?=[^=]++\Z)")
+NAMED = re.compile(
+    rf"\A(?:{NAME}|m?\\angle ?[A-Z]{{1,3}}|[A-Z]{{2}}|[A-Z][a-z]{{2,}})(?:=|\\in(?![a-z]) ?)(?=[^=]++\Z)"
+)
 _SET_NAME = re.compile(r"\A[a-zA-Z][^=]*+=(?=\\\{|\\begin)")
 r"""What names a set or a matrix, as in `A^{-1}=` or `A\cap B=`."""
 _PARAMETER = re.compile(r"(?<=.)[,;]?(?:for|where)?\(?[a-z]\\in ?\\mathbb\{?[ZN]\}?\)?\Z")

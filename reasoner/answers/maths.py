@@ -9,7 +9,7 @@ from typing import ClassVar
 from reasoner.answers import math_worker
 from reasoner.answers.forms import LONG_BOX, Opening
 from reasoner.answers.latex import balanced, bare, canonical, too_complex
-from reasoner.answers.numbers import decimal_comma, other_number
+from reasoner.answers.numbers import MAX_UNIT_WORDS, decimal_comma
 from reasoner.answers.reading import ReadsForms
 from reasoner.errors import require
 from reasoner.specs import Seconds
@@ -17,8 +17,6 @@ from reasoner.types import Answer, Blocks
 
 MAX_FORMULA = 1000
 """Characters of a formula that is read from a form."""
-MAX_WORDS = 3
-"""Maximum words of a unit or a name; more are a sentence."""
 
 # Possessive, so that hostile text costs linear time.
 _MATH = re.compile(
@@ -26,6 +24,8 @@ _MATH = re.compile(
     r"|\\\(((?:[^\\]|\\(?![()]))*+)\\\)|\\\[((?:[^\\]|\\(?![\[\]]))*+)\\\]"
 )
 _INLINE = re.compile(r"(?<!\\)\\[()]")
+_LATER = re.compile(r"(?!,|\s?\()[^$\\\n]*+(?:\$|\\[(\[])(?=.)")
+"""A formula later in a clause, not after a comma or in brackets."""
 _AND = re.compile(
     r"\s*+(?:,\s*+(?:and|or)\b|,|(?:and|or|y|und|et|e|o|ou|oder|\u0438(?:\u043b\u0438)?)\b|[\u548c\u6216\u3001\uff0c])\s*+"
 )
@@ -57,7 +57,7 @@ class MathSpace(ReadsForms):
     """
 
     name: ClassVar[str] = "math"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     instruction: ClassVar[str] = "Put the final answer in \\boxed{}."
     opening: ClassVar[Opening | None] = LONG_BOX
 
@@ -79,7 +79,7 @@ class MathSpace(ReadsForms):
         if not 0 < len(text) <= MAX_FORMULA or "answer" in text.lower():
             return None
         written = _bare_formulas(text.rstrip("., "))
-        return self._answer(written, reply) if len(_words(written)) <= MAX_WORDS else None
+        return self._answer(written, reply) if len(_words(written)) <= MAX_UNIT_WORDS else None
 
     def begins(self, text: str, reply: str) -> Answer | None:
         """The formulas with which it begins, or its first clause where that is a formula or a number with its unit."""
@@ -112,11 +112,9 @@ class MathSpace(ReadsForms):
         return self.answer(written)
 
     def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
-        """Whether another formula or number follows."""
-        formulas = [next(filter(None, formula.groups()), "") for formula in _MATH.finditer(text)]
-        if any(canonical(other).key != answer.key for other in formulas if len(other) <= MAX_FORMULA):
-            return True
-        return not formulas and other_number(text, answer)
+        """Whether any word follows, or the answer's clause has another formula."""
+        end = _formulas_at(clause)[1]
+        return ReadsForms.rival(self, text, answer) or (end > 0 and _LATER.match(clause, end) is not None)
 
     def answer(self, text: str) -> Answer | None:
         """An answer as written, such as a reference answer; None if it holds no letter or digit."""
@@ -168,7 +166,7 @@ def _bare_formulas(text: str) -> str:
 def _is_answer(text: str) -> bool:
     """Whether a text has no words but those of a unit."""
     words = len(_words(text))
-    return words == 0 or (words <= MAX_WORDS and _AMOUNT.fullmatch(text) is not None)
+    return words == 0 or (words <= MAX_UNIT_WORDS and _AMOUNT.fullmatch(text) is not None)
 
 
 def _words(text: str) -> list[str]:

@@ -42,8 +42,8 @@ _UNIT = re.compile(
     r"|\^\{?\d\}?|[^\W\d_]+[./]?|[)\]$*_`.!\u3002\s\"'\u201d}]|\\[)\]]){0,12}\Z"
 )
 _EQUATION = re.compile(rf"[^=\n]{{1,80}}?=\s*+(?={_MARKUP}{_NUMBER})")
-_ASIDE = re.compile(r",\s|\s?[(\uff08]|\s[\u2013\u2014]\s|[\uff0c\u3001\u060c]|\b(?:because|since|as|which|after)\b")
-"""Where a clause leaves its answer."""
+_ASIDE = re.compile(r"(?<=[\d%*_`$)\]}])(?:,\s|[\uff0c\u3001\u060c])|\s?[(\uff08]")
+"""Where a clause leaves its answer: a comma right after it, or a bracket."""
 _ITEM = re.compile(r"\s*\d{1,2}[.)]\s+[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _FRAC = re.compile(r"\\[dt]?frac\s?(?:\{\s?([-\d.]++)\s?\}|(\d))\s?(?:\{\s?([\d.]++)\s?\}|(\d))")
@@ -54,9 +54,10 @@ _GROUPING = re.compile(
 _POWER_OF_TEN = re.compile(
     r"(?<![\w.^])(\d[\d.,]*)\s?(?:\\times|\\cdot|[\u00d7x*\u00b7])\s?10\s?(?:\^|\*\*)\s?(?:\{\s?)?([-\u2212+]?\d{1,2})(?:\s?\})?(?!\d)"
 )
+FULL_WIDTH: Final = {chr(0xFF01 + index): chr(0x21 + index) for index in range(94)} | {"\u3000": " "}
+"""Full-width signs and their ASCII."""
 _SIGNS = str.maketrans(
-    {chr(0xFF01 + index): chr(0x21 + index) for index in range(94)}
-    | {"\u3000": " ", "\u066b": ".", "\u066c": ",", "\u066a": "%", "\u2044": "/"}
+    {**FULL_WIDTH, "\u066b": ".", "\u066c": ",", "\u066a": "%", "\u2044": "/"}
     | {"\u00bd": " 1/2", "\u00bc": " 1/4", "\u00be": " 3/4"}
 )
 _UNMARKED = str.maketrans(dict.fromkeys(f"{_CURRENCY}+", "") | {"\u2212": "-"})
@@ -91,7 +92,7 @@ class NumberSpace(ByKey):
     """
 
     name: ClassVar[str] = "number"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     instruction: ClassVar[str] = "Give the answer as a number."
     opening: ClassVar[Opening | None] = SENTENCE
 
@@ -124,20 +125,20 @@ class NumberSpace(ByKey):
         return _answer(match[1], reply)
 
     def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
-        """Whether another number follows."""
-        return other_number(f"{_ASIDE.split(clause, maxsplit=1)[0]}\n{text}", answer)
+        """Whether any word follows, or the answer's clause has another number or more words than a unit."""
+        stated = _ASIDE.split(clause, maxsplit=1)[0]
+        more = len(_WORD.findall(stated)) > MAX_UNIT_WORDS + 1 or _other_number(stated, answer)
+        return more or ByKey.rival(self, text, answer)
 
 
-def other_number(text: str, answer: Answer) -> bool:
-    """Whether a text holds another number than the answer; of a line with an equation, its last side counts."""
-    digits = re.sub(r"\D", "", answer.text)
-    for line in plain(text).splitlines():
-        for match in _ANY.finditer(line, line.rfind("=") + 1):
-            number = _answer(match[0], text)
-            same = number is not None and number.key == answer.key
-            # 1.234 is a thousand or not by the language of the whole reply.
-            if not same and re.sub(r"\D", "", match[0]) != digits:
-                return True
+def _other_number(clause: str, answer: Answer) -> bool:
+    """Whether a clause holds another number than the answer; of an equation, its last side counts."""
+    digits, clause = re.sub(r"\D", "", answer.text), plain(clause)
+    for match in _ANY.finditer(clause, clause.rfind("=") + 1):
+        number = _answer(match[0], clause)
+        # 1.234 is a thousand or not by the language of the whole reply.
+        if (number is None or number.key != answer.key) and re.sub(r"\D", "", match[0]) != digits:
+            return True
     return False
 
 

@@ -5,7 +5,7 @@ A model wrote the text, so it may be hostile: only its tail is read, patterns ru
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, get_args
 
@@ -57,7 +57,19 @@ class SameKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadsForms:
+class Probed:
+    """A kind of answer for which the model may be asked to end its reply."""
+
+    extract: Extract = "probe"
+    cut: Cut = "fallback"
+
+    def __post_init__(self) -> None:
+        require_choice(self.extract, "extract", get_args(Extract))
+        require_choice(self.cut, "cut", get_args(Cut))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadsForms(Probed):
     """A kind of answer that is read from explicit forms in the last part of a reply that was not only thought.
 
     A kind says what an answer is: in a text that holds nothing else (`inside`), and at the start of a clause
@@ -67,18 +79,15 @@ class ReadsForms:
     """
 
     pattern: Pattern = ""
-    extract: Extract = "probe"
-    cut: Cut = "fallback"
     opening: ClassVar[Opening | None] = BOX
     """How a probe opens the form."""
     tail: ClassVar[int] = READ
     """Characters at the end of a reply in which a form is looked for."""
 
     def __post_init__(self) -> None:
+        Probed.__post_init__(self)
         if self.pattern:
             compiled(self.pattern)
-        require_choice(self.extract, "extract", get_args(Extract))
-        require_choice(self.cut, "cut", get_args(Cut))
 
     def read(self, text: str) -> Answer | None:
         """The answer that the text states in a form; None if there is none, or if two forms contradict each other."""
@@ -92,20 +101,23 @@ class ReadsForms:
 
     def _read(self, segment: str) -> Answer | None:
         if self.pattern and (match := last_matched(self.pattern, segment)) and (own := self.inside(match, segment)):
-            return _named(own, "pattern")
-        text = segment[-self.tail :]
+            return replace(own, rule="pattern")
+        text = segment[-self.tail :].rstrip()
         if forms := self.forms(text):
-            stated, end = self.inside(forms[0].text, text), forms[0].end
-            if stated is None:
+            rule, clause, end, answer = "form", "", forms[0].end, self.inside(forms[0].text, text)
+            again, later = self._announced(text, end)
+            if answer is None or (later is not None and later.key != answer.key):
                 return None
-            _, later = self._announced(text, end)
-            contradicted = later is not None and later.key != stated.key
-            return None if contradicted or self.rival(_edges(_after(text, end)), stated) else _named(stated, "form")
-        start, answer = self._announced(text, 0)
-        if answer is None:
-            return self._alone(text.strip())
-        rest = _after(text, start)
-        return None if self.rival(rest, answer, text[start : len(text) - len(rest)]) else _named(answer, "announced")
+            stop = _clause_end(text, again or end)
+        else:
+            rule, (end, answer) = "announced", self._announced(text, 0)
+            if answer is None:
+                return self._alone(text.strip())
+            displayed = _DISPLAYED.match(text, end)
+            stop = _clause_end(text, displayed.end() if displayed else end)
+            clause = text[end:stop]
+        rest = _SILENT.sub("", text[stop:])
+        return None if self.rival(rest, answer, clause) else replace(answer, rule=rule)
 
     def _announced(self, text: str, start: int) -> tuple[int, Answer | None]:
         """The last announced answer after an offset, and where it begins; None if there is none."""
@@ -118,7 +130,7 @@ class ReadsForms:
         """The answer that is the whole reply, or its last line."""
         for line in dict.fromkeys((text, text.rpartition("\n")[2].strip())):
             if "\n" not in line and 0 < len(line) <= MAX_ALONE and (answer := self.alone(line, text)):
-                return _named(answer, "alone")
+                return replace(answer, rule="alone")
         return None
 
     def forms(self, text: str) -> list[Form]:
@@ -138,31 +150,23 @@ class ReadsForms:
         return self.inside(text, reply)
 
     def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
-        """Whether a text that follows a form may give another answer, so that it is unclear which one counts.
+        """Whether it is unclear that an answer counts, as more is said: in most kinds, if any word follows.
 
-        `clause` is the clause of an announcement, from the answer on.
+        `text` is what follows its sentence, and `clause` that of an announcement, from the answer on.
         """
-        return False
+        return re.search(r"\w", text) is not None
 
 
-def _edges(text: str) -> str:
-    """The first and the last sentence after a form: a correction is in one of them, and proofs are between."""
-    sentences = [part for part in _SENTENCE_END.split(text.strip(" .$*\n")) if part.strip()]
-    return "\n".join((sentences[0], sentences[-1])) if sentences else ""
-
-
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+|(?<=[\u3002\uff01])")
 _CLAUSE_END = re.compile(r"[.!?;](?=\s)|\n|[\u3002\uff01\uff1b\u0964]")
+_DISPLAYED = re.compile(r"\s*(?:\\\[|\$\$)\s*")
+_SILENT = re.compile(r"I hope it is correct\.?|\\end\{[a-z]+\*?\}")
+"""What may follow an answer and says nothing: the end of the usual worked examples (2206.14858), and of a formula."""
 
 
-def _after(text: str, start: int) -> str:
-    """What follows the clause in which an offset is."""
+def _clause_end(text: str, start: int) -> int:
+    """Where the clause ends in which an offset is."""
     end = _CLAUSE_END.search(text, start)
-    return text[end.end() :] if end else ""
-
-
-def _named(answer: Answer, rule: str) -> Answer:
-    return Answer(answer.text, answer.key, rule)
+    return end.end() if end else len(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

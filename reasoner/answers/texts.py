@@ -54,7 +54,7 @@ class TextSpace(ByKey):
     """
 
     name: ClassVar[str] = "text"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     instruction: ClassVar[str] = "Give the answer in a few words."
 
     equal: Equal = field(default="exact", kw_only=True)
@@ -92,10 +92,6 @@ class TextSpace(ByKey):
     def alone(self, text: str, reply: str) -> Answer | None:
         """Two or three words that are the whole reply."""
         return _few(text, 3 if text.isascii() else 2) if text.strip() == reply.strip() else None
-
-    def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
-        """Whether any word follows: what it says of the answer is not known."""
-        return re.search(r"\w", text) is not None
 
 
 def _few(text: str, most: int) -> Answer | None:
@@ -135,7 +131,7 @@ class YesNoSpace(ByKey):
     """Yes or no; true and false mean the same."""
 
     name: ClassVar[str] = "yes_no"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     instruction: ClassVar[str] = "Give the answer as yes or no."
     opening: ClassVar[Opening | None] = Opening(
         "\n\nFinal answer (yes or no):", "<answer>", "</answer>", (".", "\n"), ("yes", "no"), 4
@@ -154,8 +150,8 @@ class YesNoSpace(ByKey):
         return self.inside(text, reply) if len(text) < 30 and len(text.split()) <= 2 else None
 
     def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
-        """Whether a later sentence begins with the other word, or is short and ends with it."""
+        """Whether a later sentence begins with the other word, is short and ends with it, or does not end."""
         sentences = re.split(r"(?<=[.!?\u3002])\s*|\n+", f"{clause}\n{text}")[-20:]
         endings = [word for sentence in sentences if len(sentence) < 60 for word in sentence.split()[-1:]]
         others = (self.inside(part, text) for part in (*sentences, *endings))
-        return any(other is not None and other.key != answer.key for other in others)
+        return text[-1:].isalpha() or any(other is not None and other.key != answer.key for other in others)

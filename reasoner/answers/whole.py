@@ -4,11 +4,10 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, get_args
+from typing import Any, ClassVar, Final
 
 from reasoner.answers.forms import Opening
-from reasoner.answers.reading import Cut, Extract, SameKey, digest
-from reasoner.errors import require_choice
+from reasoner.answers.reading import Cut, Probed, SameKey, digest
 from reasoner.system.files import parse_json
 from reasoner.types import Answer
 
@@ -17,8 +16,8 @@ LONGEST: Final = 1_000_000
 _FENCED: Final = re.compile(r"^```(?:json)?[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE | re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class JsonSpace(SameKey):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonSpace(SameKey, Probed):
     """A JSON value; two are equal if they parse to the same value, whatever the order of names and the layout.
 
     A reply is read if it is one value as a whole, or else its last fenced block that is one. Numbers are equal by
@@ -30,12 +29,7 @@ class JsonSpace(SameKey):
     instruction: ClassVar[str] = "Answer with one JSON value and nothing else."
     opening: ClassVar[Opening] = Opening("\n\n```json\n", "", "", ("\n```",), tokens=256)
 
-    extract: Extract = "probe"
     cut: Cut = "drop"
-
-    def __post_init__(self) -> None:
-        require_choice(self.extract, "extract", get_args(Extract))
-        require_choice(self.cut, "cut", get_args(Cut))
 
     def read(self, text: str) -> Answer | None:
         """The value that the reply is, or that its last fenced block is; the key is a digest, 32 hex digits."""

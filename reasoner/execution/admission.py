@@ -3,7 +3,8 @@
 import asyncio
 import math
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -68,6 +69,10 @@ class Admission:
     def __init__(self, ledger: Ledger, queues: LedgerQueues, shares: Shares | None = None) -> None:
         self.ledger = ledger
         self._queues, self._shares = queues, shares
+        self.waiting = 0
+        """Operations of the question that wait for room."""
+        self.on_wait: Callable[[], None] = lambda: None
+        """Called when one begins to wait."""
         self._lock = asyncio.Lock()
 
     async def admit(self, price: Callable[[int], Cost], *, max_tokens: int) -> tuple[Reservation, int]:
@@ -80,13 +85,24 @@ class Admission:
             max_tokens, waited = self.ledger.within_sequential(price, max_tokens), False
             try:
                 while (ledger := self._obstacle(price, max_tokens, waited)) is not None:
-                    await self._wait(ledger, front=waited)
+                    with self.waits():
+                        await self._wait(ledger, front=waited)
                     waited = True
                 granted = self.ledger.fit(price, max_tokens=max_tokens)
                 return self.ledger.reserve(price(granted)), granted
             finally:
                 if waited:
                     self._wake()
+
+    @contextmanager
+    def waits(self) -> Iterator[None]:
+        """A block that waits for room which running work may hold."""
+        self.waiting += 1
+        self.on_wait()
+        try:
+            yield
+        finally:
+            self.waiting -= 1
 
     def settle(self, reservation: Reservation, actual: Cost) -> None:
         """Book the actual cost of an operation, and wake the next in the queue."""

@@ -172,7 +172,8 @@ class OperationExecutor:
         head = (request.prompt.head_digest, request.rendered.tokens - grown)
         pieces, limit = (head, (request.prompt.digest, grown)), request.params.limit
         kind = (replace(request.params, max_tokens=1), grown > 0)
-        charge = await self.kv_limiter.enter(pieces, kind=kind, limit=limit, priority=self.priority)
+        with self.admission.waits():
+            charge = await self.kv_limiter.enter(pieces, kind=kind, limit=limit, priority=self.priority)
         if charge.waited:
             self.note(f"narrowed: not all sequences fit the KV cache's {self.kv_limiter.capacity:,} tokens at once")
         if head[0] == self.question.prompt.at_level(request.prompt.thinking_level).head_digest:

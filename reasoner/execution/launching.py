@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError
-from reasoner.execution.admission import STARTS
+from reasoner.execution.admission import STARTS, Admission
+from reasoner.execution.clock import Clock, Key
 from reasoner.strategy import Finished, Handle
 from reasoner.trace.recorder import SequenceId
 from reasoner.types import Completion, Prompt
@@ -46,12 +47,25 @@ class _Launch:
     work: Callable[[Handle], Coroutine[Any, Any, Finished]]
     recorded: Callable[[], int]
     """The handle after the last recorded one."""
+    at: int | None
+    """Where they start on the virtual clock; None where they are delivered as they end."""
 
 
 class Started:
-    """The operations that a plan started: launched in order, delivered as they end, or in a recorded order."""
+    """The operations that a plan started: launched in order, delivered by their virtual ends, or in a recorded order.
 
-    def __init__(self, script: Iterable[int] = ()) -> None:
+    Those that the plan has promised to wait for are delivered as they end. Where they are `held`, each waits for its
+    turn among all questions, and holds back no other until then.
+    """
+
+    def __init__(
+        self, admission: Admission, now: Callable[[], int], script: Iterable[int] = (), *, held: bool = False
+    ) -> None:
+        self._admission = admission
+        self._held = held
+        self._changed = asyncio.Event()
+        self.clock = Clock(now, self._queued, lambda: bool(admission.waiting or self._queue), self._changed.set)
+        admission.on_wait = self.clock.look
         self.late = 0
         """The operation of the refusal that was raised last."""
         self.running: dict[Handle, asyncio.Task[Finished]] = {}
@@ -61,7 +75,6 @@ class Started:
         self._arrived: deque[Handle] = deque()
         self._script = deque(script)
         """The recorded order of results; others follow as they arrive."""
-        self._changed = asyncio.Event()
         self._first_refusal: tuple[Handle, BudgetExhausted] | None = None
         self._stalled: dict[Handle, NotRecorded] = {}
 
@@ -71,14 +84,20 @@ class Started:
         times: int,
         work: Callable[[Handle], Coroutine[Any, Any, Finished]],
         recorded: Callable[[], int],
+        at: int | None,
     ) -> None:
-        """Start `work` `times` times, with handles from `first` on, as there is room."""
-        self._queue.append(_Launch(first, first + times, work, recorded))
+        """Start `work` `times` times, with handles from `first` on, as there is room.
+
+        `at` is where they start on the virtual clock; None where they are to be delivered as they end.
+        """
+        self._queue.append(_Launch(first, first + times, work, recorded, at))
         self._pump()
 
-    def at_once(self, handle: Handle, work: Coroutine[Any, Any, Finished]) -> None:
-        """Start one without waiting for room."""
+    def at_once(self, handle: Handle, work: Coroutine[Any, Any, Finished], at: int | None) -> None:
+        """Start one without waiting for room; `at` is as in `launch`."""
         self._in_flight += 1
+        if at is not None:
+            self.clock.open(handle, at)
         task = self.running[handle] = asyncio.ensure_future(work)
         task.add_done_callback(partial(self._arrive, handle, None))
 
@@ -93,6 +112,8 @@ class Started:
             launch.next += 1
             if handle not in self._skipped:
                 self._in_flight += 1
+                if launch.at is not None:
+                    self.clock.open(handle, launch.at, held=self._held)
                 task = self.running[handle] = asyncio.ensure_future(launch.work(handle))
                 task.add_done_callback(partial(self._arrive, handle, launch))
 
@@ -102,8 +123,12 @@ class Started:
         if not task.cancelled() and isinstance(task.exception(), BudgetExhausted) and launch:
             # The budget is too small for the later ones too.
             launch.end = min(launch.end, max(launch.next, launch.recorded()))
-        self._arrived.append(handle)
-        self._changed.set()
+        if handle in self.clock.lines and not task.cancelled() and task.exception() is None:
+            self.clock.over(handle, task.result().end)
+        else:
+            self.clock.leave(handle)
+            self._arrived.append(handle)
+            self._changed.set()
         self._pump()
 
     async def next(self, idle: Callable[[], None]) -> Finished:
@@ -121,13 +146,14 @@ class Started:
                     raise next(iter(self._stalled.values()))
                 self._changed.clear()
                 idle()
-                await self._changed.wait()
+                await self._wait()
                 continue
             self._delivered += 1
             if self._delivered % STARTS == 0:
                 # A plan that reads what has arrived already would otherwise read all of it in one turn of the loop.
                 await asyncio.sleep(0)
             task = self.running.pop(handle)
+            self.clock.leave(handle)
             failure = task.exception()
             if failure is None:
                 return task.result()
@@ -142,6 +168,7 @@ class Started:
     async def stall(self, handle: Handle, missing: NotRecorded) -> NoReturn:
         """Block an operation without an outcome until it is cancelled, as it was in the recorded run."""
         self._stalled[handle] = missing
+        self.clock.leave(handle)
         self._changed.set()
         await asyncio.get_running_loop().create_future()
         raise AssertionError
@@ -152,8 +179,24 @@ class Started:
             self._changed.clear()
             await self._changed.wait()
 
+    async def _wait(self) -> None:
+        """Wait until something may be delivered; meanwhile the virtual clock runs."""
+        self.clock.idle = True
+        self.clock.look()
+        try:
+            await self._changed.wait()
+        finally:
+            self.clock.idle = False
+
+    def _queued(self) -> Key | None:
+        """The least key that an operation in the queue may end with."""
+        if self._held:
+            return None
+        keys = [(launch.at, Handle(launch.next)) for launch in self._queue if launch.next < launch.end]
+        return min(((at, handle) for at, handle in keys if at is not None), default=None)
+
     def _due(self) -> Handle | None:
-        """The result to deliver next, if it has arrived: the next recorded one, else the first that arrived."""
+        """The result to deliver next, if it is there: the next recorded one, else the first that arrived or ended."""
         while self._script and (self._script[0] in self._stalled or not self.holds(self._script[0])):
             self._script.popleft()
         if self._script:
@@ -163,7 +206,7 @@ class Started:
             handle = self._arrived.popleft()
             if handle in self.running:
                 return handle
-        return None
+        return self.clock.next()
 
     def holds(self, handle: int) -> bool:
         """Whether it was started and is not delivered yet."""
@@ -174,6 +217,7 @@ class Started:
     async def cancel(self, handle: Handle) -> None:
         """Abort an operation and wait until its cost is booked; one still in the queue is never launched."""
         self._stalled.pop(handle, None)
+        self.clock.leave(handle)
         if handle in self.running:
             await cancel_all([self.running.pop(handle)])
         else:

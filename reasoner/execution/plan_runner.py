@@ -78,7 +78,8 @@ class PlanRunner:
     _probes: Probes = field(init=False)
 
     def __post_init__(self) -> None:
-        self._started = Started(self.executor.history.delivered)
+        admission, held = self.executor.admission, self.scheduled is not None
+        self._started = Started(admission, lambda: self._now, self.executor.history.delivered, held=held)
         self._verdicts = Verdicts(self.executor, self.comparer)
         self._probes = Probes(self.executor)
         self._replies = Replies(frozenset(limits_of(self.strategy)))
@@ -339,13 +340,19 @@ class PlanRunner:
             op = replace(op, params=replace(op.params, logprobs=needed))
         if probes := op.answers and self._probes.wanted:
             op = replace(op, reserve=max(op.reserve, self._probes.reserve))
-        sample = partial(sample_sequence, self.executor, op, interruptible=interruptible)
+        line = self._started.clock.lines.get(ops.Handle(sequences.op))
+        sample = partial(sample_sequence, self.executor, op, interruptible=interruptible, line=line)
         if probes:
             sample = partial(self._probes.reading, sample, op)
         history, scheduled = self.executor.history, self.scheduled
         if scheduled and history.settles(sequences.op, sequences.names()):
             scheduled = None
-        async with scheduled.draw() if scheduled else nullcontext():
+        waits = nullcontext if line else self.executor.admission.waits
+        async with scheduled.draw(waits) if scheduled else nullcontext():
+            if line and self.scheduled:
+                line.clock.add(line)
+            if line and len(sequences.heads) * sequences.n > 1:
+                line.drawing, sample = 0, partial(line.counting, sample)
             completions = await sample_all(sequences, sample, history.extent)
             self._check_refusals(sequences.op, completions)
         drawn = tuple(completion for completion in completions if not isinstance(completion, BudgetExhausted))
@@ -387,12 +394,18 @@ class PlanRunner:
             [(_, digest, first), *_] = sequences.heads
             work = partial(self._sample_started, sequences, op, interruptible)
             self._started.launch(
-                sequences.op, start.times, work, lambda: sequences.op + self.executor.history.extent(digest) - first
+                sequences.op,
+                start.times,
+                work,
+                lambda: sequences.op + self.executor.history.extent(digest) - first,
+                sequences.at if interruptible else None,
             )
             return ops.Handle(sequences.op)
         self._ops += 1
         handle = ops.Handle(self._ops)
-        self._started.at_once(handle, self._score_started(handle, op, self._start_after(start.after)))
+        at = self._start_after(start.after)
+        ordered = at if start.cancellable or self.stop is not None else None
+        self._started.at_once(handle, self._score_started(handle, op, at), ordered)
         return handle
 
     async def _sample_started(

@@ -27,6 +27,8 @@ from reasoner.voting import Tally
 
 FORCED_TOKENS: Final = 40
 """Tokens of the text that a probe forces, in most tokenizers: what closes thinking and opens a form."""
+COUNTING_PROMPTS: Final = ("tokens", "flops", "usd")
+"""The limits of a budget that count prompts."""
 MAX_WATCHED: Final = 128
 """The most tokens that an engine watches at once."""
 TIME_SHARE: Final = 0.1
@@ -61,9 +63,23 @@ class Probes:
 
     @property
     def reserve(self) -> int:
-        """Tokens that a sequence leaves in the budget for its probe, in case that a limit cuts it."""
-        opening = opening_of(self.executor.question.space)
-        return FORCED_TOKENS + opening.tokens if opening and cut_of(self.executor.question.space) == "probe" else 0
+        """Tokens that a sequence leaves in the budget for its probe, in case that a limit cuts it.
+
+        The fallback has room only in a limit that counts no prompts. In others it would take half of what is left, as
+        the cache may have lost the chain, and chains that were cut at a half cost more right answers than it saves.
+        """
+        space = self.executor.question.space
+        opening, kind = opening_of(space), cut_of(space)
+        if opening is None or kind == "drop" or (kind == "fallback" and self._answered):
+            return 0
+        if kind == "probe":
+            return FORCED_TOKENS + opening.tokens
+        budgets = [ledger.budget for ledger in self.executor.admission.ledger.lineage()]
+        limits = [budget.generated for budget in budgets if budget.generated is not None]
+        if not limits or any(getattr(budget, unit) is not None for budget in budgets for unit in COUNTING_PROMPTS):
+            return 0
+        tokens = EXTRACTED_TOKENS if self._way == "never" else opening.tokens
+        return tokens if min(limits) >= 2 * tokens else 0
 
     def _watch(self) -> Callable[[], bool] | None:
         """Whether a sequence must end now, so that it can be probed before the deadline; None without a deadline.

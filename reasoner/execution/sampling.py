@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from reasoner.budget import Cost
-from reasoner.engine import KeepsChains, Rendered, SampleRequest, TextPiece, limits_thinking
+from reasoner.budget import Cost, Reservation
+from reasoner.engine import KeepsChains, Progress, Rendered, SampleRequest, TextPiece, limits_thinking
 from reasoner.errors import BudgetExhausted, EngineError, PromptTooLong, UsageError
-from reasoner.execution.executor import OperationExecutor, derive_seed
+from reasoner.execution.clock import Line, SequenceProgress
+from reasoner.execution.executor import Attempt, CountedAs, OperationExecutor, derive_seed
 from reasoner.models.defaults import resolved_params
 from reasoner.models.thinking import split
 from reasoner.strategy import Sample
@@ -45,11 +46,12 @@ async def sample_sequence(
     sequence: SequenceId,
     *,
     interruptible: bool = True,
+    line: Line | None = None,
     due: Callable[[], bool] | None = None,
 ) -> Completion:
     """One sequence of an operation; `interruptible` says whether it may be cancelled alone before it ends.
 
-    Once it is `due`, it ends as it is.
+    `line` is its operation on the clock. Once it is `due`, it ends as it is.
 
     Raises:
         BudgetExhausted: the ledger refused it, or the deadline passed.
@@ -61,7 +63,7 @@ async def sample_sequence(
     max_tokens = await _room(executor, rendered, op)
     if max_tokens < 1:
         return Completion(sequence.prompt, "", (), "length", index=sequence.index)
-    return await _SequenceRun(executor, op, sequence, rendered, max_tokens, interruptible, due).run()
+    return await _SequenceRun(executor, op, sequence, rendered, max_tokens, interruptible, line, due).run()
 
 
 async def _room(executor: OperationExecutor, rendered: Rendered, op: Sample) -> int:
@@ -97,6 +99,7 @@ class _SequenceRun:
     rendered: Rendered
     max_tokens: int
     interruptible: bool
+    line: Line | None = None
     due: Callable[[], bool] | None = None
     _requested: set[Prompt] = field(default_factory=set)
 
@@ -155,8 +158,8 @@ class _SequenceRun:
         for _ in range(ATTEMPTS):
             reservation, granted = await executor.admit(price, max_tokens=self.max_tokens)
             limit = self._limit
-            request = self._request(sequence.prompt, self.rendered, min(granted, limit or granted))
-            attempt = await executor.attempt(request, reservation, at=sequence.at)
+            request = self._request(sequence.prompt, self.rendered, min(granted, limit or granted), sequence.at)
+            attempt = await self._attempt(request, reservation, sequence.at)
             outcome, limited = attempt.outcome, limit is not None and limit < granted
             cut = limited and isinstance(outcome, Completion) and outcome.finish_reason == "length"
             if isinstance(outcome, Drop):
@@ -189,9 +192,8 @@ class _SequenceRun:
         try:
             for _ in range(ATTEMPTS):
                 reservation, granted = await executor.admit(price, max_tokens=room)
-                attempt = await executor.attempt(
-                    self._request(prompt, rendered, granted), reservation, at=at, counted_as="request"
-                )
+                request = self._request(prompt, rendered, granted, at)
+                attempt = await self._attempt(request, reservation, at, counted_as="request")
                 if isinstance(attempt.outcome, Drop):
                     executor.recorder.dropped(sequence, attempt.outcome, attempt.cost)
                 else:
@@ -205,6 +207,15 @@ class _SequenceRun:
                 raise
             return self._unanswered(first)
         return whole
+
+    async def _attempt(
+        self, request: SampleRequest, reservation: Reservation, at: int, *, counted_as: CountedAs = "sample"
+    ) -> Attempt:
+        attempt = await self.executor.attempt(request, reservation, at=at, counted_as=counted_as)
+        if isinstance(request.progress, SequenceProgress):
+            outcome = attempt.outcome
+            request.progress.over(outcome.usage.generated_tokens if isinstance(outcome, Completion) else None)
+        return attempt
 
     async def _closed(self, first: Completion) -> tuple[Prompt, TokenIds]:
         """The prompt of the second request, and the token ids that close the thinking; none where it ended itself."""
@@ -229,7 +240,7 @@ class _SequenceRun:
         self.executor.recorder.sampled(self.sequence, first, Cost())
         return first
 
-    def _request(self, prompt: Prompt, rendered: Rendered, max_tokens: int) -> SampleRequest:
+    def _request(self, prompt: Prompt, rendered: Rendered, max_tokens: int, at: int) -> SampleRequest:
         executor, sequence = self.executor, self.sequence
         digest = sequence.digest if prompt is sequence.prompt else prompt.digest
         timed = executor.admission.ledger.remaining_seconds() < math.inf
@@ -244,7 +255,7 @@ class _SequenceRun:
             floor=self.op.floor,
             interruptible=self.interruptible or timed,
             on_text=self._on_text(prompt),
-            due=self.due,
+            progress=self.line.sequence(at, self.due) if self.line else Progress(self.due) if self.due else None,
         )
 
     def _on_text(self, prompt: Prompt) -> Callable[[TextPiece], None] | None:

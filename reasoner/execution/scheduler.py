@@ -4,7 +4,7 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -332,8 +332,8 @@ class ScheduledQuestion:
     _vote_state: VoteState = field(default_factory=VoteState)
 
     @asynccontextmanager
-    async def draw(self) -> AsyncIterator[None]:
-        """A block in which an operation runs; it begins when the scheduler starts it.
+    async def draw(self, waits: Callable[[], AbstractContextManager[None]] = nullcontext) -> AsyncIterator[None]:
+        """A block in which an operation runs; it begins when the scheduler starts it, and `waits` is held until then.
 
         Raises:
             BudgetExhausted: its value is below the price.
@@ -343,7 +343,8 @@ class ScheduledQuestion:
         self.scheduler.enqueue(self)
         self._bid_if_idle()
         try:
-            await ticket
+            with waits():
+                await ticket
         except asyncio.CancelledError:
             if ticket in self.waiting:
                 self.waiting.remove(ticket)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from reasoner_strategies.lookahead import Lookahead
     from reasoner_strategies.mcts import Mcts
     from reasoner_strategies.pairwise import Pairwise
+    from reasoner_strategies.parallel_probe import ParallelProbe
     from reasoner_strategies.particle_filter import ParticleFilter
     from reasoner_strategies.rebase import Rebase
     from reasoner_strategies.refine import Refine
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AbMcts", "AdaptiveConsistency", "Auto", "BeamSearch", "BestOfN", "Borda", "BudgetForcing", "Cisc", "DeepConf",
     "Dvts", "EarlyStopping", "Escalate", "GenSelect", "Knockout", "Likelihood", "Lookahead", "Mcts", "Pairwise",
-    "ParticleFilter", "Rebase", "Refine", "Revise", "SelfConsistency", "ShortMAtK", "Single", "SpeculativeRejection",
-    "TreeOfThoughts", "Universal",
+    "ParallelProbe", "ParticleFilter", "Rebase", "Refine", "Revise", "SelfConsistency", "ShortMAtK", "Single",
+    "SpeculativeRejection", "TreeOfThoughts", "Universal",
 ]  # fmt: skip
 
 

@@ -36,7 +36,7 @@ class AbMcts(Checked):
     (normal-inverse-chi-squared, m 0, kappa 1, nu 1, tau^2 0.1).
 
     Draws depend on the question, the number of the generation and the ratings reported before it, not on their order.
-    `concurrency` generations run at a time; above 1, the order of replies decides which ratings are known by then.
+    `concurrency` generations run at a time; above 1, the virtual clock decides which ratings are known by then.
 
     The best rated answer is chosen. A generation without an answer or a rating is not a node. Unrated answers vote only
     if nothing could be rated.

@@ -5,10 +5,11 @@ from typing import ClassVar, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.specs import Chance, Checked, Count, Samples
+from reasoner.stopping.pace import Order
 from reasoner.stopping.rules import BetaRule, DirichletRule
 from reasoner.strategy import Plan
 from reasoner.types import Answer, SamplingParams
-from reasoner_strategies._voting.stopping_vote import Order, stopping_vote
+from reasoner_strategies._voting.stopping_vote import stopping_vote
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ from reasoner.calibration.promises import fewest
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
 from reasoner.registry import build
 from reasoner.specs import Checked, FilePath, Samples, Share, Spec
+from reasoner.stopping.pace import Order
 from reasoner.stopping.rules import BetaRule, FirstOf, LockIn, Lossless, smoothed
 from reasoner.stopping.vote_posteriors import most_lost
 from reasoner.strategy import CalibrationSummary, Plan, Propose, Strategy, note, note_stop, sample
 from reasoner.types import Answer, Completion, SamplingParams, VoteState
 from reasoner_strategies._voting.pool import proposed, vote
-from reasoner_strategies._voting.stopping_vote import Order
 from reasoner_strategies.self_consistency import SelfConsistency
 
 Effort = Literal["low", "medium", "high"]

@@ -28,10 +28,10 @@ class Mcts(StepOptions):
     that long steps are not at a disadvantage; uniform if the engine reports none. The weight of the prior below a
     node with N visits is ln((N + 19653) / 19652) + c_init. Before its first visit a step has the value of its rating.
 
-    At most `simulations` leaves are expanded, `concurrency` of them at a time: the search continues while stragglers
-    run, and each counts as a visit of value 0 that keeps others off its path (virtual loss). So the tree depends on the
-    order of replies; with `concurrency` 1 there is only one tree, the textbook's. Equal siblings are one step. A chain
-    that ended is visited once, at no cost; the search ends when all have been.
+    At most `simulations` leaves are expanded, `concurrency` of them at a time: the search continues while long steps
+    run, and each counts as a visit of value 0 that keeps others off its path (virtual loss). Steps come back in the
+    order of the virtual clock, so the tree depends on the replies only; with `concurrency` 1 it is the textbook's.
+    Equal siblings are one step. A chain that ended is visited once, at no cost; the search ends when all have been.
 
     A step that could not be rated counts as much as its parent. Steps that lead nowhere (cut, or the end of a chain
     without an answer) are not rated and not visited. Chains that ended vote with their rating.

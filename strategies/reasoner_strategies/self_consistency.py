@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.specs import Checked, Count, Samples
+from reasoner.stopping.pace import Order
 from reasoner.strategy import Plan, Sample, StopRule, Strategy, count_votes, next_finished, start
 from reasoner.types import Answer, Completion, SamplingParams, VoteState
 from reasoner.voting import Tally
 from reasoner_strategies._voting.gathering import nested_vote
 from reasoner_strategies._voting.pool import proposed
-from reasoner_strategies._voting.stopping_vote import Order, stopping_vote
+from reasoner_strategies._voting.stopping_vote import stopping_vote
 
 
 @dataclass(frozen=True, slots=True)

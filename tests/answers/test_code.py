@@ -24,6 +24,7 @@ READ: list[tuple[str, str | None, str]] = [
     ("<think>\n```python\nx = 1\n```\n</think>\n```python\nx = 2\n```", "x = 2\n", "form"),
     ("y = 1\n```\nSo:\n```python\nx = 1\n```", "x = 1\n", "form"),
     ("```python\r\nx = 1\r\n```", "x = 1\r\n", "form"),
+    ("<answer>\n```python\nx = 1\n```\n</answer>\nThis sets x.", "x = 1\n", "form"),
 ]  # fmt: skip
 
 

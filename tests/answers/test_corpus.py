@@ -25,7 +25,7 @@ ROWS: list[dict[str, Any]] = [
 SPACES: dict[str, AnswerSpace] = {
     space.name: space for space in (NumberSpace(), MathSpace(), YesNoSpace(), TextSpace(), CodeSpace())
 }
-STATED = {"number": 300, "math": 175, "choice": 295, "yes_no": 210, "text": 100, "code": 8}
+STATED = {"number": 290, "math": 170, "choice": 290, "yes_no": 210, "text": 100, "code": 8}
 """The least number of replies of each kind that have a form."""
 
 

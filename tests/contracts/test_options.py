@@ -48,6 +48,8 @@ COMPANY = {
     ("self_consistency", "window"): RULE,
     ("self_consistency", "order"): RULE,
     ("budget_forcing", "wait"): "waits=1",
+    ("parallel_probe", "stable"): "every=8",
+    ("parallel_probe", "window"): RULE,
     ("auto", "task"): CALIBRATED,
     ("auto", "abstain_below"): CALIBRATED,
 }
@@ -168,6 +170,8 @@ UNSEEN = {
 UNSEEN_OF = {
     ("auto", "task"): "the profile of this suite has one task",
     ("auto", "abstain_below"): "it needs a confidence that is below it",
+    ("parallel_probe", "patience"): "what is pruned was probed, and this engine answers no probe",
+    ("parallel_probe", "warmup"): "what is pruned was probed, and this engine answers no probe",
     ("likelihood", "score"): "it is for questions with options",
     ("likelihood", "normalize"): "it is for questions with options",
 }

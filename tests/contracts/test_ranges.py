@@ -42,6 +42,10 @@ RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
             "simulations=0 k=0 c_init=-1 c_init=inf concurrency=0",
         ),
         "pairwise": ("n=1 comparisons=1", "n=0 comparisons=0"),
+        "parallel_probe": (
+            "n=1 n=10000 every=1 stable=1 patience=1 warmup=0 window=1",
+            "n=0 n=10001 every=0 stable=0 patience=0 warmup=-1 window=0",
+        ),
         "particle_filter": (
             "n=1 n=10000 weight_temperature=0.001 weight_temperature=1000",
             "n=0 n=10001 weight_temperature=0 weight_temperature=1001",
@@ -50,7 +54,7 @@ RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
         "refine": ("rounds=0 satisfied=0 satisfied=1", "rounds=-1 satisfied=-0.1 satisfied=1.5"),
         "revise": ("chains=1 chains=10000 revisions=0", "chains=0 chains=10001 revisions=-1"),
         "self_consistency": ("n=1 window=1", "n=0 n=-3 window=0"),
-        "short_m_at_k": ("k=1 k=10000 m=1 m=8 every=0", "k=0 k=10001 m=0 m=9 every=-1"),
+        "short_m_at_k": ("k=1 k=10000 m=1 m=8", "k=0 k=10001 m=0 m=9"),
         "single": ("", ""),
         "speculative_rejection": ("n=1 n=10000 alpha=0 every=1", "n=0 n=10001 alpha=-0.1 alpha=1.0 every=0"),
         "tree_of_thoughts": ("b=1 k=1 n_eval=1", "b=0 k=0 n_eval=0"),
@@ -76,6 +80,7 @@ RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
 """By kind and name: settings at the limits of an option's range, and settings just outside of it."""
 BESIDE = {
     "auto abstain_below": PROFILE,
+    "parallel_probe window": "stop=beta",
     "self_consistency window": "stop=beta",
 }
 """What an option needs beside it."""
@@ -146,6 +151,7 @@ def test_every_number_and_every_word_has_a_range(kind: Kind) -> None:
         ("deepconf:mode=offline,consensus=0.5", "have no effect offline"),
         ("deepconf:mode=offline,concurrency=2", "have no effect offline"),
         ("escalate:first=often", "first must be none, low, medium, high, or a number of tokens"),
+        ("parallel_probe:window=2", "window=2 has no effect: without `stop`"),
         ("self_consistency:window=2", "window=2 has no effect: without `stop`"),
         ("self_consistency:stop=beta,of=single", "leave one of them out"),
         ("self_consistency:window=2,of=single", "window=2 has no effect"),

@@ -12,7 +12,7 @@ from reasoner import Budget, Solution, solve_many
 from reasoner.engines.replay import ReplayEngine
 from reasoner.trace.events import Began, Ended, Event, Sampled
 from reasoner.trace.history import read_histories
-from tests.contracts.test_strategies import ASYNCHRONOUS, NAMES, QUESTION, judge_for, made
+from tests.contracts.test_strategies import NAMES, QUESTION, judge_for, made
 from tests.helpers import jumbled, meter_of, told, turns, varied, write_trace
 from tests.scripted import ScriptedEngine
 from tests.sweeps import widths
@@ -70,7 +70,7 @@ def test_killed_at_any_event_it_resumes_to_the_same_result(name: str, orders: in
             assert again.cost.taking(0) == told(all_events).taking(0)
             assert max(names_drawn(all_events).values()) == 1
             assert len({event.t for event in all_events if isinstance(event, Began)}) <= 2
-            if name in ASYNCHRONOUS or budget:
+            if budget:
                 continue
             assert (again.answer, again.vote_state) == (whole.answer, whole.vote_state), moment
 
@@ -100,7 +100,7 @@ def test_interrupted_it_resumes_and_pays_for_what_was_cut_off(name: str, moments
         spent = [sum(pair) for pair in zip(meter_of(engine), meter_of(second), strict=True)]
         assert [solution.cost.prompt_tokens, solution.cost.cached_tokens] == spent[:2]
         assert solution.cost.generated_tokens + solution.cost.cancelled_tokens == spent[2]
-        assert name in ASYNCHRONOUS or (solution.answer, solution.vote_state) == (whole.answer, whole.vote_state)
+        assert (solution.answer, solution.vote_state) == (whole.answer, whole.vote_state)
         replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", after)))
         await replay.start()
         [again] = await asyncio.wait_for(

@@ -73,7 +73,7 @@ COMPLETION = Completion(
 
 
 def test_a_request_and_a_completion_arrive_whole() -> None:
-    own = {"question_id", "prompt", "rendered", "params", "index", "seed", "meter", "on_text", "due"}
+    own = {"question_id", "prompt", "rendered", "params", "index", "seed", "meter", "on_text", "progress"}
     plain = SampleRequest("q", PROMPT, REQUEST.rendered, REQUEST.params, 3, 4)
     assert {each.name for each in fields(REQUEST) if getattr(REQUEST, each.name) == getattr(plain, each.name)} == own
     assert SampleRequest(*pickle.loads(pickle.dumps(packed_request(REQUEST)))) == REQUEST
@@ -89,7 +89,7 @@ async def test_a_call_and_its_cancellation_take_effect_in_the_order_of_their_num
     host = EngineHost(Gated, {"folder": str(tmp_path), "free": 0}, 1)
     await host.exchange(1, [(1, "start", ())])
     request = replace(REQUEST, floor=None, watch=())
-    batches: dict[int, list[ToReplica]] = {2: [(2, "sample", (packed_request(request), False))], 3: [2]}
+    batches: dict[int, list[ToReplica]] = {2: [(2, "sample", (packed_request(request), False, False))], 3: [2]}
     exchanges = {number: asyncio.ensure_future(host.exchange(number, batches[number])) for number in order}
     assert await exchanges[2] == []
     # It ran once before it was cancelled, so its meter is exact.

@@ -20,6 +20,7 @@ from reasoner_evals.runs.records import (
     Machine,
     Manifest,
     PooledReply,
+    ProbeCost,
     ReplyStatus,
     RunFolder,
 )
@@ -45,7 +46,7 @@ class Law:
     scored_apart: float = 0.25
     """How much higher a right reply is rated, on average."""
     fallback: float = 0.0
-    """How often an answer is not stated, and found as the last number."""
+    """How often an answer is not stated, and found by a probe."""
     lift: float = 0.0
     """Added to the chance of every question."""
 
@@ -166,7 +167,10 @@ def record(arm: Fake, number: int, seed: int = 0) -> ItemRecord:
     found = _ended(number, status, replies, arm, cost)
     ended_by = arm.ends[number % len(arm.ends)]
     confidence = chance(arm.sure, number, seed) if arm.sure else None
-    return found.model_copy(update={"ended_by": ended_by, "reason": f"by {ended_by}", "confidence": confidence})
+    asked = sum(one.rule == "last" for one in replies)
+    probed = ProbeCost(probes=asked, prompt_tokens=4 * asked, cached_tokens=36 * asked, generated_tokens=6 * asked)
+    update = {"ended_by": ended_by, "reason": f"by {ended_by}", "confidence": confidence, "probed": probed}
+    return found.model_copy(update=update)
 
 
 def _ended(number: int, status: ItemStatus, replies: tuple[PooledReply, ...], arm: Fake, cost: Cost) -> ItemRecord:

@@ -24,7 +24,6 @@ from tests.sweeps import widths
 
 QUESTION = Question.of("Which fruit?", space="text:equal=model", id="q")
 FRUITS = ("The answer is apple", "The answer is big apple", "The answer is plum", "The answer is ripe plum", "No idea.")
-ASYNCHRONOUS = {"ab_mcts", "mcts"}
 NAMES = sorted(entries("strategy"))
 
 
@@ -99,7 +98,7 @@ def test_resumed_at_any_event_it_asks_only_what_is_missing(name: str, cuts: int)
             assert not {frozenset(pair) for pair in known} & set(second.pairs)
             asked = [event.pair for event in after if isinstance(event, AnswersCompared)]
             assert len(set(asked)) == len(asked)
-            assert name in ASYNCHRONOUS or again == whole, cut
+            assert again == whole, cut
 
     asyncio.run(test())
 

@@ -138,15 +138,17 @@ def test_a_cancelled_operation_is_booked_and_not_delivered() -> None:
 
     async def pause(request: SampleRequest) -> None:
         if request.index == 0:
-            request.meter.usage = Usage(TOKENS, 0, 3)
+            request.meter.usage = Usage(TOKENS, 0, REPLY + 1)
+            assert request.progress
+            assert not request.progress.reached(REPLY + 1)
             await hang(request)
 
     run = Run(plan, ScriptedEngine(says("7"), pause=pause))
     assert (run.error, run.solution.answer) == (None, answer("1"))
     cost = run.solution.cost
-    assert (cost.prompt_tokens, cost.generated_tokens, cost.cancelled_tokens) == (2 * TOKENS, REPLY, 3)
+    assert (cost.prompt_tokens, cost.generated_tokens, cost.cancelled_tokens) == (2 * TOKENS, REPLY, REPLY + 1)
     [dropped] = run.seen(Dropped)
-    assert (dropped.index, dropped.why, dropped.usage) == (0, "cancelled", Usage(TOKENS, 0, 3))
+    assert (dropped.index, dropped.why, dropped.usage) == (0, "cancelled", Usage(TOKENS, 0, REPLY + 1))
 
 
 def test_at_the_deadline_what_runs_is_cut_and_the_best_so_far_is_the_answer() -> None:

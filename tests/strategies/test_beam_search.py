@@ -114,8 +114,10 @@ def test_a_slow_subtree_holds_up_no_other() -> None:
     times: list[tuple[int, int]] = []
 
     async def pause(request: SampleRequest) -> None:
-        # The first child of all takes longer than the whole of the other subtrees.
-        for _ in range(200 if depth(request) == 0 and request.index == 0 else 1):
+        # The first child of all is longer than the whole of the other subtrees.
+        for tokens in range(200 if depth(request) == 0 and request.index == 0 else 1):
+            if request.progress:
+                request.progress.reached(tokens)
             await asyncio.sleep(0)
         times.append((depth(request), request.index))
 

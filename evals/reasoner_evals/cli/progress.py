@@ -22,6 +22,8 @@ class TaskTally:
     unrated: list[str] = field(default_factory=list)
     """Of each question without any rating, why."""
     tokens: int = 0
+    probe_tokens: int = 0
+    """Those of `tokens` that probes computed."""
     sequential: int = 0
     """The sum over questions of the sequential tokens of each."""
     began: float | None = None
@@ -31,6 +33,7 @@ class TaskTally:
         """Count a finished question."""
         self.done += 1
         self.tokens += record.cost.tokens
+        self.probe_tokens += record.probed.prompt_tokens + record.probed.generated_tokens
         self.sequential += record.cost.sequential_tokens
         self.errors += outcome == "error"
         self.unrated += [record.unrated] if record.unrated else []

@@ -143,6 +143,7 @@ def _lines(tallies: list[TaskTally]) -> list[str]:
         right = f"{tally.right} of {tally.graded} right"
         share = f", {shown_accuracy(tally.accuracy)}" if tally.accuracy else ""
         spent = f", {tally.spent}" if tally.done else ""
+        spent += f", {tally.probe_tokens / tally.tokens:.1%} of its tokens by probes" if tally.probe_tokens else ""
         failed = f", {tally.errors} without a result" if tally.errors else ""
         lines.append(f"{tally.arm.name:<{width}}  {right}{share}{spent}{failed}")
     return lines
@@ -156,7 +157,7 @@ def _document(path: Path, tallies: list[TaskTally]) -> str:
             {
                 **tally.arm.model_dump(),
                 "questions": tally.done,
-                **{name: getattr(tally, name) for name in ("graded", "right", "errors", "tokens")},
+                **{name: getattr(tally, name) for name in ("graded", "right", "errors", "tokens", "probe_tokens")},
                 "sequential_tokens": tally.sequential,
                 "accuracy": share,
                 "low": low,

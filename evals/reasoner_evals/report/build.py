@@ -15,7 +15,7 @@ from reasoner_evals.report.content import Against, EvalReport, Provenance, TaskR
 from reasoner_evals.report.diagnostics import failures, verifiers
 from reasoner_evals.report.drawing import Figure
 from reasoner_evals.report.figures import report_figures
-from reasoner_evals.report.narrative import METHODS, cut_warnings, limits, verdict
+from reasoner_evals.report.narrative import METHODS, cut_warnings, limits, readings, verdict
 from reasoner_evals.report.page import page, to_markdown
 from reasoner_evals.report.table import CSV_COLUMNS, alarms, points_table
 from reasoner_evals.runs.export import plain_cell
@@ -87,6 +87,7 @@ def _task(report_id: str, name: str, runs: Sequence[RunData], arms: dict[str, li
         groups=len(set(items.groups) - {""}),
         verdict=verdict(rows),
         warnings=(*alarms(measured), *cut_warnings(rows)),
+        readings=tuple(readings(rows)),
         points=points,
         verifiers=verifiers(measured, groups),
         failures=failures(measured, name),

@@ -155,6 +155,8 @@ class TaskReport:
     verdict: Headline
     warnings: tuple[str, ...]
     """Reasons not to trust a result, a sentence each."""
+    readings: tuple[str, ...]
+    """How the replies of each strategy with probes were read, and what the probes cost; a line each."""
     points: "pd.DataFrame"
     """The table of results: a row for each strategy at each size or budget, with the columns of `table`."""
     verifiers: tuple[VerifierQuality, ...]

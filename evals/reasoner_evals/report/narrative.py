@@ -116,6 +116,22 @@ def cut_warnings(rows: Sequence[Any]) -> Iterator[str]:
         yield f"{share} were cut at max_tokens{thinking}: raise --max-tokens."
 
 
+def readings(rows: Sequence[Any]) -> Iterator[str]:
+    """How the replies of each strategy were read and what its probes cost, where there are any."""
+    largest = {row.series: row for row in sorted(rows, key=lambda row: row.tokens)}
+    for row in largest.values():
+        if not (row.probe_tokens or row.probe_cached_tokens):
+            continue
+        shares = (row.replies_read_by_form, row.replies_read_by_probe, row.replies_without_answer)
+        form, probe, silent = (f"{share or 0.0:.0%}" for share in shares)
+        prompts = row.probe_prompt_tokens + row.probe_cached_tokens
+        yield (
+            f"{row.label}: {form} of the replies are read by a form, {probe} by a probe, {silent} have no answer. "
+            f"Probes cost {row.probe_tokens:,.0f} tokens per question, {row.probe_tokens / (row.tokens or 1):.1%} of "
+            f"all; {row.probe_cached_tokens / (prompts or 1):.0%} of their prompts came from the cache."
+        )
+
+
 def percent(share: Bounded) -> str:
     """A share with its interval, in percent."""
     bounds = "" if share.low is None or share.high is None else f" ({share.low:.1%} to {share.high:.1%})"

@@ -49,9 +49,10 @@ CSV_COLUMNS: Final = (
 """The columns of results.csv without those of differences. `questions` are those behind the accuracy, without errors
 and ungraded ones. `coverage` is the chance that any sample is right, an oracle; `gap` coverage minus accuracy. `tokens`
 are computed tokens per question, without `cached_tokens`; `thinking_tokens` are a part of the generated and cancelled
-ones. `sequential_tokens` are those of a question, with the interval of their mean. `seconds` are at the run's
-concurrency; of a part of a pool, in proportion to its tokens. Rates are shares of the questions, or of single replies.
-"""
+ ones, and `probe_tokens` of all, `probe_prompt_tokens` of those; probes read `probe_cached_tokens` of the cached ones.
+ `sequential_tokens` are those of a question, with the interval of their mean. `seconds` are at the run's
+ concurrency; of a part of a pool, in proportion to its tokens. Rates are shares of the questions, or of replies.
+ """
 COLUMNS: Final = (*CSV_COLUMNS, "key", "series", "ended", "tokens_front", "sequential_front", "flops_front",
                   "deltas")  # fmt: skip
 """Also `key`, unique in the report; `series`, the curve of the point; `ended`, the questions behind the stop reasons;

@@ -24,8 +24,9 @@ ALLOCATED: Final = ", allocated"
 """The end of the name of a series with points that divide one budget among all questions."""
 GRADER_FAILED: Final = tuple(OUTCOMES.index(status) for status in ("too_complex", "grader_timeout", "grader_crash"))
 FIELDS: Final = ("prompt", "cached", "generated", "verifier", "cancelled")
-SUMMED: Final = (*FIELDS, "thinking")
-"""The fields, and the part of the generated and cancelled tokens that is thinking."""
+SUMMED: Final = (*FIELDS, "thinking", "probe", "probe_prompt", "probe_cached")
+"""The fields, and parts of them: thinking, of the generated and cancelled tokens; what probes computed, their prompts,
+and their cached tokens."""
 TOKENS: Final = (*SUMMED, "sequential")
 """Also the sequential tokens, of which those of samples side by side do not add up."""
 COMPUTED: Final = ("prompt", "generated", "verifier", "cancelled")

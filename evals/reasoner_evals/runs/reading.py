@@ -44,10 +44,11 @@ SILENT: Final = -1
 """The class of a reply without an answer."""
 UNKNOWN: Final = -1
 """In `stated`: the rule that found the answer is not recorded."""
-COSTS: Final = ("prompt", "cached", "generated", "verifier", "cancelled", "samples", "thinking",
-                "sequential", "drawn", "cut", "cut_thinking")  # fmt: skip
+COSTS: Final = ("prompt", "cached", "generated", "verifier", "cancelled", "samples", "thinking", "sequential",
+                "drawn", "cut", "cut_thinking", "probe", "probe_prompt", "probe_cached")  # fmt: skip
 """The columns of `ArmData.costs`: tokens of each kind and sequential ones, samples that were paid, and those that were
-drawn, were cut at `max_tokens`, and were cut while thinking."""
+drawn, were cut at `max_tokens`, and were cut while thinking; the tokens that probes computed, those of their prompts,
+and cached ones."""
 
 STATED: Final = frozenset({*RULES, "given", "likelihood"})
 """Rules that find a stated answer: a form in the reply, or an answer that was not read from a text. The answer of a
@@ -105,7 +106,7 @@ class ArmData:
     confidence: Floats
     """The calibrated chance that the answer is right; nan without a calibration."""
     costs: Ints
-    """`[Q, 11]` in the order of `COSTS`."""
+    """`[Q, 14]` in the order of `COSTS`."""
     flops: Floats
     """nan if unknown."""
     seconds: Floats
@@ -281,7 +282,7 @@ def read_arm(run: RunData, name: str) -> ArmData:
         if items["outcome"][row] not in (UNFINISHED, ERROR):
             duplicates += 1
             continue
-        cost = record.cost
+        cost, probed = record.cost, record.probed
         # The cost of a subset is the sum of its replies' costs, so no token may be in two fields.
         if arm.pool and sum(reply.prompt_tokens for reply in record.pool) > cost.prompt_tokens:
             raise TraceError(
@@ -301,7 +302,9 @@ def read_arm(run: RunData, name: str) -> ArmData:
         )
         costs[row] = (cost.prompt_tokens, cost.cached_tokens, cost.generated_tokens, cost.verifier_tokens,
                       cost.cancelled_tokens, cost.samples, cost.thinking_tokens, cost.sequential_tokens,
-                      record.cut.samples, record.cut.cut, record.cut.thinking)  # fmt: skip
+                      record.cut.samples, record.cut.cut, record.cut.thinking,
+                      probed.prompt_tokens + probed.generated_tokens, probed.prompt_tokens,
+                      probed.cached_tokens)  # fmt: skip
         slices.start[row], slices.length[row] = len(replies) // _REPLY.itemsize, len(record.pool)
         replies += np.array(_reply_rows(record, verdicts), dtype=_REPLY).tobytes()
     pool = ReplyArrays(slices, **_columns(np.frombuffer(replies, dtype=_REPLY)))

@@ -178,6 +178,16 @@ class PooledReply(_Frozen):
     """The verifier's value, in [0, 1]; None if it was not rated."""
 
 
+class ProbeCost(_Frozen):
+    """What the probes of a question cost, a part of its cost."""
+
+    probes: Count = 0
+    prompt_tokens: Count = 0
+    """Prompt tokens that were computed; those of the cache are apart."""
+    cached_tokens: Count = 0
+    generated_tokens: Count = 0
+
+
 class ItemRecord(_VersionedRecord):
     """A finished question of one arm; a line of the arm's `journal.jsonl`. Grades are kept apart.
 
@@ -203,6 +213,7 @@ class ItemRecord(_VersionedRecord):
     cost: Cost
     cut: CutSamples = CutSamples()
     """How many samples were cut at `max_tokens`."""
+    probed: ProbeCost = ProbeCost()
     pool: tuple[PooledReply, ...] = ()
 
     @property
@@ -272,6 +283,7 @@ class _Question:
     attempts: int = 0
     prompts: set[str] = field(default_factory=set)
     samples: dict[tuple[str, int], Sampled] = field(default_factory=dict)
+    probes: list[Cost] = field(default_factory=list)
     thoughts: dict[tuple[str, int], Cost] = field(default_factory=dict)
     """The cost of the first requests of sequences with limited thinking."""
     scores: dict[tuple[str, int], Scored] = field(default_factory=dict)
@@ -318,6 +330,7 @@ class _Question:
 
     def extract(self, event: AnswerExtracted) -> None:
         """Add the answer of a probe, and its cost, to the sequence."""
+        self.probes.append(event.cost)
         if sampled := self.samples.get((event.prompt, event.index)):
             update = {"answer": sampled.answer or event.answer, "cost": sampled.cost + event.cost}
             self.samples[event.prompt, event.index] = sampled.model_copy(update=update)
@@ -348,6 +361,13 @@ class _Question:
             sequential_tokens=cost.sequential_tokens,
             score=score.value if score else None,
         )
+
+    @property
+    def probed(self) -> ProbeCost:
+        """What the probes cost, with those that failed."""
+        names = ("prompt_tokens", "cached_tokens", "generated_tokens")
+        totals = {name: sum(getattr(cost, name) for cost in self.probes) for name in names}
+        return ProbeCost(probes=len(self.probes), **totals)
 
     def status(self, ended: Ended, drawn: Collection[Sampled]) -> ItemStatus:
         """What came of the question, of which these sequences were drawn."""
@@ -413,5 +433,6 @@ class RecordBuilder:
             unrated=question.failures.unrated,
             cost=ended.cost,
             cut=ended.cut,
+            probed=question.probed,
             pool=tuple(map(question.reply, complete)),
         )

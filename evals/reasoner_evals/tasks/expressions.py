@@ -31,6 +31,7 @@ _SIGN = r"(?:[-+*/()=0-9\u00d7\u00f7\u2212]|\\times|\\div)"
 # `3*8.5`, `3*8x` and `3*8^2` do not hold 3*8.
 _BEGINS = re.compile(rf"(?:[*$`\s\"']|\\[(\[])*+((?:{_SIGN}|\x20++(?={_SIGN}))++)(?![\w^]|\.\d)")
 _MATH = re.compile(r"\\[()\[\]]")
+_WORDS = re.compile(r"(?<![\\a-z])[^\W\d_]{2,}")
 _BULLET = re.compile(r"^\s*[-\u2212]\s")
 _MARKS = " \t\r\n*$`"
 
@@ -43,7 +44,7 @@ class ExpressionSpace(ByKey):
     """
 
     name: ClassVar[str] = "expression"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     opening: ClassVar[Opening | None] = LONG_BOX
 
     numbers: tuple[int, ...]
@@ -78,6 +79,10 @@ class ExpressionSpace(ByKey):
         """The expression with which it begins. A single number is not an expression, so a result is skipped."""
         match = _BEGINS.match(_MATH.sub("$", text))
         return _answer(match[1]) if match else None
+
+    def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
+        """Whether any word follows."""
+        return _WORDS.search(f"{in_ascii(clause)}\n{text}") is not None
 
     def alone(self, text: str, reply: str) -> Answer | None:
         """All of the text."""

@@ -195,7 +195,7 @@ class OpenAIEngine:
         """
         request.meter.usage = Usage()
         while True:
-            watched = request.interruptible or request.floor or request.due or request.on_text
+            watched = request.interruptible or request.floor or request.progress or request.on_text
             whole = self._dialect.unstreamed and not watched and request.params.limit <= WHOLE_TOKENS
             # None: the refusal changed the dialect.
             if completion := await (self._whole(request) if whole else self._streamed(request)):

@@ -84,7 +84,8 @@ class Draft:
                 self.report(reported)
             if self.request.on_text:
                 self._pass_on(self.request.on_text)
-            if self.request.due and not self.finish and self.request.due():
+            progress = self.request.progress
+            if progress and progress.reached(self.received) and not self.finish:
                 self.cut = True
         except ValueError as error:
             raise Malformed(str(error)) from error

@@ -218,10 +218,11 @@ class RayEngine:
         """Draw one sequence in the replica of the question."""
         await self.start()
         with self._placement.request(request.question_id) as index:
-            streams = request.on_text is not None
+            streams, watched = request.on_text is not None, request.progress is not None
             values: Plain = await self._answering(index).call(
-                "sample", packed_request(request), streams, meter=request.meter, on_text=request.on_text
-            )
+                "sample", packed_request(request), streams, watched,
+                meter=request.meter, on_text=request.on_text, progress=request.progress,
+            )  # fmt: skip
         return Completion(request.prompt, *values)
 
     async def reset_caches(self) -> None:

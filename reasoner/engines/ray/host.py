@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from reasoner.engine import (
     Continuation,
     Engine,
+    Progress,
     SampleRequest,
     TextPiece,
     UsageMeter,
@@ -85,7 +86,15 @@ class RemotePiece(NamedTuple):
     piece: TextPiece
 
 
-ToDriver = RemotePiece | Plain
+class RemoteLengths(NamedTuple):
+    """To the driver: how many tokens the replies to calls that still run have, by the numbers of the calls."""
+
+    tokens: tuple[tuple[int, int], ...]
+
+
+ToDriver = RemotePiece | RemoteLengths | Plain
+LENGTHS_SECONDS: Final = 0.1
+"""How often lengths are sent."""
 
 
 class Facts(NamedTuple):
@@ -106,7 +115,7 @@ def _one(params: SamplingParams) -> SamplingParams:
 
 
 def packed_request(request: SampleRequest) -> Plain:
-    """The fields of a request but its meter, `on_text` and `due`, which stay here."""
+    """The fields of a request but its meter, `on_text` and `progress`, which stay here."""
     return (
         request.question_id, request.prompt, request.rendered, _one(request.params), request.index, request.seed,
         request.priority, request.watch, request.floor, request.interruptible,
@@ -139,6 +148,10 @@ class EngineHost:
         self._made_of = cls, options
         self._tasks: dict[int, asyncio.Task[Any]] = {}
         self._outbox: list[ToDriver] = []
+        self._progress: dict[int, Progress] = {}
+        self._sent: dict[int, int] = {}
+        """The lengths that were sent last."""
+        self._timer: asyncio.TimerHandle | None = None
         self._news = asyncio.Event()
         self._exchange = 0
 
@@ -180,8 +193,10 @@ class EngineHost:
             case "start":
                 work: Coroutine[Any, Any, Any] = self._start()
             case "sample":
-                values, streams = arguments
+                values, streams, watched = arguments
                 request = SampleRequest(*values)
+                if watched:
+                    request = self._watched(number, request)
                 meter, work = request.meter, self._sample(number, request, streams=streams)
             case "reset_caches":
                 work = reset_caches(self._engine)
@@ -205,8 +220,27 @@ class EngineHost:
         request.meter.usage = completion.usage
         return packed_completion(completion)
 
+    def _watched(self, number: int, request: SampleRequest) -> SampleRequest:
+        """The request, of which the driver is told from now on how long the reply is."""
+        progress = self._progress[number] = Progress()
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LENGTHS_SECONDS, self._tell_lengths)
+        return replace(request, progress=progress)
+
+    def _tell_lengths(self) -> None:
+        """Send the lengths that have changed, as long as there are sequences to tell of."""
+        self._timer = None
+        if not self._progress:
+            return
+        lengths = {number: progress.tokens for number, progress in self._progress.items()}
+        if changed := tuple(length for length in lengths.items() if length not in self._sent.items()):
+            self._tell(RemoteLengths(changed))
+        self._sent = lengths
+        self._timer = asyncio.get_running_loop().call_later(LENGTHS_SECONDS, self._tell_lengths)
+
     def _ended(self, number: int, meter: UsageMeter, task: "asyncio.Task[Any]") -> None:
         del self._tasks[number]
+        self._progress.pop(number, None)
         error = None if task.cancelled() else task.exception()
         value = None if error or task.cancelled() else task.result()
         failure = Failure.of(error) if error else None

@@ -7,8 +7,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from reasoner.engine import TextPiece, UsageMeter
-from reasoner.engines.ray.host import Call, EngineHost, Outcome, Plain, RemotePiece, ToDriver, versions
+from reasoner.engine import Progress, TextPiece, UsageMeter
+from reasoner.engines.ray.host import Call, EngineHost, Outcome, Plain, RemoteLengths, RemotePiece, ToDriver, versions
 from reasoner.engines.vllm.build import first_line
 from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError, RequestLost
 from reasoner.types import Notify, Usage
@@ -51,6 +51,7 @@ class _Pending(NamedTuple):
 
     outcome: "asyncio.Future[Outcome]"
     on_text: Callable[[TextPiece], None] | None
+    progress: Progress | None
 
 
 class Replica:
@@ -104,6 +105,7 @@ class Replica:
         *arguments: Any,
         meter: UsageMeter | None = None,
         on_text: Callable[[TextPiece], None] | None = None,
+        progress: Progress | None = None,
     ) -> Any:
         """What a method returns. A cancelled call is cancelled in the replica, and the meter is what it has cost.
 
@@ -116,7 +118,7 @@ class Replica:
             raise self._final
         if not self._ready:
             await self.start()
-        return await self._send(method, *arguments, meter=meter, on_text=on_text)
+        return await self._send(method, *arguments, meter=meter, on_text=on_text, progress=progress)
 
     async def stop(self) -> None:
         """Close the engine and end the actor. A second call does nothing."""
@@ -168,9 +170,10 @@ class Replica:
         *arguments: Any,
         meter: UsageMeter | None = None,
         on_text: Callable[[TextPiece], None] | None = None,
+        progress: Progress | None = None,
     ) -> Any:
         number, ended = next(self._numbers), asyncio.get_running_loop().create_future()
-        self._pending[number] = _Pending(ended, on_text)
+        self._pending[number] = _Pending(ended, on_text, progress)
         self._calls[number] = number, method, arguments
         self._wake()
         try:
@@ -253,6 +256,10 @@ class Replica:
             case RemotePiece():
                 if (call := self._pending.get(message.number)) and call.on_text:
                     call.on_text(message.piece)
+            case RemoteLengths():
+                for number, tokens in message.tokens:
+                    if (call := self._pending.get(number)) and call.progress:
+                        call.progress.reached(tokens)
             case _:
                 outcome = Outcome(*message)
                 if pending := self._pending.pop(outcome.number, None):

@@ -9,9 +9,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from reasoner.engine import UsageMeter
+from reasoner.engine import Progress, UsageMeter
 from reasoner.engines.vllm.build import CoreLog
-from reasoner.engines.vllm.stream import leave_alternatives_undecoded
+from reasoner.engines.vllm.stream import prepare
 from reasoner.types import TokenIds, Usage
 
 WORKER_EXTENSION = "reasoner.engines.vllm.worker.RepairableWorker"
@@ -40,7 +40,7 @@ class CoreJob:
 
     `cut` gets each output of a stream, the last one too, and returns True where the sequence must end. The core writes
     into the `meter` how often the sequence was preempted, where vLLM says so: in this process, and otherwise with
-    vLLM's statistics switched on.
+    vLLM's statistics switched on. The `progress` learns how long the sequence is.
     """
 
     request_id: str
@@ -49,6 +49,7 @@ class CoreJob:
     priority: int
     cut: Callable[[Any], bool] | None = None
     meter: UsageMeter = field(default_factory=UsageMeter)
+    progress: Progress | None = None
 
 
 def _new_future() -> "Future[Any]":
@@ -85,6 +86,7 @@ class InProcessCore:
         self._log = log
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._flights: dict[str, _Flight] = {}
+        self._progress: dict[str, Progress] = {}
         self._engine: Any = None
         self._dead: CoreDied | None = None
         self._thread = threading.Thread(target=self._live, name="vllm-core", daemon=True)
@@ -130,7 +132,7 @@ class InProcessCore:
 
             with self._log.recording(self._args):
                 self._engine = LLMEngine.from_engine_args(self._args, usage_context=UsageContext.LLM_CLASS)
-            leave_alternatives_undecoded(self._engine.output_processor)
+            prepare(self._engine.output_processor, self._progress)
             if _needs_repair(self._engine, self._args):
                 self._engine.collective_rpc("repair")
         except BaseException as error:
@@ -203,8 +205,11 @@ class InProcessCore:
             return
         try:
             prompt = {"prompt_token_ids": list(job.token_ids)}
+            if job.progress:
+                self._progress[job.request_id] = job.progress
             internal = self._engine.add_request(job.request_id, prompt, job.params, priority=job.priority)
         except Exception as error:
+            self._progress.pop(job.request_id, None)
             future.set_exception(error)
             return
         request = self._engine.engine_core.engine_core.scheduler.requests.get(internal)
@@ -240,6 +245,7 @@ class AsyncCore:
         self._loop = asyncio.new_event_loop()
         self._engine: Any = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._progress: dict[str, Progress] = {}
         self._thread = threading.Thread(target=self._live, name="vllm-async", daemon=True)
         self._thread.start()
 
@@ -269,7 +275,7 @@ class AsyncCore:
         with self._log.recording(self._args):
             # vLLM chooses the sizes of batches by this: a strategy sends many requests at once, as its class `LLM`.
             self._engine = AsyncLLM.from_engine_args(self._args, usage_context=UsageContext.LLM_CLASS)
-        leave_alternatives_undecoded(self._engine.output_processor)
+        prepare(self._engine.output_processor, self._progress)
         if _needs_repair(self._engine, self._args):
             await self._engine.collective_rpc("repair")
 
@@ -280,7 +286,13 @@ class AsyncCore:
 
     def _spawn(self, job: CoreJob, future: "Future[Any]") -> None:
         task = self._tasks[job.request_id] = self._loop.create_task(self._generate(job, future))
-        task.add_done_callback(lambda _: self._tasks.pop(job.request_id))
+        if job.progress:
+            self._progress[job.request_id] = job.progress
+        task.add_done_callback(lambda _: self._forget(job.request_id))
+
+    def _forget(self, request_id: str) -> None:
+        del self._tasks[request_id]
+        self._progress.pop(request_id, None)
 
     async def _generate(self, job: CoreJob, future: "Future[Any]") -> None:
         from vllm.v1.engine.exceptions import EngineDeadError

@@ -186,9 +186,8 @@ class VllmEngine(VllmModel):
         params = _vllm_params(request, streams=stream is not None, thinks=marks is not None)
         if self.limits_thinking and isinstance(request.prompt.thinking_level, int):
             params.thinking_token_budget = request.prompt.thinking_level
-        job = CoreJob(
-            f"{request.question_id}-{next(self._names)}", ids, params, request.priority, stream, request.meter
-        )
+        name = f"{request.question_id}-{next(self._names)}"
+        job = CoreJob(name, ids, params, request.priority, stream, request.meter, request.progress)
         output = await self._output(core, job, request.meter)
         drawn = stream.drawn if stream else Drawn.whole(output.outputs[0])
         usage = Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, drawn.computed)
@@ -203,7 +202,8 @@ class VllmEngine(VllmModel):
 
     def _stream(self, request: SampleRequest, before: Before, marks: Marks | None) -> SequenceStream | None:
         """What ends the sequence where vLLM itself cannot, and passes its text on."""
-        if not (request.on_text or request.floor or request.due or (marks and request.params.stop)):
+        due = request.progress and request.progress.due
+        if not (request.on_text or request.floor or due or (marks and request.params.stop)):
             return None
         on_text = _in_loop(request.on_text) if request.on_text else None
         # It runs in the thread in which vLLM uses its own tokenizer.

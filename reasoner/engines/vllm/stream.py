@@ -5,28 +5,44 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Any, NamedTuple
 
-from reasoner.engine import SampleRequest, TextPiece
+from reasoner.engine import Progress, SampleRequest, TextPiece
 from reasoner.engines.vllm.parts import Before, Marks, PartReader
 from reasoner.errors import EngineError
 from reasoner.models.parting import first_stop
 from reasoner.types import NO_LOGPROB, FinishReason, Logprobs, TokenIds
 
 
-def leave_alternatives_undecoded(processor: Any) -> None:
-    """Make vLLM's output processor decode no alternative to text.
+def prepare(processor: Any, progress: dict[str, Progress]) -> None:
+    """Make vLLM's output processor tell how long sequences are, and decode no alternative to text.
 
-    Nothing here reads that text, and it takes ten times as long as the text of the sequence. vLLM's own option for
-    this, `detokenize`, also takes away the text of the sequence and stop strings.
+    `progress` is that of requests that are about to be added, by their names. Outputs of single tokens would tell the
+    lengths too, at a hundred times the price. Nothing here reads the text of alternatives, and it takes ten times as
+    long as the text of the sequence. vLLM's own option for this, `detokenize`, also takes away the text of the sequence
+    and stop strings.
     """
-    add = processor.add_request
+    add, process, states = processor.add_request, processor.process_outputs, processor.request_states
+    watched: dict[str, Progress] = {}
 
     def add_request(request: Any, *arguments: Any, **options: Any) -> None:
         add(request, *arguments, **options)
-        logprobs = processor.request_states[request.request_id].logprobs_processor
+        logprobs = states[request.request_id].logprobs_processor
         if logprobs is not None:
             logprobs.tokenizer = None
+        if mine := progress.pop(request.external_req_id, None):
+            watched[request.request_id] = mine
 
-    processor.add_request = add_request
+    def process_outputs(outputs: Any, *arguments: Any, **options: Any) -> Any:
+        if watched:
+            for output in outputs:
+                if mine := watched.get(output.request_id):
+                    mine.reached(mine.tokens + len(output.new_token_ids))
+        processed = process(outputs, *arguments, **options)
+        if len(watched) > len(states):
+            for name in [name for name in watched if name not in states]:
+                del watched[name]
+        return processed
+
+    processor.add_request, processor.process_outputs = add_request, process_outputs
 
 
 Row = tuple[list[int], list[float]]
@@ -110,7 +126,7 @@ class SequenceStream:
         self._longest = max(map(len, self._stop), default=1)
         self._tail = self._held = ""
         self._below = request.floor.watch() if request.floor else None
-        self._due = request.due
+        self._due = request.progress.due if request.progress else None
         self._ids: list[int] = []
         self._rows: list[Row] | None = None
         self._texts: list[str] = []

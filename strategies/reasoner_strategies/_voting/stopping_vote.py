@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Final
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted
+from reasoner.stopping.pace import LAUNCH_WINDOW, OUTLIVED, Order, width
 from reasoner.strategy import (
     Handle,
     Plan,
@@ -20,23 +21,11 @@ from reasoner.strategy import (
     propose,
     start,
 )
-from reasoner.types import Answer, Completion, SamplingParams, Vote, VoteState
-from reasoner.voting import MAX_STREAK, Tally
+from reasoner.types import Answer, Completion, SamplingParams
+from reasoner.voting import Tally
 
-Order = Literal["length", "launch"]
-"""The order in which samples are counted: by their virtual end (docs/adr/0026-virtual-clock.md), or by launch."""
-LAUNCH_WINDOW: Final = 4
-"""Samples in flight by default in launch order, where the first one holds up all others."""
-ABUNDANCE: Final = 8
-"""By length, so many times as many samples run as the rule needs before it may stop: the shortest of them come soon.
-
-On recordings of models that think, 4 takes two thirds of the tokens, and a sixth more sequential ones.
-"""
 MEAN_LENGTH: Final = 0.5
 """The part of `max_tokens` that samples are taken to have, for how many fit the engine's KV cache."""
-OUTLIVED: Final = 0.8
-"""The part of the mean length of the finished samples beyond which a running one has outlived them."""
-_NO_ANSWER = Answer("", "")
 
 
 @dataclass(slots=True)
@@ -137,7 +126,7 @@ def stopping_vote(
     later = OrderedSampling(
         Sample((question.prompt,), params=params),
         n - len(first),
-        _width(rule, tally.vote_state(), window, order),
+        width(rule, tally.vote_state(), window, order),
         order,
     )
     for count in range(1, n + 1):
@@ -158,7 +147,7 @@ def stopping_vote(
             yield from later.cancel()
             yield from note_stop(f"{reason}; {later.now:,} sequential tokens" if later.now else reason)
             break
-        later.window = _width(rule, vote_state, window, order)
+        later.window = width(rule, vote_state, window, order)
     return answer
 
 
@@ -166,21 +155,3 @@ def _places(params: SamplingParams, n: int) -> Plan[int]:
     """How many samples of `n` fit the engine's KV cache at once, at least `LAUNCH_WINDOW`; all where it is unknown."""
     room = (yield from model_info()).room
     return min(n, max(LAUNCH_WINDOW, int(room / (MEAN_LENGTH * params.limit)))) if room else n
-
-
-def _width(rule: StopRule | None, vote_state: VoteState, window: int, order: Order) -> int:
-    """How many samples to have in flight, up to `window`."""
-    each = ABUNDANCE if order == "length" else 1
-    return min(window, each * _samples_to_stop(rule, vote_state, -(-window // each)))
-
-
-def _samples_to_stop(rule: StopRule | None, vote_state: VoteState, most: int) -> int:
-    """How many more samples, up to `most`, the rule needs before it may stop, if all of them are for the leader."""
-    leader, *others = vote_state.votes or (Vote(_NO_ANSWER, 0.0, 0),)
-    for more in range(1, most if rule else 0):
-        votes = (replace(leader, weight=leader.weight + more, count=leader.count + more), *others)
-        samples, streak = vote_state.samples + more, min(vote_state.streak + more, MAX_STREAK)
-        agreed = replace(vote_state, votes=votes, samples=samples, streak=streak, tied=False, outlived=0)
-        if rule and rule.stop(agreed, Cost()):
-            return more
-    return max(1, most)

@@ -95,7 +95,7 @@ def a_task(rows: Iterable[Row], **changes: Any) -> TaskReport:
     points = table(rows)
     task = TaskReport(
         id="t1", task="arithmetic", source=source, questions=120, groups=0,
-        verdict=verdict(list(points.itertuples())), warnings=(), points=points, verifiers=(), failures=(),
+        verdict=verdict(list(points.itertuples())), warnings=(), readings=(), points=points, verifiers=(), failures=(),
     )  # fmt: skip
     return replace(task, **changes)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from reasoner.budget import Prices
+from reasoner_evals.report.narrative import readings
 from reasoner_evals.report.table import points_table
 from reasoner_evals.runs.records import PooledReply
 from tests.evals.fabricated import BEST, GREEDY, PROMPT, RATING, VOTE, Fake, Law, fabricate, gold, record
@@ -119,6 +120,13 @@ def test_what_cannot_be_read_has_a_rate_of_its_own(tmp_path: Path) -> None:
     assert total + whole.replies_truncated == pytest.approx(1)
     # What is not read is wrong, and stays in the denominator.
     assert whole.questions == 40
+    probes = rules.count("last") / 40
+    for row, size in ((whole, 4), (one, 1)):
+        spent = (row.probe_tokens, row.probe_prompt_tokens, row.probe_cached_tokens)
+        assert spent == pytest.approx((10 * probes * size / 4, probes * size, 9 * probes * size))
+    (line,) = readings([one, whole])
+    assert f"Probes cost {10 * probes:.0f} tokens per question, {10 * probes / whole.tokens:.1%} of all; 90%" in line
+    assert list(readings(list(rows(fabricate(tmp_path / "stated", [VOTE], questions=5)).values()))) == []
 
 
 def test_errors_and_ungraded_answers_are_counted_and_in_no_accuracy(tmp_path: Path) -> None:

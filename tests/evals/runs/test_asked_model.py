@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from reasoner.answers.kinds import space_for
+from reasoner.trace.events import AnswerExtracted, read_trace
 from reasoner.trace.replies import read_run
 from reasoner_evals.runs.records import ItemRecord, RunFolder, read_journal
 from reasoner_evals.runs.run import evaluate
@@ -54,6 +55,19 @@ def test_the_answer_of_a_probe_is_graded_counted_and_booked_with_its_reply(tmp_p
         ]
         assert sum(reply.generated_tokens for reply in record.pool) == record.cost.generated_tokens
         assert record.cost.verifier_tokens == 0
+    events = [
+        event for event in read_trace(RunFolder(tmp_path).arm("vote").trace) if isinstance(event, AnswerExtracted)
+    ]
+    for record in records:
+        costs = [event.cost for event in events if event.question_id == record.question_id]
+        spent = [(cost.prompt_tokens, cost.cached_tokens, cost.generated_tokens) for cost in costs]
+        probed = record.probed
+        assert probed.probes == len(spent) == 4
+        assert (probed.prompt_tokens, probed.cached_tokens, probed.generated_tokens) == tuple(
+            map(sum, zip(*spent, strict=True))
+        )
+    RunFolder(tmp_path).arm("vote").journal.unlink()
+    assert run(tmp_path, asked(2, "extract=probe"), model)[0] == records
     verdicts = {
         (verdict.question_id, verdict.answer): verdict.status for verdict in read_verdicts(tmp_path / "verdicts.jsonl")
     }
