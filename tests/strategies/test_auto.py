@@ -173,6 +173,39 @@ def test_a_vote_that_a_budget_cut_short_is_trusted_as_far_as_it_came(file: Path)
     assert solved(auto, "7", budget=Budget(samples=3)).confidence == pytest.approx(4 / 5)
 
 
+@pytest.mark.parametrize(("keys", "given"), [("7", True), ("78", False)])
+def test_at_the_risk_asked_for_it_gives_only_sure_answers(file: Path, keys: str, given: bool) -> None:
+    """Of votes with a share of 0.9 all were right, and of the others hardly any."""
+    sure = Trust(intercept=0, slope=1, shares=(0.5, 0.9), answered=(100, 300), right=(10, 300))
+    rows = tuple(each.model_copy(update={"trust": sure}) for each in bin_of(0, 0.5, 0.8))
+    solution = solved(Auto(calibrated(file, rows), abstain_risk=0.02), *keys)
+    assert (solution.answer is not None, solution.vote_state.samples) == (given, 16)
+    assert given or "with less sure answers more than 2 % may be wrong" in solution.reason
+
+
+def test_an_abstention_that_nothing_can_promise_is_refused(file: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot be promised by these 400 questions.*at least 299 answers"):
+        Auto(calibrated(file, bin_of(0, 0.5, 0.8)), abstain_risk=0.01)
+
+
+# Risk
+
+
+@pytest.mark.parametrize(("risk", "samples"), [(0.05, 4), (0.01, 5), (0.001, 7)])
+def test_without_a_profile_a_risk_is_kept_by_the_rule(risk: float, samples: int) -> None:
+    """So many equal votes of 16 at 0.95, 0.98 and 0.995: no question loses more."""
+    solution = solved(Auto(risk=risk), "7")
+    assert (solution.vote_state.samples, solution.ended_by) == (samples, "rule")
+    assert "it loses at most" in solution.remarks[0]
+
+
+def test_a_risk_is_promised_and_an_effort_only_weighs(file: Path) -> None:
+    """One sample loses a point on 400 questions, which promise less than five and not less than two."""
+    path = calibrated(file, (*bin_of(0, 0.79, 0.8)[::-1],))
+    assert [solved(Auto(path, risk=risk), "7").cost.samples for risk in (0.05, 0.02)] == [1, 16]
+    assert solved(Auto(path, effort="high"), "7").cost.samples == 1
+
+
 # Options
 
 
