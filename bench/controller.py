@@ -6,11 +6,12 @@ Each POOL is a file of recorded answers; bench/simulated_pools.py writes some. I
 at random, 40 times: a profile is calibrated on each half and used on the other, so nothing is chosen on what is
 reported. All of it is a mean over these and over 20 to 200 orders of the samples, the more the fewer the questions;
 intervals are by bootstrap over questions (2,000 draws, seed 0). "Over n" is the cost of the smallest fixed number of
-samples whose accuracy is within 0.3 points of this, chosen after the fact, over the cost of this. "Over the allowed
-loss" is how many of the 80 calibrations chose an arm that loses more than the effort allows on the whole pool. ECE is
-over ten bins of equal mass and cross-fitted too; "of perfect ones" is the ECE of the same confidences if each were the
-true chance, so that a question is right by one coin: what is left is the noise of so few questions. The second table
-has the risk of the answers that remain where `auto` abstains.
+samples whose accuracy is within 0.3 points of this, chosen after the fact, over the cost of this. ECE is over ten bins
+of equal mass and cross-fitted too; "of perfect ones" is the ECE of the same confidences if each were the true chance,
+so that a question is right by one coin: what is left is the noise of so few questions. The second table has the risk
+of the answers that remain where `auto` abstains. The third has calibrations of 15 to 318 questions: 40 that are judged
+on the other questions, and 1,000 that are drawn from the pool with replacement, so that the pool is the truth that a
+promise is about. The fourth has the confidence of the safe arm, against the share of the vote as it is.
 
 The reports, in FOLDER/NAME/report, are of one half in recorded order, drawn and divided by the runner itself, with a
 profile of the other: every rule, `auto` at each effort, and budgets over all questions.
@@ -253,7 +254,7 @@ def small(pool: Pool) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     source, questions = np.random.default_rng(0), len(pool.tokens)
     losses = pool.fixed[-1].mean()
-    whole = family(pool, np.ones(questions, dtype=bool))
+    whole = family(pool, np.full(questions, True))
     for size in [size for size in SIZES if size <= 0.76 * questions]:
         deals = [np.split(source.permutation(questions), [size]) for _ in range(SPLITS)]
         cut = [(resampled(pool, whole, ours), held) for ours, held in deals]
@@ -266,10 +267,8 @@ def small(pool: Pool) -> Iterator[str]:
             arms = [(pool.ways[Way(*choice.row.arm)], held) for choice, held in chosen]
             ratios = [ratio(pool, outcomes, held) for outcomes, held in arms]
             loss = np.mean([losses - outcomes.right.mean() for outcomes, _ in arms])
-            choices = [choose(each, 0, risk) for each in lots]
-            broken = sum(
-                choice.promised and losses - pool.ways[Way(*choice.row.arm)].right.mean() > risk for choice in choices
-            )
+            drawn = [promised(each, 0, risk).row for each in lots] if choose is promised else []
+            broken = sum(losses - pool.ways[Way(*row.arm)].right.mean() > risk for row in drawn) if drawn else ""
             kept = 100 * np.mean([choice.promised for choice, _ in chosen])
             yield (f"| {size} | {name} | {100 * np.mean(np.array(ratios) >= NEVER_WORSE):.0f} "
                    f"| {np.median(ratios):.2f} | {100 * loss:.2f} | {kept:.0f} | {broken} |")  # fmt: skip
@@ -294,20 +293,20 @@ def confidence(pool: Pool) -> Iterator[str]:
     source, questions = np.random.default_rng(0), len(pool.tokens)
     [safe] = [outcomes for way, outcomes in pool.ways.items() if way.strategy == family_safe(pool)]
     for size in [size for size in SIZES if size <= 0.76 * questions]:
-        found, broken, told = [], 0, 0
+        measured, broken, promises = [], 0, 0
         for ours, held in (np.split(source.permutation(questions), [size]) for _ in range(SPLITS)):
             trust = trust_in(safe.of(ours))
             share, right = safe.share[held].ravel(), safe.right[held].ravel()
             sure = np.vectorize(trust.chance, otypes=[float])(share)
-            found.append([np.mean((x - right) ** 2) for x in (sure, share)]
+            measured.append([np.mean((x - right) ** 2) for x in (sure, share)]
                          + [risk_coverage(x, right).mean() for x in (sure, share)])  # fmt: skip
             if (least := trust.least_share(ABSTAIN_RISK)) is not None:
-                told += 1
+                promises += 1
                 given = safe.share >= least
                 broken += bool((1 - safe.right)[given].mean() > ABSTAIN_RISK)
-        brier, raw, area, ranked = np.mean(found, axis=0)
+        brier, raw, area, ranked = np.mean(measured, axis=0)
         yield (f"| {size} | {brier:.3f}, {raw:.3f} | {area:.4f}, {ranked:.4f} "
-               f"| {told} of {SPLITS} promise {100 * ABSTAIN_RISK:g} %, {broken} broken |")  # fmt: skip
+               f"| {promises} of {SPLITS} promise {100 * ABSTAIN_RISK:g} %, {broken} broken |")  # fmt: skip
 
 
 def family_safe(pool: Pool) -> str:

@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
@@ -79,16 +80,16 @@ def worthwhile(family: Family, bin: int, risk: float, prefer: Prefer = "tokens")
     unit = risk * PRICE / family.sample_tokens
     row = min(rows, key=lambda row: losses[row.arm] + unit * _cost(row, prefer))
     if row in kept:
-        told = _promise(row, risk)
+        promise = _promise(row, risk)
     elif not _votes(row, family):
-        told = "nothing is promised of a strategy that is not a vote"
+        promise = "nothing is promised of a strategy that is not a vote"
     elif (more := row.needed(risk)) is None:
-        told = f"nothing is promised: it seems to lose more than {100 * risk:g} points"
+        promise = f"nothing is promised: it seems to lose more than {100 * risk:g} points"
     else:
-        told = f"nothing is promised: at most {100 * risk:g} points would take about {more:,} questions"
+        promise = f"nothing is promised: at most {100 * risk:g} points would take about {more:,} questions"
     why = (
         f"it loses about {100 * row.loss:.2f} points against the vote of all samples, and one more "
-        f"sample must gain {100 * risk * PRICE:g}; {told} ({row.questions} questions)"
+        f"sample must gain {100 * risk * PRICE:g}; {promise} ({row.questions} questions)"
     )
     return Choice(row, why, promised=row in kept)
 
@@ -133,15 +134,18 @@ def _cost(row: ArmRow, prefer: Prefer) -> float:
     return math.inf if row.sequential_tokens is None else row.sequential_tokens
 
 
+_parsed = cache(Spec.parse)
+
+
 def _votes(row: ArmRow, family: Family) -> bool:
     """Whether an arm is a vote over samples like the baseline's."""
-    own, baseline = (Spec.parse(spec).without("n", "stop", "order") for spec in (row.strategy, family.baseline))
+    own, baseline = (_parsed(spec).without("n", "stop", "order") for spec in (row.strategy, family.baseline))
     return not row.verifier and not row.budget and own == baseline
 
 
 def _fixed(row: ArmRow, family: Family) -> bool:
     """Whether an arm is a vote of a fixed number of samples, more than one and fewer than the baseline's."""
-    without_rule = "stop" not in Spec.parse(row.strategy).options
+    without_rule = "stop" not in _parsed(row.strategy).options
     return _votes(row, family) and without_rule and row.samples > 1 and row.strategy != family.baseline
 
 
@@ -155,20 +159,20 @@ def _losses(family: Family, bin: int) -> Mapping[Arm, float]:
             squares = math.fsum(loss**2 * n for loss, n in row.losses)
             spread = max(0.0, squares - row.loss**2 * row.questions) + 2 * PRIOR
             arms[row.arm][row.bin] = Estimate(row.loss, spread / row.questions**2)
-    found = {
+    estimates = {
         arm: dict(zip(bins, shrink(list(bins.values())), strict=True))[bin] for arm, bins in arms.items() if bin in bins
     }
-    rows = {row.arm: row for row in _ladder(family, bin) if row.arm in found}
-    shown = {arm: min(x.mean, max(0.0, x.upper(DOUBT))) for arm, x in found.items()}
+    rows = {row.arm: row for row in _ladder(family, bin) if row.arm in estimates}
+    shown = {arm: min(x.mean, max(0.0, x.upper(DOUBT))) for arm, x in estimates.items()}
     # Votes of few samples that give the answer of all of them, fewest first.
     whole = [arm for arm, row in reversed(rows.items()) if _whole(row)]
     shown |= zip(whole, isotonic_regression([shown[arm] for arm in whole], increasing=False).x, strict=True)
-    return {arm: max(0.0, float(shown[arm])) if arm in rows else x.upper(CAUTION) for arm, x in found.items()}
+    return {arm: max(0.0, float(shown[arm])) if arm in rows else x.upper(CAUTION) for arm, x in estimates.items()}
 
 
 def _whole(row: ArmRow) -> bool:
     """Whether a vote is that of all its samples: only a lead that they cannot change stops it."""
-    return Spec.parse(row.strategy).options.get("stop", "lossless") == "lossless"
+    return _parsed(row.strategy).options.get("stop", "lossless") == "lossless"
 
 
 def shrunk(family: Family) -> Mapping[tuple[Arm, int], Estimate]:

@@ -155,8 +155,8 @@ class ArmRow(_ProfilePart):
         """That of "it loses more than `risk` on average"; 0 where no question can."""
         if self.most <= risk:
             return 0.0
-        # A mean over few orders may be above the bound of all.
-        slack = 4 * math.sqrt(self.most * (1 - self.most) / self.orders)
+        # A mean over few orders may be above the bound of all; what is cut off above two of its errors is negligible.
+        slack = 2 * math.sqrt(self.most * (1 - self.most) / self.orders)
         return p_value(self.losses, risk, min(1.0, self.most + slack))
 
     def needed(self, risk: float, level: float = LEVEL) -> int | None:

@@ -65,15 +65,15 @@ def least_share(
     """
     from scipy import special
 
-    found, count, wrong = None, 0, 0
+    least, count, wrong = None, 0, 0
     for share, given, good in zip(reversed(shares), reversed(answered), reversed(right), strict=True):
         count, wrong = count + given, wrong + given - good
         if count < fewest(risk, promises):
             continue
         if special.bdtr(wrong, count, risk) > (1 - LEVEL) / promises:
             break
-        found = share
-    return found
+        least = share
+    return least
 
 
 def fewest(risk: float, promises: int = 1) -> int:

@@ -311,7 +311,7 @@ def trust_in(ended: Outcomes) -> Trust:
     intercept, slope = optimize.minimize(surprise, start, bounds=[(None, None), (LEAST_SLOPE, None)]).x.tolist()
     seen, first = np.unique(ended.share[:, 0].round(SHARE_DIGITS), return_inverse=True)
     # An expected outcome counts as right from one half on.
-    count = [np.bincount(first.ravel(), weights=values) for values in (np.ones(len(first)), right[:, 0] >= 0.5)]
+    count = [np.bincount(first.ravel(), weights=values) for values in (np.full(len(first), 1.0), right[:, 0] >= 0.5)]
     answered, hits = (values.astype(int).tolist() for values in count)
     return Trust(intercept=round(intercept, 6), slope=round(slope, 6), shares=tuple(seen.tolist()),
                  answered=tuple(answered), right=tuple(hits))  # fmt: skip
