@@ -68,13 +68,11 @@ def worthwhile(family: Family, bin: int, risk: float, prefer: Prefer = "tokens")
     `bin` is 0 to `family.bins.count - 1`. Its loss is promised to be at most `risk` only where the choice says so.
     Votes of few samples are taken to lose no less than votes of more, and no vote to gain against that of all samples.
     What is lost counts from half a standard error below on; another strategy counts with the upper bound of its loss.
-    With fewer than `MIN_QUESTIONS` it is the safe arm.
+    With fewer than `MIN_QUESTIONS` nothing can be estimated, and it is the promised vote.
     """
-    standard, kept = family.standard(bin), _promised(family, bin, risk)
-    if not standard.eligible:
-        row = family.safest(bin)
-        why = f"only {standard.questions} questions were measured, and a choice needs {MIN_QUESTIONS} or more"
-        return Choice(row, why, promised=row in kept)
+    if family.standard(bin).questions < MIN_QUESTIONS:
+        return promised(family, bin, risk, prefer)
+    kept = _promised(family, bin, risk)
     losses = _losses(family, bin)
     rows = [row for row in family.rows(bin) if row.arm in losses]
     unit = risk * PRICE / family.sample_tokens
