@@ -30,10 +30,11 @@ SUBSETS = 400
 
 
 class PoolSample(NamedTuple):
-    """One sample of the pool: its answer, and the certainty that `best_of_n` would select by."""
+    """One sample of the pool: its answer, the certainty that `best_of_n` would select by, and its sequential tokens."""
 
     answer: Answer | None
     certainty: float
+    sequential: int
 
 
 def majority(question: Question, pool: list[PoolSample], chosen: list[int]) -> str | None:
@@ -86,7 +87,7 @@ async def main(seed: int) -> None:
     solutions = await solve_many(questions, SelfConsistency(POOL, params), engine, trace=events.append, seed=seed)
     await engine.close()
 
-    pools: dict[str, list[PoolSample]] = {question.id: [PoolSample(None, 0.0)] * POOL for question in questions}
+    pools: dict[str, list[PoolSample]] = {question.id: [PoolSample(None, 0.0, 0)] * POOL for question in questions}
     by_id = {question.id: question for question in questions}
     for event in events:
         if isinstance(event, Sampled):
@@ -94,15 +95,19 @@ async def main(seed: int) -> None:
             completion = Completion(question.prompt, event.text, event.token_ids, event.finish_reason, event.stop)
             assert event.logprobs
             certainty = math.exp(math.fsum(event.logprobs.sampled) / len(event.logprobs.sampled))
-            pools[question.id][event.index] = PoolSample(question.read(completion), certainty)
+            pools[question.id][event.index] = PoolSample(
+                question.read(completion), certainty, event.cost.sequential_tokens
+            )
 
     source = np.random.default_rng(seed)
     right = [float(s.answer is not None and s.answer.key == expected) for s, expected in zip(greedy, gold, strict=True)]
     tokens = sum(s.cost.tokens for s in greedy) / len(questions)
-    rows = [("single, greedy", right, tokens)]
+    waited = sum(s.cost.sequential_tokens for s in greedy) / len(questions)
+    rows = [("single, greedy", right, tokens, waited)]
     per_sample = sum(s.cost.tokens for s in solutions) / len(questions) / POOL
     for name, n, select in ROWS:
         scores: list[float] = []
+        longest: list[int] = []
         for question, expected in zip(questions, gold, strict=True):
             rounds = SUBSETS if n < POOL else 1
             subsets = [
@@ -110,17 +115,18 @@ async def main(seed: int) -> None:
             ]
             hits = [select(question, pools[question.id], chosen) == expected for chosen in subsets]
             scores.append(sum(hits) / len(hits))
-        rows.append((name, scores, per_sample * n))
+            longest += [max(pools[question.id][index].sequential for index in chosen) for chosen in subsets]
+        rows.append((name, scores, per_sample * n, float(np.mean(longest))))
     covered = [
         any(sample.answer and sample.answer.key == expected for sample in pools[q.id])
         for q, expected in zip(questions, gold, strict=True)
     ]
     silent = np.mean([[sample.answer is None for sample in pool] for pool in pools.values()])
 
-    print("| strategy | accuracy | 95 % interval | tokens per question |\n|---|---|---|---|")
-    for name, accuracies, cost in rows:
+    print("| strategy | accuracy | 95 % interval | tokens per question | sequential |\n|---|---|---|---|---|")
+    for name, accuracies, cost, latency in rows:
         low, high = interval(accuracies, source)
-        print(f"| {name} | {np.mean(accuracies):.2f} | {low:.2f} to {high:.2f} | {cost:,.0f} |")
+        print(f"| {name} | {np.mean(accuracies):.2f} | {low:.2f} to {high:.2f} | {cost:,.0f} | {latency:,.0f} |")
     print(f"\noracle coverage at {POOL}: {np.mean(covered):.2f}; samples without an answer: {silent:.3f}; seed {seed}")
 
 

@@ -43,7 +43,6 @@ from reasoner_evals.calibration.outcomes import (
     safe_rule,
     usable,
 )
-from reasoner_evals.calibration.outcomes import replay as replayed_in
 from reasoner_evals.calibration.outcomes import stopped as stopped_by
 from reasoner_evals.calibration.profiles import bin_rows, counted, trust_in
 from reasoner_evals.runs.measures import ArmRead, selected
@@ -152,13 +151,14 @@ def methods_on(pool: Pool) -> Iterator[Method]:
         spec = Spec.parse(way.strategy)
         if "stop" in spec.options or outcomes.samples.max() == 1:
             n = build("strategy", way.strategy).n
+            by_length = ", by length" if "window" in spec.options else ""
             vote = "" if n == pool.arm.arm.pool else f", at most {n} samples"
-            name = f"{spec.options['stop']}{vote}" if "stop" in spec.options else "one sample"
+            name = f"{spec.options['stop']}{vote}{by_length}" if "stop" in spec.options else "one sample"
             rows = [(next(row for row in each.arms if row.strategy == way.strategy), held) for each, held in families]
             yield Method(name, outcomes.right.mean(axis=1), outcomes.tokens.mean(axis=1), _error(pool, rows))
-    replayed = replayed_in(pool.arm.samples, random_orders(pool.arm.ids, pool.arm.arm.pool))
+    orders = random_orders(pool.arm.ids, pool.arm.arm.pool)
     for text in EXTRA:
-        outcomes = stopped_by(replayed, build("strategy", pool.arm.arm.strategy), text)
+        outcomes = stopped_by(pool.arm.samples, orders, build("strategy", pool.arm.arm.strategy), text)
         yield Method(text, outcomes.right.mean(axis=1), outcomes.tokens.mean(axis=1))
     for effort, risk in RISKS.items():
         yield _auto(pool, f"auto, effort {effort}", [(worthwhile(each, 0, risk), held) for each, held in families])

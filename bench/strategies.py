@@ -59,10 +59,11 @@ EVEN = {"beam_search", "dvts", "lookahead"}
 
 
 class Run(NamedTuple):
-    """A strategy on a set of questions: the right answers and the total cost."""
+    """A strategy on a set of questions: the right answers, the total cost, and the mean sequential tokens."""
 
     right: np.ndarray
     cost: Cost
+    sequential: float
 
     @property
     def tokens(self) -> float:
@@ -86,7 +87,7 @@ async def run(spec: str, items: Sequence[GradedQuestion], engine: VllmEngine, pr
             raise solution.error
     right = [s.answer is not None and s.answer.key == item.gold for s, item in zip(solutions, items, strict=True)]
     cost = sum((solution.cost for solution in solutions), Cost())
-    return Run(np.array(right, dtype=float), cost)
+    return Run(np.array(right, dtype=float), cost, float(np.mean([s.cost.sequential_tokens for s in solutions])))
 
 
 async def sized(name: str, engine: VllmEngine, prm: Prm) -> int:
@@ -125,7 +126,7 @@ async def main(names: Sequence[str]) -> None:
     await prm.start(engine)
     items = arithmetic.reported()
     greedy = await run(f"single:{CHAIN}", items, engine, prm)
-    columns = ("strategy", "size", "accuracy", "against self-consistency", "tokens",
+    columns = ("strategy", "size", "accuracy", "against self-consistency", "tokens", "sequential",
                "prompt + generated + verifier + cancelled; cached")  # fmt: skip
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     print_row("single, greedy", "1", greedy, None)
@@ -144,7 +145,8 @@ def print_row(name: str, size: str, result: Run, vote: Run | None) -> None:
     parts = (cost.prompt_tokens, cost.generated_tokens, cost.verifier_tokens, cost.cancelled_tokens)
     split = " + ".join(f"{part / count:.0f}" for part in parts)
     against = "" if vote is None or vote is result else difference(result.right - vote.right)
-    print(f"| {name} | {size} | {interval(result.right)} | {against} | {result.tokens:.0f} | {split}; "
+    print(f"| {name} | {size} | {interval(result.right)} | {against} | {result.tokens:.0f} | "
+          f"{result.sequential:.0f} | {split}; "
           f"{cost.cached_tokens / count:.0f} |", flush=True)  # fmt: skip
 
 

@@ -236,7 +236,8 @@ class Message:
     @property
     def fields(self) -> dict[str, Any]:
         """The turn as OpenAI's API and chat templates take it."""
-        return {"role": self.role, "content": self.content, **json.loads(self.extra or "{}")}
+        own = {"role": self.role, "content": self.content}
+        return own | json.loads(self.extra) if self.extra else own
 
 
 @lru_cache(maxsize=4096)

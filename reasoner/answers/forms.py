@@ -83,7 +83,7 @@ def machine_forms(text: str) -> list[Form]:
             forms.append(Form(content, line.start(), line.end()))
     if ('nswer"' in text or "nswer'" in text) and (field := _last(_JSON, text)):
         # The other fields of the object are no words after the answer.
-        forms.append(Form(_json_value(field[1]), field.start(), max(field.end(), text.rfind("}") + 1)))
+        forms.append(Form(_json_value(field[1]), field.start(), max(field.end(), text.find("}", field.end()) + 1)))
     return sorted((form for form in forms if form), key=lambda form: -form.end)
 
 

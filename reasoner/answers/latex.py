@@ -215,7 +215,7 @@ _RULES = [
         (r"\\(?:times|ast)(?![a-zA-Z])|\*", r"\\cdot "),
         (r"\\(?:var)?(?:emptyset|nothing)(?![a-zA-Z])|\\\{\s*\\\}", r"\\emptyset "),
         (r"(?<![\\a-zA-Z])(?:infinity|inf|oo)(?![a-zA-Z])", r"\\infty "),
-        (r"(?<![\\a-zA-Z])pi(?![a-zA-Z])", r"\\pi "),
+        (r"(?<![\\a-zA-Z])(pi|ln|log|exp|sin|cos|tan)(?![a-zA-Z])", r"\\\1 "),
         (r"(?:,\s*)?(?<![\\a-zA-Z])(?:and|or)(?![a-zA-Z])|\\(?:land|wedge|lor|vee)(?![a-zA-Z])", ","),
         (r"[(\[]?\\begin\{(?:(?:[bp]|small)?matrix|array)\}(?:\{[clr|]*\})?", r"\\begin{pmatrix}"),
         (r"\\end\{(?:(?:[bp]|small)?matrix|array)\}[)\]]?", r"\\end{pmatrix}"),

@@ -57,7 +57,7 @@ def promised(family: Family, bin: int, risk: float, prefer: Prefer = "tokens") -
     `bin` is 0 to `family.bins.count - 1`. The loss is against the vote of all samples in the same order. There always
     is one: some stop rules lose next to nothing on any question, whatever was measured.
     """
-    kept = _promised(family, bin, risk)
+    kept = _promised(family, bin, risk, prefer)
     row = min(kept, key=lambda row: _cost(row, prefer))
     return Choice(row, f"{_promise(row, risk)} ({row.questions} questions)", promised=True)
 
@@ -72,7 +72,7 @@ def worthwhile(family: Family, bin: int, risk: float, prefer: Prefer = "tokens")
     """
     if family.standard(bin).questions < MIN_QUESTIONS:
         return promised(family, bin, risk, prefer)
-    kept = _promised(family, bin, risk)
+    kept = _promised(family, bin, risk, prefer)
     losses = _losses(family, bin)
     rows = [row for row in family.rows(bin) if row.arm in losses]
     unit = risk * PRICE / family.sample_tokens
@@ -100,23 +100,24 @@ def bolder(family: Family, bin: int, risk: float) -> tuple[ArmRow, int] | None:
     return next(((row, count) for row in after if (count := row.needed(risk, 1 - alpha)) is not None), None)
 
 
-def _promised(family: Family, bin: int, risk: float) -> Sequence[ArmRow]:
+def _promised(family: Family, bin: int, risk: float, prefer: Prefer = "tokens") -> Sequence[ArmRow]:
     """The votes that lose at most `risk`, from the safest on; bins share the chance that a promise is broken."""
     kept = []
-    for row in _ladder(family, bin):
+    for row in _ladder(family, bin, prefer):
         if row.p_value(risk) > (1 - LEVEL) / family.bins.count:
             break
         kept.append(row)
     return kept
 
 
-def _ladder(family: Family, bin: int) -> Iterator[ArmRow]:
+def _ladder(family: Family, bin: int, prefer: Prefer = "tokens") -> Iterator[ArmRow]:
     """The votes in the order in which they are tested, safest first: it must not depend on what they lost.
 
-    By the bound of their rule, and where bounds are equal as the family lists them.
+    By the bound of their rule; where bounds are equal, those that count by length first for latency and last for
+    tokens; then as the family lists them.
     """
     votes = [row for row in family.arms if row.bin == bin and _votes(row, family) and not _fixed(row, family)]
-    yield from sorted(votes, key=lambda row: row.most)
+    yield from sorted(votes, key=lambda row: (row.most, _by_length(row) != (prefer == "latency")))
 
 
 def _promise(row: ArmRow, risk: float) -> str:
@@ -124,6 +125,10 @@ def _promise(row: ArmRow, risk: float) -> str:
         return "it gives the answer of the vote of all samples"
     bound = f"at most {100 * risk:g} points against the vote of all samples"
     return f"it loses {bound} by its rule" if row.most <= risk else f"it loses {bound}, with 95 % confidence"
+
+
+def _by_length(row: ArmRow) -> bool:
+    return _parsed(row.strategy).options.get("order") == "length"
 
 
 def _cost(row: ArmRow, prefer: Prefer) -> float:
@@ -137,7 +142,7 @@ _parsed = cache(Spec.parse)
 
 def _votes(row: ArmRow, family: Family) -> bool:
     """Whether an arm is a vote over samples like the baseline's."""
-    own, baseline = (_parsed(spec).without("n", "stop", "order") for spec in (row.strategy, family.baseline))
+    own, baseline = (_parsed(spec).without("n", "stop", "order", "window") for spec in (row.strategy, family.baseline))
     return not row.verifier and not row.budget and own == baseline
 
 
@@ -170,7 +175,7 @@ def _losses(family: Family, bin: int) -> Mapping[Arm, float]:
 
 def _whole(row: ArmRow) -> bool:
     """Whether a vote is that of all its samples: only a lead that they cannot change stops it."""
-    return _parsed(row.strategy).options.get("stop", "lossless") == "lossless"
+    return _parsed(row.strategy).options.get("stop", "lossless") == "lossless" and not _by_length(row)
 
 
 def shrunk(family: Family) -> Mapping[tuple[Arm, int], Estimate]:

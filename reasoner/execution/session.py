@@ -16,12 +16,12 @@ from reasoner.budget import Budget, Ledger, Prices
 from reasoner.engine import Engine, TextPiece
 from reasoner.errors import UsageError
 from reasoner.execution.admission import Admission, EngineLimits, Shares
+from reasoner.execution.direct import Drawn, draw_directly, prepared
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.inputs import IdSet, check_ids, open_input
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.plan_runner import PlanRunner
 from reasoner.execution.scheduler import PRICE, Allocation, Scheduler, competing_unit
-from reasoner.models.defaults import resolve
 from reasoner.registry import spec_of
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
@@ -60,6 +60,8 @@ class RunContext:
     history: Mapping[str, QuestionHistory]
     window: int = CONCURRENCY
     on_text: Callable[[TextPiece], None] | None = None
+    engine_spec: str = ""
+    """That of the engine, where it is known."""
     notes: tuple[str, ...] = field(default=(), init=False)
     """What holds for all questions and is not as the user may expect."""
     facts: RunFacts = field(init=False)
@@ -77,17 +79,16 @@ class RunContext:
             and model.flops(prompt=1, cached=0, generated=1) is None
         ):
             raise UsageError(f"a flops budget needs the geometry of {model.name}, which the engine does not know")
-        noted: dict[str, None] = {}
-        self.strategy = resolve(given, model, lambda line: noted.update({line: None}))
-        self.notes = tuple(noted)
+        ready = prepared(given, model)
+        self.strategy, self.notes = ready.strategy, ready.notes
         self.facts = RunFacts(
-            strategy=spec_of(given),
-            resolved=spec_of(self.strategy),
+            strategy=ready.spec,
+            resolved=ready.resolved,
             verifier=spec_of(self.verifier) if self.verifier else "",
             engine=self.engine.name,
-            engine_spec=spec_of(self.engine),
+            engine_spec=self.engine_spec or spec_of(self.engine),
             model=model,
-            notes=(*self.engine.notes, *noted),
+            notes=(*self.engine.notes, *ready.notes),
             budget=self.stated,
             seed=self.seed,
         )
@@ -220,6 +221,7 @@ class Session:
         self._stack = AsyncExitStack()
         self._numbers = count()
         self._limits: EngineLimits | None = None
+        self._engine_spec = ""
 
     async def __aenter__(self) -> Self:
         """Start the engine and the verifiers.
@@ -235,6 +237,7 @@ class Session:
                 self._stack.push_async_callback(verifier.close)
                 await verifier.start(self.engine)
             self._limits = EngineLimits.of(self.engine)
+            self._engine_spec = spec_of(self.engine)
         except BaseException:
             await self._stack.aclose()
             raise
@@ -269,11 +272,10 @@ class Session:
             UsageError: the session is not open, the strategy needs a verifier and none is given, an option does not
                 fit the model, or the budget cannot be counted.
         """
-        if self._limits is None:
-            raise UsageError("the session is not open: use it as in `async with Session(engine) as session`")
+        limits = self._opened()
         if verifier is None and strategy.uses_verifier:
             raise UsageError(f"{spec_of(strategy)} needs a verifier: give one")
-        await self._limits.pace.begin(object())
+        await limits.pace.begin(object())
         context = RunContext(
             strategy=strategy,
             engine=self.engine,
@@ -285,8 +287,35 @@ class Session:
             budget=budget,
             ledger=ledger or self.ledger,
             stated=f"each {budget}" if budget else "",
-            limits=self._limits,
+            limits=limits,
             history={},
             on_text=on_text,
+            engine_spec=self._engine_spec,
         )
         return await (await context.open(next(self._numbers), question)).solve()
+
+    async def draw(
+        self,
+        question: Question,
+        strategy: Strategy,
+        *,
+        budget: Budget | None = None,
+        seed: int = 0,
+        ledger: Ledger | None = None,
+        on_text: Callable[[TextPiece], None] | None = None,
+    ) -> Drawn | None:
+        """What `solve` gives for a strategy that draws once, sooner; None where only `solve` can do it.
+
+        Any text is an answer to the question, and its budget has no seconds. Raises as `solve`.
+        """
+        limits = self._opened()
+        await limits.pace.begin(object())
+        return await draw_directly(
+            question, strategy, self.engine, limits=limits, number=next(self._numbers), engine_spec=self._engine_spec,
+            budget=budget, seed=seed, ledger=ledger or self.ledger, on_text=on_text,
+        )  # fmt: skip
+
+    def _opened(self) -> EngineLimits:
+        if self._limits is None:
+            raise UsageError("the session is not open: use it as in `async with Session(engine) as session`")
+        return self._limits

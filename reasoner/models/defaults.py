@@ -4,6 +4,7 @@ import copy
 import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from reasoner.errors import UsageError
@@ -81,18 +82,30 @@ def resolved_params(
     Raises:
         UsageError: the model does not think and a thinking level is given.
     """
+    resolved, notes = _params_for(given, model, preference)
+    for note in notes:
+        notify(note)
+    return given if resolved == given else resolved
+
+
+@lru_cache(maxsize=256)
+def _params_for(
+    given: SamplingParams, model: ModelInfo, preference: SamplingParams
+) -> tuple[SamplingParams, tuple[str, ...]]:
+    notes: list[str] = []
     thinks = model.thinking is not None and given.thinking != NO_THINKING
-    _check_thinking(given, model, notify)
+    _check_thinking(given, model, notes.append)
     greedy = preference.temperature == 0
     if thinks and given.temperature == 0:
-        notify(f"temperature=0 is greedy decoding: {model.name} thinks, and such models often repeat themselves then")
+        notes.append(
+            f"temperature=0 is greedy decoding: {model.name} thinks, and such models often repeat themselves then"
+        )
     if thinks and greedy and given.temperature is None:
         preference = dataclasses.replace(preference, temperature=None)
-        notify(f"{model.name} thinks, so it samples with its own parameters instead of greedily")
+        notes.append(f"{model.name} thinks, so it samples with its own parameters instead of greedily")
     sources = (preference, model.sampling) if greedy and not thinks else (model.sampling, preference)
     limit = SamplingParams(max_tokens=THINKING_MAX_TOKENS if thinks else FALLBACK.max_tokens)
-    resolved = given.over(*sources, limit, *(() if model.served else (FALLBACK,)))
-    return given if resolved == given else resolved
+    return given.over(*sources, limit, *(() if model.served else (FALLBACK,))), tuple(notes)
 
 
 def _check_thinking(given: SamplingParams, model: ModelInfo, notify: Notify) -> None:

@@ -2,11 +2,11 @@
 
 import secrets
 import time
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,13 +16,13 @@ from starlette.types import Message, Receive, Scope, Send
 from reasoner.serving.bodies import read
 from reasoner.serving.choose import choose
 from reasoner.serving.errors import ApiError, api_error
-from reasoner.serving.limits import Keys
+from reasoner.serving.limits import ANYONE, Keys
 from reasoner.serving.listener import is_loopback
 from reasoner.serving.metrics import NO_STRATEGY
 from reasoner.serving.page import page_routes, trace_response
 from reasoner.serving.responses import REPLIES, Reply
 from reasoner.serving.service import Service
-from reasoner.serving.stream import EventStream, read_body, refused, reply, unless_left
+from reasoner.serving.stream import EventStream, headers_of, read_body, refused, reply, unless_left
 
 TRACES: Final = "/v1/reasoner/traces/"
 PUBLIC: Final = ("/", "/health")
@@ -52,7 +52,7 @@ class App:
                 Route("/metrics", self._metrics),
                 Route("/v1/models", self._models),
                 Route("/v1/models/{name:path}", self._model),
-                *(Route(path, partial(self._answer, kind), methods=["POST"]) for path, kind in REPLIES.items()),
+                *(Route(path, self._health, methods=["POST"]) for path in REPLIES),
                 Route(TRACES + "{id}.jsonl", self._trace),
                 Route(TRACES + "{id}", self._trace, methods=["GET", "POST"]),
                 *page_routes(),
@@ -75,16 +75,19 @@ class App:
             await send(message)
 
         try:
-            scope.update(app=self, state={"client": self._client(scope)})
-            await self._router(scope, receive, tagged)
+            scope["app"], headers = self, headers_of(scope)
+            client = self._client(scope, headers)
+            kind = REPLIES.get(scope["path"]) if scope["method"] == "POST" else None
+            # What is asked most often does not pass through the router.
+            serve = await self._answer(kind, client or ANYONE, headers, receive) if kind else self._router
+            await serve(scope, receive, tagged)
         except Exception as failure:
             error = self._error_of(failure, scope)
             if not started:
                 await refused(error)(scope, receive, tagged)
 
-    def _client(self, scope: Scope) -> str | None:
+    def _client(self, scope: Scope, headers: Mapping[str, str]) -> str | None:
         """Who asks; None where the path is public."""
-        headers = Headers(scope=scope)
         host = headers.get("host", "")
         if not self._keys and not is_loopback(host.rpartition(":")[0] if host[-1:].isdigit() and ":" in host else host):
             raise ApiError(403, "a server without keys serves its own machine only: the Host must be localhost")
@@ -127,24 +130,24 @@ class App:
         about = self._service.offer.models[name]
         return {"id": name, "object": "model", "created": self._created, "owned_by": "reasoner", "description": about}
 
-    async def _answer(self, kind: Any, request: Request) -> Response:
+    async def _answer(self, kind: Any, client: str, headers: Mapping[str, str], receive: Receive) -> Response:
         """A question, answered by the strategy that the request chooses; streamed or not."""
         service = self._service
         try:
             offer = service.offer
-            made: Reply = kind(read(await self._body(request), kind.reads), offer.prices)
+            made: Reply = kind(read(await self._body(headers, receive), kind.reads), offer.prices)
             jobs = choose(made.asked, offer)
         except ApiError as error:
             service.metrics.end(NO_STRATEGY, "refused" if error.status < 500 else "error", 0)
             raise
-        work = partial(service.answer, jobs, request.state.client)
+        work = partial(service.answer, jobs, client)
         if made.asked.stream:
             return EventStream(lambda follow: service.start(work(follow)), made, len(jobs))
-        return reply(made.whole(await unless_left(service.start(work()), request.receive)))
+        return reply(made.whole(await unless_left(service.start(work()), receive)))
 
-    async def _body(self, request: Request, **kind: Any) -> bytes:
+    async def _body(self, headers: Mapping[str, str], receive: Receive, **kind: Any) -> bytes:
         limits = self._service.limits
-        return await read_body(request, **{"limit": limits.body_bytes, "seconds": limits.body_seconds, **kind})
+        return await read_body(headers, receive, **{"limit": limits.body_bytes, "seconds": limits.body_seconds, **kind})
 
     async def _trace(self, request: Request) -> Response:
         """The trace of a request, or its search tree as a page. Only who made the request sees it.
@@ -155,7 +158,7 @@ class App:
         name = request.path_params["id"]
         trace, authorization = self._service.traces.get(name), request.headers.get("authorization")
         if request.method == "POST" and trace:
-            form = await self._body(request, limit=MAX_FORM_BYTES, kind=FORM)
+            form = await self._body(request.headers, request.receive, limit=MAX_FORM_BYTES, kind=FORM)
             authorization = f"Bearer {parse_qs(form.decode('utf-8', 'replace')).get('key', [''])[0]}"
         client = None if request.method == "POST" and not trace else self._keys.client(authorization)
         if trace is None or trace.owner != client:

@@ -30,11 +30,13 @@ def read(body: bytes, model: type[R]) -> R:
     if not isinstance(document, dict):
         raise ApiError(400, f"the body must be a JSON object (got {shown(document)})")
     fields = {name: value for name, value in document.items() if value is not None}
-    for name in getattr(model, "ignored", ()):
-        fields.pop(name, None)
-    for name, why in getattr(model, "refused", {}).items():
-        if fields.pop(name, False) not in (False, [], {}, ""):
-            raise ApiError(400, f"{name} is not supported: {why}", code="unsupported_parameter", param=name)
+    ignored, refused = getattr(model, "ignored", ()), getattr(model, "refused", {})
+    if not fields.keys().isdisjoint((*ignored, *refused)):
+        for name in ignored:
+            fields.pop(name, None)
+        for name, why in refused.items():
+            if fields.pop(name, False) not in (False, [], {}, ""):
+                raise ApiError(400, f"{name} is not supported: {why}", code="unsupported_parameter", param=name)
     try:
         return model.model_validate(fields, strict=True)
     except ValidationError as error:

@@ -2,11 +2,11 @@
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache, partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 from pydantic import Field
 
@@ -15,6 +15,7 @@ from reasoner.answers.questions import Question, with_instruction
 from reasoner.answers.tool_calls import ToolCallSpace
 from reasoner.budget import UNITS, Budget, Prices
 from reasoner.errors import STRATEGIES, UnknownName, UsageError, shown
+from reasoner.execution.direct import Drawn
 from reasoner.execution.inputs import default_verifier
 from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
@@ -24,7 +25,7 @@ from reasoner.serving.requests import MAX_COUNT, PASSED, ChatRequest, Strict, To
 from reasoner.solution import Solution
 from reasoner.strategy import CalibratedStrategy, DrawsOnce, StopRule, Strategy
 from reasoner.trace.events import Event, Sink, tee
-from reasoner.types import LONGEST_SCHEMA, AnswerSpace, Message, Prompt, SamplingParams
+from reasoner.types import LONGEST_SCHEMA, AnswerSpace, Message, Prompt, SamplingParams, ThinkingLevel
 from reasoner.verifier import Verifier
 
 FREE: Final = "free"
@@ -34,6 +35,7 @@ TEMPERATURE: Final = 1.0
 REPLY_TOKENS: Final = 4096
 """The default `max_tokens` of a reply of any form, for a model that does not think."""
 SEEDS: Final = 2**63
+NO_LIMIT: Final = Budget()
 
 
 class Alias(Strict):
@@ -100,7 +102,7 @@ class Job:
     """One choice of a reply: a question and how it is to be answered.
 
     `rated_by` is the name of the verifier in the `Offer`. `notes` say what of the request is not done as it was sent.
-    `streams` says whether its text can be passed on as it comes.
+    `draws_once` says whether one sequence is the reply; `streams` whether its text can be passed on as it comes.
     """
 
     question: Question
@@ -111,12 +113,19 @@ class Job:
     seed: int
     notes: tuple[str, ...] = ()
     rated_by: str = ""
+    draws_once: bool = False
     streams: bool = False
 
     @property
     def passes_through(self) -> bool:
         """Whether it is one completion of the prompt as it is."""
-        return self.question.space.name == FREE and isinstance(self.strategy, DrawsOnce)
+        return self.draws_once and self.question.space.name == FREE
+
+    async def draw(self, session: Session, **options: Any) -> Drawn | None:
+        """What `solve` gives, sooner, where the job passes through and nothing may end it early; else None."""
+        if not self.passes_through or self.stop or (self.budget and self.budget.seconds is not None):
+            return None
+        return await session.draw(self.question, self.strategy, budget=self.budget, seed=self.seed, **options)
 
     async def solve(self, session: Session, *sinks: Sink, **options: Any) -> Solution:
         """The solution with its events, which the sinks receive too; the options are those of `Session.solve`.
@@ -159,18 +168,26 @@ def _in_field(param: str | None) -> Iterator[None]:
         raise ApiError(400, str(error), param=param) from None
 
 
-@_in_field(None)
 def choose(request: ChatRequest, offer: Offer) -> list[Job]:
     """The jobs that make a reply, in the order of its choices.
 
     Raises:
         ApiError: 404 for an unknown model, 400 for what the server cannot do.
     """
-    form, options, notes = _form(request), request.reasoner, list[str]()
+    try:
+        return _chosen(request, offer)
+    except UsageError as error:
+        raise ApiError(400, str(error)) from None
+
+
+def _chosen(request: ChatRequest, offer: Offer) -> list[Job]:
+    form, options = _form(request), request.reasoner
     alias = _alias(request.model, offer)
     strategy = options.strategy or alias.strategy
     kind = _answer_kind(options, alias, strategy, form)
-    strategy = _formed(_sampled(strategy, request, offer, notes, kind=kind.name), form)
+    free, known = kind.name == FREE, cast("Hashable", strategy)
+    strategy, noted, once = _sampled(known, request.params, request.thinking, offer.model, free=free)
+    strategy, notes = _formed(strategy, form), [*noted]
     rated_by = _verifier_name(options, alias, strategy, offer, notes)
     if request.n > 1 and (samples := request.n * draws(strategy)) > MAX_COUNT:
         problem = f"a request may draw at most {MAX_COUNT:,} samples in all its choices (got {samples:,}): lower n"
@@ -185,10 +202,11 @@ def choose(request: ChatRequest, offer: Offer) -> list[Job]:
         seed % SEEDS,
         tuple(notes),
         rated_by,
+        once,
         # Only at its end is it known whether a text calls a tool.
-        not form.tools and isinstance(strategy, DrawsOnce) and strategy.draws_once(offer.model),
+        streams=once and not form.tools,
     )
-    return [replace(job, seed=(seed + index) % SEEDS) for index in range(request.n)]
+    return [job, *(replace(job, seed=(seed + index) % SEEDS) for index in range(1, request.n))]
 
 
 def _alias(model: str, offer: Offer) -> Alias:
@@ -230,33 +248,39 @@ def _question(turns: tuple[Message, ...], kind: AnswerKind, form: ReplyForm) -> 
     return Question(f"q-{prompt.digest[:12]}", last.content, prompt, space)
 
 
-def _sampled(strategy: Any, request: ChatRequest, offer: Offer, notes: list[str], *, kind: str) -> Any:
-    """The strategy with the request's sampling parameters where its own spec sets none."""
-    asked = request.params
+@lru_cache(maxsize=256)
+def _sampled(
+    strategy: Any, asked: SamplingParams, thinking: ThinkingLevel | None, model: ModelInfo, *, free: bool
+) -> tuple[Any, tuple[str, ...], bool]:
+    """The strategy with a request's sampling parameters where its own spec sets none, and notes on those not used.
+
+    The last value says whether it draws once. Cached: the checks of a strategy take half a millisecond.
+    """
+    notes: list[str] = []
+    once = isinstance(strategy, DrawsOnce)
+    drawn = isinstance(strategy, DrawsOnce) and strategy.draws_once(model)
     if asked.temperature == 0 and draws(strategy) > 1:
         asked = replace(asked, temperature=None)
         notes.append("temperature=0 was not used: the strategy draws several samples, which must differ")
-    if request.thinking is not None and offer.model.thinking:
-        asked = replace(asked, thinking=request.thinking)
-    elif request.thinking not in (None, "none"):
+    if thinking is not None and model.thinking:
+        asked = replace(asked, thinking=thinking)
+    elif thinking not in (None, "none"):
         notes.append("reasoning_effort was not used: the model does not think")
-    if kind == FREE:
+    if free:
         # A reply of any form may be long; that of a model that thinks has a longer limit of its own.
-        limit = None if offer.model.thinking else REPLY_TOKENS
-        once = isinstance(strategy, DrawsOnce)
+        limit = None if model.thinking else REPLY_TOKENS
         asked = asked.over(
-            SamplingParams(offer.model.sampling.temperature if once else None, offer.model.sampling.max_tokens),
+            SamplingParams(model.sampling.temperature if once else None, model.sampling.max_tokens),
             SamplingParams(TEMPERATURE if once else None, limit),
         )
     if isinstance(strategy, CalibratedStrategy) and strategy.measured_on:
         if asked != SamplingParams():
             notes.append("the sampling parameters of the request were not used: those of the calibration apply")
-        return strategy
+        return strategy, tuple(notes), drawn
     try:
-        return _with_params(strategy, asked)
+        return _with_params(strategy, asked), tuple(notes), drawn
     except UsageError as error:
-        notes.append(f"the sampling parameters of the request were not used: {error}")
-        return strategy
+        return strategy, (*notes, f"the sampling parameters of the request were not used: {error}"), drawn
 
 
 def _formed(strategy: Any, form: ReplyForm) -> Any:
@@ -273,9 +297,8 @@ def _formed(strategy: Any, form: ReplyForm) -> Any:
     return formed
 
 
-@lru_cache(maxsize=1024)
 def _with_params(strategy: Any, asked: SamplingParams) -> Any:
-    """The same strategy with these parameters where its spec sets none; cached, as its checks take half a millisecond.
+    """The same strategy with these parameters where its spec sets none.
 
     Raises:
         UsageError: they do not fit its options.
@@ -322,9 +345,13 @@ def _budget(options: VendorOptions, alias: Alias, offer: Offer, choices: int) ->
     if asked and asked.usd is not None and offer.prices is None:
         problem = "a budget in usd needs prices, which this server does not have: use tokens"
         raise ApiError(400, problem, param="reasoner.budget")
-    budgets = [asked or alias.budget or Budget(), offer.ceiling]
+    return _least(asked or alias.budget or NO_LIMIT, offer.ceiling, choices)
+
+
+@lru_cache(maxsize=256)
+def _least(asked: Budget, ceiling: Budget, choices: int) -> Budget | None:
     limits = {
-        unit: min((limit for each in budgets if (limit := getattr(each, unit)) is not None), default=None)
+        unit: min((limit for each in (asked, ceiling) if (limit := getattr(each, unit)) is not None), default=None)
         for unit in UNITS
     }
     budget = Budget(**limits)

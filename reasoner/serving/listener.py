@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Final
 
 import uvicorn
@@ -13,6 +14,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reasoner.errors import UsageError
 from reasoner.serving.service import Service
+
+try:
+    from uvicorn.protocols.http import httptools_impl as in_c
+except ImportError:  # httptools is an optional part of uvicorn
+    in_c = None  # type: ignore[assignment]
 
 MAX_HEADER_BYTES: Final = 1 << 16
 """Bytes that the head of a request may have."""
@@ -24,6 +30,7 @@ CUT_SECONDS: Final = 1.0
 """Seconds in which requests that are cut off may send their error, before their connections are closed."""
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether a host, by name or address, is this machine and reached from nowhere else."""
     try:
@@ -48,12 +55,15 @@ def listen(host: str, port: int) -> socket.socket:
         raise UsageError(f"cannot listen at {host}:{port}: {why}: choose another --host or --port") from error
 
 
-class Connection(H11Protocol):
-    """A connection that is closed where the head of its next request does not arrive in time."""
+class Watched(asyncio.Protocol):
+    """A connection that is closed where the head of its next request does not arrive in time; mixed into a parser."""
 
+    cycle: Any
+    loop: asyncio.AbstractEventLoop
+    transport: Any
     _due: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._watch()
 
@@ -71,6 +81,50 @@ class Connection(H11Protocol):
             self._due = None
 
 
+class Connection(Watched, H11Protocol):
+    """A connection that h11 parses, in Python."""
+
+
+if in_c:
+
+    class FastConnection(Watched, in_c.HttpToolsProtocol):
+        """A connection that httptools parses, in C, with the limits of h11: httptools leaves them to its user."""
+
+        _size = 0
+        """Bytes since a part of a body or the end of a request: those of a head, or of what follows a body."""
+
+        def data_received(self, data: bytes) -> None:
+            self._size += len(data)
+            super().data_received(data)
+            if self._size > MAX_HEADER_BYTES and not self.transport.is_closing():
+                self.send_400_response("The head of the request is too large.")
+
+        def on_headers_complete(self) -> None:
+            hosts = [value for name, value in self.headers if name == b"host"]
+            if len(hosts) > 1 or (not hosts and self.parser.get_http_version() != "1.0"):
+                raise ValueError("a request names one Host")
+            super().on_headers_complete()
+
+        def on_body(self, body: bytes) -> None:
+            self._size = 0
+            super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            self._size = 0
+            super().on_message_complete()
+
+        def send_400_response(self, msg: str) -> None:
+            if self.cycle and self.cycle.response_started and not self.cycle.response_complete:
+                # A second response would be read as a part of the first.
+                self.transport.close()
+            else:
+                super().send_400_response(msg)
+
+
+CONNECTION: Final[Any] = FastConnection if in_c else Connection
+"""The fastest connection that is installed."""
+
+
 class Listener(uvicorn.Server):
     """Serves an ASGI app until it is stopped.
 
@@ -83,7 +137,7 @@ class Listener(uvicorn.Server):
         self._service = service
         config = uvicorn.Config(
             app,
-            http=Connection,
+            http=CONNECTION,
             ws="none",
             lifespan="off",
             log_config=None,

@@ -43,8 +43,8 @@ class Metrics:
             "reasoner_request_sequential_tokens", "Latency in tokens: the longest path that a request waited for.",
             buckets=SEQUENTIAL, registry=registry,
         )  # fmt: skip
-        for kind in KINDS:
-            self._tokens.labels(kind)
+        self._kinds = [(f"{kind}_tokens", self._tokens.labels(kind)) for kind in KINDS]
+        self._ended: dict[tuple[str, Outcome], Counter] = {}
 
     def gauge(self, name: str, what: str, read: Callable[[], float]) -> None:
         """A value that is read whenever the metrics are."""
@@ -52,15 +52,18 @@ class Metrics:
 
     def spend(self, cost: Cost) -> None:
         """Count what a request computed."""
-        for kind in KINDS:
-            if tokens := getattr(cost, f"{kind}_tokens"):
-                self._tokens.labels(kind).inc(tokens)
+        for field, counter in self._kinds:
+            if tokens := getattr(cost, field):
+                counter.inc(tokens)
         self._samples.inc(cost.samples)
         self._sequential.observe(cost.sequential_tokens)
 
     def end(self, strategy: str, outcome: Outcome, seconds: float, *, saved: int = 0) -> None:
         """Count a request that ended, and the samples that a vote did without."""
-        self._requests.labels(strategy if strategy in self._names else "other", outcome).inc()
+        name = strategy if strategy in self._names else "other"
+        if (name, outcome) not in self._ended:
+            self._ended[name, outcome] = self._requests.labels(name, outcome)
+        self._ended[name, outcome].inc()
         self._seconds.observe(seconds)
         self._saved.inc(saved)
 

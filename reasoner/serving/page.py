@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from reasoner.execution.direct import DeferredRecorder
 from reasoner.journal.lines import sealed_line
 from reasoner.trace.events import Event, event_adapter
 from reasoner.trace.page import base_style, page
@@ -63,6 +64,7 @@ def _headers(policy: str, cached: str) -> dict[str, str]:
 async def trace_response(trace: "KeptTrace", *, as_page: bool) -> Response:
     """The search tree of a trace as a page, or the trace as `reasoner trace FILE` reads it."""
     headers = _headers(TREE_POLICY, "no-store")
+    trace.write()
     if as_page:
         # Drawing a large tree takes longer than other requests should wait.
         return Response(await asyncio.to_thread(trace.page), media_type="text/html", headers=headers)
@@ -72,6 +74,8 @@ async def trace_response(trace: "KeptTrace", *, as_page: bool) -> Response:
 MAX_TRACES: Final = 200
 MAX_BYTES: Final = 64 << 20
 """Of all traces together, as JSON."""
+MAX_LATER: Final = 1 << 18
+"""Of a trace that is kept as it is until it is read: all that are kept together have less than `MAX_BYTES`."""
 MAX_SHARE: Final = 8
 """A trace has at most this part of `MAX_BYTES`; what comes after that is not kept."""
 ID_BYTES: Final = 18
@@ -93,6 +97,7 @@ class KeptTrace:
         self._limit = limit
         self._traces = traces
         self._lines: list[bytes] = []
+        self._later: DeferredRecorder | None = None
 
     def __call__(self, event: Event) -> None:
         """Keep one more event, if there is room."""
@@ -110,18 +115,35 @@ class KeptTrace:
         self.size += len(line)
         self._traces.grow(len(line))
 
+    def keep(self, recorder: DeferredRecorder) -> None:
+        """Keep all events of a question; small ones become lines when they are read, at a bound on their size."""
+        self.size, self._later = recorder.bound, recorder
+        self._traces.grow(self.size)
+        if self.size > MAX_LATER:
+            self.write()
+
+    def write(self) -> None:
+        """Make the lines of what was kept to be made later."""
+        if self._later:
+            recorder, self._later = self._later, None
+            self._traces.grow(-self.size)
+            self.size = 0
+            for event in recorder.events():
+                self(event)
+
     def drop(self) -> None:
         """Forget all of it, and keep no more."""
         self.whole = False
         self.size = 0
-        self._lines = []
+        self._lines, self._later = [], None
 
     def lines(self) -> bytes:
         """The trace as `reasoner trace FILE` reads it."""
+        self.write()
         return b"".join(self._lines)
 
     def page(self) -> str:
-        """The search tree of each question, as the page that `reasoner trace FILE --html OUT` writes.
+        """The search tree of each question, as the page that `reasoner trace FILE --html OUT` writes, after `write`.
 
         It takes up to a second of computing for a large trace: run it in a thread.
         """

@@ -2,9 +2,11 @@
 
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, ClassVar, Final, Literal, cast
 
 from reasoner.answers.tool_calls import ToolCall, read_calls
 from reasoner.budget import Cost, Prices
@@ -33,16 +35,21 @@ COUNTED: Final = (
     "thinking_tokens", "sequential_tokens", "requests", "samples", "seconds",
 )  # fmt: skip
 """What the vendor object says of a cost."""
+_COUNTS: Final = attrgetter(*COUNTED)
 LOST: Final = "lost: the sequence was drawn again after its text was streamed, so the text is not whole: ask again"
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A choice of a reply: its job, how it ended, and the id of its trace where that is kept."""
+    """A choice of a reply: its job, how it ended, the id of its trace where that is kept, and the only completion.
+
+    Where several were drawn, the solution has them in its events.
+    """
 
     job: Job
     solution: Solution
     trace: str | None = None
+    only: Completion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ class ReplyText:
             raise api_error(solution.error)
         if solution.abstained:
             return cls(NOT_SURE, "", "stop")
-        winner = _winner(solution)
+        winner = result.only or _winner(solution)
         thinking = winner.prompt.thinking + winner.thinking if winner else ""
         cut = winner is not None and winner.finish_reason == "length"
         ended = solution.ended_by == "budget" and solution.answer is None
@@ -270,7 +277,7 @@ def vendor_object(result: Result, prices: Prices | None = None) -> Document:
     votes, cost = solution.vote_state, solution.cost
     notes = [*job.notes, *solution.notes, solution.unrated, solution.cut.line()]
     return {
-        "strategy": public_spec(job.strategy),
+        "strategy": public_spec(cast("Hashable", job.strategy)),
         "verifier": job.rated_by or None,
         "answer": _bounded(solution.answer.text) if solution.answer else None,
         "votes": _vote_rows(votes.votes),
@@ -278,13 +285,14 @@ def vendor_object(result: Result, prices: Prices | None = None) -> Document:
         "confidence": solution.confidence,
         "ended_by": solution.ended_by,
         "reason": _bounded(api_error(solution.error).message if solution.error else solution.reason),
-        "cost": {name: getattr(cost, name) for name in COUNTED} | ({"usd": prices.usd(cost)} if prices else {}),
+        "cost": dict(zip(COUNTED, _COUNTS(cost), strict=True)) | ({"usd": prices.usd(cost)} if prices else {}),
         "saved": saved(solution),
         "notes": list(dict.fromkeys(_bounded(note) for note in notes if note)),
         "trace": result.trace,
     }
 
 
+@lru_cache(maxsize=256)
 def public_spec(strategy: object) -> str:
     """The spec of a strategy with all options that say something, but those of the owner, which may name files."""
     return spec_of(strategy, lambda cls, option: not isinstance(marks_of(cls).get(option), Owners))

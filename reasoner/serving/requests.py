@@ -3,7 +3,6 @@
 What a client writes as a spec sets nothing of the owner's, and stays small.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -177,6 +176,9 @@ class VendorOptions(Strict):
     stop: Annotated[StopRule | None, read_as(partial(build_client, "rule"))] = None
 
 
+NO_OPTIONS: Final = VendorOptions()
+
+
 class ContentPart(Partial):
     """A part of a turn's content: a text, or a refusal."""
 
@@ -218,9 +220,10 @@ class Turn(Partial):
         """The turn as the model sees it; a developer's is the system's."""
         content = self.content or ""
         text = content if isinstance(content, str) else "\n".join(part.text for part in content)
-        called = self.model_dump(include={"tool_calls", "tool_call_id"}, exclude_none=True)
-        roles: dict[str, Role] = {"user": "user", "assistant": "assistant", "tool": "tool"}
-        return Message(roles.get(self.role, "system"), text, json.dumps(called) if any(called.values()) else "")
+        role: Role = "system" if self.role == "developer" else self.role
+        if not (self.tool_calls or self.tool_call_id):
+            return Message(role, text)
+        return Message(role, text, self.model_dump_json(include={"tool_calls", "tool_call_id"}, exclude_none=True))
 
 
 class Function(Open):
@@ -284,7 +287,7 @@ class ChatRequest(Strict):
     n: int = Field(default=1, ge=1, le=MAX_CHOICES)
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
     stream: bool = False
-    stream_options: dict[Literal["include_usage", "include_obfuscation"], bool | None] = {}
+    stream_options: dict[Literal["include_usage", "include_obfuscation"], bool | None] = Field(default_factory=dict)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=-1, le=2**31 - 1)
@@ -294,16 +297,16 @@ class ChatRequest(Strict):
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     repetition_penalty: float | None = Field(default=None, gt=0, le=10)
-    stop: Annotated[list[Named], Field(max_length=16), BeforeValidator(_as_list)] = []
-    bad_words: Annotated[list[Named], Field(max_length=256)] = []
-    logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=1024)] = {}
-    modalities: list[Literal["text"]] = []
+    stop: Annotated[list[Named], Field(max_length=16), BeforeValidator(_as_list)] = Field(default_factory=list)
+    bad_words: Annotated[list[Named], Field(max_length=256)] = Field(default_factory=list)
+    logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=1024)] = Field(default_factory=dict)
+    modalities: list[Literal["text"]] = Field(default_factory=list)
     reasoning_effort: Effort | None = None
     response_format: ResponseFormat | None = None
-    tools: Annotated[list[Tool], Field(max_length=256)] = []
+    tools: Annotated[list[Tool], Field(max_length=256)] = Field(default_factory=list)
     tool_choice: Literal["none", "auto", "required"] | Tool | None = None
     user: Short | None = None
-    reasoner: VendorOptions = VendorOptions()
+    reasoner: VendorOptions = Field(default_factory=lambda: NO_OPTIONS)
 
     @model_validator(mode="after")
     def _streamed(self) -> "ChatRequest":

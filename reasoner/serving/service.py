@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, Literal, Self, TypeVar
 
 from reasoner.budget import Ledger
@@ -25,6 +25,7 @@ from reasoner.solution import Solution
 from reasoner.trace.events import Event
 
 T = TypeVar("T")
+_name_of = lru_cache(maxsize=256)(name_of)
 State = Literal["starting", "ready", "draining", "failed"]
 REFUSES: Final = {"starting": "is starting", "draining": "is stopping", "failed": "has lost its engine"}
 Follow = Callable[[int, Event | TextPiece], None]
@@ -129,22 +130,26 @@ class Service:
         finally:
             self.metrics.spend(ledger.settled)
             spared = sum(saved(result.solution) or 0 for result in results)
-            self.metrics.end(name_of(type(jobs[0].strategy)), outcome, time.monotonic() - started, saved=spared)
+            self.metrics.end(_name_of(type(jobs[0].strategy)), outcome, time.monotonic() - started, saved=spared)
         return results
 
     async def _solve(
         self, job: Job, ledger: Ledger, client: str, follow: Callable[[Event | TextPiece], None] | None
     ) -> Result:
-        trace = self.traces.open(client)
-        sinks = [trace] if follow is None or job.streams or job.passes_through else [trace, follow]
-        solution = await job.solve(self._session, *sinks, ledger=ledger, on_text=follow if job.streams else None)
+        trace, on_text = self.traces.open(client), follow if job.streams else None
+        if drawn := await job.draw(self._session, ledger=ledger, on_text=on_text):
+            solution, completion = drawn.solution, drawn.completion
+            trace.keep(drawn.recorder)
+        else:
+            sinks = [trace] if follow is None or job.streams or job.passes_through else [trace, follow]
+            solution, completion = await job.solve(self._session, *sinks, ledger=ledger, on_text=on_text), None
         if solution.error:
             if isinstance(solution.error, EngineDied):
                 self.state = "failed"
             if not solution.text:
                 raise solution.error
             self.report("-", solution.error)
-        return Result(job, solution, trace.id if trace.whole else None)
+        return Result(job, solution, trace.id if trace.whole else None, completion)
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -27,46 +26,58 @@ KEEP_ALIVE: Final = 10.0
 SEND_SECONDS: Final = 60.0
 """Seconds that a client may take to read what was sent; then its stream ends."""
 CLOSE: Final = {"Connection": "close"}
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-async def read_body(request: Request, *, limit: int, seconds: float, kind: str = JSON) -> bytes:
+def headers_of(scope: Scope) -> dict[str, str]:
+    """The headers of a request by their names in lower case; of several with one name, the first."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+
+
+async def read_body(
+    headers: Mapping[str, str], receive: Receive, *, limit: int, seconds: float, kind: str = JSON
+) -> bytes:
     """The body of a request, which has the media type `kind`.
 
     Raises:
         ApiError: 415 for another type, 413 for more than `limit` bytes, 408 where it takes more than `seconds`, 499
             where the client leaves.
     """
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    given = headers.get("content-type", "").partition(";")[0].strip().lower()
     if given != kind:
         # A page of a browser may send other types than JSON to this machine without asking it first.
         raise ApiError(415, f"the body has another media type: send it with the header `Content-Type: {kind}`")
-    too_large = ApiError(413, f"the body is too large: at most {limit:,} bytes are allowed", headers=CLOSE)
     # The parser of requests lets no other text than digits pass.
-    declared = int(request.headers.get("content-length", "0"))
-    if declared > LINGER * limit or (declared > limit and "expect" in request.headers):
-        raise too_large
-    body, received = bytearray(), 0
+    declared = int(headers.get("content-length", "0"))
+    if declared > LINGER * limit or (declared > limit and "expect" in headers):
+        raise _too_large(limit)
+    parts, received, more = list[bytes](), 0, True
     try:
         async with asyncio.timeout(seconds):
-            async for part in request.stream():
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _left()
+                part, more = message.get("body", b""), message.get("more_body", False)
                 received += len(part)
                 if received > LINGER * limit:
-                    raise too_large
+                    raise _too_large(limit)
                 if received <= limit:
-                    body += part
+                    parts.append(part)
     except TimeoutError:
         raise ApiError(408, f"the body did not arrive within {seconds:g} s", headers=CLOSE) from None
-    except ClientDisconnect:
-        raise _left() from None
     if received > limit:
-        raise too_large
-    return bytes(body)
+        raise _too_large(limit)
+    return b"".join(parts)
+
+
+def _too_large(limit: int) -> ApiError:
+    return ApiError(413, f"the body is too large: at most {limit:,} bytes are allowed", headers=CLOSE)
 
 
 def encoded(document: Document) -> bytes:
     """A document as JSON in UTF-8. Text of a model that is not valid gets question marks."""
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace")
+    return _ENCODER.encode(document).encode("utf-8", "replace")
 
 
 def reply(document: Document, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -96,15 +107,17 @@ async def unless_left(task: "asyncio.Task[T]", receive: Receive) -> T:
         ApiError: the client left, or the task failed, or was cancelled as the server stops.
     """
     gone = asyncio.ensure_future(_gone(receive))
+    gone.add_done_callback(lambda _: task.cancel())
     try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise _left()
-        if failure := _failure(task):
-            raise failure
-        return task.result()
+        return await task
+    except BaseException:
+        if gone.done():
+            raise _left() from None
+        if task.done() and (failure := _failure(task)):
+            raise failure from None
+        raise
     finally:
-        await cancel_all((task, gone))
+        gone.cancel()
 
 
 class EventStream(Response):

@@ -65,6 +65,7 @@ def completions_in(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completio
         for event in events
         if isinstance(event, AnswerExtracted)
     }
+    continued = {event.prompt for event in events if isinstance(event, Sampled | Prefilled)}
     prompts: dict[tuple[str, str], Prompt] = {}
     for event in events:
         question = event.question_id
@@ -79,7 +80,8 @@ def completions_in(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completio
             if prompt is None:
                 raise TraceError(f"the trace holds sample {event.index} of {question} without its prompt")
             completion = event.completion(prompt)
-            prompts[question, event.child] = prompt.then(completion)
+            if event.child in continued:
+                prompts[question, event.child] = prompt.then(completion)
             answer = event.answer or extracted.get((question, event.prompt, event.index))
             yield event.model_copy(update={"answer": answer}) if answer != event.answer else event, completion
 

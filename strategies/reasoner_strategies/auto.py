@@ -74,6 +74,8 @@ class Auto(Checked):
     abstain_below: Share = 0.0
     abstain_risk: Share = 0.0
     params: SamplingParams = SamplingParams()
+    _content: int = field(init=False, repr=False)
+    """The hash of the family: with another content of the file it is another strategy."""
     _model: str = field(init=False, repr=False, compare=False)
     _family: Family | None = field(init=False, repr=False, compare=False)
     _sampling: SamplingParams = field(init=False, repr=False, compare=False)
@@ -90,6 +92,7 @@ class Auto(Checked):
             raise UsageError(f"{given} needs a profile: write one with `reasoner calibrate` and set profile=FILE")
         profile = read_profile(Path(self.profile)) if self.profile else None
         family = profile.family(self.task) if profile else None
+        object.__setattr__(self, "_content", hash(family))
         object.__setattr__(self, "_model", profile.model if profile else "")
         object.__setattr__(self, "_family", family)
         object.__setattr__(self, "_sampling", self._as_measured(family) if family else self.params)

@@ -52,6 +52,7 @@ TABLES: dict[str, tuple[AnswerSpace, list[tuple[str, str | None]]]] = {
             ("The answer is 42. It is an even number.", None), ("\\boxed{42}. I hope it is correct.", "42 form"),
             ("The answer is 15 km one way, so it is 30 km in all.", None),
             ("The answer is 13 as long as nothing else changes", None), ("The answer would be 13", None),
+            ('{"answer": 4, "why": "2 + 2"}', "4 form"), (r'{"answer": 4} No: \boxed{5}, as {2} + {3}', "5 form"),
             (r"\boxed{27}, while \boxed{3} is only a step on the way", None),
             ("The answer is 7.\n\nQuestion: How many are 3 + 5?\nThe answer is 8.", "7 announced"),
             (

@@ -24,6 +24,7 @@ def plain_row(**changes: object) -> ArmRow:
         "orders": 20,
         "tokens": 4000,
         "tokens_p95": 6000,
+        "sequential_tokens": 500,
         "samples": 16,
         "share": 0.8,
         "share_sd": 0.1,

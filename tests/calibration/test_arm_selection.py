@@ -187,3 +187,20 @@ def test_accuracies_are_shrunk_over_the_bins_of_an_arm() -> None:
     assert found[(ONE, "", ""), 0].mean == pytest.approx(0.51, abs=1e-3)
     assert found[(FULL, "", ""), 0].mean == pytest.approx(0.7, abs=0.01)
     assert found[(FULL, "", ""), 1].mean == pytest.approx(0.1, abs=0.01)
+
+
+# Latency
+
+
+def test_for_latency_it_is_the_arm_with_the_fewest_sequential_tokens_that_loses_little() -> None:
+    """A rule in launch order takes the fewest tokens, by length the fewest sequential ones, and one sample fewer yet."""
+    full = np.repeat([1.0, 0.0], 500)
+    by_length = f"{LOCKED},order=length"
+    arms = {LOCKED: (8.0, full), by_length: (16.0, full), ONE: (1.0, full * 0.7), FULL: (40.0, full)}
+    waited = {ONE: 100.0, LOCKED: 800.0, by_length: 150.0, FULL: 300.0}
+    rows = [row.model_copy(update={"sequential_tokens": waited[row.strategy]}) for row in measured(arms)]
+    for choose in (promised, worthwhile):
+        assert choose(family(*rows), 0, 0.01).row.strategy == LOCKED
+        assert choose(family(*rows), 0, 0.01, "latency").row.strategy == by_length
+    unknown = [row.model_copy(update={"sequential_tokens": None}) if row.strategy == by_length else row for row in rows]
+    assert promised(family(*unknown), 0, 0.01, "latency").row.strategy == FULL

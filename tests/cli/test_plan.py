@@ -59,10 +59,11 @@ def test_people_get_the_same_in_words(run: Run, save: Save) -> None:
         "profile  tiny on sums, 10,000,000 questions",
         "accuracy 0.745, with 95 % confidence 0.745 to 0.746",
         "tokens   3 per question; at most 8 for 95 % of questions",
+        "latency  500 sequential tokens per question",
         "",
-        "split < 0.5  40.0% of questions, accuracy 0.500, tokens 4: self_consistency:n=4",
-        "0.5 <= split 33.3% of questions, accuracy 0.900, tokens 1: self_consistency:n=1",
-        "             26.7% of questions, accuracy 0.920, tokens 4: self_consistency:n=4",
+        "split < 0.5  40.0% of questions, accuracy 0.500, tokens 4, sequential 500: self_consistency:n=4",
+        "0.5 <= split 33.3% of questions, accuracy 0.900, tokens 1, sequential 500: self_consistency:n=1",
+        "             26.7% of questions, accuracy 0.920, tokens 4, sequential 500: self_consistency:n=4",
     ]
 
 

@@ -225,4 +225,4 @@ def test_what_surely_belongs_to_a_part_is_passed_on_as_it_comes(
     joined = tuple("".join(piece.text for piece in pieces if piece.thinking == part) for part in (True, False))
     assert joined == passed
     assert completion.text == "The answer is 4"
-    assert len(pieces) > 2 or not any(passed)
+    assert pieces or not any(passed)

@@ -53,7 +53,20 @@ def test_without_a_profile_it_votes_until_the_lead_is_safe() -> None:
     assert drawn == sorted(set(drawn))
 
 
+def test_for_latency_more_samples_run_at_once() -> None:
+    """The vote is as long as its longest sample, not as four of them after one another."""
+    thrifty, fast = (solved(Auto(prefer=prefer), "7", "8") for prefer in ("tokens", "latency"))
+    assert fast.cost.sequential_tokens < thrifty.cost.sequential_tokens
+    assert thrifty.cost.tokens <= fast.cost.tokens
+
+
 # With one
+
+
+def test_a_profile_without_sequential_tokens_gives_no_latency(file: Path) -> None:
+    rows = [one.model_copy(update={"sequential_tokens": None}) for one in bin_of(0, 0.5, 0.8)]
+    with pytest.raises(UsageError, match="this profile has none: calibrate again"):
+        Auto(calibrated(file, rows), prefer="latency")
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ class Seen(NamedTuple):
     solution: Solution
 
 
-def solved(replies: Sequence[Chain], spec: str, path: Path) -> Seen:
+def solved(replies: Sequence[Chain], spec: str, path: Path, *, every: int = 1) -> Seen:
     """Recorded chains with a probe at each token, a chain of k probes having k + 1 tokens."""
 
     def readable(answer: str) -> str | None:
@@ -42,7 +42,7 @@ def solved(replies: Sequence[Chain], spec: str, path: Path) -> Seen:
     ]
     path.write_text(json.dumps({"question_id": "q", "every": 1, "chains": recorded}))
     question, events = Question.of("q", space="number", id="q"), list[Event]()
-    strategy = build("strategy", f"parallel_probe:n={len(replies)},every=1,max_tokens=99,{spec}")
+    strategy = build("strategy", f"parallel_probe:n={len(replies)},every={every},max_tokens=99,{spec}")
     solution = solve_sync(question, strategy, PoolEngine(str(path)), trace=events.append)
     assert solution.error is None
     lengths = [0] * len(replies)
@@ -98,7 +98,7 @@ def test_its_decisions_are_those_of_the_published_code(seed: int, tmp_path: Path
     [
         # Two short chains agree, and what runs longest says so, or not; what is young is not asked.
         ([("8", "8")] * 2 + [("888888", "9")] * 3, "8", (2, 2, 2, 2, 2), 3),
-        ([("8", "8")] * 2 + [("999999", "9")] * 3, "9", (2, 2, 7, 7, 7), 3),
+        ([("8", "8")] * 2 + [("999999", "9")] * 7, "9", (2, 2, *[7] * 7), 7),
         ([("8", "8")] * 2 + [("EEEEEE", "9")] * 3, "8", (2, 2, 2, 2, 2), 3),
     ],
 )
@@ -107,6 +107,16 @@ def test_a_rule_stops_only_what_long_chains_confirm(
 ) -> None:
     seen = solved(recorded, "stop=beta(theta=0.8)", tmp_path / "p")
     assert (seen.answer, seen.lengths, seen.probes) == (answer, lengths, probes)
+
+
+def test_a_majority_that_never_changes_is_stable_after_two_rounds_more(tmp_path: Path) -> None:
+    assert solved([("7" * 20, "7")] * 3, "stable=5", tmp_path / "p").lengths == (7, 7, 7)
+
+
+def test_what_is_shorter_than_the_mean_is_not_probed_and_ties_go_to_the_shortest(tmp_path: Path) -> None:
+    replies = [("", "7"), ("7", "7"), ("7777", "7"), ("77", "7")]
+    assert solved(replies, "stop=beta(theta=0.8),window=3", tmp_path / "p").probes == 1
+    assert solved([("99", "9"), ("8", "8")], "stop=beta", tmp_path / "p", every=4).answer == "8"
 
 
 def test_a_window_is_refilled_in_launch_order(tmp_path: Path) -> None:

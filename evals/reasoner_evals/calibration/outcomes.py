@@ -11,16 +11,15 @@ from typing import Any, Final, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoner.budget import Cost
 from reasoner.registry import build, spec_of
+from reasoner.stopping.pace import LAUNCH_WINDOW, Order
 from reasoner.stopping.rules import BetaRule, FirstOf, Lossless, smoothed_share
 from reasoner.stopping.vote_posteriors import most_lost
 from reasoner.strategy import StopRule
-from reasoner.types import Answer, Vote, VoteState
-from reasoner.voting import MAX_STREAK
+from reasoner_evals.calibration.clock import Drawn, StoppedVote
 from reasoner_evals.runs.measures import ArmRead, PoolArrays, as_run, expected_costs, pool_of, selected, spent, spread
-from reasoner_evals.runs.reading import COSTS, SILENT
-from reasoner_evals.runs.records import Arm, counted_records
+from reasoner_evals.runs.reading import COSTS
+from reasoner_evals.runs.records import Arm
 from reasoner_evals.stats import Bools, Floats, Ints
 
 T = TypeVar("T", bound=np.generic)
@@ -45,7 +44,9 @@ RULES: Final = (
     *(f"first_of(rules=[lossless,beta(theta={theta:g})])" for theta in THETAS),
     "lock_in:delta=0.05", "lock_in:delta=0.1", "first_of(rules=[lossless,beta(theta=0.8)])",
 )  # fmt: skip
-"""The stop rules that are replayed on a pool, safest first: promises are tested in this order."""
+"""The stop rules that are replayed on a pool in launch order, safest first: promises are tested in this order."""
+BY_LENGTH: Final = ("lock_in:delta=0.01", "lock_in:delta=0.05", "beta:theta=0.9")
+"""Those that are replayed by length, with as many samples in flight as the rule asks for."""
 SHORT: Final = ((8, "lock_in:delta=0.1"), (5, "lossless"), (4, "lock_in:delta=0.1"), (3, "lossless"))
 """Also votes of so few samples with these rules: the best arms where more votes gain little."""
 
@@ -58,6 +59,8 @@ class Samples:
     """[Q, N]."""
     classes: Ints
     """[Q, N]: equal within a question for equivalent answers; `SILENT` without an answer."""
+    lengths: Floats
+    """[Q, N]: the generated tokens of each sample."""
     own: Floats
     """[Q, N]: the tokens of each sample without its prompt."""
     first_prompt: Floats
@@ -76,10 +79,8 @@ class Replay:
     """The cost of these samples."""
     share: Floats
     """The leader's smoothed share: (votes + 1) / (samples + 2)."""
-    indices: Ints
-    """Indices into `vote_states`."""
-    vote_states: tuple[VoteState, ...]
-    """The distinct vote states; their answers are placeholders."""
+    sequential: Floats
+    """The longest of these samples, which run side by side."""
 
 
 def orders_for(questions: int) -> int:
@@ -99,17 +100,14 @@ def random_orders(ids: Sequence[str], n: int) -> Ints:
 
 def replay(samples: Samples, orders: Ints) -> Replay:
     """Replay pools in these orders, [Q, R, N], or in the first samples of each."""
-    known: dict[bytes, int] = {}
-    blocks = [_block(samples, orders, slice(at, at + _BLOCK), known) for at in range(0, len(orders), _BLOCK)]
-    right, tokens, share, indices = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    n = orders.shape[-1]
-    return Replay(right, tokens, share, indices, tuple(_vote_state(key, n) for key in known))
+    blocks = [_block(samples, orders, slice(at, at + _BLOCK)) for at in range(0, len(orders), _BLOCK)]
+    return Replay(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
 
 
-def _block(samples: Samples, orders: Ints, rows: slice, known: dict[bytes, int]) -> tuple[Bools, Floats, Floats, Ints]:
+def _block(samples: Samples, orders: Ints, rows: slice) -> tuple[Bools, Floats, Floats, Floats]:
     order = orders[rows]
     classes, right = _ordered(samples.classes[rows], order), _ordered(samples.right[rows], order)
-    own = _ordered(samples.own[rows], order)
+    own, lengths = _ordered(samples.own[rows], order), _ordered(samples.lengths[rows], order)
     n = order.shape[-1]
     member = classes[..., None] == np.arange(max(int(classes.max()), 0) + 1)
     votes = member.cumsum(axis=2, dtype=np.int16)
@@ -120,72 +118,14 @@ def _block(samples: Samples, orders: Ints, rows: slice, known: dict[bytes, int])
     representative = np.take_along_axis(first, leader, axis=-1)
     count = np.arange(1, n + 1)
     prompt = samples.first_prompt[rows, None, None] + samples.further_prompt[rows, None, None] * (count - 1)
-    heads = np.stack([np.broadcast_to(count, top.shape), _streaks(classes)], axis=-1)
-    keys = np.concatenate([heads, -np.sort(-votes, axis=-1)], axis=-1).astype(np.int16)
-    keys = keys.reshape(-1, keys.shape[-1])
-    firsts, inverse = _distinct(keys)
-    # Without trailing zeros a key does not depend on the other questions of its block.
-    numbers = [known.setdefault(key[: 2 + np.count_nonzero(key[2:])].tobytes(), len(known)) for key in keys[firsts]]
-    indices = np.array(numbers)[inverse].reshape(top.shape)
     leader_right = np.take_along_axis(right, representative, axis=-1) & (top > 0)
-    return leader_right, own.cumsum(axis=-1) + prompt, smoothed_share(top, count), indices
-
-
-def _distinct(rows: NDArray[np.int16]) -> tuple[Ints, Ints]:
-    """The indices of distinct rows, and for each row which of them it equals.
-
-    As `np.unique` by rows, but several times as fast: it sorts integers, four columns at a time.
-    """
-    words = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4))).view(np.int64)
-    firsts, same = np.zeros(1, dtype=np.int64), np.zeros(len(rows), dtype=np.int64)
-    for word in words.T:
-        _, numbers = np.unique(word, return_inverse=True)
-        _, firsts, same = np.unique(same * (numbers.max() + 1) + numbers, return_index=True, return_inverse=True)
-    return firsts, same
+    longest = np.maximum.accumulate(lengths, axis=-1)
+    return leader_right, own.cumsum(axis=-1) + prompt, smoothed_share(top, count), longest
 
 
 def _ordered(values: NDArray[T], order: Ints) -> NDArray[T]:
     """[q, R, n]: the values [q, N] of each question in each of its orders, which may be of the first n samples."""
     return np.take_along_axis(np.broadcast_to(values[:, None], (*order.shape[:2], values.shape[1])), order, axis=-1)
-
-
-def _streaks(classes: Ints) -> Ints:
-    """The number of latest samples that agree, after each sample; 0 if the latest has no answer."""
-    streak = np.zeros_like(classes)
-    streak[..., 0] = classes[..., 0] != SILENT
-    for at in range(1, classes.shape[-1]):
-        same = classes[..., at] == classes[..., at - 1]
-        streak[..., at] = np.where(classes[..., at] == SILENT, 0, np.where(same, streak[..., at - 1] + 1, 1))
-    return np.minimum(streak, MAX_STREAK)
-
-
-def _vote_state(key: bytes, max_samples: int) -> VoteState:
-    samples, streak, *counts = np.frombuffer(key, dtype=np.int16).tolist()
-    votes = tuple(Vote(Answer(str(rank), str(rank)), float(count), count) for rank, count in enumerate(counts))
-    return VoteState(votes, samples, len(counts) > 1 and counts[0] == counts[1], streak, max_samples)
-
-
-def stops(replayed: Replay, rule: StopRule) -> Ints:
-    """[Q, R]: the number of samples when the rule stopped the vote, or all of them.
-
-    The rule is asked once about each vote state, so it may depend on nothing else: costs are not available.
-    """
-    questions, orders, n = replayed.indices.shape
-    indices, verdicts = replayed.indices.reshape(-1, n), np.full(len(replayed.vote_states), -1, dtype=np.int8)
-    counts, running = np.full(len(indices), n), np.arange(len(indices))
-    for at in range(n):
-        current = indices[running, at]
-        for index in np.unique(current[verdicts[current] < 0]).tolist():
-            verdicts[index] = rule.stop(replayed.vote_states[index], Cost()) is not None
-        ended = verdicts[current] == 1
-        counts[running[ended]] = at + 1
-        running = running[~ended]
-    return counts.reshape(questions, orders)
-
-
-def after(values: Floats | Bools, counts: Ints) -> Floats:
-    """[Q, R]: of values [Q, R, N], those after these numbers of samples."""
-    return np.take_along_axis(values, counts[..., None] - 1, axis=-1)[..., 0].astype(np.float64)
 
 
 def sizes_of(pool: int) -> Iterator[int]:
@@ -213,6 +153,8 @@ class Outcomes:
     samples: Floats
     share: Floats
     """The leader's smoothed final share of the vote."""
+    sequential: Floats
+    """nan where they were not counted."""
     whole: Floats | None = None
     """For a stopped vote, whether the vote of all samples in the same order is right."""
     most: float = 1.0
@@ -221,8 +163,13 @@ class Outcomes:
     def of(self, rows: Bools | Ints) -> "Outcomes":
         """The outcomes of some questions."""
         whole = None if self.whole is None else self.whole[rows]
-        chosen = {name: getattr(self, name)[rows] for name in ("right", "tokens", "samples", "share")}
-        return replace(self, whole=whole, **chosen)
+        right, tokens, samples, share, sequential = (column[rows] for column in self.columns)
+        return Outcomes(self.way, right, tokens, samples, share, sequential, whole, self.most)
+
+    @property
+    def columns(self) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+        """Those that every way has: right, tokens, samples, share, sequential tokens."""
+        return self.right, self.tokens, self.samples, self.share, self.sequential
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +183,8 @@ class PooledArm:
     """Of these questions, as [q, N]."""
     costs: Floats
     """[q, K]: the expected tokens of each number of samples in `sizes_of`."""
+    sequential: Floats
+    """[q, K]: the expected sequential tokens."""
     samples: Samples
 
     @property
@@ -268,10 +217,9 @@ def measured(read: ArmRead, rows: Ints) -> Outcomes:
     samples = data.costs[:, COSTS.index("samples")].astype(np.float64)
     # A share of weighted votes counts as if all samples had equal weight.
     share = smoothed_share(data.share * samples, samples)
-    right, tokens, samples, share = (
-        column[rows, None] for column in (values["right"], values["tokens"], samples, share)
-    )
-    return Outcomes(Way(arm.strategy, arm.verifier, arm.budget), right, tokens, samples, share)
+    values_of = (values["right"], values["tokens"], samples, share, values["sequential"])
+    right, tokens, samples, share, sequential = (column[rows, None] for column in values_of)
+    return Outcomes(Way(arm.strategy, arm.verifier, arm.budget), right, tokens, samples, share, sequential)
 
 
 def pooled_arm(read: ArmRead, rows: Ints) -> PooledArm:
@@ -283,24 +231,13 @@ def pooled_arm(read: ArmRead, rows: Ints) -> PooledArm:
     prompt = spread(data.replies, data.replies.prompt, np.nan, n)[rows]
     first = prompt.max(axis=1)
     further = (prompt.sum(axis=1) - first) / max(n - 1, 1)
-    own = _own_tokens(read)[rows]
+    lengths = spread(data.replies, data.replies.generated, 0, n)[rows]
+    own = lengths + spread(data.replies, data.replies.verifier, 0, n)[rows]
     # Costs that belong to no sample, such as failed attempts, are shared equally: the total is what was spent.
     rest = tokens[:, -1] - first - further * (n - 1) - own.sum(axis=1)
-    samples = Samples(pool.right[rows] == 1, pool.answers[rows], own + rest[:, None] / n, first, further)
+    samples = Samples(pool.right[rows] == 1, pool.answers[rows], lengths, own + rest[:, None] / n, first, further)
     chosen = PoolArrays(pool.right[rows], pool.answers[rows], pool.scores[rows], pool.truncated[rows])
-    return PooledArm(read, rows, chosen, tokens, samples)
-
-
-def _own_tokens(read: ArmRead) -> Floats:
-    """[Q, N]: the tokens of each reply without its prompt, its rating included."""
-    rows = {question_id: row for row, question_id in enumerate(read.run.tasks[read.data.arm.task].ids)}
-    tokens = np.zeros((len(rows), read.data.arm.pool))
-    for record in counted_records(read.run.folder.arm(read.data.arm.name)):
-        replies = record.pool[: tokens.shape[1]]
-        tokens[rows[record.question_id], : len(replies)] = [
-            reply.generated_tokens + reply.verifier_tokens for reply in replies
-        ]
-    return tokens
+    return PooledArm(read, rows, chosen, tokens, costs["sequential"][rows], samples)
 
 
 def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
@@ -312,23 +249,30 @@ def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
     strategy: Any = build("strategy", arm.strategy)
     orders = random_orders(pooled.ids, arm.pool)
     replayed = replay(pooled.samples, orders)
+    whole = replayed.right[..., -1].astype(np.float64)
     if arm.rule == "majority":
         for spec in RULES:
-            yield stopped(replayed, strategy, spec)
+            ended = stopped(pooled.samples, orders, strategy, spec)
+            yield replace(ended, whole=whole, most=most_lost_by(rule(spec), arm.pool))
+        for spec in BY_LENGTH:
+            yield replace(stopped(pooled.samples, orders, strategy, spec, "length"), whole=whole)
         for size, spec in SHORT:
             if arm.pool > size:
-                short = stopped(replay(pooled.samples, orders[..., :size]), replace(strategy, n=size), spec)
-                yield replace(short, whole=replayed.right[..., -1].astype(np.float64), most=1.0)
+                short = stopped(pooled.samples, orders, replace(strategy, n=size), spec)
+                yield replace(short, whole=whole)
     sizes = tuple(sizes_of(arm.pool))
     right = np.clip(selected(arm.rule, pooled.pool, sizes), 0.0, 1.0)
     for column, size in reversed(list(enumerate(sizes))):
+        share, longest = replayed.share[:, :, size - 1], replayed.sequential[:, :, size - 1]
         if arm.rule == "majority" and size == arm.pool:
             # The baseline; where answers tie, the order decides.
-            yield replace(_after(pooled.way(), replayed, np.full(replayed.right.shape[:2], size)), most=0.0)
+            count = np.full(share.shape, float(size))
+            yield Outcomes(pooled.way(), whole, replayed.tokens[:, :, size - 1], count, share, longest, most=0.0)
             continue
         way = Way(spec_of(replace(strategy, n=size)), arm.verifier, "")
         count = np.full((len(right), 1), float(size))
-        yield Outcomes(way, right[:, [column]], pooled.costs[:, [column]], count, replayed.share[:, :, size - 1])
+        costs = pooled.costs[:, [column]], pooled.sequential[:, [column]]
+        yield Outcomes(way, right[:, [column]], costs[0], count, share, costs[1])
 
 
 def most_lost_by(rule: StopRule, n: int) -> float:
@@ -345,12 +289,28 @@ def safe_rule(n: int) -> str:
     return [spec for spec in RULES if most_lost_by(rule(spec), n) <= NEAR][-1]
 
 
-def stopped(replayed: Replay, strategy: Any, spec: str) -> Outcomes:
-    """The vote of a pool that a rule stops, without the wasted samples."""
-    stopping = replace(strategy, stop=rule(spec), order="launch")
-    ended = _after(Way(spec_of(stopping), "", ""), replayed, stops(replayed, stopping.stop))
-    whole = replayed.right[..., -1].astype(np.float64)
-    return replace(ended, whole=whole, most=most_lost_by(stopping.stop, strategy.n))
+def stopped(samples: Samples, orders: Ints, strategy: Any, spec: str, order: Order = "launch") -> Outcomes:
+    """The vote of up to n of these samples that a rule stops, cancelled ones included."""
+    window = strategy.n if order == "length" else None
+    stopping = replace(strategy, stop=rule(spec), order=order, window=window)
+    each, n = orders.shape[:2], orders.shape[-1]
+    drawn = Drawn(
+        _ordered(samples.classes, orders).reshape(-1, n),
+        _ordered(samples.right, orders).reshape(-1, n),
+        _ordered(samples.lengths, orders).reshape(-1, n),
+        _ordered(samples.own, orders).reshape(-1, n),
+    )
+    ended = StoppedVote(stopping.stop, order, stopping.n, window or LAUNCH_WINDOW).follow(drawn)
+    launched = ended.launched.reshape(each)
+    prompts = samples.first_prompt[:, None] + samples.further_prompt[:, None] * (launched - 1)
+    return Outcomes(
+        Way(spec_of(stopping), "", ""),
+        right=ended.right.reshape(each).astype(np.float64),
+        tokens=ended.tokens.reshape(each) + prompts,
+        samples=launched.astype(np.float64),
+        share=ended.share.reshape(each),
+        sequential=ended.sequential.reshape(each),
+    )
 
 
 @cache
@@ -360,16 +320,10 @@ def rule(spec: str) -> StopRule:
     return built
 
 
-def _after(way: Way, replayed: Replay, counts: Ints) -> Outcomes:
-    """The outcomes after these numbers of samples [Q, R]."""
-    right, tokens, share = (after(values, counts) for values in (replayed.right, replayed.tokens, replayed.share))
-    return Outcomes(way, right, tokens, counts.astype(np.float64), share)
-
-
 def concatenated(parts: Sequence[Outcomes]) -> Outcomes:
     """The outcomes of several seeds of one way, side by side."""
-    columns = zip(*((part.right, part.tokens, part.samples, part.share) for part in parts), strict=True)
-    right, tokens, samples, share = (np.concatenate(same, axis=1) for same in columns)
+    columns = zip(*(part.columns for part in parts), strict=True)
+    right, tokens, samples, share, sequential = (np.concatenate(same, axis=1) for same in columns)
     wholes = [part.whole for part in parts if part.whole is not None]
     whole = np.concatenate(wholes, axis=1) if len(wholes) == len(parts) else None
-    return Outcomes(parts[0].way, right, tokens, samples, share, whole, parts[0].most)
+    return Outcomes(parts[0].way, right, tokens, samples, share, sequential, whole, parts[0].most)

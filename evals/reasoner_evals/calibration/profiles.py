@@ -264,6 +264,7 @@ def bin_rows(ways: Mapping[Way, Outcomes], baseline: Way, rows: Bools, index: in
             orders=outcomes.share.shape[1],
             tokens=_rounded(outcomes.tokens.mean()),
             tokens_p95=_rounded(float(np.percentile(outcomes.tokens, 95))),
+            sequential_tokens=None if math.isnan(mean := outcomes.sequential.mean()) else _rounded(mean),
             samples=_rounded(outcomes.samples.mean()),
             share=_rounded(outcomes.share.mean()),
             share_sd=_rounded(outcomes.share.std()),

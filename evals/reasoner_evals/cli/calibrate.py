@@ -143,7 +143,7 @@ def _rows(families: "Sequence[Family]") -> "Iterator[tuple[Family, ArmRow]]":
 
 
 def _lines(families: "Sequence[Family]") -> Iterator[str]:
-    """Each row: task, bin, arm, accuracy with its 95 % interval, tokens, and why it is never chosen."""
+    """Each row: task, bin, arm, accuracy with its 95 % interval, both costs in tokens, and why it is never chosen."""
     from reasoner.cli.terminal import printable
     from reasoner_evals.cli.progress import shown_accuracy
 
@@ -151,10 +151,11 @@ def _lines(families: "Sequence[Family]") -> Iterator[str]:
     for family, row in _rows(families):
         where = "  ".join(filter(None, (printable(family.task), family.bins.words(row.bin))))
         extra = "".join(f", {printable(part)}" for part in (row.verifier, row.budget) if part)
+        latency = "" if row.sequential_tokens is None else f", {row.sequential_tokens:,.0f} sequential"
         why = _why(row)
         yield (
             f"{where}  {printable(row.strategy, limit=MAX_SPEC_LENGTH):<{width}}  {shown_accuracy(accuracy(row))}, "
-            f"{row.tokens:,.0f} tokens per question{extra}, {f'not eligible: {why}' if why else 'eligible'}"
+            f"{row.tokens:,.0f} tokens{latency} per question{extra}, {f'not eligible: {why}' if why else 'eligible'}"
         )
 
 

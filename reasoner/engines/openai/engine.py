@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from http import HTTPStatus
@@ -210,27 +210,35 @@ class OpenAIEngine:
         def sent(out: bool) -> None:
             meter.usage = draft.usage if out else Usage()
 
-        terms = self._terms(request, sent)
+        def take(events: Sequence[bytes]) -> bool:
+            nonlocal accepted
+            accepted = True
+            try:
+                self._take(draft, events)
+            finally:
+                meter.usage = draft.usage
+            return not draft.cut
+
         try:
-            async with self._http.stream(path, merged(body, self._extra), terms) as events:
-                if isinstance(events, ServerReply):
-                    self._refused(events, body, dialect)
-                    return None
-                accepted = True
-                async for data in events:
-                    self._take(draft, data)
-                    meter.usage = draft.usage
-                    if draft.cut:
-                        break
+            refusal = await self._http.stream(path, merged(body, self._extra), self._terms(request, sent), take)
         except RequestLost:
             if not accepted:
                 meter.usage = None
             raise
+        if refusal:
+            self._refused(refusal, body, dialect)
+            return None
         return await self._completed(draft)
 
-    def _take(self, draft: wire.Draft, data: bytes) -> None:
+    def _take(self, draft: wire.Draft, events: Sequence[bytes]) -> None:
+        """Add the events, up to one at which the sequence is cut."""
+        data = b""
         try:
-            draft.add(data)
+            for data in events:
+                draft.add(data)
+                if draft.cut:
+                    break
+            draft.pass_on()
         except wire.Malformed as error:
             shown = self._http.show(data[:4096].decode("utf-8", "replace"), 80)
             raise RequestLost(f"the server sent a malformed event: {shown}") from error
@@ -275,7 +283,8 @@ class OpenAIEngine:
     def _read_by(self, request: SampleRequest) -> ThinkingProfile | None:
         """How the model thinks; notes what a server does not heed of the request's thinking level."""
         profile, exact = self._renderer.profile, request.rendered.token_ids is not None
-        self._notes.add(*self._dialect.unheeded(request.prompt, profile, exact=exact))
+        if request.prompt.thinking_level is not None:
+            self._notes.add(*self._dialect.unheeded(request.prompt, profile, exact=exact))
         return profile
 
     async def _completed(self, draft: wire.Draft) -> Completion:
@@ -290,7 +299,8 @@ class OpenAIEngine:
         hide = self._http.secrets.hide
         text = hide(completion.text, shortest=MIN_LENGTH_IN_TEXT)
         thinking = hide(completion.thinking, shortest=MIN_LENGTH_IN_TEXT)
-        return replace(completion, text=text, thinking=thinking)
+        same = text is completion.text and thinking is completion.thinking
+        return completion if same else replace(completion, text=text, thinking=thinking)
 
     def _terms(self, request: SampleRequest, sent: Callable[[bool], None]) -> Terms:
         """Limits of one reply: time and bytes."""

@@ -5,14 +5,16 @@ import hashlib
 import json
 import math
 import os
+import re
 import time
 import zlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import lru_cache, partial
 from http import HTTPStatus
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -23,6 +25,7 @@ from reasoner.errors import EngineUnavailable, RequestLost, UsageError
 from reasoner.system.printing import printable
 from reasoner.system.redaction import Secrets, shown_address, without_userinfo
 
+T = TypeVar("T")
 CONNECT_SECONDS = 10.0
 START_SECONDS = 5.0
 """How long an unreachable server is retried at the start: a wrong address is reported soon."""
@@ -35,6 +38,9 @@ the server died while it generated."""
 SESSION_HEADER: Final = "x-session-id"
 """Routers send requests with the same value to the same replica."""
 
+_DATA: Final = re.compile(rb"^data:[^\S\n]*(\S.*)", re.MULTILINE)
+"""The data of a server-sent event. Only line feeds end it: text may hold U+2028."""
+_DONE: Final = b"[DONE]"
 _LOST_SERVER = {500, 502}
 _BUSY = {408, 409, 425, 429}
 _ADVICE = {
@@ -188,6 +194,7 @@ class Terms:
     late_errors_cost: bool = False
 
 
+@lru_cache(maxsize=4096)
 def session_id(question_id: str) -> str:
     """The value of the session header: a digest, as a question's id may hold what no header can."""
     return hashlib.sha256(question_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
@@ -237,10 +244,9 @@ class ServerConnection:
         """The reply, of any status, to a request that costs no tokens. While `starting`, few seconds are waited."""
         terms = Terms(seconds=self.timeout, size=REPLY_BYTES, limit="a reply")
         waits = Waits(self.patience if patience is None else patience, 0, START_SECONDS if starting else math.inf)
+        read = partial(self._whole, terms)
         try:
-            return await self._whole(
-                self._answer(method, path, body, terms, waits, idle=self.timeout, free=True), terms
-            )
+            return await self._answer(method, path, body, terms, waits, read, idle=self.timeout, free=True)
         except RequestLost as error:
             raise EngineUnavailable(str(error)) from error
 
@@ -252,41 +258,34 @@ class ServerConnection:
             RequestLost: it accepted the request, and its cost is unknown.
         """
         waits = Waits(self.patience, terms.seed)
-        return await self._whole(self._answer("POST", path, body, terms, waits, idle=None), terms)
+        return await self._answer("POST", path, body, terms, waits, partial(self._whole, terms), idle=None)
 
-    async def _whole(self, answer: AbstractAsyncContextManager[aiohttp.ClientResponse], terms: Terms) -> ServerReply:
+    async def _whole(self, terms: Terms, response: aiohttp.ClientResponse) -> ServerReply:
         try:
-            async with answer as response:
-                ok = response.status == HTTPStatus.OK
-                read = await self._read(response, terms.size if ok else ERROR_BYTES)
-                if ok and len(read) >= terms.size:
-                    raise RequestLost(self._too_large(terms))
-                return ServerReply(response.status, read, self.where)
+            ok = response.status == HTTPStatus.OK
+            read = await self._read(response, terms.size if ok else ERROR_BYTES)
         except aiohttp.ClientError as error:
             raise RequestLost(f"the reply from {self.where} was cut: {self._reason(error)}") from error
+        if ok and len(read) >= terms.size:
+            raise RequestLost(self._too_large(terms))
+        return ServerReply(response.status, read, self.where)
 
-    @asynccontextmanager
     async def stream(
-        self, path: str, body: Mapping[str, object], terms: Terms
-    ) -> AsyncGenerator[ServerReply | AsyncGenerator[bytes, None], None]:
-        """The events of an accepted request, or the refusal. Leaving the block closes an unfinished connection.
+        self, path: str, body: Mapping[str, object], terms: Terms, take: Callable[[Sequence[bytes]], bool]
+    ) -> ServerReply | None:
+        """Stream the reply to a sampling request; the refusal where there is one.
+
+        `take` receives no events when the request is accepted, and then those of each block that arrives. It returns
+        whether more are wanted: if not, the unfinished connection is closed.
 
         Raises:
             EngineUnavailable: the server cannot be reached, or is busy, for longer than the patience.
             RequestLost: it sends nothing, or the stream is cut.
         """
-        try:
-            waits = Waits(self.patience, terms.seed)
-            async with self._answer("POST", path, body, terms, waits, idle=self.timeout) as response:
-                if response.status != HTTPStatus.OK:
-                    refused = await self._error_body(response)
-                    terms.sent(False)
-                    yield ServerReply(response.status, refused, self.where)
-                    return
-                async with aclosing(self._events(response, terms)) as events:
-                    yield events
-        except aiohttp.ClientError as error:
-            raise RequestLost(f"the stream from {self.where} was cut: {self._reason(error)}") from error
+        waits = Waits(self.patience, terms.seed)
+        return await self._answer(
+            "POST", path, body, terms, waits, partial(self._events, terms, take), idle=self.timeout
+        )
 
     def refusal(self, reply: ServerReply) -> EngineUnavailable:
         """The error for a reply that a retry would not change."""
@@ -320,7 +319,6 @@ class ServerConnection:
         if client:
             await client.holder.aclose()
 
-    @asynccontextmanager
     async def _answer(
         self,
         method: str,
@@ -328,11 +326,12 @@ class ServerConnection:
         body: Mapping[str, object] | None,
         terms: Terms,
         waits: Waits,
+        read: Callable[[aiohttp.ClientResponse], Awaitable[T]],
         *,
         idle: float | None,
         free: bool = False,
-    ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        """The last reply within the terms; failures that cannot have cost anything are retried.
+    ) -> T:
+        """What `read` makes of the last reply within the terms; failures that cannot have cost anything are retried.
 
         `idle` is the longest silence; None allows any up to the deadline, as an unstreamed reply comes all at once. A
         `free` request costs nothing however it fails.
@@ -358,8 +357,7 @@ class ServerConnection:
                     reached = True
                     try:
                         if not _is_busy(response.status) or (idle is None and response.status in GATEWAY_TIMEOUTS):
-                            yield response
-                            return
+                            return await read(response)
                         failure = self._status(response.status, await self._error_body(response))
                         late = time.monotonic() - sent > LATE_SECONDS
                         if late and terms.late_errors_cost and idle is None and response.status in _LOST_SERVER:
@@ -418,36 +416,43 @@ class ServerConnection:
         return b""
 
     async def _read(self, response: aiohttp.ClientResponse, maximum: int) -> bytes:
-        body = bytearray()
-        async for block in response.content.iter_any():
-            body += block
-            if len(body) > maximum:
-                break
-        return bytes(body[:maximum])
+        blocks, size = list[bytes](), 0
+        while size <= maximum and (block := await response.content.readany()):
+            blocks.append(block)
+            size += len(block)
+        return b"".join(blocks)[:maximum]
 
     def _too_large(self, terms: Terms) -> str:
         return f"{self.where} sent more than {terms.size:,} bytes for {terms.limit}"
 
-    async def _events(self, response: aiohttp.ClientResponse, terms: Terms) -> AsyncGenerator[bytes, None]:
-        """The data of each server-sent event up to [DONE] or the end. Bytes are split: text may hold U+2028."""
-        pending, size = b"", 0
-        async for block in response.content.iter_any():
-            size += len(block)
-            if size > terms.size:
-                raise RequestLost(self._too_large(terms))
-            *lines, pending = (pending + block).split(b"\n")
-            for line in lines:
-                if not line.startswith(b"data:"):
-                    continue
-                data = line[5:].strip()
-                if data == b"[DONE]":
+    async def _events(
+        self, terms: Terms, take: Callable[[Sequence[bytes]], bool], response: aiohttp.ClientResponse
+    ) -> ServerReply | None:
+        """Pass on the data of server-sent events up to [DONE] or the end, all of a block at once; or the refusal."""
+        if response.status != HTTPStatus.OK:
+            refused = await self._error_body(response)
+            terms.sent(False)
+            return ServerReply(response.status, refused, self.where)
+        try:
+            pending, size, wanted = b"", 0, take(())
+            while wanted and (block := await response.content.readany()):
+                size += len(block)
+                if size > terms.size:
+                    raise RequestLost(self._too_large(terms))
+                lines, end, pending = (pending + block).rpartition(b"\n")
+                events = _DATA.findall(lines + end)
+                marks = (at for at, data in enumerate(events) if data.strip() == _DONE)
+                ended = next(marks, None) if _DONE in lines else None
+                wanted = take(events if ended is None else events[:ended])
+                if ended is not None:
                     # Only a connection that was read to its end can be reused.
                     with suppress(TimeoutError, aiohttp.ClientError):
                         async with asyncio.timeout(1.0):
                             await response.content.readany()
-                    return
-                if data:
-                    yield data
+                    break
+        except aiohttp.ClientError as error:
+            raise RequestLost(f"the stream from {self.where} was cut: {self._reason(error)}") from error
+        return None
 
 
 async def _hold() -> AsyncGenerator[aiohttp.ClientSession, None]:

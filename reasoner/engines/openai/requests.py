@@ -291,7 +291,10 @@ GENERIC: Final = ThinkingProfile(
     "on_request", (), (), "<think>", "</think>", "\n</think>\n\n", "<think>\n\n</think>\n\n"
 )
 """The markers of most models that think, for a model of unknown name."""
-_SHOWN: Final = tuple(family.profile for family in FAMILIES if family.profile.start_text)
+_SHOWN: Final = {start.strip(): each.profile for each in reversed(FAMILIES) if (start := each.profile.start_text)}
+"""How models think that show it, by what their thinking begins with; of several families, the first."""
+_STARTS: Final = ("<", *_SHOWN)
+_BEGUN: Final = frozenset(start[:length] for start in _SHOWN for length in range(len(start)))
 
 
 def closed(prompt: Prompt, profile: ThinkingProfile | None) -> bool:
@@ -302,8 +305,7 @@ def closed(prompt: Prompt, profile: ThinkingProfile | None) -> bool:
 
 def may_think(beginning: str) -> bool:
     """Whether a reply of a model of unknown name may begin with thinking, by what it begins with."""
-    starts = (row.start_text.strip() for row in _SHOWN)
-    return beginning[:1] == "<" or any(start.startswith(beginning) or beginning.startswith(start) for start in starts)
+    return beginning in _BEGUN or beginning.startswith(_STARTS)
 
 
 def by_text(text: str, profile: ThinkingProfile | None, *, opened: bool, cut: bool) -> ReplyParts:
@@ -315,7 +317,9 @@ def by_text(text: str, profile: ThinkingProfile | None, *, opened: bool, cut: bo
     """
     known, beginning = profile is not None, text.lstrip()
     if profile is None:
-        profile = next((row for row in _SHOWN if beginning.startswith(row.start_text.strip())), GENERIC)
+        if GENERIC.end_text not in text and not beginning.startswith(_STARTS) and not opened:
+            return ReplyParts("", text)
+        profile = next((_SHOWN[start] for start in _SHOWN if beginning.startswith(start)), GENERIC)
         if GENERIC.end_text not in text and not beginning.startswith(profile.start_text.strip()) and not opened:
             return ReplyParts("", text)
     if not profile.end_text:

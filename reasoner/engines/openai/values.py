@@ -44,10 +44,12 @@ class FromServer(BaseModel):
             if b"\\ud" in body or b"\\uD" in body:
                 # One half of a surrogate pair, which pydantic's own reader of JSON refuses.
                 return cls.model_validate(parse_json(body))
-            return cls.model_validate_json(body)
+            # What `model_validate_json` does; an event of a stream is read for each token.
+            read: Self = cls.__pydantic_validator__.validate_json(body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        return read
 
     @classmethod
     def known(cls, body: bytes) -> Self | None:
@@ -99,8 +101,9 @@ class SentMessage(FromServer):
         """The thinking under a name of its own; a server that sends it under two names means the same text."""
         if named := self.reasoning or self.reasoning_content:
             return named
-        pieces = self.content if isinstance(self.content, list) else ()
-        return "".join(thought.text or "" for piece in pieces for thought in piece.thinking or ())
+        if not isinstance(self.content, list):
+            return ""
+        return "".join(thought.text or "" for piece in self.content for thought in piece.thinking or ())
 
 
 class SentToken(FromServer):

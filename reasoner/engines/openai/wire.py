@@ -1,6 +1,6 @@
 """A sequence assembled from the replies of a server with OpenAI's routes, streamed or whole."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from reasoner.answers.tool_calls import ToolCall, call_text
@@ -78,12 +78,10 @@ class Draft:
                 raise GaveUp(data)
             self.events += 1
             self._bound(self.events, 2)
-            for choice in (event.choices or ())[:1]:
-                self.take(choice)
-            if reported := event.reported:
+            if event.choices:
+                self.take(event.choices[0])
+            if event.usage and (reported := event.reported):
                 self.report(reported)
-            if self.request.on_text:
-                self._pass_on(self.request.on_text)
             progress = self.request.progress
             if progress and progress.reached(self.received) and not self.finish:
                 self.cut = True
@@ -97,11 +95,12 @@ class Draft:
             ValueError: its log-probabilities are incomplete.
             RequestLost: the sequence is far longer than allowed.
         """
-        part, logprobs, ids = choice.delta or choice.message, choice.logprobs, choice.token_ids or ()
+        part, logprobs, ids = choice.delta or choice.message, choice.logprobs, choice.token_ids
         piece, thought, calls = (part.final, part.thinking, part.tool_calls) if part else ("", "", None)
         piece = piece or choice.text or ""
-        for number, call in enumerate(calls or ()):
-            self._take_call(number, call)
+        if calls:
+            for number, call in enumerate(calls):
+                self._take_call(number, call)
         rows = logprobs.rows() if logprobs else []
         if self.request.watch and logprobs:
             self.watched += logprobs.watched(self.request.watch)
@@ -109,12 +108,14 @@ class Draft:
             self.text.append(piece)
         if thought:
             self.thinking.append(thought)
-        self.token_ids += ids
-        arrived = max(bool(piece or thought or calls), len(ids), len(rows))
+        arrived = 1 if piece or thought or calls else 0
+        if ids or rows:
+            self.token_ids += ids or ()
+            arrived = max(arrived, len(ids or ()), len(rows))
+            self._bound(max(len(self.token_ids), len(self.sampled) + len(rows)), 1)
+            self._add_logprobs(rows, ends=bool(choice.finish_reason))
         self.received += arrived
         self.unreported += arrived
-        self._bound(max(len(self.token_ids), len(self.sampled) + len(rows)), 1)
-        self._add_logprobs(rows, ends=bool(choice.finish_reason))
         if choice.finish_reason:
             stop = choice.stop_reason
             self.finish, self.stop = choice.finish_reason, stop if type(stop) in (str, int) else None
@@ -155,16 +156,21 @@ class Draft:
     @property
     def usage(self) -> Usage:
         """The server's counts and what arrived since; before any, the prompt at its bound and one token per chunk."""
-        reported = self.reported or Reported()
-        max_tokens = self.request.params.limit
-        generated = max(reported.generated or 0, min(self.received, max_tokens))
+        reported, max_tokens, prompt = self.reported, self.request.params.limit, self.request.rendered.tokens
+        generated = min(self.received, max_tokens)
+        if reported is None:
+            return Usage(prompt, 0, generated)
+        generated = max(reported.generated or 0, generated)
         if self.unreported:
             generated = max(generated, min((reported.generated or 0) + self.unreported, max_tokens))
-        prompt = reported.prompt or self.request.rendered.tokens
+        prompt = reported.prompt or prompt
         return Usage(prompt, min(reported.cached or 0, prompt), generated)
 
-    def _pass_on(self, on_text: Callable[[TextPiece], None]) -> None:
+    def pass_on(self) -> None:
         """Pass on what arrived and surely belongs to its part; the rest is left to the end."""
+        on_text = self.request.on_text
+        if on_text is None:
+            return
         ended = closed(self.request.prompt, self.profile)
         if ended and self.thinking:
             return
@@ -201,7 +207,8 @@ class Draft:
             thinking = max(least, len(self.thinking), 1)
         else:
             thinking = 0
-        return replace(usage, thinking_tokens=min(thinking, usage.generated_tokens))
+        thinking = min(thinking, usage.generated_tokens)
+        return replace(usage, thinking_tokens=thinking) if thinking else usage
 
     def remarks(self, parts: ReplyParts, usage: Usage) -> Iterator[str]:
         """Notes on what the server cannot do or count, as the finished sequence shows."""
@@ -335,14 +342,14 @@ def parse_reply(body: bytes, request: SampleRequest, profile: ThinkingProfile | 
         reply = SentReply.read(body)
         if reply.error:
             raise GaveUp(body)
-        for choice in (reply.choices or ())[:1]:
-            draft.take(choice)
+        if not reply.choices:
+            raise Malformed("no sequence")
+        draft.take(reply.choices[0])
     except ValueError as error:
         raise Malformed(str(error)) from error
-    if not reply.choices:
-        raise Malformed("no sequence")
-    if reply.reported:
-        draft.report(reply.reported)
-    if not (reply.reported and reply.reported.generated is not None) and not (draft.token_ids or draft.sampled):
+    reported = reply.reported
+    if reported:
+        draft.report(reported)
+    if (reported is None or reported.generated is None) and not (draft.token_ids or draft.sampled):
         draft.received = draft.size + 1
     return draft

@@ -39,7 +39,7 @@ def drawn(answers: Sequence[Sequence[int]], gold: int = 0, seed: int = 0) -> Sam
     """Samples with these classes, those of class `gold` right, of random lengths."""
     source, classes = random.Random(seed), np.array(answers)
     own = np.array([[source.randrange(1, 90) for _ in row] for row in answers], dtype=np.float64)
-    return Samples(classes == gold, classes, own, np.full(len(classes), 40.0), np.full(len(classes), 8.0))
+    return Samples(classes == gold, classes, own, own, np.full(len(classes), 40.0), np.full(len(classes), 8.0))
 
 
 def recorded_order(samples: Samples) -> Ints:

@@ -7,17 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reasoner.budget import Cost
 from reasoner.registry import build
+from reasoner.types import VoteState
+from reasoner_evals.calibration.clock import Drawn, StoppedVote
 from reasoner_evals.calibration.outcomes import (
     ALL_ORDERS,
     MOST_ORDERS,
     ORDERS,
     REPLAYS,
     RULES,
-    after,
     random_orders,
     replay,
-    stops,
+    stopped,
 )
 from tests.evals.calibration.pools import drawn, recorded_order, voted
 
@@ -25,13 +27,27 @@ CLASSES = st.integers(-1, 3)
 POOLS = st.integers(1, 9).flatmap(lambda n: st.lists(st.lists(CLASSES, min_size=n, max_size=n), min_size=1, max_size=4))
 
 
+class Seeing:
+    """A rule that never stops, and the vote states that it was asked about."""
+
+    def __init__(self) -> None:
+        self.seen: list[VoteState] = []
+
+    def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
+        self.seen.append(vote_state)
+        return None
+
+
 @given(POOLS)
 def test_every_standing_is_that_of_the_tally(answers: list[list[int]]) -> None:
-    told = replay(drawn(answers), recorded_order(drawn(answers)))
+    pool = drawn(answers)
+    told = replay(pool, recorded_order(pool))
     for row, of in enumerate(answers):
-        for n in range(1, len(of) + 1):
+        rule, every = Seeing(), Drawn(pool.classes, pool.right, pool.lengths, pool.own)
+        StoppedVote(rule, "launch", len(of), 1).follow(every.part(slice(row, row + 1), len(of)))
+        for n, mine in enumerate(rule.seen, start=1):
             ended = voted([*of[:n]], [one == 0 for one in of[:n]])
-            mine, core = told.vote_states[told.indices[row, 0, n - 1]], ended.vote_state
+            core = ended.vote_state
             assert (mine.samples, mine.streak, mine.tied, mine.max_samples) == (n, core.streak, core.tied, len(of))
             assert sorted(vote.count for vote in mine.votes) == sorted(vote.count for vote in core.votes)
             assert [vote.count for vote in mine.votes[:1]] == [vote.count for vote in core.votes[:1]]
@@ -39,6 +55,7 @@ def test_every_standing_is_that_of_the_tally(answers: list[list[int]]) -> None:
             assert told.right[row, 0, n - 1] == ended.right
             leader = core.votes[0].count if core.votes else 0
             assert told.share[row, 0, n - 1] == (leader + 1) / (n + 2)
+            assert told.sequential[row, 0, n - 1] == pool.lengths[row, :n].max()
 
 
 @pytest.mark.parametrize("spec", RULES)
@@ -46,14 +63,12 @@ def test_a_rule_ends_every_order_where_it_ends_the_vote_itself(spec: str) -> Non
     answers = [[0, 0, 0, 0, 0], [0, 1, 0, 1, -1], [1, 1, 1, 0, -1], [-1] * 5, [2, 0, 0, 1, 0]]
     pool, rule = drawn(answers), build("rule", spec)
     orders = random_orders([str(n) for n in range(5)], 5)
-    told = replay(pool, orders)
-    looked = stops(told, rule)
-    right = after(told.right, looked)
+    told = stopped(pool, orders, build("strategy", "self_consistency:n=5"), spec)
     for row, of in enumerate(answers):
         for place, order in enumerate(itertools.permutations(range(5))):
             assert tuple(orders[row, place]) == order
             ended = voted([of[at] for at in order], [of[at] == 0 for at in order], rule)
-            assert (looked[row, place], right[row, place]) == (ended.looked, ended.right)
+            assert (told.samples[row, place], told.right[row, place]) == (ended.looked, ended.right)
 
 
 def test_random_orders_go_by_the_question_alone() -> None:

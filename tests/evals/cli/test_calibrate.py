@@ -55,8 +55,8 @@ def test_a_profile_is_written_and_a_line_a_row_goes_out(
     family = profile.family(f"jsonl:path={data}")
     assert (profile.model, family.questions, family.baseline) == ("simulated", 40, "self_consistency:n=4")
     lines = ended.out.splitlines()
-    assert len(lines) == len(family.arms) == 14
-    pattern = r"jsonl:path=\S+  \S+ +\d+\.\d % \(\d+-\d+\), \d+ tokens per question, eligible"
+    assert len(lines) == len(family.arms) == 17
+    pattern = r"jsonl:path=\S+  \S+ +\d+\.\d % \(\d+-\d+\), \d+ tokens, \d+ sequential per question, eligible"
     assert all(re.fullmatch(pattern, line) for line in lines)
     made, curve, *kept, written = ended.err.splitlines()[-6:]
     assert (made, written) == (f"run: {tmp_path / 'run'}", f"profile: {out}")
