@@ -310,7 +310,9 @@ def trust_in(ended: Outcomes) -> Trust:
 
     start = np.array(PRIOR_MEAN)
     intercept, slope = optimize.minimize(surprise, start, bounds=[(None, None), (LEAST_SLOPE, None)]).x.tolist()
-    seen, first = np.unique(ended.share[:, 0].round(SHARE_DIGITS), return_inverse=True)
+    # Rounded down, so that a share is not below itself.
+    scale = 10**SHARE_DIGITS
+    seen, first = np.unique(np.floor(ended.share[:, 0] * scale) / scale, return_inverse=True)
     # An expected outcome counts as right from one half on.
     count = [np.bincount(first.ravel(), weights=values) for values in (np.full(len(first), 1.0), right[:, 0] >= 0.5)]
     answered, hits = (values.astype(int).tolist() for values in count)
