@@ -71,13 +71,13 @@ class Reply(NamedTuple):
 
 def ended(chain: dict[str, Any], every: int, equal: int) -> Reply:
     """A chain that is probed all along, and ends once so many probes in a row gave one answer; 0 never ends it."""
-    said, times = None, 0
+    latest, times = None, 0
     probes = flat.from_iterable([answer] * count for answer, count in chain["probes"])
     for number, answer in enumerate(probes if equal else (), 1):
         if number * every >= chain["tokens"]:
             break
-        times = times + 1 if answer == said else 1
-        said = answer
+        times = times + 1 if answer == latest else 1
+        latest = answer
         if times >= equal and answer not in (None, "ERR"):
             return Reply(answer, number * every, number)
     return Reply(chain["answer"], chain["tokens"], (chain["tokens"] - 1) // every if equal else 0)
@@ -163,17 +163,17 @@ def recorded(path: Path) -> list[dict[str, Any]]:
 def simulated(wrong: float) -> list[dict[str, Any]]:
     """Questions of the law; "1" is right."""
     law, draws = ChainLaw(6000, 0.7, wrong=wrong), []
-    for place in range(QUESTIONS):
-        question, chains = law.question(name := f"q{place}"), []
+    for at in range(QUESTIONS):
+        question, chains = law.question(name := f"q{at}"), []
         for number in range(N):
-            chain, source = law.chain(question, place * N + number), random.Random(f"{name} {number}")
+            chain, source = law.chain(question, at * N + number), random.Random(f"{name} {number}")
             answer = "1" if chain.right else source.choices("234", (0.6, 0.25, 0.15))[0]
             probes, guess = list[tuple[str | None, int]](), ""
             for tokens in range(EVERY, chain.tokens, EVERY):
                 if not guess or source.random() < 0.1:
                     guess = source.choices("1234-", (0.25, 0.3, 0.15, 0.1, 0.2))[0]
-                said = answer if tokens >= chain.knows else guess
-                probes.append((None if said == "-" else said, 1))
+                probe = answer if tokens >= chain.knows else guess
+                probes.append((None if probe == "-" else probe, 1))
             chains.append({"probes": probes, "tokens": chain.tokens, "answer": answer})
         draws.append({"question_id": name, "gold": "1", "every": EVERY, "chains": chains})
     return draws

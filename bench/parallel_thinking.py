@@ -46,19 +46,19 @@ PARTS = ("chains", "answers", "tokens")
 def reordered(line: dict[str, Any], chains: int, source: random.Random) -> dict[str, Any]:
     """A recorded question with some of its chains, in a random order."""
     order = source.sample(range(len(line.get("chains") or line["answers"])), chains)
-    return line | {part: [line[part][place] for place in order] for part in PARTS if part in line}
+    return line | {part: [line[part][index] for index in order] for part in PARTS if part in line}
 
 
 async def outcomes(path: Path, strategy: str) -> list[tuple[float, float, float]]:
     """Whether each question is answered rightly, its tokens and its sequential tokens."""
-    items, found = Pool(str(path)).load().items, []
+    items, results = Pool(str(path)).load().items, []
     solutions = await solve_many([item.question for item in items], strategy, f"pool:path={path}")
     for item, solution in zip(items, solutions, strict=True):
         if solution.error:
             raise solution.error
         right = solution.answer and await item.grader.grade(item, solution.answer, Equivalence()) == "right"
-        found.append((100.0 * bool(right), solution.cost.tokens / 1e3, solution.cost.sequential_tokens / 1e3))
-    return found
+        results.append((100.0 * bool(right), solution.cost.tokens / 1e3, solution.cost.sequential_tokens / 1e3))
+    return results
 
 
 def measured(file: Path, chains: int, repeats: int) -> dict[str, np.ndarray]:
@@ -72,8 +72,8 @@ def measured(file: Path, chains: int, repeats: int) -> dict[str, np.ndarray]:
             path, source = Path(folder, f"{repeat}.jsonl"), random.Random(repeat)
             path.write_text("".join(json.dumps(reordered(line, n, source)) + "\n" for line in lines), encoding="utf-8")
             for name, strategy in policies.items():
-                found = asyncio.run(outcomes(path, strategy.format(n=n)))
-                totals[name] = totals.get(name, 0) + np.array(found) / repeats
+                results = asyncio.run(outcomes(path, strategy.format(n=n)))
+                totals[name] = totals.get(name, 0) + np.array(results) / repeats
     print(f"{file.name}: {len(lines)} questions, {n} chains each")
     for name, values in totals.items():
         print(f"{row(name, values.mean(axis=0))}  {gain(values, totals['vote of all'])}", flush=True)

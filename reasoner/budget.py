@@ -238,6 +238,9 @@ class Budget:
         return ",".join(f"{unit}={limit:.15g}" for unit in UNITS if (limit := getattr(self, unit)) is not None)
 
 
+NO_BUDGET = Budget()
+
+
 @dataclass(slots=True, eq=False)
 class Reservation:
     """The worst case of an operation, held until `Ledger.settle`."""
@@ -280,7 +283,7 @@ class Ledger:
         elapsed: float = 0.0,
         spent: Cost = NO_COST,
     ) -> None:
-        self.budget = budget or Budget()
+        self.budget = budget or NO_BUDGET
         self.parent = parent
         self.prices: Prices | None = prices or (parent.prices if parent else None)
         if self.budget.usd is not None and self.prices is None:
@@ -289,7 +292,7 @@ class Ledger:
             )
         self._clock = clock
         self._opened = clock() - elapsed
-        self._limits = self._within(Budget(), 0)
+        self._limits = self._within(NO_BUDGET, 0) if budget else []
         self._settled = spent
         self._reserved = NO_COST
         self._broken: LedgerViolation | None = None
@@ -319,8 +322,12 @@ class Ledger:
 
     def remaining_seconds(self) -> float:
         """Seconds until the nearest deadline here or above; infinite without one."""
-        own = math.inf if self.budget.seconds is None else self.budget.seconds - self.elapsed
-        return min(own, self.parent.remaining_seconds()) if self.parent else own
+        left, ledger = math.inf, self
+        while ledger is not None:
+            if ledger.budget.seconds is not None:
+                left = min(left, ledger.budget.seconds - ledger.elapsed)
+            ledger = ledger.parent  # type: ignore[assignment]
+        return left
 
     def lineage(self) -> Iterator["Ledger"]:
         """This ledger, then each one above it."""
@@ -354,7 +361,8 @@ class Ledger:
 
     def shortfall(self, worst: Cost) -> Shortfall | None:
         """The first ledger of the lineage that would refuse `worst`; None if all would admit it."""
-        for ledger in self.lineage():
+        ledger: Ledger | None = self
+        while ledger is not None:
             if ledger._broken:
                 raise ledger._broken
             for unit, limit, usable in ledger._limits:
@@ -368,24 +376,29 @@ class Ledger:
                     needed, free = ledger.measure(unit, worst), usable - ledger.measure(unit, held)
                 if not fits:
                     return Shortfall(ledger, BudgetExhausted(unit, needed=needed, free=free, limit=limit))
+            ledger = ledger.parent
         return None
 
     def reserve(self, worst: Cost) -> Reservation:
         """Hold `worst` here and in every ledger above, or raise `BudgetExhausted` and hold nothing."""
         if short := self.shortfall(worst):
             raise short.refusal
-        for ledger in self.lineage():
+        ledger: Ledger | None = self
+        while ledger is not None:
             ledger._reserved += worst
             ledger.in_flight += 1
+            ledger = ledger.parent
         return Reservation(worst)
 
-    def fit(self, price: Callable[[int], Cost], *, max_tokens: int) -> int:
+    def fit(self, price: Callable[[int], Cost], *, max_tokens: int, worst: Cost | None = None) -> int:
         """The largest number of tokens up to `max_tokens` at a `price` that fits, at least the useful minimum.
+
+        `worst` is the price of `max_tokens`, where it is known.
 
         Raises:
             BudgetExhausted: the useful minimum does not fit.
         """
-        if self.shortfall(price(max_tokens)) is None:
+        if self.shortfall(worst or price(max_tokens)) is None:
             return max_tokens
         min_tokens = min(max_tokens, MIN_USEFUL_TOKENS)
         if short := self.shortfall(price(min_tokens)):
@@ -429,7 +442,9 @@ class Ledger:
             ledger.in_flight -= 1
             ledger._reserved = _minus(ledger._reserved, reservation.worst)
             ledger._settled += actual
-            for unit in [unit for unit, _, _ in ledger._limits if unit != "seconds"]:
+            for unit, _, _ in ledger._limits:
+                if unit == "seconds":
+                    continue
                 used, held = ledger.measure(unit, actual), ledger.measure(unit, reservation.worst)
                 if used > held:
                     violation = LedgerViolation(f"an operation used {used:g} {unit} where {held:g} were reserved")

@@ -8,8 +8,9 @@ A helper is used with `yield from` and returns the reply of its operation. Those
 `BudgetExhausted` inside the plan if the budget admits none of it.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, NewType, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from reasoner.answers.questions import Question
@@ -319,6 +320,10 @@ class CalibrationSummary(NamedTuple):
     model: str
     questions: int
     accuracy: float
+    agreement: Mapping[int, int] = MappingProxyType({})
+    """How many questions ended with the leader at each share of the vote, in percent; empty where it is not known."""
+    power: float = 0.0
+    """The chance that less agreement in use is seen, as `reasoner.calibration.profile.Agreement` has it."""
 
 
 @runtime_checkable

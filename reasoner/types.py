@@ -523,8 +523,7 @@ class VoteState:
 
     Proposals list up to 64 classes, which is what stop rules see; the sum of the others is the `tail`. `streak` is how
     many of the latest samples, in launch order, gave the same answer, counted up to 64. `max_samples` is the number of
-    samples without an early stop; 0 if unknown. `outlived` is how many samples still run and are already longer
-    than most that ended, where samples are counted by length.
+    samples without an early stop; 0 if unknown. `outlived` counts samples that run and are longer than most that ended.
     """
 
     votes: tuple[Vote, ...] = ()

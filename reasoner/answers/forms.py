@@ -197,13 +197,18 @@ def _nouns() -> dict[str, _Language]:
     return rows
 
 
+@cache
+def _nouns_in(*, ascii_only: bool) -> tuple[str, ...]:
+    """The nouns that a text may have."""
+    return tuple(noun for noun in _nouns() if not ascii_only or noun.isascii())
+
+
 def announcements(text: str, start: int = 0) -> Iterator[Form]:
     """The sentences and headings after an offset that announce an answer, the last first."""
     lowered = text.lower()
     if len(lowered) != len(text):
         lowered = text
-    ascii_only = lowered.isascii()
-    offsets = {noun: lowered.rfind(noun, start) for noun in _nouns() if not ascii_only or noun.isascii()}
+    offsets = {noun: lowered.rfind(noun, start) for noun in _nouns_in(ascii_only=lowered.isascii())}
     for _ in range(MAX_OCCURRENCES):
         noun = max(offsets, key=offsets.__getitem__)
         at = offsets[noun]

@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -15,6 +16,7 @@ from typing import Any, Final, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.budget import COUNTS, Cost
+from reasoner.calibration.shift import percent
 from reasoner.errors import TraceError, UsageError
 from reasoner.execution.inputs import IdSet
 from reasoner.solution import Solution
@@ -75,6 +77,11 @@ class AnswerLine:
     ended_by: str
     digest: str
     error: BaseException | None = None
+
+    @property
+    def agreement(self) -> Counter[int]:
+        """The leader's share of its vote in percent, counted once; empty where the question failed."""
+        return Counter() if self.outcome == "failed" else Counter([percent(self.line.get("share") or 0.0)])
 
     def asked_again(self, *, shared: bool) -> bool:
         """Whether a batch that continues asks again: after a failure, or where a budget `shared` by all was spent.

@@ -1,7 +1,7 @@
 """Answers the rows of a batch, and keeps what an interrupted batch continues from."""
 
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -111,6 +111,8 @@ class Progressed:
     """The cost of all lines, and of those that were dropped."""
     dropped: Cost = field(default_factory=Cost)
     histories: dict[str, QuestionHistory] = field(default_factory=dict)
+    agreement: Counter[int] = field(default_factory=Counter)
+    """How many questions ended with the leader at each share of the vote, in percent."""
 
     def add(self, answer: AnswerLine) -> None:
         """Count a line."""
@@ -119,6 +121,7 @@ class Progressed:
         self.spent += answer.cost
         self.count += 1
         self.answered += answer.outcome == "answered"
+        self.agreement += answer.agreement
 
     def drop(self, answer: AnswerLine) -> None:
         """Count only what a line cost, as its questions are asked again; of a failed one, the trace has the cost."""

@@ -40,7 +40,9 @@ class BinArm(NamedTuple):
 
     @property
     def spread(self) -> float:
-        """The standard deviation of the cost of single questions, taking their 95th percentile for a normal one."""
+        """The standard deviation of the cost of single questions; if not measured, as their 95th percentile has it."""
+        if self.row.tokens_sd is not None:
+            return self.row.tokens_sd
         return max(0.0, self.row.tokens_p95 - self.row.tokens) / TAIL
 
 
@@ -126,8 +128,17 @@ class Forecast:
         return max(1, *(math.ceil(arm.row.samples) for part in self.parts for _, arm in part.arms))
 
     def total_p95(self, questions: int) -> float:
-        """The 95th percentile of the total cost of `questions`, by a normal approximation: for ten or more."""
-        return questions * self.tokens.mean + TAIL * self._total_error(questions)
+        """The 95th percentile of the total cost of `questions`, by a lognormal approximation: for ten or more.
+
+        Costs that are rare and so high that none was measured are not in it: see `unseen`.
+        """
+        mean = questions * self.tokens.mean
+        return mean * math.exp(TAIL * self._total_error(questions) / mean) if mean else 0.0
+
+    @property
+    def unseen(self) -> float:
+        """The largest share of questions that may cost more than all that were measured, with 95 % confidence."""
+        return 1 - math.pow(0.05, 1 / self.measured)
 
     def _total_error(self, questions: int) -> float:
         """The standard error of the total cost of `questions`."""

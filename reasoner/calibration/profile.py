@@ -110,6 +110,23 @@ class Trust(_ProfilePart):
         return answered / sum(self.answered), right / answered if answered else 1.0
 
 
+class Agreement(_ProfilePart):
+    """How far samples agreed: how many questions ended with the leader at each share of the vote, one order of each."""
+
+    percent: tuple[Annotated[int, Field(ge=0, le=100)], ...]
+    """The shares, ascending."""
+    questions: tuple[_Count, ...]
+    power: _Share
+    """The chance that 100 questions raise the alarm of `shift`, if the accuracy of the baseline is `shift.DROP` lower
+    because questions on which its samples agree less are more frequent."""
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if len(self.percent) != len(self.questions) or any(low >= high for low, high in pairwise(self.percent)):
+            raise ValueError("the shares of an agreement must ascend, with a number of questions each")
+        return self
+
+
 class ArmRow(_ProfilePart):
     """One arm as measured in one bin. Sums are over questions; a sampled outcome may be an expectation."""
 
@@ -133,6 +150,8 @@ class ArmRow(_ProfilePart):
     tokens: _Amount
     """Mean tokens computed per question, everything counted."""
     tokens_p95: _Amount
+    tokens_sd: _Amount | None = None
+    """The standard deviation of the tokens of single questions; None where it was not measured."""
     sequential_tokens: _Amount | None = None
     """Mean sequential tokens per question; None where they were not counted."""
     samples: _Amount
@@ -140,6 +159,8 @@ class ArmRow(_ProfilePart):
     """The mean of the leader's smoothed share of the vote at the end: the agreement."""
     share_sd: _Amount
     trust: Trust
+    agreement: Agreement | None = None
+    """None in a profile from before agreements were kept."""
 
     @property
     def arm(self) -> tuple[str, str, str]:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import sys
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,7 @@ from typing import BinaryIO, Final
 from reasoner.batch.rows import FORMATS, QUESTION, AnswerLine, InputRow, convert, encoded, read_rows
 from reasoner.batch.state import BatchFolder, Progressed, Settings, answer_rows
 from reasoner.budget import Budget, Prices
+from reasoner.calibration.shift import less_agreement
 from reasoner.cli import interrupts, options
 from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, USAGE, error_line
 from reasoner.cli.progress import BatchProgress
@@ -25,7 +27,7 @@ from reasoner.journal.lines import JournalWriter
 from reasoner.models.info import ModelInfo
 from reasoner.registry import spec_of
 from reasoner.specs import Spec
-from reasoner.strategy import Strategy
+from reasoner.strategy import CalibratedStrategy, Strategy
 from reasoner.system.files import check_replaceable
 from reasoner.system.machine import require_extra
 from reasoner.system.printing import printable
@@ -128,6 +130,8 @@ class BatchRun(EngineRun):
     _resumes: bool = field(default=False, init=False)
     _to_retry: int = field(default=0, init=False)
     """Questions that the same command asks again."""
+    _agreement: Counter[int] = field(default_factory=Counter, init=False)
+    """Of the questions that ended, in all sessions."""
 
     @property
     def _shared(self) -> bool:
@@ -187,6 +191,7 @@ class BatchRun(EngineRun):
                         if self._folder and answered.outcome != "failed":
                             self._folder.trace.finish(answered.id)
                         self._to_retry += answered.asked_again(shared=self._shared)
+                        self._agreement += answered.agreement
                         self.display.add(answered)
                         failures = failures + 1 if isinstance(error, EngineUnavailable) else 0
                         if isinstance(error, EngineDied) or (failures >= FAILURES and error):
@@ -205,6 +210,7 @@ class BatchRun(EngineRun):
                 done = self._folder.progressed(shared=self._shared)
             else:
                 self._folder.begin(settings)
+        self._agreement = done.agreement
         self.display.resume(done, _count(self.questions))
         self.display.begin(f"answering with {self.engine.model.name}")
         return done
@@ -217,6 +223,8 @@ class BatchRun(EngineRun):
             convert(self._folder.lines, self.answers)
         if not self.given.quiet:
             terminal.say(progress.line())
+        if line := self._alarm():
+            terminal.say(f"warning: {line}: the profile may not hold on these questions")
         if self._folder and not self._to_retry:
             self._folder.remove()
         again = "; the same command asks them again" if self._folder and self._to_retry else ""
@@ -228,6 +236,13 @@ class BatchRun(EngineRun):
             terminal.say(error_line(f"{left}{again}, and the budget may be raised"))
             return EXHAUSTED
         return ANSWERED
+
+    def _alarm(self) -> str | None:
+        """The alarm that samples agree less than in the strategy's calibration; None where budgets end questions."""
+        calibration = self._strategy.measured_on if isinstance(self._strategy, CalibratedStrategy) else None
+        if calibration is None or self._shared or str(self.each) or self._to_retry:
+            return None
+        return less_agreement(calibration.agreement, self._agreement)
 
     def interrupted(self, interrupt: KeyboardInterrupt) -> int:
         """Say what is done, and how to continue; the exit code."""

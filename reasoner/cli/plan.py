@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from reasoner.calibration.profile import Family
 
 MAX_QUESTIONS: Final = 10**9
+RARE: Final = 0.03
+"""A total says so if more questions than this share may cost more than all that were measured: of under 100."""
 
 
 @click.command("plan")
@@ -150,6 +152,7 @@ def _document(forecast: "Forecast", family: "Family", questions: int) -> dict[st
         "tokens": forecast.tokens.mean,
         "tokens_p95": forecast.tokens_p95,
         "sequential_tokens": forecast.sequential_tokens,
+        "unseen": forecast.unseen,
         "total_tokens": questions * forecast.tokens.mean,
         "total_tokens_p95": forecast.tokens_p95 if questions == 1 else forecast.total_p95(questions),
         "arms": [
@@ -178,6 +181,9 @@ def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":
     if questions > 1:
         total, maximum = _number(document["total_tokens"]), _number(document["total_tokens_p95"])
         lines.append(("total", f"{total} for {questions:,} questions; at most {maximum} with 95 % probability"))
+        if document["unseen"] > RARE:
+            costly = f"up to {document['unseen']:.1%} of all questions may cost more than any that was measured"
+            lines.append(("", f"{costly}, and the total then too"))
     if document["note"] and document["reached"]:
         lines.append(("note", document["note"]))
     yield labelled(lines)

@@ -152,7 +152,8 @@ class PoolEngine(FreeEngine):
                 thought = min(end, chain.tokens - 1) - start
             if chain.answer is not None and not cut:
                 text = rf"The answer is \boxed{{{chain.answer}}}"
-        request.meter.usage = usage = Usage(1 + start, 1 + start, length, thought)
+        usage = Usage(1 + start, 1 + start, length, thought)
+        await self.end_in_turn(request, usage)
         return Completion(
             request.prompt, text, (), "length" if cut else "stop", stop or None, usage, None, request.index,
             request.seed, thinking, unclosed=cut and bool(thinking),

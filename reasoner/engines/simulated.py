@@ -199,6 +199,7 @@ class SimulatedEngine(FreeEngine):
         aborted, length = below < length, below
         logprobs = None if top_k is None else Logprobs((-0.5,) * length, top[:length])
         usage = Usage(request.rendered.tokens, cached, length, min(thought, length) if thinks else 0)
+        await self.end_in_turn(request, usage)
         ids = (name, *(_THOUGHT,) * (thought - 2), _CLOSE)[-thought:] if thinks else ()
         ids = (ids + (1 + law.answers.index(answer),) * length)[:length]
         finish: FinishReason = "abort" if aborted else "length" if cut else "stop"

@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -59,6 +59,14 @@ class Shares:
         self._keep()
 
 
+class NoDeadline(nullcontext[None]):
+    """A timeout that never comes."""
+
+    def expired(self) -> bool:
+        """False."""
+        return False
+
+
 class Admission:
     """Turns a question's operations into reservations, first come, first served.
 
@@ -84,12 +92,13 @@ class Admission:
         async with self._lock:
             max_tokens, waited = self.ledger.within_sequential(price, max_tokens), False
             try:
-                while (ledger := self._obstacle(price, max_tokens, waited)) is not None:
+                # The price may change while it waits.
+                while ledger := self._obstacle(price, max_tokens, worst := price(max_tokens), waited):
                     with self.waits():
                         await self._wait(ledger, front=waited)
                     waited = True
-                granted = self.ledger.fit(price, max_tokens=max_tokens)
-                return self.ledger.reserve(price(granted)), granted
+                granted = self.ledger.fit(price, max_tokens=max_tokens, worst=worst)
+                return self.ledger.reserve(worst if granted == max_tokens else price(granted)), granted
             finally:
                 if waited:
                     self._wake()
@@ -111,10 +120,10 @@ class Admission:
         finally:
             self._wake()
 
-    def deadline(self) -> asyncio.Timeout:
+    def deadline(self) -> "asyncio.Timeout | NoDeadline":
         """A timeout at the nearest deadline."""
         left = self.ledger.remaining_seconds()
-        return asyncio.timeout(None if left == math.inf else left)
+        return NoDeadline() if left == math.inf else asyncio.timeout(left)
 
     def too_late(self) -> BudgetExhausted:
         """The refusal to raise when the nearest deadline passed."""
@@ -127,7 +136,7 @@ class Admission:
             self._shares.take()
             self._wake()
 
-    def _obstacle(self, price: Callable[[int], Cost], max_tokens: int, waited: bool) -> Ledger | None:
+    def _obstacle(self, price: Callable[[int], Cost], max_tokens: int, worst: Cost, waited: bool) -> Ledger | None:
         """The ledger with the queue in which an operation must wait; None if it can be decided now."""
         if not waited and self._queues:
             for ledger in self.ledger.lineage():
@@ -136,7 +145,7 @@ class Admission:
         if self._shares:
             self._shares.take(price(min(max_tokens, MIN_USEFUL_TOKENS)))
             self._shares = None
-        short: Shortfall | None = self.ledger.shortfall(price(max_tokens))
+        short: Shortfall | None = self.ledger.shortfall(worst)
         if short and not short.may_ease:
             short = self.ledger.shortfall(price(min(max_tokens, MIN_USEFUL_TOKENS)))
         return short.ledger if short and short.may_ease else None

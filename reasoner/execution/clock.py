@@ -48,7 +48,7 @@ class Line:
         """The progress of a request for one of its sequences."""
         sequence = SequenceProgress(due, line=self, start=start)
         self.sequences.append(sequence)
-        self.clock.look()
+        self.clock.pass_on()
         return sequence
 
     async def counting(self, sample: Callable[[T], Awaitable[U]], sequence: T) -> U:
@@ -90,6 +90,7 @@ class SequenceProgress(Progress):
             self.length = tokens
         if shorter and not self.line.gone:
             self.line.clock.add(self.line)
+        self.line.clock.pass_on()
 
     async def until(self, tokens: int) -> None:
         line, clock = self.line, self.line.clock
@@ -152,13 +153,13 @@ class Clock:
         if line := self.lines.get(handle):
             line.end = end
             heapq.heappush(self._over, (end, handle))
-            self.look()
+            self.pass_on()
 
     def leave(self, handle: Handle) -> None:
         """An operation was delivered, refused or cancelled, or has failed."""
         if line := self.lines.pop(handle, None):
             line.gone = True
-            self.look()
+            self.pass_on()
 
     def next(self) -> Handle | None:
         """The operation with the result to deliver next; None if it is not known yet."""
@@ -174,24 +175,29 @@ class Clock:
         self._number += 1
         key = sequence.start + sequence.length, sequence.line.handle, self._number, sequence
         heapq.heappush(self._parked, key)
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """Deliver what may be delivered now, and look what may end."""
+        if self.idle and self._over and self.next() is not None:
+            self.idle = False
+            self._ready()
         self.look()
 
     def look(self) -> None:
-        """Look in the next turn of the event loop what may end or be delivered: by then, what was started has begun."""
-        if not self._looking and (self._over or self._parked):
+        """Look in the next turn of the event loop which sequence may end: by then, what was started has begun."""
+        if self._parked and not self._looking:
             self._looking = True
             asyncio.get_running_loop().call_soon(self._look)
 
     def look_from_thread(self) -> None:
-        """The same, from any thread."""
+        """A sequence has passed its threshold; called from any thread."""
         assert self._loop
         with suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._look)
+            self._loop.call_soon_threadsafe(self.pass_on)
 
     def _look(self) -> None:
         self._looking = False
-        if self.next() is not None:
-            self._ready()
         while self._parked and self._parked[0][3].freed is None:
             heapq.heappop(self._parked)
         if not self._parked:

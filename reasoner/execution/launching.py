@@ -123,13 +123,13 @@ class Started:
         if not task.cancelled() and isinstance(task.exception(), BudgetExhausted) and launch:
             # The budget is too small for the later ones too.
             launch.end = min(launch.end, max(launch.next, launch.recorded()))
+        self._pump()
         if handle in self.clock.lines and not task.cancelled() and task.exception() is None:
             self.clock.over(handle, task.result().end)
         else:
             self.clock.leave(handle)
             self._arrived.append(handle)
             self._changed.set()
-        self._pump()
 
     async def next(self, idle: Callable[[], None]) -> Finished:
         """The next result; `idle` is called before waiting for it.

@@ -75,7 +75,8 @@ class Probes:
         if kind == "probe":
             return FORCED_TOKENS + opening.tokens
         budgets = [ledger.budget for ledger in self.executor.admission.ledger.lineage()]
-        limits = [budget.generated for budget in budgets if budget.generated is not None]
+        both = [(budget.generated, budget.sequential) for budget in budgets]
+        limits = [limit for pair in both for limit in pair if limit is not None]
         if not limits or any(getattr(budget, unit) is not None for budget in budgets for unit in COUNTING_PROMPTS):
             return 0
         tokens = EXTRACTED_TOKENS if self._way == "never" else opening.tokens

@@ -153,7 +153,7 @@ class _SequenceRun:
                 again = Usage(tokens + limit + self._closing_bound, 0, granted - limit)
                 first = executor.cost(Usage(tokens, 0, limit))
                 cost = first + executor.cost(again, at=sequence.at + limit, counted_as="request")
-            return cost + self._reserved_cost(tokens + granted, at=sequence.at + granted)
+            return cost + self._reserved_cost(tokens + granted, at=sequence.at + granted) if self.op.reserve else cost
 
         for _ in range(ATTEMPTS):
             reservation, granted = await executor.admit(price, max_tokens=self.max_tokens)
@@ -241,14 +241,14 @@ class _SequenceRun:
         return first
 
     def _request(self, prompt: Prompt, rendered: Rendered, max_tokens: int, at: int) -> SampleRequest:
-        executor, sequence = self.executor, self.sequence
+        executor, sequence, params = self.executor, self.sequence, self.op.params
         digest = sequence.digest if prompt is sequence.prompt else prompt.digest
         timed = executor.admission.ledger.remaining_seconds() < math.inf
         return SampleRequest(
             executor.question.id,
             prompt,
             rendered,
-            replace(self.op.params, max_tokens=max_tokens),
+            params if params.max_tokens == max_tokens else replace(params, max_tokens=max_tokens),
             sequence.index,
             derive_seed(executor.seed, executor.question.id, digest, sequence.index),
             executor.priority,

@@ -26,7 +26,7 @@ _STANDARD = str(Path(os.__file__).parent) + os.sep
 def fault_in(counts: Sequence[tuple[str, object]], *, limit: int = MAX_PER_REQUEST) -> str:
     """What is wrong with the first count that is not a whole number from 0 to `limit`; empty if all are fine."""
     for name, count in counts:
-        if not isinstance(count, int) or isinstance(count, bool):
+        if type(count) is not int and (not isinstance(count, int) or isinstance(count, bool)):
             return f"{name} is {type(count).__name__}, not a whole number"
         if not 0 <= count <= limit:
             # Python refuses to print integers of over 4,300 digits.

@@ -7,6 +7,7 @@ how the history of a question finds it, and `repeated` whether a plan that runs 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, TypeVar, dataclass_transform
 
@@ -49,6 +50,7 @@ ATTEMPTS: Final = 3
 COMPLETION_FIELDS: Final = tuple(
     f.name for f in fields(Completion) if f.init and f.name not in ("prompt", "extraction")
 )
+_FIELDS: Final = attrgetter(*COMPLETION_FIELDS)
 
 
 @cache
@@ -172,7 +174,7 @@ class Generated(Work):
 
     def completion(self, prompt: Prompt) -> Completion:
         """What was generated from `prompt`."""
-        return Completion(prompt, **{name: getattr(self, name) for name in COMPLETION_FIELDS})
+        return Completion(prompt, **dict(zip(COMPLETION_FIELDS, _FIELDS(self), strict=True)))
 
 
 class Thought(Generated):

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from reasoner.answers.questions import Question
@@ -26,6 +27,7 @@ from reasoner.trace.history import EMPTY, QuestionHistory
 from reasoner.types import Completion, Prompt, Rating, Usage
 
 W = TypeVar("W", bound=Work)
+_FIELDS: Final = attrgetter(*COMPLETION_FIELDS)
 ANSWER_SPACE_ERRORS: Final = ErrorsFrom("reading the answer")
 Why = Literal["cancelled", "deadline", "lost"]
 """What cut a request short."""
@@ -150,4 +152,4 @@ class Recorder:
 
 def _generated(sequence: SequenceId, completion: Completion) -> dict[str, Any]:
     """The fields of a completion, under the name of its sequence."""
-    return {name: getattr(completion, name) for name in COMPLETION_FIELDS} | sequence.named
+    return dict(zip(COMPLETION_FIELDS, _FIELDS(completion), strict=True)) | sequence.named

@@ -1,5 +1,6 @@
 """Auto: the strategy that a calibrated profile chooses for the question; without one, a vote with a safe stop."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,7 +15,7 @@ from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
 from reasoner.registry import build
 from reasoner.specs import Checked, FilePath, Samples, Share, Spec
 from reasoner.stopping.pace import Order
-from reasoner.stopping.rules import BetaRule, FirstOf, LockIn, Lossless, smoothed
+from reasoner.stopping.rules import BetaRule, FirstOf, LockIn, Lossless, StopRule, smoothed
 from reasoner.stopping.vote_posteriors import most_lost
 from reasoner.strategy import CalibrationSummary, Plan, Propose, Strategy, note, note_stop, sample
 from reasoner.types import Answer, Completion, SamplingParams, VoteState
@@ -26,8 +27,6 @@ DELTAS: Mapping[Effort, float] = {"low": 0.1, "medium": 0.05, "high": 0.01}
 """Without a profile: the vote stops when all `n` samples would give another answer with at most this probability."""
 THETAS = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 """With a risk and without a profile: the vote stops when its lead is this probable, the first that keeps the risk."""
-ORDERS: Mapping[Prefer, Order] = {"tokens": "launch", "latency": "length"}
-"""Without a profile: the order in which samples are counted, by length with more of them side by side."""
 SPLIT = 4
 """The number of samples that are drawn to measure difficulty by their agreement, if the profile's bins use it."""
 
@@ -57,8 +56,9 @@ class Auto(Checked):
     latency the fewest sequential tokens.
 
     Without a profile and a risk it is self-consistency of `n` with the rules `lossless` and `lock_in`; its delta is
-    0.1, 0.05 or 0.01 with `effort` low, medium or high. Samples are counted in launch order, few at a time, or with
-    `prefer` latency by length, many at a time.
+    0.1, 0.05 or 0.01 with `effort` low, medium or high. Samples are counted in launch order, few at a time. With
+    `prefer` latency they are counted by length, many at a time, and the rules are `lossless` and `beta` with theta 0.9,
+    0.95 or 0.99.
 
     It abstains if the calibrated probability that the answer is right is below `abstain_below`, and with `abstain_risk`
     so often that at most this share of its answers is wrong, with 95 % confidence. Arms that draw only one sample are
@@ -127,13 +127,16 @@ class Auto(Checked):
         return 1.0 if least is None else least
 
     def _voting(self) -> _Arm:
-        rule, order = LockIn(DELTAS[self.effort]), ORDERS[self.prefer]
-        why, stop = "nothing is calibrated", FirstOf((Lossless(), rule))
+        delta, why = DELTAS[self.effort], "nothing is calibrated"
+        order: Order = "launch"
+        rules: tuple[StopRule, ...] = (LockIn(delta),)
         if self.risk:
-            safe = [BetaRule(theta) for theta in THETAS if most_lost(theta, self.n) <= self.risk]
-            why, order = f"it loses at most {100 * self.risk:g} points against the vote of all, by its rule", "launch"
-            stop = FirstOf((Lossless(), *safe[:1]))
-        voting = SelfConsistency(self.n, self._sampling, stop=stop, order=order)
+            why = f"it loses at most {100 * self.risk:g} points against the vote of all, by its rule"
+            rules = tuple(BetaRule(theta) for theta in THETAS if most_lost(theta, self.n) <= self.risk)[:1]
+        elif self.prefer == "latency":
+            # By length the short samples come first; the law of `lock_in` does not know how the long ones differ.
+            rules, order = (BetaRule(1 - delta),), "length"
+        voting = SelfConsistency(self.n, self._sampling, stop=FirstOf((Lossless(), *rules)), order=order)
         return _Arm(voting, f"a vote of up to {self.n} until its lead is safe", why)
 
     def _as_measured(self, family: Family) -> SamplingParams:
@@ -162,7 +165,14 @@ class Auto(Checked):
             return None
         total = sum(row.questions for row in rows)
         accuracy = min(sum(row.right for row in rows) / total, 1.0)
-        return CalibrationSummary(self._model, total, accuracy)
+        known = [row.agreement for row in rows if row.agreement]
+        # The samples that choose a bin are also those of its vote, which a calibration in random orders does not show.
+        if len(known) < len(rows) or (self._family and self._family.bins.signal == "split"):
+            return CalibrationSummary(self._model, total, accuracy)
+        agreement = Counter[int]()
+        for part in known:
+            agreement.update(dict(zip(part.percent, part.questions, strict=True)))
+        return CalibrationSummary(self._model, total, accuracy, agreement, min(part.power for part in known))
 
     @property
     def calibrated_on(self) -> int:

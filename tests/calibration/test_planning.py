@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from reasoner.calibration.arm_selection import Estimate, shrunk
-from reasoner.calibration.planning import TAIL, BinArm, Forecast, Outlook, hull, outlook
+from reasoner.calibration.planning import TAIL, BinArm, Forecast, Outlook, Part, hull, outlook
 from reasoner.calibration.profile import ArmRow, Bins, Family
 from reasoner.errors import UsageError
+from reasoner_evals.stats import Floats
 from tests.calibration import profiles
 from tests.calibration.profiles import VOTE, plain_row
 
@@ -183,13 +184,39 @@ def test_the_cheapest_is_enough_for_little_and_nothing_for_too_much() -> None:
 # How much it varies
 
 
-def spread_out(p95: float, questions: int = 100) -> Forecast:
+def spread_out(questions: int = 100, **costs: float) -> Forecast:
     one = family((questions, [(100, 0.5)]))
-    rows = tuple(arm.model_copy(update={"tokens_p95": p95}) for arm in one.arms)
+    rows = tuple(arm.model_copy(update=costs) for arm in one.arms)
     return outlook(one.model_copy(update={"arms": rows})).at(100)
 
 
 def test_the_total_varies_with_its_questions_and_with_the_calibration() -> None:
-    told = spread_out(100 + 10 * TAIL)
+    told = spread_out(tokens_p95=100 + 10 * TAIL)
     assert told.tokens_p95 == pytest.approx(100 + 10 * TAIL)
-    assert told.total_p95(100) == pytest.approx(10_000 + TAIL * math.sqrt(100 * 10**2 + 100**2 * 10**2 / 100))
+    error = math.sqrt(100 * 10**2 + 100**2 * 10**2 / 100)
+    assert told.total_p95(100) == pytest.approx(10_000 * math.exp(TAIL * error / 10_000))
+    assert told.total_p95(100) == spread_out(tokens_p95=0, tokens_sd=10).total_p95(100)
+
+
+@pytest.mark.parametrize("draw", ["normal", "lognormal", "rare"])
+def test_the_total_is_exceeded_in_one_of_20_cases(draw: str) -> None:
+    source, runs, questions = np.random.default_rng(7), 600, 100
+
+    def costs(count: int) -> Floats:
+        if draw == "normal":
+            return source.normal(100, 20, count)
+        spread = source.lognormal(4, 0.5 if draw == "lognormal" else 0.3, count)
+        return spread * (10 if draw == "rare" else 1) ** (source.random(count) < 0.05)
+
+    below = 0
+    for _ in range(runs):
+        seen = costs(questions)
+        row = plain_row(tokens=float(seen.mean()), tokens_sd=float(seen.std()))
+        told = Forecast((Part(1, BinArm(row, Estimate(0.8, 0))),), questions)
+        below += float(costs(30).sum()) <= told.total_p95(30)
+    assert 0.91 <= below / runs <= 0.98
+
+
+def test_rare_costs_may_be_unseen_in_few_questions() -> None:
+    assert spread_out(30).unseen == pytest.approx(0.095, abs=1e-3)
+    assert spread_out(300).unseen == pytest.approx(0.01, abs=1e-3)

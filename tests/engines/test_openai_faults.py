@@ -1,7 +1,7 @@
 """The engine over HTTP against a server that fails: what is tried again, what is lost, and what the meter holds."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from typing import Any
 
@@ -231,7 +231,7 @@ def test_the_meter_follows_the_stream() -> None:
         usage = run().usage
         assert shown[0] == Usage()
         # What arrives together is counted together.
-        steps = iter([Usage(PROMPT_TOKENS, 0, n) for n in range(6)] + [usage])
+        steps: Iterator[Usage | None] = iter([Usage(PROMPT_TOKENS, 0, n) for n in range(6)] + [usage])
         assert all(step in steps for step in dict.fromkeys(shown[1:]))
         assert shown[-1] == usage
         assert usage == Usage(PROMPT_TOKENS, 4, 5)

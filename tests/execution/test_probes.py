@@ -133,6 +133,15 @@ def test_the_end_of_the_tokens_leaves_room_for_a_probe_of_a_cut_chain() -> None:
 
 
 @pytest.mark.parametrize("limit", range(1, 90, 8))
+def test_a_limit_on_sequential_tokens_leaves_room_for_a_probe_by_default(limit: int) -> None:
+    model = AskedModel(lambda request: "word " * 400, extract=lambda reply: "7")
+    vote = SelfConsistency(n=2, params=SamplingParams(max_tokens=400))
+    solution = asyncio.run(answered(QUESTION, vote, model.engine(), [], budget=Budget(sequential=limit)))
+    assert (limit >= 16) <= solution.cost.sequential_tokens <= limit
+    assert (solution.answer is not None) == (limit >= 48)
+
+
+@pytest.mark.parametrize("limit", range(1, 90, 8))
 def test_a_limit_on_generated_tokens_leaves_room_for_a_probe_by_default(limit: int, tmp_path: Path) -> None:
     model = AskedModel(lambda request: "word " * 400, extract=lambda reply: "7")
     vote = SelfConsistency(n=2, params=SamplingParams(max_tokens=400))

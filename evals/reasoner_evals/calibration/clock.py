@@ -47,6 +47,8 @@ class Stopped(NamedTuple):
     sequential: Floats
     share: Floats
     """The leader's smoothed share of the vote."""
+    vote: Floats
+    """The leader's share of the votes; 0 without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class StoppedVote:
 
     def _follow(self, drawn: Drawn) -> Stopped:
         votes, room = _Votes.of(drawn), np.full(len(drawn.right), self._verdict(_NO_VOTES)[1])
-        ended = Stopped(*(np.zeros(len(room), kind) for kind in (int, int, bool, float, float, float)))
+        ended = Stopped(*(np.zeros(len(room), kind) for kind in (int, int, bool, float, float, float, float)))
         for count in range(1, self.n + 1):
             due = None if self.order == "length" else count - 1
             votes.launch(count - 1 + room, due)
@@ -86,8 +88,8 @@ class StoppedVote:
         """[V] each: whether the rule stops, and how many samples may run, by the keys of vote states."""
         firsts, inverse = _distinct(keys)
         # Without trailing zeros a key does not depend on the other votes.
-        told = [self._verdict(key[: 3 + np.count_nonzero(key[3:])].tobytes()) for key in keys[firsts]]
-        verdicts = np.array(told, dtype=np.int64).reshape(-1, 2)[inverse]
+        known = [self._verdict(key[: 3 + np.count_nonzero(key[3:])].tobytes()) for key in keys[firsts]]
+        verdicts = np.array(known, dtype=np.int64).reshape(-1, 2)[inverse]
         return verdicts[:, 0] == 1, verdicts[:, 1]
 
     def _verdict(self, key: bytes) -> tuple[bool, int]:
@@ -171,9 +173,10 @@ class _Votes:
         # Ties go to the class of the member that was launched first; it represents the class.
         leader = np.where(self.counts == top[:, None], self.firsts, self.lengths.shape[1]).min(axis=1)
         right = drawn.right[self.row, np.minimum(leader, self.lengths.shape[1] - 1)] & (top > 0)
+        vote = top / np.maximum(self.counts.sum(axis=1), 1)
         until_now = np.where(self.ends < np.inf, self.now[:, None] - self.starts, 0)
         paid = np.where(self.ends <= self.now[:, None], drawn.own[self.row], until_now).sum(axis=1)
-        return Stopped(samples, self.launched, right, paid, self.now, smoothed_share(top, samples))
+        return Stopped(samples, self.launched, right, paid, self.now, smoothed_share(top, samples), vote)
 
 
 def state_of(key: bytes, max_samples: int) -> VoteState:

@@ -45,7 +45,7 @@ RULES: Final = (
     "lock_in:delta=0.05", "lock_in:delta=0.1", "first_of(rules=[lossless,beta(theta=0.8)])",
 )  # fmt: skip
 """The stop rules that are replayed on a pool in launch order, safest first: promises are tested in this order."""
-BY_LENGTH: Final = ("lock_in:delta=0.01", "lock_in:delta=0.05", "beta:theta=0.9")
+BY_LENGTH: Final = ("lock_in:delta=0.01", "beta:theta=0.95", "beta:theta=0.9")
 """Those that are replayed by length, with as many samples in flight as the rule asks for."""
 SHORT: Final = ((8, "lock_in:delta=0.1"), (5, "lossless"), (4, "lock_in:delta=0.1"), (3, "lossless"))
 """Also votes of so few samples with these rules: the best arms where more votes gain little."""
@@ -79,6 +79,8 @@ class Replay:
     """The cost of these samples."""
     share: Floats
     """The leader's smoothed share: (votes + 1) / (samples + 2)."""
+    vote: Floats
+    """The leader's share of the votes; 0 without one."""
     sequential: Floats
     """The longest of these samples, which run side by side."""
 
@@ -104,7 +106,7 @@ def replay(samples: Samples, orders: Ints) -> Replay:
     return Replay(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
 
 
-def _block(samples: Samples, orders: Ints, rows: slice) -> tuple[Bools, Floats, Floats, Floats]:
+def _block(samples: Samples, orders: Ints, rows: slice) -> tuple[Bools, Floats, Floats, Floats, Floats]:
     order = orders[rows]
     classes, right = _ordered(samples.classes[rows], order), _ordered(samples.right[rows], order)
     own, lengths = _ordered(samples.own[rows], order), _ordered(samples.lengths[rows], order)
@@ -120,7 +122,8 @@ def _block(samples: Samples, orders: Ints, rows: slice) -> tuple[Bools, Floats, 
     prompt = samples.first_prompt[rows, None, None] + samples.further_prompt[rows, None, None] * (count - 1)
     leader_right = np.take_along_axis(right, representative, axis=-1) & (top > 0)
     longest = np.maximum.accumulate(lengths, axis=-1)
-    return leader_right, own.cumsum(axis=-1) + prompt, smoothed_share(top, count), longest
+    vote = top / np.maximum(votes.sum(axis=-1), 1)
+    return leader_right, own.cumsum(axis=-1) + prompt, smoothed_share(top, count), vote, longest
 
 
 def _ordered(values: NDArray[T], order: Ints) -> NDArray[T]:
@@ -153,6 +156,8 @@ class Outcomes:
     samples: Floats
     share: Floats
     """The leader's smoothed final share of the vote."""
+    vote: Floats
+    """The leader's final share of the votes, as it is; 0 without one."""
     sequential: Floats
     """nan where they were not counted."""
     whole: Floats | None = None
@@ -163,13 +168,13 @@ class Outcomes:
     def of(self, rows: Bools | Ints) -> "Outcomes":
         """The outcomes of some questions."""
         whole = None if self.whole is None else self.whole[rows]
-        right, tokens, samples, share, sequential = (column[rows] for column in self.columns)
-        return Outcomes(self.way, right, tokens, samples, share, sequential, whole, self.most)
+        right, tokens, samples, share, vote, sequential = (column[rows] for column in self.columns)
+        return Outcomes(self.way, right, tokens, samples, share, vote, sequential, whole, self.most)
 
     @property
-    def columns(self) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-        """Those that every way has: right, tokens, samples, share, sequential tokens."""
-        return self.right, self.tokens, self.samples, self.share, self.sequential
+    def columns(self) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]:
+        """Those that every way has: right, tokens, samples, both shares, sequential tokens."""
+        return self.right, self.tokens, self.samples, self.share, self.vote, self.sequential
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +222,9 @@ def measured(read: ArmRead, rows: Ints) -> Outcomes:
     samples = data.costs[:, COSTS.index("samples")].astype(np.float64)
     # A share of weighted votes counts as if all samples had equal weight.
     share = smoothed_share(data.share * samples, samples)
-    values_of = (values["right"], values["tokens"], samples, share, values["sequential"])
-    right, tokens, samples, share, sequential = (column[rows, None] for column in values_of)
-    return Outcomes(Way(arm.strategy, arm.verifier, arm.budget), right, tokens, samples, share, sequential)
+    values_of = (values["right"], values["tokens"], samples, share, data.share, values["sequential"])
+    right, tokens, samples, share, vote, sequential = (column[rows, None] for column in values_of)
+    return Outcomes(Way(arm.strategy, arm.verifier, arm.budget), right, tokens, samples, share, vote, sequential)
 
 
 def pooled_arm(read: ArmRead, rows: Ints) -> PooledArm:
@@ -263,16 +268,20 @@ def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
     sizes = tuple(sizes_of(arm.pool))
     right = np.clip(selected(arm.rule, pooled.pool, sizes), 0.0, 1.0)
     for column, size in reversed(list(enumerate(sizes))):
-        share, longest = replayed.share[:, :, size - 1], replayed.sequential[:, :, size - 1]
+        share, vote, longest = (
+            values[:, :, size - 1] for values in (replayed.share, replayed.vote, replayed.sequential)
+        )
         if arm.rule == "majority" and size == arm.pool:
             # The baseline; where answers tie, the order decides.
             count = np.full(share.shape, float(size))
-            yield Outcomes(pooled.way(), whole, replayed.tokens[:, :, size - 1], count, share, longest, most=0.0)
+            yield Outcomes(pooled.way(), whole, replayed.tokens[:, :, size - 1], count, share, vote, longest, most=0.0)
             continue
         way = Way(spec_of(replace(strategy, n=size)), arm.verifier, "")
         count = np.full((len(right), 1), float(size))
-        costs = pooled.costs[:, [column]], pooled.sequential[:, [column]]
-        yield Outcomes(way, right[:, [column]], costs[0], count, share, costs[1])
+        tokens = replayed.tokens[:, :, size - 1]
+        # Costs vary as in the orders, and their mean is that of all subsets.
+        tokens = tokens + pooled.costs[:, [column]] - tokens.mean(axis=1, keepdims=True)
+        yield Outcomes(way, right[:, [column]], tokens, count, share, vote, pooled.sequential[:, [column]])
 
 
 def most_lost_by(rule: StopRule, n: int) -> float:
@@ -309,6 +318,7 @@ def stopped(samples: Samples, orders: Ints, strategy: Any, spec: str, order: Ord
         tokens=ended.tokens.reshape(each) + prompts,
         samples=launched.astype(np.float64),
         share=ended.share.reshape(each),
+        vote=ended.vote.reshape(each),
         sequential=ended.sequential.reshape(each),
     )
 
@@ -323,7 +333,7 @@ def rule(spec: str) -> StopRule:
 def concatenated(parts: Sequence[Outcomes]) -> Outcomes:
     """The outcomes of several seeds of one way, side by side."""
     columns = zip(*(part.columns for part in parts), strict=True)
-    right, tokens, samples, share, sequential = (np.concatenate(same, axis=1) for same in columns)
+    right, tokens, samples, share, vote, sequential = (np.concatenate(same, axis=1) for same in columns)
     wholes = [part.whole for part in parts if part.whole is not None]
     whole = np.concatenate(wholes, axis=1) if len(wholes) == len(parts) else None
-    return Outcomes(parts[0].way, right, tokens, samples, share, sequential, whole, parts[0].most)
+    return Outcomes(parts[0].way, right, tokens, samples, share, vote, sequential, whole, parts[0].most)

@@ -15,6 +15,7 @@ from reasoner.calibration.risk import broken_promise, lost_accuracy
 from reasoner.errors import ReasonerError, UsageError
 from reasoner.registry import build
 from reasoner.strategy import CalibratedStrategy, CalibrationSummary
+from reasoner_evals.calibration.agreement import agreement_in, shifted_weights
 from reasoner_evals.calibration.outcomes import (
     Outcomes,
     PooledArm,
@@ -248,7 +249,7 @@ def _note_missing(name: str, present: Bools) -> list[str]:
 def bin_rows(ways: Mapping[Way, Outcomes], baseline: Way, rows: Bools, index: int) -> Iterator[ArmRow]:
     """The rows of a bin with this index, by the outcomes of these questions, a mask [Q]."""
     inside = {way: outcomes.of(rows) for way, outcomes in ways.items()}
-    standard = inside[baseline].right.mean(axis=1)
+    standard, shifted = inside[baseline].right.mean(axis=1), shifted_weights(inside[baseline])
     for way, outcomes in inside.items():
         right = outcomes.right.mean(axis=1)
         yield ArmRow(
@@ -264,11 +265,13 @@ def bin_rows(ways: Mapping[Way, Outcomes], baseline: Way, rows: Bools, index: in
             orders=outcomes.share.shape[1],
             tokens=_rounded(outcomes.tokens.mean()),
             tokens_p95=_rounded(float(np.percentile(outcomes.tokens, 95))),
+            tokens_sd=_rounded(outcomes.tokens.std()),
             sequential_tokens=None if math.isnan(mean := outcomes.sequential.mean()) else _rounded(mean),
             samples=_rounded(outcomes.samples.mean()),
             share=_rounded(outcomes.share.mean()),
             share_sd=_rounded(outcomes.share.std()),
             trust=trust_in(outcomes),
+            agreement=agreement_in(outcomes, shifted),
         )
 
 

@@ -132,6 +132,7 @@ def _write(runs: Sequence[Path], out: Path, binning: "Binning", *, as_json: bool
             terminal.say(_abstention(family, index))
             for line in _promises(family, index):
                 terminal.say(line)
+            terminal.say(_alarm(family, index))
     terminal.say(f"profile: {out}")
     return ANSWERED
 
@@ -161,15 +162,27 @@ def _lines(families: "Sequence[Family]") -> Iterator[str]:
 
 def _abstention(family: "Family", index: int) -> str:
     """What abstaining would leave out of a bin, and how many of the other answers are right."""
-    from reasoner.cli.terminal import printable
-
     row = family.safest(index)
     curve = (
         f"{threshold:g} answers " + (f"{100 * covered:.0f} %, {100 * right:.0f} % of them right" if covered else "none")
         for threshold, (covered, right) in ((at, row.trust.answers_above(at)) for at in THRESHOLDS)
     )
-    where = "  ".join(filter(None, (printable(family.task), family.bins.words(index))))
-    return f"{where}  {printable(row.strategy, limit=MAX_SPEC_LENGTH)} with --abstain-below {'; '.join(curve)}"
+    return f"{_named(family, row)} with --abstain-below {'; '.join(curve)}"
+
+
+def _alarm(family: "Family", index: int) -> str:
+    """Which chance there is that less agreement in use is seen."""
+    from reasoner.calibration.shift import seen_in
+
+    row = family.safest(index)
+    return f"{_named(family, row)}: {seen_in(row.agreement.power if row.agreement else 0.0)}"
+
+
+def _named(family: "Family", row: "ArmRow") -> str:
+    from reasoner.cli.terminal import printable
+
+    where = "  ".join(filter(None, (printable(family.task), family.bins.words(row.bin))))
+    return f"{where}  {printable(row.strategy, limit=MAX_SPEC_LENGTH)}"
 
 
 def _promises(family: "Family", index: int) -> Iterator[str]:

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from reasoner.calibration.shift import seen_in
+from reasoner_evals.calibration.profiles import calibration_of
 from reasoner_evals.report.content import Against, Bounded, Claim, Delta, Headline, Provenance, TaskReport, estimate_of
 from reasoner_evals.runs.measures import is_greedy
 from reasoner_evals.stats.intervals import minimum_detectable
@@ -189,6 +191,8 @@ def _task_limits(task: TaskReport) -> Iterator[str]:
 def _run_limits(run: Provenance) -> Iterator[str]:
     for arm, state in run.arms:
         name = f"{run.run.name}, {arm.name}"
+        if (calibration := calibration_of(arm.strategy)) and calibration.agreement:
+            yield f"{name}: {seen_in(calibration.power)}."
         if state["finished"] < state["asked"]:
             yield f"{name}: {state['finished']:,} of {state['asked']:,} questions finished; continue with --resume."
         if state["errors"]:

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 
 from reasoner.calibration.risk import ALARM
+from reasoner.calibration.shift import less_agreement
 from reasoner.types import EndedBy
+from reasoner_evals.calibration.agreement import agreement_seen
 from reasoner_evals.calibration.profiles import calibration_of, fewer_right
 from reasoner_evals.report.comparisons import estimate, known
 from reasoner_evals.report.content import Bounded
@@ -150,9 +152,11 @@ def _confidences(data: ArmData) -> tuple[Floats, Floats]:
 
 
 def alarms(measured: Sequence[Measured]) -> Iterator[str]:
-    """A warning for each arm with fewer right answers than its calibration predicts.
+    """A warning for each arm with fewer right answers than its calibration predicts, or with less agreement.
 
-    The chance of any false alarm in a task is `ALARM`, however many arms there are; questions count as independent.
+    The first sees answers that are wrong at equal agreement, the second harder questions, which a calibrated confidence
+    predicts rightly. The chance of any false alarm in a task is `ALARM`, however many arms there are; questions count
+    as independent.
     """
     # A pool is the same arm at each of its sizes.
     arms = {arm.name: (point, arm) for point in measured for arm in point.arms}
@@ -163,12 +167,13 @@ def alarms(measured: Sequence[Measured]) -> Iterator[str]:
         answered = data.has_result & sure & np.isin(data.outcome, (RIGHT, WRONG))
         right = (data.outcome[answered] == RIGHT).tolist()
         unanswered = int((data.has_result & ~sure & np.isin(data.outcome, UNANSWERED)).sum())
-        for line in fewer_right(
-            calibration_of(data.arm.strategy),
-            data.confidence[answered].tolist(),
-            right,
-            unanswered,
-            ALARM / len(judged),
-        ):
+        calibration, alpha = calibration_of(data.arm.strategy), ALARM / len(judged)
+        lines: list[str | None] = []
+        if calibration and calibration.agreement and (seen := agreement_seen(data)):
+            # Two kinds of alarm share the chance of a false one.
+            alpha /= 2
+            lines = [less_agreement(calibration.agreement, seen, alpha)]
+        lines += fewer_right(calibration, data.confidence[answered].tolist(), right, unanswered, alpha)
+        for line in filter(None, lines):
             seed = f", seed {arm.data.arm.seed}" if len(point.arms) > 1 else ""
             yield f"{point.label}{seed}: {line}. Its calibration does not hold on these questions."

@@ -425,7 +425,8 @@ class RecordBuilder:
             status=question.status(ended, complete if self.arm.pool else samples),
             **question.named(ended.answer),
             rule=ended.answer.rule if ended.answer else "",
-            share=question.share if ended.answer else 0.0,
+            # A strategy that abstains has a vote too.
+            share=question.share if ended.answer or ended.confidence is not None else 0.0,
             confidence=ended.confidence,
             ended_by=ended.ended_by,
             reason=ended.reason,

@@ -9,11 +9,12 @@ import re
 import time
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import lru_cache, partial
 from http import HTTPStatus
+from types import TracebackType
 from typing import Final, NamedTuple, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -200,6 +201,27 @@ def session_id(question_id: str) -> str:
     return hashlib.sha256(question_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
+@dataclass(slots=True)
+class _Within:
+    """A block that ends within so many seconds, or with `RequestLost`."""
+
+    where: str
+    seconds: float
+    _limit: asyncio.Timeout = field(init=False)
+
+    async def __aenter__(self) -> None:
+        self._limit = asyncio.timeout(self.seconds)
+        await self._limit.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self._limit.__aexit__(kind, failure, traceback)
+        except TimeoutError as error:
+            raise RequestLost(f"{self.where} did not finish a reply within {self.seconds:g} s: set deadline") from error
+
+
 class _LoopSession(NamedTuple):
     session: aiohttp.ClientSession
     slots: asyncio.Semaphore
@@ -343,7 +365,7 @@ class ServerConnection:
         session = {SESSION_HEADER: session_id(terms.question_id)} if terms.question_id else {}
         while True:
             requested, reached, began = 0.0, False, time.monotonic()
-            async with client.slots, self._within(terms):
+            async with client.slots, _Within(self.where, terms.seconds):
                 terms.sent(True)
                 sent = time.monotonic()
                 try:
@@ -371,18 +393,6 @@ class ServerConnection:
             if wait is None:
                 raise EngineUnavailable(f"no answer from {self.where} in {waits}, the last: {failure}: {advice}")
             await self.sleep(wait)
-
-    @asynccontextmanager
-    async def _within(self, terms: Terms) -> AsyncGenerator[None, None]:
-        try:
-            async with asyncio.timeout(terms.seconds) as limit:
-                yield
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise RequestLost(
-                f"{self.where} did not finish a reply within {terms.seconds:g} s: set deadline"
-            ) from error
 
     def _failed(self, error: aiohttp.ClientError, *, unstreamed: bool, free: bool) -> tuple[str, str]:
         """The failure and what to do, where it cannot have cost anything."""

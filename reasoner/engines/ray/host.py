@@ -221,7 +221,7 @@ class EngineHost:
         return packed_completion(completion)
 
     def _watched(self, number: int, request: SampleRequest) -> SampleRequest:
-        """The request, of which the driver is told from now on how long the reply is."""
+        """The request, of which the driver learns from now on how long the reply is."""
         progress = self._progress[number] = Progress()
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LENGTHS_SECONDS, self._tell_lengths)

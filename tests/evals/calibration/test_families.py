@@ -85,7 +85,7 @@ def test_a_smaller_size_is_the_mean_over_all_subsets(k: int, tmp_path: Path) -> 
             for order in itertools.permutations(range(5), k)
         ]
         outcomes.append(mean(votes))
-        tokens.append(mean(tokens_of(number, subset) for subset in itertools.combinations(range(5), k)))
+        tokens += [tokens_of(number, order[:k]) for order in itertools.permutations(range(5))]
     base = [baseline(number) for number in range(QUESTIONS)]
     assert found.questions == QUESTIONS
     assert found.right == pytest.approx(sum(outcomes), abs=1e-5)
@@ -94,6 +94,7 @@ def test_a_smaller_size_is_the_mean_over_all_subsets(k: int, tmp_path: Path) -> 
     assert found.most == 1
     assert found.tokens == pytest.approx(mean(tokens), abs=1e-5)
     assert found.tokens_p95 == pytest.approx(float(np.percentile(tokens, 95)), abs=1e-5)
+    assert found.tokens_sd == pytest.approx(float(np.std(tokens)), abs=1e-5)
     assert found.samples == k
 
 
@@ -220,7 +221,7 @@ def texts(value: Any) -> Iterator[str]:
 
 def ended(share: list[float], right: list[bool]) -> Outcomes:
     columns = np.array(share)[:, None], np.array(right, dtype=np.float64)[:, None]
-    return Outcomes(Way("x", "", ""), columns[1], columns[0], columns[0], columns[0], columns[0])
+    return Outcomes(Way("x", "", ""), columns[1], columns[0], columns[0], columns[0], columns[0], columns[0])
 
 
 def test_few_questions_leave_trust_near_the_share_and_many_find_the_curve() -> None:

@@ -58,7 +58,7 @@ def test_a_profile_is_written_and_a_line_a_row_goes_out(
     assert len(lines) == len(family.arms) == 17
     pattern = r"jsonl:path=\S+  \S+ +\d+\.\d % \(\d+-\d+\), \d+ tokens, \d+ sequential per question, eligible"
     assert all(re.fullmatch(pattern, line) for line in lines)
-    made, curve, *kept, written = ended.err.splitlines()[-6:]
+    made, curve, *kept, alarm, written = ended.err.splitlines()[-7:]
     assert (made, written) == (f"run: {tmp_path / 'run'}", f"profile: {out}")
     covered = [family.safest(0).trust.answers_above(threshold) for threshold in (0, 0.5, 0.7, 0.9)]
     shown = [f"{100 * part:.0f} %, {100 * right:.0f} % of them right" if part else "none" for part, right in covered]
@@ -69,6 +69,10 @@ def test_a_profile_is_written_and_a_line_a_row_goes_out(
     assert [f"--risk {risk} promises" in line for risk, line in zip((0.05, 0.02, 0.01), kept, strict=True)] == [
         True
     ] * 3
+    agreement = family.safest(0).agreement
+    assert agreement
+    assert sum(agreement.questions) == 40
+    assert alarm.endswith(f"100 questions raise the alarm in {agreement.power:.0%} of runs")
     assert [arm.strategy for arm in read_manifest(RunFolder(tmp_path / "run")).arms] == [
         "self_consistency:n=4",
         "single",

@@ -49,7 +49,9 @@ def test_calibrated_on_easy_questions_and_used_on_hard_ones_it_raises_the_alarm(
         ended = run("eval", f"pool:{pool}", "-e", f"pool:{pool}", "-s", f"auto:profile={profile}", "--out", str(out))
         assert ended.code == 0, ended.err
         assert run("report", str(out)).code == 0
-        assert ("Warning" in (out / "results.md").read_text()) == alarmed
+        report = (out / "results.md").read_text()
+        assert ("Warning" in report) == ("samples agree less than in calibration" in report) == alarmed
+        assert "100 questions raise the alarm in" in report
 
 
 def test_what_a_rule_was_measured_to_do_is_what_it_does(tmp_path: Path, run: Run) -> None:

@@ -103,10 +103,22 @@ def test_any_shares_have_an_interval_around_their_mean_within_0_and_1(values: li
 
 @given(st.integers(1, 400), st.data())
 @settings(deadline=None)
-def test_wilson_is_scipys(n: int, data: st.DataObject) -> None:
+def test_wilson_is_scipys_but_for_an_exact_bound_next_to_0_and_1(n: int, data: st.DataObject) -> None:
     right = data.draw(st.integers(0, n))
-    known = stats.binomtest(right, n).proportion_ci(method="wilson")
-    assert wilson(right, n) == pytest.approx((known.low, known.high), abs=1e-12)
+    test = stats.binomtest(right, n)
+    known, exact = (test.proportion_ci(level, method) for level, method in ((0.95, "wilson"), (0.9, "exact")))
+    low = min(known.low, exact.low) if 2 * right < n else known.low
+    high = max(known.high, exact.high) if 2 * right > n else known.high
+    assert wilson(right, n) == pytest.approx((low, high), abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [10, 30, 100, 1000])
+def test_intervals_of_rare_outcomes_cover_nearly_95_percent(n: int) -> None:
+    bounds = np.array([wilson(right, n) for right in range(n + 1)])
+    for p in np.linspace(0.0005, 0.03, 60):
+        chances = stats.binom.pmf(np.arange(n + 1), n, p)
+        assert chances[(bounds[:, 0] <= p) & (p <= bounds[:, 1])].sum() > 0.93
+        assert chances[::-1][(bounds[:, 0] <= 1 - p) & (1 - p <= bounds[:, 1])].sum() > 0.93
 
 
 @given(st.lists(st.floats(0, 1e5), min_size=2, max_size=30))

@@ -1,0 +1,63 @@
+"""The virtual clock on real vLLM: long chains take the course that their lengths alone decide, also after a kill."""
+
+import asyncio
+import random
+
+from reasoner import Answer, Question, SamplingParams, Solution, solve
+from reasoner.engines.vllm import VllmEngine
+from reasoner.strategy import Handle, Plan, Sample, cancel, next_finished, start
+from reasoner.trace.events import Dropped, Event
+from reasoner.trace.history import read_histories
+from tests.helpers import Planned, number_question
+from tests.scripted import ScriptedEngine
+
+QUESTION = number_question()
+ENDLESS = ((2, -100.0), (0, -100.0))
+"""No end of the embedded model's replies: its end tokens are never generated, so that `max_tokens` is the length."""
+Log = list[tuple[int, Handle]]
+
+
+def reacting(log: Log) -> Planned:
+    """Twelve chains side by side; each that ends starts another one and stops one of those that run."""
+
+    def plan(question: Question) -> Plan[Answer | None]:
+        running, source = list[Handle](), random.Random(5)
+
+        def chain() -> Plan[None]:
+            params = SamplingParams(max_tokens=source.randint(8, 120), temperature=1.0, logit_bias=ENDLESS)
+            running.append((yield from start(Sample((question.prompt,), params=params))))
+
+        for _ in range(12):
+            yield from chain()
+        while len(log) < 10:
+            finished = yield from next_finished()
+            log.append((finished.end, finished.handle))
+            running.remove(finished.handle)
+            yield from chain()
+            if len(running) > 6:
+                yield from cancel(running.pop(sum(end for end, _ in log) % len(running)))
+        return None
+
+    return Planned(plan)
+
+
+async def run(engine: VllmEngine | ScriptedEngine, before: list[Event]) -> tuple[Log, Solution, list[Event]]:
+    log, events = Log(), list(before)
+    history = read_histories(before)
+    solution = await solve(QUESTION, reacting(log), engine, trace=events.append, history=history)
+    assert solution.error is None
+    return log, solution, events
+
+
+def test_the_course_is_that_of_the_lengths_and_survives_a_kill(engine: VllmEngine) -> None:
+    endless = ScriptedEngine(lambda request: "word " * 200)
+    expected, scripted, _ = asyncio.run(run(endless, []))
+    log, solution, events = asyncio.run(run(engine, []))
+    assert log == expected
+    assert [end for end, _ in log] == sorted(end for end, _ in log)
+    assert solution.cost.sequential_tokens == scripted.cost.sequential_tokens == log[-1][0]
+    # The engine is a few steps further than the clock when it hears of a cancellation.
+    dropped = sum(event.usage.generated_tokens for event in events if isinstance(event, Dropped) and event.usage)
+    assert scripted.cost.cancelled_tokens <= dropped <= scripted.cost.cancelled_tokens * 1.5 + 200
+    again, resumed, _ = asyncio.run(run(engine, events[: len(events) // 2]))
+    assert (again, resumed.cost.sequential_tokens) == (log, log[-1][0])
