@@ -249,9 +249,9 @@ def ratio(pool: Pool, outcomes: Outcomes, held: Ints) -> float:
 
 def small(pool: Pool) -> Iterator[str]:
     """`auto` by calibrations of several sizes: what it costs on the other questions, and whether its promises hold."""
-    yield ("| calibrated on | | at least 0.9 of the fixed number, % | over n, median | mean loss, points "
+    yield ("| calibrated on | | samples | at least 0.9 of the fixed number, % | over n, median | mean loss, points "
            "| promised, % | promises broken, of 1,000 |")  # fmt: skip
-    yield "|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|"
     source, questions = np.random.default_rng(0), len(pool.tokens)
     losses = pool.fixed[-1].mean()
     whole = family(pool, np.full(questions, True))
@@ -270,7 +270,8 @@ def small(pool: Pool) -> Iterator[str]:
             drawn = [promised(each, 0, risk).row for each in lots] if choose is promised else []
             broken = sum(losses - pool.ways[Way(*row.arm)].right.mean() > risk for row in drawn) if drawn else ""
             kept = 100 * np.mean([choice.promised for choice, _ in chosen])
-            yield (f"| {size} | {name} | {100 * np.mean(np.array(ratios) >= NEVER_WORSE):.0f} "
+            cost = np.mean([outcomes.tokens.mean() for outcomes, _ in arms]) / pool.tokens.mean()
+            yield (f"| {size} | {name} | {cost:.1f} | {100 * np.mean(np.array(ratios) >= NEVER_WORSE):.0f} "
                    f"| {np.median(ratios):.2f} | {100 * loss:.2f} | {kept:.0f} | {broken} |")  # fmt: skip
 
 
