@@ -126,7 +126,8 @@ class Probes:
         finish, kind = completion.finish_reason, cut_of(question.space)
         cut = finish == "length" or (finish == "abort" and op.floor is None)
         self._cut.pop(sequence.digest, None)
-        if not (completion.ended or cut) or not completion.chain_of("all").strip():
+        empty = not (completion.usage.thinking_tokens or completion.chain_of("all").strip())
+        if not (completion.ended or cut) or empty:
             return completion
         with ANSWER_SPACE_ERRORS:
             if question.read(completion):

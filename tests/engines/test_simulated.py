@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 import pytest
 
-from reasoner import Question, Solution, solve_many_sync, solve_sync
+from reasoner import Budget, Question, Solution, solve_many_sync, solve_sync
 from reasoner.engine import Engine
 from reasoner.engines.chains import ChainLaw
 from reasoner.engines.simulated import Law, SimulatedEngine, arithmetic
@@ -269,3 +269,10 @@ def test_the_law_of_chains_fits_what_was_recorded() -> None:
             top = [answer for answer, count in votes.items() if count == max(votes.values())]
             won += source.choice(top) == "right"
         assert won / len(questions) == pytest.approx(exact, abs=0.04)
+
+
+def test_chains_that_a_limit_cut_in_their_thinking_are_probed() -> None:
+    engine = SimulatedEngine(thinking=4000.0, accuracy=1.0)
+    solution = solve_sync(number_question(), SelfConsistency(8), engine, budget=Budget(sequential=300))
+    assert solution.cost.sequential_tokens <= 300
+    assert any(note.startswith("probed for the answer: 8 replies, cut by a limit") for note in solution.notes)
