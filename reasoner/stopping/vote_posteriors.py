@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 NODES = 256
@@ -20,8 +21,8 @@ MAX_LEAD = 64
 """How many samples ahead `best_gain` looks; 12 more than the lead, if that is more."""
 HORIZON = 128
 """How many samples ahead `stays` is exact."""
-MAX_BOUNDED = 64
-"""Up to so many samples `most_lost` is computed; its time grows with their fourth power."""
+MAX_BOUNDED = 256
+"""Up to so many samples `most_lost` is computed; its time grows with their third power."""
 
 
 class Gain(NamedTuple):
@@ -54,10 +55,10 @@ def most_lost(theta: float, n: int) -> float:
     """
     if n > MAX_BOUNDED:
         return 1.0
-    most = 0.0
+    most, passages = 0.0, _first_passages(theta, n // 2)
     for leader in range(1, n):
         rest = n - leader
-        chances = [_overtakes(theta, votes, leader) for votes in range(1, min(leader, rest + 1))]
+        chances = [_overtakes(passages, votes, leader) for votes in range(1, min(leader, rest + 1))]
         sums = [0.0] * (rest + 1)
         for room in range(1, rest + 1):
             sums[room] = max((c + sums[room - k] for k, c in enumerate(chances[:room], 1)), default=0.0)
@@ -65,24 +66,24 @@ def most_lost(theta: float, n: int) -> float:
     return min(1.0, most)
 
 
-def _overtakes(theta: float, votes: int, leader: int) -> float:
-    """P(an answer of so many `votes` is ever ahead of the leader by `theta`), in a random order of the votes of both.
+def _first_passages(theta: float, votes: int) -> list[tuple[int, int, int]]:
+    """Each point (a, b), a up to `votes`, where a walk may first be ahead by `theta`, and how many paths go there."""
+    points, paths, needed = [], [1], 1
+    for b in range(votes):
+        while needed <= votes and beta_lead(needed, b) < theta:
+            needed += 1
+        if needed > votes:
+            break
+        # Paths with b votes for the leader and fewer than needed for the other.
+        paths = list(accumulate([*paths, *[0] * (needed - len(paths))])) if b else [1] * needed
+        points.append((needed, b, paths[-1]))
+    return points
 
-    The last vote of all cannot be such a point, as it has fewer.
-    """
-    needed = [next((a for a in range(b + 1, votes + 1) if beta_lead(a, b) >= theta), votes + 1) for b in range(leader)]
-    # Each step is a draw without replacement; paths that reached the point are taken out.
-    column, overtaken = [0.0] * (votes + 1), 0.0
-    for b in range(leader):
-        left = votes + leader - b
-        for a in range(votes + 1):
-            chance = column[a] * (leader - b + 1) / (left - a + 1) if b else float(a == 0)
-            if a:
-                chance += column[a - 1] * (votes - a + 1) / (left - a + 1)
-            if a >= needed[b]:
-                overtaken, chance = overtaken + chance, 0.0
-            column[a] = chance
-    return overtaken
+
+def _overtakes(passages: Sequence[tuple[int, int, int]], votes: int, leader: int) -> float:
+    """P(an answer of so many `votes` is ever ahead of the leader by that), in a random order of the votes of both."""
+    ways = sum(n * math.comb(votes + leader - a - b, votes - a) for a, b, n in passages if a <= votes)
+    return ways / math.comb(votes + leader, votes)
 
 
 def dirichlet_lead(counts: Sequence[int]) -> float:

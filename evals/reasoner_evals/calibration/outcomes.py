@@ -35,7 +35,7 @@ ALL_ORDERS: Final = 120
 """If there are at most so many orders, each is taken once."""
 _BLOCK: Final = 16
 """Questions that are replayed at once, to bound memory."""
-THETAS: Final = (0.995, 0.99, 0.98, 0.95, 0.9)
+THETAS: Final = (0.999, 0.995, 0.99, 0.98, 0.95, 0.9)
 """Of rules that lose little on any question (`most_lost`), safest first."""
 NEAR: Final = 0.005
 """The safe rule loses at most so much accuracy on any question."""
