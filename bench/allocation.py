@@ -29,7 +29,7 @@ import controller
 import numpy as np
 
 from reasoner.budget import Cost
-from reasoner.calibration.arm_selection import LOSSES, choose
+from reasoner.calibration.arm_selection import RISKS, worthwhile
 from reasoner.execution.scheduler import PRICE, Allocation, BidQueue, QuestionState
 from reasoner.registry import build
 from reasoner.stopping.vote_posteriors import beta_lead
@@ -186,7 +186,7 @@ def chosen(calibrated: controller.Pool, rows: Ints, effort: str) -> SelfConsiste
     """The vote that `auto` chooses by a profile of these questions."""
     mask = np.zeros(len(calibrated.tokens), dtype=bool)
     mask[rows] = True
-    row = choose(controller.family(calibrated, mask), 0, loss=LOSSES[effort]).row
+    row = worthwhile(controller.family(calibrated, mask), 0, RISKS[effort]).row
     vote: SelfConsistency = build("strategy", row.strategy)
     return vote
 
@@ -242,7 +242,7 @@ def ways(questions: int) -> Iterator[Way]:
     yield Way("Adaptive-Consistency, theta tuned", None)
     yield Way("price 0", Allocation(wave=wave))
     yield Way(f"price {PRICE:g}, the default", Allocation(wave=wave, price=PRICE))
-    for effort in LOSSES:
+    for effort in RISKS:
         yield Way(f"auto, effort {effort}", Allocation(wave=wave, price=PRICE), effort)
 
 

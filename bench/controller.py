@@ -6,11 +6,12 @@ Each POOL is a file of recorded answers; bench/simulated_pools.py writes some. I
 at random, 40 times: a profile is calibrated on each half and used on the other, so nothing is chosen on what is
 reported. All of it is a mean over these and over 20 to 200 orders of the samples, the more the fewer the questions;
 intervals are by bootstrap over questions (2,000 draws, seed 0). "Over n" is the cost of the smallest fixed number of
-samples whose accuracy is within 0.3 points of this, chosen after the fact, over the cost of this. "Over the allowed
-loss" is how many of the 80 calibrations chose an arm that loses more than the effort allows on the whole pool. ECE is
-over ten bins of equal mass and cross-fitted too; "of perfect ones" is the ECE of the same confidences if each were the
-true chance, so that a question is right by one coin: what is left is the noise of so few questions. The second table
-has the risk of the answers that remain where `auto` abstains.
+samples whose accuracy is within 0.3 points of this, chosen after the fact, over the cost of this. ECE is over ten bins
+of equal mass and cross-fitted too; "of perfect ones" is the ECE of the same confidences if each were the true chance,
+so that a question is right by one coin: what is left is the noise of so few questions. The second table has the risk
+of the answers that remain where `auto` abstains. The third has calibrations of 15 to 318 questions: 40 that are judged
+on the other questions, and 1,000 that are drawn from the pool with replacement, so that the pool is the truth that a
+promise is about. The fourth has the confidence of the safe arm, against the share of the vote as it is.
 
 The reports, in FOLDER/NAME/report, are of one half in recorded order, drawn and divided by the runner itself, with a
 profile of the other: every rule, `auto` at each effort, and budgets over all questions.
@@ -27,12 +28,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reasoner.calibration.arm_selection import LOSSES, choose
+from reasoner.calibration.arm_selection import RISKS, Choice, promised, worthwhile
 from reasoner.calibration.profile import ArmRow, Bins, Family
 from reasoner.registry import build
 from reasoner.specs import Spec
 from reasoner_evals.calibration.outcomes import (
-    SAFE,
     Outcomes,
     PooledArm,
     Way,
@@ -40,10 +40,11 @@ from reasoner_evals.calibration.outcomes import (
     pooled_arm,
     random_orders,
     rule,
+    safe_rule,
     usable,
 )
 from reasoner_evals.calibration.outcomes import stopped as stopped_by
-from reasoner_evals.calibration.profiles import bin_rows
+from reasoner_evals.calibration.profiles import bin_rows, counted, trust_in
 from reasoner_evals.runs.measures import ArmRead, selected
 from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.stats import Bools, Floats, Ints
@@ -55,6 +56,7 @@ MEANS = (1.5, 2, 3, 4, 6, 8, 12, 16)
 """Samples a question whose cost the budgets over all questions are."""
 DRAWS, SPLITS, MARGIN = 2000, 40, 0.003
 COVERAGES = (1.0, 0.9, 0.7, 0.5)
+SIZES, RESAMPLES, NEVER_WORSE, ABSTAIN_RISK = (15, 30, 50, 100, 200, 318), 1000, 0.9, 0.05
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,6 @@ class Method:
     right: Floats
     tokens: Floats
     error: str = ""
-    over: str = ""
 
 
 class Pool(NamedTuple):
@@ -119,7 +120,7 @@ def family(pool: Pool, rows: Bools) -> Family:
         bins=Bins(),
         arms=tuple(bin_rows(pool.ways, baseline, rows, 0)),
         baseline=baseline.strategy,
-        safe=pool.arm.way(stop=rule(SAFE)).strategy,
+        safe=family_safe(pool),
         sample_tokens=float(pool.tokens.mean()),
         origin="bench",
     )
@@ -137,7 +138,7 @@ def halves(questions: int) -> Iterator[tuple[Bools, Bools]]:
 def confidences(row: ArmRow, outcomes: Outcomes, rows: Bools | Ints) -> tuple[Floats, Floats]:
     """The confidence of each held-out answer and whether it is right, over all orders."""
     share, right = outcomes.share[rows], outcomes.right[rows]
-    sure = np.interp(share, row.trust.shares, row.trust.chances)
+    sure = np.vectorize(row.trust.chance, otypes=[float])(share)
     return sure.ravel(), np.broadcast_to(right, share.shape).ravel()
 
 
@@ -159,19 +160,19 @@ def methods_on(pool: Pool) -> Iterator[Method]:
     for text in EXTRA:
         outcomes = stopped_by(pool.arm.samples, orders, build("strategy", pool.arm.arm.strategy), text)
         yield Method(text, outcomes.right.mean(axis=1), outcomes.tokens.mean(axis=1))
-    for effort, loss in LOSSES.items():
-        yield _auto(pool, effort, loss, [(choose(each, 0, loss=loss).row, held) for each, held in families])
+    for effort, risk in RISKS.items():
+        yield _auto(pool, f"auto, effort {effort}", [(worthwhile(each, 0, risk), held) for each, held in families])
+    for risk in RISKS.values():
+        yield _auto(pool, f"auto, risk {risk:g}", [(promised(each, 0, risk), held) for each, held in families])
 
 
-def _auto(pool: Pool, effort: str, loss: float, chosen: Sequence[tuple[ArmRow, Bools]]) -> Method:
-    right, tokens, over = np.zeros(len(pool.tokens)), np.zeros(len(pool.tokens)), 0
-    for row, held in chosen:
-        outcomes = pool.ways[Way(*row.arm)]
+def _auto(pool: Pool, name: str, chosen: Sequence[tuple[Choice, Bools]]) -> Method:
+    right, tokens = np.zeros(len(pool.tokens)), np.zeros(len(pool.tokens))
+    for choice, held in chosen:
+        outcomes = pool.ways[Way(*choice.row.arm)]
         right[held] += outcomes.right.mean(axis=1)[held] / SPLITS
         tokens[held] += outcomes.tokens.mean(axis=1)[held] / SPLITS
-        over += bool(pool.fixed[-1].mean() - outcomes.right.mean() > loss + 1e-9)
-    name = f"auto, effort {effort}"
-    return Method(name, right, tokens, _error(pool, chosen), f"{over} of {len(chosen)}, {100 * loss:g} allowed")
+    return Method(name, right, tokens, _error(pool, [(choice.row, held) for choice, held in chosen]))
 
 
 def _error(pool: Pool, chosen: Sequence[tuple[ArmRow, Bools]]) -> str:
@@ -200,8 +201,8 @@ def table(methods: Sequence[Method]) -> Iterator[str]:
     q = right.shape[1]
     lots = np.random.default_rng(0).multinomial(q, np.full(q, 1 / q), size=DRAWS) / q
     yield ("| | accuracy % | points against SC@N | samples | n | over n | ECE, points, and of perfect ones "
-           "| over the allowed loss |")  # fmt: skip
-    yield "|---|---|---|---|---|---|---|---|"
+           "|")  # fmt: skip
+    yield "|---|---|---|---|---|---|---|"
     shown = [
         method for method in methods if method not in fixed or method.name in {"n=1", "n=3", "n=8", f"n={len(fixed)}"}
     ]
@@ -212,7 +213,7 @@ def table(methods: Sequence[Method]) -> Iterator[str]:
         yield (f"| {method.name} | {100 * accuracy:.1f} "
                f"| {100 * gap:+.2f} ({100 * low[1]:+.2f} to {100 * high[1]:+.2f}) "
                f"| {cost / tokens[0].mean():.2f} | {n:.0f} | {ratio:.2f} ({low[4]:.2f} to {high[4]:.2f}) "
-               f"| {method.error} | {method.over} |")  # fmt: skip
+               f"| {method.error} |")  # fmt: skip
 
 
 def _against(method: Method, right: Floats, tokens: Floats, lot: Floats) -> tuple[float, ...]:
@@ -228,14 +229,90 @@ def abstention(pool: Pool) -> Iterator[str]:
     yield "| wrong answers %, of those given | " + " | ".join(f"{100 * c:g} % answered" for c in COVERAGES) + " |"
     yield "|---" * (len(COVERAGES) + 1) + "|"
     families = [(family(pool, ours), held) for ours, held in halves(len(pool.tokens))]
-    for effort, loss in LOSSES.items():
-        risks = []
+    for effort, risk in RISKS.items():
+        curves = []
         for each, held in families:
             several = each.model_copy(update={"arms": tuple(row for row in each.arms if row.samples > 1)})
-            row = choose(several, 0, loss=loss).row
-            risk = risk_coverage(*confidences(row, pool.ways[Way(*row.arm)], held))
-            risks.append(np.interp(COVERAGES, np.arange(1, len(risk) + 1) / len(risk), risk))
-        yield f"| auto, effort {effort} | " + " | ".join(f"{100 * risk:.1f}" for risk in np.mean(risks, axis=0)) + " |"
+            row = worthwhile(several, 0, risk).row
+            curve = risk_coverage(*confidences(row, pool.ways[Way(*row.arm)], held))
+            curves.append(np.interp(COVERAGES, np.arange(1, len(curve) + 1) / len(curve), curve))
+        shown = " | ".join(f"{100 * wrong:.1f}" for wrong in np.mean(curves, axis=0))
+        yield f"| auto, effort {effort} | {shown} |"
+
+
+def ratio(pool: Pool, outcomes: Outcomes, held: Ints) -> float:
+    """The cost of the smallest fixed number of samples that is as accurate on these questions, over that of an arm."""
+    fixed, right = pool.fixed[:, held].mean(axis=1), outcomes.right[held].mean()
+    n = int(np.flatnonzero(fixed >= min(right - MARGIN, fixed.max()) - 1e-9)[0]) + 1
+    return float(n * pool.tokens[held].mean() / outcomes.tokens[held].mean())
+
+
+def small(pool: Pool) -> Iterator[str]:
+    """`auto` by calibrations of several sizes: what it costs on the other questions, and whether its promises hold."""
+    yield ("| calibrated on | | samples | at least 0.9 of the fixed number, % | over n, median | mean loss, points "
+           "| promised, % | promises broken, of 1,000 |")  # fmt: skip
+    yield "|---|---|---|---|---|---|---|---|"
+    source, questions = np.random.default_rng(0), len(pool.tokens)
+    losses = pool.fixed[-1].mean()
+    whole = family(pool, np.full(questions, True))
+    for size in [size for size in SIZES if size <= 0.76 * questions]:
+        deals = [np.split(source.permutation(questions), [size]) for _ in range(SPLITS)]
+        cut = [(resampled(pool, whole, ours), held) for ours, held in deals]
+        lots = [resampled(pool, whole, source.integers(0, questions, size)) for _ in range(RESAMPLES)]
+        for name, choose, risk in [
+            *((f"effort {effort}", worthwhile, risk) for effort, risk in RISKS.items()),
+            *((f"risk {risk:g}", promised, risk) for risk in RISKS.values()),
+        ]:
+            chosen = [(choose(each, 0, risk), held) for each, held in cut]
+            arms = [(pool.ways[Way(*choice.row.arm)], held) for choice, held in chosen]
+            ratios = [ratio(pool, outcomes, held) for outcomes, held in arms]
+            loss = np.mean([losses - outcomes.right.mean() for outcomes, _ in arms])
+            drawn = [promised(each, 0, risk).row for each in lots] if choose is promised else []
+            broken = sum(losses - pool.ways[Way(*row.arm)].right.mean() > risk for row in drawn) if drawn else ""
+            kept = 100 * np.mean([choice.promised for choice, _ in chosen])
+            cost = np.mean([outcomes.tokens.mean() for outcomes, _ in arms]) / pool.tokens.mean()
+            yield (f"| {size} | {name} | {cost:.1f} | {100 * np.mean(np.array(ratios) >= NEVER_WORSE):.0f} "
+                   f"| {np.median(ratios):.2f} | {100 * loss:.2f} | {kept:.0f} | {broken} |")  # fmt: skip
+
+
+def resampled(pool: Pool, whole: Family, rows: Ints) -> Family:
+    """A family of some questions, of which one may occur several times, with the confidences of the whole."""
+    standard = pool.ways[pool.arm.way()].right.mean(axis=1)
+    arms = []
+    for row in whole.arms:
+        outcomes = pool.ways[Way(*row.arm)].of(rows)
+        losses = counted(outcomes, standard[rows]) if row.strategy != whole.baseline else ((0.0, len(rows)),)
+        tokens = float(outcomes.tokens.mean())
+        arms.append(row.model_copy(update={"questions": len(rows), "losses": losses, "tokens": tokens}))
+    return whole.model_copy(update={"arms": tuple(arms), "questions": len(rows)})
+
+
+def confidence(pool: Pool) -> Iterator[str]:
+    """The confidence of the safe arm's answers by calibrations of several sizes, against the share of the vote."""
+    yield "| calibrated on | Brier, and of the share | area under the risk curve, and of the share | abstaining |"
+    yield "|---|---|---|---|"
+    source, questions = np.random.default_rng(0), len(pool.tokens)
+    [safe] = [outcomes for way, outcomes in pool.ways.items() if way.strategy == family_safe(pool)]
+    for size in [size for size in SIZES if size <= 0.76 * questions]:
+        measured, broken, promises = [], 0, 0
+        for ours, held in (np.split(source.permutation(questions), [size]) for _ in range(SPLITS)):
+            trust = trust_in(safe.of(ours))
+            share, right = safe.share[held].ravel(), safe.right[held].ravel()
+            sure = np.vectorize(trust.chance, otypes=[float])(share)
+            measured.append([np.mean((x - right) ** 2) for x in (sure, share)]
+                         + [risk_coverage(x, right).mean() for x in (sure, share)])  # fmt: skip
+            if (least := trust.least_share(ABSTAIN_RISK)) is not None:
+                promises += 1
+                given = safe.share >= least
+                broken += bool((1 - safe.right)[given].mean() > ABSTAIN_RISK)
+        brier, raw, area, ranked = np.mean(measured, axis=0)
+        yield (f"| {size} | {brier:.3f}, {raw:.3f} | {area:.4f}, {ranked:.4f} "
+               f"| {promises} of {SPLITS} promise {100 * ABSTAIN_RISK:g} %, {broken} broken |")  # fmt: skip
+
+
+def family_safe(pool: Pool) -> str:
+    """The spec of the arm that is chosen without evidence."""
+    return pool.arm.way(stop=rule(safe_rule(pool.arm.arm.pool)), order="launch").strategy
 
 
 def report(half: Path, spec: str, mean: float, profile: Path, folder: Path) -> None:
@@ -243,10 +320,17 @@ def report(half: Path, spec: str, mean: float, profile: Path, folder: Path) -> N
     task = f"pool:{half}"
     questions = len(half.read_text().splitlines())
     n = build("strategy", spec).n
-    rules = (SAFE, "lock_in:delta=0.05", "lock_in:delta=0.1", "beta:theta=0.95", "price:price=0.002", *EXTRA)
+    rules = (
+        "lock_in:delta=0.01",
+        "lock_in:delta=0.05",
+        "lock_in:delta=0.1",
+        "beta:theta=0.95",
+        "price:price=0.002",
+        *EXTRA,
+    )
     chosen = [spec, *(f"{spec},stop={Spec.parse(text).nested()}" for text in rules)]
     chosen += [f"early_stopping:{spec.partition(':')[2]},window={window}" for window in (3, 5)]
-    chosen += [f"auto:profile={profile},n={n},effort={effort}" for effort in LOSSES]
+    chosen += [f"auto:profile={profile},n={n},effort={effort}" for effort in RISKS]
     words = [word for strategy in chosen for word in ("-s", strategy)]
     command("eval", task, "--engine", task, *words, "--out", str(folder / "rules"))
     totals = ",".join(f"tokens={round(size * mean * questions)}" for size in MEANS)
@@ -265,7 +349,8 @@ def main(folder: Path, files: Sequence[Path]) -> None:
         spec = f"self_consistency:n={min(len(row['answers']) for row in rows)},max_tokens={longest}"
         pool = pool_in(drawn(file, spec, output / "run"))
         print(f"## {file.stem}: {len(rows):,} questions\n")
-        print("\n".join(table(list(methods_on(pool)))), "\n".join(abstention(pool)), sep="\n\n", flush=True)
+        print("\n".join(table(list(methods_on(pool)))), "\n".join(abstention(pool)), "\n".join(small(pool)),
+              "\n".join(confidence(pool)), sep="\n\n", flush=True)  # fmt: skip
         random.Random(0).shuffle(lines)
         halved = output / "a.jsonl", output / "b.jsonl"
         for half, part in zip(halved, (lines[::2], lines[1::2]), strict=True):

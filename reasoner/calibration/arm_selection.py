@@ -2,25 +2,27 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 from reasoner.calibration.profile import MIN_QUESTIONS, ArmRow, Family
+from reasoner.calibration.promises import LEVEL
 from reasoner.specs import Spec
 
-LOSSES: Final[Mapping[str, float]] = MappingProxyType({"low": 0.01, "medium": 0.005, "high": 0.002})
-"""By effort: the most accuracy that the chosen arm may lose against the vote of all samples."""
-LEVEL: Final = 0.85
-"""The one-sided confidence at which a loss is bounded."""
+RISKS: Final[Mapping[str, float]] = MappingProxyType({"low": 0.05, "medium": 0.02, "high": 0.01})
+"""By effort: the accuracy that may be lost against the vote of all samples."""
+PRICE: Final = 0.2
+"""The part of the risk that one more sample must gain in accuracy, or it is not drawn."""
+CAUTION: Final = 0.85
+"""The one-sided confidence at which another strategy than a vote is compared with votes."""
+DOUBT: Final = 0.31
+"""That at which more votes are taken to gain: half a standard error below the estimate, which luck often exceeds."""
 PRIOR: Final = 0.05
-"""How many questions that an arm spoils, and as many that it repairs, are assumed in addition to those measured.
-
-Without them 30 questions on which two arms agree would prove that they always do. With n of them, arms that agreed on
-all are known to differ by at most 0.33 / n.
-"""
+"""How many questions that an arm spoils, and as many that it repairs, are assumed in addition to those measured."""
 
 Prefer = Literal["tokens", "latency"]
 """Which cost the chosen arm has least of: tokens, or sequential tokens."""
@@ -34,6 +36,8 @@ class Choice:
 
     row: ArmRow
     why: str
+    promised: bool
+    """Whether it loses at most the risk, with confidence `LEVEL`."""
 
 
 class Estimate(NamedTuple):
@@ -46,81 +50,132 @@ class Estimate(NamedTuple):
         """The upper confidence bound of the mean, one-sided."""
         return self.mean + NormalDist().inv_cdf(level) * math.sqrt(self.variance)
 
-    def minus(self, other: "Estimate") -> "Estimate":
-        """The difference; its variance is that of independent errors, so it is an upper bound for paired ones."""
-        return Estimate(self.mean - other.mean, self.variance + other.variance)
 
+def promised(family: Family, bin: int, risk: float, prefer: Prefer = "tokens") -> Choice:
+    """The cheapest vote that loses at most `risk`, 0 to 1, with confidence `LEVEL` in all bins together.
 
-def choose(family: Family, bin: int, *, loss: float, level: float = LEVEL, prefer: Prefer = "tokens") -> Choice:
-    """The cheapest arm for a question of this bin that loses at most `loss` of accuracy, with confidence `level`.
-
-    The cheapest takes the fewest tokens, or sequential tokens where `prefer` is "latency".
-
-    `bin` is 0 to `family.bins.count - 1`. The loss is measured question by question against the vote of all samples, or
-    against another strategy if one is right more often, at `level`. A smaller number of samples for every question is
-    not considered, except a single one: a stop rule is as accurate for less, and each further candidate is one more
-    that may be chosen by luck. The safe arm gives the answers of the full vote by construction, so it needs no proof:
-    it is chosen where nothing cheaper has one.
+    `bin` is 0 to `family.bins.count - 1`. The loss is against the vote of all samples in the same order. There always
+    is one: some stop rules lose next to nothing on any question, whatever was measured.
     """
-    standard, safe = family.standard(bin), family.safest(bin)
-    if not standard.eligible:
-        return Choice(
-            safe, f"only {standard.questions} questions were measured, and a choice needs {MIN_QUESTIONS} or more"
-        )
-    losses = _losses(family, bin) | {standard.arm: Estimate(0.0, 0.0)}
-    rows = [row for row in family.rows(bin) if row.eligible and not _fixed(row, family)]
-    others = [row for row in rows if not _votes(row, family)]
-    best = min(others, key=lambda row: losses[row.arm].upper(level), default=standard)
-    reference = best if losses[best.arm].upper(level) < 0 else standard
-    bounds = {row.arm: losses[row.arm].minus(losses[reference.arm]) for row in rows}
-    bounds[reference.arm] = Estimate(0.0, 0.0)
-    if reference is standard:
-        bounds[safe.arm] = Estimate(0.0, 0.0)
-    kept = [row for row in rows if bounds[row.arm].upper(level) <= loss]
-    chosen = kept[0] if prefer == "tokens" else min(kept, key=_latency)
-    against = "the vote of all samples" if reference is standard else f"{reference.strategy}, which is right more often"
-    if chosen.arm in (reference.arm, safe.arm) and not bounds[chosen.arm].variance:
-        better = "cheaper" if prefer == "tokens" else "faster"
-        return Choice(
-            chosen,
-            f"nothing {better} is known to lose at most {100 * loss:g} points against {against} "
-            f"({chosen.questions} questions)",
-        )
-    estimate = bounds[chosen.arm]
-    return Choice(
-        chosen,
-        f"it loses {100 * estimate.mean:.2f} points against {against}, at most {100 * estimate.upper(level):.2f} with "
-        f"{100 * level:g} % confidence, and {100 * loss:g} are allowed ({chosen.questions} questions)",
+    kept = _promised(family, bin, risk, prefer)
+    row = min(kept, key=lambda row: _cost(row, prefer))
+    return Choice(row, f"{_promise(row, risk)} ({row.questions} questions)", promised=True)
+
+
+def worthwhile(family: Family, bin: int, risk: float, prefer: Prefer = "tokens") -> Choice:
+    """The arm that is worth most: its loss is estimated, and each sample costs `PRICE` times `risk` of accuracy.
+
+    `bin` is 0 to `family.bins.count - 1`. Its loss is promised to be at most `risk` only where the choice says so.
+    Votes of few samples are taken to lose no less than votes of more, and no vote to gain against that of all samples.
+    What is lost counts from half a standard error below on; another strategy counts with the upper bound of its loss.
+    With fewer than `MIN_QUESTIONS` nothing can be estimated, and it is the promised vote.
+    """
+    if family.standard(bin).questions < MIN_QUESTIONS:
+        return promised(family, bin, risk, prefer)
+    kept = _promised(family, bin, risk, prefer)
+    losses = _losses(family, bin)
+    rows = [row for row in family.rows(bin) if row.arm in losses]
+    unit = risk * PRICE / family.sample_tokens
+    row = min(rows, key=lambda row: losses[row.arm] + unit * _cost(row, prefer))
+    if row in kept:
+        promise = _promise(row, risk)
+    elif not _votes(row, family):
+        promise = "nothing is promised of a strategy that is not a vote"
+    elif (more := row.needed(risk)) is None:
+        promise = f"nothing is promised: it seems to lose more than {100 * risk:g} points"
+    else:
+        promise = f"nothing is promised: at most {100 * risk:g} points would take about {more:,} questions"
+    why = (
+        f"it loses about {100 * row.loss:.2f} points against the vote of all samples, and one more "
+        f"sample must gain {100 * risk * PRICE:g}; {promise} ({row.questions} questions)"
     )
+    return Choice(row, why, promised=row in kept)
 
 
-def _latency(row: ArmRow) -> float:
+def bolder(family: Family, bin: int, risk: float) -> tuple[ArmRow, int] | None:
+    """The first vote that is not promised yet, and about how many questions would promise it; None without one."""
+    kept = _promised(family, bin, risk)
+    after = (row for row in _ladder(family, bin) if row not in kept)
+    alpha = (1 - LEVEL) / family.bins.count
+    return next(((row, count) for row in after if (count := row.needed(risk, 1 - alpha)) is not None), None)
+
+
+def _promised(family: Family, bin: int, risk: float, prefer: Prefer = "tokens") -> Sequence[ArmRow]:
+    """The votes that lose at most `risk`, from the safest on; bins share the chance that a promise is broken."""
+    kept = []
+    for row in _ladder(family, bin, prefer):
+        if row.p_value(risk) > (1 - LEVEL) / family.bins.count:
+            break
+        kept.append(row)
+    return kept
+
+
+def _ladder(family: Family, bin: int, prefer: Prefer = "tokens") -> Iterator[ArmRow]:
+    """The votes in the order in which they are tested, safest first: it must not depend on what they lost.
+
+    By the bound of their rule; where bounds are equal, those that count by length first for latency and last for
+    tokens; then as the family lists them.
+    """
+    votes = [row for row in family.arms if row.bin == bin and _votes(row, family) and not _fixed(row, family)]
+    yield from sorted(votes, key=lambda row: (row.most, _by_length(row) != (prefer == "latency")))
+
+
+def _promise(row: ArmRow, risk: float) -> str:
+    if not row.most:
+        return "it gives the answer of the vote of all samples"
+    bound = f"at most {100 * risk:g} points against the vote of all samples"
+    return f"it loses {bound} by its rule" if row.most <= risk else f"it loses {bound}, with 95 % confidence"
+
+
+def _by_length(row: ArmRow) -> bool:
+    return _parsed(row.strategy).options.get("order") == "length"
+
+
+def _cost(row: ArmRow, prefer: Prefer) -> float:
+    if prefer == "tokens":
+        return row.tokens
     return math.inf if row.sequential_tokens is None else row.sequential_tokens
+
+
+_parsed = cache(Spec.parse)
 
 
 def _votes(row: ArmRow, family: Family) -> bool:
     """Whether an arm is a vote over samples like the baseline's."""
-    own, baseline = (Spec.parse(spec).without("n", "stop") for spec in (row.strategy, family.baseline))
-    return not row.verifier and own == baseline
+    own, baseline = (_parsed(spec).without("n", "stop", "order", "window") for spec in (row.strategy, family.baseline))
+    return not row.verifier and not row.budget and own == baseline
 
 
 def _fixed(row: ArmRow, family: Family) -> bool:
     """Whether an arm is a vote of a fixed number of samples, more than one and fewer than the baseline's."""
-    without_rule = _votes(row, family) and "stop" not in Spec.parse(row.strategy).options
-    return without_rule and row.samples > 1 and row.strategy != family.baseline
+    without_rule = "stop" not in _parsed(row.strategy).options
+    return _votes(row, family) and without_rule and row.samples > 1 and row.strategy != family.baseline
 
 
-def _losses(family: Family, bin: int) -> dict[Arm, Estimate]:
-    """What each arm of a bin loses against the baseline, shrunk toward its mean over bins."""
+def _losses(family: Family, bin: int) -> Mapping[Arm, float]:
+    """What each arm that may be chosen loses on questions of a bin, as `worthwhile` takes it."""
+    from scipy.optimize import isotonic_regression
+
     arms = defaultdict[Arm, dict[int, Estimate]](dict)
     for row in family.arms:
-        if row.eligible:
-            loss, n = row.harmed - row.helped, row.questions
-            spread = row.loss_squares - loss**2 / n + 2 * PRIOR
-            arms[row.arm][row.bin] = Estimate(loss / n, max(0.0, spread) / n**2)
-    return {
+        if row.eligible and not _fixed(row, family):
+            squares = math.fsum(loss**2 * n for loss, n in row.losses)
+            spread = max(0.0, squares - row.loss**2 * row.questions) + 2 * PRIOR
+            arms[row.arm][row.bin] = Estimate(row.loss, spread / row.questions**2)
+    estimates = {
         arm: dict(zip(bins, shrink(list(bins.values())), strict=True))[bin] for arm, bins in arms.items() if bin in bins
     }
+    rows = {row.arm: row for row in _ladder(family, bin) if row.arm in estimates}
+    shown = {arm: min(x.mean, max(0.0, x.upper(DOUBT))) for arm, x in estimates.items()}
+    # Votes of few samples that give the answer of all of them, fewest first.
+    whole = [arm for arm, row in reversed(rows.items()) if _whole(row)]
+    shown |= zip(whole, isotonic_regression([shown[arm] for arm in whole], increasing=False).x, strict=True)
+    return {arm: max(0.0, float(shown[arm])) if arm in rows else x.upper(CAUTION) for arm, x in estimates.items()}
+
+
+def _whole(row: ArmRow) -> bool:
+    """Whether a vote is that of all its samples: only a lead that they cannot change stops it."""
+    return _parsed(row.strategy).options.get("stop", "lossless") == "lossless" and not _by_length(row)
 
 
 def shrunk(family: Family) -> Mapping[tuple[Arm, int], Estimate]:

@@ -1,5 +1,7 @@
 """What a model gains from compute per task, as measured: written by `reasoner calibrate`, read by `auto`."""
 
+import itertools
+import math
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -7,10 +9,11 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from reasoner.calibration.promises import LEVEL, least_share, needed, p_value
 from reasoner.errors import UnknownName, UsageError
 from reasoner.system.files import complaint_of, read_whole, replacing
 
-VERSION: Final = 3
+VERSION: Final = 4
 MIN_QUESTIONS = 30
 """An arm measured on fewer is never chosen: its accuracy is a guess."""
 
@@ -20,8 +23,8 @@ sample's tokens, or the leader's share of the first four samples."""
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Amount = Annotated[float, Field(ge=0, le=1e15)]
 _Count = Annotated[int, Field(ge=1, le=10**12)]
-_WEIGHT_SLACK = 1e-3
-"""The rounding error that the sum of weights may have."""
+_EDGE = 1e-6
+"""Shares are kept so far from 0 and 1, where log odds are infinite."""
 
 
 class _ProfilePart(BaseModel):
@@ -61,41 +64,50 @@ class Bins(_ProfilePart):
 
 
 class Trust(_ProfilePart):
-    """The chance that an arm's answer is right by its smoothed share of the vote: a rising curve through points."""
+    """The chance that an arm's answer is right by its smoothed share of the vote: logistic in the share's log odds.
 
+    It rises strictly, so it ranks answers as their shares do.
+    """
+
+    intercept: float
+    slope: Annotated[float, Field(gt=0)]
     shares: Annotated[tuple[_Share, ...], Field(min_length=1)]
-    chances: tuple[_Share, ...]
-    weights: tuple[_Share, ...]
-    """The part of the questions that each point stands for; their sum is 1."""
+    """The shares that occurred in calibration, of one answer a question, ascending."""
+    answered: tuple[_Count, ...]
+    """How many answers had each share."""
+    right: tuple[Annotated[int, Field(ge=0)], ...]
+    """How many of those were right."""
 
     @model_validator(mode="after")
-    def _rising(self) -> Self:
-        if not len(self.shares) == len(self.chances) == len(self.weights):
-            raise ValueError("each share must have a chance and a weight")
-        if abs(sum(self.weights) - 1) > _WEIGHT_SLACK:
-            raise ValueError("the weights must sum to 1")
+    def _consistent(self) -> Self:
+        if not len(self.shares) == len(self.answered) == len(self.right):
+            raise ValueError("each share must have its answers and how many are right")
         if any(low >= high for low, high in pairwise(self.shares)):
             raise ValueError("the shares must ascend")
-        if any(low > high for low, high in pairwise(self.chances)):
-            raise ValueError("the chances must not fall with the share")
+        if any(good > given for good, given in zip(self.right, self.answered, strict=True)):
+            raise ValueError("no more answers can be right than there are")
         return self
 
     def chance(self, share: float) -> float:
-        """The calibrated chance at a smoothed share: linear between the points, flat outside."""
-        import numpy as np
+        """The calibrated chance at a smoothed share, between 0 and 1."""
+        inside = min(max(share, _EDGE), 1 - _EDGE)
+        return 1 / (1 + math.exp(-self.intercept - self.slope * math.log(inside / (1 - inside))))
 
-        return float(np.interp(share, self.shares, self.chances))
+    def least_share(self, risk: float, promises: int = 1) -> float | None:
+        """The lowest share from which on at most `risk` of the answers are wrong, with 95 % confidence; None without.
 
-    def answered(self, threshold: float) -> tuple[float, float]:
+        `promises` is how many such shares hold together.
+        """
+        return least_share(self.shares, self.answered, self.right, risk, promises)
+
+    def answers_above(self, threshold: float) -> tuple[float, float]:
         """The part of the questions that have this chance or more, and how many of those answers are right, 0 to 1.
 
-        Both as measured in calibration; the second is 1 where no question is answered.
+        Both as counted in calibration; the second is 1 where no question is answered.
         """
-        parts = [
-            (weight, chance) for weight, chance in zip(self.weights, self.chances, strict=True) if chance >= threshold
-        ]
-        answered = sum(weight for weight, _ in parts)
-        return answered, sum(weight * chance for weight, chance in parts) / answered if answered else 1.0
+        given = [self.chance(share) >= threshold for share in self.shares]
+        answered, right = (math.fsum(itertools.compress(counts, given)) for counts in (self.answered, self.right))
+        return answered / sum(self.answered), right / answered if answered else 1.0
 
 
 class Agreement(_ProfilePart):
@@ -129,12 +141,12 @@ class ArmRow(_ProfilePart):
     """The number of right answers."""
     squares: _Amount
     """The sum of squares of the outcomes, for the error of their mean."""
-    harmed: _Amount
-    """On how many questions the baseline was right and this arm wrong."""
-    helped: _Amount
-    """On how many questions this arm was right and the baseline wrong."""
-    loss_squares: _Amount
-    """The sum over questions of the square of the baseline's outcome minus this one, for the error of the loss."""
+    losses: tuple[tuple[Annotated[float, Field(ge=-1, le=1)], _Count], ...]
+    """The baseline's outcome of a question minus this arm's, and how many questions have this loss."""
+    most: _Share
+    """The most that any question can lose, in the mean over all orders of its samples; 1 where no bound is known."""
+    orders: _Count
+    """The outcome of a question is a mean over so many orders or seeds."""
     tokens: _Amount
     """Mean tokens computed per question, everything counted."""
     tokens_p95: _Amount
@@ -156,6 +168,23 @@ class ArmRow(_ProfilePart):
         return self.strategy, self.verifier, self.budget
 
     @property
+    def loss(self) -> float:
+        """The mean loss of accuracy against the baseline, -1 to 1; negative where this arm is right more often."""
+        return math.fsum(loss * n for loss, n in self.losses) / self.questions
+
+    def p_value(self, risk: float) -> float:
+        """That of "it loses more than `risk` on average"; 0 where no question can."""
+        if self.most <= risk:
+            return 0.0
+        # A mean over few orders may be above the bound of all; what is cut off above two of its errors is negligible.
+        slack = 2 * math.sqrt(self.most * (1 - self.most) / self.orders)
+        return p_value(self.losses, risk, min(1.0, self.most + slack))
+
+    def needed(self, risk: float, level: float = LEVEL) -> int | None:
+        """About how many questions would promise that it loses at most `risk`; None where no number would."""
+        return 0 if self.most <= risk else needed(self.losses, risk, self.most, level)
+
+    @property
     def eligible(self) -> bool:
         """Whether it was measured on enough questions to be chosen."""
         return self.questions >= MIN_QUESTIONS
@@ -171,7 +200,7 @@ class Family(_ProfilePart):
     baseline: str
     """The spec of the arm that risk is measured against: voting with all samples, no verifier, no budget."""
     safe: str
-    """The spec of the arm that is chosen without evidence: the same answers as the baseline, for less if possible."""
+    """The spec of the arm that is chosen without evidence: it loses next to nothing on any question, by its rule."""
     sample_tokens: Annotated[float, Field(gt=0)]
     """The mean cost of one more sample."""
     origin: str
@@ -180,6 +209,9 @@ class Family(_ProfilePart):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         bins = self.bins.count
+        for row in self.arms:
+            if sum(n for _, n in row.losses) != row.questions:
+                raise ValueError(f"{row.strategy!r:.80} has losses of other than its {row.questions} questions")
         for (arm, index), rows in Counter((row.arm, row.bin) for row in self.arms).items():
             if index >= bins:
                 raise ValueError(f"{arm[0]!r:.80} has a row in bin {index}, and there are {bins} bins, from 0")
@@ -210,7 +242,7 @@ class Family(_ProfilePart):
 class Profile(_ProfilePart):
     """A model's calibration, versioned; see `docs/controller.md`."""
 
-    v: Literal[3] = VERSION
+    v: Literal[4] = VERSION
     model: str
     created: str
     """ISO 8601, UTC."""

@@ -39,11 +39,11 @@ from reasoner.errors import UsageError
 @option("--each", metavar=options.UNITS, section="Strategy",
         help="The most that each question may spend, as in tokens=4k,seconds=30.  [default: no limit]")  # fmt: skip
 @options.EFFORT
+@options.RISK
 @options.PREFER
 @options.PROFILE
-@option("--abstain-below", type=float, metavar="P", section="Strategy",
-        help="Give no answer if its calibrated probability of being right is below P, 0 to 1; needs "
-             "--profile.")  # fmt: skip
+@options.ABSTAIN_BELOW
+@options.ABSTAIN_RISK
 @options.VERIFIER
 @options.UNSANDBOXED
 @options.engine_options

@@ -46,8 +46,21 @@ UNSANDBOXED = option(
 )  # fmt: skip
 EFFORT = option(
     "--effort", metavar="low|medium|high", section="Strategy",
-    help="How close to the vote of all samples: with a profile at most 1, 0.5 or 0.2 points of accuracy are lost; "
-         "selects the strategy auto.  [default: medium, for auto]",
+    help="How close to the vote of all samples, within about 5, 2 or 1 points of accuracy; nothing is promised unless "
+         "-v says so. Selects the strategy auto.  [default: medium, for auto]",
+)  # fmt: skip
+RISK = option(
+    "--risk", type=float, metavar="R", section="Strategy",
+    help="Lose at most R of the accuracy of the vote of all samples, with 95 % confidence: 0.01 is one point; selects "
+         "auto. A --profile makes it cheaper.",
+)  # fmt: skip
+ABSTAIN_BELOW = option(
+    "--abstain-below", type=float, metavar="P", section="Strategy",
+    help="Give no answer if its calibrated probability of being right is below P, 0 to 1; needs --profile.",
+)  # fmt: skip
+ABSTAIN_RISK = option(
+    "--abstain-risk", type=float, metavar="R", section="Strategy",
+    help="Give only so sure answers that at most R of them are wrong, with 95 % confidence; needs --profile.",
 )  # fmt: skip
 PREFER = option(
     "--for", "prefer", metavar="tokens|latency", section="Strategy",
@@ -148,7 +161,9 @@ class Given:
     effort: str | None = None
     prefer: str | None = None
     profile: str | None = None
+    risk: float | None = None
     abstain_below: float | None = None
+    abstain_risk: float | None = None
     verifier: str | None = None
     unsandboxed: bool = False
     budget: str | None = None
@@ -169,7 +184,9 @@ class Given:
             "effort": self.effort,
             "prefer": self.prefer,
             "profile": self.profile,
+            "risk": self.risk,
             "abstain_below": self.abstain_below,
+            "abstain_risk": self.abstain_risk,
         }
         return choose_strategy(self.strategy, auto, n=self.n, temperature=self.temperature, max_tokens=self.max_tokens,
                                thinking=self.thinking)  # fmt: skip

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 @options.thinking_option()
 @options.budget_option()
 @options.EFFORT
+@options.RISK
 @options.PREFER
 @options.PROFILE
-@option("--abstain-below", type=float, metavar="P", section="Strategy",
-        help="Print `not sure` instead of an answer that is right with a calibrated probability below P, 0 to "
-             "1; needs --profile.  [default: always answer]")  # fmt: skip
+@options.ABSTAIN_BELOW
+@options.ABSTAIN_RISK
 @options.VERIFIER
 @options.UNSANDBOXED
 @option("-a", "--answer", default="auto", show_default=True, metavar="KIND", section="Question",

@@ -14,7 +14,7 @@ from reasoner.types import VoteState
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-EFFORTS: Mapping[str, float] = MappingProxyType({"low": 0.01, "medium": 0.002, "high": 0.0002})
+EFFORTS: Mapping[str, float] = MappingProxyType({"low": 0.01, "medium": 0.004, "high": 0.002})
 """Prices by name: the gain in the chance of a right answer that a sample of mean cost must bring."""
 _Numbers = TypeVar("_Numbers", float, "NDArray[Any]")
 MAX_WINDOW = 64

@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 NODES = 256
@@ -20,6 +21,8 @@ MAX_LEAD = 64
 """How many samples ahead `best_gain` looks; 12 more than the lead, if that is more."""
 HORIZON = 128
 """How many samples ahead `stays` is exact."""
+MAX_BOUNDED = 256
+"""Up to so many samples `most_lost` is computed; its time grows with their third power."""
 
 
 class Gain(NamedTuple):
@@ -39,6 +42,48 @@ def beta_lead(a: int, b: int) -> float:
     # The two tails sum to one, and the shorter one is summed.
     share = float(heads / 2**tosses)
     return 1 - share if b <= a else share
+
+
+@lru_cache(maxsize=64)
+def most_lost(theta: float, n: int) -> float:
+    """The most accuracy that a vote of `n` loses on any question, if it stops at `beta_lead` of `theta` (a theorem).
+
+    In a random order the samples of two answers are a random walk, whatever lies between them. So an answer that is not
+    the final leader stops the vote with at most the chance that it overtakes the leader in that walk. The bound is the
+    largest sum of these chances that fits into `n` samples. Where answers tie at the end, all have equal chances in
+    both votes. It holds for launch order, weights of 1 and at most `MAX_BOUNDED` samples; it is 1 for more.
+    """
+    if n > MAX_BOUNDED:
+        return 1.0
+    most, passages = 0.0, _first_passages(theta, n // 2)
+    for leader in range(1, n):
+        rest = n - leader
+        chances = [_overtakes(passages, votes, leader) for votes in range(1, min(leader, rest + 1))]
+        sums = [0.0] * (rest + 1)
+        for room in range(1, rest + 1):
+            sums[room] = max((c + sums[room - k] for k, c in enumerate(chances[:room], 1)), default=0.0)
+        most = max(most, *sums)
+    return min(1.0, most)
+
+
+def _first_passages(theta: float, votes: int) -> list[tuple[int, int, int]]:
+    """Each point (a, b), a up to `votes`, where a walk may first be ahead by `theta`, and how many paths go there."""
+    points, paths, needed = [], [1], 1
+    for b in range(votes):
+        while needed <= votes and beta_lead(needed, b) < theta:
+            needed += 1
+        if needed > votes:
+            break
+        # Paths with b votes for the leader and fewer than needed for the other.
+        paths = list(accumulate([*paths, *[0] * (needed - len(paths))])) if b else [1] * needed
+        points.append((needed, b, paths[-1]))
+    return points
+
+
+def _overtakes(passages: Sequence[tuple[int, int, int]], votes: int, leader: int) -> float:
+    """P(an answer of so many `votes` is ever ahead of the leader by that), in a random order of the votes of both."""
+    ways = sum(n * math.comb(votes + leader - a - b, votes - a) for a, b, n in passages if a <= votes)
+    return ways / math.comb(votes + leader, votes)
 
 
 def dirichlet_lead(counts: Sequence[int]) -> float:

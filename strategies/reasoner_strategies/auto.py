@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from reasoner.answers.questions import Question
-from reasoner.calibration.arm_selection import LOSSES, Prefer, choose
+from reasoner.calibration.arm_selection import RISKS, Prefer, promised, worthwhile
 from reasoner.calibration.profile import ArmRow, Family, read_profile
+from reasoner.calibration.promises import fewest
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
 from reasoner.registry import build
 from reasoner.specs import Checked, FilePath, Samples, Share, Spec
-from reasoner.stopping.rules import BetaRule, FirstOf, LockIn, Lossless, smoothed
+from reasoner.stopping.pace import Order
+from reasoner.stopping.rules import BetaRule, FirstOf, LockIn, Lossless, StopRule, smoothed
+from reasoner.stopping.vote_posteriors import most_lost
 from reasoner.strategy import CalibrationSummary, Plan, Propose, Strategy, note, note_stop, sample
 from reasoner.types import Answer, Completion, SamplingParams, VoteState
 from reasoner_strategies._voting.pool import proposed, vote
@@ -22,6 +25,8 @@ from reasoner_strategies.self_consistency import SelfConsistency
 Effort = Literal["low", "medium", "high"]
 DELTAS: Mapping[Effort, float] = {"low": 0.1, "medium": 0.05, "high": 0.01}
 """Without a profile: the vote stops when all `n` samples would give another answer with at most this probability."""
+THETAS = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+"""With a risk and without a profile: the vote stops when its lead is this probable, the first that keeps the risk."""
 SPLIT = 4
 """The number of samples that are drawn to measure difficulty by their agreement, if the profile's bins use it."""
 
@@ -40,18 +45,24 @@ class Auto(Checked):
     """Chooses a strategy for each question by a calibrated profile; without one, votes until the lead is safe.
 
     With a `profile` (a file written by `reasoner calibrate`; `task` chooses one of its families, if it has several) the
-    difficulty of a question is measured as the family's bins do: by its length or its first four samples. Of the arms
-    measured on such questions it chooses the cheapest that is known to lose at most 1, 0.5 or 0.2 points of accuracy,
-    with `effort` low, medium or high, against the vote of all samples. The cheapest takes the fewest tokens, or with
-    `prefer` latency the fewest sequential tokens. Only arms without a budget of their own are considered. Sequences are
-    drawn with the sampling options of the calibration. A vote continues from the samples drawn so far.
+    difficulty of a question is measured as the family's bins do: by its length or its first four samples. Only arms
+    without a budget of their own are considered. Sequences are drawn with the sampling options of the calibration. A
+    vote continues from the samples drawn so far.
 
-    Without a profile it is self-consistency of `n` with the rules `lossless` and `lock_in`; its delta is 0.1, 0.05 or
-    0.01 with `effort` low, medium or high. Samples are counted in launch order, few at a time. With `prefer` latency
-    they are counted by length, many at a time, and the rules are `lossless` and `beta` with theta 0.9, 0.95 or 0.99.
+    With `risk`, it is the cheapest vote that loses at most so much accuracy against the vote of all samples, with 95 %
+    confidence: 0.01 is one point. It holds at any size of the calibration, and without one. Without `risk` it is the
+    arm that is worth most, where 5, 2 or 1 points may be lost with `effort` low, medium or high, and a sample must
+    gain a fifth of that; what is promised of it is in the trace. The cheapest takes the fewest tokens, or with `prefer`
+    latency the fewest sequential tokens.
 
-    It abstains if the calibrated probability that the answer is right is below `abstain_below`. Arms that draw only one
-    sample are then not considered, as one sample does not show how sure a model is.
+    Without a profile and a risk it is self-consistency of `n` with the rules `lossless` and `lock_in`; its delta is
+    0.1, 0.05 or 0.01 with `effort` low, medium or high. Samples are counted in launch order, few at a time. With
+    `prefer` latency they are counted by length, many at a time, and the rules are `lossless` and `beta` with theta 0.9,
+    0.95 or 0.99.
+
+    It abstains if the calibrated probability that the answer is right is below `abstain_below`, and with `abstain_risk`
+    so often that at most this share of its answers is wrong, with 95 % confidence. Arms that draw only one sample are
+    then not considered, as one sample does not show how sure a model is.
     """
 
     profile: FilePath = ""
@@ -59,48 +70,73 @@ class Auto(Checked):
     effort: Effort = "medium"
     prefer: Prefer = "tokens"
     n: Samples = 16
+    risk: Share = 0.0
     abstain_below: Share = 0.0
+    abstain_risk: Share = 0.0
     params: SamplingParams = SamplingParams()
+    _content: int = field(init=False, repr=False)
+    """The hash of the family: with another content of the file it is another strategy."""
     _model: str = field(init=False, repr=False, compare=False)
     _family: Family | None = field(init=False, repr=False, compare=False)
     _sampling: SamplingParams = field(init=False, repr=False, compare=False)
     """The sampling options: those of the baseline, if there is one."""
     _arms: tuple[_Arm, ...] = field(init=False, repr=False, compare=False)
     """The chosen arm of each bin."""
+    _least: tuple[float, ...] = field(init=False, repr=False, compare=False)
+    """The smoothed share of the vote below which it abstains, of each bin."""
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
-        if not self.profile and (self.task or self.abstain_below):
-            given = f"task={self.task}" if self.task else f"abstain_below={self.abstain_below}"
+        needing = {name: getattr(self, name) for name in ("task", "abstain_below", "abstain_risk")}
+        if not self.profile and (given := next((f"{name}={x}" for name, x in needing.items() if x), "")):
             raise UsageError(f"{given} needs a profile: write one with `reasoner calibrate` and set profile=FILE")
         profile = read_profile(Path(self.profile)) if self.profile else None
         family = profile.family(self.task) if profile else None
+        object.__setattr__(self, "_content", hash(family))
         object.__setattr__(self, "_model", profile.model if profile else "")
         object.__setattr__(self, "_family", family)
         object.__setattr__(self, "_sampling", self._as_measured(family) if family else self.params)
-        object.__setattr__(self, "_arms", self._choose(family) if family else (self._voting("nothing is calibrated"),))
+        object.__setattr__(self, "_arms", self._choose(family) if family else (self._voting(),))
+        object.__setattr__(self, "_least", tuple(map(self._least_share, self._arms)))
 
     def _choose(self, family: Family) -> tuple[_Arm, ...]:
         # A plan can follow arms without a budget of their own, but not `auto` itself.
         rows = [row for row in family.arms if not row.budget and Spec.parse(row.strategy).name != "auto"]
         if self.abstain_below:
             rows = [row for row in rows if row.samples > 1 or row.strategy in (family.baseline, family.safe)]
+        if self.abstain_risk:
+            # The arm must not depend on the answers that the promise counts.
+            rows = [row for row in rows if row.strategy in (family.baseline, family.safe)]
         servable = family.model_copy(update={"arms": tuple(rows)})
         if self.prefer == "latency" and all(row.sequential_tokens is None for row in rows):
             raise UsageError("prefer=latency needs sequential tokens, and this profile has none: calibrate again")
-        loss = LOSSES[self.effort]
-        choices = (choose(servable, index, loss=loss, prefer=self.prefer) for index in range(family.bins.count))
+        chosen, risk = (promised, self.risk) if self.risk else (worthwhile, RISKS[self.effort])
+        choices = (chosen(servable, index, risk, self.prefer) for index in range(family.bins.count))
         return tuple(_Arm(build("strategy", c.row.strategy), c.row.strategy, c.why, c.row) for c in choices)
 
-    def _voting(self, why: str) -> _Arm:
-        delta = DELTAS[self.effort]
-        if self.prefer == "tokens":
-            stop = FirstOf((Lossless(), LockIn(delta)))
-            voting = SelfConsistency(self.n, self._sampling, stop=stop, order="launch")
-        else:
+    def _least_share(self, arm: _Arm) -> float:
+        if not (self.abstain_risk and arm.row and self._family):
+            return 0.0
+        bins = self._family.bins
+        least = arm.row.trust.least_share(self.abstain_risk, bins.count)
+        if least is None and bins.count == 1:
+            raise UsageError(
+                f"abstain_risk={self.abstain_risk:g} cannot be promised by these {arm.row.questions} questions: "
+                f"calibrate on more (at least {fewest(self.abstain_risk)} answers that are all right), or allow more"
+            )
+        return 1.0 if least is None else least
+
+    def _voting(self) -> _Arm:
+        delta, why = DELTAS[self.effort], "nothing is calibrated"
+        order: Order = "launch"
+        rules: tuple[StopRule, ...] = (LockIn(delta),)
+        if self.risk:
+            why = f"it loses at most {100 * self.risk:g} points against the vote of all, by its rule"
+            rules = tuple(BetaRule(theta) for theta in THETAS if most_lost(theta, self.n) <= self.risk)[:1]
+        elif self.prefer == "latency":
             # By length the short samples come first; the law of `lock_in` does not know how the long ones differ.
-            stop = FirstOf((Lossless(), BetaRule(1 - delta)))
-            voting = SelfConsistency(self.n, self._sampling, stop=stop, order="length")
+            rules, order = (BetaRule(1 - delta),), "length"
+        voting = SelfConsistency(self.n, self._sampling, stop=FirstOf((Lossless(), *rules)), order=order)
         return _Arm(voting, f"a vote of up to {self.n} until its lead is safe", why)
 
     def _as_measured(self, family: Family) -> SamplingParams:
@@ -148,13 +184,19 @@ class Auto(Checked):
         arm, drawn = yield from self._chosen(question)
         yield from note(f"chose {arm.spec}: {arm.why}")
         answer, last = yield from _followed(self._continued(arm, question, drawn), arm.row)
-        if last.confidence is not None and last.confidence < self.abstain_below:
-            yield from note_stop(
-                f"not sure: right with probability {last.confidence:.2f}, below {self.abstain_below:g}"
-            )
+        if last.confidence is not None and (doubt := self._doubt(arm, last)):
+            yield from note_stop(f"not sure: right with probability {last.confidence:.2f}, {doubt}")
             yield replace(last, answer=None)
             return None
         return answer
+
+    def _doubt(self, arm: _Arm, last: Propose) -> str:
+        """Why it abstains from its last proposal; empty where it does not."""
+        if (last.confidence or 0.0) < self.abstain_below:
+            return f"below {self.abstain_below:g}"
+        if smoothed(last.vote_state) < self._least[self._arms.index(arm)]:
+            return f"and with less sure answers more than {100 * self.abstain_risk:g} % may be wrong"
+        return ""
 
     def _continued(self, arm: _Arm, question: Question, drawn: Sequence[Completion]) -> Plan[Answer | None]:
         """The plan of an arm, which votes over the samples drawn so far if it can."""

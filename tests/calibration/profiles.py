@@ -7,7 +7,7 @@ from reasoner.calibration.profile import ArmRow, Bins, Family, Profile, Trust
 
 VOTE = "self_consistency:n=16"
 ONE = "self_consistency:n=1"
-TRUST = Trust(shares=(0.1, 0.9), chances=(0.1, 0.9), weights=(0.5, 0.5))
+TRUST = Trust(intercept=0, slope=1, shares=(0.1, 0.9), answered=(200, 200), right=(20, 180))
 """A vote is right as often as its smoothed share says."""
 
 
@@ -19,9 +19,9 @@ def plain_row(**changes: object) -> ArmRow:
         "questions": 100,
         "right": 80,
         "squares": 75,
-        "harmed": 0,
-        "helped": 0,
-        "loss_squares": 9,
+        "losses": ((0.0, changes.get("questions", 100)),),
+        "most": 1,
+        "orders": 20,
         "tokens": 4000,
         "tokens_p95": 6000,
         "sequential_tokens": 500,
@@ -39,16 +39,16 @@ def row(strategy: str, right: float, samples: float, *, bin: int = 0, vote: floa
     It helps or harms just so many as its share differs from that of the baseline, `vote`.
     """
     questions = 400
-    loss, cost = (vote - right) * questions, 100 * samples
+    differ, cost = round(abs(vote - right) * questions), 100 * samples
+    losses = {0.0: questions - differ} | ({1.0 if vote > right else -1.0: differ} if differ else {})
     return plain_row(
         strategy=strategy,
         bin=bin,
         questions=questions,
         right=right * questions,
         squares=right * questions,
-        harmed=max(0.0, loss),
-        helped=max(0.0, -loss),
-        loss_squares=abs(loss),
+        losses=tuple(losses.items()),
+        most=float(strategy != VOTE),
         tokens=cost,
         tokens_p95=cost,
         samples=samples,

@@ -26,7 +26,7 @@ def row(place: int, arm: Arm, questions: int, *, name: str = "", **fields: objec
     """One arm of single outcomes, as many of them right as the accuracy says."""
     tokens, accuracy = arm
     right, name = accuracy * questions, name or f"way:n={tokens:g}"
-    plain = {"right": right, "squares": right, "loss_squares": 0, "tokens": tokens, "tokens_p95": tokens, "samples": 1}
+    plain = {"right": right, "squares": right, "tokens": tokens, "tokens_p95": tokens, "samples": 1}
     return plain_row(**{"strategy": name, "bin": place, "questions": questions, **plain, **fields})
 
 

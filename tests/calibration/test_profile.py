@@ -1,6 +1,7 @@
 """The profile: what is refused, what is read back, the bins of questions and the curve of trust."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tests.calibration.profiles import plain_row
 
 Content = dict[str, Any]
 
-CURVE = Trust(shares=(0.5, 0.7, 0.9), chances=(0.4, 0.8, 0.8), weights=(0.25, 0.25, 0.5))
+CURVE = Trust(intercept=-1, slope=2, shares=(0.5, 0.7, 0.9), answered=(25, 25, 50), right=(10, 18, 42))
 
 
 def row(**changes: Any) -> ArmRow:
@@ -48,11 +49,11 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
 def test_another_version_is_refused_before_its_content(tmp_path: Path) -> None:
     file = tmp_path / "profile.json"
     file.write_text(json.dumps({"v": 1, "planets": []}))
-    with pytest.raises(UsageError, match="written by version 1, and this one reads version 3"):
+    with pytest.raises(UsageError, match="written by version 1, and this one reads version 4: calibrate again"):
         read_profile(file)
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"v": "one"}', '{"v": 3}', "\0", "\ud800"])
+@pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"v": "one"}', '{"v": 4}', "\0", "\ud800"])
 def test_what_is_no_profile_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "profile.json"
     file.write_bytes(text.encode("utf-8", "surrogatepass"))
@@ -100,16 +101,15 @@ ARM = (*FAMILY, "arms", 0)
         (_twice(*FAMILY, "arms"), "has 2 rows in bin 0"),
         (_twice("families"), "2 families are of the task 'math'"),
         (_set(*ARM, "trust", "shares", to=[0.5, 0.5, 0.9]), "shares must ascend"),
-        (_set(*ARM, "trust", "shares", to=[0.5, 0.9]), "each share must have a chance"),
-        (_set(*ARM, "trust", "chances", to=[0.4, 0.8, 0.7]), "must not fall"),
-        (_set(*ARM, "trust", "chances", to=[0.4, 0.8, 1.7]), "less than or equal to 1"),
-        (_set(*ARM, "trust", to={"shares": [], "chances": [], "weights": []}), "at least 1 item"),
-        (_set(*ARM, "trust", "weights", to=[0.5, 0.5]), "each share must have a chance and a weight"),
-        (_set(*ARM, "trust", "weights", to=[0.25, 0.25, 0.25]), "the weights must sum to 1"),
+        (_set(*ARM, "trust", "shares", to=[0.5, 0.9]), "each share must have its answers"),
+        (_set(*ARM, "trust", "shares", to=[]), "at least 1 item"),
+        (_set(*ARM, "trust", "right", to=[10, 18, 51]), "no more answers can be right than there are"),
+        (_set(*ARM, "trust", "slope", to=0), "greater than 0"),
         (_set(*FAMILY, "safe", to="single"), "the safe arm 'single' has no row in bin 0"),
         (_set(*FAMILY, "sample_tokens", to=0), "greater than 0"),
         (_set(*ARM, "questions", to=0), "greater than or equal to 1"),
-        (_set(*ARM, "harmed", to=-1), "greater than or equal to 0"),
+        (_set(*ARM, "losses", to=[[0.0, 99]]), "has losses of other than its 100 questions"),
+        (_set(*ARM, "losses", to=[[1.5, 100]]), "less than or equal to 1"),
         (_set(*ARM, "tokens", to=float("inf")), "finite number"),
         (_set(*ARM, "tokens", to=float("nan")), "finite number"),
         (_set(*ARM, "stars", to=5), "extra inputs"),
@@ -146,15 +146,15 @@ def test_a_question_is_in_the_bin_whose_edges_enclose_it(edges: list[float], val
     assert all(value < edge for edge in edges[place:])
 
 
-@pytest.mark.parametrize(
-    ("share", "chance"), [(0, 0.4), (0.5, 0.4), (0.55, 0.5), (0.6, 0.6), (0.7, 0.8), (0.8, 0.8), (0.9, 0.8), (1, 0.8)]
-)
-def test_trust_is_linear_between_its_points_and_flat_outside(share: float, chance: float) -> None:
-    assert row().trust.chance(share) == pytest.approx(chance)
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_trust_ranks_as_shares_do(one: float, other: float) -> None:
+    low, high = (CURVE.chance(share) for share in sorted((one, other)))
+    assert 0 < low <= high < 1
+    assert CURVE.chance(0.75) == pytest.approx(1 / (1 + math.exp(1 - 2 * math.log(3))))
 
 
 @pytest.mark.parametrize(
-    ("threshold", "covered", "right"), [(0, 1, 0.7), (0.4, 1, 0.7), (0.41, 0.75, 0.8), (0.8, 0.75, 0.8), (0.81, 0, 1)]
+    ("threshold", "covered", "right"), [(0, 1, 0.7), (0.27, 0.75, 0.8), (0.67, 0.5, 0.84), (0.96, 0.5, 0.84), (1, 0, 1)]
 )
 def test_what_is_answered_above_a_threshold(threshold: float, covered: float, right: float) -> None:
-    assert row().trust.answered(threshold) == pytest.approx((covered, right))
+    assert CURVE.answers_above(threshold) == pytest.approx((covered, right))

@@ -142,7 +142,7 @@ def test_verbose_explains_what_ran_what_ended_it_and_how_reliable_it_is(profile:
     assert labelled(ended, "ran").startswith(f"chose {VOTE}: ")
     assert "; 16 samples, " in labelled(ended, "ran")
     assert labelled(ended, "stopped") == "strategy: the strategy finished"
-    assert labelled(ended, "trust") == "right with a probability of 0.90, calibrated on 400 questions"
+    assert labelled(ended, "trust") == "right with a probability of 0.94, calibrated on 400 questions"
 
 
 def test_not_sure_is_said_and_is_no_answer(profile: str, run: Run) -> None:

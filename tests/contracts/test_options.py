@@ -52,6 +52,7 @@ COMPANY = {
     ("parallel_probe", "window"): RULE,
     ("auto", "task"): CALIBRATED,
     ("auto", "abstain_below"): CALIBRATED,
+    ("auto", "abstain_risk"): CALIBRATED,
 }
 """What an option needs beside it to have an effect."""
 VALUES = {("auto", "profile"): CALIBRATED.partition("=")[2], ("auto", "task"): "sums", ("escalate", "first"): "low"}
@@ -170,6 +171,7 @@ UNSEEN = {
 UNSEEN_OF = {
     ("auto", "task"): "the profile of this suite has one task",
     ("auto", "abstain_below"): "it needs a confidence that is below it",
+    ("auto", "abstain_risk"): "it needs a share that is below the least one",
     ("parallel_probe", "patience"): "what is pruned was probed, and this engine answers no probe",
     ("parallel_probe", "warmup"): "what is pruned was probed, and this engine answers no probe",
     ("likelihood", "score"): "it is for questions with options",

@@ -17,7 +17,10 @@ RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
     "strategy": {
         "ab_mcts": ("n=1 n=1000000 concurrency=1", "n=0 n=1000001 concurrency=0"),
         "adaptive_consistency": ("n=1 window=1 theta=0.001", "n=0 window=0 theta=0 theta=1.0"),
-        "auto": ("n=1 abstain_below=0 abstain_below=1", "n=0 abstain_below=-0.1 abstain_below=1.1"),
+        "auto": (
+            "n=1 risk=0 risk=1 abstain_below=0 abstain_below=1 abstain_risk=0 abstain_risk=1",
+            "n=0 risk=-0.1 risk=1.1 abstain_below=-0.1 abstain_below=1.1 abstain_risk=-0.1 abstain_risk=1.1",
+        ),
         "beam_search": ("n=1 n=10000 width=1", "n=0 n=10001 width=0"),
         "best_of_n": ("n=1", "n=0"),
         "borda": ("n=1 power=0 power=10", "n=0 power=-0.5 power=10.1"),
@@ -80,6 +83,7 @@ RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
 """By kind and name: settings at the limits of an option's range, and settings just outside of it."""
 BESIDE = {
     "auto abstain_below": PROFILE,
+    "auto abstain_risk": PROFILE,
     "parallel_probe window": "stop=beta",
     "self_consistency window": "stop=beta",
 }

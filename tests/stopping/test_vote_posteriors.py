@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from functools import cache
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from reasoner.stopping.vote_posteriors import (
     dirichlet_lead,
     knowledge_gain,
     lock_in,
+    most_lost,
     stays,
 )
 
@@ -188,3 +190,43 @@ SHAPES = [(3, 2, 2), (1, 1, 1, 0), (5, 1), (2, 2), (4, 3, 3, 1), (0, 2, 2), (1,)
 def test_whether_the_first_stays_is_the_sum_over_all_that_may_come(counts: tuple[int, ...], rest: int) -> None:
     exact = sum(chance for after, chance in outcomes(counts, rest) if after[0] == max(after))
     assert stays(counts, rest) == pytest.approx(float(exact), abs=1e-12)
+
+
+def partitions(total: int, largest: int) -> Iterator[tuple[int, ...]]:
+    if not total:
+        yield ()
+    for first in range(min(total, largest), 0, -1):
+        yield from ((first, *rest) for rest in partitions(total - first, first))
+
+
+def stopped_behind(counts: tuple[int, ...], theta: float) -> float:
+    """The chance that a vote over these answers, in a random order, stops on one that does not lead at the end."""
+
+    @cache
+    def chance(drawn: tuple[int, ...]) -> float:
+        leader, second = sorted(drawn, reverse=True)[:2]
+        if sum(drawn) == sum(counts):
+            return 0.0
+        if leader and beta_lead(leader, second) >= theta:
+            return float(counts[drawn.index(leader)] < max(counts))
+        left = sum(counts) - sum(drawn)
+        more = [(at, total - had) for at, (total, had) in enumerate(zip(counts, drawn, strict=True)) if total > had]
+        return sum(n / left * chance((*drawn[:at], drawn[at] + 1, *drawn[at + 1 :])) for at, n in more)
+
+    return chance((0,) * len(counts))
+
+
+@pytest.mark.parametrize("theta", [0.7, 0.8, 0.9, 0.95])
+@pytest.mark.parametrize("n", [5, 8, 9])
+def test_no_question_loses_more_than_the_bound_of_its_rule(n: int, theta: float) -> None:
+    """Whatever the answers are; a bound that is small is not far from what happens."""
+    votes = [counts for counts in partitions(n, n) if len(counts) > 1]
+    bound = most_lost(theta, n)
+    worst = max(stopped_behind(counts, theta) for counts in votes)
+    assert worst <= bound + 1e-12
+    assert bound <= 2 * worst or bound > 0.1
+
+
+def test_the_bounds_of_forty_samples() -> None:
+    assert [most_lost(theta, 40) for theta in (0.8, 0.95, 0.99)] == pytest.approx([1, 0.1397, 0.0134], abs=1e-4)
+    assert most_lost(0.99, 1000) == 1

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from reasoner.registry import build, spec_of
 from reasoner.stopping.pace import LAUNCH_WINDOW, Order
-from reasoner.stopping.rules import EFFORTS, smoothed_share
+from reasoner.stopping.rules import BetaRule, FirstOf, Lossless, smoothed_share
+from reasoner.stopping.vote_posteriors import most_lost
 from reasoner.strategy import StopRule
 from reasoner_evals.calibration.clock import Drawn, StoppedVote
 from reasoner_evals.runs.measures import ArmRead, PoolArrays, as_run, expected_costs, pool_of, selected, spent, spread
@@ -34,18 +35,20 @@ ALL_ORDERS: Final = 120
 """If there are at most so many orders, each is taken once."""
 _BLOCK: Final = 16
 """Questions that are replayed at once, to bound memory."""
-SAFE: Final = "lock_in:delta=0.01"
-"""The rule that gives the answers of the full vote in 99 of 100 questions by its own law."""
+THETAS: Final = (0.999, 0.995, 0.99, 0.98, 0.95, 0.9)
+"""Of rules that lose little on any question (`most_lost`), safest first."""
+NEAR: Final = 0.005
+"""The safe rule loses at most so much accuracy on any question."""
 RULES: Final = (
-    "lossless", SAFE, "lock_in:delta=0.05", "lock_in:delta=0.1", "beta:theta=0.95", "beta:theta=0.9",
-    "beta:theta=0.8", *(f"price:price={price:g}" for price in EFFORTS.values()),
+    "lossless",
+    *(f"first_of(rules=[lossless,beta(theta={theta:g})])" for theta in THETAS),
+    "lock_in:delta=0.05", "lock_in:delta=0.1", "first_of(rules=[lossless,beta(theta=0.8)])",
 )  # fmt: skip
-"""The stop rules that are replayed on a pool, with samples in launch order."""
-BY_LENGTH: Final = (SAFE, "beta:theta=0.95", "beta:theta=0.9")
-"""Those that are replayed by length too, with as many samples in flight as the rule asks for."""
-SHORT: Final = 4
-SHORT_RULE: Final = "lock_in:delta=0.1"
-"""Also a vote of so few samples with this rule: the best arm where more votes gain nothing."""
+"""The stop rules that are replayed on a pool in launch order, safest first: promises are tested in this order."""
+BY_LENGTH: Final = ("lock_in:delta=0.01", "beta:theta=0.95", "beta:theta=0.9")
+"""Those that are replayed by length, with as many samples in flight as the rule asks for."""
+SHORT: Final = ((8, "lock_in:delta=0.1"), (5, "lossless"), (4, "lock_in:delta=0.1"), (3, "lossless"))
+"""Also votes of so few samples with these rules: the best arms where more votes gain little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +162,14 @@ class Outcomes:
     """nan where they were not counted."""
     whole: Floats | None = None
     """For a stopped vote, whether the vote of all samples in the same order is right."""
+    most: float = 1.0
+    """The most that any question can lose against that vote."""
 
     def of(self, rows: Bools | Ints) -> "Outcomes":
         """The outcomes of some questions."""
         whole = None if self.whole is None else self.whole[rows]
         right, tokens, samples, share, vote, sequential = (column[rows] for column in self.columns)
-        return Outcomes(self.way, right, tokens, samples, share, vote, sequential, whole)
+        return Outcomes(self.way, right, tokens, samples, share, vote, sequential, whole, self.most)
 
     @property
     def columns(self) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]:
@@ -218,8 +223,8 @@ def measured(read: ArmRead, rows: Ints) -> Outcomes:
     # A share of weighted votes counts as if all samples had equal weight.
     share = smoothed_share(data.share * samples, samples)
     values_of = (values["right"], values["tokens"], samples, share, data.share, values["sequential"])
-    columns = (column[rows, None] for column in values_of)
-    return Outcomes(Way(arm.strategy, arm.verifier, arm.budget), *columns)
+    right, tokens, samples, share, vote, sequential = (column[rows, None] for column in values_of)
+    return Outcomes(Way(arm.strategy, arm.verifier, arm.budget), right, tokens, samples, share, vote, sequential)
 
 
 def pooled_arm(read: ArmRead, rows: Ints) -> PooledArm:
@@ -241,7 +246,7 @@ def pooled_arm(read: ArmRead, rows: Ints) -> PooledArm:
 
 
 def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
-    """All outcomes that a pool predicts: every smaller size, a vote stopped by each of `RULES`, and a short one.
+    """All outcomes that a pool predicts, from the safest on: stopped and short votes, then every smaller size.
 
     A size is the mean over subsets of the samples; a rule is the mean over orders of the samples.
     """
@@ -250,16 +255,26 @@ def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
     orders = random_orders(pooled.ids, arm.pool)
     replayed = replay(pooled.samples, orders)
     whole = replayed.right[..., -1].astype(np.float64)
+    if arm.rule == "majority":
+        for spec in RULES:
+            ended = stopped(pooled.samples, orders, strategy, spec)
+            yield replace(ended, whole=whole, most=most_lost_by(rule(spec), arm.pool))
+        for spec in BY_LENGTH:
+            yield replace(stopped(pooled.samples, orders, strategy, spec, "length"), whole=whole)
+        for size, spec in SHORT:
+            if arm.pool > size:
+                short = stopped(pooled.samples, orders, replace(strategy, n=size), spec)
+                yield replace(short, whole=whole)
     sizes = tuple(sizes_of(arm.pool))
     right = np.clip(selected(arm.rule, pooled.pool, sizes), 0.0, 1.0)
-    for column, size in enumerate(sizes):
+    for column, size in reversed(list(enumerate(sizes))):
         share, vote, longest = (
             values[:, :, size - 1] for values in (replayed.share, replayed.vote, replayed.sequential)
         )
         if arm.rule == "majority" and size == arm.pool:
             # The baseline; where answers tie, the order decides.
             count = np.full(share.shape, float(size))
-            yield Outcomes(pooled.way(), whole, replayed.tokens[:, :, size - 1], count, share, vote, longest)
+            yield Outcomes(pooled.way(), whole, replayed.tokens[:, :, size - 1], count, share, vote, longest, most=0.0)
             continue
         way = Way(spec_of(replace(strategy, n=size)), arm.verifier, "")
         count = np.full((len(right), 1), float(size))
@@ -267,14 +282,20 @@ def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
         # Costs vary as in the orders, and their mean is that of all subsets.
         tokens = tokens + pooled.costs[:, [column]] - tokens.mean(axis=1, keepdims=True)
         yield Outcomes(way, right[:, [column]], tokens, count, share, vote, pooled.sequential[:, [column]])
-    if arm.rule == "majority":
-        for spec in RULES:
-            yield replace(stopped(pooled.samples, orders, strategy, spec), whole=whole)
-        for spec in BY_LENGTH:
-            yield replace(stopped(pooled.samples, orders, strategy, spec, "length"), whole=whole)
-        if arm.pool > SHORT:
-            short = stopped(pooled.samples, orders, replace(strategy, n=SHORT), SHORT_RULE)
-            yield replace(short, whole=whole)
+
+
+def most_lost_by(rule: StopRule, n: int) -> float:
+    """The most accuracy that a rule can lose on any question, in the mean over orders; 1 where that is not known."""
+    if isinstance(rule, Lossless):
+        return 0.0
+    if isinstance(rule, FirstOf):
+        return min(1.0, sum(most_lost_by(each, n) for each in rule.rules))
+    return most_lost(rule.theta, n) if isinstance(rule, BetaRule) else 1.0
+
+
+def safe_rule(n: int) -> str:
+    """The cheapest rule that loses at most `NEAR` on any question of so many samples."""
+    return [spec for spec in RULES if most_lost_by(rule(spec), n) <= NEAR][-1]
 
 
 def stopped(samples: Samples, orders: Ints, strategy: Any, spec: str, order: Order = "launch") -> Outcomes:
@@ -315,4 +336,4 @@ def concatenated(parts: Sequence[Outcomes]) -> Outcomes:
     right, tokens, samples, share, vote, sequential = (np.concatenate(same, axis=1) for same in columns)
     wholes = [part.whole for part in parts if part.whole is not None]
     whole = np.concatenate(wholes, axis=1) if len(wholes) == len(parts) else None
-    return Outcomes(parts[0].way, right, tokens, samples, share, vote, sequential, whole)
+    return Outcomes(parts[0].way, right, tokens, samples, share, vote, sequential, whole, parts[0].most)

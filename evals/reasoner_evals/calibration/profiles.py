@@ -17,7 +17,6 @@ from reasoner.registry import build
 from reasoner.strategy import CalibratedStrategy, CalibrationSummary
 from reasoner_evals.calibration.agreement import agreement_in, shifted_weights
 from reasoner_evals.calibration.outcomes import (
-    SAFE,
     Outcomes,
     PooledArm,
     Way,
@@ -26,6 +25,7 @@ from reasoner_evals.calibration.outcomes import (
     measured,
     pooled_arm,
     rule,
+    safe_rule,
     usable,
 )
 from reasoner_evals.runs.measures import ArmRead
@@ -38,10 +38,12 @@ FIRST: Final = 4
 SPLITS: Final = (0.5, 0.75, 1.0)
 PARTS: Final = 3
 MAX_PARTS: Final = 20
-POINTS: Final = 50
-"""Of a trust curve, at most."""
-MIN_LEVEL: Final = 15
-"""Questions that a level of a trust curve needs: a level of fewer is noise."""
+PRIOR_MEAN: Final = (0.0, 1.3)
+PRIOR_SD: Final = (0.5, 0.3)
+"""The prior of a trust curve's intercept and slope, from recorded answers of other models (bench/controller.py)."""
+LEAST_SLOPE: Final = 0.05
+EDGE: Final = 1e-6
+LOSS_DIGITS: Final = 4
 DIGITS: Final = 12
 """Decimals of a sum: further ones are rounding noise."""
 SHARE_DIGITS: Final = 6
@@ -213,7 +215,7 @@ def family_of(runs: Sequence[RunData], task: str, binning: Binning) -> Made:
         bins=bins,
         arms=tuple(row for index in range(bins.count) for row in bin_rows(ways, baseline, indices == index, index)),
         baseline=baseline.strategy,
-        safe=reference.way(stop=rule(SAFE), order="launch").strategy,
+        safe=reference.way(stop=rule(safe_rule(reference.arm.pool)), order="launch").strategy,
         sample_tokens=_rounded((samples.further_prompt + samples.own.mean(axis=1)).mean()),
         origin=", ".join(f"{run.name} of {run.manifest.created}" for run in runs),
     )
@@ -250,24 +252,17 @@ def bin_rows(ways: Mapping[Way, Outcomes], baseline: Way, rows: Bools, index: in
     standard, shifted = inside[baseline].right.mean(axis=1), shifted_weights(inside[baseline])
     for way, outcomes in inside.items():
         right = outcomes.right.mean(axis=1)
-        # The seeds of the baseline differ from each other, which is not harm. A stopped vote is compared with the
-        # vote of all samples in the same order, so that chance differences between orders do not count.
-        other = float(way != baseline)
-        whole = standard[:, None] if outcomes.whole is None else outcomes.whole
-        sums = {
-            "right": right,
-            "squares": right**2,
-            "harmed": other * (whole * (1 - outcomes.right)).mean(axis=1),
-            "helped": other * (outcomes.right * (1 - whole)).mean(axis=1),
-            "loss_squares": other * (whole - outcomes.right).mean(axis=1) ** 2,
-        }
         yield ArmRow(
             strategy=way.strategy,
             verifier=way.verifier,
             budget=way.budget,
             bin=index,
             questions=len(right),
-            **{name: _rounded(values.sum()) for name, values in sums.items()},
+            right=_rounded(right.sum()),
+            squares=_rounded((right**2).sum()),
+            losses=counted(outcomes, standard) if way != baseline else ((0.0, len(right)),),
+            most=outcomes.most,
+            orders=outcomes.share.shape[1],
             tokens=_rounded(outcomes.tokens.mean()),
             tokens_p95=_rounded(float(np.percentile(outcomes.tokens, 95))),
             tokens_sd=_rounded(outcomes.tokens.std()),
@@ -280,63 +275,52 @@ def bin_rows(ways: Mapping[Way, Outcomes], baseline: Way, rows: Bools, index: in
         )
 
 
+def counted(outcomes: Outcomes, standard: Floats) -> tuple[tuple[float, int], ...]:
+    """What an arm loses on questions where the vote of all samples is right so often, [Q], and on how many of them.
+
+    A stopped vote is compared with the vote of all samples in the same order, so that chance differences between orders
+    do not count. Losses are rounded up: a promise must not be too good.
+    """
+    whole = standard if outcomes.whole is None else outcomes.whole.mean(axis=1)
+    losses = np.ceil((whole - outcomes.right.mean(axis=1)).round(DIGITS) * 10**LOSS_DIGITS) / 10**LOSS_DIGITS
+    values, counts = np.unique(losses + 0.0, return_counts=True)
+    return tuple(zip(values.tolist(), counts.tolist(), strict=True))
+
+
 def _rounded(value: float) -> float:
     return round(float(value), DIGITS)
 
 
-class _Level(NamedTuple):
-    """Questions of one chance of being right: their number, and the sums of their shares and outcomes."""
-
-    questions: float
-    shares: float
-    right: float
-
-    @property
-    def chance(self) -> float:
-        return self.right / self.questions
-
-
 def trust_in(ended: Outcomes) -> Trust:
-    """The chance of being right by the final smoothed share: rising, with equal weight for each question.
+    """The chance of being right by the final smoothed share: a logistic curve, with equal weight for each question.
 
-    Isotonic regression over the shares that occur, grouped if there are more than `POINTS`; then levels of fewer than
-    `MIN_LEVEL` questions are merged with the more similar neighbour.
+    The prior is the share itself, made a little surer: with few questions the curve stays near it, with many it is the
+    most likely one. What was answered is counted in the first order of each question.
     """
-    from scipy.optimize import isotonic_regression
+    from scipy import optimize, special
 
     # The outcome of a size is a mean over its orders.
-    outcomes = np.repeat(ended.right, ended.share.shape[1] // ended.right.shape[1], axis=1)
-    share, inverse = np.unique(ended.share.ravel().round(SHARE_DIGITS), return_inverse=True)
-    weight = np.bincount(inverse.ravel()).astype(np.float64)
-    # At most `POINTS` parts of about equal mass.
-    part = np.minimum((weight.cumsum() - weight / 2) / weight.sum() * POINTS, POINTS - 1).astype(np.int64)
-    part = np.unique(part, return_inverse=True)[1] if len(share) > POINTS else np.arange(len(share))
-    sums = np.stack([
-        np.bincount(part, weights=weight),
-        np.bincount(part, weights=weight * share),
-        np.bincount(part[inverse.ravel()], weights=outcomes.ravel()),
-    ])  # fmt: skip
-    blocks = isotonic_regression(sums[2] / sums[0], weights=sums[0]).blocks
-    sums = np.add.reduceat(sums, blocks[:-1], axis=1) / ended.share.shape[1]
-    levels = _merged([_Level(*column) for column in sums.T.tolist()])
-    # No share is certain: the next question may be the first failure.
-    doubt = 1 / (len(ended.right) + 2)
-    return Trust(
-        shares=tuple(round(level.shares / level.questions, SHARE_DIGITS) for level in levels),
-        chances=tuple(round(min(max(level.chance, doubt), 1 - doubt), SHARE_DIGITS) for level in levels),
-        weights=tuple(round(level.questions / len(ended.right), SHARE_DIGITS) for level in levels),
-    )
+    right = np.repeat(ended.right, ended.share.shape[1] // ended.right.shape[1], axis=1)
+    shares, inverse = np.unique(ended.share.ravel().round(SHARE_DIGITS), return_inverse=True)
+    weight = np.bincount(inverse.ravel()) / ended.share.shape[1]
+    good = np.bincount(inverse.ravel(), weights=right.ravel()) / ended.share.shape[1]
+    odds = special.logit(np.clip(shares, EDGE, 1 - EDGE))
 
+    def surprise(curve: Floats) -> float:
+        scores = curve[0] + curve[1] * odds
+        prior = (((curve - PRIOR_MEAN) / PRIOR_SD) ** 2).sum() / 2
+        return float(prior + (weight * np.logaddexp(0, scores) - good * scores).sum())
 
-def _merged(levels: list[_Level]) -> list[_Level]:
-    """Levels in order, the smallest merged with the more similar neighbour while it has too few questions."""
-    while len(levels) > 1 and min(levels).questions < MIN_LEVEL:
-        at = levels.index(min(levels))
-        near = [other for other in (at - 1, at + 1) if 0 <= other < len(levels)]
-        first = min(at, min(near, key=lambda other: abs(levels[other].chance - levels[at].chance)))
-        pair = levels[first : first + 2]
-        levels = [*levels[:first], _Level(*map(sum, zip(*pair, strict=True))), *levels[first + 2 :]]
-    return levels
+    start = np.array(PRIOR_MEAN)
+    intercept, slope = optimize.minimize(surprise, start, bounds=[(None, None), (LEAST_SLOPE, None)]).x.tolist()
+    # Rounded down, so that a share is not below itself.
+    scale = 10**SHARE_DIGITS
+    seen, first = np.unique(np.floor(ended.share[:, 0] * scale) / scale, return_inverse=True)
+    # An expected outcome counts as right from one half on.
+    count = [np.bincount(first.ravel(), weights=values) for values in (np.full(len(first), 1.0), right[:, 0] >= 0.5)]
+    answered, hits = (values.astype(int).tolist() for values in count)
+    return Trust(intercept=round(intercept, 6), slope=round(slope, 6), shares=tuple(seen.tolist()),
+                 answered=tuple(answered), right=tuple(hits))  # fmt: skip
 
 
 UNKNOWN = 149

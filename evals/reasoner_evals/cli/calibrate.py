@@ -130,6 +130,8 @@ def _write(runs: Sequence[Path], out: Path, binning: "Binning", *, as_json: bool
     for family in families:
         for index in range(family.bins.count):
             terminal.say(_abstention(family, index))
+            for line in _promises(family, index):
+                terminal.say(line)
             terminal.say(_alarm(family, index))
     terminal.say(f"profile: {out}")
     return ANSWERED
@@ -163,7 +165,7 @@ def _abstention(family: "Family", index: int) -> str:
     row = family.safest(index)
     curve = (
         f"{threshold:g} answers " + (f"{100 * covered:.0f} %, {100 * right:.0f} % of them right" if covered else "none")
-        for threshold, (covered, right) in ((at, row.trust.answered(at)) for at in THRESHOLDS)
+        for threshold, (covered, right) in ((at, row.trust.answers_above(at)) for at in THRESHOLDS)
     )
     return f"{_named(family, row)} with --abstain-below {'; '.join(curve)}"
 
@@ -181,6 +183,22 @@ def _named(family: "Family", row: "ArmRow") -> str:
 
     where = "  ".join(filter(None, (printable(family.task), family.bins.words(row.bin))))
     return f"{where}  {printable(row.strategy, limit=MAX_SPEC_LENGTH)}"
+
+
+def _promises(family: "Family", index: int) -> Iterator[str]:
+    """What each named risk promises in a bin, and how many questions would promise a cheaper arm."""
+    from reasoner.calibration.arm_selection import RISKS, bolder, promised
+    from reasoner.cli.terminal import printable
+
+    where = "  ".join(filter(None, (printable(family.task), family.bins.words(index))))
+    for risk in RISKS.values():
+        row = promised(family, index, risk).row
+        line = f"{row.tokens:,.0f} tokens by {printable(row.strategy, limit=MAX_SPEC_LENGTH)}"
+        if more := bolder(family, index, risk):
+            next_row, count = more
+            name = printable(next_row.strategy, limit=MAX_SPEC_LENGTH)
+            line += f"; about {count:,} questions would promise {next_row.tokens:,.0f} by {name}"
+        yield f"{where}  --risk {risk:g} promises {line}"
 
 
 def _document(family: "Family", row: "ArmRow") -> Mapping[str, Any]:

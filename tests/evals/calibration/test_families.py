@@ -18,15 +18,7 @@ from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.registry import build
 from reasoner_evals.calibration.outcomes import RULES, Outcomes, Way
-from reasoner_evals.calibration.profiles import (
-    MIN_LEVEL,
-    Binning,
-    families_of,
-    family_of,
-    merged,
-    runs_of_one_model,
-    trust_in,
-)
+from reasoner_evals.calibration.profiles import Binning, families_of, family_of, merged, runs_of_one_model, trust_in
 from reasoner_evals.runs.reading import open_run
 from tests.evals.calibration.pools import Ended, voted
 from tests.evals.fabricated import TASK, Fake, Law, fabricate, gold, question_id, record
@@ -55,6 +47,11 @@ def samples(number: int, arm: Fake = VOTE) -> tuple[list[int], list[bool], list[
     names = {"": -1}
     classes = [names.setdefault(one.key, len(names)) for one in pool]
     return classes, [one.answer == gold(number) for one in pool], [one.generated_tokens for one in pool]
+
+
+def spread(found: ArmRow) -> list[float]:
+    """The losses of all questions, ascending."""
+    return [loss for loss, count in found.losses for _ in range(count)]
 
 
 def baseline(number: int) -> bool:
@@ -93,9 +90,8 @@ def test_a_smaller_size_is_the_mean_over_all_subsets(k: int, tmp_path: Path) -> 
     assert found.questions == QUESTIONS
     assert found.right == pytest.approx(sum(outcomes), abs=1e-5)
     assert found.squares == pytest.approx(sum(one * one for one in outcomes), abs=1e-5)
-    assert found.harmed == pytest.approx(sum(b * (1 - x) for b, x in zip(base, outcomes, strict=True)), abs=1e-5)
-    assert found.helped == pytest.approx(sum((1 - b) * x for b, x in zip(base, outcomes, strict=True)), abs=1e-5)
-    assert found.loss_squares == pytest.approx(sum((b - x) ** 2 for b, x in zip(base, outcomes, strict=True)), abs=1e-5)
+    assert spread(found) == pytest.approx(sorted(b - x for b, x in zip(base, outcomes, strict=True)), abs=1e-4)
+    assert found.most == 1
     assert found.tokens == pytest.approx(mean(tokens), abs=1e-5)
     assert found.tokens_p95 == pytest.approx(float(np.percentile(tokens, 95)), abs=1e-5)
     assert found.tokens_sd == pytest.approx(float(np.std(tokens)), abs=1e-5)
@@ -116,13 +112,11 @@ def test_a_stopped_vote_is_the_mean_over_all_orders(spec: str, tmp_path: Path) -
         for one in family(tmp_path / "run", VOTE).arms
         if (vote := build("strategy", one.strategy)).n == 5 and vote.stop == build("rule", spec)
     )
-    outcomes, tokens, launched, shares, harmed, helped, losses = [], [], [], [], [], [], []
+    outcomes, tokens, launched, shares, losses = [], [], [], [], []
     for number in range(QUESTIONS):
         ends = list(in_all_orders(number, spec))
         outcomes.append(mean(ended.right for _, ended in ends))
         wholes = [voted_in(number, order) for order, _ in ends]
-        harmed.append(mean(whole and not ended.right for whole, (_, ended) in zip(wholes, ends, strict=True)))
-        helped.append(mean(ended.right and not whole for whole, (_, ended) in zip(wholes, ends, strict=True)))
         losses.append(mean(wholes) - mean(ended.right for _, ended in ends))
         for order, ended in ends:
             launched.append(ended.looked)
@@ -130,10 +124,9 @@ def test_a_stopped_vote_is_the_mean_over_all_orders(spec: str, tmp_path: Path) -
             leader = ended.vote_state.votes[0].count if ended.vote_state.votes else 0
             shares.append((leader + 1) / (ended.looked + 2))
     assert found.right == pytest.approx(sum(outcomes), abs=1e-5)
-    assert found.harmed == pytest.approx(sum(harmed), abs=1e-5)
-    assert found.helped == pytest.approx(sum(helped), abs=1e-5)
-    assert found.loss_squares == pytest.approx(sum(loss**2 for loss in losses), abs=1e-5)
-    assert spec != "lossless" or (found.harmed, found.helped) == (0, 0)
+    assert spread(found) == pytest.approx(sorted(losses), abs=1e-4)
+    assert max(losses) <= found.most + 1e-9
+    assert spec != "lossless" or (found.most, found.losses) == (0, ((0, QUESTIONS),))
     assert found.tokens == pytest.approx(mean(tokens), abs=1e-5)
     assert found.tokens_p95 == pytest.approx(float(np.percentile(tokens, 95)), abs=1e-5)
     assert found.samples == pytest.approx(mean(launched), abs=1e-5)
@@ -146,7 +139,7 @@ def test_the_baseline_is_the_vote_of_all_and_harms_nobody(tmp_path: Path) -> Non
     whole = found.standard(0)
     assert found.baseline == whole.strategy == SPEC
     assert whole.right == whole.squares == sum(baseline(number) for number in range(QUESTIONS))
-    assert (whole.harmed, whole.helped, whole.samples) == (0, 0, 5)
+    assert (whole.losses, whole.most, whole.samples) == (((0, QUESTIONS),), 0, 5)
     assert whole.tokens == pytest.approx(
         mean(record(VOTE, number).cost.tokens for number in range(QUESTIONS)), abs=1e-5
     )
@@ -161,7 +154,7 @@ def test_what_was_run_is_reported_as_it_was_run(tmp_path: Path) -> None:
     right = [one.answer == gold(number) for number, one in enumerate(records)]
     assert (found.strategy, found.verifier, found.budget) == ("beam_search:n=3", "orm", "tokens=500")
     assert found.right == found.squares == sum(right)
-    assert found.harmed == sum(baseline(number) and not right[number] for number in range(QUESTIONS))
+    assert spread(found) == sorted(baseline(number) - right[number] for number in range(QUESTIONS))
     assert found.tokens == pytest.approx(mean(one.cost.tokens for one in records), abs=1e-5)
     assert found.samples == 3
 
@@ -228,30 +221,22 @@ def texts(value: Any) -> Iterator[str]:
 
 def ended(share: list[float], right: list[bool]) -> Outcomes:
     columns = np.array(share)[:, None], np.array(right, dtype=np.float64)[:, None]
-    return Outcomes(Way("x", "", ""), columns[1], *[columns[0]] * 5)
+    return Outcomes(Way("x", "", ""), columns[1], columns[0], columns[0], columns[0], columns[0], columns[0])
 
 
-def test_trust_is_the_nearest_rising_curve() -> None:
-    """Ten times each of six outcomes: two levels of fewer than 15 questions would be one."""
-    found = trust_in(ended([0.3, 0.3, 0.5, 0.5, 0.7, 0.8] * 10, [True, False, False, False, True, True] * 10))
-    assert found.shares == pytest.approx((0.4, 0.75))
-    assert found.chances == pytest.approx((0.25, 1 - 1 / 62), abs=1e-6)
-    assert found.weights == pytest.approx((4 / 6, 2 / 6), abs=1e-6)
-
-
-def test_a_level_of_few_questions_is_merged_with_the_more_similar_neighbour() -> None:
-    """10 of 20, 6 of 10, then 19 of 20 questions are right: the middle is like the first."""
-    right = [*[True] * 10, *[False] * 10, *[True] * 6, *[False] * 4, *[True] * 19, False]
-    found = trust_in(ended([0.3] * 20 + [0.6] * 10 + [0.9] * 20, right))
-    assert found.shares == pytest.approx((0.4, 0.9))
-    assert found.chances == pytest.approx((16 / 30, 0.95), abs=1e-6)
+def test_few_questions_leave_trust_near_the_share_and_many_find_the_curve() -> None:
+    few = trust_in(ended([0.9] * 3, [False] * 3))
+    assert 0.5 < few.chance(0.9) < 0.95
+    source = np.random.default_rng(0)
+    shares = source.uniform(0.2, 0.95, 20_000)
+    right = source.random(len(shares)) < 1 / (1 + np.exp(1 - 0.5 * np.log(shares / (1 - shares))))
+    many = trust_in(ended(shares.round(2).tolist(), right.tolist()))
+    assert (many.intercept, many.slope) == pytest.approx((-1, 0.5), abs=0.1)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=300))
-def test_trust_rises_in_few_points_and_is_right_on_average(pairs: list[tuple[float, bool]]) -> None:
+def test_trust_rises_and_counts_every_question_once(pairs: list[tuple[float, bool]]) -> None:
     found = trust_in(ended([share for share, _ in pairs], [right for _, right in pairs]))
-    assert 1 <= len(found.shares) <= max(1, len(pairs) // MIN_LEVEL)
-    told = sum(weight * chance for weight, chance in zip(found.weights, found.chances, strict=True))
-    # But for the doubt at the ends: one question of so many, and two.
-    assert told == pytest.approx(mean(right for _, right in pairs), abs=1 / (len(pairs) + 2) + 1e-5)
-    assert 0 < found.chances[0] <= found.chances[-1] < 1
+    assert found.slope > 0
+    assert (sum(found.answered), sum(found.right)) == (len(pairs), sum(right for _, right in pairs))
+    assert found.answers_above(0) == pytest.approx((1, mean(right for _, right in pairs)))

@@ -55,17 +55,20 @@ def test_a_profile_is_written_and_a_line_a_row_goes_out(
     family = profile.family(f"jsonl:path={data}")
     assert (profile.model, family.questions, family.baseline) == ("simulated", 40, "self_consistency:n=4")
     lines = ended.out.splitlines()
-    assert len(lines) == len(family.arms) == 17
+    assert len(lines) == len(family.arms) == 18
     pattern = r"jsonl:path=\S+  \S+ +\d+\.\d % \(\d+-\d+\), \d+ tokens, \d+ sequential per question, eligible"
     assert all(re.fullmatch(pattern, line) for line in lines)
-    made, curve, alarm, written = ended.err.splitlines()[-4:]
+    made, curve, *kept, alarm, written = ended.err.splitlines()[-7:]
     assert (made, written) == (f"run: {tmp_path / 'run'}", f"profile: {out}")
-    covered = [family.safest(0).trust.answered(threshold) for threshold in (0, 0.5, 0.7, 0.9)]
+    covered = [family.safest(0).trust.answers_above(threshold) for threshold in (0, 0.5, 0.7, 0.9)]
     shown = [f"{100 * part:.0f} %, {100 * right:.0f} % of them right" if part else "none" for part, right in covered]
     assert curve.endswith(
         f" with --abstain-below 0 answers {shown[0]}; 0.5 answers {shown[1]}; 0.7 answers {shown[2]}; "
         f"0.9 answers {shown[3]}"
     )
+    assert [f"--risk {risk} promises" in line for risk, line in zip((0.05, 0.02, 0.01), kept, strict=True)] == [
+        True
+    ] * 3
     agreement = family.safest(0).agreement
     assert agreement
     assert sum(agreement.questions) == 40
