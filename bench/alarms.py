@@ -143,7 +143,7 @@ def rows_of(pool: Pool, arm: Outcomes, asked: int, runs: int) -> Iterator[str]:
             seen = Counter(map(shift.percent, arm.vote[at].tolist()))
             confidences = [trust.chance(share) for share in arm.share[at].tolist()]
             less = shift.less_agreement(calibrated, seen) is not None
-            fewer = any(fewer_right(summary, confidences, (arm.right[at] == 1).tolist(), 0, ALARM / 2))
+            fewer = any(fewer_right(summary, confidences, (arm.right[at] == 1).tolist(), 0, ALARM - shift.LEVEL))
             raised[row] += less, fewer, less or fewer
             right[row] += arm.right[at].mean()
     for (name, _), counts, accuracy in zip(shifts, raised, right, strict=True):

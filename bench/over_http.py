@@ -20,7 +20,9 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.request import urlopen
 
-FIRST, EACH, TOKENS, PROMPT = 0.03, 0.01, 32, 50
+TOKENS, PROMPT = 32, 50
+PACE = float(os.environ.get("PACE", "1"))
+FIRST, EACH = 0.03 * PACE, 0.01 * PACE
 SIZES = ((64, 8), (512, 8))
 WAYS = ("one each", "one each, 100 at once", "streamed", "its_hub")
 ITS_HUB = """
@@ -122,9 +124,10 @@ async def serve() -> None:
 
 
 @contextmanager
-def mock() -> Iterator[str]:
-    """A mock server's address, without /v1."""
-    process = subprocess.Popen([sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True)
+def mock(pace: str = "1") -> Iterator[str]:
+    """A mock server's address, without /v1; its delays are multiplied by the pace."""
+    environment = {**os.environ, "PACE": pace}
+    process = subprocess.Popen([sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"

@@ -58,7 +58,7 @@ class Cost:
             self.samples + other.samples,
             None if self.flops is None or other.flops is None else self.flops + other.flops,
             self.seconds + other.seconds, self.thinking_tokens + other.thinking_tokens,
-            max(self.sequential_tokens, other.sequential_tokens),
+            max(other.sequential_tokens, self.sequential_tokens),
         )  # fmt: skip
 
     def taking(self, seconds: float) -> "Cost":
@@ -70,7 +70,10 @@ class Cost:
 
     def until(self, end: int) -> "Cost":
         """The same cost of work that ends at `end` on its question's virtual clock."""
-        return replace(self, sequential_tokens=end)
+        return Cost(
+            self.prompt_tokens, self.cached_tokens, self.generated_tokens, self.verifier_tokens, self.cancelled_tokens,
+            self.requests, self.samples, self.flops, self.seconds, self.thinking_tokens, end,
+        )  # fmt: skip
 
     def fault(self, *, limit: int = MAX_PER_REQUEST) -> str:
         """The first invalid count, as a verifier may report anything; empty if all are valid."""
@@ -293,6 +296,8 @@ class Ledger:
         self._clock = clock
         self._opened = clock() - elapsed
         self._limits = self._within(NO_BUDGET, 0) if budget else []
+        own = math.inf if self.budget.sequential is None else self.budget.sequential
+        self._sequential: float = min(own, parent._sequential) if parent else own
         self._settled = spent
         self._reserved = NO_COST
         self._broken: LedgerViolation | None = None
@@ -413,8 +418,9 @@ class Ledger:
 
         It is at least the useful minimum, which may not fit.
         """
-        limits = [ledger.budget.sequential for ledger in self.lineage() if ledger.budget.sequential is not None]
-        beyond = price(max_tokens).sequential_tokens - min(limits) if limits else 0
+        if self._sequential == math.inf:
+            return max_tokens
+        beyond = price(max_tokens).sequential_tokens - int(self._sequential)
         return max(max_tokens - max(beyond, 0), min(max_tokens, MIN_USEFUL_TOKENS))
 
     def keep(self, share: Budget, times: int) -> None:

@@ -236,8 +236,7 @@ class Message:
     @property
     def fields(self) -> dict[str, Any]:
         """The turn as OpenAI's API and chat templates take it."""
-        own = {"role": self.role, "content": self.content}
-        return own | json.loads(self.extra) if self.extra else own
+        return {"role": self.role, "content": self.content, **(json.loads(self.extra) if self.extra else {})}
 
 
 @lru_cache(maxsize=4096)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-LEVEL: Final = 0.005
+LEVEL: Final = 0.0075
 """The chance of a false alarm in one run or batch, which is looked at once, when it is finished."""
 DRAWS: Final = 10_000
 """Random divisions of the questions into those of the calibration and those in use, at most."""

@@ -2,15 +2,12 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, cast
 
 from reasoner.answers.questions import Question
-from reasoner.budget import NO_COST, Budget, Ledger
-from reasoner.engine import Engine, TextPiece
+from reasoner.budget import NO_COST
 from reasoner.errors import BudgetExhausted
-from reasoner.execution.admission import Admission, EngineLimits
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.replies import Replies
 from reasoner.execution.sampling import resolved, sample_sequence
@@ -25,10 +22,6 @@ from reasoner.trace.recorder import Recorder, SequenceId
 from reasoner.types import Completion, EndedBy, Proposal, Usage, Vote, VoteState
 
 QUESTION_ERRORS = ErrorsFrom("answering this question")
-OTHER_BYTES: Final = 16_384
-"""More than the events of one sequence have besides the texts of the question, the reply and the strategy."""
-TOKEN_BYTES: Final = 32
-"""More than a token id and its log-probability have in JSON."""
 
 
 class Prepared(NamedTuple):
@@ -66,54 +59,27 @@ def _prepare(strategy: Any, model: ModelInfo) -> Prepared:
 _prepared_once = lru_cache(maxsize=256)(_prepare)
 
 
-@dataclass(frozen=True, slots=True)
-class DeferredRecorder(Recorder):
-    """Keeps what happened to a question, and makes its events when they are read."""
+class DeferredRecorder:
+    """A recorder that keeps what it is to write, and makes the events when they are read."""
 
-    _kept: list[tuple[float, Callable[..., None], tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
+    def __init__(self, question: Question) -> None:
+        self.question = question
+        self._started = time.monotonic()
+        self._kept: list[tuple[float, str, tuple[Any, ...], dict[str, Any]]] = []
 
-    def write(self, *arguments: Any, **values: Any) -> None:
-        self._keep(Recorder.write, *arguments, **values)
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return partial(self._keep, name)
 
-    def began(self, *arguments: Any) -> None:
-        self._keep(Recorder.began, *arguments)
-
-    def head(self, *arguments: Any) -> None:
-        self._keep(Recorder.head, *arguments)
-
-    def sampled(self, *arguments: Any) -> None:
-        self._keep(Recorder.sampled, *arguments)
-
-    def thought(self, *arguments: Any) -> None:
-        self._keep(Recorder.thought, *arguments)
-
-    def dropped(self, *arguments: Any) -> None:
-        self._keep(Recorder.dropped, *arguments)
-
-    def _keep(self, write: Callable[..., None], *arguments: Any, **values: Any) -> None:
-        self._kept.append((time.monotonic(), write, arguments, values))
-
-    @property
-    def bound(self) -> int:
-        """A bound on the bytes of its events as JSON: a text is in four of them at most, a character has six."""
-        prompt, size = self.question.prompt, OTHER_BYTES
-        texts = [prompt.raw, prompt.tools, *(part for turn in prompt.messages for part in (turn.content, turn.extra))]
-        for _, _, arguments, _ in self._kept:
-            for part in arguments:
-                if isinstance(part, Completion):
-                    size += TOKEN_BYTES * (1 + 21 * (part.logprobs is not None)) * len(part.token_ids)
-                    texts += [part.text, part.thinking]
-                elif isinstance(part, RunFacts):
-                    texts += [part.strategy, part.resolved]
-        return size + 24 * sum(map(len, texts))
+    def _keep(self, name: str, *arguments: Any, **values: Any) -> None:
+        self._kept.append((time.monotonic(), name, arguments, values))
 
     def events(self) -> list[Event]:
-        """What a recorder would have written."""
+        """What a recorder writes."""
         events: list[Event] = []
-        for at, write, arguments, values in self._kept:
+        for at, name, arguments, values in self._kept:
             made: list[Event] = []
-            write(Recorder(self.question, made.append, self.started), *arguments, **values)
-            events += [event.model_copy(update={"t": round(at - self.started, 6)}) for event in made]
+            getattr(Recorder(self.question, made.append, 0.0), name)(*arguments, **values)
+            events += [event.model_copy(update={"t": round(at - self._started, 6)}) for event in made]
         return events
 
 
@@ -125,24 +91,12 @@ class Drawn(NamedTuple):
     recorder: DeferredRecorder
 
 
-async def draw_directly(
-    question: Question,
-    strategy: Strategy,
-    engine: Engine,
-    *,
-    limits: EngineLimits,
-    number: int,
-    engine_spec: str,
-    budget: Budget | None,
-    seed: int,
-    ledger: Ledger,
-    on_text: Callable[[TextPiece], None] | None,
-) -> Drawn | None:
-    """What a run would make of a strategy that draws once; None where its plan does not begin with one sequence.
+async def draw_directly(ready: Prepared, facts: RunFacts, executor: OperationExecutor) -> Drawn | None:
+    """What a run makes of a strategy that draws once; None where its plan does not begin with one sequence.
 
-    The question has no stop rule and no deadline, and any text is its answer.
+    The question has no stop rule and no deadline, and any text is its answer. The executor has a `DeferredRecorder`.
     """
-    ready = prepared(strategy, engine.model)
+    question, engine, recorder = executor.question, executor.engine, cast("DeferredRecorder", executor.recorder)
     try:
         plan = ready.strategy.plan(question)
         op = next(plan)
@@ -151,23 +105,10 @@ async def draw_directly(
         return None
     if not (isinstance(op, Sample) and op.n == len(op.prompts) == 1):
         return None
-    recorder, notes = DeferredRecorder(question, None, time.monotonic()), list(ready.notes)
-    admission = Admission(ledger.child(budget), limits.queues)
-    executor = OperationExecutor(
-        question, engine, admission, limits.kv_limiter(engine, question), limits.pace, recorder, seed, number,
-        notes=notes, on_text=on_text,
-    )  # fmt: skip
-    stated = f"each {budget}" if budget else ""
-    recorder.began(
-        RunFacts(
-            strategy=ready.spec, resolved=ready.resolved, verifier="", engine=engine.name, engine_spec=engine_spec,
-            model=engine.model, notes=(*engine.notes, *ready.notes), budget=stated, seed=seed,
-        )
-    )  # fmt: skip
-    replies = Replies(ready.limits)
+    replies, proposals = Replies(ready.limits), list[Proposal]()
     by: EndedBy = "strategy"
     reason, error, completion, answer, seen = "the strategy finished", None, None, None, NO_COST
-    proposals: tuple[Proposal, ...] = ()
+    recorder.began(facts)
     try:
         op = resolved(op, executor)
         sequence = SequenceId(1, op.prompts[0], op.prompts[0].digest, 0)
@@ -187,15 +128,13 @@ async def draw_directly(
         replies.count(op.params.limit, completion, op.limited_by)
         if completion.usage != Usage():
             seen = executor.cost_of(completion, at=0)
-        votes = (Vote(answer, 1.0, 1),) if answer else ()
-        state = VoteState(votes, 1, streak=len(votes))
-        proposals = (Proposal(answer, state, seen),)
+        state = VoteState((Vote(answer, 1.0, 1),), 1, streak=1) if answer else VoteState((), 1)
+        proposals.append(Proposal(answer, state, seen))
         recorder.write(Proposed, answer=answer, vote_state=state, cost=seen)
-    cost = admission.ledger.settled.until(seen.sequential_tokens)
-    all_notes = (*engine.notes, *notes)
-    recorder.write(Ended, answer=answer, ended_by=by, reason=reason, cost=cost, notes=all_notes, cut=replies.cut)
+    cost, notes = executor.admission.ledger.settled.until(seen.sequential_tokens), (*engine.notes, *executor.notes)
+    recorder.write(Ended, answer=answer, ended_by=by, reason=reason, cost=cost, notes=notes, cut=replies.cut)
     text = completion.chain if completion else ""
     solution = Solution(
-        question.id, answer, cost, proposals, by, reason, error, all_notes, text=text, cut=replies.cut
+        question.id, answer, cost, tuple(proposals), by, reason, error, notes, text=text, cut=replies.cut
     )  # fmt: skip
     return Drawn(solution, completion, recorder)

@@ -41,9 +41,11 @@ class _End(NamedTuple):
 
 def _end_of(sequences: SequenceIds, completions: Sequence[Completion]) -> int:
     """Where the last of these sequences, with the probe that follows it, ended on the virtual clock."""
-    ends = [sequences.at + completion.usage.generated_tokens for completion in completions]
-    probes = [completion.extraction.cost.sequential_tokens for completion in completions if completion.extraction]
-    return max([sequences.at, *ends, *probes])
+    end = sequences.at
+    for completion in completions:
+        probed = completion.extraction.cost.sequential_tokens if completion.extraction else 0
+        end = max(end, sequences.at + completion.usage.generated_tokens, probed)
+    return end
 
 
 @dataclass(slots=True)

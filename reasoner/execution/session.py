@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from reasoner.answers.equivalence import Comparer, Equivalence, SlowSpace
 from reasoner.answers.questions import Question
@@ -16,7 +16,7 @@ from reasoner.budget import Budget, Ledger, Prices
 from reasoner.engine import Engine, TextPiece
 from reasoner.errors import UsageError
 from reasoner.execution.admission import Admission, EngineLimits, Shares
-from reasoner.execution.direct import Drawn, draw_directly, prepared
+from reasoner.execution.direct import DeferredRecorder, Drawn, Prepared, draw_directly, prepared
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.inputs import IdSet, check_ids, open_input
 from reasoner.execution.launching import cancel_all
@@ -65,6 +65,7 @@ class RunContext:
     notes: tuple[str, ...] = field(default=(), init=False)
     """What holds for all questions and is not as the user may expect."""
     facts: RunFacts = field(init=False)
+    ready: Prepared = field(init=False)
     scheduler: Scheduler | None = field(default=None, init=False)
     _shares: Shares | None = field(default=None, init=False)
     _progress: "asyncio.Queue[asyncio.Task[Solution] | None]" = field(default_factory=asyncio.Queue, init=False)
@@ -79,7 +80,7 @@ class RunContext:
             and model.flops(prompt=1, cached=0, generated=1) is None
         ):
             raise UsageError(f"a flops budget needs the geometry of {model.name}, which the engine does not know")
-        ready = prepared(given, model)
+        self.ready = ready = prepared(given, model)
         self.strategy, self.notes = ready.strategy, ready.notes
         self.facts = RunFacts(
             strategy=ready.spec,
@@ -120,22 +121,32 @@ class RunContext:
     async def open(self, index: int, question: Question) -> PlanRunner:
         """The question at `index`, ready to run; questions are opened in the order of their indices."""
         history = self.history.get(question.id, EMPTY)
+        executor = self._executor(index, question, history, Recorder(question, self.trace, self._started, history))
+        scheduled = self.scheduler.add(index, executor.admission.ledger) if self.scheduler else None
+        return PlanRunner(self.strategy, self.verifier, self.stop, self.comparer, executor, self.facts, scheduled)
+
+    async def draw(self, index: int, question: Question) -> Drawn | None:
+        """What the run of a question gives that `draw_directly` can draw."""
+        recorder: Any = DeferredRecorder(question)
+        return await draw_directly(self.ready, self.facts, self._executor(index, question, EMPTY, recorder))
+
+    def _executor(
+        self, index: int, question: Question, history: QuestionHistory, recorder: Recorder
+    ) -> OperationExecutor:
         ledger = self.ledger.child(self.budget, elapsed=history.seconds, spent=history.spent)
-        executor = OperationExecutor(
+        return OperationExecutor(
             question,
             self.engine,
             Admission(ledger, self.limits.queues, None if history.attempts else self._shares),
             self.limits.kv_limiter(self.engine, question),
             self.limits.pace,
-            Recorder(question, self.trace, self._started, history),
+            recorder,
             self.seed,
             index,
             history,
             list(self.notes),
             on_text=self.on_text,
         )
-        scheduled = self.scheduler.add(index, ledger) if self.scheduler else None
-        return PlanRunner(self.strategy, self.verifier, self.stop, self.comparer, executor, self.facts, scheduled)
 
     async def solutions(
         self, questions: Iterable[Question] | AsyncIterable[Question]
@@ -272,50 +283,37 @@ class Session:
             UsageError: the session is not open, the strategy needs a verifier and none is given, an option does not
                 fit the model, or the budget cannot be counted.
         """
-        limits = self._opened()
-        if verifier is None and strategy.uses_verifier:
-            raise UsageError(f"{spec_of(strategy)} needs a verifier: give one")
-        await limits.pace.begin(object())
-        context = RunContext(
-            strategy=strategy,
-            engine=self.engine,
-            verifier=verifier,
-            stop=stop,
-            comparer=self.comparer,
-            trace=trace,
-            seed=seed,
-            budget=budget,
-            ledger=ledger or self.ledger,
-            stated=f"each {budget}" if budget else "",
-            limits=limits,
-            history={},
+        context = await self._context(
+            strategy, verifier=verifier, budget=budget, stop=stop, trace=trace, seed=seed, ledger=ledger,
             on_text=on_text,
-            engine_spec=self._engine_spec,
-        )
+        )  # fmt: skip
         return await (await context.open(next(self._numbers), question)).solve()
 
-    async def draw(
-        self,
-        question: Question,
-        strategy: Strategy,
-        *,
-        budget: Budget | None = None,
-        seed: int = 0,
-        ledger: Ledger | None = None,
-        on_text: Callable[[TextPiece], None] | None = None,
-    ) -> Drawn | None:
+    async def draw(self, question: Question, strategy: Strategy, **options: Any) -> Drawn | None:
         """What `solve` gives for a strategy that draws once, sooner; None where only `solve` can do it.
 
-        Any text is an answer to the question, and its budget has no seconds. Raises as `solve`.
+        Any text is an answer to the question, and its budget has no seconds. There is no verifier, stop rule or trace;
+        the other options, and what it raises, are those of `solve`.
         """
-        limits = self._opened()
-        await limits.pace.begin(object())
-        return await draw_directly(
-            question, strategy, self.engine, limits=limits, number=next(self._numbers), engine_spec=self._engine_spec,
-            budget=budget, seed=seed, ledger=ledger or self.ledger, on_text=on_text,
-        )  # fmt: skip
+        context = await self._context(strategy, verifier=None, stop=None, trace=None, **options)
+        return await context.draw(next(self._numbers), question)
 
-    def _opened(self) -> EngineLimits:
+    async def _context(
+        self,
+        strategy: Strategy,
+        *,
+        verifier: Verifier | None,
+        ledger: Ledger | None,
+        budget: Budget | None,
+        **options: Any,
+    ) -> RunContext:
         if self._limits is None:
             raise UsageError("the session is not open: use it as in `async with Session(engine) as session`")
-        return self._limits
+        if verifier is None and strategy.uses_verifier:
+            raise UsageError(f"{spec_of(strategy)} needs a verifier: give one")
+        await self._limits.pace.begin(object())
+        return RunContext(
+            strategy=strategy, engine=self.engine, verifier=verifier, comparer=self.comparer, budget=budget,
+            ledger=ledger or self.ledger, stated=f"each {budget}" if budget else "", limits=self._limits, history={},
+            engine_spec=self._engine_spec, **options,
+        )  # fmt: skip

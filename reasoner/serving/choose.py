@@ -168,19 +168,13 @@ def _in_field(param: str | None) -> Iterator[None]:
         raise ApiError(400, str(error), param=param) from None
 
 
+@_in_field(None)
 def choose(request: ChatRequest, offer: Offer) -> list[Job]:
     """The jobs that make a reply, in the order of its choices.
 
     Raises:
         ApiError: 404 for an unknown model, 400 for what the server cannot do.
     """
-    try:
-        return _chosen(request, offer)
-    except UsageError as error:
-        raise ApiError(400, str(error)) from None
-
-
-def _chosen(request: ChatRequest, offer: Offer) -> list[Job]:
     form, options = _form(request), request.reasoner
     alias = _alias(request.model, offer)
     strategy = options.strategy or alias.strategy

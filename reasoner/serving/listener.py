@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import logging
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ HEADER_SECONDS: Final = 30.0
 """Seconds in which the head of a request arrives, from the connection or its first byte."""
 IDLE_SECONDS: Final = 75
 """Seconds that a connection is kept between two requests."""
+OFFER: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 CUT_SECONDS: Final = 1.0
 """Seconds in which requests that are cut off may send their error, before their connections are closed."""
 
@@ -95,6 +97,9 @@ if in_c:
 
         def data_received(self, data: bytes) -> None:
             self._size += len(data)
+            # httptools drops the body of a request that offers another protocol, as Java's client does. No body that is
+            # read here has such a line.
+            data = OFFER.sub(b"\r\nx-offer:", data)
             super().data_received(data)
             if self._size > MAX_HEADER_BYTES and not self.transport.is_closing():
                 self.send_400_response("The head of the request is too large.")

@@ -115,20 +115,20 @@ class KeptTrace:
         self.size += len(line)
         self._traces.grow(len(line))
 
-    def keep(self, recorder: DeferredRecorder) -> None:
-        """Keep all events of a question; small ones become lines when they are read, at a bound on their size."""
-        self.size, self._later = recorder.bound, recorder
+    def keep(self, recorder: DeferredRecorder, *, small: bool) -> None:
+        """Keep all events of a question; where these are `small`, under `MAX_LATER`, they become lines once read."""
+        self.size, self._later = MAX_LATER, recorder
         self._traces.grow(self.size)
-        if self.size > MAX_LATER:
+        if not small:
             self.write()
 
     def write(self) -> None:
         """Make the lines of what was kept to be made later."""
         if self._later:
-            recorder, self._later = self._later, None
+            events, self._later = self._later.events(), None
             self._traces.grow(-self.size)
             self.size = 0
-            for event in recorder.events():
+            for event in events:
                 self(event)
 
     def drop(self) -> None:

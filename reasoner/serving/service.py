@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar, cast
 
 from reasoner.budget import Ledger
 from reasoner.engine import Engine, TextPiece
@@ -19,12 +19,15 @@ from reasoner.serving.config import ServerLimits
 from reasoner.serving.errors import ApiError, Report, api_error
 from reasoner.serving.limits import Turns
 from reasoner.serving.metrics import Metrics, Outcome
-from reasoner.serving.page import RecentTraces
-from reasoner.serving.replies import Result, saved
+from reasoner.serving.page import MAX_LATER, RecentTraces
+from reasoner.serving.replies import Result, public_spec, saved
 from reasoner.solution import Solution
 from reasoner.trace.events import Event
+from reasoner.types import Completion
 
 T = TypeVar("T")
+OTHER_BYTES: Final = 1 << 14
+"""More than the events of one sequence have besides the texts of the request and of its reply."""
 _name_of = lru_cache(maxsize=256)(name_of)
 State = Literal["starting", "ready", "draining", "failed"]
 REFUSES: Final = {"starting": "is starting", "draining": "is stopping", "failed": "has lost its engine"}
@@ -139,7 +142,7 @@ class Service:
         trace, on_text = self.traces.open(client), follow if job.streams else None
         if drawn := await job.draw(self._session, ledger=ledger, on_text=on_text):
             solution, completion = drawn.solution, drawn.completion
-            trace.keep(drawn.recorder)
+            trace.keep(drawn.recorder, small=_is_small(job, completion))
         else:
             sinks = [trace] if follow is None or job.streams or job.passes_through else [trace, follow]
             solution, completion = await job.solve(self._session, *sinks, ledger=ledger, on_text=on_text), None
@@ -150,6 +153,16 @@ class Service:
                 raise solution.error
             self.report("-", solution.error)
         return Result(job, solution, trace.id if trace.whole else None, completion)
+
+
+def _is_small(job: Job, drawn: Completion | None) -> bool:
+    """Whether all events of a request that passes through have less than `MAX_LATER` bytes as JSON."""
+    prompt = job.question.prompt
+    texts = [public_spec(cast("Hashable", job.strategy)), prompt.tools]
+    texts += [part for turn in prompt.messages for part in (turn.content, turn.extra)]
+    texts += [drawn.text, drawn.thinking, " " * len(drawn.token_ids)] if drawn else []
+    # A text is in four events at most, and a character of it has up to six bytes.
+    return not (drawn and drawn.logprobs) and 24 * sum(map(len, texts)) < MAX_LATER - OTHER_BYTES
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

@@ -24,8 +24,8 @@ def reacting(log: Log) -> Planned:
         running, source = list[Handle](), random.Random(5)
 
         def chain() -> Plan[None]:
-            params = SamplingParams(max_tokens=source.randint(8, 120), temperature=1.0, logit_bias=ENDLESS)
-            running.append((yield from start(Sample((question.prompt,), params=params))))
+            params = SamplingParams(max_tokens=source.randint(8, 60), temperature=1.0, logit_bias=ENDLESS)
+            running.append((yield from start(Sample((question.prompt,), params=params, answers=False))))
 
         for _ in range(12):
             yield from chain()

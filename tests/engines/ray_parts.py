@@ -47,6 +47,8 @@ class Gated(SimulatedEngine):
                 request.meter.usage = Usage(prompt, 0, generated)
                 if request.on_text:
                     request.on_text(TextPiece(f"{generated} "))
+                if request.progress:
+                    request.progress.reached(generated)
                 if generated == 1:
                     self.log("waits", request.question_id, request.index)
                 await asyncio.sleep(0.01)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from reasoner.budget import Cost
 from reasoner.engine import ConfidenceFloor, Logprobs, Rendered, SampleRequest
-from reasoner.engines.ray.host import EngineHost, Outcome, ToReplica, packed_completion, packed_request
+from reasoner.engines.ray.host import EngineHost, Outcome, RemoteLengths, ToReplica, packed_completion, packed_request
 from reasoner.engines.ray.placement import Placement
 from reasoner.types import Answer, Completion, Extraction, Prompt, SamplingParams, Usage
 from tests.engines.ray_parts import Gated
@@ -94,3 +94,20 @@ async def test_a_call_and_its_cancellation_take_effect_in_the_order_of_their_num
     assert await exchanges[2] == []
     # It ran once before it was cancelled, so its meter is exact.
     assert await exchanges[3] == [Outcome(2, None, None, Usage(2, 0, 1))]
+
+
+@running
+async def test_the_driver_learns_how_long_a_watched_reply_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    host = EngineHost(Gated, {"folder": str(tmp_path), "free": 0}, 1)
+    await host.exchange(1, [(1, "start", ())])
+    request = replace(REQUEST, floor=None, watch=())
+    calls: list[ToReplica] = [(number, "sample", (packed_request(request), False, number == 3)) for number in (2, 3)]
+    [first] = await host.exchange(2, calls)
+    [second] = await host.exchange(3, [])
+    assert isinstance(first, RemoteLengths)
+    assert isinstance(second, RemoteLengths)
+    [[(number, tokens)], [(again, more)]] = first.tokens, second.tokens
+    assert (number, again) == (3, 3)
+    assert 0 < tokens < more
+    await host.exchange(4, [2, 3])

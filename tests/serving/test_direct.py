@@ -15,6 +15,7 @@ from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineError, RequestLost
 from reasoner.serving.choose import Job
 from reasoner.serving.config import ServerLimits
+from reasoner.serving.page import MAX_LATER
 from reasoner.types import Usage
 from tests.scripted import MODEL, THINKER, ScriptedEngine
 from tests.serving.running import Server, serving
@@ -77,7 +78,11 @@ def both(monkeypatch: pytest.MonkeyPatch, thinks: bool) -> Iterator[tuple[Server
     draw = Job.draw
 
     async def drawn(job: Job, session: Any, **options: Any) -> Any:
-        return None if session is run.service._session else await draw(job, session, **options)
+        if session is run.service._session:
+            return None
+        made = await draw(job, session, **options)
+        assert made is not None
+        return made
 
     monkeypatch.setattr(Job, "draw", drawn)
     with serving(engine(thinks)) as direct, serving(engine(thinks)) as run:
@@ -119,6 +124,7 @@ def books(server: Server) -> list[Any]:
 @pytest.mark.parametrize("thinks", [False, True])
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_direct_request_is_what_a_run_would_be(thinks: bool, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its headers, reply, trace, ledger and counters, whatever is asked and whatever happens."""
     with both(monkeypatch, thinks) as (direct, run):
         for fields in FIELDS:
             asked = {**fields, "reasoner": fields.get("reasoner", {})}
@@ -133,19 +139,14 @@ def test_a_direct_request_is_what_a_run_would_be(thinks: bool, stream: bool, mon
     assert [type(report) for report in direct.reports] == [type(report) for report in run.reports]
 
 
-def test_memory_of_traces_that_nobody_reads_is_bounded() -> None:
-    """A trace is kept as it is while it is small; the traces together stay within their limits."""
+@pytest.mark.parametrize("size", [10, 20_000])
+def test_a_trace_that_nobody_reads_is_kept_as_it_is_while_it_is_small(size: int) -> None:
     with serving(SimulatedEngine(), ServerLimits(max_concurrent=4)) as server:
-        for size in (10, 20_000):
-            asked = {"model": "simulated", "messages": [{"role": "user", "content": "x" * size}]}
-            trace = httpx.post(f"{server.base_url}/chat/completions", json=asked).json()["reasoner"]["trace"]
-            kept = server.service.traces.get(trace)
-            assert kept is not None
-            bound = kept.size
-            assert server.run(_lines(kept)) <= bound
-            assert server.service.traces.size >= kept.size
-            assert (kept._later is None) is True
-
-
-async def _lines(kept: Any) -> int:
-    return len(kept.lines())
+        asked = {"model": "simulated", "messages": [{"role": "user", "content": "\U0010ffff" * size}]}
+        trace = httpx.post(f"{server.base_url}/chat/completions", json=asked).json()["reasoner"]["trace"]
+        kept = server.service.traces.get(trace)
+        assert kept is not None
+        assert (kept.size == MAX_LATER) == (size < 100)
+        assert server.service.traces.size == kept.size
+        assert len(httpx.get(f"{server.base_url}/reasoner/traces/{trace}.jsonl").content) == kept.size < 10 * MAX_LATER
+        assert server.service.traces.size == kept.size

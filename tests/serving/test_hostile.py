@@ -1,5 +1,6 @@
 """Input from strangers: each gets a 4xx of the API's own form, and nothing of it reaches a log or holds a turn."""
 
+import json
 import socket
 from collections.abc import Iterator
 
@@ -16,11 +17,14 @@ from tests.serving.running import PATIENCE, Server, serving
 KEY = "alice-0123456789"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving(SimulatedEngine(), ServerLimits(body_bytes=10_000, body_seconds=0.2)) as running:
-        yield running
-        assert running.reports == []
+@pytest.fixture(scope="module", params=dict.fromkeys([listener.CONNECTION, listener.Connection]))
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server with each parser of requests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listener, "CONNECTION", request.param)
+        with serving(SimulatedEngine(), ServerLimits(body_bytes=10_000, body_seconds=0.2)) as running:
+            yield running
+            assert running.reports == []
 
 
 def error_of(response: httpx.Response) -> dict[str, object]:
@@ -114,22 +118,50 @@ def test_a_slow_head_is_given_up(sent: bytes, monkeypatch: pytest.MonkeyPatch) -
                 assert client.get("/health").status_code == 200
 
 
+CHUNKED = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
 @pytest.mark.parametrize(
     "sent",
     [
         b"GET /health HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 60) for n in range(30_000)) + b"\r\n",
         b"GET /" + b"x" * 2_000_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 2_000_000,
+        b"GET /health HTTP/1.1\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
+        CHUNKED + b"1;" + b"x" * 2_000_000,
+        CHUNKED + b"1\r\n{\r\n0\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 60) for n in range(30_000)),
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"\r\n\r\n\r\nnonsense\r\n\r\n",
         b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
         b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
-    ids=["headers", "path", "TLS", "nonsense", "length", "smuggling"],
+    ids=[
+        "headers",
+        "path",
+        "header",
+        "no host",
+        "two hosts",
+        "extension",
+        "trailers",
+        "TLS",
+        "nonsense",
+        "length",
+        "smuggling",
+    ],
 )
 def test_what_is_not_http_is_refused(server: Server, sent: bytes) -> None:
     got = exchanged(server, sent)
     # A client that is still sending may not get to read why.
     assert got.startswith(b"HTTP/1.1 4") or (len(sent) > 1_000_000 and not got)
+
+
+def test_a_client_that_offers_another_protocol_is_answered(server: Server) -> None:
+    offer = ["Connection: Upgrade, HTTP2-Settings", "UPGRADE: h2c", "HTTP2-Settings: AAMAAABk"]
+    body = json.dumps({"model": "simulated", "messages": MESSAGES}).encode()
+    asked = head("chat/completions", *offer, f"Content-Length: {len(body)}") + body
+    last = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    assert exchanged(server, asked + asked + last).count(b"HTTP/1.1 200 ") == 3
 
 
 def test_a_client_that_closes_its_half_is_gone(server: Server) -> None:

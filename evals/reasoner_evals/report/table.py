@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from reasoner.calibration.risk import ALARM
-from reasoner.calibration.shift import less_agreement
+from reasoner.calibration.shift import LEVEL, less_agreement
 from reasoner.types import EndedBy
 from reasoner_evals.calibration.agreement import agreement_seen
 from reasoner_evals.calibration.profiles import calibration_of, fewer_right
@@ -171,8 +171,8 @@ def alarms(measured: Sequence[Measured]) -> Iterator[str]:
         lines: list[str | None] = []
         if calibration and calibration.agreement and (seen := agreement_seen(data)):
             # Two kinds of alarm share the chance of a false one.
-            alpha /= 2
-            lines = [less_agreement(calibration.agreement, seen, alpha)]
+            unlabelled = alpha * LEVEL / ALARM
+            lines, alpha = [less_agreement(calibration.agreement, seen, unlabelled)], alpha - unlabelled
         lines += fewer_right(calibration, data.confidence[answered].tolist(), right, unanswered, alpha)
         for line in filter(None, lines):
             seed = f", seed {arm.data.arm.seed}" if len(point.arms) > 1 else ""

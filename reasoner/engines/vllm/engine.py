@@ -187,7 +187,9 @@ class VllmEngine(VllmModel):
         if self.limits_thinking and isinstance(request.prompt.thinking_level, int):
             params.thinking_token_budget = request.prompt.thinking_level
         name = f"{request.question_id}-{next(self._names)}"
-        job = CoreJob(name, ids, params, request.priority, stream, request.meter, request.progress)
+        # Where it may be due, the stream tells how long it is.
+        progress = None if request.progress and request.progress.due else request.progress
+        job = CoreJob(name, ids, params, request.priority, stream, request.meter, progress)
         output = await self._output(core, job, request.meter)
         drawn = stream.drawn if stream else Drawn.whole(output.outputs[0])
         usage = Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, drawn.computed)

@@ -126,7 +126,7 @@ class SequenceStream:
         self._longest = max(map(len, self._stop), default=1)
         self._tail = self._held = ""
         self._below = request.floor.watch() if request.floor else None
-        self._due = request.progress.due if request.progress else None
+        self._progress = request.progress if request.progress and request.progress.due else None
         self._ids: list[int] = []
         self._rows: list[Row] | None = None
         self._texts: list[str] = []
@@ -180,7 +180,7 @@ class SequenceStream:
             if self._below and rows and not output.finished and self._below(best(rows[at], self._top_k)):
                 self._end = "abort", None
                 return True
-        if self._due and not output.finished and self._due():
+        if self._progress and not output.finished and self._progress.reached(self._computed):
             self._end = "abort", None
         if output.finished:
             self._end = delta.finish_reason, delta.stop_reason

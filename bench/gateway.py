@@ -1,0 +1,161 @@
+"""A server before a server: Python calls a request, its time, and requests a second, beside its_hub's gateway.
+
+    python bench/gateway.py [ROUNDS] [ITS_HUB_PYTHON]
+
+The upstream is the mock of over_http.py without its delays, in a process of its own; so is the client, which keeps its
+connections. Calls are counted by cProfile in the server's process, over 200 requests of one client: they are exact up
+to the turns of the event loop. Requests ask for at most 64 tokens. The two servers take turns. ITS_HUB_PYTHON is the
+Python of an environment with "its-hub[iaas]==1.2.0" and httptools.
+"""
+
+import asyncio
+import cProfile
+import json
+import os
+import pstats
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.request import Request, urlopen
+
+import over_http
+
+CALLS, CLIENTS = 200, 64
+OURS = {"single": ("mock", False), "single, streamed": ("mock", True), "vote8": ("mock@vote8", False)}
+PEERS = {"single": 1, "vote8": 8}
+
+
+async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int, fields: dict[str, Any]) -> float:
+    """Ask once on a connection that is kept; the seconds that it took."""
+    messages = [{"role": "user", "content": f"What is {number} + 4?"}]
+    body = json.dumps({"messages": messages, "max_tokens": 64, **fields}).encode()
+    began = time.perf_counter()
+    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    got = (await reader.readuntil(b"\r\n\r\n")).lower()
+    assert b" 200 " in got[:20], got
+    if b"content-length:" in got:
+        assert b"answer is 4" in await reader.readexactly(int(got.split(b"content-length:")[1].split(b"\r\n")[0]))
+        return time.perf_counter() - began
+    while await reader.readexactly(int(await reader.readline(), 16) + 2) != b"\r\n":
+        pass
+    return time.perf_counter() - began
+
+
+async def load(port: int, requests: int, clients: int, fields: dict[str, Any]) -> None:
+    numbers, seconds = iter(range(requests)), list[float]()
+
+    async def client() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
+        seconds.extend([await ask(reader, writer, number, fields) for number in numbers])
+        writer.close()
+
+    began = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(clients)))
+    total = time.perf_counter() - began
+    print(json.dumps({"ms": 1000 * statistics.median(seconds), "rate": requests / total}))
+
+
+async def measured(port: int, fields: dict[str, Any]) -> dict[str, float]:
+    """The figures of the server in this process."""
+
+    async def asked(requests: int, clients: int) -> dict[str, float]:
+        command = [os.environ["CLIENT"], __file__, "client", str(port), str(requests), str(clients), json.dumps(fields)]
+        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+        figures: dict[str, float] = json.loads((await process.communicate())[0])
+        return figures
+
+    await asked(20, 1)
+    profile = cProfile.Profile()
+    profile.enable()
+    await asked(CALLS, 1)
+    profile.disable()
+    calls: int = pstats.Stats(profile, stream=sys.stderr).total_calls  # type: ignore[attr-defined]
+    return {
+        "calls": calls / CALLS,
+        "ms": (await asked(CALLS, 1))["ms"],
+        "rate": (await asked(5 * CALLS, CLIENTS))["rate"],
+    }
+
+
+@asynccontextmanager
+async def reasoner(url: str) -> AsyncIterator[int]:
+    from reasoner.engines.openai import OpenAIEngine
+    from reasoner.serving.app import App
+    from reasoner.serving.config import ServerLimits, Settings, make_offer
+    from reasoner.serving.limits import Keys
+    from reasoner.serving.listener import Listener, listen
+    from reasoner.serving.service import Service
+
+    at = listen("127.0.0.1", 0)
+    engine, offer = OpenAIEngine(base_url=f"{url}/v1"), make_offer(Settings())
+    service = Service(engine, offer, ServerLimits(), report=lambda _, failure: print(failure, file=sys.stderr))
+    listener = Listener(App(service, Keys()), service)
+    serving = asyncio.ensure_future(listener.serve([at]))
+    async with service:
+        yield at.getsockname()[1]
+        listener.stop()
+        await serving
+
+
+@asynccontextmanager
+async def its_hub(url: str) -> AsyncIterator[int]:
+    import uvicorn
+    from its_hub.integration.iaas.app import app  # type: ignore[import-not-found]
+
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
+    serving = asyncio.ensure_future(server.serve())
+    while not server.started:  # noqa: ASYNC110 uvicorn has no event for it
+        await asyncio.sleep(0.05)
+    port: int = server.servers[0].sockets[0].getsockname()[1]
+    known = {"endpoint": f"{url}/v1", "model": "mock", "alg": "self-consistency", "api_key": "k"}
+    body = json.dumps({**known, "provider": "openai", "regex_patterns": [r"answer is (\d+)"]}).encode()
+    request = Request(f"http://127.0.0.1:{port}/configure", body, {"Content-Type": "application/json"})
+    await asyncio.to_thread(urlopen, request)
+    yield port
+    server.should_exit = True
+    await serving
+
+
+async def serve(which: str, url: str) -> None:
+    async with (reasoner if which == "ours" else its_hub)(url) as port:
+        asked = (
+            {name: {"model": model, "stream": stream} for name, (model, stream) in OURS.items()}
+            if which == "ours"
+            else {name: {"model": "mock", "budget": budget} for name, budget in PEERS.items()}
+        )
+        print(json.dumps({name: await measured(port, fields) for name, fields in asked.items()}))
+
+
+def main(rounds: int, python: str) -> None:
+    taken: dict[tuple[str, str], list[dict[str, float]]] = {}
+    with over_http.mock("0") as url:
+        for _ in range(rounds):
+            for which, interpreter in (("ours", sys.executable), ("its_hub", python)):
+                if not interpreter:
+                    continue
+                done = subprocess.run(
+                    [interpreter, __file__, which, url], stdout=subprocess.PIPE, check=True,
+                    env={**os.environ, "CLIENT": sys.executable, "NO_PROXY": "127.0.0.1"},
+                )  # fmt: skip
+                for name, figures in json.loads(done.stdout.splitlines()[-1]).items():
+                    taken.setdefault((name, which), []).append(figures)
+    for (name, which), rounds_of in sorted(taken.items()):
+        middle = {key: statistics.median(figures[key] for figures in rounds_of) for key in rounds_of[0]}
+        print(
+            f"{name:18} {which:8} {middle['calls']:8,.0f} calls  {middle['ms']:6.2f} ms  {middle['rate']:6.0f} a second"
+        )
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["client", port, requests, clients, fields]:
+            asyncio.run(load(int(port), int(requests), int(clients), json.loads(fields)))
+        case [("ours" | "its_hub") as which, url]:
+            asyncio.run(serve(which, url))
+        case arguments:
+            main(int(arguments[0]) if arguments else 3, arguments[1] if len(arguments) > 1 else "")
