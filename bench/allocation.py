@@ -30,6 +30,7 @@ import numpy as np
 
 from reasoner.budget import Cost
 from reasoner.calibration.arm_selection import RISKS, worthwhile
+from reasoner.calibration.profile import Family
 from reasoner.execution.scheduler import PRICE, Allocation, BidQueue, QuestionState
 from reasoner.registry import build
 from reasoner.stopping.vote_posteriors import beta_lead
@@ -54,6 +55,10 @@ class Pool(NamedTuple):
     def shuffled(self, source: np.random.Generator) -> "Pool":
         order = np.argsort(source.random(self.answers.shape), axis=1)
         return Pool(np.take_along_axis(self.answers, order, 1), np.take_along_axis(self.tokens, order, 1))
+
+
+Calibrated = tuple[controller.Pool, Family]
+"""All arms of a pool, and a profile of all its questions, of which those of others are made."""
 
 
 class Outcome(NamedTuple):
@@ -182,16 +187,14 @@ def votes_by_sample(pool: Pool) -> Replay:
 _lead = lru_cache(maxsize=None)(beta_lead)
 
 
-def chosen(calibrated: controller.Pool, rows: Ints, effort: str) -> SelfConsistency:
+def chosen(calibrated: Calibrated, rows: Ints, effort: str) -> SelfConsistency:
     """The vote that `auto` chooses by a profile of these questions."""
-    mask = np.zeros(len(calibrated.tokens), dtype=bool)
-    mask[rows] = True
-    row = worthwhile(controller.family(calibrated, mask), 0, RISKS[effort]).row
+    row = worthwhile(controller.resampled(*calibrated, rows), 0, RISKS[effort]).row
     vote: SelfConsistency = build("strategy", row.strategy)
     return vote
 
 
-def measured(pool: Pool, way: Way, mean: int, calibrated: controller.Pool) -> Outcome:
+def measured(pool: Pool, way: Way, mean: int, calibrated: Calibrated) -> Outcome:
     """The mean over orders of what each question got."""
     source, questions = np.random.default_rng(0), len(pool.answers)
     right, spent, orders = np.zeros(questions), np.zeros(questions), orders_for(len(pool.answers))
@@ -250,7 +253,8 @@ def compare(path: Path, means: Sequence[int]) -> None:
     pool = read(path)
     with TemporaryDirectory() as folder:
         spec = f"self_consistency:n={pool.answers.shape[1]},max_tokens={round(pool.tokens.max())}"
-        calibrated = controller.pool_in(controller.drawn(path, spec, Path(folder) / "run"))
+        replayed = controller.pool_in(controller.drawn(path, spec, Path(folder) / "run"))
+    calibrated = replayed, controller.family(replayed, np.full(len(pool.tokens), True))
     curves, tokens = equal_shares(pool), pool.tokens.mean(1)
     print(f"## {path.stem}: {len(tokens)} questions, {tokens.mean():.0f} tokens a sample\n")
     print("| way | budget, samples | accuracy | tokens a question | ratio |\n|---|---|---|---|---|")

@@ -174,15 +174,16 @@ class ArmRow(_ProfilePart):
 
     def p_value(self, risk: float) -> float:
         """That of "it loses more than `risk` on average"; 0 where no question can."""
-        if self.most <= risk:
-            return 0.0
-        # A mean over few orders may be above the bound of all; what is cut off above two of its errors is negligible.
-        slack = 2 * math.sqrt(self.most * (1 - self.most) / self.orders)
-        return p_value(self.losses, risk, min(1.0, self.most + slack))
+        return 0.0 if self.most <= risk else p_value(self.losses, risk, self._bound)
 
     def needed(self, risk: float, level: float = LEVEL) -> int | None:
         """About how many questions would promise that it loses at most `risk`; None where no number would."""
-        return 0 if self.most <= risk else needed(self.losses, risk, self.most, level)
+        return 0 if self.most <= risk else needed(self.losses, risk, self._bound, level)
+
+    @property
+    def _bound(self) -> float:
+        # A mean over few orders may be above the bound of all; what is cut off above two of its errors is negligible.
+        return min(1.0, self.most + 2 * math.sqrt(self.most * (1 - self.most) / self.orders))
 
     @property
     def eligible(self) -> bool:

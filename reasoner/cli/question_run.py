@@ -226,7 +226,7 @@ def _no_answer(solution: Solution) -> tuple[int, str]:
     leader = solution.vote_state.leader
     if leader and solution.abstained:
         best = f"the best answer, {leader.text!r:.200}, is right with a probability of {solution.confidence:.2f}"
-        return OTHER, f"not sure: {best}; lower --abstain-below or spend more with --effort"
+        return OTHER, f"not sure: {best}; lower --abstain-below, raise --abstain-risk or spend more with --effort"
     samples = solution.cost.samples
     if solution.ended_by == "budget":
         return EXHAUSTED, f"{solution.reason}: raise it{'' if samples else ', or shorten the question'}"

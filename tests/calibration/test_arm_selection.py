@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.calibration.arm_selection import RISKS, Choice, bolder, promised, shrunk, worthwhile
+from reasoner.calibration.arm_selection import PRICE, RISKS, Choice, bolder, promised, shrunk, worthwhile
 from reasoner.calibration.profile import ArmRow, Bins, Family
 from reasoner.calibration.promises import LEVEL
+from reasoner.stopping.rules import EFFORTS
 from tests.calibration import profiles
 from tests.calibration.profiles import plain_row
 
@@ -102,6 +103,10 @@ def test_where_votes_gain_they_are_drawn() -> None:
     whole = voting(np.random.default_rng(1), 100, split=0.5, lost=0.0)
     assert worthwhile(whole, 0, RISKS["low"]).row.strategy == BOLD
     assert worthwhile(whole, 0, 0.001).row.strategy == LOCKED
+
+
+def test_a_sample_has_the_same_price_in_a_profile_and_in_a_shared_budget() -> None:
+    assert {effort: PRICE * risk for effort, risk in RISKS.items()} == pytest.approx(dict(EFFORTS))
 
 
 # The edges of the evidence
