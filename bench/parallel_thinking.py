@@ -1,18 +1,23 @@
-"""What stopping costs and keeps on recorded chains: accuracy, tokens and sequential tokens of each policy.
+"""What stopping costs and keeps: accuracy, tokens and sequential tokens of each policy.
 
     python bench/parallel_thinking.py [--chains 64] [--repeats 6] recordings.jsonl ...
+    python bench/parallel_thinking.py --chains 16
 
 The files are those of the engine `pool`: chains of thought with probes, or answers with their tokens. Each policy is
 a strategy that runs on the product itself, and everything is counted: cancelled chains, and probes as 20 tokens each.
 The first `--chains` of the chains of each question are drawn, in `--repeats` orders of seed 0. Prints a line for each
 policy: its name, right answers in per cent, tokens and sequential tokens a question in thousands; the mean over all
 files last. Intervals are 95 % bootstrap intervals over the questions, of the differences to the full vote.
+
+Without files, the embedded model answers arithmetic questions, one question at a time, and the line has the seconds a
+question too.
 """
 
 import asyncio
 import json
 import random
 import tempfile
+import time
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -22,6 +27,7 @@ from scipy.stats import bootstrap
 
 from reasoner import solve_many
 from reasoner.answers.equivalence import Equivalence
+from reasoner.registry import build
 from reasoner_evals.tasks.own_files import Pool
 
 SETTLED = "first_of(rules=[beta(theta=0.9), no_majority])"
@@ -40,6 +46,15 @@ PROBING = {
     "parallel_probe, settled": f"parallel_probe(n={{n}}, stop={SETTLED})",
 }
 """Policies that need chains with probes."""
+MODEL = {
+    "vote of all": "self_consistency(n={n}, max_tokens=256)",
+    "beta, launch order": "adaptive_consistency(n={n}, order=launch, max_tokens=256)",
+    "beta, by length": "adaptive_consistency(n={n}, max_tokens=256)",
+    "settled, by length": f"self_consistency(n={{n}}, stop={SETTLED}, max_tokens=256)",
+    "parallel_probe, settled": f"parallel_probe(n={{n}}, every=32, stop={SETTLED}, max_tokens=256)",
+}
+"""Policies on the embedded model."""
+QUESTIONS = 8
 PARTS = ("chains", "answers", "tokens")
 
 
@@ -80,6 +95,22 @@ def measured(file: Path, chains: int, repeats: int) -> dict[str, np.ndarray]:
     return totals
 
 
+async def on_model(n: int) -> None:
+    """The line of each policy on the embedded model."""
+    items, engine = build("task", "arithmetic").load().items[:QUESTIONS], build("engine", "vllm")
+    await engine.start()
+    for name, strategy in MODEL.items():
+        began, outcome = time.monotonic(), []
+        for item in items:
+            (solution,) = await solve_many([item.question], strategy.format(n=n), engine)
+            right = solution.answer and await item.grader.grade(item, solution.answer, Equivalence()) == "right"
+            cost = solution.cost
+            outcome.append((100.0 * bool(right), cost.tokens / 1e3, cost.sequential_tokens / 1e3))
+        seconds = (time.monotonic() - began) / len(items)
+        print(f"{row(name, np.mean(outcome, axis=0))} {seconds:6.1f} s", flush=True)
+    await engine.close()
+
+
 def row(name: str, means: np.ndarray) -> str:
     """The line of a policy."""
     return f"{name:<24} {means[0]:5.1f} % {means[1]:9.1f}k {means[2]:8.2f}k"
@@ -97,10 +128,13 @@ def gain(values: np.ndarray, whole: np.ndarray) -> str:
 def main() -> None:
     """Print the table of each file, then the means over the files."""
     parser = ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE")
     parser.add_argument("--chains", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=6)
     given = parser.parse_args()
+    if not given.files:
+        asyncio.run(on_model(given.chains))
+        return
     tables = [measured(file, given.chains, given.repeats) for file in given.files]
     print(f"mean over {len(tables)} file{'s' if len(tables) != 1 else ''}")
     for name in tables[0]:
