@@ -54,6 +54,16 @@ def test_calibrated_on_easy_questions_and_used_on_hard_ones_it_raises_the_alarm(
         assert "100 questions raise the alarm in" in report
 
 
+def test_the_vote_of_an_answer_that_is_withheld_is_kept(profile: Path, tmp_path: Path, run: Run) -> None:
+    pool, out = write_pool(tmp_path / "pool.jsonl", questions=20, right=0.5), tmp_path / "run"
+    auto = f"auto:profile={profile},abstain_below=1"
+    assert run("eval", f"pool:{pool}", "-e", f"pool:{pool}", "-s", auto, "--out", str(out)).code == 0
+    [arm] = open_run(out).manifest.arms
+    withheld = [one for one in records(out, arm.name).values() if one.confidence is not None and not one.answer]
+    assert withheld
+    assert all(one.share > 0 for one in withheld)
+
+
 def test_what_a_rule_was_measured_to_do_is_what_it_does(tmp_path: Path, run: Run) -> None:
     """The replay that profiles are made of, and the runner: the same samples looked at, the same answer."""
     pool = write_pool(tmp_path / "pool.jsonl", questions=40, right=0.5)
