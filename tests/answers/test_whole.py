@@ -80,7 +80,9 @@ def test_a_strategy_of_free_form_chooses_a_whole_reply(spec: str, text: str) -> 
 def test_strategies_that_count_equal_answers_do_not_claim_free_form() -> None:
     built = {name: build("strategy", name) for name in entries("strategy")}
     free = {name for name, strategy in built.items() if getattr(strategy, "free_form", False)}
-    assert free == {"single", "best_of_n", "refine", "universal", "gen_select", "knockout", "pairwise"}
+    assert free == {
+        "single", "best_of_n", "escalate", "refine", "universal", "gen_select", "knockout", "pairwise"
+    }  # fmt: skip
     for spec in ("best_of_n:selector=weighted", "best_of_n:of=self_consistency"):
         assert not build("strategy", spec).free_form
     assert build("strategy", "best_of_n:of=refine(critic=self)").free_form
