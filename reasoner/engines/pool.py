@@ -109,10 +109,10 @@ class PoolEngine(FreeEngine):
         if self._lines:
             return
         lines = _read(Path(self.path))
+        longest = max(chain.tokens for line in lines.values() for chain in line.chains)
+        self.model = replace(self.model, sampling=SamplingParams(max_tokens=longest))
         if any(line.every for line in lines.values()):
-            longest = max(chain.tokens for line in lines.values() for chain in line.chains)
-            self.model = replace(self.model, thinking=THINKING, sampling=SamplingParams(max_tokens=longest))
-            self.notes = CHAIN_NOTES
+            self.model, self.notes = replace(self.model, thinking=THINKING), CHAIN_NOTES
         self._lines = lines
 
     @property
