@@ -67,6 +67,14 @@ class NoDeadline(nullcontext[None]):
         return False
 
 
+def _nothing() -> None:
+    return None
+
+
+NOT_WATCHED: Final[Callable[[], None]] = _nothing
+"""What is called when an operation waits and nobody wants to know."""
+
+
 class Admission:
     """Turns a question's operations into reservations, first come, first served.
 
@@ -79,7 +87,7 @@ class Admission:
         self._queues, self._shares = queues, shares
         self.waiting = 0
         """Operations of the question that wait for room."""
-        self.on_wait: Callable[[], None] = lambda: None
+        self.on_wait: Callable[[], None] = NOT_WATCHED
         """Called when one begins to wait."""
         self._lock = asyncio.Lock()
 

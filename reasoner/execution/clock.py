@@ -22,6 +22,18 @@ Key = tuple[int, Handle]
 """A virtual end and the handle of the operation: the order of results."""
 
 
+def _no_time() -> int:
+    return 0
+
+
+def _no() -> bool:
+    return False
+
+
+def _nothing() -> None:
+    return None
+
+
 @dataclass(slots=True, eq=False)
 class Line:
     """One operation on the clock, from `start` on: how long its sequences are so far, and its `end` once it is over."""
@@ -83,13 +95,14 @@ class SequenceProgress(Progress):
 
     def over(self, tokens: int | None) -> None:
         """The request has ended with so many tokens; None where it was lost and the sequence is drawn again."""
-        shorter = tokens is None or tokens < self.length
-        if tokens is None:
-            self.line.sequences.remove(self)
-        else:
-            self.length = tokens
-        if shorter and not self.line.gone:
-            self.line.clock.add(self.line)
+        if not self.line.gone:
+            shorter = tokens is None or tokens < self.length
+            if tokens is None:
+                self.line.sequences.remove(self)
+            else:
+                self.length = tokens
+            if shorter:
+                self.line.clock.add(self.line)
         self.line.clock.pass_on()
 
     async def until(self, tokens: int) -> None:
@@ -159,7 +172,16 @@ class Clock:
         """An operation was delivered, refused or cancelled, or has failed."""
         if line := self.lines.pop(handle, None):
             line.gone = True
+            line.sequences.clear()
             self.pass_on()
+
+    def close(self) -> None:
+        """Forget the question: it would stay in a circle of references, and Python searches for these rarely."""
+        for handle in [*self.lines]:
+            self.leave(handle)
+        for heap in (self._running, self._over, self._parked):
+            heap.clear()
+        self.now, self._queued, self._starved, self._ready = _no_time, _nothing, _no, _nothing
 
     def next(self) -> Handle | None:
         """The operation with the result to deliver next; None if it is not known yet."""

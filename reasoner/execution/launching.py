@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError
-from reasoner.execution.admission import STARTS, Admission
+from reasoner.execution.admission import NOT_WATCHED, STARTS, Admission
 from reasoner.execution.clock import Clock, Key
 from reasoner.strategy import Finished, Handle
 from reasoner.trace.recorder import SequenceId
@@ -227,7 +227,11 @@ class Started:
         """Abort all and wait until their costs are booked."""
         self._queue.clear()
         running, self.running = self.running, {}
-        await cancel_all(running.values())
+        try:
+            await cancel_all(running.values())
+        finally:
+            self.clock.close()
+            self._admission.on_wait = NOT_WATCHED
 
 
 async def sample_all(
