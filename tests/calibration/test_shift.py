@@ -27,6 +27,7 @@ def shares(source: np.random.Generator, questions: int, mean: float = 0.86) -> C
     return Counter((100 * source.beta(4 * mean, 4 * (1 - mean), questions)).round(-1).astype(int).tolist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [30, 100])
 def test_questions_of_one_kind_raise_an_alarm_at_its_level_and_harder_ones_with_its_power(asked: int) -> None:
     source, runs, level = np.random.default_rng(asked), 400, 0.05
