@@ -70,7 +70,7 @@ class ChainLaw:
 
 
 def probe_reply(answer: str, prompt: Prompt, params: SamplingParams) -> tuple[str, str]:
-    """The text by which a reply ends that a prompt has begun, and the stop string that ended it; both may be ""."""
+    """How a probe of this prompt is answered: the text, and the stop string that ended it; both may be ""."""
     text = f"{answer}}}" if prompt.text.endswith("{") else rf" \boxed{{{answer}}}"
     stop = first_stop(text, params.stop)
     return text.partition(stop)[0] if stop else text, stop

@@ -126,7 +126,7 @@ class PoolEngine(FreeEngine):
         return Rendered(None, 1 + len(prompt.token_ids) + _position(prompt)[1], thinks)
 
     async def sample(self, request: SampleRequest) -> Completion:
-        """The recorded reply at the request's index, or what follows in the chain that the prompt has begun.
+        """The recorded reply at the request's index, or the next part of the chain that the prompt continues.
 
         A reply that `max_tokens` cuts has no answer.
 
@@ -167,8 +167,8 @@ class PoolEngine(FreeEngine):
                 f"{self.path} holds no question {request.question_id!r:.80}: use the task pool with it"
             )
         (number, start), last = _position(prompt), (prompt.messages or (None,))[-1]
-        begun = number is not None and number < len(line.chains) and start <= line.chains[number].tokens
-        other = not begun and bool(prompt.token_ids or prompt.text or prompt.thinking)
+        continued = number is not None and number < len(line.chains) and start <= line.chains[number].tokens
+        other = not continued and bool(prompt.token_ids or prompt.text or prompt.thinking)
         if other or last is None or not last.content.startswith(request.question_id):
             raise EngineUnavailable(
                 "a pool holds only complete replies to its questions, and the parts of its chains: use a strategy that "
@@ -181,12 +181,12 @@ class PoolEngine(FreeEngine):
             )
         if params.logprobs is not None or request.watch or request.floor:
             raise EngineUnavailable("a pool has no log-probabilities: use a strategy and a verifier that need none")
-        if not begun and request.index >= len(line.chains):
+        if not continued and request.index >= len(line.chains):
             raise EngineUnavailable(
                 f"{self.path} holds {len(line.chains)} answers to {request.question_id!r:.80}, and sample "
                 f"{request.index + 1} was requested: draw at most {len(line.chains)} per question"
             )
-        if begun and request.rendered.in_thinking and (request.index or not prompt.thinking.endswith("tokens]")):
+        if continued and request.rendered.in_thinking and (request.index or not prompt.thinking.endswith("tokens]")):
             raise EngineUnavailable(
                 "a pool continues a chain once, as it was recorded: insert nothing into its thinking"
             )
@@ -194,7 +194,7 @@ class PoolEngine(FreeEngine):
 
 
 def _position(prompt: Prompt) -> tuple[int | None, int]:
-    """The chain that a prompt has begun, and how many of its tokens; None and 0 for a question alone."""
+    """The chain that a prompt continues and how many of its tokens it has; None and 0 for a question alone."""
     mark = _MARK.match(prompt.thinking, prompt.thinking.rfind("[chain "))
     return (int(mark[1]), int(mark[2].replace(",", ""))) if mark else (None, 0)
 

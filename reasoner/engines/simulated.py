@@ -157,8 +157,8 @@ class SimulatedEngine(FreeEngine):
         if not self.thinking:
             return _Thought(0, self.accuracy, random.Random(request.seed))
         ids, level, thinks = request.prompt.token_ids, request.prompt.thinking_level, request.rendered.in_thinking
-        begun = next((token for token in reversed(ids) if token <= _CHAIN), None)
-        name = _CHAIN - request.seed % _CHAINS if begun is None or (thinks and request.index) else begun
+        continued = next((token for token in reversed(ids) if token <= _CHAIN), None)
+        name = _CHAIN - request.seed % _CHAINS if continued is None or (thinks and request.index) else continued
         law = ChainLaw(self.thinking, self.accuracy)
         chain, end = law.chain(law.question(_text(request.prompt)), name), len(ids)
         if thinks:

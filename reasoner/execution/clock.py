@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from reasoner.engine import Progress
+from reasoner.execution.admission import NOT_WATCHED
 from reasoner.strategy import Handle
 
 T = TypeVar("T")
@@ -28,10 +29,6 @@ def _no_time() -> int:
 
 def _no() -> bool:
     return False
-
-
-def _nothing() -> None:
-    return None
 
 
 @dataclass(slots=True, eq=False)
@@ -181,7 +178,7 @@ class Clock:
             self.leave(handle)
         for heap in (self._running, self._over, self._parked):
             heap.clear()
-        self.now, self._queued, self._starved, self._ready = _no_time, _nothing, _no, _nothing
+        self.now, self._queued, self._starved, self._ready = _no_time, NOT_WATCHED, _no, NOT_WATCHED
 
     def next(self) -> Handle | None:
         """The operation with the result to deliver next; None if it is not known yet."""
@@ -207,7 +204,7 @@ class Clock:
         self.look()
 
     def look(self) -> None:
-        """Look in the next turn of the event loop which sequence may end: by then, what was started has begun."""
+        """Look in the next turn of the event loop which sequence may end: by then, what was started runs."""
         if self._parked and not self._looking:
             self._looking = True
             asyncio.get_running_loop().call_soon(self._look)

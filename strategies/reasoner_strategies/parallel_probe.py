@@ -93,8 +93,8 @@ class _Chains:
 
     def advance(self, window: int) -> Plan[list[Path]]:
         """Those that grew in a round of at most `window` chains. Where the budget admits none, all end."""
-        self.launched = min(len(self.paths), self.launched + window - sum(path.open for path in self._begun))
-        before, limit = self._begun, self.params.limit
+        self.launched = min(len(self.paths), self.launched + window - sum(path.open for path in self._launched_paths))
+        before, limit = self._launched_paths, self.params.limit
         stepping = StepOptions(step="", step_tokens=self.every, max_steps=limit + 1, params=self.params)
         try:
             after = yield from advance(stepping, before)
@@ -107,7 +107,7 @@ class _Chains:
         return grown
 
     @property
-    def _begun(self) -> list[Path]:
+    def _launched_paths(self) -> list[Path]:
         return self.paths[: self.launched]
 
     def probe(self, paths: Sequence[Path]) -> Plan[None]:
