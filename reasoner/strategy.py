@@ -134,7 +134,7 @@ class Probe:
     Its thinking is closed where it is open, a form such as a box is opened, and some 20 tokens are sampled greedily.
     Chain, samples and seeds stay as they are. Reply: an `Extraction` for each chain, in order; None where the budget
     refused it, or the question or the engine allows no probe. `params` are those of the chains; of these only the
-    adapter and the JSON schema matter.
+    adapter, the JSON schema and `logprobs` matter: without it, an answer that is no label has no confidence.
     """
 
     chains: tuple[Completion, ...]

@@ -29,11 +29,13 @@ RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
             "max_thinking=-1 min_thinking=-1 waits=-1 answer_tokens=0",
         ),
         "cisc": ("n=1 softmax_temperature=1e-300 softmax_temperature=inf", "n=0 softmax_temperature=0"),
+        "code_interpreter": ("timeout=0.1 timeout=3600", "timeout=0 timeout=3601 calls=0"),
         "deepconf": (
             "n=1 keep=100 window=1 warmup=1 consensus=1 concurrency=1",
             "n=0 keep=0 keep=101 window=0 warmup=0 consensus=0 consensus=1.1 concurrency=0",
         ),
         "dvts": ("n=1 n=10000 width=1", "n=0 n=10001 width=0"),
+        "early_exit": ("every=1 threshold=0 threshold=1", "every=0 threshold=1.1 agree=0"),
         "early_stopping": ("n=1 window=1", "n=0 window=0"),
         "escalate": ("n=1", "n=0"),
         "gen_select": ("n=1 group=2 group=16 repeats=1", "n=0 group=1 group=17 repeats=0"),

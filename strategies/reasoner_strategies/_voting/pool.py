@@ -40,6 +40,15 @@ def proposed(counted: Plan[VoteState]) -> Plan[VoteState]:
     return vote_state
 
 
+def propose_answer(question: Question, answer: Answer | None) -> Plan[Answer | None]:
+    """Propose the answer of one chain, and return it."""
+    tally = Tally(question.space)
+    tally.add(answer, index=0)
+    vote_state = yield from count_votes(tally)
+    yield from propose(answer, vote_state)
+    return answer
+
+
 def rated_vote(question: Question, pool: Pool, ratings: Weights, *, by: By = "sum") -> Plan[VoteState]:
     """The vote weighted by ratings, with "max" the best rated; the plain majority if nothing that votes was rated."""
     vote_state = yield from vote(question, pool, ratings, by=by)
