@@ -12,7 +12,7 @@ from reasoner.voting import Tally
 from reasoner_strategies._search.steps import Path, StepOptions
 from reasoner_strategies._voting.pool import propose_answer
 
-THRESHOLD, AGREE = 0.95, 10
+THRESHOLD, AGREE = 0.95, 20
 
 
 @dataclass(frozen=True, slots=True)

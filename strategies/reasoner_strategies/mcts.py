@@ -11,7 +11,7 @@ from reasoner.specs import Count, Range, Samples
 from reasoner.strategy import Finished, Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import Answer, Completion
 from reasoner_strategies._search.steps import Path, StepOptions
-from reasoner_strategies._voting.pool import RunningVote, softmax
+from reasoner_strategies._voting.pool import RunningVote, Selector, softmax
 
 C_BASE = 19652.0
 """AlphaZero's constant, which makes exploration grow with the visits."""
@@ -34,7 +34,7 @@ class Mcts(StepOptions):
     Equal siblings are one step. A chain that ended is visited once, at no cost; the search ends when all have been.
 
     A step that could not be rated counts as much as its parent. Steps that lead nowhere (cut, or the end of a chain
-    without an answer) are not rated and not visited. Chains that ended vote with their rating.
+    without an answer) are not rated and not visited. `selector` chooses among the chains that ended.
     """
 
     uses_verifier: ClassVar[bool] = True
@@ -43,13 +43,14 @@ class Mcts(StepOptions):
     k: Samples = 4
     c_init: Annotated[float, Range(at_least=0, below=math.inf)] = 1.25
     concurrency: Count = 4
+    selector: Selector = "weighted"
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Search until the tree, the simulations or the budget are used up; then vote."""
         # The prior is made of log-probabilities.
         options = replace(self, params=replace(self.params, logprobs=self.params.logprobs or 0))
         tree = Tree(self.c_init, Node(None, UNKNOWN, path=Path(question.prompt)))
-        search = _Search(options, question, tree, RunningVote(question.space))
+        search = _Search(options, question, tree, RunningVote(question.space, self.selector))
         try:
             yield from search.run()
         except BudgetExhausted:

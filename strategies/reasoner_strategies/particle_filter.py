@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from reasoner.answers.questions import Question
 from reasoner.specs import Range, Samples
@@ -14,7 +14,7 @@ from reasoner.strategy import MAX_CHAINS, Plan, note
 from reasoner.types import Answer
 from reasoner_strategies._search.step_search import Level, SearchOptions, StepSearch
 from reasoner_strategies._search.steps import Path
-from reasoner_strategies._voting.pool import By, softmax
+from reasoner_strategies._voting.pool import softmax
 
 EPSILON = 1e-6
 """Ratings are clipped to this distance from 0 and 1, as their odds must be finite."""
@@ -28,8 +28,8 @@ class ParticleFilter(SearchOptions):
     current weights, so that a prefix that lasts counts again at each step, which sharpens. Resampling is systematic.
 
     Particles that finished may be copied and dropped too. Those that were cut, finished without an answer, or could not
-    be rated have no weight. The finished particles vote with their weights, or the best rated of them is the answer,
-    with `final` "argmax". Chains that ended and were dropped count as samples, and vote only if nothing else can.
+    be rated have no weight. The finished particles vote with their weights, or `selector` chooses in another way among
+    them. Chains that ended and were dropped count as samples, and vote only if nothing else can.
 
     The effective sample size and the number of different ancestors of each step are noted in the trace. Resampling is
     a function of the question, the step and the seeds of what was drawn.
@@ -38,13 +38,11 @@ class ParticleFilter(SearchOptions):
     n: Annotated[Samples, Range(at_least=1, at_most=MAX_CHAINS)] = 8
     # Below 0.001 the odds of two ratings leave the range of numbers.
     weight_temperature: Annotated[float, Range(at_least=0.001, at_most=1000)] = 1.0
-    final: Literal["vote", "argmax"] = "vote"
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Extend every open particle by a step, rate, resample; at the end vote."""
         weights = dict[int, float]()
-        by: By = "max" if self.final == "argmax" else "sum"
-        search = StepSearch(question, self, weight_of=lambda path: weights.get(path.order), by=by)
+        search = StepSearch(question, self, weight_of=lambda path: weights.get(path.order))
         particles, step = [Path(question.prompt)] * self.n, 0
         while moving := [path for path in particles if path.open]:
             step += 1
@@ -74,7 +72,7 @@ class ParticleFilter(SearchOptions):
     def _votes(self, particles: Sequence[Path]) -> dict[int, float]:
         """The weight of each finished chain, summed over its copies, by its position in launch order."""
         rated = [path for path in particles if path.finished and path.value is not None]
-        if self.final == "argmax":
+        if self.selector != "weighted":
             return {path.order: path.value or 0.0 for path in rated}
         votes: dict[int, float] = {}
         for path, theta in zip(rated, self._theta(rated), strict=True):

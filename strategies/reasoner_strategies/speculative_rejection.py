@@ -12,19 +12,18 @@ from reasoner.strategy import MAX_CHAINS, Plan, score
 from reasoner.types import Answer, SamplingParams, VoteState
 from reasoner_strategies._search.step_search import rank
 from reasoner_strategies._search.steps import Path, StepOptions, advance
-from reasoner_strategies._voting.pool import BY, Selector, proposed, rated_vote
+from reasoner_strategies._voting.pool import Selector, proposed, rated_vote
 
 
 @dataclass(frozen=True, slots=True)
 class SpeculativeRejection(Checked):
     """Best-of-N in which the worst share `alpha` is dropped every `every` tokens (Sun 2024, 2410.20290).
 
-    `n` chains begin; at each checkpoint the number to keep falls to the share 1 - `alpha` of it, rounded up. There
-    the verifier rates the partial chains, all at the same number of tokens. Chains that finished with an answer keep
-    their rating and take part in this ranking, and none of them is dropped, as it is paid. What could not be rated
-    comes last, in launch order. `selector` is that of best-of-N: the "argmax" of the finished, or the answer with the
-    highest total rating, "weighted". `alpha` 0 is best-of-N. A chain that is still in its thinking is neither rated nor
-    dropped, and checkpoints begin when the first one has ended it.
+    `n` chains begin; at each checkpoint the number to keep falls to the share 1 - `alpha` of it, rounded up. There the
+    verifier rates the partial chains, all at the same number of tokens. Chains that finished with an answer keep their
+    rating and take part in this ranking, and none of them is dropped, as it is paid. What could not be rated comes
+    last, in launch order. `selector` is that of best-of-N, over the finished. `alpha` 0 is best-of-N. A chain that is
+    still in its thinking is neither rated nor dropped, and checkpoints begin when the first one has ended it.
 
     The verifier must be able to rate a partial chain, such as a process reward model. The paper begins with as many
     chains as fit in memory; here it is `n`.
@@ -64,7 +63,7 @@ class SpeculativeRejection(Checked):
         """The vote of the finished chains; those that were cut or rejected abstain."""
         ended = _ended(chains)
         ratings = [chain.value if chain.finished else None for chain in ended]
-        return (yield from rated_vote(question, [chain.last for chain in ended], ratings, by=BY[self.selector]))
+        return (yield from rated_vote(question, [chain.last for chain in ended], ratings, selector=self.selector))
 
 
 def _ended(chains: Sequence[Path]) -> list[Path]:

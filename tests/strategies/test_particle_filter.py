@@ -52,7 +52,7 @@ def test_the_vote_is_by_weight_and_argmax_by_rating() -> None:
 
     # Odds of 2.33 against two of 1.5.
     assert key() == "8"
-    assert key(final="argmax") == "7"
+    assert key(selector="argmax") == "7"
     assert key(weight_temperature=0.1) == "7"
 
 
