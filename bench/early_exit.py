@@ -195,10 +195,10 @@ def main(source: str, folder: Path) -> None:
     print(f"\n{source}: {questions} questions, {N} chains, {len(draws) // questions} draws\n")
     columns = ("policy", "right, %", "against the vote, points", "tokens, thousands", "sequential, thousands")
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-    one = offline(draws, 0, first)
-    print_row(draws, one, questions, "one chain", one)
+    alone = offline(draws, 0, first)
+    print_row(draws, alone, questions, "one chain", alone)
     for equal in EQUAL:
-        print_row(draws, one, questions, f"one chain, ends after {equal} equal probes", offline(draws, equal, first))
+        print_row(draws, alone, questions, f"one chain, ends after {equal} equal probes", offline(draws, equal, first))
     row = partial(print_row, draws, vote, questions)
     row(f"vote of {N}", vote)
     for equal in EQUAL:

@@ -68,10 +68,12 @@ RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
     "rule": {
         "beta": ("theta=0.001 theta=0.999", "theta=0 theta=1 theta=-0.1"),
         "dirichlet": ("theta=0.001 theta=0.999", "theta=0 theta=1"),
+        "entropy": ("share=0.001 share=0.999", "share=0 share=1"),
         "esc": ("window=1 window=64", "window=0 window=65"),
         "first_of": ("", ""),
         "lock_in": ("delta=0.001 delta=0.999", "delta=0 delta=1"),
         "lossless": ("", ""),
+        "majority": ("share=0.001 share=0.999", "share=0 share=1"),
         "no_majority": ("delta=0.001 delta=0.999", "delta=0 delta=1"),
         "ppr": ("delta=0.001 delta=0.999 classes=2", "delta=0 delta=1 classes=1"),
         "price": ("price=0 price=1", "price=-0.1 price=1.1"),
