@@ -52,6 +52,7 @@ COMPANY = {
     ("early_exit", "agree"): "rule=agreement",
     ("parallel_probe", "stable"): "every=8",
     ("parallel_probe", "window"): RULE,
+    ("speculative_rejection", "keep"): "n=5",
     ("auto", "task"): CALIBRATED,
     ("auto", "abstain_below"): CALIBRATED,
     ("auto", "abstain_risk"): CALIBRATED,
