@@ -52,8 +52,8 @@ RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
             "n=0 n=10001 every=0 stable=0 patience=0 warmup=-1 window=0",
         ),
         "particle_filter": (
-            "n=1 n=10000 weight_temperature=0.001 weight_temperature=1000",
-            "n=0 n=10001 weight_temperature=0 weight_temperature=1001",
+            "n=1 n=10000 weight_temperature=0.001 weight_temperature=1000 iterations=1",
+            "n=0 iterations=0 n=10001 weight_temperature=0 weight_temperature=1001",
         ),
         "rebase": ("n=1 balance_temperature=0.001", "n=0 balance_temperature=0 balance_temperature=inf"),
         "refine": ("rounds=0 satisfied=0 satisfied=1", "rounds=-1 satisfied=-0.1 satisfied=1.5"),
