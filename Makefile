@@ -8,6 +8,7 @@
 # make lint         format, lint, types, imports
 # make check        lint, wheels and test
 # make audit        known weaknesses of the pinned dependencies, by PyPI's advisories
+# make site         the site of the documentation, into site/; any warning or dead link is an error
 # make release      check and build a release, and stop before the upload
 # make constraints  resolve the newest dependencies again and pin them in constraints.txt
 
@@ -36,7 +37,7 @@ PYTEST := .venv/bin/python -m pytest -n auto --dist loadscope
 # The tests start Python hundreds of times, and without bytecode each start compiles the same modules again.
 fast test sweep: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo fast test wheels sweep gpu format lint check constraints audit release clean
+.PHONY: demo fast test wheels sweep gpu format lint check constraints audit site release clean
 
 demo: .venv/.synced
 	.venv/bin/reasoner demo
@@ -101,6 +102,9 @@ constraints: .venv/.synced
 UV ?= .venv/bin/uv
 audit:
 	$(UV) tool run pip-audit==2.10.1 --requirement constraints.txt --no-deps --disable-pip
+
+site: .venv/.synced
+	.venv/bin/python .ci/site.py
 
 release: .venv/.synced
 	.venv/bin/python .ci/release.py

@@ -76,9 +76,7 @@ def main(tag: str = "") -> None:
     for path in (*archives, bill):
         print(f"{path.relative_to(ROOT)}  {path.stat().st_size:,} bytes")
     if not tag:
-        print(
-            f"now: git tag v{version} && git push origin v{version}; the workflow `release` uploads what it builds"
-        )
+        print(f"now: git tag v{version} && git push origin v{version}; the workflow `release` uploads what it builds")
 
 
 if __name__ == "__main__":
