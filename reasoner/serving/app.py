@@ -18,11 +18,12 @@ from reasoner.serving.choose import choose
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.limits import ANYONE, Keys
 from reasoner.serving.listener import is_loopback
+from reasoner.serving.messages import MessageReply
 from reasoner.serving.metrics import NO_STRATEGY
 from reasoner.serving.page import page_routes, trace_response
 from reasoner.serving.responses import REPLIES, Reply
 from reasoner.serving.service import Service
-from reasoner.serving.stream import EventStream, headers_of, read_body, refused, reply, unless_left
+from reasoner.serving.stream import EventStream, headers_of, read_body, reply, unless_left
 from reasoner.system.machine import require_extra
 
 TRACES: Final = "/v1/reasoner/traces/"
@@ -67,7 +68,7 @@ class App:
         """Serve a request; whatever fails is an error of the API."""
         if scope["type"] != "http":
             return
-        started = False
+        started, kind = False, REPLIES.get(scope["path"]) if scope["method"] == "POST" else None
         own = [(b"x-request-id", f"req_{secrets.token_hex(12)}".encode()), (b"x-content-type-options", b"nosniff")]
 
         async def tagged(message: Message) -> None:
@@ -80,7 +81,6 @@ class App:
         try:
             scope["app"], headers = self, headers_of(scope)
             client = self._client(scope, headers)
-            kind = REPLIES.get(scope["path"]) if scope["method"] == "POST" else None
             # What is asked most often does not pass through the router.
             if kind:
                 serve: ASGIApp = await self._answer(kind, client or ANYONE, headers, receive)
@@ -95,7 +95,8 @@ class App:
         except Exception as failure:
             error = self._error_of(failure, scope)
             if not started:
-                await refused(error)(scope, receive, tagged)
+                form = MessageReply.refusal if kind is MessageReply else ApiError.document
+                await reply(form(error), error.status, error.headers)(scope, receive, tagged)
 
     def _client(self, scope: Scope, headers: Mapping[str, str]) -> str | None:
         """Who asks; None where the path is public."""
@@ -104,7 +105,9 @@ class App:
             raise ApiError(403, "a server without keys serves its own machine only: the Host must be localhost")
         if scope["path"] in PUBLIC or scope["path"].startswith(PUBLIC_FOLDERS):
             return None
-        return self._keys.client(headers.get("authorization"))
+        # Anthropic's clients send their key under another name.
+        key = headers.get("authorization") or f"Bearer {headers.get('x-api-key', '')}"
+        return self._keys.client(key)
 
     def _error_of(self, failure: Exception, scope: Scope) -> ApiError:
         where = f"{scope['method']} {scope['path'][:200]}"
