@@ -41,7 +41,7 @@ def test_no_module_is_longer_than_a_person_reads(folder: str) -> None:
 PUBLIC = {
     "reasoner": """
         Allocation Answer Budget Completion Cost Ledger Prices Prompt Proposal Question Rating Reply SamplingParams
-        Solution Vote VoteState build solve solve_each solve_many solve_many_sync solve_sync
+        Solution Vote VoteState build proposals solve solve_each solve_many solve_many_sync solve_sync
     """,
     "reasoner.strategy": """
         MAX_CHAINS MAX_SAMPLES BudgetExhausted CalibratedStrategy CalibrationSummary Cancel CheckEquivalent
