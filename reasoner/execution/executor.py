@@ -190,14 +190,14 @@ class OperationExecutor:
             self.kept.add(head[0])
         request.meter.usage = None
         completion: Completion | None = None
-        place = asyncio.timeout(None) if droppable else NoDeadline()
+        drop_timer = asyncio.timeout(None) if droppable else NoDeadline()
         try:
-            async with place:
-                if isinstance(place, asyncio.Timeout) and request.progress:
-                    self.kv_limiter.watch(charge, request.progress, partial(place.reschedule, 0.0))
+            async with drop_timer:
+                if isinstance(drop_timer, asyncio.Timeout) and request.progress:
+                    self.kv_limiter.watch(charge, request.progress, partial(drop_timer.reschedule, 0.0))
                 completion = await self.engine.sample(request)
         except TimeoutError:
-            if not place.expired():
+            if not drop_timer.expired():
                 raise
             self.note("dropped: the KV cache was full, so samples ended early and do not vote")
             spent = request.meter.usage or Usage(request.rendered.tokens, 0, limit)
