@@ -7,11 +7,11 @@ from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.specs import Checked, Count, Samples
 from reasoner.stopping.pace import Order
-from reasoner.strategy import Plan, Sample, StopRule, Strategy, count_votes, next_finished, start
-from reasoner.types import Answer, Completion, SamplingParams, VoteState
+from reasoner.strategy import Plan, Sample, StopRule, Strategy, next_finished, start
+from reasoner.types import Answer, Completion, SamplingParams
 from reasoner.voting import Tally
 from reasoner_strategies._voting.gathering import nested_vote
-from reasoner_strategies._voting.pool import proposed
+from reasoner_strategies._voting.pool import LaunchOrder
 from reasoner_strategies._voting.stopping_vote import WhenFull, stopping_vote
 
 
@@ -63,24 +63,23 @@ class SelfConsistency(Checked):
         return self.of is not None and self.of.uses_verifier
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """Start all samples and count each as it arrives; with a rule, in its order."""
+        """Start all samples and count them in launch order; with a rule, in its order."""
         if self.of is not None:
             vote_state, _ = yield from nested_vote(question, self.of, self.n, max_samples=self.n)
             return vote_state.leader
         if self.stop is not None:
             return (yield from self.continued(question, ()))
         op = Sample((question.prompt,), params=self.params, droppable=self.when_full == "drop")
-        yield from start(op, self.n, cancellable=False)
-        tally, vote_state = Tally(question.space, max_samples=self.n), VoteState()
+        first = yield from start(op, self.n, cancellable=False)
+        votes = LaunchOrder(Tally(question.space, max_samples=self.n))
         for _ in range(self.n):
             try:
                 finished = yield from next_finished()
             except BudgetExhausted:
                 break
             for completion in finished.completions:
-                tally.add(question.read(completion), index=completion.index)
-            vote_state = yield from proposed(count_votes(tally))
-        return vote_state.leader
+                yield from votes.add(question.read(completion), index=finished.handle - first)
+        return (yield from votes.close()).leader
 
     def continued(self, question: Question, drawn: Sequence[Completion]) -> Plan[Answer | None]:
         """The same vote after these samples, which were drawn with its `params`."""
