@@ -149,6 +149,9 @@ class PlanRunner:
                 end = await self._follow(plan)
             except BudgetExhausted as refusal:
                 end = self._refused_end(self._best(), refusal)
+            except BaseException:
+                self._propose_last(plan)
+                raise
             finally:
                 await self._close(plan)
             return end if end.answer else await self._fall_back(end)
@@ -156,6 +159,14 @@ class PlanRunner:
             self.executor.done()
             if self.scheduled:
                 self.scheduled.close()
+
+    def _propose_last(self, plan: ops.Plan[Answer | None]) -> None:
+        """Record what a plan that cannot continue proposes of all that it has received."""
+        with suppress(Exception):  # it has ended, or asks for more
+            op = plan.throw(BudgetExhausted("seconds", needed=0, free=0, limit=0))
+            while isinstance(op, ops.Propose):
+                self._perform_at_once(op)
+                op = plan.send(None)
 
     async def _close(self, plan: ops.Plan[Answer | None]) -> None:
         """Close the plan, and cancel what it left running."""

@@ -211,7 +211,9 @@ class _SequenceRun:
     async def _attempt(
         self, request: SampleRequest, reservation: Reservation, at: int, *, counted_as: CountedAs = "sample"
     ) -> Attempt:
-        attempt = await self.executor.attempt(request, reservation, at=at, counted_as=counted_as)
+        attempt = await self.executor.attempt(
+            request, reservation, at=at, counted_as=counted_as, droppable=self.op.droppable
+        )
         if isinstance(request.progress, SequenceProgress):
             outcome = attempt.outcome
             request.progress.over(outcome.usage.generated_tokens if isinstance(outcome, Completion) else None)
@@ -255,7 +257,11 @@ class _SequenceRun:
             floor=self.op.floor,
             interruptible=self.interruptible or timed,
             on_text=self._on_text(prompt),
-            progress=self.line.sequence(at, self.due) if self.line else Progress(self.due) if self.due else None,
+            progress=self.line.sequence(at, self.due)
+            if self.line
+            else Progress(self.due)
+            if self.due or self.op.droppable
+            else None,
         )
 
     def _on_text(self, prompt: Prompt) -> Callable[[TextPiece], None] | None:

@@ -40,6 +40,34 @@ def proposed(counted: Plan[VoteState]) -> Plan[VoteState]:
     return vote_state
 
 
+@dataclass(slots=True)
+class LaunchOrder:
+    """A vote that is counted and proposed in launch order, from the index `next` on, whatever arrives first."""
+
+    tally: Tally
+    next: int = 0
+    vote_state: VoteState = field(default_factory=VoteState)
+    early: dict[int, Answer | None] = field(default_factory=dict)
+    """What arrived before one that was launched earlier."""
+
+    def add(self, answer: Answer | None, *, index: int) -> Plan[None]:
+        """Add an answer, and count those for which all earlier ones are there."""
+        self.early[index] = answer
+        while self.next in self.early:
+            yield from self._count(self.next)
+
+    def close(self) -> Plan[VoteState]:
+        """Count what is left; none of those between will come."""
+        for index in sorted(self.early):
+            yield from self._count(index)
+        return self.vote_state
+
+    def _count(self, index: int) -> Plan[None]:
+        self.tally.add(self.early.pop(index), index=index)
+        self.vote_state = yield from proposed(count_votes(self.tally))
+        self.next = index + 1
+
+
 def rated_vote(question: Question, pool: Pool, ratings: Weights, *, by: By = "sum") -> Plan[VoteState]:
     """The vote weighted by ratings, with "max" the best rated; the plain majority if nothing that votes was rated."""
     vote_state = yield from vote(question, pool, ratings, by=by)
