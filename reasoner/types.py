@@ -323,7 +323,8 @@ class Prompt:
 class Extraction(NamedTuple):
     """The answer that a model gave when it was asked to end its own reply, None if it gave none, and what that cost.
 
-    `confidence` is its probability among the labels or words that were allowed, 0 to 1; None where all text was.
+    `confidence` is its probability among the labels or words that were allowed, 0 to 1. Where all text was, it is the
+    geometric mean of the probabilities of its tokens if log-probabilities were asked for, else None.
     """
 
     answer: "Answer | None"

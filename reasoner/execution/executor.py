@@ -271,7 +271,7 @@ class OperationExecutor:
         ids = await self.encode(appended.thinking + appended.text)
         return op.prompt.extended(appended.text, ids or (), thinking=appended.thinking), appended, ids
 
-    async def before_deadline(self, work: Awaitable[T]) -> T:
+    async def before_deadline(self, work: Awaitable[T], errors: ErrorsFrom = COMPARER_ERRORS) -> T:
         """Await work that takes no tokens, up to the deadline.
 
         Raises:
@@ -280,7 +280,7 @@ class OperationExecutor:
         deadline = self.admission.deadline()
         try:
             async with deadline:
-                with COMPARER_ERRORS:
+                with errors:
                     return await work
         except TimeoutError:
             raise self.admission.too_late() from None

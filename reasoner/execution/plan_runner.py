@@ -13,6 +13,7 @@ from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerErr
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import SequenceIds, Started, each, sample_all
 from reasoner.execution.probes import Probes
+from reasoner.execution.programs import execute
 from reasoner.execution.replies import RatingFailures, Replies
 from reasoner.execution.sampling import resolved, sample_sequence
 from reasoner.execution.scheduler import ScheduledQuestion
@@ -67,6 +68,8 @@ class PlanRunner:
     """The index of the next sequence, by the digest of its prompt and its branch."""
     _ends: dict[ops.Handle, int] = field(default_factory=dict)
     """Where the started operations that came back ended on the virtual clock."""
+    _probing: dict[ops.Handle, ops.Probe] = field(default_factory=dict)
+    """The started probes that have not come back."""
     _ops: int = 0
     _started: Started = field(init=False)
     _failures: RatingFailures = field(default_factory=RatingFailures)
@@ -250,22 +253,32 @@ class PlanRunner:
                 self._ends[finished.handle] = finished.end
                 self._see_completions(finished.completions, finished.end)
                 self._see_ratings(finished.ratings)
+                if probe := self._probing.pop(finished.handle, None):
+                    self._see_extractions(probe, finished.extractions)
                 return finished
             case ops.Prefill():
                 return await self.executor.prefill(op)
+            case ops.Cancel():
+                await self._cancel(op.handle)
+            case ops.Probe() | ops.Execute() | ops.FindBlocks() | ops.CheckEquivalent():
+                return await self._find_out(op)
+            case _:
+                return self._perform_at_once(op)
+        return None
+
+    async def _find_out(self, op: ops.Probe | ops.Execute | ops.FindBlocks | ops.CheckEquivalent) -> object:
+        match op:
             case ops.Probe():
                 self._ops += 1
-                return self._see_extractions(op, await self._probes.probe_all(self._ops, op, at=self._now))
+                return self._see_extractions(op, await self._probe(self._ops, op, self._now))
+            case ops.Execute():
+                self._ops += 1
+                return await execute(self.executor, self._ops, op, at=self._now)
             case ops.FindBlocks():
                 return await self._verdicts.blocks(op.answers)
             case ops.CheckEquivalent():
                 self._ops += self._verdicts.by_model
                 return await self._verdicts.same(op.pairs, partial(self._ask_model, self._ops))
-            case ops.Cancel():
-                await self._cancel(op.handle)
-            case _:
-                return self._perform_at_once(op)
-        return None
 
     def _perform_at_once(self, op: ops.Operation) -> ops.Handle | ModelInfo | None:
         match op:
@@ -292,17 +305,19 @@ class PlanRunner:
     async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
         """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
         verdicts = self._unrefused(number, await self._verdicts.ask_model(number, pairs, at=self._now))
+        self._seen += sum((verdict.cost.taking(0) for verdict in verdicts if verdict), Cost())
         return tuple(verdict.same if verdict else None for verdict in verdicts)
 
     def _unrefused(self, number: int, results: Sequence[Any]) -> tuple[Any, ...]:
-        """What the model was asked, with None for each that was refused; the plan sees what it cost."""
+        """What the model was asked, with None for each that was refused."""
         refusals = [result for result in results if isinstance(result, BudgetExhausted)]
         if refusals and not self._partial_refusal:
             self._partial_refusal = refusals[0]
             self._record_refusal(number, refusals[0])
-        answered = tuple(None if isinstance(result, BudgetExhausted) else result for result in results)
-        self._seen += sum((outcome.cost.taking(0) for outcome in answered if outcome), Cost())
-        return answered
+        return tuple(None if isinstance(result, BudgetExhausted) else result for result in results)
+
+    async def _probe(self, number: int, op: ops.Probe, at: int) -> tuple[Extraction | None, ...]:
+        return self._unrefused(number, await self._probes.probe_all(number, op, at=at))
 
     def _see_completions(self, completions: tuple[Completion, ...], end: int) -> tuple[Completion, ...]:
         """Count the results of an operation that ended at the virtual time `end`."""
@@ -315,10 +330,12 @@ class PlanRunner:
                 self._seen += completion.extraction.cost
         return completions
 
-    def _see_extractions(self, op: ops.Probe, results: Sequence[object]) -> tuple[Extraction | None, ...]:
-        extractions: tuple[Extraction | None, ...] = self._unrefused(self._ops, results)
+    def _see_extractions(
+        self, op: ops.Probe, extractions: tuple[Extraction | None, ...]
+    ) -> tuple[Extraction | None, ...]:
         for chain, extraction in zip(op.chains, extractions, strict=True):
             self._replies.add(replace(chain, extraction=extraction))
+            self._seen += extraction.cost.taking(0) if extraction else Cost()
         return extractions
 
     def _see_ratings(self, ratings: tuple[Rating, ...]) -> tuple[Rating, ...]:
@@ -418,7 +435,9 @@ class PlanRunner:
         handle = ops.Handle(self._ops)
         at = self._start_after(start.after)
         ordered = at if start.cancellable or self.stop is not None else None
-        self._started.at_once(handle, self._score_started(handle, op, at), ordered)
+        if isinstance(op, ops.Probe):
+            self._probing[handle] = op
+        self._started.at_once(handle, self._work_started(handle, op, at), ordered)
         return handle
 
     async def _sample_started(
@@ -433,12 +452,17 @@ class PlanRunner:
         except NotRecorded as missing:
             return await self._started.stall(handle, missing)
 
-    async def _score_started(self, handle: ops.Handle, op: ops.Score, at: int) -> ops.Finished:
+    async def _work_started(self, handle: ops.Handle, op: ops.Score | ops.Probe | ops.Execute, at: int) -> ops.Finished:
         try:
+            if isinstance(op, ops.Execute):
+                return ops.Finished(handle, end=at, execution=await execute(self.executor, handle, op, at=at))
+            if isinstance(op, ops.Probe):
+                extractions = await self._probe(handle, op, at)
+                end = max([at, *(each.cost.sequential_tokens for each in extractions if each)])
+                return ops.Finished(handle, end=end, extractions=extractions)
             ratings = await self._score(handle, op, at)
-            return ops.Finished(
-                handle, ratings=ratings, end=max([at, *(each.cost.sequential_tokens for each in ratings)])
-            )
+            end = max([at, *(each.cost.sequential_tokens for each in ratings)])
+            return ops.Finished(handle, ratings=ratings, end=end)
         except NotRecorded as missing:
             return await self._started.stall(handle, missing)
 

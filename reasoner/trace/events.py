@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnswerExtracted", "AnswersCompared", "Began", "BlocksFound", "Cancelled", "Delivered", "Dropped", "Ended",
-    "EquivalenceChecked", "Event", "LikelihoodsMeasured", "Noted", "Prefilled", "Prompted", "Proposed", "Refused",
-    "Sampled", "Scored", "Sink", "Thought", "TraceWriter", "read_trace",
+    "EquivalenceChecked", "Event", "Executed", "LikelihoodsMeasured", "Noted", "Prefilled", "Prompted", "Proposed",
+    "Refused", "Sampled", "Scored", "Sink", "Thought", "TraceWriter", "read_trace",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -281,6 +281,20 @@ class AnswerExtracted(Work):
     indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index")
 
 
+class Executed(Work):
+    """A program was run in the sandbox. `output` and `failure` are those of its `Execution`, `cost` has its seconds.
+
+    With an `error`, nothing came of it.
+    """
+
+    event: Literal["executed"] = "executed"
+    code: str
+    output: str
+    failure: str
+    error: str
+    indexed_by: ClassVar[tuple[str, ...]] = ("code",)
+
+
 class Prefilled(TraceRecord):
     """A text was appended to a reply: it extends `prompt` to the prompt with the digest `child`."""
 
@@ -370,7 +384,8 @@ class Ended(TraceRecord):
 
 Event = (
     Began | Prompted | Prefilled | Thought | Sampled | Dropped | Scored | LikelihoodsMeasured | AnswersCompared
-    | AnswerExtracted | Delivered | Cancelled | BlocksFound | EquivalenceChecked | Noted | Refused | Proposed | Ended
+    | AnswerExtracted | Executed | Delivered | Cancelled | BlocksFound | EquivalenceChecked | Noted | Refused | Proposed
+    | Ended
 )  # fmt: skip
 """What a trace holds, one of these to a line."""
 Sink = Callable[[Event], None]

@@ -10,12 +10,14 @@ from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
 from reasoner.strategy import (
     Cancel,
+    Execute,
     Finished,
     Handle,
     Next,
     Note,
     Operation,
     Plan,
+    Probe,
     Propose,
     Sample,
     Score,
@@ -114,7 +116,8 @@ class Gathering:
             if finished.handle == part.blocked_on:
                 part.blocked_on = None
                 part.receive(finished)
-                yield from self._advance(number, finished.completions or finished.ratings)
+                reply = finished.completions or finished.ratings or finished.extractions
+                yield from self._advance(number, reply or finished.execution or ())
             else:
                 part.gone.add(finished.handle)
                 part.arrived.append(finished)
@@ -137,7 +140,7 @@ class Gathering:
                 op = replace(op, op=branched, after=part.after if op.after is None else op.after)
             if isinstance(op, Sample):
                 op = self._branched(op, number)
-            if isinstance(op, Sample | Score):
+            if isinstance(op, Sample | Score | Probe | Execute):
                 part.blocked_on = yield Start(op, cancellable=False, after=part.after)
                 self._own(part.blocked_on, number)
                 return
