@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reasoner_strategies.ab_mcts import AbMcts
     from reasoner_strategies.adaptive_consistency import AdaptiveConsistency
+    from reasoner_strategies.aggregate import Aggregate
     from reasoner_strategies.auto import Auto
     from reasoner_strategies.beam_search import BeamSearch
     from reasoner_strategies.best_of_n import BestOfN
@@ -36,10 +37,10 @@ if TYPE_CHECKING:
     from reasoner_strategies.universal import Universal
 
 __all__ = [
-    "AbMcts", "AdaptiveConsistency", "Auto", "BeamSearch", "BestOfN", "Borda", "BudgetForcing", "Cisc", "DeepConf",
-    "Dvts", "EarlyStopping", "Escalate", "GenSelect", "Knockout", "Likelihood", "Lookahead", "Mcts", "Pairwise",
-    "ParallelProbe", "ParticleFilter", "Rebase", "Refine", "Revise", "SelfConsistency", "ShortMAtK", "Single",
-    "SpeculativeRejection", "TreeOfThoughts", "Universal",
+    "AbMcts", "AdaptiveConsistency", "Aggregate", "Auto", "BeamSearch", "BestOfN", "Borda", "BudgetForcing", "Cisc",
+    "DeepConf", "Dvts", "EarlyStopping", "Escalate", "GenSelect", "Knockout", "Likelihood", "Lookahead", "Mcts",
+    "Pairwise", "ParallelProbe", "ParticleFilter", "Rebase", "Refine", "Revise", "SelfConsistency", "ShortMAtK",
+    "Single", "SpeculativeRejection", "TreeOfThoughts", "Universal",
 ]  # fmt: skip
 
 

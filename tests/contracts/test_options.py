@@ -47,6 +47,7 @@ CALIBRATED = f"profile={Path(__file__).with_name('profile.json')}"
 COMPANY = {
     ("self_consistency", "window"): RULE,
     ("self_consistency", "order"): RULE,
+    ("aggregate", "summary_tokens"): "message=summary",
     ("budget_forcing", "wait"): "waits=1",
     ("parallel_probe", "stable"): "every=8",
     ("parallel_probe", "window"): RULE,
@@ -55,7 +56,12 @@ COMPANY = {
     ("auto", "abstain_risk"): CALIBRATED,
 }
 """What an option needs beside it to have an effect."""
-VALUES = {("auto", "profile"): CALIBRATED.partition("=")[2], ("auto", "task"): "sums", ("escalate", "first"): "low"}
+VALUES = {
+    ("auto", "profile"): CALIBRATED.partition("=")[2],
+    ("auto", "task"): "sums",
+    ("escalate", "first"): "low",
+    ("aggregate", "agreed"): "write",
+}
 """Texts that only certain values fit."""
 REFUSED = {("budget_forcing", "thinking"), ("budget_forcing", "json_schema")}
 """Sampling options that contradict what the strategy does."""
