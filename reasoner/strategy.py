@@ -24,9 +24,9 @@ from reasoner.voting import Tally
 
 __all__ = [
     "MAX_CHAINS", "MAX_SAMPLES", "BudgetExhausted", "CalibratedStrategy", "CalibrationSummary", "Cancel",
-    "CheckEquivalent", "DescribeModel", "DrawsOnce", "FindBlocks", "Finished", "Handle",
+    "CheckEquivalent", "ComparePair", "DescribeModel", "DrawsOnce", "FindBlocks", "Finished", "Handle",
     "LogLikelihood", "Next", "Note", "Operation", "Plan", "Prefill", "Probe", "Propose", "Sample", "Score", "Start",
-    "StopRule", "Strategy", "Tally", "TextLikelihood", "cancel", "check_n", "count_votes",
+    "StopRule", "Strategy", "Tally", "TextLikelihood", "cancel", "check_n", "compare_pairs", "count_votes",
     "loglikelihood", "model_info", "next_finished", "note", "note_stop", "prefill", "probe", "propose", "sample",
     "score", "start",
 ]  # fmt: skip
@@ -98,6 +98,18 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class ComparePair:
+    """Ask the run's verifier which of two candidates is better, for each pair; not every verifier compares.
+
+    Reply: a rating for each pair, in order: the probability that the first, which is shown first, is better. Models
+    prefer a position, so ask in both orders. It raises a `UsageError` if the verifier compares no pairs.
+    """
+
+    question: Question
+    pairs: tuple[tuple[Completion, Completion], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TextLikelihood:
     """The natural log of the probability that a reply continues with a text of `tokens` token ids."""
 
@@ -141,7 +153,7 @@ class Start:
     it is cancelled nevertheless, it is booked at its worst case.
     """
 
-    op: Sample | Score
+    op: Sample | Score | ComparePair
     times: int = 1
     cancellable: bool = True
     after: Handle | None = None
@@ -259,6 +271,7 @@ class Finished:
 Operation: TypeAlias = (
     Sample
     | Score
+    | ComparePair
     | LogLikelihood
     | Start
     | Next
@@ -358,6 +371,16 @@ def score(question: Question, candidates: Sequence[Completion]) -> Plan[tuple[Ra
     return reply
 
 
+def compare_pairs(question: Question, pairs: Sequence[tuple[Completion, Completion]]) -> Plan[tuple[Rating, ...]]:
+    """For each pair, the probability that the first is better, by the run's verifier; see `ComparePair`.
+
+    Raises:
+        UsageError: the verifier compares no pairs.
+    """
+    reply: tuple[Rating, ...] = yield ComparePair(question, tuple(pairs))
+    return reply
+
+
 def loglikelihood(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[TextLikelihood | None, ...]]:
     """The log-likelihood of each text as the continuation of the prompt; None for one that does not fit.
 
@@ -368,7 +391,9 @@ def loglikelihood(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[TextLikeli
     return reply
 
 
-def start(op: Sample | Score, times: int = 1, *, cancellable: bool = True, after: Handle | None = None) -> Plan[Handle]:
+def start(
+    op: Sample | Score | ComparePair, times: int = 1, *, cancellable: bool = True, after: Handle | None = None
+) -> Plan[Handle]:
     """Run an operation without waiting for it, as `Start` does; returns its handle, the first of `times`.
 
     A refusal by the budget is raised by `next_finished`.

@@ -45,8 +45,8 @@ PUBLIC = {
     """,
     "reasoner.strategy": """
         MAX_CHAINS MAX_SAMPLES BudgetExhausted CalibratedStrategy CalibrationSummary Cancel CheckEquivalent
-        DescribeModel DrawsOnce FindBlocks Finished Handle LogLikelihood Next Note Operation Plan Prefill Probe Propose
-        Sample Score Start StopRule Strategy Tally TextLikelihood cancel check_n count_votes
+        ComparePair DescribeModel DrawsOnce FindBlocks Finished Handle LogLikelihood Next Note Operation Plan Prefill Probe Propose
+        Sample Score Start StopRule Strategy Tally TextLikelihood cancel check_n compare_pairs count_votes
         loglikelihood model_info next_finished note note_stop prefill probe propose sample score start
     """,
     "reasoner.engine": """
@@ -56,10 +56,11 @@ PUBLIC = {
     """,
     "reasoner.trace.events": """
         AnswerExtracted AnswersCompared Began BlocksFound Cancelled Delivered Dropped Ended EquivalenceChecked Event
-        LikelihoodsMeasured Noted Prefilled Prompted Proposed Refused Sampled Scored Sink Thought TraceWriter read_trace
+        LikelihoodsMeasured Noted PairCompared Prefilled Prompted Proposed Refused Sampled Scored Sink Thought TraceWriter
+        read_trace
     """,
     "reasoner.verifier": """
-        CostMeter FreeVerifier MemoryClaimant Verifier claim_memory verifier_cost
+        CostMeter FreeVerifier MemoryClaimant PairVerifier Verifier claim_memory verifier_cost
     """,
     "reasoner.voting": "MAX_STREAK Tally",
 }

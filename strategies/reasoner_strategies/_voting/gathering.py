@@ -10,6 +10,7 @@ from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
 from reasoner.strategy import (
     Cancel,
+    ComparePair,
     Finished,
     Handle,
     Next,
@@ -139,7 +140,7 @@ class Gathering:
                 op = replace(op, op=branched, after=part.after if op.after is None else op.after)
             if isinstance(op, Sample):
                 op = self._branched(op, number)
-            if isinstance(op, Sample | Score):
+            if isinstance(op, Sample | Score | ComparePair):
                 part.blocked_on = yield Start(op, cancellable=False, after=part.after)
                 self._own(part.blocked_on, number)
                 return
