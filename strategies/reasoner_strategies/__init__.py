@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from reasoner_strategies.short_m_at_k import ShortMAtK
     from reasoner_strategies.single import Single
     from reasoner_strategies.speculative_rejection import SpeculativeRejection
+    from reasoner_strategies.swiss import Swiss
     from reasoner_strategies.tree_of_thoughts import TreeOfThoughts
     from reasoner_strategies.universal import Universal
 
@@ -40,7 +41,7 @@ __all__ = [
     "AbMcts", "AdaptiveConsistency", "Aggregate", "Auto", "BeamSearch", "BestOfN", "Borda", "BudgetForcing", "Cisc",
     "DeepConf", "Dvts", "EarlyStopping", "Escalate", "GenSelect", "Knockout", "Likelihood", "Lookahead", "Mcts",
     "Pairwise", "ParallelProbe", "ParticleFilter", "Rebase", "Refine", "Revise", "SelfConsistency", "ShortMAtK",
-    "Single", "SpeculativeRejection", "TreeOfThoughts", "Universal",
+    "Single", "SpeculativeRejection", "Swiss", "TreeOfThoughts", "Universal",
 ]  # fmt: skip
 
 

@@ -50,6 +50,8 @@ COMPANY = {
     ("aggregate", "summary_tokens"): "message=summary",
     ("budget_forcing", "wait"): "waits=1",
     ("parallel_probe", "stable"): "every=8",
+    ("swiss", "budget"): "candidates=all",
+    ("swiss", "min_degree"): "candidates=all",
     ("parallel_probe", "window"): RULE,
     ("auto", "task"): CALIBRATED,
     ("auto", "abstain_below"): CALIBRATED,
@@ -200,6 +202,7 @@ def _course(strategy: Strategy, seed: int) -> object:
         source = random.Random(request.seed)
         steps = "".join(f"{'so it goes ' * source.randint(3, 19)}\n\n" for _ in range(source.randint(0, 7)))
         verdict = source.choice(("Verdict: wrong", "Verdict: likely", "Better: A", "Better: B", "Best: 1", "Best: 2"))
+        verdict += f"\nScore A: {source.randint(1, 10)}\nScore B: {source.randint(1, 10)}"
         return f"{steps}{verdict}\nThe answer is {source.choice((7, 7, 7, 8, 9))}"
 
     def sure(request: SampleRequest) -> list[float]:
