@@ -170,7 +170,7 @@ for name in ("reasoner", "reasoner_strategies", "reasoner_verifiers", "reasoner_
             if "reasoner-kit[eval]" not in str(refused):
                 raise
         except ModuleNotFoundError as missing:
-            if missing.name.partition(".")[0] not in ("fastapi", "prometheus_client", "h11", "starlette", "torch", "uvicorn", "vllm"):
+            if missing.name.partition(".")[0] not in ("anyio", "fastapi", "inspect_ai", "mcp", "prometheus_client", "h11", "starlette", "torch", "uvicorn", "vllm"):
                 raise
 """
 
@@ -291,6 +291,7 @@ def test_the_constraints_pin_every_direct_dependency_within_its_range() -> None:
         extras["cpu"],
         extras["eval"],
         extras["gym"],
+        extras["mcp"],
         extras["parquet"],
         extras["serve"],
     ]
