@@ -1,6 +1,7 @@
 """Swiss: a tournament of pairs of answers with a budget, in which those that are about equally good meet."""
 
 import random
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Final, Literal, NamedTuple
@@ -35,6 +36,21 @@ class Comparison(NamedTuple):
 
     margin: float | None
     tokens: int
+
+
+class Game(NamedTuple):
+    """A pair that was compared in both orders."""
+
+    pair: Pair
+    there: Comparison
+    back: Comparison
+
+    @property
+    def margin(self) -> float | None:
+        """How much better the first is, by the mean of the orders with a verdict."""
+        margins = [self.there.margin, None if self.back.margin is None else -self.back.margin]
+        known = [margin for margin in margins if margin is not None]
+        return sum(known) / len(known) if known else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +130,11 @@ class Swiss(Checked):
 
 @dataclass(slots=True)
 class Standings:
-    """The candidates and the comparisons so far."""
+    """The candidates and the pairs so far."""
 
     candidates: Sequence[Candidate]
-    met: dict[frozenset[int], Comparison] = field(default_factory=dict)
-    wins: dict[int, float] = field(default_factory=dict)
-    weights: dict[int, float] = field(default_factory=dict)
-    firsts: list[float] = field(default_factory=list)
-    """The margins of what was shown first."""
+    games: dict[frozenset[int], Game] = field(default_factory=dict)
+    """By the indices of both."""
 
     def links(self, degree: int, source: random.Random) -> list[Pair]:
         """Pairs by which each candidate meets so many others: neighbours on a ring, then those two apart, and so on."""
@@ -141,7 +154,7 @@ class Standings:
         free, pairs = self.ranked(), list[Pair]()
         while free:
             first = free.pop(0)
-            opponents = (each for each in free[:WINDOW] if frozenset((first.index, each.index)) not in self.met)
+            opponents = (each for each in free[:WINDOW] if frozenset((first.index, each.index)) not in self.games)
             if (second := next(opponents, None)) is not None:
                 free.remove(second)
                 pairs.append((first, second))
@@ -149,37 +162,38 @@ class Standings:
 
     def count(self, pair: Pair, there: Comparison, back: Comparison) -> None:
         """Add a pair that was compared in both orders."""
-        margins = [there.margin, None if back.margin is None else -back.margin]
-        known = [margin for margin in margins if margin is not None]
-        self.firsts += [each.margin for each in (there, back) if each.margin is not None]
-        mean = sum(known) / len(known) if known else None
-        self.met[frozenset(each.index for each in pair)] = Comparison(mean, there.tokens + back.tokens)
-        if mean is None:
-            return
-        weight, won = max(abs(mean), LEAST_WEIGHT), (1 + (mean > 0) - (mean < 0)) / 2
-        for candidate, share in zip(pair, (won, 1 - won), strict=True):
-            self.weights[candidate.index] = self.weights.get(candidate.index, 0.0) + weight
-            self.wins[candidate.index] = self.wins.get(candidate.index, 0.0) + weight * share
+        self.games[frozenset(each.index for each in pair)] = Game(pair, there, back)
 
-    def rate(self, candidate: Candidate) -> float:
-        """The share of its weight that a candidate won; a half if nothing is known of it."""
-        weight = self.weights.get(candidate.index, 0.0)
-        return self.wins[candidate.index] / weight if weight else 0.5
+    def rates(self) -> dict[int, float]:
+        """The share of its weight that each candidate won, by its index; a half if nothing is known of it."""
+        won, weights = defaultdict[int, float](float), defaultdict[int, float](float)
+        for game in self.games.values():
+            if (margin := game.margin) is not None:
+                share = (1 + (margin > 0) - (margin < 0)) / 2
+                for candidate, part in zip(game.pair, (share, 1 - share), strict=True):
+                    weight = max(abs(margin), LEAST_WEIGHT)
+                    weights[candidate.index] += weight
+                    won[candidate.index] += weight * part
+        indices = (candidate.index for candidate in self.candidates)
+        return {index: won[index] / weights[index] if weights[index] else 0.5 for index in indices}
 
     def ranked(self) -> list[Candidate]:
         """The candidates, best first."""
-        return sorted(self.candidates, key=lambda candidate: (-self.rate(candidate), candidate.rank))
+        rates = self.rates()
+        return sorted(self.candidates, key=lambda candidate: (-rates[candidate.index], candidate.rank))
 
     @property
     def summary(self) -> str:
         """What the comparisons said and cost, in one line."""
-        pairs = list(self.met.values())
-        bias = sum(self.firsts) / len(self.firsts) if self.firsts else 0.0
-        rates = ", ".join(f"sample {each.index} {self.rate(each):.2f}" for each in self.ranked()[:SHOWN])
+        games, rates = list(self.games.values()), self.rates()
+        margins = [game.margin for game in games]
+        orders = [order for game in games for order in (game.there, game.back)]
+        firsts = [order.margin for order in orders if order.margin is not None]
+        shown = ", ".join(f"sample {each.index} {rates[each.index]:.2f}" for each in self.ranked()[:SHOWN])
         return (
-            f"{len(pairs)} pairs in both orders: {sum(pair.margin == 0 for pair in pairs)} ties, "
-            f"{sum(pair.margin is None for pair in pairs)} without a verdict, the first answer liked by {bias:+.2f}, "
-            f"{sum(pair.tokens for pair in pairs) / max(len(pairs), 1):,.0f} tokens a pair; win rates: {rates}"
+            f"{len(games)} pairs in both orders: {margins.count(0)} ties, {margins.count(None)} without a verdict, the "
+            f"first answer liked by {sum(firsts) / max(len(firsts), 1):+.2f}, "
+            f"{sum(order.tokens for order in orders) / max(len(games), 1):,.0f} tokens a pair; win rates: {shown}"
         )
 
 

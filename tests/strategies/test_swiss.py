@@ -77,8 +77,7 @@ def test_a_win_weighs_its_margin_and_a_tie_a_tenth() -> None:
     standings.count((one, three), Comparison(5 / 9, 10), Comparison(5 / 9, 10))
     standings.count((two, three), Comparison(None, 10), Comparison(None, 10))
     # 5/9 won and 1/9 lost; 5/9 lost and a tie of 0.1, half of it won.
-    rates = [standings.rate(each) for each in standings.candidates]
-    assert rates == pytest.approx([5 / 6, 0.05 / (5 / 9 + 0.1), 1.0, 0.5])
+    assert list(standings.rates().values()) == pytest.approx([5 / 6, 0.05 / (5 / 9 + 0.1), 1.0, 0.5])
     assert [each.index for each in standings.ranked()] == [2, 0, 3, 1]
     # Down the standings: 2 has met 0 and 3, and 0 has met 1.
     assert [(a.index, b.index) for a, b in standings.round()] == [(2, 1), (0, 3)]
