@@ -155,7 +155,7 @@ NEEDS_VERIFIER = {"strategy": "best_of_n"}
         *(({"model": name}, "model", "m@vote8") for name in ("gpt-4", "m@vote9", "@", "x@vote8", "m@vote8@vote8", "M")),
         *(
             ({"reasoner": {"strategy": spec, "answer": "free"}}, "reasoner.answer",
-             "best_of_n, escalate, gen_select, knockout, pairwise, refine, single, universal")
+             "aggregate, best_of_n, escalate, gen_select, knockout, pairwise, refine, single, swiss, universal")
             for spec in ("self_consistency", "auto", "best_of_n:selector=weighted", "mcts")
         ),
         ({"model": "m@vote8", "messages": NO_QUESTION}, "messages", "must be a question of the user (got assistant)"),
