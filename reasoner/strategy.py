@@ -24,9 +24,10 @@ from reasoner.voting import Tally
 
 __all__ = [
     "MAX_CHAINS", "MAX_SAMPLES", "BudgetExhausted", "CalibratedStrategy", "CalibrationSummary", "Cancel",
-    "CheckEquivalent", "DescribeModel", "DrawsOnce", "Execute", "Execution", "FindBlocks", "Finished", "Handle",
-    "LogLikelihood", "Next", "Note", "Operation", "Plan", "Prefill", "Probe", "Propose", "Sample", "Score", "Start",
-    "StopRule", "Strategy", "Tally", "TextLikelihood", "cancel", "check_n", "count_votes", "execute",
+    "CheckEquivalent", "ComparePair", "DescribeModel", "DrawsOnce", "Execute", "Execution", "FindBlocks", "Finished",
+    "Handle", "LogLikelihood", "Next", "Note", "Operation", "Plan", "Prefill", "Probe", "Propose", "Sample", "Score",
+    "Start", "Startable", "StopRule", "Strategy", "Tally", "TextLikelihood", "cancel", "check_n", "compare_pairs",
+    "count_votes", "execute",
     "loglikelihood", "model_info", "next_finished", "note", "note_stop", "prefill", "probe", "propose", "sample",
     "score", "start",
 ]  # fmt: skip
@@ -100,6 +101,18 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class ComparePair:
+    """Ask the run's verifier which of two candidates is better, for each pair; not every verifier compares.
+
+    Reply: a rating for each pair, in order: the probability that the first, which is shown first, is better. Models
+    prefer a position, so ask in both orders. It raises a `UsageError` if the verifier compares no pairs.
+    """
+
+    question: Question
+    pairs: tuple[tuple[Completion, Completion], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TextLikelihood:
     """The natural log of the probability that a reply continues with a text of `tokens` token ids."""
 
@@ -169,6 +182,10 @@ class Execute:
         require(self.seconds, "seconds", above=0, at_most=3600)
 
 
+Startable = Sample | Score | Probe | ComparePair | Execute
+"""What can run without the plan waiting for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """Run an operation without waiting for it. Reply: its handle.
@@ -183,7 +200,7 @@ class Start:
     it is cancelled nevertheless, it is booked at its worst case.
     """
 
-    op: Sample | Score | Probe | Execute
+    op: Startable
     times: int = 1
     cancellable: bool = True
     after: Handle | None = None
@@ -289,6 +306,7 @@ class Finished:
 Operation: TypeAlias = (
     Sample
     | Score
+    | ComparePair
     | LogLikelihood
     | Start
     | Next
@@ -391,6 +409,16 @@ def score(question: Question, candidates: Sequence[Completion]) -> Plan[tuple[Ra
     return reply
 
 
+def compare_pairs(question: Question, pairs: Sequence[tuple[Completion, Completion]]) -> Plan[tuple[Rating, ...]]:
+    """For each pair, the probability that the first is better, by the run's verifier; see `ComparePair`.
+
+    Raises:
+        UsageError: the verifier compares no pairs.
+    """
+    reply: tuple[Rating, ...] = yield ComparePair(question, tuple(pairs))
+    return reply
+
+
 def loglikelihood(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[TextLikelihood | None, ...]]:
     """The log-likelihood of each text as the continuation of the prompt; None for one that does not fit.
 
@@ -401,9 +429,7 @@ def loglikelihood(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[TextLikeli
     return reply
 
 
-def start(
-    op: Sample | Score | Probe | Execute, times: int = 1, *, cancellable: bool = True, after: Handle | None = None
-) -> Plan[Handle]:
+def start(op: Startable, times: int = 1, *, cancellable: bool = True, after: Handle | None = None) -> Plan[Handle]:
     """Run an operation without waiting for it, as `Start` does; returns its handle, the first of `times`.
 
     A refusal by the budget is raised by `next_finished`.

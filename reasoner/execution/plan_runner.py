@@ -239,7 +239,7 @@ class PlanRunner:
                 with self.scheduled.blocking() if self.scheduled else nullcontext():
                     completions = await self._sample(sequences, op, interruptible=False)
                     return self._see_completions(completions, _end_of(sequences, completions))
-            case ops.Score():
+            case ops.Score() | ops.ComparePair():
                 self._ops += 1
                 return self._see_ratings(await self._score(self._ops, op, self._now))
             case ops.LogLikelihood():
@@ -393,13 +393,17 @@ class PlanRunner:
             self._replies.count(op.params.limit, completion, op.limited_by)
         return drawn
 
-    async def _score(self, number: int, op: ops.Score, at: int) -> tuple[Rating, ...]:
+    async def _score(self, number: int, op: ops.Score | ops.ComparePair, at: int) -> tuple[Rating, ...]:
         if self.verifier is None:
             raise PlanError("the strategy asks for scores but says that it uses no verifier")
-        rated = partial(rate, self.executor, number, self.verifier)
-        ratings = await each([partial(rated, candidate, at=at, reserve=op.reserve) for candidate in op.candidates])
+        rated = partial(rate, self.executor, number, self.verifier, at=at)
+        if isinstance(op, ops.ComparePair):
+            ratings = await each([partial(rated, first, other=second) for first, second in op.pairs])
+        else:
+            ratings = await each([partial(rated, candidate, reserve=op.reserve) for candidate in op.candidates])
         self._check_refusals(number, ratings)
-        self._replies.rate(op.candidates, ratings)
+        if isinstance(op, ops.Score):
+            self._replies.rate(op.candidates, ratings)
         return tuple(
             Rating(None, Cost(), error=f"{NOT_RATED}: {rating}") if isinstance(rating, BudgetExhausted) else rating
             for rating in ratings
@@ -452,7 +456,9 @@ class PlanRunner:
         except NotRecorded as missing:
             return await self._started.stall(handle, missing)
 
-    async def _work_started(self, handle: ops.Handle, op: ops.Score | ops.Probe | ops.Execute, at: int) -> ops.Finished:
+    async def _work_started(
+        self, handle: ops.Handle, op: ops.Score | ops.Probe | ops.ComparePair | ops.Execute, at: int
+    ) -> ops.Finished:
         try:
             if isinstance(op, ops.Execute):
                 return ops.Finished(handle, end=at, execution=await execute(self.executor, handle, op, at=at))

@@ -10,18 +10,16 @@ from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
 from reasoner.strategy import (
     Cancel,
-    Execute,
     Finished,
     Handle,
     Next,
     Note,
     Operation,
     Plan,
-    Probe,
     Propose,
     Sample,
-    Score,
     Start,
+    Startable,
     Strategy,
 )
 from reasoner.types import Answer, Completion, VoteState
@@ -140,7 +138,7 @@ class Gathering:
                 op = replace(op, op=branched, after=part.after if op.after is None else op.after)
             if isinstance(op, Sample):
                 op = self._branched(op, number)
-            if isinstance(op, Sample | Score | Probe | Execute):
+            if isinstance(op, Startable):
                 part.blocked_on = yield Start(op, cancellable=False, after=part.after)
                 self._own(part.blocked_on, number)
                 return
