@@ -92,22 +92,20 @@ class ToolCallSpace(SameKey):
 
     tools: tuple[str, ...] = ()
     name: ClassVar[str] = "tool_call"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 1
     instruction: ClassVar[str] = ""
 
     def read(self, text: str) -> Answer | None:
-        """The calls of a reply, as JSON that `read_calls` reads, or its text; None where it has neither."""
+        """The calls of a reply, with a digest of them as the key; None where it has no text and no call."""
         reply = read_calls(text)
         if reply is None or any(call.name not in self.tools for call in reply.calls):
             return None
         if not reply.calls:
             return Answer(reply.text, REPLY, REPLY) if reply.text else None
         try:
-            values = [(call.name, parse_json(call.arguments)) for call in reply.calls]
-            canonical = sorted(
-                json.dumps([name, plain(given)], sort_keys=True, allow_nan=False) for name, given in values
-            )
+            values = [[call.name, plain(parse_json(call.arguments))] for call in reply.calls]
+            canonical = sorted(json.dumps(value, sort_keys=True, allow_nan=False) for value in values)
         except (ValueError, RecursionError):
             return None
         key = digest("\0".join(canonical))
-        return Answer(json.dumps([{"name": name, "arguments": given} for name, given in values]), key, "calls")
+        return Answer(", ".join(f"{call.name}({call.arguments})" for call in reply.calls), key, "calls")

@@ -3,14 +3,14 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.questions import Question
-from reasoner.answers.tool_calls import ToolCallSpace, read_calls
+from reasoner.answers.tool_calls import ToolCallSpace, call_text, read_calls
 from reasoner.errors import UnknownName, UsageError
 from reasoner.trace.replies import GradeStatus
 from reasoner.types import Answer, Message, Prompt
@@ -114,6 +114,16 @@ def call_fits(
 
 
 @dataclass(frozen=True, slots=True)
+class CallSpace(ToolCallSpace):
+    """The tools that a reply calls; its text is in a form from which `read_calls` reads the same calls again."""
+
+    def read(self, text: str) -> Answer | None:
+        """As `ToolCallSpace` reads it."""
+        answer, reply = ToolCallSpace.read(self, text), read_calls(text)
+        return replace(answer, text=call_text(reply.calls)) if answer and reply and reply.calls else answer
+
+
+@dataclass(frozen=True, slots=True)
 class ByCalls:
     """Grades calls by the published rules of matching syntax trees; the order of parallel calls does not count.
 
@@ -204,7 +214,7 @@ class Bfcl:
                 ]
                 messages = tuple(Message(message["role"], message["content"]) for message in turn)
                 gold = json.dumps(golds.get(name, []), sort_keys=True)
-                space = ToolCallSpace(tuple(tool["function"]["name"] for tool in tools))
+                space = CallSpace(tuple(tool["function"]["name"] for tool in tools))
             except (ValueError, TypeError, KeyError) as error:
                 raise row.error("question", f"it is no question of one turn with functions ({error!r:.80})") from None
             prompt = Prompt(messages=messages, tools=json.dumps(tools, sort_keys=True))
