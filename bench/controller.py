@@ -41,6 +41,7 @@ from reasoner_evals.calibration.outcomes import (
     random_orders,
     rule,
     safe_rule,
+    short_vote,
     usable,
 )
 from reasoner_evals.calibration.outcomes import stopped as stopped_by
@@ -121,6 +122,7 @@ def family(pool: Pool, rows: Bools) -> Family:
         arms=tuple(bin_rows(pool.ways, baseline, rows, 0)),
         baseline=baseline.strategy,
         safe=family_safe(pool),
+        short=short_vote(pool.arm),
         sample_tokens=float(pool.tokens.mean()),
         origin="bench",
     )

@@ -13,9 +13,9 @@ from reasoner.calibration.promises import LEVEL, least_share, needed, p_value
 from reasoner.errors import UnknownName, UsageError
 from reasoner.system.files import complaint_of, read_whole, replacing
 
-VERSION: Final = 4
+VERSION: Final = 5
 MIN_QUESTIONS = 30
-"""An arm measured on fewer is never chosen: its accuracy is a guess."""
+"""An arm measured on fewer is not chosen for what it lost: that is a guess."""
 
 Signal = Literal["none", "prompt", "split"]
 """A free signal of difficulty: none, the characters of the question, minus the mean log-probability of the first
@@ -155,9 +155,6 @@ class ArmRow(_ProfilePart):
     sequential_tokens: _Amount | None = None
     """Mean sequential tokens per question; None where they were not counted."""
     samples: _Amount
-    share: _Share
-    """The mean of the leader's smoothed share of the vote at the end: the agreement."""
-    share_sd: _Amount
     trust: Trust
     agreement: Agreement | None = None
     """None in a profile from before agreements were kept."""
@@ -201,7 +198,9 @@ class Family(_ProfilePart):
     baseline: str
     """The spec of the arm that risk is measured against: voting with all samples, no verifier, no budget."""
     safe: str
-    """The spec of the arm that is chosen without evidence: it loses next to nothing on any question, by its rule."""
+    """The spec of the arm that loses next to nothing on any question, by its rule."""
+    short: str
+    """The spec of the arm that is chosen without evidence: a vote that stops after few samples."""
     sample_tokens: Annotated[float, Field(gt=0)]
     """The mean cost of one more sample."""
     origin: str
@@ -243,7 +242,7 @@ class Family(_ProfilePart):
 class Profile(_ProfilePart):
     """A model's calibration, versioned; see `docs/controller.md`."""
 
-    v: Literal[4] = VERSION
+    v: Literal[5] = VERSION
     model: str
     created: str
     """ISO 8601, UTC."""

@@ -49,7 +49,7 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
 def test_another_version_is_refused_before_its_content(tmp_path: Path) -> None:
     file = tmp_path / "profile.json"
     file.write_text(json.dumps({"v": 1, "planets": []}))
-    with pytest.raises(UsageError, match="written by version 1, and this one reads version 4: calibrate again"):
+    with pytest.raises(UsageError, match="written by version 1, and this one reads version 5: calibrate again"):
         read_profile(file)
 
 

@@ -49,6 +49,9 @@ BY_LENGTH: Final = ("lock_in:delta=0.01", "beta:theta=0.95", "beta:theta=0.9")
 """Those that are replayed by length, with as many samples in flight as the rule asks for."""
 SHORT: Final = ((8, "lock_in:delta=0.1"), (5, "lossless"), (4, "lock_in:delta=0.1"), (3, "lossless"))
 """Also votes of so few samples with these rules: the best arms where more votes gain little."""
+UNTESTED: Final = SHORT[2]
+"""The one that an effort takes where nothing is known: on five recorded pools it costs less than any fixed number of
+samples as accurate, and loses 5 points at most (docs/controller.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +299,13 @@ def most_lost_by(rule: StopRule, n: int) -> float:
 def safe_rule(n: int) -> str:
     """The cheapest rule that loses at most `NEAR` on any question of so many samples."""
     return [spec for spec in RULES if most_lost_by(rule(spec), n) <= NEAR][-1]
+
+
+def short_vote(pooled: PooledArm) -> str:
+    """The spec of the vote that an effort takes where nothing is known; of all samples where there are as few."""
+    size, spec = UNTESTED
+    few = pooled.arm.pool > size
+    return pooled.way(n=size, stop=rule(spec), order="launch").strategy if few else pooled.way().strategy
 
 
 def stopped(samples: Samples, orders: Ints, strategy: Any, spec: str, order: Order = "launch") -> Outcomes:
