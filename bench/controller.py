@@ -140,7 +140,7 @@ def halves(questions: int) -> Iterator[tuple[Bools, Bools]]:
 def confidences(row: ArmRow, outcomes: Outcomes, rows: Bools | Ints) -> tuple[Floats, Floats]:
     """The confidence of each held-out answer and whether it is right, over all orders."""
     share, right = outcomes.share[rows], outcomes.right[rows]
-    sure = np.vectorize(row.trust.chance, otypes=[float])(share)
+    sure = np.vectorize(row.trust.chance, otypes=[float])(share, outcomes.length[rows])
     return sure.ravel(), np.broadcast_to(right, share.shape).ravel()
 
 
@@ -300,7 +300,7 @@ def confidence(pool: Pool) -> Iterator[str]:
         for ours, held in (np.split(source.permutation(questions), [size]) for _ in range(SPLITS)):
             trust = trust_in(safe.of(ours))
             share, right = safe.share[held].ravel(), safe.right[held].ravel()
-            sure = np.vectorize(trust.chance, otypes=[float])(share)
+            sure = np.vectorize(trust.chance, otypes=[float])(share, safe.length[held].ravel())
             measured.append([np.mean((x - right) ** 2) for x in (sure, share)]
                          + [risk_coverage(x, right).mean() for x in (sure, share)])  # fmt: skip
             if (least := trust.least_share(ABSTAIN_RISK)) is not None:

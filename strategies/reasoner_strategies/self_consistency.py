@@ -70,7 +70,8 @@ class SelfConsistency(Checked):
             except BudgetExhausted:
                 break
             for completion in finished.completions:
-                tally.add(question.read(completion), index=completion.index)
+                tokens = completion.usage.generated_tokens
+                tally.add(question.read(completion), index=completion.index, tokens=tokens)
             vote_state = yield from proposed(count_votes(tally))
         return vote_state.leader
 

@@ -319,8 +319,10 @@ def trust_in(ended: Outcomes) -> Trust:
     # An expected outcome counts as right from one half on.
     count = [np.bincount(first.ravel(), weights=values) for values in (np.full(len(first), 1.0), right[:, 0] >= 0.5)]
     answered, hits = (values.astype(int).tolist() for values in count)
-    return Trust(intercept=round(intercept, 6), slope=round(slope, 6), shares=tuple(seen.tolist()),
-                 answered=tuple(answered), right=tuple(hits))  # fmt: skip
+    known = ended.length[ended.length > 0]
+    length = math.exp(np.log(known).mean()) if known.size else 0.0
+    return Trust(intercept=round(intercept, 6), slope=round(slope, 6), length=round(length, 2),
+                 shares=tuple(seen.tolist()), answered=tuple(answered), right=tuple(hits))  # fmt: skip
 
 
 UNKNOWN = 149

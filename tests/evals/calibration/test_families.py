@@ -216,8 +216,8 @@ def texts(value: Any) -> Iterator[str]:
 
 
 def ended(share: list[float], right: list[bool]) -> Outcomes:
-    columns = np.array(share)[:, None], np.array(right, dtype=np.float64)[:, None]
-    return Outcomes(Way("x", "", ""), columns[1], columns[0], columns[0], columns[0], columns[0], columns[0])
+    column, good = np.array(share)[:, None], np.array(right, dtype=np.float64)[:, None]
+    return Outcomes(Way("x", "", ""), good, column, column, column, column, column, column)
 
 
 def test_few_questions_leave_trust_near_the_share_and_many_find_the_curve() -> None:
