@@ -61,12 +61,12 @@ class LaunchOrder:
     tally: Tally
     next: int = 0
     vote_state: VoteState = field(default_factory=VoteState)
-    early: dict[int, Answer | None] = field(default_factory=dict)
+    early: dict[int, tuple[Answer | None, int]] = field(default_factory=dict)
     """What arrived before one that was launched earlier."""
 
-    def add(self, answer: Answer | None, *, index: int) -> Plan[None]:
-        """Add an answer, and count those for which all earlier ones are there."""
-        self.early[index] = answer
+    def add(self, answer: Answer | None, *, index: int, tokens: int = 0) -> Plan[None]:
+        """Add an answer with the length of its reply, and count those for which all earlier ones are there."""
+        self.early[index] = answer, tokens
         while self.next in self.early:
             yield from self._count(self.next)
 
@@ -77,7 +77,8 @@ class LaunchOrder:
         return self.vote_state
 
     def _count(self, index: int) -> Plan[None]:
-        self.tally.add(self.early.pop(index), index=index)
+        answer, tokens = self.early.pop(index)
+        self.tally.add(answer, index=index, tokens=tokens)
         self.vote_state = yield from proposed(count_votes(self.tally))
         self.next = index + 1
 
