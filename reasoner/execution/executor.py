@@ -124,7 +124,8 @@ class OperationExecutor:
         Raises:
             BudgetExhausted: the ledger refused it.
         """
-        await self.pace.begin(self)
+        if turn := self.pace.begin(self):
+            await turn
         return await self.admission.admit(price, max_tokens=max_tokens)
 
     async def attempt(
@@ -139,11 +140,12 @@ class OperationExecutor:
         outcome: Completion | Drop
         try:
             async with deadline:
-                outcome = completion = await self._within_cache(request)
+                sampled = self._within_cache(request) if self.kv_limiter else self.engine.sample(request)
+                outcome = completion = await sampled
                 if fault := completion.usage.fault:
                     request.meter.usage = None
                     raise EngineError(f"the engine counted wrongly: {fault}")
-            cost = self.cost_of(completion, at=at, counted_as=counted_as).taking(time.monotonic() - began)
+            cost = self.cost_of(completion, at=at, seconds=time.monotonic() - began, counted_as=counted_as)
         except NotRecorded:
             self.admission.settle(reservation, NO_COST)
             raise
@@ -161,12 +163,13 @@ class OperationExecutor:
             self.admission.settle(reservation, cost)
         except LedgerViolation as violation:
             failure = violation
+        if request.progress:
+            request.progress.over(outcome.usage.generated_tokens if isinstance(outcome, Completion) else None)
         return Attempt(outcome, cost, failure)
 
     async def _within_cache(self, request: SampleRequest) -> Completion:
         """What the engine generates, once there is room in its KV cache."""
-        if self.kv_limiter is None:
-            return await self.engine.sample(request)
+        assert self.kv_limiter
         request.meter.usage = Usage()
         grown = len(request.prompt.token_ids)
         head = (request.prompt.head_digest, request.rendered.tokens - grown)
@@ -211,17 +214,19 @@ class OperationExecutor:
             generated_tokens=0 if cancelled else generated,
             cancelled_tokens=generated if cancelled else 0,
             requests=int(prompt > 0),
-            samples=int(counted_as == "sample" and usage != Usage()),
+            samples=int(counted_as == "sample" and (prompt > 0 or generated > 0)),
             flops=flops,
             seconds=seconds,
             thinking_tokens=usage.thinking_tokens,
             sequential_tokens=end,
         )
 
-    def cost_of(self, completion: Completion, *, at: int, counted_as: CountedAs = "sample") -> Cost:
+    def cost_of(
+        self, completion: Completion, *, at: int, seconds: float = 0.0, counted_as: CountedAs = "sample"
+    ) -> Cost:
         """What a sequence cost. One that was aborted while it was generated is cancelled work."""
         aborted = completion.finish_reason == "abort"
-        return self.cost(completion.usage, at=at, cancelled=aborted, counted_as=counted_as)
+        return self.cost(completion.usage, at=at, seconds=seconds, cancelled=aborted, counted_as=counted_as)
 
     def done(self) -> None:
         """Release what the question holds in the budget, in the engine and in its KV cache."""

@@ -252,12 +252,16 @@ async def sample_all(
 
     async def work() -> None:
         for position, sequence in left:
-            results[position] = result = await _refusal_as_value(partial(sample, sequence))
-            if isinstance(result, BudgetExhausted) and sequence.digest not in ends:
-                ends[sequence.digest] = extent(sequence.digest)
+            try:
+                results[position] = await sample(sequence)
+            except BudgetExhausted as refusal:
+                results[position] = refusal
+                if sequence.digest not in ends:
+                    ends[sequence.digest] = extent(sequence.digest)
 
     left, results = enumerate(launched()), dict[int, Completion | BudgetExhausted]()
-    await each([work] * min(MAX_IN_FLIGHT, sequences.n * len(sequences.heads)))
+    workers = min(MAX_IN_FLIGHT, sequences.n * len(sequences.heads))
+    await (work() if workers == 1 else each([work] * workers))
     return [results[position] for position in sorted(results)]
 
 

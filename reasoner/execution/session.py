@@ -311,7 +311,8 @@ class Session:
             raise UsageError("the session is not open: use it as in `async with Session(engine) as session`")
         if verifier is None and strategy.uses_verifier:
             raise UsageError(f"{spec_of(strategy)} needs a verifier: give one")
-        await self._limits.pace.begin(object())
+        if turn := self._limits.pace.begin(object()):
+            await turn
         return RunContext(
             strategy=strategy, engine=self.engine, verifier=verifier, comparer=self.comparer, budget=budget,
             ledger=ledger or self.ledger, stated=f"each {budget}" if budget else "", limits=self._limits, history={},

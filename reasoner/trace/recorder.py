@@ -40,8 +40,7 @@ class Drop(NamedTuple):
     usage: Usage | None
 
 
-@dataclass(frozen=True, slots=True)
-class SequenceId:
+class SequenceId(NamedTuple):
     """A sequence to generate: its prompt, the prompt's digest, and its index among the prompt's sequences.
 
     `at` is where it starts on the question's virtual clock.
