@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Context, Decimal
+from functools import lru_cache
 from typing import Any
 
 from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError, require, shown
@@ -182,8 +183,8 @@ class _Sum(Cost):
         self.flops = self.flops + new.flops - old.flops if known else None
         self.seconds += new.seconds - old.seconds
         self.thinking_tokens += new.thinking_tokens - old.thinking_tokens
-        if new.sequential_tokens > self.sequential_tokens:
-            self.sequential_tokens = new.sequential_tokens
+        end, latest = new.sequential_tokens, self.sequential_tokens
+        self.sequential_tokens = end if end > latest else latest  # noqa: FURB136 - a call takes as long as two sums
 
 
 NO_COST = Cost()
@@ -268,6 +269,13 @@ class Budget:
 NO_BUDGET = Budget()
 
 
+@lru_cache(maxsize=256)
+def _limits_of(budget: Budget) -> tuple[tuple[str, float, float], ...]:
+    """Each bounded unit, its limit, and the part of it that may be reserved."""
+    limits = ((unit, getattr(budget, unit)) for unit in UNITS)
+    return tuple((unit, limit, limit) for unit, limit in limits if limit is not None)
+
+
 @dataclass(slots=True, eq=False)
 class Reservation:
     """The worst case of an operation, held until `Ledger.settle`."""
@@ -319,7 +327,7 @@ class Ledger:
             )
         self._clock = clock
         self._opened = clock() - elapsed
-        self._limits = self._within(NO_BUDGET, 0) if budget else []
+        self._limits = _limits_of(budget) if budget else ()
         own = math.inf if self.budget.sequential is None else self.budget.sequential
         self._sequential: float = min(own, parent._sequential) if parent else own
         self._settled, self._held = _Sum(), _Sum()
@@ -394,7 +402,8 @@ class Ledger:
 
     def free(self, unit: str) -> float:
         """What may still be reserved here in `unit`, which may be any but seconds; infinite where it is unbounded."""
-        return next((usable - self.measure(unit, self._held) for name, _, usable in self._limits if name == unit), math.inf)
+        usable = next((usable for name, _, usable in self._limits if name == unit), math.inf)
+        return math.inf if usable == math.inf else usable - self.measure(unit, self._held)
 
     def shortfall(self, worst: Cost) -> Shortfall | None:
         """The first ledger of the lineage that would refuse `worst`; None if all would admit it."""
@@ -459,12 +468,8 @@ class Ledger:
 
     def keep(self, share: Budget, times: int) -> None:
         """Exclude `times` shares from reservations, replacing what was excluded before."""
-        self._limits = self._within(share, times)
-
-    def _within(self, share: Budget, times: int) -> list[tuple[str, float, float]]:
-        """Each bounded unit, its limit, and the part of it that may be reserved."""
-        limits = [(unit, getattr(self.budget, unit), getattr(share, unit) or 0) for unit in UNITS]
-        return [(unit, limit, limit - part * times) for unit, limit, part in limits if limit is not None]
+        limits = _limits_of(self.budget)
+        self._limits = tuple((unit, limit, limit - (getattr(share, unit) or 0) * times) for unit, limit, _ in limits)
 
     def settle(self, reservation: Reservation, actual: Cost) -> None:
         """Release a reservation and book the actual cost.

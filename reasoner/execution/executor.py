@@ -44,7 +44,7 @@ class Attempt(NamedTuple):
     @property
     def lost(self) -> bool:
         """Whether the engine lost it, so that it is tried again."""
-        return isinstance(self.failure, RequestLost)
+        return self.failure is not None and isinstance(self.failure, RequestLost)
 
     def result(self) -> Completion:
         """The completion; raises what the request raised, after the last try."""
@@ -78,6 +78,7 @@ class OperationExecutor:
     notes: list[str] = field(default_factory=list)
     """What was done differently from what the plan asked for."""
     kept: set[str] = field(default_factory=set)  # the heads in the KV cache: one for each thinking level
+    rendered: list[tuple[Prompt, Rendered]] = field(default_factory=list)
     on_text: Callable[[TextPiece], None] | None = None
     """Receives the first sequence of the question while it is generated; see `SampleRequest`."""
 
@@ -101,12 +102,15 @@ class OperationExecutor:
         return replace(self.cost(Usage(prompt, 0, tokens), at=at), requests=0, samples=0)
 
     async def render(self, prompt: Prompt) -> Rendered:
-        """The prompt as the engine reads it."""
+        """The prompt as the engine reads it; the last one is kept, as the samples of a question share theirs."""
+        if self.rendered and self.rendered[0][0] is prompt:
+            return self.rendered[0][1]
         with ENGINE_ERRORS:
             rendered = await self.engine.render(prompt)
             if fault := fault_in([("tokens", rendered.tokens)]):
                 raise EngineError(f"the engine counted wrongly: {fault}")
-            return rendered
+        self.rendered[:] = [(prompt, rendered)]
+        return rendered
 
     async def encode(self, text: str) -> TokenIds | None:
         """The token ids of a text, where the engine knows them."""

@@ -114,7 +114,7 @@ class Started:
                 self._in_flight += 1
                 if launch.at is not None:
                     self.clock.open(handle, launch.at, held=self._held)
-                task = self.running[handle] = asyncio.ensure_future(launch.work(handle))
+                task = self.running[handle] = asyncio.get_running_loop().create_task(launch.work(handle))
                 task.add_done_callback(partial(self._arrive, handle, launch))
 
     def _arrive(self, handle: Handle, launch: _Launch | None, task: "asyncio.Task[Finished]") -> None:
@@ -236,8 +236,8 @@ class Started:
 
 async def sample_all(
     sequences: SequenceIds, sample: Callable[[SequenceId], Awaitable[Completion]], extent: Extent
-) -> list[Completion | BudgetExhausted]:
-    """Generate all of them in launch order, refusals as values; the first other failure cancels the rest.
+) -> tuple[tuple[Completion, ...], list[BudgetExhausted]]:
+    """Generate all of them in launch order, and the refusals; the first other failure cancels the rest.
 
     After a refusal, only recorded sequences of the same prompt are launched: the budget is too small for the others.
     """
@@ -253,16 +253,16 @@ async def sample_all(
     async def work() -> None:
         for position, sequence in left:
             try:
-                results[position] = await sample(sequence)
+                drawn[position] = await sample(sequence)
             except BudgetExhausted as refusal:
-                results[position] = refusal
+                refused[position] = refusal
                 if sequence.digest not in ends:
                     ends[sequence.digest] = extent(sequence.digest)
 
-    left, results = enumerate(launched()), dict[int, Completion | BudgetExhausted]()
+    left, drawn, refused = enumerate(launched()), dict[int, Completion](), dict[int, BudgetExhausted]()
     workers = min(MAX_IN_FLIGHT, sequences.n * len(sequences.heads))
     await (work() if workers == 1 else each([work] * workers))
-    return [results[position] for position in sorted(results)]
+    return tuple([drawn[position] for position in sorted(drawn)]), [refused[position] for position in sorted(refused)]
 
 
 async def each(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BudgetExhausted]:

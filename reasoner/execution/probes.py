@@ -151,7 +151,7 @@ class Probes:
 
     def ended_early(self, number: int, op: Sample, completions: Iterable[Completion]) -> BudgetExhausted | None:
         """The refusal by the deadline where sequences of an operation were ended before it, to be probed."""
-        if op.floor or all(completion.finish_reason != "abort" for completion in completions):
+        if op.floor or not [completion for completion in completions if completion.finish_reason == "abort"]:
             return None
         if recorded := self.executor.history.refusal(number):
             return recorded

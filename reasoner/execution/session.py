@@ -10,7 +10,7 @@ from itertools import count
 from types import TracebackType
 from typing import Any, Final, Self
 
-from reasoner.answers.equivalence import Comparer, Equivalence, SlowSpace
+from reasoner.answers.equivalence import Comparer, Equivalence
 from reasoner.answers.questions import Question
 from reasoner.budget import Budget, Ledger, Prices
 from reasoner.engine import Engine, TextPiece
@@ -123,7 +123,9 @@ class RunContext:
         history = self.history.get(question.id, EMPTY)
         executor = self._executor(index, question, history, Recorder(question, self.trace, self._started, history))
         scheduled = self.scheduler.add(index, executor.admission.ledger) if self.scheduler else None
-        return PlanRunner(self.strategy, self.verifier, self.stop, self.comparer, executor, self.facts, scheduled)
+        return PlanRunner(
+            self.strategy, self.verifier, self.stop, self.comparer, executor, self.facts, self.ready.limits, scheduled
+        )
 
     async def draw(self, index: int, question: Question) -> Drawn | None:
         """What the run of a question gives that `draw_directly` can draw."""
@@ -200,7 +202,7 @@ class RunContext:
 
     def _warm(self, question: Question) -> "asyncio.Task[None] | None":
         """Start the processes that compare slow answers: that takes seconds, and the first samples run meanwhile."""
-        slow = isinstance(question.space, SlowSpace) and not self.history.get(question.id, EMPTY).source
+        slow = hasattr(question.space, "find_blocks") and not self.history.get(question.id, EMPTY).source
         if slow and isinstance(self.comparer, Equivalence):
             return asyncio.ensure_future(self.comparer.warm())
         return None

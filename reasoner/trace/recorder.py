@@ -40,7 +40,8 @@ class Drop(NamedTuple):
     usage: Usage | None
 
 
-class SequenceId(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SequenceId:
     """A sequence to generate: its prompt, the prompt's digest, and its index among the prompt's sequences.
 
     `at` is where it starts on the question's virtual clock.
@@ -96,6 +97,8 @@ class Recorder:
 
     def began(self, facts: RunFacts) -> None:
         """The question was started."""
+        if not self.sink:
+            return
         settings = {each.name: getattr(facts, each.name) for each in fields(facts)}
         space = self.question.space
         self.write(Began, text=self.question.text, answer_space=space.name, answer_rules=space.version, **settings)
