@@ -328,6 +328,7 @@ class Ledger:
         self._clock = clock
         self._opened = clock() - elapsed
         self._limits = _limits_of(budget) if budget else ()
+        self._counts_flops: bool = self.budget.flops is not None or (parent is not None and parent._counts_flops)
         own = math.inf if self.budget.sequential is None else self.budget.sequential
         self._sequential: float = min(own, parent._sequential) if parent else own
         self._settled, self._held = _Sum(), _Sum()
@@ -480,7 +481,7 @@ class Ledger:
         if not reservation.open:
             raise ValueError("this reservation was already settled")
         reservation.open = False
-        if actual.flops is None and any(ledger.budget.flops is not None for ledger in self.lineage()):
+        if actual.flops is None and self._counts_flops:
             actual = replace(actual, flops=reservation.worst.flops)
         violation: LedgerViolation | None = None
         ledger: Ledger | None = self

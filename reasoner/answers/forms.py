@@ -208,8 +208,9 @@ def announcements(text: str, start: int = 0) -> Iterator[Form]:
     lowered = text.lower()
     if len(lowered) != len(text):
         lowered = text
-    offsets = {noun: lowered.rfind(noun, start) for noun in _nouns_in(ascii_only=lowered.isascii())}
-    for _ in range(MAX_OCCURRENCES):
+    nouns = [noun for noun in _nouns_in(ascii_only=lowered.isascii()) if noun in lowered]
+    offsets = {noun: lowered.rfind(noun, start) for noun in nouns}
+    for _ in range(MAX_OCCURRENCES if nouns else 0):
         noun = max(offsets, key=offsets.__getitem__)
         at = offsets[noun]
         if at < 0:

@@ -11,6 +11,7 @@ from reasoner.budget import NO_COST, Cost, Reservation
 from reasoner.engine import Engine, Rendered, SampleRequest, TextPiece, release
 from reasoner.errors import BudgetExhausted, EngineError, LedgerViolation, NotRecorded, RequestLost, TraceError
 from reasoner.execution.admission import Admission, Pace
+from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import Forced, forced
 from reasoner.strategy import Prefill
 from reasoner.system.foreign import ErrorsFrom, described, fault_in, is_cancellation
@@ -62,7 +63,7 @@ def derive_seed(seed: int, question_id: str, prompt: str, index: int) -> int:
     return int.from_bytes(hashlib.blake2b(path, digest_size=8).digest(), "big") >> 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class OperationExecutor:
     """Executes the operations of one question against engine, verifier and ledger."""
 
@@ -78,9 +79,13 @@ class OperationExecutor:
     notes: list[str] = field(default_factory=list)
     """What was done differently from what the plan asked for."""
     kept: set[str] = field(default_factory=set)  # the heads in the KV cache: one for each thinking level
-    rendered: list[tuple[Prompt, Rendered]] = field(default_factory=list)
     on_text: Callable[[TextPiece], None] | None = None
     """Receives the first sequence of the question while it is generated; see `SampleRequest`."""
+    model: ModelInfo = field(init=False)
+    _rendered: tuple[Prompt, Rendered] | None = None
+
+    def __post_init__(self) -> None:
+        self.model = self.engine.model
 
     def recorded(self, op: int, kind: type[W], *name: object) -> W | None:
         """The outcome of a piece of work in the history; None where it is still to be done.
@@ -103,13 +108,13 @@ class OperationExecutor:
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The prompt as the engine reads it; the last one is kept, as the samples of a question share theirs."""
-        if self.rendered and self.rendered[0][0] is prompt:
-            return self.rendered[0][1]
+        if self._rendered and self._rendered[0] is prompt:
+            return self._rendered[1]
         with ENGINE_ERRORS:
             rendered = await self.engine.render(prompt)
             if fault := fault_in([("tokens", rendered.tokens)]):
                 raise EngineError(f"the engine counted wrongly: {fault}")
-        self.rendered[:] = [(prompt, rendered)]
+        self._rendered = prompt, rendered
         return rendered
 
     async def encode(self, text: str) -> TokenIds | None:
@@ -209,9 +214,9 @@ class OperationExecutor:
         """
         end = 0 if at is None else at if counted_as == "likelihood" else at + usage.generated_tokens
         if counted_as == "verdict":
-            return verifier_cost(self.engine.model, usage).taking(seconds).until(end)
+            return verifier_cost(self.model, usage).taking(seconds).until(end)
         prompt, cached, generated = usage.prompt_tokens, usage.cached_tokens, usage.generated_tokens
-        flops = self.engine.model.flops(prompt=prompt, cached=cached, generated=generated)
+        flops = self.model.flops(prompt=prompt, cached=cached, generated=generated)
         return Cost(
             prompt_tokens=prompt - cached,
             cached_tokens=cached,
@@ -251,7 +256,7 @@ class OperationExecutor:
 
     async def extended(self, op: Prefill, rendered: Rendered) -> tuple[Prompt, Forced, TokenIds | None]:
         """The prompt with the text appended, what was appended, and its token ids where they are known."""
-        appended = forced(op.text, op.thinking, self.engine.model.thinking, in_thinking=rendered.in_thinking)
+        appended = forced(op.text, op.thinking, self.model.thinking, in_thinking=rendered.in_thinking)
         if not (appended.thinking or appended.text):
             return op.prompt, appended, None
         ids = await self.encode(appended.thinking + appended.text)
@@ -319,7 +324,7 @@ class Inquiry(Generic[W]):
 
     async def reply(self, prompt: Prompt, params: SamplingParams, *, watch: TokenIds = ()) -> Completion:
         """The reply to one prompt, within the context window. Raises as `request`."""
-        rendered, context = await self.executor.render(prompt), self.executor.engine.model.context
+        rendered, context = await self.executor.render(prompt), self.executor.model.context
         room = context - rendered.tokens if context else params.limit
         if room < 1:
             raise EngineError(f"the prompt of {rendered.tokens:,} tokens fills the context window of {context:,}")

@@ -341,8 +341,8 @@ class PlanRunner:
         needed = self.verifier.logprobs if self.verifier else None
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
             op = replace(op, params=replace(op.params, logprobs=needed))
-        if probes := op.answers and self._probes.wanted:
-            op = replace(op, reserve=max(op.reserve, self._probes.reserve))
+        if (probes := op.answers and self._probes.wanted) and (reserve := self._probes.reserve) > op.reserve:
+            op = replace(op, reserve=reserve)
         line = self._started.clock.lines.get(ops.Handle(sequences.op))
         sample = partial(sample_sequence, self.executor, op, interruptible=interruptible, line=line)
         if probes:

@@ -28,7 +28,7 @@ def resolved(op: Sample, executor: OperationExecutor) -> Sample:
     Raises:
         UsageError: a sequence with a JSON schema would continue a reply.
     """
-    params = resolved_params(op.params, executor.engine.model, executor.note)
+    params = resolved_params(op.params, executor.model, executor.note)
     if not op.answers and (params.json_schema or any(prompt.tools for prompt in op.prompts)):
         params = replace(params, json_schema="")
         op = replace(op, prompts=tuple(replace(prompt, tools="") for prompt in op.prompts))
@@ -63,7 +63,7 @@ def sample_sequence(
 
 def _room(executor: OperationExecutor, rendered: Rendered, op: Sample) -> int:
     """How many tokens the context window and the reserve allow; less than 1 where nothing fits."""
-    context = executor.engine.model.context
+    context = executor.model.context
     if not context:
         return op.params.limit
     room = context - rendered.tokens
@@ -101,7 +101,7 @@ class _SequenceRun:
         executor.recorder.head(sequence.prompt, sequence.digest, rendered)
         self.max_tokens = _room(executor, rendered, self.op)
         if self.max_tokens < 1:
-            context = executor.engine.model.context
+            context = executor.model.context
             if (question := await executor.render(executor.question.prompt)).tokens >= context:
                 raise PromptTooLong(question.tokens, context)
             executor.note(f"cut: a prompt of {rendered.tokens:,} tokens filled the context window of {context:,}")
@@ -130,7 +130,7 @@ class _SequenceRun:
         Raises:
             EngineError: the model hides its thinking.
         """
-        prompt, profile = self.sequence.prompt, self.executor.engine.model.thinking
+        prompt, profile = self.sequence.prompt, self.executor.model.thinking
         level = prompt.thinking_level
         if not isinstance(level, int) or profile is None or limits_thinking(self.executor.engine):
             return None
@@ -179,7 +179,7 @@ class _SequenceRun:
         rendered = await executor.render(prompt)
         generated = first.usage.generated_tokens + len(closing)
         room, at = self.max_tokens - generated, sequence.at + generated
-        context = executor.engine.model.context
+        context = executor.model.context
         if context and rendered.token_ids is not None:
             room = min(room, context - rendered.tokens)
         if room < 1:
@@ -210,7 +210,7 @@ class _SequenceRun:
 
     async def _closed(self, first: Completion) -> tuple[Prompt, TokenIds]:
         """The prompt of the second request, and the token ids that close the thinking; none where it ended itself."""
-        profile, prompt = self.executor.engine.model.thinking, self.sequence.prompt.then(first)
+        profile, prompt = self.executor.model.thinking, self.sequence.prompt.then(first)
         if not (first.thinking or first.text or first.token_ids):
             raise self._hidden()
         if not first.unclosed or profile is None:
@@ -262,7 +262,7 @@ class _SequenceRun:
 
     def _joined(self, first: Completion, closing: TokenIds, second: Completion) -> Completion:
         """The two parts of the sequence and the token ids between them as one completion."""
-        profile = self.executor.engine.model.thinking
+        profile = self.executor.model.thinking
         lead, tail, thinking, forced = "", "", first.usage.thinking_tokens, len(closing)
         if first.unclosed and profile:
             lead, _, tail = profile.closing.partition(profile.end_text)
@@ -284,7 +284,7 @@ class _SequenceRun:
     @property
     def _closing_bound(self) -> int:
         """The most tokens that the closing text can have."""
-        profile = self.executor.engine.model.thinking
+        profile = self.executor.model.thinking
         return len(profile.closing.encode()) if profile else 0
 
 
