@@ -332,9 +332,8 @@ class Ledger:
         own = math.inf if self.budget.sequential is None else self.budget.sequential
         self._sequential: float = min(own, parent._sequential) if parent else own
         self._settled, self._held = _Sum(), _Sum()
-        """What is settled; and with what is reserved."""
-        for booked in (self._settled, self._held):
-            booked.put(spent, NO_COST)
+        self._settled.put(spent, NO_COST)
+        self._held.put(spent, NO_COST)
         self._broken: LedgerViolation | None = None
         self.in_flight = 0
 
