@@ -127,7 +127,8 @@ class Started:
         if handle in self.clock.lines and not task.cancelled() and task.exception() is None:
             self.clock.over(handle, task.result().end)
         else:
-            self.clock.leave(handle)
+            if self.clock.lines:
+                self.clock.leave(handle)
             self._arrived.append(handle)
             self._changed.set()
 
@@ -153,7 +154,8 @@ class Started:
                 # A plan that reads what has arrived already would otherwise read all of it in one turn of the loop.
                 await asyncio.sleep(0)
             task = self.running.pop(handle)
-            self.clock.leave(handle)
+            if self.clock.lines:
+                self.clock.leave(handle)
             failure = task.exception()
             if failure is None:
                 return task.result()

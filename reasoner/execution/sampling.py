@@ -132,7 +132,7 @@ class _SequenceRun:
         """
         prompt, profile = self.sequence.prompt, self.executor.model.thinking
         level = prompt.thinking_level
-        if not isinstance(level, int) or profile is None or limits_thinking(self.executor.engine):
+        if level is None or profile is None or isinstance(level, str) or limits_thinking(self.executor.engine):
             return None
         if not profile.end_text:
             raise self._hidden()

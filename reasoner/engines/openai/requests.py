@@ -212,6 +212,8 @@ def _refuses(message: str, name: str) -> bool:
 
 def merged(body: Mapping[str, object], extra: Mapping[str, object]) -> dict[str, object]:
     """A body with the fields of `extra_body`; where both have arguments of the chat template, those of the body win."""
+    if not extra:
+        return dict(body)
     both = {**body, **extra}
     ours, theirs = body.get("chat_template_kwargs"), extra.get("chat_template_kwargs")
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
