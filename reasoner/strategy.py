@@ -359,10 +359,7 @@ class Strategy(Protocol):
 
 @runtime_checkable
 class DrawsOnce(Protocol):
-    """A strategy that may draw one sequence only, which is then its reply: its text can be passed on as it comes.
-
-    Where any text is an answer, a server draws what the first operation of the plan says, and runs no more of it.
-    """
+    """A strategy that may draw one sequence only, which is then its reply: its text can be passed on as it comes."""
 
     def draws_once(self, model: ModelInfo) -> bool:
         """Whether it does so with this model."""

@@ -19,13 +19,12 @@ from reasoner.execution.sampling import resolved, sample_sequence
 from reasoner.execution.scheduler import ScheduledQuestion
 from reasoner.execution.scoring import measure_likelihoods, rate
 from reasoner.execution.verdicts import Pairs, Verdicts
-from reasoner.models.defaults import limits_of
 from reasoner.models.info import ModelInfo
 from reasoner.solution import INTERRUPTED, Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
 from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused, RunFacts
-from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Extraction, Prompt, Proposal, Rating, Usage
+from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Extraction, Prompt, Proposal, Rating
 from reasoner.verifier import Verifier
 
 STRATEGY_ERRORS = ErrorsFrom("the strategy")
@@ -59,6 +58,8 @@ class PlanRunner:
     comparer: Comparer
     executor: OperationExecutor
     facts: RunFacts
+    limits: frozenset[int]
+    """The most tokens of its sequences."""
     scheduled: ScheduledQuestion | None = None
     _remarks: list[ops.Note] = field(default_factory=list)
     _proposals: list[Proposal] = field(default_factory=list)
@@ -87,7 +88,7 @@ class PlanRunner:
         self._started = Started(admission, lambda: self._now, self.executor.history.delivered, held=held)
         self._verdicts = Verdicts(self.executor, self.comparer)
         self._probes = Probes(self.executor)
-        self._replies = Replies(frozenset(limits_of(self.strategy)))
+        self._replies = Replies(self.limits)
 
     async def solve(self) -> Solution:
         """The solution; a failure is in its `error`. On cancellation, work in flight is booked and the trace closed."""
@@ -205,7 +206,7 @@ class PlanRunner:
                 self._refusal = error = refusal
             except (PlanError, UsageError) as failure:
                 error = failure
-            if isinstance(op, ops.Propose) and self.stop:
+            if self.stop and isinstance(op, ops.Propose):
                 last = self._proposals[-1]
                 with STOP_RULE_ERRORS:
                     why = self.stop.stop(last.vote_state, last.cost)
@@ -323,7 +324,7 @@ class PlanRunner:
         """Count the results of an operation that ended at the virtual time `end`."""
         for completion in completions:
             self._replies.add(completion)
-            if completion.usage != Usage():
+            if completion.usage.prompt_tokens or completion.usage.generated_tokens:
                 # Each is waited for until all of the operation have ended.
                 self._seen += self.executor.cost_of(completion, at=end - completion.usage.generated_tokens)
             if completion.extraction:
@@ -368,8 +369,8 @@ class PlanRunner:
         needed = self.verifier.logprobs if self.verifier else None
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
             op = replace(op, params=replace(op.params, logprobs=needed))
-        if probes := op.answers and self._probes.wanted:
-            op = replace(op, reserve=max(op.reserve, self._probes.reserve))
+        if (probes := op.answers and self._probes.wanted) and (reserve := self._probes.reserve) > op.reserve:
+            op = replace(op, reserve=reserve)
         line = self._started.clock.lines.get(ops.Handle(sequences.op))
         sample = partial(sample_sequence, self.executor, op, interruptible=interruptible, line=line)
         if probes:
@@ -383,9 +384,8 @@ class PlanRunner:
                 line.clock.add(line)
             if line and len(sequences.heads) * sequences.n > 1:
                 line.drawing, sample = 0, partial(line.counting, sample)
-            completions = await sample_all(sequences, sample, history.extent)
-            self._check_refusals(sequences.op, completions)
-        drawn = tuple(completion for completion in completions if not isinstance(completion, BudgetExhausted))
+            drawn, refusals = await sample_all(sequences, sample, history.extent)
+            self._check_refusals(sequences.op, refusals, all_of_them=not drawn)
         if not self._partial_refusal and (refusal := self._probes.ended_early(sequences.op, op, drawn)):
             self._partial_refusal = refusal
             self._record_refusal(sequences.op, refusal)
@@ -401,7 +401,8 @@ class PlanRunner:
             ratings = await each([partial(rated, first, other=second) for first, second in op.pairs])
         else:
             ratings = await each([partial(rated, candidate, reserve=op.reserve) for candidate in op.candidates])
-        self._check_refusals(number, ratings)
+        refusals = [rating for rating in ratings if isinstance(rating, BudgetExhausted)]
+        self._check_refusals(number, refusals, all_of_them=len(refusals) == len(ratings))
         if isinstance(op, ops.Score):
             self._replies.rate(op.candidates, ratings)
         return tuple(
@@ -409,10 +410,9 @@ class PlanRunner:
             for rating in ratings
         )
 
-    def _check_refusals(self, number: int, results: Sequence[object]) -> None:
+    def _check_refusals(self, number: int, refusals: Sequence[BudgetExhausted], *, all_of_them: bool) -> None:
         """Raise if every result was refused; if only some were, record it, as the plan only gets a shorter reply."""
-        refusals = [result for result in results if isinstance(result, BudgetExhausted)]
-        if refusals and len(refusals) == len(results):
+        if refusals and all_of_them:
             raise refusals[0]
         if refusals:
             self._partial_refusal = self._partial_refusal or refusals[0]
