@@ -4,6 +4,8 @@ import asyncio
 import gc
 import resource
 import shlex
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from socket import socket
 from traceback import format_exception
@@ -11,6 +13,8 @@ from typing import Any, Final
 
 from reasoner.cli import interrupts
 from reasoner.cli.session import EngineRun
+from reasoner.engines.remote.warm import offered
+from reasoner.engines.vllm import VllmEngine
 from reasoner.execution.launching import cancel_all
 from reasoner.serving.app import App
 from reasoner.serving.choose import Offer
@@ -63,11 +67,23 @@ class ServerRun(EngineRun):
                 self.display.hide()
                 gc.freeze()
                 gc.set_threshold(*THRESHOLDS)
-                self._show_ready(service, _address(self.host, self._socket.getsockname()[1]))
-                with interrupts.handled(lambda: self._stop(listener)):
-                    await serving
+                async with self._offered():
+                    self._show_ready(service, _address(self.host, self._socket.getsockname()[1]))
+                    with interrupts.handled(lambda: self._stop(listener)):
+                        await serving
         finally:
             await cancel_all([serving])
+
+    @asynccontextmanager
+    async def _offered(self) -> AsyncIterator[None]:
+        """Let commands on this machine use an engine that takes long to start."""
+        async with AsyncExitStack() as stack:
+            if isinstance(self.engine, VllmEngine):
+                try:
+                    await stack.enter_async_context(offered(self.engine))
+                except OSError as error:
+                    self.display.note(f"note: commands here cannot use this engine: {error.strerror or error}")
+            yield
 
     def _stop(self, listener: Listener) -> None:
         left = f"requests in flight have {self.drain} s to end; another signal ends them at once"
