@@ -41,7 +41,7 @@ def test_no_module_is_longer_than_a_person_reads(folder: str) -> None:
 PUBLIC = {
     "reasoner": """
         Allocation Answer Budget Completion Cost Ledger Prices Prompt Proposal Question Rating Reply SamplingParams
-        Solution Vote VoteState build solve solve_each solve_many solve_many_sync solve_sync
+        Solution Vote VoteState build proposals solve solve_each solve_many solve_many_sync solve_sync
     """,
     "reasoner.strategy": """
         MAX_CHAINS MAX_SAMPLES BudgetExhausted CalibratedStrategy CalibrationSummary Cancel CheckEquivalent
@@ -169,7 +169,7 @@ for name in ("reasoner", "reasoner_strategies", "reasoner_verifiers", "reasoner_
             if "reasoner-kit[eval]" not in str(refused):
                 raise
         except ModuleNotFoundError as missing:
-            if missing.name.partition(".")[0] not in ("fastapi", "prometheus_client", "h11", "starlette", "torch", "uvicorn", "vllm"):
+            if missing.name.partition(".")[0] not in ("anyio", "fastapi", "inspect_ai", "mcp", "prometheus_client", "h11", "starlette", "torch", "uvicorn", "vllm"):
                 raise
 """
 
@@ -290,6 +290,7 @@ def test_the_constraints_pin_every_direct_dependency_within_its_range() -> None:
         extras["cpu"],
         extras["eval"],
         extras["gym"],
+        extras["mcp"],
         extras["parquet"],
         extras["serve"],
     ]
