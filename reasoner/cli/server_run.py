@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from socket import socket
 from traceback import format_exception
 from typing import Any, Final
@@ -68,25 +69,28 @@ class ServerRun(EngineRun):
                 self.display.hide()
                 gc.freeze()
                 gc.set_threshold(*THRESHOLDS)
-                async with self._offered():
+                async with self._offered() as note:
                     self._show_ready(service, _address(self.host, self._socket.getsockname()[1]))
-                    with interrupts.handled(lambda: self._stop(listener)):
+                    with interrupts.handled(lambda: self._stop(listener, note)):
                         await serving
         finally:
             await cancel_all([serving])
 
     @asynccontextmanager
-    async def _offered(self) -> AsyncIterator[None]:
-        """Let commands on this machine use an engine that takes long to start."""
+    async def _offered(self) -> AsyncIterator[Path | None]:
+        """Let commands on this machine use an engine that takes long to start; the note for them."""
         async with AsyncExitStack() as stack:
+            note = None
             if isinstance(self.engine, VllmEngine):
                 try:
-                    await stack.enter_async_context(offered(self.engine))
+                    note = await stack.enter_async_context(offered(self.engine))
                 except OSError as error:
                     self.display.note(f"note: commands here cannot use this engine: {error.strerror or error}")
-            yield
+            yield note
 
-    def _stop(self, listener: Listener) -> None:
+    def _stop(self, listener: Listener, note: Path | None) -> None:
+        if note:
+            note.unlink(missing_ok=True)
         left = f"requests in flight have {self.drain} s to end; another signal ends them at once"
         if not self.display.quiet:
             self.display.terminal.say("stopping at once" if listener.should_exit else f"stopping: {left}")

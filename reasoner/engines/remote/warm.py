@@ -98,8 +98,10 @@ async def _receive(reader: asyncio.StreamReader) -> list[Any]:
 
 
 @asynccontextmanager
-async def offered(engine: Engine) -> AsyncIterator[None]:
-    """Let commands use a started engine while the body runs; their requests are cancelled when they leave.
+async def offered(engine: Engine) -> AsyncIterator[Path]:
+    """Let commands use a started engine while the body runs, which gets the note; without the note, no more connect.
+
+    The requests of a command are cancelled when it leaves.
 
     Raises:
         OSError: the note or the socket cannot be made.
@@ -130,7 +132,7 @@ async def offered(engine: Engine) -> AsyncIterator[None]:
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             os.write(descriptor, json.dumps(note._asdict()).encode())
             os.close(descriptor)
-            yield
+            yield file
         finally:
             file.unlink(missing_ok=True)
             listening.close()
