@@ -24,9 +24,10 @@ from reasoner.voting import Tally
 
 __all__ = [
     "MAX_CHAINS", "MAX_SAMPLES", "BudgetExhausted", "CalibratedStrategy", "CalibrationSummary", "Cancel",
-    "CheckEquivalent", "DescribeModel", "DrawsOnce", "Execute", "Execution", "FindBlocks", "Finished", "Handle",
-    "LogLikelihood", "Next", "Note", "Operation", "Plan", "Prefill", "Probe", "Propose", "Sample", "Score", "Start",
-    "StopRule", "Strategy", "Tally", "TextLikelihood", "cancel", "check_n", "count_votes", "execute",
+    "CheckEquivalent", "ComparePair", "DescribeModel", "DrawsOnce", "Execute", "Execution", "FindBlocks", "Finished",
+    "Handle", "LogLikelihood", "Next", "Note", "Operation", "Plan", "Prefill", "Probe", "Propose", "Sample", "Score",
+    "Start", "Startable", "StopRule", "Strategy", "Tally", "TextLikelihood", "cancel", "check_n", "compare_pairs",
+    "count_votes", "execute",
     "loglikelihood", "model_info", "next_finished", "note", "note_stop", "prefill", "probe", "propose", "sample",
     "score", "start",
 ]  # fmt: skip
@@ -60,7 +61,8 @@ class Sample:
     `branch`, 0 to 2^40, are numbered separately, and so are their seeds: what a branch generates does not depend on
     which branch uses a prompt first. `answers` says whether the sequences answer the question; in others, such as a
     review or a choice, a model is never asked for an answer. `limited_by` is the option that a user must raise where a
-    sequence reaches its limit; "" for a step, which ends at one of its own.
+    sequence reaches its limit; "" for a step, which ends at one of its own. A `droppable` sequence does not wait
+    for room in the KV cache: where that is full, it may end early, with "abort" and without a text.
     """
 
     prompts: tuple[Prompt, ...]
@@ -71,6 +73,7 @@ class Sample:
     branch: int = 0
     answers: bool = True
     limited_by: str = ""
+    droppable: bool = False
 
     def __post_init__(self) -> None:
         check_n(self.n)
@@ -95,6 +98,18 @@ class Score:
     question: Question
     candidates: tuple[Completion, ...]
     reserve: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ComparePair:
+    """Ask the run's verifier which of two candidates is better, for each pair; not every verifier compares.
+
+    Reply: a rating for each pair, in order: the probability that the first, which is shown first, is better. Models
+    prefer a position, so ask in both orders. It raises a `UsageError` if the verifier compares no pairs.
+    """
+
+    question: Question
+    pairs: tuple[tuple[Completion, Completion], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +182,10 @@ class Execute:
         require(self.seconds, "seconds", above=0, at_most=3600)
 
 
+Startable = Sample | Score | Probe | ComparePair | Execute
+"""What can run without the plan waiting for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """Run an operation without waiting for it. Reply: its handle.
@@ -181,7 +200,7 @@ class Start:
     it is cancelled nevertheless, it is booked at its worst case.
     """
 
-    op: Sample | Score | Probe | Execute
+    op: Startable
     times: int = 1
     cancellable: bool = True
     after: Handle | None = None
@@ -287,6 +306,7 @@ class Finished:
 Operation: TypeAlias = (
     Sample
     | Score
+    | ComparePair
     | LogLikelihood
     | Start
     | Next
@@ -339,10 +359,7 @@ class Strategy(Protocol):
 
 @runtime_checkable
 class DrawsOnce(Protocol):
-    """A strategy that may draw one sequence only, which is then its reply: its text can be passed on as it comes.
-
-    Where any text is an answer, a server draws what the first operation of the plan says, and runs no more of it.
-    """
+    """A strategy that may draw one sequence only, which is then its reply: its text can be passed on as it comes."""
 
     def draws_once(self, model: ModelInfo) -> bool:
         """Whether it does so with this model."""
@@ -389,6 +406,16 @@ def score(question: Question, candidates: Sequence[Completion]) -> Plan[tuple[Ra
     return reply
 
 
+def compare_pairs(question: Question, pairs: Sequence[tuple[Completion, Completion]]) -> Plan[tuple[Rating, ...]]:
+    """For each pair, the probability that the first is better, by the run's verifier; see `ComparePair`.
+
+    Raises:
+        UsageError: the verifier compares no pairs.
+    """
+    reply: tuple[Rating, ...] = yield ComparePair(question, tuple(pairs))
+    return reply
+
+
 def loglikelihood(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[TextLikelihood | None, ...]]:
     """The log-likelihood of each text as the continuation of the prompt; None for one that does not fit.
 
@@ -399,9 +426,7 @@ def loglikelihood(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[TextLikeli
     return reply
 
 
-def start(
-    op: Sample | Score | Probe | Execute, times: int = 1, *, cancellable: bool = True, after: Handle | None = None
-) -> Plan[Handle]:
+def start(op: Startable, times: int = 1, *, cancellable: bool = True, after: Handle | None = None) -> Plan[Handle]:
     """Run an operation without waiting for it, as `Start` does; returns its handle, the first of `times`.
 
     A refusal by the budget is raised by `next_finished`.

@@ -19,13 +19,12 @@ from reasoner.execution.sampling import resolved, sample_sequence
 from reasoner.execution.scheduler import ScheduledQuestion
 from reasoner.execution.scoring import measure_likelihoods, rate
 from reasoner.execution.verdicts import Pairs, Verdicts
-from reasoner.models.defaults import limits_of
 from reasoner.models.info import ModelInfo
 from reasoner.solution import INTERRUPTED, Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
 from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused, RunFacts
-from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Extraction, Prompt, Proposal, Rating, Usage
+from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Extraction, Prompt, Proposal, Rating
 from reasoner.verifier import Verifier
 
 STRATEGY_ERRORS = ErrorsFrom("the strategy")
@@ -59,6 +58,8 @@ class PlanRunner:
     comparer: Comparer
     executor: OperationExecutor
     facts: RunFacts
+    limits: frozenset[int]
+    """The most tokens of its sequences."""
     scheduled: ScheduledQuestion | None = None
     _remarks: list[ops.Note] = field(default_factory=list)
     _proposals: list[Proposal] = field(default_factory=list)
@@ -87,7 +88,7 @@ class PlanRunner:
         self._started = Started(admission, lambda: self._now, self.executor.history.delivered, held=held)
         self._verdicts = Verdicts(self.executor, self.comparer)
         self._probes = Probes(self.executor)
-        self._replies = Replies(frozenset(limits_of(self.strategy)))
+        self._replies = Replies(self.limits)
 
     async def solve(self) -> Solution:
         """The solution; a failure is in its `error`. On cancellation, work in flight is booked and the trace closed."""
@@ -152,6 +153,9 @@ class PlanRunner:
                 end = await self._follow(plan)
             except BudgetExhausted as refusal:
                 end = self._refused_end(self._best(), refusal)
+            except BaseException:
+                self._propose_last(plan)
+                raise
             finally:
                 await self._close(plan)
             return end if end.answer else await self._fall_back(end)
@@ -159,6 +163,14 @@ class PlanRunner:
             self.executor.done()
             if self.scheduled:
                 self.scheduled.close()
+
+    def _propose_last(self, plan: ops.Plan[Answer | None]) -> None:
+        """Record what a plan that cannot continue proposes of all that it has received."""
+        with suppress(Exception):  # it has ended, or asks for more
+            op = plan.throw(BudgetExhausted("seconds", needed=0, free=0, limit=0))
+            while isinstance(op, ops.Propose):
+                self._perform_at_once(op)
+                op = plan.send(None)
 
     async def _close(self, plan: ops.Plan[Answer | None]) -> None:
         """Close the plan, and cancel what it left running."""
@@ -194,7 +206,7 @@ class PlanRunner:
                 self._refusal = error = refusal
             except (PlanError, UsageError) as failure:
                 error = failure
-            if isinstance(op, ops.Propose) and self.stop:
+            if self.stop and isinstance(op, ops.Propose):
                 last = self._proposals[-1]
                 with STOP_RULE_ERRORS:
                     why = self.stop.stop(last.vote_state, last.cost)
@@ -228,7 +240,7 @@ class PlanRunner:
                 with self.scheduled.blocking() if self.scheduled else nullcontext():
                     completions = await self._sample(sequences, op, interruptible=False)
                     return self._see_completions(completions, _end_of(sequences, completions))
-            case ops.Score():
+            case ops.Score() | ops.ComparePair():
                 self._ops += 1
                 return self._see_ratings(await self._score(self._ops, op, self._now))
             case ops.LogLikelihood():
@@ -312,7 +324,7 @@ class PlanRunner:
         """Count the results of an operation that ended at the virtual time `end`."""
         for completion in completions:
             self._replies.add(completion)
-            if completion.usage != Usage():
+            if completion.usage.prompt_tokens or completion.usage.generated_tokens:
                 # Each is waited for until all of the operation have ended.
                 self._seen += self.executor.cost_of(completion, at=end - completion.usage.generated_tokens)
             if completion.extraction:
@@ -357,8 +369,8 @@ class PlanRunner:
         needed = self.verifier.logprobs if self.verifier else None
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
             op = replace(op, params=replace(op.params, logprobs=needed))
-        if probes := op.answers and self._probes.wanted:
-            op = replace(op, reserve=max(op.reserve, self._probes.reserve))
+        if (probes := op.answers and self._probes.wanted) and (reserve := self._probes.reserve) > op.reserve:
+            op = replace(op, reserve=reserve)
         line = self._started.clock.lines.get(ops.Handle(sequences.op))
         sample = partial(sample_sequence, self.executor, op, interruptible=interruptible, line=line)
         if probes:
@@ -372,9 +384,8 @@ class PlanRunner:
                 line.clock.add(line)
             if line and len(sequences.heads) * sequences.n > 1:
                 line.drawing, sample = 0, partial(line.counting, sample)
-            completions = await sample_all(sequences, sample, history.extent)
-            self._check_refusals(sequences.op, completions)
-        drawn = tuple(completion for completion in completions if not isinstance(completion, BudgetExhausted))
+            drawn, refusals = await sample_all(sequences, sample, history.extent)
+            self._check_refusals(sequences.op, refusals, all_of_them=not drawn)
         if not self._partial_refusal and (refusal := self._probes.ended_early(sequences.op, op, drawn)):
             self._partial_refusal = refusal
             self._record_refusal(sequences.op, refusal)
@@ -382,22 +393,26 @@ class PlanRunner:
             self._replies.count(op.params.limit, completion, op.limited_by)
         return drawn
 
-    async def _score(self, number: int, op: ops.Score, at: int) -> tuple[Rating, ...]:
+    async def _score(self, number: int, op: ops.Score | ops.ComparePair, at: int) -> tuple[Rating, ...]:
         if self.verifier is None:
             raise PlanError("the strategy asks for scores but says that it uses no verifier")
-        rated = partial(rate, self.executor, number, self.verifier)
-        ratings = await each([partial(rated, candidate, at=at, reserve=op.reserve) for candidate in op.candidates])
-        self._check_refusals(number, ratings)
-        self._replies.rate(op.candidates, ratings)
+        rated = partial(rate, self.executor, number, self.verifier, at=at)
+        if isinstance(op, ops.ComparePair):
+            ratings = await each([partial(rated, first, other=second) for first, second in op.pairs])
+        else:
+            ratings = await each([partial(rated, candidate, reserve=op.reserve) for candidate in op.candidates])
+        refusals = [rating for rating in ratings if isinstance(rating, BudgetExhausted)]
+        self._check_refusals(number, refusals, all_of_them=len(refusals) == len(ratings))
+        if isinstance(op, ops.Score):
+            self._replies.rate(op.candidates, ratings)
         return tuple(
             Rating(None, Cost(), error=f"{NOT_RATED}: {rating}") if isinstance(rating, BudgetExhausted) else rating
             for rating in ratings
         )
 
-    def _check_refusals(self, number: int, results: Sequence[object]) -> None:
+    def _check_refusals(self, number: int, refusals: Sequence[BudgetExhausted], *, all_of_them: bool) -> None:
         """Raise if every result was refused; if only some were, record it, as the plan only gets a shorter reply."""
-        refusals = [result for result in results if isinstance(result, BudgetExhausted)]
-        if refusals and len(refusals) == len(results):
+        if refusals and all_of_them:
             raise refusals[0]
         if refusals:
             self._partial_refusal = self._partial_refusal or refusals[0]
@@ -441,7 +456,9 @@ class PlanRunner:
         except NotRecorded as missing:
             return await self._started.stall(handle, missing)
 
-    async def _work_started(self, handle: ops.Handle, op: ops.Score | ops.Probe | ops.Execute, at: int) -> ops.Finished:
+    async def _work_started(
+        self, handle: ops.Handle, op: ops.Score | ops.Probe | ops.ComparePair | ops.Execute, at: int
+    ) -> ops.Finished:
         try:
             if isinstance(op, ops.Execute):
                 return ops.Finished(handle, end=at, execution=await execute(self.executor, handle, op, at=at))

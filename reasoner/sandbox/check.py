@@ -11,6 +11,7 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from functools import partial
 from io import FileIO
 from typing import Final, Literal
@@ -46,7 +47,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A test: the standard output of a program for an input; trailing blanks of lines do not count."""
+    """A test: the standard output of a program for an input.
+
+    Neither blanks around lines count nor how the numbers of a line are written.
+    """
 
     stdin: str
     expected: str
@@ -184,7 +188,7 @@ class Sandbox:
 
     async def _program(self, layers: Layers, code: str, test: Program) -> tuple[Status, str]:
         written, status, why = await self._output(layers, "program", code, test.stdin)
-        if status == "pass" and _lines(written.decode("utf-8", "replace")) != _lines(test.expected):
+        if status == "pass" and not _same_output(written.decode("utf-8", "replace"), test.expected):
             return "fail", f"it wrote {written[:100]!r}"
         return status, why
 
@@ -281,8 +285,17 @@ async def _read(source: asyncio.StreamReader, maximum: int) -> bytes | None:
     return None
 
 
-def _lines(text: str) -> list[str]:
-    return [line.rstrip() for line in text.rstrip().split("\n")]
+def _same_output(written: str, expected: str) -> bool:
+    first, second = ([line.strip() for line in text.strip().split("\n")] for text in (written, expected))
+    return len(first) == len(second) and all(a == b or _same_numbers(a, b) for a, b in zip(first, second, strict=True))
+
+
+def _same_numbers(a: str, b: str) -> bool:
+    """Whether two lines hold nothing but the same numbers."""
+    try:
+        return [*map(Decimal, a.split())] == [*map(Decimal, b.split())]
+    except InvalidOperation:
+        return False
 
 
 class SandboxFailed(ReasonerError):

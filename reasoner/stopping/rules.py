@@ -142,12 +142,10 @@ class Lossless:
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         """The lead and what is left, where the lead is greater."""
-        if not (vote_state.votes and vote_state.max_samples) or any(
-            vote.weight != vote.count for vote in vote_state.votes
-        ):
-            return None
-        (leader, second), left = _counts(vote_state), _left(vote_state)
-        if leader - second <= left:
+        votes, left = vote_state.votes, _left(vote_state)
+        leader, second, *_ = (*(vote.count for vote in votes[:2]), 0, 0)
+        unweighted = leader - second > left and all(vote.weight == vote.count for vote in votes)
+        if not (unweighted and votes and vote_state.max_samples):
             return None
         return f"{leader} to {second} votes: the {left} samples left cannot change who leads"
 

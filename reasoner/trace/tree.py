@@ -16,6 +16,7 @@ from reasoner.trace.events import (
     Executed,
     LikelihoodsMeasured,
     Noted,
+    PairCompared,
     Prefilled,
     Prompted,
     Proposed,
@@ -196,7 +197,7 @@ class _TreeBuilder:
                 self.thoughts[event.prompt, event.index] = event.cost
             case Sampled() | Dropped():
                 self._add_node(event)
-            case Scored():
+            case Scored() | PairCompared():
                 self._rate(event)
             case AnswerExtracted():
                 self._extract(event)
@@ -258,9 +259,13 @@ class _TreeBuilder:
         verdict = event.error or (repr(event.answer.text[:MAX_KEY]) if event.answer else "none")
         self.tree.notes.append(f"#{node_id} probed for the answer: {verdict}, for {event.cost.tokens:,} tokens")
 
-    def _rate(self, event: Scored) -> None:
+    def _rate(self, event: Scored | PairCompared) -> None:
         node_id = self.node_ids.get((event.prompt, event.index))
-        if node_id is None:
+        if isinstance(event, PairCompared):
+            verdict = event.error if event.value is None else f"{event.value:.2f}"
+            pair = f"#{'?' if node_id is None else node_id} better than #{self.node_ids.get(event.other, '?')}"
+            self.tree.notes.append(f"{pair}: {verdict}, for {event.cost.tokens:,} tokens")
+        if node_id is None or isinstance(event, PairCompared):
             self.other_cost += event.cost
             return
         node = self.tree.nodes[node_id]

@@ -118,7 +118,8 @@ class DeepConf(Checked):
         votes.count(answer, order=index)
         lowest = self._score(trace, "lowest") if answer and threshold is not None else None
         if answer and threshold is not None and lowest is not None and lowest >= threshold:
-            votes.rate(answer, self._score(trace, self.measure), order=index)
+            weight = lowest if self.measure == "lowest" else self._score(trace, self.measure)
+            votes.rate(answer, weight, order=index)
 
     def _score(self, completion: Completion, measure: GroupMeasure) -> float | None:
         """The confidence of a trace, 0 or more; None without usable log-probabilities."""

@@ -8,11 +8,11 @@ from typing import Annotated
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
 from reasoner.specs import Checked, Range, Samples
-from reasoner.strategy import MAX_CHAINS, Handle, Plan, Sample, count_votes, next_finished, start
+from reasoner.strategy import MAX_CHAINS, Handle, Plan, Sample, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner.voting import Tally
 from reasoner_strategies._prompts import with_request, without_reply
-from reasoner_strategies._voting.pool import Selector, proposed, rated_choice, selects_by_rating
+from reasoner_strategies._voting.pool import LaunchOrder, Selector, rated_choice, selects_by_rating
 
 SEEN = 4
 """The maximum of earlier attempts that a revision sees, as in the paper."""
@@ -50,9 +50,9 @@ class Revise(Checked):
         return (yield from rated_choice(question, pool, majority, selector=self.selector))
 
     def _draw(self, question: Question, attempts: list[list[Completion]]) -> Plan[VoteState]:
-        """All attempts that the budget allows, the majority proposed after each."""
+        """All attempts that the budget allows, the majority proposed after each, turn by turn."""
         running: dict[Handle, int] = {}
-        majority, tally = VoteState(), Tally(question.space)
+        votes = LaunchOrder(Tally(question.space))
         for chain in range(self.chains):
             first = Sample((question.prompt,), params=self.params, branch=chain)
             running[(yield from start(first, cancellable=False))] = chain
@@ -67,9 +67,8 @@ class Revise(Checked):
             if len(earlier) <= self.revisions:
                 again = Sample((revision(question, earlier),), params=self.params, branch=chain)
                 running[(yield from start(again, cancellable=False, after=finished.handle))] = chain
-            tally.add(question.read(earlier[-1]), index=(len(earlier) - 1) * self.chains + chain)
-            majority = yield from proposed(count_votes(tally))
-        return majority
+            yield from votes.add(question.read(earlier[-1]), index=(len(earlier) - 1) * self.chains + chain)
+        return (yield from votes.close())
 
 
 def revision(question: Question, earlier: Sequence[Completion]) -> Prompt:

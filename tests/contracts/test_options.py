@@ -47,10 +47,13 @@ CALIBRATED = f"profile={Path(__file__).with_name('profile.json')}"
 COMPANY = {
     ("self_consistency", "window"): RULE,
     ("self_consistency", "order"): RULE,
+    ("aggregate", "summary_tokens"): "message=summary",
     ("budget_forcing", "wait"): "waits=1",
     ("code_interpreter", "calls"): "mode=interleaved",
     ("early_exit", "agree"): "rule=agreement",
     ("parallel_probe", "stable"): "every=8",
+    ("swiss", "budget"): "candidates=all",
+    ("swiss", "min_degree"): "candidates=all",
     ("parallel_probe", "window"): RULE,
     ("speculative_rejection", "keep"): "n=5",
     ("auto", "task"): CALIBRATED,
@@ -58,7 +61,12 @@ COMPANY = {
     ("auto", "abstain_risk"): CALIBRATED,
 }
 """What an option needs beside it to have an effect."""
-VALUES = {("auto", "profile"): CALIBRATED.partition("=")[2], ("auto", "task"): "sums", ("escalate", "first"): "low"}
+VALUES = {
+    ("auto", "profile"): CALIBRATED.partition("=")[2],
+    ("auto", "task"): "sums",
+    ("escalate", "first"): "low",
+    ("aggregate", "agreed"): "write",
+}
 """Texts that only certain values fit."""
 REFUSED = {("budget_forcing", "thinking"), ("budget_forcing", "json_schema"), ("code_interpreter", "json_schema")}
 """Sampling options that contradict what the strategy does."""
@@ -203,6 +211,7 @@ def _course(strategy: Strategy, seed: int) -> object:
         source = random.Random(request.seed)
         steps = "".join(f"{'so it goes ' * source.randint(3, 19)}\n\n" for _ in range(source.randint(0, 7)))
         verdict = source.choice(("Verdict: wrong", "Verdict: likely", "Better: A", "Better: B", "Best: 1", "Best: 2"))
+        verdict += f"\nScore A: {source.randint(1, 10)}\nScore B: {source.randint(1, 10)}"
         return f"{steps}{verdict}\nThe answer is {source.choice((7, 7, 7, 8, 9))}"
 
     def sure(request: SampleRequest) -> list[float]:

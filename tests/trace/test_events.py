@@ -72,6 +72,7 @@ EVENTS: list[Event] = [
     Dropped(**WORK, index=5, why="lost", usage=None),
     scored(value=0.5, steps=(0.25, 1.0), error=""),
     scored(value=None, steps=(), error="broken"),
+    kinds.PairCompared(**WORK, index=3, other=("p", 4), value=0.75, parts=(1.0,), error=""),
     measured(texts=(" A", "\u00e9\n"), likelihoods=(TextLikelihood(-0.25, 1), None), error=""),
     measured(texts=(" A",), likelihoods=(), error="cancelled"),
     compared(pair=("a", "b"), same=True, yes=(0.75, 1.0), error=""),

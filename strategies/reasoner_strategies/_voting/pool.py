@@ -54,6 +54,35 @@ def proposed(counted: Plan[VoteState]) -> Plan[VoteState]:
     return vote_state
 
 
+@dataclass(slots=True)
+class LaunchOrder:
+    """A vote that is counted and proposed in launch order, from the index `next` on, whatever arrives first."""
+
+    tally: Tally
+    next: int = 0
+    vote_state: VoteState = field(default_factory=VoteState)
+    early: dict[int, tuple[Answer | None, int]] = field(default_factory=dict)
+    """What arrived before one that was launched earlier."""
+
+    def add(self, answer: Answer | None, *, index: int, tokens: int = 0) -> Plan[None]:
+        """Add an answer with the length of its reply, and count those for which all earlier ones are there."""
+        self.early[index] = answer, tokens
+        while self.next in self.early:
+            yield from self._count(self.next)
+
+    def close(self) -> Plan[VoteState]:
+        """Count what is left; none of those between will come."""
+        for index in sorted(self.early):
+            yield from self._count(index)
+        return self.vote_state
+
+    def _count(self, index: int) -> Plan[None]:
+        answer, tokens = self.early.pop(index)
+        self.tally.add(answer, index=index, tokens=tokens)
+        self.vote_state = yield from proposed(count_votes(self.tally))
+        self.next = index + 1
+
+
 def propose_answer(question: Question, answer: Answer | None) -> Plan[Answer | None]:
     """Propose the answer of one chain, and return it."""
     tally = Tally(question.space)
