@@ -1,12 +1,14 @@
 """Code interpreter: what is run, what goes back into the chain, and that a replay and a resumed run run nothing again."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reasoner import Budget, Question, Solution, solve, solve_many_sync, solve_sync
+from reasoner.engines.openai.engine import OpenAIEngine
 from reasoner.errors import UsageError
 from reasoner.execution import programs
 from reasoner.registry import build
@@ -17,6 +19,7 @@ from reasoner.trace.events import Event, Executed, Prefilled
 from reasoner.trace.history import read_histories
 from reasoner.types import Answer
 from reasoner_strategies.code_interpreter import CodeInterpreter
+from tests.engines.fake_server import FakeServer, text_only
 from tests.execution.asked_model import replayed
 from tests.helpers import Planned, books, course, meter_of, told, turns
 from tests.sandbox.attacking import CONFINED
@@ -193,3 +196,24 @@ def test_a_machine_without_a_sandbox_says_so(monkeypatch: pytest.MonkeyPatch) ->
     assert ran(events) == []
     with pytest.raises(UsageError, match="seconds must be"):
         Execute("", seconds=0)
+
+
+# Over HTTP
+
+
+@pytest.mark.parametrize("vllm", [True, False])
+def test_outputs_go_into_the_chain_of_a_server_too(vllm: bool) -> None:
+    code = ("```python\n", "print(6 * 7)\n", "```")
+    server = FakeServer(reply=code) if vllm else text_only(reply=code)
+    server.at[2] = partial(setattr, server, "reply", ("The", " answer", " is", " 42"))
+    with server:
+        engine = OpenAIEngine(base_url=server.url)
+        events: list[Event] = []
+        solution = asyncio.run(solve(QUESTION, CodeInterpreter(mode="interleaved"), engine, trace=events.append))
+        assert solution.error is None
+        assert solution.answer == Answer("42", "42", "announced")
+        assert [output for _, output, _ in ran(events)] == ["42\n"]
+        sent = server.sent("/v1/completions" if vllm else "/v1/chat/completions")[-1]
+        prompt = sent["prompt"] if vllm else sent["messages"][-1]["content"]
+        text = server.text_of(prompt) if vllm and isinstance(prompt, list) else prompt
+        assert "\n```output\n42\n```\n" in text
