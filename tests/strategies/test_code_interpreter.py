@@ -72,6 +72,15 @@ def test_the_answer_is_what_the_program_prints(code: str, key: str | None) -> No
     assert solution.cost.seconds > 0
 
 
+@pytest.mark.parametrize("spec", ["code_interpreter", "self_consistency:n=2,of=code_interpreter"])
+def test_the_text_of_an_answer_is_the_reply_with_the_output_and_not_what_it_foresaw(spec: str) -> None:
+    solution, _ = solved(build("strategy", spec), f"{block('print(6 * 7)')}It will print 41. The answer is 41")
+    assert solution.answer == Answer("42", "42", "alone")
+    assert (
+        solution.text == "So:\n```python\nprint(6 * 7)\n```\nIt will print 41. The answer is 41\n\n```output\n42\n```\n"
+    )
+
+
 def test_a_reply_without_code_answers_by_itself_and_one_that_was_cut_runs_nothing() -> None:
     assert solved(CodeInterpreter(), "The answer is 42")[0].answer == Answer("42", "42", "announced")
     solution, events = solved(build("strategy", "code_interpreter:max_tokens=4"), block("print(42)"))
