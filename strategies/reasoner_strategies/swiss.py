@@ -47,9 +47,11 @@ class Game(NamedTuple):
 
     @property
     def margin(self) -> float | None:
-        """How much better the first is, by the mean of the orders with a verdict."""
+        """How much better the first is: the mean of the orders with a verdict, 0 where they contradict each other."""
         margins = [self.there.margin, None if self.back.margin is None else -self.back.margin]
         known = [margin for margin in margins if margin is not None]
+        if len(known) == 2 and known[0] * known[1] < 0:
+            return 0.0
         return sum(known) / len(known) if known else None
 
 
@@ -65,10 +67,10 @@ class Swiss(Checked):
 
     `by` "policy" has the model rate both answers from 1 to 10 in words, and a ninth of the difference is the margin.
     "verifier" asks the run's verifier, such as `judge`, for the probability that the first is better. The paper
-    compares all replies, each pair in one order; here each pair is compared in both orders, and the mean counts.
-    Notes tell ties, how much more the first answer of a pair is liked, and the cost. `params` draw replies and
-    comparisons; of each text the last 4,000 characters are shown. In the vote state, the weight of a class is 1 for the
-    winner plus, below 1, its share of the votes.
+    compares all replies, each pair in one order; here each pair is compared in both orders, and the mean counts, or a
+    tie if they contradict each other. Notes tell ties, how much more the first answer of a pair is liked, and the cost.
+    `params` draw replies and comparisons; of each text the last 4,000 characters are shown. In the vote state, the
+    weight of a class is 1 for the winner plus, below 1, its share of the votes.
     """
 
     free_form: ClassVar[bool] = True

@@ -74,7 +74,7 @@ def test_a_win_weighs_its_margin_and_a_tie_a_tenth() -> None:
     zero, one, two, three = standings.candidates
     standings.count((zero, one), Comparison(6 / 9, 10), Comparison(-4 / 9, 10))
     standings.count((zero, two), Comparison(-1 / 9, 10), Comparison(1 / 9, 10))
-    standings.count((one, three), Comparison(5 / 9, 10), Comparison(5 / 9, 10))
+    standings.count((one, three), Comparison(5 / 9, 10), Comparison(4 / 9, 10))
     standings.count((two, three), Comparison(None, 10), Comparison(None, 10))
     # 5/9 won and 1/9 lost; 5/9 lost and a tie of 0.1, half of it won.
     assert list(standings.rates().values()) == pytest.approx([5 / 6, 0.05 / (5 / 9 + 0.1), 1.0, 0.5])
@@ -82,7 +82,7 @@ def test_a_win_weighs_its_margin_and_a_tie_a_tenth() -> None:
     # Down the standings: 2 has met 0 and 3, and 0 has met 1.
     assert [(a.index, b.index) for a, b in standings.round()] == [(2, 1), (0, 3)]
     assert standings.summary.startswith(
-        "4 pairs in both orders: 1 ties, 1 without a verdict, the first answer liked by +0.22, 20 tokens a pair"
+        "4 pairs in both orders: 1 ties, 1 without a verdict, the first answer liked by +0.20, 20 tokens a pair"
     )
 
 
