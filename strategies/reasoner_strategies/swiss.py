@@ -14,7 +14,6 @@ from reasoner.types import Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import shortened, verdict, with_text, without_reply
 from reasoner_strategies._voting.self_comparison import (
     Candidate,
-    Candidates,
     Pair,
     by_points,
     draw_candidates,
@@ -90,11 +89,12 @@ class Swiss(Checked):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, link all candidates, then round after round."""
         entered = yield from draw_candidates(question, self.n, self.params)
-        candidates = self._candidates(question, entered)
+        answered = [index for index, reply in enumerate(entered.drawn) if question.read(reply)]
+        replies = [Candidate(index, index, shortened(entered.drawn[index].chain)) for index in answered]
+        candidates: Sequence[Candidate] = entered.ranked if self.candidates == "classes" else replies
         if len(candidates) < 2:
             return entered.majority.leader
-        count = len(candidates)
-        left = max(1, min(int(self.budget * count), count * (count - 1) // 2))
+        left = max(1, int(self.budget * len(candidates)))
         standings, vote_state = Standings(candidates), entered.majority
         pairs = standings.links(self.min_degree, random.Random(question.id))[:left]
         while pairs:
@@ -103,19 +103,12 @@ class Swiss(Checked):
                 comparisons = yield from self._compared(question, entered.drawn, both)
             except BudgetExhausted:
                 break
-            for pair, orders in zip(pairs, zip(comparisons[::2], comparisons[1::2], strict=True), strict=True):
-                standings.count(pair, *orders)
+            standings.games += map(Game, pairs, comparisons[::2], comparisons[1::2])
             vote_state = yield from by_points(question, entered.drawn, {standings.ranked()[0].index: 1.0})
             left -= len(pairs)
             pairs = standings.round()[:left]
         yield from note(standings.summary)
         return vote_state.leader
-
-    def _candidates(self, question: Question, entered: Candidates) -> Sequence[Candidate]:
-        if self.candidates == "classes":
-            return entered.ranked
-        answered = (index for index, reply in enumerate(entered.drawn) if question.read(reply))
-        return [Candidate(index, index, shortened(entered.drawn[index].chain)) for index in answered]
 
     def _compared(
         self, question: Question, drawn: Sequence[Completion], pairs: Sequence[Pair]
@@ -135,8 +128,7 @@ class Standings:
     """The candidates and the pairs so far."""
 
     candidates: Sequence[Candidate]
-    games: dict[frozenset[int], Game] = field(default_factory=dict)
-    """By the indices of both."""
+    games: list[Game] = field(default_factory=list)
 
     def links(self, degree: int, source: random.Random) -> list[Pair]:
         """Pairs by which each candidate meets so many others: neighbours on a ring, then those two apart, and so on."""
@@ -154,22 +146,19 @@ class Standings:
     def round(self) -> list[Pair]:
         """Down the standings, each free candidate with the next free one that it has not met."""
         free, pairs = self.ranked(), list[Pair]()
+        met = {frozenset((first.index, second.index)) for (first, second), *_ in self.games}
         while free:
             first = free.pop(0)
-            opponents = (each for each in free[:WINDOW] if frozenset((first.index, each.index)) not in self.games)
+            opponents = (each for each in free[:WINDOW] if frozenset((first.index, each.index)) not in met)
             if (second := next(opponents, None)) is not None:
                 free.remove(second)
                 pairs.append((first, second))
         return pairs
 
-    def count(self, pair: Pair, there: Comparison, back: Comparison) -> None:
-        """Add a pair that was compared in both orders."""
-        self.games[frozenset(each.index for each in pair)] = Game(pair, there, back)
-
     def rates(self) -> dict[int, float]:
         """The share of its weight that each candidate won, by its index; a half if nothing is known of it."""
         won, weights = defaultdict[int, float](float), defaultdict[int, float](float)
-        for game in self.games.values():
+        for game in self.games:
             if (margin := game.margin) is not None:
                 share = (1 + (margin > 0) - (margin < 0)) / 2
                 for candidate, part in zip(game.pair, (share, 1 - share), strict=True):
@@ -187,7 +176,7 @@ class Standings:
     @property
     def summary(self) -> str:
         """What the comparisons said and cost, in one line."""
-        games, rates = list(self.games.values()), self.rates()
+        games, rates = self.games, self.rates()
         margins = [game.margin for game in games]
         orders = [order for game in games for order in (game.there, game.back)]
         firsts = [order.margin for order in orders if order.margin is not None]
