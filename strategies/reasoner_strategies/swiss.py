@@ -12,14 +12,7 @@ from reasoner.specs import Checked, Count, Range, Samples
 from reasoner.strategy import Plan, compare_pairs, note
 from reasoner.types import Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import shortened, verdict, with_text, without_reply
-from reasoner_strategies._voting.self_comparison import (
-    Candidate,
-    Pair,
-    by_points,
-    draw_candidates,
-    listed,
-    replies_to,
-)
+from reasoner_strategies._voting.self_comparison import Candidate, Pair, by_points, draw_candidates, listed, replies_to
 
 LEAST_WEIGHT: Final = 0.1
 """The weight of a tie, and the least of any comparison."""
