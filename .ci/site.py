@@ -39,7 +39,15 @@ def output(*command: str | Path) -> str:
 def stage(folder: Path) -> None:
     """The repository's pages and pictures at their paths, and the generated ones under `reference`."""
     listed = output(
-        "git", "ls-files", "-co", "--exclude-standard", "*.md", "docs/*.svg", "docs/report/*", "LICENSE"
+        "git",
+        "ls-files",
+        "-co",
+        "--exclude-standard",
+        "*.md",
+        "docs/*.svg",
+        "docs/report/*",
+        "examples/*.ipynb",
+        "LICENSE",
     ).split()
     for name in listed:
         if not name.startswith(("tests/", ".github/")):

@@ -41,13 +41,13 @@ def test_no_module_is_longer_than_a_person_reads(folder: str) -> None:
 PUBLIC = {
     "reasoner": """
         Allocation Answer Budget Completion Cost Ledger Prices Prompt Proposal Question Rating Reply SamplingParams
-        Solution Vote VoteState build solve solve_each solve_many solve_many_sync solve_sync
+        Solution Vote VoteState build proposals solve solve_each solve_many solve_many_sync solve_sync
     """,
     "reasoner.strategy": """
         MAX_CHAINS MAX_SAMPLES BudgetExhausted CalibratedStrategy CalibrationSummary Cancel CheckEquivalent
-        ComparePair DescribeModel DrawsOnce FindBlocks Finished Handle LogLikelihood Next Note Operation Plan Prefill Probe Propose
-        Sample Score Start StopRule Strategy Tally TextLikelihood cancel check_n compare_pairs count_votes
-        loglikelihood model_info next_finished note note_stop prefill probe propose sample score start
+        ComparePair DescribeModel DrawsOnce Execute Execution FindBlocks Finished Handle LogLikelihood Next Note Operation Plan
+        Prefill Probe Propose Sample Score Start Startable StopRule Strategy Tally TextLikelihood cancel check_n compare_pairs
+        count_votes execute loglikelihood model_info next_finished note note_stop prefill probe propose sample score start
     """,
     "reasoner.engine": """
         NO_LOGPROB CacheResettable ConfidenceFloor ContinuesReplies Engine EngineError EngineUnavailable FinishReason HoldsQuestions
@@ -56,7 +56,7 @@ PUBLIC = {
     """,
     "reasoner.trace.events": """
         AnswerExtracted AnswersCompared Began BlocksFound Cancelled Delivered Dropped Ended EquivalenceChecked Event
-        LikelihoodsMeasured Noted PairCompared Prefilled Prompted Proposed Refused Sampled Scored Sink Thought TraceWriter
+        Executed LikelihoodsMeasured Noted PairCompared Prefilled Prompted Proposed Refused Sampled Scored Sink Thought TraceWriter
         read_trace
     """,
     "reasoner.verifier": """

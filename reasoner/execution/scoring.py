@@ -210,7 +210,7 @@ async def _encoded(executor: OperationExecutor, prompt: Rendered, text: str) -> 
             f"{executor.engine.name} has no token ids for {text[:40]!r} after this prompt, so it cannot say how likely "
             f"the text is: {INSTEAD}"
         )
-    context = executor.engine.model.context
+    context = executor.model.context
     if context and prompt.tokens >= context:
         raise PromptTooLong(prompt.tokens, context)
     return ids if not context or prompt.tokens + len(ids) <= context else None

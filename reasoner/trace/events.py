@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnswerExtracted", "AnswersCompared", "Began", "BlocksFound", "Cancelled", "Delivered", "Dropped", "Ended",
-    "EquivalenceChecked", "Event", "LikelihoodsMeasured", "Noted", "PairCompared", "Prefilled", "Prompted", "Proposed",
+    "EquivalenceChecked", "Event", "Executed", "LikelihoodsMeasured", "Noted", "PairCompared", "Prefilled", "Prompted",
+    "Proposed",
     "Refused", "Sampled", "Scored", "Sink", "Thought", "TraceWriter", "read_trace",
 ]  # fmt: skip
 
@@ -298,6 +299,20 @@ class AnswerExtracted(Work):
     indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index")
 
 
+class Executed(Work):
+    """A program was run in the sandbox. `output` and `failure` are those of its `Execution`, `cost` has its seconds.
+
+    With an `error`, nothing came of it.
+    """
+
+    event: Literal["executed"] = "executed"
+    code: str
+    output: str
+    failure: str
+    error: str
+    indexed_by: ClassVar[tuple[str, ...]] = ("code",)
+
+
 class Prefilled(TraceRecord):
     """A text was appended to a reply: it extends `prompt` to the prompt with the digest `child`."""
 
@@ -387,7 +402,7 @@ class Ended(TraceRecord):
 
 Event = (
     Began | Prompted | Prefilled | Thought | Sampled | Dropped | Scored | PairCompared | LikelihoodsMeasured
-    | AnswersCompared | AnswerExtracted | Delivered | Cancelled | BlocksFound | EquivalenceChecked | Noted
+    | AnswersCompared | AnswerExtracted | Executed | Delivered | Cancelled | BlocksFound | EquivalenceChecked | Noted
     | Refused | Proposed | Ended
 )  # fmt: skip
 """What a trace holds, one of these to a line."""

@@ -80,8 +80,8 @@ class Recorder:
     def write(self, kind: type[Event], **values: Any) -> None:
         """Write an event of this kind with these values of its fields."""
         if self.sink:
-            event = kind(question_id=self.question.id, t=self._t, **values)
-            if not self.history.repeats(event):
+            event = kind(question_id=self.question.id, t=round(time.monotonic() - self.started, 6), **values)
+            if not self.history.attempts or not self.history.repeats(event):
                 self.sink(event)
 
     def work(self, kind: type[W], **values: Any) -> W:
@@ -98,6 +98,8 @@ class Recorder:
 
     def began(self, facts: RunFacts) -> None:
         """The question was started."""
+        if not self.sink:
+            return
         settings = {each.name: getattr(facts, each.name) for each in fields(facts)}
         space = self.question.space
         self.write(Began, text=self.question.text, answer_space=space.name, answer_rules=space.version, **settings)

@@ -13,6 +13,7 @@ from reasoner.trace.events import (
     Dropped,
     Ended,
     Event,
+    Executed,
     LikelihoodsMeasured,
     Noted,
     PairCompared,
@@ -200,7 +201,7 @@ class _TreeBuilder:
                 self._rate(event)
             case AnswerExtracted():
                 self._extract(event)
-            case Noted() | Refused() | LikelihoodsMeasured() | AnswersCompared():
+            case Noted() | Refused() | LikelihoodsMeasured() | AnswersCompared() | Executed():
                 tree.notes.append(_note(event))
                 self.other_cost += event.cost if isinstance(event, Work) else Cost()
             case Proposed():
@@ -329,12 +330,15 @@ def _state(node: TreeNode, *, pruned: bool, stepwise: bool) -> State:
     return "no answer" if node.answer is None else "answered"
 
 
-def _note(event: Noted | Refused | LikelihoodsMeasured | AnswersCompared) -> str:
+def _note(event: Noted | Refused | LikelihoodsMeasured | AnswersCompared | Executed) -> str:
     """What the event says in one line."""
     if isinstance(event, Noted):
         return event.text
     if isinstance(event, Refused):
         return f"refused: budget {event.unit}={event.limit:g}, needed {event.needed:g}, left {event.free:g}"
+    if isinstance(event, Executed):
+        printed = event.output.strip()[-MAX_KEY:]
+        return f"a program ran for {event.cost.seconds:.1f} s: {event.error or event.failure or repr(printed)}"
     spent = f"{event.cost.tokens:,} tokens"
     if isinstance(event, AnswersCompared):
         first, second = (key[:MAX_KEY] for key in event.pair)

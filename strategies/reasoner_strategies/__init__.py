@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from reasoner_strategies.borda import Borda
     from reasoner_strategies.budget_forcing import BudgetForcing
     from reasoner_strategies.cisc import Cisc
+    from reasoner_strategies.code_interpreter import CodeInterpreter
     from reasoner_strategies.deepconf import DeepConf
     from reasoner_strategies.dvts import Dvts
+    from reasoner_strategies.early_exit import EarlyExit
     from reasoner_strategies.early_stopping import EarlyStopping
     from reasoner_strategies.escalate import Escalate
     from reasoner_strategies.gen_select import GenSelect
@@ -39,9 +41,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AbMcts", "AdaptiveConsistency", "Aggregate", "Auto", "BeamSearch", "BestOfN", "Borda", "BudgetForcing", "Cisc",
-    "DeepConf", "Dvts", "EarlyStopping", "Escalate", "GenSelect", "Knockout", "Likelihood", "Lookahead", "Mcts",
-    "Pairwise", "ParallelProbe", "ParticleFilter", "Rebase", "Refine", "Revise", "SelfConsistency", "ShortMAtK",
-    "Single", "SpeculativeRejection", "Swiss", "TreeOfThoughts", "Universal",
+    "CodeInterpreter", "DeepConf", "Dvts", "EarlyExit", "EarlyStopping", "Escalate", "GenSelect", "Knockout",
+    "Likelihood", "Lookahead", "Mcts", "Pairwise", "ParallelProbe", "ParticleFilter", "Rebase", "Refine", "Revise",
+    "SelfConsistency", "ShortMAtK", "Single", "SpeculativeRejection", "Swiss", "TreeOfThoughts", "Universal",
 ]  # fmt: skip
 
 

@@ -78,6 +78,7 @@ EVENTS: list[Event] = [
     compared(pair=("a", "b"), same=True, yes=(0.75, 1.0), error=""),
     compared(pair=("a", "c"), same=None, yes=(), error="cancelled"),
     kinds.AnswerExtracted(**WORK, index=3, text="7.\n", answer=answer("7"), error=""),
+    kinds.Executed(**WORK, code="print(7)", output="7\n", failure="", error=""),
     prefilled(child="c", token_ids=(3, 4)),
     prefilled(child="d", token_ids=None),
     kinds.Delivered(**AT, op=3),
