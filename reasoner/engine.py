@@ -121,6 +121,9 @@ class Progress:
         """
         self.tokens = tokens
 
+    def over(self, tokens: int | None) -> None:
+        """The request has ended with so many tokens; None where it was lost and the sequence is drawn again."""
+
 
 class Engine(Protocol):
     """Generates sequences with one model. Many requests may be in flight at once."""
@@ -190,7 +193,8 @@ class LimitsThinking(Protocol):
 
 def limits_thinking(engine: Engine) -> bool:
     """Whether an engine ends thinking itself at a number of tokens; for others, the runner closes it."""
-    return isinstance(engine, LimitsThinking) and engine.limits_thinking
+    # The check of a protocol takes sixty calls, and this is for each sequence.
+    return bool(getattr(engine, "limits_thinking", False))
 
 
 Continuation = Literal["exact", "text", "never"]
@@ -208,7 +212,8 @@ class ContinuesReplies(Protocol):
 
 def continuation(engine: Engine) -> Continuation | None:
     """How an engine continues a reply for a probe; None for one that runs no model."""
-    return engine.continues if isinstance(engine, ContinuesReplies) else None
+    way: Continuation | None = getattr(engine, "continues", None)
+    return way
 
 
 @runtime_checkable
@@ -230,7 +235,7 @@ class KeepsChains(Protocol):
 def release(question_id: str, *engines: Engine) -> None:
     """Tell each engine that keeps something for open questions that this one has ended."""
     for engine in engines:
-        # `HoldsQuestions` by its only method: the check of a protocol takes sixty calls, and this is for each question.
+        # `HoldsQuestions` by its only method, as above.
         if ended := getattr(engine, "release", None):
             ended(question_id)
 

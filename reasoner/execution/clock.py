@@ -90,7 +90,6 @@ class SequenceProgress(Progress):
         return Progress.reached(self, tokens)
 
     def over(self, tokens: int | None) -> None:
-        """The request has ended with so many tokens; None where it was lost and the sequence is drawn again."""
         if not self.line.gone:
             shorter = tokens is None or tokens < self.length
             if tokens is None:

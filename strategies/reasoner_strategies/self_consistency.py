@@ -78,7 +78,8 @@ class SelfConsistency(Checked):
             except BudgetExhausted:
                 break
             for completion in finished.completions:
-                yield from votes.add(question.read(completion), index=finished.handle - first)
+                tokens = completion.usage.generated_tokens
+                yield from votes.add(question.read(completion), index=finished.handle - first, tokens=tokens)
         return (yield from votes.close()).leader
 
     def continued(self, question: Question, drawn: Sequence[Completion]) -> Plan[Answer | None]:

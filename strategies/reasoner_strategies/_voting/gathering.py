@@ -18,8 +18,8 @@ from reasoner.strategy import (
     Plan,
     Propose,
     Sample,
-    Score,
     Start,
+    Startable,
     Strategy,
 )
 from reasoner.types import Answer, Completion, VoteState
@@ -114,7 +114,8 @@ class Gathering:
             if finished.handle == part.blocked_on:
                 part.blocked_on = None
                 part.receive(finished)
-                yield from self._advance(number, finished.completions or finished.ratings)
+                reply = finished.completions or finished.ratings or finished.extractions
+                yield from self._advance(number, reply or finished.execution or ())
             else:
                 part.gone.add(finished.handle)
                 part.arrived.append(finished)
@@ -137,7 +138,7 @@ class Gathering:
                 op = replace(op, op=branched, after=part.after if op.after is None else op.after)
             if isinstance(op, Sample):
                 op = self._branched(op, number)
-            if isinstance(op, Sample | Score):
+            if isinstance(op, Startable):
                 part.blocked_on = yield Start(op, cancellable=False, after=part.after)
                 self._own(part.blocked_on, number)
                 return

@@ -149,8 +149,8 @@ def stopping_vote(
             index, completion = len(first) + taken[0], taken[1]
         else:
             break
-        tally.add(question.read(completion), index=index)
         used = completion.usage
+        tally.add(question.read(completion), index=index, tokens=used.generated_tokens)
         prompt_tokens = used.prompt_tokens - used.cached_tokens
         cost += Cost(prompt_tokens, used.cached_tokens, used.generated_tokens, requests=1, samples=1, flops=None)
         vote_state = replace((yield from count_votes(tally)).listed(), outlived=later.outlived)
