@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from yarl import URL
 
 from reasoner.engines.openai.values import message_of
 from reasoner.errors import EngineUnavailable, RequestLost, UsageError
@@ -94,11 +95,14 @@ class Address:
             headers["Authorization"] = f"Bearer {key}"
         return cls(url.geturl(), headers, proxy, (key, proxied, unquote(proxied)))
 
-    def url(self, path: str) -> str:
+    def url(self, path: str) -> URL:
         """Where a path is: those that OpenAI does not define are beside /v1 on a vLLM server."""
-        if path.startswith("/v1/"):
-            return self.base_url + path.removeprefix("/v1")
-        return self.base_url.removesuffix("/v1") + path
+        return _url(self.base_url, path)
+
+
+@lru_cache(maxsize=256)
+def _url(base: str, path: str) -> URL:
+    return URL(base + path.removeprefix("/v1") if path.startswith("/v1/") else base.removesuffix("/v1") + path)
 
 
 def _split(address: str) -> SplitResult | None:
@@ -427,7 +431,7 @@ class ServerConnection:
 
     async def _read(self, response: aiohttp.ClientResponse, maximum: int) -> bytes:
         blocks, size = list[bytes](), 0
-        while size <= maximum and (block := await response.content.readany()):
+        while size <= maximum and not response.content.at_eof() and (block := await response.content.readany()):
             blocks.append(block)
             size += len(block)
         return b"".join(blocks)[:maximum]
