@@ -102,6 +102,8 @@ def test_contests_are_kept_by_their_dates(tmp_path: Path) -> None:
 
     assert ids(",since=2024-08-03,before=2025-01-04") == ["livecodebench/own_a"]
     assert ids(",since=2025-01-01") == ["livecodebench/1"]
+    with pytest.raises(UsageError, match="since must be a day, as in since=2024-08-01"):
+        ids(",since=august")
 
 
 HAT = {"item": "Red-Hat", "price": 5, "sizes": [1, 2], "to": {"city": "new york"}, "now": True}
