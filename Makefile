@@ -7,6 +7,9 @@
 # make format       format, and fix what ruff can fix
 # make lint         format, lint, types, imports
 # make check        lint, wheels and test
+# make audit        known weaknesses of the pinned dependencies, by PyPI's advisories
+# make site         the site of the documentation, into site/; any warning or dead link is an error
+# make release      check and build a release, and stop before the upload
 # make constraints  resolve the newest dependencies again and pin them in constraints.txt
 
 PYTHON ?= python3
@@ -34,7 +37,7 @@ PYTEST := .venv/bin/python -m pytest -n auto --dist loadscope
 # The tests start Python hundreds of times, and without bytecode each start compiles the same modules again.
 fast test sweep: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo fast test wheels sweep gpu format lint check constraints clean
+.PHONY: demo fast test wheels sweep gpu format lint check constraints audit site release clean
 
 demo: .venv/.synced
 	.venv/bin/reasoner demo
@@ -65,7 +68,7 @@ lint: .venv/.synced
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/mypy tests examples bench .ci/wheels.py
+	.venv/bin/mypy tests examples bench .ci
 	.venv/bin/lint-imports
 
 check: lint wheels test
@@ -95,6 +98,16 @@ constraints: .venv/.synced
 	@$(RESOLVE) --extra cpu --constraint .venv/both.txt | $(PINS) >.venv/cpu.txt
 	@cp .venv/cpu.txt constraints.txt
 	@echo "constraints.txt is written: now run make check"
+
+UV ?= .venv/bin/uv
+audit:
+	$(UV) tool run pip-audit==2.10.1 --requirement constraints.txt --no-deps --disable-pip
+
+site: .venv/.synced
+	.venv/bin/python .ci/site.py
+
+release: .venv/.synced
+	.venv/bin/python .ci/release.py
 
 clean:
 	rm -rf .venv dist

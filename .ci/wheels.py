@@ -49,7 +49,7 @@ def table() -> list[Line]:
 class Environment:
     """An environment that holds the wheel with one extra, or "none"."""
 
-    def __init__(self, folder: Path, wheel: Path, extra: str) -> None:
+    def __init__(self, folder: Path, wheel: Path, extra: str, *, pinned: bool = True) -> None:
         self.folder = folder / extra
         self.work = folder / f"work-{extra}"
         self.work.mkdir()
@@ -71,7 +71,7 @@ class Environment:
         self.variables = {name: value for name, value in os.environ.items() if name.startswith(inherited)} | {
             "PATH": f"{self.folder / 'bin'}:{UV.parent}:/usr/local/bin:/usr/bin:/bin",
             "VIRTUAL_ENV": str(self.folder),
-            "UV_CONSTRAINT": str(ROOT / "constraints.txt"),
+            **({"UV_CONSTRAINT": str(ROOT / "constraints.txt")} if pinned else {}),
             "REASONER_CACHE": str(folder / "cache"),
         }
         subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, self.folder], check=True)
@@ -120,6 +120,34 @@ class Environment:
         return "" if healthy else f"exit code {server.returncode}: {said[-1:]}"
 
 
+INSPECT = """
+from inspect_ai import Task, eval
+from inspect_ai.dataset import Sample
+from inspect_ai.scorer import match
+from inspect_ai.solver import generate
+
+sums = [Sample(input=f"What is {a} + 4?", target=str(a + 4)) for a in range(6)]
+[log] = eval(
+    Task(dataset=sums, solver=generate(), scorer=match(location="end")),
+    model="reasoner/simulated",
+    model_args={"engine": "simulated", "strategy": "vote8", "budget": "tokens=4000"},
+    display="none",
+)
+costs = [sample.output.metadata["reasoner"]["cost"]["tokens"] for sample in log.samples]
+used = log.stats.model_usage["reasoner/simulated"].total_tokens
+assert (log.status, len(costs), used) == ("success", 6, sum(costs)), (log.status, log.error, costs, used)
+"""
+"""An evaluation by inspect_ai, whose tokens are those of the ledger."""
+
+
+def fault_of_inspect(folder: Path, wheel: Path) -> str:
+    """What is wrong with the model provider of inspect_ai, which pins other versions than vLLM's."""
+    environment = Environment(folder, wheel, "inspect", pinned=False)
+    ended = environment.run([str(environment.folder / "bin/python"), "-c", INSPECT])
+    print(f"inspect {'wrong' if ended.returncode else 'right'}  an evaluation by inspect_ai", flush=True)
+    return f"inspect: {ended.stderr[-2000:]}" if ended.returncode else ""
+
+
 def faults(folder: Path) -> Iterator[str]:
     """Each line of the table that is not as it says."""
     lines = table()
@@ -138,6 +166,8 @@ def faults(folder: Path) -> Iterator[str]:
             if written and made and not line.works[extra] and (source := made / written[1]).exists():
                 (shutil.copytree if source.is_dir() else shutil.copy)(source, environment.work / written[1])
         made = made or environment.work
+    if problem := fault_of_inspect(folder, wheel):
+        yield problem
 
 
 def main() -> int:

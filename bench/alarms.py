@@ -98,9 +98,9 @@ def arm_of(pool: Pool, spec: str = "") -> Outcomes:
     if spec:
         return stopped(pool.samples, pool.orders, build("strategy", f"self_consistency:n={n}"), spec)
     columns = (values[:, :, -1] for values in astuple(replay(pool.samples, pool.orders)))
-    right, tokens, share, vote, sequential = columns
+    right, tokens, share, vote, sequential, length = columns
     samples = np.full(right.shape, float(n))
-    return Outcomes(Way("all", "", ""), right.astype(np.float64), tokens, samples, share, vote, sequential)
+    return Outcomes(Way("all", "", ""), right.astype(np.float64), tokens, samples, share, vote, sequential, length)
 
 
 def tilt_of(arm: Outcomes, hard: Floats, keys: list[tuple[Ints, Floats]], asked: int) -> float:
@@ -141,7 +141,8 @@ def rows_of(pool: Pool, arm: Outcomes, asked: int, runs: int) -> Iterator[str]:
             new = chosen(rest, noise, weights, asked)
             at = new, order[new]
             seen = Counter(map(shift.percent, arm.vote[at].tolist()))
-            confidences = [trust.chance(share) for share in arm.share[at].tolist()]
+            votes = zip(arm.share[at].tolist(), arm.length[at].tolist(), strict=True)
+            confidences = [trust.chance(share, length) for share, length in votes]
             less = shift.less_agreement(calibrated, seen) is not None
             fewer = any(fewer_right(summary, confidences, (arm.right[at] == 1).tolist(), 0, ALARM - shift.LEVEL))
             raised[row] += less, fewer, less or fewer

@@ -2,12 +2,14 @@
 
     python bench/controller.py FOLDER POOL...
 
-Each POOL is a file of recorded answers; bench/simulated_pools.py writes some. Its questions are dealt into two halves
+Each POOL is a file of recorded answers or chains; bench/simulated_pools.py writes some. At most 64 samples a question
+are drawn. Its questions are dealt into two halves
 at random, 40 times: a profile is calibrated on each half and used on the other, so nothing is chosen on what is
 reported. All of it is a mean over these and over 20 to 200 orders of the samples, the more the fewer the questions;
 intervals are by bootstrap over questions (2,000 draws, seed 0). "Over n" is the cost of the smallest fixed number of
 samples whose accuracy is within 0.3 points of this, chosen after the fact, over the cost of this. ECE is over ten bins
-of equal mass and cross-fitted too; "of perfect ones" is the ECE of the same confidences if each were the true chance,
+of equal mass and cross-fitted too; "sequential" is the latency in samples of mean length, side by side for a fixed
+number; "of perfect ones" is the ECE of the same confidences if each were the true chance,
 so that a question is right by one coin: what is left is the noise of so few questions. The second table has the risk
 of the answers that remain where `auto` abstains. The third has calibrations of 15 to 318 questions: 40 that are judged
 on the other questions, and 1,000 that are drawn from the pool with replacement, so that the pool is the truth that a
@@ -18,17 +20,18 @@ profile of the other: every rule, `auto` at each effort, and budgets over all qu
 """
 
 import json
+import math
 import random
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from reasoner.calibration.arm_selection import RISKS, Choice, promised, worthwhile
+from reasoner.calibration.arm_selection import RISKS, Choice, Prefer, promised, worthwhile
 from reasoner.calibration.profile import ArmRow, Bins, Family
 from reasoner.registry import build
 from reasoner.specs import Spec
@@ -41,6 +44,7 @@ from reasoner_evals.calibration.outcomes import (
     random_orders,
     rule,
     safe_rule,
+    short_vote,
     usable,
 )
 from reasoner_evals.calibration.outcomes import stopped as stopped_by
@@ -54,7 +58,7 @@ EXTRA = ("dirichlet:theta=0.95", "esc:window=3", "esc:window=5", "ppr:delta=0.05
 """Rules that no profile measures."""
 MEANS = (1.5, 2, 3, 4, 6, 8, 12, 16)
 """Samples a question whose cost the budgets over all questions are."""
-DRAWS, SPLITS, MARGIN = 2000, 40, 0.003
+DRAWS, SPLITS, MARGIN, MOST = 2000, 40, 0.003, 64
 COVERAGES = (1.0, 0.9, 0.7, 0.5)
 SIZES, RESAMPLES, NEVER_WORSE, ABSTAIN_RISK = (15, 30, 50, 100, 200, 318), 1000, 0.9, 0.05
 
@@ -66,6 +70,7 @@ class Method:
     name: str
     right: Floats
     tokens: Floats
+    sequential: Floats
     error: str = ""
 
 
@@ -78,6 +83,8 @@ class Pool(NamedTuple):
     """[N, Q]: the chance that the vote of so many samples is right."""
     tokens: Floats
     """[Q]: the mean cost of a sample."""
+    longest: Floats
+    """[N, Q]: the expected length of the longest of so many samples."""
 
 
 def command(*arguments: str) -> None:
@@ -108,7 +115,14 @@ def pool_in(run: Path) -> Pool:
     # Where answers tie, the order decides: all are measured in the same orders.
     fixed = right.T.copy()
     fixed[-1] = ways[pooled.way()].right.mean(axis=1)
-    return Pool(pooled, ways, fixed, mean)
+    return Pool(pooled, ways, fixed, mean, longest_of(pooled.samples.lengths))
+
+
+def longest_of(lengths: Floats) -> Floats:
+    """[N, Q]: the mean over subsets of 1 to N of these lengths, [Q, N], of the longest."""
+    n = lengths.shape[1]
+    chances = [[math.comb(at, k - 1) / math.comb(n, k) for at in range(n)] for k in range(1, n + 1)]
+    return np.array(chances) @ np.sort(lengths, axis=1).T
 
 
 def family(pool: Pool, rows: Bools) -> Family:
@@ -121,6 +135,7 @@ def family(pool: Pool, rows: Bools) -> Family:
         arms=tuple(bin_rows(pool.ways, baseline, rows, 0)),
         baseline=baseline.strategy,
         safe=family_safe(pool),
+        short=short_vote(pool.arm),
         sample_tokens=float(pool.tokens.mean()),
         origin="bench",
     )
@@ -138,14 +153,14 @@ def halves(questions: int) -> Iterator[tuple[Bools, Bools]]:
 def confidences(row: ArmRow, outcomes: Outcomes, rows: Bools | Ints) -> tuple[Floats, Floats]:
     """The confidence of each held-out answer and whether it is right, over all orders."""
     share, right = outcomes.share[rows], outcomes.right[rows]
-    sure = np.vectorize(row.trust.chance, otypes=[float])(share)
+    sure = np.vectorize(row.trust.chance, otypes=[float])(share, outcomes.length[rows])
     return sure.ravel(), np.broadcast_to(right, share.shape).ravel()
 
 
 def methods_on(pool: Pool) -> Iterator[Method]:
     """Every fixed number of samples, every rule, and what `auto` chooses by profiles of other questions."""
     for n, right in enumerate(pool.fixed, 1):
-        yield Method(f"n={n}", right, pool.tokens * n)
+        yield Method(f"n={n}", right, pool.tokens * n, pool.longest[n - 1])
     families = [(family(pool, ours), held) for ours, held in halves(len(pool.tokens))]
     for way, outcomes in pool.ways.items():
         spec = Spec.parse(way.strategy)
@@ -155,24 +170,34 @@ def methods_on(pool: Pool) -> Iterator[Method]:
             vote = "" if n == pool.arm.arm.pool else f", at most {n} samples"
             name = f"{spec.options['stop']}{vote}{by_length}" if "stop" in spec.options else "one sample"
             rows = [(next(row for row in each.arms if row.strategy == way.strategy), held) for each, held in families]
-            yield Method(name, outcomes.right.mean(axis=1), outcomes.tokens.mean(axis=1), _error(pool, rows))
+            yield measured(name, outcomes, _error(pool, rows))
     orders = random_orders(pool.arm.ids, pool.arm.arm.pool)
     for text in EXTRA:
         outcomes = stopped_by(pool.arm.samples, orders, build("strategy", pool.arm.arm.strategy), text)
-        yield Method(text, outcomes.right.mean(axis=1), outcomes.tokens.mean(axis=1))
-    for effort, risk in RISKS.items():
-        yield _auto(pool, f"auto, effort {effort}", [(worthwhile(each, 0, risk), held) for each, held in families])
-    for risk in RISKS.values():
-        yield _auto(pool, f"auto, risk {risk:g}", [(promised(each, 0, risk), held) for each, held in families])
+        yield measured(text, outcomes)
+    for prefer in get_args(Prefer):
+        after = "" if prefer == "tokens" else f", for {prefer}"
+        for effort, risk in RISKS.items():
+            chosen = [(worthwhile(each, 0, risk, prefer), held) for each, held in families]
+            yield _auto(pool, f"auto, effort {effort}{after}", chosen)
+        for risk in RISKS.values():
+            chosen = [(promised(each, 0, risk, prefer), held) for each, held in families]
+            yield _auto(pool, f"auto, risk {risk:g}{after}", chosen)
+
+
+def measured(name: str, outcomes: Outcomes, error: str = "") -> Method:
+    right, tokens, sequential = (x.mean(axis=1) for x in (outcomes.right, outcomes.tokens, outcomes.sequential))
+    return Method(name, right, tokens, sequential, error)
 
 
 def _auto(pool: Pool, name: str, chosen: Sequence[tuple[Choice, Bools]]) -> Method:
-    right, tokens = np.zeros(len(pool.tokens)), np.zeros(len(pool.tokens))
+    sums = np.zeros((3, len(pool.tokens)))
     for choice, held in chosen:
         outcomes = pool.ways[Way(*choice.row.arm)]
-        right[held] += outcomes.right.mean(axis=1)[held] / SPLITS
-        tokens[held] += outcomes.tokens.mean(axis=1)[held] / SPLITS
-    return Method(name, right, tokens, _error(pool, [(choice.row, held) for choice, held in chosen]))
+        for total, values in zip(sums, (outcomes.right, outcomes.tokens, outcomes.sequential), strict=True):
+            total[held] += values.mean(axis=1)[held] / SPLITS
+    right, tokens, sequential = sums
+    return Method(name, right, tokens, sequential, _error(pool, [(choice.row, held) for choice, held in chosen]))
 
 
 def _error(pool: Pool, chosen: Sequence[tuple[ArmRow, Bools]]) -> str:
@@ -200,9 +225,9 @@ def table(methods: Sequence[Method]) -> Iterator[str]:
     tokens = np.array([method.tokens for method in fixed])
     q = right.shape[1]
     lots = np.random.default_rng(0).multinomial(q, np.full(q, 1 / q), size=DRAWS) / q
-    yield ("| | accuracy % | points against SC@N | samples | n | over n | ECE, points, and of perfect ones "
-           "|")  # fmt: skip
-    yield "|---|---|---|---|---|---|---|"
+    yield ("| | accuracy % | points against SC@N | samples | sequential | n | over n "
+           "| ECE, points, and of perfect ones |")  # fmt: skip
+    yield "|---|---|---|---|---|---|---|---|"
     shown = [
         method for method in methods if method not in fixed or method.name in {"n=1", "n=3", "n=8", f"n={len(fixed)}"}
     ]
@@ -210,9 +235,10 @@ def table(methods: Sequence[Method]) -> Iterator[str]:
         measures = [_against(method, right, tokens, lot) for lot in (np.full(q, 1 / q), *lots)]
         (accuracy, gap, cost, n, ratio), *rest = measures
         low, high = np.percentile(np.array(rest), (2.5, 97.5), axis=0)
+        wait = method.sequential.mean() / tokens[0].mean()
         yield (f"| {method.name} | {100 * accuracy:.1f} "
                f"| {100 * gap:+.2f} ({100 * low[1]:+.2f} to {100 * high[1]:+.2f}) "
-               f"| {cost / tokens[0].mean():.2f} | {n:.0f} | {ratio:.2f} ({low[4]:.2f} to {high[4]:.2f}) "
+               f"| {cost / tokens[0].mean():.2f} | {wait:.2f} | {n:.0f} | {ratio:.2f} ({low[4]:.2f} to {high[4]:.2f}) "
                f"| {method.error} |")  # fmt: skip
 
 
@@ -298,7 +324,7 @@ def confidence(pool: Pool) -> Iterator[str]:
         for ours, held in (np.split(source.permutation(questions), [size]) for _ in range(SPLITS)):
             trust = trust_in(safe.of(ours))
             share, right = safe.share[held].ravel(), safe.right[held].ravel()
-            sure = np.vectorize(trust.chance, otypes=[float])(share)
+            sure = np.vectorize(trust.chance, otypes=[float])(share, safe.length[held].ravel())
             measured.append([np.mean((x - right) ** 2) for x in (sure, share)]
                          + [risk_coverage(x, right).mean() for x in (sure, share)])  # fmt: skip
             if (least := trust.least_share(ABSTAIN_RISK)) is not None:
@@ -339,23 +365,28 @@ def report(half: Path, spec: str, mean: float, profile: Path, folder: Path) -> N
     command("report", str(folder / "rules"), str(folder / "divided"), "--out", str(folder / "report"))
 
 
+def tokens_in(row: dict[str, Any]) -> list[int]:
+    """The lengths of the recorded answers or chains of a question."""
+    return [chain["tokens"] for chain in row["chains"]] if "chains" in row else row["tokens"]
+
+
 def main(folder: Path, files: Sequence[Path]) -> None:
     for file in files:
         output = folder / file.stem
         output.mkdir(parents=True)
         lines = file.read_text().splitlines()
-        rows = [json.loads(line) for line in lines]
-        longest = max(max(row["tokens"]) for row in rows)
-        spec = f"self_consistency:n={min(len(row['answers']) for row in rows)},max_tokens={longest}"
+        drawn_tokens = [tokens_in(json.loads(line)) for line in lines]
+        longest = max(map(max, drawn_tokens))
+        spec = f"self_consistency:n={min(MOST, *map(len, drawn_tokens))},max_tokens={longest}"
         pool = pool_in(drawn(file, spec, output / "run"))
-        print(f"## {file.stem}: {len(rows):,} questions\n")
+        print(f"## {file.stem}: {len(lines):,} questions\n")
         print("\n".join(table(list(methods_on(pool)))), "\n".join(abstention(pool)), "\n".join(small(pool)),
               "\n".join(confidence(pool)), sep="\n\n", flush=True)  # fmt: skip
         random.Random(0).shuffle(lines)
         halved = output / "a.jsonl", output / "b.jsonl"
         for half, part in zip(halved, (lines[::2], lines[1::2]), strict=True):
             half.write_text("\n".join(part) + "\n")
-        mean = sum(sum(row["tokens"]) for row in rows) / sum(len(row["tokens"]) for row in rows)
+        mean = sum(map(sum, drawn_tokens)) / sum(map(len, drawn_tokens))
         profile = str(drawn(halved[0], spec, output / "run-a")) + ".json"
         report(halved[1], spec, mean, Path(profile), output)
         print(f"\nreport: {output / 'report'}\n", flush=True)

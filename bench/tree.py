@@ -16,7 +16,7 @@ from collections import deque
 from reasoner import Cost, solve_sync
 from reasoner.answers.questions import Question
 from reasoner.engine import Engine, SampleRequest
-from reasoner.strategy import Finished, Handle, Next, Sample, Score, Start
+from reasoner.strategy import Finished, Handle, Next, Sample, Score, Start, Startable
 from reasoner.types import Completion, Logprobs, Rating, Usage
 from reasoner.verifier import CostMeter, FreeVerifier
 from reasoner_strategies.mcts import Mcts
@@ -74,7 +74,7 @@ def driven(nodes: int) -> float:
     """CPU seconds inside the plan."""
     gc.collect()
     plan, spent, asked = search(nodes).plan(QUESTION), 0.0, 0
-    running: deque[tuple[Handle, Sample | Score]] = deque()
+    running: deque[tuple[Handle, Startable]] = deque()
     reply: object = None
     while True:
         began = time.process_time()

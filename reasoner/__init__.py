@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
     from reasoner.answers.questions import Question
     from reasoner.budget import Budget, Cost, Ledger, Prices
-    from reasoner.execution.runner import solve, solve_each, solve_many, solve_many_sync, solve_sync
+    from reasoner.execution.runner import proposals, solve, solve_each, solve_many, solve_many_sync, solve_sync
     from reasoner.execution.scheduler import Allocation
     from reasoner.registry import build
     from reasoner.solution import Solution
@@ -18,7 +18,7 @@ _NAMES = {
     "answers.questions": ("Question",),
     "budget": ("Budget", "Cost", "Ledger", "Prices"),
     "execution.scheduler": ("Allocation",),
-    "execution.runner": ("solve", "solve_each", "solve_many", "solve_many_sync", "solve_sync"),
+    "execution.runner": ("proposals", "solve", "solve_each", "solve_many", "solve_many_sync", "solve_sync"),
     "registry": ("build",),
     "solution": ("Solution",),
     "trace.replies": ("Reply",),
@@ -28,8 +28,8 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Allocation", "Answer", "Budget", "Completion", "Cost", "Ledger", "Prices", "Prompt", "Proposal", "Question",
-    "Rating", "Reply", "SamplingParams", "Solution", "Vote", "VoteState", "build", "solve", "solve_each",
-    "solve_many", "solve_many_sync", "solve_sync",
+    "Rating", "Reply", "SamplingParams", "Solution", "Vote", "VoteState", "build", "proposals", "solve",
+    "solve_each", "solve_many", "solve_many_sync", "solve_sync",
 ]  # fmt: skip
 
 

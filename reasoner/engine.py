@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 from reasoner.errors import EngineError, EngineUnavailable, RequestLost, UsageError
 from reasoner.models.info import ModelInfo
@@ -15,6 +15,9 @@ __all__ = [
     "Progress", "Rendered", "Replicated", "RequestLost", "SampleRequest", "TextPiece", "TokenIds", "Usage",
     "UsageMeter", "continuation", "limits_thinking", "release", "reset_caches",
 ]  # fmt: skip
+
+NEVER: Final = 1 << 62
+"""More tokens than any sequence has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +84,24 @@ class SampleRequest:
             raise UsageError(f"logprobs={self.params.logprobs} cannot be combined with watched tokens: keep one")
 
 
+def silent() -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(slots=True, eq=False)
 class Progress:
     """How far a sequence is. Results are delivered in the order of their lengths, as far as these are known.
 
     An engine that sees tokens as they come calls `reached`, one that knows the length of the reply beforehand awaits
     `until`. With an engine that does neither, results are right too, but each waits for the end of all that may be
-    shorter. `due` says whether the sequence must end now; None where it never must. `tokens` are those so far.
+    shorter. `due` says whether the sequence must end now; None where it never must. `tokens` are those so far. Once
+    they reach the `alarm`, `ring` is called.
     """
 
     due: Callable[[], bool] | None = None
     tokens: int = 0
+    alarm: int = NEVER
+    ring: Callable[[], None] = silent
 
     def reached(self, tokens: int) -> bool:
         """The sequence has at least so many tokens. Returns whether the engine must abort it now.
@@ -99,6 +109,9 @@ class Progress:
         It may be called from any thread, and for each token.
         """
         self.tokens = tokens
+        if tokens >= self.alarm:
+            self.alarm = NEVER
+            self.ring()
         return self.due is not None and self.due()
 
     async def until(self, tokens: int) -> None:

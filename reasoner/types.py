@@ -323,7 +323,8 @@ class Prompt:
 class Extraction(NamedTuple):
     """The answer that a model gave when it was asked to end its own reply, None if it gave none, and what that cost.
 
-    `confidence` is its probability among the labels or words that were allowed, 0 to 1; None where all text was.
+    `confidence` is its probability among the labels or words that were allowed, 0 to 1. Where all text was, it is the
+    geometric mean of the probabilities of its tokens if log-probabilities were asked for, else None.
     """
 
     answer: "Answer | None"
@@ -520,9 +521,9 @@ class Tail(NamedTuple):
 class VoteState:
     """The state of a vote: the answer classes, heaviest first, and the number of samples counted.
 
-    Proposals list up to 64 classes, which is what stop rules see; the sum of the others is the `tail`. `streak` is how
-    many of the latest samples, in launch order, gave the same answer, counted up to 64. `max_samples` is the number of
-    samples without an early stop; 0 if unknown. `outlived` counts samples that run and are longer than most that ended.
+    Proposals list up to 64 classes, which stop rules see; the sum of the others is the `tail`. `streak` is how many of
+    the latest samples, in launch order, gave one answer, up to 64. `max_samples` is how many there are without an early
+    stop, `length` the mean tokens of those counted; 0 if unknown. `outlived` ones run, longer than most that ended.
     """
 
     votes: tuple[Vote, ...] = ()
@@ -532,6 +533,7 @@ class VoteState:
     max_samples: int = 0
     tail: Tail = Tail()
     outlived: int = 0
+    length: float = 0.0
 
     @property
     def leader(self) -> Answer | None:

@@ -162,6 +162,7 @@ class Tally:
     _votes: list[Vote] = field(default_factory=list)
     _weighted: bool = False
     _samples: int = 0
+    _tokens: int = 0
     _order: list[tuple[int, bool, str]] = field(default_factory=list)
     _blocks: dict[str, _Block] = field(default_factory=dict)
     _unplaced: dict[str, None] = field(default_factory=dict)
@@ -176,11 +177,12 @@ class Tally:
     def __post_init__(self) -> None:
         self._leaders = _Leaders(self.space) if compares_by_model(self.space) else None
 
-    def add(self, answer: Answer | None, *, index: int, weight: float = 1.0) -> None:
-        """Count one sample: `index` is its launch index, `answer` None an abstention."""
+    def add(self, answer: Answer | None, *, index: int, weight: float = 1.0, tokens: int = 0) -> None:
+        """Count one sample of so many generated `tokens`: `index` is its launch index, `answer` None an abstention."""
         if not (math.isfinite(weight) and weight >= 0):
             raise ValueError(f"the weight of a vote must be at least 0 (got {weight})")
         self._samples += 1
+        self._tokens += tokens
         bisect.insort(self._order, (index, answer is None, answer.key if answer else ""))
         if answer is None:
             return
@@ -348,7 +350,8 @@ class Tally:
     def vote_state(self) -> VoteState:
         """The classes, winner first."""
         tied = len(self._rows) > 1 and self._rows[0][0] == self._rows[1][0]
-        return VoteState(tuple(self._votes), self._samples, tied, self._streak(), self.max_samples)
+        length = self._tokens / max(1, self._samples)
+        return VoteState(tuple(self._votes), self._samples, tied, self._streak(), self.max_samples, length=length)
 
     def _streak(self) -> int:
         latest = [None if silent else self._classes[key] for _, silent, key in self._order[: -MAX_STREAK - 1 : -1]]

@@ -36,6 +36,11 @@ PAGES = (
     "docs/servers.md",
     "docs/serving.md",
     "docs/strategies.md",
+    "docs/tutorials/data.md",
+    "docs/tutorials/gpu.md",
+    "docs/tutorials/laptop.md",
+    "docs/tutorials/serve.md",
+    "docs/tutorials/study.md",
     "docs/vllm.md",
     "examples/README.md",
 )
@@ -58,6 +63,9 @@ def blocks(page: str, language: str) -> list[str]:
         ("docs/evaluation.md", 6),
         ("docs/controller.md", 8),
         ("docs/scale-ray.md", 1),
+        ("docs/tutorials/laptop.md", 8),
+        ("docs/tutorials/data.md", 5),
+        ("docs/tutorials/study.md", 7),
     ],
 )
 def test_the_commands_on_a_page_run(
@@ -65,7 +73,10 @@ def test_the_commands_on_a_page_run(
 ) -> None:
     """On the simulated engine where no other is named; in order, as one leaves a trace for the next."""
     monkeypatch.chdir(tmp_path)
-    rows = [{"id": f"r{index}", "question": f"What is {index} + 4?", "topic": "sums"} for index in range(4)]
+    rows = [
+        {"id": f"r{index}", "question": f"What is {index} + 4?", "answer": str(index + 4), "topic": "sums"}
+        for index in range(4)
+    ]
     (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     replies = [
         {"question_id": f"q{index % 2}", "gold": "7", "tokens": 700 + index, "answer": "7", "probes": ["8"]}
@@ -75,7 +86,9 @@ def test_the_commands_on_a_page_run(
     commands = [line[2:] for block in blocks(page, "console") for line in block.splitlines() if line[:2] == "$ "]
     assert len(commands) >= minimum
     for command in commands:
-        arguments = shlex.split(command, comments=True)[1:]
+        program, *arguments = shlex.split(command, comments=True)
+        if program != "reasoner":
+            continue
         if arguments[0] in {"solve", "batch", "eval"} and not {"--engine", "-e"} & set(arguments):
             arguments += ["--engine", "simulated"]
         ended = run(*arguments)

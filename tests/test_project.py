@@ -41,13 +41,13 @@ def test_no_module_is_longer_than_a_person_reads(folder: str) -> None:
 PUBLIC = {
     "reasoner": """
         Allocation Answer Budget Completion Cost Ledger Prices Prompt Proposal Question Rating Reply SamplingParams
-        Solution Vote VoteState build solve solve_each solve_many solve_many_sync solve_sync
+        Solution Vote VoteState build proposals solve solve_each solve_many solve_many_sync solve_sync
     """,
     "reasoner.strategy": """
         MAX_CHAINS MAX_SAMPLES BudgetExhausted CalibratedStrategy CalibrationSummary Cancel CheckEquivalent
-        DescribeModel DrawsOnce FindBlocks Finished Handle LogLikelihood Next Note Operation Plan Prefill Probe Propose
-        Sample Score Start StopRule Strategy Tally TextLikelihood cancel check_n count_votes
-        loglikelihood model_info next_finished note note_stop prefill probe propose sample score start
+        ComparePair DescribeModel DrawsOnce Execute Execution FindBlocks Finished Handle LogLikelihood Next Note Operation Plan
+        Prefill Probe Propose Sample Score Start Startable StopRule Strategy Tally TextLikelihood cancel check_n compare_pairs
+        count_votes execute loglikelihood model_info next_finished note note_stop prefill probe propose sample score start
     """,
     "reasoner.engine": """
         NO_LOGPROB CacheResettable ConfidenceFloor ContinuesReplies Engine EngineError EngineUnavailable FinishReason HoldsQuestions
@@ -56,10 +56,11 @@ PUBLIC = {
     """,
     "reasoner.trace.events": """
         AnswerExtracted AnswersCompared Began BlocksFound Cancelled Delivered Dropped Ended EquivalenceChecked Event
-        LikelihoodsMeasured Noted Prefilled Prompted Proposed Refused Sampled Scored Sink Thought TraceWriter read_trace
+        Executed LikelihoodsMeasured Noted PairCompared Prefilled Prompted Proposed Refused Sampled Scored Sink Thought TraceWriter
+        read_trace
     """,
     "reasoner.verifier": """
-        CostMeter FreeVerifier MemoryClaimant Verifier claim_memory verifier_cost
+        CostMeter FreeVerifier MemoryClaimant PairVerifier Verifier claim_memory verifier_cost
     """,
     "reasoner.voting": "MAX_STREAK Tally",
 }
@@ -169,7 +170,7 @@ for name in ("reasoner", "reasoner_strategies", "reasoner_verifiers", "reasoner_
             if "reasoner-kit[eval]" not in str(refused):
                 raise
         except ModuleNotFoundError as missing:
-            if missing.name.partition(".")[0] not in ("fastapi", "prometheus_client", "h11", "starlette", "torch", "uvicorn", "vllm"):
+            if missing.name.partition(".")[0] not in ("anyio", "fastapi", "inspect_ai", "mcp", "prometheus_client", "h11", "starlette", "torch", "uvicorn", "vllm"):
                 raise
 """
 
@@ -290,6 +291,7 @@ def test_the_constraints_pin_every_direct_dependency_within_its_range() -> None:
         extras["cpu"],
         extras["eval"],
         extras["gym"],
+        extras["mcp"],
         extras["parquet"],
         extras["serve"],
     ]

@@ -94,7 +94,7 @@ class ReadsForms(Probed):
         segment = final_segment(text)
         if segment is None:
             return None
-        another = _ANOTHER.search(segment)
+        another = _ANOTHER.search(segment) if ":" in segment else None
         if another and (answer := self._read(segment[: another.start()])):
             return answer
         return self._read(segment)

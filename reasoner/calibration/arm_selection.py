@@ -19,8 +19,8 @@ PRICE: Final = 0.2
 """The part of the risk that one more sample must gain in accuracy, or it is not drawn."""
 CAUTION: Final = 0.85
 """The one-sided confidence at which another strategy than a vote is compared with votes."""
-DOUBT: Final = 0.31
-"""That at which more votes are taken to gain: half a standard error below the estimate, which luck often exceeds."""
+DOUBT: Final = 0.16
+"""That at which more votes are taken to gain: one standard error below the estimate (the one-standard-error rule)."""
 PRIOR: Final = 0.05
 """How many questions that an arm spoils, and as many that it repairs, are assumed in addition to those measured."""
 
@@ -67,14 +67,18 @@ def worthwhile(family: Family, bin: int, risk: float, prefer: Prefer = "tokens")
 
     `bin` is 0 to `family.bins.count - 1`. Its loss is promised to be at most `risk` only where the choice says so.
     Votes of few samples are taken to lose no less than votes of more, and no vote to gain against that of all samples.
-    What is lost counts from half a standard error below on; another strategy counts with the upper bound of its loss.
-    With fewer than `MIN_QUESTIONS` nothing can be estimated, and it is the promised vote.
+    What is lost counts from one standard error below on; another strategy counts with the upper bound of its loss.
+    With fewer than `MIN_QUESTIONS` nothing can be estimated, and it is the family's short vote.
     """
-    if family.standard(bin).questions < MIN_QUESTIONS:
+    rows = family.rows(bin)
+    if rows[0].questions < MIN_QUESTIONS:
+        if short := next((row for row in rows if row.arm == (family.short, "", "")), None):
+            why = f"{short.questions} questions show no loss of a short vote; at least {MIN_QUESTIONS} are needed"
+            return Choice(short, why, promised=False)
         return promised(family, bin, risk, prefer)
     kept = _promised(family, bin, risk, prefer)
     losses = _losses(family, bin)
-    rows = [row for row in family.rows(bin) if row.arm in losses]
+    rows = tuple(row for row in rows if row.arm in losses)
     unit = risk * PRICE / family.sample_tokens
     row = min(rows, key=lambda row: losses[row.arm] + unit * _cost(row, prefer))
     if row in kept:

@@ -13,9 +13,9 @@ from reasoner.calibration.promises import LEVEL, least_share, needed, p_value
 from reasoner.errors import UnknownName, UsageError
 from reasoner.system.files import complaint_of, read_whole, replacing
 
-VERSION: Final = 4
+VERSION: Final = 5
 MIN_QUESTIONS = 30
-"""An arm measured on fewer is never chosen: its accuracy is a guess."""
+"""An arm measured on fewer is not chosen for what it lost: that is a guess."""
 
 Signal = Literal["none", "prompt", "split"]
 """A free signal of difficulty: none, the characters of the question, minus the mean log-probability of the first
@@ -23,6 +23,12 @@ sample's tokens, or the leader's share of the first four samples."""
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Amount = Annotated[float, Field(ge=0, le=1e15)]
 _Count = Annotated[int, Field(ge=1, le=10**12)]
+LONGER: Final = 0.25
+"""How far the log odds of an answer fall with the logarithm of the mean length of its samples.
+
+So little decides only between shares that are nearly equal. On recorded answers of five kinds it ranks better than the
+share alone, or as well (bench/controller.py).
+"""
 _EDGE = 1e-6
 """Shares are kept so far from 0 and 1, where log odds are infinite."""
 
@@ -66,11 +72,13 @@ class Bins(_ProfilePart):
 class Trust(_ProfilePart):
     """The chance that an arm's answer is right by its smoothed share of the vote: logistic in the share's log odds.
 
-    It rises strictly, so it ranks answers as their shares do.
+    It rises strictly with the share. Of answers of nearly equal shares, those of shorter samples are surer.
     """
 
     intercept: float
     slope: Annotated[float, Field(gt=0)]
+    length: _Amount = 0.0
+    """The geometric mean over votes of the mean generated tokens of a sample; 0 where it is unknown."""
     shares: Annotated[tuple[_Share, ...], Field(min_length=1)]
     """The shares that occurred in calibration, of one answer a question, ascending."""
     answered: tuple[_Count, ...]
@@ -88,10 +96,12 @@ class Trust(_ProfilePart):
             raise ValueError("no more answers can be right than there are")
         return self
 
-    def chance(self, share: float) -> float:
-        """The calibrated chance at a smoothed share, between 0 and 1."""
+    def chance(self, share: float, length: float = 0.0) -> float:
+        """The calibrated chance at a smoothed share, between 0 and 1, for samples of this mean length; 0 if unknown."""
         inside = min(max(share, _EDGE), 1 - _EDGE)
-        return 1 / (1 + math.exp(-self.intercept - self.slope * math.log(inside / (1 - inside))))
+        longer = math.log(length / self.length) if length and self.length else 0.0
+        odds = self.intercept + self.slope * math.log(inside / (1 - inside)) - LONGER * longer
+        return 1 / (1 + math.exp(-odds))
 
     def least_share(self, risk: float, promises: int = 1) -> float | None:
         """The lowest share from which on at most `risk` of the answers are wrong, with 95 % confidence; None without.
@@ -155,9 +165,6 @@ class ArmRow(_ProfilePart):
     sequential_tokens: _Amount | None = None
     """Mean sequential tokens per question; None where they were not counted."""
     samples: _Amount
-    share: _Share
-    """The mean of the leader's smoothed share of the vote at the end: the agreement."""
-    share_sd: _Amount
     trust: Trust
     agreement: Agreement | None = None
     """None in a profile from before agreements were kept."""
@@ -201,7 +208,9 @@ class Family(_ProfilePart):
     baseline: str
     """The spec of the arm that risk is measured against: voting with all samples, no verifier, no budget."""
     safe: str
-    """The spec of the arm that is chosen without evidence: it loses next to nothing on any question, by its rule."""
+    """The spec of the arm that loses next to nothing on any question, by its rule."""
+    short: str
+    """The spec of the arm that is chosen without evidence: a vote that stops after few samples."""
     sample_tokens: Annotated[float, Field(gt=0)]
     """The mean cost of one more sample."""
     origin: str
@@ -243,7 +252,7 @@ class Family(_ProfilePart):
 class Profile(_ProfilePart):
     """A model's calibration, versioned; see `docs/controller.md`."""
 
-    v: Literal[4] = VERSION
+    v: Literal[5] = VERSION
     model: str
     created: str
     """ISO 8601, UTC."""

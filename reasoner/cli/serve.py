@@ -19,6 +19,9 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
         help="The address to listen at. One that other machines reach needs a key.")  # fmt: skip
 @option("--port", type=click.IntRange(0, 65_535), default=8000, show_default=True, metavar="N",
         section="Server", help="The port; 0 is any free one.")  # fmt: skip
+@option("--mcp", "over_mcp", is_flag=True, section="Server",
+        help="Serve the tool `solve` to an agent, on standard input and output, by the Model Context Protocol. Without "
+             "it, the tool is at /mcp.")  # fmt: skip
 @option("--settings", type=options.PATH, metavar="FILE", section="Server",
         help="Aliases, verifiers, limits and keys, as TOML: docs/serving.md shows one. An option goes before the "
              f"file. Keys may also be in the variable {KEYS_VARIABLE}, separated by commas.  [default: no key is "
@@ -43,7 +46,14 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
              "error.")  # fmt: skip
 @guarded
 def command(
-    host: str, port: int, settings: Path | None, max_budget: str | None, drain: int, verbose: bool, **typed: Any
+    host: str,
+    port: int,
+    over_mcp: bool,
+    settings: Path | None,
+    max_budget: str | None,
+    drain: int,
+    verbose: bool,
+    **typed: Any,
 ) -> int:
     """Serve OpenAI's API over one engine, with a strategy per request.
 
@@ -56,8 +66,10 @@ def command(
     from reasoner.system.machine import require_extra
 
     require_extra("serve", "a server")
+    if over_mcp:
+        require_extra("mcp", "--mcp")
     from reasoner.cli.progress import Display
-    from reasoner.cli.server_run import ServerRun
+    from reasoner.cli.server_run import ServerRun, ToolRun
     from reasoner.cli.terminal import Terminal
     from reasoner.serving.config import Settings, make_offer, read_settings
     from reasoner.serving.limits import Keys
@@ -70,16 +82,20 @@ def command(
         limits = limits.model_copy(update={"max_budget": options.budget_of(max_budget)})
     variable = os.environ.get(KEYS_VARIABLE, "").replace(",", " ").split()
     keys = Keys({**own.keys, **{f"{number} of {KEYS_VARIABLE}": key for number, key in enumerate(variable, 1)}})
-    if not keys and not is_loopback(host):
+    if not over_mcp and not keys and not is_loopback(host):
         raise UsageError(
             f"--host {host} is reached by other machines, and no key is set: set the variable {KEYS_VARIABLE}, or "
             "[keys] in --settings FILE, or listen at 127.0.0.1"
         )
     prices = options.read_prices(given.prices, [limits.max_budget])
+    offer = make_offer(own, prices, strategy=given.strategy, verifier=given.verifier, answer=given.answer)
+    engine, display = given.to_engine(), Display(Terminal(), quiet=given.quiet)
+    if over_mcp:
+        return ToolRun(engine=engine, display=display, offer=offer, limits=limits).run()
     return ServerRun(
-        engine=given.to_engine(),
-        display=Display(Terminal(), quiet=given.quiet),
-        offer=make_offer(own, prices, strategy=given.strategy, verifier=given.verifier, answer=given.answer),
+        engine=engine,
+        display=display,
+        offer=offer,
         limits=limits,
         keys=keys,
         verbose=verbose,

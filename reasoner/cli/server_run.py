@@ -4,6 +4,7 @@ import asyncio
 import gc
 import resource
 import shlex
+import sys
 from dataclasses import dataclass, field
 from socket import socket
 from traceback import format_exception
@@ -93,6 +94,24 @@ class ServerRun(EngineRun):
     def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """What asyncio would print of a failure in no request."""
         self._report("-", context.get("exception") or RuntimeError(context["message"]))
+
+
+@dataclass(slots=True, kw_only=True)
+class ToolRun(EngineRun):
+    """The tools of one server, over standard input and output."""
+
+    offer: Offer
+    limits: ServerLimits
+
+    async def work(self) -> None:
+        """Answer calls until standard input ends."""
+        from reasoner.serving.tools import ToolServer
+
+        self.display.follow(self.engine)
+        self.display.begin(f"starting {self.engine.name}")
+        async with Service(self.engine, self.offer, self.limits, report=lambda *_: None) as service:
+            self.display.hide()
+            await ToolServer(service).over_streams(sys.stdin, self.display.terminal.out)
 
 
 def _address(host: str, port: int) -> str:

@@ -1,16 +1,18 @@
 """Executes a question's single operations: look into the history, reserve, run, book, record."""
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, cast
 
 from reasoner.answers.questions import Question
 from reasoner.budget import NO_COST, Cost, Reservation
 from reasoner.engine import Engine, Rendered, SampleRequest, TextPiece, release
 from reasoner.errors import BudgetExhausted, EngineError, LedgerViolation, NotRecorded, RequestLost, TraceError
-from reasoner.execution.admission import Admission, Pace
+from reasoner.execution.admission import Admission, NoDeadline, Pace
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import Forced, forced
 from reasoner.strategy import Prefill
@@ -138,9 +140,12 @@ class OperationExecutor:
         return await self.admission.admit(price, max_tokens=max_tokens)
 
     async def attempt(
-        self, request: SampleRequest, reservation: Reservation, *, at: int, counted_as: CountedAs = "sample"
-    ) -> Attempt:
+        self, request: SampleRequest, reservation: Reservation, *, at: int, counted_as: CountedAs = "sample",
+        droppable: bool = False,
+    ) -> Attempt:  # fmt: skip
         """Run and book one request that starts `at` a virtual time. It must be recorded before its `result` is taken.
+
+        One that is `droppable` does not wait for room in the KV cache, and ends early where that is full.
 
         Raises:
             NotRecorded: a replay does not have it.
@@ -149,8 +154,7 @@ class OperationExecutor:
         outcome: Completion | Drop
         try:
             async with deadline:
-                sampled = self._within_cache(request) if self.kv_limiter else self.engine.sample(request)
-                outcome = completion = await sampled
+                outcome = completion = await self._within_cache(request, droppable=droppable)
                 if fault := completion.usage.fault:
                     request.meter.usage = None
                     raise EngineError(f"the engine counted wrongly: {fault}")
@@ -176,16 +180,21 @@ class OperationExecutor:
             request.progress.over(outcome.usage.generated_tokens if isinstance(outcome, Completion) else None)
         return Attempt(outcome, cost, failure)
 
-    async def _within_cache(self, request: SampleRequest) -> Completion:
-        """What the engine generates, once there is room in its KV cache."""
-        assert self.kv_limiter
+    async def _within_cache(self, request: SampleRequest, *, droppable: bool) -> Completion:
+        """What the engine generates, once there is room in its KV cache, or as far as there is."""
+        if self.kv_limiter is None:
+            if droppable:
+                self.note("when_full=drop has no effect: the engine does not tell what its KV cache holds")
+            return await self.engine.sample(request)
         request.meter.usage = Usage()
         grown = len(request.prompt.token_ids)
         head = (request.prompt.head_digest, request.rendered.tokens - grown)
         pieces, limit = (head, (request.prompt.digest, grown)), request.params.limit
         kind = (replace(request.params, max_tokens=1), grown > 0)
         with self.admission.waits():
-            charge = await self.kv_limiter.enter(pieces, kind=kind, limit=limit, priority=self.priority)
+            charge = await self.kv_limiter.enter(
+                pieces, kind=kind, limit=limit, priority=self.priority, droppable=droppable
+            )
         if charge.waited:
             self.note(f"narrowed: not all sequences fit the KV cache's {self.kv_limiter.capacity:,} tokens at once")
         if head[0] == self.question.prompt.at_level(request.prompt.thinking_level).head_digest:
@@ -193,9 +202,22 @@ class OperationExecutor:
             self.kept.add(head[0])
         request.meter.usage = None
         completion: Completion | None = None
+        drop_timer = asyncio.timeout(None) if droppable else NoDeadline()
         try:
-            completion = await self.engine.sample(request)
-            return completion
+            async with drop_timer:
+                if isinstance(drop_timer, asyncio.Timeout) and request.progress:
+                    self.kv_limiter.watch(charge, request.progress, partial(drop_timer.reschedule, 0.0))
+                completion = await self.engine.sample(request)
+        except TimeoutError:
+            if not drop_timer.expired():
+                raise
+            self.note("dropped: the KV cache was full, so samples ended early and do not vote")
+            spent = request.meter.usage or Usage(request.rendered.tokens, 0, limit)
+            # Its text is not kept, so that it has no parts.
+            spent = replace(spent, thinking_tokens=0)
+            completion = Completion(
+                request.prompt, "", (), "abort", usage=spent, index=request.index, seed=request.seed
+            )
         finally:
             usage = completion.usage if completion else request.meter.usage
             generated = None if usage is None or usage.fault else usage.generated_tokens
@@ -203,6 +225,7 @@ class OperationExecutor:
             self.kv_limiter.leave(charge, generated, ended=ended)
             if request.meter.preemptions:
                 self.note("preempted: the KV cache was full, so tokens were computed twice; they are counted once")
+        return completion
 
     def cost(
         self, usage: Usage, *, at: int | None = None, seconds: float = 0.0, cancelled: bool = False,
@@ -262,7 +285,7 @@ class OperationExecutor:
         ids = await self.encode(appended.thinking + appended.text)
         return op.prompt.extended(appended.text, ids or (), thinking=appended.thinking), appended, ids
 
-    async def before_deadline(self, work: Awaitable[T]) -> T:
+    async def before_deadline(self, work: Awaitable[T], errors: ErrorsFrom = COMPARER_ERRORS) -> T:
         """Await work that takes no tokens, up to the deadline.
 
         Raises:
@@ -271,7 +294,7 @@ class OperationExecutor:
         deadline = self.admission.deadline()
         try:
             async with deadline:
-                with COMPARER_ERRORS:
+                with errors:
                     return await work
         except TimeoutError:
             raise self.admission.too_late() from None

@@ -13,6 +13,7 @@ from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerErr
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import SequenceIds, Started, each, sample_all
 from reasoner.execution.probes import Probes
+from reasoner.execution.programs import execute
 from reasoner.execution.replies import RatingFailures, Replies
 from reasoner.execution.sampling import resolved, sample_sequence
 from reasoner.execution.scheduler import ScheduledQuestion
@@ -68,6 +69,8 @@ class PlanRunner:
     """The index of the next sequence, by the digest of its prompt and its branch."""
     _ends: dict[ops.Handle, int] = field(default_factory=dict)
     """Where the started operations that came back ended on the virtual clock."""
+    _probing: dict[ops.Handle, ops.Probe] = field(default_factory=dict)
+    """The started probes that have not come back."""
     _ops: int = 0
     _started: Started = field(init=False)
     _failures: RatingFailures = field(default_factory=RatingFailures)
@@ -150,6 +153,9 @@ class PlanRunner:
                 end = await self._follow(plan)
             except BudgetExhausted as refusal:
                 end = self._refused_end(self._best(), refusal)
+            except BaseException:
+                self._propose_last(plan)
+                raise
             finally:
                 await self._close(plan)
             return end if end.answer else await self._fall_back(end)
@@ -157,6 +163,14 @@ class PlanRunner:
             self.executor.done()
             if self.scheduled:
                 self.scheduled.close()
+
+    def _propose_last(self, plan: ops.Plan[Answer | None]) -> None:
+        """Record what a plan that cannot continue proposes of all that it has received."""
+        with suppress(Exception):  # it has ended, or asks for more
+            op = plan.throw(BudgetExhausted("seconds", needed=0, free=0, limit=0))
+            while isinstance(op, ops.Propose):
+                self._perform_at_once(op)
+                op = plan.send(None)
 
     async def _close(self, plan: ops.Plan[Answer | None]) -> None:
         """Close the plan, and cancel what it left running."""
@@ -226,7 +240,7 @@ class PlanRunner:
                 with self.scheduled.blocking() if self.scheduled else nullcontext():
                     completions = await self._sample(sequences, op, interruptible=False)
                     return self._see_completions(completions, _end_of(sequences, completions))
-            case ops.Score():
+            case ops.Score() | ops.ComparePair():
                 self._ops += 1
                 return self._see_ratings(await self._score(self._ops, op, self._now))
             case ops.LogLikelihood():
@@ -240,22 +254,32 @@ class PlanRunner:
                 self._ends[finished.handle] = finished.end
                 self._see_completions(finished.completions, finished.end)
                 self._see_ratings(finished.ratings)
+                if probe := self._probing.pop(finished.handle, None):
+                    self._see_extractions(probe, finished.extractions)
                 return finished
             case ops.Prefill():
                 return await self.executor.prefill(op)
+            case ops.Cancel():
+                await self._cancel(op.handle)
+            case ops.Probe() | ops.Execute() | ops.FindBlocks() | ops.CheckEquivalent():
+                return await self._find_out(op)
+            case _:
+                return self._perform_at_once(op)
+        return None
+
+    async def _find_out(self, op: ops.Probe | ops.Execute | ops.FindBlocks | ops.CheckEquivalent) -> object:
+        match op:
             case ops.Probe():
                 self._ops += 1
-                return self._see_extractions(op, await self._probes.probe_all(self._ops, op, at=self._now))
+                return self._see_extractions(op, await self._probe(self._ops, op, self._now))
+            case ops.Execute():
+                self._ops += 1
+                return await execute(self.executor, self._ops, op, at=self._now)
             case ops.FindBlocks():
                 return await self._verdicts.blocks(op.answers)
             case ops.CheckEquivalent():
                 self._ops += self._verdicts.by_model
                 return await self._verdicts.same(op.pairs, partial(self._ask_model, self._ops))
-            case ops.Cancel():
-                await self._cancel(op.handle)
-            case _:
-                return self._perform_at_once(op)
-        return None
 
     def _perform_at_once(self, op: ops.Operation) -> ops.Handle | ModelInfo | None:
         match op:
@@ -282,17 +306,19 @@ class PlanRunner:
     async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
         """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
         verdicts = self._unrefused(number, await self._verdicts.ask_model(number, pairs, at=self._now))
+        self._seen += sum((verdict.cost.taking(0) for verdict in verdicts if verdict), Cost())
         return tuple(verdict.same if verdict else None for verdict in verdicts)
 
     def _unrefused(self, number: int, results: Sequence[Any]) -> tuple[Any, ...]:
-        """What the model was asked, with None for each that was refused; the plan sees what it cost."""
+        """What the model was asked, with None for each that was refused."""
         refusals = [result for result in results if isinstance(result, BudgetExhausted)]
         if refusals and not self._partial_refusal:
             self._partial_refusal = refusals[0]
             self._record_refusal(number, refusals[0])
-        answered = tuple(None if isinstance(result, BudgetExhausted) else result for result in results)
-        self._seen += sum((outcome.cost.taking(0) for outcome in answered if outcome), Cost())
-        return answered
+        return tuple(None if isinstance(result, BudgetExhausted) else result for result in results)
+
+    async def _probe(self, number: int, op: ops.Probe, at: int) -> tuple[Extraction | None, ...]:
+        return self._unrefused(number, await self._probes.probe_all(number, op, at=at))
 
     def _see_completions(self, completions: tuple[Completion, ...], end: int) -> tuple[Completion, ...]:
         """Count the results of an operation that ended at the virtual time `end`."""
@@ -305,10 +331,12 @@ class PlanRunner:
                 self._seen += completion.extraction.cost
         return completions
 
-    def _see_extractions(self, op: ops.Probe, results: Sequence[object]) -> tuple[Extraction | None, ...]:
-        extractions: tuple[Extraction | None, ...] = self._unrefused(self._ops, results)
+    def _see_extractions(
+        self, op: ops.Probe, extractions: tuple[Extraction | None, ...]
+    ) -> tuple[Extraction | None, ...]:
         for chain, extraction in zip(op.chains, extractions, strict=True):
             self._replies.add(replace(chain, extraction=extraction))
+            self._seen += extraction.cost.taking(0) if extraction else Cost()
         return extractions
 
     def _see_ratings(self, ratings: tuple[Rating, ...]) -> tuple[Rating, ...]:
@@ -365,14 +393,18 @@ class PlanRunner:
             self._replies.count(op.params.limit, completion, op.limited_by)
         return drawn
 
-    async def _score(self, number: int, op: ops.Score, at: int) -> tuple[Rating, ...]:
+    async def _score(self, number: int, op: ops.Score | ops.ComparePair, at: int) -> tuple[Rating, ...]:
         if self.verifier is None:
             raise PlanError("the strategy asks for scores but says that it uses no verifier")
-        rated = partial(rate, self.executor, number, self.verifier)
-        ratings = await each([partial(rated, candidate, at=at, reserve=op.reserve) for candidate in op.candidates])
+        rated = partial(rate, self.executor, number, self.verifier, at=at)
+        if isinstance(op, ops.ComparePair):
+            ratings = await each([partial(rated, first, other=second) for first, second in op.pairs])
+        else:
+            ratings = await each([partial(rated, candidate, reserve=op.reserve) for candidate in op.candidates])
         refusals = [rating for rating in ratings if isinstance(rating, BudgetExhausted)]
         self._check_refusals(number, refusals, all_of_them=len(refusals) == len(ratings))
-        self._replies.rate(op.candidates, ratings)
+        if isinstance(op, ops.Score):
+            self._replies.rate(op.candidates, ratings)
         return tuple(
             Rating(None, Cost(), error=f"{NOT_RATED}: {rating}") if isinstance(rating, BudgetExhausted) else rating
             for rating in ratings
@@ -407,7 +439,9 @@ class PlanRunner:
         handle = ops.Handle(self._ops)
         at = self._start_after(start.after)
         ordered = at if start.cancellable or self.stop is not None else None
-        self._started.at_once(handle, self._score_started(handle, op, at), ordered)
+        if isinstance(op, ops.Probe):
+            self._probing[handle] = op
+        self._started.at_once(handle, self._work_started(handle, op, at), ordered)
         return handle
 
     async def _sample_started(
@@ -422,12 +456,19 @@ class PlanRunner:
         except NotRecorded as missing:
             return await self._started.stall(handle, missing)
 
-    async def _score_started(self, handle: ops.Handle, op: ops.Score, at: int) -> ops.Finished:
+    async def _work_started(
+        self, handle: ops.Handle, op: ops.Score | ops.Probe | ops.ComparePair | ops.Execute, at: int
+    ) -> ops.Finished:
         try:
+            if isinstance(op, ops.Execute):
+                return ops.Finished(handle, end=at, execution=await execute(self.executor, handle, op, at=at))
+            if isinstance(op, ops.Probe):
+                extractions = await self._probe(handle, op, at)
+                end = max([at, *(each.cost.sequential_tokens for each in extractions if each)])
+                return ops.Finished(handle, end=end, extractions=extractions)
             ratings = await self._score(handle, op, at)
-            return ops.Finished(
-                handle, ratings=ratings, end=max([at, *(each.cost.sequential_tokens for each in ratings)])
-            )
+            end = max([at, *(each.cost.sequential_tokens for each in ratings)])
+            return ops.Finished(handle, ratings=ratings, end=end)
         except NotRecorded as missing:
             return await self._started.stall(handle, missing)
 

@@ -249,9 +249,11 @@ class Probes:
             text = opening.words[likeliest]
             inquiry.values["confidence"] = masses[likeliest] / math.fsum(masses) if masses[likeliest] else None
         else:
-            schema = params.json_schema if exact else ""
-            completion = await inquiry.reply(prompt, replace(greedy, json_schema=schema))
+            schema, logprobs = params.json_schema if exact else "", None if params.logprobs is None else 0
+            completion = await inquiry.reply(prompt, replace(greedy, json_schema=schema, logprobs=logprobs))
             text, cut = completion.text, completion.truncated
+            if logprobs is not None and completion.logprobs and (sampled := completion.logprobs.sampled):
+                inquiry.values["confidence"] = math.exp(math.fsum(sampled) / len(sampled))
         inquiry.values["text"] = text
         with ANSWER_SPACE_ERRORS:
             inquiry.values["answer"] = read_probe(space, text, opening, cut=cut)

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
+from typing import Any
 
 from reasoner.answers.equivalence import Comparer, Equivalence
 from reasoner.answers.questions import Question
@@ -15,14 +16,16 @@ from reasoner.engine import Engine
 from reasoner.errors import UsageError, require
 from reasoner.execution.admission import EngineLimits
 from reasoner.execution.inputs import as_budget, as_instance, as_limits, as_question, as_questions, as_sink, plugins
+from reasoner.execution.launching import cancel_all
 from reasoner.execution.scheduler import Allocation
 from reasoner.execution.session import CONCURRENCY, RunContext
 from reasoner.registry import DEFAULT_ENGINE, DEFAULT_STRATEGY
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.machine import rarely_collected
-from reasoner.trace.events import Event, Sink, tee
+from reasoner.trace.events import Event, Proposed, Sink, tee
 from reasoner.trace.history import QuestionHistory, RecordedEngine
+from reasoner.types import Proposal
 from reasoner.verifier import Verifier, claim_memory
 
 
@@ -151,12 +154,14 @@ async def solve(
     trace: Sink | None = None,
     seed: int = 0,
     history: Mapping[str, QuestionHistory] | None = None,
+    progress: Callable[[Proposal], object] | None = None,
 ) -> Solution:
     """Answer one question within a budget. After a failure, `Solution.error` is set; the answer is the best so far.
 
         print(await solve("What is 3 + 4?", "self_consistency:n=8", budget="tokens=2000"))
 
-    The arguments are as in `solve_each`. The solution keeps its events, so it has `samples` and shows its search.
+    The arguments are as in `solve_each`. `progress` is called with each proposal, as soon as there is one. The solution
+    keeps its events, so it has `samples` and shows its search.
 
     Raises:
         EngineUnavailable: the engine, or what the verifier runs on, cannot be started.
@@ -165,14 +170,49 @@ async def solve(
     """
     asked, limit, sink = as_question(question), as_budget(budget, "budget"), as_sink(trace)
     events: list[Event] = []
+
+    def keep(event: Event) -> None:
+        events.append(event)
+        if progress and isinstance(event, Proposed):
+            progress(Proposal(event.answer, event.vote_state, event.cost))
+
     solutions = solve_each(
         [asked], strategy, engine, verifier=verifier, each=limit, prices=prices, stop=stop, comparer=comparer,
-        trace=tee(sink, events.append) if sink else events.append, seed=seed, history=history,
+        trace=tee(sink, keep) if sink else keep, seed=seed, history=history,
     )  # fmt: skip
     async with aclosing(solutions):
         async for _, solution in solutions:
             return replace(solution, events=tuple(events))
     raise AssertionError
+
+
+async def proposals(
+    question: Question | str,
+    strategy: Strategy | str = DEFAULT_STRATEGY,
+    engine: Engine | str = DEFAULT_ENGINE,
+    **options: Any,
+) -> AsyncGenerator[Proposal, None]:
+    """The answers to one question as they improve, each as soon as it is there; the last one is the answer.
+
+        async for proposal in proposals("What is 3 + 4?", "self_consistency:n=64"):
+            if proposal.cost.tokens > 2000:
+                break
+
+    The options are those of `solve`. Leaving the loop early needs `aclosing` to cancel the work at once.
+
+    Raises:
+        ReasonerError: as `solve`, or what ended the question where `Solution.error` would be set.
+    """
+    queue = asyncio.Queue[Proposal | None]()
+    task = asyncio.ensure_future(solve(question, strategy, engine, progress=queue.put_nowait, **options))
+    task.add_done_callback(lambda _: queue.put_nowait(None))
+    try:
+        while (proposal := await queue.get()) is not None:
+            yield proposal
+        if error := (await task).error:
+            raise error
+    finally:
+        await cancel_all([task])
 
 
 async def solve_many(
@@ -218,13 +258,14 @@ def solve_sync(
     trace: Sink | None = None,
     seed: int = 0,
     history: Mapping[str, QuestionHistory] | None = None,
+    progress: Callable[[Proposal], object] | None = None,
 ) -> Solution:
     """`solve` for synchronous code. Raises also UsageError: an event loop is running, as in a notebook."""
     _refuse_running_loop("solve")
     return asyncio.run(
         solve(
             question, strategy, engine, verifier=verifier, budget=budget, prices=prices, stop=stop, comparer=comparer,
-            trace=trace, seed=seed, history=history,
+            trace=trace, seed=seed, history=history, progress=progress,
         )
     )  # fmt: skip
 

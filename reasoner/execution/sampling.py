@@ -159,7 +159,7 @@ class _SequenceRun:
             reservation, granted = await executor.admit(price, max_tokens=self.max_tokens)
             limit = self._limit
             request = self._request(sequence.prompt, self.rendered, min(granted, limit or granted), sequence.at)
-            attempt = await executor.attempt(request, reservation, at=sequence.at)
+            attempt = await executor.attempt(request, reservation, at=sequence.at, droppable=self.op.droppable)
             outcome, limited = attempt.outcome, limit is not None and limit < granted
             cut = limited and isinstance(outcome, Completion) and outcome.finish_reason == "length"
             if isinstance(outcome, Drop):
@@ -193,7 +193,9 @@ class _SequenceRun:
             for _ in range(ATTEMPTS):
                 reservation, granted = await executor.admit(price, max_tokens=room)
                 request = self._request(prompt, rendered, granted, at)
-                attempt = await executor.attempt(request, reservation, at=at, counted_as="request")
+                attempt = await executor.attempt(
+                    request, reservation, at=at, counted_as="request", droppable=self.op.droppable
+                )
                 if isinstance(attempt.outcome, Drop):
                     executor.recorder.dropped(sequence, attempt.outcome, attempt.cost)
                 else:
@@ -246,7 +248,11 @@ class _SequenceRun:
             floor=self.op.floor,
             interruptible=self.interruptible or timed,
             on_text=self._on_text(prompt),
-            progress=self.line.sequence(at, self.due) if self.line else Progress(self.due) if self.due else None,
+            progress=self.line.sequence(at, self.due)
+            if self.line
+            else Progress(self.due)
+            if self.due or self.op.droppable
+            else None,
         )
 
     def _on_text(self, prompt: Prompt) -> Callable[[TextPiece], None] | None:

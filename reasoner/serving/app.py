@@ -11,20 +11,23 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reasoner.serving.bodies import read
 from reasoner.serving.choose import choose
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.limits import ANYONE, Keys
 from reasoner.serving.listener import is_loopback
+from reasoner.serving.messages import MessageReply
 from reasoner.serving.metrics import NO_STRATEGY
 from reasoner.serving.page import page_routes, trace_response
 from reasoner.serving.responses import REPLIES, Reply
 from reasoner.serving.service import Service
-from reasoner.serving.stream import EventStream, headers_of, read_body, refused, reply, unless_left
+from reasoner.serving.stream import EventStream, headers_of, read_body, reply, unless_left
+from reasoner.system.machine import require_extra
 
 TRACES: Final = "/v1/reasoner/traces/"
+TOOLS: Final = "/mcp"
 PUBLIC: Final = ("/", "/health")
 """Paths that need no key."""
 PUBLIC_FOLDERS: Final = ("/page/", TRACES)
@@ -45,6 +48,7 @@ class App:
     def __init__(self, service: Service, keys: Keys) -> None:
         self._service = service
         self._keys = keys
+        self._tools: Any = None
         self._created = int(time.time())
         self._router = Router(
             [
@@ -52,7 +56,7 @@ class App:
                 Route("/metrics", self._metrics),
                 Route("/v1/models", self._models),
                 Route("/v1/models/{name:path}", self._model),
-                *(Route(path, self._health, methods=["POST"]) for path in REPLIES),
+                *(Route(path, self._health, methods=["POST"]) for path in (*REPLIES, TOOLS)),
                 Route(TRACES + "{id}.jsonl", self._trace),
                 Route(TRACES + "{id}", self._trace, methods=["GET", "POST"]),
                 *page_routes(),
@@ -64,7 +68,7 @@ class App:
         """Serve a request; whatever fails is an error of the API."""
         if scope["type"] != "http":
             return
-        started = False
+        started, kind = False, REPLIES.get(scope["path"]) if scope["method"] == "POST" else None
         own = [(b"x-request-id", f"req_{secrets.token_hex(12)}".encode()), (b"x-content-type-options", b"nosniff")]
 
         async def tagged(message: Message) -> None:
@@ -77,14 +81,22 @@ class App:
         try:
             scope["app"], headers = self, headers_of(scope)
             client = self._client(scope, headers)
-            kind = REPLIES.get(scope["path"]) if scope["method"] == "POST" else None
             # What is asked most often does not pass through the router.
-            serve = await self._answer(kind, client or ANYONE, headers, receive) if kind else self._router
+            if kind:
+                serve: ASGIApp = await self._answer(kind, client or ANYONE, headers, receive)
+            elif scope["path"] == TOOLS and scope["method"] == "POST":
+                body = await self._body(headers, receive)
+                answer = (await self._tool_server()).respond(scope, client or ANYONE, body, tagged)
+                await unless_left(self._service.start(answer), receive)
+                return
+            else:
+                serve = self._router
             await serve(scope, receive, tagged)
         except Exception as failure:
             error = self._error_of(failure, scope)
             if not started:
-                await refused(error)(scope, receive, tagged)
+                form = MessageReply.refusal if kind is MessageReply else ApiError.document
+                await reply(form(error), error.status, error.headers)(scope, receive, tagged)
 
     def _client(self, scope: Scope, headers: Mapping[str, str]) -> str | None:
         """Who asks; None where the path is public."""
@@ -93,7 +105,9 @@ class App:
             raise ApiError(403, "a server without keys serves its own machine only: the Host must be localhost")
         if scope["path"] in PUBLIC or scope["path"].startswith(PUBLIC_FOLDERS):
             return None
-        return self._keys.client(headers.get("authorization"))
+        # Anthropic's clients send their key under another name.
+        key = headers.get("authorization") or f"Bearer {headers.get('x-api-key', '')}"
+        return self._keys.client(key)
 
     def _error_of(self, failure: Exception, scope: Scope) -> ApiError:
         where = f"{scope['method']} {scope['path'][:200]}"
@@ -144,6 +158,17 @@ class App:
         if made.asked.stream:
             return EventStream(lambda follow: service.start(work(follow)), made, len(jobs))
         return reply(made.whole(await unless_left(service.start(work()), receive)))
+
+    async def _tool_server(self) -> Any:
+        """The server of tools, which the first request for one starts: its library takes long to import."""
+        if self._tools is None:
+            require_extra("mcp", TOOLS)
+            from reasoner.serving.tools import ToolServer
+
+            self._tools = ToolServer(self._service)
+            self._service.start(self._tools.run())
+        await self._tools.ready.wait()
+        return self._tools
 
     async def _body(self, headers: Mapping[str, str], receive: Receive, **kind: Any) -> bytes:
         limits = self._service.limits

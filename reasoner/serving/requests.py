@@ -302,6 +302,7 @@ class ChatRequest(Strict):
     logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=1024)] = Field(default_factory=dict)
     modalities: list[Literal["text"]] = Field(default_factory=list)
     reasoning_effort: Effort | None = None
+    thinking_token_budget: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
     response_format: ResponseFormat | None = None
     tools: Annotated[list[Tool], Field(max_length=256)] = Field(default_factory=list)
     tool_choice: Literal["none", "auto", "required"] | Tool | None = None
@@ -327,7 +328,7 @@ class ChatRequest(Strict):
     @property
     def thinking(self) -> ThinkingLevel | None:
         """How much the model is asked to think; None where the request does not say it."""
-        return LEVELS[self.reasoning_effort] if self.reasoning_effort else None
+        return LEVELS[self.reasoning_effort] if self.reasoning_effort else self.thinking_token_budget
 
     @property
     def params(self) -> SamplingParams:

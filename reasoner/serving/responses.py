@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 from reasoner.budget import Cost, Prices
 from reasoner.engine import TextPiece
 from reasoner.serving.errors import ApiError
+from reasoner.serving.messages import MessageReply
 from reasoner.serving.replies import ChatReply, Document, ReplyProgress, ReplyText, Result, usage, vendor_object
 from reasoner.serving.requests import ResponseRequest
 from reasoner.system.printing import valid_unicode
@@ -185,6 +186,10 @@ def _usage(cost: Cost) -> Document:
     }
 
 
-Reply = ChatReply | ResponseReply
-REPLIES: Final[Mapping[str, Any]] = {"/v1/chat/completions": ChatReply, "/v1/responses": ResponseReply}
+Reply = ChatReply | ResponseReply | MessageReply
+REPLIES: Final[Mapping[str, Any]] = {
+    "/v1/chat/completions": ChatReply,
+    "/v1/messages": MessageReply,
+    "/v1/responses": ResponseReply,
+}
 """The class of the replies of each route; it `reads` the route's requests."""

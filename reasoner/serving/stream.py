@@ -85,11 +85,6 @@ def reply(document: Document, status: int = 200, headers: Mapping[str, str] | No
     return Response(encoded(document), status, headers, JSON)
 
 
-def refused(error: ApiError) -> Response:
-    """The response of an error."""
-    return reply(error.document(), error.status, error.headers)
-
-
 def _left() -> ApiError:
     return ApiError(499, "the client left", code="client_left")
 
@@ -207,7 +202,7 @@ def _events(documents: Iterable[Document]) -> bytes:
 
 
 def _event(document: Document) -> bytes:
-    # The events of /v1/responses are named, and the name is their type.
-    name = document.get("type") if "error" not in document else None
+    # The events of /v1/responses and /v1/messages are named, and the name is their type.
+    name = document.get("type")
     head = f"event: {name}\n".encode() if isinstance(name, str) else b""
     return b"%sdata: %s\n\n" % (head, encoded(document))

@@ -15,6 +15,7 @@ from reasoner.trace.events import (
     Began,
     Dropped,
     Event,
+    PairCompared,
     Prompted,
     RunFacts,
     Sampled,
@@ -146,10 +147,14 @@ class Recorder:
         """A sequence did not complete."""
         self.write(Dropped, cost=cost, **drop._asdict(), **sequence.named)
 
-    def scored(self, op: int, candidate: Completion, rating: Rating, cost: Cost) -> None:
-        """A candidate was rated, or could not be."""
-        values = {name: getattr(rating, name) for name in ("value", "steps", "parts", "error")}
-        self.write(Scored, op=op, prompt=candidate.prompt.digest, index=candidate.index, cost=cost, **values)
+    def scored(self, op: int, candidate: Completion, other: Completion | None, rating: Rating, cost: Cost) -> None:
+        """A candidate was rated, or compared with another one, or could not be."""
+        values = {name: getattr(rating, name) for name in ("value", "parts", "error")}
+        values |= {"op": op, "prompt": candidate.prompt.digest, "index": candidate.index, "cost": cost}
+        if other is None:
+            self.write(Scored, steps=rating.steps, **values)
+        else:
+            self.write(PairCompared, other=(other.prompt.digest, other.index), **values)
 
 
 def _generated(sequence: SequenceId, completion: Completion) -> dict[str, Any]:

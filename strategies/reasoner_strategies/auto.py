@@ -234,7 +234,7 @@ def _followed(plan: Plan[Answer | None], row: ArmRow | None) -> Plan[tuple[Answe
             return proposal.answer, proposal
         if isinstance(op, Propose):
             if row and op.vote_state.leader is not None:
-                op = replace(op, confidence=row.trust.chance(smoothed(op.vote_state)))
+                op = replace(op, confidence=row.trust.chance(smoothed(op.vote_state), op.vote_state.length))
             proposal = op
         try:
             step = partial(plan.send, (yield op))

@@ -15,7 +15,7 @@ from reasoner.types import NO_THINKING, Answer, Completion, Prompt, SamplingPara
 from reasoner_strategies._prompts import QUOTE, shortened, verdict, with_text, without_reply
 from reasoner_strategies._search.step_search import rank
 from reasoner_strategies._search.steps import Path, StepOptions
-from reasoner_strategies._voting.pool import RunningVote
+from reasoner_strategies._voting.pool import RunningVote, Selector
 
 VALUES = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}
 JUDGEMENT_TOKENS = 256
@@ -36,8 +36,8 @@ class TreeOfThoughts(StepOptions):
     """States of `k` thoughts each, judged by the model itself, breadth first (Yao 2023, 2305.10601).
 
     `k` thoughts are drawn from every state that was kept. The best `b` of all states are kept, finished ones included,
-    until all of them are finished, at a depth of at most `max_steps`. The finished state of the highest value is the
-    answer.
+    until all of them are finished, at a depth of at most `max_steps`. Then `selector` chooses among the finished states
+    by their values.
 
     `evaluate` "value" asks `n_eval` times of each state whether it leads to the right answer: sure 20, likely 1,
     impossible 0.001, summed; the same text is never judged again. "vote" shows all states of a level and asks `n_eval`
@@ -55,6 +55,7 @@ class TreeOfThoughts(StepOptions):
     k: Samples = 5
     n_eval: Samples = 3
     evaluate: Literal["value", "vote"] = "value"
+    selector: Selector = "argmax"
     max_steps: Count = field(default=10, kw_only=True)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
@@ -86,7 +87,10 @@ class _TreeSearch:
     _votes: RunningVote = field(init=False)
 
     def __post_init__(self) -> None:
-        self.open, self._votes = {0: Path(self.question.prompt)}, RunningVote(self.question.space, by="max")
+        self.open, self._votes = (
+            {0: Path(self.question.prompt)},
+            RunningVote(self.question.space, self.options.selector),
+        )
 
     def run(self) -> Plan[None]:
         """Expand the open ones of the states that are kept, judge them all, and keep the best."""

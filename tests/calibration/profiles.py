@@ -26,8 +26,6 @@ def plain_row(**changes: object) -> ArmRow:
         "tokens_p95": 6000,
         "sequential_tokens": 500,
         "samples": 16,
-        "share": 0.8,
-        "share_sd": 0.1,
         "trust": TRUST,
     }
     return ArmRow.model_validate({**plain, **changes})
@@ -52,8 +50,6 @@ def row(strategy: str, right: float, samples: float, *, bin: int = 0, vote: floa
         tokens=cost,
         tokens_p95=cost,
         samples=samples,
-        share=0.7,
-        share_sd=0.2,
         trust=trust,
     )
 
@@ -69,7 +65,8 @@ def bin_of(place: int, one: float, vote: float, **others: tuple[float, float]) -
 
 def family(*rows: ArmRow, bins: Bins | None = None, **changes: object) -> Family:
     """A family of these rows."""
-    plain = {"task": "sums", "questions": 400, "baseline": VOTE, "safe": VOTE, "sample_tokens": 100, "origin": "a test"}
+    named = {"baseline": VOTE, "safe": VOTE, "short": ONE}
+    plain = {"task": "sums", "questions": 400, **named, "sample_tokens": 100, "origin": "a test"}
     return Family.model_validate({"bins": bins or Bins(), "arms": rows, **plain, **changes})
 
 

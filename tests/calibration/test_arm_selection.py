@@ -124,10 +124,15 @@ def equal(n: int) -> Family:
     return family(*measured({spec: (samples, coins(n, n // 2)) for spec, samples in SAMPLES.items()}))
 
 
-def test_fifteen_questions_choose_only_what_they_promise() -> None:
+@pytest.mark.parametrize("effort", RISKS)
+def test_fifteen_questions_promise_what_a_rule_keeps_and_measure_no_loss(effort: str) -> None:
+    whole = equal(15).model_copy(update={"short": THREE})
     why = "it gives the answer of the vote of all samples (15 questions)"
-    for choose in (promised, worthwhile):
-        assert choose(equal(15), 0, 0.01) == Choice(equal(15).safest(0), why, promised=True)
+    assert promised(whole, 0, RISKS[effort]) == Choice(whole.safest(0), why, promised=True)
+    short = worthwhile(whole, 0, RISKS[effort])
+    assert (short.row.strategy, short.promised) == (THREE, False)
+    without = whole.model_copy(update={"short": "not measured"})
+    assert worthwhile(without, 0, RISKS[effort]).row.strategy == LOCKED
 
 
 @pytest.mark.parametrize(("risk", "enough"), [(0.05, 75), (0.01, 380)])

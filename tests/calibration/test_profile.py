@@ -49,11 +49,11 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
 def test_another_version_is_refused_before_its_content(tmp_path: Path) -> None:
     file = tmp_path / "profile.json"
     file.write_text(json.dumps({"v": 1, "planets": []}))
-    with pytest.raises(UsageError, match="written by version 1, and this one reads version 4: calibrate again"):
+    with pytest.raises(UsageError, match="written by version 1, and this one reads version 5: calibrate again"):
         read_profile(file)
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"v": "one"}', '{"v": 4}', "\0", "\ud800"])
+@pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"v": "one"}', '{"v": 5}', "\0", "\ud800"])
 def test_what_is_no_profile_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "profile.json"
     file.write_bytes(text.encode("utf-8", "surrogatepass"))
@@ -151,6 +151,13 @@ def test_trust_ranks_as_shares_do(one: float, other: float) -> None:
     low, high = (CURVE.chance(share) for share in sorted((one, other)))
     assert 0 < low <= high < 1
     assert CURVE.chance(0.75) == pytest.approx(1 / (1 + math.exp(1 - 2 * math.log(3))))
+
+
+def test_of_equal_shares_those_of_shorter_samples_are_surer() -> None:
+    known = CURVE.model_copy(update={"length": 100.0})
+    assert known.chance(0.75, 50) > known.chance(0.75, 100) == known.chance(0.75) > known.chance(0.75, 200)
+    assert known.chance(0.8, 120) > known.chance(0.75, 80)
+    assert CURVE.chance(0.75, 50) == CURVE.chance(0.75)
 
 
 @pytest.mark.parametrize(

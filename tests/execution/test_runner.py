@@ -1,15 +1,18 @@
 """Answering questions: many at once, under one budget, through one engine."""
 
+import asyncio
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 
-from reasoner import Budget, Question, SamplingParams, solve_many_sync, solve_sync
+from reasoner import Budget, Proposal, Question, SamplingParams, proposals, solve, solve_many_sync, solve_sync
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.trace.events import Event
 from reasoner_strategies import SelfConsistency, Single
-from tests.helpers import number_question, says
+from tests.helpers import number_question, says, varied
+from tests.running import running
 from tests.scripted import MODEL, ScriptedEngine
 
 REPLY = 5
@@ -44,3 +47,21 @@ def test_an_engine_that_cannot_start_is_an_error_of_the_call() -> None:
     with pytest.raises(EngineUnavailable, match="no model"):
         solve_sync(number_question(), Single(), Unavailable(says("7")), trace=events.append)
     assert events == []
+
+
+@running
+async def test_proposals_come_one_by_one_and_leaving_them_cancels_the_work() -> None:
+    seen, asked, vote = list[Proposal](), number_question(), "self_consistency:n=8,stop=lossless"
+    engine = ScriptedEngine(varied)
+    solution = await solve(asked, vote, engine, progress=seen.append)
+    async with aclosing(proposals(asked, vote, ScriptedEngine(varied))) as each:
+        assert [proposal async for proposal in each] == seen == list(solution.proposals)
+    async with aclosing(proposals(asked, "mcts:simulations=40", engine := ScriptedEngine(varied))) as each:
+        async for _ in each:
+            break
+    spent = len(engine.usage)
+    await asyncio.sleep(0)
+    assert len(engine.usage) == spent
+    with pytest.raises(EngineUnavailable):
+        async for _ in proposals(asked, engine="openai:base_url=http://127.0.0.1:9/v1,patience=0"):
+            pass

@@ -14,7 +14,7 @@ from reasoner.registry import build
 from reasoner.strategy import CalibratedStrategy
 from reasoner.types import SamplingParams
 from reasoner_strategies.auto import Auto, Effort
-from tests.calibration.profiles import ONE, VOTE, bin_of, calibrated, family, row, write_profile
+from tests.calibration.profiles import ONE, TRUST, VOTE, bin_of, calibrated, family, row, write_profile
 from tests.helpers import Judge, books, meter_of, number_question, says, varied
 from tests.scripted import ScriptedEngine
 
@@ -148,6 +148,15 @@ def test_confidence_is_what_a_vote_like_this_was_worth(file: Path) -> None:
     assert solution.confidence == pytest.approx((12 + 1) / (16 + 2))
     assert solve_sync(QUESTION, auto, ScriptedEngine(says(""))).confidence is None
     assert solved(Auto(), "7").confidence is None
+
+
+def test_shorter_samples_than_in_calibration_are_surer(file: Path) -> None:
+    trusts = [TRUST.model_copy(update={"length": length}) for length in (1.0, 1000.0)]
+    rows = ([one.model_copy(update={"trust": trust}) for one in bin_of(0, 0.5, 0.8)] for trust in trusts)
+    longer, shorter = (solved(Auto(calibrated(file, each)), "7").confidence for each in rows)
+    assert longer is not None
+    assert shorter is not None
+    assert longer < (16 + 1) / (16 + 2) < shorter
 
 
 def test_each_arm_has_the_confidence_that_was_measured_of_it(file: Path) -> None:

@@ -60,19 +60,21 @@ def key(solution: Solution) -> str | None:
 
 # All samples
 
+TEXTS = ("The answer is 7", "The answer is 8", "no idea", "The answer is 8")
 
-def test_it_starts_all_and_proposes_after_each() -> None:
-    plan, vote_states = SelfConsistency(4, PARAMS).plan(QUESTION), []
-    op = next(plan)
-    assert op == Start(Sample((QUESTION.prompt,), 1, PARAMS), 4, cancellable=False)
-    reply: object = Handle(0)
-    for index, text in ((1, "The answer is 8"), (0, "The answer is 7"), (3, "no idea"), (2, "The answer is 8")):
-        assert plan.send(reply) == Next()
-        op = plan.send(Finished(Handle(index), (completion(text, index=index),)))
-        assert isinstance(op, Propose)
-        vote_states.append(op.vote_state)
-        reply = None
-    assert [state.leader and state.leader.key for state in vote_states] == ["8", "7", "7", "8"]
+
+@pytest.mark.parametrize("order", [*itertools.permutations(range(4))])
+def test_it_starts_all_and_proposes_after_each_in_launch_order(order: tuple[int, ...]) -> None:
+    plan, vote_states = SelfConsistency(4, PARAMS).plan(QUESTION), list[VoteState]()
+    assert next(plan) == Start(Sample((QUESTION.prompt,), 1, PARAMS), 4, cancellable=False)
+    op = plan.send(Handle(0))
+    for index in order:
+        assert op == Next()
+        op = plan.send(Finished(Handle(index), (completion(TEXTS[index], index=index),)))
+        while isinstance(op, Propose) and len(vote_states) < 4:
+            vote_states.append(op.vote_state)
+            op = op if len(vote_states) == 4 else plan.send(None)
+    assert [state.leader and state.leader.key for state in vote_states] == ["7", "7", "7", "8"]
     assert [(state.samples, state.tied) for state in vote_states] == [(1, False), (2, True), (3, True), (4, False)]
     assert finish(plan) == vote_states[-1].leader
 

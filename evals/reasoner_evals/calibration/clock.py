@@ -49,6 +49,8 @@ class Stopped(NamedTuple):
     """The leader's smoothed share of the vote."""
     vote: Floats
     """The leader's share of the votes; 0 without one."""
+    length: Floats
+    """The mean generated tokens of the samples counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class StoppedVote:
 
     def _follow(self, drawn: Drawn) -> Stopped:
         votes, room = _Votes.of(drawn), np.full(len(drawn.right), self._verdict(_NO_VOTES)[1])
-        ended = Stopped(*(np.zeros(len(room), kind) for kind in (int, int, bool, float, float, float, float)))
+        ended = Stopped(*(np.zeros(len(room), kind) for kind in (int, int, bool, *[float] * 5)))
         for count in range(1, self.n + 1):
             due = None if self.order == "length" else count - 1
             votes.launch(count - 1 + room, due)
@@ -160,12 +162,16 @@ class _Votes:
     def keys(self, *, outlive: bool) -> NDArray[np.int16]:
         """[V, 3 + C]: their vote states, as `state_of` reads them."""
         taken = self.taken.sum(axis=1)
-        limit = OUTLIVED * np.where(self.taken, self.lengths, 0).sum(axis=1) / np.maximum(taken, 1)
+        limit = OUTLIVED * self._length()
         running = ~self.taken & (self.ends < np.inf)
         outlived = (running & (self.now[:, None] - self.starts > limit[:, None])).sum(axis=1) * outlive
         heads = np.stack([taken, self.streak, outlived], axis=1)
         keys: NDArray[np.int16] = np.concatenate([heads, -np.sort(-self.counts, axis=1)], axis=1).astype(np.int16)
         return keys
+
+    def _length(self) -> Floats:
+        """[V]: the mean length of the samples taken, one or more."""
+        return np.asarray(np.where(self.taken, self.lengths, 0).sum(axis=1) / self.taken.sum(axis=1))
 
     def results(self, drawn: Drawn) -> Stopped:
         """How they end if all of them stop now."""
@@ -176,7 +182,8 @@ class _Votes:
         vote = top / np.maximum(self.counts.sum(axis=1), 1)
         until_now = np.where(self.ends < np.inf, self.now[:, None] - self.starts, 0)
         paid = np.where(self.ends <= self.now[:, None], drawn.own[self.row], until_now).sum(axis=1)
-        return Stopped(samples, self.launched, right, paid, self.now, smoothed_share(top, samples), vote)
+        share = smoothed_share(top, samples)
+        return Stopped(samples, self.launched, right, paid, self.now, share, vote, self._length())
 
 
 def state_of(key: bytes, max_samples: int) -> VoteState:

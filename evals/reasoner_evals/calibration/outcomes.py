@@ -49,6 +49,9 @@ BY_LENGTH: Final = ("lock_in:delta=0.01", "beta:theta=0.95", "beta:theta=0.9")
 """Those that are replayed by length, with as many samples in flight as the rule asks for."""
 SHORT: Final = ((8, "lock_in:delta=0.1"), (5, "lossless"), (4, "lock_in:delta=0.1"), (3, "lossless"))
 """Also votes of so few samples with these rules: the best arms where more votes gain little."""
+UNTESTED: Final = SHORT[2]
+"""The one that an effort takes where nothing is known: on five recorded pools it costs less than any fixed number of
+samples as accurate, and loses 5 points at most (docs/controller.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ class Replay:
     """The leader's share of the votes; 0 without one."""
     sequential: Floats
     """The longest of these samples, which run side by side."""
+    length: Floats
+    """Their mean generated tokens."""
 
 
 def orders_for(questions: int) -> int:
@@ -106,7 +111,7 @@ def replay(samples: Samples, orders: Ints) -> Replay:
     return Replay(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
 
 
-def _block(samples: Samples, orders: Ints, rows: slice) -> tuple[Bools, Floats, Floats, Floats, Floats]:
+def _block(samples: Samples, orders: Ints, rows: slice) -> tuple[Bools, Floats, Floats, Floats, Floats, Floats]:
     order = orders[rows]
     classes, right = _ordered(samples.classes[rows], order), _ordered(samples.right[rows], order)
     own, lengths = _ordered(samples.own[rows], order), _ordered(samples.lengths[rows], order)
@@ -122,8 +127,8 @@ def _block(samples: Samples, orders: Ints, rows: slice) -> tuple[Bools, Floats, 
     prompt = samples.first_prompt[rows, None, None] + samples.further_prompt[rows, None, None] * (count - 1)
     leader_right = np.take_along_axis(right, representative, axis=-1) & (top > 0)
     longest = np.maximum.accumulate(lengths, axis=-1)
-    vote = top / np.maximum(votes.sum(axis=-1), 1)
-    return leader_right, own.cumsum(axis=-1) + prompt, smoothed_share(top, count), vote, longest
+    vote, mean = top / np.maximum(votes.sum(axis=-1), 1), lengths.cumsum(axis=-1) / count
+    return leader_right, own.cumsum(axis=-1) + prompt, smoothed_share(top, count), vote, longest, mean
 
 
 def _ordered(values: NDArray[T], order: Ints) -> NDArray[T]:
@@ -160,6 +165,8 @@ class Outcomes:
     """The leader's final share of the votes, as it is; 0 without one."""
     sequential: Floats
     """nan where they were not counted."""
+    length: Floats
+    """The mean generated tokens of the samples that voted; 0 where it is unknown."""
     whole: Floats | None = None
     """For a stopped vote, whether the vote of all samples in the same order is right."""
     most: float = 1.0
@@ -168,13 +175,11 @@ class Outcomes:
     def of(self, rows: Bools | Ints) -> "Outcomes":
         """The outcomes of some questions."""
         whole = None if self.whole is None else self.whole[rows]
-        right, tokens, samples, share, vote, sequential = (column[rows] for column in self.columns)
-        return Outcomes(self.way, right, tokens, samples, share, vote, sequential, whole, self.most)
+        return replace(self, **{name: getattr(self, name)[rows] for name in _COLUMNS}, whole=whole)
 
-    @property
-    def columns(self) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]:
-        """Those that every way has: right, tokens, samples, both shares, sequential tokens."""
-        return self.right, self.tokens, self.samples, self.share, self.vote, self.sequential
+
+_COLUMNS: Final = ("right", "tokens", "samples", "share", "vote", "sequential", "length")
+"""Those that every way has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +229,8 @@ def measured(read: ArmRead, rows: Ints) -> Outcomes:
     share = smoothed_share(data.share * samples, samples)
     values_of = (values["right"], values["tokens"], samples, share, data.share, values["sequential"])
     right, tokens, samples, share, vote, sequential = (column[rows, None] for column in values_of)
-    return Outcomes(Way(arm.strategy, arm.verifier, arm.budget), right, tokens, samples, share, vote, sequential)
+    way, length = Way(arm.strategy, arm.verifier, arm.budget), np.zeros(share.shape)
+    return Outcomes(way, right, tokens, samples, share, vote, sequential, length)
 
 
 def pooled_arm(read: ArmRead, rows: Ints) -> PooledArm:
@@ -268,20 +274,21 @@ def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
     sizes = tuple(sizes_of(arm.pool))
     right = np.clip(selected(arm.rule, pooled.pool, sizes), 0.0, 1.0)
     for column, size in reversed(list(enumerate(sizes))):
-        share, vote, longest = (
-            values[:, :, size - 1] for values in (replayed.share, replayed.vote, replayed.sequential)
+        share, vote, longest, length = (
+            values[:, :, size - 1] for values in (replayed.share, replayed.vote, replayed.sequential, replayed.length)
         )
         if arm.rule == "majority" and size == arm.pool:
             # The baseline; where answers tie, the order decides.
             count = np.full(share.shape, float(size))
-            yield Outcomes(pooled.way(), whole, replayed.tokens[:, :, size - 1], count, share, vote, longest, most=0.0)
+            tokens = replayed.tokens[:, :, size - 1]
+            yield Outcomes(pooled.way(), whole, tokens, count, share, vote, longest, length, most=0.0)
             continue
         way = Way(spec_of(replace(strategy, n=size)), arm.verifier, "")
         count = np.full((len(right), 1), float(size))
         tokens = replayed.tokens[:, :, size - 1]
         # Costs vary as in the orders, and their mean is that of all subsets.
         tokens = tokens + pooled.costs[:, [column]] - tokens.mean(axis=1, keepdims=True)
-        yield Outcomes(way, right[:, [column]], tokens, count, share, vote, pooled.sequential[:, [column]])
+        yield Outcomes(way, right[:, [column]], tokens, count, share, vote, pooled.sequential[:, [column]], length)
 
 
 def most_lost_by(rule: StopRule, n: int) -> float:
@@ -296,6 +303,13 @@ def most_lost_by(rule: StopRule, n: int) -> float:
 def safe_rule(n: int) -> str:
     """The cheapest rule that loses at most `NEAR` on any question of so many samples."""
     return [spec for spec in RULES if most_lost_by(rule(spec), n) <= NEAR][-1]
+
+
+def short_vote(pooled: PooledArm) -> str:
+    """The spec of the vote that an effort takes where nothing is known; of all samples where there are as few."""
+    size, spec = UNTESTED
+    few = pooled.arm.pool > size
+    return pooled.way(n=size, stop=rule(spec), order="launch").strategy if few else pooled.way().strategy
 
 
 def stopped(samples: Samples, orders: Ints, strategy: Any, spec: str, order: Order = "launch") -> Outcomes:
@@ -320,6 +334,7 @@ def stopped(samples: Samples, orders: Ints, strategy: Any, spec: str, order: Ord
         share=ended.share.reshape(each),
         vote=ended.vote.reshape(each),
         sequential=ended.sequential.reshape(each),
+        length=ended.length.reshape(each),
     )
 
 
@@ -332,8 +347,7 @@ def rule(spec: str) -> StopRule:
 
 def concatenated(parts: Sequence[Outcomes]) -> Outcomes:
     """The outcomes of several seeds of one way, side by side."""
-    columns = zip(*(part.columns for part in parts), strict=True)
-    right, tokens, samples, share, vote, sequential = (np.concatenate(same, axis=1) for same in columns)
+    columns = {name: np.concatenate([getattr(part, name) for part in parts], axis=1) for name in _COLUMNS}
     wholes = [part.whole for part in parts if part.whole is not None]
     whole = np.concatenate(wholes, axis=1) if len(wholes) == len(parts) else None
-    return Outcomes(parts[0].way, right, tokens, samples, share, vote, sequential, whole, parts[0].most)
+    return replace(parts[0], **columns, whole=whole)

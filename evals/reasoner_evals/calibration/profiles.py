@@ -26,6 +26,7 @@ from reasoner_evals.calibration.outcomes import (
     pooled_arm,
     rule,
     safe_rule,
+    short_vote,
     usable,
 )
 from reasoner_evals.runs.measures import ArmRead
@@ -216,6 +217,7 @@ def family_of(runs: Sequence[RunData], task: str, binning: Binning) -> Made:
         arms=tuple(row for index in range(bins.count) for row in bin_rows(ways, baseline, indices == index, index)),
         baseline=baseline.strategy,
         safe=reference.way(stop=rule(safe_rule(reference.arm.pool)), order="launch").strategy,
+        short=short_vote(reference),
         sample_tokens=_rounded((samples.further_prompt + samples.own.mean(axis=1)).mean()),
         origin=", ".join(f"{run.name} of {run.manifest.created}" for run in runs),
     )
@@ -268,8 +270,6 @@ def bin_rows(ways: Mapping[Way, Outcomes], baseline: Way, rows: Bools, index: in
             tokens_sd=_rounded(outcomes.tokens.std()),
             sequential_tokens=None if math.isnan(mean := outcomes.sequential.mean()) else _rounded(mean),
             samples=_rounded(outcomes.samples.mean()),
-            share=_rounded(outcomes.share.mean()),
-            share_sd=_rounded(outcomes.share.std()),
             trust=trust_in(outcomes),
             agreement=agreement_in(outcomes, shifted),
         )
@@ -319,8 +319,10 @@ def trust_in(ended: Outcomes) -> Trust:
     # An expected outcome counts as right from one half on.
     count = [np.bincount(first.ravel(), weights=values) for values in (np.full(len(first), 1.0), right[:, 0] >= 0.5)]
     answered, hits = (values.astype(int).tolist() for values in count)
-    return Trust(intercept=round(intercept, 6), slope=round(slope, 6), shares=tuple(seen.tolist()),
-                 answered=tuple(answered), right=tuple(hits))  # fmt: skip
+    known = ended.length[ended.length > 0]
+    length = math.exp(np.log(known).mean()) if known.size else 0.0
+    return Trust(intercept=round(intercept, 6), slope=round(slope, 6), length=round(length, 2),
+                 shares=tuple(seen.tolist()), answered=tuple(answered), right=tuple(hits))  # fmt: skip
 
 
 UNKNOWN = 149

@@ -45,8 +45,8 @@ def command(out: Path, from_runs: bool, runs: Path | None, bins: str, as_json: b
 
     The strategy auto chooses by this profile. Use questions that nothing else is measured on. At least one strategy
     must be a self_consistency; each runs as in `reasoner eval`. One pool of samples gives a row for every smaller
-    number of samples and for votes that a stop rule ends. Standard output gets one line per row. A row of fewer than 30
-    questions is never chosen.
+    number of samples and for votes that a stop rule ends. Standard output gets one line per row. With fewer than 30
+    questions no row is chosen by what it lost.
 
     An interrupted run continues if --runs names its folder.
 
@@ -144,7 +144,7 @@ def _rows(families: "Sequence[Family]") -> "Iterator[tuple[Family, ArmRow]]":
 
 
 def _lines(families: "Sequence[Family]") -> Iterator[str]:
-    """Each row: task, bin, arm, accuracy with its 95 % interval, both costs in tokens, and why it is never chosen."""
+    """Each row: task, bin, arm, accuracy with its 95 % interval, both costs in tokens, and why it is not eligible."""
     from reasoner.cli.terminal import printable
     from reasoner_evals.cli.progress import shown_accuracy
 
@@ -218,7 +218,7 @@ def accuracy(row: "ArmRow") -> tuple[float, float, float]:
 
 
 def _why(row: "ArmRow") -> str:
-    """Why a row is never chosen; empty where it may be."""
+    """Why a row is not chosen by what it lost; empty where it may be."""
     from reasoner.calibration.profile import MIN_QUESTIONS
 
     return "" if row.eligible else f"{row.questions} questions, at least {MIN_QUESTIONS} are needed"

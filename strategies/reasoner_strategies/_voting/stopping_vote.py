@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
@@ -24,6 +24,8 @@ from reasoner.strategy import (
 from reasoner.types import Answer, Completion, SamplingParams
 from reasoner.voting import Tally
 
+WhenFull = Literal["wait", "drop"]
+"""What samples do that the KV cache has no room for: wait for it, or end early and not vote, the youngest first."""
 MEAN_LENGTH: Final = 0.5
 """The part of `max_tokens` that samples are taken to have, for how many fit the engine's KV cache."""
 
@@ -50,6 +52,8 @@ class OrderedSampling:
     _launched: int = 0
     _taken: int = 0
     _lengths: int = 0
+    _dropped: int = 0
+    """Samples that the full KV cache had no room for: none starts in their place."""
     _refused: bool = False
 
     def take(self) -> Plan[tuple[int, Completion] | None]:
@@ -69,6 +73,7 @@ class OrderedSampling:
             index, began = self._running.pop(finished.handle)
             completion = finished.completions[0]
             self._lengths += completion.usage.generated_tokens
+            self._dropped += self.op.droppable and completion.finish_reason == "abort"
             self._arrived[index] = completion, began + completion.usage.generated_tokens
         index = self._taken if self._taken in self._arrived else min(self._arrived)
         self._taken = self._taken + 1 if self.order == "length" else index + 1
@@ -84,7 +89,7 @@ class OrderedSampling:
 
     def _has_room(self) -> bool:
         in_flight = len(self._running) if self.order == "length" else self._launched - self._taken
-        return self._launched < self.n and in_flight < self.window
+        return self._launched < self.n and in_flight + self._dropped < self.window
 
     @property
     def outlived(self) -> int:
@@ -110,6 +115,7 @@ def stopping_vote(
     rule: StopRule | None,
     order: Order = "length",
     window: int | None = None,
+    when_full: WhenFull = "wait",
     drawn: Sequence[Completion] = (),
 ) -> Plan[Answer | None]:
     """The majority of up to `n` samples, proposed after each one, until the rule stops it.
@@ -118,13 +124,15 @@ def stopping_vote(
     answer and the samples that vote depend neither on what finishes first nor on `window`; by length they depend on
     `window` too. At most `window` samples are in flight, `LAUNCH_WINDOW` in launch order by default, and of these no
     more than the rule needs before it may stop, so that few are wasted; by length `ABUNDANCE` times as many, and by
-    default as many as fit the engine's KV cache. At the stop the rest is cancelled.
+    default as many as fit the engine's KV cache. At the stop the rest is cancelled. `when_full` is
+    for what does not fit.
     """
-    window = window or (LAUNCH_WINDOW if order == "launch" else (yield from _places(params, n)))
+    drops = when_full == "drop"
+    window = window or (LAUNCH_WINDOW if order == "launch" else n if drops else (yield from _places(params, n)))
     tally, cost, answer = Tally(question.space, max_samples=n), Cost(), None
     first = list(drawn[:n])
     later = OrderedSampling(
-        Sample((question.prompt,), params=params),
+        Sample((question.prompt,), params=params, droppable=drops),
         n - len(first),
         width(rule, tally.vote_state(), window, order),
         order,
@@ -136,8 +144,8 @@ def stopping_vote(
             index, completion = len(first) + taken[0], taken[1]
         else:
             break
-        tally.add(question.read(completion), index=index)
         used = completion.usage
+        tally.add(question.read(completion), index=index, tokens=used.generated_tokens)
         prompt_tokens = used.prompt_tokens - used.cached_tokens
         cost += Cost(prompt_tokens, used.cached_tokens, used.generated_tokens, requests=1, samples=1, flops=None)
         vote_state = replace((yield from count_votes(tally)).listed(), outlived=later.outlived)

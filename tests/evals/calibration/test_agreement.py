@@ -12,7 +12,7 @@ from reasoner_evals.stats import Floats
 def voted(vote: Floats, right: Floats) -> Outcomes:
     """Outcomes [Q, R] of a vote of 8 with these shares of the leader."""
     samples = np.full(vote.shape, 8.0)
-    return Outcomes(Way("x", "", ""), right, samples, samples, vote, vote, samples)
+    return Outcomes(Way("x", "", ""), right, samples, samples, vote, vote, samples, samples)
 
 
 def baseline(questions: int = 300) -> Outcomes:

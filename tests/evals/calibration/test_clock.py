@@ -41,6 +41,7 @@ def test_a_vote_over_recordings_is_the_strategy_itself(
         assert ended.launched[row] == len(course.samples)
         assert ended.right[row] == (course.key == "7")
         assert ended.sequential[row] == now
+        assert ended.length[row] == pytest.approx(state.length)
         # Those that end at the stop itself have all of their tokens, and count as cancelled or not.
         assert sum(spent) <= ended.tokens[row] <= sum(spent) + n - len(finished)
         assert ended.share[row] == ((state.votes[0].count if state.votes else 0) + 1) / (state.samples + 2)

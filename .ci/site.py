@@ -1,0 +1,149 @@
+"""Builds the site of the documentation into `site/`: `make site`. It ends with an error on any warning or dead link.
+
+The pages are those of the repository, at their paths. Added to them are the reference, from help texts and docstrings,
+and `llms.txt`.
+"""
+
+import importlib
+import inspect
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+SITE = ROOT / "site"
+ZENSICAL, DOCSTRINGS = "zensical==0.0.57", "mkdocstrings-python==2.0.11"
+MODULES = (
+    "reasoner",
+    "reasoner.strategy",
+    "reasoner.engine",
+    "reasoner.verifier",
+    "reasoner.voting",
+    "reasoner.trace.events",
+)
+KINDS = ("strategies", "verifiers", "engines", "tasks", "rules", "answers")
+
+
+def output(*command: str | Path) -> str:
+    """What a command printed."""
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def stage(folder: Path) -> None:
+    """The repository's pages and pictures at their paths, and the generated ones under `reference`."""
+    listed = output(
+        "git",
+        "ls-files",
+        "-co",
+        "--exclude-standard",
+        "*.md",
+        "docs/*.svg",
+        "docs/report/*",
+        "examples/*.ipynb",
+        "LICENSE",
+    ).split()
+    for name in listed:
+        if not name.startswith(("tests/", ".github/")):
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target)
+    (folder / "README.md").rename(folder / "index.md")
+    decisions = sorted((folder / "docs/adr").glob("*.md"))
+    titles = [
+        f"- [{path.read_text(encoding='utf-8').partition(chr(10))[0].lstrip('# ')}]({path.name})" for path in decisions
+    ]
+    (folder / "docs/adr/index.md").write_text("\n".join(["# Decisions", "", *titles, ""]), encoding="utf-8")
+    reference = folder / "reference"
+    reference.mkdir()
+    for module in MODULES:
+        (reference / f"{module}.md").write_text("\n".join(api(module)), encoding="utf-8")
+    (reference / "command.md").write_text("\n".join(helps()), encoding="utf-8")
+    for kind in KINDS:
+        title = kind.capitalize()
+        text = output(BIN / "reasoner", "list", kind)
+        (reference / f"{kind}.md").write_text(f"# {title}\n\n```text\n{text}```\n", encoding="utf-8")
+
+
+def api(module: str) -> Iterator[str]:
+    """The page of a module's public names, each at its home."""
+    yield f"# {module}\n"
+    yield f"{inspect.getdoc(importlib.import_module(module))}\n"
+    for name in importlib.import_module(module).__all__:
+        public = getattr(importlib.import_module(module), name)
+        home = public.__module__ if inspect.isclass(public) or inspect.isfunction(public) else module
+        yield f"::: {home}.{name}\n"
+
+
+def helps() -> Iterator[str]:
+    """The page of all help texts."""
+    yield "# The command\n"
+    help_text = output(BIN / "reasoner", "--help")
+    yield f"```text\n{help_text}```\n"
+    for name in re.findall(r"^  (\w+) ", help_text.partition("Commands:")[2].partition("\n\n")[0], re.MULTILINE):
+        yield f"## reasoner {name}\n"
+        yield f"```text\n{output(BIN / 'reasoner', name, '--help')}```\n"
+
+
+def pages(navigation: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Titles and paths of the pages in the navigation, in its order."""
+    for entry in navigation:
+        for title, value in entry.items():
+            if isinstance(value, str):
+                yield title, value
+            else:
+                yield from pages(value)
+
+
+def write_llms(folder: Path, config: dict[str, Any]) -> None:
+    """`llms.txt`: what a language model should read, by llmstxt.org; the pages themselves lie beside it as Markdown."""
+    lines = [f"# {config['site_name']}", "", f"> {config['site_description']}", "", "## Pages", ""]
+    for title, path in pages(config["nav"]):
+        lines.append(f"- [{title}]({path})")
+        target = SITE / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / path, target)
+    (SITE / "llms.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def dead_links() -> Iterator[str]:
+    """Links of the built pages that lead nowhere."""
+    for page in SITE.rglob("*.html"):
+        for link in re.findall(r'(?:href|src)="?([^"\s>]+)', page.read_text(encoding="utf-8")):
+            if page.name == "404.html" or re.match(r"[a-z]+:|//|#", link):
+                continue
+            target = (page.parent / link.partition("#")[0].partition("?")[0]).resolve()
+            if not (target / "index.html" if target.is_dir() else target).exists():
+                yield f"{page.relative_to(SITE)}: {link}"
+
+
+def main() -> None:
+    """Stages, builds and checks."""
+    text = (ROOT / "zensical.toml").read_text(encoding="utf-8")
+    config = tomllib.loads(text)["project"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        stage(folder / "pages")
+        (folder / "zensical.toml").write_text(text.replace("ROOT", str(ROOT)), encoding="utf-8")
+        tool = (BIN / "uv", "tool", "run", "--with", DOCSTRINGS, ZENSICAL, "build", "--strict")
+        done = subprocess.run(tool, cwd=folder, env=None, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{done.stdout}{done.stderr}")
+        shutil.rmtree(SITE, ignore_errors=True)
+        shutil.copytree(folder / "site", SITE)
+        write_llms(folder / "pages", config)
+    dead = sorted(set(dead_links()))
+    orphans = sorted(str(path) for _, path in pages(config["nav"]) if not (SITE / path).exists())
+    if dead or orphans:
+        sys.exit("\n".join(["links that lead nowhere:", *dead, *orphans]))
+    print(f"{SITE}/index.html")
+
+
+if __name__ == "__main__":
+    main()

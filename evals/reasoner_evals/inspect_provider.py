@@ -1,0 +1,112 @@
+"""A model provider of inspect_ai: each of its generations is answered by a strategy within a budget.
+
+    inspect eval task.py --model reasoner/MODEL -M strategy=vote8 -M budget=tokens=4000
+
+The model arguments are `strategy`, `answer` (a kind of answer), `verifier`, `budget`, `base_url` of a server instead of
+vLLM in this process, or any `engine` as a spec. A generation without a strategy is one plain completion. The usage in
+its logs is the ledger's, samples that were not chosen included; the metadata of an output has votes and cost.
+"""
+
+import asyncio
+import json
+from typing import Any
+
+from inspect_ai.model import (
+    ChatMessage,
+    GenerateConfig,
+    ModelAPI,
+    ModelOutput,
+    messages_to_openai,
+    model_output_from_openai,
+    modelapi,
+)
+from inspect_ai.tool import ToolChoice, ToolInfo
+
+from reasoner.registry import build
+from reasoner.serving.bodies import read
+from reasoner.serving.choose import choose
+from reasoner.serving.config import ServerLimits, Settings, make_offer
+from reasoner.serving.limits import ANYONE
+from reasoner.serving.replies import ChatReply
+from reasoner.serving.service import Service
+
+PASSED = (
+    "temperature", "top_p", "top_k", "max_tokens", "seed", "frequency_penalty", "presence_penalty", "reasoning_effort",
+)  # fmt: skip
+"""Settings of inspect that a chat request has under the same name."""
+CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+DEFAULTS = GenerateConfig()
+
+
+@modelapi(name="reasoner")
+class ReasonerModel(ModelAPI):  # type: ignore[misc] # its types are not looked at
+    """One engine, started by the first generation, and its strategy."""
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig = DEFAULTS,
+        *,
+        engine: str = "",
+        **chosen: Any,
+    ) -> None:
+        super().__init__(model_name, base_url, api_key, [], config)
+        spec = engine or (f"openai:base_url={base_url}" if base_url else "vllm")
+        options = {} if spec.partition(":")[0] in {"simulated", "pool"} else {"model": model_name}
+        self._service = Service(
+            build("engine", spec, **options), make_offer(Settings()), ServerLimits(), report=lambda *_: None
+        )
+        self._chosen = chosen
+        self._starting = asyncio.Lock()
+        self._started = False
+
+    async def generate(
+        self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
+    ) -> ModelOutput:
+        """The reply that the strategy chooses.
+
+        Raises:
+            ApiError: the arguments or settings are refused, or the question failed before there was any text.
+        """
+        async with self._starting:
+            if not self._started:
+                await self._service.__aenter__()
+                self._started = True
+        offer = self._service.offer
+        body: dict[str, Any] = {
+            "model": offer.model.name,
+            "messages": await messages_to_openai(input),
+            "reasoner": self._chosen,
+            **{name: getattr(config, name) for name in PASSED},
+            "n": config.num_choices,
+            "stop": config.stop_seqs,
+        }
+        if tools:
+            functions = [
+                tool.model_dump(include={"name", "description", "parameters"}, exclude_none=True) for tool in tools
+            ]
+            body["tools"] = [{"type": "function", "function": function} for function in functions]
+            named = not isinstance(tool_choice, str)
+            body["tool_choice"] = (
+                {"type": "function", "function": {"name": tool_choice.name}} if named else CHOICES[tool_choice]
+            )
+        made = ChatReply(read(json.dumps(body).encode(), ChatReply.reads), offer.prices)
+        whole = made.whole(await self._service.answer(choose(made.asked, offer), ANYONE))
+        output = await model_output_from_openai(whole)
+        output.metadata = {"reasoner": whole["reasoner"]}
+        return output
+
+    async def aclose(self) -> None:
+        """Cut off what is in flight, and close the engine."""
+        if self._started:
+            await self._service.__aexit__()
+
+    def max_connections(self) -> int:
+        """As many at once as the server side answers: the engine batches them."""
+        return self._service.limits.max_concurrent
+
+    def connection_key(self) -> str:
+        """One engine has one limit."""
+        return str(self.model_name)

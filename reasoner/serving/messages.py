@@ -1,0 +1,315 @@
+"""Requests and replies of /v1/messages, the form of Anthropic's clients: whole, and as events of a stream."""
+
+import json
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import Field, JsonValue
+
+from reasoner.budget import Cost, Prices
+from reasoner.engine import TextPiece
+from reasoner.serving.errors import ApiError
+from reasoner.serving.replies import Document, ReplyProgress, ReplyText, Result, vendor_object
+from reasoner.serving.requests import (
+    MAX_TOKENS,
+    MAX_TURNS,
+    CalledFunction,
+    CalledTool,
+    ChatRequest,
+    Effort,
+    Function,
+    JsonSchema,
+    Named,
+    Partial,
+    ResponseFormat,
+    Short,
+    Strict,
+    Tool,
+    Turn,
+    VendorOptions,
+)
+from reasoner.system.printing import valid_unicode
+from reasoner.trace.events import Event
+
+REASONS: Final = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+ERRORS: Final = {
+    401: "authentication_error", 403: "permission_error", 404: "not_found_error", 413: "request_too_large",
+    429: "rate_limit_error", 503: "overloaded_error",
+}  # fmt: skip
+"""The type of an error by its status; others are of the request below 500, and of the API from there."""
+
+
+class Text(Partial):
+    """A part of a text."""
+
+    type: Literal["text"]
+    text: str
+
+
+class Block(Partial):
+    """A part of a message: a text, thinking, a call of a tool, or its result."""
+
+    type: Literal["text", "thinking", "redacted_thinking", "tool_use", "tool_result"]
+    text: str = ""
+    id: Short = ""
+    name: Short = ""
+    input: dict[str, JsonValue] = Field(default_factory=dict)
+    tool_use_id: Short = ""
+    content: str | Annotated[list[Text], Field(max_length=1000)] = ""
+
+
+def _text(content: str | Sequence[Block | Text]) -> str:
+    """The text of some content."""
+    return content if isinstance(content, str) else "\n".join(part.text for part in content if part.type == "text")
+
+
+class AnthropicTurn(Partial):
+    """One message: of a user, who also sends the results of tools, or of the assistant."""
+
+    role: Literal["user", "assistant", "system"]
+    content: str | Annotated[list[Block], Field(max_length=1000, fail_fast=True)]
+
+    @property
+    def turns(self) -> Iterator[Turn]:
+        """The same as turns of a chat: one for each result of a tool, then the rest. Thinking is not sent again."""
+        blocks = [] if isinstance(self.content, str) else self.content
+        for block in blocks:
+            if block.type == "tool_result":
+                yield Turn(role="tool", content=_text(block.content), tool_call_id=block.tool_use_id)
+        calls = [
+            CalledTool(id=block.id, function=CalledFunction(name=block.name, arguments=json.dumps(block.input)))
+            for block in blocks
+            if block.type == "tool_use"
+        ]
+        if (text := _text(self.content)) or calls or not any(block.type == "tool_result" for block in blocks):
+            yield Turn(role=self.role, content=text, tool_calls=calls or None)
+
+
+class AnthropicTool(Partial):
+    """A tool that the model may call."""
+
+    name: str = Field(pattern="^[a-zA-Z0-9_-]{1,64}$")
+    description: str = ""
+    input_schema: dict[str, JsonValue]
+
+    @property
+    def chat(self) -> Tool:
+        """The same in a chat."""
+        described = {"description": self.description} if self.description else {}
+        return Tool(type="function", function=Function(name=self.name, parameters=self.input_schema, **described))
+
+
+class ToolChoice(Partial):
+    """Whether tools are called, and which."""
+
+    type: Literal["auto", "any", "tool", "none"]
+    name: str = ""
+
+
+class Thinking(Partial):
+    """How a model thinks: at most `budget_tokens`, as it does by itself, or not at all."""
+
+    type: Literal["enabled", "adaptive", "disabled"]
+    budget_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
+
+
+class OutputFormat(Partial):
+    """The JSON schema of a reply."""
+
+    type: Literal["json_schema"]
+    given: dict[str, JsonValue] = Field(alias="schema")
+
+
+class OutputConfig(Partial):
+    """How much work a reply is, and its form."""
+
+    effort: Effort | None = None
+    format: OutputFormat | None = None
+
+
+class MessageRequest(Strict):
+    """A request of /v1/messages; `chat` is the same request as a chat."""
+
+    ignored: ClassVar[Sequence[str]] = (
+        "cache_control", "context_management", "diagnostics", "inference_geo", "metadata", "service_tier", "speed",
+        "user_profile_id", "workspace_id",
+    )  # fmt: skip
+    refused: ClassVar[Mapping[str, str]] = {
+        "container": "there are no containers here",
+        "mcp_servers": "the model calls no tools by itself: offer them as tools",
+    }
+
+    model: Named
+    messages: Annotated[list[AnthropicTurn], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)]
+    max_tokens: int = Field(ge=1, le=MAX_TOKENS)
+    system: str | Annotated[list[Text], Field(max_length=1000)] = ""
+    stream: bool = False
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=-1, le=2**31 - 1)
+    stop_sequences: Annotated[list[Named], Field(max_length=16)] = Field(default_factory=list)
+    tools: Annotated[list[AnthropicTool], Field(max_length=256)] = Field(default_factory=list)
+    tool_choice: ToolChoice = ToolChoice(type="auto")
+    thinking: Thinking = Thinking(type="adaptive")
+    output_config: OutputConfig = OutputConfig()
+    reasoner: VendorOptions = VendorOptions()
+
+    @property
+    def chat(self) -> ChatRequest:
+        """The same request as a chat."""
+        system = [Turn(role="system", content=text)] if (text := _text(self.system)) else []
+        choice: Any = {"auto": None, "any": "required", "none": "none"}.get(self.tool_choice.type)
+        if self.tool_choice.type == "tool":
+            choice = Tool(type="function", function=Function(name=self.tool_choice.name))
+        form = self.output_config.format
+        return ChatRequest(
+            model=self.model,
+            messages=[*system, *(turn for message in self.messages for turn in message.turns)],
+            max_tokens=self.max_tokens,
+            stream=self.stream,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            stop=self.stop_sequences,
+            tools=[tool.chat for tool in self.tools],
+            tool_choice=choice,
+            reasoning_effort="none" if self.thinking.type == "disabled" else self.output_config.effort,
+            thinking_token_budget=self.thinking.budget_tokens,
+            response_format=ResponseFormat(type="json_schema", json_schema=JsonSchema(schema=form.given))
+            if form
+            else None,
+            reasoner=self.reasoner,
+        )
+
+
+class MessageReply:
+    """The reply to a request of /v1/messages; its methods are those of `ChatReply`."""
+
+    reads: ClassVar[type[MessageRequest]] = MessageRequest
+    last: ClassVar[bytes] = b""
+
+    def __init__(self, request: MessageRequest, prices: Prices | None = None) -> None:
+        self.asked = request.chat
+        self.id = f"msg_{secrets.token_hex(12)}"
+        self._prices = prices
+        self._progress = ReplyProgress()
+        self._sent = {"thinking": "", "text": ""}
+        self._open = ""
+        """The kind of the block that is being streamed; empty before the first one."""
+        self._index = -1
+
+    def whole(self, results: Sequence[Result]) -> Document:
+        """The reply. Raises ApiError: the question failed before it had any text."""
+        [result] = results
+        text = ReplyText.of(result)
+        thought = [_block("thinking", text.thinking)] if text.thinking else []
+        spoken = [_block("text", text.content)] if text.content or not text.calls else []
+        content = [*thought, *spoken, *self._calls(text)]
+        return self._frame(content, REASONS[text.finish_reason], result.solution.cost) | {
+            "reasoner": vendor_object(result, self._prices)
+        }
+
+    def begin(self, _choices: int) -> Iterable[Document]:
+        """The first event."""
+        return [{"type": "message_start", "message": self._frame([], None, Cost())}]
+
+    def progress(self, _index: int, event: Event) -> Iterable[Document]:
+        """A line about what happened, as thinking; no events if there is no news."""
+        line = self._progress.line(event)
+        return self._delta("thinking", f"{line}\n") if line else ()
+
+    def text(self, _index: int, piece: TextPiece) -> Iterable[Document]:
+        """The next text of the reply, or of its thinking."""
+        return self._delta("thinking" if piece.thinking else "text", valid_unicode(piece.text))
+
+    def end(self, results: Sequence[Result]) -> Iterable[Document]:
+        """What was not streamed yet, the calls of tools, and how the reply ended. Raises as `whole`."""
+        whole, text = self.whole(results), ReplyText.of(results[0])
+        events: list[Document] = []
+        if not self._sent["thinking"] and text.thinking:
+            events += self._delta("thinking", text.thinking)
+        sent = self._sent["text"]
+        if text.content.startswith(sent) and len(text.content) > len(sent):
+            events += self._delta("text", text.content[len(sent) :])
+        events += self._closed()
+        for call in self._calls(text):
+            self._index += 1
+            delta = {"type": "input_json_delta", "partial_json": json.dumps(call["input"])}
+            events += [
+                {"type": "content_block_start", "index": self._index, "content_block": {**call, "input": {}}},
+                {"type": "content_block_delta", "index": self._index, "delta": delta},
+                {"type": "content_block_stop", "index": self._index},
+            ]
+        ended = {
+            "type": "message_delta",
+            "delta": {"stop_reason": whole["stop_reason"], "stop_sequence": None},
+            "usage": whole["usage"],
+            "reasoner": whole["reasoner"],
+        }
+        return [*events, ended, {"type": "message_stop"}]
+
+    def fail(self, error: ApiError) -> Iterable[Document]:
+        """The last event of a reply that failed after its stream began."""
+        return [self.refusal(error)]
+
+    @staticmethod
+    def refusal(error: ApiError) -> Document:
+        """The body of an error."""
+        kind = ERRORS.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
+        return {"type": "error", "error": {"type": kind, "message": error.message}}
+
+    def _frame(self, content: list[Document], reason: str | None, cost: Cost) -> Document:
+        return {
+            "id": self.id,
+            "type": "message",
+            "role": "assistant",
+            "model": self.asked.model,
+            "content": content,
+            "stop_reason": reason,
+            "stop_sequence": None,
+            "usage": {
+                "input_tokens": cost.prompt_tokens,
+                "cache_creation_input_tokens": 0,
+                "cache_read_input_tokens": cost.cached_tokens,
+                "output_tokens": cost.generated_tokens + cost.verifier_tokens + cost.cancelled_tokens,
+            },
+        }
+
+    def _calls(self, text: ReplyText) -> list[Document]:
+        return [
+            {
+                "type": "tool_use",
+                "id": f"toolu_{self.id}_{number}",
+                "name": call.name,
+                "input": _arguments(call.arguments),
+            }
+            for number, call in enumerate(text.calls)
+        ]
+
+    def _delta(self, kind: Literal["thinking", "text"], text: str) -> list[Document]:
+        """The events of a further text of a block."""
+        events: list[Document] = []
+        if self._open != kind:
+            events = self._closed()
+            self._open, self._index = kind, self._index + 1
+            events.append({"type": "content_block_start", "index": self._index, "content_block": _block(kind, "")})
+        self._sent[kind] += text
+        return [
+            *events,
+            {"type": "content_block_delta", "index": self._index, "delta": {"type": f"{kind}_delta", kind: text}},
+        ]
+
+    def _closed(self) -> list[Document]:
+        ended, self._open = self._open, ""
+        return [{"type": "content_block_stop", "index": self._index}] if ended else []
+
+
+def _block(kind: str, text: str) -> Document:
+    """A block of a reply; thinking has the empty signature of a model that signs nothing."""
+    return {"type": kind, kind: text, "signature": ""} if kind == "thinking" else {"type": kind, kind: text}
+
+
+def _arguments(text: str) -> JsonValue:
+    arguments: JsonValue = json.loads(text)
+    return arguments
