@@ -15,7 +15,7 @@ ReasonerError
 └── EngineError           the engine failed
     ├── EngineUnavailable not installed, not reachable, or it refuses the request
     ├── RequestLost       one request failed part-way; a retry may work
-    ├── EngineDied        it died, was restarted, and died again
+    ├── EngineDied        it died for good: again after a restart, or with the server that kept it
     └── LedgerViolation   an operation cost more than was reserved
 """
 
@@ -202,7 +202,7 @@ class RequestLost(EngineError):
 
 
 class EngineDied(EngineError):
-    """The engine died, was restarted once, and died again."""
+    """The engine died for good: again after it was restarted once, or with the server that kept it."""
 
 
 class LedgerViolation(EngineError):

@@ -24,6 +24,10 @@ PACE: Final = frozenset({
 """Options of engines that decide where and how fast a model runs, not what it is asked."""
 
 
+def say_nothing(line: str) -> None:
+    """Ignore a progress message."""
+
+
 class RenderedHead(NamedTuple):
     """The token ids of a prompt without what was generated, and whether they opened thinking."""
 

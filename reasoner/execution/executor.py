@@ -154,7 +154,10 @@ class OperationExecutor:
         outcome: Completion | Drop
         try:
             async with deadline:
-                outcome = completion = await self._within_cache(request, droppable=droppable)
+                if self.kv_limiter or droppable:
+                    outcome = completion = await self._within_cache(request, droppable=droppable)
+                else:
+                    outcome = completion = await self.engine.sample(request)
                 if fault := completion.usage.fault:
                     request.meter.usage = None
                     raise EngineError(f"the engine counted wrongly: {fault}")
