@@ -209,9 +209,9 @@ def announcements(text: str, start: int = 0) -> Iterator[Form]:
     lowered = text.lower()
     if len(lowered) != len(text):
         lowered = text
-    nouns = [noun for noun in _nouns_in(ascii_only=lowered.isascii()) if noun in lowered]
-    offsets = {noun: lowered.rfind(noun, start) for noun in nouns}
-    for _ in range(MAX_OCCURRENCES if nouns else 0):
+    nouns = _nouns_in(ascii_only=lowered.isascii())
+    offsets = {noun: lowered.rfind(noun, start) if noun[0] in lowered else -1 for noun in nouns}
+    for _ in range(MAX_OCCURRENCES):
         noun = max(offsets, key=offsets.__getitem__)
         at = offsets[noun]
         if at < 0:
