@@ -85,7 +85,7 @@ def machine_forms(text: str) -> list[Form]:
     if quoted and (field := _last(_JSON, text)):
         # The other fields of the object are no words after the answer.
         forms.append(Form(_json_value(field[1]), field.start(), max(field.end(), text.find("}", field.end()) + 1)))
-    return sorted((form for form in forms if form), key=lambda form: -form.end)
+    return sorted((form for form in forms if form), key=lambda form: -form.end) if forms else []
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:

@@ -51,12 +51,12 @@ class Attempt(NamedTuple):
 
     def result(self) -> Completion:
         """The completion; raises what the request raised, after the last try."""
+        if self.failure is None and not isinstance(self.outcome, Drop):
+            return self.outcome
+        assert self.failure
         if self.lost:
             raise RequestLost(f"{self.failure} (tried {ATTEMPTS} times)") from self.failure
-        if self.failure or isinstance(self.outcome, Drop):
-            assert self.failure
-            raise self.failure
-        return self.outcome
+        raise self.failure
 
 
 def derive_seed(seed: int, question_id: str, prompt: str, index: int) -> int:

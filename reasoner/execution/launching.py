@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
@@ -244,13 +244,7 @@ async def sample_all(
     After a refusal, only recorded sequences of the same prompt are launched: the budget is too small for the others.
     """
     ends: dict[str, int] = {}
-
-    def launched() -> Iterator[SequenceId]:
-        for prompt, digest, first in sequences.heads:
-            for index in range(first, first + sequences.n):
-                if index >= ends.get(digest, index + 1):
-                    break
-                yield SequenceId(sequences.op, prompt, digest, index, sequences.at)
+    launched = _launched(sequences, ends)
 
     async def work() -> None:
         for position, sequence in left:
@@ -261,10 +255,24 @@ async def sample_all(
                 if sequence.digest not in ends:
                     ends[sequence.digest] = extent(sequence.digest)
 
-    left, drawn, refused = enumerate(launched()), dict[int, Completion](), dict[int, BudgetExhausted]()
     workers = min(MAX_IN_FLIGHT, sequences.n * len(sequences.heads))
-    await (work() if workers == 1 else each([work] * workers))
+    if workers == 1:
+        try:
+            return (await sample(next(launched)),), []
+        except BudgetExhausted as refusal:
+            return (), [refusal]
+    left, drawn, refused = enumerate(launched), dict[int, Completion](), dict[int, BudgetExhausted]()
+    await each([work] * workers)
     return tuple([drawn[position] for position in sorted(drawn)]), [refused[position] for position in sorted(refused)]
+
+
+def _launched(sequences: SequenceIds, ends: Mapping[str, int]) -> Iterator[SequenceId]:
+    """The sequences in launch order; of a prompt those below its end, where it has one."""
+    for prompt, digest, first in sequences.heads:
+        for index in range(first, first + sequences.n):
+            if index >= ends.get(digest, index + 1):
+                break
+            yield SequenceId(sequences.op, prompt, digest, index, sequences.at)
 
 
 async def each(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BudgetExhausted]:

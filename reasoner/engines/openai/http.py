@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import lru_cache, partial
 from http import HTTPStatus
-from types import TracebackType
 from typing import Final, NamedTuple, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -22,6 +21,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from yarl import URL
 
+from reasoner.engines.openai.deadlines import Deadlines, Within
 from reasoner.engines.openai.values import message_of
 from reasoner.errors import EngineUnavailable, RequestLost, UsageError
 from reasoner.system.printing import printable
@@ -205,31 +205,11 @@ def session_id(question_id: str) -> str:
     return hashlib.sha256(question_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-@dataclass(slots=True)
-class _Within:
-    """A block that ends within so many seconds, or with `RequestLost`."""
-
-    where: str
-    seconds: float
-    _limit: asyncio.Timeout = field(init=False)
-
-    async def __aenter__(self) -> None:
-        self._limit = asyncio.timeout(self.seconds)
-        await self._limit.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            await self._limit.__aexit__(kind, failure, traceback)
-        except TimeoutError as error:
-            raise RequestLost(f"{self.where} did not finish a reply within {self.seconds:g} s: set deadline") from error
-
-
 class _LoopSession(NamedTuple):
     session: aiohttp.ClientSession
     slots: asyncio.Semaphore
     holder: "AsyncGenerator[aiohttp.ClientSession, None]"
+    deadlines: Deadlines
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -369,29 +349,30 @@ class ServerConnection:
         session = {SESSION_HEADER: session_id(terms.question_id)} if terms.question_id else {}
         while True:
             requested, reached, began = 0.0, False, time.monotonic()
-            async with client.slots, _Within(self.where, terms.seconds):
-                terms.sent(True)
-                sent = time.monotonic()
-                try:
-                    response = await client.session.request(
+            async with client.slots:
+                with Within(client.deadlines, self.where, terms.seconds):
+                    terms.sent(True)
+                    sent = time.monotonic()
+                    try:
+                        response = await client.session.request(
                         method, self.address.url(path), data=content, headers={**self.address.headers, **session},
                         proxy=self.address.proxy, timeout=allowed, allow_redirects=False,
                     )  # fmt: skip
-                except aiohttp.ClientError as error:
-                    failure, advice = self._failed(error, unstreamed=idle is None, free=free)
-                else:
-                    reached = True
-                    try:
-                        if not _is_busy(response.status) or (idle is None and response.status in GATEWAY_TIMEOUTS):
-                            return await read(response)
-                        failure = self._status(response.status, await self._error_body(response))
-                        late = time.monotonic() - sent > LATE_SECONDS
-                        if late and terms.late_errors_cost and idle is None and response.status in _LOST_SERVER:
-                            raise RequestLost(f"{self.where} answered {failure}: its server may have died")
-                        requested = retry_after(response.headers)
-                        advice = "try later, set patience to wait longer, or set max_concurrency"
-                    finally:
-                        response.close()
+                    except aiohttp.ClientError as error:
+                        failure, advice = self._failed(error, unstreamed=idle is None, free=free)
+                    else:
+                        reached = True
+                        try:
+                            if not _is_busy(response.status) or (idle is None and response.status in GATEWAY_TIMEOUTS):
+                                return await read(response)
+                            failure = self._status(response.status, await self._error_body(response))
+                            late = time.monotonic() - sent > LATE_SECONDS
+                            if late and terms.late_errors_cost and idle is None and response.status in _LOST_SERVER:
+                                raise RequestLost(f"{self.where} answered {failure}: its server may have died")
+                            requested = retry_after(response.headers)
+                            advice = "try later, set patience to wait longer, or set max_concurrency"
+                        finally:
+                            response.close()
             terms.sent(False)
             wait = waits.next(requested, time.monotonic() - began, reached=reached)
             if wait is None:
@@ -412,7 +393,9 @@ class ServerConnection:
             for old in [other for other in self._clients if other.is_closed()]:
                 del self._clients[old]
             holder = _hold()
-            self._clients[loop] = _LoopSession(await anext(holder), asyncio.Semaphore(self.max_concurrency), holder)
+            self._clients[loop] = _LoopSession(
+                await anext(holder), asyncio.Semaphore(self.max_concurrency), holder, Deadlines()
+            )
         return self._clients[loop]
 
     def _reason(self, error: Exception) -> str:
