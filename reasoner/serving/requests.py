@@ -102,8 +102,8 @@ def _counts(thing: object) -> Iterator[tuple[str, int]]:
         return
     if isinstance(mark := getattr(thing, "owners", None), Owners):
         raise UsageError(
-            f"the strategy {Spec.parse(spec_of(thing)).name} cannot be chosen by a request, as {mark.why}: the server's "
-            "owner offers it in an alias of the configuration"
+            f"the strategy {Spec.parse(spec_of(thing)).name} cannot be chosen by a request, as {mark.why}: "
+            "the server's owner offers it in an alias of the configuration"
         )
     marks = marks_of(type(thing))
     for field in fields(thing):
