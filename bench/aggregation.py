@@ -1,6 +1,6 @@
 """Aggregation and tournaments beside a vote at equal total tokens, on scripted models of known strength.
 
-    python bench/aggregation.py
+    python bench/aggregation.py [STRATEGY...]
 
 A model answers question q rightly with chance p, which is uniform over 0 to 0.8; of its wrong answers 60 % are one, the
 others are spread over three. Shown several answers, it solves the question again with chance 0.3, and otherwise takes
@@ -13,6 +13,7 @@ samples as cost the same. Prints points against that vote with 95 % bootstrap in
 import asyncio
 import random
 import re
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -99,7 +100,7 @@ async def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for law in (Law(1.0, 0), Law(3.0, 0), Law(1.0, 600), Law(3.0, 600)):
         _, alone = await run("self_consistency:n=1,max_tokens=2000", law)
-        for spec in STRATEGIES:
+        for spec in sys.argv[1:] or STRATEGIES:
             right, tokens = await run(f"{spec}{',' if ':' in spec else ':'}max_tokens=2000", law)
             n = max(1, round(tokens / alone))
             beside = vote(law, n)

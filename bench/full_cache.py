@@ -110,7 +110,8 @@ class Cache:
             chain.tokens += BLOCK
             if chain.tokens >= chain.length:
                 self.running.remove(chain)
-                chain.ended.set_result(None)
+                if not chain.ended.done():
+                    chain.ended.set_result(None)
                 ended = True
             elif chain.request.progress:
                 chain.request.progress.reached(chain.tokens)

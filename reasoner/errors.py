@@ -227,16 +227,22 @@ STRATEGIES: Final[Mapping[str, tuple[str, str]]] = {
     "deepconf-high": ("deepconf:n=512,keep=90,window=2048", _DEEPCONF.format("nine tenths")),
     "short-1": ("short_m_at_k:k=9,m=1", "the shortest of 9 chains; for models that think"),
     "short-3": ("short_m_at_k:k=9,m=3", "the vote of the shortest 3 of 9 chains; for models that think"),
-    "rsa": ("aggregate:n=16,k=4,rounds=10,agreed=write", _AGGREGATE.format("16 replies that are rewritten 10 times")),
+    "rsa": (
+        "aggregate:n=16,k=4,rounds=9,agreed=write,temperature=1",
+        _AGGREGATE.format("16 replies that are rewritten 9 times"),
+    ),
     "agglm": ("aggregate:n=8,k=8,rounds=1,agreed=write", _AGGREGATE.format("8 replies that are written from 8")),
     "pdr": (
         "aggregate:n=8,k=8,rounds=2,last=1,message=summary,agreed=write",
         "a reply after two rounds of 8 drafts and a summary, of any form",
     ),
-    "pacore": ("aggregate:n=16,k=16,rounds=1,last=1,agreed=write", "a reply that is written from 16, of any form"),
+    "pacore": (
+        "aggregate:n=16,k=16,rounds=1,last=1,agreed=write,temperature=1",
+        "a reply that is written from 16, of any form",
+    ),
     "squeeze": (
-        "aggregate:n=16,k=4,rounds=10,agreed=vote",
-        _AGGREGATE.format("16 replies that are rewritten until they agree, at most 10 times"),
+        "aggregate:n=16,k=4,rounds=9,agreed=vote,temperature=1",
+        _AGGREGATE.format("16 replies that are rewritten until they agree, at most 9 times"),
     ),
 }
 """Aliases of strategies: the spec and what it is for. A server offers them all as models, `MODEL@NAME`; in a spec they

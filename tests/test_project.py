@@ -26,7 +26,7 @@ from tests.sweeps import cases
 ROOT = Path(__file__).parents[1]
 SOURCES = ("reasoner", "strategies", "verifiers", "evals", "examples", "bench", "tests")
 MAX_LENGTH = 500
-LONGER = {"reasoner/types.py": 600}
+LONGER = {"reasoner/types.py": 610, "reasoner/strategy.py": 520}
 """Modules of one topic: what the authors of plug-ins import."""
 
 

@@ -52,8 +52,8 @@ def final_segment(text: str) -> str | None:
 def _marks(text: str) -> list[re.Match[str]]:
     """The marks in a text, in order. None begins within another one."""
     # From the end a text is found several times as fast.
-    found = [mark for sign, pattern in _MARKS if text.rfind(sign) >= 0 for mark in pattern.finditer(text)]
-    return sorted(found, key=lambda mark: mark.start())
+    marks = [mark for sign, pattern in _MARKS if text.rfind(sign) >= 0 for mark in pattern.finditer(text)]
+    return sorted(marks, key=lambda mark: mark.start())
 
 
 def _unthought(text: str) -> str | None:

@@ -12,15 +12,7 @@ from reasoner.specs import Checked, Count, Range, Samples
 from reasoner.strategy import Plan, compare_pairs, note
 from reasoner.types import Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import shortened, verdict, with_text, without_reply
-from reasoner_strategies._voting.self_comparison import (
-    Candidate,
-    Candidates,
-    Pair,
-    by_points,
-    draw_candidates,
-    listed,
-    replies_to,
-)
+from reasoner_strategies._voting.self_comparison import Candidate, Pair, by_points, draw_candidates, listed, replies_to
 
 LEAST_WEIGHT: Final = 0.1
 """The weight of a tie, and the least of any comparison."""
@@ -47,9 +39,11 @@ class Game(NamedTuple):
 
     @property
     def margin(self) -> float | None:
-        """How much better the first is, by the mean of the orders with a verdict."""
+        """How much better the first is: the mean of the orders with a verdict, 0 where they contradict each other."""
         margins = [self.there.margin, None if self.back.margin is None else -self.back.margin]
         known = [margin for margin in margins if margin is not None]
+        if len(known) == 2 and known[0] * known[1] < 0:
+            return 0.0
         return sum(known) / len(known) if known else None
 
 
@@ -65,10 +59,10 @@ class Swiss(Checked):
 
     `by` "policy" has the model rate both answers from 1 to 10 in words, and a ninth of the difference is the margin.
     "verifier" asks the run's verifier, such as `judge`, for the probability that the first is better. The paper
-    compares all replies, each pair in one order; here each pair is compared in both orders, and the mean counts.
-    Notes tell ties, how much more the first answer of a pair is liked, and the cost. `params` draw replies and
-    comparisons; of each text the last 4,000 characters are shown. In the vote state, the weight of a class is 1 for the
-    winner plus, below 1, its share of the votes.
+    compares all replies, each pair in one order; here each pair is compared in both orders, and the mean counts, or a
+    tie if they contradict each other. Notes tell ties, how much more the first answer of a pair is liked, and the cost.
+    `params` draw replies and comparisons; of each text the last 4,000 characters are shown. In the vote state, the
+    weight of a class is 1 for the winner plus, below 1, its share of the votes.
     """
 
     free_form: ClassVar[bool] = True
@@ -88,11 +82,12 @@ class Swiss(Checked):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, link all candidates, then round after round."""
         entered = yield from draw_candidates(question, self.n, self.params)
-        candidates = self._candidates(question, entered)
+        answered = [index for index, reply in enumerate(entered.drawn) if question.read(reply)]
+        replies = [Candidate(index, index, shortened(entered.drawn[index].chain)) for index in answered]
+        candidates: Sequence[Candidate] = entered.ranked if self.candidates == "classes" else replies
         if len(candidates) < 2:
             return entered.majority.leader
-        count = len(candidates)
-        left = max(1, min(int(self.budget * count), count * (count - 1) // 2))
+        left = max(1, int(self.budget * len(candidates)))
         standings, vote_state = Standings(candidates), entered.majority
         pairs = standings.links(self.min_degree, random.Random(question.id))[:left]
         while pairs:
@@ -101,19 +96,12 @@ class Swiss(Checked):
                 comparisons = yield from self._compared(question, entered.drawn, both)
             except BudgetExhausted:
                 break
-            for pair, orders in zip(pairs, zip(comparisons[::2], comparisons[1::2], strict=True), strict=True):
-                standings.count(pair, *orders)
+            standings.games += map(Game, pairs, comparisons[::2], comparisons[1::2])
             vote_state = yield from by_points(question, entered.drawn, {standings.ranked()[0].index: 1.0})
             left -= len(pairs)
             pairs = standings.round()[:left]
         yield from note(standings.summary)
         return vote_state.leader
-
-    def _candidates(self, question: Question, entered: Candidates) -> Sequence[Candidate]:
-        if self.candidates == "classes":
-            return entered.ranked
-        answered = (index for index, reply in enumerate(entered.drawn) if question.read(reply))
-        return [Candidate(index, index, shortened(entered.drawn[index].chain)) for index in answered]
 
     def _compared(
         self, question: Question, drawn: Sequence[Completion], pairs: Sequence[Pair]
@@ -133,8 +121,7 @@ class Standings:
     """The candidates and the pairs so far."""
 
     candidates: Sequence[Candidate]
-    games: dict[frozenset[int], Game] = field(default_factory=dict)
-    """By the indices of both."""
+    games: list[Game] = field(default_factory=list)
 
     def links(self, degree: int, source: random.Random) -> list[Pair]:
         """Pairs by which each candidate meets so many others: neighbours on a ring, then those two apart, and so on."""
@@ -152,22 +139,19 @@ class Standings:
     def round(self) -> list[Pair]:
         """Down the standings, each free candidate with the next free one that it has not met."""
         free, pairs = self.ranked(), list[Pair]()
+        met = {frozenset((first.index, second.index)) for (first, second), *_ in self.games}
         while free:
             first = free.pop(0)
-            opponents = (each for each in free[:WINDOW] if frozenset((first.index, each.index)) not in self.games)
+            opponents = (each for each in free[:WINDOW] if frozenset((first.index, each.index)) not in met)
             if (second := next(opponents, None)) is not None:
                 free.remove(second)
                 pairs.append((first, second))
         return pairs
 
-    def count(self, pair: Pair, there: Comparison, back: Comparison) -> None:
-        """Add a pair that was compared in both orders."""
-        self.games[frozenset(each.index for each in pair)] = Game(pair, there, back)
-
     def rates(self) -> dict[int, float]:
         """The share of its weight that each candidate won, by its index; a half if nothing is known of it."""
         won, weights = defaultdict[int, float](float), defaultdict[int, float](float)
-        for game in self.games.values():
+        for game in self.games:
             if (margin := game.margin) is not None:
                 share = (1 + (margin > 0) - (margin < 0)) / 2
                 for candidate, part in zip(game.pair, (share, 1 - share), strict=True):
@@ -185,7 +169,7 @@ class Standings:
     @property
     def summary(self) -> str:
         """What the comparisons said and cost, in one line."""
-        games, rates = list(self.games.values()), self.rates()
+        games, rates = self.games, self.rates()
         margins = [game.margin for game in games]
         orders = [order for game in games for order in (game.there, game.back)]
         firsts = [order.margin for order in orders if order.margin is not None]

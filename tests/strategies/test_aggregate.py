@@ -53,7 +53,7 @@ def nine(*_: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("spec", "samples"), [("rsa", 16 * 11), ("agglm", 16), ("pdr", 8 + 1 + 8 + 1 + 1), ("pacore", 17)]
+    ("spec", "samples"), [("rsa", 16 * 10), ("agglm", 16), ("pdr", 8 + 1 + 8 + 1 + 1), ("pacore", 17)]
 )
 def test_the_published_settings_draw_as_many_samples_as_published(spec: str, samples: int) -> None:
     solution, _ = solved(spec, "78" * 8, lambda request, _: f"the answer is {request.seed % 10**9}")

@@ -18,7 +18,7 @@ from reasoner.registry import build
 from reasoner.trace.events import Event, PairCompared
 from reasoner.trace.tree import search_trees
 from reasoner_strategies._voting.self_comparison import Candidate
-from reasoner_strategies.swiss import Comparison, Standings
+from reasoner_strategies.swiss import Comparison, Game, Standings
 from tests.helpers import Comparing, Judge, course, number_question, write_trace
 from tests.scripted import ScriptedEngine
 
@@ -72,17 +72,17 @@ def test_links_reach_every_candidate_and_each_meets_enough_others(size: int, deg
 def test_a_win_weighs_its_margin_and_a_tie_a_tenth() -> None:
     standings = board(4)
     zero, one, two, three = standings.candidates
-    standings.count((zero, one), Comparison(6 / 9, 10), Comparison(-4 / 9, 10))
-    standings.count((zero, two), Comparison(-1 / 9, 10), Comparison(1 / 9, 10))
-    standings.count((one, three), Comparison(5 / 9, 10), Comparison(5 / 9, 10))
-    standings.count((two, three), Comparison(None, 10), Comparison(None, 10))
+    standings.games.append(Game((zero, one), Comparison(6 / 9, 10), Comparison(-4 / 9, 10)))
+    standings.games.append(Game((zero, two), Comparison(-1 / 9, 10), Comparison(1 / 9, 10)))
+    standings.games.append(Game((one, three), Comparison(5 / 9, 10), Comparison(4 / 9, 10)))
+    standings.games.append(Game((two, three), Comparison(None, 10), Comparison(None, 10)))
     # 5/9 won and 1/9 lost; 5/9 lost and a tie of 0.1, half of it won.
     assert list(standings.rates().values()) == pytest.approx([5 / 6, 0.05 / (5 / 9 + 0.1), 1.0, 0.5])
     assert [each.index for each in standings.ranked()] == [2, 0, 3, 1]
     # Down the standings: 2 has met 0 and 3, and 0 has met 1.
     assert [(a.index, b.index) for a, b in standings.round()] == [(2, 1), (0, 3)]
     assert standings.summary.startswith(
-        "4 pairs in both orders: 1 ties, 1 without a verdict, the first answer liked by +0.22, 20 tokens a pair"
+        "4 pairs in both orders: 1 ties, 1 without a verdict, the first answer liked by +0.20, 20 tokens a pair"
     )
 
 

@@ -53,9 +53,15 @@ def _plain(value: Any) -> Any:
     return _IGNORED.sub("", value).lower().replace("'", '"') if isinstance(value, str) else value
 
 
-def _fits_object(value: Mapping[str, Any], accepted: Any) -> bool:
+def _given(accepted: Sequence[Any]) -> type | None:
+    """The type of the reference values; an empty text says that the value may be missing."""
+    return next((type(each) for each in accepted if each != ""), None)
+
+
+def _fits_object(value: Any, accepted: Any) -> bool:
     return (
-        isinstance(accepted, dict)
+        isinstance(value, dict)
+        and isinstance(accepted, dict)
         and all(name in accepted and _plain(part) in map(_plain, accepted[name]) for name, part in value.items())
         and all(name in value or "" in parts for name, parts in accepted.items())
     )
@@ -67,11 +73,11 @@ def _fits(value: Any, accepted: Sequence[Any], details: Mapping[str, Any]) -> bo
     inner = _TYPES[details["items"]["type"]] if expected is list else None
     if expected is float and type(value) is int:
         value = float(value)
-    given = next((type(each) for each in accepted if each != ""), None)
-    kind = type(value)
+    kind, given, lists = type(value), _given(accepted), [each for each in accepted if isinstance(each, list)]
     if kind is not expected:
         return kind is given and value in accepted
-    if inner and not any(not isinstance(each, list) or _of_type(value, each, inner) for each in accepted):
+    fitting = (all(type(part) in (inner, _given(each)) for part in value) for each in lists) if inner else ()
+    if inner and len(lists) == len(accepted) and not any(fitting):
         return False
     # Reference values of another type stand for a variable.
     if given not in (None, expected):
@@ -79,37 +85,25 @@ def _fits(value: Any, accepted: Sequence[Any], details: Mapping[str, Any]) -> bo
     if expected is dict:
         return any(_fits_object(value, each) for each in accepted)
     if inner is dict:
-        return any(
-            len(value) == len(each) and all(map(_fits_object, value, each))
-            for each in accepted
-            if isinstance(each, list)
-        )
-    if expected is list:
+        return any(len(value) == len(each) and all(map(_fits_object, value, each)) for each in lists)
+    if inner:
         return [*map(_plain, value)] in [[*map(_plain, each)] for each in accepted]
     return _plain(value) in map(_plain, accepted)
 
 
-def _of_type(values: Sequence[Any], accepted: Sequence[Any], expected: type) -> bool:
-    given = next((type(each) for each in accepted if each != ""), None)
-    return all(type(value) in (expected, given) for value in values)
-
-
-def call_fits(
-    name: str, arguments: Mapping[str, Any], accepted: Mapping[str, Any], function: Mapping[str, Any]
-) -> bool:
+def _call_fits(name: str, arguments: Mapping[str, Any], accepted: Mapping[str, Any], functions: Any) -> bool:
     """Whether a call is the accepted one: every argument has one of its reference values, and none is missing."""
-    [(expected, values)] = accepted.items()
-    parameters = function["parameters"]
+    [(function, values)] = accepted.items()
+    parameters = functions[function]["parameters"]
+    known = parameters["properties"]
     return (
-        name == _name(expected)
-        and all(required in arguments for required in parameters["required"])
+        name == _name(function)
+        and all(each in arguments for each in parameters["required"])
+        and all(each in arguments or "" in values[each] for each in values)
         and all(
-            parameter in parameters["properties"]
-            and parameter in values
-            and _fits(value, values[parameter], parameters["properties"][parameter])
-            for parameter, value in arguments.items()
+            each in known and each in values and _fits(value, values[each], known[each])
+            for each, value in arguments.items()
         )
-        and all(parameter in arguments or "" in accepted for parameter, accepted in values.items())
     )
 
 
@@ -148,16 +142,17 @@ class ByCalls:
         calls = [(call.name, json.loads(call.arguments)) for call in read.calls] if read else []
         if self.category.endswith("relevance"):
             return "right" if bool(calls) != self.category.endswith("irrelevance") else "wrong"
-        functions = {_name(function["name"]): function for function in json.loads(self.functions)}
+        functions = {function["name"]: function for function in json.loads(self.functions)}
         accepted = json.loads(item.gold)
         if len(calls) != len(accepted):
             return "wrong"
         for reference in accepted:
-            function = functions[_name(next(iter(reference)))]
-            fitting = next((call for call in calls if call_fits(*call, reference, function)), None)
-            if fitting is None:
+            try:
+                calls.remove(next(call for call in calls if _call_fits(*call, reference, functions)))
+            except StopIteration:
                 return "wrong"
-            calls.remove(fitting)
+            except (KeyError, TypeError, ValueError):  # The data is not as published.
+                return "grader_crash"
         return "right"
 
 
@@ -180,45 +175,33 @@ class Bfcl:
 
     def load(self) -> TaskData:
         """All questions, category by category."""
-        package = find_spec("bfcl_eval") if not self.data else None
-        folder = Path(
-            self.data
-            or (
-                f"{package.submodule_search_locations[0]}/data"
-                if package and package.submodule_search_locations
-                else ""
-            )
-        )
+        package = getattr(find_spec("bfcl_eval"), "origin", None)
+        folder = Path(self.data) if self.data else Path(package or "bfcl-eval").with_name("data")
         items = [item for category in self.categories for item in self._category(folder, category)]
         return task_data(self, items, f"{folder}", _TEMPLATE, published("bfcl").licence)
 
     def _category(self, folder: Path, category: str) -> list[GradedQuestion]:
-        [*_, questions] = [None, *sorted(folder.glob(f"BFCL_v?_{category}.json"))]
+        questions = max(folder.glob(f"BFCL_v?_{category}.json"), default=None)
         if questions is None:
             raise UsageError(
                 f"bfcl has no file BFCL_v?_{category}.json in {self.data or 'a package bfcl-eval'}: run `pip install "
                 f"--no-deps bfcl-eval`, or fetch {published('bfcl').file}, and give it as bfcl:data=FOLDER"
             )
-        answers = questions.parent / "possible_answer" / questions.name
-        golds = {} if category.endswith("relevance") else {
-            row.text("id"): row.value("ground_truth") for row in json_lines(answers)
-        }  # fmt: skip
+        free, golds = category.endswith("relevance"), questions.parent / "possible_answer" / questions.name
+        answers = {} if free else {row.text("id"): row.value("ground_truth") for row in json_lines(golds)}
 
         def item(row: DataRow) -> GradedQuestion:
             name, functions = row.text("id"), row.value("function")
             try:
                 [turn] = row.value("question")
-                tools = [
-                    {"type": "function", "function": _schema(function) | {"name": _name(function["name"])}}
-                    for function in functions
-                ]
                 messages = tuple(Message(message["role"], message["content"]) for message in turn)
-                gold = json.dumps(golds.get(name, []), sort_keys=True)
-                space = CallSpace(tuple(tool["function"]["name"] for tool in tools))
+                offered = [_schema(function) | {"name": _name(function["name"])} for function in functions]
+                gold = json.dumps([] if free else answers[name], sort_keys=True)
             except (ValueError, TypeError, KeyError) as error:
                 raise row.error("question", f"it is no question of one turn with functions ({error!r:.80})") from None
-            prompt = Prompt(messages=messages, tools=json.dumps(tools, sort_keys=True))
-            question = Question(f"bfcl/{name}", messages[-1].content, prompt, space)
+            tools = json.dumps([{"type": "function", "function": function} for function in offered], sort_keys=True)
+            space = CallSpace(tuple(function["name"] for function in offered))
+            question = Question(f"bfcl/{name}", messages[-1].content, Prompt(messages=messages, tools=tools), space)
             return GradedQuestion(question, gold, grader=ByCalls(category, json.dumps(functions, sort_keys=True)))
 
         return items_from(json_lines(questions), item)

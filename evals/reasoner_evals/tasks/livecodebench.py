@@ -4,13 +4,14 @@ import asyncio
 import base64
 import math
 import pickletools
+import re
 import zlib
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from reasoner.answers.code import CodeSpace
 from reasoner.answers.equivalence import Equivalence
-from reasoner.errors import require
+from reasoner.errors import UsageError, require
 from reasoner.sandbox.check import Program, Sandbox
 from reasoner.sandbox.layers import SandboxLimits
 from reasoner.system.files import parse_json
@@ -67,7 +68,7 @@ class ByCases:
     """Grades a program by its output for each input, and a `function` by its values; right is what passes all tests.
 
     `public` and `hidden` are the tests as published. Each may take `seconds` of processor time; tests of a function
-    share those of all.
+    have those of five together, so that an endless one does not take an hour.
     """
 
     name: ClassVar[str] = "cases"
@@ -93,7 +94,7 @@ class ByCases:
             cases = await asyncio.to_thread(lambda: [*_tests_in(self.public), *_tests_in(self.hidden)])
         except (ValueError, KeyError, TypeError):
             return "grader_crash"
-        code, seconds = PREAMBLE + answer.text, self.seconds * (len(cases) if self.function else 1)
+        code, seconds = PREAMBLE + answer.text, self.seconds * (5 if self.function else 1)
         if self.function and "class Solution" in code:
             code += f"\n{self.function} = Solution().{self.function}\n"
         limits = SandboxLimits(2 * seconds, math.ceil(seconds), memory_mib=4096, output_kib=1 << 14)
@@ -126,6 +127,11 @@ class LiveCodeBench(CodeBenchmark):
     )  # fmt: skip
     prompt: ClassVar = Template("contest-program", 1, "Give the whole program in one ```python block.")
 
+    def __post_init__(self) -> None:
+        for name, day in (("since", self.since), ("before", self.before)):
+            if day and not re.fullmatch(r"\d{4}-\d\d-\d\d", day):
+                raise UsageError(f"{name} must be a day, as in {name}=2024-08-01 (got {day!r:.40})")
+
     @property
     def published(self) -> Published:
         """A configuration per release."""
@@ -133,7 +139,7 @@ class LiveCodeBench(CodeBenchmark):
 
     def item(self, row: DataRow) -> GradedQuestion | None:
         """A program reads standard input; where there is starter code, it is a function."""
-        date = row.text("contest_date") if self.since or self.before else ""
+        date = str(row.value("contest_date"))[:10] if self.since or self.before else ""
         if date < self.since or (self.before and date >= self.before):
             return None
         name, text, starter = row.text("question_id"), row.text("question_content"), row.optional("starter_code")

@@ -64,8 +64,8 @@ class KeptLogprobs:
         rows = new.logprobs[:, : self._width].tolist()
         if self._watch:
             named = zip(new.logprob_token_ids[:, : self._width].tolist(), rows, strict=True)
-            found = [(row[0], dict(zip(ids, row, strict=True))) for ids, row in named]
-            rows = [[own, *(by_id[token] for token in self._watch)] for own, by_id in found]
+            tables = [(row[0], dict(zip(ids, row, strict=True))) for ids, row in named]
+            rows = [[own, *(by_id[token] for token in self._watch)] for own, by_id in tables]
         self.logprobs += map(tuple, rows)
 
     def pop_prompt_logprobs(self) -> None:

@@ -193,8 +193,9 @@ class StepSearch:
 
     def publish(self) -> Plan[VoteState]:
         """Propose the vote of the chains that ended, unless it was already proposed."""
-        finished = sorted(order for order, path in self.ended.items() if path.finished)
-        beyond = set(finished[self.voters :])
+        beyond: set[int] = set()
+        if len(self.ended) > self.voters:
+            beyond = set(sorted(order for order, path in self.ended.items() if path.finished)[self.voters :])
         for path in [self.ended[order] for order in self._unrated if order not in beyond]:
             answer, weight = self._answer(path), self.weight_of(path)
             if answer is not None and weight is not None:

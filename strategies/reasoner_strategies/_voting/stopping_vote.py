@@ -52,8 +52,8 @@ class OrderedSampling:
     _launched: int = 0
     _taken: int = 0
     _lengths: int = 0
-    _dropped: int = 0
-    """Samples that the full KV cache had no room for: none starts in their place."""
+    _dropped: list[int] = field(default_factory=list)
+    """The virtual start of each that the full KV cache had no room for. By length they count as if they still ran."""
     _refused: bool = False
 
     def take(self) -> Plan[tuple[int, Completion] | None]:
@@ -72,8 +72,11 @@ class OrderedSampling:
                 continue
             index, began = self._running.pop(finished.handle)
             completion = finished.completions[0]
+            if self.op.droppable and completion.finish_reason == "abort":
+                self._dropped.append(began)
+                if self.order == "length":
+                    continue
             self._lengths += completion.usage.generated_tokens
-            self._dropped += self.op.droppable and completion.finish_reason == "abort"
             self._arrived[index] = completion, began + completion.usage.generated_tokens
         index = self._taken if self._taken in self._arrived else min(self._arrived)
         self._taken = self._taken + 1 if self.order == "length" else index + 1
@@ -89,16 +92,18 @@ class OrderedSampling:
 
     def _has_room(self) -> bool:
         in_flight = len(self._running) if self.order == "length" else self._launched - self._taken
-        return self._launched < self.n and in_flight + self._dropped < self.window
+        return self._launched < self.n and in_flight + len(self._dropped) < self.window
 
     @property
     def outlived(self) -> int:
         """How many running samples are longer by now than `OUTLIVED` of the mean length of those that ended."""
-        ended = self._launched - len(self._running)
+        ended = self._launched - len(self._running) - len(self._dropped)
         if self.order == "launch" or not ended:
             return 0
         limit = OUTLIVED * self._lengths / ended
-        return sum(self.now - began > limit for _, began in self._running.values())
+        return sum(
+            self.now - began > limit for began in [*self._dropped, *(began for _, began in self._running.values())]
+        )
 
     def cancel(self) -> Plan[None]:
         """Abort what is still running; it is booked as cancelled."""
