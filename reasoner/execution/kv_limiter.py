@@ -187,6 +187,8 @@ class KvCacheLimiter:
         self._queue: list[tuple[int, int, Charge, asyncio.Future[None]]] = []
         """What waits, as a heap: the priority, a number that counts up, the charge, and its ticket."""
         self._number = 0
+        self._rung = False
+        """Whether a sequence has rung, and nobody has looked yet."""
         self.on_admitted: Callable[[], None] | None = None
         """Called when a sequence that waited enters."""
 
@@ -260,29 +262,34 @@ class KvCacheLimiter:
         loop = asyncio.get_running_loop()
 
         def ring() -> None:
-            with suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(self._look)
+            if not self._rung:
+                self._rung = True
+                with suppress(RuntimeError):  # the loop has ended
+                    loop.call_soon_threadsafe(self._look)
 
         progress.ring = ring
         self._look()
 
     def _look(self) -> None:
         """Drop sequences until the others fit, and have those that stay ring before they may not."""
-        held: dict[Charge, float] = {}
-        for charge in (charge for kind in self._kinds.values() for charge in kind.in_flight if not charge.dropped):
-            held[charge] = charge.progress.tokens if charge.progress else self._step - charge.entered
+        self._rung = False
+        charges = [charge for kind in self._kinds.values() for charge in kind.in_flight if not charge.dropped]
+        told = {charge: charge.progress.tokens for charge in charges if charge.progress}
+        self._step = max([self._step, *(charge.entered + tokens for charge, tokens in told.items())])
+        held = {charge: told.get(charge, self._step - charge.entered) for charge in charges}
         running = {charge: tokens for charge, tokens in held.items() if tokens}
-        watched = [charge for charge in running if charge.progress]
-        watched.sort(key=lambda charge: (charge.rank[0], -running[charge], charge.rank))
+        watched = sorted(
+            (charge for charge in told if told[charge]), key=lambda charge: (charge.rank[0], -told[charge], charge.rank)
+        )
         free = self.capacity - self._shared - sum(running.values())
         while watched and free < len(running) > 1:
             charge = watched.pop()
             free += running.pop(charge)
             charge.dropped = True
             charge.drop()
-        for charge in held:
+        for charge in charges:
             if charge.progress and not charge.dropped:
-                charge.progress.alarm = charge.progress.tokens + max(1, int(free / max(1, len(held))))
+                charge.progress.alarm = charge.progress.tokens + max(1, int(free / len(charges)))
 
     def keep(self, name: str, tokens: int) -> None:
         """Count a piece of prompt in flight until `release`. Calling it again does nothing."""

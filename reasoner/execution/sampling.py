@@ -248,12 +248,15 @@ class _SequenceRun:
             floor=self.op.floor,
             interruptible=self.interruptible or timed,
             on_text=self._on_text(prompt),
-            progress=self.line.sequence(at, self.due)
-            if self.line
-            else Progress(self.due)
-            if self.due or self.op.droppable
-            else None,
+            progress=self._progress(at),
         )
+
+    def _progress(self, at: int) -> Progress | None:
+        """Where the length of the sequence matters while it is generated."""
+        if self.line:
+            return self.line.sequence(at, self.due)
+        watched = self.due or (self.op.droppable and self.executor.kv_limiter)
+        return Progress(self.due) if watched else None
 
     def _on_text(self, prompt: Prompt) -> Callable[[TextPiece], None] | None:
         """What receives the text: of the question's first sequence, and not again when a request is repeated."""

@@ -1,0 +1,33 @@
+"""What `reasoner advise` names."""
+
+from itertools import product
+from pathlib import Path
+
+from reasoner.registry import build
+from reasoner_strategies.advice import ADVICE, situation
+from tests.cli.command import Run
+from tests.cli.conftest import _plain_environment, run
+
+__all__ = ["_plain_environment", "run"]
+
+PAGE = Path(__file__).parents[2] / "docs/strategies.md"
+
+
+def test_every_situation_has_two_strategies_that_are_built_and_stand_on_the_page(run: Run) -> None:
+    page, met = PAGE.read_text(encoding="utf-8"), set()
+    for answers, goal, thinks, verifier in product(
+        ("short", "free", "program"), ("tokens", "latency"), *[(False, True)] * 2
+    ):
+        name = situation(answers, goal, thinks=thinks, verifier=verifier)  # type: ignore[arg-type]
+        met.add(name)
+        flags = ["--thinks"] * thinks + ["--verifier"] * verifier
+        shown = run("advise", "--answers", answers, "--for", goal, *flags)
+        assert shown.code == 0
+        first, second = ADVICE[name]
+        assert f"| {name} | `{first.spec}` | `{second.spec}` |" in page
+        for advice in (first, second):
+            strategy = build("strategy", advice.spec)
+            assert not strategy.uses_verifier or verifier or answers == "program"
+            assert f"-s '{advice.spec}'" in shown.out
+        assert max(map(len, shown.out.splitlines())) <= 80
+    assert met == ADVICE.keys()
