@@ -17,8 +17,8 @@ class Dvts(SearchOptions):
     """Greedy step searches side by side that never compete (Beeching 2024, search-and-learn).
 
     `n` children per level are divided among n / width subtrees, rounded up, each with at most `width`. A subtree draws
-    its children, keeps the best rated one, and ends when that one is a finished chain. The "best" chain of each subtree
-    is a candidate, or, as in the published code, its "siblings" too: the chains that finished in the same level; that
+    its children, keeps the best rated one, and ends when that one is a finished chain. `candidates` are the "best" of
+    each subtree or, as in the published code, its "siblings" too: the chains that finished in the same level; that
     code takes the unfinished ones as well. Other finished chains count only until a subtree has ended. What could not
     be rated comes last, in launch order.
 

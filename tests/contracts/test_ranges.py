@@ -15,6 +15,10 @@ STEPS = ("max_steps=1 step_tokens=0 reserve=0", "max_steps=0 step_tokens=-1 rese
 PROFILE = f"profile={Path(__file__).with_name('profile.json')}"
 RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
     "strategy": {
+        "aggregate": (
+            "n=1 k=2 rounds=0 rounds=100 last=1 summary_tokens=1",
+            "n=0 k=0 rounds=-1 rounds=101 last=0 summary_tokens=0",
+        ),
         "ab_mcts": ("n=1 n=1000000 concurrency=1", "n=0 n=1000001 concurrency=0"),
         "adaptive_consistency": ("n=1 window=1 theta=0.001", "n=0 window=0 theta=0 theta=1.0"),
         "auto": (
@@ -62,6 +66,7 @@ RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
         "short_m_at_k": ("k=1 k=10000 m=1 m=8", "k=0 k=10001 m=0 m=9"),
         "single": ("", ""),
         "speculative_rejection": ("n=1 n=10000 alpha=0 every=1", "n=0 n=10001 alpha=-0.1 alpha=1.0 every=0"),
+        "swiss": ("n=1 budget=0.5 budget=1000 min_degree=1", "n=0 budget=0 budget=1001 min_degree=0"),
         "tree_of_thoughts": ("b=1 k=1 n_eval=1", "b=0 k=0 n_eval=0"),
         "universal": ("n=1", "n=0"),
     },
@@ -81,7 +86,7 @@ RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
     "verifier": {
         "certainty": ("top_k=2 top_k=20 window=1", "top_k=1 top_k=21 window=0"),
         "code": ("timeout=0.001 timeout=3600", "timeout=0 timeout=-1 timeout=3601"),
-        "judge": ("min_mass=0 min_mass=1", "min_mass=-0.1 min_mass=1.5"),
+        "judge": ("min_mass=0 min_mass=1 think=0 repeats=1", "min_mass=-0.1 min_mass=1.5 think=-1 repeats=0"),
     },
 }
 """By kind and name: settings at the limits of an option's range, and settings just outside of it."""

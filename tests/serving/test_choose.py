@@ -278,11 +278,11 @@ def test_the_samples_of_every_strategy_are_bounded(name: str) -> None:
             "self_consistency(n=2, of=auto(n=4))",
             (
                 "self_consistency:n=2,of=auto(effort=medium,prefer=tokens,n=4,risk=0.0,abstain_below=0.0,"
-                "abstain_risk=0.0),order=length"
+                "abstain_risk=0.0),order=length,when_full=wait"
             ),
         ),
         ("single:lora=secret,top_k=3", "single:top_k=3"),
-        ("self_consistency", "self_consistency:n=8,order=length"),
+        ("self_consistency", "self_consistency:n=8,order=length,when_full=wait"),
     ],
 )
 def test_a_spec_in_a_reply_is_whole_but_hides_what_the_owner_set(spec: str, shown: str) -> None:

@@ -45,7 +45,7 @@ def solved(text: str = "", **fields: Any) -> list[Result]:
 @running
 async def test_every_strategy_gives_a_reply_that_openais_client_reads(name: str) -> None:
     engine = ScriptedEngine(varied)
-    request = chat(max_tokens=40, reasoner={"strategy": name, "answer": "number"})
+    request = chat(max_tokens=40, seed=8, reasoner={"strategy": name, "answer": "number"})
     [result] = await answered(engine, request)
     document = reply([result])
     [choice] = document["choices"]

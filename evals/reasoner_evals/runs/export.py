@@ -80,7 +80,7 @@ def table(path: Path | str) -> Any:
 
 
 def write_data_set(path: Path, folder: Path) -> int:
-    """Write the run in `path` to `folder` as a data set of the hub: the table, and a card that says what it is.
+    """Write the run in `path` to `folder` as a data set of the hub: the table, the manifest, and a card.
 
     Returns:
         The number of rows.
@@ -93,11 +93,8 @@ def write_data_set(path: Path, folder: Path) -> int:
     if held := sorted({items.source.task for items in run.tasks.values() if not items.source.shareable}):
         raise UsageError(f"{run.name} cannot be published: the authors of {', '.join(held)} ask that items are not")
     rows = export(path, folder / "data.parquet")
-    arms = [f"- `{arm.name}`: `{arm.strategy}` on {arm.task}, {arm.limit or 'no budget'}" for arm in run.manifest.arms]
-    sources = [
-        f"- `{source.task}`: {source.items} questions of {source.origin}; licence: {source.licence}"
-        for source in run.manifest.sources
-    ]
+    (folder / "manifest.json").write_bytes(run.folder.manifest.read_bytes())
+    sources = [f"- `{source.task}` of {source.origin}; licence: {source.licence}" for source in run.manifest.sources]
     card = f"""---
 tags: [reasoner, inference-time-compute]
 configs:
@@ -107,17 +104,10 @@ configs:
 # {one_line(run.name)}
 
 Answers of {one_line(run.manifest.model.name)}, recorded by `reasoner`: a row of `kind` "reply" is one sample, one of
-kind "final" a question's answer and whole cost. {rows:,} rows of {run.manifest.created}; manifest {run.manifest_hash}.
-
-## Strategies
-{chr(10).join(map(one_line, arms))}
-
-## Questions
-Not included; each source has its own licence, which answers to it may share.
+kind "final" a question's answer and whole cost. `manifest.json` says how they came about. The questions are not part
+of it; each source has its own licence, which answers to it may share:
 
 {chr(10).join(map(one_line, sources))}
-
-    {one_line(run.manifest.command)}
 """
     (folder / "README.md").write_text(card, encoding="utf-8")
     return rows

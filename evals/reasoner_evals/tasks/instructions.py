@@ -1,7 +1,5 @@
 """IFEval (Zhou 2023, 2311.07911): prompts with instructions that a program can check."""
 
-import contextlib
-import io
 import json
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -35,21 +33,17 @@ class InstructedSpace(FreeSpace):
 
 @dataclass(frozen=True, slots=True)
 class ByInstructions:
-    """Grades a whole reply by the checker of lm-evaluation-harness: right is one that follows every instruction."""
+    """Grades a whole reply by the checker of lm-evaluation-harness: right is one that follows every instruction.
+
+    The reference answer is the row of `InstructedSpace`.
+    """
 
     name: ClassVar[str] = "instructions"
     version: ClassVar[int] = 1
 
-    row: str = field(repr=False)
-
-    @property
-    def references(self) -> tuple[str, ...]:
-        """The instructions."""
-        return (self.row,)
-
     async def grade(self, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> GradeStatus:
         """The strict grade of the prompt; a checker that raises or hangs gives none."""
-        outcome = await equivalence.pool.call(_follows, self.row, answer.text, seconds=SECONDS)
+        outcome = await equivalence.pool.call(_follows, item.gold, answer.text, seconds=SECONDS)
         if isinstance(outcome, Failed):
             return "grader_timeout" if outcome.kind == "timeout" else "grader_crash"
         return "right" if outcome and all(outcome.value) else "wrong"
@@ -57,9 +51,8 @@ class ByInstructions:
 
 def _follows(row: str, reply: str) -> list[bool]:
     """Whether a reply follows each instruction."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        import langdetect  # type: ignore[import-not-found]
-        from lm_eval.tasks.ifeval import utils  # type: ignore[import-not-found]
+    import langdetect  # type: ignore[import-not-found]
+    from lm_eval.tasks.ifeval import utils  # type: ignore[import-not-found]
 
     # Else the language of a short text is another one now and then.
     langdetect.DetectorFactory.seed = 0
@@ -104,4 +97,4 @@ class IfEval(Benchmark):
         text = row.text("prompt")
         record = json.dumps({"prompt": text, "instruction_id_list": names, "kwargs": options}, sort_keys=True)
         question = self.prompt.ask(text, InstructedSpace(record), id=f"ifeval/{row.optional('key') or row.index}")
-        return GradedQuestion(question, "", grader=ByInstructions(record))
+        return GradedQuestion(question, record, grader=ByInstructions())

@@ -49,8 +49,9 @@ class Jsonl:
 class Hub:
     """Any data set of the Hugging Face hub: `hf:ORG/NAME,split=test,columns=[question:problem,answer:solution]`.
 
-    Columns, `kind` and `answer_options` are those of `jsonl`. `config` is a part of the data set, and `revision` a
-    branch, tag or commit; a run records the commit that it got. A local folder of the same form is read too.
+    `dataset` is its name; columns, `kind` and `answer_options` are those of `jsonl`. `config` is a part of the data
+    set, and `revision` a branch, tag or commit; a run records the commit that it got. A local folder of the same form
+    is read too.
     """
 
     example: ClassVar[str] = "hf:ORG/NAME,columns=question:problem"

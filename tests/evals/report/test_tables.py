@@ -106,7 +106,8 @@ def test_a_run_is_published_as_a_data_set_with_a_card(tmp_path: Path, monkeypatc
     assert len(rows) == count
     card = (made / "README.md").read_text()
     [source] = open_run(folder).manifest.sources
-    assert all(text in card for text in (source.origin, source.licence, open_run(folder).manifest_hash))
+    assert all(text in card for text in (source.origin, source.licence, open_run(folder).manifest.model.name))
+    assert (made / "manifest.json").read_bytes() == (folder / "manifest.json").read_bytes()
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     refused = run(export, folder, "--push", "own/run")

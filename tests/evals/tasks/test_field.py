@@ -16,7 +16,7 @@ from reasoner.registry import build
 from reasoner.sandbox.layers import detect
 from reasoner.system.machine import BRINGS, missing
 from reasoner.types import Answer
-from reasoner_evals.tasks.benchmarks import OlympiadBench
+from reasoner_evals.tasks.benchmarks import Hmmt, OlympiadBench
 from reasoner_evals.tasks.data import DataRow
 from reasoner_evals.tasks.function_calls import Bfcl
 from reasoner_evals.tasks.graders import GradedQuestion
@@ -228,6 +228,51 @@ def test_formulas_and_numbers_are_judged_as_published() -> None:
         return found
 
     assert asyncio.run(verdicts()) == [verdict for *_, verdict in JUDGED]
+
+
+CONTEST = [
+    (r"\frac{1}{576}", "1/576"), (r"\sqrt{23}-2\sqrt{3}", r"-2\sqrt{3}+\sqrt{23}"), (r"1-\frac{2}{\pi}", r"\frac{\pi-2}{\pi}"),
+    ("103", "103.0"), ("103", "130"), (r"9\sqrt{23}", r"9\sqrt{22}"), (r"3^{12}", "531441"), ("(1,2)", "(2,1)"),
+    (r"-\frac{1}{2}\pm\frac{\sqrt3}{2}", r"\frac{-1-\sqrt3}{2},\frac{-1+\sqrt3}{2}"), (r"\frac{448}{3}", r"149\frac{1}{3}"),
+    (r"\ln 2", r"-\ln\frac12"), ("1037", "1{,}037"), ("0.25", r"\frac14"),
+]  # fmt: skip
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("gold", "said"), CONTEST)
+def test_a_contest_is_judged_as_by_math_verify(gold: str, said: str) -> None:
+    from math_verify import parse, verify  # type: ignore[import-untyped]
+
+    item = Hmmt().item(DataRow("own", 0, {"problem": "q", "answer": gold}, Hmmt.named))
+    assert item is not None
+    verdict = status(item, item.question.space.read(rf"\boxed{{{said}}}"))
+    assert (verdict == "right") == verify(parse(f"${gold}$"), parse(rf"\boxed{{{said}}}"))
+
+
+@pytest.mark.parametrize(
+    ("reply", "letter"),
+    [
+        ("The answer is (B).", "B"),
+        ("So the answer is B", "B"),
+        ("answer is (J).", "J"),
+        ("Answer: B", "B"),
+        ("**Answer: B**", "B"),
+        ("\\boxed{B}", "B"),
+        ("Therefore, the correct option is B.", "B"),
+        ("B", "B"),
+        ("The answer is (B) 4", "B"),
+        ("Let us see. Options A and B are close.\n\nThe answer is (B).", "B"),
+        ("The answer is K.", None),
+        # The scripts of MMLU-Pro and SuperGPQA read A and I here.
+        ("The answer is A. No, wait: the answer is (B).", "B"),
+        ("I do not know.", None),
+    ],
+)
+def test_a_letter_of_ten_is_read_as_by_the_published_scripts(reply: str, letter: str | None, tmp_path: Path) -> None:
+    item = build("task", spec("mmlu_pro", tmp_path)).load().items[0]
+    space = replace(item.question.space, options=tuple("3456789012"))
+    answer = space.read(reply)
+    assert (answer and answer.key) == letter
 
 
 def test_proofs_and_problems_with_pictures_are_left_out() -> None:
