@@ -133,9 +133,9 @@ class Auto(Checked):
         if self.risk:
             why = f"it loses at most {100 * self.risk:g} points against the vote of all, by its rule"
             rules = tuple(BetaRule(theta) for theta in THETAS if most_lost(theta, self.n) <= self.risk)[:1]
-        elif self.prefer == "latency":
-            # By length the short samples come first; the law of `lock_in` does not know how the long ones differ.
-            rules, order = (BetaRule(1 - delta),), "length"
+        if self.prefer == "latency":
+            # By length the short samples come first; no law but that of `lossless` knows how the long ones differ.
+            rules, order = () if self.risk else (BetaRule(1 - delta),), "length"
         voting = SelfConsistency(self.n, self._sampling, stop=FirstOf((Lossless(), *rules)), order=order)
         return _Arm(voting, f"a vote of up to {self.n} until its lead is safe", why)
 
