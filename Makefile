@@ -4,6 +4,7 @@
 # make wheels       install the wheel into empty environments, and run what docs/install.md promises for each: a minute
 # make sweep        the wide sweeps: more seeds, budgets and examples for the same tests; by hand or at night
 # make gpu          measure the engine on one NVIDIA GPU, at most 8 minutes; without one a tiny model runs the same phases
+# make bench        measure every figure that has a peer or a bar, both sides in turn: half an hour
 # make format       format, and fix what ruff can fix
 # make lint         format, lint, types, imports
 # make check        lint, wheels and test
@@ -37,13 +38,17 @@ PYTEST := .venv/bin/python -m pytest -n auto --dist loadscope
 # The tests start Python hundreds of times, and without bytecode each start compiles the same modules again.
 fast test sweep: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo fast test wheels sweep gpu format lint check constraints audit site release clean
+.PHONY: demo fast test wheels sweep gpu bench format lint check constraints audit site release clean
 
 demo: .venv/.synced
 	.venv/bin/reasoner demo
 
 gpu: .venv/.synced
 	.venv/bin/python bench/gpu.py
+
+# Peers have environments of their own: make bench PEERS="--its-hub E/bin/python --treequest T/bin/python"
+bench: .venv/.synced
+	.venv/bin/python bench/all.py $(PEERS)
 
 # ruff caches its results, so it reads only the files that changed.
 fast: .venv/.synced

@@ -5,9 +5,9 @@
 
 A line of a file is a question: `{"question_id", "gold", "every": 500, "chains": [{"probes": [[answer or null, times],
 ...], "tokens", "answer"}]}`, where a probe is the answer that the chain would give at every 500th token. Prints for
-each policy how often it is right, what it loses against the vote of all 64 chains of the same draw, with a 95 %
-bootstrap interval over the questions, its tokens and its sequential tokens, a probe counted as 20. Draws are made with
-seed 0. The strategies run on the engine `pool`, the rest is computed here.
+each policy how often it is right, what it loses against the vote of all 64 chains of the same draw, or one chain
+against a whole one, with a 95 % bootstrap interval over the questions, its tokens and its sequential tokens, a probe
+counted as 20. Draws are made with seed 0. The strategies run on the engine `pool`, the rest is computed here.
 
 `law:W` is 300 simulated questions instead, by the law of the engine `simulated` (`reasoner/engines/chains.py`) with
 6,000 tokens and accuracy 0.7, but for wrong chains that are W times as long as right ones. Of them 60 % have one
@@ -93,6 +93,11 @@ def whole(replies: Sequence[Reply]) -> Outcome:
     votes = Counter[str | None](reply.answer for reply in replies if reply.answer is not None)
     lengths = [reply.length for reply in replies]
     return Outcome(leader(votes), sum(lengths), max(lengths))
+
+
+def first(replies: Sequence[Reply]) -> Outcome:
+    """One chain alone."""
+    return Outcome(replies[0].answer, replies[0].length, replies[0].length)
 
 
 def stopped(replies: Sequence[Reply], window: int, theta: float) -> Outcome:
@@ -190,6 +195,10 @@ def main(source: str, folder: Path) -> None:
     print(f"\n{source}: {questions} questions, {N} chains, {len(draws) // questions} draws\n")
     columns = ("policy", "right, %", "against the vote, points", "tokens, thousands", "sequential, thousands")
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    alone = offline(draws, 0, first)
+    print_row(draws, alone, questions, "one chain", alone)
+    for equal in EQUAL:
+        print_row(draws, alone, questions, f"one chain, ends after {equal} equal probes", offline(draws, equal, first))
     row = partial(print_row, draws, vote, questions)
     row(f"vote of {N}", vote)
     for equal in EQUAL:

@@ -31,7 +31,8 @@ from search import questions as stories
 
 from reasoner import Question, SamplingParams, solve_many
 from reasoner.engine import ConfidenceFloor, reset_caches
-from reasoner.engines.vllm.build import first_line, installed_build, say_nothing
+from reasoner.engines import say_nothing
+from reasoner.engines.vllm.build import first_line, installed_build
 from reasoner.models.embedded import embedded_path
 from reasoner.system.machine import cpu_name, gpus
 from reasoner.trace.events import Event

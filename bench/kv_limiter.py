@@ -101,7 +101,9 @@ class MaxTokensLimiter(KvCacheLimiter):
     def __init__(self, capacity: int) -> None:
         super().__init__(capacity)
 
-    async def enter(self, shared: Shared, *, kind: Hashable, limit: int, priority: int = 0) -> Charge:
+    async def enter(
+        self, shared: Shared, *, kind: Hashable, limit: int, priority: int = 0, droppable: bool = False
+    ) -> Charge:
         return await super().enter((*shared, (f"{random.random()}", limit)), kind=None, limit=1, priority=priority)
 
     def leave(self, charge: Charge, generated: int | None, *, ended: bool = False) -> None:

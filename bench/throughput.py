@@ -10,7 +10,7 @@ import asyncio
 import statistics
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from reasoner import Question, SamplingParams, solve_many
 from reasoner.engine import SampleRequest
@@ -27,9 +27,12 @@ DOCUMENT = "The harbour master wrote down every ship that came in, its cargo and
 
 
 def questions(document: str) -> list[Question]:
-    """32 sums, each about the same document."""
+    """32 sums, each about the same document; no reply is probed, which would be other requests."""
     return [
-        Question.of(f"What is {2 + n % 8} + {3 + n // 8}? This is question {n}.", context=document) for n in range(32)
+        Question.of(
+            f"What is {2 + n % 8} + {3 + n // 8}? This is question {n}.", context=document, space="number:extract=rules"
+        )
+        for n in range(32)
     ]
 
 
@@ -38,8 +41,24 @@ def in_core(core: InProcessCore, work: Any) -> Any:
     return core._between_steps(lambda: work(core._engine)).result()
 
 
-async def straight(engine: VllmEngine, asked: list[Question]) -> tuple[int, float]:
-    """All requests handed to vLLM at once and stepped to the end; generated tokens and seconds."""
+class Run(NamedTuple):
+    """Generated tokens, seconds of the clock, and processor seconds of all threads."""
+
+    tokens: int
+    wall: float
+    processor: float
+
+    @property
+    def rate(self) -> float:
+        return self.tokens / self.wall
+
+
+def since(began: tuple[float, float], tokens: int) -> Run:
+    return Run(tokens, time.perf_counter() - began[0], time.process_time() - began[1])
+
+
+async def straight(engine: VllmEngine, asked: list[Question]) -> Run:
+    """All requests handed to vLLM at once and stepped to the end."""
     jobs = []
     for number, question in enumerate(asked):
         rendered = await engine.render(question.prompt)
@@ -55,25 +74,25 @@ async def straight(engine: VllmEngine, asked: list[Question]) -> tuple[int, floa
                 )
             )
 
-    def run(vllm: Any) -> tuple[int, float]:
-        began = time.perf_counter()
+    def run(vllm: Any) -> Run:
+        began = time.perf_counter(), time.process_time()
         for name, ids, params, priority in jobs:
             vllm.add_request(name, {"prompt_token_ids": ids}, params, priority=priority)
         tokens = 0
         while vllm.has_unfinished_requests():
             tokens += sum(len(output.outputs[0].token_ids) for output in vllm.step())
-        return tokens, time.perf_counter() - began
+        return since(began, tokens)
 
-    result: tuple[int, float] = in_core(engine._core, run)  # type: ignore[arg-type]
+    result: Run = in_core(engine._core, run)  # type: ignore[arg-type]
     return result
 
 
-async def through_runner(engine: VllmEngine, asked: list[Question]) -> tuple[int, float, list[Event]]:
+async def through_runner(engine: VllmEngine, asked: list[Question]) -> tuple[Run, list[Event]]:
     """The same through `solve_many`, trace included."""
     events: list[Event] = []
-    began = time.perf_counter()
+    began = time.perf_counter(), time.process_time()
     solutions = await solve_many(asked, SelfConsistency(n=SAMPLES, params=PARAMS), engine, trace=events.append)
-    return sum(s.cost.generated_tokens for s in solutions), time.perf_counter() - began, events
+    return since(began, sum(s.cost.generated_tokens for s in solutions)), events
 
 
 async def cached_share(engine: VllmEngine, asked: list[Question], events: list[Event]) -> tuple[int, int, int]:
@@ -103,25 +122,30 @@ async def main(rounds: int) -> None:
     for label, document in (("no document", ""), ("600-token document", DOCUMENT)):
         asked = questions(document)
         await straight(engine, asked[:4])
-        ratios, rates = [], []
+        rounds_of: dict[str, list[Run]] = {"straight": [], "runner": []}
         for turn in range(rounds):
-            measured: dict[str, tuple[int, float]] = {}
             for way in ("straight", "runner") if turn % 2 else ("runner", "straight"):
                 in_core(core, lambda vllm: vllm.reset_prefix_cache())
                 if way == "straight":
-                    measured[way] = await straight(engine, asked)
+                    rounds_of[way].append(await straight(engine, asked))
                 else:
-                    tokens, seconds, events = await through_runner(engine, asked)
-                    measured[way] = tokens, seconds
-            rate = {way: tokens / seconds for way, (tokens, seconds) in measured.items()}
-            rates.append(rate)
-            ratios.append(rate["runner"] / rate["straight"])
+                    run, events = await through_runner(engine, asked)
+                    rounds_of[way].append(run)
         prompt, cached, ideal = await cached_share(engine, asked, events)
-        runner = statistics.median(rate["runner"] for rate in rates)
-        direct = statistics.median(rate["straight"] for rate in rates)
-        spread = ", ".join(f"{ratio:.3f}" for ratio in sorted(ratios))
-        print(f"{label}: runner {runner:.0f} tok/s, straight {direct:.0f} tok/s, median ratio "
-              f"{statistics.median(ratios):.3f} ({spread})")  # fmt: skip
+        for way, runs in rounds_of.items():
+            rate, processor, tokens = (statistics.median(column) for column in zip(
+                *((run.rate, run.processor, run.tokens) for run in runs), strict=True))  # fmt: skip
+            print(f"{label}: {way} {rate:.0f} tok/s, {processor:.1f} processor s, {tokens:,.0f} tokens")
+        pairs = list(zip(rounds_of["runner"], rounds_of["straight"], strict=True))
+        for what, ratios in (
+            ("tokens a second", [ours.rate / bare.rate for ours, bare in pairs]),
+            (
+                "processor seconds a token",
+                [ours.processor / ours.tokens * bare.tokens / bare.processor for ours, bare in pairs],
+            ),
+        ):
+            spread = ", ".join(f"{ratio:.3f}" for ratio in sorted(ratios))
+            print(f"{label}: {what}, runner over straight: median {statistics.median(ratios):.3f} ({spread})")
         print(f"{label}: {prompt:,} prompt tokens, {cached:,} from cache, {ideal:,} ideally: {cached / ideal:.3f}")
     await engine.close()
 

@@ -1,30 +1,40 @@
-"""CPU time and memory per node of a Monte-Carlo tree, on the scripted engine.
+"""Processor time per node of a Monte-Carlo tree, and of a generation of AB-MCTS, on the scripted engine.
 
-    python bench/tree.py
+    python bench/tree.py [TREEQUEST_PYTHON]
 
-Nodes are rated steps, four to an expansion, four expansions in flight. "Solve" is the whole run, the runner, the ledger
-and the scripted engine included; "plan" is the strategy alone, which is sent replies that are ready.
+Nodes are rated steps, four to an expansion, four expansions in flight; runner, ledger and engine are included. With the
+Python of an environment that has treequest, first a generation of AB-MCTS beside it, in turn, both in processor time.
 """
 
 import gc
 import resource
+import subprocess
+import sys
 import time
-import tracemalloc
 import zlib
-from collections import deque
 
 from reasoner import Cost, solve_sync
 from reasoner.answers.questions import Question
 from reasoner.engine import Engine, SampleRequest
-from reasoner.strategy import Finished, Handle, Next, Sample, Score, Start
-from reasoner.types import Completion, Logprobs, Rating, Usage
+from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
+from reasoner_strategies import AbMcts
 from reasoner_strategies.mcts import Mcts
 from tests.scripted import ScriptedEngine
 
 K = 4
 QUESTION = Question.of("How many?", space="number", id="tree")
-IDS, CHANCES = (1, 2, 3, 4, 5), Logprobs((-0.1,) * 5)
+TREEQUEST = """
+import random, sys, time, treequest
+nodes = int(sys.argv[1])
+for _ in range(2):
+    ratings = iter([random.Random(number).random() for number in range(nodes)])
+    tree, began = treequest.ABMCTSA(), time.process_time()
+    state = tree.init_tree()
+    for _ in range(nodes):
+        state = tree.step(state, {"generate": lambda parent: ("an answer", next(ratings))})
+print((time.process_time() - began) / nodes * 1e6)
+"""
 
 
 def value_of(chain: str) -> float:
@@ -60,55 +70,30 @@ def solved(nodes: int) -> float:
     return time.process_time() - began
 
 
-def drawn(op: Sample) -> tuple[Completion, ...]:
-    [prompt], steps = op.prompts, []
-    for index in range(K):
-        ids, stop = ((index, *IDS), "\n\n") if index else ((*IDS, -1), None)
-        text = f"step {index} continues so" if index else "The answer is 7"
-        usage = Usage(len(prompt.token_ids), 0, len(ids))
-        steps.append(Completion(prompt, text, ids, "stop", stop, usage, CHANCES, index))
-    return tuple(steps)
+def generation(nodes: int) -> float:
+    """Microseconds of a generation of our AB-MCTS, in a run of its own."""
+    began = time.process_time()
+    solution = solve_sync(QUESTION, AbMcts(n=nodes), ScriptedEngine(says), verifier=Ratings())
+    assert solution.error is None
+    return (time.process_time() - began) / nodes * 1e6
 
 
-def driven(nodes: int) -> float:
-    """CPU seconds inside the plan."""
-    gc.collect()
-    plan, spent, asked = search(nodes).plan(QUESTION), 0.0, 0
-    running: deque[tuple[Handle, Sample | Score]] = deque()
-    reply: object = None
-    while True:
-        began = time.process_time()
-        try:
-            op = plan.send(reply)
-        except StopIteration:
-            return spent + time.process_time() - began
-        spent += time.process_time() - began
-        reply = None
-        if isinstance(op, Start):
-            asked += 1
-            reply = Handle(asked)
-            running.append((reply, op.op))
-        elif isinstance(op, Next):
-            handle, begun = running.popleft()
-            if isinstance(begun, Sample):
-                reply = Finished(handle, completions=drawn(begun))
-            else:
-                assert isinstance(begun, Score)
-                names = (f"{candidate.chain}{candidate.index}" for candidate in begun.candidates)
-                reply = Finished(handle, ratings=tuple(Rating(value_of(name), Cost()) for name in names))
+def beside(treequest: str) -> None:
+    """Print the time of a generation of both, in turn."""
+    for nodes in (16, 256):
+        rounds = [(generation(nodes), float(subprocess.check_output([treequest, "-c", TREEQUEST, str(nodes)])))
+                  for _ in range(5)]  # fmt: skip
+        ours, theirs = (min(column) for column in zip(*rounds, strict=True))
+        print(f"AB-MCTS, n={nodes}: a generation {ours:.0f} us with runner and engine, treequest {theirs:.0f} us alone")
 
 
 def main() -> None:
-    print("  nodes  solve us/node  plan us/node  solve KiB/node  plan KiB/node")
+    if sys.argv[1:]:
+        beside(sys.argv[1])
+    print("  nodes  us/node")
     for nodes in (1_000, 10_000, 100_000):
-        repeats = 3 if nodes < 100_000 else 2
-        figures = [min(run(nodes) for _ in range(repeats)) / nodes * 1e6 for run in (solved, driven)]
-        for run in (solved, driven):
-            tracemalloc.start()
-            run(nodes)
-            figures.append(tracemalloc.get_traced_memory()[1] / nodes / 1024)
-            tracemalloc.stop()
-        print(f"{nodes:7,}  {figures[0]:13.1f}  {figures[1]:12.1f}  {figures[2]:14.2f}  {figures[3]:13.2f}", flush=True)
+        took = min(solved(nodes) for _ in range(3 if nodes < 100_000 else 2)) / nodes * 1e6
+        print(f"{nodes:7,}  {took:7.1f}", flush=True)
     print(f"peak resident set {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 

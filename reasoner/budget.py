@@ -7,6 +7,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Context, Decimal
+from functools import lru_cache
+from typing import Any
 
 from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError, require, shown
 from reasoner.system.foreign import MAX_FLOPS, MAX_PER_REQUEST, fault_in
@@ -162,6 +164,29 @@ def _amounts_in(text: str, what: str, word: str, known: Sequence[str], example: 
     return amounts
 
 
+class _Sum(Cost):
+    """A sum of costs that grows in place; only its ledger has it."""
+
+    __slots__ = ()
+    __setattr__ = object.__setattr__
+
+    def put(self: Any, new: Cost, old: Cost) -> None:
+        """Add a cost in place of an old one."""
+        self.prompt_tokens += new.prompt_tokens - old.prompt_tokens
+        self.cached_tokens += new.cached_tokens - old.cached_tokens
+        self.generated_tokens += new.generated_tokens - old.generated_tokens
+        self.verifier_tokens += new.verifier_tokens - old.verifier_tokens
+        self.cancelled_tokens += new.cancelled_tokens - old.cancelled_tokens
+        self.requests += new.requests - old.requests
+        self.samples += new.samples - old.samples
+        known = self.flops is not None and new.flops is not None and old.flops is not None
+        self.flops = self.flops + new.flops - old.flops if known else None
+        self.seconds += new.seconds - old.seconds
+        self.thinking_tokens += new.thinking_tokens - old.thinking_tokens
+        end, latest = new.sequential_tokens, self.sequential_tokens
+        self.sequential_tokens = end if end > latest else latest  # noqa: FURB136 - a call takes as long as two sums
+
+
 NO_COST = Cost()
 UNITS = ("tokens", "generated", "samples", "seconds", "flops", "usd", "sequential")
 SUMMED = ("tokens", "usd", "flops", "generated", "samples")
@@ -244,6 +269,13 @@ class Budget:
 NO_BUDGET = Budget()
 
 
+@lru_cache(maxsize=256)
+def _limits_of(budget: Budget) -> tuple[tuple[str, float, float], ...]:
+    """Each bounded unit, its limit, and the part of it that may be reserved."""
+    limits = ((unit, getattr(budget, unit)) for unit in UNITS)
+    return tuple((unit, limit, limit) for unit, limit in limits if limit is not None)
+
+
 @dataclass(slots=True, eq=False)
 class Reservation:
     """The worst case of an operation, held until `Ledger.settle`."""
@@ -295,11 +327,13 @@ class Ledger:
             )
         self._clock = clock
         self._opened = clock() - elapsed
-        self._limits = self._within(NO_BUDGET, 0) if budget else []
+        self._limits = _limits_of(budget) if budget else ()
+        self._counts_flops: bool = self.budget.flops is not None or (parent is not None and parent._counts_flops)
         own = math.inf if self.budget.sequential is None else self.budget.sequential
         self._sequential: float = min(own, parent._sequential) if parent else own
-        self._settled = spent
-        self._reserved = NO_COST
+        self._settled, self._held = _Sum(), _Sum()
+        self._settled.put(spent, NO_COST)
+        self._held.put(spent, NO_COST)
         self._broken: LedgerViolation | None = None
         self.in_flight = 0
 
@@ -318,7 +352,14 @@ class Ledger:
     @property
     def reserved(self) -> Cost:
         """The worst case of all work in flight."""
-        return self._reserved
+        held, settled = self._held, self._settled
+        return Cost(
+            held.prompt_tokens - settled.prompt_tokens, held.cached_tokens - settled.cached_tokens,
+            held.generated_tokens - settled.generated_tokens, held.verifier_tokens - settled.verifier_tokens,
+            held.cancelled_tokens - settled.cancelled_tokens, held.requests - settled.requests,
+            held.samples - settled.samples,
+            None if held.flops is None or settled.flops is None else held.flops - settled.flops,
+        )  # fmt: skip
 
     @property
     def elapsed(self) -> float:
@@ -361,8 +402,8 @@ class Ledger:
 
     def free(self, unit: str) -> float:
         """What may still be reserved here in `unit`, which may be any but seconds; infinite where it is unbounded."""
-        held = self._settled + self._reserved
-        return next((usable - self.measure(unit, held) for name, _, usable in self._limits if name == unit), math.inf)
+        usable = next((usable for name, _, usable in self._limits if name == unit), math.inf)
+        return math.inf if usable == math.inf else usable - self.measure(unit, self._held)
 
     def shortfall(self, worst: Cost) -> Shortfall | None:
         """The first ledger of the lineage that would refuse `worst`; None if all would admit it."""
@@ -376,9 +417,9 @@ class Ledger:
                 elif unit == "sequential":
                     fits, needed, free = worst.sequential_tokens <= limit, worst.sequential_tokens, limit
                 else:
-                    held = ledger._settled + ledger._reserved
-                    fits = ledger.measure(unit, held + worst) <= usable
-                    needed, free = ledger.measure(unit, worst), usable - ledger.measure(unit, held)
+                    if ledger.measure(unit, ledger._held + worst) <= usable:
+                        continue
+                    fits, needed, free = False, ledger.measure(unit, worst), usable - ledger.measure(unit, ledger._held)
                 if not fits:
                     return Shortfall(ledger, BudgetExhausted(unit, needed=needed, free=free, limit=limit))
             ledger = ledger.parent
@@ -388,22 +429,24 @@ class Ledger:
         """Hold `worst` here and in every ledger above, or raise `BudgetExhausted` and hold nothing."""
         if short := self.shortfall(worst):
             raise short.refusal
+        return self.hold(worst)
+
+    def hold(self, worst: Cost) -> Reservation:
+        """Hold `worst`, which has no `shortfall`."""
         ledger: Ledger | None = self
         while ledger is not None:
-            ledger._reserved += worst
+            ledger._held.put(worst, NO_COST)
             ledger.in_flight += 1
             ledger = ledger.parent
         return Reservation(worst)
 
-    def fit(self, price: Callable[[int], Cost], *, max_tokens: int, worst: Cost | None = None) -> int:
+    def fit(self, price: Callable[[int], Cost], *, max_tokens: int) -> int:
         """The largest number of tokens up to `max_tokens` at a `price` that fits, at least the useful minimum.
-
-        `worst` is the price of `max_tokens`, where it is known.
 
         Raises:
             BudgetExhausted: the useful minimum does not fit.
         """
-        if self.shortfall(worst or price(max_tokens)) is None:
+        if self.shortfall(price(max_tokens)) is None:
             return max_tokens
         min_tokens = min(max_tokens, MIN_USEFUL_TOKENS)
         if short := self.shortfall(price(min_tokens)):
@@ -425,12 +468,8 @@ class Ledger:
 
     def keep(self, share: Budget, times: int) -> None:
         """Exclude `times` shares from reservations, replacing what was excluded before."""
-        self._limits = self._within(share, times)
-
-    def _within(self, share: Budget, times: int) -> list[tuple[str, float, float]]:
-        """Each bounded unit, its limit, and the part of it that may be reserved."""
-        limits = [(unit, getattr(self.budget, unit), getattr(share, unit) or 0) for unit in UNITS]
-        return [(unit, limit, limit - part * times) for unit, limit, part in limits if limit is not None]
+        limits = _limits_of(self.budget)
+        self._limits = tuple((unit, limit, limit - (getattr(share, unit) or 0) * times) for unit, limit, _ in limits)
 
     def settle(self, reservation: Reservation, actual: Cost) -> None:
         """Release a reservation and book the actual cost.
@@ -441,29 +480,21 @@ class Ledger:
         if not reservation.open:
             raise ValueError("this reservation was already settled")
         reservation.open = False
-        if actual.flops is None and any(ledger.budget.flops is not None for ledger in self.lineage()):
+        if actual.flops is None and self._counts_flops:
             actual = replace(actual, flops=reservation.worst.flops)
         violation: LedgerViolation | None = None
-        for ledger in self.lineage():
+        ledger: Ledger | None = self
+        while ledger is not None:
             ledger.in_flight -= 1
-            ledger._reserved = _minus(ledger._reserved, reservation.worst)
-            ledger._settled += actual
+            ledger._held.put(actual, reservation.worst)
+            ledger._settled.put(actual, NO_COST)
             for unit, _, _ in ledger._limits:
                 if unit == "seconds":
                     continue
                 used, held = ledger.measure(unit, actual), ledger.measure(unit, reservation.worst)
                 if used > held:
                     violation = LedgerViolation(f"an operation used {used:g} {unit} where {held:g} were reserved")
+            ledger = ledger.parent
         if violation:
             self._broken = violation
             raise violation
-
-
-def _minus(total: Cost, part: Cost) -> Cost:
-    flops = None if total.flops is None or part.flops is None else total.flops - part.flops
-    return Cost(
-        total.prompt_tokens - part.prompt_tokens, total.cached_tokens - part.cached_tokens,
-        total.generated_tokens - part.generated_tokens, total.verifier_tokens - part.verifier_tokens,
-        total.cancelled_tokens - part.cancelled_tokens, total.requests - part.requests, total.samples - part.samples,
-        flops,
-    )  # fmt: skip

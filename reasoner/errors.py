@@ -15,7 +15,7 @@ ReasonerError
 └── EngineError           the engine failed
     ├── EngineUnavailable not installed, not reachable, or it refuses the request
     ├── RequestLost       one request failed part-way; a retry may work
-    ├── EngineDied        it died, was restarted, and died again
+    ├── EngineDied        it died for good: again after a restart, or with the server that kept it
     └── LedgerViolation   an operation cost more than was reserved
 """
 
@@ -202,7 +202,7 @@ class RequestLost(EngineError):
 
 
 class EngineDied(EngineError):
-    """The engine died, was restarted once, and died again."""
+    """The engine died for good: again after it was restarted once, or with the server that kept it."""
 
 
 class LedgerViolation(EngineError):
@@ -211,6 +211,8 @@ class LedgerViolation(EngineError):
 
 _VOTE: Final = "votes over {} samples; for questions with a short answer"
 _AUTO: Final = "votes until the lead is safe, {} effort; for questions with a short answer"
+_DEEPCONF: Final = "votes over the most confident {} of up to 512 chains, as published; for models that think"
+_AGGREGATE: Final = "votes over {}; for questions with a short answer"
 STRATEGIES: Final[Mapping[str, tuple[str, str]]] = {
     "vote8": ("self_consistency:n=8", _VOTE.format(8)),
     "vote16": ("self_consistency:n=16", _VOTE.format(16)),
@@ -220,6 +222,28 @@ STRATEGIES: Final[Mapping[str, tuple[str, str]]] = {
     "best8": ("best_of_n:n=8", "the best rated of 8 replies, of any form"),
     "universal8": ("universal:n=8", "the reply of 8 that agrees most with the others, of any form"),
     "refine": ("refine:critic=self", "a reply that the model reviews and revises, of any form"),
+    "self-refine": ("refine:critic=self,rounds=4", "as refine, with the rounds of the paper"),
+    "deepconf-low": ("deepconf:n=512,keep=10,window=2048", _DEEPCONF.format("tenth")),
+    "deepconf-high": ("deepconf:n=512,keep=90,window=2048", _DEEPCONF.format("nine tenths")),
+    "short-1": ("short_m_at_k:k=9,m=1", "the shortest of 9 chains; for models that think"),
+    "short-3": ("short_m_at_k:k=9,m=3", "the vote of the shortest 3 of 9 chains; for models that think"),
+    "rsa": (
+        "aggregate:n=16,k=4,rounds=9,agreed=write,temperature=1",
+        _AGGREGATE.format("16 replies that are rewritten 9 times"),
+    ),
+    "agglm": ("aggregate:n=8,k=8,rounds=1,agreed=write", _AGGREGATE.format("8 replies that are written from 8")),
+    "pdr": (
+        "aggregate:n=8,k=8,rounds=2,last=1,message=summary,agreed=write",
+        "a reply after two rounds of 8 drafts and a summary, of any form",
+    ),
+    "pacore": (
+        "aggregate:n=16,k=16,rounds=1,last=1,agreed=write,temperature=1",
+        "a reply that is written from 16, of any form",
+    ),
+    "squeeze": (
+        "aggregate:n=16,k=4,rounds=9,agreed=vote,temperature=1",
+        _AGGREGATE.format("16 replies that are rewritten until they agree, at most 9 times"),
+    ),
 }
 """Aliases of strategies: the spec and what it is for. A server offers them all as models, `MODEL@NAME`; in a spec they
 are written like a strategy, which goes first where it has the same name."""

@@ -332,7 +332,7 @@ def spec_of(thing: object, shows: Shows | None = None) -> str:
     """The spec that builds `thing` again: its registered name, or its class, and the options that are not default.
 
     With `shows`, the default options that say something too, and only those that it lets through. Specs are recorded
-    and shown, so the password of a URL is left out.
+    and shown, so the password of a URL is left out. What `stands_for` another thing has its spec.
     """
     return str(_spec(thing, shows))
 
@@ -345,6 +345,7 @@ def name_of(cls: type) -> str:
 
 
 def _spec(thing: object, shows: Shows | None = None) -> Spec:
+    thing = getattr(thing, "stands_for", thing)
     options = {option: as_written(value, shows) for option, value in _kept(thing, shows)}
     return Spec(name_of(type(thing)), options)
 

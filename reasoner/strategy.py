@@ -24,9 +24,10 @@ from reasoner.voting import Tally
 
 __all__ = [
     "MAX_CHAINS", "MAX_SAMPLES", "BudgetExhausted", "CalibratedStrategy", "CalibrationSummary", "Cancel",
-    "CheckEquivalent", "DescribeModel", "DrawsOnce", "FindBlocks", "Finished", "Handle",
-    "LogLikelihood", "Next", "Note", "Operation", "Plan", "Prefill", "Probe", "Propose", "Sample", "Score", "Start",
-    "StopRule", "Strategy", "Tally", "TextLikelihood", "cancel", "check_n", "count_votes",
+    "CheckEquivalent", "ComparePair", "DescribeModel", "DrawsOnce", "Execute", "Execution", "FindBlocks", "Finished",
+    "Handle", "LogLikelihood", "Next", "Note", "Operation", "Plan", "Prefill", "Probe", "Propose", "Sample", "Score",
+    "Start", "Startable", "StopRule", "Strategy", "Tally", "TextLikelihood", "cancel", "check_n", "compare_pairs",
+    "count_votes", "execute",
     "loglikelihood", "model_info", "next_finished", "note", "note_stop", "prefill", "probe", "propose", "sample",
     "score", "start",
 ]  # fmt: skip
@@ -60,7 +61,8 @@ class Sample:
     `branch`, 0 to 2^40, are numbered separately, and so are their seeds: what a branch generates does not depend on
     which branch uses a prompt first. `answers` says whether the sequences answer the question; in others, such as a
     review or a choice, a model is never asked for an answer. `limited_by` is the option that a user must raise where a
-    sequence reaches its limit; "" for a step, which ends at one of its own.
+    sequence reaches its limit; "" for a step, which ends at one of its own. A `droppable` sequence does not wait
+    for room in the KV cache: where that is full, it may end early, with "abort" and without a text.
     """
 
     prompts: tuple[Prompt, ...]
@@ -71,6 +73,7 @@ class Sample:
     branch: int = 0
     answers: bool = True
     limited_by: str = ""
+    droppable: bool = False
 
     def __post_init__(self) -> None:
         check_n(self.n)
@@ -95,6 +98,18 @@ class Score:
     question: Question
     candidates: tuple[Completion, ...]
     reserve: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ComparePair:
+    """Ask the run's verifier which of two candidates is better, for each pair; not every verifier compares.
+
+    Reply: a rating for each pair, in order: the probability that the first, which is shown first, is better. Models
+    prefer a position, so ask in both orders. It raises a `UsageError` if the verifier compares no pairs.
+    """
+
+    question: Question
+    pairs: tuple[tuple[Completion, Completion], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +143,52 @@ class LogLikelihood:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask the model for the answer of each chain, finished or cut: it ends its own reply in the form of the question.
+
+    Its thinking is closed where it is open, a form such as a box is opened, and some 20 tokens are sampled greedily.
+    Chain, samples and seeds stay as they are. Reply: an `Extraction` for each chain, in order; None where the budget
+    refused it, or the question or the engine allows no probe. `params` are those of the chains; of these only the
+    adapter, the JSON schema and `logprobs` matter: without it, an answer that is no label has no confidence.
+    """
+
+    chains: tuple[Completion, ...]
+    params: SamplingParams = SamplingParams()
+
+
+class Execution(NamedTuple):
+    """What came of a program: the end of what it printed, and why it did not end by itself; empty where it did.
+
+    A line at the end of `output` names an exception that ended it.
+    """
+
+    output: str
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Run a Python program that a model wrote, in the sandbox, for at most so many `seconds` of processor time.
+
+    Reply: its `Execution`. It costs no tokens and takes no virtual time; its seconds are counted. A replay and a
+    resumed run take the outcome from the trace. With the `reply` that the program was read in, the text of an answer is
+    that reply with its output. It raises a `UsageError` on a machine without a sandbox, and
+    `BudgetExhausted` at the deadline.
+    """
+
+    code: str
+    seconds: float = 5.0
+    reply: Completion | None = None
+
+    def __post_init__(self) -> None:
+        require(self.seconds, "seconds", above=0, at_most=3600)
+
+
+Startable = Sample | Score | Probe | ComparePair | Execute
+"""What can run without the plan waiting for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """Run an operation without waiting for it. Reply: its handle.
 
@@ -141,7 +202,7 @@ class Start:
     it is cancelled nevertheless, it is booked at its worst case.
     """
 
-    op: Sample | Score
+    op: Startable
     times: int = 1
     cancellable: bool = True
     after: Handle | None = None
@@ -217,20 +278,6 @@ class Prefill:
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
-    """Ask the model for the answer of each chain, finished or cut: it ends its own reply in the form of the question.
-
-    Its thinking is closed where it is open, a form such as a box is opened, and some 20 tokens are sampled greedily.
-    Chain, samples and seeds stay as they are. Reply: an `Extraction` for each chain, in order; None where the budget
-    refused it, or the question or the engine allows no probe. `params` are those of the chains; of these only the
-    adapter and the JSON schema matter.
-    """
-
-    chains: tuple[Completion, ...]
-    params: SamplingParams = SamplingParams()
-
-
-@dataclass(frozen=True, slots=True)
 class DescribeModel:
     """Ask which model answers. Reply: its `ModelInfo`, with its thinking profile. It costs no tokens."""
 
@@ -248,17 +295,20 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A started operation that ended, with its `completions` or its `ratings`; `end` is when, in sequential tokens."""
+    """A started operation that ended, with the reply of its kind; `end` is when, in sequential tokens."""
 
     handle: Handle
     completions: tuple[Completion, ...] = ()
     ratings: tuple[Rating, ...] = ()
     end: int = 0
+    extractions: tuple[Extraction | None, ...] = ()
+    execution: Execution | None = None
 
 
 Operation: TypeAlias = (
     Sample
     | Score
+    | ComparePair
     | LogLikelihood
     | Start
     | Next
@@ -268,6 +318,7 @@ Operation: TypeAlias = (
     | CheckEquivalent
     | Prefill
     | Probe
+    | Execute
     | DescribeModel
     | Note
 )
@@ -278,6 +329,8 @@ NOT_ASKED = "not asked"
 """The beginning of the error of a verdict of the model on answers that the ledger refused, in whole or in part."""
 NOT_MEASURED = "not measured"
 """The beginning of the error of a `LogLikelihood` that the ledger refused, in whole or in part."""
+NOT_RUN = "not run"
+"""The beginning of the error of an `Execute` that the ledger refused."""
 
 
 T = TypeVar("T")
@@ -308,10 +361,7 @@ class Strategy(Protocol):
 
 @runtime_checkable
 class DrawsOnce(Protocol):
-    """A strategy that may draw one sequence only, which is then its reply: its text can be passed on as it comes.
-
-    Where any text is an answer, a server draws what the first operation of the plan says, and runs no more of it.
-    """
+    """A strategy that may draw one sequence only, which is then its reply: its text can be passed on as it comes."""
 
     def draws_once(self, model: ModelInfo) -> bool:
         """Whether it does so with this model."""
@@ -358,6 +408,16 @@ def score(question: Question, candidates: Sequence[Completion]) -> Plan[tuple[Ra
     return reply
 
 
+def compare_pairs(question: Question, pairs: Sequence[tuple[Completion, Completion]]) -> Plan[tuple[Rating, ...]]:
+    """For each pair, the probability that the first is better, by the run's verifier; see `ComparePair`.
+
+    Raises:
+        UsageError: the verifier compares no pairs.
+    """
+    reply: tuple[Rating, ...] = yield ComparePair(question, tuple(pairs))
+    return reply
+
+
 def loglikelihood(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[TextLikelihood | None, ...]]:
     """The log-likelihood of each text as the continuation of the prompt; None for one that does not fit.
 
@@ -368,7 +428,7 @@ def loglikelihood(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[TextLikeli
     return reply
 
 
-def start(op: Sample | Score, times: int = 1, *, cancellable: bool = True, after: Handle | None = None) -> Plan[Handle]:
+def start(op: Startable, times: int = 1, *, cancellable: bool = True, after: Handle | None = None) -> Plan[Handle]:
     """Run an operation without waiting for it, as `Start` does; returns its handle, the first of `times`.
 
     A refusal by the budget is raised by `next_finished`.
@@ -407,6 +467,12 @@ def probe(chain: Completion, *, params: SamplingParams) -> Plan[Extraction | Non
     """
     [extraction] = yield Probe((chain,), params)
     return extraction  # type: ignore[no-any-return]
+
+
+def execute(code: str, *, seconds: float = 5.0, reply: Completion | None = None) -> Plan[Execution]:
+    """What comes of a Python program, which is run in the sandbox, as `Execute` does."""
+    execution: Execution = yield Execute(code, seconds, reply)
+    return execution
 
 
 def model_info() -> Plan[ModelInfo]:

@@ -294,8 +294,8 @@ class Prompt:
 
     def extended(self, text: str, token_ids: TokenIds, *, thinking: str = "") -> "Prompt":
         """This prompt with a text, after what was thought before it, and with the token ids of both."""
-        thought = self.thinking + thinking
-        return replace(self, token_ids=self.token_ids + token_ids, text=self.text + text, thinking=thought)
+        ids, whole, thought = self.token_ids + token_ids, self.text + text, self.thinking + thinking
+        return Prompt(self.messages, self.raw, ids, whole, thought, self.thinking_level, self.tools)
 
     @property
     def tool_fields(self) -> dict[str, Any]:
@@ -323,7 +323,8 @@ class Prompt:
 class Extraction(NamedTuple):
     """The answer that a model gave when it was asked to end its own reply, None if it gave none, and what that cost.
 
-    `confidence` is its probability among the labels or words that were allowed, 0 to 1; None where all text was.
+    `confidence` is its probability among the labels or words that were allowed, 0 to 1. Where all text was, it is the
+    geometric mean of the probabilities of its tokens if log-probabilities were asked for, else None.
     """
 
     answer: "Answer | None"

@@ -9,7 +9,7 @@ from reasoner.engine import Engine
 from reasoner.models.info import ModelInfo
 from reasoner.types import Completion, Rating, Usage
 
-__all__ = ["CostMeter", "FreeVerifier", "MemoryClaimant", "Verifier", "claim_memory", "verifier_cost"]
+__all__ = ["CostMeter", "FreeVerifier", "MemoryClaimant", "PairVerifier", "Verifier", "claim_memory", "verifier_cost"]
 
 
 @dataclass(slots=True)
@@ -51,6 +51,19 @@ class Verifier(Protocol):
 
     async def close(self) -> None:
         """Stop and free what `start` made ready. A second call does nothing."""
+
+
+@runtime_checkable
+class PairVerifier(Protocol):
+    """A verifier that compares candidates in pairs, too."""
+
+    async def bound_pair(self, question: Question, first: Completion, second: Completion, policy: Engine) -> Cost:
+        """The most that `compare_pair` can cost; reserved before it runs."""
+
+    async def compare_pair(
+        self, question: Question, first: Completion, second: Completion, policy: Engine, cost_meter: CostMeter
+    ) -> Rating:
+        """The probability that `first`, which is shown first, is better than `second`, 0 to 1. Raises as `score`."""
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from reasoner import Answer, Cost, Prompt, Question, Solution
 from reasoner.engine import Engine, SampleRequest
-from reasoner.errors import RequestLost
+from reasoner.errors import RequestLost, VerifierError
 from reasoner.models.defaults import resolve
 from reasoner.models.info import ModelInfo
 from reasoner.strategy import BRANCH, Plan
@@ -146,6 +146,22 @@ class Judge(FreeVerifier):
         used = 3 + len(candidate.text) % 8
         self.spent.append(used)
         return Rating(self.verdict(candidate), Cost(verifier_tokens=used, requests=1))
+
+
+class Comparing(Judge):
+    """A verifier that prefers the smaller text of a pair, and can compare no nines."""
+
+    async def bound_pair(self, question: Question, first: Completion, second: Completion, policy: Engine) -> Cost:
+        return Cost(verifier_tokens=20, requests=2)
+
+    async def compare_pair(
+        self, question: Question, first: Completion, second: Completion, policy: Engine, cost_meter: CostMeter
+    ) -> Rating:
+        cost_meter.cost = Cost(verifier_tokens=7, requests=1)
+        if "9" in first.text + second.text:
+            raise VerifierError("no nines")
+        self.spent.append(14)
+        return Rating(0.8 if first.text < second.text else 0.2, Cost(verifier_tokens=14, requests=2))
 
 
 class Sleepy(Judge):

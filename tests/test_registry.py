@@ -123,7 +123,10 @@ def test_a_spec_builds_an_object(kind: Kind, spec: str, built: object) -> None:
         ("best_of_n:n=1.5", "n='1.5' does not fit"),
         ("best_of_n:n=0", "n must be .*got 0"),
         ("best_of_n:n=none", "n='none' does not fit"),
-        ("best_of_n:selector=best", "selector='best' does not fit: input should be 'argmax' or 'weighted'"),
+        (
+            "best_of_n:selector=best",
+            "selector='best' does not fit: input should be 'argmax', 'weighted', 'majority' or 'last'",
+        ),
         ("best_of_n:top_p=2", "top_p must be .*got 2.0"),
         ('single:stop=[""]', "stop='' is empty"),
         ("single:thinking=lots", "thinking must be none, low, medium, high, or a number of tokens, as in 512 or 2k"),

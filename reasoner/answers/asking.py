@@ -75,9 +75,13 @@ def extraction_prompt(question: Question, reply: str) -> Prompt:
 
 def quoted(text: str, limit: int) -> str:
     """A model's text as it may stand between quotation marks in a prompt: one line, at most `limit` characters."""
-    line = " ".join(text[:limit].replace('"', "'").split())
+    return harmless(" ".join(text[:limit].replace('"', "'").split()))
+
+
+def harmless(text: str) -> str:
+    """A text in which nothing has a meaning for a chat template."""
     # A blank is enough: `< |im_end|>` and `[ INST]` are ordinary text for every tokenizer.
-    return _TEMPLATE_MARK.sub(lambda mark: f"{mark[0]} ", line)
+    return _TEMPLATE_MARK.sub(lambda mark: f"{mark[0]} ", text)
 
 
 def reads_yes(text: str) -> bool | None:

@@ -70,21 +70,22 @@ _JOINT = re.compile(r"[\s$]*+(?:,|and|or|,\s*and|,\s*or)[\s$]*+")
 
 def machine_forms(text: str) -> list[Form]:
     """The last form of each machine-readable kind, the last in the text first."""
+    # A single sign is looked for first: that is some fifty times as fast as any longer text.
     forms = []
-    if "\\boxed" in text or "\\fbox" in text:
+    if "\\" in text:
         forms.append(boxes(text))
     if "<" in text:
         forms.append(_tag(text))
-    if "####" in text:
-        line = _last(_HASHES, text)
+    if "#" in text and (line := _last(_HASHES, text)):
         # Markdown writes headings so, too: words are an answer only at the end.
-        content = line[1].strip() if line else ""
-        if line and content and not (content[0].isalpha() and text[line.end() :].strip()):
+        content = line[1].strip()
+        if content and not (content[0].isalpha() and text[line.end() :].strip()):
             forms.append(Form(content, line.start(), line.end()))
-    if ('nswer"' in text or "nswer'" in text) and (field := _last(_JSON, text)):
+    quoted = any(sign in text and text.rfind(f"nswer{sign}") >= 0 for sign in "\"'")
+    if quoted and (field := _last(_JSON, text)):
         # The other fields of the object are no words after the answer.
         forms.append(Form(_json_value(field[1]), field.start(), max(field.end(), text.find("}", field.end()) + 1)))
-    return sorted((form for form in forms if form), key=lambda form: -form.end)
+    return sorted((form for form in forms if form), key=lambda form: -form.end) if forms else []
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
@@ -144,7 +145,7 @@ _SIGNS = r"[:\uff1a=]"
 _HEADING = r"[*_]*+[:\uff1a]?[*_ \t#]*+\n"
 _SENTENCE_START = re.compile(r"[.!?:\n\u3002\uff01\uff1f\u061f\u0964][*_)\"']*(?=\s|\n|[\u3040-\u9fff])|\n")
 _LEAD = re.compile(
-    r"(?:(?!.*\b(?:if|unless|suppose|assum\w+|when|whether|not)\b)[^\n]*,)?(?:[\W\d_]|(?:so|thus|therefore|hence|then|finally|and|but|in|conclusion|summary|now|the|my|our|a|final|correct|right"
+    r"(?:(?=[^\n]*,)(?!.*\b(?:if|unless|suppose|assum\w+|when|whether|not)\b)[^\n]*,)?(?:[\W\d_]|(?:so|thus|therefore|hence|then|finally|and|but|in|conclusion|summary|now|the|my|our|a|final|correct|right"
     r"|best|exact|short|overall|i|we|think|believe|get|got|have|find|see|conclude|know|say|means?|meaning|this|that"
     r"|which|gives|with|as|a|result|since|step|ok|okay)(?![^\W_]))*+\Z",
     re.IGNORECASE,
@@ -208,7 +209,8 @@ def announcements(text: str, start: int = 0) -> Iterator[Form]:
     lowered = text.lower()
     if len(lowered) != len(text):
         lowered = text
-    offsets = {noun: lowered.rfind(noun, start) for noun in _nouns_in(ascii_only=lowered.isascii())}
+    nouns = _nouns_in(ascii_only=lowered.isascii())
+    offsets = {noun: lowered.rfind(noun, start) if noun[0] in lowered else -1 for noun in nouns}
     for _ in range(MAX_OCCURRENCES):
         noun = max(offsets, key=offsets.__getitem__)
         at = offsets[noun]

@@ -133,12 +133,14 @@ class NumberSpace(ByKey):
 
 def _other_number(clause: str, answer: Answer) -> bool:
     """Whether a clause holds another number than the answer; of an equation, its last side counts."""
-    digits, clause = re.sub(r"\D", "", answer.text), plain(clause)
+    clause = plain(clause)
     for match in _ANY.finditer(clause, clause.rfind("=") + 1):
         number = _answer(match[0], clause)
         # 1.234 is a thousand or not by the language of the whole reply.
-        if (number is None or number.key != answer.key) and re.sub(r"\D", "", match[0]) != digits:
-            return True
+        if number is None or number.key != answer.key:
+            shown, known = (re.sub(r"\D", "", written) for written in (match[0], answer.text))
+            if shown != known:
+                return True
     return False
 
 

@@ -5,7 +5,7 @@ A model wrote the text, so it may be hostile: only its tail is read, patterns ru
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, get_args
 
@@ -94,14 +94,14 @@ class ReadsForms(Probed):
         segment = final_segment(text)
         if segment is None:
             return None
-        another = _ANOTHER.search(segment)
+        another = _ANOTHER.search(segment) if ":" in segment else None
         if another and (answer := self._read(segment[: another.start()])):
             return answer
         return self._read(segment)
 
     def _read(self, segment: str) -> Answer | None:
         if self.pattern and (match := last_matched(self.pattern, segment)) and (own := self.inside(match, segment)):
-            return replace(own, rule="pattern")
+            return Answer(own.text, own.key, "pattern")
         text = segment[-self.tail :].rstrip()
         if forms := self.forms(text):
             rule, clause, end, answer = "form", "", forms[0].end, self.inside(forms[0].text, text)
@@ -117,7 +117,7 @@ class ReadsForms(Probed):
             stop = _clause_end(text, displayed.end() if displayed else end)
             clause = text[end:stop]
         rest = _SILENT.sub("", text[stop:])
-        return None if self.rival(rest, answer, clause) else replace(answer, rule=rule)
+        return None if self.rival(rest, answer, clause) else Answer(answer.text, answer.key, rule)
 
     def _announced(self, text: str, start: int) -> tuple[int, Answer | None]:
         """The last announced answer after an offset, and where it begins; None if there is none."""
@@ -130,7 +130,7 @@ class ReadsForms(Probed):
         """The answer that is the whole reply, or its last line."""
         for line in dict.fromkeys((text, text.rpartition("\n")[2].strip())):
             if "\n" not in line and 0 < len(line) <= MAX_ALONE and (answer := self.alone(line, text)):
-                return replace(answer, rule="alone")
+                return Answer(answer.text, answer.key, "alone")
         return None
 
     def forms(self, text: str) -> list[Form]:
@@ -154,9 +154,10 @@ class ReadsForms(Probed):
 
         `text` is what follows its sentence, and `clause` that of an announcement, from the answer on.
         """
-        return re.search(r"\w", text) is not None
+        return _ANY_WORD.search(text) is not None
 
 
+_ANY_WORD = re.compile(r"\w")
 _CLAUSE_END = re.compile(r"[.!?;](?=\s)|\n|[\u3002\uff01\uff1b\u0964]")
 _DISPLAYED = re.compile(r"\s*(?:\\\[|\$\$)\s*")
 _SILENT = re.compile(r"I hope it is correct\.?|\\end\{[a-z]+\*?\}")

@@ -47,6 +47,7 @@ from reasoner.errors import UsageError
 @options.VERIFIER
 @options.UNSANDBOXED
 @options.engine_options
+@options.NO_SERVER
 @options.SEED
 @option("--concurrency", type=click.IntRange(min=1), metavar="N", section="Model",
         help="The most questions that are open at once; fewer are where these fill the engine.  [default: "

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,25 +27,30 @@ if TYPE_CHECKING:
                    "vllm, or openai with --base-url]")  # fmt: skip
 @click.option("--base-url", metavar="URL",
               help="An OpenAI-compatible server to check.")  # fmt: skip
+@click.option("--start", is_flag=True,
+              help="Start vLLM, ask it twice, and show the seconds of each stage.")  # fmt: skip
 @json_option("the findings")
 @guarded
-def command(model: str | None, engine: str | None, base_url: str | None, as_json: bool) -> int:
+def command(model: str | None, engine: str | None, base_url: str | None, start: bool, as_json: bool) -> int:
     """Show what is installed, whether a server answers, and what a model needs.
 
     Lists the extras with the commands that install them. With vLLM it names the device that would be used, the model's
-    size, its KV cache, and the arguments that vLLM would get besides its own defaults, and starts no engine.
+    size, its KV cache, and the arguments that vLLM would get besides its own defaults, and starts no engine without
+    --start.
 
     Exit codes: 0 a model can be asked, here or on a server; 2 usage; 4 the server does not answer, or what --model or
     --engine asks for is missing.
     """
     from reasoner.cli.options import choose_engine
-    from reasoner.cli.terminal import Terminal, labelled
+    from reasoner.cli.terminal import Terminal, engine_log, labelled, own_streams
     from reasoner.engines.openai.engine import OpenAIEngine
     from reasoner.engines.vllm import VllmEngine
     from reasoner.errors import EngineError, UsageError
 
     terminal = Terminal()
     chosen = choose_engine(engine, model_id=model, base_url=base_url)
+    if start and not isinstance(chosen, VllmEngine):
+        raise UsageError("--start has no effect: only vllm is started here; omit it")
     if not isinstance(chosen, VllmEngine | OpenAIEngine):
         raise UsageError(
             f"--engine {engine} cannot be inspected: doctor takes vllm, as in vllm:kv_cache_dtype=fp8, or openai"
@@ -60,6 +66,9 @@ def command(model: str | None, engine: str | None, base_url: str | None, as_json
             code = ENGINE if findings["vllm"] is None and (model or engine) else ANSWERED
             if findings["vllm"] or model:
                 findings |= _model(chosen, terminal.say)
+            if start and isinstance(chosen, VllmEngine):
+                with own_streams(engine_log(chosen)):
+                    findings |= interrupts.run(lambda: _start(chosen))
     except EngineError as error:
         findings |= {"model": model, "trouble": str(error)}
         code = ENGINE
@@ -136,6 +145,28 @@ def _device() -> dict[str, Any]:
         "device": f"CPU, {cpu_name()}, {usable_cores()} cores usable" if build.cpu else device,
         "dtype": ": ".join(default_dtype(None)) if build.cpu else "the model's own",
     }
+
+
+async def _start(engine: "VllmEngine") -> dict[str, Any]:
+    """The seconds of each stage, from the command to the second reply. Raises as `VllmEngine.start`."""
+    from reasoner import Question
+    from reasoner.cli import STARTED
+    from reasoner.engine import SampleRequest
+    from reasoner.types import ONE_TOKEN
+
+    own = time.perf_counter() - STARTED
+    try:
+        await engine.start()
+        assert engine.timing is not None
+        stages = {"command": own, **engine.timing._asdict()}
+        prompt = Question.of("What is 3 + 4?").prompt
+        for number, reply in enumerate(("first_reply", "second_reply")):
+            began = time.perf_counter()
+            await engine.sample(SampleRequest("start", prompt, await engine.render(prompt), ONE_TOKEN, number, number))
+            stages[reply] = time.perf_counter() - began
+        return {f"seconds_{stage}": round(seconds, 2) for stage, seconds in stages.items()}
+    finally:
+        await engine.close()
 
 
 def _thinking(profile: "ThinkingProfile | None") -> str:

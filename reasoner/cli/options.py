@@ -74,6 +74,10 @@ SEED = option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", section="Model",
     help="The random seed, 0 or more: the same seed gives the same run, where the engine can.",
 )  # fmt: skip
+NO_SERVER = option(
+    "--no-server", is_flag=True, section="Model",
+    help="Start an engine here, even if a `reasoner serve` on this machine has the same one ready.",
+)  # fmt: skip
 QUIET = option(
     "-q", "--quiet", is_flag=True,
     help="Print no progress and no summary on standard error, only errors.",
@@ -177,6 +181,8 @@ class Given:
     prices: str | None = None
     seed: int = 0
     quiet: bool = False
+    no_server: bool = True
+    """False only for commands that have the option, which a server has not."""
 
     def to_strategy(self) -> "Strategy":
         """The strategy. Raises as `choose_strategy`."""
@@ -193,7 +199,7 @@ class Given:
 
     def to_engine(self) -> "Engine":
         """The engine. Raises as `choose_engine`."""
-        return choose_engine(self.engine, model_id=self.model, base_url=self.base_url)
+        return choose_engine(self.engine, model_id=self.model, base_url=self.base_url, reuse=not self.no_server)
 
     def to_verifier(self, strategy: "Strategy", engine: "Engine") -> "Verifier | None":
         """The verifier. Raises as `choose_verifier`."""
@@ -303,8 +309,12 @@ def choose_strategy(spec: str | None, auto: Mapping[str, object], **sampling: st
     return strategy
 
 
-def choose_engine(spec: str | None, *, model_id: str | None = None, base_url: str | None = None) -> "Engine":
+def choose_engine(
+    spec: str | None, *, model_id: str | None = None, base_url: str | None = None, reuse: bool = False
+) -> "Engine":
     """The engine of --engine with --model and --base-url; the latter implies openai where no engine is given.
+
+    With `reuse`, it is the same one in a server on this machine, if there is any.
 
     Raises:
         UsageError: it is unknown, has no such option, or sets it too.
@@ -317,7 +327,11 @@ def choose_engine(spec: str | None, *, model_id: str | None = None, base_url: st
     if unknown := given.keys() - {field.name for field in fields(load("engine", chosen.name))}:
         raise UsageError(f"engine {chosen.name} takes no {flag(min(unknown))}: omit it")
     engine: Engine = build("engine", chosen, **given)
-    return engine
+    if not reuse:
+        return engine
+    from reasoner.engines.remote.warm import warm
+
+    return warm(engine) or engine
 
 
 def choose_verifier(

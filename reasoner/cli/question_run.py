@@ -28,6 +28,8 @@ MAX_ANSWER_LENGTH: Final = 2000
 """Characters of an answer that are printed; --json prints all."""
 MAX_REASON_LENGTH: Final = 500
 """Characters of a reason or a choice that are shown."""
+MAX_REMARKS: Final = 12
+"""Remarks of a search that are shown, the last ones."""
 MAX_LINES: Final = 200
 """Lines of a reply that are shown."""
 MAX_LINE: Final = 2000
@@ -196,6 +198,8 @@ class QuestionRun(EngineRun):
         choice = next((remark for remark in solution.remarks if remark.startswith("chose ")), spec_of(self.strategy))
         ran = printable(choice, limit=MAX_REASON_LENGTH)
         yield "ran", f"{ran}; {samples_of(cost.samples)}, {cost.tokens:,} tokens"
+        remarks = [each for each in solution.remarks if each not in (choice, solution.reason)]
+        yield from (("search", printable(each, limit=MAX_REASON_LENGTH)) for each in remarks[-MAX_REMARKS:])
         yield "stopped", f"{solution.ended_by}: {printable(solution.reason, limit=MAX_REASON_LENGTH)}"
         votes = VoteSummary(solution.vote_state)
         if solution.confidence is None:

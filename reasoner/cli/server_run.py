@@ -5,13 +5,18 @@ import gc
 import resource
 import shlex
 import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from socket import socket
 from traceback import format_exception
 from typing import Any, Final
 
 from reasoner.cli import interrupts
 from reasoner.cli.session import EngineRun
+from reasoner.engines.remote.warm import offered
+from reasoner.engines.vllm import VllmEngine
 from reasoner.execution.launching import cancel_all
 from reasoner.serving.app import App
 from reasoner.serving.choose import Offer
@@ -64,13 +69,28 @@ class ServerRun(EngineRun):
                 self.display.hide()
                 gc.freeze()
                 gc.set_threshold(*THRESHOLDS)
-                self._show_ready(service, _address(self.host, self._socket.getsockname()[1]))
-                with interrupts.handled(lambda: self._stop(listener)):
-                    await serving
+                async with self._offered() as note:
+                    self._show_ready(service, _address(self.host, self._socket.getsockname()[1]))
+                    with interrupts.handled(lambda: self._stop(listener, note)):
+                        await serving
         finally:
             await cancel_all([serving])
 
-    def _stop(self, listener: Listener) -> None:
+    @asynccontextmanager
+    async def _offered(self) -> AsyncIterator[Path | None]:
+        """Let commands on this machine use an engine that takes long to start; the note for them."""
+        async with AsyncExitStack() as stack:
+            note = None
+            if isinstance(self.engine, VllmEngine):
+                try:
+                    note = await stack.enter_async_context(offered(self.engine))
+                except OSError as error:
+                    self.display.note(f"note: commands here cannot use this engine: {error.strerror or error}")
+            yield note
+
+    def _stop(self, listener: Listener, note: Path | None) -> None:
+        if note:
+            note.unlink(missing_ok=True)
         left = f"requests in flight have {self.drain} s to end; another signal ends them at once"
         if not self.display.quiet:
             self.display.terminal.say("stopping at once" if listener.should_exit else f"stopping: {left}")

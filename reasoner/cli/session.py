@@ -10,6 +10,7 @@ from reasoner.cli.exits import ANSWERED, ENGINE, code_of_run, error_line
 from reasoner.cli.progress import Display
 from reasoner.cli.terminal import ReaderLeft, engine_log, own_streams
 from reasoner.engine import Engine
+from reasoner.engines.remote.warm import WarmEngine
 from reasoner.errors import ReasonerError
 from reasoner.strategy import CalibratedStrategy, Strategy
 from reasoner.verifier import Verifier, claim_memory
@@ -74,7 +75,10 @@ async def started(
     """
     display.follow(engine)
     try:
-        display.begin(f"starting {engine.name}")
+        if isinstance(engine, WarmEngine):
+            display.note(f"using the engine of the server {engine.note.pid}; --no-server starts another")
+        else:
+            display.begin(f"starting {engine.name}")
         # The engine takes all memory that the verifier has not reserved, so the verifier comes first.
         await claim_memory(engine, verifier)
         await engine.start()

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @option("--context", type=options.PATH, metavar="FILE", section="Question",
         help="A text file that the question is about; all samples share it in the prefix cache.")  # fmt: skip
 @options.engine_options
+@options.NO_SERVER
 @options.SEED
 @options.json_option("the whole solution")
 @option("--trace", type=options.PATH, metavar="FILE",

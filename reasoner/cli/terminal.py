@@ -184,11 +184,13 @@ def own_streams(log: Path | None) -> Iterator[Terminal]:
 
 def engine_log(engine: object) -> Path | None:
     """The file for what the engine prints itself; None where it prints nothing."""
-    if not type(engine).__module__.startswith("reasoner.engines.vllm"):
+    kept = getattr(engine, "stands_for", engine)
+    if not type(kept).__module__.startswith("reasoner.engines.vllm"):
         return None
     from reasoner.models.cache import cache_home
 
-    return cache_home() / "engine.log"
+    # With the engine of a server, only a verifier with a model of its own prints here.
+    return cache_home() / ("engine.log" if kept is engine else "verifier.log")
 
 
 def _open_log(log: Path) -> int:

@@ -24,6 +24,10 @@ PACE: Final = frozenset({
 """Options of engines that decide where and how fast a model runs, not what it is asked."""
 
 
+def say_nothing(line: str) -> None:
+    """Ignore a progress message."""
+
+
 class RenderedHead(NamedTuple):
     """The token ids of a prompt without what was generated, and whether they opened thinking."""
 
@@ -63,22 +67,34 @@ class SharedHeads(Generic[T]):
 
     def __init__(self) -> None:
         self._kept: dict[str, T] = {}
-        self._pending: dict[str, asyncio.Future[T]] = {}
+        self._rendering: dict[str, tuple[asyncio.Task[T], list[asyncio.Future[T]]]] = {}
 
     async def get(self, key: str, render: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The head of a key; raises what its rendering raises, and the next call renders it again."""
         if key in self._kept:
             return self._kept[key]
-        pending = self._pending.get(key)
-        if pending is None or pending.get_loop() is not asyncio.get_running_loop():
-            pending = self._pending[key] = asyncio.ensure_future(render())
-            pending.add_done_callback(partial(self._keep, key))
-        return await asyncio.shield(pending)
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[T] = loop.create_future()
+        if key not in self._rendering or self._rendering[key][0].get_loop() is not loop:
+            task = loop.create_task(render())
+            self._rendering[key] = task, []
+            task.add_done_callback(partial(self._keep, key, self._rendering[key][1]))
+        # Not `shield`, which makes two futures for each that waits.
+        self._rendering[key][1].append(waiter)
+        return await waiter
 
-    def _keep(self, key: str, rendered: "asyncio.Future[T]") -> None:
-        if self._pending.get(key) is rendered:
-            del self._pending[key]
-        if not rendered.cancelled() and rendered.exception() is None:
+    def _keep(self, key: str, waiting: "list[asyncio.Future[T]]", rendered: "asyncio.Task[T]") -> None:
+        if key in self._rendering and self._rendering[key][0] is rendered:
+            del self._rendering[key]
+        failure = None if rendered.cancelled() else rendered.exception()
+        for waiter in [waiter for waiter in waiting if not waiter.done()]:
+            if rendered.cancelled():
+                waiter.cancel()
+            elif failure:
+                waiter.set_exception(failure)
+            else:
+                waiter.set_result(rendered.result())
+        if not rendered.cancelled() and failure is None:
             if len(self._kept) >= HEADS_CACHED:
                 del self._kept[next(iter(self._kept))]
             self._kept[key] = rendered.result()

@@ -111,4 +111,4 @@ class ReplayVerifier(FreeVerifier):
             "was cancelled: replay with the same strategy, seed and stop rule"
         )
 
-    bound = score  # type: ignore[assignment] # none of them returns
+    bound = bound_pair = compare_pair = score  # type: ignore[assignment] # none of them returns

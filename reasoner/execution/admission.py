@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from reasoner.answers.questions import Question
-from reasoner.budget import MIN_USEFUL_TOKENS, SUMMED, Budget, Cost, Ledger, Reservation, Shortfall
+from reasoner.budget import MIN_USEFUL_TOKENS, SUMMED, Budget, Cost, Ledger, Reservation
 from reasoner.engine import Engine, Replicated
 from reasoner.errors import BudgetExhausted
 
@@ -67,6 +67,9 @@ class NoDeadline(nullcontext[None]):
         return False
 
 
+NO_DEADLINE: Final = NoDeadline()
+
+
 def _nothing() -> None:
     return None
 
@@ -89,7 +92,7 @@ class Admission:
         """Operations of the question that wait for room."""
         self.on_wait: Callable[[], None] = NOT_WATCHED
         """Called when one begins to wait."""
-        self._lock = asyncio.Lock()
+        self._lock, self._behind = asyncio.Lock(), 0
 
     async def admit(self, price: Callable[[int], Cost], *, max_tokens: int) -> tuple[Reservation, int]:
         """A reservation for up to `max_tokens` tokens, and how many were granted.
@@ -97,19 +100,25 @@ class Admission:
         Raises:
             BudgetExhausted: less than the useful minimum fits, and no work in flight can change that.
         """
-        async with self._lock:
-            max_tokens, waited = self.ledger.within_sequential(price, max_tokens), False
-            try:
-                # The price may change while it waits.
-                while ledger := self._obstacle(price, max_tokens, worst := price(max_tokens), waited):
-                    with self.waits():
-                        await self._wait(ledger, front=waited)
-                    waited = True
-                granted = self.ledger.fit(price, max_tokens=max_tokens, worst=worst)
-                return self.ledger.reserve(worst if granted == max_tokens else price(granted)), granted
-            finally:
-                if waited:
-                    self._wake()
+        max_tokens = self.ledger.within_sequential(price, max_tokens)
+        if not self._behind and isinstance(admitted := self._try(price, max_tokens), tuple):
+            return admitted
+        self._behind += 1
+        try:
+            async with self._lock:
+                waited = False
+                try:
+                    # The price may change while it waits.
+                    while not isinstance(admitted := self._try(price, max_tokens, waited=waited), tuple):
+                        with self.waits():
+                            await self._wait(admitted, front=waited)
+                        waited = True
+                    return admitted
+                finally:
+                    if waited:
+                        self._wake()
+        finally:
+            self._behind -= 1
 
     @contextmanager
     def waits(self) -> Iterator[None]:
@@ -131,7 +140,7 @@ class Admission:
     def deadline(self) -> "asyncio.Timeout | NoDeadline":
         """A timeout at the nearest deadline."""
         left = self.ledger.remaining_seconds()
-        return NoDeadline() if left == math.inf else asyncio.timeout(left)
+        return NO_DEADLINE if left == math.inf else asyncio.timeout(left)
 
     def too_late(self) -> BudgetExhausted:
         """The refusal to raise when the nearest deadline passed."""
@@ -144,19 +153,28 @@ class Admission:
             self._shares.take()
             self._wake()
 
-    def _obstacle(self, price: Callable[[int], Cost], max_tokens: int, worst: Cost, waited: bool) -> Ledger | None:
-        """The ledger with the queue in which an operation must wait; None if it can be decided now."""
+    def _try(
+        self, price: Callable[[int], Cost], max_tokens: int, *, waited: bool = False
+    ) -> tuple[Reservation, int] | Ledger:
+        """A reservation and the tokens it is for, or the ledger with the queue in which the operation must wait."""
         if not waited and self._queues:
             for ledger in self.ledger.lineage():
                 if self._queues.get(ledger):
                     return ledger
+        least = min(max_tokens, MIN_USEFUL_TOKENS)
         if self._shares:
-            self._shares.take(price(min(max_tokens, MIN_USEFUL_TOKENS)))
+            self._shares.take(price(least))
             self._shares = None
-        short: Shortfall | None = self.ledger.shortfall(worst)
-        if short and not short.may_ease:
-            short = self.ledger.shortfall(price(min(max_tokens, MIN_USEFUL_TOKENS)))
-        return short.ledger if short and short.may_ease else None
+        worst = price(max_tokens)
+        short = self.ledger.shortfall(worst)
+        if short and not short.may_ease and (short := self.ledger.shortfall(price(least))) is None:
+            max_tokens = self.ledger.fit(price, max_tokens=max_tokens)
+            worst = price(max_tokens)
+        if short is None:
+            return self.ledger.hold(worst), max_tokens
+        if short.may_ease:
+            return short.ledger
+        raise short.refusal
 
     async def _wait(self, ledger: Ledger, *, front: bool) -> None:
         queue = self._queues[ledger]
@@ -211,14 +229,14 @@ class Pace:
         self._begun(self, self._left if whole_turn else 1)
         return True
 
-    async def begin(self, asker: object) -> None:
-        """Wait until another request may begin; not at all where this turn has room."""
+    def begin(self, asker: object) -> "asyncio.Future[None] | None":
+        """What another request waits for before it begins; None where this turn has room."""
         if not self._waiting and self._may_begin(asker):
             self._begun(asker)
-            return
+            return None
         ticket = asyncio.get_running_loop().create_future()
         self._waiting.append((asker, ticket))
-        await ticket
+        return ticket
 
     def _may_begin(self, asker: object) -> bool:
         return self._left > 0 or (asker is self._last and self._left > -TOGETHER)

@@ -10,15 +10,14 @@ import heapq
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import TypeVar
 
-from reasoner.engine import Progress
+from reasoner.engine import NEVER, Progress
 from reasoner.execution.admission import NOT_WATCHED
 from reasoner.strategy import Handle
 
 T = TypeVar("T")
 U = TypeVar("U")
-NEVER: Final = 1 << 62
 Key = tuple[int, Handle]
 """A virtual end and the handle of the operation: the order of results."""
 
@@ -84,14 +83,13 @@ class SequenceProgress(Progress):
 
     def reached(self, tokens: int) -> bool:
         """Called from any thread, for each token: it must be cheap."""
-        self.tokens = self.length = tokens
+        self.length = tokens
         if tokens >= self.threshold:
             self.threshold = NEVER
             self.line.clock.look_from_thread()
-        return self.due is not None and self.due()
+        return Progress.reached(self, tokens)
 
     def over(self, tokens: int | None) -> None:
-        """The request has ended with so many tokens; None where it was lost and the sequence is drawn again."""
         if not self.line.gone:
             shorter = tokens is None or tokens < self.length
             if tokens is None:

@@ -1,16 +1,19 @@
 """Executes a question's single operations: look into the history, reserve, run, book, record."""
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, cast
 
 from reasoner.answers.questions import Question
 from reasoner.budget import NO_COST, Cost, Reservation
 from reasoner.engine import Engine, Rendered, SampleRequest, TextPiece, release
 from reasoner.errors import BudgetExhausted, EngineError, LedgerViolation, NotRecorded, RequestLost, TraceError
-from reasoner.execution.admission import Admission, Pace
+from reasoner.execution.admission import Admission, NoDeadline, Pace
+from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import Forced, forced
 from reasoner.strategy import Prefill
 from reasoner.system.foreign import ErrorsFrom, described, fault_in, is_cancellation
@@ -44,16 +47,16 @@ class Attempt(NamedTuple):
     @property
     def lost(self) -> bool:
         """Whether the engine lost it, so that it is tried again."""
-        return isinstance(self.failure, RequestLost)
+        return self.failure is not None and isinstance(self.failure, RequestLost)
 
     def result(self) -> Completion:
         """The completion; raises what the request raised, after the last try."""
+        if self.failure is None and not isinstance(self.outcome, Drop):
+            return self.outcome
+        assert self.failure
         if self.lost:
             raise RequestLost(f"{self.failure} (tried {ATTEMPTS} times)") from self.failure
-        if self.failure or isinstance(self.outcome, Drop):
-            assert self.failure
-            raise self.failure
-        return self.outcome
+        raise self.failure
 
 
 def derive_seed(seed: int, question_id: str, prompt: str, index: int) -> int:
@@ -62,7 +65,7 @@ def derive_seed(seed: int, question_id: str, prompt: str, index: int) -> int:
     return int.from_bytes(hashlib.blake2b(path, digest_size=8).digest(), "big") >> 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class OperationExecutor:
     """Executes the operations of one question against engine, verifier and ledger."""
 
@@ -80,6 +83,11 @@ class OperationExecutor:
     kept: set[str] = field(default_factory=set)  # the heads in the KV cache: one for each thinking level
     on_text: Callable[[TextPiece], None] | None = None
     """Receives the first sequence of the question while it is generated; see `SampleRequest`."""
+    model: ModelInfo = field(init=False)
+    _rendered: tuple[Prompt, Rendered] | None = None
+
+    def __post_init__(self) -> None:
+        self.model = self.engine.model
 
     def recorded(self, op: int, kind: type[W], *name: object) -> W | None:
         """The outcome of a piece of work in the history; None where it is still to be done.
@@ -101,12 +109,15 @@ class OperationExecutor:
         return replace(self.cost(Usage(prompt, 0, tokens), at=at), requests=0, samples=0)
 
     async def render(self, prompt: Prompt) -> Rendered:
-        """The prompt as the engine reads it."""
+        """The prompt as the engine reads it; the last one is kept, as the samples of a question share theirs."""
+        if self._rendered and self._rendered[0] is prompt:
+            return self._rendered[1]
         with ENGINE_ERRORS:
             rendered = await self.engine.render(prompt)
             if fault := fault_in([("tokens", rendered.tokens)]):
                 raise EngineError(f"the engine counted wrongly: {fault}")
-            return rendered
+        self._rendered = prompt, rendered
+        return rendered
 
     async def encode(self, text: str) -> TokenIds | None:
         """The token ids of a text, where the engine knows them."""
@@ -124,13 +135,17 @@ class OperationExecutor:
         Raises:
             BudgetExhausted: the ledger refused it.
         """
-        await self.pace.begin(self)
+        if turn := self.pace.begin(self):
+            await turn
         return await self.admission.admit(price, max_tokens=max_tokens)
 
     async def attempt(
-        self, request: SampleRequest, reservation: Reservation, *, at: int, counted_as: CountedAs = "sample"
-    ) -> Attempt:
+        self, request: SampleRequest, reservation: Reservation, *, at: int, counted_as: CountedAs = "sample",
+        droppable: bool = False,
+    ) -> Attempt:  # fmt: skip
         """Run and book one request that starts `at` a virtual time. It must be recorded before its `result` is taken.
+
+        One that is `droppable` does not wait for room in the KV cache, and ends early where that is full.
 
         Raises:
             NotRecorded: a replay does not have it.
@@ -139,11 +154,14 @@ class OperationExecutor:
         outcome: Completion | Drop
         try:
             async with deadline:
-                outcome = completion = await self._within_cache(request)
+                if self.kv_limiter or droppable:
+                    outcome = completion = await self._within_cache(request, droppable=droppable)
+                else:
+                    outcome = completion = await self.engine.sample(request)
                 if fault := completion.usage.fault:
                     request.meter.usage = None
                     raise EngineError(f"the engine counted wrongly: {fault}")
-            cost = self.cost_of(completion, at=at, counted_as=counted_as).taking(time.monotonic() - began)
+            cost = self.cost_of(completion, at=at, seconds=time.monotonic() - began, counted_as=counted_as)
         except NotRecorded:
             self.admission.settle(reservation, NO_COST)
             raise
@@ -161,11 +179,15 @@ class OperationExecutor:
             self.admission.settle(reservation, cost)
         except LedgerViolation as violation:
             failure = violation
+        if request.progress:
+            request.progress.over(outcome.usage.generated_tokens if isinstance(outcome, Completion) else None)
         return Attempt(outcome, cost, failure)
 
-    async def _within_cache(self, request: SampleRequest) -> Completion:
-        """What the engine generates, once there is room in its KV cache."""
+    async def _within_cache(self, request: SampleRequest, *, droppable: bool) -> Completion:
+        """What the engine generates, once there is room in its KV cache, or as far as there is."""
         if self.kv_limiter is None:
+            if droppable:
+                self.note("when_full=drop has no effect: the engine does not tell what its KV cache holds")
             return await self.engine.sample(request)
         request.meter.usage = Usage()
         grown = len(request.prompt.token_ids)
@@ -173,7 +195,9 @@ class OperationExecutor:
         pieces, limit = (head, (request.prompt.digest, grown)), request.params.limit
         kind = (replace(request.params, max_tokens=1), grown > 0)
         with self.admission.waits():
-            charge = await self.kv_limiter.enter(pieces, kind=kind, limit=limit, priority=self.priority)
+            charge = await self.kv_limiter.enter(
+                pieces, kind=kind, limit=limit, priority=self.priority, droppable=droppable
+            )
         if charge.waited:
             self.note(f"narrowed: not all sequences fit the KV cache's {self.kv_limiter.capacity:,} tokens at once")
         if head[0] == self.question.prompt.at_level(request.prompt.thinking_level).head_digest:
@@ -181,9 +205,22 @@ class OperationExecutor:
             self.kept.add(head[0])
         request.meter.usage = None
         completion: Completion | None = None
+        drop_timer = asyncio.timeout(None) if droppable else NoDeadline()
         try:
-            completion = await self.engine.sample(request)
-            return completion
+            async with drop_timer:
+                if isinstance(drop_timer, asyncio.Timeout) and request.progress:
+                    self.kv_limiter.watch(charge, request.progress, partial(drop_timer.reschedule, 0.0))
+                completion = await self.engine.sample(request)
+        except TimeoutError:
+            if not drop_timer.expired():
+                raise
+            self.note("dropped: the KV cache was full, so samples ended early and do not vote")
+            spent = request.meter.usage or Usage(request.rendered.tokens, 0, limit)
+            # Its text is not kept, so that it has no parts.
+            spent = replace(spent, thinking_tokens=0)
+            completion = Completion(
+                request.prompt, "", (), "abort", usage=spent, index=request.index, seed=request.seed
+            )
         finally:
             usage = completion.usage if completion else request.meter.usage
             generated = None if usage is None or usage.fault else usage.generated_tokens
@@ -191,6 +228,7 @@ class OperationExecutor:
             self.kv_limiter.leave(charge, generated, ended=ended)
             if request.meter.preemptions:
                 self.note("preempted: the KV cache was full, so tokens were computed twice; they are counted once")
+        return completion
 
     def cost(
         self, usage: Usage, *, at: int | None = None, seconds: float = 0.0, cancelled: bool = False,
@@ -202,26 +240,28 @@ class OperationExecutor:
         """
         end = 0 if at is None else at if counted_as == "likelihood" else at + usage.generated_tokens
         if counted_as == "verdict":
-            return verifier_cost(self.engine.model, usage).taking(seconds).until(end)
+            return verifier_cost(self.model, usage).taking(seconds).until(end)
         prompt, cached, generated = usage.prompt_tokens, usage.cached_tokens, usage.generated_tokens
-        flops = self.engine.model.flops(prompt=prompt, cached=cached, generated=generated)
+        flops = self.model.flops(prompt=prompt, cached=cached, generated=generated)
         return Cost(
             prompt_tokens=prompt - cached,
             cached_tokens=cached,
             generated_tokens=0 if cancelled else generated,
             cancelled_tokens=generated if cancelled else 0,
             requests=int(prompt > 0),
-            samples=int(counted_as == "sample" and usage != Usage()),
+            samples=int(counted_as == "sample" and (prompt > 0 or generated > 0)),
             flops=flops,
             seconds=seconds,
             thinking_tokens=usage.thinking_tokens,
             sequential_tokens=end,
         )
 
-    def cost_of(self, completion: Completion, *, at: int, counted_as: CountedAs = "sample") -> Cost:
+    def cost_of(
+        self, completion: Completion, *, at: int, seconds: float = 0.0, counted_as: CountedAs = "sample"
+    ) -> Cost:
         """What a sequence cost. One that was aborted while it was generated is cancelled work."""
         aborted = completion.finish_reason == "abort"
-        return self.cost(completion.usage, at=at, cancelled=aborted, counted_as=counted_as)
+        return self.cost(completion.usage, at=at, seconds=seconds, cancelled=aborted, counted_as=counted_as)
 
     def done(self) -> None:
         """Release what the question holds in the budget, in the engine and in its KV cache."""
@@ -242,13 +282,13 @@ class OperationExecutor:
 
     async def extended(self, op: Prefill, rendered: Rendered) -> tuple[Prompt, Forced, TokenIds | None]:
         """The prompt with the text appended, what was appended, and its token ids where they are known."""
-        appended = forced(op.text, op.thinking, self.engine.model.thinking, in_thinking=rendered.in_thinking)
+        appended = forced(op.text, op.thinking, self.model.thinking, in_thinking=rendered.in_thinking)
         if not (appended.thinking or appended.text):
             return op.prompt, appended, None
         ids = await self.encode(appended.thinking + appended.text)
         return op.prompt.extended(appended.text, ids or (), thinking=appended.thinking), appended, ids
 
-    async def before_deadline(self, work: Awaitable[T]) -> T:
+    async def before_deadline(self, work: Awaitable[T], errors: ErrorsFrom = COMPARER_ERRORS) -> T:
         """Await work that takes no tokens, up to the deadline.
 
         Raises:
@@ -257,7 +297,7 @@ class OperationExecutor:
         deadline = self.admission.deadline()
         try:
             async with deadline:
-                with COMPARER_ERRORS:
+                with errors:
                     return await work
         except TimeoutError:
             raise self.admission.too_late() from None
@@ -310,7 +350,7 @@ class Inquiry(Generic[W]):
 
     async def reply(self, prompt: Prompt, params: SamplingParams, *, watch: TokenIds = ()) -> Completion:
         """The reply to one prompt, within the context window. Raises as `request`."""
-        rendered, context = await self.executor.render(prompt), self.executor.engine.model.context
+        rendered, context = await self.executor.render(prompt), self.executor.model.context
         room = context - rendered.tokens if context else params.limit
         if room < 1:
             raise EngineError(f"the prompt of {rendered.tokens:,} tokens fills the context window of {context:,}")

@@ -3,11 +3,14 @@
 import asyncio
 import heapq
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from reasoner.engine import Progress, silent
 
 Floats = NDArray[np.float64]
 LONGEST: Final = 1 << 20
@@ -145,6 +148,12 @@ class Charge:
     row: int = 0
     entered: float = 0.0
     """The step of the engine at which it started."""
+    rank: tuple[int, int] = (0, 0)
+    """The index of its question, and its number."""
+    progress: Progress | None = None
+    """That of a sequence which may be dropped."""
+    drop: Callable[[], None] = silent
+    dropped: bool = False
 
 
 class KvCacheLimiter:
@@ -158,6 +167,9 @@ class KvCacheLimiter:
 
     A piece of prompt that several sequences share counts once. A piece that is kept counts until it is let go, also
     while nothing of it is in flight, so that no newcomer evicts it. A sequence that does not fit the cache runs alone.
+
+    A droppable sequence does not wait. When the tokens in flight fill the cache, such sequences are dropped, the one of
+    the latest question that has least to lose first, as vLLM preempts the youngest.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -175,6 +187,8 @@ class KvCacheLimiter:
         self._queue: list[tuple[int, int, Charge, asyncio.Future[None]]] = []
         """What waits, as a heap: the priority, a number that counts up, the charge, and its ticket."""
         self._number = 0
+        self._rung = False
+        """Whether a sequence has rung, and nobody has looked yet."""
         self.on_admitted: Callable[[], None] | None = None
         """Called when a sequence that waited enters."""
 
@@ -188,21 +202,24 @@ class KvCacheLimiter:
         """The most tokens that those in flight and what is kept are expected to hold now or later; at least 0."""
         return float(self._mean.max()) + self._shared
 
-    async def enter(self, shared: Shared, *, kind: Hashable, limit: int, priority: int = 0) -> Charge:
+    async def enter(
+        self, shared: Shared, *, kind: Hashable, limit: int, priority: int = 0, droppable: bool = False
+    ) -> Charge:
         """Wait until a sequence of up to `limit` tokens fits, and the `shared` pieces that are not in the cache yet.
 
         `kind` is what its length depends on, apart from the limit; limits that differ much are kinds of their own.
-        Lower `priority`, the index of the question, goes first. Give the charge back with `leave`.
+        Lower `priority`, the index of the question, goes first. Give the charge back with `leave`. One that is
+        `droppable` does not wait; `watch` it.
         """
         known = self._known(kind, limit)
-        charge = Charge(shared, limit, False, known, known.forecast)
-        if not self._queue and self._fits(charge):
+        self._number += 1
+        charge = Charge(shared, limit, False, known, known.forecast, rank=(priority, self._number))
+        if droppable or (not self._queue and self._fits(charge)):
             self._take(charge)
             return charge
         charge.waited = True
-        self._number += 1
         ticket = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._queue, (priority, self._number, charge, ticket))
+        heapq.heappush(self._queue, (*charge.rank, charge, ticket))
         self._advance()
         try:
             await ticket
@@ -238,6 +255,42 @@ class KvCacheLimiter:
         else:
             self._mean, self._variance = np.zeros(len(EDGES)), np.zeros(len(EDGES))
         self._advance()
+
+    def watch(self, charge: Charge, progress: Progress, drop: Callable[[], None]) -> None:
+        """Call `drop` once the cache is full and this sequence is the first to go; it must leave then."""
+        charge.progress, charge.drop = progress, drop
+        loop = asyncio.get_running_loop()
+
+        def ring() -> None:
+            if not self._rung:
+                self._rung = True
+                with suppress(RuntimeError):  # the loop has ended
+                    loop.call_soon_threadsafe(self._look)
+
+        progress.ring = ring
+        self._look()
+
+    def _look(self) -> None:
+        """Drop sequences until the others fit, and have those that stay ring before they may not."""
+        self._rung = False
+        charges = [charge for kind in self._kinds.values() for charge in kind.in_flight if not charge.dropped]
+        lengths = {charge: charge.progress.tokens for charge in charges if charge.progress}
+        self._step = max([self._step, *(charge.entered + tokens for charge, tokens in lengths.items())])
+        held = {charge: lengths.get(charge, self._step - charge.entered) for charge in charges}
+        running = {charge: tokens for charge, tokens in held.items() if tokens}
+        watched = sorted(
+            (charge for charge in lengths if lengths[charge]),
+            key=lambda charge: (charge.rank[0], -lengths[charge], charge.rank),
+        )
+        free = self.capacity - self._shared - sum(running.values())
+        while watched and free < len(running) > 1:
+            charge = watched.pop()
+            free += running.pop(charge)
+            charge.dropped = True
+            charge.drop()
+        for charge in charges:
+            if charge.progress and not charge.dropped:
+                charge.progress.alarm = charge.progress.tokens + max(1, int(free / len(charges)))
 
     def keep(self, name: str, tokens: int) -> None:
         """Count a piece of prompt in flight until `release`. Calling it again does nothing."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
@@ -114,7 +114,7 @@ class Started:
                 self._in_flight += 1
                 if launch.at is not None:
                     self.clock.open(handle, launch.at, held=self._held)
-                task = self.running[handle] = asyncio.ensure_future(launch.work(handle))
+                task = self.running[handle] = asyncio.get_running_loop().create_task(launch.work(handle))
                 task.add_done_callback(partial(self._arrive, handle, launch))
 
     def _arrive(self, handle: Handle, launch: _Launch | None, task: "asyncio.Task[Finished]") -> None:
@@ -127,7 +127,8 @@ class Started:
         if handle in self.clock.lines and not task.cancelled() and task.exception() is None:
             self.clock.over(handle, task.result().end)
         else:
-            self.clock.leave(handle)
+            if self.clock.lines:
+                self.clock.leave(handle)
             self._arrived.append(handle)
             self._changed.set()
 
@@ -153,7 +154,8 @@ class Started:
                 # A plan that reads what has arrived already would otherwise read all of it in one turn of the loop.
                 await asyncio.sleep(0)
             task = self.running.pop(handle)
-            self.clock.leave(handle)
+            if self.clock.lines:
+                self.clock.leave(handle)
             failure = task.exception()
             if failure is None:
                 return task.result()
@@ -236,29 +238,41 @@ class Started:
 
 async def sample_all(
     sequences: SequenceIds, sample: Callable[[SequenceId], Awaitable[Completion]], extent: Extent
-) -> list[Completion | BudgetExhausted]:
-    """Generate all of them in launch order, refusals as values; the first other failure cancels the rest.
+) -> tuple[tuple[Completion, ...], list[BudgetExhausted]]:
+    """Generate all of them in launch order, and the refusals; the first other failure cancels the rest.
 
     After a refusal, only recorded sequences of the same prompt are launched: the budget is too small for the others.
     """
     ends: dict[str, int] = {}
-
-    def launched() -> Iterator[SequenceId]:
-        for prompt, digest, first in sequences.heads:
-            for index in range(first, first + sequences.n):
-                if index >= ends.get(digest, index + 1):
-                    break
-                yield SequenceId(sequences.op, prompt, digest, index, sequences.at)
+    launched = _launched(sequences, ends)
 
     async def work() -> None:
         for position, sequence in left:
-            results[position] = result = await _refusal_as_value(partial(sample, sequence))
-            if isinstance(result, BudgetExhausted) and sequence.digest not in ends:
-                ends[sequence.digest] = extent(sequence.digest)
+            try:
+                drawn[position] = await sample(sequence)
+            except BudgetExhausted as refusal:
+                refused[position] = refusal
+                if sequence.digest not in ends:
+                    ends[sequence.digest] = extent(sequence.digest)
 
-    left, results = enumerate(launched()), dict[int, Completion | BudgetExhausted]()
-    await each([work] * min(MAX_IN_FLIGHT, sequences.n * len(sequences.heads)))
-    return [results[position] for position in sorted(results)]
+    workers = min(MAX_IN_FLIGHT, sequences.n * len(sequences.heads))
+    if workers == 1:
+        try:
+            return (await sample(next(launched)),), []
+        except BudgetExhausted as refusal:
+            return (), [refusal]
+    left, drawn, refused = enumerate(launched), dict[int, Completion](), dict[int, BudgetExhausted]()
+    await each([work] * workers)
+    return tuple([drawn[position] for position in sorted(drawn)]), [refused[position] for position in sorted(refused)]
+
+
+def _launched(sequences: SequenceIds, ends: Mapping[str, int]) -> Iterator[SequenceId]:
+    """The sequences in launch order; of a prompt those below its end, where it has one."""
+    for prompt, digest, first in sequences.heads:
+        for index in range(first, first + sequences.n):
+            if index >= ends.get(digest, index + 1):
+                break
+            yield SequenceId(sequences.op, prompt, digest, index, sequences.at)
 
 
 async def each(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BudgetExhausted]:

@@ -8,23 +8,24 @@ from typing import Any, NamedTuple
 
 from reasoner import strategy as ops
 from reasoner.answers.equivalence import Comparer
-from reasoner.budget import Cost
+from reasoner.answers.programs import OUTPUT, output_block, printed_answer
+from reasoner.budget import NO_COST, Cost
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import SequenceIds, Started, each, sample_all
 from reasoner.execution.probes import Probes
+from reasoner.execution.programs import execute
 from reasoner.execution.replies import RatingFailures, Replies
 from reasoner.execution.sampling import resolved, sample_sequence
 from reasoner.execution.scheduler import ScheduledQuestion
 from reasoner.execution.scoring import measure_likelihoods, rate
 from reasoner.execution.verdicts import Pairs, Verdicts
-from reasoner.models.defaults import limits_of
 from reasoner.models.info import ModelInfo
 from reasoner.solution import INTERRUPTED, Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
 from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused, RunFacts
-from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Extraction, Prompt, Proposal, Rating, Usage
+from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Extraction, Prompt, Proposal, Rating
 from reasoner.verifier import Verifier
 
 STRATEGY_ERRORS = ErrorsFrom("the strategy")
@@ -58,6 +59,8 @@ class PlanRunner:
     comparer: Comparer
     executor: OperationExecutor
     facts: RunFacts
+    limits: frozenset[int]
+    """The most tokens of its sequences."""
     scheduled: ScheduledQuestion | None = None
     _remarks: list[ops.Note] = field(default_factory=list)
     _proposals: list[Proposal] = field(default_factory=list)
@@ -67,6 +70,8 @@ class PlanRunner:
     """The index of the next sequence, by the digest of its prompt and its branch."""
     _ends: dict[ops.Handle, int] = field(default_factory=dict)
     """Where the started operations that came back ended on the virtual clock."""
+    _asked: dict[ops.Handle, ops.Probe | ops.Execute] = field(default_factory=dict)
+    """The started probes and programs that have not come back."""
     _ops: int = 0
     _started: Started = field(init=False)
     _failures: RatingFailures = field(default_factory=RatingFailures)
@@ -84,7 +89,7 @@ class PlanRunner:
         self._started = Started(admission, lambda: self._now, self.executor.history.delivered, held=held)
         self._verdicts = Verdicts(self.executor, self.comparer)
         self._probes = Probes(self.executor)
-        self._replies = Replies(frozenset(limits_of(self.strategy)))
+        self._replies = Replies(self.limits)
 
     async def solve(self) -> Solution:
         """The solution; a failure is in its `error`. On cancellation, work in flight is booked and the trace closed."""
@@ -149,6 +154,9 @@ class PlanRunner:
                 end = await self._follow(plan)
             except BudgetExhausted as refusal:
                 end = self._refused_end(self._best(), refusal)
+            except BaseException:
+                self._propose_last(plan)
+                raise
             finally:
                 await self._close(plan)
             return end if end.answer else await self._fall_back(end)
@@ -156,6 +164,14 @@ class PlanRunner:
             self.executor.done()
             if self.scheduled:
                 self.scheduled.close()
+
+    def _propose_last(self, plan: ops.Plan[Answer | None]) -> None:
+        """Record what a plan that cannot continue proposes of all that it has received."""
+        with suppress(Exception):  # it has ended, or asks for more
+            op = plan.throw(BudgetExhausted("seconds", needed=0, free=0, limit=0))
+            while isinstance(op, ops.Propose):
+                self._perform_at_once(op)
+                op = plan.send(None)
 
     async def _close(self, plan: ops.Plan[Answer | None]) -> None:
         """Close the plan, and cancel what it left running."""
@@ -191,7 +207,7 @@ class PlanRunner:
                 self._refusal = error = refusal
             except (PlanError, UsageError) as failure:
                 error = failure
-            if isinstance(op, ops.Propose) and self.stop:
+            if self.stop and isinstance(op, ops.Propose):
                 last = self._proposals[-1]
                 with STOP_RULE_ERRORS:
                     why = self.stop.stop(last.vote_state, last.cost)
@@ -225,7 +241,7 @@ class PlanRunner:
                 with self.scheduled.blocking() if self.scheduled else nullcontext():
                     completions = await self._sample(sequences, op, interruptible=False)
                     return self._see_completions(completions, _end_of(sequences, completions))
-            case ops.Score():
+            case ops.Score() | ops.ComparePair():
                 self._ops += 1
                 return self._see_ratings(await self._score(self._ops, op, self._now))
             case ops.LogLikelihood():
@@ -239,22 +255,35 @@ class PlanRunner:
                 self._ends[finished.handle] = finished.end
                 self._see_completions(finished.completions, finished.end)
                 self._see_ratings(finished.ratings)
+                match self._asked.pop(finished.handle, None):
+                    case ops.Probe() as probe:
+                        self._see_extractions(probe, finished.extractions)
+                    case ops.Execute() as program if finished.execution:
+                        self._see_execution(program, finished.execution)
                 return finished
             case ops.Prefill():
                 return await self.executor.prefill(op)
+            case ops.Cancel():
+                await self._cancel(op.handle)
+            case ops.Probe() | ops.Execute() | ops.FindBlocks() | ops.CheckEquivalent():
+                return await self._find_out(op)
+            case _:
+                return self._perform_at_once(op)
+        return None
+
+    async def _find_out(self, op: ops.Probe | ops.Execute | ops.FindBlocks | ops.CheckEquivalent) -> object:
+        match op:
             case ops.Probe():
                 self._ops += 1
-                return self._see_extractions(op, await self._probes.probe_all(self._ops, op, at=self._now))
+                return self._see_extractions(op, await self._probe(self._ops, op, self._now))
+            case ops.Execute():
+                self._ops += 1
+                return self._see_execution(op, await execute(self.executor, self._ops, op, at=self._now))
             case ops.FindBlocks():
                 return await self._verdicts.blocks(op.answers)
             case ops.CheckEquivalent():
                 self._ops += self._verdicts.by_model
                 return await self._verdicts.same(op.pairs, partial(self._ask_model, self._ops))
-            case ops.Cancel():
-                await self._cancel(op.handle)
-            case _:
-                return self._perform_at_once(op)
-        return None
 
     def _perform_at_once(self, op: ops.Operation) -> ops.Handle | ModelInfo | None:
         match op:
@@ -281,34 +310,46 @@ class PlanRunner:
     async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
         """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
         verdicts = self._unrefused(number, await self._verdicts.ask_model(number, pairs, at=self._now))
+        self._seen += sum((verdict.cost.taking(0) for verdict in verdicts if verdict), Cost())
         return tuple(verdict.same if verdict else None for verdict in verdicts)
 
     def _unrefused(self, number: int, results: Sequence[Any]) -> tuple[Any, ...]:
-        """What the model was asked, with None for each that was refused; the plan sees what it cost."""
+        """What the model was asked, with None for each that was refused."""
         refusals = [result for result in results if isinstance(result, BudgetExhausted)]
         if refusals and not self._partial_refusal:
             self._partial_refusal = refusals[0]
             self._record_refusal(number, refusals[0])
-        answered = tuple(None if isinstance(result, BudgetExhausted) else result for result in results)
-        self._seen += sum((outcome.cost.taking(0) for outcome in answered if outcome), Cost())
-        return answered
+        return tuple(None if isinstance(result, BudgetExhausted) else result for result in results)
+
+    async def _probe(self, number: int, op: ops.Probe, at: int) -> tuple[Extraction | None, ...]:
+        return self._unrefused(number, await self._probes.probe_all(number, op, at=at))
 
     def _see_completions(self, completions: tuple[Completion, ...], end: int) -> tuple[Completion, ...]:
         """Count the results of an operation that ended at the virtual time `end`."""
         for completion in completions:
             self._replies.add(completion)
-            if completion.usage != Usage():
+            if completion.usage.prompt_tokens or completion.usage.generated_tokens:
                 # Each is waited for until all of the operation have ended.
                 self._seen += self.executor.cost_of(completion, at=end - completion.usage.generated_tokens)
             if completion.extraction:
                 self._seen += completion.extraction.cost
         return completions
 
-    def _see_extractions(self, op: ops.Probe, results: Sequence[object]) -> tuple[Extraction | None, ...]:
-        extractions: tuple[Extraction | None, ...] = self._unrefused(self._ops, results)
+    def _see_extractions(
+        self, op: ops.Probe, extractions: tuple[Extraction | None, ...]
+    ) -> tuple[Extraction | None, ...]:
         for chain, extraction in zip(op.chains, extractions, strict=True):
             self._replies.add(replace(chain, extraction=extraction))
+            self._seen += extraction.cost.taking(0) if extraction else Cost()
         return extractions
+
+    def _see_execution(self, op: ops.Execute, execution: ops.Execution) -> ops.Execution:
+        """Keep the reply with the output, which gives the answer where the reply itself may say another."""
+        if op.reply and not execution.failure:
+            answer = printed_answer(self.executor.question.space, execution.output)
+            text = f"{op.reply.text.rstrip()}\n\n{OUTPUT}{output_block(execution.output, execution.failure)}"
+            self._replies.add(replace(op.reply, text=text, extraction=Extraction(answer, NO_COST)))
+        return execution
 
     def _see_ratings(self, ratings: tuple[Rating, ...]) -> tuple[Rating, ...]:
         for rating in ratings:
@@ -340,8 +381,8 @@ class PlanRunner:
         needed = self.verifier.logprobs if self.verifier else None
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
             op = replace(op, params=replace(op.params, logprobs=needed))
-        if probes := op.answers and self._probes.wanted:
-            op = replace(op, reserve=max(op.reserve, self._probes.reserve))
+        if (probes := op.answers and self._probes.wanted) and (reserve := self._probes.reserve) > op.reserve:
+            op = replace(op, reserve=reserve)
         line = self._started.clock.lines.get(ops.Handle(sequences.op))
         sample = partial(sample_sequence, self.executor, op, interruptible=interruptible, line=line)
         if probes:
@@ -355,9 +396,8 @@ class PlanRunner:
                 line.clock.add(line)
             if line and len(sequences.heads) * sequences.n > 1:
                 line.drawing, sample = 0, partial(line.counting, sample)
-            completions = await sample_all(sequences, sample, history.extent)
-            self._check_refusals(sequences.op, completions)
-        drawn = tuple(completion for completion in completions if not isinstance(completion, BudgetExhausted))
+            drawn, refusals = await sample_all(sequences, sample, history.extent)
+            self._check_refusals(sequences.op, refusals, all_of_them=not drawn)
         if not self._partial_refusal and (refusal := self._probes.ended_early(sequences.op, op, drawn)):
             self._partial_refusal = refusal
             self._record_refusal(sequences.op, refusal)
@@ -365,22 +405,26 @@ class PlanRunner:
             self._replies.count(op.params.limit, completion, op.limited_by)
         return drawn
 
-    async def _score(self, number: int, op: ops.Score, at: int) -> tuple[Rating, ...]:
+    async def _score(self, number: int, op: ops.Score | ops.ComparePair, at: int) -> tuple[Rating, ...]:
         if self.verifier is None:
             raise PlanError("the strategy asks for scores but says that it uses no verifier")
-        rated = partial(rate, self.executor, number, self.verifier)
-        ratings = await each([partial(rated, candidate, at=at, reserve=op.reserve) for candidate in op.candidates])
-        self._check_refusals(number, ratings)
-        self._replies.rate(op.candidates, ratings)
+        rated = partial(rate, self.executor, number, self.verifier, at=at)
+        if isinstance(op, ops.ComparePair):
+            ratings = await each([partial(rated, first, other=second) for first, second in op.pairs])
+        else:
+            ratings = await each([partial(rated, candidate, reserve=op.reserve) for candidate in op.candidates])
+        refusals = [rating for rating in ratings if isinstance(rating, BudgetExhausted)]
+        self._check_refusals(number, refusals, all_of_them=len(refusals) == len(ratings))
+        if isinstance(op, ops.Score):
+            self._replies.rate(op.candidates, ratings)
         return tuple(
             Rating(None, Cost(), error=f"{NOT_RATED}: {rating}") if isinstance(rating, BudgetExhausted) else rating
             for rating in ratings
         )
 
-    def _check_refusals(self, number: int, results: Sequence[object]) -> None:
+    def _check_refusals(self, number: int, refusals: Sequence[BudgetExhausted], *, all_of_them: bool) -> None:
         """Raise if every result was refused; if only some were, record it, as the plan only gets a shorter reply."""
-        refusals = [result for result in results if isinstance(result, BudgetExhausted)]
-        if refusals and len(refusals) == len(results):
+        if refusals and all_of_them:
             raise refusals[0]
         if refusals:
             self._partial_refusal = self._partial_refusal or refusals[0]
@@ -407,7 +451,9 @@ class PlanRunner:
         handle = ops.Handle(self._ops)
         at = self._start_after(start.after)
         ordered = at if start.cancellable or self.stop is not None else None
-        self._started.at_once(handle, self._score_started(handle, op, at), ordered)
+        if isinstance(op, ops.Probe | ops.Execute):
+            self._asked[handle] = op
+        self._started.at_once(handle, self._work_started(handle, op, at), ordered)
         return handle
 
     async def _sample_started(
@@ -422,12 +468,19 @@ class PlanRunner:
         except NotRecorded as missing:
             return await self._started.stall(handle, missing)
 
-    async def _score_started(self, handle: ops.Handle, op: ops.Score, at: int) -> ops.Finished:
+    async def _work_started(
+        self, handle: ops.Handle, op: ops.Score | ops.Probe | ops.ComparePair | ops.Execute, at: int
+    ) -> ops.Finished:
         try:
+            if isinstance(op, ops.Execute):
+                return ops.Finished(handle, end=at, execution=await execute(self.executor, handle, op, at=at))
+            if isinstance(op, ops.Probe):
+                extractions = await self._probe(handle, op, at)
+                end = max([at, *(each.cost.sequential_tokens for each in extractions if each)])
+                return ops.Finished(handle, end=end, extractions=extractions)
             ratings = await self._score(handle, op, at)
-            return ops.Finished(
-                handle, ratings=ratings, end=max([at, *(each.cost.sequential_tokens for each in ratings)])
-            )
+            end = max([at, *(each.cost.sequential_tokens for each in ratings)])
+            return ops.Finished(handle, ratings=ratings, end=end)
         except NotRecorded as missing:
             return await self._started.stall(handle, missing)
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from reasoner.answers.asking import EXTRACTED_TOKENS, copied, cut_of, extraction_prompt, opening_of, probed, read_probe
 from reasoner.answers.forms import Opening
+from reasoner.answers.reading import Cut
 from reasoner.answers.thinking import final_segment
 from reasoner.budget import NO_COST, Cost
 from reasoner.engine import Continuation, continuation, spellings
@@ -52,13 +53,19 @@ class Probes:
     _margin: float = 0.0
     _costs: list[Cost] = field(default_factory=list)
     _spellings: dict[tuple[str, ...], tuple[TokenIds, ...]] = field(default_factory=dict)
+    _opening: Opening | None = field(init=False)
+    _if_cut: Cut = field(init=False)
+    _for_fallback: int | None = None
+
+    def __post_init__(self) -> None:
+        space = self.executor.question.space
+        self._opening, self._if_cut = opening_of(space), cut_of(space)
 
     @property
     def wanted(self) -> bool:
         """Whether replies without an answer are probed: the kind of answer wants it, and there is a model to ask."""
         if self._wanted is None:
-            space = self.executor.question.space
-            self._wanted = probed(space) and opening_of(space) is not None and self._way is not None
+            self._wanted = probed(self.executor.question.space) and self._opening is not None and self._way is not None
         return self._wanted
 
     @property
@@ -68,12 +75,16 @@ class Probes:
         The fallback has room only in a limit that counts no prompts. In others it would take half of what is left, as
         the cache may have lost the chain, and chains that were cut at a half cost more right answers than it saves.
         """
-        space = self.executor.question.space
-        opening, kind = opening_of(space), cut_of(space)
-        if opening is None or kind == "drop" or (kind == "fallback" and self._answered):
+        opening = self._opening
+        if opening is None or self._if_cut == "drop" or (self._if_cut == "fallback" and self._answered):
             return 0
-        if kind == "probe":
+        if self._if_cut == "probe":
             return FORCED_TOKENS + opening.tokens
+        if self._for_fallback is None:
+            self._for_fallback = self._fallback_reserve(opening)
+        return self._for_fallback
+
+    def _fallback_reserve(self, opening: Opening) -> int:
         budgets = [ledger.budget for ledger in self.executor.admission.ledger.lineage()]
         both = [(budget.generated, budget.sequential) for budget in budgets]
         limits = [limit for pair in both for limit in pair if limit is not None]
@@ -87,9 +98,8 @@ class Probes:
 
         It is asked at each token, and so learns how long the tokens of a probe take.
         """
-        space, left = self.executor.question.space, self.executor.admission.ledger.remaining_seconds()
-        opening, tokens, first = opening_of(space), 0, 0.0
-        if left == math.inf or opening is None or cut_of(space) == "drop":
+        left, opening, tokens, first = self.executor.admission.ledger.remaining_seconds(), self._opening, 0, 0.0
+        if left == math.inf or opening is None or self._if_cut == "drop":
             return None
         self._margin = self._margin or min(left * TIME_SHARE, MAX_MARGIN)
         probe = opening.tokens
@@ -123,7 +133,7 @@ class Probes:
     ) -> Completion:
         """A sequence from `sample`, with the answer of a probe where it ended, or may be cut, and no form has one."""
         completion, question = await sample(sequence, due=self._watch()), self.executor.question
-        finish, kind = completion.finish_reason, cut_of(question.space)
+        finish, kind = completion.finish_reason, self._if_cut
         cut = finish == "length" or (finish == "abort" and op.floor is None)
         self._cut.pop(sequence.digest, None)
         empty = not (completion.usage.thinking_tokens or completion.chain_of("all").strip())
@@ -151,7 +161,7 @@ class Probes:
 
     def ended_early(self, number: int, op: Sample, completions: Iterable[Completion]) -> BudgetExhausted | None:
         """The refusal by the deadline where sequences of an operation were ended before it, to be probed."""
-        if op.floor or all(completion.finish_reason != "abort" for completion in completions):
+        if op.floor or not [completion for completion in completions if completion.finish_reason == "abort"]:
             return None
         if recorded := self.executor.history.refusal(number):
             return recorded
@@ -190,7 +200,7 @@ class Probes:
             NotRecorded: a replay does not have it.
         """
         executor, digest = self.executor, chain.prompt.digest
-        opening, way = opening_of(executor.question.space), self._way
+        opening, way = self._opening, self._way
         if opening is None or way is None:
             return None
         values: dict[str, Any] = {
@@ -239,9 +249,11 @@ class Probes:
             text = opening.words[likeliest]
             inquiry.values["confidence"] = masses[likeliest] / math.fsum(masses) if masses[likeliest] else None
         else:
-            schema = params.json_schema if exact else ""
-            completion = await inquiry.reply(prompt, replace(greedy, json_schema=schema))
+            schema, logprobs = params.json_schema if exact else "", None if params.logprobs is None else 0
+            completion = await inquiry.reply(prompt, replace(greedy, json_schema=schema, logprobs=logprobs))
             text, cut = completion.text, completion.truncated
+            if logprobs is not None and completion.logprobs and (sampled := completion.logprobs.sampled):
+                inquiry.values["confidence"] = math.exp(math.fsum(sampled) / len(sampled))
         inquiry.values["text"] = text
         with ANSWER_SPACE_ERRORS:
             inquiry.values["answer"] = read_probe(space, text, opening, cut=cut)

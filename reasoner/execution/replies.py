@@ -1,7 +1,7 @@
 """What a plan received: how many samples were cut, how many ratings failed, and the texts."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from reasoner.types import CANCELLED, NOT_RATED, Answer, AnswerSpace, Completion, CutSamples, Rating, Reading
 
@@ -71,7 +71,7 @@ class Replies:
             thinking, option = cut.thinking + completion.unclosed, limited_by or cut.option
             self.cut = CutSamples(cut.cut + 1, cut.samples + 1, thinking, max(cut.max_tokens, limit), option)
         else:
-            self.cut = replace(cut, samples=cut.samples + 1)
+            self.cut = CutSamples(cut.cut, cut.samples + 1, cut.thinking, cut.max_tokens, cut.option)
 
     def rate(self, candidates: Iterable[Completion], ratings: Iterable[object]) -> None:
         """Add the ratings of candidates; what is not a rating with a value is ignored."""

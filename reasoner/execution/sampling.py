@@ -1,15 +1,15 @@
 """Draws one sequence: by one request, or by two where thinking has a limit that the engine cannot keep itself."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
-from reasoner.budget import Cost, Reservation
+from reasoner.budget import Cost
 from reasoner.engine import KeepsChains, Progress, Rendered, SampleRequest, TextPiece, limits_thinking
 from reasoner.errors import BudgetExhausted, EngineError, PromptTooLong, UsageError
-from reasoner.execution.clock import Line, SequenceProgress
-from reasoner.execution.executor import Attempt, CountedAs, OperationExecutor, derive_seed
+from reasoner.execution.clock import Line
+from reasoner.execution.executor import OperationExecutor, derive_seed
 from reasoner.models.defaults import resolved_params
 from reasoner.models.thinking import split
 from reasoner.strategy import Sample
@@ -28,7 +28,7 @@ def resolved(op: Sample, executor: OperationExecutor) -> Sample:
     Raises:
         UsageError: a sequence with a JSON schema would continue a reply.
     """
-    params = resolved_params(op.params, executor.engine.model, executor.note)
+    params = resolved_params(op.params, executor.model, executor.note)
     if not op.answers and (params.json_schema or any(prompt.tools for prompt in op.prompts)):
         params = replace(params, json_schema="")
         op = replace(op, prompts=tuple(replace(prompt, tools="") for prompt in op.prompts))
@@ -40,7 +40,7 @@ def resolved(op: Sample, executor: OperationExecutor) -> Sample:
     return replace(op, prompts=prompts, params=params)
 
 
-async def sample_sequence(
+def sample_sequence(
     executor: OperationExecutor,
     op: Sample,
     sequence: SequenceId,
@@ -48,7 +48,7 @@ async def sample_sequence(
     interruptible: bool = True,
     line: Line | None = None,
     due: Callable[[], bool] | None = None,
-) -> Completion:
+) -> Coroutine[Any, Any, Completion]:
     """One sequence of an operation; `interruptible` says whether it may be cancelled alone before it ends.
 
     `line` is its operation on the clock. Once it is `due`, it ends as it is.
@@ -58,34 +58,24 @@ async def sample_sequence(
         PromptTooLong: the question fills the context window. (A chain or a conversation that has grown to fill it
             ends with "length".)
     """
-    rendered = await executor.render(sequence.prompt)
-    executor.recorder.head(sequence.prompt, sequence.digest, rendered)
-    max_tokens = await _room(executor, rendered, op)
-    if max_tokens < 1:
-        return Completion(sequence.prompt, "", (), "length", index=sequence.index)
-    return await _SequenceRun(executor, op, sequence, rendered, max_tokens, interruptible, line, due).run()
+    return _SequenceRun(executor, op, sequence, interruptible, line, due).run()
 
 
-async def _room(executor: OperationExecutor, rendered: Rendered, op: Sample) -> int:
+def _room(executor: OperationExecutor, rendered: Rendered, op: Sample) -> int:
     """How many tokens the context window and the reserve allow; less than 1 where nothing fits."""
-    context = executor.engine.model.context
+    context = executor.model.context
     if not context:
         return op.params.limit
     room = context - rendered.tokens
     if rendered.token_ids is None:
         # The prompt is shorter than its bound: only a limit that is most of the window is lowered.
         return min(op.params.limit, max(room, context // 2))
-    if room < 1:
-        question = await executor.render(executor.question.prompt)
-        if question.tokens >= context:
-            raise PromptTooLong(question.tokens, context)
-        executor.note(f"cut: a prompt of {rendered.tokens:,} tokens filled the context window of {context:,}")
     return min(op.params.limit, room - op.reserve if room > op.reserve else room)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _SequenceRun:
-    """One sequence of an operation, from its reservation to its settlement, up to `max_tokens` tokens.
+    """One sequence of an operation, from its reservation to its settlement.
 
     At a thinking level that is a number of tokens, an engine that does not limit thinking gets two requests: the first
     ends at the limit, the second continues after the text that closes thinking (budget forcing, Muennighoff et al.
@@ -96,26 +86,36 @@ class _SequenceRun:
     executor: OperationExecutor
     op: Sample
     sequence: SequenceId
-    rendered: Rendered
-    max_tokens: int
     interruptible: bool
-    line: Line | None = None
-    due: Callable[[], bool] | None = None
-    _requested: set[Prompt] = field(default_factory=set)
+    line: Line | None
+    due: Callable[[], bool] | None
+    rendered: Rendered = field(init=False)
+    max_tokens: int = field(init=False)
+    _passed_on: list[Prompt] = field(default_factory=list)
+    """Those with a request that passes on its text."""
 
     async def run(self) -> Completion:
         """Draw it. Raises as `sample_sequence`."""
         executor, sequence = self.executor, self.sequence
-        name = sequence.digest, sequence.index
-        history = executor.history
-        thought = executor.recorded(sequence.op, Thought, *name) if history.of(Thought, *name) else None
-        if event := executor.recorded(sequence.op, Sampled, *name):
-            completion = event.completion(sequence.prompt)
-            if isinstance(executor.engine, KeepsChains):
-                executor.engine.resume(executor.question.id, completion)
-            return completion
-        if thought:
-            return await self._answer(thought.completion(sequence.prompt))
+        self.rendered = rendered = await executor.render(sequence.prompt)
+        executor.recorder.head(sequence.prompt, sequence.digest, rendered)
+        self.max_tokens = _room(executor, rendered, self.op)
+        if self.max_tokens < 1:
+            context = executor.model.context
+            if (question := await executor.render(executor.question.prompt)).tokens >= context:
+                raise PromptTooLong(question.tokens, context)
+            executor.note(f"cut: a prompt of {rendered.tokens:,} tokens filled the context window of {context:,}")
+            return Completion(sequence.prompt, "", (), "length", index=sequence.index)
+        if executor.history.attempts:
+            name = sequence.digest, sequence.index
+            thought = executor.recorded(sequence.op, Thought, *name) if executor.history.of(Thought, *name) else None
+            if event := executor.recorded(sequence.op, Sampled, *name):
+                completion = event.completion(sequence.prompt)
+                if isinstance(executor.engine, KeepsChains):
+                    executor.engine.resume(executor.question.id, completion)
+                return completion
+            if thought:
+                return await self._answer(thought.completion(sequence.prompt))
         if self.due and self.due():
             raise executor.admission.too_late()
         first, cut = await self._first()
@@ -130,9 +130,9 @@ class _SequenceRun:
         Raises:
             EngineError: the model hides its thinking.
         """
-        prompt, profile = self.sequence.prompt, self.executor.engine.model.thinking
+        prompt, profile = self.sequence.prompt, self.executor.model.thinking
         level = prompt.thinking_level
-        if isinstance(level, str | None) or profile is None or limits_thinking(self.executor.engine):
+        if level is None or profile is None or isinstance(level, str) or limits_thinking(self.executor.engine):
             return None
         if not profile.end_text:
             raise self._hidden()
@@ -159,7 +159,7 @@ class _SequenceRun:
             reservation, granted = await executor.admit(price, max_tokens=self.max_tokens)
             limit = self._limit
             request = self._request(sequence.prompt, self.rendered, min(granted, limit or granted), sequence.at)
-            attempt = await self._attempt(request, reservation, sequence.at)
+            attempt = await executor.attempt(request, reservation, at=sequence.at, droppable=self.op.droppable)
             outcome, limited = attempt.outcome, limit is not None and limit < granted
             cut = limited and isinstance(outcome, Completion) and outcome.finish_reason == "length"
             if isinstance(outcome, Drop):
@@ -179,7 +179,7 @@ class _SequenceRun:
         rendered = await executor.render(prompt)
         generated = first.usage.generated_tokens + len(closing)
         room, at = self.max_tokens - generated, sequence.at + generated
-        context = executor.engine.model.context
+        context = executor.model.context
         if context and rendered.token_ids is not None:
             room = min(room, context - rendered.tokens)
         if room < 1:
@@ -193,7 +193,9 @@ class _SequenceRun:
             for _ in range(ATTEMPTS):
                 reservation, granted = await executor.admit(price, max_tokens=room)
                 request = self._request(prompt, rendered, granted, at)
-                attempt = await self._attempt(request, reservation, at, counted_as="request")
+                attempt = await executor.attempt(
+                    request, reservation, at=at, counted_as="request", droppable=self.op.droppable
+                )
                 if isinstance(attempt.outcome, Drop):
                     executor.recorder.dropped(sequence, attempt.outcome, attempt.cost)
                 else:
@@ -208,18 +210,9 @@ class _SequenceRun:
             return self._unanswered(first)
         return whole
 
-    async def _attempt(
-        self, request: SampleRequest, reservation: Reservation, at: int, *, counted_as: CountedAs = "sample"
-    ) -> Attempt:
-        attempt = await self.executor.attempt(request, reservation, at=at, counted_as=counted_as)
-        if isinstance(request.progress, SequenceProgress):
-            outcome = attempt.outcome
-            request.progress.over(outcome.usage.generated_tokens if isinstance(outcome, Completion) else None)
-        return attempt
-
     async def _closed(self, first: Completion) -> tuple[Prompt, TokenIds]:
         """The prompt of the second request, and the token ids that close the thinking; none where it ended itself."""
-        profile, prompt = self.executor.engine.model.thinking, self.sequence.prompt.then(first)
+        profile, prompt = self.executor.model.thinking, self.sequence.prompt.then(first)
         if not (first.thinking or first.text or first.token_ids):
             raise self._hidden()
         if not first.unclosed or profile is None:
@@ -255,15 +248,22 @@ class _SequenceRun:
             floor=self.op.floor,
             interruptible=self.interruptible or timed,
             on_text=self._on_text(prompt),
-            progress=self.line.sequence(at, self.due) if self.line else Progress(self.due) if self.due else None,
+            progress=self._progress(at),
         )
+
+    def _progress(self, at: int) -> Progress | None:
+        """Where the length of the sequence matters while it is generated."""
+        if self.line:
+            return self.line.sequence(at, self.due)
+        watched = self.due or (self.op.droppable and self.executor.kv_limiter)
+        return Progress(self.due) if watched else None
 
     def _on_text(self, prompt: Prompt) -> Callable[[TextPiece], None] | None:
         """What receives the text: of the question's first sequence, and not again when a request is repeated."""
         on_text = self.executor.on_text
-        if on_text is None or (self.sequence.op, self.sequence.index) != (1, 0) or prompt in self._requested:
+        if on_text is None or (self.sequence.op, self.sequence.index) != (1, 0) or prompt in self._passed_on:
             return None
-        self._requested.add(prompt)
+        self._passed_on.append(prompt)
         return on_text
 
     def _reserved_cost(self, prompt: int, *, at: int) -> Cost:
@@ -271,7 +271,7 @@ class _SequenceRun:
 
     def _joined(self, first: Completion, closing: TokenIds, second: Completion) -> Completion:
         """The two parts of the sequence and the token ids between them as one completion."""
-        profile = self.executor.engine.model.thinking
+        profile = self.executor.model.thinking
         lead, tail, thinking, forced = "", "", first.usage.thinking_tokens, len(closing)
         if first.unclosed and profile:
             lead, _, tail = profile.closing.partition(profile.end_text)
@@ -293,7 +293,7 @@ class _SequenceRun:
     @property
     def _closing_bound(self) -> int:
         """The most tokens that the closing text can have."""
-        profile = self.executor.engine.model.thinking
+        profile = self.executor.model.thinking
         return len(profile.closing.encode()) if profile else 0
 
 

@@ -20,28 +20,50 @@ from reasoner.errors import (
     VerifierError,
 )
 from reasoner.execution.executor import Inquiry, OperationExecutor
+from reasoner.registry import spec_of
 from reasoner.strategy import NOT_MEASURED, LogLikelihood, TextLikelihood
 from reasoner.system.foreign import described, is_cancellation, where
-from reasoner.trace.events import LikelihoodsMeasured, Scored
+from reasoner.trace.events import LikelihoodsMeasured, PairCompared, Scored
 from reasoner.types import CANCELLED, NOT_RATED, ONE_TOKEN, Completion, Prompt, Rating, TokenIds
-from reasoner.verifier import CostMeter, Verifier
+from reasoner.verifier import CostMeter, PairVerifier, Verifier
 
 
 async def rate(
-    executor: OperationExecutor, op: int, verifier: Verifier, candidate: Completion, *, at: int, reserve: int = 0
+    executor: OperationExecutor,
+    op: int,
+    verifier: Verifier,
+    candidate: Completion,
+    *,
+    at: int,
+    other: Completion | None = None,
+    reserve: int = 0,
 ) -> Rating:
-    """Rate one candidate from the virtual time `at` on. What the verifier raises becomes an error.
+    """Rate a candidate, or how much better it is than an `other`, from the virtual time `at` on.
+
+    What the verifier raises becomes an error.
 
     Raises:
         BudgetExhausted: the ledger refused it, or the deadline passed.
+        UsageError: the verifier compares no pairs.
     """
-    if event := executor.recorded(op, Scored, candidate.prompt.digest, candidate.index):
+    question, engine, name = executor.question, executor.engine, (candidate.prompt.digest, candidate.index)
+    bound_of: Callable[[], Awaitable[Cost]] = partial(verifier.bound, question, candidate, engine)
+    run: Callable[[CostMeter], Awaitable[Rating]] = partial(verifier.score, question, candidate, engine)
+    event: Scored | PairCompared | None
+    if other is None:
+        event = executor.recorded(op, Scored, *name)
+    elif isinstance(verifier, PairVerifier):
+        bound_of = partial(verifier.bound_pair, question, candidate, other, engine)
+        run = partial(verifier.compare_pair, question, candidate, other, engine)
+        event = executor.recorded(op, PairCompared, *name, (other.prompt.digest, other.index))
+    else:
+        raise UsageError(f"the verifier {spec_of(verifier)} compares no pairs: use one that does, such as judge")
+    if event:
         return event.rating
 
-    run = partial(verifier.score, executor.question, candidate, executor.engine)
-    record = partial(executor.recorder.scored, op, candidate)
+    record = partial(executor.recorder.scored, op, candidate, other)
     try:
-        worst = bound = _checked(await verifier.bound(executor.question, candidate, executor.engine), at)
+        worst = bound = _checked(await bound_of(), at)
         if reserve:
             grown = await executor.render(candidate.prompt.then(candidate))
             worst += executor.reserved_cost(grown.tokens, reserve, at=bound.sequential_tokens)
@@ -188,7 +210,7 @@ async def _encoded(executor: OperationExecutor, prompt: Rendered, text: str) -> 
             f"{executor.engine.name} has no token ids for {text[:40]!r} after this prompt, so it cannot say how likely "
             f"the text is: {INSTEAD}"
         )
-    context = executor.engine.model.context
+    context = executor.model.context
     if context and prompt.tokens >= context:
         raise PromptTooLong(prompt.tokens, context)
     return ids if not context or prompt.tokens + len(ids) <= context else None

@@ -4,24 +4,26 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import count
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
-from reasoner.answers.equivalence import Comparer, Equivalence, SlowSpace
+from reasoner.answers.equivalence import Comparer, Equivalence
 from reasoner.answers.questions import Question
 from reasoner.budget import Budget, Ledger, Prices
 from reasoner.engine import Engine, TextPiece
 from reasoner.errors import UsageError
 from reasoner.execution.admission import Admission, EngineLimits, Shares
-from reasoner.execution.direct import DeferredRecorder, Drawn, Prepared, draw_directly, prepared
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.inputs import IdSet, check_ids, open_input
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.plan_runner import PlanRunner
 from reasoner.execution.scheduler import PRICE, Allocation, Scheduler, competing_unit
+from reasoner.models.defaults import limits_of, resolve
+from reasoner.models.info import ModelInfo
 from reasoner.registry import spec_of
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
@@ -32,6 +34,39 @@ from reasoner.verifier import Verifier, claim_memory
 
 CONCURRENCY: Final = 1024
 """The most questions open at once: as many as the sequences that engines compute at once, if each draws only one."""
+
+
+class Prepared(NamedTuple):
+    """A strategy with the sampling parameters that apply to a model, notes on them, and the specs of both."""
+
+    strategy: Strategy
+    notes: tuple[str, ...]
+    spec: str
+    resolved: str
+    limits: frozenset[int]
+    """The most tokens of its sequences."""
+
+
+def prepared(strategy: Any, model: ModelInfo) -> Prepared:
+    """A strategy for a model; done once for each that is a value, which cannot change.
+
+    Raises:
+        UsageError: an option does not fit the model.
+    """
+    value = getattr(type(strategy), "__dataclass_params__", None)
+    if value is not None and value.frozen:
+        with suppress(TypeError):  # what it holds may have no hash
+            return _prepared_once(strategy, model)
+    return _prepare(strategy, model)
+
+
+def _prepare(strategy: Any, model: ModelInfo) -> Prepared:
+    noted: dict[str, None] = {}
+    fitted = resolve(strategy, model, lambda line: noted.update({line: None}))
+    return Prepared(fitted, tuple(noted), spec_of(strategy), spec_of(fitted), frozenset(limits_of(fitted)))
+
+
+_prepared_once = lru_cache(maxsize=256)(_prepare)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,34 +153,26 @@ class RunContext:
         # With a KV cache one by one, since each shows only then how much of it is needed.
         return self.limits.pace.take(whole_turn=bool(self.limits.kv_limiters))
 
-    async def open(self, index: int, question: Question) -> PlanRunner:
+    def open(self, index: int, question: Question) -> PlanRunner:
         """The question at `index`, ready to run; questions are opened in the order of their indices."""
         history = self.history.get(question.id, EMPTY)
-        executor = self._executor(index, question, history, Recorder(question, self.trace, self._started, history))
-        scheduled = self.scheduler.add(index, executor.admission.ledger) if self.scheduler else None
-        return PlanRunner(self.strategy, self.verifier, self.stop, self.comparer, executor, self.facts, scheduled)
-
-    async def draw(self, index: int, question: Question) -> Drawn | None:
-        """What the run of a question gives that `draw_directly` can draw."""
-        recorder: Any = DeferredRecorder(question)
-        return await draw_directly(self.ready, self.facts, self._executor(index, question, EMPTY, recorder))
-
-    def _executor(
-        self, index: int, question: Question, history: QuestionHistory, recorder: Recorder
-    ) -> OperationExecutor:
         ledger = self.ledger.child(self.budget, elapsed=history.seconds, spent=history.spent)
-        return OperationExecutor(
+        executor = OperationExecutor(
             question,
             self.engine,
             Admission(ledger, self.limits.queues, None if history.attempts else self._shares),
             self.limits.kv_limiter(self.engine, question),
             self.limits.pace,
-            recorder,
+            Recorder(question, self.trace, self._started, history),
             self.seed,
             index,
             history,
             list(self.notes),
             on_text=self.on_text,
+        )
+        scheduled = self.scheduler.add(index, ledger) if self.scheduler else None
+        return PlanRunner(
+            self.strategy, self.verifier, self.stop, self.comparer, executor, self.facts, self.ready.limits, scheduled
         )
 
     async def solutions(
@@ -174,7 +201,7 @@ class RunContext:
                     check_ids([question], seen_ids)
                     if not warm_up and (warming := self._warm(question)):
                         warm_up.append(warming)
-                    runner = await self.open(count, question)
+                    runner = self.open(count, question)
                     task = asyncio.ensure_future(runner.solve())
                     task.add_done_callback(self._progress.put_nowait)
                     running[task] = count
@@ -200,7 +227,7 @@ class RunContext:
 
     def _warm(self, question: Question) -> "asyncio.Task[None] | None":
         """Start the processes that compare slow answers: that takes seconds, and the first samples run meanwhile."""
-        slow = isinstance(question.space, SlowSpace) and not self.history.get(question.id, EMPTY).source
+        slow = hasattr(question.space, "find_blocks") and not self.history.get(question.id, EMPTY).source
         if slow and isinstance(self.comparer, Equivalence):
             return asyncio.ensure_future(self.comparer.warm())
         return None
@@ -283,37 +310,15 @@ class Session:
             UsageError: the session is not open, the strategy needs a verifier and none is given, an option does not
                 fit the model, or the budget cannot be counted.
         """
-        context = await self._context(
-            strategy, verifier=verifier, budget=budget, stop=stop, trace=trace, seed=seed, ledger=ledger,
-            on_text=on_text,
-        )  # fmt: skip
-        return await (await context.open(next(self._numbers), question)).solve()
-
-    async def draw(self, question: Question, strategy: Strategy, **options: Any) -> Drawn | None:
-        """What `solve` gives for a strategy that draws once, sooner; None where only `solve` can do it.
-
-        Any text is an answer to the question, and its budget has no seconds. There is no verifier, stop rule or trace;
-        the other options, and what it raises, are those of `solve`.
-        """
-        context = await self._context(strategy, verifier=None, stop=None, trace=None, **options)
-        return await context.draw(next(self._numbers), question)
-
-    async def _context(
-        self,
-        strategy: Strategy,
-        *,
-        verifier: Verifier | None,
-        ledger: Ledger | None,
-        budget: Budget | None,
-        **options: Any,
-    ) -> RunContext:
         if self._limits is None:
             raise UsageError("the session is not open: use it as in `async with Session(engine) as session`")
         if verifier is None and strategy.uses_verifier:
             raise UsageError(f"{spec_of(strategy)} needs a verifier: give one")
-        await self._limits.pace.begin(object())
-        return RunContext(
-            strategy=strategy, engine=self.engine, verifier=verifier, comparer=self.comparer, budget=budget,
-            ledger=ledger or self.ledger, stated=f"each {budget}" if budget else "", limits=self._limits, history={},
-            engine_spec=self._engine_spec, **options,
+        if turn := self._limits.pace.begin(object()):
+            await turn
+        context = RunContext(
+            strategy=strategy, engine=self.engine, verifier=verifier, stop=stop, comparer=self.comparer, trace=trace,
+            seed=seed, budget=budget, ledger=ledger or self.ledger, stated=f"each {budget}" if budget else "",
+            limits=self._limits, history={}, on_text=on_text, engine_spec=self._engine_spec,
         )  # fmt: skip
+        return await context.open(next(self._numbers), question).solve()

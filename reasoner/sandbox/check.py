@@ -4,25 +4,32 @@ import asyncio
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from functools import partial
 from io import FileIO
-from typing import Literal
+from typing import Final, Literal
 from weakref import WeakKeyDictionary
 
 from reasoner.errors import ReasonerError, UsageError
 from reasoner.sandbox.inner import Uncrossable, encode
 from reasoner.sandbox.layers import Layers, SandboxLimits, detect, pipe, scratch, source, spawn_options
+from reasoner.strategy import Execution
 from reasoner.system.machine import usable_cores
 from reasoner.system.printing import printable
 
 Status = Literal["pass", "fail", "compile_error", "timeout", "memory", "crash", "test_error", "sandbox_unavailable"]
+NEEDED: Final = "this machine lacks the minimum of the sandbox: install unshare (util-linux) and allow user namespaces"
 MAX_DETAIL = 300
+MAX_OUTPUT: Final = 4000
+"""The most characters of a program's output that are kept, from its end."""
+_CONTROLS = re.compile(r"[^\t\n\x20-\x7e\xa0-\U0010ffff]")
 START_SECONDS = 30
 """Time for an interpreter to start inside."""
 END_SECONDS = 2
@@ -40,7 +47,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A test: the standard output of a program for an input; trailing blanks of lines do not count."""
+    """A test: the standard output of a program for an input.
+
+    Neither blanks around lines count nor how the numbers of a line are written.
+    """
 
     stdin: str
     expected: str
@@ -163,27 +173,43 @@ class Sandbox:
                 # A failure of the code even if a test runs alone: the code's processes may have used up the time.
                 findings.record("timeout", f"not finished after {self.limits.seconds:g} s", findings.seen)
 
+    async def run(self, code: str) -> Execution:
+        """What comes of a program without input. Cancelling ends everything that was started.
+
+        Raises:
+            SandboxFailed: this machine lacks the minimum, or the sandbox failed to start.
+        """
+        layers = await asyncio.to_thread(detect)
+        if layers.missing and not self.allow_unsandboxed:
+            raise SandboxFailed(_refusal(layers))
+        async with _turn():
+            written, _, why = await self._output(layers, "script", code, "")
+        return Execution(_CONTROLS.sub("", written.decode("utf-8", "replace"))[-MAX_OUTPUT:], why)
+
     async def _program(self, layers: Layers, code: str, test: Program) -> tuple[Status, str]:
+        written, status, why = await self._output(layers, "program", code, test.stdin)
+        if status == "pass" and not _same_output(written.decode("utf-8", "replace"), test.expected):
+            return "fail", f"it wrote {written[:100]!r}"
+        return status, why
+
+    async def _output(self, layers: Layers, role: str, code: str, stdin: str) -> tuple[bytes, Status, str]:
+        """What a program wrote, and how it ended: with "pass" by itself, and else why it did not."""
         async with AsyncExitStack() as stack:
             written, writing = pipe(stack)
             output = await _stream(stack, written)
-            ends, stdin = [_file(stack, code)], _file(stack, test.stdin)
+            ends, given = [_file(stack, code)], _file(stack, stdin)
             process = await stack.enter_async_context(
-                _running(layers, "program", limits=self.limits, ends=ends, stdin=stdin, stdout=writing)
+                _running(layers, role, limits=self.limits, ends=ends, stdin=given, stdout=writing)
             )
             try:
                 async with asyncio.timeout(self.limits.seconds):
                     written_out = await _read(output, self.limits.output_kib * 1024)
                     if written_out is None:
-                        return "fail", f"it wrote more than {self.limits.output_kib} KiB"
+                        return b"", "fail", f"it wrote more than {self.limits.output_kib} KiB"
                     ending = await _ending(process)
             except TimeoutError:
-                return "timeout", f"not finished after {self.limits.seconds:g} s"
-        if ending != "exit 0":
-            return self._reason(ending)
-        if _lines(written_out.decode("utf-8", "replace")) != _lines(test.expected):
-            return "fail", f"it wrote {written_out[:100]!r}"
-        return "pass", ""
+                return b"", "timeout", f"not finished after {self.limits.seconds:g} s"
+        return (written_out, "pass", "") if ending == "exit 0" else (written_out, *self._reason(ending))
 
     def _end_of_tests(self, ending: str, findings: _Findings) -> tuple[Status, str]:
         """Why the tests did not finish. What the code returned may cause that but cannot make a process exit."""
@@ -216,8 +242,8 @@ def _job(test: str | Call | Program, entry_point: str) -> dict[str, object]:
 
 def _refusal(layers: Layers) -> str:
     return (
-        "this machine lacks the minimum of the sandbox: install unshare (util-linux) and allow user namespaces, or run "
-        f"the code unprotected with --allow-unsandboxed-code (in Python allow_unsandboxed=True); tried {layers.missing}"
+        f"{NEEDED}, or run the code unprotected with --allow-unsandboxed-code (in Python allow_unsandboxed=True); "
+        f"tried {layers.missing}"
     )
 
 
@@ -259,8 +285,17 @@ async def _read(source: asyncio.StreamReader, maximum: int) -> bytes | None:
     return None
 
 
-def _lines(text: str) -> list[str]:
-    return [line.rstrip() for line in text.rstrip().split("\n")]
+def _same_output(written: str, expected: str) -> bool:
+    first, second = ([line.strip() for line in text.strip().split("\n")] for text in (written, expected))
+    return len(first) == len(second) and all(a == b or _same_numbers(a, b) for a, b in zip(first, second, strict=True))
+
+
+def _same_numbers(a: str, b: str) -> bool:
+    """Whether two lines hold nothing but the same numbers."""
+    try:
+        return [*map(Decimal, a.split())] == [*map(Decimal, b.split())]
+    except InvalidOperation:
+        return False
 
 
 class SandboxFailed(ReasonerError):

@@ -189,6 +189,17 @@ def program(source: TextIO) -> None:
     exec(code, module.__dict__)  # noqa: S102
 
 
+def script(source: TextIO) -> None:
+    """Run a program. Its output ends with what ended it, if it did not end by itself."""
+    try:
+        program(source)
+    except Exception as error:
+        with suppress(Exception):
+            sys.stdout.flush()
+        os.write(1, f"{_named(error)[:MAX_DETAIL]}\n".encode("utf-8", "replace"))
+        os._exit(1)
+
+
 # The side of the tests
 
 
@@ -409,6 +420,7 @@ def judge(calls: TextIO, replies: TextIO, verdict: TextIO) -> None:
 ROLES: dict[str, tuple[Callable[..., None], str]] = {
     "serve": (serve, "rw"),
     "program": (program, "r"),
+    "script": (script, "r"),
     "judge": (judge, "wrw"),
 }
 

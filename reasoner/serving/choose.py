@@ -15,7 +15,6 @@ from reasoner.answers.questions import Question, with_instruction
 from reasoner.answers.tool_calls import ToolCallSpace
 from reasoner.budget import UNITS, Budget, Prices
 from reasoner.errors import STRATEGIES, UnknownName, UsageError, shown
-from reasoner.execution.direct import Drawn
 from reasoner.execution.inputs import default_verifier
 from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
@@ -121,14 +120,8 @@ class Job:
         """Whether it is one completion of the prompt as it is."""
         return self.draws_once and self.question.space.name == FREE
 
-    async def draw(self, session: Session, **options: Any) -> Drawn | None:
-        """What `solve` gives, sooner, where the job passes through and nothing may end it early; else None."""
-        if not self.passes_through or self.stop or (self.budget and self.budget.seconds is not None):
-            return None
-        return await session.draw(self.question, self.strategy, budget=self.budget, seed=self.seed, **options)
-
-    async def solve(self, session: Session, *sinks: Sink, **options: Any) -> Solution:
-        """The solution with its events, which the sinks receive too; the options are those of `Session.solve`.
+    async def solve(self, session: Session, sink: Sink | None = None, **options: Any) -> Solution:
+        """The solution with its events, which a sink receives too; the options are those of `Session.solve`.
 
         Raises:
             UsageError: as `Session.solve`.
@@ -140,7 +133,7 @@ class Job:
             verifier=self.verifier,
             budget=self.budget,
             stop=self.stop,
-            trace=tee(events.append, *sinks),
+            trace=tee(events.append, sink) if sink else events.append,
             seed=self.seed,
             **options,
         )

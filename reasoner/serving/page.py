@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -11,9 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from reasoner.execution.direct import DeferredRecorder
 from reasoner.journal.lines import sealed_line
-from reasoner.trace.events import Event, event_adapter
+from reasoner.trace.events import Event, Proposed, Sampled, Thought, event_adapter
 from reasoner.trace.page import base_style, page
 from reasoner.trace.tree import search_trees
 
@@ -75,7 +75,9 @@ MAX_TRACES: Final = 200
 MAX_BYTES: Final = 64 << 20
 """Of all traces together, as JSON."""
 MAX_LATER: Final = 1 << 18
-"""Of a trace that is kept as it is until it is read: all that are kept together have less than `MAX_BYTES`."""
+"""Of a trace that is kept as it is until it is read."""
+EVENT_BYTES: Final = 1 << 11
+"""Of an event that is kept as it is, besides what was generated."""
 MAX_SHARE: Final = 8
 """A trace has at most this part of `MAX_BYTES`; what comes after that is not kept."""
 ID_BYTES: Final = 18
@@ -97,7 +99,7 @@ class KeptTrace:
         self._limit = limit
         self._traces = traces
         self._lines: list[bytes] = []
-        self._later: DeferredRecorder | None = None
+        self._later: Sequence[Event] = ()
 
     def __call__(self, event: Event) -> None:
         """Keep one more event, if there is room."""
@@ -115,17 +117,17 @@ class KeptTrace:
         self.size += len(line)
         self._traces.grow(len(line))
 
-    def keep(self, recorder: DeferredRecorder, *, small: bool) -> None:
-        """Keep all events of a question; where these are `small`, under `MAX_LATER`, they become lines once read."""
-        self.size, self._later = MAX_LATER, recorder
+    def keep(self, events: Sequence[Event], *, prompt: int) -> None:
+        """Keep all events of a question with a prompt of so many characters; small ones become lines once read."""
+        self.size, self._later = _size_of(events, 8 * prompt), events
         self._traces.grow(self.size)
-        if not small:
+        if self.size > MAX_LATER:
             self.write()
 
     def write(self) -> None:
         """Make the lines of what was kept to be made later."""
-        if self._later:
-            events, self._later = self._later.events(), None
+        events, self._later = self._later, ()
+        if events:
             self._traces.grow(-self.size)
             self.size = 0
             for event in events:
@@ -135,7 +137,7 @@ class KeptTrace:
         """Forget all of it, and keep no more."""
         self.whole = False
         self.size = 0
-        self._lines, self._later = [], None
+        self._lines, self._later = [], ()
 
     def lines(self) -> bytes:
         """The trace as `reasoner trace FILE` reads it."""
@@ -151,6 +153,19 @@ class KeptTrace:
         events = (validate(line[: line.rindex(b',"crc32"')] + b"}") for line in tuple(self._lines))
         note = "" if self.whole else f"The trace is shown up to its first {self.size:,} bytes: no more of it was kept."
         return "\n".join(page(search_trees(events), source=f"trace {self.id}", note=note))
+
+
+def _size_of(events: Sequence[Event], size: int) -> int:
+    """Bytes of events that are kept as they are, and of what has this `size`; an upper bound."""
+    for event in events:
+        size += EVENT_BYTES
+        # Types are compared as they are, which takes no call: this is for each event of each request.
+        if type(event) is Sampled or type(event) is Thought:
+            rows = len(event.logprobs.sampled) + sum(map(len, event.logprobs.top)) if event.logprobs else 0
+            size += 8 * (len(event.text) + len(event.thinking)) + 40 * (len(event.token_ids) + rows)
+        elif type(event) is Proposed:
+            size += 256 * len(event.vote_state.votes)
+    return size
 
 
 class RecentTraces:

@@ -41,15 +41,11 @@ LOST: Final = "lost: the sequence was drawn again after its text was streamed, s
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A choice of a reply: its job, how it ended, the id of its trace where that is kept, and the only completion.
-
-    Where several were drawn, the solution has them in its events.
-    """
+    """A choice of a reply: its job, how it ended with its events, and the id of its trace where that is kept."""
 
     job: Job
     solution: Solution
     trace: str | None = None
-    only: Completion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +71,7 @@ class ReplyText:
             raise api_error(solution.error)
         if solution.abstained:
             return cls(NOT_SURE, "", "stop")
-        winner = result.only or _winner(solution)
+        winner = _winner(solution)
         thinking = winner.prompt.thinking + winner.thinking if winner else ""
         cut = winner is not None and winner.finish_reason == "length"
         ended = solution.ended_by == "budget" and solution.answer is None

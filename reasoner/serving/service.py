@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any, Final, Literal, Self, TypeVar, cast
+from typing import Any, Final, Literal, Self, TypeVar
 
 from reasoner.budget import Ledger
 from reasoner.engine import Engine, TextPiece
@@ -19,15 +19,12 @@ from reasoner.serving.config import ServerLimits
 from reasoner.serving.errors import ApiError, Report, api_error
 from reasoner.serving.limits import Turns
 from reasoner.serving.metrics import Metrics, Outcome
-from reasoner.serving.page import MAX_LATER, RecentTraces
-from reasoner.serving.replies import Result, public_spec, saved
+from reasoner.serving.page import RecentTraces
+from reasoner.serving.replies import Result, saved
 from reasoner.solution import Solution
 from reasoner.trace.events import Event
-from reasoner.types import Completion
 
 T = TypeVar("T")
-OTHER_BYTES: Final = 1 << 14
-"""More than the events of one sequence have besides the texts of the request and of its reply."""
 _name_of = lru_cache(maxsize=256)(name_of)
 State = Literal["starting", "ready", "draining", "failed"]
 REFUSES: Final = {"starting": "is starting", "draining": "is stopping", "failed": "has lost its engine"}
@@ -139,30 +136,19 @@ class Service:
     async def _solve(
         self, job: Job, ledger: Ledger, client: str, follow: Callable[[Event | TextPiece], None] | None
     ) -> Result:
-        trace, on_text = self.traces.open(client), follow if job.streams else None
-        if drawn := await job.draw(self._session, ledger=ledger, on_text=on_text):
-            solution, completion = drawn.solution, drawn.completion
-            trace.keep(drawn.recorder, small=_is_small(job, completion))
-        else:
-            sinks = [trace] if follow is None or job.streams or job.passes_through else [trace, follow]
-            solution, completion = await job.solve(self._session, *sinks, ledger=ledger, on_text=on_text), None
+        on_text = follow if job.streams else None
+        sink = None if job.streams or job.passes_through else follow
+        solution = await job.solve(self._session, sink, ledger=ledger, on_text=on_text)
         if solution.error:
             if isinstance(solution.error, EngineDied):
                 self.state = "failed"
             if not solution.text:
                 raise solution.error
             self.report("-", solution.error)
-        return Result(job, solution, trace.id if trace.whole else None, completion)
-
-
-def _is_small(job: Job, drawn: Completion | None) -> bool:
-    """Whether all events of a request that passes through have less than `MAX_LATER` bytes as JSON."""
-    prompt = job.question.prompt
-    texts = [public_spec(cast("Hashable", job.strategy)), prompt.tools]
-    texts += [part for turn in prompt.messages for part in (turn.content, turn.extra)]
-    texts += [drawn.text, drawn.thinking, " " * len(drawn.token_ids)] if drawn else []
-    # A text is in four events at most, and a character of it has up to six bytes.
-    return not (drawn and drawn.logprobs) and 24 * sum(map(len, texts)) < MAX_LATER - OTHER_BYTES
+        prompt, trace = job.question.prompt, self.traces.open(client)
+        texts = [part for turn in prompt.messages for part in (turn.content, turn.extra)]
+        trace.keep(solution.events, prompt=sum(map(len, texts), len(prompt.tools)))
+        return Result(job, solution, trace.id if trace.whole else None)
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

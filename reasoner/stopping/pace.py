@@ -31,7 +31,7 @@ def _samples_to_stop(rule: StopRule | None, vote_state: VoteState, most: int) ->
     """How many more samples, up to `most`, the rule needs before it may stop, if all of them are for the leader."""
     leader, *others = vote_state.votes or (Vote(_NO_ANSWER, 0.0, 0),)
     for more in range(1, most if rule else 0):
-        votes = (replace(leader, weight=leader.weight + more, count=leader.count + more), *others)
+        votes = (Vote(leader.answer, leader.weight + more, leader.count + more), *others)
         samples, streak = vote_state.samples + more, min(vote_state.streak + more, MAX_WINDOW)
         agreed = replace(vote_state, votes=votes, samples=samples, streak=streak, tied=False, outlived=0)
         if rule and rule.stop(agreed, Cost()):

@@ -1,5 +1,6 @@
 """Rules that stop a question: when its leading answer is safe, or when more samples cost more than they gain."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -141,12 +142,10 @@ class Lossless:
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         """The lead and what is left, where the lead is greater."""
-        if not (vote_state.votes and vote_state.max_samples) or any(
-            vote.weight != vote.count for vote in vote_state.votes
-        ):
-            return None
-        (leader, second), left = _counts(vote_state), _left(vote_state)
-        if leader - second <= left:
+        votes, left = vote_state.votes, _left(vote_state)
+        leader, second, *_ = (*(vote.count for vote in votes[:2]), 0, 0)
+        unweighted = leader - second > left and all(vote.weight == vote.count for vote in votes)
+        if not (unweighted and votes and vote_state.max_samples):
             return None
         return f"{leader} to {second} votes: the {left} samples left cannot change who leads"
 
@@ -268,6 +267,53 @@ class NoMajority(Checked):
             return None
         votes = f"{leader} of {vote_state.samples} samples agree"
         return f"{votes}: they are a majority with probability {majority:.2g}, delta is {self.delta:g}"
+
+
+def _all_counts(vote_state: VoteState) -> list[int]:
+    """The votes of each answer; samples without one are one more answer, and long ones that run count as above."""
+    (leader, second), silent = _top_two(vote_state), vote_state.samples - vote_state.cast
+    others = sorted((vote.count for vote in vote_state.votes[1:]), reverse=True)
+    return [leader, *filter(None, [second, *others[1:], silent])]
+
+
+@dataclass(frozen=True, slots=True)
+class MajorityRule(Checked):
+    """Stops when the leader has the share `share` of two or more samples (Adaptive-Consistency's code, 2305.11860).
+
+    It looks at no number of samples: at any share it stops on two equal answers.
+    """
+
+    share: Chance = 0.8
+
+    def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
+        """The share, where it is high enough."""
+        if not vote_state.votes or vote_state.samples < 2:
+            return None
+        counts = _all_counts(vote_state)
+        share = counts[0] / sum(counts)
+        return f"{counts[0]} of {sum(counts)} samples agree, share is {self.share:g}" if share >= self.share else None
+
+
+@dataclass(frozen=True, slots=True)
+class EntropyRule(Checked):
+    """Stops when the answers' entropy, of its maximum, is `share` or less (Adaptive-Consistency's code, 2305.11860).
+
+    A single answer competes with an unseen one that has a vote, so that four equal answers stop it by default.
+    """
+
+    share: Chance = 0.75
+
+    def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
+        """The entropy, where it is low enough."""
+        if not vote_state.votes or vote_state.samples < 2:
+            return None
+        counts = _all_counts(vote_state)
+        counts += [1] if len(counts) == 1 else []
+        total = sum(counts)
+        entropy = -math.fsum(count / total * math.log(count / total) for count in counts) / math.log(len(counts))
+        if entropy > self.share:
+            return None
+        return f"{_score(vote_state)}: the entropy is {entropy:.4g} of its maximum, share is {self.share:g}"
 
 
 @dataclass(frozen=True, slots=True)

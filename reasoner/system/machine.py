@@ -28,6 +28,7 @@ CPU_OVERRIDES: Final = Path(__file__).parent / "cpu_overrides.txt"
 BRINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "eval": ("datasets", "matplotlib", "pandas"),
     "gym": ("reasoning_gym",),
+    "ifeval": ("lm_eval", "immutabledict", "langdetect", "nltk"),
     "mcp": ("mcp",),
     "parquet": ("pyarrow",),
     "ray": ("ray",),
@@ -157,7 +158,7 @@ def missing(*modules: str) -> list[str]:
     return [module for module in modules if importlib.util.find_spec(module) is None]
 
 
-def require_extra(extra: Literal["eval", "gym", "mcp", "parquet", "ray", "serve"], what: str) -> None:
+def require_extra(extra: Literal["eval", "gym", "ifeval", "mcp", "parquet", "ray", "serve"], what: str) -> None:
     """Refuse what needs an extra where the modules that it brings are not installed.
 
     Raises:

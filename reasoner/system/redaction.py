@@ -52,10 +52,12 @@ class Secrets:
 
     def hide(self, text: str, *, shortest: int = MIN_LENGTH) -> str:
         """The text with every secret of at least `shortest` characters replaced, in any form."""
+        if not self.secrets:
+            return text
         for form in self._forms:
             if len(form) >= shortest and form in text:
                 text = text.replace(form, HIDDEN)
-        plain = _plain(text) if self.secrets else text
+        plain = _plain(text)
         if any(len(secret) >= shortest and secret in plain for secret in self.secrets):
             return self.hide(plain, shortest=shortest)
         return text

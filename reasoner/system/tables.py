@@ -216,10 +216,17 @@ def table_writer(file: BinaryIO, suffix: str, kinds: Mapping[str, str]) -> Itera
     import pyarrow as pa
     from pyarrow import parquet
 
-    types = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
-    schema = pa.schema([(name, types.get(kind, pa.string())) for name, kind in kinds.items()])
+    schema = arrow_schema(kinds)
     with parquet.ParquetWriter(file, schema) as table:
         yield lambda rows: table.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+
+def arrow_schema(kinds: Mapping[str, str]) -> Any:
+    """The schema of a table with these columns, each "int", "float", "bool" or text."""
+    import pyarrow as pa
+
+    types = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+    return pa.schema([(name, types.get(kind, pa.string())) for name, kind in kinds.items()])
 
 
 def _plain(value: Any) -> Any:

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnswerExtracted", "AnswersCompared", "Began", "BlocksFound", "Cancelled", "Delivered", "Dropped", "Ended",
-    "EquivalenceChecked", "Event", "LikelihoodsMeasured", "Noted", "Prefilled", "Prompted", "Proposed", "Refused",
-    "Sampled", "Scored", "Sink", "Thought", "TraceWriter", "read_trace",
+    "EquivalenceChecked", "Event", "Executed", "LikelihoodsMeasured", "Noted", "PairCompared", "Prefilled", "Prompted",
+    "Proposed",
+    "Refused", "Sampled", "Scored", "Sink", "Thought", "TraceWriter", "read_trace",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -232,6 +233,23 @@ class Scored(Work):
         return Rating(self.value, self.cost.taking(0), self.steps, self.error, self.parts)
 
 
+class PairCompared(Work):
+    """A candidate was compared with an `other` one, which was shown after it, or could not be."""
+
+    event: Literal["pair_compared"] = "pair_compared"
+    index: int
+    other: tuple[str, int]
+    value: float | None
+    parts: tuple[float, ...] = ()
+    error: str
+    indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index", "other")
+
+    @property
+    def rating(self) -> Rating:
+        """The rating as the plan received it."""
+        return Rating(self.value, self.cost.taking(0), error=self.error, parts=self.parts)
+
+
 class LikelihoodsMeasured(Work):
     """The log-likelihood of texts after `prompt` was computed, or could not be; None is a text that did not fit.
 
@@ -279,6 +297,20 @@ class AnswerExtracted(Work):
     error: str
     confidence: float | None = None
     indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index")
+
+
+class Executed(Work):
+    """A program was run in the sandbox. `output` and `failure` are those of its `Execution`, `cost` has its seconds.
+
+    With an `error`, nothing came of it.
+    """
+
+    event: Literal["executed"] = "executed"
+    code: str
+    output: str
+    failure: str
+    error: str
+    indexed_by: ClassVar[tuple[str, ...]] = ("code",)
 
 
 class Prefilled(TraceRecord):
@@ -369,8 +401,9 @@ class Ended(TraceRecord):
 
 
 Event = (
-    Began | Prompted | Prefilled | Thought | Sampled | Dropped | Scored | LikelihoodsMeasured | AnswersCompared
-    | AnswerExtracted | Delivered | Cancelled | BlocksFound | EquivalenceChecked | Noted | Refused | Proposed | Ended
+    Began | Prompted | Prefilled | Thought | Sampled | Dropped | Scored | PairCompared | LikelihoodsMeasured
+    | AnswersCompared | AnswerExtracted | Executed | Delivered | Cancelled | BlocksFound | EquivalenceChecked | Noted
+    | Refused | Proposed | Ended
 )  # fmt: skip
 """What a trace holds, one of these to a line."""
 Sink = Callable[[Event], None]

@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeVar, cast, runtime_checkable
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, EngineError, NotRecorded, RequestLost, TraceError
-from reasoner.strategy import NOT_ASKED, NOT_MEASURED
+from reasoner.strategy import NOT_ASKED, NOT_MEASURED, NOT_RUN
 from reasoner.system.foreign import MAX_PER_QUESTION, MAX_PER_REQUEST
 from reasoner.trace.events import (
     ATTEMPTS,
@@ -281,7 +281,7 @@ def _refused_unit(event: Work) -> str:
     """The unit of the budget that refused the work; empty where it was not refused."""
     if isinstance(event, Dropped):
         return "seconds"
-    return "tokens" if getattr(event, "error", "").startswith((NOT_RATED, NOT_MEASURED, NOT_ASKED)) else ""
+    return "tokens" if getattr(event, "error", "").startswith((NOT_RATED, NOT_MEASURED, NOT_ASKED, NOT_RUN)) else ""
 
 
 def _content(event: Event) -> str:

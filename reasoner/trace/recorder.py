@@ -15,6 +15,7 @@ from reasoner.trace.events import (
     Began,
     Dropped,
     Event,
+    PairCompared,
     Prompted,
     RunFacts,
     Sampled,
@@ -79,8 +80,8 @@ class Recorder:
     def write(self, kind: type[Event], **values: Any) -> None:
         """Write an event of this kind with these values of its fields."""
         if self.sink:
-            event = kind(question_id=self.question.id, t=self._t, **values)
-            if not self.history.repeats(event):
+            event = kind(question_id=self.question.id, t=round(time.monotonic() - self.started, 6), **values)
+            if not self.history.attempts or not self.history.repeats(event):
                 self.sink(event)
 
     def work(self, kind: type[W], **values: Any) -> W:
@@ -97,6 +98,8 @@ class Recorder:
 
     def began(self, facts: RunFacts) -> None:
         """The question was started."""
+        if not self.sink:
+            return
         settings = {each.name: getattr(facts, each.name) for each in fields(facts)}
         space = self.question.space
         self.write(Began, text=self.question.text, answer_space=space.name, answer_rules=space.version, **settings)
@@ -144,10 +147,14 @@ class Recorder:
         """A sequence did not complete."""
         self.write(Dropped, cost=cost, **drop._asdict(), **sequence.named)
 
-    def scored(self, op: int, candidate: Completion, rating: Rating, cost: Cost) -> None:
-        """A candidate was rated, or could not be."""
-        values = {name: getattr(rating, name) for name in ("value", "steps", "parts", "error")}
-        self.write(Scored, op=op, prompt=candidate.prompt.digest, index=candidate.index, cost=cost, **values)
+    def scored(self, op: int, candidate: Completion, other: Completion | None, rating: Rating, cost: Cost) -> None:
+        """A candidate was rated, or compared with another one, or could not be."""
+        values = {name: getattr(rating, name) for name in ("value", "parts", "error")}
+        values |= {"op": op, "prompt": candidate.prompt.digest, "index": candidate.index, "cost": cost}
+        if other is None:
+            self.write(Scored, steps=rating.steps, **values)
+        else:
+            self.write(PairCompared, other=(other.prompt.digest, other.index), **values)
 
 
 def _generated(sequence: SequenceId, completion: Completion) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def replies_in(events: Sequence[Event]) -> tuple[Reply, ...]:
     scores = {
         (event.question_id, event.prompt, event.index): event.value
         for event in events
-        if isinstance(event, Scored) and event.value is not None
+        if type(event) is Scored and event.value is not None
     }
     return tuple(
         Reply(completion, event.answer, scores.get((event.question_id, event.prompt, event.index)))
@@ -60,22 +60,23 @@ def completions_in(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completio
         TraceError: a sequence comes before its prompt.
     """
     events = list(events)
+    # Types are compared as they are, which takes no call: this is for each event of each served request.
     extracted = {
         (event.question_id, event.prompt, event.index): event.answer
         for event in events
-        if isinstance(event, AnswerExtracted)
+        if type(event) is AnswerExtracted
     }
-    continued = {event.prompt for event in events if isinstance(event, Sampled | Prefilled)}
+    continued = {event.prompt for event in events if type(event) is Sampled or type(event) is Prefilled}
     prompts: dict[tuple[str, str], Prompt] = {}
     for event in events:
         question = event.question_id
-        if isinstance(event, Prompted):
+        if type(event) is Prompted:
             level = event.thinking_level
             prompts[question, event.prompt] = Prompt(event.messages, event.raw, thinking_level=level)
-        if isinstance(event, Prefilled) and (parent := prompts.get((question, event.prompt))):
+        elif type(event) is Prefilled and (parent := prompts.get((question, event.prompt))):
             ids = event.token_ids or ()
             prompts[question, event.child] = parent.extended(event.text, ids, thinking=event.thinking)
-        if isinstance(event, Sampled):
+        elif type(event) is Sampled:
             prompt = prompts.get((question, event.prompt))
             if prompt is None:
                 raise TraceError(f"the trace holds sample {event.index} of {question} without its prompt")

@@ -13,8 +13,10 @@ from reasoner.trace.events import (
     Dropped,
     Ended,
     Event,
+    Executed,
     LikelihoodsMeasured,
     Noted,
+    PairCompared,
     Prefilled,
     Prompted,
     Proposed,
@@ -195,11 +197,11 @@ class _TreeBuilder:
                 self.thoughts[event.prompt, event.index] = event.cost
             case Sampled() | Dropped():
                 self._add_node(event)
-            case Scored():
+            case Scored() | PairCompared():
                 self._rate(event)
             case AnswerExtracted():
                 self._extract(event)
-            case Noted() | Refused() | LikelihoodsMeasured() | AnswersCompared():
+            case Noted() | Refused() | LikelihoodsMeasured() | AnswersCompared() | Executed():
                 tree.notes.append(_note(event))
                 self.other_cost += event.cost if isinstance(event, Work) else Cost()
             case Proposed():
@@ -257,9 +259,13 @@ class _TreeBuilder:
         verdict = event.error or (repr(event.answer.text[:MAX_KEY]) if event.answer else "none")
         self.tree.notes.append(f"#{node_id} probed for the answer: {verdict}, for {event.cost.tokens:,} tokens")
 
-    def _rate(self, event: Scored) -> None:
+    def _rate(self, event: Scored | PairCompared) -> None:
         node_id = self.node_ids.get((event.prompt, event.index))
-        if node_id is None:
+        if isinstance(event, PairCompared):
+            verdict = event.error if event.value is None else f"{event.value:.2f}"
+            pair = f"#{'?' if node_id is None else node_id} better than #{self.node_ids.get(event.other, '?')}"
+            self.tree.notes.append(f"{pair}: {verdict}, for {event.cost.tokens:,} tokens")
+        if node_id is None or isinstance(event, PairCompared):
             self.other_cost += event.cost
             return
         node = self.tree.nodes[node_id]
@@ -324,12 +330,15 @@ def _state(node: TreeNode, *, pruned: bool, stepwise: bool) -> State:
     return "no answer" if node.answer is None else "answered"
 
 
-def _note(event: Noted | Refused | LikelihoodsMeasured | AnswersCompared) -> str:
+def _note(event: Noted | Refused | LikelihoodsMeasured | AnswersCompared | Executed) -> str:
     """What the event says in one line."""
     if isinstance(event, Noted):
         return event.text
     if isinstance(event, Refused):
         return f"refused: budget {event.unit}={event.limit:g}, needed {event.needed:g}, left {event.free:g}"
+    if isinstance(event, Executed):
+        printed = event.output.strip()[-MAX_KEY:]
+        return f"a program ran for {event.cost.seconds:.1f} s: {event.error or event.failure or repr(printed)}"
     spent = f"{event.cost.tokens:,} tokens"
     if isinstance(event, AnswersCompared):
         first, second = (key[:MAX_KEY] for key in event.pair)

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reasoner_strategies.ab_mcts import AbMcts
     from reasoner_strategies.adaptive_consistency import AdaptiveConsistency
+    from reasoner_strategies.aggregate import Aggregate
     from reasoner_strategies.auto import Auto
     from reasoner_strategies.beam_search import BeamSearch
     from reasoner_strategies.best_of_n import BestOfN
     from reasoner_strategies.borda import Borda
     from reasoner_strategies.budget_forcing import BudgetForcing
     from reasoner_strategies.cisc import Cisc
+    from reasoner_strategies.code_interpreter import CodeInterpreter
     from reasoner_strategies.deepconf import DeepConf
     from reasoner_strategies.dvts import Dvts
+    from reasoner_strategies.early_exit import EarlyExit
     from reasoner_strategies.early_stopping import EarlyStopping
     from reasoner_strategies.escalate import Escalate
     from reasoner_strategies.gen_select import GenSelect
@@ -32,14 +35,15 @@ if TYPE_CHECKING:
     from reasoner_strategies.short_m_at_k import ShortMAtK
     from reasoner_strategies.single import Single
     from reasoner_strategies.speculative_rejection import SpeculativeRejection
+    from reasoner_strategies.swiss import Swiss
     from reasoner_strategies.tree_of_thoughts import TreeOfThoughts
     from reasoner_strategies.universal import Universal
 
 __all__ = [
-    "AbMcts", "AdaptiveConsistency", "Auto", "BeamSearch", "BestOfN", "Borda", "BudgetForcing", "Cisc", "DeepConf",
-    "Dvts", "EarlyStopping", "Escalate", "GenSelect", "Knockout", "Likelihood", "Lookahead", "Mcts", "Pairwise",
-    "ParallelProbe", "ParticleFilter", "Rebase", "Refine", "Revise", "SelfConsistency", "ShortMAtK", "Single",
-    "SpeculativeRejection", "TreeOfThoughts", "Universal",
+    "AbMcts", "AdaptiveConsistency", "Aggregate", "Auto", "BeamSearch", "BestOfN", "Borda", "BudgetForcing", "Cisc",
+    "CodeInterpreter", "DeepConf", "Dvts", "EarlyExit", "EarlyStopping", "Escalate", "GenSelect", "Knockout",
+    "Likelihood", "Lookahead", "Mcts", "Pairwise", "ParallelProbe", "ParticleFilter", "Rebase", "Refine", "Revise",
+    "SelfConsistency", "ShortMAtK", "Single", "SpeculativeRejection", "Swiss", "TreeOfThoughts", "Universal",
 ]  # fmt: skip
 
 

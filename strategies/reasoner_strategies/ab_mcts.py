@@ -12,7 +12,7 @@ from reasoner.specs import Checked, Count, Samples
 from reasoner.strategy import Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import with_request, without_reply
-from reasoner_strategies._voting.pool import RunningVote
+from reasoner_strategies._voting.pool import RunningVote, Selector
 
 IMPROVE = (
     "Your answer was rated {rating} on a scale from 0 to 1. Find out what is wrong or missing in it, then answer the "
@@ -38,8 +38,8 @@ class AbMcts(Checked):
     Draws depend on the question, the number of the generation and the ratings reported before it, not on their order.
     `concurrency` generations run at a time; above 1, the virtual clock decides which ratings are known by then.
 
-    The best rated answer is chosen. A generation without an answer or a rating is not a node. Unrated answers vote only
-    if nothing could be rated.
+    `selector` chooses among the rated answers. A generation without an answer or a rating is not a node. Unrated
+    answers vote only if nothing could be rated.
     """
 
     uses_verifier: ClassVar[bool] = True
@@ -47,11 +47,12 @@ class AbMcts(Checked):
 
     n: Samples = 16
     concurrency: Count = 4
+    selector: Selector = "argmax"
     params: SamplingParams = SamplingParams()
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Ask the tree what to generate and report the ratings to it, as replies arrive."""
-        tree, votes = AnswerTree(question.id), RunningVote(question.space, by="max")
+        tree, votes = AnswerTree(question.id), RunningVote(question.space, self.selector)
         running: dict[Handle, Generation] = {}
         launched = 0
         while launched < self.n or running:

@@ -17,15 +17,16 @@ class BeamSearch(SearchOptions):
 
     A level is `n` children, at most `width` of each kept path: n / width paths are kept, rounded up, and the best of
     them get the remainder. Identical prefixes are kept once. Chains that ended keep their rating and leave the beam.
-    Each level has `n` children, also if fewer paths are left, until `n` chains have finished; they vote with their
-    ratings. What could not be rated is kept last, in launch order.
+    Each level has `n` children, also if fewer paths are left, until `n` chains have finished. The first `n` of these,
+    by level and launch order, are the candidates, as in the published code. What could not be rated is kept last, in
+    launch order.
     """
 
     width: Count = 4
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, rate and prune, level by level; then vote."""
-        return (yield from beam(self, StepSearch(question, self)))
+        return (yield from beam(self, StepSearch(question, self, voters=self.n)))
 
 
 def beam(options: BeamSearch, search: StepSearch) -> Plan[Answer | None]:

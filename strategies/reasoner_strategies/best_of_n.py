@@ -9,7 +9,7 @@ from reasoner.specs import Checked, Samples
 from reasoner.strategy import Plan, Strategy, sample
 from reasoner.types import Answer, SamplingParams
 from reasoner_strategies._voting.gathering import nested_vote
-from reasoner_strategies._voting.pool import BY, Pool, Selector, proposed, rated_choice, vote
+from reasoner_strategies._voting.pool import Pool, Selector, proposed, rated_choice, selects_by_rating, vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +17,14 @@ class BestOfN(Checked):
     """The best rated of `n` samples, or the class of answers with the highest total rating.
 
     `selector` "argmax" takes the answer of the best rated sample (Cobbe 2021, 2110.14168); "weighted" sums the ratings
-    of each class of answers (Li 2022, 2206.02336). A sample that could not be rated drops out of the selection and
-    stays in the cost. Without any rating (a single sample, a failing verifier, no budget left) the majority decides.
+    of each class of answers (Li 2022, 2206.02336); "majority" and "last" rate nothing. A sample that could not be rated
+    drops out of the selection and stays in the cost. Without any rating (a single sample, a failing verifier, no budget
+    left) the majority decides.
 
     With `of`, candidates are the outcomes of `n` runs of that strategy, side by side, each rated by the sequence that
     its answer comes from.
     """
 
-    uses_verifier: ClassVar[bool] = True
     sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
 
     n: Samples = 16
@@ -38,9 +38,14 @@ class BestOfN(Checked):
             raise UsageError("with `of`, sampling options belong to that strategy: set them there")
 
     @property
+    def uses_verifier(self) -> bool:
+        """Whether its selector needs ratings, or the strategy that it chooses from does."""
+        return selects_by_rating(self.selector) or (self.of is not None and self.of.uses_verifier)
+
+    @property
     def free_form(self) -> bool:
         """Whether it takes the best reply, rather than the class of answers with the highest total."""
-        return self.selector == "argmax" and (self.of is None or bool(getattr(self.of, "free_form", False)))
+        return self.selector in ("argmax", "last") and (self.of is None or bool(getattr(self.of, "free_form", False)))
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, rate those that hold an answer, select."""
@@ -49,4 +54,4 @@ class BestOfN(Checked):
             majority = yield from proposed(vote(question, pool))
         else:
             majority, pool = yield from nested_vote(question, self.of, self.n)
-        return (yield from rated_choice(question, pool, majority, by=BY[self.selector]))
+        return (yield from rated_choice(question, pool, majority, selector=self.selector))

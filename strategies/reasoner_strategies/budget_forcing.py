@@ -10,9 +10,9 @@ from reasoner.errors import BudgetExhausted, UsageError, require
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.specs import Checked, Length, Range
-from reasoner.strategy import Plan, Sample, count_votes, model_info, note, prefill, propose
+from reasoner.strategy import Plan, Sample, model_info, note, prefill
 from reasoner.types import NO_THINKING, Answer, Completion, Prompt, SamplingParams
-from reasoner.voting import Tally
+from reasoner_strategies._voting.pool import propose_answer
 
 PARAMS = SamplingParams(max_tokens=1 << 17)
 CLOSING = Opening("\n\nFinal Answer:", "Final Answer: ")
@@ -164,12 +164,3 @@ def still_open(prompt: Prompt, completion: Completion, profile: ThinkingProfile 
 def spelled(prompt: Prompt, extended: Prompt) -> int:
     """How many token ids were appended to a prompt."""
     return len(extended.token_ids) - len(prompt.token_ids)
-
-
-def propose_answer(question: Question, answer: Answer | None) -> Plan[Answer | None]:
-    """Propose the answer of one chain, and return it."""
-    tally = Tally(question.space)
-    tally.add(answer, index=0)
-    vote_state = yield from count_votes(tally)
-    yield from propose(answer, vote_state)
-    return answer

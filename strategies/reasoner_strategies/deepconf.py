@@ -66,6 +66,15 @@ class DeepConf(Checked):
         online = (self.warmup, self.consensus, self.concurrency)
         if self.mode == "offline" and online != (WARMUP, CONSENSUS, CONCURRENCY):
             raise UsageError("warmup, consensus and concurrency have no effect offline: leave them out, or mode=online")
+        self._check_window(self.params.max_tokens)
+
+    def _check_window(self, limit: int | None) -> None:
+        """Refuse a window that no trace of so many tokens can fill, where traces are to be cut by it."""
+        if self.mode == "online" and self.window and limit and self.window > limit:
+            raise UsageError(
+                f"window={self.window} is longer than every trace, with max_tokens={limit}, so that none is ever cut: "
+                "set it to half the median length or less"
+            )
 
     @property
     def _window(self) -> int:
@@ -73,6 +82,7 @@ class DeepConf(Checked):
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw traces, weight them, vote."""
+        self._check_window(self.params.limit)
         return (yield from self._offline(question) if self.mode == "offline" else self._online(question))
 
     def _offline(self, question: Question) -> Plan[Answer | None]:
@@ -108,7 +118,8 @@ class DeepConf(Checked):
         votes.count(answer, order=index)
         lowest = self._score(trace, "lowest") if answer and threshold is not None else None
         if answer and threshold is not None and lowest is not None and lowest >= threshold:
-            votes.rate(answer, self._score(trace, self.measure), order=index)
+            weight = lowest if self.measure == "lowest" else self._score(trace, self.measure)
+            votes.rate(answer, weight, order=index)
 
     def _score(self, completion: Completion, measure: GroupMeasure) -> float | None:
         """The confidence of a trace, 0 or more; None without usable log-probabilities."""

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from reasoner.answers.questions import Question
 from reasoner.specs import Count
@@ -16,14 +17,16 @@ class Dvts(SearchOptions):
     """Greedy step searches side by side that never compete (Beeching 2024, search-and-learn).
 
     `n` children per level are divided among n / width subtrees, rounded up, each with at most `width`. A subtree draws
-    its children, keeps the best rated one, and ends when that one is a finished chain, which then votes with its
-    rating. Other finished chains count only until a subtree has ended. What could not be rated comes last, in launch
-    order.
+    its children, keeps the best rated one, and ends when that one is a finished chain. `candidates` are the "best" of
+    each subtree or, as in the published code, its "siblings" too: the chains that finished in the same level; that
+    code takes the unfinished ones as well. Other finished chains count only until a subtree has ended. What could not
+    be rated comes last, in launch order.
 
     No subtree waits for another, and what it draws does not depend on the others.
     """
 
     width: Count = 4
+    candidates: Literal["best", "siblings"] = "best"
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Start all subtrees, extend each by a level as soon as its children are there; then vote."""
@@ -47,6 +50,7 @@ class Dvts(SearchOptions):
             if best and best.open:
                 yield from expand(number, best)
             elif best:
-                chosen.add(best.order)
+                finished = [path.order for path in level.children.values() if path.finished]
+                chosen.update(finished if self.candidates == "siblings" else [best.order])
             yield from search.publish()
         return (yield from search.finish())

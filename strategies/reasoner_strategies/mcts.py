@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
@@ -11,7 +11,7 @@ from reasoner.specs import Count, Range, Samples
 from reasoner.strategy import Finished, Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import Answer, Completion
 from reasoner_strategies._search.steps import Path, StepOptions
-from reasoner_strategies._voting.pool import RunningVote, softmax
+from reasoner_strategies._voting.pool import RunningVote, Selector, softmax
 
 C_BASE = 19652.0
 """AlphaZero's constant, which makes exploration grow with the visits."""
@@ -27,6 +27,8 @@ class Mcts(StepOptions):
     backs its rating up as a running mean. The prior of a step is the softmax of its tokens' mean log-probability, so
     that long steps are not at a disadvantage; uniform if the engine reports none. The weight of the prior below a
     node with N visits is ln((N + 19653) / 19652) + c_init. Before its first visit a step has the value of its rating.
+    `select` "uct" adds c_init sqrt(ln N / n) to the mean of a step with n visits instead, or 1, without a prior, as RAP
+    does with c_init=1.
 
     At most `simulations` leaves are expanded, `concurrency` of them at a time: the search continues while long steps
     run, and each counts as a visit of value 0 that keeps others off its path (virtual loss). Steps come back in the
@@ -34,7 +36,7 @@ class Mcts(StepOptions):
     Equal siblings are one step. A chain that ended is visited once, at no cost; the search ends when all have been.
 
     A step that could not be rated counts as much as its parent. Steps that lead nowhere (cut, or the end of a chain
-    without an answer) are not rated and not visited. Chains that ended vote with their rating.
+    without an answer) are not rated and not visited. `selector` chooses among the chains that ended.
     """
 
     uses_verifier: ClassVar[bool] = True
@@ -43,13 +45,15 @@ class Mcts(StepOptions):
     k: Samples = 4
     c_init: Annotated[float, Range(at_least=0, below=math.inf)] = 1.25
     concurrency: Count = 4
+    selector: Selector = "weighted"
+    select: Literal["puct", "uct"] = "puct"
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Search until the tree, the simulations or the budget are used up; then vote."""
         # The prior is made of log-probabilities.
         options = replace(self, params=replace(self.params, logprobs=self.params.logprobs or 0))
-        tree = Tree(self.c_init, Node(None, UNKNOWN, path=Path(question.prompt)))
-        search = _Search(options, question, tree, RunningVote(question.space))
+        tree = Tree(self.c_init, Node(None, UNKNOWN, path=Path(question.prompt)), self.select)
+        search = _Search(options, question, tree, RunningVote(question.space, self.selector))
         try:
             yield from search.run()
         except BudgetExhausted:
@@ -95,7 +99,7 @@ class Node:
 
 @dataclass(slots=True)
 class Tree:
-    """A tree that grows at its leaves, several at a time, by upper confidence bounds with a prior, as in AlphaZero.
+    """A tree that grows at its leaves, several at a time, by upper confidence bounds; with a prior as in AlphaZero.
 
     A leaf is taken while a simulation runs at it. It cannot be selected then, nor can a node if all its leaves are
     taken or exhausted; with no simulation running, a root that cannot be selected is exhausted.
@@ -103,6 +107,7 @@ class Tree:
 
     c_init: float
     root: Node
+    select_by: Literal["puct", "uct"] = "puct"
 
     def exploration(self, visits: int) -> float:
         """The weight of the prior below a node with this number of visits."""
@@ -110,13 +115,19 @@ class Tree:
 
     def best(self, parent: Node) -> Node:
         """The child to visit next, of those that may be selected; ties go to the earliest."""
-        scale = self.exploration(parent.visits) * math.sqrt(parent.visits + parent.pending)
+        visits, uct = parent.visits + parent.pending, self.select_by == "uct"
+        scale = (
+            self.c_init * math.sqrt(math.log(max(1, visits)))
+            if uct
+            else self.exploration(parent.visits) * math.sqrt(visits)
+        )
         chosen, highest = parent, -math.inf
         for child in parent.children:
             if not child.ready:
                 continue
             seen = child.visits + child.pending
-            score = (child.total / seen if seen else child.value) + scale * child.prior / (1 + seen)
+            bonus = 1 / math.sqrt(max(1, seen)) if uct else child.prior / (1 + seen)
+            score = (child.total / seen if seen else child.value) + scale * bonus
             if score > highest:
                 chosen, highest = child, score
         return chosen

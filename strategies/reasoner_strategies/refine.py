@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from reasoner.answers.questions import Question
+from reasoner.errors import UsageError
 from reasoner.specs import Checked, Range, Share
 from reasoner.strategy import Plan, sample, score
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner_strategies._prompts import verdict, with_request, without_reply
-from reasoner_strategies._voting.pool import RunningVote, proposed
+from reasoner_strategies._voting.pool import RunningVote, Selector, proposed, selects_by_rating
 
 REVIEW = (
     "Review the answer above step by step: say what is wrong with it, if anything, and how to mend it. End with a line "
@@ -28,10 +29,10 @@ class Refine(Checked):
     `satisfied` (0 to 1) or above; a version that could not be rated is revised. `rounds=0` is one sample, neither
     reviewed nor rated.
 
-    With "self" the last version that has an answer is chosen, as in the paper; in the vote state a version weighs its
-    number in the sequence, and a class as much as the latest of its versions. With "verifier" it is the class of
-    answers with the highest total rating, or the majority if nothing was rated: models often revise right answers to
-    wrong ones, and ratings can tell.
+    `selector` is by default "last" with "self": the last version that has an answer, as in the paper; in the vote state
+    a version weighs its number in the sequence, and a class as much as the latest of its versions. With "verifier" it
+    is "weighted", the class of answers with the highest total rating, or the majority if nothing was rated: models
+    often revise right answers to wrong ones, and ratings can tell.
 
     `params` draw versions and reviews; of each text the last 4,000 characters are shown again.
     """
@@ -42,6 +43,12 @@ class Refine(Checked):
     critic: Literal["self", "verifier"] = "verifier"
     satisfied: Share = 0.9
     params: SamplingParams = SamplingParams()
+    selector: Selector | None = None
+
+    def __post_init__(self) -> None:
+        Checked.__post_init__(self)
+        if self.selector and selects_by_rating(self.selector) and self.critic == "self":
+            raise UsageError(f"selector={self.selector} needs ratings, and critic=self gives none: set critic=verifier")
 
     @property
     def uses_verifier(self) -> bool:
@@ -50,14 +57,14 @@ class Refine(Checked):
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw; then review and revise until the critic is satisfied or no round is left."""
-        votes = RunningVote(question.space, by="sum" if self.uses_verifier else "max")
+        votes = RunningVote(question.space, self.selector or ("weighted" if self.uses_verifier else "last"))
         prompt, vote_state = question.prompt, VoteState()
         for index in range(self.rounds + 1):
             [version] = yield from sample(prompt, params=self.params)
             answer, rating = question.read(version), None
             votes.count(answer, order=index)
             if answer and not self.uses_verifier:
-                votes.rate(answer, index + 1, order=index)
+                votes.rate(answer, 0.0, order=index)
             vote_state = yield from proposed(votes.vote_state())
             if answer and self.uses_verifier and self.rounds:
                 [rated] = yield from score(question, (version,))

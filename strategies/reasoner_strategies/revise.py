@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Annotated, Literal
+from typing import Annotated
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
 from reasoner.specs import Checked, Range, Samples
-from reasoner.strategy import MAX_CHAINS, Handle, Plan, Sample, count_votes, next_finished, start
+from reasoner.strategy import MAX_CHAINS, Handle, Plan, Sample, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner.voting import Tally
 from reasoner_strategies._prompts import with_request, without_reply
-from reasoner_strategies._voting.pool import BY, proposed, rated_choice
+from reasoner_strategies._voting.pool import LaunchOrder, Selector, rated_choice, selects_by_rating
 
 SEEN = 4
 """The maximum of earlier attempts that a revision sees, as in the paper."""
@@ -24,36 +24,35 @@ class Revise(Checked):
 
     A revision sees the last 4 attempts of its chain as earlier turns, of each the last 4,000 characters. The answer is
     selected from all chains * (revisions + 1) attempts: `selector` "weighted" takes the class of answers with the
-    highest total rating, "argmax" the best rated attempt, "majority" the most frequent class, without a verifier. What
-    could not be rated has no vote; without any rating the majority decides. The paper trains a model to revise and
-    selects within chains first; here the model is not trained, and there is one selection over all attempts.
+    highest total rating, "argmax" the best rated attempt; "majority" takes the most frequent class and "last" the last
+    attempt of the last chain that has one, without a verifier. What could not be rated has no vote; without any rating
+    the majority decides. The paper trains a model to revise and selects within chains first; here the model is not
+    trained, and there is one selection over all attempts.
 
     A chain continues as soon as its last attempt is there. The order of completion changes neither answer nor cost.
     """
 
     chains: Annotated[Samples, Range(at_least=1, at_most=MAX_CHAINS)] = 4
     revisions: Annotated[Samples, Range(at_least=0)] = 3
-    selector: Literal["majority", "weighted", "argmax"] = "weighted"
+    selector: Selector = "weighted"
     params: SamplingParams = SamplingParams()
 
     @property
     def uses_verifier(self) -> bool:
         """Only if it selects."""
-        return self.selector != "majority"
+        return selects_by_rating(self.selector)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw all chains, propose the majority as it grows, rate the attempts with an answer, select."""
         attempts: list[list[Completion]] = [[] for _ in range(self.chains)]
         majority = yield from self._draw(question, attempts)
-        if self.selector == "majority":
-            return majority.leader
         pool = [attempt for turn in zip_longest(*attempts) for attempt in turn if attempt]
-        return (yield from rated_choice(question, pool, majority, by=BY[self.selector]))
+        return (yield from rated_choice(question, pool, majority, selector=self.selector))
 
     def _draw(self, question: Question, attempts: list[list[Completion]]) -> Plan[VoteState]:
-        """All attempts that the budget allows, the majority proposed after each."""
+        """All attempts that the budget allows, the majority proposed after each, turn by turn."""
         running: dict[Handle, int] = {}
-        majority, tally = VoteState(), Tally(question.space)
+        votes = LaunchOrder(Tally(question.space))
         for chain in range(self.chains):
             first = Sample((question.prompt,), params=self.params, branch=chain)
             running[(yield from start(first, cancellable=False))] = chain
@@ -68,9 +67,8 @@ class Revise(Checked):
             if len(earlier) <= self.revisions:
                 again = Sample((revision(question, earlier),), params=self.params, branch=chain)
                 running[(yield from start(again, cancellable=False, after=finished.handle))] = chain
-            tally.add(question.read(earlier[-1]), index=(len(earlier) - 1) * self.chains + chain)
-            majority = yield from proposed(count_votes(tally))
-        return majority
+            yield from votes.add(question.read(earlier[-1]), index=(len(earlier) - 1) * self.chains + chain)
+        return (yield from votes.close())
 
 
 def revision(question: Question, earlier: Sequence[Completion]) -> Prompt:

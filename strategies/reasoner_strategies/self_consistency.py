@@ -7,12 +7,12 @@ from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.specs import Checked, Count, Samples
 from reasoner.stopping.pace import Order
-from reasoner.strategy import Plan, Sample, StopRule, Strategy, count_votes, next_finished, start
-from reasoner.types import Answer, Completion, SamplingParams, VoteState
+from reasoner.strategy import Plan, Sample, StopRule, Strategy, next_finished, start
+from reasoner.types import Answer, Completion, SamplingParams
 from reasoner.voting import Tally
 from reasoner_strategies._voting.gathering import nested_vote
-from reasoner_strategies._voting.pool import proposed
-from reasoner_strategies._voting.stopping_vote import stopping_vote
+from reasoner_strategies._voting.pool import LaunchOrder
+from reasoner_strategies._voting.stopping_vote import WhenFull, stopping_vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,10 @@ class SelfConsistency(Checked):
     run by default, the answer does not depend on `window`, and samples are independent draws, as `ppr` assumes; it
     waits longer. Rules that look ahead use `n` as their horizon.
 
+    `when_full` is for long chains that do not fit the engine's KV cache together. With "wait" some start later, when
+    others have ended. With "drop" all start, and whenever the cache is full the youngest ends early, without a vote:
+    the vote of those that are left is there sooner (STEP, 2601.09093, without its trained scorer).
+
     With `of`, the answers of `n` runs of that strategy vote; they run side by side.
     """
 
@@ -39,6 +43,7 @@ class SelfConsistency(Checked):
     stop: StopRule | None = None
     order: Order = "length"
     window: Count | None = None
+    when_full: WhenFull = "wait"
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
@@ -49,6 +54,8 @@ class SelfConsistency(Checked):
         if self.stop is None and (self.window or self.order != "length"):
             given = f"window={self.window}" if self.window else f"order={self.order}"
             raise UsageError(f"{given} has no effect: without `stop` all samples are in flight at once; leave it out")
+        if self.of is not None and self.when_full != "wait":
+            raise UsageError(f"when_full={self.when_full} has no effect with `of`: leave it out")
 
     @property
     def uses_verifier(self) -> bool:
@@ -56,14 +63,15 @@ class SelfConsistency(Checked):
         return self.of is not None and self.of.uses_verifier
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """Start all samples and count each as it arrives; with a rule, in its order."""
+        """Start all samples and count them in launch order; with a rule, in its order."""
         if self.of is not None:
             vote_state, _ = yield from nested_vote(question, self.of, self.n, max_samples=self.n)
             return vote_state.leader
         if self.stop is not None:
             return (yield from self.continued(question, ()))
-        yield from start(Sample((question.prompt,), params=self.params), self.n, cancellable=False)
-        tally, vote_state = Tally(question.space, max_samples=self.n), VoteState()
+        op = Sample((question.prompt,), params=self.params, droppable=self.when_full == "drop")
+        first = yield from start(op, self.n, cancellable=False)
+        votes = LaunchOrder(Tally(question.space, max_samples=self.n))
         for _ in range(self.n):
             try:
                 finished = yield from next_finished()
@@ -71,15 +79,14 @@ class SelfConsistency(Checked):
                 break
             for completion in finished.completions:
                 tokens = completion.usage.generated_tokens
-                tally.add(question.read(completion), index=completion.index, tokens=tokens)
-            vote_state = yield from proposed(count_votes(tally))
-        return vote_state.leader
+                yield from votes.add(question.read(completion), index=finished.handle - first, tokens=tokens)
+        return (yield from votes.close()).leader
 
     def continued(self, question: Question, drawn: Sequence[Completion]) -> Plan[Answer | None]:
         """The same vote after these samples, which were drawn with its `params`."""
         order, window = (self.order, self.window) if self.stop else ("launch", self.n)
-        return (
-            yield from stopping_vote(
-                question, self.params, n=self.n, rule=self.stop, order=order, window=window, drawn=drawn
-            )
-        )
+        counted = stopping_vote(
+            question, self.params, n=self.n, rule=self.stop, order=order, window=window, when_full=self.when_full,
+            drawn=drawn,
+        )  # fmt: skip
+        return (yield from counted)

@@ -6,9 +6,10 @@ from typing import Annotated, ClassVar
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, require
 from reasoner.specs import Checked, Count, Range, Samples
-from reasoner.strategy import MAX_CHAINS, Handle, Plan, Sample, cancel, next_finished, start
-from reasoner.types import Answer, Completion, SamplingParams, VoteState
-from reasoner_strategies._voting.pool import proposed, vote
+from reasoner.strategy import MAX_CHAINS, Handle, Plan, Sample, cancel, count_votes, next_finished, start
+from reasoner.types import Answer, SamplingParams, VoteState
+from reasoner.voting import Tally
+from reasoner_strategies._voting.pool import proposed
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +33,19 @@ class ShortMAtK(Checked):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw all chains at once until `m` have finished, and stop the others."""
         first = yield from start(Sample((question.prompt,), params=self.params), self.k)
-        running, finished, vote_state = set(range(first, first + self.k)), list[Completion](), VoteState()
-        while running and len(finished) < self.m:
+        running, finished = set(range(first, first + self.k)), 0
+        tally, vote_state = Tally(question.space), VoteState()
+        while running and finished < self.m:
             try:
                 arrived = yield from next_finished()
             except BudgetExhausted:
                 break
             running.discard(arrived.handle)
-            finished += [chain for chain in arrived.completions if not chain.truncated]
-            vote_state = yield from proposed(vote(question, finished))
+            for chain in arrived.completions:
+                if not chain.truncated:
+                    tally.add(question.read(chain), index=finished)
+                    finished += 1
+            vote_state = yield from proposed(count_votes(tally))
         for handle in sorted(running):
             yield from cancel(Handle(handle))
         return vote_state.leader

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
@@ -12,19 +12,19 @@ from reasoner.strategy import MAX_CHAINS, Plan, score
 from reasoner.types import Answer, SamplingParams, VoteState
 from reasoner_strategies._search.step_search import rank
 from reasoner_strategies._search.steps import Path, StepOptions, advance
-from reasoner_strategies._voting.pool import BY, Selector, proposed, rated_vote
+from reasoner_strategies._voting.pool import Selector, proposed, rated_vote
 
 
 @dataclass(frozen=True, slots=True)
 class SpeculativeRejection(Checked):
     """Best-of-N in which the worst share `alpha` is dropped every `every` tokens (Sun 2024, 2410.20290).
 
-    `n` chains begin; at each checkpoint the number to keep falls to the share 1 - `alpha` of it, rounded up. There
-    the verifier rates the partial chains, all at the same number of tokens. Chains that finished with an answer keep
-    their rating and take part in this ranking, and none of them is dropped, as it is paid. What could not be rated
-    comes last, in launch order. `selector` is that of best-of-N: the "argmax" of the finished, or the answer with the
-    highest total rating, "weighted". `alpha` 0 is best-of-N. A chain that is still in its thinking is neither rated nor
-    dropped, and checkpoints begin when the first one has ended it.
+    `n` chains begin; at each checkpoint the number to keep falls to the share 1 - `alpha` of it, rounded up, or, with
+    `keep` "ranked", to that share of the chains that it ranks, rounded, as in the published code, but at least one.
+    There the verifier rates the partial chains, all at the same number of tokens. Chains that finished with an answer
+    keep their rating and take part in this ranking, and none of them is dropped, as it is paid. What could not be rated
+    comes last, in launch order. `selector` is that of best-of-N, over the finished. `alpha` 0 is best-of-N. A chain
+    that is still in its thinking is neither rated nor dropped, and checkpoints begin when the first one has ended it.
 
     The verifier must be able to rate a partial chain, such as a process reward model. The paper begins with as many
     chains as fit in memory; here it is `n`.
@@ -38,13 +38,14 @@ class SpeculativeRejection(Checked):
     every: Annotated[Length, Range(at_least=1)] = 128
     selector: Selector = "argmax"
     params: SamplingParams = SamplingParams()
+    keep: Literal["schedule", "ranked"] = "schedule"
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Advance, propose, reject; at the end choose among the finished."""
         limit = self.params.limit
         stepping = StepOptions(step="", step_tokens=self.every, max_steps=limit + 1, params=self.params)
         chains, keep, ended = [Path(question.prompt, order=index) for index in range(self.n)], self.n, 0
-        vote_state = VoteState()
+        vote_state, ranked = VoteState(), set(range(self.n))
         while any(chain.open for chain in chains):
             try:
                 chains = yield from advance(stepping, chains)
@@ -53,8 +54,18 @@ class SpeculativeRejection(Checked):
             if ended != (ended := len(_ended(chains))):
                 vote_state = yield from proposed(self._vote_state(question, chains))
             if any(chain.open and not _thinks(chain) for chain in chains):
-                keep = max(1, math.ceil((1 - self.alpha) * keep - 1e-9))
-                chains = yield from _without_the_worst(question, chains, keep)
+                left = [chain.order for chain in _contenders(question, chains) if chain.order in ranked]
+                keep = kept_of(len(left), self.alpha) if self.keep == "ranked" else scheduled(keep, self.alpha)
+                if len(left) > keep:
+                    chains = yield from _rated(question, chains)
+                    best = [chain.order for chain in sorted(chains, key=rank) if chain.order in left][:keep]
+                    chains = [
+                        replace(chain, cut=True)
+                        if chain.open and not _thinks(chain) and chain.order not in best
+                        else chain
+                        for chain in chains
+                    ]
+                    ranked = set(best) if self.keep == "ranked" else ranked
         if len(_contenders(question, chains)) < 2:
             return vote_state.leader
         chains = yield from _rated(question, chains)
@@ -64,7 +75,17 @@ class SpeculativeRejection(Checked):
         """The vote of the finished chains; those that were cut or rejected abstain."""
         ended = _ended(chains)
         ratings = [chain.value if chain.finished else None for chain in ended]
-        return (yield from rated_vote(question, [chain.last for chain in ended], ratings, by=BY[self.selector]))
+        return (yield from rated_vote(question, [chain.last for chain in ended], ratings, selector=self.selector))
+
+
+def scheduled(before: int, alpha: float) -> int:
+    """How many to keep after a checkpoint, of so many to keep before it."""
+    return max(1, math.ceil((1 - alpha) * before - 1e-9))
+
+
+def kept_of(ranked: int, alpha: float) -> int:
+    """How many of those that a checkpoint ranks are kept in the published code, which may keep none."""
+    return max(1, round((1.0 - alpha) * ranked))
 
 
 def _ended(chains: Sequence[Path]) -> list[Path]:
@@ -80,16 +101,6 @@ def _contenders(question: Question, chains: Sequence[Path]) -> list[Path]:
 def _thinks(chain: Path) -> bool:
     """Whether a chain is still in its thinking, so that there is nothing to rate."""
     return chain.last is not None and chain.last.unclosed
-
-
-def _without_the_worst(question: Question, chains: Sequence[Path], keep: int) -> Plan[list[Path]]:
-    """The chains after a checkpoint: the open ones that are not among the best are cut."""
-    if len(_contenders(question, chains)) <= keep:
-        return list(chains)
-    chains = yield from _rated(question, chains)
-    best = {chain.order for chain in sorted(_contenders(question, chains), key=rank)[:keep]}
-    kept = best | {chain.order for chain in chains if _thinks(chain)}
-    return [replace(chain, cut=True) if chain.open and chain.order not in kept else chain for chain in chains]
 
 
 def _rated(question: Question, chains: Sequence[Path]) -> Plan[list[Path]]:

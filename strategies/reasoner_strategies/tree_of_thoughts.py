@@ -8,14 +8,15 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from reasoner.answers.questions import Question
+from reasoner.answers.thoughts import ThoughtPrompts
 from reasoner.errors import BudgetExhausted
 from reasoner.specs import Count, Samples
-from reasoner.strategy import Handle, Plan, Sample, next_finished, start
+from reasoner.strategy import Handle, Plan, Sample, next_finished, prefill, start
 from reasoner.types import NO_THINKING, Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import QUOTE, shortened, verdict, with_text, without_reply
 from reasoner_strategies._search.step_search import rank
 from reasoner_strategies._search.steps import Path, StepOptions
-from reasoner_strategies._voting.pool import RunningVote
+from reasoner_strategies._voting.pool import RunningVote, Selector
 
 VALUES = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}
 JUDGEMENT_TOKENS = 256
@@ -25,6 +26,12 @@ VALUE = (
     'it leads to the right answer. End with a line that says "Verdict: sure", "Verdict: likely" or '
     '"Verdict: impossible".'
 )
+PROPOSE = (
+    "Here is an attempt at an answer, which is not finished yet:\n\n{state}\n\nPropose different next steps, each on a "
+    "line of its own. Do not continue beyond one step."
+)
+ANSWER = "\nAnswer: "
+"""What asks for the answer after steps that were proposed."""
 VOTE = (
     "Here are attempts at an answer, which may not be finished yet:\n\n{states}\n\nDo not continue them. Decide which "
     'one is the most likely to lead to the right answer. End with a line that says "Best: N", where N is its number.'
@@ -35,9 +42,11 @@ VOTE = (
 class TreeOfThoughts(StepOptions):
     """States of `k` thoughts each, judged by the model itself, breadth first (Yao 2023, 2305.10601).
 
-    `k` thoughts are drawn from every state that was kept. The best `b` of all states are kept, finished ones included,
-    until all of them are finished, at a depth of at most `max_steps`. The finished state of the highest value is the
-    answer.
+    `k` thoughts are drawn from every state that was kept. With `generate` "propose" a reply lists them instead, one a
+    line, of which the first `k` count; after `max_steps` - 1 of them a chain is drawn to its end. A task may have
+    prompts of its own for that, as the game of 24 has, which also say when a state is ready for its answer, and how it
+    is valued. The best `b` of all states are kept, finished ones included, until all of them are finished, at a depth
+    of at most `max_steps`. Then `selector` chooses among the finished states by their values.
 
     `evaluate` "value" asks `n_eval` times of each state whether it leads to the right answer: sure 20, likely 1,
     impossible 0.001, summed; the same text is never judged again. "vote" shows all states of a level and asks `n_eval`
@@ -55,6 +64,8 @@ class TreeOfThoughts(StepOptions):
     k: Samples = 5
     n_eval: Samples = 3
     evaluate: Literal["value", "vote"] = "value"
+    selector: Selector = "argmax"
+    generate: Literal["sample", "propose"] = "sample"
     max_steps: Count = field(default=10, kw_only=True)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
@@ -81,18 +92,26 @@ class _TreeSearch:
     """States that ended; None for a chain without an answer."""
     _launched: int = 1
     _known: set[str] = field(default_factory=set)
-    _values: dict[str, float | None] = field(default_factory=dict)
+    _values: dict[Prompt, float | None] = field(default_factory=dict)
     _polls: int = 0
     _votes: RunningVote = field(init=False)
+    _task: ThoughtPrompts | None = field(init=False)
+    """The task's own requests, where steps are proposed."""
 
     def __post_init__(self) -> None:
-        self.open, self._votes = {0: Path(self.question.prompt)}, RunningVote(self.question.space, by="max")
+        task = getattr(self.question.space, "thoughts", None)
+        self._task = task if self.options.generate == "propose" and isinstance(task, ThoughtPrompts) else None
+        self.open, self._votes = (
+            {0: Path(self.question.prompt)},
+            RunningVote(self.question.space, self.options.selector),
+        )
 
     def run(self) -> Plan[None]:
         """Expand the open ones of the states that are kept, judge them all, and keep the best."""
         states = list(self.open.values())
         while growing := [state for state in states if state.open]:
-            thoughts = yield from self._thoughts(growing)
+            propose = self.options.generate == "propose"
+            thoughts = yield from (self._proposals(growing) if propose else self._thoughts(growing))
             states = yield from self._judged([*(state for state in states if state.finished), *thoughts])
             yield from self.publish()
             valued = [state for state in states if state.value is not None]
@@ -118,6 +137,53 @@ class _TreeSearch:
                     states += self._new(self.options.grown(parent, completion, order=self._launched + index))
                 self._launched += self.options.k
         return states
+
+    def _proposals(self, parents: Sequence[Path]) -> Plan[list[Path]]:
+        """The new states that continue these by a step that was proposed, or by the rest of the chain."""
+        handles: dict[Handle, Path] = {}
+        for parent in parents:
+            prompt = (yield from self._opened(parent)) if self._is_ready(parent) else None
+            state = replace(parent, prompt=prompt, steps=self.options.max_steps - 1) if prompt else parent
+            asked = prompt or self._request(PROPOSE, self._task.propose if self._task else "", parent)
+            op = Sample((asked,), 1, self.options.draws(state), reserve=self.options.reserve, answers=bool(prompt))
+            handles[(yield from start(op, cancellable=False))] = state
+        drawn: dict[Handle, Completion] = {}
+        while len(drawn) < len(handles):
+            arrived = yield from next_finished()
+            [drawn[arrived.handle]] = arrived.completions
+        states: list[Path] = []
+        for handle in sorted(drawn):
+            parent, reply = handles[handle], drawn[handle]
+            self.open.pop(parent.order)
+            if parent.steps + 1 >= self.options.max_steps:
+                states += self._new(self.options.grown(parent, reply, order=self._launched))
+                self._launched += 1
+                continue
+            lines = self._task.steps_in(reply.text) if self._task else reply.text.splitlines()
+            for line in list(dict.fromkeys(filter(None, map(str.strip, lines))))[: self.options.k]:
+                text = f"{chr(10) if parent.prompt.text else ''}{line}"
+                prompt = yield from prefill(parent.prompt, text, thinking="close")
+                tokens = parent.tokens + len(prompt.token_ids) - len(parent.prompt.token_ids)
+                states += self._new(Path(prompt, None, parent.steps + 1, tokens, order=self._launched))
+                self._launched += 1
+        return states
+
+    def _is_ready(self, state: Path) -> bool:
+        """Whether the answer follows, and no other step."""
+        done = self._task is not None and self._task.rest_of(state.prompt.text) == self._task.done
+        return done or state.steps + 1 >= self.options.max_steps
+
+    def _opened(self, state: Path) -> Plan[Prompt]:
+        """What the rest of a chain after a state continues."""
+        return (yield from prefill(state.prompt, ANSWER if self._task else "\n", thinking="close"))
+
+    def _request(self, general: str, own: str, state: Path) -> Prompt:
+        """A request about a state, in the task's `own` words if it has any."""
+        if self._task:
+            answer = state.prompt.text.rpartition(ANSWER)[2].strip()
+            filled = own.replace("{rest}", self._task.rest_of(state.prompt.text)).replace("{answer}", answer)
+            return Prompt.chat(filled).at_level(NO_THINKING)
+        return self._prompt(general.format(state=shortened(state.prompt.text)))
 
     def _new(self, state: Path) -> list[Path]:
         """The state, unless it is known or leads nowhere."""
@@ -149,15 +215,18 @@ class _TreeSearch:
         return judged
 
     def _by_value(self, states: Sequence[Path]) -> Plan[list[float | None]]:
-        shown = [shortened(state.prompt.text) for state in states]
-        prompts = {self._prompt(VALUE.format(state=text)): text for text in shown if text not in self._values}
-        judged: dict[str, list[float]] = {text: [] for text in prompts.values()}
-        for reply in (yield from self._ask(tuple(prompts), self.options.n_eval)) if prompts else ():
-            if (word := verdict(reply, "verdict", tuple(VALUES))) is not None:
-                judged[prompts[reply.prompt]].append(VALUES[word])
-        for text, values in judged.items():
-            self._values[text] = math.fsum(values) / len(values) * self.options.n_eval if values else None
-        return [self._values[text] for text in shown]
+        task, asked = self._task, list[Prompt]()
+        for state in states:
+            own = (task.judge if state.finished else task.value) if task else ""
+            asked.append(self._request(VALUE, own, state))
+        judged: dict[Prompt, list[float]] = {prompt: [] for prompt in asked if prompt not in self._values}
+        for reply in (yield from self._ask(tuple(judged), self.options.n_eval)) if judged else ():
+            word = _last_word(reply) if task else verdict(reply, "verdict", tuple(VALUES))
+            if word in VALUES:
+                judged[reply.prompt].append(VALUES[word])
+        for prompt, values in judged.items():
+            self._values[prompt] = math.fsum(values) / len(values) * self.options.n_eval if values else None
+        return [self._values[prompt] for prompt in asked]
 
     def _by_vote(self, states: Sequence[Path]) -> Plan[list[float | None]]:
         if len(states) < 2:
@@ -198,3 +267,9 @@ class _TreeSearch:
             if state and answer:
                 self._votes.rate(answer, state.value, order=order)
         return (yield from self._votes.publish()).leader
+
+
+def _last_word(reply: Completion) -> str:
+    """What the last line of a judgement says."""
+    lines = reply.text.split("\n") if not reply.truncated else []
+    return next((line.strip().strip(".").lower() for line in reversed(lines) if line.strip()), "")

@@ -81,7 +81,8 @@ def test_strategies_that_count_equal_answers_do_not_claim_free_form() -> None:
     built = {name: build("strategy", name) for name in entries("strategy")}
     free = {name for name, strategy in built.items() if getattr(strategy, "free_form", False)}
     assert free == {
-        "single", "best_of_n", "escalate", "refine", "universal", "gen_select", "knockout", "pairwise"
+        "single", "best_of_n", "escalate", "refine", "universal", "gen_select", "knockout", "pairwise",
+        "swiss",
     }  # fmt: skip
     for spec in ("best_of_n:selector=weighted", "best_of_n:of=self_consistency"):
         assert not build("strategy", spec).free_form

@@ -47,17 +47,28 @@ CALIBRATED = f"profile={Path(__file__).with_name('profile.json')}"
 COMPANY = {
     ("self_consistency", "window"): RULE,
     ("self_consistency", "order"): RULE,
+    ("aggregate", "summary_tokens"): "message=summary",
     ("budget_forcing", "wait"): "waits=1",
+    ("code_interpreter", "calls"): "mode=interleaved",
+    ("early_exit", "agree"): "rule=agreement",
     ("parallel_probe", "stable"): "every=8",
+    ("swiss", "budget"): "candidates=all",
+    ("swiss", "min_degree"): "candidates=all",
     ("parallel_probe", "window"): RULE,
+    ("speculative_rejection", "keep"): "n=5",
     ("auto", "task"): CALIBRATED,
     ("auto", "abstain_below"): CALIBRATED,
     ("auto", "abstain_risk"): CALIBRATED,
 }
 """What an option needs beside it to have an effect."""
-VALUES = {("auto", "profile"): CALIBRATED.partition("=")[2], ("auto", "task"): "sums", ("escalate", "first"): "low"}
+VALUES = {
+    ("auto", "profile"): CALIBRATED.partition("=")[2],
+    ("auto", "task"): "sums",
+    ("escalate", "first"): "low",
+    ("aggregate", "agreed"): "write",
+}
 """Texts that only certain values fit."""
-REFUSED = {("budget_forcing", "thinking"), ("budget_forcing", "json_schema")}
+REFUSED = {("budget_forcing", "thinking"), ("budget_forcing", "json_schema"), ("code_interpreter", "json_schema")}
 """Sampling options that contradict what the strategy does."""
 
 
@@ -146,7 +157,8 @@ def test_every_sampling_option_reaches_the_engine(name: str) -> None:
         wanted = getattr(getattr(strategy, "params"), option)  # noqa: B009
         assert wanted != getattr(SamplingParams(), option), option
         # Prompts of another wording ask for a judgement, not for a chain; what is watched weighs a text and draws none.
-        chains = [each for each in seen if each.prompt.messages == QUESTION.prompt.messages and not each.watch]
+        asked = seen[0].prompt.messages if name == "code_interpreter" else QUESTION.prompt.messages
+        chains = [each for each in seen if each.prompt.messages == asked and not each.watch]
         sent = [getattr(each.params, option) for each in chains]
         assert sent
         if option in {"stop", "stop_token_ids"}:
@@ -174,6 +186,11 @@ UNSEEN_OF = {
     ("auto", "abstain_risk"): "it needs a share that is below the least one",
     ("parallel_probe", "patience"): "what is pruned was probed, and this engine answers no probe",
     ("parallel_probe", "warmup"): "what is pruned was probed, and this engine answers no probe",
+    ("early_exit", "rule"): "this engine answers no probe",
+    ("early_exit", "threshold"): "this engine answers no probe",
+    ("early_exit", "agree"): "this engine answers no probe",
+    ("code_interpreter", "calls"): "these replies hold no code",
+    ("code_interpreter", "timeout"): "these replies hold no code",
     ("likelihood", "score"): "it is for questions with options",
     ("likelihood", "normalize"): "it is for questions with options",
 }
@@ -194,6 +211,7 @@ def _course(strategy: Strategy, seed: int) -> object:
         source = random.Random(request.seed)
         steps = "".join(f"{'so it goes ' * source.randint(3, 19)}\n\n" for _ in range(source.randint(0, 7)))
         verdict = source.choice(("Verdict: wrong", "Verdict: likely", "Better: A", "Better: B", "Best: 1", "Best: 2"))
+        verdict += f"\nScore A: {source.randint(1, 10)}\nScore B: {source.randint(1, 10)}"
         return f"{steps}{verdict}\nThe answer is {source.choice((7, 7, 7, 8, 9))}"
 
     def sure(request: SampleRequest) -> list[float]:

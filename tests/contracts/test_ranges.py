@@ -15,6 +15,10 @@ STEPS = ("max_steps=1 step_tokens=0 reserve=0", "max_steps=0 step_tokens=-1 rese
 PROFILE = f"profile={Path(__file__).with_name('profile.json')}"
 RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
     "strategy": {
+        "aggregate": (
+            "n=1 k=2 rounds=0 rounds=100 last=1 summary_tokens=1",
+            "n=0 k=0 rounds=-1 rounds=101 last=0 summary_tokens=0",
+        ),
         "ab_mcts": ("n=1 n=1000000 concurrency=1", "n=0 n=1000001 concurrency=0"),
         "adaptive_consistency": ("n=1 window=1 theta=0.001", "n=0 window=0 theta=0 theta=1.0"),
         "auto": (
@@ -29,11 +33,13 @@ RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
             "max_thinking=-1 min_thinking=-1 waits=-1 answer_tokens=0",
         ),
         "cisc": ("n=1 softmax_temperature=1e-300 softmax_temperature=inf", "n=0 softmax_temperature=0"),
+        "code_interpreter": ("timeout=0.1 timeout=3600", "timeout=0 timeout=3601 calls=0"),
         "deepconf": (
             "n=1 keep=100 window=1 warmup=1 consensus=1 concurrency=1",
             "n=0 keep=0 keep=101 window=0 warmup=0 consensus=0 consensus=1.1 concurrency=0",
         ),
         "dvts": ("n=1 n=10000 width=1", "n=0 n=10001 width=0"),
+        "early_exit": ("every=1 threshold=0 threshold=1", "every=0 threshold=1.1 agree=0"),
         "early_stopping": ("n=1 window=1", "n=0 window=0"),
         "escalate": ("n=1", "n=0"),
         "gen_select": ("n=1 group=2 group=16 repeats=1", "n=0 group=1 group=17 repeats=0"),
@@ -50,8 +56,8 @@ RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
             "n=0 n=10001 every=0 stable=0 patience=0 warmup=-1 window=0",
         ),
         "particle_filter": (
-            "n=1 n=10000 weight_temperature=0.001 weight_temperature=1000",
-            "n=0 n=10001 weight_temperature=0 weight_temperature=1001",
+            "n=1 n=10000 weight_temperature=0.001 weight_temperature=1000 iterations=1",
+            "n=0 iterations=0 n=10001 weight_temperature=0 weight_temperature=1001",
         ),
         "rebase": ("n=1 balance_temperature=0.001", "n=0 balance_temperature=0 balance_temperature=inf"),
         "refine": ("rounds=0 satisfied=0 satisfied=1", "rounds=-1 satisfied=-0.1 satisfied=1.5"),
@@ -60,16 +66,19 @@ RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
         "short_m_at_k": ("k=1 k=10000 m=1 m=8", "k=0 k=10001 m=0 m=9"),
         "single": ("", ""),
         "speculative_rejection": ("n=1 n=10000 alpha=0 every=1", "n=0 n=10001 alpha=-0.1 alpha=1.0 every=0"),
+        "swiss": ("n=1 budget=0.5 budget=1000 min_degree=1", "n=0 budget=0 budget=1001 min_degree=0"),
         "tree_of_thoughts": ("b=1 k=1 n_eval=1", "b=0 k=0 n_eval=0"),
         "universal": ("n=1", "n=0"),
     },
     "rule": {
         "beta": ("theta=0.001 theta=0.999", "theta=0 theta=1 theta=-0.1"),
         "dirichlet": ("theta=0.001 theta=0.999", "theta=0 theta=1"),
+        "entropy": ("share=0.001 share=0.999", "share=0 share=1"),
         "esc": ("window=1 window=64", "window=0 window=65"),
         "first_of": ("", ""),
         "lock_in": ("delta=0.001 delta=0.999", "delta=0 delta=1"),
         "lossless": ("", ""),
+        "majority": ("share=0.001 share=0.999", "share=0 share=1"),
         "no_majority": ("delta=0.001 delta=0.999", "delta=0 delta=1"),
         "ppr": ("delta=0.001 delta=0.999 classes=2", "delta=0 delta=1 classes=1"),
         "price": ("price=0 price=1", "price=-0.1 price=1.1"),
@@ -77,7 +86,7 @@ RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
     "verifier": {
         "certainty": ("top_k=2 top_k=20 window=1", "top_k=1 top_k=21 window=0"),
         "code": ("timeout=0.001 timeout=3600", "timeout=0 timeout=-1 timeout=3601"),
-        "judge": ("min_mass=0 min_mass=1", "min_mass=-0.1 min_mass=1.5"),
+        "judge": ("min_mass=0 min_mass=1 think=0 repeats=1", "min_mass=-0.1 min_mass=1.5 think=-1 repeats=0"),
     },
 }
 """By kind and name: settings at the limits of an option's range, and settings just outside of it."""

@@ -42,8 +42,8 @@ NAMES = sorted(entries("strategy"))
 RETRIES = ATTEMPTS - 1
 """How often a sequence can be lost without an error."""
 QUESTION = number_question()
-AS_THEY_END = {"revise", "self_consistency"}
-"""Strategies that wait for all, and so propose in the order in which the engine ends them."""
+IN_LAUNCH_ORDER = {"revise", "self_consistency"}
+"""Strategies that wait for all, and count in launch order: a proposal has the cost of what came early too."""
 
 pytestmark = pytest.mark.parametrize("name", NAMES)
 
@@ -220,7 +220,8 @@ def test_all_schedules_take_one_course(name: str, schedules: int) -> None:
     assert {solution.error for solution in solutions} == {None}
     ends = [(one.answer, one.vote_state, one.ended_by, one.cost.sequential_tokens) for one in solutions]
     assert len(set(ends)) == 1
-    if name not in AS_THEY_END:
+    assert len({tuple((each.answer, each.vote_state) for each in one.proposals) for one in solutions}) == 1
+    if name not in IN_LAUNCH_ORDER:
         assert len({course(solution)[3] for solution in solutions}) == 1
     # What was in flight when a strategy stopped had come more or less far, or had even ended.
     whole = [one for one in solutions if not one.cost.cancelled_tokens and one.ended_by != "rule"]

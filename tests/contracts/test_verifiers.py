@@ -51,7 +51,9 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "ensemble": {"members": ("certainty", "[certainty,judge]"), "how": ("mean", "product")},
     "judge": {
         "ask": typing.get_args(Ask),
-        "rubric": ("polite",),
+        "criteria": ("polite", "[polite,short]"),
+        "think": ("9",),
+        "repeats": (),
         "min_mass": ("0.25",),
         "model": ("some/model",),
         "base_url": ("http://localhost:1/v1",),

@@ -16,6 +16,8 @@ from tests.sweeps import widths
 NAMES = sorted(entries("strategy"))
 QUESTION = number_question()
 TOKENS = 9
+ASKED = {"code_interpreter": 40}
+"""Tokens that a strategy adds to the question itself."""
 
 
 def talkative(request: SampleRequest) -> str:
@@ -28,7 +30,7 @@ def talkative(request: SampleRequest) -> str:
 def test_what_does_not_fit_is_left_out_and_the_answers_stand(name: str, contexts: tuple[int, ...]) -> None:
     strategy: Strategy = build("strategy", name)
     verifier = Judge() if strategy.uses_verifier else None
-    for context in contexts:
+    for context in (context + ASKED.get(name, 0) for context in contexts):
         engine = ScriptedEngine(talkative, model=replace(MODEL, context=context))
         solution = solve_sync(QUESTION, strategy, engine, verifier=verifier, budget=Budget(tokens=20_000))
         assert solution.error is None, context

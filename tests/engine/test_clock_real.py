@@ -2,13 +2,19 @@
 
 import asyncio
 import random
+import sys
+from collections import Counter
+from pathlib import Path
 
-from reasoner import Answer, Question, SamplingParams, Solution, solve
+from reasoner import Answer, Question, SamplingParams, Solution, solve, solve_sync
 from reasoner.engines.vllm import VllmEngine
+from reasoner.stopping.rules import BetaRule
 from reasoner.strategy import Handle, Plan, Sample, cancel, next_finished, start
-from reasoner.trace.events import Dropped, Event
+from reasoner.trace.events import Dropped, Ended, Event, Sampled, TraceWriter, read_trace
 from reasoner.trace.history import read_histories
-from tests.helpers import Planned, number_question
+from reasoner_strategies import SelfConsistency
+from tests.cli import command
+from tests.helpers import Planned, number_question, told
 from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
@@ -61,3 +67,47 @@ def test_the_course_is_that_of_the_lengths_and_survives_a_kill(engine: VllmEngin
     assert scripted.cost.cancelled_tokens <= dropped <= scripted.cost.cancelled_tokens * 1.5 + 200
     again, resumed, _ = asyncio.run(run(engine, events[: len(events) // 2]))
     assert (again, resumed.cost.sequential_tokens) == (log, log[-1][0])
+
+
+VOTE = SelfConsistency(16, SamplingParams(max_tokens=64, temperature=1.0), stop=BetaRule(0.99))
+SUM = Question.of("What is 17 + 25?", space="number", id="sum")
+DRAW = "import sys; from tests.engine.test_clock_real import draw; draw(*sys.argv[1:])"
+
+
+def draw(folder: str, trace: str) -> None:
+    """The vote in a process of its own, which says what happens."""
+    writer = TraceWriter(Path(trace))
+
+    def write(event: Event) -> None:
+        writer(event)
+        sys.stdout.write(f"{event.event}\n")
+        sys.stdout.flush()
+
+    solve_sync(SUM, VOTE, VllmEngine(model_id=folder, max_model_len=2048, kv_gib=0.25, dtype="float32"), trace=write)
+
+
+def test_a_vote_by_length_that_is_killed_continues_its_course(
+    engine: VllmEngine, embedded_model: Path, tmp_path: Path
+) -> None:
+    trace, after = tmp_path / "trace.jsonl", list[Event]()
+    killed = command.start(str(embedded_model), str(trace), command=(sys.executable, "-c", DRAW))
+    assert killed.stdout
+    delivered = (line for line in killed.stdout if line == "delivered\n")
+    for _ in range(3):
+        next(delivered)
+    killed.kill()
+    killed.communicate()
+    before = list(read_trace(trace))
+    assert not any(isinstance(event, Ended) for event in before)
+    resumed = solve_sync(SUM, VOTE, engine, trace=after.append, history=read_histories(before))
+    whole = solve_sync(SUM, VOTE, engine)
+    assert whole.answer is not None
+    for solution in (resumed, whole):
+        assert solution.error is None
+        assert solution.cost.sequential_tokens == whole.cost.sequential_tokens
+        assert [(each.answer, each.vote_state) for each in solution.proposals] == [
+            (each.answer, each.vote_state) for each in whole.proposals
+        ]
+    drawn = Counter((event.prompt, event.index) for event in [*before, *after] if isinstance(event, Sampled))
+    assert set(drawn.values()) == {1}
+    assert told([*before, *after]).taking(0) == resumed.cost.taking(0)

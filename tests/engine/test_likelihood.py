@@ -1,7 +1,6 @@
 """Log-probabilities of real vLLM: they change no text, what was not measured is an error, and texts have their sums."""
 
 import asyncio
-import itertools
 import math
 from dataclasses import replace
 
@@ -10,7 +9,7 @@ import pytest
 from reasoner import Answer, Prompt, Question, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm.stream import read_logprobs, rows_of
+from reasoner.engines.vllm.stream import read_logprobs
 from reasoner.errors import EngineError
 from reasoner.strategy import Plan, TextLikelihood, loglikelihood, prefill, sample
 from reasoner.trace.events import Event
@@ -51,43 +50,19 @@ def test_a_drawn_sequence_weighs_what_the_engine_said_of_its_tokens(engine: Vllm
 @pytest.mark.parametrize(
     ("row", "kept"),
     [
-        ({7: -0.2, 0: -math.inf}, 2),
-        ({7: -0.2}, 2),
-        ({7: -math.inf, 1: -0.2}, 0),
-        ({7: math.nan, 1: -0.2}, 2),
+        ((-0.2, -0.2, -math.inf), 2),
+        ((-0.2,), 2),
+        ((-math.inf, -0.2), 0),
+        ((math.nan, -0.1, -0.2), 2),
     ],
 )
-def test_an_alternative_that_vllm_did_not_measure_is_an_error(row: dict[int, float], kept: int) -> None:
+def test_an_alternative_that_vllm_did_not_measure_is_an_error(row: tuple[float, ...], kept: int) -> None:
     with pytest.raises(EngineError, match="vLLM reported no log-probability"):
-        read_logprobs([([*row], [*row.values()])], kept, ())
-
-
-def test_outputs_that_vllm_merged_have_the_alternatives_of_each_alone() -> None:
-    from vllm.logprobs import FlatLogprobs
-
-    def output(*tokens: tuple[int, float]) -> FlatLogprobs:
-        one = FlatLogprobs()
-        one.append_fast(*map(list, zip(*tokens, strict=True)), itertools.chain([1] * len(tokens)), [None] * len(tokens))
-        return one
-
-    parts = [
-        output((5, -0.3), (5, -0.3), (7, -2.0)),
-        output((7, -1.5), (5, -0.4), (7, -1.5)),
-        output((9, -4.0), (5, -0.1), (7, -3.0)),
-    ]
-    alone = [read_logprobs(rows_of(part), 2, ()) for part in parts]
-    merged = FlatLogprobs()
-    for part in parts:
-        merged.extend(part)
-    whole = read_logprobs(rows_of(merged), 2, ())
-    assert whole is not None
-    assert [Logprobs((own,), (top,)) for own, top in zip(whole.sampled, whole.top, strict=True)] == alone
+        read_logprobs([row], kept, ())
 
 
 def test_a_watched_token_may_be_impossible() -> None:
-    assert read_logprobs([([7, 3], [-0.2, -math.inf])], None, (3, 7)) == Logprobs(
-        (-0.2,), watched=((NO_LOGPROB, -0.2),)
-    )
+    assert read_logprobs([(-0.2, -math.inf, -0.2)], None, (3, 7)) == Logprobs((-0.2,), watched=((NO_LOGPROB, -0.2),))
 
 
 @pytest.mark.parametrize("stop", [(), ("\n",), ("is",)])

@@ -10,7 +10,7 @@ from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.vllm.engine import _completion, _in_parts, _vllm_params
 from reasoner.engines.vllm.parts import Before, Marks
 from reasoner.engines.vllm.rendering import TextEncoder
-from reasoner.engines.vllm.stream import SequenceStream
+from reasoner.engines.vllm.stream import SequenceStream, prepare
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.types import Completion, Usage
 from tests.engine.test_families import THINK
@@ -33,6 +33,7 @@ def streamed(tokenizer: Any, reply: str, params: SamplingParams, *, width: int =
     before, marks = Before(head, 0, opened=True), Marks.of(profile, tokenizer)
     stream = SequenceStream(request, before, marks, tokenizer, None)
     processor = OutputProcessor(tokenizer, log_stats=False, stream_interval=1)
+    prepare(processor, {})
     added = EngineCoreRequest(
         request_id="0", external_req_id="0", prompt_token_ids=list(head), mm_features=None,
         sampling_params=_vllm_params(request, streams=True, thinks=True), pooling_params=None, arrival_time=0.0,

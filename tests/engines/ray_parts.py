@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,3 +59,14 @@ class Gated(SimulatedEngine):
         completion = await SimulatedEngine.sample(self, request)
         self.log("drawn", request.question_id, request.index, os.getpid())
         return completion
+
+
+async def until(engine: Gated, word: str, count: int) -> list[list[str]]:
+    """The lines of the log that begin with a word, once there are so many."""
+    log, deadline = Path(engine.folder) / "log", time.monotonic() + 60
+    while True:
+        lines = [line.split() for line in (log.read_text() if log.exists() else "").splitlines()]
+        if len(found := [line for line in lines if line[0] == word]) >= count:
+            return found
+        assert time.monotonic() < deadline, lines
+        await asyncio.sleep(0.01)

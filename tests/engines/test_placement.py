@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from reasoner.budget import Cost
 from reasoner.engine import ConfidenceFloor, Logprobs, Rendered, SampleRequest
-from reasoner.engines.ray.host import EngineHost, Outcome, RemoteLengths, ToReplica, packed_completion, packed_request
+from reasoner.engines.ray.host import EngineHost
 from reasoner.engines.ray.placement import Placement
+from reasoner.engines.remote.host import Outcome, RemoteLengths, ToReplica, packed_completion, packed_request
 from reasoner.types import Answer, Completion, Extraction, Prompt, SamplingParams, Usage
 from tests.engines.ray_parts import Gated
 from tests.running import running

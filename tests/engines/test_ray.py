@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import signal
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -22,7 +21,7 @@ from reasoner.registry import build
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Usage
 from reasoner_strategies import SelfConsistency
-from tests.engines.ray_parts import BROKEN, DOOMED, POISON, Gated
+from tests.engines.ray_parts import BROKEN, DOOMED, POISON, Gated, until
 from tests.helpers import course, number_question, timeless, told
 from tests.running import running
 
@@ -47,17 +46,6 @@ async def closing(opened: RayEngine) -> AsyncIterator[None]:
         yield
     finally:
         await opened.close()
-
-
-async def until(engine: Gated, word: str, count: int) -> list[list[str]]:
-    """The lines of the log that begin with a word, once there are so many."""
-    log, deadline = Path(engine.folder) / "log", time.monotonic() + 60
-    while True:
-        lines = [line.split() for line in (log.read_text() if log.exists() else "").splitlines()]
-        if len(found := [line for line in lines if line[0] == word]) >= count:
-            return found
-        assert time.monotonic() < deadline, lines
-        await asyncio.sleep(0.01)
 
 
 def pids(engine: RayEngine) -> list[int]:

@@ -157,7 +157,9 @@ PROGRAMS = [
     ("print(1)\nimport sys\nsys.exit(0)", "pass", ""),
     ("if __name__ == '__main__': print(1)", "pass", ""),
     ("print('1 ', end='')", "pass", ""),
-    ("print(' 1')", "fail", "it wrote"),
+    ("print(' 1.0')", "pass", ""),
+    ("print('1 NaN')", "fail", "it wrote"),
+    ("print('sNaN')", "fail", "it wrote"),
     ("import sys\nprint(1 if len(sys.argv) == 1 else 2)", "pass", ""),
     ("class A: pass\nimport pickle\npickle.loads(pickle.dumps(A()))\nprint(1)", "pass", ""),
 ]

@@ -155,7 +155,7 @@ NEEDS_VERIFIER = {"strategy": "best_of_n"}
         *(({"model": name}, "model", "m@vote8") for name in ("gpt-4", "m@vote9", "@", "x@vote8", "m@vote8@vote8", "M")),
         *(
             ({"reasoner": {"strategy": spec, "answer": "free"}}, "reasoner.answer",
-             "best_of_n, escalate, gen_select, knockout, pairwise, refine, single, universal")
+             "aggregate, best_of_n, escalate, gen_select, knockout, pairwise, refine, single, swiss, universal")
             for spec in ("self_consistency", "auto", "best_of_n:selector=weighted", "mcts")
         ),
         ({"model": "m@vote8", "messages": NO_QUESTION}, "messages", "must be a question of the user (got assistant)"),
@@ -253,7 +253,7 @@ def texts(cls: Any) -> Iterator[str]:
 
 def test_every_option_with_a_text_is_harmless_or_marked() -> None:
     """A new option that names a file or code has to be marked as `FilePath` or `Weights` are."""
-    harmless = {"first", "instruction", "shots", "step", "task", "wait"}
+    harmless = {"agreed", "at", "first", "instruction", "shots", "step", "task", "wait"}
     for kind in ("strategy", "rule"):
         for name in entries(kind):
             assert {*texts(load(kind, name))} <= harmless, name
@@ -278,11 +278,11 @@ def test_the_samples_of_every_strategy_are_bounded(name: str) -> None:
             "self_consistency(n=2, of=auto(n=4))",
             (
                 "self_consistency:n=2,of=auto(effort=medium,prefer=tokens,n=4,risk=0.0,abstain_below=0.0,"
-                "abstain_risk=0.0),order=length"
+                "abstain_risk=0.0),order=length,when_full=wait"
             ),
         ),
         ("single:lora=secret,top_k=3", "single:top_k=3"),
-        ("self_consistency", "self_consistency:n=8,order=length"),
+        ("self_consistency", "self_consistency:n=8,order=length,when_full=wait"),
     ],
 )
 def test_a_spec_in_a_reply_is_whole_but_hides_what_the_owner_set(spec: str, shown: str) -> None:

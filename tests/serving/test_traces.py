@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from reasoner import Question, build, solve
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.serving.page import MAX_SHARE, KeptTrace, RecentTraces
+from reasoner.serving.page import MAX_LATER, MAX_SHARE, KeptTrace, RecentTraces
 from reasoner.trace.events import Event, Noted, read_trace
 from tests.running import running
 
@@ -36,6 +36,21 @@ async def test_a_kept_trace_is_what_a_file_would_be(tmp_path: Path) -> None:
     file.write_bytes(trace.lines())
     assert list(read_trace(file)) == events
     assert trace.whole
+
+
+@running
+async def test_small_events_become_lines_once_they_are_read(tmp_path: Path) -> None:
+    traces = RecentTraces()
+    small, large, file = traces.open("anna"), traces.open("anna"), tmp_path / "trace.jsonl"
+    events = await solved(traces.open("anna"))
+    for trace, prompt in ((small, 10), (large, MAX_LATER)):
+        trace.keep(events, prompt=prompt)
+        assert (trace.size == sum(map(len, trace._lines))) == (trace is large)
+        assert traces.size == sum(each.size for each in traces._traces.values())
+        file.write_bytes(trace.lines())
+        assert list(read_trace(file)) == events
+        assert traces.size == sum(each.size for each in traces._traces.values())
+    assert small.size == large.size
 
 
 def test_the_oldest_are_dropped_for_newer_ones() -> None:

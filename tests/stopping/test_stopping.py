@@ -16,10 +16,12 @@ from reasoner.answers.numbers import NumberSpace
 from reasoner.stopping.rules import (
     BetaRule,
     DirichletRule,
+    EntropyRule,
     Esc,
     FirstOf,
     LockIn,
     Lossless,
+    MajorityRule,
     NoMajority,
     Ppr,
     Price,
@@ -71,11 +73,37 @@ def least_leads(rule: StopRule, seconds: int, max_samples: int = 0) -> list[int]
         (LockIn(0.01), 40, [5, 7, 9, 10, 11, 12, 13]),
         (LockIn(0.05), 8, [2, 3, 4, 4, 4]),
         (Lossless(), 40, [21, 21, 21]),
+        (MajorityRule(0.8), 0, [2, 4, 8, 12, 16, 20]),
     ],
     ids=repr,
 )
 def test_the_published_least_leads(rule: StopRule, max_samples: int, minimum: list[int]) -> None:
     assert least_leads(rule, len(minimum), max_samples) == minimum
+
+
+@pytest.mark.parametrize(
+    ("counts", "majority", "entropy"),
+    [
+        # What the published criteria say of these votes, at their defaults.
+        ((1,), False, False),
+        ((2,), True, False),
+        ((4,), True, True),
+        ((3, 1), False, False),
+        ((4, 1), True, True),
+        ((7, 2), False, False),
+        ((8, 2), True, True),
+        ((8, 1, 1), True, True),
+        ((9, 2, 2), False, False),
+        ((5, 5), False, False),
+    ],
+)
+def test_the_published_criteria_of_majority_and_entropy(counts: tuple[int, ...], majority: bool, entropy: bool) -> None:
+    rules: tuple[StopRule, StopRule] = MajorityRule(), EntropyRule()
+    assert [rule.stop(vote_state(*counts), Cost()) is not None for rule in rules] == [majority, entropy]
+    # A sample without an answer is one more answer.
+    for rule in rules:
+        silent = rule.stop(vote_state(*counts, silent=1), Cost())
+        assert bool(silent) == bool(rule.stop(vote_state(*sorted((*counts, 1), reverse=True)), Cost()))
 
 
 # The rules

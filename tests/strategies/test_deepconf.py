@@ -9,6 +9,7 @@ import pytest
 
 from reasoner import Solution, solve_sync
 from reasoner.engine import SampleRequest
+from reasoner.errors import UsageError
 from reasoner.stopping.confidence import ConfidenceFloor
 from reasoner.strategy import Cancel, Finished, Handle, Next, Plan, Propose, Sample, Start
 from reasoner.trace.events import Event, Sampled
@@ -191,6 +192,15 @@ def test_with_all_kept_no_trace_that_repeats_a_warm_up_is_cut() -> None:
     assert (cut(100.0, 1), cut(100.0, 4)) == (0, 0)
     # Three of seven are below the median, and each is repeated four times.
     assert cut(50.0, 1) == 12
+
+
+def test_a_window_that_no_trace_fills_is_refused_where_it_would_cut() -> None:
+    with pytest.raises(UsageError, match=r"window=2048 is longer than every trace, with max_tokens=512"):
+        deepconf(window=2048, params=SamplingParams(logprobs=1, max_tokens=512))
+    assert deepconf(mode="offline", window=2048, params=SamplingParams(logprobs=1, max_tokens=512))
+    # Where the model's own limit decides, the run says so.
+    solution = solve_sync(QUESTION, DeepConf(window=2048), ScriptedEngine(says("7")))
+    assert isinstance(solution.error, UsageError)
 
 
 def test_a_consensus_of_the_warm_up_ends_it_and_the_default_window_is_an_eighth() -> None:

@@ -12,6 +12,7 @@ from reasoner.strategy import BRANCH, Finished, Handle, Plan, Sample, cancel, ne
 from reasoner.trace.events import Dropped
 from reasoner.voting import Tally
 from reasoner_strategies._voting.gathering import Gathering
+from reasoner_strategies._voting.pool import LaunchOrder
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, Run
 from tests.helpers import Judge, books, jumbled, meter_of, says, varied
 from tests.scripted import ScriptedEngine
@@ -27,11 +28,11 @@ def chain(length: int) -> Plan[Answer | None]:
 
 
 def side_by_side(*plans: Plan[Answer | None]) -> tuple[Gathering, Callable[[Question], Plan[Answer | None]]]:
-    gathering = Gathering(iter(enumerate(plans)), QUESTION, len(plans), Tally(QUESTION.space))
+    gathering = Gathering(iter(enumerate(plans)), QUESTION, len(plans), LaunchOrder(Tally(QUESTION.space)))
 
     def plan(question: Question) -> Plan[Answer | None]:
         yield from gathering.run()
-        return gathering.vote_state.leader
+        return gathering.votes.vote_state.leader
 
     return gathering, plan
 

@@ -190,6 +190,17 @@ def test_the_published_scores_and_the_pick() -> None:
     assert score_of(tree, children[2]) == pytest.approx(0.79092, abs=1e-5)
 
 
+def test_uct_needs_no_prior() -> None:
+    """Its scores are .6 + 1.25 sqrt(ln 10 / 5) = 1.44826, 1.44839 and 2.44679; PUCT prefers the first to the second."""
+    tree = published()
+    tree.select_by = "uct"
+    assert tree.select() is tree.root.children[2]
+    tree.root.children[2].ready = 0
+    assert tree.select() is tree.root.children[1]
+    tree.select_by = "puct"
+    assert tree.select() is tree.root.children[0]
+
+
 def test_a_pending_visit_counts_as_one_of_value_0() -> None:
     tree = published()
     first = tree.root.children[0]

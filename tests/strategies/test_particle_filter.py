@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reasoner import Budget
 from reasoner.engine import SampleRequest
 from reasoner_strategies._voting.pool import softmax
 from reasoner_strategies.particle_filter import ParticleFilter, logit, systematic
@@ -52,7 +53,7 @@ def test_the_vote_is_by_weight_and_argmax_by_rating() -> None:
 
     # Odds of 2.33 against two of 1.5.
     assert key() == "8"
-    assert key(final="argmax") == "7"
+    assert key(selector="argmax") == "7"
     assert key(weight_temperature=0.1) == "7"
 
 
@@ -64,6 +65,27 @@ def test_what_leads_nowhere_gives_its_place_to_others() -> None:
     assert run.levels == {0: 4, 1: 4, 2: 4}
     assert run.solution.vote_state.samples == 5
     assert not any("no idea" in chain for chain in run.judge.seen)
+
+
+def test_particle_gibbs_retains_a_particle_and_draws_the_others_anew_beside_it() -> None:
+    run = search(ParticleFilter(4, iterations=3), Distinct(depth=4).engine(), Rater(noisy(0.1)))
+    # Four chains of four steps, then three beside the reference, twice.
+    assert run.levels == dict.fromkeys(range(4), 4 + 3 + 3)
+    assert [line.partition(",")[0] for line in run.notes] == [f"iteration {at}" for at in (1, 1, 1, 2, 2, 2, 3, 3, 3)]
+    assert all("of 4" in line for line in run.notes)
+    # A copy of the reference continues from its own step.
+    assert run.solution.vote_state.samples == 10
+    assert 1 <= run.solution.vote_state.cast <= 4
+    assert run.solution.proposals[0].vote_state.samples == 4
+
+
+@pytest.mark.parametrize("more", range(20, 180, 20))
+def test_an_iteration_that_the_budget_ends_changes_nothing(more: int) -> None:
+    engine, judge = Distinct(depth=3).engine(), Rater(noisy(0.2))
+    whole = search(ParticleFilter(3, reserve=0), engine, judge)
+    budget = Budget(generated=whole.solution.cost.generated_tokens + more)
+    cut = search(ParticleFilter(3, iterations=2, reserve=0), engine, judge, budget=budget)
+    assert cut.solution.ended_by == "strategy" or cut.solution.vote_state.votes == whole.solution.vote_state.votes
 
 
 THETA = (0.5, 0.3, 0.15, 0.05)
@@ -90,14 +112,14 @@ def test_weights_are_odds_to_the_power_of_the_inverse_temperature(
 
 @pytest.mark.parametrize(("u", "indices"), [(0.5, (0, 0, 1, 2)), (0.9, (0, 0, 1, 3)), (0.1, (0, 0, 1, 1))])
 def test_the_published_systematic_resamplings(u: float, indices: tuple[int, ...]) -> None:
-    assert systematic(THETA, u) == list(indices)
+    assert systematic(THETA, u, 4) == list(indices)
 
 
 @given(SHARES, BELOW_1)
 def test_systematic_resampling_rounds_the_expected_number_of_copies(weights: list[float], u: float) -> None:
     whole = math.fsum(weights)
     theta = [weight / whole for weight in weights]
-    copies = Counter(systematic(theta, u))
+    copies = Counter(systematic(theta, u, len(theta)))
     assert sum(copies.values()) == len(theta)
     for place, share in enumerate(theta):
         expected = len(theta) * share
@@ -106,4 +128,4 @@ def test_systematic_resampling_rounds_the_expected_number_of_copies(weights: lis
 
 
 def test_a_position_beyond_a_sum_that_falls_short_belongs_to_the_last_with_a_share() -> None:
-    assert systematic((0.5, 0.5 - 1e-12, 0.0), 1 - 1e-13) == [0, 1, 1]
+    assert systematic((0.5, 0.5 - 1e-12, 0.0), 1 - 1e-13, 3) == [0, 1, 1]

@@ -30,6 +30,7 @@ from reasoner.strategy import (
 from reasoner.trace.events import Event, Noted
 from reasoner.types import Answer, Completion, Usage, VoteState
 from reasoner_strategies import AdaptiveConsistency, EarlyStopping, SelfConsistency
+from reasoner_strategies._voting.stopping_vote import OrderedSampling
 from tests.helpers import Planned, books, completion, finish, jumbled, meter_of, number_question, says, told, varied
 from tests.scripted import ScriptedEngine
 from tests.strategies.driving import REFUSED, Course, Running, follow
@@ -60,19 +61,21 @@ def key(solution: Solution) -> str | None:
 
 # All samples
 
+TEXTS = ("The answer is 7", "The answer is 8", "no idea", "The answer is 8")
 
-def test_it_starts_all_and_proposes_after_each() -> None:
-    plan, vote_states = SelfConsistency(4, PARAMS).plan(QUESTION), []
-    op = next(plan)
-    assert op == Start(Sample((QUESTION.prompt,), 1, PARAMS), 4, cancellable=False)
-    reply: object = Handle(0)
-    for index, text in ((1, "The answer is 8"), (0, "The answer is 7"), (3, "no idea"), (2, "The answer is 8")):
-        assert plan.send(reply) == Next()
-        op = plan.send(Finished(Handle(index), (completion(text, index=index),)))
-        assert isinstance(op, Propose)
-        vote_states.append(op.vote_state)
-        reply = None
-    assert [state.leader and state.leader.key for state in vote_states] == ["8", "7", "7", "8"]
+
+@pytest.mark.parametrize("order", [*itertools.permutations(range(4))])
+def test_it_starts_all_and_proposes_after_each_in_launch_order(order: tuple[int, ...]) -> None:
+    plan, vote_states = SelfConsistency(4, PARAMS).plan(QUESTION), list[VoteState]()
+    assert next(plan) == Start(Sample((QUESTION.prompt,), 1, PARAMS), 4, cancellable=False)
+    op = plan.send(Handle(0))
+    for index in order:
+        assert op == Next()
+        op = plan.send(Finished(Handle(index), (completion(TEXTS[index], index=index),)))
+        while isinstance(op, Propose) and len(vote_states) < 4:
+            vote_states.append(op.vote_state)
+            op = op if len(vote_states) == 4 else plan.send(None)
+    assert [state.leader and state.leader.key for state in vote_states] == ["7", "7", "7", "8"]
     assert [(state.samples, state.tied) for state in vote_states] == [(1, False), (2, True), (3, True), (4, False)]
     assert finish(plan) == vote_states[-1].leader
 
@@ -280,6 +283,21 @@ def test_as_many_run_as_fit_the_kv_cache(room: int, most: int) -> None:
 
     plan = SelfConsistency(40, PARAMS, stop=Lossless()).plan(QUESTION)
     assert follow(plan, reply, Course(), which=clock.next_to_end).most == most
+
+
+def test_a_dropped_sample_counts_as_one_that_still_runs() -> None:
+    sampling = OrderedSampling(Sample((QUESTION.prompt,), params=PARAMS, droppable=True), 4, 3, "length")
+    plan = sampling.take()
+    next(plan)
+    for handle in range(3):
+        op = plan.send(Handle(handle))
+    assert op == Next()
+    dropped, ended = (completion("The answer is 7", finish=finish) for finish in ("abort", "stop"))
+    assert plan.send(Finished(Handle(0), (replace(dropped, usage=Usage(1, 0, 5)),))) == Next()
+    with pytest.raises(StopIteration) as taken:
+        plan.send(Finished(Handle(1), (replace(ended, usage=Usage(1, 0, 10)),)))
+    assert taken.value.value[0] == 1
+    assert sampling.outlived == 2
 
 
 # Early stopping by windows

@@ -130,3 +130,25 @@ def test_what_could_not_be_rated_goes_first_and_a_failing_verifier_leaves_launch
     assert {place for place, words in judge.asked if words > 30} == {0, 1}
     majority, _ = solved([60] * 4, [None] * 4, "7788", alpha=0.0)
     assert key(majority) == "7"
+
+
+def published(values: Sequence[float], alpha: float, rounds: int) -> list[int]:
+    """How many chains draw in each round, as the published code ranks and rounds; but at least one is kept."""
+    live, drawing = sorted(range(len(values)), key=lambda at: -values[at]), []
+    for _ in range(rounds):
+        drawing.append(len(live))
+        live = live[: max(1, round((1.0 - alpha) * len(live)))]
+    return drawing
+
+
+@pytest.mark.parametrize(("n", "alpha"), [(16, 0.5), (20, 0.25), (5, 0.5), (7, 0.9), (10, 0.35)])
+def test_ranked_keeps_as_many_as_the_published_code(n: int, alpha: float) -> None:
+    drawing = published(RISING[:n], alpha, 6)
+    solution, judge = solved([60] * n, RISING[:n], every=10, alpha=alpha, keep="ranked")
+    assert solution.cost.generated_tokens == 10 * sum(drawing)
+    survivors = [{place for place, words in judge.asked if words == at} for at in range(10, 60, 10)]
+    assert [seen for seen in survivors if len(seen) > 1] == [{*range(n - live, n)} for live in drawing[:5] if live > 1]
+    # Its published setting and ours differ where rounding does, at n=5: 2 are kept, and 3.
+    if n == 5:
+        assert drawing[:3] == [5, 2, 1]
+        assert solved([60] * n, RISING[:n], every=10, alpha=alpha)[0].cost.generated_tokens == 10 * (5 + 3 + 2 + 3)

@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from reasoner import solve_sync
+from reasoner.engine import SampleRequest
 from reasoner.strategy import Sample
+from reasoner.trace.events import Event, Prefilled, Sampled
 from reasoner.types import Completion, SamplingParams
 from reasoner_strategies.tree_of_thoughts import JUDGEMENT_TOKENS, TreeOfThoughts
 from tests.helpers import completion, number_question
+from tests.scripted import ScriptedEngine
 from tests.strategies.driving import REFUSED, Course, follow
 
 QUESTION = number_question()
@@ -205,3 +209,25 @@ def test_when_the_budget_ends_the_reserve_completes_the_best_open_state() -> Non
 def test_max_steps_ends_every_chain() -> None:
     course = drive(letters(2), verdicts(), k=2, b=2, max_steps=2)
     assert [op.params.stop for op in course.grown] == [("\n\n",), (), ()]
+
+
+# Proposals
+
+
+def test_steps_that_a_reply_lists_are_appended_and_the_last_step_is_drawn() -> None:
+    """Two levels of proposals, of which the first two lines count, then the rest of each chain that is kept."""
+
+    def says(request: SampleRequest) -> str:
+        if "Propose different" in request.prompt.messages[-1].content:
+            return "\n a\na\nb\n\nc\n"
+        return "Verdict: likely" if "Verdict" in request.prompt.messages[-1].content else "The answer is 7"
+
+    events: list[Event] = []
+    strategy = TreeOfThoughts(b=3, k=2, n_eval=1, generate="propose", max_steps=3)
+    solution = solve_sync(QUESTION, strategy, ScriptedEngine(says), trace=events.append)
+    assert solution.answer
+    forced = {event.text for event in events if isinstance(event, Prefilled)}
+    assert forced == {"a", "b", "\na", "\nb", "\n"}
+    chains = [event for event in events if isinstance(event, Sampled) and event.answer]
+    assert len(chains) == 3
+    assert solution.text == "a\na\nThe answer is 7"

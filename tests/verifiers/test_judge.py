@@ -8,13 +8,14 @@ import pytest
 from reasoner import Cost, Question
 from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.errors import VerifierError
-from reasoner.types import Rating
+from reasoner.errors import UsageError, VerifierError
+from reasoner.models.info import ModelInfo
+from reasoner.types import Prompt, Rating
 from reasoner.verifier import CostMeter
 from reasoner_verifiers import Judge
 from reasoner_verifiers.judge import Ask
 from tests.helpers import completion, number_question
-from tests.scripted import ScriptedEngine
+from tests.scripted import MODEL, THINKER, ScriptedEngine
 
 QUESTION = number_question()
 SPELLINGS = 6
@@ -48,8 +49,102 @@ def test_the_value_is_the_share_of_yes_over_all_spellings(ask: Ask, right: str, 
 def test_a_rubric_gives_the_expected_grade() -> None:
     # A digit has one spelling twice over, with a blank and without: ten tokens, of which one is nearly sure.
     for place, grade in enumerate("12345"):
-        rating = rated(Judge("rubric", rubric="is it polite"), judging(grade, 1 - 1e-9))
+        rating = rated(Judge("rubric", criteria=("is it polite",)), judging(grade, 1 - 1e-9))
         assert rating.value == pytest.approx(place / 4, abs=1e-6)
+
+
+def test_a_scale_of_letters_gives_the_expected_one() -> None:
+    # llm-verifier 0.3.0, extract_score: "A" is 1, "T" 0, and (15 - 1) / 19 for "F".
+    for letter, value in (("A", 1.0), ("F", 14 / 19), ("t", 0.0)):
+        assert rated(Judge("scale"), judging(letter, 1 - 1e-9)).value == pytest.approx(value, abs=1e-6)
+    # 80 spellings: of C, 0.6 and three parts of the rest; of each other letter four parts.
+    part = 0.4 / 79
+    expected = (17 / 19) * (0.6 + 3 * part) + 4 * part * sum((19 - index) / 19 for index in range(20) if index != 2)
+    assert rated(Judge("scale"), judging("C", 0.6)).value == pytest.approx(expected, abs=1e-6)
+
+
+def test_each_criterion_is_asked_about_apart_and_the_mean_is_the_rating() -> None:
+    asked: list[str] = []
+
+    def script(request: SampleRequest) -> str:
+        asked.append(request.prompt.messages[-1].content)
+        return "Yes" if "sound" in asked[-1] else "No"
+
+    rating = rated(Judge(criteria=("is it sound", "is it short")), judging(script, 1 - 1e-9))
+    assert rating.value == pytest.approx(0.5, abs=1e-6)
+    assert len(rating.parts) == len(asked) == 2
+    assert asked[0].index("It is 7") < asked[0].index("is it sound")
+
+
+@pytest.mark.parametrize("model", [MODEL, THINKER])
+@pytest.mark.parametrize(("reasoning", "forced"), [("It holds.", True), ("It holds. Verdict: No", False)])
+def test_it_reasons_before_the_probabilities_of_its_verdict_are_read(
+    model: ModelInfo, reasoning: str, forced: bool
+) -> None:
+    prompts: list[str] = []
+
+    def script(request: SampleRequest) -> str:
+        prompts.append(request.prompt.text)
+        return "Yes" if request.watch else reasoning
+
+    engine = ScriptedEngine(script, certainty=lambda _: 1 - 1e-9, model=model)
+    judge, meter = Judge(think=40, repeats=2), CostMeter()
+
+    async def go() -> Rating:
+        await judge.start(engine)
+        bound = await judge.bound(QUESTION, completion("7"), engine)
+        rating = await judge.score(QUESTION, completion("7"), engine, meter)
+        assert rating.cost == meter.cost
+        assert rating.cost.verifier_tokens < bound.verifier_tokens
+        assert rating.cost.verifier_tokens == sum(each.prompt_tokens + each.generated_tokens for each in engine.usage)
+        return rating
+
+    assert asyncio.run(go()).value == pytest.approx(1.0, abs=1e-6)
+    assert prompts == ["", f"It holds.{chr(10) * 2 if forced else ' '}Verdict:"] * 2
+
+
+def test_a_judge_whose_thinking_is_cut_closes_it_before_its_verdict() -> None:
+    seen: list[Prompt] = []
+
+    def script(request: SampleRequest) -> str:
+        seen.append(request.prompt)
+        return "Yes"
+
+    thoughts = " ".join(["hm"] * 60)
+    engine = ScriptedEngine(script, certainty=lambda _: 1 - 1e-9, model=THINKER, thoughts=lambda _: thoughts)
+
+    async def go() -> Rating:
+        judge = Judge(think=20)
+        await judge.start(engine)
+        return await judge.score(QUESTION, completion("7"), engine, CostMeter())
+
+    assert asyncio.run(go()).value == pytest.approx(1.0, abs=1e-6)
+    assert THINKER.thinking is not None
+    assert set(THINKER.thinking.end) <= set(seen[-1].token_ids)
+
+
+def test_repeats_need_thinking() -> None:
+    with pytest.raises(UsageError, match="repeats=2 would read the same probabilities again"):
+        Judge(repeats=2)
+
+
+def test_a_pair_is_compared_by_the_probability_of_what_is_shown_first() -> None:
+    def script(request: SampleRequest) -> str:
+        content = request.prompt.messages[-1].content
+        return "A" if content.index("It is 7") < content.index("It is 8") else "B"
+
+    engine, judge = judging(script, 0.9), Judge(min_mass=0.5)
+
+    async def go(first: str, second: str) -> Rating:
+        await judge.start(engine)
+        bound = await judge.bound_pair(QUESTION, completion(first), completion(second), engine)
+        rating = await judge.compare_pair(QUESTION, completion(first), completion(second), engine, CostMeter())
+        assert rating.cost == bound
+        return rating
+
+    # Of eight spellings one is nearly sure: three more share the rest with four of the other letter.
+    assert asyncio.run(go("It is 7", "It is 8")).value == pytest.approx(0.9 + 0.1 * 3 / 7, abs=1e-6)
+    assert asyncio.run(go("It is 8", "It is 7")).value == pytest.approx(0.1 * 4 / 7, abs=1e-6)
 
 
 def test_the_question_comes_first_and_as_the_policy_was_asked_so_that_its_prefix_is_shared() -> None:

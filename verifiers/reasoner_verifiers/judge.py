@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from reasoner.answers.questions import Question
@@ -14,12 +15,27 @@ from reasoner.engines.vllm.arguments import OPEN, OWNED, check_args
 from reasoner.engines.vllm.build import in_daemon
 from reasoner.errors import UsageError, VerifierError
 from reasoner.registry import as_written, build, options_of
-from reasoner.specs import Checked, OpenOptions, Share, Spec
-from reasoner.types import NO_THINKING, ONE_TOKEN, Completion, Prompt, Rating, TokenIds, Usage
+from reasoner.specs import Checked, Count, Length, OpenOptions, Share, Spec
+from reasoner.types import (
+    FALLBACK,
+    NO_THINKING,
+    ONE_TOKEN,
+    Completion,
+    Prompt,
+    Rating,
+    SamplingParams,
+    ThinkingLevel,
+    TokenIds,
+    Usage,
+)
 from reasoner.verifier import CostMeter, verifier_cost
 
-Ask = Literal["yes", "true", "rubric"]
+Ask = Literal["yes", "true", "rubric", "scale"]
 GRADES = ("1", "2", "3", "4", "5")
+LETTERS = "ABCDEFGHIJKLMNOPQRST"
+CRITERION = "the reasoning is sound and the answer correct"
+VERDICT = "Verdict:"
+"""What a judge that thinks writes before its verdict."""
 
 
 class JudgeForm(NamedTuple):
@@ -33,11 +49,28 @@ FORMS: dict[Ask, JudgeForm] = {
     "yes": JudgeForm("Is the answer correct? Reply with Yes or No.", (("Yes", 1.0), ("No", 0.0))),
     "true": JudgeForm("The proposed answer is: True or False? Reply with one word.", (("True", 1.0), ("False", 0.0))),
     "rubric": JudgeForm(
-        "Grade the proposed answer from 1 (worst) to 5 (best) by this rubric: {rubric}\nReply with the grade alone.",
+        "Grade the proposed answer from 1 (worst) to 5 (best) by this rubric: {criterion}\nReply with the grade alone.",
         tuple((grade, index / (len(GRADES) - 1)) for index, grade in enumerate(GRADES)),
     ),
+    "scale": JudgeForm(
+        "Rate the proposed answer by this criterion alone: {criterion}\nReply with one letter from A (clearly met) to "
+        "T (clearly not met); from K on it is more likely not met.",
+        tuple((letter, 1 - index / (len(LETTERS) - 1)) for index, letter in enumerate(LETTERS)),
+    ),
 }
+PAIR = JudgeForm("Which of the two answers is better? Reply with A or B.", (("A", 1.0), ("B", 0.0)))
 _OWNED = OWNED | {"core": "the judge's model runs in a process of its own"}
+
+
+class _Known(NamedTuple):
+    """What is known of an engine since its start: the tokens that spell each word, and what ends a judge's thinking."""
+
+    engine: Engine
+    spelled: dict[str, TokenIds]
+    verdict: TokenIds
+    """Of the text before the verdict."""
+    closing: TokenIds
+    """Of the text that ends thinking; empty for a model that does not think."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +78,39 @@ class Judge(Checked):
     """Rates by a model's opinion of each candidate, as the probabilities of one token.
 
     `ask` "yes" rates by P(Yes) / (P(Yes) + P(No)) (Zhang 2024, 2408.15240), "true" by P(True) likewise (Kadavath 2022,
-    2207.05221), "rubric" by the expected grade from 1 to 5, mapped to [0, 1], by the criterion `rubric` (Liu 2023,
-    2303.16634). The probabilities of all spellings of a word that are one token are added. If all words together have
-    less probability than `min_mass`, the model did not answer the question: an error, not a rating. `parts` holds the
-    mass. A model that thinks is asked without thinking, and reads only the final part of a candidate.
+    2207.05221), "rubric" by the expected grade from 1 to 5, mapped to [0, 1] (Liu 2023, 2303.16634), "scale" by the
+    expected letter of twenty, A to T (LLM-as-a-Verifier: 2607.05391, which rates both answers of a pair and takes the
+    likeliest spelling of a letter; here the probabilities of all spellings that are one token are added). If all words
+    together have less probability than `min_mass`, the model did not answer the question: an error, not a rating. Each
+    of the `criteria` is asked about apart, and the rating is the mean. `parts` are the masses.
+
+    With `think`, it is a generative verifier (ThinkPRM: Khalifa 2025, 2504.16828): it reasons in at most so many
+    tokens, `repeats` times, before the probabilities of its verdict are read, and their mean is the rating. Otherwise a
+    model that thinks is asked without thinking. It reads only the final part of a candidate.
 
     The policy judges itself, with the prompt up to the candidate in its prefix cache, unless `model` names another
     model to run or `base_url` a server. With `model`, the options of the engine `vllm` are
     options too, such as `device_ids`; `args` is a file of vLLM's arguments. The judge sees no reference answer and no
-    other candidate. A candidate's text may manipulate it.
+    other candidate, except where it compares a pair by P(A) / (P(A) + P(B)). A candidate's text may manipulate it.
     """
 
     open_options: ClassVar[OpenOptions] = OPEN
 
     ask: Ask = "yes"
-    rubric: str = "the reasoning is sound and the answer correct"
+    criteria: tuple[str, ...] = ()
+    think: Length = 0
+    repeats: Count = 1
     min_mass: Share = 0.5
     model: str = ""
     base_url: str = ""
     args: Mapping[str, Any] = field(default_factory=dict, hash=False)
     _own: list[Engine] = field(default_factory=list, init=False, repr=False, compare=False)
-    _known: list[tuple[Engine, dict[str, TokenIds]]] = field(
-        default_factory=list, init=False, repr=False, compare=False
-    )
+    _known: list[_Known] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
+        if self.repeats > 1 and not self.think:
+            raise UsageError(f"repeats={self.repeats} would read the same probabilities again: set think too")
         check_args(self.args, options_of(type(self)), _OWNED)
         if self.args and (self.base_url or not self.model):
             raise UsageError(
@@ -104,9 +144,14 @@ class Judge(Checked):
         await self.claim_memory(policy)
         engine = self._engine(policy)
         await engine.start()
-        if any(known is engine for known, _ in self._known):
+        if any(known.engine is engine for known in self._known):
             return
-        self._known.append((engine, {word: await _spellings(engine, word) for word, _ in FORMS[self.ask].values}))
+        words = dict.fromkeys(word for form in (FORMS[self.ask], PAIR) for word, _ in form.values)
+        spelled = {word: await _spellings(engine, word) for word in words}
+        profile = engine.model.thinking
+        texts = (f"\n\n{VERDICT}", profile.closing if profile else "") if self.think else ("", "")
+        verdict, closing = [(await engine.encode(text) if text else None) or () for text in texts]
+        self._known.append(_Known(engine, spelled, verdict, closing))
 
     async def reset_caches(self) -> None:
         """Empty the cache of the judge's own model."""
@@ -122,10 +167,12 @@ class Judge(Checked):
         return self._own[0] if self._own else policy
 
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
-        """The cost of the whole prompt, with nothing cached, and one token."""
-        engine = self._engine(policy)
-        tokens = (await engine.render(self._prompt(question, candidate))).tokens
-        return verifier_cost(engine.model, Usage(tokens, 0, 1))
+        """The cost of all prompts, with nothing cached, all thinking, and one token each."""
+        return await self._bound(question, FORMS[self.ask], policy, candidate)
+
+    async def bound_pair(self, question: Question, first: Completion, second: Completion, policy: Engine) -> Cost:
+        """As `bound`."""
+        return await self._bound(question, PAIR, policy, first, second)
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         """The model's rating of one candidate.
@@ -133,51 +180,122 @@ class Judge(Checked):
         Raises:
             VerifierError: it did not answer the question, or the prompt does not fit its context.
         """
-        prompt, form = self._prompt(question, candidate), FORMS[self.ask]
-        engine = self._engine(policy)
-        spelled = next((ids for known, ids in self._known if known is engine), None)
-        if spelled is None:
-            raise VerifierError("the judge was not started with this engine: await its start(policy) first")
-        watch = tuple(token for word, _ in form.values for token in spelled[word])
-        rendered = await engine.render(prompt)
-        if engine.model.context and rendered.tokens >= engine.model.context:
-            raise VerifierError(
-                f"the judge's prompt is {rendered.tokens:,} tokens and its context window {engine.model.context:,}"
-            )
-        meter = UsageMeter(Usage())
-        request = SampleRequest(question.id, prompt, rendered, ONE_TOKEN, candidate.index, 0, watch=watch, meter=meter)
-        try:
-            completion = await engine.sample(request)
-        except BaseException:
-            cost_meter.cost = None if meter.usage is None else verifier_cost(engine.model, meter.usage)
-            raise
-        cost_meter.cost = verifier_cost(engine.model, completion.usage)
-        if completion.logprobs is None or not completion.logprobs.watched:
-            raise VerifierError(f"{engine.name} does not report the log-probabilities of chosen tokens")
-        chance = dict(zip(watch, map(math.exp, completion.logprobs.watched[0]), strict=True))
-        masses = [(math.fsum(chance[token] for token in spelled[word]), value) for word, value in form.values]
-        value, mass = self._expected(masses)
-        return Rating(value, cost_meter.cost, parts=(mass,))
+        return await self._rate(question, FORMS[self.ask], policy, cost_meter, candidate)
 
-    def _prompt(self, question: Question, candidate: Completion) -> Prompt:
-        """The prompt of the policy, which is in its prefix cache, and the task of the judge, to do without thinking."""
-        prompt, closing = question.prompt, FORMS[self.ask].closing.replace("{rubric}", self.rubric)
+    async def compare_pair(
+        self, question: Question, first: Completion, second: Completion, policy: Engine, cost_meter: CostMeter
+    ) -> Rating:
+        """The probability that `first`, which is shown as answer A, is better than `second`. Raises as `score`."""
+        return await self._rate(question, PAIR, policy, cost_meter, first, second)
+
+    async def _bound(self, question: Question, form: JudgeForm, policy: Engine, *shown: Completion) -> Cost:
+        known, total = self._of(self._engine(policy)), Cost()
+        forced = self.think + len(known.verdict) + len(known.closing)
+        for prompt in self._prompts(question, form, known.engine, *shown):
+            tokens = (await known.engine.render(prompt)).tokens
+            usages = [Usage(tokens, 0, self.think)] * bool(self.think) + [Usage(tokens + forced, 0, 1)]
+            total += sum([verifier_cost(known.engine.model, usage) for usage in usages] * self.repeats, Cost())
+        return total
+
+    async def _rate(
+        self, question: Question, form: JudgeForm, policy: Engine, cost_meter: CostMeter, *shown: Completion
+    ) -> Rating:
+        """The mean over all criteria and repeats."""
+        known, values, masses = self._of(self._engine(policy)), list[float](), list[float]()
+        watch = tuple(token for word, _ in form.values for token in known.spelled[word])
+        request = partial(_request, known, question.id, shown[0], cost_meter)
+        reasoned = SamplingParams(stop=(VERDICT,)).over(known.engine.model.sampling, FALLBACK)
+        for prompt in self._prompts(question, form, known.engine, *shown):
+            for repeat in range(self.repeats):
+                asked = prompt
+                if self.think:
+                    thought = await request(prompt, replace(reasoned, max_tokens=self.think), repeat=repeat)
+                    asked = _closed(known, thought)
+                reply = await request(asked, ONE_TOKEN, watch)
+                if reply.logprobs is None or not reply.logprobs.watched:
+                    raise VerifierError(f"{known.engine.name} does not report the log-probabilities of chosen tokens")
+                chance = dict(zip(watch, map(math.exp, reply.logprobs.watched[0]), strict=True))
+                words = [
+                    (math.fsum(chance[token] for token in known.spelled[word]), value) for word, value in form.values
+                ]
+                value, mass = self._expected(form, words)
+                values.append(value)
+                masses.append(mass)
+        return Rating(math.fsum(values) / len(values), cost_meter.cost or Cost(), parts=tuple(masses))
+
+    def _of(self, engine: Engine) -> _Known:
+        known = next((known for known in self._known if known.engine is engine), None)
+        if known is None:
+            raise VerifierError("the judge was not started with this engine: await its start(policy) first")
+        return known
+
+    def _prompts(self, question: Question, form: JudgeForm, engine: Engine, *shown: Completion) -> list[Prompt]:
+        """The prompt of the policy, which is in its prefix cache, and the task of the judge, for each criterion."""
+        prompt = question.prompt
+        level: ThinkingLevel = self.think if self.think and engine.model.thinking else NO_THINKING
         text = prompt.raw or prompt.messages[-1].content
         system = next((message.content for message in prompt.messages if message.role == "system"), "")
-        task = f"Proposed answer:\n{candidate.chain.strip()}\n\n{closing}"
-        return Prompt.chat(f"{text}\n\n{task}", system=system).at_level(NO_THINKING)
+        names = ("Proposed answer",) if len(shown) == 1 else ("Answer A", "Answer B")
+        answers = "\n\n".join(f"{name}:\n{each.chain.strip()}" for name, each in zip(names, shown, strict=True))
+        tasks = [self._task(form, criterion) for criterion in self.criteria or ("",)]
+        return [Prompt.chat(f"{text}\n\n{answers}\n\n{task}", system=system).at_level(level) for task in tasks]
 
-    def _expected(self, masses: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    def _task(self, form: JudgeForm, criterion: str) -> str:
+        """What the judge is asked."""
+        task = form.closing.replace("{criterion}", criterion or CRITERION)
+        if criterion and criterion not in task:
+            task = f"Judge by this criterion alone: {criterion}\n{task}"
+        return f'{task}\nFirst examine it step by step; then write "{VERDICT}" and the reply.' if self.think else task
+
+    def _expected(self, form: JudgeForm, masses: Sequence[tuple[float, float]]) -> tuple[float, float]:
         """The expected value of words with these probabilities and values, and the probability of all of them."""
         total = math.fsum(part for part, _ in masses)
         mass = min(1.0, total)
         if mass <= 0 or mass < self.min_mass:
-            words = ", ".join(word for word, _ in FORMS[self.ask].values)
+            words = ", ".join(word for word, _ in form.values)
             raise VerifierError(
                 f"the judge did not answer: {words} together have probability {mass:.3f}, below "
                 f"min_mass={self.min_mass:g}"
             )
         return min(1.0, math.fsum(part * value for part, value in masses) / total), mass
+
+
+async def _request(
+    known: _Known,
+    question_id: str,
+    candidate: Completion,
+    cost_meter: CostMeter,
+    prompt: Prompt,
+    params: SamplingParams,
+    watch: TokenIds = (),
+    repeat: int = 0,
+) -> Completion:
+    """One sequence of the judge, added to the meter. One that reasons leaves room for what follows."""
+    engine, model = known.engine, known.engine.model
+    rendered, spent = await engine.render(prompt), cost_meter.cost or Cost()
+    needed = rendered.tokens + params.limit + (0 if watch else len(known.verdict) + len(known.closing) + 1)
+    if model.context and needed > model.context:
+        raise VerifierError(
+            f"the judge's prompt is {rendered.tokens:,} tokens and its context window {model.context:,}"
+            + ("" if watch else f", with think={params.limit}")
+        )
+    meter, seed = UsageMeter(Usage()), (candidate.seed + repeat) % 2**63
+    request = SampleRequest(question_id, prompt, rendered, params, candidate.index, seed, watch=watch, meter=meter)
+    try:
+        completion = await engine.sample(request)
+    except BaseException:
+        cost_meter.cost = None if meter.usage is None else spent + verifier_cost(model, meter.usage)
+        raise
+    cost_meter.cost = spent + verifier_cost(model, completion.usage)
+    return completion
+
+
+def _closed(known: _Known, thought: Completion) -> Prompt:
+    """What the judge thought, continued up to its verdict."""
+    prompt = thought.prompt.then(thought)
+    if thought.unclosed:
+        prompt = prompt.extended("", known.closing)
+    return prompt if thought.stop == VERDICT else prompt.extended(f"\n\n{VERDICT}", known.verdict)
 
 
 async def _spellings(engine: Engine, word: str) -> TokenIds:

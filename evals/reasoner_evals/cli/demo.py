@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from reasoner.cli.exits import ANSWERED, ENGINE, code_of, error_line, guarded
-from reasoner.cli.options import engine_options
+from reasoner.cli.options import NO_SERVER, engine_options
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -40,8 +40,9 @@ NEXT: Final = (
 
 @click.command("demo")
 @engine_options
+@NO_SERVER
 @guarded
-def command(model: str | None, engine: str | None, base_url: str | None, prices: str | None) -> int:
+def command(model: str | None, engine: str | None, base_url: str | None, prices: str | None, no_server: bool) -> int:
     """Take a tour of a minute: an answer, a vote, and the price of both.
 
     All of it is run now, on up to 24 questions with known answers; nothing is recorded. Standard output gets the tour,
@@ -56,7 +57,7 @@ def command(model: str | None, engine: str | None, base_url: str | None, prices:
     from reasoner.errors import ReasonerError
     from reasoner_evals.tasks.arithmetic import reported
 
-    runs_on = choose_engine(engine, model_id=model, base_url=base_url)
+    runs_on = choose_engine(engine, model_id=model, base_url=base_url, reuse=not no_server)
     rates = read_prices(prices, [])
     log = engine_log(runs_on)
     with own_streams(log) as terminal:

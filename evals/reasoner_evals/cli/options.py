@@ -12,6 +12,7 @@ import click
 
 from reasoner.cli.look import option
 from reasoner.cli.options import (
+    NO_SERVER,
     SPEC,
     UNSANDBOXED,
     VERIFIER,
@@ -48,6 +49,7 @@ class RunOptions:
     temperature: float | None = None
     max_tokens: int | None = None
     thinking: str | None = None
+    no_server: bool = False
 
     def with_sampling(self, strategies: Sequence[str]) -> tuple[str, ...]:
         """The specs of strategies, with -n, --temperature and --max-tokens in each that has such an option.
@@ -78,7 +80,7 @@ def run_options(*, strategies: str) -> Callable[[F], F]:
     """The options of both commands, as fields of `RunOptions`; `strategies` is the default of --strategy."""
 
     def add(command: F) -> F:
-        command = engine_options(command)
+        command = engine_options(NO_SERVER(command))
         for add_option in (
             option("--subset-seed", type=int, metavar="SEED", section="Data",
                    help="Shuffle each task by this seed before --limit is applied.  [default: the benchmark's order]"),

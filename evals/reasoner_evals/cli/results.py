@@ -77,20 +77,30 @@ def _compared_rows(result: "PairedResult") -> Iterator[tuple[str, str]]:
 
 @click.command("export")
 @click.argument("run", type=PATH, metavar="RUN")
-@click.option("--out", type=PATH, required=True, metavar="FILE",
+@click.option("--out", type=PATH, metavar="FILE",
               help="The table, as Parquet or CSV: its name ends in .parquet or .csv.")  # fmt: skip
+@click.option("--push", metavar="ORG/NAME",
+              help="Publish the table with a card as this data set of the hub; a new one is private.")  # fmt: skip
 @guarded
-def export(run: Path, out: Path) -> int:
+def export(run: Path, out: Path | None, push: str | None) -> int:
     """Write RUN as one table.
 
     RUN is a folder that `reasoner eval` wrote. The table has a row for each reply to each question, and one for its
     final answer. Answers to questions that may not be published are left empty.
     """
     from reasoner.cli.terminal import Terminal
+    from reasoner.system.machine import require_extra
     from reasoner_evals.runs import export as exporting
 
-    rows = exporting.export(run, out)
-    Terminal(sys.stdout, sys.stderr).say(f"{rows:,} rows in {out}")
+    if (out is None) == (push is None):
+        raise UsageError("give one of --out FILE and --push ORG/NAME")
+    terminal = Terminal(sys.stdout, sys.stderr)
+    if out:
+        terminal.say(f"{exporting.export(run, out):,} rows in {out}")
+    else:
+        require_extra("eval", "--push")
+        rows, address = exporting.push(run, str(push))
+        terminal.say(f"{rows:,} rows in {address}")
     return ANSWERED
 
 

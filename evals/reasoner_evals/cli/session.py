@@ -7,7 +7,7 @@ from pathlib import Path
 from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, ENGINE, OTHER, USAGE, error_line
 from reasoner.cli.session import EngineRun, started
-from reasoner.cli.terminal import OutputLost, ReaderLeft
+from reasoner.cli.terminal import OutputLost, ReaderLeft, wrapped
 from reasoner.errors import ReasonerError
 from reasoner.registry import build
 from reasoner_evals.cli.progress import EvalProgress, TaskTally, shown_accuracy
@@ -24,6 +24,11 @@ from reasoner_evals.runs.manifest import (
 )
 from reasoner_evals.runs.records import Manifest, RunFolder
 from reasoner_evals.runs.run import evaluate
+
+HANGING = 4
+"""Columns before the further lines of an arm on a terminal."""
+LEAST_SHARE = 0.0005
+"""The least share of probes that is shown."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,8 +88,10 @@ class EvalRun(EngineRun):
         """Show the results; the exit code."""
         terminal, tallies = self.display.terminal, list(self.display.tallies.values())
         try:
-            for line in [_document(self.folder.path, tallies)] if self.as_json else _lines(tallies):
-                terminal.give(line)
+            for name, text in [("", _document(self.folder.path, tallies))] if self.as_json else _lines(tallies):
+                folded = terminal.out.isatty() and not self.as_json
+                for line in wrapped(text, HANGING, name).split("\n") if folded else [name + text]:
+                    terminal.give(line)
         except ReaderLeft:
             pass
         except OutputLost as error:
@@ -135,17 +142,18 @@ def _unrated(tallies: list[TaskTally]) -> str:
     return f"{names}: no question was rated, so the verifier had no effect; of the first, {arms[0].unrated[0]}"
 
 
-def _lines(tallies: list[TaskTally]) -> list[str]:
-    """One line per arm: its name, how many answers are right, and the tokens and sequential tokens per question."""
+def _lines(tallies: list[TaskTally]) -> list[tuple[str, str]]:
+    """Of each arm its name, and how many answers are right, with the tokens and sequential tokens per question."""
     width = max(len(tally.arm.name) for tally in tallies)
     lines = []
     for tally in tallies:
         right = f"{tally.right} of {tally.graded} right"
         share = f", {shown_accuracy(tally.accuracy)}" if tally.accuracy else ""
         spent = f", {tally.spent}" if tally.done else ""
-        spent += f", {tally.probe_tokens / tally.tokens:.1%} of its tokens by probes" if tally.probe_tokens else ""
+        if (share_probed := tally.probe_tokens / max(tally.tokens, 1)) >= LEAST_SHARE:
+            spent += f", {share_probed:.1%} of its tokens by probes"
         failed = f", {tally.errors} without a result" if tally.errors else ""
-        lines.append(f"{tally.arm.name:<{width}}  {right}{share}{spent}{failed}")
+        lines.append((f"{tally.arm.name:<{width}}  ", f"{right}{share}{spent}{failed}"))
     return lines
 
 

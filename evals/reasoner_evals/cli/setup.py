@@ -44,7 +44,9 @@ def set_up(options: RunOptions) -> RunSetup:
             not installed.
     """
     require_extra("eval", "evaluation")
-    engine = choose_engine(options.engine, model_id=options.model, base_url=options.base_url)
+    engine = choose_engine(
+        options.engine, model_id=options.model, base_url=options.base_url, reuse=not options.no_server
+    )
     if isinstance(engine, ReplayEngine):
         raise UsageError("--engine replay cannot be evaluated, as it samples nothing new: choose another engine")
     strategies = options.with_sampling(options.strategies or DEFAULT_STRATEGIES)

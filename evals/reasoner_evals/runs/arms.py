@@ -3,7 +3,7 @@
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
@@ -97,6 +97,10 @@ def read_seeds(text: str) -> tuple[int, ...]:
     return tuple(range(numbers[0]))
 
 
+RULES: Final[Mapping[str, Rule]] = {"argmax": "best", "weighted": "weighted", "majority": "majority"}
+"""How an arm of best-of-n selects from a pool, by its selector."""
+
+
 def _plan(strategy: Strategy, verifier: str) -> tuple[Arm, bool]:
     """The arm of a strategy, without a task, a budget and a seed; and whether it is one greedy sample.
 
@@ -106,9 +110,8 @@ def _plan(strategy: Strategy, verifier: str) -> tuple[Arm, bool]:
     name, stopped = Spec.parse(spec).name, getattr(options, "stop", None) is not None
     pool, rule = 0, ""
     if name in ("self_consistency", "best_of_n") and options.of is None and not stopped:
-        pool, rule = options.n, "majority"
-        if name == "best_of_n":
-            rule = "best" if options.selector == "argmax" else "weighted"
+        rule = RULES.get(getattr(options, "selector", "majority"), "")
+        pool = options.n if rule else 0
     asked = verifier if strategy.uses_verifier else ""
     arm = Arm(name="", task="", strategy=spec, verifier=asked, budget="", seed=0, pool=pool, rule=cast("Rule", rule))
     return arm, name == "single" and not stopped and prefers_greedy(options.params)

@@ -2,23 +2,23 @@
 
 import hashlib
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import ascii_uppercase
 from typing import ClassVar, Final, Protocol
 
 from reasoner.answers.choices import ChoiceSpace
-from reasoner.answers.kinds import with_options
+from reasoner.answers.forms import machine_forms
+from reasoner.answers.kinds import SPACES, space_for, with_options
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.questions import Question
 from reasoner.answers.texts import TextSpace, squad_normal
 from reasoner.errors import UsageError, shown
 from reasoner.registry import check_types, spec_of
 from reasoner.types import AnswerSpace, Message, Prompt
-from reasoner_evals.tasks.data import DataRow, Published, Source, from_file, from_hub, parse_renames, published
-from reasoner_evals.tasks.graders import ByReference, ByTests, GradedQuestion
+from reasoner_evals.tasks.data import DataRow, Published, Renames, Source, from_file, from_hub, parse_renames, published
+from reasoner_evals.tasks.graders import GradedQuestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class Template:
         """The question with its prompt. A document comes first, so that questions about it share a prefix."""
         instruction = self.instruction.replace("{kind}", space.instruction)
         document = f"{context}\n\n" if context else ""
-        message = Message("user", f"{document}{text}\n\n{instruction}")
-        return Question(id, text, Prompt(messages=(message,)), space)
+        asked = f"{document}{text}\n\n{instruction}" if instruction else f"{document}{text}"
+        return Question(id, text, Prompt(messages=(Message("user", asked),)), space)
 
 
 PLAIN: Final = Template("plain", 1)
@@ -137,7 +137,7 @@ def _check_texts(item: GradedQuestion, known: set[str]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Benchmark(ABC):
+class Benchmark:
     """A task with rows from the local file `data`, or from the Hugging Face hub at a pinned revision.
 
     `columns` maps column names to those in the file, as in `columns=[question:prompt,answer:target]`. `answer_options`
@@ -149,8 +149,12 @@ class Benchmark(ABC):
     answer_options: str = field(default="", kw_only=True)
 
     name: ClassVar[str]
-    reads: ClassVar[tuple[str, ...]]
+    reads: ClassVar[tuple[str, ...]] = ("question", "answer")
     """The columns that a row may have, by the benchmark's own names."""
+    named: ClassVar[Renames] = {}
+    """The names of columns in published editions, where they are others."""
+    kind: ClassVar[str] = "auto"
+    """The kind of answer of every question."""
     prompt: ClassVar[Template]
     shareable: ClassVar[bool] = True
 
@@ -159,19 +163,80 @@ class Benchmark(ABC):
         """Where it is published, by our table; a benchmark of another package has a class variable instead."""
         return published(self.name)
 
-    @abstractmethod
     def item(self, row: DataRow) -> GradedQuestion | None:
         """The question of a row, or None if the benchmark lacks it. A UsageError names row and column."""
+        return question_of(row, self.prompt, id=f"{self.name}/{row.index}", kind=self.kind, reads=self.reads)
 
     def load(self) -> TaskData:
         """All questions; see `Task.load`."""
-        renames = parse_renames(self.columns, self.reads)
+        renames = {**self.named, **parse_renames(self.columns, self.reads)}
+        rows: Iterable[DataRow]
         if self.data:
             rows, origin = from_file(Path(self.data), renames)
         else:
-            rows, origin = from_hub(self.name, self.published, renames)
+            rows, origin = from_hub(self.published, renames, instead=self.published.alternative(self.name))
         items = with_answer_options(items_from(rows, self.item), self.answer_options)
         return task_data(self, items, origin, self.prompt, self.published.licence, shareable=self.shareable)
+
+
+COLUMNS: Final = ("question", "answer", "id", "context", "kind", "choices", "group")
+"""The columns of a question."""
+KINDS: Final = tuple(kind for kind in SPACES if kind not in ("code", "json", "free"))
+"""The kinds of answer that a reference answer in words can grade."""
+
+
+def question_of(
+    row: DataRow, template: Template, *, id: str, kind: str = "auto", reads: Collection[str] = COLUMNS
+) -> GradedQuestion:
+    """The question of a row by its `COLUMNS`, of which only `question` and `answer` must be there.
+
+    `id` and `kind` are those of a row without them. With `choices`, the answer is a letter, one of them or an index
+    from 0. Of a worked solution, the answer is the one that it states in a form, such as a box.
+
+    Raises:
+        UsageError: a column is missing or has no valid value; the message names row and column.
+    """
+    text = row.text("question")
+    space: AnswerSpace
+    if "choices" in reads and row.has("choices"):
+        options = row.texts("choices")
+        if not 2 <= len(options) <= 26:
+            raise row.error("choices", f"{len(options)} options: give 2 to 26")
+        text, space = listed_options(text, options), ChoiceSpace(options)
+        gold = _letter(row, space)
+    else:
+        space = _space(row, row.optional("kind") if "kind" in reads else "", kind, text)
+        gold = row.text("answer")
+        if machine_forms(gold) and (stated := space.read(gold)) and stated.rule == "form":
+            gold = stated.text
+        checked(row, "answer", space, gold)
+    name, context, group = (row.optional(column) if column in reads else "" for column in ("id", "context", "group"))
+    return GradedQuestion(template.ask(text, space, id=name or id, context=context), gold, group)
+
+
+def _letter(row: DataRow, space: ChoiceSpace) -> str:
+    """The letter of the right option."""
+    gold, options = row.text("answer"), space.options
+    if gold in space.known:
+        return gold
+    named = {index for index, option in enumerate(options) if option == gold}
+    named |= {int(gold)} if isinstance(row.value("answer"), int) and 0 <= int(gold) < len(options) else set()
+    if len(named) != 1:
+        allowed = f"a letter from A to {space.known[-1]}"
+        raise row.error(
+            "answer", f"{gold!r:.40} is neither {allowed} nor exactly one of the choices or an index from 0"
+        )
+    return space.known[named.pop()]
+
+
+def _space(row: DataRow, written: str, default: str, text: str) -> AnswerSpace:
+    kind = written or default
+    if kind not in KINDS:
+        raise row.error("kind", f"{kind!r:.30} is not one of {', '.join(KINDS)}")
+    try:
+        return space_for(kind, text)
+    except UsageError as error:
+        raise row.error("kind", str(error)) from None
 
 
 def items_from(rows: Iterable[DataRow], item: Callable[[DataRow], GradedQuestion | None]) -> list[GradedQuestion]:
@@ -222,11 +287,8 @@ def task_data(
 
 
 def _references(item: GradedQuestion) -> tuple[str, ...]:
-    """The reference answer, and the aliases or tests that also decide the grade."""
-    match item.grader:
-        case ByReference(aliases=others) | ByTests(tests=others):
-            return (item.gold, *others)
-    return (item.gold,)
+    """The reference answer, and what else decides the grade by the grader's own account."""
+    return (item.gold, *getattr(item.grader, "references", ()))
 
 
 def checked(row: DataRow, column: str, space: AnswerSpace, gold: str) -> str:

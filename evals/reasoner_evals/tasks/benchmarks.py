@@ -7,16 +7,16 @@ GSM8K (Cobbe 2021, 2110.14168), MATH-500 (Lightman 2023, 2305.20050), AIME and A
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import ascii_uppercase
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from reasoner.answers.code import CodeSpace, functions_in
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.numbers import NumberSpace
 from reasoner_evals.tasks.benchmark import BOXED, CHOICE, Benchmark, TaskData, Template, checked, choice_question
-from reasoner_evals.tasks.data import DataRow
-from reasoner_evals.tasks.graders import ByTests, GradedQuestion, require_sandbox
+from reasoner_evals.tasks.data import DataRow, Published, published
+from reasoner_evals.tasks.graders import ByReference, ByTests, GradedQuestion, require_sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,30 +44,21 @@ class Math500(Benchmark):
     """MATH-500: competition problems of levels 1 to 5, answered by a formula. Pinned."""
 
     name: ClassVar = "math500"
-    reads: ClassVar = ("problem", "answer", "unique_id")
+    reads: ClassVar = ("question", "answer", "id")
+    named: ClassVar = {"question": ("problem",), "id": ("unique_id",)}
+    kind: ClassVar = "math"
     prompt: ClassVar = BOXED
-
-    def item(self, row: DataRow) -> GradedQuestion:
-        """The answer space wraps the bare LaTeX for Math-Verify, which misreads it otherwise."""
-        space = MathSpace()
-        name = row.optional("unique_id") or f"math500/{row.index}"
-        question = self.prompt.ask(row.text("problem"), space, id=name)
-        return GradedQuestion(question, checked(row, "answer", space, row.text("answer")))
 
 
 @dataclass(frozen=True, slots=True)
 class Contest(Benchmark):
     """Problems with a number as their answer, compared exactly: `070` is 70 and `27.0` is 27."""
 
-    reads: ClassVar = ("problem", "answer")
+    named: ClassVar = {
+        "question": ("problem", "question", "Problem"), "answer": ("answer", "expected_answer", "Answer"),
+    }  # fmt: skip
+    kind: ClassVar = "number"
     prompt: ClassVar = BOXED
-
-    def item(self, row: DataRow) -> GradedQuestion:
-        """Column names vary between the published editions."""
-        space = NumberSpace()
-        question = self.prompt.ask(row.text("problem", "question", "Problem"), space, id=f"{self.name}/{row.index}")
-        gold = row.text("answer", "expected_answer", "Answer")
-        return GradedQuestion(question, checked(row, "answer", space, gold))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +76,68 @@ class Aime25(Contest):
 
 
 @dataclass(frozen=True, slots=True)
+class Aime26(Contest):
+    """AIME 2026: 30 problems with an integer from 0 to 999 as their answer."""
+
+    name: ClassVar = "aime26"
+
+
+@dataclass(frozen=True, slots=True)
 class Amc23(Contest):
     """AMC 2023: 40 problems with a number as their answer. Pinned."""
 
     name: ClassVar = "amc23"
+
+
+@dataclass(frozen=True, slots=True)
+class Hmmt(Contest):
+    """HMMT: about 30 problems of a contest of Harvard and MIT, answered by a formula; `contest` is a month."""
+
+    contest: Literal["feb_2025", "nov_2025", "feb_2026"] = "feb_2026"
+
+    name: ClassVar = "hmmt"
+    kind: ClassVar = "math"
+
+    @property
+    def published(self) -> Published:
+        """A data set per contest."""
+        return replace(published(self.name), hub=f"MathArena/hmmt_{self.contest}")
+
+
+@dataclass(frozen=True, slots=True)
+class OlympiadBench(Benchmark):
+    """OlympiadBench: 674 open-ended problems in English, without pictures, answered by formulas or numbers.
+
+    `part` is another configuration with open-ended problems. Proofs and problems with pictures are left out.
+    """
+
+    part: str = "OE_TO_maths_en_COMP"
+
+    name: ClassVar = "olympiadbench"
+    reads: ClassVar = ("question", "final_answer", "id", "context", "is_multiple_answer", "unit", "error", "image_1")
+    prompt: ClassVar = BOXED
+
+    @property
+    def published(self) -> Published:
+        """A configuration per part."""
+        return replace(published(self.name), config=self.part)
+
+    def item(self, row: DataRow) -> GradedQuestion | None:
+        """The first reference answer counts, as in the published judge; `error` is how far a number may be off."""
+        if row.has("image_1") or not row.has("final_answer"):
+            return None
+        space, text, gold = MathSpace(), row.text("question"), row.texts("final_answer")[0]
+        if row.has("is_multiple_answer") and row.value("is_multiple_answer"):
+            text += "\n\nGive all answers, separated by commas."
+        if unit := row.optional("unit"):
+            text += f"\n\nGive the answer in {unit}, without the unit."
+        name = f"olympiadbench/{row.optional('id') or row.index}"
+        question = self.prompt.ask(text, space, id=name, context=row.optional("context"))
+        try:
+            grader = ByReference(error=float(row.optional("error") or 0))
+        except ValueError:  # One for each of several answers: they are compared exactly.
+            grader = ByReference()
+        return GradedQuestion(question, checked(row, "final_answer", space, gold), grader=grader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,27 +179,49 @@ class ArcEasy(Arc):
 
 
 @dataclass(frozen=True, slots=True)
-class Mmlu(Benchmark):
-    """MMLU: 14,042 questions of four options on 57 subjects; `subject` keeps one of them. Pinned."""
+class Subjects(Benchmark):
+    """Questions of several options each; `subject` keeps one subject."""
 
     subject: str = ""
 
-    name: ClassVar = "mmlu"
     reads: ClassVar = ("question", "subject", "choices", "answer")
     prompt: ClassVar = CHOICE
 
     def item(self, row: DataRow) -> GradedQuestion | None:
+        """Its id is its place in the whole benchmark."""
+        return None if self.subject and row.text("subject") != self.subject else Benchmark.item(self, row)
+
+
+@dataclass(frozen=True, slots=True)
+class Mmlu(Subjects):
+    """MMLU: 14,042 questions of four options on 57 subjects; `subject` keeps one of them. Pinned."""
+
+    name: ClassVar = "mmlu"
+
+    def item(self, row: DataRow) -> GradedQuestion | None:
         """Files write the answer as an index or as a letter."""
-        if self.subject and row.text("subject") != self.subject:
-            return None
-        options, answer = row.texts("choices"), row.text("answer")
-        if not 2 <= len(options) <= 26:
-            raise row.error("choices", f"{len(options)} options: give 2 to 26")
-        letters = ascii_uppercase[: len(options)]
-        indices = {str(index): index for index in range(len(options))} | {c: i for i, c in enumerate(letters)}
-        if answer not in indices:
-            raise row.error("answer", f"{answer!r:.20} is not an option: write 0 to {len(options) - 1}, or a letter")
-        return choice_question(self.prompt, row.text("question"), options, indices[answer], id=f"mmlu/{row.index}")
+        answer, letters = row.text("answer"), ascii_uppercase[: len(row.texts("choices"))]
+        if answer.isdecimal() and int(answer) < len(letters):
+            return Subjects.item(self, row.having("answer", letters[int(answer)]))
+        if answer not in tuple(letters):
+            raise row.error("answer", f"{answer!r:.20} is not an option: write 0 to {len(letters) - 1}, or a letter")
+        return Subjects.item(self, row)
+
+
+@dataclass(frozen=True, slots=True)
+class MmluPro(Subjects):
+    """MMLU-Pro: 12,032 questions of up to ten options on 14 subjects; `subject` keeps one of them."""
+
+    name: ClassVar = "mmlu_pro"
+    named: ClassVar = {"choices": ("options",), "subject": ("category",)}
+
+
+@dataclass(frozen=True, slots=True)
+class SuperGpqa(Subjects):
+    """SuperGPQA: 26,529 questions of up to ten options on 13 disciplines; `subject` keeps one of them."""
+
+    name: ClassVar = "supergpqa"
+    named: ClassVar = {"choices": ("options",), "answer": ("answer_letter",), "subject": ("discipline",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +308,7 @@ class Mbpp(CodeBenchmark):
 
     name: ClassVar = "mbpp"
     reads: ClassVar = ("task_id", "text", "code", "test_list", "test_setup_code")
+    named: ClassVar = {"text": ("text", "prompt")}
     prompt: ClassVar = Template("write-function", 1, "Give the function, its imports included, in one ```python block.")
 
     def item(self, row: DataRow) -> GradedQuestion:
@@ -245,7 +317,7 @@ class Mbpp(CodeBenchmark):
         if not tests:
             raise row.error("test_list", "it has no test")
         setup = row.optional("test_setup_code")
-        text = f"{row.text('text', 'prompt')}\n\nYour code shall pass these tests:\n\n" + "\n".join(tests)
+        text = f"{row.text('text')}\n\nYour code shall pass these tests:\n\n" + "\n".join(tests)
         question = self.prompt.ask(
             text, CodeSpace(functions_in("\n".join(tests))), id=f"mbpp/{row.optional('task_id') or row.index}"
         )

@@ -8,7 +8,7 @@ import hashlib
 import tomllib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from reasoner.errors import UnknownName, UsageError, shown
 from reasoner.system.machine import install_command
 from reasoner.system.printing import printable
-from reasoner.system.tables import Located, open_table
+from reasoner.system.tables import Located, open_table, read_jsonl
 
 
 class Source(BaseModel):
@@ -43,28 +43,36 @@ class Source(BaseModel):
     """Whether a report may show the questions and their answers."""
 
 
+Renames = Mapping[str, Sequence[str]]
+"""The names that files have for a column, by the task's own name for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class DataRow:
     """One row: its location, such as `test.jsonl:17`, its index from 0, and its values.
 
-    Columns have the benchmark's names; `renames` maps them to the file's names where those differ.
+    Columns have the task's names; `renames` maps them to names that files have for them, the first of which counts.
     """
 
     location: str
     index: int
     values: Mapping[str, Any] = field(repr=False)
-    renames: Mapping[str, str] = field(default_factory=dict)
+    renames: Renames = field(default_factory=dict)
+
+    def _name(self, column: str) -> str:
+        """The file's name of a column: one with a value, else one that exists, else the first."""
+        names = self.renames.get(column, (column,))
+        return max(names, key=lambda name: (self.values.get(name) is not None) + (name in self.values))
 
     def has(self, column: str) -> bool:
         """Whether the column exists and is not null."""
-        return self.values.get(self.renames.get(column, column)) is not None
+        return self.values.get(self._name(column)) is not None
 
-    def value(self, column: str, *alternatives: str) -> Any:
-        """The value of the first of these columns that exists. Raises UsageError if there is none or it is empty."""
-        existing = next((name for name in (column, *alternatives) if self.has(name)), None)
-        if existing is not None:
-            return self.values[self.renames.get(existing, existing)]
-        name = self.renames.get(column, column)
+    def value(self, column: str) -> Any:
+        """A value. Raises UsageError if there is no such column or it is empty."""
+        name = self._name(column)
+        if self.values.get(name) is not None:
+            return self.values[name]
         if name in self.values:
             raise self.error(column, "it is empty")
         columns = [str(name)[:40] for name in self.values][:20]
@@ -74,13 +82,13 @@ class DataRow:
             f"map it with columns={column}:{similar[0]}"
         )
 
-    def text(self, column: str, *alternatives: str) -> str:
+    def text(self, column: str) -> str:
         """A value as text without surrounding blanks. Raises UsageError if it is empty or not text."""
-        return self._text(column, self.value(column, *alternatives))
+        return self._text(column, self.value(column))
 
     def optional(self, column: str) -> str:
         """As `text`, or "" if the column is missing or empty."""
-        return self.text(column) if self.has(column) and self.values[self.renames.get(column, column)] != "" else ""
+        return self.text(column) if self.has(column) and self.value(column) != "" else ""
 
     def texts(self, column: str) -> tuple[str, ...]:
         """The values of a column that holds a list. Raises UsageError as `text`."""
@@ -89,9 +97,13 @@ class DataRow:
             raise self.error(column, f"{shown(value)} is not a list")
         return tuple(self._text(column, element) for element in value)
 
+    def having(self, column: str, value: Any) -> "DataRow":
+        """The row with another value of a column."""
+        return replace(self, values={**self.values, self._name(column): value})
+
     def error(self, column: str, reason: str) -> UsageError:
         """The error about a value."""
-        return UsageError(f"{self.location}, column {self.renames.get(column, column)!r}: {reason}")
+        return UsageError(f"{self.location}, column {self._name(column)!r}: {reason}")
 
     def _text(self, column: str, value: object) -> str:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -106,16 +118,16 @@ class DataRow:
         return text
 
 
-def parse_renames(columns: Sequence[str], known: Sequence[str]) -> dict[str, str]:
-    """The file's column names by the benchmark's, of `question:prompt|answer:target`. Raises UsageError if invalid."""
-    renames: dict[str, str] = {}
+def parse_renames(columns: Sequence[str], known: Sequence[str]) -> dict[str, Sequence[str]]:
+    """The file's column names by the task's, of `question:prompt|answer:target`. Raises UsageError if invalid."""
+    renames: dict[str, Sequence[str]] = {}
     for pair in columns:
         name, colon, in_file = (part.strip() for part in pair.partition(":"))
         if not (name and colon and in_file):
             raise UsageError(f"columns={pair!r} renames nothing: write columns=[{known[0]}:NAME,{known[-1]}:NAME]")
         if name not in known:
             raise UnknownName("column", name, known)
-        renames[name] = in_file
+        renames[name] = (in_file,)
     return renames
 
 
@@ -124,7 +136,7 @@ MAX_BYTES = 1 << 30
 MAX_ROWS = 1_000_000
 
 
-def read_file(path: Path, renames: Mapping[str, str]) -> list[DataRow]:
+def read_file(path: Path, renames: Renames) -> list[DataRow]:
     """The rows of a file, by its suffix; a `.txt` is read as JSONL. A UsageError names the line."""
     try:
         if not path.is_file():
@@ -135,7 +147,16 @@ def read_file(path: Path, renames: Mapping[str, str]) -> list[DataRow]:
         raise UsageError(f"{path} cannot be read: {printable(str(error), limit=200)}") from None
 
 
-def _rows(located: Iterator[Located], name: str, renames: Mapping[str, str]) -> Iterator[DataRow]:
+def json_lines(path: Path) -> list[DataRow]:
+    """The rows of a file of JSON lines, whatever its name is. A UsageError names the line."""
+    try:
+        with path.open("rb") as file:
+            return list(_rows(read_jsonl(path.name, file, MAX_BYTES), path.name, {}))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _rows(located: Iterator[Located], name: str, renames: Renames) -> Iterator[DataRow]:
     index = -1
     for index, (location, values) in enumerate(located):
         if index == MAX_ROWS:
@@ -175,52 +196,61 @@ def published(name: str) -> Published:
     return Published(**tables[name])
 
 
-def from_file(path: Path, renames: Mapping[str, str]) -> tuple[list[DataRow], str]:
+def from_file(path: Path, renames: Renames) -> tuple[list[DataRow], str]:
     """The rows of a local file; the origin names its hash. A UsageError names the line."""
     rows = read_file(path, renames)
     with path.open("rb") as file:
         return rows, f"{path} (sha256 {hashlib.file_digest(file, 'sha256').hexdigest()})"
 
 
-def from_hub(task: str, source: Published, renames: Mapping[str, str]) -> tuple[list[DataRow], str]:
-    """The rows of a data set on the hub; the origin names the revision. A UsageError says what to do instead."""
+def from_hub(source: Published, renames: Renames, *, instead: str) -> tuple[Iterator[DataRow], str]:
+    """The rows of a data set on the hub, or of a local folder of that form; the origin names the commit.
+
+    Raises:
+        UsageError: it cannot be loaded; the message says what to do `instead`.
+    """
     name = f"{source.hub} ({source.config})" if source.config else source.hub
     try:
-        records = _load(source)
+        records, commit = _load(source)
     except ImportError as error:
         raise UsageError(
-            f"the package datasets cannot be imported ({error}): run `{install_command('eval')}`, or "
-            f"{source.alternative(task)}"
+            f"the package datasets cannot be imported ({error}): run `{install_command('eval')}`, or {instead}"
         ) from None
     except Exception as error:
-        raise UsageError(_explain(task, source, error)) from None
-    rows = [DataRow(f"{name}, row {number}", number - 1, values, renames) for number, values in enumerate(records, 1)]
-    if not rows:
-        raise UsageError(f"{name} has no rows at revision {source.revision}: {source.alternative(task)}")
-    return rows, f"hub {name} {source.split} @ {source.revision}"
+        raise UsageError(_explain(source, error, instead)) from None
+    if len(records) > MAX_ROWS:
+        raise UsageError(f'{name} has more than {MAX_ROWS:,} rows: name a part of it, as in split="test[:10000]"')
+    if not len(records):
+        raise UsageError(f"{name} has no rows at revision {source.revision}: {instead}")
+    rows = (DataRow(f"{name}, row {number}", number - 1, values, renames) for number, values in enumerate(records, 1))
+    return rows, f"hub {name} {source.split} @ {commit}"
 
 
-def _load(source: Published) -> Any:
+def _load(source: Published) -> tuple[Any, str]:
+    """The records, and the commit that they are from; a local folder has none."""
     import datasets  # type: ignore[import-untyped]
     import httpx
     import huggingface_hub as hub
 
-    if not hub.constants.HF_HUB_OFFLINE:
+    local = Path(source.hub).exists()
+    if not (local or hub.constants.HF_HUB_OFFLINE):
         try:
             httpx.head(hub.constants.ENDPOINT, timeout=REACH_SECONDS)
         except httpx.HTTPError as error:
             raise ConnectionError(str(error)) from None
-    return datasets.load_dataset(source.hub, source.config or None, split=source.split, revision=source.revision)
+    builder = datasets.load_dataset_builder(source.hub, source.config or None, revision=source.revision)
+    builder.download_and_prepare()
+    return builder.as_dataset(source.split), "a local folder" if local else builder.hash
 
 
-def _explain(task: str, source: Published, error: Exception) -> str:
+def _explain(source: Published, error: Exception, instead: str) -> str:
     """One line about what failed and what to do."""
-    reason, alternative = printable(str(error), limit=200), source.alternative(task)
+    reason = printable(str(error), limit=200)
     if "gated" in str(error).lower():
-        return f"{source.hub} is gated: accept its terms and log in with `hf auth login`, or {alternative}"
+        return f"{source.hub} is gated: accept its terms and log in with `hf auth login`, or {instead}"
     if isinstance(error, ConnectionError):
         return (
-            f"the hub cannot be reached for {source.hub} ({reason}): {alternative}; if it was loaded before, set "
+            f"the hub cannot be reached for {source.hub} ({reason}): {instead}; if it was loaded before, set "
             "HF_HUB_OFFLINE=1"
         )
-    return f"{source.hub} cannot be loaded at revision {source.revision} ({reason}): {alternative}"
+    return f"{source.hub} cannot be loaded at revision {source.revision} ({reason}): {instead}"

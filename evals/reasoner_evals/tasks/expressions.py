@@ -11,6 +11,7 @@ from typing import ClassVar
 from reasoner.answers.expressions import MAX_CONSTANT, evaluate, in_ascii
 from reasoner.answers.forms import LONG_BOX, Form, Opening, machine_forms
 from reasoner.answers.reading import ByKey, ReadsForms
+from reasoner.answers.thoughts import ThoughtPrompts
 from reasoner.errors import UsageError
 from reasoner.types import Answer
 
@@ -26,6 +27,61 @@ def solves(text: str, *, numbers: tuple[int, ...], target: int, use_all: bool) -
     used, given = Counter(evaluated.constants), Counter(numbers)
     return used == given if use_all else used <= given
 
+
+LEFT = r"\(left:([^()\n]*)\)"
+"""What a step leaves."""
+_PROPOSE = """Each step takes two of the numbers and replaces them by a result. List all next steps that are useful.
+Numbers: 2 3 7
+Next steps:
+2 + 3 = 5 (left: 5 7)
+7 - 3 = 4 (left: 2 4)
+3 * 7 = 21 (left: 2 21)
+7 / 2 = 3.5 (left: 3 3.5)
+Numbers: 1 5 6 12
+Next steps:
+12 - 6 = 6 (left: 1 5 6)
+5 - 1 = 4 (left: 4 6 12)
+6 * 5 = 30 (left: 1 12 30)
+12 / 6 = 2 (left: 1 2 5)
+Numbers: {rest}
+Next steps:"""
+_VALUE = """Judge whether these numbers, each used once, can make 24. The last line is sure, likely or impossible.
+8 16
+8 + 16 = 24
+sure
+5 13
+5 + 13 = 18
+13 - 5 = 8
+5 * 13 = 65
+impossible
+2 3 4
+2 * 3 * 4 = 24
+sure
+5 6 9
+5 + 6 + 9 = 20
+(9 - 5) * 6 = 24
+sure
+4 7 8
+4 + 7 + 8 = 19
+(8 - 4) * 7 = 28
+not found yet, but the results are close
+likely
+1 1 2
+1 + 1 + 2 = 4
+all are too small
+impossible
+{rest}"""
+_JUDGE = """Judge whether the answer uses each number once and equals 24. The last line is sure or impossible.
+Numbers: 2 3 4 6
+Answer: (6 - 2) * (4 + 3) - 4
+It uses 4 twice.
+impossible
+Numbers: 2 3 4 6
+Answer: 6 * 4 * (3 - 2)
+6 * 4 * 1 = 24
+sure
+Numbers: {start}
+Answer: {answer}"""
 
 _SIGN = r"(?:[-+*/()=0-9\u00d7\u00f7\u2212]|\\times|\\div)"
 # `3*8.5`, `3*8x` and `3*8^2` do not hold 3*8.
@@ -65,6 +121,14 @@ class ExpressionSpace(ByKey):
             f"Give the answer as an expression that equals {self.target}, made of the numbers {numbers}, "
             f"each used {often}, with + - * / and brackets."
         )
+
+    @property
+    def thoughts(self) -> ThoughtPrompts | None:
+        """The game of 24 step by step, in the form of the paper's prompts (Yao 2023, 2305.10601)."""
+        if not self.use_all or self.target != 24:
+            return None
+        start = " ".join(map(str, self.numbers))
+        return ThoughtPrompts(start, LEFT, "24", _PROPOSE, _VALUE, _JUDGE.replace("{start}", start))
 
     def forms(self, text: str) -> list[Form]:
         """Machine-readable forms that hold an expression: many a box holds its value."""

@@ -4,11 +4,13 @@ import json
 import math
 import warnings
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol
 
 from reasoner.answers.code import CodeSpace
 from reasoner.answers.equivalence import Equivalence, SlowSpace
+from reasoner.answers.numbers import NumberSpace
 from reasoner.answers.questions import Question
 from reasoner.answers.texts import TextSpace, squad_em
 from reasoner.errors import UsageError, require
@@ -27,7 +29,10 @@ the load of the machine."""
 
 
 class Grader(Protocol):
-    """Grades answers that were read already; an answer that it cannot judge has its own status and is never wrong."""
+    """Grades answers that were read already; an answer that it cannot judge has its own status and is never wrong.
+
+    Where more than the reference answer decides, its attribute `references` has that as texts.
+    """
 
     @property
     def name(self) -> str:
@@ -61,13 +66,20 @@ class ByRules:
 class ByReference:
     """Grades an answer by the reference answer and its `aliases`, as the answer space compares them.
 
-    Free text is right if its SQuAD normal form equals that of one of them (EM; Rajpurkar 2016, 1606.05250).
+    Free text is right if its SQuAD normal form equals that of one of them (EM; Rajpurkar 2016, 1606.05250). A number
+    is right too if it differs from one of them by at most `error`.
     """
 
     name: ClassVar[str] = "reference"
     version: ClassVar[int] = 1
 
     aliases: tuple[str, ...] = field(default=(), repr=False)
+    error: float = 0.0
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The aliases, and the error if there is one."""
+        return (*self.aliases, *([str(self.error)] if self.error else []))
 
     async def grade(self, item: "GradedQuestion", answer: Answer, equivalence: Equivalence) -> GradeStatus:
         """Whether a reference answer accepts the answer; an unfinished comparison has its own status."""
@@ -79,6 +91,8 @@ class ByReference:
             raise UsageError("code is graded by its tests, not by a reference answer: use reasoner.sandbox")
         if isinstance(space, TextSpace):
             return "right" if squad_em(answer.text, golds) else "wrong"
+        if self.error and any(_near(gold, answer.text, self.error) for gold in golds):
+            return "right"
         if isinstance(space, SlowSpace):
             status: GradeStatus = "wrong"
             for gold in golds:
@@ -89,6 +103,14 @@ class ByReference:
             return status
         references = (space.read(rf"\boxed{{{gold}}}") for gold in golds)
         return "right" if any(reference and space.same(reference, answer) for reference in references) else "wrong"
+
+
+def _near(gold: str, answer: str, error: float) -> bool:
+    """Whether two numbers differ by at most `error`, and a hundredth of it for how they are stored."""
+    first, second = (NumberSpace().read(rf"\boxed{{{text}}}") for text in (gold, answer))
+    if first is None or second is None:
+        return False
+    return abs(Fraction(first.key) - Fraction(second.key)) <= 1.01 * error
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +143,11 @@ class ByTests:
     preamble: str = field(default="", repr=False)
     seconds: float = 5.0
     allow_unsandboxed: bool = False
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The tests."""
+        return self.tests
 
     def __post_init__(self) -> None:
         require(self.seconds, "seconds", above=0, at_most=3600)

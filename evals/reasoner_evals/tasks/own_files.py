@@ -1,30 +1,25 @@
-"""Tasks from a user's own files: questions with answers (`jsonl`), and questions with recorded answers (`pool`)."""
+"""Tasks from a user's own data: questions of a file (`jsonl`) or a hub (`hf`), and recorded answers (`pool`)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from reasoner.answers.choices import ChoiceSpace
-from reasoner.answers.kinds import SPACES, space_for
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.numbers import NumberSpace
-from reasoner.errors import UsageError
-from reasoner.types import AnswerSpace
 from reasoner_evals.tasks.benchmark import (
+    COLUMNS,
     PLAIN,
     TaskData,
     Template,
     checked,
     items_from,
-    listed_options,
+    question_of,
     task_data,
     with_answer_options,
 )
-from reasoner_evals.tasks.data import DataRow, from_file, parse_renames
+from reasoner_evals.tasks.data import DataRow, Published, from_file, from_hub, parse_renames
 from reasoner_evals.tasks.graders import GradedQuestion
-
-_COLUMNS = ("question", "answer", "id", "context", "kind", "choices", "group")
-_KINDS = tuple(kind for kind in SPACES if kind not in ("code", "json", "free"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +27,10 @@ class Jsonl:
     """Your own questions: JSONL, JSON, CSV or parquet with `question` and `answer`.
 
     `path` is the file. Optional columns: `id`, `context` (a document, shown first), `kind` (of answer, as in `reasoner
-    solve --answer`), `choices` (a list; the answer is then a letter or one of them) and `group`. `columns` maps column
-    names to those in the file, as in `columns=[question:prompt,answer:target]`. `answer_options` are options of the
-    kind of answer, such as `extract=rules` or `pattern=REGEX`; see `docs/answers.md`.
+    solve --answer`), `choices` (a list; the answer is then a letter, one of them or an index from 0) and `group`. An
+    answer may be a worked solution that states it in a form, such as a box. `kind` is that of rows without one.
+    `columns` maps column names to those in the file, as in `columns=[question:prompt,answer:target]`. `answer_options`
+    are options of the kind of answer, such as `extract=rules` or `pattern=REGEX`; see `docs/answers.md`.
     """
 
     example: ClassVar[str] = "jsonl:FILE"
@@ -42,42 +38,44 @@ class Jsonl:
     path: str
     columns: tuple[str, ...] = ()
     answer_options: str = ""
+    kind: str = "auto"
 
     def load(self) -> TaskData:
         """All questions, in the file's order."""
-        rows, origin = from_file(Path(self.path), parse_renames(self.columns, _COLUMNS))
-        items = with_answer_options(items_from(rows, self._item), self.answer_options)
-        return task_data(self, items, origin, PLAIN, "not stated")
-
-    def _item(self, row: DataRow) -> GradedQuestion:
-        text, gold = row.text("question"), row.text("answer")
-        space: AnswerSpace
-        if row.has("choices"):
-            options = row.texts("choices")
-            if not 2 <= len(options) <= 26:
-                raise row.error("choices", f"{len(options)} options: give 2 to 26")
-            text, space = listed_options(text, options), ChoiceSpace(options)
-            if gold not in space.known:
-                if options.count(gold) != 1:
-                    allowed = f"a letter from A to {space.known[-1]}"
-                    raise row.error("answer", f"{gold!r:.40} is neither {allowed} nor exactly one of the choices")
-                gold = space.known[options.index(gold)]
-        else:
-            space = _space(row, text)
-        name = row.optional("id") or f"{Path(self.path).name}/{row.index}"
-        question = PLAIN.ask(text, space, id=name, context=row.optional("context"))
-        checked(row, "answer", space, gold)
-        return GradedQuestion(question, gold, row.optional("group"))
+        return _asked(self, *from_file(Path(self.path), parse_renames(self.columns, COLUMNS)), name=self.path)
 
 
-def _space(row: DataRow, text: str) -> AnswerSpace:
-    kind = row.optional("kind") or "auto"
-    if kind not in _KINDS:
-        raise row.error("kind", f"{kind!r:.30} is not one of {', '.join(_KINDS)}")
-    try:
-        return space_for(kind, text)
-    except UsageError as error:
-        raise row.error("kind", str(error)) from None
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """Any data set of the Hugging Face hub: `hf:ORG/NAME,split=test,columns=[question:problem,answer:solution]`.
+
+    `dataset` is its name; columns, `kind` and `answer_options` are those of `jsonl`. `config` is a part of the data
+    set, and `revision` a branch, tag or commit; a run records the commit that it got. A local folder of the same form
+    is read too.
+    """
+
+    example: ClassVar[str] = "hf:ORG/NAME,columns=question:problem"
+
+    dataset: str
+    split: str = "test"
+    columns: tuple[str, ...] = ()
+    config: str = ""
+    revision: str = "main"
+    kind: str = "auto"
+    answer_options: str = ""
+
+    def load(self) -> TaskData:
+        """All questions, in the order of the split."""
+        source = Published(self.dataset, self.split, "not stated", self.revision, self.config)
+        renames = parse_renames(self.columns, COLUMNS)
+        instead = "save it as a file, and give it as jsonl:FILE"
+        return _asked(self, *from_hub(source, renames, instead=instead), name=self.dataset)
+
+
+def _asked(task: Jsonl | Hub, rows: Iterable[DataRow], origin: str, *, name: str) -> TaskData:
+    """The questions of rows, which have the name of their file or data set and their index as ids if they lack one."""
+    items = items_from(rows, lambda row: question_of(row, PLAIN, id=f"{Path(name).name}/{row.index}", kind=task.kind))
+    return task_data(task, with_answer_options(items, task.answer_options), origin, PLAIN, "not stated")
 
 
 _TEMPLATE = Template("pool", 1)

@@ -1,4 +1,4 @@
-"""Recordings of replies, a line each and in any order, made into a pool file."""
+"""Recordings of replies, a line each and in any order, or as others publish them, made into a pool file."""
 
 import json
 from array import array
@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from reasoner.answers.maths import MathSpace
 from reasoner.engines.pool import Count, Text
 from reasoner.errors import UsageError
 from reasoner.system.files import complaint_of, open_regular, replacing
@@ -43,6 +44,7 @@ class _Question:
     every: int
     starts: "array[int]" = field(default_factory=lambda: array("Q"))
     """Where the lines of its replies begin, in bytes."""
+    replies: int = 0
 
 
 def write_pool(records: Path, out: Path) -> Written:
@@ -61,21 +63,25 @@ def write_pool(records: Path, out: Path) -> Written:
                 pool.write(b"\n")
     except OSError as error:
         raise UsageError(f"{records} cannot be made into {out}: {error.strerror}") from None
-    return Written(len(questions), sum(len(question.starts) for question in questions.values()), probed)
+    return Written(len(questions), sum(question.replies for question in questions.values()), probed)
 
 
 def _located(path: Path, file: BinaryIO) -> tuple[dict[str, _Question], bool]:
     """Each question with the places of its records, all of which are checked, and whether any has probes."""
     questions, probed, start = dict[str, _Question](), False, 0
-    for record, where in _records(path, file):
-        question = questions.setdefault(record.question_id, _Question(record.gold, record.every))
-        if (record.gold, record.every) != (question.gold, question.every):
+    for records, where in _records(path, file):
+        if not records:
+            raise UsageError(f"{where} has no reply")
+        name, gold, every = records[0].question_id, records[0].gold, records[0].every
+        question = questions.setdefault(name, _Question(gold, every))
+        if (gold, every) != (question.gold, question.every):
             raise UsageError(
-                f"{where} has gold={record.gold!r:.40} and every={record.every}, and an earlier line of "
-                f"{record.question_id!r:.80} has gold={question.gold!r:.40} and every={question.every}: give one each"
+                f"{where} has gold={gold!r:.40} and every={every}, and an earlier line of "
+                f"{name!r:.80} has gold={question.gold!r:.40} and every={question.every}: give one each"
             )
         question.starts.append(start)
-        probed, start = probed or bool(record.probes), file.tell()
+        question.replies += len(records)
+        probed, start = probed or any(record.probes for record in records), file.tell()
     if not questions:
         raise UsageError(f"{path} has no record")
     return questions, probed
@@ -84,18 +90,40 @@ def _located(path: Path, file: BinaryIO) -> tuple[dict[str, _Question], bool]:
 def _replies(path: Path, file: BinaryIO, question: _Question) -> Iterator[Record]:
     for start in question.starts:
         file.seek(start)
-        yield next(_records(path, file))[0]
+        yield from next(_records(path, file))[0]
 
 
-def _records(path: Path, file: BinaryIO) -> Iterator[tuple[Record, str]]:
-    """The records from here on, each with its line."""
+def _records(path: Path, file: BinaryIO) -> Iterator[tuple[list[Record], str]]:
+    """The records of each line from here on, all of one question, and where the line is."""
     for where, values in read_jsonl(str(path), file):
         if isinstance(values, UsageError):
             raise values
         try:
-            yield Record.model_validate(values), where
+            yield [Record.model_validate(reply) for reply in _published(values, where)], where
         except ValidationError as error:
             raise UsageError(f"{where} is not a recorded reply: {complaint_of(error)}") from None
+
+
+def _published(values: dict[str, Any], where: str) -> list[dict[str, Any]]:
+    """The replies of a line: one, or all to a question in the form of search-and-learn or of DeepConf."""
+    match values:
+        case {"completions": [*texts], "answer": gold}:
+            name, counts = values.get("unique_id", values.get("problem")), values.get("completion_tokens")
+            if not isinstance(counts, list) or len(counts) != len(texts):
+                raise UsageError(
+                    f"{where} has {len(texts)} completions: give completion_tokens, a list of their lengths"
+                )
+            answers = [answer and answer.text for answer in map(MathSpace().read, map(str, texts))]
+            fields = [{"answer": answer, "tokens": count} for answer, count in zip(answers, counts, strict=True)]
+        case {"all_traces": [*traces], "question_id": name, "ground_truth": gold}:
+            replies = [trace if isinstance(trace, dict) else {} for trace in traces]
+            fields = [
+                {"answer": reply.get("extracted_answer") or None, "tokens": reply.get("num_tokens")}
+                for reply in replies
+            ]
+        case _:
+            return [values]
+    return [{"question_id": name, "gold": gold, **read} for read in fields]
 
 
 def _line(name: str, question: _Question, replies: Iterator[Record], *, probed: bool) -> dict[str, Any]:

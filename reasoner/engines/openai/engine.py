@@ -228,7 +228,7 @@ class OpenAIEngine:
         if refusal:
             self._refused(refusal, body, dialect)
             return None
-        return await self._completed(draft)
+        return await self._completed(draft, draft.usage)
 
     def _take(self, draft: wire.Draft, events: Sequence[bytes]) -> None:
         """Add the events, up to one at which the sequence is cut."""
@@ -274,11 +274,12 @@ class OpenAIEngine:
             raise RequestLost(f"the server sent a malformed reply: {shown}") from error
         except wire.GaveUp as error:
             raise RequestLost(f"{error}: {self._http.message(error.body)}") from error
+        usage = draft.usage
         if draft.reported is None:
             self._dialect = replace(self._dialect, unstreamed=False)
         else:
-            request.meter.usage = draft.usage
-        return await self._completed(draft)
+            request.meter.usage = usage
+        return await self._completed(draft, usage)
 
     def _read_by(self, request: SampleRequest) -> ThinkingProfile | None:
         """How the model thinks; notes what a server does not heed of the request's thinking level."""
@@ -287,10 +288,10 @@ class OpenAIEngine:
             self._notes.add(*self._dialect.unheeded(request.prompt, profile, exact=exact))
         return profile
 
-    async def _completed(self, draft: wire.Draft) -> Completion:
+    async def _completed(self, draft: wire.Draft, usage: Usage) -> Completion:
         """The sequence in its parts, with its thinking tokens and without the key."""
         parts = await wire.read_parts(draft, self._renderer)
-        usage = draft.with_thinking(parts)
+        usage = draft.with_thinking(usage, parts)
         self._notes.add(*draft.remarks(parts, usage))
         return self._without_secrets(draft.completion(usage, parts))
 

@@ -14,19 +14,22 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import lru_cache, partial
 from http import HTTPStatus
-from types import TracebackType
 from typing import Final, NamedTuple, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from yarl import URL
 
+from reasoner.engines.openai.limits import Deadlines, Slots, Within
 from reasoner.engines.openai.values import message_of
 from reasoner.errors import EngineUnavailable, RequestLost, UsageError
 from reasoner.system.printing import printable
 from reasoner.system.redaction import Secrets, shown_address, without_userinfo
 
 T = TypeVar("T")
+# In Python 3.11 each access to a member of an enumeration is a call.
+OK: Final = HTTPStatus.OK.value
 CONNECT_SECONDS = 10.0
 START_SECONDS = 5.0
 """How long an unreachable server is retried at the start: a wrong address is reported soon."""
@@ -94,11 +97,14 @@ class Address:
             headers["Authorization"] = f"Bearer {key}"
         return cls(url.geturl(), headers, proxy, (key, proxied, unquote(proxied)))
 
-    def url(self, path: str) -> str:
+    def url(self, path: str) -> URL:
         """Where a path is: those that OpenAI does not define are beside /v1 on a vLLM server."""
-        if path.startswith("/v1/"):
-            return self.base_url + path.removeprefix("/v1")
-        return self.base_url.removesuffix("/v1") + path
+        return _url(self.base_url, path)
+
+
+@lru_cache(maxsize=256)
+def _url(base: str, path: str) -> URL:
+    return URL(base + path.removeprefix("/v1") if path.startswith("/v1/") else base.removesuffix("/v1") + path)
 
 
 def _split(address: str) -> SplitResult | None:
@@ -159,7 +165,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
 
 def _is_busy(status: int) -> bool:
-    return status in _BUSY or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED)
+    return status != OK and (status in _BUSY or (status >= 500 and status != HTTPStatus.NOT_IMPLEMENTED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +179,7 @@ class ServerReply:
     @property
     def ok(self) -> bool:
         """Whether the request succeeded."""
-        return self.status == HTTPStatus.OK
+        return self.status == OK
 
 
 @dataclass(slots=True, kw_only=True)
@@ -201,31 +207,11 @@ def session_id(question_id: str) -> str:
     return hashlib.sha256(question_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-@dataclass(slots=True)
-class _Within:
-    """A block that ends within so many seconds, or with `RequestLost`."""
-
-    where: str
-    seconds: float
-    _limit: asyncio.Timeout = field(init=False)
-
-    async def __aenter__(self) -> None:
-        self._limit = asyncio.timeout(self.seconds)
-        await self._limit.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            await self._limit.__aexit__(kind, failure, traceback)
-        except TimeoutError as error:
-            raise RequestLost(f"{self.where} did not finish a reply within {self.seconds:g} s: set deadline") from error
-
-
 class _LoopSession(NamedTuple):
     session: aiohttp.ClientSession
-    slots: asyncio.Semaphore
+    slots: Slots
     holder: "AsyncGenerator[aiohttp.ClientSession, None]"
+    deadlines: Deadlines
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -284,13 +270,13 @@ class ServerConnection:
 
     async def _whole(self, terms: Terms, response: aiohttp.ClientResponse) -> ServerReply:
         try:
-            ok = response.status == HTTPStatus.OK
+            ok = response.status == OK
             read = await self._read(response, terms.size if ok else ERROR_BYTES)
         except aiohttp.ClientError as error:
             raise RequestLost(f"the reply from {self.where} was cut: {self._reason(error)}") from error
         if ok and len(read) >= terms.size:
             raise RequestLost(self._too_large(terms))
-        return ServerReply(response.status, read, self.where)
+        return ServerReply(response.status, read, self.address.base_url)
 
     async def stream(
         self, path: str, body: Mapping[str, object], terms: Terms, take: Callable[[Sequence[bytes]], bool]
@@ -365,29 +351,33 @@ class ServerConnection:
         session = {SESSION_HEADER: session_id(terms.question_id)} if terms.question_id else {}
         while True:
             requested, reached, began = 0.0, False, time.monotonic()
-            async with client.slots, _Within(self.where, terms.seconds):
-                terms.sent(True)
-                sent = time.monotonic()
-                try:
-                    response = await client.session.request(
+            await client.slots.take()
+            try:
+                with Within(client.deadlines, self.address.base_url, terms.seconds):
+                    terms.sent(True)
+                    sent = time.monotonic()
+                    try:
+                        response = await client.session.request(
                         method, self.address.url(path), data=content, headers={**self.address.headers, **session},
                         proxy=self.address.proxy, timeout=allowed, allow_redirects=False,
                     )  # fmt: skip
-                except aiohttp.ClientError as error:
-                    failure, advice = self._failed(error, unstreamed=idle is None, free=free)
-                else:
-                    reached = True
-                    try:
-                        if not _is_busy(response.status) or (idle is None and response.status in GATEWAY_TIMEOUTS):
-                            return await read(response)
-                        failure = self._status(response.status, await self._error_body(response))
-                        late = time.monotonic() - sent > LATE_SECONDS
-                        if late and terms.late_errors_cost and idle is None and response.status in _LOST_SERVER:
-                            raise RequestLost(f"{self.where} answered {failure}: its server may have died")
-                        requested = retry_after(response.headers)
-                        advice = "try later, set patience to wait longer, or set max_concurrency"
-                    finally:
-                        response.close()
+                    except aiohttp.ClientError as error:
+                        failure, advice = self._failed(error, unstreamed=idle is None, free=free)
+                    else:
+                        reached = True
+                        try:
+                            if not _is_busy(response.status) or (idle is None and response.status in GATEWAY_TIMEOUTS):
+                                return await read(response)
+                            failure = self._status(response.status, await self._error_body(response))
+                            late = time.monotonic() - sent > LATE_SECONDS
+                            if late and terms.late_errors_cost and idle is None and response.status in _LOST_SERVER:
+                                raise RequestLost(f"{self.where} answered {failure}: its server may have died")
+                            requested = retry_after(response.headers)
+                            advice = "try later, set patience to wait longer, or set max_concurrency"
+                        finally:
+                            response.close()
+            finally:
+                client.slots.give()
             terms.sent(False)
             wait = waits.next(requested, time.monotonic() - began, reached=reached)
             if wait is None:
@@ -408,7 +398,7 @@ class ServerConnection:
             for old in [other for other in self._clients if other.is_closed()]:
                 del self._clients[old]
             holder = _hold()
-            self._clients[loop] = _LoopSession(await anext(holder), asyncio.Semaphore(self.max_concurrency), holder)
+            self._clients[loop] = _LoopSession(await anext(holder), Slots(self.max_concurrency), holder, Deadlines())
         return self._clients[loop]
 
     def _reason(self, error: Exception) -> str:
@@ -427,7 +417,7 @@ class ServerConnection:
 
     async def _read(self, response: aiohttp.ClientResponse, maximum: int) -> bytes:
         blocks, size = list[bytes](), 0
-        while size <= maximum and (block := await response.content.readany()):
+        while size <= maximum and not response.content.at_eof() and (block := await response.content.readany()):
             blocks.append(block)
             size += len(block)
         return b"".join(blocks)[:maximum]
@@ -439,7 +429,7 @@ class ServerConnection:
         self, terms: Terms, take: Callable[[Sequence[bytes]], bool], response: aiohttp.ClientResponse
     ) -> ServerReply | None:
         """Pass on the data of server-sent events up to [DONE] or the end, all of a block at once; or the refusal."""
-        if response.status != HTTPStatus.OK:
+        if response.status != OK:
             refused = await self._error_body(response)
             terms.sent(False)
             return ServerReply(response.status, refused, self.where)

@@ -4,6 +4,7 @@ import re
 import resource
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -113,8 +114,9 @@ class Dialect:
         Raises:
             EngineUnavailable: the server cannot report what the request needs, or cannot continue its prompt.
         """
-        body: dict[str, object] = {"model": request.params.lora or model, self.limit: request.params.limit}
-        body |= _sampling(request.params, vllm=self.vllm)
+        params = request.params
+        body: dict[str, object] = {"model": params.lora or model, self.limit: params.limit}
+        body.update(_sampling(params, vllm=self.vllm))
         if self.seed:
             body["seed"] = request.seed
         if stream:
@@ -169,7 +171,10 @@ class Dialect:
 
     def _level(self, prompt: Prompt, profile: ThinkingProfile | None) -> dict[str, object]:
         """The fields of a thinking level: arguments of the chat template, or what hosted models know."""
-        level, arguments = prompt.thinking_level, template_arguments(profile, prompt.thinking_level)
+        level = prompt.thinking_level
+        if level is None:
+            return {}
+        arguments = template_arguments(profile, level)
         effort = arguments.get("reasoning_effort")
         if not self.vllm and self.effort and arguments.keys() == {"reasoning_effort"}:
             return {"reasoning_effort": effort}
@@ -210,6 +215,8 @@ def _refuses(message: str, name: str) -> bool:
 
 def merged(body: Mapping[str, object], extra: Mapping[str, object]) -> dict[str, object]:
     """A body with the fields of `extra_body`; where both have arguments of the chat template, those of the body win."""
+    if not extra:
+        return dict(body)
     both = {**body, **extra}
     ours, theirs = body.get("chat_template_kwargs"), extra.get("chat_template_kwargs")
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
@@ -217,7 +224,8 @@ def merged(body: Mapping[str, object], extra: Mapping[str, object]) -> dict[str,
     return both
 
 
-def _sampling(params: SamplingParams, *, vllm: bool) -> dict[str, object]:
+@lru_cache(maxsize=256)
+def _sampling(params: SamplingParams, *, vllm: bool) -> Mapping[str, object]:
     """The sampling options that are given; the server has values of its own for the others.
 
     Only vLLM knows all of them: another server is not sent what changes nothing.

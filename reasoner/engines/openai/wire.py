@@ -189,13 +189,13 @@ class Draft:
         """Bytes of all text: an upper bound on the tokens, except one that is not shown."""
         return sum(len(piece.encode("utf-8", "surrogatepass")) for piece in (*self.text, *self.thinking))
 
-    def with_thinking(self, parts: ReplyParts) -> Usage:
-        """The usage with the thinking tokens: those of the token ids, else the server's count.
+    def with_thinking(self, usage: Usage, parts: ReplyParts) -> Usage:
+        """The draft's usage with the thinking tokens: those of the token ids, else the server's count.
 
         Without both it is a lower bound: a token for each chunk of thinking that was sent, and all but one for each
         byte of the final part.
         """
-        usage, counted = self.usage, self.reported.thinking if self.reported else None
+        counted = self.reported.thinking if self.reported else None
         if parts.tokens is not None:
             thinking = parts.tokens
         elif counted is not None:
@@ -266,7 +266,7 @@ class Draft:
     @property
     def _reply(self) -> str:
         """The text of the reply, with the calls that the server took out of it."""
-        calls = call_text(ToolCall(**self.calls[index]) for index in sorted(self.calls))
+        calls = call_text(ToolCall(**self.calls[index]) for index in sorted(self.calls)) if self.calls else ""
         return valid_unicode("".join((*self.text, calls)))
 
     def aligned(self, usage: Usage) -> bool:

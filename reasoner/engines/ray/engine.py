@@ -2,33 +2,32 @@
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Final
 
-from reasoner.engine import Continuation, Engine, Rendered, Replicated, SampleRequest
+from reasoner.engine import Engine, Replicated, SampleRequest
 from reasoner.engines import SharedHeads
 from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.ray import cluster
-from reasoner.engines.ray.host import Facts, Plain, packed_request
 from reasoner.engines.ray.placement import Placement
 from reasoner.engines.ray.replica import Pacer, Replica, Setup
+from reasoner.engines.remote.engine import RemoteEngine
+from reasoner.engines.remote.host import Facts, Plain, packed_request
 from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm.build import in_daemon, installed_build, say_nothing
+from reasoner.engines.vllm.build import in_daemon, installed_build
 from reasoner.engines.vllm.served import devices_of
 from reasoner.errors import EngineError, EngineUnavailable, UsageError, require, shown
-from reasoner.models.info import ModelInfo
-from reasoner.models.parting import still_thinking
 from reasoner.registry import options_of
 from reasoner.system.machine import usable_cores
 from reasoner.trace.history import RecordedEngine
-from reasoner.types import Completion, Notify, Prompt, TokenIds
+from reasoner.types import Completion, Prompt
 
 MAX_REPLICAS: Final = 1024
 
 
 @dataclass(slots=True)
-class RayEngine:
+class RayEngine(RemoteEngine):
     """Replicas of an engine as Ray actors, on the GPUs of this machine or of a cluster.
 
     `engine` is the spec of the engine that each replica runs. `replicas` 0 is as many as there are GPUs for, without
@@ -54,14 +53,8 @@ class RayEngine:
     address: str = ""
     gpus: int | None = None
     cpus: int = 0
-    notify: Notify = field(default=say_nothing, init=False, repr=False)
-    stage: Notify = field(default=say_nothing, init=False, repr=False)
-    """Receives the name of each stage of the start as it begins."""
-    _facts: tuple[Facts, ...] = field(default=(), init=False, repr=False, compare=False)
-    """What each start of a replica returned; empty before the start."""
     _replicas: tuple[Replica, ...] = field(default=(), init=False, repr=False, compare=False)
     _placement: Placement = field(default_factory=lambda: Placement(0), init=False, repr=False, compare=False)
-    _heads: SharedHeads[Rendered] = field(default_factory=SharedHeads, init=False, repr=False, compare=False)
     _joined: bool = field(default=False, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -84,33 +77,6 @@ class RayEngine:
         """The name of the engine in the replicas, and their number."""
         inner = self._facts[0].name if self._facts else self.engine.name
         return f"{inner}, {self.replicas} replicas" if self.replicas > 1 else inner
-
-    @property
-    def model(self) -> ModelInfo:
-        """The model that the replicas serve."""
-        if not self._facts:
-            raise EngineError("the engine is not started")
-        return self._facts[0].model
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The notes of the engine in the replicas."""
-        return self._facts[0].notes if self._facts else ()
-
-    @property
-    def capacity(self) -> int | None:
-        """Tokens in the KV cache of the replica with the smallest one."""
-        return min((facts.capacity for facts in self._facts if facts.capacity is not None), default=None)
-
-    @property
-    def continues(self) -> Continuation | None:
-        """As the engine in the replicas does."""
-        return self._facts[0].continues if self._facts else None
-
-    @property
-    def limits_thinking(self) -> bool:
-        """Whether the engine in the replicas ends thinking itself at a number of tokens."""
-        return bool(self._facts) and self._facts[0].limits_thinking
 
     async def start(self) -> None:
         """Join or start a cluster, and start all replicas at once.
@@ -189,25 +155,6 @@ class RayEngine:
             index = min(numbers, key=lambda number: (self._replicas[number].given_up, number in lost))
         return self._replicas[index]
 
-    async def render(self, prompt: Prompt) -> Rendered:
-        """The head as a replica renders it, once; then the generated ids."""
-        bare = replace(prompt, token_ids=(), text="", thinking="") if _grown(prompt) else prompt
-        # The samples of a question begin at once, and one asks for all.
-        head = await self._heads.get(bare.head_digest, lambda: self._call(bare, "render", bare))
-        if not _grown(prompt):
-            return head
-        if head.token_ids is None:
-            rendered: Rendered = await self._call(prompt, "render", prompt)
-            return rendered
-        ids = head.token_ids + prompt.token_ids
-        in_thinking = still_thinking(prompt, self.model.thinking, opened=head.in_thinking)
-        return Rendered(ids, len(ids), in_thinking)
-
-    async def encode(self, text: str) -> TokenIds | None:
-        """The ids of a piece of text that continues a reply."""
-        ids: TokenIds | None = await self._call(Prompt(raw=text or "-"), "encode", text)
-        return ids
-
     async def _call(self, prompt: Prompt, method: str, *arguments: Any) -> Any:
         """What a method returns that any replica can run: the prompt decides which one does."""
         await self.start()
@@ -238,10 +185,6 @@ class RayEngine:
             with suppress(Exception):
                 await asyncio.gather(*(replica.stop() for replica in replicas))
             await in_daemon(cluster.leave)
-
-
-def _grown(prompt: Prompt) -> bool:
-    return bool(prompt.token_ids or prompt.text or prompt.thinking)
 
 
 def _gpus_of(engine: Engine) -> int:

@@ -1,17 +1,18 @@
 """The driver's side of one replica: its calls gathered into batches, its outcomes, its death and its restart."""
 
 import asyncio
-import itertools
 import re
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from reasoner.engine import Progress, TextPiece, UsageMeter
-from reasoner.engines.ray.host import Call, EngineHost, Outcome, Plain, RemoteLengths, RemotePiece, ToDriver, versions
+from reasoner.engines.ray.host import EngineHost
+from reasoner.engines.remote.calls import Calls
+from reasoner.engines.remote.host import Plain, ToDriver, versions
 from reasoner.engines.vllm.build import first_line
 from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError, RequestLost
-from reasoner.types import Notify, Usage
+from reasoner.types import Notify
 
 PLACE_SECONDS: Final = 300.0
 """How long Ray may take to find room for a replica."""
@@ -46,14 +47,6 @@ class Setup(NamedTuple):
     pacer: Pacer
 
 
-class _Pending(NamedTuple):
-    """A call that waits for its outcome."""
-
-    outcome: "asyncio.Future[Outcome]"
-    on_text: Callable[[TextPiece], None] | None
-    progress: Progress | None
-
-
 class Replica:
     """One actor, which is made again when it dies; the second death without a success between is final.
 
@@ -79,10 +72,7 @@ class Replica:
         self._open = 0
         """Exchanges that wait for an answer: one that waits for news, and one that takes its place."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._numbers = itertools.count(1)
-        self._calls: dict[int, Call] = {}
-        self._cancels: list[int] = []
-        self._pending: dict[int, _Pending] = {}
+        self._calls = Calls(self._wake)
 
     @property
     def given_up(self) -> bool:
@@ -125,7 +115,7 @@ class Replica:
         if self._starting and not self._starting.done():
             self._starting.cancel()
         actor, self._actor, self._ready = self._actor, None, False
-        self._lose(RequestLost(f"{self.name} was closed"))
+        self._calls.lose(RequestLost(f"{self.name} was closed"))
         if actor is not None:
             with suppress(Exception):
                 await asyncio.wait_for(actor.stop.remote(), STOP_SECONDS)
@@ -172,42 +162,16 @@ class Replica:
         on_text: Callable[[TextPiece], None] | None = None,
         progress: Progress | None = None,
     ) -> Any:
-        number, ended = next(self._numbers), asyncio.get_running_loop().create_future()
-        self._pending[number] = _Pending(ended, on_text, progress)
-        self._calls[number] = number, method, arguments
-        self._wake()
+        outcome = await self._calls.send(method, *arguments, meter=meter, on_text=on_text, progress=progress)
         try:
-            outcome = await asyncio.shield(ended)
-        except asyncio.CancelledError:
-            await self._cancel(number, ended, meter)
-            raise
-        if meter:
-            meter.usage, meter.preemptions = outcome.usage, outcome.preemptions
-        if outcome.failure:
-            error = outcome.failure.kind(outcome.failure.text)
-            if isinstance(error, EngineDied):
-                # The engine in it gave up; the replica as a whole is made again.
-                raise self._died(self._actor, str(error)) from None
-            raise error
+            value = outcome.result()
+        except EngineDied as error:
+            # The engine in it gave up; the replica as a whole is made again.
+            raise self._died(self._actor, str(error)) from None
         if meter:
             # A replica that dies of its work still renders prompts in between.
             self._deaths = 0
-        return outcome.value
-
-    async def _cancel(self, number: int, ended: "asyncio.Future[Outcome]", meter: UsageMeter | None) -> None:
-        """Cancel a call in the replica and write what it has cost, unless that stays unknown."""
-        meter = meter or UsageMeter()
-        if self._calls.pop(number, None):
-            del self._pending[number]
-            meter.usage = Usage()
-            return
-        if number in self._pending:
-            self._cancels.append(number)
-            self._wake()
-        # Else it ended before the cancellation arrived here.
-        with suppress(ReasonerError):
-            outcome = await asyncio.shield(ended)
-            meter.usage, meter.preemptions = outcome.usage, outcome.preemptions
+        return value
 
     def _wake(self) -> None:
         """Make an exchange as soon as it is this replica's turn, and has answered all but one."""
@@ -226,9 +190,9 @@ class Replica:
             await self._setup.pacer.turn()
         finally:
             self._due = False
-        actor, batch = self._actor, [*self._calls.values(), *self._cancels]
-        self._calls, self._cancels = {}, []
-        if not batch and not self._pending:
+        actor, calls = self._actor, self._calls
+        batch = calls.take()
+        if not batch and not calls.pending:
             return
         self._exchanges = number = self._exchanges + 1
         self._open += 1
@@ -239,31 +203,16 @@ class Replica:
             received = await actor.exchange.remote(number, batch)
         except asyncio.CancelledError:
             # The event loop ends, and nobody must wait for what nobody will collect.
-            self._lose(RequestLost(f"the event loop of {self.name} ended"))
+            self._calls.lose(RequestLost(f"the event loop of {self.name} ended"))
             raise
         except Exception as error:
             self._died(actor, _cause(error))
         finally:
             self._open -= 1
-        for message in received:
-            self._receive(message)
+        calls.receive(received)
         newest = actor is self._actor and number == self._exchanges
-        if self._calls or self._cancels or (self._pending and newest):
+        if calls.unsent or (calls.pending and newest):
             self._wake()
-
-    def _receive(self, message: ToDriver) -> None:
-        match message:
-            case RemotePiece():
-                if (call := self._pending.get(message.number)) and call.on_text:
-                    call.on_text(message.piece)
-            case RemoteLengths():
-                for number, tokens in message.tokens:
-                    if (call := self._pending.get(number)) and call.progress:
-                        call.progress.reached(tokens)
-            case _:
-                outcome = Outcome(*message)
-                if pending := self._pending.pop(outcome.number, None):
-                    pending.outcome.set_result(outcome)
 
     def _died(self, actor: Any, cause: str) -> ReasonerError:
         """Note the death of an actor, once; the error of what was in flight."""
@@ -283,19 +232,12 @@ class Replica:
                 self._starting = asyncio.ensure_future(self._start())
                 self._starting.add_done_callback(self._restarted)
             self._notify(f"{self.name} died ({cause}): {end}")
-        self._lose(lost)
+        self._calls.lose(lost)
         return lost
 
     def _restarted(self, task: "asyncio.Task[Any]") -> None:
         if not task.cancelled() and (error := task.exception()):
             self._notify(f"{self.name} could not be restarted: {error}")
-
-    def _lose(self, error: ReasonerError) -> None:
-        pending, self._pending = self._pending, {}
-        self._calls, self._cancels = {}, []
-        for lost in pending.values():
-            if not lost.outcome.done():
-                lost.outcome.set_exception(error)
 
 
 def new_actor(options: dict[str, Any]) -> Any:

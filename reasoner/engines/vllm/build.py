@@ -25,10 +25,6 @@ from reasoner.system.machine import usable_cores
 from reasoner.system.printing import printable
 
 
-def say_nothing(line: str) -> None:
-    """Ignore a progress message."""
-
-
 async def in_daemon(work: Callable[[], None]) -> None:
     """Run `work` in a daemon thread: an interrupt does not wait for it, unlike for the loop's own executor."""
     done: Future[None] = Future()

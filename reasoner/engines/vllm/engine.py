@@ -240,7 +240,6 @@ def _vllm_params(request: SampleRequest, *, streams: bool, thinks: bool) -> Any:
         # vLLM returns either the best alternatives or chosen ids, both after the sampled token.
         logprobs=None if request.watch else params.logprobs,
         logprob_token_ids=list(request.watch) or None,
-        flat_logprobs=True,
         seed=request.seed,
         # The parts of a model that thinks are decoded here, each by itself.
         detokenize=not thinks,

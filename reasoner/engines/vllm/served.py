@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
 from reasoner.engine import Engine, UsageMeter
+from reasoner.engines import say_nothing
 from reasoner.engines.vllm.arguments import OPEN, OWNED, check_args, converted
 from reasoner.engines.vllm.build import (
     Build,
@@ -24,7 +25,6 @@ from reasoner.engines.vllm.build import (
     in_daemon,
     installed_build,
     prepare_environment,
-    say_nothing,
 )
 from reasoner.engines.vllm.cores import Core, CoreDied, CoreFacts, CoreJob
 from reasoner.engines.vllm.rendering import NO_ARGUMENTS, PromptRenderer

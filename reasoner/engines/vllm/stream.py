@@ -1,8 +1,7 @@
 """One sequence while vLLM generates it: its text as it comes, where it must end, and its log-probabilities."""
 
 import math
-from collections.abc import Callable
-from itertools import chain
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from reasoner.engine import Progress, SampleRequest, TextPiece
@@ -13,21 +12,20 @@ from reasoner.types import NO_LOGPROB, FinishReason, Logprobs, TokenIds
 
 
 def prepare(processor: Any, progress: dict[str, Progress]) -> None:
-    """Make vLLM's output processor tell how long sequences are, and decode no alternative to text.
+    """Make vLLM's output processor tell how long sequences are, and keep log-probabilities as bare numbers.
 
     `progress` is that of requests that are about to be added, by their names. Outputs of single tokens would tell the
-    lengths too, at a hundred times the price. Nothing here reads the text of alternatives, and it takes ten times as
-    long as the text of the sequence. vLLM's own option for this, `detokenize`, also takes away the text of the sequence
-    and stop strings.
+    lengths too, at a hundred times the price.
     """
     add, process, states = processor.add_request, processor.process_outputs, processor.request_states
     watched: dict[str, Progress] = {}
 
     def add_request(request: Any, *arguments: Any, **options: Any) -> None:
         add(request, *arguments, **options)
-        logprobs = states[request.request_id].logprobs_processor
-        if logprobs is not None:
-            logprobs.tokenizer = None
+        params = request.sampling_params
+        if params is not None and params.num_logprobs is not None:
+            kept = KeptLogprobs(params.num_logprobs, params.logprob_token_ids)
+            states[request.request_id].logprobs_processor = kept
         if mine := progress.pop(request.external_req_id, None):
             watched[request.request_id] = mine
 
@@ -45,16 +43,35 @@ def prepare(processor: Any, progress: dict[str, Progress]) -> None:
     processor.add_request, processor.process_outputs = add_request, process_outputs
 
 
-Row = tuple[list[int], list[float]]
-"""Token ids and their log-probabilities at one position: the sampled token's first, then the best or watched ones."""
+Row = tuple[float, ...]
+"""The log-probabilities at one position: the sampled token's first, then the best or the watched ones, in order."""
 
 
-def rows_of(flat: Any) -> list[Row] | None:
-    """The positions of vLLM's FlatLogprobs."""
-    if flat is None:
-        return None
-    spans = map(slice, flat.start_indices, flat.end_indices)
-    return [(flat.token_ids[span], flat.logprobs[span]) for span in spans]
+class KeptLogprobs:
+    """Stands for vLLM's own `LogprobsProcessor` of one sequence, which spends on ids, ranks and texts, unread here."""
+
+    cumulative_logprob = prompt_logprobs = prompt_token_id_logprobs = None
+
+    def __init__(self, count: int, watch: Sequence[int] | None) -> None:
+        self._width, self._watch = 1 + count, watch
+        self.logprobs: list[Row] = []
+
+    def update_from_output(self, output: Any) -> None:
+        """Keep the rows of the tokens of a step, without what other requests of the batch asked for."""
+        new = output.new_logprobs
+        if new is None:
+            return
+        rows = new.logprobs[:, : self._width].tolist()
+        if self._watch:
+            named = zip(new.logprob_token_ids[:, : self._width].tolist(), rows, strict=True)
+            tables = [(row[0], dict(zip(ids, row, strict=True))) for ids, row in named]
+            rows = [[own, *(by_id[token] for token in self._watch)] for own, by_id in tables]
+        self.logprobs += map(tuple, rows)
+
+    def pop_prompt_logprobs(self) -> None:
+        """Nothing: prompts have none."""
+
+    pop_prompt_token_id_logprobs = pop_prompt_logprobs
 
 
 def read_logprobs(rows: list[Row] | None, top_k: int | None, watch: TokenIds) -> Logprobs | None:
@@ -66,20 +83,14 @@ def read_logprobs(rows: list[Row] | None, top_k: int | None, watch: TokenIds) ->
     """
     if rows is None:
         return None
-    sampled = tuple(values[0] for _, values in rows)
-    top = tuple(best(row, top_k) for row in rows) if top_k and not watch else ()
-    if any(len(row) < (top_k or 0) for row in top) or not all(map(math.isfinite, chain(sampled, *top))):
+    width = 1 if watch else 1 + (top_k or 0)
+    # A sum is finite only if all of it is.
+    if any(len(row) < width or not math.isfinite(sum(row[:width])) for row in rows):
         raise EngineError("vLLM reported no log-probability for a sampled token or one of its best alternatives")
-    if not watch:
-        return Logprobs(sampled, top)
-    by_id = [dict(zip(ids, values, strict=True)) for ids, values in rows]
-    return Logprobs(sampled, (), tuple(tuple(max(row[token], NO_LOGPROB) for token in watch) for row in by_id))
-
-
-def best(row: Row, top_k: int) -> tuple[float, ...]:
-    """The best alternatives at a position, best first: they come after the sampled token."""
-    # Where vLLM merges outputs that nobody took in time, a sampled token that is one of the best is there once only.
-    return tuple(row[1][1 : 1 + top_k]) if len(row[1]) > top_k else tuple(sorted(row[1], reverse=True))
+    sampled = tuple(row[0] for row in rows)
+    if watch:
+        return Logprobs(sampled, (), tuple(tuple(max(value, NO_LOGPROB) for value in row[1:]) for row in rows))
+    return Logprobs(sampled, tuple(row[1:width] for row in rows) if top_k else ())
 
 
 class Drawn(NamedTuple):
@@ -96,9 +107,7 @@ class Drawn(NamedTuple):
     def whole(cls, sequence: Any) -> "Drawn":
         """A sequence that vLLM returned at once."""
         ids = tuple(sequence.token_ids)
-        return cls(
-            ids, sequence.text, rows_of(sequence.logprobs), sequence.finish_reason, sequence.stop_reason, len(ids)
-        )
+        return cls(ids, sequence.text, sequence.logprobs, sequence.finish_reason, sequence.stop_reason, len(ids))
 
 
 class SequenceStream:
@@ -164,7 +173,7 @@ class SequenceStream:
             return True
         if self._on_text and self._reader is None and delta.text:
             self._on_text(TextPiece(delta.text))
-        rows = rows_of(delta.logprobs)
+        rows = delta.logprobs
         if rows is not None and self._rows is None:
             self._rows = []
         closing = output.finished and delta.finish_reason == "stop" and not isinstance(delta.stop_reason, str)
@@ -177,7 +186,7 @@ class SequenceStream:
             if self._reader and is_text and (stop := self._completed_by(token, self._reader)):
                 self._end = "stop", stop
                 return True
-            if self._below and rows and not output.finished and self._below(best(rows[at], self._top_k)):
+            if self._below and rows and not output.finished and self._below(rows[at][1 : 1 + self._top_k]):
                 self._end = "abort", None
                 return True
         if self._progress and not output.finished and self._progress.reached(self._computed):

@@ -10,16 +10,20 @@ from reasoner.specs import Range, Samples
 from reasoner.strategy import MAX_CHAINS, Finished, Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import Answer, VoteState
 from reasoner_strategies._search.steps import Path, StepOptions
-from reasoner_strategies._voting.pool import By, RunningVote
+from reasoner_strategies._voting.pool import RunningVote, Selector
 
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions(StepOptions):
-    """The options of every search by levels: `n` is the number of chains, or of children per level."""
+    """The options of every search by levels: `n` is the number of chains, or of children per level.
+
+    `selector` chooses among the chains that ended.
+    """
 
     uses_verifier: ClassVar[bool] = True
 
     n: Annotated[Samples, Range(at_least=1, at_most=MAX_CHAINS)] = 16
+    selector: Selector = field(default="weighted", kw_only=True)
 
 
 Parents = Sequence[tuple[Path, int]]
@@ -71,15 +75,15 @@ class StepSearch:
     """The state of one search. `ended` are the chains that ended, by their position in launch order.
 
     `weight_of` is the weight of such a chain's vote, None for no vote yet; a weight that was counted stays, unless
-    `recount` is called. `by` is how the tally combines weights. With `lookahead`, an open child is rated after this
-    number of greedy steps that follow it.
+    `recount` is called. Only the first `voters` chains that finished, in launch order, vote. With `lookahead`, an open
+    child is rated after this number of greedy steps that follow it.
     """
 
     question: Question
     options: SearchOptions
     lookahead: int = 0
     weight_of: Callable[[Path], float | None] = lambda path: path.value
-    by: By = "sum"
+    voters: int = MAX_CHAINS
     ended: dict[int, Path] = field(default_factory=dict)
     _greedy: StepOptions = field(init=False)
     _running: dict[Handle, _Child] = field(default_factory=dict)
@@ -91,7 +95,7 @@ class StepSearch:
     """The chains that ended with an answer and do not vote yet."""
 
     def __post_init__(self) -> None:
-        self._votes = RunningVote(self.question.space, self.by)
+        self._votes = RunningVote(self.question.space, self.options.selector)
         self._greedy = replace(self.options, params=replace(self.options.params, temperature=0.0))
 
     def by_levels(self, n: int, parents_of: Callable[[Level], Parents], *, choose: bool = True) -> Plan[Answer | None]:
@@ -189,7 +193,10 @@ class StepSearch:
 
     def publish(self) -> Plan[VoteState]:
         """Propose the vote of the chains that ended, unless it was already proposed."""
-        for path in [self.ended[order] for order in self._unrated]:
+        beyond: set[int] = set()
+        if len(self.ended) > self.voters:
+            beyond = set(sorted(order for order, path in self.ended.items() if path.finished)[self.voters :])
+        for path in [self.ended[order] for order in self._unrated if order not in beyond]:
             answer, weight = self._answer(path), self.weight_of(path)
             if answer is not None and weight is not None:
                 self._votes.rate(answer, weight, order=path.order)

@@ -18,14 +18,13 @@ from reasoner.strategy import (
     Plan,
     Propose,
     Sample,
-    Score,
     Start,
+    Startable,
     Strategy,
-    count_votes,
-    propose,
 )
 from reasoner.types import Answer, Completion, VoteState
 from reasoner.voting import Tally
+from reasoner_strategies._voting.pool import LaunchOrder
 
 ABREAST: Final = 256
 """How many plans are active at once: each generates at least one sequence, and engines compute that many at once."""
@@ -40,9 +39,9 @@ def nested_vote(
     stop rules that look ahead: `n` if the vote decides.
     """
     plans = enumerate(of.plan(question) for _ in range(n))
-    gathering = Gathering(plans, question, n, Tally(question.space, max_samples=max_samples))
+    gathering = Gathering(plans, question, n, LaunchOrder(Tally(question.space, max_samples=max_samples)))
     yield from gathering.run()
-    return gathering.vote_state, [gathering.evidence[number] for number in sorted(gathering.evidence)]
+    return gathering.votes.vote_state, [gathering.evidence[number] for number in sorted(gathering.evidence)]
 
 
 @dataclass(slots=True)
@@ -82,8 +81,7 @@ class Gathering:
     source: Iterator[tuple[int, Plan[Answer | None]]]
     question: Question
     among: int
-    tally: Tally
-    vote_state: VoteState = field(default_factory=VoteState)
+    votes: LaunchOrder
     evidence: dict[int, Completion | None] = field(default_factory=dict)
     parts: dict[int, _Part] = field(default_factory=dict)
     first_handles: list[int] = field(default_factory=list)
@@ -93,7 +91,7 @@ class Gathering:
     """The last result of the plan that ended last; the next plan starts in its place."""
 
     def run(self) -> Plan[None]:
-        """Run all plans, and propose the vote of their answers as each of them ends."""
+        """Run all plans, and propose the vote of their answers in the order of their numbers."""
         while True:
             while len(self.parts) < ABREAST and (following := next(self.source, None)):
                 number, plan = following
@@ -116,7 +114,8 @@ class Gathering:
             if finished.handle == part.blocked_on:
                 part.blocked_on = None
                 part.receive(finished)
-                yield from self._advance(number, finished.completions or finished.ratings)
+                reply = finished.completions or finished.ratings or finished.extractions
+                yield from self._advance(number, reply or finished.execution or ())
             else:
                 part.gone.add(finished.handle)
                 part.arrived.append(finished)
@@ -139,7 +138,7 @@ class Gathering:
                 op = replace(op, op=branched, after=part.after if op.after is None else op.after)
             if isinstance(op, Sample):
                 op = self._branched(op, number)
-            if isinstance(op, Sample | Score):
+            if isinstance(op, Startable):
                 part.blocked_on = yield Start(op, cancellable=False, after=part.after)
                 self._own(part.blocked_on, number)
                 return
@@ -190,6 +189,4 @@ class Gathering:
         readings = ((completion, self.question.read(completion)) for completion in reversed(part.completions))
         matching = (completion for completion, read in readings if answer and read and read.key == answer.key)
         self.evidence[number] = next(matching, None)
-        self.tally.add(answer, index=number)
-        self.vote_state = yield from count_votes(self.tally)
-        yield from propose(self.vote_state.leader, self.vote_state)
+        yield from self.votes.add(answer, index=number)

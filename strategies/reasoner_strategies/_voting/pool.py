@@ -14,10 +14,24 @@ from reasoner.voting import Tally
 Pool = Sequence[Completion | None]
 Weights = Sequence[float | None]
 By = Literal["sum", "max"]
-Selector = Literal["argmax", "weighted"]
-"""Which answer ratings select: that of the best rated sequence, or the class of the highest total rating."""
-BY: dict[Selector, By] = {"argmax": "max", "weighted": "sum"}
-"""How the ratings of a class become its weight, by selector."""
+Selector = Literal["argmax", "weighted", "majority", "last"]
+"""Which of several candidates gives the answer: the best rated one, the class of answers with the highest total rating,
+the class with the most candidates, or the last candidate in launch order."""
+
+
+def selects_by_rating(selector: Selector) -> bool:
+    """Whether it needs ratings."""
+    return selector in ("argmax", "weighted")
+
+
+def combined(selector: Selector) -> By:
+    """How the weights of a class become its own."""
+    return "sum" if selector in ("weighted", "majority") else "max"
+
+
+def weight_of(selector: Selector, rating: float, order: int) -> float:
+    """The weight of a rated candidate at a position in launch order."""
+    return 1.0 if selector == "majority" else 1.0 + order if selector == "last" else rating
 
 
 def vote(question: Question, pool: Pool, weights: Weights | None = None, *, by: By = "sum") -> Plan[VoteState]:
@@ -40,9 +54,48 @@ def proposed(counted: Plan[VoteState]) -> Plan[VoteState]:
     return vote_state
 
 
-def rated_vote(question: Question, pool: Pool, ratings: Weights, *, by: By = "sum") -> Plan[VoteState]:
-    """The vote weighted by ratings, with "max" the best rated; the plain majority if nothing that votes was rated."""
-    vote_state = yield from vote(question, pool, ratings, by=by)
+@dataclass(slots=True)
+class LaunchOrder:
+    """A vote that is counted and proposed in launch order, from the index `next` on, whatever arrives first."""
+
+    tally: Tally
+    next: int = 0
+    vote_state: VoteState = field(default_factory=VoteState)
+    early: dict[int, tuple[Answer | None, int]] = field(default_factory=dict)
+    """What arrived before one that was launched earlier."""
+
+    def add(self, answer: Answer | None, *, index: int, tokens: int = 0) -> Plan[None]:
+        """Add an answer with the length of its reply, and count those for which all earlier ones are there."""
+        self.early[index] = answer, tokens
+        while self.next in self.early:
+            yield from self._count(self.next)
+
+    def close(self) -> Plan[VoteState]:
+        """Count what is left; none of those between will come."""
+        for index in sorted(self.early):
+            yield from self._count(index)
+        return self.vote_state
+
+    def _count(self, index: int) -> Plan[None]:
+        answer, tokens = self.early.pop(index)
+        self.tally.add(answer, index=index, tokens=tokens)
+        self.vote_state = yield from proposed(count_votes(self.tally))
+        self.next = index + 1
+
+
+def propose_answer(question: Question, answer: Answer | None) -> Plan[Answer | None]:
+    """Propose the answer of one chain, and return it."""
+    tally = Tally(question.space)
+    tally.add(answer, index=0)
+    vote_state = yield from count_votes(tally)
+    yield from propose(answer, vote_state)
+    return answer
+
+
+def rated_vote(question: Question, pool: Pool, ratings: Weights, *, selector: Selector = "weighted") -> Plan[VoteState]:
+    """The vote of what was rated, by the selector; the plain majority if nothing that votes was rated."""
+    weights = [None if rating is None else weight_of(selector, rating, at) for at, rating in enumerate(ratings)]
+    vote_state = yield from vote(question, pool, weights, by=combined(selector))
     if vote_state.leader is None:
         vote_state = yield from vote(question, pool)
     return vote_state
@@ -53,15 +106,18 @@ def rated_choice(
     pool: Pool,
     majority: VoteState,
     *,
-    by: By = "sum",
+    selector: Selector = "weighted",
     weights_of: Callable[[Weights], Weights] = lambda ratings: ratings,
 ) -> Plan[Answer | None]:
     """Rate the sequences with an answer, and propose the vote by weights made of these ratings; returns its leader.
 
-    With fewer than two answers, or without any rating, the `majority` decides.
+    With fewer than two answers, or without any rating, the `majority` decides. Nothing is rated for a selector that
+    needs no ratings.
     """
+    if selector == "last":
+        return (yield from proposed(rated_vote(question, pool, [0.0] * len(pool), selector=selector))).leader
     answered = {index: completion for index, completion in enumerate(pool) if completion and question.read(completion)}
-    if len(answered) < 2:
+    if len(answered) < 2 or selector == "majority":
         return majority.leader
     try:
         rated = yield from score(question, tuple(answered.values()))
@@ -71,7 +127,7 @@ def rated_choice(
     ratings = [values.get(index) for index in range(len(pool))]
     if all(rating is None for rating in ratings):
         return majority.leader
-    return (yield from proposed(rated_vote(question, pool, weights_of(ratings), by=by))).leader
+    return (yield from proposed(rated_vote(question, pool, weights_of(ratings), selector=selector))).leader
 
 
 def softmax(values: Sequence[float | None], temperature: float = 1.0) -> list[float]:
@@ -84,10 +140,10 @@ def softmax(values: Sequence[float | None], temperature: float = 1.0) -> list[fl
 
 @dataclass(slots=True)
 class RunningVote:
-    """The vote of one question, weighted by ratings as `rated_vote` is; without any rating, the plain majority."""
+    """The vote of one question, by a selector as `rated_vote` is; without any rating, the plain majority."""
 
     space: AnswerSpace
-    by: By = "sum"
+    selector: Selector = "weighted"
     seen: int = 0
     """How many chains were counted, those without an answer included."""
     answered: bool = False
@@ -115,8 +171,8 @@ class RunningVote:
         """Let a counted chain vote with its rating; without one it votes only if no chain has one."""
         if value is None:
             return
-        self._rated = self._rated or Tally(self.space, by=self.by)
-        self._rated.add(answer, index=order, weight=value)
+        self._rated = self._rated or Tally(self.space, by=combined(self.selector))
+        self._rated.add(answer, index=order, weight=weight_of(self.selector, value, order))
 
     def vote_state(self) -> Plan[VoteState]:
         """The vote state so far."""

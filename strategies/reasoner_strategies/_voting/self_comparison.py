@@ -1,6 +1,6 @@
 """Comparisons of answers by the model itself: candidates, choices, pairs, tournaments."""
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -60,16 +60,24 @@ def by_points(question: Question, drawn: Sequence[Completion], points: Mapping[i
     return (yield from proposed(vote(question, drawn, weights)))
 
 
-def polled(ballots: Sequence[Ballot], choice: Choice, params: SamplingParams) -> Plan[list[Candidate | None]]:
-    """The candidate that each ballot chooses, all asked at once; None for a reply that names none or was refused."""
-    prompts = [prompt.at_level(params.thinking) for prompt, _ in ballots]
-    drawn = yield from sample(prompts, params=params, answers=False)
-    replies: defaultdict[Prompt, list[Completion]] = defaultdict(list)
+def replies_to(
+    prompts: Sequence[Prompt], params: SamplingParams, *, answers: bool = False
+) -> Plan[list[Completion | None]]:
+    """One reply to each prompt, all drawn at once; None where the budget refused it."""
+    prompts = [prompt.at_level(params.thinking) for prompt in prompts]
+    drawn = yield from sample(prompts, params=params, answers=answers)
+    replies: defaultdict[Prompt, deque[Completion]] = defaultdict(deque)
     for completion in drawn:
         replies[completion.prompt].append(completion)
+    return [replies[prompt].popleft() if replies[prompt] else None for prompt in prompts]
+
+
+def polled(ballots: Sequence[Ballot], choice: Choice, params: SamplingParams) -> Plan[list[Candidate | None]]:
+    """The candidate that each ballot chooses, all asked at once; None for a reply that names none or was refused."""
+    replies = yield from replies_to([prompt for prompt, _ in ballots], params)
     chosen: list[Candidate | None] = []
-    for prompt, (_, shown) in zip(prompts, ballots, strict=True):
-        number = choice(replies[prompt].pop(0), len(shown)) if replies[prompt] else None
+    for reply, (_, shown) in zip(replies, ballots, strict=True):
+        number = choice(reply, len(shown)) if reply else None
         chosen.append(None if number is None else shown[number])
     return chosen
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
@@ -24,6 +24,8 @@ from reasoner.strategy import (
 from reasoner.types import Answer, Completion, SamplingParams
 from reasoner.voting import Tally
 
+WhenFull = Literal["wait", "drop"]
+"""What samples do that the KV cache has no room for: wait for it, or end early and not vote, the youngest first."""
 MEAN_LENGTH: Final = 0.5
 """The part of `max_tokens` that samples are taken to have, for how many fit the engine's KV cache."""
 
@@ -50,6 +52,8 @@ class OrderedSampling:
     _launched: int = 0
     _taken: int = 0
     _lengths: int = 0
+    _dropped: list[int] = field(default_factory=list)
+    """The virtual start of each that the full KV cache had no room for. By length they count as if they still ran."""
     _refused: bool = False
 
     def take(self) -> Plan[tuple[int, Completion] | None]:
@@ -68,6 +72,10 @@ class OrderedSampling:
                 continue
             index, began = self._running.pop(finished.handle)
             completion = finished.completions[0]
+            if self.op.droppable and completion.finish_reason == "abort":
+                self._dropped.append(began)
+                if self.order == "length":
+                    continue
             self._lengths += completion.usage.generated_tokens
             self._arrived[index] = completion, began + completion.usage.generated_tokens
         index = self._taken if self._taken in self._arrived else min(self._arrived)
@@ -84,16 +92,18 @@ class OrderedSampling:
 
     def _has_room(self) -> bool:
         in_flight = len(self._running) if self.order == "length" else self._launched - self._taken
-        return self._launched < self.n and in_flight < self.window
+        return self._launched < self.n and in_flight + len(self._dropped) < self.window
 
     @property
     def outlived(self) -> int:
         """How many running samples are longer by now than `OUTLIVED` of the mean length of those that ended."""
-        ended = self._launched - len(self._running)
+        ended = self._launched - len(self._running) - len(self._dropped)
         if self.order == "launch" or not ended:
             return 0
         limit = OUTLIVED * self._lengths / ended
-        return sum(self.now - began > limit for _, began in self._running.values())
+        return sum(
+            self.now - began > limit for began in [*self._dropped, *(began for _, began in self._running.values())]
+        )
 
     def cancel(self) -> Plan[None]:
         """Abort what is still running; it is booked as cancelled."""
@@ -110,6 +120,7 @@ def stopping_vote(
     rule: StopRule | None,
     order: Order = "length",
     window: int | None = None,
+    when_full: WhenFull = "wait",
     drawn: Sequence[Completion] = (),
 ) -> Plan[Answer | None]:
     """The majority of up to `n` samples, proposed after each one, until the rule stops it.
@@ -118,13 +129,15 @@ def stopping_vote(
     answer and the samples that vote depend neither on what finishes first nor on `window`; by length they depend on
     `window` too. At most `window` samples are in flight, `LAUNCH_WINDOW` in launch order by default, and of these no
     more than the rule needs before it may stop, so that few are wasted; by length `ABUNDANCE` times as many, and by
-    default as many as fit the engine's KV cache. At the stop the rest is cancelled.
+    default as many as fit the engine's KV cache. At the stop the rest is cancelled. `when_full` is
+    for what does not fit.
     """
-    window = window or (LAUNCH_WINDOW if order == "launch" else (yield from _places(params, n)))
+    drops = when_full == "drop"
+    window = window or (LAUNCH_WINDOW if order == "launch" else n if drops else (yield from _places(params, n)))
     tally, cost, answer = Tally(question.space, max_samples=n), Cost(), None
     first = list(drawn[:n])
     later = OrderedSampling(
-        Sample((question.prompt,), params=params),
+        Sample((question.prompt,), params=params, droppable=drops),
         n - len(first),
         width(rule, tally.vote_state(), window, order),
         order,

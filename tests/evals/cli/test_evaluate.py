@@ -1,8 +1,10 @@
 """`reasoner eval`: what it writes, what it refuses, and how it continues."""
 
 import json
+import os
 import re
 import signal
+import termios
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,18 @@ def test_one_line_an_arm_goes_out_and_the_way_to_the_report_to_the_person(
     assert ended.err.startswith(
         "starting simulated\nevaluating with simulated\njsonl.self_consistency-n4: 5 questions\n"
     )
+
+
+def test_on_a_terminal_the_line_of_an_arm_is_folded(asked: tuple[str, ...]) -> None:
+    master, slave = os.openpty()
+    termios.tcsetwinsize(slave, (24, 60))
+    assert finish(start(*asked, stdout=slave, env={**os.environ, "COLUMNS": ""})).code == 0
+    os.close(slave)
+    first, second = os.read(master, 1 << 16).decode().splitlines()
+    os.close(master)
+    assert max(len(first), len(second)) <= 60
+    assert first.startswith("jsonl.self_consistency-n4  ")
+    assert re.fullmatch(r"    .* sequential per question", second)
 
 
 def test_command_report_and_comparison_name_one_accuracy(run: Run, tmp_path: Path) -> None:

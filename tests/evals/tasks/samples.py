@@ -1,7 +1,10 @@
 """Small files in the format of each benchmark, self-written: no data of any benchmark."""
 
+import base64
 import csv
 import json
+import pickle
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,6 +52,144 @@ MMLU: Rows = [
     {"question": "What is 2 + 2?", "subject": "own_maths", "choices": ["3", "4", "5", "6"], "answer": 1},
     {"question": "What do bees make?", "subject": "own_life", "choices": ["milk", "wax"], "answer": "B"},
 ]
+MMLU_PRO: Rows = [
+    {
+        "question": "What is 2 + 2?",
+        "options": [*list("3456789"), "4"],
+        "answer": "B",
+        "answer_index": 1,
+        "category": "maths",
+    },
+    {
+        "question": "What do bees make?",
+        "options": ["milk", "wax", "wine"],
+        "answer": "B",
+        "answer_index": 1,
+        "category": "life",
+    },
+]
+SUPERGPQA: Rows = [
+    {
+        "uuid": "u1",
+        "question": "What is 2 + 2?",
+        "options": list("3456"),
+        "answer": "4",
+        "answer_letter": "B",
+        "discipline": "maths",
+    },
+]
+HMMT: Rows = [{"problem_idx": 1, "problem": "Halve $\\sqrt{12}$.", "answer": "\\sqrt{3}", "problem_type": ["Algebra"]}]
+OLYMPIAD: Rows = [
+    {
+        "id": 1,
+        "question": "Halve $\\sqrt{12}$.",
+        "final_answer": ["$\\sqrt{3}$"],
+        "context": None,
+        "is_multiple_answer": False,
+        "unit": None,
+        "error": None,
+    },
+    {"id": 2, "question": "Where is $x^2=4$?", "final_answer": ["$2,-2$"], "is_multiple_answer": True},
+    {
+        "id": 3,
+        "question": "How long is it?",
+        "final_answer": ["3.1"],
+        "context": "It is a rod.",
+        "unit": "m",
+        "error": "0.1",
+    },
+]
+TESTS = [
+    {"input": "1 2\n", "output": "3\n", "testtype": "stdin"},
+    {"input": "2 2\n", "output": "4.0\n", "testtype": "stdin"},
+]
+CALLS = [{"input": "[1, 2]\n3", "output": "[4, 5]", "testtype": "functional"}]
+
+
+def hidden(tests: Rows) -> str:
+    """Hidden tests as LiveCodeBench publishes them."""
+    return base64.b64encode(zlib.compress(pickle.dumps(json.dumps(tests)))).decode()
+
+
+LIVECODEBENCH: Rows = [
+    {
+        "question_id": "own_a",
+        "question_content": "Add two numbers.",
+        "starter_code": "",
+        "contest_date": "2024-08-03T00:00:00",
+        "public_test_cases": json.dumps(TESTS[:1]),
+        "private_test_cases": hidden(TESTS),
+        "metadata": "{}",
+    },
+    {
+        "question_id": "1",
+        "question_content": "Add a number to all.",
+        "contest_date": "2025-01-04T00:00:00",
+        "starter_code": "class Solution:\n    def plus(self, xs: List[int], n: int) -> List[int]:\n        ",
+        "public_test_cases": json.dumps(CALLS),
+        "private_test_cases": json.dumps(CALLS),
+        "metadata": '{"func_name": "plus"}',
+    },
+]
+IFEVAL: Rows = [
+    {
+        "key": 1000,
+        "prompt": "Name two fruits, without commas. End with Done.",
+        "instruction_id_list": ["punctuation:no_comma", "startend:end_checker"],
+        "kwargs": [{"end_phrase": None}, {"end_phrase": "Done."}],
+    },
+]
+FUNCTIONS = [
+    {
+        "name": "shop.buy",
+        "description": "Buys.",
+        "parameters": {
+            "type": "dict",
+            "required": ["item"],
+            "properties": {
+                "item": {"type": "string"},
+                "price": {"type": "float"},
+                "sizes": {"type": "array", "items": {"type": "integer"}},
+                "to": {"type": "dict", "properties": {"city": {"type": "string"}}},
+                "now": {"type": "boolean"},
+            },
+        },
+    },
+    {
+        "name": "wait",
+        "description": "Waits.",
+        "parameters": {"type": "dict", "required": [], "properties": {"minutes": {"type": "integer"}}},
+    },
+]
+BFCL: dict[str, tuple[dict[str, Any], Any]] = {
+    "simple_python": (
+        {"id": "simple_python_0", "question": [[{"role": "user", "content": "Buy a red hat for 5."}]], "function": FUNCTIONS[:1]},
+        [{"shop.buy": {
+            "item": ["red hat", "hat"], "price": [5.0], "sizes": [[1, 2], ""], "to": [{"city": ["New York"], "zip": ["", 1]}, ""],
+            "now": ["", True],
+        }}],
+    ),
+    "parallel": (
+        {"id": "parallel_0", "question": [[{"role": "user", "content": "Wait 1, then 2."}]], "function": FUNCTIONS},
+        [{"wait": {"minutes": [1]}}, {"wait": {"minutes": [2]}}],
+    ),
+    "irrelevance": (
+        {"id": "irrelevance_0", "question": [[{"role": "user", "content": "Sing."}]], "function": FUNCTIONS[:1]}, None,
+    ),
+}  # fmt: skip
+
+
+def bfcl(folder: Path) -> Path:
+    """A folder of questions with functions, as the package `bfcl-eval` has it."""
+    (folder / "bfcl" / "possible_answer").mkdir(parents=True, exist_ok=True)
+    for name, (question, gold) in BFCL.items():
+        jsonl(folder / "bfcl" / f"BFCL_v4_{name}.json", [question])
+        if gold:
+            answer = {"id": question["id"], "ground_truth": gold}
+            jsonl(folder / "bfcl" / "possible_answer" / f"BFCL_v4_{name}.json", [answer])
+    return folder / "bfcl"
+
+
 HUMANEVAL: Rows = [
     {
         "task_id": "Own/0",
@@ -80,17 +221,25 @@ POOL: Rows = [
 ROWS: Mapping[str, Rows] = {
     "aime24": CONTEST,
     "aime25": CONTEST,
+    "aime26": CONTEST,
     "amc23": CONTEST,
     "arc_challenge": ARC,
     "arc_easy": ARC,
     "gpqa_diamond": GPQA,
     "gsm8k": GSM8K,
+    "hf": OWN,
+    "hmmt": HMMT,
     "humaneval": HUMANEVAL,
+    "ifeval": IFEVAL,
     "jsonl": OWN,
+    "livecodebench": LIVECODEBENCH,
     "math500": MATH,
     "mbpp": MBPP,
     "mmlu": MMLU,
+    "mmlu_pro": MMLU_PRO,
+    "olympiadbench": OLYMPIAD,
     "pool": POOL,
+    "supergpqa": SUPERGPQA,
 }
 
 
@@ -109,7 +258,13 @@ def as_csv(file: Path, rows: Rows) -> Path:
 
 def spec(name: str, folder: Path, write: Callable[[Path, Rows], Path] = jsonl) -> str:
     """The spec of a task over its small file, or of one that makes its questions."""
+    if name == "bfcl":
+        return f"bfcl:data={bfcl(folder)},categories=[{','.join(BFCL)}]"
     if name not in ROWS:
         return {"arithmetic": "arithmetic", "gym": "gym:chain_sum,size=5"}[name]
+    if name == "hf":
+        (folder / "hub").mkdir(exist_ok=True)
+        jsonl(folder / "hub" / "test.jsonl", OWN)
+        return f"hf:{folder / 'hub'}"
     file = write(folder / f"{name}.{'csv' if write is as_csv else 'jsonl'}", ROWS[name])
     return f"{name}:{'' if name in ('jsonl', 'pool') else 'data='}{file}"

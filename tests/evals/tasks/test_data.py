@@ -112,10 +112,10 @@ def test_a_value_that_cannot_be_used_is_reported(name: str, changed: dict[str, A
     assert told in answer
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if name not in ("jsonl", "pool")])
+@pytest.mark.parametrize("name", [name for name in ROWS if name not in ("hf", "ifeval", "jsonl", "pool")])
 def test_where_the_hub_is_out_of_reach_it_says_what_to_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    told = complaint(f"{name}:allow_unsandboxed=true" if name in ("humaneval", "mbpp") else name)
+    told = complaint(f"{name}:allow_unsandboxed=true" if name in ("humaneval", "livecodebench", "mbpp") else name)
     assert f"and give it as {name}:data=FILE" in told
 
 
@@ -124,7 +124,7 @@ def test_a_gated_set_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None
 
     error = DatasetNotFoundError("Dataset 'Idavidrein/gpqa' is a gated dataset on the Hub. You must be authenticated")
     made = build("task", "gpqa_diamond")
-    told = data._explain(made.name, made.published, error)
+    told = data._explain(made.published, error, made.published.alternative(made.name))
     assert told.startswith("Idavidrein/gpqa is gated: accept its terms and log in with `hf auth login`, or fetch")
 
 
@@ -137,10 +137,11 @@ def test_a_data_set_of_the_hub_is_read_as_the_file_is(tmp_path: Path, monkeypatc
     (tmp_path / "hub").mkdir()
     jsonl(tmp_path / "hub" / "test.jsonl", GSM8K)
     published = data.Published(str(tmp_path / "hub"), "test", "MIT")
-    rows, origin = data.from_hub("gsm8k", published, {})
+    found, origin = data.from_hub(published, {}, instead="")
+    rows = list(found)
     assert [row.values for row in rows] == GSM8K
     assert rows[1].location.endswith("hub, row 2")
-    assert origin.endswith("hub test @ main")
+    assert origin.endswith("hub test @ a local folder")
 
 
 def test_a_subject_of_mmlu_is_kept_alone_under_the_same_ids(tmp_path: Path) -> None:

@@ -227,9 +227,42 @@ def test_a_pool_has_every_record_in_its_order(rows: list[tuple[int, list[str | N
     assert [name for name, _ in groupby(row[0] for row in kept)] == list(dict.fromkeys(row[0] for row in expected))
 
 
+SEARCHED: dict[str, Any] = {
+    "problem": "Halve $\\sqrt{12}$.", "solution": "", "answer": "\\sqrt{3}", "unique_id": "test/own/1.json",
+    "completions": ["It is $\\boxed{\\sqrt3}$.", "Hm.", "So $\\boxed{2}$."], "scores": [[0.5], [0.1], [0.2]],
+    "completion_tokens": [12, 2, 9], "pred": "It is $\\boxed{\\sqrt3}$.",
+}  # fmt: skip
+TRACED: dict[str, Any] = {
+    "question_id": 3, "run_id": "0", "ground_truth": "70",
+    "all_traces": [
+        {"stop_reason": "stop", "text": "...", "num_tokens": 900, "confs": [3.1], "extracted_answer": "70", "is_correct": True},
+        {"stop_reason": "length", "text": "...", "num_tokens": 1000, "confs": [], "extracted_answer": None, "is_correct": False},
+    ],
+}  # fmt: skip
+
+
+def test_published_completions_are_pools(tmp_path: Path) -> None:
+    """The forms of search-and-learn's data sets and of what deepconf-offline.py saves, as JSON."""
+    rows = [SEARCHED, TRACED, *records((7, "70", []), name="q9")]
+    written = write_pool(jsonl(tmp_path / "records.jsonl", rows), tmp_path / "p.jsonl")
+    assert written == (3, 6, False)
+    first, second, third = map(json.loads, (tmp_path / "p.jsonl").read_text().splitlines())
+    assert first == {
+        "question_id": "test/own/1.json", "gold": "\\sqrt{3}", "answers": ["\\sqrt3", None, "2"], "tokens": [12, 2, 9],
+    }  # fmt: skip
+    assert second == {"question_id": "3", "gold": "70", "answers": ["70", None], "tokens": [900, 1000]}
+    assert third["tokens"] == [7]
+
+
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
+        (json.dumps(SEARCHED | {"completion_tokens": -1}), "has 3 completions: give completion_tokens"),
+        (
+            json.dumps(SEARCHED | {"completion_tokens": [1, 2, -1]}),
+            "tokens: input should be greater than or equal to 1",
+        ),
+        (json.dumps(TRACED | {"all_traces": [{}]}), "tokens: input should be a valid integer"),
         ("\n\n", "has no record"),
         ('\n{"question_id": "q"}', r"records\.jsonl:2 is not a recorded reply: gold: field required"),
         (

@@ -17,8 +17,9 @@ from scipy import special
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine, UsageMeter, reset_caches
+from reasoner.engines import say_nothing
 from reasoner.engines.vllm.arguments import OPEN, check_args
-from reasoner.engines.vllm.build import in_daemon, installed_build, say_nothing
+from reasoner.engines.vllm.build import in_daemon, installed_build
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.models.geometry import DType

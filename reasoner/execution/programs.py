@@ -1,0 +1,47 @@
+"""Programs that a model wrote: each is looked up in the history, else run in the sandbox, booked and recorded."""
+
+import asyncio
+import math
+import time
+from typing import Any, Final
+
+from reasoner.budget import NO_COST
+from reasoner.errors import UsageError
+from reasoner.execution.executor import Inquiry, OperationExecutor
+from reasoner.sandbox.check import NEEDED, Sandbox
+from reasoner.sandbox.layers import SandboxLimits, detect
+from reasoner.strategy import NOT_RUN, Execute, Execution
+from reasoner.system.foreign import ErrorsFrom
+from reasoner.trace.events import Executed
+
+SANDBOX_ERRORS: Final = ErrorsFrom("the sandbox")
+
+
+async def execute(executor: OperationExecutor, number: int, op: Execute, *, at: int) -> Execution:
+    """What comes of a program. A failure of the sandbox is one of the program.
+
+    Raises:
+        BudgetExhausted: the deadline passed.
+        NotRecorded: a replay does not have it.
+        UsageError: this machine has no sandbox.
+    """
+    values: dict[str, Any] = {
+        "prompt": executor.question.prompt.digest, "code": op.code, "output": "", "failure": ""
+    }  # fmt: skip
+    inquiry = Inquiry(executor, number, Executed, (op.code,), "verdict", NOT_RUN, values, at)
+
+    async def run() -> None:
+        limits = SandboxLimits(seconds=2 * op.seconds, cpu_seconds=math.ceil(op.seconds))
+        began, reservation = time.monotonic(), executor.admission.ledger.reserve(NO_COST)
+        try:
+            execution = await executor.before_deadline(Sandbox(limits).run(op.code), SANDBOX_ERRORS)
+        finally:
+            executor.admission.settle(reservation, NO_COST.taking(time.monotonic() - began))
+        values.update(execution._asdict())
+
+    event = inquiry.recorded("what a program printed: replay with the same strategy and budget")
+    if event is None:
+        if (await asyncio.to_thread(detect)).missing:
+            raise UsageError(f"no program can be run here: {NEEDED}")
+        event = await inquiry.outcome(run)
+    return Execution(event.output, event.failure or event.error)
