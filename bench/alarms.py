@@ -18,7 +18,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import astuple
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +28,7 @@ from reasoner.calibration.risk import ALARM
 from reasoner.registry import build
 from reasoner.strategy import CalibrationSummary
 from reasoner_evals.calibration.agreement import agreement_in, shifted_weights
-from reasoner_evals.calibration.outcomes import Outcomes, Samples, Way, random_orders, replay, stopped
+from reasoner_evals.calibration.outcomes import Outcomes, Samples, random_orders, stopped
 from reasoner_evals.calibration.profiles import fewer_right, trust_in
 from reasoner_evals.runs.reading import SILENT
 from reasoner_evals.stats import Bools, Floats, Ints
@@ -95,12 +94,7 @@ def pool_in(file: Path) -> Pool:
 def arm_of(pool: Pool, spec: str = "") -> Outcomes:
     """The vote of all samples, or one that a rule stops."""
     n = pool.orders.shape[-1]
-    if spec:
-        return stopped(pool.samples, pool.orders, build("strategy", f"self_consistency:n={n}"), spec)
-    columns = (values[:, :, -1] for values in astuple(replay(pool.samples, pool.orders)))
-    right, tokens, share, vote, sequential, length = columns
-    samples = np.full(right.shape, float(n))
-    return Outcomes(Way("all", "", ""), right.astype(np.float64), tokens, samples, share, vote, sequential, length)
+    return stopped(pool.samples, pool.orders, build("strategy", f"self_consistency:n={n}"), spec)
 
 
 def tilt_of(arm: Outcomes, hard: Floats, keys: list[tuple[Ints, Floats]], asked: int) -> float:

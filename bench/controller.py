@@ -36,6 +36,7 @@ from reasoner.calibration.profile import ArmRow, Bins, Family
 from reasoner.registry import build
 from reasoner.specs import Spec
 from reasoner_evals.calibration.outcomes import (
+    ORDERS,
     Outcomes,
     PooledArm,
     Way,
@@ -110,7 +111,10 @@ def pool_in(run: Path) -> Pool:
     # A profile has the expected outcome of one sample; its confidence is judged by single outcomes.
     single = next(outcomes for outcomes in ways.values() if outcomes.samples.max() == 1)
     ways[single.way] = replace(
-        single, right=pooled.samples.right.astype(float), share=np.full((len(mean), arm.pool), 2 / 3)
+        single,
+        right=pooled.samples.right.astype(float),
+        share=np.full((len(mean), arm.pool), 2 / 3),
+        length=pooled.samples.lengths,
     )
     # Where answers tie, the order decides: all are measured in the same orders.
     fixed = right.T.copy()
@@ -151,9 +155,9 @@ def halves(questions: int) -> Iterator[tuple[Bools, Bools]]:
 
 
 def confidences(row: ArmRow, outcomes: Outcomes, rows: Bools | Ints) -> tuple[Floats, Floats]:
-    """The confidence of each held-out answer and whether it is right, over all orders."""
-    share, right = outcomes.share[rows], outcomes.right[rows]
-    sure = np.vectorize(row.trust.chance, otypes=[float])(share, outcomes.length[rows])
+    """The confidence of each held-out answer and whether it is right, over some orders."""
+    share, right, length = (values[rows, :ORDERS] for values in (outcomes.share, outcomes.right, outcomes.length))
+    sure = np.vectorize(row.trust.chance, otypes=[float])(share, length)
     return sure.ravel(), np.broadcast_to(right, share.shape).ravel()
 
 
@@ -323,8 +327,8 @@ def confidence(pool: Pool) -> Iterator[str]:
         measured, broken, promises = [], 0, 0
         for ours, held in (np.split(source.permutation(questions), [size]) for _ in range(SPLITS)):
             trust = trust_in(safe.of(ours))
-            share, right = safe.share[held].ravel(), safe.right[held].ravel()
-            sure = np.vectorize(trust.chance, otypes=[float])(share, safe.length[held].ravel())
+            share, right, length = (x[held, :ORDERS].ravel() for x in (safe.share, safe.right, safe.length))
+            sure = np.vectorize(trust.chance, otypes=[float])(share, length)
             measured.append([np.mean((x - right) ** 2) for x in (sure, share)]
                          + [risk_coverage(x, right).mean() for x in (sure, share)])  # fmt: skip
             if (least := trust.least_share(ABSTAIN_RISK)) is not None:

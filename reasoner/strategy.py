@@ -171,12 +171,14 @@ class Execute:
     """Run a Python program that a model wrote, in the sandbox, for at most so many `seconds` of processor time.
 
     Reply: its `Execution`. It costs no tokens and takes no virtual time; its seconds are counted. A replay and a
-    resumed run take the outcome from the trace. It raises a `UsageError` on a machine without a sandbox, and
+    resumed run take the outcome from the trace. With the `reply` that the program was read in, the text of an answer is
+    that reply with its output. It raises a `UsageError` on a machine without a sandbox, and
     `BudgetExhausted` at the deadline.
     """
 
     code: str
     seconds: float = 5.0
+    reply: Completion | None = None
 
     def __post_init__(self) -> None:
         require(self.seconds, "seconds", above=0, at_most=3600)
@@ -467,9 +469,9 @@ def probe(chain: Completion, *, params: SamplingParams) -> Plan[Extraction | Non
     return extraction  # type: ignore[no-any-return]
 
 
-def execute(code: str, *, seconds: float = 5.0) -> Plan[Execution]:
+def execute(code: str, *, seconds: float = 5.0, reply: Completion | None = None) -> Plan[Execution]:
     """What comes of a Python program, which is run in the sandbox, as `Execute` does."""
-    execution: Execution = yield Execute(code, seconds)
+    execution: Execution = yield Execute(code, seconds, reply)
     return execution
 
 

@@ -66,9 +66,9 @@ def worthwhile(family: Family, bin: int, risk: float, prefer: Prefer = "tokens")
     """The arm that is worth most: its loss is estimated, and each sample costs `PRICE` times `risk` of accuracy.
 
     `bin` is 0 to `family.bins.count - 1`. Its loss is promised to be at most `risk` only where the choice says so.
-    Votes of few samples are taken to lose no less than votes of more, and no vote to gain against that of all samples.
-    What is lost counts from one standard error below on; another strategy counts with the upper bound of its loss.
-    With fewer than `MIN_QUESTIONS` nothing can be estimated, and it is the family's short vote.
+    No vote is taken to gain against that of all samples, and what one loses counts from one standard error below on;
+    another strategy counts with the upper bound of its loss. With fewer than `MIN_QUESTIONS` nothing can be estimated,
+    and it is the family's short vote.
     """
     rows = family.rows(bin)
     if rows[0].questions < MIN_QUESTIONS:
@@ -158,8 +158,6 @@ def _fixed(row: ArmRow, family: Family) -> bool:
 
 def _losses(family: Family, bin: int) -> Mapping[Arm, float]:
     """What each arm that may be chosen loses on questions of a bin, as `worthwhile` takes it."""
-    from scipy.optimize import isotonic_regression
-
     arms = defaultdict[Arm, dict[int, Estimate]](dict)
     for row in family.arms:
         if row.eligible and not _fixed(row, family):
@@ -169,17 +167,8 @@ def _losses(family: Family, bin: int) -> Mapping[Arm, float]:
     estimates = {
         arm: dict(zip(bins, shrink(list(bins.values())), strict=True))[bin] for arm, bins in arms.items() if bin in bins
     }
-    rows = {row.arm: row for row in _ladder(family, bin) if row.arm in estimates}
-    shown = {arm: min(x.mean, max(0.0, x.upper(DOUBT))) for arm, x in estimates.items()}
-    # Votes of few samples that give the answer of all of them, fewest first.
-    whole = [arm for arm, row in reversed(rows.items()) if _whole(row)]
-    shown |= zip(whole, isotonic_regression([shown[arm] for arm in whole], increasing=False).x, strict=True)
-    return {arm: max(0.0, float(shown[arm])) if arm in rows else x.upper(CAUTION) for arm, x in estimates.items()}
-
-
-def _whole(row: ArmRow) -> bool:
-    """Whether a vote is that of all its samples: only a lead that they cannot change stops it."""
-    return _parsed(row.strategy).options.get("stop", "lossless") == "lossless" and not _by_length(row)
+    votes = {row.arm for row in _ladder(family, bin)}
+    return {arm: max(0.0, x.upper(DOUBT)) if arm in votes else x.upper(CAUTION) for arm, x in estimates.items()}
 
 
 def shrunk(family: Family) -> Mapping[tuple[Arm, int], Estimate]:

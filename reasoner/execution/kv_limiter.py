@@ -274,12 +274,13 @@ class KvCacheLimiter:
         """Drop sequences until the others fit, and have those that stay ring before they may not."""
         self._rung = False
         charges = [charge for kind in self._kinds.values() for charge in kind.in_flight if not charge.dropped]
-        told = {charge: charge.progress.tokens for charge in charges if charge.progress}
-        self._step = max([self._step, *(charge.entered + tokens for charge, tokens in told.items())])
-        held = {charge: told.get(charge, self._step - charge.entered) for charge in charges}
+        lengths = {charge: charge.progress.tokens for charge in charges if charge.progress}
+        self._step = max([self._step, *(charge.entered + tokens for charge, tokens in lengths.items())])
+        held = {charge: lengths.get(charge, self._step - charge.entered) for charge in charges}
         running = {charge: tokens for charge, tokens in held.items() if tokens}
         watched = sorted(
-            (charge for charge in told if told[charge]), key=lambda charge: (charge.rank[0], -told[charge], charge.rank)
+            (charge for charge in lengths if lengths[charge]),
+            key=lambda charge: (charge.rank[0], -lengths[charge], charge.rank),
         )
         free = self.capacity - self._shared - sum(running.values())
         while watched and free < len(running) > 1:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from reasoner import strategy as ops
 from reasoner.answers.equivalence import Comparer
-from reasoner.budget import Cost
+from reasoner.answers.programs import OUTPUT, output_block, printed_answer
+from reasoner.budget import NO_COST, Cost
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import SequenceIds, Started, each, sample_all
@@ -69,8 +70,8 @@ class PlanRunner:
     """The index of the next sequence, by the digest of its prompt and its branch."""
     _ends: dict[ops.Handle, int] = field(default_factory=dict)
     """Where the started operations that came back ended on the virtual clock."""
-    _probing: dict[ops.Handle, ops.Probe] = field(default_factory=dict)
-    """The started probes that have not come back."""
+    _asked: dict[ops.Handle, ops.Probe | ops.Execute] = field(default_factory=dict)
+    """The started probes and programs that have not come back."""
     _ops: int = 0
     _started: Started = field(init=False)
     _failures: RatingFailures = field(default_factory=RatingFailures)
@@ -254,8 +255,11 @@ class PlanRunner:
                 self._ends[finished.handle] = finished.end
                 self._see_completions(finished.completions, finished.end)
                 self._see_ratings(finished.ratings)
-                if probe := self._probing.pop(finished.handle, None):
-                    self._see_extractions(probe, finished.extractions)
+                match self._asked.pop(finished.handle, None):
+                    case ops.Probe() as probe:
+                        self._see_extractions(probe, finished.extractions)
+                    case ops.Execute() as program if finished.execution:
+                        self._see_execution(program, finished.execution)
                 return finished
             case ops.Prefill():
                 return await self.executor.prefill(op)
@@ -274,7 +278,7 @@ class PlanRunner:
                 return self._see_extractions(op, await self._probe(self._ops, op, self._now))
             case ops.Execute():
                 self._ops += 1
-                return await execute(self.executor, self._ops, op, at=self._now)
+                return self._see_execution(op, await execute(self.executor, self._ops, op, at=self._now))
             case ops.FindBlocks():
                 return await self._verdicts.blocks(op.answers)
             case ops.CheckEquivalent():
@@ -338,6 +342,14 @@ class PlanRunner:
             self._replies.add(replace(chain, extraction=extraction))
             self._seen += extraction.cost.taking(0) if extraction else Cost()
         return extractions
+
+    def _see_execution(self, op: ops.Execute, execution: ops.Execution) -> ops.Execution:
+        """Keep the reply with the output, which gives the answer where the reply itself may say another."""
+        if op.reply and not execution.failure:
+            answer = printed_answer(self.executor.question.space, execution.output)
+            text = f"{op.reply.text.rstrip()}\n\n{OUTPUT}{output_block(execution.output, execution.failure)}"
+            self._replies.add(replace(op.reply, text=text, extraction=Extraction(answer, NO_COST)))
+        return execution
 
     def _see_ratings(self, ratings: tuple[Rating, ...]) -> tuple[Rating, ...]:
         for rating in ratings:
@@ -439,8 +451,8 @@ class PlanRunner:
         handle = ops.Handle(self._ops)
         at = self._start_after(start.after)
         ordered = at if start.cancellable or self.stop is not None else None
-        if isinstance(op, ops.Probe):
-            self._probing[handle] = op
+        if isinstance(op, ops.Probe | ops.Execute):
+            self._asked[handle] = op
         self._started.at_once(handle, self._work_started(handle, op, at), ordered)
         return handle
 

@@ -119,7 +119,7 @@ class KeptTrace:
 
     def keep(self, events: Sequence[Event], *, prompt: int) -> None:
         """Keep all events of a question with a prompt of so many characters; small ones become lines once read."""
-        self.size, self._later = sum(map(_size_of, events), 8 * prompt), events
+        self.size, self._later = _size_of(events, 8 * prompt), events
         self._traces.grow(self.size)
         if self.size > MAX_LATER:
             self.write()
@@ -155,13 +155,17 @@ class KeptTrace:
         return "\n".join(page(search_trees(events), source=f"trace {self.id}", note=note))
 
 
-def _size_of(event: Event) -> int:
-    """Bytes of an event that is kept as it is; an upper bound."""
-    # Types are compared as they are, which takes no call: this is for each event of each request.
-    if type(event) is Sampled or type(event) is Thought:
-        rows = len(event.logprobs.sampled) + sum(map(len, event.logprobs.top)) if event.logprobs else 0
-        return EVENT_BYTES + 8 * (len(event.text) + len(event.thinking)) + 40 * (len(event.token_ids) + rows)
-    return EVENT_BYTES + (256 * len(event.vote_state.votes) if type(event) is Proposed else 0)
+def _size_of(events: Sequence[Event], size: int) -> int:
+    """Bytes of events that are kept as they are, and of what has this `size`; an upper bound."""
+    for event in events:
+        size += EVENT_BYTES
+        # Types are compared as they are, which takes no call: this is for each event of each request.
+        if type(event) is Sampled or type(event) is Thought:
+            rows = len(event.logprobs.sampled) + sum(map(len, event.logprobs.top)) if event.logprobs else 0
+            size += 8 * (len(event.text) + len(event.thinking)) + 40 * (len(event.token_ids) + rows)
+        elif type(event) is Proposed:
+            size += 256 * len(event.vote_state.votes)
+    return size
 
 
 class RecentTraces:

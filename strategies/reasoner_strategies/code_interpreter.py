@@ -3,9 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Final, Literal
 
-from reasoner.answers.asking import harmless, opening_of, read_probe
 from reasoner.answers.code import CodeSpace
-from reasoner.answers.forms import Opening
+from reasoner.answers.programs import OUTPUT, output_block, printed_answer
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
 from reasoner.specs import Checked, Count, Range, Seconds
@@ -15,10 +14,6 @@ from reasoner_strategies._prompts import with_text
 from reasoner_strategies._voting.pool import propose_answer
 
 CALLS: Final = 4
-SHOWN: Final = 1000
-"""The most characters of an output that go into the chain, from its end."""
-OUTPUT: Final = "```output"
-"""What opens a block of output."""
 PROGRAM: Final = (
     "Write one Python program that computes the answer, as a block of code. It may import the standard library. It "
     "prints the answer, and nothing else, in its last line."
@@ -27,8 +22,6 @@ BLOCKS: Final = (
     "Reason step by step, and compute with Python: write a block of code that prints what you need. It runs by itself, "
     "with the standard library, and its output follows in a block that begins with ```output."
 )
-PRINTED: Final = Opening("", "The answer is ")
-"""Reads what a program printed where its kind of answer has no form to open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +63,7 @@ class CodeInterpreter(Checked):
         code = _code(reply)
         if code is None:
             return (yield from propose_answer(question, question.read(reply)))
-        execution = yield from execute(code, seconds=self.timeout)
+        execution = yield from execute(code, seconds=self.timeout, reply=reply)
         return (yield from propose_answer(question, _printed(question, execution)))
 
     def _interleaved(self, question: Question) -> Plan[Answer | None]:
@@ -88,7 +81,8 @@ class CodeInterpreter(Checked):
                 break
             execution = yield from execute(code, seconds=self.timeout)
             answer = yield from propose_answer(question, _printed(question, execution) or answer)
-            text = f"{'' if reply.stop == OUTPUT else f'{chr(10)}{OUTPUT}'}\n{_shown(execution)}\n```\n"
+            opened = "" if reply.stop == OUTPUT else f"\n{OUTPUT}"
+            text = opened + output_block(execution.output, execution.failure)
             after = yield from prefill(prompt.then(reply), text)
             left -= reply.usage.generated_tokens + len(after.token_ids) - len(prompt.then(reply).token_ids)
             prompt = after
@@ -104,15 +98,5 @@ def _code(reply: Completion) -> str | None:
 
 
 def _printed(question: Question, execution: Execution) -> Answer | None:
-    """The answer in what a program printed: by a form of its kind, else its last line."""
-    lines = execution.output.strip().splitlines()
-    if execution.failure or not lines:
-        return None
-    form = opening_of(question.space) or PRINTED
-    return question.space.read(execution.output) or read_probe(question.space, lines[-1].strip(), form, cut=False)
-
-
-def _shown(execution: Execution) -> str:
-    """What a program printed, as a model reads it: it neither ends the block nor means anything to a chat template."""
-    printed = harmless(execution.output[-SHOWN:]).replace("```", "'''").strip()
-    return "\n".join(filter(None, (printed, execution.failure and f"({execution.failure})")))
+    """The answer in what a program printed that ended by itself."""
+    return None if execution.failure else printed_answer(question.space, execution.output)

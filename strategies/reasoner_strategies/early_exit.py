@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.specs import Checked, Count, Length, Range, Share
-from reasoner.strategy import Plan, count_votes, model_info, note, note_stop, probe, sample
+from reasoner.strategy import Plan, count_votes, model_info, note, note_stop, prefill, probe, sample
 from reasoner.types import Answer, Extraction, SamplingParams
 from reasoner.voting import Tally
 from reasoner_strategies._search.steps import Path, StepOptions
@@ -21,9 +21,10 @@ class EarlyExit(Checked):
 
     `rule` "confidence" ends it at a trial answer of which the geometric mean of the tokens' probabilities is
     `threshold` or more (DEER: Yang 2025, 2504.15895). "agreement" ends it after `agree` probes in a row with the same
-    answer (certaindex: Fu 2024, 2412.20993). That answer is the reply's; the papers have the model write a conclusion.
-    Probes are paid. A model that thinks is probed only while it thinks; where no probe is possible, or the engine
-    reports no probabilities, the chain runs to its end. Each probe's answer is proposed, in case that the budget ends.
+    answer (certaindex: Fu 2024, 2412.20993). A model that thinks then closes its thinking and writes its reply, as in
+    the papers; of another one the trial answer counts. Probes are paid. A model that thinks is probed only while it
+    thinks; where no probe is possible, or the engine reports no probabilities, the chain runs to its end. Each probe's
+    answer is proposed, in case that the budget ends.
 
     An answer that stays the same is little evidence: few probes lose accuracy. `self_consistency:of=early_exit` votes.
     """
@@ -67,9 +68,20 @@ class EarlyExit(Checked):
             extraction = yield from probe(completion, params=probing)
             yield from trials.add(extraction)
             if reason := trials.sure(self.threshold) if self.rule == "confidence" else trials.same(self.agree):
+                answer = (yield from self._conclusion(question, path)) if thinks else None
                 yield from note_stop(f"{reason}, after {path.tokens:,} tokens")
-                return trials.answer
+                return answer or trials.answer
         return (yield from propose_answer(question, path.answer(question) or trials.answer))
+
+    def _conclusion(self, question: Question, path: Path) -> Plan[Answer | None]:
+        """The answer of the reply that the model writes where its thinking is closed; None without any."""
+        prompt = yield from prefill(path.prompt, "", thinking="close")
+        try:
+            [reply] = yield from sample(prompt, params=replace(self.params, max_tokens=self.params.limit - path.tokens))
+        except BudgetExhausted:
+            return None
+        answer = question.read(reply)
+        return (yield from propose_answer(question, answer)) if answer else None
 
 
 @dataclass(slots=True)

@@ -1,12 +1,14 @@
 """Code interpreter: what is run, what goes back into the chain, and that a replay and a resumed run run nothing again."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reasoner import Budget, Question, Solution, solve, solve_many_sync, solve_sync
+from reasoner.engines.openai.engine import OpenAIEngine
 from reasoner.errors import UsageError
 from reasoner.execution import programs
 from reasoner.registry import build
@@ -17,6 +19,7 @@ from reasoner.trace.events import Event, Executed, Prefilled
 from reasoner.trace.history import read_histories
 from reasoner.types import Answer
 from reasoner_strategies.code_interpreter import CodeInterpreter
+from tests.engines.fake_server import FakeServer, text_only
 from tests.execution.asked_model import replayed
 from tests.helpers import Planned, books, course, meter_of, told, turns
 from tests.sandbox.attacking import CONFINED
@@ -67,6 +70,15 @@ def test_the_answer_is_what_the_program_prints(code: str, key: str | None) -> No
     assert run.strip() == code
     assert bool(failure) == (key is None and code != "x = 42")
     assert solution.cost.seconds > 0
+
+
+@pytest.mark.parametrize("spec", ["code_interpreter", "self_consistency:n=2,of=code_interpreter"])
+def test_the_text_of_an_answer_is_the_reply_with_the_output_and_not_what_it_foresaw(spec: str) -> None:
+    solution, _ = solved(build("strategy", spec), f"{block('print(6 * 7)')}It will print 41. The answer is 41")
+    assert solution.answer == Answer("42", "42", "alone")
+    assert (
+        solution.text == "So:\n```python\nprint(6 * 7)\n```\nIt will print 41. The answer is 41\n\n```output\n42\n```\n"
+    )
 
 
 def test_a_reply_without_code_answers_by_itself_and_one_that_was_cut_runs_nothing() -> None:
@@ -193,3 +205,24 @@ def test_a_machine_without_a_sandbox_says_so(monkeypatch: pytest.MonkeyPatch) ->
     assert ran(events) == []
     with pytest.raises(UsageError, match="seconds must be"):
         Execute("", seconds=0)
+
+
+# Over HTTP
+
+
+@pytest.mark.parametrize("vllm", [True, False])
+def test_outputs_go_into_the_chain_of_a_server_too(vllm: bool) -> None:
+    code = ("```python\n", "print(6 * 7)\n", "```")
+    server = FakeServer(reply=code) if vllm else text_only(reply=code)
+    server.at[2] = partial(setattr, server, "reply", ("The", " answer", " is", " 42"))
+    with server:
+        engine = OpenAIEngine(base_url=server.url)
+        events: list[Event] = []
+        solution = asyncio.run(solve(QUESTION, CodeInterpreter(mode="interleaved"), engine, trace=events.append))
+        assert solution.error is None
+        assert solution.answer == Answer("42", "42", "announced")
+        assert [output for _, output, _ in ran(events)] == ["42\n"]
+        sent = server.sent("/v1/completions" if vllm else "/v1/chat/completions")[-1]
+        prompt = sent["prompt"] if vllm else sent["messages"][-1]["content"]
+        text = server.text_of(prompt) if vllm and isinstance(prompt, list) else prompt
+        assert "\n```output\n42\n```\n" in text

@@ -40,7 +40,9 @@ def solved(
         return [chances[min(max(place, 0), len(chances) - 1)], 1.0]
 
     def says(request: SampleRequest) -> str:
-        whole = "The answer is 9" if thinks else f"{chain} The answer is 9"
+        # Thinking that was closed early continues with another answer than the one at its own end.
+        conclusion = f"The answer is {'5' if thinks and not request.rendered.in_thinking else '9'}"
+        whole = conclusion if thinks else f"{chain} {conclusion}"
         return whole[len(request.prompt.text) :]
 
     model = AskedModel(says, extract=said, model=THINKER if thinks else MODEL, continues=continues)
@@ -70,9 +72,11 @@ def test_a_sure_trial_answer_ends_the_chain(thinks: bool) -> None:
     assert [(answer, sure and round(sure, 4)) for answer, sure in probes(events)] == [
         ("7", round(math.sqrt(0.8), 4)), ("8", round(math.sqrt(0.85), 4)), ("7", round(math.sqrt(0.95), 4))
     ]  # fmt: skip
-    assert (key(solution), solution.ended_by) == ("7", "rule")
+    # A model that thinks writes its reply, which counts.
+    assert (key(solution), solution.ended_by) == ("5" if thinks else "7", "rule")
+    assert solution.text == "The answer is 5" or not thinks
     assert solution.reason.startswith("a trial answer has probability 0.975 a token, threshold is 0.95, after ")
-    assert solution.cost.generated_tokens < 40
+    assert solution.cost.generated_tokens < 50
 
 
 def test_equal_trial_answers_in_a_row_end_the_chain() -> None:
@@ -80,7 +84,7 @@ def test_equal_trial_answers_in_a_row_end_the_chain() -> None:
     solution, events = solved(rule, ("7", "8", "8", "none", "8"))
     assert (key(solution), solution.ended_by, len(probes(events))) == ("9", "strategy", 5)
     solution, events = solved(rule, ("7", "8", "8.0", "8", "6"))
-    assert (key(solution), solution.ended_by, len(probes(events))) == ("8", "rule", 4)
+    assert (key(solution), solution.ended_by, len(probes(events))) == ("5", "rule", 4)
 
 
 def test_it_is_probed_at_each_wait_and_after_so_many_tokens() -> None:
@@ -115,7 +119,7 @@ def test_the_end_of_a_budget_leaves_the_latest_trial_answer(tokens: int) -> None
 def test_chains_that_end_early_vote() -> None:
     strategy = build("strategy", "self_consistency:n=4,of=early_exit")
     solution, events = solved(strategy, ("7",), (1.0,))
-    assert (key(solution), solution.vote_state.cast, len(probes(events))) == ("7", 4, 4)
+    assert (key(solution), solution.vote_state.cast, len(probes(events))) == ("5", 4, 4)
     # The probes of chains side by side overlap: four chains wait no longer than one.
     alone, _ = solved(EarlyExit(), ("7",), (1.0,))
     assert solution.cost.sequential_tokens == alone.cost.sequential_tokens

@@ -55,12 +55,12 @@ class Stopped(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoppedVote:
-    """A vote of up to `n` samples with a rule, as `reasoner_strategies` has it.
+    """A vote of up to `n` samples with a rule or without one, as `reasoner_strategies` has it.
 
     The rule is asked once about each vote state, so it may depend on nothing else: costs are not available.
     """
 
-    rule: StopRule
+    rule: StopRule | None
     order: Order
     n: int
     window: int
@@ -78,8 +78,9 @@ class StoppedVote:
             due = None if self.order == "length" else count - 1
             votes.launch(count - 1 + room, due)
             votes.take(due)
-            stops, room = self._verdicts(votes.keys(outlive=due is None))
-            stops |= count == self.n
+            stops = np.full(len(room), count == self.n)
+            if self.rule and count < self.n:
+                stops, room = self._verdicts(votes.keys(outlive=due is None))
             over = votes.at(stops)
             for kept, values in zip(ended, over.results(drawn), strict=True):
                 kept[over.row] = values
@@ -97,7 +98,7 @@ class StoppedVote:
     def _verdict(self, key: bytes) -> tuple[bool, int]:
         if key not in self._known:
             vote_state = state_of(key, self.n)
-            stops = vote_state.samples > 0 and self.rule.stop(vote_state, Cost()) is not None
+            stops = bool(self.rule and vote_state.samples and self.rule.stop(vote_state, Cost()))
             self._known[key] = stops, 0 if stops else width(self.rule, vote_state, self.window, self.order)
         return self._known[key]
 

@@ -33,8 +33,6 @@ The order of the samples adds noise of its own: in 20 orders of 637 questions a 
 """
 ALL_ORDERS: Final = 120
 """If there are at most so many orders, each is taken once."""
-_BLOCK: Final = 16
-"""Questions that are replayed at once, to bound memory."""
 THETAS: Final = (0.999, 0.995, 0.99, 0.98, 0.95, 0.9)
 """Of rules that lose little on any question (`most_lost`), safest first."""
 NEAR: Final = 0.005
@@ -72,24 +70,6 @@ class Samples:
     """[Q]: prompt tokens that each further sample computes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """Q pools in R orders, after 1 to N samples: arrays are [Q, R, N]."""
-
-    right: Bools
-    """Whether the leader is right; False without a vote."""
-    tokens: Floats
-    """The cost of these samples."""
-    share: Floats
-    """The leader's smoothed share: (votes + 1) / (samples + 2)."""
-    vote: Floats
-    """The leader's share of the votes; 0 without one."""
-    sequential: Floats
-    """The longest of these samples, which run side by side."""
-    length: Floats
-    """Their mean generated tokens."""
-
-
 def orders_for(questions: int) -> int:
     """How many random orders so many pools are replayed in."""
     return max(ORDERS, min(REPLAYS // max(questions, 1), MOST_ORDERS))
@@ -103,32 +83,6 @@ def random_orders(ids: Sequence[str], n: int) -> Ints:
     rows = np.tile(np.arange(n), (orders_for(len(ids)), 1))
     digests = [hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest() for name in ids]
     return np.stack([np.random.default_rng(int.from_bytes(d, "little")).permuted(rows, axis=1) for d in digests])
-
-
-def replay(samples: Samples, orders: Ints) -> Replay:
-    """Replay pools in these orders, [Q, R, N], or in the first samples of each."""
-    blocks = [_block(samples, orders, slice(at, at + _BLOCK)) for at in range(0, len(orders), _BLOCK)]
-    return Replay(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
-
-
-def _block(samples: Samples, orders: Ints, rows: slice) -> tuple[Bools, Floats, Floats, Floats, Floats, Floats]:
-    order = orders[rows]
-    classes, right = _ordered(samples.classes[rows], order), _ordered(samples.right[rows], order)
-    own, lengths = _ordered(samples.own[rows], order), _ordered(samples.lengths[rows], order)
-    n = order.shape[-1]
-    member = classes[..., None] == np.arange(max(int(classes.max()), 0) + 1)
-    votes = member.cumsum(axis=2, dtype=np.int16)
-    first = member.argmax(axis=2)
-    # Ties go to the class of the member that was launched first; it represents the class.
-    leader = (votes.astype(np.int64) * (n + 1) - first[:, :, None, :]).argmax(axis=-1)
-    top = votes.max(axis=-1)
-    representative = np.take_along_axis(first, leader, axis=-1)
-    count = np.arange(1, n + 1)
-    prompt = samples.first_prompt[rows, None, None] + samples.further_prompt[rows, None, None] * (count - 1)
-    leader_right = np.take_along_axis(right, representative, axis=-1) & (top > 0)
-    longest = np.maximum.accumulate(lengths, axis=-1)
-    vote, mean = top / np.maximum(votes.sum(axis=-1), 1), lengths.cumsum(axis=-1) / count
-    return leader_right, own.cumsum(axis=-1) + prompt, smoothed_share(top, count), vote, longest, mean
 
 
 def _ordered(values: NDArray[T], order: Ints) -> NDArray[T]:
@@ -259,8 +213,8 @@ def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
     arm = pooled.arm
     strategy: Any = build("strategy", arm.strategy)
     orders = random_orders(pooled.ids, arm.pool)
-    replayed = replay(pooled.samples, orders)
-    whole = replayed.right[..., -1].astype(np.float64)
+    baseline = stopped(pooled.samples, orders, strategy)
+    whole = baseline.right
     if arm.rule == "majority":
         for spec in RULES:
             ended = stopped(pooled.samples, orders, strategy, spec)
@@ -274,21 +228,16 @@ def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
     sizes = tuple(sizes_of(arm.pool))
     right = np.clip(selected(arm.rule, pooled.pool, sizes), 0.0, 1.0)
     for column, size in reversed(list(enumerate(sizes))):
-        share, vote, longest, length = (
-            values[:, :, size - 1] for values in (replayed.share, replayed.vote, replayed.sequential, replayed.length)
-        )
         if arm.rule == "majority" and size == arm.pool:
             # The baseline; where answers tie, the order decides.
-            count = np.full(share.shape, float(size))
-            tokens = replayed.tokens[:, :, size - 1]
-            yield Outcomes(pooled.way(), whole, tokens, count, share, vote, longest, length, most=0.0)
+            yield replace(baseline, most=0.0)
             continue
-        way = Way(spec_of(replace(strategy, n=size)), arm.verifier, "")
-        count = np.full((len(right), 1), float(size))
-        tokens = replayed.tokens[:, :, size - 1]
+        smaller = replace(strategy, n=size)
+        drawn = stopped(pooled.samples, orders, smaller)
         # Costs vary as in the orders, and their mean is that of all subsets.
-        tokens = tokens + pooled.costs[:, [column]] - tokens.mean(axis=1, keepdims=True)
-        yield Outcomes(way, right[:, [column]], tokens, count, share, vote, pooled.sequential[:, [column]], length)
+        tokens = drawn.tokens + pooled.costs[:, [column]] - drawn.tokens.mean(axis=1, keepdims=True)
+        way, sequential = Way(spec_of(smaller), arm.verifier, ""), pooled.sequential[:, [column]]
+        yield replace(drawn, way=way, right=right[:, [column]], tokens=tokens, sequential=sequential)
 
 
 def most_lost_by(rule: StopRule, n: int) -> float:
@@ -312,10 +261,10 @@ def short_vote(pooled: PooledArm) -> str:
     return pooled.way(n=size, stop=rule(spec), order="launch").strategy if few else pooled.way().strategy
 
 
-def stopped(samples: Samples, orders: Ints, strategy: Any, spec: str, order: Order = "launch") -> Outcomes:
-    """The vote of up to n of these samples that a rule stops, cancelled ones included."""
+def stopped(samples: Samples, orders: Ints, strategy: Any, spec: str = "", order: Order = "launch") -> Outcomes:
+    """The vote of up to n of these samples that a rule stops, cancelled ones included; without a rule of all n."""
     window = strategy.n if order == "length" else None
-    stopping = replace(strategy, stop=rule(spec), order=order, window=window)
+    stopping = replace(strategy, stop=rule(spec), order=order, window=window) if spec else strategy
     each, n = orders.shape[:2], orders.shape[-1]
     drawn = Drawn(
         _ordered(samples.classes, orders).reshape(-1, n),
@@ -323,7 +272,8 @@ def stopped(samples: Samples, orders: Ints, strategy: Any, spec: str, order: Ord
         _ordered(samples.lengths, orders).reshape(-1, n),
         _ordered(samples.own, orders).reshape(-1, n),
     )
-    ended = StoppedVote(stopping.stop, order, stopping.n, window or LAUNCH_WINDOW).follow(drawn)
+    window = window or (LAUNCH_WINDOW if spec else stopping.n)
+    ended = StoppedVote(rule(spec) if spec else None, order, stopping.n, window).follow(drawn)
     launched = ended.launched.reshape(each)
     prompts = samples.first_prompt[:, None] + samples.further_prompt[:, None] * (launched - 1)
     return Outcomes(

@@ -1,7 +1,5 @@
 """IFEval (Zhou 2023, 2311.07911): prompts with instructions that a program can check."""
 
-import contextlib
-import io
 import json
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -53,9 +51,8 @@ class ByInstructions:
 
 def _follows(row: str, reply: str) -> list[bool]:
     """Whether a reply follows each instruction."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        import langdetect  # type: ignore[import-not-found]
-        from lm_eval.tasks.ifeval import utils  # type: ignore[import-not-found]
+    import langdetect  # type: ignore[import-not-found]
+    from lm_eval.tasks.ifeval import utils  # type: ignore[import-not-found]
 
     # Else the language of a short text is another one now and then.
     langdetect.DetectorFactory.seed = 0

@@ -21,13 +21,15 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from yarl import URL
 
-from reasoner.engines.openai.deadlines import Deadlines, Within
+from reasoner.engines.openai.limits import Deadlines, Slots, Within
 from reasoner.engines.openai.values import message_of
 from reasoner.errors import EngineUnavailable, RequestLost, UsageError
 from reasoner.system.printing import printable
 from reasoner.system.redaction import Secrets, shown_address, without_userinfo
 
 T = TypeVar("T")
+# In Python 3.11 each access to a member of an enumeration is a call.
+OK: Final = HTTPStatus.OK.value
 CONNECT_SECONDS = 10.0
 START_SECONDS = 5.0
 """How long an unreachable server is retried at the start: a wrong address is reported soon."""
@@ -163,7 +165,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
 
 def _is_busy(status: int) -> bool:
-    return status in _BUSY or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED)
+    return status != OK and (status in _BUSY or (status >= 500 and status != HTTPStatus.NOT_IMPLEMENTED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,7 @@ class ServerReply:
     @property
     def ok(self) -> bool:
         """Whether the request succeeded."""
-        return self.status == HTTPStatus.OK
+        return self.status == OK
 
 
 @dataclass(slots=True, kw_only=True)
@@ -207,7 +209,7 @@ def session_id(question_id: str) -> str:
 
 class _LoopSession(NamedTuple):
     session: aiohttp.ClientSession
-    slots: asyncio.Semaphore
+    slots: Slots
     holder: "AsyncGenerator[aiohttp.ClientSession, None]"
     deadlines: Deadlines
 
@@ -268,13 +270,13 @@ class ServerConnection:
 
     async def _whole(self, terms: Terms, response: aiohttp.ClientResponse) -> ServerReply:
         try:
-            ok = response.status == HTTPStatus.OK
+            ok = response.status == OK
             read = await self._read(response, terms.size if ok else ERROR_BYTES)
         except aiohttp.ClientError as error:
             raise RequestLost(f"the reply from {self.where} was cut: {self._reason(error)}") from error
         if ok and len(read) >= terms.size:
             raise RequestLost(self._too_large(terms))
-        return ServerReply(response.status, read, self.where)
+        return ServerReply(response.status, read, self.address.base_url)
 
     async def stream(
         self, path: str, body: Mapping[str, object], terms: Terms, take: Callable[[Sequence[bytes]], bool]
@@ -349,8 +351,9 @@ class ServerConnection:
         session = {SESSION_HEADER: session_id(terms.question_id)} if terms.question_id else {}
         while True:
             requested, reached, began = 0.0, False, time.monotonic()
-            async with client.slots:
-                with Within(client.deadlines, self.where, terms.seconds):
+            await client.slots.take()
+            try:
+                with Within(client.deadlines, self.address.base_url, terms.seconds):
                     terms.sent(True)
                     sent = time.monotonic()
                     try:
@@ -373,6 +376,8 @@ class ServerConnection:
                             advice = "try later, set patience to wait longer, or set max_concurrency"
                         finally:
                             response.close()
+            finally:
+                client.slots.give()
             terms.sent(False)
             wait = waits.next(requested, time.monotonic() - began, reached=reached)
             if wait is None:
@@ -393,9 +398,7 @@ class ServerConnection:
             for old in [other for other in self._clients if other.is_closed()]:
                 del self._clients[old]
             holder = _hold()
-            self._clients[loop] = _LoopSession(
-                await anext(holder), asyncio.Semaphore(self.max_concurrency), holder, Deadlines()
-            )
+            self._clients[loop] = _LoopSession(await anext(holder), Slots(self.max_concurrency), holder, Deadlines())
         return self._clients[loop]
 
     def _reason(self, error: Exception) -> str:
@@ -426,7 +429,7 @@ class ServerConnection:
         self, terms: Terms, take: Callable[[Sequence[bytes]], bool], response: aiohttp.ClientResponse
     ) -> ServerReply | None:
         """Pass on the data of server-sent events up to [DONE] or the end, all of a block at once; or the refusal."""
-        if response.status != HTTPStatus.OK:
+        if response.status != OK:
             refused = await self._error_body(response)
             terms.sent(False)
             return ServerReply(response.status, refused, self.where)

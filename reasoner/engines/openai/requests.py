@@ -171,7 +171,10 @@ class Dialect:
 
     def _level(self, prompt: Prompt, profile: ThinkingProfile | None) -> dict[str, object]:
         """The fields of a thinking level: arguments of the chat template, or what hosted models know."""
-        level, arguments = prompt.thinking_level, template_arguments(profile, prompt.thinking_level)
+        level = prompt.thinking_level
+        if level is None:
+            return {}
+        arguments = template_arguments(profile, level)
         effort = arguments.get("reasoning_effort")
         if not self.vllm and self.effort and arguments.keys() == {"reasoning_effort"}:
             return {"reasoning_effort": effort}

@@ -176,6 +176,9 @@ class SentDetails(FromServer):
     reasoning_tokens: Count | None = None
 
 
+_NONE = SentDetails()
+
+
 class SentUsage(FromServer):
     """The counts of one request."""
 
@@ -188,12 +191,12 @@ class SentUsage(FromServer):
     @property
     def reported(self) -> Reported:
         """The counts, with thinking in the generated tokens."""
-        prompt, generated, none = self.prompt_tokens, self.completion_tokens, SentDetails()
-        thinking = (self.completion_tokens_details or none).reasoning_tokens
+        prompt, generated = self.prompt_tokens, self.completion_tokens
+        thinking = (self.completion_tokens_details or _NONE).reasoning_tokens
         if generated is not None and thinking and self.total_tokens == (prompt or 0) + generated + thinking:
             # Some servers count thinking beside the rest, and only their total has both.
             generated += thinking
-        return Reported(prompt, generated, (self.prompt_tokens_details or none).cached_tokens, thinking)
+        return Reported(prompt, generated, (self.prompt_tokens_details or _NONE).cached_tokens, thinking)
 
 
 class SentReply(FromServer):

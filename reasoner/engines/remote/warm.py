@@ -196,12 +196,12 @@ def warm(engine: Engine) -> "WarmEngine | None":
     """The same engine, with the same settings, in a server on this machine; None where there is none that answers."""
     if not hasattr(os, "getuid"):
         return None  # Windows has neither users by number nor, in Python, these sockets.
-    wanted = settings_of(engine)
     with suppress(OSError, EngineUnavailable):  # no folder to look into
         folder = _notes_folder()
-        for file in sorted(folder.glob("*.json")) if _is_private(folder) else ():
-            note = _read(file)
-            if note and note.settings == wanted and (opened := _open(note)):
+        notes = [note for file in sorted(folder.glob("*.json")) if (note := _read(file))] if _is_private(folder) else []
+        wanted = settings_of(engine) if notes else {}
+        for note in notes:
+            if note.settings == wanted and (opened := _open(note)):
                 return WarmEngine(engine, note, opened)
     return None
 

@@ -11,16 +11,7 @@ from reasoner.budget import Cost
 from reasoner.registry import build
 from reasoner.types import VoteState
 from reasoner_evals.calibration.clock import Drawn, StoppedVote
-from reasoner_evals.calibration.outcomes import (
-    ALL_ORDERS,
-    MOST_ORDERS,
-    ORDERS,
-    REPLAYS,
-    RULES,
-    random_orders,
-    replay,
-    stopped,
-)
+from reasoner_evals.calibration.outcomes import ALL_ORDERS, MOST_ORDERS, ORDERS, REPLAYS, RULES, random_orders, stopped
 from tests.evals.calibration.pools import drawn, recorded_order, voted
 
 CLASSES = st.integers(-1, 3)
@@ -41,7 +32,6 @@ class Seeing:
 @given(POOLS)
 def test_every_standing_is_that_of_the_tally(answers: list[list[int]]) -> None:
     pool = drawn(answers)
-    told = replay(pool, recorded_order(pool))
     for row, of in enumerate(answers):
         rule, every = Seeing(), Drawn(pool.classes, pool.right, pool.lengths, pool.own)
         StoppedVote(rule, "launch", len(of), 1).follow(every.part(slice(row, row + 1), len(of)))
@@ -52,10 +42,13 @@ def test_every_standing_is_that_of_the_tally(answers: list[list[int]]) -> None:
             assert sorted(vote.count for vote in mine.votes) == sorted(vote.count for vote in core.votes)
             assert [vote.count for vote in mine.votes[:1]] == [vote.count for vote in core.votes[:1]]
             assert mine.share == core.share
-            assert told.right[row, 0, n - 1] == ended.right
+            told = stopped(pool, recorded_order(pool)[..., :n], build("strategy", f"self_consistency:n={n}"))
+            assert told.right[row, 0] == ended.right
             leader = core.votes[0].count if core.votes else 0
-            assert told.share[row, 0, n - 1] == (leader + 1) / (n + 2)
-            assert told.sequential[row, 0, n - 1] == pool.lengths[row, :n].max()
+            assert told.share[row, 0] == (leader + 1) / (n + 2)
+            assert told.sequential[row, 0] == pool.lengths[row, :n].max()
+            assert told.length[row, 0] == pytest.approx(pool.lengths[row, :n].mean())
+            assert told.tokens[row, 0] == pytest.approx(40 + 8 * (n - 1) + pool.own[row, :n].sum())
 
 
 @pytest.mark.parametrize("spec", RULES)
