@@ -7,7 +7,7 @@ from reasoner.answers.code import CodeSpace
 from reasoner.answers.programs import OUTPUT, output_block, printed_answer
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
-from reasoner.specs import Checked, Count, Range, Seconds
+from reasoner.specs import Checked, Count, Owners, Range, Seconds
 from reasoner.strategy import Execution, Plan, execute, prefill, probe, sample
 from reasoner.types import Answer, Completion, SamplingParams
 from reasoner_strategies._prompts import with_text
@@ -41,6 +41,7 @@ class CodeInterpreter(Checked):
     """
 
     uses_verifier: ClassVar[bool] = False
+    owners: ClassVar[Owners] = Owners("it runs programs on the server")
 
     mode: Literal["program", "interleaved"] = "program"
     calls: Count = CALLS
