@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from reasoner import strategy as ops
 from reasoner.answers.equivalence import Comparer
@@ -31,6 +31,9 @@ from reasoner.verifier import Verifier
 STRATEGY_ERRORS = ErrorsFrom("the strategy")
 STOP_RULE_ERRORS = ErrorsFrom("the stop rule")
 QUESTION_ERRORS = ErrorsFrom("answering this question")
+
+
+NOT_SCHEDULED: Final = nullcontext()
 
 
 class _End(NamedTuple):
@@ -254,7 +257,8 @@ class PlanRunner:
                 self.executor.recorder.write(Delivered, op=finished.handle)
                 self._ends[finished.handle] = finished.end
                 self._see_completions(finished.completions, finished.end)
-                self._see_ratings(finished.ratings)
+                if finished.ratings:
+                    self._see_ratings(finished.ratings)
                 match self._asked.pop(finished.handle, None):
                     case ops.Probe() as probe:
                         self._see_extractions(probe, finished.extractions)
@@ -391,14 +395,16 @@ class PlanRunner:
         if scheduled and history.settles(sequences.op, sequences.names()):
             scheduled = None
         waits = nullcontext if line else self.executor.admission.waits
-        async with scheduled.draw(waits) if scheduled else nullcontext():
+        async with scheduled.draw(waits) if scheduled else NOT_SCHEDULED:
             if line and self.scheduled:
                 line.clock.add(line)
             if line and len(sequences.heads) * sequences.n > 1:
                 line.drawing, sample = 0, partial(line.counting, sample)
             drawn, refusals = await sample_all(sequences, sample, history.extent)
-            self._check_refusals(sequences.op, refusals, all_of_them=not drawn)
-        if not self._partial_refusal and (refusal := self._probes.ended_early(sequences.op, op, drawn)):
+            if refusals:
+                self._check_refusals(sequences.op, refusals, all_of_them=not drawn)
+        aborted = not op.floor and [completion for completion in drawn if completion.finish_reason == "abort"]
+        if aborted and not self._partial_refusal and (refusal := self._probes.ended_early(sequences.op)):
             self._partial_refusal = refusal
             self._record_refusal(sequences.op, refusal)
         for completion in drawn:
@@ -460,7 +466,10 @@ class PlanRunner:
         self, first: SequenceIds, op: ops.Sample, interruptible: bool, handle: ops.Handle
     ) -> ops.Finished:
         before = (handle - first.op) * op.n
-        heads = tuple((prompt, digest, index + before) for prompt, digest, index in first.heads)
+        heads = first.heads
+        if before:  # what is started several times has one prompt
+            [(prompt, digest, index)] = heads
+            heads = ((prompt, digest, index + before),)
         try:
             sequences = SequenceIds(handle, heads, op.n, first.at)
             completions = await self._sample(sequences, op, interruptible=interruptible)
