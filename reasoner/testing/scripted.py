@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 
-from reasoner.engine import Continuation, Rendered, SampleRequest, TextPiece
-from reasoner.engines import FreeEngine
+from reasoner.engine import Continuation, FreeEngine, Rendered, SampleRequest, TextPiece
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
 from reasoner.models.thinking import Split, ThinkingProfile, split

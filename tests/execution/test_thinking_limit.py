@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Answer, Budget, Cost, Question, SamplingParams, Solution, solve, solve_many
-from reasoner.engine import Rendered, SampleRequest
-from reasoner.engines import FreeEngine
+from reasoner.engine import FreeEngine, Rendered, SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import RequestLost
 from reasoner.models.info import ModelInfo
