@@ -28,12 +28,12 @@ from reasoner.testing.support import (
     number_question,
     says,
     timeless,
-    told,
     turns,
     unsteady,
     varied,
     write_trace,
 )
+from reasoner.testing.support import traced_cost as told
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
 

@@ -12,6 +12,7 @@ from reasoner.types import Completion, SamplingParams, Usage
 
 PARAMS = SamplingParams(max_tokens=3, logprobs=2)
 EngineLaw = Callable[[Engine], Awaitable[None]]
+"""A law of engines that have started: raises an AssertionError where the engine breaks it."""
 
 
 def check_engine(engine: Engine, *, leave_out: Collection[EngineLaw] = ()) -> None:
@@ -42,34 +43,36 @@ async def usage_is_what_was_computed(engine: Engine) -> None:
     """The rendered prompt, and what was generated within the limit."""
     for index in range(8):
         request = await _request(engine, index)
-        one = await engine.sample(request)
-        usage, prompt = one.usage, request.rendered.tokens
+        completion = await engine.sample(request)
+        usage, prompt = completion.usage, request.rendered.tokens
         assert usage.prompt_tokens == prompt, f"the prompt has {prompt} tokens, and the usage is {usage}"
         assert 0 <= usage.cached_tokens < prompt, f"of {prompt} prompt tokens one at least is computed: {usage}"
-        assert len(one.token_ids) == usage.generated_tokens, f"{len(one.token_ids)} tokens are not those of {usage}"
+        assert len(completion.token_ids) == usage.generated_tokens, (
+            f"{len(completion.token_ids)} tokens are not those of {usage}"
+        )
         assert usage.generated_tokens <= PARAMS.limit, f"the limit is {PARAMS.limit} tokens: {usage}"
-        assert (one.prompt, one.index) == (QUESTION.prompt, index), "the completion is of another request"
-        assert one.finish_reason in {"stop", "length"}, f"a whole sequence ended by {one.finish_reason}"
+        assert (completion.prompt, completion.index) == (QUESTION.prompt, index), "the completion is of another request"
+        assert completion.finish_reason in {"stop", "length"}, f"a whole sequence ended by {completion.finish_reason}"
 
 
 async def log_probabilities_are_those_asked_for(engine: Engine) -> None:
     """One for each token, with as many alternatives as were asked for."""
-    one = await engine.sample(await _request(engine))
-    assert one.logprobs is not None, "log-probabilities were asked for, and there are none"
-    lengths = {len(one.logprobs.sampled), len(one.logprobs.top), len(one.token_ids)}
+    completion = await engine.sample(await _request(engine))
+    assert completion.logprobs is not None, "log-probabilities were asked for, and there are none"
+    lengths = {len(completion.logprobs.sampled), len(completion.logprobs.top), len(completion.token_ids)}
     assert len(lengths) == 1, f"each token has a log-probability and its alternatives: the lengths are {lengths}"
-    assert {len(top) for top in one.logprobs.top} <= {2}, "2 alternatives were asked for"
+    assert {len(top) for top in completion.logprobs.top} <= {2}, "2 alternatives were asked for"
 
 
 async def a_continuation_is_the_prompt_and_what_was_generated(engine: Engine) -> None:
     """At token level: nothing is tokenised a second time."""
     request = await _request(engine)
-    one = await engine.sample(request)
-    head, grown = request.rendered, await engine.render(QUESTION.prompt.then(one))
-    tokens = head.tokens + len(one.continuation)
+    completion = await engine.sample(request)
+    head, grown = request.rendered, await engine.render(QUESTION.prompt.then(completion))
+    tokens = head.tokens + len(completion.continuation)
     assert grown.tokens == tokens, f"prompt and reply have {tokens} tokens, and rendered together {grown.tokens}"
     if head.token_ids is not None:
-        assert grown.token_ids == head.token_ids + one.continuation, "the reply was tokenised a second time"
+        assert grown.token_ids == head.token_ids + completion.continuation, "the reply was tokenised a second time"
 
 
 async def a_sequence_below_the_floor_is_cut(engine: Engine) -> None:

@@ -19,7 +19,7 @@ from reasoner.testing.support import (
     jumbled,
     meter_of,
     short,
-    told,
+    traced_cost,
     turns,
     varied,
     verifier_for,
@@ -73,13 +73,11 @@ def killed_at_any_event_it_resumes_to_the_same_result(strategy: Strategy, *, wid
     async def kill(budget: Budget | None, order: int) -> None:
         events: list[Event] = []
         whole = await _resumed(strategy, events, _fresh(order), budget=budget)
-        places = range(len(events))
-        for moment in sorted(
-            {0, 1, len(events) - 1, *random.Random(len(events)).sample(places, min(kills, len(places)))}
-        ):
+        cuts = range(len(events))
+        for moment in sorted({0, 1, len(events) - 1, *random.Random(len(events)).sample(cuts, min(kills, len(cuts)))}):
             after = events[:moment]
             again = await _resumed(strategy, after, _fresh(order + 1), budget=budget)
-            cost, listed = again.cost, told(after)
+            cost, listed = again.cost, traced_cost(after)
             assert budget is None or cost.tokens <= 300, (
                 f"cut off at {moment} and resumed, it exceeded 300 tokens: {cost}"
             )

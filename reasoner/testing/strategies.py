@@ -31,7 +31,7 @@ from reasoner.testing.support import (
     meter_of,
     says,
     short,
-    told,
+    traced_cost,
     turns,
     unsteady,
     varied,
@@ -84,7 +84,9 @@ def no_budget_of_tokens_is_exceeded(strategy: Strategy, *, wide: bool = False) -
         assert cost.tokens <= tokens, f"a budget of {tokens} tokens was exceeded: {cost}"
         assert books(cost) == meter_of(engine), f"{cost} is not what the engine counted: {meter_of(engine)}"
         assert cost.verifier_tokens == sum(judge.spent), f"{cost} is not what the verifier counted: {sum(judge.spent)}"
-        assert told(events).taking(0) == cost.taking(0), f"{cost} is not what the trace says: {told(events)}"
+        assert traced_cost(events).taking(0) == cost.taking(0), (
+            f"{cost} is not what the trace says: {traced_cost(events)}"
+        )
         if tokens <= 5:
             ended = solution.ended_by, solution.answer, cost.tokens
             assert ended == ("budget", None, 0), f"with {tokens} tokens nothing can be drawn: {ended}"
@@ -220,20 +222,26 @@ def _one(values: Collection[object], what: str) -> None:
 def all_schedules_take_one_course(strategy: Strategy, *, wide: bool = False) -> None:
     """Whatever ends first, at whatever pace, and whatever the engine tells of it on the way."""
     solutions = _on_schedules(strategy, 400 if wide else 10)
-    _one([(one.answer, one.vote_state, one.ended_by, one.cost.sequential_tokens) for one in solutions], "the answer")
-    _one([tuple((each.answer, each.vote_state) for each in one.proposals) for one in solutions], "a proposal")
+    _one(
+        [
+            (solution.answer, solution.vote_state, solution.ended_by, solution.cost.sequential_tokens)
+            for solution in solutions
+        ],
+        "the answer",
+    )
+    _one([tuple((each.answer, each.vote_state) for each in solution.proposals) for solution in solutions], "a proposal")
     # What was in flight when a strategy stopped had come more or less far, or had even ended.
-    whole = [one for one in solutions if not one.cost.cancelled_tokens and one.ended_by != "rule"]
-    _one([course(one)[:3] for one in whole], "the cost")
+    whole = [each for each in solutions if not each.cost.cancelled_tokens and each.ended_by != "rule"]
+    _one([course(solution)[:3] for solution in whole], "the cost")
 
 
 def all_schedules_have_one_curve(strategy: Strategy, *, wide: bool = False) -> None:
     """Each proposal has the same cost on all schedules. Leave it out where samples are counted in launch order."""
-    _one([course(one)[3] for one in _on_schedules(strategy, 400 if wide else 10)], "the cost of a proposal")
+    _one([course(solution)[3] for solution in _on_schedules(strategy, 400 if wide else 10)], "the cost of a proposal")
 
 
 def the_seed_decides_the_samples(strategy: Strategy, *, wide: bool = False) -> None:
-    """The same seed draws the same samples, another one draws others, and no two samples of a run share one."""
+    """The same seed draws the same samples, another one draws others, and no two samples of a run share solution."""
 
     def seeds(seed: int) -> list[int]:
         events: list[Event] = []
@@ -275,7 +283,7 @@ def cancelled_at_any_moment_it_loses_no_cost(strategy: Strategy, *, wide: bool =
         await turns(moment)
         work.cancel()
         await asyncio.wait([work])
-        spent, counted = books(told(events)), meter_of(engine)
+        spent, counted = books(traced_cost(events)), meter_of(engine)
         assert spent == counted, f"cancelled at {moment}, the trace has {spent} and the engine {counted}"
         ended = [event for event in events if isinstance(event, Ended)]
         begun = any(event.event == "began" for event in events)

@@ -164,7 +164,7 @@ def meter_of(engine: ScriptedEngine) -> tuple[int, int, int]:
     )
 
 
-def told(events: Iterable[Event]) -> Cost:
+def traced_cost(events: Iterable[Event]) -> Cost:
     """What the events of a trace say was spent, and how many sequential tokens they say were waited for."""
     listed = list(events)
     ends = [event.cost.sequential_tokens for event in listed if isinstance(event, Ended)]

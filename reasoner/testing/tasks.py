@@ -15,12 +15,12 @@ class LoadsQuestions(Protocol):
         """All questions."""
 
 
-def said(item: Any) -> Iterable[str]:
+def stated(item: Any) -> Iterable[str]:
     """Replies that state a reference answer, one of which the kind of answer reads."""
     return rf"It is $\boxed{{{item.gold}}}$.", f"The answer is {item.gold}", f"```python\n{item.gold}\n```", item.gold
 
 
-def check_task(task: LoadsQuestions, *, say: Callable[[Any], Iterable[str]] = said, first: int = 5) -> None:
+def check_task(task: LoadsQuestions, *, say: Callable[[Any], Iterable[str]] = stated, first: int = 5) -> None:
     """Load a task twice, and grade the reference answers of its first questions, as `say` states them.
 
     Raises:
@@ -44,8 +44,8 @@ async def _check_grades(items: list[Any], say: Callable[[Any], Iterable[str]]) -
             if isinstance(item.question.space, FreeSpace):
                 continue
             name = item.question.id
-            found = [await right(item, text) for text in say(item)]
-            assert any(found), f"the reference answer of question {name} is not graded right: {item.gold!r}"
+            grades = [await right(item, text) for text in say(item)]
+            assert any(grades), f"the reference answer of question {name} is not graded right: {item.gold!r}"
             assert not await right(item, ""), f"a reply without an answer to question {name} is graded right"
             prompt = "\n\n".join(message.content for message in item.question.prompt.messages)
             declining = await right(item, "I cannot say.")

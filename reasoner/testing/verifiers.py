@@ -16,6 +16,7 @@ from reasoner.types import Answer, Completion, Logprobs, Rating, SamplingParams,
 from reasoner.verifier import CostMeter, Verifier
 
 VerifierLaw = Callable[[Verifier], None]
+"""A law of verifiers: raises an AssertionError where the verifier breaks it."""
 
 
 def check_verifier(verifier: Verifier) -> None:
