@@ -108,7 +108,9 @@ def page(trees: Iterable[SearchTree], *, source: str, note: str = "") -> Iterato
 
     After `MAX_TREES` trees the others are only counted.
     """
-    yield _render("page_top.html", source=visible(source), policy=policy(), style=style())
+    source = visible(source)
+    top = {"title": f"Search trees of {source}", "heading": "Search trees", "source": source}
+    yield _render("page_top.html", **top, policy=policy(), style=style())
     count = 0
     for count, tree in enumerate(trees, 1):
         if count <= MAX_TREES:
