@@ -100,28 +100,14 @@ def read_lines(path: Path, form: Format[T], *, advice: str = "") -> Iterator[T]:
         raise TraceError(f"cannot read the {form.name} {path}: {error.strerror or error}") from error
 
 
-def read_line_at(path: Path, offset: int, form: Format[T]) -> T:
-    """The record of the line that begins at a byte of a plain file.
-
-    Raises:
-        DamagedLine: the line is not what was written.
-        TraceError: the file cannot be read.
-    """
+def read_line(line: bytes, form: Format[T], where: str) -> T:
+    """The record of one line of a file. Raises DamagedLine: it is not what was written; the error names `where`."""
     try:
-        with open_regular(path) as file:
-            file.seek(offset)
-            line = file.readline(MAX_LINE_BYTES + 1)
-            try:
-                return form.read(_content(line, _SEAL.search(line, max(0, len(line) - _SEAL_LENGTH))))
-            except ValueError as error:
-                complaint = _complaint(line, error, form)[0]
-            except DamagedLine as error:
-                complaint = str(error)
-            file.seek(0)
-            number = next(n for n, _ in enumerate(iter(lambda: _next(file), b""), 1) if file.tell() > offset)
-    except OSError as error:
-        raise TraceError(f"cannot read the {form.name} {path}: {error.strerror or error}") from error
-    raise DamagedLine(f"{path}:{number} {complaint}")
+        return form.read(_content(line, _SEAL.search(line, max(0, len(line) - _SEAL_LENGTH))))
+    except DamagedLine as error:
+        raise DamagedLine(f"{where} {error}") from None
+    except ValueError as error:
+        raise DamagedLine(f"{where} {_complaint(line, error, form)[0]}") from error
 
 
 def _next(file: BinaryIO) -> bytes:

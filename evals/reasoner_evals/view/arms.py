@@ -2,17 +2,18 @@
 
 import re
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from json import loads
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, TypeVar
 
 import numpy as np
 
 from reasoner.errors import DamagedLine, TraceError
-from reasoner.journal.lines import MAX_LINE_BYTES, read_line_at
+from reasoner.journal.lines import MAX_LINE_BYTES, Format, read_line
 from reasoner.system.files import open_regular
 from reasoner.trace.events import EVENT_LINES
 from reasoner.trace.tree import SearchTree, search_trees
@@ -20,6 +21,7 @@ from reasoner_evals.runs.reading import COSTS, OUTCOMES, RIGHT, UNFINISHED, WRON
 from reasoner_evals.runs.records import ITEM_LINES, RECORD_LINES, AskedItem, ItemRecord
 from reasoner_evals.stats import Bools
 
+T = TypeVar("T")
 _NAMED: Final = rb'"%b":("[^"\\]*(?:\\.[^"\\]*)*")'
 """A field and its text. No text of a model is taken for it: quotes within a text have a backslash."""
 _TASK: Final = re.compile(_NAMED % b"task")
@@ -38,17 +40,14 @@ FILTERS: Final[Mapping[str, tuple[str, Callable[[ArmData], Bools]]]] = {
     "wrong": ("the answer is wrong", lambda data: data.outcome == WRONG),
     "missed": ("a sample is right, the answer is wrong", lambda data: data.missed),
     "undecided": (
-        "neither right nor wrong: no answer, an error, or no grade",
-        lambda data: data.finished & (data.outcome != RIGHT) & (data.outcome != WRONG),
+        "no answer, an error or no grade",
+        lambda data: data.finished & ~np.isin(data.outcome, (RIGHT, WRONG)),
     ),
     "cut": ("a sample was cut at max_tokens", lambda data: data.costs[:, COSTS.index("cut")] > 0),
 }
 """What is shown of an arm: a name, its meaning, and [Q] whether it holds."""
 PAIRED: Final[Mapping[str, tuple[str, Callable[[ArmData, ArmData], Bools]]]] = {
-    "backfired": (
-        "one greedy sample is right, the answer is wrong",
-        lambda data, greedy: (data.outcome == WRONG) & (greedy.outcome == RIGHT),
-    ),
+    "backfired": ("one greedy sample is right, this is not", lambda data, greedy: _better(greedy, data)),
     "ahead": ("this arm is right, the other is not", _better),
     "behind": ("the other arm is right, this is not", lambda data, other: _better(other, data)),
 }
@@ -56,7 +55,7 @@ PAIRED: Final[Mapping[str, tuple[str, Callable[[ArmData, ArmData], Bools]]]] = {
 
 
 class LineIndex:
-    """Where the lines about each question begin in a file of JSON lines: eight bytes a line, no text.
+    """Where the lines about each question begin in a file of JSON lines: 16 bytes a line, no text.
 
     `rows` numbers the questions of `task`; lines about others are left out. `unread` lines name no question.
 
@@ -65,48 +64,50 @@ class LineIndex:
     """
 
     def __init__(self, path: Path, rows: Mapping[str, int], task: str = "") -> None:
+        self.path = path
         self.unread = 0
-        starts, owners, offset = array("q"), array("i"), 0
+        starts, owners, end = array("q"), array("i"), 0
         try:
             with open_regular(path) as file:
-                for line in iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""):
-                    start, offset = offset, offset + len(line)
-                    # The writer was killed in the last line.
-                    if not line.endswith(b"\n"):
-                        break
-                    row = self._row(line, rows, task)
-                    if row is not None:
-                        starts.append(start)
-                        owners.append(row)
+                # The writer may have been killed in the last line.
+                while (line := file.readline(MAX_LINE_BYTES + 1)).endswith(b"\n"):
+                    starts.append(end)
+                    owners.append(self._row(line, rows, task))
+                    end += len(line)
         except FileNotFoundError:
             pass  # an arm that has not started
         except OSError as error:
             raise TraceError(f"cannot read {path}: {error.strerror or error}") from error
-        by_row = np.argsort(owners, kind="stable")
-        self._starts = np.asarray(starts, dtype=np.int64)[by_row]
-        self._ends = np.searchsorted(np.asarray(owners, dtype=np.int32)[by_row], np.arange(len(rows)), side="right")
+        self._numbers = np.argsort(owners, kind="stable")
+        self._starts = np.asarray(starts, dtype=np.int64)[self._numbers]
+        by_row = np.asarray(owners, dtype=np.int32)[self._numbers]
+        self._bounds = np.searchsorted(by_row, np.arange(len(rows) + 1))
 
-    def _row(self, line: bytes, rows: Mapping[str, int], task: str) -> int | None:
+    def _row(self, line: bytes, rows: Mapping[str, int], task: str) -> int:
+        """The question of a line; -1 for none of these."""
         try:
             if task and (named := _TASK.search(line)) and loads(named[1]) != task:
-                return None
-            return rows.get(loads(_QUESTION.search(line)[1]))  # type: ignore[index]
+                return -1
+            return rows.get(loads(_QUESTION.search(line)[1]), -1)  # type: ignore[index]
         except (TypeError, ValueError):
             self.unread += 1
-            return None
+            return -1
 
-    def of(self, row: int) -> list[int]:
-        """The offsets of the lines about one question, in their order."""
-        before = int(self._ends[row - 1]) if row else 0
-        offsets: list[int] = self._starts[before : self._ends[row]].tolist()
-        return offsets
+    def read(self, row: int, form: Format[T], complaints: list[str] | None = None) -> Iterator[T]:
+        """The records about one question, in their order.
 
-
-class Course(NamedTuple):
-    """How a question was searched for: its tree, None without one, and what could not be read of it."""
-
-    tree: SearchTree | None
-    complaints: list[str]
+        Raises:
+            DamagedLine: a line is not what was written; with `complaints`, the error is added there instead.
+        """
+        with open_regular(self.path) if self.path.exists() else BytesIO() as file:
+            for at in range(self._bounds[row], self._bounds[row + 1]):
+                file.seek(int(self._starts[at]))
+                try:
+                    yield read_line(file.readline(MAX_LINE_BYTES + 1), form, f"{self.path}:{self._numbers[at] + 1}")
+                except DamagedLine as error:
+                    if complaints is None:
+                        raise
+                    complaints.append(str(error))
 
 
 @dataclass(frozen=True)
@@ -141,33 +142,26 @@ class ShownArm:
 
     def item(self, row: int) -> AskedItem:
         """A question with its reference answer."""
-        return read_line_at(self.run.folder.items, self._items.of(row)[0], ITEM_LINES)
+        return next(self._items.read(row, ITEM_LINES))
 
     def record(self, row: int) -> ItemRecord | None:
         """What came of a question: the record that counts; None before it is finished."""
-        path, record = self.run.folder.arm(self.data.arm.name).journal, None
-        for offset in self._journal.of(row):
-            record = read_line_at(path, offset, RECORD_LINES)
-            if record.status != "error":
-                break
-        return record
+        records = [*self._journal.read(row, RECORD_LINES)]
+        return next((record for record in records if record.status != "error"), (None, *records)[-1])
 
-    def course(self, row: int) -> Course:
-        """How a question was searched for, without the lines that are damaged."""
-        path = self.run.folder.arm(self.data.arm.name).trace
-        events, complaints = [], []
-        for offset in self._trace.of(row):
-            try:
-                events.append(read_line_at(path, offset, EVENT_LINES))
-            except DamagedLine as error:
-                complaints.append(str(error))
-        if self._trace.unread:
-            complaints.append(f"{path} has {self._trace.unread:,} damaged lines, which may be about this question")
+    def tree(self, row: int) -> tuple[SearchTree | None, list[str]]:
+        """How a question was searched for, if the trace holds it, and what could not be read of it."""
+        complaints: list[str] = []
+        trees: list[SearchTree] = []
         try:
-            trees: Sequence[SearchTree] = [*search_trees(events)]
+            trees += search_trees([*self._trace.read(row, EVENT_LINES, complaints)])
         except TraceError as error:
-            return Course(None, [*complaints, str(error)])
-        return Course(trees[-1] if trees else None, complaints if trees else [*complaints, f"{path} does not hold it"])
+            complaints.append(str(error))
+        if self._trace.unread:
+            complaints.append(f"{self._trace.path} has {self._trace.unread:,} damaged lines, perhaps of this question")
+        if not trees and not complaints:
+            complaints.append(f"{self._trace.path} does not hold it")
+        return trees[-1] if trees else None, complaints
 
     def outcome(self, row: int) -> str:
         """What came of a question, in a word."""

@@ -2,32 +2,29 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import numpy as np
 
 from reasoner.errors import ReasonerError, UsageError
 from reasoner.system.foreign import described
-from reasoner.system.printing import clipped, visible
+from reasoner.system.printing import clipped
 from reasoner.trace import outline
-from reasoner.trace.page import MAX_CHARACTERS, MAX_TEXT_LENGTH, TEMPLATES, page, policy, shortened, style
+from reasoner.trace.page import MAX_CHARACTERS, MAX_TEXT_LENGTH, environment, page, policy, style
 from reasoner.trace.tree import TreeNode
 from reasoner_evals.runs.measures import is_greedy
 from reasoner_evals.stats import Ints
 from reasoner_evals.view.arms import FILTERS, PAIRED, ShownArm, open_arms
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-    from markupsafe import Markup
-
+HERE: Final = Path(__file__).parent
 QUESTIONS: Final = 50
 """Questions on one page."""
 SAMPLES: Final = 25
 """Samples of each arm on one page."""
+_DEFAULTS: Final = (("show", "all"), ("start", "0"))
 _PATH: Final = re.compile(r"/(?:arm/(?P<arm>\d{1,6})(?:/(?P<row>\d{1,9})(?P<tree>/tree)?)?)?")
 
 
@@ -41,9 +38,8 @@ class Selection(NamedTuple):
     def link(self, row: int | None = None, end: str = "", **changes: object) -> str:
         """The address of a page; `beside` is a number of an arm, or None for no arm beside."""
         query = {"show": self.show, "beside": self.arms[1].number if self.arms[1:] else None, **changes}
-        used = {
-            name: value for name, value in query.items() if value not in (None, "all") and (name, value) != ("start", 0)
-        }
+        used = {name: str(value) for name, value in query.items() if value is not None}
+        used = {name: text for name, text in used.items() if (name, text) not in _DEFAULTS}
         path = f"/arm/{self.arms[0].number}{'' if row is None else f'/{row}'}{end}"
         return f"{path}?{urlencode(used)}" if used else path
 
@@ -158,15 +154,14 @@ class Pages:
         )
 
     def _tree(self, arm: ShownArm, row: int) -> str:
-        course = arm.course(row)
+        tree, complaints = arm.tree(row)
         source = f"{arm.run.name}:{arm.data.arm.name}"
-        return "\n".join(page([course.tree] if course.tree else [], source=source, note=" ".join(course.complaints)))
+        return "\n".join(page([tree] if tree else [], source=source, note=" ".join(complaints)))
 
 
 def _column(arm: ShownArm, row: int, start: int) -> dict[str, Any]:
     """What a page shows of a question in one arm."""
-    course = arm.course(row)
-    tree = course.tree
+    tree, complaints = arm.tree(row)
     nodes = tree.nodes[start : start + SAMPLES] if tree else []
     answers = [outline.answer_of(node, tree) for node in nodes] if tree else []
     verdicts = arm.verdicts(row, answers)
@@ -174,10 +169,9 @@ def _column(arm: ShownArm, row: int, start: int) -> dict[str, Any]:
         "arm": arm,
         "record": arm.record(row),
         "tree": tree,
-        "complaints": course.complaints,
+        "complaints": complaints,
         "samples": list(zip(nodes, answers, verdicts, strict=True)),
         "count": len(tree.nodes) if tree else 0,
-        "legend": outline.legend_of(tree) if tree else {},
         "longest": min(MAX_TEXT_LENGTH, MAX_CHARACTERS // max(2 * len(nodes), 1)),
     }
 
@@ -193,39 +187,14 @@ def why(node: TreeNode) -> str:
     """Why a sample ended, in words."""
     if node.finish is None:
         return node.state
-    ends = {
-        "stop": "the model ended it" if node.complete else "it reached a stop string",
-        "length": "cut at max_tokens",
-    }
-    return ends.get(node.finish, "the engine gave it up")
+    stopped = "the model ended it" if node.complete else "it reached a stop string"
+    return {"stop": stopped, "length": "cut at max_tokens"}.get(node.finish, "the engine gave it up")
 
 
 def _render(template: str, **values: Any) -> str:
-    values = {"heading": values["title"], "source": "", "policy": policy(), "version": version("reasoner-kit")} | values
-    return _environment().get_template(template).render(values, style=_style())
-
-
-def _style() -> "Markup":
     from markupsafe import Markup
 
-    own = (Path(__file__).parent / "view.css").read_text(encoding="utf-8")
-    return Markup(f"{style()}\n{own}")  # noqa: S704 ours
-
-
-@cache
-def _environment() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader([Path(__file__).parent, TEMPLATES]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda value: visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value,
-        trim_blocks=True,
-    )
-    filters: dict[str, Any] = environment.filters
-    filters |= {"shortened": shortened, "cut": clipped, "count": "{:,}".format}
-    functions: dict[str, Any] = {"label": label, "why": why, "ending": outline.ending, "state_of": outline.state_of,
-                                 "score_of": outline.score_of, "names": FILTERS}  # fmt: skip
-    environment.globals.update(functions)
-    return environment
+    own = Markup((HERE / "view.css").read_text(encoding="utf-8"))  # noqa: S704 ours
+    frame = {"heading": values["title"], "source": "", "policy": policy(), "version": version("reasoner-kit")}
+    names = {"label": label, "why": why, "outline": outline, "filter_names": FILTERS}
+    return environment(HERE).get_template(template).render(frame | names | values, style=style() + own)

@@ -11,8 +11,6 @@ HOST: Final = "127.0.0.1"
 HEADERS: Final = {
     "Content-Type": "text/html; charset=utf-8",
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
 
