@@ -9,6 +9,7 @@ made by `uv venv E && uv pip install --python E/bin/python "its-hub[lm]==1.2.0"`
 """
 
 import asyncio
+import cProfile
 import json
 import os
 import statistics
@@ -26,7 +27,7 @@ FIRST, EACH = 0.03 * PACE, 0.01 * PACE
 SIZES = ((64, 8), (512, 8))
 WAYS = ("one each", "one each, 100 at once", "streamed", "its_hub")
 ITS_HUB = """
-import asyncio, json, sys, time, warnings
+import asyncio, cProfile, json, os, sys, time, warnings
 warnings.simplefilter("ignore")
 from its_hub.core.algorithms.self_consistency import SelfConsistency
 from its_hub.core.lms.openai_lm import OpenAICompatibleLanguageModel
@@ -35,9 +36,14 @@ url, questions, samples = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 async def main():
     lm = OpenAICompatibleLanguageModel(url, "key", "mock", max_completion_tokens=512, temperature=0.7)
     vote = SelfConsistency(orchestrator=LMOrchestrator(max_concurrency=-1))
+    profile = cProfile.Profile()
+    if "CALLS" in os.environ:
+        profile.enable()
     wall, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(vote.ainfer(lm, f"What is {n} + 4?", samples) for n in range(questions)))
-    print(json.dumps({"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}))
+    took = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+    profile.disable()
+    print(json.dumps(took | {"calls": sum(entry.callcount for entry in profile.getstats())}))
 asyncio.run(main())
 """
 
@@ -154,8 +160,15 @@ async def ours(
     texts = [Question.of(f"What is {number} + 4?") for number in range(questions)]
     vote = SelfConsistency(n=samples, params=SamplingParams(max_tokens=512))
     wall, cpu = time.perf_counter(), time.process_time()
+    profile = cProfile.Profile()
+    if "CALLS" in os.environ:
+        # What is read and compiled once is not counted.
+        await solve_many(texts[:4], vote, engine)
+        profile.enable()
     solutions = await solve_many(texts, vote, engine, budget=None, each=Budget(seconds=seconds) if seconds else None)
     took = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+    profile.disable()
+    took["calls"] = sum(entry.callcount for entry in profile.getstats())
     failed = [solution for solution in solutions if solution.error]
     assert not failed, failed[0].error
     prompt = sum(solution.cost.prompt_tokens + solution.cost.cached_tokens for solution in solutions)
@@ -180,7 +193,7 @@ async def cancelled(url: str, *, seconds: float | None) -> float:
     return (await asyncio.to_thread(served, url.removesuffix("/v1")))["left"] - at
 
 
-def measure(way: str, url: str, questions: int, samples: int, python: str) -> dict[str, float] | None:
+def measure(way: str, url: str, questions: int, samples: int, python: str, **more: str) -> dict[str, float] | None:
     """One round in a process of its own, and what the server counted of it."""
     before = served(url)
     size = [str(questions), str(samples)]
@@ -198,7 +211,7 @@ def measure(way: str, url: str, questions: int, samples: int, python: str) -> di
             *size,
         ]
     process = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "NO_PROXY": "127.0.0.1"}
+        command, capture_output=True, text=True, check=False, env={**os.environ, "NO_PROXY": "127.0.0.1", **more}
     )
     if process.returncode:
         print(f"{way}: {process.stderr.strip().splitlines()[-1]}")
@@ -213,6 +226,7 @@ def main(rounds: int, python: str) -> None:
     if not python:
         print("its_hub is left out: name the Python of an environment that has it")
     with mock() as url:
+        show_calls(url, python)
         for questions, samples in SIZES:
             taken: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
             for _ in range(rounds):
@@ -225,6 +239,14 @@ def main(rounds: int, python: str) -> None:
         for way, seconds in (("whole", None), ("streamed", 60.0)):
             took = [asyncio.run(cancelled(f"{url}/v1", seconds=seconds)) for _ in range(5)]
             print(f"cancelled {way}: the server learns it after {max(took) * 1000:.0f} ms at most of 5")
+
+
+def show_calls(url: str, python: str) -> None:
+    """Python calls a sample; in runs of their own, as the profile makes them slower."""
+    questions, samples = SIZES[0]
+    for way in WAYS:
+        if counted := measure(way, url, questions, samples, python, CALLS="1"):
+            print(f"{questions} x {samples} {way:25} {counted['calls'] / questions / samples:,.0f} calls a sample")
 
 
 def show(label: str, rounds: list[dict[str, float]]) -> None:

@@ -42,19 +42,24 @@ def in_core(core: InProcessCore, work: Any) -> Any:
 
 
 class Run(NamedTuple):
-    """Generated tokens, seconds of the clock, and processor seconds of all threads."""
+    """Generated tokens, seconds of the clock, and processor seconds of all threads and of the one that is ours."""
 
     tokens: int
     wall: float
     processor: float
+    ours: float
 
     @property
     def rate(self) -> float:
         return self.tokens / self.wall
 
 
-def since(began: tuple[float, float], tokens: int) -> Run:
-    return Run(tokens, time.perf_counter() - began[0], time.process_time() - began[1])
+def now() -> tuple[float, float, float]:
+    return time.perf_counter(), time.process_time(), time.thread_time()
+
+
+def since(began: tuple[float, float, float], tokens: int) -> Run:
+    return Run(tokens, *(end - start for start, end in zip(began, now(), strict=True)))
 
 
 async def straight(engine: VllmEngine, asked: list[Question]) -> Run:
@@ -75,7 +80,7 @@ async def straight(engine: VllmEngine, asked: list[Question]) -> Run:
             )
 
     def run(vllm: Any) -> Run:
-        began = time.perf_counter(), time.process_time()
+        began = now()
         for name, ids, params, priority in jobs:
             vllm.add_request(name, {"prompt_token_ids": ids}, params, priority=priority)
         tokens = 0
@@ -90,7 +95,7 @@ async def straight(engine: VllmEngine, asked: list[Question]) -> Run:
 async def through_runner(engine: VllmEngine, asked: list[Question]) -> tuple[Run, list[Event]]:
     """The same through `solve_many`, trace included."""
     events: list[Event] = []
-    began = time.perf_counter(), time.process_time()
+    began = now()
     solutions = await solve_many(asked, SelfConsistency(n=SAMPLES, params=PARAMS), engine, trace=events.append)
     return since(began, sum(s.cost.generated_tokens for s in solutions)), events
 
@@ -133,9 +138,12 @@ async def main(rounds: int) -> None:
                     rounds_of[way].append(run)
         prompt, cached, ideal = await cached_share(engine, asked, events)
         for way, runs in rounds_of.items():
-            rate, processor, tokens = (statistics.median(column) for column in zip(
-                *((run.rate, run.processor, run.tokens) for run in runs), strict=True))  # fmt: skip
+            rate = statistics.median(run.rate for run in runs)
+            processor = statistics.median(run.processor for run in runs)
+            tokens = statistics.median(run.tokens for run in runs)
             print(f"{label}: {way} {rate:.0f} tok/s, {processor:.1f} processor s, {tokens:,.0f} tokens")
+        shares = sorted(run.ours / run.processor for run in rounds_of["runner"])
+        print(f"{label}: the runner's thread takes {statistics.median(shares):.2%} of the processor time")
         pairs = list(zip(rounds_of["runner"], rounds_of["straight"], strict=True))
         for what, ratios in (
             ("tokens a second", [ours.rate / bare.rate for ours, bare in pairs]),

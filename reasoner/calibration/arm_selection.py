@@ -68,11 +68,12 @@ def worthwhile(family: Family, bin: int, risk: float, prefer: Prefer = "tokens")
     `bin` is 0 to `family.bins.count - 1`. Its loss is promised to be at most `risk` only where the choice says so.
     No vote is taken to gain against that of all samples, and what one loses counts from one standard error below on;
     another strategy counts with the upper bound of its loss. With fewer than `MIN_QUESTIONS` nothing can be estimated,
-    and it is the family's short vote.
+    and it is the family's short vote, or for latency what is promised.
     """
     rows = family.rows(bin)
     if rows[0].questions < MIN_QUESTIONS:
-        if short := next((row for row in rows if row.arm == (family.short, "", "")), None):
+        short = next((row for row in rows if row.arm == (family.short, "", "")), None)
+        if short and prefer == "tokens":
             why = f"{short.questions} questions show no loss of a short vote; at least {MIN_QUESTIONS} are needed"
             return Choice(short, why, promised=False)
         return promised(family, bin, risk, prefer)
@@ -132,7 +133,8 @@ def _promise(row: ArmRow, risk: float) -> str:
 
 
 def _by_length(row: ArmRow) -> bool:
-    return _parsed(row.strategy).options.get("order") == "length"
+    options = _parsed(row.strategy).options
+    return "stop" in options and options.get("order", "length") == "length"
 
 
 def _cost(row: ArmRow, prefer: Prefer) -> float:

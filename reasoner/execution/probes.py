@@ -6,7 +6,7 @@ greedy and not one of the plan's sequences: no chain, answer or seed of anything
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
@@ -159,10 +159,8 @@ class Probes:
         self._answered = self._answered or bool(extraction and extraction.answer)
         return replace(completion, extraction=extraction)
 
-    def ended_early(self, number: int, op: Sample, completions: Iterable[Completion]) -> BudgetExhausted | None:
-        """The refusal by the deadline where sequences of an operation were ended before it, to be probed."""
-        if op.floor or not [completion for completion in completions if completion.finish_reason == "abort"]:
-            return None
+    def ended_early(self, number: int) -> BudgetExhausted | None:
+        """The refusal by the deadline of an operation with sequences that were ended before it, to be probed."""
         if recorded := self.executor.history.refusal(number):
             return recorded
         return self.executor.admission.too_late() if self._ends() else None

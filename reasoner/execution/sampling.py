@@ -132,7 +132,7 @@ class _SequenceRun:
         """
         prompt, profile = self.sequence.prompt, self.executor.model.thinking
         level = prompt.thinking_level
-        if level is None or profile is None or isinstance(level, str) or limits_thinking(self.executor.engine):
+        if not isinstance(level, int) or profile is None or limits_thinking(self.executor.engine):
             return None
         if not profile.end_text:
             raise self._hidden()
@@ -146,9 +146,10 @@ class _SequenceRun:
     async def _first(self) -> tuple[Completion, bool]:
         """The first request, and whether it ended at the limit of thinking, so that a second one follows."""
         executor, sequence, tokens = self.executor, self.sequence, self.rendered.tokens
+        unlimited = sequence.prompt.thinking_level is None
 
         def price(granted: int) -> Cost:
-            cost, limit = executor.cost(Usage(tokens, 0, granted), at=sequence.at), self._limit
+            cost, limit = executor.cost(Usage(tokens, 0, granted), at=sequence.at), None if unlimited else self._limit
             if limit is not None and granted > limit:
                 again = Usage(tokens + limit + self._closing_bound, 0, granted - limit)
                 first = executor.cost(Usage(tokens, 0, limit))
@@ -157,7 +158,7 @@ class _SequenceRun:
 
         for _ in range(ATTEMPTS):
             reservation, granted = await executor.admit(price, max_tokens=self.max_tokens)
-            limit = self._limit
+            limit = None if unlimited else self._limit
             request = self._request(sequence.prompt, self.rendered, min(granted, limit or granted), sequence.at)
             attempt = await executor.attempt(request, reservation, at=sequence.at, droppable=self.op.droppable)
             outcome, limited = attempt.outcome, limit is not None and limit < granted
@@ -247,7 +248,7 @@ class _SequenceRun:
             executor.priority,
             floor=self.op.floor,
             interruptible=self.interruptible or timed,
-            on_text=self._on_text(prompt),
+            on_text=self._on_text(prompt) if executor.on_text else None,
             progress=self._progress(at),
         )
 

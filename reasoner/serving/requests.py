@@ -25,8 +25,8 @@ from pydantic import (
 from reasoner.answers.kinds import AnswerKind
 from reasoner.budget import Budget
 from reasoner.errors import UsageError, shown
-from reasoner.registry import build_checked
-from reasoner.specs import Mark, Owners, marks_of
+from reasoner.registry import build_checked, spec_of
+from reasoner.specs import Mark, Owners, Spec, marks_of
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.files import parse_json
 from reasoner.types import Message, Role, SamplingParams, ThinkingLevel
@@ -94,12 +94,17 @@ def _refuse_owners(cls: type, option: str) -> None:
 
 
 def _counts(thing: object) -> Iterator[tuple[str, int]]:
-    """The counts among the options of an object and of those in it."""
+    """The counts among the options of an object and of those in it. Raises UsageError: one is for owners only."""
     if isinstance(thing, tuple):
         for part in thing:
             yield from _counts(part)
     if not is_dataclass(thing) or isinstance(thing, type):
         return
+    if isinstance(mark := getattr(thing, "owners", None), Owners):
+        raise UsageError(
+            f"the strategy {Spec.parse(spec_of(thing)).name} cannot be chosen by a request, as {mark.why}: "
+            "the server's owner offers it in an alias of the configuration"
+        )
     marks = marks_of(type(thing))
     for field in fields(thing):
         value = getattr(thing, field.name, None)

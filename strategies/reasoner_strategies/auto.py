@@ -52,13 +52,13 @@ class Auto(Checked):
     With `risk`, it is the cheapest vote that loses at most so much accuracy against the vote of all samples, with 95 %
     confidence: 0.01 is one point. It holds at any size of the calibration, and without one. Without `risk` it is the
     arm that is worth most, where 5, 2 or 1 points may be lost with `effort` low, medium or high, and a sample must
-    gain a fifth of that; what is promised of it is in the trace. The cheapest takes the fewest tokens, or with `prefer`
-    latency the fewest sequential tokens.
+    gain a fifth of that, or a vote of at most four samples if fewer than 30 questions were measured; what is promised
+    of it is in the trace. The cheapest takes the fewest tokens, or with `prefer` latency the fewest sequential tokens.
 
     Without a profile and a risk it is self-consistency of `n` with the rules `lossless` and `lock_in`; its delta is
     0.1, 0.05 or 0.01 with `effort` low, medium or high. Samples are counted in launch order, few at a time. With
     `prefer` latency they are counted by length, many at a time, and the rules are `lossless` and `beta` with theta 0.9,
-    0.95 or 0.99.
+    0.95 or 0.99; with a `risk` it is `lossless` alone.
 
     It abstains if the calibrated probability that the answer is right is below `abstain_below`, and with `abstain_risk`
     so often that at most this share of its answers is wrong, with 95 % confidence. Arms that draw only one sample are
@@ -133,9 +133,9 @@ class Auto(Checked):
         if self.risk:
             why = f"it loses at most {100 * self.risk:g} points against the vote of all, by its rule"
             rules = tuple(BetaRule(theta) for theta in THETAS if most_lost(theta, self.n) <= self.risk)[:1]
-        elif self.prefer == "latency":
-            # By length the short samples come first; the law of `lock_in` does not know how the long ones differ.
-            rules, order = (BetaRule(1 - delta),), "length"
+        if self.prefer == "latency":
+            # By length the short samples come first; no law but that of `lossless` knows how the long ones differ.
+            rules, order = () if self.risk else (BetaRule(1 - delta),), "length"
         voting = SelfConsistency(self.n, self._sampling, stop=FirstOf((Lossless(), *rules)), order=order)
         return _Arm(voting, f"a vote of up to {self.n} until its lead is safe", why)
 

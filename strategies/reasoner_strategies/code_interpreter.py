@@ -7,8 +7,8 @@ from reasoner.answers.code import CodeSpace
 from reasoner.answers.programs import OUTPUT, output_block, printed_answer
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
-from reasoner.specs import Checked, Count, Range, Seconds
-from reasoner.strategy import Execution, Plan, execute, prefill, sample
+from reasoner.specs import Checked, Count, Owners, Range, Seconds
+from reasoner.strategy import Execution, Plan, execute, prefill, probe, sample
 from reasoner.types import Answer, Completion, SamplingParams
 from reasoner_strategies._prompts import with_text
 from reasoner_strategies._voting.pool import propose_answer
@@ -41,6 +41,7 @@ class CodeInterpreter(Checked):
     """
 
     uses_verifier: ClassVar[bool] = False
+    owners: ClassVar[Owners] = Owners("it runs programs on the server")
 
     mode: Literal["program", "interleaved"] = "program"
     calls: Count = CALLS
@@ -62,9 +63,17 @@ class CodeInterpreter(Checked):
         [reply] = yield from sample(with_text(question.prompt, PROGRAM), params=self.params, answers=False)
         code = _code(reply)
         if code is None:
-            return (yield from propose_answer(question, question.read(reply)))
+            return (yield from propose_answer(question, (yield from self._said(question, reply))))
         execution = yield from execute(code, seconds=self.timeout, reply=reply)
         return (yield from propose_answer(question, _printed(question, execution)))
+
+    def _said(self, question: Question, reply: Completion) -> Plan[Answer | None]:
+        """The answer of a reply without code; the model is asked for it where no form shows it."""
+        answer = question.read(reply)
+        if answer or not probed(question.space):
+            return answer
+        extraction = yield from probe(reply, params=self.params)
+        return extraction.answer if extraction else None
 
     def _interleaved(self, question: Question) -> Plan[Answer | None]:
         prompt, answer, left = with_text(question.prompt, BLOCKS), None, self.params.limit
@@ -77,7 +86,7 @@ class CodeInterpreter(Checked):
             )
             code = _code(reply) if calls else None
             if code is None:
-                answer = question.read(reply) or answer
+                answer = (yield from self._said(question, reply)) or answer
                 break
             execution = yield from execute(code, seconds=self.timeout)
             answer = yield from propose_answer(question, _printed(question, execution) or answer)

@@ -45,8 +45,9 @@ class TreeOfThoughts(StepOptions):
     `k` thoughts are drawn from every state that was kept. With `generate` "propose" a reply lists them instead, one a
     line, of which the first `k` count; after `max_steps` - 1 of them a chain is drawn to its end. A task may have
     prompts of its own for that, as the game of 24 has, which also say when a state is ready for its answer, and how it
-    is valued. The best `b` of all states are kept, finished ones included, until all of them are finished, at a depth
-    of at most `max_steps`. Then `selector` chooses among the finished states by their values.
+    is valued. The best `b` of all states are kept, finished ones included, or, with `select` "sample", `b` draws in
+    proportion to their values, until all of them are finished, at a depth of at most `max_steps`. Then `selector`
+    chooses among the finished states by their values.
 
     `evaluate` "value" asks `n_eval` times of each state whether it leads to the right answer: sure 20, likely 1,
     impossible 0.001, summed; the same text is never judged again. "vote" shows all states of a level and asks `n_eval`
@@ -66,6 +67,7 @@ class TreeOfThoughts(StepOptions):
     evaluate: Literal["value", "vote"] = "value"
     selector: Selector = "argmax"
     generate: Literal["sample", "propose"] = "sample"
+    select: Literal["greedy", "sample"] = "greedy"
     max_steps: Count = field(default=10, kw_only=True)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
@@ -115,7 +117,15 @@ class _TreeSearch:
             states = yield from self._judged([*(state for state in states if state.finished), *thoughts])
             yield from self.publish()
             valued = [state for state in states if state.value is not None]
-            states = sorted(valued or states, key=rank)[: self.options.b]
+            states = sorted(valued or states, key=rank)
+            states = self._sampled(states) if valued and self.options.select == "sample" else states[: self.options.b]
+
+    def _sampled(self, states: Sequence[Path]) -> list[Path]:
+        """`b` draws in proportion to the values, each state once; a function of the question and the states."""
+        source = random.Random(f"{self.question.id}\0{[state.order for state in states]}")
+        weights = [state.value or 0.0 for state in states]
+        drawn = source.choices(states, weights if any(weights) else None, k=self.options.b)
+        return sorted({state.order: state for state in drawn}.values(), key=rank)
 
     def _thoughts(self, parents: Sequence[Path]) -> Plan[list[Path]]:
         """The new states that continue these, in launch order."""

@@ -51,7 +51,7 @@ COMPANY = {
     ("budget_forcing", "wait"): "waits=1",
     ("code_interpreter", "calls"): "mode=interleaved",
     ("early_exit", "agree"): "rule=agreement",
-    ("parallel_probe", "stable"): "every=8",
+    ("parallel_probe", "stable"): "every=16",
     ("swiss", "budget"): "candidates=all",
     ("swiss", "min_degree"): "candidates=all",
     ("parallel_probe", "window"): RULE,
@@ -178,6 +178,7 @@ UNSEEN = {
     "window": "how many are in flight changes neither answer nor cost",
     "concurrency": "how many are in flight changes neither answer nor cost",
     "reserve": "it is for the end of a budget",
+    "when_full": "it is for a full KV cache",
 }
 """Options whose effect a run without a budget and without a clock cannot show, and why."""
 UNSEEN_OF = {
@@ -211,8 +212,9 @@ def _course(strategy: Strategy, seed: int) -> object:
         source = random.Random(request.seed)
         steps = "".join(f"{'so it goes ' * source.randint(3, 19)}\n\n" for _ in range(source.randint(0, 7)))
         verdict = source.choice(("Verdict: wrong", "Verdict: likely", "Better: A", "Better: B", "Best: 1", "Best: 2"))
-        verdict += f"\nScore A: {source.randint(1, 10)}\nScore B: {source.randint(1, 10)}"
-        return f"{steps}{verdict}\nThe answer is {source.choice((7, 7, 7, 8, 9))}"
+        answer = source.choice((7, 7, 7, 8, 9))
+        scores = f"Score A: {source.randint(1, 10)}\nScore B: {source.randint(1, 10)}"
+        return f"{steps}{verdict}\n{scores}\nThe answer is {answer}"
 
     def sure(request: SampleRequest) -> list[float]:
         source = random.Random(request.seed)

@@ -10,6 +10,7 @@ import pytest
 from reasoner.engine import Engine, TextPiece
 from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
+from reasoner.registry import entries, load
 from reasoner.serving.bodies import read
 from reasoner.serving.choose import Alias, Offer, choose, default_aliases
 from reasoner.serving.errors import ApiError
@@ -19,6 +20,8 @@ from reasoner.serving.responses import Reply
 from reasoner.trace.events import Event
 from tests.helpers import Judge
 
+CLIENTS = [name for name in sorted(entries("strategy")) if not hasattr(load("strategy", name), "owners")]
+"""The strategies that a client may choose."""
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "How many?"}], "seed": 1}
 
 

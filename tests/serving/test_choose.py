@@ -244,6 +244,14 @@ def test_no_spec_of_a_client_is_large(spec: str) -> None:
     assert refusal(lambda: only(reasoner={"strategy": spec})).status == 400
 
 
+@pytest.mark.parametrize("spec", ["code_interpreter", "self_consistency:n=4,of=code_interpreter"])
+def test_only_the_owner_offers_programs(spec: str) -> None:
+    refused = refusal(lambda: only(reasoner={"strategy": spec, "answer": "number"}))
+    assert refused.status == 400
+    assert "code_interpreter cannot be chosen by a request, as it runs programs on the server" in refused.message
+    assert choose(chat(model="m@own"), offer(aliases={"own": alias(spec)}))
+
+
 def texts(cls: Any) -> Iterator[str]:
     """The options of a class that hold any text."""
     for name, option in options_of(cls).items():
@@ -263,6 +271,9 @@ def test_every_option_with_a_text_is_harmless_or_marked() -> None:
 @pytest.mark.parametrize("name", sorted(entries("strategy")))
 def test_the_samples_of_every_strategy_are_bounded(name: str) -> None:
     cls = load("strategy", name)
+    if hasattr(cls, "owners"):
+        # Refused as a whole.
+        return
     assert draws(build_client("strategy", name)) <= MAX_COUNT
     counted = {option for option, mark in marks_of(cls).items() if mark is Mark.SAMPLES}
     assert counted >= {"n", "chains"} & {*options_of(cls)}

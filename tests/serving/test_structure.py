@@ -7,12 +7,11 @@ import jsonschema
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from reasoner.registry import entries
 from reasoner.serving.errors import ApiError
 from reasoner.serving.replies import ChatReply
 from tests.running import running
 from tests.scripted import ScriptedEngine
-from tests.serving.asking import answered, chat, only, read_as, refusal, streamed
+from tests.serving.asking import CLIENTS, answered, chat, only, read_as, refusal, streamed
 
 WEATHER = {
     "type": "function",
@@ -110,7 +109,7 @@ async def test_a_vote_compares_json_as_values() -> None:
         assert job.passes_through
 
 
-@pytest.mark.parametrize("name", sorted(set(entries("strategy")) - {"auto"}))
+@pytest.mark.parametrize("name", sorted(set(CLIENTS) - {"auto"}))
 def test_every_strategy_keeps_a_form_or_refuses_it(name: str) -> None:
     fields = {"response_format": FORM, "reasoner": {"strategy": name, "answer": "number"}}
     try:

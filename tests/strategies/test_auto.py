@@ -13,6 +13,7 @@ from reasoner.errors import UnknownName, UsageError
 from reasoner.registry import build
 from reasoner.strategy import CalibratedStrategy
 from reasoner.types import SamplingParams
+from reasoner_strategies import SelfConsistency
 from reasoner_strategies.auto import Auto, Effort
 from tests.calibration.profiles import ONE, TRUST, VOTE, bin_of, calibrated, family, row, write_profile
 from tests.helpers import Judge, books, meter_of, number_question, says, varied
@@ -219,6 +220,13 @@ def test_without_a_profile_a_risk_is_kept_by_the_rule(risk: float, samples: int)
     solution = solved(Auto(risk=risk), "7")
     assert (solution.vote_state.samples, solution.ended_by) == (samples, "rule")
     assert "it loses at most" in solution.remarks[0]
+
+
+def test_for_latency_a_risk_is_kept_by_the_vote_of_all_that_waits_for_no_long_sample() -> None:
+    for keys in ("7", "8"), ("7",):
+        slow, fast = (solved(Auto(risk=0.01, prefer=prefer), *keys) for prefer in ("tokens", "latency"))
+        assert key(fast) == key(solve_sync(QUESTION, SelfConsistency(16), ScriptedEngine(says(*keys))))
+        assert fast.cost.sequential_tokens < slow.cost.sequential_tokens
 
 
 def test_a_risk_is_promised_and_an_effort_only_weighs(file: Path) -> None:

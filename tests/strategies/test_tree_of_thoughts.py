@@ -13,7 +13,8 @@ from reasoner.engine import SampleRequest
 from reasoner.strategy import Sample
 from reasoner.trace.events import Event, Prefilled, Sampled
 from reasoner.types import Completion, SamplingParams
-from reasoner_strategies.tree_of_thoughts import JUDGEMENT_TOKENS, TreeOfThoughts
+from reasoner_strategies._search.steps import Path
+from reasoner_strategies.tree_of_thoughts import JUDGEMENT_TOKENS, TreeOfThoughts, _TreeSearch
 from tests.helpers import completion, number_question
 from tests.scripted import ScriptedEngine
 from tests.strategies.driving import REFUSED, Course, follow
@@ -231,3 +232,15 @@ def test_steps_that_a_reply_lists_are_appended_and_the_last_step_is_drawn() -> N
     chains = [event for event in events if isinstance(event, Sampled) and event.answer]
     assert len(chains) == 3
     assert solution.text == "a\na\nThe answer is 7"
+
+
+def test_sampled_selection_is_in_proportion_to_the_values() -> None:
+    draws = Counter(_drawn(f"q{number}") for number in range(2000))
+    assert 0.93 < draws[1] / 2000 < 0.975  # 20 / 21 = 0.952
+
+
+def _drawn(id: str) -> int:
+    search = _TreeSearch(TreeOfThoughts(b=1, select="sample"), number_question(id))
+    states = [Path(QUESTION.prompt, value=value, order=order) for order, value in ((1, 20.0), (2, 1.0))]
+    [state] = search._sampled(states)
+    return state.order

@@ -43,7 +43,7 @@ RULES: Final = (
     "lock_in:delta=0.05", "lock_in:delta=0.1", "first_of(rules=[lossless,beta(theta=0.8)])",
 )  # fmt: skip
 """The stop rules that are replayed on a pool in launch order, safest first: promises are tested in this order."""
-BY_LENGTH: Final = ("lock_in:delta=0.01", "beta:theta=0.95", "beta:theta=0.9")
+BY_LENGTH: Final = ("lossless", "lock_in:delta=0.01", "beta:theta=0.95", "beta:theta=0.9")
 """Those that are replayed by length, with as many samples in flight as the rule asks for."""
 SHORT: Final = ((8, "lock_in:delta=0.1"), (5, "lossless"), (4, "lock_in:delta=0.1"), (3, "lossless"))
 """Also votes of so few samples with these rules: the best arms where more votes gain little."""
@@ -220,7 +220,8 @@ def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
             ended = stopped(pooled.samples, orders, strategy, spec)
             yield replace(ended, whole=whole, most=most_lost_by(rule(spec), arm.pool))
         for spec in BY_LENGTH:
-            yield replace(stopped(pooled.samples, orders, strategy, spec, "length"), whole=whole)
+            ended = stopped(pooled.samples, orders, strategy, spec, "length")
+            yield replace(ended, whole=whole, most=float(spec != "lossless"))
         for size, spec in SHORT:
             if arm.pool > size:
                 short = stopped(pooled.samples, orders, replace(strategy, n=size), spec)

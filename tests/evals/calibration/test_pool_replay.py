@@ -1,6 +1,7 @@
 """Replays are what the core's own tally and rules give, vote by vote and in every order."""
 
 import itertools
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from reasoner.budget import Cost
 from reasoner.registry import build
+from reasoner.stopping.pace import Order
 from reasoner.types import VoteState
 from reasoner_evals.calibration.clock import Drawn, StoppedVote
 from reasoner_evals.calibration.outcomes import ALL_ORDERS, MOST_ORDERS, ORDERS, REPLAYS, RULES, random_orders, stopped
@@ -62,6 +64,17 @@ def test_a_rule_ends_every_order_where_it_ends_the_vote_itself(spec: str) -> Non
             assert tuple(orders[row, place]) == order
             ended = voted([of[at] for at in order], [of[at] == 0 for at in order], rule)
             assert (told.samples[row, place], told.right[row, place]) == (ended.looked, ended.right)
+
+
+@given(POOLS)
+def test_what_lossless_stops_is_the_vote_of_all_in_either_order(answers: list[list[int]]) -> None:
+    """So both promise that nothing is lost, and by length it waits less."""
+    pool, vote = drawn(answers), build("strategy", f"self_consistency:n={len(answers[0])}")
+    whole = stopped(pool, recorded_order(pool), vote)
+    for order in get_args(Order):
+        told = stopped(pool, recorded_order(pool), vote, "lossless", order)
+        assert np.array_equal(told.right, whole.right)
+        assert order == "launch" or (told.sequential <= whole.sequential).all()
 
 
 def test_random_orders_go_by_the_question_alone() -> None:

@@ -55,7 +55,7 @@ def test_a_profile_is_written_and_a_line_a_row_goes_out(
     family = profile.family(f"jsonl:path={data}")
     assert (profile.model, family.questions, family.baseline) == ("simulated", 40, "self_consistency:n=4")
     lines = ended.out.splitlines()
-    assert len(lines) == len(family.arms) == 18
+    assert len(lines) == len(family.arms) == 19
     pattern = r"jsonl:path=\S+  \S+ +\d+\.\d % \(\d+-\d+\), \d+ tokens, \d+ sequential per question, eligible"
     assert all(re.fullmatch(pattern, line) for line in lines)
     made, curve, *kept, alarm, written = ended.err.splitlines()[-7:]
