@@ -227,13 +227,13 @@ def view(runs: tuple[Path, ...], port: int) -> int:
     from reasoner.cli.interrupts import Interrupted
     from reasoner.cli.terminal import Terminal
     from reasoner_evals.view.pages import Pages
-    from reasoner_evals.view.server import PageServer
+    from reasoner_evals.view.server import HOST, PageServer
 
     if not runs:
         raise UsageError("no run is given: name one or more folders that `reasoner eval` wrote")
     with PageServer(Pages(runs), port) as server:
         terminal = Terminal(sys.stdout, sys.stderr)
-        terminal.give(server.address)
+        terminal.give(f"http://{HOST}:{server.server_port}/")
         terminal.say("Ctrl-C ends it")
         with suppress(Interrupted):
             server.serve_forever()

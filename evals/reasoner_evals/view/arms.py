@@ -22,6 +22,8 @@ from reasoner_evals.runs.records import ITEM_LINES, RECORD_LINES, AskedItem, Ite
 from reasoner_evals.stats import Bools
 
 T = TypeVar("T")
+_WORDS: Final = tuple(name.replace("_", " ") for name in (*OUTCOMES, "not finished"))
+"""By index into `OUTCOMES`; the last one is that of `UNFINISHED`."""
 _NAMED: Final = rb'"%b":("[^"\\]*(?:\\.[^"\\]*)*")'
 """A field and its text. No text of a model is taken for it: quotes within a text have a backslash."""
 _TASK: Final = re.compile(_NAMED % b"task")
@@ -164,23 +166,17 @@ class ShownArm:
         return trees[-1] if trees else None, complaints
 
     def outcome(self, row: int) -> str:
-        """What came of a question, in a word."""
-        code = int(self.data.outcome[row])
-        return "not finished" if code == UNFINISHED else word(code)
+        """What came of a question, in words."""
+        return _WORDS[int(self.data.outcome[row])]
 
     def verdicts(self, row: int, answers: Sequence[str]) -> list[str]:
-        """The verdict on each answer to a question, in a word."""
-        return [word(code) for code in self.run.verdicts.of(self.data.arm.task, self.ids[row], answers)]
+        """The verdict on each answer to a question, in words."""
+        return [_WORDS[code] for code in self.run.verdicts.of(self.data.arm.task, self.ids[row], answers)]
 
     def right_samples(self, row: int) -> int:
         """How many replies to a question are right."""
         replies = self.data.replies
         return int((replies.outcome[replies.rows.of(row)] == RIGHT).sum())
-
-
-def word(code: int) -> str:
-    """An outcome for people."""
-    return OUTCOMES[code].replace("_", " ")
 
 
 def open_arms(paths: Sequence[Path]) -> list[ShownArm]:

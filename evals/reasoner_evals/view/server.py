@@ -33,11 +33,6 @@ class PageServer(ThreadingHTTPServer):
         except OSError as error:
             raise UsageError(f"cannot listen at {HOST}:{port}: {error.strerror}: choose another --port") from error
 
-    @property
-    def address(self) -> str:
-        """The URL of the first page."""
-        return f"http://{HOST}:{self.server_port}/"
-
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Nothing: a browser left."""
 
