@@ -17,7 +17,18 @@ from reasoner.journal.lines import MAX_LINE_BYTES, Format, read_line
 from reasoner.system.files import open_regular
 from reasoner.trace.events import EVENT_LINES
 from reasoner.trace.tree import SearchTree, search_trees
-from reasoner_evals.runs.reading import COSTS, OUTCOMES, RIGHT, UNFINISHED, WRONG, ArmData, RunData, open_runs, read_arm
+from reasoner_evals.runs.reading import (
+    COSTS,
+    OUTCOMES,
+    RIGHT,
+    UNFINISHED,
+    UNGRADED,
+    WRONG,
+    ArmData,
+    RunData,
+    open_runs,
+    read_arm,
+)
 from reasoner_evals.runs.records import ITEM_LINES, RECORD_LINES, AskedItem, ItemRecord
 from reasoner_evals.stats import Bools
 
@@ -31,8 +42,8 @@ _QUESTION: Final = re.compile(_NAMED % b"question_id")
 
 
 def _better(data: ArmData, other: ArmData) -> Bools:
-    """[Q]: where an arm is right and another one, which finished the question, is not."""
-    better: Bools = (data.outcome == RIGHT) & other.finished & (other.outcome != RIGHT)
+    """[Q]: where an arm is right and the result of another one is not."""
+    better: Bools = (data.outcome == RIGHT) & other.has_result & ~np.isin(other.outcome, (RIGHT, UNGRADED))
     return better
 
 
