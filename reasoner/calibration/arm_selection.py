@@ -133,7 +133,8 @@ def _promise(row: ArmRow, risk: float) -> str:
 
 
 def _by_length(row: ArmRow) -> bool:
-    return _parsed(row.strategy).options.get("order") == "length"
+    options = _parsed(row.strategy).options
+    return "stop" in options and options.get("order", "length") == "length"
 
 
 def _cost(row: ArmRow, prefer: Prefer) -> float:

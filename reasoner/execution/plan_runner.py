@@ -8,13 +8,12 @@ from typing import Any, Final, NamedTuple
 
 from reasoner import strategy as ops
 from reasoner.answers.equivalence import Comparer
-from reasoner.answers.programs import OUTPUT, output_block, printed_answer
-from reasoner.budget import NO_COST, Cost
+from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import SequenceIds, Started, each, sample_all
 from reasoner.execution.probes import Probes
-from reasoner.execution.programs import execute
+from reasoner.execution.programs import execute, with_output
 from reasoner.execution.replies import RatingFailures, Replies
 from reasoner.execution.sampling import resolved, sample_sequence
 from reasoner.execution.scheduler import ScheduledQuestion
@@ -31,6 +30,7 @@ from reasoner.verifier import Verifier
 STRATEGY_ERRORS = ErrorsFrom("the strategy")
 STOP_RULE_ERRORS = ErrorsFrom("the stop rule")
 QUESTION_ERRORS = ErrorsFrom("answering this question")
+Extractions = tuple[Extraction | None, ...]
 
 
 NOT_SCHEDULED: Final = nullcontext()
@@ -253,18 +253,7 @@ class PlanRunner:
                 self._seen += cost
                 return likelihoods
             case ops.Next():
-                finished = await self._started.next(self.scheduled.idle if self.scheduled else lambda: None)
-                self.executor.recorder.write(Delivered, op=finished.handle)
-                self._ends[finished.handle] = finished.end
-                self._see_completions(finished.completions, finished.end)
-                if finished.ratings:
-                    self._see_ratings(finished.ratings)
-                match self._asked.pop(finished.handle, None):
-                    case ops.Probe() as probe:
-                        self._see_extractions(probe, finished.extractions)
-                    case ops.Execute() as program if finished.execution:
-                        self._see_execution(program, finished.execution)
-                return finished
+                return self._see(await self._started.next(self.scheduled.idle if self.scheduled else lambda: None))
             case ops.Prefill():
                 return await self.executor.prefill(op)
             case ops.Cancel():
@@ -275,14 +264,28 @@ class PlanRunner:
                 return self._perform_at_once(op)
         return None
 
+    def _see(self, finished: ops.Finished) -> ops.Finished:
+        self.executor.recorder.write(Delivered, op=finished.handle)
+        self._ends[finished.handle] = finished.end
+        self._see_completions(finished.completions, finished.end)
+        if finished.ratings:
+            self._see_ratings(finished.ratings)
+        elif asked := self._asked.pop(finished.handle, None):
+            self._see_asked(asked, finished.extractions, finished.execution)
+        return finished
+
     async def _find_out(self, op: ops.Probe | ops.Execute | ops.FindBlocks | ops.CheckEquivalent) -> object:
         match op:
             case ops.Probe():
                 self._ops += 1
-                return self._see_extractions(op, await self._probe(self._ops, op, self._now))
+                extractions = await self._probe(self._ops, op, self._now)
+                self._see_asked(op, extractions, None)
+                return extractions
             case ops.Execute():
                 self._ops += 1
-                return self._see_execution(op, await execute(self.executor, self._ops, op, at=self._now))
+                execution = await execute(self.executor, self._ops, op, at=self._now)
+                self._see_asked(op, (), execution)
+                return execution
             case ops.FindBlocks():
                 return await self._verdicts.blocks(op.answers)
             case ops.CheckEquivalent():
@@ -325,7 +328,7 @@ class PlanRunner:
             self._record_refusal(number, refusals[0])
         return tuple(None if isinstance(result, BudgetExhausted) else result for result in results)
 
-    async def _probe(self, number: int, op: ops.Probe, at: int) -> tuple[Extraction | None, ...]:
+    async def _probe(self, number: int, op: ops.Probe, at: int) -> Extractions:
         return self._unrefused(number, await self._probes.probe_all(number, op, at=at))
 
     def _see_completions(self, completions: tuple[Completion, ...], end: int) -> tuple[Completion, ...]:
@@ -339,21 +342,12 @@ class PlanRunner:
                 self._seen += completion.extraction.cost
         return completions
 
-    def _see_extractions(
-        self, op: ops.Probe, extractions: tuple[Extraction | None, ...]
-    ) -> tuple[Extraction | None, ...]:
-        for chain, extraction in zip(op.chains, extractions, strict=True):
+    def _see_asked(self, op: ops.Probe | ops.Execute, extractions: Extractions, program: ops.Execution | None) -> None:
+        for chain, extraction in zip(op.chains if isinstance(op, ops.Probe) else (), extractions, strict=True):
             self._replies.add(replace(chain, extraction=extraction))
             self._seen += extraction.cost.taking(0) if extraction else Cost()
-        return extractions
-
-    def _see_execution(self, op: ops.Execute, execution: ops.Execution) -> ops.Execution:
-        """Keep the reply with the output, which gives the answer where the reply itself may say another."""
-        if op.reply and not execution.failure:
-            answer = printed_answer(self.executor.question.space, execution.output)
-            text = f"{op.reply.text.rstrip()}\n\n{OUTPUT}{output_block(execution.output, execution.failure)}"
-            self._replies.add(replace(op.reply, text=text, extraction=Extraction(answer, NO_COST)))
-        return execution
+        if isinstance(op, ops.Execute) and op.reply and program and not program.failure:
+            self._replies.add(with_output(op.reply, program, self.executor.question.space))
 
     def _see_ratings(self, ratings: tuple[Rating, ...]) -> tuple[Rating, ...]:
         for rating in ratings:

@@ -3,8 +3,10 @@
 import asyncio
 import math
 import time
+from dataclasses import replace
 from typing import Any, Final
 
+from reasoner.answers.programs import OUTPUT, output_block, printed_answer
 from reasoner.budget import NO_COST
 from reasoner.errors import UsageError
 from reasoner.execution.executor import Inquiry, OperationExecutor
@@ -13,6 +15,7 @@ from reasoner.sandbox.layers import SandboxLimits, detect
 from reasoner.strategy import NOT_RUN, Execute, Execution
 from reasoner.system.foreign import ErrorsFrom
 from reasoner.trace.events import Executed
+from reasoner.types import AnswerSpace, Completion, Extraction
 
 SANDBOX_ERRORS: Final = ErrorsFrom("the sandbox")
 
@@ -45,3 +48,9 @@ async def execute(executor: OperationExecutor, number: int, op: Execute, *, at: 
             raise UsageError(f"no program can be run here: {NEEDED}")
         event = await inquiry.outcome(run)
     return Execution(event.output, event.failure or event.error)
+
+
+def with_output(reply: Completion, execution: Execution, space: AnswerSpace) -> Completion:
+    """A reply with the output of its program, which gives the answer where the reply itself may say another."""
+    text = f"{reply.text.rstrip()}\n\n{OUTPUT}{output_block(execution.output, execution.failure)}"
+    return replace(reply, text=text, extraction=Extraction(printed_answer(space, execution.output), NO_COST))

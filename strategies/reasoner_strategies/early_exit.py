@@ -1,13 +1,14 @@
 """Early exit: one chain is asked for its answer as it grows, and ends once the answer is sure, or stays the same."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.specs import Checked, Count, Length, Range, Share
 from reasoner.strategy import Plan, count_votes, model_info, note, note_stop, prefill, probe, sample
-from reasoner.types import Answer, Extraction, SamplingParams
+from reasoner.types import Answer, SamplingParams
 from reasoner.voting import Tally
 from reasoner_strategies._search.steps import Path, StepOptions
 from reasoner_strategies._voting.pool import propose_answer
@@ -53,7 +54,7 @@ class EarlyExit(Checked):
         params = replace(self.params, stop_in_thinking=True) if self.at else self.params
         growing = StepOptions(step=self.at, step_tokens=self.every, max_steps=params.limit + 1, params=params)
         probing = replace(self.params, logprobs=self.params.logprobs or 0)
-        path, trials = Path(question.prompt), _Trials(question)
+        path, latest, trials, noted = Path(question.prompt), None, list[Answer | None](), ""
         while path.open:
             try:
                 [completion] = yield from sample(path.prompt, params=growing.draws(path))
@@ -66,12 +67,23 @@ class EarlyExit(Checked):
                 path = yield from replace(growing, params=self.params).closing(path)
                 break
             extraction = yield from probe(completion, params=probing)
-            yield from trials.add(extraction)
-            if reason := trials.sure(self.threshold) if self.rule == "confidence" else trials.same(self.agree):
-                answer = (yield from self._conclusion(question, path)) if thinks else None
-                yield from note_stop(f"{reason}, after {path.tokens:,} tokens")
-                return answer or trials.answer
-        return (yield from propose_answer(question, path.answer(question) or trials.answer))
+            answer, sure = (extraction.answer, extraction.confidence) if extraction else (None, None)
+            if extraction is None:
+                noted = noted or (yield from _noted("no chain could be probed"))
+            elif answer and sure is None:
+                noted = noted or (yield from _noted("the engine reports no probabilities"))
+            trials.append(answer)
+            latest = (yield from propose_answer(question, answer)) if answer else latest
+            if self.rule == "confidence" and answer and sure is not None and sure >= self.threshold:
+                why = f"a trial answer has probability {sure:.3f} a token, threshold is {self.threshold:g}"
+            elif self.rule == "agreement" and (yield from _one_answer(question, trials, self.agree)):
+                why = f"the latest {self.agree} trial answers are the same"
+            else:
+                continue
+            answer = (yield from self._conclusion(question, path)) if thinks else None
+            yield from note_stop(f"{why}, after {path.tokens:,} tokens")
+            return answer or latest
+        return (yield from propose_answer(question, path.answer(question) or latest))
 
     def _conclusion(self, question: Question, path: Path) -> Plan[Answer | None]:
         """The answer of the reply that the model writes where its thinking is closed; None without any."""
@@ -84,45 +96,17 @@ class EarlyExit(Checked):
         return (yield from propose_answer(question, answer)) if answer else None
 
 
-@dataclass(slots=True)
-class _Trials:
-    """The trial answers of a chain: the latest one, and how many in a row are the same."""
+def _one_answer(question: Question, trials: Sequence[Answer | None], agree: int) -> Plan[bool]:
+    """Whether the latest trial answers, so many of them, are the same."""
+    latest, tally = trials[-agree:], Tally(question.space)
+    if len(latest) < agree or not all(latest):
+        return False
+    for index, answer in enumerate(latest):
+        tally.add(answer, index=index)
+    return len((yield from count_votes(tally)).votes) == 1
 
-    question: Question
-    answer: Answer | None = None
-    """The latest that could be read."""
-    _latest: Extraction | None = None
-    _streak: int = 0
-    _noted: bool = field(default=False)
 
-    def add(self, extraction: Extraction | None) -> Plan[None]:
-        """Count the answer of a probe, and propose it."""
-        before, self._latest = self._latest, extraction
-        if extraction is None or (extraction.answer and extraction.confidence is None and not self._noted):
-            what = "no chain could be probed" if extraction is None else "the engine reports no probabilities"
-            if not self._noted:
-                yield from note(what)
-            self._noted = True
-        if extraction is None or extraction.answer is None:
-            self._streak = 0
-            return
-        same = before and before.answer and (yield from self._equal(before.answer, extraction.answer))
-        self._streak = self._streak + 1 if same else 1
-        self.answer = yield from propose_answer(self.question, extraction.answer)
-
-    def _equal(self, a: Answer, b: Answer) -> Plan[bool]:
-        tally = Tally(self.question.space)
-        for index, answer in enumerate((a, b)):
-            tally.add(answer, index=index)
-        return len((yield from count_votes(tally)).votes) == 1
-
-    def sure(self, threshold: float) -> str:
-        """Why the latest one is sure enough; empty where it is not."""
-        latest = self._latest
-        if not (latest and latest.answer and latest.confidence is not None and latest.confidence >= threshold):
-            return ""
-        return f"a trial answer has probability {latest.confidence:.3f} a token, threshold is {threshold:g}"
-
-    def same(self, agree: int) -> str:
-        """Why so many are enough; empty where they are not that many."""
-        return f"the latest {self._streak} trial answers are the same" if self._streak >= agree else ""
+def _noted(text: str) -> Plan[str]:
+    """A remark in the trace."""
+    yield from note(text)
+    return text

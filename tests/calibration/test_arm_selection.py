@@ -16,8 +16,8 @@ from tests.calibration.profiles import plain_row
 
 Outcomes = np.ndarray[Any, Any]
 ONE, FULL = "self_consistency:n=1", "self_consistency:n=40"
-FOUR, THREE = "self_consistency:n=4", "self_consistency:n=3,stop=lossless"
-BOLD, LOCKED = f"{FULL},stop=lock_in(delta=0.1)", f"{FULL},stop=lossless"
+FOUR, THREE = "self_consistency:n=4", "self_consistency:n=3,stop=lossless,order=launch"
+BOLD, LOCKED = f"{FULL},stop=lock_in(delta=0.1),order=launch", f"{FULL},stop=lossless,order=launch"
 SAMPLES = {LOCKED: 24.0, BOLD: 3.0, THREE: 2.2, FOUR: 4.0, ONE: 1.0, FULL: 40.0}
 
 
@@ -205,7 +205,7 @@ def test_accuracies_are_shrunk_over_the_bins_of_an_arm() -> None:
 def test_for_latency_it_is_the_arm_with_the_fewest_sequential_tokens_that_loses_little() -> None:
     """A rule in launch order takes the fewest tokens, by length the fewest sequential ones, and one sample fewer yet."""
     full = np.repeat([1.0, 0.0], 500)
-    by_length = f"{LOCKED},order=length"
+    by_length = f"{FULL},stop=lossless"
     arms = {LOCKED: (8.0, full), by_length: (16.0, full), ONE: (1.0, full * 0.7), FULL: (40.0, full)}
     waited = {ONE: 100.0, LOCKED: 800.0, by_length: 150.0, FULL: 300.0}
     rows = [row.model_copy(update={"sequential_tokens": waited[row.strategy]}) for row in measured(arms)]

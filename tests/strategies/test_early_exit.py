@@ -99,7 +99,10 @@ def test_it_is_probed_at_each_wait_and_after_so_many_tokens() -> None:
 
 @pytest.mark.parametrize(
     ("continues", "chances", "why"),
-    [(None, (1.0,), "no chain could be probed"), ("never", (1.0,), "the engine reports no probabilities")],
+    [
+        (None, (1.0,), "no chain could be probed"),
+        ("never", (1.0,), "the engine reports no probabilities"),
+    ],
 )
 def test_without_a_probe_or_its_probability_the_chain_runs_to_its_end(
     continues: Any, chances: Sequence[float], why: str
