@@ -100,6 +100,16 @@ def read_lines(path: Path, form: Format[T], *, advice: str = "") -> Iterator[T]:
         raise TraceError(f"cannot read the {form.name} {path}: {error.strerror or error}") from error
 
 
+def read_line(line: bytes, form: Format[T], where: str) -> T:
+    """The record of one line of a file. Raises DamagedLine: it is not what was written; the error names `where`."""
+    try:
+        return form.read(_content(line, _SEAL.search(line, max(0, len(line) - _SEAL_LENGTH))))
+    except DamagedLine as error:
+        raise DamagedLine(f"{where} {error}") from None
+    except ValueError as error:
+        raise DamagedLine(f"{where} {_complaint(line, error, form)[0]}") from error
+
+
 def _next(file: BinaryIO) -> bytes:
     """The next line; empty where the writer of a gzip file was killed. Raises OSError: it cannot be unpacked."""
     try:

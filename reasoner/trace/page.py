@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from reasoner.budget import cost_line
 from reasoner.errors import UsageError
 from reasoner.system.files import replacing
-from reasoner.system.printing import visible
+from reasoner.system.printing import clipped, visible
 from reasoner.trace import outline as views
 from reasoner.trace.outline import Outline, OutlineRow
 from reasoner.trace.tree import SearchTree
@@ -108,7 +108,9 @@ def page(trees: Iterable[SearchTree], *, source: str, note: str = "") -> Iterato
 
     After `MAX_TREES` trees the others are only counted.
     """
-    yield _render("page_top.html", source=visible(source), policy=policy(), style=style())
+    source = visible(source)
+    top = {"title": f"Search trees of {source}", "heading": "Search trees", "source": source}
+    yield _render("page_top.html", **top, policy=policy(), style=style())
     count = 0
     for count, tree in enumerate(trees, 1):
         if count <= MAX_TREES:
@@ -150,14 +152,22 @@ def _nested(rows: Iterator[OutlineRow]) -> Iterator[tuple[OutlineRow, str]]:
 def _render(template: str, **values: Any) -> "Markup":
     from markupsafe import Markup
 
-    return Markup(_environment().get_template(template).render(values))  # noqa: S704 the template escapes it
+    return Markup(environment().get_template(template).render(values))  # noqa: S704 the template escapes it
 
 
 @cache
-def _environment() -> "Environment":
+def environment(folder: Path = TEMPLATES) -> "Environment":
+    """The templates of a folder, and those that pages share: each text is escaped, and its characters made visible."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
-    filters: dict[str, Any] = environment.filters
+    loader = FileSystemLoader([folder, TEMPLATES])
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_safe)
+    filters: dict[str, Any] = made.filters
     filters |= {"shortened": shortened, "visible": visible, "oneline": lambda text: " ".join(text[:1000].split())}
-    return environment
+    filters |= {"cut": clipped, "count": "{:,}".format}
+    return made
+
+
+def _safe(value: object) -> object:
+    """A text made visible; markup is ours."""
+    return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

@@ -77,6 +77,7 @@ class TreeNode:
     ratings: list[Scored] = field(default_factory=list)
     children: list[int] = field(default_factory=list)
     on_path: bool = False
+    thinking: str = ""
 
     @property
     def rating(self) -> Scored | None:
@@ -240,6 +241,7 @@ class _TreeBuilder:
             answer=sampled.answer if sampled else None,
             cost=event.cost + self.thoughts.pop((event.prompt, event.index), Cost()),
             state="open" if isinstance(event, Sampled) else event.why,
+            thinking=sampled.thinking if sampled else "",
         )
         nodes.append(node)
         self.node_ids[event.prompt, event.index] = node.id

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Final, Literal
 
+from reasoner.answers.asking import probed
 from reasoner.answers.code import CodeSpace
 from reasoner.answers.programs import OUTPUT, output_block, printed_answer
 from reasoner.answers.questions import Question
@@ -70,8 +71,10 @@ class CodeInterpreter(Checked):
     def _said(self, question: Question, reply: Completion) -> Plan[Answer | None]:
         """The answer of a reply without code; the model is asked for it where no form shows it."""
         answer = question.read(reply)
-        extraction = None if answer else (yield from probe(reply, params=self.params))
-        return extraction.answer if extraction else answer
+        if answer or not probed(question.space):
+            return answer
+        extraction = yield from probe(reply, params=self.params)
+        return extraction.answer if extraction else None
 
     def _interleaved(self, question: Question) -> Plan[Answer | None]:
         prompt, answer, left = with_text(question.prompt, BLOCKS), None, self.params.limit

@@ -1,9 +1,10 @@
-"""The commands that read the folders of runs and need no model: report, compare, grade, export, merge."""
+"""The commands that read the folders of runs and need no model: report, view, compare, grade, export, merge."""
 
 import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -208,4 +209,32 @@ def report(runs: tuple[Path, ...], out: Path | None, title: str | None) -> int:
         report = replace(report, title=title)
     write_report(report, page)
     Terminal(sys.stdout, sys.stderr).give(str(page))
+    return ANSWERED
+
+
+@click.command("view")
+@click.argument("runs", nargs=-1, type=PATH, metavar="RUN...")
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, metavar="N",
+              help="The port of the page.  [default: any free one]")  # fmt: skip
+@guarded
+def view(runs: tuple[Path, ...], port: int) -> int:
+    """Look at each question and sample of RUNs, on a page of this machine.
+
+    RUNs are folders that `reasoner eval` wrote. Prints the page's address, and serves it to this machine until Ctrl-C.
+    Each arm has its questions, filtered by what came of them; each question has its samples, with their thinking, and
+    its search tree. Two arms with the same questions are shown side by side.
+    """
+    from reasoner.cli.interrupts import Interrupted
+    from reasoner.cli.terminal import Terminal
+    from reasoner_evals.view.pages import Pages
+    from reasoner_evals.view.server import HOST, PageServer
+
+    if not runs:
+        raise UsageError("no run is given: name one or more folders that `reasoner eval` wrote")
+    with PageServer(Pages(runs), port) as server:
+        terminal = Terminal(sys.stdout, sys.stderr)
+        terminal.give(f"http://{HOST}:{server.server_port}/")
+        terminal.say("Ctrl-C ends it")
+        with suppress(Interrupted):
+            server.serve_forever()
     return ANSWERED

@@ -8,14 +8,13 @@ import numpy as np
 from reasoner_evals.report.comparisons import estimate
 from reasoner_evals.report.content import Failure, FailureKind, VerifierQuality
 from reasoner_evals.runs.measures import ArmRead, Measured, spread
-from reasoner_evals.runs.reading import OUTCOMES, RIGHT, SILENT, questions_of
+from reasoner_evals.runs.reading import OUTCOMES, RIGHT, SILENT, WRONG, questions_of
 from reasoner_evals.runs.records import AskedItem, ItemRecord, counted_records
 from reasoner_evals.stats import Bools, Floats
 from reasoner_evals.stats.calibration import auroc_within
 from reasoner_evals.stats.estimators import best_of_k, coverage_at_k
 from reasoner_evals.stats.intervals import Groups, interval
 
-WRONG: Final = OUTCOMES.index("wrong")
 MAX_FAILURES: Final = 12
 SURE: Final = 0.8
 """A wrong answer with at least this share of the vote counts as overconfident."""
@@ -115,7 +114,7 @@ def _failed(kind: FailureKind, point: Measured, measured: Sequence[Measured]) ->
         greedy = next((other for other in measured if other.is_greedy and other.model == point.model), None)
         return wrong & (greedy.values["right"] == 1) if greedy else np.zeros_like(wrong)
     if kind == "missed":
-        return wrong & (data.replies.per_question(data.replies.outcome == RIGHT) > 0)
+        return data.missed
     return wrong & (data.share >= SURE)
 
 

@@ -38,6 +38,7 @@ ENDS: Final[tuple[EndedBy, ...]] = get_args(EndedBy)
 """Who ended a question; arrays hold indices into this tuple."""
 UNFINISHED: Final = -1
 RIGHT: Final = OUTCOMES.index("right")
+WRONG: Final = OUTCOMES.index("wrong")
 UNGRADED: Final = OUTCOMES.index("ungraded")
 ERROR: Final = OUTCOMES.index("error")
 SILENT: Final = -1
@@ -130,6 +131,12 @@ class ArmData:
         """Which questions are done without an error."""
         done: Bools = self.finished & (self.outcome != ERROR)
         return done
+
+    @property
+    def missed(self) -> Bools:
+        """Which questions have a right reply and a wrong answer."""
+        missed: Bools = (self.outcome == WRONG) & (self.replies.per_question(self.replies.outcome == RIGHT) > 0)
+        return missed
 
 
 @dataclass(slots=True)
