@@ -45,6 +45,7 @@ PAGES = (
     "docs/tutorials/study.md",
     "docs/vllm.md",
     "examples/README.md",
+    "examples/plugin/README.md",
 )
 
 
