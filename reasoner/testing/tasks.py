@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from reasoner.answers.choices import ChoiceSpace
 from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.whole import FreeSpace
 
@@ -47,10 +48,10 @@ async def _check_grades(items: list[Any], say: Callable[[Any], Iterable[str]]) -
             grades = [await right(item, text) for text in say(item)]
             assert any(grades), f"the reference answer of question {name} is not graded right: {item.gold!r}"
             assert not await right(item, ""), f"a reply without an answer to question {name} is graded right"
-            prompt = "\n\n".join(message.content for message in item.question.prompt.messages)
-            declining = await right(item, "I cannot say.")
-            assert declining or not await right(item, prompt), (
-                f"the prompt of question {name} states its reference answer"
-            )
+            # The options of a choice are in its prompt, and where to decline is right, any text is.
+            if not (isinstance(item.question.space, ChoiceSpace) or await right(item, "I cannot say.")):
+                lines = [line for message in item.question.prompt.messages for line in message.content.splitlines()]
+                stating = [line for line in lines if await right(item, line)]
+                assert not stating, f"the prompt of question {name} states its reference answer: {stating}"
     finally:
         await equivalence.close()
