@@ -1,4 +1,4 @@
-"""What the tests of the core share: questions, scripts of engines, plans, and the books of a run."""
+"""What tests share beside `reasoner.testing.support`: answers, verifiers, plans and files."""
 
 import asyncio
 import re
@@ -14,57 +14,10 @@ from reasoner.errors import VerifierError
 from reasoner.models.defaults import resolve
 from reasoner.models.info import ModelInfo
 from reasoner.strategy import Plan
-from reasoner.testing.support import (
-    LAST_NUMBER,
-    PROMPT,
-    Judge,
-    Pause,
-    Planned,
-    books,
-    completion,
-    course,
-    jumbled,
-    meter_of,
-    number_question,
-    says,
-    timeless,
-    turns,
-    unsteady,
-    varied,
-    write_trace,
-)
-from reasoner.testing.support import traced_cost as told
+from reasoner.testing.support import Judge
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
 
-__all__ = [
-    "DEADLINE",
-    "LAST_NUMBER",
-    "PROMPT",
-    "Comparing",
-    "Judge",
-    "Pause",
-    "Planned",
-    "Sleepy",
-    "answer",
-    "as_run",
-    "books",
-    "completion",
-    "course",
-    "finish",
-    "jumbled",
-    "largest_file",
-    "meter_of",
-    "number_question",
-    "says",
-    "timeless",
-    "told",
-    "turns",
-    "unsteady",
-    "varied",
-    "without_checksums",
-    "write_trace",
-]
 S = TypeVar("S")
 DEADLINE = 1
 """Seconds to a deadline before which something must have happened: a busy machine may stall for several tenths."""

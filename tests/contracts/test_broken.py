@@ -12,9 +12,9 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.strategy import Plan, sample
 from reasoner.testing import check_engine, check_rule, check_strategy, check_task, check_verifier
+from reasoner.testing.support import Planned
 from reasoner.verifier import FreeVerifier
 from reasoner_evals.tasks import GradedQuestion
-from tests.helpers import Planned
 
 
 @dataclass

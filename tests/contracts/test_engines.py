@@ -14,11 +14,11 @@ from reasoner.engines.remote.warm import warm as find_warm
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.testing.engines import ENGINE_LAWS, EngineLaw, a_sequence_below_the_floor_is_cut
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import number_question, says, write_trace
 from reasoner.trace.events import Event
 from reasoner.types import SamplingParams
 from reasoner_strategies import SelfConsistency
-from tests.helpers import number_question, says, write_trace
-from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
 PARAMS = SamplingParams(max_tokens=3, logprobs=2)

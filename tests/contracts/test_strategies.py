@@ -8,11 +8,10 @@ from reasoner import solve_sync
 from reasoner.registry import build, entries, load
 from reasoner.strategy import Strategy
 from reasoner.testing import STRATEGY_LAWS, StrategyLaw, all_schedules_have_one_curve
-from reasoner.testing.support import short
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge, number_question, short, varied
 from reasoner.trace.events import Began, Event
 from reasoner.verifier import Verifier
-from tests.helpers import Judge, number_question, varied
-from tests.scripted import ScriptedEngine
 from tests.sweeps import widths
 
 NAMES = sorted(entries("strategy"))

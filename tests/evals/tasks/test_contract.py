@@ -23,12 +23,12 @@ from reasoner.registry import build, entries, spec_of
 from reasoner.sandbox.layers import detect
 from reasoner.system.machine import BRINGS, missing
 from reasoner.testing import check_task
+from reasoner.testing.support import completion
 from reasoner_evals.tasks.arithmetic import Arithmetic
 from reasoner_evals.tasks.benchmark import TaskData, Template, checked_data, document_of
 from reasoner_evals.tasks.expressions import ExpressionSpace
 from reasoner_evals.tasks.graders import GradedQuestion
 from tests.evals.tasks.samples import spec
-from tests.helpers import completion
 from tests.labelling import grade
 
 NAMES = sorted(entries("task"))
