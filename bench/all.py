@@ -18,7 +18,7 @@ FIGURES = {
     "front-end": "the driver of one GPU, microseconds a token: front_end.py 3",
     "runner": "the runner, microseconds and calls an operation: overhead.py",
     "http": "votes over HTTP beside its_hub, wall and processor time: over_http.py 3 ITS_HUB",
-    "gateway": "a server before a server beside its_hub, calls, time and requests a second: gateway.py 4 ITS_HUB",
+    "gateway": "a server before a server beside its_hub, calls, time and requests a second: gateway.py 2 ITS_HUB",
     "reading": "reading a reply beside Math-Verify, microseconds: reading.py lengths",
     "tree": "a generation of AB-MCTS beside treequest, microseconds: tree.py TREEQUEST",
     "strategies": "own time of each strategy at 1,024 samples, seconds: own_time.py",

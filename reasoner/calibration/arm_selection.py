@@ -68,12 +68,12 @@ def worthwhile(family: Family, bin: int, risk: float, prefer: Prefer = "tokens")
     `bin` is 0 to `family.bins.count - 1`. Its loss is promised to be at most `risk` only where the choice says so.
     No vote is taken to gain against that of all samples, and what one loses counts from one standard error below on;
     another strategy counts with the upper bound of its loss. With fewer than `MIN_QUESTIONS` nothing can be estimated,
-    and it is the family's short vote, or for latency what is promised.
+    and it is what is promised; for tokens at low effort it is the family's short vote.
     """
     rows = family.rows(bin)
     if rows[0].questions < MIN_QUESTIONS:
         short = next((row for row in rows if row.arm == (family.short, "", "")), None)
-        if short and prefer == "tokens":
+        if short and prefer == "tokens" and risk >= RISKS["low"]:
             why = f"{short.questions} questions show no loss of a short vote; at least {MIN_QUESTIONS} are needed"
             return Choice(short, why, promised=False)
         return promised(family, bin, risk, prefer)

@@ -52,8 +52,9 @@ class Auto(Checked):
     With `risk`, it is the cheapest vote that loses at most so much accuracy against the vote of all samples, with 95 %
     confidence: 0.01 is one point. It holds at any size of the calibration, and without one. Without `risk` it is the
     arm that is worth most, where 5, 2 or 1 points may be lost with `effort` low, medium or high, and a sample must
-    gain a fifth of that, or a vote of at most four samples if fewer than 30 questions were measured; what is promised
-    of it is in the trace. The cheapest takes the fewest tokens, or with `prefer` latency the fewest sequential tokens.
+    gain a fifth of that. If fewer than 30 questions were measured it is the promised vote, with low effort one of at
+    most four samples; what is promised is in the trace. The cheapest takes the fewest tokens, or with `prefer` latency
+    the fewest sequential tokens.
 
     Without a profile and a risk it is self-consistency of `n` with the rules `lossless` and `lock_in`; its delta is
     0.1, 0.05 or 0.01 with `effort` low, medium or high. Samples are counted in launch order, few at a time. With

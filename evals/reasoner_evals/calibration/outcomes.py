@@ -49,7 +49,7 @@ SHORT: Final = ((8, "lock_in:delta=0.1"), (5, "lossless"), (4, "lock_in:delta=0.
 """Also votes of so few samples with these rules: the best arms where more votes gain little."""
 UNTESTED: Final = SHORT[2]
 """The one that an effort takes where nothing is known: on five recorded pools it costs less than any fixed number of
-samples as accurate, and loses 5 points at most (docs/controller.md)."""
+samples as accurate in most splits, and loses 5.4 points at most (docs/controller.md)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,15 @@ N: Final = 8
 """Samples of a vote."""
 GREEDY: Final = "single:max_tokens=96"
 VOTE: Final = f"self_consistency:n={N},max_tokens=96"
+THINKER: Final = "simulated:thinking=10000,accuracy=0.75"
+"""A law of chains, fitted to recordings of Qwen3-8B on AIME 2024: docs/thinking.md."""
+ARMS: Final = (
+    ("1 chain", "single"),
+    ("vote of 16", "self_consistency:n=16"),
+    ("until settled", "self_consistency(n=16,stop=first_of(rules=[beta(theta=0.9),no_majority]))"),
+)
+BAR: Final = 20
+"""Columns of a bar that stands for all questions."""
 NEXT: Final = (
     'reasoner solve "{}"',
     "reasoner list strategies",
@@ -43,10 +52,10 @@ NEXT: Final = (
 @NO_SERVER
 @guarded
 def command(model: str | None, engine: str | None, base_url: str | None, prices: str | None, no_server: bool) -> int:
-    """Take a tour of a minute: an answer, a vote, and the price of both.
+    """Take a tour of a minute: an answer, a vote, and the price of both, also for a model that thinks.
 
-    All of it is run now, on up to 24 questions with known answers; nothing is recorded. Standard output gets the tour,
-    standard error the progress. --engine simulated takes the tour without a model.
+    All of it is run now, on up to 24 questions with known answers; the model that thinks is simulated. Standard output
+    gets the tour, standard error the progress. --engine simulated takes the tour without a model.
 
     Exit codes: 0 the tour ended, 2 usage, 4 engine or model failure, 130 interrupted.
     """
@@ -87,6 +96,8 @@ class _Tour:
     progress: "Display"
     greedy: "list[Solution]" = field(default_factory=list)
     vote: "list[Solution]" = field(default_factory=list)
+    thought: "list[tuple[str, list[Solution]]]" = field(default_factory=list)
+    """Of a simulated model that thinks, by arm."""
 
     async def run(self) -> None:
         """Ask the questions and show the results. Raises ReasonerError if the engine fails or output is lost."""
@@ -97,6 +108,7 @@ class _Tour:
             with self.progress.shown():
                 await stack.enter_async_context(started(self.engine, None, [], self.progress))
                 await self._ask_all()
+                await self._think()
             self.progress.terminal.show(*self._story(), width=min(columns(), 80))
 
     async def _ask_all(self) -> None:
@@ -111,11 +123,21 @@ class _Tour:
             if time.monotonic() - began > SECONDS:
                 break
 
-    async def _ask(self, strategy: str, items: "Sequence[GradedQuestion]") -> "list[Solution]":
+    async def _think(self) -> None:
+        """Ask the law of a model that thinks the same questions; this takes a second."""
+        from reasoner import build
+
+        self.progress.begin("simulating a model that thinks")
+        for name, strategy in ARMS:
+            self.thought.append((name, await self._ask(strategy, self.items, build("engine", THINKER))))
+
+    async def _ask(
+        self, strategy: str, items: "Sequence[GradedQuestion]", engine: "Engine | None" = None
+    ) -> "list[Solution]":
         """The solutions of all questions. Raises the first error of a question."""
         from reasoner import solve_many
 
-        solutions = await solve_many([item.question for item in items], strategy, self.engine)
+        solutions = await solve_many([item.question for item in items], strategy, engine or self.engine)
         for solution in solutions:
             if solution.error:
                 raise solution.error
@@ -156,8 +178,24 @@ class _Tour:
             "A vote helps where the most likely answer is wrong and the right one is frequent. Elsewhere it only costs "
             "more: measure before you pay."
         )
+        yield _heading("A model that thinks, simulated by a law fitted to Qwen3-8B on AIME 2024")
+        yield labelled([(name, self._bar(solutions)) for name, solutions in self.thought])
+        yield Text(
+            "Tokens are money, tokens in a row are waiting. A vote that ends once it is settled costs less of both. "
+            "reasoner advise --thinks says more."
+        )
         yield _heading("What to type next")
         yield from (Text(line.format(self.items[0].question.text)) for line in NEXT)
+
+    def _bar(self, solutions: "Sequence[Solution]") -> str:
+        right, count = sum(self._right(solutions)), len(solutions)
+        tokens, waited = (
+            sum(getattr(solution.cost, name) for solution in solutions) / count / 1000
+            for name in ("tokens", "sequential_tokens")
+        )
+        filled = round(BAR * right / count)
+        bar = "█" * filled + "░" * (BAR - filled)
+        return f"{bar} {right} of {count} right, {tokens:,.0f}k tokens each, {waited:,.0f}k in a row"
 
     def _totals(self, solutions: "Sequence[Solution]") -> str:
         from reasoner import Cost

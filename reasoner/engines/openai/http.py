@@ -21,7 +21,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from yarl import URL
 
-from reasoner.engines.openai.limits import Deadlines, Slots, Within
+from reasoner.engines.openai.deadlines import Deadlines, Within
 from reasoner.engines.openai.values import message_of
 from reasoner.errors import EngineUnavailable, RequestLost, UsageError
 from reasoner.system.printing import printable
@@ -209,7 +209,7 @@ def session_id(question_id: str) -> str:
 
 class _LoopSession(NamedTuple):
     session: aiohttp.ClientSession
-    slots: Slots
+    slots: asyncio.Semaphore
     holder: "AsyncGenerator[aiohttp.ClientSession, None]"
     deadlines: Deadlines
 
@@ -351,8 +351,7 @@ class ServerConnection:
         session = {SESSION_HEADER: session_id(terms.question_id)} if terms.question_id else {}
         while True:
             requested, reached, began = 0.0, False, time.monotonic()
-            await client.slots.take()
-            try:
+            async with client.slots:
                 with Within(client.deadlines, self.address.base_url, terms.seconds):
                     terms.sent(True)
                     sent = time.monotonic()
@@ -376,8 +375,6 @@ class ServerConnection:
                             advice = "try later, set patience to wait longer, or set max_concurrency"
                         finally:
                             response.close()
-            finally:
-                client.slots.give()
             terms.sent(False)
             wait = waits.next(requested, time.monotonic() - began, reached=reached)
             if wait is None:
@@ -398,7 +395,9 @@ class ServerConnection:
             for old in [other for other in self._clients if other.is_closed()]:
                 del self._clients[old]
             holder = _hold()
-            self._clients[loop] = _LoopSession(await anext(holder), Slots(self.max_concurrency), holder, Deadlines())
+            self._clients[loop] = _LoopSession(
+                await anext(holder), asyncio.Semaphore(self.max_concurrency), holder, Deadlines()
+            )
         return self._clients[loop]
 
     def _reason(self, error: Exception) -> str:

@@ -21,8 +21,12 @@ def test_the_tour_fits_a_narrow_pipe_and_agrees_with_itself(run: Run, monkeypatc
     # The example and the totals count the same questions.
     words = " ".join(ended.out.split())
     [(gained, lost)] = re.findall(r"Greedy wrong and vote right: (\d+)\. The reverse: (\d+)", words)
-    greedy, vote = (int(count) for count in re.findall(r"(\d+) of 24 right", words))
+    greedy, vote, *thought = (int(count) for count in re.findall(r"(\d+) of 24 right", words))
     assert int(gained) - int(lost) == vote - greedy > 0
+    single, full, settled = thought
+    assert single <= full == settled
+    costs = [(int(tokens), int(waited)) for tokens, waited in re.findall(r"(\d+)k tokens each, (\d+)k in a row", words)]
+    assert costs[2] < costs[1]
 
 
 def test_an_unknown_engine_is_one_line(run: Run) -> None:

@@ -1,46 +1,14 @@
-"""Limits on requests, with fewer calls than asyncio's own: how many are in flight, and how long each may take."""
+"""Limits on the time of requests. One timer serves all: asyncio's own limits make one for each."""
 
 import asyncio
-from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
 
 from reasoner.errors import RequestLost
 
 
-class Slots:
-    """How many requests may be in flight at once, first come, first served."""
-
-    def __init__(self, number: int) -> None:
-        self._free = number
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    async def take(self) -> None:
-        """Wait for a slot, which is to be given back."""
-        if self._free:
-            self._free -= 1
-            return
-        ticket = asyncio.get_running_loop().create_future()
-        self._waiting.append(ticket)
-        try:
-            await ticket
-        except asyncio.CancelledError:
-            if not ticket.cancelled():
-                self.give()
-            raise
-
-    def give(self) -> None:
-        """Give a slot back: to who has waited longest."""
-        while self._waiting:
-            ticket = self._waiting.popleft()
-            if not ticket.done():
-                ticket.set_result(None)
-                return
-        self._free += 1
-
-
 class Deadlines(dict["Within", float]):
-    """The blocks of an event loop that are open, and when each must have ended. One timer serves all of them."""
+    """The blocks of an event loop that are open, and when each must have ended."""
 
     _timer: asyncio.TimerHandle | None = None
 
