@@ -17,6 +17,7 @@ from reasoner.errors import UsageError, require
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
 from reasoner.models.thinking import ThinkingProfile
+from reasoner.strategy import BRANCH
 from reasoner.types import NO_THINKING, Completion, FinishReason, Logprobs, Prompt, Usage
 
 UNASKED = ("7", "7", "8")
@@ -157,7 +158,9 @@ class SimulatedEngine(FreeEngine):
             return _Thought(0, self.accuracy, random.Random(request.seed))
         ids, level, thinks = request.prompt.token_ids, request.prompt.thinking_level, request.rendered.in_thinking
         continued = next((token for token in reversed(ids) if token <= _CHAIN), None)
-        name = _CHAIN - request.seed % _CHAINS if continued is None or (thinks and request.index) else continued
+        name = (
+            _CHAIN - request.seed % _CHAINS if continued is None or (thinks and request.index % BRANCH) else continued
+        )
         law = ChainLaw(self.thinking, self.accuracy)
         chain, end = law.chain(law.question(_text(request.prompt)), name), len(ids)
         if thinks:

@@ -14,7 +14,7 @@ from reasoner.engine import Engine
 from reasoner.engines.chains import ChainLaw
 from reasoner.engines.simulated import Law, SimulatedEngine, arithmetic
 from reasoner.errors import UsageError
-from reasoner.strategy import Plan, probe, sample
+from reasoner.strategy import Plan, Sample, probe, sample
 from reasoner.testing.support import Planned, number_question
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Answer, Completion, Extraction, SamplingParams, ThinkingLevel
@@ -204,7 +204,8 @@ def test_a_chain_in_parts_is_the_whole_chain_and_a_probe_tells_its_last_answer(l
             parts[index], probes[index], last = [part], [], part
             while last.unclosed:
                 probes[index].append((yield from probe(last, params=params)))
-                [last] = yield from sample(last.prompt.then(last), params=SamplingParams(max_tokens=9))
+                op = Sample((last.prompt.then(last),), params=SamplingParams(max_tokens=9), branch=index % 2)
+                [last] = yield op
                 parts[index].append(last)
             probes[index].append((yield from probe(last, params=params)))
         return None

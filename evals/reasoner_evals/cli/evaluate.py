@@ -17,6 +17,10 @@ from reasoner_evals.cli.options import RunOptions, command_line, default_folder,
 @option("--totals", metavar="AMOUNT,...", section="Strategy",
         help="Budgets that all questions of a task share, one run each, as in 200k; it goes to those where it "
              "helps most.")  # fmt: skip
+@option("--equal", metavar="AMOUNT", section="Strategy",
+        help="Compare strategies at equal cost: each in the size at which a question costs so many tokens, as in 4k "
+             "or sequential=2k. Sizes are found on up to 12 other questions of the task. Without -s, all strategies "
+             "that apply.")  # fmt: skip
 @option("--effort", metavar="low|medium|high", section="Strategy",
         help="Leave the part of --totals unspent that raises the accuracy too little.  [default: between medium and "
              "high]")  # fmt: skip
@@ -51,6 +55,8 @@ def command(out: Path | None, resume: Path | None, as_json: bool, quiet: bool, *
     from reasoner_evals.runs.records import RunFolder
 
     options = RunOptions(**given)
+    if options.equal is not None and resume is not None:
+        raise UsageError(f"--equal {options.equal} has no effect with --resume: the run has its sizes; omit it")
     if resume is not None and out is not None:
         raise UsageError(f"--out {out} has no effect with --resume: a run continues in its own folder; omit it")
     if resume is None and not options.tasks:

@@ -35,6 +35,7 @@ class RunOptions:
     verifier: str | None = None
     budgets: str | None = None
     totals: str | None = None
+    equal: str | None = None
     effort: str | None = None
     seeds: str | None = None
     limit: int | None = None

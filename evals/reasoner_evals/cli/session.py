@@ -13,6 +13,7 @@ from reasoner.registry import build
 from reasoner_evals.cli.progress import EvalProgress, TaskTally, shown_accuracy
 from reasoner_evals.cli.setup import RunSetup
 from reasoner_evals.runs.arms import Subset
+from reasoner_evals.runs.equal import sized
 from reasoner_evals.runs.manifest import (
     Drifted,
     differences,
@@ -64,6 +65,10 @@ class EvalRun(EngineRun):
         setup, progress = self.setup, self.display
         strategies = [build("strategy", spec) for spec in dict.fromkeys(arm.strategy for arm in setup.arms)]
         async with started(setup.engine, setup.verifier, strategies, progress):
+            if setup.equal:
+                progress.begin("measuring sizes of equal cost")
+                specs = await sized(setup.equal, setup.engine, setup.verifier, progress.tell)
+                self.setup = setup = setup.with_strategies(specs)
             progress.begin(f"evaluating with {setup.engine.model.name}")
             manifest = self._manifest()
             progress.expect(manifest.arms, {task: len(data.items) for task, data in setup.tasks.items()})

@@ -1,5 +1,6 @@
 """The objects that the options of an evaluation describe. A resumed run supplies the options that were left out."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -20,6 +21,7 @@ from reasoner.system.machine import require_extra
 from reasoner.verifier import Verifier
 from reasoner_evals.cli.options import RunOptions
 from reasoner_evals.runs.arms import DEFAULT_STRATEGIES, Grid, Shard, Subset, arms_of, read_budgets, read_seeds
+from reasoner_evals.runs.equal import EqualCost, all_strategies, pilot, read_goal
 from reasoner_evals.runs.manifest import Drift, Drifted, decisions, differences, read_manifest
 from reasoner_evals.runs.records import Arm, Manifest, RunFolder
 from reasoner_evals.tasks.benchmark import TaskData, checked_data
@@ -34,6 +36,14 @@ class RunSetup:
     engine: Engine
     verifier: Verifier | None
     prices: Prices | None
+    equal: EqualCost | None = None
+    """How the strategies get the sizes of the run; the arms are not sized yet."""
+    grid: Grid | None = None
+
+    def with_strategies(self, strategies: Sequence[str]) -> "RunSetup":
+        """The same with these strategies in place of those in other sizes."""
+        assert self.grid is not None
+        return replace(self, arms=arms_of(replace(self.grid, strategies=tuple(strategies))))
 
 
 def set_up(options: RunOptions) -> RunSetup:
@@ -49,7 +59,10 @@ def set_up(options: RunOptions) -> RunSetup:
     )
     if isinstance(engine, ReplayEngine):
         raise UsageError("--engine replay cannot be evaluated, as it samples nothing new: choose another engine")
-    strategies = options.with_sampling(options.strategies or DEFAULT_STRATEGIES)
+    if options.equal is not None:
+        _check_equal(options)
+    default = DEFAULT_STRATEGIES if options.equal is None else all_strategies(rated=options.verifier is not None)
+    strategies = options.with_sampling(options.strategies or default)
     budgets = read_budgets(options.budgets) if options.budgets is not None else ()
     totals = tuple(total.together() for total in read_budgets(options.totals)) if options.totals is not None else ()
     prices = read_prices(options.prices, (*budgets, *totals))
@@ -65,8 +78,25 @@ def set_up(options: RunOptions) -> RunSetup:
         seeds=read_seeds(options.seeds) if options.seeds is not None else (),
     )
     arms_of(grid)  # refuses what cannot be combined before data is fetched
-    tasks = load_tasks(options.tasks, subset, unsandboxed=options.unsandboxed)
-    return RunSetup(tasks, arms_of(replace(grid, tasks=tuple(tasks))), engine, verifier, prices)
+    if options.equal is None:
+        tasks, equal = load_tasks(options.tasks, subset, unsandboxed=options.unsandboxed), None
+    else:
+        # In the order of the subset, so that the questions after it are like those in it.
+        ordered = replace(subset, limit=subset.limit and sys.maxsize)
+        [(task, whole)] = load_tasks(options.tasks, ordered, unsandboxed=options.unsandboxed).items()
+        tasks = {task: subset.cut(whole)}
+        equal = EqualCost(read_goal(options.equal), pilot(whole, tasks[task]), strategies, bool(options.strategies))
+    grid = replace(grid, tasks=tuple(tasks))
+    return RunSetup(tasks, arms_of(grid), engine, verifier, prices, equal, grid)
+
+
+def _check_equal(options: RunOptions) -> None:
+    """Refuse what --equal cannot be combined with. Raises UsageError."""
+    if len(options.tasks) != 1:
+        raise UsageError(f"--equal finds the sizes for one task (got {len(options.tasks)}): run each by itself")
+    given = {"-n": options.n, "--budgets": options.budgets, "--totals": options.totals, "--shard": options.shard}
+    if refused := next((name for name, value in given.items() if value is not None), None):
+        raise UsageError(f"{refused} has no effect with --equal, which decides what each strategy costs: omit it")
 
 
 @contextmanager
