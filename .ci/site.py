@@ -27,6 +27,8 @@ MODULES = (
     "reasoner.verifier",
     "reasoner.voting",
     "reasoner.trace.events",
+    "reasoner.testing",
+    "reasoner_evals.tasks",
 )
 KINDS = ("strategies", "verifiers", "engines", "tasks", "rules", "answers")
 

@@ -148,6 +148,18 @@ def fault_of_inspect(folder: Path, wheel: Path) -> str:
     return f"inspect: {ended.stderr[-2000:]}" if ended.returncode else ""
 
 
+def fault_of_plugin(folder: Path, wheel: Path) -> str:
+    """What is wrong with the template of a package of plug-ins, or with its tests."""
+    (folder / "plugin").mkdir()
+    environment = Environment(folder / "plugin", wheel, "none")
+    source = shutil.copytree(ROOT / "examples/plugin", environment.work / "source")
+    ended = environment.run([str(UV), "pip", "install", "--quiet", f"reasoner-example[test] @ {source.as_uri()}"])
+    if not ended.returncode:
+        ended = environment.run([str(environment.folder / "bin/python"), "-m", "pytest", "-q", str(source)])
+    print(f"plugin {'wrong' if ended.returncode else 'right'}  the tests of examples/plugin", flush=True)
+    return f"plugin: {(ended.stdout + ended.stderr)[-2000:]}" if ended.returncode else ""
+
+
 def faults(folder: Path) -> Iterator[str]:
     """Each line of the table that is not as it says."""
     lines = table()
@@ -166,8 +178,7 @@ def faults(folder: Path) -> Iterator[str]:
             if written and made and not line.works[extra] and (source := made / written[1]).exists():
                 (shutil.copytree if source.is_dir() else shutil.copy)(source, environment.work / written[1])
         made = made or environment.work
-    if problem := fault_of_inspect(folder, wheel):
-        yield problem
+    yield from filter(None, (fault_of_inspect(folder, wheel), fault_of_plugin(folder, wheel)))
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ import numpy as np
 from reasoner import Question, solve_many
 from reasoner.engine import SampleRequest
 from reasoner.registry import build
-from tests.scripted import MODEL, THINKER, ScriptedEngine
+from reasoner.testing.scripted import MODEL, THINKER, ScriptedEngine
 
 QUESTIONS, FINAL, ANEW = 300, 60, 0.3
 STRATEGIES = (

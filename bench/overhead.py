@@ -17,8 +17,8 @@ from typing import Any
 
 from reasoner import Budget, Question, solve_many
 from reasoner.engine import SampleRequest
+from reasoner.testing.scripted import ScriptedEngine
 from reasoner_strategies import SelfConsistency
-from tests.scripted import ScriptedEngine
 
 SAMPLES = 4
 OPERATIONS = 3 * SAMPLES

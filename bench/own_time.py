@@ -16,10 +16,10 @@ from reasoner import Cost, Question, solve
 from reasoner.engine import Engine, SampleRequest
 from reasoner.registry import build
 from reasoner.strategy import Strategy
+from reasoner.testing.scripted import ScriptedEngine
 from reasoner.trace.events import Event
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
-from tests.scripted import ScriptedEngine
 
 SPECS = {
     "single": "single",

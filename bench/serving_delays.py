@@ -19,7 +19,7 @@ import openai
 from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.engines.vllm.engine import VllmEngine
-from tests.scripted import ScriptedEngine
+from reasoner.testing.scripted import ScriptedEngine
 from tests.serving.running import Server, serving
 
 

@@ -16,11 +16,11 @@ import zlib
 from reasoner import Cost, solve_sync
 from reasoner.answers.questions import Question
 from reasoner.engine import Engine, SampleRequest
+from reasoner.testing.scripted import ScriptedEngine
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
 from reasoner_strategies import AbMcts
 from reasoner_strategies.mcts import Mcts
-from tests.scripted import ScriptedEngine
 
 K = 4
 QUESTION = Question.of("How many?", space="number", id="tree")

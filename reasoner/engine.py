@@ -1,7 +1,7 @@
 """What the author of an engine imports: the interface, its requests and what they report."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 from reasoner.errors import EngineError, EngineUnavailable, RequestLost, UsageError
@@ -11,9 +11,9 @@ from reasoner.types import NO_LOGPROB, Completion, FinishReason, Logprobs, Promp
 
 __all__ = [
     "NO_LOGPROB", "CacheResettable", "ConfidenceFloor", "ContinuesReplies", "Engine", "EngineError",
-    "EngineUnavailable", "FinishReason", "HoldsQuestions", "KeepsChains", "LimitsThinking", "Logprobs", "ModelInfo",
-    "Progress", "Rendered", "Replicated", "RequestLost", "SampleRequest", "TextPiece", "TokenIds", "Usage",
-    "UsageMeter", "continuation", "limits_thinking", "release", "reset_caches",
+    "EngineUnavailable", "FinishReason", "FreeEngine", "HoldsQuestions", "KeepsChains", "LimitsThinking",
+    "Logprobs", "ModelInfo", "Progress", "Rendered", "Replicated", "RequestLost", "SampleRequest", "TextPiece",
+    "TokenIds", "Usage", "UsageMeter", "continuation", "limits_thinking", "release", "reset_caches",
 ]  # fmt: skip
 
 NEVER: Final = 1 << 62
@@ -167,6 +167,34 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Stop and free everything. A second call does nothing."""
+
+
+class FreeEngine:
+    """Base of an engine without a model: nothing to start or to close, and texts have no token ids."""
+
+    __slots__ = ()
+
+    async def start(self) -> None:
+        """Nothing to do."""
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+    async def encode(self, text: str) -> TokenIds | None:
+        """None: there are no ids."""
+        return None
+
+    async def end_in_turn(self, request: SampleRequest, usage: Usage) -> None:
+        """Wait until a sequence with this usage may end; if it is cancelled, the meter says how far it was."""
+        progress, meter = request.progress, request.meter
+        try:
+            if progress:
+                await progress.until(usage.generated_tokens)
+            meter.usage = usage
+        except BaseException:
+            tokens = progress.tokens if progress else 0
+            meter.usage = replace(usage, generated_tokens=tokens, thinking_tokens=min(tokens, usage.thinking_tokens))
+            raise
 
 
 async def spellings(engine: Engine, word: str) -> TokenIds | None:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from reasoner.answers.questions import Question
 from reasoner.engine import Engine, SampleRequest
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
-from tests.helpers import Judge
-from tests.scripted import ScriptedEngine
 
 SEPARATOR = "\n\n"
 

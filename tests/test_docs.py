@@ -5,6 +5,8 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -43,13 +45,14 @@ PAGES = (
     "docs/tutorials/study.md",
     "docs/vllm.md",
     "examples/README.md",
+    "examples/plugin/README.md",
 )
 
 
 def blocks(page: str, language: str) -> list[str]:
     text = (ROOT / page).read_text()
     fenced = re.findall(rf"^ *```{language}\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
-    return [re.sub(r"^   ", "", block, flags=re.MULTILINE) if block.startswith("   ") else block for block in fenced]
+    return [dedent(block) for block in fenced]
 
 
 @pytest.mark.process
@@ -95,21 +98,26 @@ def test_the_commands_on_a_page_run(
         assert ended.code == 0, (command, ended.err)
 
 
-def test_the_strategy_in_contributing_runs() -> None:
-    from reasoner import Question, solve_sync
-    from reasoner.engines.simulated import SimulatedEngine
+@pytest.mark.parametrize("block", range(3))
+def test_the_plug_ins_in_contributing_keep_the_laws(block: int) -> None:
+    from reasoner import testing
+    from reasoner.testing import a_sequence_below_the_floor_is_cut, log_probabilities_are_those_asked_for
 
-    [code] = blocks("CONTRIBUTING.md", "python")
-    names: dict[str, object] = {"__name__": "contributed"}
-    sys.modules["contributed"] = type(sys)("contributed")
+    without_logprobs = (a_sequence_below_the_floor_is_cut, log_probabilities_are_those_asked_for)
+    code = blocks("CONTRIBUTING.md", "python")
+    names: dict[str, Any] = {"__name__": "contributed"}
+    sys.modules["contributed"] = module = type(sys)("contributed")
+    module.__dict__.update(names)
     try:
-        exec(compile(code, "CONTRIBUTING.md", "exec"), names)
+        exec(compile(code[block], "CONTRIBUTING.md", "exec"), module.__dict__)
+        if "TwoOfThree" in vars(module):
+            testing.check_strategy(module.TwoOfThree())
+        elif "Dice" in vars(module):
+            testing.check_engine(module.Dice(), leave_out=without_logprobs)
+        else:
+            testing.check_task(module.Squares())
     finally:
         del sys.modules["contributed"]
-    strategy = names["TwoOfThree"]()  # type: ignore[operator]
-    solution = solve_sync(Question.of("What is 3 + 4?"), strategy, SimulatedEngine())
-    assert solution.error is None
-    assert solution.cost.samples in {2, 3}
 
 
 @pytest.mark.parametrize("number", range(1, 6))

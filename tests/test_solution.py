@@ -8,9 +8,9 @@ import pytest
 from reasoner import Cost, Solution, solve_many_sync, solve_sync
 from reasoner.answers.questions import Question
 from reasoner.strategy import Plan
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Planned, number_question, says, varied
 from reasoner.types import Answer
-from tests.helpers import Planned, number_question, says, varied
-from tests.scripted import ScriptedEngine
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m"
 

@@ -10,8 +10,8 @@ from reasoner.answers.numbers import NumberSpace
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.errors import UsageError
+from reasoner.testing.support import PROMPT, completion
 from reasoner.types import Message, Prompt, Rating, SamplingParams
-from tests.helpers import PROMPT, completion
 
 
 @pytest.mark.parametrize("arguments", [{}, {"raw": "x", "messages": (Message("user", "x"),)}])

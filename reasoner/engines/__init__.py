@@ -2,15 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from reasoner.engine import SampleRequest
 from reasoner.errors import UnknownName
 from reasoner.models.families import AUTO, OFF, parsers, profile_for_parser
 from reasoner.models.thinking import ThinkingProfile
-from reasoner.types import TokenIds, Usage
+from reasoner.types import TokenIds
 
 T = TypeVar("T")
 HEADS_CACHED: Final = 10_000
@@ -98,31 +96,3 @@ class SharedHeads(Generic[T]):
             if len(self._kept) >= HEADS_CACHED:
                 del self._kept[next(iter(self._kept))]
             self._kept[key] = rendered.result()
-
-
-class FreeEngine:
-    """Base of an engine without a model: nothing to start or to close, and texts have no token ids."""
-
-    __slots__ = ()
-
-    async def start(self) -> None:
-        """Nothing to do."""
-
-    async def close(self) -> None:
-        """Nothing to do."""
-
-    async def encode(self, text: str) -> TokenIds | None:
-        """None: there are no ids."""
-        return None
-
-    async def end_in_turn(self, request: SampleRequest, usage: Usage) -> None:
-        """Wait until a sequence with this usage may end; if it is cancelled, the meter says how far it was."""
-        progress, meter = request.progress, request.meter
-        try:
-            if progress:
-                await progress.until(usage.generated_tokens)
-            meter.usage = usage
-        except BaseException:
-            tokens = progress.tokens if progress else 0
-            meter.usage = replace(usage, generated_tokens=tokens, thinking_tokens=min(tokens, usage.thinking_tokens))
-            raise

@@ -9,8 +9,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from reasoner.engine import Continuation, Rendered, SampleRequest
-from reasoner.engines import FreeEngine
+from reasoner.engine import Continuation, FreeEngine, Rendered, SampleRequest
 from reasoner.engines.chains import PROBE_TOKENS, probe_reply
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.info import ModelInfo

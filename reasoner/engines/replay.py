@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import ClassVar, NoReturn
 
 from reasoner.answers.questions import Question
-from reasoner.engine import Rendered, SampleRequest
-from reasoner.engines import FreeEngine
+from reasoner.engine import FreeEngine, Rendered, SampleRequest
 from reasoner.errors import NotRecorded, TraceError
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking

@@ -11,8 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from reasoner.answers.expressions import evaluate
-from reasoner.engine import Continuation, Rendered, SampleRequest
-from reasoner.engines import FreeEngine
+from reasoner.engine import Continuation, FreeEngine, Rendered, SampleRequest
 from reasoner.engines.chains import PROBE_TOKENS, ChainLaw, probe_reply
 from reasoner.errors import UsageError, require
 from reasoner.models.info import ModelInfo

@@ -12,9 +12,9 @@ from reasoner.answers.kinds import space_for
 from reasoner.answers.whole import JsonSpace
 from reasoner.engine import SampleRequest
 from reasoner.registry import entries
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge
 from reasoner.types import Message
-from tests.helpers import Judge
-from tests.scripted import ScriptedEngine
 
 FREE = space_for("free", "")
 ASKED = "  Write a poem.\n"

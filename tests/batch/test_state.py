@@ -13,11 +13,11 @@ from reasoner.batch.state import BatchFolder, Progressed, WorkTrace, answer_rows
 from reasoner.engine import SampleRequest
 from reasoner.errors import TraceError
 from reasoner.execution.inputs import IdSet
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import number_question, varied
 from reasoner.trace.events import Cancelled, Ended, Event
 from reasoner.trace.history import read_histories
 from reasoner_strategies import SelfConsistency
-from tests.helpers import number_question, varied
-from tests.scripted import ScriptedEngine
 
 
 def events_of(count: int) -> list[Event]:

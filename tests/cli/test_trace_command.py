@@ -9,9 +9,9 @@ import pytest
 
 from reasoner.cli.terminal import Terminal
 from reasoner.cli.trace_view import full
+from reasoner.testing.support import write_trace
 from reasoner.trace.events import Event
 from tests.cli.command import Run
-from tests.helpers import write_trace
 from tests.trace.tree.growing import Trace, beam
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31mred\u202e\u2066\r\n\0 [bold]markup[/bold] <script>"

@@ -8,14 +8,14 @@ import pytest
 
 from reasoner.engine import SampleRequest
 from reasoner.registry import build
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import number_question
 from reasoner.verifier import Verifier
 from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_strategies import BestOfN, SelfConsistency
 from reasoner_verifiers.labelled import read_labelled
 from tests.cli.command import Run
-from tests.helpers import number_question
 from tests.labelling import label
-from tests.scripted import ScriptedEngine
 
 
 def sure(request: SampleRequest) -> bool:

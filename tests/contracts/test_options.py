@@ -15,10 +15,10 @@ from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
 from reasoner.registry import build, load, spec_of
 from reasoner.strategy import StopRule, Strategy
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import varied
 from reasoner.types import SamplingParams
 from tests.contracts.test_strategies import NAMES, QUESTION, has_params, judge_for, made
-from tests.helpers import varied
-from tests.scripted import ScriptedEngine
 
 pytestmark = pytest.mark.parametrize("name", NAMES)
 

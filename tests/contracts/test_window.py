@@ -9,8 +9,8 @@ from reasoner.engine import SampleRequest
 from reasoner.errors import PromptTooLong
 from reasoner.registry import build, entries
 from reasoner.strategy import Strategy
-from tests.helpers import Judge, number_question
-from tests.scripted import MODEL, ScriptedEngine
+from reasoner.testing.scripted import MODEL, ScriptedEngine
+from reasoner.testing.support import Judge, number_question
 from tests.sweeps import widths
 
 NAMES = sorted(entries("strategy"))

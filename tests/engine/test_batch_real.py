@@ -10,9 +10,9 @@ import psutil
 import pytest
 
 from reasoner.batch.rows import COST
+from reasoner.testing.support import traced_cost
 from reasoner.trace.events import Sampled, read_trace
 from tests.cli.command import finish, read_until, start
-from tests.helpers import told
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="the extra [parquet] is not installed")
 
@@ -59,7 +59,7 @@ def test_a_batch_that_is_killed_answers_each_row_once_and_counts_each_token_once
     assert set(drawn.values()) == {1}
     assert len(drawn) == COUNT * SAMPLES
     for row in rows:
-        spent = told(event for event in events if event.question_id == row["id"])
+        spent = traced_cost(event for event in events if event.question_id == row["id"])
         assert {name: row[name] for name in COST if name != "seconds"} == {
             name: getattr(spent, name) for name in COST if name != "seconds"
         }

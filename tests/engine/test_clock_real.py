@@ -10,12 +10,12 @@ from reasoner import Answer, Question, SamplingParams, Solution, solve, solve_sy
 from reasoner.engines.vllm import VllmEngine
 from reasoner.stopping.rules import BetaRule
 from reasoner.strategy import Handle, Plan, Sample, cancel, next_finished, start
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Planned, number_question, traced_cost
 from reasoner.trace.events import Dropped, Ended, Event, Sampled, TraceWriter, read_trace
 from reasoner.trace.history import read_histories
 from reasoner_strategies import SelfConsistency
 from tests.cli import command
-from tests.helpers import Planned, number_question, told
-from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
 ENDLESS = ((2, -100.0), (0, -100.0))
@@ -110,4 +110,4 @@ def test_a_vote_by_length_that_is_killed_continues_its_course(
         ]
     drawn = Counter((event.prompt, event.index) for event in [*before, *after] if isinstance(event, Sampled))
     assert set(drawn.values()) == {1}
-    assert told([*before, *after]).taking(0) == resumed.cost.taking(0)
+    assert traced_cost([*before, *after]).taking(0) == resumed.cost.taking(0)

@@ -2,9 +2,9 @@
 
 from reasoner import Budget, Question, SamplingParams, solve_sync
 from reasoner.engines.vllm import VllmEngine
+from reasoner.testing.support import traced_cost
 from reasoner.trace.events import AnswerExtracted, Event, Sampled
 from reasoner_strategies import SelfConsistency
-from tests.helpers import told
 
 END_OF_TURN = 2
 """The token that ends a reply of the embedded model."""
@@ -19,5 +19,5 @@ def test_shortly_before_a_deadline_running_chains_end_and_are_probed(engine: Vll
     assert [event.finish_reason for event in drawn] == ["abort"] * 2
     assert solution.cost.cancelled_tokens >= sum(event.usage.generated_tokens for event in drawn) > 0
     assert sum(isinstance(event, AnswerExtracted) for event in events) == 2
-    assert told(events).taking(0) == solution.cost.taking(0)
+    assert traced_cost(events).taking(0) == solution.cost.taking(0)
     assert solution.ended_by == "budget"

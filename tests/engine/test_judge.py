@@ -9,10 +9,10 @@ import pytest
 from reasoner import Prompt, Question, SamplingParams
 from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
+from reasoner.testing.support import completion
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
 from reasoner_verifiers import Judge
-from tests.helpers import completion
 
 QUESTION = Question.of("What is 3 + 4?")
 

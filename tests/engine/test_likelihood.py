@@ -12,9 +12,9 @@ from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.stream import read_logprobs
 from reasoner.errors import EngineError
 from reasoner.strategy import Plan, TextLikelihood, loglikelihood, prefill, sample
+from reasoner.testing.support import Planned, traced_cost
 from reasoner.trace.events import Event
 from reasoner.types import NO_LOGPROB, Completion, Logprobs, SamplingParams
-from tests.helpers import Planned, told
 
 PROMPTS = (
     Prompt.chat("What is 3 + 4?"),
@@ -38,7 +38,7 @@ def test_a_drawn_sequence_weighs_what_the_engine_said_of_its_tokens(engine: Vllm
     events: list[Event] = []
     solution = solve_sync(QUESTION, Planned(plan), engine, trace=events.append)
     assert solution.error is None
-    assert told(events).taking(0) == solution.cost.taking(0)
+    assert traced_cost(events).taking(0) == solution.cost.taking(0)
     [(drawn, [found])] = kept
     assert drawn.logprobs is not None
     assert found is not None

@@ -11,12 +11,12 @@ from reasoner import Question, solve_sync
 from reasoner.engine import Engine, SampleRequest, UsageMeter
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
+from reasoner.testing.support import completion
 from reasoner.types import Completion, Prompt, Rating, SamplingParams, Usage
 from reasoner.verifier import CostMeter
 from reasoner_strategies import SelfConsistency
 from reasoner_verifiers import Judge
 from tests.engine.serving import BLOCK, Launched, counted
-from tests.helpers import completion
 
 
 def count(manner: str) -> Prompt:

@@ -8,9 +8,9 @@ from reasoner import Question, SamplingParams, Solution, solve_many
 from reasoner.engine import reset_caches
 from reasoner.engines.ray import RayEngine
 from reasoner.engines.vllm import VllmEngine
+from reasoner.testing.support import traced_cost
 from reasoner.trace.events import Event, Sampled
 from reasoner_strategies import SelfConsistency
-from tests.helpers import told
 
 GREEDY = SelfConsistency(3, SamplingParams(temperature=0, max_tokens=16))
 QUESTIONS: list[Question | str] = [
@@ -49,7 +49,7 @@ async def both(alone_engine: VllmEngine) -> None:
     assert [solution.error for solution in replicated if solution.error] == []
     assert [solution.answer for solution in replicated] == [solution.answer for solution in alone]
     assert texts(before) == texts(events)
-    assert told(before).tokens == sum(solution.cost.tokens for solution in replicated)
+    assert traced_cost(before).tokens == sum(solution.cost.tokens for solution in replicated)
     assert cached(replicated) == cached(alone)
     assert cached(alone)[0] > 0
 

@@ -9,11 +9,11 @@ from reasoner import Prompt, Question, SamplingParams, Solution, solve_sync
 from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines.vllm.engine import VllmEngine
 from reasoner.errors import UsageError
+from reasoner.testing.support import traced_cost
 from reasoner.trace.events import AnswerExtracted, Event, Sampled
 from reasoner.types import Completion, TokenIds, Usage
 from reasoner_strategies import SelfConsistency
 from tests.engine.test_vllm import ESSAY, draw
-from tests.helpers import told
 
 
 def test_text_is_passed_on_while_it_is_generated(engine: VllmEngine) -> None:
@@ -93,6 +93,6 @@ def test_a_chain_that_was_cut_gets_a_json_value_by_a_probe(engine: VllmEngine, s
         assert solution.answer is not None
         assert follows_schema(solution.answer.text)
         assert all(follows_schema(event.text) for event in probes)
-    assert told(events).taking(0) == solution.cost.taking(0)
+    assert traced_cost(events).taking(0) == solution.cost.taking(0)
     extra = solution.cost.generated_tokens - dropped.cost.generated_tokens
     assert extra == sum(event.cost.generated_tokens for event in probes)

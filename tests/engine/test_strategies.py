@@ -6,10 +6,10 @@ from reasoner import Budget, solve_many_sync
 from reasoner.engines.vllm import VllmEngine
 from reasoner.registry import build, entries
 from reasoner.strategy import Strategy
+from reasoner.testing.support import traced_cost
 from reasoner.trace.events import Dropped, Event, Sampled, Scored
 from reasoner_evals.tasks import arithmetic
 from reasoner_verifiers import Prm
-from tests.helpers import told
 
 TOKENS = 700
 SMALL = {
@@ -67,7 +67,7 @@ def test_it_answers_within_its_budget_and_the_books_are_the_engine_s(name: str, 
     assert all(solution.cost.tokens <= TOKENS for solution in solutions)
     assert any(solution.answer for solution in solutions)
     total = sum((solution.cost.taking(0) for solution in solutions[1:]), solutions[0].cost.taking(0))
-    assert told(events).taking(0) == total
+    assert traced_cost(events).taking(0) == total
     drawn = [event for event in events if isinstance(event, Sampled)]
     assert all(len(event.token_ids) == event.usage.generated_tokens for event in drawn)
     if strategy.uses_verifier:

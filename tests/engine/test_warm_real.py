@@ -17,9 +17,9 @@ from reasoner.cli.options import Given
 from reasoner.engine import Engine, SampleRequest, continuation
 from reasoner.engines.remote.warm import WarmEngine
 from reasoner.engines.vllm import VllmEngine
+from reasoner.testing.support import number_question
 from reasoner.types import Completion, Prompt, Usage
 from tests.cli.command import PATIENCE, Ended, finish, read_until, start
-from tests.helpers import number_question
 
 BLOCK = 32
 OPTIONS = "vllm:max_model_len=2048,kv_gib=0.5,dtype=float32"

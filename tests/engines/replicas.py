@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 from reasoner import Question, Solution, solve_many
 from reasoner.engines.openai import OpenAIEngine
+from reasoner.testing.support import books
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import SamplingParams
 from reasoner_strategies import SelfConsistency
 from tests.engines.fake_server import FakeServer
 from tests.engines.fake_tokenizer import EOS
-from tests.helpers import books
 
 SAMPLES, LIMIT = 4, 12
 VOTE = SelfConsistency(n=SAMPLES, params=SamplingParams(max_tokens=LIMIT))

@@ -11,13 +11,13 @@ from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError
 from reasoner.registry import build
 from reasoner.strategy import Plan, prefill, sample
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Planned, books, meter_of, says
 from reasoner.trace.events import Event, Sampled
 from reasoner.trace.history import read_histories
 from reasoner.types import Completion, Prompt
 from reasoner_strategies import SelfConsistency
 from tests.execution.one_question import QUESTION
-from tests.helpers import Planned, books, meter_of, says
-from tests.scripted import ScriptedEngine
 
 PARAMS = SamplingParams(max_tokens=40)
 

@@ -12,13 +12,13 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineUnavailable
+from reasoner.testing.support import traced_cost
 from reasoner.trace.events import Event, Sampled, Thought, TraceWriter
 from reasoner.types import ThinkingLevel
 from reasoner_strategies import Single
 from tests.engines.drawing import ALWAYS, ASKED, HEAD, THOUGHTS, draw, drawn, thinker
 from tests.engines.fake_server import FakeServer, Fault, text_only
 from tests.engines.fake_tokenizer import THINK, spell
-from tests.helpers import told
 
 CHAT, RAW = "/v1/chat/completions", "/v1/completions"
 HYBRID = "/models/Qwen3-8B"
@@ -116,7 +116,7 @@ def test_thinking_is_limited_by_two_requests(streamed: bool, tmp_path: Path) -> 
         assert str(solution.answer.text) == "4"
         assert one.thinking.startswith("Is it")
         assert "12" not in one.thinking
-        assert told(events).taking(0) == solution.cost.taking(0)
+        assert traced_cost(events).taking(0) == solution.cost.taking(0)
         assert solution.cost.samples == 1
         assert solution.cost.requests == 2
         assert sum(isinstance(event, Thought) for event in events) == 1

@@ -12,13 +12,13 @@ from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import BudgetExhausted, TraceError
 from reasoner.strategy import Cancel, Next, Plan, Propose, Sample, Score, Start, StopRule, Strategy
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge, Planned, course, jumbled, number_question, says, turns, varied, write_trace
 from reasoner.trace.events import Delivered, Event, Proposed, Refused, Sampled, Scored, read_trace
 from reasoner.types import Completion, Prompt, Rating
 from reasoner.verifier import CostMeter, Verifier
 from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency, Single
-from tests.helpers import Judge, Planned, course, jumbled, number_question, says, turns, varied, write_trace
-from tests.scripted import ScriptedEngine
 
 SHORT = SamplingParams(max_tokens=40)
 

@@ -15,10 +15,10 @@ from reasoner.engines.chains import ChainLaw
 from reasoner.engines.simulated import Law, SimulatedEngine, arithmetic
 from reasoner.errors import UsageError
 from reasoner.strategy import Plan, Sample, probe, sample
+from reasoner.testing.support import Planned, number_question
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Answer, Completion, Extraction, SamplingParams, ThinkingLevel
 from reasoner_strategies import SelfConsistency
-from tests.helpers import Planned, number_question
 from tests.sweeps import widths
 
 questions = widths("count", 300, 4000)

@@ -19,11 +19,11 @@ from reasoner.engines.remote.warm import WarmEngine, offered, warm
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineDied, EngineError
 from reasoner.registry import spec_of
+from reasoner.testing.support import course, number_question, timeless
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Usage
 from reasoner_strategies import SelfConsistency
 from tests.engines.ray_parts import BROKEN, Gated, until
-from tests.helpers import course, number_question, timeless
 from tests.running import running
 
 PARAMS = SamplingParams(max_tokens=60)

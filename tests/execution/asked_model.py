@@ -12,9 +12,9 @@ from reasoner.engine import Continuation, SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.models.info import ModelInfo
 from reasoner.strategy import BRANCH, Strategy
+from reasoner.testing.scripted import MODEL, ScriptedEngine
+from reasoner.testing.support import Judge, Pause, meter_of, write_trace
 from reasoner.trace.events import Event
-from tests.helpers import Judge, Pause, meter_of, write_trace
-from tests.scripted import MODEL, ScriptedEngine
 
 _SHOWN = re.compile(r'^Answer [12]: "(.*)"$', re.MULTILINE)
 _REPLY = re.compile(r"^> (.*)$", re.MULTILINE)

@@ -8,8 +8,8 @@ from dataclasses import replace
 from reasoner.answers.questions import Question
 from reasoner.engine import SampleRequest
 from reasoner.strategy import LogLikelihood, Plan, TextLikelihood
+from reasoner.testing.scripted import ScriptedEngine
 from reasoner.types import Answer, Completion, Logprobs, Prompt, TokenIds
-from tests.scripted import ScriptedEngine
 
 LETTERS = "abcd"
 

@@ -8,9 +8,9 @@ from typing import Any
 from reasoner import Answer, Question, SamplingParams, Solution, solve
 from reasoner.engine import SampleRequest
 from reasoner.strategy import Plan, Sample
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Planned, number_question, says, traced_cost
 from reasoner.trace.events import Event
-from tests.helpers import Planned, number_question, says, told
-from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
 PROMPT = QUESTION.prompt
@@ -44,7 +44,7 @@ class Run:
         gc.collect()
         assert self.complaints == []
         assert [event.event for event in self.events].count("ended") == 1
-        assert told(self.events).taking(0) == solution.cost.taking(0)
+        assert traced_cost(self.events).taking(0) == solution.cost.taking(0)
         return solution
 
     def seen(self, kind: type[Any]) -> list[Any]:

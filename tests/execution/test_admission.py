@@ -11,7 +11,7 @@ import pytest
 from reasoner.budget import Budget, Cost, Ledger, Reservation
 from reasoner.errors import BudgetExhausted, LedgerViolation
 from reasoner.execution.admission import Admission, LedgerQueues
-from tests.helpers import turns
+from reasoner.testing.support import turns
 
 PROMPT = 10
 

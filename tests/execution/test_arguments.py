@@ -14,11 +14,11 @@ from reasoner import Budget, Question, SamplingParams, build, solve_each, solve_
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineError, UsageError
 from reasoner.execution import inputs
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import says
 from reasoner.trace.events import Began, Event
 from reasoner_strategies import BestOfN, SelfConsistency
 from reasoner_verifiers import Certainty
-from tests.helpers import says
-from tests.scripted import ScriptedEngine
 
 TEXT = "What is 3 + 4?"
 ENGINE = SimulatedEngine()

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from reasoner import Answer, Budget, Question, SamplingParams, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.strategy import Handle, Plan, Sample, Score, cancel, next_finished, sample, start
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge, Planned, jumbled, unsteady
 from reasoner.trace.events import ATTEMPTS, Delivered, Dropped
 from reasoner.types import Completion
 from tests.execution.one_question import PROMPT, QUESTION, TOKENS, Run
-from tests.helpers import Judge, Planned, jumbled, unsteady
-from tests.scripted import ScriptedEngine
 from tests.sweeps import widths
 
 PARAMS = SamplingParams(max_tokens=40)

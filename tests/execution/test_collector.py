@@ -10,8 +10,8 @@ import pytest
 from reasoner import solve_each, solve_many
 from reasoner.engine import SampleRequest
 from reasoner.system.machine import COLLECT_EVERY
-from tests.helpers import number_question
-from tests.scripted import ScriptedEngine
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import number_question
 
 SEEN: list[int] = []
 QUESTIONS = [number_question(f"q{index}") for index in range(5)]

@@ -12,13 +12,14 @@ from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import TraceError
 from reasoner.strategy import Strategy
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import PROMPT, Judge, course, says, write_trace
 from reasoner.trace.events import Ended, EquivalenceChecked, Event
 from reasoner.trace.history import read_histories
 from reasoner.types import AnswerSpace, Blocks
 from reasoner.verifier import Verifier
 from reasoner_strategies import BestOfN, SelfConsistency, Single
-from tests.helpers import DEADLINE, PROMPT, Judge, answer, course, says, write_trace
-from tests.scripted import ScriptedEngine
+from tests.helpers import DEADLINE, answer
 
 
 @dataclass(frozen=True)

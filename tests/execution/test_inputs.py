@@ -19,11 +19,12 @@ from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError
 from reasoner.execution.inputs import IdSet
 from reasoner.execution.scheduler import Allocation
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import course, jumbled, number_question, says, varied
 from reasoner.trace.events import Began, Ended, Event, Work
 from reasoner.types import SamplingParams
 from reasoner_strategies import SelfConsistency, Single
-from tests.helpers import DEADLINE, course, jumbled, number_question, says, varied
-from tests.scripted import ScriptedEngine
+from tests.helpers import DEADLINE
 from tests.sweeps import widths
 
 SHORT = SamplingParams(max_tokens=40)

@@ -12,13 +12,13 @@ from reasoner.answers.equivalence import ComparisonMeter
 from reasoner.engine import Engine, Rendered, SampleRequest
 from reasoner.errors import EngineError, PlanError, ReasonerError
 from reasoner.strategy import Plan, Prefill, Propose, Sample
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge, Planned, number_question, says, traced_cost
 from reasoner.trace.events import Ended, Event, Sampled
 from reasoner.trace.history import read_histories
 from reasoner.types import AnswerSpace, Blocks, Completion, Prompt, Rating, TokenIds, Usage, VoteState
 from reasoner.verifier import CostMeter
 from reasoner_strategies import BestOfN, SelfConsistency, Single
-from tests.helpers import Judge, Planned, number_question, says, told
-from tests.scripted import ScriptedEngine
 
 PARAMS = SamplingParams(max_tokens=40)
 HUGE = 10**3999
@@ -124,7 +124,7 @@ def test_an_exception_of_an_engine_is_the_error_of_one_question(place: str, fail
     for event in events:
         event.model_dump_json()
     # It is paid for in full, and a run that is resumed from the trace asks that question again and no other.
-    assert told(events).taking(0) == sum((one.cost for one in solutions), Cost()).taking(0)
+    assert traced_cost(events).taking(0) == sum((one.cost for one in solutions), Cost()).taking(0)
     history = read_histories(events)
     assert [history[f"q{place}"].finished for place in range(3)] == [True, False, True]
     again = solved(ScriptedEngine(says("7")), strategy, history=history, budget=Budget(tokens=10_000))
@@ -154,7 +154,7 @@ def test_impossible_counts_are_refused_and_booked_at_the_worst_case(usage: Usage
     solutions = solved(At(says("7"), do=lambda: usage), Single(PARAMS), trace=events.append, **options)
     check(solutions, EngineError, "the engine counted wrongly: ")
     assert solutions[1].cost.cancelled_tokens == PARAMS.max_tokens
-    assert told(events).taking(0) == sum((one.cost for one in solutions), Cost()).taking(0)
+    assert traced_cost(events).taking(0) == sum((one.cost for one in solutions), Cost()).taking(0)
     for event in events:
         event.model_dump_json()
 
@@ -220,7 +220,7 @@ def test_impossible_costs_of_a_verifier_are_errors_of_ratings(place: str, made: 
     )
     assert [one.error for one in solutions] == [None] * 3
     assert solutions[1].cost.verifier_tokens == (0 if place == "bound" else 20)
-    assert told(events).taking(0) == sum((one.cost for one in solutions), Cost()).taking(0)
+    assert traced_cost(events).taking(0) == sum((one.cost for one in solutions), Cost()).taking(0)
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,7 @@ def test_an_answer_space_that_fails_is_one_questions_error(fails: str, failure: 
     solutions = solved(ScriptedEngine(script), asked=asked, trace=events.append)
     check(solutions, ReasonerError, type(failure).__name__)
     # What was drawn is in the trace with its cost, though no answer could be read out of it.
-    assert told(events).taking(0) == sum((one.cost for one in solutions), Cost()).taking(0)
+    assert traced_cost(events).taking(0) == sum((one.cost for one in solutions), Cost()).taking(0)
     assert any(isinstance(event, Sampled) and event.question_id == BAD for event in events)
 
 

@@ -23,12 +23,12 @@ from reasoner.execution.kv_limiter import (
     Shared,
     intervals_below,
 )
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import says, turns
 from reasoner.trace.events import Sampled
 from reasoner.trace.history import read_histories
 from reasoner_strategies import SelfConsistency
 from tests.execution.one_question import QUESTION, Run
-from tests.helpers import says, turns
-from tests.scripted import ScriptedEngine
 
 NOTHING = np.zeros(0)
 LENGTHS = st.lists(st.integers(1, 5000), max_size=30).map(lambda lengths: np.array(lengths, float))

@@ -25,12 +25,12 @@ from reasoner.strategy import (
     sample,
     start,
 )
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge, books, meter_of, number_question, says, turns, varied
 from reasoner.types import Completion
 from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run
-from tests.helpers import Judge, books, meter_of, number_question, says, turns, varied
-from tests.scripted import ScriptedEngine
 
 SHORT = SamplingParams(max_tokens=40)
 

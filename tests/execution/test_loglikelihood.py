@@ -13,12 +13,13 @@ from reasoner.engine import SampleRequest
 from reasoner.errors import EngineError, RequestLost, UsageError
 from reasoner.execution.scoring import branch_nodes, joint_logprob
 from reasoner.strategy import NOT_MEASURED, LogLikelihood, Plan, TextLikelihood, loglikelihood
+from reasoner.testing.scripted import MODEL
+from reasoner.testing.support import books, meter_of, says, turns
 from reasoner.trace.events import LikelihoodsMeasured, Sampled
 from reasoner.types import Answer, Completion, TokenIds
 from tests.execution.known_likelihoods import LETTERS, Asking, Known, by_hand
 from tests.execution.one_question import PROMPT, TOKENS, Run, hang
-from tests.helpers import DEADLINE, books, meter_of, says, turns
-from tests.scripted import MODEL
+from tests.helpers import DEADLINE
 
 WORDS = st.lists(st.text(LETTERS, min_size=1, max_size=5), min_size=1, max_size=8)
 

@@ -14,12 +14,12 @@ from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.registry import build, entries
 from reasoner.strategy import Strategy
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge, traced_cost
 from reasoner.trace.events import AnswersCompared, Event
 from reasoner.trace.history import read_histories
 from reasoner_strategies import SelfConsistency
 from tests.execution.asked_model import AskedModel, answered, computed, replies
-from tests.helpers import Judge, told
-from tests.scripted import ScriptedEngine
 from tests.sweeps import widths
 
 QUESTION = Question.of("Which fruit?", space="text:equal=model", id="q")
@@ -84,7 +84,7 @@ def test_resumed_at_any_event_it_asks_only_what_is_missing(name: str, cuts: int)
             history=read_histories(before),
         )
         assert solution.error is None
-        assert told(events).taking(0) == solution.cost.taking(0)
+        assert traced_cost(events).taking(0) == solution.cost.taking(0)
         return (solution.answer, solution.vote_state), model, events
 
     async def test() -> None:

@@ -11,11 +11,12 @@ from reasoner import Budget, Question, solve_each, solve_many_sync
 from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
 from reasoner.execution.scheduler import Allocation
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import books, course, jumbled, meter_of, number_question, says, traced_cost, varied
 from reasoner.trace.events import Began, Ended, Event
 from reasoner.types import Completion
 from reasoner_strategies import SelfConsistency, Single
-from tests.helpers import DEADLINE, books, course, jumbled, meter_of, number_question, says, told, varied
-from tests.scripted import ScriptedEngine
+from tests.helpers import DEADLINE
 
 
 class Counted(ScriptedEngine):
@@ -61,7 +62,7 @@ def test_no_more_questions_are_open_than_are_allowed_and_results_do_not_depend_o
     assert [one.question_id for one in found] == [f"q{place}" for place in range(50)]
     free = solve_many_sync(questions(50), VOTE, ScriptedEngine(varied, pause=jumbled(2)), seed=3)
     assert [course(one)[:3] for one in found] == [course(one)[:3] for one in free]
-    assert books(told(events)) == meter_of(engine)
+    assert books(traced_cost(events)) == meter_of(engine)
 
 
 def test_an_id_that_comes_again_in_a_stream_is_refused_when_it_comes() -> None:

@@ -7,12 +7,13 @@ from reasoner import Answer, Budget, Cost, Question, VoteState
 from reasoner.engine import SampleRequest
 from reasoner.errors import BudgetExhausted, PlanError
 from reasoner.strategy import Cancel, Handle, Next, Plan, Propose, Sample, Score, Start
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge, books, meter_of, says, turns
 from reasoner.trace.events import Dropped, Prompted, Proposed, Refused, Sampled, Scored
 from reasoner.types import Completion, Prompt, Usage
 from reasoner_strategies import BestOfN, SelfConsistency
 from tests.execution.one_question import ONE, PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, hang, waits_for
-from tests.helpers import DEADLINE, Judge, Sleepy, answer, books, meter_of, says, turns
-from tests.scripted import ScriptedEngine
+from tests.helpers import DEADLINE, Sleepy, answer
 
 
 def test_completions_come_in_launch_order_prompt_by_prompt() -> None:

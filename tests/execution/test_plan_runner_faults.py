@@ -11,12 +11,13 @@ from reasoner import Answer, Budget, Cost, Question, Solution, VoteState, solve
 from reasoner.engine import SampleRequest
 from reasoner.errors import EngineDied, EngineError, LedgerViolation, PlanError, PromptTooLong, RequestLost
 from reasoner.strategy import Next, Operation, Plan, Propose, Start
+from reasoner.testing.scripted import MODEL, ScriptedEngine
+from reasoner.testing.support import books, meter_of, says, turns
 from reasoner.trace.events import Dropped, Ended
 from reasoner.types import Completion, Usage
 from reasoner_strategies import SelfConsistency
 from tests.execution.one_question import ONE, PARAMS, QUESTION, REPLY, TOKENS, Run, Script
-from tests.helpers import answer, books, meter_of, says, turns
-from tests.scripted import MODEL, ScriptedEngine
+from tests.helpers import answer
 
 # Strategies
 

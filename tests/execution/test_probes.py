@@ -15,14 +15,15 @@ from reasoner.answers.kinds import space_for
 from reasoner.engine import Continuation, SampleRequest
 from reasoner.registry import build, entries
 from reasoner.strategy import Plan, Probe, Strategy, probe, propose, sample
+from reasoner.testing.scripted import THINKER
+from reasoner.testing.support import Judge, Planned, course, jumbled, traced_cost
 from reasoner.trace.events import AnswerExtracted, Event, Sampled
 from reasoner.trace.history import read_histories
 from reasoner.types import Completion, Extraction, SamplingParams
 from reasoner.voting import Tally
 from reasoner_strategies import BeamSearch, Refine, SelfConsistency, Single
 from tests.execution.asked_model import AskedModel, answered, computed, replayed, replies
-from tests.helpers import DEADLINE, Judge, Planned, course, jumbled, told
-from tests.scripted import THINKER
+from tests.helpers import DEADLINE
 from tests.sweeps import widths
 
 QUESTION = Question.of("How many?", space="number", id="q")
@@ -147,7 +148,7 @@ def test_a_limit_on_generated_tokens_leaves_room_for_a_probe_by_default(limit: i
     vote = SelfConsistency(n=2, params=SamplingParams(max_tokens=400))
     events: list[Event] = []
     solution = asyncio.run(answered(QUESTION, vote, model.engine(), events, budget=Budget(generated=limit)))
-    assert (limit >= 16) <= solution.cost.generated_tokens == told(events).generated_tokens <= limit
+    assert (limit >= 16) <= solution.cost.generated_tokens == traced_cost(events).generated_tokens <= limit
     # A probe has 24, which is at most half of the limit.
     assert (solution.answer is not None) == (limit >= 48)
     again = asyncio.run(replayed(QUESTION, vote, tmp_path / "trace.jsonl", events))
@@ -188,7 +189,7 @@ def test_shortly_before_the_deadline_what_is_running_ends_and_is_probed(tmp_path
     assert (solution.answer, solution.ended_by) == (Answer("7", "7", "probe"), "budget")
     assert solution.reason.startswith("budget seconds=")
     assert model.probes == ["It"] * 3
-    assert solution.cost.tokens == computed(engine) == told(events).tokens
+    assert solution.cost.tokens == computed(engine) == traced_cost(events).tokens
     assert solution.cost.cancelled_tokens == 3
     again = asyncio.run(replayed(QUESTION, SelfConsistency(n=3), tmp_path / "t.jsonl", events))
     assert course(again) == course(solution)
@@ -248,7 +249,7 @@ def test_a_plan_probes_a_chain_and_no_seed_changes(tmp_path: Path) -> None:
     solution = asyncio.run(answered(QUESTION, Planned(asking(found)), engine, events))
     asyncio.run(answered(QUESTION, Planned(unprobed), model.engine(), []))
     assert solution.answer == Answer("7", "7", "probe")
-    assert solution.cost.tokens == computed(engine) == told(events).tokens
+    assert solution.cost.tokens == computed(engine) == traced_cost(events).tokens
     assert [each and each.answer and each.answer.key for each in found] == ["7", "7", str(plain[-1].seed)]
     again = asyncio.run(replayed(QUESTION, Planned(asking([])), tmp_path / "t.jsonl", events))
     assert course(again) == course(solution)
@@ -275,7 +276,7 @@ def test_every_strategy_reads_probes_and_books_each_token(name: str, tmp_path: P
         assert solution.error is None
         rated = sum(event.cost.verifier_tokens for event in events if event.event == "scored")
         assert computed(engine) + rated == solution.cost.tokens
-        assert told(events).taking(0) == solution.cost.taking(0)
+        assert traced_cost(events).taking(0) == solution.cost.taking(0)
         again = await replayed(QUESTION, strategy, tmp_path / "t.jsonl", events)
         assert again.error is None
         assert course(again) == course(solution)
@@ -313,7 +314,7 @@ def test_killed_at_any_event_a_run_continues_and_probes_what_is_missing(name: st
             history=read_histories(before),
         )
         assert solution.error is None
-        assert told(events).taking(0) == solution.cost.taking(0)
+        assert traced_cost(events).taking(0) == solution.cost.taking(0)
         return solution, events
 
     async def test() -> None:

@@ -9,11 +9,11 @@ import pytest
 from reasoner import Budget, Proposal, Question, SamplingParams, proposals, solve, solve_many_sync, solve_sync
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.info import ModelInfo
+from reasoner.testing.scripted import MODEL, ScriptedEngine
+from reasoner.testing.support import number_question, says, varied
 from reasoner.trace.events import Event
 from reasoner_strategies import SelfConsistency, Single
-from tests.helpers import number_question, says, varied
 from tests.running import running
-from tests.scripted import MODEL, ScriptedEngine
 
 REPLY = 5
 TOKENS = 9

@@ -14,12 +14,12 @@ from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
 from reasoner.execution.scheduler import DRIFT, Allocation, BidQueue, QuestionState
 from reasoner.stopping.vote_posteriors import best_gain
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import books, jumbled, meter_of, number_question, says
 from reasoner.trace.events import Event
 from reasoner.trace.history import read_histories
 from reasoner.types import Answer, SamplingParams
 from reasoner_strategies import SelfConsistency
-from tests.helpers import books, jumbled, meter_of, number_question, says
-from tests.scripted import ScriptedEngine
 from tests.sweeps import widths
 
 SHORT = SamplingParams(max_tokens=40)

@@ -10,11 +10,12 @@ from reasoner import Answer, Budget, Question, SamplingParams
 from reasoner.engine import SampleRequest
 from reasoner.errors import BudgetExhausted, LedgerViolation, PlanError, UsageError, VerifierError
 from reasoner.strategy import Next, Plan, Sample, Score, Start, compare_pairs, sample
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge, says
 from reasoner.trace.events import PairCompared, Scored
 from reasoner.types import Completion, Rating
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, Script
-from tests.helpers import Comparing, Judge, says
-from tests.scripted import ScriptedEngine
+from tests.helpers import Comparing
 
 
 def scoring(*, n: int = 3, ratings: list[Rating] | None = None) -> Script:

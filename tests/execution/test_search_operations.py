@@ -12,12 +12,12 @@ from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, token_confidence
 from reasoner.strategy import Plan, Sample, note, prefill, sample
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Planned, books, meter_of, says, write_trace
 from reasoner.trace.events import Noted, Prefilled, Prompted, Sampled
 from reasoner.trace.replies import completions_in
 from reasoner.types import Completion, Prompt
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run
-from tests.helpers import Planned, books, meter_of, says, write_trace
-from tests.scripted import ScriptedEngine
 
 
 def forced(question: Question) -> Plan[Answer | None]:

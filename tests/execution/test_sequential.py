@@ -9,12 +9,12 @@ from reasoner.budget import Cost
 from reasoner.engine import Engine, SampleRequest
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.strategy import BRANCH, Plan, Sample, cancel, next_finished, propose, sample, score, start
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge
 from reasoner.trace.events import Ended, Refused, Sampled, Scored
 from reasoner.types import Completion, Rating, VoteState
 from reasoner.verifier import CostMeter
 from tests.execution.one_question import PROMPT, QUESTION, Run
-from tests.helpers import Judge
-from tests.scripted import ScriptedEngine
 
 LENGTHS = (4, 9, 6)
 """The tokens of the first sequences of a prompt, the end included."""

@@ -10,11 +10,11 @@ from reasoner.engine import RequestLost, SampleRequest, TextPiece
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError
 from reasoner.execution.session import Session
+from reasoner.testing.scripted import THINKER, ScriptedEngine
+from reasoner.testing.support import says
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from reasoner_verifiers import Certainty
-from tests.helpers import says
 from tests.running import running
-from tests.scripted import THINKER, ScriptedEngine
 
 
 def asked(number: int) -> Question:

@@ -9,17 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Answer, Budget, Cost, Question, SamplingParams, Solution, solve, solve_many
-from reasoner.engine import Rendered, SampleRequest
-from reasoner.engines import FreeEngine
+from reasoner.engine import FreeEngine, Rendered, SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import RequestLost
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile, split
 from reasoner.strategy import Plan, Sample, sample
+from reasoner.testing.support import Planned, course, number_question, traced_cost, write_trace
 from reasoner.trace.events import Dropped, Event, Sampled, Thought, Work
 from reasoner.trace.history import read_histories
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
-from tests.helpers import Planned, course, number_question, told, write_trace
 
 THINK, CLOSE, LEAD, END, HEAD = 1, 2, 3, 0, (9,) * 5
 PROFILE = ThinkingProfile("always", (7,), (CLOSE,), "<think>", "</think>", "Enough.</think>")
@@ -131,7 +130,7 @@ def test_the_second_request_continues_after_the_closing_text() -> None:
         prompt_tokens=20, generated_tokens=13, requests=2, samples=1, thinking_tokens=8, sequential_tokens=15
     )
     assert str(solution.answer and solution.answer.text) == "7"
-    assert told(events).taking(0) == solution.cost.taking(0)
+    assert traced_cost(events).taking(0) == solution.cost.taking(0)
 
 
 @given(st.integers(0, 20), st.integers(1, 24), st.integers(1, 40))
@@ -200,4 +199,4 @@ def test_thinking_that_nobody_shows_cannot_be_closed() -> None:
     solution, events = asyncio.run(run(Thinker(thinks=20, silent=True), drawing(8)))
     assert "thinking=8: the server does not show its thinking" in str(solution.error)
     assert "\n" not in str(solution.error)
-    assert told(events).tokens == solution.cost.tokens == 13
+    assert traced_cost(events).tokens == solution.cost.tokens == 13

@@ -10,10 +10,20 @@ from reasoner.budget import Reservation
 from reasoner.errors import BudgetExhausted, RequestLost
 from reasoner.models.info import ModelInfo
 from reasoner.strategy import Cancel, Handle, Next, Plan, Propose, Sample, Score, Start
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import (
+    Judge,
+    Planned,
+    books,
+    jumbled,
+    meter_of,
+    number_question,
+    traced_cost,
+    turns,
+    varied,
+)
 from reasoner.trace.events import Began, Ended, Event, Work
 from reasoner.types import VoteState
-from tests.helpers import Judge, Planned, books, jumbled, meter_of, number_question, told, turns, varied
-from tests.scripted import ScriptedEngine
 from tests.sweeps import cases, widths
 
 MODEL = ModelInfo("m", parameters=1000, layers=2, heads=2, head_dim=8)
@@ -227,7 +237,7 @@ def test_a_run_books_what_the_engine_computed_and_never_overshoots(part: int) ->
         total = sum((solution.cost for solution in solutions), Cost())
         assert books(total) == meter_of(engine), seed
         assert total.verifier_tokens == sum(judge.spent), seed
-        assert told(events).taking(0) == total.taking(0), seed
+        assert traced_cost(events).taking(0) == total.taking(0), seed
         ends = [event.cost.sequential_tokens for event in events if isinstance(event, Work)]
         assert total.sequential_tokens <= max(ends, default=0), seed
         assert each.sequential is None or max(ends, default=0) <= each.sequential, seed
@@ -270,7 +280,7 @@ def test_a_run_cancelled_at_any_moment_books_what_the_engine_computed(runs: int)
             return run.cancelled()
 
         cut_short += asyncio.run(interrupted())
-        assert books(told(events)) == meter_of(engine), seed
+        assert books(traced_cost(events)) == meter_of(engine), seed
         started = {event.question_id for event in events if isinstance(event, Began)}
         assert started == {event.question_id for event in events if isinstance(event, Ended)}, seed
     assert cut_short > runs / 3

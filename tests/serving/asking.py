@@ -17,8 +17,8 @@ from reasoner.serving.errors import ApiError
 from reasoner.serving.replies import Result
 from reasoner.serving.requests import ChatRequest
 from reasoner.serving.responses import Reply
+from reasoner.testing.support import Judge
 from reasoner.trace.events import Event
-from tests.helpers import Judge
 
 CLIENTS = [name for name in sorted(entries("strategy")) if not hasattr(load("strategy", name), "owners")]
 """The strategies that a client may choose."""

@@ -19,8 +19,8 @@ from reasoner.serving.errors import ApiError
 from reasoner.serving.replies import public_spec
 from reasoner.serving.requests import MAX_COUNT, build_client, draws
 from reasoner.specs import Mark, Owners, marks_of
+from reasoner.testing.scripted import THINKER
 from reasoner.types import Message, SamplingParams
-from tests.scripted import THINKER
 from tests.serving.asking import alias, chat, offer, only, refusal
 
 

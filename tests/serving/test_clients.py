@@ -12,8 +12,8 @@ from reasoner import solve_sync
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UnknownName
-from tests.helpers import says
-from tests.scripted import THINKER, ScriptedEngine
+from reasoner.testing.scripted import THINKER, ScriptedEngine
+from reasoner.testing.support import says
 from tests.serving.running import Server, serving
 
 KEY = "alice-0123456789"

@@ -14,8 +14,8 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.serving import stream as streams
 from reasoner.serving.config import ServerLimits
-from tests.helpers import says
-from tests.scripted import ScriptedEngine
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import says
 from tests.serving.running import PATIENCE, Server, serving
 
 ASKED = [{"role": "user", "content": "How many?"}]

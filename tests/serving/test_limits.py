@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from reasoner.errors import UsageError
 from reasoner.serving.errors import ApiError
 from reasoner.serving.limits import ANYONE, Keys, Turns
-from tests.helpers import turns
+from reasoner.testing.support import turns
 
 ALICE, BOB = "alice-0123456789", "bob-0123456789"
 KEYS = Keys({"alice": ALICE, "bob": BOB})

@@ -10,8 +10,8 @@ from anthropic.types import ToolUseBlock
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.serving.bodies import read
 from reasoner.serving.messages import MessageRequest
-from tests.helpers import says
-from tests.scripted import THINKER, ScriptedEngine
+from reasoner.testing.scripted import THINKER, ScriptedEngine
+from reasoner.testing.support import says
 from tests.serving.running import Server, serving
 
 KEY = "alice-0123456789"

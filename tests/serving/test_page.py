@@ -11,9 +11,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from reasoner.answers.kinds import SPACES
 from reasoner.engine import SampleRequest
 from reasoner.serving.page import FOLDER
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import says
 from tests.browser import CHROMIUM, Page, browser
-from tests.helpers import says
-from tests.scripted import ScriptedEngine
 from tests.serving.canned import Canned, chunk
 from tests.serving.running import serving
 

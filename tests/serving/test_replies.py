@@ -14,11 +14,11 @@ from reasoner.engine import SampleRequest
 from reasoner.errors import EngineError, PromptTooLong
 from reasoner.serving.replies import MAX_ANSWER, MAX_VOTES, ChatReply, Result, usage
 from reasoner.solution import Solution
+from reasoner.testing.scripted import THINKER, ScriptedEngine
+from reasoner.testing.support import meter_of, says, varied
 from reasoner.trace.events import Proposed
 from reasoner.types import Answer, Proposal, Vote, VoteState
-from tests.helpers import meter_of, says, varied
 from tests.running import running
-from tests.scripted import THINKER, ScriptedEngine
 from tests.serving.asking import CLIENTS, answered, chat, followed, offer, only, read_as, refusal, said, streamed
 
 

@@ -9,9 +9,9 @@ from reasoner.serving.bodies import read
 from reasoner.serving.errors import ApiError
 from reasoner.serving.requests import ResponseRequest
 from reasoner.serving.responses import ResponseReply
-from tests.helpers import says
+from reasoner.testing.scripted import THINKER, ScriptedEngine
+from reasoner.testing.support import says
 from tests.running import running
-from tests.scripted import THINKER, ScriptedEngine
 from tests.serving.asking import answered, encoded, followed, read_as, refusal, streamed
 from tests.serving.test_replies import solved
 

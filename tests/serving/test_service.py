@@ -23,10 +23,10 @@ from reasoner.serving.metrics import KINDS, Metrics
 from reasoner.serving.requests import ChatRequest
 from reasoner.serving.service import Service
 from reasoner.solution import Solution
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import jumbled, says, varied
 from reasoner.trace.events import Began, Ended, Event
-from tests.helpers import jumbled, says, varied
 from tests.running import running
-from tests.scripted import ScriptedEngine
 
 ALICE = "alice"
 

@@ -9,8 +9,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from reasoner.serving.errors import ApiError
 from reasoner.serving.replies import ChatReply
+from reasoner.testing.scripted import ScriptedEngine
 from tests.running import running
-from tests.scripted import ScriptedEngine
 from tests.serving.asking import CLIENTS, answered, chat, only, read_as, refusal, streamed
 
 WEATHER = {

@@ -10,10 +10,10 @@ from reasoner import SamplingParams, Solution, solve_many_sync, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.errors import VerifierError
 from reasoner.strategy import Strategy
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge, number_question
 from reasoner.trace.events import Event, Noted, Sampled
 from reasoner.types import Completion, Rating
-from tests.helpers import Judge, number_question
-from tests.scripted import ScriptedEngine
 from tests.stepping import SEPARATOR, StepJudge, StepWorld
 
 SHORT = SamplingParams(temperature=0.8, max_tokens=400)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from reasoner.strategy import Sample, Score
+from reasoner.testing.support import completion, number_question
 from reasoner.types import Completion, Message, Prompt
 from reasoner_strategies.ab_mcts import AbMcts, AnswerNode, AnswerTree, TreeArm, refinement
-from tests.helpers import completion, number_question
 from tests.strategies.driving import Course, follow, rating
 
 QUESTION = number_question()

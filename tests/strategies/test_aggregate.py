@@ -11,8 +11,8 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.mixture import MixtureEngine
 from reasoner.errors import UsageError
 from reasoner.registry import build
-from tests.helpers import number_question
-from tests.scripted import MODEL, THINKER, ScriptedEngine
+from reasoner.testing.scripted import MODEL, THINKER, ScriptedEngine
+from reasoner.testing.support import number_question
 
 QUESTION = number_question()
 _CANDIDATES = re.compile(r"Candidate \d+:\n(.*)")

@@ -12,12 +12,12 @@ from reasoner.calibration.profile import Bins, Trust
 from reasoner.errors import UnknownName, UsageError
 from reasoner.registry import build
 from reasoner.strategy import CalibratedStrategy
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge, books, meter_of, number_question, says, varied
 from reasoner.types import SamplingParams
 from reasoner_strategies import SelfConsistency
 from reasoner_strategies.auto import Auto, Effort
 from tests.calibration.profiles import ONE, TRUST, VOTE, bin_of, calibrated, family, row, write_profile
-from tests.helpers import Judge, books, meter_of, number_question, says, varied
-from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
 EFFORTS: tuple[Effort, ...] = ("low", "medium", "high")

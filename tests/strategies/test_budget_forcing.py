@@ -7,10 +7,10 @@ import pytest
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.strategy import DescribeModel, Operation, Prefill, Sample
+from reasoner.testing.scripted import MODEL
+from reasoner.testing.support import number_question
 from reasoner.types import Answer, Completion, FinishReason, SamplingParams, Usage
 from reasoner_strategies.budget_forcing import BudgetForcing, closes, still_open, until_closed
-from tests.helpers import number_question
-from tests.scripted import MODEL
 from tests.strategies.driving import Course, follow
 
 QUESTION = number_question()

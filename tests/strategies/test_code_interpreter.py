@@ -15,15 +15,15 @@ from reasoner.registry import build
 from reasoner.sandbox.check import Sandbox
 from reasoner.sandbox.layers import Layers, detect
 from reasoner.strategy import Execute, Execution, Plan, Strategy, execute
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Planned, books, course, meter_of, traced_cost, turns
 from reasoner.trace.events import Event, Executed, Prefilled
 from reasoner.trace.history import read_histories
 from reasoner.types import Answer
 from reasoner_strategies.code_interpreter import CodeInterpreter
 from tests.engines.fake_server import FakeServer, text_only
 from tests.execution.asked_model import replayed
-from tests.helpers import Planned, books, course, meter_of, told, turns
 from tests.sandbox.attacking import CONFINED
-from tests.scripted import ScriptedEngine
 
 pytestmark = [CONFINED, pytest.mark.process]
 QUESTION = Question.of("What is six times seven?", space="number", id="q")
@@ -42,7 +42,7 @@ def solved(strategy: Strategy, *steps: str, **options: Any) -> tuple[Solution, l
     events: list[Event] = []
     engine = ScriptedEngine(says(*steps))
     solution = solve_sync(QUESTION, strategy, engine, trace=events.append, **options)
-    assert books(solution.cost) == books(told(events)) == meter_of(engine)
+    assert books(solution.cost) == books(traced_cost(events)) == meter_of(engine)
     return solution, events
 
 

@@ -12,11 +12,12 @@ from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
 from reasoner.stopping.confidence import ConfidenceFloor
 from reasoner.strategy import Cancel, Finished, Handle, Next, Plan, Propose, Sample, Start
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import completion, number_question, says
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import NO_LOGPROB, Answer, Completion, FinishReason, Logprobs, SamplingParams, VoteState
 from reasoner_strategies.deepconf import DeepConf
-from tests.helpers import as_run, completion, finish, number_question, says
-from tests.scripted import ScriptedEngine
+from tests.helpers import as_run, finish
 from tests.strategies.driving import Course, follow
 
 QUESTION = number_question()

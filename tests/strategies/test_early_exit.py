@@ -10,12 +10,12 @@ from reasoner import Budget, Question, Solution, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
 from reasoner.registry import build
+from reasoner.testing.scripted import MODEL, THINKER, ScriptedEngine
+from reasoner.testing.support import books, meter_of, traced_cost
 from reasoner.trace.events import AnswerExtracted, Event, Noted, Sampled
 from reasoner.types import SamplingParams
 from reasoner_strategies.early_exit import EarlyExit
 from tests.execution.asked_model import AskedModel
-from tests.helpers import books, meter_of, told
-from tests.scripted import MODEL, THINKER, ScriptedEngine
 
 QUESTION = Question.of("How many?", space="number", id="q")
 
@@ -53,7 +53,7 @@ def solved(
     events: list[Event] = []
     solution = solve_sync(QUESTION, strategy, engine, trace=events.append, **options)
     assert solution.error is None
-    assert books(solution.cost) == books(told(events)) == meter_of(engine)
+    assert books(solution.cost) == books(traced_cost(events)) == meter_of(engine)
     return solution, events
 
 

@@ -5,8 +5,8 @@ import pytest
 from reasoner import Budget, Solution, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.registry import build
-from tests.helpers import number_question
-from tests.scripted import THINKER, ScriptedEngine
+from reasoner.testing.scripted import THINKER, ScriptedEngine
+from reasoner.testing.support import number_question
 
 
 def solved(cheap: str, thinking: str, options: str = "", budget: int | None = None) -> tuple[Solution, list[object]]:

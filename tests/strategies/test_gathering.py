@@ -9,13 +9,13 @@ from reasoner import Answer, Budget, Question
 from reasoner.engine import SampleRequest
 from reasoner.errors import BudgetExhausted
 from reasoner.strategy import BRANCH, Finished, Handle, Plan, Sample, cancel, next_finished, sample, score, start
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge, books, jumbled, meter_of, says, varied
 from reasoner.trace.events import Dropped
 from reasoner.voting import Tally
 from reasoner_strategies._voting.gathering import Gathering
 from reasoner_strategies._voting.pool import LaunchOrder
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, Run
-from tests.helpers import Judge, books, jumbled, meter_of, says, varied
-from tests.scripted import ScriptedEngine
 
 
 def chain(length: int) -> Plan[Answer | None]:

@@ -10,9 +10,9 @@ from reasoner import Answer, Prompt, Question, solve_sync
 from reasoner.answers.choices import ChoiceSpace
 from reasoner.errors import ReasonerError
 from reasoner.strategy import LogLikelihood, Operation, Plan, Prefill, Sample, TextLikelihood
+from reasoner.testing.support import completion, number_question, says
 from reasoner_strategies import Likelihood
 from tests.execution.known_likelihoods import Known, by_hand
-from tests.helpers import completion, number_question, says
 from tests.strategies.driving import REFUSED, Course, follow
 
 CHOICE = Question.of("Which is a fish?\n\nA) a cow\nB) a trout\nC) a bee")

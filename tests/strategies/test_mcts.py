@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import pytest
 
 from reasoner.strategy import Propose, Sample, Score
+from reasoner.testing.support import completion, number_question
 from reasoner.types import Answer, Completion, Logprobs, VoteState
 from reasoner_strategies._voting.pool import RunningVote
 from reasoner_strategies.mcts import C_BASE, Mcts, Node, Tree, prior
-from tests.helpers import completion, number_question
 from tests.strategies.driving import REFUSED, Course, Running, follow, rating
 from tests.sweeps import widths
 

@@ -13,9 +13,9 @@ from reasoner import Question, Solution, solve_sync
 from reasoner.engines.chains import PROBE_TOKENS
 from reasoner.engines.pool import PoolEngine
 from reasoner.registry import build
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import number_question
 from reasoner.trace.events import AnswerExtracted, Event, Sampled
-from tests.helpers import number_question
-from tests.scripted import ScriptedEngine
 from tests.strategies.driving import chains
 
 Chain = tuple[str, str]

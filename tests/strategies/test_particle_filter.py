@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from reasoner import Budget
 from reasoner.engine import SampleRequest
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import says
 from reasoner_strategies._voting.pool import softmax
 from reasoner_strategies.particle_filter import ParticleFilter, logit, systematic
-from tests.helpers import says
-from tests.scripted import ScriptedEngine
 from tests.stepping import SEPARATOR, noisy
 from tests.strategies.searching import Distinct, Rater, Uneven, depth, search
 

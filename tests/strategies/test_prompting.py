@@ -7,9 +7,9 @@ import pytest
 
 from reasoner.registry import build
 from reasoner.strategy import Sample
+from reasoner.testing.support import completion, number_question
 from reasoner.types import Message, Prompt
 from reasoner_strategies._prompts import shortened, verdict, with_request, with_shots, with_text, without_reply
-from tests.helpers import completion, number_question
 
 QUESTION = number_question()
 CHAT = Prompt.chat("How many?", system="Be brief.")

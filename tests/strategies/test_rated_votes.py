@@ -10,13 +10,13 @@ from reasoner import Solution, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.errors import VerifierError
 from reasoner.strategy import Strategy
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge, number_question
 from reasoner.trace.events import Event, Scored
 from reasoner.types import Completion
 from reasoner_strategies import BestOfN, Borda, Cisc
 from reasoner_strategies.borda import borda_weights
 from reasoner_strategies.cisc import confidence_weights
-from tests.helpers import Judge, number_question
-from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
 CROSSOVER = 0.4 / math.log(2)

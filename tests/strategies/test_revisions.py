@@ -7,11 +7,11 @@ import pytest
 
 from reasoner import SamplingParams
 from reasoner.strategy import Sample, Score
+from reasoner.testing.support import completion, number_question
 from reasoner.types import Completion, Message
 from reasoner_strategies import Single
 from reasoner_strategies.refine import Refine
 from reasoner_strategies.revise import Revise, revision
-from tests.helpers import completion, number_question
 from tests.strategies.driving import REFUSED, Course, follow, rating
 
 QUESTION = number_question()

@@ -8,12 +8,12 @@ from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
 from reasoner.registry import build, entries, options_of
 from reasoner.strategy import Propose
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge, completion
 from reasoner.trace.events import Sampled
 from reasoner_strategies import BeamSearch, Dvts, Refine
 from reasoner_strategies._voting.pool import RunningVote, Selector, rated_vote
 from tests.contracts.test_strategies import QUESTION
-from tests.helpers import Judge, completion
-from tests.scripted import ScriptedEngine
 from tests.stepping import SEPARATOR, noisy
 from tests.strategies.searching import Rater, SearchTree, Uneven, search
 

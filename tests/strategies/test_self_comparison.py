@@ -12,10 +12,10 @@ import pytest
 from reasoner import SamplingParams
 from reasoner.answers.questions import Question
 from reasoner.strategy import Plan, Propose, Sample, Strategy
+from reasoner.testing.support import completion, number_question
 from reasoner.types import Answer, Completion, Prompt
 from reasoner_strategies import GenSelect, Knockout, Pairwise, Universal, universal
 from reasoner_strategies.universal import named
-from tests.helpers import completion, number_question
 from tests.strategies.driving import Course, follow
 
 QUESTION = number_question()

@@ -27,12 +27,23 @@ from reasoner.strategy import (
     Strategy,
     sample,
 )
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import (
+    Planned,
+    books,
+    completion,
+    jumbled,
+    meter_of,
+    number_question,
+    says,
+    traced_cost,
+    varied,
+)
 from reasoner.trace.events import Event, Noted
 from reasoner.types import Answer, Completion, Usage, VoteState
 from reasoner_strategies import AdaptiveConsistency, EarlyStopping, SelfConsistency
 from reasoner_strategies._voting.stopping_vote import OrderedSampling
-from tests.helpers import Planned, books, completion, finish, jumbled, meter_of, number_question, says, told, varied
-from tests.scripted import ScriptedEngine
+from tests.helpers import finish
 from tests.strategies.driving import REFUSED, Course, Running, follow
 
 QUESTION = number_question()
@@ -123,7 +134,7 @@ def test_samples_in_flight_at_the_stop_are_cancelled_and_paid() -> None:
         strategy = SelfConsistency(16, stop=Quarrel(), window=8)
         solution = solve_sync(QUESTION, strategy, engine, trace=events.append, seed=order)
         assert books(solution.cost) == meter_of(engine)
-        assert books(told(events)) == books(solution.cost)
+        assert books(traced_cost(events)) == books(solution.cost)
         cancelled += solution.cost.cancelled_tokens
     assert cancelled > 0
 

@@ -7,11 +7,11 @@ import pytest
 
 from reasoner import Solution, solve_sync
 from reasoner.strategy import Plan, Sample
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import completion, number_question
 from reasoner.types import Completion, SamplingParams
 from reasoner_strategies._search.steps import Path, StepOptions, advance
 from reasoner_strategies.short_m_at_k import ShortMAtK
-from tests.helpers import completion, number_question
-from tests.scripted import ScriptedEngine
 from tests.strategies.driving import chains
 
 QUESTION = number_question()

@@ -8,11 +8,11 @@ import pytest
 
 from reasoner import Solution, solve_sync
 from reasoner.errors import VerifierError
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge, number_question, varied
 from reasoner.types import Completion, SamplingParams
 from reasoner_strategies.best_of_n import BestOfN
 from reasoner_strategies.speculative_rejection import SpeculativeRejection
-from tests.helpers import Judge, number_question, varied
-from tests.scripted import ScriptedEngine
 from tests.strategies.driving import chains
 
 QUESTION = number_question()

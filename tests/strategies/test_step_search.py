@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from reasoner import Budget, SamplingParams
+from reasoner.testing.scripted import ScriptedEngine
 from reasoner_strategies import BeamSearch, Dvts, Lookahead, ParticleFilter, Rebase
-from tests.scripted import ScriptedEngine
 from tests.stepping import SEPARATOR, StepJudge, StepWorld, noisy
 from tests.strategies.searching import Distinct, Rater, SearchTree, Uneven, many, search
 from tests.sweeps import widths

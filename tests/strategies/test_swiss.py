@@ -15,12 +15,13 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import UsageError
 from reasoner.registry import build
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge, course, number_question, write_trace
 from reasoner.trace.events import Event, PairCompared
 from reasoner.trace.tree import search_trees
 from reasoner_strategies._voting.self_comparison import Candidate
 from reasoner_strategies.swiss import Comparison, Game, Standings
-from tests.helpers import Comparing, Judge, course, number_question, write_trace
-from tests.scripted import ScriptedEngine
+from tests.helpers import Comparing
 
 QUESTION = number_question()
 _ANSWERS = re.compile(r"Answer [AB]:\n.*answer is (\d+)")

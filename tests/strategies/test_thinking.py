@@ -10,13 +10,13 @@ from reasoner.engine import SampleRequest
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.registry import build, entries, load
+from reasoner.testing.scripted import THINKER, ScriptedEngine
+from reasoner.testing.support import Judge, number_question
 from reasoner.trace.events import Event, Prefilled, Sampled
 from reasoner.trace.replies import completions_in
 from reasoner.types import Completion
 from reasoner_strategies.budget_forcing import BudgetForcing
 from reasoner_strategies.speculative_rejection import SpeculativeRejection
-from tests.helpers import Judge, number_question
-from tests.scripted import THINKER, ScriptedEngine
 
 QUESTION = number_question()
 MUSING = "maybe the answer is 12? no. " + "hm " * 60

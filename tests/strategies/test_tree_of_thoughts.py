@@ -11,12 +11,12 @@ import pytest
 from reasoner import solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.strategy import Sample
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import completion, number_question
 from reasoner.trace.events import Event, Prefilled, Sampled
 from reasoner.types import Completion, SamplingParams
 from reasoner_strategies._search.steps import Path
 from reasoner_strategies.tree_of_thoughts import JUDGEMENT_TOKENS, TreeOfThoughts, _TreeSearch
-from tests.helpers import completion, number_question
-from tests.scripted import ScriptedEngine
 from tests.strategies.driving import REFUSED, Course, follow
 
 QUESTION = number_question()

@@ -11,6 +11,8 @@ import pytest
 from reasoner import Cost, solve_sync
 from reasoner.errors import DamagedLine, TraceError, UsageError
 from reasoner.strategy import TextLikelihood
+from reasoner.testing.scripted import MODEL, ScriptedEngine
+from reasoner.testing.support import number_question, says, write_trace
 from reasoner.trace import events as kinds
 from reasoner.trace.events import (
     Began,
@@ -29,8 +31,7 @@ from reasoner.trace.events import (
 )
 from reasoner.types import Blocks, Logprobs, Message, Usage, Vote, VoteState
 from reasoner_strategies import SelfConsistency
-from tests.helpers import answer, number_question, says, without_checksums, write_trace
-from tests.scripted import MODEL, ScriptedEngine
+from tests.helpers import answer, without_checksums
 
 COST = Cost(1, 2, 3, 4, 5, 6, 7, None, 0.125)
 VOTES = VoteState((Vote(answer("7"), 1.5, 2), Vote(answer("8"), 1.5, 1)), samples=4, tied=True)

@@ -13,9 +13,9 @@ from reasoner.engine import Engine, UsageMeter
 from reasoner.engines.vllm.pooling import Pooled, PoolingEngine
 from reasoner.errors import EngineError
 from reasoner.models.info import ModelInfo
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import PROMPT, says
 from reasoner.types import Completion, FinishReason, Prompt, TokenIds, Usage
-from tests.helpers import PROMPT, says
-from tests.scripted import ScriptedEngine
 
 BLOCK = 4
 SPECIAL = {"<extra_0>": 151651, "<end>": 900}

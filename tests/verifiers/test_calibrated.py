@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from reasoner.budget import Cost
 from reasoner.errors import UsageError, VerifierError
 from reasoner.registry import build, spec_of
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge, completion, number_question, says
 from reasoner.types import Completion, Logprobs, Rating
 from reasoner.verifier import CostMeter, Verifier
 from reasoner_verifiers import Calibrated, Certainty, Ensemble
 from reasoner_verifiers.calibrated import Calibration, fit_calibration, read_map
 from reasoner_verifiers.fitting import auroc, pooled_auroc, within_auroc
-from tests.helpers import Judge, completion, number_question, says
-from tests.scripted import ScriptedEngine
 
 ENGINE = ScriptedEngine(says("7"))
 SURE = completion("7", logprobs=Logprobs((math.log(0.8),) * 3))

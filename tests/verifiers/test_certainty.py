@@ -6,12 +6,12 @@ import math
 import pytest
 
 from reasoner.errors import VerifierError
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import completion, number_question, says
 from reasoner.types import NO_LOGPROB, Logprobs, Rating
 from reasoner.verifier import CostMeter
 from reasoner_verifiers import Certainty
 from reasoner_verifiers.certainty import Measure
-from tests.helpers import completion, number_question, says
-from tests.scripted import ScriptedEngine
 
 ENGINE = ScriptedEngine(says("7"))
 LIKELIHOOD, SELF = Certainty(), Certainty("self_certainty")

@@ -10,11 +10,11 @@ from reasoner.budget import Cost
 from reasoner.errors import VerifierError
 from reasoner.sandbox import check
 from reasoner.sandbox.layers import Layers, detect
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import completion, number_question, says
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
 from reasoner_verifiers.code import CodeTests
-from tests.helpers import completion, number_question, says
-from tests.scripted import ScriptedEngine
 
 pytestmark = pytest.mark.skipif(bool(detect().missing), reason=f"the sandbox's minimum is missing: {detect().missing}")
 

@@ -11,15 +11,16 @@ import pytest
 
 from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import number_question
 from reasoner.trace.replies import GRADES
 from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_strategies import SelfConsistency
 from reasoner_verifiers.fitting import FitOptions, Fitted, fit
 from reasoner_verifiers.reward.checkpoint import load_head
 from tests.cli.command import finish, start
-from tests.helpers import number_question, without_checksums
+from tests.helpers import without_checksums
 from tests.labelling import label
-from tests.scripted import ScriptedEngine
 
 torch = pytest.importorskip("torch", reason="fitting needs torch, which the extras `vllm` and `cpu` bring")
 QUESTIONS = 40

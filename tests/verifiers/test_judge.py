@@ -10,12 +10,12 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.models.info import ModelInfo
+from reasoner.testing.scripted import MODEL, THINKER, ScriptedEngine
+from reasoner.testing.support import completion, number_question
 from reasoner.types import Prompt, Rating
 from reasoner.verifier import CostMeter
 from reasoner_verifiers import Judge
 from reasoner_verifiers.judge import Ask
-from tests.helpers import completion, number_question
-from tests.scripted import MODEL, THINKER, ScriptedEngine
 
 QUESTION = number_question()
 SPELLINGS = 6

@@ -8,11 +8,11 @@ import pytest
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.errors import UsageError, VerifierError
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import completion, number_question, says
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
 from reasoner_verifiers import Rules, rules
-from tests.helpers import completion, number_question, says
-from tests.scripted import ScriptedEngine
 
 
 def polite(question: Question, candidate: Completion) -> Any:

@@ -56,6 +56,7 @@ BOXED: Final = Template("boxed-steps", 1, "Please reason step by step, and put y
 CHOICE: Final = Template(
     "choice-steps", 1, "Reason step by step, and end with `The answer is`, followed by the letter of one option. {kind}"
 )
+"""The letter of one option, after reasoning."""
 
 
 def listed_options(question: str, options: Sequence[str]) -> str:

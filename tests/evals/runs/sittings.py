@@ -13,6 +13,8 @@ from reasoner import Question
 from reasoner.engine import Engine
 from reasoner.journal.lines import JournalWriter
 from reasoner.models.info import ModelInfo
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge, jumbled, varied
 from reasoner.trace.events import Event, read_trace
 from reasoner_evals.runs.manifest import write_items, write_manifest
 from reasoner_evals.runs.records import Arm, ItemRecord, Machine, Manifest, Outcome, RunFolder, read_journal
@@ -20,8 +22,6 @@ from reasoner_evals.runs.run import evaluate
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.data import Source
 from reasoner_evals.tasks.graders import GradedQuestion
-from tests.helpers import Judge, jumbled, varied
-from tests.scripted import ScriptedEngine
 
 TASK = "numbers"
 STRATEGIES = {

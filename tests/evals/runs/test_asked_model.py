@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from reasoner.answers.kinds import space_for
+from reasoner.testing.support import Judge
 from reasoner.trace.events import AnswerExtracted, read_trace
 from reasoner.trace.replies import read_run
 from reasoner_evals.runs.records import ItemRecord, RunFolder, read_journal
@@ -13,7 +14,6 @@ from reasoner_evals.runs.verdicts import read_verdicts
 from reasoner_evals.tasks.benchmark import TaskData
 from tests.evals.runs.sittings import TASK, Seen, begin, data, manifest
 from tests.execution.asked_model import AskedModel, computed, replies
-from tests.helpers import Judge
 
 WORDS = {"heptad.": "7", "octad.": "8"}
 

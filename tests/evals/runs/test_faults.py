@@ -9,13 +9,13 @@ import pytest
 
 from reasoner import Cost
 from reasoner.engine import SampleRequest
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import varied
 from reasoner.trace.events import Ended, Sampled, TraceWriter, read_trace
 from reasoner.types import Completion
 from reasoner_evals.report.build import make_report
 from reasoner_evals.runs.records import ItemRecord, RunFolder, read_journal
 from tests.evals.runs.sittings import TASK, begin, data, manifest, plain_engine, sit
-from tests.helpers import varied
-from tests.scripted import ScriptedEngine
 
 HUGE = 10**3999
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from reasoner.errors import DamagedLine, ReasonerError, TraceError, UsageError
 from reasoner.journal.lines import sealed
+from reasoner.testing.support import Judge
 from reasoner_evals.runs import merge as merging
 from reasoner_evals.runs.arms import Shard, Subset
 from reasoner_evals.runs.manifest import read_manifest
@@ -24,7 +25,6 @@ from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.runs.records import ItemRecord, RunFolder
 from reasoner_evals.runs.run import evaluate
 from tests.evals.runs.sittings import TASK, Seen, begin, data, events, manifest, plain_engine, results
-from tests.helpers import Judge
 
 NAMES = ["vote", "beam"]
 

@@ -10,6 +10,8 @@ import pytest
 from reasoner.engine import SampleRequest
 from reasoner.errors import RequestLost, TraceError
 from reasoner.journal.lines import JournalWriter
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import Judge, turns, varied
 from reasoner.trace.events import Sampled
 from reasoner.trace.history import in_order
 from reasoner_evals.runs.records import RunFolder, read_journal
@@ -28,8 +30,6 @@ from tests.evals.runs.sittings import (
     sit,
     some_moments,
 )
-from tests.helpers import Judge, turns, varied
-from tests.scripted import ScriptedEngine
 from tests.sweeps import cases
 
 ALL = list(STRATEGIES)

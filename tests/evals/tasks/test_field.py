@@ -15,6 +15,7 @@ from reasoner.errors import UsageError
 from reasoner.registry import build
 from reasoner.sandbox.layers import detect
 from reasoner.system.machine import BRINGS, missing
+from reasoner.testing.support import completion
 from reasoner.types import Answer
 from reasoner_evals.tasks.benchmarks import Hmmt, OlympiadBench
 from reasoner_evals.tasks.data import DataRow
@@ -23,7 +24,6 @@ from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_evals.tasks.instructions import IfEval, followed
 from reasoner_evals.tasks.livecodebench import ByCases, LiveCodeBench
 from tests.evals.tasks.samples import BFCL, IFEVAL, LIVECODEBENCH, MMLU_PRO, OWN, bfcl, jsonl, spec
-from tests.helpers import completion
 
 checker = pytest.mark.skipif(bool(missing(*BRINGS["ifeval"])), reason="not installed: the extra ifeval")
 

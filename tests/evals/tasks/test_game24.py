@@ -13,9 +13,9 @@ import pytest
 from reasoner import solve_many_sync
 from reasoner.engine import SampleRequest
 from reasoner.registry import build
+from reasoner.testing.scripted import ScriptedEngine
 from reasoner_evals.tasks.expressions import LEFT, ExpressionSpace, solves
 from reasoner_evals.tasks.graders import GradedQuestion
-from tests.scripted import ScriptedEngine
 
 Numbers = tuple[Fraction, ...]
 SIGNS: dict[str, Callable[[Fraction, Fraction], Fraction]] = {

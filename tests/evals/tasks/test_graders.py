@@ -11,12 +11,12 @@ from reasoner.answers.equivalence import Equivalence
 from reasoner.errors import UsageError
 from reasoner.sandbox.check import CodeVerdict, Sandbox
 from reasoner.sandbox.layers import detect
+from reasoner.testing.support import completion
 from reasoner_evals.tasks import graders
 from reasoner_evals.tasks.benchmarks import HumanEval
 from reasoner_evals.tasks.data import DataRow
 from reasoner_evals.tasks.graders import ByReference, ByRules, ByTests, GradedQuestion, require_sandbox
 from tests.evals.tasks.samples import HUMANEVAL
-from tests.helpers import completion
 from tests.labelling import grade
 
 confined = pytest.mark.skipif(bool(detect().missing), reason=f"the sandbox lacks its minimum: {detect().missing}")

@@ -15,10 +15,10 @@ from reasoner.answers.texts import TextSpace
 from reasoner.errors import UnknownName, UsageError
 from reasoner.registry import build
 from reasoner.system.process_pool import ProcessPool
+from reasoner.testing.support import completion
 from reasoner_evals.tasks import gym
 from reasoner_evals.tasks.graders import ByGym, GradedQuestion
 from reasoner_evals.tasks.gym import VerbatimSpace
-from tests.helpers import completion
 from tests.labelling import grade
 
 SLOW = {"knight_swap", "zebra_puzzles", "puzzle24", "arc_agi"}

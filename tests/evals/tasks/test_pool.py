@@ -18,12 +18,12 @@ from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineError, UsageError
 from reasoner.registry import build
 from reasoner.strategy import Plan, probe, sample
+from reasoner.testing.support import Planned, course, write_trace
 from reasoner.trace.events import Event
 from reasoner.types import Completion, Extraction, Prompt, SamplingParams, Usage
 from reasoner_evals.tasks.recordings import write_pool
 from reasoner_strategies import SelfConsistency, Single
 from tests.evals.tasks.samples import POOL, jsonl
-from tests.helpers import Planned, course, write_trace
 
 
 def questions(file: Path) -> list[Question]:

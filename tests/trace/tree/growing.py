@@ -7,10 +7,10 @@ from itertools import count
 from typing import Any
 
 from reasoner.budget import Cost
+from reasoner.testing.scripted import MODEL
 from reasoner.trace.events import Began, Dropped, Ended, Event, Prefilled, Prompted, Proposed, Sampled, Scored
 from reasoner.trace.tree import SearchTree, search_trees
 from reasoner.types import Answer, EndedBy, FinishReason, Message, Usage, Vote, VoteState
-from tests.scripted import MODEL
 
 DRAWN = Cost(prompt_tokens=5, cached_tokens=2, generated_tokens=3, requests=1, samples=1)
 RATED = Cost(verifier_tokens=7, requests=1)

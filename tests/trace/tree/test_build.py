@@ -11,9 +11,9 @@ from reasoner import Cost, solve_sync
 from reasoner.budget import Budget
 from reasoner.errors import TraceError
 from reasoner.registry import build
+from reasoner.testing.support import number_question, timeless
 from reasoner.trace.events import Dropped, Event, Sampled, Scored
 from reasoner.trace.tree import search_trees
-from tests.helpers import number_question, timeless
 from tests.stepping import StepJudge, StepWorld, noisy
 from tests.trace.tree.growing import Trace, beam, deep
 

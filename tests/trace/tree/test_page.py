@@ -9,13 +9,13 @@ import pytest
 
 from reasoner import solve_sync
 from reasoner.system.printing import visible
+from reasoner.testing.scripted import ScriptedEngine
+from reasoner.testing.support import number_question, says
 from reasoner.trace.events import Event
 from reasoner.trace.outline import ending, unrated
 from reasoner.trace.page import MAX_CHARACTERS, MAX_NODES, fragment, page, style, write_page
 from reasoner.trace.tree import SearchTree, search_trees
 from reasoner_strategies import SelfConsistency
-from tests.helpers import number_question, says
-from tests.scripted import ScriptedEngine
 from tests.trace.tree.growing import Trace, beam, huge
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}

@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 
-from reasoner.engine import Continuation, Rendered, SampleRequest, TextPiece
-from reasoner.engines import FreeEngine
+from reasoner.engine import Continuation, FreeEngine, Rendered, SampleRequest, TextPiece
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
 from reasoner.models.thinking import Split, ThinkingProfile, split
@@ -59,9 +58,10 @@ class ScriptedEngine(FreeEngine):
     """Replies with `script(request)`, one token per word, cut at `max_tokens` or the first stop string.
 
     `certainty` is the probability of every token of a reply, or of each in turn. `pause` is awaited before each reply,
-    so that a test can decide what finishes first, and `growing` after it, with the length of the reply. `block_size` above 0 simulates a prefix cache of whole blocks. With a
-    `model` that thinks, such as `THINKER`, the prompt opens its thinking, and a reply begins with `thoughts(request)`.
-    `continues` says how it answers probes; by default there is no model to ask.
+    so that a test can decide what finishes first, and `growing` after it, with the length of the reply. `block_size`
+    above 0 simulates a prefix cache of whole blocks. With a `model` that thinks, such as `THINKER`, the prompt opens
+    its thinking, and a reply begins with `thoughts(request)`. `continues` says how it answers probes; by default
+    there is no model to ask.
     """
 
     script: Callable[[SampleRequest], str]
