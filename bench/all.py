@@ -21,6 +21,7 @@ FIGURES = {
     "gateway": "a server before a server beside its_hub, calls, time and requests a second: gateway.py 2 ITS_HUB",
     "reading": "reading a reply beside Math-Verify, microseconds: reading.py lengths",
     "tree": "a generation of AB-MCTS beside treequest, microseconds: tree.py TREEQUEST",
+    "reference": "decisions beside treequest, its_hub, llm-verifier and deepconf, from PyPI: reference/compare.py",
     "strategies": "own time of each strategy at 1,024 samples, seconds: own_time.py",
     "latency": "from the shell prompt to the answer, seconds: latency.py 3",
 }
@@ -44,7 +45,7 @@ def main() -> None:
         script, *words = (peers.get(word, word) for word in command.split())
         print(f"\n{name}: {title} (bench/{command}, load {os.getloadavg()[0]:.1f})", flush=True)
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-        run = [sys.executable, str(Path(__file__).with_name(script)), *filter(None, words)]
+        run = [sys.executable, str(Path(__file__).parent / script), *filter(None, words)]
         if subprocess.run(run, env=environment, check=False).returncode:
             failed.append(name)
     if failed:
