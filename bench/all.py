@@ -3,7 +3,7 @@
     python bench/all.py [--its-hub PYTHON] [--treequest PYTHON] [FIGURE...]
 
 A peer has an environment of its own, and is left out without its Python: "its-hub[iaas]==1.2.0" with httptools, and
-treequest. The embedded model runs in the first and the last figure, on all cores.
+treequest; `reference` makes its own. The embedded model runs in the first and the last figure, on all cores.
 """
 
 import argparse
