@@ -8,6 +8,7 @@ from statistics import NormalDist
 import pytest
 
 from reasoner.strategy import Sample, Score
+from reasoner.testing import check_strategy
 from reasoner.testing.support import completion, number_question
 from reasoner.types import Completion, Message, Prompt
 from reasoner_strategies.ab_mcts import AbMcts, AnswerNode, AnswerTree, MemberChoice, TreeArm, gain, refinement
@@ -197,3 +198,8 @@ def test_levels_choose_among_the_members_and_one_that_never_answers_is_left() ->
     levels = [one.prompts[0].thinking_level for one in course.samples]
     assert set(levels[:20]) == {"none", None}
     assert levels[20:].count(None) > 15
+
+
+@pytest.mark.parametrize("prices", [(), (1.0, 4.0)])
+def test_a_choice_of_members_keeps_the_laws_of_strategies(prices: tuple[float, ...]) -> None:
+    check_strategy(AbMcts(n=6, levels=("none",), prices=prices))
