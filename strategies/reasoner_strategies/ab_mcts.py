@@ -67,6 +67,8 @@ class AbMcts(Checked):
             thinking_level(level, "levels")
         for price in self.prices:
             require(price, "prices", above=0, below=math.inf)
+        if self.prices and not self.levels:
+            raise UsageError("prices have no effect without levels: set levels, or leave prices out")
         if self.prices and len(self.prices) != len(self.levels) + 1:
             raise UsageError(
                 f"prices must be one for each level and one for the default (got {len(self.prices)} for "
