@@ -125,11 +125,14 @@ def _published(values: dict[str, Any], where: str) -> list[dict[str, Any]]:
                 {"answer": reply.get("extracted_answer") or None, "tokens": reply.get("num_tokens")}
                 for reply in replies
             ]
-        case {"doc_id": name, "target": target, "resps": [[*texts], *others], "filter": read_by}:
-            if others or not all(isinstance(text, str) for text in texts):
-                raise UsageError(f"{where} has log-likelihoods: give the samples of a task of the type generate_until")
+        case {
+            "doc_id": name, "target": target, "resps": [[*texts]], "filter": read_by,
+            "arguments": {"gen_args_0": {"arg_1": {}}},
+        }:  # fmt: skip
             gold, kept = (isinstance(target, str) and _read(target)) or target, {"read_by": read_by}
             fields = [{"answer": _read(text), "tokens": 1} for text in texts]
+        case {"doc_id": _, "resps": _}:
+            raise UsageError(f"{where} has log-likelihoods: give the samples of a task of the type generate_until")
         case _:
             return [values]
     return [{"question_id": name, "gold": gold, **kept, **read} for read in fields]

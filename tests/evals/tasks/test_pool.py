@@ -243,6 +243,7 @@ LOGGED: list[dict[str, Any]] = [
     {
         "doc_id": 5, "doc": {}, "target": "3 + 4 = 7\n#### 7", "resps": [["The answer is 7", "Hm."]],
         "filtered_resps": ["[invalid]"], "filter": name, "exact_match": 0.0,
+        "arguments": {"gen_args_0": {"arg_0": ["..."], "arg_1": {"until": [], "temperature": 0.7}}},
     }
     for name in ("strict-match", "flexible-extract")
 ]  # fmt: skip
@@ -270,7 +271,10 @@ def test_published_completions_are_pools(tmp_path: Path) -> None:
             json.dumps(SEARCHED | {"completion_tokens": [1, 2, -1]}),
             "tokens: input should be greater than or equal to 1",
         ),
-        (json.dumps(LOGGED[0] | {"resps": [[["-1.5", "True"]]] * 4}), "log-likelihoods: give the samples of a task"),
+        (
+            json.dumps(LOGGED[0] | {"resps": [["-8.5"]], "arguments": {"gen_args_0": {"arg_0": "So"}}}),
+            "log-likelihoods: give the samples of a task",
+        ),
         (json.dumps(TRACED | {"all_traces": [{}]}), "tokens: input should be a valid integer"),
         ("\n\n", "has no record"),
         ('\n{"question_id": "q"}', r"records\.jsonl:2 is not a recorded reply: gold: field required"),
