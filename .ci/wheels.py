@@ -121,10 +121,11 @@ class Environment:
 
 
 INSPECT = """
-from inspect_ai import Task, eval
+from inspect_ai import Epochs, Task, eval
 from inspect_ai.dataset import Sample
 from inspect_ai.scorer import match
 from inspect_ai.solver import generate
+from reasoner_evals.inspect_provider import StopEpochs
 
 sums = [Sample(input=f"What is {a} + 4?", target=str(a + 4)) for a in range(6)]
 [log] = eval(
@@ -136,8 +137,21 @@ sums = [Sample(input=f"What is {a} + 4?", target=str(a + 4)) for a in range(6)]
 costs = [sample.output.metadata["reasoner"]["cost"]["tokens"] for sample in log.samples]
 used = log.stats.model_usage["reasoner/simulated"].total_tokens
 assert (log.status, len(costs), used) == ("success", 6, sum(costs)), (log.status, log.error, costs, used)
+
+[log] = eval(
+    Task(
+        dataset=sums, solver=generate(), scorer=match(location="end"), epochs=Epochs(16, "mode"),
+        early_stopping=StopEpochs("beta", "number"),
+    ),
+    model="reasoner/simulated", model_args={"engine": "simulated"}, max_samples=6, display="none",
+)
+stopped = log.results.early_stopping
+votes = [sum(count for _, count in answers) for answers in stopped.metadata.values()]
+run, stops = len(log.samples), len(stopped.early_stops)
+assert (log.status, run + stops, len(votes)) == ("success", 96, 6) and sum(votes) <= run < 96, (log.error, run, votes)
+assert all("theta is 0.95" in stop.reason for stop in stopped.early_stops), stopped
 """
-"""An evaluation by inspect_ai, whose tokens are those of the ledger."""
+"""Evaluations by inspect_ai: the tokens are those of the ledger, and a stop rule ends epochs."""
 
 
 def fault_of_inspect(folder: Path, wheel: Path) -> str:

@@ -5,12 +5,15 @@
 The model arguments are `strategy`, `answer` (a kind of answer), `verifier`, `budget`, `base_url` of a server instead of
 vLLM in this process, or any `engine` as a spec. A generation without a strategy is one plain completion. The usage in
 its logs is the ledger's, samples that were not chosen included; the metadata of an output has votes and cost.
+`StopEpochs` ends the epochs of a sample by a stop rule.
 """
 
 import asyncio
 import json
 from typing import Any
 
+from inspect_ai.dataset import Sample
+from inspect_ai.log import EvalSpec
 from inspect_ai.model import (
     ChatMessage,
     GenerateConfig,
@@ -20,8 +23,12 @@ from inspect_ai.model import (
     model_output_from_openai,
     modelapi,
 )
+from inspect_ai.scorer import SampleScore
 from inspect_ai.tool import ToolChoice, ToolInfo
+from inspect_ai.util import EarlyStop
 
+from reasoner.answers.kinds import AnswerKind
+from reasoner.budget import Cost
 from reasoner.registry import build
 from reasoner.serving.bodies import read
 from reasoner.serving.choose import choose
@@ -29,6 +36,7 @@ from reasoner.serving.config import ServerLimits, Settings, make_offer
 from reasoner.serving.limits import ANYONE
 from reasoner.serving.replies import ChatReply
 from reasoner.serving.service import Service
+from reasoner.voting import Tally
 
 PASSED = (
     "temperature", "top_p", "top_k", "max_tokens", "seed", "frequency_penalty", "presence_penalty", "reasoning_effort",
@@ -110,3 +118,44 @@ class ReasonerModel(ModelAPI):  # type: ignore[misc] # its types are not looked 
     def connection_key(self) -> str:
         """One engine has one limit."""
         return str(self.model_name)
+
+
+class StopEpochs:
+    """Ends the epochs of each sample by a stop rule, as the `early_stopping` of a task.
+
+        Task(..., epochs=Epochs(16, "mode"), early_stopping=StopEpochs("beta"))
+
+    The votes are the answers of the first scorer, read as the kind `answer` reads a reply; one that cannot be read is
+    no vote. Answers that only a worker can compare count as different. The epochs of a sample that already run when the
+    rule stops it end as usual, so keep `max_samples` at or below the number of samples.
+
+    Raises:
+        UsageError: there is no such rule or kind of answer.
+    """
+
+    def __init__(self, rule: str, answer: str = "auto") -> None:
+        self._spec, self._rule, self._kind = rule, build("rule", rule), AnswerKind.parse(answer)
+        self._tallies: dict[str | int | None, Tally] = {}
+
+    async def start_task(self, task: EvalSpec, samples: list[Sample], epochs: int) -> str:
+        """Open a vote of so many epochs for each sample; the name of this manager."""
+        for sample in samples:
+            text = sample.input if isinstance(sample.input, str) else sample.input[-1].text
+            self._tallies[sample.id] = Tally(self._kind.space(text), max_samples=epochs)
+        return f"reasoner {self._spec}"
+
+    async def schedule_sample(self, id: str | int, epoch: int) -> EarlyStop | None:
+        """The stop of this epoch, with the rule's reason, or None to run it."""
+        reason = self._rule.stop(self._tallies[id].vote_state(), Cost())
+        return EarlyStop(id=id, epoch=epoch, reason=reason) if reason else None
+
+    async def complete_sample(self, id: str | int, epoch: int, scores: dict[str, SampleScore]) -> None:
+        """Count the answer of an epoch."""
+        tally = self._tallies[id]
+        text = next((score.score.answer for score in scores.values()), None)
+        tally.add(tally.space.read(text) if text else None, index=epoch)
+
+    async def complete_task(self) -> dict[str, Any]:
+        """The votes of each sample, the leader first."""
+        states = {str(sample): tally.vote_state() for sample, tally in self._tallies.items()}
+        return {sample: [[vote.answer.text, vote.count] for vote in state.votes] for sample, state in states.items()}

@@ -19,8 +19,8 @@ def command(records: Path, out: Path) -> int:
     RECORDS is a JSONL file with a line for each reply, in any order: `question_id`, `gold` (the reference answer),
     `tokens` (its length), `answer` (text or null). Where the model was asked for its answer on the way, `probes` are
     these answers, one at `every` so many tokens (500). A line may also hold all replies to a question as
-    search-and-learn publishes them (`unique_id`, `answer`, `completions`, `completion_tokens`), or DeepConf
-    (`question_id`, `ground_truth`, `all_traces`).
+    search-and-learn publishes them (`unique_id`, `answer`, `completions`, `completion_tokens`), DeepConf
+    (`question_id`, `ground_truth`, `all_traces`), or lm-evaluation-harness logs them (`samples_*.jsonl`).
 
     \b
     The pool is both the questions and the engine:

@@ -28,6 +28,8 @@ class Record(BaseModel):
     answer: Text | None
     probes: tuple[Text | None, ...] = ()
     every: Count = 500
+    read_by: Text = ""
+    """The filter by which lm-evaluation-harness read the answer; it logs the same replies once for each."""
 
 
 class Written(NamedTuple):
@@ -42,6 +44,7 @@ class Written(NamedTuple):
 class _Question:
     gold: str
     every: int
+    read_by: str
     starts: "array[int]" = field(default_factory=lambda: array("Q"))
     """Where the lines of its replies begin, in bytes."""
     replies: int = 0
@@ -72,15 +75,16 @@ def _located(path: Path, file: BinaryIO) -> tuple[dict[str, _Question], bool]:
     for records, where in _records(path, file):
         if not records:
             raise UsageError(f"{where} has no reply")
-        name, gold, every = records[0].question_id, records[0].gold, records[0].every
-        question = questions.setdefault(name, _Question(gold, every))
+        name, gold, every, read_by = records[0].question_id, records[0].gold, records[0].every, records[0].read_by
+        question = questions.setdefault(name, _Question(gold, every, read_by))
         if (gold, every) != (question.gold, question.every):
             raise UsageError(
                 f"{where} has gold={gold!r:.40} and every={every}, and an earlier line of "
                 f"{name!r:.80} has gold={question.gold!r:.40} and every={question.every}: give one each"
             )
-        question.starts.append(start)
-        question.replies += len(records)
+        if read_by == question.read_by:
+            question.starts.append(start)
+            question.replies += len(records)
         probed, start = probed or any(record.probes for record in records), file.tell()
     if not questions:
         raise UsageError(f"{path} has no record")
@@ -105,7 +109,8 @@ def _records(path: Path, file: BinaryIO) -> Iterator[tuple[list[Record], str]]:
 
 
 def _published(values: dict[str, Any], where: str) -> list[dict[str, Any]]:
-    """The replies of a line: one, or all to a question in the form of search-and-learn or of DeepConf."""
+    """The replies of a line: one, or all to a question as search-and-learn, DeepConf or lm-evaluation-harness write."""
+    kept = {}
     match values:
         case {"completions": [*texts], "answer": gold}:
             name, counts = values.get("unique_id", values.get("problem")), values.get("completion_tokens")
@@ -113,17 +118,30 @@ def _published(values: dict[str, Any], where: str) -> list[dict[str, Any]]:
                 raise UsageError(
                     f"{where} has {len(texts)} completions: give completion_tokens, a list of their lengths"
                 )
-            answers = [answer and answer.text for answer in map(MathSpace().read, map(str, texts))]
-            fields = [{"answer": answer, "tokens": count} for answer, count in zip(answers, counts, strict=True)]
+            fields = [{"answer": _read(text), "tokens": count} for text, count in zip(texts, counts, strict=True)]
         case {"all_traces": [*traces], "question_id": name, "ground_truth": gold}:
             replies = [trace if isinstance(trace, dict) else {} for trace in traces]
             fields = [
                 {"answer": reply.get("extracted_answer") or None, "tokens": reply.get("num_tokens")}
                 for reply in replies
             ]
+        case {
+            "doc_id": name, "target": target, "resps": [[*texts]], "filter": read_by,
+            "arguments": {"gen_args_0": {"arg_1": {}}},
+        }:  # fmt: skip
+            gold, kept = (isinstance(target, str) and _read(target)) or target, {"read_by": read_by}
+            fields = [{"answer": _read(text), "tokens": 1} for text in texts]
+        case {"doc_id": _, "resps": _}:
+            raise UsageError(f"{where} has log-likelihoods: give the samples of a task of the type generate_until")
         case _:
             return [values]
-    return [{"question_id": name, "gold": gold, **read} for read in fields]
+    return [{"question_id": name, "gold": gold, **kept, **read} for read in fields]
+
+
+def _read(text: object) -> str | None:
+    """The answer in a text, if there is one."""
+    answer = MathSpace().read(str(text))
+    return answer.text if answer else None
 
 
 def _line(name: str, question: _Question, replies: Iterator[Record], *, probed: bool) -> dict[str, Any]:

@@ -239,14 +239,23 @@ TRACED: dict[str, Any] = {
         {"stop_reason": "length", "text": "...", "num_tokens": 1000, "confs": [], "extracted_answer": None, "is_correct": False},
     ],
 }  # fmt: skip
+LOGGED: list[dict[str, Any]] = [
+    {
+        "doc_id": 5, "doc": {}, "target": "3 + 4 = 7\n#### 7", "resps": [["The answer is 7", "Hm."]],
+        "filtered_resps": ["[invalid]"], "filter": name, "exact_match": 0.0,
+        "arguments": {"gen_args_0": {"arg_0": ["..."], "arg_1": {"until": [], "temperature": 0.7}}},
+    }
+    for name in ("strict-match", "flexible-extract")
+]  # fmt: skip
 
 
 def test_published_completions_are_pools(tmp_path: Path) -> None:
-    """The forms of search-and-learn's data sets and of what deepconf-offline.py saves, as JSON."""
-    rows = [SEARCHED, TRACED, *records((7, "70", []), name="q9")]
+    """The forms of search-and-learn's data sets, of what deepconf-offline.py saves, as JSON, and of lm-eval's logs."""
+    rows = [SEARCHED, TRACED, *LOGGED, *records((7, "70", []), name="q9")]
     written = write_pool(jsonl(tmp_path / "records.jsonl", rows), tmp_path / "p.jsonl")
-    assert written == (3, 6, False)
-    first, second, third = map(json.loads, (tmp_path / "p.jsonl").read_text().splitlines())
+    assert written == (4, 8, False)
+    first, second, logged, third = map(json.loads, (tmp_path / "p.jsonl").read_text().splitlines())
+    assert logged == {"question_id": "5", "gold": "7", "answers": ["7", None], "tokens": [1, 1]}
     assert first == {
         "question_id": "test/own/1.json", "gold": "\\sqrt{3}", "answers": ["\\sqrt3", None, "2"], "tokens": [12, 2, 9],
     }  # fmt: skip
@@ -261,6 +270,10 @@ def test_published_completions_are_pools(tmp_path: Path) -> None:
         (
             json.dumps(SEARCHED | {"completion_tokens": [1, 2, -1]}),
             "tokens: input should be greater than or equal to 1",
+        ),
+        (
+            json.dumps(LOGGED[0] | {"resps": [["-8.5"]], "arguments": {"gen_args_0": {"arg_0": "So"}}}),
+            "log-likelihoods: give the samples of a task",
         ),
         (json.dumps(TRACED | {"all_traces": [{}]}), "tokens: input should be a valid integer"),
         ("\n\n", "has no record"),
