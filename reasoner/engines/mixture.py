@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
 
 from reasoner.engine import Continuation, Engine, Rendered, SampleRequest, continuation, release, reset_caches
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner.models.info import ModelInfo
 from reasoner.types import Completion, Prompt, SamplingParams, ThinkingLevel, TokenIds, thinking_level
 
@@ -14,21 +14,26 @@ REMEMBERED: Final = 1 << 18
 
 @dataclass(slots=True)
 class MixtureEngine:
-    """Sample i of a prompt is drawn by member i modulo their number; the member that began a chain continues it.
+    """The samples of a prompt are drawn by the members in turn; the member that began a chain continues it.
 
     `members` are the specs of the engines. So any strategy votes over, selects among, or searches with several models,
     and a sample's index shows which model drew it. With `levels`, a strategy chooses: the first members draw the
-    samples at these thinking levels, one member for each, and the others draw all other samples. Tokenizers may differ:
-    a prompt counts as long as for the member that needs most tokens, and text cannot be forced into a reply. FLOPs are
-    unknown. Members manage their own KV caches.
+    samples at these thinking levels, one member for each, and the others draw all other samples. `weights` are whole
+    numbers, 1 to 1000: of as many samples as their sum, each of those others draws its weight (Best-of-infinity,
+    2509.21091, finds weights that maximize accuracy). Tokenizers may differ: a prompt counts as long as for the member
+    that needs most tokens, and text cannot be forced into a reply. FLOPs are unknown. Members manage their own KV
+    caches.
     """
 
     example: ClassVar[str] = '-e "mixture:members=[simulated,simulated(tokens=20)]"'
 
     members: tuple[Engine, ...]
     levels: tuple[str, ...] = ()
+    weights: tuple[int, ...] = ()
     capacity: int | None = field(default=None, init=False, repr=False)
     _levels: tuple[ThinkingLevel, ...] = field(default=(), init=False, repr=False)
+    _order: tuple[int, ...] = field(default=(), init=False, repr=False)
+    """Who draws the samples without a level, over and over."""
     _homes: dict[str, int] = field(default_factory=dict, init=False, repr=False)
     """The member that began a chain, by the digest of the prompt that continues it."""
 
@@ -43,6 +48,21 @@ class MixtureEngine:
                 "leave one out, for all other samples"
             )
         self._levels = tuple(thinking_level(level, "levels") for level in self.levels)
+        others = range(len(self.levels), len(self.members))
+        for weight in self.weights:
+            require(weight, "weights", at_least=1, at_most=1000, whole=True)
+        if self.weights and len(self.weights) != len(others):
+            raise UsageError(
+                f"weights must be one for each member without a level (got {len(self.weights)} for {len(others)}): "
+                f"give {len(others)}, or none"
+            )
+        weights = self.weights or (1,) * len(others)
+        turns = [
+            ((turn + 0.5) / weight, member)
+            for member, weight in zip(others, weights, strict=True)
+            for turn in range(weight)
+        ]
+        self._order = tuple(member for _, member in sorted(turns))
 
     @property
     def name(self) -> str:
@@ -120,10 +140,9 @@ class MixtureEngine:
     def _turn(self, prompt: Prompt, index: int) -> int:
         if prompt.token_ids or prompt.text:
             return self._home(prompt)
-        level, leveled = prompt.thinking_level, len(self._levels)
-        if level in self._levels:
-            return self._levels.index(level)
-        return leveled + index % (len(self.members) - leveled)
+        if prompt.thinking_level in self._levels:
+            return self._levels.index(prompt.thinking_level)
+        return self._order[index % len(self._order)]
 
     def _remember(self, chain: Prompt, home: int) -> None:
         self._homes.setdefault(chain.digest, home)

@@ -4,13 +4,14 @@ import bisect
 import math
 import random
 from dataclasses import dataclass, field
-from typing import ClassVar
+from statistics import NormalDist
+from typing import ClassVar, Final
 
 from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted
+from reasoner.errors import BudgetExhausted, UsageError, require
 from reasoner.specs import Checked, Count, Samples
 from reasoner.strategy import Handle, Plan, Sample, Score, next_finished, start
-from reasoner.types import Answer, Completion, Prompt, SamplingParams
+from reasoner.types import Answer, Completion, Prompt, SamplingParams, ThinkingLevel, thinking_level
 from reasoner_strategies._prompts import with_request, without_reply
 from reasoner_strategies._voting.pool import RunningVote, Selector
 
@@ -22,6 +23,7 @@ Generation = tuple[int, Completion | None, Answer | None]
 """The number of a running generation and, while it is rated, its completion and answer."""
 UNIT = 1 << 40
 """Ratings are summed as multiples of 1 / UNIT, so that no order of arrival changes a sum."""
+STANDARD: Final = NormalDist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,13 @@ class AbMcts(Checked):
     Draws depend on the question, the number of the generation and the ratings reported before it, not on their order.
     `concurrency` generations run at a time; above 1, the virtual clock decides which ratings are known by then.
 
+    With `levels`, each generation also chooses its thinking level, among these and the default: members of a mixture
+    with the same `levels`, or how much one model thinks. A level draws a score from the ratings of all that was
+    generated at it, and the highest one generates (treequest's bandit over models); no answer counts as 0. `prices` are
+    what a generated token costs at each level, the default last. With them, a level draws a law of its ratings, and the
+    expected gain over the best rating so far decides, divided by the price and the mean tokens of a generation
+    (expected improvement per cost, Snoek 2012, 1206.2944).
+
     `selector` chooses among the rated answers. A generation without an answer or a rating is not a node. Unrated
     answers vote only if nothing could be rated.
     """
@@ -49,15 +58,32 @@ class AbMcts(Checked):
     concurrency: Count = 4
     selector: Selector = "argmax"
     params: SamplingParams = SamplingParams()
+    levels: tuple[str, ...] = ()
+    prices: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        Checked.__post_init__(self)
+        for level in self.levels:
+            thinking_level(level, "levels")
+        for price in self.prices:
+            require(price, "prices", above=0, below=math.inf)
+        if self.prices and not self.levels:
+            raise UsageError("prices have no effect without levels: set levels, or leave prices out")
+        if self.prices and len(self.prices) != len(self.levels) + 1:
+            raise UsageError(
+                f"prices must be one for each level and one for the default (got {len(self.prices)} for "
+                f"{len(self.levels)} levels): give {len(self.levels) + 1}, or none"
+            )
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Ask the tree what to generate and report the ratings to it, as replies arrive."""
         tree, votes = AnswerTree(question.id), RunningVote(question.space, self.selector)
+        members = MemberChoice(question.id, tuple(map(thinking_level, self.levels)), self.prices)
         running: dict[Handle, Generation] = {}
         launched = 0
         while launched < self.n or running:
             while launched < self.n and len(running) < self.concurrency:
-                prompt = refinement(question, tree.ask(launched))
+                prompt = refinement(question, tree.ask(launched)).at_level(members.choose(launched))
                 handle = yield from start(Sample((prompt,), params=self.params))
                 running[handle] = launched, None, None
                 launched += 1
@@ -71,11 +97,14 @@ class AbMcts(Checked):
                 votes.rate(answer, value, order=number)
                 if value is not None:
                     tree.report(number, value, drawn)
+                    members.report(number, value, drawn)
             else:
                 [drawn] = finished.completions
                 answer = question.read(drawn)
                 votes.count(answer, order=number)
-                if answer is not None:
+                if answer is None:
+                    members.report(number, 0.0, drawn)
+                else:
                     running[(yield from start(Score(question, (drawn,))))] = number, drawn, answer
             yield from votes.publish_sometimes()
         return (yield from votes.publish()).leader
@@ -106,9 +135,61 @@ class TreeArm:
 
     def draw(self, source: random.Random) -> float:
         """A mean score drawn from the posterior."""
+        return self.draw_law(source).mean
+
+    def draw_law(self, source: random.Random) -> NormalDist:
+        """A law of scores drawn from the posterior."""
         m, kappa, nu, tau2 = self.posterior()
         variance = nu * tau2 / source.gammavariate(nu / 2, 2.0)
-        return source.gauss(m, math.sqrt(variance / kappa))
+        return NormalDist(source.gauss(m, math.sqrt(variance / kappa)), math.sqrt(variance))
+
+
+@dataclass(slots=True, eq=False)
+class MemberChoice:
+    """Decides at which level to generate next (`choose`) and learns from the ratings (`report`), in any order."""
+
+    question_id: str
+    levels: tuple[ThinkingLevel, ...]
+    prices: tuple[float, ...] = ()
+    _earned: list[TreeArm] = field(init=False)
+    _tokens: list[int] = field(init=False)
+    """Generated in all that `_earned` counts."""
+    _best: float = 0.0
+    _chosen: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._earned = [TreeArm() for _ in (*self.levels, None)]
+        self._tokens = [0 for _ in self._earned]
+
+    def choose(self, number: int) -> ThinkingLevel | None:
+        """The thinking level of the generation of this number; None for the default."""
+        if not self.levels:
+            return None
+        source = random.Random(f"{self.question_id}\0member\0{number}")
+        laws = [earned.draw_law(source) for earned in self._earned]
+        if self.prices:
+            costs = list(map(self._cost, range(len(laws))))
+            gains = [gain(law, self._best) / cost for law, cost in zip(laws, costs, strict=True)]
+            member = max(range(len(laws)), key=lambda each: (gains[each], -costs[each]))
+        else:
+            member = max(range(len(laws)), key=lambda each: laws[each].mean)
+        self._chosen[number] = member
+        return (*self.levels, None)[member]
+
+    def report(self, number: int, rating: float, completion: Completion) -> None:
+        """The rating of the generation of this number, 0 to 1; 0 without an answer."""
+        if self.levels:
+            member = self._chosen[number]
+            self._earned[member].add(rating)
+            self._best = max(self._best, rating)
+            self._tokens[member] += completion.usage.generated_tokens
+
+    def _cost(self, member: int) -> float:
+        """The mean price of a generation; at a level without one, as long as the others."""
+        count, tokens = self._earned[member].count, self._tokens[member]
+        if not count:
+            count, tokens = sum(arm.count for arm in self._earned), sum(self._tokens)
+        return self.prices[member] * (max(tokens, 1) / max(count, 1))
 
 
 @dataclass(slots=True, eq=False)
@@ -158,6 +239,14 @@ class AnswerTree:
             node.value.add(rating)
             node.parent.continue_.add(rating)
             node = node.parent
+
+
+def gain(law: NormalDist, best: float) -> float:
+    """By how much a rating is expected to exceed the best one; at most what is left to 1."""
+    ahead = law.mean - best
+    z = ahead / law.stdev
+    expected = law.stdev * STANDARD.pdf(z) + ahead * STANDARD.cdf(z)
+    return min(max(expected, 0.0), 1.0 - best)
 
 
 def refinement(question: Question, node: AnswerNode) -> Prompt:

@@ -129,3 +129,24 @@ def test_a_thinking_level_chooses_the_member() -> None:
     assert votes("escalate:first=none") == {"7": 2}
     with pytest.raises(UsageError, match=r"levels must be fewer than the members \(got 3 for 3\)"):
         build("engine", f"mixture:members=[{members}],levels=[none,low,high]")
+
+
+def test_weights_share_the_samples() -> None:
+    members = ",".join(f"simulated(answers={answer},tokens=2)" for answer in (7, 8, 9))
+
+    def drawn(options: str, thinking: str = "") -> list[str]:
+        events: list[Event] = []
+        mixture = build("engine", f"mixture:members=[{members}],{options}")
+        solve_sync(QUESTION, build("strategy", f"self_consistency:n=8{thinking}"), mixture, trace=events.append)
+        texts = {event.index: event.text[-1] for event in events if isinstance(event, Sampled)}
+        return [texts[index] for index in sorted(texts)]
+
+    assert "".join(drawn("weights=[1,2,1]")) == "87988798"
+    assert "".join(drawn("levels=[none],weights=[1,3]")) == "98999899"
+    assert set(drawn("levels=[none],weights=[1,3]", ",thinking=none")) == {"7"}
+    for options, message in (
+        ("weights=[1,2]", r"weights must be one for each member without a level \(got 2 for 3\)"),
+        ("weights=[1,2,0]", r"weights must be .*\(got 0\)"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            drawn(options)

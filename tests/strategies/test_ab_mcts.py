@@ -3,13 +3,15 @@
 import itertools
 import random
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
 
 import pytest
 
 from reasoner.strategy import Sample, Score
+from reasoner.testing import check_strategy
 from reasoner.testing.support import completion, number_question
 from reasoner.types import Completion, Message, Prompt
-from reasoner_strategies.ab_mcts import AbMcts, AnswerNode, AnswerTree, TreeArm, refinement
+from reasoner_strategies.ab_mcts import AbMcts, AnswerNode, AnswerTree, MemberChoice, TreeArm, gain, refinement
 from tests.strategies.driving import Course, follow, rating
 
 QUESTION = number_question()
@@ -89,6 +91,42 @@ def test_the_order_of_ratings_does_not_change_what_is_generated() -> None:
         assert asks(tree_of(FAMILY, order)) == plain
 
 
+# Which member generates
+
+
+@pytest.mark.parametrize(("mean", "best"), [(0.2, 0.5), (0.5, 0.5), (0.6, 0.3)])
+def test_the_expected_gain_is_the_mean_excess(mean: float, best: float) -> None:
+    law = NormalDist(mean, 0.1)
+    drawn = law.samples(20_000, seed=1)
+    assert gain(law, best) == pytest.approx(sum(max(each - best, 0) for each in drawn) / len(drawn), abs=0.003)
+    assert gain(law, 1.0) == 0
+
+
+def shares(prices: tuple[float, ...], order: Sequence[int], *, tokens: tuple[int, int] = (1, 1)) -> list[int]:
+    """How often two members are chosen; the second one earns more."""
+    choice = MemberChoice("q", ("none",), prices)
+    for number in order:
+        second = number % 2
+        choice._chosen[number] = second
+        reply = completion("so", token_ids=(1,) * tokens[second])
+        choice.report(number, 0.5 + 0.2 * second + 0.01 * (number % 3), reply)
+    chosen = [choice.choose(number) for number in range(100, 400)]
+    return [chosen.count("none"), chosen.count(None)]
+
+
+def test_a_member_that_earns_more_generates_more_unless_it_costs_too_much() -> None:
+    """In any order of the ratings; the price and the tokens of a generation multiply."""
+    order = list(range(20))
+    earns, equal, dear, long = (
+        shares((), order), shares((1, 1), order), shares((1, 400), order), shares((1, 4), order, tokens=(1, 100)),
+    )  # fmt: skip
+    assert earns[1] > 0.9 * 300
+    assert equal[1] > 0.7 * 300
+    assert dear[0] > equal[0]
+    assert long == dear
+    assert shares((1, 400), order[::-1]) == dear
+
+
 # What the model is asked
 
 
@@ -147,3 +185,21 @@ def test_an_unrated_generation_is_no_node_and_votes_only_if_nothing_is_rated() -
     none = drive(AbMcts(n=9), "788", lambda _: None)
     assert (none.key, none.vote_states[-1].samples) == ("8", 9)
     assert {sample.prompts for sample in none.samples} == {(QUESTION.prompt,)}
+
+
+def test_levels_choose_among_the_members_and_one_that_never_answers_is_left() -> None:
+    def reply(op: Sample | Score) -> object:
+        if isinstance(op, Score):
+            return (rating(0.6),)
+        [prompt] = op.prompts
+        return (completion("no idea" if prompt.thinking_level == "none" else "the answer is 7", prompt=prompt),)
+
+    course = follow(AbMcts(n=40, levels=("none",)).plan(QUESTION), reply, Course())
+    levels = [one.prompts[0].thinking_level for one in course.samples]
+    assert set(levels[:20]) == {"none", None}
+    assert levels[20:].count(None) > 15
+
+
+@pytest.mark.parametrize("prices", [(), (1.0, 4.0)])
+def test_a_choice_of_members_keeps_the_laws_of_strategies(prices: tuple[float, ...]) -> None:
+    check_strategy(AbMcts(n=6, levels=("none",), prices=prices))
