@@ -2,8 +2,8 @@
 
     .venv/bin/python .ci/clients.py [NAME]...
 
-They ask a server on the simulated engine. It needs PyPI, so it is run by hand. lm-evaluation-harness gets 40 sums of our
-own instead of a data set, four times each, and its log becomes a pool.
+They ask a server on the simulated engine. It needs PyPI, so it is run by hand. lm-evaluation-harness gets 40 sums of
+our own instead of a data set, four times each, and its log becomes a pool.
 """
 
 import json
@@ -69,13 +69,14 @@ def commands(recipe: Recipe, address: str, folder: Path) -> list[list[str]]:
     rows = [{"question": f"What is {a} + 4?", "answer": f"{a} + 4\n#### {a + 4}"} for a in range(40)]
     (folder / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     (folder / "sums.yaml").write_text(SUMS, encoding="utf-8")
-    code = code.partition("\n")[2].replace("--tasks gsm8k", "--tasks sums --include_path .")
+    evaluated = ["eval", "pool:pool.jsonl", "-e", "pool:pool.jsonl", "-s", "self_consistency(n=4)", "--out", "run"]
+    code = code.partition("\n")[2].rstrip().replace("--tasks gsm8k", "--tasks sums --include_path .")
     reasoner = BIN / "reasoner"
     return [
         [*installed, "python", "-c", shown],
         [*installed, "bash", "-ec", f"{code} --log_samples --output_path logs --gen_kwargs seed=None"],
         ["bash", "-ec", f"{reasoner} pool logs/*/samples_sums_*.jsonl --out pool.jsonl"],
-        [str(reasoner), *"eval pool:pool.jsonl -e pool:pool.jsonl -s self_consistency(n=4) --out run".split()],
+        [str(reasoner), *evaluated],
         [str(reasoner), "report", "run"],
     ]
 
