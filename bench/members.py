@@ -6,8 +6,8 @@ Each law states how often two members are right on the two halves of the questio
 generation has 20 tokens, and a refinement is as often right as a fresh answer. Wrong answers are spread over four. The
 verifier rates a right answer by a normal law around 0.7, a wrong one around 0.3, of a deviation of 0.1 (AUROC 0.998) or
 0.3 (0.83), cut to 0 to 1. The one that chooses makes 16 generations with prices and as many as cost the same without;
-the others have as many as cost the same. Prints points against the one with prices, with 95 % bootstrap intervals over
-the questions. Seed 0.
+the others have as many as cost about the same. Prints points against the one with prices, with 95 % bootstrap intervals
+over the questions. Seed 0.
 """
 
 import asyncio
