@@ -20,7 +20,6 @@ from reasoner.trace.events import Sampled, read_trace
 from tests.cli.command import GatedServer, Run, finish, read_until, start
 from tests.engines.fake_server import FakeServer, Fault
 
-
 TWO_AT_ONCE = ("-e", "openai:max_concurrency=2")
 """A vote counts in launch order; more requests that are sent at once arrive in any."""
 
