@@ -102,7 +102,7 @@ def run(recipe: Recipe, address: str) -> bool:
 def main() -> int:
     """Run the recipes that are named, or all; the exit code."""
     chosen = [recipe for recipe in recipes() if not sys.argv[1:] or recipe.name in sys.argv[1:]]
-    serve = [BIN / "reasoner", "serve", "--engine", "simulated", "--port", "0"]
+    serve = [str(BIN / "reasoner"), "serve", "--engine", "simulated", "--port", "0"]
     with subprocess.Popen(serve, stderr=subprocess.PIPE, text=True) as server:
         try:
             assert server.stderr
