@@ -261,7 +261,7 @@ def texts(cls: Any) -> Iterator[str]:
 
 def test_every_option_with_a_text_is_harmless_or_marked() -> None:
     """A new option that names a file or code has to be marked as `FilePath` or `Weights` are."""
-    harmless = {"agreed", "at", "first", "instruction", "shots", "step", "task", "wait"}
+    harmless = {"agreed", "at", "first", "instruction", "levels", "shots", "step", "task", "wait"}
     for kind in ("strategy", "rule"):
         for name in entries(kind):
             assert {*texts(load(kind, name))} <= harmless, name
