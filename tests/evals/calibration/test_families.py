@@ -164,6 +164,7 @@ def test_a_question_counts_where_every_arm_has_a_result(tmp_path: Path) -> None:
     assert made.notes == (f"3 of {QUESTIONS} questions lack a result in every arm and are left out",)
 
 
+@pytest.mark.slow
 def test_bins_part_the_questions_and_the_rows(tmp_path: Path) -> None:
     whole = family(tmp_path / "whole", VOTE, questions=200)
     parted = family(tmp_path / "parted", VOTE, questions=200, binning=Binning("split"))

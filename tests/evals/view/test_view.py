@@ -208,6 +208,7 @@ def large(path: Path, questions: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_samples_take_little_memory(tmp_path: Path) -> None:
     few, many = large(tmp_path / "few", 100), large(tmp_path / "many", 12_500)
     assert sum(file.stat().st_size for file in many.rglob("*.jsonl")) > 130e6
@@ -245,6 +246,7 @@ def test_what_cannot_be_viewed_is_said_in_a_line(run: Run, small: Path) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium")
+@pytest.mark.process
 def test_the_pages_fit_at_both_widths_and_ask_for_nothing(tmp_path: Path) -> None:
     long = Fake("self_consistency", pool=8, rule="majority", budget="tokens=" + "9" * 80)
     path = fabricate(tmp_path / ("w" * 90), [VOTE, long], questions=60, edition="x" * 300)
