@@ -23,7 +23,7 @@ from reasoner.engine import SampleRequest
 from reasoner.registry import build
 from reasoner.testing.scripted import MODEL, THINKER, ScriptedEngine
 
-QUESTIONS, FINAL, ANEW = 300, 60, 0.3
+QUESTIONS, FINAL, NEW_PATH = 300, 60, 0.3
 STRATEGIES = (
     "aggregate:n=8,rounds=1",
     "aggregate:n=8,rounds=2",
@@ -69,7 +69,7 @@ class Law(NamedTuple):
             end = f"Score A: {scores[0]}\nScore B: {scores[1]}\nBetter: {'AB'[better]}"
             return " so" * (FINAL - 10) + "\n" + end
         key = self.fresh(request.question_id, source)
-        if shown and source.random() >= ANEW:
+        if shown and source.random() >= NEW_PATH:
             [key] = source.choices(shown, [self.odds if each == 0 else 1.0 for each in shown])
         return "so " * (FINAL - 4) + f"\nThe answer is {key}"
 

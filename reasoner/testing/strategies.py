@@ -201,7 +201,7 @@ class _Broken(Judge):
 
 
 def a_verifier_that_always_fails_costs_no_answer(strategy: Strategy, *, wide: bool = False) -> None:
-    """And is no rating of zero."""
+    """A verifier that always fails gives no rating of zero."""
     events: list[Event] = []
     solution = _run(strategy, ScriptedEngine(says("7", "8", "8")), _Broken(), trace=events.append)
     assert solution.answer is not None, "the verifier failed, and the answer was lost"

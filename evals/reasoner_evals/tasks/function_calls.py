@@ -198,7 +198,9 @@ class Bfcl:
                 offered = [_schema(function) | {"name": _name(function["name"])} for function in functions]
                 gold = json.dumps([] if free else answers[name], sort_keys=True)
             except (ValueError, TypeError, KeyError) as error:
-                raise row.error("question", f"it is no question of one turn with functions ({error!r:.80})") from None
+                raise row.error(
+                    "question", f"it is not a question of one turn with functions ({error!r:.80})"
+                ) from None
             tools = json.dumps([{"type": "function", "function": function} for function in offered], sort_keys=True)
             space = CallSpace(tuple(function["name"] for function in offered))
             question = Question(f"bfcl/{name}", messages[-1].content, Prompt(messages=messages, tools=tools), space)

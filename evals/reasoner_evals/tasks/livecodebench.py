@@ -50,7 +50,7 @@ def _tests_in(text: str) -> list[dict[str, Any]]:
             raise ValueError(str(error)) from None
     cases = parse_json(text)
     if not isinstance(cases, list) or not all(isinstance(case["input"] + case["output"], str) for case in cases):
-        raise ValueError("it is no list of test cases")
+        raise ValueError("it is not a list of test cases")
     return cases
 
 

@@ -159,7 +159,7 @@ class Host:
 
     @property
     def waiting(self) -> bool:
-        """Whether calls run, and there is no news of them."""
+        """Whether calls run that have nothing to report."""
         return bool(self._tasks and not self._outbox)
 
     def take(self, batch: list[ToReplica]) -> None:

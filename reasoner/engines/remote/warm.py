@@ -156,7 +156,7 @@ def _remove_stale(folder: Path) -> None:
 
 
 async def _serve(engine: Engine, token: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Run the calls of one command until it leaves, or sends what is no batch of calls."""
+    """Run the calls of one command until it leaves or sends something else."""
     loop, due = asyncio.get_running_loop(), False
 
     def tell() -> None:
