@@ -26,7 +26,7 @@ def client(server: Server, *, key: str = "none") -> openai.OpenAI:
 
 @pytest.fixture(scope="module")
 def simulated() -> Iterator[Server]:
-    with serving(SimulatedEngine()) as server:
+    with serving(SimulatedEngine(accuracy=1, tokens=10)) as server:
         yield server
 
 
@@ -88,7 +88,7 @@ def test_responses(simulated: Server) -> None:
 
 
 def test_keys() -> None:
-    with serving(SimulatedEngine(), keys={"alice": KEY}) as server:
+    with serving(SimulatedEngine(accuracy=1, tokens=10), keys={"alice": KEY}) as server:
         for wrong in ("none", "alice-012345678", KEY + "9"):
             with client(server, key=wrong) as asking, pytest.raises(openai.AuthenticationError) as refused:
                 asking.models.list()
@@ -104,7 +104,7 @@ def test_keys() -> None:
 
 def test_a_trace_is_read_by_the_key_that_made_it() -> None:
     keys = {"alice": KEY, "bob": "bob-0123456789"}
-    with serving(SimulatedEngine(), keys=keys) as server, client(server, key=KEY) as asking:
+    with serving(SimulatedEngine(accuracy=1, tokens=10), keys=keys) as server, client(server, key=KEY) as asking:
         reply = asking.chat.completions.create(model="simulated@vote8", messages=ASKED)
         trace = f"{server.base_url}/reasoner/traces/{(reply.model_extra or {})['reasoner']['trace']}"
         own, other = ({"Authorization": f"Bearer {key}"} for key in (KEY, "bob-0123456789"))

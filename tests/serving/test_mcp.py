@@ -21,7 +21,7 @@ from reasoner.serving.config import ServerLimits
 from tests.serving.running import PATIENCE, serving
 
 COMMAND = str(Path(sys.executable).with_name("reasoner"))
-ARGUMENTS = ["serve", "--mcp", "--engine", "simulated", "--quiet"]
+ARGUMENTS = ["serve", "--mcp", "--engine", "simulated:accuracy=1,tokens=10", "--quiet"]
 
 
 @asynccontextmanager
@@ -74,7 +74,7 @@ def test_an_agent_solves_over_standard_streams() -> None:
 
 
 def test_an_agent_solves_over_http_with_its_key() -> None:
-    with serving(SimulatedEngine(), keys={"one": "k" * 20}) as server:
+    with serving(SimulatedEngine(accuracy=1), keys={"one": "k" * 20}) as server:
 
         async def run() -> None:
             async with over_http(server.url, "k" * 20) as session:
@@ -87,7 +87,7 @@ def test_an_agent_solves_over_http_with_its_key() -> None:
 
 
 def test_what_is_no_call_is_refused() -> None:
-    with serving(SimulatedEngine(), ServerLimits(body_bytes=2000)) as server:
+    with serving(SimulatedEngine(accuracy=1), ServerLimits(body_bytes=2000)) as server:
         for body, kind, status in (
             (b"{" * 1000, "application/json", {400}),
             (b"x" * 3000, "application/json", {413}),

@@ -28,7 +28,7 @@ def test_a_vote_whole_and_streamed() -> None:
         "max_tokens": 200,
         "messages": [{"role": "user", "content": "What is 3 + 4?"}],
     }
-    with serving(SimulatedEngine(), keys={"alice": KEY}) as server, client(server, KEY) as asking:
+    with serving(SimulatedEngine(accuracy=1, tokens=10), keys={"alice": KEY}) as server, client(server, KEY) as asking:
         whole = asking.messages.create(**asked)
         assert [block.text for block in whole.content] == ["The answer is 7"]
         assert (whole.stop_reason, whole.model) == ("end_turn", "simulated@vote8")
