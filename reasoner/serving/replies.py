@@ -18,6 +18,7 @@ from reasoner.serving.requests import ChatRequest
 from reasoner.solution import Solution
 from reasoner.specs import Owners, marks_of
 from reasoner.system.printing import clipped, printable, valid_unicode
+from reasoner.system.values import value
 from reasoner.trace.events import Event, Proposed, Sampled, Scored, Work
 from reasoner.types import Completion, Vote, VoteState
 
@@ -39,7 +40,7 @@ _COUNTS: Final = attrgetter(*COUNTED)
 LOST: Final = "lost: the sequence was drawn again after its text was streamed, so the text is not whole: ask again"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Result:
     """A choice of a reply: its job, how it ended with its events, and the id of its trace where that is kept."""
 
@@ -48,7 +49,7 @@ class Result:
     trace: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ReplyText:
     """The reply of a solution: its text, its thinking, why it ended, and the tools that it calls."""
 

@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from pydantic_core import to_json
 from yarl import URL
 
 from reasoner.engines.openai.deadlines import Deadlines, Within
@@ -207,6 +208,14 @@ def session_id(question_id: str) -> str:
     return hashlib.sha256(question_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
+def _json_of(body: Mapping[str, object]) -> bytes:
+    try:
+        return to_json(body)
+    except ValueError:
+        # A lone surrogate in a prompt does not fail here: in ASCII, the server decides about it.
+        return json.dumps(body).encode("ascii")
+
+
 class _LoopSession(NamedTuple):
     session: aiohttp.ClientSession
     slots: asyncio.Semaphore
@@ -345,8 +354,7 @@ class ServerConnection:
         `free` request costs nothing however it fails.
         """
         client = await self._client()
-        # ASCII JSON: a lone surrogate in a prompt does not fail here; the server decides about it.
-        content = None if body is None else json.dumps(body).encode("ascii")
+        content = None if body is None else _json_of(body)
         allowed = aiohttp.ClientTimeout(total=None, sock_connect=min(self.timeout, CONNECT_SECONDS), sock_read=idle)
         session = {SESSION_HEADER: session_id(terms.question_id)} if terms.question_id else {}
         while True:

@@ -145,13 +145,16 @@ class Draft:
 
     def report(self, reported: Reported) -> None:
         """Add the server's counts: of several, the largest."""
-        before = self.reported or Reported()
+        self.unreported = 0
+        if self.reported is None:
+            self.reported = reported
+            return
+        before = self.reported
         prompt, counts = max(reported.prompt or 0, before.prompt or 0), (reported.generated, before.generated)
         generated = max((count for count in counts if count is not None), default=None)
         cached = before.cached if reported.cached is None else reported.cached
         thinking = before.thinking if reported.thinking is None else reported.thinking
         self.reported = Reported(prompt, generated, cached, thinking)
-        self.unreported = 0
 
     @property
     def usage(self) -> Usage:
