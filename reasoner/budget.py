@@ -352,14 +352,9 @@ class Ledger:
     @property
     def reserved(self) -> Cost:
         """The worst case of all work in flight."""
-        held, settled = self._held, self._settled
-        return Cost(
-            held.prompt_tokens - settled.prompt_tokens, held.cached_tokens - settled.cached_tokens,
-            held.generated_tokens - settled.generated_tokens, held.verifier_tokens - settled.verifier_tokens,
-            held.cancelled_tokens - settled.cancelled_tokens, held.requests - settled.requests,
-            held.samples - settled.samples,
-            None if held.flops is None or settled.flops is None else held.flops - settled.flops,
-        )  # fmt: skip
+        rest = _Sum()
+        rest.put(self._held, self._settled)
+        return rest.taking(0.0).until(0)
 
     @property
     def elapsed(self) -> float:
