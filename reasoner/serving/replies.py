@@ -20,6 +20,7 @@ from reasoner.specs import Owners, marks_of
 from reasoner.system.printing import clipped, printable, valid_unicode
 from reasoner.system.values import value
 from reasoner.trace.events import Event, Proposed, Sampled, Scored, Work
+from reasoner.trace.replies import completions_in
 from reasoner.types import Completion, Vote, VoteState
 
 Document = dict[str, Any]
@@ -85,8 +86,9 @@ class ReplyText:
 
 def _winner(solution: Solution) -> Completion | None:
     """The completion that has the solution's text: the first complete one, else the first."""
-    same = [reply.completion for reply in solution.samples if reply.text == solution.text]
-    return min(same, key=lambda completion: completion.truncated, default=None)
+    same = (completion for _, completion in completions_in(solution.events) if completion.chain == solution.text)
+    first = next(same, None)
+    return next((each for each in same if not each.truncated), first) if first and first.truncated else first
 
 
 @dataclass(slots=True)

@@ -57,6 +57,5 @@ class Within:
     def __exit__(self, kind: object, failure: BaseException | None, _traceback: object) -> None:
         self.deadlines.pop(self, None)
         if self._task and self._late and self._task.uncancel() <= self._before and kind is asyncio.CancelledError:
-            raise RequestLost(
-                f"{self.where} did not finish a reply within {self.seconds:g} s: set deadline"
-            ) from failure
+            late = f"{self.where} did not finish a reply within {self.seconds:g} s: set deadline"
+            raise RequestLost(late) from failure

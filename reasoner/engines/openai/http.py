@@ -54,6 +54,7 @@ _ADVICE = {
     404: "set base_url to the address that ends in /v1, and model to one that it serves",
 }
 BACKOFF_SECONDS, BACKOFF_CAP = 0.5, 30.0
+_silence = lru_cache(maxsize=16)(aiohttp.ClientTimeout)
 
 
 class Notes(list[str]):
@@ -299,10 +300,8 @@ class ServerConnection:
             EngineUnavailable: the server cannot be reached, or is busy, for longer than the patience.
             RequestLost: it sends nothing, or the stream is cut.
         """
-        waits = Waits(self.patience, terms.seed)
-        return await self._answer(
-            "POST", path, body, terms, waits, partial(self._events, terms, take), idle=self.timeout
-        )
+        waits, read = Waits(self.patience, terms.seed), partial(self._events, terms, take)
+        return await self._answer("POST", path, body, terms, waits, read, idle=self.timeout)
 
     def refusal(self, reply: ServerReply) -> EngineUnavailable:
         """The error for a reply that a retry would not change."""
@@ -355,7 +354,7 @@ class ServerConnection:
         """
         client = await self._client()
         content = None if body is None else _json_of(body)
-        allowed = aiohttp.ClientTimeout(total=None, sock_connect=min(self.timeout, CONNECT_SECONDS), sock_read=idle)
+        allowed = _silence(total=None, sock_connect=min(self.timeout, CONNECT_SECONDS), sock_read=idle)
         session = {SESSION_HEADER: session_id(terms.question_id)} if terms.question_id else {}
         while True:
             requested, reached, began = 0.0, False, time.monotonic()
