@@ -2,7 +2,7 @@ r"""Mathematical answers: numbers, formulas, tuples, intervals, sets; `docs/answ
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import ClassVar
 
@@ -66,7 +66,7 @@ class MathSpace(ReadsForms):
     find_blocks = staticmethod(math_worker.find_blocks)
     refusal = staticmethod(too_complex)
 
-    seconds: Seconds = 10.0
+    seconds: Seconds = field(default=10.0, kw_only=True)
 
     def __post_init__(self) -> None:
         ReadsForms.__post_init__(self)

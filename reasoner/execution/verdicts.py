@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from reasoner.answers.asking import comparison_prompt, reads_yes
-from reasoner.answers.equivalence import Comparer, ComparisonMeter
+from reasoner.answers.equivalence import ComparisonMeter, Equivalence
 from reasoner.budget import NO_COST, Cost
 from reasoner.engine import spellings
 from reasoner.errors import BudgetExhausted, EngineError, NotRecorded, UsageError
@@ -39,7 +39,7 @@ class Verdicts:
     votes. A verdict that the ledger refuses is missing; the others still count.
     """
 
-    def __init__(self, executor: OperationExecutor, comparer: Comparer) -> None:
+    def __init__(self, executor: OperationExecutor, comparer: Equivalence) -> None:
         history, space = executor.history, executor.question.space
         self.by_model = compares_by_model(space)
         """Whether the model compares answers, and no comparer."""

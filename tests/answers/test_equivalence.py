@@ -141,30 +141,30 @@ class RunContext:
 
 @running
 async def test_a_grade_is_typed(shared: Equivalence) -> None:
-    assert await shared.accepts("2k+2", "2(k+1)") == Verdict("right")
-    assert await shared.accepts("2k+2", "2(k+2)") == Verdict("wrong")
-    assert await shared.accepts("2", "2.0") == Verdict("right")
-    assert await shared.accepts("2", "") == Verdict("wrong")
-    assert await shared.accepts("2", "9^{9^{9}}") == Verdict("too_complex", "a power too large to compute")
-    assert await shared.accepts("9^{9^{9}}", "9^{9^{9}}") == Verdict("right")
+    assert await shared.accepts(MATH, "2k+2", "2(k+1)") == Verdict("right")
+    assert await shared.accepts(MATH, "2k+2", "2(k+2)") == Verdict("wrong")
+    assert await shared.accepts(MATH, "2", "2.0") == Verdict("right")
+    assert await shared.accepts(MATH, "2", "") == Verdict("wrong")
+    assert await shared.accepts(MATH, "2", "9^{9^{9}}") == Verdict("too_complex", "a power too large to compute")
+    assert await shared.accepts(MATH, "9^{9^{9}}", "9^{9^{9}}") == Verdict("right")
 
 
 @running
 async def test_a_timeout_and_a_crash_are_grades_of_their_own(tmp_path: Path) -> None:
     a, hang, crash, odd = RunContext(tmp_path)("a", "hang", "crash", "odd")
     async with equivalence(seconds=0.3, maths=False) as made:
-        assert await made.accepts(a.text, crash.text, space=SLOW) == Verdict("grader_crash", "ValueError: crash")
+        assert await made.accepts(SLOW, a.text, crash.text) == Verdict("grader_crash", "ValueError: crash")
         timeout = Verdict("grader_timeout", "it took over 0.3 s of processor time")
-        assert await made.accepts(a.text, hang.text, space=SLOW) == timeout
-        assert (await made.accepts(a.text, odd.text, space=SLOW)).status == "too_complex"
-        assert await made.accepts(a.text, f"{tmp_path}|abc", space=SLOW) == Verdict("right")
+        assert await made.accepts(SLOW, a.text, hang.text) == timeout
+        assert (await made.accepts(SLOW, a.text, odd.text)).status == "too_complex"
+        assert await made.accepts(SLOW, a.text, f"{tmp_path}|abc") == Verdict("right")
 
 
 @running
 async def test_a_grade_is_done_once(tmp_path: Path) -> None:
     a, ab = RunContext(tmp_path)("a", "ab")
     async with equivalence(maths=False) as made:
-        grades = [await made.accepts(a.text, ab.text, space=SLOW) for _ in range(3)]
+        grades = [await made.accepts(SLOW, a.text, ab.text) for _ in range(3)]
     assert grades == [Verdict("right")] * 3
     assert RunContext(tmp_path).log == ["a"]
 
@@ -182,7 +182,7 @@ class OneWay(Slow):
 @running
 async def test_both_directions_must_agree() -> None:
     async with equivalence(maths=False) as made:
-        assert await made.accepts("abc", "*", space=OneWay()) == Verdict("right")
+        assert await made.accepts(OneWay(), "abc", "*") == Verdict("right")
         assert not await same(made, OneWay(), Answer("abc", "abc"), Answer("*", "*"))
 
 
@@ -190,7 +190,7 @@ async def test_both_directions_must_agree() -> None:
 async def test_a_space_that_knows_at_once_starts_no_pool() -> None:
     made, one, half = Equivalence(), Answer("1", "1"), Answer("0.5", "1/2")
     assert await made.same_many(NumberSpace(), [(one, half), (one, one)], ComparisonMeter()) == (False, True)
-    assert await made.accepts("1", "9^{9^{9}}") == Verdict("too_complex", "a power too large to compute")
+    assert await made.accepts(MATH, "1", "9^{9^{9}}") == Verdict("too_complex", "a power too large to compute")
     assert not made.pool._all
 
 
@@ -266,7 +266,7 @@ REFUSED = [
 async def test_a_bomb_that_can_be_seen_is_refused_and_no_worker_sees_it(bomb: str) -> None:
     made = Equivalence()
     for gold, answer in (("x+1", bomb), (bomb, "x+1")):
-        assert (await made.accepts(gold, answer)).status == "too_complex"
+        assert (await made.accepts(MATH, gold, answer)).status == "too_complex"
     [one, other] = answers("x+1", bomb)
     assert await made.same_many(MATH, [(one, other), (other, one)], ComparisonMeter()) == (False, False)
     assert not made.pool._all
@@ -296,7 +296,7 @@ async def test_a_bomb_past_the_limits_is_a_timeout_in_a_grade_and_different_in_a
     bomb, formula = "(x+1)^{5000}", "x^2+1"
     assert MATH.refusal(bomb) is None
     async with equivalence(seconds=1) as made:
-        assert (await made.accepts(formula, bomb)).status == "grader_timeout"
+        assert (await made.accepts(MATH, formula, bomb)).status == "grader_timeout"
         one, other, third = answers(bomb, "(x+2)^{5000}", formula)
         assert await made.same_many(MATH, [(one, other), (one, third)], ComparisonMeter()) == (None, False)
 

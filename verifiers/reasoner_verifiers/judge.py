@@ -175,11 +175,7 @@ class Judge(Checked):
         return await self._bound(question, PAIR, policy, first, second)
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
-        """The model's rating of one candidate.
-
-        Raises:
-            VerifierError: it did not answer the question, or the prompt does not fit its context.
-        """
+        """The model's rating of one candidate."""
         return await self._rate(question, FORMS[self.ask], policy, cost_meter, candidate)
 
     async def compare_pair(

@@ -72,11 +72,7 @@ def _labelled(folder: Path) -> Iterator[Labelled]:
 
 
 def rated_by(labelled: Sequence[Labelled]) -> str:
-    """The spec of the one verifier that rated these sequences.
-
-    Raises:
-        UsageError: there is none, or there are several.
-    """
+    """The spec of the one verifier that rated these sequences."""
     specs = sorted({sample.verifier for sample in labelled if sample.verifier})
     if len(specs) != 1:
         named = " and ".join(specs) if specs else "none"
