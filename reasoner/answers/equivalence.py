@@ -76,7 +76,6 @@ class ComparisonMeter:
     `Equivalence` updates it, and starts no comparison once the time that the answer space allows is spent.
     """
 
-    question_id: str = ""
     seconds: float = 0.0
 
 

@@ -1,6 +1,5 @@
 r"""Mathematical answers: numbers, formulas, tuples, intervals, sets; `docs/answers.md` says which are equal."""
 
-import math
 import re
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -11,7 +10,6 @@ from reasoner.answers.forms import LONG_BOX, Opening
 from reasoner.answers.latex import balanced, bare, canonical, too_complex
 from reasoner.answers.numbers import MAX_UNIT_WORDS, decimal_comma
 from reasoner.answers.reading import ReadsForms
-from reasoner.errors import require
 from reasoner.specs import Seconds
 from reasoner.types import Answer, Blocks
 
@@ -67,10 +65,6 @@ class MathSpace(ReadsForms):
     refusal = staticmethod(too_complex)
 
     seconds: Seconds = field(default=10.0, kw_only=True)
-
-    def __post_init__(self) -> None:
-        ReadsForms.__post_init__(self)
-        require(self.seconds, "seconds", above=0, below=math.inf)
 
     def inside(self, text: str, reply: str) -> Answer | None:
         """All of the text if it is a formula, or a number with its unit; a sentence is none."""

@@ -44,7 +44,7 @@ class Verdicts:
         self.by_model = compares_by_model(space)
         """Whether the model compares answers, and no comparer."""
         self._executor, self._comparer, self._space, self._history = executor, comparer, space, history
-        self._meter = ComparisonMeter(executor.question.id)
+        self._meter = ComparisonMeter()
         self._recorded_blocks, self._recorded_same = history.blocks, history.same
         # A replay writes what it uses again, and verdicts of the model are booked again where they are asked for.
         self._blocks = {} if history.source else {**self._recorded_blocks}

@@ -58,13 +58,6 @@ def count_rows(path: Path) -> int:
     with open_table(path) as (name, reader, file):
         if reader is read_jsonl:
             return sum(1 for line in _lines(name, file, None) if line is None or line.strip())
-        if reader is _parquet and file.seekable():
-            from pyarrow import ArrowException, parquet
-
-            try:
-                return int(parquet.ParquetFile(file).metadata.num_rows)
-            except ArrowException as error:
-                raise UsageError(f"{name} is not a readable parquet file: {printable(str(error), limit=200)}") from None
         return sum(1 for _ in reader(name, file, None))
 
 

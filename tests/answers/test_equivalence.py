@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 
 from reasoner.answers import math_worker
-from reasoner.answers.equivalence import ComparisonMeter, Equivalence, SlowSpace, Verdict, prepare
+from reasoner.answers.equivalence import ComparisonMeter, Equivalence, Verdict, prepare
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.numbers import NumberSpace
 from reasoner.system.process_pool import Failed, JobResult, ProcessPool
@@ -68,13 +68,11 @@ def spin() -> None:
 
 
 def near(gold: str, answer: str) -> bool:
-    """Same first letter; notes that it ran. `hang...` hangs, `stuck` looks at no signal, `crash` crashes."""
+    """Same first letter; notes that it ran. `hang...` hangs, `crash` crashes."""
     _log(gold)
     texts = gold.partition("|")[2], answer.partition("|")[2]
     if any(text.startswith("hang") for text in texts):
         spin()
-    if "stuck" in texts:
-        sum(itertools.repeat(0))
     if "crash" in texts:
         raise ValueError("crash")
     return texts[0][:1] == texts[1][:1]
@@ -208,13 +206,6 @@ async def test_a_late_comparison_in_a_vote_is_undecided_and_the_others_are_decid
 
 
 @running
-async def test_a_comparison_inside_c_is_killed_and_the_others_are_done(tmp_path: Path) -> None:
-    a, ab, stuck = RunContext(tmp_path)("a", "ab", "stuck")
-    async with equivalence(seconds=1, maths=False) as made:
-        assert await made.same_many(SLOW, [(a, stuck), (a, ab)], ComparisonMeter()) == (None, True)
-
-
-@running
 async def test_the_comparisons_of_one_question_share_its_time_and_those_of_another_have_theirs(tmp_path: Path) -> None:
     hangs, words = RunContext(tmp_path)(*(f"hang{n}" for n in range(4))), RunContext(tmp_path)("a", "ab", "b")
     space, tab = Slow(9.0), ComparisonMeter()
@@ -254,9 +245,6 @@ async def test_answers_that_do_not_meet_are_not_compared(shared: Equivalence) ->
 
 REFUSED = [
     "9^{9^{9}}",
-    "((9!)!)!",
-    "{100000 \\choose 50000}",
-    "(" * 3000 + "1" + ")" * 3000,
     "__import__('os').system('true')",
 ]
 
@@ -289,19 +277,3 @@ async def test_a_bomb_that_was_not_seen_is_killed_and_the_pool_serves_the_next()
         assert await pool.call(math_worker.accepts, "2k+2", "2(k+1)", seconds=LONG) == JobResult(True)
     finally:
         await pool.close()
-
-
-@running
-async def test_a_bomb_past_the_limits_is_a_timeout_in_a_grade_and_different_in_a_vote() -> None:
-    bomb, formula = "(x+1)^{5000}", "x^2+1"
-    assert MATH.refusal(bomb) is None
-    async with equivalence(seconds=1) as made:
-        assert (await made.accepts(MATH, formula, bomb)).status == "grader_timeout"
-        one, other, third = answers(bomb, "(x+2)^{5000}", formula)
-        assert await made.same_many(MATH, [(one, other), (one, third)], ComparisonMeter()) == (None, False)
-
-
-def test_the_math_space_is_a_slow_space() -> None:
-    assert isinstance(MATH, SlowSpace)
-    assert isinstance(SLOW, SlowSpace)
-    assert not isinstance(NumberSpace(), SlowSpace)

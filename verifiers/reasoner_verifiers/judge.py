@@ -181,7 +181,7 @@ class Judge(Checked):
     async def compare_pair(
         self, question: Question, first: Completion, second: Completion, policy: Engine, cost_meter: CostMeter
     ) -> Rating:
-        """The probability that `first`, which is shown as answer A, is better than `second`. Raises as `score`."""
+        """The probability that `first`, which is shown as answer A, is better than `second`."""
         return await self._rate(question, PAIR, policy, cost_meter, first, second)
 
     async def _bound(self, question: Question, form: JudgeForm, policy: Engine, *shown: Completion) -> Cost:
