@@ -31,6 +31,8 @@ HELD_OUT = 0.25
 """The share of questions for the report only."""
 MIN_QUESTIONS = 20
 RESAMPLES = 400
+BATCH_TOKENS = 2048
+"""Tokens of one forward pass, padding included."""
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
@@ -248,15 +250,34 @@ class Backbone:
         """
         import torch
 
-        states = list[NDArray[np.float32]]()
-        for ids in sequences:
+        states: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(sequences)
+        done = 0
+        for batch in _batches(sequences):
+            longest = max(len(sequences[i]) for i in batch)
+            ids, mask = torch.zeros((2, len(batch), longest), dtype=torch.long)
+            for row, i in enumerate(batch):
+                ids[row, : len(sequences[i])] = torch.tensor(sequences[i])
+                mask[row, : len(sequences[i])] = 1
             with torch.inference_mode():
-                hidden = self.model(torch.tensor([ids]), output_hidden_states=True, use_cache=False).hidden_states
-                last = [(layer, hidden[layer][0, -1]) for layer in layers]
-                # The last layer's state has passed the final norm already.
-                normed = [state if at == self.layers else self.model.norm(state) for at, state in last]
-                states.append(np.stack([state.float().numpy() for state in normed]))
-            done = len(states)
-            if 10 * (done - 1) // len(sequences) < 10 * done // len(sequences) < 10:
+                hidden = self.model(ids, attention_mask=mask, output_hidden_states=True, use_cache=False).hidden_states
+                for row, i in enumerate(batch):
+                    last = [(layer, hidden[layer][row, len(sequences[i]) - 1]) for layer in layers]
+                    # The last layer's state has passed the final norm already.
+                    normed = [state if at == self.layers else self.model.norm(state) for at, state in last]
+                    states[i] = np.stack([state.float().numpy() for state in normed])
+            before, done = done, done + len(batch)
+            if 10 * before // len(sequences) < 10 * done // len(sequences) < 10:
                 notify(f"{done:,} of {len(sequences):,} sequences read")
         return np.stack(states)
+
+
+def _batches(sequences: Sequence[TokenIds]) -> list[list[int]]:
+    """Indices of sequences of similar length, at most `BATCH_TOKENS` tokens with padding per batch."""
+    batches: list[list[int]] = []
+    for index in sorted(range(len(sequences)), key=lambda i: (len(sequences[i]), i)):
+        length = len(sequences[index])
+        if batches and length * (len(batches[-1]) + 1) <= BATCH_TOKENS:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches

@@ -95,6 +95,7 @@ class Judge(Checked):
     """
 
     open_options: ClassVar[OpenOptions] = OPEN
+    logprobs: ClassVar[None] = None
 
     ask: Ask = "yes"
     criteria: tuple[str, ...] = ()
@@ -123,10 +124,6 @@ class Judge(Checked):
         options = {name: as_written(value) for name, value in self.args.items()}
         engine: VllmEngine = build("engine", Spec("vllm", options), model_id=self.model, core="async")
         return engine
-
-    @property
-    def logprobs(self) -> None:
-        """None: it reads text alone."""
 
     async def claim_memory(self, policy: Engine) -> None:
         """Claim a part of the policy's GPU for the judge's own model, if it has one, before the policy starts."""

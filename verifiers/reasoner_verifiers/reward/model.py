@@ -253,6 +253,7 @@ class RewardVerifier(Checked):
     """
 
     open_options: ClassVar[OpenOptions] = OPEN
+    logprobs: ClassVar[None] = None
 
     max_model_len: int = 0
     kv_gib: float = 0.5
@@ -270,10 +271,6 @@ class RewardVerifier(Checked):
         names = ("max_model_len", "kv_gib", "gpu_memory_utilization", "dtype", "args")
         chosen = (getattr(self, name) for name in Options._fields[:-1])
         return Options._make((*chosen, {name: getattr(self, name) for name in names}))
-
-    @property
-    def logprobs(self) -> None:
-        """None: it reads no log-probabilities."""
 
     async def claim_memory(self, policy: Engine) -> None:
         """Claim the reward model's share of the policy's GPU, before the policy starts."""
