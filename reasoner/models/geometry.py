@@ -208,8 +208,3 @@ def default_dtype(folder: Path | None) -> DTypeChoice:
         if needed > gib:
             return DTypeChoice("bfloat16", f"slow on this processor, but float32 needs {needed:.1f} GiB of {gib:.1f}")
     return DTypeChoice("float32", "this processor has no bfloat16 instructions (avx512_bf16, amx_bf16 or Arm's bf16)")
-
-
-def resolve_dtype(dtype: DType, folder: Path | None) -> Literal["bfloat16", "float16", "float32"]:
-    """The number type of a model on this CPU."""
-    return default_dtype(folder).dtype if dtype == "auto" else dtype
