@@ -8,6 +8,7 @@ import click
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
 from reasoner.cli.look import Command, option
+from reasoner.cli.terminal import Terminal
 from reasoner.errors import UsageError
 
 
@@ -68,7 +69,6 @@ def command(
     """
     from reasoner.cli.batch_run import BatchRun
     from reasoner.cli.progress import BatchProgress
-    from reasoner.cli.terminal import Terminal
     from reasoner.execution.session import CONCURRENCY
 
     given = options.Given(**typed)

@@ -8,6 +8,7 @@ import click
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
 from reasoner.cli.look import Command, option
+from reasoner.cli.terminal import Terminal
 from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +73,6 @@ def command(
     """
     from reasoner.cli.progress import QuestionProgress
     from reasoner.cli.question_run import QuestionRun
-    from reasoner.cli.terminal import Terminal
 
     given = options.Given(**typed)
     if overwrite and trace is None:

@@ -12,6 +12,7 @@ import click
 from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.look import Command, option
 from reasoner.cli.options import PATH, flag, json_option
+from reasoner.cli.terminal import Terminal, printable
 from reasoner.errors import UsageError
 from reasoner_evals.cli.options import RunOptions, command_line, default_folder, run_options
 
@@ -80,7 +81,6 @@ def _check_alone(options: RunOptions, runs: Path | None) -> None:
 
 def _run(options: RunOptions, folder: Path, binning: "Binning") -> int:
     """Sample what is missing; the exit code."""
-    from reasoner.cli.terminal import Terminal
     from reasoner_evals.calibration.profiles import check_arms, check_signal
     from reasoner_evals.cli.progress import EvalProgress
     from reasoner_evals.cli.session import CalibrationRun
@@ -105,7 +105,6 @@ def _run(options: RunOptions, folder: Path, binning: "Binning") -> int:
 
 def _write(runs: Sequence[Path], out: Path, binning: "Binning", *, as_json: bool) -> int:
     """Make the profile of finished runs and show its rows."""
-    from reasoner.cli.terminal import Terminal
     from reasoner_evals.calibration.profiles import families_of, former_profile, merged, runs_of_one_model
 
     terminal = Terminal(sys.stdout, sys.stderr)
@@ -145,7 +144,6 @@ def _rows(families: "Sequence[Family]") -> "Iterator[tuple[Family, ArmRow]]":
 
 def _lines(families: "Sequence[Family]") -> Iterator[str]:
     """Each row: task, bin, arm, accuracy with its 95 % interval, both costs in tokens, and why it is not eligible."""
-    from reasoner.cli.terminal import printable
     from reasoner_evals.cli.progress import shown_accuracy
 
     width = max(len(printable(row.strategy, limit=MAX_SPEC_LENGTH)) for _, row in _rows(families))
@@ -179,8 +177,6 @@ def _alarm(family: "Family", index: int) -> str:
 
 
 def _named(family: "Family", row: "ArmRow") -> str:
-    from reasoner.cli.terminal import printable
-
     where = "  ".join(filter(None, (printable(family.task), family.bins.words(row.bin))))
     return f"{where}  {printable(row.strategy, limit=MAX_SPEC_LENGTH)}"
 
@@ -188,7 +184,6 @@ def _named(family: "Family", row: "ArmRow") -> str:
 def _promises(family: "Family", index: int) -> Iterator[str]:
     """What each named risk promises in a bin, and how many questions would promise a cheaper arm."""
     from reasoner.calibration.arm_selection import RISKS, bolder, promised
-    from reasoner.cli.terminal import printable
 
     where = "  ".join(filter(None, (printable(family.task), family.bins.words(index))))
     for risk in RISKS.values():

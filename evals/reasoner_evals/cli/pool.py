@@ -7,6 +7,7 @@ import click
 
 from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import PATH
+from reasoner.cli.terminal import Terminal
 
 
 @click.command("pool")
@@ -26,7 +27,6 @@ def command(records: Path, out: Path) -> int:
     The pool is both the questions and the engine:
         reasoner eval pool:FILE -e pool:FILE -s "self_consistency(n=64)"
     """
-    from reasoner.cli.terminal import Terminal
     from reasoner_evals.tasks.recordings import write_pool
 
     written = write_pool(records, out)

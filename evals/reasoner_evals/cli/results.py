@@ -12,7 +12,9 @@ import click
 
 from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import PATH, UNSANDBOXED, json_option
+from reasoner.cli.terminal import Terminal, columns, labelled
 from reasoner.errors import UsageError
+from reasoner.system.machine import require_extra
 
 if TYPE_CHECKING:
     from reasoner_evals.report.comparisons import PairedResult
@@ -34,7 +36,6 @@ def compare(first: str, second: str, task: str, *, as_json: bool) -> int:
     """
     from dataclasses import asdict
 
-    from reasoner.cli.terminal import Terminal, columns, labelled
     from reasoner_evals.report.comparisons import compare_runs
 
     terminal = Terminal(sys.stdout, sys.stderr)
@@ -89,8 +90,6 @@ def export(run: Path, out: Path | None, push: str | None) -> int:
     RUN is a folder that `reasoner eval` wrote. The table has a row for each reply to each question, and one for its
     final answer. Answers to questions that may not be published are left empty.
     """
-    from reasoner.cli.terminal import Terminal
-    from reasoner.system.machine import require_extra
     from reasoner_evals.runs import export as exporting
 
     if (out is None) == (push is None):
@@ -116,7 +115,6 @@ def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
     RUN is a folder that `reasoner eval` wrote. Needs no model, but the same questions: their data must be unchanged.
     """
     from reasoner.cli import interrupts
-    from reasoner.cli.terminal import Terminal
     from reasoner_evals.runs.manifest import read_manifest
     from reasoner_evals.runs.records import RunFolder
     from reasoner_evals.runs.verdicts import grade_again
@@ -168,7 +166,6 @@ def merge(runs: tuple[Path, ...], out: Path) -> int:
     settings. Needs no model, and changes no shard. The whole run is like one that a single process made: it can be
     reported, compared, exported, graded and resumed. Prints its folder, which is complete or not there at all.
     """
-    from reasoner.cli.terminal import Terminal
     from reasoner_evals.runs import merge as merging
 
     merged = merging.merge(runs, out)
@@ -196,7 +193,6 @@ def report(runs: tuple[Path, ...], out: Path | None, title: str | None) -> int:
     """
     from dataclasses import replace
 
-    from reasoner.cli.terminal import Terminal
     from reasoner_evals.report.build import make_report, write_report
 
     if not runs:
@@ -225,7 +221,6 @@ def view(runs: tuple[Path, ...], port: int) -> int:
     its search tree. Two arms with the same questions are shown side by side.
     """
     from reasoner.cli.interrupts import Interrupted
-    from reasoner.cli.terminal import Terminal
     from reasoner_evals.view.pages import Pages
     from reasoner_evals.view.server import HOST, PageServer
 

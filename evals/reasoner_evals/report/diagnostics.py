@@ -11,8 +11,7 @@ from reasoner_evals.runs.measures import ArmRead, Measured, spread
 from reasoner_evals.runs.reading import OUTCOMES, RIGHT, SILENT, WRONG, questions_of
 from reasoner_evals.runs.records import AskedItem, ItemRecord, counted_records
 from reasoner_evals.stats import Bools, Floats
-from reasoner_evals.stats.calibration import auroc_within
-from reasoner_evals.stats.estimators import best_of_k, coverage_at_k
+from reasoner_evals.stats.estimators import auroc_within, best_of_k, coverage_at_k
 from reasoner_evals.stats.intervals import Groups, interval
 
 MAX_FAILURES: Final = 12

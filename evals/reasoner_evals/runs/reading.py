@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, get_args
 
@@ -21,14 +21,13 @@ from reasoner_evals.runs.records import (
     ITEM_LINES,
     Arm,
     AskedItem,
-    GradedAnswer,
     ItemRecord,
     Manifest,
     Outcome,
     RunFolder,
     read_journal,
 )
-from reasoner_evals.runs.verdicts import read_verdicts
+from reasoner_evals.runs.verdicts import Verdicts
 from reasoner_evals.stats import Bools, Floats, Ints
 from reasoner_evals.tasks.data import Source
 
@@ -139,28 +138,6 @@ class ArmData:
         return missed
 
 
-@dataclass(slots=True)
-class VerdictIndex:
-    """The verdicts of a run by a digest of what was graded, without texts. The last verdict on an answer counts."""
-
-    graders: set[str] = field(default_factory=set)
-    _codes: dict[int, int] = field(default_factory=dict)
-
-    def add(self, verdict: GradedAnswer) -> None:
-        """Add a verdict."""
-        self._codes[_digest(*verdict.key)] = OUTCOMES.index(verdict.status)
-        self.graders.add(verdict.grader)
-
-    def of(self, task: str, question_id: str, answers: Iterable[str]) -> list[int]:
-        """Indices into `OUTCOMES`: the verdict on each answer, or ungraded."""
-        return [self._codes.get(_digest(task, question_id, answer), UNGRADED) for answer in answers]
-
-
-def _digest(task: str, question_id: str, answer: str) -> int:
-    text = f"{len(task)}:{task}\0{len(question_id)}:{question_id}\0{answer}"
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
-
-
 def stated_code(rule: str) -> int:
     """1 for a rule that finds stated answers, 0 for any other, `UNKNOWN` without a rule."""
     return int(rule in STATED) if rule else UNKNOWN
@@ -217,7 +194,11 @@ class RunData:
     manifest: Manifest
     manifest_hash: str
     tasks: Mapping[str, TaskItems]
-    verdicts: VerdictIndex
+    verdicts: Verdicts
+
+    def grades(self, task: str, question_id: str, answers: Iterable[str]) -> list[int]:
+        """Indices into `OUTCOMES`: the verdict on each answer, or ungraded."""
+        return [OUTCOMES.index(self.verdicts.status(task, question_id, answer) or "ungraded") for answer in answers]
 
 
 def check_same(first: RunData, second: RunData, task: str) -> None:
@@ -237,10 +218,9 @@ def open_run(path: Path) -> RunData:
     folder = RunFolder(path)
     manifest = read_manifest(folder)
     digest = hashlib.sha256(read_whole(folder.manifest)).hexdigest()
-    verdicts = VerdictIndex()
-    for verdict in read_verdicts(folder.verdicts):
-        verdicts.add(verdict)
-    return RunData(folder, path.name or str(path), manifest, digest, _tasks(folder, manifest), verdicts)
+    return RunData(
+        folder, path.name or str(path), manifest, digest, _tasks(folder, manifest), Verdicts(folder.verdicts)
+    )
 
 
 def check_each_once(paths: Sequence[Path]) -> None:
@@ -297,7 +277,7 @@ def read_arm(run: RunData, name: str) -> ArmData:
                 "cost"
             )
         answers = sorted({source.answer for source in record.candidates})
-        verdicts = dict(zip(answers, run.verdicts.of(arm.task, record.question_id, answers), strict=True))
+        verdicts = dict(zip(answers, run.grades(arm.task, record.question_id, answers), strict=True))
         answered = record.status == "answered"
         items[row] = (
             verdicts[record.answer] if answered else OUTCOMES.index(record.status),
@@ -310,8 +290,7 @@ def read_arm(run: RunData, name: str) -> ArmData:
         costs[row] = (cost.prompt_tokens, cost.cached_tokens, cost.generated_tokens, cost.verifier_tokens,
                       cost.cancelled_tokens, cost.samples, cost.thinking_tokens, cost.sequential_tokens,
                       record.cut.samples, record.cut.cut, record.cut.thinking,
-                      probed.prompt_tokens + probed.generated_tokens, probed.prompt_tokens,
-                      probed.cached_tokens)  # fmt: skip
+                      probed.tokens, probed.prompt_tokens, probed.cached_tokens)  # fmt: skip
         slices.start[row], slices.length[row] = len(replies) // _REPLY.itemsize, len(record.pool)
         replies += np.array(_reply_rows(record, verdicts), dtype=_REPLY).tobytes()
     pool = ReplyArrays(slices, **_columns(np.frombuffer(replies, dtype=_REPLY)))
@@ -324,8 +303,11 @@ def questions_of(run: RunData, task: str, ids: Collection[str]) -> dict[str, Ask
 
 
 def _items(folder: RunFolder) -> Iterator[AskedItem]:
-    advice = f"delete this file, and `reasoner eval --resume {folder.path}` writes it again"
-    return read_lines(folder.items, ITEM_LINES, advice=advice)
+    return read_lines(folder.items, ITEM_LINES, advice=_again(folder))
+
+
+def _again(folder: RunFolder) -> str:
+    return f"delete this file, and `reasoner eval --resume {folder.path}` writes it again"
 
 
 def _tasks(folder: RunFolder, manifest: Manifest) -> dict[str, TaskItems]:
@@ -338,12 +320,10 @@ def _tasks(folder: RunFolder, manifest: Manifest) -> dict[str, TaskItems]:
         rows[item.task].append((item.question_id, item.group, digest))
     tasks = {}
     for source in manifest.sources:
-        if not source.items:
-            shard = f"it is part {source.subset.rpartition(' ')[2]} of a run: merge all parts with `reasoner merge`"
-            raise UsageError(f"{folder.path} asks no question of {source.task}: {shard}")
-        if not rows[source.task]:
-            raise TraceError(f"{folder.items} holds no question of {source.task}: start the run again")
-        ids, groups, digests = zip(*sorted(rows[source.task], key=lambda row: row[0]), strict=True)
+        if len(rows[source.task]) < source.items:
+            raise TraceError(f"{folder.items} lacks questions of {source.task}: {_again(folder)}")
+        # A shard may have no question of a task.
+        ids, groups, digests = [*zip(*sorted(rows[source.task]), strict=True)] or ((), (), ())
         if len(set(ids)) < len(ids):
             raise TraceError(f"{folder.items} holds two questions of {source.task} with the same id")
         tasks[source.task] = TaskItems(source, ids, groups, digests)

@@ -182,7 +182,7 @@ class ShownArm:
 
     def verdicts(self, row: int, answers: Sequence[str]) -> list[str]:
         """The verdict on each answer to a question, in words."""
-        return [_WORDS[code] for code in self.run.verdicts.of(self.data.arm.task, self.ids[row], answers)]
+        return [_WORDS[code] for code in self.run.grades(self.data.arm.task, self.ids[row], answers)]
 
     def right_samples(self, row: int) -> int:
         """How many replies to a question are right."""

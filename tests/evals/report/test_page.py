@@ -13,7 +13,6 @@ from reasoner_evals.report.build import make_report
 from reasoner_evals.report.content import EvalReport
 from reasoner_evals.report.figures import report_figures
 from reasoner_evals.report.page import SECTIONS, page
-from reasoner_evals.runs.reading import VerdictIndex
 from reasoner_evals.runs.records import RunFolder
 from tests.evals.fabricated import GREEDY, SMALL, VOTE, fabricate
 from tests.evals.report.conftest import Made
@@ -124,7 +123,7 @@ def poisoned(value: Any, texts: tuple[str, ...]) -> Any:
     if isinstance(value, tuple):
         parts = [poisoned(one, texts) for one in value]
         return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-    if is_dataclass(value) and not isinstance(value, type | VerdictIndex | RunFolder):
+    if is_dataclass(value) and not isinstance(value, type | RunFolder):
         # A schema must be JSON.
         names = [one.name for one in fields(value) if one.name != "json_schema"]
         return replace(value, **{name: poisoned(getattr(value, name), texts) for name in names})
