@@ -39,14 +39,7 @@ from reasoner.errors import UsageError
 @options.budget_option(together=True)
 @option("--each", metavar=options.UNITS, section="Strategy",
         help="The most that each question may spend, as in tokens=4k,seconds=30.  [default: no limit]")  # fmt: skip
-@options.EFFORT
-@options.RISK
-@options.PREFER
-@options.PROFILE
-@options.ABSTAIN_BELOW
-@options.ABSTAIN_RISK
-@options.VERIFIER
-@options.UNSANDBOXED
+@options.auto_options
 @options.engine_options
 @options.NO_SERVER
 @options.SEED

@@ -130,11 +130,7 @@ def _drawn(outline: Outline, head: int) -> Tree:
     tree.ASCII_GUIDES = ("  ", "| ", "+ ", "` ")
     parents = [tree]
     for line in outline.rows(head):
-        parent = parents[line.level]
-        if line.node is None:
-            parent.add(Text(f"{line.left_out:,} more, not shown", "dim"))
-        else:
-            parents[line.level + 1 :] = [parent.add(_label(line.node, outline.tree))]
+        parents[line.level + 1 :] = [parents[line.level].add(_label(line.node, outline.tree))]
     return tree
 
 

@@ -6,7 +6,7 @@ from hashlib import blake2b
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -37,18 +37,11 @@ MAX_TREES: Final = 50
 """Questions on one page."""
 
 
-class Shortened(NamedTuple):
-    """A text made visible and cut, and how many characters were cut."""
-
-    text: str
-    left_out: int
-
-
 def fragment(tree: SearchTree) -> Markup:
     """A tree as an `<article class="course">`: its votes, path, texts and costs. Bounded in size, without scripts.
 
     It needs `style()` in its page. Of more than `MAX_NODES` sequences, those nearest to the prompt and the path to the
-    answer are shown, with the number of those left out where they would be.
+    answer are shown, with the number of the others.
     """
     outline = Outline.of(tree, maximum=MAX_NODES, deepest=MAX_DEPTH)
     heads = [(index, tree.heads[index], _nested(outline.rows(index))) for index in outline.heads]
@@ -124,12 +117,6 @@ def write_page(path: Path, parts: Iterable[str]) -> None:
         raise UsageError(f"cannot write the page {path}: {error.strerror}") from error
 
 
-def shortened(text: str, limit: int) -> Shortened:
-    """The first `limit` characters, made visible."""
-    left_out = max(0, len(text) - limit)
-    return Shortened(visible(text[:limit]) + ("…" if left_out else ""), left_out)
-
-
 def _nested(rows: Iterator[OutlineRow]) -> Iterator[tuple[OutlineRow, str]]:
     """The rows, each with the tags between it and the next. A template that called itself would run out of stack."""
     row = next(rows, None)
@@ -139,8 +126,7 @@ def _nested(rows: Iterator[OutlineRow]) -> Iterator[tuple[OutlineRow, str]]:
         if level > row.level:
             yield row, "<ul>"
         else:
-            own = "" if row.node is None else "</details></li>"
-            yield row, own + "</ul></details></li>" * (row.level - level)
+            yield row, "</details></li>" + "</ul></details></li>" * (row.level - level)
         row = following
 
 
@@ -154,8 +140,7 @@ def environment(folder: Path = TEMPLATES, finalize: Callable[[object], object] |
     loader = FileSystemLoader([folder, TEMPLATES])
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, finalize=finalize or _safe)
     filters: dict[str, Any] = made.filters
-    filters |= {"shortened": shortened, "visible": visible, "oneline": lambda text: " ".join(text[:1000].split())}
-    filters |= {"cut": clipped, "count": "{:,}".format}
+    filters |= {"cut": clipped, "count": "{:,}".format, "oneline": lambda text: " ".join(text[:1000].split())}
     return made
 
 

@@ -128,10 +128,8 @@ def _write(runs: Sequence[Path], out: Path, binning: "Binning", *, as_json: bool
             terminal.give(line)
     for family in families:
         for index in range(family.bins.count):
-            terminal.say(_abstention(family, index))
-            for line in _promises(family, index):
+            for line in _facts(family, index):
                 terminal.say(line)
-            terminal.say(_alarm(family, index))
     terminal.say(f"profile: {out}")
     return ANSWERED
 
@@ -146,54 +144,44 @@ def _lines(families: "Sequence[Family]") -> Iterator[str]:
     """Each row: task, bin, arm, accuracy with its 95 % interval, both costs in tokens, and why it is not eligible."""
     from reasoner_evals.cli.progress import shown_accuracy
 
-    width = max(len(printable(row.strategy, limit=MAX_SPEC_LENGTH)) for _, row in _rows(families))
+    width = max(len(_arm(row)) for _, row in _rows(families))
     for family, row in _rows(families):
-        where = "  ".join(filter(None, (printable(family.task), family.bins.words(row.bin))))
         extra = "".join(f", {printable(part)}" for part in (row.verifier, row.budget) if part)
         latency = "" if row.sequential_tokens is None else f", {row.sequential_tokens:,.0f} sequential"
         why = _why(row)
         yield (
-            f"{where}  {printable(row.strategy, limit=MAX_SPEC_LENGTH):<{width}}  {shown_accuracy(accuracy(row))}, "
+            f"{_where(family, row.bin)}  {_arm(row):<{width}}  {shown_accuracy(accuracy(row))}, "
             f"{row.tokens:,.0f} tokens{latency} per question{extra}, {f'not eligible: {why}' if why else 'eligible'}"
         )
 
 
-def _abstention(family: "Family", index: int) -> str:
-    """What abstaining would leave out of a bin, and how many of the other answers are right."""
-    row = family.safest(index)
+def _where(family: "Family", index: int) -> str:
+    return "  ".join(filter(None, (printable(family.task), family.bins.words(index))))
+
+
+def _arm(row: "ArmRow") -> str:
+    return printable(row.strategy, limit=MAX_SPEC_LENGTH)
+
+
+def _facts(family: "Family", index: int) -> Iterator[str]:
+    """Of a bin: what abstaining leaves out, what each risk promises, and the chance to see less agreement in use."""
+    from reasoner.calibration.arm_selection import RISKS, bolder, promised
+    from reasoner.calibration.shift import seen_in
+
+    where, row = _where(family, index), family.safest(index)
     curve = (
         f"{threshold:g} answers " + (f"{100 * covered:.0f} %, {100 * right:.0f} % of them right" if covered else "none")
         for threshold, (covered, right) in ((at, row.trust.answers_above(at)) for at in THRESHOLDS)
     )
-    return f"{_named(family, row)} with --abstain-below {'; '.join(curve)}"
-
-
-def _alarm(family: "Family", index: int) -> str:
-    """Which chance there is that less agreement in use is seen."""
-    from reasoner.calibration.shift import seen_in
-
-    row = family.safest(index)
-    return f"{_named(family, row)}: {seen_in(row.agreement.power if row.agreement else 0.0)}"
-
-
-def _named(family: "Family", row: "ArmRow") -> str:
-    where = "  ".join(filter(None, (printable(family.task), family.bins.words(row.bin))))
-    return f"{where}  {printable(row.strategy, limit=MAX_SPEC_LENGTH)}"
-
-
-def _promises(family: "Family", index: int) -> Iterator[str]:
-    """What each named risk promises in a bin, and how many questions would promise a cheaper arm."""
-    from reasoner.calibration.arm_selection import RISKS, bolder, promised
-
-    where = "  ".join(filter(None, (printable(family.task), family.bins.words(index))))
+    yield f"{where}  {_arm(row)} with --abstain-below {'; '.join(curve)}"
     for risk in RISKS.values():
-        row = promised(family, index, risk).row
-        line = f"{row.tokens:,.0f} tokens by {printable(row.strategy, limit=MAX_SPEC_LENGTH)}"
+        kept = promised(family, index, risk).row
+        line = f"{kept.tokens:,.0f} tokens by {_arm(kept)}"
         if more := bolder(family, index, risk):
             next_row, count = more
-            name = printable(next_row.strategy, limit=MAX_SPEC_LENGTH)
-            line += f"; about {count:,} questions would promise {next_row.tokens:,.0f} by {name}"
+            line += f"; about {count:,} questions would promise {next_row.tokens:,.0f} by {_arm(next_row)}"
         yield f"{where}  --risk {risk:g} promises {line}"
+    yield f"{where}  {_arm(row)}: {seen_in(row.agreement.power if row.agreement else 0.0)}"
 
 
 def _document(family: "Family", row: "ArmRow") -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 import click
 
 from reasoner.cli.exits import guarded
-from reasoner.cli.options import NO_SERVER, choose_engine, engine_options, read_prices
+from reasoner.cli.options import NO_SERVER, Given, engine_options, read_prices
 from reasoner.cli.terminal import Terminal
 
 
@@ -22,5 +22,5 @@ def command(model: str | None, engine: str | None, base_url: str | None, prices:
     from reasoner.cli.progress import Display
     from reasoner_evals.cli.tour import Tour
 
-    runs_on = choose_engine(engine, model_id=model, base_url=base_url, reuse=not no_server)
-    return Tour(engine=runs_on, display=Display(Terminal()), prices=read_prices(prices, [])).run()
+    given = Given(engine=engine, model=model, base_url=base_url, no_server=no_server)
+    return Tour(engine=given.to_engine(), display=Display(Terminal()), prices=read_prices(prices, [])).run()

@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 @click.command("compare")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
-@click.option("--task", default="", metavar="TASK", help="Compare this task only.  [default: all tasks]")
 @json_option("the result")
 @guarded
-def compare(first: str, second: str, task: str, *, as_json: bool) -> int:
+def compare(first: str, second: str, *, as_json: bool) -> int:
     """Compare two runs, or two arms, question by question.
 
     A and B are runs, or arms written as RUN:ARM. A run is a folder that `reasoner eval` wrote. Two runs are compared
@@ -39,7 +38,7 @@ def compare(first: str, second: str, task: str, *, as_json: bool) -> int:
     from reasoner_evals.report.comparisons import compare_runs
 
     terminal = Terminal(sys.stdout, sys.stderr)
-    results = compare_runs(_side(first), _side(second), task=task)
+    results = compare_runs(_side(first), _side(second))
     if as_json:
         terminal.give(json.dumps([result._asdict() | {"delta": asdict(result.delta)} for result in results]))
         return ANSWERED

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 import click
 
 from reasoner.budget import Prices
-from reasoner.cli.options import choose_engine, choose_verifier, read_prices, runs_code
+from reasoner.cli.options import read_prices, runs_code
 from reasoner.cli.terminal import one_line
 from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
@@ -54,9 +54,7 @@ def set_up(options: RunOptions) -> RunSetup:
             not installed.
     """
     require_extra("eval", "evaluation")
-    engine = choose_engine(
-        options.engine, model_id=options.model, base_url=options.base_url, reuse=not options.no_server
-    )
+    engine = options.to_engine()
     if isinstance(engine, ReplayEngine):
         raise UsageError("--engine replay cannot be evaluated, as it samples nothing new: choose another engine")
     if options.equal is not None:
@@ -214,4 +212,4 @@ def _verifier(options: RunOptions, specs: Sequence[str], engine: Engine) -> Veri
     )
     if options.unsandboxed and not unsandboxed and not any(runs_code("task", spec) for spec in options.tasks):
         raise UsageError("--allow-unsandboxed-code has no effect: no task or verifier here runs code; omit it")
-    return choose_verifier(options.verifier, strategies, engine, unsandboxed=unsandboxed)
+    return replace(options, unsandboxed=unsandboxed).to_verifier(strategies, engine)

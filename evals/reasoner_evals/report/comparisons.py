@@ -174,12 +174,12 @@ class PairedResult(NamedTuple):
     delta: Delta
 
 
-def compare_runs(first: tuple[Path, str], second: tuple[Path, str], *, task: str = "") -> tuple[PairedResult, ...]:
+def compare_runs(first: tuple[Path, str], second: tuple[Path, str]) -> tuple[PairedResult, ...]:
     """Every pair of arms of two runs, or of the named arm of each, as they were run: of a pool, at its whole size.
 
     Raises:
         TraceError: a run cannot be read.
-        UsageError: there is no such arm or task, the sides have nothing in common, or their questions differ.
+        UsageError: there is no such arm, the sides have nothing in common, or their questions differ.
     """
     left, right = open_run(first[0]), open_run(second[0])
     if left.name == right.name and first[0].resolve() != second[0].resolve():
@@ -187,27 +187,24 @@ def compare_runs(first: tuple[Path, str], second: tuple[Path, str], *, task: str
     named = bool(first[1] or second[1])
     pairs = [
         (left_arm, right_arm)
-        for left_arm in _arms(left, first[1], task)
-        for right_arm in _arms(right, second[1], task)
+        for left_arm in _arms(left, first[1])
+        for right_arm in _arms(right, second[1])
         if left_arm.task == right_arm.task and (named or _settings(left_arm) == _settings(right_arm))
     ]
     if not pairs:
         raise UsageError(
-            f"{left.name} and {right.name} have nothing in common to compare{f' on {task}' if task else ''}: "
-            "name an arm of each, as RUN:ARM"
+            f"{left.name} and {right.name} have nothing in common to compare: name an arm of each, as RUN:ARM"
         )
     results = [_paired_result(left, left_arm, right, right_arm) for left_arm, right_arm in pairs]
     deltas = _adjusted([result.delta for result in results])
     return tuple(result._replace(delta=delta) for result, delta in zip(results, deltas, strict=True))
 
 
-def _arms(run: RunData, name: str, task: str) -> list[Arm]:
+def _arms(run: RunData, name: str) -> list[Arm]:
     arms = {arm.name: arm for arm in run.manifest.arms}
-    if task and task not in run.tasks:
-        raise UnknownName("task", task, run.tasks, of=f"run {run.name}")
     if name and name not in arms:
         raise UnknownName("arm", name, arms, of=f"run {run.name}")
-    return [arm for arm in arms.values() if name in ("", arm.name) and task in ("", arm.task)]
+    return [arm for arm in arms.values() if name in ("", arm.name)]
 
 
 def _settings(arm: Arm) -> tuple[str, ...]:

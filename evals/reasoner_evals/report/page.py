@@ -127,8 +127,6 @@ def _environment(finalize: Callable[[object], object]) -> Environment:
     # matplotlib escaped the texts in a drawing.
     filters = {
         "signed": _signed,
-        "certainty": _certainty,
-        "part": _part,
         "estimate_of": estimate_of,
         "breakable": _breakable,
         "drawn": Markup,
@@ -160,11 +158,6 @@ def _environment(finalize: Callable[[object], object]) -> Environment:
     return environment
 
 
-def _part(row: Any) -> str:
-    """What separates a point from the others of its series."""
-    return f"n={row.size}" if row.pooled else str(row.label)
-
-
 def _breakable(text: str) -> Markup:
     """A name that may be broken between its parts."""
     parts = re.split(r"(?<=[_:,=.])", visible(text[:MAX_TEXT]))
@@ -174,8 +167,3 @@ def _breakable(text: str) -> Markup:
 def _signed(difference: Bounded) -> Markup:
     value, low, high = map(signed, difference)
     return Markup('{} <span class="ci">{}</span>').format(value, f"{low} to {high}" if low and high else "")
-
-
-def _certainty(delta: Delta) -> str:
-    """How sure a difference is, in the terms of the verdict."""
-    return "sure" if delta.sure else "may be chance" if delta.excludes_zero else "unclear"

@@ -209,11 +209,6 @@ class Measured:
         """Whether it is one sample of temperature 0."""
         return is_greedy(self.arm.strategy, thinks=self.arms[0].run.manifest.model.thinking is not None)
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether it was run as it is: not a part of a pool."""
-        return self.size in (None, self.arm.pool)
-
 
 def mean(values: Floats) -> float:
     """The mean over questions that have a value; nan where none has."""

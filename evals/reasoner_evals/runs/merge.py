@@ -15,7 +15,6 @@ from reasoner_evals.runs.arms import Shard, Subset
 from reasoner_evals.runs.manifest import differences, machine_differences, read_manifest, write_manifest
 from reasoner_evals.runs.reading import ERROR, check_each_once, open_run, read_arm
 from reasoner_evals.runs.records import VERSION, Manifest, RunFolder
-from reasoner_evals.tasks.data import Source
 
 SAME: Final = "run all shards with the same options"
 MAX_NAMED: Final = 5
@@ -166,7 +165,10 @@ def _whole_manifest(shards: Sequence[_ShardRun]) -> Manifest:
     wholes = [
         shard.manifest.model_copy(
             update={
-                "sources": tuple(_unsharded(source) for source in shard.manifest.sources),
+                "sources": tuple(
+                    source.model_copy(update={"subset": source.subset.partition(", shard")[0], "items": 0})
+                    for source in shard.manifest.sources
+                ),
                 "answer_rules": dict(sorted((rules | shard.manifest.answer_rules).items())),
             }
         )
@@ -184,11 +186,6 @@ def _whole_manifest(shards: Sequence[_ShardRun]) -> Manifest:
     )
     created = min(shard.manifest.created for shard in shards)
     return wholes[0].model_copy(update={"sources": sources, "created": created, "notes": tuple(_notes(shards))})
-
-
-def _unsharded(source: Source) -> Source:
-    subset = Subset.parse(source.subset)
-    return source.model_copy(update={"subset": str(Subset(subset.limit, subset.seed)), "items": 0})
 
 
 def _notes(shards: Sequence[_ShardRun]) -> Iterator[str]:

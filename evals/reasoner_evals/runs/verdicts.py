@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -118,36 +119,32 @@ def write_grades(files: ArmFolder, task: str, verdicts: Verdicts) -> None:
     Sequences with an answer that has no grade are left out. Raises TraceError if a file cannot be read or written.
     """
 
-    def known(event: Sampled, answer: Answer) -> Iterator[Grade]:
-        if status := verdicts.status(task, event.question_id, answer.text):
-            yield grade_of(event, status)
+    def graded(samples: Mapping[tuple[str, int], Sampled]) -> Iterator[Grade]:
+        for (prompt, index), sampled in samples.items():
+            name, answer = sampled.question_id, sampled.answer
+            known = verdicts.status(task, name, answer.text) if answer else "no_answer"
+            if status := "truncated" if sampled.finish_reason != "stop" else known:
+                yield Grade(question_id=name, prompt=prompt, index=index, status=status)
 
     def grades() -> Iterator[Grade]:
         # By question, as an answer may still be extracted until it ends.
-        unread: dict[str, dict[tuple[str, int], Sampled]] = {}
+        open_questions = defaultdict[str, dict[tuple[str, int], Sampled]](dict)
         for event in read_trace(files.trace):
+            samples = open_questions[event.question_id]
             match event:
-                case Sampled(finish_reason="stop", answer=None):
-                    unread.setdefault(event.question_id, {})[event.prompt, event.index] = event
-                case Sampled(finish_reason="stop", answer=Answer() as answer):
-                    yield from known(event, answer)
                 case Sampled():
-                    yield grade_of(event, "truncated")
-                case AnswerExtracted(answer=Answer() as answer):
-                    sampled = unread.get(event.question_id, {}).pop((event.prompt, event.index), None)
-                    yield from known(sampled, answer) if sampled else ()
+                    samples[event.prompt, event.index] = event
+                case AnswerExtracted(answer=Answer()) if sampled := samples.get((event.prompt, event.index)):
+                    update = {"answer": sampled.answer or event.answer}
+                    samples[event.prompt, event.index] = sampled.model_copy(update=update)
                 case Ended():
-                    yield from (grade_of(each, "no_answer") for each in unread.pop(event.question_id, {}).values())
+                    yield from graded(open_questions.pop(event.question_id))
                 case _:
                     pass
-        yield from (grade_of(each, "no_answer") for left in unread.values() for each in left.values())
+        for samples in open_questions.values():
+            yield from graded(samples)
 
     write_whole(files.grades, map(sealed_line, grades()))
-
-
-def grade_of(event: Sampled, status: GradeStatus) -> Grade:
-    """The record of a grade."""
-    return Grade(question_id=event.question_id, prompt=event.prompt, index=event.index, status=status)
 
 
 class Change(NamedTuple):

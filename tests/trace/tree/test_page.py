@@ -143,8 +143,6 @@ def test_a_page_of_ten_thousand_nodes_is_bounded_and_says_what_is_left_out(shape
     assert parsed.deepest < 400
     [left_out] = re.findall(r"([\d,]+) of [\d,]+ sequences are not shown", parsed.text)
     assert nodes + int(left_out.replace(",", "")) == len(tree.nodes)
-    more = [int(count.replace(",", "")) for count in re.findall(r"([\d,]+) more, not shown", parsed.text)]
-    assert sum(more) + nodes == len(tree.nodes)
 
 
 def test_long_texts_share_the_page_and_say_how_much_is_cut() -> None:
