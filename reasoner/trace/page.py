@@ -12,8 +12,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reasoner.budget import cost_line
-from reasoner.errors import UsageError
-from reasoner.system.files import replacing
 from reasoner.system.printing import clipped, visible
 from reasoner.trace import outline as views
 from reasoner.trace.outline import Outline, OutlineRow
@@ -106,15 +104,6 @@ def page(trees: Iterable[SearchTree], *, source: str, note: str = "") -> Iterato
     notes = [note, f"{count - MAX_TREES:,} more in the trace, not shown." if count > MAX_TREES else ""]
     yield from (f'<p class="note">{escape(each)}</p>' for each in notes if each)
     yield _render("page_end.html", version=version("reasoner-kit"))
-
-
-def write_page(path: Path, parts: Iterable[str]) -> None:
-    """Write a page, as a whole or not at all. Raises UsageError: it cannot be written there."""
-    try:
-        with replacing(path) as file:
-            file.writelines(part.encode("utf-8", "replace") + b"\n" for part in parts)
-    except OSError as error:
-        raise UsageError(f"cannot write the page {path}: {error.strerror}") from error
 
 
 def _nested(rows: Iterator[OutlineRow]) -> Iterator[tuple[OutlineRow, str]]:

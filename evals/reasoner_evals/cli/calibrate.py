@@ -1,7 +1,6 @@
 """`reasoner calibrate`: measure what compute gains on questions set aside for it, and write it down as a profile."""
 
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -107,7 +106,7 @@ def _write(runs: Sequence[Path], out: Path, binning: "Binning", *, as_json: bool
     """Make the profile of finished runs and show its rows."""
     from reasoner_evals.calibration.profiles import families_of, former_profile, merged, runs_of_one_model
 
-    terminal = Terminal(sys.stdout, sys.stderr)
+    terminal = Terminal()
     opened = runs_of_one_model(runs)
     model = opened[0].manifest.model.name
     former = former_profile(out, model)

@@ -1,6 +1,5 @@
 """`reasoner pool`: makes a pool file of recorded replies."""
 
-import sys
 from pathlib import Path
 
 import click
@@ -31,5 +30,5 @@ def command(records: Path, out: Path) -> int:
 
     written = write_pool(records, out)
     kind = "chains with probes" if written.probed else "answers"
-    Terminal(sys.stdout, sys.stderr).say(f"{written.questions:,} questions, {written.replies:,} {kind} in {out}")
+    Terminal().say(f"{written.questions:,} questions, {written.replies:,} {kind} in {out}")
     return ANSWERED

@@ -1,7 +1,6 @@
 """The commands that read the folders of runs and need no model: report, view, compare, grade, export, merge."""
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -37,7 +36,7 @@ def compare(first: str, second: str, *, as_json: bool) -> int:
 
     from reasoner_evals.report.comparisons import compare_runs
 
-    terminal = Terminal(sys.stdout, sys.stderr)
+    terminal = Terminal()
     results = compare_runs(_side(first), _side(second))
     if as_json:
         terminal.give(json.dumps([result._asdict() | {"delta": asdict(result.delta)} for result in results]))
@@ -93,7 +92,7 @@ def export(run: Path, out: Path | None, push: str | None) -> int:
 
     if (out is None) == (push is None):
         raise UsageError("give one of --out FILE and --push ORG/NAME")
-    terminal = Terminal(sys.stdout, sys.stderr)
+    terminal = Terminal()
     if out:
         terminal.say(f"{exporting.export(run, out):,} rows in {out}")
     else:
@@ -123,7 +122,7 @@ def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
     with folder.writing():
         tasks = _unchanged(manifest, unsandboxed=unsandboxed)
         graded, changes = interrupts.run(lambda: grade_again(folder, manifest, tasks))
-    terminal = Terminal(sys.stdout, sys.stderr)
+    terminal = Terminal()
     if as_json:
         terminal.give(json.dumps({"graded": graded, "changed": [change._asdict() for change in changes]}))
     else:
@@ -168,7 +167,7 @@ def merge(runs: tuple[Path, ...], out: Path) -> int:
     from reasoner_evals.runs import merge as merging
 
     merged = merging.merge(runs, out)
-    terminal = Terminal(sys.stdout, sys.stderr)
+    terminal = Terminal()
     terminal.give(str(out))
     terminal.say(f"{merged.shards:,} shards, {merged.questions:,} questions; report: reasoner report {out}")
     if merged.errors:
@@ -203,7 +202,7 @@ def report(runs: tuple[Path, ...], out: Path | None, title: str | None) -> int:
     if title is not None:
         report = replace(report, title=title)
     write_report(report, page)
-    Terminal(sys.stdout, sys.stderr).give(str(page))
+    Terminal().give(str(page))
     return ANSWERED
 
 
@@ -226,7 +225,7 @@ def view(runs: tuple[Path, ...], port: int) -> int:
     if not runs:
         raise UsageError("no run is given: name one or more folders that `reasoner eval` wrote")
     with PageServer(Pages(runs), port) as server:
-        terminal = Terminal(sys.stdout, sys.stderr)
+        terminal = Terminal()
         terminal.give(f"http://{HOST}:{server.server_port}/")
         terminal.say("Ctrl-C ends it")
         with suppress(Interrupted):

@@ -36,14 +36,9 @@ class RunSetup:
     engine: Engine
     verifier: Verifier | None
     prices: Prices | None
-    equal: EqualCost | None = None
+    equal: EqualCost | None
     """How the strategies get the sizes of the run; the arms are not sized yet."""
-    grid: Grid | None = None
-
-    def with_strategies(self, strategies: Sequence[str]) -> "RunSetup":
-        """The same with these strategies in place of those in other sizes."""
-        assert self.grid is not None
-        return replace(self, arms=arms_of(replace(self.grid, strategies=tuple(strategies))))
+    grid: Grid
 
 
 def set_up(options: RunOptions) -> RunSetup:

@@ -73,18 +73,15 @@ class SeriesStyle(NamedTuple):
         return {"color": self.colour.light, "marker": self.marker, "linestyle": self.line}
 
 
-def style_at(index: int) -> SeriesStyle:
-    """The style with a number: 64 differ in colour and marker, and 32 in marker and line."""
-    turn, colour = divmod(index, len(SERIES))
-    return SeriesStyle(
-        SERIES[colour], *_MARKERS[(colour + turn) % len(_MARKERS)], _DASHES[(colour + 2 * turn) % len(_DASHES)]
-    )
-
-
 def series_styles(tasks: Sequence[TaskReport]) -> dict[str, SeriesStyle]:
-    """The style of every series, in the order of the points."""
+    """The style of every series: 64 differ in colour and marker, and 32 in marker and line."""
     names = dict.fromkeys(series for task in tasks for series in task.points["series"])
-    return {series: style_at(index) for index, series in enumerate(names)}
+    styles = {}
+    for index, series in enumerate(names):
+        turn, colour = divmod(index, len(SERIES))
+        marker, dash = _MARKERS[(colour + turn) % len(_MARKERS)], _DASHES[(colour + 2 * turn) % len(_DASHES)]
+        styles[series] = SeriesStyle(SERIES[colour], *marker, dash)
+    return styles
 
 
 class LegendKey(NamedTuple):

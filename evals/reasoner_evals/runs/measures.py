@@ -382,11 +382,7 @@ def _points(seeds: tuple[ArmRead, ...], several_models: bool, of_pool: str) -> I
     sizes: Sequence[int | None] = sizes_of(arm.pool) if arm.pool else (None,)
     by_seed = [pooled(seed, sizes_of(arm.pool)) if arm.pool else [as_run(seed)] for seed in seeds]
     for size, of_seeds in zip(sizes, zip(*by_seed, strict=True), strict=True):
-        if size is None:
-            with_verifier = f"{arm.strategy} with {arm.verifier}" if arm.verifier else arm.strategy
-            label = f"{with_verifier}, {arm.limit}" if arm.limit else with_verifier
-        else:
-            label = f"{line}, n={size}{of_pool}"
+        label = arm.label if size is None else f"{line}, n={size}{of_pool}"
         yield Measured(
             key=f"{model}|{arm.task}|{label}",
             series=prefix + line + of_pool + (ALLOCATED if arm.total else ""),

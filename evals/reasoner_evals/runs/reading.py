@@ -25,7 +25,7 @@ from reasoner_evals.runs.records import (
     Manifest,
     Outcome,
     RunFolder,
-    read_journal,
+    counted_records,
 )
 from reasoner_evals.runs.verdicts import Verdicts
 from reasoner_evals.stats import Bools, Floats, Ints
@@ -96,7 +96,6 @@ class ReplyArrays:
 class ArmData:
     """What one arm's journal holds: arrays over its task's questions in the order of `TaskItems.ids`."""
 
-    run: str
     arm: Arm
     outcome: NDArray[np.int8]
     """Indices into `OUTCOMES`, or `UNFINISHED`."""
@@ -111,7 +110,6 @@ class ArmData:
     """nan if unknown."""
     seconds: Floats
     replies: ReplyArrays
-    duplicates: int
 
     @property
     def tokens(self) -> Ints:
@@ -244,13 +242,9 @@ def open_runs(paths: Sequence[Path]) -> list[RunData]:
 def read_arm(run: RunData, name: str) -> ArmData:
     """One arm's journal, joined with the verdicts. An arm that has not started is empty.
 
-    Of several lines on a question the first counts, unless it is an error: then the next one does. An incomplete last
-    line is skipped.
-
     Raises:
         UnknownName: the run has no such arm.
-        TraceError: a line is not a record, is about a question that the run does not have, or its counts contradict
-            each other.
+        TraceError: a line is not a record, or is about a question that the run does not have.
     """
     arms = {arm.name: arm for arm in run.manifest.arms}
     if name not in arms:
@@ -261,21 +255,11 @@ def read_arm(run: RunData, name: str) -> ArmData:
     items["outcome"] = items["ended"] = UNFINISHED
     items["flops"] = items["confidence"] = np.nan
     slices, replies = Ragged(np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)), bytearray()
-    duplicates = 0
-    for record in read_journal(files):
+    for record in counted_records(files):
         row = rows.get(record.question_id)
         if row is None:
             raise TraceError(f"{files.journal} holds question {record.question_id!r}, which the run does not ask")
-        if items["outcome"][row] not in (UNFINISHED, ERROR):
-            duplicates += 1
-            continue
         cost, probed = record.cost, record.probed
-        # The cost of a subset is the sum of its replies' costs, so no token may be in two fields.
-        if arm.pool and sum(reply.prompt_tokens for reply in record.pool) > cost.prompt_tokens:
-            raise TraceError(
-                f"{files.journal}: the replies to {record.question_id!r} computed more prompt tokens than the question "
-                "cost"
-            )
         answers = sorted({source.answer for source in record.candidates})
         verdicts = dict(zip(answers, run.grades(arm.task, record.question_id, answers), strict=True))
         answered = record.status == "answered"
@@ -294,7 +278,7 @@ def read_arm(run: RunData, name: str) -> ArmData:
         slices.start[row], slices.length[row] = len(replies) // _REPLY.itemsize, len(record.pool)
         replies += np.array(_reply_rows(record, verdicts), dtype=_REPLY).tobytes()
     pool = ReplyArrays(slices, **_columns(np.frombuffer(replies, dtype=_REPLY)))
-    return ArmData(run.name, arm, **_columns(items), costs=costs, replies=pool, duplicates=duplicates)
+    return ArmData(arm, **_columns(items), costs=costs, replies=pool)
 
 
 def questions_of(run: RunData, task: str, ids: Collection[str]) -> dict[str, AskedItem]:

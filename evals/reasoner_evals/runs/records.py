@@ -115,6 +115,12 @@ class Arm(_Frozen):
         """Its budget in words; empty if it has none."""
         return f"{self.total} in all" if self.total else self.budget
 
+    @property
+    def label(self) -> str:
+        """Its strategy with what limits it, in words."""
+        verifier, limit = f" with {self.verifier}" if self.verifier else "", f", {self.limit}" if self.limit else ""
+        return f"{self.strategy}{verifier}{limit}"
+
 
 class Machine(_Frozen):
     """The machine of a run."""
@@ -252,17 +258,16 @@ def read_journal(files: ArmFolder) -> Iterator[ItemRecord]:
 def counted_records(files: ArmFolder, ids: Collection[str] | None = None) -> Iterator[ItemRecord]:
     """The records of an arm that count, of all questions or of `ids`; those of errors come last.
 
-    Of several on a question the first counts, unless it is an error: then the next one does.
+    A question has another record only after an error, so its last one counts.
     """
-    done, errors = set[str](), dict[str, ItemRecord]()
+    errors: dict[str, ItemRecord] = {}
     for record in read_journal(files):
-        if record.question_id in done or (ids is not None and record.question_id not in ids):
+        if ids is not None and record.question_id not in ids:
             continue
+        errors.pop(record.question_id, None)
         if record.status == "error":
             errors[record.question_id] = record
         else:
-            errors.pop(record.question_id, None)
-            done.add(record.question_id)
             yield record
     yield from errors.values()
 

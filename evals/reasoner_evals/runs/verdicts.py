@@ -81,11 +81,12 @@ class VerdictFile:
 
     async def grade(self, task: str, item: GradedQuestion, record: ItemRecord) -> Outcome:
         """The outcome of a question: the grade of its answer. All its other answers are graded as well."""
-        answers = answers_in(record)
-        statuses = await asyncio.gather(*(self._grade(task, item, answer) for answer in answers))
+        # The distinct answers as written, in the order in which they were given.
+        answers = {source.answer: Answer(source.answer, source.key) for source in record.candidates if source.answer}
+        statuses = await asyncio.gather(*(self._grade(task, item, answer) for answer in answers.values()))
         if record.status != "answered":
             return record.status
-        return dict(zip((answer.text for answer in answers), statuses, strict=True)).get(record.answer, "ungraded")
+        return dict(zip(answers, statuses, strict=True)).get(record.answer, "ungraded")
 
     async def _grade(self, task: str, item: GradedQuestion, answer: Answer) -> GradeStatus:
         """An unexpected error of the grader is a crash of the grader, not a wrong answer."""
@@ -105,12 +106,6 @@ class VerdictFile:
     def close(self) -> None:
         """Close the file."""
         self._lines.close()
-
-
-def answers_in(record: ItemRecord) -> list[Answer]:
-    """The distinct answers to a question, as written, in the order in which they were given."""
-    answers = {source.answer: Answer(source.answer, source.key) for source in record.candidates if source.answer}
-    return list(answers.values())
 
 
 def write_grades(files: ArmFolder, task: str, verdicts: Verdicts) -> None:

@@ -159,8 +159,7 @@ class ShownArm:
 
     def record(self, row: int) -> ItemRecord | None:
         """What came of a question: the record that counts; None before it is finished."""
-        records = [*self._journal.read(row, RECORD_LINES)]
-        return next((record for record in records if record.status != "error"), (None, *records)[-1])
+        return (None, *self._journal.read(row, RECORD_LINES))[-1]
 
     def tree(self, row: int) -> tuple[SearchTree | None, list[str]]:
         """How a question was searched for, if the trace holds it, and what could not be read of it."""

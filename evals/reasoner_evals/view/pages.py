@@ -179,9 +179,7 @@ def _column(arm: ShownArm, row: int, start: int) -> dict[str, Any]:
 
 def label(arm: ShownArm) -> str:
     """An arm for people."""
-    own = arm.data.arm
-    verifier, limit = f" with {own.verifier}" if own.verifier else "", f", {own.limit}" if own.limit else ""
-    return f"{own.strategy}{verifier}{limit}, seed {own.seed}"
+    return f"{arm.data.arm.label}, seed {arm.data.arm.seed}"
 
 
 def why(node: TreeNode) -> str:
