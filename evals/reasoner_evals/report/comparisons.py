@@ -162,7 +162,7 @@ class PairedResult(NamedTuple):
     cost_ratio: float | None
     """The first's tokens divided by the second's, on these questions; None where the second has none."""
     sequential_ratio: float | None
-    """The same of their sequential tokens; None where they were not counted."""
+    """The same of their sequential tokens."""
     delta: Delta
 
 

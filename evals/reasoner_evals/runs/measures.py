@@ -79,8 +79,6 @@ def spent(data: ArmData) -> dict[str, Floats]:
     """What each finished question cost in all; nan for questions without an accuracy."""
     charged = data.has_result
     costs = {name: np.where(charged, data.costs[:, COSTS.index(name)].astype(np.float64), np.nan) for name in TOKENS}
-    if not np.nansum(costs["sequential"]) and np.nansum(costs["generated"]):
-        costs["sequential"][:] = np.nan  # of a run from before they were counted
     return costs | {name: np.where(charged, getattr(data, name), np.nan) for name in ("flops", "seconds")}
 
 
