@@ -22,6 +22,8 @@ from reasoner.models.resolve import Resolved
 from reasoner.models.thinking import HARMONY, ThinkingProfile
 from reasoner.types import Completion, Prompt, TokenIds, Usage
 
+SCHEDULER = "reasoner.engines.vllm.scheduler.new_scheduler"
+"""The value of vLLM's `scheduler_cls`."""
 CPU_SEQUENCES = 256
 """Sequences that run at once on a CPU unless `max_num_seqs` says otherwise."""
 _OPTIONAL = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")
@@ -88,7 +90,10 @@ class VllmEngine(VllmModel):
         return InProcessCore(arguments, log) if in_process else AsyncCore(arguments, log)
 
     def _own_settings(self, build: Build) -> dict[str, Any]:
-        own = {"worker_extension_cls": WORKER_EXTENSION, "enable_prefix_caching": True, "scheduling_policy": "priority"}
+        own = {
+            "worker_extension_cls": WORKER_EXTENSION, "scheduler_cls": SCHEDULER,
+            "enable_prefix_caching": True, "scheduling_policy": "priority",
+        }  # fmt: skip
         if not build.cpu:
             return own
         if self.args.get("enable_chunked_prefill") not in (None, False, "false", "False"):
