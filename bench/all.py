@@ -37,6 +37,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="the most that a figure may take")
     parser.add_argument("figures", nargs="*", metavar="FIGURE", help=", ".join(FIGURES))
     given = parser.parse_args()
+    # What a script started ends with this one too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if unknown := set(given.figures) - FIGURES.keys():
         parser.error(f"there is no figure {', '.join(sorted(unknown))}: choose from {', '.join(FIGURES)}")
     peers = {"ITS_HUB": given.its_hub, "TREEQUEST": given.treequest}

@@ -6,7 +6,8 @@
 come as messages of vLLM's core, go through its OutputProcessor and become completions; then, in the setting that says
 so, lines of a trace and confidences of their lowest groups. Settings alternate, and so do a core that sends
 log-probabilities at the end and one that sends them with each token, as vLLM's own does; the best of ROUNDS is printed.
-Python's cycle collector is set as the command `reasoner` sets it.
+"Core" is what a core takes to make the messages, apart from the model. Python's cycle collector is set as the command
+`reasoner` sets it.
 """
 
 import gc
@@ -39,9 +40,8 @@ from vllm.v1.outputs import LogprobsLists  # noqa: E402
 from vllm.v1.serial_utils import MsgpackDecoder, MsgpackEncoder  # noqa: E402
 
 from reasoner.engines.vllm.engine import _completion, _vllm_params  # noqa: E402
-from reasoner.engines.vllm.parts import Before  # noqa: E402
 from reasoner.engines.vllm.scheduler import LateLogprobs  # noqa: E402
-from reasoner.engines.vllm.stream import Drawn, SequenceStream, prepare  # noqa: E402
+from reasoner.engines.vllm.stream import Drawn, prepare  # noqa: E402
 
 REQUESTS, TOKENS, VOCABULARY = 64, 256, 49_000
 PROMPT = tuple(range(100, 164))
@@ -74,11 +74,14 @@ class LateCore(LateLogprobs, Core):
     """The same with our part of the scheduler."""
 
 
-def messages(params: Any, columns: int | None, names: list[str], core: type[Core]) -> list[list[bytes]]:
-    """What the core sends, step by step."""
+def messages(params: Any, columns: int | None, names: list[str], core: type[Core]) -> tuple[list[list[bytes]], float]:
+    """What the core sends, step by step, and the processor seconds that it takes."""
     scheduler, encoder = core({name: SimpleNamespace(sampling_params=params) for name in names}), MsgpackEncoder()
-    made = (SimpleNamespace(outputs=each, logprobs=columns) for each in outputs(columns, names))
-    return [[bytes(part) for part in encoder.encode(scheduler.update_from_output(None, each)[0])] for each in made]
+    made = [SimpleNamespace(outputs=each, logprobs=columns) for each in outputs(columns, names)]
+    gc.collect()
+    began = time.process_time()
+    sent = [[bytes(part) for part in encoder.encode(scheduler.update_from_output(None, each)[0])] for each in made]
+    return sent, time.process_time() - began
 
 
 def outputs(columns: int | None, names: list[str]) -> Iterator[list[EngineCoreOutput]]:
@@ -106,15 +109,15 @@ def written(event: Event) -> None:
     sealed_line(event)
 
 
-def measure(tokenizer: Any, name: str, core: type[Core]) -> float:
-    """Microseconds of processor time per token."""
+def measure(tokenizer: Any, name: str, core: type[Core]) -> tuple[float, float]:
+    """Microseconds of processor time per token, of the driver and of the core."""
     params, floor = SETTINGS[name]
     question = Question.of("?")
     request = SampleRequest(question.id, question.prompt, Rendered(PROMPT, 64), params, 0, 0, floor=floor)
     processor = OutputProcessor(tokenizer, log_stats=False, stream_interval=1)
     prepare(processor, {})
     names = [str(number) for number in range(REQUESTS)]
-    theirs = _vllm_params(request, streams=floor is not None, thinks=False)
+    theirs = _vllm_params(request, streams=False, thinks=False)
     for each in names:
         added = EngineCoreRequest(
             request_id=each,
@@ -129,40 +132,34 @@ def measure(tokenizer: Any, name: str, core: type[Core]) -> float:
             data_parallel_rank=None,
         )
         processor.add_request(added, None)
-    streams = (
-        {each: SequenceStream(request, Before(PROMPT, 0, opened=False), None, tokenizer, None) for each in names}
-        if floor
-        else {}
-    )
-    made, decoder = messages(theirs, params.logprobs, names, core), MsgpackDecoder(EngineCoreOutputs)
+    decoder = MsgpackDecoder(EngineCoreOutputs)
+    made, spent = messages(theirs, params.logprobs, names, core)
     recorder = Recorder(question, written if name == TRACED else None, 0.0)
     gc.collect()
     began = time.process_time()
     for sent in made:
         for output in processor.process_outputs(decoder.decode(sent).outputs).request_outputs:
-            stream = streams.get(output.request_id)
-            if stream:
-                stream(output)
             if output.finished:
-                drawn = stream.drawn if stream else Drawn.whole(output.outputs[0])
+                drawn = Drawn.whole(output.outputs[0])
                 completion = _completion(request, drawn, Usage(64, 0, TOKENS))
                 recorder.sampled(SequenceId(1, question.prompt, question.prompt.digest, 0), completion, NO_COST)
                 if name == TRACED and completion.logprobs:
                     Certainty("lowest_group", 20)._value(completion.logprobs)
-    return (time.process_time() - began) / (REQUESTS * TOKENS) * 1e6
+    tokens = REQUESTS * TOKENS
+    return (time.process_time() - began) / tokens * 1e6, spent / tokens * 1e6
 
 
 def main(rounds: int) -> None:
     rarely_collect()
     tokenizer = AutoTokenizer.from_pretrained(embedded_path(print))
-    best = {name: [float("inf")] * 2 for name in SETTINGS}
+    best = {name: [float("inf")] * 4 for name in SETTINGS}
     for _ in range(rounds):
         for name, before in best.items():
-            now = (measure(tokenizer, name, core) for core in (LateCore, Core))
+            now = [microseconds for core in (LateCore, Core) for microseconds in measure(tokenizer, name, core)]
             best[name] = [*map(min, before, now)]
-    print(f"{'us a token, sent':27} at the end  with each token")
-    for name, (late, each) in best.items():
-        print(f"{name:27} {late:10.1f} {each:16.1f}")
+    print(f"{'us a token, sent':27} at the end    core  with each token    core")
+    for name, (late, late_core, each, each_core) in best.items():
+        print(f"{name:27} {late:10.1f} {late_core:7.1f} {each:16.1f} {each_core:7.1f}")
 
 
 if __name__ == "__main__":
