@@ -35,8 +35,8 @@ def once(*options: str) -> dict[str, float]:
     reader.start()
     for line in process.stderr:
         stages.setdefault(line.partition(" ")[0], time.perf_counter() - began)
-        if found := re.match(r"time .* of which ([\d.]+) s for the question", line):
-            question = float(found[1])
+        if summary := re.match(r"time .* of which ([\d.]+) s for the question", line):
+            question = float(summary[1])
     reader.join()
     if process.wait():
         sys.exit(f"{' '.join(COMMAND)} failed with code {process.returncode}")
