@@ -244,13 +244,13 @@ def arithmetic(text: str) -> Fraction | None:
 @lru_cache(maxsize=4096)
 def _read(text: str) -> tuple[Fraction | None, tuple[str, ...]]:
     """The value of what `arithmetic` finds, and the answers that are stated after it."""
-    paragraphs = text.split("\n\n")
-    for place in reversed(range(len(paragraphs))):
-        paragraph = paragraphs[place]
+    after = list[str]()
+    for paragraph in reversed(text.split("\n\n")):
         if len(paragraph) <= MAX_LENGTH and (match := _ASKED.fullmatch(paragraph.strip())):
             expression = evaluate(_WORD.sub(lambda word: f" {_WORDS[word[1].lower()]} ", match[1]))
             if expression and len(expression.constants) > 1:
-                return expression.value, tuple(_STATED.findall("\n\n".join(paragraphs[place + 1 :])))
+                return expression.value, tuple(_STATED.findall("\n".join(reversed(after))))
+        after.append(paragraph)
     return None, ()
 
 
