@@ -20,7 +20,8 @@ def command(records: Path, out: Path) -> int:
     `tokens` (its length), `answer` (text or null). Where the model was asked for its answer on the way, `probes` are
     these answers, one at `every` so many tokens (500). A line may also hold all replies to a question as
     search-and-learn publishes them (`unique_id`, `answer`, `completions`, `completion_tokens`), DeepConf
-    (`question_id`, `ground_truth`, `all_traces`), or lm-evaluation-harness logs them (`samples_*.jsonl`).
+    (`question_id`, `ground_truth`, `all_traces`), or lm-evaluation-harness logs them (`samples_*.jsonl`). A log of
+    inspect_ai (`.eval`, `.json`) has the verdicts of its first scorer.
 
     \b
     The pool is both the questions and the engine:

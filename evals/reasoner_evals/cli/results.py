@@ -193,6 +193,9 @@ def report(runs: tuple[Path, ...], out: Path | None, title: str | None) -> int:
     external resources, and beside it results.csv, results.md, and figures/ with each figure as SVG and PNG. Prints the
     page's path. Several runs are reported together if they have the same
     questions for each task that they share.
+
+    A RUN may also be a file of recorded replies, as `reasoner pool` reads them, such as a log of inspect_ai or of
+    lm-evaluation-harness: a new folder in runs/ then has the votes over its replies.
     """
     from dataclasses import replace
 
@@ -203,13 +206,30 @@ def report(runs: tuple[Path, ...], out: Path | None, title: str | None) -> int:
         raise UsageError("no run is given: name one or more folders that `reasoner eval` wrote")
     if out is None and len(runs) > 1:
         raise UsageError(f"{len(runs)} runs are given: name the report's folder with --out DIR")
-    page = (out or runs[0]) / "report.html"
-    report = make_report(runs)
+    folders = [_recorded(path) if path.is_file() else path for path in runs]
+    page = (out or folders[0]) / "report.html"
+    report = make_report(folders)
     if title is not None:
         report = replace(report, title=title)
     write_report(report, page)
     Terminal(sys.stdout, sys.stderr).give(str(page))
     return ANSWERED
+
+
+def _recorded(replies: Path) -> Path:
+    """The folder of a run over recorded replies: votes over as many as each question has. Raises UsageError."""
+    from reasoner_evals.cli import evaluate
+    from reasoner_evals.cli.options import default_folder
+    from reasoner_evals.tasks.recordings import write_pool
+
+    run = default_folder("", replies.stem)
+    run.parent.mkdir(exist_ok=True)
+    pool = f"pool:{run}.pool.jsonl"
+    votes = f"self_consistency:n={write_pool(replies, Path(pool.removeprefix('pool:'))).fewest}"
+    arguments = [pool, "--engine", pool, "--strategy", votes, "--out", str(run), "--quiet"]
+    if evaluate.command.main(arguments, standalone_mode=False):
+        raise UsageError(f"the replies in {replies} cannot be reported: the run {run} failed")
+    return run
 
 
 @click.command("view")

@@ -1,5 +1,6 @@
 """`reasoner report`: where its files go, that they are whole, and what it refuses."""
 
+import csv
 import os
 from pathlib import Path
 
@@ -37,6 +38,19 @@ def test_the_page_of_one_run_goes_into_its_folder_under_a_title_of_ones_own(run:
     assert run("report", str(own), "--title", "Voting & <more>").code == 0
     assert '<h1 dir="auto">Voting &amp; &lt;more&gt;</h1>' in (own / "report.html").read_text()
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_log_of_inspect_ai_is_reported_as_votes_over_its_epochs(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = run("report", str(Path(__file__).parents[1] / "tasks/inspect.eval"))
+    assert shown.code == 0, shown.error
+    page = Path(shown.out.splitlines()[-1])
+    assert page.name == "report.html"
+    [one, two] = csv.DictReader((page.parent / "results.csv").read_text().splitlines())
+    assert (one["size"], float(one["accuracy"]), float(one["tokens"])) == ("1", 0.5, 5.5)
+    assert two["size"] == "2"
 
 
 @pytest.mark.parametrize(
