@@ -21,6 +21,10 @@ _COMMANDS = {
     "doctor": "doctor",
 }  # fmt: skip
 _EPILOG: Final = """\b
+First steps:
+    reasoner demo
+
+\b
 Defaults: a variable is the default of an option, here --model of solve:
     export REASONER_SOLVE_MODEL=PATH_OR_ID
 

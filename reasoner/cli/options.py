@@ -60,7 +60,7 @@ ABSTAIN_BELOW = option(
 )  # fmt: skip
 ABSTAIN_RISK = option(
     "--abstain-risk", type=float, metavar="R", section="Strategy",
-    help="Give only so sure answers that at most R of them are wrong, with 95 % confidence; needs --profile.",
+    help="Give only answers so sure that at most R of them are wrong, with 95 % confidence; needs --profile.",
 )  # fmt: skip
 PREFER = option(
     "--for", "prefer", metavar="tokens|latency", section="Strategy",
@@ -182,7 +182,7 @@ class Given:
     seed: int = 0
     quiet: bool = False
     no_server: bool = True
-    """False only for commands that have the option, which a server has not."""
+    """A server has an engine of its own, unless it serves one agent only."""
 
     def to_strategy(self) -> "Strategy":
         """The strategy. Raises as `choose_strategy`."""

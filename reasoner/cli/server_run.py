@@ -14,7 +14,7 @@ from traceback import format_exception
 from typing import Any, Final
 
 from reasoner.cli import interrupts
-from reasoner.cli.session import EngineRun
+from reasoner.cli.session import EngineRun, announce
 from reasoner.engines.remote.warm import offered
 from reasoner.engines.vllm import VllmEngine
 from reasoner.execution.launching import cancel_all
@@ -63,8 +63,7 @@ class ServerRun(EngineRun):
         listener = Listener(App(service, self.keys), service, drain=self.drain)
         serving = asyncio.ensure_future(listener.serve([self._socket]))
         try:
-            self.display.follow(self.engine)
-            self.display.begin(f"starting {self.engine.name}")
+            announce(self.engine, self.display)
             async with service:
                 self.display.hide()
                 gc.freeze()
@@ -127,8 +126,7 @@ class ToolRun(EngineRun):
         """Answer calls until standard input ends."""
         from reasoner.serving.tools import ToolServer
 
-        self.display.follow(self.engine)
-        self.display.begin(f"starting {self.engine.name}")
+        announce(self.engine, self.display)
         async with Service(self.engine, self.offer, self.limits, report=lambda *_: None) as service:
             self.display.hide()
             await ToolServer(service).over_streams(sys.stdin, self.display.terminal.out)

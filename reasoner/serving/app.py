@@ -28,6 +28,8 @@ from reasoner.system.machine import require_extra
 
 TRACES: Final = "/v1/reasoner/traces/"
 TOOLS: Final = "/mcp"
+SAMPLES: Final = "x-its-budget"
+"""The header by which its_hub's clients say how many samples are drawn."""
 PUBLIC: Final = ("/", "/health")
 """Paths that need no key."""
 PUBLIC_FOLDERS: Final = ("/page/", TRACES)
@@ -150,7 +152,7 @@ class App:
         try:
             offer = service.offer
             made: Reply = kind(read(await self._body(headers, receive), kind.reads), offer.prices)
-            jobs = choose(made.asked, offer)
+            jobs = choose(made.asked, offer, samples=headers.get(SAMPLES))
         except ApiError as error:
             service.metrics.end(NO_STRATEGY, "refused" if error.status < 500 else "error", 0)
             raise

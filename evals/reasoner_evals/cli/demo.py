@@ -1,6 +1,7 @@
 """`reasoner demo`: a tour of the product on questions with known answers, with the public API alone."""
 
 import asyncio
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -37,13 +38,14 @@ ARMS: Final = (
     ("vote of 16", "self_consistency:n=16"),
     ("until settled", "self_consistency(n=16,stop=first_of(rules=[beta(theta=0.9),no_majority]))"),
 )
-BAR: Final = 20
+BAR: Final = 16
 """Columns of a bar that stands for all questions."""
 NEXT: Final = (
-    'reasoner solve "{}"',
+    'reasoner solve "{question}"{engine}',
     "reasoner list strategies",
-    "reasoner eval arithmetic --limit 12 -s single -s self_consistency --out first",
+    "reasoner eval arithmetic --limit 12 -s single -s self_consistency --out first{engine}",
     "reasoner report first",
+    "reasoner serve{engine}",
 )
 
 
@@ -52,10 +54,11 @@ NEXT: Final = (
 @NO_SERVER
 @guarded
 def command(model: str | None, engine: str | None, base_url: str | None, prices: str | None, no_server: bool) -> int:
-    """Take a tour of a minute: an answer, a vote, and the price of both, also for a model that thinks.
+    """Take a tour of a minute: an answer, a vote, and their price.
 
-    All of it is run now, on up to 24 questions with known answers; the model that thinks is simulated. Standard output
-    gets the tour, standard error the progress. --engine simulated takes the tour without a model.
+    The same for a model that thinks. All of it is run now, on up to 24 questions with known answers; the model that
+    thinks is simulated. Standard output gets the tour, standard error the progress. --engine simulated takes the tour
+    without a model.
 
     Exit codes: 0 the tour ended, 2 usage, 4 engine or model failure, 130 interrupted.
     """
@@ -70,7 +73,9 @@ def command(model: str | None, engine: str | None, base_url: str | None, prices:
     rates = read_prices(prices, [])
     log = engine_log(runs_on)
     with own_streams(log) as terminal:
-        tour = _Tour(runs_on, reported()[:QUESTIONS], rates, Display(terminal))
+        given = {"--model": model, "--engine": engine, "--base-url": base_url}
+        typed = "".join(f" {name} {shlex.quote(value)}" for name, value in given.items() if value)
+        tour = _Tour(runs_on, reported()[:QUESTIONS], rates, Display(terminal), typed)
         try:
             interrupts.run(tour.run)
         except KeyboardInterrupt as interrupt:
@@ -94,6 +99,8 @@ class _Tour:
     items: "Sequence[GradedQuestion]"
     prices: "Prices | None"
     progress: "Display"
+    typed: str
+    """The options that choose the engine, as a part of a command line."""
     greedy: "list[Solution]" = field(default_factory=list)
     vote: "list[Solution]" = field(default_factory=list)
     thought: "list[tuple[str, list[Solution]]]" = field(default_factory=list)
@@ -185,7 +192,7 @@ class _Tour:
             "reasoner advise --thinks says more."
         )
         yield _heading("What to type next")
-        yield from (Text(line.format(self.items[0].question.text)) for line in NEXT)
+        yield from (Text(line.format(question=self.items[0].question.text, engine=self.typed)) for line in NEXT)
 
     def _bar(self, solutions: "Sequence[Solution]") -> str:
         right, count = sum(self._right(solutions)), len(solutions)

@@ -111,7 +111,7 @@ def export(run: Path, out: Path | None, push: str | None) -> int:
 @json_option("the changes")
 @guarded
 def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
-    """Grade all answers of RUN again, and count the grades that changed.
+    """Grade all answers of RUN again, and count the changes.
 
     RUN is a folder that `reasoner eval` wrote. Needs no model, but the same questions: their data must be unchanged.
     """
@@ -238,7 +238,7 @@ def _recorded(replies: Path) -> Path:
               help="The port of the page.  [default: any free one]")  # fmt: skip
 @guarded
 def view(runs: tuple[Path, ...], port: int) -> int:
-    """Look at each question and sample of RUNs, on a page of this machine.
+    """Look at each question and sample of RUNs in a browser.
 
     RUNs are folders that `reasoner eval` wrote. Prints the page's address, and serves it to this machine until Ctrl-C.
     Each arm has its questions, filtered by what came of them; each question has its samples, with their thinking, and
