@@ -20,9 +20,7 @@ _COMMANDS = {
     "solve": "solve", "batch": "batch", "serve": "serve", "plan": "plan", "trace": "trace", "list": "listing",
     "doctor": "doctor",
 }  # fmt: skip
-_EPILOG: Final = """\b
-First steps:
-    reasoner demo
+_EPILOG: Final = """First steps: reasoner demo
 
 \b
 Defaults: a variable is the default of an option, here --model of solve:

@@ -40,12 +40,8 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
              "where the strategy serves it, else auto]")  # fmt: skip
 @options.VERIFIER
 @options.engine_options
-@option(
-    "--no-server",
-    is_flag=True,
-    section="Model",
-    help="With --mcp: start an engine here, even if another `reasoner serve` has the same one ready.",
-)
+@option("--no-server", is_flag=True, section="Model",
+        help="With --mcp: start an engine here, even if a `reasoner serve` has the same one ready.")  # fmt: skip
 @options.QUIET
 @option("-v", "--verbose", is_flag=True,
         help="Show each failure that clients see as an internal error, with its traceback, on standard "
@@ -59,7 +55,6 @@ def command(
     max_budget: str | None,
     drain: int,
     verbose: bool,
-    no_server: bool,
     **typed: Any,
 ) -> int:
     """Serve OpenAI's API, with a strategy for each request.
@@ -82,7 +77,7 @@ def command(
     from reasoner.serving.limits import Keys
     from reasoner.serving.listener import is_loopback
 
-    given = options.Given(**typed, no_server=no_server or not over_mcp)
+    given = options.Given(**{**typed, "no_server": typed["no_server"] or not over_mcp})
     own = read_settings(settings) if settings else Settings()
     limits = own.limits
     if max_budget is not None:

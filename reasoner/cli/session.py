@@ -65,15 +65,6 @@ class EngineRun(ABC):
             return code
 
 
-def announce(engine: Engine, display: Display) -> None:
-    """Follow the start of an engine, or say that it is that of a server."""
-    display.follow(engine)
-    if isinstance(engine, WarmEngine):
-        display.note(f"using the engine of the server {engine.note.pid}; --no-server starts another")
-    else:
-        display.begin(f"starting {engine.name}")
-
-
 @asynccontextmanager
 async def started(
     engine: Engine, verifier: Verifier | None, strategies: Iterable[Strategy], display: Display
@@ -82,8 +73,12 @@ async def started(
 
     Warns of a strategy that was calibrated for another model. Raises as `Engine.start`.
     """
-    announce(engine, display)
+    display.follow(engine)
     try:
+        if isinstance(engine, WarmEngine):
+            display.note(f"using the engine of the server {engine.note.pid}; --no-server starts another")
+        else:
+            display.begin(f"starting {engine.name}")
         # The engine takes all memory that the verifier has not reserved, so the verifier comes first.
         await claim_memory(engine, verifier)
         await engine.start()

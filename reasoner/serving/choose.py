@@ -20,18 +20,7 @@ from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
 from reasoner.registry import build, entries, load, spec_of
 from reasoner.serving.errors import ApiError
-from reasoner.serving.requests import (
-    MAX_COUNT,
-    PASSED,
-    ChatRequest,
-    Strict,
-    Tool,
-    Turn,
-    VendorOptions,
-    build_client,
-    draws,
-    read_as,
-)
+from reasoner.serving.requests import MAX_COUNT, PASSED, ChatRequest, Strict, Tool, Turn, VendorOptions, draws, read_as
 from reasoner.solution import Solution
 from reasoner.strategy import CalibratedStrategy, DrawsOnce, StopRule, Strategy
 from reasoner.trace.events import Event, Sink, tee
@@ -173,23 +162,22 @@ def _in_field(param: str | None) -> Iterator[None]:
 
 
 @_in_field(None)
-def choose(request: ChatRequest, offer: Offer, *, samples: str | None = None) -> list[Job]:
-    """The jobs that make a reply, in the order of its choices; `samples` replace those of the request's `budget`.
+def choose(request: ChatRequest, offer: Offer) -> list[Job]:
+    """The jobs that make a reply, in the order of its choices.
 
     Raises:
         ApiError: 404 for an unknown model, 400 for what the server cannot do.
     """
     form, options = _form(request), request.reasoner
     alias = _alias(request.model, offer)
-    size = request.budget if samples is None else samples
-    strategy = _of_size(options.strategy or alias.strategy, size)
+    strategy = _of_size(options.strategy or alias.strategy, request.budget)
     kind = _answer_kind(options, alias, strategy, form)
     free, known = kind.name == FREE, cast("Hashable", strategy)
     strategy, noted, once = _sampled(known, request.params, request.thinking, offer.model, free=free)
     strategy, notes = _formed(strategy, form), [*noted]
     rated_by = _verifier_name(options, alias, strategy, offer, notes)
-    if (request.n > 1 or size) and (drawn := request.n * draws(strategy)) > MAX_COUNT:
-        problem = f"a request may draw at most {MAX_COUNT:,} samples in all its choices (got {drawn:,}): lower n"
+    if (request.n > 1 or request.budget) and (samples := request.n * draws(strategy)) > MAX_COUNT:
+        problem = f"a request may draw at most {MAX_COUNT:,} samples in all its choices (got {samples:,}): lower n"
         raise ApiError(400, problem, param="n")
     seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
     job = Job(
@@ -218,18 +206,14 @@ def _alias(model: str, offer: Offer) -> Alias:
     raise ApiError(404, str(UnknownName("model", model[:200], offer.models)), code="model_not_found", param="model")
 
 
-def _of_size(strategy: Any, samples: int | str | None) -> Any:
-    """The strategy with so many samples, if any are given; one completion becomes a vote."""
+def _of_size(strategy: Any, samples: int | None) -> Any:
+    """The strategy with so many samples, if a number is given; one completion becomes a vote."""
     if samples is None:
         return strategy
-    if not (str(samples).isdecimal() and 1 <= int(str(samples)[:9]) <= MAX_COUNT):
-        problem = f"the budget is a number of samples from 1 to {MAX_COUNT:,} (got {shown(samples)})"
-        raise ApiError(400, problem, param="budget")
-    if spec_of(strategy) == PASSED:
-        strategy = build_client("strategy", "vote8")
-    if not hasattr(strategy, "n"):
+    chosen = build("strategy", "vote8") if spec_of(strategy) == PASSED else strategy
+    if not hasattr(chosen, "n"):
         raise ApiError(400, "this strategy has no number of samples: leave budget out", param="budget")
-    return replace(strategy, n=int(samples))
+    return replace(chosen, n=samples)
 
 
 def _answer_kind(options: VendorOptions, alias: Alias, strategy: Strategy, form: ReplyForm) -> AnswerKind:

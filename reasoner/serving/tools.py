@@ -5,7 +5,6 @@ The protocol is the official SDK's work; a call of the tool is answered as a cha
 
 import asyncio
 from collections.abc import AsyncIterator
-from importlib.metadata import version
 from typing import Any, Final, TextIO, cast
 
 import anyio
@@ -58,9 +57,7 @@ class ToolServer:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._server: Server[Any] = Server(
-            "reasoner", version=version("reasoner-kit"), on_list_tools=self._list, on_call_tool=self._call
-        )
+        self._server: Server[Any] = Server("reasoner", on_list_tools=self._list, on_call_tool=self._call)
         self._http = StreamableHTTPSessionManager(self._server, json_response=True, stateless=True)
         self.ready = anyio.Event()
 

@@ -143,14 +143,13 @@ def test_a_budget_is_the_least_of_all_limits_and_is_shared_by_the_choices() -> N
 
 
 def test_the_budget_of_its_hubs_clients_is_the_number_of_samples() -> None:
-    """The header goes before the field, as in its_hub."""
-    assert getattr(only(budget=5, return_response_only=False).strategy, "n", 0) == 5
-    [job] = choose(chat(model="m@vote8", budget=5), offer(), samples="3")
-    assert (getattr(job.strategy, "n", 0), job.budget) == (3, None)
+    assert only(budget=5, return_response_only=False).strategy.n == 5
+    job = only(model="m@vote8", budget=3)
+    assert (job.strategy.n, job.budget) == (3, None)
     assert only(reasoner={"strategy": "best_of_n", "verifier": "judge"}, budget=2).strategy.n == 2
-    for samples in ("0", "-1", "x", "1" * 99, "²", ""):
-        with pytest.raises(ApiError, match=r"the budget is a number of samples from 1 to 1,024"):
-            choose(chat(), offer(), samples=samples)
+    for samples in (0, -1, "x", "9" * 5000, 1025):
+        with pytest.raises(ApiError, match="budget: "):
+            chat(budget=samples)
     with pytest.raises(ApiError, match="has no number of samples"):
         choose(chat(model="m@refine", budget=2), offer())
 

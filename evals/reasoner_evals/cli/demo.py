@@ -2,13 +2,10 @@
 
 import asyncio
 import shlex
-import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -195,8 +192,6 @@ class _Tour:
             "reasoner advise --thinks says more."
         )
         yield _heading("What to type next")
-        if not shutil.which("reasoner"):
-            yield Text(f"source {Path(sys.executable).with_name('activate')}")
         yield from (Text(line.format(question=self.items[0].question.text, engine=self.typed)) for line in NEXT)
 
     def _bar(self, solutions: "Sequence[Solution]") -> str:

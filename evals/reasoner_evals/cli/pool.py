@@ -8,13 +8,8 @@ import click
 from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import PATH
 
-_EXAMPLE = """\b
-The pool is both the questions and the engine:
-    reasoner eval pool:FILE -e pool:FILE -s "self_consistency(n=64)"
-"""
 
-
-@click.command("pool", epilog=_EXAMPLE)
+@click.command("pool")
 @click.argument("records", type=PATH, metavar="RECORDS")
 @click.option("-o", "--out", type=PATH, required=True, metavar="FILE", help="The pool file.")
 @guarded
@@ -27,6 +22,8 @@ def command(records: Path, out: Path) -> int:
     search-and-learn publishes them (`unique_id`, `answer`, `completions`, `completion_tokens`), DeepConf
     (`question_id`, `ground_truth`, `all_traces`), or lm-evaluation-harness logs them (`samples_*.jsonl`). A log of
     inspect_ai (`.eval`, `.json`) has the verdicts of its first scorer.
+
+    The pool is both the questions and the engine: `reasoner eval pool:FILE -e pool:FILE`.
     """
     from reasoner.cli.terminal import Terminal
     from reasoner_evals.tasks.recordings import write_pool

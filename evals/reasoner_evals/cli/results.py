@@ -181,7 +181,7 @@ def merge(runs: tuple[Path, ...], out: Path) -> int:
 
 
 @click.command("report")
-@click.argument("runs", nargs=-1, type=PATH, metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
 @click.option("--out", type=PATH, metavar="DIR",
               help="The folder for the report.  [default: RUN, if there is only one]")  # fmt: skip
 @click.option("--title", metavar="TEXT", help="The title of the page.  [default: the tasks]")
@@ -202,8 +202,6 @@ def report(runs: tuple[Path, ...], out: Path | None, title: str | None) -> int:
     from reasoner.cli.terminal import Terminal
     from reasoner_evals.report.build import make_report, write_report
 
-    if not runs:
-        raise UsageError("no run is given: name one or more folders that `reasoner eval` wrote")
     if out is None and len(runs) > 1:
         raise UsageError(f"{len(runs)} runs are given: name the report's folder with --out DIR")
     folders = [_recorded(path) if path.is_file() else path for path in runs]
@@ -233,7 +231,7 @@ def _recorded(replies: Path) -> Path:
 
 
 @click.command("view")
-@click.argument("runs", nargs=-1, type=PATH, metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, metavar="N",
               help="The port of the page.  [default: any free one]")  # fmt: skip
 @guarded
@@ -249,8 +247,6 @@ def view(runs: tuple[Path, ...], port: int) -> int:
     from reasoner_evals.view.pages import Pages
     from reasoner_evals.view.server import HOST, PageServer
 
-    if not runs:
-        raise UsageError("no run is given: name one or more folders that `reasoner eval` wrote")
     with PageServer(Pages(runs), port) as server:
         terminal = Terminal(sys.stdout, sys.stderr)
         terminal.give(f"http://{HOST}:{server.server_port}/")

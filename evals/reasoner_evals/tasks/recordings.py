@@ -1,10 +1,8 @@
 """Recordings of replies, a line each and in any order, or as others publish them, made into a pool file."""
 
 import json
-import tempfile
 from array import array
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -63,7 +61,8 @@ def write_pool(records: Path, out: Path) -> Written:
         UsageError: a line is no record, or contradicts another one, or a file cannot be read or written.
     """
     try:
-        with _opened(records) as file, replacing(out) as pool:
+        opened = inspect_logs.as_lines if records.suffix in inspect_logs.SUFFIXES else open_regular
+        with opened(records) as file, replacing(out) as pool:
             questions, probed = _located(records, file)
             for name, question in questions.items():
                 pool.write(json.dumps(_line(name, question, _replies(records, file, question), probed=probed)).encode())
@@ -72,19 +71,6 @@ def write_pool(records: Path, out: Path) -> Written:
         raise UsageError(f"{records} cannot be made into {out}: {error.strerror}") from None
     counts = [question.replies for question in questions.values()]
     return Written(len(counts), sum(counts), min(counts), probed)
-
-
-@contextmanager
-def _opened(records: Path) -> Iterator[BinaryIO]:
-    """The lines of a file; a log of inspect_ai is made into lines first."""
-    if records.suffix not in inspect_logs.SUFFIXES:
-        with open_regular(records) as file:
-            yield file
-        return
-    with tempfile.TemporaryFile() as lines:
-        lines.writelines(f"{json.dumps(reply)}\n".encode() for reply in inspect_logs.replies(records))
-        lines.seek(0)
-        yield lines
 
 
 def _located(path: Path, file: BinaryIO) -> tuple[dict[str, _Question], bool]:

@@ -56,7 +56,7 @@ def test_a_log_of_inspect_ai_is_reported_as_votes_over_its_epochs(
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ([], "no run is given"),
+        ([], "missing argument 'RUN...'"),
         (["{run}", "{run}"], "2 runs are given: name the report's folder with --out DIR"),
         (["{run}", "{run}", "--out", "{new}"], "is given twice: keep one"),
         (["{new}/none"], "none"),
