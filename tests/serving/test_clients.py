@@ -83,11 +83,9 @@ def test_its_hubs_clients_say_the_number_of_samples(simulated: Server) -> None:
             )
             assert (reply.model_extra or {})["reasoner"]["samples"] == samples
             assert "7" in (reply.choices[0].message.content or "")
-        for header in ("0", "x", "9" * 5000):
+        for wrong in ("0", "x", "9" * 5000):
             with pytest.raises(openai.BadRequestError, match="budget: "):
-                asking.chat.completions.create(
-                    model="simulated", messages=ASKED, extra_headers={"X-ITS-Budget": header}
-                )
+                asking.chat.completions.create(model="simulated", messages=ASKED, extra_headers={"X-ITS-Budget": wrong})
 
 
 def test_responses(simulated: Server) -> None:
