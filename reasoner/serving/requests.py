@@ -281,6 +281,7 @@ class ChatRequest(Strict):
     ignored: ClassVar[Sequence[str]] = (*IGNORED, "metadata", "return_response_only", "store")
     refused: ClassVar[Mapping[str, str]] = {
         "chat_template_kwargs": "use reasoning_effort to ask for more or less thinking",
+        "extra_body": "put its fields into the body itself",
         "function_call": "use tool_choice",
         "functions": "use tools",
         "logprobs": NO_LOGPROBS,

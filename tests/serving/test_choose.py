@@ -143,7 +143,7 @@ def test_a_budget_is_the_least_of_all_limits_and_is_shared_by_the_choices() -> N
 
 
 def test_the_budget_of_its_hubs_clients_is_the_number_of_samples() -> None:
-    assert only(budget=5, return_response_only=False).strategy.n == 5
+    assert only(budget=5, return_response_only=False, extra_body={}).strategy.n == 5
     job = only(model="m@vote8", budget=3)
     assert (job.strategy.n, job.budget) == (3, None)
     assert only(reasoner={"strategy": "best_of_n", "verifier": "judge"}, budget=2).strategy.n == 2

@@ -99,8 +99,7 @@ class _Tour:
     items: "Sequence[GradedQuestion]"
     prices: "Prices | None"
     progress: "Display"
-    typed: str
-    """The options that choose the engine, as a part of a command line."""
+    engine_flags: str
     greedy: "list[Solution]" = field(default_factory=list)
     vote: "list[Solution]" = field(default_factory=list)
     thought: "list[tuple[str, list[Solution]]]" = field(default_factory=list)
@@ -192,7 +191,7 @@ class _Tour:
             "reasoner advise --thinks says more."
         )
         yield _heading("What to type next")
-        yield from (Text(line.format(question=self.items[0].question.text, engine=self.typed)) for line in NEXT)
+        yield from (Text(line.format(question=self.items[0].question.text, engine=self.engine_flags)) for line in NEXT)
 
     def _bar(self, solutions: "Sequence[Solution]") -> str:
         right, count = sum(self._right(solutions)), len(solutions)
