@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,9 +54,8 @@ def engine(server: "subprocess.Popen[str]") -> WarmEngine:
     return found
 
 
-def reasoner(*arguments: str, cwd: Path, lines: Sequence[object] = ()) -> Ended:
-    given = "".join(f"{json.dumps(line)}\n" for line in lines)
-    ended = subprocess.run([REASONER, *arguments], cwd=cwd, capture_output=True, text=True, timeout=600, input=given)
+def reasoner(*arguments: str, cwd: Path) -> Ended:
+    ended = subprocess.run([REASONER, *arguments], cwd=cwd, capture_output=True, text=True, timeout=600)
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
@@ -146,16 +145,6 @@ def test_commands_use_it_and_load_neither_torch_nor_vllm(server: "subprocess.Pop
     (tmp_path / "questions.jsonl").write_text('{"question": "What is 3 + 4?"}\n')
     ended = reasoner("batch", "questions.jsonl", *arguments, cwd=tmp_path)
     assert (ended.code, len(ended.out.splitlines())) == (0, 1), ended.err
-    call = {"name": "solve", "arguments": {"question": "What is 3 + 4?", "strategy": "single:max_tokens=8"}}
-    about = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
-    lines = (
-        {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": about},
-        {"jsonrpc": "2.0", "method": "notifications/initialized"},
-        {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call},
-    )
-    ended = reasoner("serve", "--mcp", "-e", OPTIONS, cwd=tmp_path, lines=lines)
-    assert (ended.code, ended.err.splitlines()[0]) == (0, said), ended.err
-    assert not json.loads(ended.out.splitlines()[-1])["result"]["isError"]
     assert isinstance(Given(engine=OPTIONS, no_server=True).to_engine(), VllmEngine)
     assert isinstance(Given(engine=f"{OPTIONS},max_num_seqs=8", no_server=False).to_engine(), VllmEngine)
 
