@@ -60,7 +60,7 @@ def test_a_log_of_inspect_ai_is_reported_as_votes_over_its_epochs(
         (["{run}", "{run}"], "2 runs are given: name the report's folder with --out DIR"),
         (["{run}", "{run}", "--out", "{new}"], "is given twice: keep one"),
         (["{new}/none"], "none"),
-        (["{run}", "--out", "{run}/manifest.json/x"], "cannot write"),
+        (["{run}", "--out", "{run}/manifest.json/x"], "cannot create the folder"),
     ],
 )
 def test_what_cannot_be_reported_is_reported_in_a_line(
