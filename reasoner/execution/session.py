@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
-from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from reasoner.answers.equivalence import Equivalence
@@ -279,9 +278,7 @@ class Session:
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_failure: object) -> None:
         """Close what the session started."""
         self._limits = None
         await self._stack.aclose()
