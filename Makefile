@@ -42,6 +42,7 @@ fast test sweep: export PYTHONDONTWRITEBYTECODE :=
 
 demo: .venv/.synced
 	.venv/bin/reasoner demo
+	@command -v reasoner >/dev/null || echo "Before the first of them: source .venv/bin/activate"
 
 gpu: .venv/.synced
 	.venv/bin/python bench/gpu.py

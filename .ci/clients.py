@@ -2,8 +2,8 @@
 
     .venv/bin/python .ci/clients.py [NAME]...
 
-They ask a server on the simulated engine. It needs PyPI, so it is run by hand. lm-evaluation-harness gets 40 sums of
-our own instead of a data set, four times each, and its log becomes a pool.
+They ask a server on the simulated engine, or on the embedded model where they name it. It needs PyPI, so it is run by
+hand. lm-evaluation-harness gets 40 sums of our own instead of a data set, four times each, and its log becomes a pool.
 """
 
 import json
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ BIN = Path(sys.executable).parent
 PATIENCE = 300
 """Seconds after which a recipe fails."""
 ADDRESS = "http://127.0.0.1:8000"
+EMBEDDED = "SmolLM2-135M-Instruct"
+"""The name under which the embedded model is served."""
 SUMS = """
 task: sums
 dataset_path: json
@@ -99,17 +102,26 @@ def run(recipe: Recipe, address: str) -> bool:
     return True
 
 
-def main() -> int:
-    """Run the recipes that are named, or all; the exit code."""
-    chosen = [recipe for recipe in recipes() if not sys.argv[1:] or recipe.name in sys.argv[1:]]
-    serve = [str(BIN / "reasoner"), "serve", "--engine", "simulated", "--port", "0"]
+@contextmanager
+def served(engine: str) -> Iterator[str]:
+    """The address of a server on an engine."""
+    serve = [str(BIN / "reasoner"), "serve", "--engine", engine, "--port", "0"]
     with subprocess.Popen(serve, stderr=subprocess.PIPE, text=True) as server:
         try:
             assert server.stderr
-            address = next(found[1] for line in server.stderr if (found := re.search(r"ready +(http://\S+)", line)))
-            right = [run(recipe, address) for recipe in chosen]
+            yield next(found[1] for line in server.stderr if (found := re.search(r"ready +(http://\S+)", line)))
         finally:
             server.terminate()
+
+
+def main() -> int:
+    """Run the recipes that are named, or all; the exit code."""
+    chosen = [recipe for recipe in recipes() if not sys.argv[1:] or recipe.name in sys.argv[1:]]
+    right = []
+    for engine, embedded in (("simulated", False), ("vllm:max_model_len=2048", True)):
+        if asking := [recipe for recipe in chosen if (EMBEDDED in recipe.code) == embedded]:
+            with served(engine) as address:
+                right += [run(recipe, address) for recipe in asking]
     return 0 if right and all(right) else 1
 
 

@@ -88,7 +88,7 @@ class Environment:
     def fault(self, command: str, *, works: bool) -> str:
         """What is wrong with how a command ends here; empty if it ends as the table says."""
         words = shlex.split(command)
-        if works and words[1] == "serve":
+        if works and words[1] in ("serve", "view"):
             return self._fault_of_server(words)
         ended = self.run([str(self.folder / "bin" / words[0]), *words[1:]])
         lines = ended.stderr.splitlines() or [""]
@@ -103,18 +103,19 @@ class Environment:
         return f"`{named[1]}` fails: {installed.stderr}" if installed.returncode else ""
 
     def _fault_of_server(self, words: list[str]) -> str:
-        """What is wrong with a server that is started, asked for its health and ended."""
+        """What is wrong with a server that is started, asked once and ended."""
         with subprocess.Popen(
-            [self.folder / "bin" / words[0], *words[1:]], cwd=self.work, env=self.variables, stderr=subprocess.PIPE,
-            text=True,
+            [self.folder / "bin" / words[0], *words[1:]], cwd=self.work, env=self.variables, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True,
         ) as server:  # fmt: skip
-            assert server.stderr
+            assert server.stdout
             said = []
-            for line in server.stderr:
+            for line in server.stdout:
                 said.append(line.strip())
-                if address := re.search(r"ready +(http://\S+)", line):
-                    with urllib.request.urlopen(f"{address[1]}/health", timeout=PATIENCE) as reply:
-                        said.append(f"/health answers {reply.status}")
+                if address := re.match(r"(?:ready +)?(http://\S+)", line):
+                    path = "/health" if words[1] == "serve" else ""
+                    with urllib.request.urlopen(f"{address[1]}{path}", timeout=PATIENCE) as reply:
+                        said.append(f"it answers {reply.status}")
                     server.send_signal(signal.SIGTERM)
         healthy = any(line.endswith("answers 200") for line in said)
         return "" if healthy else f"exit code {server.returncode}: {said[-1:]}"

@@ -44,18 +44,18 @@ from reasoner.errors import UsageError
 @options.NO_SERVER
 @options.SEED
 @option("--concurrency", type=click.IntRange(min=1), metavar="N", section="Model",
-        help="The most questions that are open at once; fewer are where these fill the engine.  [default: "
+        help="The most questions that are open at once; fewer where they fill the engine.  [default: "
              "1,024]")  # fmt: skip
 @options.QUIET
 @guarded
 def command(
     questions: Path, output: Path, overwrite: bool, each: str | None, concurrency: int | None, **typed: Any
 ) -> int:
-    """Answer the questions of a file: JSON lines, CSV, parquet, or - for standard input.
+    """Answer the questions of a file, or - for standard input.
 
-    Answers are written as they come, with confidence, cost and what ended each, beside the columns of the question. The
-    same command continues a batch that was interrupted at any moment: nothing is answered twice, and one budget holds
-    for all sessions together. A .gz is unpacked.
+    The file is JSON lines, CSV or parquet; a .gz is unpacked. Answers are written as they come, with confidence, cost
+    and what ended each, beside the columns of the question. The same command continues a batch that was interrupted at
+    any moment: nothing is answered twice, and one budget holds for all sessions together.
 
     Exit codes: 0 all rows are done, 1 some rows cannot be asked, or output could not be written, 2 usage, 3 the budget
     left questions without an answer, 4 engine failure or questions that ended in an error, 130 interrupted.

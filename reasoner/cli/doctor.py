@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @json_option("the findings")
 @guarded
 def command(model: str | None, engine: str | None, base_url: str | None, start: bool, as_json: bool) -> int:
-    """Show what is installed, whether a server answers, and what a model needs.
+    """Show what is installed, and what a model or a server needs.
 
     Lists the extras with the commands that install them. With vLLM it names the device that would be used, the model's
     size, its KV cache, and the arguments that vLLM would get besides its own defaults, and starts no engine without

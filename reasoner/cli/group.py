@@ -20,7 +20,9 @@ _COMMANDS = {
     "solve": "solve", "batch": "batch", "serve": "serve", "plan": "plan", "trace": "trace", "list": "listing",
     "doctor": "doctor",
 }  # fmt: skip
-_EPILOG: Final = """\b
+_EPILOG: Final = """First steps: reasoner demo
+
+\b
 Defaults: a variable is the default of an option, here --model of solve:
     export REASONER_SOLVE_MODEL=PATH_OR_ID
 

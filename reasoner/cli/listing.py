@@ -29,7 +29,7 @@ _KINDS: Final[Mapping[str, "Kind"]] = {
 @json_option("the list")
 @guarded
 def command(kind: str, name: str | None, *, as_json: bool) -> int:
-    """Show all strategies, verifiers, engines, tasks, rules or answers, or one of them.
+    """Show strategies, verifiers, engines, tasks, rules or answers.
 
     With NAME, shows one in full: what it does, its options and an example, as in `reasoner list strategies best_of_n`.
 

@@ -85,7 +85,7 @@ auto_options = together(
     option("--abstain-below", type=float, metavar="P", section="Strategy",
            help="Give no answer if its calibrated probability of being right is below P, 0 to 1; needs --profile."),
     option("--abstain-risk", type=float, metavar="R", section="Strategy",
-           help="Give only so sure answers that at most R of them are wrong, with 95 % confidence; needs --profile."),
+           help="Give only answers so sure that at most R of them are wrong, with 95 % confidence; needs --profile."),
     VERIFIER,
     UNSANDBOXED,
 )  # fmt: skip
@@ -177,7 +177,7 @@ class Given:
     seed: int = 0
     quiet: bool = False
     no_server: bool = True
-    """False only for commands that have the option, which a server has not."""
+    """A server has an engine of its own, unless it serves one agent only."""
 
     @property
     def sampling(self) -> dict[str, str | float | None]:

@@ -25,7 +25,7 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
         help="Serve the tool `solve` to an agent, on standard input and output, by the Model Context Protocol. Without "
              "it, the tool is at /mcp.")  # fmt: skip
 @option("--settings", type=options.PATH, metavar="FILE", section="Server",
-        help="Aliases, verifiers, limits and keys, as TOML: docs/serving.md shows one. An option goes before the "
+        help="Aliases, verifiers, limits and keys, as TOML: docs/serving.md shows one. An option overrides the "
              f"file. Keys may also be in the variable {KEYS_VARIABLE}, separated by commas.  [default: no key is "
              "needed]")  # fmt: skip
 @option("--max-budget", metavar=options.UNITS, section="Server",
@@ -42,6 +42,8 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
              "where the strategy serves it, else auto]")  # fmt: skip
 @options.VERIFIER
 @options.engine_options
+@option("--no-server", is_flag=True, section="Model",
+        help="With --mcp: start an engine here, even if a `reasoner serve` has the same one ready.")  # fmt: skip
 @options.QUIET
 @option("-v", "--verbose", is_flag=True,
         help="Show each failure that clients see as an internal error, with its traceback, on standard "
@@ -57,7 +59,7 @@ def command(
     verbose: bool,
     **typed: Any,
 ) -> int:
-    """Serve OpenAI's API over one engine, with a strategy per request.
+    """Serve OpenAI's API, with a strategy for each request.
 
     Clients choose a strategy by the model's name, as in MODEL@vote8, or by the field "reasoner" of a request; GET
     /v1/models lists the names. The address and a request to copy are shown on standard error when it is ready. / is a
@@ -74,7 +76,7 @@ def command(
     from reasoner.serving.limits import Keys
     from reasoner.serving.listener import is_loopback
 
-    given = options.Given(**typed)
+    given = options.Given(**{**typed, "no_server": typed["no_server"] or not over_mcp})
     own = read_settings(settings) if settings else Settings()
     limits = own.limits
     if max_budget is not None:

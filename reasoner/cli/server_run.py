@@ -14,7 +14,7 @@ from traceback import format_exception
 from typing import Any, Final
 
 from reasoner.cli import interrupts
-from reasoner.cli.session import EngineRun
+from reasoner.cli.session import EngineRun, started
 from reasoner.engines.remote.warm import offered
 from reasoner.engines.vllm import VllmEngine
 from reasoner.execution.launching import cancel_all
@@ -123,9 +123,8 @@ class ToolRun(EngineRun):
         """Answer calls until standard input ends."""
         from reasoner.serving.tools import ToolServer
 
-        self.display.follow(self.engine)
-        self.display.begin(f"starting {self.engine.name}")
-        async with Service(self.engine, self.offer, self.limits, report=lambda *_: None) as service:
+        service = Service(self.engine, self.offer, self.limits, report=lambda *_: None)
+        async with started(self.engine, None, [], self.display), service:
             self.display.hide()
             await ToolServer(service).over_streams(sys.stdin, self.display.terminal.out)
 

@@ -21,6 +21,7 @@ from reasoner.serving.listener import is_loopback
 from reasoner.serving.messages import MessageReply
 from reasoner.serving.metrics import NO_STRATEGY
 from reasoner.serving.page import page_routes, trace_response
+from reasoner.serving.replies import ChatReply
 from reasoner.serving.responses import REPLIES, Reply
 from reasoner.serving.service import Service
 from reasoner.serving.stream import EventStream, headers_of, read_body, reply, unless_left
@@ -28,6 +29,8 @@ from reasoner.system.machine import require_extra
 
 TRACES: Final = "/v1/reasoner/traces/"
 TOOLS: Final = "/mcp"
+SAMPLES: Final = "x-its-budget"
+"""The header by which its_hub's clients say how many samples are drawn."""
 PUBLIC: Final = ("/", "/health")
 """Paths that need no key."""
 PUBLIC_FOLDERS: Final = ("/page/", TRACES)
@@ -149,7 +152,9 @@ class App:
         service = self._service
         try:
             offer = service.offer
-            made: Reply = kind(read(await self._body(headers, receive), kind.reads), offer.prices)
+            size = headers.get(SAMPLES, "") if kind is ChatReply else ""
+            more = {"budget": int(size) if len(size) < 9 and size.isdecimal() else size} if size else {}
+            made: Reply = kind(read(await self._body(headers, receive), kind.reads, **more), offer.prices)
             jobs = choose(made.asked, offer)
         except ApiError as error:
             service.metrics.end(NO_STRATEGY, "refused" if error.status < 500 else "error", 0)

@@ -17,8 +17,8 @@ MAX_PROBLEMS: Final = 2048
 """Problems of a body; of more, only the number is said."""
 
 
-def read(body: bytes, model: type[R]) -> R:
-    """The request in a body of JSON; a field that is null counts as left out.
+def read(body: bytes, model: type[R], **more: object) -> R:
+    """The request in a body of JSON, with `more` fields; a field that is null counts as left out.
 
     Raises:
         ApiError: 400, it is not JSON or does not fit the model.
@@ -29,7 +29,7 @@ def read(body: bytes, model: type[R]) -> R:
         raise ApiError(400, f"the body is not JSON: {error}") from None
     if not isinstance(document, dict):
         raise ApiError(400, f"the body must be a JSON object (got {shown(document)})")
-    fields = {name: value for name, value in document.items() if value is not None}
+    fields = {name: value for name, value in {**document, **more}.items() if value is not None}
     ignored, refused = getattr(model, "ignored", ()), getattr(model, "refused", {})
     if not fields.keys().isdisjoint((*ignored, *refused)):
         for name in ignored:

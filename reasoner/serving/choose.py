@@ -18,7 +18,7 @@ from reasoner.errors import STRATEGIES, UnknownName, UsageError, shown
 from reasoner.execution.inputs import default_verifier
 from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
-from reasoner.registry import build, entries, load
+from reasoner.registry import build, entries, load, spec_of
 from reasoner.serving.errors import ApiError
 from reasoner.serving.requests import MAX_COUNT, PASSED, ChatRequest, Strict, Tool, Turn, VendorOptions, draws, read_as
 from reasoner.solution import Solution
@@ -171,13 +171,13 @@ def choose(request: ChatRequest, offer: Offer) -> list[Job]:
     """
     form, options = _form(request), request.reasoner
     alias = _alias(request.model, offer)
-    strategy = options.strategy or alias.strategy
+    strategy = _of_size(options.strategy or alias.strategy, request.budget)
     kind = _answer_kind(options, alias, strategy, form)
     free, known = kind.name == FREE, cast("Hashable", strategy)
     strategy, noted, once = _sampled(known, request.params, request.thinking, offer.model, free=free)
     strategy, notes = _formed(strategy, form), [*noted]
     rated_by = _verifier_name(options, alias, strategy, offer, notes)
-    if request.n > 1 and (samples := request.n * draws(strategy)) > MAX_COUNT:
+    if (request.n > 1 or request.budget) and (samples := request.n * draws(strategy)) > MAX_COUNT:
         problem = f"a request may draw at most {MAX_COUNT:,} samples in all its choices (got {samples:,}): lower n"
         raise ApiError(400, problem, param="n")
     seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
@@ -205,6 +205,16 @@ def _alias(model: str, offer: Offer) -> Alias:
     if at and base in ("", offer.model.name) and name in offer.aliases:
         return offer.aliases[name]
     raise ApiError(404, str(UnknownName("model", model[:200], offer.models)), code="model_not_found", param="model")
+
+
+def _of_size(strategy: Any, samples: int | None) -> Any:
+    """The strategy with so many samples, if a number is given; one completion becomes a vote."""
+    if samples is None:
+        return strategy
+    chosen = build("strategy", "vote8") if spec_of(strategy) == PASSED else strategy
+    if not hasattr(chosen, "n"):
+        raise ApiError(400, "this strategy has no number of samples: leave budget out", param="budget")
+    return replace(chosen, n=samples)
 
 
 def _answer_kind(options: VendorOptions, alias: Alias, strategy: Strategy, form: ReplyForm) -> AnswerKind:

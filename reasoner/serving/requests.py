@@ -278,9 +278,10 @@ class ChatRequest(Strict):
     Fields in `ignored` have no effect; those in `refused` cannot be honoured: the value says why.
     """
 
-    ignored: ClassVar[Sequence[str]] = (*IGNORED, "metadata", "store")
+    ignored: ClassVar[Sequence[str]] = (*IGNORED, "metadata", "return_response_only", "store")
     refused: ClassVar[Mapping[str, str]] = {
         "chat_template_kwargs": "use reasoning_effort to ask for more or less thinking",
+        "extra_body": "put its fields into the body itself",
         "function_call": "use tool_choice",
         "functions": "use tools",
         "logprobs": NO_LOGPROBS,
@@ -290,6 +291,8 @@ class ChatRequest(Strict):
     model: Named
     messages: Annotated[list[Turn], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)]
     n: int = Field(default=1, ge=1, le=MAX_CHOICES)
+    budget: int | None = Field(default=None, ge=1, le=MAX_COUNT)
+    """How many samples a choice draws, as its_hub's clients say it."""
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
     stream: bool = False
     stream_options: dict[Literal["include_usage", "include_obfuscation"], bool | None] = Field(default_factory=dict)

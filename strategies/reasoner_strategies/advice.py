@@ -148,7 +148,7 @@ def situation(answers: Answers, goal: Goal, *, thinks: bool, verifier: bool) -> 
 @click.option("--for", "goal", type=click.Choice(["tokens", "latency"]), default="tokens", show_default=True,
               help="What is to be saved.")  # fmt: skip
 def command(answers: Answers, *, thinks: bool, verifier: bool, goal: Goal) -> None:
-    """Name two strategies for a situation: their cost, when they lose, and what was measured.
+    """Name two strategies for a situation, with cost and evidence.
 
     In costs, t is the mean length of a reply and p that of the prompt, whose other copies come from the cache.
     """

@@ -142,6 +142,18 @@ def test_a_budget_is_the_least_of_all_limits_and_is_shared_by_the_choices() -> N
     assert choose(chat(model="m@small", reasoner={"budget": "tokens=99"}), small)[0].budget == Budget(tokens=99)
 
 
+def test_the_budget_of_its_hubs_clients_is_the_number_of_samples() -> None:
+    assert only(budget=5, return_response_only=False, extra_body={}).strategy.n == 5
+    job = only(model="m@vote8", budget=3)
+    assert (job.strategy.n, job.budget) == (3, None)
+    assert only(reasoner={"strategy": "best_of_n", "verifier": "judge"}, budget=2).strategy.n == 2
+    for samples in (0, -1, "x", "9" * 5000, 1025):
+        with pytest.raises(ApiError, match="budget: "):
+            chat(budget=samples)
+    with pytest.raises(ApiError, match="has no number of samples"):
+        choose(chat(model="m@refine", budget=2), offer())
+
+
 # What the server cannot do, or a client may not
 
 

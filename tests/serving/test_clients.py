@@ -75,6 +75,19 @@ def test_a_request_names_its_own_strategy(simulated: Server) -> None:
     assert refused.value.param == "reasoner.strategy"
 
 
+def test_its_hubs_clients_say_the_number_of_samples(simulated: Server) -> None:
+    with client(simulated) as asking:
+        for own, header, samples in (({"budget": 3}, {}, 3), ({"budget": 3}, {"X-ITS-Budget": "2"}, 2)):
+            reply = asking.chat.completions.create(
+                model="simulated", messages=ASKED, extra_body=own, extra_headers=header
+            )
+            assert (reply.model_extra or {})["reasoner"]["samples"] == samples
+            assert "7" in (reply.choices[0].message.content or "")
+        for wrong in ("0", "x", "9" * 5000):
+            with pytest.raises(openai.BadRequestError, match="budget: "):
+                asking.chat.completions.create(model="simulated", messages=ASKED, extra_headers={"X-ITS-Budget": wrong})
+
+
 def test_responses(simulated: Server) -> None:
     with client(simulated) as asking:
         reply = asking.responses.create(model="simulated@vote8", input="What is 3 + 4?")

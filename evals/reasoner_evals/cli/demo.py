@@ -1,5 +1,7 @@
 """`reasoner demo`: a tour of the product on questions with known answers, with the public API alone."""
 
+import shlex
+
 import click
 
 from reasoner.cli.exits import guarded
@@ -12,10 +14,11 @@ from reasoner.cli.terminal import Terminal
 @NO_SERVER
 @guarded
 def command(model: str | None, engine: str | None, base_url: str | None, prices: str | None, no_server: bool) -> int:
-    """Take a tour of a minute: an answer, a vote, and the price of both, also for a model that thinks.
+    """Take a tour of a minute: an answer, a vote, and their price.
 
-    All of it is run now, on up to 24 questions with known answers; the model that thinks is simulated. Standard output
-    gets the tour, standard error the progress. --engine simulated takes the tour without a model.
+    The same for a model that thinks. All of it is run now, on up to 24 questions with known answers; the model that
+    thinks is simulated. Standard output gets the tour, standard error the progress. --engine simulated takes the tour
+    without a model.
 
     Exit codes: 0 the tour ended, 2 usage, 4 engine or model failure, 130 interrupted.
     """
@@ -23,4 +26,8 @@ def command(model: str | None, engine: str | None, base_url: str | None, prices:
     from reasoner_evals.cli.tour import Tour
 
     given = Given(engine=engine, model=model, base_url=base_url, no_server=no_server)
-    return Tour(engine=given.to_engine(), display=Display(Terminal()), prices=read_prices(prices, [])).run()
+    typed = {"--model": model, "--engine": engine, "--base-url": base_url}
+    flags = "".join(f" {name} {shlex.quote(value)}" for name, value in typed.items() if value)
+    return Tour(
+        engine=given.to_engine(), display=Display(Terminal()), prices=read_prices(prices, []), flags=flags
+    ).run()

@@ -108,7 +108,7 @@ def export(run: Path, out: Path | None, push: str | None) -> int:
 @json_option("the changes")
 @guarded
 def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
-    """Grade all answers of RUN again, and count the grades that changed.
+    """Grade all answers of RUN again, and count the changes.
 
     RUN is a folder that `reasoner eval` wrote. Needs no model, but the same questions: their data must be unchanged.
     """
@@ -176,7 +176,7 @@ def merge(runs: tuple[Path, ...], out: Path) -> int:
 
 
 @click.command("report")
-@click.argument("runs", nargs=-1, type=PATH, metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
 @click.option("--out", type=PATH, metavar="DIR",
               help="The folder for the report.  [default: RUN, if there is only one]")  # fmt: skip
 @click.option("--title", metavar="TEXT", help="The title of the page.  [default: the tasks]")
@@ -188,17 +188,19 @@ def report(runs: tuple[Path, ...], out: Path | None, title: str | None) -> int:
     external resources, and beside it results.csv, results.md, and figures/ with each figure as SVG and PNG. Prints the
     page's path. Several runs are reported together if they have the same
     questions for each task that they share.
+
+    A RUN may also be a file of recorded replies, as `reasoner pool` reads them, such as a log of inspect_ai or of
+    lm-evaluation-harness: a new folder in runs/ then has the votes over its replies.
     """
     from dataclasses import replace
 
     from reasoner_evals.report.build import make_report, write_report
 
-    if not runs:
-        raise UsageError("no run is given: name one or more folders that `reasoner eval` wrote")
     if out is None and len(runs) > 1:
         raise UsageError(f"{len(runs)} runs are given: name the report's folder with --out DIR")
-    page = (out or runs[0]) / "report.html"
-    report = make_report(runs)
+    folders = [_recorded(path) if path.is_file() else path for path in runs]
+    page = (out or folders[0]) / "report.html"
+    report = make_report(folders)
     if title is not None:
         report = replace(report, title=title)
     write_report(report, page)
@@ -206,13 +208,29 @@ def report(runs: tuple[Path, ...], out: Path | None, title: str | None) -> int:
     return ANSWERED
 
 
+def _recorded(replies: Path) -> Path:
+    """The folder of a run over recorded replies: votes over as many as each question has. Raises UsageError."""
+    from reasoner_evals.cli import evaluate
+    from reasoner_evals.cli.options import default_folder
+    from reasoner_evals.tasks.recordings import write_pool
+
+    run = default_folder("", replies.stem)
+    run.parent.mkdir(exist_ok=True)
+    pool = f"pool:{run}.pool.jsonl"
+    votes = f"self_consistency:n={write_pool(replies, Path(pool.removeprefix('pool:'))).fewest}"
+    arguments = [pool, "--engine", pool, "--strategy", votes, "--out", str(run), "--quiet"]
+    if evaluate.command.main(arguments, standalone_mode=False):
+        raise UsageError(f"the replies in {replies} cannot be reported: the run {run} failed")
+    return run
+
+
 @click.command("view")
-@click.argument("runs", nargs=-1, type=PATH, metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, metavar="N",
               help="The port of the page.  [default: any free one]")  # fmt: skip
 @guarded
 def view(runs: tuple[Path, ...], port: int) -> int:
-    """Look at each question and sample of RUNs, on a page of this machine.
+    """Look at each question and sample of RUNs in a browser.
 
     RUNs are folders that `reasoner eval` wrote. Prints the page's address, and serves it to this machine until Ctrl-C.
     Each arm has its questions, filtered by what came of them; each question has its samples, with their thinking, and
@@ -222,8 +240,6 @@ def view(runs: tuple[Path, ...], port: int) -> int:
     from reasoner_evals.view.pages import Pages
     from reasoner_evals.view.server import HOST, PageServer
 
-    if not runs:
-        raise UsageError("no run is given: name one or more folders that `reasoner eval` wrote")
     with PageServer(Pages(runs), port) as server:
         terminal = Terminal()
         terminal.give(f"http://{HOST}:{server.server_port}/")

@@ -36,13 +36,14 @@ ARMS: Final = (
     ("vote of 16", "self_consistency:n=16"),
     ("until settled", "self_consistency(n=16,stop=first_of(rules=[beta(theta=0.9),no_majority]))"),
 )
-BAR: Final = 20
+BAR: Final = 16
 """Columns of a bar that stands for all questions."""
 NEXT: Final = (
-    'reasoner solve "{}"',
+    'reasoner solve "{question}"{flags}',
     "reasoner list strategies",
-    "reasoner eval arithmetic --limit 12 -s single -s self_consistency --out first",
+    "reasoner eval arithmetic --limit 12 -s single -s self_consistency --out first{flags}",
     "reasoner report first",
+    "reasoner serve{flags}",
 )
 
 
@@ -51,6 +52,8 @@ class Tour(EngineRun):
     """The tour on one engine: the solutions of both strategies for the first questions."""
 
     prices: Prices | None
+    flags: str
+    """Those of the engine, for the commands to type next."""
     items: Sequence[GradedQuestion] = field(default_factory=lambda: reported()[:QUESTIONS])
     greedy: list[Solution] = field(default_factory=list)
     vote: list[Solution] = field(default_factory=list)
@@ -114,7 +117,7 @@ class Tour(EngineRun):
             "reasoner advise --thinks says more."
         )
         yield _heading("What to type next")
-        yield from (Text(line.format(self.items[0].question.text)) for line in NEXT)
+        yield from (Text(line.format(question=self.items[0].question.text, flags=self.flags)) for line in NEXT)
 
     def _bar(self, solutions: Sequence[Solution]) -> str:
         right, count = sum(self._right(solutions)), len(solutions)

@@ -8,8 +8,9 @@ from typing import Any, Final, get_args
 
 import pandas as pd
 
-from reasoner.errors import UsageError
+from reasoner.errors import TraceError, UsageError
 from reasoner.journal.folder import make_folder, write_whole
+from reasoner.system.files import check_replaceable
 from reasoner_evals.report.comparisons import deltas, front, groups_of
 from reasoner_evals.report.content import Against, EvalReport, Provenance, TaskReport
 from reasoner_evals.report.diagnostics import failures, verifiers
@@ -119,6 +120,11 @@ def write_report(report: EvalReport, html: Path) -> None:
 
     Each file is replaced as a whole. Raises TraceError if one cannot be written; those before it are.
     """
+    make_folder(html.parent)
+    try:
+        check_replaceable(html)
+    except OSError as error:
+        raise TraceError(f"cannot write {html}: {error.strerror}") from error
     for path, content in _files(report, html):
         make_folder(path.parent)
         write_whole(path, [content])

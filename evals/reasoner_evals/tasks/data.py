@@ -191,8 +191,10 @@ class Published:
 
 @cache
 def published(name: str) -> Published:
-    """Where a benchmark is published, by `benchmarks.toml`."""
+    """Where a benchmark is published, by `benchmarks.toml`. Raises UsageError if it is not there."""
     tables = tomllib.loads(Path(__file__).with_name("benchmarks.toml").read_text(encoding="utf-8"))
+    if name not in tables:
+        raise UsageError(f"the benchmark {name} does not say where it is published: give its class `published`")
     return Published(**tables[name])
 
 

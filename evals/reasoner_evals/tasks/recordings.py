@@ -15,6 +15,7 @@ from reasoner.engines.pool import Count, Text
 from reasoner.errors import UsageError
 from reasoner.system.files import complaint_of, open_regular, replacing
 from reasoner.system.tables import read_jsonl
+from reasoner_evals.tasks import inspect_logs
 
 
 class Record(BaseModel):
@@ -33,10 +34,11 @@ class Record(BaseModel):
 
 
 class Written(NamedTuple):
-    """How many questions and replies a pool file has, and whether they are chains with probes."""
+    """How many questions and replies a pool file has, the fewest of a question, and whether they have probes."""
 
     questions: int
     replies: int
+    fewest: int
     probed: bool
 
 
@@ -59,14 +61,16 @@ def write_pool(records: Path, out: Path) -> Written:
         UsageError: a line is no record, or contradicts another one, or a file cannot be read or written.
     """
     try:
-        with open_regular(records) as file, replacing(out) as pool:
+        opened = inspect_logs.as_lines if records.suffix in inspect_logs.SUFFIXES else open_regular
+        with opened(records) as file, replacing(out) as pool:
             questions, probed = _located(records, file)
             for name, question in questions.items():
                 pool.write(json.dumps(_line(name, question, _replies(records, file, question), probed=probed)).encode())
                 pool.write(b"\n")
     except OSError as error:
         raise UsageError(f"{records} cannot be made into {out}: {error.strerror}") from None
-    return Written(len(questions), sum(question.replies for question in questions.values()), probed)
+    counts = [question.replies for question in questions.values()]
+    return Written(len(counts), sum(counts), min(counts), probed)
 
 
 def _located(path: Path, file: BinaryIO) -> tuple[dict[str, _Question], bool]:

@@ -1,5 +1,6 @@
 """`reasoner report`: where its files go, that they are whole, and what it refuses."""
 
+import csv
 import os
 from pathlib import Path
 
@@ -39,14 +40,27 @@ def test_the_page_of_one_run_goes_into_its_folder_under_a_title_of_ones_own(run:
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_a_log_of_inspect_ai_is_reported_as_votes_over_its_epochs(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = run("report", str(Path(__file__).parents[1] / "tasks/inspect.eval"))
+    assert shown.code == 0, shown.error
+    page = Path(shown.out.splitlines()[-1])
+    assert page.name == "report.html"
+    [one, two] = csv.DictReader((page.parent / "results.csv").read_text().splitlines())
+    assert (one["size"], float(one["accuracy"]), float(one["tokens"])) == ("1", 0.5, 5.5)
+    assert two["size"] == "2"
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ([], "no run is given"),
+        ([], "missing argument 'RUN...'"),
         (["{run}", "{run}"], "2 runs are given: name the report's folder with --out DIR"),
         (["{run}", "{run}", "--out", "{new}"], "is given twice: keep one"),
         (["{new}/none"], "none"),
-        (["{run}", "--out", "{run}/manifest.json/x"], "cannot write"),
+        (["{run}", "--out", "{run}/manifest.json/x"], "cannot create the folder"),
     ],
 )
 def test_what_cannot_be_reported_is_reported_in_a_line(

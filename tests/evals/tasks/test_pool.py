@@ -239,6 +239,7 @@ TRACED: dict[str, Any] = {
         {"stop_reason": "length", "text": "...", "num_tokens": 1000, "confs": [], "extracted_answer": None, "is_correct": False},
     ],
 }  # fmt: skip
+INSPECT_LOG = Path(__file__).with_name("inspect.eval")
 LOGGED: list[dict[str, Any]] = [
     {
         "doc_id": 5, "doc": {}, "target": "3 + 4 = 7\n#### 7", "resps": [["The answer is 7", "Hm."]],
@@ -253,7 +254,7 @@ def test_published_completions_are_pools(tmp_path: Path) -> None:
     """The forms of search-and-learn's data sets, of what deepconf-offline.py saves, as JSON, and of lm-eval's logs."""
     rows = [SEARCHED, TRACED, *LOGGED, *records((7, "70", []), name="q9")]
     written = write_pool(jsonl(tmp_path / "records.jsonl", rows), tmp_path / "p.jsonl")
-    assert written == (4, 8, False)
+    assert written == (4, 8, 1, False)
     first, second, logged, third = map(json.loads, (tmp_path / "p.jsonl").read_text().splitlines())
     assert logged == {"question_id": "5", "gold": "7", "answers": ["7", None], "tokens": [1, 1]}
     assert first == {
@@ -261,6 +262,30 @@ def test_published_completions_are_pools(tmp_path: Path) -> None:
     }  # fmt: skip
     assert second == {"question_id": "3", "gold": "70", "answers": ["70", None], "tokens": [900, 1000]}
     assert third["tokens"] == [7]
+
+
+def test_a_log_of_inspect_ai_has_the_verdicts_of_its_scorer(tmp_path: Path) -> None:
+    """As inspect_ai 0.3.285 wrote it, with three of six right by its scorer, and the same log as JSON."""
+    log = tmp_path / "log.json"
+    written = write_pool(INSPECT_LOG, tmp_path / "p.jsonl")
+    assert written == (3, 6, 2, False)
+    lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    assert [(line["gold"], line["answers"]) for line in lines] == [
+        ("7", ["7", "8"]), ("Paris", ["Paris", "Rome"]), ("right", ["right", "b"])
+    ]  # fmt: skip
+    assert all(line["tokens"] == [5, 6] for line in lines)
+    samples = [
+        {"id": line["question_id"], "target": [line["gold"]], "model_usage": {}, "scores": {"match": score}}
+        for line in lines
+        for score in ({"value": 1.0, "answer": None}, {"value": "I", "answer": line["gold"]})
+    ]
+    log.write_text(json.dumps({"eval": {"model": "m"}, "samples": [*samples, {"error": {}}]}))
+    assert write_pool(log, tmp_path / "p.jsonl") == (3, 6, 2, False)
+    assert json.loads((tmp_path / "p.jsonl").read_text().splitlines()[0])["answers"] == ["7", "wrong"]
+    for broken in (log, tmp_path / "log.eval"):
+        broken.write_bytes(INSPECT_LOG.read_bytes()[:5000])
+        with pytest.raises(UsageError, match="is not a log of inspect_ai"):
+            write_pool(broken, tmp_path / "p.jsonl")
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,7 @@ def test_the_command_serves_this_machine_alone_until_it_is_interrupted(small: Pa
 
 
 def test_what_cannot_be_viewed_is_said_in_a_line(run: Run, small: Path) -> None:
-    assert "no run is given" in run("view").error
+    assert "missing argument 'RUN...'" in run("view").error
     assert "is given twice" in run("view", str(small), str(small)).error
     assert run("view", str(small / "none")).code == 2
 
