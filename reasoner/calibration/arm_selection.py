@@ -144,12 +144,12 @@ def _cost(row: ArmRow, prefer: Prefer) -> float:
 
 
 _parsed = cache(Spec.parse)
+_kind = cache(lambda spec: _parsed(spec).without("n", "stop", "order", "window"))
 
 
 def _votes(row: ArmRow, family: Family) -> bool:
     """Whether an arm is a vote over samples like the baseline's."""
-    own, baseline = (_parsed(spec).without("n", "stop", "order", "window") for spec in (row.strategy, family.baseline))
-    return not row.verifier and not row.budget and own == baseline
+    return not row.verifier and not row.budget and _kind(row.strategy) == _kind(family.baseline)
 
 
 def _fixed(row: ArmRow, family: Family) -> bool:

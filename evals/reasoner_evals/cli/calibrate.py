@@ -175,7 +175,7 @@ def _alarm(family: "Family", index: int) -> str:
     from reasoner.calibration.shift import seen_in
 
     row = family.safest(index)
-    return f"{_named(family, row)}: {seen_in(row.agreement.power if row.agreement else 0.0)}"
+    return f"{_named(family, row)}: {seen_in(row.agreement.power)}"
 
 
 def _named(family: "Family", row: "ArmRow") -> str:
