@@ -269,7 +269,7 @@ class Table:
         self.right, self.tokens = (np.array([getattr(x, name) for x in fixed]) for name in ("right", "tokens"))
         questions = self.right.shape[1]
         drawn = np.random.default_rng(0).multinomial(questions, np.full(questions, 1 / questions), size=DRAWS)
-        self.lots = np.vstack([np.ones(questions), drawn]).T / questions
+        self.lots = np.vstack([np.full(questions, 1.0), drawn]).T / questions
         self.rights, self.costs = self.right @ self.lots, self.tokens @ self.lots
 
     def figures(self, method: Method) -> Floats:
@@ -334,11 +334,12 @@ def small(pool: Pool) -> Iterator[str]:
     losses = pool.fixed[-1].mean()
     whole = family(pool, np.full(questions, True))
     means = {way: averaged(outcomes) for way, outcomes in pool.ways.items()}
+    single = [resampled(means, whole, np.array([at])) for at in range(questions)]
     lost = {way: losses - outcomes.right.mean() for way, outcomes in means.items()}
     for size in sizes_in(questions):
         dealt = [np.split(source.permutation(questions), [size]) for _ in range(SPLITS)]
         cut = [(resampled(means, whole, ours), held) for ours, held in dealt]
-        lots = resampled_often(means, whole, source.integers(0, questions, (RESAMPLES, size)))
+        lots = resampled_often(single, whole, source.integers(0, questions, (RESAMPLES, size)))
         for name, choose, risk in [
             *((f"effort {effort}", worthwhile, risk) for effort, risk in RISKS.items()),
             *((f"risk {risk:g}", promised, risk) for risk in RISKS.values()),
@@ -392,15 +393,13 @@ class DrawnRow(ArmRow):
         return self.p_values[risk]
 
 
-def resampled_often(means: Mapping[Way, Outcomes], whole: Family, draws: Ints) -> Sequence[Family]:
-    """The families of many draws [D, size] as `resampled` makes them, for `promised`: p-values all at once."""
-    questions = np.arange(whole.questions)
-    counts = np.stack([np.bincount(drawn, minlength=len(questions)) for drawn in draws])
-    single = [resampled(means, whole, questions[[at]]) for at in questions]
+def resampled_often(single: Sequence[Family], whole: Family, draws: Ints) -> Sequence[Family]:
+    """The families of many draws [D, size] of single questions, for `promised`: p-values all at once."""
+    counts = np.stack([np.bincount(drawn, minlength=len(single)) for drawn in draws])
     columns = []
-    for place, row in enumerate(whole.arms):
-        losses = np.array([each.arms[place].losses[0][0] for each in single])
-        tokens = counts @ means[Way(*row.arm)].tokens[:, 0] / draws.shape[1]
+    for column, row in enumerate(whole.arms):
+        losses = np.array([each.arms[column].losses[0][0] for each in single])
+        tokens = counts @ np.array([each.arms[column].tokens for each in single]) / draws.shape[1]
         by_risk = {risk: p_values(row, losses, counts, risk) for risk in RISKS.values()}
         columns.append([
             DrawnRow.model_construct(
@@ -419,10 +418,10 @@ def p_values(row: ArmRow, losses: Floats, counts: Ints, risk: float) -> Floats:
     bound = row.bound
     bets = np.array(STAKES) * (1 - 1e-6) / (bound - risk)
     wealth = logsumexp(np.log(SHARES) + counts @ np.log1p(bets * (risk - np.minimum(losses, bound)[:, None])), axis=1)
-    found = np.asarray(np.minimum(1.0, np.exp(-wealth)))
+    values = np.asarray(np.minimum(1.0, np.exp(-wealth)))
     first = row.model_copy(update={"losses": tuple(zip(losses.tolist(), counts[0].tolist(), strict=True))})
-    assert math.isclose(found[0], first.p_value(risk), rel_tol=1e-6), (row.strategy, risk)
-    return found
+    assert math.isclose(values[0], first.p_value(risk), rel_tol=1e-6), (row.strategy, risk)
+    return values
 
 
 def confidence(pool: Pool) -> Iterator[str]:
@@ -488,8 +487,8 @@ def pays(pool: Pool, table: Table) -> dict[str, str]:
     named = {f"`--risk {risk:g}`": f"auto, risk {risk:g}" for risk in sorted(RISKS.values())}
     named |= {f"`--effort {effort}`": f"auto, effort {effort}" for effort in ("high", "medium", "low")}
     for line, name in named.items():
-        found = table.of(name)
-        lines[line] = f"{found.tokens / sample:.1f}, {-100 * found.gap:.2f}, {found.over:.2f}"
+        seen = table.of(name)
+        lines[line] = f"{seen.tokens / sample:.1f}, {-100 * seen.gap:.2f}, {seen.over:.2f}"
     waits = (x.sequential.mean() / sample for x in table.methods if x.name in (f"n={last}", LATENCY))
     lines["`--risk 0.01 --for latency`: lengths of a mean sample"] = "{1:.2f}, of all {0:.2f}".format(*waits)
     return lines

@@ -79,9 +79,8 @@ def worthwhile(family: Family, bin: int, risk: float, prefer: Prefer = "tokens")
         return promised(family, bin, risk, prefer)
     kept = _promised(family, bin, risk, prefer)
     losses = _losses(family, bin)
-    rows = tuple(row for row in rows if row.arm in losses)
     unit = risk * PRICE / family.sample_tokens
-    row = min(rows, key=lambda row: losses[row.arm] + unit * _cost(row, prefer))
+    row = min((row for row in rows if row.arm in losses), key=lambda row: losses[row.arm] + unit * _cost(row, prefer))
     if row in kept:
         promise = _promise(row, risk)
     elif not _votes(row, family):
