@@ -488,7 +488,7 @@ def pays(pool: Pool, table: Table) -> dict[str, str]:
     named |= {f"`--effort {effort}`": f"auto, effort {effort}" for effort in ("high", "medium", "low")}
     for line, name in named.items():
         seen = table.of(name)
-        lines[line] = f"{seen.tokens / sample:.1f}, {-100 * seen.gap:.2f}, {seen.over:.2f}"
+        lines[line] = f"{seen.tokens / sample:.1f}, {round(-100 * seen.gap, 2) + 0.0:.2f}, {seen.over:.2f}"
     waits = (x.sequential.mean() / sample for x in table.methods if x.name in (f"n={last}", LATENCY))
     lines["`--risk 0.01 --for latency`: lengths of a mean sample"] = "{1:.2f}, of all {0:.2f}".format(*waits)
     return lines
