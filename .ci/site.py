@@ -13,6 +13,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -114,14 +115,22 @@ def write_llms(folder: Path, config: dict[str, Any]) -> None:
     (SITE / "llms.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
+@cache
+def anchors(page: Path) -> set[str]:
+    """What a link may name after `#` on a built page."""
+    return set(re.findall(r'\bid="?([^"\s>]+)', page.read_text(encoding="utf-8")))
+
+
 def dead_links() -> Iterator[str]:
-    """Links of the built pages that lead nowhere."""
+    """Links of the built pages that lead nowhere, or to a heading that is not there."""
     for page in SITE.rglob("*.html"):
         for link in re.findall(r'(?:href|src)="?([^"\s>]+)', page.read_text(encoding="utf-8")):
-            if page.name == "404.html" or re.match(r"[a-z]+:|//|#", link):
+            if page.name == "404.html" or re.match(r"[a-z]+:|//", link):
                 continue
-            target = (page.parent / link.partition("#")[0].partition("?")[0]).resolve()
-            if not (target / "index.html" if target.is_dir() else target).exists():
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path.partition("?")[0]).resolve() if path else page
+            target = target / "index.html" if target.is_dir() else target
+            if not target.exists() or (anchor and target.suffix == ".html" and anchor not in anchors(target)):
                 yield f"{page.relative_to(SITE)}: {link}"
 
 

@@ -100,7 +100,7 @@ async def skew(engine: VllmEngine, strategy: Strategy, asked: Sequence[Question]
 async def main(rounds: int, specs: Sequence[str]) -> None:
     engine = VllmEngine(max_model_len=1024)
     await engine.start()
-    asked = [item.question for item in arithmetic.development()[:QUESTIONS]]
+    asked = [item.question for item in arithmetic.Arithmetic("development").load().items[:QUESTIONS]]
     for spec in specs:
         free: Strategy = build("strategy", spec)
         print(f"{spec.partition(':')[0]}, lengths by percentile: {await skew(engine, free, asked)}", flush=True)

@@ -33,6 +33,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from scipy.special import expit, logit, logsumexp
+from trust import calibration_error, risk_coverage
 
 from reasoner.calibration.arm_selection import RISKS, Choice, Prefer, promised, worthwhile
 from reasoner.calibration.profile import LONGER, ArmRow, Bins, Family, Trust
@@ -57,7 +58,6 @@ from reasoner_evals.calibration.profiles import bin_rows, counted, trust_in
 from reasoner_evals.runs.measures import ArmRead, selected
 from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.stats import Bools, Floats, Ints
-from reasoner_evals.stats.calibration import calibration_error, risk_coverage
 
 EXTRA = ("dirichlet:theta=0.95", "esc:window=3", "esc:window=5", "ppr:delta=0.05")
 """Rules that no profile measures."""

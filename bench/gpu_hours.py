@@ -1,4 +1,4 @@
-"""Hours, dollars, drivers and disk of a run on GPUs: the formulas of docs/scale-plan.md, for a prediction of yours.
+"""Hours, dollars, drivers and disk of a run on GPUs: the formulas of docs/scale.md, for a prediction of yours.
 
     reasoner plan --profile gsm8k.json --questions 1e6 --target-accuracy 0.45 --json |
         python bench/gpu_hours.py --gpus 8 --rate 2400 2550 [--usd-per-gpu-hour 2]

@@ -10,10 +10,9 @@ from reasoner.journal.folder import make_folder, write_whole
 from reasoner.journal.lines import sealed_line
 from reasoner.strategy import Strategy
 from reasoner.trace.events import TraceWriter, read_trace
-from reasoner.trace.replies import GRADES, TRACE, GradeStatus, completions_in
+from reasoner.trace.replies import GRADES, TRACE, Grade, GradeStatus, completions_in
 from reasoner.types import Completion
 from reasoner.verifier import Verifier
-from reasoner_evals.runs.verdicts import grade_of
 from reasoner_evals.tasks.graders import GradedQuestion
 
 
@@ -54,7 +53,12 @@ async def grade_run(items: Sequence[GradedQuestion], folder: Path) -> None:
     equivalence = Equivalence()
     try:
         grades = [
-            grade_of(event, await grade(by_id[event.question_id], completion, equivalence))
+            Grade(
+                question_id=event.question_id,
+                prompt=event.prompt,
+                index=event.index,
+                status=await grade(by_id[event.question_id], completion, equivalence),
+            )
             for event, completion in completions_in(read_trace(folder / TRACE))
             if event.question_id in by_id
         ]

@@ -8,6 +8,7 @@ import click
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
 from reasoner.cli.look import Command, option
+from reasoner.cli.terminal import Terminal
 from reasoner.errors import UsageError
 
 
@@ -38,14 +39,7 @@ from reasoner.errors import UsageError
 @options.budget_option(together=True)
 @option("--each", metavar=options.UNITS, section="Strategy",
         help="The most that each question may spend, as in tokens=4k,seconds=30.  [default: no limit]")  # fmt: skip
-@options.EFFORT
-@options.RISK
-@options.PREFER
-@options.PROFILE
-@options.ABSTAIN_BELOW
-@options.ABSTAIN_RISK
-@options.VERIFIER
-@options.UNSANDBOXED
+@options.auto_options
 @options.engine_options
 @options.NO_SERVER
 @options.SEED
@@ -68,7 +62,6 @@ def command(
     """
     from reasoner.cli.batch_run import BatchRun
     from reasoner.cli.progress import BatchProgress
-    from reasoner.cli.terminal import Terminal
     from reasoner.execution.session import CONCURRENCY
 
     given = options.Given(**typed)

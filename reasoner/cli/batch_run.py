@@ -5,14 +5,14 @@ import io
 import os
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from reasoner.batch.rows import FORMATS, QUESTION, AnswerLine, InputRow, convert, encoded, read_rows
+from reasoner.batch.rows import FORMATS, QUESTION, InputRow, convert, encoded, read_rows
 from reasoner.batch.state import BatchFolder, Progressed, Settings, answer_rows
 from reasoner.budget import Budget, Prices
 from reasoner.calibration.shift import less_agreement
@@ -24,7 +24,6 @@ from reasoner.engines import PACE
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError, RecordError, TraceError, UsageError
 from reasoner.journal.lines import JournalWriter
-from reasoner.models.info import ModelInfo
 from reasoner.registry import spec_of
 from reasoner.specs import Spec
 from reasoner.strategy import CalibratedStrategy, Strategy
@@ -179,7 +178,21 @@ class BatchRun(EngineRun):
             failures = 0
             writer = JournalWriter(self._folder.lines, "answers", resume=True) if self._folder else None
             try:
-                async with aclosing(self._answers(done)) as answers:
+                stream = answer_rows(
+                    self._rows,
+                    done,
+                    self._sink,
+                    length=self.display.total,
+                    strategy=self._strategy,
+                    engine=self.engine,
+                    verifier=self._verifier,
+                    budget=self.budget if self._shared else None,
+                    each=self.each if str(self.each) else None,
+                    prices=self.prices,
+                    seed=self.given.seed,
+                    concurrency=self.concurrency,
+                )
+                async with aclosing(stream) as answers:
                     async for answered in answers:
                         error = answered.error
                         if isinstance(error, TraceError) and not isinstance(error, RecordError):
@@ -204,7 +217,9 @@ class BatchRun(EngineRun):
         """What earlier sessions finished; the settings of a new batch are written, those of an old one compared."""
         done = Progressed()
         if self._folder:
-            settings = {**self._settings, "the model": _fingerprint(self.engine.model)}
+            model = self.engine.model
+            digest = hashlib.blake2b(repr(asdict(model)).encode(), digest_size=6).hexdigest()
+            settings = {**self._settings, "the model": f"{model.name} ({digest})"}
             if self._resumes:
                 self._folder.check(settings)
                 done = self._folder.progressed(shared=self._shared)
@@ -264,7 +279,7 @@ class BatchRun(EngineRun):
         """Make the questions of the rows, the strategy and the settings; the first row is checked."""
         given = self.given
         strategy, ask = given.to_strategy(), given.to_question()
-        verifier = given.to_verifier(strategy, self.engine)
+        verifier = given.to_verifier([strategy], self.engine)
         column, id_column = given.question_column or QUESTION, given.id_column or ""
         items = read_rows(rows, column, id_column, ask)
         self._rows, self._strategy, self._verifier = chain([next(items)], items), strategy, verifier
@@ -280,28 +295,6 @@ class BatchRun(EngineRun):
             "the columns": f"{column},{id_column}",
         }
 
-    def _answers(self, done: Progressed) -> AsyncGenerator[AnswerLine, None]:
-        return answer_rows(
-            self._rows,
-            done,
-            self._sink,
-            length=self.display.total,
-            strategy=self._strategy,
-            engine=self.engine,
-            verifier=self._verifier,
-            budget=self.budget if self._shared else None,
-            each=self.each if str(self.each) else None,
-            prices=self.prices,
-            seed=self.given.seed,
-            concurrency=self.concurrency,
-        )
-
 
 def _counted(count: int) -> str:
     return f"{count:,} row{'s' if count != 1 else ''}"
-
-
-def _fingerprint(model: ModelInfo) -> str:
-    """The model's name and a fingerprint of what is known of it."""
-    digest = hashlib.blake2b(repr(asdict(model)).encode(), digest_size=6).hexdigest()
-    return f"{model.name} ({digest})"

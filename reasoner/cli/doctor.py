@@ -9,7 +9,10 @@ import click
 
 from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, ENGINE, guarded
-from reasoner.cli.options import SPEC, json_option
+from reasoner.cli.options import SPEC, Given, json_option
+from reasoner.cli.terminal import Terminal, engine_log, labelled, own_streams
+from reasoner.errors import EngineError, UsageError
+from reasoner.system.machine import cpu_name, extras, gpus, installed, usable_cores
 
 if TYPE_CHECKING:
     from reasoner.engines.openai.engine import OpenAIEngine
@@ -41,14 +44,11 @@ def command(model: str | None, engine: str | None, base_url: str | None, start: 
     Exit codes: 0 a model can be asked, here or on a server; 2 usage; 4 the server does not answer, or what --model or
     --engine asks for is missing.
     """
-    from reasoner.cli.options import choose_engine
-    from reasoner.cli.terminal import Terminal, engine_log, labelled, own_streams
     from reasoner.engines.openai.engine import OpenAIEngine
     from reasoner.engines.vllm import VllmEngine
-    from reasoner.errors import EngineError, UsageError
 
     terminal = Terminal()
-    chosen = choose_engine(engine, model_id=model, base_url=base_url)
+    chosen = Given(engine=engine, model=model, base_url=base_url).to_engine()
     if start and not isinstance(chosen, VllmEngine):
         raise UsageError("--start has no effect: only vllm is started here; omit it")
     if not isinstance(chosen, VllmEngine | OpenAIEngine):
@@ -100,7 +100,6 @@ def _shown(name: str, value: Any) -> str:
 def _software() -> dict[str, Any]:
     from reasoner.models.cache import cache_home
     from reasoner.sandbox.layers import detect
-    from reasoner.system.machine import extras, installed
 
     sandbox = detect()
     return {
@@ -132,7 +131,6 @@ async def _server(engine: "OpenAIEngine") -> dict[str, Any]:
 def _device() -> dict[str, Any]:
     from reasoner.engines.vllm.build import installed_build
     from reasoner.models.geometry import default_dtype
-    from reasoner.system.machine import cpu_name, gpus, installed, usable_cores
 
     build = installed_build()
     if build is None:

@@ -8,6 +8,7 @@ import click
 
 from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import LISTS, json_option
+from reasoner.cli.terminal import Terminal
 from reasoner.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ def command(kind: str, name: str | None, *, as_json: bool) -> int:
     that samples; their defaults are shown once, at the end.
     """
     from reasoner.cli import details
-    from reasoner.cli.terminal import Terminal
     from reasoner.registry import expanded
     from reasoner.specs import Spec
 

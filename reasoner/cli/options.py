@@ -1,6 +1,6 @@
 """The options that several commands have, and the one place where their texts become objects."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,8 @@ STANDARD: Final = Path("-")
 """Standard input, or standard output."""
 
 
+AUTO: Final = ("effort", "prefer", "profile", "risk", "abstain_below", "abstain_risk")
+"""The options of the strategy auto."""
 SYSTEM = option(
     "--system", metavar="TEXT", section="Question",
     help="The system turn: instructions before the question.",
@@ -43,32 +45,6 @@ VERIFIER = option(
 UNSANDBOXED = option(
     "--allow-unsandboxed-code", "unsandboxed", is_flag=True, section="Strategy",
     help="Run code that the model wrote without a sandbox, where the machine offers none.",
-)  # fmt: skip
-EFFORT = option(
-    "--effort", metavar="low|medium|high", section="Strategy",
-    help="How close to the vote of all samples, within about 5, 2 or 1 points of accuracy; nothing is promised unless "
-         "-v says so. Selects the strategy auto.  [default: medium, for auto]",
-)  # fmt: skip
-RISK = option(
-    "--risk", type=float, metavar="R", section="Strategy",
-    help="Lose at most R of the accuracy of the vote of all samples, with 95 % confidence: 0.01 is one point; selects "
-         "auto. A --profile makes it cheaper.",
-)  # fmt: skip
-ABSTAIN_BELOW = option(
-    "--abstain-below", type=float, metavar="P", section="Strategy",
-    help="Give no answer if its calibrated probability of being right is below P, 0 to 1; needs --profile.",
-)  # fmt: skip
-ABSTAIN_RISK = option(
-    "--abstain-risk", type=float, metavar="R", section="Strategy",
-    help="Give only so sure answers that at most R of them are wrong, with 95 % confidence; needs --profile.",
-)  # fmt: skip
-PREFER = option(
-    "--for", "prefer", metavar="tokens|latency", section="Strategy",
-    help="What is to be spent least, tokens or sequential tokens; selects auto.  [default: tokens, for auto]",
-)  # fmt: skip
-PROFILE = option(
-    "--profile", metavar="FILE", section="Strategy",
-    help="The profile by which auto chooses, written by `reasoner calibrate`; selects auto.",
 )  # fmt: skip
 SEED = option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", section="Model",
@@ -95,6 +71,25 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
     return add
 
 
+auto_options = together(
+    option("--effort", metavar="low|medium|high", section="Strategy",
+           help="How close to the vote of all samples, within about 5, 2 or 1 points of accuracy; nothing is promised "
+                "unless -v says so. Selects the strategy auto.  [default: medium, for auto]"),
+    option("--risk", type=float, metavar="R", section="Strategy",
+           help="Lose at most R of the accuracy of the vote of all samples, with 95 % confidence: 0.01 is one point; "
+                "selects auto. A --profile makes it cheaper."),
+    option("--for", "prefer", metavar="tokens|latency", section="Strategy",
+           help="What is to be spent least, tokens or sequential tokens; selects auto.  [default: tokens, for auto]"),
+    option("--profile", metavar="FILE", section="Strategy",
+           help="The profile by which auto chooses, written by `reasoner calibrate`; selects auto."),
+    option("--abstain-below", type=float, metavar="P", section="Strategy",
+           help="Give no answer if its calibrated probability of being right is below P, 0 to 1; needs --profile."),
+    option("--abstain-risk", type=float, metavar="R", section="Strategy",
+           help="Give only so sure answers that at most R of them are wrong, with 95 % confidence; needs --profile."),
+    VERIFIER,
+    UNSANDBOXED,
+)  # fmt: skip
+"""The options of the strategy auto, and of the verifier."""
 sampling_options = together(
     option("-n", "n", type=int, metavar="N", section="Strategy",
            help="The number of samples; replaces n of the strategy, which must have one."),
@@ -184,26 +179,82 @@ class Given:
     no_server: bool = True
     """False only for commands that have the option, which a server has not."""
 
+    @property
+    def sampling(self) -> dict[str, str | float | None]:
+        """The options that replace those of the same meaning in the strategy."""
+        return {name: getattr(self, name) for name in ("n", "temperature", "max_tokens", "thinking")}
+
     def to_strategy(self) -> "Strategy":
-        """The strategy. Raises as `choose_strategy`."""
-        auto = {
-            "effort": self.effort,
-            "prefer": self.prefer,
-            "profile": self.profile,
-            "risk": self.risk,
-            "abstain_below": self.abstain_below,
-            "abstain_risk": self.abstain_risk,
-        }
-        return choose_strategy(self.strategy, auto, n=self.n, temperature=self.temperature, max_tokens=self.max_tokens,
-                               thinking=self.thinking)  # fmt: skip
+        """The strategy of --strategy with the other options; by default auto, where one of its options is given.
+
+        Raises:
+            UsageError: it is unknown, has no such options, or sets one of them too.
+        """
+        from reasoner.registry import DEFAULT_STRATEGY, build, expanded
+        from reasoner.specs import Spec
+
+        auto = {name: getattr(self, name) for name in AUTO}
+        default = DEFAULT_STRATEGY if all(value is None for value in auto.values()) else "auto"
+        chosen = expanded("strategy", Spec.parse(default if self.strategy is None else self.strategy))
+        given = _given(chosen, "--strategy", **auto)
+        if given and chosen.name != "auto":
+            raise UsageError(
+                f"{flag(min(given))} is an option of the strategy auto, not of {chosen.name}: omit it or use -s auto"
+            )
+        chosen, missing = with_sampling(chosen, **self.sampling)
+        check_sampling(missing, [chosen.name])
+        strategy: Strategy = build("strategy", chosen, **given)
+        return strategy
 
     def to_engine(self) -> "Engine":
-        """The engine. Raises as `choose_engine`."""
-        return choose_engine(self.engine, model_id=self.model, base_url=self.base_url, reuse=not self.no_server)
+        """The engine of --engine with --model and --base-url; the latter implies openai where no engine is given.
 
-    def to_verifier(self, strategy: "Strategy", engine: "Engine") -> "Verifier | None":
-        """The verifier. Raises as `choose_verifier`."""
-        return choose_verifier(self.verifier, [strategy], engine, unsandboxed=self.unsandboxed)
+        Unless `no_server` is set, it is the same one in a server on this machine, if there is any.
+
+        Raises:
+            UsageError: it is unknown, has no such option, or sets it too.
+        """
+        from reasoner.registry import DEFAULT_ENGINE, build, load
+        from reasoner.specs import Spec
+
+        chosen = Spec.parse(self.engine or ("openai" if self.base_url else DEFAULT_ENGINE))
+        given = _given(chosen, "--engine", model_id=self.model, base_url=self.base_url)
+        if unknown := given.keys() - {field.name for field in fields(load("engine", chosen.name))}:
+            raise UsageError(f"engine {chosen.name} takes no {flag(min(unknown))}: omit it")
+        engine: Engine = build("engine", chosen, **given)
+        if self.no_server:
+            return engine
+        from reasoner.engines.remote.warm import warm
+
+        return warm(engine) or engine
+
+    def to_verifier(self, strategies: Sequence["Strategy"], engine: "Engine") -> "Verifier | None":
+        """The verifier of --verifier; by default the one that a profile was measured with, or else certainty.
+
+        None where no strategy uses scores.
+
+        Raises:
+            UsageError: it is unknown, it is given and no strategy uses it, `unsandboxed` is set and it runs no code, or
+                none is given and several were measured with.
+        """
+        from reasoner.execution.inputs import default_verifier
+        from reasoner.registry import build, spec_of
+        from reasoner.specs import Spec
+        from reasoner.trace.history import RecordedEngine
+
+        chosen = default_verifier(strategies) if self.verifier is None else self.verifier
+        if self.unsandboxed and not runs_code("verifier", chosen):
+            name = Spec.parse(chosen).name
+            raise UsageError(f"--allow-unsandboxed-code has no effect: the verifier {name} runs no code; omit it")
+        if not any(strategy.uses_verifier for strategy in strategies):
+            if self.verifier is not None:
+                names = ", ".join(map(spec_of, strategies))
+                raise UsageError(f"--verifier {chosen} has no effect: {names} would not use its scores; omit it")
+            return None
+        if isinstance(engine, RecordedEngine):
+            return engine.verifier()
+        verifier: Verifier = build("verifier", chosen, **({"allow_unsandboxed": True} if self.unsandboxed else {}))
+        return verifier
 
     def to_question(self) -> "partial[Question]":
         """What makes a question of its text, with its kind of answer and the system turn.
@@ -283,86 +334,6 @@ def check_sampling(missing: Collection[str], strategies: Sequence[str]) -> None:
     raise UsageError(
         f"{flag(name)} has no effect: {which} has no option {name}: omit it, or use another strategy{also}"
     )
-
-
-def choose_strategy(spec: str | None, auto: Mapping[str, object], **sampling: str | float | None) -> "Strategy":
-    """The strategy of --strategy with the options of `auto`, which is the default where one of them is given.
-
-    `sampling` are `n`, `temperature`, `max_tokens` and `thinking`, which replace those of the spec.
-
-    Raises:
-        UsageError: it is unknown, has no such options, or sets one of them too.
-    """
-    from reasoner.registry import DEFAULT_STRATEGY, build, expanded
-    from reasoner.specs import Spec
-
-    default = DEFAULT_STRATEGY if all(value is None for value in auto.values()) else "auto"
-    chosen = expanded("strategy", Spec.parse(default if spec is None else spec))
-    given = _given(chosen, "--strategy", **auto)
-    if given and chosen.name != "auto":
-        raise UsageError(
-            f"{flag(min(given))} is an option of the strategy auto, not of {chosen.name}: omit it or use -s auto"
-        )
-    chosen, missing = with_sampling(chosen, **sampling)
-    check_sampling(missing, [chosen.name])
-    strategy: Strategy = build("strategy", chosen, **given)
-    return strategy
-
-
-def choose_engine(
-    spec: str | None, *, model_id: str | None = None, base_url: str | None = None, reuse: bool = False
-) -> "Engine":
-    """The engine of --engine with --model and --base-url; the latter implies openai where no engine is given.
-
-    With `reuse`, it is the same one in a server on this machine, if there is any.
-
-    Raises:
-        UsageError: it is unknown, has no such option, or sets it too.
-    """
-    from reasoner.registry import DEFAULT_ENGINE, build, load
-    from reasoner.specs import Spec
-
-    chosen = Spec.parse(spec or ("openai" if base_url else DEFAULT_ENGINE))
-    given = _given(chosen, "--engine", model_id=model_id, base_url=base_url)
-    if unknown := given.keys() - {field.name for field in fields(load("engine", chosen.name))}:
-        raise UsageError(f"engine {chosen.name} takes no {flag(min(unknown))}: omit it")
-    engine: Engine = build("engine", chosen, **given)
-    if not reuse:
-        return engine
-    from reasoner.engines.remote.warm import warm
-
-    return warm(engine) or engine
-
-
-def choose_verifier(
-    spec: str | None, strategies: Sequence["Strategy"], engine: "Engine", *, unsandboxed: bool
-) -> "Verifier | None":
-    """The verifier of --verifier; by default the one that a profile was measured with, or else certainty.
-
-    None where no strategy uses scores.
-
-    Raises:
-        UsageError: it is unknown, it is given and no strategy uses it, `unsandboxed` is given and it runs no code, or
-            none is given and several were measured with.
-    """
-    from reasoner.execution.inputs import default_verifier
-    from reasoner.registry import build, spec_of
-    from reasoner.specs import Spec
-    from reasoner.trace.history import RecordedEngine
-
-    chosen = default_verifier(strategies) if spec is None else spec
-    if unsandboxed and not runs_code("verifier", chosen):
-        name = Spec.parse(chosen).name
-        raise UsageError(f"--allow-unsandboxed-code has no effect: the verifier {name} runs no code; omit it")
-    if not any(strategy.uses_verifier for strategy in strategies):
-        if spec is not None:
-            names = ", ".join(map(spec_of, strategies))
-            raise UsageError(f"--verifier {spec} has no effect: {names} would not use its scores; omit it")
-        return None
-    if isinstance(engine, RecordedEngine):
-        return engine.verifier()
-    verifier: Verifier = build("verifier", chosen, **({"allow_unsandboxed": True} if unsandboxed else {}))
-    return verifier
 
 
 def runs_code(kind: "Kind", spec: str) -> bool:

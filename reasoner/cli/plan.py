@@ -11,6 +11,7 @@ import click
 
 from reasoner.cli.exits import ANSWERED, OTHER, error_line, guarded
 from reasoner.cli.options import PATH, json_option
+from reasoner.cli.terminal import Terminal, labelled, printable
 from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +56,6 @@ def command(
     """
     from reasoner.calibration.planning import outlook
     from reasoner.calibration.profile import read_profile
-    from reasoner.cli.terminal import Terminal
     from reasoner.types import thinking_level
 
     count, tokens = _questions(questions), _token_budget(budget, target_accuracy)
@@ -166,8 +166,6 @@ def _document(forecast: "Forecast", family: "Family", questions: int) -> dict[st
 
 def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":
     """The document for a person: the forecast, and what is run in each bin."""
-    from reasoner.cli.terminal import labelled, printable
-
     questions, p95 = document["questions"], _number(document["tokens_p95"])
     low, high = document["low"], document["high"]
     measured = f"{printable(document['model'])} on {printable(document['task'])}"

@@ -9,7 +9,9 @@ import click
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
 from reasoner.cli.look import Command, option
+from reasoner.cli.terminal import Terminal
 from reasoner.errors import UsageError
+from reasoner.system.machine import require_extra
 
 KEYS_VARIABLE: Final = "REASONER_API_KEYS"
 
@@ -63,14 +65,11 @@ def command(
 
     Exit codes: 0 stopped by a signal, 2 usage, 4 engine or model failure, 130 interrupted while it started.
     """
-    from reasoner.system.machine import require_extra
-
     require_extra("serve", "a server")
     if over_mcp:
         require_extra("mcp", "--mcp")
     from reasoner.cli.progress import Display
     from reasoner.cli.server_run import ServerRun, ToolRun
-    from reasoner.cli.terminal import Terminal
     from reasoner.serving.config import Settings, make_offer, read_settings
     from reasoner.serving.limits import Keys
     from reasoner.serving.listener import is_loopback

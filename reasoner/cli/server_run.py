@@ -45,11 +45,7 @@ class ServerRun(EngineRun):
     _socket: socket = field(init=False)
 
     def run(self) -> int:
-        """Serve until a signal comes; the exit code.
-
-        Raises:
-            UsageError: the address cannot be listened at.
-        """
+        """Serve until a signal comes; the exit code. Raises UsageError: the address cannot be listened at."""
         with listen(self.host, self.port) as self._socket:
             # `super()` does not work in a dataclass with slots.
             return EngineRun.run(self)

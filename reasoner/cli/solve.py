@@ -8,6 +8,7 @@ import click
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
 from reasoner.cli.look import Command, option
+from reasoner.cli.terminal import Terminal
 from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,14 +26,7 @@ if TYPE_CHECKING:
 @options.sampling_options
 @options.thinking_option()
 @options.budget_option()
-@options.EFFORT
-@options.RISK
-@options.PREFER
-@options.PROFILE
-@options.ABSTAIN_BELOW
-@options.ABSTAIN_RISK
-@options.VERIFIER
-@options.UNSANDBOXED
+@options.auto_options
 @option("-a", "--answer", default="auto", show_default=True, metavar="KIND", section="Question",
         help="The kind of the answer: auto, number, math, choice, yes_no, text or code, with options as in "
              "text:equal=model; `reasoner list answers` shows all, and docs/answers.md explains them.")  # fmt: skip
@@ -72,7 +66,6 @@ def command(
     """
     from reasoner.cli.progress import QuestionProgress
     from reasoner.cli.question_run import QuestionRun
-    from reasoner.cli.terminal import Terminal
 
     given = options.Given(**typed)
     if overwrite and trace is None:
@@ -86,7 +79,7 @@ def command(
         display=QuestionProgress(Terminal(), budget, quiet=given.quiet),
         question=asked,
         strategy=strategy,
-        verifier=given.to_verifier(strategy, engine),
+        verifier=given.to_verifier([strategy], engine),
         budget=budget,
         prices=options.read_prices(given.prices, [budget]),
         seed=given.seed,

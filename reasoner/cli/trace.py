@@ -7,6 +7,7 @@ import click
 
 from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import PATH
+from reasoner.errors import UsageError
 
 
 @click.command("trace")
@@ -24,7 +25,6 @@ def command(file: Path, question: str | None, html: Path | None) -> int:
     each; choose one with --question.
     """
     from reasoner.cli import trace_view
-    from reasoner.errors import UsageError
 
     with suppress(OSError):
         if html is not None and html.samefile(file):

@@ -12,10 +12,11 @@ from rich.tree import Tree
 from reasoner.budget import cost_line
 from reasoner.cli.terminal import Terminal, columns, labelled, printable
 from reasoner.errors import TraceError, UnknownName
+from reasoner.journal.folder import write_whole
 from reasoner.trace import outline as views
 from reasoner.trace.events import read_trace
 from reasoner.trace.outline import Outline
-from reasoner.trace.page import page, write_page
+from reasoner.trace.page import page
 from reasoner.trace.tree import SearchTree, TreeNode, search_trees
 from reasoner.types import samples_of
 
@@ -47,7 +48,7 @@ def show(file: Path, question: str | None, html: Path | None) -> None:
         raise TraceError(f"the trace {file} holds no question: it is empty")
     if html is not None:
         # The page is written in full even if standard output cannot be.
-        write_page(html, page(trees(), source=file.name))
+        write_whole(html, (part.encode("utf-8", "replace") + b"\n" for part in page(trees(), source=file.name)))
     try:
         second = next(shown, None)
         if second is None:
@@ -130,11 +131,7 @@ def _drawn(outline: Outline, head: int) -> Tree:
     tree.ASCII_GUIDES = ("  ", "| ", "+ ", "` ")
     parents = [tree]
     for line in outline.rows(head):
-        parent = parents[line.level]
-        if line.node is None:
-            parent.add(Text(f"{line.left_out:,} more, not shown", "dim"))
-        else:
-            parents[line.level + 1 :] = [parent.add(_label(line.node, outline.tree))]
+        parents[line.level + 1 :] = [parents[line.level].add(_label(line.node, outline.tree))]
     return tree
 
 

@@ -116,6 +116,14 @@ def write_whole(path: Path, lines: Iterable[bytes]) -> None:
         raise TraceError(f"cannot write {path}: {error.strerror}") from error
 
 
+def replace(made: Path, path: Path) -> None:
+    """Let a complete file have the name of another one. Raises TraceError if that fails."""
+    try:
+        made.replace(path)
+    except OSError as error:
+        raise TraceError(f"cannot replace {path}: {error.strerror}") from error
+
+
 @contextmanager
 def _locked(path: Path, what: Path) -> Iterator[None]:
     """Hold the lock file at `path`; `what` it protects is locked until the block ends."""

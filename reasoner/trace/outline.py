@@ -27,12 +27,10 @@ FAINT: Final[frozenset[State]] = frozenset({"pruned", "cut", "cancelled", "deadl
 
 
 class OutlineRow(NamedTuple):
-    """One line of a tree: a node, or where `node` is None, the number of siblings and descendants left out here."""
+    """One line of a tree: a node at a level, which is 0 for what was sampled from the prompt itself."""
 
     level: int
-    """0 for what was sampled from the prompt itself."""
-    node: TreeNode | None
-    left_out: int = 0
+    node: TreeNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +41,6 @@ class Outline:
     heads: tuple[int, ...]
     """Indices of the prompts that are shown: the first `MAX_HEADS`, and that of the path."""
     shown: frozenset[int]
-    hidden: tuple[int, ...]
-    """For each node, how many of itself and its descendants are left out."""
 
     @classmethod
     def of(cls, tree: SearchTree, *, maximum: int, deepest: int | None = None) -> "Outline":
@@ -61,11 +57,7 @@ class Outline:
             if allowed(node_id):
                 shown.add(node_id)
                 waiting.extend(tree.nodes[node_id].children)
-        hidden = [int(node.id not in shown) for node in tree.nodes]
-        for node in reversed(tree.nodes):
-            if node.parent is not None:
-                hidden[node.parent] += hidden[node.id]
-        return cls(tree, tuple(heads), frozenset(shown), tuple(hidden))
+        return cls(tree, tuple(heads), frozenset(shown))
 
     @property
     def left_out(self) -> int:
@@ -74,18 +66,16 @@ class Outline:
 
     def rows(self, head: int) -> Iterator[OutlineRow]:
         """The lines under one prompt, parents before children."""
-        stack = self._under(0, self.tree.heads[head].children)
+
+        def under(level: int, children: list[int]) -> list[OutlineRow]:
+            """The last one first, as a stack needs them."""
+            return [OutlineRow(level, self.tree.nodes[child]) for child in reversed(children) if child in self.shown]
+
+        stack = under(0, self.tree.heads[head].children)
         while stack:
             row = stack.pop()
             yield row
-            if row.node is not None:
-                stack += self._under(row.level + 1, row.node.children)
-
-    def _under(self, level: int, children: list[int]) -> list[OutlineRow]:
-        """The lines of siblings, last one first, as a stack needs them."""
-        left_out = sum(self.hidden[child] for child in children if child not in self.shown)
-        rows = [OutlineRow(level, None, left_out)] if left_out else []
-        return rows + [OutlineRow(level, self.tree.nodes[child]) for child in reversed(children) if child in self.shown]
+            stack += under(row.level + 1, row.node.children)
 
 
 def state_of(node: TreeNode, tree: SearchTree) -> str:

@@ -1,26 +1,23 @@
 """Search trees as HTML without scripts or external resources; what a model wrote is shown as text only, and bounded."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from hashlib import blake2b
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from reasoner.budget import cost_line
-from reasoner.errors import UsageError
-from reasoner.system.files import replacing
 from reasoner.system.printing import clipped, visible
 from reasoner.trace import outline as views
 from reasoner.trace.outline import Outline, OutlineRow
 from reasoner.trace.tree import SearchTree
 from reasoner.types import VoteState
 from reasoner.voting import MAX_ANSWERS
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-    from markupsafe import Markup
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 MAX_NODES: Final = 1000
@@ -38,18 +35,11 @@ MAX_TREES: Final = 50
 """Questions on one page."""
 
 
-class Shortened(NamedTuple):
-    """A text made visible and cut, and how many characters were cut."""
-
-    text: str
-    left_out: int
-
-
-def fragment(tree: SearchTree) -> "Markup":
+def fragment(tree: SearchTree) -> Markup:
     """A tree as an `<article class="course">`: its votes, path, texts and costs. Bounded in size, without scripts.
 
     It needs `style()` in its page. Of more than `MAX_NODES` sequences, those nearest to the prompt and the path to the
-    answer are shown, with the number of those left out where they would be.
+    answer are shown, with the number of the others.
     """
     outline = Outline.of(tree, maximum=MAX_NODES, deepest=MAX_DEPTH)
     heads = [(index, tree.heads[index], _nested(outline.rows(index))) for index in outline.heads]
@@ -76,10 +66,8 @@ def anchor_of(tree: SearchTree) -> str:
     return f"t{blake2b(short, digest_size=5).hexdigest()}"
 
 
-def style() -> "Markup":
+def style() -> Markup:
     """The style sheet that pages share, then that of a `fragment`, light, dark and print, for a `<style>` element."""
-    from markupsafe import Markup
-
     return Markup(base_style() + _sheet("tree.css"))  # noqa: S704 ours
 
 
@@ -92,13 +80,11 @@ def _sheet(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def policy() -> "Markup":
+def policy() -> Markup:
     """The Content-Security-Policy of a page, a `<meta>` element: only the page's own styles, nothing from elsewhere.
 
     It comes first in the `<head>`, because it does not apply to what is before it.
     """
-    from markupsafe import Markup
-
     content = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     return Markup('<meta http-equiv="Content-Security-Policy" content="{}">').format(Markup(content))  # noqa: S704 ours
 
@@ -120,21 +106,6 @@ def page(trees: Iterable[SearchTree], *, source: str, note: str = "") -> Iterato
     yield _render("page_end.html", version=version("reasoner-kit"))
 
 
-def write_page(path: Path, parts: Iterable[str]) -> None:
-    """Write a page, as a whole or not at all. Raises UsageError: it cannot be written there."""
-    try:
-        with replacing(path) as file:
-            file.writelines(part.encode("utf-8", "replace") + b"\n" for part in parts)
-    except OSError as error:
-        raise UsageError(f"cannot write the page {path}: {error.strerror}") from error
-
-
-def shortened(text: str, limit: int) -> Shortened:
-    """The first `limit` characters, made visible."""
-    left_out = max(0, len(text) - limit)
-    return Shortened(visible(text[:limit]) + ("…" if left_out else ""), left_out)
-
-
 def _nested(rows: Iterator[OutlineRow]) -> Iterator[tuple[OutlineRow, str]]:
     """The rows, each with the tags between it and the next. A template that called itself would run out of stack."""
     row = next(rows, None)
@@ -144,27 +115,21 @@ def _nested(rows: Iterator[OutlineRow]) -> Iterator[tuple[OutlineRow, str]]:
         if level > row.level:
             yield row, "<ul>"
         else:
-            own = "" if row.node is None else "</details></li>"
-            yield row, own + "</ul></details></li>" * (row.level - level)
+            yield row, "</details></li>" + "</ul></details></li>" * (row.level - level)
         row = following
 
 
-def _render(template: str, **values: Any) -> "Markup":
-    from markupsafe import Markup
-
+def _render(template: str, **values: Any) -> Markup:
     return Markup(environment().get_template(template).render(values))  # noqa: S704 the template escapes it
 
 
 @cache
-def environment(folder: Path = TEMPLATES) -> "Environment":
+def environment(folder: Path = TEMPLATES, finalize: Callable[[object], object] | None = None) -> Environment:
     """The templates of a folder, and those that pages share: each text is escaped, and its characters made visible."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     loader = FileSystemLoader([folder, TEMPLATES])
-    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_safe)
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, finalize=finalize or _safe)
     filters: dict[str, Any] = made.filters
-    filters |= {"shortened": shortened, "visible": visible, "oneline": lambda text: " ".join(text[:1000].split())}
-    filters |= {"cut": clipped, "count": "{:,}".format}
+    filters |= {"cut": clipped, "count": "{:,}".format, "oneline": lambda text: " ".join(text[:1000].split())}
     return made
 
 

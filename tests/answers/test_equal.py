@@ -1,4 +1,4 @@
-"""Which mathematical answers are equal: the table of the page, and adversarial pairs written before the rules."""
+"""Which mathematical answers are equal: the table of the page, more pairs of its cases, and pairs written before the rules."""
 
 import re
 from collections.abc import Iterator
@@ -26,13 +26,13 @@ def policy() -> Iterator[Row]:
         yield case, reference, answer, {"yes": True, "no": False}[equal]
 
 
-def adversarial() -> Iterator[Row]:
+def more_pairs() -> Iterator[Row]:
     for line in (HERE / "pairs.tsv").read_text("utf-8").splitlines()[1:]:
         case, equal, reference, answer = line.split("\t")
         yield case, reference, answer, equal == "yes"
 
 
-ROWS = [*policy(), *adversarial()]
+ROWS = [*policy(), *more_pairs()]
 
 
 def voted(one: Answer, other: Answer) -> bool:

@@ -57,7 +57,7 @@ def test_every_strategy_has_its_row() -> None:
 def test_it_answers_within_its_budget_and_the_books_are_the_engine_s(name: str, engine: VllmEngine, prm: Prm) -> None:
     chains = [] if name == "budget_forcing" else ["max_tokens=60"]
     strategy: Strategy = build("strategy", f"{name}:{','.join([*filter(None, [SMALL[name]]), *chains])}")
-    items = arithmetic.development()[:2]
+    items = arithmetic.Arithmetic("development").load().items[:2]
     events: list[Event] = []
     solutions = solve_many_sync(
         [item.question for item in items],

@@ -20,7 +20,6 @@ from reasoner_evals.runs.records import (
     Machine,
     Manifest,
     PooledReply,
-    ProbeCost,
     ReplyStatus,
     RunFolder,
 )
@@ -168,7 +167,7 @@ def record(arm: Fake, number: int, seed: int = 0) -> ItemRecord:
     ended_by = arm.ends[number % len(arm.ends)]
     confidence = chance(arm.sure, number, seed) if arm.sure else None
     asked = sum(one.rule == "last" for one in replies)
-    probed = ProbeCost(probes=asked, prompt_tokens=4 * asked, cached_tokens=36 * asked, generated_tokens=6 * asked)
+    probed = Cost(prompt_tokens=4 * asked, cached_tokens=36 * asked, generated_tokens=6 * asked)
     update = {"ended_by": ended_by, "reason": f"by {ended_by}", "confidence": confidence, "probed": probed}
     return found.model_copy(update=update)
 

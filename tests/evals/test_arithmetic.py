@@ -14,7 +14,7 @@ def numbers(item: GradedQuestion) -> tuple[str, frozenset[str]]:
 
 def test_no_reported_pair_is_practised_or_developed_on_in_any_order_or_wording() -> None:
     reported = {numbers(item) for item in arithmetic.reported()}
-    others = [*arithmetic.development(), *arithmetic.practice(800, seed=1)]
+    others = [*arithmetic.Arithmetic("development").load().items, *arithmetic.practice(800, seed=1)]
     assert reported.isdisjoint(map(numbers, others))
 
 

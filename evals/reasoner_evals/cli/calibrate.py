@@ -1,7 +1,6 @@
 """`reasoner calibrate`: measure what compute gains on questions set aside for it, and write it down as a profile."""
 
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.look import Command, option
 from reasoner.cli.options import PATH, flag, json_option
+from reasoner.cli.terminal import Terminal, printable
 from reasoner.errors import UsageError
 from reasoner_evals.cli.options import RunOptions, command_line, default_folder, run_options
 
@@ -80,7 +80,6 @@ def _check_alone(options: RunOptions, runs: Path | None) -> None:
 
 def _run(options: RunOptions, folder: Path, binning: "Binning") -> int:
     """Sample what is missing; the exit code."""
-    from reasoner.cli.terminal import Terminal
     from reasoner_evals.calibration.profiles import check_arms, check_signal
     from reasoner_evals.cli.progress import EvalProgress
     from reasoner_evals.cli.session import CalibrationRun
@@ -105,10 +104,9 @@ def _run(options: RunOptions, folder: Path, binning: "Binning") -> int:
 
 def _write(runs: Sequence[Path], out: Path, binning: "Binning", *, as_json: bool) -> int:
     """Make the profile of finished runs and show its rows."""
-    from reasoner.cli.terminal import Terminal
     from reasoner_evals.calibration.profiles import families_of, former_profile, merged, runs_of_one_model
 
-    terminal = Terminal(sys.stdout, sys.stderr)
+    terminal = Terminal()
     opened = runs_of_one_model(runs)
     model = opened[0].manifest.model.name
     former = former_profile(out, model)
@@ -129,10 +127,8 @@ def _write(runs: Sequence[Path], out: Path, binning: "Binning", *, as_json: bool
             terminal.give(line)
     for family in families:
         for index in range(family.bins.count):
-            terminal.say(_abstention(family, index))
-            for line in _promises(family, index):
+            for line in _facts(family, index):
                 terminal.say(line)
-            terminal.say(_alarm(family, index))
     terminal.say(f"profile: {out}")
     return ANSWERED
 
@@ -145,60 +141,46 @@ def _rows(families: "Sequence[Family]") -> "Iterator[tuple[Family, ArmRow]]":
 
 def _lines(families: "Sequence[Family]") -> Iterator[str]:
     """Each row: task, bin, arm, accuracy with its 95 % interval, both costs in tokens, and why it is not eligible."""
-    from reasoner.cli.terminal import printable
     from reasoner_evals.cli.progress import shown_accuracy
 
-    width = max(len(printable(row.strategy, limit=MAX_SPEC_LENGTH)) for _, row in _rows(families))
+    width = max(len(_arm(row)) for _, row in _rows(families))
     for family, row in _rows(families):
-        where = "  ".join(filter(None, (printable(family.task), family.bins.words(row.bin))))
         extra = "".join(f", {printable(part)}" for part in (row.verifier, row.budget) if part)
         latency = "" if row.sequential_tokens is None else f", {row.sequential_tokens:,.0f} sequential"
         why = _why(row)
         yield (
-            f"{where}  {printable(row.strategy, limit=MAX_SPEC_LENGTH):<{width}}  {shown_accuracy(accuracy(row))}, "
+            f"{_where(family, row.bin)}  {_arm(row):<{width}}  {shown_accuracy(accuracy(row))}, "
             f"{row.tokens:,.0f} tokens{latency} per question{extra}, {f'not eligible: {why}' if why else 'eligible'}"
         )
 
 
-def _abstention(family: "Family", index: int) -> str:
-    """What abstaining would leave out of a bin, and how many of the other answers are right."""
-    row = family.safest(index)
+def _where(family: "Family", index: int) -> str:
+    return "  ".join(filter(None, (printable(family.task), family.bins.words(index))))
+
+
+def _arm(row: "ArmRow") -> str:
+    return printable(row.strategy, limit=MAX_SPEC_LENGTH)
+
+
+def _facts(family: "Family", index: int) -> Iterator[str]:
+    """Of a bin: what abstaining leaves out, what each risk promises, and the chance to see less agreement in use."""
+    from reasoner.calibration.arm_selection import RISKS, bolder, promised
+    from reasoner.calibration.shift import seen_in
+
+    where, row = _where(family, index), family.safest(index)
     curve = (
         f"{threshold:g} answers " + (f"{100 * covered:.0f} %, {100 * right:.0f} % of them right" if covered else "none")
         for threshold, (covered, right) in ((at, row.trust.answers_above(at)) for at in THRESHOLDS)
     )
-    return f"{_named(family, row)} with --abstain-below {'; '.join(curve)}"
-
-
-def _alarm(family: "Family", index: int) -> str:
-    """Which chance there is that less agreement in use is seen."""
-    from reasoner.calibration.shift import seen_in
-
-    row = family.safest(index)
-    return f"{_named(family, row)}: {seen_in(row.agreement.power)}"
-
-
-def _named(family: "Family", row: "ArmRow") -> str:
-    from reasoner.cli.terminal import printable
-
-    where = "  ".join(filter(None, (printable(family.task), family.bins.words(row.bin))))
-    return f"{where}  {printable(row.strategy, limit=MAX_SPEC_LENGTH)}"
-
-
-def _promises(family: "Family", index: int) -> Iterator[str]:
-    """What each named risk promises in a bin, and how many questions would promise a cheaper arm."""
-    from reasoner.calibration.arm_selection import RISKS, bolder, promised
-    from reasoner.cli.terminal import printable
-
-    where = "  ".join(filter(None, (printable(family.task), family.bins.words(index))))
+    yield f"{where}  {_arm(row)} with --abstain-below {'; '.join(curve)}"
     for risk in RISKS.values():
-        row = promised(family, index, risk).row
-        line = f"{row.tokens:,.0f} tokens by {printable(row.strategy, limit=MAX_SPEC_LENGTH)}"
+        kept = promised(family, index, risk).row
+        line = f"{kept.tokens:,.0f} tokens by {_arm(kept)}"
         if more := bolder(family, index, risk):
             next_row, count = more
-            name = printable(next_row.strategy, limit=MAX_SPEC_LENGTH)
-            line += f"; about {count:,} questions would promise {next_row.tokens:,.0f} by {name}"
+            line += f"; about {count:,} questions would promise {next_row.tokens:,.0f} by {_arm(next_row)}"
         yield f"{where}  --risk {risk:g} promises {line}"
+    yield f"{where}  {_arm(row)}: {seen_in(row.agreement.power)}"
 
 
 def _document(family: "Family", row: "ArmRow") -> Mapping[str, Any]:

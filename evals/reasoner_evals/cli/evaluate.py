@@ -8,6 +8,7 @@ import click
 from reasoner.cli.exits import guarded
 from reasoner.cli.look import Command, option
 from reasoner.cli.options import PATH, QUIET, json_option
+from reasoner.cli.terminal import Terminal
 from reasoner.errors import UsageError
 from reasoner_evals.cli.options import RunOptions, command_line, default_folder, run_options
 
@@ -48,7 +49,6 @@ def command(out: Path | None, resume: Path | None, as_json: bool, quiet: bool, *
     Exit codes: 0 all questions have a result, 1 output could not be written, 2 usage, 4 engine failure or questions
     that ended in an error, 130 interrupted.
     """
-    from reasoner.cli.terminal import Terminal
     from reasoner_evals.cli.progress import EvalProgress
     from reasoner_evals.cli.session import EvalRun
     from reasoner_evals.cli.setup import locked_run

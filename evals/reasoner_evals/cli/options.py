@@ -16,40 +16,31 @@ from reasoner.cli.options import (
     SPEC,
     UNSANDBOXED,
     VERIFIER,
+    Given,
     check_sampling,
     engine_options,
     sampling_options,
     thinking_option,
+    together,
     with_sampling,
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions(Given):
     """The options as they were typed; empty or None where they were left out."""
 
     tasks: tuple[str, ...] = ()
     strategies: tuple[str, ...] = ()
-    verifier: str | None = None
     budgets: str | None = None
     totals: str | None = None
     equal: str | None = None
-    effort: str | None = None
     seeds: str | None = None
     limit: int | None = None
     subset_seed: int | None = None
     shard: str | None = None
-    engine: str | None = None
-    model: str | None = None
-    base_url: str | None = None
-    prices: str | None = None
-    unsandboxed: bool = False
-    n: int | None = None
-    temperature: float | None = None
-    max_tokens: int | None = None
-    thinking: str | None = None
     no_server: bool = False
 
     def with_sampling(self, strategies: Sequence[str]) -> tuple[str, ...]:
@@ -63,7 +54,7 @@ class RunOptions:
         from reasoner.specs import Spec
         from reasoner.types import thinking_level
 
-        given = {"n": self.n, "temperature": self.temperature, "max_tokens": self.max_tokens}
+        given = {name: value for name, value in self.sampling.items() if name != "thinking"}
         levels: list[str | None] = [None]
         if self.thinking is not None:
             levels = [str(thinking_level(each)) for each in self.thinking.split(",")]
@@ -79,31 +70,26 @@ class RunOptions:
 
 def run_options(*, strategies: str) -> Callable[[F], F]:
     """The options of both commands, as fields of `RunOptions`; `strategies` is the default of --strategy."""
-
-    def add(command: F) -> F:
-        command = engine_options(NO_SERVER(command))
-        for add_option in (
-            option("--subset-seed", type=int, metavar="SEED", section="Data",
-                   help="Shuffle each task by this seed before --limit is applied.  [default: the benchmark's order]"),
-            option("--limit", type=int, metavar="N", section="Data",
-                   help="The first N questions of each task.  [default: all]"),
-            UNSANDBOXED,
-            option("--seeds", metavar="COUNT|SEED,...", section="Strategy",
-                   help="The number of seeds, as in 3 for 0, 1 and 2, or a list of seeds, as in 4,7.  [default: 1]"),
-            option("--budgets", metavar="AMOUNT,...", section="Strategy",
-                   help="Budgets per question, one run each: 1k,2k are tokens, samples=8 names the unit. For "
-                        "strategies that are not run as a pool of samples.  [default: no limit]"),
-            VERIFIER,
-            thinking_option(several=True),
-            sampling_options,
-            option("-s", "--strategy", "strategies", multiple=True, metavar=SPEC, section="Strategy",
-                   help=f"A strategy; repeat the option for several.  [default: {strategies}]"),
-        ):  # fmt: skip
-            command = add_option(command)
-        argument = click.argument("tasks", nargs=-1, metavar="TASK[:OPTION=VALUE,...]...")
-        return argument(command)
-
-    return add
+    return together(
+        click.argument("tasks", nargs=-1, metavar="TASK[:OPTION=VALUE,...]..."),
+        option("-s", "--strategy", "strategies", multiple=True, metavar=SPEC, section="Strategy",
+               help=f"A strategy; repeat the option for several.  [default: {strategies}]"),
+        sampling_options,
+        thinking_option(several=True),
+        VERIFIER,
+        option("--budgets", metavar="AMOUNT,...", section="Strategy",
+               help="Budgets per question, one run each: 1k,2k are tokens, samples=8 names the unit. For strategies "
+                    "that are not run as a pool of samples.  [default: no limit]"),
+        option("--seeds", metavar="COUNT|SEED,...", section="Strategy",
+               help="The number of seeds, as in 3 for 0, 1 and 2, or a list of seeds, as in 4,7.  [default: 1]"),
+        UNSANDBOXED,
+        option("--limit", type=int, metavar="N", section="Data",
+               help="The first N questions of each task.  [default: all]"),
+        option("--subset-seed", type=int, metavar="SEED", section="Data",
+               help="Shuffle each task by this seed before --limit is applied.  [default: the benchmark's order]"),
+        engine_options,
+        NO_SERVER,
+    )  # fmt: skip
 
 
 def default_folder(prefix: str, task: str, shard: str | None = None) -> Path:

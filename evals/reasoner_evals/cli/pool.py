@@ -1,12 +1,12 @@
 """`reasoner pool`: makes a pool file of recorded replies."""
 
-import sys
 from pathlib import Path
 
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import PATH
+from reasoner.cli.terminal import Terminal
 
 
 @click.command("pool")
@@ -26,10 +26,9 @@ def command(records: Path, out: Path) -> int:
     The pool is both the questions and the engine:
         reasoner eval pool:FILE -e pool:FILE -s "self_consistency(n=64)"
     """
-    from reasoner.cli.terminal import Terminal
     from reasoner_evals.tasks.recordings import write_pool
 
     written = write_pool(records, out)
     kind = "chains with probes" if written.probed else "answers"
-    Terminal(sys.stdout, sys.stderr).say(f"{written.questions:,} questions, {written.replies:,} {kind} in {out}")
+    Terminal().say(f"{written.questions:,} questions, {written.replies:,} {kind} in {out}")
     return ANSWERED

@@ -33,7 +33,7 @@ class TaskTally:
         """Count a finished question."""
         self.done += 1
         self.tokens += record.cost.tokens
-        self.probe_tokens += record.probed.prompt_tokens + record.probed.generated_tokens
+        self.probe_tokens += record.probed.tokens
         self.sequential += record.cost.sequential_tokens
         self.errors += outcome == "error"
         self.unrated += [record.unrated] if record.unrated else []

@@ -1,7 +1,6 @@
 """The commands that read the folders of runs and need no model: report, view, compare, grade, export, merge."""
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,7 +11,9 @@ import click
 
 from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import PATH, UNSANDBOXED, json_option
+from reasoner.cli.terminal import Terminal, columns, labelled
 from reasoner.errors import UsageError
+from reasoner.system.machine import require_extra
 
 if TYPE_CHECKING:
     from reasoner_evals.report.comparisons import PairedResult
@@ -23,10 +24,9 @@ if TYPE_CHECKING:
 @click.command("compare")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
-@click.option("--task", default="", metavar="TASK", help="Compare this task only.  [default: all tasks]")
 @json_option("the result")
 @guarded
-def compare(first: str, second: str, task: str, *, as_json: bool) -> int:
+def compare(first: str, second: str, *, as_json: bool) -> int:
     """Compare two runs, or two arms, question by question.
 
     A and B are runs, or arms written as RUN:ARM. A run is a folder that `reasoner eval` wrote. Two runs are compared
@@ -34,11 +34,10 @@ def compare(first: str, second: str, task: str, *, as_json: bool) -> int:
     """
     from dataclasses import asdict
 
-    from reasoner.cli.terminal import Terminal, columns, labelled
     from reasoner_evals.report.comparisons import compare_runs
 
-    terminal = Terminal(sys.stdout, sys.stderr)
-    results = compare_runs(_side(first), _side(second), task=task)
+    terminal = Terminal()
+    results = compare_runs(_side(first), _side(second))
     if as_json:
         terminal.give(json.dumps([result._asdict() | {"delta": asdict(result.delta)} for result in results]))
         return ANSWERED
@@ -89,13 +88,11 @@ def export(run: Path, out: Path | None, push: str | None) -> int:
     RUN is a folder that `reasoner eval` wrote. The table has a row for each reply to each question, and one for its
     final answer. Answers to questions that may not be published are left empty.
     """
-    from reasoner.cli.terminal import Terminal
-    from reasoner.system.machine import require_extra
     from reasoner_evals.runs import export as exporting
 
     if (out is None) == (push is None):
         raise UsageError("give one of --out FILE and --push ORG/NAME")
-    terminal = Terminal(sys.stdout, sys.stderr)
+    terminal = Terminal()
     if out:
         terminal.say(f"{exporting.export(run, out):,} rows in {out}")
     else:
@@ -116,7 +113,6 @@ def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
     RUN is a folder that `reasoner eval` wrote. Needs no model, but the same questions: their data must be unchanged.
     """
     from reasoner.cli import interrupts
-    from reasoner.cli.terminal import Terminal
     from reasoner_evals.runs.manifest import read_manifest
     from reasoner_evals.runs.records import RunFolder
     from reasoner_evals.runs.verdicts import grade_again
@@ -126,7 +122,7 @@ def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
     with folder.writing():
         tasks = _unchanged(manifest, unsandboxed=unsandboxed)
         graded, changes = interrupts.run(lambda: grade_again(folder, manifest, tasks))
-    terminal = Terminal(sys.stdout, sys.stderr)
+    terminal = Terminal()
     if as_json:
         terminal.give(json.dumps({"graded": graded, "changed": [change._asdict() for change in changes]}))
     else:
@@ -168,11 +164,10 @@ def merge(runs: tuple[Path, ...], out: Path) -> int:
     settings. Needs no model, and changes no shard. The whole run is like one that a single process made: it can be
     reported, compared, exported, graded and resumed. Prints its folder, which is complete or not there at all.
     """
-    from reasoner.cli.terminal import Terminal
     from reasoner_evals.runs import merge as merging
 
     merged = merging.merge(runs, out)
-    terminal = Terminal(sys.stdout, sys.stderr)
+    terminal = Terminal()
     terminal.give(str(out))
     terminal.say(f"{merged.shards:,} shards, {merged.questions:,} questions; report: reasoner report {out}")
     if merged.errors:
@@ -196,7 +191,6 @@ def report(runs: tuple[Path, ...], out: Path | None, title: str | None) -> int:
     """
     from dataclasses import replace
 
-    from reasoner.cli.terminal import Terminal
     from reasoner_evals.report.build import make_report, write_report
 
     if not runs:
@@ -208,7 +202,7 @@ def report(runs: tuple[Path, ...], out: Path | None, title: str | None) -> int:
     if title is not None:
         report = replace(report, title=title)
     write_report(report, page)
-    Terminal(sys.stdout, sys.stderr).give(str(page))
+    Terminal().give(str(page))
     return ANSWERED
 
 
@@ -225,14 +219,13 @@ def view(runs: tuple[Path, ...], port: int) -> int:
     its search tree. Two arms with the same questions are shown side by side.
     """
     from reasoner.cli.interrupts import Interrupted
-    from reasoner.cli.terminal import Terminal
     from reasoner_evals.view.pages import Pages
     from reasoner_evals.view.server import HOST, PageServer
 
     if not runs:
         raise UsageError("no run is given: name one or more folders that `reasoner eval` wrote")
     with PageServer(Pages(runs), port) as server:
-        terminal = Terminal(sys.stdout, sys.stderr)
+        terminal = Terminal()
         terminal.give(f"http://{HOST}:{server.server_port}/")
         terminal.say("Ctrl-C ends it")
         with suppress(Interrupted):

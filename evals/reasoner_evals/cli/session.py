@@ -1,7 +1,7 @@
 """One session of an evaluation: from the start of the engine to the results."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reasoner.cli import interrupts
@@ -12,7 +12,7 @@ from reasoner.errors import ReasonerError
 from reasoner.registry import build
 from reasoner_evals.cli.progress import EvalProgress, TaskTally, shown_accuracy
 from reasoner_evals.cli.setup import RunSetup
-from reasoner_evals.runs.arms import Subset
+from reasoner_evals.runs.arms import Subset, arms_of
 from reasoner_evals.runs.equal import sized
 from reasoner_evals.runs.manifest import (
     Drifted,
@@ -68,7 +68,7 @@ class EvalRun(EngineRun):
             if setup.equal:
                 progress.begin("measuring sizes of equal cost")
                 specs = await sized(setup.equal, setup.engine, setup.verifier, progress.tell)
-                self.setup = setup = setup.with_strategies(specs)
+                self.setup = setup = replace(setup, arms=arms_of(replace(setup.grid, strategies=specs)))
             progress.begin(f"evaluating with {setup.engine.model.name}")
             manifest = self._manifest()
             progress.expect(manifest.arms, {task: len(data.items) for task, data in setup.tasks.items()})

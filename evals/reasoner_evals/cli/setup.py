@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 import click
 
 from reasoner.budget import Prices
-from reasoner.cli.options import choose_engine, choose_verifier, read_prices, runs_code
+from reasoner.cli.options import read_prices, runs_code
 from reasoner.cli.terminal import one_line
 from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
@@ -36,14 +36,9 @@ class RunSetup:
     engine: Engine
     verifier: Verifier | None
     prices: Prices | None
-    equal: EqualCost | None = None
+    equal: EqualCost | None
     """How the strategies get the sizes of the run; the arms are not sized yet."""
-    grid: Grid | None = None
-
-    def with_strategies(self, strategies: Sequence[str]) -> "RunSetup":
-        """The same with these strategies in place of those in other sizes."""
-        assert self.grid is not None
-        return replace(self, arms=arms_of(replace(self.grid, strategies=tuple(strategies))))
+    grid: Grid
 
 
 def set_up(options: RunOptions) -> RunSetup:
@@ -54,9 +49,7 @@ def set_up(options: RunOptions) -> RunSetup:
             not installed.
     """
     require_extra("eval", "evaluation")
-    engine = choose_engine(
-        options.engine, model_id=options.model, base_url=options.base_url, reuse=not options.no_server
-    )
+    engine = options.to_engine()
     if isinstance(engine, ReplayEngine):
         raise UsageError("--engine replay cannot be evaluated, as it samples nothing new: choose another engine")
     if options.equal is not None:
@@ -214,4 +207,4 @@ def _verifier(options: RunOptions, specs: Sequence[str], engine: Engine) -> Veri
     )
     if options.unsandboxed and not unsandboxed and not any(runs_code("task", spec) for spec in options.tasks):
         raise UsageError("--allow-unsandboxed-code has no effect: no task or verifier here runs code; omit it")
-    return choose_verifier(options.verifier, strategies, engine, unsandboxed=unsandboxed)
+    return replace(options, unsandboxed=unsandboxed).to_verifier(strategies, engine)

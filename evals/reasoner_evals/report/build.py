@@ -9,7 +9,7 @@ from typing import Any, Final, get_args
 import pandas as pd
 
 from reasoner.errors import UsageError
-from reasoner.system.files import check_replaceable, replacing
+from reasoner.journal.folder import make_folder, write_whole
 from reasoner_evals.report.comparisons import deltas, front, groups_of
 from reasoner_evals.report.content import Against, EvalReport, Provenance, TaskReport
 from reasoner_evals.report.diagnostics import failures, verifiers
@@ -108,7 +108,6 @@ def _provenance(run: RunData, arms: Sequence[ArmRead]) -> Provenance:
             "finished": int(data.finished.sum()),
             "errors": int((data.outcome == ERROR).sum()),
             "ungraded": int(ungraded_rows(data).sum()),
-            "duplicates": data.duplicates,
         }
         for _, data in arms
     )
@@ -118,21 +117,11 @@ def _provenance(run: RunData, arms: Sequence[ArmRead]) -> Provenance:
 def write_report(report: EvalReport, html: Path) -> None:
     """Write the page, and beside it `results.csv`, `results.md` and each figure as SVG and PNG.
 
-    Each file is replaced as a whole.
-
-    Raises:
-        UsageError: a file cannot be written; those before it are.
+    Each file is replaced as a whole. Raises TraceError if one cannot be written; those before it are.
     """
-    path = html
-    try:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        check_replaceable(html)
-        for path, content in _files(report, html):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as file:
-                file.write(content)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    for path, content in _files(report, html):
+        make_folder(path.parent)
+        write_whole(path, [content])
 
 
 def _files(report: EvalReport, html: Path) -> Iterator[tuple[Path, bytes]]:

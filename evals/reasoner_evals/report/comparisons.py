@@ -12,7 +12,7 @@ from reasoner.errors import UnknownName, UsageError
 from reasoner.specs import Spec
 from reasoner_evals.report.content import LEVEL, Against, Bounded, Delta
 from reasoner_evals.runs.measures import ArmRead, Measured, Values, as_run, mean
-from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_run, read_arm
+from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_runs, read_arm
 from reasoner_evals.runs.records import Arm
 from reasoner_evals.stats import Floats
 from reasoner_evals.stats.intervals import Groups, Interval, PairedTest, compare, holm, interval
@@ -47,23 +47,15 @@ def deltas(measured: Sequence[Measured], groups: Groups | None) -> dict[str, dic
     The p-values of each baseline and model are one family, adjusted together (Holm 1979).
     """
     by_point: dict[str, dict[Against, Delta]] = {point.key: {} for point in measured}
-    for model in _models(measured):
+    for model in dict.fromkeys(point.model for point in measured):
         own = [point for point in measured if point.model == model]
-        greedy = _greedy(own)
+        greedy = next((point for point in own if point.is_greedy), None)
         votes = [_matched_vote(own, point) for point in own if not _is_vote(point)]
         first = greedy or min(own, key=lambda point: point.tokens)
         others = [_Pair(point, first) for point in own if point is not first and not point.is_greedy]
         _add_family(by_point, "greedy" if greedy else "cheapest", others, groups)
         _add_family(by_point, "self_consistency", votes, groups)
     return by_point
-
-
-def _models(measured: Iterable[Measured]) -> list[str]:
-    return list(dict.fromkeys(point.model for point in measured))
-
-
-def _greedy(own: Iterable[Measured]) -> Measured | None:
-    return next((point for point in own if point.is_greedy), None)
 
 
 def _is_vote(point: Measured) -> bool:
@@ -170,44 +162,40 @@ class PairedResult(NamedTuple):
     cost_ratio: float | None
     """The first's tokens divided by the second's, on these questions; None where the second has none."""
     sequential_ratio: float | None
-    """The same of their sequential tokens; None where they were not counted."""
+    """The same of their sequential tokens."""
     delta: Delta
 
 
-def compare_runs(first: tuple[Path, str], second: tuple[Path, str], *, task: str = "") -> tuple[PairedResult, ...]:
+def compare_runs(first: tuple[Path, str], second: tuple[Path, str]) -> tuple[PairedResult, ...]:
     """Every pair of arms of two runs, or of the named arm of each, as they were run: of a pool, at its whole size.
 
     Raises:
         TraceError: a run cannot be read.
-        UsageError: there is no such arm or task, the sides have nothing in common, or their questions differ.
+        UsageError: there is no such arm, the sides have nothing in common, or their questions differ.
     """
-    left, right = open_run(first[0]), open_run(second[0])
-    if left.name == right.name and first[0].resolve() != second[0].resolve():
-        left, right = replace(left, name=str(first[0])), replace(right, name=str(second[0]))
+    runs = open_runs([*dict.fromkeys((first[0], second[0]))])
+    left, right = runs[0], runs[-1]
     named = bool(first[1] or second[1])
     pairs = [
         (left_arm, right_arm)
-        for left_arm in _arms(left, first[1], task)
-        for right_arm in _arms(right, second[1], task)
+        for left_arm in _arms(left, first[1])
+        for right_arm in _arms(right, second[1])
         if left_arm.task == right_arm.task and (named or _settings(left_arm) == _settings(right_arm))
     ]
     if not pairs:
         raise UsageError(
-            f"{left.name} and {right.name} have nothing in common to compare{f' on {task}' if task else ''}: "
-            "name an arm of each, as RUN:ARM"
+            f"{left.name} and {right.name} have nothing in common to compare: name an arm of each, as RUN:ARM"
         )
     results = [_paired_result(left, left_arm, right, right_arm) for left_arm, right_arm in pairs]
     deltas = _adjusted([result.delta for result in results])
     return tuple(result._replace(delta=delta) for result, delta in zip(results, deltas, strict=True))
 
 
-def _arms(run: RunData, name: str, task: str) -> list[Arm]:
+def _arms(run: RunData, name: str) -> list[Arm]:
     arms = {arm.name: arm for arm in run.manifest.arms}
-    if task and task not in run.tasks:
-        raise UnknownName("task", task, run.tasks, of=f"run {run.name}")
     if name and name not in arms:
         raise UnknownName("arm", name, arms, of=f"run {run.name}")
-    return [arm for arm in arms.values() if name in ("", arm.name) and task in ("", arm.task)]
+    return [arm for arm in arms.values() if name in ("", arm.name)]
 
 
 def _settings(arm: Arm) -> tuple[str, ...]:

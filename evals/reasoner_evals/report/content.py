@@ -138,7 +138,7 @@ class Provenance(NamedTuple):
     facts: tuple[tuple[str, str], ...]
     """Names and values: the model's geometry and the graders."""
     arms: tuple[tuple[Arm, dict[str, int]], ...]
-    """Each arm with numbers of questions: asked, finished, errors, ungraded, and duplicates (not counted)."""
+    """Each arm with numbers of questions: asked, finished, errors and ungraded."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Why the numbers are as they are: verifiers and failures."""
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Final, get_args
 
 import numpy as np
@@ -11,8 +12,7 @@ from reasoner_evals.runs.measures import ArmRead, Measured, spread
 from reasoner_evals.runs.reading import OUTCOMES, RIGHT, SILENT, WRONG, questions_of
 from reasoner_evals.runs.records import AskedItem, ItemRecord, counted_records
 from reasoner_evals.stats import Bools, Floats
-from reasoner_evals.stats.calibration import auroc_within
-from reasoner_evals.stats.estimators import best_of_k, coverage_at_k
+from reasoner_evals.stats.estimators import auroc_within, best_of_k, coverage_at_k
 from reasoner_evals.stats.intervals import Groups, interval
 
 MAX_FAILURES: Final = 12
@@ -63,7 +63,7 @@ def _best_rated(right: Floats, scores: Floats) -> Floats:
 
 
 def failures(measured: Sequence[Measured], task: str) -> tuple[Failure, ...]:
-    """Up to `MAX_FAILURES` of a task, the kinds in turn, no question twice; within a kind the most confident first."""
+    """Up to `MAX_FAILURES` of a task, no question twice, a third of each kind; the most confident first."""
     chosen = _chosen(measured)
     ids = [point.arms[0].run.tasks[task].ids[row] for _, point, row in chosen]
     records: dict[str, dict[str, ItemRecord]] = {}
@@ -83,16 +83,11 @@ def failures(measured: Sequence[Measured], task: str) -> tuple[Failure, ...]:
 
 def _chosen(measured: Sequence[Measured]) -> list[tuple[FailureKind, Measured, int]]:
     """The kind, the point that failed, and the row of the question."""
-    sources = {kind: iter(_of_kind(kind, measured)) for kind in KINDS}
     chosen: dict[int, tuple[FailureKind, Measured, int]] = {}
-    while sources and len(chosen) < MAX_FAILURES:
-        for kind, source in tuple(sources.items()):
-            point, row = next(((point, row) for point, row in source if row not in chosen), (None, -1))
-            if point is None:
-                del sources[kind]
-            elif len(chosen) < MAX_FAILURES:
-                chosen[row] = kind, point, row
-    return sorted(chosen.values(), key=lambda failure: KINDS.index(failure[0]))
+    for number, kind in enumerate(KINDS, 1):
+        new = ((point, row) for point, row in _of_kind(kind, measured) if row not in chosen)
+        chosen |= {row: (kind, point, row) for point, row in islice(new, MAX_FAILURES * number // 3 - len(chosen))}
+    return list(chosen.values())
 
 
 def _of_kind(kind: FailureKind, measured: Sequence[Measured]) -> list[tuple[Measured, int]]:
@@ -100,7 +95,7 @@ def _of_kind(kind: FailureKind, measured: Sequence[Measured]) -> list[tuple[Meas
     failed = [
         (point, row)
         for point in measured
-        if point.is_whole and not point.is_greedy
+        if point.size in (None, point.arm.pool) and not point.is_greedy
         for row in np.flatnonzero(_failed(kind, point, measured)).tolist()
     ]
     return sorted(failed, key=lambda failure: (-failure[0].arms[0].data.share[failure[1]], failure[1]))

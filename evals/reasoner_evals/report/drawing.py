@@ -1,19 +1,21 @@
 """How figures are drawn: colours, scales, and one drawing for the page and for files; the same byte for byte."""
 
 import io
-import math
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from reasoner.system.printing import printable
 from reasoner_evals.report.content import Bounded, TaskReport
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 WIDTH, HEIGHT = 400, 260
 """Units of a drawing. The page scales it, and has rules for the size of its text."""
@@ -71,18 +73,15 @@ class SeriesStyle(NamedTuple):
         return {"color": self.colour.light, "marker": self.marker, "linestyle": self.line}
 
 
-def style_at(index: int) -> SeriesStyle:
-    """The style with a number: 64 differ in colour and marker, and 32 in marker and line."""
-    turn, colour = divmod(index, len(SERIES))
-    return SeriesStyle(
-        SERIES[colour], *_MARKERS[(colour + turn) % len(_MARKERS)], _DASHES[(colour + 2 * turn) % len(_DASHES)]
-    )
-
-
 def series_styles(tasks: Sequence[TaskReport]) -> dict[str, SeriesStyle]:
-    """The style of every series, in the order of the points."""
+    """The style of every series: 64 differ in colour and marker, and 32 in marker and line."""
     names = dict.fromkeys(series for task in tasks for series in task.points["series"])
-    return {series: style_at(index) for index, series in enumerate(names)}
+    styles = {}
+    for index, series in enumerate(names):
+        turn, colour = divmod(index, len(SERIES))
+        marker, dash = _MARKERS[(colour + turn) % len(_MARKERS)], _DASHES[(colour + 2 * turn) % len(_DASHES)]
+        styles[series] = SeriesStyle(SERIES[colour], *marker, dash)
+    return styles
 
 
 class LegendKey(NamedTuple):
@@ -111,7 +110,7 @@ class Figure:
 
 
 def figure(
-    name: str, alt: str, caption: Iterable[str], axes: "Axes", *, x: str, y: str = "", keys: Sequence[LegendKey] = ()
+    name: str, alt: str, caption: Iterable[str], axes: Axes, *, x: str, y: str = "", keys: Sequence[LegendKey] = ()
 ) -> Figure:
     """The figure with these axes and their titles. `name` is unique in the page."""
     canvas: Any = axes.figure
@@ -127,8 +126,6 @@ def figure(
 
 
 def _saved(canvas: Any, file: str, salt: str, box: str | None) -> bytes:
-    import matplotlib as mpl
-
     written = io.BytesIO()
     metadata = ("Date", "Creator", "Format", "Type") if file == "svg" else ("Software",)
     with mpl.rc_context({"svg.hashsalt": salt}):
@@ -164,8 +161,6 @@ def _page_tag(match: re.Match[str]) -> str:
 @contextmanager
 def settings() -> Iterator[None]:
     """What figures look like that are drawn in this context."""
-    import matplotlib as mpl
-
     sizes = ("font.size", "axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize")
     inked = ("axes.labelcolor", "text.color", "xtick.labelcolor", "ytick.labelcolor")
     chosen: dict[str, object] = {
@@ -189,11 +184,8 @@ def settings() -> Iterator[None]:
         yield
 
 
-def panel() -> "Axes":
+def panel() -> Axes:
     """Empty axes on a canvas of their own."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Canvas
-
     # 72 dots per inch make a point of matplotlib a unit of the drawing.
     canvas = Canvas(figsize=(WIDTH / 72, HEIGHT / 72), dpi=72, facecolor=PAPER.light)
     FigureCanvasAgg(canvas)
@@ -213,36 +205,21 @@ def short(value: float) -> str:
     return f"{value:.3g}"
 
 
-def log_ticks(low: float, high: float, base: int, limit: int) -> list[float]:
-    """Round values in a range, at most `limit`."""
-    if base == 2:
-        exponents = range(math.ceil(math.log2(low) - 1e-9), math.floor(math.log2(high) + 1e-9) + 1)
-        ticks = [2.0**exponent for exponent in exponents]
-    else:
-        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        for steps in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
-            ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
-            if len(ticks) <= limit:
-                break
-    return ticks[:: max(1, math.ceil(len(ticks) / limit))] or [low]
-
-
-def log_x(axes: "Axes", values: Sequence[float], base: int, limit: int = 4) -> None:
+def log_x(axes: Axes, values: Sequence[float], base: int) -> None:
     """Put a log scale that spans the values under an axes, with round ticks."""
     low, high = min(values) / 1.12, max(values) * 1.12
     if high < 2 * low:
         low, high = low / 1.5, high * 1.5
     axes.set_xscale("log", base=base)
     axes.set_xlim(low, high)
-    ticks = log_ticks(low, high, base, limit)
-    axes.set_xticks(ticks, [short(tick) for tick in ticks])
-    axes.set_xticks([], minor=True)
+    steps = (1, 2, 5) if base == 10 and high < 30 * low else (1,)
+    axes.xaxis.set_major_locator(LogLocator(base, subs=steps, numticks=6))
+    axes.xaxis.set_major_formatter(lambda value, _: short(value))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
-def percent_y(axes: "Axes", heights: Iterable[Bounded]) -> None:
+def percent_y(axes: Axes, heights: Iterable[Bounded]) -> None:
     """A scale of percent that holds every height with its interval: nothing is clipped."""
-    from matplotlib.ticker import MaxNLocator
-
     known = [value for height in heights for value in height if value is not None]
     low, high = min(known, default=0.0), max(known, default=1.0)
     room = max(MARGIN * (high - low), 0.02)
@@ -251,7 +228,7 @@ def percent_y(axes: "Axes", heights: Iterable[Bounded]) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %" if -1e-9 <= value <= 1 + 1e-9 else "")
 
 
-def band(axes: "Axes", points: Sequence[tuple[float, Bounded]], colour: str) -> None:
+def band(axes: Axes, points: Sequence[tuple[float, Bounded]], colour: str) -> None:
     """The intervals of a line as a shaded band; of a single point as a bar."""
     spans = [(x, y.low, y.high) for x, y in points if y.low is not None and y.high is not None]
     x, low, high = ([span[index] for span in spans] for index in range(3))

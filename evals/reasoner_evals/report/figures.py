@@ -118,10 +118,11 @@ def _accuracy(task: TaskReport, axis: Axis, styles: SeriesStyles) -> Figure | st
         keys = {series: LegendKey(style.glyph, style.colour, series), **keys}
     log_x(axes, [x_of(row) for rows in placed.values() for row in rows], axis.base)
     percent_y(axes, heights)
+    clustered = f", clustered by {task.groups:,} groups" if task.groups else ""
     caption = [
         f"Accuracy against {axis.title}; the horizontal scale is logarithmic.",
         _counts(task.rows),
-        _band(task) if banded else "No band is drawn: the intervals are in the table.",
+        f"Shaded: 95 % interval over questions{clustered}." if banded else f"No band is drawn. {_IN_TABLE}",
     ]
     if axis.front and any(getattr(row, axis.front) for row in task.rows):
         caption.append("Hollow: not significantly behind the frontier; faded: significantly behind it.")
@@ -141,8 +142,3 @@ def _counts(rows: Sequence[Any]) -> str:
     least, most = min(questions), max(questions)
     several = f"{max(seeds):,} seeds" if max(seeds) > 1 else "1 seed"
     return f"n = {least:,}{f' to {most:,}' if most > least else ''} questions, {several}."
-
-
-def _band(task: TaskReport) -> str:
-    clustered = f", clustered by {task.groups:,} groups" if task.groups else ""
-    return f"Shaded: 95 % interval over questions{clustered}."

@@ -200,5 +200,3 @@ def _run_limits(run: Provenance) -> Iterator[str]:
         if state["ungraded"]:
             lack = f"{state['ungraded']:,} questions lack a verdict and are in no accuracy"
             yield f"{name}: {lack}: run `reasoner grade`."
-        if state["duplicates"]:
-            yield f"{name}: {state['duplicates']:,} further records of finished questions were not counted."

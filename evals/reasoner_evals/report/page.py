@@ -4,10 +4,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from reasoner.system.printing import clipped, visible
+from jinja2 import Environment
+from markupsafe import Markup, escape
+
+from reasoner.system.printing import visible
 from reasoner.trace.outline import ending
+from reasoner.trace.page import environment as templates
 from reasoner.trace.page import policy
 from reasoner.trace.page import style as tree_style
 from reasoner_evals.report.content import Bounded, Delta, EvalReport, TaskReport, estimate_of
@@ -15,10 +19,6 @@ from reasoner_evals.report.drawing import COLOURS, SERIES, series_styles, short
 from reasoner_evals.report.figures import AXES, Figures
 from reasoner_evals.report.narrative import signed
 from reasoner_evals.report.table import STOP_REASONS
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-    from markupsafe import Markup
 
 MAX_TEXT: Final = 4000
 """Characters of any one text of a run in the page."""
@@ -95,7 +95,7 @@ def page(report: EvalReport, figures: Mapping[str, Figures]) -> str:
 
 def to_markdown(report: EvalReport) -> str:
     """Findings, tables and limits for a README or a pull request; names from models and users are escaped."""
-    return _environment(_plain, trim=True).get_template("report.md.j2").render(report=report)
+    return _environment(_plain).overlay(trim_blocks=True).get_template("report.md.j2").render(report=report)
 
 
 def _safe(value: object) -> object:
@@ -107,16 +107,12 @@ def _safe(value: object) -> object:
 
 def _plain(value: object) -> object:
     """A text of a run that Markdown and HTML show unchanged, on one line."""
-    from markupsafe import Markup
-
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
     return Markup(_SPECIAL.sub(r"\\\1", " ".join(visible(value).replace("&", "&amp;").split())))  # noqa: S704 escaped
 
 
-def _style() -> "Markup":
-    from markupsafe import Markup
-
+def _style() -> Markup:
     light, dark = (
         " ".join(f"--{colour.name}: {getattr(colour, theme)};" for colour in SERIES) for theme in ("light", "dark")
     )
@@ -126,23 +122,11 @@ def _style() -> "Markup":
     return Markup(f"{tree_style()}\n{colours}{series}\n{own}")  # noqa: S704 ours
 
 
-def _environment(finalize: Callable[[object], object], *, trim: bool = False) -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=finalize,
-        trim_blocks=trim,
-    )
+def _environment(finalize: Callable[[object], object]) -> Environment:
+    environment = templates(Path(__file__).parent, finalize)
     # matplotlib escaped the texts in a drawing.
     filters = {
         "signed": _signed,
-        "certainty": _certainty,
-        "cut": clipped,
-        "part": _part,
         "estimate_of": estimate_of,
         "breakable": _breakable,
         "drawn": Markup,
@@ -174,26 +158,12 @@ def _environment(finalize: Callable[[object], object], *, trim: bool = False) ->
     return environment
 
 
-def _part(row: Any) -> str:
-    """What separates a point from the others of its series."""
-    return f"n={row.size}" if row.pooled else str(row.label)
-
-
-def _breakable(text: str) -> "Markup":
+def _breakable(text: str) -> Markup:
     """A name that may be broken between its parts."""
-    from markupsafe import Markup, escape
-
     parts = re.split(r"(?<=[_:,=.])", visible(text[:MAX_TEXT]))
     return Markup("<wbr>").join(escape(part) for part in parts if part)
 
 
-def _signed(difference: Bounded) -> "Markup":
-    from markupsafe import Markup
-
+def _signed(difference: Bounded) -> Markup:
     value, low, high = map(signed, difference)
     return Markup('{} <span class="ci">{}</span>').format(value, f"{low} to {high}" if low and high else "")
-
-
-def _certainty(delta: Delta) -> str:
-    """How sure a difference is, in the terms of the verdict."""
-    return "sure" if delta.sure else "may be chance" if delta.excludes_zero else "unclear"

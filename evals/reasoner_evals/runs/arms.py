@@ -12,7 +12,7 @@ from reasoner.errors import UsageError, shown
 from reasoner.registry import build, spec_of
 from reasoner.specs import Spec
 from reasoner.strategy import Strategy
-from reasoner.types import NO_THINKING, SamplingParams
+from reasoner.types import NO_THINKING
 from reasoner_evals.runs.records import Arm, Rule
 from reasoner_evals.tasks.benchmark import TaskData
 
@@ -114,12 +114,9 @@ def _plan(strategy: Strategy, verifier: str) -> tuple[Arm, bool]:
         pool = options.n if rule else 0
     asked = verifier if strategy.uses_verifier else ""
     arm = Arm(name="", task="", strategy=spec, verifier=asked, budget="", seed=0, pool=pool, rule=cast("Rule", rule))
-    return arm, name == "single" and not stopped and prefers_greedy(options.params)
-
-
-def prefers_greedy(params: SamplingParams) -> bool:
-    """Whether one sample with these parameters is greedy, on a model that does not think."""
-    return params.temperature in (None, 0) and params.thinking in (None, NO_THINKING)
+    # On a model that does not think.
+    greedy = options.params.temperature in (None, 0) and options.params.thinking in (None, NO_THINKING)
+    return arm, name == "single" and not stopped and greedy
 
 
 def _check_distinct(kind: str, given: Sequence[str]) -> None:

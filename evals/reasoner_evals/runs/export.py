@@ -148,7 +148,7 @@ def _rows(run: RunData) -> Iterator[Row]:
 
 def _of_record(run: RunData, arm: Arm, record: ItemRecord, group: str) -> Iterator[Row]:
     shareable = run.tasks[arm.task].source.shareable
-    verdicts = run.verdicts.of(arm.task, record.question_id, [record.answer, *(reply.answer for reply in record.pool)])
+    verdicts = run.grades(arm.task, record.question_id, [record.answer, *(reply.answer for reply in record.pool)])
 
     def row(kind: str, source: PooledReply | ItemRecord, verdict: int, counts: object, **more: Any) -> Row:
         return {

@@ -79,8 +79,6 @@ def spent(data: ArmData) -> dict[str, Floats]:
     """What each finished question cost in all; nan for questions without an accuracy."""
     charged = data.has_result
     costs = {name: np.where(charged, data.costs[:, COSTS.index(name)].astype(np.float64), np.nan) for name in TOKENS}
-    if not np.nansum(costs["sequential"]) and np.nansum(costs["generated"]):
-        costs["sequential"][:] = np.nan  # of a run from before they were counted
     return costs | {name: np.where(charged, getattr(data, name), np.nan) for name in ("flops", "seconds")}
 
 
@@ -208,11 +206,6 @@ class Measured:
     def is_greedy(self) -> bool:
         """Whether it is one sample of temperature 0."""
         return is_greedy(self.arm.strategy, thinks=self.arms[0].run.manifest.model.thinking is not None)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it was run as it is: not a part of a pool."""
-        return self.size in (None, self.arm.pool)
 
 
 def mean(values: Floats) -> float:
@@ -387,11 +380,7 @@ def _points(seeds: tuple[ArmRead, ...], several_models: bool, of_pool: str) -> I
     sizes: Sequence[int | None] = sizes_of(arm.pool) if arm.pool else (None,)
     by_seed = [pooled(seed, sizes_of(arm.pool)) if arm.pool else [as_run(seed)] for seed in seeds]
     for size, of_seeds in zip(sizes, zip(*by_seed, strict=True), strict=True):
-        if size is None:
-            with_verifier = f"{arm.strategy} with {arm.verifier}" if arm.verifier else arm.strategy
-            label = f"{with_verifier}, {arm.limit}" if arm.limit else with_verifier
-        else:
-            label = f"{line}, n={size}{of_pool}"
+        label = arm.label if size is None else f"{line}, n={size}{of_pool}"
         yield Measured(
             key=f"{model}|{arm.task}|{label}",
             series=prefix + line + of_pool + (ALLOCATED if arm.total else ""),

@@ -1,8 +1,8 @@
 """Merging the shards of a run into one run, as if one process had made it."""
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -13,9 +13,8 @@ from reasoner.journal.folder import appearing, make_folder
 from reasoner.journal.lines import Format, read_lines, sealed
 from reasoner_evals.runs.arms import Shard, Subset
 from reasoner_evals.runs.manifest import differences, machine_differences, read_manifest, write_manifest
-from reasoner_evals.runs.reading import check_each_once
-from reasoner_evals.runs.records import VERSION, Arm, Manifest, RunFolder
-from reasoner_evals.tasks.data import Source
+from reasoner_evals.runs.reading import ERROR, check_each_once, open_run, read_arm
+from reasoner_evals.runs.records import VERSION, Manifest, RunFolder
 
 SAME: Final = "run all shards with the same options"
 MAX_NAMED: Final = 5
@@ -34,12 +33,10 @@ class _About(BaseModel):
     """The part of a line of any of a run's files that says which question it is about."""
 
     question_id: str
-    task: str = ""
-    status: str = ""
 
 
 def merge(paths: Sequence[Path], out: Path) -> Merged:
-    """Make one run of all shards of a run; files are streamed, and only the ids of one shard are in memory.
+    """Make one run of all shards of a run; files are streamed, and one shard is in memory without its texts.
 
     The new folder is there when it is complete, or not at all. Its files hold the lines of the shards, shard by shard.
     `created` is the earliest of the shards', `command` and `machine` are those of shard 1.
@@ -62,14 +59,13 @@ def merge(paths: Sequence[Path], out: Path) -> Merged:
     return Merged(len(shards), sum(source.items for source in manifest.sources), errors)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _ShardRun:
-    """The run of one shard, and the ids of its questions by task while its files are copied."""
+    """The run of one shard."""
 
     folder: RunFolder
     manifest: Manifest
     part: Shard
-    ids: dict[str, set[str]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"shard {self.part} ({self.folder.path})"
@@ -77,55 +73,42 @@ class _ShardRun:
     def append_to(self, folder: RunFolder) -> int:
         """Append all lines to the files of another run; the number of results that are errors.
 
-        Raises UsageError if a question, a result or the grades of an arm are missing, or TraceError.
+        Raises UsageError if a result or the grades of an arm are missing, or TraceError.
         """
-        self.ids = {source.task: set() for source in self.manifest.sources}
-        _append(folder.items, self._items())
-        _append(folder.verdicts, (content for _, content in self._read(self.folder.verdicts, "verdicts")))
-        errors = 0
+        run, errors = open_run(self.folder.path), 0
+        every = {name for items in run.tasks.values() for name in items.ids}
+        self._append(self.folder.items, folder.items, every)
+        self._append(self.folder.verdicts, folder.verdicts, every)
         for arm in self.manifest.arms:
-            ours, theirs = self.folder.arm(arm.name), folder.arm(arm.name)
-            if not (ours.journal.exists() and ours.grades.exists()):
-                raise self._unfinished(f"{arm.name} has no results or no grades")
+            data, ours, theirs = read_arm(run, arm.name), self.folder.arm(arm.name), folder.arm(arm.name)
+            if missing := int((~data.finished).sum()):
+                raise self._unfinished(f"{arm.name} lacks {missing:,} of {len(data.finished):,} questions")
+            if not ours.grades.exists():
+                raise self._unfinished(f"{arm.name} has no grades")
             make_folder(theirs.path)
-            failed: dict[str, bool] = {}
-            _append(theirs.trace, (content for _, content in self._read(ours.trace, "trace", arm.task)))
-            _append(theirs.journal, self._journal(arm, failed))
-            _append(theirs.grades, (content for _, content in self._read(ours.grades, "grades", arm.task)))
-            errors += sum(failed.values())
-        self.ids = {}
+            ids = set(run.tasks[arm.task].ids)
+            for source, target in (
+                (ours.trace, theirs.trace),
+                (ours.journal, theirs.journal),
+                (ours.grades, theirs.grades),
+            ):
+                self._append(source, target, ids)
+            errors += int((data.outcome == ERROR).sum())
         return errors
 
-    def _items(self) -> Iterator[bytes]:
-        """The lines of the questions; their ids are kept."""
-        for line, content in self._read(self.folder.items, "questions", new=True):
-            if line.task not in self.ids:
-                raise TraceError(f"{self.folder.items} holds a question of {line.task!r:.80}, not a task of this run")
-            self.ids[line.task].add(line.question_id)
-            yield content
-        for source in self.manifest.sources:
-            if len(self.ids[source.task]) != source.items:
-                raise self._unfinished(f"{self.folder.items} lacks questions of {source.task}")
+    def _append(self, source: Path, target: Path, ids: Collection[str]) -> None:
+        """Append the lines of a file, which are about these questions, to another one. Raises TraceError."""
 
-    def _journal(self, arm: Arm, failed: dict[str, bool]) -> Iterator[bytes]:
-        """The lines of an arm's journal; `failed` gets for each question whether it ended in an error only."""
-        for line, content in self._read(self.folder.arm(arm.name).journal, "journal", arm.task):
-            failed[line.question_id] = failed.get(line.question_id, True) and line.status == "error"
-            yield content
-        asked = self.ids[arm.task]
-        if missing := len(asked) - len(failed):
-            raise self._unfinished(f"{arm.name} lacks {missing:,} of {len(asked):,} questions")
+        def read(content: bytes) -> bytes:
+            if (name := _About.model_validate_json(content).question_id) not in ids:
+                raise TraceError(f"{source} holds question {name!r:.80}, which {self} does not ask")
+            return content
 
-    def _read(self, path: Path, file: str, task: str = "", *, new: bool = False) -> Iterator[tuple[_About, bytes]]:
-        """Each line of a file with its content; unless it is `new`, its question must be one of `task` or its own."""
-
-        def read(content: bytes) -> tuple[_About, bytes]:
-            return _About.model_validate_json(content), content
-
-        for line, content in read_lines(path, Format(file, read, VERSION), advice=self._resume):
-            if not new and line.question_id not in self.ids.get(task or line.task, ()):
-                raise TraceError(f"{path} holds question {line.question_id!r:.80}, which {self} does not ask")
-            yield line, content
+        with target.open("ab") as file:
+            lines = (
+                read_lines(source, Format(source.stem, read, VERSION), advice=self._resume) if source.exists() else ()
+            )
+            file.writelines(map(sealed, lines))
 
     @property
     def _resume(self) -> str:
@@ -133,11 +116,6 @@ class _ShardRun:
 
     def _unfinished(self, why: str) -> UsageError:
         return UsageError(f"{self} is not finished: {why}; {self._resume}")
-
-
-def _append(path: Path, contents: Iterator[bytes]) -> None:
-    with path.open("ab") as file:
-        file.writelines(map(sealed, contents))
 
 
 def _check_apart(paths: Sequence[Path], out: Path) -> None:
@@ -187,7 +165,10 @@ def _whole_manifest(shards: Sequence[_ShardRun]) -> Manifest:
     wholes = [
         shard.manifest.model_copy(
             update={
-                "sources": tuple(_unsharded(source) for source in shard.manifest.sources),
+                "sources": tuple(
+                    source.model_copy(update={"subset": source.subset.partition(", shard")[0], "items": 0})
+                    for source in shard.manifest.sources
+                ),
                 "answer_rules": dict(sorted((rules | shard.manifest.answer_rules).items())),
             }
         )
@@ -205,11 +186,6 @@ def _whole_manifest(shards: Sequence[_ShardRun]) -> Manifest:
     )
     created = min(shard.manifest.created for shard in shards)
     return wholes[0].model_copy(update={"sources": sources, "created": created, "notes": tuple(_notes(shards))})
-
-
-def _unsharded(source: Source) -> Source:
-    subset = Subset.parse(source.subset)
-    return source.model_copy(update={"subset": str(Subset(subset.limit, subset.seed)), "items": 0})
 
 
 def _notes(shards: Sequence[_ShardRun]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, get_args
 
@@ -21,14 +21,13 @@ from reasoner_evals.runs.records import (
     ITEM_LINES,
     Arm,
     AskedItem,
-    GradedAnswer,
     ItemRecord,
     Manifest,
     Outcome,
     RunFolder,
-    read_journal,
+    counted_records,
 )
-from reasoner_evals.runs.verdicts import read_verdicts
+from reasoner_evals.runs.verdicts import Verdicts
 from reasoner_evals.stats import Bools, Floats, Ints
 from reasoner_evals.tasks.data import Source
 
@@ -97,7 +96,6 @@ class ReplyArrays:
 class ArmData:
     """What one arm's journal holds: arrays over its task's questions in the order of `TaskItems.ids`."""
 
-    run: str
     arm: Arm
     outcome: NDArray[np.int8]
     """Indices into `OUTCOMES`, or `UNFINISHED`."""
@@ -112,7 +110,6 @@ class ArmData:
     """nan if unknown."""
     seconds: Floats
     replies: ReplyArrays
-    duplicates: int
 
     @property
     def tokens(self) -> Ints:
@@ -137,28 +134,6 @@ class ArmData:
         """Which questions have a right reply and a wrong answer."""
         missed: Bools = (self.outcome == WRONG) & (self.replies.per_question(self.replies.outcome == RIGHT) > 0)
         return missed
-
-
-@dataclass(slots=True)
-class VerdictIndex:
-    """The verdicts of a run by a digest of what was graded, without texts. The last verdict on an answer counts."""
-
-    graders: set[str] = field(default_factory=set)
-    _codes: dict[int, int] = field(default_factory=dict)
-
-    def add(self, verdict: GradedAnswer) -> None:
-        """Add a verdict."""
-        self._codes[_digest(*verdict.key)] = OUTCOMES.index(verdict.status)
-        self.graders.add(verdict.grader)
-
-    def of(self, task: str, question_id: str, answers: Iterable[str]) -> list[int]:
-        """Indices into `OUTCOMES`: the verdict on each answer, or ungraded."""
-        return [self._codes.get(_digest(task, question_id, answer), UNGRADED) for answer in answers]
-
-
-def _digest(task: str, question_id: str, answer: str) -> int:
-    text = f"{len(task)}:{task}\0{len(question_id)}:{question_id}\0{answer}"
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def stated_code(rule: str) -> int:
@@ -217,7 +192,11 @@ class RunData:
     manifest: Manifest
     manifest_hash: str
     tasks: Mapping[str, TaskItems]
-    verdicts: VerdictIndex
+    verdicts: Verdicts
+
+    def grades(self, task: str, question_id: str, answers: Iterable[str]) -> list[int]:
+        """Indices into `OUTCOMES`: the verdict on each answer, or ungraded."""
+        return [OUTCOMES.index(self.verdicts.status(task, question_id, answer) or "ungraded") for answer in answers]
 
 
 def check_same(first: RunData, second: RunData, task: str) -> None:
@@ -237,10 +216,9 @@ def open_run(path: Path) -> RunData:
     folder = RunFolder(path)
     manifest = read_manifest(folder)
     digest = hashlib.sha256(read_whole(folder.manifest)).hexdigest()
-    verdicts = VerdictIndex()
-    for verdict in read_verdicts(folder.verdicts):
-        verdicts.add(verdict)
-    return RunData(folder, path.name or str(path), manifest, digest, _tasks(folder, manifest), verdicts)
+    return RunData(
+        folder, path.name or str(path), manifest, digest, _tasks(folder, manifest), Verdicts(folder.verdicts)
+    )
 
 
 def check_each_once(paths: Sequence[Path]) -> None:
@@ -264,13 +242,9 @@ def open_runs(paths: Sequence[Path]) -> list[RunData]:
 def read_arm(run: RunData, name: str) -> ArmData:
     """One arm's journal, joined with the verdicts. An arm that has not started is empty.
 
-    Of several lines on a question the first counts, unless it is an error: then the next one does. An incomplete last
-    line is skipped.
-
     Raises:
         UnknownName: the run has no such arm.
-        TraceError: a line is not a record, is about a question that the run does not have, or its counts contradict
-            each other.
+        TraceError: a line is not a record, or is about a question that the run does not have.
     """
     arms = {arm.name: arm for arm in run.manifest.arms}
     if name not in arms:
@@ -281,23 +255,13 @@ def read_arm(run: RunData, name: str) -> ArmData:
     items["outcome"] = items["ended"] = UNFINISHED
     items["flops"] = items["confidence"] = np.nan
     slices, replies = Ragged(np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)), bytearray()
-    duplicates = 0
-    for record in read_journal(files):
+    for record in counted_records(files):
         row = rows.get(record.question_id)
         if row is None:
             raise TraceError(f"{files.journal} holds question {record.question_id!r}, which the run does not ask")
-        if items["outcome"][row] not in (UNFINISHED, ERROR):
-            duplicates += 1
-            continue
         cost, probed = record.cost, record.probed
-        # The cost of a subset is the sum of its replies' costs, so no token may be in two fields.
-        if arm.pool and sum(reply.prompt_tokens for reply in record.pool) > cost.prompt_tokens:
-            raise TraceError(
-                f"{files.journal}: the replies to {record.question_id!r} computed more prompt tokens than the question "
-                "cost"
-            )
         answers = sorted({source.answer for source in record.candidates})
-        verdicts = dict(zip(answers, run.verdicts.of(arm.task, record.question_id, answers), strict=True))
+        verdicts = dict(zip(answers, run.grades(arm.task, record.question_id, answers), strict=True))
         answered = record.status == "answered"
         items[row] = (
             verdicts[record.answer] if answered else OUTCOMES.index(record.status),
@@ -310,12 +274,11 @@ def read_arm(run: RunData, name: str) -> ArmData:
         costs[row] = (cost.prompt_tokens, cost.cached_tokens, cost.generated_tokens, cost.verifier_tokens,
                       cost.cancelled_tokens, cost.samples, cost.thinking_tokens, cost.sequential_tokens,
                       record.cut.samples, record.cut.cut, record.cut.thinking,
-                      probed.prompt_tokens + probed.generated_tokens, probed.prompt_tokens,
-                      probed.cached_tokens)  # fmt: skip
+                      probed.tokens, probed.prompt_tokens, probed.cached_tokens)  # fmt: skip
         slices.start[row], slices.length[row] = len(replies) // _REPLY.itemsize, len(record.pool)
         replies += np.array(_reply_rows(record, verdicts), dtype=_REPLY).tobytes()
     pool = ReplyArrays(slices, **_columns(np.frombuffer(replies, dtype=_REPLY)))
-    return ArmData(run.name, arm, **_columns(items), costs=costs, replies=pool, duplicates=duplicates)
+    return ArmData(arm, **_columns(items), costs=costs, replies=pool)
 
 
 def questions_of(run: RunData, task: str, ids: Collection[str]) -> dict[str, AskedItem]:
@@ -324,8 +287,11 @@ def questions_of(run: RunData, task: str, ids: Collection[str]) -> dict[str, Ask
 
 
 def _items(folder: RunFolder) -> Iterator[AskedItem]:
-    advice = f"delete this file, and `reasoner eval --resume {folder.path}` writes it again"
-    return read_lines(folder.items, ITEM_LINES, advice=advice)
+    return read_lines(folder.items, ITEM_LINES, advice=_again(folder))
+
+
+def _again(folder: RunFolder) -> str:
+    return f"delete this file, and `reasoner eval --resume {folder.path}` writes it again"
 
 
 def _tasks(folder: RunFolder, manifest: Manifest) -> dict[str, TaskItems]:
@@ -338,12 +304,10 @@ def _tasks(folder: RunFolder, manifest: Manifest) -> dict[str, TaskItems]:
         rows[item.task].append((item.question_id, item.group, digest))
     tasks = {}
     for source in manifest.sources:
-        if not source.items:
-            shard = f"it is part {source.subset.rpartition(' ')[2]} of a run: merge all parts with `reasoner merge`"
-            raise UsageError(f"{folder.path} asks no question of {source.task}: {shard}")
-        if not rows[source.task]:
-            raise TraceError(f"{folder.items} holds no question of {source.task}: start the run again")
-        ids, groups, digests = zip(*sorted(rows[source.task], key=lambda row: row[0]), strict=True)
+        if len(rows[source.task]) < source.items:
+            raise TraceError(f"{folder.items} lacks questions of {source.task}: {_again(folder)}")
+        # A shard may have no question of a task.
+        ids, groups, digests = [*zip(*sorted(rows[source.task]), strict=True)] or ((), (), ())
         if len(set(ids)) < len(ids):
             raise TraceError(f"{folder.items} holds two questions of {source.task} with the same id")
         tasks[source.task] = TaskItems(source, ids, groups, digests)

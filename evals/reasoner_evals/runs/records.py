@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from reasoner.budget import Cost
+from reasoner.budget import NO_COST, Cost
 from reasoner.execution.replies import RatingFailures
 from reasoner.journal.folder import check_free, writing
 from reasoner.journal.lines import Format, read_lines
@@ -115,6 +115,12 @@ class Arm(_Frozen):
         """Its budget in words; empty if it has none."""
         return f"{self.total} in all" if self.total else self.budget
 
+    @property
+    def label(self) -> str:
+        """Its strategy with what limits it, in words."""
+        verifier, limit = f" with {self.verifier}" if self.verifier else "", f", {self.limit}" if self.limit else ""
+        return f"{self.strategy}{verifier}{limit}"
+
 
 class Machine(_Frozen):
     """The machine of a run."""
@@ -178,16 +184,6 @@ class PooledReply(_Frozen):
     """The verifier's value, in [0, 1]; None if it was not rated."""
 
 
-class ProbeCost(_Frozen):
-    """What the probes of a question cost, a part of its cost."""
-
-    probes: Count = 0
-    prompt_tokens: Count = 0
-    """Prompt tokens that were computed; those of the cache are apart."""
-    cached_tokens: Count = 0
-    generated_tokens: Count = 0
-
-
 class ItemRecord(_VersionedRecord):
     """A finished question of one arm; a line of the arm's `journal.jsonl`. Grades are kept apart.
 
@@ -213,7 +209,8 @@ class ItemRecord(_VersionedRecord):
     cost: Cost
     cut: CutSamples = CutSamples()
     """How many samples were cut at `max_tokens`."""
-    probed: ProbeCost = ProbeCost()
+    probed: Cost = NO_COST
+    """What the probes cost, a part of `cost`."""
     pool: tuple[PooledReply, ...] = ()
 
     @property
@@ -261,17 +258,16 @@ def read_journal(files: ArmFolder) -> Iterator[ItemRecord]:
 def counted_records(files: ArmFolder, ids: Collection[str] | None = None) -> Iterator[ItemRecord]:
     """The records of an arm that count, of all questions or of `ids`; those of errors come last.
 
-    Of several on a question the first counts, unless it is an error: then the next one does.
+    A question has another record only after an error, so its last one counts.
     """
-    done, errors = set[str](), dict[str, ItemRecord]()
+    errors: dict[str, ItemRecord] = {}
     for record in read_journal(files):
-        if record.question_id in done or (ids is not None and record.question_id not in ids):
+        if ids is not None and record.question_id not in ids:
             continue
+        errors.pop(record.question_id, None)
         if record.status == "error":
             errors[record.question_id] = record
         else:
-            errors.pop(record.question_id, None)
-            done.add(record.question_id)
             yield record
     yield from errors.values()
 
@@ -283,7 +279,7 @@ class _Question:
     attempts: int = 0
     prompts: set[str] = field(default_factory=set)
     samples: dict[tuple[str, int], Sampled] = field(default_factory=dict)
-    probes: list[Cost] = field(default_factory=list)
+    probed: Cost = NO_COST
     thoughts: dict[tuple[str, int], Cost] = field(default_factory=dict)
     """The cost of the first requests of sequences with limited thinking."""
     scores: dict[tuple[str, int], Scored] = field(default_factory=dict)
@@ -330,7 +326,7 @@ class _Question:
 
     def extract(self, event: AnswerExtracted) -> None:
         """Add the answer of a probe, and its cost, to the sequence."""
-        self.probes.append(event.cost)
+        self.probed += event.cost
         if sampled := self.samples.get((event.prompt, event.index)):
             update = {"answer": sampled.answer or event.answer, "cost": sampled.cost + event.cost}
             self.samples[event.prompt, event.index] = sampled.model_copy(update=update)
@@ -361,13 +357,6 @@ class _Question:
             sequential_tokens=cost.sequential_tokens,
             score=score.value if score else None,
         )
-
-    @property
-    def probed(self) -> ProbeCost:
-        """What the probes cost, with those that failed."""
-        names = ("prompt_tokens", "cached_tokens", "generated_tokens")
-        totals = {name: sum(getattr(cost, name) for cost in self.probes) for name in names}
-        return ProbeCost(probes=len(self.probes), **totals)
 
     def status(self, ended: Ended, drawn: Collection[Sampled]) -> ItemStatus:
         """What came of the question, of which these sequences were drawn."""

@@ -6,13 +6,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from reasoner import solve_each
+from reasoner import Question, solve_each
 from reasoner.answers.equivalence import Equivalence
 from reasoner.budget import Budget, Cost, Prices
 from reasoner.engine import Engine, reset_caches
-from reasoner.errors import EngineDied, EngineError, EngineUnavailable, RecordError, TraceError
+from reasoner.errors import EngineDied, EngineUnavailable, RecordError, TraceError
 from reasoner.execution.scheduler import Allocation
 from reasoner.journal.folder import make_folder
+from reasoner.journal.folder import replace as replace_file
 from reasoner.journal.lines import JournalWriter
 from reasoner.registry import build
 from reasoner.solution import INTERRUPTED
@@ -38,8 +39,6 @@ from reasoner_evals.tasks.graders import GradedQuestion
 
 GRADINGS = 256
 """Results of an earlier session that are graded at the same time."""
-PASSES = 2
-"""How often one session tries a question that fails; another session tries it again."""
 
 
 class Watcher(Protocol):
@@ -66,8 +65,8 @@ async def evaluate(
     """Run all arms of a manifest, each from where it stopped; the caller holds the lock of the folder.
 
     Every arm starts with empty caches, so that no arm profits from another one. Arms that select from the same samples
-    share one pool, and each pays for it in full. A question that fails is recorded, tried once more, and left as an
-    error that the next session tries again.
+    share one pool, and each pays for it in full. A question that fails is recorded as an error that the next session
+    tries again.
 
     Raises:
         TraceError: a file cannot be written or read; a later session resumes from what was written until then.
@@ -85,7 +84,7 @@ async def evaluate(
                 await session.run()
             finally:
                 session.close()
-            write_grades(files, arm.task, verdicts.statuses)
+            write_grades(files, arm.task, verdicts.known)
     finally:
         verdicts.close()
         await equivalence.close()
@@ -146,8 +145,7 @@ class _ArmSession:
     _builder: RecordBuilder = field(init=False)
     _trace: TraceWriter | None = None
     _journal: JournalWriter | None = None
-    _ended: dict[str, ItemRecord] = field(default_factory=dict)
-    """Records of this session that have not been graded yet."""
+    _items: dict[str, GradedQuestion] = field(default_factory=dict)
     _spent: dict[str, Cost] = field(default_factory=dict)
     """What each ended question cost, where all share a budget."""
     _gradings: set[asyncio.Task[None]] = field(default_factory=set)
@@ -166,10 +164,7 @@ class _ArmSession:
         self._journal = JournalWriter(made, "journal", overwrite=True)
         self.history = read_histories(self._recorded(trace))
         self._journal.close()
-        try:
-            made.replace(self.files.journal)
-        except OSError as error:
-            raise TraceError(f"cannot replace the journal {self.files.journal}: {error.strerror}") from error
+        replace_file(made, self.files.journal)
         self._journal = JournalWriter(self.files.journal, "journal", resume=True)
 
     def _recorded(self, events: Iterator[Event]) -> Iterator[Event]:
@@ -192,72 +187,55 @@ class _ArmSession:
         assert self._trace is not None
         self._trace(event)
         if record := self._record(event):
-            self._ended[record.question_id] = record
+            self._grade(record)
 
     async def run(self) -> None:
         """Answer all unfinished questions, and grade all answers."""
-        by_id = {item.question.id: item for item in self.data.items}
-        done = {question_id for question_id, history in self.history.items() if history.finished} & by_id.keys()
-        self.watcher.arm_started(self.arm, len(by_id), len(done))
+        self._items = {item.question.id: item for item in self.data.items}
+        done = {question_id for question_id, history in self.history.items() if history.finished} & self._items.keys()
+        self.watcher.arm_started(self.arm, len(self._items), len(done))
         for record in counted_records(self.files, done) if done else ():
-            self._grade(by_id[record.question_id], record)
+            self._grade(record)
             if len(self._gradings) >= GRADINGS:
                 await self._graded()
-        todo = [item for question_id, item in by_id.items() if question_id not in done]
-        if todo:
+        if todo := [item.question for question_id, item in self._items.items() if question_id not in done]:
             await reset_caches(self.engine, self.verifier)
-        for attempt in range(PASSES):
-            failed = await self._pass(todo, last=attempt + 1 == PASSES)
-            await self._graded()
-            if not failed:
-                break
-            todo = [by_id[question_id] for question_id in failed]
-            events = sound(read_trace(self.files.trace))
-            self.history |= read_histories(event for event in events if event.question_id in failed)
+            await self._ask(todo)
+        await self._graded()
         self.watcher.arm_finished(self.arm)
 
-    async def _pass(self, todo: list[GradedQuestion], *, last: bool) -> dict[str, None]:
-        """Ask each of these once; the ids of those that failed. Their errors count only after the last pass."""
+    async def _ask(self, questions: list[Question]) -> None:
+        """Ask these questions. Raises TraceError, or EngineError if the engine answered none."""
         strategy: Strategy = build("strategy", self.arm.strategy)
-        by_id, failed = {item.question.id: item for item in todo}, dict[str, None]()
+        asked, total = {question.id for question in questions}, self.arm.total
+        subset = Subset.parse(self.data.source.subset)
         stream = solve_each(
-            [item.question for item in todo],
+            questions,
             strategy,
             self.engine,
             verifier=self.verifier if strategy.uses_verifier else None,
-            budget=self._total(),
+            budget=subset.part_of(Budget.parse(total)) if total else None,
             each=Budget.parse(self.arm.budget) if self.arm.budget else None,
-            allocation=Allocation(price=self.arm.price) if self.arm.total else None,
+            allocation=Allocation(price=self.arm.price) if total else None,
             prices=self.prices,
             comparer=self.verdicts.equivalence,
             trace=self._sink,
             seed=self.arm.seed,
             history=self.history,
-            spent=sum((cost for question_id, cost in self._spent.items() if question_id not in by_id), Cost()),
+            spent=sum((cost for question_id, cost in self._spent.items() if question_id not in asked), Cost()),
         )
+        unavailable = 0
         async with aclosing(stream):
             async for _, solution in stream:
                 if isinstance(solution.error, TraceError) and not isinstance(solution.error, RecordError):
                     raise solution.error
-                record = self._ended.pop(solution.question_id, None)
-                if solution.error is not None:
-                    failed[solution.question_id] = None
-                if record and (solution.error is None or last):
-                    self._grade(by_id[solution.question_id], record)
-        fatal = (EngineUnavailable, EngineDied) if last else EngineError
-        if failed and len(failed) == len(todo) and isinstance(solution.error, fatal):
+                unavailable += isinstance(solution.error, EngineUnavailable | EngineDied)
+        if solution.error and unavailable == len(questions):
             raise solution.error
-        return failed
 
-    def _total(self) -> Budget | None:
-        """The budget that its questions share: in a shard, this shard's part of it."""
-        if not self.arm.total:
-            return None
-        return Subset.parse(self.data.source.subset).part_of(Budget.parse(self.arm.total))
-
-    def _grade(self, item: GradedQuestion, record: ItemRecord) -> None:
+    def _grade(self, record: ItemRecord) -> None:
         async def grade() -> None:
-            outcome = await self.verdicts.grade(self.arm.task, item, record)
+            outcome = await self.verdicts.grade(self.arm.task, self._items[record.question_id], record)
             self.watcher.item_done(self.arm, record, outcome)
 
         grading = asyncio.ensure_future(grade())

@@ -1,16 +1,17 @@
 """The verdicts of a run: each answer is graded once, apart from generation, and again on demand; grades of a trace."""
 
 import asyncio
+import hashlib
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from reasoner.answers.equivalence import Equivalence
 from reasoner.errors import DamagedLine
-from reasoner.journal.folder import write_whole
+from reasoner.journal.folder import replace, write_whole
 from reasoner.journal.lines import JournalWriter, read_lines, sealed_line
 from reasoner.trace.events import AnswerExtracted, Ended, Sampled, read_trace
 from reasoner.trace.replies import Grade, GradeStatus
@@ -29,7 +30,7 @@ from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.graders import GradedQuestion
 
 CONCURRENCY: Final = 256
-"""Answers that `grade_again` grades at the same time."""
+"""Questions that `grade_again` grades at the same time."""
 
 
 def read_verdicts(path: Path) -> Iterator[GradedAnswer]:
@@ -39,105 +40,106 @@ def read_verdicts(path: Path) -> Iterator[GradedAnswer]:
         yield from read_lines(path, VERDICT_LINES, advice=advice)
 
 
-@dataclass(slots=True)
+class Verdicts:
+    """The verdicts of a run by a digest of what was graded, without texts. The last verdict on an answer counts."""
+
+    def __init__(self, path: Path) -> None:
+        self._known: dict[int, tuple[GradeStatus, str]] = {}
+        for verdict in read_verdicts(path):
+            self.add(verdict)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    @property
+    def graders(self) -> set[str]:
+        """The names and versions of all graders."""
+        return {grader for _, grader in self._known.values()}
+
+    def add(self, verdict: GradedAnswer) -> None:
+        """Add a verdict."""
+        self._known[_digest(*verdict.key)] = verdict.status, sys.intern(verdict.grader)
+
+    def status(self, *key: str, grader: str | None = None) -> GradeStatus | None:
+        """The grade of (task, question id, answer), if there is one, and if `grader` gave it where that is named."""
+        status, given_by = self._known.get(_digest(*key), (None, ""))
+        return status if grader in (None, given_by) else None
+
+
+def _digest(task: str, question_id: str, answer: str) -> int:
+    text = f"{len(task)}:{task}\0{len(question_id)}:{question_id}\0{answer}"
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
 class VerdictFile:
     """The verdicts of a run, read from its file up to the last whole line, and extended with every new answer."""
 
-    path: Path
-    equivalence: Equivalence
-    _lines: JournalWriter = field(init=False)
-    _known: dict[tuple[str, str, str], tuple[GradeStatus, str]] = field(default_factory=dict)
-    """The grade of each (task, question id, answer) and its grader; a million verdicts take some 400 MB."""
-
-    def __post_init__(self) -> None:
-        self._lines = JournalWriter(self.path, "verdicts", resume=True)
-        for verdict in read_verdicts(self.path):
-            self._known.setdefault(verdict.key, (verdict.status, sys.intern(verdict.grader)))
+    def __init__(self, path: Path, equivalence: Equivalence) -> None:
+        self.equivalence = equivalence
+        self._lines = JournalWriter(path, "verdicts", resume=True)
+        self.known = Verdicts(path)
 
     async def grade(self, task: str, item: GradedQuestion, record: ItemRecord) -> Outcome:
         """The outcome of a question: the grade of its answer. All its other answers are graded as well."""
-        answers = answers_in(record)
-        statuses = await asyncio.gather(*(self._grade(task, item, answer) for answer in answers))
+        # The distinct answers as written, in the order in which they were given.
+        answers = {source.answer: Answer(source.answer, source.key) for source in record.candidates if source.answer}
+        statuses = await asyncio.gather(*(self._grade(task, item, answer) for answer in answers.values()))
         if record.status != "answered":
             return record.status
-        return dict(zip((answer.text for answer in answers), statuses, strict=True)).get(record.answer, "ungraded")
+        return dict(zip(answers, statuses, strict=True)).get(record.answer, "ungraded")
 
     async def _grade(self, task: str, item: GradedQuestion, answer: Answer) -> GradeStatus:
-        known = self._known.get((task, item.question.id, answer.text))
-        if known is None or known[1] != _grader(item):
-            verdict = await _verdict(task, item, answer, self.equivalence)
-            known = verdict.status, sys.intern(verdict.grader)
-            self._known[verdict.key] = known
-            self._lines.write(verdict)
-        return known[0]
-
-    @property
-    def statuses(self) -> dict[tuple[str, str, str], GradeStatus]:
-        """The grade of each (task, question id, answer)."""
-        return {key: status for key, (status, _) in self._known.items()}
+        """An unexpected error of the grader is a crash of the grader, not a wrong answer."""
+        grader = f"{item.grader.name}@{item.grader.version}"
+        name = item.question.id
+        if known := self.known.status(task, name, answer.text, grader=grader):
+            return known
+        try:
+            status = await item.grader.grade(item, answer, self.equivalence)
+        except Exception:
+            status = "grader_crash"
+        verdict = GradedAnswer(task=task, question_id=name, answer=answer.text, status=status, grader=grader)
+        self.known.add(verdict)
+        self._lines.write(verdict)
+        return status
 
     def close(self) -> None:
         """Close the file."""
         self._lines.close()
 
 
-def answers_in(record: ItemRecord) -> list[Answer]:
-    """The distinct answers to a question, as written, in the order in which they were given."""
-    answers = {source.answer: Answer(source.answer, source.key) for source in record.candidates if source.answer}
-    return list(answers.values())
-
-
-def _grader(item: GradedQuestion) -> str:
-    return f"{item.grader.name}@{item.grader.version}"
-
-
-async def _verdict(task: str, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> GradedAnswer:
-    """The verdict on one answer. An unexpected error of the grader is a crash of the grader, not a wrong answer."""
-    try:
-        status = await item.grader.grade(item, answer, equivalence)
-    except Exception:
-        status = "grader_crash"
-    return GradedAnswer(
-        task=task, question_id=item.question.id, answer=answer.text, status=status, grader=_grader(item)
-    )
-
-
-def write_grades(files: ArmFolder, task: str, statuses: Mapping[tuple[str, str, str], GradeStatus]) -> None:
-    """Grade the sequences of an arm's trace by `statuses`, the grade of each (task, question id, answer).
+def write_grades(files: ArmFolder, task: str, verdicts: Verdicts) -> None:
+    """Grade the sequences of an arm's trace by the verdicts on their answers.
 
     Sequences with an answer that has no grade are left out. Raises TraceError if a file cannot be read or written.
     """
 
-    def known(event: Sampled, answer: Answer) -> Iterator[Grade]:
-        if status := statuses.get((task, event.question_id, answer.text)):
-            yield grade_of(event, status)
+    def graded(samples: Mapping[tuple[str, int], Sampled]) -> Iterator[Grade]:
+        for (prompt, index), sampled in samples.items():
+            name, answer = sampled.question_id, sampled.answer
+            known = verdicts.status(task, name, answer.text) if answer else "no_answer"
+            if status := "truncated" if sampled.finish_reason != "stop" else known:
+                yield Grade(question_id=name, prompt=prompt, index=index, status=status)
 
     def grades() -> Iterator[Grade]:
         # By question, as an answer may still be extracted until it ends.
-        unread: dict[str, dict[tuple[str, int], Sampled]] = {}
+        open_questions = defaultdict[str, dict[tuple[str, int], Sampled]](dict)
         for event in read_trace(files.trace):
+            samples = open_questions[event.question_id]
             match event:
-                case Sampled(finish_reason="stop", answer=None):
-                    unread.setdefault(event.question_id, {})[event.prompt, event.index] = event
-                case Sampled(finish_reason="stop", answer=Answer() as answer):
-                    yield from known(event, answer)
                 case Sampled():
-                    yield grade_of(event, "truncated")
-                case AnswerExtracted(answer=Answer() as answer):
-                    sampled = unread.get(event.question_id, {}).pop((event.prompt, event.index), None)
-                    yield from known(sampled, answer) if sampled else ()
+                    samples[event.prompt, event.index] = event
+                case AnswerExtracted(answer=Answer()) if sampled := samples.get((event.prompt, event.index)):
+                    update = {"answer": sampled.answer or event.answer}
+                    samples[event.prompt, event.index] = sampled.model_copy(update=update)
                 case Ended():
-                    yield from (grade_of(each, "no_answer") for each in unread.pop(event.question_id, {}).values())
+                    yield from graded(open_questions.pop(event.question_id))
                 case _:
                     pass
-        yield from (grade_of(each, "no_answer") for left in unread.values() for each in left.values())
+        for samples in open_questions.values():
+            yield from graded(samples)
 
     write_whole(files.grades, map(sealed_line, grades()))
-
-
-def grade_of(event: Sampled, status: GradeStatus) -> Grade:
-    """The record of a grade."""
-    return Grade(question_id=event.question_id, prompt=event.prompt, index=event.index, status=status)
 
 
 class Change(NamedTuple):
@@ -156,41 +158,25 @@ async def grade_again(folder: RunFolder, manifest: Manifest, tasks: Mapping[str,
     Raises:
         TraceError: a file cannot be read or written.
     """
-    before: dict[tuple[str, str, str], GradeStatus] = {}
-    # After a damaged line the former grades are unknown; all are made again.
-    with suppress(DamagedLine):
-        before.update((verdict.key, verdict.status) for verdict in read_verdicts(folder.verdicts))
-    equivalence = Equivalence()
     try:
-        verdicts = [verdict async for verdict in _all_verdicts(folder, manifest, tasks, equivalence)]
+        before: Verdicts | None = Verdicts(folder.verdicts)
+    except DamagedLine:
+        before = None  # the former grades are unknown
+    equivalence, made = Equivalence(), folder.verdicts.with_suffix(".new")
+    made.unlink(missing_ok=True)
+    verdicts = VerdictFile(made, equivalence)
+    try:
+        for arm in manifest.arms:
+            items = {item.question.id: item for item in tasks[arm.task].items}
+            records = (record for record in read_journal(folder.arm(arm.name)) if record.question_id in items)
+            while batch := list(islice(records, CONCURRENCY)):
+                await asyncio.gather(*(verdicts.grade(arm.task, items[each.question_id], each) for each in batch))
     finally:
+        verdicts.close()
         await equivalence.close()
-    write_whole(folder.verdicts, map(sealed_line, verdicts))
-    after = {verdict.key: verdict.status for verdict in verdicts}
+    replace(made, folder.verdicts)
     for arm in manifest.arms:
         if folder.arm(arm.name).trace.exists():
-            write_grades(folder.arm(arm.name), arm.task, after)
-    changed = [Change(*key, before.get(key), status) for key, status in after.items() if before.get(key) != status]
-    return len(verdicts), changed
-
-
-async def _all_verdicts(
-    folder: RunFolder, manifest: Manifest, tasks: Mapping[str, TaskData], equivalence: Equivalence
-) -> AsyncIterator[GradedAnswer]:
-    items = {(task, item.question.id): item for task, data in tasks.items() for item in data.items}
-    seen: set[tuple[str, str, str]] = set()
-    pending: list[asyncio.Task[GradedAnswer]] = []
-    for arm in manifest.arms:
-        for record in read_journal(folder.arm(arm.name)):
-            item = items.get((arm.task, record.question_id))
-            for answer in answers_in(record) if item else ():
-                key = (arm.task, record.question_id, answer.text)
-                if item and key not in seen:
-                    seen.add(key)
-                    pending.append(asyncio.ensure_future(_verdict(arm.task, item, answer, equivalence)))
-            if len(pending) >= CONCURRENCY:
-                for verdict in await asyncio.gather(*pending):
-                    yield verdict
-                pending = []
-    for verdict in await asyncio.gather(*pending):
-        yield verdict
+            write_grades(folder.arm(arm.name), arm.task, verdicts.known)
+    grades = ((each, before.status(*each.key) if before else None) for each in read_verdicts(folder.verdicts))
+    return len(verdicts.known), [Change(*each.key, old, each.status) for each, old in grades if old != each.status]

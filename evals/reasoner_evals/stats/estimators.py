@@ -133,3 +133,20 @@ def _outcome(subsets: Floats, levels: Sequence[Floats], marks: Floats) -> Floats
     right = (first @ marks[..., None])[..., 0] / np.maximum(first.sum(axis=-1), 1)
     mean: Floats = right.mean(axis=-1)
     return mean
+
+
+def auroc(scores: Floats, right: Floats) -> float:
+    """The chance that a right one scores above a wrong one, ties counting half; NaN unless there are both."""
+    good = right == 1
+    positive, negative = int(good.sum()), int((~good).sum())
+    if not positive or not negative:
+        return math.nan
+    above = float(ranks(scores)[good].sum()) - positive * (positive + 1) / 2
+    return above / (positive * negative)
+
+
+def auroc_within(right: Floats, scores: Floats) -> Floats:
+    """AUROC of each question of a pool [Q, N] over its rated samples, which selection depends on; NaN without both."""
+    rated = ~np.isnan(right) & ~np.isnan(scores)
+    rows = zip(right, scores, rated, strict=True)
+    return np.array([auroc(score[row], correct[row]) if row.any() else math.nan for correct, score, row in rows])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
+from scipy import special
 
 from reasoner.errors import UsageError
 from reasoner_evals.stats import Floats
@@ -116,8 +117,6 @@ def wilson(right: float, n: float, critical: float = Z) -> tuple[float, float]:
     it 93 % and 1 % wider (as Brown, Cai & DasGupta 2001 do by the Poisson law). `right` and `n` may be fractional, as a
     sum of shares varies less than outcomes do.
     """
-    from scipy import special
-
     p, square = right / n, critical * critical
     centre = (p + square / (2 * n)) / (1 + square / n)
     half = critical / (1 + square / n) * math.sqrt(p * (1 - p) / n + square / (4 * n * n))
@@ -193,15 +192,11 @@ class Spread(NamedTuple):
 
 def critical_value(freedom: float) -> float:
     """How many standard errors an interval reaches to each side; `freedom` may be infinite."""
-    from scipy import special
-
     return float(special.stdtrit(freedom, (1 + LEVEL) / 2))
 
 
 def two_sided(distance: float, freedom: float) -> float:
     """The p-value of an estimate so many standard errors away from a hypothesis; `freedom` may be infinite."""
-    from scipy import special
-
     return 2 * float(special.stdtr(freedom, -abs(distance)))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasoner import Question
-from reasoner_evals.tasks.benchmark import PLAIN, TaskData, task_data, with_answer_options
+from reasoner_evals.tasks.benchmark import PLAIN, TaskData, task_data
 from reasoner_evals.tasks.graders import GradedQuestion
 
 PRACTICE = 800
@@ -54,8 +54,7 @@ class Arithmetic:
 
     def load(self) -> TaskData:
         """The questions: all pairs in one wording and order, then in the other order, then in the other wordings."""
-        items = with_answer_options(self._items(), self.answer_options)
-        return task_data(self, items, "made on the spot", PLAIN, "Apache-2.0")
+        return task_data(self, self._items(), "made on the spot", PLAIN, "Apache-2.0")
 
     def _items(self) -> list[GradedQuestion]:
         if self.split == "practice":
@@ -80,11 +79,6 @@ def _swapped(pairs: list[Problem]) -> list[Problem]:
 def reported() -> list[GradedQuestion]:
     """The 50 questions for reporting."""
     return [problem.question() for problem in _split()[1]]
-
-
-def development() -> list[GradedQuestion]:
-    """The 40 questions for choosing settings."""
-    return [problem.question() for problem in _split()[0]]
 
 
 def practice(count: int, *, seed: int = 0) -> list[GradedQuestion]:

@@ -176,7 +176,7 @@ class Benchmark:
             rows, origin = from_file(Path(self.data), renames)
         else:
             rows, origin = from_hub(self.published, renames, instead=self.published.alternative(self.name))
-        items = with_answer_options(items_from(rows, self.item), self.answer_options)
+        items = items_from(rows, self.item)
         return task_data(self, items, origin, self.prompt, self.published.licence, shareable=self.shareable)
 
 
@@ -253,30 +253,29 @@ def items_from(rows: Iterable[DataRow], item: Callable[[DataRow], GradedQuestion
     return items
 
 
-def with_answer_options(items: list[GradedQuestion], options: str) -> list[GradedQuestion]:
-    """The same questions with these options of their kind of answer, as after its colon in `reasoner solve --answer`.
-
-    Raises:
-        UsageError: the kind of answer has no such option, or its value is not valid.
-    """
-    if not options:
-        return items
-    return [
-        replace(item, question=replace(item.question, space=with_options(item.question.space, options)))
-        for item in items
-    ]
-
-
 def task_data(
     task: object, items: list[GradedQuestion], origin: str, template: Template, licence: str, *, shareable: bool = True
 ) -> TaskData:
-    """The questions with their source. Raises UsageError if there are none."""
+    """The questions with their source.
+
+    Where the task has `answer_options`, these are options of their kind of answer, as after its colon in `reasoner
+    solve --answer`.
+
+    Raises:
+        UsageError: there are no questions, or the kind of answer has no such option or value.
+    """
     if not items:
         raise UsageError(f"{spec_of(task)} has no questions: no row is part of the benchmark")
+    if options := getattr(task, "answer_options", ""):
+        spaces = [with_options(item.question.space, options) for item in items]
+        asked = [replace(item.question, space=space) for item, space in zip(items, spaces, strict=True)]
+        items = [replace(item, question=question) for item, question in zip(items, asked, strict=True)]
+    content = [(item.question.id, document_of(item.question), item.gold, *getattr(item.grader, "references", ()))
+               for item in items]  # fmt: skip
     source = Source(
         task=spec_of(task),
         origin=origin,
-        data_hash=data_hash([(item.question.id, document_of(item.question), *_references(item)) for item in items]),
+        data_hash=data_hash(content),
         prompt=str(template),
         prompt_hash=template.hash(item.question.space for item in items),
         licence=licence,
@@ -285,11 +284,6 @@ def task_data(
         shareable=shareable,
     )
     return TaskData(tuple(items), source)
-
-
-def _references(item: GradedQuestion) -> tuple[str, ...]:
-    """The reference answer, and what else decides the grade by the grader's own account."""
-    return (item.gold, *getattr(item.grader, "references", ()))
 
 
 def checked(row: DataRow, column: str, space: AnswerSpace, gold: str) -> str:

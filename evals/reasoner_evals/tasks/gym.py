@@ -20,7 +20,7 @@ from reasoner.errors import UnknownName, UsageError, require
 from reasoner.system.files import parse_json
 from reasoner.system.machine import install_command
 from reasoner.types import Answer, AnswerSpace
-from reasoner_evals.tasks.benchmark import PLAIN, TaskData, task_data, with_answer_options
+from reasoner_evals.tasks.benchmark import PLAIN, TaskData, task_data
 from reasoner_evals.tasks.expressions import ExpressionSpace
 from reasoner_evals.tasks.graders import ByGym, ByReference, ByRules, GradedQuestion, Grader, gym_dataset
 
@@ -78,9 +78,7 @@ class Gym:
                 question = PLAIN.ask(text, space, id=f"gym/{self.name}/{digest}")
                 items.setdefault(question.id, GradedQuestion(question, gold, group=group, grader=grader))
         origin = f"made by reasoning-gym {version('reasoning-gym')}, seed {self.seed}"
-        return task_data(
-            self, with_answer_options(list(items.values()), self.answer_options), origin, PLAIN, "Apache-2.0"
-        )
+        return task_data(self, list(items.values()), origin, PLAIN, "Apache-2.0")
 
     @property
     def _config_json(self) -> str:

@@ -16,7 +16,6 @@ from reasoner_evals.tasks.benchmark import (
     items_from,
     question_of,
     task_data,
-    with_answer_options,
 )
 from reasoner_evals.tasks.data import DataRow, Published, from_file, from_hub, parse_renames
 from reasoner_evals.tasks.graders import GradedQuestion
@@ -75,7 +74,7 @@ class Hub:
 def _asked(task: Jsonl | Hub, rows: Iterable[DataRow], origin: str, *, name: str) -> TaskData:
     """The questions of rows, which have the name of their file or data set and their index as ids if they lack one."""
     items = items_from(rows, lambda row: question_of(row, PLAIN, id=f"{Path(name).name}/{row.index}", kind=task.kind))
-    return task_data(task, with_answer_options(items, task.answer_options), origin, PLAIN, "not stated")
+    return task_data(task, items, origin, PLAIN, "not stated")
 
 
 _TEMPLATE = Template("pool", 1)
@@ -107,5 +106,4 @@ class Pool:
             name = row.text("question_id")
             return GradedQuestion(_TEMPLATE.ask(name, space, id=name), checked(row, "gold", space, row.text("gold")))
 
-        items = with_answer_options(items_from(rows, item), self.answer_options)
-        return task_data(self, items, origin, _TEMPLATE, "not stated")
+        return task_data(self, items_from(rows, item), origin, _TEMPLATE, "not stated")

@@ -159,8 +159,7 @@ class ShownArm:
 
     def record(self, row: int) -> ItemRecord | None:
         """What came of a question: the record that counts; None before it is finished."""
-        records = [*self._journal.read(row, RECORD_LINES)]
-        return next((record for record in records if record.status != "error"), (None, *records)[-1])
+        return (None, *self._journal.read(row, RECORD_LINES))[-1]
 
     def tree(self, row: int) -> tuple[SearchTree | None, list[str]]:
         """How a question was searched for, if the trace holds it, and what could not be read of it."""
@@ -182,7 +181,7 @@ class ShownArm:
 
     def verdicts(self, row: int, answers: Sequence[str]) -> list[str]:
         """The verdict on each answer to a question, in words."""
-        return [_WORDS[code] for code in self.run.verdicts.of(self.data.arm.task, self.ids[row], answers)]
+        return [_WORDS[code] for code in self.run.grades(self.data.arm.task, self.ids[row], answers)]
 
     def right_samples(self, row: int) -> int:
         """How many replies to a question are right."""

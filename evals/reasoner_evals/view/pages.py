@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import numpy as np
+from markupsafe import Markup
 
 from reasoner.errors import ReasonerError, UsageError
 from reasoner.system.foreign import described
@@ -178,9 +179,7 @@ def _column(arm: ShownArm, row: int, start: int) -> dict[str, Any]:
 
 def label(arm: ShownArm) -> str:
     """An arm for people."""
-    own = arm.data.arm
-    verifier, limit = f" with {own.verifier}" if own.verifier else "", f", {own.limit}" if own.limit else ""
-    return f"{own.strategy}{verifier}{limit}, seed {own.seed}"
+    return f"{arm.data.arm.label}, seed {arm.data.arm.seed}"
 
 
 def why(node: TreeNode) -> str:
@@ -192,8 +191,6 @@ def why(node: TreeNode) -> str:
 
 
 def _render(template: str, **values: Any) -> str:
-    from markupsafe import Markup
-
     own = Markup((HERE / "view.css").read_text(encoding="utf-8"))  # noqa: S704 ours
     frame = {"heading": values["title"], "source": "", "policy": policy(), "version": version("reasoner-kit")}
     names = {"label": label, "why": why, "outline": outline, "filter_names": FILTERS}

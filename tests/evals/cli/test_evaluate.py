@@ -196,7 +196,7 @@ def test_ctrl_c_before_the_engine_runs_leaves_nothing(data: Path, tmp_path: Path
 def test_questions_that_fail_are_reported_and_tried_again(data: Path, run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     refused, answered = Fault("status", 400, "no"), Fault("send", after=99, body="data: [DONE]\n\n")
-    with FakeServer(faults=[refused] * 4 + [answered] + [refused] * 2) as server:
+    with FakeServer(faults=[refused] * 2 + [answered]) as server:
         engine = ("-e", "openai:patience=0", "--base-url", server.url)
         ended = run("eval", f"jsonl:{data}", *engine, "-s", "single", "--out", str(folder), "--json")
         assert ended.code == 4

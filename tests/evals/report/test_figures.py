@@ -5,11 +5,9 @@ from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from reasoner_evals.report.content import Headline, TaskReport
-from reasoner_evals.report.drawing import COLOURS, Figure, log_ticks
+from reasoner_evals.report.drawing import COLOURS, Figure
 from reasoner_evals.report.figures import AXES, MAX_BANDS, oracles, placed_rows, report_figures
 from reasoner_evals.runs.measures import ALLOCATED
 from tests.evals.report.conftest import Made
@@ -81,16 +79,6 @@ def test_a_text_of_a_run_stays_a_text() -> None:
     figure = drawn(a_task(a_curve(hostile, strategy=VOTE)))["accuracy-tokens"]
     assert not [one for one in ET.fromstring(figure.svg).iter() if one.tag.endswith("script")]
     assert '</text></svg><script>alert("$x^2$")</script> url(#a) [U+0000][U+202E]' in texts(figure.svg)
-
-
-@given(st.floats(1e-6, 1e17), st.floats(1.0, 1e6), st.integers(2, 12))
-def test_ticks_are_round_places_within_the_range_and_few(low: float, span: float, maximum: int) -> None:
-    high = low * span
-    for base in (2, 10):
-        ticks = log_ticks(low, high, base, maximum)
-        assert 1 <= len(ticks) <= maximum
-        assert ticks == sorted(set(ticks))
-        assert all(low * (1 - 1e-6) <= one <= high * (1 + 1e-6) for one in ticks)
 
 
 def test_points_without_a_place_on_an_axis_are_named_in_its_caption(few: dict[str, Figure]) -> None:

@@ -1,7 +1,6 @@
 """The rows of a report: their accuracies, what they cost, and how replies were read."""
 
 import itertools
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from reasoner_evals.report.table import points_table
 from reasoner_evals.runs.records import PooledReply
 from tests.evals.fabricated import BEST, GREEDY, PROMPT, RATING, VOTE, Fake, Law, fabricate, gold, record
 from tests.evals.report.contents import measured
-from tests.helpers import without_checksums
 
 
 def rows(path: Path) -> dict[str, Any]:
@@ -82,16 +80,6 @@ def test_the_whole_pool_costs_what_was_recorded(tmp_path: Path) -> None:
     assert row.flops == pytest.approx(np.mean([cost.flops or 0 for cost in costs]))
     assert row.seconds == pytest.approx(np.mean([cost.seconds for cost in costs]))
     assert row.usd == pytest.approx(np.mean([Prices(**prices).usd(cost) for cost in costs]))
-
-
-def test_sequential_tokens_of_a_run_from_before_they_were_counted_are_unknown(tmp_path: Path) -> None:
-    folder = fabricate(tmp_path / "run", [GREEDY, VOTE], questions=12)
-    for journal in folder.rglob("journal.jsonl"):
-        lines = without_checksums(journal).read_text()
-        journal.write_text(re.sub(r',"sequential_tokens":\d+', "", lines))
-    found = rows(folder).values()
-    assert {(row.sequential_tokens, row.sequential_front) for row in found} == {(None, None)}
-    assert all(row.tokens > 0 for row in found)
 
 
 def test_a_part_of_a_pool_pays_the_prompt_once(tmp_path: Path) -> None:

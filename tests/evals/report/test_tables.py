@@ -169,24 +169,21 @@ def test_runs_share_one_family_of_comparisons(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sides", "options", "message"),
+    ("sides", "message"),
     [
-        (("one", "longer"), (), "3 of 20 differ"),
-        (("one", "one:nothing"), (), "named 'nothing'"),
-        (("one", "one"), ("--task", "gsm8k"), "named 'gsm8k'"),
-        (("one", "vote"), (), "nothing in common"),
-        (("one", "missing"), (), "cannot read the manifest"),
-        (("one", "ungraded"), (), "no question of arithmetic has been finished and graded"),
+        (("one", "longer"), "3 of 20 differ"),
+        (("one", "one:nothing"), "named 'nothing'"),
+        (("one", "vote"), "nothing in common"),
+        (("one", "missing"), "cannot read the manifest"),
+        (("one", "ungraded"), "no question of arithmetic has been finished and graded"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_in_a_line(
-    tmp_path: Path, sides: tuple[str, str], options: tuple[str, ...], message: str
-) -> None:
+def test_what_cannot_be_compared_is_refused_in_a_line(tmp_path: Path, sides: tuple[str, str], message: str) -> None:
     fabricate(tmp_path / "one", [GREEDY], questions=17)
     fabricate(tmp_path / "longer", [GREEDY], questions=20)
     fabricate(tmp_path / "vote", [VOTE], questions=17)
     fabricate(tmp_path / "ungraded", [GREEDY], questions=17, graded=False)
-    done = run(compare, *(tmp_path / side for side in sides), *options)
+    done = run(compare, *(tmp_path / side for side in sides))
     assert done.return_value == 2
     assert message in done.output
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoner_evals.stats import Floats, Ints, estimators
-from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, pass_at_k, votes_at_k
+from reasoner_evals.stats.estimators import auroc, auroc_within, best_of_k, coverage_at_k, pass_at_k, votes_at_k
 
 NAN = math.nan
 Sample = tuple[float, int, float]
@@ -137,3 +137,18 @@ def test_the_order_of_the_samples_changes_nothing() -> None:
 def test_sums_that_differ_by_rounding_are_tied() -> None:
     right, answers, scores = arrays([(1.0, 0, 0.1), (1.0, 0, 0.2), (0.0, 1, 0.3)])
     assert votes_at_k(right, answers, [3], scores)[0, 0] == 0.5
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.sampled_from([0.0, 1.0])), min_size=1))
+@settings(deadline=None)
+def test_auroc_is_the_share_of_pairs_in_order_with_ties_half(rows: list[tuple[float, float]]) -> None:
+    pairs = [(a > b) + (a == b) / 2 for (a, x), (b, y) in itertools.product(rows, rows) if x > y]
+    scores, right = np.array(rows).T
+    found = auroc(scores, right)
+    assert found == pytest.approx(np.mean(pairs)) if pairs else math.isnan(found)
+
+
+def test_discrimination_within_a_question_is_blind_to_how_hard_questions_are() -> None:
+    right = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, NAN], [1.0, 1.0, 1.0], [NAN, NAN, NAN]])
+    scores = np.array([[0.3, 0.1, NAN], [0.9, 0.8, 0.1], [0.5, 0.2, 0.1], [0.1, 0.2, 0.3]])
+    assert np.array_equal(auroc_within(right, scores), [1.0, 0.0, NAN, NAN], equal_nan=True)

@@ -1,0 +1,153 @@
+"""The tour of `reasoner demo`: what it asks, and what it says of the answers."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from reasoner import Cost, Prices, Solution, build, solve_many
+from reasoner.cli.exits import ANSWERED
+from reasoner.cli.session import EngineRun, started
+from reasoner.cli.terminal import columns, labelled, printable
+from reasoner.engine import Engine
+from reasoner.voting import VoteSummary
+from reasoner_evals.stats.intervals import wilson
+from reasoner_evals.tasks.arithmetic import reported
+from reasoner_evals.tasks.graders import GradedQuestion
+
+QUESTIONS: Final = 24
+"""At most the first questions of the task `arithmetic`, in its own order: none is chosen for its answer."""
+AT_ONCE: Final = 6
+"""Questions that are asked at the same time."""
+SECONDS: Final = 15.0
+"""After this time no more questions are asked, so that the tour is short on a slow machine too."""
+N: Final = 8
+"""Samples of a vote."""
+GREEDY: Final = "single:max_tokens=96"
+VOTE: Final = f"self_consistency:n={N},max_tokens=96"
+THINKER: Final = "simulated:thinking=10000,accuracy=0.75"
+"""A law of chains, fitted to recordings of Qwen3-8B on AIME 2024: docs/thinking.md."""
+ARMS: Final = (
+    ("1 chain", "single"),
+    ("vote of 16", "self_consistency:n=16"),
+    ("until settled", "self_consistency(n=16,stop=first_of(rules=[beta(theta=0.9),no_majority]))"),
+)
+BAR: Final = 20
+"""Columns of a bar that stands for all questions."""
+NEXT: Final = (
+    'reasoner solve "{}"',
+    "reasoner list strategies",
+    "reasoner eval arithmetic --limit 12 -s single -s self_consistency --out first",
+    "reasoner report first",
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Tour(EngineRun):
+    """The tour on one engine: the solutions of both strategies for the first questions."""
+
+    prices: Prices | None
+    items: Sequence[GradedQuestion] = field(default_factory=lambda: reported()[:QUESTIONS])
+    greedy: list[Solution] = field(default_factory=list)
+    vote: list[Solution] = field(default_factory=list)
+    thought: list[tuple[str, list[Solution]]] = field(default_factory=list)
+    """Of a simulated model that thinks, by arm."""
+
+    async def work(self) -> None:
+        """Ask as many questions as there is time for, once greedily and once for a vote; then a model that thinks."""
+        async with started(self.engine, None, [], self.display):
+            began = time.monotonic()
+            for start in range(0, len(self.items), AT_ONCE):
+                chosen = self.items[start : start + AT_ONCE]
+                self.display.begin(f"asking {start + len(chosen)} of {len(self.items)} questions, once and {N} times")
+                greedy, vote = await asyncio.gather(*(_ask(name, chosen, self.engine) for name in (GREEDY, VOTE)))
+                self.greedy += greedy
+                self.vote += vote
+                if time.monotonic() - began > SECONDS:
+                    break
+            self.display.begin("simulating a model that thinks")
+            for name, strategy in ARMS:
+                self.thought.append((name, await _ask(strategy, self.items, build("engine", THINKER))))
+
+    def finish(self) -> int:
+        """Show the tour; the exit code."""
+        self.display.terminal.show(*self._story(), width=min(columns(), 80))
+        return ANSWERED
+
+    def _right(self, solutions: Sequence[Solution]) -> list[bool]:
+        """Whether each answer equals the reference answer; a missing one does not."""
+        pairs = zip(self.items, solutions, strict=False)
+        return [each.answer is not None and each.answer.key == item.gold for item, each in pairs]
+
+    def _story(self) -> Iterator[RenderableType]:
+        asked = len(self.vote)
+        yield Text(
+            f"{self.engine.model.name} on {self.engine.name} was asked the first {asked} questions of the task "
+            f"arithmetic, one-digit sums and products: once for its most likely answer (greedy), and {N} times for a "
+            "vote."
+        )
+        if left := len(self.items) - asked:
+            yield Text(f"{left} more questions were left out, as this machine is slow or busy.")
+        pairs = list(zip(self._right(self.greedy), self._right(self.vote), strict=True))
+        gained = [index for index, (before, after) in enumerate(pairs) if after and not before]
+        if gained:
+            # A wrong answer shows more than a missing one.
+            shown = next((index for index in gained if self.greedy[index].answer), gained[0])
+            yield _heading(f"A question that the vote puts right: {self.items[shown].question.text}")
+            yield labelled([("greedy", _answer(self.greedy[shown])), ("vote", _answer(self.vote[shown]))])
+        yield _heading(f"All {asked} questions, and what they cost")
+        yield labelled([("greedy", self._totals(self.greedy)), ("vote", self._totals(self.vote))])
+        lost = sum(before and not after for before, after in pairs)
+        yield Text(
+            f"Greedy wrong and vote right: {len(gained)}. The reverse: {lost}. In brackets is the 95 % interval. "
+            "A vote helps where the most likely answer is wrong and the right one is frequent. Elsewhere it only costs "
+            "more: measure before you pay."
+        )
+        yield _heading("A model that thinks, simulated by a law fitted to Qwen3-8B on AIME 2024")
+        yield labelled([(name, self._bar(solutions)) for name, solutions in self.thought])
+        yield Text(
+            "Tokens are money, tokens in a row are waiting. A vote that ends once it is settled costs less of both. "
+            "reasoner advise --thinks says more."
+        )
+        yield _heading("What to type next")
+        yield from (Text(line.format(self.items[0].question.text)) for line in NEXT)
+
+    def _bar(self, solutions: Sequence[Solution]) -> str:
+        right, count = sum(self._right(solutions)), len(solutions)
+        tokens, waited = (
+            sum(getattr(solution.cost, name) for solution in solutions) / count / 1000
+            for name in ("tokens", "sequential_tokens")
+        )
+        filled = round(BAR * right / count)
+        bar = "█" * filled + "░" * (BAR - filled)
+        return f"{bar} {right} of {count} right, {tokens:,.0f}k tokens each, {waited:,.0f}k in a row"
+
+    def _totals(self, solutions: Sequence[Solution]) -> str:
+        right, cost = sum(self._right(solutions)), sum((solution.cost for solution in solutions), Cost())
+        low, high = wilson(right, len(solutions))
+        price = f", ${self.prices.usd(cost):.6f}" if self.prices else ""
+        share = f"{right} of {len(solutions)} right [{100 * low:.0f} to {100 * high:.0f} %]"
+        return f"{share}, {cost.tokens:,} tokens{price}"
+
+
+def _answer(solution: Solution) -> str:
+    answer = printable(solution.answer.text, limit=20) if solution.answer else "no answer"
+    votes = f"; {VoteSummary(solution.vote_state).line}" if solution.vote_state.samples > 1 else ""
+    return f"{answer}; {solution.cost.tokens:,} tokens{votes}"
+
+
+def _heading(text: str) -> RenderableType:
+    return Text(f"\n{text}", style="bold")
+
+
+async def _ask(strategy: str, items: Sequence[GradedQuestion], engine: Engine) -> list[Solution]:
+    """The solutions of all questions. Raises the first error of a question."""
+    solutions = await solve_many([item.question for item in items], strategy, engine)
+    for solution in solutions:
+        if solution.error:
+            raise solution.error
+    return solutions
