@@ -27,17 +27,17 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
-from scipy.special import expit, logit, logsumexp
+from resampling import averaged, resampled, resampled_often
+from scipy.special import expit, logit
 from trust import calibration_error, risk_coverage
 
 from reasoner.calibration.arm_selection import RISKS, Choice, Prefer, promised, worthwhile
 from reasoner.calibration.profile import LONGER, ArmRow, Bins, Family, Trust
-from reasoner.calibration.promises import SHARES, STAKES
 from reasoner.registry import build
 from reasoner.specs import Spec
 from reasoner_evals.calibration.outcomes import (
@@ -54,7 +54,7 @@ from reasoner_evals.calibration.outcomes import (
     usable,
 )
 from reasoner_evals.calibration.outcomes import stopped as stopped_by
-from reasoner_evals.calibration.profiles import bin_rows, counted, trust_in
+from reasoner_evals.calibration.profiles import bin_rows, trust_in
 from reasoner_evals.runs.measures import ArmRead, selected
 from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.stats import Bools, Floats, Ints
@@ -360,68 +360,6 @@ def small(pool: Pool) -> Iterator[str]:
 def sizes_in(questions: int) -> Sequence[int]:
     """The sizes of calibrations that leave at least a quarter of the questions to judge on."""
     return [size for size in SIZES if size <= 0.76 * questions]
-
-
-def averaged(outcomes: Outcomes) -> Outcomes:
-    """The mean over orders."""
-    mean = {
-        each.name: value.mean(axis=1, keepdims=True)
-        for each in fields(outcomes)
-        if isinstance(value := getattr(outcomes, each.name), np.ndarray)
-    }
-    return replace(outcomes, **mean)
-
-
-def resampled(means: Mapping[Way, Outcomes], whole: Family, rows: Ints) -> Family:
-    """A family of some questions, of which one may occur several times, with the confidences of the whole."""
-    [standard] = [outcomes.right[:, 0] for way, outcomes in means.items() if way == (whole.baseline, "", "")]
-    arms = []
-    for row in whole.arms:
-        outcomes = means[Way(*row.arm)].of(rows)
-        losses = counted(outcomes, standard[rows]) if row.strategy != whole.baseline else ((0.0, len(rows)),)
-        tokens = float(outcomes.tokens.mean())
-        arms.append(row.model_copy(update={"questions": len(rows), "losses": losses, "tokens": tokens}))
-    return whole.model_copy(update={"arms": tuple(arms), "questions": len(rows)})
-
-
-class DrawnRow(ArmRow):
-    """A row of many draws, with its p-values by risk."""
-
-    p_values: dict[float, float]
-
-    def p_value(self, risk: float) -> float:
-        return self.p_values[risk]
-
-
-def resampled_often(single: Sequence[Family], whole: Family, draws: Ints) -> Sequence[Family]:
-    """The families of many draws [D, size] of single questions, for `promised`: p-values all at once."""
-    counts = np.stack([np.bincount(drawn, minlength=len(single)) for drawn in draws])
-    columns = []
-    for column, row in enumerate(whole.arms):
-        losses = np.array([each.arms[column].losses[0][0] for each in single])
-        tokens = counts @ np.array([each.arms[column].tokens for each in single]) / draws.shape[1]
-        by_risk = {risk: p_values(row, losses, counts, risk) for risk in RISKS.values()}
-        columns.append([
-            DrawnRow.model_construct(
-                **row.__dict__ | {"tokens": cost, "questions": draws.shape[1]},
-                p_values={risk: float(values[at]) for risk, values in by_risk.items()},
-            )
-            for at, cost in enumerate(tokens.tolist())
-        ])  # fmt: skip
-    return [whole.model_copy(update={"arms": arms}) for arms in zip(*columns, strict=True)]
-
-
-def p_values(row: ArmRow, losses: Floats, counts: Ints, risk: float) -> Floats:
-    """[D]: `ArmRow.p_value` where the losses [Q] of questions occur so often, [D, Q]; compared on the first draw."""
-    if row.most <= risk:
-        return np.zeros(len(counts))
-    bound = row.bound
-    bets = np.array(STAKES) * (1 - 1e-6) / (bound - risk)
-    wealth = logsumexp(np.log(SHARES) + counts @ np.log1p(bets * (risk - np.minimum(losses, bound)[:, None])), axis=1)
-    values = np.asarray(np.minimum(1.0, np.exp(-wealth)))
-    first = row.model_copy(update={"losses": tuple(zip(losses.tolist(), counts[0].tolist(), strict=True))})
-    assert math.isclose(values[0], first.p_value(risk), rel_tol=1e-6), (row.strategy, risk)
-    return values
 
 
 def confidence(pool: Pool) -> Iterator[str]:
