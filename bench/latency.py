@@ -1,48 +1,75 @@
-"""Seconds from the shell prompt to the first answer of `reasoner solve` on the embedded model, split.
+"""Seconds from the shell prompt to the answer of `reasoner solve` on the embedded model, split.
 
     python bench/latency.py [RUNS]
 
-Each run is a new process on a warm model cache. A single sample of one token gives the time of the first token; it
-holds no answer. "ours" is all that is neither vLLM's import, its start, nor its generation.
+Each run is a new process on a warm model cache, with an engine of its own, and then with that of a server. "ours" is
+all until the answer that is neither vLLM's import, nor its start, nor the question.
 """
 
 import re
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import IO
 
 COMMAND = [str(Path(sys.executable).with_name("reasoner")), "solve", "What is 3 + 4?"]
 
 
-def once(strategy: str) -> dict[str, float]:
+def _end_of(stream: IO[str], began: float) -> float:
+    """When the first line of a stream is there."""
+    stream.readline()
+    return time.perf_counter() - began
+
+
+def once(*options: str) -> dict[str, float]:
     began = time.perf_counter()
-    process = subprocess.Popen([*COMMAND, "-s", strategy], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout
     assert process.stderr
-    process.stdout.readline()
-    answered = time.perf_counter() - began
-    summary = process.stderr.read()
-    process.wait()
-    parts = re.search(r"^time .*: (.*)$", summary, re.MULTILINE)
-    assert parts, summary
-    split = {name: float(value) for name, value in re.findall(r"([a-zA-Z ]+?) ([\d.]+)(?:,|$)", parts[1])}
-    split = {name.strip(): value for name, value in split.items()}
-    return {"to the answer": answered, "to the next prompt": time.perf_counter() - began, **split}
+    answer, stages, question = process.stdout, dict[str, float](), 0.0
+    answered = list[float]()
+    reader = threading.Thread(target=lambda: answered.append(_end_of(answer, began)))
+    reader.start()
+    for line in process.stderr:
+        stages.setdefault(line.partition(" ")[0], time.perf_counter() - began)
+        if summary := re.match(r"time .* of which ([\d.]+) s for the question", line):
+            question = float(summary[1])
+    reader.join()
+    if process.wait():
+        sys.exit(f"{' '.join(COMMAND)} failed with code {process.returncode}")
+    split = {"to the answer": answered[0], "to the next prompt": time.perf_counter() - began, "question": question}
+    if "importing" in stages:
+        split["import vLLM"] = stages["loading"] - stages["importing"]
+        split["start engine"] = stages["solving"] - stages["loading"]
+    others = sum(split.get(name, 0.0) for name in ("question", "import vLLM", "start engine"))
+    return split | {"ours": answered[0] - others}
+
+
+def measure(title: str, runs: int, *options: str) -> None:
+    """Print the medians."""
+    for strategy in ("single", "self_consistency:n=8"):
+        measured = [once("-s", strategy, *options) for _ in range(runs)]
+        print(f"{strategy}, {title}")
+        for name in measured[0]:
+            print(f"  {name:<20} {statistics.median(run[name] for run in measured):6.2f} s", flush=True)
 
 
 def main(runs: int) -> None:
-    for strategy in ("single:max_tokens=1", "self_consistency:n=8"):
-        measured = [once(strategy) for _ in range(runs)]
-        names = list(measured[0])
-        print(strategy)
-        for name in names:
-            print(f"  {name:<20} {statistics.median(run[name] for run in measured):6.2f} s")
-        vllm = ("import vLLM", "start engine", "first sample", "other samples")
-        if strategy.startswith("self_consistency"):
-            ours = statistics.median(run["to the answer"] - sum(run[name] for name in vllm) for run in measured)
-            print(f"  {'ours':<20} {ours:6.2f} s")
+    measure("an engine of its own", runs, "--no-server")
+    server = subprocess.Popen(
+        [COMMAND[0], "serve", "--port", "0"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert server.stderr
+    try:
+        if not any(line.startswith("ready ") for line in server.stderr):
+            sys.exit("the server ended at its start")
+        measure("the engine of a server", runs)
+    finally:
+        server.terminate()
+        server.wait()
 
 
 if __name__ == "__main__":

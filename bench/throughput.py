@@ -2,8 +2,10 @@
 
     python bench/throughput.py [ROUNDS]
 
-32 questions x 8 samples, with and without a 600-token document before each question. The two ways alternate in one
-process on one engine whose prefix cache is emptied before every round, so that what else the machine does hits both.
+32 questions x 8 samples, with and without a 600-token document before each question. Three ways alternate in one
+process on one engine, whose prefix cache is emptied before every round, so that what else the machine does hits all:
+through the runner, straight to vLLM, and straight without a seed for each request. Requests, steps of the engine and
+tokens that its model computed are exact on any machine; seconds need a quiet one.
 """
 
 import asyncio
@@ -42,12 +44,17 @@ def in_core(core: InProcessCore, work: Any) -> Any:
 
 
 class Run(NamedTuple):
-    """Generated tokens, seconds of the clock, and processor seconds of all threads and of the one that is ours."""
+    """Generated tokens, seconds of the clock, processor seconds of all threads and of this one, and what was computed.
+
+    That is the engine's steps, and the tokens of all of them.
+    """
 
     tokens: int
     wall: float
     processor: float
     ours: float
+    steps: int = 0
+    computed: int = 0
 
     @property
     def rate(self) -> float:
@@ -59,10 +66,38 @@ def now() -> tuple[float, float, float]:
 
 
 def since(began: tuple[float, float, float], tokens: int) -> Run:
-    return Run(tokens, *(end - start for start, end in zip(began, now(), strict=True)))
+    wall, processor, ours = (end - start for start, end in zip(began, now(), strict=True))
+    return Run(tokens, wall, processor, ours)
 
 
-async def straight(engine: VllmEngine, asked: list[Question]) -> Run:
+class Meter:
+    """Reads what vLLM is asked for, and the size of each of its steps."""
+
+    def __init__(self, vllm: Any) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self.sizes: list[int] = []
+        scheduler = vllm.engine_core.engine_core.scheduler
+        add, schedule = vllm.add_request, scheduler.schedule
+
+        def add_request(name: str, prompt: Any, params: Any, **options: Any) -> Any:
+            self.asked.append((prompt["prompt_token_ids"], repr(params), options))
+            return add(name, prompt, params, **options)
+
+        def scheduled(*given: Any) -> Any:
+            step = schedule(*given)
+            self.sizes.append(step.total_num_scheduled_tokens)
+            return step
+
+        vllm.add_request, scheduler.schedule = add_request, scheduled
+
+    def read(self, run: Run) -> tuple[Run, list[tuple[Any, ...]]]:
+        """A run with what was computed in it, and what was asked for; then both are forgotten."""
+        sizes, self.sizes = [size for size in self.sizes if size], []
+        asked, self.asked = sorted(self.asked, key=repr), []
+        return run._replace(steps=len(sizes), computed=sum(sizes)), asked
+
+
+async def straight(engine: VllmEngine, asked: list[Question], *, seeded: bool = True) -> Run:
     """All requests handed to vLLM at once and stepped to the end."""
     jobs = []
     for number, question in enumerate(asked):
@@ -70,14 +105,9 @@ async def straight(engine: VllmEngine, asked: list[Question]) -> Run:
         for index in range(SAMPLES):
             seed = derive_seed(0, question.id, question.prompt.digest, index)
             request = SampleRequest(question.id, question.prompt, rendered, PARAMS, index, seed)
-            jobs.append(
-                (
-                    f"{number}-{index}",
-                    list(rendered.token_ids or ()),
-                    _vllm_params(request, thinks=False, streams=False),
-                    number,
-                )
-            )
+            params = _vllm_params(request, thinks=False, streams=False)
+            params.seed = seed if seeded else None
+            jobs.append((f"{number}-{index}", list(rendered.token_ids or ()), params, number))
 
     def run(vllm: Any) -> Run:
         began = now()
@@ -124,38 +154,46 @@ async def main(rounds: int) -> None:
     await engine.start()
     core = engine._core
     assert isinstance(core, InProcessCore)
+    meter = in_core(core, Meter)
     for label, document in (("no document", ""), ("600-token document", DOCUMENT)):
         asked = questions(document)
         await straight(engine, asked[:4])
-        rounds_of: dict[str, list[Run]] = {"straight": [], "runner": []}
+        rounds_of: dict[str, list[Run]] = {"runner": [], "straight": [], "without seeds": []}
+        requests = {}
+        meter.read(Run(0, 0, 0, 0))
         for turn in range(rounds):
-            for way in ("straight", "runner") if turn % 2 else ("runner", "straight"):
+            for way in list(rounds_of)[:: 1 if turn % 2 else -1]:
                 in_core(core, lambda vllm: vllm.reset_prefix_cache())
-                if way == "straight":
-                    rounds_of[way].append(await straight(engine, asked))
-                else:
+                if way == "runner":
                     run, events = await through_runner(engine, asked)
-                    rounds_of[way].append(run)
-        prompt, cached, ideal = await cached_share(engine, asked, events)
+                else:
+                    run = await straight(engine, asked, seeded=way == "straight")
+                run, requests[way] = meter.read(run)
+                rounds_of[way].append(run)
         for way, runs in rounds_of.items():
-            rate = statistics.median(run.rate for run in runs)
-            processor = statistics.median(run.processor for run in runs)
-            tokens = statistics.median(run.tokens for run in runs)
-            print(f"{label}: {way} {rate:.0f} tok/s, {processor:.1f} processor s, {tokens:,.0f} tokens")
+            rate, processor, tokens, steps, computed = (
+                statistics.median(values)
+                for values in zip(*((r.rate, r.processor, r.tokens, r.steps, r.computed) for r in runs), strict=True)
+            )
+            print(f"{label}: {way} {rate:.0f} tok/s, {processor:.1f} processor s, {tokens:,.0f} tokens; ", end="")
+            print(f"{steps:.0f} steps of the engine, {computed:,.0f} tokens computed")
+        same = "the same" if requests["runner"] == requests["straight"] else "other"
+        print(f"{label}: the runner sends {same} requests ({len(requests['runner'])})")
         shares = sorted(run.ours / run.processor for run in rounds_of["runner"])
         print(f"{label}: the runner's thread takes {statistics.median(shares):.2%} of the processor time")
-        pairs = list(zip(rounds_of["runner"], rounds_of["straight"], strict=True))
-        for what, ratios in (
-            ("tokens a second", [ours.rate / bare.rate for ours, bare in pairs]),
-            (
-                "processor seconds a token",
-                [ours.processor / ours.tokens * bare.tokens / bare.processor for ours, bare in pairs],
-            ),
-        ):
-            spread = ", ".join(f"{ratio:.3f}" for ratio in sorted(ratios))
-            print(f"{label}: {what}, runner over straight: median {statistics.median(ratios):.3f} ({spread})")
+        for ours, bare in (("runner", "straight"), ("straight", "without seeds")):
+            pairs = list(zip(rounds_of[ours], rounds_of[bare], strict=True))
+            print(f"{label}: {ours} over {bare}, tokens a second {ratio([a.rate / b.rate for a, b in pairs])}")
+            spent = [a.processor / a.tokens * b.tokens / b.processor for a, b in pairs]
+            print(f"{label}: {ours} over {bare}, processor seconds a token {ratio(spent)}")
+        prompt, cached, ideal = await cached_share(engine, asked, events)
         print(f"{label}: {prompt:,} prompt tokens, {cached:,} from cache, {ideal:,} ideally: {cached / ideal:.3f}")
     await engine.close()
+
+
+def ratio(values: list[float]) -> str:
+    """The median, and all of them."""
+    return f"{statistics.median(values):.3f} ({', '.join(f'{value:.3f}' for value in sorted(values))})"
 
 
 if __name__ == "__main__":

@@ -144,7 +144,10 @@ def test_a_request_that_watches_tokens_takes_nothing_from_those_beside_it(engine
 
 
 async def check_watching_beside_alternatives(engine: VllmEngine) -> None:
-    """Each request of a mixed batch reads what it reads alone: some watch tokens, some keep 0, 3 or 20 alternatives."""
+    """Each request of a mixed batch reads what it reads alone: some watch tokens, some keep 0, 3 or 20 alternatives.
+
+    The core sends these with the end of a reply, and with each token where the reply streams.
+    """
     prompt = Prompt.chat(ADD)
     rendered = await engine.render(prompt)
     spelled = [await engine.encode(word) for word in ("Yes", " No", "7")]
@@ -155,8 +158,9 @@ async def check_watching_beside_alternatives(engine: VllmEngine) -> None:
     asked += [SampleRequest("q", prompt, rendered, greedy, 3, 0, watch=watch[:1])]
     asked += [SampleRequest("q", prompt, rendered, replace(greedy, max_tokens=3), 4, 0, watch=watch)]
     alone = [await engine.sample(request) for request in asked]
-    beside = await asyncio.gather(*(engine.sample(request) for request in asked))
-    for one, other in zip(alone, beside, strict=True):
+    streamed = [replace(request, on_text=lambda _: None) for request in asked[:3]]
+    beside = await asyncio.gather(*(engine.sample(request) for request in (*asked, *streamed)))
+    for one, other in zip([*alone, *alone[:3]], beside, strict=True):
         assert one.logprobs is not None
         assert other.logprobs is not None
         assert one.token_ids == other.token_ids
@@ -166,7 +170,7 @@ async def check_watching_beside_alternatives(engine: VllmEngine) -> None:
         for mine, theirs in zip(one.logprobs.watched, other.logprobs.watched, strict=True):
             assert theirs == pytest.approx(mine, abs=1e-2)
     assert [len(one.logprobs.top[0]) for one in beside[1:3] if one.logprobs] == [3, 20]
-    assert [len(one.logprobs.watched[0]) for one in beside[3:] if one.logprobs] == [1, len(watch)]
+    assert [len(one.logprobs.watched[0]) for one in beside[3:5] if one.logprobs] == [1, len(watch)]
 
 
 @dataclass(frozen=True, slots=True)

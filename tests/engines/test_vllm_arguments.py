@@ -94,8 +94,8 @@ def test_what_vllms_parser_refuses_is_refused_in_its_words(tail: str, complaint:
 
 def test_what_cannot_be_recorded_is_refused() -> None:
     for value in (object(), {1, 2}, Build):
-        with pytest.raises(UsageError, match=r"scheduler_cls of vLLM must be text, a number, a list or a mapping"):
-            VllmEngine(args={"scheduler_cls": value})
+        with pytest.raises(UsageError, match=r"worker_cls of vLLM must be text, a number, a list or a mapping"):
+            VllmEngine(args={"worker_cls": value})
     with pytest.raises(UsageError, match=r"args must be a mapping .* \(got 'seed'\)"):
         VllmEngine(args="seed")  # type: ignore[arg-type]
 

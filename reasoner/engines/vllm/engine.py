@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from reasoner.engine import Continuation, Rendered, SampleRequest, TextPiece
@@ -22,6 +22,8 @@ from reasoner.models.resolve import Resolved
 from reasoner.models.thinking import HARMONY, ThinkingProfile
 from reasoner.types import Completion, Prompt, TokenIds, Usage
 
+SCHEDULER = "reasoner.engines.vllm.scheduler.new_scheduler"
+"""The value of vLLM's `scheduler_cls`: it keeps log-probabilities in the core, and ends sequences at their floors."""
 CPU_SEQUENCES = 256
 """Sequences that run at once on a CPU unless `max_num_seqs` says otherwise."""
 _OPTIONAL = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")
@@ -88,7 +90,10 @@ class VllmEngine(VllmModel):
         return InProcessCore(arguments, log) if in_process else AsyncCore(arguments, log)
 
     def _own_settings(self, build: Build) -> dict[str, Any]:
-        own = {"worker_extension_cls": WORKER_EXTENSION, "enable_prefix_caching": True, "scheduling_policy": "priority"}
+        own = {
+            "worker_extension_cls": WORKER_EXTENSION, "scheduler_cls": SCHEDULER,
+            "enable_prefix_caching": True, "scheduling_policy": "priority",
+        }  # fmt: skip
         if not build.cpu:
             return own
         if self.args.get("enable_chunked_prefill") not in (None, False, "false", "False"):
@@ -205,7 +210,7 @@ class VllmEngine(VllmModel):
     def _stream(self, request: SampleRequest, before: Before, marks: Marks | None) -> SequenceStream | None:
         """What ends the sequence where vLLM itself cannot, and passes its text on."""
         due = request.progress and request.progress.due
-        if not (request.on_text or request.floor or due or (marks and request.params.stop)):
+        if not (request.on_text or due or (marks and request.params.stop)):
             return None
         on_text = _in_loop(request.on_text) if request.on_text else None
         # It runs in the thread in which vLLM uses its own tokenizer.
@@ -241,6 +246,8 @@ def _vllm_params(request: SampleRequest, *, streams: bool, thinks: bool) -> Any:
         logprobs=None if request.watch else params.logprobs,
         logprob_token_ids=list(request.watch) or None,
         seed=request.seed,
+        # Our scheduler reads it.
+        extra_args={"floor": list(astuple(request.floor))} if request.floor else None,
         # The parts of a model that thinks are decoded here, each by itself.
         detokenize=not thinks,
         output_kind=RequestOutputKind.DELTA if streams else RequestOutputKind.FINAL_ONLY,

@@ -113,7 +113,7 @@ class Drawn(NamedTuple):
 class SequenceStream:
     """Collects the outputs of one sequence; a call with each of them returns True where it must end.
 
-    It ends below the request's confidence floor, or when it is due. That of a model that thinks, which is decoded here,
+    It ends when it is due. That of a model that thinks, which is decoded here,
     also ends at a stop string in its final part, and in its thinking if asked. `on_text` receives each part without its
     markers; text that may begin a marker or a stop string is held back until it is one or is not, and at the end it is
     left.
@@ -129,12 +129,11 @@ class SequenceStream:
     ) -> None:
         params = request.params
         self._stop, self._in_thinking = params.stop if marks else (), params.stop_in_thinking
-        self._on_text, self._top_k = on_text, params.logprobs or 0
+        self._on_text = on_text
         reads = marks is not None and (self._stop or on_text)
         self._reader = PartReader(before, marks, tokenizer) if marks and reads else None
         self._longest = max(map(len, self._stop), default=1)
         self._tail = self._held = ""
-        self._below = request.floor.watch() if request.floor else None
         self._progress = request.progress if request.progress and request.progress.due else None
         self._ids: list[int] = []
         self._rows: list[Row] | None = None
@@ -185,9 +184,6 @@ class SequenceStream:
             is_text = not (closing and at + 1 == len(delta.token_ids))
             if self._reader and is_text and (stop := self._completed_by(token, self._reader)):
                 self._end = "stop", stop
-                return True
-            if self._below and rows and not output.finished and self._below(rows[at][1 : 1 + self._top_k]):
-                self._end = "abort", None
                 return True
         if self._progress and not output.finished and self._progress.reached(self._computed):
             self._end = "abort", None
