@@ -1,13 +1,14 @@
-"""Aggregation and tournaments beside a vote at equal total tokens, on scripted models of known strength.
+"""Strategies that show replies to the model beside a vote at equal total tokens, on scripted models of known strength.
 
     python bench/aggregation.py [STRATEGY...]
 
 A model answers question q rightly with chance p, which is uniform over 0 to 0.8; of its wrong answers 60 % are one, the
 others are spread over three. Shown several answers, it solves the question again with chance 0.3, and otherwise takes
 one of them: each right one is `odds` times as likely as each wrong one. Of a pair it rates the right one higher with
-chance odds / (1 + odds), the first of two that are equally right with chance 0.6. A final part has 60 tokens, after 0
-or 600 tokens of thinking, which no prompt shows. Each strategy answers 300 questions; the vote beside it has as many
-samples as cost the same. Prints points against that vote with 95 % bootstrap intervals over the questions. Seed 0.
+chance odds / (1 + odds), the first of two that are equally right with chance 0.6; as often it finds a right answer
+right when it reviews one, and a wrong one wrong. A final part has 60 tokens, after 0 or 600 tokens of thinking, which
+no prompt shows. Each strategy answers 300 questions; the vote beside it has as many samples as cost the same. Prints
+points against that vote with 95 % bootstrap intervals over the questions. Seed 0.
 """
 
 import asyncio
@@ -35,8 +36,14 @@ STRATEGIES = (
     "swiss:n=8",
     "swiss:n=8,candidates=all",
     "pairwise:n=8",
+    "knockout:n=8",
+    "gen_select:n=8",
+    "universal:n=8",
+    "refine:critic=self",
+    "revise:selector=majority",
+    "tree_of_thoughts",
 )
-_SHOWN = re.compile(r"(?:Candidate|Answer) \w+:\n(?:(?:so )+\nThe answer is )?(\d+)")
+_SHOWN = re.compile(r"(?:The answer is |(?:Candidate|Answer) \w+:\n)(\d+)")
 
 
 class Law(NamedTuple):
@@ -58,7 +65,20 @@ class Law(NamedTuple):
     def reply(self, request: SampleRequest) -> str:
         """A final part of the same length whatever it says."""
         source, content = random.Random(request.seed), request.prompt.messages[-1].content
-        shown = [int(key) for key in _SHOWN.findall(content)]
+        shown = [int(key) for message in request.prompt.messages for key in _SHOWN.findall(message.content)]
+        if end := self.judgement(content, shown, source):
+            return " so" * (FINAL - len(end.split())) + "\n" + end
+        key = self.fresh(request.question_id, source)
+        if shown and source.random() >= NEW_PATH:
+            key = shown[self.liked(shown, source)]
+        return "so " * (FINAL - 4) + f"\nThe answer is {key}"
+
+    def liked(self, shown: list[int], source: random.Random) -> int:
+        """The place of the answer that is taken."""
+        return source.choices(range(len(shown)), [self.odds if each == 0 else 1.0 for each in shown])[0]
+
+    def judgement(self, content: str, shown: list[int], source: random.Random) -> str:
+        """The end of a reply that compares or reviews; nothing if it is to answer."""
         if "Score A" in content or "Better: A" in content:
             first, second = shown
             one_is_right = (first == 0) != (second == 0)
@@ -66,12 +86,15 @@ class Law(NamedTuple):
             better = int(likes_right == (second == 0)) if one_is_right else int(not likes_right)
             low, high = source.randint(1, 6), source.randint(7, 10)
             scores = (low, high) if better else (high, low)
-            end = f"Score A: {scores[0]}\nScore B: {scores[1]}\nBetter: {'AB'[better]}"
-            return " so" * (FINAL - 10) + "\n" + end
-        key = self.fresh(request.question_id, source)
-        if shown and source.random() >= NEW_PATH:
-            [key] = source.choices(shown, [self.odds if each == 0 else 1.0 for each in shown])
-        return "so " * (FINAL - 4) + f"\nThe answer is {key}"
+            return f"Score A: {scores[0]}\nScore B: {scores[1]}\nBetter: {'AB'[better]}"
+        if '"Best:"' in content:
+            return f"Best: {self.liked(shown, source) + 1}"
+        if "most consistent response" in content:
+            return f"The most consistent response is Response {self.liked(shown, source) + 1}"
+        if verdicts := re.findall(r"Verdict: (\w+)", content):
+            finds_it_right = (source.random() < self.odds / (1 + self.odds)) == (shown[-1] == 0)
+            return f"Verdict: {verdicts[0 if finds_it_right else -1]}"
+        return ""
 
 
 async def run(spec: str, law: Law) -> tuple[np.ndarray, float]:

@@ -39,7 +39,9 @@ async def recall(equivalence: Equivalence, golds: list[str]) -> None:
     for form, frame in FORMS.items():
         read = [MATH.read(frame.format(gold)) for gold in golds]
         graded = [
-            await equivalence.accepts(gold, answer.text) for gold, answer in zip(golds, read, strict=True) if answer
+            await equivalence.accepts(MATH, gold, answer.text)
+            for gold, answer in zip(golds, read, strict=True)
+            if answer
         ]
         right = sum(verdict.status == "right" for verdict in graded)
         print(f"recall {form:7} {right}/{len(golds)} = {right / len(golds):.1%}")
@@ -53,7 +55,7 @@ async def precision(equivalence: Equivalence, golds: list[str]) -> None:
         left, right = MATH.answer(gold), MATH.answer(other)
         if left and right and left.key != right.key:
             pairs.append((gold, other))
-    graded = await asyncio.gather(*(equivalence.accepts(*pair) for pair in pairs))
+    graded = await asyncio.gather(*(equivalence.accepts(MATH, *pair) for pair in pairs))
     matched = [pair for pair, verdict in zip(pairs, graded, strict=True) if verdict.status == "right"]
     failed = sum(verdict.status not in {"right", "wrong"} for verdict in graded)
     print(f"false matches {len(matched)} of {PAIRS:,} random pairs, {failed} undecided {matched or ''}")
@@ -72,7 +74,7 @@ async def speed(golds: list[str]) -> None:
                     *(equivalence.pool.call(equal, gold, f"({gold})", seconds=LIMIT) for gold in golds)
                 )
             else:
-                await asyncio.gather(*(equivalence.accepts(gold, f"\\boxed{{{gold}}}") for gold in golds))
+                await asyncio.gather(*(equivalence.accepts(MATH, gold, f"\\boxed{{{gold}}}") for gold in golds))
             rates.append(len(golds) / (time.perf_counter() - began))
             await equivalence.close()
         print(f"gradings per second, {name}: {spread(rates)}")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 from reasoner import Cost, Question, solve
 from reasoner.engine import Engine, SampleRequest
-from reasoner.registry import build
+from reasoner.registry import build, entries
 from reasoner.strategy import Strategy
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.trace.events import Event
@@ -50,6 +50,7 @@ SPECS = {
     "lookahead": "lookahead:n={n}",
     "mcts": "mcts:simulations={n},k={root}",
     "ab_mcts": "ab_mcts:n={n}",
+    "ab_mcts, mixed": "ab_mcts:n={n},posterior=mixed",
     "tree_of_thoughts": "tree_of_thoughts:b={n},k={root}",
     "refine": "refine:rounds={n},satisfied=1",
     "revise": "revise:chains={root},revisions={root}",
@@ -58,6 +59,8 @@ SPECS = {
     "auto": "auto",
     "escalate": "escalate:n={n}",
     "parallel_probe": "parallel_probe:n={n},every=16",
+    "early_exit": "self_consistency:n={n},of=early_exit",
+    "code_interpreter": "self_consistency:n={n},of=code_interpreter",
 }
 
 
@@ -100,6 +103,8 @@ async def seconds(spec: str, space: str, form: str) -> float:
 
 def main() -> None:
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 1024
+    if missing := set(entries("strategy")) - {name.partition(",")[0] for name in SPECS}:
+        raise SystemExit(f"not measured: {', '.join(sorted(missing))}")
     print(f"{'strategy':34}{'number':>8}{'math':>8}   processor seconds, n={n:,}")
     for name in sys.argv[2:] or SPECS:
         spec = SPECS[name].format(n=n, root=round(n**0.5))

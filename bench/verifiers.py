@@ -157,7 +157,7 @@ def show(row: Row, labelled: Sequence[Labelled], judged: Sequence[Labelled]) -> 
     groups = by_question(labelled, values)
     chosen = selection(groups, N, seed=SEED)
     pairs = [[(rated.value, rated.right) for rated in group if rated.value is not None] for group in groups]
-    pooled, within = pooled_auroc(pairs, seed=SEED), within_auroc(pairs, seed=SEED)
+    pooled, within = pooled_auroc(pairs), within_auroc(pairs)
     failed = sum(value is None for value in row.values)
     print(
         f"| `{row.spec}` | {pooled} | {within} | {chosen.argmax} | {chosen.weighted} | {chosen.weighted_gain} | "

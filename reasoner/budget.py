@@ -12,6 +12,7 @@ from typing import Any
 
 from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError, require, shown
 from reasoner.system.foreign import MAX_FLOPS, MAX_PER_REQUEST, fault_in
+from reasoner.system.values import value
 
 MIN_USEFUL_TOKENS = 16
 """A sample is not clamped below this many tokens, or its own `max_tokens` if smaller: it is refused instead."""
@@ -20,7 +21,7 @@ COUNTS = ("prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens
 """The integer fields of a `Cost`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Cost:
     """The cost of an operation or a run; each token counts in one field only, and a thinking token in one more.
 
@@ -168,7 +169,6 @@ class _Sum(Cost):
     """A sum of costs that grows in place; only its ledger has it."""
 
     __slots__ = ()
-    __setattr__ = object.__setattr__
 
     def put(self: Any, new: Cost, old: Cost) -> None:
         """Add a cost in place of an old one."""
@@ -352,14 +352,9 @@ class Ledger:
     @property
     def reserved(self) -> Cost:
         """The worst case of all work in flight."""
-        held, settled = self._held, self._settled
-        return Cost(
-            held.prompt_tokens - settled.prompt_tokens, held.cached_tokens - settled.cached_tokens,
-            held.generated_tokens - settled.generated_tokens, held.verifier_tokens - settled.verifier_tokens,
-            held.cancelled_tokens - settled.cancelled_tokens, held.requests - settled.requests,
-            held.samples - settled.samples,
-            None if held.flops is None or settled.flops is None else held.flops - settled.flops,
-        )  # fmt: skip
+        rest = _Sum()
+        rest.put(self._held, self._settled)
+        return rest.taking(0.0).until(0)
 
     @property
     def elapsed(self) -> float:

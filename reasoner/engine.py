@@ -7,6 +7,7 @@ from typing import Final, Literal, NamedTuple, Protocol, runtime_checkable
 from reasoner.errors import EngineError, EngineUnavailable, RequestLost, UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.stopping.confidence import ConfidenceFloor
+from reasoner.system.values import value
 from reasoner.types import NO_LOGPROB, Completion, FinishReason, Logprobs, Prompt, SamplingParams, TokenIds, Usage
 
 __all__ = [
@@ -20,7 +21,7 @@ NEVER: Final = 1 << 62
 """More tokens than any sequence has."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Rendered:
     """A prompt as the model reads it: its token ids and their number; without ids, `tokens` is an upper bound.
 
@@ -52,7 +53,7 @@ class UsageMeter:
     preemptions: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SampleRequest:
     """One sequence to generate; (`question_id`, `prompt.digest`, `index`) identify it in all runs with the same seed.
 

@@ -1,12 +1,13 @@
 """The result of a run for one question."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from reasoner.budget import Cost, cost_line
 from reasoner.errors import ReasonerError
 from reasoner.system.printing import printable
+from reasoner.system.values import value
 from reasoner.trace.replies import Reply, replies_in
 from reasoner.types import Answer, CutSamples, EndedBy, Proposal, VoteState
 from reasoner.voting import VoteSummary
@@ -20,7 +21,7 @@ MAX_LINE = 500
 """Characters of an answer or a reason that a summary shows."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class Solution:
     """The answer to one question and its cost. `print` shows it in at most four lines.
 

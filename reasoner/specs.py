@@ -15,6 +15,7 @@ samples, leaves lengths to the budget and the context, and refuses what only its
 
 import dataclasses
 import json
+import math
 import re
 import typing
 from collections.abc import Callable, Mapping
@@ -277,7 +278,7 @@ Chance = Annotated[float, Range(above=0, below=1)]
 FilePath = Annotated[str, Owners("it reads a file")]
 Weights = Annotated[str, Owners("it loads weights")]
 Pattern = Annotated[str, Owners("it runs a regular expression")]
-Seconds = Annotated[float, Owners("it is processor time")]
+Seconds = Annotated[float, Owners("it is processor time"), Range(above=0, below=math.inf)]
 
 
 class Checked:

@@ -9,7 +9,6 @@ A helper is used with `yield from` and returns the reply of its operation. Those
 """
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, NewType, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -19,6 +18,7 @@ from reasoner.models.info import ModelInfo
 from reasoner.specs import MAX_SAMPLES
 from reasoner.stopping.confidence import ConfidenceFloor
 from reasoner.stopping.rules import StopRule
+from reasoner.system.values import value
 from reasoner.types import Answer, Blocks, Completion, Extraction, Prompt, Rating, SamplingParams, VoteState
 from reasoner.voting import Tally
 
@@ -50,7 +50,7 @@ def check_n(n: int) -> None:
     require(n, "n", at_least=1, at_most=MAX_SAMPLES, whole=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Sample:
     """Generate `n` sequences from each prompt.
 
@@ -87,7 +87,7 @@ class Sample:
             raise UsageError("nothing to sample from: give at least one prompt")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Score:
     """Rate each candidate with the run's verifier.
 
@@ -100,7 +100,7 @@ class Score:
     reserve: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ComparePair:
     """Ask the run's verifier which of two candidates is better, for each pair; not every verifier compares.
 
@@ -112,7 +112,7 @@ class ComparePair:
     pairs: tuple[tuple[Completion, Completion], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TextLikelihood:
     """The natural log of the probability that a reply continues with a text of `tokens` token ids."""
 
@@ -120,7 +120,7 @@ class TextLikelihood:
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class LogLikelihood:
     """Compute the log-likelihood of each text as the continuation of the prompt.
 
@@ -142,7 +142,7 @@ class LogLikelihood:
             raise UsageError("a text is empty: each text needs at least one character")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Probe:
     """Ask the model for the answer of each chain, finished or cut: it ends its own reply in the form of the question.
 
@@ -166,7 +166,7 @@ class Execution(NamedTuple):
     failure: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Execute:
     """Run a Python program that a model wrote, in the sandbox, for at most so many `seconds` of processor time.
 
@@ -188,7 +188,7 @@ Startable = Sample | Score | Probe | ComparePair | Execute
 """What can run without the plan waiting for it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Start:
     """Run an operation without waiting for it. Reply: its handle.
 
@@ -213,7 +213,7 @@ class Start:
             raise UsageError(f"times={self.times} is for samples of one prompt: start other operations one by one")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Next:
     """Wait for any started operation. Reply: the next `Finished`.
 
@@ -222,14 +222,14 @@ class Next:
     """
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Cancel:
     """Abort a started operation; its tokens are booked as cancelled. Reply: None, also if it had finished."""
 
     handle: Handle
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Propose:
     """Publish the best answer so far. Reply: None. A stop rule may end the plan at this point.
 
@@ -241,7 +241,7 @@ class Propose:
     confidence: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class FindBlocks:
     """Find the blocks of answers if the answer space needs slow work for it. Only answers that meet can be the same.
 
@@ -251,7 +251,7 @@ class FindBlocks:
     answers: tuple[Answer, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class CheckEquivalent:
     """Check which of the question's answers are the same if the answer space needs slow work or a model for it.
 
@@ -263,7 +263,7 @@ class CheckEquivalent:
     pairs: tuple[tuple[Answer, Answer], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Prefill:
     """Append a text to the reply: a prefill, a forced word, a closing.
 
@@ -277,12 +277,12 @@ class Prefill:
     thinking: Literal["", "open", "close"] = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class DescribeModel:
     """Ask which model answers. Reply: its `ModelInfo`, with its thinking profile. It costs no tokens."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Note:
     """Write a remark about the search into the trace, such as the effective sample size. Reply: None.
 
@@ -293,7 +293,7 @@ class Note:
     ends: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Finished:
     """A started operation that ended, with the reply of its kind; `end` is when, in sequential tokens."""
 

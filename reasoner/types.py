@@ -12,6 +12,7 @@ from reasoner.errors import UsageError, require, shown
 from reasoner.specs import Weights
 from reasoner.system.files import parse_json
 from reasoner.system.foreign import fault_in
+from reasoner.system.values import value
 
 R = TypeVar("R")
 
@@ -33,7 +34,7 @@ TokenIds = tuple[int, ...]
 """Token ids of the model's own vocabulary."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Usage:
     """Tokens of one sequence as the engine counted them; `cached_tokens` of the prompt were not computed.
 
@@ -63,7 +64,7 @@ NO_LOGPROB = -9999.0
 """Represents a log-probability of minus infinity, which JSON does not have. Only watched tokens can have it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Logprobs:
     """Natural-log probabilities, one entry per token.
 
@@ -225,7 +226,7 @@ ONE_TOKEN: Final = replace(FALLBACK, temperature=0.0, max_tokens=1)
 """One token, the likeliest, whatever the model's own sampling parameters are."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Message:
     """One turn of a chat. `extra` are more fields that chat templates read, as a JSON object: calls of tools, ids."""
 
@@ -254,7 +255,7 @@ def _head_digest(messages: tuple[Message, ...], raw: str, level: ThinkingLevel |
     return digest.digest()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Prompt:
     """What the engine continues: a head (a chat or raw text) and what was generated after it.
 
@@ -346,7 +347,7 @@ class Reading:
         return self.answer
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Completion:
     """One sequence generated from a prompt.
 
@@ -418,7 +419,7 @@ class Completion:
         return rows if part == "all" else rows[:thought] if part == "thinking" else rows[thought:]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Answer:
     """An answer read from text: as written, its canonical `key`, and the rule that found it."""
 
@@ -474,7 +475,7 @@ NOT_RATED = "not rated"
 """The beginning of the error of a rating that the ledger refused."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Rating:
     """A verifier's rating of one candidate: `value` in [0, 1], or None and the `error` that prevented it.
 
@@ -491,12 +492,12 @@ class Rating:
     def __post_init__(self) -> None:
         if (self.value is None) != bool(self.error):
             raise ValueError("a rating has either a value or an error")
-        for value in (*self.steps, *self.parts, *(() if self.value is None else (self.value,))):
-            if not 0 <= value <= 1:
-                raise ValueError(f"a rating is between 0 and 1, not {value}")
+        for number in (*self.steps, *self.parts, *(() if self.value is None else (self.value,))):
+            if not 0 <= number <= 1:
+                raise ValueError(f"a rating is between 0 and 1, not {number}")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Vote:
     """One equivalence class of answers: its representative, total weight, and number of members."""
 
@@ -517,7 +518,7 @@ class Tail(NamedTuple):
     votes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class VoteState:
     """The state of a vote: the answer classes, heaviest first, and the number of samples counted.
 
@@ -561,7 +562,7 @@ class VoteState:
         return replace(self, votes=self.votes[:LISTED], tail=tail)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Proposal:
     """The best answer at one moment, the votes behind it, and the cost of the results received by then.
 
@@ -573,7 +574,7 @@ class Proposal:
     cost: "Cost"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class CutSamples:
     """How many samples of a question were cut at `max_tokens`, and how many of these were still thinking.
 

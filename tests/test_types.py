@@ -94,6 +94,10 @@ def test_sampling_parameters_out_of_range_are_refused(option: str, value: object
     assert option in str(caught.value)
 
 
+def test_values_are_told_apart_by_what_they_hold() -> None:
+    assert len({Cost(1), Cost(1), Cost(2)}) == 2
+
+
 def test_a_question_reads_the_whole_chain_and_nothing_that_was_cut() -> None:
     question = Question("q", "How many?", PROMPT, NumberSpace())
     first = completion("The answer", finish="stop", stop=" is ", token_ids=(1,))

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from reasoner.answers.forms import Opening
 from reasoner.answers.questions import Question
-from reasoner.answers.reading import Cut
 from reasoner.answers.thinking import final_segment
 from reasoner.types import NO_THINKING, Answer, AnswerSpace, Prompt
 
@@ -31,12 +30,6 @@ _YES_OR_NO = re.compile(r"\W{0,8}(yes|no)\b", re.IGNORECASE)
 def probed(space: AnswerSpace) -> bool:
     """Whether replies in which no form is read are probed: its option `extract`."""
     return getattr(space, "extract", "rules") == "probe"
-
-
-def cut_of(space: AnswerSpace) -> Cut:
-    """What becomes of replies that a limit cut: its option `cut`."""
-    cut: Cut = getattr(space, "cut", "drop")
-    return cut
 
 
 def opening_of(space: AnswerSpace) -> Opening | None:

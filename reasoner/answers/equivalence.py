@@ -73,31 +73,10 @@ _Job = tuple[Callable[..., object], *tuple[object, ...]]
 class ComparisonMeter:
     """Processor time spent on comparing the answers of one question, in seconds.
 
-    The comparer updates it, and starts no comparison once the time that the answer space allows is spent.
+    `Equivalence` updates it, and starts no comparison once the time that the answer space allows is spent.
     """
 
-    question_id: str = ""
     seconds: float = 0.0
-
-
-class Comparer(Protocol):
-    """Does the slow comparisons of answers that an answer space cannot do itself.
-
-    All comparisons of one question share a meter and a time limit. Neither method raises.
-    """
-
-    async def same_many(
-        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], meter: ComparisonMeter
-    ) -> tuple[bool | None, ...]:
-        """For each pair whether each answer accepts the other; None if that was not decided in time."""
-
-    async def blocks(
-        self, space: AnswerSpace, answers: Sequence[Answer], meter: ComparisonMeter
-    ) -> tuple[Blocks | None, ...]:
-        """The blocks of each answer; None if they were not found in time."""
-
-    async def close(self) -> None:
-        """Stop and free everything. A second call does nothing."""
 
 
 @dataclass(slots=True)
@@ -106,19 +85,15 @@ class Equivalence:
 
     `seconds` of processor time limit one comparison, so that no verdict depends on the load of the machine. In a vote
     all comparisons of one question share the processor time that its answer space allows: each may take a tenth of what
-    is left, and an answer that was late is not compared again.
+    is left, and an answer that was late is not compared again. No method raises.
     """
 
     seconds: float = 5.0
     pool: ProcessPool = field(default_factory=lambda: ProcessPool(prepare=prepare))
     _cache: dict[_Job, Outcome] = field(default_factory=dict, init=False, repr=False)
 
-    async def accepts(self, gold: str, answer: str, *, space: SlowSpace | None = None) -> Verdict:
-        """Whether `gold` accepts `answer`, both as written; by default they are mathematical."""
-        if space is None:
-            from reasoner.answers.maths import MathSpace
-
-            space = MathSpace()
+    async def accepts(self, space: SlowSpace, gold: str, answer: str) -> Verdict:
+        """Whether `gold` accepts `answer`, both as written."""
         expected, given = space.answer(gold), space.answer(answer)
         if expected is None or given is None:
             return Verdict("wrong")

@@ -81,7 +81,7 @@ def machine_forms(text: str) -> list[Form]:
         content = line[1].strip()
         if content and not (content[0].isalpha() and text[line.end() :].strip()):
             forms.append(Form(content, line.start(), line.end()))
-    quoted = any(sign in text and text.rfind(f"nswer{sign}") >= 0 for sign in "\"'")
+    quoted = ('"' in text and text.rfind('nswer"') >= 0) or ("'" in text and text.rfind("nswer'") >= 0)
     if quoted and (field := _last(_JSON, text)):
         # The other fields of the object are no words after the answer.
         forms.append(Form(_json_value(field[1]), field.start(), max(field.end(), text.find("}", field.end()) + 1)))

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib import import_module
 from typing import Any, Final, NamedTuple, TypeVar
 
 from reasoner.answers.choices import choice_in
+from reasoner.answers.reading import ReadsForms
 from reasoner.answers.thinking import TAIL
 from reasoner.errors import UnknownName, UsageError
 from reasoner.types import AnswerSpace
@@ -45,14 +46,6 @@ _CLASSES: Final[Mapping[str, tuple[str, str]]] = {
 """The module and the class of each kind. A class is imported when it is needed: its patterns take long to compile."""
 KINDS = tuple(_CLASSES)
 SPACES = ("auto", *KINDS)
-ANY_KIND = ("extract", "cut", "pattern")
-"""The options of every answer kind but `json` and `free`."""
-OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "math": ("seconds", *ANY_KIND),
-    "text": ("equal", *ANY_KIND),
-    "json": ("extract", "cut"),
-    "free": (),
-}
 
 
 def class_of(kind: str) -> type[Any]:
@@ -60,6 +53,11 @@ def class_of(kind: str) -> type[Any]:
     module, name = _CLASSES[kind]
     cls: type[Any] = getattr(import_module(f"reasoner.answers.{module}"), name)
     return cls
+
+
+def kind_options(kind: str) -> tuple[str, ...]:
+    """The options of a kind: the fields of its class that are given by name."""
+    return tuple(field.name for field in fields(class_of(kind) if kind != "auto" else ReadsForms) if field.kw_only)
 
 
 def _kind_of(question: str) -> str:
@@ -135,17 +133,13 @@ def space_for(name: str, question: str) -> AnswerSpace:
 
 
 def with_options(space: A, options: str) -> A:
-    """The same space with options such as `extract=rules`; unchanged for an empty text.
-
-    Raises:
-        UsageError: the kind has no such option, or its value is not valid.
-    """
+    """The same space with options such as `extract=rules`; unchanged for an empty text."""
     return replace(space, **_read_options(space.name, options)) if options else space  # type: ignore[type-var]
 
 
 def _read_options(kind: str, text: str) -> dict[str, Any]:
     """The options of an answer kind, as the fields of its space."""
-    known, values = OPTIONS.get(kind, ANY_KIND), dict[str, Any]()
+    known, values = kind_options(kind), dict[str, Any]()
     while text:
         option, _, value = (part.strip() for part in text.partition("="))
         if option not in known:

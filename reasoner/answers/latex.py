@@ -43,7 +43,7 @@ def too_complex(text: str) -> str | None:
         return f"more than {MAX_RUN} digits in a row"
     if _CODE.search(text):
         return "looks like code"
-    if _TOWER.search(text) or any(_heavy(power[1] or power[2] or power[3]) for power in _POWER.finditer(text)):
+    if _TOWER.search(text) or any(_heavy("".join(power.groups(""))) for power in _POWER.finditer(text)):
         return "a power too large to compute"
     if any(_BIG.search(text, max(0, sign.start() - 40), sign.start()) for sign in _FACTORIAL.finditer(text)):
         return "a factorial too large to compute"

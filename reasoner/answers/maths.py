@@ -1,8 +1,7 @@
 r"""Mathematical answers: numbers, formulas, tuples, intervals, sets; `docs/answers.md` says which are equal."""
 
-import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import ClassVar
 
@@ -11,7 +10,6 @@ from reasoner.answers.forms import LONG_BOX, Opening
 from reasoner.answers.latex import balanced, bare, canonical, too_complex
 from reasoner.answers.numbers import MAX_UNIT_WORDS, decimal_comma
 from reasoner.answers.reading import ReadsForms
-from reasoner.errors import require
 from reasoner.specs import Seconds
 from reasoner.types import Answer, Blocks
 
@@ -66,11 +64,7 @@ class MathSpace(ReadsForms):
     find_blocks = staticmethod(math_worker.find_blocks)
     refusal = staticmethod(too_complex)
 
-    seconds: Seconds = 10.0
-
-    def __post_init__(self) -> None:
-        ReadsForms.__post_init__(self)
-        require(self.seconds, "seconds", above=0, below=math.inf)
+    seconds: Seconds = field(default=10.0, kw_only=True)
 
     def inside(self, text: str, reply: str) -> Answer | None:
         """All of the text if it is a formula, or a number with its unit; a sentence is none."""

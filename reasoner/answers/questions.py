@@ -3,16 +3,16 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from reasoner.answers.kinds import space_for
 from reasoner.errors import UsageError, shown
+from reasoner.system.values import value
 from reasoner.types import Answer, AnswerSpace, Completion, Message, Prompt
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Question:
     """A question without its reference answer, so nothing that receives it can leak one."""
 

@@ -7,12 +7,12 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from reasoner.answers.forms import BOX, Form, Opening, announcements, machine_forms
 from reasoner.answers.thinking import final_segment
-from reasoner.errors import UsageError, require_choice
-from reasoner.specs import Pattern
+from reasoner.errors import UsageError
+from reasoner.specs import Checked, Pattern
 from reasoner.types import Answer, Blocks
 
 if TYPE_CHECKING:
@@ -57,15 +57,11 @@ class SameKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probed:
+class Probed(Checked):
     """A kind of answer for which the model may be asked to end its reply."""
 
     extract: Extract = "probe"
     cut: Cut = "fallback"
-
-    def __post_init__(self) -> None:
-        require_choice(self.extract, "extract", get_args(Extract))
-        require_choice(self.cut, "cut", get_args(Cut))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +81,7 @@ class ReadsForms(Probed):
     """Characters at the end of a reply in which a form is looked for."""
 
     def __post_init__(self) -> None:
-        Probed.__post_init__(self)
+        Checked.__post_init__(self)
         if self.pattern:
             compiled(self.pattern)
 

@@ -5,11 +5,10 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 from reasoner.answers.forms import Opening, table
-from reasoner.answers.reading import ByKey, ReadsForms
-from reasoner.errors import require_choice
+from reasoner.answers.reading import ByKey
 from reasoner.types import Answer, Blocks
 
 Equal = Literal["exact", "model"]
@@ -58,10 +57,6 @@ class TextSpace(ByKey):
     instruction: ClassVar[str] = "Give the answer in a few words."
 
     equal: Equal = field(default="exact", kw_only=True)
-
-    def __post_init__(self) -> None:
-        ReadsForms.__post_init__(self)
-        require_choice(self.equal, "equal", get_args(Equal))
 
     @property
     def compares_by_model(self) -> bool:

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from reasoner.answers.kinds import ANY_KIND, KINDS, OPTIONS, class_of
+from reasoner.answers.kinds import KINDS, class_of, kind_options
 from reasoner.cli.terminal import columns, labelled, wrapped
 from reasoner.errors import STRATEGIES, UsageError
 from reasoner.registry import Kind, as_written, entries, load, options_of, sampling_options
@@ -26,7 +26,7 @@ def answers() -> list[dict[str, Any]]:
     for name in KINDS:
         cls = class_of(name)
         fields = {field.name: _short(field.default) for field in dataclasses.fields(cls)}
-        options = {option: fields[option] for option in OPTIONS.get(name, ANY_KIND)}
+        options = {option: fields[option] for option in kind_options(name)}
         rows.append({"name": name, "what": _first_paragraph(cls), "options": options})
     return rows
 

@@ -31,6 +31,9 @@ MAX_LENGTH = 1000
 """The longest paragraph, in characters, that is read as arithmetic."""
 _SLIPS = (1, -1, 10)
 """The errors of wrong answers to arithmetic, equally likely."""
+_STATED = re.compile(r"The answer is (-?\d+(?:[./]\d+)?)")
+_SOLVED = 0.3
+"""How often a question is solved by itself although answers are shown. Assumed: no paper reports it."""
 MODEL = ModelInfo("simulated", context=1 << 20, parameters=135_000_000, layers=30, heads=9, kv_heads=3, head_dim=64)
 
 
@@ -94,7 +97,10 @@ class SimulatedEngine(FreeEngine):
     chains and lower chances. `accuracy` is the mean chance to end right. A chain knows its answer by a share x of its
     length with probability x squared. An answer before that, by a probe or because its thinking level ends it, is right
     with probability `guess`, and so is one without thinking. "low" allows a quarter of `thinking`, "medium" all of it,
-    "high" four times as much. A chain can be drawn in parts.
+    "high" four times as much. A chain can be drawn in parts. How hard a question is depends on its id.
+
+    With `odds`, answers to arithmetic that a prompt shows are taken over in 70 % of replies, a right one `odds` times
+    as often as a wrong one; without, replies do not depend on them. Judgements in words are not simulated.
 
     A reply is a function of the request's seed. Lengths without thinking are exponential around their mean, at least
     one token, cut at `max_tokens`; a cut reply has no answer. Log-probabilities carry no information.
@@ -107,6 +113,7 @@ class SimulatedEngine(FreeEngine):
     accuracy: float = 0.8
     thinking: float = 0.0
     guess: float = 0.05
+    odds: float | None = None
     laws: Mapping[str, Law] = field(default_factory=dict, repr=False)
     model: ModelInfo = field(default=MODEL, init=False, repr=False)
     name: str = field(default="simulated", init=False, repr=False)
@@ -118,6 +125,8 @@ class SimulatedEngine(FreeEngine):
         require(self.accuracy, "accuracy", at_least=0, at_most=1)
         require(self.guess, "guess", at_least=0, at_most=1)
         require(self.thinking, "thinking", at_least=0)
+        if self.odds is not None:
+            require(self.odds, "odds", above=0, below=math.inf)
         if self.thinking:
             self.model = replace(MODEL, thinking=THINKING)
         self._default = Law(self.answers or UNASKED, self.weights, self.silent, self.tokens)
@@ -144,13 +153,18 @@ class SimulatedEngine(FreeEngine):
 
     def _law(self, prompt: Prompt, accuracy: float) -> Law:
         """The distribution of answers to a prompt."""
-        text = _text(prompt)
-        value = None if self.answers else arithmetic(text)
+        value, shown = (None, ()) if self.answers else _read(_text(prompt))
         if value is None:
             return self._default
         wrong = (1 - accuracy) / len(_SLIPS)
         answers = tuple(_written(value + slip) for slip in (0, *_SLIPS))
-        return Law(answers, (accuracy, *(wrong for _ in _SLIPS)), self.silent, self.tokens)
+        weights = (accuracy, *(wrong for _ in _SLIPS))
+        if shown and self.odds is not None:
+            liked = [self.odds if answer == answers[0] else 1.0 for answer in shown]
+            taken = (1 - _SOLVED) / sum(liked)
+            weights = (*(_SOLVED * weight for weight in weights), *(taken * each for each in liked))
+            answers += shown
+        return Law(answers, weights, self.silent, self.tokens)
 
     def _thought(self, request: SampleRequest) -> _Thought:
         """What is thought for a request before its answer."""
@@ -162,7 +176,7 @@ class SimulatedEngine(FreeEngine):
             _CHAIN - request.seed % _CHAINS if continued is None or (thinks and request.index % BRANCH) else continued
         )
         law = ChainLaw(self.thinking, self.accuracy)
-        chain, end = law.chain(law.question(_text(request.prompt)), name), len(ids)
+        chain, end = law.chain(law.question(request.question_id), name), len(ids)
         if thinks:
             allowed = level if isinstance(level, int) else self.thinking * _LEVELS.get(level or "", math.inf)
             end = max(end + 1, math.ceil(min(chain.tokens, allowed)))
@@ -213,7 +227,7 @@ class SimulatedEngine(FreeEngine):
 
 
 def _text(prompt: Prompt) -> str:
-    return prompt.messages[-1].content if prompt.messages else prompt.raw
+    return "\n\n".join(message.content for message in prompt.messages) or prompt.raw
 
 
 @lru_cache(maxsize=64)
@@ -222,15 +236,22 @@ def _words(text: str) -> int:
     return len(text.split())
 
 
-@lru_cache(maxsize=4096)
 def arithmetic(text: str) -> Fraction | None:
     """The value of the last paragraph that is only an arithmetic question; None without one."""
+    return _read(text)[0]
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str) -> tuple[Fraction | None, tuple[str, ...]]:
+    """The value of what `arithmetic` finds, and the answers that are stated after it."""
+    after = list[str]()
     for paragraph in reversed(text.split("\n\n")):
         if len(paragraph) <= MAX_LENGTH and (match := _ASKED.fullmatch(paragraph.strip())):
             expression = evaluate(_WORD.sub(lambda word: f" {_WORDS[word[1].lower()]} ", match[1]))
             if expression and len(expression.constants) > 1:
-                return expression.value
-    return None
+                return expression.value, tuple(_STATED.findall("\n".join(reversed(after))))
+        after.append(paragraph)
+    return None, ()
 
 
 def _written(value: Fraction) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from reasoner.answers.questions import Question
 from reasoner.budget import MIN_USEFUL_TOKENS, SUMMED, Budget, Cost, Ledger, Reservation
-from reasoner.engine import Engine, Replicated
+from reasoner.engine import Engine, Replicated, silent
 from reasoner.errors import BudgetExhausted
 
 if TYPE_CHECKING:
@@ -70,14 +70,6 @@ class NoDeadline(nullcontext[None]):
 NO_DEADLINE: Final = NoDeadline()
 
 
-def _nothing() -> None:
-    return None
-
-
-NOT_WATCHED: Final[Callable[[], None]] = _nothing
-"""What is called when an operation waits and nobody wants to know."""
-
-
 class Admission:
     """Turns a question's operations into reservations, first come, first served.
 
@@ -90,7 +82,7 @@ class Admission:
         self._queues, self._shares = queues, shares
         self.waiting = 0
         """Operations of the question that wait for room."""
-        self.on_wait: Callable[[], None] = NOT_WATCHED
+        self.on_wait: Callable[[], None] = silent
         """Called when one begins to wait."""
         self._lock, self._behind = asyncio.Lock(), 0
 

@@ -12,22 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from reasoner.engine import NEVER, Progress
-from reasoner.execution.admission import NOT_WATCHED
+from reasoner.engine import NEVER, Progress, silent
 from reasoner.strategy import Handle
 
 T = TypeVar("T")
 U = TypeVar("U")
 Key = tuple[int, Handle]
 """A virtual end and the handle of the operation: the order of results."""
-
-
-def _no_time() -> int:
-    return 0
-
-
-def _no() -> bool:
-    return False
 
 
 @dataclass(slots=True, eq=False)
@@ -176,7 +167,7 @@ class Clock:
             self.leave(handle)
         for heap in (self._running, self._over, self._parked):
             heap.clear()
-        self.now, self._queued, self._starved, self._ready = _no_time, NOT_WATCHED, _no, NOT_WATCHED
+        self.now, self._queued, self._starved, self._ready = int, silent, bool, silent
 
     def next(self) -> Handle | None:
         """The operation with the result to deliver next; None if it is not known yet."""

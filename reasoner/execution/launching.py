@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
+from reasoner.engine import silent
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError
-from reasoner.execution.admission import NOT_WATCHED, STARTS, Admission
+from reasoner.execution.admission import STARTS, Admission
 from reasoner.execution.clock import Clock, Key
 from reasoner.strategy import Finished, Handle
 from reasoner.trace.recorder import SequenceId
@@ -233,7 +234,7 @@ class Started:
             await cancel_all(running.values())
         finally:
             self.clock.close()
-            self._admission.on_wait = NOT_WATCHED
+            self._admission.on_wait = silent
 
 
 async def sample_all(

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from reasoner import strategy as ops
-from reasoner.answers.equivalence import Comparer
+from reasoner.answers.equivalence import Equivalence
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
 from reasoner.execution.executor import OperationExecutor
@@ -59,7 +59,7 @@ class PlanRunner:
     strategy: Strategy
     verifier: Verifier | None
     stop: StopRule | None
-    comparer: Comparer
+    comparer: Equivalence
     executor: OperationExecutor
     facts: RunFacts
     limits: frozenset[int]

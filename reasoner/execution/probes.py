@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
-from reasoner.answers.asking import EXTRACTED_TOKENS, copied, cut_of, extraction_prompt, opening_of, probed, read_probe
+from reasoner.answers.asking import EXTRACTED_TOKENS, copied, extraction_prompt, opening_of, probed, read_probe
 from reasoner.answers.forms import Opening
 from reasoner.answers.reading import Cut
 from reasoner.answers.thinking import final_segment
@@ -59,7 +59,7 @@ class Probes:
 
     def __post_init__(self) -> None:
         space = self.executor.question.space
-        self._opening, self._if_cut = opening_of(space), cut_of(space)
+        self._opening, self._if_cut = opening_of(space), getattr(space, "cut", "drop")
 
     @property
     def wanted(self) -> bool:

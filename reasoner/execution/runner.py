@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from typing import Any
 
-from reasoner.answers.equivalence import Comparer, Equivalence
+from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.questions import Question
 from reasoner.budget import NO_COST, Budget, Cost, Ledger, Prices
 from reasoner.engine import Engine
@@ -40,7 +40,7 @@ async def solve_each(
     allocation: Allocation | None = None,
     prices: Prices | str | None = None,
     stop: StopRule | str | None = None,
-    comparer: Comparer | None = None,
+    comparer: Equivalence | None = None,
     trace: Sink | None = None,
     seed: int = 0,
     history: Mapping[str, QuestionHistory] | None = None,
@@ -150,7 +150,7 @@ async def solve(
     budget: Budget | str | None = None,
     prices: Prices | str | None = None,
     stop: StopRule | str | None = None,
-    comparer: Comparer | None = None,
+    comparer: Equivalence | None = None,
     trace: Sink | None = None,
     seed: int = 0,
     history: Mapping[str, QuestionHistory] | None = None,
@@ -226,7 +226,7 @@ async def solve_many(
     allocation: Allocation | None = None,
     prices: Prices | str | None = None,
     stop: StopRule | str | None = None,
-    comparer: Comparer | None = None,
+    comparer: Equivalence | None = None,
     trace: Sink | None = None,
     seed: int = 0,
     history: Mapping[str, QuestionHistory] | None = None,
@@ -254,7 +254,7 @@ def solve_sync(
     budget: Budget | str | None = None,
     prices: Prices | str | None = None,
     stop: StopRule | str | None = None,
-    comparer: Comparer | None = None,
+    comparer: Equivalence | None = None,
     trace: Sink | None = None,
     seed: int = 0,
     history: Mapping[str, QuestionHistory] | None = None,
@@ -281,7 +281,7 @@ def solve_many_sync(
     allocation: Allocation | None = None,
     prices: Prices | str | None = None,
     stop: StopRule | str | None = None,
-    comparer: Comparer | None = None,
+    comparer: Equivalence | None = None,
     trace: Sink | None = None,
     seed: int = 0,
     history: Mapping[str, QuestionHistory] | None = None,

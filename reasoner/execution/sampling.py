@@ -154,7 +154,9 @@ class _SequenceRun:
                 again = Usage(tokens + limit + self._closing_bound, 0, granted - limit)
                 first = executor.cost(Usage(tokens, 0, limit))
                 cost = first + executor.cost(again, at=sequence.at + limit, counted_as="request")
-            return cost + self._reserved_cost(tokens + granted, at=sequence.at + granted) if self.op.reserve else cost
+            if reserve := self.op.reserve:
+                cost += executor.reserved_cost(tokens + granted, reserve, at=sequence.at + granted)
+            return cost
 
         for _ in range(ATTEMPTS):
             reservation, granted = await executor.admit(price, max_tokens=self.max_tokens)
@@ -188,7 +190,9 @@ class _SequenceRun:
 
         def price(granted: int) -> Cost:
             cost = executor.cost(Usage(rendered.tokens, 0, granted), at=at, counted_as="request")
-            return cost + self._reserved_cost(rendered.tokens + granted, at=at + granted)
+            if reserve := self.op.reserve:
+                cost += executor.reserved_cost(rendered.tokens + granted, reserve, at=at + granted)
+            return cost
 
         try:
             for _ in range(ATTEMPTS):
@@ -266,9 +270,6 @@ class _SequenceRun:
             return None
         self._passed_on.append(prompt)
         return on_text
-
-    def _reserved_cost(self, prompt: int, *, at: int) -> Cost:
-        return self.executor.reserved_cost(prompt, self.op.reserve, at=at) if self.op.reserve else Cost()
 
     def _joined(self, first: Completion, closing: TokenIds, second: Completion) -> Completion:
         """The two parts of the sequence and the token ids between them as one completion."""

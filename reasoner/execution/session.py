@@ -8,10 +8,9 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
-from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-from reasoner.answers.equivalence import Comparer, Equivalence
+from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.questions import Question
 from reasoner.budget import Budget, Ledger, Prices
 from reasoner.engine import Engine, TextPiece
@@ -85,7 +84,7 @@ class RunContext:
     engine: Engine
     verifier: Verifier | None
     stop: StopRule | None
-    comparer: Comparer
+    comparer: Equivalence
     trace: Sink | None
     seed: int
     budget: Budget | None
@@ -228,9 +227,7 @@ class RunContext:
     def _warm(self, question: Question) -> "asyncio.Task[None] | None":
         """Start the processes that compare slow answers: that takes seconds, and the first samples run meanwhile."""
         slow = hasattr(question.space, "find_blocks") and not self.history.get(question.id, EMPTY).source
-        if slow and isinstance(self.comparer, Equivalence):
-            return asyncio.ensure_future(self.comparer.warm())
-        return None
+        return asyncio.ensure_future(self.comparer.warm()) if slow else None
 
 
 class Session:
@@ -254,7 +251,7 @@ class Session:
     ) -> None:
         self.engine = engine
         self.ledger = ledger or Ledger(prices=prices)
-        self.comparer: Comparer = Equivalence()
+        self.comparer = Equivalence()
         self._verifiers = verifiers
         self._stack = AsyncExitStack()
         self._numbers = count()
@@ -281,9 +278,7 @@ class Session:
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_failure: object) -> None:
         """Close what the session started."""
         self._limits = None
         await self._stack.aclose()

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from reasoner.answers.asking import comparison_prompt, reads_yes
-from reasoner.answers.equivalence import Comparer, ComparisonMeter
+from reasoner.answers.equivalence import ComparisonMeter, Equivalence
 from reasoner.budget import NO_COST, Cost
 from reasoner.engine import spellings
 from reasoner.errors import BudgetExhausted, EngineError, NotRecorded, UsageError
@@ -39,12 +39,12 @@ class Verdicts:
     votes. A verdict that the ledger refuses is missing; the others still count.
     """
 
-    def __init__(self, executor: OperationExecutor, comparer: Comparer) -> None:
+    def __init__(self, executor: OperationExecutor, comparer: Equivalence) -> None:
         history, space = executor.history, executor.question.space
         self.by_model = compares_by_model(space)
         """Whether the model compares answers, and no comparer."""
         self._executor, self._comparer, self._space, self._history = executor, comparer, space, history
-        self._meter = ComparisonMeter(executor.question.id)
+        self._meter = ComparisonMeter()
         self._recorded_blocks, self._recorded_same = history.blocks, history.same
         # A replay writes what it uses again, and verdicts of the model are booked again where they are asked for.
         self._blocks = {} if history.source else {**self._recorded_blocks}

@@ -20,11 +20,7 @@ MANIFEST: Final = "checksums.json"
 
 
 def cache_home() -> Path:
-    """The cache folder: `$REASONER_CACHE`, `$XDG_CACHE_HOME/reasoner` or ~/.cache/reasoner.
-
-    Raises:
-        EngineUnavailable: there is no home folder.
-    """
+    """The cache folder: `$REASONER_CACHE`, `$XDG_CACHE_HOME/reasoner` or ~/.cache/reasoner."""
     try:
         if own := os.environ.get("REASONER_CACHE"):
             return Path(own).expanduser().absolute()
@@ -57,11 +53,7 @@ def locked(path: Path, notify: Notify, waiting: str) -> Iterator[None]:
 
 
 def source_of(folder: Path) -> str | None:
-    """The SHA-256 of the file that a folder was built from; None where it was not built here.
-
-    Raises:
-        EngineUnavailable: its manifest cannot be read.
-    """
+    """The SHA-256 of the file that a folder was built from; None where it was not built here."""
     try:
         return str(read_object(folder / MANIFEST)["gguf_sha256"])
     except (FileNotFoundError, NotADirectoryError):

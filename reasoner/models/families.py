@@ -72,14 +72,8 @@ def _switch(name: str) -> dict[str, Arguments]:
 
 FAMILIES: Final = tuple(map(_family, _TABLE["families"]))
 """The known families; the first row that matches a name counts."""
-GUESSED: Final = _family(
-    {
-        "pattern": r"(?<![^a-z]no)(?<!non)[-_](think|thinking|thinker|reasoning)(?![a-z])",
-        "parser": "deepseek_r1",
-        "when": "always",
-    }
-)
-"""Names that say that a model thinks, of no known family: the common markers are most likely."""
+GUESSED: Final = FAMILIES[-1]
+"""Names that say that a model thinks, of no known family."""
 
 
 def profile_of(name: str) -> ThinkingProfile | None:
@@ -90,7 +84,7 @@ def profile_of(name: str) -> ThinkingProfile | None:
     base = name.split("/snapshots/", maxsplit=1)[0].replace("--", "/").rstrip("/").rpartition("/")[2].lower()
     if _OTHER_USE.search(base):
         return None
-    return next((family.profile for family in (*FAMILIES, GUESSED) if family.pattern.search(base)), None)
+    return next((family.profile for family in FAMILIES if family.pattern.search(base)), None)
 
 
 def profile_for_parser(parser: str) -> ThinkingProfile | None:

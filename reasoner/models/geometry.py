@@ -103,15 +103,6 @@ def _is_plain(config: _Config) -> bool:
     return config.model_type in PLAIN and not window and all(kind == "full_attention" for kind in kinds)
 
 
-def stored_parameters(folder: Path) -> Parameters:
-    """The parameters of the model in `folder`, by its `config.json` and its safetensors headers.
-
-    Raises:
-        EngineUnavailable: as `read_model_info`.
-    """
-    return _count(folder, _read_config(folder / "config.json"))
-
-
 def _read_config(file: Path) -> _Config:
     try:
         fields = read_object(file)
@@ -127,15 +118,6 @@ def _read_config(file: Path) -> _Config:
         raise EngineUnavailable(f"malformed {file}: {error}") from error
 
 
-def is_quantized(folder: Path) -> bool:
-    """Whether the model in `folder` holds quantized weights, by its `config.json`.
-
-    Raises:
-        EngineUnavailable: as `read_model_info`.
-    """
-    return _read_config(folder / "config.json").quantization_config is not None
-
-
 class _Tensor(BaseModel):
     """One entry of a safetensors header."""
 
@@ -144,11 +126,7 @@ class _Tensor(BaseModel):
 
 
 def _count(folder: Path, config: _Config) -> Parameters:
-    """The parameters of the model in `folder`; unknown where packed weights are stored. Tied embeddings count once.
-
-    Raises:
-        EngineUnavailable: a header is malformed.
-    """
+    """The parameters of the model in `folder`; unknown where packed weights are stored. Tied embeddings count once."""
     total, active = 0, Fraction(0)
     for shard in _shards(folder):
         for name, tensor in _tensors(shard):
@@ -221,16 +199,12 @@ def default_dtype(folder: Path | None) -> DTypeChoice:
     flags, gib = cpu_flags(), memory_gib()
     if native := next((flag for flag in NATIVE_BFLOAT16 if flag in flags), None):
         return DTypeChoice("bfloat16", f"this processor supports it natively ({native})")
-    if folder and is_quantized(folder):
-        return DTypeChoice("bfloat16", "the model is quantized, which needs 16 bits")
-    needed = 0.0
-    with suppress(EngineUnavailable):  # the start reports it
-        needed = stored_parameters(folder).total * BYTES["float32"] / 2**30 if folder else 0.0
-    if needed > gib:
-        return DTypeChoice("bfloat16", f"slow on this processor, but float32 needs {needed:.1f} GiB of {gib:.1f}")
+    if folder:
+        config, needed = _read_config(folder / "config.json"), 0.0
+        if config.quantization_config is not None:
+            return DTypeChoice("bfloat16", "the model is quantized, which needs 16 bits")
+        with suppress(EngineUnavailable):  # the start reports it
+            needed = _count(folder, config).total * BYTES["float32"] / 2**30
+        if needed > gib:
+            return DTypeChoice("bfloat16", f"slow on this processor, but float32 needs {needed:.1f} GiB of {gib:.1f}")
     return DTypeChoice("float32", "this processor has no bfloat16 instructions (avx512_bf16, amx_bf16 or Arm's bf16)")
-
-
-def resolve_dtype(dtype: DType, folder: Path | None) -> Literal["bfloat16", "float16", "float32"]:
-    """The number type of a model on this CPU."""
-    return default_dtype(folder).dtype if dtype == "auto" else dtype

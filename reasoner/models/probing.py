@@ -50,12 +50,15 @@ class ModelReader:
         return any(text.startswith(token) for token in self.added if len(token) > 2)
 
     def opens(self, profile: ThinkingProfile, messages: Sequence[Message], arguments: Arguments) -> bool:
-        """Whether the template opens thinking before the reply.
+        """Whether the template opens thinking before the reply; False where it refuses the chat.
 
         Only what the template writes after the last turn is read: the end that a rendering has in common with that of
-        a chat with a longer last turn. So a user who writes a marker opens nothing. Raises what the template raises.
+        a chat with a longer last turn. So a user who writes a marker opens nothing.
         """
-        end = common_end(self.render(messages, arguments), self.render(_longer(messages), arguments))
+        *head, last = messages
+        longer = (*head, replace(last, content=last.content + "x"))
+        chats = self.try_render(arguments, messages), self.try_render(arguments, longer)
+        end = common_end(chats[0] or "", chats[1] or "")
         if not isinstance(end, str):
             return split(end, profile, opened=False).unclosed
         reading = PartSplitter(profile, opened=False)
@@ -67,11 +70,6 @@ class ModelReader:
         ids = self.encode(text)
         around = (self.encode(f"{before}{text}{after}") for before, after in _AROUND)
         return ids if all(find(whole, ids) >= 0 for whole in around) else ()
-
-
-def _longer(messages: Sequence[Message]) -> tuple[Message, ...]:
-    *head, last = messages
-    return (*head, replace(last, content=last.content + "x"))
 
 
 def common_end(first: Rendering, second: Rendering) -> Rendering:
@@ -148,7 +146,7 @@ def _fitted(
     levels = _levels(base.levels, reader)
     if NO_THINKING in levels:
         return replace(_shortly_skipped(profile), when="on_request", levels=levels)
-    thinks = certain or bool(levels) or _opens(profile, reader) or _strips(profile, reader)
+    thinks = certain or bool(levels) or reader.opens(profile, _QUESTION, {}) or _strips(profile, reader)
     return replace(profile, when="always", levels=levels) if thinks else None
 
 
@@ -172,13 +170,6 @@ def _levels(known: Mapping[str, Arguments], reader: ModelReader) -> dict[str, Ar
             highest = {text: levels[level] for level, text in accepted.items()}
             return {level: highest[text] for level, text in accepted.items()}
     return {}
-
-
-def _opens(profile: ThinkingProfile, reader: ModelReader) -> bool:
-    try:
-        return reader.opens(profile, _QUESTION, {})
-    except Exception:  # a template raises what it likes
-        return False
 
 
 def _strips(profile: ThinkingProfile, reader: ModelReader) -> bool:

@@ -23,6 +23,7 @@ from reasoner.serving.errors import ApiError
 from reasoner.serving.requests import MAX_COUNT, PASSED, ChatRequest, Strict, Tool, Turn, VendorOptions, draws, read_as
 from reasoner.solution import Solution
 from reasoner.strategy import CalibratedStrategy, DrawsOnce, StopRule, Strategy
+from reasoner.system.values import value
 from reasoner.trace.events import Event, Sink, tee
 from reasoner.types import LONGEST_SCHEMA, AnswerSpace, Message, Prompt, SamplingParams, ThinkingLevel
 from reasoner.verifier import Verifier
@@ -96,7 +97,7 @@ class Offer:
                 raise UsageError(f"{where}: {error.message}") from error
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Job:
     """One choice of a reply: a question and how it is to be answered.
 

@@ -3,8 +3,7 @@
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Final
 
 from reasoner.errors import UsageError
@@ -78,9 +77,8 @@ class Turns:
         """How many requests wait."""
         self._free = asyncio.Semaphore(concurrent)
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn and hold it in the body.
+    async def __aenter__(self) -> None:
+        """Wait for a turn, which the block then holds.
 
         Raises:
             ApiError: 429 at once, where the queue is full.
@@ -99,8 +97,7 @@ class Turns:
         finally:
             self.queued -= 1
         self.running += 1
-        try:
-            yield
-        finally:
-            self.running -= 1
-            self._free.release()
+
+    async def __aexit__(self, *_failure: object) -> None:
+        self.running -= 1
+        self._free.release()

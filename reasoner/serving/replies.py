@@ -18,7 +18,9 @@ from reasoner.serving.requests import ChatRequest
 from reasoner.solution import Solution
 from reasoner.specs import Owners, marks_of
 from reasoner.system.printing import clipped, printable, valid_unicode
+from reasoner.system.values import value
 from reasoner.trace.events import Event, Proposed, Sampled, Scored, Work
+from reasoner.trace.replies import completions_in
 from reasoner.types import Completion, Vote, VoteState
 
 Document = dict[str, Any]
@@ -39,7 +41,7 @@ _COUNTS: Final = attrgetter(*COUNTED)
 LOST: Final = "lost: the sequence was drawn again after its text was streamed, so the text is not whole: ask again"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Result:
     """A choice of a reply: its job, how it ended with its events, and the id of its trace where that is kept."""
 
@@ -48,7 +50,7 @@ class Result:
     trace: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ReplyText:
     """The reply of a solution: its text, its thinking, why it ended, and the tools that it calls."""
 
@@ -84,8 +86,9 @@ class ReplyText:
 
 def _winner(solution: Solution) -> Completion | None:
     """The completion that has the solution's text: the first complete one, else the first."""
-    same = [reply.completion for reply in solution.samples if reply.text == solution.text]
-    return min(same, key=lambda completion: completion.truncated, default=None)
+    same = (completion for _, completion in completions_in(solution.events) if completion.chain == solution.text)
+    first = next(same, None)
+    return next((each for each in same if not each.truncated), first) if first and first.truncated else first
 
 
 @dataclass(slots=True)

@@ -116,7 +116,7 @@ class Service:
         outcome: Outcome = "cancelled"
         results: list[Result] = []
         try:
-            async with self.turns.turn():
+            async with self.turns:
                 solved = [
                     self._solve(job, ledger, client, partial(follow, index) if follow else None)
                     for index, job in enumerate(jobs)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
+from pydantic_core import to_json
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -26,7 +27,6 @@ KEEP_ALIVE: Final = 10.0
 SEND_SECONDS: Final = 60.0
 """Seconds that a client may take to read what was sent; then its stream ends."""
 CLOSE: Final = {"Connection": "close"}
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
@@ -77,7 +77,10 @@ def _too_large(limit: int) -> ApiError:
 
 def encoded(document: Document) -> bytes:
     """A document as JSON in UTF-8. Text of a model that is not valid gets question marks."""
-    return _ENCODER.encode(document).encode("utf-8", "replace")
+    try:
+        return to_json(document, inf_nan_mode="null")
+    except ValueError:
+        return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def reply(document: Document, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from traceback import walk_tb
-from types import TracebackType
 from typing import Final
 
 from reasoner.errors import PlanError, ReasonerError
@@ -89,9 +88,7 @@ class ErrorsFrom:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(
-        self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, failure: BaseException | None, _traceback: object) -> None:
         if failure is None or isinstance(failure, ReasonerError) or is_cancellation(failure):
             return
         raise self.error(failure) from failure

@@ -159,11 +159,7 @@ def missing(*modules: str) -> list[str]:
 
 
 def require_extra(extra: Literal["eval", "gym", "ifeval", "mcp", "parquet", "ray", "serve"], what: str) -> None:
-    """Refuse what needs an extra where the modules that it brings are not installed.
-
-    Raises:
-        MissingExtra: the message names the command to run.
-    """
+    """Refuse what needs an extra where the modules that it brings are not installed."""
     if absent := missing(*BRINGS[extra]):
         raise MissingExtra(f"{what} needs {', '.join(absent)}: run `{install_command(extra)}`")
 

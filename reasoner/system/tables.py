@@ -37,11 +37,7 @@ class LongRow(UsageError):
 
 
 def reader_of(path: Path) -> Reader:
-    """The reader of a file, by its suffix; a `.txt` is read as JSONL.
-
-    Raises:
-        UsageError: it has another suffix.
-    """
+    """The reader of a file, by its suffix; a `.txt` is read as JSONL."""
     kind = Path(path.name.lower().removesuffix(".gz")).suffix
     if kind not in _READERS:
         listed = ".jsonl, .json, .csv or .parquet"
@@ -51,34 +47,17 @@ def reader_of(path: Path) -> Reader:
 
 @contextmanager
 def open_table(path: Path) -> Iterator[tuple[str, Reader, BinaryIO]]:
-    """The name of a file, its reader, and the file, unpacked where its name ends in `.gz`.
-
-    Raises:
-        UsageError: as `reader_of`.
-        OSError: it cannot be opened.
-    """
+    """The name of a file, its reader, and the file, unpacked where its name ends in `.gz`."""
     reader = reader_of(path)
     with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
         yield path.name, reader, cast("BinaryIO", file)
 
 
 def count_rows(path: Path) -> int:
-    """How many rows a file has.
-
-    Raises:
-        UsageError: it cannot be read at all.
-        OSError: likewise.
-    """
+    """How many rows a file has."""
     with open_table(path) as (name, reader, file):
         if reader is read_jsonl:
             return sum(1 for line in _lines(name, file, None) if line is None or line.strip())
-        if reader is _parquet and file.seekable():
-            from pyarrow import ArrowException, parquet
-
-            try:
-                return int(parquet.ParquetFile(file).metadata.num_rows)
-            except ArrowException as error:
-                raise UsageError(f"{name} is not a readable parquet file: {printable(str(error), limit=200)}") from None
         return sum(1 for _ in reader(name, file, None))
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
+from typing import ClassVar
 
 from reasoner.engine import Continuation, FreeEngine, Rendered, SampleRequest, TextPiece
 from reasoner.models.info import ModelInfo
@@ -64,6 +65,8 @@ class ScriptedEngine(FreeEngine):
     there is no model to ask.
     """
 
+    limits_thinking: ClassVar[bool] = True
+
     script: Callable[[SampleRequest], str]
     certainty: Callable[[SampleRequest], float | Sequence[float]] = lambda _: 1.0
     pause: Callable[[SampleRequest], Awaitable[None]] = _at_once
@@ -79,11 +82,6 @@ class ScriptedEngine(FreeEngine):
     _ids: dict[str, int] = field(default_factory=dict, init=False)
     _words: dict[int, str] = field(default_factory=dict, init=False)
     _blocks: set[TokenIds] = field(default_factory=set, init=False)
-
-    @property
-    def limits_thinking(self) -> bool:
-        """True: thinking is closed at a thinking level that is a number of tokens."""
-        return True
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The words of the prompt, its thinking opened or skipped in a chat, then what was generated."""

@@ -1,13 +1,15 @@
-"""What every strategy promises of a whole run: budgets, anytime answers, order, seeds and replay."""
+"""What every strategy promises of a whole run: budgets, anytime answers, order, seeds, replay and resuming."""
 
 import asyncio
 import dataclasses
 import itertools
-from collections.abc import Collection, Iterator
+import random
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar
 from unittest import mock
 
 from reasoner.answers.numbers import NumberSpace
@@ -20,7 +22,6 @@ from reasoner.execution.admission import Admission
 from reasoner.execution.runner import solve, solve_sync
 from reasoner.solution import Solution
 from reasoner.strategy import Strategy
-from reasoner.testing.resuming import RESUMING_LAWS
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import (
     QUESTION,
@@ -38,29 +39,23 @@ from reasoner.testing.support import (
     verifier_for,
     write_trace,
 )  # fmt: skip
-from reasoner.trace.events import ATTEMPTS, Ended, Event, Prefilled, Sampled, Scored
+from reasoner.trace.events import ATTEMPTS, Began, Ended, Event, Prefilled, Sampled, Scored
+from reasoner.trace.history import read_histories
 from reasoner.types import Answer, Completion, Rating
 from reasoner.verifier import CostMeter, Verifier
 
 RETRIES = ATTEMPTS - 1
 """How often a sequence can be lost without an error."""
-T = TypeVar("T")
 
 
-class StrategyLaw(Protocol):
-    """A law of strategies; `wide` searches longer for a counterexample."""
-
-    def __call__(self, strategy: Strategy, *, wide: bool = False) -> None:
-        """Raises an AssertionError where the strategy breaks it."""
+StrategyLaw = Callable[..., None]
+"""A law of strategies: raises an AssertionError where the strategy breaks it, and with `wide` searches longer."""
 
 
 def check_strategy(strategy: Strategy, *, wide: bool = False, leave_out: Collection[StrategyLaw] = ()) -> None:
     """Hold a strategy to all of `STRATEGY_LAWS` but those that it does not promise, on scripted replies with numbers.
 
     `wide` searches for a counterexample for minutes instead of a second.
-
-    Raises:
-        AssertionError: it breaks a law.
     """
     for law in STRATEGY_LAWS:
         if law not in leave_out:
@@ -298,11 +293,128 @@ def cancelled_at_any_moment_it_loses_no_cost(strategy: Strategy, *, wide: bool =
     assert any(cancelled), "it took no turn of the event loop"
 
 
+_SEED = 3
+"""With seed 0 two siblings of a search are equal, and the script tells their greedy rollouts apart; no model does."""
+
+
+async def _resumed(
+    strategy: Strategy,
+    events: list[Event],
+    engine: Engine,
+    *,
+    budget: Budget | None = None,
+    verifier: Verifier | None = None,
+) -> Solution:
+    """The solution of a run that is resumed after these events; those that come then are appended."""
+    history, judge = read_histories(list(events)), verifier_for(strategy, verifier)
+    work = solve(
+        QUESTION, short(strategy), engine, verifier=judge, budget=budget, trace=events.append, seed=_SEED,
+        history=history,
+    )  # fmt: skip
+    solution = await asyncio.wait_for(work, timeout=30)
+    assert solution.error is None, f"the resumed run ended with an error: {solution.error!r}"
+    return solution
+
+
+def _fresh(order: int) -> ScriptedEngine:
+    return ScriptedEngine(varied, pause=jumbled(order))
+
+
+def _drawn_once(events: list[Event], moment: int) -> None:
+    drawn = Counter((event.prompt, event.index) for event in events if isinstance(event, Sampled))
+    assert max(drawn.values()) == 1, f"cut off at {moment} and resumed, it drew a sample twice"
+
+
+def _same(again: Solution, whole: Solution, moment: int) -> None:
+    same = (again.answer, again.vote_state) == (whole.answer, whole.vote_state)
+    assert same, f"cut off at {moment} and resumed, it answers {again.answer} and not {whole.answer}"
+
+
+def killed_at_any_event_it_resumes_to_the_same_result(strategy: Strategy, *, wide: bool = False) -> None:
+    """Within its budget, with one ledger, and without drawing anything twice."""
+    orders, kills = (10, 12) if wide else (1, 4)
+
+    async def kill(budget: Budget | None, order: int) -> None:
+        events: list[Event] = []
+        whole = await _resumed(strategy, events, _fresh(order), budget=budget)
+        cuts = range(len(events))
+        for moment in sorted({0, 1, len(events) - 1, *random.Random(len(events)).sample(cuts, min(kills, len(cuts)))}):
+            after = events[:moment]
+            again = await _resumed(strategy, after, _fresh(order + 1), budget=budget)
+            cost, listed = again.cost, traced_cost(after)
+            assert budget is None or cost.tokens <= 300, (
+                f"cut off at {moment} and resumed, it exceeded 300 tokens: {cost}"
+            )
+            assert cost.taking(0) == listed.taking(0), (
+                f"cut off at {moment}, {cost} is not what the trace says: {listed}"
+            )
+            _drawn_once(after, moment)
+            starts = len({event.t for event in after if isinstance(event, Began)})
+            assert starts <= 2, f"cut off once, it began {starts} times"
+            if budget is None:
+                _same(again, whole, moment)
+
+    for budget, order in itertools.product((None, Budget(tokens=300)), range(orders)):
+        asyncio.run(kill(budget, order))
+
+
+def interrupted_it_resumes_and_pays_for_what_was_cut_off(strategy: Strategy, *, wide: bool = False) -> None:
+    """Ctrl-C books what was in flight; resumed, that is drawn again, and both are paid for."""
+
+    async def interrupt(moment: int, path: Path) -> bool:
+        whole, events, engine = await _resumed(strategy, [], _fresh(moment)), list[Event](), _fresh(moment)
+        work = asyncio.ensure_future(_resumed(strategy, events, engine))
+        await turns(moment)
+        work.cancel()
+        await asyncio.wait([work])
+        if not work.cancelled() or not events or read_histories(events)[QUESTION.id].finished:
+            return False
+        second = _fresh(moment + 1)
+        solution = await _resumed(strategy, events, second)
+        _drawn_once(events, moment)
+        cost, spent = solution.cost, tuple(map(sum, zip(meter_of(engine), meter_of(second), strict=True)))
+        paid = cost.prompt_tokens, cost.cached_tokens, cost.generated_tokens + cost.cancelled_tokens
+        assert paid == spent, f"interrupted at {moment}, it paid for {paid}, and the engines counted {spent}"
+        _same(solution, whole, moment)
+        replay = ReplayEngine(str(write_trace(path, events)))
+        await replay.start()
+        _same(await _resumed(strategy, [], replay, verifier=replay.verifier()), solution, moment)
+        return True
+
+    with TemporaryDirectory() as folder:
+        moments = range(1, 60) if wide else range(1, 40, 16)
+        cut = [asyncio.run(interrupt(moment, Path(folder) / f"{moment}.jsonl")) for moment in moments]
+    assert any(cut), "it could not be interrupted"
+
+
+def what_is_finished_is_not_asked_again(strategy: Strategy, *, wide: bool = False) -> None:
+    """A failed question that is asked again draws only what it dropped."""
+
+    async def ask_again() -> None:
+        events: list[Event] = []
+        await _resumed(strategy, events, _fresh(0))
+        history = read_histories(events)[QUESTION.id]
+        assert history.finished, "the trace of a finished question is not finished"
+        assert not history.extent(QUESTION.prompt.digest), "a finished question keeps what was drawn"
+        [ended] = [event for event in events if isinstance(event, Ended)]
+        after: list[Event] = [*events[:-1], ended.model_copy(update={"ended_by": "error"})]
+        engine, before = ScriptedEngine(varied), len(after)
+        solution = await _resumed(strategy, after, engine)
+        assert after[before].event == "began", "a failed question was not asked again"
+        if not any(event.event == "dropped" for event in events):
+            assert engine.usage == [], "what was drawn before was drawn again"
+            assert [event.event for event in after[before:]] == ["began", "ended"], "what was done was done again"
+            assert solution.cost.taking(0) == ended.cost.taking(0), "what was paid for was paid for again"
+
+    asyncio.run(ask_again())
+
+
 STRATEGY_LAWS: tuple[StrategyLaw, ...] = (
     no_budget_of_tokens_is_exceeded, no_budget_of_samples_is_exceeded, it_survives_a_refusal_at_every_operation,
     proposals_lead_to_the_answer, without_any_answer_it_abstains, when_all_answers_are_equal_that_is_the_answer,
     each_completion_is_read_once, a_verifier_that_always_fails_costs_no_answer, all_schedules_take_one_course,
     all_schedules_have_one_curve, the_seed_decides_the_samples, it_repeats_itself_from_its_trace,
-    cancelled_at_any_moment_it_loses_no_cost, *RESUMING_LAWS,
+    cancelled_at_any_moment_it_loses_no_cost, killed_at_any_event_it_resumes_to_the_same_result,
+    interrupted_it_resumes_and_pays_for_what_was_cut_off, what_is_finished_is_not_asked_again,
 )  # fmt: skip
 """The laws of strategies."""

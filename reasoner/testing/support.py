@@ -145,11 +145,6 @@ class Judge(FreeVerifier):
         return Rating(self.verdict(candidate), Cost(verifier_tokens=used, requests=1))
 
 
-def timeless(cost: Cost) -> Cost:
-    """The cost without its seconds, which no two runs share."""
-    return cost.taking(0)
-
-
 def books(cost: Cost) -> tuple[int, int, int]:
     """Computed prompt tokens, cached ones, and all that were generated, cancelled ones among them."""
     return cost.prompt_tokens, cost.cached_tokens, cost.generated_tokens + cost.cancelled_tokens
@@ -173,8 +168,8 @@ def traced_cost(events: Iterable[Event]) -> Cost:
 
 def course(solution: Solution) -> tuple[object, ...]:
     """All of a solution that a replay has to repeat."""
-    curve = tuple((p.answer, p.vote_state, timeless(p.cost)) for p in solution.proposals)
-    return solution.answer, solution.vote_state, timeless(solution.cost), curve, solution.ended_by
+    curve = tuple((p.answer, p.vote_state, p.cost.taking(0)) for p in solution.proposals)
+    return solution.answer, solution.vote_state, solution.cost.taking(0), curve, solution.ended_by
 
 
 def write_trace(path: Path, events: Iterable[Event]) -> Path:

@@ -5,7 +5,7 @@ how the history of a question finds it, and `repeated` whether a plan that runs 
 """
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
@@ -15,6 +15,7 @@ from reasoner.budget import Cost
 from reasoner.journal.lines import Format, JournalWriter, read_lines
 from reasoner.models.info import ModelInfo
 from reasoner.strategy import NOT_MEASURED, TextLikelihood
+from reasoner.system.values import value
 from reasoner.types import (
     CANCELLED,
     Answer,
@@ -63,7 +64,7 @@ def adapter_of(cls: type[T]) -> "TypeAdapter[T]":
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
-@dataclass(frozen=True, kw_only=True)
+@value(frozen=True, kw_only=True)
 class TraceRecord:
     """What all events have: a frozen dataclass with the two methods of pydantic's models that are used here."""
 
@@ -77,7 +78,7 @@ class TraceRecord:
     __pydantic_config__: ClassVar = {"extra": "forbid", "ser_json_inf_nan": "constants"}
 
     def __init_subclass__(cls) -> None:
-        dataclass(frozen=True, kw_only=True)(cls)
+        value(frozen=True, kw_only=True)(cls)
 
     @property
     def key(self) -> tuple[Hashable, ...]:
@@ -109,7 +110,7 @@ class Work(TraceRecord):
         return getattr(self, "error", "") != CANCELLED
 
 
-@dataclass(frozen=True, kw_only=True)
+@value(frozen=True, kw_only=True)
 class RunFacts:
     """The settings of a run, which decide its course; specs as the registry reads them."""
 

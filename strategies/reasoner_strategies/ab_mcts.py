@@ -1,11 +1,12 @@
-"""AB-MCTS-A: an adaptive tree of complete answers that grows wider or deeper by their ratings."""
+"""AB-MCTS: an adaptive tree of complete answers that grows wider or deeper by their ratings."""
 
 import bisect
 import math
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError, require
@@ -13,6 +14,7 @@ from reasoner.specs import Checked, Count, Samples
 from reasoner.strategy import Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, ThinkingLevel, thinking_level
 from reasoner_strategies._prompts import with_request, without_reply
+from reasoner_strategies._search.mixed_model import Ratings, draw_ratings
 from reasoner_strategies._voting.pool import RunningVote, Selector
 
 IMPROVE = (
@@ -37,6 +39,10 @@ class AbMcts(Checked):
     node at every ancestor. The belief before the first rating is normal with unknown mean and variance
     (normal-inverse-chi-squared, m 0, kappa 1, nu 1, tau^2 0.1).
 
+    That is AB-MCTS-A. `posterior` "mixed" is AB-MCTS-M: the ratings below each child are a group of a mixed model, by
+    which GEN and each child draw their next rating. A child below which at least 4 ratings are known and 3 of 4 are the
+    same, in whole per cents, is left alone. (treequest samples the posterior with NUTS; here it is integrated.)
+
     Draws depend on the question, the number of the generation and the ratings reported before it, not on their order.
     `concurrency` generations run at a time; above 1, the virtual clock decides which ratings are known by then.
 
@@ -60,6 +66,7 @@ class AbMcts(Checked):
     params: SamplingParams = SamplingParams()
     levels: tuple[str, ...] = ()
     prices: tuple[float, ...] = ()
+    posterior: Literal["node", "mixed"] = "node"
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
@@ -77,7 +84,10 @@ class AbMcts(Checked):
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Ask the tree what to generate and report the ratings to it, as replies arrive."""
-        tree, votes = AnswerTree(question.id), RunningVote(question.space, self.selector)
+        tree, votes = (
+            AnswerTree(question.id, mixed=self.posterior == "mixed"),
+            RunningVote(question.space, self.selector),
+        )
         members = MemberChoice(question.id, tuple(map(thinking_level, self.levels)), self.prices)
         running: dict[Handle, Generation] = {}
         launched = 0
@@ -125,11 +135,15 @@ class TreeArm:
         self.total += parts
         self.squares += parts * parts
 
+    @property
+    def spread(self) -> float:
+        """The sum of squared deviations from the mean."""
+        # In whole numbers: the difference of floats would cancel.
+        return (self.count * self.squares - self.total * self.total) / (UNIT * UNIT * max(self.count, 1))
+
     def posterior(self) -> tuple[float, float, float, float]:
         """The posterior (m, kappa, nu, tau^2) of a normal-inverse-chi-squared prior (0, 1, 1, 0.1)."""
-        n, total = self.count, self.total / UNIT
-        # n times the sum of squared deviations, in whole numbers: the difference of floats would cancel.
-        spread = (n * self.squares - self.total * self.total) / (UNIT * UNIT * n) if n else 0.0
+        n, total, spread = self.count, self.total / UNIT, self.spread
         shift = total * total / (n * (n + 1)) if n else 0.0
         return total / (1 + n), 1.0 + n, 1.0 + n, (0.1 + spread + shift) / (1 + n)
 
@@ -205,6 +219,18 @@ class AnswerNode:
     continue_: TreeArm = field(default_factory=TreeArm)
     children: list["AnswerNode"] = field(default_factory=list)
     """In the order of their numbers."""
+    grades: Counter[int] = field(default_factory=Counter)
+    """Its rating and those below it, in whole per cents."""
+
+    def add(self, rating: float) -> None:
+        """A rating of its own, or below it."""
+        self.value.add(rating)
+        self.grades[round(100 * rating)] += 1
+
+    @property
+    def settled(self) -> bool:
+        """Whether its subtree mostly has one rating."""
+        return self.value.count >= 4 and max(self.grades.values()) >= 0.75 * self.value.count
 
 
 @dataclass(slots=True, eq=False)
@@ -212,6 +238,7 @@ class AnswerTree:
     """Decides what to generate next (`ask`) and learns from the ratings (`report`), in any order."""
 
     question_id: str
+    mixed: bool = False
     root: AnswerNode = field(default_factory=AnswerNode)
     _refined: dict[int, AnswerNode] = field(default_factory=dict)
 
@@ -219,24 +246,40 @@ class AnswerTree:
         """The node that this generation refines; the root for a new sample of the question."""
         source = random.Random(f"{self.question_id}\0{number}")
         node = self.root
-        while node.children:
-            generated = node.generate.draw(source)
-            if node.continue_.draw(source) <= generated:
-                break
-            node = max(node.children, key=lambda child: child.value.draw(source))
+        while child := (self._mixed_child if self.mixed else self._child)(node, source):
+            node = child
         self._refined[number] = node
         return node
+
+    def _child(self, node: AnswerNode, source: random.Random) -> AnswerNode | None:
+        """The child to continue with; None to generate one."""
+        if not node.children:
+            return None
+        generated = node.generate.draw(source)
+        if node.continue_.draw(source) <= generated:
+            return None
+        return max(node.children, key=lambda child: child.value.draw(source))
+
+    def _mixed_child(self, node: AnswerNode, source: random.Random) -> AnswerNode | None:
+        """As `_child`, by the mixed model."""
+        arms = [child.value for child in node.children]
+        if not arms:
+            return None
+        groups = [Ratings(arm.count, arm.total / (UNIT * arm.count), arm.spread) for arm in arms]
+        *drawn, generated = draw_ratings(groups, source)
+        left = [index for index, child in enumerate(node.children) if not child.settled]
+        return node.children[max(left, key=drawn.__getitem__)] if left and max(drawn) > generated else None
 
     def report(self, number: int, rating: float, completion: Completion) -> None:
         """The rating of the generation of this number, 0 to 1."""
         parent = self._refined[number]
         child = AnswerNode(number, parent, rating, completion)
         bisect.insort(parent.children, child, key=lambda node: node.number)
-        child.value.add(rating)
+        child.add(rating)
         parent.generate.add(rating)
         node = parent
         while node.parent is not None:
-            node.value.add(rating)
+            node.add(rating)
             node.parent.continue_.add(rating)
             node = node.parent
 

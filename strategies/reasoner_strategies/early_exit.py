@@ -21,11 +21,11 @@ class EarlyExit(Checked):
     """One chain that is probed wherever it writes `at`, and after every `every` tokens, and ends early.
 
     `rule` "confidence" ends it at a trial answer of which the geometric mean of the tokens' probabilities is
-    `threshold` or more (DEER: Yang 2025, 2504.15895). "agreement" ends it after `agree` probes in a row with the same
-    answer (certaindex: Fu 2024, 2412.20993). A model that thinks then closes its thinking and writes its reply, as in
-    the papers; of another one the trial answer counts. Probes are paid. A model that thinks is probed only while it
-    thinks; where no probe is possible, or the engine reports no probabilities, the chain runs to its end. Each probe's
-    answer is proposed, in case that the budget ends.
+    `threshold` or more (DEER: Yang 2025, 2504.15895; its code takes the arithmetic mean, but for Qwen3). "agreement"
+    ends it after `agree` probes in a row with the same answer (certaindex: Fu 2024, 2412.20993). A model that thinks
+    then closes its thinking and writes its reply, as in the papers; of another one the trial answer counts. Probes are
+    paid. A model that thinks is probed only while it thinks; where no probe is possible, or the engine reports no
+    probabilities, the chain runs to its end. Each probe's answer is proposed, in case that the budget ends.
 
     An answer that stays the same is little evidence: few probes lose accuracy. `self_consistency:of=early_exit` votes.
     """

@@ -35,7 +35,8 @@ class ParticleFilter(SearchOptions):
 
     With `iterations` above 1 it is particle Gibbs (Andrieu 2010): each further iteration draws n - 1 new particles
     beside the reference, a particle that the one before drew by weight and that is retained, and copied, step by step.
-    The last iteration decides; one that the budget ends changes nothing. Ancestors are not sampled.
+    The last iteration decides; one that the budget ends changes nothing. Ancestors are not sampled: after each particle
+    that would need the likelihood and the ratings of all that is left of the reference, at every step.
 
     The effective sample size and the number of different ancestors of each step are noted in the trace. Resampling is
     a function of the question, the step and the seeds of what was drawn.

@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 
 from reasoner.answers import math_worker
-from reasoner.answers.equivalence import ComparisonMeter, Equivalence, SlowSpace, Verdict, prepare
+from reasoner.answers.equivalence import ComparisonMeter, Equivalence, Verdict, prepare
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.numbers import NumberSpace
 from reasoner.system.process_pool import Failed, JobResult, ProcessPool
@@ -68,13 +68,11 @@ def spin() -> None:
 
 
 def near(gold: str, answer: str) -> bool:
-    """Same first letter; notes that it ran. `hang...` hangs, `stuck` looks at no signal, `crash` crashes."""
+    """Same first letter; notes that it ran. `hang...` hangs, `crash` crashes."""
     _log(gold)
     texts = gold.partition("|")[2], answer.partition("|")[2]
     if any(text.startswith("hang") for text in texts):
         spin()
-    if "stuck" in texts:
-        sum(itertools.repeat(0))
     if "crash" in texts:
         raise ValueError("crash")
     return texts[0][:1] == texts[1][:1]
@@ -141,30 +139,30 @@ class RunContext:
 
 @running
 async def test_a_grade_is_typed(shared: Equivalence) -> None:
-    assert await shared.accepts("2k+2", "2(k+1)") == Verdict("right")
-    assert await shared.accepts("2k+2", "2(k+2)") == Verdict("wrong")
-    assert await shared.accepts("2", "2.0") == Verdict("right")
-    assert await shared.accepts("2", "") == Verdict("wrong")
-    assert await shared.accepts("2", "9^{9^{9}}") == Verdict("too_complex", "a power too large to compute")
-    assert await shared.accepts("9^{9^{9}}", "9^{9^{9}}") == Verdict("right")
+    assert await shared.accepts(MATH, "2k+2", "2(k+1)") == Verdict("right")
+    assert await shared.accepts(MATH, "2k+2", "2(k+2)") == Verdict("wrong")
+    assert await shared.accepts(MATH, "2", "2.0") == Verdict("right")
+    assert await shared.accepts(MATH, "2", "") == Verdict("wrong")
+    assert await shared.accepts(MATH, "2", "9^{9^{9}}") == Verdict("too_complex", "a power too large to compute")
+    assert await shared.accepts(MATH, "9^{9^{9}}", "9^{9^{9}}") == Verdict("right")
 
 
 @running
 async def test_a_timeout_and_a_crash_are_grades_of_their_own(tmp_path: Path) -> None:
     a, hang, crash, odd = RunContext(tmp_path)("a", "hang", "crash", "odd")
     async with equivalence(seconds=0.3, maths=False) as made:
-        assert await made.accepts(a.text, crash.text, space=SLOW) == Verdict("grader_crash", "ValueError: crash")
+        assert await made.accepts(SLOW, a.text, crash.text) == Verdict("grader_crash", "ValueError: crash")
         timeout = Verdict("grader_timeout", "it took over 0.3 s of processor time")
-        assert await made.accepts(a.text, hang.text, space=SLOW) == timeout
-        assert (await made.accepts(a.text, odd.text, space=SLOW)).status == "too_complex"
-        assert await made.accepts(a.text, f"{tmp_path}|abc", space=SLOW) == Verdict("right")
+        assert await made.accepts(SLOW, a.text, hang.text) == timeout
+        assert (await made.accepts(SLOW, a.text, odd.text)).status == "too_complex"
+        assert await made.accepts(SLOW, a.text, f"{tmp_path}|abc") == Verdict("right")
 
 
 @running
 async def test_a_grade_is_done_once(tmp_path: Path) -> None:
     a, ab = RunContext(tmp_path)("a", "ab")
     async with equivalence(maths=False) as made:
-        grades = [await made.accepts(a.text, ab.text, space=SLOW) for _ in range(3)]
+        grades = [await made.accepts(SLOW, a.text, ab.text) for _ in range(3)]
     assert grades == [Verdict("right")] * 3
     assert RunContext(tmp_path).log == ["a"]
 
@@ -182,7 +180,7 @@ class OneWay(Slow):
 @running
 async def test_both_directions_must_agree() -> None:
     async with equivalence(maths=False) as made:
-        assert await made.accepts("abc", "*", space=OneWay()) == Verdict("right")
+        assert await made.accepts(OneWay(), "abc", "*") == Verdict("right")
         assert not await same(made, OneWay(), Answer("abc", "abc"), Answer("*", "*"))
 
 
@@ -190,7 +188,7 @@ async def test_both_directions_must_agree() -> None:
 async def test_a_space_that_knows_at_once_starts_no_pool() -> None:
     made, one, half = Equivalence(), Answer("1", "1"), Answer("0.5", "1/2")
     assert await made.same_many(NumberSpace(), [(one, half), (one, one)], ComparisonMeter()) == (False, True)
-    assert await made.accepts("1", "9^{9^{9}}") == Verdict("too_complex", "a power too large to compute")
+    assert await made.accepts(MATH, "1", "9^{9^{9}}") == Verdict("too_complex", "a power too large to compute")
     assert not made.pool._all
 
 
@@ -205,13 +203,6 @@ async def test_a_late_comparison_in_a_vote_is_undecided_and_the_others_are_decid
     assert {pair for pair, same in told.items() if same} == {("a", "ab")}
     bad = {"hang", "crash", "bomb"}
     assert {pair for pair, same in told.items() if same is None} == {pair for pair in names if bad & set(pair)}
-
-
-@running
-async def test_a_comparison_inside_c_is_killed_and_the_others_are_done(tmp_path: Path) -> None:
-    a, ab, stuck = RunContext(tmp_path)("a", "ab", "stuck")
-    async with equivalence(seconds=1, maths=False) as made:
-        assert await made.same_many(SLOW, [(a, stuck), (a, ab)], ComparisonMeter()) == (None, True)
 
 
 @running
@@ -254,9 +245,6 @@ async def test_answers_that_do_not_meet_are_not_compared(shared: Equivalence) ->
 
 REFUSED = [
     "9^{9^{9}}",
-    "((9!)!)!",
-    "{100000 \\choose 50000}",
-    "(" * 3000 + "1" + ")" * 3000,
     "__import__('os').system('true')",
 ]
 
@@ -266,7 +254,7 @@ REFUSED = [
 async def test_a_bomb_that_can_be_seen_is_refused_and_no_worker_sees_it(bomb: str) -> None:
     made = Equivalence()
     for gold, answer in (("x+1", bomb), (bomb, "x+1")):
-        assert (await made.accepts(gold, answer)).status == "too_complex"
+        assert (await made.accepts(MATH, gold, answer)).status == "too_complex"
     [one, other] = answers("x+1", bomb)
     assert await made.same_many(MATH, [(one, other), (other, one)], ComparisonMeter()) == (False, False)
     assert not made.pool._all
@@ -289,19 +277,3 @@ async def test_a_bomb_that_was_not_seen_is_killed_and_the_pool_serves_the_next()
         assert await pool.call(math_worker.accepts, "2k+2", "2(k+1)", seconds=LONG) == JobResult(True)
     finally:
         await pool.close()
-
-
-@running
-async def test_a_bomb_past_the_limits_is_a_timeout_in_a_grade_and_different_in_a_vote() -> None:
-    bomb, formula = "(x+1)^{5000}", "x^2+1"
-    assert MATH.refusal(bomb) is None
-    async with equivalence(seconds=1) as made:
-        assert (await made.accepts(formula, bomb)).status == "grader_timeout"
-        one, other, third = answers(bomb, "(x+2)^{5000}", formula)
-        assert await made.same_many(MATH, [(one, other), (one, third)], ComparisonMeter()) == (None, False)
-
-
-def test_the_math_space_is_a_slow_space() -> None:
-    assert isinstance(MATH, SlowSpace)
-    assert isinstance(SLOW, SlowSpace)
-    assert not isinstance(NumberSpace(), SlowSpace)

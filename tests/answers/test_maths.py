@@ -1,6 +1,5 @@
 """Mathematical answers: one key for one answer, what needs no worker, and limits that hold before any parser."""
 
-import itertools
 import json
 import random
 import subprocess
@@ -8,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reasoner.answers import math_worker
-from reasoner.answers.latex import MAX_LENGTH, MAX_NESTING, MAX_RUN, bare, canonical, matching, too_complex
+from reasoner.answers.latex import MAX_LENGTH, MAX_NESTING, MAX_RUN, bare, canonical, too_complex
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.thinking import TAIL
 from reasoner.types import Answer
@@ -87,6 +86,7 @@ written = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=25).ma
 
 
 @given(written)
+@example(r"\boxed{2^{}}")
 def test_nothing_makes_it_raise_and_every_answer_is_itself(text: str) -> None:
     found = MATH.read(text)
     if found:
@@ -138,12 +138,6 @@ def test_reference_answers_are_read_back_and_accepted(form: str) -> None:
     assert wrong == {}
 
 
-def test_reference_answers_of_different_keys_are_no_match_without_work() -> None:
-    keys = {canonical(gold).key: gold for gold in golds()}
-    for a, b in itertools.combinations(keys.values(), 2):
-        assert same(a, b) is not True
-
-
 TOO_COMPLEX: list[tuple[str, str]] = [
     ("x" * (MAX_LENGTH + 1), "longer than"), ("(" * (MAX_NESTING + 1), "nested deeper"), ("{[(" * 22, "nested deeper"),
     ("1" * (MAX_RUN + 1), "digits in a row"), ("9^{9^{9}}", "a power"), ("9^9^9", "a power"), ("9**9**9", "a power"), ("9^{(9^9)}", "a power"),
@@ -176,11 +170,6 @@ def test_what_sets_an_answer_off_is_taken_off(frame: str) -> None:
     assert bare(f"{frame.format('x')} and 2") != "x"
 
 
-def test_brackets_match_whatever_their_kind() -> None:
-    assert matching("(a[b}c)d", 0) == 6
-    assert matching("(((", 0) == -1
-
-
 TILES = [
     "\\boxed{", "{", "$", "\\(", "\\[", "$$", "$1$ and ", "answer is ", "answer is $", "answer is 5 ", "####", "\\text{",
     "\\frac", "\\frac1", "\\sqrt", "sqrt(", "sqrt(1)", "^", "^{", "_{", "!", ")!", "1 ", "1,", "1/", "1 1/2 ", "x=", "x\\in ",
@@ -200,9 +189,3 @@ def test_hostile_text_ends_soon(tile: str) -> None:
         text = f"{before}{tile * (MAX_LENGTH // len(tile) - 9)}{after}"
         MATH.read(text)
         canonical(text)
-
-
-@pytest.mark.parametrize("text", ["\\boxed{" * 10**5, "$" * 10**6, "1," * 10**6, "x^" * 10**6])
-def test_endless_text_is_only_looked_at_from_the_end(text: str) -> None:
-    MATH.read(text)
-    MATH.answer(text)

@@ -64,7 +64,6 @@ def test_runs_without_ratings_are_refused(run: Run, tmp_path: Path) -> None:
         (("calibrate", "nowhere", "--out", "x"), "cannot read the grades nowhere/grades.jsonl"),
         (("fit", "nowhere", "--out", "no/folder/x"), "there is no folder no/folder"),
         (("fit", "nowhere"), "missing option '--out'"),
-        (("fit", "nowhere", "--out", "x", "--held-out", "1"), "held_out"),
         (("fitt",), "No such command 'fitt'"),
     ],
 )

@@ -5,7 +5,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 
 import pytest
 
@@ -17,7 +17,7 @@ from reasoner.errors import UsageError
 from reasoner.strategy import Plan, Sample, probe, sample
 from reasoner.testing.support import Planned, number_question
 from reasoner.trace.events import Event, Sampled
-from reasoner.types import Answer, Completion, Extraction, SamplingParams, ThinkingLevel
+from reasoner.types import Answer, Completion, Extraction, Message, Prompt, SamplingParams, ThinkingLevel
 from reasoner_strategies import SelfConsistency
 from tests.sweeps import widths
 
@@ -73,6 +73,7 @@ def test_lengths_average_as_the_law_says_and_the_cut_share_is_exponential(count:
         ({"weights": (0.0, 0.0, 0.0)}, "weights must be at least 0"),
         ({"silent": 1.5}, "silent must be from 0 to 1 .got 1.5"),
         ({"tokens": 0.5}, "tokens must be at least 1 .got 0.5"),
+        ({"odds": 0.0}, "odds must be above 0"),
     ],
 )
 def test_a_law_that_is_none_is_refused(options: dict[str, object], complaint: str) -> None:
@@ -106,6 +107,25 @@ def test_only_what_is_arithmetic_and_nothing_else_is_computed(text: str, value: 
     assert (None if found is None else str(found)) == value
 
 
+@pytest.mark.parametrize("odds", [None, 1.0, 3.0])
+@questions
+def test_a_reply_takes_over_shown_answers_by_their_odds_whatever_else_the_prompt_says(
+    odds: float | None, count: int
+) -> None:
+    replies = list[Completion]()
+
+    def plan(question: Question) -> Plan[Answer | None]:
+        shown = "Candidates:\n\nThe answer is 7.\n\nThe answer is 8\n\nThe answer is 17"
+        turns = (*question.prompt.messages, Message("assistant", shown), Message("user", "Which is right? Solve it."))
+        replies.extend((yield from sample(Prompt(turns), n=count, params=SamplingParams(max_tokens=10_000))))
+        return None
+
+    solve_many_sync([Question.of("What is 3 + 4?")], Planned(plan), SimulatedEngine(accuracy=0.4, odds=odds))
+    right = sum(reply.text == "The answer is 7" for reply in replies) / count
+    exact = 0.4 if odds is None else 0.3 * 0.4 + 0.7 * odds / (odds + 2)
+    assert abs(right - exact) < 3.5 * math.sqrt(exact * (1 - exact) / count)
+
+
 @pytest.mark.parametrize("accuracy", [0.0, 0.75, 1.0])
 @questions
 def test_arithmetic_is_right_as_often_as_it_is_said(accuracy: float, count: int) -> None:
@@ -125,7 +145,7 @@ LAW = ChainLaw(MEDIAN, ACCURACY)
 QUESTION, KIND = next(
     (question, kind)
     for question in (Question.of(f"What is 3 + {k}?", space="number") for k in range(100))
-    if 0.4 < (kind := LAW.question(question.prompt.messages[-1].content)).chance < 0.8
+    if 0.4 < (kind := LAW.question(question.id)).chance < 0.8
 )
 RIGHT = str(arithmetic(QUESTION.text))
 
@@ -140,12 +160,15 @@ def run_plan(plan: Callable[[Question], Plan[Answer | None]], engine: Engine) ->
     return solution
 
 
-def drawn(level: ThinkingLevel | None, count: int, max_tokens: int = 100_000) -> list[Completion]:
-    """As many samples of one question at a level."""
+def drawn(
+    level: ThinkingLevel | None, count: int, max_tokens: int = 100_000, then: tuple[Message, ...] = ()
+) -> list[Completion]:
+    """As many samples of one question at a level, `then` after it."""
     completions = list[Completion]()
 
     def plan(question: Question) -> Plan[Answer | None]:
-        completions.extend((yield from sample(question.prompt.at_level(level), n=count, params=params)))
+        prompt = Prompt((*question.prompt.messages, *then)).at_level(level)
+        completions.extend((yield from sample(prompt, n=count, params=params)))
         return None
 
     params = SamplingParams(max_tokens=max_tokens)
@@ -183,6 +206,16 @@ def test_accuracy_and_length_follow_the_stated_law(level: ThinkingLevel | None, 
     assert abs(right - exact) < 3.5 * math.sqrt(exact * (1 - exact) / count)
     assert max(thought) <= limit
     assert abs(sum(thought) / count - length) < 4 * 0.5 * length / math.sqrt(count) + 1
+
+
+@questions
+def test_a_prompt_with_replies_is_as_hard_as_its_question(count: int) -> None:
+    turns = Message("assistant", f"The answer is {int(RIGHT) + 1}"), Message("user", "That may be wrong. Check it.")
+    plain, again = (drawn(None, count, then=then) for then in ((), turns))
+    lengths = [[completion.usage.thinking_tokens for completion in each] for each in (plain, again)]
+    assert fmean(lengths[1]) == pytest.approx(fmean(lengths[0]), rel=4 * 0.5 / math.sqrt(count))
+    right = [sum(completion.text.endswith(f" {RIGHT}") for completion in each) / count for each in (plain, again)]
+    assert right[1] == pytest.approx(right[0], abs=4 * math.sqrt(0.5 / count))
 
 
 def test_thinking_that_is_cut_has_no_answer_and_is_unclosed() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoner import Answer, Budget, Question, Solution, solve, solve_many
-from reasoner.answers.equivalence import Comparer, ComparisonMeter
+from reasoner.answers.equivalence import ComparisonMeter, Equivalence
 from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import TraceError
@@ -46,20 +46,20 @@ def one(a: Answer, b: Answer) -> bool:
 
 
 @dataclass
-class Remainders:
+class Remainders(Equivalence):
     """Compares by the remainder, and remembers what it was asked."""
 
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     async def same_many(
-        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: ComparisonMeter
+        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], meter: ComparisonMeter
     ) -> tuple[bool | None, ...]:
         await asyncio.sleep(0)
         self.asked += [(a.key, b.key) for a, b in pairs]
         return tuple(one(a, b) for a, b in pairs)
 
     async def blocks(
-        self, space: AnswerSpace, answers: Sequence[Answer], tab: ComparisonMeter
+        self, space: AnswerSpace, answers: Sequence[Answer], meter: ComparisonMeter
     ) -> tuple[Blocks | None, ...]:
         raise AssertionError("the space knows the blocks at once")
 
@@ -70,7 +70,7 @@ class Remainders:
 QUESTION = Question("q", "How many?", PROMPT, Slow())
 
 
-def run(strategy: SelfConsistency | BestOfN | Single, comparer: Comparer, events: list[Event]) -> Solution:
+def run(strategy: SelfConsistency | BestOfN | Single, comparer: Equivalence, events: list[Event]) -> Solution:
     engine = ScriptedEngine(says("4", "1", "2", "7", "8"))
     return asyncio.run(solve(QUESTION, strategy, engine, verifier=Judge(), comparer=comparer, trace=events.append))
 
@@ -94,7 +94,7 @@ def test_a_replay_without_the_comparisons_is_an_error(tmp_path: Path) -> None:
 def test_a_comparison_that_outlasts_the_deadline_costs_no_answer() -> None:
     class Never(Remainders):
         async def same_many(
-            self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: ComparisonMeter
+            self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], meter: ComparisonMeter
         ) -> tuple[bool | None, ...]:
             await asyncio.get_running_loop().create_future()
             raise AssertionError
@@ -112,9 +112,9 @@ class Hesitant(Remainders):
     """Decides nothing about answers of two digits."""
 
     async def same_many(
-        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], tab: ComparisonMeter
+        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], meter: ComparisonMeter
     ) -> tuple[bool | None, ...]:
-        told = await super().same_many(space, pairs, tab)
+        told = await super().same_many(space, pairs, meter)
         return tuple(None if len(a.key + b.key) > 2 else same for (a, b), same in zip(pairs, told, strict=True))
 
 
@@ -129,7 +129,7 @@ def test_undecided_pairs_are_noted_and_asked_once_also_in_a_replay_and_a_resumed
     question, strategy, events = Question("q", "How many?", PROMPT, Limited()), BestOfN(n=4), list[Event]()
     comparer = Hesitant()
 
-    def run(engine: Engine, verifier: Verifier, comparer: Comparer, **options: Any) -> Solution:
+    def run(engine: Engine, verifier: Verifier, comparer: Equivalence, **options: Any) -> Solution:
         return asyncio.run(solve_one(question, strategy, engine, verifier, comparer, **options))
 
     first = run(ScriptedEngine(says("4", "13", "1", "4")), Judge(), comparer, trace=events.append)
@@ -148,7 +148,7 @@ def test_undecided_pairs_are_noted_and_asked_once_also_in_a_replay_and_a_resumed
 
 
 async def solve_one(
-    question: Question, strategy: Strategy, engine: Engine, verifier: Verifier, comparer: Comparer, **options: Any
+    question: Question, strategy: Strategy, engine: Engine, verifier: Verifier, comparer: Equivalence, **options: Any
 ) -> Solution:
     [solution] = await solve_many([question], strategy, engine, verifier=verifier, comparer=comparer, **options)
     return solution

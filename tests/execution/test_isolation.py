@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reasoner import Answer, Budget, Cost, Prices, Question, SamplingParams, Solution, solve_many
-from reasoner.answers.equivalence import ComparisonMeter
+from reasoner.answers.equivalence import ComparisonMeter, Equivalence
 from reasoner.engine import Engine, Rendered, SampleRequest
 from reasoner.errors import EngineError, PlanError, ReasonerError
 from reasoner.strategy import Plan, Prefill, Propose, Sample
@@ -270,14 +270,14 @@ def test_an_answer_space_that_fails_is_one_questions_error(fails: str, failure: 
 @pytest.mark.parametrize("failure", RAISED, ids=lambda failure: type(failure).__name__)
 @pytest.mark.parametrize("fails", ["blocks", "same_many"])
 def test_a_comparer_that_fails_is_one_questions_error(fails: str, failure: BaseException) -> None:
-    class Comparing:
+    class Comparing(Equivalence):
         async def same_many(
-            self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], cost_meter: ComparisonMeter
+            self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], meter: ComparisonMeter
         ) -> tuple[bool | None, ...]:
             raise failure
 
         async def blocks(
-            self, space: AnswerSpace, answers: Sequence[Answer], cost_meter: ComparisonMeter
+            self, space: AnswerSpace, answers: Sequence[Answer], meter: ComparisonMeter
         ) -> tuple[Blocks | None, ...]:
             if fails == "blocks":
                 raise failure

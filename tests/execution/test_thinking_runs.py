@@ -14,7 +14,7 @@ from reasoner.models.thinking import ThinkingProfile
 from reasoner.registry import build, entries
 from reasoner.strategy import Strategy
 from reasoner.testing.scripted import MODEL, ScriptedEngine
-from reasoner.testing.support import Judge, course, number_question, timeless, traced_cost, varied, write_trace
+from reasoner.testing.support import Judge, course, number_question, traced_cost, varied, write_trace
 from reasoner.trace.events import Began, Ended, Event, Prompted, Sampled
 from reasoner.types import Completion, SamplingParams
 from reasoner_strategies import BeamSearch, Refine, SelfConsistency
@@ -61,7 +61,7 @@ def test_every_strategy_samples_with_the_models_parameters_and_room_to_think(nam
     assert {each.params.top_k for each in chains} <= {20}
     assert {each.params.temperature for each in chains} <= {0.6, 0.0}  # what looks ahead or chooses is greedy
     assert solution.cost.thinking_tokens == sum(e.usage.thinking_tokens for e in events if isinstance(e, Sampled))
-    assert traced_cost(events).taking(0) == timeless(solution.cost)
+    assert traced_cost(events).taking(0) == solution.cost.taking(0)
     [began] = [event for event in events if isinstance(event, Began)]
     assert began.model == THINKS
     assert began.strategy == name

@@ -44,11 +44,6 @@ def test_a_machine_that_is_badly_described_is_refused(text: str, monkeypatch: py
             read()
 
 
-def test_a_described_machine_is_seen_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(MACHINE, "flags=avx2,fma cores=3 gib=5")
-    assert (cpu_flags(), usable_cores(), memory_gib()) == (frozenset({"avx2", "fma"}), 3, 5.0)
-
-
 def test_a_model_stays_in_16_bits_where_32_cannot_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(MACHINE, "flags=avx2 gib=24")
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")

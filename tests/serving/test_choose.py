@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.answers.kinds import ANY_KIND, KINDS, OPTIONS, class_of
+from reasoner.answers.kinds import KINDS, class_of, kind_options
 from reasoner.answers.reading import compiled
 from reasoner.budget import Budget, Prices
 from reasoner.registry import build, entries, load, options_of, spec_of
@@ -215,7 +215,7 @@ def test_every_option_of_an_answer_kind_is_harmless_or_marked() -> None:
     for name in KINDS:
         cls: type = class_of(name)
         owned = {option for option, mark in marks_of(cls).items() if isinstance(mark, Owners)}
-        assert {*OPTIONS.get(name, ANY_KIND)} - owned <= harmless, name
+        assert {*kind_options(name)} - owned <= harmless, name
 
 
 @pytest.mark.parametrize(

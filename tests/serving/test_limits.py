@@ -56,7 +56,7 @@ def test_whatever_leaves_while_it_waits_or_is_served_frees_its_turn(acts: list[s
         ends = [asyncio.Event() for _ in range(9)]
 
         async def ask(number: int) -> None:
-            async with queue.turn():
+            async with queue:
                 assert queue.running <= 2
                 await ends[number].wait()
 

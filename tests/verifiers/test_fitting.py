@@ -5,7 +5,6 @@ import json
 import random
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,7 @@ from reasoner.testing.support import number_question
 from reasoner.trace.replies import GRADES
 from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_strategies import SelfConsistency
-from reasoner_verifiers.fitting import FitOptions, Fitted, fit
+from reasoner_verifiers.fitting import Fitted, fit
 from reasoner_verifiers.reward.checkpoint import load_head
 from tests.cli.command import finish, start
 from tests.helpers import without_checksums
@@ -67,12 +66,12 @@ def run_folder(backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def fitted(folder: Path, **recipe: Any) -> Fitted:
-    return fit([folder], FitOptions(**recipe), lambda line: None)
+def fitted(folder: Path, backbone: Path) -> Fitted:
+    return fit([folder], str(backbone), lambda line: None)
 
 
 def test_the_questions_held_out_decide_nothing(backbone: Path, run_folder: Path, tmp_path: Path) -> None:
-    plain = fitted(run_folder, backbone=str(backbone), layer=2)
+    plain = fitted(run_folder, backbone)
     assert plain.auroc is not None
     assert plain.auroc.value > 0.99
     assert (plain.questions, plain.head.info.statistics["questions"]) == (QUESTIONS // 4, QUESTIONS * 3 // 4)
@@ -86,7 +85,7 @@ def test_the_questions_held_out_decide_nothing(backbone: Path, run_folder: Path,
         if grade["question_id"] in held and grade["status"] in ("right", "wrong"):
             grade["status"] = {"right": "wrong", "wrong": "right"}[grade["status"]]
     (tmp_path / "turned" / GRADES).write_text("".join(json.dumps(grade) + "\n" for grade in grades))
-    turned = fitted(tmp_path / "turned", backbone=str(backbone), layer=2)
+    turned = fitted(tmp_path / "turned", backbone)
     assert (turned.head.weight == plain.head.weight).all()
     assert turned.head.bias == plain.head.bias
     assert turned.auroc is not None
@@ -107,12 +106,8 @@ def test_the_command_writes_the_head_and_tells_what_it_is_worth(
     assert out.stat().st_size < 5000
 
 
-def test_too_few_questions_or_a_layer_that_is_not_there_are_refused(
-    backbone: Path, run_folder: Path, tmp_path: Path
-) -> None:
+def test_too_few_questions_are_refused(backbone: Path, tmp_path: Path) -> None:
     items = [GradedQuestion(number_question(f"q{place}"), "7") for place in range(5)]
     asyncio.run(label(items, SelfConsistency(2), ScriptedEngine(lambda _: "It is 7"), tmp_path))
     with pytest.raises(UsageError, match=r"give at least 20 questions with graded answers \(got 5\)"):
-        fitted(tmp_path, backbone=str(backbone))
-    with pytest.raises(UsageError, match=r"layer must be at most 3, the layers of the backbone \(got 9\)"):
-        fitted(run_folder, backbone=str(backbone), layer=9)
+        fitted(tmp_path, backbone)

@@ -8,7 +8,7 @@ import pytest
 from reasoner import Cost, Question
 from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.errors import UsageError, VerifierError
+from reasoner.errors import VerifierError
 from reasoner.models.info import ModelInfo
 from reasoner.testing.scripted import MODEL, THINKER, ScriptedEngine
 from reasoner.testing.support import completion, number_question
@@ -123,11 +123,6 @@ def test_a_judge_whose_thinking_is_cut_closes_it_before_its_verdict() -> None:
     assert set(THINKER.thinking.end) <= set(seen[-1].token_ids)
 
 
-def test_repeats_need_thinking() -> None:
-    with pytest.raises(UsageError, match="repeats=2 would read the same probabilities again"):
-        Judge(repeats=2)
-
-
 def test_a_pair_is_compared_by_the_probability_of_what_is_shown_first() -> None:
     def script(request: SampleRequest) -> str:
         content = request.prompt.messages[-1].content
@@ -145,20 +140,6 @@ def test_a_pair_is_compared_by_the_probability_of_what_is_shown_first() -> None:
     # Of eight spellings one is nearly sure: three more share the rest with four of the other letter.
     assert asyncio.run(go("It is 7", "It is 8")).value == pytest.approx(0.9 + 0.1 * 3 / 7, abs=1e-6)
     assert asyncio.run(go("It is 8", "It is 7")).value == pytest.approx(0.1 * 4 / 7, abs=1e-6)
-
-
-def test_the_question_comes_first_and_as_the_policy_was_asked_so_that_its_prefix_is_shared() -> None:
-    question = Question.of("What is 3 + 4?", context="A long document.")
-    seen: list[str] = []
-
-    def script(request: SampleRequest) -> str:
-        seen.append(request.prompt.messages[-1].content)
-        return "Yes"
-
-    rated(Judge(), judging(script, 0.9), question=question)
-    [prompt] = seen
-    assert prompt.startswith(question.prompt.messages[-1].content)
-    assert prompt.index("It is 7") < prompt.index("Yes or No")
 
 
 def test_a_model_that_answers_something_else_is_an_error_with_its_mass_and_its_cost() -> None:

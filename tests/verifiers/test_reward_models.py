@@ -4,7 +4,6 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from scipy import special
 
 from reasoner import Cost, Prompt, Question
 from reasoner.engine import Engine
-from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import EngineError, UsageError, VerifierError
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
@@ -112,13 +110,6 @@ def test_a_candidate_beyond_the_models_window_is_an_error(orm: Orm) -> None:
         rate(orm, written("It is 1234"))
 
 
-def test_another_number_of_labels_is_an_error(orm: Orm) -> None:
-    rate(orm, written("1"))
-    model(orm).labels = 3
-    with pytest.raises(VerifierError, match="head reads 1 labels and the model gives 3"):
-        rate(orm, written("2"))
-
-
 def test_many_that_start_it_at_once_start_one(orm: Orm) -> None:
     async def go() -> list[int]:
         async def start() -> int:
@@ -154,14 +145,6 @@ def test_closed_it_is_gone_and_starts_again(orm: Orm) -> None:
 def test_options_that_cannot_work_are_refused(kind: type[Orm | Prm], options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         asyncio.run(kind(**options).start(POLICY))
-
-
-@pytest.mark.parametrize(
-    "options", [{"kv_gib": 0}, {"gpu_memory_utilization": 1}, {"gpu_memory_utilization": -0.1}, {"max_model_len": -2}]
-)
-def test_an_engine_without_memory_is_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"kv_gib must be above 0|from 0 to 1|at least -1|give less than 1"):
-        PoolingEngine("m", **options)
 
 
 # Steps
@@ -285,12 +268,6 @@ def keys(ids: Sequence[int], *places: int) -> list[bytes]:
     return list(step_keys(tuple(ids), places))
 
 
-def test_a_key_is_all_tokens_up_to_its_place() -> None:
-    assert keys(IDS, 1, 3, 5) == keys(IDS[:2], 1) + keys(IDS[:4], 3) + keys(IDS, 5)
-    assert len(set(keys(IDS, 1, 3, 5))) == 3
-    assert keys(IDS, 1, 1)[0] == keys(IDS, 1, 1)[1]
-
-
 def test_what_several_ask_for_at_once_is_computed_once() -> None:
     cache, computer = StepCache(10), Computer()
 
@@ -303,22 +280,6 @@ def test_what_several_ask_for_at_once_is_computed_once() -> None:
 
     assert asyncio.run(go()) == [(0.5, 0.5)] * 3
     assert computer.asked == [((A, B), False), ((C,), False)]
-
-
-def test_another_computes_what_a_cancelled_one_began() -> None:
-    cache, computer = StepCache(10), Computer()
-
-    async def go() -> tuple[float, ...]:
-        computer.gate = asyncio.Event()
-        first, second = (asyncio.create_task(computer.fill(cache, A)) for _ in range(2))
-        await asyncio.sleep(0)
-        first.cancel()
-        await asyncio.gather(first, return_exceptions=True)
-        computer.gate.set()
-        return await second
-
-    assert asyncio.run(go()) == (0.5,)
-    assert computer.asked == [((A,), False), ((A,), True)]
 
 
 def test_the_least_recently_used_goes_first() -> None:
@@ -395,14 +356,6 @@ def test_the_tags_token_from_other_text_is_a_count_that_differs(monkeypatch: pyt
 def test_a_candidate_without_steps_is_rejected(recipe: Recipe) -> None:
     with pytest.raises(VerifierError, match="no steps"):
         laid(recipe, written("  \n\n "), own=recipe is HEAD)
-
-
-@pytest.mark.parametrize("recipe", [QWEN_MATH_PRM, HEAD])
-def test_a_longer_path_begins_with_the_tokens_of_the_shorter_one(recipe: Recipe) -> None:
-    paths = [laid(recipe, written("".join(f"Step {n}: so.\n\n" for n in range(1, count)))) for count in range(2, 6)]
-    for short, longer in pairwise(paths):
-        assert longer.ids[: len(short.ids)] == short.ids
-        assert longer.positions[:-1] == short.positions
 
 
 @pytest.mark.parametrize(

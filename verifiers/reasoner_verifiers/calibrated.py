@@ -83,11 +83,7 @@ class Calibrated(Composite):
 
 
 def read_map(path: Path) -> Calibration:
-    """The map in a file.
-
-    Raises:
-        UsageError: it cannot be read, or is not a map.
-    """
+    """The map in a file."""
     try:
         return Calibration.model_validate_json(read_whole(path))
     except OSError as error:
@@ -99,11 +95,7 @@ def read_map(path: Path) -> Calibration:
 def fit_calibration(
     values: Sequence[float], right: Sequence[bool], *, verifier: str, fitted_on: Mapping[str, int]
 ) -> Calibration:
-    """The map of one verifier, by isotonic regression.
-
-    Raises:
-        UsageError: there are too few ratings.
-    """
+    """The map of one verifier, by isotonic regression."""
     y = np.asarray(right, dtype=np.float64)
     if len(y) < MIN_RATINGS or not 0 < y.sum() < len(y):
         raise UsageError(

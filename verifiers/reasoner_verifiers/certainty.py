@@ -51,11 +51,7 @@ class Certainty(Checked, FreeVerifier):
         return 0 if self.measure in _OF_SAMPLED else self.top_k
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
-        """The certainty of one sequence.
-
-        Raises:
-            VerifierError: the sequence carries no log-probabilities, or not all of them.
-        """
+        """The certainty of one sequence."""
         if candidate.logprobs is None or not candidate.logprobs.sampled:
             raise VerifierError("the sequence has no log-probabilities: this engine does not report them")
         sampled = candidate.rows_of(candidate.logprobs.sampled, self.part)

@@ -34,25 +34,19 @@ def command() -> None:
 @_runs
 @click.option("--backbone", default="embedded", show_default=True, metavar="PATH_OR_ID",
               help="The model with the hidden states that the head reads; it should be that of the runs.")  # fmt: skip
-@click.option("--layer", type=int, default=0, show_default=True, metavar="N",
-              help="The layer to read; 0 chooses one by cross-validation.")  # fmt: skip
-@click.option("--held-out", type=float, default=0.25, show_default=True, metavar="SHARE",
-              help="The share of questions used to measure the result, not to fit it.")  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N",
-              help="The seed that selects the held-out questions.")  # fmt: skip
 @guarded
-def fit_command(runs: tuple[Path, ...], out: Path, **options: Any) -> int:
+def fit_command(runs: tuple[Path, ...], out: Path, backbone: str) -> int:
     """Fit a reward model for the verifiers `orm` and `prm`: a small head on a model's hidden states.
 
     Prints how well it separates right from wrong answers to held-out questions.
     """
     from reasoner.cli.terminal import Terminal
-    from reasoner_verifiers.fitting import FitOptions, fit
+    from reasoner_verifiers.fitting import fit
     from reasoner_verifiers.reward.checkpoint import save_head
 
     _check_writable(out)
     terminal = Terminal(sys.stdout, sys.stderr)
-    fitted = fit(runs, FitOptions(**options), terminal.say)
+    fitted = fit(runs, backbone, terminal.say)
     save_head(fitted.head, out)
     for line in _report(fitted):
         terminal.give(line)

@@ -44,11 +44,7 @@ class CodeTests(Checked, FreeVerifier):
     allow_unsandboxed: bool = False
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
-        """The share of tests passed.
-
-        Raises:
-            VerifierError: the question has no tests, they cannot run, or this machine lacks the sandbox's minimum.
-        """
+        """The share of tests passed."""
         cost_meter.cost = Cost()
         limits = SandboxLimits(seconds=2 * self.timeout, cpu_seconds=math.ceil(self.timeout))
         sandbox = Sandbox(limits, self.allow_unsandboxed)

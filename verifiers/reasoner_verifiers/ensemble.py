@@ -75,11 +75,7 @@ class Ensemble(Checked, Composite):
         return self.members
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
-        """The combined rating of one candidate.
-
-        Raises:
-            VerifierError: a member cannot rate it; the other members are cancelled.
-        """
+        """The combined rating of one candidate."""
         cost_meters = [CostMeter() for _ in self.members]
         tasks = [
             asyncio.ensure_future(_rated(member, question, candidate, policy, own))

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ from scipy import optimize, special, stats
 from reasoner.errors import UsageError
 from reasoner.models.geometry import default_dtype
 from reasoner.models.resolve import resolve
-from reasoner.specs import Checked, Range
 from reasoner.system.machine import install_vllm
 from reasoner.types import Notify, Prompt, TokenIds
 from reasoner_verifiers.labelled import Labelled, fitted_on, read_labelled
@@ -28,6 +27,8 @@ FOLDS = 4
 RIDGES = (3e-3, 1e-2, 3e-2, 1e-1)
 """Penalties on squared weights of standardised states; cross-validation chooses one."""
 LAYERS_TRIED = 6
+HELD_OUT = 0.25
+"""The share of questions for the report only."""
 MIN_QUESTIONS = 20
 RESAMPLES = 400
 BATCH_TOKENS = 2048
@@ -35,19 +36,6 @@ BATCH_TOKENS = 2048
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class FitOptions(Checked):
-    """The options of a fit: for `layer` 0 cross-validation chooses the layer.
-
-    `held_out` is the share of questions for the report only.
-    """
-
-    backbone: str = "embedded"
-    layer: Annotated[int, Range(at_least=0)] = 0
-    held_out: Annotated[float, Range(above=0, below=1)] = 0.25
-    seed: int = 0
 
 
 class ResampledEstimate(NamedTuple):
@@ -84,11 +72,11 @@ class _Rows:
         return _Rows(self.states[mask], self.right[mask], self.weight[mask], self.question[mask])
 
 
-def fit(folders: Sequence[Path], options: FitOptions, notify: Notify) -> Fitted:
+def fit(folders: Sequence[Path], backbone_name: str, notify: Notify) -> Fitted:
     """A head fitted on the sequences in the folders of runs.
 
     Equal sequences are computed once and weighted by their number of samples. Cross-validation over the fitting
-    questions chooses layer and penalty; the held-out questions are used for nothing else than the report.
+    questions chooses layer and penalty; the others, a quarter, are used for nothing but the report.
 
     Raises:
         TraceError: a run cannot be read.
@@ -98,33 +86,26 @@ def fit(folders: Sequence[Path], options: FitOptions, notify: Notify) -> Fitted:
     names = sorted({sample.question_id for sample in judged})
     if len(names) < MIN_QUESTIONS:
         raise UsageError(f"give at least {MIN_QUESTIONS} questions with graded answers (got {len(names)})")
-    random.Random(options.seed).shuffle(names)
-    held_out = set(names[: max(1, round(options.held_out * len(names)))])
-    resolved = resolve(options.backbone, notify)
+    random.Random(0).shuffle(names)
+    held_out = set(names[: round(HELD_OUT * len(names))])
+    resolved = resolve(backbone_name, notify)
     if resolved.folder is None:
-        raise UsageError(f"{options.backbone} is not on this machine: download it first")
+        raise UsageError(f"{backbone_name} is not on this machine: download it first")
     backbone = Backbone.load(resolved.folder)
-    layers = _layers(options.layer, backbone.layers)
+    layers = sorted({max(1, round(backbone.layers * k / LAYERS_TRIED)) for k in range(1, LAYERS_TRIED + 1)})
     used = [sample for sample in judged if sample.question_id not in held_out]
     if len({sample.right for sample in used}) < 2:
         raise UsageError("all labels are equal: give runs with right and wrong answers")
     rows = _rows(_distinct(used, backbone), backbone, layers, notify)
-    index, ridge = _chosen(rows, len(layers), options.seed)
+    index, ridge = _chosen(rows, len(layers))
     weight, bias = logistic(rows.states[:, index], rows.right, weight=rows.weight, ridge=ridge)
     about = fitted_on(used) | {"labels": "outcomes"}
-    info = HeadInfo(options.backbone, backbone_digest(resolved.folder), about)
+    info = HeadInfo(backbone_name, backbone_digest(resolved.folder), about)
     head = Head(layers[index], weight.astype(np.float32), bias, info)
     held = [sample for sample in judged if sample.question_id in held_out]
     rated = _rated(_distinct(held, backbone), head, backbone, notify)
-    pooled, within = pooled_auroc(rated, seed=options.seed), within_auroc(rated, seed=options.seed)
+    pooled, within = pooled_auroc(rated), within_auroc(rated)
     return Fitted(head, ridge, len(held_out), pooled, within)
-
-
-def _layers(wanted: int, count: int) -> tuple[int, ...]:
-    if wanted > count:
-        raise UsageError(f"layer must be at most {count}, the layers of the backbone (got {wanted})")
-    tried = {max(1, round(count * k / LAYERS_TRIED)) for k in range(1, LAYERS_TRIED + 1)}
-    return (wanted,) if wanted else tuple(sorted(tried))
 
 
 class _Sequence(NamedTuple):
@@ -156,9 +137,9 @@ def _rows(sequences: Sequence[_Sequence], backbone: "Backbone", layers: Sequence
     )
 
 
-def _chosen(rows: _Rows, layers: int, seed: int) -> tuple[int, float]:
+def _chosen(rows: _Rows, layers: int) -> tuple[int, float]:
     """The layer's index and the penalty with the lowest log loss in cross-validation over questions."""
-    fold = np.random.default_rng(seed).permutation(int(rows.question.max()) + 1)[rows.question] % FOLDS
+    fold = np.random.default_rng(0).permutation(int(rows.question.max()) + 1)[rows.question] % FOLDS
     losses: dict[tuple[int, float], float] = {}
     for index in range(layers):
         for ridge in RIDGES:
@@ -215,21 +196,19 @@ def auroc(rated: Sequence[Rated]) -> float | None:
     return float(stats.mannwhitneyu(right, wrong, method="asymptotic").statistic / (len(right) * len(wrong)))
 
 
-def pooled_auroc(questions: Sequence[Sequence[Rated]], *, seed: int = 0) -> ResampledEstimate | None:
+def pooled_auroc(questions: Sequence[Sequence[Rated]]) -> ResampledEstimate | None:
     """AUROC over all rated answers; the interval resamples whole questions."""
-    return _estimated(questions, lambda groups: auroc([rated for group in groups for rated in group]), seed)
+    return _estimated(questions, lambda groups: auroc([rated for group in groups for rated in group]))
 
 
-def within_auroc(questions: Sequence[Sequence[Rated]], *, seed: int = 0) -> ResampledEstimate | None:
+def within_auroc(questions: Sequence[Sequence[Rated]]) -> ResampledEstimate | None:
     """The mean AUROC within a question, over the questions that have both a right and a wrong answer."""
     own = [value for value in map(auroc, questions) if value is not None]
-    return _estimated(own, lambda values: math.fsum(values) / len(values) if values else None, seed)
+    return _estimated(own, lambda values: math.fsum(values) / len(values) if values else None)
 
 
-def _estimated(
-    units: Sequence[T], measure: Callable[[Sequence[T]], float | None], seed: int
-) -> ResampledEstimate | None:
-    value, source = measure(units), random.Random(seed)
+def _estimated(units: Sequence[T], measure: Callable[[Sequence[T]], float | None]) -> ResampledEstimate | None:
+    value, source = measure(units), random.Random(0)
     if value is None:
         return None
     draws = (measure(source.choices(units, k=len(units))) for _ in range(RESAMPLES))
@@ -247,11 +226,7 @@ class Backbone:
 
     @classmethod
     def load(cls, folder: Path) -> "Backbone":
-        """The model in `folder`, in the fastest number type of this processor.
-
-        Raises:
-            UsageError: torch or transformers is missing.
-        """
+        """The model in `folder`, in the fastest number type of this processor."""
         try:
             from transformers import AutoModel, AutoTokenizer
         except ImportError as error:

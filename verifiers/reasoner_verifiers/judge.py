@@ -95,6 +95,7 @@ class Judge(Checked):
     """
 
     open_options: ClassVar[OpenOptions] = OPEN
+    logprobs: ClassVar[None] = None
 
     ask: Ask = "yes"
     criteria: tuple[str, ...] = ()
@@ -123,10 +124,6 @@ class Judge(Checked):
         options = {name: as_written(value) for name, value in self.args.items()}
         engine: VllmEngine = build("engine", Spec("vllm", options), model_id=self.model, core="async")
         return engine
-
-    @property
-    def logprobs(self) -> None:
-        """None: it reads text alone."""
 
     async def claim_memory(self, policy: Engine) -> None:
         """Claim a part of the policy's GPU for the judge's own model, if it has one, before the policy starts."""
@@ -175,17 +172,13 @@ class Judge(Checked):
         return await self._bound(question, PAIR, policy, first, second)
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
-        """The model's rating of one candidate.
-
-        Raises:
-            VerifierError: it did not answer the question, or the prompt does not fit its context.
-        """
+        """The model's rating of one candidate."""
         return await self._rate(question, FORMS[self.ask], policy, cost_meter, candidate)
 
     async def compare_pair(
         self, question: Question, first: Completion, second: Completion, policy: Engine, cost_meter: CostMeter
     ) -> Rating:
-        """The probability that `first`, which is shown as answer A, is better than `second`. Raises as `score`."""
+        """The probability that `first`, which is shown as answer A, is better than `second`."""
         return await self._rate(question, PAIR, policy, cost_meter, first, second)
 
     async def _bound(self, question: Question, form: JudgeForm, policy: Engine, *shown: Completion) -> Cost:

@@ -50,8 +50,6 @@ def read_labelled(runs: Sequence[Path]) -> list[Labelled]:
 
 def _distinct(folders: Sequence[Path]) -> Iterable[Labelled]:
     """The samples of all arms of a run, once each: samples of equal prompt, index, seed and text are the same."""
-    if len(folders) == 1:
-        return _labelled(folders[0])
     distinct: dict[tuple[str, str, int, int, str], Labelled] = {}
     for sample in (sample for folder in folders for sample in _labelled(folder)):
         draw = sample.sampled
@@ -72,11 +70,7 @@ def _labelled(folder: Path) -> Iterator[Labelled]:
 
 
 def rated_by(labelled: Sequence[Labelled]) -> str:
-    """The spec of the one verifier that rated these sequences.
-
-    Raises:
-        UsageError: there is none, or there are several.
-    """
+    """The spec of the one verifier that rated these sequences."""
     specs = sorted({sample.verifier for sample in labelled if sample.verifier})
     if len(specs) != 1:
         named = " and ".join(specs) if specs else "none"

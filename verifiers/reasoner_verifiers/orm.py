@@ -30,11 +30,6 @@ class Orm(RewardVerifier):
     recipe: Literal["auto", "head", "sequence_classification"] = "auto"
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
-        """The score of one candidate; free if it was scored before.
-
-        Raises:
-            VerifierError: this model cannot read it.
-            EngineError: the reward model failed.
-        """
+        """The score of one candidate; free if it was scored before."""
         [value] = await self._scores(question, candidate, policy, cost_meter)
         return Rating(value, cost_meter.cost or Cost())

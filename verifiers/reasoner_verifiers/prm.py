@@ -50,11 +50,6 @@ class Prm(RewardVerifier):
             )
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
-        """The scores of all steps and their aggregate; only steps that were not scored before cost anything.
-
-        Raises:
-            VerifierError: this model cannot read it, or the numbers of scores and steps differ.
-            EngineError: the reward model failed.
-        """
+        """The scores of all steps and their aggregate; only steps that were not scored before cost anything."""
         steps = await self._scores(question, candidate, policy, cost_meter)
         return Rating(AGGREGATES[self.aggregate](steps), cost_meter.cost or Cost(), steps)

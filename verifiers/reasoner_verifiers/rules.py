@@ -62,11 +62,7 @@ class Rules(FreeVerifier):
         return rule  # type: ignore[no-any-return]
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
-        """The rule's rating of one candidate.
-
-        Raises:
-            VerifierError: the pattern took too long, or the function failed or did not return a number from 0 to 1.
-        """
+        """The rule's rating of one candidate."""
         if self.pattern:
             return Rating(float(await asyncio.to_thread(self._matches, candidate.chain)), Cost())
         with ErrorsFrom(f"the rule {self.call}", VerifierError):

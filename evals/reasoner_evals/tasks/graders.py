@@ -96,7 +96,7 @@ class ByReference:
         if isinstance(space, SlowSpace):
             status: GradeStatus = "wrong"
             for gold in golds:
-                verdict = (await equivalence.accepts(gold, answer.text, space=space)).status
+                verdict = (await equivalence.accepts(space, gold, answer.text)).status
                 if verdict == "right":
                     return verdict
                 status = verdict if status == "wrong" else status

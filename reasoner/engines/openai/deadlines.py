@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass
-from types import TracebackType
 
 from reasoner.errors import RequestLost
 
@@ -55,11 +54,8 @@ class Within:
         self._before = task.cancelling()
         self.deadlines.add(self, task.get_loop())
 
-    def __exit__(
-        self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, failure: BaseException | None, _traceback: object) -> None:
         self.deadlines.pop(self, None)
         if self._task and self._late and self._task.uncancel() <= self._before and kind is asyncio.CancelledError:
-            raise RequestLost(
-                f"{self.where} did not finish a reply within {self.seconds:g} s: set deadline"
-            ) from failure
+            late = f"{self.where} did not finish a reply within {self.seconds:g} s: set deadline"
+            raise RequestLost(late) from failure

@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from pydantic_core import to_json
 from yarl import URL
 
 from reasoner.engines.openai.deadlines import Deadlines, Within
@@ -53,6 +54,7 @@ _ADVICE = {
     404: "set base_url to the address that ends in /v1, and model to one that it serves",
 }
 BACKOFF_SECONDS, BACKOFF_CAP = 0.5, 30.0
+_silence = lru_cache(maxsize=16)(aiohttp.ClientTimeout)
 
 
 class Notes(list[str]):
@@ -207,6 +209,14 @@ def session_id(question_id: str) -> str:
     return hashlib.sha256(question_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
+def _json_of(body: Mapping[str, object]) -> bytes:
+    try:
+        return to_json(body)
+    except ValueError:
+        # A lone surrogate in a prompt does not fail here: in ASCII, the server decides about it.
+        return json.dumps(body).encode("ascii")
+
+
 class _LoopSession(NamedTuple):
     session: aiohttp.ClientSession
     slots: asyncio.Semaphore
@@ -290,10 +300,8 @@ class ServerConnection:
             EngineUnavailable: the server cannot be reached, or is busy, for longer than the patience.
             RequestLost: it sends nothing, or the stream is cut.
         """
-        waits = Waits(self.patience, terms.seed)
-        return await self._answer(
-            "POST", path, body, terms, waits, partial(self._events, terms, take), idle=self.timeout
-        )
+        waits, read = Waits(self.patience, terms.seed), partial(self._events, terms, take)
+        return await self._answer("POST", path, body, terms, waits, read, idle=self.timeout)
 
     def refusal(self, reply: ServerReply) -> EngineUnavailable:
         """The error for a reply that a retry would not change."""
@@ -345,9 +353,8 @@ class ServerConnection:
         `free` request costs nothing however it fails.
         """
         client = await self._client()
-        # ASCII JSON: a lone surrogate in a prompt does not fail here; the server decides about it.
-        content = None if body is None else json.dumps(body).encode("ascii")
-        allowed = aiohttp.ClientTimeout(total=None, sock_connect=min(self.timeout, CONNECT_SECONDS), sock_read=idle)
+        content = None if body is None else _json_of(body)
+        allowed = _silence(total=None, sock_connect=min(self.timeout, CONNECT_SECONDS), sock_read=idle)
         session = {SESSION_HEADER: session_id(terms.question_id)} if terms.question_id else {}
         while True:
             requested, reached, began = 0.0, False, time.monotonic()

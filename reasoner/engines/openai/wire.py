@@ -98,9 +98,8 @@ class Draft:
         part, logprobs, ids = choice.delta or choice.message, choice.logprobs, choice.token_ids
         piece, thought, calls = (part.final, part.thinking, part.tool_calls) if part else ("", "", None)
         piece = piece or choice.text or ""
-        if calls:
-            for number, call in enumerate(calls):
-                self._take_call(number, call)
+        for number, call in enumerate(calls or ()):
+            self._take_call(number, call)
         rows = logprobs.rows() if logprobs else []
         if self.request.watch and logprobs:
             self.watched += logprobs.watched(self.request.watch)
@@ -145,13 +144,11 @@ class Draft:
 
     def report(self, reported: Reported) -> None:
         """Add the server's counts: of several, the largest."""
-        before = self.reported or Reported()
-        prompt, counts = max(reported.prompt or 0, before.prompt or 0), (reported.generated, before.generated)
-        generated = max((count for count in counts if count is not None), default=None)
-        cached = before.cached if reported.cached is None else reported.cached
-        thinking = before.thinking if reported.thinking is None else reported.thinking
-        self.reported = Reported(prompt, generated, cached, thinking)
         self.unreported = 0
+        if before := self.reported:
+            known = [[count for count in pair if count is not None] for pair in zip(reported, before, strict=True)]
+            reported = Reported(*(max(counts, default=None) for counts in known))
+        self.reported = reported
 
     @property
     def usage(self) -> Usage:

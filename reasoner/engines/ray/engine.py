@@ -13,7 +13,7 @@ from reasoner.engines.ray import cluster
 from reasoner.engines.ray.placement import Placement
 from reasoner.engines.ray.replica import Pacer, Replica, Setup
 from reasoner.engines.remote.engine import RemoteEngine
-from reasoner.engines.remote.host import Facts, Plain, packed_request
+from reasoner.engines.remote.host import Facts, Plain
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import in_daemon, installed_build
 from reasoner.engines.vllm.served import devices_of
@@ -165,11 +165,7 @@ class RayEngine(RemoteEngine):
         """Draw one sequence in the replica of the question."""
         await self.start()
         with self._placement.request(request.question_id) as index:
-            streams, watched = request.on_text is not None, request.progress is not None
-            values: Plain = await self._answering(index).call(
-                "sample", packed_request(request), streams, watched,
-                meter=request.meter, on_text=request.on_text, progress=request.progress,
-            )  # fmt: skip
+            values: Plain = await self._answering(index).call("sample", request=request)
         return Completion(request.prompt, *values)
 
     async def reset_caches(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from reasoner.engine import Progress, TextPiece, UsageMeter
+from reasoner.engine import SampleRequest
 from reasoner.engines.ray.host import EngineHost
 from reasoner.engines.remote.calls import Calls
 from reasoner.engines.remote.host import Plain, ToDriver, versions
@@ -89,15 +89,8 @@ class Replica:
             self._starting = asyncio.ensure_future(self._start())
         return await asyncio.shield(self._starting)
 
-    async def call(
-        self,
-        method: str,
-        *arguments: Any,
-        meter: UsageMeter | None = None,
-        on_text: Callable[[TextPiece], None] | None = None,
-        progress: Progress | None = None,
-    ) -> Any:
-        """What a method returns. A cancelled call is cancelled in the replica, and the meter is what it has cost.
+    async def call(self, method: str, *arguments: Any, request: SampleRequest | None = None) -> Any:
+        """What a method returns, as `Calls.send` says.
 
         Raises:
             RequestLost: the replica died; it is started again with the next call.
@@ -108,7 +101,7 @@ class Replica:
             raise self._final
         if not self._ready:
             await self.start()
-        return await self._send(method, *arguments, meter=meter, on_text=on_text, progress=progress)
+        return await self._send(method, *arguments, request=request)
 
     async def stop(self) -> None:
         """Close the engine and end the actor. A second call does nothing."""
@@ -154,21 +147,14 @@ class Replica:
             return error
         return EngineUnavailable(f"Ray could not start {self.name}: {_cause(error)}")
 
-    async def _send(
-        self,
-        method: str,
-        *arguments: Any,
-        meter: UsageMeter | None = None,
-        on_text: Callable[[TextPiece], None] | None = None,
-        progress: Progress | None = None,
-    ) -> Any:
-        outcome = await self._calls.send(method, *arguments, meter=meter, on_text=on_text, progress=progress)
+    async def _send(self, method: str, *arguments: Any, request: SampleRequest | None = None) -> Any:
+        outcome = await self._calls.send(method, *arguments, request=request)
         try:
             value = outcome.result()
         except EngineDied as error:
             # The engine in it gave up; the replica as a whole is made again.
             raise self._died(self._actor, str(error)) from None
-        if meter:
+        if request:
             # A replica that dies of its work still renders prompts in between.
             self._deaths = 0
         return value

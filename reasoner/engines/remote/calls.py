@@ -6,18 +6,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from reasoner.engine import Progress, TextPiece, UsageMeter
-from reasoner.engines.remote.host import Call, Outcome, RemoteLengths, RemotePiece, ToDriver, ToReplica
+from reasoner.engine import SampleRequest, UsageMeter
+from reasoner.engines.remote.host import Call, Outcome, RemoteLengths, RemotePiece, ToDriver, ToReplica, packed_request
 from reasoner.errors import ReasonerError
 from reasoner.types import Usage
 
 
 class _Pending(NamedTuple):
-    """A call that waits for its outcome."""
+    """A call that waits for its outcome, and the request that it samples, if any."""
 
     outcome: "asyncio.Future[Outcome]"
-    on_text: Callable[[TextPiece], None] | None
-    progress: Progress | None
+    request: SampleRequest | None
 
 
 class Calls:
@@ -46,21 +45,19 @@ class Calls:
         self._unsent, self._cancels = {}, []
         return batch
 
-    async def send(
-        self,
-        method: str,
-        *arguments: Any,
-        meter: UsageMeter | None = None,
-        on_text: Callable[[TextPiece], None] | None = None,
-        progress: Progress | None = None,
-    ) -> Outcome:
-        """How a call ended. A cancelled call is cancelled in the host too; the meter is what the call has cost.
+    async def send(self, method: str, *arguments: Any, request: SampleRequest | None = None) -> Outcome:
+        """How a call ended: of a method with these arguments, or of `sample` with this request, in its meter the cost.
+
+        A cancelled call is cancelled in the host too.
 
         Raises:
             ReasonerError: the host was lost.
         """
-        number, ended = next(self._numbers), asyncio.get_running_loop().create_future()
-        self._pending[number] = _Pending(ended, on_text, progress)
+        number, ended, meter = next(self._numbers), asyncio.get_running_loop().create_future(), UsageMeter()
+        if request:
+            arguments = packed_request(request), request.on_text is not None, request.progress is not None
+            meter = request.meter
+        self._pending[number] = _Pending(ended, request)
         self._unsent[number] = number, method, arguments
         self._wake()
         try:
@@ -68,13 +65,11 @@ class Calls:
         except asyncio.CancelledError:
             await self._cancel(number, ended, meter)
             raise
-        if meter:
-            meter.usage, meter.preemptions = outcome.usage, outcome.preemptions
+        meter.usage, meter.preemptions = outcome.usage, outcome.preemptions
         return outcome
 
-    async def _cancel(self, number: int, ended: "asyncio.Future[Outcome]", meter: UsageMeter | None) -> None:
+    async def _cancel(self, number: int, ended: "asyncio.Future[Outcome]", meter: UsageMeter) -> None:
         """Cancel a call in the host and write what it has cost, unless that stays unknown."""
-        meter = meter or UsageMeter()
         if self._unsent.pop(number, None):
             del self._pending[number]
             meter.usage = Usage()
@@ -92,12 +87,14 @@ class Calls:
         for message in messages:
             match message:
                 case RemotePiece():
-                    if (call := self._pending.get(message.number)) and call.on_text:
-                        call.on_text(message.piece)
+                    call = self._pending.get(message.number)
+                    if call and call.request and call.request.on_text:
+                        call.request.on_text(message.piece)
                 case RemoteLengths():
                     for number, tokens in message.tokens:
-                        if (call := self._pending.get(number)) and call.progress:
-                            call.progress.reached(tokens)
+                        call = self._pending.get(number)
+                        if call and call.request and call.request.progress:
+                            call.request.progress.reached(tokens)
                 case _:
                     outcome = Outcome(*message)
                     if pending := self._pending.pop(outcome.number, None):

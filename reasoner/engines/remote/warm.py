@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple
 from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.remote.calls import Calls
 from reasoner.engines.remote.engine import RemoteEngine
-from reasoner.engines.remote.host import Facts, Host, Outcome, Plain, ToReplica, packed_request, versions
+from reasoner.engines.remote.host import Facts, Host, Outcome, Plain, ToReplica, versions
 from reasoner.errors import EngineDied, EngineUnavailable
 from reasoner.models.cache import cache_home
 from reasoner.registry import spec_of
@@ -306,12 +306,7 @@ class WarmEngine(RemoteEngine):
     async def sample(self, request: SampleRequest) -> Completion:
         """Draw one sequence in the server."""
         await self.start()
-        streams, watched = request.on_text is not None, request.progress is not None
-        outcome = await self._calls.send(
-            "sample", packed_request(request), streams, watched,
-            meter=request.meter, on_text=request.on_text, progress=request.progress,
-        )  # fmt: skip
-        values: Plain = outcome.result()
+        values: Plain = (await self._calls.send("sample", request=request)).result()
         return Completion(request.prompt, *values)
 
     async def reset_caches(self) -> None:

@@ -31,7 +31,7 @@ from reasoner.engines.vllm.rendering import NO_ARGUMENTS, PromptRenderer
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, UsageError, require
 from reasoner.models.defaults import sampling_of
 from reasoner.models.families import Arguments
-from reasoner.models.geometry import DType, read_model_info, resolve_dtype
+from reasoner.models.geometry import DType, default_dtype, read_model_info
 from reasoner.models.info import ModelInfo
 from reasoner.models.resolve import Resolved, downloaded_bytes, resolve
 from reasoner.registry import options_of
@@ -278,7 +278,7 @@ class VllmModel:
             "max_model_len": length,
             "max_num_batched_tokens": max(length, BATCHED_TOKENS),
             "kv_cache_memory_bytes": int(self.kv_gib * GIB),
-            "dtype": resolve_dtype(self.dtype, resolved.folder),
+            "dtype": default_dtype(resolved.folder).dtype if self.dtype == "auto" else self.dtype,
             "block_size": CPU_BLOCK,
             # Compiling takes longer than it saves.
             "enforce_eager": True,

@@ -80,11 +80,7 @@ class Head:
 
 
 def save_head(head: Head, file: Path) -> None:
-    """Write a head as a small safetensors file.
-
-    Raises:
-        TraceError: it cannot be written.
-    """
+    """Write a head as a small safetensors file."""
     from safetensors.numpy import save
 
     tensors = {"w2": head.weight, "b2": np.array([head.bias])}
@@ -95,11 +91,7 @@ def save_head(head: Head, file: Path) -> None:
 
 
 def load_head(file: Path) -> Head:
-    """Read a file that `save_head` wrote.
-
-    Raises:
-        UsageError: there is no such file, or it is not a head.
-    """
+    """Read a file that `save_head` wrote."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -155,12 +147,7 @@ def serving_folder(file: Path, notify: Notify) -> Path:
 
 
 def write_checkpoint(backbone: Path, head: Head, folder: Path) -> None:
-    """Write the backbone up to the head's layer, and the head, as a checkpoint of vLLM's `Qwen2ForRewardModel`.
-
-    Raises:
-        EngineUnavailable: the backbone's configuration cannot be read.
-        UsageError: the architecture cannot express the backbone, or the head does not fit it.
-    """
+    """Write the backbone up to the head's layer, and the head, as a checkpoint of vLLM's `Qwen2ForRewardModel`."""
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import save_file

@@ -130,11 +130,7 @@ class RewardModel:
 
     @classmethod
     async def ready(cls, engine: PoolingEngine, recipe: Recipe, options: Options, policy: Engine) -> "RewardModel":
-        """The model of a started engine.
-
-        Raises:
-            UsageError: its tokenizer is not the one that the recipe expects.
-        """
+        """The model of a started engine."""
         for text, expected in recipe.tokens.items():
             ids = await engine.encode(text)
             if ids != (expected,):
@@ -148,11 +144,7 @@ class RewardModel:
         return cls(recipe, engine, options.separator, options.part, own_ids, cache)
 
     async def lay(self, question: Question, candidate: Completion, policy: Engine) -> RewardInput:
-        """The candidate in the form that this model reads.
-
-        Raises:
-            VerifierError: it does not fit the recipe, or is longer than the model's context.
-        """
+        """The candidate in the form that this model reads."""
         case = Case(question, candidate, self.separator, policy if self.policy_ids else None, self.part)
         laid, room = await lay(self.recipe, self.engine, case), self.engine.model.context
         if len(laid.ids) > room > 0:
@@ -261,6 +253,7 @@ class RewardVerifier(Checked):
     """
 
     open_options: ClassVar[OpenOptions] = OPEN
+    logprobs: ClassVar[None] = None
 
     max_model_len: int = 0
     kv_gib: float = 0.5
@@ -278,10 +271,6 @@ class RewardVerifier(Checked):
         names = ("max_model_len", "kv_gib", "gpu_memory_utilization", "dtype", "args")
         chosen = (getattr(self, name) for name in Options._fields[:-1])
         return Options._make((*chosen, {name: getattr(self, name) for name in names}))
-
-    @property
-    def logprobs(self) -> None:
-        """None: it reads no log-probabilities."""
 
     async def claim_memory(self, policy: Engine) -> None:
         """Claim the reward model's share of the policy's GPU, before the policy starts."""

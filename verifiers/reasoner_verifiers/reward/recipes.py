@@ -67,11 +67,7 @@ _BY_ARCHITECTURE = {"Qwen2ForProcessRewardModel": QWEN_MATH_PRM}
 
 
 def choose(recipe: str, model: str, folder: Path | None, rates: Literal["steps", "outcome"]) -> Recipe:
-    """The recipe with this name; with "auto" that of the model, by its architecture or else its name.
-
-    Raises:
-        UsageError: there is none, or it rates steps where outcomes are rated, or the reverse.
-    """
+    """The recipe with this name; with "auto" that of the model, by its architecture or else its name."""
     chosen = RECIPES[recipe] if recipe != "auto" else _recognise(model, folder)
     suitable = [candidate.name for candidate in RECIPES.values() if candidate.rates in (rates, "both")]
     if chosen is None:
