@@ -1,27 +1,29 @@
-"""The budget controller against fixed numbers of samples, on recorded answers, and a report with one chart a pool.
+"""The budget controller against fixed numbers of samples, on recorded answers.
 
     python bench/controller.py FOLDER POOL...
 
 Each POOL is a file of recorded answers or chains; bench/simulated_pools.py writes some. At most 64 samples a question
-are drawn. Its questions are dealt into two halves
-at random, 40 times: a profile is calibrated on each half and used on the other, so nothing is chosen on what is
-reported. All of it is a mean over these and over 20 to 200 orders of the samples, the more the fewer the questions;
-intervals are by bootstrap over questions (2,000 draws, seed 0). "Over n" is the cost of the smallest fixed number of
-samples whose accuracy is within 0.3 points of this, chosen after the fact, over the cost of this. ECE is over ten bins
-of equal mass and cross-fitted too; "sequential" is the latency in samples of mean length, side by side for a fixed
-number; "of perfect ones" is the ECE of the same confidences if each were the true chance,
-so that a question is right by one coin: what is left is the noise of so few questions. The second table has the risk
-of the answers that remain where `auto` abstains. The third has calibrations of 15 to 318 questions: 40 that are judged
-on the other questions, and 1,000 that are drawn from the pool with replacement, so that the pool is the truth that a
-promise is about. The fourth has the confidence of the safe arm, against the share of the vote as it is.
-
-The reports, in FOLDER/NAME/report, are of one half in recorded order, drawn and divided by the runner itself, with a
-profile of the other: every rule, `auto` at each effort, and budgets over all questions.
+are drawn. Its questions are dealt into two halves at random, 40 times: a profile is calibrated on at most 318 of each
+half and used on the other, so nothing is chosen on what is reported. All of it is a mean over these and over 20 to 200
+orders of the samples, the more the fewer the questions; intervals are by bootstrap over questions (2,000 draws, seed
+0). "Over n" is the cost of the smallest fixed number of samples whose accuracy is within 0.3 points of this, chosen
+after the fact, over the cost of this. ECE is over ten bins of equal mass and cross-fitted too; "sequential" is the
+latency in samples of mean length, side by side for a fixed number; "of perfect ones" is the ECE of the same confidences
+if each were the true chance, so that a question is right by one coin: what is left is the noise of so few questions.
+The second table has the risk of the answers that remain where `auto` abstains. The third has calibrations of 15 to 318
+questions: 40 that are judged on the other questions, and 1,000 that are drawn from the pool with replacement, so that
+the pool is the truth that a promise is about. The fourth has the confidences of the safe arm and of a vote of at most
+four, against the share of the vote as it is; then what lengths add to it (500 draws). The last one, "when it pays", has
+all pools side by side. The runs are in FOLDER.
 """
+
+import os
+
+# Threads for tiny matrices take ten times the time of the work on a busy machine.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import json
 import math
-import random
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,10 +32,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
+from resampling import averaged, resampled, resampled_often
+from scipy.special import expit, logit
 from trust import calibration_error, risk_coverage
 
 from reasoner.calibration.arm_selection import RISKS, Choice, Prefer, promised, worthwhile
-from reasoner.calibration.profile import ArmRow, Bins, Family
+from reasoner.calibration.profile import LONGER, ArmRow, Bins, Family, Trust
 from reasoner.registry import build
 from reasoner.specs import Spec
 from reasoner_evals.calibration.outcomes import (
@@ -50,16 +54,17 @@ from reasoner_evals.calibration.outcomes import (
     usable,
 )
 from reasoner_evals.calibration.outcomes import stopped as stopped_by
-from reasoner_evals.calibration.profiles import bin_rows, counted, trust_in
+from reasoner_evals.calibration.profiles import bin_rows, trust_in
 from reasoner_evals.runs.measures import ArmRead, selected
 from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.stats import Bools, Floats, Ints
 
 EXTRA = ("dirichlet:theta=0.95", "esc:window=3", "esc:window=5", "ppr:delta=0.05")
 """Rules that no profile measures."""
-MEANS = (1.5, 2, 3, 4, 6, 8, 12, 16)
-"""Samples a question whose cost the budgets over all questions are."""
-DRAWS, SPLITS, MARGIN, MOST = 2000, 40, 0.003, 64
+LATENCY = "auto, risk 0.01, for latency"
+DRAWS, SPLITS, MARGIN, MOST, CALIBRATED = 2000, 40, 0.003, 64, 318
+AREAS = 500
+"""Draws of questions for the interval of an area under a risk curve."""
 COVERAGES = (1.0, 0.9, 0.7, 0.5)
 SIZES, RESAMPLES, NEVER_WORSE, ABSTAIN_RISK = (15, 30, 50, 100, 200, 318), 1000, 0.9, 0.05
 
@@ -73,6 +78,23 @@ class Method:
     tokens: Floats
     sequential: Floats
     error: str = ""
+
+
+class Figures(NamedTuple):
+    """What a method does on a pool: a mean, or in one draw of its questions."""
+
+    accuracy: float
+    gap: float
+    """Against the vote of all samples."""
+    tokens: float
+    n: float
+    """The smallest fixed number of samples that is as accurate."""
+    over: float
+    """The cost of that, over the cost of this."""
+
+
+Deals = Sequence[tuple[Family, Bools]]
+"""What was calibrated on some questions, and those it is judged on; two in turn are of one deal."""
 
 
 class Pool(NamedTuple):
@@ -94,9 +116,8 @@ def command(*arguments: str) -> None:
 
 
 def drawn(file: Path, spec: str, out: Path) -> Path:
-    """The run in which all samples of a file are drawn, and a profile of it beside."""
-    task = f"pool:{file}"
-    command("calibrate", task, "--engine", task, "-s", spec, "--runs", str(out), "--out", str(out) + ".json")
+    """The run in which all samples of a file are drawn."""
+    command("eval", f"pool:{file}", "--engine", f"pool:{file}", "-s", spec, "--out", str(out))
     return out
 
 
@@ -145,27 +166,40 @@ def family(pool: Pool, rows: Bools) -> Family:
     )
 
 
-def halves(questions: int) -> Iterator[tuple[Bools, Bools]]:
-    """Calibration and held-out questions, both ways round."""
-    source = np.random.default_rng(0)
+def deals_of(pool: Pool) -> Deals:
+    """Calibrations, and the held-out questions of each, both ways round."""
+    source, questions = np.random.default_rng(0), len(pool.tokens)
+    deals = []
     for _ in range(SPLITS):
-        first = np.zeros(questions, dtype=bool)
-        first[source.permutation(questions)[: questions // 2]] = True
-        yield from ((first, ~first), (~first, first))
+        order = source.permutation(questions)
+        first, second = np.split(order, [questions // 2])
+        for ours, held in ((first, second), (second, first)):
+            deals.append((family(pool, _mask(ours[:CALIBRATED], questions)), _mask(held, questions)))
+    return deals
+
+
+def _mask(rows: Ints, questions: int) -> Bools:
+    chosen = np.zeros(questions, dtype=bool)
+    chosen[rows] = True
+    return chosen
+
+
+def chances(trust: Trust, share: Floats, length: Floats) -> Floats:
+    """`Trust.chance` of many answers."""
+    longer = np.log(length / trust.length) if trust.length else 0.0
+    return np.asarray(expit(trust.intercept + trust.slope * logit(share) - LONGER * longer))
 
 
 def confidences(row: ArmRow, outcomes: Outcomes, rows: Bools | Ints) -> tuple[Floats, Floats]:
-    """The confidence of each held-out answer and whether it is right, over some orders."""
+    """[Q, R]: the confidence of each held-out answer and whether it is right, in some orders."""
     share, right, length = (values[rows, :ORDERS] for values in (outcomes.share, outcomes.right, outcomes.length))
-    sure = np.vectorize(row.trust.chance, otypes=[float])(share, length)
-    return sure.ravel(), np.broadcast_to(right, share.shape).ravel()
+    return chances(row.trust, share, length), np.broadcast_to(right, share.shape)
 
 
-def methods_on(pool: Pool) -> Iterator[Method]:
+def methods_on(pool: Pool, deals: Deals) -> Iterator[Method]:
     """Every fixed number of samples, every rule, and what `auto` chooses by profiles of other questions."""
     for n, right in enumerate(pool.fixed, 1):
         yield Method(f"n={n}", right, pool.tokens * n, pool.longest[n - 1])
-    families = [(family(pool, ours), held) for ours, held in halves(len(pool.tokens))]
     for way, outcomes in pool.ways.items():
         spec = Spec.parse(way.strategy)
         if "stop" in spec.options or outcomes.samples.max() == 1:
@@ -173,8 +207,7 @@ def methods_on(pool: Pool) -> Iterator[Method]:
             by_length = ", by length" if "window" in spec.options else ""
             vote = "" if n == pool.arm.arm.pool else f", at most {n} samples"
             name = f"{spec.options['stop']}{vote}{by_length}" if "stop" in spec.options else "one sample"
-            rows = [(next(row for row in each.arms if row.strategy == way.strategy), held) for each, held in families]
-            yield measured(name, outcomes, _error(pool, rows))
+            yield measured(name, outcomes, _error(pool, [(_row(each, way.strategy), held) for each, held in deals]))
     orders = random_orders(pool.arm.ids, pool.arm.arm.pool)
     for text in EXTRA:
         outcomes = stopped_by(pool.arm.samples, orders, build("strategy", pool.arm.arm.strategy), text)
@@ -182,11 +215,15 @@ def methods_on(pool: Pool) -> Iterator[Method]:
     for prefer in get_args(Prefer):
         after = "" if prefer == "tokens" else f", for {prefer}"
         for effort, risk in RISKS.items():
-            chosen = [(worthwhile(each, 0, risk, prefer), held) for each, held in families]
+            chosen = [(worthwhile(each, 0, risk, prefer), held) for each, held in deals]
             yield _auto(pool, f"auto, effort {effort}{after}", chosen)
         for risk in RISKS.values():
-            chosen = [(promised(each, 0, risk, prefer), held) for each, held in families]
+            chosen = [(promised(each, 0, risk, prefer), held) for each, held in deals]
             yield _auto(pool, f"auto, risk {risk:g}{after}", chosen)
+
+
+def _row(measured_on: Family, strategy: str) -> ArmRow:
+    return next(row for row in measured_on.arms if row.strategy == strategy)
 
 
 def measured(name: str, outcomes: Outcomes, error: str = "") -> Method:
@@ -213,8 +250,8 @@ def _error(pool: Pool, chosen: Sequence[tuple[ArmRow, Bools]]) -> str:
     parts = []
     for row, held in chosen:
         sure, right = confidences(row, pool.ways[Way(*row.arm)], held)
-        coins = np.repeat(source.random(int(held.sum())), len(sure) // int(held.sum()))
-        parts.append((sure, right, (coins < sure).astype(float)))
+        coins = source.random(len(sure))[:, None] < sure
+        parts.append((sure.ravel(), right.ravel(), coins.ravel().astype(float)))
     errors = []
     for pair in zip(parts[::2], parts[1::2], strict=True):
         sure, *outcomes = map(np.concatenate, zip(*pair, strict=True))
@@ -223,48 +260,59 @@ def _error(pool: Pool, chosen: Sequence[tuple[ArmRow, Bools]]) -> str:
     return f"{seen:.1f}, {perfect:.1f}"
 
 
-def table(methods: Sequence[Method]) -> Iterator[str]:
-    fixed = [method for method in methods if method.name.startswith("n=")]
-    right = np.array([method.right for method in fixed])
-    tokens = np.array([method.tokens for method in fixed])
-    q = right.shape[1]
-    lots = np.random.default_rng(0).multinomial(q, np.full(q, 1 / q), size=DRAWS) / q
-    yield ("| | accuracy % | points against SC@N | samples | sequential | n | over n "
-           "| ECE, points, and of perfect ones |")  # fmt: skip
-    yield "|---|---|---|---|---|---|---|---|"
-    shown = [
-        method for method in methods if method not in fixed or method.name in {"n=1", "n=3", "n=8", f"n={len(fixed)}"}
-    ]
-    for method in shown:
-        measures = [_against(method, right, tokens, lot) for lot in (np.full(q, 1 / q), *lots)]
-        (accuracy, gap, cost, n, ratio), *rest = measures
-        low, high = np.percentile(np.array(rest), (2.5, 97.5), axis=0)
-        wait = method.sequential.mean() / tokens[0].mean()
-        yield (f"| {method.name} | {100 * accuracy:.1f} "
-               f"| {100 * gap:+.2f} ({100 * low[1]:+.2f} to {100 * high[1]:+.2f}) "
-               f"| {cost / tokens[0].mean():.2f} | {wait:.2f} | {n:.0f} | {ratio:.2f} ({low[4]:.2f} to {high[4]:.2f}) "
-               f"| {method.error} |")  # fmt: skip
+class Table:
+    """Methods against fixed numbers of samples, with intervals over questions."""
+
+    def __init__(self, methods: Sequence[Method]) -> None:
+        self.methods = methods
+        fixed = [method for method in methods if method.name.startswith("n=")]
+        self.right, self.tokens = (np.array([getattr(x, name) for x in fixed]) for name in ("right", "tokens"))
+        questions = self.right.shape[1]
+        drawn = np.random.default_rng(0).multinomial(questions, np.full(questions, 1 / questions), size=DRAWS)
+        self.lots = np.vstack([np.full(questions, 1.0), drawn]).T / questions
+        self.rights, self.costs = self.right @ self.lots, self.tokens @ self.lots
+
+    def figures(self, method: Method) -> Floats:
+        """[1 + DRAWS, 5]: its `Figures` on all questions, then on draws of them."""
+        accuracy, cost = method.right @ self.lots, method.tokens @ self.lots
+        # As accurate as this or more, within the margin; the vote of all samples may be less accurate than fewer.
+        enough = self.rights >= np.minimum(accuracy - MARGIN, self.rights.max(axis=0)) - 1e-9
+        n = enough.argmax(axis=0)
+        over = self.costs[n, np.arange(len(n))] / cost
+        return np.stack([accuracy, accuracy - self.rights[-1], cost, n + 1, over], axis=1)
+
+    def of(self, name: str) -> Figures:
+        """Those of one method on all questions."""
+        return Figures(*self.figures(next(x for x in self.methods if x.name == name))[0].tolist())
+
+    def lines(self) -> Iterator[str]:
+        """The table."""
+        sample, last = self.tokens[0].mean(), len(self.right)
+        yield ("| | accuracy % | points against SC@N | samples | sequential | n | over n "
+               "| ECE, points, and of perfect ones |")  # fmt: skip
+        yield "|---|---|---|---|---|---|---|---|"
+        for method in self.methods:
+            if method.name.startswith("n=") and method.name not in {"n=1", "n=3", "n=8", f"n={last}"}:
+                continue
+            mean, *rest = self.figures(method)
+            x, (low, high) = Figures(*mean), (Figures(*each) for each in np.percentile(rest, (2.5, 97.5), axis=0))
+            yield (f"| {method.name} | {100 * x.accuracy:.1f} "
+                   f"| {100 * x.gap:+.2f} ({100 * low.gap:+.2f} to {100 * high.gap:+.2f}) "
+                   f"| {x.tokens / sample:.2f} | {method.sequential.mean() / sample:.2f} | {x.n:.0f} "
+                   f"| {x.over:.2f} ({low.over:.2f} to {high.over:.2f}) | {method.error} |")  # fmt: skip
 
 
-def _against(method: Method, right: Floats, tokens: Floats, lot: Floats) -> tuple[float, ...]:
-    accuracy, cost = float(method.right @ lot), float(method.tokens @ lot)
-    fixed, costs = right @ lot, tokens @ lot
-    # As accurate as this or more, within the margin; the vote of all samples may be less accurate than fewer.
-    n = int(np.flatnonzero(fixed >= min(accuracy - MARGIN, fixed.max()) - 1e-9)[0])
-    return accuracy, accuracy - float(fixed[-1]), cost, n + 1, float(costs[n]) / cost
-
-
-def abstention(pool: Pool) -> Iterator[str]:
+def abstention(pool: Pool, deals: Deals) -> Iterator[str]:
     """The share of wrong answers among the surest ones, cross-fitted; random abstention leaves it as it is."""
     yield "| wrong answers %, of those given | " + " | ".join(f"{100 * c:g} % answered" for c in COVERAGES) + " |"
     yield "|---" * (len(COVERAGES) + 1) + "|"
-    families = [(family(pool, ours), held) for ours, held in halves(len(pool.tokens))]
     for effort, risk in RISKS.items():
         curves = []
-        for each, held in families:
+        for each, held in deals:
             several = each.model_copy(update={"arms": tuple(row for row in each.arms if row.samples > 1)})
             row = worthwhile(several, 0, risk).row
-            curve = risk_coverage(*confidences(row, pool.ways[Way(*row.arm)], held))
+            sure, right = confidences(row, pool.ways[Way(*row.arm)], held)
+            curve = risk_coverage(sure.ravel(), right.ravel())
             curves.append(np.interp(COVERAGES, np.arange(1, len(curve) + 1) / len(curve), curve))
         shown = " | ".join(f"{100 * wrong:.1f}" for wrong in np.mean(curves, axis=0))
         yield f"| auto, effort {effort} | {shown} |"
@@ -280,64 +328,81 @@ def ratio(pool: Pool, outcomes: Outcomes, held: Ints) -> float:
 def small(pool: Pool) -> Iterator[str]:
     """`auto` by calibrations of several sizes: what it costs on the other questions, and whether its promises hold."""
     yield ("| calibrated on | | samples | at least 0.9 of the fixed number, % | over n, median | mean loss, points "
-           "| promised, % | promises broken, of 1,000 |")  # fmt: skip
-    yield "|---|---|---|---|---|---|---|---|"
+           "| more lost than the risk, % | promised, % | promises broken, of 1,000 |")  # fmt: skip
+    yield "|---" * 9 + "|"
     source, questions = np.random.default_rng(0), len(pool.tokens)
     losses = pool.fixed[-1].mean()
     whole = family(pool, np.full(questions, True))
-    for size in [size for size in SIZES if size <= 0.76 * questions]:
-        deals = [np.split(source.permutation(questions), [size]) for _ in range(SPLITS)]
-        cut = [(resampled(pool, whole, ours), held) for ours, held in deals]
-        lots = [resampled(pool, whole, source.integers(0, questions, size)) for _ in range(RESAMPLES)]
+    means = {way: averaged(outcomes) for way, outcomes in pool.ways.items()}
+    single = [resampled(means, whole, np.array([at])) for at in range(questions)]
+    lost = {way: losses - outcomes.right.mean() for way, outcomes in means.items()}
+    for size in sizes_in(questions):
+        dealt = [np.split(source.permutation(questions), [size]) for _ in range(SPLITS)]
+        cut = [(resampled(means, whole, ours), held) for ours, held in dealt]
+        lots = resampled_often(single, whole, source.integers(0, questions, (RESAMPLES, size)))
         for name, choose, risk in [
             *((f"effort {effort}", worthwhile, risk) for effort, risk in RISKS.items()),
             *((f"risk {risk:g}", promised, risk) for risk in RISKS.values()),
         ]:
             chosen = [(choose(each, 0, risk), held) for each, held in cut]
-            arms = [(pool.ways[Way(*choice.row.arm)], held) for choice, held in chosen]
-            ratios = [ratio(pool, outcomes, held) for outcomes, held in arms]
-            loss = np.mean([losses - outcomes.right.mean() for outcomes, _ in arms])
+            arms = [(Way(*choice.row.arm), held) for choice, held in chosen]
+            ratios = [ratio(pool, means[way], held) for way, held in arms]
             drawn = [promised(each, 0, risk).row for each in lots] if choose is promised else []
-            broken = sum(losses - pool.ways[Way(*row.arm)].right.mean() > risk for row in drawn) if drawn else ""
+            broken = sum(lost[Way(*row.arm)] > risk for row in drawn) if drawn else ""
             kept = 100 * np.mean([choice.promised for choice, _ in chosen])
-            cost = np.mean([outcomes.tokens.mean() for outcomes, _ in arms]) / pool.tokens.mean()
+            gaps = np.array([lost[way] for way, _ in arms])
+            cost = np.mean([means[way].tokens.mean() for way, _ in arms]) / pool.tokens.mean()
             yield (f"| {size} | {name} | {cost:.1f} | {100 * np.mean(np.array(ratios) >= NEVER_WORSE):.0f} "
-                   f"| {np.median(ratios):.2f} | {100 * loss:.2f} | {kept:.0f} | {broken} |")  # fmt: skip
+                   f"| {np.median(ratios):.2f} | {100 * gaps.mean():.2f} | {100 * np.mean(gaps > risk):.0f} "
+                   f"| {kept:.0f} | {broken} |")  # fmt: skip
 
 
-def resampled(pool: Pool, whole: Family, rows: Ints) -> Family:
-    """A family of some questions, of which one may occur several times, with the confidences of the whole."""
-    standard = pool.ways[pool.arm.way()].right.mean(axis=1)
-    arms = []
-    for row in whole.arms:
-        outcomes = pool.ways[Way(*row.arm)].of(rows)
-        losses = counted(outcomes, standard[rows]) if row.strategy != whole.baseline else ((0.0, len(rows)),)
-        tokens = float(outcomes.tokens.mean())
-        arms.append(row.model_copy(update={"questions": len(rows), "losses": losses, "tokens": tokens}))
-    return whole.model_copy(update={"arms": tuple(arms), "questions": len(rows)})
+def sizes_in(questions: int) -> Sequence[int]:
+    """The sizes of calibrations that leave at least a quarter of the questions to judge on."""
+    return [size for size in SIZES if size <= 0.76 * questions]
 
 
 def confidence(pool: Pool) -> Iterator[str]:
-    """The confidence of the safe arm's answers by calibrations of several sizes, against the share of the vote."""
-    yield "| calibrated on | Brier, and of the share | area under the risk curve, and of the share | abstaining |"
-    yield "|---|---|---|---|"
+    """The confidences of two arms by calibrations of several sizes, against the share of the vote."""
+    yield "| calibrated on | | Brier, and of the share | area under the risk curve, and of the share | abstaining |"
+    yield "|---|---|---|---|---|"
     source, questions = np.random.default_rng(0), len(pool.tokens)
-    [safe] = [outcomes for way, outcomes in pool.ways.items() if way.strategy == family_safe(pool)]
-    for size in [size for size in SIZES if size <= 0.76 * questions]:
-        measured, broken, promises = [], 0, 0
-        for ours, held in (np.split(source.permutation(questions), [size]) for _ in range(SPLITS)):
-            trust = trust_in(safe.of(ours))
-            share, right, length = (x[held, :ORDERS].ravel() for x in (safe.share, safe.right, safe.length))
-            sure = np.vectorize(trust.chance, otypes=[float])(share, length)
-            measured.append([np.mean((x - right) ** 2) for x in (sure, share)]
-                         + [risk_coverage(x, right).mean() for x in (sure, share)])  # fmt: skip
-            if (least := trust.least_share(ABSTAIN_RISK)) is not None:
-                promises += 1
-                given = safe.share >= least
-                broken += bool((1 - safe.right)[given].mean() > ABSTAIN_RISK)
-        brier, raw, area, ranked = np.mean(measured, axis=0)
-        yield (f"| {size} | {brier:.3f}, {raw:.3f} | {area:.4f}, {ranked:.4f} "
-               f"| {promises} of {SPLITS} promise {100 * ABSTAIN_RISK:g} %, {broken} broken |")  # fmt: skip
+    for size in sizes_in(questions):
+        dealt = [np.split(source.permutation(questions), [size]) for _ in range(SPLITS)]
+        for name, spec in (("safe", family_safe(pool)), ("at most four", short_vote(pool.arm))):
+            outcomes, measured, broken, promises = pool.ways[Way(spec, "", "")], [], 0, 0
+            for ours, held in dealt:
+                trust = trust_in(outcomes.of(ours))
+                share, right, length = (x[held, :ORDERS].ravel() for x in _seen(outcomes))
+                sure = chances(trust, share, length)
+                measured.append([np.mean((x - right) ** 2) for x in (sure, share)]
+                             + [risk_coverage(x, right).mean() for x in (sure, share)])  # fmt: skip
+                if (least := trust.least_share(ABSTAIN_RISK)) is not None:
+                    promises += 1
+                    given = outcomes.share >= least
+                    broken += bool((1 - outcomes.right)[given].mean() > ABSTAIN_RISK)
+            brier, raw, area, ranked = np.mean(measured, axis=0)
+            yield (f"| {size} | {name} | {brier:.3f}, {raw:.3f} | {area:.4f}, {ranked:.4f} "
+                   f"| {promises} of {SPLITS} promise {100 * ABSTAIN_RISK:g} %, {broken} broken |")  # fmt: skip
+
+
+def areas(pool: Pool) -> Iterator[str]:
+    """What lengths add to the ranking of two arms where they decide between equal shares: nothing is fitted."""
+    yield "| | area under the risk curve by share | and by length where shares are equal | difference |"
+    yield "|---|---|---|---|"
+    questions = len(pool.tokens)
+    lots = [np.arange(questions), *np.random.default_rng(0).integers(0, questions, (AREAS, questions))]
+    for name, spec in (("safe", family_safe(pool)), ("at most four", short_vote(pool.arm))):
+        share, right, length = (x[:, :ORDERS] for x in _seen(pool.ways[Way(spec, "", "")]))
+        ranked = share - 1e-9 * np.log(length)
+        pairs = [[risk_coverage(x[lot].ravel(), right[lot].ravel()).mean() for x in (share, ranked)] for lot in lots]
+        (raw, ours), *rest = pairs
+        low, high = np.percentile(np.array(rest) @ (-1, 1), (2.5, 97.5))
+        yield f"| {name} | {raw:.4f} | {ours:.4f} | {ours - raw:+.4f} ({low:+.4f} to {high:+.4f}) |"
+
+
+def _seen(outcomes: Outcomes) -> tuple[Floats, Floats, Floats]:
+    return outcomes.share, outcomes.right, outcomes.length
 
 
 def family_safe(pool: Pool) -> str:
@@ -345,28 +410,26 @@ def family_safe(pool: Pool) -> str:
     return pool.arm.way(stop=rule(safe_rule(pool.arm.arm.pool)), order="launch").strategy
 
 
-def report(half: Path, spec: str, mean: float, profile: Path, folder: Path) -> None:
-    """The rules, `auto` and divided budgets on a half, run and reported by the command."""
-    task = f"pool:{half}"
-    questions = len(half.read_text().splitlines())
-    n = build("strategy", spec).n
-    rules = (
-        "lock_in:delta=0.01",
-        "lock_in:delta=0.05",
-        "lock_in:delta=0.1",
-        "beta:theta=0.95",
-        "price:price=0.002",
-        *EXTRA,
-    )
-    chosen = [spec, *(f"{spec},stop={Spec.parse(text).nested()}" for text in rules)]
-    chosen += [f"early_stopping:{spec.partition(':')[2]},window={window}" for window in (3, 5)]
-    chosen += [f"auto:profile={profile},n={n},effort={effort}" for effort in RISKS]
-    words = [word for strategy in chosen for word in ("-s", strategy)]
-    command("eval", task, "--engine", task, *words, "--out", str(folder / "rules"))
-    totals = ",".join(f"tokens={round(size * mean * questions)}" for size in MEANS)
-    shared = f"{spec},stop=lossless"
-    command("eval", task, "--engine", task, "-s", shared, "--totals", totals, "--out", str(folder / "divided"))
-    command("report", str(folder / "rules"), str(folder / "divided"), "--out", str(folder / "report"))
+def pays(pool: Pool, table: Table) -> dict[str, str]:
+    """What the choices of `auto` cost on a pool, by the line of the last table."""
+    sample, last = pool.tokens.mean(), len(pool.fixed)
+    questions, right = len(pool.tokens), 100 * pool.fixed.mean(axis=1)
+    least = int(np.flatnonzero(right >= right[-1] - 100 * MARGIN - 1e-9)[0]) + 1
+    ruled = min(x.tokens.mean() for x in pool.ways.values() if x.most <= RISKS["high"]) / sample
+    lines = {
+        "questions, calibrated on": f"{questions:,}, {min(questions // 2, CALIBRATED)}",
+        "n = 1 / 3 / 8 / all, % right": " / ".join(f"{right[n - 1]:.1f}" for n in (1, 3, 8, last)) + f" of {last}",
+        "least n within 0.3 points of all": str(least),
+        "`--risk 0.01` without a profile: tokens": f"{ruled:.1f}",
+    }
+    named = {f"`--risk {risk:g}`": f"auto, risk {risk:g}" for risk in sorted(RISKS.values())}
+    named |= {f"`--effort {effort}`": f"auto, effort {effort}" for effort in ("high", "medium", "low")}
+    for line, name in named.items():
+        seen = table.of(name)
+        lines[line] = f"{seen.tokens / sample:.1f}, {round(-100 * seen.gap, 2) + 0.0:.2f}, {seen.over:.2f}"
+    waits = (x.sequential.mean() / sample for x in table.methods if x.name in (f"n={last}", LATENCY))
+    lines["`--risk 0.01 --for latency`: lengths of a mean sample"] = "{1:.2f}, of all {0:.2f}".format(*waits)
+    return lines
 
 
 def tokens_in(row: dict[str, Any]) -> list[int]:
@@ -375,6 +438,7 @@ def tokens_in(row: dict[str, Any]) -> list[int]:
 
 
 def main(folder: Path, files: Sequence[Path]) -> None:
+    columns: dict[str, dict[str, str]] = {}
     for file in files:
         output = folder / file.stem
         output.mkdir(parents=True)
@@ -383,17 +447,17 @@ def main(folder: Path, files: Sequence[Path]) -> None:
         longest = max(map(max, drawn_tokens))
         spec = f"self_consistency:n={min(MOST, *map(len, drawn_tokens))},max_tokens={longest}"
         pool = pool_in(drawn(file, spec, output / "run"))
+        deals = deals_of(pool)
+        table = Table(list(methods_on(pool, deals)))
         print(f"## {file.stem}: {len(lines):,} questions\n")
-        print("\n".join(table(list(methods_on(pool)))), "\n".join(abstention(pool)), "\n".join(small(pool)),
-              "\n".join(confidence(pool)), sep="\n\n", flush=True)  # fmt: skip
-        random.Random(0).shuffle(lines)
-        halved = output / "a.jsonl", output / "b.jsonl"
-        for half, part in zip(halved, (lines[::2], lines[1::2]), strict=True):
-            half.write_text("\n".join(part) + "\n")
-        mean = sum(map(sum, drawn_tokens)) / sum(map(len, drawn_tokens))
-        profile = str(drawn(halved[0], spec, output / "run-a")) + ".json"
-        report(halved[1], spec, mean, Path(profile), output)
-        print(f"\nreport: {output / 'report'}\n", flush=True)
+        tables = (table.lines(), abstention(pool, deals), small(pool), confidence(pool), areas(pool))
+        for lines_of in tables:
+            print("\n".join(lines_of), end="\n\n", flush=True)
+        columns[file.stem] = pays(pool, table)
+    print("## When it pays: tokens, points lost, over n\n", "| | " + " | ".join(columns) + " |",
+          "|---" * (len(columns) + 1) + "|", sep="\n")  # fmt: skip
+    for line in columns[files[0].stem]:
+        print(f"| {line} | " + " | ".join(column[line] for column in columns.values()) + " |")
 
 
 if __name__ == "__main__":

@@ -79,9 +79,8 @@ def worthwhile(family: Family, bin: int, risk: float, prefer: Prefer = "tokens")
         return promised(family, bin, risk, prefer)
     kept = _promised(family, bin, risk, prefer)
     losses = _losses(family, bin)
-    rows = tuple(row for row in rows if row.arm in losses)
     unit = risk * PRICE / family.sample_tokens
-    row = min(rows, key=lambda row: losses[row.arm] + unit * _cost(row, prefer))
+    row = min((row for row in rows if row.arm in losses), key=lambda row: losses[row.arm] + unit * _cost(row, prefer))
     if row in kept:
         promise = _promise(row, risk)
     elif not _votes(row, family):
@@ -144,12 +143,12 @@ def _cost(row: ArmRow, prefer: Prefer) -> float:
 
 
 _parsed = cache(Spec.parse)
+_kind = cache(lambda spec: _parsed(spec).without("n", "stop", "order", "window"))
 
 
 def _votes(row: ArmRow, family: Family) -> bool:
     """Whether an arm is a vote over samples like the baseline's."""
-    own, baseline = (_parsed(spec).without("n", "stop", "order", "window") for spec in (row.strategy, family.baseline))
-    return not row.verifier and not row.budget and own == baseline
+    return not row.verifier and not row.budget and _kind(row.strategy) == _kind(family.baseline)
 
 
 def _fixed(row: ArmRow, family: Family) -> bool:

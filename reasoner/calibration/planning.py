@@ -36,14 +36,7 @@ class BinArm(NamedTuple):
     @property
     def tokens(self) -> Estimate:
         """The cost of a question."""
-        return Estimate(self.row.tokens, self.spread**2 / self.row.questions)
-
-    @property
-    def spread(self) -> float:
-        """The standard deviation of the cost of single questions; if not measured, as their 95th percentile has it."""
-        if self.row.tokens_sd is not None:
-            return self.row.tokens_sd
-        return max(0.0, self.row.tokens_p95 - self.row.tokens) / TAIL
+        return Estimate(self.row.tokens, self.row.tokens_sd**2 / self.row.questions)
 
 
 class Step(NamedTuple):
@@ -144,7 +137,7 @@ class Forecast:
         """The standard error of the total cost of `questions`."""
         mean, error = self.tokens
         single = math.fsum(
-            part.share * share * (arm.spread**2 + (arm.row.tokens - mean) ** 2)
+            part.share * share * (arm.row.tokens_sd**2 + (arm.row.tokens - mean) ** 2)
             for part in self.parts
             for share, arm in part.arms
         )

@@ -18,17 +18,12 @@ MIN_QUESTIONS = 30
 """An arm measured on fewer is not chosen for what it lost: that is a guess."""
 
 Signal = Literal["none", "prompt", "split"]
-"""A free signal of difficulty: none, the characters of the question, minus the mean log-probability of the first
-sample's tokens, or the leader's share of the first four samples."""
+"""A free signal of difficulty: none, the question's characters, or the leader's share of the first four samples."""
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Amount = Annotated[float, Field(ge=0, le=1e15)]
 _Count = Annotated[int, Field(ge=1, le=10**12)]
 LONGER: Final = 0.25
-"""How far the log odds of an answer fall with the logarithm of the mean length of its samples.
-
-So little decides only between shares that are nearly equal. On recorded answers of five kinds it ranks better than the
-share alone, or as well (bench/controller.py).
-"""
+"""How far log odds fall with the log of the mean length, where lengths count: so little reorders only near ties."""
 _EDGE = 1e-6
 """Shares are kept so far from 0 and 1, where log odds are infinite."""
 
@@ -72,13 +67,13 @@ class Bins(_ProfilePart):
 class Trust(_ProfilePart):
     """The chance that an arm's answer is right by its smoothed share of the vote: logistic in the share's log odds.
 
-    It rises strictly with the share. Of answers of nearly equal shares, those of shorter samples are surer.
+    It rises strictly with the share. Of nearly equal shares, those of shorter samples are surer, if lengths count.
     """
 
     intercept: float
     slope: Annotated[float, Field(gt=0)]
     length: _Amount = 0.0
-    """The geometric mean over votes of the mean generated tokens of a sample; 0 where it is unknown."""
+    """The geometric mean over votes of the mean generated tokens of a sample; 0 where lengths do not count."""
     shares: Annotated[tuple[_Share, ...], Field(min_length=1)]
     """The shares that occurred in calibration, of one answer a question, ascending."""
     answered: tuple[_Count, ...]
@@ -160,14 +155,13 @@ class ArmRow(_ProfilePart):
     tokens: _Amount
     """Mean tokens computed per question, everything counted."""
     tokens_p95: _Amount
-    tokens_sd: _Amount | None = None
-    """The standard deviation of the tokens of single questions; None where it was not measured."""
+    tokens_sd: _Amount
+    """The standard deviation of the tokens of single questions."""
     sequential_tokens: _Amount | None = None
     """Mean sequential tokens per question; None where they were not counted."""
     samples: _Amount
     trust: Trust
-    agreement: Agreement | None = None
-    """None in a profile from before agreements were kept."""
+    agreement: Agreement
 
     @property
     def arm(self) -> tuple[str, str, str]:
@@ -181,15 +175,15 @@ class ArmRow(_ProfilePart):
 
     def p_value(self, risk: float) -> float:
         """That of "it loses more than `risk` on average"; 0 where no question can."""
-        return 0.0 if self.most <= risk else p_value(self.losses, risk, self._bound)
+        return 0.0 if self.most <= risk else p_value(self.losses, risk, self.bound)
 
     def needed(self, risk: float, level: float = LEVEL) -> int | None:
         """About how many questions would promise that it loses at most `risk`; None where no number would."""
-        return 0 if self.most <= risk else needed(self.losses, risk, self._bound, level)
+        return 0 if self.most <= risk else needed(self.losses, risk, self.bound, level)
 
     @property
-    def _bound(self) -> float:
-        # A mean over few orders may be above the bound of all; what is cut off above two of its errors is negligible.
+    def bound(self) -> float:
+        """The most that any question can lose in so many orders: what is cut off above two errors is negligible."""
         return min(1.0, self.most + 2 * math.sqrt(self.most * (1 - self.most) / self.orders))
 
     @property

@@ -166,14 +166,14 @@ class Auto(Checked):
             return None
         total = sum(row.questions for row in rows)
         accuracy = min(sum(row.right for row in rows) / total, 1.0)
-        known = [row.agreement for row in rows if row.agreement]
         # The samples that choose a bin are also those of its vote, which a calibration in random orders does not show.
-        if len(known) < len(rows) or (self._family and self._family.bins.signal == "split"):
+        if self._family and self._family.bins.signal == "split":
             return CalibrationSummary(self._model, total, accuracy)
-        agreement = Counter[int]()
-        for part in known:
-            agreement.update(dict(zip(part.percent, part.questions, strict=True)))
-        return CalibrationSummary(self._model, total, accuracy, agreement, min(part.power for part in known))
+        parts = [row.agreement for row in rows]
+        agreement = sum(
+            (Counter(dict(zip(part.percent, part.questions, strict=True))) for part in parts), Counter[int]()
+        )
+        return CalibrationSummary(self._model, total, accuracy, agreement, min(part.power for part in parts))
 
     @property
     def calibrated_on(self) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from reasoner.calibration.profile import ArmRow, Bins, Family, Profile, Trust
+from reasoner.calibration.profile import Agreement, ArmRow, Bins, Family, Profile, Trust
 
 VOTE = "self_consistency:n=16"
 ONE = "self_consistency:n=1"
@@ -24,9 +24,11 @@ def plain_row(**changes: object) -> ArmRow:
         "orders": 20,
         "tokens": 4000,
         "tokens_p95": 6000,
+        "tokens_sd": 1200,
         "sequential_tokens": 500,
         "samples": 16,
         "trust": TRUST,
+        "agreement": Agreement(percent=(50, 100), questions=(40, 60), power=0.6),
     }
     return ArmRow.model_validate({**plain, **changes})
 
@@ -49,6 +51,7 @@ def row(strategy: str, right: float, samples: float, *, bin: int = 0, vote: floa
         most=float(strategy != VOTE),
         tokens=cost,
         tokens_p95=cost,
+        tokens_sd=0,
         samples=samples,
         trust=trust,
     )

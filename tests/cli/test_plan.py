@@ -17,7 +17,7 @@ Save = Callable[..., str]
 
 def row(place: int, tokens: float, accuracy: float, questions: int) -> ArmRow:
     right, name = accuracy * questions, f"self_consistency:n={tokens:g}"
-    plain = {"right": right, "squares": right, "tokens": tokens, "tokens_p95": 2 * tokens}
+    plain = {"right": right, "squares": right, "tokens": tokens, "tokens_p95": 2 * tokens, "tokens_sd": tokens}
     return profiles.plain_row(strategy=name, bin=place, questions=questions, samples=tokens, **plain)
 
 

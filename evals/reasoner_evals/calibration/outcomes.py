@@ -48,8 +48,7 @@ BY_LENGTH: Final = ("lossless", "lock_in:delta=0.01", "beta:theta=0.95", "beta:t
 SHORT: Final = ((8, "lock_in:delta=0.1"), (5, "lossless"), (4, "lock_in:delta=0.1"), (3, "lossless"))
 """Also votes of so few samples with these rules: the best arms where more votes gain little."""
 UNTESTED: Final = SHORT[2]
-"""The one that an effort takes where nothing is known: on five recorded pools it costs less than any fixed number of
-samples as accurate in most splits, and loses 5.4 points at most (docs/controller.md)."""
+"""What low effort takes where nothing is known: on recorded pools it loses 5.4 points at most (docs/controller.md)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import NormalDist
 from typing import Final, NamedTuple, cast, get_args
 
 import numpy as np
@@ -43,6 +44,9 @@ PRIOR_MEAN: Final = (0.0, 1.3)
 PRIOR_SD: Final = (0.5, 0.3)
 """The prior of a trust curve's intercept and slope, from recorded answers of other models (bench/controller.py)."""
 LEAST_SLOPE: Final = 0.05
+FEW, SHOWN = 3, NormalDist().inv_cdf(0.95)
+"""Where votes may end after so few samples, shorter ones are surer on all recorded answers (bench/controller.py);
+elsewhere it must show by so many standard errors."""
 EDGE: Final = 1e-6
 LOSS_DIGITS: Final = 4
 DIGITS: Final = 12
@@ -240,12 +244,9 @@ def _rows(arms: Sequence[ArmRead], task: str) -> tuple[Ints, list[str]]:
             f"`reasoner eval --resume {arms[0].run.folder.path}`, and grade answers without a verdict with "
             "`reasoner grade`"
         )
-    return np.flatnonzero(complete), _note_missing("a result in every arm", complete)
-
-
-def _note_missing(name: str, present: Bools) -> list[str]:
-    missing = int((~present).sum())
-    return [f"{missing} of {len(present)} questions lack {name} and are left out"] if missing else []
+    missing = int((~complete).sum())
+    note = f"{missing} of {len(complete)} questions lack a result in every arm and are left out"
+    return np.flatnonzero(complete), [note] if missing else []
 
 
 def bin_rows(ways: Mapping[Way, Outcomes], baseline: Way, rows: Bools, index: int) -> Iterator[ArmRow]:
@@ -311,18 +312,32 @@ def trust_in(ended: Outcomes) -> Trust:
         prior = (((curve - PRIOR_MEAN) / PRIOR_SD) ** 2).sum() / 2
         return float(prior + (weight * np.logaddexp(0, scores) - good * scores).sum())
 
-    start = np.array(PRIOR_MEAN)
-    intercept, slope = optimize.minimize(surprise, start, bounds=[(None, None), (LEAST_SLOPE, None)]).x.tolist()
+    bounds = (None, None), (LEAST_SLOPE, None)
+    intercept, slope = optimize.minimize(surprise, np.array(PRIOR_MEAN), bounds=bounds).x.tolist()
     # Rounded down, so that a share is not below itself.
     scale = 10**SHARE_DIGITS
     seen, first = np.unique(np.floor(ended.share[:, 0] * scale) / scale, return_inverse=True)
     # An expected outcome counts as right from one half on.
     count = [np.bincount(first.ravel(), weights=values) for values in (np.full(len(first), 1.0), right[:, 0] >= 0.5)]
     answered, hits = (values.astype(int).tolist() for values in count)
-    known = ended.length[ended.length > 0]
-    length = math.exp(np.log(known).mean()) if known.size else 0.0
-    return Trust(intercept=round(intercept, 6), slope=round(slope, 6), length=round(length, 2),
-                 shares=tuple(seen.tolist()), answered=tuple(answered), right=tuple(hits))  # fmt: skip
+    length = round(_ranking_length(ended, right, inverse.ravel()), 2)
+    return Trust(intercept=round(intercept, 6), slope=round(slope, 6), length=length, shares=tuple(seen.tolist()),
+                 answered=tuple(answered), right=tuple(hits))  # fmt: skip
+
+
+def _ranking_length(ended: Outcomes, right: Floats, level: Ints) -> float:
+    """The geometric mean of the lengths, if of equal shares those of shorter samples are right more often; else 0.
+
+    They are where votes end after two or three samples, as most shares are equal; elsewhere a score test must show it.
+    `level` numbers the share of each answer.
+    """
+    if not (ended.length > 0).all():
+        return 0.0
+    logs, size = np.log(ended.length), np.bincount(level)
+    longer, better = (x.ravel() - (np.bincount(level, weights=x.ravel()) / size)[level] for x in (logs, right))
+    scores = -(longer * better).reshape(logs.shape).sum(axis=1)
+    shown = 1 < ended.samples.min() <= FEW or scores.sum() > SHOWN * math.sqrt(scores @ scores)
+    return math.exp(logs.mean()) if shown else 0.0
 
 
 UNKNOWN = 149

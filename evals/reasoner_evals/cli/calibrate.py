@@ -180,7 +180,7 @@ def _facts(family: "Family", index: int) -> Iterator[str]:
             next_row, count = more
             line += f"; about {count:,} questions would promise {next_row.tokens:,.0f} by {_arm(next_row)}"
         yield f"{where}  --risk {risk:g} promises {line}"
-    yield f"{where}  {_arm(row)}: {seen_in(row.agreement.power if row.agreement else 0.0)}"
+    yield f"{where}  {_arm(row)}: {seen_in(row.agreement.power)}"
 
 
 def _document(family: "Family", row: "ArmRow") -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ import functools
 import itertools
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -229,6 +230,19 @@ def test_few_questions_leave_trust_near_the_share_and_many_find_the_curve() -> N
     right = source.random(len(shares)) < 1 / (1 + np.exp(1 - 0.5 * np.log(shares / (1 - shares))))
     many = trust_in(ended(shares.round(2).tolist(), right.tolist()))
     assert (many.intercept, many.slope) == pytest.approx((-1, 0.5), abs=0.1)
+
+
+def test_lengths_count_after_few_samples_and_elsewhere_if_shorter_ones_are_seen_to_be_right_more_often() -> None:
+    short = np.arange(200) % 2 == 0
+    lucky = np.random.default_rng(0).random(200) < 0.5
+
+    def length(right: "np.ndarray[Any, np.dtype[np.bool_]]", samples: float) -> float:
+        lengths = np.where(short, 50.0, 200.0)[:, None]
+        votes = replace(ended([8 / 9] * 200, right.tolist()), length=lengths, samples=np.full((200, 1), samples))
+        return trust_in(votes).length
+
+    assert length(short | lucky, 7) == length(~short, 2) == 100
+    assert length(~short | lucky, 7) == length(lucky, 7) == length(lucky, 1) == 0
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=300))
