@@ -13,7 +13,7 @@ from reasoner.cli import main
 from reasoner.engines.vllm.build import Build, CoreLog
 from reasoner.engines.vllm.cores import InProcessCore
 from reasoner.engines.vllm.engine import VllmEngine
-from reasoner_evals.cli import demo
+from reasoner_evals.cli import tour
 
 ROOT = Path(__file__).parents[2]
 # The client of a server needs one: tests/serving/test_documentation.py runs it.
@@ -74,7 +74,7 @@ def test_the_tour_agrees_with_itself(
     embedded_model: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # As on a machine where little time is enough for few questions.
-    monkeypatch.setattr(demo, "SECONDS", 1.0)
+    monkeypatch.setattr(tour, "SECONDS", 1.0)
     # It would end this process at once, as vLLM is imported.
     monkeypatch.setattr("reasoner.cli._leave", sys.exit)
     with pytest.raises(SystemExit) as left:

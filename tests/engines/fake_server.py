@@ -76,6 +76,7 @@ class FakeServer:
     resets: list[str] = field(default_factory=list)
     dead: bool = False
     start_fault: Fault | None = None
+    tokenize_faults: list[Fault] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     disconnected: threading.Event = field(default_factory=threading.Event)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -296,7 +297,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._note(body)
         state = self.state
         if self.path == "/tokenize" and state.vllm and state.tokenizes:
-            self._json(state.tokens(body))
+            self._at_once(
+                json.dumps(state.tokens(body)), state.tokenize_faults.pop(0) if state.tokenize_faults else None
+            )
         elif self.path == "/reset_prefix_cache" and state.resets:
             self._whole(200, state.resets.pop(0) if len(state.resets) > 1 else state.resets[0], ())
         elif self.path in ("/v1/completions", "/v1/chat/completions"):

@@ -157,6 +157,13 @@ def test_error_bodies_of_any_form_can_be_shown(body: bytes, said: str) -> None:
 # What is lost part-way
 
 
+def test_a_reply_that_costs_nothing_is_asked_for_again_where_it_was_cut() -> None:
+    with FakeServer(tokenize_faults=[Fault("cut", after=9)] * 2) as server:
+        run = Run(server)
+        assert run().text == "The answer is 4"
+        assert len(run.waits) == 2
+
+
 def test_a_cut_stream_is_lost_with_what_it_cost() -> None:
     with FakeServer(faults=[Fault("cut", after=2)]) as server:
         run = Run(server)

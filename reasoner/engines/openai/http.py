@@ -262,7 +262,7 @@ class ServerConnection:
         """The reply, of any status, to a request that costs no tokens. While `starting`, few seconds are waited."""
         terms = Terms(seconds=self.timeout, size=REPLY_BYTES, limit="a reply")
         waits = Waits(self.patience if patience is None else patience, 0, START_SECONDS if starting else math.inf)
-        read = partial(self._whole, terms)
+        read = partial(self._received, terms)
         try:
             return await self._answer(method, path, body, terms, waits, read, idle=self.timeout, free=True)
         except RequestLost as error:
@@ -280,10 +280,13 @@ class ServerConnection:
 
     async def _whole(self, terms: Terms, response: aiohttp.ClientResponse) -> ServerReply:
         try:
-            ok = response.status == OK
-            read = await self._read(response, terms.size if ok else ERROR_BYTES)
+            return await self._received(terms, response)
         except aiohttp.ClientError as error:
             raise RequestLost(f"the reply from {self.where} was cut: {self._reason(error)}") from error
+
+    async def _received(self, terms: Terms, response: aiohttp.ClientResponse) -> ServerReply:
+        ok = response.status == OK
+        read = await self._read(response, terms.size if ok else ERROR_BYTES)
         if ok and len(read) >= terms.size:
             raise RequestLost(self._too_large(terms))
         return ServerReply(response.status, read, self.address.base_url)
@@ -367,9 +370,6 @@ class ServerConnection:
                         method, self.address.url(path), data=content, headers={**self.address.headers, **session},
                         proxy=self.address.proxy, timeout=allowed, allow_redirects=False,
                     )  # fmt: skip
-                    except aiohttp.ClientError as error:
-                        failure, advice = self._failed(error, unstreamed=idle is None, free=free)
-                    else:
                         reached = True
                         try:
                             if not _is_busy(response.status) or (idle is None and response.status in GATEWAY_TIMEOUTS):
@@ -382,6 +382,8 @@ class ServerConnection:
                             advice = "try later, set patience to wait longer, or set max_concurrency"
                         finally:
                             response.close()
+                    except aiohttp.ClientError as error:
+                        failure, advice = self._failed(error, unstreamed=idle is None, free=free)
             terms.sent(False)
             wait = waits.next(requested, time.monotonic() - began, reached=reached)
             if wait is None:
