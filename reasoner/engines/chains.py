@@ -50,9 +50,9 @@ class ChainLaw:
     spread: float = 3.0
     tie: float = 0.6
 
-    def question(self, text: str) -> ChainQuestion:
-        """The question with this text."""
-        source = random.Random(text)
+    def question(self, name: str) -> ChainQuestion:
+        """The question with this name, such as its id; a name has always the same."""
+        source = random.Random(name)
         hard = source.gauss(0, 1)
         other = self.tie * hard + math.sqrt(1 - self.tie**2) * source.gauss(0, 1)
         chance = self.accuracy

@@ -178,8 +178,11 @@ def choose(request: ChatRequest, offer: Offer) -> list[Job]:
     strategy, notes = _formed(strategy, form), [*noted]
     rated_by = _verifier_name(options, alias, strategy, offer, notes)
     if (request.n > 1 or request.budget) and (samples := request.n * draws(strategy)) > MAX_COUNT:
-        problem = f"a request may draw at most {MAX_COUNT:,} samples in all its choices (got {samples:,}): lower n"
-        raise ApiError(400, problem, param="n")
+        param = "n" if request.n > 1 else "budget"
+        problem = (
+            f"a request may draw at most {MAX_COUNT:,} samples in all its choices (got {samples:,}): lower {param}"
+        )
+        raise ApiError(400, problem, param=param)
     seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
     job = Job(
         _question(request.turns, kind, form),

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 else:
 
     def value(*, frozen: bool = True, **options: Any) -> Any:
-        """A dataclass that type checkers know as frozen, and that is hashed as such.
+        """A dataclass that type checkers treat as frozen, with the hash of a frozen one.
 
-        Python's own check would make each of them in six times the time, as it sets every field by a call.
+        At run time nothing refuses an assignment: Python's frozen dataclasses take six times as long to make.
         """
         return dataclass(unsafe_hash=frozen, **options)

@@ -152,6 +152,8 @@ def test_the_budget_of_its_hubs_clients_is_the_number_of_samples() -> None:
             chat(budget=samples)
     with pytest.raises(ApiError, match="has no number of samples"):
         choose(chat(model="m@refine", budget=2), offer())
+    with pytest.raises(ApiError, match=r"at most 1,024 samples .* .got 3,000.: lower budget"):
+        only(reasoner={"strategy": "gen_select"}, budget=1000)
 
 
 # What the server cannot do, or a client may not

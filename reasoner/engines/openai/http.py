@@ -54,7 +54,7 @@ _ADVICE = {
     404: "set base_url to the address that ends in /v1, and model to one that it serves",
 }
 BACKOFF_SECONDS, BACKOFF_CAP = 0.5, 30.0
-_silence = lru_cache(maxsize=16)(aiohttp.ClientTimeout)
+_client_timeout = lru_cache(maxsize=16)(aiohttp.ClientTimeout)
 
 
 class Notes(list[str]):
@@ -357,7 +357,7 @@ class ServerConnection:
         """
         client = await self._client()
         content = None if body is None else _json_of(body)
-        allowed = _silence(total=None, sock_connect=min(self.timeout, CONNECT_SECONDS), sock_read=idle)
+        allowed = _client_timeout(total=None, sock_connect=min(self.timeout, CONNECT_SECONDS), sock_read=idle)
         session = {SESSION_HEADER: session_id(terms.question_id)} if terms.question_id else {}
         while True:
             requested, reached, began = 0.0, False, time.monotonic()

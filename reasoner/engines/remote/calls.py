@@ -46,7 +46,7 @@ class Calls:
         return batch
 
     async def send(self, method: str, *arguments: Any, request: SampleRequest | None = None) -> Outcome:
-        """How a call ended: of a method with these arguments, or of `sample` with this request, in its meter the cost.
+        """How a call of a method ended. A call of `sample` takes a request instead of arguments, and fills its meter.
 
         A cancelled call is cancelled in the host too.
 

@@ -113,10 +113,9 @@ class Drawn(NamedTuple):
 class SequenceStream:
     """Collects the outputs of one sequence; a call with each of them returns True where it must end.
 
-    It ends when it is due. That of a model that thinks, which is decoded here,
-    also ends at a stop string in its final part, and in its thinking if asked. `on_text` receives each part without its
-    markers; text that may begin a marker or a stop string is held back until it is one or is not, and at the end it is
-    left.
+    It ends when it is due. That of a model that thinks, which is decoded here, also ends at a stop string in its final
+    part, and in its thinking if asked. `on_text` receives each part without its markers; text that may begin a marker
+    or a stop string is held back until it is one or is not, and at the end it is left.
     """
 
     def __init__(
