@@ -313,4 +313,4 @@ def read_profile(path: Path) -> Profile:
             )
         return Profile.model_validate_json(text)
     except ValidationError as error:
-        raise UsageError(f"{path} is not a profile: {complaint_of(error)}") from error
+        raise UsageError(f"{path} is not a profile: {complaint_of(error)}: calibrate again") from error
