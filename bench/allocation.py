@@ -18,7 +18,7 @@ import json
 import sys
 import time
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
@@ -27,6 +27,7 @@ from typing import NamedTuple
 
 import controller
 import numpy as np
+from resampling import averaged, resampled
 
 from reasoner.budget import Cost
 from reasoner.calibration.arm_selection import RISKS, worthwhile
@@ -35,6 +36,7 @@ from reasoner.execution.scheduler import PRICE, Allocation, BidQueue, QuestionSt
 from reasoner.registry import build
 from reasoner.stopping.vote_posteriors import beta_lead
 from reasoner.types import Answer, Vote, VoteState
+from reasoner_evals.calibration import outcomes as arms
 from reasoner_evals.calibration.outcomes import orders_for
 from reasoner_evals.stats import Floats, Ints
 from reasoner_strategies.self_consistency import SelfConsistency
@@ -57,8 +59,8 @@ class Pool(NamedTuple):
         return Pool(np.take_along_axis(self.answers, order, 1), np.take_along_axis(self.tokens, order, 1))
 
 
-Calibrated = tuple[controller.Pool, Family]
-"""All arms of a pool, and a profile of all its questions, of which those of others are made."""
+Calibrated = tuple[Mapping[arms.Way, arms.Outcomes], Family]
+"""The mean outcomes of all arms of a pool, and a profile of all its questions, of which those of others are made."""
 
 
 class Outcome(NamedTuple):
@@ -189,7 +191,7 @@ _lead = lru_cache(maxsize=None)(beta_lead)
 
 def chosen(calibrated: Calibrated, rows: Ints, effort: str) -> SelfConsistency:
     """The vote that `auto` chooses by a profile of these questions."""
-    row = worthwhile(controller.resampled(*calibrated, rows), 0, RISKS[effort]).row
+    row = worthwhile(resampled(*calibrated, rows), 0, RISKS[effort]).row
     vote: SelfConsistency = build("strategy", row.strategy)
     return vote
 
@@ -254,7 +256,8 @@ def compare(path: Path, means: Sequence[int]) -> None:
     with TemporaryDirectory() as folder:
         spec = f"self_consistency:n={pool.answers.shape[1]},max_tokens={round(pool.tokens.max())}"
         replayed = controller.pool_in(controller.drawn(path, spec, Path(folder) / "run"))
-    calibrated = replayed, controller.family(replayed, np.full(len(pool.tokens), True))
+    means_of = {way: averaged(outcomes) for way, outcomes in replayed.ways.items()}
+    calibrated = means_of, controller.family(replayed, np.full(len(pool.tokens), True))
     curves, tokens = equal_shares(pool), pool.tokens.mean(1)
     print(f"## {path.stem}: {len(tokens)} questions, {tokens.mean():.0f} tokens a sample\n")
     print("| way | budget, samples | accuracy | tokens a question | ratio |\n|---|---|---|---|---|")

@@ -13,7 +13,7 @@ from reasoner.calibration.promises import LEVEL, least_share, needed, p_value
 from reasoner.errors import UnknownName, UsageError
 from reasoner.system.files import complaint_of, read_whole, replacing
 
-VERSION: Final = 5
+VERSION: Final = 6
 MIN_QUESTIONS = 30
 """An arm measured on fewer is not chosen for what it lost: that is a guess."""
 
@@ -246,7 +246,7 @@ class Family(_ProfilePart):
 class Profile(_ProfilePart):
     """A model's calibration, versioned; see `docs/controller.md`."""
 
-    v: Literal[5] = VERSION
+    v: Literal[6] = VERSION
     model: str
     created: str
     """ISO 8601, UTC."""
@@ -313,4 +313,4 @@ def read_profile(path: Path) -> Profile:
             )
         return Profile.model_validate_json(text)
     except ValidationError as error:
-        raise UsageError(f"{path} is not a profile: {complaint_of(error)}") from error
+        raise UsageError(f"{path} is not a profile: {complaint_of(error)}: calibrate again") from error

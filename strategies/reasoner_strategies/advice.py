@@ -26,7 +26,7 @@ class Advice:
 
 SETTLED: Final = "self_consistency(n=64,stop=first_of(rules=[beta(theta=0.9),no_majority]))"
 FIRST: Final = (
-    "measure `single` first: on 50 sums of the embedded model it has the 84 % of a vote of 16, at a tenth of the tokens"
+    "measure `single` first: on 50 sums of the embedded model it has the 84 % of a vote of 16, at 7 % of its tokens"
 )
 ADVICE: Final[dict[str, tuple[Advice, Advice]]] = {
     "short answers, the model thinks, tokens": (
@@ -38,7 +38,7 @@ ADVICE: Final[dict[str, tuple[Advice, Advice]]] = {
         Advice(
             "escalate", "two replies without thinking; where they differ, one with",
             "where cheap replies are mostly wrong: two agree by chance (n=3 repairs most of it)",
-            "simulated law: 89.5 % at 362 tokens, always thinking 89.5 % at 522",
+            "simulated law: 89.5 % at 392 tokens, always thinking 89.5 % at 531",
         ),
     ),
     "short answers, the model thinks, latency": (

@@ -189,3 +189,9 @@ def test_hostile_text_ends_soon(tile: str) -> None:
         text = f"{before}{tile * (MAX_LENGTH // len(tile) - 9)}{after}"
         MATH.read(text)
         canonical(text)
+
+
+@pytest.mark.parametrize("text", ["\\boxed{" * 10**5, "$" * 10**6, "1," * 10**6, "x^" * 10**6])
+def test_endless_text_ends_soon_too(text: str) -> None:
+    MATH.read(text)
+    MATH.answer(text)

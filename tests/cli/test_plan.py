@@ -135,7 +135,7 @@ def test_a_task_is_chosen_where_there_are_several(run: Run, save: Save) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [('"v": 5', '"v": 1'), ('"tokens": 4.0', '"tokens": NaN'), ('"tokens_p95": 8.0', '"tokens_p95": 1e308'), ("}", "")],
+    [('"v": 6', '"v": 1'), ('"tokens": 4.0', '"tokens": NaN'), ('"tokens_p95": 8.0', '"tokens_p95": 1e308'), ("}", "")],
 )
 def test_damaged_profiles_give_one_line(old: str, new: str, run: Run, save: Save) -> None:
     file = Path(save())

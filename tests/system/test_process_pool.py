@@ -246,3 +246,23 @@ def test_an_interrupt_prints_no_traceback_of_a_worker(tmp_path: Path) -> None:
         os.killpg(run.pid, signal.SIGINT)
         out, err = run.communicate(timeout=LONG)
     assert (out, err, run.returncode) == ("interrupted\n", "", 0)
+
+
+ORPHANED = """
+import asyncio, sys
+from reasoner.system.process_pool import ProcessPool
+from tests.system.test_process_pool import endless
+
+asyncio.run(ProcessPool().call(endless, sys.argv[1], seconds=1))
+"""
+
+
+@running
+async def test_a_worker_does_not_outlive_its_limit_though_the_parent_was_killed(tmp_path: Path) -> None:
+    run = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", ORPHANED, str(tmp_path), cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    await until((tmp_path / "pid").exists)
+    run.kill()
+    await run.wait()
+    await until_gone(int((tmp_path / "pid").read_text()))

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.budget import Cost
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, VerifierError
 from reasoner.registry import build, spec_of
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import Judge, completion, number_question, says
@@ -114,6 +114,15 @@ def test_one_member_that_fails_is_an_error_and_the_others_are_paid() -> None:
         asyncio.run(ensemble.score(number_question(), SURE, ENGINE, cost_meter))
     # The one that failed is booked at its bound of 10, as what it spent is not known.
     assert cost_meter.cost == Cost(verifier_tokens=3 + len(SURE.text) % 8 + 10, requests=2)
+
+
+def test_an_error_in_place_of_a_rating_is_no_zero() -> None:
+    class Mute(Judge):
+        async def score(self, question: object, candidate: object, policy: object, cost_meter: object) -> Rating:
+            return Rating(None, Cost(verifier_tokens=1), error="no idea")
+
+    with pytest.raises(VerifierError, match="no idea"):
+        rated(Ensemble((HALF, Mute())))
 
 
 @pytest.mark.parametrize(

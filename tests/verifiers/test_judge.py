@@ -8,7 +8,7 @@ import pytest
 from reasoner import Cost, Question
 from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.errors import VerifierError
+from reasoner.errors import UsageError, VerifierError
 from reasoner.models.info import ModelInfo
 from reasoner.testing.scripted import MODEL, THINKER, ScriptedEngine
 from reasoner.testing.support import completion, number_question
@@ -121,6 +121,11 @@ def test_a_judge_whose_thinking_is_cut_closes_it_before_its_verdict() -> None:
     assert asyncio.run(go()).value == pytest.approx(1.0, abs=1e-6)
     assert THINKER.thinking is not None
     assert set(THINKER.thinking.end) <= set(seen[-1].token_ids)
+
+
+def test_repeats_need_thinking() -> None:
+    with pytest.raises(UsageError, match="repeats=2 would read the same probabilities again"):
+        Judge(repeats=2)
 
 
 def test_a_pair_is_compared_by_the_probability_of_what_is_shown_first() -> None:

@@ -224,6 +224,8 @@ def test_two_labels_are_read_as_the_share_of_the_second(tmp_path: Path, folder: 
     rating = rate(prm, "One.\n\nTwo.")
     assert rating.steps == (0.5, 0.5)
     assert prm.running.started._read((math.log(0.1), math.log(0.9))) == pytest.approx(0.9)
+    with pytest.raises(VerifierError, match="reads 2 labels and the model gives 3"):
+        prm.running.started._read((0.1, 0.2, 0.7))
 
 
 def test_a_tag_that_is_not_one_token_of_the_expected_id_is_refused(
@@ -240,7 +242,6 @@ def test_a_tag_that_is_not_one_token_of_the_expected_id_is_refused(
 # The cache of step scores
 
 
-IDS = (5, 6, 7, 8, 9, 10)
 A, B, C, D = (bytes([letter]) for letter in b"ABCD")
 
 
@@ -264,8 +265,10 @@ class Computer:
         return await cache.fill(keys, self.of(keys))
 
 
-def keys(ids: Sequence[int], *places: int) -> list[bytes]:
-    return list(step_keys(tuple(ids), places))
+def test_a_step_after_another_beginning_has_another_score() -> None:
+    one, other = (list(step_keys((begin, 6, 7, 8), (1, 3))) for begin in (4, 5))
+    assert not set(one) & set(other)
+    assert one[:1] == list(step_keys((4, 6, 9), (1,)))
 
 
 def test_what_several_ask_for_at_once_is_computed_once() -> None:
@@ -280,6 +283,21 @@ def test_what_several_ask_for_at_once_is_computed_once() -> None:
 
     assert asyncio.run(go()) == [(0.5, 0.5)] * 3
     assert computer.asked == [((A, B), False), ((C,), False)]
+
+
+def test_one_that_waits_and_is_cancelled_leaves_the_computation_to_the_others() -> None:
+    cache, computer = StepCache(10), Computer()
+
+    async def go() -> tuple[float, ...]:
+        computer.gate = asyncio.Event()
+        first, second = (asyncio.create_task(computer.fill(cache, A)) for _ in range(2))
+        await asyncio.sleep(0)
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+        computer.gate.set()
+        return await first
+
+    assert asyncio.run(go()) == (0.5,)
 
 
 def test_the_least_recently_used_goes_first() -> None:
