@@ -50,15 +50,14 @@ class ModelReader:
         return any(text.startswith(token) for token in self.added if len(token) > 2)
 
     def opens(self, profile: ThinkingProfile, messages: Sequence[Message], arguments: Arguments) -> bool:
-        """Whether the template opens thinking before the reply; False where it refuses the chat.
+        """Whether the template opens thinking before the reply.
 
         Only what the template writes after the last turn is read: the end that a rendering has in common with that of
-        a chat with a longer last turn. So a user who writes a marker opens nothing.
+        a chat with a longer last turn. So a user who writes a marker opens nothing. Raises what the template raises.
         """
         *head, last = messages
         longer = (*head, replace(last, content=last.content + "x"))
-        chats = self.try_render(arguments, messages), self.try_render(arguments, longer)
-        end = common_end(chats[0] or "", chats[1] or "")
+        end = common_end(self.render(messages, arguments), self.render(longer, arguments))
         if not isinstance(end, str):
             return split(end, profile, opened=False).unclosed
         reading = PartSplitter(profile, opened=False)
@@ -146,7 +145,8 @@ def _fitted(
     levels = _levels(base.levels, reader)
     if NO_THINKING in levels:
         return replace(_shortly_skipped(profile), when="on_request", levels=levels)
-    thinks = certain or bool(levels) or reader.opens(profile, _QUESTION, {}) or _strips(profile, reader)
+    renders = reader.try_render({}) is not None
+    thinks = certain or levels or (renders and reader.opens(profile, _QUESTION, {})) or _strips(profile, reader)
     return replace(profile, when="always", levels=levels) if thinks else None
 
 
