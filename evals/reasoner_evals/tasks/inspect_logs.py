@@ -35,8 +35,10 @@ def as_lines(path: Path) -> BinaryIO:
                 samples = iter(log["samples"])
             replies = (_reply(sample, log["eval"]["model"]) for sample in samples if sample.get("scores"))
             lines.writelines(f"{json.dumps(reply)}\n".encode() for reply in replies)
-        except (AttributeError, BadZipFile, LookupError, RuntimeError, TypeError, ValueError, zlib.error) as error:
-            raise UsageError(f"{path} is not a log of inspect_ai: {str(error)[:200]}") from None
+        except (
+            AttributeError, BadZipFile, EOFError, LookupError, RuntimeError, TypeError, ValueError, zlib.error
+        ) as error:  # fmt: skip
+            raise UsageError(f"{path} is not a log of inspect_ai: {str(error)[:200] or 'it is cut short'}") from None
     lines.seek(0)
     return lines
 
@@ -53,7 +55,13 @@ def _json(archive: ZipFile, name: str) -> Any:
     file.seek(info.header_offset + 26)
     file.seek(sum(struct.unpack("<HH", file.read(4).ljust(4))), 1)
     packed = pa.BufferReader(file.read(info.compress_size))
-    return parse_json(pa.CompressedInputStream(packed, "zstd").read(info.file_size), finite=False)
+    try:
+        content = pa.CompressedInputStream(packed, "zstd").read(info.file_size)
+    except OSError as error:
+        raise ValueError(str(error)) from None
+    if zlib.crc32(content) != info.CRC:
+        raise ValueError(f"{name} is damaged")
+    return parse_json(content, finite=False)
 
 
 def _reply(sample: dict[str, Any], model: str) -> dict[str, Any]:
