@@ -284,6 +284,16 @@ def test_a_log_of_inspect_ai_has_the_verdicts_of_its_scorer(tmp_path: Path) -> N
     log.write_text(json.dumps({"eval": {"model": "m"}, "samples": [*samples, {"error": {}}]}))
     assert write_pool(log, tmp_path / "p.jsonl") == (3, 6, 2, False)
     assert json.loads((tmp_path / "p.jsonl").read_text().splitlines()[0])["answers"] == ["7", "wrong"]
+    # What the scorer calls wrong is never right here, although our grader may be more generous.
+    pairs = [("x+1", "1+x"), ("{{{", "right"), ("wrong", "so"), ("wrong", "Wrong"), ("7", "9")]
+    samples = [
+        {"id": place, "target": target, "model_usage": {}, "scores": {"match": {"value": "I", "answer": answer}}}
+        for place, (target, answer) in enumerate(pairs)
+    ]
+    log.write_text(json.dumps({"eval": {"model": "m"}, "samples": samples}))
+    write_pool(log, tmp_path / "p.jsonl")
+    given = [json.loads(line)["answers"] for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    assert given == [["wrong"], ["wrong"], ["so"], ["not right"], ["9"]]
     for broken in (log, tmp_path / "log.eval"):
         broken.write_bytes(INSPECT_LOG.read_bytes()[:5000])
         with pytest.raises(UsageError, match="is not a log of inspect_ai"):
