@@ -14,7 +14,7 @@ from traceback import format_exception
 from typing import Any, Final
 
 from reasoner.cli import interrupts
-from reasoner.cli.session import EngineRun, started
+from reasoner.cli.session import EngineRun, announce
 from reasoner.engines.remote.warm import offered
 from reasoner.engines.vllm import VllmEngine
 from reasoner.execution.launching import cancel_all
@@ -59,8 +59,7 @@ class ServerRun(EngineRun):
         listener = Listener(App(service, self.keys), service, drain=self.drain)
         serving = asyncio.ensure_future(listener.serve([self._socket]))
         try:
-            self.display.follow(self.engine)
-            self.display.begin(f"starting {self.engine.name}")
+            announce(self.engine, self.display)
             async with service:
                 self.display.hide()
                 gc.freeze()
@@ -123,8 +122,8 @@ class ToolRun(EngineRun):
         """Answer calls until standard input ends."""
         from reasoner.serving.tools import ToolServer
 
-        service = Service(self.engine, self.offer, self.limits, report=lambda *_: None)
-        async with started(self.engine, None, [], self.display), service:
+        announce(self.engine, self.display)
+        async with Service(self.engine, self.offer, self.limits, report=lambda *_: None) as service:
             self.display.hide()
             await ToolServer(service).over_streams(sys.stdin, self.display.terminal.out)
 

@@ -65,6 +65,15 @@ class EngineRun(ABC):
             return code
 
 
+def announce(engine: Engine, display: Display) -> None:
+    """Say that an engine is about to start, or that a server's is used, and show what it says of itself."""
+    display.follow(engine)
+    if isinstance(engine, WarmEngine):
+        display.note(f"using the engine of the server {engine.note.pid}; --no-server starts another")
+    else:
+        display.begin(f"starting {engine.name}")
+
+
 @asynccontextmanager
 async def started(
     engine: Engine, verifier: Verifier | None, strategies: Iterable[Strategy], display: Display
@@ -73,12 +82,8 @@ async def started(
 
     Warns of a strategy that was calibrated for another model. Raises as `Engine.start`.
     """
-    display.follow(engine)
+    announce(engine, display)
     try:
-        if isinstance(engine, WarmEngine):
-            display.note(f"using the engine of the server {engine.note.pid}; --no-server starts another")
-        else:
-            display.begin(f"starting {engine.name}")
         # The engine takes all memory that the verifier has not reserved, so the verifier comes first.
         await claim_memory(engine, verifier)
         await engine.start()

@@ -117,8 +117,9 @@ def write_whole(path: Path, lines: Iterable[bytes]) -> None:
 
 
 def replace(made: Path, path: Path) -> None:
-    """Let a complete file have the name of another one. Raises TraceError if that fails."""
+    """Let a complete file have the name of another one, once it is on the disk. Raises TraceError if that fails."""
     try:
+        sync(made)
         made.replace(path)
     except OSError as error:
         raise TraceError(f"cannot replace {path}: {error.strerror}") from error

@@ -1,9 +1,11 @@
 """The commands that read the folders of runs and need no model: report, view, compare, grade, export, merge."""
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import PATH, UNSANDBOXED, json_option
 from reasoner.cli.terminal import Terminal, columns, labelled
 from reasoner.errors import UsageError
+from reasoner.journal.folder import make_folder
 from reasoner.system.machine import require_extra
 
 if TYPE_CHECKING:
@@ -214,12 +217,17 @@ def _recorded(replies: Path) -> Path:
     from reasoner_evals.cli.options import default_folder
     from reasoner_evals.tasks.recordings import write_pool
 
-    run = default_folder("", replies.stem)
-    run.parent.mkdir(exist_ok=True)
+    first = default_folder("", replies.stem)
+    # Files of one name may be read within a second.
+    folders = chain([first], (first.with_name(f"{first.name}-{number}") for number in count(2)))
+    run = next(folder for folder in folders if not folder.exists())
+    make_folder(run.parent)
     pool = f"pool:{run}.pool.jsonl"
     votes = f"self_consistency:n={write_pool(replies, Path(pool.removeprefix('pool:'))).fewest}"
     arguments = [pool, "--engine", pool, "--strategy", votes, "--out", str(run), "--quiet"]
-    if evaluate.command.main(arguments, standalone_mode=False):
+    with redirect_stdout(sys.stderr):  # standard output is the page's path alone
+        code = evaluate.command.main(arguments, standalone_mode=False)
+    if code:
         raise UsageError(f"the replies in {replies} cannot be reported: the run {run} failed")
     return run
 

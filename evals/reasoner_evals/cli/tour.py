@@ -117,7 +117,7 @@ class Tour(EngineRun):
             "reasoner advise --thinks says more."
         )
         yield _heading("What to type next")
-        yield from (Text(line.format(question=self.items[0].question.text, flags=self.flags)) for line in NEXT)
+        yield from (line.format(question=self.items[0].question.text, flags=self.flags) for line in NEXT)
 
     def _bar(self, solutions: Sequence[Solution]) -> str:
         right, count = sum(self._right(solutions)), len(solutions)

@@ -173,7 +173,8 @@ def compare_runs(first: tuple[Path, str], second: tuple[Path, str]) -> tuple[Pai
         TraceError: a run cannot be read.
         UsageError: there is no such arm, the sides have nothing in common, or their questions differ.
     """
-    runs = open_runs([*dict.fromkeys((first[0], second[0]))])
+    same = first[0].resolve() == second[0].resolve()
+    runs = open_runs([first[0]] if same else [first[0], second[0]])
     left, right = runs[0], runs[-1]
     named = bool(first[1] or second[1])
     pairs = [

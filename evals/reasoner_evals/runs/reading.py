@@ -231,9 +231,18 @@ def check_each_once(paths: Sequence[Path]) -> None:
 
 
 def open_runs(paths: Sequence[Path]) -> list[RunData]:
-    """Several runs, named by their paths where folders have the same name. Raises UsageError: one is given twice."""
+    """Several runs, named by their paths where folders have the same name.
+
+    Raises:
+        UsageError: one is given twice, or is a shard without a question of some task.
+    """
     check_each_once(paths)
     runs = [open_run(path) for path in paths]
+    for run in runs:
+        for task, items in run.tasks.items():
+            if not items.ids:
+                shard = f"it is part {items.source.subset.rpartition(' ')[2]} of a run: merge all parts with"
+                raise UsageError(f"{run.folder.path} asks no question of {task}: {shard} `reasoner merge`")
     if len({run.name for run in runs}) == len(runs):
         return runs
     return [replace(run, name=str(path)) for run, path in zip(runs, paths, strict=True)]

@@ -230,7 +230,7 @@ class _ArmSession:
                 if isinstance(solution.error, TraceError) and not isinstance(solution.error, RecordError):
                     raise solution.error
                 unavailable += isinstance(solution.error, EngineUnavailable | EngineDied)
-        if solution.error and unavailable == len(questions):
+        if unavailable == len(questions) and solution.error:
             raise solution.error
 
     def _grade(self, record: ItemRecord) -> None:

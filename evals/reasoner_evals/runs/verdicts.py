@@ -99,8 +99,10 @@ class VerdictFile:
         except Exception:
             status = "grader_crash"
         verdict = GradedAnswer(task=task, question_id=name, answer=answer.text, status=status, grader=grader)
-        self.known.add(verdict)
-        self._lines.write(verdict)
+        # Two attempts at a question may give one answer, and are graded at the same time.
+        if self.known.status(*verdict.key, grader=grader) is None:
+            self.known.add(verdict)
+            self._lines.write(verdict)
         return status
 
     def close(self) -> None:

@@ -11,7 +11,9 @@ from zipfile import BadZipFile, ZipFile
 from reasoner.answers.maths import MathSpace
 from reasoner.errors import UsageError
 from reasoner.system.files import open_regular, parse_json
+from reasoner.system.machine import require_extra
 from reasoner.system.tables import MAX_ROW
+from reasoner.types import Answer
 
 SUFFIXES: Final = (".eval", ".json")
 _ZSTANDARD: Final = 93
@@ -35,8 +37,10 @@ def as_lines(path: Path) -> BinaryIO:
                 samples = iter(log["samples"])
             replies = (_reply(sample, log["eval"]["model"]) for sample in samples if sample.get("scores"))
             lines.writelines(f"{json.dumps(reply)}\n".encode() for reply in replies)
-        except (AttributeError, BadZipFile, LookupError, RuntimeError, TypeError, ValueError, zlib.error) as error:
-            raise UsageError(f"{path} is not a log of inspect_ai: {str(error)[:200]}") from None
+        except (
+            AttributeError, BadZipFile, EOFError, LookupError, RuntimeError, TypeError, ValueError, zlib.error
+        ) as error:  # fmt: skip
+            raise UsageError(f"{path} is not a log of inspect_ai: {str(error)[:200] or 'it is cut short'}") from None
     lines.seek(0)
     return lines
 
@@ -48,25 +52,36 @@ def _json(archive: ZipFile, name: str) -> Any:
         raise ValueError(f"{name} has more than {MAX_ROW >> 20} MiB")
     if info.compress_type != _ZSTANDARD:
         return parse_json(archive.read(info), finite=False)
+    require_extra("parquet", "a log of inspect_ai that is compressed by Zstandard")
     import pyarrow as pa
 
     file.seek(info.header_offset + 26)
     file.seek(sum(struct.unpack("<HH", file.read(4).ljust(4))), 1)
     packed = pa.BufferReader(file.read(info.compress_size))
-    return parse_json(pa.CompressedInputStream(packed, "zstd").read(info.file_size), finite=False)
+    try:
+        content = pa.CompressedInputStream(packed, "zstd").read(info.file_size)
+    except OSError as error:
+        raise ValueError(str(error)) from None
+    if zlib.crc32(content) != info.CRC:
+        raise ValueError(f"{name} is damaged")
+    return parse_json(content, finite=False)
 
 
 def _reply(sample: dict[str, Any], model: str) -> dict[str, Any]:
-    target, score, read = sample["target"], next(iter(sample["scores"].values())), MathSpace().read
+    target, score, space = sample["target"], next(iter(sample["scores"].values())), MathSpace()
     if not isinstance(score["value"], str | int | float):
         raise TypeError("its first scorer gives more than one value")
+
+    def boxed(text: str) -> Answer | None:
+        return space.read(rf"\boxed{{{text}}}")
+
     [stated, *_] = [target] if isinstance(target, str) else target
-    gold, text = read(rf"\boxed{{{stated}}}"), score.get("answer") or ""
-    answer = read(text) or read(rf"\boxed{{{text[:100]}}}")
-    stated, given = stated if gold else "right", "wrong" if text else None
-    if score["value"] in ("C", 1):
-        given = stated
-    elif answer and not (gold and gold.key == answer.key):
-        given = answer.text
+    text, stated = score.get("answer") or "", stated if boxed(stated) else "right"
+    given, gold = stated, boxed(stated)
+    if score["value"] not in ("C", 1):
+        # What their scorer calls wrong may not be right by our grader.
+        answers = (space.read(text) or boxed(text[:100]), boxed("wrong"), boxed("not right"))
+        distinct = (each.text for each in answers if each and gold and space.same(gold, each) is False)
+        given = next(distinct) if text else None
     tokens = sample["model_usage"].get(model, {}).get("output_tokens", 1)
     return {"question_id": sample["id"], "gold": stated, "answer": given, "tokens": max(1, tokens)}

@@ -16,7 +16,11 @@ def test_the_tour_fits_a_narrow_pipe_and_agrees_with_itself(run: Run, monkeypatc
     assert ended.code == 0
     assert "\x1b" not in ended.out
     tour, _, commands = ended.out.partition("What to type next")
-    assert commands
+    # Each can be copied whole.
+    assert (
+        "\nreasoner eval arithmetic --limit 12 -s single -s self_consistency --out first --engine simulated\n"
+        in commands
+    )
     assert max(map(len, tour.splitlines())) <= 40
     # The example and the totals count the same questions.
     words = " ".join(ended.out.split())

@@ -1,13 +1,19 @@
 """`reasoner grade`: answers graded again, without a model."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
+from reasoner import Question
+from reasoner.answers.equivalence import Equivalence
+from reasoner.trace.replies import GradeStatus
 from reasoner_evals.runs.records import RunFolder
-from reasoner_evals.runs.verdicts import read_verdicts
+from reasoner_evals.runs.verdicts import VerdictFile, read_verdicts
+from reasoner_evals.tasks.graders import GradedQuestion
 from tests.cli.command import Run
+from tests.evals.fabricated import VOTE, question_id, record
 from tests.helpers import without_checksums
 
 QUESTIONS = [{"id": f"q{i}", "question": f"What is {i} + {i}?", "answer": str(2 * i)} for i in range(4)]
@@ -55,6 +61,29 @@ def test_what_was_graded_otherwise_is_shown_and_repaired(folder: RunFolder, run:
     assert f"no grade -> wrong: {of_q0}" in shown
     assert run("grade", str(folder.path)).out == f"{len(before)} answers graded, 0 grades changed\n"
     assert verdicts(folder) == before
+
+
+class Slow:
+    """A grader that others do not wait for."""
+
+    name, version = "slow", 1
+
+    async def grade(self, *_given: object) -> GradeStatus:
+        await asyncio.sleep(0)
+        return "wrong"
+
+
+def test_an_answer_of_two_attempts_is_graded_once(tmp_path: Path) -> None:
+    async def graded() -> None:
+        file = VerdictFile(tmp_path / "verdicts.jsonl", Equivalence())
+        item = GradedQuestion(Question.of("How many?", id=question_id(0)), "7", grader=Slow())
+        await asyncio.gather(*(file.grade("sums", item, record(VOTE, 0)) for _ in range(2)))
+        file.close()
+        await file.equivalence.close()
+
+    asyncio.run(graded())
+    written = [one.answer for one in read_verdicts(tmp_path / "verdicts.jsonl")]
+    assert len(written) == len(set(written)) > 0
 
 
 def test_data_that_is_gone_or_has_changed_is_named(folder: RunFolder, run: Run, data: Path) -> None:

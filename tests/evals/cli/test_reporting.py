@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -46,11 +47,16 @@ def test_a_log_of_inspect_ai_is_reported_as_votes_over_its_epochs(
     monkeypatch.chdir(tmp_path)
     shown = run("report", str(Path(__file__).parents[1] / "tasks/inspect.eval"))
     assert shown.code == 0, shown.error
-    page = Path(shown.out.splitlines()[-1])
+    page = Path(shown.out.removesuffix("\n"))
     assert page.name == "report.html"
     [one, two] = csv.DictReader((page.parent / "results.csv").read_text().splitlines())
     assert (one["size"], float(one["accuracy"]), float(one["tokens"])) == ("1", 0.5, 5.5)
     assert two["size"] == "2"
+    logs = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        logs.append(shutil.copy(Path(__file__).parents[1] / "tasks/inspect.eval", tmp_path / name))
+    assert run("report", *map(str, logs), "--out", "both").out == "both/report.html\n"
 
 
 @pytest.mark.parametrize(

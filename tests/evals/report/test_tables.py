@@ -139,7 +139,7 @@ def test_markdown_is_tables_and_names_cannot_break_them(tmp_path: Path) -> None:
 
 def test_two_arms_are_compared_question_by_question(tmp_path: Path) -> None:
     path = fabricate(tmp_path / "run", [GREEDY, BEST], questions=40)
-    sides = (f"{path}:{BEST.folder}", f"{path}:{GREEDY.folder}")
+    sides = (f"{path}:{BEST.folder}", f"{path}/../run:{GREEDY.folder}")
     (one,) = json.loads(run(compare, *sides, "--json").output)
     right = [[record(arm, row).answer == gold(row) for arm in (BEST, GREEDY)] for row in range(40)]
     delta = one["delta"]

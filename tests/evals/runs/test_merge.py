@@ -21,7 +21,7 @@ from reasoner_evals.runs import merge as merging
 from reasoner_evals.runs.arms import Shard, Subset
 from reasoner_evals.runs.manifest import read_manifest
 from reasoner_evals.runs.merge import Merged, merge
-from reasoner_evals.runs.reading import open_run, read_arm
+from reasoner_evals.runs.reading import open_run, open_runs, read_arm
 from reasoner_evals.runs.records import ItemRecord, RunFolder
 from reasoner_evals.runs.run import evaluate
 from tests.evals.runs.sittings import TASK, Seen, begin, data, events, manifest, plain_engine, results
@@ -131,6 +131,13 @@ def test_all_shards_are_needed_once(three: Path, tmp_path: Path) -> None:
     assert copied.startswith("shard 2/3 is there twice")
     other = run(tmp_path / "other", 5, Shard(4, 1))
     assert "are of different divisions" in refused([*named(three, 1, 2, 3), other], out)
+
+
+def test_a_shard_without_a_question_is_merged_and_not_reported(tmp_path: Path) -> None:
+    parts = shards(tmp_path, 1, 2)
+    with pytest.raises(UsageError, match=f"{parts[1]} asks no question of numbers: it is part 2/2 of a run: merge"):
+        open_runs([parts[1]])
+    assert merge(parts, tmp_path / "merged").questions == 1
 
 
 def test_only_shards_of_one_run_are_merged(three: Path, tmp_path: Path) -> None:

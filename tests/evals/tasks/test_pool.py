@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import struct
+import zipfile
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -282,10 +284,37 @@ def test_a_log_of_inspect_ai_has_the_verdicts_of_its_scorer(tmp_path: Path) -> N
     log.write_text(json.dumps({"eval": {"model": "m"}, "samples": [*samples, {"error": {}}]}))
     assert write_pool(log, tmp_path / "p.jsonl") == (3, 6, 2, False)
     assert json.loads((tmp_path / "p.jsonl").read_text().splitlines()[0])["answers"] == ["7", "wrong"]
+    # What the scorer calls wrong is never right here, although our grader may be more generous.
+    pairs = [("x+1", "1+x"), ("{{{", "right"), ("wrong", "so"), ("wrong", "Wrong"), ("7", "9")]
+    samples = [
+        {"id": place, "target": target, "model_usage": {}, "scores": {"match": {"value": "I", "answer": answer}}}
+        for place, (target, answer) in enumerate(pairs)
+    ]
+    log.write_text(json.dumps({"eval": {"model": "m"}, "samples": samples}))
+    write_pool(log, tmp_path / "p.jsonl")
+    given = [json.loads(line)["answers"] for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    assert given == [["wrong"], ["wrong"], ["so"], ["not right"], ["9"]]
     for broken in (log, tmp_path / "log.eval"):
         broken.write_bytes(INSPECT_LOG.read_bytes()[:5000])
         with pytest.raises(UsageError, match="is not a log of inspect_ai"):
             write_pool(broken, tmp_path / "p.jsonl")
+
+
+def test_a_damaged_log_of_inspect_ai_is_refused(tmp_path: Path) -> None:
+    log, whole = tmp_path / "log.eval", INSPECT_LOG.read_bytes()
+    with zipfile.ZipFile(log, "w") as archive:
+        archive.writestr("header.json", "{}")
+    stored = bytearray(log.read_bytes())
+    sizes = stored.index(b"PK\1\2") + 20
+    stored[sizes : sizes + 8] = struct.pack("<II", 9999, 9999)
+    for content, why in (
+        (whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:], "samples/1_epoch_1.json is damaged"),
+        (whole[:700] + bytes([whole[700] ^ 1]) + whole[701:], "decompress failed"),
+        (bytes(stored), "cut short"),
+    ):
+        log.write_bytes(content)
+        with pytest.raises(UsageError, match=f"is not a log of inspect_ai: .*{why}"):
+            write_pool(log, tmp_path / "p.jsonl")
 
 
 @pytest.mark.parametrize(
