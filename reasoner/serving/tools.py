@@ -81,14 +81,19 @@ class ToolServer:
         await self._http.handle_request({**scope, CLIENT: client}, receive, send)
 
     async def over_streams(self, source: TextIO, sink: TextIO) -> None:
-        """Answer messages that come as lines through a pipe, until it ends.
+        """Answer messages that come as lines, until they end.
 
         Raises:
-            UsageError: the source is a file, or a line is too long.
+            UsageError: a line is too long.
         """
         stdin = cast("anyio.AsyncFile[str]", _lines(source, self._service.limits.body_bytes))
-        async with stdio_server(stdin, anyio.wrap_file(sink)) as (incoming, outgoing):
-            await self._server.run(incoming, outgoing, self._server.create_initialization_options())
+        try:
+            async with stdio_server(stdin, anyio.wrap_file(sink)) as (incoming, outgoing):
+                await self._server.run(incoming, outgoing, self._server.create_initialization_options())
+        except BaseExceptionGroup as group:
+            if wrong := group.subgroup(UsageError):
+                raise wrong.exceptions[0] from None
+            raise
 
     async def _list(self, _context: object, _params: object) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[TOOL])
@@ -127,10 +132,18 @@ class ToolServer:
 
 async def _lines(source: TextIO, limit: int) -> AsyncIterator[str]:
     """The lines of a pipe, read without a thread: one that waits in a read would outlive Ctrl-C."""
-    reader = asyncio.StreamReader(limit)
+    reader, loop = asyncio.StreamReader(limit), asyncio.get_running_loop()
     try:
-        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
+        try:
+            loop.add_reader(source, lambda: None)
+        except PermissionError:
+            # A file, which cannot be waited for and makes nobody wait.
+            while line := source.buffer.readline(limit):
+                yield line.decode("utf-8", "replace")
+            return
+        loop.remove_reader(source)
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
         while line := await reader.readline():
             yield line.decode("utf-8", "replace")
     except ValueError as error:
-        raise UsageError(f"standard input must be a pipe with lines of at most {limit:,} bytes: {error}") from None
+        raise UsageError(f"a line of standard input may have at most {limit:,} bytes: {error}") from None

@@ -135,3 +135,13 @@ def test_ctrl_c_ends_it_while_it_waits_for_a_line() -> None:
         assert b'"serverInfo"' in server.stdout.readline()
         os.kill(server.pid, signal.SIGINT)
         assert server.wait(PATIENCE) == 130
+
+
+@pytest.mark.process
+def test_an_input_that_is_no_pipe_ends_and_an_endless_line_is_an_error() -> None:
+    ended = subprocess.run([COMMAND, *ARGUMENTS], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE)
+    assert (ended.returncode, ended.stdout) == (0, b"")
+    ended = subprocess.run([COMMAND, *ARGUMENTS], input=b"x" * 5_000_000, capture_output=True, timeout=PATIENCE)
+    assert ended.returncode == 2
+    [line] = ended.stderr.splitlines()
+    assert line.startswith(b"error: a line of standard input may have at most 4,194,304 bytes")
