@@ -15,7 +15,6 @@ from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import PATH, UNSANDBOXED, json_option
 from reasoner.cli.terminal import Terminal, columns, labelled
 from reasoner.errors import UsageError
-from reasoner.journal.folder import make_folder
 from reasoner.system.machine import require_extra
 
 if TYPE_CHECKING:
@@ -213,6 +212,7 @@ def report(runs: tuple[Path, ...], out: Path | None, title: str | None) -> int:
 
 def _recorded(replies: Path) -> Path:
     """The folder of a run over recorded replies: votes over as many as each question has. Raises UsageError."""
+    from reasoner.journal.folder import make_folder
     from reasoner_evals.cli import evaluate
     from reasoner_evals.cli.options import default_folder
     from reasoner_evals.tasks.recordings import write_pool
