@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reasoner.budget import Cost
-from reasoner.errors import VerifierError
+from reasoner.errors import UsageError, VerifierError
 from reasoner.sandbox import check
 from reasoner.sandbox.layers import Layers, detect
 from reasoner.testing.scripted import ScriptedEngine
@@ -85,7 +85,8 @@ CALL = '{"args": [1], "expected": 2}'
     ("tests", "complaint"),
     [
         ((), "question 'q' has no tests: give `tests`"),
-        (("assert (",), "test_error: .*SyntaxError"),
+        (("tests.jsonl/",), "is not Python .*: tests_file names a file"),
+        ('{"id": "q", "tests": ["assert ("]}', "is not Python"),
         (("assert True",), "test_error: .*calls nothing"),
         ((CALL.replace("[1]", "1"),), "is not a test"),
         ((CALL.replace("expected", "expect"),), "is not a test"),
@@ -105,7 +106,7 @@ def test_tests_that_cannot_be_run_are_an_error_and_no_rating(
     if isinstance(tests, str):
         (tmp_path / "tests.jsonl").write_text(tests)
     given = {"tests_file": str(tmp_path / "tests.jsonl")} if isinstance(tests, str) else {"tests": tests}
-    with pytest.raises(VerifierError, match=complaint):
+    with pytest.raises((UsageError, VerifierError), match=complaint):
         rating(CodeTests(**given), "def f(): return 1")
 
 

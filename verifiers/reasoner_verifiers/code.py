@@ -1,5 +1,6 @@
 """Code tests: the share of a problem's public tests that the code of an answer passes."""
 
+import ast
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,6 +44,11 @@ class CodeTests(Checked, FreeVerifier):
     timeout: Annotated[float, Range(above=0, at_most=3600)] = 5.0
     allow_unsandboxed: bool = False
 
+    def __post_init__(self) -> None:
+        Checked.__post_init__(self)
+        for test in self.tests:
+            _test(test)
+
     async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         """The share of tests passed."""
         cost_meter.cost = Cost()
@@ -80,6 +86,10 @@ def _test(written: object) -> str | Call | Program:
             return str(written)
     match written:
         case str():
+            try:
+                ast.parse(written)
+            except (SyntaxError, ValueError) as error:
+                raise UsageError(f"{written!r:.80} is not Python ({error}): tests_file names a file of tests") from None
             return written
         case {"args": [*args], "expected": expected, **rest} if rest.keys() <= {"entry_point"}:
             return Call(tuple(args), expected, str(rest.get("entry_point", "")))
