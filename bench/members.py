@@ -16,6 +16,7 @@ import sys
 from typing import NamedTuple
 
 import numpy as np
+from aggregation import interval
 
 from reasoner import Cost, Question, solve_many
 from reasoner.engine import Engine, SampleRequest
@@ -107,14 +108,6 @@ async def main() -> None:
                     right, spent, share = await run(f"{name}:n={n}{more}", law, which, deviation, questions)
                     print(f"{head} {which}, `{name}` | {n} | {spent:.1f} | {100 * share:.0f} | "
                           f"{100 * right.mean():.1f} | {interval(100 * (right - ours))} |", flush=True)  # fmt: skip
-
-
-def interval(values: np.ndarray) -> str:
-    """The mean with a 95 % bootstrap interval."""
-    source = np.random.default_rng(0)
-    means = source.choice(values, (4000, len(values))).mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return f"{values.mean():+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 if __name__ == "__main__":
