@@ -133,7 +133,11 @@ def space_for(name: str, question: str) -> AnswerSpace:
 
 
 def with_options(space: A, options: str) -> A:
-    """The same space with options such as `extract=rules`; unchanged for an empty text."""
+    """The same space with options such as `extract=rules`; unchanged for an empty text.
+
+    Raises:
+        UsageError: the kind has no such option, or its value is not valid.
+    """
     return replace(space, **_read_options(space.name, options)) if options else space  # type: ignore[type-var]
 
 

@@ -70,6 +70,8 @@ def command(
     require_extra("serve", "a server")
     if over_mcp:
         require_extra("mcp", "--mcp")
+    elif typed["no_server"]:
+        raise UsageError("--no-server has no effect without --mcp, as a server has an engine of its own: omit it")
     from reasoner.cli.progress import Display
     from reasoner.cli.server_run import ServerRun, ToolRun
     from reasoner.serving.config import Settings, make_offer, read_settings

@@ -16,7 +16,11 @@ EngineLaw = Callable[[Engine], Awaitable[None]]
 
 
 def check_engine(engine: Engine, *, leave_out: Collection[EngineLaw] = ()) -> None:
-    """Start an engine, hold it to all of `ENGINE_LAWS` but those that it does not promise, and close it."""
+    """Start an engine, hold it to all of `ENGINE_LAWS` but those that it does not promise, and close it.
+
+    Raises:
+        AssertionError: it breaks a law.
+    """
 
     async def keep() -> None:
         await engine.start()

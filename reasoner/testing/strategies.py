@@ -56,6 +56,9 @@ def check_strategy(strategy: Strategy, *, wide: bool = False, leave_out: Collect
     """Hold a strategy to all of `STRATEGY_LAWS` but those that it does not promise, on scripted replies with numbers.
 
     `wide` searches for a counterexample for minutes instead of a second.
+
+    Raises:
+        AssertionError: it breaks a law.
     """
     for law in STRATEGY_LAWS:
         if law not in leave_out:

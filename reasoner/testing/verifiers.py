@@ -20,7 +20,11 @@ VerifierLaw = Callable[[Verifier], None]
 
 
 def check_verifier(verifier: Verifier) -> None:
-    """Hold a verifier to all of `VERIFIER_LAWS`, on replies that say "The answer is 7"."""
+    """Hold a verifier to all of `VERIFIER_LAWS`, on replies that say "The answer is 7".
+
+    Raises:
+        AssertionError: it breaks a law.
+    """
     for law in VERIFIER_LAWS:
         law(verifier)
 

@@ -145,6 +145,7 @@ def test_settings_and_options(tmp_path: Path) -> None:
         (("-s", "best_of_n", "--verifier", "nothing"), "no verifier named 'nothing'"),
         (("--verifier", "certainty"), "--verifier certainty has no effect"),
         (("-s", "self_consistency", "-a", "free"), "the default: this strategy counts equal answers"),
+        (("--no-server",), "--no-server has no effect without --mcp"),
         (("--settings", "none.toml"), "cannot read --settings none.toml: No such file"),
     ],
 )
