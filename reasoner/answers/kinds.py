@@ -57,7 +57,11 @@ def class_of(kind: str) -> type[Any]:
 
 def kind_options(kind: str) -> tuple[str, ...]:
     """The options of a kind: the fields of its class that are given by name."""
-    return tuple(field.name for field in fields(class_of(kind) if kind != "auto" else ReadsForms) if field.kw_only)
+    return _options_of(class_of(kind) if kind != "auto" else ReadsForms)
+
+
+def _options_of(cls: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cls) if field.kw_only)
 
 
 def _kind_of(question: str) -> str:
@@ -108,7 +112,7 @@ class AnswerKind(NamedTuple):
         name, _, options = text.partition(":")
         if name not in SPACES:
             raise UnknownName("answer kind", name, SPACES)
-        return cls(name, _read_options(name, options))
+        return cls(name, _read_options(name, kind_options(name), options))
 
     @property
     def classes(self) -> list[type[Any]]:
@@ -138,12 +142,14 @@ def with_options(space: A, options: str) -> A:
     Raises:
         UsageError: the kind has no such option, or its value is not valid.
     """
-    return replace(space, **_read_options(space.name, options)) if options else space  # type: ignore[type-var]
+    if not options:
+        return space
+    return replace(space, **_read_options(space.name, _options_of(type(space)), options))  # type: ignore[type-var]
 
 
-def _read_options(kind: str, text: str) -> dict[str, Any]:
+def _read_options(kind: str, known: tuple[str, ...], text: str) -> dict[str, Any]:
     """The options of an answer kind, as the fields of its space."""
-    known, values = kind_options(kind), dict[str, Any]()
+    values = dict[str, Any]()
     while text:
         option, _, value = (part.strip() for part in text.partition("="))
         if option not in known:

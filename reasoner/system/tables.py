@@ -112,6 +112,10 @@ def read_jsonl(name: str, file: BinaryIO, limit: int | None = None) -> Iterator[
 
 def _json(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
     content = _parsed(name, _decoded(name, _whole(name, file, limit)))
+    if isinstance(content, dict):
+        # Data sets often have a title or a version beside their rows.
+        lists = [value for value in content.values() if isinstance(value, list)]
+        content = lists[0] if len(lists) == 1 else content
     if not isinstance(content, list):
         raise UsageError(f"{name} is not a list: write a list of objects, or one object per line in a .jsonl")
     for number, values in enumerate(content, 1):

@@ -168,14 +168,15 @@ class Benchmark:
         """The question of a row, or None if the benchmark lacks it. A UsageError names row and column."""
         return question_of(row, self.prompt, id=f"{self.name}/{row.index}", kind=self.kind, reads=self.reads)
 
+    def rows(self, renames: Renames) -> tuple[Iterable[DataRow], str]:
+        """The rows and their origin: the file `data`, or the hub. A UsageError says what to do instead."""
+        if self.data:
+            return from_file(Path(self.data), renames)
+        return from_hub(self.published, renames, instead=self.published.alternative(self.name))
+
     def load(self) -> TaskData:
         """All questions; see `Task.load`."""
-        renames = {**self.named, **parse_renames(self.columns, self.reads)}
-        rows: Iterable[DataRow]
-        if self.data:
-            rows, origin = from_file(Path(self.data), renames)
-        else:
-            rows, origin = from_hub(self.published, renames, instead=self.published.alternative(self.name))
+        rows, origin = self.rows({**self.named, **parse_renames(self.columns, self.reads)})
         items = items_from(rows, self.item)
         return task_data(self, items, origin, self.prompt, self.published.licence, shareable=self.shareable)
 

@@ -213,6 +213,18 @@ OWN: Rows = [
     {"question": "What is the largest of them?", "answer": "the Sun", "choices": ["the Sun", "the Moon"]},
     {"id": "mine", "question": "Who wrote it?", "answer": "Ada", "kind": "text", "context": "It is by a lady."},
 ]
+BBH: Rows = [
+    {
+        "group": "snarks",
+        "input": "Which is sarcastic?\nOptions:\n(A) Rain again, lovely\n(B) Rain again",
+        "target": "(A)",
+    },
+    {"group": "navigate", "input": "Do you return?\nOptions:\n- Yes\n- No", "target": "No"},
+    {"group": "dyck_languages", "input": "Complete the sequence: [ { (", "target": ") } ]"},
+    {"group": "word_sorting", "input": "Sort: List: pear apple", "target": "apple pear"},
+    {"group": "object_counting", "question": "How many pens are two pens?", "answer": "2"},
+    {"group": "hyperbaton", "question": "Which order is usual?", "choices": ["old red", "red old"], "answer": "A"},
+]
 POOL: Rows = [
     {"question_id": "own/0", "gold": "33", "answers": ["33", "33", None, "89"], "tokens": [7, 5, 6, 12]},
     {"question_id": "own/1", "gold": "2.5", "answers": ["2", "5/2", "2.5", "x"], "tokens": [1, 2, 3, 4]},
@@ -225,6 +237,7 @@ ROWS: Mapping[str, Rows] = {
     "amc23": CONTEST,
     "arc_challenge": ARC,
     "arc_easy": ARC,
+    "bbh": BBH,
     "gpqa_diamond": GPQA,
     "gsm8k": GSM8K,
     "hf": OWN,

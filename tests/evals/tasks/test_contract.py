@@ -25,6 +25,7 @@ from reasoner.system.machine import BRINGS, missing
 from reasoner.testing import check_task
 from reasoner.testing.support import completion
 from reasoner_evals.tasks.arithmetic import Arithmetic
+from reasoner_evals.tasks.bbh import BracketSpace
 from reasoner_evals.tasks.benchmark import TaskData, Template, checked_data, document_of
 from reasoner_evals.tasks.expressions import ExpressionSpace
 from reasoner_evals.tasks.graders import GradedQuestion
@@ -80,7 +81,9 @@ def wrong(item: GradedQuestion) -> str:
     if isinstance(space, ToolCallSpace):
         return json.dumps([{space.tools[0]: {"none": [1]}}])
     if isinstance(space, YesNoSpace):
-        return {"yes": "no", "no": "yes"}[item.gold]
+        return {"yes": "no", "no": "yes"}[item.gold.lower()]
+    if isinstance(space, BracketSpace):
+        return "}"
     if isinstance(space, CodeSpace):
         return "def twice(xs):\n    return xs\n\n\ndef add_one(x):\n    return x"
     return "1 + 1 + 1 + 1" if isinstance(space, ExpressionSpace) else "7654321"

@@ -337,3 +337,16 @@ def test_options_and_letters_of_ten_choices_are_those_of_the_row(tmp_path: Path)
     assert first.gold == "B"
     [kept] = build("task", f"{spec('mmlu_pro', tmp_path)},subject=life").load().items
     assert kept.question.id == "mmlu_pro/1"
+
+
+def test_few_shot_questions_of_bbh_follow_the_published_examples(tmp_path: Path) -> None:
+    (tmp_path / "snarks.txt").write_text(
+        "BENCHMARK DATA ... canary GUID 1\n-----\nFind sarcasm.\n\nQ: a\nA: b", "utf-8"
+    )
+    task = build("task", spec("bbh", tmp_path) + f",task=snarks,shots={tmp_path}").load()
+    [item] = task.items
+    assert item.question.prompt.messages[-1].content == (
+        "Find sarcasm.\n\nQ: a\nA: b\n\n"
+        "Q: Which is sarcastic?\nOptions:\n(A) Rain again, lovely\n(B) Rain again\nA: Let's think step by step."
+    )
+    assert (item.gold, item.group, task.source.prompt) == ("A", "snarks", "bbh-published-shots@1")
