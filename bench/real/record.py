@@ -1,0 +1,117 @@
+"""Record samples of a real model on a benchmark, block by block, into bench/recordings.
+
+    python bench/real/record.py NAME --model FOLDER --task SPEC [--samples 16] [--block 20] [--minutes 30] [--gold]
+
+Each block of questions is one `reasoner eval`: a greedy reply and SAMPLES samples of each question, rated by their
+certainty. A block that is done is added to bench/recordings/NAME.jsonl.gz, a line for each reply; the greedy one has
+the index -1. Run the same command again to continue: it records the blocks that are missing, and starts none after
+MINUTES. A block that was interrupted continues from its run folder under --runs. `--gold` adds reference answers, and makes the
+file one that `reasoner pool` reads; leave it out where a licence or its authors keep answers out of the web.
+"""
+
+import argparse
+import gzip
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from reasoner.registry import build
+from reasoner.trace.replies import completions_in, read_run, replies_in
+
+RECORDINGS = Path(__file__).parents[1] / "recordings"
+GREEDY = -1
+
+
+def recorded(file: Path) -> set[str]:
+    """The ids of the questions that a file of recordings holds."""
+    if not file.exists():
+        return set()
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        return {json.loads(line)["question_id"] for line in lines}
+
+
+def record(run: Path, shard: str, options: argparse.Namespace) -> None:
+    """Let the command ask one block, or continue it."""
+    if (run / "manifest.json").exists():
+        command = ["--resume", str(run)]
+    else:
+        command = [
+            options.task,
+            "--strategy=single:temperature=0",
+            f"--strategy=best_of_n:n={options.samples}",
+            *(f"--temperature={options.temperature}",) * (options.temperature is not None),
+            f"--max-tokens={options.max_tokens}",
+            f"--model={options.model}",
+            f"--engine=vllm:max_model_len={options.max_model_len},kv_gib={options.kv_gib}",
+            f"--shard={shard}",
+            f"--out={run}",
+        ]
+    subprocess.run([sys.executable, "-m", "reasoner", "eval", *command, "--no-server"], check=True)
+
+
+def lines_of(run: Path, golds: dict[str, str]) -> Iterator[str]:
+    """A line for each reply of a block; `right` is the benchmark's own verdict."""
+    for arm in sorted((run / "arms").iterdir()):
+        labelled = read_run(arm)
+        samples = [sampled for sampled, _ in completions_in(labelled.events)]
+        for sampled, reply in zip(samples, replies_in(labelled.events), strict=True):
+            name = sampled.question_id
+            grade = labelled.grades.get((name, sampled.prompt, sampled.index))
+            yield json.dumps(
+                {
+                    "question_id": name,
+                    "index": GREEDY if ".single" in arm.name else sampled.index,
+                    "answer": reply.answer.text if reply.answer else None,
+                    "right": grade is not None and grade.status == "right",
+                    "tokens": reply.completion.usage.generated_tokens,
+                    "prompt_tokens": reply.completion.usage.prompt_tokens,
+                    "finish": reply.completion.finish_reason,
+                    "score": reply.score,
+                    "text": reply.text,
+                    **({"gold": golds[name]} if golds else {}),
+                },
+                ensure_ascii=False,
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("name")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--block", type=int, default=20, help="questions of a block")
+    parser.add_argument("--blocks", type=int, help="at most this many blocks")
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--temperature", type=float)
+    parser.add_argument("--max-tokens", type=int, default=512)
+    parser.add_argument("--max-model-len", type=int, default=2048)
+    parser.add_argument("--kv-gib", type=float, default=4)
+    parser.add_argument("--runs", type=Path, default=Path("runs/recordings"))
+    parser.add_argument("--gold", action="store_true")
+    options = parser.parse_args()
+
+    items = build("task", options.task).load().items
+    count = -(-len(items) // options.block)
+    file = RECORDINGS / f"{options.name}.jsonl.gz"
+    file.parent.mkdir(exist_ok=True)
+    known, began = recorded(file), time.monotonic()
+    for block in range(min(count, options.blocks or count)):
+        asked = items[block::count]
+        if all(item.question.id in known for item in asked):
+            continue
+        if time.monotonic() - began > 60 * options.minutes:
+            break
+        run = options.runs / options.name / str(block)
+        record(run, f"{block + 1}/{count}", options)
+        golds = {item.question.id: item.gold for item in asked} if options.gold else {}
+        with gzip.open(file, "at", encoding="utf-8") as lines:
+            lines.writelines(f"{line}\n" for line in lines_of(run, golds))
+        print(f"block {block + 1} of {count} is recorded", flush=True)
+
+
+if __name__ == "__main__":
+    main()
