@@ -1,15 +1,17 @@
 """Numbers as answers, compared exactly."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 from reasoner.answers.forms import SENTENCE, Opening, table
 from reasoner.answers.reading import ByKey
 from reasoner.types import Answer
 
+STEPS_AND_BOX: Final = "Please reason step by step, and put your final answer within \\boxed{}."
+"""Qwen's convention for mathematics, as a user turn."""
 MAX_DIGITS: Final = 256
 """Maximum digits of a number; a longer one is slow to parse and is not an answer."""
 # Grouped by commas, also in the Indian way (1,00,000); by dots before a decimal comma or twice; else plain.
@@ -88,13 +90,20 @@ class NumberSpace(ByKey):
     """A number: integer, decimal or fraction; two are equal if exactly equal, so 1/2 is 0.5 and 1,234.0 is 1234.
 
     Currency signs and a percent sign are dropped: 10% is 10. 3,5 is three and a half; whether 1.234 is a thousand
-    depends on the language of the reply.
+    depends on the language of the reply. The prompt asks for a number and leaves open whether the model reasons; with
+    `ask` "steps" it asks for steps and a box.
     """
 
     name: ClassVar[str] = "number"
     version: ClassVar[int] = 8
-    instruction: ClassVar[str] = "Give the answer as a number."
     opening: ClassVar[Opening | None] = SENTENCE
+
+    ask: Literal["form", "steps"] = field(default="form", kw_only=True)
+
+    @property
+    def instruction(self) -> str:
+        """Asks for a number, after steps or not."""
+        return STEPS_AND_BOX if self.ask == "steps" else "Give the answer as a number."
 
     def inside(self, text: str, reply: str) -> Answer | None:
         """The number, with a unit of at most three words, or the result of one equation."""

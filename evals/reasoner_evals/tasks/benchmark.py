@@ -12,6 +12,7 @@ from reasoner.answers.choices import ChoiceSpace
 from reasoner.answers.forms import machine_forms
 from reasoner.answers.kinds import SPACES, space_for, with_options
 from reasoner.answers.maths import MathSpace
+from reasoner.answers.numbers import STEPS_AND_BOX
 from reasoner.answers.questions import Question
 from reasoner.answers.texts import TextSpace, squad_normal
 from reasoner.errors import UsageError, shown
@@ -51,8 +52,8 @@ class Template:
 
 PLAIN: Final = Template("plain", 1)
 """The answer space's own instruction alone."""
-BOXED: Final = Template("boxed-steps", 1, "Please reason step by step, and put your final answer within \\boxed{}.")
-"""Qwen's convention for mathematics, as a user turn."""
+BOXED: Final = Template("boxed-steps", 1, STEPS_AND_BOX)
+"""Steps and a box, whatever the kind of answer."""
 CHOICE: Final = Template(
     "choice-steps", 1, "Reason step by step, and end with `The answer is`, followed by the letter of one option. {kind}"
 )

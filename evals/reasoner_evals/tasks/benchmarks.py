@@ -25,9 +25,7 @@ class Gsm8k(Benchmark):
 
     name: ClassVar = "gsm8k"
     reads: ClassVar = ("question", "answer")
-    prompt: ClassVar = Template(
-        "gsm8k-steps", 1, "Reason step by step, and put your final answer within \\boxed{}. {kind}"
-    )
+    prompt: ClassVar = BOXED
 
     def item(self, row: DataRow) -> GradedQuestion:
         """The reference answer is the number after the last `####`, or the whole answer if there is none."""
