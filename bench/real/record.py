@@ -42,8 +42,7 @@ def record(run: Path, shard: str, options: argparse.Namespace) -> None:
         command = [
             options.task,
             "--strategy=single:temperature=0",
-            f"--strategy=best_of_n:n={options.samples}",
-            *(f"--temperature={options.temperature}",) * (options.temperature is not None),
+            f"--strategy=best_of_n:n={options.samples},temperature={options.temperature}",
             f"--max-tokens={options.max_tokens}",
             f"--model={options.model}",
             f"--engine=vllm:max_model_len={options.max_model_len},kv_gib={options.kv_gib}",
@@ -87,7 +86,7 @@ def main() -> None:
     parser.add_argument("--block", type=int, default=20, help="questions of a block")
     parser.add_argument("--blocks", type=int, help="at most this many blocks")
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--temperature", type=float)
+    parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--max-tokens", type=int, default=512)
     parser.add_argument("--max-model-len", type=int, default=2048)
     parser.add_argument("--kv-gib", type=float, default=4)

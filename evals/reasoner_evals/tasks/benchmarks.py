@@ -24,7 +24,7 @@ class Gsm8k(Benchmark):
     """GSM8K: 1,319 word problems with a number as their answer. Pinned."""
 
     name: ClassVar = "gsm8k"
-    reads: ClassVar = ("question", "answer")
+    reads: ClassVar = ("question", "answer", "id")
     prompt: ClassVar = BOXED
 
     def item(self, row: DataRow) -> GradedQuestion:
@@ -33,7 +33,7 @@ class Gsm8k(Benchmark):
         if not hashes and " " in gold:
             raise row.error("answer", "it does not end in `#### NUMBER`")
         space = NumberSpace()
-        question = self.prompt.ask(row.text("question"), space, id=f"gsm8k/{row.index}")
+        question = self.prompt.ask(row.text("question"), space, id=row.optional("id") or f"gsm8k/{row.index}")
         return GradedQuestion(question, checked(row, "answer", space, gold.replace(",", "")))
 
 
