@@ -5,12 +5,12 @@ A model wrote the text, so nothing in it is executed. Code that is too long or t
 
 import ast
 import re
-import textwrap
 import warnings
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
+from reasoner.answers.fences import FencedBlock, fenced_blocks
 from reasoner.answers.forms import Form, Opening, machine_forms
 from reasoner.answers.reading import ByKey
 from reasoner.answers.thinking import TAIL
@@ -23,8 +23,6 @@ MAX_BRACKETS = 60
 MAX_DEPTH = 100
 """Maximum levels of the syntax tree of code that is parsed."""
 
-# A fence with a language always opens a block: the opening fence of the block before may be cut off.
-_FENCE = re.compile(r"^([ \t]*+)(`{3,}+|~{3,}+)[ \t]*+([^\s`]*+)[^\n`]*+$", re.MULTILINE)
 _PYTHON = ("", "python", "py", "python3")
 _DEFINITION = re.compile(
     r"^(?:(?:async def|def|class) +(?P<name>\w+)(?P<tests>[^\n:]*\bTestCase\b)?|(?P<short>\w+) *= *lambda\b)",
@@ -34,13 +32,6 @@ _CALL = re.compile(r"^[\w.]+\(", re.MULTILINE)
 _TRIAL = re.compile(r"main\Z|test", re.IGNORECASE)
 """Names of functions and classes that try a solution."""
 _NAMED = re.compile(r"(?:\b(?:def|class|function|method|called|named)\s+`?|`)([^\W\d]\w*)|\b([^\W\d]\w*)(?=\()")
-
-
-class _CodeBlock(NamedTuple):
-    """The code between fences, and whether its fence says that it is Python; else it may be anything."""
-
-    code: str
-    python: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +83,17 @@ def functions_in(question: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(match[1] or match[2] for match in _NAMED.finditer(question[:TAIL])))
 
 
-def _solution(blocks: list[_CodeBlock], asked: frozenset[str]) -> str:
+def _solution(blocks: list[FencedBlock], asked: frozenset[str]) -> str:
     """The last block that defines what was asked for, else the last that defines something and is no trial."""
-    every = frozenset(name for block in blocks for name in _defined(block.code))
+    every = frozenset(name for block in blocks for name in _defined(block.text))
 
     def rank(index: int) -> tuple[bool, bool, bool, bool, int]:
-        block, names = blocks[index], _defined(blocks[index].code)
-        uses = not (every - names.keys()).isdisjoint(re.findall(r"\w+", block.code))
-        tries = all(names.values()) or (uses and (any(names.values()) or _CALL.search(block.code) is not None))
-        return not asked.isdisjoint(names), not tries, bool(names), block.python, index
+        block, names = blocks[index], _defined(blocks[index].text)
+        uses = not (every - names.keys()).isdisjoint(re.findall(r"\w+", block.text))
+        tries = all(names.values()) or (uses and (any(names.values()) or _CALL.search(block.text) is not None))
+        return not asked.isdisjoint(names), not tries, bool(names), block.language != "", index
 
-    return blocks[max(range(len(blocks)), key=rank)].code
+    return blocks[max(range(len(blocks)), key=rank)].text
 
 
 def _defined(block: str) -> dict[str, bool]:
@@ -118,25 +109,11 @@ def _defines(text: str) -> bool:
     return _DEFINITION.search(text) is not None and _tree(text) is not None
 
 
-def _blocks(text: str) -> tuple[list[_CodeBlock], str | None]:
+def _blocks(text: str) -> tuple[list[FencedBlock], str | None]:
     """The closed blocks of Python, and the block that is open at the end."""
-    blocks: list[_CodeBlock] = []
-    opened: re.Match[str] | None = None
-    for fence in _FENCE.finditer(text):
-        if opened is None or fence[3]:
-            opened = fence
-        elif fence[2].startswith(opened[2]) and len(fence[1]) <= len(opened[1]) + 3:
-            if opened[3].lower() in _PYTHON:
-                blocks.append(_CodeBlock(_dedented(text[opened.end() + 1 : fence.start()], opened), opened[3] != ""))
-            opened = None
-    if opened is None or opened[3].lower() not in _PYTHON:
-        return blocks, None
-    return blocks, _dedented(text[opened.end() + 1 :], opened)
-
-
-def _dedented(code: str, fence: re.Match[str]) -> str:
-    """The code of a block in a list, without the list's indentation."""
-    return textwrap.dedent(code) if fence[1] else code
+    blocks = [block for block in fenced_blocks(text) if block.language in _PYTHON]
+    open_block = next((block.text for block in blocks if not block.closed), None)
+    return [block for block in blocks if block.closed], open_block
 
 
 def _tree(code: str) -> ast.Module | None:

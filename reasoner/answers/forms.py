@@ -65,7 +65,15 @@ _HASHES = re.compile(r"####[^\S\n]*+([^\n#]++)")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s?\{")
 _BRACE = re.compile(r"[{}]")
 _AMID = re.compile(r"(?:[^\w\n.]*+[^\W\d_]++){4}")
-_JOINT = re.compile(r"[\s$]*+(?:,|and|or|,\s*and|,\s*or)[\s$]*+")
+JOINT = re.compile(
+    r"\s*+(?:,\s*+(?:and|or)\b|,|(?:and|or|y|und|et|e|o|ou|oder|\u0438(?:\u043b\u0438)?)\b|[\u548c\u6216\u3068\u3001\uff0c])\s*+"
+)
+"""What stands between formulas that are one answer."""
+_OR = ("or", "o", "ou", "oder", "\u0438\u043b\u0438", "\u6216")
+_TYPESET = re.compile(r"\\(?:q?quad(?![a-z])|[,;:! ()\[\]\\])|\\(?:text\w*|mbox|mathrm)\s?\{([^{}]*+)\}|[~$&*]")
+"""What TeX and Markdown put around words and formulas: blanks, dollars and upright type."""
+_STOP = re.compile(r"[.!?;](?=\s)|\n|[\u3002\uff01\uff1b\u0964]")
+"""The end of a clause."""
 
 
 def machine_forms(text: str) -> list[Form]:
@@ -112,21 +120,36 @@ def _json_value(literal: str) -> str:
     return literal[1:-1] if literal[0] == "'" else literal
 
 
+def sign_of(joint: str) -> str:
+    """What joins two formulas, in one spelling for all languages."""
+    return " or " if joint.strip(" ,") in _OR else ", "
+
+
+def clause_end(text: str, start: int) -> int:
+    """Where the clause ends in which an offset is."""
+    end = _STOP.search(text, start)
+    return end.end() if end else len(text)
+
+
 def boxes(text: str) -> Form | None:
-    r"""The last closed `\boxed{...}` and those joined to it; empty for the last of different ones amid a sentence."""
-    joined: Form | None = None
+    r"""The last closed `\boxed{...}` and those joined to it; empty where its sentence has a different one."""
+    last: Form | None = None
     for opening in reversed(list(_BOX.finditer(text))[-MAX_OCCURRENCES:]):
         end = _closing(text, opening.end())
         if end < 0:
             continue
         box = Form(text[opening.end() : end], opening.start(), end + 1)
-        if joined is None:
-            joined = box
-        elif box.end <= joined.start and _JOINT.fullmatch(text, box.end, joined.start):
-            joined = Form(f"{box.text}, {joined.text}", box.start, joined.end)
-        elif box.end <= joined.start:
-            return joined._replace(text="") if box.text != joined.text and _AMID.match(text, joined.end) else joined
-    return joined
+        if last is None:
+            last = box
+        elif box.end <= last.start:
+            between = _TYPESET.sub(lambda mark: mark[1] or " ", text[box.end : last.start])
+            joint = " ".join(between.split())
+            if JOINT.fullmatch(joint):
+                last = Form(box.text + sign_of(joint) + last.text, box.start, last.end)
+            else:
+                unclear = _AMID.match(text, last.end) or _STOP.search(between) is None
+                return last._replace(text="") if box.text != last.text and unclear else last
+    return last
 
 
 def _closing(text: str, start: int) -> int:

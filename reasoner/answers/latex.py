@@ -126,7 +126,7 @@ _UNITS = {
 # Only what follows a number or a bracket is a unit: `3 million` and `5 squared` are other numbers than 3 and 5.
 _NO_UNIT = re.compile(
     r"(?:hundred|thousand|million|billion|trillion|dozen|plus|minus|times|over|divided|choose|factorial|squared|cubed"
-    r"|mod(?:ulo)?|point|half|halves|negative|more|less|fewer|and|or|to|(?:\w*[dfhnrx]th|third|quarter)s?"
+    r"|mod(?:ulo)?|point|at|about|around|almost|approx|above|below|under|south|east|west|(?:max|min)(?:imum)?|(?!exactly|only)\w+ly|half|halves|negative|more|less|fewer|and|or|to|(?:\w*[dfhnrx]th|third|quarter)s?"
     r"|(?:janu|febru)ary|march|april|may|june|july|august|(?:septem|octo|novem|decem)ber)(?![a-z])",
     re.IGNORECASE,
 )
@@ -153,6 +153,8 @@ def _without_unit(text: str) -> tuple[str, str]:
     if tail is None or not tail.start() or _TRIGONOMETRIC.search(flat):
         return text, ""
     written, upright = tail[1].replace("\x00", " ").strip(), "\x00" in tail[1]
+    if written.startswith(("\\cdot", "*", "\u00b7")):
+        return text, ""  # A product.
     words, name = re.findall(r"[a-zA-Z]+", written), _unit(written)
     # A letter alone is a variable, except in upright type.
     variable = written.isalpha() and len(written) == 1 and not (upright and name)
@@ -210,7 +212,6 @@ _RULES = [
         (r"\\(?:smallsetminus|backslash|setminus)(?![a-zA-Z])|(?<=\\mathbb\{R\})\s*-(?=\s*\\\{)", r"\\setminus "),
         (r"\\(?:colon|mid)(?![a-zA-Z])|\{:\}", ":"),
         (r"\\(?:thickapprox|simeq|approxeq|sim)(?![a-zA-Z])", r"\\approx "),
-        (r"\A\s*(?:\\approx(?![a-zA-Z])|(?:about|approximately|approx\.?|roughly)\s)\s*(?=[-\d\\.])", ""),
         (r"\*\*", "^"),
         (r"\\(?:times|ast)(?![a-zA-Z])|\*", r"\\cdot "),
         (r"\\(?:var)?(?:emptyset|nothing)(?![a-zA-Z])|\\\{\s*\\\}", r"\\emptyset "),
@@ -292,6 +293,8 @@ _FUNCTION = re.compile(r"\b(?:a?(?:sin|cos|tan)h?|sec|csc|cot|log|ln|exp|sqrt|pi
 _PROSE = re.compile(r"(?<![\\a-zA-Z])(?!(?:and|sin|cos|tan|log|sqrt|exp)\b)[a-zA-Z]{3,}")
 _AS_WRITTEN = re.compile(r"\d++(?:\.\d++)?(?::\d++(?:\.\d++)?)++|\d[\dA-F]*+_(?:\d|\{\(?\d++\)?\})|.*mod.*")
 """Times of day and ratios, numerals of another base, residues."""
+_HALF_DAY = re.compile(r"(\d{1,2}(?::\d\d)*+)\s?(?:([ap])\.?\s?m\.?|(noon|midnight))", re.IGNORECASE)
+_ABOUT = re.compile(r"\A(?:[~\u223c]|(?:about|approximately|approx\.?|roughly|around|nearly|almost)\s)\s*(?=[-+.\d\\$])")
 
 
 def canonical(text: str) -> Canonical:
@@ -308,17 +311,24 @@ def _canonical(text: str) -> Canonical:
     spoken = bare(" ".join(_UPRIGHT.sub(r" \1 ", text).split()))
     if phrase := next((formula for formula, words in _PHRASES.items() if re.fullmatch(words, spoken)), ""):
         return Canonical("formula", phrase)
-    word, (text, unit) = _WORDS.fullmatch(spoken), _without_unit(text)
+    if time := _HALF_DAY.fullmatch(spoken):
+        return Canonical("words", f"{time[1]} {time[3] or f'{time[2]}m'}".casefold())
+    word, (text, unit) = _WORDS.fullmatch(spoken), _without_unit(_ABOUT.sub(r"\\approx ", text))
     if (word and _LONG_WORD.search(word[1]) and not _FUNCTION.search(spoken)) or len(_PROSE.findall(text)) > 2:
         name = word[1] if word else spoken
         return Canonical("words", name if len(name) < 3 and name.isupper() else name.casefold())
     formula = normal(_MIXED.sub(r"\1\\frac{\2}{\3}", _GROUPED.sub("", text)))
     formula = _SET_NAME.sub("", _PARAMETER.sub("", formula))
+    rounded = formula.removeprefix("\\approx")
+    if _is_rounded(rounded):
+        formula = rounded
     formula = ",".join(map(_result, split(formula, ",")))
     unnamed = NAMED.sub("", formula)
     value = _number(unnamed)
     if value is not None:
         return Canonical("number", str(value), unit)
+    if "\\approx" in unnamed:
+        return Canonical("words", f"{unnamed} {unit}".strip())
     if _AS_WRITTEN.fullmatch(unnamed):
         return Canonical("words", re.sub(r"[{()}]", "", unnamed))
     return Canonical("formula", formula, unit)
@@ -327,8 +337,12 @@ def _canonical(text: str) -> Canonical:
 def _result(part: str) -> str:
     r"""The exact value with which a formula ends, as in `3+4=7` or `x=\sqrt{2}\approx1.41`; it keeps its name."""
     exact, *rounded = split(part, "\\approx")
-    if rounded:
-        part = f"{exact}={rounded[-1]}" if re.fullmatch(NAME, exact) else exact
+    if rounded and exact and not re.fullmatch(NAME, exact):
+        part = exact
+    elif rounded and _is_rounded(rounded[-1]):
+        part = f"{exact}={rounded[-1]}" if exact else rounded[-1]
+    elif rounded:
+        return part
     first, *sides = split(part, "=")
     if any(side.endswith(first) for side in sides[:-1]):
         return part  # Several solutions, as in `x=1 oder x=5`.
@@ -336,6 +350,11 @@ def _result(part: str) -> str:
         return f"{first}={sides[-1]}"
     computed = sides and not re.search(r"(?<![\\a-z])[a-zA-Z]", first)
     return sides[-1] if len(sides) > 1 or computed else part
+
+
+def _is_rounded(text: str) -> bool:
+    """Whether a text is a number with decimals, which may be a rounded one; any other number is exact."""
+    return "." in text and _number(text) is not None
 
 
 def _number(text: str) -> Fraction | None:

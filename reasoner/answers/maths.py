@@ -6,10 +6,10 @@ from fractions import Fraction
 from typing import ClassVar
 
 from reasoner.answers import math_worker
-from reasoner.answers.forms import LONG_BOX, Opening
+from reasoner.answers.forms import JOINT, LONG_BOX, Opening, sign_of
 from reasoner.answers.latex import balanced, bare, canonical, too_complex
 from reasoner.answers.numbers import MAX_UNIT_WORDS, decimal_comma
-from reasoner.answers.reading import ReadsForms
+from reasoner.answers.reading import BULLET, ReadsForms
 from reasoner.specs import Seconds
 from reasoner.types import Answer, Blocks
 
@@ -24,10 +24,6 @@ _MATH = re.compile(
 _INLINE = re.compile(r"(?<!\\)\\[()]")
 _LATER = re.compile(r"(?!,|\s?\()[^$\\\n]*+(?:\$|\\[(\[])(?=.)")
 """A formula later in a clause, not after a comma or in brackets."""
-_AND = re.compile(
-    r"\s*+(?:,\s*+(?:and|or)\b|,|(?:and|or|y|und|et|e|o|ou|oder|\u0438(?:\u043b\u0438)?)\b|[\u548c\u6216\u3001\uff0c])\s*+"
-)
-_OR = ("or", "o", "ou", "oder", "\u0438\u043b\u0438", "\u6216")
 _END = re.compile(
     r"[.!](?=\s|\*|\Z)|[;\u3002\uff1b\uff01\u0964]|\*\*|\s\((?=[a-zA-Z]{3}|or\b|\u2248|\\approx)|,\s(?=[a-zA-Z]{3})"
 )
@@ -72,6 +68,8 @@ class MathSpace(ReadsForms):
         # A placeholder, as in `your answer`, names an answer and gives none.
         if not 0 < len(text) <= MAX_FORMULA or "answer" in text.lower():
             return None
+        if BULLET.match(text) and "\\" not in text and _words(text):
+            return None
         written = _bare_formulas(text.rstrip("., "))
         return self._answer(written, reply) if len(_words(written)) <= MAX_UNIT_WORDS else None
 
@@ -84,7 +82,7 @@ class MathSpace(ReadsForms):
         line = text.partition("\n")[0]
         clause = line[: stop.start()] if (stop := _END.search(line)) else line
         clause = clause.lstrip(" *`").rstrip(" .*`")
-        if "$" in clause.lstrip("$") or not clause:
+        if "$" in clause.lstrip("$") or not clause or BULLET.match(text):
             return None
         return self._answer(clause, reply) if _is_answer(clause) else None
 
@@ -143,10 +141,10 @@ def _formulas_at(text: str) -> tuple[list[str], int]:
     formulas, position, end = list[str](), 0, 0
     while formula := _MATH.match(text, position):
         if formulas:
-            formulas.append(" or " if text[end:position].strip(" ,") in _OR else ", ")
+            formulas.append(sign_of(text[end:position]))
         formulas.append(next(filter(None, formula.groups()), ""))
         end = formula.end()
-        joint = _AND.match(text, end)
+        joint = JOINT.match(text, end)
         position = joint.end() if joint else len(text)
     return formulas, end
 

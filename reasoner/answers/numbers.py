@@ -7,7 +7,7 @@ from functools import cache
 from typing import ClassVar, Final, Literal
 
 from reasoner.answers.forms import SENTENCE, Opening, table
-from reasoner.answers.reading import ByKey
+from reasoner.answers.reading import BULLET, ByKey
 from reasoner.types import Answer
 
 STEPS_AND_BOX: Final = "Please reason step by step, and put your final answer within \\boxed{}."
@@ -109,6 +109,8 @@ class NumberSpace(ByKey):
         """The number, with a unit of at most three words, or the result of one equation."""
         if len(text) > 200 or _ITEM.match(text):
             return None
+        if BULLET.match(text) and "\\" not in text and _WORD.search(text):
+            return None
         text = plain(text)
         while equation := _EQUATION.match(text):
             if _WORD.search(text, 0, equation.end()) and "\\" not in text:
@@ -123,7 +125,7 @@ class NumberSpace(ByKey):
         """The number with which it begins, or the result of an equation of numbers."""
         text = plain(text[:200])
         match = _DIRECT.match(text)
-        if match is None:
+        if match is None or BULLET.match(text):
             return None
         clause = text.partition("\n")[0]
         if _CONTINUED.match(text, match.end()):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
-from reasoner.answers.forms import BOX, Form, Opening, announcements, machine_forms
+from reasoner.answers.forms import BOX, Form, Opening, announcements, clause_end, machine_forms
 from reasoner.answers.thinking import final_segment
 from reasoner.errors import UsageError
 from reasoner.specs import Checked, Pattern
@@ -104,14 +104,16 @@ class ReadsForms(Probed):
             again, later = self._announced(text, end)
             if answer is None or (later is not None and later.key != answer.key):
                 return None
-            stop = _clause_end(text, again or end)
+            stop = clause_end(text, again or end)
         else:
             rule, (end, answer) = "announced", self._announced(text, 0)
             if answer is None:
                 return self._alone(text.strip())
             displayed = _DISPLAYED.match(text, end)
-            stop = _clause_end(text, displayed.end() if displayed else end)
+            stop = clause_end(text, displayed.end() if displayed else end)
             clause = text[end:stop]
+        if text[stop - 1] in _ASKS:
+            return None
         rest = _SILENT.sub("", text[stop:])
         return None if self.rival(rest, answer, clause) else Answer(answer.text, answer.key, rule)
 
@@ -124,10 +126,12 @@ class ReadsForms(Probed):
 
     def _alone(self, text: str) -> Answer | None:
         """The answer that is the whole reply, or its last line."""
-        for line in dict.fromkeys((text, text.rpartition("\n")[2].strip())):
-            if "\n" not in line and 0 < len(line) <= MAX_ALONE and (answer := self.alone(line, text)):
-                return Answer(answer.text, answer.key, "alone")
-        return None
+        line = text.rpartition("\n")[2].strip()
+        # An item of a list is one of several, and a last line in brackets is an aside.
+        if len(line) > MAX_ALONE or BULLET.match(line) or (line != text and _BRACKETED.fullmatch(line)):
+            return None
+        answer = self.alone(line, text) if line else None
+        return answer and Answer(answer.text, answer.key, "alone")
 
     def forms(self, text: str) -> list[Form]:
         """Machine-readable forms, the last first; a kind may have one of its own, such as a code block."""
@@ -153,17 +157,17 @@ class ReadsForms(Probed):
         return _ANY_WORD.search(text) is not None
 
 
+BULLET: Final = re.compile(r"[\s*_]*+[-+*\u2013\u2014\u2022]\s")
+"""The mark of an item of a list. A minus sign that is apart from its number looks like one."""
+_BRACKETED = re.compile(
+    r"[*_]*+(?:\((?=.*(?:=|(?<![\\a-zA-Z])[^\W\d_]{2}))[^()]*+(?:\([^()]*+\)[^()]*+)*+\)|\uff08.*\uff09)[.\u3002*_]*+"
+)
+"""Words or an equation in brackets; neither a label nor a point is one."""
+_ASKS = "?\uff1f\u061f"
 _ANY_WORD = re.compile(r"\w")
-_CLAUSE_END = re.compile(r"[.!?;](?=\s)|\n|[\u3002\uff01\uff1b\u0964]")
 _DISPLAYED = re.compile(r"\s*(?:\\\[|\$\$)\s*")
 _SILENT = re.compile(r"I hope it is correct\.?|\\end\{[a-z]+\*?\}")
 """What may follow an answer and says nothing: the end of the usual worked examples (2206.14858), and of a formula."""
-
-
-def _clause_end(text: str, start: int) -> int:
-    """Where the clause ends in which an offset is."""
-    end = _CLAUSE_END.search(text, start)
-    return end.end() if end else len(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,9 +28,16 @@ _FULL_STOP = re.compile(
 _QUOTES = " \t\r\n*_`\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d\u300e\u300f"
 _SENTENCE = re.compile(
     r"\b(?:is|are|was|were|has|have|had|can|could|will|would|does|do|did|it|this|that|these|i|we|you|they|not|because"
-    r"|since|which|who|but|or|unclear|unknown|none)\b|[,;:?(=]|\s[-\u2013\u2014]\s",
+    r"|since|which|who|but|or|unclear|unknown|none)\b|[\u662f\u4e0d\u6ca1\u65e0\u6211\u4f60\u60a8\u4ed6\u5979\u5b83\u4eec\u4e86\u5417]"
+    r"|[,;:?!(=\uff0c\uff1b\uff1a\uff1f\uff01\uff08]|\s[-\u2013\u2014]\s|(?:[\u3041-\u309f]|\ub2c8\ub2e4|\uc694)\Z",
     re.IGNORECASE,
 )
+"""What a clause has and a short answer has not: a verb, a pronoun, a negation, a mark within it.
+
+Japanese and Korean verbs are at the end, Japanese ones in hiragana.
+"""
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
+"""Signs of scripts that write words without blanks; two of them count as a word."""
 _VERB_AFTER = re.compile(r"(?:\u3067\u3059|\u3067\u3057\u305f|\u3067\u3042\u308b|\uc785\ub2c8\ub2e4|\uc774\ub2e4)\Z")
 """A verb that Japanese and Korean put after the answer."""
 
@@ -85,14 +92,23 @@ class TextSpace(ByKey):
         return _few(_VERB_AFTER.sub("", clause.rstrip()), MAX_WORDS)
 
     def alone(self, text: str, reply: str) -> Answer | None:
-        """Two or three words that are the whole reply."""
-        return _few(text, 3 if text.isascii() else 2) if text.strip() == reply.strip() else None
+        """A reply of one word, or of a name of at most three.
+
+        The last word of a name begins with a capital letter; that of a sentence does not. In scripts that have none,
+        nothing tells a name from a sentence.
+        """
+        *before, last = text.strip(_QUOTES + ".").split() or [""]
+        signs = [sign for sign in text if sign.isalpha()]
+        named = last[:1].isupper() or last[:1].isdecimal() or not before
+        named = named and all(sign.isupper() or sign.islower() for sign in signs)
+        return _few(text, 3) if named and text.strip() == reply.strip() else None
 
 
 def _few(text: str, most: int) -> Answer | None:
     """A text of a few words that are no sentence."""
     words = text.strip(_QUOTES + ".")
-    if not words or len(words) > 100 or len(words.split()) > most or _SENTENCE.search(words):
+    number = len(words.split()) + len(_UNSPACED.findall(words)) // 2
+    if not words or len(words) > 100 or number > most or _SENTENCE.search(words):
         return None
     return _text(words)
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -15,7 +15,8 @@ REPLY: Final = "reply"
 """The key of all replies without a call."""
 _TAGGED: Final = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 _FUNCTION: Final = re.compile(r"\s*<function=([^>\s]{1,256})>(.*?)(?:</function>\s*)?", re.DOTALL)
-_PARAMETER: Final = re.compile(r"<parameter=([^>\s]{1,256})>\n?(.*?)\n?</parameter>", re.DOTALL)
+_PARAMETER: Final = re.compile(r"<parameter=([^>\s]{1,256})>")
+_CLOSING: Final = "</parameter>"
 
 
 class ToolCall(NamedTuple):
@@ -57,8 +58,19 @@ def _all(calls: Iterable[ToolCall | None]) -> tuple[ToolCall, ...]:
 
 def _tagged(body: str) -> ToolCall | None:
     if function := _FUNCTION.fullmatch(body):
-        return ToolCall(function[1], json.dumps({name: _value(text) for name, text in _PARAMETER.findall(function[2])}))
+        return ToolCall(function[1], json.dumps({name: _value(text) for name, text in _parameters(function[2])}))
     return _from_json(_value(body))
+
+
+def _parameters(body: str) -> Iterator[tuple[str, str]]:
+    """The name and the text of each parameter that closes, without a line break at its ends."""
+    position = 0
+    while opening := _PARAMETER.search(body, position):
+        closing = body.find(_CLOSING, opening.end())
+        if closing < 0:
+            return
+        yield opening[1], body[opening.end() : closing].removeprefix("\n").removesuffix("\n")
+        position = closing + len(_CLOSING)
 
 
 def _value(text: str) -> Any:

@@ -2,10 +2,10 @@
 
 import json
 import math
-import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from reasoner.answers.fences import fenced_blocks
 from reasoner.answers.forms import Opening
 from reasoner.answers.reading import Cut, Probed, SameKey, digest
 from reasoner.system.files import parse_json
@@ -13,7 +13,6 @@ from reasoner.types import Answer
 
 LONGEST: Final = 1_000_000
 """Characters of a reply that is read."""
-_FENCED: Final = re.compile(r"^```(?:json)?[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +34,8 @@ class JsonSpace(SameKey, Probed):
         """The value that the reply is, or that its last fenced block is; the key is a digest, 32 hex digits."""
         if len(text) > LONGEST:
             return None
-        for rule, candidate in [("whole", text), *(("fenced", block) for block in reversed(_FENCED.findall(text)))]:
+        fenced = [block.text for block in fenced_blocks(text) if block.closed and block.language in ("", "json")]
+        for rule, candidate in [("whole", text), *(("fenced", block) for block in reversed(fenced))]:
             if (key := _key(candidate)) is not None:
                 return Answer(candidate.strip(), key, rule)
         return None

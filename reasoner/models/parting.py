@@ -16,6 +16,8 @@ _CHANNELS: Final = (
 _HEADER_BEGUN: Final = re.compile(
     r"(?:<\|(?:start|channel)\|>| to=functions\.)(?:(?!<\|message\|>).){0,200}\Z", re.DOTALL
 )
+_BLANKS: Final = 200
+"""Characters of blanks at the start of a reply that are held until it is clear whether thinking follows them."""
 _HEADER_BEGINS: Final = ("<|channel|>", "<|start|>", "<|end|>", "<|return|>", "<|call|>", " to=functions.")
 
 
@@ -131,7 +133,7 @@ class PartSplitter:
             return [Piece(text, self.thinking)]
         held, position, pieces = self.held + text, 0, list[Piece]()
         settled = self._grammar.settled(held, last=last)
-        if not (last or self.thinking or self.closed) and not held[:settled].strip():
+        if settled <= _BLANKS and not (last or self.thinking or self.closed or held[:settled].strip()):
             settled = 0
         for mark in self._grammar.pattern.finditer(held):
             if mark.start() >= settled:

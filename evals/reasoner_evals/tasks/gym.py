@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from reasoner.answers.fences import fenced_blocks
 from reasoner.answers.forms import Form, Opening, machine_forms
 from reasoner.answers.numbers import NumberSpace
 from reasoner.answers.reading import ByKey
@@ -32,7 +33,6 @@ KIND_OF: Final = {name: kind for kind, names in KINDS.items() for name in names}
 MAX_SIZE = 100_000
 MAX_ANSWER = 8_000
 """Characters of an answer; longer texts are not answers."""
-_FENCE = re.compile(r"^```[^\n`]*\n(.*?)^```[^\S\n]*$", re.DOTALL | re.MULTILINE)
 _EMPTY = re.compile(r"<answer>\s*</answer>")
 _QUOTES = "`\"'"
 
@@ -144,8 +144,8 @@ class VerbatimSpace(ByKey):
 
     def forms(self, text: str) -> list[Form]:
         """The forms of every kind, then the last block between fences."""
-        fences = [Form(fence, 0, len(text)) for fence in _FENCE.findall(text)[-1:]]
-        return machine_forms(text) or fences
+        closed = [block.text for block in fenced_blocks(text) if block.closed]
+        return machine_forms(text) or [Form(block, 0, len(text)) for block in closed[-1:]]
 
     def inside(self, text: str, reply: str) -> Answer | None:
         """All of the text."""
