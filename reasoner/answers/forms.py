@@ -72,6 +72,8 @@ JOINT = re.compile(
 _OR = ("or", "o", "ou", "oder", "\u0438\u043b\u0438", "\u6216")
 _TYPESET = re.compile(r"\\(?:q?quad(?![a-z])|[,;:! ()\[\]\\])|\\(?:text\w*|mbox|mathrm)\s?\{([^{}]*+)\}|[~$&*]")
 """What TeX and Markdown put around words and formulas: blanks, dollars and upright type."""
+_OPENED = re.compile(r"(?<!\\)[(\[]")
+"""What opens a point or an interval, of which two boxes are parts."""
 _STOP = re.compile(r"[.!?;](?=\s)|\n|[\u3002\uff01\uff1b\u0964]")
 """The end of a clause."""
 
@@ -144,7 +146,7 @@ def boxes(text: str) -> Form | None:
         elif box.end <= last.start:
             between = _TYPESET.sub(lambda mark: mark[1] or " ", text[box.end : last.start])
             joint = " ".join(between.split())
-            if JOINT.fullmatch(joint):
+            if JOINT.fullmatch(joint) and not _OPENED.match(text, max(0, box.start - 1)):
                 last = Form(box.text + sign_of(joint) + last.text, box.start, last.end)
             else:
                 unclear = _AMID.match(text, last.end) or _STOP.search(between) is None

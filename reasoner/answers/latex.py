@@ -133,7 +133,7 @@ _NO_UNIT = re.compile(
 MAX_UNIT = 80
 """Maximum characters of a unit."""
 _FRONT = re.compile(
-    r"\A\s*(-?)\s*(\\?\$|US\\?\$|[\u20ac\u00a3\u20b9\u00a5]|(?:USD|EUR|GBP|INR|JPY|Rs\.?)(?=\s*-?[\d.]))\s*(?=[-\d.\\(])"
+    r"\A\s*+(-?)\s*+(\\?\$|US\\?\$|[\u20ac\u00a3\u20b9\u00a5]|(?:USD|EUR|GBP|INR|JPY|Rs\.?)(?=\s*-?[\d.]))\s*(?=[-\d.\\(])"
 )
 _SPACE = re.compile(r"(?<!\\)\\[,;:!\s]|~|\\(?:displaystyle|textstyle|limits|q?quad)(?![a-zA-Z])")
 _DEGREE = re.compile(r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)(?![a-z]))|\\degree(?![a-z])")
@@ -294,7 +294,9 @@ _PROSE = re.compile(r"(?<![\\a-zA-Z])(?!(?:and|sin|cos|tan|log|sqrt|exp)\b)[a-zA
 _AS_WRITTEN = re.compile(r"\d++(?:\.\d++)?(?::\d++(?:\.\d++)?)++|\d[\dA-F]*+_(?:\d|\{\(?\d++\)?\})|.*mod.*")
 """Times of day and ratios, numerals of another base, residues."""
 _HALF_DAY = re.compile(r"(\d{1,2}(?::\d\d)*+)\s?(?:([ap])\.?\s?m\.?|(noon|midnight))", re.IGNORECASE)
-_ABOUT = re.compile(r"\A(?:[~\u223c]|(?:about|approximately|approx\.?|roughly|around|nearly|almost)\s)\s*(?=[-+.\d\\$])")
+_ABOUT = re.compile(
+    r"\A(?:[~\u223c]|(?:about|approximately|approx\.?|roughly|around|nearly|almost)\s)\s*(?=[-+.\d\\$])"
+)
 
 
 def canonical(text: str) -> Canonical:

@@ -157,7 +157,7 @@ class ReadsForms(Probed):
         return _ANY_WORD.search(text) is not None
 
 
-BULLET: Final = re.compile(r"[\s*_]*+[-+*\u2013\u2014\u2022]\s")
+BULLET: Final = re.compile(r"(?:\s|\*\*|__)*+[-+*\u2013\u2014\u2022]\s")
 """The mark of an item of a list. A minus sign that is apart from its number looks like one."""
 _BRACKETED = re.compile(
     r"[*_]*+(?:\((?=.*(?:=|(?<![\\a-zA-Z])[^\W\d_]{2}))[^()]*+(?:\([^()]*+\)[^()]*+)*+\)|\uff08.*\uff09)[.\u3002*_]*+"

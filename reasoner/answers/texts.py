@@ -20,11 +20,14 @@ MAX_TEXT = 500
 """Maximum characters of a free text; the rest is ignored."""
 MAX_WORDS = 8
 """Maximum words of an announced text; more are a sentence."""
+MAX_NAME = 3
+"""Maximum words of a text that nothing announces."""
 _WRAPPED = re.compile(r"\\(?:text\w*|mathrm|mathbf)\{([^{}]*+)\}")
 _FULL_STOP = re.compile(
     r"(?<![.\s][A-Z])(?<!\A[A-Z])(?<!\bSt)(?<!\b[DMJS]r)(?<!\bM[st])(?<!\bNo)(?<!\bMrs)(?<!\.[A-Za-z])"
     r"[.!](?=[\s*]*\s[^a-z\d]|\**\s*\Z)|[\n\u3002\uff01\u0964]"
 )
+_MARKS = " \t\r\n*_."
 _QUOTES = " \t\r\n*_`\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d\u300e\u300f"
 _SENTENCE = re.compile(
     r"\b(?:is|are|was|were|has|have|had|can|could|will|would|does|do|did|it|this|that|these|i|we|you|they|not|because"
@@ -86,29 +89,37 @@ class TextSpace(ByKey):
         return None if no_answer else _text(" ".join(_WRAPPED.sub(r"\1", text).split()))
 
     def begins(self, text: str, reply: str) -> Answer | None:
-        """The rest of the sentence, where it is a few words without a clause of its own."""
+        """The rest of the sentence, where it is a few words without a clause of its own.
+
+        Only of English are the words of a clause known: in other languages more than three words end with a name.
+        """
         stop = _FULL_STOP.search(text)
-        clause = text[: stop.start()] if stop else text
-        return _few(_VERB_AFTER.sub("", clause.rstrip()), MAX_WORDS)
+        clause = _VERB_AFTER.sub("", (text[: stop.start()] if stop else text).rstrip())
+        last = clause.strip(_QUOTES).rpartition(" ")[2]
+        english = any(noun in reply.lower() for noun in table()["english"]["nouns"])
+        return _few(clause, MAX_WORDS if english or not last[:1].islower() else MAX_NAME)
 
     def alone(self, text: str, reply: str) -> Answer | None:
-        """A reply of one word, or of a name of at most three.
+        """A reply of one word, or of at most three of which the last begins with a capital letter, as in a name.
 
-        The last word of a name begins with a capital letter; that of a sentence does not. In scripts that have none,
-        nothing tells a name from a sentence.
+        In scripts without capital letters nothing tells a name from a sentence.
         """
         *before, last = text.strip(_QUOTES + ".").split() or [""]
-        signs = [sign for sign in text if sign.isalpha()]
-        named = last[:1].isupper() or last[:1].isdecimal() or not before
-        named = named and all(sign.isupper() or sign.islower() for sign in signs)
-        return _few(text, 3) if named and text.strip() == reply.strip() else None
+        named = (last[:1].isupper() or last[:1].isdecimal() or not before) and all(map(_has_case, text))
+        return _few(text, MAX_NAME) if named and text.strip() == reply.strip() else None
+
+
+def _has_case(sign: str) -> bool:
+    """Whether a sign is no letter, or one that is small or capital."""
+    return not sign.isalpha() or sign.islower() or sign.isupper()
 
 
 def _few(text: str, most: int) -> Answer | None:
     """A text of a few words that are no sentence."""
     words = text.strip(_QUOTES + ".")
     number = len(words.split()) + len(_UNSPACED.findall(words)) // 2
-    if not words or len(words) > 100 or number > most or _SENTENCE.search(words):
+    # A quotation may end as a sentence does.
+    if not words or len(words) > 100 or number > most or _SENTENCE.search(text.strip(_MARKS)):
         return None
     return _text(words)
 

@@ -6,10 +6,9 @@ from hypothesis import strategies as st
 
 from reasoner.answers.choices import ChoiceSpace, choice_in
 from reasoner.answers.forms import table
-from reasoner.answers.kinds import KINDS, space_for
+from reasoner.answers.kinds import space_for
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.numbers import MAX_DIGITS, NumberSpace
-from reasoner.answers.reading import READ
 from reasoner.answers.texts import TextSpace, YesNoSpace, squad_em, squad_normal
 from reasoner.answers.thinking import final_segment
 from reasoner.errors import UnknownName, UsageError
@@ -45,7 +44,7 @@ TABLES: dict[str, tuple[AnswerSpace, list[tuple[str, str | None]]]] = {
     "which form counts": (
         NUMBER,
         [
-            (r"\boxed{1} then \boxed{2}", "2 form"), ("The answer is 1. No, the answer is 2", "2 announced"),
+            (r"\boxed{1}. Then \boxed{2}", "2 form"), (r"\boxed{1} then \boxed{2}", None), ("The answer is 1. No, the answer is 2", "2 announced"),
             (r"\boxed{1}, but the answer is 2", None), ("#### 1, but the answer is 1", None),
             ("The answer is 42. Wait, that is 43.", None), ("\\boxed{42}\n\nWait, that is 43.", None),
             ("\\boxed{42}\n\nHmm, can that be? Let me check", None), ("答案是42。等等，应该是43。", None),
@@ -53,6 +52,7 @@ TABLES: dict[str, tuple[AnswerSpace, list[tuple[str, str | None]]]] = {
             ("The answer is 15 km one way, so it is 30 km in all.", None),
             ("The answer is 13 as long as nothing else changes", None), ("The answer would be 13", None),
             ('{"answer": 4, "why": "2 + 2"}', "4 form"), (r'{"answer": 4} No: \boxed{5}, as {2} + {3}', "5 form"),
+            (r"Is it \boxed{7}?", None), ("We add.\n7\n(2 are left over)", None), ("We add.\n7\n(3 + 4 = 7)", None),
             (r"\boxed{27}, while \boxed{3} is only a step on the way", None),
             ("The answer is 7.\n\nQuestion: How many are 3 + 5?\nThe answer is 8.", "7 announced"),
             (
@@ -74,7 +74,9 @@ TABLES: dict[str, tuple[AnswerSpace, list[tuple[str, str | None]]]] = {
     "numbers": (
         NUMBER,
         [
-            (r"\boxed{3.50}", "7/2 form"), (r"\boxed{- 5}", "-5 form"), ("The answer is \u22125.", "-5 announced"),
+            (r"\boxed{3.50}", "7/2 form"), (r"\boxed{- 5}", "-5 form"), ("We add.\n-5", "-5 alone"),
+            ("These are left:\n- 3 trucks", None), ("- 5", None), ("* 5 cats", None), ("<answer>- 3 trucks</answer>", None),
+            ("Answer: - 8", None), ("**Answer**\n\n- 64 tiles", None), ("Answer: -8", "-8 announced"), ("The answer is \u22125.", "-5 announced"),
             ("The answer is 1,234,567.25", "4938269/4 announced"), ("The answer is 12,34,567", "1234567 announced"),
             ("The answer is 1'234'567", "1234567 announced"), ("The answer is 57 000", "57000 announced"),
             ("Answer: 57, 000", None), ("Answer: 1.234.567,8", "6172839/5 announced"),
@@ -126,7 +128,12 @@ TABLES: dict[str, tuple[AnswerSpace, list[tuple[str, str | None]]]] = {
     "texts": (
         TEXT,
         [
-            ("Paris", "paris alone"), ("The answer is Paris.", "paris announced"),
+            ("Paris", "paris alone"), ("Marie Curie", "marie curie alone"), ("Non lo so", None), ("Sure!", None),
+            ("\u6211\u4e0d\u77e5\u9053", None), ("\u5317\u4eac", None), ("\u4eca\u306f\u77e5\u3089\u306a\u3044", None), ("\ubaa8\ub974\uaca0\uc2b5\ub2c8\ub2e4", None),
+            ("\u7b54\u6848\u662f\u5317\u4eac\u3002", "\u5317\u4eac announced"), ("\u7b54\u6848\u662f\u6ca1\u6709\u4eba\u77e5\u9053\u3002", None),
+            ("\u7b54\u6848\u662f\u5317\u4eac\uff0c\u5728\u5317\u65b9\u3002", None), ("\u7b54\u3048\u306f\u308f\u304b\u308a\u307e\u305b\u3093\u3002", None),
+            ("\u6b63\u89e3\u306f\u300c\u3072\u307e\u308f\u308a\u300d\u3067\u3059\u3002", "\u3072\u307e\u308f\u308a announced"), ("La respuesta es que nadie lo sabe.", None),
+            ("La respuesta es la ballena azul.", "la ballena azul announced"), ("The answer is Paris.", "paris announced"),
             ("Answer:\n  **Paris**.", "paris announced"), ("The answer is Paris. It lies on the Seine.", None),
             ("The answer is that nobody knows", None), ("Answer: Paris\nCorrection: Lyon", None),
             (r"\boxed{\text{The Eiffel Tower}}", "eiffel tower form"),
@@ -141,7 +148,10 @@ TABLES: dict[str, tuple[AnswerSpace, list[tuple[str, str | None]]]] = {
         [
             (r"so \boxed{\frac{1}{2}}", "1/2 form"),
             (r"\boxed{x^2 + \sqrt{2}}$, attained at $x = 6$.", "x^2+\\sqrt{2} form"),
-            (r"$\boxed{1}$ and $\boxed{2}$", r"1,2 form"), (r"\boxed{\text{(E)}}", "E form"),
+            (r"$\boxed{1}$ and $\boxed{2}$", r"1,2 form"), (r"\boxed{1}\quad\text{and}\quad\boxed{2}", "1,2 form"),
+            (r"\(\boxed{1}\) y \(\boxed{2}\)", "1,2 form"), (r"\boxed{1}\; \text{und} \; \boxed{2}", "1,2 form"),
+            (r"$\boxed{x<1}$ o $\boxed{x>2}$", r"x<1\cup x>2 form"), (r"$a=\boxed{1}$ and $b=\boxed{2}$", None),
+            (r"$(\boxed{1}, \boxed{2})$", None), ("We add.\n(3, 4)", "(3,4) alone"), ("Answer:\n- 5", None), ("- 5", None), (r"\boxed{\text{(E)}}", "E form"),
             (r'{"answer": "\frac{3}{4} \times x\neq 1"}', r"\frac{3}{4}\cdot x\ne1 form"),
             (r"The final answer is: \(\pi\).", r"\pi announced"), ("The answer is $x$ and $y$.", r"x,y announced"),
             ("Answer:\n\\[\n\\frac{3}{4}\n\\]", "3/4 announced"), ("The answer is (3, 4).", "(3,4) announced"),
@@ -201,12 +211,6 @@ def test_reading_never_raises_and_an_answer_has_a_key(text: str) -> None:
     for space in (NUMBER, FOUR, FIVE, YES_NO, TEXT, MATH):
         answer = space.read(text)
         assert answer is None or answer.key
-
-
-@pytest.mark.parametrize("unit", [*PIECES, "answer is ", "**", "\\a{", "respuesta ", "1 ", "x = ", "[", "<think>"])
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("choice", "free")])
-def test_hostile_text_ends_soon(kind: str, unit: str) -> None:
-    space_for(kind, "?").read(unit * (2 * READ // len(unit)))
 
 
 @pytest.mark.parametrize(

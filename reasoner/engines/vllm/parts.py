@@ -19,7 +19,7 @@ CONTEXT: Final = 8
 
 
 _TO_FUNCTION: Final = re.compile(
-    r"to=functions\.([\w.-]{1,256})[^<]*(?:<\|[a-z]+\|>[^<]*)??<\|message\|>(.*)", re.DOTALL
+    r"to=functions\.([\w.-]{1,256})[^<]{0,200}(?:<\|[a-z]+\|>[^<]*)??<\|message\|>(.*)", re.DOTALL
 )
 
 
@@ -146,12 +146,12 @@ def with_calls(completion: Completion, before: Before, marks: Marks, tokenizer: 
     begin = reader.reading.size
     reader.add(completion.continuation, last=True)
     raw = reader.new[max(0, reader.reading.end - begin) :]
-    calls = _to_functions(raw) if len(raw) <= LONGEST else []
+    calls = harmony_calls(raw) if len(raw) <= LONGEST else []
     text = "\n".join(filter(None, (completion.text.strip(), call_text(calls))))
     return replace(completion, text=text) if calls else completion
 
 
-def _to_functions(raw: str) -> list[ToolCall]:
+def harmony_calls(raw: str) -> list[ToolCall]:
     """The calls of gpt-oss: messages to a function."""
     calls = map(_TO_FUNCTION.search, raw.split("<|start|>"))
     return [ToolCall(call[1], call[2].partition("<|")[0].strip()) for call in calls if call]

@@ -3,11 +3,13 @@
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from reasoner.answers.questions import Question
 from reasoner.engine import Engine
+from reasoner.engines.vllm.parts import CONTEXT
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.models.thinking import split
@@ -176,7 +178,10 @@ async def _own_ids(engine: PoolingEngine, case: Case) -> RewardInput:
 
 
 def step_ends(generated: TokenIds, decode: Callable[[TokenIds], str], separator: str) -> tuple[int, ...]:
-    """The position of the token that ends each step, found by decoding prefixes; no text is tokenized again."""
+    """The position of the token that ends each step, found by decoding; no text is tokenized again.
+
+    A step is decoded after the last tokens before it, so that all steps cost no more than a few times their tokens.
+    """
     text, ends, begin = decode(generated), [], 0
     while (at := text.find(separator, begin)) >= 0:
         if text[begin:at].strip():
@@ -184,8 +189,24 @@ def step_ends(generated: TokenIds, decode: Callable[[TokenIds], str], separator:
         begin = at + len(separator)
     if text[begin:].strip():
         ends.append(len(text))
-    tokens = range(len(generated))
-    return tuple(bisect_left(tokens, end, key=lambda at: len(decode(generated[: at + 1]))) for end in ends)
+    positions, first, known, final = list[int](), 0, 0, len(generated) - 1
+    for end in ends:
+        if end > known:
+            start = max(0, first - CONTEXT)
+            before = known - len(decode(generated[start:first]))
+            characters = partial(_characters, generated, decode, start, before)
+            last = first
+            while last < final and characters(last) < end:
+                last = min(2 * last - first + 1, final)
+            position = bisect_left(range(len(generated)), end, first, last, key=characters)
+            first, known = position + 1, characters(position)
+        positions.append(first - 1)
+    return tuple(positions)
+
+
+def _characters(generated: TokenIds, decode: Callable[[TokenIds], str], start: int, before: int, position: int) -> int:
+    """The characters up to a token, of which `before` are those before the one at `start`."""
+    return before + len(decode(generated[start : position + 1]))
 
 
 async def _tagged_chat(recipe: Recipe, engine: PoolingEngine, question: str, steps: Sequence[str]) -> RewardInput:
