@@ -50,7 +50,7 @@ class ChoiceSpace(ByKey):
     """
 
     name: ClassVar[str] = "choice"
-    version: ClassVar[int] = 8
+    version: ClassVar[int] = 9
 
     options: tuple[str, ...]
     labels: Labels = "letters"

@@ -42,7 +42,7 @@ class CodeSpace(ByKey):
     """
 
     name: ClassVar[str] = "code"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     instruction: ClassVar[str] = "Give the answer as one Python code block."
     opening: ClassVar[Opening | None] = None
     tail: ClassVar[int] = TAIL

@@ -51,7 +51,7 @@ class MathSpace(ReadsForms):
     """
 
     name: ClassVar[str] = "math"
-    version: ClassVar[int] = 8
+    version: ClassVar[int] = 9
     instruction: ClassVar[str] = "Put the final answer in \\boxed{}."
     opening: ClassVar[Opening | None] = LONG_BOX
 
@@ -90,7 +90,9 @@ class MathSpace(ReadsForms):
         """A formula without words around it, or a number with its unit."""
         written = _bare_formulas(text.lstrip(" *").rstrip(" .*"))
         # A dollar that is left is a currency, or opens a formula that was cut.
-        return self._answer(written, reply) if _CUT.search(written) is None and _is_answer(written) else None
+        if BULLET.match(text) or _CUT.search(written):
+            return None
+        return self._answer(written, reply) if _is_answer(written) else None
 
     def _answer(self, written: str, reply: str) -> Answer | None:
         """The answer of a formula in a reply, which may write 3,5 for three and a half.

@@ -95,7 +95,7 @@ class NumberSpace(ByKey):
     """
 
     name: ClassVar[str] = "number"
-    version: ClassVar[int] = 8
+    version: ClassVar[int] = 9
     opening: ClassVar[Opening | None] = SENTENCE
 
     ask: Literal["form", "steps"] = field(default="form", kw_only=True)
@@ -134,6 +134,10 @@ class NumberSpace(ByKey):
                 return None
             return self.begins(clause[equation.end() :], reply)
         return _answer(match[1], reply)
+
+    def alone(self, text: str, reply: str) -> Answer | None:
+        """As `inside`, except for an item of a list."""
+        return None if BULLET.match(text) else self.inside(text, reply)
 
     def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
         """Whether any word follows, or the answer's clause has another number or more words than a unit."""

@@ -127,8 +127,8 @@ class ReadsForms(Probed):
     def _alone(self, text: str) -> Answer | None:
         """The answer that is the whole reply, or its last line."""
         line = text.rpartition("\n")[2].strip()
-        # An item of a list is one of several, and a last line in brackets is an aside.
-        if len(line) > MAX_ALONE or BULLET.match(line) or (line != text and _BRACKETED.fullmatch(line)):
+        # A last line in brackets is an aside.
+        if len(line) > MAX_ALONE or (line != text and _BRACKETED.fullmatch(line)):
             return None
         answer = self.alone(line, text) if line else None
         return answer and Answer(answer.text, answer.key, "alone")
@@ -158,7 +158,7 @@ class ReadsForms(Probed):
 
 
 BULLET: Final = re.compile(r"(?:\s|\*\*|__)*+[-+*\u2013\u2014\u2022]\s")
-"""The mark of an item of a list. A minus sign that is apart from its number looks like one."""
+"""The mark of an item of a list: one of several, and no sign of the number that follows."""
 _BRACKETED = re.compile(
     r"[*_]*+(?:\((?=.*(?:=|(?<![\\a-zA-Z])[^\W\d_]{2}))[^()]*+(?:\([^()]*+\)[^()]*+)*+\)|\uff08.*\uff09)[.\u3002*_]*+"
 )

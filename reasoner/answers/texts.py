@@ -63,7 +63,7 @@ class TextSpace(ByKey):
     """
 
     name: ClassVar[str] = "text"
-    version: ClassVar[int] = 8
+    version: ClassVar[int] = 9
     instruction: ClassVar[str] = "Give the answer in a few words."
 
     equal: Equal = field(default="exact", kw_only=True)
@@ -153,7 +153,7 @@ class YesNoSpace(ByKey):
     """Yes or no; true and false mean the same."""
 
     name: ClassVar[str] = "yes_no"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     instruction: ClassVar[str] = "Give the answer as yes or no."
     opening: ClassVar[Opening | None] = Opening(
         "\n\nFinal answer (yes or no):", "<answer>", "</answer>", (".", "\n"), ("yes", "no"), 4

@@ -24,7 +24,7 @@ class JsonSpace(SameKey, Probed):
     """
 
     name: ClassVar[str] = "json"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     instruction: ClassVar[str] = "Answer with one JSON value and nothing else."
     opening: ClassVar[Opening] = Opening("\n\n```json\n", "", "", ("\n```",), tokens=256)
 

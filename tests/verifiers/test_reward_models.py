@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import special
 
 from reasoner import Cost, Prompt, Question
@@ -28,6 +30,7 @@ from reasoner_verifiers.reward.recipes import (
     RewardInput,
     choose,
     lay,
+    step_ends,
 )
 from tests.verifiers.rewards import LetterModel, Letters, model_folder, read, scalar, spell, written
 
@@ -353,6 +356,34 @@ def test_a_recipe_reads_each_step_at_its_end(
     found = laid(recipe, candidate, own=own)
     read_at = [read(found.ids[: place + 1]) for place in found.positions]
     assert read_at == [start + "".join(steps[: count + 1]) for count, _ in enumerate(steps)]
+
+
+PIECES = [b"\n\n", b"\n", b"a", b" b", b".\n\n", b"\n\nc\n\n", b"\xc3", b"\xa9", b" "]
+"""Tokens, some of them halves of a letter, some with the ends of two steps."""
+
+
+@given(st.lists(st.integers(0, len(PIECES) - 1), max_size=60).map(tuple), st.booleans())
+def test_the_ends_of_steps_are_found_in_linear_work(ids: tuple[int, ...], stripped: bool) -> None:
+    decoded = 0
+
+    def decode(ids: tuple[int, ...]) -> str:
+        nonlocal decoded
+        decoded += len(ids)
+        text = b"".join(PIECES[token] for token in ids).decode("utf-8", "replace")
+        return text.removeprefix(" ") if stripped else text
+
+    found = step_ends(ids, decode, "\n\n")
+    text, begin, prefixes = decode(ids), 0, [len(decode(ids[: at + 1])) for at in range(len(ids))]
+    expected = []
+    for step in text.split("\n\n"):
+        end = min(len(text), begin + len(step) + 2)
+        if step.strip():
+            expected.append(next(at for at, size in enumerate(prefixes) if size >= end))
+        begin = end
+    assert list(found) == expected
+    decoded = 0
+    step_ends((*ids, 2, 0) * 100, decode, "\n\n")
+    assert decoded < 100 * 100 * (len(ids) + 2)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ class ExpressionSpace(ByKey):
     """
 
     name: ClassVar[str] = "expression"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     opening: ClassVar[Opening | None] = LONG_BOX
 
     numbers: tuple[int, ...]

@@ -137,7 +137,7 @@ class VerbatimSpace(ByKey):
     """Any text of one or more lines; two are equal if they differ only in whitespace."""
 
     name: ClassVar[str] = "verbatim"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     instruction: ClassVar[str] = "Give the final answer, and nothing else, between <answer> and </answer>."
     opening: ClassVar[Opening | None] = Opening("\n\n<answer>", "<answer>", "</answer>", ("</answer>",), tokens=256)
     tail: ClassVar[int] = TAIL

@@ -80,8 +80,8 @@ def test_an_arm_that_would_write_elsewhere_is_refused(name: str, tmp_path: Path)
             Drift("the engine", "simulated", "simulated:silent=0.5"),
         ),
         (
-            manifest([task()]).model_copy(update={"answer_rules": {"number": 9}}),
-            Drift("the rules for reading answers", f"number@{NumberSpace.version}", "number@9"),
+            manifest([task()]).model_copy(update={"answer_rules": {"number": 0}}),
+            Drift("the rules for reading answers", f"number@{NumberSpace.version}", "number@0"),
         ),
         (
             manifest([task()], grid=Grid(("sums",), ("self_consistency:n=16", "refine"))),
