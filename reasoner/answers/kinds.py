@@ -29,7 +29,8 @@ _COMMAND = (
 )
 _TASK = r"\b(?:simplify|factor(?:i[sz]e)?|expand)\b[^.?!\n]{0,40}?(?:[\^$\\(]|\d[a-z]|\b[a-z]\s*[-+*/])"
 _MATHEMATICAL = re.compile(
-    rf"{_COMMAND}|\$(?=\S)[^$\n]*?[\\^_=+][^$\n]*+(?<=\S)\$|\$[a-z]\$|{_TASK}|\bin terms of \$?[b-z]\b", re.IGNORECASE
+    rf"{_COMMAND}|\$(?=\S)[^$\n\\^_=+]*+[\\^_=+][^$\n]*+(?<=\S)\$|\$[a-z]\$|{_TASK}|\bin terms of \$?[b-z]\b",
+    re.IGNORECASE,
 )
 
 A = TypeVar("A", bound=AnswerSpace)
