@@ -65,8 +65,10 @@ _HASHES = re.compile(r"####[^\S\n]*+([^\n#]++)")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s?\{")
 _BRACE = re.compile(r"[{}]")
 _AMID = re.compile(r"(?:[^\w\n.]*+[^\W\d_]++){4}")
+_LETTER = re.compile(r"[^\W\d_]")
 JOINT = re.compile(
-    r"\s*+(?:,\s*+(?:and|or)\b|,|(?:and|or|y|und|et|e|o|ou|oder|\u0438(?:\u043b\u0438)?)\b|[\u548c\u6216\u3068\u3001\uff0c])\s*+"
+    r"\s*+(?:,\s*+(?:and|or)\b|,|(?:and|or|y|und|et|e|o|ou|oder|\u0438(?:\u043b\u0438)?)\b"
+    r"|[\u548c\u6216\u3068\u3001\uff0c])\s*+"
 )
 """What stands between formulas that are one answer."""
 _OR = ("or", "o", "ou", "oder", "\u0438\u043b\u0438", "\u6216")
@@ -149,8 +151,8 @@ def boxes(text: str) -> Form | None:
             if JOINT.fullmatch(joint) and not _OPENED.match(text, max(0, box.start - 1)):
                 last = Form(box.text + sign_of(joint) + last.text, box.start, last.end)
             else:
-                unclear = _AMID.match(text, last.end) or _STOP.search(between) is None
-                return last._replace(text="") if box.text != last.text and unclear else last
+                clear = _STOP.search(between) and _LETTER.search(between) and not _AMID.match(text, last.end)
+                return last if clear or box.text == last.text else last._replace(text="")
     return last
 
 

@@ -126,14 +126,16 @@ _UNITS = {
 # Only what follows a number or a bracket is a unit: `3 million` and `5 squared` are other numbers than 3 and 5.
 _NO_UNIT = re.compile(
     r"(?:hundred|thousand|million|billion|trillion|dozen|plus|minus|times|over|divided|choose|factorial|squared|cubed"
-    r"|mod(?:ulo)?|point|at|about|around|almost|approx|above|below|under|south|east|west|(?:max|min)(?:imum)?|(?!exactly|only)\w+ly|half|halves|negative|more|less|fewer|and|or|to|(?:\w*[dfhnrx]th|third|quarter)s?"
+    r"|mod(?:ulo)?|point|half|halves|negative|more|less|fewer|and|or|to|(?:\w*[dfhnrx]th|third|quarter)s?"
+    r"|at|about|around|almost|approx|above|below|under|south|east|west|(?:max|min)(?:imum)?|(?!exactly|only)\w+ly"
     r"|(?:janu|febru)ary|march|april|may|june|july|august|(?:septem|octo|novem|decem)ber)(?![a-z])",
     re.IGNORECASE,
 )
 MAX_UNIT = 80
 """Maximum characters of a unit."""
 _FRONT = re.compile(
-    r"\A\s*+(-?)\s*+(\\?\$|US\\?\$|[\u20ac\u00a3\u20b9\u00a5]|(?:USD|EUR|GBP|INR|JPY|Rs\.?)(?=\s*-?[\d.]))\s*(?=[-\d.\\(])"
+    r"\A\s*+(-?)\s*+(\\?\$|US\\?\$|[\u20ac\u00a3\u20b9\u00a5]"
+    r"|(?:USD|EUR|GBP|INR|JPY|Rs\.?)(?=\s*-?[\d.]))\s*(?=[-\d.\\(])"
 )
 _SPACE = re.compile(r"(?<!\\)\\[,;:!\s]|~|\\(?:displaystyle|textstyle|limits|q?quad)(?![a-zA-Z])")
 _DEGREE = re.compile(r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)(?![a-z]))|\\degree(?![a-z])")

@@ -47,6 +47,7 @@ _EQUATION = re.compile(rf"[^=\n]{{1,80}}?=\s*+(?={_MARKUP}{_NUMBER})")
 _ASIDE = re.compile(r"(?<=[\d%*_`$)\]}])(?:,\s|[\uff0c\u3001\u060c])|\s?[(\uff08]")
 """Where a clause leaves its answer: a comma right after it, or a bracket."""
 _ITEM = re.compile(r"\s*\d{1,2}[.)]\s+[^\W\d_]")
+_LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _FRAC = re.compile(r"\\[dt]?frac\s?(?:\{\s?([-\d.]++)\s?\}|(\d))\s?(?:\{\s?([\d.]++)\s?\}|(\d))")
 _DEGREE = re.compile(r"\s?\^\s?(?:\\circ|\{\s?\\circ\s?\})")
@@ -109,7 +110,7 @@ class NumberSpace(ByKey):
         """The number, with a unit of at most three words, or the result of one equation."""
         if len(text) > 200 or _ITEM.match(text):
             return None
-        if BULLET.match(text) and "\\" not in text and _WORD.search(text):
+        if BULLET.match(text) and "\\" not in text and _LETTER.search(text):
             return None
         text = plain(text)
         while equation := _EQUATION.match(text):

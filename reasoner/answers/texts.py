@@ -31,7 +31,8 @@ _MARKS = " \t\r\n*_."
 _QUOTES = " \t\r\n*_`\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d\u300e\u300f"
 _SENTENCE = re.compile(
     r"\b(?:is|are|was|were|has|have|had|can|could|will|would|does|do|did|it|this|that|these|i|we|you|they|not|because"
-    r"|since|which|who|but|or|unclear|unknown|none)\b|[\u662f\u4e0d\u6ca1\u65e0\u6211\u4f60\u60a8\u4ed6\u5979\u5b83\u4eec\u4e86\u5417]"
+    r"|since|which|who|but|or|unclear|unknown|none)\b"
+    r"|[\u662f\u4e0d\u6ca1\u65e0\u6211\u4f60\u60a8\u4ed6\u5979\u5b83\u4eec\u4e86\u5417]"
     r"|[,;:?!(=\uff0c\uff1b\uff1a\uff1f\uff01\uff08]|\s[-\u2013\u2014]\s|(?:[\u3041-\u309f]|\ub2c8\ub2e4|\uc694)\Z",
     re.IGNORECASE,
 )

@@ -9,7 +9,8 @@ from reasoner.models.thinking import HARMONY, ThinkingProfile, split
 from reasoner.types import Prompt
 
 _CHANNELS: Final = (
-    r"(?:<\|start\|>[^<]*| to=functions\.[^<]{0,200})?<\|channel\|>(?P<channel>[^<]*)(?:<\|constrain\|>[^<]*)?<\|message\|>"
+    r"(?:<\|start\|>[^<]*| to=functions\.[^<]{0,200})?"
+    r"<\|channel\|>(?P<channel>[^<]*)(?:<\|constrain\|>[^<]*)?<\|message\|>"
     r"|(?P<void><\|(?:end|return|call)\|>)"
 )
 """The headers of the messages of gpt-oss, and what ends a message."""
