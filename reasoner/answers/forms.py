@@ -70,12 +70,12 @@ JOINT = re.compile(
     r"\s*+(?:,\s*+(?:and|or)\b|,|(?:and|or|y|und|et|e|o|ou|oder|\u0438(?:\u043b\u0438)?)\b"
     r"|[\u548c\u6216\u3068\u3001\uff0c])\s*+"
 )
-"""What stands between formulas that are one answer."""
+"""The words and marks that join formulas to one answer."""
 _OR = ("or", "o", "ou", "oder", "\u0438\u043b\u0438", "\u6216")
 _TYPESET = re.compile(r"\\(?:q?quad(?![a-z])|[,;:! ()\[\]\\])|\\(?:text\w*|mbox|mathrm)\s?\{([^{}]*+)\}|[~$&*]")
-"""What TeX and Markdown put around words and formulas: blanks, dollars and upright type."""
+"""Blanks, dollars and upright type of TeX and Markdown."""
 _OPENED = re.compile(r"(?<!\\)[(\[]")
-"""What opens a point or an interval, of which two boxes are parts."""
+"""The opening bracket of a point or an interval: two boxes in it are its parts."""
 _STOP = re.compile(r"[.!?;](?=\s)|\n|[\u3002\uff01\uff1b\u0964]")
 """The end of a clause."""
 
@@ -125,7 +125,7 @@ def _json_value(literal: str) -> str:
 
 
 def sign_of(joint: str) -> str:
-    """What joins two formulas, in one spelling for all languages."""
+    """A joint of two formulas, in one spelling for all languages."""
     return " or " if joint.strip(" ,") in _OR else ", "
 
 

@@ -36,7 +36,7 @@ _SENTENCE = re.compile(
     r"|[,;:?!(=\uff0c\uff1b\uff1a\uff1f\uff01\uff08]|\s[-\u2013\u2014]\s|(?:[\u3041-\u309f]|\ub2c8\ub2e4|\uc694)\Z",
     re.IGNORECASE,
 )
-"""What a clause has and a short answer has not: a verb, a pronoun, a negation, a mark within it.
+"""Signs of a clause, which a short answer does not have: a verb, a pronoun, a negation, punctuation within it.
 
 Japanese and Korean verbs are at the end, Japanese ones in hiragana.
 """
@@ -101,7 +101,7 @@ class TextSpace(ByKey):
         return _few(clause, MAX_WORDS if english or not last[:1].islower() else MAX_NAME)
 
     def alone(self, text: str, reply: str) -> Answer | None:
-        """A reply of one word, or of at most three of which the last begins with a capital letter, as in a name.
+        """A reply of one word, or of at most three if the last begins with a capital letter, as in a name.
 
         In scripts without capital letters nothing tells a name from a sentence.
         """

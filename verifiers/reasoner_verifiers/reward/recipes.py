@@ -205,7 +205,7 @@ def step_ends(generated: TokenIds, decode: Callable[[TokenIds], str], separator:
 
 
 def _characters(generated: TokenIds, decode: Callable[[TokenIds], str], start: int, before: int, position: int) -> int:
-    """The characters up to a token, of which `before` are those before the one at `start`."""
+    """The characters up to a token; `before` counts those before the token at `start`."""
     return before + len(decode(generated[start : position + 1]))
 
 
