@@ -44,9 +44,7 @@ class Run(Protocol):
 
 
 def start(*arguments: str, command: tuple[str, ...] = MAIN, **options: Any) -> subprocess.Popen[str]:
-    """The command as a process of its own, which an interrupt reaches even where it is ignored here."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """The command as a process of its own."""
     return subprocess.Popen(
         [*command, *arguments], **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
     )

@@ -32,6 +32,22 @@ def test_before_the_command_line_is_read(run: Run, monkeypatch: pytest.MonkeyPat
     assert run("solve", "q") == (130, "", "interrupted\n")
 
 
+class Interrupting:
+    """An interrupt that comes while a class is made is a RuntimeError of Python 3.11."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_while_a_module_is_imported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def importing(arguments: list[str]) -> int:
+        type("Line", (), {"field": Interrupting()})
+        raise AssertionError
+
+    monkeypatch.setattr("reasoner.cli.group.run", importing)
+    assert run("solve", "q") == (130, "", "interrupted\n")
+
+
 def test_while_the_engine_starts() -> None:
     with FakeServer(start_fault=Fault("silent")) as server:
         process = start("solve", "q", "-e", "openai", "--base-url", server.url)
