@@ -4,6 +4,7 @@ import itertools
 import math
 import random
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -77,6 +78,27 @@ def test_the_order_of_arrival_changes_nothing(
 ) -> None:
     shuffled = source.sample(drawn, len(drawn))
     assert tally(shuffled, space, by=by) == tally(drawn, space, by=by)
+
+
+@given(samples, rules, st.randoms(use_true_random=False))
+def test_the_heaviest_answer_is_first_and_of_equals_the_one_that_was_launched_first(
+    drawn: list[Sample], by: str, source: random.Random
+) -> None:
+    cast = [one for one in drawn if one.answer]
+    if not any(one.weight for one in cast):
+        cast, by = [replace(one, weight=1.0) for one in cast], "sum"
+
+    def rank(key: str) -> tuple[float, int]:
+        own = [one for one in cast if one.answer and one.answer.key == key]
+        heaviest = min(own, key=lambda one: (-one.weight, one.index))
+        if by == "max":
+            return -heaviest.weight, heaviest.index
+        return -float(sum(Fraction(one.weight) for one in own)), own[0].index
+
+    state = tally(source.sample(drawn, len(drawn)), by=by)
+    ranks = [rank(vote.answer.key) for vote in state.votes]
+    assert ranks == sorted(map(rank, {one.answer.key for one in cast if one.answer}))
+    assert state.tied == (len({weight for weight, _ in ranks[:2]}) < len(ranks[:2]))
 
 
 def test_answers_are_one_only_where_the_space_says_so_in_both_directions() -> None:
