@@ -17,7 +17,7 @@ from reasoner.sandbox.check import Sandbox
 from reasoner.sandbox.layers import Layers, detect
 from reasoner.strategy import Execute, Execution, Plan, Strategy, execute
 from reasoner.testing.scripted import ScriptedEngine
-from reasoner.testing.support import Planned, books, course, meter_of, traced_cost, turns
+from reasoner.testing.support import Planned, books, course, meter_of, traced_cost
 from reasoner.trace.events import Event, Executed, Prefilled
 from reasoner.trace.history import read_histories
 from reasoner.types import Answer
