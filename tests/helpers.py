@@ -19,8 +19,6 @@ from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
 
 S = TypeVar("S")
-DEADLINE = 1
-"""Seconds to a deadline before which something must have happened: a busy machine may stall for several tenths."""
 
 
 def answer(key: str) -> Answer:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from reasoner.cli import exits
+from reasoner.cli.interrupts import code_of
 from tests.cli.command import Run
 from tests.cli.conftest import _plain_environment, run
 
@@ -134,10 +136,15 @@ def test_links_lead_somewhere(page: str) -> None:
     assert missing == []
 
 
-def test_help_names_every_exit_code_of_the_readme(run: Run) -> None:
-    ended = run("solve", "--help")
-    for code in ("0 answered", "2 usage", "3 budget exhausted", "4 engine", "130 interrupted"):
-        assert code in " ".join(ended.out.split())
+def exit_codes(text: str) -> list[int]:
+    sentence = " ".join(text.split()).partition("Exit codes: ")[2].partition(".")[0]
+    return [int(code) for code in re.findall(r"\d+(?= )", re.sub(r"\(.*?\)", "", sentence))]
+
+
+@pytest.mark.parametrize(("command", "page"), [("solve", "docs/command.md"), ("batch", "docs/batch.md")])
+def test_help_and_page_name_every_exit_code(command: str, page: str, run: Run) -> None:
+    codes = [exits.ANSWERED, exits.OTHER, exits.USAGE, exits.EXHAUSTED, exits.ENGINE, code_of(KeyboardInterrupt())]
+    assert exit_codes(run(command, "--help").out) == exit_codes((ROOT / page).read_text()) == codes
 
 
 def test_the_page_of_evaluation_names_all_tasks() -> None:

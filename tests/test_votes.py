@@ -4,9 +4,10 @@ import itertools
 import math
 import random
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reasoner import Answer, VoteState
@@ -63,10 +64,14 @@ def votes(*keys: str | None) -> list[Sample]:
     return [Sample(None if key is None else answer(key), 1.0, index) for index, key in enumerate(keys)]
 
 
-keys = st.sampled_from([None, *(str(n) for n in range(9))])
-samples = st.lists(st.tuples(keys, st.sampled_from([0.0, 0.1, 0.2, 0.3, 1.0, 7.5])), max_size=12).map(
-    lambda rows: [Sample(None if key is None else answer(key), w, index) for index, (key, w) in enumerate(rows)]
-)
+def samples_of(answers: int, *weights: float) -> st.SearchStrategy[list[Sample]]:
+    keys = st.sampled_from([None, *map(str, range(answers))])
+    return st.lists(st.tuples(keys, st.sampled_from(weights)), max_size=12).map(
+        lambda rows: [Sample(None if key is None else answer(key), w, index) for index, (key, w) in enumerate(rows)]
+    )
+
+
+samples = samples_of(9, 0.0, 0.1, 0.2, 0.3, 1.0, 7.5)
 rules = st.sampled_from(["sum", "max"])
 spaces = st.sampled_from([NumberSpace(), Near(), OneWay()])
 
@@ -77,6 +82,31 @@ def test_the_order_of_arrival_changes_nothing(
 ) -> None:
     shuffled = source.sample(drawn, len(drawn))
     assert tally(shuffled, space, by=by) == tally(drawn, space, by=by)
+
+
+# The answer that was launched first is not the one with the first of the heaviest samples.
+@example(
+    [Sample(answer("1"), 0.5, 0), Sample(answer("2"), 1.0, 1), Sample(answer("1"), 1.0, 2)], "max", random.Random(0)
+)
+@given(samples_of(3, 0.0, 0.5, 1.0), rules, st.randoms(use_true_random=False))
+def test_the_heaviest_answer_is_first_and_of_equals_the_one_that_was_launched_first(
+    drawn: list[Sample], by: str, source: random.Random
+) -> None:
+    cast = [one for one in drawn if one.answer]
+    if not any(one.weight for one in cast):
+        cast, by = [replace(one, weight=1.0) for one in cast], "sum"
+
+    def rank(key: str) -> tuple[float, int]:
+        own = [one for one in cast if one.answer and one.answer.key == key]
+        heaviest = min(own, key=lambda one: (-one.weight, one.index))
+        if by == "max":
+            return -heaviest.weight, heaviest.index
+        return -float(sum(Fraction(one.weight) for one in own)), own[0].index
+
+    state = tally(source.sample(drawn, len(drawn)), by=by)
+    ranks = [rank(vote.answer.key) for vote in state.votes]
+    assert ranks == sorted(map(rank, {one.answer.key for one in cast if one.answer}))
+    assert state.tied == (len({weight for weight, _ in ranks[:2]}) < len(ranks[:2]))
 
 
 def test_answers_are_one_only_where_the_space_says_so_in_both_directions() -> None:

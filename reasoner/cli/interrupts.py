@@ -34,13 +34,25 @@ def code_of(interrupt: KeyboardInterrupt) -> int:
 
 @contextmanager
 def raised() -> Iterator[None]:
-    """Let the signals raise `Interrupted` in the body; ignored signals stay ignored."""
+    """Let the signals raise `Interrupted` in the body; ignored signals stay ignored.
+
+    Raises:
+        Interrupted: a signal came, also where code that it interrupted raised another error for it.
+    """
+    caught: list[int] = []
 
     def interrupt(signum: int, _frame: FrameType | None) -> None:
+        caught.append(signum)
         raise Interrupted(signum)
 
     with _handled(interrupt, _active()):
-        yield
+        try:
+            yield
+        except Exception:
+            # While a C module or a class is made, an interrupt becomes a TypeError or a RuntimeError.
+            if caught:
+                raise Interrupted(caught[0]) from None
+            raise
 
 
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -70,3 +70,10 @@ def test_abstaining_answers_down_to_where_answers_go_wrong() -> None:
     assert least_share((0.9,), (58,), (58,), 0.05) is None
     assert least_share((0.9,), (59,), (59,), 0.05) == 0.9
     assert least_share((0.9,), (59,), (59,), 0.05, promises=2) is None
+
+
+@pytest.mark.parametrize(("wrong", "answers"), enumerate([59, 93, 124, 153, 181, 208]))
+def test_so_many_answers_of_which_some_are_wrong_promise_one_in_twenty(wrong: int, answers: int) -> None:
+    """Wilks 1941: the sample sizes of an upper tolerance limit, 95 % of the population at 95 % confidence."""
+    promised = [least_share((0.9,), (count,), (count - wrong,), 0.05) for count in (answers - 1, answers)]
+    assert promised == [None, 0.9]

@@ -3,22 +3,22 @@
 import os
 import re
 import select
-import signal
 import subprocess
 import sys
 import termios
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Protocol, Self
 
 from tests.engines.fake_server import FakeServer
+from tests.waiting import PATIENCE
 
 MAIN = (sys.executable, "-c", "from reasoner.cli import main; main()")
-PATIENCE = 60
-"""Seconds after which a test that waits for something gives up; none is ever waited for in full."""
+ONE_AT_ONCE = "openai:max_concurrency=1"
+"""The engine of a vote whose replies are let through one by one: votes count in launch order, and a server may get
+requests that are sent at once in any."""
 
 
 class Ended(NamedTuple):
@@ -44,9 +44,7 @@ class Run(Protocol):
 
 
 def start(*arguments: str, command: tuple[str, ...] = MAIN, **options: Any) -> subprocess.Popen[str]:
-    """The command as a process of its own, which an interrupt reaches even where it is ignored here."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """The command as a process of its own."""
     return subprocess.Popen(
         [*command, *arguments], **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
     )
@@ -99,7 +97,7 @@ class GatedServer(FakeServer):
     def events(self, body: dict[str, Any], *, chat: bool) -> Iterator[dict[str, Any]]:
         """The reply, once it may go."""
         self.asked.set()
-        self._gate.acquire(timeout=PATIENCE)
+        self._gate.acquire()
         yield from FakeServer.events(self, body, chat=chat)
 
 
@@ -170,9 +168,7 @@ class Pty:
 
     def read_until(self, wanted: str) -> None:
         """Read until the screen shows it."""
-        deadline = time.monotonic() + PATIENCE
         while not any(wanted in line for line in self.screen.lines):
-            assert time.monotonic() < deadline, self.raw[-500:]
             assert self._read(), self.raw[-500:]
 
     def finish(self) -> int:

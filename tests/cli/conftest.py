@@ -1,7 +1,9 @@
 """Fixtures of the command's tests."""
 
 import io
+import signal
 import sys
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import pytest
@@ -20,8 +22,9 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The command in this process."""
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """The command in this process. A command that was interrupted ignores further interrupts: later tests do not."""
+    interrupted = signal.getsignal(signal.SIGINT)
     # It would end this process at once where another test imported vLLM.
     monkeypatch.setattr("reasoner.cli._leave", sys.exit)
 
@@ -34,4 +37,5 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         assert isinstance(left.value.code, int)
         return Ended(left.value.code, *capsys.readouterr())
 
-    return run
+    yield run
+    signal.signal(signal.SIGINT, interrupted)

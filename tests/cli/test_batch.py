@@ -287,7 +287,10 @@ def test_a_question_that_fails_is_asked_again_by_the_same_command(run: Run, tmp_
     assert ended.code == 4
     assert ended.error == "error: 2 rows ended in an error, which the answers name; the same command asks them again"
     assert sum("the connection broke" in row["error"] for row in read(answers)) == 2
-    assert batch(run, source, "-o", answers, "-n", 2).code == 0
+    again = batch(run, source, "-o", answers, "-n", 2)
+    assert again.code == 0
+    # What a failed row cost is a part of its answer's cost, and counts once.
+    assert f" {spent(read(answers)):,} tokens" in again.err.splitlines()[-1]
     assert [row["error"] for row in read(answers)] == [""] * 6
     assert sorted(int(row["row"]) for row in read(answers)) == [1, 2, 3, 4, 5, 6]
 

@@ -1,7 +1,6 @@
 """`reasoner batch` as a process: killed at any moment, interrupted, and between two pipes."""
 
 import json
-import os
 import signal
 import subprocess
 from pathlib import Path
@@ -9,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.cli.command import MAIN, PATIENCE, GatedServer, Run, finish, start
+from tests.cli.command import MAIN, GatedServer, Run, finish, start
+from tests.waiting import PATIENCE, wait_until
 
 COUNT = 90
-COMMAND = ("batch", "q.jsonl", "-e", "simulated", "-n", "6", "--concurrency", "4")
+ROWS = "".join(json.dumps({"question": f"What is {index} + 4?"}) + "\n" for index in range(COUNT))
+COMMAND = ("batch", "-", "-e", "simulated", "-n", "6", "--concurrency", "4")
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -23,30 +24,38 @@ def lines(path: Path) -> list[dict[str, Any]]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder, with the questions."""
     monkeypatch.chdir(tmp_path)
-    rows = "".join(json.dumps({"question": f"What is {index} + 4?"}) + "\n" for index in range(COUNT))
-    (tmp_path / "q.jsonl").write_text(rows)
+    (tmp_path / "q.jsonl").write_text(ROWS)
     return tmp_path
 
 
-def killed_after(process: "subprocess.Popen[str]", answers: Path, count: int) -> None:
-    """Kill the process once so many answers are there."""
-    while process.poll() is None:
-        if answers.exists() and answers.read_bytes().count(b"\n") >= count:
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    process.wait()
+def killed_after(count: int, answers: Path, *command: str) -> None:
+    """Kill the command once so many answers are there; until then it waits for further rows, so it does not end."""
+    with start(*command, stdin=subprocess.PIPE) as process:
+        assert process.stdin
+        process.stdin.write(ROWS)
+        process.stdin.flush()
+        wait_for_answers(process, answers, count)
+        process.kill()
+
+
+def wait_for_answers(process: "subprocess.Popen[str]", answers: Path, count: int) -> None:
+    def there() -> bool:
+        assert process.poll() is None
+        return answers.exists() and answers.read_bytes().count(b"\n") >= count
+
+    wait_until(there)
 
 
 def test_a_batch_that_is_killed_twice_gives_the_answers_of_one_that_is_not(folder: Path, run: Run) -> None:
     answers = folder / "a.jsonl"
     for count in (5, 20):
-        killed_after(start(*COMMAND, "-o", "a.jsonl", cwd=folder), answers, count)
+        killed_after(count, answers, *COMMAND, "-o", "a.jsonl")
     assert (folder / "a.jsonl.state").exists()
     before = lines(answers)
-    assert run(*COMMAND, "-o", "a.jsonl").code == 0
+    assert run(*COMMAND, "-o", "a.jsonl", stdin=ROWS.encode()).code == 0
     assert not (folder / "a.jsonl.state").exists()
     assert lines(answers)[: len(before)] == before
-    whole = [json.loads(line) for line in run(*COMMAND).out.splitlines()]
+    whole = [json.loads(line) for line in run(*COMMAND, stdin=ROWS.encode()).out.splitlines()]
     course = ("id", "answer", "text", "samples", "tokens", "share")
     assert sorted([row[name] for name in course] for row in lines(answers)) == sorted(
         [row[name] for name in course] for row in whole
@@ -57,10 +66,10 @@ def test_a_killed_batch_keeps_its_budget_and_makes_its_table_at_the_end(folder: 
     from pyarrow import parquet
 
     command = (*COMMAND, "-b", f"tokens={COUNT * 400}", "-o", "a.parquet")
-    killed_after(start(*command, cwd=folder), folder / "a.parquet.state/answers.jsonl", 9)
+    killed_after(9, folder / "a.parquet.state/answers.jsonl", *command)
     assert not (folder / "a.parquet").exists()
     # A sample that the budget cuts short may leave a row without an answer.
-    assert run(*command).code in (0, 3)
+    assert run(*command, stdin=ROWS.encode()).code in (0, 3)
     rows = parquet.read_table(folder / "a.parquet").to_pylist()
     assert sorted(row["row"] for row in rows) == list(range(1, COUNT + 1))
     # A question that was cut off continues where it was, so each cost is counted once.
@@ -72,8 +81,7 @@ def test_an_interrupt_ends_it_in_a_line_and_the_same_command_continues(folder: P
         options = ("-s", "single", "--base-url", server.url, "--concurrency", "2")
         arguments = ("batch", "q.jsonl", "-o", "a.jsonl", *options)
         process = start(*arguments, cwd=folder)
-        while (folder / "a.jsonl").read_bytes().count(b"\n") < 3 if (folder / "a.jsonl").exists() else True:
-            assert process.poll() is None
+        wait_for_answers(process, folder / "a.jsonl", 3)
         process.send_signal(signal.SIGINT)
         ended = finish(process)
         assert (ended.code, ended.out) == (130, "")
@@ -110,7 +118,7 @@ def test_each_line_of_a_pipe_is_answered_before_the_next_one_comes() -> None:
 
 
 def test_a_reader_that_leaves_is_no_error(folder: Path) -> None:
-    process = start(*COMMAND, "-q", cwd=folder)
+    process = start("batch", "q.jsonl", *COMMAND[2:], "-q", cwd=folder)
     assert process.stdout
     process.stdout.readline()
     process.stdout.close()

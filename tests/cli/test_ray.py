@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ import psutil
 import pytest
 
 from tests.cli.command import finish, read_until, start
+from tests.waiting import PATIENCE, all_end, wait_until
 
 
 @pytest.fixture
@@ -26,16 +26,6 @@ def short_folder() -> Iterator[Path]:
 
 def below(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
-
-
-def all_end(processes: list[psutil.Process], seconds: float) -> bool:
-    """Whether all end; one that waits for a parent in another container to read its status has ended."""
-    deadline = time.monotonic() + seconds
-    while [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def test_an_interrupt_ends_all_and_nothing_is_said_of_ray(short_folder: Path) -> None:
@@ -50,11 +40,8 @@ def test_an_interrupt_ends_all_and_nothing_is_said_of_ray(short_folder: Path) ->
     assert ended.code == 130
     assert "Traceback" not in ended.err
     assert [line for line in lines if "ray" in line.lower()] == ["starting Ray\n"]
-    assert all_end(processes, 20)
-    deadline = time.monotonic() + 20
-    while list(short_folder.iterdir()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    all_end(processes)
+    wait_until(lambda: not list(short_folder.iterdir()))
 
 
 def test_a_cluster_that_was_joined_stays_and_keeps_no_replica(short_folder: Path) -> None:
@@ -83,12 +70,12 @@ def test_a_cluster_that_was_joined_stays_and_keeps_no_replica(short_folder: Path
                     process.kill()
                 ended = finish(process)
                 assert ended.code == code, ended.err
-                assert all_end([one for one in below(cluster.pid) if "EngineHost" in one.name()], 30)
+                all_end([one for one in below(cluster.pid) if "EngineHost" in one.name()])
                 assert any("raylet" in one.name() for one in below(cluster.pid))
         finally:
             processes = below(cluster.pid)
             cluster.terminate()
-            cluster.wait(30)
+            cluster.wait(PATIENCE)
             for one in processes:
                 with suppress(psutil.NoSuchProcess):
                     one.kill()

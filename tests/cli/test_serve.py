@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tests.cli.command import GatedServer, Run, finish, read_until, start
+from tests.waiting import PATIENCE, all_end
 
 KEY = "alice-0123456789"
 SERVE = ("serve", "-e", "simulated", "--port", "0")
@@ -61,11 +62,11 @@ def test_it_shows_its_address_and_a_request_that_works() -> None:
 def test_a_signal_lets_what_is_in_flight_end(signum: signal.Signals) -> None:
     with GatedServer() as upstream, served("serve", "--port", "0", "--base-url", upstream.url) as (process, ready, _):
         asking = subprocess.Popen(curl(ready, upstream), stdout=subprocess.PIPE, text=True)
-        assert upstream.asked.wait(60)
+        assert upstream.asked.wait(PATIENCE)
         process.send_signal(signum)
         read_until(process, lambda line: line.startswith("stopping: "))
         upstream.let(8)
-        reply, _ = asking.communicate(timeout=60)
+        reply, _ = asking.communicate(timeout=PATIENCE)
         assert json.loads(reply)["choices"][0]["message"]["content"]
         assert finish(process).code == 0
 
@@ -78,17 +79,17 @@ def test_what_does_not_end_is_cut_off_with_an_answer(arguments: tuple[str, ...])
     ):
         children = psutil.Process(process.pid).children(recursive=True)
         asking = subprocess.Popen(curl(ready, upstream), stdout=subprocess.PIPE, text=True)
-        assert upstream.asked.wait(60)
+        assert upstream.asked.wait(PATIENCE)
         process.send_signal(signal.SIGTERM)
         if not arguments:
             read_until(process, lambda line: line.startswith("stopping: "))
             process.send_signal(signal.SIGTERM)
-        reply, _ = asking.communicate(timeout=60)
+        reply, _ = asking.communicate(timeout=PATIENCE)
         assert json.loads(reply)["error"]["message"] == "the server is stopping: try again later"
         ended = finish(process)
     assert ended.code == 0
     assert "Traceback" not in ended.err
-    assert psutil.wait_procs(children, timeout=5)[1] == []
+    all_end(children)
 
 
 def curl(ready: str, upstream: GatedServer) -> list[str]:

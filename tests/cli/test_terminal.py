@@ -10,11 +10,9 @@ import pytest
 from reasoner.budget import Budget
 from reasoner.cli.progress import QuestionProgress
 from reasoner.cli.terminal import Terminal, labelled
-from tests.cli.command import GatedServer, Pty, Screen
+from tests.cli.command import ONE_AT_ONCE, GatedServer, Pty, Screen
 
 ASK = ("solve", "How many?", "-s", "self_consistency:n=2", "-b", "tokens=100k")
-ONE_BY_ONE = "openai:max_concurrency=1"
-"""A vote counts in launch order, and requests that are sent at once arrive in any."""
 
 
 @pytest.fixture
@@ -24,7 +22,7 @@ def server() -> Iterator[GatedServer]:
 
 
 def test_a_live_line_comes_changes_and_goes(server: GatedServer) -> None:
-    pty = Pty(*ASK, "-e", ONE_BY_ONE, "--base-url", server.url, columns=40, environment={})
+    pty = Pty(*ASK, "-e", ONE_AT_ONCE, "--base-url", server.url, columns=40, environment={})
     pty.read_until("1 sample · ")
     [line] = pty.screen.lines
     assert len(line) <= 40
@@ -40,7 +38,7 @@ def test_a_live_line_comes_changes_and_goes(server: GatedServer) -> None:
 
 
 def test_an_interrupt_removes_the_live_line_and_says_the_best_until_then(server: GatedServer) -> None:
-    pty = Pty(*ASK, "-e", ONE_BY_ONE, "--base-url", server.url, columns=40, environment={})
+    pty = Pty(*ASK, "-e", ONE_AT_ONCE, "--base-url", server.url, columns=40, environment={})
     pty.read_until("1 sample · ")
     pty.process.send_signal(signal.SIGINT)
     assert (pty.finish(), pty.out) == (130, "4\n")
@@ -51,7 +49,7 @@ def test_an_interrupt_removes_the_live_line_and_says_the_best_until_then(server:
 
 def test_a_terminal_that_cannot_go_back_gets_plain_lines(server: GatedServer) -> None:
     server.let(1)
-    pty = Pty(*ASK, "-e", ONE_BY_ONE, "--base-url", server.url, columns=200, environment={"TERM": "dumb"})
+    pty = Pty(*ASK, "-e", ONE_AT_ONCE, "--base-url", server.url, columns=200, environment={"TERM": "dumb"})
     assert (pty.finish(), pty.out) == (0, "4\n")
     assert "\x1b" not in pty.raw
     assert pty.screen.lines[:3] == [

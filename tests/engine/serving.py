@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-START_SECONDS = 300
+from tests.waiting import wait_until
+
 BLOCK = 32
 SERVER_OPTIONS = ("--block-size", str(BLOCK), "--enable-prompt-tokens-details")
 """Of the servers of the embedded model."""
@@ -41,13 +41,15 @@ class Launched:
         return f"http://127.0.0.1:{self.port}/v1"
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while self.process.poll() is None and time.monotonic() < deadline:
-            with suppress(httpx.TransportError):
-                if httpx.get(f"http://127.0.0.1:{self.port}/health").is_success:
-                    return
-            time.sleep(0.5)
-        pytest.fail(f"{self.name} did not start:\n{self.log.read_text()[-3000:]}")
+        wait_until(self._answers)
+
+    def _answers(self) -> bool:
+        if self.process.poll() is not None:
+            pytest.fail(f"{self.name} did not start:\n{self.log.read_text()[-3000:]}")
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}/health").is_success
+        except httpx.TransportError:
+            return False
 
     def kill(self) -> None:
         """As `kill -9` does, with all processes that it started."""

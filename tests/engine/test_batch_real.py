@@ -13,6 +13,7 @@ from reasoner.batch.rows import COST
 from reasoner.testing.support import traced_cost
 from reasoner.trace.events import Sampled, read_trace
 from tests.cli.command import finish, read_until, start
+from tests.waiting import all_end
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="the extra [parquet] is not installed")
 
@@ -34,7 +35,7 @@ def test_a_batch_that_is_killed_answers_each_row_once_and_counts_each_token_once
     children = psutil.Process(killed.pid).children(recursive=True)
     killed.kill()
     killed.communicate()
-    assert psutil.wait_procs(children, timeout=10)[1] == []
+    all_end(children)
     before = [json.loads(line) for line in answers.read_bytes().splitlines() if line.endswith(b"}")]
     assert 2 <= len(before) < COUNT
     assert not (tmp_path / "a.parquet").exists()

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from reasoner.trace.events import read_trace
+from tests.waiting import PATIENCE, all_end
 
 REASONER = str(Path(sys.executable).with_name("reasoner"))
 QUESTION = "What is 3 + 4?"
@@ -82,13 +83,12 @@ def test_an_interrupt_ends_it_and_leaves_no_process(moment: str, embedded_model:
             break
     children = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)
-    # It took the engine up to half a minute to close, which nobody needs who leaves.
-    out, err = process.communicate(timeout=8)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert bool(out) == ("leading" in err.splitlines()[-1])
     assert "interrupted" in err
     assert "Traceback" not in err
-    assert psutil.wait_procs(children, timeout=8)[1] == []
+    all_end(children)
     events = list(read_trace(tmp_path / "t.jsonl"))
     if moment == "solving":
         assert events[-1].event == "ended"

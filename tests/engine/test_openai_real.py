@@ -1,7 +1,6 @@
 """The engine over HTTP against a real vLLM server with the embedded model."""
 
 import asyncio
-import time
 from typing import Any
 
 import httpx
@@ -17,6 +16,7 @@ from reasoner.verifier import CostMeter
 from reasoner_strategies import SelfConsistency
 from reasoner_verifiers import Judge
 from tests.engine.serving import BLOCK, Launched, counted
+from tests.waiting import wait_until
 
 
 def count(manner: str) -> Prompt:
@@ -31,15 +31,11 @@ def server(first_server: Launched) -> str:
     return first_server.url
 
 
-def _idles_soon(server: str) -> bool:
-    """Whether the server has nothing left to run, well before the sequence that was cancelled could have ended."""
-    for _ in range(100):
-        lines = httpx.get(server.removesuffix("/v1") + "/metrics").text.splitlines()
-        running = [line for line in lines if line.startswith("vllm:num_requests_running")]
-        if float(running[0].split()[-1]) == 0:
-            return True
-        time.sleep(0.1)
-    return False
+def _idle(server: str) -> bool:
+    """Whether the server has nothing left to run."""
+    lines = httpx.get(server.removesuffix("/v1") + "/metrics").text.splitlines()
+    running = [line for line in lines if line.startswith("vllm:num_requests_running")]
+    return float(running[0].split()[-1]) == 0
 
 
 class ToldAt(UsageMeter):
@@ -131,5 +127,7 @@ def test_a_cancelled_sequence_is_aborted_and_the_server_serves_on(server: str) -
         assert 3 <= meter.usage.generated_tokens < 1900
         assert (await draw(engine, prompt)).text
 
-    asyncio.run(asyncio.wait_for(run(OpenAIEngine(base_url=server)), 60))
-    assert _idles_soon(server)
+    before = counted(server)
+    asyncio.run(run(OpenAIEngine(base_url=server)))
+    wait_until(lambda: _idle(server))
+    assert 3 <= counted(server)[1] - before[1] < 1900

@@ -11,6 +11,7 @@ from reasoner.engines.vllm import VllmEngine
 from reasoner.testing.support import traced_cost
 from reasoner.trace.events import Event, Sampled
 from reasoner_strategies import SelfConsistency
+from tests.waiting import all_end
 
 GREEDY = SelfConsistency(3, SamplingParams(temperature=0, max_tokens=16))
 QUESTIONS: list[Question | str] = [
@@ -43,7 +44,7 @@ async def both(alone_engine: VllmEngine) -> None:
         assert {engine.replica_of(f"q{number}") for number in range(3, 9)} == {0, 1}
     finally:
         await engine.close()
-    assert psutil.wait_procs(hosts, timeout=10)[1] == []
+    all_end(hosts)
     await reset_caches(alone_engine)
     alone = await solve_many(QUESTIONS, GREEDY, alone_engine, trace=events.append)
     assert [solution.error for solution in replicated if solution.error] == []

@@ -8,7 +8,7 @@ import pytest
 from reasoner.engines.vllm.cores import InProcessCore
 from reasoner.engines.vllm.engine import VllmEngine
 from tests.serving.running import Server, serving
-from tests.serving.test_leaving import until
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from reasoner_strategies import SelfConsistency
 from tests.engine.test_vllm import check_watching_beside_alternatives
 from tests.engine.thinking_model import END, END_ID, NEWLINE_ID, START, START_ID
 from tests.sweeps import widths
+from tests.waiting import all_end
 
 STORY = Prompt.chat("Write a long story about a ship and a storm.")
 GREEDY = SamplingParams(temperature=0.0, max_tokens=48)
@@ -257,4 +258,4 @@ def test_a_core_ends_with_its_program_whatever_ends_that(
             program, *children = [psutil.Process(pid) for pid in json.loads(launcher.stdout.readline())]
             assert any(child.memory_info().rss > 2**28 for child in children)
             program.send_signal(signum)
-            assert psutil.wait_procs(children, timeout=5)[1] == []
+            all_end(children)

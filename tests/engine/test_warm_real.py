@@ -19,7 +19,8 @@ from reasoner.engines.remote.warm import WarmEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.testing.support import number_question
 from reasoner.types import Completion, Prompt, Usage
-from tests.cli.command import PATIENCE, Ended, finish, read_until, start
+from tests.cli.command import Ended, finish, read_until, start
+from tests.waiting import PATIENCE
 
 BLOCK = 32
 OPTIONS = "vllm:max_model_len=2048,kv_gib=0.5,dtype=float32"
@@ -55,7 +56,7 @@ def engine(server: "subprocess.Popen[str]") -> WarmEngine:
 
 
 def reasoner(*arguments: str, cwd: Path) -> Ended:
-    ended = subprocess.run([REASONER, *arguments], cwd=cwd, capture_output=True, text=True, timeout=600)
+    ended = subprocess.run([REASONER, *arguments], cwd=cwd, capture_output=True, text=True, timeout=PATIENCE)
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
@@ -110,7 +111,7 @@ def test_cancelling_says_what_it_cost_and_frees_the_engine(engine: WarmEngine) -
         seen = asyncio.Event()
         streamed = replace(request, on_text=lambda _: seen.set())
         task = asyncio.ensure_future(engine.sample(streamed))
-        await asyncio.wait_for(seen.wait(), PATIENCE)
+        await seen.wait()
         task.cancel()
         await asyncio.wait([task])
         usage = streamed.meter.usage

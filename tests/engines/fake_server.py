@@ -5,15 +5,16 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from tests.engines.fake_tokenizer import BOS, BYTE, CLOSE, EOS, MARKERS, THINK, TURN, spell, spell_chat
+from tests.waiting import PATIENCE
 
 _PIECE, _THOUGHT = 500, 700
-_PATIENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class FakeServer:
 
     `reply` is the text of each token. `vllm` switches on /tokenize, token ids and all else that only vLLM has; the
     other flags take single parts of it away. `faults` are used up by the sampling requests, one each; `at` is called
-    before the reply to the sampling request of a number, from 1. `resets` are replies to the request to empty the
+    before the reply to the sampling request of a number, from 1. `stalled` says that it waits for a client to leave, and `disconnected` that
+    one has left. `resets` are replies to the request to empty the
     prefix cache.
 
     `thinking` comes before the reply, unless the prompt ended it. The chat route sends it in the field `thinks_in`, or
@@ -78,6 +80,7 @@ class FakeServer:
     start_fault: Fault | None = None
     tokenize_faults: list[Fault] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
+    stalled: threading.Event = field(default_factory=threading.Event)
     disconnected: threading.Event = field(default_factory=threading.Event)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _open: int = 0
@@ -116,7 +119,7 @@ class FakeServer:
     def wait_until_left(self) -> bool:
         """Whether all connections are closed, soon."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._open, _PATIENCE)
+            return self._changed.wait_for(lambda: not self._open, PATIENCE)
 
     def sent(self, path: str) -> list[dict[str, Any]]:
         """The bodies that arrived at one path, in order."""
@@ -385,15 +388,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _wait_for_client_to_leave(self) -> None:
         self.close_connection = True
-        self.connection.settimeout(_PATIENCE)
-        try:
-            gone = self.connection.recv(1) == b""
-        except ConnectionError:
-            gone = True
-        except TimeoutError:
-            gone = False
-        if gone:
-            self.state.disconnected.set()
+        self.state.stalled.set()
+        with suppress(ConnectionError):
+            assert self.connection.recv(1) == b""
+        self.state.disconnected.set()
 
 
 def text_only(**options: Any) -> FakeServer:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineDied
 from reasoner.types import Completion, Usage
+from tests.waiting import until
 
 POISON, BROKEN, DOOMED = "poison", "broken", "doomed"
 """Questions of which the process dies, the engine raises a foreign exception, or gives up."""
@@ -61,12 +61,13 @@ class Gated(SimulatedEngine):
         return completion
 
 
-async def until(engine: Gated, word: str, count: int) -> list[list[str]]:
+async def logged(engine: Gated, word: str, count: int) -> list[list[str]]:
     """The lines of the log that begin with a word, once there are so many."""
-    log, deadline = Path(engine.folder) / "log", time.monotonic() + 60
-    while True:
-        lines = [line.split() for line in (log.read_text() if log.exists() else "").splitlines()]
-        if len(found := [line for line in lines if line[0] == word]) >= count:
-            return found
-        assert time.monotonic() < deadline, lines
-        await asyncio.sleep(0.01)
+    log = Path(engine.folder) / "log"
+
+    def lines() -> list[list[str]]:
+        split = map(str.split, log.read_text().splitlines() if log.exists() else ())
+        return [line for line in split if line[0] == word]
+
+    await until(lambda: len(lines()) >= count)
+    return lines()

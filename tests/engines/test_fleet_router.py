@@ -19,10 +19,11 @@ from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.http import session_id
 from tests.engines.fake_server import Seen
 from tests.engines.replicas import SAMPLES, Replica, alone, counted, ended, votes
+from tests.waiting import PATIENCE
 
 ROUTER = shutil.which("vllm-router", path=str(Path(sys.executable).parent))
 pytestmark = pytest.mark.skipif(ROUTER is None, reason="vllm-router has no wheel for this machine")
-AT_ONCE, START_SECONDS = 8, 60
+AT_ONCE = 8
 
 
 def documented() -> list[str]:
@@ -72,7 +73,7 @@ async def routed(*replicas: Replica) -> AsyncGenerator[tuple[Router, OpenAIEngin
     with ExitStack() as serving:
         router = Router([serving.enter_context(replica).url for replica in replicas])
         try:
-            async with asyncio.timeout(START_SECONDS), aiohttp.ClientSession() as client:
+            async with asyncio.timeout(PATIENCE), aiohttp.ClientSession() as client:
                 while not await _answers(client, router.url):
                     assert router.process.poll() is None
                     await asyncio.sleep(0.1)

@@ -22,7 +22,7 @@ from reasoner.testing.support import course, number_question, traced_cost
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Usage
 from reasoner_strategies import SelfConsistency
-from tests.engines.ray_parts import BROKEN, DOOMED, POISON, Gated, until
+from tests.engines.ray_parts import BROKEN, DOOMED, POISON, Gated, logged
 from tests.running import running
 
 PARAMS = SamplingParams(max_tokens=60)
@@ -83,7 +83,7 @@ async def test_a_cancelled_request_is_aborted_in_its_replica_and_the_meter_is_ex
         await engine.start()
         requests = [await requested(engine, f"q{number}") for number in range(3)]
         tasks = [asyncio.ensure_future(engine.sample(request)) for request in requests]
-        await until(inner, "waits", 3)
+        await logged(inner, "waits", 3)
         unsent = await requested(engine, "unsent")
         tasks.append(asyncio.ensure_future(engine.sample(unsent)))
         await asyncio.sleep(0)
@@ -92,7 +92,7 @@ async def test_a_cancelled_request_is_aborted_in_its_replica_and_the_meter_is_ex
         await asyncio.wait(tasks)
         assert all(task.cancelled() for task in tasks)
         computed = {
-            name: Usage(int(prompt), 0, int(done)) for _, name, prompt, done in await until(inner, "cancelled", 3)
+            name: Usage(int(prompt), 0, int(done)) for _, name, prompt, done in await logged(inner, "cancelled", 3)
         }
         assert {request.question_id: request.meter.usage for request in requests} == computed
         assert all(usage.generated_tokens for usage in computed.values())
@@ -113,16 +113,16 @@ async def test_a_killed_replica_loses_only_what_was_in_flight(tmp_path: Path) ->
     async with closing(engine):
         await engine.start()
         run = asyncio.ensure_future(solve_many(asked(6), SelfConsistency(4, PARAMS), engine, trace=note))
-        await until(inner, "waits", 12)
+        await logged(inner, "waits", 12)
         # What a replica has drawn is with the driver a little later.
-        await asyncio.wait_for(arrived.wait(), 60)
+        await arrived.wait()
         os.kill(pids(engine)[0], signal.SIGKILL)
         (tmp_path / "gate").touch()
         solutions = await run
         of_course(solutions)
         sampled = Counter((event.prompt, event.index) for event in events if isinstance(event, Sampled))
         assert set(sampled.values()) == {1}
-        assert len(sampled) == 24 == len(await until(inner, "drawn", 24))
+        assert len(sampled) == 24 == len(await logged(inner, "drawn", 24))
         assert traced_cost(events).taking(0) == sum((one.cost for one in solutions), Cost()).taking(0)
         assert len(notices) == 1
         assert re.fullmatch(r"replica 0 of 2 of the engine died \(.+\): it is restarted, .+ is repeated", notices[0])

@@ -32,9 +32,7 @@ async def live_and_again(
     replay = ReplayEngine(str(write_trace(path, live)))
     await replay.start()
     judge = replay.verifier() if verifier else None
-    second = await asyncio.wait_for(
-        solve(number_question(), strategy, replay, verifier=judge, trace=again.append, **options), timeout=30
-    )
+    second = await solve(number_question(), strategy, replay, verifier=judge, trace=again.append, **options)
     return first, second, live, again
 
 
@@ -80,7 +78,7 @@ def replayed(path: Path, strategy: Strategy, *, stop: StopRule | None = None, te
         await engine.start()
         question = replace(number_question(), prompt=Prompt.chat(text)) if text else number_question()
         judge = engine.verifier() if strategy.uses_verifier else None
-        return await asyncio.wait_for(solve(question, strategy, engine, verifier=judge, stop=stop), timeout=30)
+        return await solve(question, strategy, engine, verifier=judge, stop=stop)
 
     return asyncio.run(go())
 

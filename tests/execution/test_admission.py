@@ -52,15 +52,18 @@ def alone(tokens: int) -> Admission:
     return Admission(Ledger(Budget(tokens=tokens)), defaultdict(deque))
 
 
-def test_a_small_operation_does_not_overtake_a_large_one_that_waits() -> None:
+@pytest.mark.parametrize("asker", ["the same question", "another question"])
+def test_a_small_operation_does_not_overtake_a_large_one_that_waits(asker: str) -> None:
     async def test() -> None:
-        desk, admission = Desk(), alone(100)
-        desk.ask(admission, "first", 50)
-        desk.ask(admission, "large", 80)
-        desk.ask(admission, "small", 1)
+        _, one, other, _ = two(Budget(tokens=100))
+        desk = Desk()
+        desk.ask(one, "first", 50)
+        desk.ask(one, "large", 80)
+        await turns()
+        desk.ask(one if asker == "the same question" else other, "small", 1)
         await turns()
         assert desk.names == ["first"]
-        admission.settle(desk.held["first"], price(0))
+        one.settle(desk.held["first"], price(0))
         await turns()
         assert desk.names == ["first", "large"]
 

@@ -19,7 +19,8 @@ from reasoner.trace.history import read_histories
 from reasoner.types import AnswerSpace, Blocks
 from reasoner.verifier import Verifier
 from reasoner_strategies import BestOfN, SelfConsistency, Single
-from tests.helpers import DEADLINE, answer
+from tests.helpers import answer
+from tests.waiting import idle_time
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def test_a_replay_without_the_comparisons_is_an_error(tmp_path: Path) -> None:
     assert "does not say which answers are equal" in str(solution.error)
 
 
+@idle_time()
 def test_a_comparison_that_outlasts_the_deadline_costs_no_answer() -> None:
     class Never(Remainders):
         async def same_many(
@@ -101,7 +103,7 @@ def test_a_comparison_that_outlasts_the_deadline_costs_no_answer() -> None:
 
     engine = ScriptedEngine(says("4", "1", "1"))
     solution = asyncio.run(
-        solve(QUESTION, BestOfN(n=3), engine, verifier=Judge(), comparer=Never(), budget=Budget(seconds=DEADLINE))
+        solve(QUESTION, BestOfN(n=3), engine, verifier=Judge(), comparer=Never(), budget=Budget(seconds=1))
     )
     assert solution.answer == answer("1")
     assert (solution.error, solution.ended_by) == (None, "budget")

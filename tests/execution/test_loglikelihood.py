@@ -19,7 +19,7 @@ from reasoner.trace.events import LikelihoodsMeasured, Sampled
 from reasoner.types import Answer, Completion, TokenIds
 from tests.execution.known_likelihoods import LETTERS, Asking, Known, by_hand
 from tests.execution.one_question import PROMPT, TOKENS, Run, hang
-from tests.helpers import DEADLINE
+from tests.waiting import idle_time
 
 WORDS = st.lists(st.text(LETTERS, min_size=1, max_size=5), min_size=1, max_size=8)
 
@@ -128,11 +128,12 @@ def test_an_engine_that_watches_nothing_says_so_and_what_it_did_is_paid_for() ->
 # Costs and refusals
 
 
+@idle_time()
 def test_at_the_deadline_it_is_cut_and_paid_for() -> None:
-    run = Run(Asking("ab", "b"), known(pause=hang), budget=Budget(seconds=DEADLINE))
+    run = Run(Asking("ab", "b"), known(pause=hang), budget=Budget(seconds=1))
     assert (run.solution.ended_by, run.solution.cost.prompt_tokens) == ("budget", 2 * TOKENS + 1)
     [event] = run.seen(LikelihoodsMeasured)
-    assert event.error.startswith(f"{NOT_MEASURED}: budget seconds={DEADLINE:g}")
+    assert event.error.startswith(f"{NOT_MEASURED}: budget seconds=1")
 
 
 @pytest.mark.parametrize("failure", [RequestLost("gone"), OSError("gone"), EngineError("gone")])

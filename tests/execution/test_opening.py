@@ -16,7 +16,7 @@ from reasoner.testing.support import books, course, jumbled, meter_of, number_qu
 from reasoner.trace.events import Began, Ended, Event
 from reasoner.types import Completion
 from reasoner_strategies import SelfConsistency, Single
-from tests.helpers import DEADLINE
+from tests.waiting import idle_time
 
 
 class Counted(ScriptedEngine):
@@ -71,14 +71,15 @@ def test_an_id_that_comes_again_in_a_stream_is_refused_when_it_comes() -> None:
         solve_many_sync(asked, Single(), ScriptedEngine(says("7")), concurrency=2)
 
 
+@idle_time()
 def test_the_seconds_of_each_question_begin_when_it_is_opened() -> None:
     """Each question takes about as long as it may; all of them together take much longer."""
 
     async def pause(request: SampleRequest) -> None:
-        await asyncio.sleep(0.06)
+        await asyncio.sleep(0.9)
 
     engine = ScriptedEngine(says("7"), pause=pause)
-    found = solve_many_sync(questions(40), Single(), engine, each=Budget(seconds=DEADLINE), concurrency=1)
+    found = solve_many_sync(questions(40), Single(), engine, each=Budget(seconds=1), concurrency=1)
     assert [one.ended_by for one in found] == ["strategy"] * 40
 
 

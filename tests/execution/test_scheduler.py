@@ -98,6 +98,15 @@ def test_samples_below_their_price_are_not_drawn() -> None:
     assert all(one.answer for one in dear)
 
 
+@given(st.floats(0.0001, 0.2))
+def test_a_question_draws_until_its_next_samples_are_worth_less_than_the_price(price: float) -> None:
+    """In closed form where all answers are equal and cost the same: the value is the best rate."""
+    allocation = Allocation(price=price, wave=1)
+    [solution] = solved(ScriptedEngine(says("7")), count=1, allocation=allocation)
+    rates = (best_gain(votes, 0, 16 - votes).rate for votes in range(1, 17))
+    assert solution.cost.samples == next(votes for votes, rate in enumerate(rates, 1) if rate < price)
+
+
 @pytest.mark.parametrize("cut", [41, 45, 90, 150, 222])
 def test_an_interrupted_run_resumes_within_the_same_budget(cut: int) -> None:
     events: list[Event] = []

@@ -14,6 +14,7 @@ import pytest
 import reasoner
 from reasoner.errors import EngineUnavailable
 from reasoner.models.cache import MANIFEST, built_folder, cache_home, source_of
+from tests.waiting import PATIENCE
 
 FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 512}
 
@@ -99,7 +100,7 @@ def test_two_at_once_build_it_once(builder: Builder) -> None:
 
     def slow(folder: Path) -> None:
         building.set()
-        assert waiting.wait(60)
+        assert waiting.wait(PATIENCE)
         first.fill(folder)
 
     def notify(line: str) -> None:
@@ -108,7 +109,7 @@ def test_two_at_once_build_it_once(builder: Builder) -> None:
 
     thread = threading.Thread(target=first.build, args=(slow,))
     thread.start()
-    assert building.wait(60)
+    assert building.wait(PATIENCE)
     built_folder(builder.path, source="abc", megabytes=1, fill=builder.fill, notify=notify, what="the model")
     thread.join()
     assert (first.times, builder.times) == (1, 0)

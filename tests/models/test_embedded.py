@@ -14,6 +14,7 @@ import reasoner
 from reasoner.errors import EngineUnavailable
 from reasoner.models.embedded import embedded_path
 from tests.models.conftest import share_weights
+from tests.waiting import PATIENCE
 
 ROOT = Path(reasoner.__file__).parents[1]
 
@@ -116,10 +117,10 @@ def test_an_interrupt_ends_the_child_and_leaves_nothing(
     )
     started = os.open(tmp_path / "started", os.O_RDONLY | os.O_NONBLOCK)
     try:
-        assert select.select([started], [], [], 60)[0], "the conversion never started"
+        assert select.select([started], [], [], PATIENCE)[0], "the conversion never started"
         assert len(contents(cache)) == 1
         parent.send_signal(signal.SIGINT)
-        _, complaint = parent.communicate(timeout=60)
+        _, complaint = parent.communicate(timeout=PATIENCE)
     finally:
         os.close(started)
         parent.kill()

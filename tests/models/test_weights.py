@@ -16,6 +16,7 @@ import pytest
 from reasoner.errors import EngineUnavailable
 from reasoner.models import embedded
 from reasoner.models.embedded import GGUF, weights_file
+from tests.waiting import PATIENCE
 
 CONTENT = b"GGUF and some numbers"
 UV = Path(sys.executable).with_name("uv")
@@ -134,11 +135,11 @@ def test_the_client_ends_with_us(number: signal.Signals, tmp_path: Path) -> None
     )
     started = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        assert select.select([started], [], [], 60)[0], "the client never started"
+        assert select.select([started], [], [], PATIENCE)[0], "the client never started"
         client = os.pidfd_open(int(os.read(started, 20)))
         parent.send_signal(number)
-        parent.wait(60)
-        assert select.select([client], [], [], 60)[0], "the client outlives the command"
+        parent.wait(PATIENCE)
+        assert select.select([client], [], [], PATIENCE)[0], "the client outlives the command"
         os.close(client)
     finally:
         os.close(started)

@@ -19,6 +19,7 @@ from reasoner.sandbox.layers import SandboxLimits, detect
 from reasoner.sandbox.syscalls import numbers, seccomp_filter
 from tests.sandbox import escapes, victim
 from tests.sandbox.attacking import CONFINED, SECCOMP, WATCH, checked
+from tests.waiting import PATIENCE
 
 SOURCES = Path(reasoner.__file__).parents[1]
 SOMEBODY = 54_321
@@ -34,7 +35,7 @@ def ordeal(user: int) -> Any:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
         cwd="/",
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCES)},
         **become,

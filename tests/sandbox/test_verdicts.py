@@ -7,13 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from reasoner.errors import UsageError
 from reasoner.sandbox.check import Call, Program, Sandbox
 from reasoner.sandbox.layers import SandboxLimits
 from tests.sandbox.attacking import CONFINED, alive, checked, started
+from tests.waiting import all_end
 
 pytestmark = CONFINED
 
@@ -231,6 +231,6 @@ def test_nothing_outlives_a_caller_that_is_killed(place: Path) -> None:
             assert caller.poll() is None
         running = alive(place)
         caller.send_signal(signal.SIGKILL)
-    assert psutil.wait_procs(running, timeout=30)[1] == []
+    all_end(running)
     for left in place.iterdir():
         left.rmdir()

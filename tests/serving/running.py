@@ -13,10 +13,9 @@ from reasoner.serving.config import ServerLimits, Settings, make_offer
 from reasoner.serving.limits import Keys
 from reasoner.serving.listener import Listener, listen
 from reasoner.serving.service import Service
+from tests.waiting import PATIENCE
 
 T = TypeVar("T")
-PATIENCE = 60
-"""Seconds after which a test that waits for a server gives up; none is ever waited for in full."""
 
 
 @dataclass(slots=True)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.serving import listener
 from reasoner.serving.config import ServerLimits
-from tests.serving.running import PATIENCE, Server, serving
+from tests.serving.running import Server, serving
+from tests.waiting import PATIENCE
 
 KEY = "alice-0123456789"
 

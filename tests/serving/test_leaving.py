@@ -4,7 +4,6 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import httpx
@@ -16,7 +15,8 @@ from reasoner.serving import stream as streams
 from reasoner.serving.config import ServerLimits
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import says
-from tests.serving.running import PATIENCE, Server, serving
+from tests.serving.running import Server, serving
+from tests.waiting import PATIENCE, until
 
 ASKED = [{"role": "user", "content": "How many?"}]
 
@@ -125,12 +125,6 @@ def test_a_client_that_leaves_the_queue_leaves_no_gap(stream: bool) -> None:
         assert idle(server)
 
 
-async def until(true: Callable[[], bool]) -> None:
-    """Wait until the server's loop has made it true."""
-    while not true():  # noqa: ASYNC110 # what changes has no event of its own
-        await asyncio.sleep(0)
-
-
 def test_progress_arrives_while_others_are_drawn() -> None:
     engine, gate = gated()
     with serving(engine) as server, post(server, {"model": "scripted@vote8", "stream": True}) as connection:
@@ -177,17 +171,17 @@ def test_a_server_that_stops_at_once_says_so_in_a_stream() -> None:
 
 def test_it_is_ready_only_after_the_engine_has_started() -> None:
     """Before that, /health and requests get a 503; the address answers already."""
-    state = threading.Event()
+    starts = asyncio.Event()
 
     class Slow(SimulatedEngine):
         async def start(self) -> None:
-            await asyncio.to_thread(state.wait, PATIENCE)
+            await starts.wait()
 
     with serving(Slow(), wait=False) as server:
         health = httpx.get(f"{server.url}/health")
         assert (health.status_code, health.json()) == (503, {"status": "starting"})
         refused = httpx.get(f"{server.base_url}/models")
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "starting")
-        state.set()
+        server.loop.call_soon_threadsafe(starts.set)
         server.run(until(lambda: server.service.state == "ready"))
         assert httpx.get(f"{server.url}/health").status_code == 200

@@ -20,7 +20,8 @@ from reasoner.engines.remote.warm import offered
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.registry import build
 from reasoner.serving.config import ServerLimits
-from tests.serving.running import PATIENCE, serving
+from tests.serving.running import serving
+from tests.waiting import PATIENCE
 
 COMMAND = str(Path(sys.executable).with_name("reasoner"))
 ARGUMENTS = ["serve", "--mcp", "--engine", "simulated:accuracy=1,tokens=10", "--quiet"]
@@ -39,7 +40,7 @@ async def over_http(url: str, key: str = "") -> AsyncIterator[ClientSession]:
 
 
 async def called(session: ClientSession, **arguments: Any) -> Any:
-    return await asyncio.wait_for(session.call_tool("solve", arguments), PATIENCE)
+    return await session.call_tool("solve", arguments)
 
 
 async def check(session: ClientSession) -> None:

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from reasoner import Budget, Question, Solution, solve, solve_many_sync, solve_sync
@@ -16,7 +17,7 @@ from reasoner.sandbox.check import Sandbox
 from reasoner.sandbox.layers import Layers, detect
 from reasoner.strategy import Execute, Execution, Plan, Strategy, execute
 from reasoner.testing.scripted import ScriptedEngine
-from reasoner.testing.support import Planned, books, course, meter_of, traced_cost, turns
+from reasoner.testing.support import Planned, books, course, meter_of, traced_cost
 from reasoner.trace.events import Event, Executed, Prefilled
 from reasoner.trace.history import read_histories
 from reasoner.types import Answer
@@ -24,6 +25,7 @@ from reasoner_strategies.code_interpreter import CodeInterpreter
 from tests.engines.fake_server import FakeServer, text_only
 from tests.execution.asked_model import replayed
 from tests.sandbox.attacking import CONFINED
+from tests.waiting import idle_time, until
 
 pytestmark = [CONFINED, pytest.mark.process]
 QUESTION = Question.of("What is six times seven?", space="number", id="q")
@@ -161,14 +163,14 @@ def test_a_program_is_ended_with_its_question_and_at_the_deadline() -> None:
         work = asyncio.ensure_future(
             solve(QUESTION, running("while True: pass", seconds=60), ScriptedEngine(says("")), trace=events.append)
         )
-        await turns(200)
-        await asyncio.wait([work], timeout=1)
+        await until(lambda: bool(psutil.Process().children()))
         work.cancel()
         await asyncio.wait([work])
         assert [event.error for event in events if isinstance(event, Executed)] == ["cancelled"]
 
     asyncio.run(test())
-    late, events = solved(running("while True: pass", seconds=60), "", budget=Budget(seconds=1))
+    with idle_time():
+        late, events = solved(running("while True: pass", seconds=60), "", budget=Budget(seconds=1))
     assert late.ended_by == "budget"
     assert "seconds" in late.reason
     assert [event.error.partition(":")[0] for event in events if isinstance(event, Executed)] == ["not run"]

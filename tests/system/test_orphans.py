@@ -3,15 +3,16 @@
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.waiting import all_end, wait_until
+
 # What the child runs takes long to import, as vLLM does; the grandchild's program too.
 SLOW = """
-import multiprocessing, os, sys, time
+import multiprocessing, os, signal, sys
 
 def tell():
     with open(os.environ["PIDS"], "a") as file:
@@ -19,7 +20,7 @@ def tell():
 
 if multiprocessing.current_process().name == "importing":
     tell()
-    time.sleep(600)
+    signal.pause()
 
 def nothing():
     pass
@@ -28,10 +29,10 @@ def parent_of_another():
     tell()
     another = multiprocessing.get_context("spawn").Process(target=nothing, name="importing")
     another.start()
-    time.sleep(600)
+    signal.pause()
 """
 STARTS = """
-import multiprocessing, time
+import multiprocessing, signal
 from reasoner.system.child_processes import children_end_with_us
 import slow
 
@@ -40,7 +41,7 @@ if __name__ == "__main__":
     with children_end_with_us():
         spawn.Process(target=slow.nothing, name="importing").start()
         spawn.Process(target=slow.parent_of_another).start()
-    time.sleep(600)
+    signal.pause()
 """
 STUCK = """
 import asyncio, os, sys
@@ -65,11 +66,12 @@ def started(folder: Path, program: str, *, children: int, **modules: str) -> tup
     pids = folder / "pids"
     environment = {**os.environ, "PIDS": str(pids), "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
     process = psutil.Popen([sys.executable, str(folder / "program.py")], env=environment)
-    deadline = time.monotonic() + 60
-    while not (pids.exists() and len(pids.read_text().split()) == children):
+
+    def all_run() -> bool:
         assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+        return pids.exists() and len(pids.read_text().split()) == children
+
+    wait_until(all_run)
     return process, process.children(recursive=True)
 
 
@@ -79,10 +81,10 @@ def test_whatever_ends_the_parent_ends_its_children_and_theirs(signum: signal.Si
     assert len(below) >= 3
     process.send_signal(signum)
     assert process.wait() == -signum
-    assert psutil.wait_procs(below, timeout=5)[1] == []
+    all_end(below)
 
 
 def test_a_worker_inside_a_c_function_ends_too(tmp_path: Path) -> None:
     process, below = started(tmp_path, STUCK, children=1, stuck=INSIDE_C)
     process.kill()
-    assert psutil.wait_procs(below, timeout=5)[1] == []
+    all_end(below)

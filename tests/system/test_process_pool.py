@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -18,9 +18,9 @@ from reasoner.errors import UsageError
 from reasoner.system import process_pool
 from reasoner.system.process_pool import Failed, JobResult, ProcessPool
 from tests.running import running
+from tests.waiting import PATIENCE, all_end, gone, until
 
 ROOT = Path(__file__).parents[2]
-LONG = 60.0
 
 
 @asynccontextmanager
@@ -67,28 +67,17 @@ def workers() -> list[psutil.Process]:
     return [child for child in living if child.cmdline()[-1:] == [process_pool.__name__]]
 
 
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LONG):
-        while not true():  # noqa: ASYNC110 - other processes set no event
-            await asyncio.sleep(0)
-
-
-def gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
 async def until_gone(pid: int) -> None:
-    await until(lambda: gone(pid))
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        await until(lambda: gone(process))
 
 
 @running
 async def test_a_function_runs_elsewhere_and_returns() -> None:
     async with pool() as made:
-        assert await made.call(math.factorial, 5, seconds=LONG) == JobResult(120)
-        found = await made.call(os.getpid, seconds=LONG)
+        assert await made.call(math.factorial, 5, seconds=PATIENCE) == JobResult(120)
+        found = await made.call(os.getpid, seconds=PATIENCE)
         assert isinstance(found, JobResult)
         assert found.value != os.getpid()
 
@@ -97,43 +86,46 @@ async def test_a_function_runs_elsewhere_and_returns() -> None:
 async def test_what_never_ends_is_killed_and_the_pool_serves_the_next(tmp_path: Path) -> None:
     async with pool() as made:
         await made.warm()
+        warm = workers()
         bombs = [made.call(endless, str(tmp_path), seconds=0.3), made.call(pow, 9, 9**9, seconds=0.3)]
-        *killed, served = await asyncio.gather(*bombs, made.call(pow, 2, 10, seconds=LONG))
+        *killed, served = await asyncio.gather(*bombs, made.call(pow, 2, 10, seconds=PATIENCE))
         assert killed == [Failed("timeout", "it was killed after 0.3 s")] * 2
         assert served == JobResult(1024)
-        await until_gone(int((tmp_path / "pid").read_text()))
+        all_end(warm)
 
 
 @running
 async def test_what_a_function_raises_is_a_crash() -> None:
     async with pool() as made:
-        found = await made.call(int, "x", seconds=LONG)
+        found = await made.call(int, "x", seconds=PATIENCE)
         assert found == Failed("crash", "ValueError: invalid literal for int() with base 10: 'x'")
-        assert await made.call(rude, seconds=LONG) == Failed("crash", "SystemExit: no")
-        assert isinstance(await made.call(unpicklable, seconds=LONG), Failed)
-        assert await made.call(abs, -1, seconds=LONG) == JobResult(1)
+        assert await made.call(rude, seconds=PATIENCE) == Failed("crash", "SystemExit: no")
+        assert isinstance(await made.call(unpicklable, seconds=PATIENCE), Failed)
+        assert await made.call(abs, -1, seconds=PATIENCE) == JobResult(1)
 
 
 @running
 async def test_a_worker_that_dies_is_a_crash_and_is_replaced() -> None:
     async with pool() as made:
         for _ in range(3):
-            assert await made.call(os._exit, 3, seconds=LONG) == Failed("crash", "its worker ended with exit code 3")
-        assert await made.call(abs, -1, seconds=LONG) == JobResult(1)
+            assert await made.call(os._exit, 3, seconds=PATIENCE) == Failed(
+                "crash", "its worker ended with exit code 3"
+            )
+        assert await made.call(abs, -1, seconds=PATIENCE) == JobResult(1)
 
 
 @running
 async def test_memory_is_bounded() -> None:
     async with pool(memory_mib=1024) as made:
-        assert await made.call(limits, seconds=LONG) == JobResult([1024 << 20, 0])
-        assert await made.call(bytearray, 2048 << 20, seconds=LONG) == Failed("crash", "MemoryError")
-        assert await made.call(abs, -1, seconds=LONG) == JobResult(1)
+        assert await made.call(limits, seconds=PATIENCE) == JobResult([1024 << 20, 0])
+        assert await made.call(bytearray, 2048 << 20, seconds=PATIENCE) == Failed("crash", "MemoryError")
+        assert await made.call(abs, -1, seconds=PATIENCE) == JobResult(1)
 
 
 @running
 async def test_a_pool_whose_workers_cannot_start_says_so() -> None:
     made = ProcessPool(1, prepare=rude)
-    assert await made.call(abs, -1, seconds=LONG) == Failed("crash", "its worker could not be started")
+    assert await made.call(abs, -1, seconds=PATIENCE) == Failed("crash", "its worker could not be started")
     await made.close()
 
 
@@ -141,47 +133,47 @@ async def test_a_pool_whose_workers_cannot_start_says_so() -> None:
 async def test_a_worker_is_replaced_after_its_number_of_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_pool, "MAX_TASKS", 2)
     async with pool(workers=1) as made:
-        pids = [await made.call(os.getpid, seconds=LONG) for _ in range(4)]
+        pids = [await made.call(os.getpid, seconds=PATIENCE) for _ in range(4)]
     assert pids[0] == pids[1] != pids[2] == pids[3]
 
 
 @running
 async def test_a_reply_that_is_no_reply_is_a_crash_and_its_worker_is_replaced() -> None:
     async with pool(workers=1) as made:
-        assert await made.call(forge, seconds=LONG) == Failed("crash", "its worker sent no valid reply")
-        assert await made.call(abs, -1, seconds=LONG) == JobResult(1)
+        assert await made.call(forge, seconds=PATIENCE) == Failed("crash", "its worker sent no valid reply")
+        assert await made.call(abs, -1, seconds=PATIENCE) == JobResult(1)
 
 
 @running
 async def test_cancelling_kills_what_runs(tmp_path: Path) -> None:
     async with pool(workers=1) as made:
-        task = asyncio.create_task(made.call(endless, str(tmp_path), seconds=LONG))
+        task = asyncio.create_task(made.call(endless, str(tmp_path), seconds=PATIENCE))
         await until((tmp_path / "pid").exists)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         await until_gone(int((tmp_path / "pid").read_text()))
-        assert await made.call(abs, -1, seconds=LONG) == JobResult(1)
+        assert await made.call(abs, -1, seconds=PATIENCE) == JobResult(1)
 
 
 @running
 async def test_closing_ends_what_runs_and_what_waits(tmp_path: Path) -> None:
     made = ProcessPool(1)
-    tasks = [asyncio.create_task(made.call(endless, str(tmp_path), seconds=LONG)) for _ in range(3)]
+    tasks = [asyncio.create_task(made.call(endless, str(tmp_path), seconds=PATIENCE)) for _ in range(3)]
     await until((tmp_path / "pid").exists)
     await made.close()
     assert await asyncio.gather(*tasks) == [Failed("crash", "the pool was closed")] * 3
     await until_gone(int((tmp_path / "pid").read_text()))
     await made.close()
-    assert await made.call(abs, -1, seconds=LONG) == JobResult(1)
+    assert await made.call(abs, -1, seconds=PATIENCE) == JobResult(1)
     await made.close()
 
 
 def test_event_loops_one_after_another_and_in_threads_share_a_pool() -> None:
     made = ProcessPool(2)
-    assert asyncio.run(made.call(abs, -1, seconds=LONG)) == JobResult(1)
+    assert asyncio.run(made.call(abs, -1, seconds=PATIENCE)) == JobResult(1)
     with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(lambda n: asyncio.run(made.call(abs, -n, seconds=LONG)), range(20)))
+        found = list(threads.map(lambda n: asyncio.run(made.call(abs, -n, seconds=PATIENCE)), range(20)))
     asyncio.run(made.close())
     assert found == [JobResult(n) for n in range(20)]
 
@@ -190,7 +182,7 @@ def test_event_loops_one_after_another_and_in_threads_share_a_pool() -> None:
 async def test_a_function_that_no_worker_can_import_is_refused() -> None:
     async with pool() as made:
         with pytest.raises(UsageError, match="cannot run in another process"):
-            await made.call(lambda: 1, seconds=LONG)
+            await made.call(lambda: 1, seconds=PATIENCE)
 
 
 SCRIPT = """
@@ -206,7 +198,7 @@ def test_a_script_needs_no_guard() -> None:
     """Its main part runs once, in the parent, and it ends, though the pool was not closed."""
     run = subprocess.run(
         [sys.executable, "-"], cwd=ROOT, input=SCRIPT, capture_output=True,
-        text=True, timeout=LONG, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+        text=True, timeout=PATIENCE, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
     )  # fmt: skip
     assert (run.returncode, run.stderr, run.stdout) == (0, "", "main runs\nJobResult(value=120)\n")
 
@@ -244,7 +236,7 @@ def test_an_interrupt_prints_no_traceback_of_a_worker(tmp_path: Path) -> None:
         assert run.stdout is not None
         assert run.stdout.readline() == "ready\n"
         os.killpg(run.pid, signal.SIGINT)
-        out, err = run.communicate(timeout=LONG)
+        out, err = run.communicate(timeout=PATIENCE)
     assert (out, err, run.returncode) == ("interrupted\n", "", 0)
 
 
@@ -253,7 +245,7 @@ import asyncio, sys
 from reasoner.system.process_pool import ProcessPool
 from tests.system.test_process_pool import endless
 
-asyncio.run(ProcessPool().call(endless, sys.argv[1], seconds=1))
+asyncio.run(ProcessPool().call(endless, sys.argv[1], seconds=5))
 """
 
 

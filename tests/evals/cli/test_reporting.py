@@ -65,17 +65,18 @@ def test_a_log_of_inspect_ai_is_reported_as_votes_over_its_epochs(
         ([], "missing argument 'RUN...'"),
         (["{run}", "{run}"], "2 runs are given: name the report's folder with --out DIR"),
         (["{run}", "{run}", "--out", "{new}"], "is given twice: keep one"),
-        (["{new}/none"], "none"),
+        (["{new}"], "cannot read the manifest {new}/manifest.json: No such file or directory: give the folder of a run"),
         (["{run}", "--out", "{run}/manifest.json/x"], "cannot create the folder"),
     ],
 )
 def test_what_cannot_be_reported_is_reported_in_a_line(
     run: Run, folder: Path, tmp_path: Path, arguments: list[str], error: str
 ) -> None:
-    shown = run("report", *(one.format(run=folder, new=tmp_path / "new") for one in arguments))
-    assert shown.code != 0
-    assert error in shown.error
-    assert not (tmp_path / "new").exists()
+    new = tmp_path / "new"
+    shown = run("report", *(one.format(run=folder, new=new) for one in arguments))
+    assert shown.code == 2
+    assert error.format(new=new) in shown.error
+    assert not new.exists()
 
 
 def test_a_page_is_never_written_over_a_pipe(run: Run, folder: Path, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from reasoner.journal.lines import sealed_line
 from reasoner.trace.events import read_trace
 from reasoner_evals.runs.manifest import read_manifest
 from reasoner_evals.runs.records import RunFolder, read_journal
-from tests.cli.command import PATIENCE, Run
+from tests.cli.command import Run
 from tests.test_docs import blocks
+from tests.waiting import PATIENCE
 
 EVAL = ("eval", "arithmetic", "--limit", "7", "--subset-seed", "1", "-e", "simulated", "-q",
         "-s", "single", "-s", "self_consistency:n=5", "-s", "best_of_n:n=5", "-s", "adaptive_consistency:n=5",
