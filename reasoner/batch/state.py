@@ -17,7 +17,7 @@ from reasoner.execution.runner import solve_each
 from reasoner.journal.folder import LOCK, write_whole, writing
 from reasoner.journal.lines import Format, JournalWriter, read_lines
 from reasoner.system.files import complaint_of, parse_json, read_whole
-from reasoner.trace.events import Began, Ended, Event, Refused, Sink, TraceWriter, read_trace
+from reasoner.trace.events import Began, Ended, Event, Sink, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories, sound
 
 SEGMENT: Final = 1 << 26
@@ -59,7 +59,7 @@ class WorkTrace:
         histories = read_histories(events())
         self._drop_finished()
         for name, history in histories.items():
-            if history.of(Refused):
+            if history.refused:
                 # The budget may have been raised: the question is asked from its beginning, and what it cost counts.
                 histories[name] = history.without_events()
         return histories
