@@ -3,14 +3,14 @@
     python bench/allocation.py simulate
     python bench/allocation.py [MEAN...] POOL...
 
-The first decides for up to a million simulated questions. The second replays pools of recorded answers, with no model
-and no concurrency: 20 to 200 random orders of each question's samples, the more the fewer the questions, under budgets
-in tokens equal to each MEAN of samples a question, by default 2, 4, 8 and 16. Pools hold no prompt tokens, so none are
-counted. A budget is hard: a wave is as long as the longest reply so far allows, and a reply longer than what is left is
-cut and has no answer. For Adaptive-Consistency the theta that spends nearest to the budget is found on a random half of
-the questions and measured on the other, both ways round. So is `auto`: a profile of one half chooses the stop rules of
-the other. "Ratio" is what the smallest equal shares whose accuracy is within 0.3 points of this cost, over what was
-spent; its 95 % interval is by bootstrap over questions.
+The first decides for up to a million simulated questions. The second replays pools of recorded answers
+(bench/README.md: sources), with no model and no concurrency: 20 to 200 random orders of each question's samples, the
+more the fewer the questions, under budgets in tokens equal to each MEAN of samples a question, by default 2, 4, 8 and
+16. Pools hold no prompt tokens, so none are counted. A budget is hard: a wave is as long as the longest reply so far
+allows, and a reply longer than what is left is cut and has no answer. For Adaptive-Consistency the theta that spends
+nearest to the budget is found on a random half of the questions and measured on the other, both ways round. So is
+`auto`: a profile of one half chooses the stop rules of the other. "Ratio" is what the smallest equal shares whose
+accuracy is within 0.3 points of this cost, over what was spent; its 95 % interval is by bootstrap over questions.
 """
 
 import gc
