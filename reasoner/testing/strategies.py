@@ -82,10 +82,11 @@ def equal_replies_lead_to_equal_operations(strategy: Strategy, *, wide: bool = F
 
     first = operations()
     for _ in range(20 if wide else 4):
-        for place, (before, now) in enumerate(itertools.zip_longest(first, operations(), fillvalue="nothing")):
+        for position, (before, now) in enumerate(itertools.zip_longest(first, operations(), fillvalue="nothing")):
             assert before == now, (
-                f"two runs with equal replies differ at event {place}, {before} in the first and {now} in the other: "
-                "a plan must do the same after the same replies; take random numbers from random.Random(question.id)"
+                f"two runs with equal replies differ at event {position}, {before} in the first and {now} in the "
+                "other: a plan must do the same after the same replies; take random numbers from "
+                "random.Random(question.id)"
             )
 
 
