@@ -7,11 +7,11 @@ questions like those; in "same, 5 % lost" such a share of the questions loses al
 the others, answers turn wrong, or are lost, that were not in calibration. RUNS (800) data sets per number; the seed
 follows from the sizes.
 
-Each POOL is a file of recorded answers. A random half of its questions calibrates an arm, and 30 or 100 of the others
-are asked, each once and in one order of its samples. Alarms have the levels of a report with one arm. "Split" and
-"wrong" are shifts that lower the arm's accuracy by `shift.DROP`: questions are drawn with a weight that rises with the
-entropy of all their votes, or with the share of their samples that are wrong. "Stated" is the mean power that the
-profiles state for 100 questions.
+Each POOL is a file of recorded answers (bench/README.md: sources). A random half of its questions calibrates an arm,
+and 30 or 100 of the others are asked, each once and in one order of its samples. Alarms have the levels of a report
+with one arm. "Split" and "wrong" are shifts that lower the arm's accuracy by `shift.DROP`: questions are drawn with a
+weight that rises with the entropy of all their votes, or with the share of their samples that are wrong. "Stated" is
+the mean power that the profiles state for 100 questions.
 """
 
 import json

@@ -3,14 +3,14 @@
     python bench/allocation.py simulate
     python bench/allocation.py [MEAN...] POOL...
 
-The first decides for up to a million simulated questions. The second replays pools of recorded answers, with no model
-and no concurrency: 20 to 200 random orders of each question's samples, the more the fewer the questions, under budgets
-in tokens equal to each MEAN of samples a question, by default 2, 4, 8 and 16. Pools hold no prompt tokens, so none are
-counted. A budget is hard: a wave is as long as the longest reply so far allows, and a reply longer than what is left is
-cut and has no answer. For Adaptive-Consistency the theta that spends nearest to the budget is found on a random half of
-the questions and measured on the other, both ways round. So is `auto`: a profile of one half chooses the stop rules of
-the other. "Ratio" is what the smallest equal shares whose accuracy is within 0.3 points of this cost, over what was
-spent; its 95 % interval is by bootstrap over questions.
+The first decides for up to a million simulated questions. The second replays pools of recorded answers
+(bench/README.md: sources), with no model and no concurrency: 20 to 200 random orders of each question's samples, the
+more the fewer the questions, under budgets in tokens equal to each MEAN of samples a question, by default 2, 4, 8 and
+16. Pools hold no prompt tokens, so none are counted. A budget is hard: a wave is as long as the longest reply so far
+allows, and a reply longer than what is left is cut and has no answer. For Adaptive-Consistency the theta that spends
+nearest to the budget is found on a random half of the questions and measured on the other, both ways round. So is
+`auto`: a profile of one half chooses the stop rules of the other. "Ratio" is what the smallest equal shares whose
+accuracy is within 0.3 points of this cost, over what was spent; its 95 % interval is by bootstrap over questions.
 """
 
 import gc
@@ -32,7 +32,7 @@ from resampling import averaged, resampled
 from reasoner.budget import Cost
 from reasoner.calibration.arm_selection import RISKS, worthwhile
 from reasoner.calibration.profile import Family
-from reasoner.execution.scheduler import PRICE, Allocation, BidQueue, QuestionState
+from reasoner.execution.scheduler import Allocation, BidQueue, QuestionState
 from reasoner.registry import build
 from reasoner.stopping.vote_posteriors import beta_lead
 from reasoner.types import Answer, Vote, VoteState
@@ -42,6 +42,7 @@ from reasoner_evals.stats import Floats, Ints
 from reasoner_strategies.self_consistency import SelfConsistency
 
 MEANS, RESAMPLED = (2, 4, 8, 16), 1000
+PRICE = 0.001
 THETAS = tuple(sorted({beta_lead(a, b) for a in range(1, 31) for b in range(min(a + 1, 10))}))
 
 
@@ -245,8 +246,8 @@ def ways(questions: int) -> Iterator[Way]:
     # As long as a wave is in the runner, which keeps 64 draws in flight.
     wave = 1 if questions >= 64 else 2
     yield Way("Adaptive-Consistency, theta tuned", None)
-    yield Way("price 0", Allocation(wave=wave))
-    yield Way(f"price {PRICE:g}, the default", Allocation(wave=wave, price=PRICE))
+    yield Way("price 0, the default", Allocation(wave=wave))
+    yield Way(f"price {PRICE:g}", Allocation(wave=wave, price=PRICE))
     for effort in RISKS:
         yield Way(f"auto, effort {effort}", Allocation(wave=wave, price=PRICE), effort)
 

@@ -2,19 +2,19 @@
 
     python bench/controller.py FOLDER POOL...
 
-Each POOL is a file of recorded answers or chains; bench/simulated_pools.py writes some. At most 64 samples a question
-are drawn. Its questions are dealt into two halves at random, 40 times: a profile is calibrated on at most 318 of each
-half and used on the other, so nothing is chosen on what is reported. All of it is a mean over these and over 20 to 200
-orders of the samples, the more the fewer the questions; intervals are by bootstrap over questions (2,000 draws, seed
-0). "Over n" is the cost of the smallest fixed number of samples whose accuracy is within 0.3 points of this, chosen
-after the fact, over the cost of this. ECE is over ten bins of equal mass and cross-fitted too; "sequential" is the
-latency in samples of mean length, side by side for a fixed number; "of perfect ones" is the ECE of the same confidences
-if each were the true chance, so that a question is right by one coin: what is left is the noise of so few questions.
-The second table has the risk of the answers that remain where `auto` abstains. The third has calibrations of 15 to 318
-questions: 40 that are judged on the other questions, and 1,000 that are drawn from the pool with replacement, so that
-the pool is the truth that a promise is about. The fourth has the confidences of the safe arm and of a vote of at most
-four, against the share of the vote as it is; then what lengths add to it (500 draws). The last one, "when it pays", has
-all pools side by side. The runs are in FOLDER.
+Each POOL is a file of recorded answers or chains (bench/README.md: sources); bench/simulated_pools.py writes some. At
+most 64 samples a question are drawn. Its questions are dealt into two halves at random, 40 times: a profile is
+calibrated on at most 318 of each half and used on the other, so nothing is chosen on what is reported. All of it is a
+mean over these and over 20 to 200 orders of the samples, the more the fewer the questions; intervals are by bootstrap
+over questions (2,000 draws, seed 0). "Over n" is the cost of the smallest fixed number of samples whose accuracy is
+within 0.3 points of this, chosen after the fact, over the cost of this. ECE is over ten bins of equal mass and
+cross-fitted too; "sequential" is the latency in samples of mean length, side by side for a fixed number; "of perfect
+ones" is the ECE of the same confidences if each were the true chance, so that a question is right by one coin: what is
+left is the noise of so few questions. The second table has the risk of the answers that remain where `auto` abstains.
+The third has calibrations of 15 to 318 questions: 40 that are judged on the other questions, and 1,000 that are drawn
+from the pool with replacement, so that the pool is the truth that a promise is about. The fourth has the confidences of
+the safe arm and of a vote of at most four, against the share of the vote as it is; then what lengths add to it (500
+draws). The last one, "when it pays", has all pools side by side. The runs are in FOLDER.
 """
 
 import os

@@ -3,11 +3,12 @@
     python bench/parallel_thinking.py [--chains 64] [--repeats 6] recordings.jsonl ...
     python bench/parallel_thinking.py --chains 16
 
-The files are those of the engine `pool`: chains of thought with probes, or answers with their tokens. Each policy is
-a strategy that runs on the product itself, and everything is counted: cancelled chains, and probes as 20 tokens each.
-The first `--chains` of the chains of each question are drawn, in `--repeats` orders of seed 0. Prints a line for each
-policy: its name, right answers in per cent, tokens and sequential tokens a question in thousands; the mean over all
-files last. Intervals are 95 % bootstrap intervals over the questions, of the differences to the full vote.
+The files are those of the engine `pool` (bench/README.md: sources): chains of thought with probes, or answers with
+their tokens. Each policy is a strategy that runs on the product itself, and everything is counted: cancelled chains,
+and probes as 20 tokens each. The first `--chains` of the chains of each question are drawn, in `--repeats` orders of
+seed 0. Prints a line for each policy: its name, right answers in per cent, tokens and sequential tokens a question in
+thousands; the mean over all files last. Intervals are 95 % bootstrap intervals over the questions, of the differences
+to the full vote.
 
 Without files, the embedded model answers arithmetic questions, one question at a time, and the line has the seconds a
 question too.

@@ -144,7 +144,8 @@ class PromptTooLong(UsageError):
 class BudgetExhausted(ReasonerError):
     """Refused: the worst case of the operation (`needed`) exceeds what is left (`free`) of the budget's `limit`.
 
-    All three are in `unit`. With the unit "price", another sample gains less (`free`) than the required gain (`limit`).
+    All three are in `unit`. With the unit "price", another sample gains less (`free`) than the required gain (`limit`),
+    or no sample is `needed`, as none can change the answer.
     """
 
     def __init__(self, unit: str, *, needed: float, free: float, limit: float) -> None:
@@ -156,7 +157,7 @@ class BudgetExhausted(ReasonerError):
 
     def _words(self) -> str:
         if self.unit == "price":
-            if not self.free:
+            if not self.needed:
                 return "no remaining sample can change the answer"
             return f"another sample would gain {self.free:.2g}, but must gain {self.limit:.2g}"
         why = f"the next operation needs {self.needed:g} but {max(self.free, 0):g} are left"

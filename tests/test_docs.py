@@ -121,12 +121,51 @@ def test_the_plug_ins_in_contributing_keep_the_laws(block: int) -> None:
         del sys.modules["contributed"]
 
 
-@pytest.mark.parametrize("number", range(1, 6))
-def test_the_code_of_the_page_on_python_runs_without_a_model(number: int, capsys: pytest.CaptureFixture[str]) -> None:
-    code = blocks("docs/python.md", "python")
-    assert len(code) == 6
-    exec(compile(code[number], "docs/python.md", "exec"), {"__name__": "__main__"})
-    assert len(capsys.readouterr().out.splitlines()) in {2, 3, 8}
+ELSEWHERE = {
+    ("README.md", 0): "tests/engine/test_examples.py",
+    ("docs/python.md", 0): "tests/engine/test_examples.py",
+    ("docs/servers.md", 0): "tests/engines/test_openai_dialects.py",
+    ("docs/serving.md", 0): "tests/serving/test_documentation.py",
+    **{("CONTRIBUTING.md", block): "tests/test_docs.py" for block in range(3)},
+}
+"""The Python blocks that need a model, a server or laws, by page and number, and the tests that run them."""
+PYTHON = {
+    (page, number): block
+    for page in sorted(
+        str(path.relative_to(ROOT))
+        for name in ("*.md", "docs/**/*.md", "bench/*.md", "examples/**/*.md")
+        for path in ROOT.glob(name)
+    )
+    for number, block in enumerate(blocks(page, "python"))
+}
+"""All Python blocks of all pages."""
+
+
+@pytest.mark.parametrize(("page", "number"), [name for name in PYTHON if name not in ELSEWHERE])
+def test_each_python_block_of_each_page_runs(
+    page: str,
+    number: int,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = PYTHON[page, number]
+    if '"runs/first"' in code:
+        assert (
+            run("eval", "arithmetic", "--limit", "3", "-s", "single", "-e", "simulated", "--out", "runs/first").code
+            == 0
+        )
+    capsys.readouterr()
+    exec(compile(code, page, "exec"), {"__name__": "__main__"})
+    assert bool(capsys.readouterr().out) == ("print(" in code)
+
+
+@pytest.mark.parametrize(("page", "number"), ELSEWHERE)
+def test_a_python_block_that_needs_more_is_run_by_the_test_that_is_named(page: str, number: int) -> None:
+    assert (page, number) in PYTHON
+    assert Path(page).name in (ROOT / ELSEWHERE[page, number]).read_text()
 
 
 @pytest.mark.parametrize("page", PAGES)

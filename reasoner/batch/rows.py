@@ -50,7 +50,7 @@ Line = dict[str, Any]
 class InputRow:
     """One row: its `number` from 1, its id, its own columns, and its question or what is wrong with it.
 
-    The `digest` is a fingerprint of what is asked and of the columns, whatever their order.
+    The `digest` is a fingerprint of what is asked, of the columns, whatever their order, and of the batch's settings.
     """
 
     number: int
@@ -94,12 +94,16 @@ class AnswerLine:
 
 
 def read_rows(
-    rows: Iterator[Located], column: str, id_column: str, ask: Callable[[str], Question]
+    rows: Iterator[Located],
+    column: str,
+    id_column: str,
+    ask: Callable[[str], Question],
+    settings: Mapping[str, str],
 ) -> Iterator[InputRow]:
     """The rows of the input, with a question in `column` that `ask` makes of its text. An error is one of its row.
 
     The id of a row is in `id_column`, or in a column `id` if that is empty. Without one, it is the number of the row
-    and a hash of the question.
+    and a hash of the question. The digests of rows with other `settings` differ.
 
     Raises:
         UsageError: the input cannot be read further, or its first row is wrong.
@@ -109,7 +113,7 @@ def read_rows(
         try:
             if isinstance(values, UsageError):
                 raise values
-            row = _question_row(number, where, values, column, id_column, ask)
+            row = _question_row(number, where, values, column, id_column, ask, settings)
             if not seen.add(row.id):
                 raise UsageError(f"{where}: the id {row.id!r:.80} is also that of an earlier row: give each its own")
             yield row
@@ -121,7 +125,13 @@ def read_rows(
 
 
 def _question_row(
-    number: int, where: str, values: Mapping[str, Any], column: str, id_column: str, ask: Callable[[str], Question]
+    number: int,
+    where: str,
+    values: Mapping[str, Any],
+    column: str,
+    id_column: str,
+    ask: Callable[[str], Question],
+    settings: Mapping[str, str],
 ) -> InputRow:
     text = _text(where, values, column, "--question-column")
     try:
@@ -134,7 +144,7 @@ def _question_row(
             raise UsageError(f"{where}: the id has {len(name):,} characters: at most {MAX_ID} are allowed")
     else:
         name = f"q{number}-{question.id.removeprefix('q-')}"
-    content = (name, question.prompt.digest, question.space.name, values)
+    content = (name, question.prompt.digest, question.space.name, values, settings)
     digest = hashlib.blake2b(json.dumps(content, sort_keys=True, default=str).encode(), digest_size=8)
     return InputRow(number, name, values, replace(question, id=name), digest=digest.hexdigest())
 

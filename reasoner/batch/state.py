@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from reasoner.answers.questions import Question
 from reasoner.batch.rows import AnswerLine, InputRow, answer_line, error_line, read_answer
@@ -17,7 +17,8 @@ from reasoner.execution.runner import solve_each
 from reasoner.journal.folder import LOCK, write_whole, writing
 from reasoner.journal.lines import Format, JournalWriter, read_lines
 from reasoner.system.files import complaint_of, parse_json, read_whole
-from reasoner.trace.events import Began, Ended, Event, Refused, Sink, TraceWriter, read_trace
+from reasoner.system.tables import open_table
+from reasoner.trace.events import Began, Ended, Event, Sink, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories, sound
 
 SEGMENT: Final = 1 << 26
@@ -59,7 +60,7 @@ class WorkTrace:
         histories = read_histories(events())
         self._drop_finished()
         for name, history in histories.items():
-            if history.of(Refused):
+            if history.refused:
                 # The budget may have been raised: the question is asked from its beginning, and what it cost counts.
                 histories[name] = history.without_events()
         return histories
@@ -113,6 +114,8 @@ class Progressed:
     histories: dict[str, QuestionHistory] = field(default_factory=dict)
     agreement: Counter[int] = field(default_factory=Counter)
     """How many questions ended with the leader at each share of the vote, in percent."""
+    repeated: int = 0
+    """Lines that were there twice, and of which one was taken out."""
 
     def add(self, answer: AnswerLine) -> None:
         """Count a line."""
@@ -247,30 +250,58 @@ class BatchFolder:
         """What earlier sessions finished.
 
         Lines of questions that are asked again are taken out of the answers: those that failed, and those that a budget
-        left without an answer, if it is `shared` by all.
+        left without an answer, if it is `shared` by all. So are those that are there twice.
 
         Raises:
-            TraceError: a file cannot be read or written, or holds something else.
+            TraceError: a file cannot be read or written, holds something else, or has two answers to one row.
         """
         state = self._read()
         done = Progressed(dropped=state.dropped, spent=state.dropped)
-
-        def again(content: bytes) -> bool:
-            answer = _answer(content)
-            dropped = answer.asked_again(shared=shared)
-            done.drop(answer) if dropped else done.add(answer)
-            return dropped
-
-        def kept(content: bytes) -> bytes:
-            return b"" if _answer(content).asked_again(shared=shared) else content
-
         if self.lines.exists():
             JournalWriter(self.lines, "answers", resume=True).close()
-            if sum(read_lines(self.lines, Format("answers", again), advice=RESTART)):
+            taken_out = 0
+            for line in self._kept(shared=shared):
+                if line.repeated:
+                    done.repeated += 1
+                elif line.again:
+                    done.drop(line.answer)
+                else:
+                    done.add(line.answer)
+                taken_out += line.repeated or line.again
+            if taken_out:
                 self.begin(state.settings, done.dropped)
-                write_whole(self.lines, read_lines(self.lines, Format("answers", kept), advice=RESTART))
+                lines = self._kept(shared=shared)
+                write_whole(self.lines, (line.content for line in lines if not (line.repeated or line.again)))
         done.histories = self.trace.read(done.ids)
         return done
+
+    def _kept(self, *, shared: bool) -> "Iterator[_WrittenLine]":
+        """The lines of the answers, and which of them are taken out. Raises as `progressed`."""
+        rows, contents = IdSet(), IdSet()
+
+        def read(content: bytes) -> _WrittenLine:
+            answer = _answer(content)
+            repeated = not contents.add(content.decode("utf-8", "surrogateescape"))
+            again = answer.asked_again(shared=shared)
+            if not repeated and not again:
+                new = [rows.add(name) for name in (_row(answer.row), answer.id)]
+                if not all(new):
+                    raise TraceError(
+                        f"{self.lines} has two answers to row {answer.row} ({answer.id!r:.80}): delete one of the "
+                        f"lines, or {RESTART}"
+                    )
+            return _WrittenLine(content, answer, repeated, again)
+
+        return read_lines(self.lines, Format("answers", read), advice=RESTART)
+
+
+class _WrittenLine(NamedTuple):
+    """A line of the answers: whether it is there a second time, and whether its question is asked again."""
+
+    content: bytes
+    answer: AnswerLine
+    repeated: bool
+    again: bool
 
 
 def _answer(content: bytes) -> AnswerLine:
@@ -279,6 +310,30 @@ def _answer(content: bytes) -> AnswerLine:
         return read_answer(parse_json(content))
     except (KeyError, TypeError, AttributeError):
         raise ValueError("it has other columns") from None
+
+
+def unasked_rows(answers: Path, rows: Iterator[InputRow]) -> int | None:
+    """How many rows of a finished batch are no questions; None where the answers are not those of these rows.
+
+    The answers are in any format. Raises UsageError: the rows cannot be read further.
+    """
+    written, count = IdSet(), 0
+    try:
+        with open_table(answers) as (name, reader, file):
+            for _, line in reader(name, file, None):
+                if isinstance(line, UsageError):
+                    return None
+                written.add(_row(int(line["row"]), line["digest"] or "", "failed" if line["error"] else ""))
+                count += 1
+    except (OSError, EOFError, KeyError, TypeError, ValueError, UsageError):
+        return None
+    unasked = 0
+    for row in rows:
+        count -= 1
+        unasked += row.question is None
+        if _row(row.number, row.digest, "" if row.question else "failed") not in written:
+            return None
+    return unasked if count == 0 else None
 
 
 async def answer_rows(

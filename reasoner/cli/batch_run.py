@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from reasoner.batch.rows import FORMATS, QUESTION, InputRow, convert, encoded, read_rows
-from reasoner.batch.state import BatchFolder, Progressed, Settings, answer_rows
+from reasoner.batch.state import BatchFolder, Progressed, Settings, answer_rows, unasked_rows
 from reasoner.budget import Budget, Prices
 from reasoner.calibration.shift import less_agreement
 from reasoner.cli import interrupts, options
@@ -160,11 +160,24 @@ class BatchRun(EngineRun):
             self._prepare(rows)
             if self.answers != options.STANDARD:
                 self._folder = BatchFolder(self.answers)
+                if self.answers.exists() and not (self._folder.state.exists() or self.overwrite):
+                    unasked = unasked_rows(self.answers, self._rows)
+                    if unasked is not None:
+                        return self._nothing_to_do(unasked)
                 self._resumes = stack.enter_context(self._folder.locked(overwrite=self.overwrite))
                 if self._resumes:
                     self._folder.check(self._settings)
             # `super()` does not work in a dataclass with slots.
             return EngineRun.run(self)
+
+    def _nothing_to_do(self, unasked: int) -> int:
+        """Say that the answers are complete; the exit code is that of the batch when it was finished."""
+        terminal = self.display.terminal
+        if not self.given.quiet:
+            terminal.say(f"nothing to do: {self.answers} has a line for each row; --overwrite answers them again")
+        if unasked:
+            terminal.say(error_line(f"{_counted(unasked)} ended in an error, which the answers name"))
+        return OTHER if unasked else ANSWERED
 
     async def work(self) -> None:
         """Answer the rows that no earlier session finished, and write the lines as they come.
@@ -223,6 +236,9 @@ class BatchRun(EngineRun):
             if self._resumes:
                 self._folder.check(settings)
                 done = self._folder.progressed(shared=self._shared)
+                if done.repeated:
+                    lines = f"{done.repeated:,} line{'s were' if done.repeated > 1 else ' was'}"
+                    self.display.note(f"warning: {lines} in {self._folder.lines} twice: one of each is kept")
             else:
                 self._folder.begin(settings)
         self._agreement = done.agreement
@@ -242,13 +258,14 @@ class BatchRun(EngineRun):
             terminal.say(f"warning: {line}: the profile may not hold on these questions")
         if self._folder and not self._to_retry:
             self._folder.remove()
-        again = "; the same command asks them again" if self._folder and self._to_retry else ""
+        again = "the same command asks them again" if self._folder and self._to_retry else ""
         if progress.failed:
+            again = f"; {again}" if again else ""
             terminal.say(error_line(f"{_counted(progress.failed)} ended in an error, which the answers name{again}"))
             return ENGINE if self._to_retry else OTHER
         if self._to_retry:
             left = f"the budget left {_counted(self._to_retry)} without an answer"
-            terminal.say(error_line(f"{left}{again}, and the budget may be raised"))
+            terminal.say(error_line(f"{left}: raise it, and {again}" if again else left))
             return EXHAUSTED
         return ANSWERED
 
@@ -270,9 +287,12 @@ class BatchRun(EngineRun):
         return self._continued(EngineRun.failed(self, error))
 
     def _continued(self, code: int) -> int:
-        if self._folder and self._folder.state.exists() and (code != USAGE or self.display.done):
-            so_far = f"the answers so far are in {self._folder.lines}; " if self.display.done else ""
-            self.display.terminal.say(f"{so_far}the same command continues")
+        if self._folder and self._folder.state.exists():
+            parts = [f"the answers so far are in {self._folder.lines}"] if self.display.done else []
+            # A usage error says itself what to do; without that the same command fails again.
+            parts += ["the same command continues"] if code != USAGE else []
+            if parts:
+                self.display.terminal.say("; ".join(parts))
         return code
 
     def _prepare(self, rows: Iterator[Located]) -> None:
@@ -281,10 +301,7 @@ class BatchRun(EngineRun):
         strategy, ask = given.to_strategy(), given.to_question()
         verifier = given.to_verifier([strategy], self.engine)
         column, id_column = given.question_column or QUESTION, given.id_column or ""
-        items = read_rows(rows, column, id_column, ask)
-        self._rows, self._strategy, self._verifier = chain([next(items)], items), strategy, verifier
-        self._settings = {
-            "the questions": str(self.questions),
+        decisive = {
             "--strategy": spec_of(strategy),
             "--verifier": spec_of(verifier) if verifier else "",
             "--each": str(self.each),
@@ -294,6 +311,9 @@ class BatchRun(EngineRun):
             "--system": ask.keywords["system"],
             "the columns": f"{column},{id_column}",
         }
+        self._settings = {"the questions": str(self.questions), **decisive}
+        items = read_rows(rows, column, id_column, ask, decisive)
+        self._rows, self._strategy, self._verifier = chain([next(items)], items), strategy, verifier
 
 
 def _counted(count: int) -> str:

@@ -2,6 +2,7 @@
 
 import difflib
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -57,7 +58,20 @@ class _LazyGroup(click.Group):
         own = args[0].startswith("-") or args[0] in _COMMANDS
         if not own and args[0] not in (names := self.list_commands(ctx)):
             ctx.fail(_unknown_command(args[0], names))
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if command and not ctx.resilient_parsing:
+            _check_given_once(command.context_class(command, ctx, name, **command.context_settings), rest)
+        return name, command, rest
+
+
+def _check_given_once(context: click.Context, arguments: list[str]) -> None:
+    """Refuse an option that has one value and is given several: click would take the last one silently."""
+    *_, given = context.command.make_parser(context).parse_args(list(arguments))
+    for each, times in Counter(given).items():
+        if isinstance(each, click.Option) and times > 1 and not (each.multiple or each.count or each.is_flag):
+            listed = "join its values with a comma" if (each.metavar or "").endswith(",...") else ""
+            how = getattr(each, "several", "") or listed
+            context.fail(f"{max(each.opts, key=len)} is given {times} times: give it once{how and f'; {how}'}")
 
 
 def _unknown_command(name: str, names: Sequence[str]) -> str:

@@ -40,11 +40,12 @@ def laid_out(command: click.Command) -> click.Command:
 
 
 class CommandOption(click.Option):
-    """An option with a `section` of the help."""
+    """An option with a `section` of the help; `several` says how several values are given, where one is not enough."""
 
-    def __init__(self, *args: Any, section: str = "Output", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, section: str = "Output", several: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.section = section
+        self.several = several
 
 
 def option(*declarations: str, **attributes: Any) -> Callable[[F], F]:

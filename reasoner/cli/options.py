@@ -102,11 +102,13 @@ sampling_options = together(
 """The options that replace those of the same meaning in the strategy."""
 engine_options = together(
     option("-m", "--model", metavar="PATH_OR_ID", section="Model",
+           several="several models need --engine mixture, or a run each and `reasoner compare`",
            help="The model: a folder, a Hugging Face id, or the id that a server uses.  [default: embedded]"),
     option("-e", "--engine", metavar=SPEC, section="Model",
            help="The engine that runs the model, as in vllm, openai or simulated; `reasoner list engines` "
                 "shows all.  [default: vllm, or openai with --base-url]"),
     option("--base-url", metavar="URL", section="Model",
+           several="several servers of one model need a router before them, several models --engine mixture",
            help="An OpenAI-compatible server, as in http://localhost:8000/v1. Implies --engine openai."),
     option("--prices", metavar="KIND=USD,...", section="Model",
            help="US dollars per million tokens, as in prompt=0.15,cached=0.08,generated=0.60."),

@@ -61,8 +61,10 @@ class ReplayEngine(FreeEngine):
         head = self._heads.get(replace(prompt, token_ids=(), text="", thinking="").digest)
         if head is None:
             known = ", ".join(repr(text[:60]) for text in self._texts[:3])
+            asked = prompt.messages[-1].content if prompt.messages else prompt.raw
             raise TraceError(
-                f"the trace {self.path} does not hold this prompt: it is of {known}; ask the same question"
+                f"the trace {self.path} does not hold the prompt {asked[:60]!r}: it is of {known}; ask the same "
+                "question, with a strategy that asks the same after the same replies"
             )
         ids = None if head.token_ids is None else head.token_ids + prompt.token_ids
         in_thinking = still_thinking(prompt, self.model.thinking, opened=head.in_thinking)

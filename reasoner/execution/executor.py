@@ -17,7 +17,7 @@ from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import Forced, forced
 from reasoner.strategy import Prefill
 from reasoner.system.foreign import ErrorsFrom, described, fault_in, is_cancellation
-from reasoner.trace.events import ATTEMPTS, Prefilled, Work
+from reasoner.trace.events import ATTEMPTS, Prefilled, Refusal, Work
 from reasoner.trace.history import EMPTY, QuestionHistory
 from reasoner.trace.recorder import Drop, Recorder, Why
 from reasoner.types import CANCELLED, Completion, Prompt, SamplingParams, TokenIds, Usage
@@ -169,10 +169,12 @@ class OperationExecutor:
             failure = error
             why: Why = "deadline" if deadline.expired() else "cancelled" if is_cancellation(error) else "lost"
             usage = None if request.meter.usage and request.meter.usage.fault else request.meter.usage
-            spent, outcome = usage or Usage(request.rendered.tokens, 0, request.params.limit), Drop(why, usage)
+            late = self.admission.too_late() if why == "deadline" else None
+            outcome = Drop(why, usage, late and Refusal.of(late))
+            spent = usage or Usage(request.rendered.tokens, 0, request.params.limit)
             cost = self.cost(spent, seconds=time.monotonic() - began, cancelled=True, counted_as=counted_as)
-            if why == "deadline" and not is_cancellation(error):
-                failure = self.admission.too_late()
+            if late and not is_cancellation(error):
+                failure = late
             elif why == "lost" and not isinstance(error, RequestLost):
                 failure = ENGINE_ERRORS.error(error)
         try:
@@ -378,7 +380,7 @@ class Inquiry(Generic[W]):
             await ask()
             error = ""
         except BudgetExhausted as refusal:
-            error = f"{self.refused}: {refusal}"
+            error, self.values["refusal"] = f"{self.refused}: {refusal}", Refusal.of(refusal)
             raise
         except (LedgerViolation, TraceError):
             raise

@@ -63,12 +63,12 @@ async def solve_each(
 
     `budget` bounds all of them together, `each` every single one; `spent` of the budget is used already. The
     `allocation` divides the budget: every question gets one sample, then those that gain most by more. What gains
-    less than its price, by default 0.001 a sample, is not spent. It can also be given without a budget, for its price.
-    An iterator's budget is divided among the questions that are open: `length` is how many it yields, if that is known,
-    and then each finds its equal share and what earlier ones left. Without it, the first questions may spend all.
-    `trace` receives each event as it happens: for progress, or a
-    `TraceWriter` for a file. `history`, by question id, is the history of an interrupted run with the same settings:
-    what is in it is not generated, rated or written to the trace again, and its cost counts.
+    less than its price, by default 0, is not spent. It can also be given without a budget, for its price. An iterator's
+    budget is divided among the questions that are open: `length` is how many it yields, if that is known, and then each
+    finds its equal share and what earlier ones left. Without it, the first questions may spend all. `trace` receives
+    each event as it happens: for progress, or a `TraceWriter` for a file. `history`, by question id, is the history of
+    an interrupted run with the same settings: what is in it is not generated, rated or written to the trace again, and
+    its cost counts.
 
     While the run lasts, Python searches rarely for cycles of objects; at its end as before.
     Mathematical answers are compared in separate processes, which start and end with the run; pass a `comparer` to

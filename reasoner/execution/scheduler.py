@@ -13,8 +13,6 @@ from reasoner.errors import BudgetExhausted, require
 from reasoner.stopping.vote_posteriors import best_gain
 from reasoner.types import VoteState
 
-PRICE = 0.001
-"""The price at which a budget is divided where none is given: what no question can use for that gain is returned."""
 DRIFT = 1.05
 """How far the mean cost of a draw may move, as a factor, before all bids are valued again."""
 SLACK = 64
@@ -25,8 +23,10 @@ SLACK = 64
 class Allocation:
     """How one budget is divided among many questions: each draw goes to the question where it has the highest value.
 
-    `price` is the least gain in the chance of a right answer that a draw of mean cost must bring, 0 to 1. `wave` is the
-    most draws of one question before its results are looked at, `abreast` how many draws may be in flight at once.
+    `price` is the least gain in the chance of a right answer that a draw of mean cost must bring, 0 to 1. At 0 only a
+    lead that the remaining samples cannot bring to a tie ends a question, so a budget that pays for all samples gives
+    the vote of all. `wave` is the most draws of one question before its results are looked at, `abreast` how many draws
+    may be in flight at once.
     """
 
     price: float = 0.0
@@ -297,8 +297,7 @@ class Scheduler:
             self._ending = None
         state = scheduled.state()
         if state.lead - state.second > state.remaining:
-            price = self.allocation.price
-            scheduled.refuse(BudgetExhausted("price", needed=price, free=0, limit=price))
+            scheduled.refuse(BudgetExhausted("price", needed=0, free=0, limit=self.allocation.price))
         else:
             self._bids.update(scheduled.index, state)
             self.advance()

@@ -69,7 +69,7 @@ async def rate(
             worst += executor.reserved_cost(grown.tokens, reserve, at=bound.sequential_tokens)
         reservation, _ = await executor.admission.admit(lambda _: worst, max_tokens=1)
     except BudgetExhausted as refusal:
-        record(Rating(None, Cost(), error=f"{NOT_RATED}: {refusal}"), Cost())
+        record(Rating(None, Cost(), error=f"{NOT_RATED}: {refusal}"), Cost(), refusal)
         raise
     except (LedgerViolation, TraceError):
         raise
@@ -87,13 +87,13 @@ async def _rate(
     run: Callable[[CostMeter], Awaitable[Rating]],
     bound: Cost,
     reservation: Reservation,
-    record: Callable[[Rating, Cost], None],
+    record: Callable[[Rating, Cost, BudgetExhausted | None], None],
     at: int,
 ) -> Rating:
     """Run, book and record one rating; one that does not complete is booked at its meter, or else at its bound."""
     began = time.monotonic()
     deadline = executor.admission.deadline()
-    cost_meter, cost = CostMeter(), bound
+    cost_meter, cost, refusal = CostMeter(), bound, None
     rating = Rating(None, cost, error=CANCELLED)
     try:
         async with deadline:
@@ -120,7 +120,7 @@ async def _rate(
         try:
             executor.admission.settle(reservation, cost)
         finally:
-            record(rating, cost)
+            record(rating, cost, refusal)
     return rating
 
 

@@ -1,7 +1,6 @@
 """One started engine for many questions: what they share, how they are opened, and a session of single calls."""
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -20,7 +19,7 @@ from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.inputs import IdSet, check_ids, open_input
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.plan_runner import PlanRunner
-from reasoner.execution.scheduler import PRICE, Allocation, Scheduler, competing_unit
+from reasoner.execution.scheduler import Allocation, Scheduler
 from reasoner.models.defaults import limits_of, resolve
 from reasoner.models.info import ModelInfo
 from reasoner.registry import spec_of
@@ -130,9 +129,7 @@ class RunContext:
 
     def share(self, allocation: Allocation | None, length: int | None) -> None:
         """Divide the run's budget among `length` questions, None if that is unknown."""
-        if allocation is None:
-            allocation = Allocation(price=PRICE if math.isfinite(competing_unit(self.ledger.budget)[1]) else 0.0)
-        self.scheduler = Scheduler(allocation, self.ledger, length or 0, self.wake, window=self.window)
+        self.scheduler = Scheduler(allocation or Allocation(), self.ledger, length or 0, self.wake, window=self.window)
         new = max(0, (length or 0) - sum(history.attempts > 0 for history in self.history.values()))
         if new and str(self.ledger.budget):
             self._shares = Shares(self.ledger, new, self.window)

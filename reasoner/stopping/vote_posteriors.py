@@ -51,7 +51,8 @@ def most_lost(theta: float, n: int) -> float:
     In a random order the samples of two answers are a random walk, whatever lies between them. So an answer that is not
     the final leader stops the vote with at most the chance that it overtakes the leader in that walk. The bound is the
     largest sum of these chances that fits into `n` samples. Where answers tie at the end, all have equal chances in
-    both votes. It holds for launch order, weights of 1 and at most `MAX_BOUNDED` samples; it is 1 for more.
+    both votes. It holds for exchangeable samples of a question, launch order, weights of 1 and at most `MAX_BOUNDED`
+    samples; it is 1 for more. Samples that a server repeats, or that drift, are not exchangeable.
     """
     if n > MAX_BOUNDED:
         return 1.0

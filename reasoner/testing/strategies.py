@@ -39,7 +39,7 @@ from reasoner.testing.support import (
     verifier_for,
     write_trace,
 )  # fmt: skip
-from reasoner.trace.events import ATTEMPTS, Began, Ended, Event, Prefilled, Sampled, Scored
+from reasoner.trace.events import ATTEMPTS, Began, Ended, Event, Prefilled, Prompted, Proposed, Sampled, Scored
 from reasoner.trace.history import read_histories
 from reasoner.types import Answer, Completion, Rating
 from reasoner.verifier import CostMeter, Verifier
@@ -69,6 +69,35 @@ def _run(strategy: Strategy, engine: Engine, verifier: Verifier | None = None, *
     solution = solve_sync(QUESTION, short(strategy), engine, verifier=verifier_for(strategy, verifier), **options)
     assert solution.error is None, f"the run ended with an error: {solution.error!r}"
     return solution
+
+
+def equal_replies_lead_to_equal_operations(strategy: Strategy, *, wide: bool = False) -> None:
+    """A plan that draws from `random`, a clock or the order of a set would neither replay nor resume."""
+
+    def operations() -> list[str]:
+        events: list[Event] = []
+        judge = verifier_for(strategy)
+        solve_sync(QUESTION, short(strategy), ScriptedEngine(varied), verifier=judge, trace=events.append)
+        return [_operation(event) for event in events]
+
+    first = operations()
+    for _ in range(20 if wide else 4):
+        for position, (before, now) in enumerate(itertools.zip_longest(first, operations(), fillvalue="nothing")):
+            assert before == now, (
+                f"two runs with equal replies differ at event {position}, {before} in the first and {now} in the "
+                "other: a plan must do the same after the same replies; take random numbers from "
+                "random.Random(question.id)"
+            )
+
+
+def _operation(event: Event) -> str:
+    """The event in words, without its time and cost."""
+    named = [str(getattr(event, name))[:8] for name in event.indexed_by]
+    if isinstance(event, Prompted):
+        named = [repr(event.messages[-1].content if event.messages else event.raw)]
+    elif isinstance(event, Proposed):
+        named = [str(event.answer), f"after {event.vote_state.samples} samples"]
+    return " ".join([event.event, *named])
 
 
 def no_budget_of_tokens_is_exceeded(strategy: Strategy, *, wide: bool = False) -> None:
@@ -413,6 +442,7 @@ def what_is_finished_is_not_asked_again(strategy: Strategy, *, wide: bool = Fals
 
 
 STRATEGY_LAWS: tuple[StrategyLaw, ...] = (
+    equal_replies_lead_to_equal_operations,  # first, as no other law makes sense of a plan that breaks it
     no_budget_of_tokens_is_exceeded, no_budget_of_samples_is_exceeded, it_survives_a_refusal_at_every_operation,
     proposals_lead_to_the_answer, without_any_answer_it_abstains, when_all_answers_are_equal_that_is_the_answer,
     each_completion_is_read_once, a_verifier_that_always_fails_costs_no_answer, all_schedules_take_one_course,

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, TypeVar, dataclass_transform
 
 from reasoner.budget import Cost
+from reasoner.errors import BudgetExhausted
 from reasoner.journal.lines import Format, JournalWriter, read_lines
 from reasoner.models.info import ModelInfo
-from reasoner.strategy import NOT_MEASURED, TextLikelihood
+from reasoner.strategy import TextLikelihood
 from reasoner.system.values import value
 from reasoner.types import (
     CANCELLED,
@@ -95,6 +96,25 @@ class TraceRecord:
         return replace(self, **update)
 
 
+@value(frozen=True, kw_only=True)
+class Refusal:
+    """How the ledger refused work: the fields of a `BudgetExhausted`."""
+
+    unit: str
+    needed: float
+    free: float
+    limit: float
+
+    @classmethod
+    def of(cls, error: BudgetExhausted) -> "Refusal":
+        """What the error says."""
+        return Refusal(unit=error.unit, needed=error.needed, free=error.free, limit=error.limit)
+
+    def error(self) -> BudgetExhausted:
+        """The error as it was raised."""
+        return BudgetExhausted(self.unit, needed=self.needed, free=self.free, limit=self.limit)
+
+
 class Work(TraceRecord):
     """Work that was paid for, whether it completed or not. `op` is the number of the plan's operation."""
 
@@ -108,6 +128,12 @@ class Work(TraceRecord):
     def completed(self) -> bool:
         """Whether this is the outcome, as a failure is too; a resumed run repeats what was cancelled."""
         return getattr(self, "error", "") != CANCELLED
+
+
+class RefusableWork(Work):
+    """Work that the ledger may refuse, or cut at the deadline: its outcome is then the `refusal`."""
+
+    refusal: Refusal | None = None
 
 
 @value(frozen=True, kw_only=True)
@@ -198,7 +224,7 @@ class Sampled(Generated):
     """What the question's answer space read in it, and by which rule."""
 
 
-class Dropped(Work):
+class Dropped(RefusableWork):
     """A sequence did not complete: `why` is "cancelled", "deadline" or "lost". Its tokens were spent all the same."""
 
     event: Literal["dropped"] = "dropped"
@@ -217,7 +243,7 @@ class Dropped(Work):
         return self.why == "deadline"
 
 
-class Scored(Work):
+class Scored(RefusableWork):
     """A candidate was rated, or could not be."""
 
     event: Literal["scored"] = "scored"
@@ -234,7 +260,7 @@ class Scored(Work):
         return Rating(self.value, self.cost.taking(0), self.steps, self.error, self.parts)
 
 
-class PairCompared(Work):
+class PairCompared(RefusableWork):
     """A candidate was compared with an `other` one, which was shown after it, or could not be."""
 
     event: Literal["pair_compared"] = "pair_compared"
@@ -251,7 +277,7 @@ class PairCompared(Work):
         return Rating(self.value, self.cost.taking(0), error=self.error, parts=self.parts)
 
 
-class LikelihoodsMeasured(Work):
+class LikelihoodsMeasured(RefusableWork):
     """The log-likelihood of texts after `prompt` was computed, or could not be; None is a text that did not fit.
 
     `cost` is that of all requests, also where there is an `error` and no likelihoods.
@@ -266,10 +292,10 @@ class LikelihoodsMeasured(Work):
     @property
     def completed(self) -> bool:
         """Whether it was measured, or refused by the budget."""
-        return not self.error or self.error.startswith(NOT_MEASURED)
+        return not self.error or self.refusal is not None
 
 
-class AnswersCompared(Work):
+class AnswersCompared(RefusableWork):
     """The model was asked whether two answers are the same, in one order and, after a yes, in the other.
 
     `pair` are their keys, sorted, and `prompt` is the digest of the question's. `yes` are the probabilities of yes in
@@ -284,7 +310,7 @@ class AnswersCompared(Work):
     indexed_by: ClassVar[tuple[str, ...]] = ("pair",)
 
 
-class AnswerExtracted(Work):
+class AnswerExtracted(RefusableWork):
     """The model was asked for the answer of a sequence, named as in `Sampled`, by a probe or by a second prompt.
 
     `text` is what it wrote, `confidence` as in `Extraction`. `answer` is None where the text holds no answer, or there
@@ -300,7 +326,7 @@ class AnswerExtracted(Work):
     indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index")
 
 
-class Executed(Work):
+class Executed(RefusableWork):
     """A program was run in the sandbox. `output` and `failure` are those of its `Execution`, `cost` has its seconds.
 
     With an `error`, nothing came of it.
@@ -357,15 +383,11 @@ class EquivalenceChecked(TraceRecord):
     same: tuple[bool | None, ...]
 
 
-class Refused(TraceRecord):
+class Refused(TraceRecord, Refusal):
     """The ledger refused an operation."""
 
     event: Literal["refused"] = "refused"
     op: int
-    unit: str
-    needed: float
-    free: float
-    limit: float
 
 
 class Noted(TraceRecord):

@@ -12,7 +12,6 @@ from typing import Final, Protocol, TypeVar, cast, runtime_checkable
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, EngineError, NotRecorded, RequestLost, TraceError
-from reasoner.strategy import NOT_ASKED, NOT_MEASURED, NOT_RUN
 from reasoner.system.foreign import MAX_PER_QUESTION, MAX_PER_REQUEST
 from reasoner.trace.events import (
     ATTEMPTS,
@@ -27,12 +26,13 @@ from reasoner.trace.events import (
     Event,
     LikelihoodsMeasured,
     Proposed,
+    RefusableWork,
     Refused,
     Sampled,
     TraceRecord,
     Work,
 )
-from reasoner.types import CANCELLED, NOT_RATED, Blocks
+from reasoner.types import CANCELLED, Blocks
 from reasoner.verifier import Verifier
 
 R = TypeVar("R", bound=TraceRecord)
@@ -54,6 +54,8 @@ class QuestionHistory:
     ended: Ended | None = None
     """How the last attempt ended; None if it was cut off."""
     _events: dict[Name, list[Event]] = field(default_factory=dict)
+    refused: bool = False
+    """Whether the ledger refused any work."""
     _kinds: set[type[Event]] = field(default_factory=set)
     _written: Counter[str] = field(default_factory=Counter)
     _before: float = 0.0
@@ -81,6 +83,7 @@ class QuestionHistory:
         self._last = event.t
         self._events.setdefault(event.key, []).append(event)
         self._kinds.add(type(event))
+        self.refused |= isinstance(event, Refused) or (isinstance(event, RefusableWork) and event.refusal is not None)
         if self.source:
             return
         if event.repeated:
@@ -168,12 +171,12 @@ class QuestionHistory:
         """
         last = events[-1] if events else None
         if last and last.completed:
-            if unit := _refused_unit(last):
-                raise self._refusal(op, unit)
+            if isinstance(last, RefusableWork) and last.refusal:
+                raise last.refusal.error()
             return last
         # Of an operation that was refused in part, a sequence may be there and the answer of its probe still missing.
-        if name[0] is not AnswerExtracted and self._refused(op):
-            raise self._refusal(op, "tokens")
+        if name[0] is not AnswerExtracted and (refused := self._refused(op)):
+            raise refused.error()
         if self.of(Cancelled, op):
             raise NotRecorded(f"operation {op} was cancelled")
         if not self.source:
@@ -184,23 +187,18 @@ class QuestionHistory:
         if isinstance(last, LikelihoodsMeasured) and last.error != CANCELLED:
             raise EngineError(last.error)
         cut = isinstance(last, Dropped) and last.why == "cancelled"
-        if name[0] is Sampled and not cut and self.ended and self.of(Refused):
+        if name[0] is Sampled and not cut and self.ended and (refusals := self.of(Refused)):
             # Of sequences that were refused together, or when they were tried again, the trace names one.
-            raise self._refusal(op, "tokens")
+            raise refusals[0].error()
         return None
 
     def refusal(self, op: int) -> BudgetExhausted | None:
         """The refusal that was recorded for an operation."""
-        return self._refusal(op, "tokens") if self._refused(op) else None
+        refused = self._refused(op)
+        return refused.error() if refused else None
 
     def _refused(self, op: int) -> Refused | None:
         return next((event for event in self.of(Refused) if event.op == op), None)
-
-    def _refusal(self, op: int, unit: str) -> BudgetExhausted:
-        event = self._refused(op) or next(iter(self.of(Refused)), None)
-        if event is None:
-            return BudgetExhausted(unit, needed=0, free=0, limit=0)
-        return BudgetExhausted(event.unit, needed=event.needed, free=event.free, limit=event.limit)
 
 
 EMPTY: Final = QuestionHistory()
@@ -275,13 +273,6 @@ def sound(events: Iterable[Event]) -> Iterator[Event]:
         limit = MAX_PER_REQUEST if isinstance(event, Work) else MAX_PER_QUESTION
         if not (cost and cost.fault(limit=limit)):
             yield event
-
-
-def _refused_unit(event: Work) -> str:
-    """The unit of the budget that refused the work; empty where it was not refused."""
-    if isinstance(event, Dropped):
-        return "seconds"
-    return "tokens" if getattr(event, "error", "").startswith((NOT_RATED, NOT_MEASURED, NOT_ASKED, NOT_RUN)) else ""
 
 
 def _content(event: Event) -> str:

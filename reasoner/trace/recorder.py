@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Rendered
-from reasoner.errors import PlanError
+from reasoner.errors import BudgetExhausted, PlanError
 from reasoner.system.foreign import ErrorsFrom
 from reasoner.trace.events import (
     COMPLETION_FIELDS,
@@ -17,6 +17,7 @@ from reasoner.trace.events import (
     Event,
     PairCompared,
     Prompted,
+    Refusal,
     RunFacts,
     Sampled,
     Scored,
@@ -35,10 +36,14 @@ Why = Literal["cancelled", "deadline", "lost"]
 
 
 class Drop(NamedTuple):
-    """Why a request did not complete, and what the engine had computed; None where that is unknown."""
+    """Why a request did not complete, and what the engine had computed; None where that is unknown.
+
+    `refusal` is that of the deadline, where it cut the request.
+    """
 
     why: Why
     usage: Usage | None
+    refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +152,19 @@ class Recorder:
         """A sequence did not complete."""
         self.write(Dropped, cost=cost, **drop._asdict(), **sequence.named)
 
-    def scored(self, op: int, candidate: Completion, other: Completion | None, rating: Rating, cost: Cost) -> None:
-        """A candidate was rated, or compared with another one, or could not be."""
+    def scored(
+        self,
+        op: int,
+        candidate: Completion,
+        other: Completion | None,
+        rating: Rating,
+        cost: Cost,
+        refusal: BudgetExhausted | None = None,
+    ) -> None:
+        """A candidate was rated, or compared with another one, or could not be, as by a `refusal` of the ledger."""
         values = {name: getattr(rating, name) for name in ("value", "parts", "error")}
         values |= {"op": op, "prompt": candidate.prompt.digest, "index": candidate.index, "cost": cost}
+        values["refusal"] = Refusal.of(refusal) if refusal else None
         if other is None:
             self.write(Scored, steps=rating.steps, **values)
         else:

@@ -52,6 +52,10 @@ ROWS = [
     ("solve q -e replay:a\u202eb\x07", "the trace a[U+202E]b[U+0007]:"),
     ("SOLVE --trace missing/t.jsonl", "cannot write the trace missing/t.jsonl"),
     # options of commands
+    ("solve q --base-url http://a --base-url http://b", "--base-url is given 2 times: give it once", "need a router"),
+    ("solve q -m a --model b", "--model is given 2 times", "several models need --engine mixture"),
+    ("SOLVE -b tokens=1k -b samples=3", "--budget is given 2 times: give it once; join its values with a comma"),
+    ("eval arithmetic -e simulated --limit 2 --limit 3", "--limit is given 2 times: give it once"),
     ("SOLVE --nope", "'--nope'", "--strategy"),
     ("SOLVE --stratgy single", "did you mean --strategy?"),
     ("SOLVE --max_tokens 8", "did you mean --max-tokens?"),

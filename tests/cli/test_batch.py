@@ -160,7 +160,7 @@ def test_one_budget_bounds_all_and_may_be_raised_when_the_batch_continues(run: R
     source, answers = write(tmp_path / "q.jsonl", questions(30)), tmp_path / "a.jsonl"
     short = batch(run, source, "-o", answers, "-b", "tokens=600")
     assert short.code == 3
-    assert "without an answer; the same command asks them again, and the budget may be raised" in short.error
+    assert "without an answer: raise it, and the same command asks them again" in short.error
     first = read(answers)
     assert spent(first) <= 600
     assert len(first) == 30
@@ -202,11 +202,54 @@ def test_the_same_command_continues_and_other_settings_are_refused(run: Run, tmp
     assert sorted((row["id"], row["answer"], row["tokens"]) for row in read(answers)) == sorted(
         (row["id"], row["answer"], row["tokens"]) for row in whole
     )
-    again = batch(run, source, "-o", answers, "-n", 3)
-    assert again.code == 2
-    assert "exists and belongs to no interrupted batch" in again.error
+    finished = batch(run, source, "-o", answers, "-n", 2)
+    assert finished.code == 2
+    assert "exists and belongs to no interrupted batch" in finished.error
     assert batch(run, source, "-o", answers, "-n", 2, "--overwrite").code == 0
     assert {row["samples"] for row in read(answers)} == {2}
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize("bad", [False, True])
+def test_a_finished_batch_has_nothing_left_to_do(suffix: str, bad: bool, run: Run, tmp_path: Path) -> None:
+    rows = [{"id": "=1", "question": "What is 3 + 4?"}, *({"question": " "} for _ in range(bad)), *questions(2)]
+    source, answers = write(tmp_path / "q.jsonl", rows), tmp_path / f"a.{suffix}"
+    assert batch(run, source, "-o", answers, "-b", "tokens=9k").code == bad
+    before = answers.read_bytes()
+    for more in ((), ("-b", "tokens=10k", "--concurrency", "2")):
+        again = batch(run, source, "-o", answers, *more)
+        assert (again.code, answers.read_bytes()) == (bad, before)
+        assert f"nothing to do: {answers} has a line for each row; --overwrite answers them again" in again.err
+        assert ("1 row ended in an error" in again.err) == bad
+    assert (
+        batch(run, source, "-o", answers, "-q").err == "error: 1 row ended in an error, which the answers name\n" * bad
+    )
+    for changed in (rows[:-1], [*rows, *questions(1)], [*rows[:-1], {"question": "What is 9 + 9?"}]):
+        write(source, changed)
+        refused = batch(run, source, "-o", answers)
+        assert (refused.code, answers.read_bytes()) == (2, before)
+        assert "exists and belongs to no interrupted batch" in refused.err
+
+
+def test_lines_that_are_there_twice_are_said_and_taken_out_and_two_answers_to_a_row_are_refused(
+    run: Run, tmp_path: Path
+) -> None:
+    source, answers = write(tmp_path / "q.jsonl", questions(12)), tmp_path / "a.jsonl"
+    assert batch(run, source, "-o", answers, "-s", "single", "-b", "samples=5").code == 3
+    whole = answers.read_bytes().splitlines(keepends=True)
+    first = next(line for line in whole if json.loads(line)["answer"])
+    answers.write_bytes(b"".join([*whole, *whole[3:], first.replace(b'"tokens": ', b'"tokens": 1')]))
+    two = batch(run, source, "-o", answers, "-s", "single", "-b", "samples=90")
+    assert two.code == 2
+    assert f"has two answers to row {json.loads(first)['row']} (" in two.err
+    assert "delete one of the lines, or start again with --overwrite" in two.err
+    answers.write_bytes(b"".join([*whole, *whole[3:]]))
+    ended = batch(run, source, "-o", answers, "-s", "single", "-b", "samples=12")
+    # Each sample counts once, so that the budget pays for a sample of every other row.
+    assert ended.code == 0
+    assert f"warning: 9 lines were in {answers} twice: one of each is kept" in ended.err
+    assert sorted(row["row"] for row in read(answers)) == list(range(1, 13))
+    assert ended.err.splitlines()[-1].startswith("12 of 12 rows")
 
 
 def test_rows_may_be_added_at_the_end_of_the_input_and_nowhere_else(run: Run, tmp_path: Path) -> None:
@@ -241,6 +284,8 @@ def test_a_row_that_changed_after_its_answer_is_named_and_nothing_is_answered_tw
     assert changed.code == 2
     wanted = f"error: row {number} ('q{number - 1}') has changed since it was answered: restore it, delete its line"
     assert [line for line in changed.err.splitlines() if line.startswith(wanted)]
+    # It would be refused again.
+    assert "the same command continues" not in changed.err
     # Reordered columns are no change.
     write(source, [dict(reversed(row.items())) for row in rows])
     assert batch(run, source, "-o", answers, "-s", "single", "-b", "samples=90").code == 0

@@ -1,5 +1,6 @@
 """A plug-in that breaks a law fails its check, with a sentence that says what is wrong."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -10,9 +11,10 @@ import pytest
 from reasoner import Answer, Completion, Cost, Question, Rating, SamplingParams, VoteState
 from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.strategy import Plan, sample
+from reasoner.strategy import Plan, propose, sample
 from reasoner.testing import check_engine, check_rule, check_strategy, check_task, check_verifier
 from reasoner.testing.support import Planned
+from reasoner.types import Message
 from reasoner.verifier import FreeVerifier
 from reasoner_evals.tasks import GradedQuestion
 
@@ -47,6 +49,13 @@ def silent(question: Question) -> Plan[Answer | None]:
     return question.read(drawn)
 
 
+def at_random(question: Question) -> Plan[Answer | None]:
+    prompt = replace(question.prompt, messages=(*question.prompt.messages, Message("user", str(random.random()))))
+    [drawn] = yield from sample(prompt, params=SamplingParams(max_tokens=40))
+    yield from propose(question.read(drawn), VoteState())
+    return question.read(drawn)
+
+
 class Remembering:
     asked: ClassVar[list[VoteState]] = []
 
@@ -64,6 +73,7 @@ def loading(gold: str, text: str = "What is 3 + 4?") -> Any:
     ("check", "plug_in", "sentence"),
     [
         (check_strategy, Planned(silent), "it never proposed an answer"),
+        (check_strategy, Planned(at_random), "differ at event 1, prompted '0.* the same after the same replies; take"),
         (check_engine, Miscounting(tokens=2), "tokens, and the usage is"),
         (check_engine, Unmetered(tokens=2), "a cancelled request has an unknown cost: write its meter"),
         (check_verifier, Rated(1.5), "rating"),

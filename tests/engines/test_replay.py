@@ -156,7 +156,11 @@ def test_a_rating_that_was_cancelled_is_cancelled_again(tmp_path: Path) -> None:
     [
         (BestOfN(3, params=SHORT), "", "holds no rating of sample"),
         (SelfConsistency(5, SHORT), "", "holds no sample 3 of this prompt of question q"),
-        (SelfConsistency(3, SHORT), "How few?", "does not hold this prompt: it is of 'How many?'"),
+        (
+            SelfConsistency(3, SHORT),
+            "How few?",
+            "does not hold the prompt 'How few?': it is of 'How many?'; ask the same question, with a strategy that",
+        ),
     ],
 )
 def test_what_the_trace_does_not_hold_is_named(tmp_path: Path, strategy: Strategy, text: str, message: str) -> None:

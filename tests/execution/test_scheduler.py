@@ -17,7 +17,7 @@ from reasoner.stopping.vote_posteriors import best_gain
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import books, jumbled, meter_of, number_question, says
 from reasoner.trace.events import Event
-from reasoner.trace.history import read_histories
+from reasoner.trace.history import EMPTY, read_histories
 from reasoner.types import Answer, SamplingParams
 from reasoner_strategies import SelfConsistency
 from tests.sweeps import widths
@@ -76,13 +76,39 @@ def test_of_a_budget_of_samples_each_question_gets_one_before_any_gets_two(budge
         assert sum(one > 0 for one in drawn) == min(many, budget)
 
 
-def test_a_budget_is_divided_at_a_price_and_a_limit_of_time_is_not() -> None:
-    """A limit of seconds is no amount to divide: only a safe lead ends a vote."""
-    divided = samples(solved(budget=Budget(tokens=10**6)))
-    assert divided == samples(solved(budget=Budget(tokens=10**6), allocation=Allocation(price=0.001)))
-    timed = samples(solved(budget=Budget(seconds=3600)))
-    assert timed == samples(solved(allocation=Allocation(price=0.0)))
-    assert sum(divided) < sum(timed)
+def tied(request: SampleRequest) -> str:
+    """Three answers, as likely as the question's id and prompt make them, so that votes are often close."""
+    shares = [random.Random(f"{request.question_id} {answer}").random() for answer in range(3)]
+    return f"The answer is {random.Random(request.seed).choices(range(3), shares)[0]}"
+
+
+@given(st.integers(1, 12), st.integers(0, 10**6), st.floats(0, 1), st.sampled_from(["tokens=9M", "seconds=3600"]))
+def test_a_budget_that_pays_for_all_samples_gives_the_vote_of_all_also_after_an_interruption(
+    n: int, seed: int, cut: float, budget: str
+) -> None:
+    questions, vote, events = asked(8), SelfConsistency(n, SHORT), list[Event]()
+
+    def answers(some: Sequence[Question], **options: Any) -> dict[str, Answer | None]:
+        engine = ScriptedEngine(tied, pause=jumbled(seed))
+        solutions = solve_many_sync(some, vote, engine, seed=seed, **options)
+        return {solution.question_id: solution.answer for solution in solutions}
+
+    of_all = answers(questions)
+    assert answers(questions, budget=budget, trace=events.append) == of_all
+    history = read_histories(events[: round(cut * len(events))])
+    left = [question for question in questions if not history.get(question.id, EMPTY).finished]
+    assert answers(left, budget=budget, history=history).items() <= of_all.items()
+
+
+def test_at_a_price_only_what_cannot_change_an_answer_is_said_to_change_none() -> None:
+    """Four to none with four to come may end in a tie, which goes to the earlier launch: that has a gain of 0."""
+    vote = SelfConsistency(8, SHORT)
+    ended = solved(ScriptedEngine(says("7")), vote, allocation=Allocation(price=1e-9, wave=1))
+    assert {(one.cost.samples, one.reason) for one in ended} == {
+        (4, "another sample would gain 0, but must gain 1e-09")
+    }
+    ended = solved(ScriptedEngine(says("7")), vote, allocation=Allocation(wave=1))
+    assert {(one.cost.samples, one.reason) for one in ended} == {(5, "no remaining sample can change the answer")}
 
 
 def test_samples_below_their_price_are_not_drawn() -> None:

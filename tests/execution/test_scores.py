@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
-from reasoner import Answer, Budget, Question, SamplingParams
+from reasoner import Answer, Budget, Question, SamplingParams, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.errors import BudgetExhausted, LedgerViolation, PlanError, UsageError, VerifierError
+from reasoner.registry import build
 from reasoner.strategy import Next, Plan, Sample, Score, Start, compare_pairs, sample
 from reasoner.testing.scripted import ScriptedEngine
-from reasoner.testing.support import Judge, says
-from reasoner.trace.events import PairCompared, Scored
+from reasoner.testing.support import QUESTION as ASKED
+from reasoner.testing.support import Judge, says, short, varied, verifier_for
+from reasoner.trace.events import Event, PairCompared, RefusableWork, Refused, Scored
+from reasoner.trace.history import read_histories
 from reasoner.types import Completion, Rating
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, Script
 from tests.helpers import Comparing
@@ -77,6 +80,24 @@ def test_ratings_that_the_budget_refuses_are_errors_while_others_are_not() -> No
     assert ratings[1].error.startswith("not rated: budget tokens=54")
     assert len(run.seen(Scored)) == 3
     assert run.solution.cost.tokens <= spent + 12
+
+
+@pytest.mark.parametrize(("name", "tokens"), [("beam_search", 300), ("likelihood", 120), ("parallel_probe", 120)])
+def test_a_run_that_is_killed_at_any_event_tells_the_refusals_of_its_trace_as_they_were(name: str, tokens: int) -> None:
+    """A refused rating is written before the refusal of its operation, and a kill may come between."""
+    strategy, events = short(build("strategy", name)), list[Event]()
+    options: dict[str, Any] = {"verifier": verifier_for(strategy), "budget": Budget(tokens=tokens)}
+    solve_sync(ASKED, strategy, ScriptedEngine(varied), trace=events.append, **options)
+    assert any(isinstance(event, Refused) for event in events)
+    for cut in range(1, len(events)):
+        after = events[:cut]
+        history = read_histories(list(after))
+        again = solve_sync(ASKED, strategy, ScriptedEngine(varied), trace=after.append, history=history, **options)
+        assert again.error is None
+        told = [event.refusal for event in after if isinstance(event, RefusableWork) and event.refusal]
+        for refusal in (*told, *(event for event in after if isinstance(event, Refused))):
+            assert (refusal.unit, refusal.limit) == ("tokens", tokens)
+            assert refusal.needed > refusal.free
 
 
 def test_a_refusal_of_all_ratings_is_raised_into_the_plan() -> None:

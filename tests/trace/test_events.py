@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 
 from reasoner import Cost, solve_sync
-from reasoner.errors import DamagedLine, TraceError, UsageError
+from reasoner.errors import BudgetExhausted, DamagedLine, TraceError, UsageError
 from reasoner.strategy import TextLikelihood
 from reasoner.testing.scripted import MODEL, ScriptedEngine
 from reasoner.testing.support import number_question, says, write_trace
@@ -61,6 +61,7 @@ SAMPLED = Sampled(
 prompted, prefilled = partial(Prompted, **AT, tokens=3, exact=True), partial(Prefilled, **AT, prompt="p", text="Wait")
 measured, compared = partial(LikelihoodsMeasured, **WORK), partial(kinds.AnswersCompared, **WORK)
 scored, ended = partial(Scored, **WORK, index=3), partial(Ended, **AT, cost=COST)
+LATE = BudgetExhausted("seconds", needed=0, free=-math.inf, limit=math.inf)
 EVENTS: list[Event] = [
     BEGAN,
     Thought(**DRAWN, text="", finish_reason="length", stop=None, logprobs=None, thinking="hm", unclosed=True),
@@ -71,6 +72,7 @@ EVENTS: list[Event] = [
     SAMPLED.model_copy(update={"stop": None, "finish_reason": "abort"}),
     Dropped(**WORK, index=4, why="cancelled", usage=Usage(1, 0, 1)),
     Dropped(**WORK, index=5, why="lost", usage=None),
+    Dropped(**WORK, index=6, why="deadline", usage=None, refusal=kinds.Refusal.of(LATE)),
     scored(value=0.5, steps=(0.25, 1.0), error=""),
     scored(value=None, steps=(), error="broken"),
     kinds.PairCompared(**WORK, index=3, other=("p", 4), value=0.75, parts=(1.0,), error=""),
@@ -166,7 +168,7 @@ def test_an_incomplete_last_line_is_skipped(tmp_path: Path) -> None:
         (b"\xff\xfe", "is not a line of the trace: invalid json"),
         (b"[]", "is not a line of the trace: "),
         (b'{"v":3,"event":"slept","question_id":"q","t":0}', "slept"),
-        (b'{"v":3,"event":"refused","question_id":"q","t":0}', "refused.op: field required"),
+        (b'{"v":3,"event":"refused","question_id":"q","t":0}', "refused.unit: field required"),
         (b'{"v":3,"event":"delivered","question_id":"q","t":0,"op":1,"mood":1}', "mood"),
         (b'{"v":2,"event":"delivered","question_id":"q","t":0,"op":1}', "another version: this one reads version 3"),
         (b'{"v":10,"event":"slept"}', "was written by another version: this one reads version 3"),

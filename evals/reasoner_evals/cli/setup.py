@@ -13,7 +13,6 @@ from reasoner.cli.terminal import one_line
 from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import ReasonerError, UsageError
-from reasoner.execution.scheduler import PRICE
 from reasoner.registry import DEFAULT_VERIFIER, build, spec_of
 from reasoner.stopping.rules import EFFORTS, price_of
 from reasoner.system.foreign import ErrorsFrom
@@ -67,7 +66,7 @@ def set_up(options: RunOptions) -> RunSetup:
         verifier=spec_of(verifier) if verifier else "",
         budgets=budgets,
         totals=totals,
-        price=price_of(options.effort) if options.effort else PRICE if totals else 0.0,
+        price=price_of(options.effort) if options.effort else 0.0,
         seeds=read_seeds(options.seeds) if options.seeds is not None else (),
     )
     arms_of(grid)  # refuses what cannot be combined before data is fetched

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Any, Final
 
 from reasoner.errors import UsageError
@@ -15,6 +15,10 @@ HEADERS: Final = {
 }
 
 
+OPEN: Final = 16
+"""Connections that have a thread; others wait in the system's queue."""
+
+
 class PageServer(ThreadingHTTPServer):
     """Answers GET with the status and page that `render` has for a path and its query, one at a time.
 
@@ -25,13 +29,33 @@ class PageServer(ThreadingHTTPServer):
         UsageError: the port is in use or not allowed.
     """
 
+    request_queue_size = 128
+    """Connections that wait until one of those with a thread ends."""
+
     def __init__(self, render: Callable[[str], tuple[int, str]], port: int) -> None:
         self.render = render
         self.lock = Lock()
+        self._places = BoundedSemaphore(OPEN)
         try:
             super().__init__((HOST, port), _Request)
         except OSError as error:
             raise UsageError(f"cannot listen at {HOST}:{port}: {error.strerror}: choose another --port") from error
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection in a thread of its own, once there is a place for one."""
+        self._places.acquire()
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._places.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer a connection, and leave its place."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Nothing: a browser left."""
@@ -39,8 +63,8 @@ class PageServer(ThreadingHTTPServer):
 
 class _Request(BaseHTTPRequestHandler):
     server: PageServer
-    timeout = 30
-    """Seconds in which a request arrives."""
+    timeout = 5
+    """Seconds in which a request arrives: it comes from this machine."""
 
     def do_GET(self) -> None:
         host = self.headers.get("Host", "").removesuffix(f":{self.server.server_port}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import runpy
 import struct
 import zipfile
 from itertools import groupby
@@ -264,6 +265,28 @@ def test_published_completions_are_pools(tmp_path: Path) -> None:
     }  # fmt: skip
     assert second == {"question_id": "3", "gold": "70", "answers": ["70", None], "tokens": [900, 1000]}
     assert third["tokens"] == [7]
+
+
+def test_the_recordings_of_the_benches_are_made_of_what_their_authors_publish(tmp_path: Path) -> None:
+    bench = runpy.run_path(str(Path(__file__).parents[3] / "bench/recordings.py"))
+    folder = tmp_path / "gpt-gsm"
+    folder.mkdir()
+    (folder / "1.csv").write_text(",answer,token_usage\n0,33.0,594\n1,2.5,722\n2,,530\n")
+    golds = jsonl(tmp_path / "gsm.jsonl", [{"input": "How many?", "target": 7}, {"input": "And now?", "target": 33}])
+    write_pool(jsonl(tmp_path / "records.jsonl", bench["answers"](folder, golds)), tmp_path / "p.jsonl")
+    assert json.loads((tmp_path / "p.jsonl").read_text()) == {
+        "question_id": "gpt-gsm/1", "gold": "33", "answers": ["33", "2.5", None], "tokens": [594, 722, 530],
+    }  # fmt: skip
+    branches = [[["150", "150", "204"], 3856, "204"], [["ERR"], 900, "150"]]
+    published = tmp_path / "aime24.json"
+    published.write_text(json.dumps([{"each_branch": branches, "gold_answer": "204", "probe_freq": 500}]))
+    write_pool(jsonl(tmp_path / "records.jsonl", bench["chains"](published)), tmp_path / "p.jsonl")
+    assert json.loads((tmp_path / "p.jsonl").read_text()) == {
+        "question_id": "aime24/0", "gold": "204", "every": 500, "chains": [
+            {"probes": [["150", 2], ["204", 1]], "tokens": 3856, "answer": "204"},
+            {"probes": [["ERR", 1]], "tokens": 900, "answer": "150"},
+        ],
+    }  # fmt: skip
 
 
 def test_a_log_of_inspect_ai_has_the_verdicts_of_its_scorer(tmp_path: Path) -> None:

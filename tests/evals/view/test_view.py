@@ -2,10 +2,14 @@
 
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,6 +18,7 @@ from reasoner.journal.lines import sealed, sealed_line
 from reasoner_evals.runs.records import ItemRecord, RunFolder
 from reasoner_evals.view.arms import ShownArm
 from reasoner_evals.view.pages import QUESTIONS, SAMPLES, Pages
+from reasoner_evals.view.server import OPEN, PageServer
 from tests.browser import CHROMIUM, browser
 from tests.cli.command import Run, finish, start
 from tests.evals.cli.conftest import _plain_environment, run
@@ -260,3 +265,32 @@ def test_the_pages_fit_at_both_widths_and_ask_for_nothing(tmp_path: Path) -> Non
                 assert tab.value("document.documentElement.scrollWidth") <= width
                 assert tab.value(STICKING_OUT) == []
                 assert (tab.logged, tab.requested) == ([], [file.as_uri()])
+
+
+def test_a_hundred_connections_have_sixteen_threads_and_all_are_answered() -> None:
+    clients, accepted, asked = 100, threading.Semaphore(0), threading.Event()
+
+    class Watched(PageServer):
+        def process_request(self, request: Any, client_address: Any) -> None:
+            super().process_request(request, client_address)
+            accepted.release()
+
+    def render(path: str) -> tuple[int, str]:
+        asked.wait()
+        return 200, path
+
+    with Watched(render, 0) as server, ExitStack() as stack:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        stack.callback(serving.join)
+        stack.callback(server.shutdown)
+        stack.callback(asked.set)
+        connections = [stack.enter_context(socket.create_connection(server.server_address)) for _ in range(clients)]
+        for number, connection in enumerate(connections):
+            connection.sendall(f"GET /{number} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+        for _ in range(OPEN):
+            accepted.acquire()
+        assert not server._places.acquire(blocking=False)
+        asked.set()
+        answers = [connection.makefile("rb").read() for connection in connections]
+    assert [int(answer.rpartition(b"/")[2]) for answer in answers] == list(range(clients))
