@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from reasoner.engine import Continuation, FreeEngine, Rendered, SampleRequest
 from reasoner.engines.chains import PROBE_TOKENS, ChainLaw, probe_reply
 from reasoner.engines.simulated.arithmetic import read_arithmetic, written
-from reasoner.engines.simulated.instances import instance
+from reasoner.engines.simulated.instances import ANY_OBJECT, instance
 from reasoner.engines.simulated.tools import in_turn, named_call
 from reasoner.engines.simulated.wordings import Wording, wording
 from reasoner.errors import UsageError, require
@@ -215,9 +215,10 @@ class SimulatedEngine(FreeEngine):
             UsageError: it must satisfy a JSON schema, and no value is found that does.
         """
         prompt, schema = request.prompt, request.params.json_schema
-        if schema:
-            return instance(in_turn(schema, prompt), answer, source)
-        return named_call(prompt, answer, source) or asked.reply(answer, source)
+        if not schema:
+            return named_call(prompt, answer, source) or asked.reply(answer, source)
+        said = asked.reply(answer, source) if schema == ANY_OBJECT else ""
+        return said if said.startswith("{") else instance(in_turn(schema, prompt), answer, source)
 
     def _rows(self, request: SampleRequest, thought: _Thought, *, right: bool) -> tuple[_Row, _Row]:
         """The log-probabilities of a token of the thinking, and of one of the reply after it; best first."""

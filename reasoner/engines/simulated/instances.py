@@ -20,6 +20,8 @@ DEEPEST: Final = 40
 """The most levels of an instance."""
 _BRIEF: Final = (4, 500)
 """The level, and the steps, after which only what is required is written: a schema that refers to itself ends."""
+ANY_OBJECT: Final = '{"type": "object"}'
+"""The schema that leaves an object to what the prompt says of it."""
 _TRIES: Final = 50
 """How many texts or items are tried until one fits."""
 _NUMBER: Final = re.compile(r"-?\d{1,30}(?:[./]\d{1,30})?", re.ASCII)
@@ -264,7 +266,7 @@ class _Writer:
 
     def _number(self, schema: dict[str, Any], *, whole: bool) -> int | float:
         """The answer if it is allowed, else a number at a bound or between both."""
-        bounds = {name: Fraction(str(schema[name])) for name in _KEYWORDS["number"] & schema.keys()}
+        bounds = {name: Fraction(str(value)) for name, value in schema.items() if name in _KEYWORDS["number"]}
         step = bounds.pop("multipleOf", Fraction(1) if whole else None)
         if whole and step is not None:
             step = Fraction(step.numerator)
