@@ -112,7 +112,7 @@ class SimulatedEngine(FreeEngine):
     `certainty` is how well log-probabilities tell right replies from wrong ones: the chance that a right one has the
     higher mean of two (AUROC), where 0.5 tells nothing; 0.8 is about that of the embedded model on sums. The tokens of
     a reply have the same probability, (1 + x) / 2, where x is the chance of being right that a normal score of the
-    reply shows at even odds. The first of given `answers` counts as right.
+    reply shows at even odds. The first of given `answers` counts as right. `model_name` is what the model is called.
 
     A reply is a function of the prompt and the request's seed. Lengths without thinking are exponential around their
     mean, at least one token, cut at `max_tokens`; a cut reply has no answer.
@@ -127,6 +127,7 @@ class SimulatedEngine(FreeEngine):
     guess: float = 0.05
     odds: float | None = None
     certainty: float = 0.8
+    model_name: str = "simulated"
     laws: Mapping[str, Law] = field(default_factory=dict, repr=False)
     model: ModelInfo = field(default=MODEL, init=False, repr=False)
     name: str = field(default="simulated", init=False, repr=False)
@@ -141,8 +142,9 @@ class SimulatedEngine(FreeEngine):
         require(self.certainty, "certainty", at_least=0.5, below=1)
         if self.odds is not None:
             require(self.odds, "odds", above=0, below=math.inf)
-        if self.thinking:
-            self.model = replace(MODEL, thinking=THINKING)
+        if not self.model_name:
+            raise UsageError("model_name must not be empty: give a name, as in model_name=small")
+        self.model = replace(MODEL, name=self.model_name, thinking=THINKING if self.thinking else None)
         self._default = Law(self.answers or UNASKED, self.weights, self.silent, self.tokens)
         law = f"drawn from {', '.join(self._default.answers)}"
         arithmetic = f"arithmetic is right in {self.accuracy:.0%} of samples, other answers are {law}"

@@ -80,7 +80,7 @@ def _parsed(schema: str) -> Any:
 
 
 def schema_like(value: Any) -> dict[str, Any]:
-    """The schema of values like this one: the same names, and the same types."""
+    """The schema of values like this example: the same names, and the same types, which a text may say in words."""
     match value:
         case dict():
             return {"properties": {name: schema_like(part) for name, part in value.items()}, "required": list(value)}
@@ -91,7 +91,7 @@ def schema_like(value: Any) -> dict[str, Any]:
         case int() | float():
             return {"type": "number"}
         case str():
-            return {"type": "string"}
+            return {"type": "boolean" if "true or false" in value.lower() else "string"}
     return {}
 
 

@@ -30,6 +30,7 @@ _EITHER: Final = re.compile(r"\b(yes|true)\b[\"'`*]*\s*(?:/|\||,|or)\s*(?:or\s+)
 _BARE: Final = re.compile(
     r"\b(?:only|just|nothing but|exactly)\b.{0,40}\b(?:letter|label|number|integer|answer|word|option|name|yes|true)\b"
     r"|\b(?:one|single) (?:word|letter|number|digit)\b|\bnothing else\b"
+    r"|\b(?:letter|label|number|integer|answer|word|option|name|no|false) (?:only|alone)\b"
     r"|\b(?:answer|reply|respond)(?: with)?:? [\"'`*]*(?:yes|true)\b",
     re.IGNORECASE,
 )
