@@ -19,7 +19,7 @@ import pytest
 from reasoner import Budget
 from reasoner.answers.kinds import AnswerKind
 from reasoner.cli.group import cli
-from reasoner.errors import ReasonerError
+from reasoner.errors import ReasonerError, UnknownName
 from reasoner.registry import Kind, build
 from tests.cli.command import Run
 from tests.cli.conftest import _plain_environment, run
@@ -92,7 +92,7 @@ def written(text: str) -> Iterator[Written]:
             code = [line.strip()[2:]] if line.strip().startswith("$ ") else []
         inline = [] if language else re.findall(r"(?<!`)`([^`]+)`(?!`)", line)
         for each in (*code, *inline):
-            command = re.sub(r"^(?:[A-Z_]+=\S+ )+", "", each)
+            command = re.split(r" [|&](?: |$)", re.sub(r"^(?:[A-Z_]+=\S+ )+", "", each))[0]
             words = command.split()
             if len(words) > 1 and words[0] in (*OURS, *THEIRS):
                 split = shlex.split(command, comments=each in code) if words[0] in OURS else words
@@ -116,7 +116,7 @@ def read(words: Sequence[str]) -> None:
         assert command is not None
         try:
             context = command.make_context(name, rest, parent=context)
-        except click.MissingParameter:
+        except (click.MissingParameter, click.BadOptionUsage):
             return
     for name, given in context.params.items():
         for spec in given if isinstance(given, tuple) else (given,):
@@ -149,12 +149,12 @@ def fault(command: Written, run: Run) -> str:
         except (click.exceptions.Exit, click.exceptions.NoArgsIsHelpError):
             return ""
         except (click.ClickException, ReasonerError) as error:
-            return str(error)
+            return "" if isinstance(error, UnknownName) and "plug-in" in command.needs else str(error)
     elif program == "make":
         return "" if words[0] in TARGETS else f"the Makefile has no {words[0]}"
     elif program.endswith("python") and words[0].endswith(".py"):
         return "" if BLANK.search(words[0]) or (ROOT / words[0]).exists() else f"there is no {words[0]}"
-    elif extras := re.search(r"^(?:\.|reasoner-kit)\[([a-z,]+)\]$", words[-1]):
+    elif not command.needs and (extras := re.search(r"^(?:\.|reasoner-kit)\[([a-z,]+)\]$", words[-1])):
         return "" if set(extras[1].split(",")) <= EXTRAS else f"the package has no extras {extras[1]}"
     elif program in THEIRS and not (command.needs or command.inline):
         return "it is not ours: say in a mark what it needs"

@@ -12,7 +12,8 @@ import pytest
 from reasoner import Budget, Question, Solution, solve_many_sync, solve_sync
 from reasoner.engine import Engine
 from reasoner.engines.chains import ChainLaw
-from reasoner.engines.simulated import Law, SimulatedEngine, arithmetic
+from reasoner.engines.simulated import Law, SimulatedEngine
+from reasoner.engines.simulating.arithmetic import arithmetic
 from reasoner.errors import UsageError
 from reasoner.strategy import Plan, Sample, probe, sample
 from reasoner.testing.support import Planned, number_question

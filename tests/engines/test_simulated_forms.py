@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reasoner import Question, SamplingParams, solve_many_sync
 from reasoner.answers.tool_calls import read_calls
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.engines.simulated.instances import instance
+from reasoner.engines.simulating.instances import instance
 from reasoner.errors import UsageError
 from reasoner.strategy import Plan, sample
 from reasoner.testing.support import Planned

@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 
 from reasoner.engine import Continuation, FreeEngine, Rendered, SampleRequest
 from reasoner.engines.chains import PROBE_TOKENS, ChainLaw, probe_reply
-from reasoner.engines.simulated.arithmetic import read_arithmetic, written
-from reasoner.engines.simulated.instances import ANY_OBJECT, instance
-from reasoner.engines.simulated.tools import in_turn, named_call
-from reasoner.engines.simulated.wordings import Wording, wording
+from reasoner.engines.simulating.arithmetic import read_arithmetic, written
+from reasoner.engines.simulating.instances import ANY_OBJECT, instance
+from reasoner.engines.simulating.tools import in_turn, named_call
+from reasoner.engines.simulating.wordings import Wording, wording
 from reasoner.errors import UsageError, require
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking

@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import count
 from typing import Any, Final
 
-from reasoner.engines.simulated.patterns import matching
+from reasoner.engines.simulating.patterns import matching
 from reasoner.errors import UsageError, shown
 from reasoner.system.files import parse_json
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from reasoner.answers.choices import choice_in
-from reasoner.engines.simulated.instances import instance, schema_like
+from reasoner.engines.simulating.instances import instance, schema_like
 from reasoner.errors import UsageError
 
 LONGEST: Final = 100_000

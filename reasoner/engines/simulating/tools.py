@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from reasoner.answers.tool_calls import ToolCall, call_text
-from reasoner.engines.simulated.instances import instance
+from reasoner.engines.simulating.instances import instance
 from reasoner.types import Prompt
 
 
