@@ -1,52 +1,42 @@
-"""The documentation is run: commands on the simulated engine, code blocks in `tests/engine` where they need a model."""
+"""The documentation is run: commands on the simulated engine, code blocks in `tests/engine` where they need a model.
 
-import json
+A command that needs what is not here has a mark, `<!-- needs a GPU -->`, and is read: its options and its specs.
+"""
+
 import re
 import shlex
+import shutil
 import sys
+import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import Any, NamedTuple
 
+import click
 import pytest
 
+from reasoner import Budget
+from reasoner.answers.kinds import AnswerKind
 from reasoner.cli import exits
+from reasoner.cli.group import cli
 from reasoner.cli.interrupts import code_of
+from reasoner.errors import ReasonerError, UnknownName
+from reasoner.registry import Kind, build
 from tests.cli.command import Run
 from tests.cli.conftest import _plain_environment, run
 
 __all__ = ["_plain_environment", "run"]
 
 ROOT = Path(__file__).parents[1]
-PAGES = (
-    "README.md",
-    "CONTRIBUTING.md",
-    "ARCHITECTURE.md",
-    "bench/README.md",
-    "docs/log.md",
-    "docs/answers.md",
-    "docs/batch.md",
-    "docs/budgets.md",
-    "docs/command.md",
-    "docs/controller.md",
-    "docs/evaluation.md",
-    "docs/glossary.md",
-    "docs/install.md",
-    "docs/python.md",
-    "docs/report/README.md",
-    "docs/scale.md",
-    "docs/servers.md",
-    "docs/serving.md",
-    "docs/strategies.md",
-    "docs/thinking.md",
-    "docs/tutorials/data.md",
-    "docs/tutorials/gpu.md",
-    "docs/tutorials/laptop.md",
-    "docs/tutorials/serve.md",
-    "docs/tutorials/study.md",
-    "docs/vllm.md",
-    "examples/README.md",
-    "examples/plugin/README.md",
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for path in (
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("examples/**/*.md"),
+        ROOT / "bench/README.md",
+    )
 )
 
 
@@ -56,47 +46,184 @@ def blocks(page: str, language: str) -> list[str]:
     return [dedent(block) for block in fenced]
 
 
+NEEDS = re.compile(r"<!-- needs (.+?) -->")
+OURS = ("reasoner", "make", "python", ".venv/bin/python", "pip", "uv", "pytest")
+THEIRS = ("curl", "docker", "vllm", "vllm-router", "lm_eval", "inspect")
+BLANK = re.compile(r"(?<![\w-])[A-Z][A-Z_]*(?![\w(])|\.\.\.|\$\w")
+"""What a reader fills in, such as FILE, ORG/NAME or `...`."""
+ENDLESS = {"serve", "view", "demo"}
+"""What runs until it is stopped, or for a minute: tests of their own run them."""
+
+
+class Written(NamedTuple):
+    """A command on a page: its words, what it needs that is not here, and whether it is a part of a sentence."""
+
+    words: tuple[str, ...]
+    needs: str
+    inline: bool
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is run, rather than only read."""
+        mention = self.inline and (len(self.words) == 2 or self.words[2].startswith("-"))
+        return not (self.needs or mention or self.words[1] in ENDLESS or any(map(BLANK.search, self.words)))
+
+
+def written(text: str) -> Iterator[Written]:
+    """The commands of a page, from top to bottom.
+
+    A mark holds for its line; alone in a line for what is below it up to an empty line; in the first line for all.
+    """
+    page = mark = language = ""
+    lines = iter(text.replace("\\\n", " ").splitlines())
+    for number, line in enumerate(lines):
+        # Code in a sentence may go on in the next line.
+        while not language and line.replace("```", "").count("`") % 2 and (more := next(lines, "")):
+            line = f"{line} {more.strip()}"  # noqa: PLW2901
+        if not language and not line.strip():
+            mark = ""
+        found = NEEDS.search(line)
+        if found and found[0] == line.strip():
+            page, mark = (found[1], "") if number == 0 else (page, found[1])
+            continue
+        if fence := re.match(r" *```(\w*)", line):
+            language = "" if language else fence[1] or "text"
+            continue
+        code = [line.strip()] if language in ("bash", "sh", "text") or line.startswith("    ") else []
+        if language == "console":
+            code = [line.strip()[2:]] if line.strip().startswith("$ ") else []
+        inline = [] if language else re.findall(r"(?<!`)`([^`]+)`(?!`)", line)
+        for each in (*code, *inline):
+            command = re.split(r" [|&](?: |$)", re.sub(r"^(?:[A-Z_]+=\S+ )+", "", each))[0]
+            words = command.split()
+            if len(words) > 1 and words[0] in (*OURS, *THEIRS):
+                split = shlex.split(command, comments=each in code) if words[0] in OURS else words
+                yield Written(tuple(split), page or mark or (found[1] if found else ""), each in inline)
+
+
+def read(words: Sequence[str]) -> None:
+    """Read a command of ours as the command line does: its options, and the specs in it without anything to fill in.
+
+    What an option leaves out is no error: sentences speak of parts of a command.
+    """
+    if BLANK.search(words[0]):
+        return
+    context: click.Context = cli.make_context("reasoner", list(words))
+    command: click.Command | None = cli
+    while isinstance(command, click.Group):
+        rest = [*context._protected_args, *context.args]
+        if not rest:
+            return
+        name, command, rest = command.resolve_command(context, rest)
+        assert command is not None
+        try:
+            context = command.make_context(name, rest, parent=context)
+        except (click.MissingParameter, click.BadOptionUsage):
+            return
+    for name, given in context.params.items():
+        for spec in given if isinstance(given, tuple) else (given,):
+            if isinstance(spec, str) and not BLANK.search(spec):
+                if kind := KINDS.get(name):
+                    build(kind, spec)
+                elif name in ("budget", "each"):
+                    Budget.parse(spec)
+                elif name == "answer":
+                    AnswerKind.parse(spec)
+
+
+KINDS: dict[str, Kind] = {
+    "strategy": "strategy", "strategies": "strategy", "verifier": "verifier", "engine": "engine", "tasks": "task",
+}  # fmt: skip
+EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def fault(command: Written, run: Run) -> str:
+    """What is wrong with a command; empty if it runs, or is read where it cannot run here."""
+    program, *words = command.words
+    if program == "reasoner" and command.runs:
+        engine = [] if {"--engine", "-e"} & set(words) else ["--engine", "simulated"]
+        ended = run(*words, *(engine if words[0] in ("solve", "batch", "eval", "calibrate") else ()))
+        return ended.err if ended.code else ""
+    if program == "reasoner":
+        try:
+            read(words)
+        except (click.exceptions.Exit, click.exceptions.NoArgsIsHelpError):
+            return ""
+        except (click.ClickException, ReasonerError) as error:
+            return "" if isinstance(error, UnknownName) and "plug-in" in command.needs else str(error)
+    elif program == "make":
+        return "" if words[0] in TARGETS else f"the Makefile has no {words[0]}"
+    elif program.endswith("python") and words[0].endswith(".py"):
+        return "" if BLANK.search(words[0]) or (ROOT / words[0]).exists() else f"there is no {words[0]}"
+    elif not command.needs and (extras := re.search(r"^(?:\.|reasoner-kit)\[([a-z,]+)\]$", words[-1])):
+        return "" if set(extras[1].split(",")) <= EXTRAS else f"the package has no extras {extras[1]}"
+    elif program in THEIRS and not (command.needs or command.inline):
+        return "it is not ours: say in a mark what it needs"
+    return ""
+
+
 @pytest.mark.process
+@pytest.mark.parametrize("page", PAGES)
+def test_each_command_of_a_page_runs_or_is_marked(
+    page: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In order, in one folder, as one leaves a trace for the next; on the simulated engine where none is named."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    shutil.copy(ROOT / "examples/questions.jsonl", tmp_path)
+    commands = list(written((ROOT / page).read_text()))
+    faults = [(" ".join(command.words), wrong) for command in commands if (wrong := fault(command, run))]
+    assert faults == []
+
+
+def test_marks_say_which_commands_run() -> None:
+    page = """\
+Ask with `reasoner solve "What is 3 + 4?"`, or `reasoner solve`, or `reasoner eval TASK`.
+
+<!-- needs a GPU -->
+```bash
+reasoner solve "Why?" \\
+    --model MODEL   # slow
+
+make gpu
+```
+
+| `reasoner list tasks` | `pip install '.[eval]'` | <!-- needs a hub -->
+
+```console
+$ reasoner list tasks   # all of them
+arithmetic
+$ X=1 reasoner serve
+```
+"""
+    found = [(command.words[1:3], command.needs, command.runs) for command in written(page)]
+    assert found == [
+        (("solve", "What is 3 + 4?"), "", True),
+        (("solve",), "", False),
+        (("eval", "TASK"), "", False),
+        (("solve", "Why?"), "a GPU", False),
+        (("gpu",), "a GPU", False),
+        (("list", "tasks"), "a hub", False),
+        (("install", ".[eval]"), "a hub", False),
+        (("list", "tasks"), "", True),
+        (("serve",), "", False),
+    ]
+    assert all(command.needs == "all" for command in written(f"<!-- needs all -->\n\n{page}"))
+
+
 @pytest.mark.parametrize(
-    ("page", "minimum"),
+    "words",
     [
-        ("README.md", 5),
-        ("docs/batch.md", 2),
-        ("docs/command.md", 6),
-        ("docs/strategies.md", 3),
-        ("docs/evaluation.md", 6),
-        ("docs/controller.md", 8),
-        ("docs/scale.md", 1),
-        ("docs/tutorials/laptop.md", 8),
-        ("docs/tutorials/data.md", 5),
-        ("docs/tutorials/study.md", 7),
+        ("solve", "q", "--sped"),
+        ("sole",),
+        ("solve", "q", "-s", "single:n=2"),
+        ("eval", "nosuch"),
+        ("solve", "q", "-b", "3"),
     ],
 )
-def test_the_commands_on_a_page_run(
-    page: str, minimum: int, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On the simulated engine where no other is named; in order, as one leaves a trace for the next."""
-    monkeypatch.chdir(tmp_path)
-    rows = [
-        {"id": f"r{index}", "question": f"What is {index} + 4?", "answer": str(index + 4), "topic": "sums"}
-        for index in range(4)
-    ]
-    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    replies = [
-        {"question_id": f"q{index % 2}", "gold": "7", "tokens": 700 + index, "answer": "7", "probes": ["8"]}
-        for index in range(8)
-    ]
-    (tmp_path / "replies.jsonl").write_text("".join(json.dumps(reply) + "\n" for reply in replies))
-    commands = [line[2:] for block in blocks(page, "console") for line in block.splitlines() if line[:2] == "$ "]
-    assert len(commands) >= minimum
-    for command in commands:
-        program, *arguments = shlex.split(command, comments=True)
-        if program != "reasoner":
-            continue
-        if arguments[0] in {"solve", "batch", "eval"} and not {"--engine", "-e"} & set(arguments):
-            arguments += ["--engine", "simulated"]
-        ended = run(*arguments)
-        assert ended.code == 0, (command, ended.err)
+def test_a_command_that_is_only_read_is_read_in_full(words: tuple[str, ...], run: Run) -> None:
+    assert fault(Written(("reasoner", *words), "a GPU", inline=False), run)
 
 
 @pytest.mark.parametrize("block", range(3))

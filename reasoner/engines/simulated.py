@@ -1,18 +1,20 @@
-"""An engine without a model: each question has a known distribution of answers and lengths, for statistics."""
+"""The simulated engine: answers, lengths and certainties are drawn from known distributions."""
 
 import asyncio
 import math
 import random
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from functools import lru_cache
-from typing import NamedTuple
+from statistics import NormalDist
+from typing import Final, NamedTuple
 
-from reasoner.answers.expressions import evaluate
 from reasoner.engine import Continuation, FreeEngine, Rendered, SampleRequest
 from reasoner.engines.chains import PROBE_TOKENS, ChainLaw, probe_reply
+from reasoner.engines.simulating.arithmetic import read_arithmetic, written
+from reasoner.engines.simulating.instances import ANY_OBJECT, instance
+from reasoner.engines.simulating.tools import in_turn, named_call
+from reasoner.engines.simulating.wordings import Wording, wording
 from reasoner.errors import UsageError, require
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
@@ -22,16 +24,8 @@ from reasoner.types import NO_THINKING, Completion, FinishReason, Logprobs, Prom
 
 UNASKED = ("7", "7", "8")
 """The default answers to a question that is not arithmetic."""
-_ASKED = re.compile(
-    r"(?:what is|what's|how much is|calculate|compute|evaluate|work out)?\s*([^?=]+?)\s*(?:=\s*)?\??\.?", re.IGNORECASE
-)
-_WORDS = {"plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "divided by": "/", "x": "*"}
-_WORD = re.compile(r"\s(multiplied by|divided by|plus|minus|times|x)\s", re.IGNORECASE)
-MAX_LENGTH = 1000
-"""The longest paragraph, in characters, that is read as arithmetic."""
 _SLIPS = (1, -1, 10)
 """The errors of wrong answers to arithmetic, equally likely."""
-_STATED = re.compile(r"The answer is (-?\d+(?:[./]\d+)?)")
 _SOLVED = 0.3
 """How often a question is solved by itself although answers are shown. Assumed: no paper reports it."""
 MODEL = ModelInfo("simulated", context=1 << 20, parameters=135_000_000, layers=30, heads=9, kv_heads=3, head_dim=64)
@@ -43,7 +37,11 @@ _CHAINS = 1 << 31
 """The number of different chains."""
 _HELD = 0.1
 """How long an early answer is held, as a share of the median length."""
+_OTHERS: Final = 20
+"""How many other tokens share the probability that the sampled one leaves."""
 _LEVELS = {"low": 0.25, "medium": 1.0, "high": 4.0}
+_NORMAL: Final = NormalDist()
+_Row = tuple[float, ...]
 THINKING = ThinkingProfile(
     "on_request", (_OPEN,), (_CLOSE,), "<think>", "</think>", "</think>",
     levels={level: {"reasoning_effort": level} for level in _LEVELS},
@@ -55,7 +53,8 @@ THINKING = ThinkingProfile(
 class Law:
     """The distribution of answers to one question: `weights` are equal if empty, an answer may be listed twice.
 
-    `silent` is the share of samples without an answer, `tokens` the mean length of a reply.
+    The first answer counts as the right one. `silent` is the share of samples without an answer, `tokens` the mean
+    length of a reply.
     """
 
     answers: tuple[str, ...]
@@ -75,12 +74,16 @@ class Law:
 
 
 class _Thought(NamedTuple):
-    """How many tokens are thought, the chance that the answer after them is right, its source, and the chain's name."""
+    """What is thought before an answer: its tokens, its chain's name, and whether the chain will end right.
+
+    `accuracy` is the chance that the answer after it is right, and `source` draws that answer.
+    """
 
     tokens: int
     accuracy: float
     source: random.Random
     name: int = _THOUGHT
+    right: bool = False
 
 
 @dataclass(slots=True)
@@ -100,10 +103,19 @@ class SimulatedEngine(FreeEngine):
     "high" four times as much. A chain can be drawn in parts. How hard a question is depends on its id.
 
     With `odds`, answers to arithmetic that a prompt shows are taken over in 70 % of replies, a right one `odds` times
-    as often as a wrong one; without, replies do not depend on them. Judgements in words are not simulated.
+    as often as a wrong one; without, replies do not depend on them.
 
-    A reply is a function of the request's seed. Lengths without thinking are exponential around their mean, at least
-    one token, cut at `max_tokens`; a cut reply has no answer. Log-probabilities carry no information.
+    A reply has the form that is asked for: JSON of a schema, a call of a tool that must be called or that the question
+    names, or what the prompt says in words, such as JSON with certain names, yes or no, or one letter of options. Of
+    options and of yes and no, the text of the prompt decides which is the right one. Judgements are not simulated.
+
+    `certainty` is how well log-probabilities tell right replies from wrong ones: the chance that a right one has the
+    higher mean of two (AUROC), where 0.5 tells nothing; 0.8 is about that of the embedded model on sums. The tokens of
+    a reply have the same probability, (1 + x) / 2, where x is the chance of being right that a normal score of the
+    reply shows at even odds. The first of given `answers` counts as right. `model_name` is what the model is called.
+
+    A reply is a function of the prompt and the request's seed. Lengths without thinking are exponential around their
+    mean, at least one token, cut at `max_tokens`; a cut reply has no answer.
     """
 
     answers: tuple[str, ...] = ()
@@ -114,6 +126,8 @@ class SimulatedEngine(FreeEngine):
     thinking: float = 0.0
     guess: float = 0.05
     odds: float | None = None
+    certainty: float = 0.8
+    model_name: str = "simulated"
     laws: Mapping[str, Law] = field(default_factory=dict, repr=False)
     model: ModelInfo = field(default=MODEL, init=False, repr=False)
     name: str = field(default="simulated", init=False, repr=False)
@@ -125,10 +139,12 @@ class SimulatedEngine(FreeEngine):
         require(self.accuracy, "accuracy", at_least=0, at_most=1)
         require(self.guess, "guess", at_least=0, at_most=1)
         require(self.thinking, "thinking", at_least=0)
+        require(self.certainty, "certainty", at_least=0.5, below=1)
         if self.odds is not None:
             require(self.odds, "odds", above=0, below=math.inf)
-        if self.thinking:
-            self.model = replace(MODEL, thinking=THINKING)
+        if not self.model_name:
+            raise UsageError("model_name must not be empty: give a name, as in model_name=small")
+        self.model = replace(MODEL, name=self.model_name, thinking=THINKING if self.thinking else None)
         self._default = Law(self.answers or UNASKED, self.weights, self.silent, self.tokens)
         law = f"drawn from {', '.join(self._default.answers)}"
         arithmetic = f"arithmetic is right in {self.accuracy:.0%} of samples, other answers are {law}"
@@ -151,13 +167,21 @@ class SimulatedEngine(FreeEngine):
         opened = bool(self.thinking and prompt.messages) and prompt.thinking_level != NO_THINKING
         return Rendered(ids, len(ids), still_thinking(prompt, self.model.thinking, opened=opened))
 
-    def _law(self, prompt: Prompt, accuracy: float) -> Law:
-        """The distribution of answers to a prompt."""
-        value, shown = (None, ()) if self.answers else _read(_text(prompt))
+    def _law(self, prompt: Prompt, asked: Wording, accuracy: float) -> Law:
+        """The distribution of answers to a prompt that asks for a form."""
+        if self.answers:
+            return self._default
+        value, shown = read_arithmetic(_text(prompt))
+        if asked.options:
+            right = "" if value is None else written(value)
+            options = sorted(asked.options, key=lambda option: option.text != right)
+            wrong = (1 - accuracy) / (len(options) - 1)
+            weights = (accuracy, *(wrong for _ in options[1:]))
+            return Law(tuple(option.label for option in options), weights, self.silent, self.tokens)
         if value is None:
             return self._default
         wrong = (1 - accuracy) / len(_SLIPS)
-        answers = tuple(_written(value + slip) for slip in (0, *_SLIPS))
+        answers = tuple(written(value + slip) for slip in (0, *_SLIPS))
         weights = (accuracy, *(wrong for _ in _SLIPS))
         if shown and self.odds is not None:
             liked = [self.odds if answer == answers[0] else 1.0 for answer in shown]
@@ -184,77 +208,104 @@ class SimulatedEngine(FreeEngine):
             end = ids.index(_CLOSE) + 1
         knows = end >= chain.knows
         source = random.Random(f"{name} {'end' if knows else math.floor(end / self.thinking / _HELD)}")
-        return _Thought(end - len(ids), float(chain.right) if knows else self.guess, source, name)
+        return _Thought(end - len(ids), float(chain.right) if knows else self.guess, source, name, chain.right)
+
+    def _reply(self, request: SampleRequest, asked: Wording, answer: str, source: random.Random) -> str:
+        """The text of a whole reply with this answer; `source` draws what its form leaves open.
+
+        Raises:
+            UsageError: it must satisfy a JSON schema, and no value is found that does.
+        """
+        prompt, schema = request.prompt, request.params.json_schema
+        if not schema:
+            return named_call(prompt, answer, source) or asked.reply(answer, source)
+        said = asked.reply(answer, source) if schema == ANY_OBJECT else ""
+        return said if said.startswith("{") else instance(in_turn(schema, prompt), answer, source)
+
+    def _rows(self, request: SampleRequest, thought: _Thought, *, right: bool) -> tuple[_Row, _Row]:
+        """The log-probabilities of a token of the thinking, and of one of the reply after it; best first."""
+        score = random.Random(f"{thought.name if self.thinking else request.seed} certainty").gauss(0, 1)
+        apart = math.sqrt(2) * _NORMAL.inv_cdf(self.certainty)
+
+        def row(*, right: bool) -> _Row:
+            shown = apart * (score + (apart if right else -apart) / 2)
+            sampled = (1 + 1 / (1 + math.exp(-shown))) / 2
+            others = (request.params.logprobs or 0) - 1
+            return (math.log(sampled), *(math.log((1 - sampled) / _OTHERS) for _ in range(others)))
+
+        return row(right=thought.right), row(right=right)
 
     async def sample(self, request: SampleRequest) -> Completion:
         """One sample from the question's distribution.
 
         Raises:
-            UsageError: it would be JSON of a schema.
+            UsageError: it must satisfy a JSON schema, and no value is found that does.
         """
         request.meter.usage = Usage()
-        if request.params.json_schema:
-            raise UsageError("the simulated engine writes no JSON: ask a model, such as the embedded one")
-        prompt, thinks, limit = request.prompt, request.rendered.in_thinking, request.params.limit
-        thought, accuracy, source, name = self._thought(request)
-        law = self.laws.get(request.question_id) or self._law(prompt, accuracy)
+        prompt, params, thinks = request.prompt, request.params, request.rendered.in_thinking
+        thought, asked = self._thought(request), _asked(prompt)
+        law = self.laws.get(request.question_id) or self._law(prompt, asked, thought.accuracy)
+        source = thought.source
+        answer = source.choices(law.answers, law.weights or None)[0]
+        silent = source.random() < law.silent and not params.json_schema
+        full = max(thought.tokens, 0) + max(1, round(source.expovariate(1 / law.tokens)))
+        text, stop = "" if silent else self._reply(request, asked, answer, source), ""
+        if self.thinking and not thinks and (prompt.token_ids or prompt.text):
+            text, stop = probe_reply(answer, prompt, params)
+            full = PROBE_TOKENS
         cached = len(prompt.token_ids) if self.thinking else 0
         request.meter.usage = Usage(request.rendered.tokens, cached)
         await asyncio.sleep(0)
-        answer = source.choices(law.answers, law.weights or None)[0]
-        text, stop = "" if source.random() < law.silent else f"The answer is {answer}", ""
-        full = max(thought, 0) + max(1, round(source.expovariate(1 / law.tokens)))
-        if self.thinking and not thinks and (prompt.token_ids or prompt.text):
-            text, stop = probe_reply(answer, prompt, request.params)
-            full = PROBE_TOKENS
-        length = min(full, limit)
-        cut = full > length
-        top_k = request.params.logprobs
-        top = ((-0.5,) * top_k,) * length if top_k else ()
-        below = request.floor.tokens(top) if request.floor else length
-        aborted, length = below < length, below
-        logprobs = None if top_k is None else Logprobs((-0.5,) * length, top[:length])
-        usage = Usage(request.rendered.tokens, cached, length, min(thought, length) if thinks else 0)
+        length = min(full, params.limit)
+        thinking = min(thought.tokens, length) if thinks else 0
+        finish: FinishReason = "length" if full > length else "stop"
+        logprobs = None
+        if params.logprobs is not None:
+            inner, outer = self._rows(request, thought, right=answer == law.answers[0] and not silent)
+            rows = (inner,) * thinking + (outer,) * (length - thinking)
+            top = tuple(row[: params.logprobs] for row in rows) if params.logprobs else ()
+            below = request.floor.tokens(top) if request.floor else length
+            finish, length = "abort" if below < length else finish, below
+            thinking = min(thinking, length)
+            logprobs = Logprobs(tuple(row[0] for row in rows[:length]), top[:length])
+        usage = Usage(request.rendered.tokens, cached, length, thinking)
         await self.end_in_turn(request, usage)
-        ids = (name, *(_THOUGHT,) * (thought - 2), _CLOSE)[-thought:] if thinks else ()
+        ids = (thought.name, *(_THOUGHT,) * (thought.tokens - 2), _CLOSE)[-thought.tokens :] if thinks else ()
         ids = (ids + (1 + law.answers.index(answer),) * length)[:length]
-        finish: FinishReason = "abort" if aborted else "length" if cut else "stop"
-        text, stop = ("", "") if cut or aborted else (text, stop)
+        if finish != "stop":
+            text, stop = _begun(text, (length - thinking) / (full - max(thought.tokens, 0))), ""
         return Completion(
-            prompt, text, ids, finish, stop or None, usage, logprobs, request.index, request.seed,
-            unclosed=thinks and length < thought,
-        )  # fmt: skip
+            prompt,
+            text,
+            ids,
+            finish,
+            stop or None,
+            usage,
+            logprobs,
+            request.index,
+            request.seed,
+            unclosed=thinks and length < thought.tokens,
+        )
+
+
+def _begun(text: str, share: float) -> str:
+    """About a share of a text: some of its words, and never the last one, which may be the answer."""
+    words = text.split(" ")
+    return " ".join(words[: math.ceil((len(words) - 1) * share)])
 
 
 def _text(prompt: Prompt) -> str:
     return "\n\n".join(message.content for message in prompt.messages) or prompt.raw
 
 
+def _asked(prompt: Prompt) -> Wording:
+    """The form that a prompt asks for in words: in its system turns, or in the last turn of the user."""
+    turns = [message for message in prompt.messages if message.role in ("system", "user")]
+    instructions = "\n\n".join(turn.content for turn in turns if turn.role == "system")
+    return wording(instructions, next((turn.content for turn in reversed(turns) if turn.role == "user"), prompt.raw))
+
+
 @lru_cache(maxsize=64)
 def _words(text: str) -> int:
     """How many words a text has; all samples of a question ask for it."""
     return len(text.split())
-
-
-def arithmetic(text: str) -> Fraction | None:
-    """The value of the last paragraph that is only an arithmetic question; None without one."""
-    return _read(text)[0]
-
-
-@lru_cache(maxsize=4096)
-def _read(text: str) -> tuple[Fraction | None, tuple[str, ...]]:
-    """The value of what `arithmetic` finds, and the answers that are stated after it."""
-    after = list[str]()
-    for paragraph in reversed(text.split("\n\n")):
-        if len(paragraph) <= MAX_LENGTH and (match := _ASKED.fullmatch(paragraph.strip())):
-            expression = evaluate(_WORD.sub(lambda word: f" {_WORDS[word[1].lower()]} ", match[1]))
-            if expression and len(expression.constants) > 1:
-                return expression.value, tuple(_STATED.findall("\n".join(reversed(after))))
-        after.append(paragraph)
-    return None, ()
-
-
-def _written(value: Fraction) -> str:
-    """A value as a decimal number of at most 6 decimal places, else as a fraction."""
-    decimal = value * 10**6
-    return f"{float(value):.12g}" if decimal.denominator == 1 else str(value)

@@ -12,13 +12,17 @@ import pytest
 from reasoner import Budget, Question, Solution, solve_many_sync, solve_sync
 from reasoner.engine import Engine
 from reasoner.engines.chains import ChainLaw
-from reasoner.engines.simulated import Law, SimulatedEngine, arithmetic
+from reasoner.engines.simulated import Law, SimulatedEngine
+from reasoner.engines.simulating.arithmetic import arithmetic
 from reasoner.errors import UsageError
 from reasoner.strategy import Plan, Sample, probe, sample
 from reasoner.testing.support import Planned, number_question
-from reasoner.trace.events import Event, Sampled
+from reasoner.trace.events import Event, Sampled, Scored
 from reasoner.types import Answer, Completion, Extraction, Message, Prompt, SamplingParams, ThinkingLevel
-from reasoner_strategies import SelfConsistency
+from reasoner_strategies import BestOfN, SelfConsistency
+from reasoner_verifiers import Certainty
+from reasoner_verifiers.certainty import Measure
+from reasoner_verifiers.fitting import auroc
 from tests.sweeps import widths
 
 questions = widths("count", 300, 4000)
@@ -74,6 +78,8 @@ def test_lengths_average_as_the_law_says_and_the_cut_share_is_exponential(count:
         ({"silent": 1.5}, "silent must be from 0 to 1 .got 1.5"),
         ({"tokens": 0.5}, "tokens must be at least 1 .got 0.5"),
         ({"odds": 0.0}, "odds must be above 0"),
+        ({"certainty": 0.4}, "certainty must be .* 0.5"),
+        ({"certainty": 1.0}, "certainty must be .* below 1"),
     ],
 )
 def test_a_law_that_is_none_is_refused(options: dict[str, object], complaint: str) -> None:
@@ -138,6 +144,37 @@ def test_arithmetic_is_right_as_often_as_it_is_said(accuracy: float, count: int)
     right = sum(solution.answer is not None and solution.answer.text == "0.25" for solution in solutions) / count
     assert abs(right - accuracy) <= 3 * math.sqrt(accuracy * (1 - accuracy) / count)
     assert f"arithmetic is right in {accuracy:.0%} of samples" in engine.notes[0]
+
+
+@pytest.mark.parametrize("measure", ["likelihood", "self_certainty", "lowest_group"])
+@pytest.mark.parametrize("certainty", [0.5, 0.7, 0.9])
+@questions
+def test_right_replies_are_surer_than_wrong_ones_as_often_as_it_is_said(
+    measure: Measure, certainty: float, count: int
+) -> None:
+    events = list[Event]()
+    engine = SimulatedEngine(accuracy=0.5, certainty=certainty)
+    strategy = BestOfN(n=count, params=SamplingParams(max_tokens=10_000))
+    solve_sync(Question.of("What is 3 + 4?"), strategy, engine, verifier=Certainty(measure), trace=events.append)
+    right = {event.index: event.text == "The answer is 7" for event in events if isinstance(event, Sampled)}
+    rated = [(event.value or 0.0, right[event.index]) for event in events if isinstance(event, Scored)]
+    assert len(rated) == count
+    found = auroc(rated)
+    assert found is not None
+    assert abs(found - certainty) < 3.5 * math.sqrt(1 / (6 * count))
+
+
+def test_the_best_of_several_by_the_default_verifier_beats_one_sample() -> None:
+    asked = {f"What is {a} + {b}?": a + b for a in range(8) for b in range(8)}
+    questions = [Question.of(text, space="number") for text in asked]
+
+    def right(strategy: str, engine: SimulatedEngine) -> int:
+        solved = zip(solve_many_sync(questions, strategy, engine), asked.values(), strict=True)
+        return sum(solution.answer is not None and solution.answer.key == str(value) for solution, value in solved)
+
+    informed, blind = SimulatedEngine(accuracy=0.5), SimulatedEngine(accuracy=0.5, certainty=0.5)
+    assert right("best_of_n:n=8", informed) > right("single", informed) + 12
+    assert abs(right("best_of_n:n=8", blind) - 32) < 14
 
 
 MEDIAN, ACCURACY, GUESS = 100.0, 0.7, 0.3
@@ -222,7 +259,7 @@ def test_thinking_that_is_cut_has_no_answer_and_is_unclosed() -> None:
     for completion in drawn(None, 50, max_tokens=40):
         assert completion.unclosed == (completion.usage.thinking_tokens == 40 and completion.token_ids[-1] != -3)
         assert completion.truncated == (completion.finish_reason == "length")
-        assert (completion.text == "") == completion.truncated
+        assert completion.text == ("" if completion.unclosed else "The answer is 7"[: len(completion.text)])
 
 
 @pytest.mark.parametrize("level", [None, 60])

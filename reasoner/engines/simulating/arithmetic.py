@@ -1,0 +1,41 @@
+"""Questions of arithmetic: the value of what a prompt asks, and the answers that it shows."""
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+from typing import Final
+
+from reasoner.answers.expressions import evaluate
+
+LONGEST: Final = 1000
+"""The longest paragraph, in characters, that is read as arithmetic."""
+_ASKED: Final = re.compile(
+    r"(?:what is|what's|how much is|calculate|compute|evaluate|work out)?\s*([^?=]+?)\s*(?:=\s*)?\??\.?", re.IGNORECASE
+)
+_WORDS: Final = {"plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "divided by": "/", "x": "*"}
+_WORD: Final = re.compile(r"\s(multiplied by|divided by|plus|minus|times|x)\s", re.IGNORECASE)
+_STATED: Final = re.compile(r"The answer is (-?\d+(?:[./]\d+)?)")
+
+
+def arithmetic(text: str) -> Fraction | None:
+    """The value of the last paragraph that is only an arithmetic question; None without one."""
+    return read_arithmetic(text)[0]
+
+
+@lru_cache(maxsize=4096)
+def read_arithmetic(text: str) -> tuple[Fraction | None, tuple[str, ...]]:
+    """The value of what `arithmetic` finds, and the answers that are stated after it."""
+    after = list[str]()
+    for paragraph in reversed(text.split("\n\n")):
+        if len(paragraph) <= LONGEST and (match := _ASKED.fullmatch(paragraph.strip())):
+            expression = evaluate(_WORD.sub(lambda word: f" {_WORDS[word[1].lower()]} ", match[1]))
+            if expression and len(expression.constants) > 1:
+                return expression.value, tuple(_STATED.findall("\n".join(reversed(after))))
+        after.append(paragraph)
+    return None, ()
+
+
+def written(value: Fraction) -> str:
+    """A value as a decimal number of at most 6 decimal places, else as a fraction."""
+    decimal = value * 10**6
+    return f"{float(value):.12g}" if decimal.denominator == 1 else str(value)
