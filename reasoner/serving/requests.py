@@ -37,7 +37,8 @@ MAX_TOKENS: Final = 10_000_000
 MAX_SPEC: Final = 4000
 """Characters of a spec, of a budget and of a kind of answer."""
 MAX_COUNT: Final = 1024
-"""The most samples, rounds or branches of an option of a request; those of nested strategies are multiplied."""
+"""The most samples of a request, and the most samples, rounds or branches of one of its options; those of nested
+strategies are multiplied."""
 PASSED: Final = "single"
 """The strategy of a request that passes through; `none` is another name of it in a request."""
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -60,7 +61,11 @@ Limit = Annotated[int | None, Field(ge=1, le=MAX_TOKENS)]
 
 
 def draws(strategy: Any) -> int:
-    """About how many samples a strategy draws: the product of what its options count, and of the strategy in it."""
+    """How many samples the options of a strategy ask for: the product of what they count, and of the strategy in it.
+
+    A search by steps draws more: the ledger of a request ends it at `MAX_COUNT`. This is known before, and bounds the
+    plans of nested strategies.
+    """
     cls: type = type(strategy)
     samples = [name for name, mark in marks_of(cls).items() if mark is Mark.SAMPLES]
     inner = getattr(strategy, "of", None)
