@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reasoner.serving.bodies import read
+from reasoner.serving.bodies import checked, read
 from reasoner.serving.choose import choose
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.limits import ANYONE, Keys
@@ -22,6 +22,7 @@ from reasoner.serving.messages import MessageReply
 from reasoner.serving.metrics import NO_STRATEGY
 from reasoner.serving.page import page_routes, trace_response
 from reasoner.serving.replies import ChatReply
+from reasoner.serving.requests import ChatRequest
 from reasoner.serving.responses import REPLIES, Reply
 from reasoner.serving.service import Service
 from reasoner.serving.stream import CLOSE, EventStream, headers_of, read_body, reply, unless_left
@@ -163,7 +164,10 @@ class App:
             offer = service.offer
             size = headers.get(SAMPLES, "") if kind is ChatReply else ""
             more = {"budget": int(size) if len(size) < 9 and size.isdecimal() else size} if size else {}
-            made: Reply = kind(read(await self._body(headers, receive), kind.reads, **more), offer.prices)
+            asked = read(await self._body(headers, receive), kind.reads, **more)
+            # A request of another form becomes a chat, in which not all of it may fit.
+            with checked(ChatRequest):
+                made: Reply = kind(asked, offer.prices)
             jobs = choose(made.asked, offer)
         except ApiError as error:
             service.metrics.end(NO_STRATEGY, "refused" if error.status < 500 else "error", 0)

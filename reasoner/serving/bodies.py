@@ -1,6 +1,8 @@
 """Reads the body of a request: JSON from a stranger becomes a checked model, or an `ApiError` with status 400."""
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -37,8 +39,15 @@ def read(body: bytes, model: type[R], **more: object) -> R:
         for name, why in refused.items():
             if fields.pop(name, False) not in (False, [], {}, ""):
                 raise ApiError(400, f"{name} is not supported: {why}", code="unsupported_parameter", param=name)
-    try:
+    with checked(model):
         return model.model_validate(fields, strict=True)
+
+
+@contextmanager
+def checked(model: type[BaseModel]) -> Iterator[None]:
+    """What does not fit the model in this block is a 400: all that clients send becomes values in such blocks."""
+    try:
+        yield
     except ValidationError as error:
         raise problem_of(error, model) from None
 

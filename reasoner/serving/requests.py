@@ -55,6 +55,7 @@ SEND_ALL: Final = "replies are not kept: send all messages as input"
 
 Short = Annotated[str, Field(max_length=512)]
 Named = Annotated[str, Field(min_length=1, max_length=512)]
+ToolName = Annotated[str, Field(pattern="^[a-zA-Z0-9_-]{1,64}$")]
 TokenId = Annotated[str, Field(pattern="^[0-9]{1,9}$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 Limit = Annotated[int | None, Field(ge=1, le=MAX_TOKENS)]
@@ -163,13 +164,14 @@ class Strict(BaseModel):
 class Open(BaseModel):
     """A part of a request; fields that it does not name are kept as they are."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
 
 
 class Partial(BaseModel):
     """A part of a request; fields that it does not name have no effect, as in replies that clients send back."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
 class VendorOptions(Strict):
@@ -239,7 +241,7 @@ class Turn(Partial):
 class Function(Open):
     """A function that the model may call; its parameters are a JSON schema."""
 
-    name: str = Field(pattern="^[a-zA-Z0-9_-]{1,64}$")
+    name: ToolName
     parameters: dict[str, JsonValue] | None = None
 
 
