@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
@@ -18,6 +18,8 @@ from reasoner.types import Completion, Prompt
 T = TypeVar("T")
 MAX_IN_FLIGHT: Final = 1024
 """Sequences of one question that are launched at once: as many as engines compute at once."""
+EQUAL_UNITS: Final = ("samples", "seconds")
+"""The units in which a sequence needs as much as any other."""
 Extent = Callable[[str], int]
 """One more than the highest recorded index for a prompt, by its digest; 0 without a record."""
 
@@ -237,15 +239,41 @@ class Started:
             self._admission.on_wait = silent
 
 
+@dataclass(slots=True)
+class _Launches:
+    """The sequences of an operation in launch order.
+
+    After a refusal, of those that the budget is too small for as well, only recorded ones follow.
+    """
+
+    sequences: SequenceIds
+    extent: Extent
+    _refused: set[str] = field(default_factory=set)
+    """Prompts, by their digests, of which a sequence was refused."""
+    _all_refused: bool = False
+
+    def __iter__(self) -> Iterator[SequenceId]:
+        op, heads, n, at = self.sequences
+        for prompt, digest, first in heads:
+            end: int | None = None
+            for index in range(first, first + n):
+                if end is None and (self._all_refused or digest in self._refused):
+                    end = self.extent(digest)
+                if end is not None and index >= end:
+                    break
+                yield SequenceId(op, prompt, digest, index, at)
+
+    def refuse(self, digest: str, refusal: BudgetExhausted) -> None:
+        """A sequence was refused: others of its prompt are too dear as well, and of all prompts in `EQUAL_UNITS`."""
+        self._refused.add(digest)
+        self._all_refused = self._all_refused or refusal.unit in EQUAL_UNITS
+
+
 async def sample_all(
     sequences: SequenceIds, sample: Callable[[SequenceId], Awaitable[Completion]], extent: Extent
 ) -> tuple[tuple[Completion, ...], list[BudgetExhausted]]:
-    """Generate all of them in launch order, and the refusals; the first other failure cancels the rest.
-
-    After a refusal, only recorded sequences of the same prompt are launched: the budget is too small for the others.
-    """
-    ends: dict[str, int] = {}
-    launched = _launched(sequences, ends)
+    """Generate all of them in launch order, and the refusals; the first other failure cancels the rest."""
+    launches = _Launches(sequences, extent)
 
     async def work() -> None:
         for position, sequence in left:
@@ -253,27 +281,17 @@ async def sample_all(
                 drawn[position] = await sample(sequence)
             except BudgetExhausted as refusal:
                 refused[position] = refusal
-                if sequence.digest not in ends:
-                    ends[sequence.digest] = extent(sequence.digest)
+                launches.refuse(sequence.digest, refusal)
 
     workers = min(MAX_IN_FLIGHT, sequences.n * len(sequences.heads))
     if workers == 1:
         try:
-            return (await sample(next(launched)),), []
+            return (await sample(next(iter(launches))),), []
         except BudgetExhausted as refusal:
             return (), [refusal]
-    left, drawn, refused = enumerate(launched), dict[int, Completion](), dict[int, BudgetExhausted]()
+    left, drawn, refused = enumerate(launches), dict[int, Completion](), dict[int, BudgetExhausted]()
     await each([work] * workers)
     return tuple([drawn[position] for position in sorted(drawn)]), [refused[position] for position in sorted(refused)]
-
-
-def _launched(sequences: SequenceIds, ends: Mapping[str, int]) -> Iterator[SequenceId]:
-    """The sequences in launch order; of a prompt those below its end, where it has one."""
-    for prompt, digest, first in sequences.heads:
-        for index in range(first, first + sequences.n):
-            if index >= ends.get(digest, index + 1):
-                break
-            yield SequenceId(sequences.op, prompt, digest, index, sequences.at)
 
 
 async def each(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BudgetExhausted]:

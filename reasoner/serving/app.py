@@ -13,18 +13,19 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reasoner.serving.bodies import read
+from reasoner.serving.bodies import checked, read
 from reasoner.serving.choose import choose
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.limits import ANYONE, Keys
-from reasoner.serving.listener import is_loopback
+from reasoner.serving.listener import MAX_HEADER_BYTES, is_loopback
 from reasoner.serving.messages import MessageReply
 from reasoner.serving.metrics import NO_STRATEGY
 from reasoner.serving.page import page_routes, trace_response
 from reasoner.serving.replies import ChatReply
+from reasoner.serving.requests import ChatRequest
 from reasoner.serving.responses import REPLIES, Reply
 from reasoner.serving.service import Service
-from reasoner.serving.stream import EventStream, headers_of, read_body, reply, unless_left
+from reasoner.serving.stream import CLOSE, EventStream, headers_of, read_body, reply, unless_left
 from reasoner.system.machine import require_extra
 
 TRACES: Final = "/v1/reasoner/traces/"
@@ -39,6 +40,12 @@ FORM: Final = "application/x-www-form-urlencoded"
 MAX_FORM_BYTES: Final = 4096
 """Bytes of a form that holds a key."""
 METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def _head_bytes(scope: Scope) -> int:
+    """Bytes of the head of a request, without blanks and line ends: parsers bound only what has not arrived whole."""
+    named = sum(len(name) + len(value) for name, value in scope["headers"])
+    return len(scope["raw_path"]) + len(scope["query_string"]) + named
 
 
 class App:
@@ -82,6 +89,9 @@ class App:
             await send(message)
 
         try:
+            if _head_bytes(scope) > MAX_HEADER_BYTES:
+                problem = f"the head of the request is too large: at most {MAX_HEADER_BYTES:,} bytes are allowed"
+                raise ApiError(431, problem, headers=CLOSE)
             scope["app"], headers = self, headers_of(scope)
             client = self._client(scope, headers)
             # What is asked most often does not pass through the router.
@@ -154,7 +164,10 @@ class App:
             offer = service.offer
             size = headers.get(SAMPLES, "") if kind is ChatReply else ""
             more = {"budget": int(size) if len(size) < 9 and size.isdecimal() else size} if size else {}
-            made: Reply = kind(read(await self._body(headers, receive), kind.reads, **more), offer.prices)
+            asked = read(await self._body(headers, receive), kind.reads, **more)
+            # A request of another form becomes a chat, in which not all of it may fit.
+            with checked(ChatRequest):
+                made: Reply = kind(asked, offer.prices)
             jobs = choose(made.asked, offer)
         except ApiError as error:
             service.metrics.end(NO_STRATEGY, "refused" if error.status < 500 else "error", 0)

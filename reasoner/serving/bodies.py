@@ -1,9 +1,13 @@
 """Reads the body of a request: JSON from a stranger becomes a checked model, or an `ApiError` with status 400."""
 
 import difflib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import from_json
 
 from reasoner.errors import shown
@@ -37,8 +41,15 @@ def read(body: bytes, model: type[R], **more: object) -> R:
         for name, why in refused.items():
             if fields.pop(name, False) not in (False, [], {}, ""):
                 raise ApiError(400, f"{name} is not supported: {why}", code="unsupported_parameter", param=name)
-    try:
+    with checked(model):
         return model.model_validate(fields, strict=True)
+
+
+@contextmanager
+def checked(model: type[BaseModel]) -> Iterator[None]:
+    """What does not fit the model in this block is a 400: all that clients send becomes values in such blocks."""
+    try:
+        yield
     except ValidationError as error:
         raise problem_of(error, model) from None
 
@@ -52,22 +63,21 @@ def problem_of(error: ValidationError, model: type[BaseModel]) -> ApiError:
         key=lambda each: (len(each["loc"]), each["type"] in ("extra_forbidden", "value_error")),
     )
     where: list[int | str] = []
-    part_of: Any = model
+    fields = dict(model.model_fields)
     keyed = False
     for part in problem["loc"]:
         # Parts that are no field, index or key are the names of a union's forms.
-        fields = getattr(part_of, "model_fields", {})
         if keyed or isinstance(part, int):
             where.append(part)
             keyed = False
         elif part in fields:
             where.append(part)
             annotation = fields[part].annotation
-            part_of, keyed = _model_in(annotation), get_origin(annotation) is dict
+            fields, keyed = _fields_in(annotation), get_origin(annotation) is dict
     param = _param(where)
     match problem["type"]:
         case "extra_forbidden":
-            name, known = str(problem["loc"][-1]), sorted(part_of.model_fields)
+            name, known = str(problem["loc"][-1]), sorted(fields)
             near = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.6)
             guess = f": did you mean {near[0]}?" if near else f" (there are: {', '.join(known)})"
             param = _param([*where, name])
@@ -75,16 +85,18 @@ def problem_of(error: ValidationError, model: type[BaseModel]) -> ApiError:
         case "missing":
             return ApiError(400, f"{param} is missing: it is required", code="missing_required_parameter", param=param)
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "it must be")
+    message = re.sub(r"a valid dictionary or instance of \w+", "an object", message)
     given = f" (got {shown(problem['input'])})"
     if problem["type"] == "value_error" or isinstance(problem["input"], dict | list):
         given = ""
     return ApiError(400, f"{param or 'the body'}: {message[:1].lower()}{message[1:]}{given}", param=param or None)
 
 
-def _model_in(annotation: Any) -> Any:
+def _fields_in(annotation: Any) -> dict[str, FieldInfo]:
+    """The fields of all models in a type."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(_model_in, getattr(annotation, "__args__", ()))), None)
+        return dict(annotation.model_fields)
+    return {name: each for part in getattr(annotation, "__args__", ()) for name, each in _fields_in(part).items()}
 
 
 def _param(where: list[int | str]) -> str:

@@ -36,6 +36,7 @@ REPLY_TOKENS: Final = 4096
 """The default `max_tokens` of a reply of any form, for a model that does not think."""
 SEEDS: Final = 2**63
 NO_LIMIT: Final = Budget()
+CEILING: Final = Budget(samples=MAX_COUNT)
 
 
 class Alias(Strict):
@@ -188,7 +189,7 @@ def choose(request: ChatRequest, offer: Offer) -> list[Job]:
         _question(request.turns, kind, form),
         strategy,
         offer.verifiers[rated_by] if rated_by else None,
-        _budget(options, alias, offer, request.n),
+        _budget(request, alias, offer),
         options.stop,
         seed % SEEDS,
         tuple(notes),
@@ -340,19 +341,23 @@ def _verifier_name(options: VendorOptions, alias: Alias, strategy: Strategy, off
     return name
 
 
-def _budget(options: VendorOptions, alias: Alias, offer: Offer, choices: int) -> Budget | None:
-    """The smallest of all limits, divided equally among the choices; a deadline is not divided."""
-    asked = options.budget
+def _budget(request: ChatRequest, alias: Alias, offer: Offer) -> Budget | None:
+    """The smallest of all limits, divided equally among the choices; a deadline is not divided.
+
+    A request draws at most `MAX_COUNT` samples, unless its strategy is all the owner's: an alias, asked for once.
+    """
+    asked = request.reasoner.budget
     if asked and asked.usd is not None and offer.prices is None:
         problem = "a budget in usd needs prices, which this server does not have: use tokens"
         raise ApiError(400, problem, param="reasoner.budget")
-    return _least(asked or alias.budget or NO_LIMIT, offer.ceiling, choices)
+    owners = not request.reasoner.strategy and not request.budget and request.n == 1
+    return _least((asked or alias.budget or NO_LIMIT, offer.ceiling, NO_LIMIT if owners else CEILING), request.n)
 
 
 @lru_cache(maxsize=256)
-def _least(asked: Budget, ceiling: Budget, choices: int) -> Budget | None:
+def _least(budgets: tuple[Budget, ...], choices: int) -> Budget | None:
     limits = {
-        unit: min((limit for each in (asked, ceiling) if (limit := getattr(each, unit)) is not None), default=None)
+        unit: min((limit for each in budgets if (limit := getattr(each, unit)) is not None), default=None)
         for unit in UNITS
     }
     budget = Budget(**limits)

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from reasoner.budget import Cost, Prices
 from reasoner.engine import TextPiece
@@ -26,6 +26,7 @@ from reasoner.serving.requests import (
     Short,
     Strict,
     Tool,
+    ToolName,
     Turn,
     VendorOptions,
 )
@@ -89,7 +90,7 @@ class AnthropicTurn(Partial):
 class AnthropicTool(Partial):
     """A tool that the model may call."""
 
-    name: str = Field(pattern="^[a-zA-Z0-9_-]{1,64}$")
+    name: ToolName
     description: str = ""
     input_schema: dict[str, JsonValue]
 
@@ -104,7 +105,13 @@ class ToolChoice(Partial):
     """Whether tools are called, and which."""
 
     type: Literal["auto", "any", "tool", "none"]
-    name: str = ""
+    name: ToolName | None = None
+
+    @model_validator(mode="after")
+    def _names_a_tool(self) -> "ToolChoice":
+        if self.type == "tool" and self.name is None:
+            raise ValueError("name is missing: it is required by the type tool")
+        return self
 
 
 class Thinking(Partial):
@@ -160,7 +167,7 @@ class MessageRequest(Strict):
         """The same request as a chat."""
         system = [Turn(role="system", content=text)] if (text := _text(self.system)) else []
         choice: Any = {"auto": None, "any": "required", "none": "none"}.get(self.tool_choice.type)
-        if self.tool_choice.type == "tool":
+        if self.tool_choice.type == "tool" and self.tool_choice.name:
             choice = Tool(type="function", function=Function(name=self.tool_choice.name))
         form = self.output_config.format
         return ChatRequest(

@@ -15,9 +15,11 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     JsonValue,
     PlainValidator,
+    Tag,
     field_validator,
     model_validator,
 )
@@ -37,7 +39,8 @@ MAX_TOKENS: Final = 10_000_000
 MAX_SPEC: Final = 4000
 """Characters of a spec, of a budget and of a kind of answer."""
 MAX_COUNT: Final = 1024
-"""The most samples, rounds or branches of an option of a request; those of nested strategies are multiplied."""
+"""The most samples of a request, and the most samples, rounds or branches of one of its options; those of nested
+strategies are multiplied."""
 PASSED: Final = "single"
 """The strategy of a request that passes through; `none` is another name of it in a request."""
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -54,13 +57,18 @@ SEND_ALL: Final = "replies are not kept: send all messages as input"
 
 Short = Annotated[str, Field(max_length=512)]
 Named = Annotated[str, Field(min_length=1, max_length=512)]
+ToolName = Annotated[str, Field(pattern="^[a-zA-Z0-9_-]{1,64}$")]
 TokenId = Annotated[str, Field(pattern="^[0-9]{1,9}$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 Limit = Annotated[int | None, Field(ge=1, le=MAX_TOKENS)]
 
 
 def draws(strategy: Any) -> int:
-    """About how many samples a strategy draws: the product of what its options count, and of the strategy in it."""
+    """How many samples the options of a strategy ask for: the product of what they count, and of the strategy in it.
+
+    A search by steps draws more: the ledger of a request ends it at `MAX_COUNT`. This is known before, and bounds the
+    plans of nested strategies.
+    """
     cls: type = type(strategy)
     samples = [name for name, mark in marks_of(cls).items() if mark is Mark.SAMPLES]
     inner = getattr(strategy, "of", None)
@@ -158,13 +166,14 @@ class Strict(BaseModel):
 class Open(BaseModel):
     """A part of a request; fields that it does not name are kept as they are."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
 
 
 class Partial(BaseModel):
     """A part of a request; fields that it does not name have no effect, as in replies that clients send back."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
 class VendorOptions(Strict):
@@ -197,11 +206,14 @@ def _is_object(text: str) -> str:
     return text or "{}"
 
 
+Arguments = Annotated[str, AfterValidator(_is_object)]
+
+
 class CalledFunction(Partial):
     """The function of a call, with its arguments as JSON."""
 
     name: str
-    arguments: Annotated[str, AfterValidator(_is_object)]
+    arguments: Arguments
 
 
 class CalledTool(Partial):
@@ -234,7 +246,7 @@ class Turn(Partial):
 class Function(Open):
     """A function that the model may call; its parameters are a JSON schema."""
 
-    name: str = Field(pattern="^[a-zA-Z0-9_-]{1,64}$")
+    name: ToolName
     parameters: dict[str, JsonValue] | None = None
 
 
@@ -362,10 +374,77 @@ class Reasoning(Partial):
     effort: Effort | None = None
 
 
-class InputItem(Turn):
+class InputMessage(Turn):
     """One message of the input of /v1/responses."""
 
     type: Literal["message"] = "message"
+
+
+class FunctionCall(Partial):
+    """A call of a function that a client sends back."""
+
+    type: Literal["function_call"]
+    call_id: Short
+    name: str
+    arguments: Arguments
+
+    @property
+    def chat(self) -> CalledTool:
+        """The same in a chat."""
+        return CalledTool(id=self.call_id, function=CalledFunction(name=self.name, arguments=self.arguments))
+
+
+class FunctionOutput(Partial):
+    """What a function that was called gave."""
+
+    type: Literal["function_call_output"]
+    call_id: Short
+    output: str | Annotated[list[ContentPart], Field(max_length=1000, fail_fast=True)]
+
+
+def _type_of(item: object) -> object:
+    return item.get("type", "message") if isinstance(item, dict) else getattr(item, "type", "message")
+
+
+InputItem = Annotated[
+    Annotated[InputMessage, Tag("message")]
+    | Annotated[FunctionCall, Tag("function_call")]
+    | Annotated[FunctionOutput, Tag("function_call_output")],
+    Discriminator(
+        _type_of,
+        custom_error_type="item_type",
+        custom_error_message="type must be message, function_call or function_call_output, and replies are not kept: "
+        "send each item as a whole",
+    ),
+]
+
+
+class FunctionTool(Partial):
+    """A function that the model may call, in the form of /v1/responses."""
+
+    type: Literal["function"]
+    name: ToolName
+    description: str | None = None
+    parameters: dict[str, JsonValue] | None = None
+    strict: bool | None = None
+
+    @property
+    def chat(self) -> Tool:
+        """The same in a chat."""
+        about = {"description": self.description} if self.description else {}
+        return Tool(type="function", function=Function(name=self.name, parameters=self.parameters, **about))
+
+
+class FunctionChoice(Partial):
+    """The function that must be called."""
+
+    type: Literal["function"]
+    name: ToolName
+
+    @property
+    def chat(self) -> Tool:
+        """The same in a chat."""
+        return Tool(type="function", function=Function(name=self.name))
 
 
 class TextOptions(Partial):
@@ -383,19 +462,23 @@ class TextOptions(Partial):
         return {"type": value.get("type"), "json_schema": schema or None}
 
 
+def _is_reasoning(item: dict[str, Any]) -> bool:
+    kind, name = item.get("type"), item.get("id")
+    return kind == "reasoning" or (kind == "item_reference" and isinstance(name, str) and name.startswith("rs_"))
+
+
 class ResponseRequest(Strict):
-    """A request of /v1/responses for text; `chat` is the same request as a chat."""
+    """A request of /v1/responses; `chat` is the same request as a chat."""
 
     ignored: ClassVar[Sequence[str]] = (
         *IGNORED, "access_programs", "background_options", "context_management", "image", "include", "max_tool_calls",
-        "stream_options", "tool_choice", "truncation",
+        "stream_options", "truncation",
     )  # fmt: skip
     refused: ClassVar[Mapping[str, str]] = {
         "background": SEND_ALL,
         "conversation": SEND_ALL,
         "previous_response_id": SEND_ALL,
         "store": SEND_ALL,
-        "tools": "send the request to /v1/chat/completions",
         "top_logprobs": NO_LOGPROBS,
     }
 
@@ -410,24 +493,43 @@ class ResponseRequest(Strict):
     user: Short | None = None
     metadata: Annotated[dict[str, Short], Field(max_length=16)] = {}
     text: TextOptions = TextOptions()
+    tools: Annotated[list[FunctionTool], Field(max_length=256)] = []
+    tool_choice: Literal["none", "auto", "required"] | FunctionChoice = "auto"
     reasoner: VendorOptions = VendorOptions()
 
     @field_validator("input", mode="before")
     @classmethod
     def _without_reasoning(cls, value: object) -> object:
-        """Clients send back what a reply thought; models do not read it again."""
+        """Clients send back what a reply thought, or its id; models do not read it again."""
         if not isinstance(value, list):
             return value
-        return [item for item in value if not (isinstance(item, dict) and item.get("type") == "reasoning")]
+        return [item for item in value if not (isinstance(item, dict) and _is_reasoning(item))]
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The input as turns of a chat; calls, and a message of the assistant before them, are one turn."""
+        if isinstance(self.input, str):
+            return [Turn(role="user", content=self.input)]
+        turns: list[Turn] = []
+        for item in self.input:
+            match item:
+                case FunctionCall():
+                    said = turns.pop() if turns and turns[-1].role == "assistant" else Turn(role="assistant")
+                    turns.append(said.model_copy(update={"tool_calls": [*(said.tool_calls or ()), item.chat]}))
+                case FunctionOutput():
+                    turns.append(Turn(role="tool", content=item.output, tool_call_id=item.call_id))
+                case _:
+                    turns.append(item)
+        return turns
 
     @property
     def chat(self) -> ChatRequest:
         """The same request as a chat."""
-        turns = [Turn(role="user", content=self.input)] if isinstance(self.input, str) else self.input
         first = [Turn(role="system", content=self.instructions)] if self.instructions else []
+        choice = self.tool_choice
         return ChatRequest(
             model=self.model,
-            messages=[*first, *turns],
+            messages=[*first, *self.turns],
             max_tokens=self.max_output_tokens,
             temperature=self.temperature,
             top_p=self.top_p,
@@ -435,5 +537,7 @@ class ResponseRequest(Strict):
             user=self.user,
             reasoning_effort=self.reasoning.effort,
             response_format=self.text.format,
+            tools=[tool.chat for tool in self.tools],
+            tool_choice=choice.chat if isinstance(choice, FunctionChoice) else choice,
             reasoner=self.reasoner,
         )

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, ClassVar, Final
 
 from reasoner.budget import Cost, Prices
@@ -14,15 +15,18 @@ from reasoner.serving.requests import ResponseRequest
 from reasoner.system.printing import valid_unicode
 from reasoner.trace.events import Event
 
-STATUS: Final = {"stop": "completed", "length": "incomplete"}
-REPEATED: Final = {"instructions", "max_output_tokens", "metadata", "model", "temperature", "top_p", "user"}
+STATUS: Final = {"stop": "completed", "length": "incomplete", "tool_calls": "completed"}
+REPEATED: Final = {
+    "instructions", "max_output_tokens", "metadata", "model", "temperature", "tool_choice", "tools", "top_p", "user",
+}  # fmt: skip
 """Fields of a request that its reply repeats."""
 
 
 class ResponseReply:
     """The reply to a request of /v1/responses; its methods are those of `ChatReply`.
 
-    The events of a stream are numbered in order. Its thinking is one item of the output, the message another.
+    The events of a stream are numbered in order. Its thinking is one item of the output, the message another, and each
+    call of a function.
     """
 
     reads: ClassVar[type[ResponseRequest]] = ResponseRequest
@@ -39,20 +43,39 @@ class ResponseReply:
         self._sent: dict[str, list[str]] = {"reasoning": [], "message": []}
         self._open = ""
         """The item that is being streamed: "", "reasoning" or "message"."""
+        self._index = -1
+        """The place in the output of the item that was opened last."""
 
     def whole(self, results: Sequence[Result]) -> Document:
         """The reply. Raises ApiError: the question failed before it had any text."""
         [result] = results
         text = ReplyText.of(result)
         status = STATUS[text.finish_reason]
-        thought = [_item(self.id, "reasoning", text.thinking)] if text.thinking else []
+        # What was streamed as thinking may be progress, and not the winner's own thinking.
+        thinking = "".join(self._sent["reasoning"]) or text.thinking
+        thought = [_item(self.id, "reasoning", thinking)] if thinking else []
+        spoken = [_item(self.id, "message", text.content, status)] if text.content or not text.calls else []
         return {
             **self._frame(status),
             "incomplete_details": {"reason": "max_output_tokens"} if text.finish_reason == "length" else None,
-            "output": [*thought, _item(self.id, "message", text.content, status)],
+            "output": [*thought, *spoken, *self._calls(text)],
             "usage": _usage(result.solution.cost),
             "reasoner": vendor_object(result, self._prices),
         }
+
+    def _calls(self, text: ReplyText) -> list[Document]:
+        """An item for each call."""
+        return [
+            {
+                "type": "function_call",
+                "id": f"fc_{self.id}_{number}",
+                "call_id": f"call_{self.id}_{number}",
+                "name": call.name,
+                "arguments": call.arguments,
+                "status": "completed",
+            }
+            for number, call in enumerate(text.calls)
+        ]
 
     def begin(self, _choices: int) -> Iterable[Document]:
         """The first events."""
@@ -70,19 +93,32 @@ class ResponseReply:
 
     def end(self, results: Sequence[Result]) -> Iterable[Document]:
         """What was not streamed yet, and the whole reply. Raises as `whole`."""
-        whole, text = self.whole(results), ReplyText.of(results[0])
+        text = ReplyText.of(results[0])
         events: list[Document] = []
         if not self._sent["reasoning"] and text.thinking:
             events += self._delta("reasoning", text.thinking)
-        events += self._opened("message")
         sent = "".join(self._sent["message"])
+        if not text.calls or text.content:
+            events += self._opened("message")
         if text.content.startswith(sent) and len(text.content) > len(sent):
             events += self._delta("message", text.content[len(sent) :])
         events += self._closed(STATUS[text.finish_reason])
-        if thought := "".join(self._sent["reasoning"]):
-            # The reply holds what was streamed, which may be progress and not the winner's own thinking.
-            whole["output"] = [_item(self.id, "reasoning", thought), whole["output"][-1]]
+        events += chain.from_iterable(map(self._call, self._calls(text)))
+        whole = self.whole(results)
         return [*events, self._event(f"response.{whole['status']}", response=whole)]
+
+    def _call(self, call: Document) -> list[Document]:
+        """The events of a call."""
+        self._index += 1
+        at = {"item_id": call["id"], "output_index": self._index}
+        begun = {**call, "arguments": "", "status": "in_progress"}
+        name, arguments = "response.function_call_arguments", call["arguments"]
+        return [
+            self._event("response.output_item.added", output_index=self._index, item=begun),
+            self._event(f"{name}.delta", **at, delta=arguments),
+            self._event(f"{name}.done", **at, arguments=arguments),
+            self._event("response.output_item.done", output_index=self._index, item=call),
+        ]
 
     def fail(self, error: ApiError) -> Iterable[Document]:
         """The last event of a reply that failed after its stream began."""
@@ -106,8 +142,6 @@ class ResponseReply:
             "reasoning": {"effort": self._request.reasoning.effort, "summary": None},
             "store": False,
             "text": {"format": {"type": "text"}},
-            "tool_choice": "auto",
-            "tools": [],
             "truncation": "disabled",
             "usage": None,
             **self._request.model_dump(include=REPEATED),
@@ -126,7 +160,7 @@ class ResponseReply:
         if self._open == item:
             return []
         events = self._closed("completed")
-        self._open = item
+        self._open, self._index = item, self._index + 1
         empty = _item(self.id, item, "", "in_progress")
         part = empty.pop("content")[0]
         added = {**empty, "content": []}
@@ -146,10 +180,6 @@ class ResponseReply:
             self._piece("response.content_part.done", part=part),
             self._event("response.output_item.done", output_index=self._index, item=item),
         ]
-
-    @property
-    def _index(self) -> int:
-        return 1 if self._open == "message" and self._sent["reasoning"] else 0
 
     def _piece(self, name: str, **fields: Any) -> Document:
         item = f"{PREFIXES[self._open]}{self.id}"

@@ -1,13 +1,17 @@
 """Pairwise: every answer is compared with every other by the model itself."""
 
-import itertools
 from collections import Counter
 from dataclasses import dataclass
+from itertools import combinations, islice
+from typing import Final
 
 from reasoner.answers.questions import Question
 from reasoner.strategy import Plan
 from reasoner.types import Answer
 from reasoner_strategies._voting.self_comparison import PairOptions, by_points, draw_candidates
+
+TOGETHER: Final = 1024
+"""Pairs that are compared at once: the texts of all pairs of a thousand candidates do not fit into memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +26,11 @@ class Pairwise(PairOptions):
     """
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """Draw, propose the majority, compare all pairs at once."""
+        """Draw, propose the majority, compare all pairs, and propose by those that were compared so far."""
         entered = yield from draw_candidates(question, self.n, self.params)
-        pairs = list(itertools.combinations(entered.ranked, 2))
-        if not pairs:
-            return entered.majority.leader
-        winners = yield from self.winners(question, pairs)
-        won = Counter(candidate.index for candidate in winners)
-        return (yield from by_points(question, entered.drawn, won)).leader
+        vote_state, won, pairs = entered.majority, Counter[int](), combinations(entered.ranked, 2)
+        while some := list(islice(pairs, TOGETHER)):
+            winners = yield from self.winners(question, some)
+            won.update(candidate.index for candidate in winners)
+            vote_state = yield from by_points(question, entered.drawn, won)
+        return vote_state.leader

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reasoner import Answer, Budget, Question, SamplingParams, Solution, solve
-from reasoner.engine import SampleRequest
+from reasoner.engine import Rendered, SampleRequest
 from reasoner.errors import PlanError, UsageError
 from reasoner.execution.launching import MAX_IN_FLIGHT
 from reasoner.strategy import (
@@ -27,7 +27,7 @@ from reasoner.strategy import (
 )
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import Judge, books, meter_of, number_question, says, turns, varied
-from reasoner.types import Completion
+from reasoner.types import Completion, Prompt
 from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run
@@ -129,6 +129,26 @@ def test_a_refused_prompt_does_not_block_another() -> None:
     # What is left is too little for a useful sample from the longer prompt.
     Run(plan, budget=Budget(tokens=2 * TOKENS + REPLY + 16))
     assert [one.prompt for one in drawn] == [PROMPT]
+
+
+def test_where_no_sample_is_left_no_other_prompt_is_looked_at() -> None:
+    class Rendering(ScriptedEngine):
+        rendered = 0
+
+        async def render(self, prompt: Prompt) -> Rendered:
+            self.rendered += 1
+            return await ScriptedEngine.render(self, prompt)
+
+    drawn: list[Completion] = []
+
+    def plan(question: Question) -> Plan[Answer | None]:
+        drawn.extend((yield Sample(tuple(map(Prompt.chat, map(str, range(3 * MAX_IN_FLIGHT)))), 1, PARAMS)))
+        return None
+
+    engine = Rendering(says("7"))
+    run = Run(plan, engine, budget=Budget(samples=5))
+    assert (len(drawn), run.solution.cost.samples, run.solution.ended_by) == (5, 5, "budget")
+    assert engine.rendered <= MAX_IN_FLIGHT + 5
 
 
 def test_samples_cancelled_before_their_launch_are_not_drawn() -> None:

@@ -145,7 +145,7 @@ def test_a_budget_is_the_least_of_all_limits_and_is_shared_by_the_choices() -> N
 def test_the_budget_of_its_hubs_clients_is_the_number_of_samples() -> None:
     assert only(budget=5, return_response_only=False, extra_body={}).strategy.n == 5
     job = only(model="m@vote8", budget=3)
-    assert (job.strategy.n, job.budget) == (3, None)
+    assert (job.strategy.n, job.budget) == (3, Budget(samples=MAX_COUNT))
     assert only(reasoner={"strategy": "best_of_n", "verifier": "judge"}, budget=2).strategy.n == 2
     for samples in (0, -1, "x", "9" * 5000, 1025):
         with pytest.raises(ApiError, match="budget: "):
@@ -230,6 +230,15 @@ def test_every_option_of_an_answer_kind_is_harmless_or_marked() -> None:
         cls: type = class_of(name)
         owned = {option for option, mark in marks_of(cls).items() if isinstance(mark, Owners)}
         assert {*kind_options(name)} - owned <= harmless, name
+
+
+def test_a_request_has_a_ceiling_of_samples_unless_its_strategy_is_all_the_owners() -> None:
+    wide = {"reasoner": {"strategy": "lookahead:n=64", "answer": "number"}}
+    assert only(**wide).budget == only(budget=2).budget == Budget(samples=MAX_COUNT)
+    assert only(reasoner={**wide["reasoner"], "budget": "samples=9"}).budget == Budget(samples=9)
+    assert {job.budget for job in choose(chat(n=16, **wide), offer())} == {Budget(samples=64)}
+    assert {job.budget for job in choose(chat(n=2, model="m@vote8"), offer())} == {Budget(samples=512)}
+    assert only(model="m@deepconf-low").budget is None
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,18 @@ def test_what_is_not_http_is_refused(server: Server, sent: bytes) -> None:
     assert got.startswith(b"HTTP/1.1 4") or (len(sent) > 1_000_000 and not got)
 
 
+@pytest.mark.parametrize("size", [70_000, 100_000])
+@pytest.mark.parametrize("headers", [0, 1, 100], ids=["in the query", "in one header", "in many headers"])
+def test_a_large_head_is_refused_although_it_arrives_at_once(server: Server, size: int, headers: int) -> None:
+    # What a parser refuses itself is a 400.
+    for length, statuses in ((size, {400, 431}), (60_000, {200})):
+        filler = "y" * (length // max(headers, 1))
+        target = "/health" if headers else f"/health?x={filler}"
+        lines = [f"GET {target} HTTP/1.1", "Host: localhost", "Connection: close", *[f"X: {filler}"] * headers]
+        got = exchanged(server, "\r\n".join([*lines, "", ""]).encode())
+        assert int(got.split()[1]) in statuses
+
+
 def test_a_client_that_offers_another_protocol_is_answered(server: Server) -> None:
     offer = ["Connection: Upgrade, HTTP2-Settings", "UPGRADE: h2c", "HTTP2-Settings: AAMAAABk"]
     body = json.dumps({"model": "simulated", "messages": MESSAGES}).encode()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from reasoner.serving.bodies import read
-from reasoner.serving.requests import ChatRequest, ResponseRequest
+from reasoner.serving.requests import ChatRequest, ResponseRequest, Tool
 from reasoner.types import Message, SamplingParams
 from tests.serving.asking import chat, encoded, refusal
 
@@ -174,18 +174,57 @@ def test_the_input_of_a_response_may_be_items_with_earlier_replies() -> None:
     assert turns == (Message("user", "One?"), Message("assistant", "Yes."), Message("user", "Two?"))
 
 
+def test_the_tools_of_a_response_and_what_was_called_are_those_of_a_chat() -> None:
+    calls = [
+        {"type": "function_call", "id": f"fc_{name}", "call_id": name, "name": "weather", "arguments": sent}
+        for name, sent in (("a", '{"city": "Oslo"}'), ("b", ""))
+    ]
+    outputs: list[dict[str, Any]] = [
+        {"type": "function_call_output", "call_id": "a", "output": "rain"},
+        {"type": "function_call_output", "call_id": "b", "output": [{"type": "input_text", "text": "sun"}]},
+    ]
+    items = [
+        {"role": "user", "content": "Weather?"},
+        {"type": "item_reference", "id": "rs_1"},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "I look."}]},
+        *calls,
+        *outputs,
+        *calls[:1],
+    ]
+    tool = {"type": "function", "name": "weather", "description": "d", "parameters": {"type": "object"}, "strict": True}
+    asked = response(input=items, tools=[tool], tool_choice={"type": "function", "name": "weather"}).chat
+    chat_tool = {"name": "weather", "description": "d", "parameters": {"type": "object"}}
+    assert [each.function.model_dump() for each in asked.tools] == [chat_tool]
+    assert isinstance(asked.tool_choice, Tool)
+    assert asked.tool_choice.function.name == "weather"
+    assert [turn.role for turn in asked.messages] == ["user", "assistant", "tool", "tool", "assistant"]
+    _, called, first, second, again = asked.turns
+    assert called.content == "I look."
+    sent = [(call["id"], call["function"]["arguments"]) for call in called.fields["tool_calls"]]
+    assert sent == [("a", '{"city": "Oslo"}'), ("b", "{}")]
+    assert (first.content, first.fields["tool_call_id"]) == ("rain", "a")
+    assert (second.content, second.fields["tool_call_id"]) == ("sun", "b")
+    assert [call["id"] for call in again.fields["tool_calls"]] == ["a"]
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
         ({"store": True}, "store"),
         ({"previous_response_id": "x"}, "previous_response_id"),
-        ({"tools": [WEATHER]}, "tools"),
-        ({"input": [{"type": "function_call_output", "role": "user"}]}, "input[0].type"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [WEATHER]}, "tools[0].name"),
+        ({"tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": []}}, "tool_choice.type"),
+        ({"input": [{"type": "function_call", "call_id": "c", "name": "a", "arguments": "["}]}, "input[0].arguments"),
+        ({"input": [{"type": "function_call_output", "call_id": "c"}]}, "input[0].output"),
+        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]"),
+        ({"input": [{"type": ["message"]}]}, "input[0]"),
+        ({"input": ["x"]}, "input[0]"),
         ({"input": []}, "input"),
         ({"inputs": "x"}, "inputs"),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
         ({"text": {"format": {"type": "json_schema"}}}, "text.format"),
     ],
 )
-def test_a_response_keeps_nothing_and_calls_nothing(fields: dict[str, Any], param: str) -> None:
+def test_a_response_keeps_nothing_and_calls_functions_only(fields: dict[str, Any], param: str) -> None:
     assert refusal(lambda: response(**fields)).param == param

@@ -2,6 +2,7 @@
 
 from typing import Any, get_args
 
+import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 
 from reasoner.errors import PromptTooLong
@@ -78,6 +79,33 @@ async def test_the_events_of_a_vote_are_its_progress_and_the_reply() -> None:
     assert items(events) == last["response"]["output"]
     added = [event["output_index"] for event in events if event["type"] == "response.output_item.added"]
     assert added == [0, 1]
+
+
+CALLED = '<tool_call>{"name": "weather", "arguments": {"city": "Oslo"}}</tool_call>'
+
+
+@pytest.mark.parametrize(
+    ("said", "kinds"), [("", ["function_call"]), ("I look. ", ["message", "function_call"])], ids=["bare", "with text"]
+)
+@running
+async def test_the_calls_of_functions_are_items(said: str, kinds: list[str]) -> None:
+    tools = [{"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}}]
+    made = asked(tools=tools)
+    results = await answered(ScriptedEngine(lambda _: said + CALLED + CALLED), made.asked)
+    reply = read_as(Response, made.whole(results))
+    kinds = [*kinds, kinds[-1]]
+    assert [item.type for item in reply.output] == kinds
+    assert (reply.status, reply.output_text) == ("completed", said.strip())
+    assert [(tool.name, reply.tool_choice) for tool in reply.tools] == [("weather", "auto")]
+    first, second = reply.output[-2:]
+    assert (first.name, first.arguments) == ("weather", '{"city": "Oslo"}')
+    assert first.call_id != second.call_id
+    events = checked([*made.begin(1), *streamed(made, results)])
+    assert joined(events, "function_call_arguments") == 2 * '{"city": "Oslo"}'
+    assert items(events) == events[-1]["response"]["output"] == made.whole(results)["output"]
+    added = [event for event in events if event["type"] == "response.output_item.added"]
+    assert [event["output_index"] for event in added] == [*range(len(kinds))]
+    assert [event["item"]["type"] for event in added] == kinds
 
 
 def test_a_reply_without_text_has_a_message_and_a_failure_is_the_last_event() -> None:

@@ -20,7 +20,7 @@ from reasoner.serving.choose import Job, choose
 from reasoner.serving.config import ServerLimits, Settings, make_offer
 from reasoner.serving.errors import ApiError
 from reasoner.serving.metrics import KINDS, Metrics
-from reasoner.serving.requests import ChatRequest
+from reasoner.serving.requests import MAX_COUNT, ChatRequest
 from reasoner.serving.service import Service
 from reasoner.solution import Solution
 from reasoner.testing.scripted import ScriptedEngine
@@ -158,6 +158,37 @@ async def test_the_engine_is_closed_whatever_happened(fails: bool) -> None:
         async with service(Closing()):
             pass
     assert len(closed) == 1
+
+
+def steps(request: SampleRequest) -> str:
+    """A script of ten steps, and an answer that hardly any other reply has."""
+    source = random.Random(request.seed)
+    left = 10 - request.prompt.text.count("Step")
+    return "".join(f"Step {source.random()}\n\n" for _ in range(left)) + f"The answer is {source.randint(1, 10**6)}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spec", "answers"),
+    [
+        ("pairwise:n=512", True),
+        ("particle_filter:n=1024", False),
+        ("self_consistency(n=32,of=beam_search(n=32))", False),
+        ("lookahead:n=64", False),
+    ],
+)
+@running
+async def test_what_draws_more_than_its_options_count_ends_as_at_the_end_of_a_budget(spec: str, answers: bool) -> None:
+    engine = ScriptedEngine(steps)
+    async with service(engine) as serving:
+        asked = jobs(serving, "", reasoner={"strategy": spec, "answer": "number"})
+        [result] = await serving.answer(asked, ALICE)
+    solution = result.solution
+    assert (solution.error, solution.ended_by) == (None, "budget")
+    assert solution.reason.startswith("budget samples=1024: ")
+    assert solution.cost.samples == len(engine.usage) == MAX_COUNT
+    assert bool(solution.answer) == answers
+    assert solution.text
 
 
 WIDE = (("", 1, "self_consistency:n=512"), ("", 64, "best_of_n:n=8"), ("", 8, "none"), ("best8", 32, None))

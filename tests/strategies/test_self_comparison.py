@@ -15,6 +15,7 @@ from reasoner.strategy import Plan, Propose, Sample, Strategy
 from reasoner.testing.support import completion, number_question
 from reasoner.types import Answer, Completion, Prompt
 from reasoner_strategies import GenSelect, Knockout, Pairwise, Universal, universal
+from reasoner_strategies.pairwise import TOGETHER
 from reasoner_strategies.universal import named
 from tests.strategies.driving import Course, follow
 
@@ -166,6 +167,15 @@ def test_every_pair_is_compared_so_often_and_an_odd_one_shows_more_votes_first()
         assert (played.rounds, played.key) == ([comparisons * 6], "7")
         shown = Counter(tuple(map(key_of, texts)) for texts in played.asked)
         assert (shown["9", "7"], shown["7", "9"]) == (comparisons - comparisons // 2, comparisons // 2)
+
+
+def test_very_many_pairs_are_compared_part_by_part_and_each_part_is_proposed() -> None:
+    classes = 50
+    keys = [str(key) for key in range(1, classes + 1)]
+    played = course(Pairwise, by_votes(classes), prefers("3", *keys), comparisons=1)
+    pairs = classes * (classes - 1) // 2
+    assert played.rounds == [TOGETHER, pairs - TOGETHER]
+    assert [state.leader and state.leader.key for state in played.vote_states] == ["1", "3", "3"]
 
 
 @pytest.mark.parametrize(("first", "reply", "answer"), [(True, "Better: B", "8"), (False, "Better: A", "7")])
