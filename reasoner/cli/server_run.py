@@ -125,7 +125,7 @@ class ToolRun(EngineRun):
         announce(self.engine, self.display)
         async with Service(self.engine, self.offer, self.limits, report=lambda *_: None) as service:
             self.display.hide()
-            await ToolServer(service).over_streams(sys.stdin, self.display.terminal.out)
+            await ToolServer(service).over_streams(sys.stdin, self.display.terminal.give)
 
 
 def _address(host: str, port: int) -> str:
