@@ -82,7 +82,7 @@ _RULES: Mapping[str, Sequence[Word]] = {
     # Anonymous shared memory, and memory that is paged out, does not count for a process.
     "mmap": (Word(6, (0x00, 0x01, 0x20), _SHARED_ANONYMOUS),),
     "madvise": (Word(4, (0, 1, 2, 3, 4, 8, 10, 11, 14, 15, 16, 17, 18, 19)),),
-    # A lock of a system file would make the machine's programs wait, and a filter does not see the file of a descriptor.
+    # A lock of a system file would make the machine's programs wait, and a filter sees a descriptor, not its file.
     # SQLite opens no file where locks are refused. Pretended: F_SETLK, F_SETLKW, F_OFD_SETLK and F_OFD_SETLKW.
     # Refused: leases, directory notices, owners of signals and larger pipes.
     "fcntl": (Word(2, (*range(6), 36, 1030, 1032), pretended=(6, 7, 37, 38)),),
