@@ -64,28 +64,28 @@ class ServerRun(EngineRun):
                 self.display.hide()
                 gc.freeze()
                 gc.set_threshold(*THRESHOLDS)
-                async with self._offered() as note:
-                    self._show_ready(service, _address(self.host, self._socket.getsockname()[1]))
-                    with interrupts.handled(lambda: self._stop(listener, note)):
+                async with self._offered() as address:
+                    self._show_ready(service, _url(self.host, self._socket.getsockname()[1]))
+                    with interrupts.handled(lambda: self._stop(listener, address)):
                         await serving
         finally:
             await cancel_all([serving])
 
     @asynccontextmanager
     async def _offered(self) -> AsyncIterator[Path | None]:
-        """Let commands on this machine use an engine that takes long to start; the note for them."""
+        """Let commands on this machine use an engine that takes long to start; the socket for them."""
         async with AsyncExitStack() as stack:
-            note = None
+            address = None
             if isinstance(self.engine, VllmEngine):
                 try:
-                    note = await stack.enter_async_context(offered(self.engine))
+                    address = await stack.enter_async_context(offered(self.engine))
                 except OSError as error:
                     self.display.note(f"note: commands here cannot use this engine: {error.strerror or error}")
-            yield note
+            yield address
 
-    def _stop(self, listener: Listener, note: Path | None) -> None:
-        if note:
-            note.unlink(missing_ok=True)
+    def _stop(self, listener: Listener, address: Path | None) -> None:
+        if address:
+            address.unlink(missing_ok=True)
         left = f"requests in flight have {self.drain} s to end; another signal ends them at once"
         if not self.display.quiet:
             self.display.terminal.say("stopping at once" if listener.should_exit else f"stopping: {left}")
@@ -125,10 +125,10 @@ class ToolRun(EngineRun):
         announce(self.engine, self.display)
         async with Service(self.engine, self.offer, self.limits, report=lambda *_: None) as service:
             self.display.hide()
-            await ToolServer(service).over_streams(sys.stdin, self.display.terminal.out)
+            await ToolServer(service).over_streams(sys.stdin, self.display.terminal.give)
 
 
-def _address(host: str, port: int) -> str:
+def _url(host: str, port: int) -> str:
     """The address as a URL that this machine reaches."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 # the name of an address
     return f"http://{f'[{host}]' if ':' in host and host[0] != '[' else host}:{port}"

@@ -69,7 +69,7 @@ def announce(engine: Engine, display: Display) -> None:
     """Say that an engine is about to start, or that a server's is used, and show what it says of itself."""
     display.follow(engine)
     if isinstance(engine, WarmEngine):
-        display.note(f"using the engine of the server {engine.note.pid}; --no-server starts another")
+        display.note(f"using the engine of the server {engine.process}; --no-server starts another")
     else:
         display.begin(f"starting {engine.name}")
 

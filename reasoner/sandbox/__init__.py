@@ -19,6 +19,8 @@ NOT covered:
   `disk_mib`.
 - Without seccomp (on a processor other than x86-64 and ARM64): memory that belongs to no process, such as shared memory
   segments, and the settings of the supervisor, such as its limits.
+- Locks of files: each one is granted and excludes nobody, so processes of one program that write one file, or one file
+  of SQLite, must take turns by other means.
 - A wrong answer that passes: tests prove only what they check, and code may recognise them by their arguments.
 - With `allow_unsandboxed` on a machine that lacks layers: whatever the missing ones would stop. Rlimits and the process
   group remain, but a daemon in its own session survives, files and network are open, and files may fill the disk.

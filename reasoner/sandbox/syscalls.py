@@ -2,6 +2,7 @@
 
 It is an allow-list. Any other call fails with ENOSYS, as on a kernel that lacks it: libraries then fall back to an
 older call. An allowed call fails with EPERM if its arguments reach out of the sandbox or hide memory from the watch.
+A call that locks a file succeeds and locks nothing.
 """
 
 import struct
@@ -18,7 +19,7 @@ faccessat2 439 439; readlink 89 -; readlinkat 267 78; getdents 78 -; getdents64 
 chdir 80 49; fchdir 81 50; rename 82 -; renameat 264 38; renameat2 316 276; mkdir 83 -; mkdirat 258 34;
 rmdir 84 -; unlink 87 -; unlinkat 263 35; link 86 -; linkat 265 37; symlink 88 -; symlinkat 266 36; mknod 133 -;
 mknodat 259 33; umask 95 166; truncate 76 45; ftruncate 77 46; fallocate 285 47; fsync 74 82; fdatasync 75 83;
-flock 73 32; statfs 137 43; fstatfs 138 44; fadvise64 221 223; sendfile 40 71; copy_file_range 326 285;
+statfs 137 43; fstatfs 138 44; fadvise64 221 223; sendfile 40 71; copy_file_range 326 285;
 getxattr 191 8; lgetxattr 192 9; fgetxattr 193 10; listxattr 194 11; llistxattr 195 12; flistxattr 196 13;
 
 dup 32 23; dup2 33 -; dup3 292 24; pipe 22 -; pipe2 293 59; select 23 -; pselect6 270 72; poll 7 -; ppoll 271 73;
@@ -51,22 +52,27 @@ utimensat 280 88
 """
 _BY_ARGUMENTS = """
 socketpair 53 199; sendto 44 206; recvfrom 45 207; clone 56 220; mmap 9 222; madvise 28 233; fcntl 72 25;
-ioctl 16 29; prctl 157 167; prlimit64 302 261
+flock 73 32; ioctl 16 29; prctl 157 167; prlimit64 302 261
 """
 
 
 class Word(NamedTuple):
-    """The allowed values of half an argument: `position` counts 32-bit words, low half first; `mask` selects bits."""
+    """The allowed values of half an argument: `position` counts 32-bit words, low half first; `mask` selects bits.
+
+    With a value of `pretended` the call returns 0 and the kernel does nothing.
+    """
 
     position: int
     values: Sequence[int]
     mask: int = 0xFFFFFFFF
+    pretended: Sequence[int] = ()
 
 
 _NULL = (0,)
 _MSG_OOB = 0x1
 _SHARED_ANONYMOUS = 0x21
 _NEW_NAMESPACES = 0x7E020000
+_LOCK_NB = 0x4
 _RULES: Mapping[str, Sequence[Word]] = {
     # A pair of streams reaches only itself; a datagram has an address, which may be another socket's path.
     "socketpair": (Word(0, (1,)), Word(2, (1,), 0xF)),
@@ -76,8 +82,12 @@ _RULES: Mapping[str, Sequence[Word]] = {
     # Anonymous shared memory, and memory that is paged out, does not count for a process.
     "mmap": (Word(6, (0x00, 0x01, 0x20), _SHARED_ANONYMOUS),),
     "madvise": (Word(4, (0, 1, 2, 3, 4, 8, 10, 11, 14, 15, 16, 17, 18, 19)),),
-    # Not leases, directory notices, owners of signals or larger pipes.
-    "fcntl": (Word(2, (*range(8), 36, 37, 38, 1030, 1032)),),
+    # A lock of a system file would make the machine's programs wait, and a filter sees a descriptor, not its file.
+    # SQLite opens no file where locks are refused. Pretended: F_SETLK, F_SETLKW, F_OFD_SETLK and F_OFD_SETLKW.
+    # Refused: leases, directory notices, owners of signals and larger pipes.
+    "fcntl": (Word(2, (*range(6), 36, 1030, 1032), pretended=(6, 7, 37, 38)),),
+    # LOCK_SH, LOCK_EX and LOCK_UN.
+    "flock": (Word(2, (), ~_LOCK_NB & 0xFFFFFFFF, pretended=(1, 2, 8)),),
     # TCGETS and TCGETS2, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX.
     "ioctl": (Word(2, (0x5401, 0x802C542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)),),
     # Parent death signal, dumpable flag, name, test for a capability, names of mappings.
@@ -88,7 +98,7 @@ _RULES: Mapping[str, Sequence[Word]] = {
 
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _LOAD, _AND, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x54, 0x15, 0x06
-_ALLOW, _EPERM, _ENOSYS = 0x7FFF0000, 0x00050001, 0x00050026
+_ALLOW, _PRETEND, _EPERM, _ENOSYS = 0x7FFF0000, 0x00050000, 0x00050001, 0x00050026
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 _Step = tuple[int, int, int, int]
 """A code, the steps to skip if true and if false, and a constant."""
@@ -129,6 +139,9 @@ def seccomp_filter(machine: str, *, own_files_only: bool) -> bytes:
 def _check(word: Word) -> Iterator[_Step]:
     yield _LOAD, 0, 0, _ARGUMENTS + 4 * word.position
     yield _AND, 0, 0, word.mask
+    for value in word.pretended:
+        yield _JUMP_IF_EQUAL, 0, 1, value
+        yield _RETURN, 0, 0, _PRETEND
     for index, value in enumerate(word.values):
         yield _JUMP_IF_EQUAL, len(word.values) - index, 0, value
     yield _RETURN, 0, 0, _EPERM

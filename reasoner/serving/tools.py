@@ -4,7 +4,7 @@ The protocol is the official SDK's work; a call of the tool is answered as a cha
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, TextIO, cast
 
 import anyio
@@ -16,7 +16,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from pydantic import Field
 from starlette.types import Scope, Send
 
-from reasoner.errors import UsageError
+from reasoner.errors import ReasonerError, UsageError
 from reasoner.serving.bodies import read
 from reasoner.serving.choose import choose
 from reasoner.serving.errors import ApiError, api_error
@@ -80,18 +80,20 @@ class ToolServer:
 
         await self._http.handle_request({**scope, CLIENT: client}, receive, send)
 
-    async def over_streams(self, source: TextIO, sink: TextIO) -> None:
-        """Answer messages that come as lines, until they end.
+    async def over_streams(self, source: TextIO, give: Callable[[str], None]) -> None:
+        """Answer messages that come as lines, until they end; `give` writes one line.
 
         Raises:
             UsageError: a line is too long.
+            ReasonerError: raised by `give`.
         """
         stdin = cast("anyio.AsyncFile[str]", _lines(source, self._service.limits.body_bytes))
+        stdout = cast("anyio.AsyncFile[str]", _Sink(give))
         try:
-            async with stdio_server(stdin, anyio.wrap_file(sink)) as (incoming, outgoing):
+            async with stdio_server(stdin, stdout) as (incoming, outgoing):
                 await self._server.run(incoming, outgoing, self._server.create_initialization_options())
         except BaseExceptionGroup as group:
-            if wrong := group.subgroup(UsageError):
+            if wrong := group.subgroup(ReasonerError):
                 raise wrong.exceptions[0] from None
             raise
 
@@ -128,6 +130,19 @@ class ToolServer:
         made = ChatReply(read(body, ChatReply.reads), offer.prices)
         whole = made.whole(await self._service.answer(choose(made.asked, offer), client))
         return {"text": whole["choices"][0]["message"]["content"] or "", **whole["reasoner"]}
+
+
+class _Sink:
+    """Where the SDK writes its lines: each in a thread, as a slow reader must not stop the server."""
+
+    def __init__(self, give: Callable[[str], None]) -> None:
+        self._give = give
+
+    async def write(self, line: str) -> None:
+        await anyio.to_thread.run_sync(self._give, line.removesuffix("\n"))
+
+    async def flush(self) -> None:
+        """Nothing: each line is written at once."""
 
 
 async def _lines(source: TextIO, limit: int) -> AsyncIterator[str]:

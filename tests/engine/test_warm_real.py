@@ -51,7 +51,7 @@ def server(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 def engine(server: "subprocess.Popen[str]") -> WarmEngine:
     found = Given(engine=OPTIONS, no_server=False).to_engine()
     assert isinstance(found, WarmEngine)
-    assert found.note.pid == server.pid
+    assert found.process == server.pid
     return found
 
 

@@ -4,9 +4,9 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ import pytest
 from reasoner import SamplingParams, Solution, solve_many
 from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.remote import warm as warm_module
-from reasoner.engines.remote.warm import WarmEngine, offered, warm
+from reasoner.engines.remote.host import Host, RemoteLengths, packed_request
+from reasoner.engines.remote.warm import NONCE, WarmEngine, offered, warm
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineDied, EngineError
 from reasoner.registry import spec_of
 from reasoner.testing.support import course, number_question
 from reasoner.trace.events import Event, Sampled
-from reasoner.types import Usage
+from reasoner.types import TokenIds, Usage
 from reasoner_strategies import SelfConsistency
 from tests.engines.ray_parts import BROKEN, Gated, logged
 from tests.running import running
@@ -32,10 +33,17 @@ PARAMS = SamplingParams(max_tokens=60)
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REASONER_CACHE", str(tmp_path / "cache"))
+    # However busy this machine is.
+    monkeypatch.setattr(warm_module, "ANSWER_SECONDS", 600)
+    monkeypatch.setattr(warm_module, "HELLO_SECONDS", 600)
 
 
 def notes(folder: Path) -> list[Path]:
     return sorted((folder / "cache").glob("servers-*/*.json"))
+
+
+def token_of(address: Path) -> str:
+    return str(json.loads(address.with_suffix(".json").read_text())["token"])
 
 
 @asynccontextmanager
@@ -87,8 +95,23 @@ async def test_who_gets_which_engine(tmp_path: Path) -> None:
             assert (found is not None) is there
             if found:
                 await found.close()
-    assert notes(tmp_path) == []
     assert list(first.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("long", [10, 200])
+@running
+async def test_nothing_of_it_lies_outside_its_private_folder(
+    long: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / ("x" * long)
+    monkeypatch.setenv("REASONER_CACHE", str(cache))
+    async with connected(SimulatedEngine()) as found:
+        [folder] = cache.iterdir()
+        assert [(path.suffix, path.is_socket()) for path in sorted(folder.iterdir())] == [
+            (".json", False),
+            (".socket", True),
+        ]
+        assert (await found.sample(await requested(found))).finish_reason in ("stop", "length")
 
 
 @running
@@ -100,78 +123,306 @@ async def test_a_path_is_the_same_from_every_folder(tmp_path: Path, monkeypatch:
     assert warm_module.settings_of(Gated(folder=str(tmp_path / "model"))) == here
 
 
+DAMAGED: dict[str, bytes] = {
+    "nothing": b"",
+    "no text": b"\xff\xfe{",
+    "a list": b"[]",
+    "null": b"null",
+    "too deep": b"[" * 60_000,
+    "a long number": b'{"token": ' + b"9" * 5000 + b"}",
+}
+CHANGED: dict[str, dict[str, object]] = {
+    "no token": {"token": None},
+    "a token that is no text": {"token": "\ud800"},
+    "a wrong token": {"token": "0" * 64},
+    "another machine": {"machine": "another"},
+    "a machine that is no name": {"machine": ["\0"]},
+    "other settings": {"settings": {}},
+    "no settings": {"settings": None},
+    "a process that cannot be": {"pid": 10**30, "address": "/nowhere"},
+    **{
+        f"an address that is {name}": {"pid": 2**22, "address": address}
+        for name, address in {"null": None, "a list": [], "NUL": "\0", "no text": "\ud800", "long": "x" * 5000}.items()
+    },
+}
+
+
 @running
-async def test_notes_that_lead_nowhere_are_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warm_module, "ANSWER_SECONDS", 0.05)
+async def test_a_damaged_note_is_no_warm_engine_and_stops_no_server(tmp_path: Path) -> None:
     engine = SimulatedEngine()
     async with offered(engine):
         [file] = notes(tmp_path)
         note = json.loads(file.read_text())
-        silent = f"{Path(note['address']).parent}/silent"
-        with socket.socket(socket.AF_UNIX) as listening:
-            listening.bind(silent)
-            listening.listen()
-            changes: list[Any] = [
-                {**note, "address": "/nowhere"},
-                {**note, "address": silent},
-                {**note, "address": "x" * 5000},
-                {**note, "token": "0" * len(note["token"])},
-                {**note, "machine": "another"},
-                {**note, "settings": {}},
-                {"pid": 1},
-                [],
-            ]
-            for changed in changes:
-                file.write_text(json.dumps(changed))
-                assert await asyncio.to_thread(warm, engine) is None
+        contents = DAMAGED | {name: json.dumps({**note, **change}).encode() for name, change in CHANGED.items()}
+        for name, content in contents.items():
+            file.write_bytes(content)
+            assert await asyncio.to_thread(warm, engine) is None, name
+            async with offered(SimulatedEngine(tokens=3)):
+                assert file.exists(), name
+        file.write_text(json.dumps(note))
         for mode in (0o644, 0o660):
-            file.write_text(json.dumps(note))
             file.chmod(mode)
             assert await asyncio.to_thread(warm, engine) is None
         file.chmod(0o600)
         file.parent.chmod(0o755)
         assert await asyncio.to_thread(warm, engine) is None
+        with pytest.raises(PermissionError, match="is open to other users"):
+            await offered(engine).__aenter__()
         file.parent.chmod(0o700)
-        monkeypatch.undo()
-        monkeypatch.setenv("REASONER_CACHE", str(tmp_path / "cache"))
         found = await asyncio.to_thread(warm, engine)
         assert found
         await found.close()
 
 
 @running
-async def test_the_next_server_removes_what_a_killed_one_left(tmp_path: Path) -> None:
-    async with offered(SimulatedEngine()):
-        [file] = notes(tmp_path)
-        left = file.with_name("left.json")
-        socket_of_dead = tmp_path / "gone" / "s"
-        socket_of_dead.parent.mkdir()
-        socket_of_dead.touch()
-        left.touch(0o600)
-        left.write_text(json.dumps({**json.loads(file.read_text()), "pid": 2**31 - 1, "address": str(socket_of_dead)}))
+async def test_the_next_server_removes_what_a_killed_one_left_and_nothing_else(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.touch()
+    async with offered(SimulatedEngine()) as address:
+        folder = notes(tmp_path)[0].parent
+        note = address.with_suffix(".json").read_text()
+
+        def leave(name: str, content: str = note) -> None:
+            (folder / f"{name}.json").touch(0o600)
+            (folder / f"{name}.json").write_text(content)
+
+        leave("killed")
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(address.with_name("killed.socket")))
+        leave("gone")
+        leave("no_socket")
+        (folder / "no_socket.socket").touch()
+        leave("names_a_path", json.dumps({**json.loads(note), "pid": 2**22 - 1, "address": str(precious)}))
         async with offered(SimulatedEngine()):
-            assert len(notes(tmp_path)) == 2
-    assert not left.exists()
-    assert not socket_of_dead.parent.exists()
+            pass
+        left = {"names_a_path.json", "no_socket.json", "no_socket.socket", address.name, f"{address.stem}.json"}
+        assert {path.name for path in folder.iterdir()} == left
+        assert precious.exists()
+
+
+# Who is at the other end
+
+
+def frame(*calls: object) -> bytes:
+    return b"".join(warm_module._frames(calls))
+
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def impostor(address: Path, serve: Serve) -> AsyncIterator[None]:
+    """Another process listens where a server did."""
+    await asyncio.to_thread(address.unlink)
+    async with await asyncio.start_unix_server(serve, address):
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Bomb:
+    """What makes a file as it is unpickled."""
+
+    path: str
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
+        return open, (self.path, "x")
+
+
+@running
+async def test_nothing_is_unpickled_from_a_server_that_does_not_know_the_token(tmp_path: Path) -> None:
+    engine, heard = SimulatedEngine(), bytearray()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.extend(await reader.readexactly(NONCE))
+        writer.write(bytes(2 * NONCE) + frame(Bomb(str(tmp_path / "broken in"))))
+        with suppress(ConnectionError):  # of what it did not read
+            heard.extend(await reader.read())
+        writer.close()
+
+    async with offered(engine) as address, impostor(address, serve):
+        assert await asyncio.to_thread(warm, engine) is None
+    assert len(heard) == NONCE
+    assert not (tmp_path / "broken in").exists()
+
+
+@pytest.mark.parametrize("sent", [b"", b"\0", b"\x0f\xff\xff\xff"], ids=["silent", "half a head", "drops of a frame"])
+@running
+async def test_a_server_that_does_not_answer_in_time_is_left(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warm_module, "ANSWER_SECONDS", 0.05)
+    engine = SimulatedEngine()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonces = await reader.readexactly(NONCE) + bytes(NONCE)
+        writer.write(bytes(NONCE) + warm_module._proof(token, "server", nonces) + sent)
+        while len(sent) == 4 and not writer.is_closing():
+            writer.write(b"x")
+            await asyncio.sleep(0)
+        with suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    async with offered(engine) as address:
+        token = token_of(address)
+        async with impostor(address, serve):
+            assert await asyncio.to_thread(warm, engine) is None
+
+
+SOMEBODY = 54_321
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+
+
+@AS_ROOT
+@running
+async def test_nothing_is_sent_to_a_server_of_another_user() -> None:
+    engine = SimulatedEngine()
+    async with offered(engine) as address:
+        address.unlink()
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(address))
+            os.seteuid(SOMEBODY)
+            listening.listen()
+            os.seteuid(0)
+            assert await asyncio.to_thread(warm, engine) is None
+            connection, _ = listening.accept()
+            with connection:
+                assert connection.recv(100) == b""
+
+
+@AS_ROOT
+@running
+async def test_a_command_of_another_user_gets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with offered(SimulatedEngine()) as address:
+        folder = notes(tmp_path)[0].parent
+        folder.chmod(0o711)
+        (folder / address.name).chmod(0o777)
+        monkeypatch.chdir(folder)
+        with socket.socket(socket.AF_UNIX) as connection:
+            os.seteuid(SOMEBODY)
+            connection.connect(address.name)
+            os.seteuid(0)
+            reader, writer = await asyncio.open_unix_connection(sock=connection)
+            writer.write(bytes(NONCE))
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+
+
+# What a command may do
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def admitted(address: Path) -> Streams:
+    """A connection to a server that knows that this side has the token."""
+    reader, writer = await asyncio.open_unix_connection(address)
+    writer.write(bytes(NONCE))
+    nonces = bytes(NONCE) + await reader.readexactly(NONCE)
+    assert await reader.readexactly(NONCE) == warm_module._proof(token_of(address), "server", nonces)
+    writer.write(warm_module._proof(token_of(address), "command", nonces))
+    return reader, writer
+
+
+async def a_stranger(address: Path) -> Streams:
+    return await asyncio.open_unix_connection(address)
+
+
+@dataclass(slots=True)
+class Talker(SimulatedEngine):
+    """Encodes any text as many tokens, and counts how often; it may not be closed."""
+
+    length: int = 1
+    encoded: int = 0
+
+    async def encode(self, text: str) -> TokenIds:
+        self.encoded += 1
+        return tuple(range(self.length))
+
+    async def close(self) -> None:
+        raise AssertionError("a command closed the engine")
 
 
 @pytest.mark.parametrize(
-    "sent",
-    [b"", b"0" * 64, b"\xff" * 1000, b"TOKEN" + b"\xff" * 4, b"TOKEN" + b"\0\0\0\4junk", b"TOKEN" + b"\0\0\0\0"],
-    ids=["no token", "a wrong token", "garbage", "too long", "no batch", "an empty frame"],
+    ("meet", "sent"),
+    [
+        (a_stranger, b""),
+        (a_stranger, b"\0" * 2 * NONCE),
+        (a_stranger, b"\xff" * 1000),
+        (admitted, b"\xff" * 4),
+        (admitted, b"\0\0\0\4junk"),
+        (admitted, b"\0\0\0\0"),
+        (admitted, frame((0, "start", ()), (1, "close", ()))),
+        (admitted, frame((0, "start", ()), (1, "__class__", ()))),
+        (admitted, frame((0, "start", ()), (0, "start", ()))),
+    ],
+    ids=["nothing", "a wrong proof", "garbage", "too long", "no batch", "an empty frame", "close", "no call", "twice"],
 )
 @running
 async def test_what_is_no_command_is_cut_off_and_the_server_serves_on(
-    sent: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    meet: Callable[[Path], Awaitable[Streams]], sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warm_module, "HELLO_SECONDS", 0.05)
-    async with connected(SimulatedEngine()) as found:
-        reader, writer = await asyncio.open_unix_connection(found.note.address)
-        writer.write(sent.replace(b"TOKEN", found.note.token.encode()))
-        with suppress(ConnectionResetError):  # of what it did not read
-            assert await reader.read() == b""
-        writer.close()
+    engine = Talker()
+    async with offered(engine) as address:
+        with monkeypatch.context() as patch:
+            if not sent:
+                patch.setattr(warm_module, "HELLO_SECONDS", 0.05)
+            reader, writer = await meet(address)
+            writer.write(sent)
+            with suppress(ConnectionError):  # of what it did not read
+                await reader.read()
+            writer.close()
+        found = await asyncio.to_thread(warm, engine)
+        assert found
         assert (await found.sample(await requested(found))).finish_reason in ("stop", "length")
+        await found.close()
+
+
+@running
+async def test_a_command_that_reads_no_replies_begins_no_more_calls_and_loses_none() -> None:
+    engine, calls = Talker(length=10_000), 200
+    async with offered(engine) as address:
+        reader, writer = await admitted(address)
+        for number in range(calls):
+            writer.write(frame((0, "start", ())) if not number else frame((number, "encode", ("x",))))
+        for _ in range(20 * calls):
+            await asyncio.sleep(0)
+        assert engine.encoded < 20
+        ended = []
+        while len(ended) < calls:
+            ended += [number for number, *_ in await warm_module._receive(reader)]
+        assert ended == [*range(calls)]
+        writer.close()
+
+
+@running
+async def test_calls_above_the_bound_wait_for_those_that_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warm_module, "MAX_CALLS", 3)
+    inner = Gated(folder=str(tmp_path), free=0)
+    async with connected(inner) as found:
+        requests = [replace(await requested(found), index=index) for index in range(5)]
+        drawn = asyncio.gather(*map(found.sample, requests))
+        assert len(await logged(inner, "waits", 3)) == 3
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert len(await logged(inner, "waits", 3)) == 3
+        (tmp_path / "gate").touch()
+        assert [one.index for one in await drawn] == [*range(5)]
+
+
+@running
+async def test_lengths_that_nobody_reads_do_not_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reasoner.engines.remote.host.LENGTHS_SECONDS", 0)
+    engine, told = Gated(folder=str(tmp_path), free=0), asyncio.Semaphore(0)
+    host = Host(lambda: engine, told.release)
+    host.take([(0, "start", ())])
+    await told.acquire()
+    host.news()
+    host.take([(1, "sample", (packed_request(await requested(engine)), False, True))])
+    for _ in range(3):
+        await told.acquire()
+    [lengths] = host.news()
+    assert isinstance(lengths, RemoteLengths)
+    assert [number for number, _ in lengths.tokens] == [1]
+    host.cancel()
 
 
 @running

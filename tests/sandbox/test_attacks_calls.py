@@ -179,6 +179,38 @@ def attack():
     assert checked(code, Call((), expected=True)).status == "pass"
 
 
+LOCKS = """
+import fcntl, os, struct
+def shape(kind):
+    return struct.pack("hhqqi4x", kind, 0, 0, 0, 0)
+def attack():
+    locks = {
+        "flock": lambda file: fcntl.flock(file, fcntl.LOCK_SH),
+        "F_SETLK": lambda file: fcntl.fcntl(file, fcntl.F_SETLK, shape(fcntl.F_RDLCK)),
+        "F_SETLKW": lambda file: fcntl.fcntl(file, fcntl.F_SETLKW, shape(fcntl.F_RDLCK)),
+        "F_OFD_SETLK": lambda file: fcntl.fcntl(file, 37, shape(fcntl.F_RDLCK)),
+        "F_OFD_SETLKW": lambda file: fcntl.fcntl(file, 38, shape(fcntl.F_RDLCK)),
+    }
+    held = []
+    for name, lock in locks.items():
+        with open(os.__file__) as one, open(os.__file__) as other:
+            lock(one)
+            try: fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError: held.append(name)
+            if os.fork() == 0:
+                found = fcntl.fcntl(other, fcntl.F_GETLK, shape(fcntl.F_WRLCK))
+                os._exit(found[:2] != shape(fcntl.F_UNLCK)[:2])
+            if os.wait()[1]: held.append(name)
+    return held
+"""
+
+
+@CONFINED
+@SECCOMP
+def test_a_lock_of_a_system_file_locks_nothing() -> None:
+    assert checked(LOCKS, Call((), [])).status == "pass"
+
+
 EVERYDAY = {
     "copies and dates": "import shutil\nopen('a', 'w').write('x')\nshutil.copy2('a', 'b')\nos.chmod('b', 0o600)\nos.utime('b', (1, 1))",
     "a child process": "import subprocess\nassert subprocess.run(['echo', 'x'], capture_output=True).stdout == b'x\\n'",
@@ -231,7 +263,7 @@ def decision(program: bytes, architecture: int, number: int, *arguments: int) ->
                 raise AssertionError(code)
 
 
-ALLOWED, EPERM, ENOSYS = 0x7FFF0000, 0x00050001, 0x00050026
+ALLOWED, PRETENDED, EPERM, ENOSYS = 0x7FFF0000, 0x00050000, 0x00050001, 0x00050026
 SIGCHLD, NEW_USER = 17, 0x10000000
 ARGUMENTS = [
     ("socketpair", (1, 1 | 0o2004000), ALLOWED),
@@ -253,6 +285,10 @@ ARGUMENTS = [
     ("mmap", (0, 4096, 3, 0x23), EPERM),
     ("madvise", (0, 4096, 21), EPERM),
     ("fcntl", (3, 1024, 1), EPERM),
+    *[("fcntl", (3, command), PRETENDED) for command in (6, 7, 37, 38)],
+    *[("fcntl", (3, command), ALLOWED) for command in (5, 36)],
+    *[("flock", (3, operation | waits), PRETENDED) for operation in (1, 2, 8) for waits in (0, 4)],
+    ("flock", (3, 32), EPERM),
     ("fcntl", (3, 1030, 3), ALLOWED),
     ("ioctl", (0, 0x5412), EPERM),
     ("ioctl", (0, (1 << 32) | 0x5401), ALLOWED),

@@ -25,6 +25,10 @@ from tests.waiting import PATIENCE
 
 COMMAND = str(Path(sys.executable).with_name("reasoner"))
 ARGUMENTS = ["serve", "--mcp", "--engine", "simulated:accuracy=1,tokens=10", "--quiet"]
+INITIALIZE = (
+    b'{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-06-18", '
+    b'"capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}}\n'
+)
 
 
 @asynccontextmanager
@@ -128,14 +132,32 @@ def test_ctrl_c_ends_it_while_it_waits_for_a_line() -> None:
     with subprocess.Popen([COMMAND, *ARGUMENTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdin
         assert server.stdout
-        server.stdin.write(
-            b'{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-06-18", '
-            b'"capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}}\n'
-        )
+        server.stdin.write(INITIALIZE)
         server.stdin.flush()
         assert b'"serverInfo"' in server.stdout.readline()
         os.kill(server.pid, signal.SIGINT)
         assert server.wait(PATIENCE) == 130
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("heard", "ended"), [(1, (0, "")), (0, (1, "error: cannot write to standard output: its reader has gone\n"))]
+)
+def test_an_agent_that_closes_standard_output_ends_it_as_any_reader_does(heard: int, ended: tuple[int, str]) -> None:
+    with subprocess.Popen(
+        [COMMAND, *ARGUMENTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as server:
+        assert server.stdin
+        assert server.stdout
+        assert server.stderr
+        for _ in range(heard):
+            server.stdin.write(INITIALIZE)
+            server.stdin.flush()
+            assert server.stdout.readline()
+        server.stdout.close()
+        server.stdin.write(INITIALIZE)
+        server.stdin.flush()
+        assert (server.wait(PATIENCE), server.stderr.read().decode()) == ended
 
 
 @pytest.mark.process

@@ -153,17 +153,28 @@ class Host:
         self._tasks: dict[int, asyncio.Task[Any]] = {}
         self._outbox: list[ToDriver] = []
         self._progress: dict[int, Progress] = {}
-        self._sent: dict[int, int] = {}
-        """The lengths that were sent last."""
+        self._seen: dict[int, int] = {}
+        """The lengths at the last look."""
+        self._lengths: dict[int, int] = {}
+        """The lengths that changed and were not sent yet, one of each call, however long the driver does not read."""
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> bool:
         """Whether calls run that have nothing to report."""
-        return bool(self._tasks and not self._outbox)
+        return bool(self._tasks and not self._outbox and not self._lengths)
+
+    @property
+    def running(self) -> int:
+        """How many calls run."""
+        return len(self._tasks)
 
     def take(self, batch: list[ToReplica]) -> None:
-        """Begin and cancel calls. Each task must run once before the next batch may cancel it."""
+        """Begin and cancel calls. Each task must run once before the next batch may cancel it.
+
+        Raises:
+            ValueError: a call has the number of one that runs, or a method that a driver may not call.
+        """
         for message in batch:
             if not isinstance(message, int):
                 self._begin(*message)
@@ -173,6 +184,9 @@ class Host:
     def news(self) -> list[ToDriver]:
         """What has happened since the last call."""
         taken, self._outbox = self._outbox, []
+        if self._lengths:
+            taken.append(RemoteLengths(tuple(self._lengths.items())))
+            self._lengths = {}
         return taken
 
     def cancel(self) -> None:
@@ -181,6 +195,8 @@ class Host:
             task.cancel()
 
     def _begin(self, number: int, method: str, arguments: Plain) -> None:
+        if number in self._tasks:
+            raise ValueError(f"call {number} runs already")
         meter = UsageMeter()
         match method:
             case "start":
@@ -193,8 +209,10 @@ class Host:
                 meter, work = request.meter, self._sample(number, request, streams=streams)
             case "reset_caches":
                 work = reset_caches(self.engine)
-            case _:
+            case "render" | "encode":
                 work = getattr(self.engine, method)(*arguments)
+            case _:
+                raise ValueError(f"no driver calls {method!r}")
         task = self._tasks[number] = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(partial(self._ended, number, meter))
 
@@ -225,14 +243,16 @@ class Host:
         if not self._progress:
             return
         lengths = {number: progress.tokens for number, progress in self._progress.items()}
-        if changed := tuple(length for length in lengths.items() if length not in self._sent.items()):
-            self._tell(RemoteLengths(changed))
-        self._sent = lengths
+        self._lengths |= lengths.items() - self._seen.items()
+        self._seen = lengths
+        if self._lengths:
+            self._tell_driver()
         self._timer = asyncio.get_running_loop().call_later(LENGTHS_SECONDS, self._tell_lengths)
 
     def _ended(self, number: int, meter: UsageMeter, task: "asyncio.Task[Any]") -> None:
         del self._tasks[number]
         self._progress.pop(number, None)
+        self._lengths.pop(number, None)
         error = None if task.cancelled() else task.exception()
         value = None if error or task.cancelled() else task.result()
         failure = Failure.of(error) if error else None

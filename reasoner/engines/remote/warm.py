@@ -1,12 +1,12 @@
 """An engine that a server keeps warm for commands of the same user on the same machine.
 
-The server leaves a note in the cache folder. A command connects to the Unix socket that the note names, and sends the
-token of the note. Then both sides send frames: four bytes of length, and a pickled batch of messages. Nothing is
-unpickled that has not come from a process of the user: a note and its folder are read only if they are private, and so
-is the folder of the socket.
+The server leaves a note in a folder of the cache, and listens at a Unix socket beside it. Nothing is sent unless the
+folder, the note and the process at the other end are the user's own. Then each side proves that it knows the token of
+the note, without showing it. After that both send frames: four bytes of length, and some messages, pickled.
 """
 
 import asyncio
+import hmac
 import json
 import os
 import pickle
@@ -14,12 +14,13 @@ import platform
 import secrets
 import socket
 import stat
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import struct
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.remote.calls import Calls
@@ -35,22 +36,24 @@ from reasoner.types import Completion, Prompt
 ANSWER_SECONDS: Final = 2.0
 """How long a server may take to answer a command that connects; then the command ignores it."""
 HELLO_SECONDS: Final = 5.0
-"""How long a command may take to send the token."""
+"""How long a command may take to prove that it knows the token."""
 MAX_FRAME: Final = 1 << 28
 """Bytes of a frame."""
+MAX_CALLS: Final = 1 << 14
+"""Calls of one command that run at a time; further ones wait."""
+MESSAGES: Final = 16
+"""Messages of a frame: a long reply with log-probabilities has megabytes."""
 MAX_NOTE: Final = 1 << 16
 """Bytes of a note."""
-MAX_ADDRESS: Final = 100
-"""Bytes that the path of a socket may have on every system."""
+NONCE: Final = 32
+"""Bytes of a random number, and of a proof."""
 
 
 class Note(NamedTuple):
-    """What a server leaves for commands: its process and machine, the engine's settings, its socket and a token."""
+    """What a server on this machine leaves for commands: a name, the engine's settings, and a token."""
 
-    pid: int
-    machine: str
+    name: str
     settings: dict[str, str]
-    address: str
     token: str
 
 
@@ -72,15 +75,50 @@ def _notes_folder() -> Path:
     return cache_home() / f"servers-{os.getuid()}"
 
 
-def _is_private(path: Path) -> bool:
-    """Whether only this user can read and write it."""
-    status = path.lstat()
+@contextmanager
+def _own_folder() -> Iterator[Path]:
+    """The folder of notes, opened: by a short path, as that of a socket must be, which nothing can replace.
+
+    Raises:
+        OSError: it cannot be opened, or is not private.
+    """
+    folder = _notes_folder()
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not _is_private(os.fstat(descriptor)):
+            raise PermissionError(f"{folder} is open to other users")
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+
+
+def _is_private(status: os.stat_result) -> bool:
+    """Whether a file is this user's, and only this user can read and write it."""
     return status.st_uid == os.getuid() and not stat.S_IMODE(status.st_mode) & 0o077
 
 
-def _framed(batch: list[Any]) -> bytes:
-    content = pickle.dumps(batch, pickle.HIGHEST_PROTOCOL)
-    return len(content).to_bytes(4, "big") + content
+def _peer(connection: Any) -> int:
+    """The process at the other end of a socket.
+
+    Raises:
+        PermissionError: it is another user's.
+    """
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))
+    process, user, _group = struct.unpack("iII", credentials)
+    if user != os.getuid():
+        raise PermissionError(f"the process at the other end is of user {user}")
+    return int(process)
+
+
+def _proof(token: str, side: Literal["server", "command"], nonces: bytes) -> bytes:
+    """What only a side that knows the token can send."""
+    return hmac.digest(token.encode(), side.encode() + nonces, "sha256")
+
+
+def _frames(batch: Sequence[Any]) -> Iterator[bytes]:
+    for first in range(0, len(batch), MESSAGES):
+        content = pickle.dumps(batch[first : first + MESSAGES], pickle.HIGHEST_PROTOCOL)
+        yield len(content).to_bytes(4, "big") + content
 
 
 def _length(head: bytes) -> int:
@@ -91,104 +129,145 @@ def _length(head: bytes) -> int:
 
 
 async def _receive(reader: asyncio.StreamReader) -> list[Any]:
-    """The next batch. Raises EOFError, or what a frame raises that is none."""
+    """The messages of the next frame. Raises EOFError, or what a frame raises that is none."""
     content = await reader.readexactly(_length(await reader.readexactly(4)))
-    batch: list[Any] = pickle.loads(content)  # noqa: S301 it comes from a process of this user
-    return batch
+    messages: list[Any] = pickle.loads(content)  # noqa: S301 the other side knows the token
+    return messages
 
 
 @asynccontextmanager
 async def offered(engine: Engine) -> AsyncIterator[Path]:
-    """Let commands use a started engine while the body runs, which gets the note; without the note, no more connect.
+    """Let commands use a started engine while the body runs, which gets the socket; without it, no more connect.
 
     The requests of a command are cancelled when it leaves.
 
     Raises:
         OSError: the note or the socket cannot be made.
     """
-    folder = _notes_folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not _is_private(folder):
-        raise PermissionError(f"{folder} is open to other users")
-    _remove_stale(folder)
-    short = folder if len(os.fsencode(folder)) <= MAX_ADDRESS - len("/socket-12345678/s") else Path("/tmp")  # noqa: S108
-    token, open_now = secrets.token_hex(32), set[asyncio.Task[Any]]()
+    _notes_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+    token, open_now = secrets.token_hex(NONCE), set[asyncio.Task[Any]]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         open_now.add(task)
-        try:
+        # asyncio would report the end of the server as an error of the connection.
+        with suppress(asyncio.CancelledError):
             await _serve(engine, token, reader, writer)
-        finally:
-            open_now.discard(task)
+        open_now.discard(task)
 
-    with TemporaryDirectory(prefix="socket-", dir=short, ignore_cleanup_errors=True) as private:
-        address = f"{private}/s"
-        note = Note(os.getpid(), platform.node(), settings_of(engine), address, token)
-        listening = await asyncio.start_unix_server(serve, address)
+    async def end_all() -> None:
+        for task in open_now:
+            task.cancel()
+        await asyncio.gather(*open_now, return_exceptions=True)
+
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(_own_folder())
+        _remove_stale(folder)
         file = folder / f"{secrets.token_hex(8)}.json"
-        try:
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            os.write(descriptor, json.dumps(note._asdict()).encode())
-            os.close(descriptor)
-            yield file
-        finally:
-            file.unlink(missing_ok=True)
-            listening.close()
-            for task in open_now:
-                task.cancel()
-            await asyncio.gather(*open_now, return_exceptions=True)
+        address = _socket_of(file)
+
+        listening = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listening.bind(str(address))
+        stack.callback(address.unlink, missing_ok=True)
+        stack.push_async_callback(end_all)
+        stack.callback((await asyncio.start_unix_server(serve, sock=listening)).close)
+
+        file.touch(0o600, exist_ok=False)
+        stack.callback(file.unlink, missing_ok=True)
+        file.write_text(json.dumps({"machine": platform.node(), "settings": settings_of(engine), "token": token}))
+        yield address
+
+
+def _socket_of(note: Path) -> Path:
+    return note.with_suffix(".socket")
 
 
 def _remove_stale(folder: Path) -> None:
-    """Remove what servers left that were killed."""
+    """Remove what servers of this machine left that were killed."""
     for file in folder.glob("*.json"):
-        if note := _read(file):
-            address = Path(note.address)
-            with suppress(OSError, TypeError):
-                try:
-                    os.kill(note.pid, 0)
-                except ProcessLookupError:
-                    file.unlink()
-                    address.unlink()
-                    address.parent.rmdir()
+        address = _socket_of(file)
+        with suppress(OSError):
+            if _read(file) and not _answers(address):
+                address.unlink(missing_ok=True)
+                file.unlink()
+
+
+def _answers(address: Path) -> bool:
+    """Whether there is a server at a socket, or something else than a socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        # It does not wait for a server that is busy.
+        probe.setblocking(False)
+        try:
+            probe.connect(str(address))
+        except FileNotFoundError:
+            return False
+        except ConnectionRefusedError:
+            return not address.is_socket()
+        except BlockingIOError:
+            pass
+    return True
 
 
 async def _serve(engine: Engine, token: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Run the calls of one command until it leaves or sends something else."""
-    loop, due = asyncio.get_running_loop(), False
+    news, sent = asyncio.Event(), asyncio.Event()
+    host = Host(lambda: engine, news.set)
 
-    def tell() -> None:
-        nonlocal due
-        if not due:
-            due = True
-            loop.call_soon(send)
+    async def send() -> None:
+        while True:
+            await news.wait()
+            news.clear()
+            for frame in _frames(host.news()):
+                writer.write(frame)
+                await writer.drain()
+            sent.set()
 
-    def send() -> None:
-        nonlocal due
-        due = False
-        if (news := host.news()) and not writer.is_closing():
-            writer.write(_framed(news))
-
-    host = Host(lambda: engine, tell)
-    try:
-        given = await asyncio.wait_for(reader.readexactly(len(token)), HELLO_SECONDS)
-        while secrets.compare_digest(given, token.encode()):
-            host.take(await _receive(reader))
+    async def receive() -> None:
+        while True:
+            for message in await _receive(reader):
+                # A command that reads no replies, or has many calls open, begins no more.
+                await writer.drain()
+                while host.running >= MAX_CALLS:
+                    sent.clear()
+                    await sent.wait()
+                host.take([message])
             # Each task must run once before the next batch may cancel it.
             await asyncio.sleep(0)
+
+    try:
+        async with asyncio.timeout(HELLO_SECONDS):
+            await _admit(token, reader, writer)
+        async with asyncio.TaskGroup() as both:
+            both.create_task(send())
+            both.create_task(receive())
     except Exception:  # noqa: S110 it ends with the connection
         pass
     finally:
         host.cancel()
-        writer.close()
+        # A peer that does not read would keep open what waits for what was sent.
+        writer.transport.abort()
+
+
+async def _admit(token: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Prove that this server knows the token, and see that the command does.
+
+    Raises:
+        PermissionError: it does not, or is another user's.
+        EOFError: it leaves.
+    """
+    _peer(writer.get_extra_info("socket"))
+    nonces = await reader.readexactly(NONCE) + (own := secrets.token_bytes(NONCE))
+    writer.write(own + _proof(token, "server", nonces))
+    if not hmac.compare_digest(await reader.readexactly(NONCE), _proof(token, "command", nonces)):
+        raise PermissionError("a command that does not know the token")
 
 
 class _Opened(NamedTuple):
-    """A connection to a server that has answered."""
+    """A connection to a server that has answered, and the server's process."""
 
     socket: socket.socket
+    process: int
     facts: Facts
 
 
@@ -197,8 +276,8 @@ def warm(engine: Engine) -> "WarmEngine | None":
     if not hasattr(os, "getuid"):
         return None  # Windows has neither users by number nor, in Python, these sockets.
     with suppress(OSError, EngineUnavailable):  # no folder to look into
-        folder = _notes_folder()
-        notes = [note for file in sorted(folder.glob("*.json")) if (note := _read(file))] if _is_private(folder) else []
+        with _own_folder() as folder:
+            notes = [note for file in sorted(folder.glob("*.json")) if (note := _read(file))]
         wanted = settings_of(engine) if notes else {}
         for note in notes:
             if note.settings == wanted and (opened := _open(note)):
@@ -207,29 +286,59 @@ def warm(engine: Engine) -> "WarmEngine | None":
 
 
 def _read(file: Path) -> Note | None:
-    """The note in a file; None if it is not of this user and machine, or no note."""
+    """The note in a file; None if it is damaged, or not of this user and machine."""
     try:
-        note = Note(**parse_json(read_whole(file, limit=MAX_NOTE))) if _is_private(file) else None
-    except (OSError, ValueError, TypeError):
+        content = parse_json(read_whole(file, limit=MAX_NOTE)) if _is_private(file.lstat()) else None
+    except (OSError, ValueError):
         return None
-    return note if note and note.machine == platform.node() else None
+    match content:
+        case {"machine": machine, "settings": dict(settings), "token": str(token), **others}:
+            if machine == platform.node() and token.isascii() and not others:
+                return Note(file.stem, settings, token)
+    return None
 
 
 def _open(note: Note) -> _Opened | None:
-    """A connection to the server of a note; None if it does not answer."""
+    """A connection to the server that left a note; None if it does not answer in time, or another process does."""
+    due = time.monotonic() + ANSWER_SECONDS
     connection = socket.socket(socket.AF_UNIX)
     try:
-        connection.settimeout(ANSWER_SECONDS)
-        connection.connect(note.address)
+        with _own_folder() as folder:
+            connection.settimeout(ANSWER_SECONDS)
+            connection.connect(str(_socket_of(folder / f"{note.name}.json")))
+        process = _peer(connection)
+        own = secrets.token_bytes(NONCE)
+        connection.sendall(own)
+        nonces = own + _take(connection, NONCE, due)
+        if not hmac.compare_digest(_take(connection, NONCE, due), _proof(note.token, "server", nonces)):
+            raise PermissionError("a server that does not know the token")
         start: ToReplica = 0, "start", ()
-        connection.sendall(note.token.encode() + _framed([start]))
-        with connection.makefile("rb") as answer:
-            [outcome] = pickle.loads(answer.read(_length(answer.read(4))))  # noqa: S301 by the note's token
+        connection.sendall(_proof(note.token, "command", nonces) + b"".join(_frames([start])))
+        [outcome] = pickle.loads(_take(connection, _length(_take(connection, 4, due)), due))  # noqa: S301 it is proven
         facts: Facts = Outcome(*outcome).result()
-        return _Opened(connection, facts)
+        return _Opened(connection, process, facts)
     except Exception:
         connection.close()
         return None
+
+
+def _take(connection: socket.socket, size: int, due: float) -> bytes:
+    """The next `size` bytes of a connection.
+
+    Raises:
+        OSError: they do not arrive before the time `due`.
+        EOFError: it ends.
+    """
+    taken = bytearray()
+    while len(taken) < size:
+        if (left := due - time.monotonic()) <= 0:
+            raise TimeoutError
+        connection.settimeout(left)
+        piece = connection.recv(min(size - len(taken), 1 << 16))
+        if not piece:
+            raise EOFError
+        taken += piece
+    return bytes(taken)
 
 
 @dataclass(slots=True)
@@ -240,6 +349,8 @@ class WarmEngine(RemoteEngine):
     note: Note
     _opened: _Opened | None = field(repr=False)
     """The connection until the start takes it."""
+    process: int = field(default=0, init=False)
+    """The number of the server's process."""
     _calls: Calls = field(init=False, repr=False, compare=False)
     _due: bool = field(default=False, init=False, repr=False, compare=False)
     """Whether calls wait to be sent together."""
@@ -248,7 +359,11 @@ class WarmEngine(RemoteEngine):
 
     def __post_init__(self) -> None:
         self._calls = Calls(self._wake)
-        self._facts = (self._opened.facts,) if self._opened else ()
+        if self._opened:
+            self._know(self._opened)
+
+    def _know(self, opened: _Opened) -> None:
+        self.process, self._facts = opened.process, (opened.facts,)
 
     @property
     def name(self) -> str:
@@ -258,7 +373,7 @@ class WarmEngine(RemoteEngine):
     @property
     def lost(self) -> EngineDied:
         """The error of calls once the server has ended."""
-        end = f"the server that kept the engine (process {self.note.pid}) has ended"
+        end = f"the server that kept the engine (process {self.process}) has ended"
         return EngineDied(f"{end}: run the command again, and it starts an engine of its own")
 
     async def start(self) -> None:
@@ -272,7 +387,7 @@ class WarmEngine(RemoteEngine):
         opened, self._opened = self._opened or _open(self.note), None
         if opened is None:
             raise EngineUnavailable(str(self.lost))
-        self._facts = (opened.facts,)
+        self._know(opened)
         reader, self._writer = await asyncio.open_unix_connection(sock=opened.socket)
         self._reading = asyncio.ensure_future(self._read(reader, self._writer))
 
@@ -296,8 +411,9 @@ class WarmEngine(RemoteEngine):
         self._due = False
         if self._writer is None or self._writer.is_closing():
             self._calls.lose(self.lost)
-        elif batch := self._calls.take():
-            self._writer.write(_framed(batch))
+        else:
+            for frame in _frames(self._calls.take()):
+                self._writer.write(frame)
 
     async def _call(self, prompt: Prompt, method: str, *arguments: Any) -> Any:
         await self.start()
