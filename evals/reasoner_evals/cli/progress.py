@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from reasoner.cli.progress import Display, clock, is_milestone
 from reasoner.cli.terminal import one_line
+from reasoner.system.printing import counted
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome
 
 
@@ -77,7 +78,7 @@ class EvalProgress(Display):
         tally = self.tallies.setdefault(arm.name, TaskTally(arm, total))
         tally.total, tally.earlier, tally.began = total, done, self.clock()
         before = f", {done} of them done earlier" if done else ""
-        self.tell(f"{arm.name}: {total} question{'s' if total != 1 else ''}{before}")
+        self.tell(f"{arm.name}: {counted(total, 'question')}{before}")
 
     def item_done(self, arm: Arm, record: ItemRecord, outcome: Outcome) -> None:
         """A question of an arm is finished, now or in an earlier session."""
@@ -115,5 +116,5 @@ def _line(tally: TaskTally, now: float) -> str:
     parts += [f"accuracy {shown_accuracy(tally.accuracy)}"] if tally.accuracy else []
     parts += [tally.spent] if tally.done else []
     parts += [f"{clock((tally.total - tally.done) / rate)} left"] if rate and tally.done < tally.total else []
-    parts += [f"{tally.errors} error{'s' if tally.errors > 1 else ''}"] if tally.errors else []
+    parts += [counted(tally.errors, "error")] if tally.errors else []
     return " · ".join(parts)

@@ -171,13 +171,12 @@ class Benchmark:
     def load(self) -> TaskData:
         """All questions; see `Task.load`."""
         renames = {**self.named, **parse_renames(self.columns, self.reads)}
-        rows: Iterable[DataRow]
         if self.data:
-            rows, origin = from_file(Path(self.data), renames)
+            read = from_file(Path(self.data), renames)
         else:
-            rows, origin = from_hub(self.published, renames, instead=self.published.alternative(self.name))
-        items = items_from(rows, self.item)
-        return task_data(self, items, origin, self.prompt, self.published.licence, shareable=self.shareable)
+            read = from_hub(self.published, renames, instead=self.published.alternative(self.name))
+        items, licence = items_from(read.rows, self.item), self.published.licence
+        return task_data(self, items, read.origin, self.prompt, licence, shareable=self.shareable, notes=read.notes)
 
 
 COLUMNS: Final = ("question", "answer", "id", "context", "kind", "choices", "group")
@@ -254,7 +253,14 @@ def items_from(rows: Iterable[DataRow], item: Callable[[DataRow], GradedQuestion
 
 
 def task_data(
-    task: object, items: list[GradedQuestion], origin: str, template: Template, licence: str, *, shareable: bool = True
+    task: object,
+    items: list[GradedQuestion],
+    origin: str,
+    template: Template,
+    licence: str,
+    *,
+    shareable: bool = True,
+    notes: tuple[str, ...] = (),
 ) -> TaskData:
     """The questions with their source.
 
@@ -282,6 +288,7 @@ def task_data(
         items=len(items),
         subset="all",
         shareable=shareable,
+        notes=notes,
     )
     return TaskData(tuple(items), source)
 
