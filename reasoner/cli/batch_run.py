@@ -19,7 +19,7 @@ from reasoner.batch.state import BatchFolder, Progressed, Settings, answer_rows
 from reasoner.budget import Budget, Prices
 from reasoner.calibration.shift import less_agreement
 from reasoner.cli import interrupts, options
-from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, USAGE, error_line
+from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, USAGE
 from reasoner.cli.progress import BatchProgress
 from reasoner.cli.session import EngineRun, started
 from reasoner.engines import PACE
@@ -259,13 +259,11 @@ class BatchRun(EngineRun):
             self._folder.remove()
         again = "; the same command asks them again" if self._folder and self._to_retry else ""
         if progress.failed:
-            terminal.say(
-                error_line(f"{counted(progress.failed, 'row')} ended in an error, which the answers name{again}")
-            )
+            terminal.fail(f"{counted(progress.failed, 'row')} ended in an error, which the answers name{again}")
             return ENGINE if self._to_retry else OTHER
         if self._to_retry:
             left = f"the budget left {counted(self._to_retry, 'row')} without an answer"
-            terminal.say(error_line(f"{left}{again}, and the budget may be raised"))
+            terminal.fail(f"{left}{again}, and the budget may be raised")
             return EXHAUSTED
         return ANSWERED
 

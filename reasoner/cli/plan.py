@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from reasoner.cli.exits import ANSWERED, OTHER, error_line, guarded
+from reasoner.cli.exits import ANSWERED, OTHER, guarded
 from reasoner.cli.options import PATH, json_option
 from reasoner.cli.terminal import Terminal, labelled, printable
 from reasoner.errors import UsageError
@@ -80,7 +80,7 @@ def command(
     terminal = Terminal()
     terminal.show(*([json.dumps(document)] if as_json else _layout(document)))
     if not reached:
-        terminal.say(error_line(note))
+        terminal.fail(note)
     return ANSWERED if reached else OTHER
 
 

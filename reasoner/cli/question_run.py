@@ -10,7 +10,7 @@ from typing import Final
 from reasoner.answers.questions import Question
 from reasoner.budget import UNITS, Budget, Prices, cost_line
 from reasoner.cli import STARTED, interrupts
-from reasoner.cli.exits import ANSWERED, EXHAUSTED, OTHER, code_of, error_line
+from reasoner.cli.exits import ANSWERED, EXHAUSTED, OTHER, code_of
 from reasoner.cli.progress import QuestionProgress, spent_of
 from reasoner.cli.session import EngineRun, started
 from reasoner.cli.terminal import OutputLost, one_line, printable
@@ -97,7 +97,7 @@ class QuestionRun(EngineRun):
             try:
                 self._give(solution)
             except OutputLost as error:
-                terminal.say(error_line(error))
+                terminal.fail(error)
         terminal.say(f"interrupted{f' after {progress.line()}' if progress.samples else ''}")
         return interrupts.code_of(interrupt)
 
@@ -107,7 +107,7 @@ class QuestionRun(EngineRun):
         if self.verbose and error.__cause__ and not isinstance(error.__cause__, ReasonerError):
             for line in "".join(format_exception(error.__cause__)).splitlines():
                 terminal.say(line)
-        terminal.say(error_line(error))
+        terminal.fail(error)
         return code_of(error)
 
     def close(self, code: int) -> int:
@@ -118,7 +118,7 @@ class QuestionRun(EngineRun):
             except TraceError as error:
                 self.untraced = self.untraced or error
         if self.untraced:
-            self.display.terminal.say(error_line(self.untraced))
+            self.display.terminal.fail(self.untraced)
             return code or OTHER
         return code
 
@@ -150,7 +150,7 @@ class QuestionRun(EngineRun):
             return ANSWERED
         unrated = f"{solution.unrated}: the answer was chosen without the verifier"
         code, why = (OTHER, unrated) if answer else _no_answer(solution)
-        terminal.say(error_line(why))
+        terminal.fail(why)
         return code
 
     def _give(self, solution: Solution) -> None:

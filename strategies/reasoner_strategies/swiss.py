@@ -177,7 +177,8 @@ class Standings:
         shown = ", ".join(f"sample {each.index} {rates[each.index]:.2f}" for each in self.ranked()[:SHOWN])
         return (
             f"{counted(len(games), 'pair')} in both orders: {counted(margins.count(0), 'tie')}, "
-            f"{margins.count(None)} without a verdict, the first answer liked by {sum(firsts) / max(len(firsts), 1):+.2f}, "
+            f"{margins.count(None)} without a verdict, the first answer liked by "
+            f"{sum(firsts) / max(len(firsts), 1):+.2f}, "
             f"{sum(order.tokens for order in orders) / max(len(games), 1):,.0f} tokens a pair; win rates: {shown}"
         )
 

@@ -42,12 +42,12 @@ MAX_SPEC_LENGTH: Final = 80
 @json_option("the profile's path and rows")
 @guarded
 def command(out: Path, from_runs: bool, runs: Path | None, bins: str, as_json: bool, **given: Any) -> int:
-    """Measure what compute gains on TASKs, or on a FILE of questions with their answers, and write it to a profile.
+    """Measure what compute gains on TASKs, and write it to a profile.
 
-    The strategy auto chooses by this profile. Use questions that nothing else is measured on. At least one strategy
-    must be a self_consistency; each runs as in `reasoner eval`. One pool of samples gives a row for every smaller
-    number of samples and for votes that a stop rule ends. Standard output gets one line per row. With fewer than 30
-    questions no row is chosen by what it lost.
+    A FILE of questions with their answers is a task, too. The strategy auto chooses by this profile. Use questions that
+    nothing else is measured on. At least one strategy must be a self_consistency; each runs as in `reasoner eval`. One
+    pool of samples gives a row for every smaller number of samples and for votes that a stop rule ends. Standard output
+    gets one line per row. With fewer than 30 questions no row is chosen by what it lost.
 
     An interrupted run continues if --runs names its folder.
 

@@ -36,7 +36,9 @@ from reasoner_evals.cli.options import RunOptions, command_line, default_folder,
 @QUIET
 @guarded
 def command(out: Path | None, resume: Path | None, as_json: bool, quiet: bool, **given: Any) -> int:
-    """Measure strategies on TASKs, as in `reasoner eval arithmetic`, or on a FILE of questions with their answers.
+    """Measure strategies on TASKs, as in `reasoner eval arithmetic`.
+
+    A FILE of questions with their answers is a task, too, as in `reasoner eval mine.csv`.
 
     Runs every task with every strategy, budget and seed. Strategies that select from independent samples
     (self_consistency, best_of_n) run once per seed as a pool of samples; the results for fewer samples are computed

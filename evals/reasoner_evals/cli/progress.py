@@ -101,7 +101,11 @@ class EvalProgress(Display):
         if running is None:
             # `super()` does not work in a dataclass with slots.
             return Display.line(self)
-        return one_line(f"{ended} of {len(tallies)} arms · {running.arm.name}: {_line(running, self.clock())}")
+        # A narrow terminal cuts the end of the line: what a person waits for comes first.
+        parts = [f"{running.done} of {running.total}", *_left(running, self.clock()), *_errors(running)]
+        parts += [f"{running.tokens / running.done:,.0f} tokens each"] if running.done else []
+        parts += [shown_accuracy(running.accuracy)] if running.accuracy else []
+        return one_line(" · ".join([*parts, running.arm.name, f"{ended} of {counted(len(tallies), 'arm')} done"]))
 
 
 def shown_accuracy(accuracy: tuple[float, float, float]) -> str:
@@ -111,10 +115,16 @@ def shown_accuracy(accuracy: tuple[float, float, float]) -> str:
 
 
 def _line(tally: TaskTally, now: float) -> str:
-    rate = tally.rate(now)
     parts = [f"{tally.done} of {tally.total}"]
     parts += [f"accuracy {shown_accuracy(tally.accuracy)}"] if tally.accuracy else []
     parts += [tally.spent] if tally.done else []
-    parts += [f"{clock((tally.total - tally.done) / rate)} left"] if rate and tally.done < tally.total else []
-    parts += [counted(tally.errors, "error")] if tally.errors else []
-    return " · ".join(parts)
+    return " · ".join([*parts, *_left(tally, now), *_errors(tally)])
+
+
+def _left(tally: TaskTally, now: float) -> list[str]:
+    rate = tally.rate(now)
+    return [f"{clock((tally.total - tally.done) / rate)} left"] if rate and tally.done < tally.total else []
+
+
+def _errors(tally: TaskTally) -> list[str]:
+    return [counted(tally.errors, "error")] if tally.errors else []

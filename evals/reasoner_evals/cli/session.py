@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reasoner.cli import interrupts
-from reasoner.cli.exits import ANSWERED, ENGINE, OTHER, USAGE, error_line
+from reasoner.cli.exits import ANSWERED, ENGINE, OTHER, USAGE
 from reasoner.cli.session import EngineRun, started
 from reasoner.cli.terminal import OutputLost, ReaderLeft, wrapped
 from reasoner.errors import ReasonerError
@@ -104,16 +104,16 @@ class EvalRun(EngineRun):
         except ReaderLeft:
             pass
         except OutputLost as error:
-            terminal.say(error_line(error))
+            terminal.fail(error)
             return OTHER
         finally:
             if not self.display.quiet:
                 terminal.say(self._next_step())
         if failed := _failed(tallies):
             retry = f"try again with: reasoner eval --resume {self.folder.path}"
-            terminal.say(error_line(f"{failed}, counted neither as right nor as wrong: {retry}"))
+            terminal.fail(f"{failed}, counted neither as right nor as wrong: {retry}")
         if unrated := _unrated(tallies):
-            terminal.say(error_line(unrated))
+            terminal.fail(unrated)
         return ENGINE if failed else OTHER if unrated else ANSWERED
 
     def _next_step(self) -> str:
@@ -132,7 +132,7 @@ class CalibrationRun(EvalRun):
         terminal.say(f"run: {path}")
         if failed := _failed(list(self.display.tallies.values())):
             retry = f"try again with `reasoner eval --resume {path}`"
-            terminal.say(error_line(f"{failed}: {retry}, or use the others with `reasoner calibrate --from {path}`"))
+            terminal.fail(f"{failed}: {retry}, or use the others with `reasoner calibrate --from {path}`")
         return ENGINE if failed else ANSWERED
 
 

@@ -171,8 +171,8 @@ def _task_limits(task: TaskReport) -> Iterator[str]:
         return
     n = min(row.questions for row in rows)
     yield (
-        f"with {counted(n, 'question')}, two strategies that differ on {DISCORDANT:.0%} of them show a difference only if "
-        f"they are {100 * minimum_detectable(n, DISCORDANT):.1f} points apart."
+        f"with {counted(n, 'question')}, two strategies that differ on {DISCORDANT:.0%} of them show a difference only "
+        f"if they are {100 * minimum_detectable(n, DISCORDANT):.1f} points apart."
     )
     if not any("greedy" in row.deltas for row in rows) and len(rows) > 1:
         yield "no greedy sample to compare with; add the strategy single."

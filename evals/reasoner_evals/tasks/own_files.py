@@ -111,7 +111,7 @@ def _check_columns(task: Jsonl | Hub, rows: Sequence[DataRow]) -> None:
         mapped = replace(task, columns=(*kept, *(f"{column}:{first.meant(column)}" for column in absent)))
         raise UsageError(
             f"{first.location} has no column {' and no column '.join(map(repr, map(first.named, absent)))}: it has "
-            f"{first.listed}; map {'them' if absent[1:] else 'it'} with {shlex.quote(spec_of(mapped))}"
+            f"{first.listed}; say which {'they are' if absent[1:] else 'it is'}, as in `reasoner eval {shlex.quote(spec_of(mapped))}`"
         )
     if missing := [row.location for row in rows if not row.filled("answer")]:
         others = len(missing) - 1

@@ -109,17 +109,17 @@ def test_the_columns_that_an_error_suggests_work_as_they_are(name: str, tmp_path
     row = {name: "What is 3 + 4?", "Antwort": "7"}
     told = complaint(jsonl(tmp_path / "q.jsonl", [row]))
     assert "has no column 'question' and no column 'answer'" in told
-    [pasted] = shlex.split(told.partition("map them with ")[2])
+    *_, pasted = shlex.split(told.partition("as in `")[2].rstrip("`"))
     [item] = build("task", pasted).load().items
     assert (item.question.text, item.gold) == ("What is 3 + 4?", "7")
 
 
 def test_where_several_columns_may_be_meant_none_is_suggested(tmp_path: Path) -> None:
     file = jsonl(tmp_path / "q.jsonl", [{"topic": "sums", "prompt": "What is 3 + 4?", "solution": "7"}])
-    assert complaint(file).endswith(f"map them with 'jsonl:path={file},columns=[question:prompt,answer:NAME]'")
+    assert complaint(file).endswith(f"as in `reasoner eval 'jsonl:path={file},columns=[question:prompt,answer:NAME]'`")
     # What was mapped already stays, and so do other options.
     told = complaint(file, ",columns=[answer:solution,id:topic],kind=number")
-    assert told.endswith(f"'jsonl:path={file},columns=[answer:solution,id:topic,question:prompt],kind=number'")
+    assert told.endswith(f"'jsonl:path={file},columns=[answer:solution,id:topic,question:prompt],kind=number'`")
 
 
 @pytest.mark.parametrize("content", ["question,answer\nA?,7\nB?,\nC?, \n", "question,answer\nA?,7\nB?\nC?,\n"])
