@@ -109,9 +109,11 @@ def _check_columns(task: Jsonl | Hub, rows: Sequence[DataRow]) -> None:
     if absent := [column for column in ("question", "answer") if not any(row.knows(column) for row in rows)]:
         kept = [pair for pair in task.columns if pair.partition(":")[0].strip() not in absent]
         mapped = replace(task, columns=(*kept, *(f"{column}:{first.meant(column)}" for column in absent)))
+        lacks = " and no column ".join(repr(first.named(column)) for column in absent)
+        which = "they are" if absent[1:] else "it is"
         raise UsageError(
-            f"{first.location} has no column {' and no column '.join(map(repr, map(first.named, absent)))}: it has "
-            f"{first.listed}; say which {'they are' if absent[1:] else 'it is'}, as in `reasoner eval {shlex.quote(spec_of(mapped))}`"
+            f"{first.location} has no column {lacks}: it has {first.listed}; say which {which}, as in "
+            f"`reasoner eval {shlex.quote(spec_of(mapped))}`"
         )
     if missing := [row.location for row in rows if not row.filled("answer")]:
         others = len(missing) - 1
