@@ -12,6 +12,7 @@ from reasoner.errors import UsageError, require, shown
 from reasoner.specs import Weights
 from reasoner.system.files import parse_json
 from reasoner.system.foreign import fault_in
+from reasoner.system.printing import counted
 from reasoner.system.values import value
 
 R = TypeVar("R")
@@ -591,12 +592,7 @@ class CutSamples:
         """The numbers in words, with the option to raise; empty where nothing was cut."""
         if not self.cut:
             return ""
-        counted = f"{self.cut:,} of {samples_of(self.samples)} {'was' if self.cut == 1 else 'were'} cut"
+        share = f"{self.cut:,} of {counted(self.samples, 'sample')} {'was' if self.cut == 1 else 'were'} cut"
         thinking = f", {self.thinking:,} of them while thinking" if self.thinking else ""
         raised = option if self.option == "max_tokens" else self.option
-        return f"{counted} at max_tokens={self.max_tokens}{thinking}: raise {raised}"
-
-
-def samples_of(number: int) -> str:
-    """A number of samples in words."""
-    return f"{number:,} sample{'s' if number != 1 else ''}"
+        return f"{share} at max_tokens={self.max_tokens}{thinking}: raise {raised}"

@@ -8,8 +8,8 @@ from fractions import Fraction
 from itertools import chain, islice
 from typing import Any, Literal
 
-from reasoner.system.printing import printable
-from reasoner.types import Answer, AnswerSpace, Blocks, Vote, VoteState, samples_of
+from reasoner.system.printing import counted, printable
+from reasoner.types import Answer, AnswerSpace, Blocks, Vote, VoteState
 
 __all__ = ["MAX_STREAK", "Tally"]
 
@@ -399,8 +399,8 @@ class VoteSummary:
         if not self.vote_state.samples:
             return weight
         votes, cast = self.vote_state.votes, self.vote_state.cast
-        counted = f"{votes[0].count if votes else 0} of {cast} vote{'s' if cast != 1 else ''}"
-        return f"{counted}, {weight}" if self.weighted else counted
+        share = f"{votes[0].count if votes else 0} of {counted(cast, 'vote')}"
+        return f"{share}, {weight}" if self.weighted else share
 
     @property
     def short(self) -> str:
@@ -430,8 +430,8 @@ class VoteSummary:
         line = " · ".join([*map(self._named, votes[:MAX_ANSWERS]), *more])
         if self.vote_state.samples:
             missing = self.vote_state.samples - self.vote_state.cast
-            counted = f"{samples_of(self.vote_state.samples)}, {missing} without an answer"
-            line = f"{line} ({counted})" if votes else counted
+            of_samples = f"{counted(self.vote_state.samples, 'sample')}, {missing} without an answer"
+            line = f"{line} ({of_samples})" if votes else of_samples
         return f"{line}; {self.tie}" if self.tied else line
 
     def _named(self, vote: Vote) -> str:

@@ -3,10 +3,10 @@
 The lines become a CSV or parquet file, a bounded number at a time.
 """
 
-import difflib
 import hashlib
 import json
 import math
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from reasoner.answers.questions import Question
+from reasoner.answers.references import ReferenceKinds
 from reasoner.budget import COUNTS, Cost
 from reasoner.calibration.shift import percent
 from reasoner.errors import TraceError, UsageError
@@ -22,12 +23,14 @@ from reasoner.execution.inputs import IdSet
 from reasoner.solution import Solution
 from reasoner.system.files import parse_json, replacing
 from reasoner.system.printing import printable
-from reasoner.system.tables import Located, LongRow, table_writer
+from reasoner.system.tables import Located, LongRow, meant_column, table_writer
 
 MAX_ID: Final = 512
 """Characters of an id."""
 QUESTION: Final = "question"
 ID: Final = "id"
+ANSWER: Final = "answer"
+"""The column of reference answers, where a file has any: they say of which kind answers are, and nothing more."""
 COST: Final = (*COUNTS, "flops", "seconds")
 """The columns of a cost, the fields of `Cost`."""
 RESULTS: Final = (
@@ -124,6 +127,19 @@ def read_rows(
             yield InputRow(number, f"row {number}", own, error=str(error))
 
 
+def reference_kinds(rows: Iterator[Located], column: str) -> ReferenceKinds:
+    """The kinds of the reference answers to the questions in `column`; none where the first row has no `ANSWER`."""
+    found = ReferenceKinds()
+    for number, (_, values) in enumerate(rows):
+        if isinstance(values, UsageError):
+            continue
+        if number == 0 and ANSWER not in values:
+            break
+        if reference := values.get(ANSWER):
+            found.add(str(values.get(column)), str(reference))
+    return found
+
+
 def _question_row(
     number: int,
     where: str,
@@ -133,13 +149,13 @@ def _question_row(
     ask: Callable[[str], Question],
     settings: Mapping[str, str],
 ) -> InputRow:
-    text = _text(where, values, column, "--question-column")
+    text = _text(where, values, column, QUESTION)
     try:
         question = ask(text)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
     if id_column or values.get(ID) is not None:
-        name = _text(where, values, id_column or ID, "--id-column").strip()
+        name = _text(where, values, id_column or ID, ID).strip()
         if len(name) > MAX_ID:
             raise UsageError(f"{where}: the id has {len(name):,} characters: at most {MAX_ID} are allowed")
     else:
@@ -149,14 +165,13 @@ def _question_row(
     return InputRow(number, name, values, replace(question, id=name), digest=digest.hexdigest())
 
 
-def _text(where: str, values: Mapping[str, Any], column: str, option: str) -> str:
-    """The text of a column, which must be there and not be empty."""
-    value = values.get(column)
+def _text(where: str, values: Mapping[str, Any], column: str, wanted: str) -> str:
+    """The text of a column, the `wanted` one, which must be there and not be empty."""
+    option, value = f"--{wanted}-column", values.get(column)
     if column not in values:
-        names = [str(name)[:40] for name in values][:20]
-        near = difflib.get_close_matches(column, names, n=1) or names[:1] or ["NAME"]
-        listed = ", ".join(names) or "none"
-        raise UsageError(f"{where} has no column {column!r} (it has {listed}): give {option} {near[0]}")
+        listed = ", ".join([str(name)[:40] for name in values][:20]) or "none"
+        meant = shlex.quote(meant_column(wanted, column, values) or "NAME")
+        raise UsageError(f"{where} has no column {column!r} (it has {listed}): give {option} {meant}")
     if value is None or isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
         shown = "it is empty" if value is None or not str(value).strip() else f"a {type(value).__name__} is not text"
         raise UsageError(f"{where}, column {column!r}: {shown}")

@@ -12,6 +12,7 @@ from typing import Final, Literal, NamedTuple
 from reasoner.calibration.profile import MIN_QUESTIONS, ArmRow, Family
 from reasoner.calibration.promises import LEVEL
 from reasoner.specs import Spec
+from reasoner.system.printing import counted
 
 RISKS: Final[Mapping[str, float]] = MappingProxyType({"low": 0.05, "medium": 0.02, "high": 0.01})
 """By effort: the accuracy that may be lost against the vote of all samples."""
@@ -59,7 +60,7 @@ def promised(family: Family, bin: int, risk: float, prefer: Prefer = "tokens") -
     """
     kept = _promised(family, bin, risk, prefer)
     row = min(kept, key=lambda row: _cost(row, prefer))
-    return Choice(row, f"{_promise(row, risk)} ({row.questions} questions)", promised=True)
+    return Choice(row, f"{_promise(row, risk)} ({counted(row.questions, 'question')})", promised=True)
 
 
 def worthwhile(family: Family, bin: int, risk: float, prefer: Prefer = "tokens") -> Choice:
@@ -74,7 +75,8 @@ def worthwhile(family: Family, bin: int, risk: float, prefer: Prefer = "tokens")
     if rows[0].questions < MIN_QUESTIONS:
         short = next((row for row in rows if row.arm == (family.short, "", "")), None)
         if short and prefer == "tokens" and risk >= RISKS["low"]:
-            why = f"{short.questions} questions show no loss of a short vote; at least {MIN_QUESTIONS} are needed"
+            seen = counted(short.questions, "question")
+            why = f"no loss of a short vote is seen on {seen}; at least {MIN_QUESTIONS} are needed"
             return Choice(short, why, promised=False)
         return promised(family, bin, risk, prefer)
     kept = _promised(family, bin, risk, prefer)
@@ -91,7 +93,7 @@ def worthwhile(family: Family, bin: int, risk: float, prefer: Prefer = "tokens")
         promise = f"nothing is promised: at most {100 * risk:g} points would take about {more:,} questions"
     why = (
         f"it loses about {100 * row.loss:.2f} points against the vote of all samples, and one more "
-        f"sample must gain {100 * risk * PRICE:g}; {promise} ({row.questions} questions)"
+        f"sample must gain {100 * risk * PRICE:g}; {promise} ({counted(row.questions, 'question')})"
     )
     return Choice(row, why, promised=row in kept)
 

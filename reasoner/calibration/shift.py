@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+from reasoner.system.printing import counted
+
 LEVEL: Final = 0.0075
 """The chance of a false alarm in one run or batch, which is looked at once, when it is finished."""
 DRAWS: Final = 10_000
@@ -37,8 +39,8 @@ def less_agreement(measured: Agreements, seen: Agreements, alpha: float = LEVEL)
         return None
     return (
         f"samples agree less than in calibration: on average the leader has {_mean(seen):.1f} % of the vote on "
-        f"{sum(seen.values()):,} questions, and {_mean(measured):.1f} % on {sum(measured.values()):,} in calibration "
-        f"(p = {chance:.2g})"
+        f"{counted(sum(seen.values()), 'question')}, and {_mean(measured):.1f} % on {sum(measured.values()):,} in "
+        f"calibration (p = {chance:.2g})"
     )
 
 

@@ -6,18 +6,20 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, aclosing, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from reasoner.batch.rows import FORMATS, QUESTION, InputRow, convert, encoded, read_rows
+from reasoner.answers.references import ReferenceKinds
+from reasoner.batch.rows import FORMATS, QUESTION, InputRow, convert, encoded, read_rows, reference_kinds
 from reasoner.batch.state import BatchFolder, Progressed, Settings, answer_rows, unasked_rows
 from reasoner.budget import Budget, Prices
 from reasoner.calibration.shift import less_agreement
 from reasoner.cli import interrupts, options
-from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, USAGE, error_line
+from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, USAGE
 from reasoner.cli.progress import BatchProgress
 from reasoner.cli.session import EngineRun, started
 from reasoner.engines import PACE
@@ -29,9 +31,9 @@ from reasoner.specs import Spec
 from reasoner.strategy import CalibratedStrategy, Strategy
 from reasoner.system.files import check_replaceable
 from reasoner.system.machine import require_extra
-from reasoner.system.printing import printable
+from reasoner.system.printing import counted, printable
 from reasoner.system.redaction import without_secrets
-from reasoner.system.tables import Located, Reader, count_rows, open_table, read_jsonl, reader_of
+from reasoner.system.tables import UNREADABLE, Located, Table, count_rows, open_table, read_jsonl, reader_of
 from reasoner.trace.events import Sink, tee
 from reasoner.verifier import Verifier
 
@@ -62,37 +64,48 @@ def check_files(questions: Path, answers: Path) -> None:
 
 
 @contextmanager
-def open_rows(path: Path) -> Iterator[Iterator[Located]]:
-    """The rows of the input. Raises UsageError: it cannot be read, or has no rows."""
+def open_rows(path: Path) -> Iterator[tuple[Iterator[Located], str]]:
+    """The rows of the input, and how its text is read where that is a guess.
+
+    Raises:
+        UsageError: it cannot be read, or has no rows.
+    """
     with ExitStack() as stack:
-        reader: Reader = read_jsonl
         if path == options.STANDARD:
-            name, file = "standard input", stack.enter_context(_standard_input())
+            table = Table("standard input", read_jsonl, stack.enter_context(_standard_input()))
         else:
             try:
-                name, reader, file = stack.enter_context(open_table(path))
-            except OSError as error:
-                raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
-        rows = _readable(name, reader(name, file, None))
+                table = stack.enter_context(open_table(path))
+            except UNREADABLE as error:
+                raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+        rows = _readable(table)
         first = next(rows, None)
         if first is None:
-            raise UsageError(f"{name} has no rows")
-        yield chain([first], rows)
+            raise UsageError(f"{table.name} has no rows")
+        yield chain([first], rows), table.note
 
 
-def _readable(name: str, rows: Iterator[Located]) -> Iterator[Located]:
+def _readable(table: Table) -> Iterator[Located]:
     """The rows; what the file system or gzip raises is an error of the input."""
     try:
-        yield from rows
-    except (OSError, EOFError) as error:
-        raise UsageError(f"{name} cannot be read further: {printable(str(error), limit=200)}") from None
+        yield from table.rows()
+    except UNREADABLE as error:
+        raise UsageError(f"{table.name} cannot be read further: {printable(str(error), limit=200)}") from None
+
+
+def _reference_kinds(path: Path, column: str) -> ReferenceKinds:
+    """The kinds of the reference answers of a file; none where only reading it once is possible, or it is damaged."""
+    if path.is_file():
+        with suppress(*UNREADABLE, UsageError), open_table(path) as table:
+            return reference_kinds(table.rows(), column)
+    return ReferenceKinds()
 
 
 def _count(path: Path) -> int | None:
     """How many rows there are; None where only reading them tells."""
     try:
         return None if path == options.STANDARD else count_rows(path)
-    except (OSError, UsageError):
+    except (*UNREADABLE, UsageError):
         return None
 
 
@@ -156,8 +169,8 @@ class BatchRun(EngineRun):
         if isinstance(self.engine, ReplayEngine):
             raise UsageError("--engine replay cannot answer a batch, as it samples nothing new: choose another engine")
         with ExitStack() as stack:
-            rows = stack.enter_context(open_rows(self.questions))
-            self._prepare(rows)
+            rows, recoded = stack.enter_context(open_rows(self.questions))
+            kind = self._prepare(rows)
             if self.answers != options.STANDARD:
                 self._folder = BatchFolder(self.answers)
                 if self.answers.exists() and not (self._folder.state.exists() or self.overwrite):
@@ -167,6 +180,8 @@ class BatchRun(EngineRun):
                 self._resumes = stack.enter_context(self._folder.locked(overwrite=self.overwrite))
                 if self._resumes:
                     self._folder.check(self._settings)
+            for note in filter(None, (recoded, kind)):
+                self.display.note(f"note: {note}")
             # `super()` does not work in a dataclass with slots.
             return EngineRun.run(self)
 
@@ -176,7 +191,7 @@ class BatchRun(EngineRun):
         if not self.given.quiet:
             terminal.say(f"nothing to do: {self.answers} has a line for each row; --overwrite answers them again")
         if unasked:
-            terminal.say(error_line(f"{_counted(unasked)} ended in an error, which the answers name"))
+            terminal.fail(f"{counted(unasked, 'row')} ended in an error, which the answers name")
         return OTHER if unasked else ANSWERED
 
     async def work(self) -> None:
@@ -261,11 +276,11 @@ class BatchRun(EngineRun):
         again = "the same command asks them again" if self._folder and self._to_retry else ""
         if progress.failed:
             again = f"; {again}" if again else ""
-            terminal.say(error_line(f"{_counted(progress.failed)} ended in an error, which the answers name{again}"))
+            terminal.fail(f"{counted(progress.failed, 'row')} ended in an error, which the answers name{again}")
             return ENGINE if self._to_retry else OTHER
         if self._to_retry:
-            left = f"the budget left {_counted(self._to_retry)} without an answer"
-            terminal.say(error_line(f"{left}: raise it, and {again}" if again else left))
+            left = f"the budget left {counted(self._to_retry, 'row')} without an answer"
+            terminal.fail(f"{left}: raise it, and {again}" if again else left)
             return EXHAUSTED
         return ANSWERED
 
@@ -295,12 +310,18 @@ class BatchRun(EngineRun):
                 self.display.terminal.say("; ".join(parts))
         return code
 
-    def _prepare(self, rows: Iterator[Located]) -> None:
-        """Make the questions of the rows, the strategy and the settings; the first row is checked."""
+    def _prepare(self, rows: Iterator[Located]) -> str:
+        """Make the questions of the rows, the strategy and the settings; what reference answers say of their kind.
+
+        The first row is checked.
+        """
         given = self.given
         strategy, ask = given.to_strategy(), given.to_question()
         verifier = given.to_verifier([strategy], self.engine)
         column, id_column = given.question_column or QUESTION, given.id_column or ""
+        kinds = _reference_kinds(self.questions, column) if given.answer is None else ReferenceKinds()
+        if kinds.kind:
+            ask = partial(ask, space=kinds.kind)
         decisive = {
             "--strategy": spec_of(strategy),
             "--verifier": spec_of(verifier) if verifier else "",
@@ -314,7 +335,4 @@ class BatchRun(EngineRun):
         self._settings = {"the questions": str(self.questions), **decisive}
         items = read_rows(rows, column, id_column, ask, decisive)
         self._rows, self._strategy, self._verifier = chain([next(items)], items), strategy, verifier
-
-
-def _counted(count: int) -> str:
-    return f"{count:,} row{'s' if count != 1 else ''}"
+        return kinds.note("-a KIND")

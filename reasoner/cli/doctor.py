@@ -13,6 +13,7 @@ from reasoner.cli.options import SPEC, Given, json_option
 from reasoner.cli.terminal import Terminal, engine_log, labelled, own_streams
 from reasoner.errors import EngineError, UsageError
 from reasoner.system.machine import cpu_name, extras, gpus, installed, usable_cores
+from reasoner.system.printing import counted
 
 if TYPE_CHECKING:
     from reasoner.engines.openai.engine import OpenAIEngine
@@ -140,7 +141,7 @@ def _device() -> dict[str, Any]:
     return {
         "vllm": f"{build.package} {build.version}",
         "torch": installed("torch"),
-        "device": f"CPU, {cpu_name()}, {usable_cores()} cores usable" if build.cpu else device,
+        "device": f"CPU, {cpu_name()}, {counted(usable_cores(), 'core')} usable" if build.cpu else device,
         "dtype": ": ".join(default_dtype(None)) if build.cpu else "the model's own",
     }
 

@@ -1,26 +1,17 @@
-"""Exit codes, and errors in one line."""
+"""Exit codes, and commands that end with one of them."""
 
-import re
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec
 
-import click
-
-from reasoner.cli.terminal import OutputLost, ReaderLeft, printable
-from reasoner.errors import MAX_SHOWN, BudgetExhausted, EngineError, ReasonerError, TraceError, UsageError
+from reasoner.cli.terminal import OutputLost, ReaderLeft, Terminal
+from reasoner.errors import BudgetExhausted, EngineError, ReasonerError, TraceError, UsageError
 
 ANSWERED = 0
 OTHER = 1
 USAGE = 2
 EXHAUSTED = 3
 ENGINE = 4
-
-MAX_ERROR_LENGTH = 2000
-"""Characters of an error that are shown, as it may name something of any length."""
-
-_ENDLESS = re.compile(r"\S{256,}")
-"""A word that is longer than the name of a file."""
 
 P = ParamSpec("P")
 
@@ -42,12 +33,6 @@ def code_of_run(error: ReasonerError) -> int:
     return OTHER if unwritten or isinstance(error, OutputLost) else code_of(error)
 
 
-def error_line(error: object) -> str:
-    """An error in one line."""
-    line = printable(str(error), limit=MAX_ERROR_LENGTH)
-    return f"error: {_ENDLESS.sub(lambda word: f'{word[0][:MAX_SHOWN]}…', line)}"
-
-
 def guarded(command: Callable[P, int]) -> Callable[P, int]:
     """A command that turns errors of this library into a line on standard error and an exit code."""
 
@@ -58,7 +43,7 @@ def guarded(command: Callable[P, int]) -> Callable[P, int]:
         except ReaderLeft:
             return ANSWERED
         except ReasonerError as error:
-            click.echo(error_line(error), err=True)
+            Terminal().fail(error)
             return code_of(error)
 
     return run

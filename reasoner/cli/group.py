@@ -4,16 +4,15 @@ import difflib
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from importlib import import_module
 from typing import Final
 
 import click
 
-from reasoner.cli.exits import OTHER, error_line
+from reasoner.cli.exits import OTHER
 from reasoner.cli.look import MAX_WIDTH, laid_out
 from reasoner.cli.options import LISTS
-from reasoner.cli.terminal import abandon
+from reasoner.cli.terminal import Terminal, abandon
 from reasoner.errors import UnknownName, shown
 from reasoner.system.machine import plug_ins
 
@@ -23,12 +22,14 @@ _COMMANDS = {
 }  # fmt: skip
 _EPILOG: Final = """First steps: reasoner demo
 
-\b
 Defaults: a variable is the default of an option, here --model of solve:
-    export REASONER_SOLVE_MODEL=PATH_OR_ID
 
 \b
+    export REASONER_SOLVE_MODEL=PATH_OR_ID
+
 Completion for bash (or zsh, fish), here and in ~/.bashrc:
+
+\b
     eval "$(_REASONER_COMPLETE=bash_source reasoner)"
 """
 PLUG_INS = "reasoner.commands"
@@ -107,15 +108,14 @@ def run(arguments: list[str] | None) -> int:
         error.show()
         return error.exit_code
     except click.ClickException as error:
-        click.echo(error_line(_message(error)), err=True)
+        Terminal().fail(_message(error))
         return error.exit_code
     except click.Abort as abort:
         raise abort.__cause__ if isinstance(abort.__cause__, KeyboardInterrupt) else KeyboardInterrupt() from None
     except OSError as error:
         # This can only be the output of help: commands print through a `Terminal`.
         abandon(sys.stdout)
-        with suppress(OSError):
-            click.echo(error_line(f"cannot write to standard output: {error.strerror}"), err=True)
+        Terminal().fail(f"cannot write to standard output: {error.strerror}")
         return OTHER
     return code or 0
 

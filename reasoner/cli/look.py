@@ -1,15 +1,20 @@
 """What help looks like: the options in sections, within the width of the terminal."""
 
 import shutil
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 import click
 
+from reasoner.cli.terminal import wrapped
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_WIDTH: Final = 100
 MIN_WIDTH: Final = 40
+LEAST: Final = 20
+"""Columns beside the name of a command that its arguments need."""
 STACKED: Final = 78
 """Columns below which the meaning of an option is below its name."""
 SECTIONS: Final = ("Question", "Data", "Server", "Strategy", "Model", "Output")
@@ -23,8 +28,35 @@ class _Formatter(click.HelpFormatter):
         columns = min(shutil.get_terminal_size().columns, max_width or MAX_WIDTH)
         super().__init__(indent_increment, width or max(columns, MIN_WIDTH) - 2, max_width)
 
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        """The command and its arguments."""
+        start, indent = f"{prefix or 'Usage: '}{prog} ", 2 * self.indent_increment
+        if len(start) + LEAST <= self.width:
+            self.write(wrapped(args, len(start), start, self.width) + "\n")
+        else:
+            self.write(f"{start.rstrip()}\n{wrapped(args, indent, width=self.width)}\n")
+
+    def write_text(self, text: str) -> None:
+        """Paragraphs; one that begins with a backspace in a line of its own keeps its lines."""
+        paragraphs = (paragraph.strip("\n") for paragraph in text.split("\n\n"))
+        self.write("\n\n".join(map(self._paragraph, filter(None, paragraphs))) + "\n")
+
+    def _paragraph(self, text: str) -> str:
+        first, _, rest = text.partition("\n")
+        if first.strip() == "\b":
+            return textwrap.indent(rest, " " * self.current_indent)
+        return wrapped(" ".join(text.split("\n")), self.current_indent, width=self.width)
+
     def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
-        super().write_dl(rows, col_max if self.width >= STACKED else 2, col_spacing)
+        """Terms with their meanings."""
+        listed, start = list(rows), self.current_indent
+        widest = min(max(len(term) for term, _ in listed), col_max if self.width >= STACKED else self.indent_increment)
+        for term, meaning in listed:
+            label = f"{'':{start}}{term}"
+            if len(term) > widest:
+                self.write(f"{wrapped(term, start, width=self.width)}\n")
+                label = ""
+            self.write(wrapped(meaning, start + widest + col_spacing, label, self.width) + "\n")
 
 
 class _Context(click.Context):

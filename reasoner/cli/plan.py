@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from reasoner.cli.exits import ANSWERED, OTHER, error_line, guarded
+from reasoner.cli.exits import ANSWERED, OTHER, guarded
 from reasoner.cli.options import PATH, json_option
 from reasoner.cli.terminal import Terminal, labelled, printable
 from reasoner.errors import UsageError
+from reasoner.system.printing import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -79,7 +80,7 @@ def command(
     terminal = Terminal()
     terminal.show(*([json.dumps(document)] if as_json else _layout(document)))
     if not reached:
-        terminal.say(error_line(note))
+        terminal.fail(note)
     return ANSWERED if reached else OTHER
 
 
@@ -170,7 +171,7 @@ def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":
     low, high = document["low"], document["high"]
     measured = f"{printable(document['model'])} on {printable(document['task'])}"
     lines = [
-        ("profile", f"{measured}, {document['calibrated_on']:,} questions"),
+        ("profile", f"{measured}, {counted(document['calibrated_on'], 'question')}"),
         ("accuracy", f"{document['accuracy']:.3f}, with 95 % confidence {low:.3f} to {high:.3f}"),
         ("tokens", f"{_number(document['tokens'])} per question; at most {p95} for 95 % of questions"),
     ]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 from reasoner.budget import UNITS, Budget, Cost, Ledger, Prices
 from reasoner.cli.terminal import Terminal, one_line, printable
 from reasoner.engine import Engine
+from reasoner.system.printing import counted
 from reasoner.trace.events import Event, Proposed, Sampled, Work
-from reasoner.types import Answer, Proposal, samples_of
+from reasoner.types import Answer, Proposal
 from reasoner.voting import VoteSummary
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class QuestionProgress(Display):
         if self.answer:
             votes = VoteSummary(self.proposals[-1].vote_state).short
             leader = f"leading {printable(self.answer.text, limit=24)} ({votes})"
-        return f"{samples_of(samples)} · {cost.tokens:,}{limit} tokens · {leader}"
+        return f"{counted(samples, 'sample')} · {cost.tokens:,}{limit} tokens · {leader}"
 
 
 @dataclass(slots=True)
@@ -171,7 +172,7 @@ class BatchProgress(Display):
         self.answered, self.unanswered = earlier.answered, earlier.count - earlier.answered
         self.spent = sum((history.spent for history in earlier.histories.values()), earlier.spent)
         if earlier.count:
-            self.tell(f"continuing: {earlier.count:,} row{'s' if earlier.count != 1 else ''} done earlier")
+            self.tell(f"continuing: {counted(earlier.count, 'row')} done earlier")
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Work):
@@ -201,7 +202,7 @@ class BatchProgress(Display):
         parts = [f"{self.done:,}{of} {'row' if (self.total or self.done) == 1 else 'rows'}"]
         parts += [f"{rate:.3g} rows/s"] if rate else []
         parts += [f"{clock(left / rate)} left"] if rate and left > 0 and fresh >= STEADY_ROWS else []
-        parts += [samples_of(self.spent.samples), f"{self.spent.tokens:,} tokens"]
+        parts += [counted(self.spent.samples, "sample"), f"{self.spent.tokens:,} tokens"]
         parts += [f"budget {spent_of(self.budget, self.spent, self.prices)}"] if str(self.budget) else []
         parts += [f"{self.unanswered:,} without an answer"] if self.unanswered else []
         parts += [f"{self.failed:,} failed"] if self.failed else []

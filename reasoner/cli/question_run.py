@@ -10,7 +10,7 @@ from typing import Final
 from reasoner.answers.questions import Question
 from reasoner.budget import UNITS, Budget, Prices, cost_line
 from reasoner.cli import STARTED, interrupts
-from reasoner.cli.exits import ANSWERED, EXHAUSTED, OTHER, code_of, error_line
+from reasoner.cli.exits import ANSWERED, EXHAUSTED, OTHER, code_of
 from reasoner.cli.progress import QuestionProgress, spent_of
 from reasoner.cli.session import EngineRun, started
 from reasoner.cli.terminal import OutputLost, one_line, printable
@@ -19,8 +19,8 @@ from reasoner.execution.runner import solve
 from reasoner.registry import spec_of
 from reasoner.solution import Solution
 from reasoner.strategy import Strategy
+from reasoner.system.printing import counted
 from reasoner.trace.events import Event, TraceWriter
-from reasoner.types import samples_of
 from reasoner.verifier import Verifier
 from reasoner.voting import VoteSummary
 
@@ -97,7 +97,7 @@ class QuestionRun(EngineRun):
             try:
                 self._give(solution)
             except OutputLost as error:
-                terminal.say(error_line(error))
+                terminal.fail(error)
         terminal.say(f"interrupted{f' after {progress.line()}' if progress.samples else ''}")
         return interrupts.code_of(interrupt)
 
@@ -107,7 +107,7 @@ class QuestionRun(EngineRun):
         if self.verbose and error.__cause__ and not isinstance(error.__cause__, ReasonerError):
             for line in "".join(format_exception(error.__cause__)).splitlines():
                 terminal.say(line)
-        terminal.say(error_line(error))
+        terminal.fail(error)
         return code_of(error)
 
     def close(self, code: int) -> int:
@@ -118,7 +118,7 @@ class QuestionRun(EngineRun):
             except TraceError as error:
                 self.untraced = self.untraced or error
         if self.untraced:
-            self.display.terminal.say(error_line(self.untraced))
+            self.display.terminal.fail(self.untraced)
             return code or OTHER
         return code
 
@@ -150,7 +150,7 @@ class QuestionRun(EngineRun):
             return ANSWERED
         unrated = f"{solution.unrated}: the answer was chosen without the verifier"
         code, why = (OTHER, unrated) if answer else _no_answer(solution)
-        terminal.say(error_line(why))
+        terminal.fail(why)
         return code
 
     def _give(self, solution: Solution) -> None:
@@ -197,7 +197,7 @@ class QuestionRun(EngineRun):
         cost = solution.cost
         choice = next((remark for remark in solution.remarks if remark.startswith("chose ")), spec_of(self.strategy))
         ran = printable(choice, limit=MAX_REASON_LENGTH)
-        yield "ran", f"{ran}; {samples_of(cost.samples)}, {cost.tokens:,} tokens"
+        yield "ran", f"{ran}; {counted(cost.samples, 'sample')}, {cost.tokens:,} tokens"
         remarks = [each for each in solution.remarks if each not in (choice, solution.reason)]
         yield from (("search", printable(each, limit=MAX_REASON_LENGTH)) for each in remarks[-MAX_REMARKS:])
         yield "stopped", f"{solution.ended_by}: {printable(solution.reason, limit=MAX_REASON_LENGTH)}"
@@ -207,7 +207,7 @@ class QuestionRun(EngineRun):
         else:
             trust = f"right with a probability of {solution.confidence:.2f}"
             if questions := getattr(self.strategy, "calibrated_on", 0):
-                trust += f", calibrated on {questions:,} question{'s' if questions != 1 else ''}"
+                trust += f", calibrated on {counted(questions, 'question')}"
         yield "trust", trust
 
 
@@ -222,7 +222,7 @@ def _reasoning(solution: Solution) -> Iterator[tuple[str, str]]:
             cut = "…" if len(line) > MAX_LINE else ""
             yield "" if index else label, one_line(line[:MAX_LINE]).rstrip() + cut
         if len(lines) > MAX_LINES:
-            yield "", f"[{len(lines) - MAX_LINES:,} more lines; --json holds all]"
+            yield "", f"[{counted(len(lines) - MAX_LINES, 'more line')}; --json holds all]"
 
 
 def _no_answer(solution: Solution) -> tuple[int, str]:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from reasoner.cli import interrupts
-from reasoner.cli.exits import ANSWERED, ENGINE, code_of_run, error_line
+from reasoner.cli.exits import ANSWERED, ENGINE, code_of_run
 from reasoner.cli.progress import Display
 from reasoner.cli.terminal import ReaderLeft, engine_log, own_streams
 from reasoner.engine import Engine
@@ -38,7 +38,7 @@ class EngineRun(ABC):
 
     def failed(self, error: ReasonerError) -> int:
         """Show an error in one line; the exit code."""
-        self.display.terminal.say(error_line(error))
+        self.display.terminal.fail(error)
         return code_of_run(error)
 
     def close(self, code: int) -> int:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO
 
-from reasoner.errors import ReasonerError
+from reasoner.errors import MAX_SHOWN, ReasonerError
 from reasoner.system.printing import one_line, printable
 
 if TYPE_CHECKING:
@@ -30,6 +31,16 @@ MIN_WIDTH = 40
 """The least width; a narrower terminal breaks the lines itself."""
 MAX_WIDTH = 140
 """The greatest width: longer lines are hard to read."""
+MAX_ERROR_LENGTH = 2000
+"""Characters of an error that are shown, as it may name something of any length."""
+_ENDLESS = re.compile(r"\S{256,}")
+"""A word that is longer than the name of a file."""
+_WORDS = re.compile(r"\s+|(?:`[^`]{1,140}`|\S)+")
+"""Blanks and words, one of which is a command in backticks."""
+_COMMAND = re.compile(r"\s+|(?:(?<!\w)'[^']*'|\S)+")
+"""Blanks and the words of a command, one of which is a text in quotes: it can be copied."""
+_LIST = re.compile(r"[^,|(]*[,|(]+|[^,|(]+")
+"""The parts of a list or a spec."""
 
 
 class OutputLost(ReasonerError):
@@ -59,9 +70,20 @@ class Terminal:
         if not self.err.isatty():
             self.say(f"{label:<{LABEL}} {text}")
             return
-        width = max(os.get_terminal_size(self.err.fileno()).columns or 80, 2 * LABEL + 2)
-        for line in wrapped(text, LABEL + 1, label, width).split("\n"):
+        for line in wrapped(text, LABEL + 1, label, max(self._width, 2 * LABEL + 2)).split("\n"):
             self.say(line)
+
+    def fail(self, error: object) -> None:
+        """Write an error in one line, which is wrapped on a terminal."""
+        line = printable(str(error), limit=MAX_ERROR_LENGTH)
+        line = _ENDLESS.sub(lambda word: f"{word[0][:MAX_SHOWN]}…", line)
+        for part in wrapped(line, 2, "error: ", self._width).split("\n") if self.err.isatty() else [f"error: {line}"]:
+            self.say(part)
+
+    @property
+    def _width(self) -> int:
+        """The columns of the terminal for a person."""
+        return os.get_terminal_size(self.err.fileno()).columns or 80
 
     def point_to(self, log: Path | None) -> None:
         """Name the file with the engine's own output, if there is any."""
@@ -112,12 +134,22 @@ def columns() -> int:
 def wrapped(text: str, indent: int = 0, label: str = "", width: int | None = None) -> str:
     """A text in lines of `width` columns, by default those of the terminal, which begin in column `indent`.
 
-    The label stands before the first line. No word is broken, so one that is too long goes over the edge.
+    The label stands before the first line. A word that is too long goes over the edge, unless it is a list.
     """
     first, others = one_line(label).ljust(indent), " " * indent
-    wrapper = textwrap.TextWrapper(width or columns(), initial_indent=first, subsequent_indent=others,
-                                   break_long_words=False, break_on_hyphens=False)  # fmt: skip
+    wrapper = _Wrapper(width or columns(), initial_indent=first, subsequent_indent=others, break_long_words=False)
     return wrapper.fill(one_line(text)) or first.rstrip()
+
+
+class _Wrapper(textwrap.TextWrapper):
+    """Breaks lines between words; commands and lists only where they are longer than a line."""
+
+    def _split(self, text: str) -> list[str]:
+        room, pieces = self.width - len(self.subsequent_indent), list[str]()
+        for word in _WORDS.findall(text):
+            parts = _COMMAND if "`" in word else _LIST
+            pieces += [word] if len(word) <= room else parts.findall(word)
+        return pieces
 
 
 def labelled(rows: Iterable[tuple[str, str]]) -> str:

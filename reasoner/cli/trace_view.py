@@ -13,12 +13,12 @@ from reasoner.budget import cost_line
 from reasoner.cli.terminal import Terminal, columns, labelled, printable
 from reasoner.errors import TraceError, UnknownName
 from reasoner.journal.folder import write_whole
+from reasoner.system.printing import counted
 from reasoner.trace import outline as views
 from reasoner.trace.events import read_trace
 from reasoner.trace.outline import Outline
 from reasoner.trace.page import page
 from reasoner.trace.tree import SearchTree, TreeNode, search_trees
-from reasoner.types import samples_of
 
 MAX_NODES: Final = 500
 MAX_LINES: Final = 12
@@ -72,7 +72,7 @@ def _show_rows(terminal: Terminal, trees: Iterator[SearchTree]) -> None:
     """Show each tree in a line."""
     for tree in trees:
         answer = printable(tree.answer.text, limit=12) if tree.answer else "no answer"
-        cost = f"{samples_of(tree.cost.samples)}, tokens {tree.cost.tokens:,}, depth {tree.depth:,}"
+        cost = f"{counted(tree.cost.samples, 'sample')}, tokens {tree.cost.tokens:,}, depth {tree.depth:,}"
         asked = printable(tree.began.text, limit=40)
         terminal.show(labelled([(printable(tree.id), f"{asked} · {tree.ended_by or 'killed'}: {answer}, {cost}")]))
     terminal.say("choose one with --question ID")
@@ -98,9 +98,9 @@ def full(search_tree: SearchTree, width: int) -> Iterator[RenderableType]:
         yield ""
         yield _drawn(outline, head)
     if outline.left_out:
-        yield f"{outline.left_out:,} sequences are not shown"
+        yield f"not shown: {counted(outline.left_out, 'sequence')}"
     if len(search_tree.heads) > len(outline.heads):
-        yield f"{len(search_tree.heads) - len(outline.heads):,} more prompts are not shown"
+        yield f"not shown: {counted(len(search_tree.heads) - len(outline.heads), 'more prompt')}"
     if search_tree.path:
         skipped = max(0, len(search_tree.path) - MAX_STEPS)
         yield ""

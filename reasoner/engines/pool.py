@@ -16,6 +16,7 @@ from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.system.files import complaint_of, open_regular
+from reasoner.system.printing import counted
 from reasoner.types import Completion, Prompt, SamplingParams, Usage
 
 MAX_BYTES: Final = 1 << 30
@@ -182,7 +183,7 @@ class PoolEngine(FreeEngine):
             raise EngineUnavailable("a pool has no log-probabilities: use a strategy and a verifier that need none")
         if not continued and request.index >= len(line.chains):
             raise EngineUnavailable(
-                f"{self.path} holds {len(line.chains)} answers to {request.question_id!r:.80}, and sample "
+                f"{self.path} holds {counted(len(line.chains), 'answer')} to {request.question_id!r:.80}, and sample "
                 f"{request.index + 1} was requested: draw at most {len(line.chains)} per question"
             )
         if continued and request.rendered.in_thinking and (request.index or not prompt.thinking.endswith("tokens]")):

@@ -17,7 +17,7 @@ from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.requests import ChatRequest
 from reasoner.solution import Solution
 from reasoner.specs import Owners, marks_of
-from reasoner.system.printing import clipped, printable, valid_unicode
+from reasoner.system.printing import clipped, counted, printable, valid_unicode
 from reasoner.system.values import value
 from reasoner.trace.events import Event, Proposed, Sampled, Scored, Work
 from reasoner.trace.replies import completions_in
@@ -114,7 +114,7 @@ class ReplyProgress:
                 self.vote_state = event.vote_state
             case _:
                 return ""
-        parts = [f"{self.samples:,} sample{'s' if self.samples != 1 else ''}"]
+        parts = [counted(self.samples, "sample")]
         parts += [f"{self.rated:,} rated"] if self.rated else []
         if leader := self.vote_state.leader:
             parts.append(f"leading {printable(leader.text, limit=MAX_SHOWN)} ({100 * self.vote_state.share:.0f} %)")

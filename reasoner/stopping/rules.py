@@ -10,6 +10,7 @@ from reasoner.budget import Cost
 from reasoner.errors import UnknownName, UsageError
 from reasoner.specs import Chance, Checked, Range, Share
 from reasoner.stopping.vote_posteriors import best_gain, beta_lead, certificate, dirichlet_lead, lock_in, stays
+from reasoner.system.printing import counted
 from reasoner.types import VoteState
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class Lossless:
         unweighted = leader - second > left and all(vote.weight == vote.count for vote in votes)
         if not (unweighted and votes and vote_state.max_samples):
             return None
-        return f"{leader} to {second} votes: the {left} samples left cannot change who leads"
+        return f"{leader} to {second} votes: the {counted(left, 'sample')} left cannot change who leads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,7 @@ class LockIn(Checked):
             stay = min(stay, stays((leader, *sorted(others)), left))
         if stay < 1 - self.delta:
             return None
-        votes = f"{_score(vote_state)}, {left} samples left"
+        votes = f"{_score(vote_state)}, {counted(left, 'sample')} left"
         return f"{votes}: the leader stays with probability {stay:.4g}, delta is {self.delta:g}"
 
 

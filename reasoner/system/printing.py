@@ -47,3 +47,8 @@ def clipped(text: str, limit: int) -> str:
 def valid_unicode(text: str) -> str:
     """Text that any file can hold: the halves of a surrogate pair are joined, and lone ones are replaced."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things in words: `1 question`, `1,200 questions`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

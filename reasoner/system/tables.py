@@ -3,30 +3,48 @@
 A line that is not a row is reported in its place: the reader of the rows decides whether to continue.
 """
 
+import codecs
 import csv
+import difflib
 import gzip
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import zip_longest
+from functools import partial
+from itertools import chain, islice, zip_longest
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, cast
 
 from reasoner.errors import UsageError
 from reasoner.system.files import parse_json
 from reasoner.system.printing import no_formula, printable
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 Values = dict[str, Any]
 Located = tuple[str, Values | UsageError]
 """Where a row is, and its values by column or what is wrong with it."""
 Reader = Callable[[str, BinaryIO, int | None], Iterator[Located]]
 """Reads an open file of this name, of at most so many bytes, unpacked. Raises UsageError: the rest cannot be read."""
+UNREADABLE: Final = (OSError, EOFError, zlib.error)
+"""What reading a file raises beside UsageError."""
 MAX_ROW: Final = 1 << 26
 """Bytes of one row."""
 BATCH: Final = 256
 """Rows of a parquet file that are unpacked at once; fewer where they are long."""
 _PIECE: Final = 1 << 20
+_SAMPLE: Final = 1 << 16
+"""Characters by which the separator of a CSV file is found."""
+_SEPARATORS: Final = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_UTF_8: Final = "utf-8"
+_WINDOWS: Final = "cp1252"
+_NOT_UTF_8: Final = re.compile("[\udc80-\udcff]")
+"""A byte that is not UTF-8, decoded with `surrogateescape`."""
+_BEYOND_ASCII: Final = re.compile("[^\x00-\x7f\udc80-\udcff]")
 
 
 class LongRow(UsageError):
@@ -38,27 +56,131 @@ class LongRow(UsageError):
 
 def reader_of(path: Path) -> Reader:
     """The reader of a file, by its suffix; a `.txt` is read as JSONL."""
-    kind = Path(path.name.lower().removesuffix(".gz")).suffix
+    kind = suffix_of(path)
     if kind not in _READERS:
-        listed = ".jsonl, .json, .csv or .parquet"
+        listed = ".jsonl, .json, .csv, .tsv or .parquet"
         raise UsageError(f"{path} is not a file of rows: its name must end in {listed}, or one of these and .gz")
     return _READERS[kind]
 
 
+def suffix_of(path: Path) -> str:
+    """The suffix of a file in small letters, without `.gz`."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file of this name may have rows."""
+    return suffix_of(path) in _READERS
+
+
+class Table(NamedTuple):
+    """An open file of rows. Its text is UTF-8, whatever it is on disk."""
+
+    name: str
+    reader: Reader
+    file: BinaryIO
+    note: str = ""
+    """How its text is read, where that is a guess."""
+
+    def rows(self, limit: int | None = None) -> Iterator[Located]:
+        """The rows of at most `limit` bytes. Raises UsageError: the rest cannot be read."""
+        return self.reader(self.name, self.file, limit)
+
+
 @contextmanager
-def open_table(path: Path) -> Iterator[tuple[str, Reader, BinaryIO]]:
-    """The name of a file, its reader, and the file, unpacked where its name ends in `.gz`."""
+def open_table(path: Path) -> Iterator[Table]:
+    """A file of rows, unpacked where its name ends in `.gz`.
+
+    The text is UTF-8, or UTF-16 with a byte order mark. A CSV file that is not UTF-8 is read as Windows wrote it.
+    """
     reader = reader_of(path)
-    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
-        yield path.name, reader, cast("BinaryIO", file)
+    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as opened:
+        file = cast("BinaryIO", opened)
+        coded = _encoding(file, reader) if reader is not _parquet and file.seekable() else _UTF_8
+        if coded == _UTF_8:
+            yield Table(path.name, reader, file)
+            return
+        guessed = f"{path.name} is not UTF-8 and is read as {coded}: save it as UTF-8 if letters look wrong"
+        recoded = io.BufferedReader(_Recoded(file, coded))
+        yield Table(path.name, reader, cast("BinaryIO", recoded), guessed if coded == _WINDOWS else "")
+
+
+def _encoding(file: BinaryIO, reader: Reader) -> str:
+    """The encoding of a text file, which is at its start again.
+
+    Where most of the bytes beyond ASCII are not UTF-8, a CSV file is one of Windows; in any other, they are errors of
+    their rows.
+    """
+    marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    file.seek(0)
+    if marked or reader in (read_jsonl, _json):
+        return "utf-16" if marked else _UTF_8
+    found, decoder = _UTF_8, codecs.getincrementaldecoder(_UTF_8)()
+    try:
+        while piece := file.read(_PIECE):
+            decoder.decode(piece)
+    except UnicodeDecodeError:
+        text = piece.decode(_UTF_8, "surrogateescape")
+        if len(_NOT_UTF_8.findall(text)) > len(_BEYOND_ASCII.findall(text)):
+            found = _WINDOWS
+    file.seek(0)
+    return found
+
+
+class _Recoded(io.RawIOBase):
+    """A text file in another encoding, as UTF-8."""
+
+    def __init__(self, file: BinaryIO, encoding: str) -> None:
+        self._text = io.TextIOWrapper(file, encoding, newline="")
+        self._encoding = encoding
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        """Fill a buffer. Raises OSError: the file is not in its encoding."""
+        room = memoryview(buffer)
+        try:
+            self._rest = self._rest or self._text.read(len(room)).encode()
+        except UnicodeError:
+            raise OSError(f"it is neither UTF-8 nor {self._encoding}: save it as UTF-8") from None
+        given, self._rest = self._rest[: len(room)], self._rest[len(room) :]
+        room[: len(given)] = given
+        return len(given)
+
+
+def meant_column(wanted: str, written: str, values: Mapping[str, Any]) -> str:
+    """The column of a row that must be the `wanted` one, which was `written` so; empty where several may be.
+
+    The question is the one that ends in a question mark, and the answer the only other one beside an id.
+    """
+
+    def named(name: str) -> list[str]:
+        return [column for column in values if _plain_name(column) == _plain_name(name)]
+
+    asks = named("question") or [column for column, value in values.items() if str(value).rstrip().endswith("?")]
+    others = {
+        "question": asks or list(values),
+        "answer": [column for column in values if column not in asks + named("id")],
+    }
+    if wanted != written:
+        found = named(written) or difflib.get_close_matches(written, values, n=1)
+    else:
+        found = named(wanted) or others.get(wanted, [])
+    return found[0] if len(found) == 1 else ""
+
+
+def _plain_name(column: str) -> str:
+    return re.sub(r"[\W_]", "", column).casefold().removesuffix("s")
 
 
 def count_rows(path: Path) -> int:
     """How many rows a file has."""
-    with open_table(path) as (name, reader, file):
-        if reader is read_jsonl:
-            return sum(1 for line in _lines(name, file, None) if line is None or line.strip())
-        return sum(1 for _ in reader(name, file, None))
+    with open_table(path) as table:
+        if table.reader is read_jsonl:
+            return sum(1 for line in _lines(table.name, table.file, None) if line is None or line.strip())
+        return sum(1 for _ in table.rows())
 
 
 def _row(location: str, values: object) -> Located:
@@ -94,7 +216,9 @@ def _decoded(location: str, content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{location} is not UTF-8: byte {error.start} is 0x{content[error.start]:02x}") from None
+        raise UsageError(
+            f"{location} is not UTF-8: byte {error.start} is 0x{content[error.start]:02x}; save it as UTF-8"
+        ) from None
 
 
 def read_jsonl(name: str, file: BinaryIO, limit: int | None = None) -> Iterator[Located]:
@@ -122,27 +246,51 @@ def _json(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
         yield _row(f"{name}, item {number}", values)
 
 
-def _csv(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
-    def lines() -> Iterator[str]:
+def _csv(name: str, file: BinaryIO, limit: int | None, *, separators: str = "".join(_SEPARATORS)) -> Iterator[Located]:
+    def decoded() -> Iterator[str]:
         for number, line in enumerate(_lines(name, file, limit), 1):
             if line is None:
                 raise LongRow(f"{name}:{number}")
             yield _decoded(f"{name}:{number}", line)
 
     csv.field_size_limit(MAX_ROW)
-    reader = csv.reader(lines(), strict=True)
+    lines = decoded()
+    sample = _sample(lines)
     number = 0
     try:
-        columns = next(filter(None, reader), [])
+        separator = _separator(sample, separators)
+        reader = csv.reader(chain(sample, lines), delimiter=separator, strict=True)
+        columns = [column.strip() for column in next(filter(None, reader), [])]
         number = reader.line_num
         for values in reader:
             location, number = f"{name}:{number + 1}", reader.line_num
             if len(values) > len(columns):
-                yield location, UsageError(f"{location} has more fields than the header has columns: quote commas")
+                quoted = _SEPARATORS[separator]
+                yield location, UsageError(f"{location} has more fields than the header has columns: quote {quoted}")
             elif values:
                 yield _row(location, dict(zip_longest(columns, values)))
     except csv.Error as error:
         raise UsageError(f"{name}:{number + 1} is not CSV: {error}") from None
+
+
+def _sample(lines: Iterator[str]) -> list[str]:
+    """The first lines, of at least `_SAMPLE` characters if there are so many."""
+    sample, size = list[str](), 0
+    while size < _SAMPLE and (line := next(lines, None)) is not None:
+        sample.append(line)
+        size += len(line)
+    return sample
+
+
+def _separator(sample: Sequence[str], allowed: str) -> str:
+    """What separates most columns, in the first row as in the header; of equals the first that is allowed."""
+
+    def columns(separator: str) -> tuple[bool, int]:
+        rows = [*islice(filter(None, csv.reader(sample, delimiter=separator)), 2)]
+        counts = [len(row) for row in rows] or [0]
+        return max(counts) > 1 and len(set(counts)) == 1, counts[0]
+
+    return max(allowed, key=columns)
 
 
 def _parquet(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
@@ -165,6 +313,7 @@ _READERS: Final[Mapping[str, Reader]] = {
     ".txt": read_jsonl,
     ".json": _json,
     ".csv": _csv,
+    ".tsv": partial(_csv, separators="\t"),
     ".parquet": _parquet,
 }
 

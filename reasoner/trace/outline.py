@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from reasoner.system.printing import counted
 from reasoner.trace.tree import SearchTree, State, TreeNode
 from reasoner.types import NOT_RATED, Proposal
 
@@ -107,7 +108,7 @@ def answer_of(node: TreeNode, tree: SearchTree) -> str:
 
 def counts_of(tree: SearchTree) -> str:
     """The number of sequences, the depth of the tree, and the number of sequences in each state."""
-    number = f"{len(tree.nodes):,} sequence{'s' if len(tree.nodes) != 1 else ''}, depth {tree.depth}"
+    number = f"{counted(len(tree.nodes), 'sequence')}, depth {tree.depth}"
     by_state = Counter(node.state for node in tree.nodes)
     states = ", ".join(f"{by_state[state]:,} {state}" for state in _STATES if by_state[state])
     return f"{number}: {states}" if states else number
@@ -141,7 +142,7 @@ def events_of(tree: SearchTree) -> list[tuple[str, list[str]]]:
 
 def _proposal(proposal: Proposal) -> str:
     answer, samples = proposal.answer.text if proposal.answer else "no answer", proposal.vote_state.samples
-    so_far = f"{samples:,} sample{'s' if samples != 1 else ''} and {proposal.cost.tokens:,} tokens"
+    so_far = f"{counted(samples, 'sample')} and {counted(proposal.cost.tokens, 'token')}"
     return f"{answer} with {proposal.vote_state.share:.0%} of the vote after {so_far}"
 
 

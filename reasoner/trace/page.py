@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reasoner.budget import cost_line
-from reasoner.system.printing import clipped, visible
+from reasoner.system.printing import clipped, counted, visible
 from reasoner.trace import outline as views
 from reasoner.trace.outline import Outline, OutlineRow
 from reasoner.trace.tree import SearchTree
@@ -129,7 +129,8 @@ def environment(folder: Path = TEMPLATES, finalize: Callable[[object], object] |
     loader = FileSystemLoader([folder, TEMPLATES])
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, finalize=finalize or _safe)
     filters: dict[str, Any] = made.filters
-    filters |= {"cut": clipped, "count": "{:,}".format, "oneline": lambda text: " ".join(text[:1000].split())}
+    filters |= {"cut": clipped, "count": "{:,}".format, "counted": counted,
+                "oneline": lambda text: " ".join(text[:1000].split())}  # fmt: skip
     return made
 
 

@@ -18,6 +18,7 @@ from reasoner.stopping.pace import Order
 from reasoner.stopping.rules import BetaRule, FirstOf, LockIn, Lossless, StopRule, smoothed
 from reasoner.stopping.vote_posteriors import most_lost
 from reasoner.strategy import CalibrationSummary, Plan, Propose, Strategy, note, note_stop, sample
+from reasoner.system.printing import counted
 from reasoner.types import Answer, Completion, SamplingParams, VoteState
 from reasoner_strategies._voting.pool import proposed, vote
 from reasoner_strategies.self_consistency import SelfConsistency
@@ -122,7 +123,7 @@ class Auto(Checked):
         least = arm.row.trust.least_share(self.abstain_risk, bins.count)
         if least is None and bins.count == 1:
             raise UsageError(
-                f"abstain_risk={self.abstain_risk:g} cannot be promised by these {arm.row.questions} questions: "
+                f"abstain_risk={self.abstain_risk:g} cannot be promised by {counted(arm.row.questions, 'question')}: "
                 f"calibrate on more (at least {fewest(self.abstain_risk)} answers that are all right), or allow more"
             )
         return 1.0 if least is None else least
@@ -207,7 +208,7 @@ class Auto(Checked):
         if drawn and voting and replace(voting.params, logprobs=None) == replace(self._sampling, logprobs=None):
             return (yield from voting.continued(question, drawn))
         if drawn:
-            yield from note(f"the {len(drawn)} samples drawn to measure difficulty are not used by this strategy")
+            yield from note(f"not used by this strategy: {counted(len(drawn), 'sample')} drawn to measure difficulty")
             yield from proposed(vote(question, drawn))
         return (yield from strategy.plan(question))
 

@@ -10,6 +10,7 @@ from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
 from reasoner.specs import Checked, Count, Range, Samples
 from reasoner.strategy import Plan, compare_pairs, note
+from reasoner.system.printing import counted
 from reasoner.types import Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import shortened, verdict, with_text, without_reply
 from reasoner_strategies._voting.self_comparison import Candidate, Pair, by_points, draw_candidates, listed, replies_to
@@ -175,8 +176,9 @@ class Standings:
         firsts = [order.margin for order in orders if order.margin is not None]
         shown = ", ".join(f"sample {each.index} {rates[each.index]:.2f}" for each in self.ranked()[:SHOWN])
         return (
-            f"{len(games)} pairs in both orders: {margins.count(0)} ties, {margins.count(None)} without a verdict, the "
-            f"first answer liked by {sum(firsts) / max(len(firsts), 1):+.2f}, "
+            f"{counted(len(games), 'pair')} in both orders: {counted(margins.count(0), 'tie')}, "
+            f"{margins.count(None)} without a verdict, the first answer liked by "
+            f"{sum(firsts) / max(len(firsts), 1):+.2f}, "
             f"{sum(order.tokens for order in orders) / max(len(games), 1):,.0f} tokens a pair; win rates: {shown}"
         )
 

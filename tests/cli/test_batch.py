@@ -376,3 +376,27 @@ def test_what_is_left_is_estimated_after_some_rows() -> None:
         progress.add(AnswerLine({}, "q", 1, Cost(), "answered", "", ""))
     shown = {int(line.split()[0].replace(",", "")): " left" in line for line in err.getvalue().splitlines()}
     assert [number for number, estimated in shown.items() if not estimated] == [1, 2, 4]
+
+
+def test_reference_answers_of_one_kind_decide_what_every_row_asks_for(run: Run, tmp_path: Path) -> None:
+    rows = [{"question": "How load is it?", "answer": "#### 5"}, {"question": "What is 1 + 4?", "answer": "7"}]
+    source, answers = write(tmp_path / "q.jsonl", rows), tmp_path / "a.jsonl"
+    note = "note: kind of answer: number, by 2 of 2 reference answers; -a KIND sets another"
+    asked = batch(run, source, "-o", answers, "-s", "single")
+    assert asked.err.splitlines()[0] == note
+    assert [row["input_answer"] for row in sorted(read(answers), key=lambda row: row["row"])] == ["#### 5", "7"]
+    for options in (("-a", "text"), ("-a", "auto")):
+        assert note not in batch(run, source, "-o", answers, "--overwrite", "-s", "single", *options).err
+    mixed = write(tmp_path / "m.csv", [*rows, {"question": "Who?", "answer": "Ada Lovelace"}])
+    assert "guessed from the wording of each question" in batch(run, mixed, "-s", "single").err
+    assert "kind of answer" not in batch(run, write(tmp_path / "n.jsonl", questions(2)), "-s", "single").err
+
+
+def test_a_file_of_windows_is_read_with_a_note(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "q.csv").write_bytes("Frage nr.;Frage\n1;Wie groß ist 3 + 4?\n".encode("cp1252"))
+    ended = batch(run, tmp_path / "q.csv", "--question-column", "Frage", "-s", "single")
+    assert json.loads(ended.out)["Frage"] == "Wie groß ist 3 + 4?"
+    assert ended.err.splitlines()[0].startswith("note: q.csv is not UTF-8 and is read as cp1252")
+    assert batch(run, tmp_path / "q.csv").error.endswith(
+        "has no column 'question' (it has Frage nr., Frage): give --question-column Frage"
+    )

@@ -4,6 +4,7 @@ They are written again by `REASONER_GOLDEN=update pytest tests/cli/test_golden.p
 """
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,17 @@ def test_text(line: str, run: Run) -> None:
     if os.environ.get("REASONER_GOLDEN") == "update":
         file.write_text(shown.out, encoding="utf-8")
     assert shown.out == file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+@pytest.mark.parametrize("line", [line for line in LINES if line.endswith("--help")])
+def test_no_word_of_a_help_is_broken(line: str, columns: int, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that is longer than a line may be, after a comma, a bar or a bracket."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = run(*line.split()).out.splitlines()
+    whole = (GOLDEN / f"{line.replace(' ', '_').replace('--', '')}.txt").read_text(encoding="utf-8").split()
+    parts = {part for word in whole for part in re.findall(r"[^,|(]*[,|(]*", word)}
+    for word in " ".join(shown).split():
+        # The group cuts what it says of a command.
+        assert word in whole or word.endswith("...") or parts.issuperset(re.findall(r"[^,|(]*[,|(]*", word)), word
+    assert [text for text in shown if len(text) > columns and len(text.split(maxsplit=1)[0]) < columns - 6] == []

@@ -1,16 +1,20 @@
 """What a person sees on a terminal of 40 columns."""
 
 import os
+import re
 import signal
 import termios
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reasoner.budget import Budget
 from reasoner.cli.progress import QuestionProgress
-from reasoner.cli.terminal import Terminal, labelled
-from tests.cli.command import ONE_AT_ONCE, GatedServer, Pty, Screen
+from reasoner.cli.terminal import Terminal, labelled, wrapped
+from tests.cli.command import ONE_AT_ONCE, GatedServer, Pty, Screen, finish, start
 
 ASK = ("solve", "How many?", "-s", "self_consistency:n=2", "-b", "tokens=100k")
 
@@ -94,3 +98,40 @@ def test_lines_end_between_words_and_no_word_is_broken(monkeypatch: pytest.Monke
         "a[U+001B][2J",
     ]
     assert labelled([("one", "1"), ("a label of some words", "2")]) == "one\n  1\na label of some words\n  2"
+
+
+WORDS = st.lists(
+    st.one_of(st.text("ab'-.:", min_size=1, max_size=30), st.just("`reasoner eval 'a b.csv'`")), min_size=1
+)
+
+
+@given(WORDS, st.integers(40, 100))
+def test_a_line_ends_between_words_and_holds_as_many_as_fit(words: list[str], width: int) -> None:
+    lines = wrapped(" ".join(words), 2, "error: ", width).split("\n")
+    assert " ".join(line.strip() for line in lines) == f"error: {' '.join(words)}"
+    assert all(len(line) <= width for line in lines)
+    for line, after in pairwise(lines):
+        assert len(line) + 1 + len(re.match(r"`[^`]*`|\S+", after.strip())[0]) > width  # type: ignore[index]
+
+
+def test_only_a_command_or_a_list_that_is_longer_than_a_line_is_broken() -> None:
+    command = "`reasoner eval 'jsonl:path=q.csv,columns=[question:Frage nr.]'`"
+    assert wrapped(f"say it: {command}", 2, width=70).split("\n")[1] == f"  {command}"
+    assert wrapped(f"say it: {command}", 2, width=40).split("\n")[1:] == [
+        "  'jsonl:path=q.csv,columns=[question:Frage nr.]'`"
+    ]
+    assert wrapped("one: " + "strategies|verifiers|engines|tasks|rules", 2, width=40).split("\n") == [
+        "  one: strategies|verifiers|engines|",
+        "  tasks|rules",
+    ]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("columns", [40, 80])
+def test_no_word_of_an_error_is_broken_on_a_terminal(columns: int) -> None:
+    arguments = ("eval", "gone", "-e", "simulated")
+    pty = Pty(*arguments, columns=columns, environment={})
+    assert pty.finish() == 2
+    lines = pty.screen.lines
+    assert len(lines) > 2
+    assert " ".join(line.strip() for line in lines) + "\n" == finish(start(*arguments)).err

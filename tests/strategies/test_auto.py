@@ -124,7 +124,7 @@ def test_another_kind_of_arm_draws_again_and_says_so(file: Path) -> None:
     assert auto.uses_verifier
     solution = solved(auto, "7", "8")
     assert (solution.cost.samples, solution.vote_state.samples) == (6, 2)
-    assert "the 4 samples drawn to measure difficulty are not used" in solution.remarks[1]
+    assert "not used by this strategy: 4 samples drawn to measure difficulty" in solution.remarks[1]
     cut = solved(auto, "7", "8", "8", budget=Budget(samples=4))
     assert (key(cut), cut.ended_by) == ("7", "budget")
     unsure = solved(replace(auto, abstain_below=0.8), "7", "8", "8", budget=Budget(samples=4))
@@ -207,7 +207,7 @@ def test_at_the_risk_asked_for_it_gives_only_sure_answers(file: Path, keys: str,
 
 
 def test_an_abstention_that_nothing_can_promise_is_refused(file: Path) -> None:
-    with pytest.raises(UsageError, match=r"cannot be promised by these 400 questions.*at least 299 answers"):
+    with pytest.raises(UsageError, match=r"cannot be promised by 400 questions.*at least 299 answers"):
         Auto(calibrated(file, bin_of(0, 0.5, 0.8)), abstain_risk=0.01)
 
 

@@ -83,7 +83,7 @@ def test_a_win_weighs_its_margin_and_a_tie_a_tenth() -> None:
     # Down the standings: 2 has met 0 and 3, and 0 has met 1.
     assert [(a.index, b.index) for a, b in standings.round()] == [(2, 1), (0, 3)]
     assert standings.summary.startswith(
-        "4 pairs in both orders: 1 ties, 1 without a verdict, the first answer liked by +0.20, 20 tokens a pair"
+        "4 pairs in both orders: 1 tie, 1 without a verdict, the first answer liked by +0.20, 20 tokens a pair"
     )
 
 

@@ -99,7 +99,7 @@ def fit_calibration(
     y = np.asarray(right, dtype=np.float64)
     if len(y) < MIN_RATINGS or not 0 < y.sum() < len(y):
         raise UsageError(
-            f"{len(y)} ratings, {int(y.sum())} of them right, are too few: give {MIN_RATINGS} or more, some right "
+            f"too few ratings: {len(y)}, and {int(y.sum())} of them right; give {MIN_RATINGS} or more, some right "
             "and some wrong"
         )
     distinct, indices, counts = np.unique(np.asarray(values, dtype=np.float64), return_inverse=True, return_counts=True)

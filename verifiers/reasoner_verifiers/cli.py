@@ -11,6 +11,7 @@ from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import PATH
 from reasoner.errors import UsageError
 from reasoner.system.files import check_replaceable
+from reasoner.system.printing import counted
 
 if TYPE_CHECKING:
     from reasoner_verifiers.fitting import Fitted
@@ -91,9 +92,9 @@ def _check_writable(out: Path) -> None:
 
 def _report(fitted: "Fitted") -> Iterator[str]:
     data = fitted.head.info.statistics
-    yield (f"fitted on {data['ratings']:,} answers to {data['questions']:,} questions; layer {fitted.head.layer}, "
-           f"penalty {fitted.ridge:g}")  # fmt: skip
-    yield f"held out: {fitted.questions} questions; 95 % intervals by bootstrap over questions"
+    rated = f"{counted(data['ratings'], 'answer')} to {counted(data['questions'], 'question')}"
+    yield f"fitted on {rated}; layer {fitted.head.layer}, penalty {fitted.ridge:g}"
+    yield f"held out: {counted(fitted.questions, 'question')}; 95 % intervals by bootstrap over questions"
     unknown = "unknown: all answers are right, or all wrong"
     yield f"AUROC over all answers    {fitted.auroc or unknown}"
     yield f"AUROC within a question   {fitted.within or unknown}"

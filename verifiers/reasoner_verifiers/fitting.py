@@ -19,6 +19,7 @@ from reasoner.errors import UsageError
 from reasoner.models.geometry import default_dtype
 from reasoner.models.resolve import resolve
 from reasoner.system.machine import install_vllm
+from reasoner.system.printing import counted
 from reasoner.types import Notify, Prompt, TokenIds
 from reasoner_verifiers.labelled import Labelled, fitted_on, read_labelled
 from reasoner_verifiers.reward.checkpoint import Head, HeadInfo, backbone_digest
@@ -127,7 +128,7 @@ def _distinct(judged: Sequence[Labelled], backbone: "Backbone") -> list[_Sequenc
 
 def _rows(sequences: Sequence[_Sequence], backbone: "Backbone", layers: Sequence[int], notify: Notify) -> _Rows:
     samples = sum(each.samples for each in sequences)
-    notify(f"reading the states of {len(sequences):,} distinct sequences ({samples:,} samples)")
+    notify(f"reading the states of {len(sequences):,} distinct sequences ({counted(samples, 'sample')})")
     numbers = {name: number for number, name in enumerate(sorted({each.question_id for each in sequences}))}
     return _Rows(
         backbone.states([each.ids for each in sequences], layers, notify),

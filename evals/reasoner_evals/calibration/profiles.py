@@ -234,7 +234,7 @@ def _rows(arms: Sequence[ArmRead], task: str) -> tuple[Ints, list[str]]:
         done, total = int(read.data.finished.sum()), len(read.data.finished)
         if done < total:
             raise UsageError(
-                f"{read.name} is not finished ({done} of {total} questions): resume it with "
+                f"{read.name} is not finished ({done:,} of {total:,}): resume it with "
                 f"`reasoner eval --resume {read.run.folder.path}`"
             )
     complete = np.logical_and.reduce([usable(read) for read in arms])
@@ -245,7 +245,7 @@ def _rows(arms: Sequence[ArmRead], task: str) -> tuple[Ints, list[str]]:
             "`reasoner grade`"
         )
     missing = int((~complete).sum())
-    note = f"{missing} of {len(complete)} questions lack a result in every arm and are left out"
+    note = f"{missing:,} of {len(complete):,} questions lack a result in every arm and are left out"
     return np.flatnonzero(complete), [note] if missing else []
 
 

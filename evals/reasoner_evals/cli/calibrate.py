@@ -13,6 +13,7 @@ from reasoner.cli.look import Command, option
 from reasoner.cli.options import PATH, flag, json_option
 from reasoner.cli.terminal import Terminal, printable
 from reasoner.errors import UsageError
+from reasoner.system.printing import counted
 from reasoner_evals.cli.options import RunOptions, command_line, default_folder, run_options
 
 if TYPE_CHECKING:
@@ -43,10 +44,10 @@ MAX_SPEC_LENGTH: Final = 80
 def command(out: Path, from_runs: bool, runs: Path | None, bins: str, as_json: bool, **given: Any) -> int:
     """Measure what compute gains on TASKs, and write it to a profile.
 
-    The strategy auto chooses by this profile. Use questions that nothing else is measured on. At least one strategy
-    must be a self_consistency; each runs as in `reasoner eval`. One pool of samples gives a row for every smaller
-    number of samples and for votes that a stop rule ends. Standard output gets one line per row. With fewer than 30
-    questions no row is chosen by what it lost.
+    A FILE of questions with their answers is a task, too. The strategy auto chooses by this profile. Use questions that
+    nothing else is measured on. At least one strategy must be a self_consistency; each runs as in `reasoner eval`. One
+    pool of samples gives a row for every smaller number of samples and for votes that a stop rule ends. Standard output
+    gets one line per row. With fewer than 30 questions no row is chosen by what it lost.
 
     An interrupted run continues if --runs names its folder.
 
@@ -63,7 +64,9 @@ def command(out: Path, from_runs: bool, runs: Path | None, bins: str, as_json: b
         _check_alone(options, runs)
         return _write([Path(task) for task in options.tasks], out, binning, as_json=as_json)
     if not options.tasks:
-        raise UsageError("no task is given: name one or more, as in `reasoner calibrate arithmetic`, or --from a run")
+        raise UsageError(
+            "no task is given: name one or a file of questions, as in `reasoner calibrate arithmetic`, or --from a run"
+        )
     folder = runs or default_folder("calibrate-", options.tasks[0])
     code = _run(replace(options, strategies=options.strategies or DEFAULT_STRATEGIES), folder, binning)
     return code or _write([folder], out, binning, as_json=as_json)
@@ -178,7 +181,7 @@ def _facts(family: "Family", index: int) -> Iterator[str]:
         line = f"{kept.tokens:,.0f} tokens by {_arm(kept)}"
         if more := bolder(family, index, risk):
             next_row, count = more
-            line += f"; about {count:,} questions would promise {next_row.tokens:,.0f} by {_arm(next_row)}"
+            line += f"; about {counted(count, 'question')} would promise {next_row.tokens:,.0f} by {_arm(next_row)}"
         yield f"{where}  --risk {risk:g} promises {line}"
     yield f"{where}  {_arm(row)}: {seen_in(row.agreement.power)}"
 
@@ -203,4 +206,4 @@ def _why(row: "ArmRow") -> str:
     """Why a row is not chosen by what it lost; empty where it may be."""
     from reasoner.calibration.profile import MIN_QUESTIONS
 
-    return "" if row.eligible else f"{row.questions} questions, at least {MIN_QUESTIONS} are needed"
+    return "" if row.eligible else f"{counted(row.questions, 'question')}, at least {MIN_QUESTIONS} are needed"

@@ -38,6 +38,8 @@ from reasoner_evals.cli.options import RunOptions, command_line, default_folder,
 def command(out: Path | None, resume: Path | None, as_json: bool, quiet: bool, **given: Any) -> int:
     """Measure strategies on TASKs, as in `reasoner eval arithmetic`.
 
+    A FILE of questions with their answers is a task, too, as in `reasoner eval mine.csv`.
+
     Runs every task with every strategy, budget and seed. Strategies that select from independent samples
     (self_consistency, best_of_n) run once per seed as a pool of samples; the results for fewer samples are computed
     from it. All others run at every budget. Standard output gets one line per combination, standard error the progress,
@@ -60,7 +62,9 @@ def command(out: Path | None, resume: Path | None, as_json: bool, quiet: bool, *
     if resume is not None and out is not None:
         raise UsageError(f"--out {out} has no effect with --resume: a run continues in its own folder; omit it")
     if resume is None and not options.tasks:
-        raise UsageError("no task is given: name one or more, as in `reasoner eval arithmetic`, or --resume a run")
+        raise UsageError(
+            "no task is given: name one or a file of questions, as in `reasoner eval arithmetic`, or --resume a run"
+        )
     folder = RunFolder(resume or out or default_folder("", options.tasks[0], options.shard))
     with locked_run(options, folder, resume=resume is not None) as (setup, manifest):
         return EvalRun(

@@ -71,7 +71,7 @@ class RunOptions(Given):
 def run_options(*, strategies: str) -> Callable[[F], F]:
     """The options of both commands, as fields of `RunOptions`; `strategies` is the default of --strategy."""
     return together(
-        click.argument("tasks", nargs=-1, metavar="TASK[:OPTION=VALUE,...]..."),
+        click.argument("tasks", nargs=-1, metavar="TASK[:OPTION=VALUE,...]|FILE..."),
         option("-s", "--strategy", "strategies", multiple=True, metavar=SPEC, section="Strategy",
                help=f"A strategy; repeat the option for several.  [default: {strategies}]"),
         sampling_options,
@@ -98,7 +98,8 @@ def default_folder(prefix: str, task: str, shard: str | None = None) -> Path:
 
     now = datetime.now().astimezone()
     part = "" if shard is None else f"-{file_part(shard.replace('/', 'of'))}"
-    return Path("runs") / f"{prefix}{now:%Y%m%d-%H%M%S}-{file_part(task.partition(':')[0])}{part}"
+    name = Path(task.partition(":")[0]).name
+    return Path("runs") / f"{prefix}{now:%Y%m%d-%H%M%S}-{file_part(name)}{part}"
 
 
 def command_line() -> str:

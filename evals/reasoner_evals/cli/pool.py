@@ -7,6 +7,7 @@ import click
 from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import PATH
 from reasoner.cli.terminal import Terminal
+from reasoner.system.printing import counted
 
 
 @click.command("pool")
@@ -28,6 +29,8 @@ def command(records: Path, out: Path) -> int:
     from reasoner_evals.tasks.recordings import write_pool
 
     written = write_pool(records, out)
-    kind = "chains with probes" if written.probed else "answers"
-    Terminal().say(f"{written.questions:,} questions, {written.replies:,} {kind} in {out}")
+    replies = (
+        f"{counted(written.replies, 'chain')} with probes" if written.probed else counted(written.replies, "answer")
+    )
+    Terminal().say(f"{counted(written.questions, 'question')}, {replies} in {out}")
     return ANSWERED

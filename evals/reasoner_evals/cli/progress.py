@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from reasoner.cli.progress import Display, clock, is_milestone
 from reasoner.cli.terminal import one_line
+from reasoner.system.printing import counted
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome
 
 
@@ -77,7 +78,7 @@ class EvalProgress(Display):
         tally = self.tallies.setdefault(arm.name, TaskTally(arm, total))
         tally.total, tally.earlier, tally.began = total, done, self.clock()
         before = f", {done} of them done earlier" if done else ""
-        self.tell(f"{arm.name}: {total} question{'s' if total != 1 else ''}{before}")
+        self.tell(f"{arm.name}: {counted(total, 'question')}{before}")
 
     def item_done(self, arm: Arm, record: ItemRecord, outcome: Outcome) -> None:
         """A question of an arm is finished, now or in an earlier session."""
@@ -100,7 +101,11 @@ class EvalProgress(Display):
         if running is None:
             # `super()` does not work in a dataclass with slots.
             return Display.line(self)
-        return one_line(f"{ended} of {len(tallies)} arms · {running.arm.name}: {_line(running, self.clock())}")
+        # A narrow terminal cuts the end of the line: what a person waits for comes first.
+        parts = [f"{running.done} of {running.total}", *_left(running, self.clock()), *_errors(running)]
+        parts += [f"{running.tokens / running.done:,.0f} tokens each"] if running.done else []
+        parts += [shown_accuracy(running.accuracy)] if running.accuracy else []
+        return one_line(" · ".join([*parts, running.arm.name, f"{ended} of {counted(len(tallies), 'arm')} done"]))
 
 
 def shown_accuracy(accuracy: tuple[float, float, float]) -> str:
@@ -110,10 +115,16 @@ def shown_accuracy(accuracy: tuple[float, float, float]) -> str:
 
 
 def _line(tally: TaskTally, now: float) -> str:
-    rate = tally.rate(now)
     parts = [f"{tally.done} of {tally.total}"]
     parts += [f"accuracy {shown_accuracy(tally.accuracy)}"] if tally.accuracy else []
     parts += [tally.spent] if tally.done else []
-    parts += [f"{clock((tally.total - tally.done) / rate)} left"] if rate and tally.done < tally.total else []
-    parts += [f"{tally.errors} error{'s' if tally.errors > 1 else ''}"] if tally.errors else []
-    return " · ".join(parts)
+    return " · ".join([*parts, *_left(tally, now), *_errors(tally)])
+
+
+def _left(tally: TaskTally, now: float) -> list[str]:
+    rate = tally.rate(now)
+    return [f"{clock((tally.total - tally.done) / rate)} left"] if rate and tally.done < tally.total else []
+
+
+def _errors(tally: TaskTally) -> list[str]:
+    return [counted(tally.errors, "error")] if tally.errors else []

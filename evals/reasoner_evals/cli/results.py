@@ -16,6 +16,7 @@ from reasoner.cli.options import PATH, UNSANDBOXED, json_option
 from reasoner.cli.terminal import Terminal, columns, labelled
 from reasoner.errors import UsageError
 from reasoner.system.machine import require_extra
+from reasoner.system.printing import counted
 
 if TYPE_CHECKING:
     from reasoner_evals.report.comparisons import PairedResult
@@ -44,8 +45,8 @@ def compare(first: str, second: str, *, as_json: bool) -> int:
         terminal.give(json.dumps([result._asdict() | {"delta": asdict(result.delta)} for result in results]))
         return ANSWERED
     for result in results:
-        missing = f", {result.missing:,} more lack a result in A or B" if result.missing else ""
-        heading = f"{result.task}: {result.delta.questions:,} questions{missing}"
+        missing = f", {result.missing:,} more without a result in A or B" if result.missing else ""
+        heading = f"{result.task}: {counted(result.delta.questions, 'question')}{missing}"
         terminal.show(heading, labelled(_compared_rows(result)), width=columns())
     return ANSWERED
 
@@ -67,7 +68,7 @@ def _compared_rows(result: "PairedResult") -> Iterator[tuple[str, str]]:
     yield "  B", f"{delta.baseline}, {result.second_model}: {percent(result.second_accuracy)}"
     yield "  A - B", signed_points(delta.difference)
     yield "  p", f"{delta.p:.3g} ({delta.test}){holm}"
-    yield "  better", f"A on {delta.better:,} questions, B on {delta.worse:,}"
+    yield "  better", f"A on {counted(delta.better, 'question')}, B on {delta.worse:,}"
     if delta.detectable:
         verdict = "the difference is at least that" if delta.resolvable else "the difference is smaller"
         yield "  detectable", f"{100 * delta.detectable:.1f} points: {verdict}"
@@ -96,11 +97,11 @@ def export(run: Path, out: Path | None, push: str | None) -> int:
         raise UsageError("give one of --out FILE and --push ORG/NAME")
     terminal = Terminal()
     if out:
-        terminal.say(f"{exporting.export(run, out):,} rows in {out}")
+        terminal.say(f"{counted(exporting.export(run, out), 'row')} in {out}")
     else:
         require_extra("eval", "--push")
         rows, address = exporting.push(run, str(push))
-        terminal.say(f"{rows:,} rows in {address}")
+        terminal.say(f"{counted(rows, 'row')} in {address}")
     return ANSWERED
 
 
@@ -128,7 +129,7 @@ def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
     if as_json:
         terminal.give(json.dumps({"graded": graded, "changed": [change._asdict() for change in changes]}))
     else:
-        terminal.give(f"{graded:,} answers graded, {len(changes):,} grades changed")
+        terminal.give(f"{counted(graded, 'answer')} graded, {counted(len(changes), 'grade')} changed")
         for (before, after), count in Counter((change.before, change.after) for change in changes).most_common():
             terminal.give(f"{before or 'no grade'} -> {after}: {count:,}")
     return ANSWERED
@@ -171,9 +172,12 @@ def merge(runs: tuple[Path, ...], out: Path) -> int:
     merged = merging.merge(runs, out)
     terminal = Terminal()
     terminal.give(str(out))
-    terminal.say(f"{merged.shards:,} shards, {merged.questions:,} questions; report: reasoner report {out}")
+    terminal.say(
+        f"{counted(merged.shards, 'shard')}, {counted(merged.questions, 'question')}; report: reasoner report {out}"
+    )
     if merged.errors:
-        terminal.say(f"{merged.errors:,} results are errors: try these again with: reasoner eval --resume {out}")
+        failed = counted(merged.errors, "question")
+        terminal.say(f"{failed} ended in an error: try again with: reasoner eval --resume {out}")
     return ANSWERED
 
 
@@ -206,7 +210,10 @@ def report(runs: tuple[Path, ...], out: Path | None, title: str | None) -> int:
     if title is not None:
         report = replace(report, title=title)
     write_report(report, page)
-    Terminal().give(str(page))
+    terminal = Terminal()
+    for line in report.unfinished:
+        terminal.say(f"unfinished: {line}")
+    terminal.give(str(page))
     return ANSWERED
 
 

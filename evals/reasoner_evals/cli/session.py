@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reasoner.cli import interrupts
-from reasoner.cli.exits import ANSWERED, ENGINE, OTHER, USAGE, error_line
+from reasoner.cli.exits import ANSWERED, ENGINE, OTHER, USAGE
 from reasoner.cli.session import EngineRun, started
 from reasoner.cli.terminal import OutputLost, ReaderLeft, wrapped
 from reasoner.errors import ReasonerError
 from reasoner.registry import build
+from reasoner.system.printing import counted
 from reasoner_evals.cli.progress import EvalProgress, TaskTally, shown_accuracy
 from reasoner_evals.cli.setup import RunSetup
 from reasoner_evals.runs.arms import Subset, arms_of
@@ -63,6 +64,9 @@ class EvalRun(EngineRun):
     async def work(self) -> None:
         """Evaluate the arms."""
         setup, progress = self.setup, self.display
+        for source in (data.source for data in setup.tasks.values()):
+            for note in source.notes:
+                progress.note(f"note: {note}")
         strategies = [build("strategy", spec) for spec in dict.fromkeys(arm.strategy for arm in setup.arms)]
         async with started(setup.engine, setup.verifier, strategies, progress):
             if setup.equal:
@@ -100,22 +104,22 @@ class EvalRun(EngineRun):
         except ReaderLeft:
             pass
         except OutputLost as error:
-            terminal.say(error_line(error))
+            terminal.fail(error)
             return OTHER
         finally:
             if not self.display.quiet:
                 terminal.say(self._next_step())
         if failed := _failed(tallies):
             retry = f"try again with: reasoner eval --resume {self.folder.path}"
-            terminal.say(error_line(f"{failed}, counted neither as right nor as wrong: {retry}"))
+            terminal.fail(f"{failed}, counted neither as right nor as wrong: {retry}")
         if unrated := _unrated(tallies):
-            terminal.say(error_line(unrated))
+            terminal.fail(unrated)
         return ENGINE if failed else OTHER if unrated else ANSWERED
 
     def _next_step(self) -> str:
         [subset, *_] = [Subset.parse(data.source.subset) for data in self.setup.tasks.values()]
         if subset.shard:
-            return f"when all {subset.shard.count:,} shards have ended: reasoner merge RUN... --out DIR"
+            return f"after the end of {counted(subset.shard.count, 'shard')}: reasoner merge RUN... --out DIR"
         return f"report: reasoner report {self.folder.path}"
 
 
@@ -128,14 +132,14 @@ class CalibrationRun(EvalRun):
         terminal.say(f"run: {path}")
         if failed := _failed(list(self.display.tallies.values())):
             retry = f"try again with `reasoner eval --resume {path}`"
-            terminal.say(error_line(f"{failed}: {retry}, or use the others with `reasoner calibrate --from {path}`"))
+            terminal.fail(f"{failed}: {retry}, or use the others with `reasoner calibrate --from {path}`")
         return ENGINE if failed else ANSWERED
 
 
 def _failed(tallies: list[TaskTally]) -> str:
     """How many questions ended in an error; empty if none did."""
     failed = sum(tally.errors for tally in tallies)
-    return f"{failed:,} question{'s' if failed != 1 else ''} ended in an error" if failed else ""
+    return f"{counted(failed, 'question')} ended in an error" if failed else ""
 
 
 def _unrated(tallies: list[TaskTally]) -> str:

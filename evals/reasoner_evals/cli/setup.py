@@ -24,6 +24,7 @@ from reasoner_evals.runs.equal import EqualCost, all_strategies, pilot, read_goa
 from reasoner_evals.runs.manifest import Drift, Drifted, decisions, differences, read_manifest
 from reasoner_evals.runs.records import Arm, Manifest, RunFolder
 from reasoner_evals.tasks.benchmark import TaskData, checked_data
+from reasoner_evals.tasks.own_files import task_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ def set_up(options: RunOptions) -> RunSetup:
             not installed.
     """
     require_extra("eval", "evaluation")
+    options = replace(options, tasks=tuple(map(task_spec, options.tasks)))
     engine = options.to_engine()
     if isinstance(engine, ReplayEngine):
         raise UsageError("--engine replay cannot be evaluated, as it samples nothing new: choose another engine")

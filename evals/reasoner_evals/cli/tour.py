@@ -14,6 +14,7 @@ from reasoner.cli.exits import ANSWERED
 from reasoner.cli.session import EngineRun, started
 from reasoner.cli.terminal import columns, labelled, printable
 from reasoner.engine import Engine
+from reasoner.system.printing import counted
 from reasoner.voting import VoteSummary
 from reasoner_evals.stats.intervals import wilson
 from reasoner_evals.tasks.arithmetic import reported
@@ -94,7 +95,7 @@ class Tour(EngineRun):
             "vote."
         )
         if left := len(self.items) - asked:
-            yield Text(f"{left} more questions were left out, as this machine is slow or busy.")
+            yield Text(f"{counted(left, 'more question')} left out, as this machine is slow or busy.")
         pairs = list(zip(self._right(self.greedy), self._right(self.vote), strict=True))
         gained = [index for index, (before, after) in enumerate(pairs) if after and not before]
         if gained:

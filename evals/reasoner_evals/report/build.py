@@ -16,7 +16,7 @@ from reasoner_evals.report.content import Against, EvalReport, Provenance, TaskR
 from reasoner_evals.report.diagnostics import failures, verifiers
 from reasoner_evals.report.drawing import Figure
 from reasoner_evals.report.figures import report_figures
-from reasoner_evals.report.narrative import METHODS, cut_warnings, limits, readings, verdict
+from reasoner_evals.report.narrative import METHODS, cut_warnings, limits, readings, unfinished, verdict
 from reasoner_evals.report.page import page, to_markdown
 from reasoner_evals.report.table import CSV_COLUMNS, alarms, points_table
 from reasoner_evals.runs.export import plain_cell
@@ -44,7 +44,9 @@ def make_report(paths: Sequence[Path]) -> EvalReport:
     )
     provenance = tuple(_provenance(run, arms[run.name]) for run in runs)
     title = f"{', '.join(names)}: accuracy against compute"
-    return EvalReport(title, tasks, provenance, METHODS, tuple(limits(tasks, provenance)))
+    return EvalReport(
+        title, tasks, provenance, METHODS, tuple(limits(tasks, provenance)), tuple(unfinished(provenance))
+    )
 
 
 def _open_runs(paths: Sequence[Path]) -> list[RunData]:
@@ -64,7 +66,9 @@ def _task(report_id: str, name: str, runs: Sequence[RunData], arms: dict[str, li
     models = list(dict.fromkeys(run.manifest.model.name for run in runs))
     several = len(models) > 1
     groups = groups_of(items)
-    own = [arm for run in runs for arm in arms[run.name] if arm.data.arm.task == name]
+    every = (arm for run in runs for arm in arms[run.name] if arm.data.arm.task == name)
+    # The questions of an unfinished arm are no sample of all: those that end early are easier.
+    own = [arm for arm in every if arm.data.finished.all()]
     measured = [point for point in measure(own, several_models=several) if point.questions]
     fronts: dict[str, dict[str, str]] = {"tokens": {}, "sequential": {}}
     for model in models:

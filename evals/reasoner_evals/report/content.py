@@ -190,3 +190,5 @@ class EvalReport:
     """How the numbers were made: estimators, intervals, cost rules and the FLOPs formula, a sentence each."""
     limits: tuple[str, ...]
     """What the numbers do not show, a sentence each."""
+    unfinished: tuple[str, ...] = ()
+    """The arms that lack questions, and how to continue, a line for each run; only the list of arms shows them."""

@@ -6,6 +6,7 @@ from typing import Any, Final, get_args
 
 import numpy as np
 
+from reasoner.system.printing import counted
 from reasoner_evals.report.comparisons import estimate
 from reasoner_evals.report.content import Failure, FailureKind, VerifierQuality
 from reasoner_evals.runs.measures import ArmRead, Measured, spread
@@ -121,7 +122,7 @@ def _failure(kind: FailureKind, point: Measured, row: int, record: ItemRecord, i
     verb = "is" if right == 1 else "are"
     why = {
         "backfired": "one greedy sample is right, this answer is wrong",
-        "missed": f"{right} of {len(record.pool)} replies {verb} right, another answer was chosen",
+        "missed": f"{right} of {counted(len(record.pool), 'sample')} {verb} right, another answer was chosen",
         "overconfident": f"wrong with {record.share:.0%} of the vote",
     }
     left_out: dict[str, Any] = {"pool": ()} | ({} if item else {"answer": "", "key": ""})

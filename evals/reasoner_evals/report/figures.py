@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from reasoner.system.printing import printable
+from reasoner.system.printing import counted, printable
 from reasoner_evals.report.content import Bounded, TaskReport, estimate_of
 from reasoner_evals.report.drawing import (
     PAPER,
@@ -20,6 +20,7 @@ from reasoner_evals.report.drawing import (
     series_styles,
     settings,
 )
+from reasoner_evals.report.narrative import NOTHING
 
 MAX_BANDS: Final = 6
 """With more series, shaded intervals would hide each other and are left out."""
@@ -91,7 +92,7 @@ def _height(row: Any, name: str = "accuracy") -> Bounded:
 def _accuracy(task: TaskReport, axis: Axis, styles: SeriesStyles) -> Figure | str:
     placed = placed_rows(task, axis)
     if not placed:
-        why = axis.unknown if task.rows else "no question has been finished and graded"
+        why = axis.unknown if task.rows else NOTHING
         return f"No accuracy against {axis.title}: {why}."
     x_of, banded, axes = attrgetter(axis.column), len(placed) <= MAX_BANDS, panel()
     keys: dict[str, LegendKey] = {}
@@ -118,7 +119,7 @@ def _accuracy(task: TaskReport, axis: Axis, styles: SeriesStyles) -> Figure | st
         keys = {series: LegendKey(style.glyph, style.colour, series), **keys}
     log_x(axes, [x_of(row) for rows in placed.values() for row in rows], axis.base)
     percent_y(axes, heights)
-    clustered = f", clustered by {task.groups:,} groups" if task.groups else ""
+    clustered = f", clustered by {counted(task.groups, 'group')}" if task.groups else ""
     caption = [
         f"Accuracy against {axis.title}; the horizontal scale is logarithmic.",
         _counts(task.rows),
@@ -140,5 +141,5 @@ def _counts(rows: Sequence[Any]) -> str:
     """How many questions and seeds are behind some points."""
     questions, seeds = ([getattr(row, name) for row in rows] for name in ("questions", "seeds"))
     least, most = min(questions), max(questions)
-    several = f"{max(seeds):,} seeds" if max(seeds) > 1 else "1 seed"
-    return f"n = {least:,}{f' to {most:,}' if most > least else ''} questions, {several}."
+    asked = counted(most, "question")
+    return f"n = {f'{least:,} to {asked}' if most > least else asked}, {counted(max(seeds), 'seed')}."

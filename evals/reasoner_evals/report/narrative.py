@@ -1,10 +1,12 @@
 """What a report says in words: the verdict of a task, warnings, methods and limits."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from reasoner.calibration.shift import seen_in
+from reasoner.system.printing import counted
 from reasoner_evals.calibration.profiles import calibration_of
 from reasoner_evals.report.content import Against, Bounded, Claim, Delta, Headline, Provenance, TaskReport, estimate_of
 from reasoner_evals.runs.measures import is_greedy
@@ -17,6 +19,9 @@ OFTEN_CUT: Final = 0.05
 _BASELINES: Final[tuple[Against, ...]] = ("greedy", "cheapest")
 """The baselines of a verdict: the first that the task has."""
 
+NOTHING: Final = "no strategy has been run on all questions and graded"
+SHOWN_ARMS: Final = 3
+"""Unfinished arms of a run that are named."""
 METHODS: Final = tuple((Path(__file__).parent / "methods.txt").read_text(encoding="utf-8").splitlines())
 
 
@@ -28,7 +33,7 @@ def verdict(rows: Sequence[Any]) -> Headline:
     """
     by_key = {row.key: row for row in rows}
     if not rows:
-        return Headline("nothing", "No question has been finished and graded yet.")
+        return Headline("nothing", f"{NOTHING[:1].upper()}{NOTHING[1:]}.")
     against = next((name for name in _BASELINES if any(name in row.deltas for row in rows)), None)
     family = _family(by_key, against) if against else []
     if not family:
@@ -78,7 +83,8 @@ def _claim(family: Sequence[tuple[Any, Delta]]) -> tuple[Claim, Any, Delta]:
 
 def _sentence(claim: Claim, point: Any, first: str, times: str, family: Sequence[tuple[Any, Delta]]) -> str:
     [delta] = [delta for row, delta in family if row is point]
-    asked = f"{delta.questions:,} questions"
+    asked = counted(delta.questions, "question")
+    too_few = f"{asked} {'is' if delta.questions == 1 else 'are'} too few"
     value, low, high = delta.difference
     gets = f"gets {_of_100(value)} of 100 questions right"
     fits = "" if low is None or high is None else f", and anything from {_of_100(low)} to {_of_100(high)} fits the data"
@@ -86,11 +92,11 @@ def _sentence(claim: Claim, point: Any, first: str, times: str, family: Sequence
     if claim == "gain" or (claim == "loss" and len(family) == 1):
         return f"{paid}."
     if claim == "leaning":
-        return f"{paid}, but that may be chance: {asked} are too few to be sure."
+        return f"{paid}, but that may be chance: {too_few} to be sure."
     if claim == "loss":
         return f"Every other strategy is behind {first}: the best of them, {point.label}, {gets}."
     if len(family) == 1:
-        return f"{asked} are too few to tell {point.label} from {first}: it {gets}{fits}."
+        return f"{too_few} to tell {point.label} from {first}: it {gets}{fits}."
     differs = any(other.excludes_zero for _, other in family)
     start = f"No strategy is shown to beat {first} with" if differs else f"No strategy differs clearly from {first} on"
     return f"{start} {asked}: the most accurate, {point.label}, {gets}{fits}."
@@ -161,12 +167,12 @@ def limits(tasks: Sequence[TaskReport], runs: Sequence[Provenance]) -> Iterator[
 def _task_limits(task: TaskReport) -> Iterator[str]:
     rows = task.rows
     if not rows:
-        yield "no question has been finished and graded."
+        yield f"{NOTHING}."
         return
     n = min(row.questions for row in rows)
     yield (
-        f"with {n:,} questions, two strategies that differ on {DISCORDANT:.0%} of them show a difference only if they "
-        f"are {100 * minimum_detectable(n, DISCORDANT):.1f} points apart."
+        f"with {counted(n, 'question')}, two strategies that differ on {DISCORDANT:.0%} of them show a difference only "
+        f"if they are {100 * minimum_detectable(n, DISCORDANT):.1f} points apart."
     )
     if not any("greedy" in row.deltas for row in rows) and len(rows) > 1:
         yield "no greedy sample to compare with; add the strategy single."
@@ -193,10 +199,23 @@ def _run_limits(run: Provenance) -> Iterator[str]:
         name = f"{run.run.name}, {arm.name}"
         if (calibration := calibration_of(arm.strategy)) and calibration.agreement:
             yield f"{name}: {seen_in(calibration.power)}."
-        if state["finished"] < state["asked"]:
-            yield f"{name}: {state['finished']:,} of {state['asked']:,} questions finished; continue with --resume."
         if state["errors"]:
-            yield f"{name}: {state['errors']:,} questions ended in an error, in no accuracy; --resume tries again."
+            failed = counted(state["errors"], "question")
+            yield f"{name}: {failed} ended in an error, in no accuracy; --resume tries again."
         if state["ungraded"]:
-            lack = f"{state['ungraded']:,} questions lack a verdict and are in no accuracy"
-            yield f"{name}: {lack}: run `reasoner grade`."
+            ungraded = counted(state["ungraded"], "question")
+            yield f"{name}: {ungraded} without a verdict, in no accuracy: run `reasoner grade`."
+
+
+def unfinished(runs: Sequence[Provenance]) -> Iterator[str]:
+    """The arms of each run that lack questions, and how to continue."""
+    for run in runs:
+        lacking = [
+            f"{arm.name} has {state['finished']:,} of {counted(state['asked'], 'question')}"
+            for arm, state in run.arms
+            if state["finished"] < state["asked"]
+        ]
+        if lacking:
+            more = [f"so do {counted(len(lacking) - SHOWN_ARMS, 'more arm')}"] if len(lacking) > SHOWN_ARMS else []
+            listed = ", ".join([*lacking[:SHOWN_ARMS], *more])
+            yield f"{listed}; continue with `reasoner eval --resume {shlex.quote(str(run.run.folder.path))}`"

@@ -12,6 +12,7 @@ from reasoner.errors import UsageError
 from reasoner.registry import build, entries, load, options_of, spec_of
 from reasoner.specs import Bare, Spec
 from reasoner.strategy import Strategy
+from reasoner.system.printing import counted
 from reasoner.verifier import Verifier
 from reasoner_evals.tasks.benchmark import TaskData
 
@@ -85,7 +86,8 @@ async def sized(
             tell(f"{spec} is left out: {error}")
             continue
         specs.append(chosen)
-        tell(f"{chosen}: {cost:,.0f} of {_amount(equal.goal):,} tokens on {len(equal.questions)} other questions")
+        others = counted(len(equal.questions), "other question")
+        tell(f"{chosen}: {cost:,.0f} of {_amount(equal.goal):,} tokens on {others}")
     return tuple(dict.fromkeys(specs))
 
 

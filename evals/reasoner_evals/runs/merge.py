@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from reasoner.errors import TraceError, UsageError
 from reasoner.journal.folder import appearing, make_folder
 from reasoner.journal.lines import Format, read_lines, sealed
+from reasoner.system.printing import counted
 from reasoner_evals.runs.arms import Shard, Subset
 from reasoner_evals.runs.manifest import differences, machine_differences, read_manifest, write_manifest
 from reasoner_evals.runs.reading import ERROR, check_each_once, open_run, read_arm
@@ -82,7 +83,7 @@ class _ShardRun:
         for arm in self.manifest.arms:
             data, ours, theirs = read_arm(run, arm.name), self.folder.arm(arm.name), folder.arm(arm.name)
             if missing := int((~data.finished).sum()):
-                raise self._unfinished(f"{arm.name} lacks {missing:,} of {len(data.finished):,} questions")
+                raise self._unfinished(f"{arm.name} lacks {missing:,} of {counted(len(data.finished), 'question')}")
             if not ours.grades.exists():
                 raise self._unfinished(f"{arm.name} has no grades")
             make_folder(theirs.path)

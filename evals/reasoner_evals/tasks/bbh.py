@@ -5,7 +5,7 @@ as `(A)`. `dyck_languages` asks for brackets, which no kind of answer for words 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Final
@@ -18,7 +18,7 @@ from reasoner.answers.texts import TextSpace, YesNoSpace
 from reasoner.errors import UnknownName, UsageError
 from reasoner.types import Answer, AnswerSpace
 from reasoner_evals.tasks.benchmark import Benchmark, TaskData, Template, checked
-from reasoner_evals.tasks.data import DataRow, Renames, from_hub
+from reasoner_evals.tasks.data import DataRow, Renames, Rows, from_hub
 from reasoner_evals.tasks.graders import GradedQuestion
 
 _BOXED = re.compile(r"\\boxed\{([^\n]*)\}")
@@ -114,15 +114,15 @@ class Bbh(Benchmark):
         if self.task and self.task not in TASKS:
             raise UnknownName("task of BIG-Bench Hard", self.task, TASKS)
 
-    def rows(self, renames: Renames) -> tuple[Iterable[DataRow], str]:
+    def rows(self, renames: Renames) -> Rows:
         """The rows of a file, or of the configurations of the hub."""
         if self.data:
             return Benchmark.rows(self, renames)
         instead = self.published.alternative(self.name)
         tasks = [self.task] if self.task else TASKS
         parts = [from_hub(replace(self.published, config=task), renames, instead=instead) for task in tasks]
-        rows = (row.having("group", task) for task, (part, _) in zip(tasks, parts, strict=True) for row in part)
-        return rows, "; ".join(origin for _, origin in parts)
+        rows = (row.having("group", task) for task, part in zip(tasks, parts, strict=True) for row in part.rows)
+        return Rows(rows, "; ".join(part.origin for part in parts))
 
     def load(self) -> TaskData:
         """All questions; the source names the prompt that was used."""

@@ -18,7 +18,17 @@ from reasoner.answers.texts import TextSpace, squad_normal
 from reasoner.errors import UsageError, shown
 from reasoner.registry import check_types, spec_of
 from reasoner.types import AnswerSpace, Message, Prompt
-from reasoner_evals.tasks.data import DataRow, Published, Renames, Source, from_file, from_hub, parse_renames, published
+from reasoner_evals.tasks.data import (
+    DataRow,
+    Published,
+    Renames,
+    Rows,
+    Source,
+    from_file,
+    from_hub,
+    parse_renames,
+    published,
+)
 from reasoner_evals.tasks.graders import GradedQuestion
 
 
@@ -169,17 +179,17 @@ class Benchmark:
         """The question of a row, or None if the benchmark lacks it. A UsageError names row and column."""
         return question_of(row, self.prompt, id=f"{self.name}/{row.index}", kind=self.kind, reads=self.reads)
 
-    def rows(self, renames: Renames) -> tuple[Iterable[DataRow], str]:
-        """The rows and their origin: the file `data`, or the hub. A UsageError says what to do instead."""
+    def rows(self, renames: Renames) -> Rows:
+        """The rows of the file `data`, or of the hub. A UsageError says what to do instead."""
         if self.data:
             return from_file(Path(self.data), renames)
         return from_hub(self.published, renames, instead=self.published.alternative(self.name))
 
     def load(self) -> TaskData:
         """All questions; see `Task.load`."""
-        rows, origin = self.rows({**self.named, **parse_renames(self.columns, self.reads)})
-        items = items_from(rows, self.item)
-        return task_data(self, items, origin, self.prompt, self.published.licence, shareable=self.shareable)
+        read = self.rows({**self.named, **parse_renames(self.columns, self.reads)})
+        items, licence = items_from(read.rows, self.item), self.published.licence
+        return task_data(self, items, read.origin, self.prompt, licence, shareable=self.shareable, notes=read.notes)
 
 
 COLUMNS: Final = ("question", "answer", "id", "context", "kind", "choices", "group")
@@ -256,7 +266,14 @@ def items_from(rows: Iterable[DataRow], item: Callable[[DataRow], GradedQuestion
 
 
 def task_data(
-    task: object, items: list[GradedQuestion], origin: str, template: Template, licence: str, *, shareable: bool = True
+    task: object,
+    items: list[GradedQuestion],
+    origin: str,
+    template: Template,
+    licence: str,
+    *,
+    shareable: bool = True,
+    notes: tuple[str, ...] = (),
 ) -> TaskData:
     """The questions with their source.
 
@@ -284,6 +301,7 @@ def task_data(
         items=len(items),
         subset="all",
         shareable=shareable,
+        notes=notes,
     )
     return TaskData(tuple(items), source)
 

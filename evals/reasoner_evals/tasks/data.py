@@ -3,22 +3,22 @@
 Every row knows its location, so that errors name file, line and column.
 """
 
-import difflib
 import hashlib
+import shlex
 import tomllib
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from reasoner.errors import UnknownName, UsageError, shown
+from reasoner.specs import written
 from reasoner.system.machine import install_command
 from reasoner.system.printing import printable
-from reasoner.system.tables import Located, open_table, read_jsonl
+from reasoner.system.tables import UNREADABLE, Located, meant_column, open_table, read_jsonl
 
 
 class Source(BaseModel):
@@ -41,6 +41,8 @@ class Source(BaseModel):
     """How the items were chosen: `all`, or `first 100 in the order of seed 0`."""
     shareable: bool = True
     """Whether a report may show the questions and their answers."""
+    notes: tuple[str, ...] = ()
+    """What was guessed in reading them, a line each."""
 
 
 Renames = Mapping[str, Sequence[str]]
@@ -59,28 +61,42 @@ class DataRow:
     values: Mapping[str, Any] = field(repr=False)
     renames: Renames = field(default_factory=dict)
 
-    def _name(self, column: str) -> str:
+    def named(self, column: str) -> str:
         """The file's name of a column: one with a value, else one that exists, else the first."""
         names = self.renames.get(column, (column,))
         return max(names, key=lambda name: (self.values.get(name) is not None) + (name in self.values))
 
+    def knows(self, column: str) -> bool:
+        """Whether the column exists, with a value or without one."""
+        return self.named(column) in self.values
+
     def has(self, column: str) -> bool:
         """Whether the column exists and is not null."""
-        return self.values.get(self._name(column)) is not None
+        return self.values.get(self.named(column)) is not None
 
     def value(self, column: str) -> Any:
         """A value. Raises UsageError if there is no such column or it is empty."""
-        name = self._name(column)
+        name = self.named(column)
         if self.values.get(name) is not None:
             return self.values[name]
         if name in self.values:
             raise self.error(column, "it is empty")
-        columns = [str(name)[:40] for name in self.values][:20]
-        similar = difflib.get_close_matches(name, columns, n=1) or columns[-1:] or ["COLUMN"]
-        raise UsageError(
-            f"{self.location} has no column {name!r}: it has {', '.join(columns) or 'none'}; "
-            f"map it with columns={column}:{similar[0]}"
-        )
+        option = shlex.quote(f"columns={written(f'{column}:{self.meant(column)}')}")
+        raise UsageError(f"{self.location} has no column {name!r}: it has {self.listed}; map it with {option}")
+
+    @property
+    def listed(self) -> str:
+        """Its columns, in words."""
+        return ", ".join([str(name)[:40] for name in self.values][:20]) or "none"
+
+    def meant(self, column: str) -> str:
+        """The file's name of a column that it lacks, or `NAME` where several may be meant."""
+        return meant_column(column, self.named(column), self.values) or "NAME"
+
+    def filled(self, column: str) -> bool:
+        """Whether the column has a value other than blanks."""
+        value = self.values.get(self.named(column))
+        return bool(value.strip() if isinstance(value, str) else value is not None)
 
     def text(self, column: str) -> str:
         """A value as text without surrounding blanks. Raises UsageError if it is empty or not text."""
@@ -88,7 +104,7 @@ class DataRow:
 
     def optional(self, column: str) -> str:
         """As `text`, or "" if the column is missing or empty."""
-        return self.text(column) if self.has(column) and self.value(column) != "" else ""
+        return self.text(column) if self.filled(column) else ""
 
     def texts(self, column: str) -> tuple[str, ...]:
         """The values of a column that holds a list. Raises UsageError as `text`."""
@@ -99,11 +115,11 @@ class DataRow:
 
     def having(self, column: str, value: Any) -> "DataRow":
         """The row with another value of a column."""
-        return replace(self, values={**self.values, self._name(column): value})
+        return replace(self, values={**self.values, self.named(column): value})
 
     def error(self, column: str, reason: str) -> UsageError:
         """The error about a value."""
-        return UsageError(f"{self.location}, column {self._name(column)!r}: {reason}")
+        return UsageError(f"{self.location}, column {self.named(column)!r}: {reason}")
 
     def _text(self, column: str, value: object) -> str:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -136,15 +152,12 @@ MAX_BYTES = 1 << 30
 MAX_ROWS = 1_000_000
 
 
-def read_file(path: Path, renames: Renames) -> list[DataRow]:
-    """The rows of a file, by its suffix; a `.txt` is read as JSONL. A UsageError names the line."""
-    try:
-        if not path.is_file():
-            raise UsageError(f"{path} does not exist or is not a file: give data=FILE")
-        with open_table(path) as (name, reader, file):
-            return list(_rows(reader(name, file, MAX_BYTES), name, renames))
-    except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"{path} cannot be read: {printable(str(error), limit=200)}") from None
+class Rows(NamedTuple):
+    """The rows of a file or a data set, where they are from, and what was guessed in reading them."""
+
+    rows: Iterable[DataRow]
+    origin: str
+    notes: tuple[str, ...] = ()
 
 
 def json_lines(path: Path) -> list[DataRow]:
@@ -198,14 +211,27 @@ def published(name: str) -> Published:
     return Published(**tables[name])
 
 
-def from_file(path: Path, renames: Renames) -> tuple[list[DataRow], str]:
-    """The rows of a local file; the origin names its hash. A UsageError names the line."""
-    rows = read_file(path, renames)
-    with path.open("rb") as file:
-        return rows, f"{path} (sha256 {hashlib.file_digest(file, 'sha256').hexdigest()})"
+def from_file(path: Path, renames: Renames) -> Rows:
+    """The rows of a local file, by its suffix; a `.txt` is read as JSONL. The origin names its hash.
+
+    Raises:
+        UsageError: it cannot be read; the message names the line.
+    """
+    if not path.is_file():
+        raise UsageError(
+            f"{path} is not a file: give a file of questions" if path.exists() else f"{path} does not exist"
+        )
+    try:
+        with open_table(path) as table:
+            rows = list(_rows(table.rows(MAX_BYTES), table.name, renames))
+        with path.open("rb") as file:
+            origin = f"{path} (sha256 {hashlib.file_digest(file, 'sha256').hexdigest()})"
+    except UNREADABLE as error:
+        raise UsageError(f"{path} cannot be read: {printable(str(error), limit=200)}") from None
+    return Rows(rows, origin, (table.note,) if table.note else ())
 
 
-def from_hub(source: Published, renames: Renames, *, instead: str) -> tuple[Iterator[DataRow], str]:
+def from_hub(source: Published, renames: Renames, *, instead: str) -> Rows:
     """The rows of a data set on the hub, or of a local folder of that form; the origin names the commit.
 
     Raises:
@@ -225,7 +251,7 @@ def from_hub(source: Published, renames: Renames, *, instead: str) -> tuple[Iter
     if not len(records):
         raise UsageError(f"{name} has no rows at revision {source.revision}: {instead}")
     rows = (DataRow(f"{name}, row {number}", number - 1, values, renames) for number, values in enumerate(records, 1))
-    return rows, f"hub {name} {source.split} @ {commit}"
+    return Rows(rows, f"hub {name} {source.split} @ {commit}")
 
 
 def _load(source: Published) -> tuple[Any, str]:

@@ -1,12 +1,19 @@
 """Tasks from a user's own data: questions of a file (`jsonl`) or a hub (`hf`), and recorded answers (`pool`)."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.numbers import NumberSpace
+from reasoner.answers.references import ReferenceKinds
+from reasoner.errors import UsageError
+from reasoner.registry import entries, spec_of
+from reasoner.specs import Spec
+from reasoner.system.printing import counted
+from reasoner.system.tables import is_table
 from reasoner_evals.tasks.benchmark import (
     COLUMNS,
     PLAIN,
@@ -17,17 +24,18 @@ from reasoner_evals.tasks.benchmark import (
     question_of,
     task_data,
 )
-from reasoner_evals.tasks.data import DataRow, Published, from_file, from_hub, parse_renames
+from reasoner_evals.tasks.data import DataRow, Published, Rows, from_file, from_hub, parse_renames
 from reasoner_evals.tasks.graders import GradedQuestion
 
 
 @dataclass(frozen=True, slots=True)
 class Jsonl:
-    """Your own questions: JSONL, JSON, CSV or parquet with `question` and `answer`.
+    """Your own questions: JSONL, JSON, CSV, TSV or parquet with `question` and `answer`.
 
     `path` is the file. Optional columns: `id`, `context` (a document, shown first), `kind` (of answer, as in `reasoner
     solve --answer`), `choices` (a list; the answer is then a letter, one of them or an index from 0) and `group`. An
-    answer may be a worked solution that states it in a form, such as a box. `kind` is that of rows without one.
+    answer may be a worked solution that states it in a form, such as a box. `kind` is that of rows without one: by
+    default that of all answers of the file, or else a guess from the wording of each question.
     `columns` maps column names to those in the file, as in `columns=[question:prompt,answer:target]`. `answer_options`
     are options of the kind of answer, such as `extract=rules` or `pattern=REGEX`; see `docs/answers.md`.
     """
@@ -41,7 +49,7 @@ class Jsonl:
 
     def load(self) -> TaskData:
         """All questions, in the file's order."""
-        return _asked(self, *from_file(Path(self.path), parse_renames(self.columns, COLUMNS)), name=self.path)
+        return _asked(self, from_file(Path(self.path), parse_renames(self.columns, COLUMNS)), name=self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +76,52 @@ class Hub:
         source = Published(self.dataset, self.split, "not stated", self.revision, self.config)
         renames = parse_renames(self.columns, COLUMNS)
         instead = "save it as a file, and give it as jsonl:FILE"
-        return _asked(self, *from_hub(source, renames, instead=instead), name=self.dataset)
+        return _asked(self, from_hub(source, renames, instead=instead), name=self.dataset)
 
 
-def _asked(task: Jsonl | Hub, rows: Iterable[DataRow], origin: str, *, name: str) -> TaskData:
+def task_spec(text: str) -> str:
+    """The spec of a task that was typed as one, or as the path of a file of questions."""
+    path = Path(text)
+    if text.partition(":")[0].partition("(")[0].strip() in entries("task"):
+        return text
+    named = path.exists() or (":" not in text and ("/" in text or is_table(path)))
+    return str(Spec("jsonl", {"path": text})) if named else text
+
+
+def _asked(task: Jsonl | Hub, read: Rows, *, name: str) -> TaskData:
     """The questions of rows, which have the name of their file or data set and their index as ids if they lack one."""
-    items = items_from(rows, lambda row: question_of(row, PLAIN, id=f"{Path(name).name}/{row.index}", kind=task.kind))
-    return task_data(task, items, origin, PLAIN, "not stated")
+    rows = list(read.rows)
+    _check_columns(task, rows)
+    kinds = ReferenceKinds()
+    if task.kind == "auto":
+        for row in rows:
+            if not (row.filled("kind") or row.filled("choices")):
+                kinds.add(row.text("question"), row.text("answer"))
+    kind, note = kinds.kind or task.kind, kinds.note(shlex.quote(spec_of(replace(task, kind="KIND"))))
+    items = items_from(rows, lambda row: question_of(row, PLAIN, id=f"{Path(name).name}/{row.index}", kind=kind))
+    notes = (*read.notes, *filter(None, [note]))
+    return task_data(task, items, read.origin, PLAIN, "not stated", notes=notes)
+
+
+def _check_columns(task: Jsonl | Hub, rows: Sequence[DataRow]) -> None:
+    """Refuse rows without a column of questions or answers, and with answers that are not there. Raises UsageError."""
+    first = rows[0]
+    if absent := [column for column in ("question", "answer") if not any(row.knows(column) for row in rows)]:
+        kept = [pair for pair in task.columns if pair.partition(":")[0].strip() not in absent]
+        mapped = replace(task, columns=(*kept, *(f"{column}:{first.meant(column)}" for column in absent)))
+        lacks = " and no column ".join(repr(first.named(column)) for column in absent)
+        which = "they are" if absent[1:] else "it is"
+        raise UsageError(
+            f"{first.location} has no column {lacks}: it has {first.listed}; say which {which}, as in "
+            f"`reasoner eval {shlex.quote(spec_of(mapped))}`"
+        )
+    if missing := [row.location for row in rows if not row.filled("answer")]:
+        others = len(missing) - 1
+        more = f", and so {'has' if others == 1 else 'have'} {counted(others, 'more row')}" if others else ""
+        raise UsageError(
+            f"{missing[0]} has no answer in the column {first.named('answer')!r}{more}: fill it in or delete the row; "
+            "`reasoner batch` asks questions without answers"
+        )
 
 
 _TEMPLATE = Template("pool", 1)
@@ -96,14 +143,13 @@ class Pool:
 
     def load(self) -> TaskData:
         """All questions, in the file's order."""
-        rows, origin = from_file(Path(self.path), {})
-        numbers, golds = NumberSpace(), [row.text("gold") for row in rows]
-        read = [numbers.read(gold) for gold in golds]
-        plain = all(answer is not None and answer.text == gold for answer, gold in zip(read, golds, strict=True))
-        space = numbers if plain else MathSpace()
+        read, kinds = from_file(Path(self.path), {}), ReferenceKinds()
+        for row in read.rows:
+            kinds.add("", row.text("gold"))
+        space = NumberSpace() if kinds.kind == "number" else MathSpace()
 
         def item(row: DataRow) -> GradedQuestion:
             name = row.text("question_id")
             return GradedQuestion(_TEMPLATE.ask(name, space, id=name), checked(row, "gold", space, row.text("gold")))
 
-        return task_data(self, items_from(rows, item), origin, _TEMPLATE, "not stated")
+        return task_data(self, items_from(read.rows, item), read.origin, _TEMPLATE, "not stated")

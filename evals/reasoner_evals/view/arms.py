@@ -15,6 +15,7 @@ import numpy as np
 from reasoner.errors import DamagedLine, TraceError
 from reasoner.journal.lines import MAX_LINE_BYTES, Format, read_line
 from reasoner.system.files import open_regular
+from reasoner.system.printing import counted
 from reasoner.trace.events import EVENT_LINES
 from reasoner.trace.tree import SearchTree, search_trees
 from reasoner_evals.runs.reading import (
@@ -170,7 +171,9 @@ class ShownArm:
         except TraceError as error:
             complaints.append(str(error))
         if self._trace.unread:
-            complaints.append(f"{self._trace.path} has {self._trace.unread:,} damaged lines, perhaps of this question")
+            complaints.append(
+                f"{self._trace.path} has {counted(self._trace.unread, 'damaged line')}, perhaps of this question"
+            )
         if not trees and not complaints:
             complaints.append(f"{self._trace.path} does not hold it")
         return trees[-1] if trees else None, complaints

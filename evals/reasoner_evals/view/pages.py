@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from reasoner.errors import ReasonerError, UsageError
 from reasoner.system.foreign import described
-from reasoner.system.printing import clipped
+from reasoner.system.printing import clipped, counted
 from reasoner.trace import outline
 from reasoner.trace.page import MAX_CHARACTERS, MAX_TEXT_LENGTH, environment, page, policy, style
 from reasoner.trace.tree import TreeNode
@@ -84,7 +84,7 @@ class Pages:
             return self._questions(shown, rows, filters)
         row = int(match["row"])
         if row >= len(shown.arms[0].data.outcome):
-            raise UsageError(f"the arm has {len(shown.arms[0].data.outcome):,} questions")
+            raise UsageError(f"the arm has {counted(len(shown.arms[0].data.outcome), 'question')}")
         return self._tree(shown.arms[0], row) if match["tree"] else self._question(shown, row, rows)
 
     def _others(self, arm: ShownArm) -> list[ShownArm]:
@@ -110,7 +110,7 @@ class Pages:
 
     def _selection(self, number: int, query: Mapping[str, str]) -> Selection:
         if number >= len(self._arms):
-            raise UsageError(f"there are {len(self._arms):,} arms")
+            raise UsageError(f"the runs have {counted(len(self._arms), 'arm')}")
         arms = [self._arms[number]]
         if beside := query.get("beside"):
             others = {str(other.number): other for other in self._others(arms[0])}

@@ -187,7 +187,7 @@ def test_what_no_profile_can_be_made_of_is_reported(tmp_path: Path) -> None:
     vote = fabricate(tmp_path / "vote", [VOTE], questions=QUESTIONS)
     with pytest.raises(UsageError, match="none of the strategies is a vote over a pool"):
         family(tmp_path / "greedy", GREEDY)
-    with pytest.raises(UsageError, match=r"is not finished \(4 of 12 questions\): resume it with `reasoner eval --res"):
+    with pytest.raises(UsageError, match=r"is not finished \(4 of 12\): resume it with `reasoner eval --res"):
         family(tmp_path / "begun", VOTE, Fake("single", finished=4))
     with pytest.raises(UsageError, match="no question of arithmetic has a result in every arm"):
         family(tmp_path / "ungraded", VOTE, graded=False)

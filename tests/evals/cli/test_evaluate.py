@@ -43,9 +43,21 @@ def test_one_line_an_arm_goes_out_and_the_way_to_the_report_to_the_person(
         ended.out,
     )
     assert ended.err.splitlines()[-1] == f"report: reasoner report {tmp_path / 'run'}"
-    assert ended.err.startswith(
-        "starting simulated\nevaluating with simulated\njsonl.self_consistency-n4: 5 questions\n"
-    )
+    assert ended.err.splitlines()[1:4] == [
+        "starting simulated",
+        "evaluating with simulated",
+        "jsonl.self_consistency-n4: 5 questions",
+    ]
+
+
+def test_the_run_and_its_report_say_which_kind_the_reference_answers_decide(
+    asked: tuple[str, ...], run: Run, tmp_path: Path, data: Path
+) -> None:
+    told = f"kind of answer: number, by 5 of 5 reference answers; jsonl:path={data},kind=KIND sets another"
+    assert run(*asked).err.splitlines()[0] == f"note: {told}"
+    assert run("report", str(tmp_path / "run")).code == 0
+    for name in ("report.html", "results.md"):
+        assert told.replace("_", "\\_" if name == "results.md" else "_") in (tmp_path / "run" / name).read_text()
 
 
 def test_on_a_terminal_the_line_of_an_arm_is_folded(asked: tuple[str, ...]) -> None:
@@ -209,17 +221,20 @@ def test_questions_that_fail_are_reported_and_tried_again(data: Path, run: Run, 
     assert (arm["questions"], arm["graded"], arm["errors"]) == (5, 5, 0)
 
 
-@pytest.mark.parametrize("columns", [40, 120])
-def test_on_a_terminal_one_line_shows_how_far_it_is(columns: int, data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_on_a_terminal_one_line_shows_how_far_it_is_with_tokens_and_time(
+    columns: int, data: Path, tmp_path: Path
+) -> None:
     with GatedServer(free=3) as server:
         engine = ("-e", "openai", "--base-url", server.url)
         arguments = ("eval", f"jsonl:{data}", *engine, "-s", "single", "--out", str(tmp_path / "run"))
         shown = Pty(*arguments, columns=columns, environment={})
-        shown.read_until("jsonl.single: 3 of 5")
+        shown.read_until("3 of 5 · ")
         lines = shown.screen.lines
         server.let(100)
         assert shown.finish() == 0
-    assert lines[-1].startswith("0 of 1 arms · jsonl.single: 3 of 5 · ")
+    assert re.match(r"3 of 5 · \d:\d\d left · [\d,]+ tokens each", lines[-1])
+    assert (columns == 40) != ("jsonl.single" in lines[-1])
     assert max(map(len, lines)) <= columns
     assert any(line.startswith("report: reasoner report ") for line in shown.screen.lines)
     assert "3 of 5 ·" not in "\n".join(shown.screen.lines)

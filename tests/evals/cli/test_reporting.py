@@ -65,7 +65,10 @@ def test_a_log_of_inspect_ai_is_reported_as_votes_over_its_epochs(
         ([], "missing argument 'RUN...'"),
         (["{run}", "{run}"], "2 runs are given: name the report's folder with --out DIR"),
         (["{run}", "{run}", "--out", "{new}"], "is given twice: keep one"),
-        (["{new}"], "cannot read the manifest {new}/manifest.json: No such file or directory: give the folder of a run"),
+        (
+            ["{new}"],
+            "cannot read the manifest {new}/manifest.json: No such file or directory: give the folder of a run",
+        ),
         (["{run}", "--out", "{run}/manifest.json/x"], "cannot create the folder"),
     ],
 )

@@ -10,7 +10,8 @@ import pytest
 from reasoner.errors import UsageError
 from reasoner_evals.report.build import make_report, points_csv
 from reasoner_evals.report.diagnostics import verifiers
-from reasoner_evals.report.page import to_markdown
+from reasoner_evals.report.figures import report_figures
+from reasoner_evals.report.page import page, to_markdown
 from reasoner_evals.report.table import CSV_COLUMNS
 from tests.evals.fabricated import BEST, GREEDY, SMALL, VOTE, Fake, Law, fabricate, gold, question_id, record
 from tests.evals.report.conftest import ARMS, SEARCH, SURE, Made
@@ -63,14 +64,14 @@ def test_what_may_not_be_shown_is_in_no_report(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arms", "graded", "said"),
     [
-        ([GREEDY, Fake("beam_search", replies=2, finished=8, errors=2)], True,
-         ("with 6 questions", "8 of 10 questions finished", "2 questions ended in an error",
+        ([GREEDY, Fake("beam_search", replies=2, errors=2)], True,
+         ("with 8 questions", "2 questions ended in an error",
          "sampling luck is not averaged out: beam_search", "scheduling")),
-        ([VOTE], False, ("run `reasoner grade", "no question has been finished and graded")),
-        ([Fake(pool=4, rule="majority", finished=0), Fake("single", finished=0)], True, ("0 of 10 questions",)),
+        ([VOTE], False, ("run `reasoner grade", "no strategy has been run on all questions and graded")),
+        ([Fake(pool=4, rule="majority", finished=0), Fake("single", finished=0)], True, ("no strategy has been run",)),
         ([VOTE], True, ("no greedy sample to compare with", "the largest size of self_consistency")),
     ],
-    ids=["not done", "not graded", "not started", "pools only"],
+    ids=["errors", "not graded", "not started", "pools only"],
 )  # fmt: skip
 def test_limits_say_what_the_numbers_do_not_show(
     tmp_path: Path, arms: list[Fake], graded: bool, said: tuple[str, ...]
@@ -78,7 +79,38 @@ def test_limits_say_what_the_numbers_do_not_show(
     report = make_report([fabricate(tmp_path / "run", arms, questions=10, graded=graded)])
     text = "\n".join(report.limits)
     assert [part for part in said if part not in text] == []
-    assert report.tasks[0].points.empty == ("no question has been" in text)
+    assert report.tasks[0].points.empty == ("no strategy has been" in text)
+
+
+@pytest.mark.parametrize("finished", [0, 1, 9])
+def test_an_unfinished_arm_is_in_no_result_and_the_first_line_says_so(finished: int, tmp_path: Path) -> None:
+    other = dataclasses.replace(VOTE, finished=finished)
+    whole = make_report([fabricate(tmp_path / "whole", [GREEDY], questions=10)]).tasks[0]
+    part = make_report([fabricate(tmp_path / "part", [GREEDY, other], questions=10)])
+    [task] = part.tasks
+    told = f"{other.folder} has {finished} of 10 questions; continue with `reasoner eval --resume {tmp_path / 'part'}`"
+    assert part.unfinished == (told,)
+    assert (task.verdict, task.failures, task.warnings) == (whole.verdict, whole.failures, whole.warnings)
+    assert task.points.equals(whole.points)
+    html = page(part, report_figures(part.tasks))
+    assert html.index(f"<b>Unfinished.</b> {told}") < html.index(task.verdict.sentence)
+    assert to_markdown(part).index("**Unfinished:**") < to_markdown(part).index(task.verdict.sentence)
+
+
+def test_a_seed_that_is_unfinished_leaves_the_others(tmp_path: Path) -> None:
+    seeds = [GREEDY, VOTE, dataclasses.replace(VOTE, seed=1, finished=3)]
+    report = make_report([fabricate(tmp_path / "run", seeds, questions=10)])
+    assert {row.seeds for row in report.tasks[0].rows} == {1}
+    assert len(report.unfinished) == 1
+
+
+def test_of_many_unfinished_arms_three_are_named(tmp_path: Path) -> None:
+    arms = [Fake("single", seed=seed, finished=0) for seed in range(5)]
+    report = make_report([fabricate(tmp_path / "run", arms, questions=1)])
+    [line] = report.unfinished
+    assert line.count("has 0 of 1 question,") == 3
+    assert "so do 2 more arms; continue" in line
+    assert report.tasks[0].verdict.sentence == "No strategy has been run on all questions and graded."
 
 
 RUNS: dict[str, tuple[list[Fake], dict[str, Any]]] = {

@@ -93,7 +93,7 @@ def test_a_part_of_a_pool_pays_the_prompt_once(tmp_path: Path) -> None:
 
 
 def test_an_unknown_geometry_and_unknown_prices_stay_unknown(tmp_path: Path) -> None:
-    path = fabricate(tmp_path / "run", [Fake("single", finished=0)], questions=3)
+    path = fabricate(tmp_path / "run", [Fake("single", finished=0)], questions=2)
     whole = record(GREEDY, 0)
     unknown = whole.model_copy(update={"cost": type(whole.cost)(prompt_tokens=4, flops=None)})
     journal = next(path.glob("arms/*")) / "journal.jsonl"

@@ -48,9 +48,9 @@ def test_what_ended_the_questions_of_a_strategy_is_counted_over_its_records(tmp_
         assert (getattr(greedy, f"ended_by_{reason}"), getattr(greedy, f"tokens_by_{reason}")) == (0.0, None)
 
 
-def test_an_error_and_what_is_not_done_ended_nothing_and_only_what_was_stopped_is_shown(tmp_path: Path) -> None:
-    [found] = ended(reported(tmp_path, dataclasses.replace(STOPS, errors=3, finished=40)))
-    assert found.ended == 37
+def test_an_error_ended_nothing_and_only_what_was_stopped_is_shown(tmp_path: Path) -> None:
+    [found] = ended(reported(tmp_path, dataclasses.replace(STOPS, errors=3)))
+    assert found.ended == 57
     plain = reported(tmp_path / "plain", GREEDY, VOTE, Fake("beam_search", replies=3))
     stopped = reported(tmp_path / "b", dataclasses.replace(GREEDY, ends=("strategy", "budget")), questions=12)
     assert ended(plain) == []

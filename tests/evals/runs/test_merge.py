@@ -185,7 +185,7 @@ def cut_last_line(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda folder: cut_last_line(folder.arm("beam").journal), "beam lacks 1 of 1 questions"),
+        (lambda folder: cut_last_line(folder.arm("beam").journal), "beam lacks 1 of 1 question"),
         (lambda folder: folder.arm("vote").grades.unlink(), "vote has no grades"),
     ],
 )

@@ -137,11 +137,11 @@ def test_a_data_set_of_the_hub_is_read_as_the_file_is(tmp_path: Path, monkeypatc
     (tmp_path / "hub").mkdir()
     jsonl(tmp_path / "hub" / "test.jsonl", GSM8K)
     published = data.Published(str(tmp_path / "hub"), "test", "MIT")
-    found, origin = data.from_hub(published, {}, instead="")
-    rows = list(found)
+    found = data.from_hub(published, {}, instead="")
+    rows = list(found.rows)
     assert [row.values for row in rows] == GSM8K
     assert rows[1].location.endswith("hub, row 2")
-    assert origin.endswith("hub test @ a local folder")
+    assert found.origin.endswith("hub test @ a local folder")
 
 
 def test_a_subject_of_mmlu_is_kept_alone_under_the_same_ids(tmp_path: Path) -> None:

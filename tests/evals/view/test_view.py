@@ -155,7 +155,7 @@ def test_a_damaged_line_of_a_trace_is_named_and_the_others_are_shown(broken: byt
     file.write_bytes(b"".join(lines) + lines[-1][:-5])
     pages = Pages([path])
     text = shown(pages, "/arm/0/0")
-    assert f"{file}:4 is damaged" in text if broken == b'"text"' else f"{file} has 1 damaged lines" in text
+    assert f"{file}:4 is damaged" in text if broken == b'"text"' else f"{file} has 1 damaged line," in text
     assert "first of q000000" in text
     assert "second of" not in text
     assert "second of q000001" in shown(pages, "/arm/0/1")

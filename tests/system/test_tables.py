@@ -1,0 +1,115 @@
+"""Files of rows as spreadsheets and other systems write them."""
+
+import csv
+import gzip
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner.errors import UsageError
+from reasoner.system.tables import meant_column, open_table
+
+CELL = st.text(st.sampled_from("abc ,;\t\"'\n?é€ßü0"), max_size=8).filter(lambda text: text == text.strip())
+ROWS = [{"Frage": "Wie groß? Sehr, sehr", "Antwort": "7"}, {"Frage": "Wie; viele", "Antwort": "3"}]
+
+
+def written(path: Path, rows: list[dict[str, str]], encoding: str, separator: str) -> Path:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), delimiter=separator, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    content = text.getvalue().encode(encoding)
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+def read(path: Path) -> tuple[list[Any], str]:
+    with open_table(path) as table:
+        return [values for _, values in table.rows()], table.note
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_encoding_and_separator_are_found(encoding: str, separator: str, name: str, tmp_path: Path) -> None:
+    rows, note = read(written(tmp_path / name, ROWS, encoding, separator))
+    assert rows == ROWS
+    assert note == (
+        f"{name} is not UTF-8 and is read as cp1252: save it as UTF-8 if letters look wrong" * (encoding == "cp1252")
+    )
+
+
+@given(
+    rows=st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=4),
+    encoding=st.sampled_from(["utf-8-sig", "utf-16"]),
+)
+def test_a_tsv_holds_any_text(rows: list[tuple[str, ...]], encoding: str, tmp_path_factory: Any) -> None:
+    named = [dict(zip("abc", row, strict=True)) for row in rows]
+    assert read(written(tmp_path_factory.mktemp("t") / "t.tsv", named, encoding, "\t"))[0] == named
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        ("question\nIs it a; b; or c?\n", ["question"]),
+        ("question,answer\nWhich: a;b?,a\n", ["question", "answer"]),
+        ("question (a; b; c),answer\nWhich?,a\n", ["question (a; b; c)", "answer"]),
+        ("question,answer\nq\n", ["question", "answer"]),
+        ("Frage, kurz;Antwort\nWas?;7\n", ["Frage, kurz", "Antwort"]),
+        (" question , answer \nWhich?,a\n", ["question", "answer"]),
+    ],
+)
+def test_a_separator_divides_the_header_as_the_first_row(content: str, columns: list[str], tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(content)
+    [row], _ = read(tmp_path / "t.csv")
+    assert list(row) == columns
+
+
+def test_a_damaged_byte_of_a_file_in_utf_8_is_an_error_of_its_line(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes("question\nWie groß?\nÜber wen?\n".encode() + b"\xff?\n")
+    with pytest.raises(UsageError, match=r"t\.csv:4 is not UTF-8: byte 0 is 0xff; save it as UTF-8"):
+        read(tmp_path / "t.csv")
+
+
+def test_text_of_no_known_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"question\n" + "東京、どこ?".encode("shift-jis") + b"\n")
+    with open_table(tmp_path / "t.csv") as table, pytest.raises(OSError, match="neither UTF-8 nor cp1252"):
+        list(table.rows())
+
+
+def test_memory_does_not_grow_with_a_file_in_utf_16(tmp_path: Path) -> None:
+    import tracemalloc
+
+    file = written(tmp_path / "t.csv", ROWS * 10_000, "utf-16", ";")
+    tracemalloc.start()
+    with open_table(file) as table:
+        assert sum(1 for _ in table.rows()) == 20_000
+    assert tracemalloc.get_traced_memory()[1] < file.stat().st_size / 2
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "row", "meant"),
+    [
+        ("question", {"topic": "sums", "prompt": "What is 1 + 1?", "solution": "2"}, "prompt"),
+        ("question", {"question_id": "3", "text": "Add 1 and 1.", "answer": "2"}, ""),
+        ("question", {"Questions": "Add.", "hint": "Why not?"}, "Questions"),
+        ("question", {"text": "Add 1 and 1."}, "text"),
+        ("question", {"a": "Why?", "b": "How?"}, ""),
+        ("answer", {"id": "1", "question": "Add.", "target": "2"}, "target"),
+        ("answer", {"prompt": "Why?", "topic": "sums", "target": "2"}, ""),
+        ("id", {"ID": "1", "question": "Why?"}, "ID"),
+        ("id", {"number": "1", "question": "Why?"}, ""),
+    ],
+)
+def test_a_column_is_named_only_if_no_other_one_can_be_meant(wanted: str, row: dict[str, str], meant: str) -> None:
+    assert meant_column(wanted, wanted, row) == meant
+
+
+def test_a_name_that_was_written_wrongly_is_corrected() -> None:
+    assert meant_column("question", "promt", {"id": "1", "prompt": "Add."}) == "prompt"
+    assert meant_column("question", "gone", {"id": "1", "prompt": "Add."}) == ""
