@@ -32,7 +32,7 @@ _CALLED = re.compile(r"(?<![\w.])(\w+)\(")
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[^\n]*\n?", re.MULTILINE)
 _QUOTES = re.compile(r"\"\"\"|'''")
 _SIGN = re.compile(
-    r"\s*(?P<sign>[=-]*[=-]>|➞|→|⇒|={1,2}|(?:will |should )?(?:return|be|give|equal)s?\b|is\b|evaluates to\b)\s*:?\s*"
+    r"`?\s*(?P<sign>[=-]*[=-]>|➞|→|⇒|={1,2}|(?:will |should )?(?:return|be|give|equal)s?\b|is\b|evaluates to\b)\s*:?\s*"
 )
 _PAIR = re.compile(
     r"^[ \t>*-]*(?:(?:sample|example) )?input(?: \d+)?\**[ \t]*:\**[ \t]*(?P<given>\S[^\n]*)\n\s*"
@@ -100,9 +100,9 @@ def shown_tests(text: str, asked: AskedFunction | None) -> tuple[str | Program, 
     text = text[:MAX_TEXT]
     if asked is None:
         return tuple(dict.fromkeys(_programs(text)))[:MAX_TESTS]
-    whole, prose = _FENCE.sub("\n", _QUOTES.sub("\n", text)), text.replace("`", "")
-    pairs = [*_results(prose, asked), *_inputs(prose, asked)]
-    read = dict.fromkeys(pairs if "." in asked.name else [*_sessions(whole, asked), *pairs])
+    pairs = [*_results(text, asked), *_inputs(text, asked)]
+    sessions = [] if "." in asked.name else [*_sessions(_FENCE.sub("\n", _QUOTES.sub("\n", text)), asked)]
+    read = dict.fromkeys([*sessions, *pairs])
     stated = Counter(test.subject for test in read if test.subject)
     return tuple(test.source for test in read if stated[test.subject] <= 1)[:MAX_TESTS]
 
@@ -272,7 +272,7 @@ def _calls(line: str, asked: AskedFunction) -> Iterator[Result]:
 def _inputs(text: str, asked: AskedFunction) -> Iterator[ReadTest]:
     """Pairs such as `Input: xs = [1, 2], k = 1` above `Output: 2`, and `For n = 3 the output should be 6`."""
     for pair in [*_PAIR.finditer(text), *_GIVEN.finditer(text)]:
-        call = _expression(f"{asked.called}({_uncommented(pair['given'])})")
+        call = _expression(f"{asked.called}({_uncommented(pair['given']).strip('` ')})")
         value = _plain_spelled(pair["expected"])
         if value is None or call is None or not asked.parameters or not _has_plain_arguments(call):
             continue
@@ -329,7 +329,7 @@ def _plain(text: str) -> ast.expr | None:
 def _plain_spelled(text: str) -> ast.expr | None:
     """A plain value at the end of a line, perhaps before a full stop or a comment, in the spelling of any language."""
     for rest in (text, _uncommented(text)):
-        stripped = rest.strip().rstrip(".,;").rstrip()
+        stripped = rest.strip("` \t").rstrip(".,;").rstrip("` \t")
         spelled = _SPELLED.get(stripped.lower(), ...)
         value = _plain(stripped) if spelled is ... else ast.Constant(value=spelled)
         if value is not None:
