@@ -26,6 +26,8 @@ FORMS = [
     ("For example, `f([1], 2)` should return `'a'`.", "assert f([1], 2) == 'a'"),
     ("f([1], 2) -> null", "assert f([1], 2) is None"),
     ("f([1], 2) = 0.25", "assert abs(f([1], 2) - 0.25) <= 1e-06"),
+    ("f([1], 2) == 0.5\nassert f([1], 2) == 0.5, 'half'", "assert abs(f([1], 2) - 0.5) <= 1e-06"),
+    ("assert not f([], 0), 'empty'", "assert not f([], 0)"),
     ("f([1], 2) ==> ('a',)", "assert f([1], 2) == ('a',)"),
     ("Example 1:\n\n    Input: xs = [1], k = 2\n    Output: 3\n    Explanation: 1 + 2", "assert f([1], 2) == 3"),
     ("**Input:** `[1], 2`\n**Output:** `3`", "assert f([1], 2) == 3"),
@@ -175,8 +177,6 @@ assert f([6]) == 0.5
 assert f(["""
     assert written_tests(reply + "(" * 500, AskedFunction("f")) == (
         "assert f([1]) == 2",
-        "assert f([]) == False",
         "assert f([2]) is None",
-        "assert f('a') == True",
         "assert abs(f([6]) - 0.5) <= 1e-06",
     )

@@ -111,15 +111,10 @@ def written_tests(reply: str, asked: AskedFunction) -> tuple[str, ...]:
     """The assertions of a model's reply that state the result of one call, both as plain values."""
     sources = dict[str, None]()
     for statement in _assertions(reply[-MAX_TEXT:]):
-        test, expected = statement.test, None
-        if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Eq | ast.Is) and len(test.ops) == 1:
-            test, expected = test.left, test.comparators[0]
-        elif isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-            test, expected = test.operand, ast.Constant(value=False)
-        else:
-            expected = ast.Constant(value=True)
-        if _is_call(test, asked) and _has_plain_arguments(test) and _is_plain(expected):
-            sources[_stated(test, expected, asked).source] = None
+        match statement.test:
+            case ast.Compare(call, [ast.Eq() | ast.Is()], [value]) if _is_call(call, asked):
+                if _has_plain_arguments(call) and _is_plain(value):
+                    sources[_stated(call, value, asked).source] = None
     return tuple(sources)
 
 
@@ -167,7 +162,7 @@ def _sessions(text: str, asked: AskedFunction) -> Iterator[ReadTest]:
     above = syntax_tree(asked.preamble)
     nodes = above.body if above else []
     known = {asked.called, *(node.name for node in nodes if isinstance(node, ast.FunctionDef))}
-    setup = [node for node in nodes if isinstance(node, _IMPORTS)]
+    setup: list[ast.stmt] = [node for node in nodes if isinstance(node, _IMPORTS)]
     names = _names_bound(setup)
 
     def test(expression: ast.expr, source: str, subject: str = "") -> Iterator[ReadTest]:
@@ -186,13 +181,15 @@ def _sessions(text: str, asked: AskedFunction) -> Iterator[ReadTest]:
                     read = _stated(expression, expected, asked)
                     yield from test(expression, read.source, read.subject)
                 elif isinstance(expression, ast.Compare) and example.want.strip() in ("", "True"):
-                    yield from test(expression, f"assert {ast.unparse(expression)}")
+                    read = _asserted(expression, asked)
+                    yield from test(expression, read.source, read.subject)
             case [ast.Assign() | ast.AnnAssign() | ast.Import() | ast.ImportFrom() as statement]:
                 if _names_used(statement) <= known | names:
                     setup.append(statement)
                     names |= _names_bound([statement])
-    for statement in _assertions(text):
-        yield from test(statement.test, ast.unparse(statement), _subject(statement.test))
+    for assertion in _assertions(text):
+        read = _asserted(assertion.test, asked)
+        yield from test(assertion.test, read.source, read.subject)
 
 
 def _doctests(text: str) -> list[doctest.Example]:
@@ -224,12 +221,13 @@ def _assertions(text: str) -> Iterator[ast.Assert]:
                 break
 
 
-def _subject(expression: ast.expr) -> str:
-    """The expression whose value an assertion states; empty if it is not of that form."""
-    match expression:
-        case ast.Compare(left, [ast.Eq() | ast.Is()]):
-            return ast.unparse(left)
-    return ""
+def _asserted(test: ast.expr, asked: AskedFunction) -> ReadTest:
+    """The test that an assertion makes, without its message."""
+    match test:
+        case ast.Compare(call, [ast.Eq() | ast.Is()], [value]) if _is_plain(value):
+            return _stated(call, value, asked)
+    source = ast.unparse(test)
+    return ReadTest(source, f"assert {source}")
 
 
 # Calls with their results in prose, and inputs with outputs
