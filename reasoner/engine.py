@@ -247,7 +247,7 @@ def continuation(engine: Engine) -> Continuation | None:
 
 @runtime_checkable
 class HoldsQuestions(Protocol):
-    """An engine that keeps something for each question as long as it is open."""
+    """An engine or a verifier that keeps something for each question as long as it is open."""
 
     def release(self, question_id: str) -> None:
         """The question has ended: free what is kept for it. Does nothing for an unknown question."""
@@ -261,11 +261,11 @@ class KeepsChains(Protocol):
         """Know a sequence that was drawn before the run was interrupted, as if it had been drawn now."""
 
 
-def release(question_id: str, *engines: Engine) -> None:
-    """Tell each engine that keeps something for open questions that this one has ended."""
-    for engine in engines:
+def release(question_id: str, *plugins: object) -> None:
+    """Tell each plug-in that keeps something for open questions that this one has ended."""
+    for plugin in plugins:
         # `HoldsQuestions` by its only method, as above.
-        if ended := getattr(engine, "release", None):
+        if ended := getattr(plugin, "release", None):
             ended(question_id)
 
 

@@ -72,7 +72,7 @@ class CodeSpace(ByKey):
         blocks, open_block = _blocks(text)
         if blocks:
             return self._answer(_solution(blocks, frozenset(self.asked)))
-        return self._answer(open_block) if open_block is not None and _tree(open_block) is not None else None
+        return self._answer(open_block) if open_block is not None and syntax_tree(open_block) is not None else None
 
     def _answer(self, code: str) -> Answer | None:
         return Answer(code, _key(code)) if code.strip() else None
@@ -106,7 +106,7 @@ def _defined(block: str) -> dict[str, bool]:
 
 def _defines(text: str) -> bool:
     """Whether all of a text is Python that defines a function or a class."""
-    return _DEFINITION.search(text) is not None and _tree(text) is not None
+    return _DEFINITION.search(text) is not None and syntax_tree(text) is not None
 
 
 def _blocks(text: str) -> tuple[list[FencedBlock], str | None]:
@@ -116,7 +116,7 @@ def _blocks(text: str) -> tuple[list[FencedBlock], str | None]:
     return [block for block in blocks if block.closed], open_block
 
 
-def _tree(code: str) -> ast.Module | None:
+def syntax_tree(code: str) -> ast.Module | None:
     """The syntax tree; None if the code is too long, too deep or not Python."""
     if len(code) > MAX_PARSED or _brackets(code) > MAX_BRACKETS:
         return None
@@ -140,7 +140,7 @@ def _brackets(code: str) -> int:
 
 def _key(code: str) -> str:
     """The code in Python's own format; if it cannot be parsed, its lines without trailing blanks."""
-    tree = _tree(code)
+    tree = syntax_tree(code)
     if tree is not None:
         return ast.unparse(tree)
     return "\n".join(stripped for line in code.splitlines() if (stripped := line.rstrip()))

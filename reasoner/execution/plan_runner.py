@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from reasoner import strategy as ops
 from reasoner.answers.equivalence import Equivalence
 from reasoner.budget import Cost
+from reasoner.engine import release
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import SequenceIds, Started, each, sample_all
@@ -165,6 +166,7 @@ class PlanRunner:
             return end if end.answer else await self._fall_back(end)
         finally:
             self.executor.done()
+            release(self.executor.question.id, self.verifier)
             if self.scheduled:
                 self.scheduled.close()
 

@@ -63,11 +63,7 @@ async def rate(
 
     record = partial(executor.recorder.scored, op, candidate, other)
     try:
-        worst = bound = _checked(await bound_of(), at)
-        if reserve:
-            grown = await executor.render(candidate.prompt.then(candidate))
-            worst += executor.reserved_cost(grown.tokens, reserve, at=bound.sequential_tokens)
-        reservation, _ = await executor.admission.admit(lambda _: worst, max_tokens=1)
+        bound, reservation = await _reserved(executor, candidate, bound_of, at=at, reserve=reserve)
     except BudgetExhausted as refusal:
         record(Rating(None, Cost(), error=f"{NOT_RATED}: {refusal}"), Cost(), refusal)
         raise
@@ -80,6 +76,33 @@ async def rate(
         record(rating, Cost())
         return rating
     return await _rate(executor, run, bound, reservation, record, at)
+
+
+async def _reserved(
+    executor: OperationExecutor,
+    candidate: Completion,
+    bound_of: Callable[[], Awaitable[Cost]],
+    *,
+    at: int,
+    reserve: int,
+) -> tuple[Cost, Reservation]:
+    """The bound of a rating, and its reservation with `reserve` tokens beside it.
+
+    Raises:
+        BudgetExhausted: the ledger refused it.
+    """
+    worst = bound = _checked(await bound_of(), at)
+    if reserve:
+        grown = await executor.render(candidate.prompt.then(candidate))
+        worst += executor.reserved_cost(grown.tokens, reserve, at=bound.sequential_tokens)
+    try:
+        reservation, _ = await executor.admission.admit(lambda _: worst, max_tokens=1)
+    except BudgetExhausted:
+        # While it waited, what it needs may have been made for another candidate.
+        if _checked(await bound_of(), at).tokens >= bound.tokens:
+            raise
+        return await _reserved(executor, candidate, bound_of, at=at, reserve=reserve)
+    return bound, reservation
 
 
 async def _rate(

@@ -60,13 +60,23 @@ class Program:
 class CodeVerdict:
     """The result of the tests: "pass" if all passed; otherwise `detail` describes the first test that did not.
 
-    "test_error" and "sandbox_unavailable" say nothing about the code: the tests or the sandbox cannot run.
+    `passes` says of each test whether the code passed it. "test_error" and "sandbox_unavailable" say nothing about the
+    code: the tests or the sandbox cannot run.
     """
 
     status: Status
-    passed: int
-    total: int
+    passes: tuple[bool, ...]
     detail: str = ""
+
+    @property
+    def passed(self) -> int:
+        """How many tests the code passed."""
+        return sum(self.passes)
+
+    @property
+    def total(self) -> int:
+        """How many tests there were."""
+        return len(self.passes)
 
     @property
     def judged(self) -> bool:
@@ -80,7 +90,7 @@ class _Findings:
 
     total: int
     seen: int = 0
-    passed: int = 0
+    passed: set[int] = field(default_factory=set)
     status: Status | None = None
     detail: str = ""
     finished: bool = False
@@ -91,18 +101,19 @@ class _Findings:
         """Record the end of a test; the first one that did not pass sets the status."""
         self.seen, self.alone = index + 1, False
         if status == "pass":
-            self.passed += 1
+            self.passed.add(index)
         elif self.status is None:
             prefix = f"test {index + 1} of {self.total}: " if index >= 0 else ""
             self.status, self.detail = status, prefix + detail
 
     def verdict(self) -> CodeVerdict:
         status, detail = self.status, self.detail
-        if status is None and self.finished and self.passed == self.total:
+        if status is None and self.finished and len(self.passed) == self.total:
             status = "pass"
         elif status is None:
             status, detail = "crash", "the tests sent no valid record of their end"
-        return CodeVerdict(status, self.passed, self.total, printable(detail, limit=MAX_DETAIL))
+        passes = tuple(index in self.passed for index in range(self.total))
+        return CodeVerdict(status, passes, printable(detail, limit=MAX_DETAIL))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +144,7 @@ class Sandbox:
         layers = await asyncio.to_thread(detect)
         findings = _Findings(len(tests))
         if layers.missing and not self.allow_unsandboxed:
-            return CodeVerdict("sandbox_unavailable", 0, len(tests), _refusal(layers))
+            return CodeVerdict("sandbox_unavailable", (False,) * len(tests), _refusal(layers))
         async with _turn():
             try:
                 if others:
@@ -144,7 +155,8 @@ class Sandbox:
                     if ending[0] == "timeout":
                         break
             except SandboxFailed as error:
-                return CodeVerdict("sandbox_unavailable", 0, len(tests), printable(str(error), limit=MAX_DETAIL))
+                detail = printable(str(error), limit=MAX_DETAIL)
+                return CodeVerdict("sandbox_unavailable", (False,) * len(tests), detail)
             findings.finished |= bool(programs)
             return findings.verdict()
 

@@ -9,7 +9,7 @@ from reasoner.specs import Checked, Samples
 from reasoner.strategy import Plan, Strategy, sample
 from reasoner.types import Answer, SamplingParams
 from reasoner_strategies._voting.gathering import nested_vote
-from reasoner_strategies._voting.pool import Pool, Selector, proposed, rated_choice, selects_by_rating, vote
+from reasoner_strategies._voting.pool import Pool, PoolSelector, proposed, rated_choice, selects_by_rating, vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +17,10 @@ class BestOfN(Checked):
     """The best rated of `n` samples, or the class of answers with the highest total rating.
 
     `selector` "argmax" takes the answer of the best rated sample (Cobbe 2021, 2110.14168); "weighted" sums the ratings
-    of each class of answers (Li 2022, 2206.02336); "majority" and "last" rate nothing. A sample that could not be rated
-    drops out of the selection and stays in the cost. Without any rating (a single sample, a failing verifier, no budget
-    left) the majority decides.
+    of each class of answers (Li 2022, 2206.02336); "majority" and "last" rate nothing. "agreement" sums the ratings of
+    samples with equal `parts`, such as programs that pass the same tests of `code:tests=written` (Chen 2022,
+    2207.10397). A sample that could not be rated drops out of the selection and stays in the cost. Without any rating
+    (a single sample, a failing verifier, no budget left) the majority decides.
 
     With `of`, candidates are the outcomes of `n` runs of that strategy, side by side, each rated by the sequence that
     its answer comes from.
@@ -28,7 +29,7 @@ class BestOfN(Checked):
     sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
 
     n: Samples = 16
-    selector: Selector = "argmax"
+    selector: PoolSelector = "argmax"
     params: SamplingParams = SamplingParams()
     of: Strategy | None = None
 

@@ -35,7 +35,8 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "part": typing.get_args(Part),
     },
     "code": {
-        "tests": ("assert True",),
+        "tests": ("assert True", "shown", "[shown,written]"),
+        "drafts": ("3",),
         "entry_point": ("f",),
         "tests_file": ("{map}",),
         "timeout": ("1.5",),

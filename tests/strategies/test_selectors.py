@@ -49,6 +49,12 @@ def test_every_strategy_that_ends_with_several_candidates_has_them() -> None:
         Refine(critic="self", selector="weighted")
 
 
+def test_agreement_without_parts_is_the_weighted_vote() -> None:
+    engine = ScriptedEngine(lambda request: f"{request.index}: The answer is {RATED[request.index][0]}")
+    judge = Rater(lambda one: RATED[int(one.text[0])][1])
+    assert search(build("strategy", "best_of_n:n=4,selector=agreement"), engine, judge).key == CHOSEN["weighted"]
+
+
 @pytest.mark.parametrize("spec", ["best_of_n:n=4", "revise:chains=4,revisions=0", "speculative_rejection:n=4,alpha=0"])
 @pytest.mark.parametrize(("selector", "key"), CHOSEN.items())
 def test_a_pool_of_samples_is_selected_from(spec: str, selector: Selector, key: str) -> None:

@@ -200,5 +200,7 @@ def test_an_engine_without_a_tokenizer_or_a_judge_that_was_not_started_says_so()
 def test_a_candidate_too_long_for_the_judge_is_an_error() -> None:
     engine = judging("Yes", 0.9)
     long = " word" * (engine.model.context + 1)
-    with pytest.raises(VerifierError, match=r"the judge's prompt is 1,\d{3},\d{3} tokens and its context window"):
+    with pytest.raises(
+        VerifierError, match=r"the verifier's prompt is 1,\d{3},\d{3} tokens, its reply up to 1, and the context window"
+    ):
         rated(Judge(), engine, long)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
-from reasoner.engine import Engine, reset_caches
+from reasoner.engine import Engine, release, reset_caches
 from reasoner.errors import UsageError, VerifierError
 from reasoner.specs import Checked
 from reasoner.types import Completion, Rating
@@ -41,6 +41,10 @@ class Composite:
     async def reset_caches(self) -> None:
         """Empty the parts' caches."""
         await reset_caches(*self._verifiers)
+
+    def release(self, question_id: str) -> None:
+        """Tell the parts that a question has ended."""
+        release(question_id, *self._verifiers)
 
     async def close(self) -> None:
         """Close the parts."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
-from reasoner.engine import Engine, SampleRequest, UsageMeter, reset_caches, spellings
+from reasoner.engine import Engine, reset_caches, spellings
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.arguments import OPEN, OWNED, check_args
@@ -29,6 +29,7 @@ from reasoner.types import (
     Usage,
 )
 from reasoner.verifier import CostMeter, verifier_cost
+from reasoner_verifiers.requests import ask
 
 Ask = Literal["yes", "true", "rubric", "scale"]
 GRADES = ("1", "2", "3", "4", "5")
@@ -196,15 +197,16 @@ class Judge(Checked):
         """The mean over all criteria and repeats."""
         known, values, masses = self._of(self._engine(policy)), list[float](), list[float]()
         watch = tuple(token for word, _ in form.values for token in known.spelled[word])
-        request = partial(_request, known, question.id, shown[0], cost_meter)
+        forced = len(known.verdict) + len(known.closing) + 1
         reasoned = SamplingParams(stop=(VERDICT,)).over(known.engine.model.sampling, FALLBACK)
+        request = partial(ask, known.engine, question.id, cost_meter=cost_meter, index=shown[0].index)
         for prompt in self._prompts(question, form, known.engine, *shown):
             for repeat in range(self.repeats):
                 asked = prompt
                 if self.think:
-                    thought = await request(prompt, replace(reasoned, max_tokens=self.think), repeat=repeat)
-                    asked = _closed(known, thought)
-                reply = await request(asked, ONE_TOKEN, watch)
+                    params, seed = replace(reasoned, max_tokens=self.think), (shown[0].seed + repeat) % 2**63
+                    asked = _closed(known, await request(prompt, params, seed=seed, reserve=forced))
+                reply = await request(asked, ONE_TOKEN, seed=shown[0].seed, watch=watch)
                 if reply.logprobs is None or not reply.logprobs.watched:
                     raise VerifierError(f"{known.engine.name} does not report the log-probabilities of chosen tokens")
                 chance = dict(zip(watch, map(math.exp, reply.logprobs.watched[0]), strict=True))
@@ -251,36 +253,6 @@ class Judge(Checked):
                 f"min_mass={self.min_mass:g}"
             )
         return min(1.0, math.fsum(part * value for part, value in masses) / total), mass
-
-
-async def _request(
-    known: _Known,
-    question_id: str,
-    candidate: Completion,
-    cost_meter: CostMeter,
-    prompt: Prompt,
-    params: SamplingParams,
-    watch: TokenIds = (),
-    repeat: int = 0,
-) -> Completion:
-    """One sequence of the judge, added to the meter. One that reasons leaves room for what follows."""
-    engine, model = known.engine, known.engine.model
-    rendered, spent = await engine.render(prompt), cost_meter.cost or Cost()
-    needed = rendered.tokens + params.limit + (0 if watch else len(known.verdict) + len(known.closing) + 1)
-    if model.context and needed > model.context:
-        raise VerifierError(
-            f"the judge's prompt is {rendered.tokens:,} tokens and its context window {model.context:,}"
-            + ("" if watch else f", with think={params.limit}")
-        )
-    meter, seed = UsageMeter(Usage()), (candidate.seed + repeat) % 2**63
-    request = SampleRequest(question_id, prompt, rendered, params, candidate.index, seed, watch=watch, meter=meter)
-    try:
-        completion = await engine.sample(request)
-    except BaseException:
-        cost_meter.cost = None if meter.usage is None else spent + verifier_cost(model, meter.usage)
-        raise
-    cost_meter.cost = spent + verifier_cost(model, completion.usage)
-    return completion
 
 
 def _closed(known: _Known, thought: Completion) -> Prompt:

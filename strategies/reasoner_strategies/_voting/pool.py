@@ -1,14 +1,15 @@
 """Votes over finished sequences: a pool of them, or as they arrive; with or without ratings."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from reasoner.answers.code import CodeSpace
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
 from reasoner.strategy import Plan, count_votes, propose, score
-from reasoner.types import Answer, AnswerSpace, Completion, VoteState
+from reasoner.types import Answer, AnswerSpace, Completion, Rating, VoteState
 from reasoner.voting import Tally
 
 Pool = Sequence[Completion | None]
@@ -17,19 +18,22 @@ By = Literal["sum", "max"]
 Selector = Literal["argmax", "weighted", "majority", "last"]
 """Which of several candidates gives the answer: the best rated one, the class of answers with the highest total rating,
 the class with the most candidates, or the last candidate in launch order."""
+PoolSelector = Literal["argmax", "weighted", "majority", "last", "agreement"]
+"""As `Selector`, or the first of the class of candidates with equal `parts` of their ratings, such as programs that
+pass the same tests, with the highest total rating."""
 
 
-def selects_by_rating(selector: Selector) -> bool:
+def selects_by_rating(selector: PoolSelector) -> bool:
     """Whether it needs ratings."""
-    return selector in ("argmax", "weighted")
+    return selector in ("argmax", "weighted", "agreement")
 
 
-def combined(selector: Selector) -> By:
+def combined(selector: PoolSelector) -> By:
     """How the weights of a class become its own."""
-    return "sum" if selector in ("weighted", "majority") else "max"
+    return "max" if selector in ("argmax", "last") else "sum"
 
 
-def weight_of(selector: Selector, rating: float, order: int) -> float:
+def weight_of(selector: PoolSelector, rating: float, order: int) -> float:
     """The weight of a rated candidate at a position in launch order."""
     return 1.0 if selector == "majority" else 1.0 + order if selector == "last" else rating
 
@@ -92,7 +96,9 @@ def propose_answer(question: Question, answer: Answer | None) -> Plan[Answer | N
     return answer
 
 
-def rated_vote(question: Question, pool: Pool, ratings: Weights, *, selector: Selector = "weighted") -> Plan[VoteState]:
+def rated_vote(
+    question: Question, pool: Pool, ratings: Weights, *, selector: PoolSelector = "weighted"
+) -> Plan[VoteState]:
     """The vote of what was rated, by the selector; the plain majority if nothing that votes was rated."""
     weights = [None if rating is None else weight_of(selector, rating, at) for at, rating in enumerate(ratings)]
     vote_state = yield from vote(question, pool, weights, by=combined(selector))
@@ -106,7 +112,7 @@ def rated_choice(
     pool: Pool,
     majority: VoteState,
     *,
-    selector: Selector = "weighted",
+    selector: PoolSelector = "weighted",
     weights_of: Callable[[Weights], Weights] = lambda ratings: ratings,
 ) -> Plan[Answer | None]:
     """Rate the sequences with an answer, and propose the vote by weights made of these ratings; returns its leader.
@@ -127,7 +133,30 @@ def rated_choice(
     ratings = [values.get(index) for index in range(len(pool))]
     if all(rating is None for rating in ratings):
         return majority.leader
+    if selector == "agreement":
+        return (yield from proposed(_agreement(question, dict(zip(answered, rated, strict=True)), pool))).leader
     return (yield from proposed(rated_vote(question, pool, weights_of(ratings), selector=selector))).leader
+
+
+def _agreement(question: Question, rated: Mapping[int, Rating], pool: Pool) -> Plan[VoteState]:
+    """The vote of the rated candidates, in which those whose ratings have equal parts are one class.
+
+    For programs and tests it is the dual execution agreement of CodeT (Chen 2022, 2207.10397): a class has the weight
+    of its programs times the share of tests that they pass.
+    """
+    # In this kind, answers are equal exactly if their keys are.
+    tally, answers = Tally(CodeSpace()), dict[Answer, Answer]()
+    for index, completion in enumerate(pool):
+        rating = rated.get(index)
+        answer = question.read(completion) if completion and rating and rating.value is not None else None
+        if answer and rating and rating.value is not None:
+            grouped = replace(answer, key=repr(rating.parts) if rating.parts else answer.key)
+            answers[grouped] = answer
+            tally.add(grouped, index=index, weight=rating.value)
+        else:
+            tally.add(None, index=index)
+    vote_state = yield from count_votes(tally)
+    return replace(vote_state, votes=tuple(replace(each, answer=answers[each.answer]) for each in vote_state.votes))
 
 
 def softmax(values: Sequence[float | None], temperature: float = 1.0) -> list[float]:

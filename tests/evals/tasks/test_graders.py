@@ -82,7 +82,7 @@ def test_what_the_question_defines_is_there_for_the_answer() -> None:
 @pytest.mark.parametrize("status", ["test_error", "sandbox_unavailable"])
 def test_tests_that_cannot_be_run_say_nothing_of_the_code(status: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async def check(*_: Any, **__: Any) -> CodeVerdict:
-        return CodeVerdict(status, 0, 2)
+        return CodeVerdict(status, (False, False))
 
     monkeypatch.setattr(Sandbox, "check", check)
     assert graded(function(), block("def f(x):\n    return x + 1")) == "grader_crash"
