@@ -140,10 +140,10 @@ CHANGED: dict[str, dict[str, object]] = {
     "other settings": {"settings": {}},
     "no settings": {"settings": None},
     "a process that cannot be": {"pid": 10**30, "address": "/nowhere"},
-    **{
-        f"an address that is {name}": {"pid": 2**22, "address": address}
-        for name, address in {"null": None, "a list": [], "NUL": "\0", "no text": "\ud800", "long": "x" * 5000}.items()
-    },
+    "an address that is null": {"pid": 2**22, "address": None},
+    "an address that is a list": {"pid": 2**22, "address": []},
+    "an address with NUL": {"pid": 2**22, "address": "\0"},
+    "an address that is no text": {"pid": 2**22, "address": "\ud800"},
 }
 
 
@@ -386,7 +386,7 @@ async def test_a_command_that_reads_no_replies_begins_no_more_calls_and_loses_no
         for _ in range(20 * calls):
             await asyncio.sleep(0)
         assert engine.encoded < 20
-        ended = []
+        ended: list[int] = []
         while len(ended) < calls:
             ended += [number for number, *_ in await warm_module._receive(reader)]
         assert ended == [*range(calls)]

@@ -97,7 +97,7 @@ def _is_private(status: os.stat_result) -> bool:
     return status.st_uid == os.getuid() and not stat.S_IMODE(status.st_mode) & 0o077
 
 
-def _peer(connection: Any) -> int:
+def _peer(connection: socket.socket) -> int:
     """The process at the other end of a socket.
 
     Raises:
