@@ -27,6 +27,8 @@ _ASKED = re.compile(
 )
 _WORDS = {"plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "divided by": "/", "x": "*"}
 _WORD = re.compile(r"\s(multiplied by|divided by|plus|minus|times|x)\s", re.IGNORECASE)
+BEGINNING = "Let me work this out"
+"""The text of a reply that is cut."""
 MAX_LENGTH = 1000
 """The longest paragraph, in characters, that is read as arithmetic."""
 _SLIPS = (1, -1, 10)
@@ -103,7 +105,7 @@ class SimulatedEngine(FreeEngine):
     as often as a wrong one; without, replies do not depend on them. Judgements in words are not simulated.
 
     A reply is a function of the request's seed. Lengths without thinking are exponential around their mean, at least
-    one token, cut at `max_tokens`; a cut reply has no answer. Log-probabilities carry no information.
+    one token, cut at `max_tokens`; a cut reply has a text without an answer. Log-probabilities carry no information.
     """
 
     answers: tuple[str, ...] = ()
@@ -219,10 +221,12 @@ class SimulatedEngine(FreeEngine):
         ids = (name, *(_THOUGHT,) * (thought - 2), _CLOSE)[-thought:] if thinks else ()
         ids = (ids + (1 + law.answers.index(answer),) * length)[:length]
         finish: FinishReason = "abort" if aborted else "length" if cut else "stop"
-        text, stop = ("", "") if cut or aborted else (text, stop)
+        unclosed = thinks and length < thought
+        if cut or aborted:
+            text, stop = "" if unclosed or aborted else BEGINNING, ""
         return Completion(
             prompt, text, ids, finish, stop or None, usage, logprobs, request.index, request.seed,
-            unclosed=thinks and length < thought,
+            unclosed=unclosed,
         )  # fmt: skip
 
 
