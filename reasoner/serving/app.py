@@ -18,17 +18,20 @@ from reasoner.serving.choose import choose
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.limits import ANYONE, Keys
 from reasoner.serving.listener import MAX_HEADER_BYTES, is_loopback
-from reasoner.serving.messages import MessageReply
+from reasoner.serving.messages import CountRequest, MessageReply
 from reasoner.serving.metrics import NO_STRATEGY
 from reasoner.serving.page import page_routes, trace_response
 from reasoner.serving.replies import ChatReply
 from reasoner.serving.requests import ChatRequest
-from reasoner.serving.responses import REPLIES, Reply
+from reasoner.serving.responses import REPLIES, KeptMessages, Reply, ResponseReply
 from reasoner.serving.service import Service
 from reasoner.serving.stream import CLOSE, EventStream, headers_of, read_body, reply, unless_left
 from reasoner.system.machine import require_extra
 
 TRACES: Final = "/v1/reasoner/traces/"
+MESSAGES: Final = "/v1/messages"
+"""The beginning of the paths of Anthropic's clients."""
+COUNT: Final = f"{MESSAGES}/count_tokens"
 TOOLS: Final = "/mcp"
 SAMPLES: Final = "x-its-budget"
 """The header by which its_hub's clients say how many samples are drawn."""
@@ -59,6 +62,7 @@ class App:
         self._service = service
         self._keys = keys
         self._tools: Any = None
+        self._messages = KeptMessages()
         self._created = int(time.time())
         self._router = Router(
             [
@@ -69,6 +73,7 @@ class App:
                 *(Route(path, self._health, methods=["POST"]) for path in (*REPLIES, TOOLS)),
                 Route(TRACES + "{id}.jsonl", self._trace),
                 Route(TRACES + "{id}", self._trace, methods=["GET", "POST"]),
+                Route(COUNT, self._count, methods=["POST"]),
                 *page_routes(),
             ],
             redirect_slashes=False,
@@ -108,7 +113,7 @@ class App:
         except Exception as failure:
             error = self._error_of(failure, scope)
             if not started:
-                form = MessageReply.refusal if kind is MessageReply else ApiError.document
+                form = MessageReply.refusal if scope["path"].startswith(MESSAGES) else ApiError.document
                 await reply(form(error), error.status, error.headers)(scope, receive, tagged)
 
     def _client(self, scope: Scope, headers: Mapping[str, str]) -> str | None:
@@ -165,9 +170,13 @@ class App:
             size = headers.get(SAMPLES, "") if kind is ChatReply else ""
             more = {"budget": int(size) if len(size) < 9 and size.isdecimal() else size} if size else {}
             asked = read(await self._body(headers, receive), kind.reads, **more)
+            if kind is ResponseReply:
+                asked = asked.completed(partial(self._messages.text, client))
             # A request of another form becomes a chat, in which not all of it may fit.
             with checked(ChatRequest):
                 made: Reply = kind(asked, offer.prices)
+            if isinstance(made, ResponseReply):
+                made.keep = partial(self._messages.keep, client)
             jobs = choose(made.asked, offer)
         except ApiError as error:
             service.metrics.end(NO_STRATEGY, "refused" if error.status < 500 else "error", 0)
@@ -176,6 +185,14 @@ class App:
         if made.asked.stream:
             return EventStream(lambda follow: service.start(work(follow)), made, len(jobs))
         return reply(made.whole(await unless_left(service.start(work()), receive)))
+
+    async def _count(self, request: Request) -> Response:
+        """The tokens of a prompt in the form of Anthropic's clients."""
+        asked = read(await self._body(request.headers, request.receive), CountRequest)
+        with checked(ChatRequest):
+            chat = asked.chat
+        [job] = choose(chat, self._service.offer)
+        return reply({"input_tokens": await self._service.prompt_tokens(job)})
 
     async def _tool_server(self) -> Any:
         """The server of tools, which the first request for one starts: its library takes long to import."""

@@ -190,6 +190,12 @@ class MessageRequest(Strict):
         )
 
 
+class CountRequest(MessageRequest):
+    """A request of /v1/messages/count_tokens: the same, of which only the prompt is counted."""
+
+    max_tokens: int = Field(default=1, ge=1, le=MAX_TOKENS)
+
+
 class MessageReply:
     """The reply to a request of /v1/messages; its methods are those of `ChatReply`."""
 
@@ -211,7 +217,7 @@ class MessageReply:
         [result] = results
         text = ReplyText.of(result)
         thought = [_block("thinking", text.thinking)] if text.thinking else []
-        spoken = [_block("text", text.content)] if text.content or not text.calls else []
+        spoken = [_block("text", text.content)] if text.content or not (text.calls or text.thinking) else []
         content = [*thought, *spoken, *self._calls(text)]
         return self._frame(content, REASONS[text.finish_reason], result.solution.cost) | {
             "reasoner": vendor_object(result, self._prices)

@@ -28,6 +28,7 @@ from reasoner.answers.kinds import AnswerKind
 from reasoner.budget import Budget
 from reasoner.errors import UsageError, shown
 from reasoner.registry import build_checked, spec_of
+from reasoner.serving.errors import ApiError
 from reasoner.specs import Mark, Owners, Spec, marks_of
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.files import parse_json
@@ -402,6 +403,13 @@ class FunctionOutput(Partial):
     output: str | Annotated[list[ContentPart], Field(max_length=1000, fail_fast=True)]
 
 
+class ItemReference(Partial):
+    """The id of a message of an earlier reply, in its place."""
+
+    type: Literal["item_reference"]
+    id: Short
+
+
 def _type_of(item: object) -> object:
     return item.get("type", "message") if isinstance(item, dict) else getattr(item, "type", "message")
 
@@ -409,12 +417,12 @@ def _type_of(item: object) -> object:
 InputItem = Annotated[
     Annotated[InputMessage, Tag("message")]
     | Annotated[FunctionCall, Tag("function_call")]
-    | Annotated[FunctionOutput, Tag("function_call_output")],
+    | Annotated[FunctionOutput, Tag("function_call_output")]
+    | Annotated[ItemReference, Tag("item_reference")],
     Discriminator(
         _type_of,
         custom_error_type="item_type",
-        custom_error_message="type must be message, function_call or function_call_output, and replies are not kept: "
-        "send each item as a whole",
+        custom_error_message="type must be message, function_call, function_call_output or item_reference",
     ),
 ]
 
@@ -505,9 +513,27 @@ class ResponseRequest(Strict):
             return value
         return [item for item in value if not (isinstance(item, dict) and _is_reasoning(item))]
 
+    def completed(self, kept: Callable[[str], str | None]) -> "ResponseRequest":
+        """The same request with the messages that it refers to; `kept` has their texts by id.
+
+        Raises:
+            ApiError: 400, one is not kept.
+        """
+        if isinstance(self.input, str):
+            return self
+        items = list(self.input)
+        for index, item in enumerate(items):
+            if isinstance(item, ItemReference):
+                text = kept(item.id)
+                if text is None:
+                    problem = f"no message {shown(item.id)} of yours is kept: send it as a whole, as with store=false"
+                    raise ApiError(400, problem, param=f"input[{index}].id")
+                items[index] = InputMessage(role="assistant", content=text)
+        return self.model_copy(update={"input": items})
+
     @property
     def turns(self) -> list[Turn]:
-        """The input as turns of a chat; calls, and a message of the assistant before them, are one turn."""
+        """The input, `completed`, as turns of a chat; calls and a message of the assistant before them are one turn."""
         if isinstance(self.input, str):
             return [Turn(role="user", content=self.input)]
         turns: list[Turn] = []
@@ -518,7 +544,7 @@ class ResponseRequest(Strict):
                     turns.append(said.model_copy(update={"tool_calls": [*(said.tool_calls or ()), item.chat]}))
                 case FunctionOutput():
                     turns.append(Turn(role="tool", content=item.output, tool_call_id=item.call_id))
-                case _:
+                case InputMessage():
                     turns.append(item)
         return turns
 

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, ClassVar, Final
 
@@ -20,6 +20,30 @@ REPEATED: Final = {
     "instructions", "max_output_tokens", "metadata", "model", "temperature", "tool_choice", "tools", "top_p", "user",
 }  # fmt: skip
 """Fields of a request that its reply repeats."""
+
+
+MAX_KEPT: Final = 1000
+MAX_KEPT_SIZE: Final = 16 << 20
+"""Characters of all messages that are kept."""
+
+
+class KeptMessages:
+    """The texts of the last messages in replies, by client and id: clients may send the id instead of the message."""
+
+    def __init__(self) -> None:
+        self._texts: dict[tuple[str, str], str] = {}
+        self._size = 0
+
+    def keep(self, client: str, name: str, text: str) -> None:
+        """Keep a message, and drop the oldest above a limit."""
+        self._size += len(text) - len(self._texts.pop((client, name), ""))
+        self._texts[client, name] = text
+        while len(self._texts) > MAX_KEPT or self._size > MAX_KEPT_SIZE:
+            self._size -= len(self._texts.pop(next(iter(self._texts))))
+
+    def text(self, client: str, name: str) -> str | None:
+        """The text of a message of a client; None if there is none or it was dropped."""
+        return self._texts.get((client, name))
 
 
 class ResponseReply:
@@ -43,6 +67,8 @@ class ResponseReply:
         self._sent: dict[str, list[str]] = {"reasoning": [], "message": []}
         self._open = ""
         """The item that is being streamed: "", "reasoning" or "message"."""
+        self.keep: Callable[[str, str], None] = lambda _name, _text: None
+        """Receives the id and the text of the message."""
         self._index = -1
         """The place in the output of the item that was opened last."""
 
@@ -55,6 +81,8 @@ class ResponseReply:
         thinking = "".join(self._sent["reasoning"]) or text.thinking
         thought = [_item(self.id, "reasoning", thinking)] if thinking else []
         spoken = [_item(self.id, "message", text.content, status)] if text.content or not text.calls else []
+        for item in spoken:
+            self.keep(item["id"], text.content)
         return {
             **self._frame(status),
             "incomplete_details": {"reason": "max_output_tokens"} if text.finish_reason == "length" else None,

@@ -104,6 +104,10 @@ class Service:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    async def prompt_tokens(self, job: Job) -> int:
+        """The tokens of a job's prompt; an upper bound where the engine does not know them."""
+        return (await self._engine.render(job.question.prompt)).tokens
+
     async def answer(self, jobs: Sequence[Job], client: str, follow: Follow | None = None) -> list[Result]:
         """The jobs of one request with their solutions and events, which `follow` receives as they happen.
 

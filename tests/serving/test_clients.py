@@ -7,11 +7,13 @@ import httpx
 import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
+from openai.types.responses import ResponseInputParam, ResponseOutputMessage
 
 from reasoner import solve_sync
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UnknownName
+from reasoner.serving import responses
 from reasoner.testing.scripted import THINKER, ScriptedEngine
 from reasoner.testing.support import says
 from tests.serving.running import Server, serving
@@ -73,6 +75,28 @@ def test_a_request_names_its_own_strategy(simulated: Server) -> None:
                 model="simulated", messages=ASKED, extra_body={"reasoner": {"strategy": "selfconsistency"}}
             )
     assert refused.value.param == "reasoner.strategy"
+
+
+def test_a_message_of_a_response_may_be_sent_by_its_id_and_by_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Vercel's SDK does by default."""
+    monkeypatch.setattr(responses, "MAX_KEPT", 2)
+    keys = {"alice": KEY, "bob": "bob-0123456789"}
+    engine = ScriptedEngine(lambda request: f"seen {len(request.prompt.messages)}")
+    with serving(engine, keys=keys) as server, client(server, key=KEY) as alice, client(server, key=keys["bob"]) as bob:
+        said = alice.responses.create(model="scripted", input="One?").output[0]
+        assert isinstance(said, ResponseOutputMessage)
+        earlier: ResponseInputParam = [
+            {"role": "user", "content": "One?"},
+            {"type": "item_reference", "id": said.id},
+        ]
+        second = alice.responses.create(model="scripted", input=earlier, stream=True)
+        assert [event.response.output_text for event in second if event.type == "response.completed"] == ["seen 2"]
+        with pytest.raises(openai.BadRequestError, match=f"no message '{said.id}' of yours is kept: send it"):
+            bob.responses.create(model="scripted", input=earlier)
+        bob.responses.create(model="scripted", input="Two?")
+        with pytest.raises(openai.BadRequestError, match="is kept") as dropped:
+            alice.responses.create(model="scripted", input=earlier)
+        assert dropped.value.param == "input[1].id"
 
 
 def test_its_hubs_clients_say_the_number_of_samples(simulated: Server) -> None:

@@ -81,6 +81,45 @@ def test_thinking_and_the_calls_of_tools_are_blocks() -> None:
         assert [block.type for block in silent.content] == ["text"]
 
 
+def test_a_reply_that_is_cut_has_its_text_and_says_so() -> None:
+    asked: dict[str, Any] = {"max_tokens": 1, "messages": [{"role": "user", "content": "What is 3 + 4?"}]}
+    with serving(SimulatedEngine()) as server, client(server) as asking:
+        for model in ("simulated", "simulated@vote8", "simulated@best8"):
+            message = asking.messages.create(model=model, **asked)
+            assert [bool(block.text) for block in message.content] == [True], model
+            assert message.stop_reason == "max_tokens"
+    # Of thinking that is cut there is no text.
+    with serving(ScriptedEngine(says("7"), model=THINKER)) as server, client(server) as asking:
+        message = asking.messages.create(model=server.service.offer.model.name, **asked)
+        assert ([block.type for block in message.content], message.stop_reason) == (["thinking"], "max_tokens")
+
+
+def test_the_tokens_of_a_prompt_are_counted() -> None:
+    asked: dict[str, Any] = {"messages": [{"role": "user", "content": "What is 3 + 4?"}]}
+    with serving(SimulatedEngine()) as server, client(server) as asking:
+        counted = [
+            asking.messages.count_tokens(model=model, **asked, **more).input_tokens
+            for model, more in (
+                ("simulated", {}),
+                ("simulated", {"system": "Be brief.", "tools": [WEATHER]}),
+                ("simulated@vote8", {}),
+            )
+        ]
+        plain, longer, voted = counted
+        assert (plain, longer) == (5, 7)
+        message = asking.messages.create(model="simulated@vote8", max_tokens=9, **asked)
+        assert message.usage.input_tokens == 8 * voted
+        for wrong, error, said in (
+            ({"model": "other"}, anthropic.NotFoundError, "no model named 'other'"),
+            ({"tool_choice": {"type": "tool"}}, anthropic.BadRequestError, "name is missing"),
+            ({"system": "s", "messages": asked["messages"] * 2000}, anthropic.BadRequestError, "at most 2000 items"),
+        ):
+            with pytest.raises(error, match=said) as caught:
+                asking.messages.count_tokens(**{"model": "simulated", **asked, **wrong})
+            body: Any = caught.value.body
+            assert body["type"] == "error"
+
+
 def test_a_history_with_tools_becomes_turns_of_a_chat() -> None:
     history = [
         {"role": "user", "content": "Weather?"},
