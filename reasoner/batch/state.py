@@ -319,8 +319,8 @@ def unasked_rows(answers: Path, rows: Iterator[InputRow]) -> int | None:
     """
     written, count = IdSet(), 0
     try:
-        with open_table(answers) as (name, reader, file):
-            for _, line in reader(name, file, None):
+        with open_table(answers) as table:
+            for _, line in table.rows():
                 if isinstance(line, UsageError):
                     return None
                 written.add(_row(int(line["row"]), line["digest"] or "", "failed" if line["error"] else ""))

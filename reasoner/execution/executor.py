@@ -170,7 +170,7 @@ class OperationExecutor:
             why: Why = "deadline" if deadline.expired() else "cancelled" if is_cancellation(error) else "lost"
             usage = None if request.meter.usage and request.meter.usage.fault else request.meter.usage
             late = self.admission.too_late() if why == "deadline" else None
-            outcome = Drop(why, usage, late and Refusal.of(late))
+            outcome = Drop(why, usage, Refusal.of(late) if late else None)
             spent = usage or Usage(request.rendered.tokens, 0, request.params.limit)
             cost = self.cost(spent, seconds=time.monotonic() - began, cancelled=True, counted_as=counted_as)
             if late and not is_cancellation(error):

@@ -92,7 +92,7 @@ def _check_writable(out: Path) -> None:
 
 def _report(fitted: "Fitted") -> Iterator[str]:
     data = fitted.head.info.statistics
-    rated = f"{counted(data['ratings'], 'answer')} to {counted(data['questions'], 'question')}"
+    rated = f"{counted(int(data['ratings']), 'answer')} to {counted(int(data['questions']), 'question')}"
     yield f"fitted on {rated}; layer {fitted.head.layer}, penalty {fitted.ridge:g}"
     yield f"held out: {counted(fitted.questions, 'question')}; 95 % intervals by bootstrap over questions"
     unknown = "unknown: all answers are right, or all wrong"

@@ -98,7 +98,8 @@ def _wanted(text: str) -> dict[str, Any]:
         return schemas[-1]
     if objects:
         return schema_like(objects[-1])
-    if names := {name: {} for line in _NAMES.findall(text) for name in _NAME.findall(line)}:
+    names: dict[str, Any] = {name: {} for line in _NAMES.findall(text) for name in _NAME.findall(line)}
+    if names:
         return {"properties": names, "required": list(names)}
     return {} if _VALUE.search(text) else {"type": "object"}
 
