@@ -190,10 +190,7 @@ def load_tasks(specs: Sequence[str], subset: Subset, *, unsandboxed: bool = Fals
         allowed = {"allow_unsandboxed": True} if unsandboxed and runs_code("task", spec) else {}
         task = build("task", spec, **allowed)
         with ErrorsFrom(f"the task {spec}", ReasonerError):
-            data = checked_data(task, task.load())
-        if not data.items:
-            raise UsageError(f"task {spec} has no questions: choose data with at least one")
-        data = subset.cut(data)
+            data = checked_data(task, task.load(), subset.cut)
         if data.source.task in tasks:
             raise UsageError(f"task {spec} is given twice: keep one")
         tasks[data.source.task] = data

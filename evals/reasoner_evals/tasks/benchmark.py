@@ -116,24 +116,32 @@ class Task(Protocol):
         """All questions, in the benchmark's order. A UsageError names file, line and column, or an alternative."""
 
 
-def checked_data(task: Task, data: object) -> TaskData:
-    """What a task's `load` returned, checked; its source names the spec by which the task is loaded again.
+def checked_data(
+    task: Task,
+    data: object,
+    cut: Callable[[TaskData], TaskData] = lambda data: data,
+) -> TaskData:
+    """The questions to ask of what a task's `load` returned; the source names the spec by which it is loaded again.
+
+    `cut` leaves the questions to ask. Only these are checked: a task may have thousands more.
 
     Raises:
-        UsageError: it is not `TaskData` of questions with valid text and ids of their own.
+        UsageError: it is not `TaskData`, or the questions have no valid text and ids of their own.
     """
     spec = spec_of(task)
     try:
         if not (isinstance(data, TaskData) and isinstance(data.source, Source)):
             raise UsageError(f"it must return TaskData with a Source (got {shown(data)})")
         check_types(data)
-        known: set[str] = set()
-        for item in data.items:
+        if not data.items:
+            raise UsageError("it has no questions: choose data with at least one")
+        asked, known = cut(data), set[str]()
+        for item in asked.items:
             check_types(item)
             _check_texts(item, known)
     except UsageError as error:
         raise UsageError(f"load() of the task {spec}: {error}") from None
-    return replace(data, source=data.source.model_copy(update={"task": spec}))
+    return replace(asked, source=asked.source.model_copy(update={"task": spec}))
 
 
 def _check_texts(item: GradedQuestion, known: set[str]) -> None:

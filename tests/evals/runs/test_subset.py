@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 from reasoner import Budget
 from reasoner.errors import UsageError
 from reasoner_evals.runs.arms import Shard, Subset
+from reasoner_evals.tasks.arithmetic import Arithmetic
+from reasoner_evals.tasks.benchmark import checked_data
 from tests.evals.runs.sittings import task
 
 LIMITS = st.integers(1, 10**6)
@@ -38,6 +42,14 @@ def test_a_subset_reads_what_it_writes(subset: Subset) -> None:
 def test_what_is_no_subset_is_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         make()
+
+
+@pytest.mark.parametrize("asked", [39, 40])
+def test_only_the_questions_that_are_asked_are_checked(asked: int) -> None:
+    whole = task(questions=40)
+    broken = replace(whole, items=(*whole.items[:39], replace(whole.items[39], gold=5)))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="gold must be text") if asked == 40 else nullcontext():
+        assert checked_data(Arithmetic(), broken, Subset(asked).cut).source.items == asked
 
 
 def ids(subset: Subset) -> list[str]:

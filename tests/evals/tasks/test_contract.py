@@ -180,6 +180,7 @@ def asked(**changes: object) -> TaskData:
         (None, "it must return TaskData with a Source (got None)"),
         ([FIRST], "it must return TaskData with a Source (got a list)"),
         (TaskData(GOOD.items, None), "it must return TaskData with a Source (got a TaskData)"),  # type: ignore[arg-type]
+        (TaskData((), GOOD.source), "it has no questions: choose data with at least one"),
         (TaskData((1, 2), GOOD.source), "items must be a tuple of GradedQuestion"),  # type: ignore[arg-type]
         (TaskData(iter(GOOD.items), GOOD.source), "(got a tuple_iterator)"),  # type: ignore[arg-type]
         (TaskData((FIRST, FIRST), GOOD.source), "each question needs an id of its own"),
