@@ -23,7 +23,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server with each parser of requests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(listener, "CONNECTION", request.param)
-        with serving(SimulatedEngine(), ServerLimits(body_bytes=10_000, body_seconds=0.2)) as running:
+        with serving(SimulatedEngine(), ServerLimits(body_bytes=10_000)) as running:
             yield running
             assert running.reports == []
 
@@ -95,10 +95,11 @@ def test_a_huge_body_that_is_only_announced_is_refused_at_once(server: Server) -
         assert b"at most 10,000 bytes are allowed" in got
 
 
-def test_a_slow_body_is_given_up(server: Server) -> None:
+def test_a_slow_body_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {"model": "simulated", "messages": MESSAGES}
     trace = httpx.post(f"{server.base_url}/chat/completions", json=asked).json()["reasoner"]["trace"]
     form = "application/x-www-form-urlencoded"
+    monkeypatch.setattr(server.service, "limits", server.service.limits.model_copy(update={"body_seconds": 0.2}))
     for path, kind in (("chat/completions", "application/json"), (f"reasoner/traces/{trace}", form)):
         got = exchanged(server, head(path, "Content-Length: 100", kind=kind) + b'{"model"')
         assert got.startswith(b"HTTP/1.1 408 ")
@@ -111,9 +112,10 @@ def test_a_slow_body_is_given_up(server: Server) -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"GET /health HT"], ids=["silent", "half a head"])
 def test_a_slow_head_is_given_up(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "HEADER_SECONDS", 0.05)
     with serving(SimulatedEngine()) as server:
-        assert exchanged(server, sent) == b""
+        with monkeypatch.context() as patch:
+            patch.setattr(listener, "HEADER_SECONDS", 0.05)
+            assert exchanged(server, sent) == b""
         with httpx.Client(base_url=server.url) as client:
             for _ in range(3):
                 assert client.get("/health").status_code == 200
