@@ -189,11 +189,13 @@ def asks_for_tests(request: SampleRequest) -> bool:
 
 
 def solved(
-    engine: ScriptedEngine, spec: str, verifier: CodeTests, **options: Budget
+    engine: ScriptedEngine, spec: str, verifier: CodeTests, budget: Budget | None = None
 ) -> tuple[Solution, list[tuple[float, ...]]]:
     """The solution and what each candidate passed; every token of the engine is in the ledger and in the trace."""
     before, events = meter_of(engine), list[Event]()
-    solution = solve_sync(HALVES, build("strategy", spec), engine, verifier=verifier, trace=events.append, **options)
+    solution = solve_sync(
+        HALVES, build("strategy", spec), engine, verifier=verifier, trace=events.append, budget=budget
+    )
     prompt, cached, generated = (now - then for now, then in zip(meter_of(engine), before, strict=True))
     assert books(solution.cost) == books(traced_cost(events))
     assert (solution.cost.tokens, solution.cost.cached_tokens) == (prompt + generated, cached)

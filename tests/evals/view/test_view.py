@@ -285,7 +285,8 @@ def test_a_hundred_connections_have_sixteen_threads_and_all_are_answered() -> No
         stack.callback(serving.join)
         stack.callback(server.shutdown)
         stack.callback(asked.set)
-        connections = [stack.enter_context(socket.create_connection(server.server_address)) for _ in range(clients)]
+        port = server.server_address[1]
+        connections = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(clients)]
         for number, connection in enumerate(connections):
             connection.sendall(f"GET /{number} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
         for _ in range(OPEN):
