@@ -37,8 +37,8 @@ from reasoner_verifiers.shown_tests import AskedFunction, asked_function, shown_
 
 ARMS: Final = (
     ("best_of_n:n={n}", "code:tests=shown"),
-    ("best_of_n:n={n},selector=agreement", "code:tests=written"),
-    ("best_of_n:n={n},selector=agreement", "code:tests=[shown,written]"),
+    ("best_of_n:n={n},selector=consensus", "code:tests=written"),
+    ("best_of_n:n={n},selector=consensus", "code:tests=[shown,written]"),
     ("refine:rounds={revisions}", "code:tests=shown"),
     ("ab_mcts:n={n}", "code:tests=shown"),
 )

@@ -17,7 +17,7 @@ class BestOfN(Checked):
     """The best rated of `n` samples, or the class of answers with the highest total rating.
 
     `selector` "argmax" takes the answer of the best rated sample (Cobbe 2021, 2110.14168); "weighted" sums the ratings
-    of each class of answers (Li 2022, 2206.02336); "majority" and "last" rate nothing. "agreement" sums the ratings of
+    of each class of answers (Li 2022, 2206.02336); "majority" and "last" rate nothing. "consensus" sums the ratings of
     samples with equal `parts`, such as programs that pass the same tests of `code:tests=written` (Chen 2022,
     2207.10397). A sample that could not be rated drops out of the selection and stays in the cost. Without any rating
     (a single sample, a failing verifier, no budget left) the majority decides.

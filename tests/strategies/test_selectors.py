@@ -49,10 +49,10 @@ def test_every_strategy_that_ends_with_several_candidates_has_them() -> None:
         Refine(critic="self", selector="weighted")
 
 
-def test_agreement_without_parts_is_the_weighted_vote() -> None:
+def test_consensus_without_parts_is_the_weighted_vote() -> None:
     engine = ScriptedEngine(lambda request: f"{request.index}: The answer is {RATED[request.index][0]}")
     judge = Rater(lambda one: RATED[int(one.text[0])][1])
-    assert search(build("strategy", "best_of_n:n=4,selector=agreement"), engine, judge).key == CHOSEN["weighted"]
+    assert search(build("strategy", "best_of_n:n=4,selector=consensus"), engine, judge).key == CHOSEN["weighted"]
 
 
 @pytest.mark.parametrize("spec", ["best_of_n:n=4", "revise:chains=4,revisions=0", "speculative_rejection:n=4,alpha=0"])

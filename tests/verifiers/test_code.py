@@ -208,10 +208,10 @@ WRITES = block("assert half(9) == 4\nassert half(7) == 3\nassert half(1) == 1\na
 PROGRAMS = ("def half(x): return max(1, x // 2)", RIGHT, RIGHT.replace("x", "n"), *WRONG[:2])
 
 
-def test_programs_and_the_tests_of_the_model_are_ranked_by_their_agreement() -> None:
+def test_programs_and_the_tests_of_the_model_are_ranked_by_their_consensus() -> None:
     """CodeT: two programs that pass three tests outweigh one that passes three others; argmax takes the first."""
     written = CodeTests(("written",))
-    solution, parts = solved(answering(WRITES, *PROGRAMS), "best_of_n:n=5,selector=agreement", written)
+    solution, parts = solved(answering(WRITES, *PROGRAMS), "best_of_n:n=5,selector=consensus", written)
     assert parts == [(1, 1, 1, 0), (1, 1, 0, 1), (1, 1, 0, 1), (1, 0, 0, 0), (0, 1, 0, 1)]
     assert [(vote.weight, vote.count) for vote in solution.vote_state.votes] == [
         (1.5, 2),
@@ -219,7 +219,7 @@ def test_programs_and_the_tests_of_the_model_are_ranked_by_their_agreement() -> 
         (0.5, 1),
         (0.25, 1),
     ]
-    for spec, best in (("best_of_n:n=5,selector=agreement", RIGHT), ("best_of_n:n=5", PROGRAMS[0])):
+    for spec, best in (("best_of_n:n=5,selector=consensus", RIGHT), ("best_of_n:n=5", PROGRAMS[0])):
         answer = solved(answering(WRITES, *PROGRAMS), spec, written)[0].answer
         assert answer == HALVES.read(completion(block(best)))
 
@@ -243,7 +243,7 @@ def test_tests_are_written_once_for_each_question_that_is_open(spec: str) -> Non
 
 def test_shown_tests_filter_and_written_ones_rank() -> None:
     both, programs = CodeTests(("shown", "written")), (*PROGRAMS, "def half(x): return x // 2 if x != 8 else 5")
-    solution, parts = solved(answering(WRITES, *programs), "best_of_n:n=6,selector=agreement", both)
+    solution, parts = solved(answering(WRITES, *programs), "best_of_n:n=6,selector=consensus", both)
     assert [found[0] for found in parts] == [1, 1, 1, 1, 1, 0]
     assert solution.vote_state.votes[-1].weight == 0
     assert solution.answer == HALVES.read(completion(block(RIGHT)))

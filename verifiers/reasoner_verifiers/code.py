@@ -66,7 +66,7 @@ class CodeTests(Checked):
     `f(1) -> 2`, and inputs with outputs. "written" lets the model write tests, once for each question, in `drafts`
     replies, which are verifier tokens; an interrupted question writes them again. `[shown,written]` takes both: then an
     answer that fails a shown or given test is rated 0, and another one by the written tests. `parts` say which tests
-    it passes, so `best_of_n:selector=agreement` ranks by the agreement of programs and tests, as CodeT does (Chen 2022,
+    it passes, so `best_of_n:selector=consensus` ranks by the agreement of programs and tests, as CodeT does (Chen 2022,
     2207.10397; filtered by public tests as in S*: Li 2025, 2502.14382).
 
     A question without tests gives an error and no rating. An answer without code passes no test. Code that hangs or

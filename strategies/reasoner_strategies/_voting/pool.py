@@ -18,14 +18,14 @@ By = Literal["sum", "max"]
 Selector = Literal["argmax", "weighted", "majority", "last"]
 """Which of several candidates gives the answer: the best rated one, the class of answers with the highest total rating,
 the class with the most candidates, or the last candidate in launch order."""
-PoolSelector = Literal["argmax", "weighted", "majority", "last", "agreement"]
+PoolSelector = Literal["argmax", "weighted", "majority", "last", "consensus"]
 """As `Selector`, or the first of the class of candidates with equal `parts` of their ratings, such as programs that
 pass the same tests, with the highest total rating."""
 
 
 def selects_by_rating(selector: PoolSelector) -> bool:
     """Whether it needs ratings."""
-    return selector in ("argmax", "weighted", "agreement")
+    return selector in ("argmax", "weighted", "consensus")
 
 
 def combined(selector: PoolSelector) -> By:
@@ -133,12 +133,12 @@ def rated_choice(
     ratings = [values.get(index) for index in range(len(pool))]
     if all(rating is None for rating in ratings):
         return majority.leader
-    if selector == "agreement":
-        return (yield from proposed(_agreement(question, dict(zip(answered, rated, strict=True)), pool))).leader
+    if selector == "consensus":
+        return (yield from proposed(_consensus(question, dict(zip(answered, rated, strict=True)), pool))).leader
     return (yield from proposed(rated_vote(question, pool, weights_of(ratings), selector=selector))).leader
 
 
-def _agreement(question: Question, rated: Mapping[int, Rating], pool: Pool) -> Plan[VoteState]:
+def _consensus(question: Question, rated: Mapping[int, Rating], pool: Pool) -> Plan[VoteState]:
     """The vote of the rated candidates, in which those whose ratings have equal parts are one class.
 
     For programs and tests it is the dual execution agreement of CodeT (Chen 2022, 2207.10397): a class has the weight
