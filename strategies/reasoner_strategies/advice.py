@@ -115,8 +115,8 @@ ADVICE: Final[dict[str, tuple[Advice, Advice]]] = {
     ),
     "programs": (
         Advice(
-            "best_of_n:n=8", "p + 8 t, and 8 runs of the tests (`--verifier code:tests_file=FILE`)",
-            "without tests that the task allows to be seen",
+            "best_of_n:n=8", "p + 8 t, and 8 runs of the tests (`--verifier code:tests=shown`)",
+            "where the question shows no tests, and the model writes wrong ones",
             "no figure here: the embedded model writes no programs",
         ),
         Advice(
