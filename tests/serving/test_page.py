@@ -67,7 +67,7 @@ def vote_stream(answer: str = "408", *, tokens: int = 800, **report: object) -> 
     return [
         chunk(reasoner={"samples": 1, "votes": votes[:1], "cost": {"tokens": 90}}),
         chunk(f"The answer is {answer}"),
-        chunk(finish="stop", reasoner={"answer": answer, "samples": 8, "votes": votes, "cost": {"tokens": tokens},
+        chunk(finish="stop", reasoner={"answer": answer, "samples": 10, "votes": votes, "cost": {"tokens": tokens},
               "ended_by": "strategy", "reason": "the strategy finished", "confidence": 0.9, **report}),
         "data: [DONE]\n\n",
     ]  # fmt: skip
@@ -108,9 +108,9 @@ def test_every_file_has_a_strict_policy_and_names_no_other_host_and_no_script_of
 @pytest.mark.parametrize(
     ("answers", "verdict"),
     [
-        (("408", "408"), "The same answer: vote16 computed 2.0 times the tokens of vote8."),
-        (("7", "8"), "7 and 8: vote16 computed 2.0 times the tokens of vote8."),
-        (("two\nlines", "x" * 150), "Tokens: vote16 computed 2.0 times the tokens of vote8."),
+        (("408", "408"), "The same answer: vote8 (800 tokens), vote16 (1,600 tokens)"),
+        (("7", "8"), "vote8 (800 tokens): 7; vote16 (1,600 tokens): 8"),
+        (("two\nlines", "x" * 150), "vote8 (800 tokens): a reply; vote16 (1,600 tokens): a reply"),
     ],
     ids=["same", "different", "long"],
 )
@@ -127,11 +127,19 @@ def test_two_strategies_are_compared(tab: Page, answers: tuple[str, str], verdic
         headlines = "[...document.querySelectorAll('.headline')].map(each => each.checkVisibility())"
         assert tab.value(headlines) == ["\n" not in answer for answer in answers]
         bars = tab.value(
-            "[...document.querySelectorAll('.votes')[0].querySelectorAll('i')].map(each => each.offsetWidth)"
+            "[...document.querySelectorAll('.votes')[0].querySelectorAll('i')].map(each => each.offsetWidth "
+            "/ each.parentElement.offsetWidth)"
         )
-        assert bars[1] / bars[0] == pytest.approx(0.6, abs=0.05)
+        assert bars == pytest.approx([5 / 10, 3 / 10], abs=0.02)
+        counts = tab.value(
+            "[...document.querySelectorAll('.votes')[0].querySelectorAll('.count')].map(each => each.textContent)"
+        )
+        assert counts == ["5 of 10", "3 of 10"]
+        # Nobody has said that an answer is right.
+        colours = "getComputedStyle(document.querySelector({!r})).color"
+        assert tab.value(f"{colours.format('.headline')} === {colours.format('main')}")
         assert (
-            text(tab, ".facts") == "confidence90 %samples8tokens computed800ended by the strategythe strategy finished"
+            text(tab, ".facts") == "confidence90 %samples10tokens computed800ended by the strategythe strategy finished"
         )
         assert "for 800 tokens. vote16: " in text(tab, "#spoken")
         tops = tab.value(
@@ -249,14 +257,14 @@ def test_a_question_is_watched_and_answered_and_its_tree_opened(tab: Page) -> No
         assert "votes over 8 samples" in text(tab, ".about")
         tab.value("document.getElementById('ask').requestSubmit()")
         counts = "[...document.querySelectorAll('.votes .count')].map(each => each.textContent).join()"
-        tab.wait(f"{counts} === '2 votes,1 vote'")
+        tab.wait(f"{counts} === '2 of 3,1 of 3'")
         assert text(tab, ".progress") == "3 samples so far …"
         assert tab.value("document.querySelector('section').ariaBusy") == "true"
         assert tab.value("document.getElementById('stop').checkVisibility()") is True
         server.loop.call_soon_threadsafe(held.set)
         tab.wait("document.querySelector('section').ariaBusy === 'false'")
         assert text(tab, ".headline") == "408"
-        assert tab.value(counts) == "6 votes,2 votes"
+        assert tab.value(counts) == "6 of 8,2 of 8"
         assert text(tab, ".reply pre") == "The answer is 408"
         assert tab.value("document.querySelector('.thinking').checkVisibility()") is False
         check_layout(tab, 1280, server.url)

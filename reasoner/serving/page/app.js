@@ -166,7 +166,6 @@ class Result {
     this.section.setAttribute("aria-busy", String(!ended));
     this.text(".error", short(this.failure, 1000));
     this.text(".headline", short(this.answer));
-    this.part(".headline").classList.toggle("none", this.report.answer === undefined);
     this.part(".progress").textContent = ended ? "" : this.progress();
     this.showVotes();
     this.showFacts();
@@ -191,12 +190,15 @@ class Result {
   showVotes() {
     const votes = this.report.votes ?? [];
     const weighted = votes.some((vote) => vote.weight !== vote.count);
-    const heaviest = Math.max(...votes.map((vote) => vote.weight), 0) || 1;
+    const counted = votes.reduce((sum, vote) => sum + vote.count, 0);
+    // Samples without an answer count too: a bar is full where all samples agree.
+    const samples = Math.max(this.report.samples ?? 0, counted);
+    const whole = weighted ? votes.reduce((sum, vote) => sum + vote.weight, 0) : samples;
     const rows = votes.length > 1 || (votes[0]?.count ?? 0) > 1 ? votes.slice(0, MAX_ANSWERS) : [];
     this.part(".votes").replaceChildren(...rows.map((vote) => {
       const bar = element("i");
-      bar.style.width = `${100 * vote.weight / heaviest}%`;
-      const count = plural(vote.count, "vote") + (weighted ? `, weight ${vote.weight.toFixed(2)}` : "");
+      bar.style.width = `${100 * vote.weight / (whole || 1)}%`;
+      const count = `${grouped(vote.count)} of ${grouped(samples)}` + (weighted ? `, weight ${vote.weight.toFixed(2)}` : "");
       return element("li", {},
         element("span", { className: "answer", dir: "auto", text: short(vote.answer) || "(empty)", title: short(vote.answer) }),
         element("span", { className: "bar", ariaHidden: "true" }, bar),
@@ -296,15 +298,14 @@ const say = (text) => { byId("spoken").textContent = text; };
 
 /** The answers and the costs of two strategies, in a line. */
 function compare(results) {
-  const tokens = results.map((result) => result.report.cost?.tokens);
-  if (results.some((result) => result.failure) || !tokens[0] || !tokens[1]) return;
+  if (results.some((result) => result.failure || !result.report.cost?.tokens)) return;
   const answers = results.map((result) => short(result.answer));
-  const named = answers.every((answer) => answer && answer.length <= MAX_NAMED);
-  const said = !named ? "Tokens" : answers[0] === answers[1] ? "The same answer" : `${answers[0]} and ${answers[1]}`;
-  const ratio = (Math.max(...tokens) / Math.min(...tokens)).toFixed(1);
-  const [more, less] = (tokens[0] >= tokens[1] ? results : [...results].reverse()).map((result) => short(result.name));
-  const cost = ratio === "1.0" ? "as many tokens each" : `${more} computed ${ratio} times the tokens of ${less}`;
-  byId("verdict").textContent = `${said}: ${cost}.`;
+  const same = answers[0] && answers[0] === answers[1];
+  const costs = results.map((result) => `${short(result.name)} (${plural(result.report.cost.tokens, "token")})`);
+  const named = answers.map((answer) => (answer && answer.length <= MAX_NAMED ? answer : "a reply"));
+  byId("verdict").textContent = same
+    ? `The same answer: ${costs.join(", ")}`
+    : costs.map((cost, index) => `${cost}: ${named[index]}`).join("; ");
   byId("verdict").hidden = false;
 }
 
