@@ -47,4 +47,5 @@ def test_no_word_of_a_help_is_broken(line: str, columns: int, run: Run, monkeypa
     for word in " ".join(shown).split():
         # The group cuts what it says of a command.
         assert word in whole or word.endswith("...") or parts.issuperset(re.findall(r"[^,|(]*[,|(]*", word)), word
-    assert [text for text in shown if len(text) > columns and len(text.split(maxsplit=1)[0]) < columns - 6] == []
+    commands = ("export ", "eval ")
+    assert [text for text in shown if len(text) > columns and not text.lstrip().startswith(commands)] == []
