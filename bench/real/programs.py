@@ -124,9 +124,9 @@ class Problem:
     async def vote(self, samples: Sequence[Completion]) -> Answer | None:
         """The first program of those that behave as most do."""
         answers = [answer for each in samples if (answer := self.item.question.read(each))]
-        found = {answer.text: await self.behaviour(answer) for answer in answers}
-        counts = Counter(found[answer.text] for answer in answers)
-        return max(answers, key=lambda answer: counts[found[answer.text]], default=None)
+        behaviours = {answer.text: await self.behaviour(answer) for answer in answers}
+        counts = Counter(behaviours[answer.text] for answer in answers)
+        return max(answers, key=lambda answer: counts[behaviours[answer.text]], default=None)
 
 
 @dataclass
@@ -202,7 +202,7 @@ async def measure(options: argparse.Namespace) -> None:
         [await problem.is_right(problem.item.question.read(each)) for each in samples]
         for problem, samples in zip(problems, drawn, strict=True)
     ]
-    share, found = np.mean(grades, axis=1), np.any(grades, axis=1).mean()
+    share, solvable = np.mean(grades, axis=1), np.any(grades, axis=1).mean()
     single = Row("one sample", 1, share, np.array([tokens_of(samples[:1]) for samples in drawn]))
     print("| | right, % | against one sample, points | against the vote, points | tokens | of written tests |")
     print("|---|---|---|---|---|---|")
@@ -217,7 +217,7 @@ async def measure(options: argparse.Namespace) -> None:
             f"{row.verifier_tokens:,.0f}",
         ]
         print(f"| {' | '.join(cells)} |")
-    print(f"\nA right program is among {sizes[0]} samples of {100 * found:.1f} % of the problems.")
+    print(f"\nA right program is among {sizes[0]} samples of {100 * solvable:.1f} % of the problems.")
 
 
 def percent(value: Interval, sign: str = "") -> str:

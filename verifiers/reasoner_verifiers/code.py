@@ -213,9 +213,9 @@ class CodeTests(Checked):
 def tests_prompt(question: Question, asked: AskedFunction) -> Prompt:
     """The question up to the end of its text, which is in the prefix cache, and a request for tests."""
     messages = question.prompt.messages
-    head, found, _ = (messages[-1].content if messages else "").partition(question.text)
+    head, shared, _ = (messages[-1].content if messages else "").partition(question.text)
     request = WRITE_TESTS.format(name=asked.called, count=ASKED_FOR)
-    text = f"{head if found else ''}{question.text}\n\n{request}"
+    text = f"{head if shared else ''}{question.text}\n\n{request}"
     return Prompt(messages=(*messages[:-1], Message("user", text))).at_level(NO_THINKING)
 
 

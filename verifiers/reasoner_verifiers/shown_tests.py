@@ -122,7 +122,7 @@ def written_tests(reply: str, asked: AskedFunction) -> tuple[str, ...]:
 
 
 def _begun(text: str, definition: re.Match[str]) -> AskedFunction | None:
-    """The function whose definition a text begins, with its signature and what stands above it."""
+    """The function whose definition a text begins, with its signature and the code above it."""
     name, start = definition["name"], definition.start()
     signature = _signature(text[start:])
     parameters = None if signature is None else [each.arg for each in (*signature.posonlyargs, *signature.args)]
@@ -195,7 +195,7 @@ def _sessions(text: str, asked: AskedFunction) -> Iterator[ReadTest]:
 def _doctests(text: str) -> list[doctest.Example]:
     """The examples of all sessions in a text; none if one of them is not well formed."""
     try:
-        return [one for one in doctest.DocTestParser().get_examples(text) if not one.exc_msg]
+        return [each for each in doctest.DocTestParser().get_examples(text) if not each.exc_msg]
     except ValueError:
         return []
 
@@ -246,9 +246,9 @@ def _results(text: str, asked: AskedFunction) -> Iterator[ReadTest]:
 
     Where a sign also follows a call with variables, as in `f(n) = f(n - 1) + 2`, it defines and does not show.
     """
-    found = [result for line in text.split("\n") for result in _calls(line, asked)]
-    defines = {result.sign for result in found if not _has_plain_arguments(result.call)}
-    for call, sign, value in found:
+    results = [result for line in text.split("\n") for result in _calls(line, asked)]
+    defines = {result.sign for result in results if not _has_plain_arguments(result.call)}
+    for call, sign, value in results:
         if value and (sign not in defines or sign[0].isalpha()) and _has_plain_arguments(call):
             yield _stated(call, value, asked)
 
