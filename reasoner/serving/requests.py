@@ -53,7 +53,9 @@ IGNORED: Final = (
     "moderation", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_options",
     "prompt_cache_retention", "safety_identifier", "service_tier", "verbosity",
 )  # fmt: skip
-NO_LOGPROBS: Final = "the reply is chosen among whole completions"
+ONLY_SAMPLED: Final = "only the tokens of the reply have log-probabilities: leave it out"
+LOGPROBS: Final = "message.output_text.logprobs"
+"""What `include` asks for log-probabilities by."""
 SEND_ALL: Final = "replies are not kept: send all messages as input"
 
 Short = Annotated[str, Field(max_length=512)]
@@ -297,8 +299,7 @@ class ChatRequest(Strict):
         "extra_body": "put its fields into the body itself",
         "function_call": "use tool_choice",
         "functions": "use tools",
-        "logprobs": NO_LOGPROBS,
-        "top_logprobs": NO_LOGPROBS,
+        "top_logprobs": ONLY_SAMPLED,
     }
 
     model: Named
@@ -321,6 +322,7 @@ class ChatRequest(Strict):
     stop: Annotated[list[Named], Field(max_length=16), BeforeValidator(_as_list)] = Field(default_factory=list)
     bad_words: Annotated[list[Named], Field(max_length=256)] = Field(default_factory=list)
     logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=1024)] = Field(default_factory=dict)
+    logprobs: bool = False
     modalities: list[Literal["text"]] = Field(default_factory=list)
     reasoning_effort: Effort | None = None
     thinking_token_budget: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
@@ -479,7 +481,7 @@ class ResponseRequest(Strict):
     """A request of /v1/responses; `chat` is the same request as a chat."""
 
     ignored: ClassVar[Sequence[str]] = (
-        *IGNORED, "access_programs", "background_options", "context_management", "image", "include", "max_tool_calls",
+        *IGNORED, "access_programs", "background_options", "context_management", "image", "max_tool_calls",
         "stream_options", "truncation",
     )  # fmt: skip
     refused: ClassVar[Mapping[str, str]] = {
@@ -487,11 +489,13 @@ class ResponseRequest(Strict):
         "conversation": SEND_ALL,
         "previous_response_id": SEND_ALL,
         "store": SEND_ALL,
-        "top_logprobs": NO_LOGPROBS,
+        "top_logprobs": ONLY_SAMPLED,
     }
 
     model: Named
     input: str | Annotated[list[InputItem], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)]
+    include: Annotated[list[Short], Field(max_length=16)] = []
+    """Of what may be asked for, only log-probabilities have an effect."""
     instructions: str | None = None
     reasoning: Reasoning = Reasoning()
     max_output_tokens: Limit = None
@@ -562,6 +566,7 @@ class ResponseRequest(Strict):
             stream=self.stream,
             user=self.user,
             reasoning_effort=self.reasoning.effort,
+            logprobs=LOGPROBS in self.include,
             response_format=self.text.format,
             tools=[tool.chat for tool in self.tools],
             tool_choice=choice.chat if isinstance(choice, FunctionChoice) else choice,

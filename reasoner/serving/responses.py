@@ -80,7 +80,8 @@ class ResponseReply:
         # What was streamed as thinking may be progress, and not the winner's own thinking.
         thinking = "".join(self._sent["reasoning"]) or text.thinking
         thought = [_item(self.id, "reasoning", thinking)] if thinking else []
-        spoken = [_item(self.id, "message", text.content, status)] if text.content or not text.calls else []
+        said = _item(self.id, "message", text.content, status, text.logprobs)
+        spoken = [said] if text.content or not text.calls else []
         for item in spoken:
             self.keep(item["id"], text.content)
         return {
@@ -129,8 +130,8 @@ class ResponseReply:
         if not text.calls or text.content:
             events += self._opened("message")
         if text.content.startswith(sent) and len(text.content) > len(sent):
-            events += self._delta("message", text.content[len(sent) :])
-        events += self._closed(STATUS[text.finish_reason])
+            events += self._delta("message", text.content[len(sent) :], text.logprobs)
+        events += self._closed(STATUS[text.finish_reason], text.logprobs)
         events += chain.from_iterable(map(self._call, self._calls(text)))
         whole = self.whole(results)
         return [*events, self._event(f"response.{whole['status']}", response=whole)]
@@ -175,13 +176,13 @@ class ResponseReply:
             **self._request.model_dump(include=REPEATED),
         }
 
-    def _delta(self, item: str, text: str) -> list[Document]:
+    def _delta(self, item: str, text: str, logprobs: Sequence[Document] = ()) -> list[Document]:
         """The events of a further text of an item."""
         events = self._opened(item)
         self._sent[item].append(text)
         if item == "reasoning":
             return [*events, self._piece("response.reasoning_text.delta", delta=text)]
-        return [*events, self._piece("response.output_text.delta", delta=text, logprobs=[])]
+        return [*events, self._piece("response.output_text.delta", delta=text, logprobs=[*logprobs])]
 
     def _opened(self, item: str) -> list[Document]:
         """The events that begin an item, after those that end the one before."""
@@ -195,14 +196,15 @@ class ResponseReply:
         events.append(self._event("response.output_item.added", output_index=self._index, item=added))
         return [*events, self._piece("response.content_part.added", part=part)]
 
-    def _closed(self, status: str) -> list[Document]:
+    def _closed(self, status: str, logprobs: Sequence[Document] = ()) -> list[Document]:
         if not self._open:
             return []
         thinking = self._open == "reasoning"
-        item = _item(self.id, self._open, "".join(self._sent[self._open]), "completed" if thinking else status)
+        text = "".join(self._sent[self._open])
+        item = _item(self.id, self._open, text, "completed" if thinking else status, logprobs)
         [part] = item["content"]
         name = "reasoning_text" if thinking else "output_text"
-        more: Document = {} if thinking else {"logprobs": []}
+        more: Document = {} if thinking else {"logprobs": [*logprobs]}
         return [
             self._piece(f"response.{name}.done", text=part["text"], **more),
             self._piece("response.content_part.done", part=part),
@@ -223,12 +225,12 @@ PREFIXES: Final = {"reasoning": "rs_", "message": "msg_"}
 """What the ids of items begin with."""
 
 
-def _item(id: str, type: str, text: str, status: str = "completed") -> Document:
+def _item(id: str, type: str, text: str, status: str = "completed", logprobs: Sequence[Document] = ()) -> Document:
     """An item of the output."""
     item: Document = {"id": f"{PREFIXES[type]}{id}", "type": type, "status": status}
     if type == "reasoning":
         return {**item, "summary": [], "content": [{"type": "reasoning_text", "text": text}]}
-    content = [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}]
+    content = [{"type": "output_text", "text": text, "annotations": [], "logprobs": [*logprobs]}]
     return {**item, "role": "assistant", "content": content}
 
 
