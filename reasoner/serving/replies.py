@@ -228,10 +228,10 @@ class ChatReply:
             # Thinking that follows lines of progress would read as if it were one of them.
             if index not in self._progress:
                 chunks += self._pieces(index, _rest(text.thinking, thought), thinking=True)
-            said = self._pieces(index, _rest(text.content, spoken), thinking=False)
-            if said and text.tokens:
-                said[0]["choices"][0]["logprobs"] = {"content": text.logprobs, "refusal": None}
-            chunks += said
+            rest = self._pieces(index, _rest(text.content, spoken), thinking=False)
+            if rest and text.tokens:
+                rest[0]["choices"][0]["logprobs"] = {"content": text.logprobs, "refusal": None}
+            chunks += rest
             if text.calls:
                 calls = [{"index": number, **call} for number, call in enumerate(self._calls(index, text))]
                 chunks.append(self._chunk(index, {"tool_calls": calls}))
