@@ -13,8 +13,8 @@ from reasoner.types import NO_LOGPROB, Completion, FinishReason, Logprobs, Promp
 __all__ = [
     "NO_LOGPROB", "CacheResettable", "ConfidenceFloor", "ContinuesReplies", "Engine", "EngineError",
     "EngineUnavailable", "FinishReason", "FreeEngine", "HoldsQuestions", "KeepsChains", "LimitsThinking",
-    "Logprobs", "ModelInfo", "Progress", "Rendered", "Replicated", "RequestLost", "SampleRequest", "TextPiece",
-    "TokenIds", "Usage", "UsageMeter", "continuation", "limits_thinking", "release", "reset_caches",
+    "Logprobs", "ModelInfo", "NamesTokens", "Progress", "Rendered", "Replicated", "RequestLost", "SampleRequest",
+    "TextPiece", "TokenIds", "Usage", "UsageMeter", "continuation", "limits_thinking", "release", "reset_caches",
 ]  # fmt: skip
 
 NEVER: Final = 1 << 62
@@ -243,6 +243,14 @@ def continuation(engine: Engine) -> Continuation | None:
     """How an engine continues a reply for a probe; None for one that runs no model."""
     way: Continuation | None = getattr(engine, "continues", None)
     return way
+
+
+@runtime_checkable
+class NamesTokens(Protocol):
+    """An engine that knows the texts of token ids."""
+
+    async def token_texts(self, ids: TokenIds) -> tuple[str, ...]:
+        """The text of each token by itself, which is not valid where a character has several tokens."""
 
 
 @runtime_checkable

@@ -51,7 +51,7 @@ PUBLIC = {
     """,
     "reasoner.engine": """
         NO_LOGPROB CacheResettable ConfidenceFloor ContinuesReplies Engine EngineError EngineUnavailable FinishReason FreeEngine HoldsQuestions
-        KeepsChains LimitsThinking Logprobs ModelInfo Progress Rendered Replicated RequestLost
+        KeepsChains LimitsThinking Logprobs ModelInfo NamesTokens Progress Rendered Replicated RequestLost
         SampleRequest TextPiece TokenIds Usage UsageMeter continuation limits_thinking release reset_caches
     """,
     "reasoner.trace.events": """

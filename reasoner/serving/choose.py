@@ -103,7 +103,8 @@ class Job:
     """One choice of a reply: a question and how it is to be answered.
 
     `rated_by` is the name of the verifier in the `Offer`. `notes` say what of the request is not done as it was sent.
-    `draws_once` says whether one sequence is the reply; `streams` whether its text can be passed on as it comes.
+    `draws_once` says whether one sequence is the reply; `streams` whether its text can be passed on as it comes;
+    `logprobs` whether the reply names the log-probabilities of its tokens.
     """
 
     question: Question
@@ -116,6 +117,7 @@ class Job:
     rated_by: str = ""
     draws_once: bool = False
     streams: bool = False
+    logprobs: bool = False
 
     @property
     def passes_through(self) -> bool:
@@ -177,6 +179,8 @@ def choose(request: ChatRequest, offer: Offer) -> list[Job]:
     free, known = kind.name == FREE, cast("Hashable", strategy)
     strategy, noted, once = _sampled(known, request.params, request.thinking, offer.model, free=free)
     strategy, notes = _formed(strategy, form), [*noted]
+    if request.logprobs:
+        strategy = _with_logprobs(strategy)
     rated_by = _verifier_name(options, alias, strategy, offer, notes)
     if (request.n > 1 or request.budget) and (samples := request.n * draws(strategy)) > MAX_COUNT:
         param = "n" if request.n > 1 else "budget"
@@ -195,8 +199,9 @@ def choose(request: ChatRequest, offer: Offer) -> list[Job]:
         tuple(notes),
         rated_by,
         once,
-        # Only at its end is it known whether a text calls a tool.
-        streams=once and not form.tools,
+        # Only at its end is it known whether a text calls a tool, and what its tokens are.
+        streams=once and not form.tools and not request.logprobs,
+        logprobs=request.logprobs,
     )
     return [job, *(replace(job, seed=(seed + index) % SEEDS) for index in range(1, request.n))]
 
@@ -297,6 +302,16 @@ def _formed(strategy: Any, form: ReplyForm) -> Any:
             400, "this strategy cannot give its replies a form: choose another, or leave it out", param=param
         )
     return formed
+
+
+def _with_logprobs(strategy: Any) -> Any:
+    """The same strategy with the log-probabilities of sampled tokens, where it has none of its own."""
+    inner, given = getattr(strategy, "of", None), getattr(strategy, "params", None)
+    if inner is not None:
+        return replace(strategy, of=_with_logprobs(inner))
+    if isinstance(given, SamplingParams) and given.logprobs is None:
+        return replace(strategy, params=replace(given, logprobs=0))
+    return strategy
 
 
 def _with_params(strategy: Any, asked: SamplingParams) -> Any:

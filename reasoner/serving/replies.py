@@ -21,7 +21,7 @@ from reasoner.system.printing import clipped, counted, printable, valid_unicode
 from reasoner.system.values import value
 from reasoner.trace.events import Event, Proposed, Sampled, Scored, Work
 from reasoner.trace.replies import completions_in
-from reasoner.types import Completion, Vote, VoteState
+from reasoner.types import Completion, TokenIds, Vote, VoteState
 
 Document = dict[str, Any]
 NOT_SURE: Final = "not sure"
@@ -40,24 +40,43 @@ COUNTED: Final = (
 _COUNTS: Final = attrgetter(*COUNTED)
 LOST: Final = "lost: the sequence was drawn again after its text was streamed, so the text is not whole: ask again"
 
+NO_TOKENS: Final = "there are no logprobs: the reply is not the text of one sequence with log-probabilities"
+
+
+Tokens = tuple[tuple[str, float], ...]
+"""The texts of tokens with their log-probabilities."""
+
 
 @value(frozen=True, slots=True)
 class Result:
-    """A choice of a reply: its job, how it ended with its events, and the id of its trace where that is kept."""
+    """A choice of a reply: its job, how it ended with its events, and the id of its trace where that is kept.
+
+    `tokens` are those of its text with their log-probabilities, where the job asks for them.
+    """
 
     job: Job
     solution: Solution
     trace: str | None = None
+    tokens: Tokens = ()
 
 
 @value(frozen=True, slots=True)
 class ReplyText:
-    """The reply of a solution: its text, its thinking, why it ended, and the tools that it calls."""
+    """The reply of a solution: its text, its thinking, why it ended, the tools that it calls, and its tokens."""
 
     content: str
     thinking: str
     finish_reason: Literal["stop", "length", "tool_calls"]
     calls: tuple[ToolCall, ...] = ()
+    tokens: Tokens = ()
+
+    @property
+    def logprobs(self) -> list[Document]:
+        """The log-probabilities of the tokens in OpenAI's form."""
+        return [
+            {"token": text, "bytes": list(text.encode("utf-8", "replace")), "logprob": logprob, "top_logprobs": []}
+            for text, logprob in self.tokens
+        ]
 
     @classmethod
     def of(cls, result: Result) -> "ReplyText":
@@ -81,7 +100,7 @@ class ReplyText:
         content, thinking = valid_unicode(solution.text or answer), valid_unicode(thinking)
         if result.job.question.prompt.tools and not cut and (read := read_calls(content)) and read.calls:
             return cls(read.text, thinking, "tool_calls", read.calls)
-        return cls(content, thinking, "length" if cut or ended else "stop")
+        return cls(content, thinking, "length" if cut or ended else "stop", tokens=result.tokens)
 
 
 def _winner(solution: Solution) -> Completion | None:
@@ -89,6 +108,15 @@ def _winner(solution: Solution) -> Completion | None:
     same = (completion for _, completion in completions_in(solution.events) if completion.chain == solution.text)
     first = next(same, None)
     return next((each for each in same if not each.truncated), first) if first and first.truncated else first
+
+
+def sampled_tokens(solution: Solution) -> tuple[TokenIds, tuple[float, ...]]:
+    """The tokens of the reply without its thinking, with their log-probabilities; none where it has several parts."""
+    winner = _winner(solution)
+    if winner is None or winner.logprobs is None or winner.prompt.text:
+        return (), ()
+    start, ids = winner.usage.thinking_tokens, winner.continuation
+    return ids[start:], winner.logprobs.sampled[start : len(ids)]
 
 
 @dataclass(slots=True)
@@ -163,6 +191,8 @@ class ChatReply:
             if text.calls:
                 message |= {"content": text.content or None, "tool_calls": self._calls(index, text)}
             choice = {"index": index, "message": message, "logprobs": None, "finish_reason": text.finish_reason}
+            if text.tokens:
+                choice["logprobs"] = {"content": text.logprobs, "refusal": None}
             choices.append(choice | {"reasoner": vendor_object(result, self._prices)})
         vendor = choices[0]["reasoner"]
         if len(choices) == 1:
@@ -198,7 +228,10 @@ class ChatReply:
             # Thinking that follows lines of progress would read as if it were one of them.
             if index not in self._progress:
                 chunks += self._pieces(index, _rest(text.thinking, thought), thinking=True)
-            chunks += self._pieces(index, _rest(text.content, spoken), thinking=False)
+            rest = self._pieces(index, _rest(text.content, spoken), thinking=False)
+            if rest and text.tokens:
+                rest[0]["choices"][0]["logprobs"] = {"content": text.logprobs, "refusal": None}
+            chunks += rest
             if text.calls:
                 calls = [{"index": number, **call} for number, call in enumerate(self._calls(index, text))]
                 chunks.append(self._chunk(index, {"tool_calls": calls}))
@@ -275,6 +308,7 @@ def vendor_object(result: Result, prices: Prices | None = None) -> Document:
     job, solution = result.job, result.solution
     votes, cost = solution.vote_state, solution.cost
     notes = [*job.notes, *solution.notes, solution.unrated, solution.cut.line()]
+    notes += [NO_TOKENS] if job.logprobs and not result.tokens else []
     return {
         "strategy": public_spec(cast("Hashable", job.strategy)),
         "verifier": job.rated_by or None,

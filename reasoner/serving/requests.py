@@ -15,12 +15,9 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
     JsonValue,
     PlainValidator,
-    Tag,
-    field_validator,
     model_validator,
 )
 
@@ -28,7 +25,6 @@ from reasoner.answers.kinds import AnswerKind
 from reasoner.budget import Budget
 from reasoner.errors import UsageError, shown
 from reasoner.registry import build_checked, spec_of
-from reasoner.serving.errors import ApiError
 from reasoner.specs import Mark, Owners, Spec, marks_of
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.files import parse_json
@@ -53,8 +49,7 @@ IGNORED: Final = (
     "moderation", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_options",
     "prompt_cache_retention", "safety_identifier", "service_tier", "verbosity",
 )  # fmt: skip
-NO_LOGPROBS: Final = "the reply is chosen among whole completions"
-SEND_ALL: Final = "replies are not kept: send all messages as input"
+ONLY_SAMPLED: Final = "only the tokens of the reply have log-probabilities: leave it out"
 
 Short = Annotated[str, Field(max_length=512)]
 Named = Annotated[str, Field(min_length=1, max_length=512)]
@@ -297,8 +292,7 @@ class ChatRequest(Strict):
         "extra_body": "put its fields into the body itself",
         "function_call": "use tool_choice",
         "functions": "use tools",
-        "logprobs": NO_LOGPROBS,
-        "top_logprobs": NO_LOGPROBS,
+        "top_logprobs": ONLY_SAMPLED,
     }
 
     model: Named
@@ -321,6 +315,7 @@ class ChatRequest(Strict):
     stop: Annotated[list[Named], Field(max_length=16), BeforeValidator(_as_list)] = Field(default_factory=list)
     bad_words: Annotated[list[Named], Field(max_length=256)] = Field(default_factory=list)
     logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=1024)] = Field(default_factory=dict)
+    logprobs: bool = False
     modalities: list[Literal["text"]] = Field(default_factory=list)
     reasoning_effort: Effort | None = None
     thinking_token_budget: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
@@ -366,204 +361,4 @@ class ChatRequest(Strict):
             repetition_penalty=self.repetition_penalty,
             logit_bias=tuple(sorted((int(token), bias) for token, bias in self.logit_bias.items())),
             bad_words=tuple(self.bad_words),
-        )
-
-
-class Reasoning(Partial):
-    """How much a model is asked to think, in the form of /v1/responses."""
-
-    effort: Effort | None = None
-
-
-class InputMessage(Turn):
-    """One message of the input of /v1/responses."""
-
-    type: Literal["message"] = "message"
-
-
-class FunctionCall(Partial):
-    """A call of a function that a client sends back."""
-
-    type: Literal["function_call"]
-    call_id: Short
-    name: str
-    arguments: Arguments
-
-    @property
-    def chat(self) -> CalledTool:
-        """The same in a chat."""
-        return CalledTool(id=self.call_id, function=CalledFunction(name=self.name, arguments=self.arguments))
-
-
-class FunctionOutput(Partial):
-    """What a function that was called gave."""
-
-    type: Literal["function_call_output"]
-    call_id: Short
-    output: str | Annotated[list[ContentPart], Field(max_length=1000, fail_fast=True)]
-
-
-class ItemReference(Partial):
-    """The id of a message of an earlier reply, in its place."""
-
-    type: Literal["item_reference"]
-    id: Short
-
-
-def _type_of(item: object) -> object:
-    return item.get("type", "message") if isinstance(item, dict) else getattr(item, "type", "message")
-
-
-InputItem = Annotated[
-    Annotated[InputMessage, Tag("message")]
-    | Annotated[FunctionCall, Tag("function_call")]
-    | Annotated[FunctionOutput, Tag("function_call_output")]
-    | Annotated[ItemReference, Tag("item_reference")],
-    Discriminator(
-        _type_of,
-        custom_error_type="item_type",
-        custom_error_message="type must be message, function_call, function_call_output or item_reference",
-    ),
-]
-
-
-class FunctionTool(Partial):
-    """A function that the model may call, in the form of /v1/responses."""
-
-    type: Literal["function"]
-    name: ToolName
-    description: str | None = None
-    parameters: dict[str, JsonValue] | None = None
-    strict: bool | None = None
-
-    @property
-    def chat(self) -> Tool:
-        """The same in a chat."""
-        about = {"description": self.description} if self.description else {}
-        return Tool(type="function", function=Function(name=self.name, parameters=self.parameters, **about))
-
-
-class FunctionChoice(Partial):
-    """The function that must be called."""
-
-    type: Literal["function"]
-    name: ToolName
-
-    @property
-    def chat(self) -> Tool:
-        """The same in a chat."""
-        return Tool(type="function", function=Function(name=self.name))
-
-
-class TextOptions(Partial):
-    """The form of the text of /v1/responses; its `verbosity` has no effect."""
-
-    format: ResponseFormat = ResponseFormat(type="text")
-
-    @field_validator("format", mode="before")
-    @classmethod
-    def _nested(cls, value: object) -> object:
-        """The form as a chat has it."""
-        if not isinstance(value, dict):
-            return value
-        schema = {name: part for name, part in value.items() if name != "type"}
-        return {"type": value.get("type"), "json_schema": schema or None}
-
-
-def _is_reasoning(item: dict[str, Any]) -> bool:
-    kind, name = item.get("type"), item.get("id")
-    return kind == "reasoning" or (kind == "item_reference" and isinstance(name, str) and name.startswith("rs_"))
-
-
-class ResponseRequest(Strict):
-    """A request of /v1/responses; `chat` is the same request as a chat."""
-
-    ignored: ClassVar[Sequence[str]] = (
-        *IGNORED, "access_programs", "background_options", "context_management", "image", "include", "max_tool_calls",
-        "stream_options", "truncation",
-    )  # fmt: skip
-    refused: ClassVar[Mapping[str, str]] = {
-        "background": SEND_ALL,
-        "conversation": SEND_ALL,
-        "previous_response_id": SEND_ALL,
-        "store": SEND_ALL,
-        "top_logprobs": NO_LOGPROBS,
-    }
-
-    model: Named
-    input: str | Annotated[list[InputItem], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)]
-    instructions: str | None = None
-    reasoning: Reasoning = Reasoning()
-    max_output_tokens: Limit = None
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    stream: bool = False
-    user: Short | None = None
-    metadata: Annotated[dict[str, Short], Field(max_length=16)] = {}
-    text: TextOptions = TextOptions()
-    tools: Annotated[list[FunctionTool], Field(max_length=256)] = []
-    tool_choice: Literal["none", "auto", "required"] | FunctionChoice = "auto"
-    reasoner: VendorOptions = VendorOptions()
-
-    @field_validator("input", mode="before")
-    @classmethod
-    def _without_reasoning(cls, value: object) -> object:
-        """Clients send back what a reply thought, or its id; models do not read it again."""
-        if not isinstance(value, list):
-            return value
-        return [item for item in value if not (isinstance(item, dict) and _is_reasoning(item))]
-
-    def completed(self, kept: Callable[[str], str | None]) -> "ResponseRequest":
-        """The same request with the messages that it refers to; `kept` has their texts by id.
-
-        Raises:
-            ApiError: 400, one is not kept.
-        """
-        if isinstance(self.input, str):
-            return self
-        items = list(self.input)
-        for index, item in enumerate(items):
-            if isinstance(item, ItemReference):
-                text = kept(item.id)
-                if text is None:
-                    problem = f"no message {shown(item.id)} of yours is kept: send it as a whole, as with store=false"
-                    raise ApiError(400, problem, param=f"input[{index}].id")
-                items[index] = InputMessage(role="assistant", content=text)
-        return self.model_copy(update={"input": items})
-
-    @property
-    def turns(self) -> list[Turn]:
-        """The input, `completed`, as turns of a chat; calls and a message of the assistant before them are one turn."""
-        if isinstance(self.input, str):
-            return [Turn(role="user", content=self.input)]
-        turns: list[Turn] = []
-        for item in self.input:
-            match item:
-                case FunctionCall():
-                    said = turns.pop() if turns and turns[-1].role == "assistant" else Turn(role="assistant")
-                    turns.append(said.model_copy(update={"tool_calls": [*(said.tool_calls or ()), item.chat]}))
-                case FunctionOutput():
-                    turns.append(Turn(role="tool", content=item.output, tool_call_id=item.call_id))
-                case InputMessage():
-                    turns.append(item)
-        return turns
-
-    @property
-    def chat(self) -> ChatRequest:
-        """The same request as a chat."""
-        first = [Turn(role="system", content=self.instructions)] if self.instructions else []
-        choice = self.tool_choice
-        return ChatRequest(
-            model=self.model,
-            messages=[*first, *self.turns],
-            max_tokens=self.max_output_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            stream=self.stream,
-            user=self.user,
-            reasoning_effort=self.reasoning.effort,
-            response_format=self.text.format,
-            tools=[tool.chat for tool in self.tools],
-            tool_choice=choice.chat if isinstance(choice, FunctionChoice) else choice,
-            reasoner=self.reasoner,
         )

@@ -1,17 +1,41 @@
-"""Replies in the form of /v1/responses, whole and as events of a stream."""
+"""Requests and replies of /v1/responses, the newer form of OpenAI's clients: whole, and as events of a stream."""
 
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import Discriminator, Field, JsonValue, Tag, field_validator
 
 from reasoner.budget import Cost, Prices
 from reasoner.engine import TextPiece
+from reasoner.errors import shown
 from reasoner.serving.errors import ApiError
 from reasoner.serving.messages import MessageReply
 from reasoner.serving.replies import ChatReply, Document, ReplyProgress, ReplyText, Result, usage, vendor_object
-from reasoner.serving.requests import ResponseRequest
+from reasoner.serving.requests import (
+    IGNORED,
+    MAX_TURNS,
+    ONLY_SAMPLED,
+    Arguments,
+    CalledFunction,
+    CalledTool,
+    ChatRequest,
+    ContentPart,
+    Effort,
+    Function,
+    Limit,
+    Named,
+    Partial,
+    ResponseFormat,
+    Short,
+    Strict,
+    Tool,
+    ToolName,
+    Turn,
+    VendorOptions,
+)
 from reasoner.system.printing import valid_unicode
 from reasoner.trace.events import Event
 
@@ -20,6 +44,212 @@ REPEATED: Final = {
     "instructions", "max_output_tokens", "metadata", "model", "temperature", "tool_choice", "tools", "top_p", "user",
 }  # fmt: skip
 """Fields of a request that its reply repeats."""
+LOGPROBS: Final = "message.output_text.logprobs"
+"""What `include` asks for log-probabilities by."""
+SEND_ALL: Final = "replies are not kept: send all messages as input"
+
+
+class Reasoning(Partial):
+    """How much a model is asked to think, in the form of /v1/responses."""
+
+    effort: Effort | None = None
+
+
+class InputMessage(Turn):
+    """One message of the input of /v1/responses."""
+
+    type: Literal["message"] = "message"
+
+
+class FunctionCall(Partial):
+    """A call of a function that a client sends back."""
+
+    type: Literal["function_call"]
+    call_id: Short
+    name: str
+    arguments: Arguments
+
+    @property
+    def chat(self) -> CalledTool:
+        """The same in a chat."""
+        return CalledTool(id=self.call_id, function=CalledFunction(name=self.name, arguments=self.arguments))
+
+
+class FunctionOutput(Partial):
+    """What a function that was called gave."""
+
+    type: Literal["function_call_output"]
+    call_id: Short
+    output: str | Annotated[list[ContentPart], Field(max_length=1000, fail_fast=True)]
+
+
+class ItemReference(Partial):
+    """The id of a message of an earlier reply, in its place."""
+
+    type: Literal["item_reference"]
+    id: Short
+
+
+def _type_of(item: object) -> object:
+    return item.get("type", "message") if isinstance(item, dict) else getattr(item, "type", "message")
+
+
+InputItem = Annotated[
+    Annotated[InputMessage, Tag("message")]
+    | Annotated[FunctionCall, Tag("function_call")]
+    | Annotated[FunctionOutput, Tag("function_call_output")]
+    | Annotated[ItemReference, Tag("item_reference")],
+    Discriminator(
+        _type_of,
+        custom_error_type="item_type",
+        custom_error_message="type must be message, function_call, function_call_output or item_reference",
+    ),
+]
+
+
+class FunctionTool(Partial):
+    """A function that the model may call, in the form of /v1/responses."""
+
+    type: Literal["function"]
+    name: ToolName
+    description: str | None = None
+    parameters: dict[str, JsonValue] | None = None
+    strict: bool | None = None
+
+    @property
+    def chat(self) -> Tool:
+        """The same in a chat."""
+        about = {"description": self.description} if self.description else {}
+        return Tool(type="function", function=Function(name=self.name, parameters=self.parameters, **about))
+
+
+class FunctionChoice(Partial):
+    """The function that must be called."""
+
+    type: Literal["function"]
+    name: ToolName
+
+    @property
+    def chat(self) -> Tool:
+        """The same in a chat."""
+        return Tool(type="function", function=Function(name=self.name))
+
+
+class TextOptions(Partial):
+    """The form of the text of /v1/responses; its `verbosity` has no effect."""
+
+    format: ResponseFormat = ResponseFormat(type="text")
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _nested(cls, value: object) -> object:
+        """The form as a chat has it."""
+        if not isinstance(value, dict):
+            return value
+        schema = {name: part for name, part in value.items() if name != "type"}
+        return {"type": value.get("type"), "json_schema": schema or None}
+
+
+def _is_reasoning(item: dict[str, Any]) -> bool:
+    kind, name = item.get("type"), item.get("id")
+    return kind == "reasoning" or (kind == "item_reference" and isinstance(name, str) and name.startswith("rs_"))
+
+
+class ResponseRequest(Strict):
+    """A request of /v1/responses; `chat` is the same request as a chat."""
+
+    ignored: ClassVar[Sequence[str]] = (
+        *IGNORED, "access_programs", "background_options", "context_management", "image", "max_tool_calls",
+        "stream_options", "truncation",
+    )  # fmt: skip
+    refused: ClassVar[Mapping[str, str]] = {
+        "background": SEND_ALL,
+        "conversation": SEND_ALL,
+        "previous_response_id": SEND_ALL,
+        "store": SEND_ALL,
+        "top_logprobs": ONLY_SAMPLED,
+    }
+
+    model: Named
+    input: str | Annotated[list[InputItem], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)]
+    include: Annotated[list[Short], Field(max_length=16)] = Field(default_factory=list)
+    """Of what may be asked for, only log-probabilities have an effect."""
+    instructions: str | None = None
+    reasoning: Reasoning = Reasoning()
+    max_output_tokens: Limit = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    stream: bool = False
+    user: Short | None = None
+    metadata: Annotated[dict[str, Short], Field(max_length=16)] = Field(default_factory=dict)
+    text: TextOptions = TextOptions()
+    tools: Annotated[list[FunctionTool], Field(max_length=256)] = Field(default_factory=list)
+    tool_choice: Literal["none", "auto", "required"] | FunctionChoice = "auto"
+    reasoner: VendorOptions = VendorOptions()
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _without_reasoning(cls, value: object) -> object:
+        """Clients send back what a reply thought, or its id; models do not read it again."""
+        if not isinstance(value, list):
+            return value
+        return [item for item in value if not (isinstance(item, dict) and _is_reasoning(item))]
+
+    def completed(self, kept: Callable[[str], str | None]) -> "ResponseRequest":
+        """The same request with the messages that it refers to; `kept` has their texts by id.
+
+        Raises:
+            ApiError: 400, one is not kept.
+        """
+        if isinstance(self.input, str):
+            return self
+        items = list(self.input)
+        for index, item in enumerate(items):
+            if isinstance(item, ItemReference):
+                text = kept(item.id)
+                if text is None:
+                    problem = f"no message {shown(item.id)} of yours is kept: send it as a whole, as with store=false"
+                    raise ApiError(400, problem, param=f"input[{index}].id")
+                items[index] = InputMessage(role="assistant", content=text)
+        return self.model_copy(update={"input": items})
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The input, `completed`, as turns of a chat; calls and a message of the assistant before them are one turn."""
+        if isinstance(self.input, str):
+            return [Turn(role="user", content=self.input)]
+        turns: list[Turn] = []
+        for item in self.input:
+            match item:
+                case FunctionCall():
+                    turn = turns.pop() if turns and turns[-1].role == "assistant" else Turn(role="assistant")
+                    turns.append(turn.model_copy(update={"tool_calls": [*(turn.tool_calls or ()), item.chat]}))
+                case FunctionOutput():
+                    turns.append(Turn(role="tool", content=item.output, tool_call_id=item.call_id))
+                case InputMessage():
+                    turns.append(item)
+        return turns
+
+    @property
+    def chat(self) -> ChatRequest:
+        """The same request as a chat."""
+        first = [Turn(role="system", content=self.instructions)] if self.instructions else []
+        choice = self.tool_choice
+        return ChatRequest(
+            model=self.model,
+            messages=[*first, *self.turns],
+            max_tokens=self.max_output_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            stream=self.stream,
+            user=self.user,
+            reasoning_effort=self.reasoning.effort,
+            logprobs=LOGPROBS in self.include,
+            response_format=self.text.format,
+            tools=[tool.chat for tool in self.tools],
+            tool_choice=choice.chat if isinstance(choice, FunctionChoice) else choice,
+            reasoner=self.reasoner,
+        )
 
 
 MAX_KEPT: Final = 1000
@@ -80,7 +310,8 @@ class ResponseReply:
         # What was streamed as thinking may be progress, and not the winner's own thinking.
         thinking = "".join(self._sent["reasoning"]) or text.thinking
         thought = [_item(self.id, "reasoning", thinking)] if thinking else []
-        spoken = [_item(self.id, "message", text.content, status)] if text.content or not text.calls else []
+        message = _item(self.id, "message", text.content, status, text.logprobs)
+        spoken = [message] if text.content or not text.calls else []
         for item in spoken:
             self.keep(item["id"], text.content)
         return {
@@ -129,8 +360,8 @@ class ResponseReply:
         if not text.calls or text.content:
             events += self._opened("message")
         if text.content.startswith(sent) and len(text.content) > len(sent):
-            events += self._delta("message", text.content[len(sent) :])
-        events += self._closed(STATUS[text.finish_reason])
+            events += self._delta("message", text.content[len(sent) :], text.logprobs)
+        events += self._closed(STATUS[text.finish_reason], text.logprobs)
         events += chain.from_iterable(map(self._call, self._calls(text)))
         whole = self.whole(results)
         return [*events, self._event(f"response.{whole['status']}", response=whole)]
@@ -175,13 +406,13 @@ class ResponseReply:
             **self._request.model_dump(include=REPEATED),
         }
 
-    def _delta(self, item: str, text: str) -> list[Document]:
+    def _delta(self, item: str, text: str, logprobs: Sequence[Document] = ()) -> list[Document]:
         """The events of a further text of an item."""
         events = self._opened(item)
         self._sent[item].append(text)
         if item == "reasoning":
             return [*events, self._piece("response.reasoning_text.delta", delta=text)]
-        return [*events, self._piece("response.output_text.delta", delta=text, logprobs=[])]
+        return [*events, self._piece("response.output_text.delta", delta=text, logprobs=[*logprobs])]
 
     def _opened(self, item: str) -> list[Document]:
         """The events that begin an item, after those that end the one before."""
@@ -195,14 +426,15 @@ class ResponseReply:
         events.append(self._event("response.output_item.added", output_index=self._index, item=added))
         return [*events, self._piece("response.content_part.added", part=part)]
 
-    def _closed(self, status: str) -> list[Document]:
+    def _closed(self, status: str, logprobs: Sequence[Document] = ()) -> list[Document]:
         if not self._open:
             return []
         thinking = self._open == "reasoning"
-        item = _item(self.id, self._open, "".join(self._sent[self._open]), "completed" if thinking else status)
+        text = "".join(self._sent[self._open])
+        item = _item(self.id, self._open, text, "completed" if thinking else status, logprobs)
         [part] = item["content"]
         name = "reasoning_text" if thinking else "output_text"
-        more: Document = {} if thinking else {"logprobs": []}
+        more: Document = {} if thinking else {"logprobs": [*logprobs]}
         return [
             self._piece(f"response.{name}.done", text=part["text"], **more),
             self._piece("response.content_part.done", part=part),
@@ -223,12 +455,12 @@ PREFIXES: Final = {"reasoning": "rs_", "message": "msg_"}
 """What the ids of items begin with."""
 
 
-def _item(id: str, type: str, text: str, status: str = "completed") -> Document:
+def _item(id: str, type: str, text: str, status: str = "completed", logprobs: Sequence[Document] = ()) -> Document:
     """An item of the output."""
     item: Document = {"id": f"{PREFIXES[type]}{id}", "type": type, "status": status}
     if type == "reasoning":
         return {**item, "summary": [], "content": [{"type": "reasoning_text", "text": text}]}
-    content = [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}]
+    content = [{"type": "output_text", "text": text, "annotations": [], "logprobs": [*logprobs]}]
     return {**item, "role": "assistant", "content": content}
 
 

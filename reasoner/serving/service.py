@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from typing import Any, Final, Literal, Self, TypeVar
 
 from reasoner.budget import Ledger
-from reasoner.engine import Engine, TextPiece
+from reasoner.engine import Engine, NamesTokens, TextPiece
 from reasoner.errors import EngineDied
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.session import Session
@@ -20,7 +20,7 @@ from reasoner.serving.errors import ApiError, Report, api_error
 from reasoner.serving.limits import Turns
 from reasoner.serving.metrics import Metrics, Outcome
 from reasoner.serving.page import RecentTraces
-from reasoner.serving.replies import Result, saved
+from reasoner.serving.replies import Result, Tokens, sampled_tokens, saved
 from reasoner.solution import Solution
 from reasoner.trace.events import Event
 
@@ -116,6 +116,9 @@ class Service:
         Raises:
             ApiError: it is refused by a limit, does not fit the model, or failed before there was any text.
         """
+        if jobs[0].logprobs and not isinstance(self._engine, NamesTokens):
+            problem = f"logprobs is not supported: the engine {self._engine.name} does not know the texts of its tokens"
+            raise ApiError(400, problem, code="unsupported_parameter", param="logprobs")
         started, ledger = time.monotonic(), self.ledger.child()
         outcome: Outcome = "cancelled"
         results: list[Result] = []
@@ -152,7 +155,14 @@ class Service:
         prompt, trace = job.question.prompt, self.traces.open(client)
         texts = [part for turn in prompt.messages for part in (turn.content, turn.extra)]
         trace.keep(solution.events, prompt=sum(map(len, texts), len(prompt.tools)))
-        return Result(job, solution, trace.id if trace.whole else None)
+        return Result(job, solution, trace.id if trace.whole else None, await self._tokens(job, solution))
+
+    async def _tokens(self, job: Job, solution: Solution) -> Tokens:
+        """The tokens of a reply with their log-probabilities, where its job asks for them."""
+        if not (job.logprobs and isinstance(self._engine, NamesTokens)):
+            return ()
+        ids, logprobs = sampled_tokens(solution)
+        return tuple(zip(await self._engine.token_texts(ids), logprobs, strict=True))
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

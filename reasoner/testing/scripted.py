@@ -112,6 +112,10 @@ class ScriptedEngine(FreeEngine):
         """One id per word."""
         return self._encode(text)
 
+    async def token_texts(self, ids: TokenIds) -> tuple[str, ...]:
+        """The word of each token."""
+        return tuple(self._text((token,)) for token in ids)
+
     async def sample(self, request: SampleRequest) -> Completion:
         """The scripted reply to one request."""
         prompt_tokens, cached = request.rendered.tokens, self._cached(request)

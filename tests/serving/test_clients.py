@@ -1,15 +1,18 @@
 """OpenAI's own client, unchanged, against a server on a free port: what it asks for, and what it makes of the replies."""
 
+import math
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import httpx
 import openai
 import pytest
-from openai.types.chat import ChatCompletionMessageParam
+from openai.types.chat import ChatCompletionFunctionToolParam, ChatCompletionMessageParam
 from openai.types.responses import ResponseInputParam, ResponseOutputMessage
 
 from reasoner import solve_sync
+from reasoner.engine import SampleRequest
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UnknownName
@@ -19,6 +22,7 @@ from reasoner.testing.support import says
 from tests.serving.running import Server, serving
 
 KEY = "alice-0123456789"
+CALLED = '<tool_call>{"name": "weather", "arguments": {"city": "Oslo"}}</tool_call>'
 ASKED: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is 3 + 4?"}]
 
 
@@ -75,6 +79,41 @@ def test_a_request_names_its_own_strategy(simulated: Server) -> None:
                 model="simulated", messages=ASKED, extra_body={"reasoner": {"strategy": "selfconsistency"}}
             )
     assert refused.value.param == "reasoner.strategy"
+
+
+def test_the_tokens_of_a_reply_have_log_probabilities(simulated: Server) -> None:
+    def said(request: SampleRequest) -> str:
+        return CALLED if request.prompt.tools else f"Let us see.\n\nThe answer is {request.index % 3}"
+
+    engine = ScriptedEngine(said, model=replace(THINKER, name="scripted"), certainty=lambda _: 0.5)
+    text = "Let us see.\n\nThe answer is 0"
+    with serving(engine) as server, client(server) as asking:
+        create = asking.chat.completions.create
+        for model in ("scripted", "scripted@vote8"):
+            logprobs = create(model=model, messages=ASKED, logprobs=True).choices[0].logprobs
+            assert logprobs
+            tokens = logprobs.content or []
+            assert "".join(token.token for token in tokens) == text
+            assert {token.logprob for token in tokens} == {math.log(0.5)}
+            assert bytes(byte for token in tokens for byte in token.bytes or ()).decode() == text
+            chunks = list(create(model=model, messages=ASKED, logprobs=True, stream=True))
+            parts = [choice.logprobs for chunk in chunks for choice in chunk.choices if choice.logprobs]
+            assert [part.content for part in parts] == [tokens]
+            response = asking.responses.create(model=model, input="?", include=["message.output_text.logprobs"])
+            [part] = response.output[-1].content
+            assert [each.token for each in part.logprobs or ()] == [token.token for token in tokens]
+        # There are none where the text is that of several sequences, or a call.
+        searched = {"reasoner": {"strategy": "beam_search:n=2,width=2", "answer": "number"}}
+        reply = create(model="scripted", messages=ASKED, logprobs=True, extra_body=searched)
+        assert reply.choices[0].logprobs is None
+        assert any(note.startswith("there are no logprobs") for note in (reply.model_extra or {})["reasoner"]["notes"])
+        tool: ChatCompletionFunctionToolParam = {"type": "function", "function": {"name": "weather", "parameters": {}}}
+        reply = create(model="scripted", messages=ASKED, logprobs=True, tools=[tool])
+        assert (reply.choices[0].finish_reason, reply.choices[0].logprobs) == ("tool_calls", None)
+        with pytest.raises(openai.BadRequestError, match="only the tokens of the reply have log-probabilities"):
+            create(model="scripted", messages=ASKED, logprobs=True, top_logprobs=2)
+    with client(simulated) as asking, pytest.raises(openai.BadRequestError, match="does not know the texts of its"):
+        asking.chat.completions.create(model="simulated", messages=ASKED, logprobs=True)
 
 
 def test_a_message_of_a_response_may_be_sent_by_its_id_and_by_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:

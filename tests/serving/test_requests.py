@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from reasoner.serving.bodies import read
-from reasoner.serving.requests import ChatRequest, ResponseRequest, Tool
+from reasoner.serving.requests import ChatRequest, Tool
+from reasoner.serving.responses import ResponseRequest
 from reasoner.types import Message, SamplingParams
 from tests.serving.asking import chat, encoded, refusal
 
@@ -217,7 +218,8 @@ def test_the_tools_of_a_response_and_what_was_called_are_those_of_a_chat() -> No
         ({"tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": []}}, "tool_choice.type"),
         ({"input": [{"type": "function_call", "call_id": "c", "name": "a", "arguments": "["}]}, "input[0].arguments"),
         ({"input": [{"type": "function_call_output", "call_id": "c"}]}, "input[0].output"),
-        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]"),
+        ({"input": [{"type": "item_reference"}]}, "input[0].id"),
+        ({"input": [{"type": "web_search_call"}]}, "input[0]"),
         ({"input": [{"type": ["message"]}]}, "input[0]"),
         ({"input": ["x"]}, "input[0]"),
         ({"input": []}, "input"),

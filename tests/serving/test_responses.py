@@ -8,8 +8,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from reasoner.errors import PromptTooLong
 from reasoner.serving.bodies import read
 from reasoner.serving.errors import ApiError
-from reasoner.serving.requests import ResponseRequest
-from reasoner.serving.responses import ResponseReply
+from reasoner.serving.responses import ResponseReply, ResponseRequest
 from reasoner.testing.scripted import THINKER, ScriptedEngine
 from reasoner.testing.support import says
 from tests.running import running

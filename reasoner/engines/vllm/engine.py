@@ -166,6 +166,10 @@ class VllmEngine(VllmModel):
         """The ids of a piece of text that continues a reply."""
         return self._prompts.marked(text) if self._marks else self._prompts.after(text)
 
+    async def token_texts(self, ids: TokenIds) -> tuple[str, ...]:
+        """The text of each token by itself."""
+        return tuple(self._prompts.decode((token,)) for token in ids)
+
     async def sample(self, request: SampleRequest) -> Completion:
         """Draw one sequence.
 
