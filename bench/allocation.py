@@ -144,8 +144,9 @@ def replay(pool: Pool, budget: float, allocation: Allocation, votes: Sequence[Se
         queue.update(index, tally.state)
     while (bid := queue.pop()) is not None and left > 0:
         tally = tallies[bid.question]
-        draws = min(bid.draws, int(left // longest)) if longest else 1
-        if draws > 0 and (bid.value > allocation.price or not tally.draws):
+        state, draws = tally.state, min(bid.draws, int(left // longest)) if longest else 1
+        pays = bid.value >= allocation.price and state.lead - state.second <= state.remaining
+        if draws > 0 and (pays or not tally.draws):
             for _ in range(draws):
                 left -= (cost := tally.draw(left))
                 longest = max(longest, cost)

@@ -40,9 +40,12 @@ FIRST: Final = 4
 SPLITS: Final = (0.5, 0.75, 1.0)
 PARTS: Final = 3
 MAX_PARTS: Final = 20
-PRIOR_MEAN: Final = (0.0, 1.3)
-PRIOR_SD: Final = (0.5, 0.3)
-"""The prior of a trust curve's intercept and slope, from recorded answers of other models (bench/controller.py)."""
+PRIOR_MEAN: Final = (0.0, 1.0)
+"""The prior of a trust curve's intercept and slope: the chance is the share itself."""
+PRIOR_SD, PRIOR_QUESTIONS = (0.2, 0.1), 15
+"""How far the curve may be from its prior, for so many questions or fewer; it grows with the root of their number."""
+PRIOR_SD_ALONE: Final = 0.5
+"""That of the intercept for a single sample."""
 LEAST_SLOPE: Final = 0.05
 FEW, SHOWN = 3, NormalDist().inv_cdf(0.95)
 """Where votes may end after so few samples, shorter ones are surer on all recorded answers (bench/controller.py);
@@ -295,8 +298,8 @@ def _rounded(value: float) -> float:
 def trust_in(ended: Outcomes) -> Trust:
     """The chance of being right by the final smoothed share: a logistic curve, with equal weight for each question.
 
-    The prior is the share itself, made a little surer: with few questions the curve stays near it, with many it is the
-    most likely one. What was answered is counted in the first order of each question.
+    The prior is the share itself: with few questions, which would fit their luck, the curve stays near it, with many it
+    is the most likely one. What was answered is counted in the first order of each question.
     """
     from scipy import optimize, special
 
@@ -306,10 +309,14 @@ def trust_in(ended: Outcomes) -> Trust:
     weight = np.bincount(inverse.ravel()) / ended.share.shape[1]
     good = np.bincount(inverse.ravel(), weights=right.ravel()) / ended.share.shape[1]
     odds = special.logit(np.clip(shares, EDGE, 1 - EDGE))
+    spread = np.array(PRIOR_SD) * math.sqrt(max(1.0, len(ended.share) / PRIOR_QUESTIONS))
+    if ended.samples.max() == 1:
+        # The share of a single sample says nothing.
+        spread[0] = max(spread[0], PRIOR_SD_ALONE)
 
     def surprise(curve: Floats) -> float:
         scores = curve[0] + curve[1] * odds
-        prior = (((curve - PRIOR_MEAN) / PRIOR_SD) ** 2).sum() / 2
+        prior = (((curve - PRIOR_MEAN) / spread) ** 2).sum() / 2
         return float(prior + (weight * np.logaddexp(0, scores) - good * scores).sum())
 
     bounds = (None, None), (LEAST_SLOPE, None)

@@ -232,6 +232,22 @@ def test_few_questions_leave_trust_near_the_share_and_many_find_the_curve() -> N
     assert (many.intercept, many.slope) == pytest.approx((-1, 0.5), abs=0.1)
 
 
+@pytest.mark.parametrize(("intercept", "slope"), [(0, 1), (-1, 1), (0.5, 1), (0, 0.5), (0, 1.5)])
+def test_fifteen_questions_give_no_worse_confidences_than_the_share_itself(intercept: float, slope: float) -> None:
+    """Whether the shares are the chances of being right, too sure or not sure enough: by the Brier score."""
+
+    def chance(share: Any) -> Any:
+        return 1 / (1 + np.exp(-intercept - slope * np.log(share / (1 - share))))
+
+    source, grid, excess = np.random.default_rng(0), np.linspace(0.3, 0.97, 60), list[float]()
+    for _ in range(40):
+        shares = source.uniform(0.3, 0.97, 15).round(2)
+        trust = trust_in(ended(shares.tolist(), (source.random(15) < chance(shares)).tolist()))
+        confidences = np.array([trust.chance(share) for share in grid])
+        excess.append(np.mean((confidences - chance(grid)) ** 2 - (grid - chance(grid)) ** 2))
+    assert np.mean(excess) < 0.0005
+
+
 def test_lengths_count_after_few_samples_and_elsewhere_if_shorter_ones_are_seen_to_be_right_more_often() -> None:
     short = np.arange(200) % 2 == 0
     lucky = np.random.default_rng(0).random(200) < 0.5
