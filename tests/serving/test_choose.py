@@ -225,7 +225,7 @@ def test_no_answer_kind_of_a_client_takes_the_servers_time(answer: str) -> None:
 
 def test_every_option_of_an_answer_kind_is_harmless_or_marked() -> None:
     """A new option that holds code or takes time has to be marked as `Pattern` or `Seconds` are."""
-    harmless = {"extract", "cut", "equal"}
+    harmless = {"ask", "extract", "cut", "equal"}
     for name in KINDS:
         cls: type = class_of(name)
         owned = {option for option, mark in marks_of(cls).items() if isinstance(mark, Owners)}

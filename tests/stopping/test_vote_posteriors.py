@@ -238,8 +238,10 @@ def test_the_bound_does_not_hold_where_a_server_gives_each_sample_twice() -> Non
                 if beta_lead(ahead, behind) >= 0.95:
                     return float(ahead == other)
         left = (22 - leader) + (18 - other)
+        if not left:
+            return 0.0
         more = ((22 - leader) / left, leader + 2, other), ((18 - other) / left, leader, other + 2)
-        return sum(share * chance(a, b) for share, a, b in more if share) if left else 0.0
+        return sum(share * chance(a, b) for share, a, b in more if share)
 
     assert most_lost(0.95, 40) < 0.14 < 0.2 < chance(0, 0)
 

@@ -21,10 +21,9 @@ ASKED = (
     "simulated:accuracy=0.6,tokens=60",
     "--subset-seed",
     "1",
-    "--limit",
-    "40",
     "--equal",
 )
+FORTY = ("--limit", "40")
 
 
 def costs(path: Path, kind: str = "tokens") -> dict[str, float]:
@@ -38,7 +37,7 @@ def costs(path: Path, kind: str = "tokens") -> dict[str, float]:
 def test_each_strategy_costs_about_the_same_and_the_run_continues_with_its_sizes(run: Run, tmp_path: Path) -> None:
     named = ("-s", "vote8", "-s", "adaptive_consistency", "-s", "revise:revisions=1", "-s", "refine", "-s", "single")
     verified = ("--verifier", "rules:pattern=1")
-    ended = run(*ASKED, "1k", *named, *verified, "--out", str(tmp_path / "run"))
+    ended = run(*ASKED, "1k", *named, *verified, *FORTY, "--out", str(tmp_path / "run"))
     assert ended.code == 0, ended.err
     found = costs(tmp_path / "run")
     assert found.pop("single") < 200
@@ -74,7 +73,8 @@ def test_without_strategies_all_that_apply_are_compared(run: Run, tmp_path: Path
     ],
 )
 def test_what_cannot_be_sized_is_refused(given: tuple[str, ...], message: str, run: Run, tmp_path: Path) -> None:
-    ended = run(*ASKED, *given, *(() if "--resume" in given else ("--out", str(tmp_path / "run"))))
+    limit = () if "--limit" in given else FORTY
+    ended = run(*ASKED, *given, *limit, *(() if "--resume" in given else ("--out", str(tmp_path / "run"))))
     assert (ended.code, ended.out) == (2, "")
     assert message in ended.error
 
