@@ -21,7 +21,7 @@ from reasoner.trace.events import ATTEMPTS, Prefilled, Refusal, Work
 from reasoner.trace.history import EMPTY, QuestionHistory
 from reasoner.trace.recorder import Drop, Recorder, Why
 from reasoner.types import CANCELLED, Completion, Prompt, SamplingParams, TokenIds, Usage
-from reasoner.verifier import verifier_cost
+from reasoner.verifier import Verifier, verifier_cost
 
 if TYPE_CHECKING:
     from reasoner.execution.kv_limiter import KvCacheLimiter
@@ -265,10 +265,10 @@ class OperationExecutor:
         aborted = completion.finish_reason == "abort"
         return self.cost(completion.usage, at=at, seconds=seconds, cancelled=aborted, counted_as=counted_as)
 
-    def done(self) -> None:
-        """Release what the question holds in the budget, in the engine and in its KV cache."""
+    def done(self, verifier: Verifier | None) -> None:
+        """Release what the question holds in the budget, in the engine and its KV cache, and in the verifier."""
         self.admission.close()
-        release(self.question.id, self.engine)
+        release(self.question.id, self.engine, verifier)
         if self.kv_limiter:
             for head in self.kept:
                 self.kv_limiter.release(head)

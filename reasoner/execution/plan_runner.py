@@ -9,7 +9,6 @@ from typing import Any, Final, NamedTuple
 from reasoner import strategy as ops
 from reasoner.answers.equivalence import Equivalence
 from reasoner.budget import Cost
-from reasoner.engine import release
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import SequenceIds, Started, each, sample_all
@@ -165,8 +164,7 @@ class PlanRunner:
                 await self._close(plan)
             return end if end.answer else await self._fall_back(end)
         finally:
-            self.executor.done()
-            release(self.executor.question.id, self.verifier)
+            self.executor.done(self.verifier)
             if self.scheduled:
                 self.scheduled.close()
 
