@@ -94,7 +94,7 @@ def written(text: str) -> Iterator[Written]:
             code = [line.strip()[2:]] if line.strip().startswith("$ ") else []
         inline = [] if language else re.findall(r"(?<!`)`([^`]+)`(?!`)", line)
         for each in (*code, *inline):
-            command = re.split(r" [|&](?: |$)", re.sub(r"^(?:[A-Z_]+=\S+ )+", "", each))[0]
+            command = re.split(r" [|&<>](?: |$)", re.sub(r"^(?:[A-Z_]+=\S+ )+", "", each))[0]
             words = command.split()
             if len(words) > 1 and words[0] in (*OURS, *THEIRS):
                 split = shlex.split(command, comments=each in code) if words[0] in OURS else words
@@ -114,9 +114,9 @@ def read(words: Sequence[str]) -> None:
         rest = [*context._protected_args, *context.args]
         if not rest:
             return
-        name, command, rest = command.resolve_command(context, rest)
-        assert command is not None
         try:
+            name, command, rest = command.resolve_command(context, rest)
+            assert command is not None
             context = command.make_context(name, rest, parent=context)
         except (click.MissingParameter, click.BadOptionUsage):
             return
