@@ -242,22 +242,22 @@ def _auto(pool: Pool, name: str, chosen: Sequence[tuple[Choice, Bools]]) -> Meth
 
 
 def _error(pool: Pool, chosen: Sequence[tuple[ArmRow, Bools]]) -> str:
-    """The ECE of these rows' confidences on held-out questions, over both halves at once, and that of perfect ones.
+    """The ECE of these rows' confidences on held-out questions, over both halves at once.
 
-    Both in points, as means over the deals.
+    Then that of perfect ones, and that of the shares themselves; all in points, as means over the deals.
     """
     source = np.random.default_rng(0)
     parts = []
     for row, held in chosen:
-        sure, right = confidences(row, pool.ways[Way(*row.arm)], held)
-        coins = source.random(len(sure))[:, None] < sure
-        parts.append((sure.ravel(), right.ravel(), coins.ravel().astype(float)))
+        outcomes = pool.ways[Way(*row.arm)]
+        sure, right = confidences(row, outcomes, held)
+        coins = (source.random(len(sure))[:, None] < sure).astype(float)
+        parts.append([values.ravel() for values in (sure, right, coins, outcomes.share[held, :ORDERS])])
     errors = []
     for pair in zip(parts[::2], parts[1::2], strict=True):
-        sure, *outcomes = map(np.concatenate, zip(*pair, strict=True))
-        errors.append([100 * calibration_error(sure, right) for right in outcomes])
-    seen, perfect = np.mean(errors, axis=0)
-    return f"{seen:.1f}, {perfect:.1f}"
+        sure, right, coins, share = map(np.concatenate, zip(*pair, strict=True))
+        errors.append([100 * calibration_error(*each) for each in ((sure, right), (sure, coins), (share, right))])
+    return ", ".join(f"{error:.1f}" for error in np.mean(errors, axis=0))
 
 
 class Table:
@@ -289,7 +289,7 @@ class Table:
         """The table."""
         sample, last = self.tokens[0].mean(), len(self.right)
         yield ("| | accuracy % | points against SC@N | samples | sequential | n | over n "
-               "| ECE, points, and of perfect ones |")  # fmt: skip
+               "| ECE, points, of perfect ones, of the share |")  # fmt: skip
         yield "|---|---|---|---|---|---|---|---|"
         for method in self.methods:
             if method.name.startswith("n=") and method.name not in {"n=1", "n=3", "n=8", f"n={last}"}:
