@@ -129,15 +129,15 @@ def read_rows(
 
 def reference_kinds(rows: Iterator[Located], column: str) -> ReferenceKinds:
     """The kinds of the reference answers to the questions in `column`; none where the first row has no `ANSWER`."""
-    found = ReferenceKinds()
+    kinds = ReferenceKinds()
     for number, (_, values) in enumerate(rows):
         if isinstance(values, UsageError):
             continue
         if number == 0 and ANSWER not in values:
             break
         if reference := values.get(ANSWER):
-            found.add(str(values.get(column)), str(reference))
-    return found
+            kinds.add(str(values.get(column)), str(reference))
+    return kinds
 
 
 def _question_row(

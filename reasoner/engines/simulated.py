@@ -219,8 +219,8 @@ class SimulatedEngine(FreeEngine):
         prompt, schema = request.prompt, request.params.json_schema
         if not schema:
             return named_call(prompt, answer, source) or asked.reply(answer, source)
-        said = asked.reply(answer, source) if schema == ANY_OBJECT else ""
-        return said if said.startswith("{") else instance(in_turn(schema, prompt), answer, source)
+        reply = asked.reply(answer, source) if schema == ANY_OBJECT else ""
+        return reply if reply.startswith("{") else instance(in_turn(schema, prompt), answer, source)
 
     def _rows(self, request: SampleRequest, thought: _Thought, *, right: bool) -> tuple[_Row, _Row]:
         """The log-probabilities of a token of the thinking, and of one of the reply after it; best first."""

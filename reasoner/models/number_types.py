@@ -76,7 +76,7 @@ def measure() -> Speeds:
     import torch
 
     layers = {
-        name: (torch.ones(_ROWS, _WIDTH, dtype=dtype), torch.ones(_WIDTH, _WIDTH, dtype=dtype))
+        name: (torch.rand(_ROWS, _WIDTH, dtype=dtype), torch.rand(_WIDTH, _WIDTH, dtype=dtype))
         for name, dtype in (("bfloat16", torch.bfloat16), ("float32", torch.float32))
     }
     best = dict.fromkeys(layers, float("inf"))

@@ -115,16 +115,16 @@ def _encoding(file: BinaryIO, reader: Reader) -> str:
     file.seek(0)
     if marked or reader in (read_jsonl, _json):
         return "utf-16" if marked else _UTF_8
-    found, decoder = _UTF_8, codecs.getincrementaldecoder(_UTF_8)()
+    encoding, decoder = _UTF_8, codecs.getincrementaldecoder(_UTF_8)()
     try:
         while piece := file.read(_PIECE):
             decoder.decode(piece)
     except UnicodeDecodeError:
         text = piece.decode(_UTF_8, "surrogateescape")
         if len(_NOT_UTF_8.findall(text)) > len(_BEYOND_ASCII.findall(text)):
-            found = _WINDOWS
+            encoding = _WINDOWS
     file.seek(0)
-    return found
+    return encoding
 
 
 class _Recoded(io.RawIOBase):
@@ -165,10 +165,10 @@ def meant_column(wanted: str, written: str, values: Mapping[str, Any]) -> str:
         "answer": [column for column in values if column not in asks + named("id")],
     }
     if wanted != written:
-        found = named(written) or difflib.get_close_matches(written, values, n=1)
+        similar = named(written) or difflib.get_close_matches(written, values, n=1)
     else:
-        found = named(wanted) or others.get(wanted, [])
-    return found[0] if len(found) == 1 else ""
+        similar = named(wanted) or others.get(wanted, [])
+    return similar[0] if len(similar) == 1 else ""
 
 
 def _plain_name(column: str) -> str:

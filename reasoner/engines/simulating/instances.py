@@ -151,10 +151,10 @@ class _Writer:
         """The part of the root with this JSON pointer."""
         if reference.partition("/")[0] != "#":
             raise UsageError(f"json_schema refers to {shown(reference)}, outside of itself: put it into $defs")
-        found = self._root
+        part = self._root
         for name in reference.split("/")[1:]:
-            found = found[int(name) if isinstance(found, list) else name.replace("~1", "/").replace("~0", "~")]
-        return found
+            part = part[int(name) if isinstance(part, list) else name.replace("~1", "/").replace("~0", "~")]
+        return part
 
     def _first(self, parts: Iterable[Any], write: Callable[[Any], Any]) -> Any:
         """What is written for the first part that has an instance; where it is to be brief, simple parts come first."""
@@ -172,8 +172,8 @@ class _Writer:
         if not values:
             raise _NoInstance("json_schema has a part that nothing satisfies")
         number = number_in(self._answer)
-        said = [value for value in values if value == self._answer or (number is not None and value == number)]
-        value = said[0] if said else self._source.choice(values)
+        stated = [value for value in values if value == self._answer or (number is not None and value == number)]
+        value = stated[0] if stated else self._source.choice(values)
         self._spend(len(str(value)))
         return value
 
@@ -222,8 +222,8 @@ class _Writer:
             raise _NoInstance(f"json_schema has an array of at least {least} items that may not have them")
         self._spend(length)
         items = list[Any]()
-        for place in range(length):
-            part = first[place] if place < len(first) else other
+        for index in range(length):
+            part = first[index] if index < len(first) else other
             items.append(self._other(items, part) if schema.get("uniqueItems") else self.value(part))
         return items
 
@@ -277,9 +277,9 @@ class _Writer:
             return ((low is None or value >= low) and (high is None or value <= high)
                     and (above is None or value > above) and (below is None or value < below))  # fmt: skip
 
-        said = number_in(self._answer)
-        near = [Fraction(self._source.randrange(10)) if said is None else said, *bounds.values()]
-        near += [(one + another) / 2 for one in near for another in near]
+        stated = number_in(self._answer)
+        near = [Fraction(self._source.randrange(10)) if stated is None else stated, *bounds.values()]
+        near += [(first + another) / 2 for first in near for another in near]
         if step is not None:
             near = [math.floor(value / step) * step + more for value in near for more in (0, step, -step)]
         else:
@@ -296,15 +296,15 @@ def _has_parts(part: Any) -> bool:
     return part in ("object", "array") or (isinstance(part, dict) and bool(deep & part.keys()))
 
 
-def _both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+def _both(first: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """A schema that holds where both do.
 
     Raises:
         UsageError: both have a keyword for which there is no such schema.
     """
-    both = {**one, **other}
-    for name in one.keys() & other.keys():
-        pair = one[name], other[name]
+    both = {**first, **other}
+    for name in first.keys() & other.keys():
+        pair = first[name], other[name]
         if name == "properties":
             shared = {key: {"allOf": [each[key] for each in pair]} for key in pair[0].keys() & pair[1].keys()}
             both[name] = {**pair[0], **pair[1], **shared}
