@@ -43,9 +43,9 @@ MAX_PARTS: Final = 20
 PRIOR_MEAN: Final = (0.0, 1.0)
 """The prior of a trust curve's intercept and slope: the chance is the share itself."""
 PRIOR_SD, PRIOR_QUESTIONS = (0.2, 0.1), 15
-"""How far the curve may be from its prior, for so many questions or fewer; it grows with the root of their number."""
+"""How far the curve may be from its prior with `PRIOR_QUESTIONS` or fewer; it grows with the root of their number."""
 PRIOR_SD_ALONE: Final = 0.5
-"""That of the intercept for a single sample."""
+"""How far the intercept may be from its prior for a single sample."""
 LEAST_SLOPE: Final = 0.05
 FEW, SHOWN = 3, NormalDist().inv_cdf(0.95)
 """Where votes may end after so few samples, shorter ones are surer on all recorded answers (bench/controller.py);
