@@ -83,7 +83,7 @@ def test_thinking_and_the_calls_of_tools_are_blocks() -> None:
 
 def test_a_reply_that_is_cut_has_its_text_and_says_so() -> None:
     asked: dict[str, Any] = {"max_tokens": 1, "messages": [{"role": "user", "content": "What is 3 + 4?"}]}
-    with serving(SimulatedEngine()) as server, client(server) as asking:
+    with serving(SimulatedEngine(tokens=1e9)) as server, client(server) as asking:
         for model in ("simulated", "simulated@vote8", "simulated@best8"):
             message = asking.messages.create(model=model, **asked)
             assert [bool(block.text) for block in message.content] == [True], model
