@@ -244,7 +244,7 @@ def _auto(pool: Pool, name: str, chosen: Sequence[tuple[Choice, Bools]]) -> Meth
 def _error(pool: Pool, chosen: Sequence[tuple[ArmRow, Bools]]) -> str:
     """The ECE of these rows' confidences on held-out questions, over both halves at once.
 
-    Then that of perfect ones, and that of the shares themselves; all in points, as means over the deals.
+    Then the same for perfect confidences, and for the shares themselves; in points, as means over the deals.
     """
     source = np.random.default_rng(0)
     parts = []

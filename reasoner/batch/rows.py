@@ -30,7 +30,7 @@ MAX_ID: Final = 512
 QUESTION: Final = "question"
 ID: Final = "id"
 ANSWER: Final = "answer"
-"""The column of reference answers, where a file has any: they say of which kind answers are, and nothing more."""
+"""The column of reference answers, where a file has one: they decide the kind of answer, and nothing else."""
 COST: Final = (*COUNTS, "flops", "seconds")
 """The columns of a cost, the fields of `Cost`."""
 RESULTS: Final = (

@@ -115,7 +115,7 @@ class Progressed:
     agreement: Counter[int] = field(default_factory=Counter)
     """How many questions ended with the leader at each share of the vote, in percent."""
     repeated: int = 0
-    """Lines that were there twice, and of which one was taken out."""
+    """Lines that repeated another one and were taken out."""
 
     def add(self, answer: AnswerLine) -> None:
         """Count a line."""
