@@ -36,14 +36,18 @@ class Speeds(BaseModel):
     float32: PositiveFloat
 
 
-@lru_cache(maxsize=1)
 def measured_speeds() -> Speeds | None:
     """The speeds of this machine, from the cache folder; the first time, importing torch to measure takes seconds.
 
     None where the machine is only described, torch is not installed, or the measurement fails.
     """
-    if MACHINE in os.environ or not (torch := installed("torch")):
-        return None
+    torch = installed("torch")
+    return kept_speeds(torch) if torch and MACHINE not in os.environ else None
+
+
+@lru_cache(maxsize=1)
+def kept_speeds(torch: str) -> Speeds | None:
+    """The speeds that this version of torch has on the machine we run on: a process reads or measures them once."""
     machine = f"{cpu_name()} {' '.join(sorted(cpu_flags()))} torch {torch}"
     file = cache_home() / "number_types" / f"{hashlib.sha256(machine.encode()).hexdigest()[:16]}.json"
     with suppress(OSError, ValidationError):

@@ -7,7 +7,7 @@ import pytest
 
 from reasoner.errors import UsageError
 from reasoner.models.geometry import default_dtype
-from reasoner.models.number_types import measured_speeds
+from reasoner.models.number_types import kept_speeds, measured_speeds
 from reasoner.system.machine import MACHINE, cpu_flags, cpu_name, memory_gib, usable_cores
 from tests.models.test_geometry import write_safetensors
 
@@ -43,23 +43,26 @@ def test_the_speed_of_each_type_is_measured_once_and_decides(monkeypatch: pytest
     pytest.importorskip("torch")
     monkeypatch.delenv(MACHINE)
     monkeypatch.setenv("REASONER_CACHE", str(tmp_path))
-    measured_speeds.cache_clear()
+    kept_speeds.cache_clear()
     speeds = measured_speeds()
     assert speeds
+    monkeypatch.setenv(MACHINE, "flags=avx2 gib=8")
+    assert measured_speeds() is None
+    monkeypatch.delenv(MACHINE)
     [file] = (tmp_path / "number_types").iterdir()
     for slower, faster in (("bfloat16", "float32"), ("float32", "bfloat16")):
         file.write_text(json.dumps({slower: 10, faster: 20.4}), encoding="utf-8")
-        measured_speeds.cache_clear()
+        kept_speeds.cache_clear()
         choice = default_dtype(None)
         assert (choice.dtype, f"20 in {faster}" in choice.why or f"20 GFLOPS in {faster}" in choice.why) == (
             faster,
             True,
         )
     file.write_text("damaged", encoding="utf-8")
-    measured_speeds.cache_clear()
+    kept_speeds.cache_clear()
     assert measured_speeds()
     assert "damaged" not in file.read_text(encoding="utf-8")
-    measured_speeds.cache_clear()
+    kept_speeds.cache_clear()
 
 
 @pytest.mark.parametrize("text", ["avx2", "flags=avx2 cores=0", "gib=8 flags=avx2", "cores=two"])
