@@ -34,10 +34,10 @@ def recorded(file: Path) -> set[str]:
         return {json.loads(line)["question_id"] for line in lines}
 
 
-def record(run: Path, shard: str, options: argparse.Namespace) -> None:
+def record(folder: Path, shard: str, options: argparse.Namespace) -> None:
     """Let the command ask one block, or continue it."""
-    if (run / "manifest.json").exists():
-        command = ["--resume", str(run)]
+    if (folder / "manifest.json").exists():
+        command = ["--resume", str(folder)]
     else:
         command = [
             options.task,
@@ -47,9 +47,11 @@ def record(run: Path, shard: str, options: argparse.Namespace) -> None:
             f"--model={options.model}",
             f"--engine=vllm:max_model_len={options.max_model_len},kv_gib={options.kv_gib}",
             f"--shard={shard}",
-            f"--out={run}",
+            f"--out={folder}",
         ]
-    subprocess.run([sys.executable, "-m", "reasoner", "eval", *command, "--no-server"], check=True)
+    run = subprocess.run([sys.executable, "-m", "reasoner", "eval", *command, "--no-server"], check=False)
+    if run.returncode:
+        sys.exit(run.returncode)
 
 
 def lines_of(run: Path, golds: dict[str, str]) -> Iterator[str]:

@@ -48,7 +48,7 @@ async def measure(options: argparse.Namespace) -> None:
     instructions = wordings(items[0].question.space.instruction)
     everything = [asked(item, name, text) for item in items for name, text in instructions.items()]
 
-    engine = VllmEngine(model_id=options.model, max_model_len=2048, kv_gib=3)
+    engine = VllmEngine(model_id=options.model, max_model_len=2048, kv_gib=1)
     strategy = Single(params=SamplingParams(temperature=0.7, max_tokens=options.max_tokens))
     solutions = await solve_many([item.question for item in everything], strategy, engine, seed=options.seed)
     await engine.close()
