@@ -16,15 +16,18 @@ from reasoner.cli.terminal import Terminal
 def command(model: str | None, engine: str | None, base_url: str | None, prices: str | None, no_server: bool) -> int:
     """Take a tour of a minute: an answer, a vote, and their price.
 
-    The same for a model that thinks. All of it is run now, on up to 24 questions with known answers; the model that
-    thinks is simulated. Standard output gets the tour, standard error the progress. --engine simulated takes the tour
-    without a model.
+    The first half asks the engine up to 24 questions with known answers; where vLLM is not installed, the engine is
+    simulated. The second half replays recorded answers of a real model on a real benchmark. Standard output gets the
+    tour, standard error the progress.
 
     Exit codes: 0 the tour ended, 2 usage, 4 engine or model failure, 130 interrupted.
     """
     from reasoner.cli.progress import Display
+    from reasoner.engines.vllm.build import installed_build
     from reasoner_evals.cli.tour import Tour
 
+    if not (engine or model or base_url or installed_build()):
+        engine = "simulated"
     given = Given(engine=engine, model=model, base_url=base_url, no_server=no_server)
     typed = {"--model": model, "--engine": engine, "--base-url": base_url}
     flags = "".join(f" {name} {shlex.quote(value)}" for name, value in typed.items() if value)

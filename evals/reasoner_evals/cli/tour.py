@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from rich.console import RenderableType
@@ -14,7 +15,6 @@ from reasoner.cli.exits import ANSWERED
 from reasoner.cli.session import EngineRun, started
 from reasoner.cli.terminal import columns, labelled, printable
 from reasoner.engine import Engine
-from reasoner.system.printing import counted
 from reasoner.voting import VoteSummary
 from reasoner_evals.stats.intervals import wilson
 from reasoner_evals.tasks.arithmetic import reported
@@ -30,15 +30,19 @@ N: Final = 8
 """Samples of a vote."""
 GREEDY: Final = "single:max_tokens=96"
 VOTE: Final = f"self_consistency:n={N},max_tokens=96"
-THINKER: Final = "simulated:thinking=10000,accuracy=0.75"
-"""A law of chains, fitted to recordings of Qwen3-8B on AIME 2024: docs/thinking.md."""
-ARMS: Final = (
-    ("1 chain", "single"),
-    ("vote of 16", "self_consistency:n=16"),
-    ("until settled", "self_consistency(n=16,stop=first_of(rules=[beta(theta=0.9),no_majority]))"),
+RECORDINGS: Final = Path(__file__).with_name("recorded")
+"""Pools of the first block of bench/recordings/gsm8k-qwen2.5-coder-0.5b.jsonl.gz: 24 questions of GSM8K's test set.
+
+No question is chosen for its answers. `greedy.jsonl` has one reply a question, `samples.jsonl` 16.
+"""
+RECORDED: Final = (
+    ("greedy", "greedy.jsonl", "single"),
+    ("one sample", "samples.jsonl", "single"),
+    ("vote of 4", "samples.jsonl", "self_consistency:n=4"),
+    ("vote of 16", "samples.jsonl", "self_consistency:n=16"),
+    ("until settled", "samples.jsonl", "self_consistency(n=16,stop=first_of(rules=[beta(theta=0.9),no_majority]))"),
 )
-BAR: Final = 16
-"""Columns of a bar that stands for all questions."""
+"""A strategy's name for readers, its pool, and its specification."""
 NEXT: Final = (
     'reasoner solve "{question}"{flags}',
     "reasoner list strategies",
@@ -58,11 +62,12 @@ class Tour(EngineRun):
     items: Sequence[GradedQuestion] = field(default_factory=lambda: reported()[:QUESTIONS])
     greedy: list[Solution] = field(default_factory=list)
     vote: list[Solution] = field(default_factory=list)
-    thought: list[tuple[str, list[Solution]]] = field(default_factory=list)
-    """Of a simulated model that thinks, by arm."""
+    recorded: Sequence[GradedQuestion] = ()
+    replayed: list[tuple[str, list[Solution]]] = field(default_factory=list)
+    """The solutions of all recorded questions by each strategy of `RECORDED`."""
 
     async def work(self) -> None:
-        """Ask as many questions as there is time for, once greedily and once for a vote; then a model that thinks."""
+        """Ask as many questions as there is time for, once greedily and once for a vote; then replay the recording."""
         async with started(self.engine, None, [], self.display):
             began = time.monotonic()
             for start in range(0, len(self.items), AT_ONCE):
@@ -73,9 +78,10 @@ class Tour(EngineRun):
                 self.vote += vote
                 if time.monotonic() - began > SECONDS:
                     break
-            self.display.begin("simulating a model that thinks")
-            for name, strategy in ARMS:
-                self.thought.append((name, await _ask(strategy, self.items, build("engine", THINKER))))
+        self.recorded = build("task", "pool", path=str(RECORDINGS / "samples.jsonl")).load().items
+        for name, pool, strategy in RECORDED:
+            engine = build("engine", "pool", path=str(RECORDINGS / pool))
+            self.replayed.append((name, await _ask(strategy, self.recorded, engine)))
 
     def finish(self) -> int:
         """Show the tour; the exit code."""
@@ -84,8 +90,7 @@ class Tour(EngineRun):
 
     def _right(self, solutions: Sequence[Solution]) -> list[bool]:
         """Whether each answer equals the reference answer; a missing one does not."""
-        pairs = zip(self.items, solutions, strict=False)
-        return [each.answer is not None and each.answer.key == item.gold for item, each in pairs]
+        return _right(self.items, solutions)
 
     def _story(self) -> Iterator[RenderableType]:
         asked = len(self.vote)
@@ -95,7 +100,7 @@ class Tour(EngineRun):
             "vote."
         )
         if left := len(self.items) - asked:
-            yield Text(f"{counted(left, 'more question')} left out, as this machine is slow or busy.")
+            yield Text(f"{left} more questions were left out, as this machine is slow or busy.")
         pairs = list(zip(self._right(self.greedy), self._right(self.vote), strict=True))
         gained = [index for index, (before, after) in enumerate(pairs) if after and not before]
         if gained:
@@ -111,24 +116,24 @@ class Tour(EngineRun):
             "A vote helps where the most likely answer is wrong and the right one is frequent. Elsewhere it only costs "
             "more: measure before you pay."
         )
-        yield _heading("A model that thinks, simulated by a law fitted to Qwen3-8B on AIME 2024")
-        yield labelled([(name, self._bar(solutions)) for name, solutions in self.thought])
+        yield _heading(f"A real benchmark, replayed: {len(self.recorded)} questions of GSM8K")
+        yield from (self._dots(name, solutions) for name, solutions in self.replayed)
+        right = {name: sum(_right(self.recorded, solutions)) for name, solutions in self.replayed}
         yield Text(
-            "Tokens are money, tokens in a row are waiting. A vote that ends once it is settled costs less of both. "
-            "reasoner advise --thinks says more."
+            "A dot is a question, full where the answer is right. Qwen2.5-Coder-0.5B-Instruct was recorded once; no "
+            f"model runs now. Here a vote of 16 puts {right['vote of 16'] - right['one sample']} more questions right "
+            f"than one sample, and {right['vote of 16'] - right['greedy']} more than greedy."
         )
         yield _heading("What to type next")
         yield from (line.format(question=self.items[0].question.text, flags=self.flags) for line in NEXT)
 
-    def _bar(self, solutions: Sequence[Solution]) -> str:
-        right, count = sum(self._right(solutions)), len(solutions)
-        tokens, waited = (
-            sum(getattr(solution.cost, name) for solution in solutions) / count / 1000
-            for name in ("tokens", "sequential_tokens")
-        )
-        filled = round(BAR * right / count)
-        bar = "█" * filled + "░" * (BAR - filled)
-        return f"{bar} {right} of {count} right, {tokens:,.0f}k tokens each, {waited:,.0f}k in a row"
+    def _dots(self, name: str, solutions: Sequence[Solution]) -> Text:
+        right, count = _right(self.recorded, solutions), len(solutions)
+        line = Text(f"{name:14}")
+        for each in right:
+            line.append("\u25cf" if each else "\u25cb", style="green" if each else "red")
+        tokens = sum(solution.cost.tokens for solution in solutions) / count
+        return line.append(f" {sum(right)} of {count} right, {tokens:,.0f} tokens each")
 
     def _totals(self, solutions: Sequence[Solution]) -> str:
         right, cost = sum(self._right(solutions)), sum((solution.cost for solution in solutions), Cost())
@@ -136,6 +141,15 @@ class Tour(EngineRun):
         price = f", ${self.prices.usd(cost):.6f}" if self.prices else ""
         share = f"{right} of {len(solutions)} right [{100 * low:.0f} to {100 * high:.0f} %]"
         return f"{share}, {cost.tokens:,} tokens{price}"
+
+
+def _right(items: Sequence[GradedQuestion], solutions: Sequence[Solution]) -> list[bool]:
+    """Whether each answer equals the number that is right; a missing one does not. The first questions were asked."""
+    golds = [items[index].question.space.read(f"\\boxed{{{items[index].gold}}}") for index in range(len(solutions))]
+    return [
+        solution.answer is not None and gold is not None and solution.answer.key == gold.key
+        for gold, solution in zip(golds, solutions, strict=True)
+    ]
 
 
 def _answer(solution: Solution) -> str:

@@ -1,6 +1,7 @@
 """`reasoner demo` without a model."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,8 @@ from tests.cli.command import Run
 from tests.cli.conftest import _plain_environment, run
 
 __all__ = ["_plain_environment", "run"]
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_tour_fits_a_narrow_pipe_and_agrees_with_itself(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,12 +28,26 @@ def test_the_tour_fits_a_narrow_pipe_and_agrees_with_itself(run: Run, monkeypatc
     # The example and the totals count the same questions.
     words = " ".join(ended.out.split())
     [(gained, lost)] = re.findall(r"Greedy wrong and vote right: (\d+)\. The reverse: (\d+)", words)
-    greedy, vote, *thought = (int(count) for count in re.findall(r"(\d+) of 24 right", words))
+    greedy, vote, *replayed = (int(count) for count in re.findall(r"(\d+) of 24 right", words))
     assert int(gained) - int(lost) == vote - greedy > 0
-    single, full, settled = thought
-    assert single <= full == settled
-    costs = [(int(tokens), int(waited)) for tokens, waited in re.findall(r"(\d+)k tokens each, (\d+)k in a row", words)]
-    assert costs[2] < costs[1]
+    # A full dot for each right answer, and the recorded gain of the vote at the price that it has.
+    assert [dots.count("●") for dots in re.findall(r"[●○]{24}", words)] == replayed
+    once, sample, _, full, settled = replayed
+    assert sample < full == settled
+    assert f"{full - sample} more questions right than one sample, and {full - once} more than greedy" in words
+    costs = [int(tokens.replace(",", "")) for tokens in re.findall(r"([\d,]+) tokens each", words)]
+    assert costs[1] < costs[2] < costs[4] < costs[3]
+
+
+def test_without_vllm_the_tour_is_simulated_and_ends_as_the_first_page_shows(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reasoner.engines.vllm.build.installed_build", lambda: None)
+    ended = run("demo")
+    assert ended.code == 0
+    assert "simulated was asked" in " ".join(ended.out.split())
+    [shown] = re.findall(r"^A real benchmark.*?(?=^```)", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert shown in ended.out
 
 
 def test_an_unknown_engine_is_one_line(run: Run) -> None:
