@@ -20,6 +20,7 @@ FIGURES = {
     "throughput": "`solve_many` against bare vLLM in the same process: throughput.py 2",
     "front-end": "the driver of one GPU, microseconds a token: front_end.py 3",
     "runner": "the runner, microseconds and calls an operation: overhead.py",
+    "walk": "what a reader walks to follow a request, and calls a sample: walk.py",
     "http": "votes over HTTP beside its_hub, wall and processor time: over_http.py 2 ITS_HUB",
     "gateway": "a server before a server beside its_hub, calls, time and requests a second: gateway.py 2 ITS_HUB",
     "reading": "reading a reply beside Math-Verify, microseconds: reading.py lengths",
