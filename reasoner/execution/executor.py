@@ -2,25 +2,24 @@
 
 import asyncio
 import hashlib
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from reasoner.answers.questions import Question
-from reasoner.budget import NO_COST, Cost, Reservation
+from reasoner.budget import Cost
 from reasoner.engine import Engine, Rendered, SampleRequest, TextPiece, release
-from reasoner.errors import BudgetExhausted, EngineError, LedgerViolation, NotRecorded, RequestLost, TraceError
+from reasoner.errors import EngineError
 from reasoner.execution.admission import Admission, NoDeadline, Pace
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import Forced, forced
 from reasoner.strategy import Prefill
-from reasoner.system.foreign import ErrorsFrom, described, fault_in, is_cancellation
-from reasoner.trace.events import ATTEMPTS, Prefilled, Refusal, Work
+from reasoner.system.foreign import ErrorsFrom, fault_in
+from reasoner.trace.events import Prefilled, Work
 from reasoner.trace.history import EMPTY, QuestionHistory
-from reasoner.trace.recorder import Drop, Recorder, Why
-from reasoner.types import CANCELLED, Completion, Prompt, SamplingParams, TokenIds, Usage
+from reasoner.trace.recorder import Recorder
+from reasoner.types import Completion, Prompt, TokenIds, Usage
 from reasoner.verifier import Verifier, verifier_cost
 
 if TYPE_CHECKING:
@@ -35,28 +34,6 @@ COMPARER_ERRORS = ErrorsFrom("comparing answers")
 CountedAs = Literal["sample", "request", "likelihood", "probe", "verdict"]
 """How a request is booked: a sequence for the strategy, policy tokens without a sample (a part of a sequence, a part of
 a likelihood, which is prompt work, or a probe, which may fail), or verifier tokens."""
-
-
-class Attempt(NamedTuple):
-    """One try of a request: its completion, or why there is none; what it cost; and what it raised."""
-
-    outcome: Completion | Drop
-    cost: Cost
-    failure: BaseException | None
-
-    @property
-    def lost(self) -> bool:
-        """Whether the engine lost it, so that it is tried again."""
-        return self.failure is not None and isinstance(self.failure, RequestLost)
-
-    def result(self) -> Completion:
-        """The completion; raises what the request raised, after the last try."""
-        if self.failure is None and not isinstance(self.outcome, Drop):
-            return self.outcome
-        assert self.failure
-        if self.lost:
-            raise RequestLost(f"{self.failure} (tried {ATTEMPTS} times)") from self.failure
-        raise self.failure
 
 
 def derive_seed(seed: int, question_id: str, prompt: str, index: int) -> int:
@@ -129,63 +106,7 @@ class OperationExecutor:
         if line not in self.notes:
             self.notes.append(line)
 
-    async def admit(self, price: Callable[[int], Cost], *, max_tokens: int) -> tuple[Reservation, int]:
-        """A reservation for a request of up to `max_tokens` tokens, and how many were granted, once it may begin.
-
-        Raises:
-            BudgetExhausted: the ledger refused it.
-        """
-        if turn := self.pace.begin(self):
-            await turn
-        return await self.admission.admit(price, max_tokens=max_tokens)
-
-    async def attempt(
-        self, request: SampleRequest, reservation: Reservation, *, at: int, counted_as: CountedAs = "sample",
-        droppable: bool = False,
-    ) -> Attempt:  # fmt: skip
-        """Run and book one request that starts `at` a virtual time. It must be recorded before its `result` is taken.
-
-        One that is `droppable` does not wait for room in the KV cache, and ends early where that is full.
-
-        Raises:
-            NotRecorded: a replay does not have it.
-        """
-        began, deadline, failure = time.monotonic(), self.admission.deadline(), None
-        outcome: Completion | Drop
-        try:
-            async with deadline:
-                if self.kv_limiter or droppable:
-                    outcome = completion = await self._within_cache(request, droppable=droppable)
-                else:
-                    outcome = completion = await self.engine.sample(request)
-                if fault := completion.usage.fault:
-                    request.meter.usage = None
-                    raise EngineError(f"the engine counted wrongly: {fault}")
-            cost = self.cost_of(completion, at=at, seconds=time.monotonic() - began, counted_as=counted_as)
-        except NotRecorded:
-            self.admission.settle(reservation, NO_COST)
-            raise
-        except BaseException as error:
-            failure = error
-            why: Why = "deadline" if deadline.expired() else "cancelled" if is_cancellation(error) else "lost"
-            usage = None if request.meter.usage and request.meter.usage.fault else request.meter.usage
-            late = self.admission.too_late() if why == "deadline" else None
-            outcome = Drop(why, usage, Refusal.of(late) if late else None)
-            spent = usage or Usage(request.rendered.tokens, 0, request.params.limit)
-            cost = self.cost(spent, seconds=time.monotonic() - began, cancelled=True, counted_as=counted_as)
-            if late and not is_cancellation(error):
-                failure = late
-            elif why == "lost" and not isinstance(error, RequestLost):
-                failure = ENGINE_ERRORS.error(error)
-        try:
-            self.admission.settle(reservation, cost)
-        except LedgerViolation as violation:
-            failure = violation
-        if request.progress:
-            request.progress.over(outcome.usage.generated_tokens if isinstance(outcome, Completion) else None)
-        return Attempt(outcome, cost, failure)
-
-    async def _within_cache(self, request: SampleRequest, *, droppable: bool) -> Completion:
+    async def within_cache(self, request: SampleRequest, *, droppable: bool) -> Completion:
         """What the engine generates, once there is room in its KV cache, or as far as there is."""
         if self.kv_limiter is None:
             if droppable:
@@ -303,92 +224,3 @@ class OperationExecutor:
                     return await work
         except TimeoutError:
             raise self.admission.too_late() from None
-
-
-@dataclass(slots=True)
-class Inquiry(Generic[W]):
-    """The requests for one verdict, likelihood or probe: reserved and booked one by one, recorded as one event.
-
-    `name` is what the history finds the event by, and `values` are its other fields, which change while it is asked
-    for. `at` is where it starts on the question's virtual clock, and then where its last request ended. `refused`
-    begins the error of an inquiry that the ledger refused, in whole or in part.
-    """
-
-    executor: OperationExecutor
-    op: int
-    kind: type[W]
-    name: tuple[object, ...]
-    counted_as: CountedAs
-    refused: str
-    values: dict[str, Any]
-    at: int
-    _cost: Cost = NO_COST
-
-    async def request(
-        self, prompt: Prompt, rendered: Rendered, params: SamplingParams, *, watch: TokenIds = ()
-    ) -> Completion:
-        """The reply to one prompt of up to `params.max_tokens` tokens.
-
-        Raises:
-            BudgetExhausted: the ledger refused it, or the deadline passed.
-            EngineError: it failed.
-        """
-        executor = self.executor
-        seed = derive_seed(executor.seed, executor.question.id, prompt.digest, 0)
-
-        def price(tokens: int) -> Cost:
-            return executor.cost(Usage(rendered.tokens, 0, tokens), at=self.at, counted_as=self.counted_as)
-
-        for _ in range(ATTEMPTS):
-            reservation, granted = await executor.admit(price, max_tokens=params.limit)
-            limited, question = replace(params, max_tokens=granted), executor.question.id
-            request = SampleRequest(question, prompt, rendered, limited, 0, seed, executor.priority, watch=watch)
-            attempt = await executor.attempt(request, reservation, at=self.at, counted_as=self.counted_as)
-            self._cost += attempt.cost
-            self.at = max(self.at, attempt.cost.sequential_tokens)
-            if not attempt.lost:
-                break
-        return attempt.result()
-
-    async def reply(self, prompt: Prompt, params: SamplingParams, *, watch: TokenIds = ()) -> Completion:
-        """The reply to one prompt, within the context window. Raises as `request`."""
-        rendered, context = await self.executor.render(prompt), self.executor.model.context
-        room = context - rendered.tokens if context else params.limit
-        if room < 1:
-            raise EngineError(f"the prompt of {rendered.tokens:,} tokens fills the context window of {context:,}")
-        return await self.request(prompt, rendered, replace(params, max_tokens=min(params.limit, room)), watch=watch)
-
-    def recorded(self, missing: str = "") -> W | None:
-        """The event of the history, None without one. Raises as `OperationExecutor.recorded`.
-
-        Raises:
-            NotRecorded: a replay does not have it; `missing` says what that is and how to replay.
-        """
-        event = self.executor.recorded(self.op, self.kind, *self.name)
-        if event is None and missing and (source := self.executor.history.source):
-            raise NotRecorded(f"the trace {source} does not say {missing}")
-        return event
-
-    async def outcome(self, ask: Callable[[], Awaitable[None]]) -> W:
-        """Ask, and record the outcome with its cost: a failure is one, a cancellation is to be done again.
-
-        Raises:
-            BudgetExhausted: the ledger refused a part of it, or the deadline passed.
-        """
-        began, error = time.monotonic(), CANCELLED
-        try:
-            await ask()
-            error = ""
-        except BudgetExhausted as refusal:
-            error, self.values["refusal"] = f"{self.refused}: {refusal}", Refusal.of(refusal)
-            raise
-        except (LedgerViolation, TraceError):
-            raise
-        except Exception as failure:
-            error = described(failure)
-            if self.counted_as == "likelihood":
-                raise
-        finally:
-            cost = self._cost.taking(time.monotonic() - began)
-            event = self.executor.recorder.work(self.kind, op=self.op, error=error, cost=cost, **self.values)
-        return event

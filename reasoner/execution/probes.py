@@ -18,8 +18,9 @@ from reasoner.answers.thinking import final_segment
 from reasoner.budget import NO_COST, Cost
 from reasoner.engine import Continuation, continuation, spellings
 from reasoner.errors import BudgetExhausted, EngineError
-from reasoner.execution.executor import Inquiry, OperationExecutor
+from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import each
+from reasoner.execution.work import Inquiry
 from reasoner.strategy import NOT_ASKED, Plan, Prefill, Probe, Sample, count_votes, propose
 from reasoner.trace.events import AnswerExtracted
 from reasoner.trace.recorder import ANSWER_SPACE_ERRORS, SequenceId

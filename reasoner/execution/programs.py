@@ -2,14 +2,14 @@
 
 import asyncio
 import math
-import time
-from dataclasses import replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Final
 
 from reasoner.answers.programs import OUTPUT, output_block, printed_answer
 from reasoner.budget import NO_COST
 from reasoner.errors import UsageError
-from reasoner.execution.executor import Inquiry, OperationExecutor
+from reasoner.execution.executor import OperationExecutor
+from reasoner.execution.work import Inquiry, Job, perform
 from reasoner.sandbox.check import NEEDED, Sandbox
 from reasoner.sandbox.layers import SandboxLimits, detect
 from reasoner.strategy import NOT_RUN, Execute, Execution
@@ -34,13 +34,7 @@ async def execute(executor: OperationExecutor, number: int, op: Execute, *, at: 
     inquiry = Inquiry(executor, number, Executed, (op.code,), "verdict", NOT_RUN, values, at)
 
     async def run() -> None:
-        limits = SandboxLimits(seconds=2 * op.seconds, cpu_seconds=math.ceil(op.seconds))
-        began, reservation = time.monotonic(), executor.admission.ledger.reserve(NO_COST)
-        try:
-            execution = await executor.before_deadline(Sandbox(limits).run(op.code), SANDBOX_ERRORS)
-        finally:
-            executor.admission.settle(reservation, NO_COST.taking(time.monotonic() - began))
-        values.update(execution._asdict())
+        values.update((await perform(_ProgramJob(executor, at, 1, inquiry, op)))._asdict())
 
     event = inquiry.recorded("what a program printed: replay with the same strategy and budget")
     if event is None:
@@ -48,6 +42,20 @@ async def execute(executor: OperationExecutor, number: int, op: Execute, *, at: 
             raise UsageError(f"no program can be run here: {NEEDED}")
         event = await inquiry.outcome(run)
     return Execution(event.output, event.failure or event.error)
+
+
+@dataclass(slots=True, eq=False)
+class _ProgramJob(Job[Execution]):
+    """A program in the sandbox. It takes time and no tokens."""
+
+    errors: ClassVar[ErrorsFrom | None] = SANDBOX_ERRORS
+
+    op: Execute
+
+    async def run(self, _granted: int) -> Execution:
+        """What it prints."""
+        limits = SandboxLimits(seconds=2 * self.op.seconds, cpu_seconds=math.ceil(self.op.seconds))
+        return await Sandbox(limits).run(self.op.code)
 
 
 def with_output(reply: Completion, execution: Execution, space: AnswerSpace) -> Completion:

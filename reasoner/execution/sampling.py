@@ -10,10 +10,11 @@ from reasoner.engine import KeepsChains, Progress, Rendered, SampleRequest, Text
 from reasoner.errors import BudgetExhausted, EngineError, PromptTooLong, UsageError
 from reasoner.execution.clock import Line
 from reasoner.execution.executor import OperationExecutor, derive_seed
+from reasoner.execution.work import EngineRequest, perform
 from reasoner.models.defaults import resolved_params
 from reasoner.models.thinking import split
 from reasoner.strategy import Sample
-from reasoner.trace.events import ATTEMPTS, Sampled, Thought
+from reasoner.trace.events import Sampled, Thought
 from reasoner.trace.recorder import Drop, SequenceId
 from reasoner.types import Completion, Logprobs, Prompt, TokenIds, Usage
 
@@ -58,7 +59,11 @@ def sample_sequence(
         PromptTooLong: the question fills the context window. (A chain or a conversation that has grown to fill it
             ends with "length".)
     """
-    return _SequenceRun(executor, op, sequence, interruptible, line, due).run()
+    at, limit = sequence.at, op.params.limit
+    job = _SequenceJob(
+        executor, at, limit, None, "sample", op.droppable, op, sequence, interruptible, line, due, sequence.prompt
+    )
+    return job.draw()
 
 
 def _room(executor: OperationExecutor, rendered: Rendered, op: Sample) -> int:
@@ -74,8 +79,8 @@ def _room(executor: OperationExecutor, rendered: Rendered, op: Sample) -> int:
 
 
 @dataclass(slots=True, eq=False)
-class _SequenceRun:
-    """One sequence of an operation, from its reservation to its settlement.
+class _SequenceJob(EngineRequest):
+    """One sequence of an operation.
 
     At a thinking level that is a number of tokens, an engine that does not limit thinking gets two requests: the first
     ends at the limit, the second continues after the text that closes thinking (budget forcing, Muennighoff et al.
@@ -83,18 +88,23 @@ class _SequenceRun:
     as `Sampled`. The closing text counts among the generated tokens of the sequence, and is paid as a prompt.
     """
 
-    executor: OperationExecutor
     op: Sample
     sequence: SequenceId
     interruptible: bool
     line: Line | None
     due: Callable[[], bool] | None
+    prompt: Prompt
+    """That of the request, with what the first one thought where this is the second."""
     rendered: Rendered = field(init=False)
-    max_tokens: int = field(init=False)
+    _first: Completion | None = None
+    _closing: TokenIds = ()
+    """What follows the first request."""
+    _cut: bool = False
+    """Whether the last request ended at the limit of thinking."""
     _passed_on: list[Prompt] = field(default_factory=list)
     """Those with a request that passes on its text."""
 
-    async def run(self) -> Completion:
+    async def draw(self) -> Completion:
         """Draw it. Raises as `sample_sequence`."""
         executor, sequence = self.executor, self.sequence
         self.rendered = rendered = await executor.render(sequence.prompt)
@@ -118,8 +128,76 @@ class _SequenceRun:
                 return await self._answer(thought.completion(sequence.prompt))
         if self.due and self.due():
             raise executor.admission.too_late()
-        first, cut = await self._first()
-        return await self._answer(first) if cut else first
+        first = await perform(self)
+        return await self._answer(first) if self._cut else first
+
+    async def _answer(self, first: Completion) -> Completion:
+        """The whole sequence after its `first` part, which ended at the limit of thinking."""
+        executor, generated = self.executor, first.usage.generated_tokens
+        self.prompt, self._closing = await self._closed(first)
+        self.rendered = rendered = await executor.render(self.prompt)
+        self._first, self.counted_as = first, "request"
+        self.at += generated + len(self._closing)
+        self.max_tokens -= generated + len(self._closing)
+        context = executor.model.context
+        if context and rendered.token_ids is not None:
+            self.max_tokens = min(self.max_tokens, context - rendered.tokens)
+        if self.max_tokens < 1:
+            return self._unanswered(first)
+        try:
+            return self._whole(await perform(self))
+        except BudgetExhausted as refusal:
+            if refusal.unit == "seconds":
+                raise
+            return self._unanswered(first)
+
+    def price(self, tokens: int) -> Cost:
+        """That of this request, of a second one if it is cut at the limit of thinking, and of the reserve."""
+        executor, prompt = self.executor, self.rendered.tokens
+        limit = None if self.sequence.prompt.thinking_level is None else self._limit
+        cost = executor.cost(Usage(prompt, 0, tokens), at=self.at, counted_as=self.counted_as)
+        if limit is not None and tokens > limit:
+            again = Usage(prompt + limit + self._closing_bound, 0, tokens - limit)
+            first = executor.cost(Usage(prompt, 0, limit))
+            cost = first + executor.cost(again, at=self.at + limit, counted_as="request")
+        if reserve := self.op.reserve:
+            cost += executor.reserved_cost(prompt + tokens, reserve, at=self.at + tokens)
+        return cost
+
+    def request(self, granted: int) -> SampleRequest:
+        """Its seed is that of the sequence."""
+        executor, sequence, params, prompt = self.executor, self.sequence, self.op.params, self.prompt
+        limit = None if self.sequence.prompt.thinking_level is None else self._limit
+        self._cut = limit is not None and limit < granted
+        max_tokens = limit if limit is not None and self._cut else granted
+        digest = sequence.digest if prompt is sequence.prompt else prompt.digest
+        timed = executor.admission.ledger.remaining_seconds() < math.inf
+        return SampleRequest(
+            executor.question.id,
+            prompt,
+            self.rendered,
+            params if params.max_tokens == max_tokens else replace(params, max_tokens=max_tokens),
+            sequence.index,
+            derive_seed(executor.seed, executor.question.id, digest, sequence.index),
+            executor.priority,
+            floor=self.op.floor,
+            interruptible=self.interruptible or timed,
+            on_text=self._on_text(prompt) if executor.on_text else None,
+            progress=self._progress(),
+        )
+
+    def record(self, completion: Completion | None, cost: Cost, drop: Drop | None) -> None:
+        """As a whole sequence, as its thoughts, or as dropped."""
+        recorder = self.executor.recorder
+        if self.sent and self.sent.progress:
+            self.sent.progress.over(completion.usage.generated_tokens if completion else None)
+        self._cut = self._cut and completion is not None and completion.finish_reason == "length"
+        if drop:
+            recorder.dropped(self.sequence, drop, self.usage, cost)
+        elif completion and self._cut:
+            recorder.thought(self.sequence, completion, cost)
+        elif completion:
+            recorder.sampled(self.sequence, self._whole(completion) if self._first else completion, cost)
 
     @property
     def _limit(self) -> int | None:
@@ -132,7 +210,7 @@ class _SequenceRun:
         """
         prompt, profile = self.sequence.prompt, self.executor.model.thinking
         level = prompt.thinking_level
-        if not isinstance(level, int) or profile is None or limits_thinking(self.executor.engine):
+        if not isinstance(level, int) or self._first or profile is None or limits_thinking(self.executor.engine):
             return None
         if not profile.end_text:
             raise self._hidden()
@@ -142,78 +220,6 @@ class _SequenceRun:
             return None
         limit = max(level - len(prompt.token_ids), 1)
         return limit if limit < self.max_tokens else None
-
-    async def _first(self) -> tuple[Completion, bool]:
-        """The first request, and whether it ended at the limit of thinking, so that a second one follows."""
-        executor, sequence, tokens = self.executor, self.sequence, self.rendered.tokens
-        unlimited = sequence.prompt.thinking_level is None
-
-        def price(granted: int) -> Cost:
-            cost, limit = executor.cost(Usage(tokens, 0, granted), at=sequence.at), None if unlimited else self._limit
-            if limit is not None and granted > limit:
-                again = Usage(tokens + limit + self._closing_bound, 0, granted - limit)
-                first = executor.cost(Usage(tokens, 0, limit))
-                cost = first + executor.cost(again, at=sequence.at + limit, counted_as="request")
-            if reserve := self.op.reserve:
-                cost += executor.reserved_cost(tokens + granted, reserve, at=sequence.at + granted)
-            return cost
-
-        for _ in range(ATTEMPTS):
-            reservation, granted = await executor.admit(price, max_tokens=self.max_tokens)
-            limit = None if unlimited else self._limit
-            request = self._request(sequence.prompt, self.rendered, min(granted, limit or granted), sequence.at)
-            attempt = await executor.attempt(request, reservation, at=sequence.at, droppable=self.op.droppable)
-            outcome, limited = attempt.outcome, limit is not None and limit < granted
-            cut = limited and isinstance(outcome, Completion) and outcome.finish_reason == "length"
-            if isinstance(outcome, Drop):
-                executor.recorder.dropped(sequence, outcome, attempt.cost)
-            elif cut:
-                executor.recorder.thought(sequence, outcome, attempt.cost)
-            else:
-                executor.recorder.sampled(sequence, outcome, attempt.cost)
-            if not attempt.lost:
-                break
-        return attempt.result(), cut
-
-    async def _answer(self, first: Completion) -> Completion:
-        """The whole sequence after its `first` part, which ended at the limit of thinking."""
-        executor, sequence = self.executor, self.sequence
-        prompt, closing = await self._closed(first)
-        rendered = await executor.render(prompt)
-        generated = first.usage.generated_tokens + len(closing)
-        room, at = self.max_tokens - generated, sequence.at + generated
-        context = executor.model.context
-        if context and rendered.token_ids is not None:
-            room = min(room, context - rendered.tokens)
-        if room < 1:
-            return self._unanswered(first)
-
-        def price(granted: int) -> Cost:
-            cost = executor.cost(Usage(rendered.tokens, 0, granted), at=at, counted_as="request")
-            if reserve := self.op.reserve:
-                cost += executor.reserved_cost(rendered.tokens + granted, reserve, at=at + granted)
-            return cost
-
-        try:
-            for _ in range(ATTEMPTS):
-                reservation, granted = await executor.admit(price, max_tokens=room)
-                request = self._request(prompt, rendered, granted, at)
-                attempt = await executor.attempt(
-                    request, reservation, at=at, counted_as="request", droppable=self.op.droppable
-                )
-                if isinstance(attempt.outcome, Drop):
-                    executor.recorder.dropped(sequence, attempt.outcome, attempt.cost)
-                else:
-                    whole = self._joined(first, closing, attempt.outcome)
-                    executor.recorder.sampled(sequence, whole, attempt.cost)
-                if not attempt.lost:
-                    break
-            attempt.result()
-        except BudgetExhausted as refusal:
-            if refusal.unit == "seconds":
-                raise
-            return self._unanswered(first)
-        return whole
 
     async def _closed(self, first: Completion) -> tuple[Prompt, TokenIds]:
         """The prompt of the second request, and the token ids that close the thinking; none where it ended itself."""
@@ -238,28 +244,10 @@ class _SequenceRun:
         self.executor.recorder.sampled(self.sequence, first, Cost())
         return first
 
-    def _request(self, prompt: Prompt, rendered: Rendered, max_tokens: int, at: int) -> SampleRequest:
-        executor, sequence, params = self.executor, self.sequence, self.op.params
-        digest = sequence.digest if prompt is sequence.prompt else prompt.digest
-        timed = executor.admission.ledger.remaining_seconds() < math.inf
-        return SampleRequest(
-            executor.question.id,
-            prompt,
-            rendered,
-            params if params.max_tokens == max_tokens else replace(params, max_tokens=max_tokens),
-            sequence.index,
-            derive_seed(executor.seed, executor.question.id, digest, sequence.index),
-            executor.priority,
-            floor=self.op.floor,
-            interruptible=self.interruptible or timed,
-            on_text=self._on_text(prompt) if executor.on_text else None,
-            progress=self._progress(at),
-        )
-
-    def _progress(self, at: int) -> Progress | None:
+    def _progress(self) -> Progress | None:
         """Where the length of the sequence matters while it is generated."""
         if self.line:
-            return self.line.sequence(at, self.due)
+            return self.line.sequence(self.at, self.due)
         watched = self.due or (self.op.droppable and self.executor.kv_limiter)
         return Progress(self.due) if watched else None
 
@@ -271,9 +259,11 @@ class _SequenceRun:
         self._passed_on.append(prompt)
         return on_text
 
-    def _joined(self, first: Completion, closing: TokenIds, second: Completion) -> Completion:
-        """The two parts of the sequence and the token ids between them as one completion."""
-        profile = self.executor.model.thinking
+    def _whole(self, second: Completion) -> Completion:
+        """The sequence with its last part: the two parts, and the token ids between them, as one completion."""
+        first, closing, profile = self._first, self._closing, self.executor.model.thinking
+        if first is None:
+            return second
         lead, tail, thinking, forced = "", "", first.usage.thinking_tokens, len(closing)
         if first.unclosed and profile:
             lead, _, tail = profile.closing.partition(profile.end_text)

@@ -2,29 +2,22 @@
 
 import asyncio
 import math
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from reasoner.budget import Cost, Reservation
+from reasoner.budget import Cost
 from reasoner.engine import Rendered
-from reasoner.errors import (
-    BudgetExhausted,
-    LedgerViolation,
-    PromptTooLong,
-    ReasonerError,
-    TraceError,
-    UsageError,
-    VerifierError,
-)
-from reasoner.execution.executor import Inquiry, OperationExecutor
+from reasoner.errors import BudgetExhausted, PromptTooLong, TraceError, UsageError, VerifierError
+from reasoner.execution.executor import OperationExecutor
+from reasoner.execution.work import Inquiry, Job, failed, perform
 from reasoner.registry import spec_of
 from reasoner.strategy import NOT_MEASURED, LogLikelihood, TextLikelihood
-from reasoner.system.foreign import described, is_cancellation, where
+from reasoner.system.foreign import is_cancellation
 from reasoner.trace.events import LikelihoodsMeasured, PairCompared, Scored
-from reasoner.types import CANCELLED, NOT_RATED, ONE_TOKEN, Completion, Prompt, Rating, TokenIds
+from reasoner.trace.recorder import Why
+from reasoner.types import NOT_RATED, ONE_TOKEN, Completion, Prompt, Rating, TokenIds
 from reasoner.verifier import CostMeter, PairVerifier, Verifier
 
 
@@ -48,103 +41,83 @@ async def rate(
     """
     question, engine, name = executor.question, executor.engine, (candidate.prompt.digest, candidate.index)
     bound_of: Callable[[], Awaitable[Cost]] = partial(verifier.bound, question, candidate, engine)
-    run: Callable[[CostMeter], Awaitable[Rating]] = partial(verifier.score, question, candidate, engine)
-    event: Scored | PairCompared | None
+    score: Callable[[CostMeter], Awaitable[Rating]] = partial(verifier.score, question, candidate, engine)
+    values: dict[str, Any] = {"prompt": name[0], "index": name[1], "value": None, "parts": ()}
+    inquiry: Inquiry[Scored] | Inquiry[PairCompared]
     if other is None:
-        event = executor.recorded(op, Scored, *name)
+        values["steps"] = ()
+        inquiry = Inquiry(executor, op, Scored, name, "verdict", NOT_RATED, values, at)
     elif isinstance(verifier, PairVerifier):
         bound_of = partial(verifier.bound_pair, question, candidate, other, engine)
-        run = partial(verifier.compare_pair, question, candidate, other, engine)
-        event = executor.recorded(op, PairCompared, *name, (other.prompt.digest, other.index))
+        score = partial(verifier.compare_pair, question, candidate, other, engine)
+        values["other"] = second = other.prompt.digest, other.index
+        inquiry = Inquiry(executor, op, PairCompared, (*name, second), "verdict", NOT_RATED, values, at)
     else:
         raise UsageError(f"the verifier {spec_of(verifier)} compares no pairs: use one that does, such as judge")
-    if event:
-        return event.rating
 
-    record = partial(executor.recorder.scored, op, candidate, other)
-    try:
-        bound, reservation = await _reserved(executor, candidate, bound_of, at=at, reserve=reserve)
-    except BudgetExhausted as refusal:
-        record(Rating(None, Cost(), error=f"{NOT_RATED}: {refusal}"), Cost(), refusal)
-        raise
-    except (LedgerViolation, TraceError):
-        raise
-    except BaseException as failure:
-        if is_cancellation(failure):
-            raise
-        rating = Rating(None, Cost(), error=_failure(failure))
-        record(rating, Cost())
-        return rating
-    return await _rate(executor, run, bound, reservation, record, at)
+    async def ask() -> None:
+        rating = await _rated(inquiry, candidate, bound_of, score, reserve=reserve)
+        values.update({field: getattr(rating, field) for field in ("value", "parts", "steps") if field in values})
+        inquiry.error = rating.error
+
+    return (inquiry.recorded() or await inquiry.outcome(ask)).rating
 
 
-async def _reserved(
-    executor: OperationExecutor,
+async def _rated(
+    inquiry: Inquiry[Any],
     candidate: Completion,
     bound_of: Callable[[], Awaitable[Cost]],
+    score: Callable[[CostMeter], Awaitable[Rating]],
     *,
-    at: int,
     reserve: int,
-) -> tuple[Cost, Reservation]:
-    """The bound of a rating, and its reservation with `reserve` tokens beside it.
-
-    Raises:
-        BudgetExhausted: the ledger refused it.
-    """
+) -> Rating:
+    """One rating, with `reserve` tokens reserved beside it. Raises as `perform`."""
+    executor, at = inquiry.executor, inquiry.at
     worst = bound = _checked(await bound_of(), at)
     if reserve:
         grown = await executor.render(candidate.prompt.then(candidate))
         worst += executor.reserved_cost(grown.tokens, reserve, at=bound.sequential_tokens)
     try:
-        reservation, _ = await executor.admission.admit(lambda _: worst, max_tokens=1)
-    except BudgetExhausted:
+        return await perform(_RatingJob(executor, at, 1, inquiry, score, bound, worst))
+    except BudgetExhausted as refusal:
         # While it waited, what it needs may have been made for another candidate.
-        if _checked(await bound_of(), at).tokens >= bound.tokens:
+        if refusal.unit == "seconds" or _checked(await bound_of(), at).tokens >= bound.tokens:
             raise
-        return await _reserved(executor, candidate, bound_of, at=at, reserve=reserve)
-    return bound, reservation
+        return await _rated(inquiry, candidate, bound_of, score, reserve=reserve)
 
 
-async def _rate(
-    executor: OperationExecutor,
-    run: Callable[[CostMeter], Awaitable[Rating]],
-    bound: Cost,
-    reservation: Reservation,
-    record: Callable[[Rating, Cost, BudgetExhausted | None], None],
-    at: int,
-) -> Rating:
-    """Run, book and record one rating; one that does not complete is booked at its meter, or else at its bound."""
-    began = time.monotonic()
-    deadline = executor.admission.deadline()
-    cost_meter, cost, refusal = CostMeter(), bound, None
-    rating = Rating(None, cost, error=CANCELLED)
-    try:
-        async with deadline:
-            rating = await run(cost_meter)
-        rating = replace(rating, cost=_checked(rating.cost, at))
-        cost = rating.cost.taking(time.monotonic() - began)
-    except TraceError:
-        raise
-    except BaseException as failure:
-        metered, cancelled = cost_meter.cost, is_cancellation(failure)
-        spent = bound if metered is None or metered.fault() else metered.until(at + metered.sequential_tokens)
-        cost = spent.taking(time.monotonic() - began)
-        if cancelled or deadline.expired():
-            cost = cost.until(0)
-        rating = Rating(None, cost, error=CANCELLED)
-        if cancelled:
-            raise
-        if deadline.expired():
-            refusal = executor.admission.too_late()
-            rating = Rating(None, cost, error=f"{NOT_RATED}: {refusal}")
-            raise refusal from None
-        rating = Rating(None, cost, error=_failure(failure))
-    finally:
+@dataclass(slots=True, eq=False)
+class _RatingJob(Job[Rating]):
+    """One rating by a verifier; one that does not complete is booked at its meter, or else at its bound."""
+
+    score: Callable[[CostMeter], Awaitable[Rating]]
+    bound: Cost
+    worst: Cost
+    meter: CostMeter = field(default_factory=CostMeter)
+
+    def price(self, _tokens: int) -> Cost:
+        """The bound, with what is reserved beside it."""
+        return self.worst
+
+    async def run(self, _granted: int) -> Rating:
+        """The verifier's rating; what it raises becomes an error."""
         try:
-            executor.admission.settle(reservation, cost)
-        finally:
-            record(rating, cost, refusal)
-    return rating
+            rating = await self.score(self.meter)
+            return replace(rating, cost=_checked(rating.cost, self.at))
+        except BaseException as failure:
+            if isinstance(failure, TraceError) or is_cancellation(failure):
+                raise
+            return Rating(None, self.spent("lost"), error=failed(failure))
+
+    def cost(self, rating: Rating) -> Cost:
+        """What the verifier says."""
+        return rating.cost
+
+    def spent(self, why: Why) -> Cost:
+        """What the meter says. Nobody waited for the end of one that was cancelled."""
+        metered = self.meter.cost
+        spent = self.bound if metered is None or metered.fault() else _checked(metered, self.at)
+        return spent if why == "lost" else spent.until(0)
 
 
 def _checked(cost: Cost, at: int) -> Cost:
@@ -152,11 +125,6 @@ def _checked(cost: Cost, at: int) -> Cost:
     if fault := cost.fault():
         raise VerifierError(f"the verifier counted wrongly: {fault}")
     return cost.until(at + cost.sequential_tokens)
-
-
-def _failure(failure: BaseException) -> str:
-    """The failure of a verifier in one line, with its location in foreign code."""
-    return described(failure) + ("" if isinstance(failure, ReasonerError) else where(failure))
 
 
 MAX_WATCHED: Final = 128

@@ -14,8 +14,9 @@ from reasoner.answers.equivalence import ComparisonMeter, Equivalence
 from reasoner.budget import NO_COST, Cost
 from reasoner.engine import spellings
 from reasoner.errors import BudgetExhausted, EngineError, NotRecorded, UsageError
-from reasoner.execution.executor import Inquiry, OperationExecutor
+from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import each
+from reasoner.execution.work import Inquiry
 from reasoner.strategy import NOT_ASKED
 from reasoner.trace.events import AnswersCompared, BlocksFound, EquivalenceChecked
 from reasoner.types import Answer, AnswerSpace, Blocks, Prompt, SamplingParams, TokenIds

@@ -8,25 +8,23 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Rendered
-from reasoner.errors import BudgetExhausted, PlanError
+from reasoner.errors import PlanError
 from reasoner.system.foreign import ErrorsFrom
 from reasoner.trace.events import (
     COMPLETION_FIELDS,
     Began,
     Dropped,
     Event,
-    PairCompared,
     Prompted,
     Refusal,
     RunFacts,
     Sampled,
-    Scored,
     Sink,
     Thought,
     Work,
 )
 from reasoner.trace.history import EMPTY, QuestionHistory
-from reasoner.types import Completion, Prompt, Rating, Usage
+from reasoner.types import Completion, Prompt, Usage
 
 W = TypeVar("W", bound=Work)
 _FIELDS: Final = attrgetter(*COMPLETION_FIELDS)
@@ -36,13 +34,9 @@ Why = Literal["cancelled", "deadline", "lost"]
 
 
 class Drop(NamedTuple):
-    """Why a request did not complete, and what the engine had computed; None where that is unknown.
-
-    `refusal` is that of the deadline, where it cut the request.
-    """
+    """Why work did not complete; `refusal` is that of the deadline, where it cut the work."""
 
     why: Why
-    usage: Usage | None
     refusal: Refusal | None = None
 
 
@@ -148,27 +142,9 @@ class Recorder:
         """The first request of a sequence ended at the limit of its thinking."""
         self.write(Thought, cost=cost, **_generated(sequence, completion))
 
-    def dropped(self, sequence: SequenceId, drop: Drop, cost: Cost) -> None:
-        """A sequence did not complete."""
-        self.write(Dropped, cost=cost, **drop._asdict(), **sequence.named)
-
-    def scored(
-        self,
-        op: int,
-        candidate: Completion,
-        other: Completion | None,
-        rating: Rating,
-        cost: Cost,
-        refusal: BudgetExhausted | None = None,
-    ) -> None:
-        """A candidate was rated, or compared with another one, or could not be, as by a `refusal` of the ledger."""
-        values = {name: getattr(rating, name) for name in ("value", "parts", "error")}
-        values |= {"op": op, "prompt": candidate.prompt.digest, "index": candidate.index, "cost": cost}
-        values["refusal"] = Refusal.of(refusal) if refusal else None
-        if other is None:
-            self.write(Scored, steps=rating.steps, **values)
-        else:
-            self.write(PairCompared, other=(other.prompt.digest, other.index), **values)
+    def dropped(self, sequence: SequenceId, drop: Drop, usage: Usage | None, cost: Cost) -> None:
+        """A sequence did not complete; the engine had computed `usage`, None where that is unknown."""
+        self.write(Dropped, cost=cost, usage=usage, **drop._asdict(), **sequence.named)
 
 
 def _generated(sequence: SequenceId, completion: Completion) -> dict[str, Any]:
