@@ -2,23 +2,21 @@
 
 import asyncio
 import math
-from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from reasoner.answers.questions import Question
-from reasoner.budget import MIN_USEFUL_TOKENS, SUMMED, Budget, Cost, Ledger, Reservation
+from reasoner.budget import MIN_USEFUL_TOKENS, NO_COST, SUMMED, Budget, Cost, Ledger, Reservation
 from reasoner.engine import Engine, Replicated, silent
 from reasoner.errors import BudgetExhausted
+from reasoner.execution.gate import Room
 
 if TYPE_CHECKING:
     from reasoner.execution.kv_limiter import KvCacheLimiter
 
 
-LedgerQueues = defaultdict[Ledger, deque[asyncio.Future[None]]]
-"""The queues of one run, one in front of each ledger that is short."""
 KV_SHARE: Final = 0.9
 """The part of the KV cache that may be in flight; beyond it the engine preempts and recomputes."""
 
@@ -70,47 +68,70 @@ class NoDeadline(nullcontext[None]):
 NO_DEADLINE: Final = NoDeadline()
 
 
+class Request(NamedTuple):
+    """What an operation asks a ledger for: the `price` of a number of tokens, up to the most that it wants."""
+
+    admission: "Admission"
+    price: Callable[[int], Cost]
+    max_tokens: int
+
+
+Admitted = tuple[Reservation, int]
+"""A reservation, and the number of tokens that it is for."""
+
+
+class LedgerRoom(Room[Request, "Admitted | Ledger"]):
+    """What waits because a ledger is short. One that another ledger of its question cannot admit moves there."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        Room.__init__(self)
+        self._ledger = ledger
+
+    def take(self, ask: Request) -> "Admitted | Ledger | None":
+        """A reservation, or another ledger that is short."""
+        found = ask.admission.reserve(ask.price, ask.max_tokens)
+        return None if found is self._ledger else found
+
+    def give(self, ask: Request, place: "Admitted | Ledger") -> None:
+        """Release the reservation, which has cost nothing."""
+        if not isinstance(place, Ledger):
+            ask.admission.settle(place[0], NO_COST)
+
+
+LedgerRooms = dict[Ledger, LedgerRoom]
+"""The rooms of the ledgers that are short."""
+
+
 class Admission:
-    """Turns a question's operations into reservations, first come, first served.
+    """Turns a question's operations into reservations, first come, first served among all questions.
 
     An operation that does not fit in its worst case waits while work in flight may settle for less than it reserved.
     Then it is clamped to what is free, or refused where too little is left to be useful.
     """
 
-    def __init__(self, ledger: Ledger, queues: LedgerQueues, shares: Shares | None = None) -> None:
+    def __init__(self, ledger: Ledger, rooms: LedgerRooms, shares: Shares | None = None) -> None:
         self.ledger = ledger
-        self._queues, self._shares = queues, shares
+        self._rooms, self._shares = rooms, shares
         self.waiting = 0
         """Operations of the question that wait for room."""
         self.on_wait: Callable[[], None] = silent
         """Called when one begins to wait."""
-        self._lock, self._behind = asyncio.Lock(), 0
 
-    async def admit(self, price: Callable[[int], Cost], *, max_tokens: int) -> tuple[Reservation, int]:
+    async def admit(self, price: Callable[[int], Cost], *, max_tokens: int) -> Admitted:
         """A reservation for up to `max_tokens` tokens, and how many were granted.
 
         Raises:
             BudgetExhausted: less than the useful minimum fits, and no work in flight can change that.
         """
-        max_tokens = self.ledger.within_sequential(price, max_tokens)
-        if not self._behind and isinstance(admitted := self._try(price, max_tokens), tuple):
-            return admitted
-        self._behind += 1
-        try:
-            async with self._lock:
-                waited = False
-                try:
-                    # The price may change while it waits.
-                    while not isinstance(admitted := self._try(price, max_tokens, waited=waited), tuple):
-                        with self.waits():
-                            await self._wait(admitted, front=waited)
-                        waited = True
-                    return admitted
-                finally:
-                    if waited:
-                        self._wake()
-        finally:
-            self._behind -= 1
+        max_tokens, rank = self.ledger.within_sequential(price, max_tokens), 0
+        found = (self._rooms and self._behind()) or self.reserve(price, max_tokens)
+        while isinstance(found, Ledger):
+            room = self._rooms.setdefault(found, LedgerRoom(found))
+            with self.waits():
+                found = await room.wait(Request(self, price, max_tokens), rank)
+            # One that moves has waited longer than those that are there.
+            rank -= 1
+        return found
 
     @contextmanager
     def waits(self) -> Iterator[None]:
@@ -127,7 +148,7 @@ class Admission:
         try:
             self.ledger.settle(reservation, actual)
         finally:
-            self._wake()
+            self._advance()
 
     def deadline(self) -> "asyncio.Timeout | NoDeadline":
         """A timeout at the nearest deadline."""
@@ -143,16 +164,18 @@ class Admission:
         """No more operations follow: the question needs no share."""
         if self._shares:
             self._shares.take()
-            self._wake()
+            self._advance()
 
-    def _try(
-        self, price: Callable[[int], Cost], max_tokens: int, *, waited: bool = False
-    ) -> tuple[Reservation, int] | Ledger:
-        """A reservation and the tokens it is for, or the ledger with the queue in which the operation must wait."""
-        if not waited and self._queues:
-            for ledger in self.ledger.lineage():
-                if self._queues.get(ledger):
-                    return ledger
+    def _behind(self) -> Ledger | None:
+        """The first of the question's ledgers for which others wait."""
+        return next((ledger for ledger in self.ledger.lineage() if ledger in self._rooms), None)
+
+    def reserve(self, price: Callable[[int], Cost], max_tokens: int) -> "Admitted | Ledger":
+        """A reservation and the tokens that it is for, or the ledger that is short for now.
+
+        Raises:
+            BudgetExhausted: as `admit`.
+        """
         least = min(max_tokens, MIN_USEFUL_TOKENS)
         if self._shares:
             self._shares.take(price(least))
@@ -168,28 +191,14 @@ class Admission:
             return short.ledger
         raise short.refusal
 
-    async def _wait(self, ledger: Ledger, *, front: bool) -> None:
-        queue = self._queues[ledger]
-        ticket = asyncio.get_running_loop().create_future()
-        queue.insert(0 if front else len(queue), ticket)
-        try:
-            try:
-                await ticket
-            finally:
-                queue.remove(ticket)
-                if not queue:
-                    del self._queues[ledger]
-        except asyncio.CancelledError:
-            self._wake()
-            raise
-
-    def _wake(self) -> None:
-        if not self._queues:
-            return
-        for ledger in self.ledger.lineage():
-            queue = self._queues.get(ledger)
-            if queue and not queue[0].done():
-                queue[0].set_result(None)
+    def _advance(self) -> None:
+        """Let those enter that wait for this question's ledgers."""
+        if self._rooms:
+            for ledger in self.ledger.lineage():
+                if room := self._rooms.get(ledger):
+                    room.advance()
+                    if not room.waiting:
+                        del self._rooms[ledger]
 
 
 STARTS: Final = 16
@@ -198,40 +207,38 @@ TOGETHER: Final = 64
 """Requests of one question that start in one turn beyond that: engines join what comes together."""
 
 
-class Pace:
-    """Lets `STARTS` questions and requests begin in each turn of the event loop, first come, first served.
+class Pace(Room[object, bool]):
+    """Lets `STARTS` questions and requests begin in each turn of the event loop.
 
     What else the loop serves has its turn in between, however many samples are asked for at once. Requests of one
     question that come together begin together.
     """
 
     def __init__(self) -> None:
+        Room.__init__(self)
         self.on_turn: Callable[[], None] | None = None
-        """Called in the turn after one in which `take` returned False."""
+        """Called in the turn after one in which `open` returned False."""
         self._left = STARTS
         self._last: object = None
-        self._waiting: deque[tuple[object, asyncio.Future[None]]] = deque()
         self._counting = self._refused = False
 
-    def take(self, *, whole_turn: bool = False) -> bool:
-        """Whether something else may begin in this turn, which then counts, or is all that begins in this turn."""
-        if self._waiting or self._left < 1:
+    def open(self, *, whole_turn: bool = False) -> bool:
+        """Whether a question may be opened in this turn; it counts, or is all that begins in this turn."""
+        if self.waiting or self._left < 1:
             self._refused = True
             return False
         self._begun(self, self._left if whole_turn else 1)
         return True
 
-    def begin(self, asker: object) -> "asyncio.Future[None] | None":
-        """What another request waits for before it begins; None where this turn has room."""
-        if not self._waiting and self._may_begin(asker):
+    def take(self, asker: object) -> bool | None:
+        """True where this turn has room for a request of this question."""
+        if self._left > 0 or (asker is self._last and self._left > -TOGETHER):
             self._begun(asker)
-            return None
-        ticket = asyncio.get_running_loop().create_future()
-        self._waiting.append((asker, ticket))
-        return ticket
+            return True
+        return None
 
-    def _may_begin(self, asker: object) -> bool:
-        return self._left > 0 or (asker is self._last and self._left > -TOGETHER)
+    def give(self, _asker: object, _place: bool) -> None:
+        """The turn has passed."""
 
     def _begun(self, asker: object, count: int = 1) -> None:
         self._left -= count
@@ -243,11 +250,7 @@ class Pace:
     def _turn(self) -> None:
         """Count from the start, and let those begin that have waited longest."""
         self._counting, self._left, self._last = False, STARTS, None
-        while self._waiting and self._may_begin(self._waiting[0][0]):
-            asker, ticket = self._waiting.popleft()
-            if not ticket.done():
-                ticket.set_result(None)
-                self._begun(asker)
+        self.advance()
         if self._refused and self.on_turn:
             self._refused = False
             self.on_turn()
@@ -259,7 +262,7 @@ class EngineLimits:
 
     kv_limiters: "tuple[KvCacheLimiter, ...]"
     """One for each replica of the engine; none where it limits itself."""
-    queues: LedgerQueues = field(default_factory=lambda: defaultdict(deque))
+    rooms: LedgerRooms = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
 
     @classmethod

@@ -1,7 +1,6 @@
 """The queue in front of the KV cache: which sequence may start next, given how long its kind becomes."""
 
 import asyncio
-import heapq
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoner.engine import Progress, silent
+from reasoner.execution.gate import Room
 
 Floats = NDArray[np.float64]
 LONGEST: Final = 1 << 20
@@ -156,7 +156,7 @@ class Charge:
     dropped: bool = False
 
 
-class KvCacheLimiter:
+class KvCacheLimiter(Room[Charge, Charge]):
     """Keeps the unique tokens in flight within the KV cache, earlier questions first, so that their branches stay.
 
     More tokens would be preempted and computed again. Sequences are charged what all in flight are expected to hold at
@@ -173,6 +173,7 @@ class KvCacheLimiter:
     """
 
     def __init__(self, capacity: int) -> None:
+        Room.__init__(self)
         self.capacity = capacity
         self._step = 0.0
         self._in_flight = 0
@@ -184,9 +185,7 @@ class KvCacheLimiter:
         self._shared = 0
         self._kept: dict[str, int] = {}
         self._sharing: dict[str, int] = {}
-        self._queue: list[tuple[int, int, Charge, asyncio.Future[None]]] = []
-        """What waits, as a heap: the priority, a number that counts up, the charge, and its ticket."""
-        self._number = 0
+        self._entered = 0
         self._rung = False
         """Whether a sequence has rung, and nobody has looked yet."""
         self.on_admitted: Callable[[], None] | None = None
@@ -195,7 +194,7 @@ class KvCacheLimiter:
     @property
     def crowded(self) -> bool:
         """Whether enough sequences wait to keep the cache full for a while."""
-        return len(self._queue) > max(MIN_BACKLOG, self._in_flight // 4)
+        return len(self.waiting) > max(MIN_BACKLOG, self._in_flight // 4)
 
     @property
     def expected(self) -> float:
@@ -212,24 +211,27 @@ class KvCacheLimiter:
         `droppable` does not wait; `watch` it.
         """
         known = self._known(kind, limit)
-        self._number += 1
-        charge = Charge(shared, limit, False, known, known.forecast, rank=(priority, self._number))
-        if droppable or (not self._queue and self._fits(charge)):
-            self._take(charge)
-            return charge
-        charge.waited = True
-        ticket = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._queue, (*charge.rank, charge, ticket))
-        self._advance()
-        try:
-            await ticket
-        except asyncio.CancelledError:
-            if ticket.done() and not ticket.cancelled():
-                self.leave(charge, 0)
-            else:
-                self._advance()
-            raise
+        self._entered += 1
+        charge = Charge(shared, limit, False, known, known.forecast, rank=(priority, self._entered))
+        if droppable:
+            self._admit(charge)
+        elif not self.now(charge):
+            charge.waited = True
+            await self.wait(charge, priority)
+            if self.on_admitted:
+                self.on_admitted()
         return charge
+
+    def take(self, charge: Charge) -> Charge | None:
+        """The charge, once it fits."""
+        if not self._fits(charge):
+            return None
+        self._admit(charge)
+        return charge
+
+    def give(self, charge: Charge, _place: Charge) -> None:
+        """It has generated nothing."""
+        self.leave(charge, 0)
 
     def leave(self, charge: Charge, generated: int | None, *, ended: bool = False) -> None:
         """Free what a sequence was charged after it `generated` so many tokens; None where that is unknown.
@@ -254,7 +256,7 @@ class KvCacheLimiter:
             self._variance -= charge.forecast.variance[charge.row]
         else:
             self._mean, self._variance = np.zeros(len(EDGES)), np.zeros(len(EDGES))
-        self._advance()
+        self.advance()
 
     def watch(self, charge: Charge, progress: Progress, drop: Callable[[], None]) -> None:
         """Call `drop` once the cache is full and this sequence is the first to go; it must leave then."""
@@ -302,7 +304,7 @@ class KvCacheLimiter:
         """Count a kept piece only while it is in flight. Does nothing for other pieces."""
         if name in self._kept:
             self._unshare(((name, self._kept.pop(name)),))
-            self._advance()
+            self.advance()
 
     def _known(self, kind: Hashable, limit: int) -> _Kind:
         name = kind, intervals_below(limit)
@@ -339,7 +341,7 @@ class KvCacheLimiter:
         needed = mean + DEVIATIONS * np.sqrt(np.maximum(variance, 0.0))
         return bool(shared + needed.max() <= self.capacity)
 
-    def _take(self, charge: Charge) -> None:
+    def _admit(self, charge: Charge) -> None:
         charge.entered, charge.forecast = self._step, charge.kind.forecast
         charge.kind.in_flight[charge] = None
         self._in_flight += 1
@@ -357,16 +359,3 @@ class KvCacheLimiter:
                 count = np.bincount(kind.update(self._step), minlength=kind.intervals)
                 self._mean += count @ kind.forecast.mean
                 self._variance += count @ kind.forecast.variance
-
-    def _advance(self) -> None:
-        while self._queue:
-            _, _, charge, ticket = self._queue[0]
-            # A cancelled waiter may not have run yet when others leave: it is skipped.
-            if not ticket.cancelled():
-                if not self._fits(charge):
-                    return
-                self._take(charge)
-                ticket.set_result(None)
-            heapq.heappop(self._queue)
-            if not ticket.cancelled() and self.on_admitted:
-                self.on_admitted()

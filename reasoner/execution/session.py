@@ -147,7 +147,7 @@ class RunContext:
         if opened >= self.window or (opened and self.limits.crowded):
             return False
         # With a KV cache one by one, since each shows only then how much of it is needed.
-        return self.limits.pace.take(whole_turn=bool(self.limits.kv_limiters))
+        return self.limits.pace.open(whole_turn=bool(self.limits.kv_limiters))
 
     def open(self, index: int, question: Question) -> PlanRunner:
         """The question at `index`, ready to run; questions are opened in the order of their indices."""
@@ -156,7 +156,7 @@ class RunContext:
         executor = OperationExecutor(
             question,
             self.engine,
-            Admission(ledger, self.limits.queues, None if history.attempts else self._shares),
+            Admission(ledger, self.limits.rooms, None if history.attempts else self._shares),
             self.limits.kv_limiter(self.engine, question),
             self.limits.pace,
             Recorder(question, self.trace, self._started, history),
@@ -306,8 +306,8 @@ class Session:
             raise UsageError("the session is not open: use it as in `async with Session(engine) as session`")
         if verifier is None and strategy.uses_verifier:
             raise UsageError(f"{spec_of(strategy)} needs a verifier: give one")
-        if turn := self._limits.pace.begin(object()):
-            await turn
+        if not self._limits.pace.now(arrival := object()):
+            await self._limits.pace.wait(arrival)
         context = RunContext(
             strategy=strategy, engine=self.engine, verifier=verifier, stop=stop, comparer=self.comparer, trace=trace,
             seed=seed, budget=budget, ledger=ledger or self.ledger, stated=f"each {budget}" if budget else "",

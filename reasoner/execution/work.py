@@ -75,8 +75,8 @@ async def perform(job: Job[T]) -> T:
     """
     executor, admission = job.executor, job.executor.admission
     for _ in range(job.tries):
-        if turn := executor.pace.begin(executor):
-            await turn
+        if not executor.pace.now(executor):
+            await executor.pace.wait(executor)
         reservation, granted = await admission.admit(job.price, max_tokens=job.max_tokens)
         began, deadline = time.monotonic(), admission.deadline()
         result: T | None = None

@@ -1,16 +1,18 @@
 """Who may start next: launch order, waiting before clamping, and nothing lost when a waiter is cancelled."""
 
 import asyncio
-from collections import defaultdict, deque
+import random
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reasoner.budget import Budget, Cost, Ledger, Reservation
 from reasoner.errors import BudgetExhausted, LedgerViolation
-from reasoner.execution.admission import Admission, LedgerQueues
+from reasoner.execution.admission import Admission, LedgerRooms
 from reasoner.testing.support import turns
 
 PROMPT = 10
@@ -49,7 +51,7 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 def alone(tokens: int) -> Admission:
-    return Admission(Ledger(Budget(tokens=tokens)), defaultdict(deque))
+    return Admission(Ledger(Budget(tokens=tokens)), {})
 
 
 @pytest.mark.parametrize("asker", ["the same question", "another question"])
@@ -84,39 +86,37 @@ def test_it_is_clamped_when_nothing_in_flight_can_give_room() -> None:
     run(test)
 
 
-def two(run_budget: Budget, each: Budget | None = None) -> tuple[Ledger, Admission, Admission, LedgerQueues]:
+def two(run_budget: Budget, each: Budget | None = None) -> tuple[Ledger, Admission, Admission, LedgerRooms]:
     ledger = Ledger(run_budget)
-    queues: LedgerQueues = defaultdict(deque)
-    return ledger, Admission(ledger.child(each), queues), Admission(ledger.child(each), queues), queues
+    rooms: LedgerRooms = {}
+    return ledger, Admission(ledger.child(each), rooms), Admission(ledger.child(each), rooms), rooms
 
 
-def test_two_questions_under_one_budget_take_turns() -> None:
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 300)), min_size=1, max_size=20), st.randoms())
+def test_operations_of_all_questions_enter_in_the_order_in_which_they_came(
+    asked: list[tuple[int, int]], chance: random.Random
+) -> None:
     async def test() -> None:
-        ledger, one, other, queues = two(Budget(tokens=1000))
-        desk = Desk()
-        for place in range(8):
-            desk.ask(one, f"one {place}", 400)
-        for place in range(8):
-            desk.ask(other, f"other {place}", 400)
+        ledger, desk, rooms = Ledger(Budget(tokens=400)), Desk(), LedgerRooms()
+        questions = [Admission(ledger.child(), rooms) for _ in range(3)]
+        names = [f"{number} {question}" for number, (question, _) in enumerate(asked)]
+        for name, (question, maximum) in zip(names, asked, strict=True):
+            desk.ask(questions[question], name, maximum)
         await turns()
-        for _ in range(14):
-            name = desk.names[-2]
-            (one if name.startswith("one") else other).settle(desk.held.pop(name), price(2))
+        for count in range(len(asked)):
+            assert desk.names == names[: len(desk.names)]
+            assert len(desk.names) > count
+            name = chance.choice(sorted(desk.held))
+            questions[int(name[-1])].settle(desk.held.pop(name), Cost())
             await turns()
-        waves = [name.split()[0] for name in desk.names]
-        assert waves[:2] == ["one", "one"]
-        assert waves[2:14] == ["one", "other"] * 6
-        assert len(waves) == 16
-        for name, held in desk.held.items():
-            (one if name.startswith("one") else other).settle(held, price(2))
-        assert (ledger.in_flight, dict(queues)) == (0, {})
+        assert (ledger.in_flight, rooms) == (0, {})
 
     run(test)
 
 
 def test_a_waiter_cancelled_after_it_was_called_passes_the_call_on() -> None:
     async def test() -> None:
-        ledger, one, other, queues = two(Budget(tokens=100))
+        ledger, one, other, rooms = two(Budget(tokens=100))
         desk = Desk()
         desk.ask(one, "a", 90)
         called = desk.ask(one, "b", 90)
@@ -127,7 +127,7 @@ def test_a_waiter_cancelled_after_it_was_called_passes_the_call_on() -> None:
         called.cancel()
         await turns()
         assert desk.admitted == [("a", 90), ("c", 80)]
-        assert (ledger.in_flight, dict(queues)) == (1, {})
+        assert (ledger.in_flight, rooms) == (1, {})
 
     run(test)
 
