@@ -38,7 +38,8 @@ class Room(Generic[A, P]):
         ticket: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._number += 1
         heapq.heappush(self.waiting, (rank, self._number, ask, ticket))
-        self.advance()
+        if self.waiting[0][-1] is ticket:
+            self.advance()
         try:
             return await ticket  # type: ignore[no-any-return]
         except asyncio.CancelledError:

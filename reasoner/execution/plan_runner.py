@@ -31,6 +31,8 @@ STRATEGY_ERRORS = ErrorsFrom("the strategy")
 STOP_RULE_ERRORS = ErrorsFrom("the stop rule")
 QUESTION_ERRORS = ErrorsFrom("answering this question")
 Extractions = tuple[Extraction | None, ...]
+Examination = ops.Score | ops.ComparePair | ops.Probe | ops.Execute
+"""What a plan asks about replies that it has; it may wait for it at once, or start it."""
 
 
 NOT_SCHEDULED: Final = nullcontext()
@@ -73,8 +75,8 @@ class PlanRunner:
     """The index of the next sequence, by the digest of its prompt and its branch."""
     _ends: dict[ops.Handle, int] = field(default_factory=dict)
     """Where the started operations that came back ended on the virtual clock."""
-    _asked: dict[ops.Handle, ops.Probe | ops.Execute] = field(default_factory=dict)
-    """The started probes and programs that have not come back."""
+    _asked: dict[ops.Handle, Examination] = field(default_factory=dict)
+    """The started operations, but samples, that have not come back."""
     _ops: int = 0
     _started: Started = field(init=False)
     _failures: RatingFailures = field(default_factory=RatingFailures)
@@ -244,9 +246,11 @@ class PlanRunner:
                 with self.scheduled.blocking() if self.scheduled else nullcontext():
                     completions = await self._sample(sequences, op, interruptible=False)
                     return self._see_completions(completions, _end_of(sequences, completions))
-            case ops.Score() | ops.ComparePair():
+            case ops.Score() | ops.ComparePair() | ops.Probe() | ops.Execute():
                 self._ops += 1
-                return self._see_ratings(await self._score(self._ops, op, self._now))
+                finished = await self._work(ops.Handle(self._ops), op, self._now)
+                self._see_results(finished, op)
+                return finished.execution or finished.extractions or finished.ratings
             case ops.LogLikelihood():
                 self._ops += 1
                 likelihoods, cost = await measure_likelihoods(self.executor, self._ops, op, at=self._now)
@@ -258,8 +262,11 @@ class PlanRunner:
                 return await self.executor.prefill(op)
             case ops.Cancel():
                 await self._cancel(op.handle)
-            case ops.Probe() | ops.Execute() | ops.FindBlocks() | ops.CheckEquivalent():
-                return await self._find_out(op)
+            case ops.FindBlocks():
+                return await self._verdicts.blocks(op.answers)
+            case ops.CheckEquivalent():
+                self._ops += self._verdicts.by_model
+                return await self._verdicts.same(op.pairs, partial(self._ask_model, self._ops))
             case _:
                 return self._perform_at_once(op)
         return None
@@ -267,30 +274,24 @@ class PlanRunner:
     def _see(self, finished: ops.Finished) -> ops.Finished:
         self.executor.recorder.write(Delivered, op=finished.handle)
         self._ends[finished.handle] = finished.end
-        self._see_completions(finished.completions, finished.end)
-        if finished.ratings:
-            self._see_ratings(finished.ratings)
-        elif asked := self._asked.pop(finished.handle, None):
-            self._see_asked(asked, finished.extractions, finished.execution)
+        self._see_results(finished, self._asked.pop(finished.handle, None))
         return finished
 
-    async def _find_out(self, op: ops.Probe | ops.Execute | ops.FindBlocks | ops.CheckEquivalent) -> object:
-        match op:
-            case ops.Probe():
-                self._ops += 1
-                extractions = await self._probe(self._ops, op, self._now)
-                self._see_asked(op, extractions, None)
-                return extractions
-            case ops.Execute():
-                self._ops += 1
-                execution = await execute(self.executor, self._ops, op, at=self._now)
-                self._see_asked(op, (), execution)
-                return execution
-            case ops.FindBlocks():
-                return await self._verdicts.blocks(op.answers)
-            case ops.CheckEquivalent():
-                self._ops += self._verdicts.by_model
-                return await self._verdicts.same(op.pairs, partial(self._ask_model, self._ops))
+    def _see_results(self, finished: ops.Finished, op: Examination | None) -> None:
+        """Count the results of an operation; `op` is that of work which is no sample."""
+        if op is None:
+            self._see_completions(finished.completions, finished.end)
+            return
+        for rating in finished.ratings:
+            self._seen += rating.cost
+            self._failures.add(rating)
+        if isinstance(op, ops.Probe):
+            for chain, extraction in zip(op.chains, finished.extractions, strict=True):
+                self._replies.add(replace(chain, extraction=extraction))
+                self._seen += extraction.cost.taking(0) if extraction else Cost()
+        program = finished.execution
+        if isinstance(op, ops.Execute) and op.reply and program and not program.failure:
+            self._replies.add(with_output(op.reply, program, self.executor.question.space))
 
     def _perform_at_once(self, op: ops.Operation) -> ops.Handle | ModelInfo | None:
         match op:
@@ -341,19 +342,6 @@ class PlanRunner:
             if completion.extraction:
                 self._seen += completion.extraction.cost
         return completions
-
-    def _see_asked(self, op: ops.Probe | ops.Execute, extractions: Extractions, program: ops.Execution | None) -> None:
-        for chain, extraction in zip(op.chains if isinstance(op, ops.Probe) else (), extractions, strict=True):
-            self._replies.add(replace(chain, extraction=extraction))
-            self._seen += extraction.cost.taking(0) if extraction else Cost()
-        if isinstance(op, ops.Execute) and op.reply and program and not program.failure:
-            self._replies.add(with_output(op.reply, program, self.executor.question.space))
-
-    def _see_ratings(self, ratings: tuple[Rating, ...]) -> tuple[Rating, ...]:
-        for rating in ratings:
-            self._seen += rating.cost
-            self._failures.add(rating)
-        return ratings
 
     def _name(self, op: ops.Sample, times: int = 1, after: ops.Handle | None = None) -> SequenceIds:
         """The sequences of an operation. Where it is started several times, they are those of the first."""
@@ -451,8 +439,7 @@ class PlanRunner:
         handle = ops.Handle(self._ops)
         at = self._start_after(start.after)
         ordered = at if start.cancellable or self.stop is not None else None
-        if isinstance(op, ops.Probe | ops.Execute):
-            self._asked[handle] = op
+        self._asked[handle] = op
         self._started.at_once(handle, self._work_started(handle, op, at), ordered)
         return handle
 
@@ -471,21 +458,22 @@ class PlanRunner:
         except NotRecorded as missing:
             return await self._started.stall(handle, missing)
 
-    async def _work_started(
-        self, handle: ops.Handle, op: ops.Score | ops.Probe | ops.ComparePair | ops.Execute, at: int
-    ) -> ops.Finished:
+    async def _work_started(self, handle: ops.Handle, op: Examination, at: int) -> ops.Finished:
         try:
-            if isinstance(op, ops.Execute):
-                return ops.Finished(handle, end=at, execution=await execute(self.executor, handle, op, at=at))
-            if isinstance(op, ops.Probe):
-                extractions = await self._probe(handle, op, at)
-                end = max([at, *(each.cost.sequential_tokens for each in extractions if each)])
-                return ops.Finished(handle, end=end, extractions=extractions)
-            ratings = await self._score(handle, op, at)
-            end = max([at, *(each.cost.sequential_tokens for each in ratings)])
-            return ops.Finished(handle, ratings=ratings, end=end)
+            return await self._work(handle, op, at)
         except NotRecorded as missing:
             return await self._started.stall(handle, missing)
+
+    async def _work(self, handle: ops.Handle, op: Examination, at: int) -> ops.Finished:
+        """The result of an operation that is no sample, with its virtual end."""
+        if isinstance(op, ops.Execute):
+            return ops.Finished(handle, end=at, execution=await execute(self.executor, handle, op, at=at))
+        if isinstance(op, ops.Probe):
+            extractions = await self._probe(handle, op, at)
+            end = max([at, *(each.cost.sequential_tokens for each in extractions if each)])
+            return ops.Finished(handle, end=end, extractions=extractions)
+        ratings = await self._score(handle, op, at)
+        return ops.Finished(handle, ratings=ratings, end=max([at, *(each.cost.sequential_tokens for each in ratings)]))
 
     async def _cancel(self, handle: ops.Handle) -> None:
         if self._started.holds(handle):

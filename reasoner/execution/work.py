@@ -150,13 +150,12 @@ class EngineRequest(Job[Completion]):
         usage = self.sent.meter.usage if self.sent else Usage()
         return None if usage and usage.fault else usage
 
-    def spent(self, why: Why) -> Cost:
+    def spent(self, _why: Why) -> Cost:
         """That of what the engine has computed, or else all that it was granted; nobody has waited for its end."""
-        usage = self.usage
-        if usage is None:
-            assert self.sent
-            usage = Usage(self.sent.rendered.tokens, 0, self.sent.params.limit)
-        return self.executor.cost(usage, cancelled=True, counted_as=self.counted_as)
+        sent, usage = self.sent, self.usage
+        if sent and usage is None:
+            usage = Usage(sent.rendered.tokens, 0, sent.params.limit)
+        return self.executor.cost(usage or Usage(), cancelled=True, counted_as=self.counted_as)
 
 
 def failed(failure: BaseException) -> str:
