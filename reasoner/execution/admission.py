@@ -216,8 +216,6 @@ class Pace(Room[object, bool]):
 
     def __init__(self) -> None:
         Room.__init__(self)
-        self.on_turn: Callable[[], None] | None = None
-        """Called in the turn after one in which `open` returned False."""
         self._left = STARTS
         self._last: object = None
         self._counting = self._refused = False
@@ -251,9 +249,9 @@ class Pace(Room[object, bool]):
         """Count from the start, and let those begin that have waited longest."""
         self._counting, self._left, self._last = False, STARTS, None
         self.advance()
-        if self._refused and self.on_turn:
+        if self._refused:
             self._refused = False
-            self.on_turn()
+            self.on_room()
 
 
 @dataclass(frozen=True, slots=True)

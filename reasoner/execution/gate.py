@@ -3,7 +3,10 @@
 import asyncio
 import heapq
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
+
+from reasoner.engine import silent
 
 A = TypeVar("A")
 P = TypeVar("P")
@@ -19,6 +22,8 @@ class Room(Generic[A, P]):
     def __init__(self) -> None:
         self.waiting: list[tuple[int, int, A, asyncio.Future[P]]] = []
         """What waits, as a heap: its rank, its number, what it asks for, and its ticket."""
+        self.on_room: Callable[[], None] = silent
+        """Called when another question may be opened, as far as this room is concerned."""
         self._number = 0
 
     @abstractmethod

@@ -188,8 +188,6 @@ class KvCacheLimiter(Room[Charge, Charge]):
         self._entered = 0
         self._rung = False
         """Whether a sequence has rung, and nobody has looked yet."""
-        self.on_admitted: Callable[[], None] | None = None
-        """Called when a sequence that waited enters."""
 
     @property
     def crowded(self) -> bool:
@@ -218,8 +216,7 @@ class KvCacheLimiter(Room[Charge, Charge]):
         elif not self.now(charge):
             charge.waited = True
             await self.wait(charge, priority)
-            if self.on_admitted:
-                self.on_admitted()
+            self.on_room()
         return charge
 
     def take(self, charge: Charge) -> Charge | None:

@@ -16,6 +16,7 @@ from reasoner.engine import Engine, TextPiece
 from reasoner.errors import UsageError
 from reasoner.execution.admission import Admission, EngineLimits, Shares
 from reasoner.execution.executor import OperationExecutor
+from reasoner.execution.gate import Room
 from reasoner.execution.inputs import IdSet, check_ids, open_input
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.plan_runner import PlanRunner
@@ -182,9 +183,9 @@ class RunContext:
         """
         running: dict[asyncio.Task[Solution], int] = {}
         source, seen_ids, count, warm_up = open_input(questions, self.wake), IdSet(), 0, list[asyncio.Task[None]]()
-        self.limits.pace.on_turn = self.wake
-        for limiter in self.limits.kv_limiters:
-            limiter.on_admitted = self.wake
+        rooms: list[Room[Any, Any]] = [self.limits.pace, *self.limits.kv_limiters]
+        for room in rooms:
+            room.on_room = self.wake
         try:
             while True:
                 source.allow(count - len(running) + self.window)
