@@ -72,8 +72,8 @@ class Walk:
 
     def steps(self, *, by_room: bool) -> list[str]:
         """The stays, each with its place."""
-        places = [room_of(file) for file in self.files] if by_room else self.files
-        return [place for place, _ in groupby(places)]
+        stays = [room_of(file) for file in self.files] if by_room else self.files
+        return [stay for stay, _ in groupby(stays)]
 
 
 def file_of(path: str) -> str:

@@ -89,13 +89,13 @@ class LedgerRoom(Room[Request, "Admitted | Ledger"]):
 
     def take(self, ask: Request) -> "Admitted | Ledger | None":
         """A reservation, or another ledger that is short."""
-        found = ask.admission.reserve(ask.price, ask.max_tokens)
-        return None if found is self._ledger else found
+        admitted = ask.admission.reserve(ask.price, ask.max_tokens)
+        return None if admitted is self._ledger else admitted
 
-    def give(self, ask: Request, place: "Admitted | Ledger") -> None:
+    def give(self, ask: Request, entry: "Admitted | Ledger") -> None:
         """Release the reservation, which has cost nothing."""
-        if not isinstance(place, Ledger):
-            ask.admission.settle(place[0], NO_COST)
+        if not isinstance(entry, Ledger):
+            ask.admission.settle(entry[0], NO_COST)
 
 
 LedgerRooms = dict[Ledger, LedgerRoom]
@@ -124,14 +124,14 @@ class Admission:
             BudgetExhausted: less than the useful minimum fits, and no work in flight can change that.
         """
         max_tokens, rank = self.ledger.within_sequential(price, max_tokens), 0
-        found = (self._rooms and self._behind()) or self.reserve(price, max_tokens)
-        while isinstance(found, Ledger):
-            room = self._rooms.setdefault(found, LedgerRoom(found))
+        admitted = (self._rooms and self._behind()) or self.reserve(price, max_tokens)
+        while isinstance(admitted, Ledger):
+            room = self._rooms.setdefault(admitted, LedgerRoom(admitted))
             with self.waits():
-                found = await room.wait(Request(self, price, max_tokens), rank)
+                admitted = await room.wait(Request(self, price, max_tokens), rank)
             # One that moves has waited longer than those that are there.
             rank -= 1
-        return found
+        return admitted
 
     @contextmanager
     def waits(self) -> Iterator[None]:
@@ -235,7 +235,7 @@ class Pace(Room[object, bool]):
             return True
         return None
 
-    def give(self, _asker: object, _place: bool) -> None:
+    def give(self, _asker: object, _entry: bool) -> None:
         """The turn has passed."""
 
     def _begun(self, asker: object, count: int = 1) -> None:

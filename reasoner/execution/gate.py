@@ -31,7 +31,7 @@ class Room(Generic[A, P]):
         """A place; None where there is none yet. It may raise, which refuses the one that asks."""
 
     @abstractmethod
-    def give(self, ask: A, place: P) -> None:
+    def give(self, ask: A, entry: P) -> None:
         """Take back the place of one that was cancelled before it learned that it has one."""
 
     def now(self, ask: A) -> P | None:
@@ -61,11 +61,11 @@ class Room(Generic[A, P]):
             # One that was cancelled may not have run yet when others leave: it is skipped.
             if not ticket.done():
                 try:
-                    place = self.take(ask)
+                    entry = self.take(ask)
                 except Exception as refusal:
                     ticket.set_exception(refusal)
                 else:
-                    if place is None:
+                    if entry is None:
                         return
-                    ticket.set_result(place)
+                    ticket.set_result(entry)
             heapq.heappop(self.waiting)

@@ -226,7 +226,7 @@ class KvCacheLimiter(Room[Charge, Charge]):
         self._admit(charge)
         return charge
 
-    def give(self, charge: Charge, _place: Charge) -> None:
+    def give(self, charge: Charge, _entry: Charge) -> None:
         """It has generated nothing."""
         self.leave(charge, 0)
 
