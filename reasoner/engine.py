@@ -245,6 +245,11 @@ def continuation(engine: Engine) -> Continuation | None:
     return way
 
 
+def model_of(engine: Engine) -> ModelInfo:
+    """What a run knows of an engine's model, with what the engine can do; in a replay, what the recorded run knew."""
+    return replace(engine.model, probed=engine.model.probed or continuation(engine) in ("exact", "text"))
+
+
 @runtime_checkable
 class NamesTokens(Protocol):
     """An engine that knows the texts of token ids."""

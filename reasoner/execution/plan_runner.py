@@ -298,7 +298,7 @@ class PlanRunner:
             case ops.Start():
                 return self._start(op)
             case ops.DescribeModel():
-                return self.executor.engine.model
+                return self.facts.model
             case ops.Propose():
                 proposal = Proposal(op.answer, op.vote_state.listed(), self._seen)
                 self._proposals.append(proposal)

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Self
 from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.questions import Question
 from reasoner.budget import Budget, Ledger, Prices
-from reasoner.engine import Engine, TextPiece
+from reasoner.engine import Engine, TextPiece, model_of
 from reasoner.errors import UsageError
 from reasoner.execution.admission import Admission, EngineLimits, Shares
 from reasoner.execution.executor import OperationExecutor
@@ -108,7 +108,7 @@ class RunContext:
     _started: float = field(default_factory=time.monotonic, init=False)
 
     def __post_init__(self) -> None:
-        bounds, model, given = (self.budget, self.ledger.budget), self.engine.model, self.strategy
+        bounds, model, given = (self.budget, self.ledger.budget), model_of(self.engine), self.strategy
         if (
             any(bound and bound.flops is not None for bound in bounds)
             and model.flops(prompt=1, cached=0, generated=1) is None

@@ -16,6 +16,7 @@ class ModelInfo:
     values; its KV bytes and FLOPs are known, those of others are not. `thinking` says how it thinks; None for a model
     that does not. `sampling` is what its generation config says of sampling. With `served`, a server runs it that has
     values of its own for what is unknown here. `room` is how many tokens the KV cache of its engine holds at once.
+    `probed` says whether its engine can continue a reply after a forced text, as probes do.
     """
 
     name: str
@@ -33,6 +34,7 @@ class ModelInfo:
     sampling: SamplingParams = SamplingParams()
     served: bool = False
     room: int = 0
+    probed: bool = False
 
     @property
     def kv_bytes_per_token(self) -> int:

@@ -1,0 +1,107 @@
+"""A rule that stops by a forecast of the whole vote, from samples that ended, trial answers of others, and the rest."""
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Annotated, Final, NamedTuple
+
+from reasoner.budget import Cost
+from reasoner.specs import Chance, Checked, Length, Range
+from reasoner.stopping.rules import FirstOf, Lossless, StopRule
+from reasoner.system.printing import counted
+from reasoner.types import VoteState
+
+RELIABILITY: Final = 0.5
+"""The chance that a sample which outlived the others ends with its trial answer, before any sample has ended."""
+PRIOR_SAMPLES: Final = 16
+"""How many samples that have ended weigh as much as `RELIABILITY`."""
+UNDECIDED: Final = 8
+"""From so many ended samples on, a vote may be given up, and twice as many samples run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predict(Checked):
+    """Stops when the forecast of the leader's final lead is `z` of its standard deviations above 0.
+
+    Samples that ended vote 1. One that outlived the others votes p for its trial answer: the share of the ended samples
+    that have it, taken with 16 more samples of which half have it; the rest of its vote is open. All others follow the
+    posterior of the shares. From 8 ended samples on it gives up where the leader has a majority of all samples with a
+    probability below `hopeless`. `self_consistency` asks for trial answers after every `every` tokens where the model
+    thinks and its engine can probe; elsewhere the rule sees the votes alone. With all samples ended it is `Lossless`.
+    """
+
+    z: Annotated[float, Range(above=0)] = 2.5
+    hopeless: Chance = 0.05
+    every: Annotated[Length, Range(at_least=1)] = 500
+
+    def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
+        """The forecast, where it decides."""
+        if not (vote_state.votes and vote_state.max_samples):
+            return None
+        if certain := Lossless().stop(vote_state, cost):
+            return certain
+        lead, final = forecast(vote_state)
+        agree = f"{vote_state.votes[0].count} of {counted(vote_state.samples, 'sample')} agree"
+        if lead.mean > 0 and lead.mean >= self.z * lead.deviation:
+            trials = f", {sum(vote_state.trials)} trial answers" if vote_state.trials else ""
+            return f"{agree}{trials}: the leader will lead by {lead}, z is {self.z:g}"
+        undecided = UNDECIDED <= vote_state.samples < vote_state.max_samples
+        short = vote_state.max_samples / 2 - final.mean
+        if undecided and short > -NormalDist().inv_cdf(self.hopeless) * final.deviation:
+            of_all = f"{final} of {vote_state.max_samples} votes"
+            return f"{agree}: the leader will have {of_all}, hopeless is {self.hopeless:g}"
+        return None
+
+
+class Forecast(NamedTuple):
+    """A number of votes that is not known yet: its mean and its standard deviation."""
+
+    mean: float
+    deviation: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3g} ± {self.deviation:.2g}"
+
+
+def forecast(vote_state: VoteState) -> tuple[Forecast, Forecast]:
+    """The leader's final lead over the strongest other, and its final votes; for a vote state with votes.
+
+    With a and b the expected votes of both and S those of all so far, the shares of further samples are a / (S + 1) and
+    (b + 1/2) / (S + 1). They are uncertain as after S samples of a Beta posterior.
+    """
+    ended, total = vote_state.samples, vote_state.max_samples
+    counts = [vote.count for vote in vote_state.votes]
+    trials = [*vote_state.trials, *[0] * (len(counts) - len(vote_state.trials))]
+    counts += [0] * (len(trials) - len(counts))
+    chances = [(count + PRIOR_SAMPLES * RELIABILITY) / (ended + PRIOR_SAMPLES) for count in counts]
+    expected = [count + said * p for count, said, p in zip(counts, trials, chances, strict=True)]
+    spread = [said * p * (1 - p) for said, p in zip(trials, chances, strict=True)]
+    second = max(range(1, len(expected)), key=expected.__getitem__, default=None)
+    a, b = expected[0], 0.0 if second is None else expected[second]
+    known = spread[0] + (0.0 if second is None else spread[second])
+
+    running = min(vote_state.outlived, max(0, total - ended))
+    free = max(0.0, running - math.fsum(said * p for said, p in zip(trials, chances, strict=True)))
+    rest = max(0, total - ended - running)
+    votes = math.fsum(expected) + vote_state.tail.votes
+    share, other = a / (votes + 1), (b + 0.5) / (votes + 1)
+    gap = share - other
+    each = share + other - gap**2
+    lead = Forecast(
+        a - b + rest * gap,
+        math.sqrt(known + free / 4 + rest * each + rest**2 * each / (votes + 2)),
+    )
+
+    later, each = rest + free, share * (1 - share)
+    final = Forecast(
+        a + later * share,
+        math.sqrt(spread[0] + later * each + later**2 * each / (votes + 2)),
+    )
+    return lead, final
+
+
+def predicting(rule: StopRule | None) -> Predict | None:
+    """The rule, or the first of its rules, that wants trial answers."""
+    if isinstance(rule, FirstOf):
+        return next(filter(None, map(predicting, rule.rules)), None)
+    return rule if isinstance(rule, Predict) else None
