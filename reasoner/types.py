@@ -526,7 +526,8 @@ class VoteState:
     Proposals list up to 64 classes, which stop rules see; the sum of the others is the `tail`. `streak` is how many of
     the latest samples, in launch order, gave one answer, up to 64. `max_samples` is how many there are without an early
     stop, `length` the mean tokens of those counted; 0 if unknown. `outlived` ones run, longer than most that ended;
-    `trials` says how many of them have each of the `votes` as their trial answer, then how many each other answer.
+    `trials` says how many of them have each of the `votes` as their trial answer, then how many each other answer;
+    None where nobody asked.
     """
 
     votes: tuple[Vote, ...] = ()
@@ -537,7 +538,7 @@ class VoteState:
     tail: Tail = Tail()
     outlived: int = 0
     length: float = 0.0
-    trials: tuple[int, ...] = ()
+    trials: tuple[int, ...] | None = None
 
     @property
     def leader(self) -> Answer | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Final, NamedTuple
 
 from reasoner.budget import Cost
 from reasoner.specs import Chance, Checked, Length, Range
-from reasoner.stopping.rules import FirstOf, Lossless, StopRule
+from reasoner.stopping.rules import OUTLIVED_PER_VOTE, BetaRule, FirstOf, Lossless, NoMajority, StopRule
 from reasoner.system.printing import counted
 from reasoner.types import VoteState
 
@@ -17,6 +17,8 @@ PRIOR_SAMPLES: Final = 16
 """How many samples that have ended weigh as much as `RELIABILITY`."""
 UNDECIDED: Final = 8
 """From so many ended samples on, a vote may be given up, and twice as many samples run."""
+UNASKED: Final = FirstOf((BetaRule(0.9), NoMajority()))
+"""What decides where no trial answers can be had: from votes alone, a forecast loses more at equal tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class Predict(Checked):
     that have it, taken with 16 more samples of which half have it; the rest of its vote is open. All others follow the
     posterior of the shares. From 8 ended samples on it gives up where the leader has a majority of all samples with a
     probability below `hopeless`. `self_consistency` asks for trial answers after every `every` tokens where the model
-    thinks and its engine can probe; elsewhere the rule sees the votes alone. With all samples ended it is `Lossless`.
+    thinks and its engine can probe; elsewhere it is `first_of(rules=[beta(theta=0.9), no_majority])`. Where all samples
+    have ended it is `Lossless`.
     """
 
     z: Annotated[float, Range(above=0)] = 2.5
@@ -36,6 +39,8 @@ class Predict(Checked):
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         """The forecast, where it decides."""
+        if vote_state.trials is None:
+            return UNASKED.stop(vote_state, cost)
         if not (vote_state.votes and vote_state.max_samples):
             return None
         if certain := Lossless().stop(vote_state, cost):
@@ -67,11 +72,14 @@ def forecast(vote_state: VoteState) -> tuple[Forecast, Forecast]:
     """The leader's final lead over the strongest other, and its final votes; for a vote state with votes.
 
     With a and b the expected votes of both and S those of all so far, the shares of further samples are a / (S + 1) and
-    (b + 1/2) / (S + 1). They are uncertain as after S samples of a Beta posterior.
+    (b + 1/2) / (S + 1). They are uncertain as after S samples of a Beta posterior. Samples that outlived the others and
+    have no trial answer are held against the decision: for the lead, four of them are a vote for the other, up to a
+    tie; for the final votes, all of them are the leader's.
     """
     ended, total = vote_state.samples, vote_state.max_samples
     counts = [vote.count for vote in vote_state.votes]
-    trials = [*vote_state.trials, *[0] * (len(counts) - len(vote_state.trials))]
+    asked = vote_state.trials or ()
+    trials = [*asked, *[0] * (len(counts) - len(asked))]
     counts += [0] * (len(trials) - len(counts))
     chances = [(count + PRIOR_SAMPLES * RELIABILITY) / (ended + PRIOR_SAMPLES) for count in counts]
     expected = [count + said * p for count, said, p in zip(counts, trials, chances, strict=True)]
@@ -80,21 +88,24 @@ def forecast(vote_state: VoteState) -> tuple[Forecast, Forecast]:
     a, b = expected[0], 0.0 if second is None else expected[second]
     known = spread[0] + (0.0 if second is None else spread[second])
 
-    running = min(vote_state.outlived, max(0, total - ended))
-    free = max(0.0, running - math.fsum(said * p for said, p in zip(trials, chances, strict=True)))
-    rest = max(0, total - ended - running)
+    left = max(0, total - ended)
+    read = min(sum(trials), left)
+    unread = min(max(0, vote_state.outlived - read), left - read)
+    free = math.fsum(said * (1 - p) for said, p in zip(trials, chances, strict=True))
     votes = math.fsum(expected) + vote_state.tail.votes
     share, other = a / (votes + 1), (b + 0.5) / (votes + 1)
-    gap = share - other
+
+    rest, gap = left - read, share - other
     each = share + other - gap**2
+    against = max(b, min(a, b + unread / OUTLIVED_PER_VOTE))
     lead = Forecast(
-        a - b + rest * gap,
+        a - against + rest * gap,
         math.sqrt(known + free / 4 + rest * each + rest**2 * each / (votes + 2)),
     )
 
-    later, each = rest + free, share * (1 - share)
+    later, each = rest - unread + free, share * (1 - share)
     final = Forecast(
-        a + later * share,
+        a + unread + later * share,
         math.sqrt(spread[0] + later * each + later**2 * each / (votes + 2)),
     )
     return lead, final

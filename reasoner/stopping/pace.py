@@ -33,7 +33,7 @@ def _samples_to_stop(rule: StopRule | None, vote_state: VoteState, most: int) ->
     for more in range(1, most if rule else 0):
         votes = (Vote(leader.answer, leader.weight + more, leader.count + more), *others)
         samples, streak = vote_state.samples + more, min(vote_state.streak + more, MAX_WINDOW)
-        agreed = replace(vote_state, votes=votes, samples=samples, streak=streak, tied=False, outlived=0, trials=())
+        agreed = replace(vote_state, votes=votes, samples=samples, streak=streak, tied=False, outlived=0)
         if rule and rule.stop(agreed, Cost()):
             return more
     return max(1, most)

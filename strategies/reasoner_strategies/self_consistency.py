@@ -36,7 +36,7 @@ class SelfConsistency(Checked):
     With `stop=predict`, chains that think also vote before they end. They grow in rounds, 16 at once by default and
     twice as many once 8 have ended; those that outlived the others are probed where their trial answers could end the
     vote. A place is filled between rounds. In launch order, with `when_full=drop`, and where a model does not think or
-    cannot be probed, the rule sees ended samples only.
+    cannot be probed, `predict` decides by ended samples only.
 
     `when_full` is for long chains that do not fit the engine's KV cache together. With "wait" some start later, when
     others have ended. With "drop" all start, and whenever the cache is full the youngest ends early, without a vote:

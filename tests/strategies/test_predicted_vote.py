@@ -160,4 +160,4 @@ def test_a_budget_that_ends_loses_no_answer(tmp_path: Path) -> None:
 def test_elsewhere_the_rule_sees_what_has_ended(spec: str, tmp_path: Path) -> None:
     seen = run([("8", "8")] * 16, spec, tmp_path / "p")
     assert (seen.answer, seen.probes) == ("8", 0)
-    assert "agree: the leader will lead by" in seen.solution.reason
+    assert seen.solution.reason.startswith("BetaRule: ")

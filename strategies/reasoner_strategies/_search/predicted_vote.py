@@ -48,10 +48,10 @@ def predicted_vote(
             return votes.leader
         old = [path for path in running if ended and path.tokens * len(ended) > OUTLIVED * tokens]
         cost = Cost(generated_tokens=tokens, samples=len(ended), flops=None)
-        unread = replace(votes.listed(), outlived=len(old))
-        if ended and any(rule.stop(state, cost) for state in (unread, replace(unread, trials=(len(old),)))):
-            trials = yield from _trials(chains, old, unread)
-            if reason := rule.stop(replace(unread, trials=trials), cost):
+        asked = replace(votes.listed(), outlived=len(old), trials=(len(old),))
+        if ended and rule.stop(asked, cost):
+            trials = yield from _trials(chains, old, asked)
+            if reason := rule.stop(replace(asked, trials=trials), cost):
                 yield from note_stop(reason)
                 return votes.leader
         grown = yield from chains.advance(window if len(ended) < UNDECIDED else 2 * window)
