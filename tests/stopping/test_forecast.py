@@ -22,8 +22,8 @@ def state(
     return replace(here, outlived=max(old, sum(trials)), trials=tuple(trials))
 
 
-def reason(*args: Sequence[int], rule: Predict = Predict(), **options: int) -> str | None:  # noqa: B008
-    return rule.stop(state(*args, **options), Cost())
+def reason(counts: Sequence[int], trials: Sequence[int] = (), *, old: int = 0) -> str | None:
+    return Predict().stop(state(counts, trials, old=old), Cost())
 
 
 def test_it_is_the_stated_sum_of_votes_and_variances() -> None:
@@ -99,7 +99,7 @@ def test_long_samples_confirm_the_leader_or_not(counts: tuple[int, ...], trials:
 def test_it_gives_up_where_no_answer_will_have_a_majority(counts: tuple[int, ...], old: int, gives_up: bool) -> None:
     said = reason(counts, old=old)
     assert ("hopeless" in (said or "")) == gives_up
-    assert not reason(counts, old=old, rule=Predict(hopeless=1e-99))
+    assert not Predict(hopeless=1e-99).stop(state(counts, old=old), Cost())
 
 
 def test_its_reason_has_the_numbers() -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from reasoner import Budget, Completion, Question, Solution, solve
-from reasoner.engine import SampleRequest
+from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.chains import PROBE_TOKENS
 from reasoner.engines.pool import PoolEngine
 from reasoner.engines.replay import ReplayEngine
@@ -59,7 +59,7 @@ def engine_of(replies: Sequence[Chain], path: Path) -> Jumbled:
     return Jumbled(str(path))
 
 
-async def solved(engine: PoolEngine, spec: str, *, events: Sequence[Event] = (), budget: Budget | None = None) -> Seen:
+async def solved(engine: Engine, spec: str, *, events: Sequence[Event] = (), budget: Budget | None = None) -> Seen:
     """The solution, after these events of an earlier run."""
     known, seen = read_histories(list(events)), list(events)
     strategy = build("strategy", f"self_consistency(max_tokens=99,{spec})")
