@@ -18,7 +18,7 @@ PRIOR_SAMPLES: Final = 16
 UNDECIDED: Final = 8
 """From so many ended samples on, a vote may be given up, and twice as many samples run."""
 UNASKED: Final = FirstOf((BetaRule(0.9), NoMajority()))
-"""What decides where no trial answers can be had: from votes alone, a forecast loses more at equal tokens."""
+"""What decides where nobody is asked: from votes alone, a forecast loses more at equal tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ def forecast(vote_state: VoteState) -> tuple[Forecast, Forecast]:
     trials = [*asked, *[0] * (len(counts) - len(asked))]
     counts += [0] * (len(trials) - len(counts))
     chances = [(count + PRIOR_SAMPLES * RELIABILITY) / (ended + PRIOR_SAMPLES) for count in counts]
-    expected = [count + said * p for count, said, p in zip(counts, trials, chances, strict=True)]
-    spread = [said * p * (1 - p) for said, p in zip(trials, chances, strict=True)]
+    expected = [count + times * p for count, times, p in zip(counts, trials, chances, strict=True)]
+    spread = [times * p * (1 - p) for times, p in zip(trials, chances, strict=True)]
     second = max(range(1, len(expected)), key=expected.__getitem__, default=None)
     a, b = expected[0], 0.0 if second is None else expected[second]
     known = spread[0] + (0.0 if second is None else spread[second])
@@ -91,7 +91,7 @@ def forecast(vote_state: VoteState) -> tuple[Forecast, Forecast]:
     left = max(0, total - ended)
     read = min(sum(trials), left)
     unread = min(max(0, vote_state.outlived - read), left - read)
-    free = math.fsum(said * (1 - p) for said, p in zip(trials, chances, strict=True))
+    free = math.fsum(times * (1 - p) for times, p in zip(trials, chances, strict=True))
     votes = math.fsum(expected) + vote_state.tail.votes
     share, other = a / (votes + 1), (b + 0.5) / (votes + 1)
 

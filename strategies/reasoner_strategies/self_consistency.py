@@ -15,7 +15,7 @@ from reasoner.voting import Tally
 from reasoner_strategies._search.predicted_vote import WINDOW, predicted_vote
 from reasoner_strategies._voting.gathering import nested_vote
 from reasoner_strategies._voting.pool import LaunchOrder
-from reasoner_strategies._voting.stopping_vote import WhenFull, places, stopping_vote
+from reasoner_strategies._voting.stopping_vote import WhenFull, samples_that_fit, stopping_vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class SelfConsistency(Checked):
                 n=self.n,
                 rule=self.stop,
                 every=asking.every,
-                window=self.window or min(WINDOW, (yield from places(self.params, self.n))),
+                window=self.window or min(WINDOW, (yield from samples_that_fit(self.params, self.n))),
                 drawn=drawn,
             )
             return (yield from counted)

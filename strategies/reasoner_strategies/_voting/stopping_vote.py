@@ -133,7 +133,9 @@ def stopping_vote(
     for what does not fit.
     """
     drops = when_full == "drop"
-    window = window or (LAUNCH_WINDOW if order == "launch" else n if drops else (yield from places(params, n)))
+    window = window or (
+        LAUNCH_WINDOW if order == "launch" else n if drops else (yield from samples_that_fit(params, n))
+    )
     tally, cost, answer = Tally(question.space, max_samples=n), Cost(), None
     first = list(drawn[:n])
     later = OrderedSampling(
@@ -164,7 +166,7 @@ def stopping_vote(
     return answer
 
 
-def places(params: SamplingParams, n: int) -> Plan[int]:
+def samples_that_fit(params: SamplingParams, n: int) -> Plan[int]:
     """How many samples of `n` fit the engine's KV cache at once, at least `LAUNCH_WINDOW`; all where it is unknown."""
     room = (yield from model_info()).room
     return min(n, max(LAUNCH_WINDOW, int(room / (MEAN_LENGTH * params.limit)))) if room else n
