@@ -38,6 +38,8 @@ class Job(Generic[T]):
     tries: ClassVar[int] = 1
     errors: ClassVar[ErrorsFrom | None] = None
     """What the exceptions of foreign code become."""
+    paced: ClassVar[bool] = False
+    """Whether it waits for a turn of the event loop: work that follows a reply adds little to the turn of that."""
 
     executor: OperationExecutor
     at: int
@@ -75,7 +77,7 @@ async def perform(job: Job[T]) -> T:
     """
     executor, admission = job.executor, job.executor.admission
     for _ in range(job.tries):
-        if not executor.pace.now(executor):
+        if job.paced and not executor.pace.now(executor):
             await executor.pace.wait(executor)
         reservation, granted = await admission.admit(job.price, max_tokens=job.max_tokens)
         began, deadline = time.monotonic(), admission.deadline()
@@ -118,6 +120,7 @@ class EngineRequest(Job[Completion]):
 
     tries: ClassVar[int] = ATTEMPTS
     errors: ClassVar[ErrorsFrom | None] = ENGINE_ERRORS
+    paced: ClassVar[bool] = True
 
     counted_as: CountedAs
     droppable: bool
