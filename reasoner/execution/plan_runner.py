@@ -278,7 +278,7 @@ class PlanRunner:
         return finished
 
     def _see_results(self, finished: ops.Finished, op: Examination | None) -> None:
-        """Count the results of an operation; `op` is that of work which is no sample."""
+        """Count the results of an operation; `op` is the examination, None for samples."""
         if op is None:
             self._see_completions(finished.completions, finished.end)
             return

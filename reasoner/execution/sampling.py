@@ -94,7 +94,7 @@ class _SequenceJob(EngineRequest):
     line: Line | None
     due: Callable[[], bool] | None
     prompt: Prompt
-    """That of the request, with what the first one thought where this is the second."""
+    """The prompt of this request; a second request has the thinking of the first in it."""
     rendered: Rendered = field(init=False)
     _first: Completion | None = None
     _closing: TokenIds = ()
@@ -102,7 +102,7 @@ class _SequenceJob(EngineRequest):
     _cut: bool = False
     """Whether the last request ended at the limit of thinking."""
     _passed_on: list[Prompt] = field(default_factory=list)
-    """Those with a request that passes on its text."""
+    """Prompts whose text was passed on already."""
 
     async def draw(self) -> Completion:
         """Draw it. Raises as `sample_sequence`."""
@@ -152,7 +152,7 @@ class _SequenceJob(EngineRequest):
             return self._unanswered(first)
 
     def price(self, tokens: int) -> Cost:
-        """That of this request, of a second one if it is cut at the limit of thinking, and of the reserve."""
+        """The price of this request, of a second one if the limit of thinking cuts it, and of the reserve."""
         executor, prompt = self.executor, self.rendered.tokens
         limit = None if self.sequence.prompt.thinking_level is None else self._limit
         cost = executor.cost(Usage(prompt, 0, tokens), at=self.at, counted_as=self.counted_as)
@@ -165,7 +165,7 @@ class _SequenceJob(EngineRequest):
         return cost
 
     def request(self, granted: int) -> SampleRequest:
-        """Its seed is that of the sequence."""
+        """A request with the seed of the sequence."""
         executor, sequence, params, prompt = self.executor, self.sequence, self.op.params, self.prompt
         limit = None if self.sequence.prompt.thinking_level is None else self._limit
         self._cut = limit is not None and limit < granted

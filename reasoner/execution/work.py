@@ -144,7 +144,7 @@ class EngineRequest(Job[Completion]):
         return completion
 
     def cost(self, result: Completion) -> Cost:
-        """That of its tokens."""
+        """The price of its tokens."""
         return self.executor.cost_of(result, at=self.at, counted_as=self.counted_as)
 
     @property
@@ -154,7 +154,7 @@ class EngineRequest(Job[Completion]):
         return None if usage and usage.fault else usage
 
     def spent(self, _why: Why) -> Cost:
-        """That of what the engine has computed, or else all that it was granted; nobody has waited for its end."""
+        """The price of what the engine has computed, or else of all that it was granted; nobody waited for its end."""
         sent, usage = self.sent, self.usage
         if sent and usage is None:
             usage = Usage(sent.rendered.tokens, 0, sent.params.limit)
@@ -258,7 +258,7 @@ class _Asked(EngineRequest):
     watch: TokenIds
 
     def price(self, tokens: int) -> Cost:
-        """That of so many tokens after a prompt that is not cached."""
+        """The price of this number of tokens after a prompt that is not cached."""
         return self.executor.cost(Usage(self.rendered.tokens, 0, tokens), at=self.at, counted_as=self.counted_as)
 
     def request(self, granted: int) -> SampleRequest:

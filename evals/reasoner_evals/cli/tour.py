@@ -88,10 +88,6 @@ class Tour(EngineRun):
         self.display.terminal.show(*self._story(), width=min(columns(), 80))
         return ANSWERED
 
-    def _right(self, solutions: Sequence[Solution]) -> list[bool]:
-        """Whether each answer equals the reference answer; a missing one does not."""
-        return _right(self.items, solutions)
-
     def _story(self) -> Iterator[RenderableType]:
         asked = len(self.vote)
         yield Text(
@@ -101,7 +97,7 @@ class Tour(EngineRun):
         )
         if left := len(self.items) - asked:
             yield Text(f"{left} more questions were left out, as this machine is slow or busy.")
-        pairs = list(zip(self._right(self.greedy), self._right(self.vote), strict=True))
+        pairs = list(zip(_right(self.items, self.greedy), _right(self.items, self.vote), strict=True))
         gained = [index for index, (before, after) in enumerate(pairs) if after and not before]
         if gained:
             # A wrong answer shows more than a missing one.
@@ -131,12 +127,12 @@ class Tour(EngineRun):
         right, count = _right(self.recorded, solutions), len(solutions)
         line = Text(f"{name:14}")
         for each in right:
-            line.append("\u25cf" if each else "\u25cb", style="green" if each else "red")
+            line.append("●" if each else "○", style="green" if each else "red")
         tokens = sum(solution.cost.tokens for solution in solutions) / count
         return line.append(f" {sum(right)} of {count} right, {tokens:,.0f} tokens each")
 
     def _totals(self, solutions: Sequence[Solution]) -> str:
-        right, cost = sum(self._right(solutions)), sum((solution.cost for solution in solutions), Cost())
+        right, cost = sum(_right(self.items, solutions)), sum((solution.cost for solution in solutions), Cost())
         low, high = wilson(right, len(solutions))
         price = f", ${self.prices.usd(cost):.6f}" if self.prices else ""
         share = f"{right} of {len(solutions)} right [{100 * low:.0f} to {100 * high:.0f} %]"
@@ -144,12 +140,9 @@ class Tour(EngineRun):
 
 
 def _right(items: Sequence[GradedQuestion], solutions: Sequence[Solution]) -> list[bool]:
-    """Whether each answer equals the number that is right; a missing one does not. The first questions were asked."""
-    golds = [items[index].question.space.read(f"\\boxed{{{items[index].gold}}}") for index in range(len(solutions))]
-    return [
-        solution.answer is not None and gold is not None and solution.answer.key == gold.key
-        for gold, solution in zip(golds, solutions, strict=True)
-    ]
+    """Whether each answer equals the reference answer, for the first questions; a missing answer does not."""
+    pairs = zip(items, solutions, strict=False)
+    return [solution.answer is not None and solution.answer.key == item.gold for item, solution in pairs]
 
 
 def _answer(solution: Solution) -> str:

@@ -34,10 +34,10 @@ class Jsonl:
 
     `path` is the file. Optional columns: `id`, `context` (a document, shown first), `kind` (of answer, as in `reasoner
     solve --answer`), `choices` (a list; the answer is then a letter, one of them or an index from 0) and `group`. An
-    answer may be a worked solution that states it in a form, such as a box. `kind` is for rows
-    that name none. By default all answers of the file decide it together, or else the wording of each question does.
-    `columns` maps column names to those in the file, as in `columns=[question:prompt,answer:target]`. `answer_options`
-    are options of the kind of answer, such as `extract=rules` or `pattern=REGEX`; see `docs/answers.md`.
+    answer may be a worked solution that states it in a form, such as a box. `kind` is for rows that name none. By
+    default all answers of the file decide it together, or else the wording of each question does. `columns` maps column
+    names to those in the file, as in `columns=[question:prompt,answer:target]`. `answer_options` are options of the
+    kind of answer, such as `extract=rules` or `pattern=REGEX`; see `docs/answers.md`.
     """
 
     example: ClassVar[str] = "jsonl:FILE"

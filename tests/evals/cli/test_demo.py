@@ -1,10 +1,13 @@
 """`reasoner demo` without a model."""
 
+import gzip
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from reasoner_evals.cli.tour import RECORDINGS
 from tests.cli.command import Run
 from tests.cli.conftest import _plain_environment, run
 
@@ -48,6 +51,23 @@ def test_without_vllm_the_tour_is_simulated_and_ends_as_the_first_page_shows(
     assert "simulated was asked" in " ".join(ended.out.split())
     [shown] = re.findall(r"^A real benchmark.*?(?=^```)", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert shown in ended.out
+
+
+@pytest.mark.parametrize(("pool", "indices"), [("greedy", [-1]), ("samples", range(16))])
+def test_its_pools_are_the_first_questions_of_the_recording(pool: str, indices: list[int]) -> None:
+    with gzip.open(ROOT / "bench/recordings/gsm8k-qwen2.5-coder-0.5b.jsonl.gz", "rt") as lines:
+        replies = {(reply["question_id"], reply["index"]): reply for reply in map(json.loads, lines)}
+    first = list(dict.fromkeys(name for name, _ in replies))[:24]
+    recorded = [[replies[name, index] for index in indices] for name in first]
+    assert [json.loads(line) for line in (RECORDINGS / f"{pool}.jsonl").read_text().splitlines()] == [
+        {
+            "question_id": name,
+            "gold": row[0]["gold"],
+            "answers": [reply["answer"] for reply in row],
+            "tokens": [reply["tokens"] for reply in row],
+        }
+        for name, row in zip(first, recorded, strict=True)
+    ]
 
 
 def test_an_unknown_engine_is_one_line(run: Run) -> None:

@@ -268,7 +268,7 @@ def test_published_completions_are_pools(tmp_path: Path) -> None:
 
 
 def test_the_recordings_of_the_benches_are_made_of_what_their_authors_publish(tmp_path: Path) -> None:
-    bench = runpy.run_path(str(Path(__file__).parents[3] / "bench/recordings.py"))
+    bench = runpy.run_path(str(Path(__file__).parents[3] / "bench/published.py"))
     folder = tmp_path / "gpt-gsm"
     folder.mkdir()
     (folder / "1.csv").write_text(",answer,token_usage\n0,33.0,594\n1,2.5,722\n2,,530\n")

@@ -1,9 +1,9 @@
 """The records of replies that others published, for `reasoner pool`: the pools and chains of the other benches.
 
-    python bench/recordings.py answers FOLDER GOLDS > replies.jsonl
-    python bench/recordings.py chains FILE > replies.jsonl
+    python bench/published.py answers FOLDER GOLDS > replies.jsonl
+    python bench/published.py chains FILE > replies.jsonl
     reasoner pool replies.jsonl --out pool.jsonl
-    python bench/recordings.py contested pool.jsonl > contested.jsonl
+    python bench/published.py contested pool.jsonl > contested.jsonl
 
 FOLDER is one of `resources/` of github.com/LiuzLab/consol (ConSol, 2503.17587): one model on one data set, with a file
 `N.csv` for question N, whose rows are samples with their `answer` and `token_usage`. The benches use folders with 40
@@ -13,7 +13,7 @@ FILE is one of `evaluation/Qwen3-8B-128/` of github.com/zhengkid/Parallel-Probe 
 list of questions with their `gold_answer`, `probe_freq` and `each_branch`: probes, tokens, final answer.
 
 "contested" makes hard cases for stop rules of a pool of chains with probes: for each two answers of a question with six
-chains or more, 64 chains of which 38 end with the answer whose chains have the longer median. That is the gold answer.
+chains or more, 64 chains. The answer whose chains have the longer median has 38 of them, and is the gold answer.
 """
 
 import csv
@@ -66,7 +66,7 @@ def chains(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def contested(path: Path, *, n: int = 64, most: int = 38, least: int = 6) -> Iterator[dict[str, Any]]:
-    """A question for each pair of answers, the chains of which are repeated as often as needed, in a random order."""
+    """A question for each pair of answers, with their chains in a random order, repeated where they are too few."""
     source = random.Random(0)
     for line in map(json.loads, path.read_text().splitlines()):
         groups: dict[str, list[dict[str, Any]]] = {}
