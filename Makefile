@@ -6,7 +6,7 @@
 # make gpu          measure the engine on one NVIDIA GPU, at most 8 minutes; without one a tiny model runs the same phases
 # make bench        measure every figure that has a peer or a bar, both sides in turn: half an hour
 # make format       format, and fix what ruff can fix
-# make lint         format, lint, types, imports
+# make lint         format, lint, types, imports, and a bar for the number of statements
 # make check        lint, wheels and test
 # make audit        known weaknesses of the pinned dependencies, by PyPI's advisories
 # make site         the site of the documentation, into site/; any warning or dead link is an error
@@ -76,6 +76,7 @@ lint: .venv/.synced
 	.venv/bin/mypy
 	.venv/bin/mypy tests examples bench .ci
 	.venv/bin/lint-imports
+	.venv/bin/python .ci/measures.py
 
 check: lint wheels test
 

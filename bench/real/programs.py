@@ -1,6 +1,7 @@
 """What choosing programs by tests gains: by those that a question shows, by those that the model writes, and by both.
 
-    python bench/real/programs.py --model MODEL [--task humaneval] [--limit N] [--sizes 8 16] [--replies FILE]
+    python bench/real/programs.py --task humaneval:data=FILE --recording FILE [--sizes 4 8 16]
+    python bench/real/programs.py --task humaneval:data=FILE --recording FILE --model MODEL [--replies FILE]
 
 Prints how many problems show tests that can be read, and how many of these the reference solutions pass; then, for one
 sample, the vote by equal behaviour, best-of-n, `refine` and `ab_mcts` at each size: the share of right programs and
@@ -8,13 +9,17 @@ paired differences to one sample and to the vote of that size, with 95 % interva
 those of written tests among them. The vote runs all programs on the calls in the shown tests and takes the first one of
 those that behave as most do; where there are no such calls, of those that are equal.
 
-Every sequence is generated once: strategies that ask for the same one share it, and each is charged for it. FILE keeps
-them, so that an interrupted measurement continues; it holds replies for one model, task, seed and --max-tokens.
+A recording of bench/real/record.py has the samples of each problem. Without a model, it is all that is measured: what
+needs no other reply. With a model, written tests, `refine` and `ab_mcts` are measured too. Every sequence is generated
+once: strategies that ask for the same one share it, and each is charged for it. --replies keeps them, so that an
+interrupted measurement continues; the file holds replies for one model, task, seed and --max-tokens.
 """
 
 import argparse
 import ast
 import asyncio
+import gzip
+import json
 import pickle
 from collections import Counter
 from collections.abc import Sequence
@@ -30,13 +35,14 @@ from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.vllm import VllmEngine
 from reasoner.registry import build
 from reasoner.sandbox.check import Sandbox
-from reasoner.types import Answer
+from reasoner.types import Answer, Usage
 from reasoner_evals.stats.intervals import Interval, compare, interval
 from reasoner_evals.tasks import GradedQuestion
 from reasoner_verifiers.shown_tests import AskedFunction, asked_function, shown_tests
 
-ARMS: Final = (
-    ("best_of_n:n={n}", "code:tests=shown"),
+CHOOSING: Final = (("best_of_n:n={n}", "code:tests=shown"),)
+"""What needs no reply but the samples themselves."""
+WRITING: Final = (
     ("best_of_n:n={n},selector=consensus", "code:tests=written"),
     ("best_of_n:n={n},selector=consensus", "code:tests=[shown,written]"),
     ("refine:rounds={revisions}", "code:tests=shown"),
@@ -63,6 +69,27 @@ class RememberingEngine:
             with file.open("rb") as stream:
                 while stream.peek(1):
                     self.known.update([pickle.load(stream)])
+
+    def read(self, recording: Path, questions: Sequence[Question]) -> dict[str, Completion]:
+        """Take the samples of a recording as known; the greedy reply of each question that it has."""
+        asked, greedy = {question.id: question for question in questions}, dict[str, Completion]()
+        with gzip.open(recording, "rt", encoding="utf-8") as lines:
+            for record in map(json.loads, lines):
+                if not (question := asked.get(record["question_id"])):
+                    continue
+                completion = Completion(
+                    question.prompt,
+                    record["text"],
+                    (),
+                    record["finish"],
+                    usage=Usage(prompt_tokens=record["prompt_tokens"], generated_tokens=record["tokens"]),
+                    index=max(0, record["index"]),
+                )
+                if record["index"] < 0:
+                    greedy[question.id] = completion
+                else:
+                    self.known[question.id, question.prompt.digest, completion.index] = completion
+        return greedy
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
@@ -160,18 +187,31 @@ async def references_pass(problems: Sequence[Problem]) -> None:
 
 async def measure(options: argparse.Namespace) -> None:
     """Ask, grade and print."""
-    problems = [Problem(item) for item in build("task", options.task).load().items[: options.limit]]
-    await references_pass(problems)
+    items = build("task", options.task).load().items
+    if options.model:
+        asked: Engine = VllmEngine(model_id=options.model, max_model_len=options.max_model_len, kv_gib=options.kv_gib)
+    else:
+        asked = build("engine", "simulated")
+    engine, rows = RememberingEngine(asked, options.replies), list[Row]()
+    first = engine.read(options.recording, [item.question for item in items])
+    problems = [Problem(item) for item in items if item.question.id in first][: options.limit]
     questions = [problem.item.question for problem in problems]
-    vllm = VllmEngine(model_id=options.model, max_model_len=options.max_model_len, kv_gib=options.kv_gib)
-    engine, rows = RememberingEngine(vllm, options.replies), list[Row]()
+    await references_pass([Problem(item) for item in items])
+
     sizes = sorted(options.sizes, reverse=True)
     for size in sizes:
-        for strategy, verifier in ARMS:
-            spec = strategy.format(n=size, revisions=size - 1) + f",temperature=0.8,max_tokens={options.max_tokens}"
+        voted = [engine.samples(question, size) for question in questions]
+        right = [
+            await problem.is_right(await problem.vote(samples))
+            for problem, samples in zip(problems, voted, strict=True)
+        ]
+        tokens = np.array([tokens_of(samples) for samples in voted])
+        rows.append(Row(f"vote of {size} by behaviour", size, np.array(right, float), tokens))
+        for strategy, verifier in (*CHOOSING, *(WRITING if options.model else ())):
+            named = strategy.format(n=size, revisions=size - 1)
             solutions = await solve_many(
                 questions,
-                spec,
+                f"{named},temperature={options.temperature},max_tokens={options.max_tokens}",
                 engine,
                 verifier=verifier,
                 seed=options.seed,
@@ -181,21 +221,14 @@ async def measure(options: argparse.Namespace) -> None:
             ]
             rows.append(
                 Row(
-                    f"`{strategy.format(n=size, revisions=size - 1)}`, `{verifier}`",
+                    f"`{named}`, `{verifier}`",
                     size,
                     np.array(right, float),
                     np.array([solution.cost.tokens for solution in solutions]),
                     float(np.mean([solution.cost.verifier_tokens for solution in solutions])),
                 )
             )
-        voted = [engine.samples(question, size) for question in questions]
-        right = [
-            await problem.is_right(await problem.vote(samples))
-            for problem, samples in zip(problems, voted, strict=True)
-        ]
-        tokens = np.array([tokens_of(samples) for samples in voted])
-        rows.append(Row(f"vote of {size} by behaviour", size, np.array(right, float), tokens))
-    await vllm.close()
+    await asked.close()
 
     drawn = [engine.samples(question, sizes[0]) for question in questions]
     grades = [
@@ -204,15 +237,27 @@ async def measure(options: argparse.Namespace) -> None:
     ]
     share, solvable = np.mean(grades, axis=1), np.any(grades, axis=1).mean()
     single = Row("one sample", 1, share, np.array([tokens_of(samples[:1]) for samples in drawn]))
-    print("| | right, % | against one sample, points | against the vote, points | tokens | of written tests |")
+    greedy = Row(
+        "greedy",
+        1,
+        np.array(
+            [
+                await problem.is_right(problem.item.question.read(first[problem.item.question.id]))
+                for problem in problems
+            ],
+            float,
+        ),
+        np.array([tokens_of([first[question.id]]) for question in questions]),
+    )
+    print("| | right, % | against greedy, points | against the vote, points | tokens | of written tests |")
     print("|---|---|---|---|---|---|")
-    for row in (single, *reversed(rows)):
+    for row in (greedy, single, *sorted(rows, key=lambda row: row.size)):
         vote = next((each for each in rows if each.size == row.size and each.name.startswith("vote")), row)
         cells = [
             row.name,
             percent(interval(row.right)),
-            "" if row is single else percent(compare(row.right, single.right).difference, sign="+"),
-            "" if row in (single, vote) else percent(compare(row.right, vote.right).difference, sign="+"),
+            "" if row is greedy else percent(compare(row.right, greedy.right).difference, sign="+"),
+            "" if vote is row else percent(compare(row.right, vote.right).difference, sign="+"),
             f"{row.tokens.mean():,.0f}",
             f"{row.verifier_tokens:,.0f}",
         ]
@@ -228,10 +273,12 @@ def percent(value: Interval, sign: str = "") -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", required=True, help="a folder or an id")
+    parser.add_argument("--recording", required=True, type=Path, help="what bench/real/record.py wrote")
+    parser.add_argument("--model", help="a folder or an id: measure what needs more replies, too")
     parser.add_argument("--task", default="humaneval", help="as humaneval:data=FILE")
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[8, 16])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[4, 8, 16])
+    parser.add_argument("--temperature", type=float, default=0.7, help="that of the recording")
     parser.add_argument("--max-tokens", type=int, default=512)
     parser.add_argument("--max-model-len", type=int, default=4096)
     parser.add_argument("--kv-gib", type=float, default=4)

@@ -159,9 +159,10 @@ def _unchanged(manifest: "Manifest", *, unsandboxed: bool) -> "dict[str, TaskDat
 @click.command("merge")
 @click.argument("runs", nargs=-1, type=PATH, metavar="RUN...")
 @click.option("-o", "--out", type=PATH, required=True, metavar="DIR", help="The folder of the whole run, new or empty.")
+@click.option("--partial", is_flag=True, help="Merge the shards that are there, although others are missing.")
 @guarded
-def merge(runs: tuple[Path, ...], out: Path) -> int:
-    """Make one run of the shards RUNs.
+def merge(runs: tuple[Path, ...], out: Path, partial: bool) -> int:
+    """Merge shards into one run.
 
     RUNs are the folders of all shards that `reasoner eval --shard I/N` wrote, in any order, finished and with the same
     settings. Needs no model, and changes no shard. The whole run is like one that a single process made: it can be
@@ -169,11 +170,13 @@ def merge(runs: tuple[Path, ...], out: Path) -> int:
     """
     from reasoner_evals.runs import merge as merging
 
-    merged = merging.merge(runs, out)
+    merged = merging.merge(runs, out, partial=partial)
     terminal = Terminal()
     terminal.give(str(out))
+    missing = f" ({merged.missing:,} missing)" if merged.missing else ""
     terminal.say(
-        f"{counted(merged.shards, 'shard')}, {counted(merged.questions, 'question')}; report: reasoner report {out}"
+        f"{counted(merged.shards, 'shard')}{missing}, {counted(merged.questions, 'question')}; "
+        f"report: reasoner report {out}"
     )
     if merged.errors:
         failed = counted(merged.errors, "question")

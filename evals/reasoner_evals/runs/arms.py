@@ -22,8 +22,8 @@ MAX_ARMS = 10_000
 MAX_PART = 40
 """Characters of a strategy or a budget in the name of an arm."""
 MAX_SHARDS: Final = 100_000
-_SPEC = re.compile(r"(?:all|first (\d+)(?: in the order of seed (\d+))?)(?:, shard (\d+/\d+))?", re.ASCII)
-_SHARD = re.compile(r"(\d{1,9})/(\d{1,9})", re.ASCII)
+_SPEC = re.compile(r"(?:all|first (\d+)(?: in the order of seed (\d+))?)(?:, shard ([\d+]+/\d+))?", re.ASCII)
+_SHARD = re.compile(r"(\d{1,9}(?:\+\d{1,9})*)/(\d{1,9})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,23 +165,33 @@ def file_part(spec: str, *, longest: int = MAX_PART) -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Shard:
-    """One of `count` equal parts of a run: of the questions in order, every `count`-th from number `index`, from 1."""
+    """Some of `count` equal parts of a run; part I has every `count`-th question in order, from number I, from 1.
+
+    Mostly one part; several are what a merge has while others are missing.
+    """
 
     count: int
-    index: int
+    parts: tuple[int, ...]
 
     @classmethod
     def parse(cls, text: str) -> "Shard":
-        """The shard that `str` writes as `text`, such as 2/8. Raises UsageError for other texts."""
+        """The shard that `str` writes as `text`, such as 2/8 or 2+5/8. Raises UsageError for other texts."""
         match = _SHARD.fullmatch(text)
-        if not match or not 1 <= int(match[1]) <= int(match[2]) <= MAX_SHARDS:
+        parts = tuple(map(int, match[1].split("+"))) if match else ()
+        if not match or not 1 <= min(parts) <= max(parts) <= int(match[2]) <= MAX_SHARDS:
             raise UsageError(
-                f"--shard must be I/N with I from 1 to N and N at most {MAX_SHARDS:,}, as in 2/8 (got {text!r:.40})"
+                f"--shard must be I/N with I from 1 to N and N at most {MAX_SHARDS:,}, as in 2/8, or several parts, as "
+                f"in 2+5/8 (got {text!r:.40})"
             )
-        return cls(int(match[2]), int(match[1]))
+        return cls(int(match[2]), tuple(sorted(set(parts))))
 
     def __str__(self) -> str:
-        return f"{self.index}/{self.count}"
+        return f"{'+'.join(map(str, self.parts))}/{self.count}"
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """The parts that are not in it."""
+        return tuple(part for part in range(1, self.count + 1) if part not in set(self.parts))
 
     def part_of(self, total: Budget) -> Budget:
         """Its part of a budget that all questions share; a deadline holds for each shard in full.
@@ -190,11 +200,13 @@ class Shard:
         """
 
         def whole(limit: int | None) -> int | None:
-            # The first shards get the rest of the division: they have the questions where there are few.
-            return None if limit is None else limit // self.count + (self.index <= limit % self.count)
+            if limit is None:
+                return None
+            # The first parts get the rest of the division: they have the questions where there are few.
+            return limit // self.count * len(self.parts) + sum(part <= limit % self.count for part in self.parts)
 
         def real(limit: float | None) -> float | None:
-            return None if limit is None else math.nextafter(limit / self.count, 0)
+            return None if limit is None else math.nextafter(limit / self.count * len(self.parts), 0)
 
         return Budget(
             tokens=whole(total.tokens),
@@ -253,7 +265,8 @@ class Subset:
             items = tuple(sorted(items, key=lambda item: _rank(item.question.id, self.seed)))
         items = items[: self.limit]
         if self.shard is not None:
-            items = items[self.shard.index - 1 :: self.shard.count]
+            parts = {part - 1 for part in self.shard.parts}
+            items = tuple(item for at, item in enumerate(items) if at % self.shard.count in parts)
         source = data.source.model_copy(update={"items": len(items), "subset": str(self)})
         return replace(data, items=items, source=source)
 

@@ -23,9 +23,10 @@ MAX_NAMED: Final = 5
 
 
 class Merged(NamedTuple):
-    """What a merge made: the numbers of its shards and questions, and of results that are errors."""
+    """What a merge made: the numbers of its shards, of parts that are missing, of questions, and of error results."""
 
     shards: int
+    missing: int
     questions: int
     errors: int
 
@@ -36,28 +37,37 @@ class _About(BaseModel):
     question_id: str
 
 
-def merge(paths: Sequence[Path], out: Path) -> Merged:
-    """Make one run of all shards of a run; files are streamed, and one shard is in memory without its texts.
+def merge(paths: Sequence[Path], out: Path, *, partial: bool = False) -> Merged:
+    """Make one run of all shards of a run, or of some if `partial`.
+
+    Files are streamed, and one shard is in memory without its texts.
 
     The new folder is there when it is complete, or not at all. Its files hold the lines of the shards, shard by shard.
     `created` is the earliest of the shards', `command` and `machine` are those of shard 1.
 
     Raises:
-        UsageError: a shard is missing, given twice, unfinished or being written, the shards are not of one run, or
-            `out` is not free.
+        UsageError: a shard is missing (unless `partial`), given twice, unfinished or being written, the shards are not
+            of one run, or `out` is not free.
         TraceError: a folder is not a run, a file is damaged, or the new one cannot be written.
     """
     _check_apart(paths, out)
     shards = sorted(map(_opened, paths), key=lambda shard: shard.part)
-    _check_complete(shards)
-    manifest, errors = _whole_manifest(shards), 0
+    together = _together(shards)
+    if together.missing and not partial:
+        raise UsageError(_names_missing(together))
+    manifest, errors = _whole_manifest(shards, together), 0
     with appearing(out) as new:
         folder = RunFolder(new)
         for shard in shards:
             with shard.folder.writing():
                 errors += shard.append_to(folder)
         write_manifest(folder, manifest)
-    return Merged(len(shards), sum(source.items for source in manifest.sources), errors)
+    return Merged(
+        len(shards),
+        len(together.missing),
+        sum(source.items for source in manifest.sources),
+        errors,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,32 +152,41 @@ def _opened(path: Path) -> _ShardRun:
     return _ShardRun(folder, manifest, subset.shard)
 
 
-def _check_complete(shards: Sequence[_ShardRun]) -> None:
-    """Raise UsageError unless these are all shards of one division, each once."""
-    first, *others = shards
-    for former, shard in zip(shards, others, strict=False):
+def _together(shards: Sequence[_ShardRun]) -> Shard:
+    """What the shards are together. Raises UsageError unless they are parts of one division, each there once."""
+    first, given = shards[0], dict[int, _ShardRun]()
+    for shard in shards:
         if shard.part.count != first.part.count:
             raise UsageError(f"{first} and {shard} are of different divisions: give the shards of one run")
-        if shard.part == former.part:
-            raise UsageError(f"shard {shard.part} is there twice: {former.folder.path} and {shard.folder.path}")
-    count = first.part.count
-    given = {shard.part.index for shard in shards}
-    missing = [str(Shard(count, index)) for index in range(1, count + 1) if index not in given]
-    if missing:
-        more = f" and {len(missing) - MAX_NAMED:,} more" if len(missing) > MAX_NAMED else ""
-        raise UsageError(f"missing shard {', '.join(missing[:MAX_NAMED])}{more}: give the folders of all shards")
+        for part in shard.part.parts:
+            if former := given.get(part):
+                twice = Shard(shard.part.count, (part,))
+                raise UsageError(f"shard {twice} is there twice: {former.folder.path} and {shard.folder.path}")
+            given[part] = shard
+    return Shard(first.part.count, tuple(sorted(given)))
 
 
-def _whole_manifest(shards: Sequence[_ShardRun]) -> Manifest:
-    """The manifest of the unsharded run. Raises UsageError if the shards are not of one run."""
+def _names_missing(together: Shard) -> str:
+    """The error that names the missing shards."""
+    named = ", ".join(str(Shard(together.count, (part,))) for part in together.missing[:MAX_NAMED])
+    more = f" and {len(together.missing) - MAX_NAMED:,} more" if len(together.missing) > MAX_NAMED else ""
+    return f"missing shard {named}{more}: give the folders of all shards, or add --partial"
+
+
+def _whole_manifest(shards: Sequence[_ShardRun], together: Shard) -> Manifest:
+    """The manifest of the unsharded run, or of the parts that are there.
+
+    Raises UsageError if the shards are not of one run.
+    """
     first = shards[0]
+    named = f", shard {together}" if together.missing else ""
     # A shard knows the kinds of its own questions only.
     rules = {name: version for shard in shards for name, version in shard.manifest.answer_rules.items()}
     wholes = [
         shard.manifest.model_copy(
             update={
                 "sources": tuple(
-                    source.model_copy(update={"subset": source.subset.partition(", shard")[0], "items": 0})
+                    source.model_copy(update={"subset": source.subset.partition(", shard")[0] + named, "items": 0})
                     for source in shard.manifest.sources
                 ),
                 "answer_rules": dict(sorted((rules | shard.manifest.answer_rules).items())),

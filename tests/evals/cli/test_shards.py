@@ -69,6 +69,26 @@ def test_the_report_of_the_merge_is_that_of_the_unsharded_run_byte_for_byte(
     assert [name for name in whole if whole[name] != merged[name]] == []
 
 
+def test_some_shards_make_a_run_that_later_ones_complete(run: Run, tmp_path: Path) -> None:
+    shards = [str(tmp_path / f"shard{index}") for index in range(1, 4)]
+    for index, shard in enumerate(shards, 1):
+        assert run(*EVAL, "--shard", f"{index}/3", "--out", shard).code == 0
+    some, whole = str(tmp_path / "some"), str(tmp_path / "whole")
+    refused = run("merge", shards[2], shards[0], "-o", some)
+    assert (refused.code, "missing shard 2/3" in refused.err, "--partial" in refused.err) == (2, True, True)
+    ended = run("merge", shards[2], shards[0], "--partial", "-o", some)
+    assert ended.err == f"2 shards (1 missing), 5 questions; report: reasoner report {some}\n"
+    [source] = read_manifest(RunFolder(Path(some))).sources
+    assert (source.subset, source.items) == ("first 7 in the order of seed 1, shard 1+3/3", 5)
+    # It continues and is graded as these questions, and nothing is left to do.
+    assert run("eval", "--resume", some, "-q").code == 0
+    assert run("grade", some).code == 0
+    assert run("merge", some, shards[0], "-o", whole).code == 2
+    assert run("merge", some, shards[1], "-o", whole).code == 0
+    [source] = read_manifest(RunFolder(Path(whole))).sources
+    assert (source.subset, source.items) == ("first 7 in the order of seed 1", 7)
+
+
 def test_the_array_job_of_the_page_runs_and_is_merged(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

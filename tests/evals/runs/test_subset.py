@@ -20,7 +20,13 @@ from tests.evals.runs.sittings import task
 LIMITS = st.integers(1, 10**6)
 SEEDS = st.none() | st.integers(0, 10**9)
 COUNTS = st.integers(1, 60)
-SHARDS = COUNTS.flatmap(lambda count: st.builds(Shard, st.just(count), st.integers(1, count)))
+SHARDS = COUNTS.flatmap(
+    lambda count: st.builds(
+        Shard,
+        st.just(count),
+        st.sets(st.integers(1, count), min_size=1).map(sorted).map(tuple),
+    )
+)
 
 
 @given(st.builds(Subset, LIMITS, SEEDS, st.none() | SHARDS) | st.builds(Subset, shard=st.none() | SHARDS))
@@ -33,7 +39,7 @@ def test_a_subset_reads_what_it_writes(subset: Subset) -> None:
     [
         *((lambda text=text: Subset.parse(text), "is not a subset") for text in ("", "some", "first -1", "all, shard")),
         *((lambda text=text: Shard.parse(text), "--shard must be I/N with I from 1 to N")
-          for text in ("", "1", "0/2", "3/2", "1/0", "-1/2", "1/2/3", "1/2 ", "1/100001", "1/" + "9" * 99)),
+          for text in ("", "1", "0/2", "3/2", "1/0", "-1/2", "1/2/3", "1/2 ", "1/100001", "1/" + "9" * 99, "1+/2", "+/2", "0+1/2", "1+3/2")),
         (lambda: Subset(0, None), "--limit must be at least 1"),
         (lambda: Subset(5, -1), "--subset-seed must be at least 0"),
         (lambda: Subset(None, 3), "without --limit"),
@@ -68,7 +74,9 @@ def test_each_question_is_in_one_shard_and_shards_differ_by_one_at_most(
     questions: int, limit: int | None, count: int
 ) -> None:
     whole = Subset(limit).cut(task(questions=questions))
-    parts = [Subset(limit, shard=Shard(count, index)).cut(task(questions=questions)) for index in range(1, count + 1)]
+    parts = [
+        Subset(limit, shard=Shard(count, (index,))).cut(task(questions=questions)) for index in range(1, count + 1)
+    ]
     sizes = [part.source.items for part in parts]
     assert sizes == [len(part.items) for part in parts]
     assert max(sizes) - min(sizes) <= 1
@@ -83,7 +91,7 @@ REALS = st.none() | st.floats(0, 1e30, exclude_min=True)
 
 @given(COUNTS, st.builds(Budget, AMOUNTS, AMOUNTS, AMOUNTS, REALS, REALS, REALS))
 def test_the_shards_parts_of_a_budget_are_no_more_than_the_whole(count: int, total: Budget) -> None:
-    parts = [Shard(count, index).part_of(total) for index in range(1, count + 1)]
+    parts = [Shard(count, (index,)).part_of(total) for index in range(1, count + 1)]
     for unit in ("tokens", "generated", "samples"):
         limit, amounts = getattr(total, unit), [getattr(part, unit) for part in parts]
         assert amounts == [None] * count if limit is None else sum(amounts) == limit
