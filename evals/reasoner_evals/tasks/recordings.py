@@ -58,8 +58,11 @@ def write_pool(records: Path, out: Path) -> Written:
     The replies to a question are in the order of the records. They become chains if any record has probes.
 
     Raises:
-        UsageError: a line is no record, or contradicts another one, or a file cannot be read or written.
+        UsageError: a line is no record, or contradicts another one, a file cannot be read or written, or the name of
+            the pool does not end in .jsonl.
     """
+    if out.suffix != ".jsonl":
+        raise UsageError(f"{out} cannot be a pool: its name must end in .jsonl")
     try:
         opened = inspect_logs.as_lines if records.suffix in inspect_logs.SUFFIXES else open_regular
         with opened(records) as file, replacing(out) as pool:

@@ -323,6 +323,12 @@ def test_a_log_of_inspect_ai_has_the_verdicts_of_its_scorer(tmp_path: Path) -> N
             write_pool(broken, tmp_path / "p.jsonl")
 
 
+def test_a_pool_that_no_command_could_read_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"its name must end in \.jsonl"):
+        write_pool(INSPECT_LOG, tmp_path / "pool")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_damaged_log_of_inspect_ai_is_refused(tmp_path: Path) -> None:
     log, whole = tmp_path / "log.eval", INSPECT_LOG.read_bytes()
     with zipfile.ZipFile(log, "w") as archive:
