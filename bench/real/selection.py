@@ -1,0 +1,184 @@
+"""What selecting among recorded samples gains: votes, the most certain sample, and votes weighted by certainty.
+
+    python bench/real/selection.py RECORDING [--kind number] [--figure FILE.svg]
+
+Prints a table with 95 % intervals over questions: greedy, one sample, and each way to select at 2, 4, 8 and 16 samples,
+in expectation over subsets of the recorded ones, with paired differences to greedy and to the vote of that size. An
+oracle is right where any sample is. Tokens are generated ones, a question. --figure draws accuracy against tokens.
+"""
+
+import argparse
+import gzip
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from reasoner.answers.kinds import space_for
+from reasoner.types import Answer
+from reasoner_evals.stats import Floats, Ints
+from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, votes_at_k
+from reasoner_evals.stats.intervals import Interval, compare, interval
+
+SIZES: Final = (1, 2, 4, 8, 16)
+
+
+class Recorded(NamedTuple):
+    """The samples of each question: [questions, samples]; and of its greedy reply: [questions]."""
+
+    right: Floats
+    answers: Ints
+    scores: Floats
+    tokens: Floats
+    greedy_right: Floats
+    greedy_tokens: Floats
+
+
+def read(path: Path, kind: str) -> Recorded:
+    """Read a recording; equal answers of a question have one number, no answer has -1."""
+    samples, greedy = defaultdict[str, list[Any]](list), dict[str, Any]()
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for record in map(json.loads, lines):
+            if record["index"] < 0:
+                greedy[record["question_id"]] = record
+            else:
+                samples[record["question_id"]].append(record)
+    names, space = sorted(samples), space_for(kind, "")
+
+    def numbered(records: list[Any]) -> list[int]:
+        known, numbers = list[Answer](), list[int]()
+        for record in records:
+            if record["answer"] is None:
+                numbers.append(-1)
+                continue
+            answer = space.read(f"\\boxed{{{record['answer']}}}") or Answer(record["answer"], record["answer"])
+            same = [at for at, other in enumerate(known) if space.same(answer, other)]
+            numbers.append(same[0] if same else len(known))
+            if not same:
+                known.append(answer)
+        return numbers
+
+    def table(field: str) -> Floats:
+        rows = [[np.nan if each[field] is None else float(each[field]) for each in samples[name]] for name in names]
+        return np.array(rows)
+
+    return Recorded(
+        table("right"),
+        np.array([numbered(samples[name]) for name in names]),
+        table("score"),
+        table("tokens"),
+        np.array([float(greedy[name]["right"]) for name in names]),
+        np.array([float(greedy[name]["tokens"]) for name in names]),
+    )
+
+
+def percent(value: Interval, sign: str = "") -> str:
+    """A share or a difference in per cent with its interval."""
+    mean, low, high = (f"{100 * number:{sign}.1f}" for number in (value.mean, value.low, value.high))
+    return f"{mean} ({low} to {high})"
+
+
+def draw(path: Path, drawn: Recorded, ways: dict[str, Floats]) -> None:
+    """Draw accuracy against generated tokens a question: greedy, the vote and the oracle, with intervals."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams |= {"svg.hashsalt": "reasoner", "font.family": "sans-serif", "font.size": 10}
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
+    tokens = [size * drawn.tokens.mean() for size in SIZES]
+    for name, colour, style in (("oracle", "#8a8f98", "--"), ("vote", "#1f5fbf", "-")):
+        bounds = [interval(column) for column in ways[name].T]
+        means = [100 * each.mean for each in bounds]
+        axes.plot(tokens, means, style, color=colour, marker="o", markersize=4)
+        axes.annotate(
+            {"oracle": "any sample is right", "vote": "vote"}[name],
+            (tokens[-1], means[-1]),
+            (6, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+        )
+        if name == "vote":
+            axes.fill_between(
+                tokens,
+                [100 * each.low for each in bounds],
+                [100 * each.high for each in bounds],
+                color=colour,
+                alpha=0.12,
+                linewidth=0,
+            )
+            for size, x, y in zip(SIZES, tokens, means, strict=True):
+                axes.annotate(f"{size}", (x, y), (0, -14), textcoords="offset points", ha="center", color=colour)
+    greedy = interval(drawn.greedy_right)
+    axes.errorbar(
+        [drawn.greedy_tokens.mean()],
+        [100 * greedy.mean],
+        [[100 * (greedy.mean - greedy.low)], [100 * (greedy.high - greedy.mean)]],
+        fmt="D",
+        markersize=5,
+        color="#b3541e",
+        capsize=3,
+    )
+    axes.annotate(
+        "greedy",
+        (drawn.greedy_tokens.mean(), 100 * greedy.mean),
+        (-8, 0),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        color="#b3541e",
+    )
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(tokens, [f"{each:,.0f}" for each in tokens])
+    axes.set_xlim(tokens[0] / 1.7, tokens[-1] * 2.2)
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("generated tokens a question")
+    axes.set_ylabel("right, %")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("recording", type=Path)
+    parser.add_argument("--kind", default="number", help="of the answers")
+    parser.add_argument("--figure", type=Path)
+    options = parser.parse_args()
+
+    drawn = read(options.recording, options.kind)
+    ways = {
+        "vote": votes_at_k(drawn.right, drawn.answers, SIZES),
+        "vote weighted by certainty": votes_at_k(drawn.right, drawn.answers, SIZES, drawn.scores),
+        "most certain sample": best_of_k(drawn.right, drawn.scores, SIZES),
+        "oracle": coverage_at_k(drawn.right, SIZES),
+    }
+    length = drawn.tokens.mean()
+    greedy = f"a greedy reply {drawn.greedy_tokens.mean():,.0f}"
+    print(f"{len(drawn.right)} questions; one sample has {length:,.0f} tokens, {greedy}\n")
+    print("| | right, % | against greedy, points | against the vote, points | tokens |")
+    print("|---|---|---|---|---|")
+    print(f"| greedy | {percent(interval(drawn.greedy_right))} | | | {drawn.greedy_tokens.mean():,.0f} |")
+    for column, size in enumerate(SIZES):
+        for name, shares in ways.items():
+            if size == 1 and name != "vote":
+                continue
+            right, vote = shares[:, column], ways["vote"][:, column]
+            cells = [
+                "one sample" if size == 1 else f"{name}, {size}",
+                percent(interval(right)),
+                percent(compare(right, drawn.greedy_right).difference, sign="+"),
+                "" if name == "vote" else percent(compare(right, vote).difference, sign="+"),
+                f"{size * length:,.0f}",
+            ]
+            print(f"| {' | '.join(cells)} |")
+    if options.figure:
+        draw(options.figure, drawn, ways)
+
+
+if __name__ == "__main__":
+    main()
