@@ -23,6 +23,7 @@ from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, votes_at_k
 from reasoner_evals.stats.intervals import Interval, compare, interval
 
 SIZES: Final = (1, 2, 4, 8, 16)
+GREY, BLUE, ORANGE = "#808080", "#3b82f6", "#ea7317"
 
 
 class Recorded(NamedTuple):
@@ -85,62 +86,49 @@ def draw(path: Path, drawn: Recorded, ways: dict[str, Floats]) -> None:
     import matplotlib as mpl
 
     mpl.use("svg")
-    mpl.rcParams |= {"svg.hashsalt": "reasoner", "font.family": "sans-serif", "font.size": 10}
+    mpl.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "curve", "font.size": 11, "text.color": GREY}
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
     tokens = [size * drawn.tokens.mean() for size in SIZES]
-    for name, colour, style in (("oracle", "#8a8f98", "--"), ("vote", "#1f5fbf", "-")):
-        bounds = [interval(column) for column in ways[name].T]
-        means = [100 * each.mean for each in bounds]
-        axes.plot(tokens, means, style, color=colour, marker="o", markersize=4)
+    lines = (
+        ("any sample is right", GREY, tokens, ways["oracle"]),
+        ("vote", BLUE, tokens, ways["vote"]),
+        ("greedy", ORANGE, [drawn.greedy_tokens.mean()], drawn.greedy_right[:, None]),
+    )
+    for name, colour, lengths, shares in lines:
+        bounds = [interval(column) for column in shares.T]
+        means = np.array([100 * each.mean for each in bounds])
+        reach = np.array([[100 * each.low, 100 * each.high] for each in bounds]).T
+        errors = None if colour == GREY else np.abs(reach - means)
+        style = "--" if colour == GREY else "-"
+        axes.errorbar(lengths, means, errors, color=colour, marker="o", capsize=3, lw=2, ls=style)
+        side = (-8, 4, "right") if len(lengths) == 1 else (8, 4, "left")
         axes.annotate(
-            {"oracle": "any sample is right", "vote": "vote"}[name],
-            (tokens[-1], means[-1]),
-            (6, 0),
+            name,
+            (lengths[-1], means[-1]),
+            side[:2],
             textcoords="offset points",
-            va="center",
+            ha=side[2],
             color=colour,
+            weight="bold",
         )
         if name == "vote":
-            axes.fill_between(
-                tokens,
-                [100 * each.low for each in bounds],
-                [100 * each.high for each in bounds],
-                color=colour,
-                alpha=0.12,
-                linewidth=0,
-            )
-            for size, x, y in zip(SIZES, tokens, means, strict=True):
-                axes.annotate(f"{size}", (x, y), (0, -14), textcoords="offset points", ha="center", color=colour)
-    greedy = interval(drawn.greedy_right)
-    axes.errorbar(
-        [drawn.greedy_tokens.mean()],
-        [100 * greedy.mean],
-        [[100 * (greedy.mean - greedy.low)], [100 * (greedy.high - greedy.mean)]],
-        fmt="D",
-        markersize=5,
-        color="#b3541e",
-        capsize=3,
-    )
-    axes.annotate(
-        "greedy",
-        (drawn.greedy_tokens.mean(), 100 * greedy.mean),
-        (-8, 0),
-        textcoords="offset points",
-        ha="right",
-        va="center",
-        color="#b3541e",
-    )
-    axes.set_xscale("log", base=2)
+            for size, length, mean in zip(SIZES, lengths, means, strict=True):
+                axes.annotate(f"n={size}", (length, mean), (6, -14), textcoords="offset points", color=BLUE, size=9)
+    axes.set(xscale="log", xlabel="tokens generated per question", ylabel="questions answered rightly, %")
     axes.set_xticks(tokens, [f"{each:,.0f}" for each in tokens])
-    axes.set_xlim(tokens[0] / 1.7, tokens[-1] * 2.2)
-    axes.minorticks_off()
+    axes.set_xlim(tokens[0] / 2, tokens[-1] * 3)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("generated tokens a question")
-    axes.set_ylabel("right, %")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, metadata={"Date": None})
+    axes.minorticks_off()
+    axes.tick_params(colors=GREY)
+    axes.xaxis.label.set_color(GREY)
+    axes.yaxis.label.set_color(GREY)
+    axes.grid(color=GREY, alpha=0.25)
+    for side_name, spine in axes.spines.items():
+        spine.set_visible(side_name in {"left", "bottom"})
+        spine.set_color(GREY)
+    figure.savefig(path, transparent=True, metadata={"Date": None})
 
 
 def main() -> None:
