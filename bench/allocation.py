@@ -30,10 +30,11 @@ import numpy as np
 from resampling import averaged, resampled
 
 from reasoner.budget import Cost
-from reasoner.calibration.arm_selection import RISKS, worthwhile
+from reasoner.calibration.arm_selection import worthwhile
 from reasoner.calibration.profile import Family
 from reasoner.execution.scheduler import Allocation, BidQueue, QuestionState
 from reasoner.registry import build
+from reasoner.stopping.rules import RISKS
 from reasoner.stopping.vote_posteriors import beta_lead
 from reasoner.types import Answer, Vote, VoteState
 from reasoner_evals.calibration import outcomes as arms

@@ -36,10 +36,11 @@ from resampling import averaged, resampled, resampled_often
 from scipy.special import expit, logit
 from trust import calibration_error, risk_coverage
 
-from reasoner.calibration.arm_selection import RISKS, Choice, Prefer, promised, worthwhile
+from reasoner.calibration.arm_selection import Choice, Prefer, promised, worthwhile
 from reasoner.calibration.profile import LONGER, ArmRow, Bins, Family, Trust
 from reasoner.registry import build
 from reasoner.specs import Spec
+from reasoner.stopping.rules import RISKS, sample_price
 from reasoner_evals.calibration.outcomes import (
     ORDERS,
     Outcomes,
@@ -50,7 +51,6 @@ from reasoner_evals.calibration.outcomes import (
     random_orders,
     rule,
     safe_rule,
-    short_vote,
     usable,
 )
 from reasoner_evals.calibration.outcomes import stopped as stopped_by
@@ -160,7 +160,6 @@ def family(pool: Pool, rows: Bools) -> Family:
         arms=tuple(bin_rows(pool.ways, baseline, rows, 0)),
         baseline=baseline.strategy,
         safe=family_safe(pool),
-        short=short_vote(pool.arm),
         sample_tokens=float(pool.tokens.mean()),
         origin="bench",
     )
@@ -328,8 +327,9 @@ def ratio(pool: Pool, outcomes: Outcomes, held: Ints) -> float:
 def small(pool: Pool) -> Iterator[str]:
     """`auto` by calibrations of several sizes: what it costs on the other questions, and whether its promises hold."""
     yield ("| calibrated on | | samples | at least 0.9 of the fixed number, % | over n, median | mean loss, points "
-           "| more lost than the risk, % | promised, % | promises broken, of 1,000 |")  # fmt: skip
-    yield "|---" * 9 + "|"
+           "| with the price of its samples | more lost than the risk, % | promised, % "
+           "| promises broken, of 1,000 |")  # fmt: skip
+    yield "|---" * 10 + "|"
     source, questions = np.random.default_rng(0), len(pool.tokens)
     losses = pool.fixed[-1].mean()
     whole = family(pool, np.full(questions, True))
@@ -352,9 +352,10 @@ def small(pool: Pool) -> Iterator[str]:
             kept = 100 * np.mean([choice.promised for choice, _ in chosen])
             gaps = np.array([lost[way] for way, _ in arms])
             cost = np.mean([means[way].tokens.mean() for way, _ in arms]) / pool.tokens.mean()
+            priced = gaps.mean() + sample_price(risk) * cost
             yield (f"| {size} | {name} | {cost:.1f} | {100 * np.mean(np.array(ratios) >= NEVER_WORSE):.0f} "
-                   f"| {np.median(ratios):.2f} | {100 * gaps.mean():.2f} | {100 * np.mean(gaps > risk):.0f} "
-                   f"| {kept:.0f} | {broken} |")  # fmt: skip
+                   f"| {np.median(ratios):.2f} | {100 * gaps.mean():.2f} | {100 * priced:.2f} "
+                   f"| {100 * np.mean(gaps > risk):.0f} | {kept:.0f} | {broken} |")  # fmt: skip
 
 
 def sizes_in(questions: int) -> Sequence[int]:
@@ -369,7 +370,7 @@ def confidence(pool: Pool) -> Iterator[str]:
     source, questions = np.random.default_rng(0), len(pool.tokens)
     for size in sizes_in(questions):
         dealt = [np.split(source.permutation(questions), [size]) for _ in range(SPLITS)]
-        for name, spec in (("safe", family_safe(pool)), ("at most four", short_vote(pool.arm))):
+        for name, spec in (("safe", family_safe(pool)), ("at most four", four(pool))):
             outcomes, measured, broken, promises = pool.ways[Way(spec, "", "")], [], 0, 0
             for ours, held in dealt:
                 trust = trust_in(outcomes.of(ours))
@@ -392,7 +393,7 @@ def areas(pool: Pool) -> Iterator[str]:
     yield "|---|---|---|---|"
     questions = len(pool.tokens)
     lots = [np.arange(questions), *np.random.default_rng(0).integers(0, questions, (AREAS, questions))]
-    for name, spec in (("safe", family_safe(pool)), ("at most four", short_vote(pool.arm))):
+    for name, spec in (("safe", family_safe(pool)), ("at most four", four(pool))):
         share, right, length = (x[:, :ORDERS] for x in _seen(pool.ways[Way(spec, "", "")]))
         ranked = share - 1e-9 * np.log(length)
         pairs = [[risk_coverage(x[lot].ravel(), right[lot].ravel()).mean() for x in (share, ranked)] for lot in lots]
@@ -403,6 +404,11 @@ def areas(pool: Pool) -> Iterator[str]:
 
 def _seen(outcomes: Outcomes) -> tuple[Floats, Floats, Floats]:
     return outcomes.share, outcomes.right, outcomes.length
+
+
+def four(pool: Pool) -> str:
+    """The spec of a vote of at most four samples."""
+    return pool.arm.way(n=4, stop=rule("lock_in:delta=0.1"), order="launch").strategy
 
 
 def family_safe(pool: Pool) -> str:

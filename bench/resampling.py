@@ -7,9 +7,9 @@ from dataclasses import fields, replace
 import numpy as np
 from scipy.special import logsumexp
 
-from reasoner.calibration.arm_selection import RISKS
 from reasoner.calibration.profile import ArmRow, Family
 from reasoner.calibration.promises import SHARES, STAKES
+from reasoner.stopping.rules import RISKS
 from reasoner_evals.calibration.outcomes import Outcomes, Way
 from reasoner_evals.calibration.profiles import counted
 from reasoner_evals.stats import Floats, Ints

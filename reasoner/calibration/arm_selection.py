@@ -6,22 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
-from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
-from reasoner.calibration.profile import MIN_QUESTIONS, ArmRow, Family
+from reasoner.calibration.profile import ArmRow, Family
 from reasoner.calibration.promises import LEVEL
 from reasoner.specs import Spec
+from reasoner.stopping.rules import sample_price
 from reasoner.system.printing import counted
 
-RISKS: Final[Mapping[str, float]] = MappingProxyType({"low": 0.05, "medium": 0.02, "high": 0.01})
-"""By effort: the accuracy that may be lost against the vote of all samples."""
-PRICE: Final = 0.2
-"""The part of the risk that one more sample must gain in accuracy, or it is not drawn."""
+PRIOR_QUESTIONS: Final = 30
+"""How many questions weigh as much as what a vote is expected to lose before any is measured."""
+LOST_BY_ONE: Final = 0.036
+"""The expected loss of one sample before any question is measured; at the cost of s samples it is one s-th of that."""
 CAUTION: Final = 0.85
 """The one-sided confidence at which another strategy than a vote is compared with votes."""
-DOUBT: Final = 0.16
-"""That at which more votes are taken to gain: one standard error below the estimate (the one-standard-error rule)."""
 PRIOR: Final = 0.05
 """How many questions that an arm spoils, and as many that it repairs, are assumed in addition to those measured."""
 
@@ -64,25 +62,20 @@ def promised(family: Family, bin: int, risk: float, prefer: Prefer = "tokens") -
 
 
 def worthwhile(family: Family, bin: int, risk: float, prefer: Prefer = "tokens") -> Choice:
-    """The arm that is worth most: its loss is estimated, and each sample costs `PRICE` times `risk` of accuracy.
+    """The arm with the least expected loss and price together, of those that are expected to lose at most `risk`.
 
-    `bin` is 0 to `family.bins.count - 1`. Its loss is promised to be at most `risk` only where the choice says so.
-    No vote is taken to gain against that of all samples, and what one loses counts from one standard error below on;
-    another strategy counts with the upper bound of its loss. With fewer than `MIN_QUESTIONS` nothing can be estimated,
-    and it is what is promised; for tokens at low effort it is the family's short vote.
+    `bin` is 0 to `family.bins.count - 1`. The price of a sample is `sample_price(risk)`. The loss is promised to be at
+    most `risk` only where the choice says so. A vote is expected to lose what it lost, with `PRIOR_QUESTIONS` more
+    questions on which it loses `LOST_BY_ONE` over its cost in samples. No vote is expected to gain against that of all
+    samples. Another strategy counts with the upper bound of its loss, from `MIN_QUESTIONS` on.
     """
-    rows = family.rows(bin)
-    if rows[0].questions < MIN_QUESTIONS:
-        short = next((row for row in rows if row.arm == (family.short, "", "")), None)
-        if short and prefer == "tokens" and risk >= RISKS["low"]:
-            seen = counted(short.questions, "question")
-            why = f"no loss of a short vote is seen on {seen}; at least {MIN_QUESTIONS} are needed"
-            return Choice(short, why, promised=False)
-        return promised(family, bin, risk, prefer)
     kept = _promised(family, bin, risk, prefer)
     losses = _losses(family, bin)
-    unit = risk * PRICE / family.sample_tokens
-    row = min((row for row in rows if row.arm in losses), key=lambda row: losses[row.arm] + unit * _cost(row, prefer))
+    price = sample_price(risk)
+    row = min(
+        (row for row in family.rows(bin) if losses.get(row.arm, math.inf) <= risk),
+        key=lambda row: losses[row.arm] + price * _cost(row, prefer) / family.sample_tokens,
+    )
     if row in kept:
         promise = _promise(row, risk)
     elif not _votes(row, family):
@@ -92,8 +85,8 @@ def worthwhile(family: Family, bin: int, risk: float, prefer: Prefer = "tokens")
     else:
         promise = f"nothing is promised: at most {100 * risk:g} points would take about {more:,} questions"
     why = (
-        f"it loses about {100 * row.loss:.2f} points against the vote of all samples, and one more "
-        f"sample must gain {100 * risk * PRICE:g}; {promise} ({counted(row.questions, 'question')})"
+        f"it loses about {100 * losses[row.arm]:.2f} points against the vote of all samples, and one more "
+        f"sample must gain {100 * price:g}; {promise} ({counted(row.questions, 'question')})"
     )
     return Choice(row, why, promised=row in kept)
 
@@ -160,18 +153,32 @@ def _fixed(row: ArmRow, family: Family) -> bool:
 
 
 def _losses(family: Family, bin: int) -> Mapping[Arm, float]:
-    """What each arm that may be chosen loses on questions of a bin, as `worthwhile` takes it."""
+    """What each arm that may be chosen is expected to lose on questions of a bin, as `worthwhile` takes it."""
+    votes = {row.arm for row in _ladder(family, bin)}
     arms = defaultdict[Arm, dict[int, Estimate]](dict)
     for row in family.arms:
-        if row.eligible and not _fixed(row, family):
-            squares = math.fsum(loss**2 * n for loss, n in row.losses)
-            spread = max(0.0, squares - row.loss**2 * row.questions) + 2 * PRIOR
-            arms[row.arm][row.bin] = Estimate(row.loss, spread / row.questions**2)
+        if row.arm in votes:
+            arms[row.arm][row.bin] = _loss(row, PRIOR_QUESTIONS, _expected_loss(row, family))
+        elif row.eligible and not _fixed(row, family):
+            arms[row.arm][row.bin] = _loss(row)
     estimates = {
         arm: dict(zip(bins, shrink(list(bins.values())), strict=True))[bin] for arm, bins in arms.items() if bin in bins
     }
-    votes = {row.arm for row in _ladder(family, bin)}
-    return {arm: max(0.0, x.upper(DOUBT)) if arm in votes else x.upper(CAUTION) for arm, x in estimates.items()}
+    return {arm: max(0.0, x.mean) if arm in votes else x.upper(CAUTION) for arm, x in estimates.items()}
+
+
+def _loss(row: ArmRow, more: int = 0, each: float = 0.0) -> Estimate:
+    """The mean loss of an arm on its questions and so many more, each of which loses so much."""
+    count = row.questions + more
+    mean = (row.loss * row.questions + more * each) / count
+    squares = math.fsum(loss**2 * n for loss, n in row.losses) + more * each**2
+    spread = max(0.0, squares - mean**2 * count) + 2 * PRIOR
+    return Estimate(mean, spread / count**2)
+
+
+def _expected_loss(row: ArmRow, family: Family) -> float:
+    """What a vote is expected to lose before any question is measured."""
+    return min(row.most, LOST_BY_ONE * family.sample_tokens / max(row.tokens, family.sample_tokens))
 
 
 def shrunk(family: Family) -> Mapping[tuple[Arm, int], Estimate]:

@@ -13,9 +13,9 @@ from reasoner.calibration.promises import LEVEL, least_share, needed, p_value
 from reasoner.errors import UnknownName, UsageError
 from reasoner.system.files import complaint_of, read_whole, replacing
 
-VERSION: Final = 6
+VERSION: Final = 7
 MIN_QUESTIONS = 30
-"""An arm measured on fewer is not chosen for what it lost: that is a guess."""
+"""An arm measured on fewer is not planned with, nor chosen for what it lost unless it is a vote: that is a guess."""
 
 Signal = Literal["none", "prompt", "split"]
 """A free signal of difficulty: none, the question's characters, or the leader's share of the first four samples."""
@@ -188,7 +188,7 @@ class ArmRow(_ProfilePart):
 
     @property
     def eligible(self) -> bool:
-        """Whether it was measured on enough questions to be chosen."""
+        """Whether it was measured on enough questions to plan with it, and to choose it where it is no vote."""
         return self.questions >= MIN_QUESTIONS
 
 
@@ -203,8 +203,6 @@ class Family(_ProfilePart):
     """The spec of the arm that risk is measured against: voting with all samples, no verifier, no budget."""
     safe: str
     """The spec of the arm that loses next to nothing on any question, by its rule."""
-    short: str
-    """The spec of the arm that is chosen without evidence: a vote that stops after few samples."""
     sample_tokens: Annotated[float, Field(gt=0)]
     """The mean cost of one more sample."""
     origin: str
@@ -246,7 +244,7 @@ class Family(_ProfilePart):
 class Profile(_ProfilePart):
     """A model's calibration, versioned; see `docs/controller.md`."""
 
-    v: Literal[6] = VERSION
+    v: Literal[7] = VERSION
     model: str
     created: str
     """ISO 8601, UTC."""

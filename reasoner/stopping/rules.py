@@ -16,8 +16,8 @@ from reasoner.types import VoteState
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-EFFORTS: Mapping[str, float] = MappingProxyType({"low": 0.01, "medium": 0.004, "high": 0.002})
-"""Prices by name: the gain in the chance of a right answer that a sample of mean cost must bring."""
+RISKS: Mapping[str, float] = MappingProxyType({"low": 0.05, "medium": 0.02, "high": 0.01})
+"""By effort: the accuracy that may be lost against the vote of all samples."""
 _Numbers = TypeVar("_Numbers", float, "NDArray[Any]")
 MAX_WINDOW = 64
 """The longest streak that a vote state records."""
@@ -42,9 +42,14 @@ def price_of(effort: str) -> float:
     Raises:
         UnknownName: there is none of that name.
     """
-    if effort not in EFFORTS:
-        raise UnknownName("effort", effort, EFFORTS)
-    return EFFORTS[effort]
+    if effort not in RISKS:
+        raise UnknownName("effort", effort, RISKS)
+    return sample_price(RISKS[effort])
+
+
+def sample_price(risk: float) -> float:
+    """The gain in the chance of a right answer that a sample of mean cost must bring: a fifth of the risk."""
+    return risk / 5
 
 
 def smoothed(vote_state: VoteState) -> float:

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from reasoner.answers.questions import Question
-from reasoner.calibration.arm_selection import RISKS, Prefer, promised, worthwhile
+from reasoner.calibration.arm_selection import Prefer, promised, worthwhile
 from reasoner.calibration.profile import ArmRow, Family, read_profile
 from reasoner.calibration.promises import fewest
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
 from reasoner.registry import build
 from reasoner.specs import Checked, FilePath, Samples, Share, Spec
 from reasoner.stopping.pace import Order
-from reasoner.stopping.rules import BetaRule, FirstOf, LockIn, Lossless, StopRule, smoothed
+from reasoner.stopping.rules import RISKS, BetaRule, FirstOf, LockIn, Lossless, StopRule, smoothed
 from reasoner.stopping.vote_posteriors import most_lost
 from reasoner.strategy import CalibrationSummary, Plan, Propose, Strategy, note, note_stop, sample
 from reasoner.system.printing import counted
@@ -52,10 +52,10 @@ class Auto(Checked):
 
     With `risk`, it is the cheapest vote that loses at most so much accuracy against the vote of all samples, with 95 %
     confidence: 0.01 is one point. It holds at any size of the calibration, and without one. Without `risk` it is the
-    arm that is worth most, where 5, 2 or 1 points may be lost with `effort` low, medium or high, and a sample must
-    gain a fifth of that. If fewer than 30 questions were measured it is the promised vote, with low effort one of at
-    most four samples; what is promised is in the trace. The cheapest takes the fewest tokens, or with `prefer` latency
-    the fewest sequential tokens.
+    arm that is expected to be worth most, of those expected to lose at most 5, 2 or 1 points with `effort` low, medium
+    or high; a sample must gain a fifth of that. It is expected by what was lost on the questions, however few, and 30
+    more like those of other models; what is promised is in the trace. The cheapest takes the fewest tokens, or with
+    `prefer` latency the fewest sequential tokens.
 
     Without a profile and a risk it is self-consistency of `n` with the rules `lossless` and `lock_in`; its delta is
     0.1, 0.05 or 0.01 with `effort` low, medium or high. Samples are counted in launch order, few at a time. With

@@ -68,7 +68,7 @@ def bin_of(place: int, one: float, vote: float, **others: tuple[float, float]) -
 
 def family(*rows: ArmRow, bins: Bins | None = None, **changes: object) -> Family:
     """A family of these rows."""
-    named = {"baseline": VOTE, "safe": VOTE, "short": ONE}
+    named = {"baseline": VOTE, "safe": VOTE}
     plain = {"task": "sums", "questions": 400, **named, "sample_tokens": 100, "origin": "a test"}
     return Family.model_validate({"bins": bins or Bins(), "arms": rows, **plain, **changes})
 

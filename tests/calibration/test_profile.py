@@ -49,11 +49,11 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
 def test_another_version_is_refused_before_its_content(tmp_path: Path) -> None:
     file = tmp_path / "profile.json"
     file.write_text(json.dumps({"v": 1, "planets": []}))
-    with pytest.raises(UsageError, match="written by version 1, and this one reads version 6: calibrate again"):
+    with pytest.raises(UsageError, match="written by version 1, and this one reads version 7: calibrate again"):
         read_profile(file)
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"v": "one"}', '{"v": 6}', "\0", "\ud800"])
+@pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"v": "one"}', '{"v": 7}', "\0", "\ud800"])
 def test_what_is_no_profile_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "profile.json"
     file.write_bytes(text.encode("utf-8", "surrogatepass"))

@@ -47,8 +47,6 @@ BY_LENGTH: Final = ("lossless", "lock_in:delta=0.01", "beta:theta=0.95", "beta:t
 """Those that are replayed by length, with as many samples in flight as the rule asks for."""
 SHORT: Final = ((8, "lock_in:delta=0.1"), (5, "lossless"), (4, "lock_in:delta=0.1"), (3, "lossless"))
 """Also votes of so few samples with these rules: the best arms where more votes gain little."""
-UNTESTED: Final = SHORT[2]
-"""What low effort takes where nothing is known: on recorded pools it loses 5.4 points at most (docs/controller.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,13 +250,6 @@ def most_lost_by(rule: StopRule, n: int) -> float:
 def safe_rule(n: int) -> str:
     """The cheapest rule that loses at most `NEAR` on any question of so many samples."""
     return [spec for spec in RULES if most_lost_by(rule(spec), n) <= NEAR][-1]
-
-
-def short_vote(pooled: PooledArm) -> str:
-    """The spec of the vote that an effort takes where nothing is known; of all samples where there are as few."""
-    size, spec = UNTESTED
-    few = pooled.arm.pool > size
-    return pooled.way(n=size, stop=rule(spec), order="launch").strategy if few else pooled.way().strategy
 
 
 def stopped(samples: Samples, orders: Ints, strategy: Any, spec: str = "", order: Order = "launch") -> Outcomes:

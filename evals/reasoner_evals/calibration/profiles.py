@@ -27,7 +27,6 @@ from reasoner_evals.calibration.outcomes import (
     pooled_arm,
     rule,
     safe_rule,
-    short_vote,
     usable,
 )
 from reasoner_evals.runs.measures import ArmRead
@@ -224,7 +223,6 @@ def family_of(runs: Sequence[RunData], task: str, binning: Binning) -> Made:
         arms=tuple(row for index in range(bins.count) for row in bin_rows(ways, baseline, indices == index, index)),
         baseline=baseline.strategy,
         safe=reference.way(stop=rule(safe_rule(reference.arm.pool)), order="launch").strategy,
-        short=short_vote(reference),
         sample_tokens=_rounded((samples.further_prompt + samples.own.mean(axis=1)).mean()),
         origin=", ".join(f"{run.name} of {run.manifest.created}" for run in runs),
     )

@@ -44,10 +44,11 @@ MAX_SPEC_LENGTH: Final = 80
 def command(out: Path, from_runs: bool, runs: Path | None, bins: str, as_json: bool, **given: Any) -> int:
     """Measure what compute gains on TASKs, and write it to a profile.
 
-    A FILE of questions with their answers is a task, too. The strategy auto chooses by this profile. Use questions that
-    nothing else is measured on. At least one strategy must be a self_consistency; each runs as in `reasoner eval`. One
-    pool of samples gives a row for every smaller number of samples and for votes that a stop rule ends. Standard output
-    gets one line per row. With fewer than 30 questions no row is chosen by what it lost.
+    A FILE of questions with their answers is a task, too. The strategy auto chooses by this profile. Use questions
+    that nothing else is measured on. At least one strategy must be a self_consistency; each runs as in `reasoner
+    eval`. One pool of samples gives a row for every smaller number of samples and for votes that a stop rule ends.
+    Standard output gets one line per row. A row of fewer than 30 questions is not eligible: plans leave it out, and
+    auto does unless it is a vote.
 
     An interrupted run continues if --runs names its folder.
 
@@ -167,8 +168,9 @@ def _arm(row: "ArmRow") -> str:
 
 def _facts(family: "Family", index: int) -> Iterator[str]:
     """Of a bin: what abstaining leaves out, what each risk promises, and the chance to see less agreement in use."""
-    from reasoner.calibration.arm_selection import RISKS, bolder, promised
+    from reasoner.calibration.arm_selection import bolder, promised
     from reasoner.calibration.shift import seen_in
+    from reasoner.stopping.rules import RISKS
 
     where, row = _where(family, index), family.safest(index)
     curve = (

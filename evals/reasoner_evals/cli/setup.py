@@ -14,7 +14,7 @@ from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import ReasonerError, UsageError
 from reasoner.registry import DEFAULT_VERIFIER, build, spec_of
-from reasoner.stopping.rules import EFFORTS, price_of
+from reasoner.stopping.rules import RISKS, price_of
 from reasoner.system.foreign import ErrorsFrom
 from reasoner.system.machine import require_extra
 from reasoner.verifier import Verifier
@@ -158,7 +158,7 @@ def _options_of(frozen: Manifest) -> RunOptions:
         verifier=next((arm.verifier for arm in arms if arm.verifier), None),
         budgets=",".join(dict.fromkeys(arm.budget for arm in arms if arm.budget)) or None,
         totals=",".join(dict.fromkeys(arm.total for arm in arms if arm.total)) or None,
-        effort=next((name for name, price in EFFORTS.items() if price in prices), None),
+        effort=next((name for name in RISKS if price_of(name) in prices), None),
         seeds=",".join(dict.fromkeys(str(arm.seed) for arm in arms)) + ",",
         limit=subset.limit,
         subset_seed=subset.seed,
