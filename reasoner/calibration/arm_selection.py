@@ -112,11 +112,14 @@ def _promised(family: Family, bin: int, risk: float, prefer: Prefer = "tokens") 
 def _ladder(family: Family, bin: int, prefer: Prefer = "tokens") -> Iterator[ArmRow]:
     """The votes in the order in which they are tested, safest first: it must not depend on what they lost.
 
-    By the bound of their rule; where bounds are equal, those that count by length first for latency and last for
-    tokens; then as the family lists them.
+    By the bound of their rule; where bounds are equal, those that may draw all samples first; then those that count by
+    length first for latency and last for tokens; then as the family lists them.
     """
     votes = [row for row in family.arms if row.bin == bin and _votes(row, family) and not _fixed(row, family)]
-    yield from sorted(votes, key=lambda row: (row.most, _by_length(row) != (prefer == "latency")))
+    yield from sorted(
+        votes,
+        key=lambda row: (row.most, not _may_draw_all(row, family), _by_length(row) != (prefer == "latency")),
+    )
 
 
 def _promise(row: ArmRow, risk: float) -> str:
@@ -124,6 +127,11 @@ def _promise(row: ArmRow, risk: float) -> str:
         return "it gives the answer of the vote of all samples"
     bound = f"at most {100 * risk:g} points against the vote of all samples"
     return f"it loses {bound} by its rule" if row.most <= risk else f"it loses {bound}, with 95 % confidence"
+
+
+def _may_draw_all(row: ArmRow, family: Family) -> bool:
+    n, most = (_parsed(spec).options.get("n") for spec in (row.strategy, family.baseline))
+    return n == most
 
 
 def _by_length(row: ArmRow) -> bool:
