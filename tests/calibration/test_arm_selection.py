@@ -98,7 +98,7 @@ def test_more_questions_never_make_an_effort_less_accurate(effort: str, split: f
     least = 1.2 * risk
     for n in (10, 29, 31, 200):
         chosen = [worthwhile(voting(source, n, split=split, lost=lost), 0, risk).row.strategy for _ in range(100)]
-        loss = np.mean([TRUE_LOSS.get(each, 0) * (split - lost) for each in chosen])
+        loss = float(np.mean([TRUE_LOSS.get(each, 0) * (split - lost) for each in chosen]))
         assert loss <= least
         least = min(least, loss + 0.3 * risk)
 
