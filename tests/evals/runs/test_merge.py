@@ -41,7 +41,7 @@ def run(folder: Path, count: int, shard: Shard | None = None, *, names: list[str
 
 
 def shards(parent: Path, count: int, of: int, **changes: Any) -> list[Path]:
-    return [run(parent / f"shard{index}", count, Shard(of, index), **changes) for index in range(1, of + 1)]
+    return [run(parent / f"shard{index}", count, Shard(of, (index,)), **changes) for index in range(1, of + 1)]
 
 
 def lines(folder: Path) -> dict[str, list[bytes]]:
@@ -60,7 +60,7 @@ def test_the_merged_run_is_the_unsharded_one(questions: int, count: int) -> None
         parent = Path(scratch)
         whole = run(parent / "whole", questions)
         parts = shards(parent, questions, count)
-        assert merge(parts[::-1], parent / "merged") == Merged(count, questions, 0)
+        assert merge(parts[::-1], parent / "merged") == Merged(count, 0, questions, 0)
         merged = parent / "merged"
         assert read_manifest(RunFolder(merged)) == read_manifest(RunFolder(whole))
         assert lines(merged) == lines(whole)
@@ -129,7 +129,7 @@ def test_all_shards_are_needed_once(three: Path, tmp_path: Path) -> None:
     shutil.copytree(three / "shard2", tmp_path / "copy")
     copied = refused([*named(three, 1, 2, 3), tmp_path / "copy"], out)
     assert copied.startswith("shard 2/3 is there twice")
-    other = run(tmp_path / "other", 5, Shard(4, 1))
+    other = run(tmp_path / "other", 5, Shard(4, (1,)))
     assert "are of different divisions" in refused([*named(three, 1, 2, 3), other], out)
 
 
@@ -276,4 +276,4 @@ def test_questions_that_ended_in_an_error_are_merged_and_counted(three: Path, tm
         journal.write_text(failed.model_dump_json() + "\n")
 
     merged = merge(changed_shard(three, tmp_path, fail), tmp_path / "out")
-    assert merged == Merged(3, 5, 1)
+    assert merged == Merged(3, 0, 5, 1)
