@@ -250,7 +250,6 @@ def test_the_plug_ins_in_contributing_keep_the_laws(block: int) -> None:
 
 ELSEWHERE = {
     ("README.md", 0): "tests/engine/test_examples.py",
-    ("docs/python.md", 0): "tests/engine/test_examples.py",
     ("docs/servers.md", 0): "tests/engines/test_openai_dialects.py",
     ("docs/serving.md", 0): "tests/serving/test_documentation.py",
     **{("CONTRIBUTING.md", block): "tests/test_docs.py" for block in range(3)},
