@@ -23,6 +23,8 @@ PLAIN = (
     "docs/python.md",
     "docs/scale.md",
     "docs/servers.md",
+    "docs/serving.md",
+    "docs/glossary.md",
     "docs/thinking.md",
     "docs/vllm.md",
 )
