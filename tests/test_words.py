@@ -17,6 +17,7 @@ PHRASES = re.compile(
     re.IGNORECASE,
 )
 PLAIN = (
+    "docs/answers.md",
     "docs/batch.md",
     "docs/budgets.md",
     "docs/install.md",
@@ -76,8 +77,9 @@ def test_names_say_what_the_thing_is() -> None:
 
 def paragraphs(page: str) -> list[str]:
     """The text of a page without its code, tables, headings, tags and marks; each item of a list is a paragraph."""
-    text = re.sub(r"^ *```.*?^ *```|<.*?>", "", page, flags=re.MULTILINE | re.DOTALL)
-    text = re.sub(r"^(?:\||#).*$", "", re.sub(r"`[^`]+`", "code", text), flags=re.MULTILINE)
+    text = re.sub(r"^ *```.*?^ *```", "", page, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"<[^>]*>", "", re.sub(r"`[^`]+`", "code", text))
+    text = re.sub(r"^(?:\||#).*$", "", text, flags=re.MULTILINE)
     text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text)
     return [" ".join(each.split()) for each in re.split(r"\n\s*\n|^ *(?:-|\d+\.) ", text, flags=re.MULTILINE)]
 
