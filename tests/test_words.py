@@ -21,6 +21,7 @@ PLAIN = (
     "docs/batch.md",
     "docs/budgets.md",
     "docs/install.md",
+    "docs/log.md",
     "docs/python.md",
     "docs/scale.md",
     "docs/servers.md",
