@@ -250,7 +250,6 @@ def test_the_plug_ins_in_contributing_keep_the_laws(block: int) -> None:
 
 ELSEWHERE = {
     ("README.md", 0): "tests/engine/test_examples.py",
-    ("docs/python.md", 0): "tests/engine/test_examples.py",
     ("docs/servers.md", 0): "tests/engines/test_openai_dialects.py",
     ("docs/serving.md", 0): "tests/serving/test_documentation.py",
     **{("CONTRIBUTING.md", block): "tests/test_docs.py" for block in range(3)},
@@ -295,11 +294,23 @@ def test_a_python_block_that_needs_more_is_run_by_the_test_that_is_named(page: s
     assert Path(page).name in (ROOT / ELSEWHERE[page, number]).read_text()
 
 
+def anchors(page: Path) -> set[str]:
+    """The names by which links reach the headings of a page."""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def leads_somewhere(page: Path, target: str, heading: str) -> bool:
+    """Whether a link of a page leads elsewhere, or to a file that exists and has the heading."""
+    file = page.parent / target if target else page
+    return "://" in target or (file.exists() and (not heading or heading in anchors(file)))
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
-    targets = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text())
-    missing = [target for target in targets if "://" not in target and not ((ROOT / page).parent / target).exists()]
-    assert missing == []
+    links = re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", (ROOT / page).read_text())
+    assert [link for link in links if not leads_somewhere(ROOT / page, *link)] == []
 
 
 def exit_codes(text: str) -> list[int]:

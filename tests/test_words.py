@@ -16,6 +16,24 @@ PHRASES = re.compile(
     r"|comes along|draws nothing|may be had|can be had|a tab|weighed|no (?:folder|operation) here)\b",
     re.IGNORECASE,
 )
+PLAIN = (
+    "docs/answers.md",
+    "docs/batch.md",
+    "docs/budgets.md",
+    "docs/install.md",
+    "docs/log.md",
+    "docs/python.md",
+    "docs/scale.md",
+    "docs/servers.md",
+    "docs/serving.md",
+    "docs/glossary.md",
+    "docs/thinking.md",
+    "docs/vllm.md",
+)
+"""The pages that were rewritten for newcomers; a page that joins them keeps the limits below."""
+LONGEST = 25
+"""The most words of a sentence on these pages; code counts as one word."""
+HABITS = re.compile(r"\b(?:so many|of which|that of)\b", re.IGNORECASE)
 IDENTIFIERS = re.compile(r"^(?:one|ones|found|place|places|told|whose|lent|said|anew)$")
 
 
@@ -56,3 +74,42 @@ def test_names_say_what_the_thing_is() -> None:
         if token.type == tokenize.NAME and IDENTIFIERS.match(token.string)
     ]
     assert vague == []
+
+
+def paragraphs(page: str) -> list[str]:
+    """The text of a page without its code, tables, headings, tags and marks; each item of a list is a paragraph."""
+    text = re.sub(r"^ *```.*?^ *```", "", page, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"<[^>]*>", "", re.sub(r"`[^`]+`", "code", text))
+    text = re.sub(r"^(?:\||#).*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text)
+    return [" ".join(each.split()) for each in re.split(r"\n\s*\n|^ *(?:-|\d+\.) ", text, flags=re.MULTILINE)]
+
+
+def heavy(page: str) -> list[str]:
+    """The sentences that are too long, the phrases without an actor, and the cells of tables with three numbers."""
+    sentences = [each for text in paragraphs(page) for each in re.split(r"(?<=[.!?])[*)\"]*\s+", text)]
+    cells = [cell for line in page.splitlines() if line.startswith("|") for cell in re.split(r"(?<!\\)\|", line)]
+    return [
+        *(each for each in sentences if len(each.split()) > LONGEST),
+        *(match.group() for match in HABITS.finditer(" ".join(page.split()))),
+        *(cell.strip() for cell in cells if len(re.findall(r"(?<![\w.,])\d", re.sub(r"`[^`]+`", "", cell))) > 2),
+    ]
+
+
+@pytest.mark.parametrize("page", PLAIN)
+def test_a_page_for_newcomers_is_read_once(page: str) -> None:
+    assert heavy((ROOT / page).read_text()) == []
+
+
+def test_long_sentences_and_full_cells_are_seen() -> None:
+    long = " ".join(["word"] * (LONGEST + 1))
+    short = "A sentence with `code of many words` and a [link](to/a/page.md). Another one."
+    table = "| head | `1, 2, 3` of 4 |\n|---|---|\n| 1, 2 and 3 | [4](5.md) |"
+    code = f"```text\n{long}\n```"
+    assert heavy(f"# {long}\n\n{short}\n- {short}\n\n{code}") == []
+    assert heavy(f"{short}\n- {long}\n\nas so many\nof which {short}\n\n{table}") == [
+        long,
+        "so many",
+        "of which",
+        "1, 2 and 3",
+    ]
