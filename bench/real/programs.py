@@ -77,12 +77,14 @@ class RememberingEngine:
             for record in map(json.loads, lines):
                 if not (question := asked.get(record["question_id"])):
                     continue
+                prompt = record["prompt_tokens"]
                 completion = Completion(
                     question.prompt,
                     record["text"],
                     (),
                     record["finish"],
-                    usage=Usage(prompt_tokens=record["prompt_tokens"], generated_tokens=record["tokens"]),
+                    # What was cached is not recorded: the samples of a problem share its prompt.
+                    usage=Usage(prompt, prompt if record["index"] > 0 else 0, record["tokens"]),
                     index=max(0, record["index"]),
                 )
                 if record["index"] < 0:
@@ -249,14 +251,15 @@ async def measure(options: argparse.Namespace) -> None:
         ),
         np.array([tokens_of([first[question.id]]) for question in questions]),
     )
-    print("| | right, % | against greedy, points | against the vote, points | tokens | of written tests |")
-    print("|---|---|---|---|---|---|")
+    print("| | right, % | against greedy, points | against one sample | against the vote | tokens | of written tests |")
+    print("|---|---|---|---|---|---|---|")
     for row in (greedy, single, *sorted(rows, key=lambda row: row.size)):
         vote = next((each for each in rows if each.size == row.size and each.name.startswith("vote")), row)
         cells = [
             row.name,
             percent(interval(row.right)),
             "" if row is greedy else percent(compare(row.right, greedy.right).difference, sign="+"),
+            "" if row in (greedy, single) else percent(compare(row.right, single.right).difference, sign="+"),
             "" if vote is row else percent(compare(row.right, vote.right).difference, sign="+"),
             f"{row.tokens.mean():,.0f}",
             f"{row.verifier_tokens:,.0f}",
