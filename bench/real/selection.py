@@ -148,18 +148,19 @@ def main() -> None:
     length = drawn.tokens.mean()
     greedy = f"a greedy reply {drawn.greedy_tokens.mean():,.0f}"
     print(f"{len(drawn.right)} questions; one sample has {length:,.0f} tokens, {greedy}\n")
-    print("| | right, % | against greedy, points | against the vote, points | tokens |")
-    print("|---|---|---|---|---|")
-    print(f"| greedy | {percent(interval(drawn.greedy_right))} | | | {drawn.greedy_tokens.mean():,.0f} |")
+    print("| | right, % | against greedy, points | against one sample | against the vote | tokens |")
+    print("|---|---|---|---|---|---|")
+    print(f"| greedy | {percent(interval(drawn.greedy_right))} | | | | {drawn.greedy_tokens.mean():,.0f} |")
     for column, size in enumerate(SIZES):
         for name, shares in ways.items():
             if size == 1 and name != "vote":
                 continue
-            right, vote = shares[:, column], ways["vote"][:, column]
+            right, vote, single = shares[:, column], ways["vote"][:, column], ways["vote"][:, 0]
             cells = [
                 "one sample" if size == 1 else f"{name}, {size}",
                 percent(interval(right)),
                 percent(compare(right, drawn.greedy_right).difference, sign="+"),
+                "" if size == 1 else percent(compare(right, single).difference, sign="+"),
                 "" if name == "vote" else percent(compare(right, vote).difference, sign="+"),
                 f"{size * length:,.0f}",
             ]
