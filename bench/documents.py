@@ -54,10 +54,10 @@ async def run(engine: VllmEngine) -> tuple[int, int]:
 
 def first_come() -> Any:
     """The limiter and the engine without the questions' priorities."""
-    enter, sample = KvCacheLimiter.enter, VllmEngine.sample
+    charge, sample = KvCacheLimiter.charge, VllmEngine.sample
 
-    async def no_priority(self: KvCacheLimiter, shared: Shared, *, kind: Hashable, limit: int, **_: Any) -> Charge:
-        return await enter(self, shared, kind=kind, limit=limit)
+    def no_priority(self: KvCacheLimiter, shared: Shared, *, kind: Hashable, limit: int, **_: Any) -> Charge:
+        return charge(self, shared, kind=kind, limit=limit)
 
     async def without_priority(self: VllmEngine, request: SampleRequest) -> Completion:
         return await sample(self, dataclasses.replace(request, priority=0))
@@ -65,7 +65,7 @@ def first_come() -> Any:
     def not_kept(self: KvCacheLimiter, name: str, tokens: int) -> None:
         """Nothing is kept."""
 
-    return mock.patch.multiple(KvCacheLimiter, enter=no_priority, keep=not_kept), mock.patch.multiple(
+    return mock.patch.multiple(KvCacheLimiter, charge=no_priority, keep=not_kept), mock.patch.multiple(
         VllmEngine, sample=without_priority
     )
 

@@ -23,7 +23,8 @@ from typing import Any, Final
 import numpy as np
 
 from reasoner.execution.admission import KV_SHARE
-from reasoner.execution.kv_limiter import Charge, KvCacheLimiter, Shared
+from reasoner.execution.gate import Gate
+from reasoner.execution.kv_limiter import Charge, Charged, KvCacheLimiter, Shared
 
 CACHE: Final = 367_000
 BLOCK: Final = 16
@@ -101,13 +102,25 @@ class MaxTokensLimiter(KvCacheLimiter):
     def __init__(self, capacity: int) -> None:
         super().__init__(capacity)
 
-    async def enter(
+    def charge(
         self, shared: Shared, *, kind: Hashable, limit: int, priority: int = 0, droppable: bool = False
     ) -> Charge:
-        return await super().enter((*shared, (f"{random.random()}", limit)), kind=None, limit=1, priority=priority)
+        return super().charge((*shared, (f"{random.random()}", limit)), kind=None, limit=1, priority=priority)
 
-    def leave(self, charge: Charge, generated: int | None, *, ended: bool = False) -> None:
-        super().leave(charge, 1, ended=True)
+    def give(self, ask: Charged) -> None:
+        charge = ask.charged(self)
+        charge.generated, charge.ended = 1, True
+        super().give(ask)
+
+
+@dataclass(eq=False)
+class Asked:
+    """A sequence that asks the limiter for room."""
+
+    charge: Charge
+
+    def charged(self, _limiter: KvCacheLimiter) -> Charge:
+        return self.charge
 
 
 @dataclass(order=True)
@@ -227,7 +240,7 @@ class Outcome:
 
 
 async def simulate(limiter: KvCacheLimiter, lengths: list[int], limit: int, slots: int) -> Outcome:
-    engine = SimulatedVllm(slots)
+    engine, gate = SimulatedVllm(slots), Gate()
     inside = 0
     preemptions: list[int] = []
     at_gate = len(lengths)
@@ -235,11 +248,14 @@ async def simulate(limiter: KvCacheLimiter, lengths: list[int], limit: int, slot
     async def sample(number: int, length: int) -> None:
         nonlocal inside, at_gate
         question = number // SAMPLES
-        charge = await limiter.enter(((f"{question}", PROMPT),), kind="", limit=limit, priority=question)
+        asked = Asked(limiter.charge(((f"{question}", PROMPT),), kind="", limit=limit, priority=question))
+        if blocked := gate.enter(asked, (limiter,)):
+            await gate.wait(asked, (limiter,), blocked)
         inside, at_gate = inside + 1, at_gate - 1
         preemptions.append(await engine.sample(question, length))
         inside -= 1
-        limiter.leave(charge, length, ended=length < limit)
+        asked.charge.generated, asked.charge.ended = length, length < limit
+        gate.leave(asked, (limiter,))
 
     tasks = [asyncio.ensure_future(sample(number, length)) for number, length in enumerate(lengths)]
     await asyncio.sleep(0)

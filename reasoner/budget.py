@@ -424,16 +424,16 @@ class Ledger:
         """Hold `worst` here and in every ledger above, or raise `BudgetExhausted` and hold nothing."""
         if short := self.shortfall(worst):
             raise short.refusal
-        return self.hold(worst)
+        return self.hold(Reservation(worst))
 
-    def hold(self, worst: Cost) -> Reservation:
-        """Hold `worst`, which has no `shortfall`."""
+    def hold(self, reservation: Reservation) -> Reservation:
+        """Hold a reservation that has no `shortfall`."""
         ledger: Ledger | None = self
         while ledger is not None:
-            ledger._held.put(worst, NO_COST)
+            ledger._held.put(reservation.worst, NO_COST)
             ledger.in_flight += 1
             ledger = ledger.parent
-        return Reservation(worst)
+        return reservation
 
     def fit(self, price: Callable[[int], Cost], *, max_tokens: int) -> int:
         """The largest number of tokens up to `max_tokens` at a `price` that fits, at least the useful minimum.

@@ -196,7 +196,7 @@ class Start:
     others follow the first, one by one. After one of them is refused by the budget, the rest is not tried.
 
     On the virtual clock of the question it starts now, which is where the latest of all results so far has ended; with
-    `after`, the handle of a result that has come back, it waited only for that one.
+    `at`, the `Finished.end` of one of them, it waited only for that one.
 
     With `cancellable=False` the plan promises to wait for its end, so that an engine may wait for the whole reply. If
     it is cancelled nevertheless, it is booked at its worst case.
@@ -205,7 +205,7 @@ class Start:
     op: Startable
     times: int = 1
     cancellable: bool = True
-    after: Handle | None = None
+    at: int | None = None
 
     def __post_init__(self) -> None:
         check_n(self.times)
@@ -428,12 +428,12 @@ def loglikelihood(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[TextLikeli
     return reply
 
 
-def start(op: Startable, times: int = 1, *, cancellable: bool = True, after: Handle | None = None) -> Plan[Handle]:
+def start(op: Startable, times: int = 1, *, cancellable: bool = True, at: int | None = None) -> Plan[Handle]:
     """Run an operation without waiting for it, as `Start` does; returns its handle, the first of `times`.
 
     A refusal by the budget is raised by `next_finished`.
     """
-    handle: Handle = yield Start(op, times, cancellable, after)
+    handle: Handle = yield Start(op, times, cancellable, at)
     return handle
 
 

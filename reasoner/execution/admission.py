@@ -2,16 +2,16 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from reasoner.answers.questions import Question
-from reasoner.budget import MIN_USEFUL_TOKENS, NO_COST, SUMMED, Budget, Cost, Ledger, Reservation
-from reasoner.engine import Engine, Replicated, silent
+from reasoner.budget import MIN_USEFUL_TOKENS, NO_COST, Cost, Ledger, Reservation
+from reasoner.engine import Engine, Replicated
 from reasoner.errors import BudgetExhausted
-from reasoner.execution.gate import Room
+from reasoner.execution.gate import Gate, Room
+from reasoner.execution.scheduler import Shares
 
 if TYPE_CHECKING:
     from reasoner.execution.kv_limiter import KvCacheLimiter
@@ -19,42 +19,6 @@ if TYPE_CHECKING:
 
 KV_SHARE: Final = 0.9
 """The part of the KV cache that may be in flight; beyond it the engine preempts and recomputes."""
-
-
-class Shares:
-    """Room in the run's budget for the `questions` that have drawn nothing yet, so that none is starved.
-
-    Of what is left, each has an equal share. Half of it is kept until its first operation, as most samples are shorter
-    than they may be; the other half until it is one of the next `window`. What is kept for all is one number. Where the
-    budget is too small for all, the first questions have theirs.
-    """
-
-    def __init__(self, run: Ledger, questions: int, window: int) -> None:
-        self._run, self._questions, self._window = run, questions, window
-        bounded = [unit for unit in SUMMED if getattr(run.budget, unit) is not None]
-        amounts: dict[str, Any] = {unit: max(0, run.free(unit)) for unit in bounded}
-        self._half = Budget(**amounts).divided(2 * questions)
-        parts = [(getattr(self._half, unit), amount) for unit, amount in amounts.items()]
-        self._kept = min((int(amount // half) for half, amount in parts if half), default=0)
-        """How many halves are kept."""
-        self._keep()
-
-    def _keep(self, fewer: int = 0) -> None:
-        wanted = self._questions + max(0, self._questions - self._window)
-        self._kept = max(0, min(self._kept - fewer, wanted))
-        self._run.keep(self._half, self._kept)
-
-    def take(self, least: Cost | None = None) -> None:
-        """Free the share of a question that draws for the first time, and more where its `least` does not fit."""
-        self._questions = max(0, self._questions - 1)
-        self._keep()
-        while least and self._kept and self._run.shortfall(least):
-            self._keep(fewer=1)
-
-    def end_of_input(self) -> None:
-        """No more questions will draw: nothing is kept."""
-        self._questions = 0
-        self._keep()
 
 
 class NoDeadline(nullcontext[None]):
@@ -68,92 +32,72 @@ class NoDeadline(nullcontext[None]):
 NO_DEADLINE: Final = NoDeadline()
 
 
-class Request(NamedTuple):
-    """What an operation asks a ledger for: the `price` of a number of tokens, up to the most that it wants."""
+@dataclass(slots=True, eq=False)
+class Priced:
+    """What asks the ledgers for room: for up to `max_tokens` tokens."""
 
-    admission: "Admission"
-    price: Callable[[int], Cost]
     max_tokens: int
+    granted: int = field(default=0, init=False)
+    """The tokens that the ledgers have room for."""
+    reservation: Reservation = field(init=False)
+    actual: Cost = field(default=NO_COST, init=False)
+    """What it has cost."""
+
+    def price(self, _tokens: int) -> Cost:
+        """The most that it costs with this number of tokens."""
+        return NO_COST
 
 
-Admitted = tuple[Reservation, int]
-"""A reservation, and the number of tokens that it is for."""
-
-
-class LedgerRoom(Room[Request, "Admitted | Ledger"]):
-    """What waits because a ledger is short. One that another ledger of its question cannot admit moves there."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        Room.__init__(self)
-        self._ledger = ledger
-
-    def take(self, ask: Request) -> "Admitted | Ledger | None":
-        """A reservation, or another ledger that is short."""
-        admitted = ask.admission.reserve(ask.price, ask.max_tokens)
-        return None if admitted is self._ledger else admitted
-
-    def give(self, ask: Request, entry: "Admitted | Ledger") -> None:
-        """Release the reservation, which has cost nothing."""
-        if not isinstance(entry, Ledger):
-            ask.admission.settle(entry[0], NO_COST)
-
-
-LedgerRooms = dict[Ledger, LedgerRoom]
-"""The rooms of the ledgers that are short."""
-
-
-class Admission:
-    """Turns a question's operations into reservations, first come, first served among all questions.
+class Admission(Room[Priced]):
+    """The ledgers of a question: its own, and those above it, which it shares.
 
     An operation that does not fit in its worst case waits while work in flight may settle for less than it reserved.
     Then it is clamped to what is free, or refused where too little is left to be useful.
     """
 
-    def __init__(self, ledger: Ledger, rooms: LedgerRooms, shares: Shares | None = None) -> None:
+    def __init__(self, ledger: Ledger, shares: Shares | None = None) -> None:
         self.ledger = ledger
-        self._rooms, self._shares = rooms, shares
-        self.waiting = 0
-        """Operations of the question that wait for room."""
-        self.on_wait: Callable[[], None] = silent
-        """Called when one begins to wait."""
+        self.queues = tuple(ledger.lineage())
+        self._shares = shares
+        self.timed = ledger.remaining_seconds() < math.inf
+        """Whether there is a deadline."""
 
-    async def admit(self, price: Callable[[int], Cost], *, max_tokens: int) -> Admitted:
-        """A reservation for up to `max_tokens` tokens, and how many were granted.
+    def short(self, ask: Priced) -> Ledger | None:
+        """The ledger that is short for now; None where there is room for the tokens that it is `granted`.
 
         Raises:
             BudgetExhausted: less than the useful minimum fits, and no work in flight can change that.
         """
-        max_tokens, rank = self.ledger.within_sequential(price, max_tokens), 0
-        admitted = (self._rooms and self._behind()) or self.reserve(price, max_tokens)
-        while isinstance(admitted, Ledger):
-            room = self._rooms.setdefault(admitted, LedgerRoom(admitted))
-            with self.waits():
-                admitted = await room.wait(Request(self, price, max_tokens), rank)
-            # One that moves has waited longer than those that are there.
-            rank -= 1
-        return admitted
+        ledger, price = self.ledger, ask.price
+        max_tokens = ledger.within_sequential(price, ask.max_tokens)
+        if self._shares:
+            self._shares.take(price(min(max_tokens, MIN_USEFUL_TOKENS)))
+            self._shares = None
+        worst = price(max_tokens)
+        short = ledger.shortfall(worst)
+        if short and not short.may_ease:
+            short = ledger.shortfall(price(min(max_tokens, MIN_USEFUL_TOKENS)))
+            if short is None:
+                max_tokens = ledger.fit(price, max_tokens=max_tokens)
+                worst = price(max_tokens)
+        if short is None:
+            ask.granted, ask.reservation, ask.actual = max_tokens, Reservation(worst), NO_COST
+            return None
+        if short.may_ease:
+            return short.ledger
+        raise short.refusal
 
-    @contextmanager
-    def waits(self) -> Iterator[None]:
-        """A block that waits for room which running work may hold."""
-        self.waiting += 1
-        self.on_wait()
-        try:
-            yield
-        finally:
-            self.waiting -= 1
+    def take(self, ask: Priced) -> None:
+        """Reserve its worst case."""
+        self.ledger.hold(ask.reservation)
 
-    def settle(self, reservation: Reservation, actual: Cost) -> None:
-        """Book the actual cost of an operation, and wake the next in the queue."""
-        try:
-            self.ledger.settle(reservation, actual)
-        finally:
-            self._advance()
+    def give(self, ask: Priced) -> None:
+        """Book its actual cost. Raises as `Ledger.settle`."""
+        self.ledger.settle(ask.reservation, ask.actual)
 
     def deadline(self) -> "asyncio.Timeout | NoDeadline":
         """A timeout at the nearest deadline."""
-        left = self.ledger.remaining_seconds()
-        return NO_DEADLINE if left == math.inf else asyncio.timeout(left)
+        return asyncio.timeout(self.ledger.remaining_seconds()) if self.timed else NO_DEADLINE
 
     def too_late(self) -> BudgetExhausted:
         """The refusal to raise when the nearest deadline passed."""
@@ -164,41 +108,6 @@ class Admission:
         """No more operations follow: the question needs no share."""
         if self._shares:
             self._shares.take()
-            self._advance()
-
-    def _behind(self) -> Ledger | None:
-        """The first of the question's ledgers for which others wait."""
-        return next((ledger for ledger in self.ledger.lineage() if ledger in self._rooms), None)
-
-    def reserve(self, price: Callable[[int], Cost], max_tokens: int) -> "Admitted | Ledger":
-        """A reservation and the tokens that it is for, or the ledger that is short for now.
-
-        Raises:
-            BudgetExhausted: as `admit`.
-        """
-        least = min(max_tokens, MIN_USEFUL_TOKENS)
-        if self._shares:
-            self._shares.take(price(least))
-            self._shares = None
-        worst = price(max_tokens)
-        short = self.ledger.shortfall(worst)
-        if short and not short.may_ease and (short := self.ledger.shortfall(price(least))) is None:
-            max_tokens = self.ledger.fit(price, max_tokens=max_tokens)
-            worst = price(max_tokens)
-        if short is None:
-            return self.ledger.hold(worst), max_tokens
-        if short.may_ease:
-            return short.ledger
-        raise short.refusal
-
-    def _advance(self) -> None:
-        """Let those enter that wait for this question's ledgers."""
-        if self._rooms:
-            for ledger in self.ledger.lineage():
-                if room := self._rooms.get(ledger):
-                    room.advance()
-                    if not room.waiting:
-                        del self._rooms[ledger]
 
 
 STARTS: Final = 16
@@ -207,67 +116,66 @@ TOGETHER: Final = 64
 """Requests of one question that start in one turn beyond that: engines join what comes together."""
 
 
-class Pace(Room[object, bool]):
+class Turn(Room[object]):
     """Lets `STARTS` questions and requests begin in each turn of the event loop.
 
     What else the loop serves has its turn in between, however many samples are asked for at once. Requests of one
     question that come together begin together.
     """
 
-    def __init__(self) -> None:
-        Room.__init__(self)
+    def __init__(self, gate: Gate) -> None:
+        self._gate, self.queues = gate, (self,)
         self._left = STARTS
         self._last: object = None
         self._counting = self._refused = False
 
     def open(self, *, whole_turn: bool = False) -> bool:
         """Whether a question may be opened in this turn; it counts, or is all that begins in this turn."""
-        if self.waiting or self._left < 1:
+        if self in self._gate.queues or self._left < 1:
             self._refused = True
             return False
-        self._begun(self, self._left if whole_turn else 1)
+        self.take(self)
+        if whole_turn:
+            self._left = 0
         return True
 
-    def take(self, asker: object) -> bool | None:
-        """True where this turn has room for a request of this question."""
-        if self._left > 0 or (asker is self._last and self._left > -TOGETHER):
-            self._begun(asker)
-            return True
-        return None
+    def short(self, asker: object) -> "Turn | None":
+        """None where this turn has room for a request of this question."""
+        return None if self._left > 0 or (asker is self._last and self._left > -TOGETHER) else self
 
-    def give(self, _asker: object, _entry: bool) -> None:
-        """The turn has passed."""
-
-    def _begun(self, asker: object, count: int = 1) -> None:
-        self._left -= count
+    def take(self, asker: object) -> None:
+        """Count it."""
+        self._left -= 1
         self._last = asker
         if not self._counting:
             self._counting = True
-            asyncio.get_running_loop().call_soon(self._turn)
+            asyncio.get_running_loop().call_soon(self._next)
 
-    def _turn(self) -> None:
+    def _next(self) -> None:
         """Count from the start, and let those begin that have waited longest."""
         self._counting, self._left, self._last = False, STARTS, None
-        self.advance()
+        self._gate.advance(self)
         if self._refused:
             self._refused = False
-            self.on_room()
+            self._gate.on_room()
 
 
-@dataclass(frozen=True, slots=True)
 class EngineLimits:
-    """What the questions on one engine wait for: room in a KV cache and in the ledgers above them, and their turn."""
+    """What the questions on one engine share: the gate, the turn of the event loop, and the KV caches.
 
-    kv_limiters: "tuple[KvCacheLimiter, ...]"
-    """One for each replica of the engine; none where it limits itself."""
-    rooms: LedgerRooms = field(default_factory=dict)
-    pace: Pace = field(default_factory=Pace)
+    There is a limiter for each replica of the engine, and none where it limits itself.
+    """
+
+    def __init__(self, kv_limiters: "tuple[KvCacheLimiter, ...]" = ()) -> None:
+        self.kv_limiters = kv_limiters
+        self.gate = Gate()
+        self.turn = Turn(self.gate)
 
     @classmethod
     def of(cls, engine: Engine) -> Self:
         """The limits of a started engine."""
         if not engine.capacity:
-            return cls(())
+            return cls()
         # NumPy takes a tenth of a second to import.
         from reasoner.execution.kv_limiter import KvCacheLimiter
 
@@ -283,4 +191,7 @@ class EngineLimits:
     @property
     def crowded(self) -> bool:
         """Whether enough sequences wait before every KV cache to keep it full for a while."""
-        return bool(self.kv_limiters) and all(limiter.crowded for limiter in self.kv_limiters)
+        queues = self.gate.queues
+        return bool(self.kv_limiters) and all(
+            len(queues.get(limiter, ())) > limiter.backlog for limiter in self.kv_limiters
+        )

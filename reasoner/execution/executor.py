@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
@@ -11,7 +11,9 @@ from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine, Rendered, SampleRequest, TextPiece, release
 from reasoner.errors import EngineError
-from reasoner.execution.admission import Admission, NoDeadline, Pace
+from reasoner.execution.admission import Admission, EngineLimits, NoDeadline
+from reasoner.execution.gate import Rooms
+from reasoner.execution.order import RunningOperations
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import Forced, forced
 from reasoner.strategy import Prefill
@@ -23,7 +25,7 @@ from reasoner.types import Completion, Prompt, TokenIds, Usage
 from reasoner.verifier import Verifier, verifier_cost
 
 if TYPE_CHECKING:
-    from reasoner.execution.kv_limiter import KvCacheLimiter
+    from reasoner.execution.kv_limiter import Charge, KvCacheLimiter
 
 T = TypeVar("T")
 W = TypeVar("W", bound=Work)
@@ -49,8 +51,8 @@ class OperationExecutor:
     question: Question
     engine: Engine
     admission: Admission
-    kv_limiter: "KvCacheLimiter | None"
-    pace: Pace
+    limits: EngineLimits
+    running: RunningOperations
     recorder: Recorder
     seed: int
     priority: int
@@ -61,10 +63,15 @@ class OperationExecutor:
     on_text: Callable[[TextPiece], None] | None = None
     """Receives the first sequence of the question while it is generated; see `SampleRequest`."""
     model: ModelInfo = field(init=False)
+    kv_limiter: "KvCacheLimiter | None" = field(init=False)
+    rooms: Rooms = field(init=False)
+    """What a request to the engine needs room in."""
     _rendered: tuple[Prompt, Rendered] | None = None
 
     def __post_init__(self) -> None:
         self.model = self.engine.model
+        self.kv_limiter = limiter = self.limits.kv_limiter(self.engine, self.question)
+        self.rooms = (self.admission, limiter) if limiter else (self.admission,)
 
     def recorded(self, op: int, kind: type[W], *name: object) -> W | None:
         """The outcome of a piece of work in the history; None where it is still to be done.
@@ -106,39 +113,31 @@ class OperationExecutor:
         if line not in self.notes:
             self.notes.append(line)
 
-    async def within_cache(self, request: SampleRequest, *, droppable: bool) -> Completion:
-        """What the engine generates, once there is room in its KV cache, or as far as there is."""
-        if self.kv_limiter is None:
-            if droppable:
-                self.note("when_full=drop has no effect: the engine does not tell what its KV cache holds")
-            return await self.engine.sample(request)
-        request.meter.usage = Usage()
-        grown = len(request.prompt.token_ids)
-        head = (request.prompt.head_digest, request.rendered.tokens - grown)
-        pieces, limit = (head, (request.prompt.digest, grown)), request.params.limit
-        kind = (replace(request.params, max_tokens=1), grown > 0)
-        with self.admission.waits():
-            charge = await self.kv_limiter.enter(
-                pieces, kind=kind, limit=limit, priority=self.priority, droppable=droppable
-            )
-        if charge.waited:
+    async def enter_later(self, wait: Awaitable[Sequence[Hashable]]) -> None:
+        """Wait at the gate, up to the deadline. Raises as `before_deadline`, and as the gate."""
+        with self.running.waits():
+            queues = await self.before_deadline(wait, ENGINE_ERRORS)
+        if self.kv_limiter and self.kv_limiter in queues:
             self.note(f"narrowed: not all sequences fit the KV cache's {self.kv_limiter.capacity:,} tokens at once")
+
+    async def within_cache(self, request: SampleRequest, charge: "Charge") -> Completion:
+        """What the engine generates, or as far as there is room in its KV cache."""
+        limiter, (head, _) = cast("KvCacheLimiter", self.kv_limiter), charge.shared
         if head[0] == self.question.prompt.at_level(request.prompt.thinking_level).head_digest:
-            self.kv_limiter.keep(*head)
+            limiter.keep(*head)
             self.kept.add(head[0])
-        request.meter.usage = None
         completion: Completion | None = None
-        drop_timer = asyncio.timeout(None) if droppable else NoDeadline()
+        drop_timer = asyncio.timeout(None) if charge.droppable else NoDeadline()
         try:
             async with drop_timer:
                 if isinstance(drop_timer, asyncio.Timeout) and request.progress:
-                    self.kv_limiter.watch(charge, request.progress, partial(drop_timer.reschedule, 0.0))
+                    limiter.watch(charge, request.progress, partial(drop_timer.reschedule, 0.0))
                 completion = await self.engine.sample(request)
         except TimeoutError:
             if not drop_timer.expired():
                 raise
             self.note("dropped: the KV cache was full, so samples ended early and do not vote")
-            spent = request.meter.usage or Usage(request.rendered.tokens, 0, limit)
+            spent = request.meter.usage or Usage(request.rendered.tokens, 0, request.params.limit)
             # Its text is not kept, so that it has no parts.
             spent = replace(spent, thinking_tokens=0)
             completion = Completion(
@@ -146,9 +145,8 @@ class OperationExecutor:
             )
         finally:
             usage = completion.usage if completion else request.meter.usage
-            generated = None if usage is None or usage.fault else usage.generated_tokens
-            ended = completion is not None and completion.finish_reason == "stop"
-            self.kv_limiter.leave(charge, generated, ended=ended)
+            charge.generated = None if usage is None or usage.fault else usage.generated_tokens
+            charge.ended = completion is not None and completion.finish_reason == "stop"
             if request.meter.preemptions:
                 self.note("preempted: the KV cache was full, so tokens were computed twice; they are counted once")
         return completion
@@ -193,6 +191,8 @@ class OperationExecutor:
         if self.kv_limiter:
             for head in self.kept:
                 self.kv_limiter.release(head)
+        for room in self.rooms:
+            self.limits.gate.advance(*room.queues)
 
     async def prefill(self, op: Prefill) -> Prompt:
         """The prompt with a text appended to the reply, with its token ids where they are known."""

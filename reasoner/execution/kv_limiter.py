@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,12 +137,11 @@ class _Kind:
 
 @dataclass(slots=True, eq=False)
 class Charge:
-    """What one sequence is charged, from `enter` to `leave`."""
+    """What one sequence is charged while it is in flight."""
 
     shared: Shared
     limit: int
-    waited: bool
-    """Whether it had to wait."""
+    droppable: bool
     kind: _Kind = field(repr=False)
     forecast: KvForecast = field(repr=False)
     row: int = 0
@@ -154,9 +153,24 @@ class Charge:
     """That of a sequence which may be dropped."""
     drop: Callable[[], None] = silent
     dropped: bool = False
+    generated: int | None = 0
+    """The tokens that it had at its end; None where that is unknown."""
+    ended: bool = False
+    """Whether it ended by itself, and was neither cut nor cancelled."""
 
 
-class KvCacheLimiter(Room[Charge, Charge]):
+class Charged(Protocol):
+    """What asks a KV cache for room."""
+
+    @property
+    def charge(self) -> Charge | None:
+        """What it is charged while it is in flight."""
+
+    def charged(self, limiter: "KvCacheLimiter", /) -> Charge:
+        """What it would be charged now."""
+
+
+class KvCacheLimiter(Room[Charged]):
     """Keeps the unique tokens in flight within the KV cache, earlier questions first, so that their branches stay.
 
     More tokens would be preempted and computed again. Sequences are charged what all in flight are expected to hold at
@@ -173,8 +187,7 @@ class KvCacheLimiter(Room[Charge, Charge]):
     """
 
     def __init__(self, capacity: int) -> None:
-        Room.__init__(self)
-        self.capacity = capacity
+        self.capacity, self.queues = capacity, (self,)
         self._step = 0.0
         self._in_flight = 0
         self._limits = 0
@@ -190,51 +203,53 @@ class KvCacheLimiter(Room[Charge, Charge]):
         """Whether a sequence has rung, and nobody has looked yet."""
 
     @property
-    def crowded(self) -> bool:
-        """Whether enough sequences wait to keep the cache full for a while."""
-        return len(self.waiting) > max(MIN_BACKLOG, self._in_flight // 4)
+    def backlog(self) -> int:
+        """Sequences that may wait before the cache counts as crowded: more keep it full for a while."""
+        return max(MIN_BACKLOG, self._in_flight // 4)
 
     @property
     def expected(self) -> float:
         """The most tokens that those in flight and what is kept are expected to hold now or later; at least 0."""
         return float(self._mean.max()) + self._shared
 
-    async def enter(
+    def charge(
         self, shared: Shared, *, kind: Hashable, limit: int, priority: int = 0, droppable: bool = False
     ) -> Charge:
-        """Wait until a sequence of up to `limit` tokens fits, and the `shared` pieces that are not in the cache yet.
+        """The charge of a sequence of up to `limit` tokens, with the `shared` pieces of its prompt.
 
         `kind` is what its length depends on, apart from the limit; limits that differ much are kinds of their own.
-        Lower `priority`, the index of the question, goes first. Give the charge back with `leave`. One that is
-        `droppable` does not wait; `watch` it.
+        Lower `priority`, the index of the question, goes first. One that is `droppable` does not wait; `watch` it.
         """
         known = self._known(kind, limit)
         self._entered += 1
-        charge = Charge(shared, limit, False, known, known.forecast, rank=(priority, self._entered))
-        if droppable:
-            self._admit(charge)
-        elif not self.now(charge):
-            charge.waited = True
-            await self.wait(charge, priority)
-            self.on_room()
-        return charge
+        return Charge(shared, limit, droppable, known, known.forecast, rank=(priority, self._entered))
 
-    def take(self, charge: Charge) -> Charge | None:
-        """The charge, once it fits."""
-        if not self._fits(charge):
-            return None
-        self._admit(charge)
-        return charge
+    def rank(self, ask: Charged) -> int:
+        """The index of its question; one that does not wait goes before all that do."""
+        charge = ask.charged(self)
+        return -1 if charge.droppable else charge.rank[0]
 
-    def give(self, charge: Charge, _entry: Charge) -> None:
-        """It has generated nothing."""
-        self.leave(charge, 0)
+    def short(self, ask: Charged) -> "KvCacheLimiter | None":
+        """None where the sequence fits, and the pieces of its prompt that are not in the cache yet."""
+        charge = ask.charged(self)
+        return None if charge.droppable or self._fits(charge) else self
 
-    def leave(self, charge: Charge, generated: int | None, *, ended: bool = False) -> None:
-        """Free what a sequence was charged after it `generated` so many tokens; None where that is unknown.
+    def take(self, ask: Charged) -> None:
+        """Charge it what it is expected to hold."""
+        charge = cast("Charge", ask.charge)
+        charge.entered, charge.forecast, charge.row = self._step, charge.kind.forecast, 0
+        charge.generated, charge.ended = 0, False
+        charge.kind.in_flight[charge] = None
+        self._in_flight += 1
+        self._limits += charge.limit
+        self._mean += charge.forecast.mean[charge.row]
+        self._variance += charge.forecast.variance[charge.row]
+        self._share(charge.shared)
 
-        `ended` says whether it ended by itself, and was neither cut nor cancelled.
-        """
+    def give(self, ask: Charged) -> None:
+        """Free what it was charged, and learn from its length."""
+        charge = cast("Charge", ask.charge)
+        generated = charge.generated
         del charge.kind.in_flight[charge]
         self._in_flight -= 1
         self._limits -= charge.limit
@@ -244,7 +259,7 @@ class KvCacheLimiter(Room[Charge, Charge]):
         else:
             # Where it waited within the engine there were more steps; others will say so.
             self._step = max(self._step, charge.entered + generated)
-            (charge.kind.ended if ended and generated else charge.kind.cut).append(float(generated))
+            (charge.kind.ended if charge.ended and generated else charge.kind.cut).append(float(generated))
         self._unshare(charge.shared)
         if self._left >= max(REFRESH, self._in_flight // 16):
             self._refresh()
@@ -253,7 +268,6 @@ class KvCacheLimiter(Room[Charge, Charge]):
             self._variance -= charge.forecast.variance[charge.row]
         else:
             self._mean, self._variance = np.zeros(len(EDGES)), np.zeros(len(EDGES))
-        self.advance()
 
     def watch(self, charge: Charge, progress: Progress, drop: Callable[[], None]) -> None:
         """Call `drop` once the cache is full and this sequence is the first to go; it must leave then."""
@@ -301,7 +315,6 @@ class KvCacheLimiter(Room[Charge, Charge]):
         """Count a kept piece only while it is in flight. Does nothing for other pieces."""
         if name in self._kept:
             self._unshare(((name, self._kept.pop(name)),))
-            self.advance()
 
     def _known(self, kind: Hashable, limit: int) -> _Kind:
         name = kind, intervals_below(limit)
@@ -337,15 +350,6 @@ class KvCacheLimiter(Room[Charge, Charge]):
         # Rounding may leave a variance that is below zero.
         needed = mean + DEVIATIONS * np.sqrt(np.maximum(variance, 0.0))
         return bool(shared + needed.max() <= self.capacity)
-
-    def _admit(self, charge: Charge) -> None:
-        charge.entered, charge.forecast = self._step, charge.kind.forecast
-        charge.kind.in_flight[charge] = None
-        self._in_flight += 1
-        self._limits += charge.limit
-        self._mean += charge.forecast.mean[charge.row]
-        self._variance += charge.forecast.variance[charge.row]
-        self._share(charge.shared)
 
     def _refresh(self) -> None:
         """Forecast again what all in flight will hold."""

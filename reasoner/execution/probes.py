@@ -6,7 +6,7 @@ greedy and not one of the plan's sequences: no chain, answer or seed of anything
 
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
@@ -94,7 +94,7 @@ class Probes:
         tokens = EXTRACTED_TOKENS if self._way == "never" else opening.tokens
         return tokens if min(limits) >= 2 * tokens else 0
 
-    def _watch(self) -> Callable[[], bool] | None:
+    def watch(self) -> Callable[[], bool] | None:
         """Whether a sequence must end now, so that it can be probed before the deadline; None without a deadline.
 
         It is asked at each token, and so learns how long the tokens of a probe take.
@@ -129,12 +129,9 @@ class Probes:
             return "exact" if self.executor.history.any_of(AnswerExtracted) else None
         return continuation(self.executor.engine)
 
-    async def reading(
-        self, sample: Callable[..., Awaitable[Completion]], op: Sample, sequence: SequenceId
-    ) -> Completion:
-        """A sequence from `sample`, with the answer of a probe where it ended, or may be cut, and no form has one."""
-        completion, question = await sample(sequence, due=self._watch()), self.executor.question
-        finish, kind = completion.finish_reason, self._if_cut
+    async def read(self, completion: Completion, op: Sample, sequence: SequenceId) -> Completion:
+        """A sequence with the answer of a probe, where it ended, or may be cut, and no form has one."""
+        question, finish, kind = self.executor.question, completion.finish_reason, self._if_cut
         cut = finish == "length" or (finish == "abort" and op.floor is None)
         self._cut.pop(sequence.digest, None)
         empty = not (completion.usage.thinking_tokens or completion.chain_of("all").strip())

@@ -34,7 +34,7 @@ async def execute(executor: OperationExecutor, number: int, op: Execute, *, at: 
     inquiry = Inquiry(executor, number, Executed, (op.code,), "verdict", NOT_RUN, values, at)
 
     async def run() -> None:
-        values.update((await perform(_ProgramJob(executor, at, 1, inquiry, op)))._asdict())
+        values.update((await perform(_ProgramJob(1, executor, at, inquiry, op)))._asdict())
 
     event = inquiry.recorded("what a program printed: replay with the same strategy and budget")
     if event is None:

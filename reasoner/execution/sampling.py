@@ -1,28 +1,37 @@
 """Draws one sequence: by one request, or by two where thinking has a limit that the engine cannot keep itself."""
 
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from reasoner.budget import Cost
-from reasoner.engine import KeepsChains, Progress, Rendered, SampleRequest, TextPiece, limits_thinking
+from reasoner.engine import KeepsChains, Progress, SampleRequest, TextPiece, limits_thinking
 from reasoner.errors import BudgetExhausted, EngineError, PromptTooLong, UsageError
-from reasoner.execution.clock import Line
 from reasoner.execution.executor import OperationExecutor, derive_seed
+from reasoner.execution.launching import MAX_IN_FLIGHT, SequenceIds, each
+from reasoner.execution.order import Line
+from reasoner.execution.probes import Probes
 from reasoner.execution.work import EngineRequest, perform
 from reasoner.models.defaults import resolved_params
 from reasoner.models.thinking import split
 from reasoner.strategy import Sample
 from reasoner.trace.events import Sampled, Thought
+from reasoner.trace.history import QuestionHistory
 from reasoner.trace.recorder import Drop, SequenceId
 from reasoner.types import Completion, Logprobs, Prompt, TokenIds, Usage
+from reasoner.verifier import Verifier
 
+EQUAL_UNITS: Final = ("samples", "seconds")
+"""The units in which a sequence needs as much as any other."""
+ALL: Final = ""
+"""The prompts of all sequences, where one is meant by its digest."""
 NO_ROOM: Final = "cut: after thinking, the budget had no room left for an answer"
 
 
-def resolved(op: Sample, executor: OperationExecutor) -> Sample:
-    """The operation with all sampling parameters, and its prompts at its thinking level.
+def resolved(op: Sample, executor: OperationExecutor, verifier: Verifier | None) -> Sample:
+    """The operation with all sampling parameters, the verifier's too, and its prompts at its thinking level.
 
     A JSON schema and tools are for answers, not for what a plan asks besides; a schema holds for whole replies.
 
@@ -35,47 +44,94 @@ def resolved(op: Sample, executor: OperationExecutor) -> Sample:
         op = replace(op, prompts=tuple(replace(prompt, tools="") for prompt in op.prompts))
     if params.json_schema and any(prompt.text for prompt in op.prompts):
         raise UsageError("json_schema holds for whole replies, but the strategy continues one: use another strategy")
+    needed = verifier.logprobs if verifier else None
+    if needed is not None and (params.logprobs is None or params.logprobs < needed):
+        params = replace(params, logprobs=needed)
     if params.thinking is None:
         return op if params is op.params else replace(op, params=params)
     prompts = tuple(prompt.at_level(params.thinking) for prompt in op.prompts)
     return replace(op, prompts=prompts, params=params)
 
 
-def sample_sequence(
-    executor: OperationExecutor,
-    op: Sample,
-    sequence: SequenceId,
-    *,
-    interruptible: bool = True,
-    line: Line | None = None,
-    due: Callable[[], bool] | None = None,
-) -> Coroutine[Any, Any, Completion]:
-    """One sequence of an operation; `interruptible` says whether it may be cancelled alone before it ends.
+@dataclass(slots=True, eq=False)
+class OperationSampler:
+    """Draws the sequences of one operation, with the probe that each may need.
 
-    `line` is its operation on the clock. Once it is `due`, it ends as it is.
-
-    Raises:
-        BudgetExhausted: the ledger refused it, or the deadline passed.
-        PromptTooLong: the question fills the context window. (A chain or a conversation that has grown to fill it
-            ends with "length".)
+    `interruptible` says whether one may be cancelled alone before it ends, and `line` is the operation on the clock.
     """
-    at, limit = sequence.at, op.params.limit
-    job = _SequenceJob(
-        executor, at, limit, None, "sample", op.droppable, op, sequence, interruptible, line, due, sequence.prompt
-    )
-    return job.draw()
+
+    executor: OperationExecutor
+    op: Sample
+    interruptible: bool
+    line: Line | None
+    probes: Probes | None
+
+    def sample(self, sequence: SequenceId) -> Coroutine[Any, Any, Completion]:
+        """One sequence.
+
+        Raises:
+            BudgetExhausted: the ledger refused it, or the deadline passed.
+            PromptTooLong: the question fills the context window. (A chain or a conversation that has grown to fill it
+                ends with "length".)
+        """
+        op, probes = self.op, self.probes
+        job = _SequenceJob(
+            op.params.limit,
+            self.executor,
+            sequence.at,
+            inquiry=None,
+            counted_as="sample",
+            droppable=op.droppable,
+            params=op.params,
+            prompt=sequence.prompt,
+            sampler=self,
+            sequence=sequence,
+            due=probes.watch() if probes else None,
+        )
+        return self._probed(job, probes) if probes else job.draw()
+
+    async def _probed(self, job: "_SequenceJob", probes: Probes) -> Completion:
+        return await probes.read(await job.draw(), self.op, job.sequence)
+
+    async def sample_all(self, sequences: SequenceIds) -> tuple[tuple[Completion, ...], list[BudgetExhausted]]:
+        """All sequences, drawn in launch order, and the refusals; the first other failure cancels the rest.
+
+        Where the budget is too small for one, it is for the others of its prompt, and in `EQUAL_UNITS` for all.
+        """
+        op, heads, n, at = sequences
+        if n == len(heads) == 1:
+            try:
+                return (await self.sample(SequenceId(op, *heads[0], at)),), []
+            except BudgetExhausted as refusal:
+                return (), [refusal]
+        drawn, refused, too_dear = dict[int, Completion](), dict[int, BudgetExhausted](), set[str]()
+        left = enumerate(_launches(sequences, too_dear, self.executor.history))
+
+        async def work() -> None:
+            with self.line.drawn() if self.line else nullcontext():
+                for position, sequence in left:
+                    try:
+                        drawn[position] = await self.sample(sequence)
+                    except BudgetExhausted as refusal:
+                        refused[position] = refusal
+                        too_dear.add(ALL if refusal.unit in EQUAL_UNITS else sequence.digest)
+
+        await each([work] * min(MAX_IN_FLIGHT, n * len(heads)))
+        in_order = tuple([drawn[position] for position in sorted(drawn)])
+        return in_order, [refused[position] for position in sorted(refused)]
 
 
-def _room(executor: OperationExecutor, rendered: Rendered, op: Sample) -> int:
-    """How many tokens the context window and the reserve allow; less than 1 where nothing fits."""
-    context = executor.model.context
-    if not context:
-        return op.params.limit
-    room = context - rendered.tokens
-    if rendered.token_ids is None:
-        # The prompt is shorter than its bound: only a limit that is most of the window is lowered.
-        return min(op.params.limit, max(room, context // 2))
-    return min(op.params.limit, room - op.reserve if room > op.reserve else room)
+def _launches(sequences: SequenceIds, too_dear: set[str], history: QuestionHistory) -> Iterator[SequenceId]:
+    """All sequences in order; of prompts that have become `too_dear` only recorded ones."""
+    op, heads, n, at = sequences
+    for prompt, digest, first in heads:
+        end = math.inf
+        for index in range(first, first + n):
+            if end == math.inf and not too_dear.isdisjoint((digest, ALL)):
+                end = history.extent(digest)
+            if index >= end:
+                break
+            yield SequenceId(op, prompt, digest, index, at)
 
 
 @dataclass(slots=True, eq=False)
@@ -85,17 +141,14 @@ class _SequenceJob(EngineRequest):
     At a thinking level that is a number of tokens, an engine that does not limit thinking gets two requests: the first
     ends at the limit, the second continues after the text that closes thinking (budget forcing, Muennighoff et al.
     2025). Room for both is reserved before the first. Its outcome is recorded as `Thought`, that of the whole sequence
-    as `Sampled`. The closing text counts among the generated tokens of the sequence, and is paid as a prompt.
+    as `Sampled`. The closing text counts among the generated tokens of the sequence, and is paid as a prompt. The
+    `prompt` of the second request has the thinking of the first in it.
     """
 
-    op: Sample
+    sampler: OperationSampler
     sequence: SequenceId
-    interruptible: bool
-    line: Line | None
     due: Callable[[], bool] | None
-    prompt: Prompt
-    """The prompt of this request; a second request has the thinking of the first in it."""
-    rendered: Rendered = field(init=False)
+    """Whether it must end now, as it is."""
     _first: Completion | None = None
     _closing: TokenIds = ()
     """What follows the first request."""
@@ -105,11 +158,11 @@ class _SequenceJob(EngineRequest):
     """Prompts whose text was passed on already."""
 
     async def draw(self) -> Completion:
-        """Draw it. Raises as `sample_sequence`."""
+        """Draw it. Raises as `OperationSampler.sample`."""
         executor, sequence = self.executor, self.sequence
         self.rendered = rendered = await executor.render(sequence.prompt)
         executor.recorder.head(sequence.prompt, sequence.digest, rendered)
-        self.max_tokens = _room(executor, rendered, self.op)
+        self.max_tokens = self._room()
         if self.max_tokens < 1:
             context = executor.model.context
             if (question := await executor.render(executor.question.prompt)).tokens >= context:
@@ -131,12 +184,23 @@ class _SequenceJob(EngineRequest):
         first = await perform(self)
         return await self._answer(first) if self._cut else first
 
+    def _room(self) -> int:
+        """How many tokens the context window and the reserve allow; less than 1 where nothing fits."""
+        context, limit, reserve = self.executor.model.context, self.max_tokens, self.sampler.op.reserve
+        if not context:
+            return limit
+        room = context - self.rendered.tokens
+        if self.rendered.token_ids is None:
+            # The prompt is shorter than its bound: only a limit that is most of the window is lowered.
+            return min(limit, max(room, context // 2))
+        return min(limit, room - reserve if room > reserve else room)
+
     async def _answer(self, first: Completion) -> Completion:
         """The whole sequence after its `first` part, which ended at the limit of thinking."""
         executor, generated = self.executor, first.usage.generated_tokens
         self.prompt, self._closing = await self._closed(first)
         self.rendered = rendered = await executor.render(self.prompt)
-        self._first, self.counted_as = first, "request"
+        self._first, self.counted_as, self.charge = first, "request", None
         self.at += generated + len(self._closing)
         self.max_tokens -= generated + len(self._closing)
         context = executor.model.context
@@ -160,18 +224,21 @@ class _SequenceJob(EngineRequest):
             again = Usage(prompt + limit + self._closing_bound, 0, tokens - limit)
             first = executor.cost(Usage(prompt, 0, limit))
             cost = first + executor.cost(again, at=self.at + limit, counted_as="request")
-        if reserve := self.op.reserve:
+        if reserve := self.sampler.op.reserve:
             cost += executor.reserved_cost(prompt + tokens, reserve, at=self.at + tokens)
         return cost
 
+    def most(self) -> int:
+        """Up to the limit of thinking."""
+        limit = None if self.sequence.prompt.thinking_level is None else self._limit
+        return self.granted if limit is None else min(limit, self.granted)
+
     def request(self, granted: int) -> SampleRequest:
         """A request with the seed of the sequence."""
-        executor, sequence, params, prompt = self.executor, self.sequence, self.op.params, self.prompt
-        limit = None if self.sequence.prompt.thinking_level is None else self._limit
-        self._cut = limit is not None and limit < granted
-        max_tokens = limit if limit is not None and self._cut else granted
+        executor, sequence, params, prompt = self.executor, self.sequence, self.params, self.prompt
+        max_tokens = self.most()
+        self._cut = max_tokens < granted
         digest = sequence.digest if prompt is sequence.prompt else prompt.digest
-        timed = executor.admission.ledger.remaining_seconds() < math.inf
         return SampleRequest(
             executor.question.id,
             prompt,
@@ -180,8 +247,8 @@ class _SequenceJob(EngineRequest):
             sequence.index,
             derive_seed(executor.seed, executor.question.id, digest, sequence.index),
             executor.priority,
-            floor=self.op.floor,
-            interruptible=self.interruptible or timed,
+            floor=self.sampler.op.floor,
+            interruptible=self.sampler.interruptible or executor.admission.timed,
             on_text=self._on_text(prompt) if executor.on_text else None,
             progress=self._progress(),
         )
@@ -246,9 +313,9 @@ class _SequenceJob(EngineRequest):
 
     def _progress(self) -> Progress | None:
         """Where the length of the sequence matters while it is generated."""
-        if self.line:
-            return self.line.sequence(self.at, self.due)
-        watched = self.due or (self.op.droppable and self.executor.kv_limiter)
+        if line := self.sampler.line:
+            return line.sequence(self.at, self.due)
+        watched = self.due or (self.sampler.op.droppable and self.executor.kv_limiter)
         return Progress(self.due) if watched else None
 
     def _on_text(self, prompt: Prompt) -> Callable[[TextPiece], None] | None:

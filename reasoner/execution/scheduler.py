@@ -3,13 +3,14 @@
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from reasoner.budget import SUMMED, Budget, Ledger
+from reasoner.budget import SUMMED, Budget, Cost, Ledger
 from reasoner.errors import BudgetExhausted, require
+from reasoner.execution.gate import Gate
 from reasoner.stopping.vote_posteriors import best_gain
 from reasoner.types import VoteState
 
@@ -165,15 +166,52 @@ IN_FLIGHT = 1 / 8
 """The part of the remaining budget that may be in flight beyond first samples, so that results redirect the rest."""
 
 
+class Shares:
+    """Room in the run's budget for the `questions` that have drawn nothing yet, so that none is starved.
+
+    Of what is left, each has an equal share. Half of it is kept until its first operation, as most samples are shorter
+    than they may be; the other half until it is one of the next `window`. What is kept for all is one number. Where the
+    budget is too small for all, the first questions have theirs.
+    """
+
+    def __init__(self, run: Ledger, questions: int, window: int) -> None:
+        self._run, self._questions, self._window = run, questions, window
+        bounded = [unit for unit in SUMMED if getattr(run.budget, unit) is not None]
+        amounts: dict[str, Any] = {unit: max(0, run.free(unit)) for unit in bounded}
+        self._half = Budget(**amounts).divided(2 * questions)
+        parts = [(getattr(self._half, unit), amount) for unit, amount in amounts.items()]
+        self._kept = min((int(amount // half) for half, amount in parts if half), default=0)
+        """How many halves are kept."""
+        self._keep()
+
+    def _keep(self, fewer: int = 0) -> None:
+        wanted = self._questions + max(0, self._questions - self._window)
+        self._kept = max(0, min(self._kept - fewer, wanted))
+        self._run.keep(self._half, self._kept)
+
+    def take(self, least: Cost | None = None) -> None:
+        """Free the share of a question that draws for the first time, and more where its `least` does not fit."""
+        self._questions = max(0, self._questions - 1)
+        self._keep()
+        while least and self._kept and self._run.shortfall(least):
+            self._keep(fewer=1)
+
+    def end_of_input(self) -> None:
+        """No more questions will draw: nothing is kept."""
+        self._questions = 0
+        self._keep()
+
+
 class Scheduler:
     """The order in which the questions of one run draw. Bookkeeping on the event loop; it never waits.
 
-    Questions are opened one after the other and each draws once first; `on_first_draw` is called when one does. At most
-    `window` are open at once. `questions` is how many will be opened in all, 0 if that is unknown. Once all are opened,
-    or the window is full, the question with the best bid draws its next wave. A question bids when its last wave has
-    ended and its plan waits. A bid below the price is refused, as the ledger would refuse it. While more questions are
-    to come, those of the window spend no more than the equal shares of all that were opened; where that does not pay
-    for a draw, the worst bid is refused, so that the next question is opened.
+    Questions are opened one after the other and each draws once first; then the `gate` looks whether another one may be
+    opened. At most `window` are open at once. `questions` is how many will be opened in all, 0 if that is unknown, and
+    `new` how many of them have no history. Once all are opened, or the window is full, the question with the best bid
+    draws its next wave. A question bids when its last wave has ended and its plan waits. A bid below the price is
+    refused, as the ledger would refuse it. While more questions are to come, those of the window spend no more than the
+    equal shares of all that were opened; where that does not pay for a draw, the worst bid is refused, so that the next
+    question is opened.
     """
 
     def __init__(
@@ -181,14 +219,16 @@ class Scheduler:
         allocation: Allocation,
         run: Ledger,
         questions: int,
-        on_first_draw: Callable[[], None],
+        gate: Gate,
         *,
-        window: int | None = None,
+        window: int,
+        new: int,
     ) -> None:
         self.allocation = allocation
-        self._on_first_draw = on_first_draw
+        self._gate = gate
         self._unopened = questions
-        self._window = questions if window is None else window
+        self._window = window
+        self.shares = Shares(run, new, window) if new and str(run.budget) else None
         self._bids = BidQueue(allocation)
         self._run = run
         self._unit, self._limit = competing_unit(run.budget)
@@ -218,6 +258,8 @@ class Scheduler:
     def end_of_input(self) -> None:
         """No more questions will be opened."""
         self._unopened = 0
+        if self.shares:
+            self.shares.end_of_input()
         self.advance()
 
     def enqueue(self, scheduled: "ScheduledQuestion") -> None:
@@ -242,7 +284,7 @@ class Scheduler:
                 self._undrawn -= 1
                 scheduled.opened = True
                 self._in_flight += scheduled.release(1)
-                self._on_first_draw()
+                self._gate.on_room()
         if self._unopened and len(self._scheduled) < self._window:
             return
         price = self.allocation.price
@@ -330,9 +372,8 @@ class ScheduledQuestion:
     _blocking: bool = False
     _vote_state: VoteState = field(default_factory=VoteState)
 
-    @asynccontextmanager
-    async def draw(self, waits: Callable[[], AbstractContextManager[None]] = nullcontext) -> AsyncIterator[None]:
-        """A block in which an operation runs; it begins when the scheduler starts it, and `waits` is held until then.
+    async def start(self) -> None:
+        """Wait until the scheduler starts the next operation, which then is `over`.
 
         Raises:
             BudgetExhausted: its value is below the price.
@@ -342,21 +383,16 @@ class ScheduledQuestion:
         self.scheduler.enqueue(self)
         self._bid_if_idle()
         try:
-            with waits():
-                await ticket
+            await ticket
         except asyncio.CancelledError:
             if ticket in self.waiting:
                 self.waiting.remove(ticket)
             elif not ticket.cancelled() and ticket.exception() is None:
-                self._done()
+                self.over()
             raise
-        try:
-            yield
-        finally:
-            self._done()
 
-    def _done(self) -> None:
-        """The operation has ended: the plan continues, unless it waits for one other operation."""
+    def over(self) -> None:
+        """An operation has ended: the plan continues, unless it waits for one other operation."""
         self._in_flight -= 1
         self._idle = self._blocking
         self.scheduler.draw_ended()

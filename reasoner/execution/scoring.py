@@ -2,12 +2,11 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
-from reasoner.budget import Cost
+from reasoner.budget import NO_COST, Cost
 from reasoner.engine import Rendered
 from reasoner.errors import BudgetExhausted, PromptTooLong, TraceError, UsageError, VerifierError
 from reasoner.execution.executor import OperationExecutor
@@ -39,61 +38,63 @@ async def rate(
         BudgetExhausted: the ledger refused it, or the deadline passed.
         UsageError: the verifier compares no pairs.
     """
-    question, engine, name = executor.question, executor.engine, (candidate.prompt.digest, candidate.index)
-    bound_of: Callable[[], Awaitable[Cost]] = partial(verifier.bound, question, candidate, engine)
-    score: Callable[[CostMeter], Awaitable[Rating]] = partial(verifier.score, question, candidate, engine)
+    name, second = (candidate.prompt.digest, candidate.index), other and (other.prompt.digest, other.index)
     values: dict[str, Any] = {"prompt": name[0], "index": name[1], "value": None, "parts": ()}
     inquiry: Inquiry[Scored] | Inquiry[PairCompared]
-    if other is None:
+    if second is None:
         values["steps"] = ()
         inquiry = Inquiry(executor, op, Scored, name, "verdict", NOT_RATED, values, at)
     elif isinstance(verifier, PairVerifier):
-        bound_of = partial(verifier.bound_pair, question, candidate, other, engine)
-        score = partial(verifier.compare_pair, question, candidate, other, engine)
-        values["other"] = second = other.prompt.digest, other.index
+        values["other"] = second
         inquiry = Inquiry(executor, op, PairCompared, (*name, second), "verdict", NOT_RATED, values, at)
     else:
         raise UsageError(f"the verifier {spec_of(verifier)} compares no pairs: use one that does, such as judge")
 
     async def ask() -> None:
-        rating = await _rated(inquiry, candidate, bound_of, score, reserve=reserve)
+        rating = await _RatingJob(1, executor, at, inquiry, verifier, candidate, other, reserve).rating()
         values.update({field: getattr(rating, field) for field in ("value", "parts", "steps") if field in values})
         inquiry.error = rating.error
 
     return (inquiry.recorded() or await inquiry.outcome(ask)).rating
 
 
-async def _rated(
-    inquiry: Inquiry[Any],
-    candidate: Completion,
-    bound_of: Callable[[], Awaitable[Cost]],
-    score: Callable[[CostMeter], Awaitable[Rating]],
-    *,
-    reserve: int,
-) -> Rating:
-    """One rating, with `reserve` tokens reserved beside it. Raises as `perform`."""
-    executor, at = inquiry.executor, inquiry.at
-    worst = bound = _checked(await bound_of(), at)
-    if reserve:
-        grown = await executor.render(candidate.prompt.then(candidate))
-        worst += executor.reserved_cost(grown.tokens, reserve, at=bound.sequential_tokens)
-    try:
-        return await perform(_RatingJob(executor, at, 1, inquiry, score, bound, worst))
-    except BudgetExhausted as refusal:
-        # While it waited, what it needs may have been made for another candidate.
-        if refusal.unit == "seconds" or _checked(await bound_of(), at).tokens >= bound.tokens:
-            raise
-        return await _rated(inquiry, candidate, bound_of, score, reserve=reserve)
-
-
 @dataclass(slots=True, eq=False)
 class _RatingJob(Job[Rating]):
-    """One rating by a verifier; one that does not complete is booked at its meter, or else at its bound."""
+    """One rating by a verifier, with `reserve` tokens reserved beside it.
 
-    score: Callable[[CostMeter], Awaitable[Rating]]
-    bound: Cost
-    worst: Cost
+    One that does not complete is booked at its meter, or else at its bound.
+    """
+
+    verifier: Verifier
+    candidate: Completion
+    other: Completion | None
+    reserve: int
+    bound: Cost = NO_COST
+    worst: Cost = NO_COST
     meter: CostMeter = field(default_factory=CostMeter)
+
+    async def rating(self) -> Rating:
+        """The rating. Raises as `perform`."""
+        self.worst = self.bound = bound = await self.bound_now()
+        if self.reserve:
+            grown = await self.executor.render(self.candidate.prompt.then(self.candidate))
+            self.worst += self.executor.reserved_cost(grown.tokens, self.reserve, at=bound.sequential_tokens)
+        try:
+            return await perform(self)
+        except BudgetExhausted as refusal:
+            # While it waited, what it needs may have been made for another candidate.
+            if refusal.unit == "seconds" or (await self.bound_now()).tokens >= bound.tokens:
+                raise
+            return await self.rating()
+
+    async def bound_now(self) -> Cost:
+        """The most that it costs now."""
+        question, engine, verifier = self.executor.question, self.executor.engine, self.verifier
+        if self.other is None:
+            bound = await verifier.bound(question, self.candidate, engine)
+        else:
+            bound = await cast("PairVerifier", verifier).bound_pair(question, self.candidate, self.other, engine)
+        return _checked(bound, self.at)
 
     def price(self, _tokens: int) -> Cost:
         """The bound, with what is reserved beside it."""
@@ -101,8 +102,13 @@ class _RatingJob(Job[Rating]):
 
     async def run(self, _granted: int) -> Rating:
         """The verifier's rating; what it raises becomes an error."""
+        question, engine, verifier, meter = self.executor.question, self.executor.engine, self.verifier, self.meter
         try:
-            rating = await self.score(self.meter)
+            if self.other is None:
+                rating = await verifier.score(question, self.candidate, engine, meter)
+            else:
+                pair = cast("PairVerifier", verifier)
+                rating = await pair.compare_pair(question, self.candidate, self.other, engine, meter)
             return replace(rating, cost=_checked(rating.cost, self.at))
         except BaseException as failure:
             if isinstance(failure, TraceError) or is_cancellation(failure):

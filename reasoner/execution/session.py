@@ -14,11 +14,11 @@ from reasoner.answers.questions import Question
 from reasoner.budget import Budget, Ledger, Prices
 from reasoner.engine import Engine, TextPiece, model_of
 from reasoner.errors import UsageError
-from reasoner.execution.admission import Admission, EngineLimits, Shares
+from reasoner.execution.admission import Admission, EngineLimits
 from reasoner.execution.executor import OperationExecutor
-from reasoner.execution.gate import Room
 from reasoner.execution.inputs import IdSet, check_ids, open_input
 from reasoner.execution.launching import cancel_all
+from reasoner.execution.order import RunningOperations
 from reasoner.execution.plan_runner import PlanRunner
 from reasoner.execution.scheduler import Allocation, Scheduler
 from reasoner.models.defaults import limits_of, resolve
@@ -101,7 +101,6 @@ class RunContext:
     facts: RunFacts = field(init=False)
     ready: Prepared = field(init=False)
     scheduler: Scheduler | None = field(default=None, init=False)
-    _shares: Shares | None = field(default=None, init=False)
     _progress: "asyncio.Queue[asyncio.Task[Solution] | None]" = field(default_factory=asyncio.Queue, init=False)
     """Questions that ended, and None where another one may be opened."""
     _awake: bool = field(default=False, init=False)
@@ -130,10 +129,15 @@ class RunContext:
 
     def share(self, allocation: Allocation | None, length: int | None) -> None:
         """Divide the run's budget among `length` questions, None if that is unknown."""
-        self.scheduler = Scheduler(allocation or Allocation(), self.ledger, length or 0, self.wake, window=self.window)
-        new = max(0, (length or 0) - sum(history.attempts > 0 for history in self.history.values()))
-        if new and str(self.ledger.budget):
-            self._shares = Shares(self.ledger, new, self.window)
+        questions, recorded = length or 0, sum(history.attempts > 0 for history in self.history.values())
+        self.scheduler = Scheduler(
+            allocation or Allocation(),
+            self.ledger,
+            questions,
+            self.limits.gate,
+            window=self.window,
+            new=max(0, questions - recorded),
+        )
 
     def wake(self) -> None:
         """Have `solutions` look whether another question may be opened."""
@@ -148,7 +152,7 @@ class RunContext:
         if opened >= self.window or (opened and self.limits.crowded):
             return False
         # With a KV cache one by one, since each shows only then how much of it is needed.
-        return self.limits.pace.open(whole_turn=bool(self.limits.kv_limiters))
+        return self.limits.turn.open(whole_turn=bool(self.limits.kv_limiters))
 
     def open(self, index: int, question: Question) -> PlanRunner:
         """The question at `index`, ready to run; questions are opened in the order of their indices."""
@@ -157,9 +161,9 @@ class RunContext:
         executor = OperationExecutor(
             question,
             self.engine,
-            Admission(ledger, self.limits.rooms, None if history.attempts else self._shares),
-            self.limits.kv_limiter(self.engine, question),
-            self.limits.pace,
+            Admission(ledger, self.scheduler.shares if self.scheduler and not history.attempts else None),
+            self.limits,
+            RunningOperations(history, self.scheduler.add(index, ledger) if self.scheduler else None),
             Recorder(question, self.trace, self._started, history),
             self.seed,
             index,
@@ -167,9 +171,8 @@ class RunContext:
             list(self.notes),
             on_text=self.on_text,
         )
-        scheduled = self.scheduler.add(index, ledger) if self.scheduler else None
         return PlanRunner(
-            self.strategy, self.verifier, self.stop, self.comparer, executor, self.facts, self.ready.limits, scheduled
+            self.strategy, self.verifier, self.stop, self.comparer, executor, self.facts, self.ready.limits
         )
 
     async def solutions(
@@ -183,17 +186,15 @@ class RunContext:
         """
         running: dict[asyncio.Task[Solution], int] = {}
         source, seen_ids, count, warm_up = open_input(questions, self.wake), IdSet(), 0, list[asyncio.Task[None]]()
-        rooms: list[Room[Any, Any]] = [self.limits.pace, *self.limits.kv_limiters]
-        for room in rooms:
-            room.on_room = self.wake
+        self.limits.gate.on_room = self.wake
         try:
             while True:
                 source.allow(count - len(running) + self.window)
                 while not source.over and self._may_open(len(running)):
                     question = source.take()
                     if question is None:
-                        if source.over:
-                            self._end_of_input()
+                        if source.over and self.scheduler:
+                            self.scheduler.end_of_input()
                         break
                     check_ids([question], seen_ids)
                     if not warm_up and (warming := self._warm(question)):
@@ -215,12 +216,6 @@ class RunContext:
             await cancel_all([*running, *warm_up])
         if source.failure:
             raise source.failure
-
-    def _end_of_input(self) -> None:
-        if self._shares:
-            self._shares.end_of_input()
-        if self.scheduler:
-            self.scheduler.end_of_input()
 
     def _warm(self, question: Question) -> "asyncio.Task[None] | None":
         """Start the processes that compare slow answers: that takes seconds, and the first samples run meanwhile."""
@@ -307,8 +302,9 @@ class Session:
             raise UsageError("the session is not open: use it as in `async with Session(engine) as session`")
         if verifier is None and strategy.uses_verifier:
             raise UsageError(f"{spec_of(strategy)} needs a verifier: give one")
-        if not self._limits.pace.now(arrival := object()):
-            await self._limits.pace.wait(arrival)
+        gate, arrival, rooms = self._limits.gate, object(), (self._limits.turn,)
+        if blocked := gate.enter(arrival, rooms):
+            await gate.wait(arrival, rooms, blocked)
         context = RunContext(
             strategy=strategy, engine=self.engine, verifier=verifier, stop=stop, comparer=self.comparer, trace=trace,
             seed=seed, budget=budget, ledger=ledger or self.ledger, stated=f"each {budget}" if budget else "",

@@ -4,7 +4,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from reasoner.budget import NO_COST, Cost
 from reasoner.engine import Rendered, SampleRequest
@@ -17,18 +17,23 @@ from reasoner.errors import (
     RequestLost,
     TraceError,
 )
+from reasoner.execution.admission import Priced
 from reasoner.execution.executor import ENGINE_ERRORS, CountedAs, OperationExecutor, derive_seed
+from reasoner.execution.gate import Rooms
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation, where
 from reasoner.trace.events import ATTEMPTS, Refusal, Work
 from reasoner.trace.recorder import Drop, Why
 from reasoner.types import CANCELLED, Completion, Prompt, SamplingParams, TokenIds, Usage
+
+if TYPE_CHECKING:
+    from reasoner.execution.kv_limiter import Charge, KvCacheLimiter
 
 T = TypeVar("T")
 W = TypeVar("W", bound=Work)
 
 
 @dataclass(slots=True, eq=False)
-class Job(Generic[T]):
+class Job(Priced, Generic[T]):
     """Work that is paid for: how much it may cost, how it is run, and what is recorded of it.
 
     It asks for up to `max_tokens` tokens, from the virtual time `at` on, and is tried up to `tries` times. It may be
@@ -38,17 +43,13 @@ class Job(Generic[T]):
     tries: ClassVar[int] = 1
     errors: ClassVar[ErrorsFrom | None] = None
     """What the exceptions of foreign code become."""
-    paced: ClassVar[bool] = False
-    """Whether it waits for a turn of the event loop: work that follows a reply adds little to the turn of that."""
+    generates: ClassVar[bool] = False
+    """Whether it waits for a turn of the event loop, to which work that follows a reply adds little, and for room in
+    the KV cache."""
 
     executor: OperationExecutor
     at: int
-    max_tokens: int
     inquiry: "Inquiry[Any] | None"
-
-    def price(self, _tokens: int) -> Cost:
-        """The most that it costs with so many tokens."""
-        return NO_COST
 
     @abstractmethod
     async def run(self, granted: int) -> T:
@@ -75,38 +76,35 @@ async def perform(job: Job[T]) -> T:
         BudgetExhausted: the ledger refused it, or the deadline passed.
         NotRecorded: a replay does not have it.
     """
-    executor, admission = job.executor, job.executor.admission
+    executor, gate = job.executor, job.executor.limits.gate
+    rooms: Rooms = executor.rooms if job.generates else (executor.admission,)
+    turn = (executor.limits.turn,)
     for _ in range(job.tries):
-        if job.paced and not executor.pace.now(executor):
-            await executor.pace.wait(executor)
-        reservation, granted = await admission.admit(job.price, max_tokens=job.max_tokens)
-        began, deadline = time.monotonic(), admission.deadline()
+        if job.generates and (blocked := gate.enter(executor, turn)):
+            await gate.wait(executor, turn, blocked)
+        if blocked := gate.enter(job, rooms):
+            await executor.enter_later(gate.wait(job, rooms, blocked))
+        began, deadline = time.monotonic(), executor.admission.deadline()
         result: T | None = None
         drop: Drop | None = None
         failure: BaseException | None = None
         try:
             async with deadline:
-                result = await job.run(granted)
+                result = await job.run(job.granted)
             cost = job.cost(result)
         except NotRecorded:
-            admission.settle(reservation, NO_COST)
+            gate.leave(job, rooms)
             raise
         except BaseException as error:
-            result, failure = None, error
-            if deadline.expired():
-                late = admission.too_late()
-                drop, failure = Drop("deadline", Refusal.of(late)), error if is_cancellation(error) else late
-            elif is_cancellation(error):
-                drop = Drop("cancelled")
-            else:
-                drop, failure = Drop("lost"), job.errors.error(error) if job.errors else error
+            result = None
+            drop, failure = _cut(job, error, late=executor.admission.too_late() if deadline.expired() else None)
             cost = job.spent(drop.why)
-        cost = cost.taking(time.monotonic() - began)
+        job.actual = cost.taking(time.monotonic() - began)
         try:
-            admission.settle(reservation, cost)
+            gate.leave(job, rooms)
         except LedgerViolation as violation:
             failure = violation
-        job.record(result, cost, drop)
+        job.record(result, job.actual, drop)
         if failure is None:
             return cast("T", result)
         if not isinstance(failure, RequestLost) or job.tries == 1:
@@ -114,29 +112,62 @@ async def perform(job: Job[T]) -> T:
     raise RequestLost(f"{failure} (tried {job.tries} times)") from failure
 
 
+def _cut(job: Job[Any], error: BaseException, *, late: BudgetExhausted | None) -> tuple[Drop, BaseException]:
+    """Why a job has no result, and what to raise; `late` is the refusal where the deadline passed."""
+    if late:
+        return Drop("deadline", Refusal.of(late)), error if is_cancellation(error) else late
+    if is_cancellation(error):
+        return Drop("cancelled"), error
+    return Drop("lost"), job.errors.error(error) if job.errors else error
+
+
 @dataclass(slots=True, eq=False)
 class EngineRequest(Job[Completion]):
-    """One request to the engine. One that is `droppable` does not wait for room in the KV cache."""
+    """One request to the engine: how a prompt continues. A `droppable` one waits for no room in the KV cache."""
 
     tries: ClassVar[int] = ATTEMPTS
     errors: ClassVar[ErrorsFrom | None] = ENGINE_ERRORS
-    paced: ClassVar[bool] = True
+    generates: ClassVar[bool] = True
 
     counted_as: CountedAs
     droppable: bool
+    params: SamplingParams
+    prompt: Prompt
+    rendered: Rendered = field(init=False)
     sent: SampleRequest | None = field(default=None, init=False)
+    charge: "Charge | None" = field(default=None, init=False)
+    """That of the KV cache, where there is a limiter."""
 
     @abstractmethod
     def request(self, granted: int) -> SampleRequest:
         """What the engine is asked for."""
 
+    def most(self) -> int:
+        """The most tokens that the engine generates of those that are granted."""
+        return self.granted
+
+    def charged(self, limiter: "KvCacheLimiter") -> "Charge":
+        """What it is charged in the KV cache."""
+        limit, charge = self.most(), self.charge
+        if charge is None or charge.limit != limit:
+            prompt, priority = self.prompt, self.executor.priority
+            grown = len(prompt.token_ids)
+            shared = (prompt.head_digest, self.rendered.tokens - grown), (prompt.digest, grown)
+            kind = replace(self.params, max_tokens=1), grown > 0
+            self.charge = charge = limiter.charge(
+                shared, kind=kind, limit=limit, priority=priority, droppable=self.droppable
+            )
+        return charge
+
     async def run(self, granted: int) -> Completion:
         """The reply of the engine."""
         self.sent = request = self.request(granted)
         executor = self.executor
-        if executor.kv_limiter or self.droppable:
-            completion = await executor.within_cache(request, droppable=self.droppable)
+        if self.charge:
+            completion = await executor.within_cache(request, self.charge)
         else:
+            if self.droppable:
+                executor.note("when_full=drop has no effect: the engine does not tell what its KV cache holds")
             completion = await executor.engine.sample(request)
         if fault := completion.usage.fault:
             request.meter.usage = None
@@ -201,7 +232,7 @@ class Inquiry(Generic[W]):
             EngineError: it failed.
         """
         return await perform(
-            _Asked(self.executor, self.at, params.limit, self, self.counted_as, False, prompt, rendered, params, watch)
+            _Asked(params.limit, self.executor, self.at, self, self.counted_as, False, params, prompt, rendered, watch)
         )
 
     async def reply(self, prompt: Prompt, params: SamplingParams, *, watch: TokenIds = ()) -> Completion:
@@ -252,9 +283,7 @@ class Inquiry(Generic[W]):
 class _Asked(EngineRequest):
     """A request of an inquiry."""
 
-    prompt: Prompt
     rendered: Rendered
-    params: SamplingParams
     watch: TokenIds
 
     def price(self, tokens: int) -> Cost:

@@ -144,15 +144,15 @@ def no_budget_of_samples_is_exceeded(strategy: Strategy, *, wide: bool = False) 
 @contextmanager
 def _refusing(after: int) -> Iterator[list[int]]:
     """The ledger refuses every operation after so many; gives the number of those asked for."""
-    admit, calls = Admission.admit, [0]
+    short, calls = Admission.short, [0]
 
-    async def refusing(self: Admission, price: Any, *, max_tokens: int) -> Any:
+    def refusing(self: Admission, ask: Any) -> Any:
         calls[0] += 1
         if calls[0] > after:
             raise BudgetExhausted("tokens", needed=9, free=0, limit=1)
-        return await admit(self, price, max_tokens=max_tokens)
+        return short(self, ask)
 
-    with mock.patch.object(Admission, "admit", refusing):
+    with mock.patch.object(Admission, "short", refusing):
         yield calls
 
 

@@ -66,7 +66,7 @@ class Revise(Checked):
             earlier += finished.completions
             if len(earlier) <= self.revisions:
                 again = Sample((revision(question, earlier),), params=self.params, branch=chain)
-                running[(yield from start(again, cancellable=False, after=finished.handle))] = chain
+                running[(yield from start(again, cancellable=False, at=finished.end))] = chain
             yield from votes.add(question.read(earlier[-1]), index=(len(earlier) - 1) * self.chains + chain)
         return (yield from votes.close())
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.budget import Budget, Cost, Ledger, Reservation
+from reasoner.budget import NO_COST, Budget, Cost, Ledger
 from reasoner.errors import BudgetExhausted, LedgerViolation
-from reasoner.execution.admission import Admission, LedgerRooms
+from reasoner.execution.admission import Admission, Priced
+from reasoner.execution.gate import Gate
 from reasoner.testing.support import turns
 
 PROMPT = 10
@@ -22,24 +23,40 @@ def price(tokens: int) -> Cost:
     return Cost(prompt_tokens=PROMPT, generated_tokens=tokens, requests=1, samples=1)
 
 
+class Asker(Priced):
+    """An operation that asks a question's ledgers for room."""
+
+    def price(self, tokens: int) -> Cost:
+        return price(tokens)
+
+
 @dataclass
 class Desk:
-    """Operations asked for at once, the reservations that came of it, and in which order."""
+    """Operations asked for at once, the room that they got, and in which order."""
 
+    gate: Gate = field(default_factory=Gate)
     admitted: list[tuple[str, int]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
-    held: dict[str, Reservation] = field(default_factory=dict)
+    held: dict[str, tuple[Asker, Admission]] = field(default_factory=dict)
 
     def ask(self, admission: Admission, name: str, maximum: int) -> "asyncio.Task[None]":
         return asyncio.ensure_future(self._ask(admission, name, maximum))
 
     async def _ask(self, admission: Admission, name: str, maximum: int) -> None:
+        asker = Asker(maximum)
         try:
-            self.held[name], granted = await admission.admit(price, max_tokens=maximum)
+            if blocked := self.gate.enter(asker, (admission,)):
+                await self.gate.wait(asker, (admission,), blocked)
         except BudgetExhausted:
             self.refused.append(name)
         else:
-            self.admitted.append((name, granted))
+            self.held[name] = asker, admission
+            self.admitted.append((name, asker.granted))
+
+    def settle(self, name: str, cost: Cost) -> None:
+        asker, admission = self.held.pop(name)
+        asker.actual = cost
+        self.gate.leave(asker, (admission,))
 
     @property
     def names(self) -> list[str]:
@@ -51,13 +68,13 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 def alone(tokens: int) -> Admission:
-    return Admission(Ledger(Budget(tokens=tokens)), {})
+    return Admission(Ledger(Budget(tokens=tokens)))
 
 
 @pytest.mark.parametrize("asker", ["the same question", "another question"])
 def test_a_small_operation_does_not_overtake_a_large_one_that_waits(asker: str) -> None:
     async def test() -> None:
-        _, one, other, _ = two(Budget(tokens=100))
+        _, one, other = two(Budget(tokens=100))
         desk = Desk()
         desk.ask(one, "first", 50)
         desk.ask(one, "large", 80)
@@ -65,7 +82,7 @@ def test_a_small_operation_does_not_overtake_a_large_one_that_waits(asker: str) 
         desk.ask(one if asker == "the same question" else other, "small", 1)
         await turns()
         assert desk.names == ["first"]
-        one.settle(desk.held["first"], price(0))
+        desk.settle("first", price(0))
         await turns()
         assert desk.names == ["first", "large"]
 
@@ -78,7 +95,7 @@ def test_it_is_clamped_when_nothing_in_flight_can_give_room() -> None:
         desk.ask(admission, "a", 50)
         desk.ask(admission, "b", 50)
         await turns()
-        admission.settle(desk.held["a"], price(50))
+        desk.settle("a", price(50))
         await turns()
         assert desk.admitted == [("a", 50), ("b", 100 - PROMPT - 50 - PROMPT)]
         assert admission.ledger.reserved.tokens == 40
@@ -86,10 +103,9 @@ def test_it_is_clamped_when_nothing_in_flight_can_give_room() -> None:
     run(test)
 
 
-def two(run_budget: Budget, each: Budget | None = None) -> tuple[Ledger, Admission, Admission, LedgerRooms]:
+def two(run_budget: Budget, each: Budget | None = None) -> tuple[Ledger, Admission, Admission]:
     ledger = Ledger(run_budget)
-    rooms: LedgerRooms = {}
-    return ledger, Admission(ledger.child(each), rooms), Admission(ledger.child(each), rooms), rooms
+    return ledger, Admission(ledger.child(each)), Admission(ledger.child(each))
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 300)), min_size=1, max_size=20), st.randoms())
@@ -97,8 +113,8 @@ def test_operations_of_all_questions_enter_in_the_order_in_which_they_came(
     asked: list[tuple[int, int]], chance: random.Random
 ) -> None:
     async def test() -> None:
-        ledger, desk, rooms = Ledger(Budget(tokens=400)), Desk(), LedgerRooms()
-        questions = [Admission(ledger.child(), rooms) for _ in range(3)]
+        ledger, desk = Ledger(Budget(tokens=400)), Desk()
+        questions = [Admission(ledger.child()) for _ in range(3)]
         names = [f"{number} {question}" for number, (question, _) in enumerate(asked)]
         for name, (question, maximum) in zip(names, asked, strict=True):
             desk.ask(questions[question], name, maximum)
@@ -106,28 +122,27 @@ def test_operations_of_all_questions_enter_in_the_order_in_which_they_came(
         for count in range(len(asked)):
             assert desk.names == names[: len(desk.names)]
             assert len(desk.names) > count
-            name = chance.choice(sorted(desk.held))
-            questions[int(name[-1])].settle(desk.held.pop(name), Cost())
+            desk.settle(chance.choice(sorted(desk.held)), NO_COST)
             await turns()
-        assert (ledger.in_flight, rooms) == (0, {})
+        assert (ledger.in_flight, desk.gate.queues) == (0, {})
 
     run(test)
 
 
 def test_a_waiter_cancelled_after_it_was_called_passes_the_call_on() -> None:
     async def test() -> None:
-        ledger, one, other, rooms = two(Budget(tokens=100))
+        ledger, one, other = two(Budget(tokens=100))
         desk = Desk()
         desk.ask(one, "a", 90)
         called = desk.ask(one, "b", 90)
         await turns()
         desk.ask(other, "c", 90)
         await turns()
-        one.settle(desk.held["a"], price(0))
+        desk.settle("a", price(0))
         called.cancel()
         await turns()
         assert desk.admitted == [("a", 90), ("c", 80)]
-        assert (ledger.in_flight, rooms) == (1, {})
+        assert (ledger.in_flight, desk.gate.queues) == (1, {})
 
     run(test)
 
@@ -137,10 +152,10 @@ def test_waiters_learn_that_the_ledger_was_frozen() -> None:
         desk, admission = Desk(), alone(100)
         desk.ask(admission, "a", 90)
         await turns()
-        waiting = [asyncio.ensure_future(admission.admit(price, max_tokens=90)) for _ in range(3)]
+        waiting = [desk.ask(admission, name, 90) for name in "bcd"]
         await turns()
         with pytest.raises(LedgerViolation):
-            admission.settle(desk.held["a"], price(500))
+            desk.settle("a", price(500))
         await turns()
         assert [type(task.exception()) for task in waiting] == [LedgerViolation] * 3
 

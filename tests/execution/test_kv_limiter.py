@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from reasoner import SamplingParams, solve_sync
 from reasoner.engine import Progress, SampleRequest
+from reasoner.execution.gate import Gate
 from reasoner.execution.kv_limiter import (
     EDGES,
     LONGEST,
@@ -97,18 +99,51 @@ def test_a_forecast_is_between_nothing_and_the_limit(courses: list[tuple[np.ndar
 # The limiter
 
 
-async def draw(limiter: KvCacheLimiter, count: int, *, limit: int, generated: int, kind: str = "") -> None:
+@dataclass(eq=False)
+class Sequence:
+    """A sequence that asks the limiter for room."""
+
+    charge: Charge
+    waited: bool = False
+
+    def charged(self, _limiter: KvCacheLimiter) -> Charge:
+        return self.charge
+
+
+class Door:
+    """Sequences at the gate of a cache."""
+
+    def __init__(self, capacity: int) -> None:
+        self.gate, self.limiter = Gate(), KvCacheLimiter(capacity)
+
+    async def enter(self, shared: Shared = (), *, kind: str = "", limit: int, priority: int = 0) -> Sequence:
+        sequence = Sequence(self.limiter.charge(shared, kind=kind, limit=limit, priority=priority))
+        if blocked := self.gate.enter(sequence, (self.limiter,)):
+            sequence.waited = True
+            await self.gate.wait(sequence, (self.limiter,), blocked)
+        return sequence
+
+    def leave(self, sequence: Sequence, generated: int | None, *, ended: bool = False) -> None:
+        sequence.charge.generated, sequence.charge.ended = generated, ended
+        self.gate.leave(sequence, (self.limiter,))
+
+    def release(self, name: str) -> None:
+        self.limiter.release(name)
+        self.gate.advance(self.limiter)
+
+
+async def draw(door: Door, count: int, *, limit: int, generated: int, kind: str = "") -> None:
     """So many sequences, one after another, which end by themselves."""
     for _ in range(count):
-        limiter.leave(await limiter.enter((), kind=kind, limit=limit), generated, ended=True)
+        door.leave(await door.enter(kind=kind, limit=limit), generated, ended=True)
 
 
-async def in_flight(limiter: KvCacheLimiter, *, limit: int, kind: str = "") -> list[Charge]:
-    """The charges of as many sequences as the limiter lets in at once."""
-    entered: list[Charge] = []
+async def in_flight(door: Door, *, limit: int, kind: str = "") -> list[Sequence]:
+    """As many sequences as the limiter lets in at once."""
+    entered: list[Sequence] = []
 
     async def enter() -> None:
-        entered.append(await limiter.enter((), kind=kind, limit=limit))
+        entered.append(await door.enter(kind=kind, limit=limit))
 
     tasks = [asyncio.ensure_future(enter()) for _ in range(2000)]
     await turns()
@@ -121,9 +156,9 @@ async def in_flight(limiter: KvCacheLimiter, *, limit: int, kind: str = "") -> l
 
 def admitted(generated: int, *, draws: int = 200, kind: str = "") -> int:
     async def test() -> int:
-        limiter = KvCacheLimiter(100_000)
-        await draw(limiter, draws, limit=8192, generated=generated, kind=kind)
-        return len(await in_flight(limiter, limit=8192))
+        door = Door(100_000)
+        await draw(door, draws, limit=8192, generated=generated, kind=kind)
+        return len(await in_flight(door, limit=8192))
 
     return asyncio.run(test())
 
@@ -153,11 +188,12 @@ def test_every_sequence_gets_in_and_everything_is_released(
     sequences: list[tuple[int, int, float, str]], capacity: int, seed: int
 ) -> None:
     async def test() -> None:
-        limiter, source, through = KvCacheLimiter(capacity), random.Random(seed), list[int]()
+        door, source, through = Door(capacity), random.Random(seed), list[int]()
+        limiter = door.limiter
 
         async def sequence(number: int, question: int, limit: int, part: float, end: str) -> None:
             pieces = ((f"{question}", 100), (f"{question}/{number % 3}", 10))
-            charge = await limiter.enter(pieces, kind=end, limit=limit, priority=question)
+            charge = await door.enter(pieces, kind=end, limit=limit, priority=question)
             limiter.keep(f"{question}", 100)
             generated = None
             try:
@@ -165,7 +201,7 @@ def test_every_sequence_gets_in_and_everything_is_released(
                 generated = None if end == "unknown" else int(part * limit)
             finally:
                 assert limiter.expected >= 0
-                limiter.leave(charge, generated, ended=end == "ended")
+                door.leave(charge, generated, ended=end == "ended")
             through.append(number)
 
         tasks = [asyncio.ensure_future(sequence(number, *drawn)) for number, drawn in enumerate(sequences)]
@@ -175,8 +211,9 @@ def test_every_sequence_gets_in_and_everything_is_released(
         ]
         await asyncio.gather(*tasks, return_exceptions=True)
         for question in range(5):
-            limiter.release(f"{question}")
+            door.release(f"{question}")
         assert limiter.expected == 0
+        assert door.gate.queues == {}
         assert len(through) == len(sequences) - len(cancelled)
 
     asyncio.run(test())
@@ -186,34 +223,34 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(test())
 
 
-class Door:
-    """Sequences at the queue: who is inside, in order of entry."""
+class NamedDoor(Door):
+    """Named sequences: who is inside, in order of entry."""
 
     def __init__(self, capacity: int) -> None:
-        self.kv_limiter = KvCacheLimiter(capacity)
+        super().__init__(capacity)
         self.inside: list[str] = []
-        self.charges: dict[str, Charge] = {}
+        self.sequences: dict[str, Sequence] = {}
 
-    def enter(self, name: str, *pieces: tuple[str, int], own: int = 0, priority: int = 0) -> "asyncio.Task[None]":
+    def ask(self, name: str, *pieces: tuple[str, int], own: int = 0, priority: int = 0) -> "asyncio.Task[None]":
         """Ask for a sequence with a token to generate, pieces that it may share, and `own` tokens that it does not."""
-        return asyncio.ensure_future(self._enter(name, (*pieces, (f"only {name}", own)), priority))
+        return asyncio.ensure_future(self._ask(name, (*pieces, (f"only {name}", own)), priority))
 
-    async def _enter(self, name: str, pieces: Shared, priority: int) -> None:
-        self.charges[name] = await self.kv_limiter.enter(pieces, kind="", limit=1, priority=priority)
+    async def _ask(self, name: str, pieces: Shared, priority: int) -> None:
+        self.sequences[name] = await self.enter(pieces, limit=1, priority=priority)
         self.inside.append(name)
 
-    def leave(self, name: str) -> None:
-        self.kv_limiter.leave(self.charges[name], 1, ended=True)
+    def end(self, name: str) -> None:
+        self.leave(self.sequences[name], 1, ended=True)
 
 
 def test_the_prompt_that_siblings_share_counts_once() -> None:
     async def test() -> None:
-        door = Door(200)
+        door = NamedDoor(200)
         for name in "abcd":
-            door.enter(name, ("p", 100), own=28)
+            door.ask(name, ("p", 100), own=28)
         await turns()
         assert door.inside == ["a", "b", "c"]
-        door.leave("b")
+        door.end("b")
         await turns()
         assert door.inside == ["a", "b", "c", "d"]
 
@@ -222,55 +259,55 @@ def test_the_prompt_that_siblings_share_counts_once() -> None:
 
 def test_a_sequence_too_long_for_the_cache_goes_alone() -> None:
     async def test() -> None:
-        door = Door(50)
+        door = NamedDoor(50)
         for name, own in (("short", 10), ("long", 500), ("next", 10)):
-            door.enter(name, ("p", 10), own=own)
+            door.ask(name, ("p", 10), own=own)
         for count, name in enumerate(("short", "long", "next"), start=1):
             await turns()
             assert door.inside == ["short", "long", "next"][:count]
-            door.leave(name)
+            door.end(name)
 
     run(test)
 
 
 def test_an_earlier_question_goes_first_and_a_charge_says_that_it_waited() -> None:
     async def test() -> None:
-        door = Door(50)
-        door.enter("a", own=48, priority=0)
+        door = NamedDoor(50)
+        door.ask("a", own=48, priority=0)
         for name, priority in (("third", 3), ("second", 2), ("first", 1), ("also first", 1)):
-            door.enter(name, own=48, priority=priority)
+            door.ask(name, own=48, priority=priority)
         for name in ("a", "first", "also first", "second"):
             await turns()
-            door.leave(name)
+            door.end(name)
         await turns()
         assert door.inside == ["a", "first", "also first", "second", "third"]
-        assert [name for name in door.inside if door.charges[name].waited] == door.inside[1:]
+        assert [name for name in door.inside if door.sequences[name].waited] == door.inside[1:]
 
     run(test)
 
 
 def test_a_kept_prompt_counts_while_nothing_of_it_is_in_flight() -> None:
     async def test() -> None:
-        door = Door(255)
-        door.enter("a", ("p", 100), own=48)
+        door = NamedDoor(255)
+        door.ask("a", ("p", 100), own=48)
         await turns()
-        door.kv_limiter.keep("p", 100)
-        door.kv_limiter.keep("p", 100)
-        door.leave("a")
-        assert door.kv_limiter.expected == 100
-        door.enter("small", ("q", 100), own=48)
+        door.limiter.keep("p", 100)
+        door.limiter.keep("p", 100)
+        door.end("a")
+        assert door.limiter.expected == 100
+        door.ask("small", ("q", 100), own=48)
         await turns()
         # Nothing is in flight, so one may go, though 100 + 150 are not more than fits either.
         assert door.inside == ["a", "small"]
-        door.enter("large", ("r", 100), own=48)
-        door.enter("its own", ("p", 100))
+        door.ask("large", ("r", 100), own=48)
+        door.ask("its own", ("p", 100))
         await turns()
         assert door.inside == ["a", "small"]
-        door.kv_limiter.release("p")
-        door.kv_limiter.release("p")
+        door.release("p")
+        door.release("p")
         await turns()
         assert door.inside == ["a", "small"]
-        door.leave("small")
+        door.end("small")
         await turns()
         assert door.inside == ["a", "small", "large", "its own"]
 
@@ -288,7 +325,8 @@ def test_the_youngest_of_the_latest_question_is_dropped_first_and_what_runs_alon
             dropped.append((name, running.pop(name).tokens))
 
         for name, priority in (("first", 0), ("old", 1), ("young", 1)):
-            charge = await limiter.enter((), kind="", limit=300, priority=priority, droppable=True)
+            charge = limiter.charge((), kind="", limit=300, priority=priority, droppable=True)
+            assert Gate().enter(Sequence(charge), (limiter,)) is None
             running[name] = Progress()
             limiter.watch(charge, running[name], partial(drop, name))
         for tokens in range(1, 300):

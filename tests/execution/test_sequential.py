@@ -45,13 +45,13 @@ def test_the_longest_path_that_was_waited_for_counts() -> None:
         replies = yield from sample(PROMPT, n=3, params=SamplingParams(max_tokens=40))  # until 9
         yield from score(question, replies)  # until 11
         yield from propose(None, VoteState())
-        first = yield from start(drawn(1))  # until 15
+        yield from start(drawn(1))  # until 15
         yield from start(Sample((PROMPT,), 2, SamplingParams(max_tokens=40), branch=2))  # until 20
         stopped = yield from start(Sample((PROMPT,), 1000, SamplingParams(max_tokens=40), branch=3))
         yield from cancel(stopped)
-        ends = {(yield from next_finished()).end, (yield from next_finished()).end}
-        assert ends == {15, 20}
-        yield from start(drawn(4), after=first)  # until 19
+        first, second = (yield from next_finished()).end, (yield from next_finished()).end
+        assert (first, second) == (15, 20)
+        yield from start(drawn(4), at=first)  # until 19
         assert (yield from next_finished()).end == 19
         yield from sample(PROMPT, params=SamplingParams(max_tokens=2))  # the fourth of its prompt, until 22
         return None

@@ -49,10 +49,8 @@ class _Part:
     """One active plan."""
 
     plan: Plan[Answer | None]
-    after: Handle | None
-    """Of the results that it has received, or that it waited for before its start, the one that ended last."""
-    end: int = 0
-    """The virtual time at which that one ended."""
+    at: int | None
+    """The virtual end of the latest result that it has received, or that it waited for before its start."""
     started: list[range] = field(default_factory=list)
     """The handles of what the plan itself started and receives by `Next`."""
     gone: set[Handle] = field(default_factory=set)
@@ -65,8 +63,7 @@ class _Part:
 
     def receive(self, finished: Finished) -> None:
         """Note a result that the plan receives."""
-        if finished.end >= self.end:
-            self.after, self.end = finished.handle, finished.end
+        self.at = max(self.at or 0, finished.end)
 
 
 @dataclass(slots=True)
@@ -87,15 +84,15 @@ class Gathering:
     first_handles: list[int] = field(default_factory=list)
     owners: list[int] = field(default_factory=list)
     """The plan of each first handle. Handles count up, and several in a row may belong to one plan."""
-    free_after: Handle | None = None
-    """The last result of the plan that ended last; the next plan starts in its place."""
+    free_at: int | None = None
+    """Where the plan ended that ended last; the next plan starts in its place."""
 
     def run(self) -> Plan[None]:
         """Run all plans, and propose the vote of their answers in the order of their numbers."""
         while True:
             while len(self.parts) < ABREAST and (following := next(self.source, None)):
                 number, plan = following
-                self.parts[number] = _Part(plan, self.free_after)
+                self.parts[number] = _Part(plan, self.free_at)
                 yield from self._advance(number, None)
             if not self.parts:
                 return
@@ -135,11 +132,11 @@ class Gathering:
                 return
             if isinstance(op, Start):
                 branched = self._branched(op.op, number) if isinstance(op.op, Sample) else op.op
-                op = replace(op, op=branched, after=part.after if op.after is None else op.after)
+                op = replace(op, op=branched, at=part.at if op.at is None else op.at)
             if isinstance(op, Sample):
                 op = self._branched(op, number)
             if isinstance(op, Startable):
-                part.blocked_on = yield Start(op, cancellable=False, after=part.after)
+                part.blocked_on = yield Start(op, cancellable=False, at=part.at)
                 self._own(part.blocked_on, number)
                 return
             if isinstance(op, Next) and not part.arrived:
@@ -179,7 +176,7 @@ class Gathering:
     def _end(self, number: int, answer: Answer | None) -> Plan[None]:
         """Cancel what the plan still has in flight, and count its answer, or else its last proposal."""
         part = self.parts.pop(number)
-        self.free_after = part.after
+        self.free_at = part.at
         for handles in part.started:
             for handle in map(Handle, handles):
                 if handle not in part.gone:
