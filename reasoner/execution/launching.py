@@ -1,4 +1,4 @@
-"""Launches the sequences of one operation in order, a limited number at a time."""
+"""The sequences of one operation, and work that runs side by side."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
