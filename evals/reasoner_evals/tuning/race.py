@@ -1,0 +1,144 @@
+"""The race: after each round, candidates that are shown to be worse, or no better at a higher cost, go out.
+
+A pair is compared by bets on each question (Waudby-Smith and Ramdas 2024, 2010.09686), whose p-value holds at whatever
+moment the race looks. The candidates share the error: with 95 % confidence the most accurate one stays, or one that is
+cheaper and at most a margin less accurate.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+
+from reasoner.calibration.promises import p_value
+from reasoner_evals.stats import Bools, Floats
+from reasoner_evals.stats.intervals import Groups, totals_by
+
+ERROR: Final = 0.05
+"""The chance that the race drops the candidate that it should keep."""
+MARGIN: Final = 0.01
+"""Accuracies that differ by less count as equal: the cheaper candidate wins."""
+SLACK: Final = 1.1
+"""A candidate may cost so many times the budget on average: sizes are estimates."""
+LEAST: Final = 10
+"""The fewest questions of a round."""
+ROUNDS: Final = 8
+"""How many rounds a race has at most."""
+DIGITS: Final = 6
+
+Why = Literal["worse", "dearer", "over", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """Why a candidate is out."""
+
+    who: int
+    why: Why
+    questions: int
+    """How many it had been asked."""
+    against: int | None = None
+    """The candidate that it lost to."""
+    p_value: float = 0.0
+
+
+@dataclass(slots=True)
+class Race:
+    """What K candidates did on Q questions so far: arrays [K, Q], nan where one was not asked or not graded."""
+
+    right: Floats
+    """In [0, 1]; an error counts as wrong."""
+    tokens: Floats
+    sequential: Floats
+    goal: float
+    """Tokens that a question may cost on average."""
+    groups: Groups | None = None
+    """What questions share, [Q]; whole groups are then the units."""
+    failed: Bools = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    """[K]: the candidates without a result in the last round."""
+    exits: list[Exit] = field(default_factory=list)
+
+    @property
+    def inside(self) -> list[int]:
+        """The candidates that are still in, the most accurate first, the cheaper one first of equal ones."""
+        out = {each.who for each in self.exits}
+        return sorted(set(range(len(self.right))) - out, key=lambda who: (-self.accuracy(who), self.cost(who), who))
+
+    def accuracy(self, who: int) -> float:
+        """The share of right answers so far; 0 without any answer."""
+        return _mean(self.right[who])
+
+    def cost(self, who: int) -> float:
+        """The mean tokens of a question so far; infinite without any."""
+        return _mean(self.tokens[who], empty=math.inf)
+
+    def asked(self, who: int) -> int:
+        """The number of questions with a value."""
+        return int((~np.isnan(self.right[who])).sum())
+
+    def look(self) -> list[Exit]:
+        """The candidates that go out now. The most accurate ones are compared last, so that one always stays."""
+        fresh = [Exit(who, "failed", self.asked(who)) for who in self.inside if len(self.failed) and self.failed[who]]
+        self.exits += fresh
+        for who in self.inside:
+            if self.cost(who) > SLACK * self.goal and len(self.inside) > 1:
+                self._leave(Exit(who, "over", self.asked(who)), fresh)
+        error = ERROR / max(len(self.right) - 1, 1)
+        for who in reversed(self.inside):
+            for other in self.inside:
+                if other != who and (lost := self.lost(who, other)) <= error:
+                    why: Why = "dearer" if self.accuracy(who) >= self.accuracy(other) else "worse"
+                    self._leave(Exit(who, why, self.asked(who), other, lost), fresh)
+                    break
+        return fresh
+
+    def _leave(self, out: Exit, fresh: list[Exit]) -> None:
+        self.exits.append(out)
+        fresh.append(out)
+
+    def lost(self, who: int, other: int) -> float:
+        """The p-value of: `who` is worth keeping beside `other`, as more accurate, or by a margin if it costs more."""
+        margin = MARGIN if self.cost(who) > self.cost(other) else 0.0
+        return better_by(self.right[who], self.right[other], margin, self.groups)
+
+    def choice(self, *, few: bool) -> int:
+        """The candidate to run: the cheapest within a margin of the most accurate one.
+
+        With `few` questions it is the cheapest that no other one is shown to beat: estimates would mostly be luck.
+        """
+        inside = self.inside
+        best = self.accuracy(inside[0])
+        near = inside if few else [who for who in inside if self.accuracy(who) >= best - MARGIN - 1e-9]
+        return min(near, key=lambda who: (self.cost(who), -self.accuracy(who), who))
+
+
+def better_by(ours: Floats, theirs: Floats, margin: float, groups: Groups | None = None) -> float:
+    """The p-value of: the mean of `ours` [Q] is at least `margin` above that of `theirs`. It holds at any moment.
+
+    Questions without both values are left out. With groups, the mean is that over groups.
+    """
+    both = ~np.isnan(ours) & ~np.isnan(theirs)
+    ahead = (ours - theirs)[both]
+    if groups is not None:
+        total, size = totals_by(np.asarray(groups)[both].tolist(), ahead, np.ones_like(ahead))
+        ahead = total / size
+    values, counts = np.unique(ahead.round(DIGITS), return_counts=True)
+    return p_value(list(zip(values.tolist(), counts.tolist(), strict=True)), margin)
+
+
+def rounds(questions: int) -> list[range]:
+    """The questions of each round, by their numbers."""
+    size = max(LEAST, math.ceil(questions / ROUNDS))
+    return [range(start, min(start + size, questions)) for start in range(0, questions, size)]
+
+
+def _mean(values: Floats, *, empty: float = 0.0) -> float:
+    known: Floats = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else empty
+
+
+def stacked(parts: Sequence[Floats]) -> Floats:
+    """Rounds [K, q] side by side."""
+    return np.concatenate(parts, axis=1)
