@@ -3,7 +3,7 @@
 import stat
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -44,13 +44,18 @@ class ServerLimits(_Table):
 
 
 class Settings(_Table):
-    """What a file says of a server. `verifiers` are specs by the names that requests use."""
+    """What a file says of a server. `verifiers` are specs by the names that requests use.
+
+    `model` has the options of the command that name the model. `tuned` is what `reasoner tune` found; nothing reads it.
+    """
 
     default: Alias = Alias()
     aliases: dict[Name, Alias] = {}
     verifiers: dict[Name, str] = {}
     limits: ServerLimits = ServerLimits()
     keys: dict[str, Any] = Field(default={}, repr=False)
+    model: dict[Literal["model", "engine", "base_url"], str] = {}
+    tuned: dict[str, Any] = Field(default={}, repr=False)
 
 
 def read_settings(path: Path) -> Settings:

@@ -24,7 +24,7 @@ TRIALS: Final = 6
 """How many sizes of a strategy are measured."""
 _WIDEST: Final = 65
 """How many sizes from one on are tried until a strategy accepts one."""
-_SIZES: Final = ("n", "simulations", "chains", "b", "k")
+SIZES: Final = ("n", "simulations", "chains", "b", "k")
 """The options that say how much a strategy does; the first one that it has is its size."""
 
 
@@ -167,7 +167,7 @@ def _with_size(spec: str, size: int) -> Spec:
     vote = {"n": Bare(size)}
     if "then" in known and "then" not in plain.options:
         return Spec(plain.name, {**plain.options, "then": Spec("self_consistency", vote)})
-    option = next((name for name in _SIZES if name in known), None)
+    option = next((name for name in SIZES if name in known), None)
     if option is None:
         return Spec("self_consistency", {**vote, "of": plain})
     return Spec(plain.name, {**plain.options, option: Bare(size)})

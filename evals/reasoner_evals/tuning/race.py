@@ -6,7 +6,6 @@ cheaper and at most a margin less accurate.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -137,8 +136,3 @@ def rounds(questions: int) -> list[range]:
 def _mean(values: Floats, *, empty: float = 0.0) -> float:
     known: Floats = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else empty
-
-
-def stacked(parts: Sequence[Floats]) -> Floats:
-    """Rounds [K, q] side by side."""
-    return np.concatenate(parts, axis=1)
