@@ -2,9 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from reasoner.journal.folder import make_folder, write_whole, writing
 from reasoner.registry import build, spec_of
 from reasoner.system.files import complaint_of, read_whole
 from reasoner.system.machine import require_extra
-from reasoner.system.printing import counted, printable
+from reasoner.system.printing import printable
 from reasoner.system.redaction import without_secrets
 from reasoner.verifier import Verifier
 from reasoner_evals.cli.options import RunOptions
@@ -36,7 +37,7 @@ from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.own_files import task_spec
 from reasoner_evals.tuning.candidates import PILOT, Candidate, Sized, sized, strategies_for
 from reasoner_evals.tuning.outcome import Outcome
-from reasoner_evals.tuning.race import Race, rounds
+from reasoner_evals.tuning.race import Race, next_share, rounds
 from reasoner_evals.tuning.rounds import Measured, RoundRead, Rounds
 from reasoner_evals.tuning.split import Split, split
 from reasoner_evals.tuning.verdict import SINGLES, Judged, forecasts, frontier, verdict
@@ -275,13 +276,20 @@ class TuneRun(EngineRun):
             if len(inside) == 1:
                 ended = "one candidate is left"
                 break
-            limit, needed = self._limit(race), self._needed(race, candidates, len(block))
-            if spent + needed > limit:
-                if number == 1:
-                    raise UsageError(
-                        f"--spend {limit:,.0f} is too little: a round of {counted(len(block), 'question')} and the "
-                        f"judge need about {spent + needed:,.0f} tokens; raise it, or name fewer strategies with -s"
-                    )
+            price = partial(self._price, race, candidates)
+            limit, judge = self._limit(race), 2 * setup.tokens * len(setup.sides.judge)
+            left = (limit - spent - judge) / len(block)
+            if number > 1:
+                allowed = price(inside) * next_share(price(inside), len(blocks) - number + 1, left)
+                progress.looked(race.fit(allowed, price), spent)
+            needed, inside = price(race.inside), race.inside
+            if needed > left and number == 1:
+                least = spent + judge + needed * len(block)
+                raise UsageError(
+                    f"--spend {limit:,.0f} is too little: the first round and the judge need about {least:,.0f} "
+                    "tokens; raise it, or name fewer strategies with -s"
+                )
+            if needed > left:
                 ended = f"another round would exceed {limit:,.0f} tokens"
                 break
             progress.round(number, len(blocks), len(block))
@@ -289,13 +297,14 @@ class TuneRun(EngineRun):
             read = await self._asked(rounds_of, f"round-{number:02}", candidates, inside, items)
             parts.append(read.measured)
             groups += read.groups
-            race.right, race.tokens, race.sequential, seconds = Measured.side_by_side(parts)
+            race.right, race.tokens, race.sequential, _ = Measured.side_by_side(parts)
             race.groups = groups if all(groups) else None
             race.failed = np.isin(np.arange(len(candidates)), list(read.errors))
             spent += read.drawn
             if len(read.errors) == len(inside):
                 raise EngineError(f"no candidate has a result: {specs[inside[0]]}: {read.errors[inside[0]]}")
             progress.looked(race.look(), spent, read.errors)
+            progress.summed_up()
             if not race.inside:
                 raise EngineError(f"no candidate has a result: {read.errors[inside[0]]}")
         chosen = race.choice(few=setup.sides.few)
@@ -358,14 +367,14 @@ class TuneRun(EngineRun):
         # The pool of the largest vote, and the judge, fit whatever the number of candidates.
         return max(sum(costs) * asked / SHARE, 2 * setup.tokens * asked)
 
-    def _needed(self, race: Race, candidates: tuple[Candidate, ...], questions: int) -> float:
-        """About the tokens of a round of so many questions, and of the judge after it."""
-        arms: dict[str, float] = {}
-        for who in race.inside:
-            arm = candidates[who].arm
-            cost = race.cost(who) if race.asked(who) else self.setup.tokens
-            arms[arm] = max(cost, arms.get(arm, 0.0))
-        return sum(arms.values()) * questions + 2 * self.setup.tokens * len(self.setup.sides.judge)
+    def _price(self, race: Race, candidates: tuple[Candidate, ...], inside: Sequence[int]) -> float:
+        """About the tokens of a question for these candidates; what selects from one pool costs it once."""
+        arms: dict[str, float] = {candidates[who].arm: 0.0 for who in inside}
+        for who, each in enumerate(candidates):
+            if each.arm in arms:
+                cost = race.cost(who) if race.asked(who) else self.setup.tokens
+                arms[each.arm] = max(cost, arms[each.arm])
+        return sum(arms.values())
 
     def _baselines(self, race: Race, candidates: tuple[Candidate, ...], chosen: int) -> list[tuple[str, str]]:
         """One sample, and the plain vote that costs about what the chosen one does; where that is one sample, all."""

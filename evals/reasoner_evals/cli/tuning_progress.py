@@ -41,13 +41,16 @@ class TuneProgress(Display):
         self._where = f"round {number} of {count}"
         self.begin(f"{self._where}: {counted(questions, 'question')}")
 
-    def looked(self, fresh: Sequence[object], spent: float, errors: Mapping[int, str]) -> None:
-        """A round has ended; these candidates went out."""
+    def looked(self, fresh: Sequence[object], spent: float, errors: Mapping[int, str] | None = None) -> None:
+        """These candidates went out."""
         assert self.race is not None
         self.spent = spent
-        self.errors.update(errors)
+        self.errors.update(errors or {})
         for each in self.race.exits[len(self.race.exits) - len(fresh) :]:
             self.tell(f"out: {self.specs[each.who]}: {why_out(each, self.specs, self.race, self.errors)}")
+
+    def summed_up(self) -> None:
+        """A round has ended."""
         self.tell(self._summary())
 
     def arm_started(self, arm: Arm, total: int, done: int) -> None:

@@ -1,11 +1,15 @@
 """The race: after each round, candidates that are shown to be worse, or no better at a higher cost, go out.
 
 A pair is compared by bets on each question (Waudby-Smith and Ramdas 2024, 2010.09686), whose p-value holds at whatever
-moment the race looks. The candidates share the error: with 95 % confidence the most accurate one stays, or one that is
-cheaper and at most a margin less accurate.
+moment the race looks. The candidates share the error: with 95 % confidence the bets keep the most accurate one, or one
+that is cheaper and at most a margin less accurate.
+
+Where the tokens do not last for all of them, those that are furthest behind go out too, some after each round (as in
+sequential halving: Karnin 2013, JMLR W&CP 28:1238). That proves nothing about them, and is called `behind`.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -26,8 +30,9 @@ LEAST: Final = 10
 ROUNDS: Final = 8
 """How many rounds a race has at most."""
 DIGITS: Final = 6
+_STEPS: Final = 40
 
-Why = Literal["worse", "dearer", "over", "failed"]
+Why = Literal["worse", "dearer", "over", "failed", "behind"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,22 @@ class Race:
                     break
         return fresh
 
+    def fit(self, allowed: float, price: Callable[[Sequence[int]], float]) -> list[Exit]:
+        """Those that go out, the least accurate first, so that the `price` of the others is at most `allowed`.
+
+        One whose samples another one needs saves nothing and stays; so does the most accurate one.
+        """
+        fresh: list[Exit] = []
+        first = self.inside[0]
+        for who in reversed(self.inside[1:]):
+            inside = self.inside
+            whole = price(inside)
+            if whole <= allowed:
+                break
+            if price([each for each in inside if each != who]) < whole:
+                self._leave(Exit(who, "behind", self.asked(who), first, self.lost(who, first)), fresh)
+        return fresh
+
     def _leave(self, out: Exit, fresh: list[Exit]) -> None:
         self.exits.append(out)
         fresh.append(out)
@@ -131,6 +152,21 @@ def rounds(questions: int) -> list[range]:
     """The questions of each round, by their numbers."""
     size = max(LEAST, math.ceil(questions / ROUNDS))
     return [range(start, min(start + size, questions)) for start in range(0, questions, size)]
+
+
+def next_share(price: float, rounds_left: int, tokens: float) -> float:
+    """What the next round may cost, as a share of `price`: each round the same share of the one before it, at most 1.
+
+    So the `tokens` last for all rounds that are left, and the field thins out evenly.
+    """
+    low, high = 0.0, 1.0
+    if price * rounds_left <= tokens:
+        return 1.0
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        total = price * sum(middle**each for each in range(1, rounds_left + 1))
+        low, high = (middle, high) if total <= tokens else (low, middle)
+    return low
 
 
 def _mean(values: Floats, *, empty: float = 0.0) -> float:

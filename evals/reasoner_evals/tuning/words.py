@@ -17,5 +17,8 @@ def why_out(out: Exit, specs: Sequence[str], race: Race, errors: Mapping[int, st
     rival = specs[out.against]
     if out.why == "worse":
         return f"less accurate than {rival} {after} (p = {out.p_value:.2g})"
+    if out.why == "behind":
+        gap = race.accuracy(out.against) - race.accuracy(out.who)
+        return f"{100 * gap:.1f} points behind {rival} {after}; the tokens go to the others, nothing is proved"
     points = f"{100 * MARGIN:g} point"
     return f"costs more than {rival} and is not {points} better, {after} (p = {out.p_value:.2g})"

@@ -1,0 +1,93 @@
+"""The race keeps what it should keep, drops what is shown to be worse, and chooses as it says."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner.calibration.promises import p_value
+from reasoner_evals.stats import Floats
+from reasoner_evals.tuning.race import MARGIN, Race, better_by, rounds
+
+
+def race(right: Floats, cost: list[float], goal: float = 1000.0) -> Race:
+    tokens = np.where(np.isnan(right), np.nan, np.array(cost)[:, None])
+    return Race(right, tokens, tokens, goal)
+
+
+def test_of_two_candidates_one_that_is_never_right_goes_out_as_soon_as_the_bets_say_so() -> None:
+    left_at = next(n for n in range(1, 50) if race(np.array([[1.0] * n, [0.0] * n]), [10, 10]).look())
+    # Each question doubles the largest bet, which holds two fifths of the wealth; the error is 5 %.
+    assert left_at == math.ceil(math.log2(1 / 0.05 / 0.4))
+    run = race(np.array([[1.0] * left_at, [0.0] * left_at]), [10, 10])
+    [out] = run.look()
+    assert (out.who, out.why, out.against, out.questions) == (1, "worse", 0, left_at)
+    assert run.choice(few=False) == 0
+
+
+def test_equally_accurate_candidates_are_told_apart_by_their_cost_alone() -> None:
+    run = race(np.ones((3, 3000)), [30, 20, 10])
+    assert {(each.who, each.why) for each in run.look()} == {(0, "dearer"), (1, "dearer")}
+    assert run.choice(few=False) == 2
+
+
+def test_over_the_budget_without_a_result_and_never_the_last_one() -> None:
+    run = race(np.ones((3, 20)), [50, 200, 20], goal=100)
+    run.failed = np.array([True, False, False])
+    assert [(each.who, each.why) for each in run.look()] == [(0, "failed"), (1, "over")]
+    assert run.inside == [2]
+    alone = race(np.ones((1, 20)), [500], goal=100)
+    assert not alone.look()
+    assert alone.choice(few=True) == 0
+
+
+def test_few_questions_choose_the_cheapest_that_none_is_shown_to_beat() -> None:
+    right = np.array([[1.0] * 10 + [0.0] * 2, [1.0] * 12])
+    assert race(right, [10, 90]).choice(few=True) == 0
+    assert race(right, [10, 90]).choice(few=False) == 1
+
+
+def test_within_a_margin_the_cheaper_one_is_chosen() -> None:
+    right = np.ones((2, 1000))
+    right[0, : int(1000 * MARGIN)] = 0
+    assert race(right, [10, 90]).choice(few=False) == 0
+    right[0, : int(1000 * MARGIN) + 1] = 0
+    assert race(right, [10, 90]).choice(few=False) == 1
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40), st.sampled_from((0.0, 0.01)))
+def test_the_p_value_is_that_of_a_bet_and_missing_values_are_no_questions(
+    outcomes: list[tuple[bool, bool]], margin: float
+) -> None:
+    ours, theirs = (np.array(column, dtype=float) for column in zip(*outcomes, strict=True))
+    expected = p_value([(ahead, 1) for ahead in (ours - theirs).tolist()], margin)
+    assert better_by(ours, theirs, margin) == pytest.approx(expected)
+    assert better_by(np.append(ours, np.nan), np.append(theirs, 1.0), margin) == pytest.approx(expected)
+    each_its_own = [str(number) for number in range(len(ours))]
+    assert better_by(ours, theirs, margin, each_its_own) == pytest.approx(expected)
+    # A group of copies is one unit.
+    doubled = [name for name in each_its_own for _ in range(2)]
+    assert better_by(ours.repeat(2), theirs.repeat(2), margin, doubled) == pytest.approx(expected)
+
+
+@pytest.mark.slow
+def test_looking_after_each_round_drops_the_best_one_as_rarely_as_it_says() -> None:
+    source, lost = np.random.default_rng(0), 0
+    for _ in range(300):
+        # All are equally accurate and cost the same: whoever goes out is a false exit.
+        right = (source.random((12, 160)) < 0.5).astype(float)
+        run = race(right[:, :0], [10.0] * 12)
+        for block in rounds(160):
+            run.right = right[:, : block.stop]
+            run.tokens = np.full(run.right.shape, 10.0)
+            run.look()
+        lost += any(each.who == 0 for each in run.exits)
+    assert lost <= 0.05 * 300
+
+
+@given(st.integers(1, 3000))
+def test_rounds_cover_each_question_once(questions: int) -> None:
+    assert [at for block in rounds(questions) for at in block] == list(range(questions))
+    assert len(rounds(questions)) <= max(8, 1)
