@@ -56,11 +56,11 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def _table(path: Path, table: dict[str, Any], name: str) -> dict[str, str]:
-    found = table.get(name, {})
+    section = table.get(name, {})
     allowed = MODEL if name == "model" else None
-    if not isinstance(found, dict) or any(
-        not isinstance(value, str) or (allowed and key not in allowed) for key, value in found.items()
+    if not isinstance(section, dict) or any(
+        not isinstance(value, str) or (allowed and key not in allowed) for key, value in section.items()
     ):
         keys = f" with {', '.join(MODEL)}" if allowed else ""
-        raise UsageError(f"--settings {path}: [{name}] must be a table of texts{keys} (got {shown(found)})")
-    return found
+        raise UsageError(f"--settings {path}: [{name}] must be a table of texts{keys} (got {shown(section)})")
+    return section

@@ -37,13 +37,11 @@ from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.own_files import task_spec
 from reasoner_evals.tuning.candidates import PILOT, Candidate, Sized, sized, strategies_for
 from reasoner_evals.tuning.outcome import Outcome
-from reasoner_evals.tuning.race import Race, next_share, rounds
+from reasoner_evals.tuning.race import Race, limit, rounds
 from reasoner_evals.tuning.rounds import Measured, RoundRead, Rounds
 from reasoner_evals.tuning.split import Split, split
 from reasoner_evals.tuning.verdict import SINGLES, Judged, forecasts, frontier, verdict
 
-SHARE: Final = 3
-"""A race spends at most one part in so many of what all candidates on all questions cost by themselves."""
 LEAST_VOTE: Final = 3
 WAIT: Final = 1.0
 """Seconds between two looks for the results of other shards."""
@@ -191,12 +189,12 @@ class _Sizes(BaseModel):
     @property
     def candidates(self) -> tuple[Candidate, ...]:
         """All candidates, each once."""
-        return tuple(dict.fromkeys(each for found in self.by_strategy.values() for each in found.candidates))
+        return tuple(dict.fromkeys(candidate for each in self.by_strategy.values() for candidate in each.candidates))
 
     @property
     def tokens(self) -> float:
         """What finding them cost."""
-        return sum(found.tokens for found in self.by_strategy.values())
+        return sum(each.tokens for each in self.by_strategy.values())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -222,7 +220,7 @@ class TuneRun(EngineRun):
         return code
 
     async def work(self) -> None:
-        """Run the race, judge, and write what it came to."""
+        """Run the race, judge, and write the outcome."""
         setup, progress = self.setup, self.display
         for note in setup.data.source.notes:
             progress.note(f"note: {note}")
@@ -244,7 +242,7 @@ class TuneRun(EngineRun):
         self.outcome.write(setup.out)
 
     async def _sizes(self) -> _Sizes:
-        """The candidates, as an earlier session found them, or by measuring what is missing."""
+        """The candidates, those of an earlier session, or by measuring what is missing."""
         setup, file = self.setup, self.setup.folder / "sizes.json"
         while setup.shard and setup.shard.index > 1 and not self._all_sized(file):
             self.display.stage = "waiting for the sizes of shard 1"
@@ -255,8 +253,8 @@ class TuneRun(EngineRun):
             if spec in sizes.by_strategy:
                 continue
             self.display.begin(f"measuring sizes of {printable(spec)}")
-            found = await sized(spec, setup.goal, questions, setup.engine, setup.verifier, self.display.note)
-            sizes = _Sizes(by_strategy={**sizes.by_strategy, spec: found})
+            result = await sized(spec, setup.goal, questions, setup.engine, setup.verifier, self.display.note)
+            sizes = _Sizes(by_strategy={**sizes.by_strategy, spec: result})
             _write(file, sizes)
         return sizes
 
@@ -277,20 +275,19 @@ class TuneRun(EngineRun):
                 ended = "one candidate is left"
                 break
             price = partial(self._price, race, candidates)
-            limit, judge = self._limit(race), 2 * setup.tokens * len(setup.sides.judge)
-            left = (limit - spent - judge) / len(block)
+            most, judge = self._limit(race), 2 * setup.tokens * len(setup.sides.judge)
+            left = (most - spent - judge) / len(block)
             if number > 1:
-                allowed = price(inside) * next_share(price(inside), len(blocks) - number + 1, left)
-                progress.looked(race.fit(allowed, price), spent)
+                progress.looked(race.thin_out(price, len(blocks) - number + 1, left), spent)
             needed, inside = price(race.inside), race.inside
-            if needed > left and number == 1:
+            if needed > left and number == 1 and setup.spend is not None:
                 least = spent + judge + needed * len(block)
                 raise UsageError(
-                    f"--spend {limit:,.0f} is too little: the first round and the judge need about {least:,.0f} "
+                    f"--spend {most:,.0f} is too little: the first round and the judge need about {least:,.0f} "
                     "tokens; raise it, or name fewer strategies with -s"
                 )
-            if needed > left:
-                ended = f"another round would exceed {limit:,.0f} tokens"
+            if needed > left and number > 1:
+                ended = f"another round would exceed {most:,.0f} tokens"
                 break
             progress.round(number, len(blocks), len(block))
             items = tuple(setup.sides.race[at] for at in block)
@@ -318,7 +315,7 @@ class TuneRun(EngineRun):
         values = {
             each.spec: Judged(each.spec, *(column[at] for column in read.measured)) for at, each in enumerate(judged)
         }
-        found = verdict(
+        judgement = verdict(
             values[specs[chosen]],
             [(name, values[spec]) for name, spec in baselines],
             list(read.groups) if all(read.groups) else None,
@@ -329,7 +326,7 @@ class TuneRun(EngineRun):
             race=race,
             specs=tuple(specs),
             chosen=chosen,
-            verdict=found,
+            verdict=judgement,
             forecast=tuple(forecasts(race, specs)),
             frontier=tuple(frontier(race, specs)),
             ended=ended,
@@ -350,10 +347,10 @@ class TuneRun(EngineRun):
         inside: list[int],
         items: tuple[Any, ...],
     ) -> RoundRead:
-        """Ask the candidates that are in, wait for other shards, and read what all of them found."""
+        """Ask the candidates that are in, wait for other shards, and read the results of all."""
         await rounds_of.ask(name, [candidates[who] for who in inside], items, self.display)
-        while missing := rounds_of.missing(name):
-            self.display.stage = f"waiting for {', '.join(missing)}"
+        while not rounds_of.finished(name):
+            self.display.stage = "waiting for the other shards"
             await asyncio.sleep(WAIT)
         return rounds_of.read(name, candidates, inside)
 
@@ -363,9 +360,7 @@ class TuneRun(EngineRun):
         if setup.spend is not None:
             return float(setup.spend)
         costs = [race.cost(who) if race.asked(who) else setup.tokens for who in range(len(race.right))]
-        asked = len(setup.data.items)
-        # The pool of the largest vote, and the judge, fit whatever the number of candidates.
-        return max(sum(costs) * asked / SHARE, 2 * setup.tokens * asked)
+        return limit(costs, setup.tokens, len(setup.data.items))
 
     def _price(self, race: Race, candidates: tuple[Candidate, ...], inside: Sequence[int]) -> float:
         """About the tokens of a question for these candidates; what selects from one pool costs it once."""

@@ -135,15 +135,15 @@ def _from_pool(arm: str, size: int) -> tuple[Candidate, ...]:
     """What selects from the samples of one pool: parts of it, and votes that a rule ends."""
     whole = Spec.parse(arm)
     sizes = dict.fromkeys(max(round(part * size), min(size, 3)) for part in PARTS)
-    found = [Candidate(spec=_with(whole, n=n), arm=arm, size=n) for n in sizes]
+    made = [Candidate(spec=_with(whole, n=n), arm=arm, size=n) for n in sizes]
     if whole.name == "self_consistency" and size > 3:
         for stop, order in STOPS:
             given = {"stop": Spec.parse(stop), "order": Bare(order)}
             window = {"window": Bare(size)} if order == "length" else {}
-            found.append(
+            made.append(
                 Candidate(spec=_with(whole, **given, **window), arm=arm, size=size, stop=stop, order=order),
             )
-    return tuple(found)
+    return tuple(made)
 
 
 def _with(spec: Spec, **options: object) -> str:

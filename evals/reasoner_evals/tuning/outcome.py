@@ -1,4 +1,4 @@
-"""What a race came to: in lines, as a document, as settings for other commands, and as a page."""
+"""The outcome of a race: in lines, as a document, as settings for other commands, and as a page."""
 
 import json
 import math
@@ -61,19 +61,19 @@ class Outcome:
     @property
     def lines(self) -> Iterable[str]:
         """The verdict, what it rests on, and the forecast."""
-        found = self.verdict
-        yield found.headline
+        verdict = self.verdict
+        yield verdict.headline
         if self.verdict.few:
-            yield f"note: {unshown(found.questions)}; the cheapest candidate that none is shown to beat is chosen"
+            yield f"note: {unshown(verdict.questions)}; the cheapest candidate that none is shown to beat is chosen"
         if not any(self.race.accuracy(who) for who in range(len(self.specs))):
             yield "note: no candidate answered a question rightly: check the reference answers and their kind"
-        yield f"strategy   {found.chosen.spec}"
-        yield f"accuracy   {bounded(found.accuracy)} on {counted(found.questions, 'question')} that did not race"
-        for each in found.comparisons:
+        yield f"strategy   {verdict.chosen.spec}"
+        yield f"accuracy   {bounded(verdict.accuracy)} on {counted(verdict.questions, 'question')} that did not race"
+        for each in verdict.comparisons:
             gap = each.test.difference
             interval = f"{100 * gap.mean:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
             yield f"against    {each.name} ({each.other.spec}): {interval}, p = {each.p_value:.2g}; {cost(each.other)}"
-        yield f"cost       {cost(found.chosen)}"
+        yield f"cost       {cost(verdict.chosen)}"
         for each in self.forecast:
             yield f"forecast   {self._forecast(each)}"
         for point in self.frontier:
@@ -93,20 +93,20 @@ class Outcome:
     @property
     def document(self) -> dict[str, Any]:
         """The same as JSON holds it."""
-        found = self.verdict
+        verdict = self.verdict
         return {
-            "verdict": found.headline,
-            "strategy": found.chosen.spec,
+            "verdict": verdict.headline,
+            "strategy": verdict.chosen.spec,
             "verifier": self.verifier or None,
             "model": self.model,
-            "questions": found.questions,
-            "few": found.few,
-            "accuracy": found.accuracy.mean,
-            "low": _number(found.accuracy.low),
-            "high": _number(found.accuracy.high),
-            "tokens": _mean(found.chosen.tokens),
-            "sequential_tokens": _mean(found.chosen.sequential),
-            "seconds": _mean(found.chosen.seconds),
+            "questions": verdict.questions,
+            "few": verdict.few,
+            "accuracy": verdict.accuracy.mean,
+            "low": _number(verdict.accuracy.low),
+            "high": _number(verdict.accuracy.high),
+            "tokens": _mean(verdict.chosen.tokens),
+            "sequential_tokens": _mean(verdict.chosen.sequential),
+            "seconds": _mean(verdict.chosen.seconds),
             "against": [
                 {
                     "name": each.name,
@@ -119,7 +119,7 @@ class Outcome:
                     "p_value": each.p_value,
                     "gain": each.gain,
                 }
-                for each in found.comparisons
+                for each in verdict.comparisons
             ],
             "forecast": [{name: _number(value) for name, value in each._asdict().items()} for each in self.forecast],
             "frontier": [each._asdict() for each in self.frontier],
@@ -151,20 +151,20 @@ class Outcome:
             tables.append(("[verifiers]", {TUNED: self.verifier}))
         if self.engine:
             tables.append(("[model]", dict(self.engine)))
-        found = self.verdict
+        verdict = self.verdict
         about = {
-            "verdict": found.headline,
+            "verdict": verdict.headline,
             "date": self.date,
             "model": self.model,
             "data": self.source.task,
             "data_hash": self.source.data_hash,
             "budget": self.tuning["tokens"],
-            "questions": found.questions,
-            "accuracy": found.accuracy.mean,
-            "low": found.accuracy.low,
-            "high": found.accuracy.high,
-            "tokens": _mean(found.chosen.tokens),
-            "sequential_tokens": _mean(found.chosen.sequential),
+            "questions": verdict.questions,
+            "accuracy": verdict.accuracy.mean,
+            "low": verdict.accuracy.low,
+            "high": verdict.accuracy.high,
+            "tokens": _mean(verdict.chosen.tokens),
+            "sequential_tokens": _mean(verdict.chosen.sequential),
         }
         tables.append(("[tuned]", about))
         tables += [("[[tuned.forecast]]", dict(each._asdict())) for each in self.forecast]

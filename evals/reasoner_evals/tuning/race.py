@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
+from scipy import special
 
-from reasoner.calibration.promises import p_value
+from reasoner.calibration.promises import SHARES, STAKES
 from reasoner_evals.stats import Bools, Floats
-from reasoner_evals.stats.intervals import Groups, totals_by
+from reasoner_evals.stats.intervals import Groups
 
 ERROR: Final = 0.05
 """The chance that the race drops the candidate that it should keep."""
@@ -29,7 +30,8 @@ LEAST: Final = 10
 """The fewest questions of a round."""
 ROUNDS: Final = 8
 """How many rounds a race has at most."""
-DIGITS: Final = 6
+SHARE: Final = 3
+"""A race spends at most one part in so many of what all candidates on all questions cost by themselves."""
 _STEPS: Final = 40
 
 Why = Literal["worse", "dearer", "over", "failed", "behind"]
@@ -91,12 +93,18 @@ class Race:
                 self._leave(Exit(who, "over", self.asked(who)), fresh)
         error = ERROR / max(len(self.right) - 1, 1)
         for who in reversed(self.inside):
-            for other in self.inside:
-                if other != who and (lost := self.lost(who, other)) <= error:
-                    why: Why = "dearer" if self.accuracy(who) >= self.accuracy(other) else "worse"
-                    self._leave(Exit(who, why, self.asked(who), other, lost), fresh)
-                    break
+            others = [each for each in self.inside if each != who]
+            lost = self.lost(who, others)
+            if others and lost.min() <= error:
+                at = int(lost.argmin())
+                why: Why = "dearer" if self.accuracy(who) >= self.accuracy(others[at]) else "worse"
+                self._leave(Exit(who, why, self.asked(who), others[at], float(lost[at])), fresh)
         return fresh
+
+    def thin_out(self, price: Callable[[Sequence[int]], float], rounds_left: int, tokens: float) -> list[Exit]:
+        """Those that go out so that the `tokens` last for all rounds that are left, evenly; see `fit`."""
+        whole = price(self.inside)
+        return self.fit(whole * next_share(whole, rounds_left, tokens), price)
 
     def fit(self, allowed: float, price: Callable[[Sequence[int]], float]) -> list[Exit]:
         """Those that go out, the least accurate first, so that the `price` of the others is at most `allowed`.
@@ -111,17 +119,17 @@ class Race:
             if whole <= allowed:
                 break
             if price([each for each in inside if each != who]) < whole:
-                self._leave(Exit(who, "behind", self.asked(who), first, self.lost(who, first)), fresh)
+                self._leave(Exit(who, "behind", self.asked(who), first, float(self.lost(who, [first])[0])), fresh)
         return fresh
 
     def _leave(self, out: Exit, fresh: list[Exit]) -> None:
         self.exits.append(out)
         fresh.append(out)
 
-    def lost(self, who: int, other: int) -> float:
-        """The p-value of: `who` is worth keeping beside `other`, as more accurate, or by a margin if it costs more."""
-        margin = MARGIN if self.cost(who) > self.cost(other) else 0.0
-        return better_by(self.right[who], self.right[other], margin, self.groups)
+    def lost(self, who: int, others: Sequence[int]) -> Floats:
+        """[K]: the p-values of: `who` is more accurate than another one, and by a margin where it costs more."""
+        margins = np.array([MARGIN if self.cost(who) > self.cost(other) else 0.0 for other in others])
+        return better_by(self.right[who], self.right[list(others)], margins, self.groups)
 
     def choice(self, *, few: bool) -> int:
         """The candidate to run: the cheapest within a margin of the most accurate one.
@@ -134,18 +142,37 @@ class Race:
         return min(near, key=lambda who: (self.cost(who), -self.accuracy(who), who))
 
 
-def better_by(ours: Floats, theirs: Floats, margin: float, groups: Groups | None = None) -> float:
-    """The p-value of: the mean of `ours` [Q] is at least `margin` above that of `theirs`. It holds at any moment.
+def better_by(ours: Floats, theirs: Floats, margins: Floats, groups: Groups | None = None) -> Floats:
+    """[K]: the p-values of: the mean of `ours` [Q] is at least a margin above those of `theirs` [K, Q].
 
-    Questions without both values are left out. With groups, the mean is that over groups.
+    They are those of `reasoner.calibration.promises.p_value`, for many at once, and hold at any moment. Questions
+    without both values are left out. With groups, the mean is that over groups.
     """
-    both = ~np.isnan(ours) & ~np.isnan(theirs)
-    ahead = (ours - theirs)[both]
+    ahead = ours - theirs
     if groups is not None:
-        total, size = totals_by(np.asarray(groups)[both].tolist(), ahead, np.ones_like(ahead))
-        ahead = total / size
-    values, counts = np.unique(ahead.round(DIGITS), return_counts=True)
-    return p_value(list(zip(values.tolist(), counts.tolist(), strict=True)), margin)
+        ahead = _by_group(ahead, groups)
+    bets = np.array(STAKES)[:, None] * (1 - 1e-6) / (1 - margins)
+    growth = np.nansum(np.log1p(bets[..., None] * (margins[:, None] - ahead)), axis=-1)
+    wealth = special.logsumexp(growth + np.log(SHARES)[:, None], axis=0)
+    return np.minimum(1.0, np.exp(-wealth))
+
+
+def _by_group(values: Floats, groups: Groups) -> Floats:
+    """[K, G]: the means of these values [K, Q] over groups; nan where a group has none."""
+    _, inverse = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
+    belongs = np.eye(inverse.max(initial=0) + 1)[inverse]
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(known, values, 0.0) @ belongs / (known @ belongs))
+
+
+def limit(costs: Sequence[float], goal: float, questions: int) -> float:
+    """The tokens that a race and its judge may spend by default, where candidates cost so much a question.
+
+    It is a share of what all candidates on all `questions` cost. The samples of the largest vote, and the judge, fit
+    whatever the number of candidates.
+    """
+    return max(sum(costs) / SHARE, 2 * goal) * questions
 
 
 def rounds(questions: int) -> list[range]:

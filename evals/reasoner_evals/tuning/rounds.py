@@ -1,6 +1,6 @@
 """The rounds of a race on disk: each is a run of its own, resumed and read back like any other."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -13,9 +13,10 @@ from reasoner.journal.folder import write_whole
 from reasoner.registry import build
 from reasoner.verifier import Verifier
 from reasoner_evals.calibration.outcomes import pooled_arm, random_orders, stopped, usable
-from reasoner_evals.runs.arms import Grid, Shard, arms_of
+from reasoner_evals.runs.arms import Grid, Shard, Subset, arms_of
 from reasoner_evals.runs.manifest import Drifted, differences, freeze, read_manifest, write_items, write_manifest
 from reasoner_evals.runs.measures import ArmRead, as_run, pooled
+from reasoner_evals.runs.merge import merge
 from reasoner_evals.runs.reading import ERROR, open_run, read_arm
 from reasoner_evals.runs.records import Arm, RunFolder, counted_records
 from reasoner_evals.runs.run import Watcher, evaluate, shares_samples
@@ -76,37 +77,31 @@ class Rounds:
     """The part of each round that this process asks; it reads all of them."""
 
     def folder(self, name: str) -> RunFolder:
-        """The folder of a round, or of this shard's part."""
-        return self._parts(name)[self.shard.index - 1 if self.shard else 0]
+        """The folder of a round."""
+        return RunFolder(self.path / name)
 
-    def _parts(self, name: str) -> list[RunFolder]:
-        if self.shard is None:
-            return [RunFolder(self.path / name)]
-        count = self.shard.count
-        return [RunFolder(self.path / f"{name}-{index}of{count}") for index in range(1, count + 1)]
-
-    def missing(self, name: str) -> list[str]:
-        """The shards that have not finished a round."""
-        done = [(part.path / FINISHED).exists() for part in self._parts(name)]
-        return [f"shard {index} of {len(done)}" for index, there in enumerate(done, 1) if not there]
+    def _part(self, name: str, shard: Shard) -> RunFolder:
+        return RunFolder(self.path / "parts" / f"{name}-{shard.index}of{shard.count}")
 
     async def ask(
         self, name: str, candidates: Sequence[Candidate], items: tuple[GradedQuestion, ...], watcher: Watcher
     ) -> None:
-        """Ask all candidates these questions, as far as an earlier session has not.
+        """Ask all candidates these questions, or this shard's part, as far as an earlier session has not.
 
         Raises:
             Drifted: what decides the round has changed since it began.
             TraceError: a file cannot be read or written.
             EngineError: the engine does not answer any more.
         """
-        folder = self.folder(name)
+        if self.finished(name):
+            return
+        subset = Subset(shard=self.shard)
+        folder = self._part(name, self.shard) if self.shard else self.folder(name)
         if (folder.path / FINISHED).exists():
             return
-        if self.shard:
-            items = items[self.shard.index - 1 :: self.shard.count]
-        source = self.data.source.model_copy(update={"items": len(items)})
-        tasks = {source.task: replace(self.data, items=items, source=source)}
+        source = self.data.source.model_copy(update={"items": len(items), "subset": str(Subset())})
+        data = subset.cut(replace(self.data, items=items, source=source))
+        tasks = {source.task: data}
         with folder.writing(fresh=not folder.manifest.exists()):
             manifest = freeze(tasks, self._arms(candidates), self.engine, self.prices, command=self.command)
             if folder.manifest.exists():
@@ -120,6 +115,17 @@ class Rounds:
             await evaluate(folder, manifest, tasks, self.engine, self.verifier, watcher)
             write_whole(folder.path / FINISHED, [b""])
 
+    def finished(self, name: str) -> bool:
+        """Whether all questions of a round were asked. The first of several shards merges their parts."""
+        folder = self.folder(name)
+        if self.shard and self.shard.index == 1 and not (folder.path / FINISHED).exists():
+            parts = [self._part(name, Shard(self.shard.count, index)) for index in range(1, self.shard.count + 1)]
+            if all((part.path / FINISHED).exists() for part in parts):
+                if not folder.manifest.exists():
+                    merge([part.path for part in parts], folder.path)
+                write_whole(folder.path / FINISHED, [b""])
+        return (folder.path / FINISHED).exists()
+
     def _arms(self, candidates: Sequence[Candidate]) -> tuple[Arm, ...]:
         # A larger pool of the same samples comes first, so that a smaller one takes its samples from there.
         specs = dict.fromkeys(each.arm for each in sorted(candidates, key=lambda each: -each.size))
@@ -127,25 +133,12 @@ class Rounds:
         grid = Grid((self.data.source.task,), ordered, self.verifier_spec, seeds=(self.seed,))
         return arms_of(grid)
 
-    def read(self, name: str, candidates: Sequence[Candidate], asked: Iterable[int]) -> RoundRead:
+    def read(self, name: str, candidates: Sequence[Candidate], inside: Sequence[int]) -> RoundRead:
         """A finished round in which these of the candidates were asked. Raises TraceError: its files are damaged."""
-        inside = list(asked)
-        parts = [self._read(part, candidates, inside) for part in self._parts(name)]
-        failed = {who for who in inside if all(who in part.errors or not part.groups for part in parts)}
-        return RoundRead(
-            Measured.side_by_side([part.measured for part in parts]),
-            tuple(group for part in parts for group in part.groups),
-            sum(part.drawn for part in parts),
-            {who: next(part.errors[who] for part in parts if who in part.errors) for who in sorted(failed)},
-        )
-
-    def _read(self, folder: RunFolder, candidates: Sequence[Candidate], inside: Sequence[int]) -> RoundRead:
-        run = open_run(folder.path)
+        run = open_run(self.folder(name).path)
         arms = {arm.strategy: ArmRead(run, read_arm(run, arm.name)) for arm in run.manifest.arms}
         items = run.tasks[self.data.source.task]
         measured, errors = Measured.unasked(len(candidates), len(items.ids)), dict[int, str]()
-        if not items.ids:
-            return RoundRead(measured, (), 0.0, errors)
         for who in inside:
             read = arms[candidates[who].arm]
             failed = read.data.outcome == ERROR
@@ -180,8 +173,8 @@ def _values(candidate: Candidate, read: ArmRead) -> dict[str, Floats]:
         ended = stopped(pool.samples, orders, strategy, candidate.stop, candidate.order)
         whole = as_run(read)
         share = ended.tokens.mean(axis=1) / np.maximum(whole["tokens"][rows], 1)
-        found = (ended.right, ended.tokens, ended.sequential)
-        for name, column in zip(("right", "tokens", "sequential"), found, strict=True):
+        replayed = (ended.right, ended.tokens, ended.sequential)
+        for name, column in zip(("right", "tokens", "sequential"), replayed, strict=True):
             values[name][rows] = column.mean(axis=1)
         values["seconds"][rows] = whole["seconds"][rows] * share
     return values

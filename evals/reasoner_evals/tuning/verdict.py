@@ -1,4 +1,4 @@
-"""What a race comes to: the verdict of questions that it never saw, and a forecast for other budgets."""
+"""The verdict of questions that a race never saw, and a forecast for other budgets."""
 
 import math
 from collections.abc import Sequence

@@ -138,7 +138,7 @@ def test_a_model_that_is_always_wrong_is_told_in_a_line(tmp_path: Path, run: Run
         (("--out", "x.toml", "--tokens", "sequential=2k"), "--tokens must be an amount of tokens"),
         (("--out", "x.toml", "-s", "nonsense"), "nonsense"),
         (("--out", "x.toml", "--shard", "3/2"), "--shard must be I/N"),
-        (("--out", "tuned.toml", "--seed", "4"), "holds a race with other settings (seed)"),
+        (("--out", "tuned.toml", "--seed", "4"), "holds a race with other settings (task, seed)"),
         (("--out", "x.toml", "--runs", "."), "holds other files: give --runs another folder"),
     ],
 )

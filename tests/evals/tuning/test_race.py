@@ -1,6 +1,7 @@
 """The race keeps what it should keep, drops what is shown to be worse, and chooses as it says."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from reasoner.calibration.promises import p_value
 from reasoner_evals.stats import Floats
-from reasoner_evals.tuning.race import MARGIN, Race, better_by, rounds
+from reasoner_evals.tuning.race import MARGIN, Race, better_by, next_share, rounds
 
 
 def race(right: Floats, cost: list[float], goal: float = 1000.0) -> Race:
@@ -63,19 +64,23 @@ def test_the_p_value_is_that_of_a_bet_and_missing_values_are_no_questions(
 ) -> None:
     ours, theirs = (np.array(column, dtype=float) for column in zip(*outcomes, strict=True))
     expected = p_value([(ahead, 1) for ahead in (ours - theirs).tolist()], margin)
-    assert better_by(ours, theirs, margin) == pytest.approx(expected)
-    assert better_by(np.append(ours, np.nan), np.append(theirs, 1.0), margin) == pytest.approx(expected)
+
+    def found(ours: Floats, theirs: Floats, groups: list[str] | None = None) -> float:
+        return float(better_by(ours, theirs[None], np.array([margin]), groups)[0])
+
+    assert found(ours, theirs) == pytest.approx(expected)
+    assert found(np.append(ours, np.nan), np.append(theirs, 1.0)) == pytest.approx(expected)
     each_its_own = [str(number) for number in range(len(ours))]
-    assert better_by(ours, theirs, margin, each_its_own) == pytest.approx(expected)
+    assert found(ours, theirs, each_its_own) == pytest.approx(expected)
     # A group of copies is one unit.
     doubled = [name for name in each_its_own for _ in range(2)]
-    assert better_by(ours.repeat(2), theirs.repeat(2), margin, doubled) == pytest.approx(expected)
+    assert found(ours.repeat(2), theirs.repeat(2), doubled) == pytest.approx(expected)
 
 
 @pytest.mark.slow
 def test_looking_after_each_round_drops_the_best_one_as_rarely_as_it_says() -> None:
     source, lost = np.random.default_rng(0), 0
-    for _ in range(300):
+    for _ in range(200):
         # All are equally accurate and cost the same: whoever goes out is a false exit.
         right = (source.random((12, 160)) < 0.5).astype(float)
         run = race(right[:, :0], [10.0] * 12)
@@ -84,10 +89,35 @@ def test_looking_after_each_round_drops_the_best_one_as_rarely_as_it_says() -> N
             run.tokens = np.full(run.right.shape, 10.0)
             run.look()
         lost += any(each.who == 0 for each in run.exits)
-    assert lost <= 0.05 * 300
+    assert lost <= 0.05 * 200
 
 
 @given(st.integers(1, 3000))
 def test_rounds_cover_each_question_once(questions: int) -> None:
     assert [at for block in rounds(questions) for at in block] == list(range(questions))
     assert len(rounds(questions)) <= max(8, 1)
+
+
+@given(st.lists(st.integers(1, 100), min_size=2, max_size=12, unique=True), st.integers(1, 8), st.floats(0.01, 2.0))
+def test_the_tokens_last_for_all_rounds_and_the_best_ones_are_kept(
+    costs: list[int], rounds_left: int, part: float
+) -> None:
+    right = np.tril(np.ones((len(costs), len(costs))))
+    run = race(right, [float(cost) for cost in costs], goal=1e9)
+    before = run.inside
+
+    def price(inside: Sequence[int]) -> float:
+        return float(sum(costs[who] for who in inside))
+
+    tokens = part * price(before) * rounds_left
+    out = run.thin_out(price, rounds_left, tokens)
+    assert [each.who for each in out] == list(reversed(before))[: len(out)]
+    if part >= 1:
+        assert not out
+    elif len(run.inside) > 1:
+        share = next_share(price(before), rounds_left, tokens)
+        assert price(run.inside) <= price(before) * share
+        assert price(before) * sum(share**each for each in range(1, rounds_left + 1)) <= tokens * (1 + 1e-9)
+    # What shares its samples with one that stays saves nothing, and stays too.
+    same = race(right, [float(cost) for cost in costs], goal=1e9)
+    assert not same.thin_out(lambda _: 7.0, rounds_left, 0.0)
