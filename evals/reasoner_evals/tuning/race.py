@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
-from scipy import special
 
 from reasoner.calibration.promises import SHARES, STAKES
 from reasoner_evals.stats import Bools, Floats
@@ -24,6 +23,9 @@ ERROR: Final = 0.05
 """The chance that the race drops the candidate that it should keep."""
 MARGIN: Final = 0.01
 """Accuracies that differ by less count as equal: the cheaper candidate wins."""
+NEAR: Final = 0.01
+"""The chosen candidate is the cheapest that is estimated to be at most so much less accurate than the best."""
+TRACE: Final = 1e-9
 SLACK: Final = 1.1
 """A candidate may cost so many times the budget on average: sizes are estimates."""
 LEAST: Final = 10
@@ -70,15 +72,27 @@ class Race:
     def inside(self) -> list[int]:
         """The candidates that are still in, the most accurate first, the cheaper one first of equal ones."""
         out = {each.who for each in self.exits}
-        return sorted(set(range(len(self.right))) - out, key=lambda who: (-self.accuracy(who), self.cost(who), who))
+        right, costs = self.accuracies, self.costs
+        standing = (who for who in range(len(right)) if who not in out)
+        return sorted(standing, key=lambda who: (-right[who], costs[who], who))
+
+    @property
+    def accuracies(self) -> Floats:
+        """[K]: the share of right answers so far; 0 without any answer."""
+        return _means(self.right, empty=0.0)
+
+    @property
+    def costs(self) -> Floats:
+        """[K]: the mean tokens of a question so far; infinite without any."""
+        return _means(self.tokens, empty=math.inf)
 
     def accuracy(self, who: int) -> float:
-        """The share of right answers so far; 0 without any answer."""
-        return _mean(self.right[who])
+        """That of one candidate."""
+        return float(self.accuracies[who])
 
     def cost(self, who: int) -> float:
-        """The mean tokens of a question so far; infinite without any."""
-        return _mean(self.tokens[who], empty=math.inf)
+        """That of one candidate."""
+        return float(self.costs[who])
 
     def asked(self, who: int) -> int:
         """The number of questions with a value."""
@@ -86,19 +100,21 @@ class Race:
 
     def look(self) -> list[Exit]:
         """The candidates that go out now. The most accurate ones are compared last, so that one always stays."""
-        fresh = [Exit(who, "failed", self.asked(who)) for who in self.inside if len(self.failed) and self.failed[who]]
-        self.exits += fresh
-        for who in self.inside:
-            if self.cost(who) > SLACK * self.goal and len(self.inside) > 1:
-                self._leave(Exit(who, "over", self.asked(who)), fresh)
+        standing, fresh = self.inside, list[Exit]()
+        for who in [each for each in standing if len(self.failed) and self.failed[each]]:
+            self._leave(Exit(who, "failed", self.asked(who)), standing, fresh)
+        right, costs = self.accuracies, self.costs
+        for who in [*standing]:
+            if costs[who] > SLACK * self.goal and len(standing) > 1:
+                self._leave(Exit(who, "over", self.asked(who)), standing, fresh)
         error = ERROR / max(len(self.right) - 1, 1)
-        for who in reversed(self.inside):
-            others = [each for each in self.inside if each != who]
+        for who in reversed([*standing]):
+            others = [each for each in standing if each != who]
             lost = self.lost(who, others)
             if others and lost.min() <= error:
                 at = int(lost.argmin())
-                why: Why = "dearer" if self.accuracy(who) >= self.accuracy(others[at]) else "worse"
-                self._leave(Exit(who, why, self.asked(who), others[at], float(lost[at])), fresh)
+                why: Why = "dearer" if right[who] >= right[others[at]] else "worse"
+                self._leave(Exit(who, why, self.asked(who), others[at], float(lost[at])), standing, fresh)
         return fresh
 
     def thin_out(self, price: Callable[[Sequence[int]], float], rounds_left: int, tokens: float) -> list[Exit]:
@@ -111,24 +127,27 @@ class Race:
 
         One whose samples another one needs saves nothing and stays; so does the most accurate one.
         """
-        fresh: list[Exit] = []
-        first = self.inside[0]
-        for who in reversed(self.inside[1:]):
-            inside = self.inside
-            whole = price(inside)
+        standing, fresh = self.inside, list[Exit]()
+        first, whole = standing[0], price(standing)
+        for who in reversed(standing[1:]):
             if whole <= allowed:
                 break
-            if price([each for each in inside if each != who]) < whole:
-                self._leave(Exit(who, "behind", self.asked(who), first, float(self.lost(who, [first])[0])), fresh)
+            without = price([each for each in standing if each != who])
+            if without < whole:
+                lost = float(self.lost(who, [first])[0])
+                self._leave(Exit(who, "behind", self.asked(who), first, lost), standing, fresh)
+                whole = without
         return fresh
 
-    def _leave(self, out: Exit, fresh: list[Exit]) -> None:
+    def _leave(self, out: Exit, standing: list[int], fresh: list[Exit]) -> None:
         self.exits.append(out)
         fresh.append(out)
+        standing.remove(out.who)
 
     def lost(self, who: int, others: Sequence[int]) -> Floats:
         """[K]: the p-values of: `who` is more accurate than another one, and by a margin where it costs more."""
-        margins = np.array([MARGIN if self.cost(who) > self.cost(other) else 0.0 for other in others])
+        costs = self.costs
+        margins = np.where(costs[who] > costs[list(others)], MARGIN, 0.0)
         return better_by(self.right[who], self.right[list(others)], margins, self.groups)
 
     def choice(self, *, few: bool) -> int:
@@ -136,10 +155,9 @@ class Race:
 
         With `few` questions it is the cheapest that no other one is shown to beat: estimates would mostly be luck.
         """
-        inside = self.inside
-        best = self.accuracy(inside[0])
-        near = inside if few else [who for who in inside if self.accuracy(who) >= best - MARGIN - 1e-9]
-        return min(near, key=lambda who: (self.cost(who), -self.accuracy(who), who))
+        inside, right, costs = self.inside, self.accuracies, self.costs
+        near = inside if few else [who for who in inside if right[who] >= right[inside[0]] - NEAR - TRACE]
+        return min(near, key=lambda who: (costs[who], -right[who], who))
 
 
 def better_by(ours: Floats, theirs: Floats, margins: Floats, groups: Groups | None = None) -> Floats:
@@ -153,8 +171,10 @@ def better_by(ours: Floats, theirs: Floats, margins: Floats, groups: Groups | No
         ahead = _by_group(ahead, groups)
     bets = np.array(STAKES)[:, None] * (1 - 1e-6) / (1 - margins)
     growth = np.nansum(np.log1p(bets[..., None] * (margins[:, None] - ahead)), axis=-1)
-    wealth = special.logsumexp(growth + np.log(SHARES)[:, None], axis=0)
-    return np.minimum(1.0, np.exp(-wealth))
+    logs = growth + np.log(SHARES)[:, None]
+    top = logs.max(axis=0)
+    values: Floats = np.minimum(1.0, np.exp(-top) / np.exp(logs - top).sum(axis=0))
+    return values
 
 
 def _by_group(values: Floats, groups: Groups) -> Floats:
@@ -196,6 +216,8 @@ def next_share(price: float, rounds_left: int, tokens: float) -> float:
     return low
 
 
-def _mean(values: Floats, *, empty: float = 0.0) -> float:
-    known: Floats = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else empty
+def _means(values: Floats, *, empty: float) -> Floats:
+    """[K]: the means of the values [K, Q] that are known; `empty` without any."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=1)
+    return np.where(count > 0, np.where(known, values, 0.0).sum(axis=1) / np.maximum(count, 1), empty)
