@@ -37,6 +37,7 @@ from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.own_files import task_spec
 from reasoner_evals.tuning.candidates import PILOT, Candidate, Sized, sized, strategies_for
 from reasoner_evals.tuning.outcome import Outcome
+from reasoner_evals.tuning.page import write
 from reasoner_evals.tuning.race import Race, limit, rounds
 from reasoner_evals.tuning.rounds import Measured, RoundRead, Rounds
 from reasoner_evals.tuning.split import Split, split
@@ -110,7 +111,7 @@ def prepared(options: RunOptions, *, tokens: str, spend: str | None, seed: int, 
         UsageError: an option is out of range or unknown, data cannot be loaded, or there are too few questions.
     """
     require_extra("eval", "tuning")
-    goal = read_goal(tokens)
+    goal = read_goal(tokens, "--tokens")
     if goal.tokens is None:
         raise UsageError(f"--tokens must be an amount of tokens, as in 4k (got {tokens})")
     if folder == out or out.suffix != ".toml":
@@ -129,7 +130,7 @@ def prepared(options: RunOptions, *, tokens: str, spend: str | None, seed: int, 
         engine=engine,
         verifier=verifier,
         goal=goal,
-        spend=None if spend is None else read_goal(spend).tokens,
+        spend=None if spend is None else read_goal(spend, "--spend").tokens,
         seed=seed,
         shard=None if options.shard is None else Shard.parse(options.shard),
         prices=read_prices(options.prices, []),
@@ -239,7 +240,7 @@ class TuneRun(EngineRun):
                 shard=setup.shard,
             )
             self.outcome = await self._raced(rounds_of, sizes)
-        self.outcome.write(setup.out)
+        write(self.outcome, setup.out)
 
     async def _sizes(self) -> _Sizes:
         """The candidates, those of an earlier session, or by measuring what is missing."""

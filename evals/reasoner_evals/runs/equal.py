@@ -41,11 +41,11 @@ class EqualCost:
     """Whether the user named them; of all others, those that do not apply are left out."""
 
 
-def read_goal(text: str) -> Budget:
+def read_goal(text: str, option: str = "--equal") -> Budget:
     """The goal of `4k` or `sequential=2k`. Raises UsageError if it is anything else."""
     goal = Budget.parse(text if "=" in text else f"tokens={text}")
     if goal not in (Budget(tokens=goal.tokens), Budget(sequential=goal.sequential)):
-        raise UsageError(f"--equal must be tokens or sequential tokens, as in 4k or sequential=2k (got {text})")
+        raise UsageError(f"{option} must be tokens or sequential tokens, as in 4k or sequential=2k (got {text})")
     return goal
 
 

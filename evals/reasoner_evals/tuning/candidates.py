@@ -71,7 +71,8 @@ def strategies_for(named: Sequence[str], *, rated: bool) -> tuple[str, ...]:
 
 
 def _baselines(named: Sequence[str]) -> list[str]:
-    present = {Spec.parse(spec_of(build("strategy", spec))).name for spec in named}
+    specs = [Spec.parse(spec_of(build("strategy", spec))) for spec in named]
+    present = {spec.name for spec in specs if not {"of", "stop"} & spec.options.keys()}
     return [name for name in ("single", "self_consistency") if name not in present]
 
 

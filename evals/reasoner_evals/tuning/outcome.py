@@ -6,10 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
 
-from reasoner.journal.folder import make_folder, write_whole
 from reasoner.registry import build
 from reasoner.system.printing import counted
 from reasoner_evals.stats.intervals import Interval
@@ -101,7 +99,7 @@ class Outcome:
             "model": self.model,
             "questions": verdict.questions,
             "few": verdict.few,
-            "accuracy": verdict.accuracy.mean,
+            "accuracy": _number(verdict.accuracy.mean),
             "low": _number(verdict.accuracy.low),
             "high": _number(verdict.accuracy.high),
             "tokens": _mean(verdict.chosen.tokens),
@@ -113,7 +111,7 @@ class Outcome:
                     "strategy": each.other.spec,
                     "accuracy": _mean(each.other.right),
                     "tokens": _mean(each.other.tokens),
-                    "difference": each.test.difference.mean,
+                    "difference": _number(each.test.difference.mean),
                     "low": _number(each.test.difference.low),
                     "high": _number(each.test.difference.high),
                     "p_value": each.p_value,
@@ -176,14 +174,6 @@ class Outcome:
             rows = (f"{name} = {json.dumps(value)}\n" for name, value in table.items() if _number(value) is not None)
             parts.append(f"{title}\n{''.join(rows)}")
         return "\n".join(parts)
-
-    def write(self, out: Path) -> None:
-        """Write the settings, and the page beside them. Raises TraceError if one cannot be written."""
-        from reasoner_evals.tuning.page import page
-
-        make_folder(out.parent)
-        write_whole(out.with_suffix(".html"), [page(self).encode()])
-        write_whole(out, [self.settings.encode()])
 
 
 def bounded(estimate: Interval) -> str:

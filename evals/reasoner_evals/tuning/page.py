@@ -3,17 +3,16 @@
 import math
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from reasoner.journal.folder import make_folder, write_whole
 from reasoner.trace.page import base_style, environment, policy
+from reasoner_evals.tuning.outcome import Outcome
 from reasoner_evals.tuning.race import Race
 from reasoner_evals.tuning.verdict import frontier
 from reasoner_evals.tuning.words import why_out
-
-if TYPE_CHECKING:
-    from reasoner_evals.tuning.outcome import Outcome
 
 WIDTH, HEIGHT, EDGE = 640, 320, 44
 """Of a figure and its margins, in pixels."""
@@ -40,7 +39,14 @@ class Figure(NamedTuple):
     rows: tuple[tuple[float, str], ...]
 
 
-def page(outcome: "Outcome") -> str:
+def write(outcome: Outcome, out: Path) -> None:
+    """Write the settings, and the page beside them. Raises TraceError if one cannot be written."""
+    make_folder(out.parent)
+    write_whole(out.with_suffix(".html"), [page(outcome).encode()])
+    write_whole(out, [outcome.settings.encode()])
+
+
+def page(outcome: Outcome) -> str:
     """The page."""
     race, specs = outcome.race, outcome.specs
     out = {each.who: each for each in race.exits}

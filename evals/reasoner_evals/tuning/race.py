@@ -104,7 +104,7 @@ class Race:
         for who in [each for each in standing if len(self.failed) and self.failed[each]]:
             self._leave(Exit(who, "failed", self.asked(who)), standing, fresh)
         right, costs = self.accuracies, self.costs
-        for who in [*standing]:
+        for who in sorted(standing, key=lambda who: -costs[who]):
             if costs[who] > SLACK * self.goal and len(standing) > 1:
                 self._leave(Exit(who, "over", self.asked(who)), standing, fresh)
         error = ERROR / max(len(self.right) - 1, 1)

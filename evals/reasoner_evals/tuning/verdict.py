@@ -59,16 +59,18 @@ class Verdict:
     chosen: Judged
     accuracy: Interval
     comparisons: tuple[Comparison, ...]
-    """Without the baseline that was chosen itself; the first one is a single sample, where it was not chosen."""
+    """Without the baseline that was chosen itself."""
+    single: str
+    """The name of the baseline that is a single sample."""
     questions: int
     few: bool
 
     @property
     def headline(self) -> str:
         """The verdict in one sentence."""
-        single = next((each for each in self.comparisons if each.name in SINGLES), None)
+        single = next((each for each in self.comparisons if each.name == self.single), None)
         if single is None:
-            return f"Nothing beats {SINGLES[0]} here."
+            return f"Nothing {'is shown to beat' if self.few else 'beats'} {self.single} here."
         gained = 100 * single.test.difference.mean
         if single.gain:
             return f"{self.chosen.spec} beats {single.name} by {gained:.1f} points (p = {single.p_value:.2g})."
@@ -87,7 +89,10 @@ SINGLES: Final = ("one greedy sample", "one sample")
 def verdict(
     chosen: Judged, baselines: Sequence[tuple[str, Judged]], groups: Groups | None = None, *, few: bool = False
 ) -> Verdict:
-    """Compare the chosen strategy with each baseline, question by question; all p-values are one family."""
+    """Compare the chosen strategy with each baseline, question by question; all p-values are one family.
+
+    The first baseline is a single sample.
+    """
     others = [(name, other) for name, other in baselines if other.spec != chosen.spec]
     tests = [compare(chosen.right, other.right, groups) for _, other in others]
     adjusted = holm([test.p_value for test in tests])
@@ -96,7 +101,7 @@ def verdict(
         for (name, other), test, p_value in zip(others, tests, adjusted, strict=True)
     )
     accuracy = interval(chosen.right, groups)
-    return Verdict(chosen, accuracy, comparisons, accuracy.n, few)
+    return Verdict(chosen, accuracy, comparisons, baselines[0][0], accuracy.n, few)
 
 
 def unshown(questions: int) -> str:

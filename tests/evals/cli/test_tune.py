@@ -126,7 +126,7 @@ def test_a_model_that_is_always_wrong_is_told_in_a_line(tmp_path: Path, run: Run
     ended = run("tune", str(few), "-e", "simulated:accuracy=0,tokens=20", "--tokens", "200", "-s", "self_consistency",
                 "--out", str(tmp_path / "wrong.toml"))  # fmt: skip
     assert "no candidate answered a question rightly" in ended.out
-    assert ended.out.startswith("Nothing beats one greedy sample here.")
+    assert ended.out.startswith("Nothing is shown to beat one greedy sample here.")
 
 
 @pytest.mark.parametrize(
