@@ -11,6 +11,7 @@ the pool drawn once.
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -131,15 +132,16 @@ def tuned(of: Field, asked: np.ndarray) -> Result:
     own = of.tokens.mean(axis=1)
     spent = PILOT * TRIALS * (own[~of.shared].sum() + GOAL)
 
-    def price(inside: object) -> float:
-        kept = np.isin(np.arange(candidates), inside)
-        costs = np.array([race.cost(who) if race.asked(who) else GOAL for who in range(candidates)])
+    def price(inside: Sequence[int]) -> float:
+        kept = np.zeros(candidates, dtype=bool)
+        kept[list(inside)] = True
+        costs = np.where(np.isinf(race.costs), GOAL, race.costs)
         return float(costs[kept & ~of.shared].sum() + (costs[of.shared].max() if (kept & of.shared).any() else 0.0))
 
     blocks = rounds(len(racing))
     judge = 2 * GOAL * len(judging)
     for number, block in enumerate(blocks, 1):
-        costs = [race.cost(who) if race.asked(who) else GOAL for who in range(candidates)]
+        costs = np.where(np.isinf(race.costs), GOAL, race.costs).tolist()
         left = (limit(costs, GOAL, len(asked)) - spent - judge) / len(block)
         if number > 1:
             race.thin_out(price, len(blocks) - number + 1, left)

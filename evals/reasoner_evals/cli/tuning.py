@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,7 +36,7 @@ from reasoner_evals.runs.equal import read_goal
 from reasoner_evals.runs.measures import is_greedy
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.own_files import task_spec
-from reasoner_evals.tuning.candidates import PILOT, Candidate, Sized, sized, strategies_for
+from reasoner_evals.tuning.candidates import LEAST, PILOT, Candidate, Sized, sized, strategies_for
 from reasoner_evals.tuning.outcome import Outcome
 from reasoner_evals.tuning.page import write
 from reasoner_evals.tuning.race import Race, limit, rounds
@@ -43,7 +44,6 @@ from reasoner_evals.tuning.rounds import Measured, RoundRead, Rounds
 from reasoner_evals.tuning.split import Split, split
 from reasoner_evals.tuning.verdict import SINGLES, Judged, forecasts, frontier, verdict
 
-LEAST_VOTE: Final = 3
 WAIT: Final = 1.0
 """Seconds between two looks for the results of other shards."""
 
@@ -366,10 +366,9 @@ class TuneRun(EngineRun):
     def _price(self, race: Race, candidates: tuple[Candidate, ...], inside: Sequence[int]) -> float:
         """About the tokens of a question for these candidates; what selects from one pool costs it once."""
         arms: dict[str, float] = {candidates[who].arm: 0.0 for who in inside}
-        for who, each in enumerate(candidates):
+        for each, cost in zip(candidates, race.costs.tolist(), strict=True):
             if each.arm in arms:
-                cost = race.cost(who) if race.asked(who) else self.setup.tokens
-                arms[each.arm] = max(cost, arms[each.arm])
+                arms[each.arm] = max(self.setup.tokens if math.isinf(cost) else cost, arms[each.arm])
         return sum(arms.values())
 
     def _baselines(self, race: Race, candidates: tuple[Candidate, ...], chosen: int) -> list[tuple[str, str]]:
@@ -389,7 +388,7 @@ class TuneRun(EngineRun):
             size = whole.size
             if candidates[chosen].spec != single:
                 size = round(whole.size * race.cost(chosen) / max(race.cost(largest), 1.0))
-            size = max(min(size, whole.size), min(LEAST_VOTE, whole.size))
+            size = max(min(size, whole.size), min(LEAST, whole.size))
             vote = build("strategy", whole.arm)
             baselines.append(("a plain vote of equal cost", spec_of(type(vote)(n=size, params=vote.params))))
         return baselines

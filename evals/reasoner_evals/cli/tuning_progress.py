@@ -98,12 +98,14 @@ class TuneProgress(Display):
         if race is None or not race.right.shape[1]:
             return line
         table = Table(box=None, pad_edge=False)
-        for title, side in (("candidate", "left"), ("right", "right"), ("tokens", "right"), ("", "left")):
-            table.add_column(title, justify="right" if side == "right" else "left", no_wrap=True, overflow="ellipsis")
+        table.add_column("right", justify="right", no_wrap=True, min_width=7)
+        table.add_column("tokens", justify="right", no_wrap=True, min_width=7)
+        table.add_column("candidate", no_wrap=True, overflow="ellipsis")
+        table.add_column("", no_wrap=True, overflow="ellipsis")
         rows = [(who, "") for who in race.inside]
         rows += [(each.who, why_out(each, self.specs, race, self.errors)) for each in reversed(race.exits)]
         for who, why in rows[: max(height - LINES, 3)]:
             style = "dim" if why else ""
-            shown = (self.specs[who], f"{100 * race.accuracy(who):.1f} %", f"{race.cost(who):,.0f}", why)
+            shown = (f"{100 * race.accuracy(who):.1f} %", f"{race.cost(who):,.0f}", self.specs[who], why)
             table.add_row(*(Text(one_line(each)) for each in shown), style=style)
         return Group(table, Text(one_line(self._summary()), overflow="ellipsis", no_wrap=True), line)

@@ -22,6 +22,8 @@ PILOT: Final = 5
 """The questions of the race on which sizes are measured."""
 TRIALS: Final = 2
 """The sizes that are measured for each part."""
+LEAST: Final = 3
+"""The fewest samples of a vote."""
 FITS: Final = 1.05
 """A size may cost so many times its part of the budget in the pilot."""
 STOPS: Final[tuple[tuple[str, Order], ...]] = (
@@ -118,10 +120,12 @@ async def sized(
     except ReasonerError as error:
         tell(f"{spec} is left out: {error}")
         return Sized(left_out=str(error), tokens=tokens)
-    chosen = dict.fromkeys(_fitting(tried, part * amount) for part in PARTS)
     if pooled:
-        size = max(chosen)
-        return Sized(candidates=_from_pool(tried[size][0], size), tokens=tokens)
+        size, (text, cost) = max(tried.items())
+        # What n samples cost is in proportion to n, but for the prompt.
+        fitting = size if given else max(int(amount * size / cost), min(LEAST, size))
+        return Sized(candidates=_from_pool(_with(Spec.parse(text), n=fitting), fitting), tokens=tokens)
+    chosen = dict.fromkeys(_fitting(tried, part * amount) for part in PARTS)
     texts = [tried[size][0] for size in chosen]
     return Sized(candidates=tuple(Candidate(spec=text, arm=text) for text in texts), tokens=tokens)
 
@@ -135,9 +139,9 @@ def _fitting(tried: dict[int, tuple[str, float]], goal: float) -> int:
 def _from_pool(arm: str, size: int) -> tuple[Candidate, ...]:
     """What selects from the samples of one pool: parts of it, and votes that a rule ends."""
     whole = Spec.parse(arm)
-    sizes = dict.fromkeys(max(round(part * size), min(size, 3)) for part in PARTS)
+    sizes = dict.fromkeys(max(round(part * size), min(size, LEAST)) for part in PARTS)
     made = [Candidate(spec=_with(whole, n=n), arm=arm, size=n) for n in sizes]
-    if whole.name == "self_consistency" and size > 3:
+    if whole.name == "self_consistency" and size > LEAST:
         for stop, order in STOPS:
             given = {"stop": Spec.parse(stop), "order": Bare(order)}
             window = {"window": Bare(size)} if order == "length" else {}

@@ -72,8 +72,8 @@ class Outcome:
             interval = f"{100 * gap.mean:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
             yield f"against    {each.name} ({each.other.spec}): {interval}, p = {each.p_value:.2g}; {cost(each.other)}"
         yield f"cost       {cost(verdict.chosen)}"
-        for each in self.forecast:
-            yield f"forecast   {self._forecast(each)}"
+        for expected in self.forecast:
+            yield f"forecast   {self._forecast(expected)}"
         for point in self.frontier:
             yield f"frontier   {100 * point.accuracy:.1f} % for {point.tokens:,.0f} tokens: {point.spec}"
         share = f", {self.spent / self.everything:.0%} of all candidates on all questions" if self.everything else ""

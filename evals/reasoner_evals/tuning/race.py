@@ -26,12 +26,16 @@ MARGIN: Final = 0.01
 NEAR: Final = 0.01
 """The chosen candidate is the cheapest that is estimated to be at most so much less accurate than the best."""
 TRACE: Final = 1e-9
+CHEAP: Final = 0.1
+"""A candidate of at most so much of the budget stays in where tokens are saved."""
 SLACK: Final = 1.1
 """A candidate may cost so many times the budget on average: sizes are estimates."""
 LEAST: Final = 10
 """The fewest questions of a round."""
 ROUNDS: Final = 8
 """How many rounds a race has at most."""
+LEAST_SHARE: Final = 3
+"""A race may spend so many times the budget of each question, whatever the number of candidates."""
 SHARE: Final = 3
 """A race spends at most one part in so many of what all candidates on all questions cost by themselves."""
 _STEPS: Final = 40
@@ -125,15 +129,16 @@ class Race:
     def fit(self, allowed: float, price: Callable[[Sequence[int]], float]) -> list[Exit]:
         """Those that go out, the least accurate first, so that the `price` of the others is at most `allowed`.
 
-        One whose samples another one needs saves nothing and stays; so does the most accurate one.
+        One that saves next to nothing stays, such as a single sample, or a vote over samples that another one needs. So
+        does the most accurate one, and all stay where even that alone is above the price.
         """
         standing, fresh = self.inside, list[Exit]()
         first, whole = standing[0], price(standing)
         for who in reversed(standing[1:]):
-            if whole <= allowed:
+            if whole <= allowed or price([first]) > allowed:
                 break
             without = price([each for each in standing if each != who])
-            if without < whole:
+            if whole - without > CHEAP * self.goal:
                 lost = float(self.lost(who, [first])[0])
                 self._leave(Exit(who, "behind", self.asked(who), first, lost), standing, fresh)
                 whole = without
@@ -156,7 +161,8 @@ class Race:
         With `few` questions it is the cheapest that no other one is shown to beat: estimates would mostly be luck.
         """
         inside, right, costs = self.inside, self.accuracies, self.costs
-        near = inside if few else [who for who in inside if right[who] >= right[inside[0]] - NEAR - TRACE]
+        unproved = [each.who for each in self.exits if each.why == "behind"]
+        near = inside + unproved if few else [who for who in inside if right[who] >= right[inside[0]] - NEAR - TRACE]
         return min(near, key=lambda who: (costs[who], -right[who], who))
 
 
@@ -189,10 +195,10 @@ def _by_group(values: Floats, groups: Groups) -> Floats:
 def limit(costs: Sequence[float], goal: float, questions: int) -> float:
     """The tokens that a race and its judge may spend by default, where candidates cost so much a question.
 
-    It is a share of what all candidates on all `questions` cost. The samples of the largest vote, and the judge, fit
-    whatever the number of candidates.
+    It is a share of what all candidates on all `questions` cost. The sizes, the samples of the largest vote, and the
+    judge fit whatever the number of candidates.
     """
-    return max(sum(costs) / SHARE, 2 * goal) * questions
+    return max(sum(costs) / SHARE, LEAST_SHARE * goal) * questions
 
 
 def rounds(questions: int) -> list[range]:
