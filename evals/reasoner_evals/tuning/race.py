@@ -23,7 +23,7 @@ ERROR: Final = 0.05
 """The chance that the race drops the candidate that it should keep."""
 MARGIN: Final = 0.01
 """Accuracies that differ by less count as equal: the cheaper candidate wins."""
-NEAR: Final = 0.01
+NEAR: Final = 0.0025
 """The chosen candidate is the cheapest that is estimated to be at most so much less accurate than the best."""
 TRACE: Final = 1e-9
 CHEAP: Final = 0.1

@@ -10,7 +10,7 @@ import pytest
 from tests.cli.command import Ended, Run, finish, start
 
 ENGINE = ("-e", "simulated:accuracy=0.6,tokens=40", "--tokens", "400")
-NAMED = ("-s", "self_consistency", "-s", "short_m_at_k:k=4")
+NAMED = ("-s", "self_consistency", "-s", "universal:n=4")
 
 
 def questions(path: Path, count: int = 66) -> Path:
@@ -54,7 +54,7 @@ def test_the_same_command_asks_nothing_again_and_says_the_same(shared: Path, tun
     assert told["strategy"] == before["default"]["strategy"]  # type: ignore[index]
     assert told["questions"] + max(each["questions"] for each in told["candidates"]) <= 66
     assert {each["strategy"].partition(":")[0] for each in told["candidates"]} == {
-        "single", "self_consistency", "short_m_at_k",
+        "single", "self_consistency", "universal",
     }  # fmt: skip
     page = tuned.with_suffix(".html").read_text()
     assert told["verdict"] in page.replace("&#39;", "'")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reasoner.calibration.promises import p_value
 from reasoner_evals.stats import Floats
-from reasoner_evals.tuning.race import MARGIN, Race, better_by, next_share, rounds
+from reasoner_evals.tuning.race import NEAR, Race, better_by, next_share, rounds
 
 
 def race(right: Floats, cost: list[float], goal: float = 1000.0) -> Race:
@@ -50,11 +50,11 @@ def test_few_questions_choose_the_cheapest_that_none_is_shown_to_beat() -> None:
     assert race(right, [10, 90]).choice(few=False) == 1
 
 
-def test_within_a_margin_the_cheaper_one_is_chosen() -> None:
-    right = np.ones((2, 1000))
-    right[0, : int(1000 * MARGIN)] = 0
+def test_of_nearly_equal_ones_the_cheaper_one_is_chosen() -> None:
+    right = np.ones((2, 400))
+    right[0, : int(400 * NEAR)] = 0
     assert race(right, [10, 90]).choice(few=False) == 0
-    right[0, : int(1000 * MARGIN) + 1] = 0
+    right[0, : int(400 * NEAR) + 1] = 0
     assert race(right, [10, 90]).choice(few=False) == 1
 
 
