@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -60,6 +60,7 @@ class _Setup(BaseModel):
     verifier: str
     strategies: tuple[str, ...]
     tokens: str
+    spend: int | None
     seed: int
     shards: int
 
@@ -99,6 +100,7 @@ class Tuning:
             verifier=spec_of(self.verifier) if self.verifier else "",
             strategies=self.strategies,
             tokens=str(self.goal),
+            spend=self.spend,
             seed=self.seed,
             shards=self.shard.count if self.shard else 1,
         )
@@ -198,6 +200,14 @@ class _Sizes(BaseModel):
         return sum(each.tokens for each in self.by_strategy.values())
 
 
+class _Raced(NamedTuple):
+    """A race that has ended, why it did, and the tokens so far."""
+
+    race: Race
+    ended: str
+    spent: float
+
+
 @dataclass(slots=True, kw_only=True)
 class TuneRun(EngineRun):
     """A race to begin or to continue; its folder is locked."""
@@ -239,7 +249,7 @@ class TuneRun(EngineRun):
                 command=self.command,
                 shard=setup.shard,
             )
-            self.outcome = await self._raced(rounds_of, sizes)
+            self.outcome = await self._judged(rounds_of, sizes, await self._raced(rounds_of, sizes))
         write(self.outcome, setup.out)
 
     async def _sizes(self) -> _Sizes:
@@ -262,7 +272,8 @@ class TuneRun(EngineRun):
     def _all_sized(self, file: Path) -> bool:
         return file.exists() and set(self.setup.strategies) <= set(_read(file, _Sizes).by_strategy)
 
-    async def _raced(self, rounds_of: Rounds, sizes: _Sizes) -> Outcome:
+    async def _raced(self, rounds_of: Rounds, sizes: _Sizes) -> _Raced:
+        """Run the race to its end, or continue it."""
         setup, candidates, progress = self.setup, sizes.candidates, self.display
         specs = [each.spec for each in candidates]
         empty = Measured.unasked(len(candidates), 0)
@@ -305,6 +316,12 @@ class TuneRun(EngineRun):
             progress.summed_up()
             if not race.inside:
                 raise EngineError(f"no candidate has a result: {read.errors[inside[0]]}")
+        return _Raced(race, ended, spent)
+
+    async def _judged(self, rounds_of: Rounds, sizes: _Sizes, raced: _Raced) -> Outcome:
+        """Choose a candidate, and compare it with the baselines on the questions that judge."""
+        setup, candidates, progress, race = self.setup, sizes.candidates, self.display, raced.race
+        specs = [each.spec for each in candidates]
         chosen = race.choice(few=setup.sides.few)
         progress.begin(f"judging {specs[chosen]}")
         baselines = self._baselines(race, candidates, chosen)
@@ -330,9 +347,9 @@ class TuneRun(EngineRun):
             verdict=judgement,
             forecast=tuple(forecasts(race, specs)),
             frontier=tuple(frontier(race, specs)),
-            ended=ended,
-            spent=spent + read.drawn,
-            everything=sum(race.cost(who) for who in range(len(specs)) if race.asked(who)) * len(setup.data.items),
+            ended=raced.ended,
+            spent=raced.spent + read.drawn,
+            everything=float(race.costs[np.isfinite(race.costs)].sum()) * len(setup.data.items),
             left_out={spec: each.left_out for spec, each in sizes.by_strategy.items() if each.left_out},
             model=setup.engine.model.name,
             errors=dict(progress.errors),
@@ -360,8 +377,8 @@ class TuneRun(EngineRun):
         setup = self.setup
         if setup.spend is not None:
             return float(setup.spend)
-        costs = [race.cost(who) if race.asked(who) else setup.tokens for who in range(len(race.right))]
-        return limit(costs, setup.tokens, len(setup.data.items))
+        costs = np.where(np.isfinite(race.costs), race.costs, setup.tokens)
+        return limit(costs.tolist(), setup.tokens, len(setup.data.items))
 
     def _price(self, race: Race, candidates: tuple[Candidate, ...], inside: Sequence[int]) -> float:
         """About the tokens of a question for these candidates; what selects from one pool costs it once."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from reasoner.registry import spec_of
+from reasoner.serving.config import make_offer, read_settings
 from tests.cli.command import Ended, Run, finish, start
 
 ENGINE = ("-e", "simulated:accuracy=0.6,tokens=40", "--tokens", "400")
@@ -107,6 +109,9 @@ def test_other_commands_run_what_was_tuned(shared: Path, tuned: Path, run: Run) 
         "--json",
     )
     assert [arm["strategy"] for arm in json.loads(ended.out)["arms"]] == [chosen]
+    served = read_settings(tuned)
+    assert spec_of(make_offer(served).default.strategy) == chosen
+    assert served.model == {"engine": ENGINE[1]}
     answers = shared / "answers.jsonl"
     ended = run("batch", str(shared / "mine.jsonl"), "--settings", str(tuned), "-o", str(answers))
     assert ended.code == 0, ended.err
@@ -139,6 +144,7 @@ def test_a_model_that_is_always_wrong_is_told_in_a_line(tmp_path: Path, run: Run
         (("--out", "x.toml", "-s", "nonsense"), "nonsense"),
         (("--out", "x.toml", "--shard", "3/2"), "--shard must be I/N"),
         (("--out", "tuned.toml", "--seed", "4"), "holds a race with other settings (task, seed)"),
+        (("--out", "tuned.toml", "--spend", "1m"), "holds a race with other settings (task, spend)"),
         (("--out", "x.toml", "--runs", "."), "holds other files: give --runs another folder"),
     ],
 )
