@@ -134,12 +134,20 @@ def prepared(options: RunOptions, *, tokens: str, spend: str | None, seed: int, 
         goal=goal,
         spend=None if spend is None else read_goal(spend, "--spend").tokens,
         seed=seed,
-        shard=None if options.shard is None else Shard.parse(options.shard),
+        shard=None if options.shard is None else _shard(options.shard),
         prices=read_prices(options.prices, []),
         folder=folder,
         out=out,
         options=options,
     )
+
+
+def _shard(text: str) -> Shard:
+    """One part of each round. Raises UsageError for other texts."""
+    shard = Shard.parse(text)
+    if len(shard.parts) > 1:
+        raise UsageError(f"--shard must be one part of a race, as in 2/8 (got {text!r:.40})")
+    return shard
 
 
 @contextmanager
@@ -255,7 +263,7 @@ class TuneRun(EngineRun):
     async def _sizes(self) -> _Sizes:
         """The candidates, those of an earlier session, or by measuring what is missing."""
         setup, file = self.setup, self.setup.folder / "sizes.json"
-        while setup.shard and setup.shard.index > 1 and not self._all_sized(file):
+        while setup.shard and setup.shard.parts != (1,) and not self._all_sized(file):
             self.display.stage = "waiting for the sizes of shard 1"
             await asyncio.sleep(WAIT)
         sizes = _read(file, _Sizes) if file.exists() else _Sizes()

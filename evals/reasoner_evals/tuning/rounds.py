@@ -81,7 +81,7 @@ class Rounds:
         return RunFolder(self.path / name)
 
     def _part(self, name: str, shard: Shard) -> RunFolder:
-        return RunFolder(self.path / "parts" / f"{name}-{shard.index}of{shard.count}")
+        return RunFolder(self.path / "parts" / f"{name}-{shard.parts[0]}of{shard.count}")
 
     async def ask(
         self, name: str, candidates: Sequence[Candidate], items: tuple[GradedQuestion, ...], watcher: Watcher
@@ -118,8 +118,8 @@ class Rounds:
     def finished(self, name: str) -> bool:
         """Whether all questions of a round were asked. The first of several shards merges their parts."""
         folder = self.folder(name)
-        if self.shard and self.shard.index == 1 and not (folder.path / FINISHED).exists():
-            parts = [self._part(name, Shard(self.shard.count, index)) for index in range(1, self.shard.count + 1)]
+        if self.shard and self.shard.parts == (1,) and not (folder.path / FINISHED).exists():
+            parts = [self._part(name, Shard(self.shard.count, (index,))) for index in range(1, self.shard.count + 1)]
             if all((part.path / FINISHED).exists() for part in parts):
                 if not folder.manifest.exists():
                     merge([part.path for part in parts], folder.path)
