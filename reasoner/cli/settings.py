@@ -1,5 +1,6 @@
 """The settings that `reasoner tune` writes, as defaults of the options of a command."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,7 +41,7 @@ def settled(settings: Path | None, typed: dict[str, Any]) -> dict[str, Any]:
     return with_model(filled, model)
 
 
-def with_model(typed: dict[str, Any], model: dict[str, str]) -> dict[str, Any]:
+def with_model(typed: dict[str, Any], model: Mapping[Any, str]) -> dict[str, Any]:
     """The options with the model of the settings, where none was typed."""
     return typed if any(typed[name] is not None for name in MODEL) else {**typed, **model}
 
