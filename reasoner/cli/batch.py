@@ -8,6 +8,7 @@ import click
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
 from reasoner.cli.look import Command, option
+from reasoner.cli.settings import SETTINGS, settled
 from reasoner.cli.terminal import Terminal
 from reasoner.errors import UsageError
 
@@ -40,6 +41,7 @@ from reasoner.errors import UsageError
 @option("--each", metavar=options.UNITS, section="Strategy",
         help="The most that each question may spend, as in tokens=4k,seconds=30.  [default: no limit]")  # fmt: skip
 @options.auto_options
+@SETTINGS
 @options.engine_options
 @options.NO_SERVER
 @options.SEED
@@ -49,7 +51,13 @@ from reasoner.errors import UsageError
 @options.QUIET
 @guarded
 def command(
-    questions: Path, output: Path, overwrite: bool, each: str | None, concurrency: int | None, **typed: Any
+    questions: Path,
+    output: Path,
+    overwrite: bool,
+    each: str | None,
+    concurrency: int | None,
+    settings: Path | None,
+    **typed: Any,
 ) -> int:
     """Answer the questions of a file, or - for standard input.
 
@@ -64,7 +72,7 @@ def command(
     from reasoner.cli.progress import BatchProgress
     from reasoner.execution.session import CONCURRENCY
 
-    given = options.Given(**typed)
+    given = options.Given(**settled(settings, typed))
     if overwrite and output == options.STANDARD:
         raise UsageError("--overwrite has no effect without --output FILE: omit it")
     total, limit = options.budget_of(given.budget).together(), options.budget_of(each)

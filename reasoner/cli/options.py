@@ -182,6 +182,12 @@ class Given:
     """A server has an engine of its own, unless it serves one agent only."""
 
     @property
+    def named_engine(self) -> dict[str, str]:
+        """The options that name the model and where it runs, where they were given."""
+        given = {name: getattr(self, name) for name in ("model", "engine", "base_url")}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
     def sampling(self) -> dict[str, str | float | None]:
         """The options that replace those of the same meaning in the strategy."""
         return {name: getattr(self, name) for name in ("n", "temperature", "max_tokens", "thinking")}

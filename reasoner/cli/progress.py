@@ -16,6 +16,7 @@ from reasoner.types import Answer, Proposal
 from reasoner.voting import VoteSummary
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.live import Live
 
     from reasoner.batch.rows import AnswerLine
@@ -73,6 +74,12 @@ class Display:
         """The progress in one line; by default the stage and how long it has taken."""
         return one_line(f"{self.stage} … {self.clock() - self._since:.0f} s")
 
+    def view(self, height: int) -> "RenderableType":
+        """What the live display shows in a terminal of so many lines; by default the one line."""
+        from rich.text import Text
+
+        return Text(self.line(), overflow="ellipsis", no_wrap=True)
+
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Update the live display while the body runs, until `hide` at the latest."""
@@ -81,15 +88,14 @@ class Display:
             return
         from rich.console import Console
         from rich.live import Live
-        from rich.text import Text
 
         console = Console(file=self.terminal.err, force_terminal=True)
 
-        def render() -> Text:
+        def render() -> "RenderableType":
             # Rich would measure standard output and error, which may be redirected to a log by now.
             size = os.get_terminal_size(self.terminal.err.fileno())
             console.size = (size.columns or 80, size.lines or 24)
-            return Text(self.line(), overflow="ellipsis", no_wrap=True)
+            return self.view(console.size.height)
 
         self._shown = Live(get_renderable=render, console=console, refresh_per_second=8, transient=True,
                            redirect_stdout=False, redirect_stderr=False)  # fmt: skip

@@ -9,6 +9,7 @@ import click
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
 from reasoner.cli.look import Command, option
+from reasoner.cli.settings import with_model
 from reasoner.cli.terminal import Terminal
 from reasoner.errors import UsageError
 from reasoner.system.machine import require_extra
@@ -25,9 +26,9 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
         help="Serve the tool `solve` to an agent, on standard input and output, by the Model Context Protocol. Without "
              "it, the tool is at /mcp.")  # fmt: skip
 @option("--settings", type=options.PATH, metavar="FILE", section="Server",
-        help="Aliases, verifiers, limits and keys, as TOML: docs/serving.md shows one. An option overrides the "
-             f"file. Keys may also be in the variable {KEYS_VARIABLE}, separated by commas.  [default: no key is "
-             "needed]")  # fmt: skip
+        help="What `reasoner tune` wrote, or aliases, verifiers, limits and keys, as TOML: docs/serving.md shows one. "
+             f"An option overrides the file. Keys may also be in the variable {KEYS_VARIABLE}, separated by commas.  "
+             "[default: no key is needed]")  # fmt: skip
 @option("--max-budget", metavar=options.UNITS, section="Server",
         help="The most that a request may spend, whatever budget it asks for, as in tokens=50k,seconds=120.  "
              "[default: no limit]")  # fmt: skip
@@ -78,8 +79,9 @@ def command(
     from reasoner.serving.limits import Keys
     from reasoner.serving.listener import is_loopback
 
-    given = options.Given(**{**typed, "no_server": typed["no_server"] or not over_mcp})
     own = read_settings(settings) if settings else Settings()
+    typed = with_model(typed, own.model)
+    given = options.Given(**{**typed, "no_server": typed["no_server"] or not over_mcp})
     limits = own.limits
     if max_budget is not None:
         limits = limits.model_copy(update={"max_budget": options.budget_of(max_budget)})

@@ -8,6 +8,7 @@ import click
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
 from reasoner.cli.look import Command, option
+from reasoner.cli.settings import SETTINGS, settled
 from reasoner.cli.terminal import Terminal
 from reasoner.errors import UsageError
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @options.thinking_option()
 @options.budget_option()
 @options.auto_options
+@SETTINGS
 @option("-a", "--answer", default="auto", show_default=True, metavar="KIND", section="Question",
         help="The kind of the answer: auto, number, math, choice, yes_no, text or code, with options as in "
              "text:equal=model; `reasoner list answers` shows all, and docs/answers.md explains them.")  # fmt: skip
@@ -53,6 +55,7 @@ def command(
     overwrite: bool,
     as_json: bool,
     verbose: bool,
+    settings: Path | None,
     **typed: Any,
 ) -> int:
     """Answer QUESTION: one quoted argument, or - for standard input.
@@ -67,7 +70,7 @@ def command(
     from reasoner.cli.progress import QuestionProgress
     from reasoner.cli.question_run import QuestionRun
 
-    given = options.Given(**typed)
+    given = options.Given(**settled(settings, typed))
     if overwrite and trace is None:
         raise UsageError("--overwrite has no effect without --trace: omit it")
     if given.quiet and verbose:

@@ -1,9 +1,8 @@
 """The settings of a server: a TOML file for aliases, verifiers, limits and keys."""
 
 import stat
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,10 +14,8 @@ from reasoner.serving.bodies import MAX_BODY, problem_of
 from reasoner.serving.choose import Alias, Offer, default_aliases
 from reasoner.serving.requests import read_as
 from reasoner.specs import Spec
-from reasoner.system.files import read_whole
+from reasoner.system.settings import read_settings_table
 
-MAX_BYTES: Final = 1 << 20
-"""Bytes that a file of settings may have."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,80}$")]
 """A name that clients write."""
 
@@ -44,13 +41,18 @@ class ServerLimits(_Table):
 
 
 class Settings(_Table):
-    """What a file says of a server. `verifiers` are specs by the names that requests use."""
+    """What a file says of a server. `verifiers` are specs by the names that requests use.
+
+    `model` has the options of the command that name the model. `tuned` is what `reasoner tune` found; nothing reads it.
+    """
 
     default: Alias = Alias()
     aliases: dict[Name, Alias] = {}
     verifiers: dict[Name, str] = {}
     limits: ServerLimits = ServerLimits()
     keys: dict[str, Any] = Field(default={}, repr=False)
+    model: dict[Literal["model", "engine", "base_url"], str] = {}
+    tuned: dict[str, Any] = Field(default={}, repr=False)
 
 
 def read_settings(path: Path) -> Settings:
@@ -61,12 +63,10 @@ def read_settings(path: Path) -> Settings:
             other users may read.
     """
     try:
-        table = tomllib.loads(read_whole(path, limit=MAX_BYTES).decode())
+        table = read_settings_table(path)
         readable = path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
     except OSError as error:
         raise UsageError(f"cannot read --settings {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"--settings {path} is not TOML: {error}") from error
     if "keys" in table and readable:
         raise UsageError(f"--settings {path} holds keys and can be read by others: run `chmod 600 {path}`")
     try:

@@ -13,7 +13,8 @@ from tests.cli.command import Run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 COMMANDS = (
-    "solve batch serve plan trace list doctor demo calibrate eval grade report view compare merge export pool verifier"
+    "solve batch serve plan trace list doctor demo calibrate tune eval grade report view compare merge export pool "
+    "verifier"
 )
 LINES = [
     "--help",

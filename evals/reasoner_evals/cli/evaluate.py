@@ -8,6 +8,7 @@ import click
 from reasoner.cli.exits import guarded
 from reasoner.cli.look import Command, option
 from reasoner.cli.options import PATH, QUIET, json_option
+from reasoner.cli.settings import SETTINGS, settled
 from reasoner.cli.terminal import Terminal
 from reasoner.errors import UsageError
 from reasoner_evals.cli.options import RunOptions, command_line, default_folder, run_options
@@ -15,6 +16,7 @@ from reasoner_evals.cli.options import RunOptions, command_line, default_folder,
 
 @click.command("eval", cls=Command)
 @run_options(strategies="single and self_consistency:n=16")
+@SETTINGS
 @option("--totals", metavar="AMOUNT,...", section="Strategy",
         help="Budgets that all questions of a task share, one run each, as in 200k; it goes to those where it "
              "helps most.")  # fmt: skip
@@ -35,7 +37,9 @@ from reasoner_evals.cli.options import RunOptions, command_line, default_folder,
 @json_option("the results")
 @QUIET
 @guarded
-def command(out: Path | None, resume: Path | None, as_json: bool, quiet: bool, **given: Any) -> int:
+def command(
+    out: Path | None, resume: Path | None, settings: Path | None, as_json: bool, quiet: bool, **given: Any
+) -> int:
     """Measure strategies on TASKs, as in `reasoner eval arithmetic`.
 
     A FILE of questions with their answers is a task, too, as in `reasoner eval mine.csv`.
@@ -56,7 +60,7 @@ def command(out: Path | None, resume: Path | None, as_json: bool, quiet: bool, *
     from reasoner_evals.cli.setup import locked_run
     from reasoner_evals.runs.records import RunFolder
 
-    options = RunOptions(**given)
+    options = RunOptions(**settled(settings, given))
     if options.equal is not None and resume is not None:
         raise UsageError(f"--equal {options.equal} has no effect with --resume: the run has its sizes; omit it")
     if resume is not None and out is not None:

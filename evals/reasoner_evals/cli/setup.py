@@ -61,7 +61,7 @@ def set_up(options: RunOptions) -> RunSetup:
     totals = tuple(total.together() for total in read_budgets(options.totals)) if options.totals is not None else ()
     prices = read_prices(options.prices, (*budgets, *totals))
     subset = Subset(options.limit, options.subset_seed, None if options.shard is None else Shard.parse(options.shard))
-    verifier = _verifier(options, strategies, engine)
+    verifier = verifier_of(options, strategies, engine)
     grid = Grid(
         tasks=options.tasks,
         strategies=strategies,
@@ -197,7 +197,8 @@ def load_tasks(specs: Sequence[str], subset: Subset, *, unsandboxed: bool = Fals
     return tasks
 
 
-def _verifier(options: RunOptions, specs: Sequence[str], engine: Engine) -> Verifier | None:
+def verifier_of(options: RunOptions, specs: Sequence[str], engine: Engine) -> Verifier | None:
+    """The verifier for these strategies; None where none of them uses one. Raises UsageError as `set_up`."""
     strategies = [build("strategy", spec) for spec in specs]
     unsandboxed = options.unsandboxed and (
         any(strategy.uses_verifier for strategy in strategies)

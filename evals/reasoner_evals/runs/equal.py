@@ -1,6 +1,6 @@
 """Strategies at equal cost: each in the size at which it computes about the same number of tokens for a question."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Final, cast
@@ -24,7 +24,7 @@ TRIALS: Final = 6
 """How many sizes of a strategy are measured."""
 _WIDEST: Final = 65
 """How many sizes from one on are tried until a strategy accepts one."""
-_SIZES: Final = ("n", "simulations", "chains", "b", "k")
+SIZES: Final = ("n", "simulations", "chains", "b", "k")
 """The options that say how much a strategy does; the first one that it has is its size."""
 
 
@@ -41,11 +41,11 @@ class EqualCost:
     """Whether the user named them; of all others, those that do not apply are left out."""
 
 
-def read_goal(text: str) -> Budget:
+def read_goal(text: str, option: str = "--equal") -> Budget:
     """The goal of `4k` or `sequential=2k`. Raises UsageError if it is anything else."""
     goal = Budget.parse(text if "=" in text else f"tokens={text}")
     if goal not in (Budget(tokens=goal.tokens), Budget(sequential=goal.sequential)):
-        raise UsageError(f"--equal must be tokens or sequential tokens, as in 4k or sequential=2k (got {text})")
+        raise UsageError(f"{option} must be tokens or sequential tokens, as in 4k or sequential=2k (got {text})")
     return goal
 
 
@@ -92,37 +92,61 @@ async def sized(
 
 
 async def _sized(spec: str, equal: EqualCost, engine: Engine, verifier: Verifier | None) -> tuple[str, float]:
-    """The strategy in the best size and its cost: sizes around the goal are narrowed down by interpolation."""
-    goal, size = _amount(equal.goal), FIRST
+    """The strategy in the size whose cost is nearest to the goal, and that cost."""
+    goal = _amount(equal.goal)
+
+    async def measure(text: str) -> float:
+        return await cost_of(text, equal.goal, equal.questions, engine, verifier)
+
     tried: dict[int, tuple[str, float]] = {}
-    for _ in range(TRIALS):
-        size, text = _next_valid(spec, size)
-        if size in tried:
-            break
-        tried[size] = text, await _cost(text, equal, engine, verifier)
+    await narrow_down(spec, goal, tried, measure)
+    return min(tried.values(), key=lambda each: abs(each[1] - goal))
+
+
+async def narrow_down(
+    spec: str,
+    goal: float,
+    tried: dict[int, tuple[str, float]],
+    measure: Callable[[str], Awaitable[float]],
+    trials: int = TRIALS,
+) -> None:
+    """Measure sizes of a strategy around a goal, by interpolation; `tried` has the spec and the cost of each size.
+
+    Raises:
+        UsageError: the strategy accepts no size, or does not apply here.
+        EngineError: the engine fails.
+    """
+    for _ in range(trials):
         below = max((at for at, (_, cost) in tried.items() if cost < goal), default=0)
         above = min((at for at, (_, cost) in tried.items() if cost >= goal and at > below), default=MAX_SIZE)
-        least, most = (tried[at][1] if at in tried else 0.0 for at in (below, above))
-        slope = (most - least) / (above - below) if above in tried else least / below
-        size = max(below + 1, min(above - 1, below + round((goal - least) / max(slope, goal / MAX_SIZE))))
         if above - below <= 1:
-            break
-    return min(tried.values(), key=lambda each: abs(each[1] - goal))
+            return
+        least, most = (tried[at][1] if at in tried else 0.0 for at in (below, above))
+        size = FIRST
+        if tried:
+            slope = (most - least) / (above - below) if above in tried else least / below
+            size = max(below + 1, min(above - 1, below + round((goal - least) / max(slope, goal / MAX_SIZE))))
+        size, text = _next_valid(spec, size)
+        if size in tried:
+            return
+        tried[size] = text, await measure(text)
 
 
 def _amount(goal: Budget) -> int:
     return cast("int", goal.tokens or goal.sequential)
 
 
-async def _cost(spec: str, equal: EqualCost, engine: Engine, verifier: Verifier | None) -> float:
-    """The tokens of a question on average, with empty caches."""
+async def cost_of(
+    spec: str, goal: Budget, questions: Sequence[Question], engine: Engine, verifier: Verifier | None
+) -> float:
+    """The tokens of a question on average, or the sequential ones, with empty caches."""
     await reset_caches(engine, verifier)
     strategy: Strategy = build("strategy", spec)
     rater = verifier if strategy.uses_verifier else None
-    solutions = await solve_many(equal.questions, strategy, engine, verifier=rater)
+    solutions = await solve_many(questions, strategy, engine, verifier=rater)
     if error := next((solution.error for solution in solutions if solution.error), None):
         raise error
-    return fmean(each.cost.tokens if equal.goal.tokens else each.cost.sequential_tokens for each in solutions)
+    return fmean(each.cost.tokens if goal.tokens else each.cost.sequential_tokens for each in solutions)
 
 
 def _next_valid(spec: str, size: int) -> tuple[int, str]:
@@ -143,7 +167,7 @@ def _with_size(spec: str, size: int) -> Spec:
     vote = {"n": Bare(size)}
     if "then" in known and "then" not in plain.options:
         return Spec(plain.name, {**plain.options, "then": Spec("self_consistency", vote)})
-    option = next((name for name in _SIZES if name in known), None)
+    option = next((name for name in SIZES if name in known), None)
     if option is None:
         return Spec("self_consistency", {**vote, "of": plain})
     return Spec(plain.name, {**plain.options, option: Bare(size)})

@@ -96,7 +96,7 @@ def reused(folder: RunFolder, arm: Arm, earlier: Sequence[Arm], verifier: Verifi
     Samples are the same if task, seed and sampling options are, and if log-probabilities were kept where the verifier
     reads them. Each arm pays for them in full, as if it had been run alone.
     """
-    source = next((other for other in earlier if _has_samples_of(other, arm, verifier)), None)
+    source = next((other for other in earlier if shares_samples(other, arm, verifier)), None)
     for event in read_trace(folder.arm(source.name).trace) if source else ():
         match event:
             case Began():
@@ -109,7 +109,8 @@ def reused(folder: RunFolder, arm: Arm, earlier: Sequence[Arm], verifier: Verifi
                 pass
 
 
-def _has_samples_of(source: Arm, arm: Arm, verifier: Verifier | None) -> bool:
+def shares_samples(source: Arm, arm: Arm, verifier: Verifier | None) -> bool:
+    """Whether an arm takes its samples from `source`, where that was run before."""
     if not arm.pool or source.pool < arm.pool or (source.task, source.seed) != (arm.task, arm.seed):
         return False
     theirs, ours = build("strategy", source.strategy), build("strategy", arm.strategy)

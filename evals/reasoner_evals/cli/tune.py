@@ -1,0 +1,92 @@
+"""`reasoner tune`: which strategy to run on these questions, for this model and budget, and what it will give."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reasoner.cli.exits import guarded
+from reasoner.cli.look import Command, option
+from reasoner.cli.options import (
+    NO_SERVER,
+    PATH,
+    QUIET,
+    SEED,
+    SPEC,
+    UNSANDBOXED,
+    VERIFIER,
+    engine_options,
+    json_option,
+    sampling_options,
+    thinking_option,
+)
+from reasoner.cli.terminal import Terminal
+from reasoner_evals.cli.options import RunOptions, command_line
+
+
+@click.command("tune", cls=Command)
+@click.argument("task", metavar="TASK[:OPTION=VALUE,...]|FILE")
+@option("--tokens", required=True, metavar="AMOUNT", section="Strategy",
+        help="The budget: how many tokens a question may cost on average, as in 4k.")  # fmt: skip
+@option("-s", "--strategy", "strategies", multiple=True, metavar=SPEC, section="Strategy",
+        help="A candidate; repeat the option for several. One sample and a plain vote always race.  [default: all "
+             "strategies that apply]")  # fmt: skip
+@sampling_options
+@thinking_option()
+@VERIFIER
+@UNSANDBOXED
+@option("--spend", metavar="AMOUNT", section="Strategy",
+        help="The most tokens to spend in all, as in 2m. No round starts that would exceed it.  [default: a third of "
+             "what all candidates on all questions would cost]")  # fmt: skip
+@option("--limit", type=int, metavar="N", section="Data",
+        help="The first N questions.  [default: all]")  # fmt: skip
+@option("--shard", metavar="I/N", section="Data",
+        help="Share the race with other processes: this one asks part I of N of each round, from 1, and waits for the "
+             "others in the same --runs folder.")  # fmt: skip
+@engine_options
+@NO_SERVER
+@SEED
+@option("--out", type=PATH, required=True, metavar="FILE",
+        help="The settings to write, for --settings of solve, batch, serve and eval; a page is written beside "
+             "it.")  # fmt: skip
+@option("--runs", type=PATH, metavar="DIR",
+        help="The folder of the race; an interrupted race in it continues.  [default: --out without its "
+             "ending]")  # fmt: skip
+@json_option("the verdict, the forecast and the candidates")
+@QUIET
+@guarded
+def command(
+    task: str,
+    tokens: str,
+    spend: str | None,
+    out: Path,
+    runs: Path | None,
+    as_json: bool,
+    quiet: bool,
+    seed: int,
+    **given: Any,
+) -> int:
+    """Choose the strategy for TASK, or for a FILE of questions with answers, as in `reasoner tune mine.jsonl`.
+
+    Two thirds of the questions race: all candidates answer them in rounds, and those that are shown to be worse than
+    another one, or no better at a higher cost, go out. The other third judges the one that is chosen, against one
+    sample and a plain vote of the same cost. The result is a file of settings, a page and a forecast.
+
+    The same command continues a race that was interrupted, without asking anything twice.
+
+    Exit codes: 0 the settings are written, 1 output could not be written, 2 usage, 4 engine failure or no candidate has
+    a result, 130 interrupted.
+    """
+    from reasoner_evals.cli.tuning import TuneRun, locked_race, prepared
+    from reasoner_evals.cli.tuning_progress import TuneProgress
+
+    options = RunOptions(tasks=(task,), **given)
+    setup = prepared(options, tokens=tokens, spend=spend, seed=seed, folder=runs or out.with_suffix(""), out=out)
+    with locked_race(setup):
+        return TuneRun(
+            engine=setup.engine,
+            display=TuneProgress(Terminal(), quiet=quiet),
+            setup=setup,
+            command=command_line(),
+            as_json=as_json,
+        ).run()

@@ -1,0 +1,434 @@
+"""One session of `reasoner tune`: the sizes, the rounds of the race, the judge, and what is written."""
+
+import asyncio
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from reasoner.budget import Budget, Prices
+from reasoner.cli import interrupts
+from reasoner.cli.exits import ANSWERED, USAGE
+from reasoner.cli.options import read_prices
+from reasoner.cli.session import EngineRun, started
+from reasoner.engine import Engine
+from reasoner.engines.replay import ReplayEngine
+from reasoner.errors import EngineError, ReasonerError, TraceError, UsageError
+from reasoner.journal.folder import make_folder, write_whole, writing
+from reasoner.registry import build, spec_of
+from reasoner.system.files import complaint_of, read_whole
+from reasoner.system.machine import require_extra
+from reasoner.system.printing import printable
+from reasoner.system.redaction import without_secrets
+from reasoner.verifier import Verifier
+from reasoner_evals.cli.options import RunOptions
+from reasoner_evals.cli.setup import load_tasks, verifier_of
+from reasoner_evals.cli.tuning_progress import TuneProgress
+from reasoner_evals.runs.arms import Shard, Subset
+from reasoner_evals.runs.equal import read_goal
+from reasoner_evals.runs.measures import is_greedy
+from reasoner_evals.tasks.benchmark import TaskData
+from reasoner_evals.tasks.own_files import task_spec
+from reasoner_evals.tuning.candidates import LEAST, PILOT, Candidate, Sized, sized, strategies_for
+from reasoner_evals.tuning.outcome import Outcome
+from reasoner_evals.tuning.page import write
+from reasoner_evals.tuning.race import Race, limit, rounds
+from reasoner_evals.tuning.rounds import Measured, RoundRead, Rounds
+from reasoner_evals.tuning.split import Split, split
+from reasoner_evals.tuning.verdict import SINGLES, Judged, forecasts, frontier, verdict
+
+WAIT: Final = 1.0
+"""Seconds between two looks for the results of other shards."""
+
+
+class _Setup(BaseModel):
+    """What decides a race; kept in its folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str
+    task: str
+    subset: str
+    engine: str
+    verifier: str
+    strategies: tuple[str, ...]
+    tokens: str
+    spend: int | None
+    seed: int
+    shards: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Everything that a race consists of."""
+
+    data: TaskData
+    sides: Split
+    strategies: tuple[str, ...]
+    engine: Engine
+    verifier: Verifier | None
+    goal: Budget
+    spend: int | None
+    seed: int
+    shard: Shard | None
+    prices: Prices | None
+    folder: Path
+    out: Path
+    options: RunOptions
+
+    @property
+    def tokens(self) -> float:
+        """The tokens that a question may cost."""
+        return float(self.goal.tokens or 0)
+
+    @property
+    def decided(self) -> _Setup:
+        """What decides the race."""
+        source = self.data.source
+        return _Setup(
+            data=source.data_hash,
+            task=source.task,
+            subset=source.subset,
+            engine=without_secrets(spec_of(self.engine)),
+            verifier=spec_of(self.verifier) if self.verifier else "",
+            strategies=self.strategies,
+            tokens=str(self.goal),
+            spend=self.spend,
+            seed=self.seed,
+            shards=self.shard.count if self.shard else 1,
+        )
+
+
+def prepared(options: RunOptions, *, tokens: str, spend: str | None, seed: int, folder: Path, out: Path) -> Tuning:
+    """The race that the options describe.
+
+    Raises:
+        UsageError: an option is out of range or unknown, data cannot be loaded, or there are too few questions.
+    """
+    require_extra("eval", "tuning")
+    goal = read_goal(tokens, "--tokens")
+    if goal.tokens is None:
+        raise UsageError(f"--tokens must be an amount of tokens, as in 4k (got {tokens})")
+    if folder == out or out.suffix != ".toml":
+        raise UsageError(f"--out {out} must be a file that ends in .toml, as in tuned.toml")
+    engine = options.to_engine()
+    if isinstance(engine, ReplayEngine):
+        raise UsageError("--engine replay cannot be tuned, as it samples nothing new: choose another engine")
+    named = strategies_for(options.strategies, rated=options.verifier is not None)
+    strategies = options.with_sampling(named)
+    verifier = verifier_of(options, strategies, engine)
+    [data] = load_tasks([task_spec(options.tasks[0])], Subset(options.limit), unsandboxed=options.unsandboxed).values()
+    return Tuning(
+        data=data,
+        sides=split(data.items),
+        strategies=strategies,
+        engine=engine,
+        verifier=verifier,
+        goal=goal,
+        spend=None if spend is None else read_goal(spend, "--spend").tokens,
+        seed=seed,
+        shard=None if options.shard is None else _shard(options.shard),
+        prices=read_prices(options.prices, []),
+        folder=folder,
+        out=out,
+        options=options,
+    )
+
+
+def _shard(text: str) -> Shard:
+    """One part of each round. Raises UsageError for other texts."""
+    shard = Shard.parse(text)
+    if len(shard.parts) > 1:
+        raise UsageError(f"--shard must be one part of a race, as in 2/8 (got {text!r:.40})")
+    return shard
+
+
+@contextmanager
+def locked_race(tuning: Tuning) -> Iterator[None]:
+    """The folder of a race, begun with these settings or with the same ones; locked, unless shards share it.
+
+    Raises:
+        UsageError: the folder holds another race or other files, or another process writes it.
+    """
+    file, decided = tuning.folder / "tune.json", tuning.decided
+    if file.exists():
+        before = _read(file, _Setup)
+        changed = [name for name, value in decided if value != getattr(before, name)]
+        if changed:
+            raise UsageError(
+                f"{tuning.folder} holds a race with other settings ({', '.join(changed)}): give --runs another folder"
+            )
+    elif tuning.folder.is_dir() and any(each.name[0] != "." for each in tuning.folder.iterdir()):
+        raise UsageError(f"{tuning.folder} holds other files: give --runs another folder")
+    make_folder(tuning.folder)
+    if tuning.shard:
+        _write(file, decided)
+        yield
+        return
+    with writing(tuning.folder, file):
+        _write(file, decided)
+        yield
+
+
+def _write(file: Path, content: BaseModel) -> None:
+    write_whole(file, [content.model_dump_json(indent=1).encode(), b"\n"])
+
+
+def _read(file: Path, kind: type[BaseModel]) -> Any:
+    try:
+        return kind.model_validate_json(read_whole(file))
+    except OSError as error:
+        raise TraceError(f"cannot read {file}: {error.strerror}") from error
+    except ValidationError as error:
+        raise TraceError(f"{file} is damaged: {complaint_of(error)}: delete it, and run the command again") from error
+
+
+class _Sizes(BaseModel):
+    """What is known of the sizes, by the strategy that they belong to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    by_strategy: dict[str, Sized] = {}
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """All candidates, each once."""
+        return tuple(dict.fromkeys(candidate for each in self.by_strategy.values() for candidate in each.candidates))
+
+    @property
+    def tokens(self) -> float:
+        """What finding them cost."""
+        return sum(each.tokens for each in self.by_strategy.values())
+
+
+class _Raced(NamedTuple):
+    """A race that has ended, why it did, and the tokens so far."""
+
+    race: Race
+    ended: str
+    spent: float
+
+
+@dataclass(slots=True, kw_only=True)
+class TuneRun(EngineRun):
+    """A race to begin or to continue; its folder is locked."""
+
+    display: TuneProgress
+    setup: Tuning
+    command: str
+    as_json: bool = False
+    outcome: Outcome | None = field(default=None, init=False)
+
+    def interrupted(self, interrupt: KeyboardInterrupt) -> int:
+        """Say how to continue; the exit code."""
+        self.display.terminal.say("interrupted: the same command continues the race")
+        return interrupts.code_of(interrupt)
+
+    def failed(self, error: ReasonerError) -> int:
+        """Show an error in one line, and how to continue; the exit code."""
+        code = EngineRun.failed(self, error)
+        if code != USAGE:
+            self.display.terminal.say("what was measured is kept: the same command continues the race")
+        return code
+
+    async def work(self) -> None:
+        """Run the race, judge, and write the outcome."""
+        setup, progress = self.setup, self.display
+        for note in setup.data.source.notes:
+            progress.note(f"note: {note}")
+        strategies = [build("strategy", spec) for spec in setup.strategies]
+        async with started(setup.engine, setup.verifier, strategies, progress):
+            sizes = await self._sizes()
+            rounds_of = Rounds(
+                path=setup.folder,
+                data=setup.data,
+                engine=setup.engine,
+                verifier=setup.verifier,
+                verifier_spec=setup.decided.verifier,
+                seed=setup.seed,
+                prices=setup.prices,
+                command=self.command,
+                shard=setup.shard,
+            )
+            self.outcome = await self._judged(rounds_of, sizes, await self._raced(rounds_of, sizes))
+        write(self.outcome, setup.out)
+
+    async def _sizes(self) -> _Sizes:
+        """The candidates, those of an earlier session, or by measuring what is missing."""
+        setup, file = self.setup, self.setup.folder / "sizes.json"
+        while setup.shard and setup.shard.parts != (1,) and not self._all_sized(file):
+            self.display.stage = "waiting for the sizes of shard 1"
+            await asyncio.sleep(WAIT)
+        sizes = _read(file, _Sizes) if file.exists() else _Sizes()
+        questions = [item.question for item in setup.sides.race[:PILOT]]
+        for spec in setup.strategies:
+            if spec in sizes.by_strategy:
+                continue
+            self.display.begin(f"measuring sizes of {printable(spec)}")
+            result = await sized(spec, setup.goal, questions, setup.engine, setup.verifier, self.display.note)
+            sizes = _Sizes(by_strategy={**sizes.by_strategy, spec: result})
+            _write(file, sizes)
+        return sizes
+
+    def _all_sized(self, file: Path) -> bool:
+        return file.exists() and set(self.setup.strategies) <= set(_read(file, _Sizes).by_strategy)
+
+    async def _raced(self, rounds_of: Rounds, sizes: _Sizes) -> _Raced:
+        """Run the race to its end, or continue it."""
+        setup, candidates, progress = self.setup, sizes.candidates, self.display
+        specs = [each.spec for each in candidates]
+        empty = Measured.unasked(len(candidates), 0)
+        race = Race(empty.right, empty.tokens, empty.sequential, setup.tokens)
+        blocks, parts, groups, spent = rounds(len(setup.sides.race)), [empty], list[str](), sizes.tokens
+        progress.expect(race, specs, len(setup.sides.race), spent)
+        ended = "the questions are used up"
+        for number, block in enumerate(blocks, 1):
+            inside = race.inside
+            if len(inside) == 1:
+                ended = "one candidate is left"
+                break
+            price = partial(self._price, race, candidates)
+            most, judge = self._limit(race), 2 * setup.tokens * len(setup.sides.judge)
+            left = (most - spent - judge) / len(block)
+            if number > 1:
+                progress.looked(race.thin_out(price, len(blocks) - number + 1, left), spent)
+            needed, inside = price(race.inside), race.inside
+            if needed > left and number == 1 and setup.spend is not None:
+                least = spent + judge + needed * len(block)
+                raise UsageError(
+                    f"--spend {most:,.0f} is too little: the first round and the judge need about {least:,.0f} "
+                    "tokens; raise it, or name fewer strategies with -s"
+                )
+            if needed > left and number > 1:
+                ended = f"another round would exceed {most:,.0f} tokens"
+                break
+            progress.round(number, len(blocks), len(block))
+            items = tuple(setup.sides.race[at] for at in block)
+            read = await self._asked(rounds_of, f"round-{number:02}", candidates, inside, items)
+            parts.append(read.measured)
+            groups += read.groups
+            race.right, race.tokens, race.sequential, _ = Measured.side_by_side(parts)
+            race.groups = groups if all(groups) else None
+            race.failed = np.isin(np.arange(len(candidates)), list(read.errors))
+            spent += read.drawn
+            if len(read.errors) == len(inside):
+                raise EngineError(f"no candidate has a result: {specs[inside[0]]}: {read.errors[inside[0]]}")
+            progress.looked(race.look(), spent, read.errors)
+            progress.summed_up()
+            if not race.inside:
+                raise EngineError(f"no candidate has a result: {read.errors[inside[0]]}")
+        return _Raced(race, ended, spent)
+
+    async def _judged(self, rounds_of: Rounds, sizes: _Sizes, raced: _Raced) -> Outcome:
+        """Choose a candidate, and compare it with the baselines on the questions that judge."""
+        setup, candidates, progress, race = self.setup, sizes.candidates, self.display, raced.race
+        specs = [each.spec for each in candidates]
+        chosen = race.choice(few=setup.sides.few)
+        progress.begin(f"judging {specs[chosen]}")
+        baselines = self._baselines(race, candidates, chosen)
+        names = [specs[chosen], *(spec for _, spec in baselines)]
+        judged = tuple(Candidate(spec=spec, arm=spec) for spec in dict.fromkeys(names))
+        read = await self._asked(rounds_of, "judge", judged, list(range(len(judged))), setup.sides.judge)
+        if len(read.errors) == len(judged):
+            raise EngineError(f"the judge has no result: {read.errors[0]}")
+        values = {
+            each.spec: Judged(each.spec, *(column[at] for column in read.measured)) for at, each in enumerate(judged)
+        }
+        judgement = verdict(
+            values[specs[chosen]],
+            [(name, values[spec]) for name, spec in baselines],
+            list(read.groups) if all(read.groups) else None,
+            few=setup.sides.few,
+        )
+        return Outcome(
+            tuning=setup.decided.model_dump(),
+            race=race,
+            specs=tuple(specs),
+            chosen=chosen,
+            verdict=judgement,
+            forecast=tuple(forecasts(race, specs)),
+            frontier=tuple(frontier(race, specs)),
+            ended=raced.ended,
+            spent=raced.spent + read.drawn,
+            everything=float(race.costs[np.isfinite(race.costs)].sum()) * len(setup.data.items),
+            left_out={spec: each.left_out for spec, each in sizes.by_strategy.items() if each.left_out},
+            model=setup.engine.model.name,
+            errors=dict(progress.errors),
+            engine=setup.options.named_engine,
+            source=setup.data.source,
+        )
+
+    async def _asked(
+        self,
+        rounds_of: Rounds,
+        name: str,
+        candidates: tuple[Candidate, ...],
+        inside: list[int],
+        items: tuple[Any, ...],
+    ) -> RoundRead:
+        """Ask the candidates that are in, wait for other shards, and read the results of all."""
+        await rounds_of.ask(name, [candidates[who] for who in inside], items, self.display)
+        while not rounds_of.finished(name):
+            self.display.stage = "waiting for the other shards"
+            await asyncio.sleep(WAIT)
+        return rounds_of.read(name, candidates, inside)
+
+    def _limit(self, race: Race) -> float:
+        """The tokens that may be spent in all; by default a share of what everything would cost."""
+        setup = self.setup
+        if setup.spend is not None:
+            return float(setup.spend)
+        costs = np.where(np.isfinite(race.costs), race.costs, setup.tokens)
+        return limit(costs.tolist(), setup.tokens, len(setup.data.items))
+
+    def _price(self, race: Race, candidates: tuple[Candidate, ...], inside: Sequence[int]) -> float:
+        """About the tokens of a question for these candidates; what selects from one pool costs it once."""
+        arms: dict[str, float] = {candidates[who].arm: 0.0 for who in inside}
+        for each, cost in zip(candidates, race.costs.tolist(), strict=True):
+            if each.arm in arms:
+                arms[each.arm] = max(self.setup.tokens if math.isinf(cost) else cost, arms[each.arm])
+        return sum(arms.values())
+
+    def _baselines(self, race: Race, candidates: tuple[Candidate, ...], chosen: int) -> list[tuple[str, str]]:
+        """One sample, and the plain vote that costs about what the chosen one does; where that is one sample, all."""
+        thinks = self.setup.engine.model.thinking is not None
+        named = [(build("strategy", each.spec), each) for each in candidates]
+        single = next(each.spec for _, each in named if each.spec.startswith("single"))
+        votes = [
+            (who, each)
+            for who, each in enumerate(candidates)
+            if each.size and not each.stop and each.spec.startswith("self_consistency")
+        ]
+        name = SINGLES[0] if is_greedy(single, thinks=thinks) else SINGLES[1]
+        baselines = [(name, single)]
+        if votes:
+            largest, whole = max(votes, key=lambda vote: vote[1].size)
+            size = whole.size
+            if candidates[chosen].spec != single:
+                size = round(whole.size * race.cost(chosen) / max(race.cost(largest), 1.0))
+            size = max(min(size, whole.size), min(LEAST, whole.size))
+            vote = build("strategy", whole.arm)
+            baselines.append(("a plain vote of equal cost", spec_of(type(vote)(n=size, params=vote.params))))
+        return baselines
+
+    def finish(self) -> int:
+        """Show the verdict; the exit code."""
+        assert self.outcome is not None
+        terminal = self.display.terminal
+        if self.as_json:
+            terminal.give(json.dumps(self.outcome.document))
+        else:
+            for line in self.outcome.lines:
+                terminal.give(line)
+        if not self.display.quiet:
+            out = self.setup.out
+            terminal.say(f"page: {out.with_suffix('.html')}")
+            terminal.say(f"use it: reasoner solve QUESTION --settings {out}")
+        return ANSWERED

@@ -1,0 +1,168 @@
+"""The candidates of a race: strategies in the sizes that fit parts of the budget, and how each is measured."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+from reasoner import Question
+from reasoner.budget import Budget
+from reasoner.engine import Engine
+from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError
+from reasoner.registry import build, load, options_of, spec_of
+from reasoner.specs import Bare, Spec
+from reasoner.stopping.pace import Order
+from reasoner.types import FALLBACK
+from reasoner.verifier import Verifier
+from reasoner_evals.runs.equal import SIZES, all_strategies, cost_of, narrow_down
+
+PARTS: Final = (0.25, 0.5, 1.0)
+"""The parts of the budget that each strategy is sized to."""
+PILOT: Final = 5
+"""The questions of the race on which sizes are measured."""
+TRIALS: Final = 2
+"""The sizes that are measured for each part."""
+LEAST: Final = 3
+"""The fewest samples of a vote."""
+FITS: Final = 1.05
+"""A size may cost so many times its part of the budget in the pilot."""
+STOPS: Final[tuple[tuple[str, Order], ...]] = (
+    ("first_of(rules=[lossless,beta(theta=0.95)])", "launch"),
+    ("lock_in:delta=0.1", "launch"),
+    ("beta:theta=0.95", "length"),
+)
+"""Rules that end the largest vote early; they are replayed on its samples."""
+REPLAYED: Final = ("adaptive_consistency", "early_stopping")
+"""Strategies that are votes with such rules."""
+POOLS: Final = ("self_consistency", "best_of_n")
+
+
+class Candidate(BaseModel):
+    """A strategy that may be chosen, and the arm that measures it: its own, or a pool of samples that others share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spec: str
+    arm: str
+    """The spec of the arm."""
+    size: int = 0
+    """The number of samples of the pool that it selects from; 0 where the arm runs it as it is."""
+    stop: str = ""
+    """The rule that ends its vote, replayed on the pool."""
+    order: Order = "launch"
+
+
+class Sized(BaseModel):
+    """The candidates that one strategy gives, or why it gives none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    candidates: tuple[Candidate, ...] = ()
+    left_out: str = ""
+    tokens: float = 0.0
+    """What finding the sizes cost."""
+
+
+def strategies_for(named: Sequence[str], *, rated: bool) -> tuple[str, ...]:
+    """What races: the strategies that the user named, or all that apply; one sample and the vote always do."""
+    known = all_strategies(rated=rated)
+    names = named or [name for name in known if name not in REPLAYED and name != "auto"]
+    if not named and rated:
+        names = [*names, "best_of_n:selector=weighted"]
+    return tuple(dict.fromkeys((*_baselines(named), *names)))
+
+
+def _baselines(named: Sequence[str]) -> list[str]:
+    specs = [Spec.parse(spec_of(build("strategy", spec))) for spec in named]
+    present = {spec.name for spec in specs if not {"of", "stop"} & spec.options.keys()}
+    return [name for name in ("single", "self_consistency") if name not in present]
+
+
+async def sized(
+    spec: str,
+    goal: Budget,
+    questions: Sequence[Question],
+    engine: Engine,
+    verifier: Verifier | None,
+    tell: Callable[[str], None],
+) -> Sized:
+    """The candidates of one strategy.
+
+    Raises:
+        EngineDied: the engine is gone.
+        EngineUnavailable: it does not answer.
+    """
+    tokens = 0.0
+
+    async def measure(text: str) -> float:
+        nonlocal tokens
+        cost = await cost_of(text, goal, questions, engine, verifier)
+        tokens += cost * len(questions)
+        return cost
+
+    plain = Spec.parse(spec_of(build("strategy", spec)))
+    pooled = plain.name in POOLS and not {"of", "stop"} & plain.options.keys()
+    if pooled:
+        plain = _same_sampling(plain, engine)
+    given = set(Spec.parse(spec).options) & set(SIZES)
+    if plain.name == "single" or (given and not pooled):
+        return Sized(candidates=(Candidate(spec=str(plain), arm=str(plain)),))
+    tried: dict[int, tuple[str, float]] = {}
+    amount = float(goal.tokens or goal.sequential or 0)
+    try:
+        if given:
+            tried[int(str(plain.options["n"]))] = str(plain), 0.0
+        for part in PARTS if not pooled else PARTS[-1:]:
+            if not given:
+                await narrow_down(str(plain), part * amount, tried, measure, TRIALS)
+    except (EngineDied, EngineUnavailable):
+        raise
+    except ReasonerError as error:
+        tell(f"{spec} is left out: {error}")
+        return Sized(left_out=str(error), tokens=tokens)
+    if pooled:
+        size, (text, cost) = max(tried.items())
+        # What n samples cost is in proportion to n, but for the prompt.
+        fitting = size if given else max(int(amount * size / cost), min(LEAST, size))
+        return Sized(candidates=_from_pool(_with(Spec.parse(text), n=fitting), fitting), tokens=tokens)
+    chosen = dict.fromkeys(_fitting(tried, part * amount) for part in PARTS)
+    texts = [tried[size][0] for size in chosen]
+    return Sized(candidates=tuple(Candidate(spec=text, arm=text) for text in texts), tokens=tokens)
+
+
+def _fitting(tried: dict[int, tuple[str, float]], goal: float) -> int:
+    """The largest size that fits the goal, or the cheapest one where none does."""
+    fitting = [size for size, (_, cost) in tried.items() if cost <= FITS * goal]
+    return max(fitting, key=lambda size: tried[size][1]) if fitting else min(tried, key=lambda size: tried[size][1])
+
+
+def _from_pool(arm: str, size: int) -> tuple[Candidate, ...]:
+    """What selects from the samples of one pool: parts of it, and votes that a rule ends."""
+    whole = Spec.parse(arm)
+    sizes = dict.fromkeys(max(round(part * size), min(size, LEAST)) for part in PARTS)
+    made = [Candidate(spec=_with(whole, n=n), arm=arm, size=n) for n in sizes]
+    if whole.name == "self_consistency" and size > LEAST:
+        for stop, order in STOPS:
+            given = {"stop": Spec.parse(stop), "order": Bare(order)}
+            window = {"window": Bare(size)} if order == "length" else {}
+            made.append(
+                Candidate(spec=_with(whole, **given, **window), arm=arm, size=size, stop=stop, order=order),
+            )
+    return tuple(made)
+
+
+def _with(spec: Spec, **options: object) -> str:
+    values = {name: value if isinstance(value, Bare | Spec) else Bare(value) for name, value in options.items()}
+    return spec_of(build("strategy", Spec(spec.name, {**spec.options, **values})))
+
+
+def _same_sampling(spec: Spec, engine: Engine) -> Spec:
+    """A strategy that selects from samples, with the temperature of a plain vote, so that they share the samples."""
+    known = options_of(load("strategy", spec.name))
+    if "temperature" in spec.options or "params" not in known:
+        return spec
+    temperature = engine.model.sampling.temperature
+    return Spec(
+        spec.name,
+        {**spec.options, "temperature": Bare(FALLBACK.temperature if temperature is None else temperature)},
+    )

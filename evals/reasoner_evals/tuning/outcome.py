@@ -1,0 +1,200 @@
+"""The outcome of a race: in lines, as a document, as settings for other commands, and as a page."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Final
+
+from reasoner.registry import build
+from reasoner.system.printing import counted
+from reasoner_evals.stats.intervals import Interval
+from reasoner_evals.tasks.data import Source
+from reasoner_evals.tuning.race import Race
+from reasoner_evals.tuning.verdict import Forecast, Judged, Point, Verdict, unshown
+
+TUNED: Final = "tuned"
+"""The name of the verifier in the settings."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The outcome of a race."""
+
+    tuning: Mapping[str, Any]
+    """What decided the race."""
+    race: Race
+    specs: tuple[str, ...]
+    chosen: int
+    verdict: Verdict
+    forecast: tuple[Forecast, ...]
+    frontier: tuple[Point, ...]
+    ended: str
+    """Why the race ended."""
+    spent: float
+    """Tokens in all: sizes, race and judge."""
+    everything: float
+    """What all candidates on all questions would have cost, each by itself."""
+    left_out: Mapping[str, str]
+    """Strategies that did not race, with the reason."""
+    errors: Mapping[int, str]
+    model: str
+    engine: Mapping[str, str]
+    """The options that name the model and the engine."""
+    source: Source
+
+    @cached_property
+    def date(self) -> str:
+        """The day, in UTC."""
+        return datetime.now(UTC).date().isoformat()
+
+    @property
+    def verifier(self) -> str:
+        """The spec of the verifier that the chosen strategy asks; empty without one."""
+        strategy = build("strategy", self.specs[self.chosen])
+        return str(self.tuning["verifier"]) if strategy.uses_verifier else ""
+
+    @property
+    def lines(self) -> Iterable[str]:
+        """The verdict, what it rests on, and the forecast."""
+        verdict = self.verdict
+        yield verdict.headline
+        if self.verdict.few:
+            yield f"note: {unshown(verdict.questions)}; the cheapest candidate that none is shown to beat is chosen"
+        if not any(self.race.accuracy(who) for who in range(len(self.specs))):
+            yield "note: no candidate answered a question rightly: check the reference answers and their kind"
+        yield f"strategy   {verdict.chosen.spec}"
+        yield f"accuracy   {bounded(verdict.accuracy)} on {counted(verdict.questions, 'question')} that did not race"
+        for each in verdict.comparisons:
+            gap = each.test.difference
+            interval = f"{100 * gap.mean:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
+            yield f"against    {each.name} ({each.other.spec}): {interval}, p = {each.p_value:.2g}; {cost(each.other)}"
+        yield f"cost       {cost(verdict.chosen)}"
+        for expected in self.forecast:
+            yield f"forecast   {self._forecast(expected)}"
+        for point in self.frontier:
+            yield f"frontier   {100 * point.accuracy:.1f} % for {point.tokens:,.0f} tokens: {point.spec}"
+        share = f", {self.spent / self.everything:.0%} of all candidates on all questions" if self.everything else ""
+        yield f"spent      {self.spent:,.0f} tokens{share}; {self.ended}"
+
+    def _forecast(self, each: Forecast) -> str:
+        budget = f"{each.tokens:,.0f} tokens"
+        if math.isnan(each.accuracy):
+            return f"{budget}: no candidate costs so little"
+        if not each.spec:
+            return f"{budget}: about {100 * each.accuracy:.1f} %, extrapolated"
+        interval = f"{100 * each.accuracy:.1f} % ({100 * each.low:.0f}-{100 * each.high:.0f})"
+        return f"{budget}: {interval} by {each.spec}"
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The same as JSON holds it."""
+        verdict = self.verdict
+        return {
+            "verdict": verdict.headline,
+            "strategy": verdict.chosen.spec,
+            "verifier": self.verifier or None,
+            "model": self.model,
+            "questions": verdict.questions,
+            "few": verdict.few,
+            "accuracy": _number(verdict.accuracy.mean),
+            "low": _number(verdict.accuracy.low),
+            "high": _number(verdict.accuracy.high),
+            "tokens": _mean(verdict.chosen.tokens),
+            "sequential_tokens": _mean(verdict.chosen.sequential),
+            "seconds": _mean(verdict.chosen.seconds),
+            "against": [
+                {
+                    "name": each.name,
+                    "strategy": each.other.spec,
+                    "accuracy": _mean(each.other.right),
+                    "tokens": _mean(each.other.tokens),
+                    "difference": _number(each.test.difference.mean),
+                    "low": _number(each.test.difference.low),
+                    "high": _number(each.test.difference.high),
+                    "p_value": each.p_value,
+                    "gain": each.gain,
+                }
+                for each in verdict.comparisons
+            ],
+            "forecast": [{name: _number(value) for name, value in each._asdict().items()} for each in self.forecast],
+            "frontier": [each._asdict() for each in self.frontier],
+            "candidates": [self._candidate(who) for who in range(len(self.specs))],
+            "left_out": dict(self.left_out),
+            "ended": self.ended,
+            "spent": round(self.spent),
+            "everything": round(self.everything),
+        }
+
+    def _candidate(self, who: int) -> dict[str, Any]:
+        out = next((each for each in self.race.exits if each.who == who), None)
+        return {
+            "strategy": self.specs[who],
+            "questions": self.race.asked(who),
+            "accuracy": self.race.accuracy(who),
+            "tokens": _number(self.race.cost(who)),
+            "out": out.why if out else None,
+            "against": self.specs[out.against] if out and out.against is not None else None,
+        }
+
+    @property
+    def settings(self) -> str:
+        """The settings as TOML."""
+        chosen: dict[str, Any] = {"strategy": self.specs[self.chosen]}
+        tables: list[tuple[str, dict[str, Any]]] = [("[default]", chosen)]
+        if self.verifier:
+            chosen["verifier"] = TUNED
+            tables.append(("[verifiers]", {TUNED: self.verifier}))
+        if self.engine:
+            tables.append(("[model]", dict(self.engine)))
+        verdict = self.verdict
+        about = {
+            "verdict": verdict.headline,
+            "date": self.date,
+            "model": self.model,
+            "data": self.source.task,
+            "data_hash": self.source.data_hash,
+            "budget": self.tuning["tokens"],
+            "questions": verdict.questions,
+            "accuracy": verdict.accuracy.mean,
+            "low": verdict.accuracy.low,
+            "high": verdict.accuracy.high,
+            "tokens": _mean(verdict.chosen.tokens),
+            "sequential_tokens": _mean(verdict.chosen.sequential),
+        }
+        tables.append(("[tuned]", about))
+        tables += [("[[tuned.forecast]]", dict(each._asdict())) for each in self.forecast]
+        tables += [("[[tuned.frontier]]", dict(each._asdict())) for each in self.frontier]
+        parts = [
+            "# Written by `reasoner tune`; `reasoner solve`, `batch`, `serve` and `eval` read it with --settings.\n"
+        ]
+        for title, table in tables:
+            rows = (f"{name} = {json.dumps(value)}\n" for name, value in table.items() if _number(value) is not None)
+            parts.append(f"{title}\n{''.join(rows)}")
+        return "\n".join(parts)
+
+
+def bounded(estimate: Interval) -> str:
+    """A share with its interval, in percent."""
+    if math.isnan(estimate.low):
+        return f"{100 * estimate.mean:.1f} %"
+    return f"{100 * estimate.mean:.1f} % ({100 * estimate.low:.0f}-{100 * estimate.high:.0f})"
+
+
+def cost(judged: Judged) -> str:
+    """What a question costs, in tokens and in waiting."""
+    waited = _mean(judged.sequential)
+    latency = f", {waited:,.0f} sequential" if waited else ""
+    return f"{_mean(judged.tokens) or 0:,.0f} tokens{latency} a question"
+
+
+def _mean(values: Any) -> float | None:
+    known = values[values == values]  # noqa: PLR0124 nan is not equal to itself
+    return float(known.mean()) if len(known) else None
+
+
+def _number(value: Any) -> Any:
+    """A value that JSON has; None for nan and infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

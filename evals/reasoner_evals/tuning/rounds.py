@@ -1,0 +1,180 @@
+"""The rounds of a race on disk: each is a run of its own, resumed and read back like any other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from reasoner.budget import Prices
+from reasoner.engine import Engine
+from reasoner.journal.folder import write_whole
+from reasoner.registry import build
+from reasoner.verifier import Verifier
+from reasoner_evals.calibration.outcomes import pooled_arm, random_orders, stopped, usable
+from reasoner_evals.runs.arms import Grid, Shard, Subset, arms_of
+from reasoner_evals.runs.manifest import Drifted, differences, freeze, read_manifest, write_items, write_manifest
+from reasoner_evals.runs.measures import ArmRead, as_run, pooled
+from reasoner_evals.runs.merge import merge
+from reasoner_evals.runs.reading import ERROR, open_run, read_arm
+from reasoner_evals.runs.records import Arm, RunFolder, counted_records
+from reasoner_evals.runs.run import Watcher, evaluate, shares_samples
+from reasoner_evals.stats import Floats
+from reasoner_evals.tasks.benchmark import TaskData
+from reasoner_evals.tasks.graders import GradedQuestion
+from reasoner_evals.tuning.candidates import Candidate
+
+FINISHED: Final = "finished"
+"""The file that a round has once all its questions were asked."""
+
+
+class Measured(NamedTuple):
+    """What candidates did on the questions of a round: arrays [K, q]; nan where one was not asked or not graded."""
+
+    right: Floats
+    tokens: Floats
+    sequential: Floats
+    seconds: Floats
+
+    @classmethod
+    def unasked(cls, candidates: int, questions: int) -> "Measured":
+        """Values of nobody."""
+        return cls(*(np.full((candidates, questions), np.nan) for _ in cls._fields))
+
+    @classmethod
+    def side_by_side(cls, parts: Sequence["Measured"]) -> "Measured":
+        """Rounds, one after the other."""
+        return cls(*(np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRead:
+    """A finished round."""
+
+    measured: Measured
+    groups: tuple[str, ...]
+    """Those of its questions; empty texts where they have none."""
+    drawn: float
+    """The tokens that were really computed: samples that several candidates share count once."""
+    errors: dict[int, str]
+    """The candidates without a single result, with the first error of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """What all rounds of a race have in common."""
+
+    path: Path
+    data: TaskData
+    engine: Engine
+    verifier: Verifier | None
+    verifier_spec: str
+    seed: int
+    prices: Prices | None
+    command: str
+    shard: Shard | None = None
+    """The part of each round that this process asks; it reads all of them."""
+
+    def folder(self, name: str) -> RunFolder:
+        """The folder of a round."""
+        return RunFolder(self.path / name)
+
+    def _part(self, name: str, shard: Shard) -> RunFolder:
+        return RunFolder(self.path / "parts" / f"{name}-{shard.parts[0]}of{shard.count}")
+
+    async def ask(
+        self, name: str, candidates: Sequence[Candidate], items: tuple[GradedQuestion, ...], watcher: Watcher
+    ) -> None:
+        """Ask all candidates these questions, or this shard's part, as far as an earlier session has not.
+
+        Raises:
+            Drifted: what decides the round has changed since it began.
+            TraceError: a file cannot be read or written.
+            EngineError: the engine does not answer any more.
+        """
+        if self.finished(name):
+            return
+        subset = Subset(shard=self.shard)
+        folder = self._part(name, self.shard) if self.shard else self.folder(name)
+        if (folder.path / FINISHED).exists():
+            return
+        source = self.data.source.model_copy(update={"items": len(items), "subset": str(Subset())})
+        data = subset.cut(replace(self.data, items=items, source=source))
+        tasks = {source.task: data}
+        with folder.writing(fresh=not folder.manifest.exists()):
+            manifest = freeze(tasks, self._arms(candidates), self.engine, self.prices, command=self.command)
+            if folder.manifest.exists():
+                before = read_manifest(folder)
+                if changed := differences(before, manifest):
+                    raise Drifted(folder, changed)
+                manifest = before
+            else:
+                write_manifest(folder, manifest)
+            write_items(folder, tasks)
+            await evaluate(folder, manifest, tasks, self.engine, self.verifier, watcher)
+            write_whole(folder.path / FINISHED, [b""])
+
+    def finished(self, name: str) -> bool:
+        """Whether all questions of a round were asked. The first of several shards merges their parts."""
+        folder = self.folder(name)
+        if self.shard and self.shard.parts == (1,) and not (folder.path / FINISHED).exists():
+            parts = [self._part(name, Shard(self.shard.count, (index,))) for index in range(1, self.shard.count + 1)]
+            if all((part.path / FINISHED).exists() for part in parts):
+                if not folder.manifest.exists():
+                    merge([part.path for part in parts], folder.path)
+                write_whole(folder.path / FINISHED, [b""])
+        return (folder.path / FINISHED).exists()
+
+    def _arms(self, candidates: Sequence[Candidate]) -> tuple[Arm, ...]:
+        # A larger pool of the same samples comes first, so that a smaller one takes its samples from there.
+        specs = dict.fromkeys(each.arm for each in sorted(candidates, key=lambda each: -each.size))
+        ordered = tuple(specs)
+        grid = Grid((self.data.source.task,), ordered, self.verifier_spec, seeds=(self.seed,))
+        return arms_of(grid)
+
+    def read(self, name: str, candidates: Sequence[Candidate], inside: Sequence[int]) -> RoundRead:
+        """A finished round in which these of the candidates were asked. Raises TraceError: its files are damaged."""
+        run = open_run(self.folder(name).path)
+        arms = {arm.strategy: ArmRead(run, read_arm(run, arm.name)) for arm in run.manifest.arms}
+        items = run.tasks[self.data.source.task]
+        measured, errors = Measured.unasked(len(candidates), len(items.ids)), dict[int, str]()
+        for who in inside:
+            read = arms[candidates[who].arm]
+            failed = read.data.outcome == ERROR
+            values = _values(candidates[who], read)
+            values["right"] = np.where(failed, 0.0, values["right"])
+            values["tokens"] = np.where(failed, read.data.tokens, values["tokens"])
+            for field in Measured._fields:
+                getattr(measured, field)[who] = values[field]
+            if failed.all():
+                errors[who] = next(each.error for each in counted_records(run.folder.arm(read.data.arm.name)))
+        return RoundRead(measured, items.groups, self._drawn(list(arms.values())), errors)
+
+    def _drawn(self, arms: Sequence[ArmRead]) -> float:
+        total = 0.0
+        for at, read in enumerate(arms):
+            shared = any(shares_samples(other.data.arm, read.data.arm, self.verifier) for other in arms[:at])
+            values = as_run(read)["verifier"] if shared else read.data.tokens.astype(np.float64)
+            total += float(np.nansum(values))
+        return total
+
+
+def _values(candidate: Candidate, read: ArmRead) -> dict[str, Floats]:
+    if not candidate.size:
+        return as_run(read)
+    if not candidate.stop:
+        return pooled(read, [candidate.size])[0]
+    rows = np.flatnonzero(usable(read))
+    values = {name: np.full(len(read.data.outcome), np.nan) for name in Measured._fields}
+    if len(rows):
+        pool, strategy = pooled_arm(read, rows), build("strategy", candidate.arm)
+        orders = random_orders(pool.ids, pool.arm.pool)
+        ended = stopped(pool.samples, orders, strategy, candidate.stop, candidate.order)
+        whole = as_run(read)
+        share = ended.tokens.mean(axis=1) / np.maximum(whole["tokens"][rows], 1)
+        replayed = (ended.right, ended.tokens, ended.sequential)
+        for name, column in zip(("right", "tokens", "sequential"), replayed, strict=True):
+            values[name][rows] = column.mean(axis=1)
+        values["seconds"][rows] = whole["seconds"][rows] * share
+    return values

@@ -1,0 +1,56 @@
+"""Which questions race and which ones judge: decided by a hash, so that every session and every run agrees."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from reasoner.errors import UsageError
+from reasoner_evals.tasks.graders import GradedQuestion
+
+JUDGES: Final = 3
+"""One in so many questions, or groups, judges."""
+FEW: Final = 60
+"""With fewer questions the race does not choose by an estimate: it would mostly choose luck."""
+
+
+class Split(NamedTuple):
+    """The questions of a task, each side in an order of its own that depends only on their names."""
+
+    race: tuple[GradedQuestion, ...]
+    judge: tuple[GradedQuestion, ...]
+
+    @property
+    def few(self) -> bool:
+        """Whether the questions are too few to choose by an estimate."""
+        return len(self.race) + len(self.judge) < FEW
+
+
+def split(items: Sequence[GradedQuestion]) -> Split:
+    """The two sides. A group is on one side as a whole, and no question changes sides when others are added.
+
+    Raises:
+        UsageError: one side is empty.
+    """
+    sides = Split(
+        tuple(sorted((item for item in items if not judges(item)), key=_place)),
+        tuple(sorted((item for item in items if judges(item)), key=_place)),
+    )
+    if not all(sides):
+        raise UsageError(
+            f"{len(items)} questions cannot be divided into a race and a judge: give about {FEW} or more, with several "
+            "groups where they have any"
+        )
+    return sides
+
+
+def judges(item: GradedQuestion) -> bool:
+    """Whether a question judges: by its group where it has one, otherwise by its id."""
+    return _number(f"judge\0{item.group or item.question.id}") % JUDGES == 0
+
+
+def _place(item: GradedQuestion) -> int:
+    return _number(f"place\0{item.question.id}")
+
+
+def _number(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest())

@@ -1,0 +1,57 @@
+"""The settings that `reasoner tune` writes, as defaults of the options of a command."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from reasoner.cli.look import option
+from reasoner.cli.options import AUTO, PATH
+from reasoner.errors import UsageError, shown
+from reasoner.system.settings import read_settings_table
+
+MODEL: Final = ("model", "engine", "base_url")
+"""The options that name the model; those of the settings go together."""
+SETTINGS = option(
+    "--settings", type=PATH, metavar="FILE", section="Strategy",
+    help="The strategy, verifier and model that `reasoner tune` wrote; an option goes before them.",
+)  # fmt: skip
+
+
+def settled(settings: Path | None, typed: dict[str, Any]) -> dict[str, Any]:
+    """The options as they were typed, with those of the settings where none was typed that says the same.
+
+    A strategy that was typed goes without the verifier of the settings, and a model, engine or address without theirs.
+
+    Raises:
+        UsageError: the file cannot be read or is not one of settings.
+    """
+    if settings is None:
+        return typed
+    table = read_settings_table(settings)
+    default, verifiers, model = (_table(settings, table, name) for name in ("default", "verifiers", "model"))
+    filled = dict(typed)
+    several = "strategies" in typed
+    name = "strategies" if several else "strategy"
+    chosen = typed[name] or any(typed.get(each) is not None for each in AUTO)
+    if not chosen and "strategy" in default:
+        filled[name] = (default["strategy"],) if several else default["strategy"]
+        verifier = default.get("verifier")
+        if typed["verifier"] is None and verifier:
+            filled["verifier"] = verifiers.get(verifier, verifier)
+    return with_model(filled, model)
+
+
+def with_model(typed: dict[str, Any], model: Mapping[Any, str]) -> dict[str, Any]:
+    """The options with the model of the settings, where none was typed."""
+    return typed if any(typed[name] is not None for name in MODEL) else {**typed, **model}
+
+
+def _table(path: Path, table: dict[str, Any], name: str) -> dict[str, str]:
+    section = table.get(name, {})
+    allowed = MODEL if name == "model" else None
+    if not isinstance(section, dict) or any(
+        not isinstance(value, str) or (allowed and key not in allowed) for key, value in section.items()
+    ):
+        keys = f" with {', '.join(MODEL)}" if allowed else ""
+        raise UsageError(f"--settings {path}: [{name}] must be a table of texts{keys} (got {shown(section)})")
+    return section
