@@ -16,7 +16,7 @@ from reasoner.system.printing import clipped, counted
 from reasoner.trace import outline
 from reasoner.trace.page import MAX_CHARACTERS, MAX_TEXT_LENGTH, environment, page, policy, style
 from reasoner.trace.tree import TreeNode
-from reasoner_evals.runs.measures import is_greedy
+from reasoner_evals.runs.naming import is_greedy
 from reasoner_evals.stats import Ints
 from reasoner_evals.view.arms import FILTERS, PAIRED, ShownArm, open_arms
 
