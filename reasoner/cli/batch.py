@@ -18,11 +18,7 @@ from reasoner.errors import UsageError
         help="Answers: .jsonl (written as they come), .csv or .parquet (written at the end); - is standard "
              "output.  [default: -]")  # fmt: skip
 @option("--overwrite", is_flag=True, help="Discard existing answers and begin again.")
-@option("--question-column", metavar="NAME", section="Question",
-        help="Column of the questions.  [default: question]")  # fmt: skip
-@option("--id-column", metavar="NAME", section="Question",
-        help="Column of ids, each different.  [default: id; without it, row number and a hash of the "
-             "question]")  # fmt: skip
+@options.COLUMNS
 @option("-a", "--answer", metavar="KIND", section="Question",
         help="Kind of the answers. `reasoner list answers` shows all.  [default: auto]")  # fmt: skip
 @options.SYSTEM

@@ -37,6 +37,11 @@ SYSTEM = option(
     "--system", metavar="TEXT", section="Question",
     help="System turn: instructions before the question.",
 )  # fmt: skip
+COLUMNS = option(
+    "--columns", metavar="COLUMN:NAME,...", section="Data",
+    help="Columns by their names in the file, as in question:prompt,answer:target,id:key.  [default: question, answer, "
+         "id]",
+)  # fmt: skip
 VERIFIER = option(
     "--verifier", metavar=SPEC, section="Strategy",
     help="Verifier that scores samples, for strategies that use one. `reasoner list verifiers` shows all.  "
@@ -162,8 +167,7 @@ class Given:
     budget: str | None = None
     answer: str | None = None
     system: str | None = None
-    question_column: str | None = None
-    id_column: str | None = None
+    columns: str | None = None
     model: str | None = None
     engine: str | None = None
     base_url: str | None = None
@@ -177,6 +181,16 @@ class Given:
     def sampling(self) -> dict[str, str | float | None]:
         """The options that replace those of the same meaning in the strategy."""
         return {name: getattr(self, name) for name in ("n", "temperature", "max_tokens", "thinking")}
+
+    @property
+    def column_pairs(self) -> tuple[str, ...]:
+        """The pairs of --columns. Raises UsageError: they are no list."""
+        from reasoner.specs import Spec
+
+        if self.columns is None:
+            return ()
+        [pairs] = Spec.parse(f"columns:names=[{self.columns}]").options.values()
+        return tuple(map(str, pairs))
 
     def to_strategy(self) -> "Strategy":
         """The strategy of --strategy with the other options; by default auto, where one of its options is given.

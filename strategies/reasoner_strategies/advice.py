@@ -145,8 +145,8 @@ def situation(answers: Answers, goal: Goal, *, thinks: bool, verifier: bool) -> 
 @click.command("advise", cls=Command, heading="Look")
 @click.option("--answers", type=click.Choice(["short", "free", "program"]), default="short", show_default=True,
               help="Kind of answers: short and comparable, free text, or programs.")  # fmt: skip
-@click.option("--thinks", is_flag=True, help="The model thinks before it answers.")
-@click.option("--verifier", is_flag=True, help="A verifier is available: a reward model, a judge or tests.")
+@click.option("--thinks", is_flag=True, help="Model that thinks before it answers.")
+@click.option("--verifier", is_flag=True, help="Verifier at hand: a reward model, a judge or tests.")
 @click.option("--for", "goal", type=click.Choice(["tokens", "latency"]), default="tokens", show_default=True,
               help="Minimize total tokens or waiting time.")  # fmt: skip
 def command(answers: Answers, *, thinks: bool, verifier: bool, goal: Goal) -> None:

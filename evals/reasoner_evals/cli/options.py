@@ -12,6 +12,7 @@ import click
 
 from reasoner.cli.look import option
 from reasoner.cli.options import (
+    COLUMNS,
     NO_SERVER,
     SPEC,
     UNSANDBOXED,
@@ -87,8 +88,10 @@ def run_options(*, strategies: str) -> Callable[[F], F]:
                help="Number of questions of each task, from the first.  [default: all]"),
         option("--subset-seed", type=int, metavar="SEED", section="Data",
                help="Seed that shuffles each task before --limit.  [default: the benchmark's order]"),
+        COLUMNS,
         engine_options,
-        NO_SERVER,
+        COLUMNS,
+    NO_SERVER,
     )  # fmt: skip
 
 
