@@ -116,7 +116,7 @@ def counts_of(tree: SearchTree) -> str:
 
 def ending(ended_by: str, reason: str) -> str:
     """What ended a question and why; the reason may say both."""
-    return reason if reason.startswith(f"{ended_by} ") else f"{ended_by}: {reason}"
+    return reason if reason.startswith((f"{ended_by} ", f"the {ended_by} ")) else f"{ended_by}: {reason}"
 
 
 def end_of(tree: SearchTree) -> str:

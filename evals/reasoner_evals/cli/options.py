@@ -90,7 +90,6 @@ def run_options(*, strategies: str) -> Callable[[F], F]:
                help="Seed that shuffles each task before --limit.  [default: the benchmark's order]"),
         COLUMNS,
         engine_options,
-        COLUMNS,
     NO_SERVER,
     )  # fmt: skip
 

@@ -31,7 +31,7 @@ class ArmName:
     """Without the settings that all arms share."""
     verifier: str
     words: str = ""
-    """What stands for the name of the strategy; empty for its short or own name."""
+    """A name in place of the strategy's; empty for its short or own name."""
 
     @property
     def series(self) -> str:
