@@ -121,7 +121,10 @@ def ending(ended_by: str, reason: str) -> str:
 
 def end_of(tree: SearchTree) -> str:
     """What ended it and why, or that it did not end."""
-    return f"ended by {ending(tree.ended_by, tree.reason)}" if tree.ended_by else f"did not end: {tree.reason}"
+    if not tree.ended_by:
+        return f"did not end: {tree.reason}"
+    words = ending(tree.ended_by, tree.reason)
+    return words if words.startswith("the ") else f"ended by {words}"
 
 
 def unrated(error: str) -> str:

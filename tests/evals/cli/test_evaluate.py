@@ -46,7 +46,7 @@ def test_one_line_an_arm_goes_out_and_the_way_to_the_report_to_the_person(
     assert ended.err.splitlines()[1:4] == [
         "starting simulated",
         "evaluating with simulated",
-        "jsonl.self_consistency-n4: 5 questions",
+        "vote of 4: 5 questions",
     ]
 
 
