@@ -126,6 +126,8 @@ class Command(click.Command):
         plain = sections.pop("", [])
         filled = {name: records for name, records in sections.items() if records} or {"Options": []}
         filled[list(filled)[-1]] += plain
-        for section, records in filled.items() if len(filled) > 1 else [("Options", *filled.values())]:
+        if len(filled) == 1:
+            filled = {"Options": records for records in filled.values()}
+        for section, records in filled.items():
             with formatter.section(section):
                 formatter.write_dl(records)

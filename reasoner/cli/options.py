@@ -190,7 +190,7 @@ class Given:
         if self.columns is None:
             return ()
         [pairs] = Spec.parse(f"columns:names=[{self.columns}]").options.values()
-        return tuple(map(str, pairs))
+        return tuple(map(str, pairs if isinstance(pairs, tuple) else (pairs,)))
 
     def to_strategy(self) -> "Strategy":
         """The strategy of --strategy with the other options; by default auto, where one of its options is given.

@@ -94,7 +94,7 @@ def task_spec(text: str, columns: Sequence[str] = ()) -> str:
     if "columns" not in options_of(load("task", spec.name)):
         raise UsageError(f"--columns has no effect: the task {spec.name} reads no columns; omit it")
     own = spec.options.get("columns", ())
-    pairs = dict.fromkeys([*((own,) if isinstance(own, str) else own), *columns])
+    pairs = dict.fromkeys([*(own if isinstance(own, tuple) else (own,)), *columns])
     return str(Spec(spec.name, {**spec.options, "columns": tuple(pairs)}))
 
 
