@@ -126,8 +126,6 @@ class Command(click.Command):
         plain = sections.pop("", [])
         filled = {name: records for name, records in sections.items() if records} or {"Options": []}
         filled[list(filled)[-1]] += plain
-        if len(filled) == 1:
-            filled = {"Options": records for records in filled.values()}
         for section, records in filled.items():
-            with formatter.section(section):
+            with formatter.section(section if len(filled) > 1 else "Options"):
                 formatter.write_dl(records)
