@@ -117,15 +117,10 @@ class Command(click.Command):
         self.heading = heading
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """All options by their sections."""
-        sections: dict[str, list[tuple[str, str]]] = {name: [] for name in SECTIONS}
-        for each in self.get_params(ctx):
-            if isinstance(each, click.Option) and (record := each.get_help_record(ctx)):
-                sections.setdefault(getattr(each, "section", ""), []).append(record)
-        # Those of click itself, such as --help, come last.
-        plain = sections.pop("", [])
-        filled = {name: records for name, records in sections.items() if records} or {"Options": []}
-        filled[list(filled)[-1]] += plain
-        for section, records in filled.items():
-            with formatter.section(section if len(filled) > 1 else "Options"):
-                formatter.write_dl(records)
+        """All options by their sections; without sections but the last, in one list as they were declared."""
+        listed = [(each, each.get_help_record(ctx)) for each in self.get_params(ctx) if isinstance(each, click.Option)]
+        own = [(getattr(each, "section", SECTIONS[-1]), record) for each, record in listed if record]
+        used = [name for name in SECTIONS if any(name == section for section, _ in own)]
+        for name in used:
+            with formatter.section(name if len(used) > 1 else "Options"):
+                formatter.write_dl([record for section, record in own if section == name])
