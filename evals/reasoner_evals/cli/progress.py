@@ -122,7 +122,7 @@ class EvalProgress(Display):
         """Earlier sessions drew `samples` for questions that they did not finish."""
         tally = self.tallies[arm.name]
         tally.samples_before = samples
-        self.tell(f"{tally.name}: {counted(samples, 'sample')} of unfinished questions are kept")
+        self.tell(f"{tally.name}: {counted(samples, 'sample')} of unfinished questions are reused")
 
     def spent(self, arm: Arm, cost: Cost) -> None:
         """This session paid for work on a question of an arm."""
