@@ -31,6 +31,18 @@ MODULES = (
     "reasoner.testing",
     "reasoner_evals.tasks",
 )
+TOPICS = {
+    "Answer questions": ("solve", "solve_sync", "solve_many", "solve_many_sync", "solve_each", "proposals", "build"),
+    "Ask": ("Question", "Prompt", "SamplingParams"),
+    "Read the result": ("Solution", "Proposal", "Answer", "Vote", "VoteState", "Reply", "Completion", "Rating"),
+    "Limit the cost": ("Budget", "Cost", "Prices", "Ledger", "Allocation"),
+}
+"""The names of `reasoner`, in the order in which a reader needs them."""
+STYLE = """
+/* A line of an example has up to 100 characters. */
+@media screen and (min-width: 76.25em) { .md-grid { max-width: 80rem; } .md-sidebar { width: 10.5rem; } }
+.md-typeset pre > code { font-size: .72rem; }
+"""
 KINDS = ("strategies", "verifiers", "engines", "tasks", "rules", "answers")
 
 
@@ -58,6 +70,7 @@ def stage(folder: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, target)
     (folder / "README.md").rename(folder / "index.md")
+    (folder / "site.css").write_text(STYLE, encoding="utf-8")
     decisions = sorted((folder / "docs/adr").glob("*.md"))
     titles = [
         f"- [{path.read_text(encoding='utf-8').partition(chr(10))[0].lstrip('# ')}]({path.name})" for path in decisions
@@ -70,7 +83,7 @@ def stage(folder: Path) -> None:
     (reference / "command.md").write_text("\n".join(helps()), encoding="utf-8")
     for kind in KINDS:
         title = kind.capitalize()
-        text = output(BIN / "reasoner", "list", kind)
+        text = output(BIN / "reasoner", "list", kind, "-v")
         (reference / f"{kind}.md").write_text(f"# {title}\n\n```text\n{text}```\n", encoding="utf-8")
 
 
@@ -78,10 +91,20 @@ def api(module: str) -> Iterator[str]:
     """The page of a module's public names, each at its home."""
     yield f"# {module}\n"
     yield f"{inspect.getdoc(importlib.import_module(module))}\n"
-    for name in importlib.import_module(module).__all__:
-        public = getattr(importlib.import_module(module), name)
-        home = public.__module__ if inspect.isclass(public) or inspect.isfunction(public) else module
-        yield f"::: {home}.{name}\n"
+    names = importlib.import_module(module).__all__
+    topics = TOPICS if module == "reasoner" else {"": names}
+    for topic, own in topics.items():
+        yield from [f"## {topic}\n"] if topic else []
+        yield from (entry(module, name, 3 if topic else 2) for name in own)
+    if left_out := set(names).difference(*topics.values()):
+        sys.exit(f"no topic has {', '.join(sorted(left_out))}: add it to TOPICS")
+
+
+def entry(module: str, name: str, level: int) -> str:
+    """A public name of a module, described at its home under a heading of this level."""
+    public = getattr(importlib.import_module(module), name)
+    home = public.__module__ if inspect.isclass(public) or inspect.isfunction(public) else module
+    return f"::: {home}.{name}\n    options:\n      heading_level: {level}\n"
 
 
 def helps() -> Iterator[str]:
@@ -89,7 +112,7 @@ def helps() -> Iterator[str]:
     yield "# The command\n"
     help_text = output(BIN / "reasoner", "--help")
     yield f"```text\n{help_text}```\n"
-    for name in re.findall(r"^  (\w+) ", help_text.partition("Commands:")[2].partition("\n\n")[0], re.MULTILINE):
+    for name in re.findall(r"^  ([a-z]+)  ", help_text, re.MULTILINE):
         yield f"## reasoner {name}\n"
         yield f"```text\n{output(BIN / 'reasoner', name, '--help')}```\n"
 

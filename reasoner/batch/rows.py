@@ -21,6 +21,7 @@ from reasoner.calibration.shift import percent
 from reasoner.errors import TraceError, UsageError
 from reasoner.execution.inputs import IdSet
 from reasoner.solution import Solution
+from reasoner.specs import written
 from reasoner.system.files import parse_json, replacing
 from reasoner.system.printing import printable
 from reasoner.system.tables import Located, LongRow, meant_column, table_writer
@@ -31,6 +32,8 @@ QUESTION: Final = "question"
 ID: Final = "id"
 ANSWER: Final = "answer"
 """The column of reference answers, where a file has one: they decide the kind of answer, and nothing else."""
+COLUMNS: Final = (QUESTION, ANSWER, ID)
+"""The columns that may have other names in a file."""
 COST: Final = (*COUNTS, "flops", "seconds")
 """The columns of a cost, the fields of `Cost`."""
 RESULTS: Final = (
@@ -127,15 +130,15 @@ def read_rows(
             yield InputRow(number, f"row {number}", own, error=str(error))
 
 
-def reference_kinds(rows: Iterator[Located], column: str) -> ReferenceKinds:
-    """The kinds of the reference answers to the questions in `column`; none where the first row has no `ANSWER`."""
+def reference_kinds(rows: Iterator[Located], column: str, answer: str) -> ReferenceKinds:
+    """The kinds of the references in `answer` to the questions in `column`; none if the first row has no `answer`."""
     kinds = ReferenceKinds()
     for number, (_, values) in enumerate(rows):
         if isinstance(values, UsageError):
             continue
-        if number == 0 and ANSWER not in values:
+        if number == 0 and answer not in values:
             break
-        if reference := values.get(ANSWER):
+        if reference := values.get(answer):
             kinds.add(str(values.get(column)), str(reference))
     return kinds
 
@@ -167,11 +170,11 @@ def _question_row(
 
 def _text(where: str, values: Mapping[str, Any], column: str, wanted: str) -> str:
     """The text of a column, the `wanted` one, which must be there and not be empty."""
-    option, value = f"--{wanted}-column", values.get(column)
+    value = values.get(column)
     if column not in values:
         listed = ", ".join([str(name)[:40] for name in values][:20]) or "none"
-        meant = shlex.quote(meant_column(wanted, column, values) or "NAME")
-        raise UsageError(f"{where} has no column {column!r} (it has {listed}): give {option} {meant}")
+        pair = written(f"{wanted}:{meant_column(wanted, column, values) or 'NAME'}")
+        raise UsageError(f"{where} has no column {column!r} (it has {listed}): give --columns {shlex.quote(pair)}")
     if value is None or isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
         shown = "it is empty" if value is None or not str(value).strip() else f"a {type(value).__name__} is not text"
         raise UsageError(f"{where}, column {column!r}: {shown}")

@@ -13,41 +13,35 @@ from reasoner.cli.terminal import Terminal
 from reasoner.errors import UsageError
 
 
-@click.command("batch", cls=Command)
+@click.command("batch", cls=Command, heading="Answer")
 @click.argument("questions", type=options.PATH)
 @option("-o", "--output", type=options.PATH, default=options.STANDARD, metavar="FILE",
-        help="The answers: a .jsonl, to which they are written as they come, or a .csv or .parquet, which is "
-             "made at the end; - is JSON lines on standard output.  [default: -]")  # fmt: skip
-@option("--overwrite", is_flag=True, help="Begin again, and replace the answers if they exist.")
-@option("--question-column", metavar="NAME", section="Question",
-        help="The column of the questions.  [default: question]")  # fmt: skip
-@option("--id-column", metavar="NAME", section="Question",
-        help="The column of ids that no two questions share.  [default: id where there is one, else the number of the "
-             "row and a hash of the question]")  # fmt: skip
+        help="Answers: .jsonl (written as they come), .csv or .parquet (written at the end); - is standard "
+             "output.  [default: -]")  # fmt: skip
+@option("--overwrite", is_flag=True, help="Discard existing answers and begin again.")
+@options.COLUMNS
 @option("-a", "--answer", metavar="KIND", section="Question",
-        help="The kind of the answers, as of `reasoner solve`; `reasoner list answers` shows all.  [default: "
-             "auto]")  # fmt: skip
+        help="Kind of the answers. `reasoner list answers` shows all.  [default: auto]")  # fmt: skip
 @options.SYSTEM
 @option(
     "-s",
     "--strategy",
     metavar=options.SPEC,
     section="Strategy",
-    help="How to spend the compute; `reasoner list strategies` shows all.  [default: self_consistency]",
+    help="Strategy for every question. `reasoner list strategies` shows all.  [default: self_consistency]",
 )
 @options.sampling_options
 @options.thinking_option()
 @options.budget_option(together=True)
 @option("--each", metavar=options.UNITS, section="Strategy",
-        help="The most that each question may spend, as in tokens=4k,seconds=30.  [default: no limit]")  # fmt: skip
+        help="Budget of each question, as in tokens=4k,seconds=30.  [default: no limit]")  # fmt: skip
 @options.auto_options
 @SETTINGS
 @options.engine_options
 @options.NO_SERVER
 @options.SEED
 @option("--concurrency", type=click.IntRange(min=1), metavar="N", section="Model",
-        help="The most questions that are open at once; fewer where they fill the engine.  [default: "
-             "1,024]")  # fmt: skip
+        help="Maximum number of open questions. A full engine lowers it.  [default: 1,024]")  # fmt: skip
 @options.QUIET
 @guarded
 def command(
@@ -61,9 +55,9 @@ def command(
 ) -> int:
     """Answer the questions of a file, or - for standard input.
 
-    The file is JSON lines, CSV or parquet; a .gz is unpacked. Answers are written as they come, with confidence, cost
-    and what ended each, beside the columns of the question. The same command continues a batch that was interrupted at
-    any moment: nothing is answered twice, and one budget holds for all sessions together.
+    The file is JSON lines, CSV or parquet; .gz is unpacked. Each answer is written when it comes, with its confidence
+    and cost, beside the columns of the question. The same command continues an interrupted batch: nothing is answered
+    twice, and one budget, which may be raised, holds for all sessions.
 
     Exit codes: 0 all rows are done, 1 some rows cannot be asked, or output could not be written, 2 usage, 3 the budget
     left questions without an answer, 4 engine failure or questions that ended in an error, 130 interrupted.

@@ -14,7 +14,18 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from reasoner.answers.references import ReferenceKinds
-from reasoner.batch.rows import FORMATS, QUESTION, InputRow, convert, encoded, read_rows, reference_kinds
+from reasoner.batch.rows import (
+    ANSWER,
+    COLUMNS,
+    FORMATS,
+    ID,
+    QUESTION,
+    InputRow,
+    convert,
+    encoded,
+    read_rows,
+    reference_kinds,
+)
 from reasoner.batch.state import BatchFolder, Progressed, Settings, answer_rows, unasked_rows
 from reasoner.budget import Budget, Prices
 from reasoner.calibration.shift import less_agreement
@@ -33,7 +44,16 @@ from reasoner.system.files import check_replaceable
 from reasoner.system.machine import require_extra
 from reasoner.system.printing import counted, printable
 from reasoner.system.redaction import without_secrets
-from reasoner.system.tables import UNREADABLE, Located, Table, count_rows, open_table, read_jsonl, reader_of
+from reasoner.system.tables import (
+    UNREADABLE,
+    Located,
+    Table,
+    column_names,
+    count_rows,
+    open_table,
+    read_jsonl,
+    reader_of,
+)
 from reasoner.trace.events import Sink, tee
 from reasoner.verifier import Verifier
 
@@ -93,11 +113,11 @@ def _readable(table: Table) -> Iterator[Located]:
         raise UsageError(f"{table.name} cannot be read further: {printable(str(error), limit=200)}") from None
 
 
-def _reference_kinds(path: Path, column: str) -> ReferenceKinds:
+def _reference_kinds(path: Path, column: str, answer: str) -> ReferenceKinds:
     """The kinds of the reference answers of a file; none where only reading it once is possible, or it is damaged."""
     if path.is_file():
         with suppress(*UNREADABLE, UsageError), open_table(path) as table:
-            return reference_kinds(table.rows(), column)
+            return reference_kinds(table.rows(), column, answer)
     return ReferenceKinds()
 
 
@@ -318,8 +338,13 @@ class BatchRun(EngineRun):
         given = self.given
         strategy, ask = given.to_strategy(), given.to_question()
         verifier = given.to_verifier([strategy], self.engine)
-        column, id_column = given.question_column or QUESTION, given.id_column or ""
-        kinds = _reference_kinds(self.questions, column) if given.answer is None else ReferenceKinds()
+        named = {name: in_file for name, (in_file,) in column_names(given.column_pairs, COLUMNS).items()}
+        column, id_column = named.get(QUESTION, QUESTION), named.get(ID, "")
+        kinds = (
+            _reference_kinds(self.questions, column, named.get(ANSWER, ANSWER))
+            if given.answer is None
+            else ReferenceKinds()
+        )
         if kinds.kind:
             ask = partial(ask, space=kinds.kind)
         decisive = {

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -16,6 +17,13 @@ INDENT = 19
 """Columns of the names; a longer name has a line of its own."""
 NARROW = 70
 """Below this width all names have a line of their own."""
+GROUPS: Final = (
+    "One chain", "Votes", "Votes that stop early", "Choice among samples", "Revision", "Search over steps",
+)  # fmt: skip
+"""The groups of strategies that come first; one that names no group is in the last, `OTHERS`."""
+OTHERS: Final = "Others"
+_PAPER: Final = re.compile(r" \([^()]*\b\d{4}\b[^()]*\)")
+"""A paper that is cited."""
 QUESTION: Final = '"What is 3 + 4?"'
 
 
@@ -45,7 +53,8 @@ def rows_of(kind: Kind) -> list[dict[str, Any]]:
             rows.append({"name": name, "what": f"broken: {error}", "options": {}})
             continue
         own = {option: _short(default) for option, default in _options(cls)}
-        rows.append({"name": name, "what": _first_paragraph(cls), "options": own | _sampling(cls)})
+        row = {"name": name, "what": _first_paragraph(cls), "options": own | _sampling(cls)}
+        rows.append(row | ({"group": cls.listed_under} if hasattr(cls, "listed_under") else {}))
     return rows
 
 
@@ -132,26 +141,43 @@ def _joined(text: str) -> str:
     return " ".join(text.split())
 
 
-def list_lines(rows: list[dict[str, Any]]) -> Iterator[str]:
-    """The list for a person: names beside what they do, and their options."""
+def list_lines(rows: list[dict[str, Any]], *, verbose: bool) -> Iterator[str]:
+    """The list for a person: names beside what they do, in groups if there are any; `verbose` adds options."""
     none = SamplingParams()
     sampling = {each.name: _short(_sampling_default(none, none, each.name)) for each in dataclasses.fields(none)}
-    indent = INDENT if columns() >= NARROW else 4
+    grouped: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        samples = sampling.keys() <= row["options"].keys()
-        own = {name: text for name, text in row["options"].items() if not samples or sampling.get(name) != text}
-        beside = len(row["name"]) <= indent - 2
-        if not beside:
-            yield row["name"]
-        yield wrapped(row["what"], indent, row["name"] if beside else "")
-        if own:
-            yield wrapped(_pairs(own), indent + 2)
+        grouped.setdefault(row.get("group", OTHERS), []).append(row)
+    for number, group in enumerate(sorted(grouped, key=_place)):
+        if len(grouped) > 1:
+            yield from ["", f"{group}:"][number == 0 :]
+        for row in grouped[group]:
+            yield from _row_lines(row, sampling, verbose=verbose)
+    notes = [] if verbose else ["-v shows their options; with a name, one in full"]
     if any(sampling.keys() <= row["options"].keys() for row in rows):
         short = {name: spec for name, (spec, _) in STRATEGIES.items() if name not in entries("strategy")}
+        notes += [f"sampling defaults, where the model has none of its own: {_pairs(sampling)}"] if verbose else []
+        notes += [f"short names, which take the same options: {_pairs(short)}"]
+    for note in notes:
         yield ""
-        yield wrapped(f"sampling defaults, where the model has none of its own: {_pairs(sampling)}")
-        yield ""
-        yield wrapped(f"short names, which take the same options: {_pairs(short)}")
+        yield wrapped(note)
+
+
+def _place(group: str) -> tuple[bool, int]:
+    """Groups in the order of `GROUPS`; others follow."""
+    return group not in GROUPS, GROUPS.index(group) if group in GROUPS else 0
+
+
+def _row_lines(row: Mapping[str, Any], sampling: Mapping[str, str], *, verbose: bool) -> Iterator[str]:
+    samples = sampling.keys() <= row["options"].keys()
+    own = {name: text for name, text in row["options"].items() if not samples or sampling.get(name) != text}
+    indent = INDENT if columns() >= NARROW else 4
+    beside = len(row["name"]) <= indent - 2
+    if not beside:
+        yield row["name"]
+    yield wrapped(row["what"] if verbose else _PAPER.sub("", row["what"]), indent, row["name"] if beside else "")
+    if own and verbose:
+        yield wrapped(_pairs(own), indent + 2)
 
 
 def _pairs(options: dict[str, str]) -> str:

@@ -9,6 +9,7 @@ import click
 
 from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, ENGINE, guarded
+from reasoner.cli.look import Command
 from reasoner.cli.options import SPEC, Given, json_option
 from reasoner.cli.terminal import Terminal, engine_log, labelled, own_streams
 from reasoner.errors import EngineError, UsageError
@@ -22,15 +23,14 @@ if TYPE_CHECKING:
     from reasoner.types import Notify
 
 
-@click.command("doctor")
+@click.command("doctor", cls=Command, heading="Set up")
 @click.option("-m", "--model", metavar="PATH_OR_ID",
-              help="The model to inspect: a folder, a Hugging Face id, or the id that a server uses.  [default: "
-                   "embedded]")  # fmt: skip
+              help="Model to inspect: a folder, a Hugging Face id, or a server's id.  [default: embedded]")  # fmt: skip
 @click.option("-e", "--engine", metavar=SPEC,
-              help="The engine vllm with the options to check, as in vllm:kv_cache_dtype=fp8, or openai.  [default: "
-                   "vllm, or openai with --base-url]")  # fmt: skip
+              help="Engine to check: openai, or vllm with options, as in vllm:kv_cache_dtype=fp8.  [default: vllm; "
+                   "openai with --base-url]")  # fmt: skip
 @click.option("--base-url", metavar="URL",
-              help="An OpenAI-compatible server to check.")  # fmt: skip
+              help="OpenAI-compatible server to check.")  # fmt: skip
 @click.option("--start", is_flag=True,
               help="Start vLLM, ask it twice, and show the seconds of each stage.")  # fmt: skip
 @json_option("the findings")
@@ -38,9 +38,8 @@ if TYPE_CHECKING:
 def command(model: str | None, engine: str | None, base_url: str | None, start: bool, as_json: bool) -> int:
     """Show what is installed, and what a model or a server needs.
 
-    Lists the extras with the commands that install them. With vLLM it names the device that would be used, the model's
-    size, its KV cache, and the arguments that vLLM would get besides its own defaults, and starts no engine without
-    --start.
+    Lists the extras with the commands that install them. With vLLM, shows the device, the model's size, its KV cache,
+    and the arguments that vLLM would get. Starts no engine without --start.
 
     Exit codes: 0 a model can be asked, here or on a server; 2 usage; 4 the server does not answer, or what --model or
     --engine asks for is missing.

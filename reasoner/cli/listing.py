@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
+from reasoner.cli.look import Command, option
 from reasoner.cli.options import LISTS, json_option
 from reasoner.cli.terminal import Terminal
 from reasoner.errors import UnknownName, UsageError
@@ -23,18 +24,18 @@ _KINDS: Final[Mapping[str, "Kind"]] = {
 }
 
 
-@click.command("list")
+@click.command("list", cls=Command, heading="Look")
 @click.argument("kind", metavar="|".join(LISTS))
 @click.argument("name", required=False)
+@option("-v", "--verbose", is_flag=True, help="Show the options of each, with their defaults.")
 @json_option("the list")
 @guarded
-def command(kind: str, name: str | None, *, as_json: bool) -> int:
+def command(kind: str, name: str | None, *, verbose: bool, as_json: bool) -> int:
     """Show strategies, verifiers, engines, tasks, rules or answers.
 
-    With NAME, shows one in full: what it does, its options and an example, as in `reasoner list strategies best_of_n`.
-
-    Each option is shown with its default, or without one if it has none. The sampling options belong to every strategy
-    that samples; their defaults are shown once, at the end.
+    NAME shows one in full: what it does, its options and an example, as in `reasoner list strategies best_of_n`. -v
+    shows the options of each, with their defaults. Sampling options belong to every strategy that samples; their
+    defaults are shown once, at the end.
     """
     from reasoner.cli import details
     from reasoner.registry import expanded
@@ -49,5 +50,5 @@ def command(kind: str, name: str | None, *, as_json: bool) -> int:
         Terminal().show(json.dumps(entry) if as_json else "\n".join(details.entry_lines(entry)))
         return ANSWERED
     rows = details.answers() if kind == "answers" else details.rows_of(_KINDS[kind])
-    Terminal().show(json.dumps(rows) if as_json else "\n".join(details.list_lines(rows)))
+    Terminal().show(json.dumps(rows) if as_json else "\n".join(details.list_lines(rows, verbose=verbose)))
     return ANSWERED

@@ -19,6 +19,8 @@ STACKED: Final = 78
 """Columns below which the meaning of an option is below its name."""
 SECTIONS: Final = ("Question", "Data", "Server", "Strategy", "Model", "Output")
 """The sections of the options, in their order."""
+HEADINGS: Final = ("Answer", "Measure", "Serve", "Look", "Set up", "Others")
+"""The groups of commands, in their order; a command that names none is in the last."""
 
 
 class _Formatter(click.HelpFormatter):
@@ -79,21 +81,46 @@ class CommandOption(click.Option):
         self.section = section
         self.several = several
 
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """What follows the help; the text says the range of a number where that matters."""
+        extra = super().get_help_extra(ctx)
+        extra.pop("range", None)
+        return extra
+
 
 def option(*declarations: str, **attributes: Any) -> Callable[[F], F]:
     """A `CommandOption`."""
     return click.option(*declarations, cls=CommandOption, **attributes)
 
 
+class Group(click.Group):
+    """A command of several, listed under a heading."""
+
+    def __init__(self, *args: Any, heading: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.heading = heading
+
+
+def by_heading(commands: Iterable[tuple[str, click.Command]]) -> dict[str, list[tuple[str, click.Command]]]:
+    """Commands with their names by the heading that each has."""
+    groups: dict[str, list[tuple[str, click.Command]]] = {heading: [] for heading in HEADINGS}
+    for name, command in commands:
+        groups.setdefault(getattr(command, "heading", "") or HEADINGS[-1], []).append((name, command))
+    return {heading: listed for heading, listed in groups.items() if listed}
+
+
 class Command(click.Command):
-    """A command whose help lists its options by their sections."""
+    """A command whose help lists its options by their sections, and that is listed itself under a heading."""
+
+    def __init__(self, *args: Any, heading: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.heading = heading
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """All options by their sections."""
-        sections: dict[str, list[tuple[str, str]]] = {name: [] for name in SECTIONS}
-        for each in self.get_params(ctx):
-            if isinstance(each, click.Option) and (record := each.get_help_record(ctx)):
-                sections.setdefault(getattr(each, "section", "Output"), []).append(record)
-        for section, records in ((name, records) for name, records in sections.items() if records):
-            with formatter.section(section):
-                formatter.write_dl(records)
+        """All options by their sections; without sections but the last, in one list as they were declared."""
+        listed = [(each, each.get_help_record(ctx)) for each in self.get_params(ctx) if isinstance(each, click.Option)]
+        own = [(getattr(each, "section", SECTIONS[-1]), record) for each, record in listed if record]
+        used = [name for name in SECTIONS if any(name == section for section, _ in own)]
+        for name in used:
+            with formatter.section(name if len(used) > 1 else "Options"):
+                formatter.write_dl([record for section, record in own if section == name])

@@ -35,28 +35,33 @@ AUTO: Final = ("effort", "prefer", "profile", "risk", "abstain_below", "abstain_
 """The options of the strategy auto."""
 SYSTEM = option(
     "--system", metavar="TEXT", section="Question",
-    help="The system turn: instructions before the question.",
+    help="System turn: instructions before the question.",
+)  # fmt: skip
+COLUMNS = option(
+    "--columns", metavar="COLUMN:NAME,...", section="Data",
+    help="Columns by their names in the file, as in question:prompt,answer:target,id:key.  [default: question, answer, "
+         "id]",
 )  # fmt: skip
 VERIFIER = option(
     "--verifier", metavar=SPEC, section="Strategy",
-    help="The verifier that scores samples, for strategies that use one; `reasoner list verifiers` shows all.  "
+    help="Verifier that scores samples, for strategies that use one. `reasoner list verifiers` shows all.  "
          "[default: certainty]",
 )  # fmt: skip
 UNSANDBOXED = option(
     "--allow-unsandboxed-code", "unsandboxed", is_flag=True, section="Strategy",
-    help="Run code that the model wrote without a sandbox, where the machine offers none.",
+    help="Run model-written code without a sandbox if the machine has none.",
 )  # fmt: skip
 SEED = option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", section="Model",
-    help="The random seed, 0 or more: the same seed gives the same run, where the engine can.",
+    help="Random seed, 0 or more. The same seed gives the same run if the engine allows it.",
 )  # fmt: skip
 NO_SERVER = option(
     "--no-server", is_flag=True, section="Model",
-    help="Start an engine here, even if a `reasoner serve` on this machine has the same one ready.",
+    help="Start an engine here, even if a `reasoner serve` on this machine has one ready.",
 )  # fmt: skip
 QUIET = option(
     "-q", "--quiet", is_flag=True,
-    help="Print no progress and no summary on standard error, only errors.",
+    help="Print only errors on standard error: no progress, no summary.",
 )  # fmt: skip
 
 
@@ -73,43 +78,42 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 auto_options = together(
     option("--effort", metavar="low|medium|high", section="Strategy",
-           help="How close to the vote of all samples, within about 5, 2 or 1 points of accuracy; nothing is promised "
-                "unless -v says so. Selects the strategy auto.  [default: medium, for auto]"),
+           help="Accuracy target: about 5 (low), 2 (medium) or 1 (high) points below a full vote. Not guaranteed; "
+                "--risk guarantees. Selects auto.  [default: medium, for auto]"),
     option("--risk", type=float, metavar="R", section="Strategy",
-           help="Lose at most R of the accuracy of the vote of all samples, with 95 % confidence: 0.01 is one point; "
-                "selects auto. A --profile makes it cheaper."),
+           help="Maximum loss of accuracy against a full vote, with 95 % confidence: 0.01 is one point. Selects auto; "
+                "--profile makes it cheaper."),
     option("--for", "prefer", metavar="tokens|latency", section="Strategy",
-           help="What is to be spent least, tokens or sequential tokens; selects auto.  [default: tokens, for auto]"),
+           help="Minimize total tokens (tokens) or waiting time (latency). Selects auto.  [default: tokens, for auto]"),
     option("--profile", metavar="FILE", section="Strategy",
-           help="The profile by which auto chooses, written by `reasoner calibrate`; selects auto."),
+           help="Profile that auto chooses by, written by `reasoner calibrate`. Selects auto."),
     option("--abstain-below", type=float, metavar="P", section="Strategy",
-           help="Give no answer if its calibrated probability of being right is below P, 0 to 1; needs --profile."),
+           help="Minimum probability of being right, 0 to 1. Withholds less probable answers. Needs --profile."),
     option("--abstain-risk", type=float, metavar="R", section="Strategy",
-           help="Give only answers so sure that at most R of them are wrong, with 95 % confidence; needs --profile."),
+           help="Maximum share of wrong answers among those given, with 95 % confidence. Needs --profile."),
     VERIFIER,
     UNSANDBOXED,
 )  # fmt: skip
 """The options of the strategy auto, and of the verifier."""
 sampling_options = together(
     option("-n", "n", type=int, metavar="N", section="Strategy",
-           help="The number of samples; replaces n of the strategy, which must have one."),
+           help="Number of samples. Replaces n of the strategy."),
     option("--temperature", type=float, metavar="T", section="Strategy",
-           help="How random samples are, 0 to 10, where 0 is greedy; replaces temperature of the strategy."),
+           help="Sampling temperature, 0 (greedy) to 10. Replaces temperature of the strategy."),
     option("--max-tokens", type=int, metavar="N", section="Strategy",
-           help="The most tokens of a sample, thinking included; replaces max_tokens of the strategy.  [default: "
-                "512, or 32,768 where the model thinks]"),
+           help="Maximum tokens per sample, including thinking.  [default: 512, or 32,768 for models that think]"),
 )  # fmt: skip
 """The options that replace those of the same meaning in the strategy."""
 engine_options = together(
     option("-m", "--model", metavar="PATH_OR_ID", section="Model",
            several="several models need --engine mixture, or a run each and `reasoner compare`",
-           help="The model: a folder, a Hugging Face id, or the id that a server uses.  [default: embedded]"),
+           help="Model: a folder, a Hugging Face id, or a server's id.  [default: embedded]"),
     option("-e", "--engine", metavar=SPEC, section="Model",
-           help="The engine that runs the model, as in vllm, openai or simulated; `reasoner list engines` "
-                "shows all.  [default: vllm, or openai with --base-url]"),
+           help="Engine that runs the model, as in vllm, openai or simulated. `reasoner list engines` shows "
+                "all.  [default: vllm; openai with --base-url]"),
     option("--base-url", metavar="URL", section="Model",
            several="several servers of one model need a router before them, several models --engine mixture",
-           help="An OpenAI-compatible server, as in http://localhost:8000/v1. Implies --engine openai."),
+           help="OpenAI-compatible server, as in http://localhost:8000/v1. Implies --engine openai."),
     option("--prices", metavar="KIND=USD,...", section="Model",
            help="US dollars per million tokens, as in prompt=0.15,cached=0.08,generated=0.60."),
 )  # fmt: skip
@@ -118,30 +122,23 @@ engine_options = together(
 
 def thinking_option(*, several: bool = False) -> Callable[[F], F]:
     """The option of how much the model thinks; `several` levels are an axis."""
-    levels = "none, low, medium or high, or at most so many tokens, as in 512 or 2k"
+    levels = "Thinking level: none, low, medium, high, or a maximum number of tokens, as in 2k."
     if several:
         return option("--thinking", metavar="LEVEL,...", section="Strategy",
-                      help=f"How much a model that thinks does so: {levels}. Several levels, as in 512,2k,8k, are as "
-                           "many of each strategy.  [default: as the model does by itself]")  # fmt: skip
+                      help=f"{levels} Several levels measure each.  [default: the model's own]")  # fmt: skip
     return option("--thinking", metavar="LEVEL", section="Strategy",
-                  help=f"How much a model that thinks does so: {levels}; replaces thinking of the strategy.  [default: "
-                       "as the model does by itself]")  # fmt: skip
+                  help=f"{levels}  [default: the model's own]")  # fmt: skip
 
 
 def budget_option(*, together: bool = False) -> Callable[[F], F]:
     """The option of the most that one question may spend, or all questions `together`."""
-    most, each = "may be spent, as in tokens=4k,seconds=30.", ", sequential"
+    units = "Units: tokens, generated, samples, seconds, flops, usd"
     if together:
-        most, each = (
-            (
-                "all questions together may spend, as in tokens=2m. What easy ones leave goes to hard ones. A budget "
-                "may be raised when an interrupted batch continues."
-            ),
-            "",
-        )
-    units = f"tokens, generated, samples, seconds, flops, usd{each}"
+        text = f"Budget of all questions together, as in tokens=2m. Hard questions get what easy ones leave. {units}."
+    else:
+        text = f"Budget of the question, as in tokens=4k,seconds=30. {units}, sequential."
     return option("-b", "--budget", metavar=UNITS, section="Strategy",
-                  help=f"The most that {most} Units: {units}.  [default: no limit]")  # fmt: skip
+                  help=f"{text}  [default: no limit]")  # fmt: skip
 
 
 def json_option(result: str) -> Callable[[F], F]:
@@ -170,8 +167,7 @@ class Given:
     budget: str | None = None
     answer: str | None = None
     system: str | None = None
-    question_column: str | None = None
-    id_column: str | None = None
+    columns: str | None = None
     model: str | None = None
     engine: str | None = None
     base_url: str | None = None
@@ -191,6 +187,16 @@ class Given:
     def sampling(self) -> dict[str, str | float | None]:
         """The options that replace those of the same meaning in the strategy."""
         return {name: getattr(self, name) for name in ("n", "temperature", "max_tokens", "thinking")}
+
+    @property
+    def column_pairs(self) -> tuple[str, ...]:
+        """The pairs of --columns. Raises UsageError: they are no list."""
+        from reasoner.specs import Spec
+
+        if self.columns is None:
+            return ()
+        [pairs] = Spec.parse(f"columns:names=[{self.columns}]").options.values()
+        return tuple(map(str, pairs if isinstance(pairs, tuple) else (pairs,)))
 
     def to_strategy(self) -> "Strategy":
         """The strategy of --strategy with the other options; by default auto, where one of its options is given.

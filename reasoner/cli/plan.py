@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from reasoner.cli.exits import ANSWERED, OTHER, guarded
+from reasoner.cli.look import Command
 from reasoner.cli.options import PATH, json_option
 from reasoner.cli.terminal import Terminal, labelled, printable
 from reasoner.errors import UsageError
@@ -26,17 +27,17 @@ RARE: Final = 0.03
 """A total says so if more questions than this share may cost more than all that were measured: of under 100."""
 
 
-@click.command("plan")
+@click.command("plan", cls=Command, heading="Measure")
 @click.option("--profile", type=PATH, required=True, metavar="FILE",
-              help="The profile to predict from, written by `reasoner calibrate`.")  # fmt: skip
-@click.option("--task", metavar="NAME", help="The task of the profile; needed where it holds several.")
+              help="Profile to predict from, written by `reasoner calibrate`.")  # fmt: skip
+@click.option("--task", metavar="NAME", help="Task of the profile, if it has several.")
 @click.option("--target-accuracy", type=float, metavar="P",
-              help="Predict the cost of answering this share of questions correctly, 0 to 1.")  # fmt: skip
+              help="Share of right answers, 0 to 1. Predicts its cost.")  # fmt: skip
 @click.option("-b", "--budget", metavar="tokens=AMOUNT",
-              help="Predict the accuracy for this budget, as in tokens=200k, which all questions share.")  # fmt: skip
+              help="Budget of all questions together, as in tokens=200k. Predicts its accuracy.")  # fmt: skip
 @click.option("--thinking", metavar="LEVEL,...",
-              help="Only what was measured at these thinking levels, as in 512,2k.  [default: all]")  # fmt: skip
-@click.option("--questions", default="1", show_default=True, metavar="M", help="The number of questions, as in 1e6.")
+              help="Thinking levels to consider, as in 512,2k.  [default: all]")  # fmt: skip
+@click.option("--questions", default="1", show_default=True, metavar="M", help="Number of questions, as in 1e6.")
 @json_option("the prediction")
 @guarded
 def command(
@@ -50,8 +51,8 @@ def command(
 ) -> int:
     """Predict the accuracy for a budget, or the cost of an accuracy.
 
-    Reads a profile and spends nothing. The budget is divided between easy and hard questions so that the most are
-    answered correctly. Nothing beyond the measured range is predicted.
+    Reads a profile and spends nothing. Divides the budget between easy and hard questions so that most are answered
+    correctly. Predicts only within the measured range.
 
     Exit codes: 0 predicted, 1 the accuracy is above all that was measured, 2 usage.
     """

@@ -17,38 +17,35 @@ from reasoner.system.machine import require_extra
 KEYS_VARIABLE: Final = "REASONER_API_KEYS"
 
 
-@click.command("serve", cls=Command)
+@click.command("serve", cls=Command, heading="Serve")
 @option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", section="Server",
-        help="The address to listen at. One that other machines reach needs a key.")  # fmt: skip
+        help="Address to listen on. An address that other machines reach needs a key.")  # fmt: skip
 @option("--port", type=click.IntRange(0, 65_535), default=8000, show_default=True, metavar="N",
-        section="Server", help="The port; 0 is any free one.")  # fmt: skip
+        section="Server", help="Port to listen on; 0 picks a free one.")  # fmt: skip
 @option("--mcp", "over_mcp", is_flag=True, section="Server",
-        help="Serve the tool `solve` to an agent, on standard input and output, by the Model Context Protocol. Without "
-             "it, the tool is at /mcp.")  # fmt: skip
+        help="Serve the tool `solve` to one agent over standard input and output (MCP). Otherwise /mcp serves "
+             "it.")  # fmt: skip
 @option("--settings", type=options.PATH, metavar="FILE", section="Server",
-        help="What `reasoner tune` wrote, or aliases, verifiers, limits and keys, as TOML: docs/serving.md shows one. "
-             f"An option overrides the file. Keys may also be in the variable {KEYS_VARIABLE}, separated by commas.  "
-             "[default: no key is needed]")  # fmt: skip
+        help="TOML file of aliases, verifiers, limits and keys, or from `reasoner tune`; see docs/serving.md. Options "
+             f"override it. {KEYS_VARIABLE} may hold keys.  [default: no key]")  # fmt: skip
 @option("--max-budget", metavar=options.UNITS, section="Server",
-        help="The most that a request may spend, whatever budget it asks for, as in tokens=50k,seconds=120.  "
-             "[default: no limit]")  # fmt: skip
+        help="Maximum budget per request, as in tokens=50k,seconds=120.  [default: no limit]")  # fmt: skip
 @option("--drain", type=click.IntRange(0, 86_400), default=30, show_default=True, metavar="SECONDS", section="Server",
-        help="How long requests in flight may take to end after Ctrl-C or SIGTERM; a second one ends them at "
+        help="Seconds for open requests to end after Ctrl-C or SIGTERM. A second signal ends them at "
              "once.")  # fmt: skip
 @option("-s", "--strategy", metavar=options.SPEC, section="Strategy",
-        help="The strategy of requests that choose none, as in self_consistency:n=8.  [default: requests pass "
-             "through: one completion, the prompt unchanged]")  # fmt: skip
+        help="Strategy for requests that name none, as in vote8.  [default: none; requests pass through "
+             "unchanged]")  # fmt: skip
 @option("-a", "--answer", metavar="KIND", section="Strategy",
-        help="The kind of answer of requests that choose none; `reasoner list answers` shows all.  [default: free "
-             "where the strategy serves it, else auto]")  # fmt: skip
+        help="Kind of answer for requests that name none. `reasoner list answers` shows all.  [default: free if "
+             "the strategy serves it, else auto]")  # fmt: skip
 @options.VERIFIER
 @options.engine_options
 @option("--no-server", is_flag=True, section="Model",
-        help="With --mcp: start an engine here, even if a `reasoner serve` has the same one ready.")  # fmt: skip
+        help="With --mcp: start an engine here, even if a `reasoner serve` has one ready.")  # fmt: skip
 @options.QUIET
 @option("-v", "--verbose", is_flag=True,
-        help="Show each failure that clients see as an internal error, with its traceback, on standard "
-             "error.")  # fmt: skip
+        help="Print the traceback of each internal error on standard error.")  # fmt: skip
 @guarded
 def command(
     host: str,
@@ -62,9 +59,9 @@ def command(
 ) -> int:
     """Serve OpenAI's API, with a strategy for each request.
 
-    Clients choose a strategy by the model's name, as in MODEL@vote8, or by the field "reasoner" of a request; GET
-    /v1/models lists the names. The address and a request to copy are shown on standard error when it is ready. / is a
-    page to ask on, /health and /metrics are for its operator.
+    Clients choose a strategy by the model's name, as in MODEL@vote8, or by the request's field "reasoner". GET
+    /v1/models lists the names. When it is ready, standard error shows the address and a request to copy. The page /
+    answers questions in a browser; /health and /metrics serve its operator.
 
     Exit codes: 0 stopped by a signal, 2 usage, 4 engine or model failure, 130 interrupted while it started.
     """

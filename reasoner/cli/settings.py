@@ -13,7 +13,7 @@ MODEL: Final = ("model", "engine", "base_url")
 """The options that name the model; those of the settings go together."""
 SETTINGS = option(
     "--settings", type=PATH, metavar="FILE", section="Strategy",
-    help="The strategy, verifier and model that `reasoner tune` wrote; an option goes before them.",
+    help="Strategy, verifier and model from `reasoner tune`. Typed options override them.",
 )  # fmt: skip
 
 

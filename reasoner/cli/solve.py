@@ -18,35 +18,34 @@ if TYPE_CHECKING:
     from reasoner.trace.events import TraceWriter
 
 
-@click.command("solve", cls=Command)
+@click.command("solve", cls=Command, heading="Answer")
 @click.argument("question", required=False)
 @option("-s", "--strategy", metavar=options.SPEC, section="Strategy",
-        help="How to spend the compute, as in self_consistency:n=16,temperature=0.9 or, with another strategy "
-             "inside, best_of_n(n=4,of=refine(rounds=1)); `reasoner list strategies` shows all.  [default: "
-             "self_consistency]")  # fmt: skip
+        help="Strategy, as in self_consistency:n=16 or best_of_n(n=4,of=refine). `reasoner list strategies` "
+             "shows all.  [default: self_consistency]")  # fmt: skip
 @options.sampling_options
 @options.thinking_option()
 @options.budget_option()
 @options.auto_options
 @SETTINGS
 @option("-a", "--answer", default="auto", show_default=True, metavar="KIND", section="Question",
-        help="The kind of the answer: auto, number, math, choice, yes_no, text or code, with options as in "
-             "text:equal=model; `reasoner list answers` shows all, and docs/answers.md explains them.")  # fmt: skip
+        help="Kind of answer: auto, number, math, choice, yes_no, text or code. `reasoner list answers` shows "
+             "their options.")  # fmt: skip
 @options.SYSTEM
 @option("--context", type=options.PATH, metavar="FILE", section="Question",
-        help="A text file that the question is about; all samples share it in the prefix cache.")  # fmt: skip
+        help="Text file that the question is about. Samples share it in the prefix cache.")  # fmt: skip
 @options.engine_options
 @options.NO_SERVER
 @options.SEED
-@options.json_option("the whole solution")
+@options.json_option("the solution")
 @option("--trace", type=options.PATH, metavar="FILE",
-        help="Write all events to a JSONL file for `reasoner trace FILE` and --engine replay:FILE; gzipped if "
-             "its name ends in .gz.")  # fmt: skip
+        help="Trace to write, JSON lines, for `reasoner trace FILE` and --engine replay:FILE. A name in .gz "
+             "compresses it.")  # fmt: skip
 @option("--overwrite", is_flag=True, help="Replace the file of --trace if it exists.")
 @options.QUIET
 @option("-v", "--verbose", is_flag=True,
-        help="Explain what was run and why, what ended it and how reliable the answer is; show the reply behind it, "
-             "with its thinking where the model returned it, or the traceback of an error.")  # fmt: skip
+        help="Explain the strategy, the end of the run and its reliability; show the winning reply, or an error's "
+             "traceback.")  # fmt: skip
 @guarded
 def command(
     question: str | None,
@@ -60,9 +59,8 @@ def command(
 ) -> int:
     """Answer QUESTION: one quoted argument, or - for standard input.
 
-    Standard output gets the answer and nothing else; standard error gets the progress, the votes, the cost and the
-    time. If an error ends the run, standard output stays empty, even with --json, and standard error shows the best
-    answer so far.
+    Standard output has only the answer. Standard error has progress, votes, cost and time. After an error, standard
+    output is empty, also with --json, and standard error shows the best answer so far.
 
     Exit codes: 0 answered, 1 no answer, not sure, or output could not be written, 2 usage, 3 budget exhausted before
     any answer, 4 engine or model failure, 130 interrupted.

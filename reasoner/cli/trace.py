@@ -6,23 +6,24 @@ from pathlib import Path
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
+from reasoner.cli.look import Command
 from reasoner.cli.options import PATH
 from reasoner.errors import UsageError
 
 
-@click.command("trace")
+@click.command("trace", cls=Command, heading="Look")
 @click.argument("file", type=PATH)
 @click.option("--question", metavar="ID",
-              help="The id of the question to show.  [default: all questions]")  # fmt: skip
+              help="Id of the question to show.  [default: all questions]")  # fmt: skip
 @click.option("--html", type=PATH, metavar="OUT",
-              help="Also draw the trees in this HTML file, which is replaced if it exists.")  # fmt: skip
+              help="HTML page of the trees to write, replaced if it exists.")  # fmt: skip
 @guarded
 def command(file: Path, question: str | None, html: Path | None) -> int:
-    """Show how an answer was searched for, from a trace.
+    """Show how an answer came about, from a trace.
 
-    FILE is what `reasoner solve --trace FILE` wrote, or a trace in a run's folder. For one question: the tree of
-    sampled sequences with their scores, states and costs, and the path to the answer. For several questions: one line
-    each; choose one with --question.
+    FILE is a trace that `reasoner solve --trace FILE` wrote, or one in a run's folder. One question is shown as a tree:
+    samples, scores, states, costs, and the path to the answer. Several questions are listed, one line each; --question
+    shows one of them.
     """
     from reasoner.cli import trace_view
 

@@ -159,8 +159,9 @@ class App:
         return reply(self._entry(name))
 
     def _entry(self, name: str) -> dict[str, Any]:
-        about = self._service.offer.models[name]
-        return {"id": name, "object": "model", "created": self._created, "owned_by": "reasoner", "description": about}
+        offer = self._service.offer
+        about = {"description": offer.models[name], "group": offer.group_of(name)}
+        return {"id": name, "object": "model", "created": self._created, "owned_by": "reasoner", **about}
 
     async def _answer(self, kind: Any, client: str, headers: Mapping[str, str], receive: Receive) -> Response:
         """A question, answered by the strategy that the request chooses; streamed or not."""

@@ -83,6 +83,11 @@ class Offer:
         described = {f"{name}@{alias}": meaning.description for alias, meaning in self.aliases.items()}
         return {name: self.default.description, **described}
 
+    def group_of(self, name: str) -> str:
+        """The group of the strategy behind a name of `models`; empty for the model itself and where it names none."""
+        alias = self.aliases.get(name.removeprefix(f"{self.model.name}@"))
+        return str(getattr(alias.strategy, "listed_under", "")) if alias else ""
+
     def check(self) -> None:
         """Choose by the default and each alias once, so that what does not fit is known before the engine starts.
 

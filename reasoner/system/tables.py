@@ -18,7 +18,7 @@ from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, cast
 
-from reasoner.errors import UsageError
+from reasoner.errors import UnknownName, UsageError
 from reasoner.system.files import parse_json
 from reasoner.system.printing import no_formula, printable
 
@@ -42,6 +42,11 @@ _SAMPLE: Final = 1 << 16
 _SEPARATORS: Final = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _UTF_8: Final = "utf-8"
 _WINDOWS: Final = "cp1252"
+_USUAL: Final = {
+    "question": ("question", "prompt", "problem", "query", "instruction"),
+    "answer": ("answer", "target", "solution", "gold", "ground_truth", "reference", "expected", "label"),
+}
+"""Names that data sets give to the columns of questions and of answers."""
 _NOT_UTF_8: Final = re.compile("[\udc80-\udcff]")
 """A byte that is not UTF-8, decoded with `surrogateescape`."""
 _BEYOND_ASCII: Final = re.compile("[^\x00-\x7f\udc80-\udcff]")
@@ -150,16 +155,33 @@ class _Recoded(io.RawIOBase):
         return len(given)
 
 
+def column_names(pairs: Sequence[str], known: Sequence[str]) -> dict[str, Sequence[str]]:
+    """A file's column names by the `known` ones, of `question:prompt|answer:target`. Raises UsageError if invalid."""
+    names: dict[str, Sequence[str]] = {}
+    for pair in pairs:
+        name, colon, in_file = (part.strip() for part in pair.partition(":"))
+        if not (name and colon and in_file):
+            raise UsageError(f"the column {pair!r} has no name: write {known[0]}:NAME, with the name in the file")
+        if name not in known:
+            raise UnknownName("column", name, known)
+        names[name] = (in_file,)
+    return names
+
+
 def meant_column(wanted: str, written: str, values: Mapping[str, Any]) -> str:
     """The column of a row that must be the `wanted` one, which was `written` so; empty where several may be.
 
-    The question is the one that ends in a question mark, and the answer the only other one beside an id.
+    A usual name decides. Otherwise the question is the column that ends in a question mark, and the answer the only
+    other one beside an id.
     """
 
     def named(name: str) -> list[str]:
         return [column for column in values if _plain_name(column) == _plain_name(name)]
 
-    asks = named("question") or [column for column, value in values.items() if str(value).rstrip().endswith("?")]
+    def usual(name: str) -> list[str]:
+        return [column for known in _USUAL.get(name, ()) for column in named(known)]
+
+    asks = usual("question") or [column for column, value in values.items() if str(value).rstrip().endswith("?")]
     others = {
         "question": asks or list(values),
         "answer": [column for column in values if column not in asks + named("id")],
@@ -167,7 +189,7 @@ def meant_column(wanted: str, written: str, values: Mapping[str, Any]) -> str:
     if wanted != written:
         similar = named(written) or difflib.get_close_matches(written, values, n=1)
     else:
-        similar = named(wanted) or others.get(wanted, [])
+        similar = named(wanted) or usual(wanted) or others.get(wanted, [])
     return similar[0] if len(similar) == 1 else ""
 
 

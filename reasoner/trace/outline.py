@@ -116,12 +116,15 @@ def counts_of(tree: SearchTree) -> str:
 
 def ending(ended_by: str, reason: str) -> str:
     """What ended a question and why; the reason may say both."""
-    return reason if reason.startswith(f"{ended_by} ") else f"{ended_by}: {reason}"
+    return reason if reason.startswith((f"{ended_by} ", f"the {ended_by} ")) else f"{ended_by}: {reason}"
 
 
 def end_of(tree: SearchTree) -> str:
     """What ended it and why, or that it did not end."""
-    return f"ended by {ending(tree.ended_by, tree.reason)}" if tree.ended_by else f"did not end: {tree.reason}"
+    if not tree.ended_by:
+        return f"did not end: {tree.reason}"
+    words = ending(tree.ended_by, tree.reason)
+    return words if words.startswith("the ") else f"ended by {words}"
 
 
 def unrated(error: str) -> str:

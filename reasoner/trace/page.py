@@ -80,12 +80,12 @@ def _sheet(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def policy() -> Markup:
+def policy(forms: str = "'none'") -> Markup:
     """The Content-Security-Policy of a page, a `<meta>` element: only the page's own styles, nothing from elsewhere.
 
-    It comes first in the `<head>`, because it does not apply to what is before it.
+    `forms` is where its forms may go. It comes first in the `<head>`, because it does not apply to what is before it.
     """
-    content = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    content = f"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action {forms}"
     return Markup('<meta http-equiv="Content-Security-Policy" content="{}">').format(Markup(content))  # noqa: S704 ours
 
 
@@ -95,7 +95,7 @@ def page(trees: Iterable[SearchTree], *, source: str, note: str = "") -> Iterato
     After `MAX_TREES` trees the others are only counted.
     """
     source = visible(source)
-    top = {"title": f"Search trees of {source}", "heading": "Search trees", "source": source}
+    top = {"title": f"How {source} came about", "heading": "How the answers came about", "source": source}
     yield _render("page_top.html", **top, policy=policy(), style=style())
     count = 0
     for count, tree in enumerate(trees, 1):

@@ -57,6 +57,7 @@ class AbMcts(Checked):
     answers vote only if nothing could be rated.
     """
 
+    listed_under: ClassVar[str] = "Search over steps"
     uses_verifier: ClassVar[bool] = True
     sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
 

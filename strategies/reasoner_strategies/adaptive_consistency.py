@@ -24,6 +24,7 @@ class AdaptiveConsistency(Checked):
     `n`.
     """
 
+    listed_under: ClassVar[str] = "Votes that stop early"
     uses_verifier: ClassVar[bool] = False
 
     n: Samples = 40

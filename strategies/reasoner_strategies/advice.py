@@ -6,6 +6,8 @@ from typing import Final, Literal
 
 import click
 
+from reasoner.cli.look import Command
+
 Answers = Literal["short", "free", "program"]
 Goal = Literal["tokens", "latency"]
 WIDTH: Final = 79
@@ -140,17 +142,17 @@ def situation(answers: Answers, goal: Goal, *, thinks: bool, verifier: bool) -> 
     return f"short answers, the model thinks, {goal}" if thinks else f"short answers, {goal}"
 
 
-@click.command("advise")
+@click.command("advise", cls=Command, heading="Look")
 @click.option("--answers", type=click.Choice(["short", "free", "program"]), default="short", show_default=True,
-              help="What the answers are: short ones that can be compared, free text, or programs.")  # fmt: skip
-@click.option("--thinks", is_flag=True, help="The model thinks before it answers.")
-@click.option("--verifier", is_flag=True, help="There is a verifier: a reward model, a judge or tests.")
+              help="Kind of answers: short and comparable, free text, or programs.")  # fmt: skip
+@click.option("--thinks", is_flag=True, help="Model that thinks before it answers.")
+@click.option("--verifier", is_flag=True, help="Verifier at hand: a reward model, a judge or tests.")
 @click.option("--for", "goal", type=click.Choice(["tokens", "latency"]), default="tokens", show_default=True,
-              help="What is to be saved.")  # fmt: skip
+              help="Minimize total tokens or waiting time.")  # fmt: skip
 def command(answers: Answers, *, thinks: bool, verifier: bool, goal: Goal) -> None:
-    """Name two strategies for a situation, with cost and evidence.
+    """Recommend two strategies for a situation, with cost and evidence.
 
-    In costs, t is the mean length of a reply and p that of the prompt, whose other copies come from the cache.
+    In costs, t is the mean length of a reply and p the length of the prompt. Copies of the prompt come from the cache.
     """
     click.echo(fill(FIRST, WIDTH))
     for advice in ADVICE[situation(answers, goal, thinks=thinks, verifier=verifier)]:

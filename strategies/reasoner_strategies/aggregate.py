@@ -58,6 +58,7 @@ class Aggregate(Checked):
     less than one vote and decide ties.
     """
 
+    listed_under: ClassVar[str] = "Revision"
     uses_verifier: ClassVar[bool] = False
 
     n: Samples = 8

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from reasoner.answers.questions import Question
 from reasoner.calibration.arm_selection import Prefer, promised, worthwhile
@@ -66,6 +66,8 @@ class Auto(Checked):
     so often that at most this share of its answers is wrong, with 95 % confidence. Arms that draw only one sample are
     then not considered, as one sample does not show how sure a model is.
     """
+
+    listed_under: ClassVar[str] = "Votes that stop early"
 
     profile: FilePath = ""
     task: str = ""

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.specs import Count
@@ -21,6 +22,8 @@ class BeamSearch(SearchOptions):
     by level and launch order, are the candidates, as in the published code. What could not be rated is kept last, in
     launch order.
     """
+
+    listed_under: ClassVar[str] = "Search over steps"
 
     width: Count = 4
 

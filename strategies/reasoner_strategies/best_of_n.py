@@ -26,6 +26,8 @@ class BestOfN(Checked):
     its answer comes from.
     """
 
+    listed_under: ClassVar[str] = "Choice among samples"
+
     sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
 
     n: Samples = 16

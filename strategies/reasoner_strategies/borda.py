@@ -21,6 +21,7 @@ class Borda(Checked):
     majority decides. `power` is 0 (the majority of what was rated) to 10; the paper's code has 0.5.
     """
 
+    listed_under: ClassVar[str] = "Votes"
     uses_verifier: ClassVar[bool] = True
 
     n: Samples = 16

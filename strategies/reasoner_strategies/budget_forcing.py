@@ -45,6 +45,7 @@ class BudgetForcing(Checked):
     but at most half. Without a tokenizer (on some servers) forced words count as no tokens.
     """
 
+    listed_under: ClassVar[str] = "One chain"
     uses_verifier: ClassVar[bool] = False
 
     max_thinking: Length = 4096

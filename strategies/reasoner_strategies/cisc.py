@@ -22,6 +22,7 @@ class Cisc(Checked):
     equal. What could not be rated has no vote; without any rating the majority decides.
     """
 
+    listed_under: ClassVar[str] = "Votes"
     uses_verifier: ClassVar[bool] = True
 
     n: Samples = 10

@@ -41,6 +41,7 @@ class CodeInterpreter(Checked):
     votes over programs. `params.max_tokens` limits the whole chain, outputs included.
     """
 
+    listed_under: ClassVar[str] = "One chain"
     uses_verifier: ClassVar[bool] = False
     owners: ClassVar[Owners] = Owners("it runs programs on the server")
 

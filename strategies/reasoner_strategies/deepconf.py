@@ -45,6 +45,7 @@ class DeepConf(Checked):
     If the engine reports no log-probabilities, or no trace above the threshold has an answer, the majority decides.
     """
 
+    listed_under: ClassVar[str] = "Votes"
     uses_verifier: ClassVar[bool] = False
 
     mode: Literal["offline", "online"] = "online"

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.specs import Count
@@ -24,6 +24,8 @@ class Dvts(SearchOptions):
 
     No subtree waits for another, and what it draws does not depend on the others.
     """
+
+    listed_under: ClassVar[str] = "Search over steps"
 
     width: Count = 4
     candidates: Literal["best", "siblings"] = "best"

@@ -30,6 +30,7 @@ class EarlyExit(Checked):
     An answer that stays the same is little evidence: few probes lose accuracy. `self_consistency:of=early_exit` votes.
     """
 
+    listed_under: ClassVar[str] = "One chain"
     uses_verifier: ClassVar[bool] = False
 
     rule: Literal["confidence", "agreement"] = "confidence"

@@ -22,6 +22,7 @@ class EarlyStopping(Checked):
     window that the budget cut short.
     """
 
+    listed_under: ClassVar[str] = "Votes that stop early"
     uses_verifier: ClassVar[bool] = False
 
     n: Samples = 40

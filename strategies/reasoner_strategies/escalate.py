@@ -1,6 +1,7 @@
 """Escalation: cheap samples first, and more thinking only where they disagree."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
@@ -24,6 +25,8 @@ class Escalate(Checked):
     model, or two models of a mixture with `levels`. The cheap samples of a model that does not think differ in nothing
     from the last one.
     """
+
+    listed_under: ClassVar[str] = "Votes that stop early"
 
     n: Samples = 2
     first: str = NO_THINKING

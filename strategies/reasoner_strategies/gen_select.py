@@ -28,6 +28,7 @@ class GenSelect(Checked):
     In the vote state, the weight of a class is the rounds it won plus, below 1, its share of the votes.
     """
 
+    listed_under: ClassVar[str] = "Choice among samples"
     uses_verifier: ClassVar[bool] = False
     free_form: ClassVar[bool] = True
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.strategy import Plan
@@ -23,6 +24,8 @@ class Knockout(PairOptions):
 
     In the vote state, the weight of a class is the rounds it won plus, below 1, its share of the votes.
     """
+
+    listed_under: ClassVar[str] = "Choice among samples"
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, then round after round."""

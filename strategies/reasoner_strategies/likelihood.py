@@ -43,6 +43,7 @@ class Likelihood(Checked):
     context window has no weight. The engine must report log-probabilities of given tokens: here only vLLM does.
     """
 
+    listed_under: ClassVar[str] = "Choice among samples"
     uses_verifier: ClassVar[bool] = False
 
     score: Literal["label", "text"] = "label"

@@ -39,6 +39,7 @@ class Mcts(StepOptions):
     without an answer) are not rated and not visited. `selector` chooses among the chains that ended.
     """
 
+    listed_under: ClassVar[str] = "Search over steps"
     uses_verifier: ClassVar[bool] = True
 
     simulations: Samples = 40

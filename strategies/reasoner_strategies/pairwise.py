@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from itertools import combinations, islice
-from typing import Final
+from typing import ClassVar, Final
 
 from reasoner.answers.questions import Question
 from reasoner.strategy import Plan
@@ -24,6 +24,8 @@ class Pairwise(PairOptions):
 
     In the vote state, the weight of a class is the pairs it won plus, below 1, its share of the votes.
     """
+
+    listed_under: ClassVar[str] = "Choice among samples"
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, compare all pairs, and propose by those that were compared so far."""

@@ -35,6 +35,7 @@ class ParallelProbe(Checked):
     Where an engine or a kind of answer allows no probe, only chains that ended vote.
     """
 
+    listed_under: ClassVar[str] = "Votes that stop early"
     uses_verifier: ClassVar[bool] = False
 
     n: Annotated[Samples, Range(at_least=1, at_most=MAX_CHAINS)] = 64

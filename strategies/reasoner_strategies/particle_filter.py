@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.specs import Range, Samples
@@ -41,6 +41,8 @@ class ParticleFilter(SearchOptions):
     The effective sample size and the number of different ancestors of each step are noted in the trace. Resampling is
     a function of the question, the step and the seeds of what was drawn.
     """
+
+    listed_under: ClassVar[str] = "Search over steps"
 
     n: Annotated[Samples, Range(at_least=1, at_most=MAX_CHAINS)] = 8
     # Below 0.001 the odds of two ratings leave the range of numbers.

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.specs import Range
@@ -28,6 +28,8 @@ class Rebase(SearchOptions):
     The paper's `balance_temperature` is 0.1, that of its code 0.2. A chain is limited by `params.max_tokens` as a
     whole, which the paper's code does step by step.
     """
+
+    listed_under: ClassVar[str] = "Search over steps"
 
     balance_temperature: Annotated[float, Range(above=0, below=math.inf)] = 0.2
 

@@ -37,6 +37,8 @@ class Refine(Checked):
     `params` draw versions and reviews; of each text the last 4,000 characters are shown again.
     """
 
+    listed_under: ClassVar[str] = "Revision"
+
     free_form: ClassVar[bool] = True
 
     rounds: Annotated[int, Range(at_least=0)] = 3

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
@@ -31,6 +31,8 @@ class Revise(Checked):
 
     A chain continues as soon as its last attempt is there. The order of completion changes neither answer nor cost.
     """
+
+    listed_under: ClassVar[str] = "Revision"
 
     chains: Annotated[Samples, Range(at_least=1, at_most=MAX_CHAINS)] = 4
     revisions: Annotated[Samples, Range(at_least=0)] = 3

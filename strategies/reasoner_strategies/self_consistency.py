@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from reasoner.answers.asking import opening_of
 from reasoner.answers.questions import Question
@@ -44,6 +45,8 @@ class SelfConsistency(Checked):
 
     With `of`, the answers of `n` runs of that strategy vote; they run side by side.
     """
+
+    listed_under: ClassVar[str] = "Votes"
 
     n: Samples = 8
     params: SamplingParams = SamplingParams()

@@ -20,6 +20,7 @@ class ShortMAtK(Checked):
     Ties go to the answer of the shortest chain. The paper tested it on reasoning models with m=1 and m=3.
     """
 
+    listed_under: ClassVar[str] = "Votes"
     uses_verifier: ClassVar[bool] = False
 
     k: Annotated[Samples, Range(at_least=1, at_most=MAX_CHAINS)] = 8

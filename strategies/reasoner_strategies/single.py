@@ -24,6 +24,7 @@ class Single(Checked):
     A truncated sequence holds no answer.
     """
 
+    listed_under: ClassVar[str] = "One chain"
     uses_verifier: ClassVar[bool] = False
     free_form: ClassVar[bool] = True
     sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.0)

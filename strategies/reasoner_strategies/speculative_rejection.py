@@ -30,6 +30,7 @@ class SpeculativeRejection(Checked):
     chains as fit in memory; here it is `n`.
     """
 
+    listed_under: ClassVar[str] = "Choice among samples"
     uses_verifier: ClassVar[bool] = True
     sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
 

@@ -66,6 +66,8 @@ class Swiss(Checked):
     weight of a class is 1 for the winner plus, below 1, its share of the votes.
     """
 
+    listed_under: ClassVar[str] = "Choice among samples"
+
     free_form: ClassVar[bool] = True
 
     n: Samples = 8

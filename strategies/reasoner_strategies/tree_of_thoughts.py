@@ -58,6 +58,7 @@ class TreeOfThoughts(StepOptions):
     without an answer, is dropped.
     """
 
+    listed_under: ClassVar[str] = "Search over steps"
     uses_verifier: ClassVar[bool] = False
     sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.7)
 

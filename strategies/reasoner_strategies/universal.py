@@ -35,6 +35,7 @@ class Universal(Checked):
     In the vote state, the weight of a class is 1 if it was chosen plus, below 1, its share of the votes.
     """
 
+    listed_under: ClassVar[str] = "Choice among samples"
     uses_verifier: ClassVar[bool] = False
     free_form: ClassVar[bool] = True
 

@@ -126,7 +126,7 @@ def test_every_format_gives_the_same_answers(given: str, written: str, run: Run,
 def test_columns_are_kept_and_never_replace_a_result(run: Run, tmp_path: Path) -> None:
     rows = [{"prompt": "What is 3 + 4?", "key": "a", "answer": "7", "tags": ["x", {"y": 1}], "row": 9, "input_row": 8}]
     source = write(tmp_path / "q.jsonl", rows)
-    [line] = batch(run, source, "--question-column", "prompt", "--id-column", "key").out.splitlines()
+    [line] = batch(run, source, "--columns", "question:prompt,id:key").out.splitlines()
     row = json.loads(line)
     assert (row["row"], row["id"], row["input_answer"], row["tags"]) == (1, "a", "7", ["x", {"y": 1}])
     assert (row["input_row"], row["input_input_row"]) == (9, 8)
@@ -394,9 +394,9 @@ def test_reference_answers_of_one_kind_decide_what_every_row_asks_for(run: Run, 
 
 def test_a_file_of_windows_is_read_with_a_note(run: Run, tmp_path: Path) -> None:
     (tmp_path / "q.csv").write_bytes("Frage nr.;Frage\n1;Wie groß ist 3 + 4?\n".encode("cp1252"))
-    ended = batch(run, tmp_path / "q.csv", "--question-column", "Frage", "-s", "single")
+    ended = batch(run, tmp_path / "q.csv", "--columns", "question:Frage", "-s", "single")
     assert json.loads(ended.out)["Frage"] == "Wie groß ist 3 + 4?"
     assert ended.err.splitlines()[0].startswith("note: q.csv is not UTF-8 and is read as cp1252")
     assert batch(run, tmp_path / "q.csv").error.endswith(
-        "has no column 'question' (it has Frage nr., Frage): give --question-column Frage"
+        "has no column 'question' (it has Frage nr., Frage): give --columns question:Frage"
     )

@@ -14,7 +14,7 @@ from tests.cli.test_batch import batch, read, write
 BAD = [
     (b"not json", "q.jsonl:2 is not JSON: expecting value, column 1"),
     (b"[1]", "q.jsonl:2 is not a row"),
-    (b'{"text": "q"}', "q.jsonl:2 has no column 'question' (it has text): give --question-column text"),
+    (b'{"text": "q"}', "q.jsonl:2 has no column 'question' (it has text): give --columns question:text"),
     (b'{"question": "  "}', "q.jsonl:2, column 'question': it is empty"),
     (b'{"question": ["q"]}', "q.jsonl:2, column 'question': a list is not text"),
     (b'{"question": "\\ud800"}', "q.jsonl:2: the question is not valid text"),
@@ -43,7 +43,7 @@ def test_a_bad_row_is_an_error_of_that_row_only(line: bytes, error: str, run: Ru
 REFUSED = [
     ("q.jsonl", b"", (), "q.jsonl has no rows"),
     ("q.jsonl", b"\n \n", (), "q.jsonl has no rows"),
-    ("q.jsonl", b'{"prompt": "q"}', (), "q.jsonl:1 has no column 'question' (it has prompt): give --question-column prompt"),
+    ("q.jsonl", b'{"prompt": "q"}', (), "q.jsonl:1 has no column 'question' (it has prompt): give --columns question:prompt"),
     ("q.csv", b"question\n", (), "q.csv has no rows"),
     ("q.csv", b'question\n"q', (), "q.csv:2 is not CSV"),
     ("q.parquet", b"PAR1", (), "q.parquet is not a readable parquet file"),

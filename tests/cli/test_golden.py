@@ -5,10 +5,13 @@ They are written again by `REASONER_GOLDEN=update pytest tests/cli/test_golden.p
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+from reasoner.cli.group import cli
 from tests.cli.command import Run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -35,6 +38,27 @@ def test_text(line: str, run: Run) -> None:
     if os.environ.get("REASONER_GOLDEN") == "update":
         file.write_text(shown.out, encoding="utf-8")
     assert shown.out == file.read_text(encoding="utf-8")
+
+
+def commands_of(group: click.Group) -> Iterator[click.Command]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command
+        yield command
+        if isinstance(command, click.Group):
+            yield from commands_of(command)
+
+
+def test_a_sentence_about_an_option_is_short_and_begins_with_what_it_names() -> None:
+    for command in commands_of(cli):
+        assert getattr(command, "heading", "") != "Others", command.name
+        for option in command.params:
+            said = (option.help or "") if isinstance(option, click.Option) else ""
+            shown = f"{command.name} {option.name}: {said}"
+            assert not re.match(r"The |How |What |Whether |Also ", said), shown
+            for sentence in re.split(r"(?<=\w[.;]) ", said.partition("  [")[0]):
+                assert len(sentence.split()) <= 20, shown
 
 
 @pytest.mark.parametrize("columns", [40, 80])

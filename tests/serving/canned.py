@@ -35,7 +35,14 @@ class Canned:
         self._app = Starlette(routes=[*page_routes(), Route("/v1/models", self._models), chat])
 
     async def _models(self, _request: Request) -> Response:
-        return JSONResponse({"data": [{"id": name, "description": f"about {name}"} for name in MODELS]})
+        return JSONResponse(
+            {
+                "data": [
+                    {"id": name, "description": f"about {name}", "group": "Votes" if "@" in name else ""}
+                    for name in MODELS
+                ]
+            }
+        )
 
     async def _chat(self, request: Request) -> Response:
         model = (await request.json())["model"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
+from reasoner.cli.look import Group
 from reasoner.cli.options import PATH
 from reasoner.errors import UsageError
 from reasoner.system.files import check_replaceable
@@ -22,11 +23,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _runs(command: F) -> F:
     """The argument and the option that all of these commands have."""
     command = click.option("--out", type=PATH, required=True, metavar="FILE",
-                           help="The file to write; replaced if it exists.")(command)  # fmt: skip
+                           help="File to write, replaced if it exists.")(command)  # fmt: skip
     return click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")(command)
 
 
-@click.group("verifier")
+@click.group("verifier", cls=Group, heading="Set up")
 def command() -> None:
     """Fit verifiers on labelled runs. RUN is a folder that `reasoner eval` wrote, or the folder of one of its arms."""
 
@@ -34,12 +35,12 @@ def command() -> None:
 @command.command("fit")
 @_runs
 @click.option("--backbone", default="embedded", show_default=True, metavar="PATH_OR_ID",
-              help="The model with the hidden states that the head reads; it should be that of the runs.")  # fmt: skip
+              help="Model whose hidden states the head reads; use the model of the runs.")  # fmt: skip
 @guarded
 def fit_command(runs: tuple[Path, ...], out: Path, backbone: str) -> int:
-    """Fit a reward model for the verifiers `orm` and `prm`: a small head on a model's hidden states.
+    """Fit a reward model, a small head for the verifiers `orm` and `prm`.
 
-    Prints how well it separates right from wrong answers to held-out questions.
+    The head reads a model's hidden states. Prints how well it separates right from wrong answers to held-out questions.
     """
     from reasoner.cli.terminal import Terminal
     from reasoner_verifiers.fitting import fit
@@ -58,7 +59,7 @@ def fit_command(runs: tuple[Path, ...], out: Path, backbone: str) -> int:
 @_runs
 @guarded
 def calibrate_command(runs: tuple[Path, ...], out: Path) -> int:
-    """Fit a map from a verifier's scores to probabilities, for the verifier `calibrated`.
+    """Fit a map from scores to probabilities, for `calibrated`.
 
     The runs must hold scores by one verifier, as those of best_of_n do.
     """

@@ -27,28 +27,27 @@ MAX_SPEC_LENGTH: Final = 80
 """Characters of a spec that are shown."""
 
 
-@click.command("calibrate", cls=Command)
+@click.command("calibrate", cls=Command, heading="Measure")
 @run_options(strategies=" and ".join(DEFAULT_STRATEGIES))
 @option("--out", type=PATH, required=True, metavar="FILE",
-              help="The profile to write; other tasks in an existing profile are kept.")  # fmt: skip
+              help="Profile to write. Other tasks in an existing profile are kept.")  # fmt: skip
 @option("--from", "from_runs", is_flag=True,
-              help="Use finished runs instead of a model: give the folders of RUNs in place of TASKs.")  # fmt: skip
+              help="Use finished runs: give folders RUN... in place of TASKs.")  # fmt: skip
 @option("--runs", type=PATH, metavar="DIR",
-              help="The run's folder; an interrupted run in it continues.  [default: "
+              help="Folder of the run. An interrupted run in it continues.  [default: "
                    "runs/calibrate-DATE-TIME-TASK]")  # fmt: skip
 @option("--bins", default="none", metavar="SIGNAL[:COUNT]",
-              help="Measure bins of easy and hard questions separately, as in split:3. The signal is prompt (its "
-                   "length) or split (of the first four samples' votes).  [default: none]")  # fmt: skip
+              help="Bins of easy and hard questions to measure separately, as in split:3. Signals: prompt (length) or "
+                   "split (first four votes).  [default: none]")  # fmt: skip
 @json_option("the profile's path and rows")
 @guarded
 def command(out: Path, from_runs: bool, runs: Path | None, bins: str, as_json: bool, **given: Any) -> int:
-    """Measure what compute gains on TASKs, and write it to a profile.
+    """Measure accuracy against compute on TASKs and write a profile.
 
-    A FILE of questions with their answers is a task, too. The strategy auto chooses by this profile. Use questions
-    that nothing else is measured on. At least one strategy must be a self_consistency; each runs as in `reasoner
-    eval`. One pool of samples gives a row for every smaller number of samples and for votes that a stop rule ends.
-    Standard output gets one line per row. A row of fewer than 30 questions is not eligible: plans leave it out, and
-    auto does unless it is a vote.
+    A FILE of questions with their answers is a task, too. The strategy auto chooses by this profile. Use questions that
+    no other measurement uses. At least one strategy must be self_consistency; each runs as in `reasoner eval`. One pool
+    of samples gives a row for each smaller number of samples and for each stop rule. Standard output has one line per
+    row. A row of fewer than 30 questions is not eligible: plans leave it out, and auto does unless it is a vote.
 
     An interrupted run continues if --runs names its folder.
 

@@ -5,20 +5,20 @@ import shlex
 import click
 
 from reasoner.cli.exits import guarded
+from reasoner.cli.look import Command
 from reasoner.cli.options import NO_SERVER, Given, engine_options, read_prices
 from reasoner.cli.terminal import Terminal
 
 
-@click.command("demo")
+@click.command("demo", cls=Command, heading="Set up")
 @engine_options
 @NO_SERVER
 @guarded
 def command(model: str | None, engine: str | None, base_url: str | None, prices: str | None, no_server: bool) -> int:
     """Take a tour of a minute: an answer, a vote, and their price.
 
-    The first half asks the engine up to 24 questions with known answers; where vLLM is not installed, the engine is
-    simulated. The second half replays recorded answers of a real model on a real benchmark. Standard output gets the
-    tour, standard error the progress.
+    The first half asks the engine up to 24 questions; without vLLM the engine is simulated. The second half replays a
+    real model's recorded answers to a real benchmark. Standard output has the tour, standard error the progress.
 
     Exit codes: 0 the tour ended, 2 usage, 4 engine or model failure, 130 interrupted.
     """

@@ -14,26 +14,24 @@ from reasoner.errors import UsageError
 from reasoner_evals.cli.options import RunOptions, command_line, default_folder, run_options
 
 
-@click.command("eval", cls=Command)
+@click.command("eval", cls=Command, heading="Measure")
 @run_options(strategies="single and self_consistency:n=16")
 @SETTINGS
 @option("--totals", metavar="AMOUNT,...", section="Strategy",
-        help="Budgets that all questions of a task share, one run each, as in 200k; it goes to those where it "
-             "helps most.")  # fmt: skip
+        help="Budgets that all questions of a task share, one run each, as in 200k.")  # fmt: skip
 @option("--equal", metavar="AMOUNT", section="Strategy",
-        help="Compare strategies at equal cost: each in the size at which a question costs so many tokens, as in 4k "
-             "or sequential=2k. Sizes are found on up to 12 other questions of the task. Without -s, all strategies "
-             "that apply.")  # fmt: skip
+        help="Tokens per question at which to compare strategies, as in 4k or sequential=2k. Up to 12 other "
+             "questions of the task set their sizes. Without -s: all strategies that apply.")  # fmt: skip
 @option("--effort", metavar="low|medium|high", section="Strategy",
-        help="Leave the part of --totals unspent that raises the accuracy too little.  [default: between medium and "
-             "high]")  # fmt: skip
+        help="Saving from --totals: low, medium or high leave the part that hardly raises accuracy.  [default: between "
+             "medium and high]")  # fmt: skip
 @option("--shard", metavar="I/N", section="Data",
-        help="Only part I of N, from 1, as in 2/8: every N-th question from number I. Several processes share a run in "
-             "this way; `reasoner merge` makes one run of theirs.")  # fmt: skip
+        help="Part I of N, as in 2/8, so that several processes share a run. `reasoner merge` joins the "
+             "parts.")  # fmt: skip
 @option("--out", type=PATH, metavar="DIR",
-        help="The run's folder, new or empty.  [default: runs/DATE-TIME-TASK]")  # fmt: skip
+        help="Folder of the run, new or empty.  [default: runs/DATE-TIME-TASK]")  # fmt: skip
 @option("--resume", type=PATH, metavar="RUN",
-        help="Continue the run in this folder: keep finished questions, try failed ones again.")  # fmt: skip
+        help="Run to continue. Keeps finished questions, retries failed ones.")  # fmt: skip
 @json_option("the results")
 @QUIET
 @guarded
@@ -44,13 +42,13 @@ def command(
 
     A FILE of questions with their answers is a task, too, as in `reasoner eval mine.csv`.
 
-    Runs every task with every strategy, budget and seed. Strategies that select from independent samples
-    (self_consistency, best_of_n) run once per seed as a pool of samples; the results for fewer samples are computed
-    from it. All others run at every budget. Standard output gets one line per combination, standard error the progress,
-    and the run's folder everything else.
+    Runs every task with every strategy, budget and seed. Strategies that choose among independent samples
+    (self_consistency, best_of_n) draw one pool of samples per seed; smaller sizes are computed from it. All others run
+    at every budget. Standard output has one line per combination, standard error the progress, and the run's folder
+    everything else.
 
-    An interrupted run continues with --resume RUN alone; other options may be given but must not change the run.
-    With --shard, each part gets an N-th of --totals; --budgets and seeds are those of the whole run.
+    --resume RUN alone continues an interrupted run; other options must not change it. With --shard, each part gets an
+    N-th of --totals; --budgets and seeds are those of the whole run.
 
     Exit codes: 0 all questions have a result, 1 output could not be written, 2 usage, 4 engine failure or questions
     that ended in an error, 130 interrupted.

@@ -12,6 +12,7 @@ import click
 
 from reasoner.cli.look import option
 from reasoner.cli.options import (
+    COLUMNS,
     NO_SERVER,
     SPEC,
     UNSANDBOXED,
@@ -73,22 +74,23 @@ def run_options(*, strategies: str) -> Callable[[F], F]:
     return together(
         click.argument("tasks", nargs=-1, metavar="TASK[:OPTION=VALUE,...]|FILE..."),
         option("-s", "--strategy", "strategies", multiple=True, metavar=SPEC, section="Strategy",
-               help=f"A strategy; repeat the option for several.  [default: {strategies}]"),
+               help=f"Strategy; repeat the option for several.  [default: {strategies}]"),
         sampling_options,
         thinking_option(several=True),
         VERIFIER,
         option("--budgets", metavar="AMOUNT,...", section="Strategy",
-               help="Budgets per question, one run each: 1k,2k are tokens, samples=8 names the unit. For strategies "
-                    "that are not run as a pool of samples.  [default: no limit]"),
+               help="Budgets per question, one run each: 1k,2k are tokens, samples=8 names the unit. Pools of samples "
+                    "take none.  [default: no limit]"),
         option("--seeds", metavar="COUNT|SEED,...", section="Strategy",
-               help="The number of seeds, as in 3 for 0, 1 and 2, or a list of seeds, as in 4,7.  [default: 1]"),
+               help="Number of seeds, as in 3 for 0, 1 and 2, or a list of seeds, as in 4,7.  [default: 1]"),
         UNSANDBOXED,
         option("--limit", type=int, metavar="N", section="Data",
-               help="The first N questions of each task.  [default: all]"),
+               help="Number of questions of each task, from the first.  [default: all]"),
         option("--subset-seed", type=int, metavar="SEED", section="Data",
-               help="Shuffle each task by this seed before --limit is applied.  [default: the benchmark's order]"),
+               help="Seed that shuffles each task before --limit.  [default: the benchmark's order]"),
+        COLUMNS,
         engine_options,
-        NO_SERVER,
+    NO_SERVER,
     )  # fmt: skip
 
 

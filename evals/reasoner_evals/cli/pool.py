@@ -5,24 +5,26 @@ from pathlib import Path
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
+from reasoner.cli.look import Command
 from reasoner.cli.options import PATH
 from reasoner.cli.terminal import Terminal
 from reasoner.system.printing import counted
 
 
-@click.command("pool")
+@click.command("pool", cls=Command, heading="Set up")
 @click.argument("records", type=PATH, metavar="RECORDS")
-@click.option("-o", "--out", type=PATH, required=True, metavar="FILE", help="The pool file.")
+@click.option("-o", "--out", type=PATH, required=True, metavar="FILE", help="Pool to write.")
 @guarded
 def command(records: Path, out: Path) -> int:
-    """Make a pool of recorded replies, to try strategies on them.
+    """Turn recorded replies into a pool, to try strategies on them.
 
-    RECORDS is a JSONL file with a line for each reply, in any order: `question_id`, `gold` (the reference answer),
-    `tokens` (its length), `answer` (text or null). Where the model was asked for its answer on the way, `probes` are
-    these answers, one at `every` so many tokens (500). A line may also hold all replies to a question as
-    search-and-learn publishes them (`unique_id`, `answer`, `completions`, `completion_tokens`), DeepConf
-    (`question_id`, `ground_truth`, `all_traces`), or lm-evaluation-harness logs them (`samples_*.jsonl`). A log of
-    inspect_ai (`.eval`, `.json`) has the verdicts of its first scorer.
+    RECORDS is a JSONL file with one line per reply, in any order. Its fields are `question_id`, `gold` (the reference
+    answer), `tokens` (the reply's length) and `answer` (text or null). `probes` may hold the answers of probes, one
+    after each `every` tokens (500).
+
+    A line may also hold all replies to a question, as published by search-and-learn (`unique_id`, `answer`,
+    `completions`, `completion_tokens`) or DeepConf (`question_id`, `ground_truth`, `all_traces`), or logged by
+    lm-evaluation-harness (`samples_*.jsonl`). A log of inspect_ai (`.eval`, `.json`) keeps its first scorer's verdicts.
 
     The pool is both the questions and the engine: `reasoner eval pool:FILE -e pool:FILE`.
     """

@@ -1,11 +1,14 @@
 """What a person sees of a running evaluation: a live line on a terminal, plain lines elsewhere."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from reasoner.budget import Cost
 from reasoner.cli.progress import Display, clock, is_milestone
 from reasoner.cli.terminal import one_line
 from reasoner.system.printing import counted
+from reasoner_evals.runs.naming import arm_names
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome
 
 
@@ -15,6 +18,8 @@ class TaskTally:
 
     arm: Arm
     total: int
+    name: str = ""
+    """For people; empty for that of the arm."""
     done: int = 0
     earlier: int = 0
     right: int = 0
@@ -23,17 +28,30 @@ class TaskTally:
     unrated: list[str] = field(default_factory=list)
     """Of each question without any rating, why."""
     tokens: int = 0
+    fresh_tokens: int = 0
+    """Those of `tokens` that belong to questions finished in this session."""
     probe_tokens: int = 0
     """Those of `tokens` that probes computed."""
     sequential: int = 0
     """The sum over questions of the sequential tokens of each."""
+    samples_before: int = 0
+    """Those of unfinished questions that earlier sessions drew."""
+    fresh_samples: int = 0
+    """Those of questions finished in this session."""
+    now: Cost = field(default_factory=Cost)
+    """What this session paid, also for questions that it has not finished."""
     began: float | None = None
     ended: float | None = None
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.arm.name
 
     def add(self, record: ItemRecord, outcome: Outcome) -> None:
         """Count a finished question."""
         self.done += 1
         self.tokens += record.cost.tokens
+        self.fresh_samples += record.cost.samples if self.done > self.earlier else 0
+        self.fresh_tokens += record.cost.tokens if self.done > self.earlier else 0
         self.probe_tokens += record.probed.tokens
         self.sequential += record.cost.sequential_tokens
         self.errors += outcome == "error"
@@ -56,11 +74,30 @@ class TaskTally:
 
         return (self.right / self.graded, *wilson(self.right, self.graded)) if self.graded else None
 
-    def rate(self, now: float) -> float | None:
-        """Questions finished per second in this session; None before the first."""
-        elapsed = (now if self.ended is None else self.ended) - (now if self.began is None else self.began)
-        fresh = self.done - self.earlier
-        return fresh / elapsed if fresh > 0 and elapsed > 0 else None
+    def left(self, now: float) -> float | None:
+        """Seconds to the end of the arm, at this session's rate of samples or tokens; None before it is known."""
+        if self.began is None or self.ended is not None or self.done >= self.total:
+            return None
+        share, elapsed = self._share, now - self.began
+        return elapsed * (1 - share) / share if 0 < share <= 1 and elapsed > 0 else None
+
+    @property
+    def open_samples(self) -> int:
+        """The samples of questions that are not finished, of all sessions."""
+        return max(self.samples_before + self.now.samples - self.fresh_samples, 0)
+
+    @property
+    def _share(self) -> float:
+        """How much of this session's work is done; 0 where that is not known.
+
+        The questions in flight count, by the samples of a pool, or else by tokens.
+        """
+        fresh, todo = self.done - self.earlier, self.total - self.earlier
+        if self.arm.pool:
+            return min(self.now.samples / max(todo * self.arm.pool - self.samples_before, 1), 1.0)
+        if not fresh:
+            return 0.0
+        return max(min(self.now.tokens / (todo * max(self.fresh_tokens / fresh, 1.0)), 1.0), fresh / todo)
 
 
 @dataclass(slots=True)
@@ -69,29 +106,49 @@ class EvalProgress(Display):
 
     tallies: dict[str, TaskTally] = field(default_factory=dict, init=False)
 
-    def expect(self, arms: Sequence[Arm], totals: dict[str, int]) -> None:
-        """Set the arms to come, and the number of questions of each task."""
-        self.tallies = {arm.name: TaskTally(arm, totals[arm.task]) for arm in arms}
+    def expect(self, arms: Sequence[Arm], totals: dict[str, int], *, thinks: bool = False) -> None:
+        """Set the arms to come, and the number of questions of each task; `thinks` says that the model does."""
+        names = short_names(arms, thinks=thinks)
+        self.tallies = {arm.name: TaskTally(arm, totals[arm.task], names[arm.name]) for arm in arms}
 
     def arm_started(self, arm: Arm, total: int, done: int) -> None:
         """An arm begins; `done` of its questions were finished in an earlier session."""
         tally = self.tallies.setdefault(arm.name, TaskTally(arm, total))
         tally.total, tally.earlier, tally.began = total, done, self.clock()
         before = f", {done} of them done earlier" if done else ""
-        self.tell(f"{arm.name}: {counted(total, 'question')}{before}")
+        self.tell(f"{tally.name}: {counted(total, 'question')}{before}")
+
+    def samples_kept(self, arm: Arm, samples: int) -> None:
+        """Earlier sessions drew `samples` for questions that they did not finish."""
+        tally = self.tallies[arm.name]
+        tally.samples_before = samples
+        self.tell(f"{tally.name}: {counted(samples, 'sample')} of unfinished questions are reused")
+
+    def spent(self, arm: Arm, cost: Cost) -> None:
+        """This session paid for work on a question of an arm."""
+        self.tallies[arm.name].now += cost
 
     def item_done(self, arm: Arm, record: ItemRecord, outcome: Outcome) -> None:
         """A question of an arm is finished, now or in an earlier session."""
         tally = self.tallies[arm.name]
         tally.add(record, outcome)
         if tally.earlier < tally.done < tally.total and is_milestone(tally.done, tally.total):
-            self.tell(f"{arm.name}: {_line(tally, self.clock())}")
+            self.tell(f"{tally.name}: {_line(tally, self.clock())}")
 
     def arm_finished(self, arm: Arm) -> None:
         """All questions of an arm are finished."""
         tally = self.tallies[arm.name]
         tally.ended = self.clock()
-        self.tell(f"{arm.name}: {_line(tally, tally.ended)}")
+        self.tell(f"{tally.name}: {_line(tally, tally.ended)}")
+
+    @property
+    def kept(self) -> list[str]:
+        """What a later session continues from: finished questions, and the samples of unfinished ones."""
+        tallies = self.tallies.values()
+        questions = sum(tally.done for tally in tallies)
+        samples = sum(tally.open_samples for tally in tallies)
+        parts = [counted(questions, "finished question")] if questions else []
+        return [*parts, f"{counted(samples, 'sample')} of others"] if samples else parts
 
     def line(self) -> str:
         """The progress of all arms and of the one that runs, in one line."""
@@ -102,10 +159,22 @@ class EvalProgress(Display):
             # `super()` does not work in a dataclass with slots.
             return Display.line(self)
         # A narrow terminal cuts the end of the line: what a person waits for comes first.
-        parts = [f"{running.done} of {running.total}", *_left(running, self.clock()), *_errors(running)]
-        parts += [f"{running.tokens / running.done:,.0f} tokens each"] if running.done else []
-        parts += [shown_accuracy(running.accuracy)] if running.accuracy else []
-        return one_line(" · ".join([*parts, running.arm.name, f"{ended} of {counted(len(tallies), 'arm')} done"]))
+        parts = [_line(running, self.clock()), running.name, f"{ended} of {counted(len(tallies), 'arm')} done"]
+        return one_line(" · ".join(parts))
+
+
+def short_names(arms: Sequence[Arm], *, thinks: bool) -> dict[str, str]:
+    """Names of the arms of a run for people, by their own; what all of them share is left out."""
+    named = arm_names((arm.strategy, arm.verifier, thinks) for arm in arms)
+    tasks, seeds = ({getattr(arm, field) for arm in arms} for field in ("task", "seed"))
+    names = {}
+    for arm in arms:
+        parts = [*([arm.task] if tasks - {arm.task} else []), named[arm.strategy, arm.verifier].at(None)]
+        parts += [arm.limit] if arm.limit else []
+        parts += [f"seed {arm.seed}"] if seeds - {arm.seed} else []
+        names[arm.name] = ", ".join(parts)
+    taken = Counter(names.values())
+    return {name: short if taken[short] == 1 else name for name, short in names.items()}
 
 
 def shown_accuracy(accuracy: tuple[float, float, float]) -> str:
@@ -116,14 +185,12 @@ def shown_accuracy(accuracy: tuple[float, float, float]) -> str:
 
 def _line(tally: TaskTally, now: float) -> str:
     parts = [f"{tally.done} of {tally.total}"]
-    parts += [f"accuracy {shown_accuracy(tally.accuracy)}"] if tally.accuracy else []
-    parts += [tally.spent] if tally.done else []
-    return " · ".join([*parts, *_left(tally, now), *_errors(tally)])
-
-
-def _left(tally: TaskTally, now: float) -> list[str]:
-    rate = tally.rate(now)
-    return [f"{clock((tally.total - tally.done) / rate)} left"] if rate and tally.done < tally.total else []
+    left = tally.left(now)
+    parts += [f"{clock(left)} left"] if left is not None else []
+    parts += _errors(tally)
+    parts += [f"{tally.tokens / tally.done:,.0f} tokens each"] if tally.done else []
+    parts += [shown_accuracy(tally.accuracy)] if tally.accuracy else []
+    return " · ".join(parts)
 
 
 def _errors(tally: TaskTally) -> list[str]:

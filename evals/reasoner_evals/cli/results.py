@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
+from reasoner.cli.look import Command
 from reasoner.cli.options import PATH, UNSANDBOXED, json_option
 from reasoner.cli.terminal import Terminal, columns, labelled
 from reasoner.errors import UsageError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from reasoner_evals.tasks.benchmark import TaskData
 
 
-@click.command("compare")
+@click.command("compare", cls=Command, heading="Measure")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @json_option("the result")
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 def compare(first: str, second: str, *, as_json: bool) -> int:
     """Compare two runs, or two arms, question by question.
 
-    A and B are runs, or arms written as RUN:ARM. A run is a folder that `reasoner eval` wrote. Two runs are compared
-    arm by arm: those with the same strategy, verifier, budget and seed. Both must have the same questions.
+    A and B are folders of runs, or arms written as RUN:ARM. Two runs are compared arm by arm, where strategy, verifier,
+    budget and seed match. Both must have the same questions.
     """
     from dataclasses import asdict
 
@@ -78,18 +79,18 @@ def _compared_rows(result: "PairedResult") -> Iterator[tuple[str, str]]:
         yield "  latency", f"A takes {result.sequential_ratio:.3g} times as many sequential tokens as B"
 
 
-@click.command("export")
+@click.command("export", cls=Command, heading="Look")
 @click.argument("run", type=PATH, metavar="RUN")
 @click.option("--out", type=PATH, metavar="FILE",
-              help="The table, as Parquet or CSV: its name ends in .parquet or .csv.")  # fmt: skip
+              help="Table to write; its name ends in .parquet or .csv.")  # fmt: skip
 @click.option("--push", metavar="ORG/NAME",
-              help="Publish the table with a card as this data set of the hub; a new one is private.")  # fmt: skip
+              help="Data set of the hub to publish the table as, with a card. A new one is private.")  # fmt: skip
 @guarded
 def export(run: Path, out: Path | None, push: str | None) -> int:
     """Write RUN as one table.
 
-    RUN is a folder that `reasoner eval` wrote. The table has a row for each reply to each question, and one for its
-    final answer. Answers to questions that may not be published are left empty.
+    RUN is a folder that `reasoner eval` wrote. The table has one row per reply and one per final answer. Answers that
+    may not be published are empty.
     """
     from reasoner_evals.runs import export as exporting
 
@@ -105,7 +106,7 @@ def export(run: Path, out: Path | None, push: str | None) -> int:
     return ANSWERED
 
 
-@click.command("grade")
+@click.command("grade", cls=Command, heading="Measure")
 @click.argument("run", type=PATH)
 @UNSANDBOXED
 @json_option("the changes")
@@ -113,7 +114,7 @@ def export(run: Path, out: Path | None, push: str | None) -> int:
 def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
     """Grade all answers of RUN again, and count the changes.
 
-    RUN is a folder that `reasoner eval` wrote. Needs no model, but the same questions: their data must be unchanged.
+    RUN is a folder that `reasoner eval` wrote. Needs no model, but the questions must be unchanged.
     """
     from reasoner.cli import interrupts
     from reasoner_evals.runs.manifest import read_manifest
@@ -156,17 +157,17 @@ def _unchanged(manifest: "Manifest", *, unsandboxed: bool) -> "dict[str, TaskDat
     return tasks
 
 
-@click.command("merge")
+@click.command("merge", cls=Command, heading="Measure")
 @click.argument("runs", nargs=-1, type=PATH, metavar="RUN...")
-@click.option("-o", "--out", type=PATH, required=True, metavar="DIR", help="The folder of the whole run, new or empty.")
-@click.option("--partial", is_flag=True, help="Merge the shards that are there, although others are missing.")
+@click.option("-o", "--out", type=PATH, required=True, metavar="DIR", help="Folder of the merged run, new or empty.")
+@click.option("--partial", is_flag=True, help="Merge the shards that are there, even if others are missing.")
 @guarded
 def merge(runs: tuple[Path, ...], out: Path, partial: bool) -> int:
     """Merge shards into one run.
 
-    RUNs are the folders of all shards that `reasoner eval --shard I/N` wrote, in any order, finished and with the same
-    settings. Needs no model, and changes no shard. The whole run is like one that a single process made: it can be
-    reported, compared, exported, graded and resumed. Prints its folder, which is complete or not there at all.
+    RUNs are the finished folders of all shards that `reasoner eval --shard I/N` wrote, in any order, with the same
+    settings. Needs no model, and changes no shard. The merged run can be reported, compared, exported, graded and
+    resumed. Prints its folder, which is complete or absent.
     """
     from reasoner_evals.runs import merge as merging
 
@@ -184,26 +185,26 @@ def merge(runs: tuple[Path, ...], out: Path, partial: bool) -> int:
     return ANSWERED
 
 
-@click.command("report")
+@click.command("report", cls=Command, heading="Look")
 @click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
 @click.option("--out", type=PATH, metavar="DIR",
-              help="The folder for the report.  [default: RUN, if there is only one]")  # fmt: skip
-@click.option("--title", metavar="TEXT", help="The title of the page.  [default: the tasks]")
+              help="Folder of the report.  [default: RUN, if there is only one]")  # fmt: skip
+@click.option("--title", metavar="TEXT", help="Title of the page.  [default: the tasks]")
 @guarded
 def report(runs: tuple[Path, ...], out: Path | None, title: str | None) -> int:
-    """Report what RUNs measured, as a page and tables.
+    """Report what RUNs measured: a table, a page and figures.
 
-    RUNs are folders that `reasoner eval` wrote. Needs no model. Writes report.html, one page without scripts or
-    external resources, and beside it results.csv, results.md, and figures/ with each figure as SVG and PNG. Prints the
-    page's path. Several runs are reported together if they have the same
-    questions for each task that they share.
+    RUNs are folders that `reasoner eval` wrote. Needs no model. Prints the results as a table, and in the last line the
+    page's path. Writes report.html, one page without scripts or external resources, and beside it results.csv,
+    results.md, and each figure as SVG and PNG. Several runs may share a task if its questions are the same.
 
     A RUN may also be a file of recorded replies, as `reasoner pool` reads them, such as a log of inspect_ai or of
-    lm-evaluation-harness: a new folder in runs/ then has the votes over its replies.
+    lm-evaluation-harness. A new folder in runs/ then has votes over its replies.
     """
     from dataclasses import replace
 
     from reasoner_evals.report.build import make_report, write_report
+    from reasoner_evals.report.terminal import result_lines
 
     if out is None and len(runs) > 1:
         raise UsageError(f"{len(runs)} runs are given: name the report's folder with --out DIR")
@@ -216,6 +217,10 @@ def report(runs: tuple[Path, ...], out: Path | None, title: str | None) -> int:
     terminal = Terminal()
     for line in report.unfinished:
         terminal.say(f"unfinished: {line}")
+    for task in report.tasks:
+        for line in result_lines(task, columns()):
+            terminal.give(line)
+        terminal.give("")
     terminal.give(str(page))
     return ANSWERED
 
@@ -235,24 +240,24 @@ def _recorded(replies: Path) -> Path:
     pool = f"pool:{run}.pool.jsonl"
     votes = f"self_consistency:n={write_pool(replies, Path(pool.removeprefix('pool:'))).fewest}"
     arguments = [pool, "--engine", pool, "--strategy", votes, "--out", str(run), "--quiet"]
-    with redirect_stdout(sys.stderr):  # standard output is the page's path alone
+    with redirect_stdout(sys.stderr):  # standard output is the report's
         code = evaluate.command.main(arguments, standalone_mode=False)
     if code:
         raise UsageError(f"the replies in {replies} cannot be reported: the run {run} failed")
     return run
 
 
-@click.command("view")
+@click.command("view", cls=Command, heading="Look")
 @click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, metavar="N",
-              help="The port of the page.  [default: any free one]")  # fmt: skip
+              help="Port of the page.  [default: any free one]")  # fmt: skip
 @guarded
 def view(runs: tuple[Path, ...], port: int) -> int:
     """Look at each question and sample of RUNs in a browser.
 
-    RUNs are folders that `reasoner eval` wrote. Prints the page's address, and serves it to this machine until Ctrl-C.
-    Each arm has its questions, filtered by what came of them; each question has its samples, with their thinking, and
-    its search tree. Two arms with the same questions are shown side by side.
+    RUNs are folders that `reasoner eval` wrote. Prints the page's address and serves the page to this machine until
+    Ctrl-C. Each arm lists its questions by result; each question shows its samples, with their thinking, and its tree.
+    Two arms with the same questions are shown side by side.
     """
     from reasoner.cli.interrupts import Interrupted
     from reasoner_evals.view.pages import Pages

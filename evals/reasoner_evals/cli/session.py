@@ -58,7 +58,8 @@ class EvalRun(EngineRun):
     def _continued(self, code: int) -> int:
         if code != USAGE and self.folder.manifest.exists():
             resume = f"reasoner eval --resume {self.folder.path}"
-            self.display.terminal.say(f"finished questions are kept; continue with: {resume}")
+            kept = " and ".join(self.display.kept) or "nothing yet"
+            self.display.terminal.say(f"kept: {kept}; continue with: {resume}")
         return code
 
     async def work(self) -> None:
@@ -75,7 +76,8 @@ class EvalRun(EngineRun):
                 self.setup = setup = replace(setup, arms=arms_of(replace(setup.grid, strategies=specs)))
             progress.begin(f"evaluating with {setup.engine.model.name}")
             manifest = self._manifest()
-            progress.expect(manifest.arms, {task: len(data.items) for task, data in setup.tasks.items()})
+            totals = {task: len(data.items) for task, data in setup.tasks.items()}
+            progress.expect(manifest.arms, totals, thinks=setup.engine.model.thinking is not None)
             await evaluate(self.folder, manifest, setup.tasks, setup.engine, setup.verifier, progress)
 
     def _manifest(self) -> Manifest:

@@ -49,7 +49,7 @@ def set_up(options: RunOptions) -> RunSetup:
             not installed.
     """
     require_extra("eval", "evaluation")
-    options = replace(options, tasks=tuple(map(task_spec, options.tasks)))
+    options = replace(options, tasks=tuple(task_spec(task, options.column_pairs) for task in options.tasks))
     engine = options.to_engine()
     if isinstance(engine, ReplayEngine):
         raise UsageError("--engine replay cannot be evaluated, as it samples nothing new: choose another engine")

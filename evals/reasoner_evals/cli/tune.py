@@ -24,33 +24,31 @@ from reasoner.cli.terminal import Terminal
 from reasoner_evals.cli.options import RunOptions, command_line
 
 
-@click.command("tune", cls=Command)
+@click.command("tune", cls=Command, heading="Measure")
 @click.argument("task", metavar="TASK[:OPTION=VALUE,...]|FILE")
 @option("--tokens", required=True, metavar="AMOUNT", section="Strategy",
-        help="The budget: how many tokens a question may cost on average, as in 4k.")  # fmt: skip
+        help="Tokens that a question may cost on average, as in 4k.")  # fmt: skip
 @option("-s", "--strategy", "strategies", multiple=True, metavar=SPEC, section="Strategy",
-        help="A candidate; repeat the option for several. One sample and a plain vote always race.  [default: all "
+        help="Candidate; repeat for several. One sample and a plain vote always race.  [default: all "
              "strategies that apply]")  # fmt: skip
 @sampling_options
 @thinking_option()
 @VERIFIER
 @UNSANDBOXED
 @option("--spend", metavar="AMOUNT", section="Strategy",
-        help="The most tokens to spend in all, as in 2m. No round starts that would exceed it.  [default: a third of "
+        help="Maximum tokens in all, as in 2m. No round starts that would exceed it.  [default: a third of "
              "what all candidates on all questions would cost]")  # fmt: skip
 @option("--limit", type=int, metavar="N", section="Data",
-        help="The first N questions.  [default: all]")  # fmt: skip
+        help="First N questions only.  [default: all]")  # fmt: skip
 @option("--shard", metavar="I/N", section="Data",
-        help="Share the race with other processes: this one asks part I of N of each round, from 1, and waits for the "
-             "others in the same --runs folder.")  # fmt: skip
+        help="Part I of N of each round, from 1. Processes that share --runs wait for each other.")  # fmt: skip
 @engine_options
 @NO_SERVER
 @SEED
 @option("--out", type=PATH, required=True, metavar="FILE",
-        help="The settings to write, for --settings of solve, batch, serve and eval; a page is written beside "
-             "it.")  # fmt: skip
+        help="Settings file to write, for --settings of other commands. A page lies beside it.")  # fmt: skip
 @option("--runs", type=PATH, metavar="DIR",
-        help="The folder of the race; an interrupted race in it continues.  [default: --out without its "
+        help="Folder of the race. An interrupted race in it continues.  [default: --out without its "
              "ending]")  # fmt: skip
 @json_option("the verdict, the forecast and the candidates")
 @QUIET

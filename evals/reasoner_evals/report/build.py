@@ -10,6 +10,7 @@ import pandas as pd
 
 from reasoner.errors import TraceError, UsageError
 from reasoner.journal.folder import make_folder, write_whole
+from reasoner.specs import Spec
 from reasoner.system.files import check_replaceable
 from reasoner_evals.report.comparisons import deltas, front, groups_of
 from reasoner_evals.report.content import Against, EvalReport, Provenance, TaskReport
@@ -21,6 +22,7 @@ from reasoner_evals.report.page import page, to_markdown
 from reasoner_evals.report.table import CSV_COLUMNS, alarms, points_table
 from reasoner_evals.runs.export import plain_cell
 from reasoner_evals.runs.measures import ArmRead, measure, ungraded_rows
+from reasoner_evals.runs.naming import shared_settings
 from reasoner_evals.runs.reading import ERROR, RunData, check_same, open_runs, read_arm
 
 _DELTA_COLUMNS: Final = ("p", "p_holm", "family", "better", "worse", "detectable", "resolvable", "backfired")
@@ -84,12 +86,14 @@ def _task(report_id: str, name: str, runs: Sequence[RunData], arms: dict[str, li
         deltas=deltas(measured, groups),
     )
     rows = list(points.itertuples())
+    shared = shared_settings(Spec.parse(row.strategy) for row in rows)
     return TaskReport(
         id=report_id,
         task=_FOLDERS.sub("", name),
         source=items.source,
         questions=len(items.ids),
         groups=len(set(items.groups) - {""}),
+        shared=", ".join(f"{name}={value}" for name, value in sorted(shared.items())),
         verdict=verdict(rows),
         warnings=(*alarms(measured), *cut_warnings(rows)),
         readings=tuple(readings(rows)),

@@ -46,6 +46,8 @@ class Headline(NamedTuple):
     key: str = ""
     """The point that it is about, and the baseline of that; empty where there is none."""
     baseline: str = ""
+    advice: str = ""
+    """The size or strategy that the task's numbers recommend, in a sentence; empty where there is no choice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +154,8 @@ class TaskReport:
     questions: int
     groups: int
     """Groups that intervals are clustered by; 0 where questions are independent."""
+    shared: str
+    """The sampling options that all strategies share, which their names leave out; empty where there are none."""
     verdict: Headline
     warnings: tuple[str, ...]
     """Reasons not to trust a result, a sentence each."""
@@ -177,6 +181,16 @@ class TaskReport:
         """The point of each series with the most tokens."""
         by_series = {row.series: row for row in sorted(self.rows, key=lambda row: row.tokens)}
         return [row for row in self.rows if row is by_series[row.series]]
+
+    @property
+    def compact(self) -> list[tuple[Any, Delta | None]]:
+        """Each series at its largest size, and its difference to one greedy sample or else to the cheapest point.
+
+        The most accurate comes first; of equally accurate ones, the cheapest.
+        """
+        keys = {*(row.key for row in self.largest), self.verdict.key}
+        rows = sorted((row for row in self.rows if row.key in keys), key=lambda row: (-row.accuracy, row.tokens))
+        return [(row, row.deltas.get("greedy") or row.deltas.get("cheapest")) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

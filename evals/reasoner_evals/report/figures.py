@@ -116,7 +116,8 @@ def _accuracy(task: TaskReport, axis: Axis, styles: SeriesStyles) -> Figure | st
             fill = PAPER if status == "level" else style.colour
             axes.plot(x_of(row), height.value, **style.options, markerfacecolor=fill.light,
                       alpha=0.45 if status == "behind" else 1, zorder=3)  # fmt: skip
-        keys = {series: LegendKey(style.glyph, style.colour, series), **keys}
+        text = series if len(rows) > 1 else rows[0].label
+        keys = {series: LegendKey(style.glyph, style.colour, text), **keys}
     log_x(axes, [x_of(row) for rows in placed.values() for row in rows], axis.base)
     percent_y(axes, heights)
     clustered = f", clustered by {counted(task.groups, 'group')}" if task.groups else ""

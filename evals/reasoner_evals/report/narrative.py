@@ -9,13 +9,17 @@ from reasoner.calibration.shift import seen_in
 from reasoner.system.printing import counted
 from reasoner_evals.calibration.profiles import calibration_of
 from reasoner_evals.report.content import Against, Bounded, Claim, Delta, Headline, Provenance, TaskReport, estimate_of
-from reasoner_evals.runs.measures import is_greedy
+from reasoner_evals.runs.naming import is_greedy
 from reasoner_evals.stats.intervals import minimum_detectable
 
 DISCORDANT: Final = 0.2
 """The share of questions on which two strategies differ, to state what a number of questions can show in general."""
 OFTEN_CUT: Final = 0.05
 """The share of samples cut at `max_tokens` from which a report says so."""
+ENOUGH: Final = 0.01
+"""A recommended point has at most this much less accuracy than the best one,"""
+ENOUGH_CHEAPER: Final = 0.9
+"""and at most this share of its tokens."""
 _BASELINES: Final[tuple[Against, ...]] = ("greedy", "cheapest")
 """The baselines of a verdict: the first that the task has."""
 
@@ -33,7 +37,7 @@ def verdict(rows: Sequence[Any]) -> Headline:
     """
     by_key = {row.key: row for row in rows}
     if not rows:
-        return Headline("nothing", f"{NOTHING[:1].upper()}{NOTHING[1:]}.")
+        return Headline("nothing", f"{capitalized(NOTHING)}.")
     against = next((name for name in _BASELINES if any(name in row.deltas for row in rows)), None)
     family = _family(by_key, against) if against else []
     if not family:
@@ -44,7 +48,34 @@ def verdict(rows: Sequence[Any]) -> Headline:
     ratio = point.tokens / (baseline.tokens or 1.0)
     times = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
     paid = "as many tokens" if times == "1" else f"{times} times the tokens"
-    return Headline(claim, _sentence(claim, point, first, paid, family), point.key, baseline.key)
+    sentence, advice = _sentence(claim, point, first, paid, family), _advice(claim, point, baseline, rows)
+    return Headline(claim, capitalized(sentence), point.key, baseline.key, capitalized(advice))
+
+
+def capitalized(sentence: str) -> str:
+    """A sentence with a capital letter."""
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _advice(claim: Claim, point: Any, baseline: Any, rows: Sequence[Any]) -> str:
+    """What to use: after a gain the cheapest point as good as the best one, otherwise the baseline if it costs less."""
+    if claim != "gain":
+        cheaper = baseline.tokens < point.tokens
+        return f"{baseline.label} costs less: {_bought(baseline)}." if cheaper else ""
+    own = [row for row in rows if row.model == point.model and row.tokens <= ENOUGH_CHEAPER * point.tokens]
+    enough = [row for row in own if row.accuracy >= point.accuracy - ENOUGH and _is_sure_gain(row)]
+    if not enough:
+        return f"Nothing cheaper comes within {100 * ENOUGH:.0f} point of {point.label}: {_bought(point)}."
+    best = min(enough, key=lambda row: row.tokens)
+    return f"{best.label} is enough: {_bought(best)}, {best.tokens / point.tokens:.0%} of the tokens of {point.label}."
+
+
+def _is_sure_gain(row: Any) -> bool:
+    return any(delta.sure and delta.difference.value > 0 for name in _BASELINES if (delta := row.deltas.get(name)))
+
+
+def _bought(row: Any) -> str:
+    return f"{row.accuracy:.0%} right for {row.tokens:,.0f} tokens per question"
 
 
 def _alone(row: Any) -> Headline:
@@ -54,7 +85,7 @@ def _alone(row: Any) -> Headline:
         f"{row.label} gets {100 * value:.0f} of 100 questions right{fits}, for {row.tokens:,.0f} tokens per "
         "question; there is nothing to compare it with."
     )
-    return Headline("alone", sentence, row.key)
+    return Headline("alone", capitalized(sentence), row.key)
 
 
 def _rank(row: Any) -> tuple[float, float]:
@@ -115,13 +146,16 @@ def signed(difference: float | None) -> str | None:
 
 
 def cut_warnings(rows: Sequence[Any]) -> Iterator[str]:
-    """The strategies with many samples cut at `max_tokens`, those with most first."""
+    """How often samples were cut at `max_tokens`, in one line; it names the strategy with the most."""
     most = {row.series: row for row in sorted(rows, key=lambda row: row.samples_cut or 0.0)}
     often = [row for row in reversed(most.values()) if (row.samples_cut or 0.0) >= OFTEN_CUT]
-    for row in often:
-        thinking = f" ({row.samples_cut_thinking:.0%} while thinking)" if row.samples_cut_thinking else ""
-        share = f"{row.samples_cut:.0%} of the samples of {row.series}"
-        yield f"{share} were cut at max_tokens{thinking}: raise --max-tokens."
+    if not often:
+        return
+    worst, *others = often
+    thinking = f" ({worst.samples_cut_thinking:.0%} while thinking)" if worst.samples_cut_thinking else ""
+    more = f", and {others[-1].samples_cut:.0%} or more of {counted(len(others), 'other')}" if others else ""
+    share = f"{worst.samples_cut:.0%} of the samples of {worst.series}"
+    yield f"{share}{thinking} were cut at max_tokens{more}: raise --max-tokens."
 
 
 def readings(rows: Sequence[Any]) -> Iterator[str]:

@@ -16,8 +16,8 @@ from reasoner.trace.page import policy
 from reasoner.trace.page import style as tree_style
 from reasoner_evals.report.content import Bounded, Delta, EvalReport, TaskReport, estimate_of
 from reasoner_evals.report.drawing import COLOURS, SERIES, series_styles, short
-from reasoner_evals.report.figures import AXES, Figures
-from reasoner_evals.report.narrative import signed
+from reasoner_evals.report.figures import AXES, MAX_BANDS, Figures
+from reasoner_evals.report.narrative import capitalized, signed
 from reasoner_evals.report.table import STOP_REASONS
 
 MAX_TEXT: Final = 4000
@@ -54,11 +54,9 @@ def _sections(task: TaskReport) -> list[tuple[str, str]]:
     return [section for section in SECTIONS if section[0] in present]
 
 
-def _compact(task: TaskReport) -> list[tuple[Any, Delta | None]]:
-    """Each series at its largest size, and its difference to one greedy sample or else to the cheapest point."""
-    keys = {*(row.key for row in task.largest), task.verdict.key}
-    rows = [row for row in task.rows if row.key in keys]
-    return [(row, row.deltas.get("greedy") or row.deltas.get("cheapest")) for row in rows]
+def _crowded(task: TaskReport) -> bool:
+    """Whether a task has too many series for a figure to tell them apart: then the table comes before it."""
+    return len({row.series for row in task.rows}) > MAX_BANDS
 
 
 def _grouped(rows: Iterable[Any]) -> list[list[Any]]:
@@ -130,7 +128,7 @@ def _environment(finalize: Callable[[object], object]) -> Environment:
         "estimate_of": estimate_of,
         "breakable": _breakable,
         "drawn": Markup,
-        "capitalized": lambda text: text[:1].upper() + text[1:],
+        "capitalized": capitalized,
     }
     formats = {
         "count": "{:,}".format,
@@ -152,7 +150,7 @@ def _environment(finalize: Callable[[object], object]) -> Environment:
             "baselines": _AGAINST,
             "shown_failures": SHOWN_FAILURES,
             "sections": _sections,
-            "compact": _compact,
+            "crowded": _crowded,
         }
     )
     return environment

@@ -14,7 +14,7 @@ from reasoner.budget import Cost, Prices
 from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.specs import Spec
-from reasoner.types import NO_THINKING
+from reasoner_evals.runs.naming import ArmName, arm_names, is_greedy
 from reasoner_evals.runs.reading import COSTS, ERROR, OUTCOMES, RIGHT, SILENT, UNGRADED, ArmData, ReplyArrays, RunData
 from reasoner_evals.runs.records import Arm
 from reasoner_evals.stats import Bools, Floats, Ints
@@ -168,9 +168,9 @@ class Measured:
     key: str
     """Unique in the report, such as `model|arithmetic|self_consistency|n=8`."""
     series: str
-    """The curve it belongs to; a series has one colour in every figure."""
+    """The curve it belongs to, such as `vote`; a series has one colour in every figure."""
     label: str
-    """For people, such as `self_consistency, n=8`."""
+    """For people, such as `vote of 8`."""
     size: int | None
     """Samples per question, if it is estimated from subsets of one pool; None if it was run as it is."""
     values: Values
@@ -212,14 +212,6 @@ def mean(values: Floats) -> float:
     """The mean over questions that have a value; nan where none has."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else math.nan
-
-
-def is_greedy(strategy: str, *, thinks: bool = False) -> bool:
-    """Whether a spec means one sample of temperature 0; the default of a model that thinks is not."""
-    spec = Spec.parse(strategy)
-    thinks = thinks and spec.options.get("thinking") != NO_THINKING
-    unset = 1.0 if thinks else 0.0
-    return spec.name == "single" and float(str(spec.options.get("temperature", unset))) == 0
 
 
 def ungraded_rows(data: ArmData) -> Bools:
@@ -343,12 +335,16 @@ def measure(arms: Sequence[ArmRead], *, several_models: bool) -> Iterator[Measur
         key = (arm.run.manifest.model.name, spec.strategy, spec.verifier, spec.limit, spec.rule, str(spec.pool))
         _check_distinct(strategies.setdefault(key, []), arm)
         strategies[key].append(arm)
+    firsts = [seeds[0] for seeds in strategies.values()]
+    names = arm_names(
+        (arm.data.arm.strategy, arm.data.arm.verifier, arm.run.manifest.model.thinking is not None) for arm in firsts
+    )
     # Pools of one strategy that differ only in their size would give their points the same names.
-    names = Counter(_line(seeds[0]) for seeds in strategies.values() if seeds[0].data.arm.pool)
+    pools = Counter(_line(arm) for arm in firsts if arm.data.arm.pool)
     for seeds in strategies.values():
-        pool = seeds[0].data.arm.pool
-        suffix = f" of {pool}" if names[_line(seeds[0])] > 1 and pool else ""
-        yield from _points(tuple(seeds), several_models, suffix)
+        own = seeds[0].data.arm
+        suffix = f", from {own.pool}" if pools[_line(seeds[0])] > 1 and own.pool else ""
+        yield from _points(tuple(seeds), names[own.strategy, own.verifier], several_models, suffix)
 
 
 def _check_distinct(others: Sequence[ArmRead], arm: ArmRead) -> None:
@@ -373,18 +369,19 @@ def _line(arm: ArmRead) -> tuple[str, str]:
     return arm.run.manifest.model.name, line
 
 
-def _points(seeds: tuple[ArmRead, ...], several_models: bool, of_pool: str) -> Iterator[Measured]:
+def _points(seeds: tuple[ArmRead, ...], name: ArmName, several_models: bool, of_pool: str) -> Iterator[Measured]:
     arm = seeds[0].data.arm
     model, line = _line(seeds[0])
     prefix = f"{model}: " if several_models else ""
+    limit = f", {arm.limit}" if arm.limit else ""
     sizes: Sequence[int | None] = sizes_of(arm.pool) if arm.pool else (None,)
     by_seed = [pooled(seed, sizes_of(arm.pool)) if arm.pool else [as_run(seed)] for seed in seeds]
     for size, of_seeds in zip(sizes, zip(*by_seed, strict=True), strict=True):
-        label = arm.label if size is None else f"{line}, n={size}{of_pool}"
+        point = arm.label if size is None else f"{line}, n={size}{of_pool}"
         yield Measured(
-            key=f"{model}|{arm.task}|{label}",
-            series=prefix + line + of_pool + (ALLOCATED if arm.total else ""),
-            label=prefix + label,
+            key=f"{model}|{arm.task}|{point}",
+            series=prefix + name.series + of_pool + (ALLOCATED if arm.total else ""),
+            label=prefix + name.at(size) + (limit if size is None else of_pool),
             size=size,
             values=_averaged(of_seeds),
             arms=seeds,

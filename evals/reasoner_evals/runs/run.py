@@ -1,6 +1,7 @@
 """Running an evaluation: arm by arm through one engine, resuming where it stopped."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,17 @@ from reasoner.journal.lines import JournalWriter
 from reasoner.registry import build
 from reasoner.solution import INTERRUPTED
 from reasoner.strategy import Strategy
-from reasoner.trace.events import AnswerExtracted, Began, Event, Prompted, Sampled, Thought, TraceWriter, read_trace
+from reasoner.trace.events import (
+    AnswerExtracted,
+    Began,
+    Event,
+    Prompted,
+    Sampled,
+    Thought,
+    TraceWriter,
+    Work,
+    read_trace,
+)
 from reasoner.trace.history import QuestionHistory, in_order, read_histories, sound
 from reasoner.types import FALLBACK, SamplingParams
 from reasoner.verifier import Verifier
@@ -46,6 +57,12 @@ class Watcher(Protocol):
 
     def arm_started(self, arm: Arm, total: int, done: int) -> None:
         """An arm starts; an earlier session finished `done` of its `total` questions."""
+
+    def samples_kept(self, arm: Arm, samples: int) -> None:
+        """Earlier sessions drew `samples` for questions that they did not finish."""
+
+    def spent(self, arm: Arm, cost: Cost) -> None:
+        """This session paid for work on a question of an arm."""
 
     def item_done(self, arm: Arm, record: ItemRecord, outcome: Outcome) -> None:
         """A question is finished and graded, in this session or in an earlier one."""
@@ -149,6 +166,8 @@ class _ArmSession:
     _items: dict[str, GradedQuestion] = field(default_factory=dict)
     _spent: dict[str, Cost] = field(default_factory=dict)
     """What each ended question cost, where all share a budget."""
+    _drawn: Counter[str] = field(default_factory=Counter)
+    """The samples of each question that earlier sessions drew."""
     _gradings: set[asyncio.Task[None]] = field(default_factory=set)
 
     def open(self, reused: Iterator[Event]) -> None:
@@ -171,6 +190,7 @@ class _ArmSession:
     def _recorded(self, events: Iterator[Event]) -> Iterator[Event]:
         for event in events:
             self._record(event)
+            self._drawn[event.question_id] += isinstance(event, Sampled)
             yield event
 
     def _record(self, event: Event) -> ItemRecord | None:
@@ -187,6 +207,10 @@ class _ArmSession:
     def _sink(self, event: Event) -> None:
         assert self._trace is not None
         self._trace(event)
+        if isinstance(event, Work):
+            # A sequence that was cut off is drawn again.
+            whole = isinstance(event, Sampled)
+            self.watcher.spent(self.arm, event.cost if whole else replace(event.cost, samples=0))
         if record := self._record(event):
             self._grade(record)
 
@@ -195,6 +219,8 @@ class _ArmSession:
         self._items = {item.question.id: item for item in self.data.items}
         done = {question_id for question_id, history in self.history.items() if history.finished} & self._items.keys()
         self.watcher.arm_started(self.arm, len(self._items), len(done))
+        if kept := sum(self._drawn[question_id] for question_id in self._items.keys() - done):
+            self.watcher.samples_kept(self.arm, kept)
         for record in counted_records(self.files, done) if done else ():
             self._grade(record)
             if len(self._gradings) >= GRADINGS:

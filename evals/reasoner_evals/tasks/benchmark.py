@@ -17,18 +17,9 @@ from reasoner.answers.questions import Question
 from reasoner.answers.texts import TextSpace, squad_normal
 from reasoner.errors import UsageError, shown
 from reasoner.registry import check_types, spec_of
+from reasoner.system.tables import column_names
 from reasoner.types import AnswerSpace, Message, Prompt
-from reasoner_evals.tasks.data import (
-    DataRow,
-    Published,
-    Renames,
-    Rows,
-    Source,
-    from_file,
-    from_hub,
-    parse_renames,
-    published,
-)
+from reasoner_evals.tasks.data import DataRow, Published, Renames, Rows, Source, from_file, from_hub, published
 from reasoner_evals.tasks.graders import GradedQuestion
 
 
@@ -195,7 +186,7 @@ class Benchmark:
 
     def load(self) -> TaskData:
         """All questions; see `Task.load`."""
-        read = self.rows({**self.named, **parse_renames(self.columns, self.reads)})
+        read = self.rows({**self.named, **column_names(self.columns, self.reads)})
         items, licence = items_from(read.rows, self.item), self.published.licence
         return task_data(self, items, read.origin, self.prompt, licence, shareable=self.shareable, notes=read.notes)
 

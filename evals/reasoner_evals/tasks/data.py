@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from reasoner.errors import UnknownName, UsageError, shown
+from reasoner.errors import UsageError, shown
 from reasoner.specs import written
 from reasoner.system.machine import install_command
 from reasoner.system.printing import printable
@@ -81,8 +81,8 @@ class DataRow:
             return self.values[name]
         if name in self.values:
             raise self.error(column, "it is empty")
-        option = shlex.quote(f"columns={written(f'{column}:{self.meant(column)}')}")
-        raise UsageError(f"{self.location} has no column {name!r}: it has {self.listed}; map it with {option}")
+        pair = shlex.quote(written(f"{column}:{self.meant(column)}"))
+        raise UsageError(f"{self.location} has no column {name!r}: it has {self.listed}; name it with --columns {pair}")
 
     @property
     def listed(self) -> str:
@@ -132,19 +132,6 @@ class DataRow:
         if not text:
             raise self.error(column, "it is empty")
         return text
-
-
-def parse_renames(columns: Sequence[str], known: Sequence[str]) -> dict[str, Sequence[str]]:
-    """The file's column names by the task's, of `question:prompt|answer:target`. Raises UsageError if invalid."""
-    renames: dict[str, Sequence[str]] = {}
-    for pair in columns:
-        name, colon, in_file = (part.strip() for part in pair.partition(":"))
-        if not (name and colon and in_file):
-            raise UsageError(f"columns={pair!r} renames nothing: write columns=[{known[0]}:NAME,{known[-1]}:NAME]")
-        if name not in known:
-            raise UnknownName("column", name, known)
-        renames[name] = (in_file,)
-    return renames
 
 
 MAX_BYTES = 1 << 30

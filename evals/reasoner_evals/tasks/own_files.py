@@ -10,10 +10,10 @@ from reasoner.answers.maths import MathSpace
 from reasoner.answers.numbers import NumberSpace
 from reasoner.answers.references import ReferenceKinds
 from reasoner.errors import UsageError
-from reasoner.registry import entries, spec_of
-from reasoner.specs import Spec
+from reasoner.registry import entries, load, options_of, spec_of
+from reasoner.specs import Spec, written
 from reasoner.system.printing import counted
-from reasoner.system.tables import is_table
+from reasoner.system.tables import column_names, is_table
 from reasoner_evals.tasks.benchmark import (
     COLUMNS,
     PLAIN,
@@ -24,7 +24,7 @@ from reasoner_evals.tasks.benchmark import (
     question_of,
     task_data,
 )
-from reasoner_evals.tasks.data import DataRow, Published, Rows, from_file, from_hub, parse_renames
+from reasoner_evals.tasks.data import DataRow, Published, Rows, from_file, from_hub
 from reasoner_evals.tasks.graders import GradedQuestion
 
 
@@ -49,7 +49,7 @@ class Jsonl:
 
     def load(self) -> TaskData:
         """All questions, in the file's order."""
-        return _asked(self, from_file(Path(self.path), parse_renames(self.columns, COLUMNS)), name=self.path)
+        return _asked(self, from_file(Path(self.path), column_names(self.columns, COLUMNS)), name=self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +74,28 @@ class Hub:
     def load(self) -> TaskData:
         """All questions, in the order of the split."""
         source = Published(self.dataset, self.split, "not stated", self.revision, self.config)
-        renames = parse_renames(self.columns, COLUMNS)
+        renames = column_names(self.columns, COLUMNS)
         instead = "save it as a file, and give it as jsonl:FILE"
         return _asked(self, from_hub(source, renames, instead=instead), name=self.dataset)
 
 
-def task_spec(text: str) -> str:
-    """The spec of a task that was typed as one, or as the path of a file of questions."""
+def task_spec(text: str, columns: Sequence[str] = ()) -> str:
+    """The spec of a task that was typed as one, or as the path of a file of questions; `columns` are added to it.
+
+    Raises:
+        UsageError: `columns` are given, and the task has none.
+    """
     path = Path(text)
-    if text.partition(":")[0].partition("(")[0].strip() in entries("task"):
-        return text
-    named = path.exists() or (":" not in text and ("/" in text or is_table(path)))
-    return str(Spec("jsonl", {"path": text})) if named else text
+    listed = text.partition(":")[0].partition("(")[0].strip() in entries("task")
+    named = not listed and (path.exists() or (":" not in text and ("/" in text or is_table(path))))
+    spec = Spec("jsonl", {"path": text}) if named else Spec.parse(text) if columns else None
+    if not columns or spec is None:
+        return str(spec) if spec else text
+    if "columns" not in options_of(load("task", spec.name)):
+        raise UsageError(f"--columns has no effect: the task {spec.name} reads no columns; omit it")
+    own = spec.options.get("columns", ())
+    pairs = dict.fromkeys([*(own if isinstance(own, tuple) else (own,)), *columns])
+    return str(Spec(spec.name, {**spec.options, "columns": tuple(pairs)}))
 
 
 def _asked(task: Jsonl | Hub, read: Rows, *, name: str) -> TaskData:
@@ -108,12 +118,12 @@ def _check_columns(task: Jsonl | Hub, rows: Sequence[DataRow]) -> None:
     first = rows[0]
     if absent := [column for column in ("question", "answer") if not any(row.knows(column) for row in rows)]:
         kept = [pair for pair in task.columns if pair.partition(":")[0].strip() not in absent]
-        mapped = replace(task, columns=(*kept, *(f"{column}:{first.meant(column)}" for column in absent)))
+        pairs = (*kept, *(f"{column}:{first.meant(column)}" for column in absent))
         lacks = " and no column ".join(repr(first.named(column)) for column in absent)
         which = "they are" if absent[1:] else "it is"
         raise UsageError(
-            f"{first.location} has no column {lacks}: it has {first.listed}; say which {which}, as in "
-            f"`reasoner eval {shlex.quote(spec_of(mapped))}`"
+            f"{first.location} has no column {lacks}: it has {first.listed}; say which {which} with "
+            f"`--columns {shlex.quote(','.join(map(written, pairs)))}`"
         )
     if missing := [row.location for row in rows if not row.filled("answer")]:
         others = len(missing) - 1

@@ -1,7 +1,7 @@
-"""The pages over runs: the arms, the questions of one or two arms, the samples of a question, its search tree."""
+"""The pages over runs: the arms, the questions of one or two arms, the samples of a question, its tree."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -16,8 +16,10 @@ from reasoner.system.printing import clipped, counted
 from reasoner.trace import outline
 from reasoner.trace.page import MAX_CHARACTERS, MAX_TEXT_LENGTH, environment, page, policy, style
 from reasoner.trace.tree import TreeNode
-from reasoner_evals.runs.measures import is_greedy
-from reasoner_evals.stats import Ints
+from reasoner_evals.runs.naming import is_greedy
+from reasoner_evals.runs.reading import RIGHT, UNGRADED, ArmData
+from reasoner_evals.runs.records import ItemRecord
+from reasoner_evals.stats import Floats, Ints
 from reasoner_evals.view.arms import FILTERS, PAIRED, ShownArm, open_arms
 
 HERE: Final = Path(__file__).parent
@@ -25,20 +27,34 @@ QUESTIONS: Final = 50
 """Questions on one page."""
 SAMPLES: Final = 25
 """Samples of each arm on one page."""
-_DEFAULTS: Final = (("show", "all"), ("start", "0"))
+_DEFAULTS: Final = (("show", "all"), ("start", "0"), ("find", ""), ("sort", "file"))
+DIFFERENT: Final = 0.005
+"""Shares that differ by more than this are shown as different numbers."""
+MAX_SOUGHT: Final = 200
+"""Characters of a text that is searched for."""
+SORTS: Final[Mapping[str, tuple[str, Callable[[ArmData], Floats]]]] = {
+    "file": ("in the order of the file", lambda data: np.arange(len(data.outcome), dtype=np.float64)),
+    "tokens": ("the most tokens first", lambda data: -data.tokens.astype(np.float64)),
+    "vote": ("the smallest share of the vote first", lambda data: data.share.astype(np.float64)),
+}
+"""How a list of questions is sorted: a name, its meaning, and [Q] what it ascends by."""
 _PATH: Final = re.compile(r"/(?:arm/(?P<arm>\d{1,6})(?:/(?P<row>\d{1,9})(?P<tree>/tree)?)?)?")
 
 
 class Selection(NamedTuple):
-    """What a page shows: an arm and perhaps one beside it, a filter, and from which entry."""
+    """What a page shows: an arm and perhaps one beside it, a filter, a text, an order, and from which entry."""
 
     arms: tuple[ShownArm, ...]
     show: str = "all"
     start: int = 0
+    find: str = ""
+    """A text in the question or its id, in any case; empty for every question."""
+    sort: str = "file"
 
     def link(self, row: int | None = None, end: str = "", **changes: object) -> str:
         """The address of a page; `beside` is a number of an arm, or None for no arm beside."""
-        query = {"show": self.show, "beside": self.arms[1].number if self.arms[1:] else None, **changes}
+        beside = self.arms[1].number if self.arms[1:] else None
+        query = {"show": self.show, "find": self.find, "sort": self.sort, "beside": beside, **changes}
         used = {name: str(value) for name, value in query.items() if value is not None}
         used = {name: text for name, text in used.items() if (name, text) not in _DEFAULTS}
         path = f"/arm/{self.arms[0].number}{'' if row is None else f'/{row}'}{end}"
@@ -79,7 +95,7 @@ class Pages:
         filters = self._filters(shown)
         if shown.show not in filters:
             raise UsageError(f"show is one of {', '.join(filters)}, not {clipped(shown.show, 20)!r}")
-        rows = filters[shown.show][1]
+        rows = self._sought(shown, filters[shown.show][1])
         if match["row"] is None:
             return self._questions(shown, rows, filters)
         row = int(match["row"])
@@ -108,6 +124,17 @@ class Pages:
                 held[name] = meaning, holds_of(arm.data, other.data)
         return {name: (meaning, np.flatnonzero(holds)) for name, (meaning, holds) in held.items()}
 
+    def _sought(self, shown: Selection, rows: Ints) -> Ints:
+        """Those of `rows` that hold the text, sorted; equals stay in the order of the file."""
+        arm, text = shown.arms[0], shown.find.casefold()
+        if text:
+            # Read one by one: no text stays in memory.
+            items = ((row, arm.item(row)) for row in rows.tolist())
+            rows = np.asarray(
+                [row for row, item in items if text in f"{item.question_id}\n{item.text}".casefold()], int
+            )
+        return rows[np.argsort(SORTS[shown.sort][1](arm.data)[rows], kind="stable")]
+
     def _selection(self, number: int, query: Mapping[str, str]) -> Selection:
         if number >= len(self._arms):
             raise UsageError(f"the runs have {counted(len(self._arms), 'arm')}")
@@ -120,7 +147,10 @@ class Pages:
         start = query.get("start", "0")
         if not (start.isascii() and start.isdigit() and len(start) < 10):
             raise UsageError(f"start is a number, not {clipped(start, 20)!r}")
-        return Selection(tuple(arms), query.get("show", "all"), int(start))
+        sort = query.get("sort", "file")
+        if sort not in SORTS:
+            raise UsageError(f"sort is one of {', '.join(SORTS)}, not {clipped(sort, 20)!r}")
+        return Selection(tuple(arms), query.get("show", "all"), int(start), query.get("find", "")[:MAX_SOUGHT], sort)
 
     def _questions(self, shown: Selection, rows: Ints, filters: dict[str, tuple[str, Ints]]) -> str:
         arm = shown.arms[0]
@@ -134,12 +164,13 @@ class Pages:
             entries=[(row, arm.item(row), [(each, each.record(row)) for each in shown.arms]) for row in here],
             count=len(rows),
             step=QUESTIONS,
+            sorts=SORTS,
         )
 
     def _question(self, shown: Selection, row: int, rows: Ints) -> str:
         item = shown.arms[0].item(row)
-        at = int(np.searchsorted(rows, row))
-        following = rows[at + (at < len(rows) and rows[at] == row) :][:1]
+        listed = np.flatnonzero(rows == row)
+        at = int(listed[0]) if len(listed) else len(rows)
         columns = [_column(each, row, shown.start) for each in shown.arms]
         return _render(
             "question.html.j2",
@@ -150,8 +181,8 @@ class Pages:
             columns=columns,
             count=max(column["count"] for column in columns),
             step=SAMPLES,
-            before=rows[at - 1 : at].tolist() if at else [],
-            after=following.tolist(),
+            before=rows[at - 1 : at].tolist() if at and len(listed) else [],
+            after=rows[at + 1 : at + 2].tolist(),
         )
 
     def _tree(self, arm: ShownArm, row: int) -> str:
@@ -166,9 +197,11 @@ def _column(arm: ShownArm, row: int, start: int) -> dict[str, Any]:
     nodes = tree.nodes[start : start + SAMPLES] if tree else []
     answers = [outline.answer_of(node, tree) for node in nodes] if tree else []
     verdicts = arm.verdicts(row, answers)
+    record = arm.record(row)
     return {
         "arm": arm,
-        "record": arm.record(row),
+        "record": record,
+        "differs": record is not None and votes_differ(arm, row, record),
         "tree": tree,
         "complaints": complaints,
         "samples": list(zip(nodes, answers, verdicts, strict=True)),
@@ -177,9 +210,23 @@ def _column(arm: ShownArm, row: int, start: int) -> dict[str, Any]:
     }
 
 
+def votes_differ(arm: ShownArm, row: int, record: ItemRecord) -> bool:
+    """Whether the right answer has another share of the vote than of the samples."""
+    pool = len(record.pool)
+    return bool(pool) and arm.outcome(row) == "right" and abs(record.share - arm.right_samples(row) / pool) > DIFFERENT
+
+
 def label(arm: ShownArm) -> str:
     """An arm for people."""
     return f"{arm.data.arm.label}, seed {arm.data.arm.seed}"
+
+
+def accuracy(arm: ShownArm) -> str:
+    """The share of right answers among graded ones, in words; empty before the first."""
+    data = arm.data
+    graded = int((data.has_result & (data.outcome != UNGRADED)).sum())
+    right = int((data.outcome == RIGHT).sum())
+    return f"{100 * right / graded:.1f} % right ({right:,} of {graded:,})" if graded else ""
 
 
 def why(node: TreeNode) -> str:
@@ -192,6 +239,11 @@ def why(node: TreeNode) -> str:
 
 def _render(template: str, **values: Any) -> str:
     own = Markup((HERE / "view.css").read_text(encoding="utf-8"))  # noqa: S704 ours
-    frame = {"heading": values["title"], "source": "", "policy": policy(), "version": version("reasoner-kit")}
-    names = {"label": label, "why": why, "outline": outline, "filter_names": FILTERS}
+    frame = {
+        "heading": values["title"],
+        "source": "",
+        "policy": policy(forms="'self'"),
+        "version": version("reasoner-kit"),
+    }
+    names = {"accuracy": accuracy, "label": label, "why": why, "outline": outline, "filter_names": FILTERS}
     return environment(HERE).get_template(template).render(frame | names | values, style=style() + own)

@@ -1,6 +1,6 @@
 // The page of `reasoner serve`: asks one or two strategies and shows votes and cost as they arrive.
 //
-// What it reads of GET v1/models:            data[].{id, description}; an id is MODEL or MODEL@ALIAS.
+// What it reads of GET v1/models:            data[].{id, description, group}; an id is MODEL or MODEL@ALIAS.
 // What it reads of each chunk of a stream:   choices[0].{delta.{content, reasoning}, finish_reason}, error.message,
 //   and reasoner: of a chunk of progress       {samples, votes[].{answer, count, weight}, cost.tokens},
 //                 of the last chunk            these and {answer, confidence, ended_by, reason, saved, notes[], trace,
@@ -340,10 +340,15 @@ async function load() {
   byId("model").textContent = short(plain);
   for (const side of [0, 1]) {
     const strategy = byId(`strategy-${side}`);
-    strategy.replaceChildren(...models.map((model) => element("option", {
-      value: model.id,
-      text: model.id === plain ? "the server's default" : short(model.id.slice(model.id.indexOf("@") + 1)),
-    })));
+    const groups = new Map();
+    for (const model of models) groups.set(model.group ?? "", [...(groups.get(model.group ?? "") ?? []), model]);
+    strategy.replaceChildren(...[...groups].flatMap(([group, members]) => {
+      const options = members.map((model) => element("option", {
+        value: model.id,
+        text: model.id === plain ? "the server's default" : short(model.id.slice(model.id.indexOf("@") + 1)),
+      }));
+      return group ? [element("optgroup", { label: short(group) }, ...options)] : options;
+    }));
     strategy.selectedIndex = Math.min(side ? 0 : 1, models.length - 1);
     strategy.onchange = () => describe(side, models);
     describe(side, models);

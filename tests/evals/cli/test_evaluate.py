@@ -46,7 +46,7 @@ def test_one_line_an_arm_goes_out_and_the_way_to_the_report_to_the_person(
     assert ended.err.splitlines()[1:4] == [
         "starting simulated",
         "evaluating with simulated",
-        "jsonl.self_consistency-n4: 5 questions",
+        "vote of 4: 5 questions",
     ]
 
 
@@ -184,7 +184,7 @@ def test_a_signal_keeps_what_is_finished_and_says_how_to_continue(
         assert (ended.code, ended.out) == (code, "")
         assert ended.err.splitlines()[-2:] == [
             "interrupted",
-            f"finished questions are kept; continue with: reasoner eval --resume {folder}",
+            f"kept: 2 finished questions; continue with: reasoner eval --resume {folder}",
         ]
         server.let(100)
         asked = len(server.sent("/v1/chat/completions")) + len(server.sent("/v1/completions"))
@@ -235,7 +235,7 @@ def test_on_a_terminal_one_line_shows_how_far_it_is_with_tokens_and_time(
         server.let(100)
         assert shown.finish() == 0
     assert re.match(r"3 of 5 · \d:\d\d left · [\d,]+ tokens each", lines[-1])
-    assert (columns == 40) != ("jsonl.single" in lines[-1])
+    assert (columns == 40) != ("greedy" in lines[-1])
     assert max(map(len, lines)) <= columns
     assert any(line.startswith("report: reasoner report ") for line in shown.screen.lines)
     assert "3 of 5 ·" not in "\n".join(shown.screen.lines)

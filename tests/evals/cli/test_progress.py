@@ -43,4 +43,37 @@ def test_without_a_terminal_lines_come_at_doublings_tenths_and_the_end() -> None
     told = [line.removeprefix("sums.single: ").partition(" · ")[0] for line in said]
     counts = [1, 2, 4, *range(8, 60, 8)]
     assert told == ["60 questions", *(f"{count} of 60" for count in counts), "60 of 60"]
-    assert said[-1] == "sums.single: 60 of 60 · accuracy 50.0 % (38-62) · 120 tokens per question"
+    assert said[-1] == "sums.single: 60 of 60 · 120 tokens each · 50.0 % (38-62)"
+
+
+def test_the_time_left_counts_the_samples_and_tokens_of_questions_in_flight() -> None:
+    [single, pool] = arms_of(Grid(("sums",)))
+    now = 100.0
+    # A quarter of the samples of a pool are drawn, and no question is finished.
+    drawn = TaskTally(pool, 30, began=0.0, now=Cost(samples=30 * pool.pool // 4))
+    assert drawn.done == 0
+    assert drawn.left(now) == pytest.approx(300, rel=0.01)
+    # Others are known by what a finished question cost: 2 of 10, and as many tokens again in flight.
+    tally = TaskTally(single, 10, began=0.0)
+    assert tally.left(now) is None
+    for _ in range(2):
+        tally.add(record(), "right")
+    tally.now = Cost(prompt_tokens=4 * 120)
+    assert tally.left(now) == pytest.approx(150)
+    tally.ended = now
+    assert tally.left(now) is None
+
+
+def test_samples_of_unfinished_questions_are_kept_and_counted() -> None:
+    written = io.StringIO()
+    live = EvalProgress(Terminal(io.StringIO(), written), clock=lambda: 1.0)
+    live.expect([ARM], {"sums": 3})
+    assert live.kept == []
+    live.arm_started(ARM, 3, 0)
+    live.samples_kept(ARM, 5)
+    live.spent(ARM, Cost(samples=2, generated_tokens=9))
+    assert live.kept == ["7 samples of others"]
+    sampled = record().model_copy(update={"cost": Cost(samples=4, generated_tokens=9)})
+    live.item_done(ARM, sampled, "right")
+    assert live.kept == ["1 finished question", "3 samples of others"]
+    assert "greedy: 5 samples of unfinished questions are reused" in written.getvalue().splitlines()

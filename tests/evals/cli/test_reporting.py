@@ -2,7 +2,9 @@
 
 import csv
 import os
+import re
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,8 @@ def test_everything_goes_beside_the_page_and_the_same_run_gives_the_same_bytes(
     run: Run, folder: Path, tmp_path: Path
 ) -> None:
     shown = run("report", str(folder), "--out", str(tmp_path / "a"))
-    assert (shown.code, shown.out, shown.err) == (0, f"{tmp_path}/a/report.html\n", "")
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out.splitlines()[-1] == f"{tmp_path}/a/report.html"
     named = sorted(str(path.relative_to(tmp_path / "a")) for path in (tmp_path / "a").rglob("*") if path.is_file())
     assert [name for name in named if not name.startswith("figures/")] == ["report.html", "results.csv", "results.md"]
     figures = [name for name in named if name.startswith("figures/")]
@@ -31,6 +34,24 @@ def test_everything_goes_beside_the_page_and_the_same_run_gives_the_same_bytes(
     assert run("report", str(folder), "--out", str(tmp_path / "b")).code == 0
     for name in named:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_the_results_are_a_table_that_fits_the_terminal(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = run("report", str(folder), "--out", str(tmp_path)).out
+    *table, empty, page = shown.splitlines()
+    assert (empty, page) == ("", f"{tmp_path}/report.html")
+    assert max(map(len, table)) <= width
+    rows = {row["label"]: row for row in csv.DictReader((tmp_path / "results.csv").read_text().splitlines())}
+    for name in ("greedy", "vote of 2"):
+        # Where it is narrow, the numbers are below the name.
+        pattern = re.compile(rf"{name}  .*|  {name}")
+        [line] = [line + following for line, following in pairwise(table) if pattern.fullmatch(line)]
+        assert f"{100 * float(rows[name]['accuracy']):.1f}" in line
+        assert f"{float(rows[name]['tokens']):,.0f}" in line
 
 
 def test_the_page_of_one_run_goes_into_its_folder_under_a_title_of_ones_own(run: Run, tmp_path: Path) -> None:
@@ -47,7 +68,7 @@ def test_a_log_of_inspect_ai_is_reported_as_votes_over_its_epochs(
     monkeypatch.chdir(tmp_path)
     shown = run("report", str(Path(__file__).parents[1] / "tasks/inspect.eval"))
     assert shown.code == 0, shown.error
-    page = Path(shown.out.removesuffix("\n"))
+    page = Path(shown.out.splitlines()[-1])
     assert page.name == "report.html"
     [one, two] = csv.DictReader((page.parent / "results.csv").read_text().splitlines())
     assert (one["size"], float(one["accuracy"]), float(one["tokens"])) == ("1", 0.5, 5.5)
@@ -56,7 +77,7 @@ def test_a_log_of_inspect_ai_is_reported_as_votes_over_its_epochs(
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         logs.append(shutil.copy(Path(__file__).parents[1] / "tasks/inspect.eval", tmp_path / name))
-    assert run("report", *map(str, logs), "--out", "both").out == "both/report.html\n"
+    assert run("report", *map(str, logs), "--out", "both").out.endswith("\nboth/report.html\n")
 
 
 @pytest.mark.parametrize(

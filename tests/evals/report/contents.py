@@ -94,7 +94,7 @@ def a_task(rows: Iterable[Row], **changes: Any) -> TaskReport:
                     licence="CC0", items=120, subset="all")  # fmt: skip
     points = table(rows)
     task = TaskReport(
-        id="t1", task="arithmetic", source=source, questions=120, groups=0,
+        id="t1", task="arithmetic", source=source, questions=120, groups=0, shared="",
         verdict=verdict(list(points.itertuples())), warnings=(), readings=(), points=points, verifiers=(), failures=(),
     )  # fmt: skip
     return replace(task, **changes)

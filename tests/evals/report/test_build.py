@@ -66,10 +66,10 @@ def test_what_may_not_be_shown_is_in_no_report(tmp_path: Path) -> None:
     [
         ([GREEDY, Fake("beam_search", replies=2, errors=2)], True,
          ("with 8 questions", "2 questions ended in an error",
-         "sampling luck is not averaged out: beam_search", "scheduling")),
+         "sampling luck is not averaged out: beam search", "scheduling")),
         ([VOTE], False, ("run `reasoner grade", "no strategy has been run on all questions and graded")),
         ([Fake(pool=4, rule="majority", finished=0), Fake("single", finished=0)], True, ("no strategy has been run",)),
-        ([VOTE], True, ("no greedy sample to compare with", "the largest size of self_consistency")),
+        ([VOTE], True, ("no greedy sample to compare with", "the largest size of vote")),
     ],
     ids=["errors", "not graded", "not started", "pools only"],
 )  # fmt: skip

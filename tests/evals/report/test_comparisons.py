@@ -8,7 +8,7 @@ import pytest
 
 from reasoner_evals.report.comparisons import deltas, front
 from reasoner_evals.report.content import Against, Delta
-from reasoner_evals.runs.measures import is_greedy
+from reasoner_evals.runs.naming import is_greedy
 from reasoner_evals.stats.intervals import compare, holm, score_test, two_sided
 from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, Law, fabricate, gold, record
 from tests.evals.report.contents import measured
@@ -49,8 +49,8 @@ def test_p_values_of_one_baseline_are_one_family(tmp_path: Path) -> None:
 def test_a_vote_at_matched_compute_costs_as_much(tmp_path: Path) -> None:
     points, groups = measured(fabricate(tmp_path / "run", [GREEDY, VOTE, BEST], questions=30))
     tokens = {one.key: one.tokens for one in points}
-    labelled = {one.label: one for one in points}
-    votes = [one.key for one in points if one.series == "self_consistency"]
+    labelled = {one.key.rpartition("|")[2]: one for one in points}
+    votes = [one.key for one in points if one.series == "vote"]
     found = of_kind(deltas(points, groups), "self_consistency")
     assert list(found) == [f"best_of_n with orm, n={n}" for n in (1, 2, 4, 8)]  # greedy costs less than any vote
     for label, one in found.items():
@@ -94,5 +94,5 @@ def test_grouped_questions_are_compared_by_group(tmp_path: Path) -> None:
     points, groups = measured(fabricate(tmp_path / "run", [GREEDY, VOTE], questions=40, groups=8))
     found = of_kind(deltas(points, groups), "greedy")["self_consistency, n=8"]
     values = {point.label: point.values["right"] for point in points}
-    expected = compare(values["self_consistency, n=8"], values["single"], groups)
+    expected = compare(values["vote of 8"], values["greedy"], groups)
     assert (found.test, found.p) == ("t, clustered", expected.p_value)

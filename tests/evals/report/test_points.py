@@ -23,7 +23,7 @@ def rows(path: Path) -> dict[str, Any]:
 def test_a_pool_gives_every_power_of_two_and_itself(tmp_path: Path) -> None:
     arms = [GREEDY, Fake(pool=12, rule="majority"), Fake("best_of_n", pool=8, rule="best", verifier="orm")]
     found = rows(fabricate(tmp_path / "run", arms, questions=12))
-    assert list(found)[:6] == ["single", *(f"self_consistency, n={n}" for n in (1, 2, 4, 8, 12))]
+    assert list(found)[:6] == ["greedy", *(f"vote of {n}" for n in (1, 2, 4, 8, 12))]
     assert [row.few_subsets for row in found.values()] == [False] * 4 + [True, True] + [False] * 3 + [True]
     assert [row.size for row in found.values()] == [None, 1, 2, 4, 8, 12, 1, 2, 4, 8]
 
@@ -70,7 +70,7 @@ def test_the_whole_pool_costs_what_was_recorded(tmp_path: Path) -> None:
     prices = {"prompt": 1.0, "generated": 3.0, "cached": 0.25}
     found = rows(fabricate(tmp_path / "run", [BEST], questions=20, prices=prices))
     costs = [record(BEST, row).cost for row in range(20)]
-    row = found["best_of_n with orm, n=8"]
+    row = found["best of 8, orm"]
     for field in ("prompt", "cached", "generated", "verifier", "cancelled"):
         recorded = [getattr(cost, f"{field}_tokens") for cost in costs]
         assert getattr(row, f"{field}_tokens") == pytest.approx(np.mean(recorded))
@@ -86,7 +86,7 @@ def test_a_part_of_a_pool_pays_the_prompt_once(tmp_path: Path) -> None:
     found = rows(fabricate(tmp_path / "run", [VOTE], questions=20))
     generated = np.mean([one.generated_tokens for row in range(20) for one in record(VOTE, row).pool])
     for n in (1, 2, 4, 8):
-        row = found[f"self_consistency, n={n}"]
+        row = found[f"vote of {n}"]
         assert row.prompt_tokens == pytest.approx(PROMPT + 8 * (n - 1))
         assert row.cached_tokens == pytest.approx(32 * (n - 1))
         assert row.generated_tokens == pytest.approx(generated * n)
@@ -106,7 +106,7 @@ def test_what_cannot_be_read_has_a_rate_of_its_own(tmp_path: Path) -> None:
     arm = Fake(pool=4, rule="majority", law=Law(no_answer=0.3, truncated=0.3, fallback=0.5))
     found = rows(fabricate(tmp_path / "run", [arm], questions=40))
     pools = [[one.status for one in record(arm, row).pool] for row in range(40)]
-    whole, one = found["self_consistency, n=4"], found["self_consistency, n=1"]
+    whole, one = found["vote of 4"], found["vote of 1"]
     cut = [set(pool) == {"truncated"} for pool in pools]
     silent = ["read" not in pool and not all_cut for pool, all_cut in zip(pools, cut, strict=True)]
     assert (whole.truncated, whole.no_answer) == (pytest.approx(np.mean(cut)), pytest.approx(np.mean(silent)))

@@ -80,5 +80,22 @@ def test_a_sentence_claims_no_more_than_intervals_and_tests_show(
 def test_without_a_greedy_sample_the_cheapest_point_is_the_baseline(tmp_path: Path) -> None:
     [task] = make_report([fabricate(tmp_path / "run", [VOTE], questions=60)]).tasks
     assert {against for row in task.rows for against in row.deltas} == {"cheapest"}
-    assert task.by_key[task.verdict.baseline].label == "self_consistency, n=1"
-    assert "self_consistency, n=1" in task.verdict.sentence
+    assert task.by_key[task.verdict.baseline].label == "vote of 1"
+    assert "vote of 1" in task.verdict.sentence
+
+
+def test_the_cheapest_point_as_good_as_the_best_one_is_recommended() -> None:
+    base = a_point("greedy", accuracy=0.5)
+    sure = a_delta(base, difference=Bounded(0.4, 0.3, 0.5), p_holm=0.001, resolvable=True)
+    accuracies = {1: 0.5, 2: 0.7, 4: 0.905, 8: 0.91}
+    curve = [a_point("vote", size=size, accuracy=value, deltas={"greedy": sure}) for size, value in accuracies.items()]
+    row = verdict(list(table([base, *curve]).itertuples()))
+    assert row.claim == "gain"
+    assert row.advice == "Vote, n=4 is enough: 90% right for 360 tokens per question, 50% of the tokens of vote, n=8."
+    # A point that is not sure to gain is not recommended, however cheap.
+    unsure = [*curve[:2], {**curve[2], "deltas": {"greedy": a_delta(base)}}, curve[3]]
+    nothing = verdict(list(table([base, *unsure]).itertuples())).advice
+    assert nothing == "Nothing cheaper comes within 1 point of vote, n=8: 91% right for 720 tokens per question."
+    dear = {**curve[0], "deltas": {"greedy": a_delta(base)}, "tokens": 99.0}
+    tied = verdict(list(table([base, dear]).itertuples()))
+    assert (tied.claim, tied.advice) == ("unresolved", "Greedy costs less: 50% right for 90 tokens per question.")

@@ -4,12 +4,14 @@ import asyncio
 import os
 import random
 import signal
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from reasoner import Question
+from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.journal.lines import JournalWriter
 from reasoner.models.info import ModelInfo
@@ -70,6 +72,14 @@ class Seen:
     started: list[tuple[str, int, int]] = field(default_factory=list)
     done: list[tuple[str, str, Outcome]] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
+    kept: Counter[str] = field(default_factory=Counter)
+    cost: Cost = field(default_factory=Cost)
+
+    def samples_kept(self, arm: Arm, samples: int) -> None:
+        self.kept[arm.name] += samples
+
+    def spent(self, arm: Arm, cost: Cost) -> None:
+        self.cost += cost
 
     def arm_started(self, arm: Arm, total: int, done: int) -> None:
         self.started.append((arm.name, total, done))

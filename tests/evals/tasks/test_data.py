@@ -24,7 +24,7 @@ def complaint(line: str) -> str:
 
 GOOD = json.dumps(GSM8K[0])
 BAD = [
-    ('{"question": "q", "solution": "1"}', "t.jsonl:2 has no column 'answer': it has question, solution; map it with columns=answer:solution"),
+    ('{"question": "q", "solution": "1"}', "t.jsonl:2 has no column 'answer': it has question, solution; name it with --columns answer:solution"),
     ('{"question": "q", "answer": "#### many"}', "t.jsonl:2, column 'answer': 'many' cannot be read as an answer of kind number"),
     ('{"question": "q", "answer": "It is 5 or 6."}', "t.jsonl:2, column 'answer': it does not end in `#### NUMBER`"),
     ('{"question": "q", "answer": ""}', "t.jsonl:2, column 'answer': it is empty"),
@@ -80,7 +80,7 @@ def test_columns_go_by_the_names_that_the_file_has(tmp_path: Path) -> None:
     line = f"gsm8k:data={file},columns=[question:prompt,answer:target]"
     assert loaded(line) == loaded(spec("gsm8k", tmp_path))
     assert "no column named 'prompt'" in complaint(f"gsm8k:data={file},columns=prompt:question")
-    assert "columns='prompt' renames nothing" in complaint(f"gsm8k:data={file},columns=prompt")
+    assert "the column 'prompt' has no name: write question:NAME" in complaint(f"gsm8k:data={file},columns=prompt")
     assert "t.jsonl:1 has no column 'gone'" in complaint(f"gsm8k:data={file},columns=[question:gone,answer:target]")
 
 

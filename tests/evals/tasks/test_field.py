@@ -298,7 +298,7 @@ def test_any_columns_of_a_data_set_make_a_task(tmp_path: Path, monkeypatch: pyte
         (line.replace("=train", "=test"), "cannot be loaded at revision main (Unknown split"),
         (
             f"hf:{tmp_path / 'hub'},split=train,columns=question:problem",
-            f"as in `reasoner eval 'hf:dataset={tmp_path / 'hub'},split=train,columns=[question:problem,answer:solution]'",
+            "say which it is with `--columns question:problem,answer:solution`",
         ),
     ):
         with pytest.raises(UsageError, match=re.escape(told)):

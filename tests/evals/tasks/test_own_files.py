@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from reasoner.errors import UsageError
 from reasoner.registry import build
+from reasoner_evals.cli.options import RunOptions
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.own_files import task_spec
 from tests.evals.tasks.samples import Rows, jsonl
@@ -109,17 +110,31 @@ def test_the_columns_that_an_error_suggests_work_as_they_are(name: str, tmp_path
     row = {name: "What is 3 + 4?", "Antwort": "7"}
     told = complaint(jsonl(tmp_path / "q.jsonl", [row]))
     assert "has no column 'question' and no column 'answer'" in told
-    *_, pasted = shlex.split(told.partition("as in `")[2].rstrip("`"))
-    [item] = build("task", pasted).load().items
+    pasted = shlex.split(told.partition("with `")[2].rstrip("`"))
+    pairs = RunOptions(columns=pasted[1]).column_pairs
+    [item] = build("task", task_spec(str(tmp_path / "q.jsonl"), pairs)).load().items
     assert (item.question.text, item.gold) == ("What is 3 + 4?", "7")
 
 
 def test_where_several_columns_may_be_meant_none_is_suggested(tmp_path: Path) -> None:
-    file = jsonl(tmp_path / "q.jsonl", [{"topic": "sums", "prompt": "What is 3 + 4?", "solution": "7"}])
-    assert complaint(file).endswith(f"as in `reasoner eval 'jsonl:path={file},columns=[question:prompt,answer:NAME]'`")
-    # What was mapped already stays, and so do other options.
-    told = complaint(file, ",columns=[answer:solution,id:topic],kind=number")
-    assert told.endswith(f"'jsonl:path={file},columns=[answer:solution,id:topic,question:prompt],kind=number'`")
+    file = jsonl(tmp_path / "q.jsonl", [{"topic": "sums", "prompt": "What is 3 + 4?", "value": "7"}])
+    assert complaint(file).endswith("say which they are with `--columns question:prompt,answer:NAME`")
+    # What was mapped already stays.
+    told = complaint(file, ",columns=[answer:value,id:topic],kind=number")
+    assert told.endswith("`--columns answer:value,id:topic,question:prompt`")
+
+
+def test_columns_are_added_to_a_file_and_to_a_task_that_reads_columns_and_to_no_other(tmp_path: Path) -> None:
+    file = jsonl(tmp_path / "q.jsonl", [{"prompt": "What is 3 + 4?", "target": "7", "key": "a"}])
+    pairs = ("question:prompt", "answer:target")
+    typed = task_spec(str(file), pairs)
+    assert typed == f"jsonl:path={file},columns=[question:prompt,answer:target]"
+    assert task_spec(typed, pairs) == typed
+    mapped = f"jsonl:path={file},columns=id:key"
+    [item] = build("task", task_spec(mapped, pairs)).load().items
+    assert (item.question.id, item.gold) == ("a", "7")
+    with pytest.raises(UsageError, match="--columns has no effect: the task arithmetic reads no columns"):
+        task_spec("arithmetic", pairs)
 
 
 @pytest.mark.parametrize("content", ["question,answer\nA?,7\nB?,\nC?, \n", "question,answer\nA?,7\nB?\nC?,\n"])

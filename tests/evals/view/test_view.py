@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from reasoner.journal.lines import sealed, sealed_line
+from reasoner_evals.runs.reading import RIGHT
 from reasoner_evals.runs.records import ItemRecord, RunFolder
 from reasoner_evals.view.arms import ShownArm
 from reasoner_evals.view.pages import QUESTIONS, SAMPLES, Pages
@@ -85,6 +87,26 @@ def test_each_filter_lists_the_questions_for_which_it_holds(small: Path) -> None
     assert re.findall(r'href="([^"]*)" rel="next"', pages(f"/arm/1/{first}?show=missed")[1])[0] == (
         f"/arm/1/{second}?show=missed"
     )
+
+
+def test_a_list_shows_the_accuracy_and_is_searched_and_sorted(small: Path) -> None:
+    pages = Pages([small])
+    vote = pages._arms[1]
+    right = int((vote.data.outcome == RIGHT).sum())
+    said = f"{100 * right / 60:.1f} % right ({right} of 60)"
+    assert said in shown(pages, "/")
+    assert said in shown(pages, "/arm/1")
+    name = question_id(7)
+    assert listed(pages, f"/arm/1?find={name.upper()}") == [7]
+    assert listed(pages, "/arm/1?find=no+such+text") == []
+    by_tokens = listed(pages, "/arm/1?sort=tokens") + listed(pages, f"/arm/1?sort=tokens&start={QUESTIONS}")
+    assert sorted(by_tokens) == list(range(60))
+    assert (np.diff(vote.data.tokens[by_tokens]) <= 0).all()
+    # A link keeps what was asked for, and the next question is the next of the list.
+    first, second = by_tokens[:2]
+    assert f"/arm/1/{first}?sort=tokens" in pages("/arm/1?sort=tokens")[1]
+    assert f'href="/arm/1/{second}?sort=tokens" rel="next"' in pages(f"/arm/1/{first}?sort=tokens")[1]
+    assert pages("/arm/1?sort=colour")[0] == 404
 
 
 def test_what_has_no_answer_or_was_cut_is_undecided(run: Run, tmp_path: Path) -> None:
