@@ -54,7 +54,11 @@ class Recipe(NamedTuple):
 
 def recipes() -> Iterator[Recipe]:
     """The first block after each bold name that has a package and a version."""
-    page = (ROOT / "docs/serving.md").read_text(encoding="utf-8").partition("## Recipes")[2]
+    page = (
+        (ROOT / "docs/serving.md")
+        .read_text(encoding="utf-8")
+        .partition("## Recipes")[2]
+    )
     for part in re.split(r"^(?=\*\*)", page, flags=re.MULTILINE):
         named = re.match(r"\*\*(.+?)\*\* \((\S+) ([\d.]+)\)", part)
         block = re.search(r"^```(\w+)\n(.*?)^```", part, re.MULTILINE | re.DOTALL)
@@ -65,20 +69,55 @@ def recipes() -> Iterator[Recipe]:
 def commands(recipe: Recipe, address: str, folder: Path) -> list[list[str]]:
     """The commands that run a recipe in a folder against a server."""
     code = recipe.code.replace(ADDRESS, address)
-    installed = [str(BIN / "uv"), "run", "--no-project", "--isolated", "--quiet", "--with", recipe.package]
+    installed = [
+        str(BIN / "uv"),
+        "run",
+        "--no-project",
+        "--isolated",
+        "--quiet",
+        "--with",
+        recipe.package,
+    ]
     shown = f"import importlib.metadata as m; print('version', m.version({recipe.package.partition('[')[0]!r}))"
     if recipe.language == "text":
         return [[*installed, "python", "-c", f"{shown}\n{code}"]]
-    rows = [{"question": f"What is {a} + 4?", "answer": f"{a} + 4\n#### {a + 4}"} for a in range(40)]
-    (folder / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    rows = [
+        {"question": f"What is {a} + 4?", "answer": f"{a} + 4\n#### {a + 4}"}
+        for a in range(40)
+    ]
+    (folder / "sums.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+    )
     (folder / "sums.yaml").write_text(SUMS, encoding="utf-8")
-    evaluated = ["eval", "pool:pool.jsonl", "-e", "pool:pool.jsonl", "-s", "self_consistency(n=4)", "--out", "run"]
-    code = code.partition("\n")[2].rstrip().replace("--tasks gsm8k", "--tasks sums --include_path .")
+    evaluated = [
+        "eval",
+        "pool:pool.jsonl",
+        "-e",
+        "pool:pool.jsonl",
+        "-s",
+        "self_consistency(n=4)",
+        "--out",
+        "run",
+    ]
+    code = (
+        code.partition("\n")[2]
+        .rstrip()
+        .replace("--tasks gsm8k", "--tasks sums --include_path .")
+    )
     reasoner = BIN / "reasoner"
     return [
         [*installed, "python", "-c", shown],
-        [*installed, "bash", "-ec", f"{code} --log_samples --output_path logs --gen_kwargs seed=None"],
-        ["bash", "-ec", f"{reasoner} pool logs/*/samples_sums_*.jsonl --out pool.jsonl"],
+        [
+            *installed,
+            "bash",
+            "-ec",
+            f"{code} --log_samples --output_path logs --gen_kwargs seed=None",
+        ],
+        [
+            "bash",
+            "-ec",
+            f"{reasoner} pool logs/*/samples_sums_*.jsonl --out pool.jsonl",
+        ],
         [str(reasoner), *evaluated],
         [str(reasoner), "report", "run"],
     ]
@@ -86,18 +125,37 @@ def commands(recipe: Recipe, address: str, folder: Path) -> list[list[str]]:
 
 def run(recipe: Recipe, address: str) -> bool:
     """Run a recipe; whether it succeeded."""
-    environment = os.environ | {"OPENAI_API_KEY": "none", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    environment = os.environ | {
+        "OPENAI_API_KEY": "none",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    }
     with tempfile.TemporaryDirectory(prefix="reasoner-clients-") as name:
         for command in commands(recipe, address, Path(name)):
             ended = subprocess.run(
-                command, cwd=name, env=environment, timeout=PATIENCE, capture_output=True, text=True, check=False
+                command,
+                cwd=name,
+                env=environment,
+                timeout=PATIENCE,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if version := re.search(r"^version (.+)$", ended.stdout, re.MULTILINE):
-                print(f"{recipe.name}: {version[1]}, the page has {recipe.version}", flush=True)
+                print(
+                    f"{recipe.name}: {version[1]}, the page has {recipe.version}",
+                    flush=True,
+                )
             if ended.returncode:
-                print(f"{recipe.name} wrong\n{ended.stdout[-1000:]}\n{ended.stderr[-3000:]}", flush=True)
+                print(
+                    f"{recipe.name} wrong\n{ended.stdout[-1000:]}\n{ended.stderr[-3000:]}",
+                    flush=True,
+                )
                 return False
-            print(*(f"    {line}" for line in ended.stdout.splitlines()[-6:]), sep="\n", flush=True)
+            print(
+                *(f"    {line}" for line in ended.stdout.splitlines()[-6:]),
+                sep="\n",
+                flush=True,
+            )
     print(f"{recipe.name} right", flush=True)
     return True
 
@@ -109,17 +167,27 @@ def served(engine: str) -> Iterator[str]:
     with subprocess.Popen(serve, stderr=subprocess.PIPE, text=True) as server:
         try:
             assert server.stderr
-            yield next(found[1] for line in server.stderr if (found := re.search(r"ready +(http://\S+)", line)))
+            yield next(
+                found[1]
+                for line in server.stderr
+                if (found := re.search(r"ready +(http://\S+)", line))
+            )
         finally:
             server.terminate()
 
 
 def main() -> int:
     """Run the recipes that are named, or all; the exit code."""
-    chosen = [recipe for recipe in recipes() if not sys.argv[1:] or recipe.name in sys.argv[1:]]
+    chosen = [
+        recipe
+        for recipe in recipes()
+        if not sys.argv[1:] or recipe.name in sys.argv[1:]
+    ]
     right = []
     for engine, embedded in (("simulated", False), ("vllm:max_model_len=2048", True)):
-        if asking := [recipe for recipe in chosen if (EMBEDDED in recipe.code) == embedded]:
+        if asking := [
+            recipe for recipe in chosen if (EMBEDDED in recipe.code) == embedded
+        ]:
             with served(engine) as address:
                 right += [run(recipe, address) for recipe in asking]
     return 0 if right and all(right) else 1

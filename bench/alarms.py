@@ -28,7 +28,12 @@ from reasoner.calibration.risk import ALARM
 from reasoner.registry import build
 from reasoner.strategy import CalibrationSummary
 from reasoner_evals.calibration.agreement import agreement_in, shifted_weights
-from reasoner_evals.calibration.outcomes import Outcomes, Samples, random_orders, stopped
+from reasoner_evals.calibration.outcomes import (
+    Outcomes,
+    Samples,
+    random_orders,
+    stopped,
+)
 from reasoner_evals.calibration.profiles import fewer_right, trust_in
 from reasoner_evals.runs.reading import SILENT
 from reasoner_evals.stats import Bools, Floats, Ints
@@ -44,18 +49,39 @@ ORDERS = 20
 """Of the samples of a recorded question: one is taken in each run."""
 
 
-def rate(sizes: tuple[int, int], runs: int, *, lost: float = 0.0, newly_lost: float = 0.0, wrong: float = 0.0) -> float:
+def rate(
+    sizes: tuple[int, int],
+    runs: int,
+    *,
+    lost: float = 0.0,
+    newly_lost: float = 0.0,
+    wrong: float = 0.0,
+) -> float:
     """The share of runs with an alarm, in percent."""
     calibrated, asked = sizes
     source, raised = np.random.default_rng(calibrated + asked), 0
     for _ in range(runs):
-        old, new = source.choice(4, calibrated, p=WEIGHTS), source.choice(4, asked, p=WEIGHTS)
-        kept, answered = source.random(calibrated) >= lost, source.random(asked) >= lost + newly_lost
+        old, new = (
+            source.choice(4, calibrated, p=WEIGHTS),
+            source.choice(4, asked, p=WEIGHTS),
+        )
+        kept, answered = (
+            source.random(calibrated) >= lost,
+            source.random(asked) >= lost + newly_lost,
+        )
         outcome = (source.random(calibrated) < LEVELS[old]) & kept
         right = (source.random(asked) < LEVELS[new]) & (source.random(asked) >= wrong)
         summary = CalibrationSummary("", calibrated, float(outcome.mean()))
-        confidences = _measured(old[kept], outcome[kept], calibrated)[new[answered]].tolist()
-        lines = fewer_right(summary, confidences, right[answered].tolist(), int((~answered).sum()), ALARM)
+        confidences = _measured(old[kept], outcome[kept], calibrated)[
+            new[answered]
+        ].tolist()
+        lines = fewer_right(
+            summary,
+            confidences,
+            right[answered].tolist(),
+            int((~answered).sum()),
+            ALARM,
+        )
         raised += bool(list(lines))
     return 100 * raised / runs
 
@@ -64,7 +90,9 @@ def _measured(levels: Ints, outcome: Bools, calibrated: int) -> Floats:
     """The share of right answers at each level, never 0 or 1."""
     counts = np.bincount(levels, minlength=4)
     doubt = 1 / (calibrated + 2)
-    shares: Floats = np.bincount(levels, weights=outcome, minlength=4) / np.maximum(counts, 1)
+    shares: Floats = np.bincount(levels, weights=outcome, minlength=4) / np.maximum(
+        counts, 1
+    )
     return shares.clip(doubt, 1 - doubt)
 
 
@@ -80,30 +108,65 @@ class Pool(NamedTuple):
 def pool_in(file: Path) -> Pool:
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     answers = [line["answers"] for line in lines]
-    known = [[text for text in dict.fromkeys(row) if text is not None] for row in answers]
+    known = [
+        [text for text in dict.fromkeys(row) if text is not None] for row in answers
+    ]
     rows = zip(known, answers, strict=True)
-    classes = np.array([[SILENT if text is None else names.index(text) for text in row] for names, row in rows])
-    right = np.array([[text == line["gold"] for text in line["answers"]] for line in lines])
-    tokens, free = np.array([line["tokens"] for line in lines], dtype=np.float64), np.zeros(len(lines))
-    counts = [np.bincount(row[row != SILENT]) / max(1, int((row != SILENT).sum())) for row in classes]
-    entropy = np.array([-sum(share * np.log(share) for share in row if share) for row in counts])
-    orders = random_orders([line["question_id"] for line in lines], classes.shape[1])[:, :ORDERS]
-    return Pool(Samples(right, classes, tokens, tokens, free, free), orders, entropy, 1 - right.mean(axis=1))
+    classes = np.array(
+        [
+            [SILENT if text is None else names.index(text) for text in row]
+            for names, row in rows
+        ]
+    )
+    right = np.array(
+        [[text == line["gold"] for text in line["answers"]] for line in lines]
+    )
+    tokens, free = (
+        np.array([line["tokens"] for line in lines], dtype=np.float64),
+        np.zeros(len(lines)),
+    )
+    counts = [
+        np.bincount(row[row != SILENT]) / max(1, int((row != SILENT).sum()))
+        for row in classes
+    ]
+    entropy = np.array(
+        [-sum(share * np.log(share) for share in row if share) for row in counts]
+    )
+    orders = random_orders([line["question_id"] for line in lines], classes.shape[1])[
+        :, :ORDERS
+    ]
+    return Pool(
+        Samples(right, classes, tokens, tokens, free, free),
+        orders,
+        entropy,
+        1 - right.mean(axis=1),
+    )
 
 
 def arm_of(pool: Pool, spec: str = "") -> Outcomes:
     """The vote of all samples, or one that a rule stops."""
     n = pool.orders.shape[-1]
-    return stopped(pool.samples, pool.orders, build("strategy", f"self_consistency:n={n}"), spec)
+    return stopped(
+        pool.samples, pool.orders, build("strategy", f"self_consistency:n={n}"), spec
+    )
 
 
-def tilt_of(arm: Outcomes, hard: Floats, keys: list[tuple[Ints, Floats]], asked: int) -> float:
+def tilt_of(
+    arm: Outcomes, hard: Floats, keys: list[tuple[Ints, Floats]], asked: int
+) -> float:
     """How fast the weight of a question rises with `hard`, if the accuracy of those asked falls by `shift.DROP`."""
     right, low, high = arm.right.mean(axis=1), 0.0, 20.0
     for _ in range(30):
         tilt = (low + high) / 2
-        accuracy = np.mean([right[chosen(rest, noise, tilt * hard, asked)].mean() for rest, noise in keys])
-        low, high = (low, tilt) if accuracy < right.mean() - shift.DROP else (tilt, high)
+        accuracy = np.mean(
+            [
+                right[chosen(rest, noise, tilt * hard, asked)].mean()
+                for rest, noise in keys
+            ]
+        )
+        low, high = (
+            (low, tilt) if accuracy < right.mean() - shift.DROP else (tilt, high)
+        )
     return low
 
 
@@ -116,7 +179,10 @@ def rows_of(pool: Pool, arm: Outcomes, asked: int, runs: int) -> Iterator[str]:
     """For each shift: how often less agreement, fewer right answers, and either raise an alarm, in percent."""
     source, questions = np.random.default_rng(asked), len(arm.right)
     half, whole = questions // 2, arm_of(pool)
-    keys = [(source.permutation(questions)[half:], source.gumbel(size=questions)) for _ in range(runs)]
+    keys = [
+        (source.permutation(questions)[half:], source.gumbel(size=questions))
+        for _ in range(runs)
+    ]
     scaled = [(hard - hard.mean()) / hard.std() for hard in (pool.split, pool.wrong)]
     shifts = [("same", 0.0 * pool.split)] + [
         (name, tilt_of(arm, hard, keys[:200], asked) * hard)
@@ -138,35 +204,61 @@ def rows_of(pool: Pool, arm: Outcomes, asked: int, runs: int) -> Iterator[str]:
             votes = zip(arm.share[at].tolist(), arm.length[at].tolist(), strict=True)
             confidences = [trust.chance(share, length) for share, length in votes]
             less = shift.less_agreement(calibrated, seen) is not None
-            fewer = any(fewer_right(summary, confidences, (arm.right[at] == 1).tolist(), 0, ALARM - shift.LEVEL))
+            fewer = any(
+                fewer_right(
+                    summary,
+                    confidences,
+                    (arm.right[at] == 1).tolist(),
+                    0,
+                    ALARM - shift.LEVEL,
+                )
+            )
             raised[row] += less, fewer, less or fewer
             right[row] += arm.right[at].mean()
     for (name, _), counts, accuracy in zip(shifts, raised, right, strict=True):
         shares = " | ".join(f"{100 * count / runs:.1f} %" for count in counts)
-        power = f"{100 * np.mean(stated):.0f} %" if name == "split" and asked == shift.ASKED else ""
+        power = (
+            f"{100 * np.mean(stated):.0f} %"
+            if name == "split" and asked == shift.ASKED
+            else ""
+        )
         yield f"{asked} | {name} | {100 * accuracy / runs:.1f} | {shares} | {power} |"
 
 
 def recorded(file: Path, runs: int) -> None:
     pool = pool_in(file)
-    print("\n| pool | arm | asked | drawn | accuracy % | less agreement | fewer right | either | stated |")
+    print(
+        "\n| pool | arm | asked | drawn | accuracy % | less agreement | fewer right | either | stated |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     for name in ARMS:
         arm = arm_of(pool, name)
         for asked in ASKED:
             if asked < len(arm.right) / 3:
                 for row in rows_of(pool, arm, asked, runs):
-                    print(f"| {file.stem} | {name or 'all samples'} | {row}", flush=True)
+                    print(
+                        f"| {file.stem} | {name or 'all samples'} | {row}", flush=True
+                    )
 
 
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 800
-    print("| calibrated | new | same | same, 5 % lost | 10 % turn wrong | 20 % turn wrong | 20 % are lost |")
+    print(
+        "| calibrated | new | same | same, 5 % lost | 10 % turn wrong | 20 % turn wrong | 20 % are lost |"
+    )
     print("|---|---|---|---|---|---|---|")
     for sizes in SIZES:
-        rates = (rate(sizes, runs), rate(sizes, runs, lost=0.05), rate(sizes, runs, wrong=0.1),
-                 rate(sizes, runs, wrong=0.2), rate(sizes, runs, newly_lost=0.2))  # fmt: skip
-        print(f"| {sizes[0]} | {sizes[1]} | {' | '.join(f'{share:.1f} %' for share in rates)} |", flush=True)
+        rates = (
+            rate(sizes, runs),
+            rate(sizes, runs, lost=0.05),
+            rate(sizes, runs, wrong=0.1),
+            rate(sizes, runs, wrong=0.2),
+            rate(sizes, runs, newly_lost=0.2),
+        )
+        print(
+            f"| {sizes[0]} | {sizes[1]} | {' | '.join(f'{share:.1f} %' for share in rates)} |",
+            flush=True,
+        )
     for file in sys.argv[2:]:
         recorded(Path(file), runs)
 

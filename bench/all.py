@@ -32,30 +32,49 @@ FIGURES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--its-hub", default="", metavar="PYTHON")
     parser.add_argument("--treequest", default="", metavar="PYTHON")
-    parser.add_argument("--minutes", type=float, default=10.0, help="the most that a figure may take")
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="the most that a figure may take"
+    )
     parser.add_argument("figures", nargs="*", metavar="FIGURE", help=", ".join(FIGURES))
     given = parser.parse_args()
     # What a script started ends with this one too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if unknown := set(given.figures) - FIGURES.keys():
-        parser.error(f"there is no figure {', '.join(sorted(unknown))}: choose from {', '.join(FIGURES)}")
+        parser.error(
+            f"there is no figure {', '.join(sorted(unknown))}: choose from {', '.join(FIGURES)}"
+        )
     peers = {"ITS_HUB": given.its_hub, "TREEQUEST": given.treequest}
     cpus = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    model = next((line.partition(": ")[2] for line in cpus.splitlines() if line.startswith("model name")), "unknown")
+    model = next(
+        (
+            line.partition(": ")[2]
+            for line in cpus.splitlines()
+            if line.startswith("model name")
+        ),
+        "unknown",
+    )
     print(f"{model}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}")
     failed = []
     for name in given.figures or FIGURES:
         title, _, command = FIGURES[name].rpartition(": ")
         words = [peers.get(word, word) for word in command.split()]
         left_out = " without its peer" if "" in words else ""
-        print(f"\n{name}{left_out}: {title} (bench/{command}, load {os.getloadavg()[0]:.1f})", flush=True)
+        print(
+            f"\n{name}{left_out}: {title} (bench/{command}, load {os.getloadavg()[0]:.1f})",
+            flush=True,
+        )
         began = time.monotonic()
         if problem := measured([word for word in words if word], given.minutes * 60):
             failed.append(name)
-        print(f"{name}: {problem or 'measured'} after {time.monotonic() - began:.0f} s", flush=True)
+        print(
+            f"{name}: {problem or 'measured'} after {time.monotonic() - began:.0f} s",
+            flush=True,
+        )
     if failed:
         sys.exit(f"these failed: {', '.join(failed)}")
 

@@ -44,7 +44,9 @@ from reasoner_strategies.self_consistency import SelfConsistency
 
 MEANS, RESAMPLED = (2, 4, 8, 16), 1000
 PRICE = 0.001
-THETAS = tuple(sorted({beta_lead(a, b) for a in range(1, 31) for b in range(min(a + 1, 10))}))
+THETAS = tuple(
+    sorted({beta_lead(a, b) for a in range(1, 31) for b in range(min(a + 1, 10))})
+)
 
 
 class Pool(NamedTuple):
@@ -58,7 +60,10 @@ class Pool(NamedTuple):
 
     def shuffled(self, source: np.random.Generator) -> "Pool":
         order = np.argsort(source.random(self.answers.shape), axis=1)
-        return Pool(np.take_along_axis(self.answers, order, 1), np.take_along_axis(self.tokens, order, 1))
+        return Pool(
+            np.take_along_axis(self.answers, order, 1),
+            np.take_along_axis(self.tokens, order, 1),
+        )
 
 
 Calibrated = tuple[Mapping[arms.Way, arms.Outcomes], Family]
@@ -86,7 +91,12 @@ def read(path: Path) -> Pool:
     for line in path.read_text().splitlines():
         row = json.loads(line)
         names = {row["gold"]: 0}
-        answers.append([-1 if answer is None else names.setdefault(answer, len(names)) for answer in row["answers"]])
+        answers.append(
+            [
+                -1 if answer is None else names.setdefault(answer, len(names))
+                for answer in row["answers"]
+            ]
+        )
         tokens.append(row["tokens"])
     return Pool(np.array(answers), np.array(tokens, dtype=float))
 
@@ -125,7 +135,10 @@ class Tally:
     @property
     def vote_state(self) -> VoteState:
         counts = sorted(self.counts.items(), key=itemgetter(1), reverse=True)
-        votes = tuple(Vote(Answer(str(name), str(name)), float(count), count) for name, count in counts)
+        votes = tuple(
+            Vote(Answer(str(name), str(name)), float(count), count)
+            for name, count in counts
+        )
         return VoteState(votes, self.draws, max_samples=len(self._answers))
 
     @property
@@ -135,18 +148,34 @@ class Tally:
         return (0 in best) / len(best) if best else 0.0
 
 
-def replay(pool: Pool, budget: float, allocation: Allocation, votes: Sequence[SelfConsistency] = ()) -> Outcome:
+def replay(
+    pool: Pool,
+    budget: float,
+    allocation: Allocation,
+    votes: Sequence[SelfConsistency] = (),
+) -> Outcome:
     """All questions under one budget, as the runner would, wave by wave; `votes`, one each, may end them before."""
-    tallies = [Tally(*row) for row in zip(pool.answers.tolist(), pool.tokens.tolist(), strict=True)]
+    tallies = [
+        Tally(*row)
+        for row in zip(pool.answers.tolist(), pool.tokens.tolist(), strict=True)
+    ]
     if votes:
-        tallies = [tally.limited(vote.n) for tally, vote in zip(tallies, votes, strict=True)]
+        tallies = [
+            tally.limited(vote.n) for tally, vote in zip(tallies, votes, strict=True)
+        ]
     queue, left, longest = BidQueue(allocation), budget, 0.0
     for index, tally in enumerate(tallies):
         queue.update(index, tally.state)
     while (bid := queue.pop()) is not None and left > 0:
         tally = tallies[bid.question]
-        state, draws = tally.state, min(bid.draws, int(left // longest)) if longest else 1
-        pays = bid.value >= allocation.price and state.lead - state.second <= state.remaining
+        state, draws = (
+            tally.state,
+            min(bid.draws, int(left // longest)) if longest else 1,
+        )
+        pays = (
+            bid.value >= allocation.price
+            and state.lead - state.second <= state.remaining
+        )
         if draws > 0 and (pays or not tally.draws):
             for _ in range(draws):
                 left -= (cost := tally.draw(left))
@@ -154,9 +183,16 @@ def replay(pool: Pool, budget: float, allocation: Allocation, votes: Sequence[Se
             queue.update(bid.question, tally.state)
         else:
             queue.close(bid.question)
-        if votes and (rule := votes[bid.question].stop) and rule.stop(tally.vote_state, Cost()):
+        if (
+            votes
+            and (rule := votes[bid.question].stop)
+            and rule.stop(tally.vote_state, Cost())
+        ):
             queue.close(bid.question)
-    return Outcome(np.array([tally.right for tally in tallies]), np.array([tally.spent for tally in tallies]))
+    return Outcome(
+        np.array([tally.right for tally in tallies]),
+        np.array([tally.spent for tally in tallies]),
+    )
 
 
 class Replay(NamedTuple):
@@ -174,12 +210,17 @@ class Replay(NamedTuple):
 
     def tuned(self, rows: Ints, tokens: float) -> float:
         """The theta that spends nearest to so many tokens a question."""
-        return min(THETAS, key=lambda theta: abs(self.stopped(rows, theta).spent.mean() - tokens))
+        return min(
+            THETAS,
+            key=lambda theta: abs(self.stopped(rows, theta).spent.mean() - tokens),
+        )
 
 
 def votes_by_sample(pool: Pool) -> Replay:
     made = Replay(*(np.zeros(pool.answers.shape) for _ in Replay._fields))
-    for at, row in enumerate(zip(pool.answers.tolist(), pool.tokens.tolist(), strict=True)):
+    for at, row in enumerate(
+        zip(pool.answers.tolist(), pool.tokens.tolist(), strict=True)
+    ):
         tally = Tally(*row)
         for n in range(len(row[0])):
             tally.draw(np.inf)
@@ -202,18 +243,36 @@ def chosen(calibrated: Calibrated, rows: Ints, effort: str) -> SelfConsistency:
 def measured(pool: Pool, way: Way, mean: int, calibrated: Calibrated) -> Outcome:
     """The mean over orders of what each question got."""
     source, questions = np.random.default_rng(0), len(pool.answers)
-    right, spent, orders = np.zeros(questions), np.zeros(questions), orders_for(len(pool.answers))
+    right, spent, orders = (
+        np.zeros(questions),
+        np.zeros(questions),
+        orders_for(len(pool.answers)),
+    )
     budget = mean * pool.tokens.mean()
     for _ in range(orders):
         drawn, order = pool.shuffled(source), source.permutation(questions)
         outcomes, halves = [], (order[: questions // 2], order[questions // 2 :])
         if way.allocation:
-            votes = [chosen(calibrated, rows, way.effort) for rows in halves[::-1]] if way.effort else []
-            each = [vote for vote, rows in zip(votes, halves, strict=False) for _ in rows]
-            outcomes = [(order, replay(drawn.of(order), budget * questions, way.allocation, each))]
+            votes = (
+                [chosen(calibrated, rows, way.effort) for rows in halves[::-1]]
+                if way.effort
+                else []
+            )
+            each = [
+                vote for vote, rows in zip(votes, halves, strict=False) for _ in rows
+            ]
+            outcomes = [
+                (
+                    order,
+                    replay(drawn.of(order), budget * questions, way.allocation, each),
+                )
+            ]
         else:
             run = votes_by_sample(drawn)
-            outcomes = [(rows, run.stopped(rows, run.tuned(others, budget))) for rows, others in (halves, halves[::-1])]
+            outcomes = [
+                (rows, run.stopped(rows, run.tuned(others, budget)))
+                for rows, others in (halves, halves[::-1])
+            ]
         for rows, outcome in outcomes:
             right[rows] += outcome.right / orders
             spent[rows] += outcome.spent / orders
@@ -224,7 +283,10 @@ def equal_shares(pool: Pool) -> Floats:
     """The chance of a right vote, questions x numbers of samples, as a mean over random orders."""
     source, orders = np.random.default_rng(0), 3 * orders_for(len(pool.answers))
     return (
-        sum((votes_by_sample(pool.shuffled(source)).right for _ in range(orders)), np.zeros(pool.answers.shape))
+        sum(
+            (votes_by_sample(pool.shuffled(source)).right for _ in range(orders)),
+            np.zeros(pool.answers.shape),
+        )
         / orders
     )
 
@@ -235,7 +297,9 @@ def ratio(curves: Floats, tokens: Floats, outcome: Outcome) -> str:
 
     def of(rows: Ints | slice) -> float:
         curve = curves[rows].mean(0)
-        least = min(float(outcome.right[rows].mean()) - controller.MARGIN, float(curve.max()))
+        least = min(
+            float(outcome.right[rows].mean()) - controller.MARGIN, float(curve.max())
+        )
         n = int(np.argmax(curve >= least - 1e-12)) + 1
         return float(n * tokens[rows].mean() / outcome.spent[rows].mean())
 
@@ -258,14 +322,22 @@ def compare(path: Path, means: Sequence[int]) -> None:
     pool = read(path)
     with TemporaryDirectory() as folder:
         spec = f"self_consistency:n={pool.answers.shape[1]},max_tokens={round(pool.tokens.max())}"
-        replayed = controller.pool_in(controller.drawn(path, spec, Path(folder) / "run"))
+        replayed = controller.pool_in(
+            controller.drawn(path, spec, Path(folder) / "run")
+        )
     means_of = {way: averaged(outcomes) for way, outcomes in replayed.ways.items()}
     calibrated = means_of, controller.family(replayed, np.full(len(pool.tokens), True))
     curves, tokens = equal_shares(pool), pool.tokens.mean(1)
-    print(f"## {path.stem}: {len(tokens)} questions, {tokens.mean():.0f} tokens a sample\n")
-    print("| way | budget, samples | accuracy | tokens a question | ratio |\n|---|---|---|---|---|")
+    print(
+        f"## {path.stem}: {len(tokens)} questions, {tokens.mean():.0f} tokens a sample\n"
+    )
+    print(
+        "| way | budget, samples | accuracy | tokens a question | ratio |\n|---|---|---|---|---|"
+    )
     for mean in means:
-        print(f"| equal shares | {mean} | {curves[:, mean - 1].mean():.4f} | {mean * tokens.mean():.0f} | 1 |")
+        print(
+            f"| equal shares | {mean} | {curves[:, mean - 1].mean():.4f} | {mean * tokens.mean():.0f} | 1 |"
+        )
     for way in ways(len(tokens)):
         for mean in means:
             outcome = measured(pool, way, mean, calibrated)
@@ -293,7 +365,9 @@ def decide(questions: int, mean: int) -> tuple[float, float, float]:
         if bid is None:
             break
         votes = counts.setdefault(bid.question, [0] * 6)
-        for at in np.searchsorted(laws[bid.question, :5], source.random(bid.draws)).tolist():
+        for at in np.searchsorted(
+            laws[bid.question, :5], source.random(bid.draws)
+        ).tolist():
             votes[at] += 1
         left -= bid.draws
         *_, second, lead = sorted(votes)
@@ -313,17 +387,27 @@ def memory(questions: int) -> float:
     queue = BidQueue(Allocation())
     for drawn in range(1, 4):
         for question in range(questions):
-            queue.update(question, QuestionState(drawn, 0, drawn, 40 - drawn, 100.0 * drawn + question % 7, drawn))
+            queue.update(
+                question,
+                QuestionState(
+                    drawn, 0, drawn, 40 - drawn, 100.0 * drawn + question % 7, drawn
+                ),
+            )
     size = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     return size / questions
 
 
 def simulate() -> None:
-    print("| questions | decisions | CPU us a decision | bytes a question |\n|---|---|---|---|")
+    print(
+        "| questions | decisions | CPU us a decision | bytes a question |\n|---|---|---|---|"
+    )
     for questions in (10_000, 100_000, 1_000_000):
         each, decisions, _ = decide(questions, 8)
-        print(f"| {questions:,} | {decisions:,} | {each:.1f} | {memory(questions):.0f} |", flush=True)
+        print(
+            f"| {questions:,} | {decisions:,} | {each:.1f} | {memory(questions):.0f} |",
+            flush=True,
+        )
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -66,7 +66,12 @@ DRAWS, SPLITS, MARGIN, MOST, CALIBRATED = 2000, 40, 0.003, 64, 318
 AREAS = 500
 """Draws of questions for the interval of an area under a risk curve."""
 COVERAGES = (1.0, 0.9, 0.7, 0.5)
-SIZES, RESAMPLES, NEVER_WORSE, ABSTAIN_RISK = (15, 30, 50, 100, 200, 318), 1000, 0.9, 0.05
+SIZES, RESAMPLES, NEVER_WORSE, ABSTAIN_RISK = (
+    (15, 30, 50, 100, 200, 318),
+    1000,
+    0.9,
+    0.05,
+)
 
 
 @dataclass(frozen=True)
@@ -111,13 +116,26 @@ class Pool(NamedTuple):
 
 
 def command(*arguments: str) -> None:
-    subprocess.run([Path(sys.executable).with_name("reasoner"), *arguments], check=True, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)  # fmt: skip
+    subprocess.run(
+        [Path(sys.executable).with_name("reasoner"), *arguments],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def drawn(file: Path, spec: str, out: Path) -> Path:
     """The run in which all samples of a file are drawn."""
-    command("eval", f"pool:{file}", "--engine", f"pool:{file}", "-s", spec, "--out", str(out))
+    command(
+        "eval",
+        f"pool:{file}",
+        "--engine",
+        f"pool:{file}",
+        "-s",
+        spec,
+        "--out",
+        str(out),
+    )
     return out
 
 
@@ -146,7 +164,10 @@ def pool_in(run: Path) -> Pool:
 def longest_of(lengths: Floats) -> Floats:
     """[N, Q]: the mean over subsets of 1 to N of these lengths, [Q, N], of the longest."""
     n = lengths.shape[1]
-    chances = [[math.comb(at, k - 1) / math.comb(n, k) for at in range(n)] for k in range(1, n + 1)]
+    chances = [
+        [math.comb(at, k - 1) / math.comb(n, k) for at in range(n)]
+        for k in range(1, n + 1)
+    ]
     return np.array(chances) @ np.sort(lengths, axis=1).T
 
 
@@ -173,7 +194,12 @@ def deals_of(pool: Pool) -> Deals:
         order = source.permutation(questions)
         first, second = np.split(order, [questions // 2])
         for ours, held in ((first, second), (second, first)):
-            deals.append((family(pool, _mask(ours[:CALIBRATED], questions)), _mask(held, questions)))
+            deals.append(
+                (
+                    family(pool, _mask(ours[:CALIBRATED], questions)),
+                    _mask(held, questions),
+                )
+            )
     return deals
 
 
@@ -186,12 +212,19 @@ def _mask(rows: Ints, questions: int) -> Bools:
 def chances(trust: Trust, share: Floats, length: Floats) -> Floats:
     """`Trust.chance` of many answers."""
     longer = np.log(length / trust.length) if trust.length else 0.0
-    return np.asarray(expit(trust.intercept + trust.slope * logit(share) - LONGER * longer))
+    return np.asarray(
+        expit(trust.intercept + trust.slope * logit(share) - LONGER * longer)
+    )
 
 
-def confidences(row: ArmRow, outcomes: Outcomes, rows: Bools | Ints) -> tuple[Floats, Floats]:
+def confidences(
+    row: ArmRow, outcomes: Outcomes, rows: Bools | Ints
+) -> tuple[Floats, Floats]:
     """[Q, R]: the confidence of each held-out answer and whether it is right, in some orders."""
-    share, right, length = (values[rows, :ORDERS] for values in (outcomes.share, outcomes.right, outcomes.length))
+    share, right, length = (
+        values[rows, :ORDERS]
+        for values in (outcomes.share, outcomes.right, outcomes.length)
+    )
     return chances(row.trust, share, length), np.broadcast_to(right, share.shape)
 
 
@@ -205,11 +238,23 @@ def methods_on(pool: Pool, deals: Deals) -> Iterator[Method]:
             n = build("strategy", way.strategy).n
             by_length = ", by length" if "window" in spec.options else ""
             vote = "" if n == pool.arm.arm.pool else f", at most {n} samples"
-            name = f"{spec.options['stop']}{vote}{by_length}" if "stop" in spec.options else "one sample"
-            yield measured(name, outcomes, _error(pool, [(_row(each, way.strategy), held) for each, held in deals]))
+            name = (
+                f"{spec.options['stop']}{vote}{by_length}"
+                if "stop" in spec.options
+                else "one sample"
+            )
+            yield measured(
+                name,
+                outcomes,
+                _error(
+                    pool, [(_row(each, way.strategy), held) for each, held in deals]
+                ),
+            )
     orders = random_orders(pool.arm.ids, pool.arm.arm.pool)
     for text in EXTRA:
-        outcomes = stopped_by(pool.arm.samples, orders, build("strategy", pool.arm.arm.strategy), text)
+        outcomes = stopped_by(
+            pool.arm.samples, orders, build("strategy", pool.arm.arm.strategy), text
+        )
         yield measured(text, outcomes)
     for prefer in get_args(Prefer):
         after = "" if prefer == "tokens" else f", for {prefer}"
@@ -226,7 +271,9 @@ def _row(measured_on: Family, strategy: str) -> ArmRow:
 
 
 def measured(name: str, outcomes: Outcomes, error: str = "") -> Method:
-    right, tokens, sequential = (x.mean(axis=1) for x in (outcomes.right, outcomes.tokens, outcomes.sequential))
+    right, tokens, sequential = (
+        x.mean(axis=1) for x in (outcomes.right, outcomes.tokens, outcomes.sequential)
+    )
     return Method(name, right, tokens, sequential, error)
 
 
@@ -234,10 +281,18 @@ def _auto(pool: Pool, name: str, chosen: Sequence[tuple[Choice, Bools]]) -> Meth
     sums = np.zeros((3, len(pool.tokens)))
     for choice, held in chosen:
         outcomes = pool.ways[Way(*choice.row.arm)]
-        for total, values in zip(sums, (outcomes.right, outcomes.tokens, outcomes.sequential), strict=True):
+        for total, values in zip(
+            sums, (outcomes.right, outcomes.tokens, outcomes.sequential), strict=True
+        ):
             total[held] += values.mean(axis=1)[held] / SPLITS
     right, tokens, sequential = sums
-    return Method(name, right, tokens, sequential, _error(pool, [(choice.row, held) for choice, held in chosen]))
+    return Method(
+        name,
+        right,
+        tokens,
+        sequential,
+        _error(pool, [(choice.row, held) for choice, held in chosen]),
+    )
 
 
 def _error(pool: Pool, chosen: Sequence[tuple[ArmRow, Bools]]) -> str:
@@ -251,11 +306,21 @@ def _error(pool: Pool, chosen: Sequence[tuple[ArmRow, Bools]]) -> str:
         outcomes = pool.ways[Way(*row.arm)]
         sure, right = confidences(row, outcomes, held)
         coins = (source.random(len(sure))[:, None] < sure).astype(float)
-        parts.append([values.ravel() for values in (sure, right, coins, outcomes.share[held, :ORDERS])])
+        parts.append(
+            [
+                values.ravel()
+                for values in (sure, right, coins, outcomes.share[held, :ORDERS])
+            ]
+        )
     errors = []
     for pair in zip(parts[::2], parts[1::2], strict=True):
         sure, right, coins, share = map(np.concatenate, zip(*pair, strict=True))
-        errors.append([100 * calibration_error(*each) for each in ((sure, right), (sure, coins), (share, right))])
+        errors.append(
+            [
+                100 * calibration_error(*each)
+                for each in ((sure, right), (sure, coins), (share, right))
+            ]
+        )
     return ", ".join(f"{error:.1f}" for error in np.mean(errors, axis=0))
 
 
@@ -265,9 +330,13 @@ class Table:
     def __init__(self, methods: Sequence[Method]) -> None:
         self.methods = methods
         fixed = [method for method in methods if method.name.startswith("n=")]
-        self.right, self.tokens = (np.array([getattr(x, name) for x in fixed]) for name in ("right", "tokens"))
+        self.right, self.tokens = (
+            np.array([getattr(x, name) for x in fixed]) for name in ("right", "tokens")
+        )
         questions = self.right.shape[1]
-        drawn = np.random.default_rng(0).multinomial(questions, np.full(questions, 1 / questions), size=DRAWS)
+        drawn = np.random.default_rng(0).multinomial(
+            questions, np.full(questions, 1 / questions), size=DRAWS
+        )
         self.lots = np.vstack([np.full(questions, 1.0), drawn]).T / questions
         self.rights, self.costs = self.right @ self.lots, self.tokens @ self.lots
 
@@ -275,44 +344,70 @@ class Table:
         """[1 + DRAWS, 5]: its `Figures` on all questions, then on draws of them."""
         accuracy, cost = method.right @ self.lots, method.tokens @ self.lots
         # As accurate as this or more, within the margin; the vote of all samples may be less accurate than fewer.
-        enough = self.rights >= np.minimum(accuracy - MARGIN, self.rights.max(axis=0)) - 1e-9
+        enough = (
+            self.rights >= np.minimum(accuracy - MARGIN, self.rights.max(axis=0)) - 1e-9
+        )
         n = enough.argmax(axis=0)
         over = self.costs[n, np.arange(len(n))] / cost
-        return np.stack([accuracy, accuracy - self.rights[-1], cost, n + 1, over], axis=1)
+        return np.stack(
+            [accuracy, accuracy - self.rights[-1], cost, n + 1, over], axis=1
+        )
 
     def of(self, name: str) -> Figures:
         """Those of one method on all questions."""
-        return Figures(*self.figures(next(x for x in self.methods if x.name == name))[0].tolist())
+        return Figures(
+            *self.figures(next(x for x in self.methods if x.name == name))[0].tolist()
+        )
 
     def lines(self) -> Iterator[str]:
         """The table."""
         sample, last = self.tokens[0].mean(), len(self.right)
-        yield ("| | accuracy % | points against SC@N | samples | sequential | n | over n "
-               "| ECE, points, of perfect ones, of the share |")  # fmt: skip
+        yield (
+            "| | accuracy % | points against SC@N | samples | sequential | n | over n "
+            "| ECE, points, of perfect ones, of the share |"
+        )
         yield "|---|---|---|---|---|---|---|---|"
         for method in self.methods:
-            if method.name.startswith("n=") and method.name not in {"n=1", "n=3", "n=8", f"n={last}"}:
+            if method.name.startswith("n=") and method.name not in {
+                "n=1",
+                "n=3",
+                "n=8",
+                f"n={last}",
+            }:
                 continue
             mean, *rest = self.figures(method)
-            x, (low, high) = Figures(*mean), (Figures(*each) for each in np.percentile(rest, (2.5, 97.5), axis=0))
-            yield (f"| {method.name} | {100 * x.accuracy:.1f} "
-                   f"| {100 * x.gap:+.2f} ({100 * low.gap:+.2f} to {100 * high.gap:+.2f}) "
-                   f"| {x.tokens / sample:.2f} | {method.sequential.mean() / sample:.2f} | {x.n:.0f} "
-                   f"| {x.over:.2f} ({low.over:.2f} to {high.over:.2f}) | {method.error} |")  # fmt: skip
+            x, (low, high) = (
+                Figures(*mean),
+                (Figures(*each) for each in np.percentile(rest, (2.5, 97.5), axis=0)),
+            )
+            yield (
+                f"| {method.name} | {100 * x.accuracy:.1f} "
+                f"| {100 * x.gap:+.2f} ({100 * low.gap:+.2f} to {100 * high.gap:+.2f}) "
+                f"| {x.tokens / sample:.2f} | {method.sequential.mean() / sample:.2f} | {x.n:.0f} "
+                f"| {x.over:.2f} ({low.over:.2f} to {high.over:.2f}) | {method.error} |"
+            )
 
 
 def abstention(pool: Pool, deals: Deals) -> Iterator[str]:
     """The share of wrong answers among the surest ones, cross-fitted; random abstention leaves it as it is."""
-    yield "| wrong answers %, of those given | " + " | ".join(f"{100 * c:g} % answered" for c in COVERAGES) + " |"
+    yield (
+        "| wrong answers %, of those given | "
+        + " | ".join(f"{100 * c:g} % answered" for c in COVERAGES)
+        + " |"
+    )
     yield "|---" * (len(COVERAGES) + 1) + "|"
     for effort, risk in RISKS.items():
         curves = []
         for each, held in deals:
-            several = each.model_copy(update={"arms": tuple(row for row in each.arms if row.samples > 1)})
+            several = each.model_copy(
+                update={"arms": tuple(row for row in each.arms if row.samples > 1)}
+            )
             row = worthwhile(several, 0, risk).row
             sure, right = confidences(row, pool.ways[Way(*row.arm)], held)
             curve = risk_coverage(sure.ravel(), right.ravel())
-            curves.append(np.interp(COVERAGES, np.arange(1, len(curve) + 1) / len(curve), curve))
+            curves.append(
+                np.interp(COVERAGES, np.arange(1, len(curve) + 1) / len(curve), curve)
+            )
         shown = " | ".join(f"{100 * wrong:.1f}" for wrong in np.mean(curves, axis=0))
         yield f"| auto, effort {effort} | {shown} |"
 
@@ -326,9 +421,11 @@ def ratio(pool: Pool, outcomes: Outcomes, held: Ints) -> float:
 
 def small(pool: Pool) -> Iterator[str]:
     """`auto` by calibrations of several sizes: what it costs on the other questions, and whether its promises hold."""
-    yield ("| calibrated on | | samples | at least 0.9 of the fixed number, % | over n, median | mean loss, points "
-           "| with the price of its samples | more lost than the risk, % | promised, % "
-           "| promises broken, of 1,000 |")  # fmt: skip
+    yield (
+        "| calibrated on | | samples | at least 0.9 of the fixed number, % | over n, median | mean loss, points "
+        "| with the price of its samples | more lost than the risk, % | promised, % "
+        "| promises broken, of 1,000 |"
+    )
     yield "|---" * 10 + "|"
     source, questions = np.random.default_rng(0), len(pool.tokens)
     losses = pool.fixed[-1].mean()
@@ -339,7 +436,9 @@ def small(pool: Pool) -> Iterator[str]:
     for size in sizes_in(questions):
         dealt = [np.split(source.permutation(questions), [size]) for _ in range(SPLITS)]
         cut = [(resampled(means, whole, ours), held) for ours, held in dealt]
-        lots = resampled_often(single, whole, source.integers(0, questions, (RESAMPLES, size)))
+        lots = resampled_often(
+            single, whole, source.integers(0, questions, (RESAMPLES, size))
+        )
         for name, choose, risk in [
             *((f"effort {effort}", worthwhile, risk) for effort, risk in RISKS.items()),
             *((f"risk {risk:g}", promised, risk) for risk in RISKS.values()),
@@ -347,15 +446,24 @@ def small(pool: Pool) -> Iterator[str]:
             chosen = [(choose(each, 0, risk), held) for each, held in cut]
             arms = [(Way(*choice.row.arm), held) for choice, held in chosen]
             ratios = [ratio(pool, means[way], held) for way, held in arms]
-            drawn = [promised(each, 0, risk).row for each in lots] if choose is promised else []
+            drawn = (
+                [promised(each, 0, risk).row for each in lots]
+                if choose is promised
+                else []
+            )
             broken = sum(lost[Way(*row.arm)] > risk for row in drawn) if drawn else ""
             kept = 100 * np.mean([choice.promised for choice, _ in chosen])
             gaps = np.array([lost[way] for way, _ in arms])
-            cost = np.mean([means[way].tokens.mean() for way, _ in arms]) / pool.tokens.mean()
+            cost = (
+                np.mean([means[way].tokens.mean() for way, _ in arms])
+                / pool.tokens.mean()
+            )
             priced = gaps.mean() + sample_price(risk) * cost
-            yield (f"| {size} | {name} | {cost:.1f} | {100 * np.mean(np.array(ratios) >= NEVER_WORSE):.0f} "
-                   f"| {np.median(ratios):.2f} | {100 * gaps.mean():.2f} | {100 * priced:.2f} "
-                   f"| {100 * np.mean(gaps > risk):.0f} | {kept:.0f} | {broken} |")  # fmt: skip
+            yield (
+                f"| {size} | {name} | {cost:.1f} | {100 * np.mean(np.array(ratios) >= NEVER_WORSE):.0f} "
+                f"| {np.median(ratios):.2f} | {100 * gaps.mean():.2f} | {100 * priced:.2f} "
+                f"| {100 * np.mean(gaps > risk):.0f} | {kept:.0f} | {broken} |"
+            )
 
 
 def sizes_in(questions: int) -> Sequence[int]:
@@ -371,20 +479,31 @@ def confidence(pool: Pool) -> Iterator[str]:
     for size in sizes_in(questions):
         dealt = [np.split(source.permutation(questions), [size]) for _ in range(SPLITS)]
         for name, spec in (("safe", family_safe(pool)), ("at most four", four(pool))):
-            outcomes, measured, broken, promises = pool.ways[Way(spec, "", "")], [], 0, 0
+            outcomes, measured, broken, promises = (
+                pool.ways[Way(spec, "", "")],
+                [],
+                0,
+                0,
+            )
             for ours, held in dealt:
                 trust = trust_in(outcomes.of(ours))
-                share, right, length = (x[held, :ORDERS].ravel() for x in _seen(outcomes))
+                share, right, length = (
+                    x[held, :ORDERS].ravel() for x in _seen(outcomes)
+                )
                 sure = chances(trust, share, length)
-                measured.append([np.mean((x - right) ** 2) for x in (sure, share)]
-                             + [risk_coverage(x, right).mean() for x in (sure, share)])  # fmt: skip
+                measured.append(
+                    [np.mean((x - right) ** 2) for x in (sure, share)]
+                    + [risk_coverage(x, right).mean() for x in (sure, share)]
+                )
                 if (least := trust.least_share(ABSTAIN_RISK)) is not None:
                     promises += 1
                     given = outcomes.share >= least
                     broken += bool((1 - outcomes.right)[given].mean() > ABSTAIN_RISK)
             brier, raw, area, ranked = np.mean(measured, axis=0)
-            yield (f"| {size} | {name} | {brier:.3f}, {raw:.3f} | {area:.4f}, {ranked:.4f} "
-                   f"| {promises} of {SPLITS} promise {100 * ABSTAIN_RISK:g} %, {broken} broken |")  # fmt: skip
+            yield (
+                f"| {size} | {name} | {brier:.3f}, {raw:.3f} | {area:.4f}, {ranked:.4f} "
+                f"| {promises} of {SPLITS} promise {100 * ABSTAIN_RISK:g} %, {broken} broken |"
+            )
 
 
 def areas(pool: Pool) -> Iterator[str]:
@@ -392,11 +511,22 @@ def areas(pool: Pool) -> Iterator[str]:
     yield "| | area under the risk curve by share | and by length where shares are equal | difference |"
     yield "|---|---|---|---|"
     questions = len(pool.tokens)
-    lots = [np.arange(questions), *np.random.default_rng(0).integers(0, questions, (AREAS, questions))]
+    lots = [
+        np.arange(questions),
+        *np.random.default_rng(0).integers(0, questions, (AREAS, questions)),
+    ]
     for name, spec in (("safe", family_safe(pool)), ("at most four", four(pool))):
-        share, right, length = (x[:, :ORDERS] for x in _seen(pool.ways[Way(spec, "", "")]))
+        share, right, length = (
+            x[:, :ORDERS] for x in _seen(pool.ways[Way(spec, "", "")])
+        )
         ranked = share - 1e-9 * np.log(length)
-        pairs = [[risk_coverage(x[lot].ravel(), right[lot].ravel()).mean() for x in (share, ranked)] for lot in lots]
+        pairs = [
+            [
+                risk_coverage(x[lot].ravel(), right[lot].ravel()).mean()
+                for x in (share, ranked)
+            ]
+            for lot in lots
+        ]
         (raw, ours), *rest = pairs
         low, high = np.percentile(np.array(rest) @ (-1, 1), (2.5, 97.5))
         yield f"| {name} | {raw:.4f} | {ours:.4f} | {ours - raw:+.4f} ({low:+.4f} to {high:+.4f}) |"
@@ -413,7 +543,9 @@ def four(pool: Pool) -> str:
 
 def family_safe(pool: Pool) -> str:
     """The spec of the arm that is chosen without evidence."""
-    return pool.arm.way(stop=rule(safe_rule(pool.arm.arm.pool)), order="launch").strategy
+    return pool.arm.way(
+        stop=rule(safe_rule(pool.arm.arm.pool)), order="launch"
+    ).strategy
 
 
 def pays(pool: Pool, table: Table) -> dict[str, str]:
@@ -421,26 +553,49 @@ def pays(pool: Pool, table: Table) -> dict[str, str]:
     sample, last = pool.tokens.mean(), len(pool.fixed)
     questions, right = len(pool.tokens), 100 * pool.fixed.mean(axis=1)
     least = int(np.flatnonzero(right >= right[-1] - 100 * MARGIN - 1e-9)[0]) + 1
-    ruled = min(x.tokens.mean() for x in pool.ways.values() if x.most <= RISKS["high"]) / sample
+    ruled = (
+        min(x.tokens.mean() for x in pool.ways.values() if x.most <= RISKS["high"])
+        / sample
+    )
     lines = {
         "questions, calibrated on": f"{questions:,}, {min(questions // 2, CALIBRATED)}",
-        "n = 1 / 3 / 8 / all, % right": " / ".join(f"{right[n - 1]:.1f}" for n in (1, 3, 8, last)) + f" of {last}",
+        "n = 1 / 3 / 8 / all, % right": " / ".join(
+            f"{right[n - 1]:.1f}" for n in (1, 3, 8, last)
+        )
+        + f" of {last}",
         "least n within 0.3 points of all": str(least),
         "`--risk 0.01` without a profile: tokens": f"{ruled:.1f}",
     }
-    named = {f"`--risk {risk:g}`": f"auto, risk {risk:g}" for risk in sorted(RISKS.values())}
-    named |= {f"`--effort {effort}`": f"auto, effort {effort}" for effort in ("high", "medium", "low")}
+    named = {
+        f"`--risk {risk:g}`": f"auto, risk {risk:g}" for risk in sorted(RISKS.values())
+    }
+    named |= {
+        f"`--effort {effort}`": f"auto, effort {effort}"
+        for effort in ("high", "medium", "low")
+    }
     for line, name in named.items():
         seen = table.of(name)
-        lines[line] = f"{seen.tokens / sample:.1f}, {round(-100 * seen.gap, 2) + 0.0:.2f}, {seen.over:.2f}"
-    waits = (x.sequential.mean() / sample for x in table.methods if x.name in (f"n={last}", LATENCY))
-    lines["`--risk 0.01 --for latency`: lengths of a mean sample"] = "{1:.2f}, of all {0:.2f}".format(*waits)
+        lines[line] = (
+            f"{seen.tokens / sample:.1f}, {round(-100 * seen.gap, 2) + 0.0:.2f}, {seen.over:.2f}"
+        )
+    waits = (
+        x.sequential.mean() / sample
+        for x in table.methods
+        if x.name in (f"n={last}", LATENCY)
+    )
+    lines["`--risk 0.01 --for latency`: lengths of a mean sample"] = (
+        "{1:.2f}, of all {0:.2f}".format(*waits)
+    )
     return lines
 
 
 def tokens_in(row: dict[str, Any]) -> list[int]:
     """The lengths of the recorded answers or chains of a question."""
-    return [chain["tokens"] for chain in row["chains"]] if "chains" in row else row["tokens"]
+    return (
+        [chain["tokens"] for chain in row["chains"]]
+        if "chains" in row
+        else row["tokens"]
+    )
 
 
 def main(folder: Path, files: Sequence[Path]) -> None:
@@ -456,14 +611,28 @@ def main(folder: Path, files: Sequence[Path]) -> None:
         deals = deals_of(pool)
         table = Table(list(methods_on(pool, deals)))
         print(f"## {file.stem}: {len(lines):,} questions\n")
-        tables = (table.lines(), abstention(pool, deals), small(pool), confidence(pool), areas(pool))
+        tables = (
+            table.lines(),
+            abstention(pool, deals),
+            small(pool),
+            confidence(pool),
+            areas(pool),
+        )
         for lines_of in tables:
             print("\n".join(lines_of), end="\n\n", flush=True)
         columns[file.stem] = pays(pool, table)
-    print("## When it pays: tokens, points lost, over n\n", "| | " + " | ".join(columns) + " |",
-          "|---" * (len(columns) + 1) + "|", sep="\n")  # fmt: skip
+    print(
+        "## When it pays: tokens, points lost, over n\n",
+        "| | " + " | ".join(columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+        sep="\n",
+    )
     for line in columns[files[0].stem]:
-        print(f"| {line} | " + " | ".join(column[line] for column in columns.values()) + " |")
+        print(
+            f"| {line} | "
+            + " | ".join(column[line] for column in columns.values())
+            + " |"
+        )
 
 
 if __name__ == "__main__":

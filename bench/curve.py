@@ -15,24 +15,58 @@ GREY, BLUE, ORANGE = "#808080", "#3b82f6", "#ea7317"
 
 
 def main(table: str, picture: str) -> None:
-    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "curve", "font.size": 11, "text.color": GREY})
+    mpl.rcParams.update(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": "curve",
+            "font.size": 11,
+            "text.color": GREY,
+        }
+    )
     rows = pd.read_csv(table)
     votes = rows[rows.strategy.str.startswith("self_consistency")].sort_values("tokens")
     [greedy] = rows[rows.strategy.str.startswith("single")].itertuples()
     figure, axes = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
-    for points, colour, name in ((votes, BLUE, "vote"), (rows.loc[[greedy.Index]], ORANGE, "greedy")):
-        low, high = points.accuracy - points.accuracy_low, points.accuracy_high - points.accuracy
-        axes.errorbar(
-            points.tokens, 100 * points.accuracy, [100 * low, 100 * high], color=colour, marker="o", capsize=3, lw=2
+    for points, colour, name in (
+        (votes, BLUE, "vote"),
+        (rows.loc[[greedy.Index]], ORANGE, "greedy"),
+    ):
+        low, high = (
+            points.accuracy - points.accuracy_low,
+            points.accuracy_high - points.accuracy,
         )
-        axes.annotate(name, (points.tokens.iloc[-1], 100 * points.accuracy.iloc[-1]), (8, 4),
-                      textcoords="offset points", color=colour, weight="bold")  # fmt: skip
+        axes.errorbar(
+            points.tokens,
+            100 * points.accuracy,
+            [100 * low, 100 * high],
+            color=colour,
+            marker="o",
+            capsize=3,
+            lw=2,
+        )
+        axes.annotate(
+            name,
+            (points.tokens.iloc[-1], 100 * points.accuracy.iloc[-1]),
+            (8, 4),
+            textcoords="offset points",
+            color=colour,
+            weight="bold",
+        )
     for row in votes.itertuples():
-        axes.annotate(f"n={row.size:.0f}", (row.tokens, 100 * row.accuracy), (6, -14),
-                      textcoords="offset points", color=BLUE, size=9)  # fmt: skip
+        axes.annotate(
+            f"n={row.size:.0f}",
+            (row.tokens, 100 * row.accuracy),
+            (6, -14),
+            textcoords="offset points",
+            color=BLUE,
+            size=9,
+        )
     ticks = [50, 100, 200, 400, 800]
     axes.set(
-        xscale="log", xlabel="tokens computed per question", ylabel="questions answered rightly, %", xlim=(30, 900)
+        xscale="log",
+        xlabel="tokens computed per question",
+        ylabel="questions answered rightly, %",
+        xlim=(30, 900),
     )
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()

@@ -48,24 +48,44 @@ def winner(answers: list[str | None], source: random.Random) -> str | None:
 
 def row(questions: list[dict[str, Any]], n: int, limit: int) -> str:
     """The line of one width and one limit."""
-    source, finished, right = random.Random(0), 0, {name: [0.0] * len(questions) for name in WAYS}
+    source, finished, right = (
+        random.Random(0),
+        0,
+        {name: [0.0] * len(questions) for name in WAYS},
+    )
     for number, question in enumerate(questions):
         for _ in range(REPEATS):
             chains = source.sample(question["chains"], n)
             whole = [chain["answer"] for chain in chains if chain["tokens"] <= limit]
-            cut = [probed(chain, question["every"], limit) for chain in chains if chain["tokens"] > limit]
+            cut = [
+                probed(chain, question["every"], limit)
+                for chain in chains
+                if chain["tokens"] > limit
+            ]
             drop, finished = winner(whole, source), finished + len(whole)
-            votes = {"drop": drop, "fallback": drop or winner(cut, source), "probe": winner(whole + cut, source)}
+            votes = {
+                "drop": drop,
+                "fallback": drop or winner(cut, source),
+                "probe": winner(whole + cut, source),
+            }
             for name in WAYS:
                 right[name][number] += (votes[name] == question["gold"]) / REPEATS
     shares = ", ".join(f"{name} {np.mean(right[name]):5.1%}" for name in WAYS)
-    gains = ", ".join(f"over {name} {gain(right['fallback'], right[name])}" for name in ("drop", "probe"))
+    gains = ", ".join(
+        f"over {name} {gain(right['fallback'], right[name])}"
+        for name in ("drop", "probe")
+    )
     share = finished / (len(questions) * REPEATS * n)
     return f"n={n:<3} max_tokens={limit:<6,} finished {share:4.0%}: {shares}; points of the fallback {gains}"
 
 
 def budgeted(
-    chains: list[dict[str, Any]], every: int, budget: int, unit: str, reserve: bool, source: random.Random
+    chains: list[dict[str, Any]],
+    every: int,
+    budget: int,
+    unit: str,
+    reserve: bool,
+    source: random.Random,
 ) -> str | None:
     """The vote of chains that are drawn one after another until a budget is used up.
 
@@ -96,13 +116,22 @@ def budgeted(
 
 def reserves(questions: list[dict[str, Any]], n: int, budget: int) -> str:
     """The line of one width and one budget."""
-    ways, source = [(unit, reserve) for unit in ("tokens", "generated") for reserve in (False, True)], random.Random(0)
+    ways, source = (
+        [
+            (unit, reserve)
+            for unit in ("tokens", "generated")
+            for reserve in (False, True)
+        ],
+        random.Random(0),
+    )
     right = {way: [0.0] * len(questions) for way in ways}
     for number, question in enumerate(questions):
         for _ in range(REPEATS):
             chains, seed = source.sample(question["chains"], n), source.random()
             for way in ways:
-                vote = budgeted(chains, question["every"], budget, *way, random.Random(seed))
+                vote = budgeted(
+                    chains, question["every"], budget, *way, random.Random(seed)
+                )
                 right[way][number] += (vote == question["gold"]) / REPEATS
     shares = "; ".join(
         f"{unit} {np.mean(right[unit, False]):5.1%}, with a reserve {np.mean(right[unit, True]):5.1%}, "
@@ -117,13 +146,17 @@ def gain(ours: list[float], theirs: list[float]) -> str:
     differences = 100 * (np.array(ours) - np.array(theirs))
     if not differences.any():
         return "0"
-    low, high = bootstrap((differences,), np.mean, method="percentile", rng=0).confidence_interval
+    low, high = bootstrap(
+        (differences,), np.mean, method="percentile", rng=0
+    ).confidence_interval
     return f"{differences.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 if __name__ == "__main__":
     for path in map(Path, sys.argv[1:]):
-        questions = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        questions = [
+            json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()
+        ]
         print(f"{path.name}: {len(questions)} questions, the mean of {REPEATS} subsets")
         for n in WIDTHS:
             print("\n".join(row(questions, n, limit) for limit in LIMITS))

@@ -24,7 +24,9 @@ from reasoner.trace.events import Event, Sampled
 from reasoner.types import Completion
 from reasoner_verifiers import Certainty
 
-SPEC = "beam_search:n=8,width=4,step_tokens=16,max_steps=5,max_tokens=80,temperature=0.8"
+SPEC = (
+    "beam_search:n=8,width=4,step_tokens=16,max_steps=5,max_tokens=80,temperature=0.8"
+)
 KV_GIB = 0.065
 
 
@@ -33,9 +35,16 @@ def questions() -> list[Question]:
     for number in range(8):
         source = random.Random(number)
         cargo = ("tea", "rope", "salt", "wool", "iron", "glass")
-        log = " ".join(f"Day {day}: {source.randint(2, 99)} sacks of {source.choice(cargo)}." for day in range(1, 56))
+        log = " ".join(
+            f"Day {day}: {source.randint(2, 99)} sacks of {source.choice(cargo)}."
+            for day in range(1, 56)
+        )
         asked.append(
-            Question.of("Which day was the busiest, and why?", context=f"Harbour log {number}. {log}", space="text")
+            Question.of(
+                "Which day was the busiest, and why?",
+                context=f"Harbour log {number}. {log}",
+                space="text",
+            )
         )
     return asked
 
@@ -45,18 +54,26 @@ async def run(engine: VllmEngine) -> tuple[int, int]:
     await reset_caches(engine)
     events: list[Event] = []
     solutions = await solve_many(
-        questions(), build("strategy", SPEC), engine, verifier=Certainty(), trace=events.append
+        questions(),
+        build("strategy", SPEC),
+        engine,
+        verifier=Certainty(),
+        trace=events.append,
     )
     assert all(solution.error is None for solution in solutions)
     usages = [event.usage for event in events if isinstance(event, Sampled)]
-    return sum(usage.prompt_tokens for usage in usages), sum(usage.cached_tokens for usage in usages)
+    return sum(usage.prompt_tokens for usage in usages), sum(
+        usage.cached_tokens for usage in usages
+    )
 
 
 def first_come() -> Any:
     """The limiter and the engine without the questions' priorities."""
     charge, sample = KvCacheLimiter.charge, VllmEngine.sample
 
-    def no_priority(self: KvCacheLimiter, shared: Shared, *, kind: Hashable, limit: int, **_: Any) -> Charge:
+    def no_priority(
+        self: KvCacheLimiter, shared: Shared, *, kind: Hashable, limit: int, **_: Any
+    ) -> Charge:
         return charge(self, shared, kind=kind, limit=limit)
 
     async def without_priority(self: VllmEngine, request: SampleRequest) -> Completion:
@@ -65,9 +82,9 @@ def first_come() -> Any:
     def not_kept(self: KvCacheLimiter, name: str, tokens: int) -> None:
         """Nothing is kept."""
 
-    return mock.patch.multiple(KvCacheLimiter, charge=no_priority, keep=not_kept), mock.patch.multiple(
-        VllmEngine, sample=without_priority
-    )
+    return mock.patch.multiple(
+        KvCacheLimiter, charge=no_priority, keep=not_kept
+    ), mock.patch.multiple(VllmEngine, sample=without_priority)
 
 
 async def main() -> None:
@@ -76,11 +93,15 @@ async def main() -> None:
     print(f"room for {engine.capacity:,} tokens", file=sys.stderr)
     for _ in range(2):
         prompt, cached = await run(engine)
-        print(f"as it is: {prompt:,} prompt tokens, {cached:,} from cache: {cached / prompt:.3f}")
+        print(
+            f"as it is: {prompt:,} prompt tokens, {cached:,} from cache: {cached / prompt:.3f}"
+        )
         gate, vllm = first_come()
         with gate, vllm:
             prompt, cached = await run(engine)
-        print(f"first come, first served: {prompt:,} prompt tokens, {cached:,} from cache: {cached / prompt:.3f}")
+        print(
+            f"first come, first served: {prompt:,} prompt tokens, {cached:,} from cache: {cached / prompt:.3f}"
+        )
     await engine.close()
 
 

@@ -80,7 +80,9 @@ def ended(chain: dict[str, Any], every: int, equal: int) -> Reply:
         latest = answer
         if times >= equal and answer not in (None, "ERR"):
             return Reply(answer, number * every, number)
-    return Reply(chain["answer"], chain["tokens"], (chain["tokens"] - 1) // every if equal else 0)
+    return Reply(
+        chain["answer"], chain["tokens"], (chain["tokens"] - 1) // every if equal else 0
+    )
 
 
 def leader(votes: Counter[str | None]) -> str | None:
@@ -90,7 +92,9 @@ def leader(votes: Counter[str | None]) -> str | None:
 
 def whole(replies: Sequence[Reply]) -> Outcome:
     """The vote of all, side by side."""
-    votes = Counter[str | None](reply.answer for reply in replies if reply.answer is not None)
+    votes = Counter[str | None](
+        reply.answer for reply in replies if reply.answer is not None
+    )
     lengths = [reply.length for reply in replies]
     return Outcome(leader(votes), sum(lengths), max(lengths))
 
@@ -102,7 +106,11 @@ def first(replies: Sequence[Reply]) -> Outcome:
 
 def stopped(replies: Sequence[Reply], window: int, theta: float) -> Outcome:
     """The vote in the order in which chains end, `window` at once, until the leader is ahead with chance `theta`."""
-    waiting, running, votes = list(reversed(replies)), list[tuple[int, int]](), Counter[str | None]()
+    waiting, running, votes = (
+        list(reversed(replies)),
+        list[tuple[int, int]](),
+        Counter[str | None](),
+    )
     now = spent = number = 0
     while waiting or running:
         while waiting and len(running) < window:
@@ -120,46 +128,83 @@ def stopped(replies: Sequence[Reply], window: int, theta: float) -> Outcome:
     return Outcome(leader(votes), spent, now)
 
 
-def offline(draws: Sequence[dict[str, Any]], equal: int, policy: Callable[[Sequence[Reply]], Outcome]) -> list[Outcome]:
+def offline(
+    draws: Sequence[dict[str, Any]],
+    equal: int,
+    policy: Callable[[Sequence[Reply]], Outcome],
+) -> list[Outcome]:
     """A policy on all questions of all draws."""
-    return [policy([ended(chain, line["every"], equal) for chain in line["chains"]]) for line in draws]
+    return [
+        policy([ended(chain, line["every"], equal) for chain in line["chains"]])
+        for line in draws
+    ]
 
 
 async def online(path: Path, spec: str) -> list[Outcome]:
     """A strategy on all of them, by the product itself."""
     engine, items = PoolEngine(str(path)), Pool(str(path)).load().items
     await engine.start()
-    solutions = await solve_many([item.question for item in items], build("strategy", spec), engine, concurrency=8)
+    solutions = await solve_many(
+        [item.question for item in items],
+        build("strategy", spec),
+        engine,
+        concurrency=8,
+    )
     return [
-        Outcome(each.answer.key if each.answer else None, each.cost.tokens, each.cost.sequential_tokens)
+        Outcome(
+            each.answer.key if each.answer else None,
+            each.cost.tokens,
+            each.cost.sequential_tokens,
+        )
         for each in solutions
     ]
 
 
 def print_row(
-    draws: Sequence[dict[str, Any]], against: Sequence[Outcome], questions: int, name: str, outcomes: Sequence[Outcome]
+    draws: Sequence[dict[str, Any]],
+    against: Sequence[Outcome],
+    questions: int,
+    name: str,
+    outcomes: Sequence[Outcome],
 ) -> None:
     """A line of the table; all draws hold the questions in the same order."""
 
     def right(of: Sequence[Outcome]) -> np.ndarray:
-        hits = [outcome.answer == line["gold"] for outcome, line in zip(of, draws, strict=True)]
-        means: np.ndarray = 100 * np.array(hits, dtype=float).reshape(-1, questions).mean(axis=0)
+        hits = [
+            outcome.answer == line["gold"]
+            for outcome, line in zip(of, draws, strict=True)
+        ]
+        means: np.ndarray = 100 * np.array(hits, dtype=float).reshape(
+            -1, questions
+        ).mean(axis=0)
         return means
 
     difference = right(outcomes) - right(against)
     low, high = difference.mean(), difference.mean()
     if difference.any():
-        low, high = bootstrap((difference,), np.mean, method="percentile", rng=0).confidence_interval
+        low, high = bootstrap(
+            (difference,), np.mean, method="percentile", rng=0
+        ).confidence_interval
     _, tokens, sequential = zip(*outcomes, strict=True)
-    print(f"| {name} | {right(outcomes).mean():.1f} | {difference.mean():+.1f} ({low:+.1f} to {high:+.1f}) "
-          f"| {np.mean(tokens) / 1000:.0f} | {np.mean(sequential) / 1000:.1f} |", flush=True)  # fmt: skip
+    print(
+        f"| {name} | {right(outcomes).mean():.1f} | {difference.mean():+.1f} ({low:+.1f} to {high:+.1f}) "
+        f"| {np.mean(tokens) / 1000:.0f} | {np.mean(sequential) / 1000:.1f} |",
+        flush=True,
+    )
 
 
 def recorded(path: Path) -> list[dict[str, Any]]:
     """The questions of all draws of a file."""
-    source, lines = random.Random(0), [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    source, lines = (
+        random.Random(0),
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()],
+    )
     return [
-        {**line, "question_id": f"{line['question_id']} {draw}", "chains": source.sample(line["chains"], N)}
+        {
+            **line,
+            "question_id": f"{line['question_id']} {draw}",
+            "chains": source.sample(line["chains"], N),
+        }
         for draw in range(DRAWS)
         for line in lines
     ]
@@ -171,7 +216,10 @@ def simulated(wrong: float) -> list[dict[str, Any]]:
     for at in range(QUESTIONS):
         question, chains = law.question(name := f"q{at}"), []
         for number in range(N):
-            chain, source = law.chain(question, at * N + number), random.Random(f"{name} {number}")
+            chain, source = (
+                law.chain(question, at * N + number),
+                random.Random(f"{name} {number}"),
+            )
             answer = "1" if chain.right else source.choices("234", (0.6, 0.25, 0.15))[0]
             probes, guess = list[tuple[str | None, int]](), ""
             for tokens in range(EVERY, chain.tokens, EVERY):
@@ -180,7 +228,9 @@ def simulated(wrong: float) -> list[dict[str, Any]]:
                 probe = answer if tokens >= chain.knows else guess
                 probes.append((None if probe == "-" else probe, 1))
             chains.append({"probes": probes, "tokens": chain.tokens, "answer": answer})
-        draws.append({"question_id": name, "gold": "1", "every": EVERY, "chains": chains})
+        draws.append(
+            {"question_id": name, "gold": "1", "every": EVERY, "chains": chains}
+        )
     return draws
 
 
@@ -190,19 +240,38 @@ def main(source: str, folder: Path) -> None:
     draws = simulated(float(wrong)) if kind == "law" else recorded(Path(source))
     questions = QUESTIONS if kind == "law" else len(draws) // DRAWS
     pool = folder / "pool.jsonl"
-    pool.write_text("".join(json.dumps(line) + "\n" for line in draws), encoding="utf-8")
+    pool.write_text(
+        "".join(json.dumps(line) + "\n" for line in draws), encoding="utf-8"
+    )
     vote = offline(draws, 0, whole)
-    print(f"\n{source}: {questions} questions, {N} chains, {len(draws) // questions} draws\n")
-    columns = ("policy", "right, %", "against the vote, points", "tokens, thousands", "sequential, thousands")
+    print(
+        f"\n{source}: {questions} questions, {N} chains, {len(draws) // questions} draws\n"
+    )
+    columns = (
+        "policy",
+        "right, %",
+        "against the vote, points",
+        "tokens, thousands",
+        "sequential, thousands",
+    )
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     alone = offline(draws, 0, first)
     print_row(draws, alone, questions, "one chain", alone)
     for equal in EQUAL:
-        print_row(draws, alone, questions, f"one chain, ends after {equal} equal probes", offline(draws, equal, first))
+        print_row(
+            draws,
+            alone,
+            questions,
+            f"one chain, ends after {equal} equal probes",
+            offline(draws, equal, first),
+        )
     row = partial(print_row, draws, vote, questions)
     row(f"vote of {N}", vote)
     for equal in EQUAL:
-        row(f"a chain ends after {equal} equal probes, vote of {N}", offline(draws, equal, whole))
+        row(
+            f"a chain ends after {equal} equal probes, vote of {N}",
+            offline(draws, equal, whole),
+        )
     for window, theta in STOPS:
         policy = partial(stopped, window=window, theta=theta)
         for equal in (0, *EQUAL) if (window, theta) == STOPS[0] else (0,):

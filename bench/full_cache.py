@@ -70,7 +70,12 @@ class Cache:
     async def run(self, request: SampleRequest, length: int) -> int:
         """Generate a chain; its tokens, also where it was cancelled."""
         self.count += 1
-        chain = Chain((request.priority, self.count), request, length, asyncio.get_running_loop().create_future())
+        chain = Chain(
+            (request.priority, self.count),
+            request,
+            length,
+            asyncio.get_running_loop().create_future(),
+        )
         self.waiting.append(chain)
         try:
             await chain.ended
@@ -134,23 +139,39 @@ class CachedPool(PoolEngine):
         request.meter.usage = usage
 
 
-async def measured(path: Path, strategy: str, tokens: int, together: int, *, limited: bool) -> tuple[np.ndarray, int]:
+async def measured(
+    path: Path, strategy: str, tokens: int, together: int, *, limited: bool
+) -> tuple[np.ndarray, int]:
     """For each question [Q, 4]: whether it is right, thousands of tokens and of steps, votes; and preemptions."""
     items = Pool(str(path)).load().items
     engine = CachedPool(str(path))
-    engine.capacity, engine.cache = tokens if limited else None, (cache := Cache(tokens))
+    engine.capacity, engine.cache = (
+        tokens if limited else None,
+        (cache := Cache(tokens)),
+    )
     driver = asyncio.ensure_future(cache.drive())
     before = 0
-    solutions = solve_each([item.question for item in items], strategy, engine, concurrency=together)
+    solutions = solve_each(
+        [item.question for item in items], strategy, engine, concurrency=together
+    )
     rows = np.zeros((len(items), 4))
     async with aclosing(solutions) as each:
         async for index, solution in each:
             if solution.error:
                 raise solution.error
             item = items[index]
-            right = solution.answer and await item.grader.grade(item, solution.answer, Equivalence()) == "right"
+            right = (
+                solution.answer
+                and await item.grader.grade(item, solution.answer, Equivalence())
+                == "right"
+            )
             votes = solution.proposals[-1].vote_state.cast if solution.proposals else 0
-            rows[index] = (100.0 * bool(right), solution.cost.tokens / 1e3, (cache.now - before) / 1e3, votes)
+            rows[index] = (
+                100.0 * bool(right),
+                solution.cost.tokens / 1e3,
+                (cache.now - before) / 1e3,
+                votes,
+            )
             before = cache.now
     driver.cancel()
     return rows, cache.preempted
@@ -160,25 +181,48 @@ def main() -> None:
     """Print a table for each size of the cache."""
     parser = ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path)
-    parser.add_argument("--cache", type=int, nargs="+", default=[50_000, 100_000, 200_000])
+    parser.add_argument(
+        "--cache", type=int, nargs="+", default=[50_000, 100_000, 200_000]
+    )
     parser.add_argument("--chains", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--together", type=int, default=1)
     given = parser.parse_args()
-    lines = [json.loads(text) for text in given.file.read_text(encoding="utf-8").splitlines() if text.strip()]
-    n = min(given.chains, *(len(line.get("chains") or line["answers"]) for line in lines))
+    lines = [
+        json.loads(text)
+        for text in given.file.read_text(encoding="utf-8").splitlines()
+        if text.strip()
+    ]
+    n = min(
+        given.chains, *(len(line.get("chains") or line["answers"]) for line in lines)
+    )
     for tokens in given.cache:
-        print(f"{given.file.name}: {len(lines)} questions, {n} chains each, a cache of {tokens:,} tokens")
+        print(
+            f"{given.file.name}: {len(lines)} questions, {n} chains each, a cache of {tokens:,} tokens"
+        )
         whole = np.zeros((len(lines), 4))
         for name, strategy in POLICIES.items():
             total, preempted = np.zeros((len(lines), 4)), 0
             for repeat in range(given.repeats):
                 with tempfile.TemporaryDirectory() as folder:
                     path, source = Path(folder, "pool.jsonl"), random.Random(repeat)
-                    path.write_text("".join(json.dumps(reordered(line, n, source)) + "\n" for line in lines))
-                    spec = strategy.format(n=n, half=n // 2, quarter=n // 4, eighth=n // 8)
+                    path.write_text(
+                        "".join(
+                            json.dumps(reordered(line, n, source)) + "\n"
+                            for line in lines
+                        )
+                    )
+                    spec = strategy.format(
+                        n=n, half=n // 2, quarter=n // 4, eighth=n // 8
+                    )
                     values, again = asyncio.run(
-                        measured(path, spec, tokens, given.together, limited="unlimited" not in name)
+                        measured(
+                            path,
+                            spec,
+                            tokens,
+                            given.together,
+                            limited="unlimited" not in name,
+                        )
                     )
                 total, preempted = total + values / given.repeats, preempted + again
             whole = whole if whole.any() else total

@@ -39,10 +39,18 @@ OURS: dict[str, dict[str, Any]] = {
     "single, streamed": {"model": "mock", "stream": True},
     "vote8": {"model": "mock@vote8", "stream": False},
 }
-PEERS = {"single": {"model": "mock", "budget": 1}, "vote8": {"model": "mock", "budget": 8}}
+PEERS = {
+    "single": {"model": "mock", "budget": 1},
+    "vote8": {"model": "mock", "budget": 8},
+}
 
 
-async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int, fields: dict[str, Any]) -> float:
+async def ask(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    number: int,
+    fields: dict[str, Any],
+) -> float:
     """Ask once on a connection that is kept; the seconds that it took."""
     messages = [{"role": "user", "content": f"What is {number} + 4?"}]
     body = json.dumps({"messages": messages, "max_tokens": 64, **fields}).encode()
@@ -52,7 +60,9 @@ async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number
     got = (await reader.readuntil(b"\r\n\r\n")).lower()
     assert b" 200 " in got[:20], got
     if b"content-length:" in got:
-        assert b"answer is 4" in await reader.readexactly(int(got.split(b"content-length:")[1].split(b"\r\n")[0]))
+        assert b"answer is 4" in await reader.readexactly(
+            int(got.split(b"content-length:")[1].split(b"\r\n")[0])
+        )
         return time.perf_counter() - began
     while await reader.readexactly(int(await reader.readline(), 16) + 2) != b"\r\n":
         pass
@@ -64,18 +74,32 @@ async def load(port: int, requests: int, clients: int, fields: dict[str, Any]) -
 
     async def client() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
-        seconds.extend([await ask(reader, writer, number, fields) for number in numbers])
+        seconds.extend(
+            [await ask(reader, writer, number, fields) for number in numbers]
+        )
         writer.close()
 
     began = time.perf_counter()
     await asyncio.gather(*(client() for _ in range(clients)))
     total = time.perf_counter() - began
-    print(json.dumps({"ms": 1000 * statistics.median(seconds), "rate": requests / total}))
+    print(
+        json.dumps({"ms": 1000 * statistics.median(seconds), "rate": requests / total})
+    )
 
 
-async def client(port: int, requests: int, clients: int, fields: dict[str, Any]) -> dict[str, float]:
+async def client(
+    port: int, requests: int, clients: int, fields: dict[str, Any]
+) -> dict[str, float]:
     """What a client in a process of its own measures."""
-    command = [os.environ["CLIENT"], __file__, "client", str(port), str(requests), str(clients), json.dumps(fields)]
+    command = [
+        os.environ["CLIENT"],
+        __file__,
+        "client",
+        str(port),
+        str(requests),
+        str(clients),
+        json.dumps(fields),
+    ]
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     figures: dict[str, float] = json.loads((await process.communicate())[0])
     return figures
@@ -110,7 +134,12 @@ async def reasoner(url: str) -> AsyncIterator[int]:
 
     at = listen("127.0.0.1", 0)
     engine, offer = OpenAIEngine(base_url=f"{url}/v1"), make_offer(Settings())
-    service = Service(engine, offer, ServerLimits(), report=lambda _, failure: print(failure, file=sys.stderr))
+    service = Service(
+        engine,
+        offer,
+        ServerLimits(),
+        report=lambda _, failure: print(failure, file=sys.stderr),
+    )
     listener = Listener(App(service, Keys()), service)
     serving = asyncio.ensure_future(listener.serve([at]))
     async with service:
@@ -131,9 +160,18 @@ async def its_hub(url: str) -> AsyncIterator[int]:
     while not server.started:  # noqa: ASYNC110 uvicorn has no event for it
         await asyncio.sleep(0.05)
     port: int = server.servers[0].sockets[0].getsockname()[1]
-    known = {"endpoint": f"{url}/v1", "model": "mock", "alg": "self-consistency", "api_key": "k"}
-    body = json.dumps({**known, "provider": "openai", "regex_patterns": [r"answer is (\d+)"]}).encode()
-    request = Request(f"http://127.0.0.1:{port}/configure", body, {"Content-Type": "application/json"})
+    known = {
+        "endpoint": f"{url}/v1",
+        "model": "mock",
+        "alg": "self-consistency",
+        "api_key": "k",
+    }
+    body = json.dumps(
+        {**known, "provider": "openai", "regex_patterns": [r"answer is (\d+)"]}
+    ).encode()
+    request = Request(
+        f"http://127.0.0.1:{port}/configure", body, {"Content-Type": "application/json"}
+    )
     await asyncio.to_thread(urlopen, request)
     yield port
     server.should_exit = True
@@ -143,7 +181,11 @@ async def its_hub(url: str) -> AsyncIterator[int]:
 async def serve(which: str, url: str) -> None:
     async with (reasoner if which == "ours" else its_hub)(url) as port:
         asked = OURS if which == "ours" else PEERS
-        print(json.dumps({name: await measured(port, fields) for name, fields in asked.items()}))
+        print(
+            json.dumps(
+                {name: await measured(port, fields) for name, fields in asked.items()}
+            )
+        )
 
 
 async def memory(url: str, requests: int) -> None:
@@ -151,7 +193,10 @@ async def memory(url: str, requests: int) -> None:
     async with reasoner(url) as port:
         for part in range(11):
             most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(f"{part * requests // 10:9,} requests  {most:6.1f} MiB at most", flush=True)
+            print(
+                f"{part * requests // 10:9,} requests  {most:6.1f} MiB at most",
+                flush=True,
+            )
             if part < 10:
                 await client(port, requests // 10, CLIENTS, OURS["single"])
 
@@ -163,17 +208,24 @@ async def first(url: str, streams: int) -> None:
         for number in range(streams):
             for where, taken in seconds.items():
                 reader, writer = await asyncio.open_connection("127.0.0.1", where)
-                fields = {"messages": [{"role": "user", "content": f"What is {number} + 4?"}], "max_tokens": 64}
+                fields = {
+                    "messages": [{"role": "user", "content": f"What is {number} + 4?"}],
+                    "max_tokens": 64,
+                }
                 body = json.dumps({"model": "mock", "stream": True, **fields}).encode()
                 head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 began = time.perf_counter()
-                writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+                writer.write(
+                    f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+                )
                 await reader.readuntil(b'" so"')
                 taken.append(time.perf_counter() - began)
                 writer.close()
         for name, of in (("median", statistics.median), ("least", min)):
             alone, ours = (1000 * of(taken[5:]) for taken in seconds.values())
-            print(f"{name:6} {alone:6.2f} ms from the mock, {ours:6.2f} ms through ours: {ours - alone:5.2f} more")
+            print(
+                f"{name:6} {alone:6.2f} ms from the mock, {ours:6.2f} ms through ours: {ours - alone:5.2f} more"
+            )
 
 
 def main(rounds: int, python: str) -> None:
@@ -184,21 +236,33 @@ def main(rounds: int, python: str) -> None:
                 if not interpreter:
                     continue
                 done = subprocess.run(
-                    [interpreter, __file__, which, url], stdout=subprocess.PIPE, check=True,
-                    env={**os.environ, "CLIENT": sys.executable, "NO_PROXY": "127.0.0.1"},
-                )  # fmt: skip
+                    [interpreter, __file__, which, url],
+                    stdout=subprocess.PIPE,
+                    check=True,
+                    env={
+                        **os.environ,
+                        "CLIENT": sys.executable,
+                        "NO_PROXY": "127.0.0.1",
+                    },
+                )
                 for name, figures in json.loads(done.stdout.splitlines()[-1]).items():
                     taken.setdefault((name, which), []).append(figures)
     for (name, which), rounds_of in sorted(taken.items()):
-        calls, ms = (min(figures[key] for figures in rounds_of) for key in ("calls", "ms"))
+        calls, ms = (
+            min(figures[key] for figures in rounds_of) for key in ("calls", "ms")
+        )
         rate = max(figures["rate"] for figures in rounds_of)
-        print(f"{name:18} {which:8} {calls:8,.0f} calls  {ms:6.2f} ms  {rate:6.0f} a second")
+        print(
+            f"{name:18} {which:8} {calls:8,.0f} calls  {ms:6.2f} ms  {rate:6.0f} a second"
+        )
 
 
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["client", port, requests, clients, fields]:
-            asyncio.run(load(int(port), int(requests), int(clients), json.loads(fields)))
+            asyncio.run(
+                load(int(port), int(requests), int(clients), json.loads(fields))
+            )
         case [("ours" | "its_hub") as which, url]:
             asyncio.run(serve(which, url))
         case ["memory", *number]:
@@ -208,4 +272,7 @@ if __name__ == "__main__":
             with over_http.mock() as url:
                 asyncio.run(first(url, int(number[0]) if number else 100))
         case arguments:
-            main(int(arguments[0]) if arguments else 3, arguments[1] if len(arguments) > 1 else "")
+            main(
+                int(arguments[0]) if arguments else 3,
+                arguments[1] if len(arguments) > 1 else "",
+            )

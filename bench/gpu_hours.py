@@ -20,7 +20,12 @@ QUESTION_BYTES, SAMPLE_BYTES, TOKEN_BYTES = 1790 + 620, 1330 + 420, 8.1
 """Bytes of trace, journal and grades."""
 
 
-def lines(planned: dict[str, Any], gpus: int, rates: list[float], usd_per_gpu_hour: float | None) -> list[str]:
+def lines(
+    planned: dict[str, Any],
+    gpus: int,
+    rates: list[float],
+    usd_per_gpu_hour: float | None,
+) -> list[str]:
     """What the run takes."""
     questions, tokens = planned["questions"], planned["total_tokens"]
     samples = questions * sum(arm["share"] * arm["samples"] for arm in planned["arms"])
@@ -28,7 +33,9 @@ def lines(planned: dict[str, Any], gpus: int, rates: list[float], usd_per_gpu_ho
     longest = planned["total_tokens_p95"] / (gpus * min(rates)) / 3600
     cores = samples / (hours * 3600) * SAMPLE_SECONDS
     size = questions * QUESTION_BYTES + samples * SAMPLE_BYTES + tokens * TOKEN_BYTES
-    price = "" if usd_per_gpu_hour is None else f", ${hours * gpus * usd_per_gpu_hour:,.2f}"
+    price = (
+        "" if usd_per_gpu_hour is None else f", ${hours * gpus * usd_per_gpu_hour:,.2f}"
+    )
     return [
         f"hours   {hours:.3g}, at most {longest:.3g} with 95 % probability at the lowest rate{price}",
         f"driver  {cores:.3g} cores: {max(1, math.ceil(cores / BUSY))} drivers, each at most half busy",
@@ -42,7 +49,10 @@ def main() -> None:
     parser.add_argument("--rate", type=float, nargs="+", required=True)
     parser.add_argument("--usd-per-gpu-hour", type=float)
     given = parser.parse_args()
-    print(*lines(json.load(sys.stdin), given.gpus, given.rate, given.usd_per_gpu_hour), sep="\n")
+    print(
+        *lines(json.load(sys.stdin), given.gpus, given.rate, given.usd_per_gpu_hour),
+        sep="\n",
+    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,12 @@ from reasoner.types import Completion
 
 VOCABULARY = 49_152
 """That of the embedded model, whose tokenizer is used."""
-TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+)
 
 
 class Shape(NamedTuple):
@@ -143,12 +148,19 @@ def counters() -> dict[str, float]:
 
 
 async def request(
-    engine: VllmEngine, question: Question, params: SamplingParams, index: int, **options: Any
+    engine: VllmEngine,
+    question: Question,
+    params: SamplingParams,
+    index: int,
+    **options: Any,
 ) -> SampleRequest:
     """The request that a run would make, with the same seed."""
     seed = derive_seed(0, question.id, question.prompt.digest, index)
     rendered = await engine.render(question.prompt)
-    return replace(SampleRequest(question.id, question.prompt, rendered, params, index, seed), **options)
+    return replace(
+        SampleRequest(question.id, question.prompt, rendered, params, index, seed),
+        **options,
+    )
 
 
 async def draw(engine: VllmEngine, requests: list[SampleRequest]) -> list[Completion]:
@@ -164,16 +176,25 @@ async def bare(engine: MeasuredEngine, jobs: list[SampleRequest]) -> tuple[int, 
         prompt = {"prompt_token_ids": list(job.rendered.token_ids or ())}
         tokens = 0
         async for output in core._engine.generate(
-            prompt, _vllm_params(job, thinks=False, streams=False), f"bare-{number}", priority=job.priority
+            prompt,
+            _vllm_params(job, thinks=False, streams=False),
+            f"bare-{number}",
+            priority=job.priority,
         ):
             tokens = len(output.outputs[0].token_ids)
         return tokens
 
     async def every() -> int:
-        return sum(await asyncio.gather(*(generate(number, job) for number, job in enumerate(jobs))))
+        return sum(
+            await asyncio.gather(
+                *(generate(number, job) for number, job in enumerate(jobs))
+            )
+        )
 
     began = time.perf_counter()
-    tokens = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(every(), core._loop))
+    tokens = await asyncio.wrap_future(
+        asyncio.run_coroutine_threadsafe(every(), core._loop)
+    )
     return tokens, time.perf_counter() - began
 
 

@@ -56,9 +56,15 @@ async def precision(equivalence: Equivalence, golds: list[str]) -> None:
         if left and right and left.key != right.key:
             pairs.append((gold, other))
     graded = await asyncio.gather(*(equivalence.accepts(MATH, *pair) for pair in pairs))
-    matched = [pair for pair, verdict in zip(pairs, graded, strict=True) if verdict.status == "right"]
+    matched = [
+        pair
+        for pair, verdict in zip(pairs, graded, strict=True)
+        if verdict.status == "right"
+    ]
     failed = sum(verdict.status not in {"right", "wrong"} for verdict in graded)
-    print(f"false matches {len(matched)} of {PAIRS:,} random pairs, {failed} undecided {matched or ''}")
+    print(
+        f"false matches {len(matched)} of {PAIRS:,} random pairs, {failed} undecided {matched or ''}"
+    )
 
 
 async def speed(golds: list[str]) -> None:
@@ -71,10 +77,18 @@ async def speed(golds: list[str]) -> None:
             began = time.perf_counter()
             if forced:
                 await asyncio.gather(
-                    *(equivalence.pool.call(equal, gold, f"({gold})", seconds=LIMIT) for gold in golds)
+                    *(
+                        equivalence.pool.call(equal, gold, f"({gold})", seconds=LIMIT)
+                        for gold in golds
+                    )
                 )
             else:
-                await asyncio.gather(*(equivalence.accepts(MATH, gold, f"\\boxed{{{gold}}}") for gold in golds))
+                await asyncio.gather(
+                    *(
+                        equivalence.accepts(MATH, gold, f"\\boxed{{{gold}}}")
+                        for gold in golds
+                    )
+                )
             rates.append(len(golds) / (time.perf_counter() - began))
             await equivalence.close()
         print(f"gradings per second, {name}: {spread(rates)}")
@@ -99,7 +113,9 @@ def formulas(count: int) -> list[Answer]:
     )
     answers: dict[str, Answer] = {}
     while len(answers) < count:
-        answer = MATH.answer(draw.choice(frames).format(*(draw.randint(2, 99) for _ in range(3))))
+        answer = MATH.answer(
+            draw.choice(frames).format(*(draw.randint(2, 99) for _ in range(3)))
+        )
         if answer:
             answers[answer.key] = answer
     return list(answers.values())
@@ -115,7 +131,9 @@ async def classes() -> None:
         same = (await equivalence.same_many(MATH, pairs, ComparisonMeter())).count(True)
         seconds.append(time.perf_counter() - began)
         await equivalence.close()
-    print(f"{FORMULAS} formulas compared, {len(pairs):,} pairs, {same} the same: {spread(seconds)} s")
+    print(
+        f"{FORMULAS} formulas compared, {len(pairs):,} pairs, {same} the same: {spread(seconds)} s"
+    )
 
 
 async def main(path: str, golds: list[str]) -> None:
@@ -131,4 +149,9 @@ async def main(path: str, golds: list[str]) -> None:
 
 if __name__ == "__main__":
     file = Path(sys.argv[1])
-    asyncio.run(main(file.name, [json.loads(line)["answer"] for line in file.read_text().splitlines()]))
+    asyncio.run(
+        main(
+            file.name,
+            [json.loads(line)["answer"] for line in file.read_text().splitlines()],
+        )
+    )

@@ -19,9 +19,21 @@ STRATEGY = "self_consistency:n=12,temperature=0.7,max_tokens=160"
 
 def main(folder: Path) -> None:
     if not (folder / "manifest.json").exists():
-        command = ["eval", "arithmetic:split=practice", "-s", STRATEGY, "--seeds", "1,", "--out", str(folder)]
+        command = [
+            "eval",
+            "arithmetic:split=practice",
+            "-s",
+            STRATEGY,
+            "--seeds",
+            "1,",
+            "--out",
+            str(folder),
+        ]
         subprocess.run([*REASONER, *command], check=True)
-    subprocess.run([*REASONER, "verifier", "fit", str(folder), "--out", str(EMBEDDED_HEAD)], check=True)
+    subprocess.run(
+        [*REASONER, "verifier", "fit", str(folder), "--out", str(EMBEDDED_HEAD)],
+        check=True,
+    )
 
 
 if __name__ == "__main__":

@@ -54,7 +54,9 @@ def clustered(n: int, p: float, size: int) -> Draw:
     return draw
 
 
-def drawn_pool(source: np.random.Generator, n: int, p: float) -> tuple[Floats, Floats, Ints]:
+def drawn_pool(
+    source: np.random.Generator, n: int, p: float
+) -> tuple[Floats, Floats, Ints]:
     """16 samples per question: right or not, a weakly informative score, one of 5 wrong answers."""
     right = (source.random((n, 16)) < chances(source, n, p)[:, None]).astype(float)
     answers = np.where(right == 1, 0, source.integers(1, 6, (n, 16)))
@@ -65,7 +67,11 @@ def estimated(kind: str, source: np.random.Generator, n: int, p: float) -> Float
     right, scores, answers = drawn_pool(source, n, p)
     if kind == "coverage":
         return coverage_at_k(right, [4])[:, 0]
-    return (best_of_k(right, scores, [4]) if kind == "best" else votes_at_k(right, answers, [4]))[:, 0]
+    return (
+        best_of_k(right, scores, [4])
+        if kind == "best"
+        else votes_at_k(right, answers, [4])
+    )[:, 0]
 
 
 def from_pool(kind: str, n: int, p: float) -> Draw:
@@ -77,7 +83,9 @@ def sizes_of(groups: int, kind: str) -> Ints:
     ranks = np.arange(1, groups + 1)
     sizes: dict[str, Ints] = {
         "60 / rank": np.maximum(60 // ranks, 1),
-        "lognormal": np.maximum(np.random.default_rng(9).lognormal(1.2, 1, groups), 1).astype(int),
+        "lognormal": np.maximum(
+            np.random.default_rng(9).lognormal(1.2, 1, groups), 1
+        ).astype(int),
         "one half": np.where(ranks == 1, 3 * (groups - 1), 3),
     }
     return sizes[kind]
@@ -100,7 +108,10 @@ def unequal_gain(groups: int, kind: str, p: float) -> Draw:
     keys = [f"group {group}" for group in np.repeat(np.arange(groups), sizes)]
 
     def draw(source: np.random.Generator) -> Interval:
-        first, second = (source.binomial(1, np.repeat(chances(source, groups, p), sizes)) for _ in range(2))
+        first, second = (
+            source.binomial(1, np.repeat(chances(source, groups, p), sizes))
+            for _ in range(2)
+        )
         return difference((first - second).astype(float), keys)[0]
 
     return draw
@@ -116,21 +127,32 @@ def paired_means(n: int, p: float, power: float = 1.2) -> Draw:
 
     def draw(source: np.random.Generator) -> Interval:
         chance = chances(source, n, p)
-        return difference((source.binomial(8, chance) - source.binomial(8, chance**power)) / 8)[0]
+        return difference(
+            (source.binomial(8, chance) - source.binomial(8, chance**power)) / 8
+        )[0]
 
     return draw
 
 
 def gain(p: float, power: float) -> float:
     """The true difference of `paired_means`: the moments of a Beta distribution."""
-    log = math.lgamma(3 * p + power) + math.lgamma(3) - math.lgamma(3 * p) - math.lgamma(3 + power)
+    log = (
+        math.lgamma(3 * p + power)
+        + math.lgamma(3)
+        - math.lgamma(3 * p)
+        - math.lgamma(3 + power)
+    )
     return p - math.exp(log)
 
 
 def opposite(n: int, p: float) -> Draw:
     """Two arms of which one is nearly always right and the other nearly always wrong."""
     return lambda source: difference(
-        (source.binomial(8, chances(source, n, p)) - source.binomial(8, chances(source, n, 1 - p))) / 8
+        (
+            source.binomial(8, chances(source, n, p))
+            - source.binomial(8, chances(source, n, 1 - p))
+        )
+        / 8
     )[0]
 
 
@@ -141,16 +163,43 @@ def cases() -> Iterator[Case]:
 
 
 def shares() -> Iterator[Case]:
-    for n, p in ((30, 0.5), (30, 0.9), (100, 0.3), (100, 0.7), (100, 0.95), (500, 0.7), (500, 0.99)):
+    for n, p in (
+        (30, 0.5),
+        (30, 0.9),
+        (100, 0.3),
+        (100, 0.7),
+        (100, 0.95),
+        (500, 0.7),
+        (500, 0.99),
+    ):
         yield "single outcomes", n, p, p, single(n, p)
-    for n, p in ((30, 0.5), (30, 0.9), (100, 0.3), (100, 0.7), (100, 0.95), (500, 0.7), (500, 0.99)):
+    for n, p in (
+        (30, 0.5),
+        (30, 0.9),
+        (100, 0.3),
+        (100, 0.7),
+        (100, 0.95),
+        (500, 0.7),
+        (500, 0.99),
+    ):
         yield "means of 8 samples", n, p, p, pooled(n, p)
     for kind in ("coverage", "best", "majority"):
         truth = float(
-            estimated(kind, np.random.default_rng(1), LARGE if kind != "majority" else LARGE // 5, 0.5).mean()
+            estimated(
+                kind,
+                np.random.default_rng(1),
+                LARGE if kind != "majority" else LARGE // 5,
+                0.5,
+            ).mean()
         )
         for n in (30, 100):
-            yield f"{kind} of 4 out of a pool of 16", n, 0.5, truth, from_pool(kind, n, 0.5)
+            yield (
+                f"{kind} of 4 out of a pool of 16",
+                n,
+                0.5,
+                truth,
+                from_pool(kind, n, 0.5),
+            )
 
 
 def groups_of_questions() -> Iterator[Case]:
@@ -160,8 +209,20 @@ def groups_of_questions() -> Iterator[Case]:
         for groups, p in ((20, 0.6), (20, 0.9), (40, 0.6), (85, 0.6), (85, 0.9)):
             yield f"outcomes in groups, {kind}", groups, p, p, unequal(groups, kind, p)
         for groups in (20, 85):
-            yield f"means of 8 in groups, {kind}", groups, 0.6, 0.6, unequal(groups, kind, 0.6, 8)
-            yield f"paired outcomes in groups, {kind}", groups, 0.6, 0.0, unequal_gain(groups, kind, 0.6)
+            yield (
+                f"means of 8 in groups, {kind}",
+                groups,
+                0.6,
+                0.6,
+                unequal(groups, kind, 0.6, 8),
+            )
+            yield (
+                f"paired outcomes in groups, {kind}",
+                groups,
+                0.6,
+                0.0,
+                unequal_gain(groups, kind, 0.6),
+            )
 
 
 def differences() -> Iterator[Case]:
@@ -177,7 +238,13 @@ def differences() -> Iterator[Case]:
         (100, 0.95, 0.02),
         (500, 0.95, 0.02),
     ):
-        yield f"paired outcomes, {better + worse:.0%} differ", n, better, better - worse, paired(n, better, worse)
+        yield (
+            f"paired outcomes, {better + worse:.0%} differ",
+            n,
+            better,
+            better - worse,
+            paired(n, better, worse),
+        )
     for n, p, power in (
         (30, 0.6, 1.2),
         (100, 0.6, 1.2),
@@ -189,7 +256,13 @@ def differences() -> Iterator[Case]:
         (100, 0.99, 1.2),
         (500, 0.99, 1.5),
     ):
-        yield f"paired means of 8, to the power {power:g}", n, p, gain(p, power), paired_means(n, p, power)
+        yield (
+            f"paired means of 8, to the power {power:g}",
+            n,
+            p,
+            gain(p, power),
+            paired_means(n, p, power),
+        )
     for n, p in ((30, 0.97), (100, 0.97)):
         yield "paired means of 8, opposite", n, p, 2 * p - 1, opposite(n, p)
 
@@ -199,27 +272,47 @@ def rare_outcomes() -> None:
     from scipy import special, stats
 
     def plain(right: int, n: int) -> tuple[float, float]:
-        centre, half = right + Z * Z / 2, Z * math.sqrt(right * (n - right) / n + Z * Z / 4)
+        centre, half = (
+            right + Z * Z / 2,
+            Z * math.sqrt(right * (n - right) / n + Z * Z / 4),
+        )
         return (centre - half) / (n + Z * Z), (centre + half) / (n + Z * Z)
 
     def exact(right: int, n: int) -> tuple[float, float]:
-        return (special.betaincinv(right, n - right + 1, 0.025) if right else 0.0,
-                special.betaincinv(right + 1, n - right, 0.975) if right < n else 1.0)  # fmt: skip
+        return (
+            special.betaincinv(right, n - right + 1, 0.025) if right else 0.0,
+            special.betaincinv(right + 1, n - right, 0.975) if right < n else 1.0,
+        )
 
     def jeffreys(right: int, n: int) -> tuple[float, float]:
         low, high = special.betaincinv(right + 0.5, n - right + 0.5, (0.025, 0.975))
         return (low if right else 0.0), (high if right < n else 1.0)
 
-    methods = {"ours": wilson, "Wilson": plain, "Clopper-Pearson": exact, "Jeffreys": jeffreys}
+    methods = {
+        "ours": wilson,
+        "Wilson": plain,
+        "Clopper-Pearson": exact,
+        "Jeffreys": jeffreys,
+    }
     print(f"\n| Q | {' | '.join(methods)} |\n|{'---|' * (1 + len(methods))}")
     for n in (10, 30, 100, 300, 1000):
         cells = []
         for method in methods.values():
             bounds = np.array([method(right, n) for right in range(n + 1)])
-            laws = [(p, stats.binom.pmf(np.arange(n + 1), n, p)) for p in np.linspace(0.0005, 0.03, 60)]
-            covered = [law[(bounds[:, 0] - ROUNDING <= p) & (p <= bounds[:, 1] + ROUNDING)].sum() for p, law in laws]
+            laws = [
+                (p, stats.binom.pmf(np.arange(n + 1), n, p))
+                for p in np.linspace(0.0005, 0.03, 60)
+            ]
+            covered = [
+                law[
+                    (bounds[:, 0] - ROUNDING <= p) & (p <= bounds[:, 1] + ROUNDING)
+                ].sum()
+                for p, law in laws
+            ]
             width = np.mean([law @ np.ptp(bounds, axis=1) for _, law in laws])
-            cells.append(f"{100 * min(covered):.1f}, {100 * np.mean(covered):.1f} %; {width:.4f}")
+            cells.append(
+                f"{100 * min(covered):.1f}, {100 * np.mean(covered):.1f} %; {width:.4f}"
+            )
         print(f"| {n} | {' | '.join(cells)} |", flush=True)
 
 
@@ -227,38 +320,56 @@ COSTS: dict[str, Callable[[np.random.Generator, int], Floats]] = {
     "normal, spread 0.3": lambda source, n: source.normal(1, 0.3, n),
     "lognormal, 0.5": lambda source, n: source.lognormal(0, 0.5, n),
     "lognormal, 1": lambda source, n: source.lognormal(0, 1, n),
-    "5 % ten times longer": lambda source, n: source.lognormal(0, 0.3, n) * 10.0 ** (source.random(n) < 0.05),
+    "5 % ten times longer": lambda source, n: (
+        source.lognormal(0, 0.3, n) * 10.0 ** (source.random(n) < 0.05)
+    ),
 }
 
 
 def totals(runs: int) -> None:
     """How often the cost of new questions stays below the total of a plan."""
     asked = (10, 30, 300)
-    print(f"\n| costs | calibrated | {' | '.join(f'{count} asked' for count in asked)} |\n|{'---|' * (2 + len(asked))}")
+    print(
+        f"\n| costs | calibrated | {' | '.join(f'{count} asked' for count in asked)} |\n|{'---|' * (2 + len(asked))}"
+    )
     for name, costs in COSTS.items():
         for questions in (30, 100, 300):
             source, below = np.random.default_rng(questions), np.zeros(len(asked))
             for _ in range(runs):
                 seen = costs(source, questions)
-                row = ArmRow.model_construct(questions=questions, tokens=seen.mean(), tokens_sd=seen.std())
-                forecast = Forecast((Part(1, BinArm(row, Estimate(0.0, 0.0))),), questions)
-                below += [costs(source, count).sum() <= forecast.total_p95(count) for count in asked]
+                row = ArmRow.model_construct(
+                    questions=questions, tokens=seen.mean(), tokens_sd=seen.std()
+                )
+                forecast = Forecast(
+                    (Part(1, BinArm(row, Estimate(0.0, 0.0))),), questions
+                )
+                below += [
+                    costs(source, count).sum() <= forecast.total_p95(count)
+                    for count in asked
+                ]
             cells = " | ".join(f"{100 * count / runs:.1f} %" for count in below)
             print(f"| {name} | {questions} | {cells} |", flush=True)
 
 
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    print("| measured | Q | p | method | covered | above | below |\n|---|---|---|---|---|---|---|")
+    print(
+        "| measured | Q | p | method | covered | above | below |\n|---|---|---|---|---|---|---|"
+    )
     for name, n, p, truth, draw in cases():
         source = np.random.default_rng(n)
         intervals = [draw(source) for _ in range(runs)]
         methods = [estimate.method for estimate in intervals]
         usual = max(set(methods), key=methods.count)
-        above = 100 * np.mean([estimate.low > truth + ROUNDING for estimate in intervals])
-        below = 100 * np.mean([estimate.high < truth - ROUNDING for estimate in intervals])
+        above = 100 * np.mean(
+            [estimate.low > truth + ROUNDING for estimate in intervals]
+        )
+        below = 100 * np.mean(
+            [estimate.high < truth - ROUNDING for estimate in intervals]
+        )
         print(
-            f"| {name} | {n} | {p:g} | {usual} | {100 - above - below:.1f} % | {above:.1f} | {below:.1f} |", flush=True
+            f"| {name} | {n} | {p:g} | {usual} | {100 - above - below:.1f} % | {above:.1f} | {below:.1f} |",
+            flush=True,
         )
     rare_outcomes()
     totals(runs)

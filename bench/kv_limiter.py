@@ -35,17 +35,25 @@ SETTINGS: Final = ((512, 280, 16_000), (8192, 3000, 4000), (32_768, 5100, 2400))
 """The limit, the mean length, and how many sequences are drawn."""
 
 
-def truncated(limit: int, mean: int, sigma: float, numbers: np.random.Generator, count: int) -> list[int]:
+def truncated(
+    limit: int, mean: int, sigma: float, numbers: np.random.Generator, count: int
+) -> list[int]:
     """Lognormal lengths up to a limit; those beyond it are cut there. The mean is that after the cut."""
     normal = np.exp(sigma * numbers.standard_normal(count))
     low, high = 0.0, 64.0 * mean
     for _ in range(60):
         scale = (low + high) / 2
-        low, high = (scale, high) if np.minimum(normal * scale, limit).mean() < mean else (low, scale)
+        low, high = (
+            (scale, high)
+            if np.minimum(normal * scale, limit).mean() < mean
+            else (low, scale)
+        )
     return [max(1, int(length)) for length in np.minimum(normal * low, limit)]
 
 
-def lognormal(limit: int, mean: int, numbers: np.random.Generator, count: int) -> list[int]:
+def lognormal(
+    limit: int, mean: int, numbers: np.random.Generator, count: int
+) -> list[int]:
     """The standard deviation is 0.8 of the mean before the cut."""
     return truncated(limit, mean, 0.7, numbers, count)
 
@@ -55,31 +63,50 @@ def heavy(limit: int, mean: int, numbers: np.random.Generator, count: int) -> li
     return truncated(limit, mean, 1.5, numbers, count)
 
 
-def bimodal(limit: int, mean: int, numbers: np.random.Generator, count: int) -> list[int]:
+def bimodal(
+    limit: int, mean: int, numbers: np.random.Generator, count: int
+) -> list[int]:
     """Four of five end soon, and one is long."""
     long = numbers.random(count) < 0.2
     spread = np.exp(0.2 * numbers.standard_normal(count))
-    return [max(1, int(min(limit, length))) for length in spread * np.where(long, 3.4 * mean, 0.4 * mean)]
+    return [
+        max(1, int(min(limit, length)))
+        for length in spread * np.where(long, 3.4 * mean, 0.4 * mean)
+    ]
 
 
-def drifting(limit: int, mean: int, numbers: np.random.Generator, count: int) -> list[int]:
+def drifting(
+    limit: int, mean: int, numbers: np.random.Generator, count: int
+) -> list[int]:
     """The last sequences are four times as long as the first ones."""
     rising = np.linspace(0.4, 1.6, count)
     base = np.array(truncated(limit, mean, 0.7, numbers, count))
     return [max(1, int(min(limit, length))) for length in base * rising]
 
 
-def normal(limit: int, mean: int, numbers: np.random.Generator, count: int) -> list[int]:
+def normal(
+    limit: int, mean: int, numbers: np.random.Generator, count: int
+) -> list[int]:
     """The standard deviation is 0.3 of the mean."""
-    return [max(1, int(min(limit, length))) for length in mean * (1 + 0.3 * numbers.standard_normal(count))]
+    return [
+        max(1, int(min(limit, length)))
+        for length in mean * (1 + 0.3 * numbers.standard_normal(count))
+    ]
 
 
-def exponential(limit: int, mean: int, numbers: np.random.Generator, count: int) -> list[int]:
+def exponential(
+    limit: int, mean: int, numbers: np.random.Generator, count: int
+) -> list[int]:
     """A sequence may end at any token with the same chance."""
-    return [max(1, int(min(limit, length))) for length in mean * numbers.standard_exponential(count)]
+    return [
+        max(1, int(min(limit, length)))
+        for length in mean * numbers.standard_exponential(count)
+    ]
 
 
-def constant(limit: int, mean: int, numbers: np.random.Generator, count: int) -> list[int]:
+def constant(
+    limit: int, mean: int, numbers: np.random.Generator, count: int
+) -> list[int]:
     """All have one length, so that all that entered together end together."""
     del limit, numbers
     return [mean] * count
@@ -92,7 +119,17 @@ def whole(limit: int, mean: int, numbers: np.random.Generator, count: int) -> li
 
 
 LENGTHS: Final = {
-    law.__name__: law for law in (lognormal, heavy, bimodal, drifting, normal, exponential, constant, whole)
+    law.__name__: law
+    for law in (
+        lognormal,
+        heavy,
+        bimodal,
+        drifting,
+        normal,
+        exponential,
+        constant,
+        whole,
+    )
 }
 
 
@@ -103,9 +140,20 @@ class MaxTokensLimiter(KvCacheLimiter):
         super().__init__(capacity)
 
     def charge(
-        self, shared: Shared, *, kind: Hashable, limit: int, priority: int = 0, droppable: bool = False
+        self,
+        shared: Shared,
+        *,
+        kind: Hashable,
+        limit: int,
+        priority: int = 0,
+        droppable: bool = False,
     ) -> Charge:
-        return super().charge((*shared, (f"{random.random()}", limit)), kind=None, limit=1, priority=priority)
+        return super().charge(
+            (*shared, (f"{random.random()}", limit)),
+            kind=None,
+            limit=1,
+            priority=priority,
+        )
 
     def give(self, ask: Charged) -> None:
         charge = ask.charged(self)
@@ -156,7 +204,9 @@ class SimulatedVllm:
 
     async def sample(self, priority: int, length: int) -> int:
         self.arrivals += 1
-        sequence = Sequence(priority, self.arrivals, length, asyncio.get_running_loop().create_future())
+        sequence = Sequence(
+            priority, self.arrivals, length, asyncio.get_running_loop().create_future()
+        )
         heapq.heappush(self.waiting, sequence)
         await sequence.done
         return sequence.preempted
@@ -214,7 +264,9 @@ class SimulatedVllm:
 
     def _short(self) -> bool:
         need = sum(
-            (PROMPT % BLOCK + running.generated + 1) % BLOCK == 0 and not running.to_compute for running in self.running
+            (PROMPT % BLOCK + running.generated + 1) % BLOCK == 0
+            and not running.to_compute
+            for running in self.running
         )
         return need > self.free
 
@@ -239,7 +291,9 @@ class Outcome:
     steps: int
 
 
-async def simulate(limiter: KvCacheLimiter, lengths: list[int], limit: int, slots: int) -> Outcome:
+async def simulate(
+    limiter: KvCacheLimiter, lengths: list[int], limit: int, slots: int
+) -> Outcome:
     engine, gate = SimulatedVllm(slots), Gate()
     inside = 0
     preemptions: list[int] = []
@@ -248,7 +302,11 @@ async def simulate(limiter: KvCacheLimiter, lengths: list[int], limit: int, slot
     async def sample(number: int, length: int) -> None:
         nonlocal inside, at_gate
         question = number // SAMPLES
-        asked = Asked(limiter.charge(((f"{question}", PROMPT),), kind="", limit=limit, priority=question))
+        asked = Asked(
+            limiter.charge(
+                ((f"{question}", PROMPT),), kind="", limit=limit, priority=question
+            )
+        )
         if blocked := gate.enter(asked, (limiter,)):
             await gate.wait(asked, (limiter,), blocked)
         inside, at_gate = inside + 1, at_gate - 1
@@ -257,7 +315,10 @@ async def simulate(limiter: KvCacheLimiter, lengths: list[int], limit: int, slot
         asked.charge.generated, asked.charge.ended = length, length < limit
         gate.leave(asked, (limiter,))
 
-    tasks = [asyncio.ensure_future(sample(number, length)) for number, length in enumerate(lengths)]
+    tasks = [
+        asyncio.ensure_future(sample(number, length))
+        for number, length in enumerate(lengths)
+    ]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     used, in_flight = [], []
@@ -283,22 +344,39 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lengths", choices=LENGTHS)
-    parser.add_argument("--slots", type=int, default=4096, help="sequences that the engine runs at once")
-    parser.add_argument("--after", action="store_true", help="only the limiter as it is")
+    parser.add_argument(
+        "--slots", type=int, default=4096, help="sequences that the engine runs at once"
+    )
+    parser.add_argument(
+        "--after", action="store_true", help="only the limiter as it is"
+    )
     parser.add_argument("--setting", type=int, choices=range(len(SETTINGS)))
     options = parser.parse_args()
-    print("lengths      limit   mean  limiter   in flight  cache used  preempted  computed again    steps  seconds")
+    print(
+        "lengths      limit   mean  limiter   in flight  cache used  preempted  computed again    steps  seconds"
+    )
     for name in [options.lengths] if options.lengths else LENGTHS:
         for limit, mean, count in (
-            SETTINGS if options.setting is None else SETTINGS[options.setting : options.setting + 1]
+            SETTINGS
+            if options.setting is None
+            else SETTINGS[options.setting : options.setting + 1]
         ):
-            lengths = LENGTHS[name](limit, mean, np.random.default_rng(options.seed), count)
-            makers: dict[str, Callable[[int], Any]] = {"before": MaxTokensLimiter, "after": KvCacheLimiter}
+            lengths = LENGTHS[name](
+                limit, mean, np.random.default_rng(options.seed), count
+            )
+            makers: dict[str, Callable[[int], Any]] = {
+                "before": MaxTokensLimiter,
+                "after": KvCacheLimiter,
+            }
             for when, maker in makers.items():
                 if options.after and when == "before":
                     continue
                 began = time.perf_counter()
-                got = asyncio.run(simulate(maker(int(CACHE * KV_SHARE)), lengths, limit, options.slots))
+                got = asyncio.run(
+                    simulate(
+                        maker(int(CACHE * KV_SHARE)), lengths, limit, options.slots
+                    )
+                )
                 print(
                     f"{name:10} {limit:7,} {statistics.fmean(lengths):6.0f}  {when:8}  {got.in_flight:9.0f}"
                     f"  {got.used:10.1%}  {got.preempted:9.2%}  {got.recomputed:14.2%}  {got.steps:7,}"

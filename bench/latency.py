@@ -26,7 +26,9 @@ def _end_of(stream: IO[str], began: float) -> float:
 
 def once(*options: str) -> dict[str, float]:
     began = time.perf_counter()
-    process = subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout
     assert process.stderr
     answer, stages, question = process.stdout, dict[str, float](), 0.0
@@ -40,11 +42,17 @@ def once(*options: str) -> dict[str, float]:
     reader.join()
     if process.wait():
         sys.exit(f"{' '.join(COMMAND)} failed with code {process.returncode}")
-    split = {"to the answer": answered[0], "to the next prompt": time.perf_counter() - began, "question": question}
+    split = {
+        "to the answer": answered[0],
+        "to the next prompt": time.perf_counter() - began,
+        "question": question,
+    }
     if "importing" in stages:
         split["import vLLM"] = stages["loading"] - stages["importing"]
         split["start engine"] = stages["solving"] - stages["loading"]
-    others = sum(split.get(name, 0.0) for name in ("question", "import vLLM", "start engine"))
+    others = sum(
+        split.get(name, 0.0) for name in ("question", "import vLLM", "start engine")
+    )
     return split | {"ours": answered[0] - others}
 
 
@@ -54,13 +62,19 @@ def measure(title: str, runs: int, *options: str) -> None:
         measured = [once("-s", strategy, *options) for _ in range(runs)]
         print(f"{strategy}, {title}")
         for name in measured[0]:
-            print(f"  {name:<20} {statistics.median(run[name] for run in measured):6.2f} s", flush=True)
+            print(
+                f"  {name:<20} {statistics.median(run[name] for run in measured):6.2f} s",
+                flush=True,
+            )
 
 
 def main(runs: int) -> None:
     measure("an engine of its own", runs, "--no-server")
     server = subprocess.Popen(
-        [COMMAND[0], "serve", "--port", "0"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [COMMAND[0], "serve", "--port", "0"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert server.stderr
     try:

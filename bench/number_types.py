@@ -17,7 +17,13 @@ import sys
 import time
 from typing import Any
 
-SETTINGS = (("bfloat16", True), ("float32", True), ("float16", True), ("float32", False), ("bfloat16", False))
+SETTINGS = (
+    ("bfloat16", True),
+    ("float32", True),
+    ("float16", True),
+    ("float32", False),
+    ("bfloat16", False),
+)
 """Number types, each with `enforce_eager`."""
 ENVIRONMENT = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 
@@ -26,21 +32,32 @@ def hide_avx512() -> None:
     """Make vLLM in this process take the processor for one with AVX2 alone."""
     import torch
 
-    for asked in ("_is_avx512_supported", "_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+    for asked in (
+        "_is_avx512_supported",
+        "_is_avx512_bf16_supported",
+        "_is_amx_tile_supported",
+    ):
         setattr(torch.cpu, asked, lambda: False)
 
 
-async def measure(dtype: Any, *, eager: bool, count: int, tokens: int) -> dict[str, float]:
+async def measure(
+    dtype: Any, *, eager: bool, count: int, tokens: int
+) -> dict[str, float]:
     """Start an engine and answer the questions; seconds of its start, and tokens per second, of wall and processor."""
     from reasoner import Question, SamplingParams, solve_many
     from reasoner.engines.vllm import VllmEngine
     from reasoner_strategies import SelfConsistency
 
-    engine = VllmEngine(max_model_len=1024, kv_gib=1.0, dtype=dtype, args={"enforce_eager": eager})
+    engine = VllmEngine(
+        max_model_len=1024, kv_gib=1.0, dtype=dtype, args={"enforce_eager": eager}
+    )
     began, worked = time.perf_counter(), time.process_time()
     await engine.start()
     strategy = SelfConsistency(n=4, params=SamplingParams(max_tokens=tokens))
-    questions = [Question.of(f"What is {2 + n % 4} + {3 + n // 4}? Explain your steps.") for n in range(count)]
+    questions = [
+        Question.of(f"What is {2 + n % 4} + {3 + n // 4}? Explain your steps.")
+        for n in range(count)
+    ]
     await solve_many(questions[:1], strategy, engine)
     start, start_work = time.perf_counter() - began, time.process_time() - worked
     await engine.reset_caches()
@@ -49,7 +66,12 @@ async def measure(dtype: Any, *, eager: bool, count: int, tokens: int) -> dict[s
     seconds, work = time.perf_counter() - began, time.process_time() - worked
     await engine.close()
     drawn = sum(solution.cost.generated_tokens for solution in solutions)
-    return {"start": start, "start_work": start_work, "rate": drawn / seconds, "work_rate": drawn / work}
+    return {
+        "start": start,
+        "start_work": start_work,
+        "rate": drawn / seconds,
+        "work_rate": drawn / work,
+    }
 
 
 def child(dtype: str, *, eager: bool, options: argparse.Namespace) -> dict[str, float]:
@@ -66,7 +88,11 @@ def child(dtype: str, *, eager: bool, options: argparse.Namespace) -> dict[str, 
         *(["--avx2"] if avx2 else []),
     ]
     output = subprocess.run(  # this file
-        command, env={**os.environ, **(ENVIRONMENT if avx2 else {})}, stdout=subprocess.PIPE, text=True, check=True
+        command,
+        env={**os.environ, **(ENVIRONMENT if avx2 else {})},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     ).stdout
     figures: dict[str, float] = json.loads(output.splitlines()[-1])
     return figures
@@ -86,13 +112,23 @@ def main() -> None:
             hide_avx512()
         print(
             json.dumps(
-                asyncio.run(measure(options.dtype, eager=options.eager, count=options.questions, tokens=options.tokens))
+                asyncio.run(
+                    measure(
+                        options.dtype,
+                        eager=options.eager,
+                        count=options.questions,
+                        tokens=options.tokens,
+                    )
+                )
             )
         )
         return
     from reasoner.system.machine import cpu_name, usable_cores
 
-    print(f"{cpu_name()}, {usable_cores()} cores{', limited to AVX2' if options.avx2 else ''}", flush=True)
+    print(
+        f"{cpu_name()}, {usable_cores()} cores{', limited to AVX2' if options.avx2 else ''}",
+        flush=True,
+    )
     for turn in range(options.rounds):
         for dtype, eager in SETTINGS if turn % 2 == 0 else SETTINGS[::-1]:
             figures = child(dtype, eager=eager, options=options)

@@ -67,10 +67,19 @@ class Mock(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.buffer += data
         head, separator, rest = self.buffer.partition(b"\r\n\r\n")
-        length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"), 0)
+        length = next(
+            (
+                int(line[15:])
+                for line in head.lower().split(b"\r\n")
+                if line[:15] == b"content-length:"
+            ),
+            0,
+        )
         if separator and len(rest) >= length:
             self.buffer = rest[length:]
-            self.task = asyncio.ensure_future(self.serve(head.split(b" ", 2)[1].decode(), rest[:length]))
+            self.task = asyncio.ensure_future(
+                self.serve(head.split(b" ", 2)[1].decode(), rest[:length])
+            )
 
     def reply(self, content: Any, status: str = "200 OK") -> None:
         body = json.dumps(content).encode()
@@ -81,10 +90,19 @@ class Mock(asyncio.Protocol):
         if path.endswith("/served"):
             self.reply(self.served)
         elif path.endswith("/models"):
-            self.reply({"data": [{"id": "mock", "owned_by": "vllm" if "vllm" in path else "mock"}]})
+            self.reply(
+                {
+                    "data": [
+                        {"id": "mock", "owned_by": "vllm" if "vllm" in path else "mock"}
+                    ]
+                }
+            )
         elif path.endswith("/tokenize"):
             counts = {"tokens": list(range(PROMPT)), "max_model_len": 4096}
-            self.reply(counts if "vllm" in path else {}, "200 OK" if "vllm" in path else "404 Not Found")
+            self.reply(
+                counts if "vllm" in path else {},
+                "200 OK" if "vllm" in path else "404 Not Found",
+            )
         else:
             await self.sample(json.loads(body), chat="chat" in path)
 
@@ -101,9 +119,18 @@ class Mock(asyncio.Protocol):
         ids = {} if chat else {"token_ids": list(range(TOKENS))}
         if not body.get("stream"):
             await asyncio.sleep(FIRST + EACH * (TOKENS - 1))
-            text = {"message": {"content": "".join(words)}} if chat else {"text": "".join(words)}
+            text = (
+                {"message": {"content": "".join(words)}}
+                if chat
+                else {"text": "".join(words)}
+            )
             self.served["generated"] += TOKENS
-            self.reply({"choices": [{"index": 0, **text, **ids, "finish_reason": "stop"}], "usage": usage})
+            self.reply(
+                {
+                    "choices": [{"index": 0, **text, **ids, "finish_reason": "stop"}],
+                    "usage": usage,
+                }
+            )
             return
         self.transport.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -111,9 +138,20 @@ class Mock(asyncio.Protocol):
         began, clock = time.perf_counter() + FIRST, time.perf_counter
         for index, word in enumerate(words):
             await asyncio.sleep(max(0.0, began + EACH * index - clock()))
-            piece: dict[str, Any] = {"delta": {"content": word}} if chat else {"text": word, "token_ids": [index]}
+            piece: dict[str, Any] = (
+                {"delta": {"content": word}}
+                if chat
+                else {"text": word, "token_ids": [index]}
+            )
             end = {"finish_reason": "stop" if index == TOKENS - 1 else None}
-            self.event({"id": "mock-1", "object": "chunk", "created": 1, "choices": [{"index": 0, **piece, **end}]})
+            self.event(
+                {
+                    "id": "mock-1",
+                    "object": "chunk",
+                    "created": 1,
+                    "choices": [{"index": 0, **piece, **end}],
+                }
+            )
             self.served["generated"] += 1
         self.event({"choices": [], "usage": usage})
         self.transport.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
@@ -124,7 +162,9 @@ class Mock(asyncio.Protocol):
 
 
 async def serve() -> None:
-    server = await asyncio.get_running_loop().create_server(Mock, "127.0.0.1", 0, backlog=8192)
+    server = await asyncio.get_running_loop().create_server(
+        Mock, "127.0.0.1", 0, backlog=8192
+    )
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
@@ -133,7 +173,12 @@ async def serve() -> None:
 def mock(pace: str = "1") -> Iterator[str]:
     """A mock server's address, without /v1; its delays are multiplied by the pace."""
     environment = {**os.environ, "PACE": pace}
-    process = subprocess.Popen([sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        [sys.executable, __file__, "serve"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
     try:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"
@@ -149,7 +194,12 @@ def served(url: str) -> dict[str, float]:
 
 
 async def ours(
-    url: str, questions: int, samples: int, *, seconds: float | None = None, at_once: int = 0
+    url: str,
+    questions: int,
+    samples: int,
+    *,
+    seconds: float | None = None,
+    at_once: int = 0,
 ) -> dict[str, float]:
     from reasoner import Budget, Question, SamplingParams, solve_many
     from reasoner.engines.openai import OpenAIEngine
@@ -165,14 +215,26 @@ async def ours(
         # What is read and compiled once is not counted.
         await solve_many(texts[:4], vote, engine)
         profile.enable()
-    solutions = await solve_many(texts, vote, engine, budget=None, each=Budget(seconds=seconds) if seconds else None)
+    solutions = await solve_many(
+        texts,
+        vote,
+        engine,
+        budget=None,
+        each=Budget(seconds=seconds) if seconds else None,
+    )
     took = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
     profile.disable()
     took["calls"] = sum(entry.callcount for entry in profile.getstats())
     failed = [solution for solution in solutions if solution.error]
     assert not failed, failed[0].error
-    prompt = sum(solution.cost.prompt_tokens + solution.cost.cached_tokens for solution in solutions)
-    return took | {"prompt": prompt, "generated": sum(solution.cost.generated_tokens for solution in solutions)}
+    prompt = sum(
+        solution.cost.prompt_tokens + solution.cost.cached_tokens
+        for solution in solutions
+    )
+    return took | {
+        "prompt": prompt,
+        "generated": sum(solution.cost.generated_tokens for solution in solutions),
+    }
 
 
 async def cancelled(url: str, *, seconds: float | None) -> float:
@@ -183,7 +245,12 @@ async def cancelled(url: str, *, seconds: float | None) -> float:
 
     each = Budget(seconds=seconds) if seconds else None
     solving = asyncio.ensure_future(
-        solve(Question.of("2+2?"), SelfConsistency(), OpenAIEngine(base_url=url), budget=each)
+        solve(
+            Question.of("2+2?"),
+            SelfConsistency(),
+            OpenAIEngine(base_url=url),
+            budget=each,
+        )
     )
     await asyncio.sleep(FIRST + 10 * EACH)
     at = time.time()
@@ -193,7 +260,9 @@ async def cancelled(url: str, *, seconds: float | None) -> float:
     return (await asyncio.to_thread(served, url.removesuffix("/v1")))["left"] - at
 
 
-def measure(way: str, url: str, questions: int, samples: int, python: str, **more: str) -> dict[str, float] | None:
+def measure(
+    way: str, url: str, questions: int, samples: int, python: str, **more: str
+) -> dict[str, float] | None:
     """One round in a process of its own, and what the server counted of it."""
     before = served(url)
     size = [str(questions), str(samples)]
@@ -211,13 +280,20 @@ def measure(way: str, url: str, questions: int, samples: int, python: str, **mor
             *size,
         ]
     process = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "NO_PROXY": "127.0.0.1", **more}
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "NO_PROXY": "127.0.0.1", **more},
     )
     if process.returncode:
         print(f"{way}: {process.stderr.strip().splitlines()[-1]}")
         return None
     after = served(url)
-    counted = {f"served {name}": after[name] - before[name] for name in ("requests", "prompt", "generated")}
+    counted = {
+        f"served {name}": after[name] - before[name]
+        for name in ("requests", "prompt", "generated")
+    }
     figures: dict[str, float] = json.loads(process.stdout.splitlines()[-1])
     return figures | counted
 
@@ -237,8 +313,12 @@ def main(rounds: int, python: str) -> None:
                 if measured:
                     show(f"{questions} x {samples} {way}", measured)
         for way, seconds in (("whole", None), ("streamed", 60.0)):
-            took = [asyncio.run(cancelled(f"{url}/v1", seconds=seconds)) for _ in range(5)]
-            print(f"cancelled {way}: the server learns it after {max(took) * 1000:.0f} ms at most of 5")
+            took = [
+                asyncio.run(cancelled(f"{url}/v1", seconds=seconds)) for _ in range(5)
+            ]
+            print(
+                f"cancelled {way}: the server learns it after {max(took) * 1000:.0f} ms at most of 5"
+            )
 
 
 def show_calls(url: str, python: str) -> None:
@@ -246,18 +326,35 @@ def show_calls(url: str, python: str) -> None:
     questions, samples = SIZES[0]
     for way in WAYS:
         if counted := measure(way, url, questions, samples, python, CALLS="1"):
-            print(f"{questions} x {samples} {way:25} {counted['calls'] / questions / samples:,.0f} calls a sample")
+            print(
+                f"{questions} x {samples} {way:25} {counted['calls'] / questions / samples:,.0f} calls a sample"
+            )
 
 
 def show(label: str, rounds: list[dict[str, float]]) -> None:
-    middle = {name: statistics.median(figures[name] for figures in rounds) for name in rounds[0]}
+    middle = {
+        name: statistics.median(figures[name] for figures in rounds)
+        for name in rounds[0]
+    }
     walls = ", ".join(f"{figures['wall']:.2f}" for figures in rounds)
-    line = f"{label:31} wall {middle['wall']:6.2f} s ({walls})  cpu {middle['cpu']:5.2f} s"
+    line = (
+        f"{label:31} wall {middle['wall']:6.2f} s ({walls})  cpu {middle['cpu']:5.2f} s"
+    )
     line += f"  served {middle['served requests']:,.0f} requests"
     if "prompt" in middle:
-        same = all(figures[name] == figures[f"served {name}"] for figures in rounds for name in ("prompt", "generated"))
-        line += f", booked {middle['prompt']:,.0f} + {middle['generated']:,.0f} tokens, "
-        line += "as served" if same else f"SERVED {middle['served prompt']:,.0f} + {middle['served generated']:,.0f}"
+        same = all(
+            figures[name] == figures[f"served {name}"]
+            for figures in rounds
+            for name in ("prompt", "generated")
+        )
+        line += (
+            f", booked {middle['prompt']:,.0f} + {middle['generated']:,.0f} tokens, "
+        )
+        line += (
+            "as served"
+            if same
+            else f"SERVED {middle['served prompt']:,.0f} + {middle['served generated']:,.0f}"
+        )
     print(line)
 
 
@@ -266,9 +363,19 @@ if __name__ == "__main__":
         case ["serve"]:
             asyncio.run(serve())
         case ["ours", way, url, questions, samples]:
-            seconds, at_once = (600.0 if way == "streamed" else None), (100 if "100" in way else 0)
-            result = asyncio.run(ours(url, int(questions), int(samples), seconds=seconds, at_once=at_once))
+            seconds, at_once = (
+                (600.0 if way == "streamed" else None),
+                (100 if "100" in way else 0),
+            )
+            result = asyncio.run(
+                ours(
+                    url, int(questions), int(samples), seconds=seconds, at_once=at_once
+                )
+            )
             print(json.dumps(result))
         case arguments:
             os.environ["NO_PROXY"] = "127.0.0.1"
-            main(int(arguments[0]) if arguments else 3, arguments[1] if len(arguments) > 1 else "")
+            main(
+                int(arguments[0]) if arguments else 3,
+                arguments[1] if len(arguments) > 1 else "",
+            )

@@ -25,7 +25,9 @@ OPERATIONS = 3 * SAMPLES
 
 
 def engine() -> ScriptedEngine:
-    return ScriptedEngine(lambda request: f"The answer is {7 if request.index % 3 else 8}")
+    return ScriptedEngine(
+        lambda request: f"The answer is {7 if request.index % 3 else 8}"
+    )
 
 
 async def alone(asked: list[Question]) -> float:
@@ -35,18 +37,28 @@ async def alone(asked: list[Question]) -> float:
     for question in asked:
         for index in range(SAMPLES):
             rendered = await scripted.render(question.prompt)
-            request = SampleRequest(question.id, question.prompt, rendered, strategy.params, index, 0)
+            request = SampleRequest(
+                question.id, question.prompt, rendered, strategy.params, index, 0
+            )
             await scripted.sample(request)
     return time.perf_counter() - began
 
 
 async def through_runner(asked: list[Question]) -> float:
     began = time.perf_counter()
-    await solve_many(asked, SelfConsistency(n=SAMPLES), engine(), each=Budget(tokens=10_000), concurrency=len(asked))
+    await solve_many(
+        asked,
+        SelfConsistency(n=SAMPLES),
+        engine(),
+        each=Budget(tokens=10_000),
+        concurrency=len(asked),
+    )
     return time.perf_counter() - began
 
 
-def calls(run: Callable[[list[Question]], Coroutine[Any, Any, float]], asked: list[Question]) -> float:
+def calls(
+    run: Callable[[list[Question]], Coroutine[Any, Any, float]], asked: list[Question]
+) -> float:
     """Python calls a sample, C's included; not of pstats, which counts the constructors of one dataclass only."""
     profile = cProfile.Profile()
     profile.enable()
@@ -75,8 +87,12 @@ def main() -> None:
         tracemalloc.stop()
         count = size * OPERATIONS
         whole, collector = (best - own) / count * 1e6, (best - still) / count * 1e6
-        print(f"{size:9,}  {whole:12.1f}  {collector:15.1f}  {peak / size / 1024:12.1f}")
-    print(f"peak resident set {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+        print(
+            f"{size:9,}  {whole:12.1f}  {collector:15.1f}  {peak / size / 1024:12.1f}"
+        )
+    print(
+        f"peak resident set {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB"
+    )
 
 
 if __name__ == "__main__":

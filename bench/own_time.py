@@ -69,7 +69,13 @@ class Middling(FreeVerifier):
 
     logprobs = None
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
+    async def score(
+        self,
+        question: Question,
+        candidate: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
+    ) -> Rating:
         return Rating(0.1 + 0.8 * (candidate.index % 97) / 97, Cost())
 
 
@@ -86,7 +92,9 @@ def spoken(form: str) -> Callable[[SampleRequest], str]:
 
 async def seconds(spec: str, space: str, form: str) -> float:
     strategy: Strategy = build("strategy", spec)
-    engine = ScriptedEngine(spoken(form), certainty=lambda request: 0.5 + request.index % 50 / 101)
+    engine = ScriptedEngine(
+        spoken(form), certainty=lambda request: 0.5 + request.index % 50 / 101
+    )
     lines: list[int] = []
 
     def sink(event: Event) -> None:
@@ -94,7 +102,13 @@ async def seconds(spec: str, space: str, form: str) -> float:
 
     verifier = Middling() if strategy.uses_verifier else None
     began = time.process_time()
-    solution = await solve(Question.of("How many?", space=space), strategy, engine, verifier=verifier, trace=sink)
+    solution = await solve(
+        Question.of("How many?", space=space),
+        strategy,
+        engine,
+        verifier=verifier,
+        trace=sink,
+    )
     taken = time.process_time() - began
     if solution.error:
         raise solution.error

@@ -48,7 +48,13 @@ def main() -> None:
     for value in ("0", "1"):
         print(f"{VARIABLE}={value}", flush=True)
         subprocess.run(
-            [sys.executable, __file__, "--here", f"--rows={options.rows}", f"--columns={options.columns}"],
+            [
+                sys.executable,
+                __file__,
+                "--here",
+                f"--rows={options.rows}",
+                f"--columns={options.columns}",
+            ],
             env={**os.environ, VARIABLE: value},
             check=True,
         )

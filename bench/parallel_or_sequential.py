@@ -14,8 +14,15 @@ import pandas as pd
 
 from reasoner.specs import Spec
 
-COLUMNS = ("strategy", "size", "tokens", "accuracy", "accuracy_low", "accuracy_high",
-           "sequential_tokens")  # fmt: skip
+COLUMNS = (
+    "strategy",
+    "size",
+    "tokens",
+    "accuracy",
+    "accuracy_low",
+    "accuracy_high",
+    "sequential_tokens",
+)
 STEPS = 2.0
 """The budgets that are compared grow by this factor."""
 
@@ -29,17 +36,25 @@ def level(strategy: str) -> float:
 def cell(row: pd.Series) -> str:
     """Accuracy with its interval, and the tokens and sequential tokens per question that it took."""
     costs = f"{row.tokens:,.0f}, {row.sequential_tokens:,.0f}"
-    return f"{row.accuracy:.1%} ({row.accuracy_low:.0%}-{row.accuracy_high:.0%}) {costs}"
+    return (
+        f"{row.accuracy:.1%} ({row.accuracy_low:.0%}-{row.accuracy_high:.0%}) {costs}"
+    )
 
 
 def main(table: str) -> None:
     """Print the grid, then for each budget the best cell, the best single sample and the best of the shortest level."""
     rows = pd.read_csv(table, usecols=COLUMNS).dropna(subset=["size"])
     rows["level"] = rows.strategy.map(level)
-    grid = rows.assign(cell=rows.apply(cell, axis=1)).pivot_table("cell", "level", "size", aggfunc="first")
-    print("accuracy (95 %), tokens and sequential tokens per question; rows: thinking level, columns: samples")
+    grid = rows.assign(cell=rows.apply(cell, axis=1)).pivot_table(
+        "cell", "level", "size", aggfunc="first"
+    )
+    print(
+        "accuracy (95 %), tokens and sequential tokens per question; rows: thinking level, columns: samples"
+    )
     print(grid.to_string())
-    print("\nat most      best                     one sample, longer thinking   most samples, shortest thinking")
+    print(
+        "\nat most      best                     one sample, longer thinking   most samples, shortest thinking"
+    )
     budget = rows.tokens.min() * STEPS
     while budget < rows.tokens.max() * STEPS:
         free = rows[rows.tokens <= budget]

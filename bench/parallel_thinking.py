@@ -60,54 +60,92 @@ QUESTIONS = 8
 PARTS = ("chains", "answers", "tokens")
 
 
-def reordered(line: dict[str, Any], chains: int, source: random.Random) -> dict[str, Any]:
+def reordered(
+    line: dict[str, Any], chains: int, source: random.Random
+) -> dict[str, Any]:
     """A recorded question with some of its chains, in a random order."""
     order = source.sample(range(len(line.get("chains") or line["answers"])), chains)
-    return line | {part: [line[part][index] for index in order] for part in PARTS if part in line}
+    return line | {
+        part: [line[part][index] for index in order] for part in PARTS if part in line
+    }
 
 
 async def outcomes(path: Path, strategy: str) -> list[tuple[float, float, float]]:
     """Whether each question is answered rightly, its tokens and its sequential tokens."""
     items, results = Pool(str(path)).load().items, []
-    solutions = await solve_many([item.question for item in items], strategy, f"pool:path={path}")
+    solutions = await solve_many(
+        [item.question for item in items], strategy, f"pool:path={path}"
+    )
     for item, solution in zip(items, solutions, strict=True):
         if solution.error:
             raise solution.error
-        right = solution.answer and await item.grader.grade(item, solution.answer, Equivalence()) == "right"
-        results.append((100.0 * bool(right), solution.cost.tokens / 1e3, solution.cost.sequential_tokens / 1e3))
+        right = (
+            solution.answer
+            and await item.grader.grade(item, solution.answer, Equivalence()) == "right"
+        )
+        results.append(
+            (
+                100.0 * bool(right),
+                solution.cost.tokens / 1e3,
+                solution.cost.sequential_tokens / 1e3,
+            )
+        )
     return results
 
 
 def measured(file: Path, chains: int, repeats: int) -> dict[str, np.ndarray]:
     """For each policy [Q, 3]: the means of the outcomes of each question over all orders."""
-    lines = [json.loads(text) for text in file.read_text(encoding="utf-8").splitlines() if text.strip()]
+    lines = [
+        json.loads(text)
+        for text in file.read_text(encoding="utf-8").splitlines()
+        if text.strip()
+    ]
     n = min(chains, *(len(line.get("chains") or line["answers"]) for line in lines))
     policies = POLICIES | (PROBING if "chains" in lines[0] else {})
     totals: dict[str, np.ndarray] = {}
     with tempfile.TemporaryDirectory() as folder:
         for repeat in range(repeats):
             path, source = Path(folder, f"{repeat}.jsonl"), random.Random(repeat)
-            path.write_text("".join(json.dumps(reordered(line, n, source)) + "\n" for line in lines), encoding="utf-8")
+            path.write_text(
+                "".join(
+                    json.dumps(reordered(line, n, source)) + "\n" for line in lines
+                ),
+                encoding="utf-8",
+            )
             for name, strategy in policies.items():
                 results = asyncio.run(outcomes(path, strategy.format(n=n)))
                 totals[name] = totals.get(name, 0) + np.array(results) / repeats
     print(f"{file.name}: {len(lines)} questions, {n} chains each")
     for name, values in totals.items():
-        print(f"{row(name, values.mean(axis=0))}  {gain(values, totals['vote of all'])}", flush=True)
+        print(
+            f"{row(name, values.mean(axis=0))}  {gain(values, totals['vote of all'])}",
+            flush=True,
+        )
     return totals
 
 
 async def on_model(n: int) -> None:
     """The line of each policy on the embedded model."""
-    items, engine = build("task", "arithmetic").load().items[:QUESTIONS], build("engine", "vllm")
+    items, engine = (
+        build("task", "arithmetic").load().items[:QUESTIONS],
+        build("engine", "vllm"),
+    )
     await engine.start()
     for name, strategy in MODEL.items():
         began, outcome = time.monotonic(), []
         for item in items:
-            (solution,) = await solve_many([item.question], strategy.format(n=n), engine)
-            right = solution.answer and await item.grader.grade(item, solution.answer, Equivalence()) == "right"
+            (solution,) = await solve_many(
+                [item.question], strategy.format(n=n), engine
+            )
+            right = (
+                solution.answer
+                and await item.grader.grade(item, solution.answer, Equivalence())
+                == "right"
+            )
             cost = solution.cost
-            outcome.append((100.0 * bool(right), cost.tokens / 1e3, cost.sequential_tokens / 1e3))
+            outcome.append(
+                (100.0 * bool(right), cost.tokens / 1e3, cost.sequential_tokens / 1e3)
+            )
         seconds = (time.monotonic() - began) / len(items)
         print(f"{row(name, np.mean(outcome, axis=0))} {seconds:6.1f} s", flush=True)
     await engine.close()
@@ -123,7 +161,9 @@ def gain(values: np.ndarray, whole: np.ndarray) -> str:
     differences = values[:, 0] - whole[:, 0]
     if not differences.any():
         return "+0.0"
-    low, high = bootstrap((differences,), np.mean, method="percentile", rng=0).confidence_interval
+    low, high = bootstrap(
+        (differences,), np.mean, method="percentile", rng=0
+    ).confidence_interval
     return f"{differences.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
@@ -140,7 +180,15 @@ def main() -> None:
     tables = [measured(file, given.chains, given.repeats) for file in given.files]
     print(f"mean over {len(tables)} file{'s' if len(tables) != 1 else ''}")
     for name in tables[0]:
-        print(row(name, np.mean([table[name].mean(axis=0) for table in tables if name in table], axis=0)))
+        print(
+            row(
+                name,
+                np.mean(
+                    [table[name].mean(axis=0) for table in tables if name in table],
+                    axis=0,
+                ),
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -73,8 +73,15 @@ class Way:
     counted: list[Tokens] = field(default_factory=list)
 
     def body(self, item: GradedQuestion, number: int) -> dict[str, Any]:
-        text = item.question.text if self.instructs else with_instruction(item.question.text, item.question.space)
-        messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": text}]
+        text = (
+            item.question.text
+            if self.instructs
+            else with_instruction(item.question.text, item.question.space)
+        )
+        messages = [
+            {"role": "system", "content": SYSTEM},
+            {"role": "user", "content": text},
+        ]
         sampling = {"temperature": 0.7, "max_tokens": 64, "seed": number}
         return {"model": self.model, "messages": messages, **sampling, **self.more}
 
@@ -86,8 +93,20 @@ def ways(servers: argparse.Namespace) -> list[Way]:
         Way(PLAIN, "reasoner", servers.reasoner),
         Way(PLAIN, "optillm, `none`", servers.optillm),
         Way(PLAIN, "its_hub, budget 1", servers.its_hub, more={"budget": 1}),
-        Way(VOTES, "reasoner, `self_consistency:n=8`", servers.reasoner, more={"reasoner": VOTE}, instructs=True),
-        Way(VOTES, "optillm, `majority_voting`, k=8", servers.optillm, f"majority_voting-{MODEL}", {"k": 8}),
+        Way(
+            VOTES,
+            "reasoner, `self_consistency:n=8`",
+            servers.reasoner,
+            more={"reasoner": VOTE},
+            instructs=True,
+        ),
+        Way(
+            VOTES,
+            "optillm, `majority_voting`, k=8",
+            servers.optillm,
+            f"majority_voting-{MODEL}",
+            {"k": 8},
+        ),
         Way(VOTES, "its_hub, budget 8", servers.its_hub, more={"budget": 8}),
     ]
 
@@ -98,18 +117,30 @@ async def counters(http: aiohttp.ClientSession, vllm: str) -> Tokens:
     while True:
         async with http.get(f"{vllm}/metrics") as response:
             lines = (await response.text()).splitlines()
-        values = {line.split("{")[0]: float(line.split()[-1]) for line in lines if line.startswith("vllm:")}
-        names = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total", "vllm:num_requests_running")
+        values = {
+            line.split("{")[0]: float(line.split()[-1])
+            for line in lines
+            if line.startswith("vllm:")
+        }
+        names = (
+            "vllm:prompt_tokens_total",
+            "vllm:generation_tokens_total",
+            "vllm:num_requests_running",
+        )
         prompt, generated, running = (int(values[name]) for name in names)
         if not running and before == (prompt, generated):
             return Tokens(prompt, generated)
         before = (prompt, generated)
 
 
-async def ask(http: aiohttp.ClientSession, way: Way, item: GradedQuestion, number: int) -> dict[str, Any]:
+async def ask(
+    http: aiohttp.ClientSession, way: Way, item: GradedQuestion, number: int
+) -> dict[str, Any]:
     """Ask one question; the reply's text, whether it is right, and what it cost."""
     began = time.perf_counter()
-    async with http.post(f"{way.server}/v1/chat/completions", json=way.body(item, number)) as response:
+    async with http.post(
+        f"{way.server}/v1/chat/completions", json=way.body(item, number)
+    ) as response:
         reply = await response.json(content_type=None)
     way.seconds.append(time.perf_counter() - began)
     text = reply["choices"][0]["message"]["content"] if response.status == 200 else ""
@@ -118,12 +149,26 @@ async def ask(http: aiohttp.ClientSession, way: Way, item: GradedQuestion, numbe
     assert gold
     way.right.append(bool(answer and space.same(gold, answer)))
     way.reported.append(reply.get("usage") or {})
-    rest = {"status": response.status, "text": text, "right": way.right[-1], "usage": way.reported[-1]}
-    return {"way": way.name, "kind": way.kind, "question": item.question.text, "seconds": way.seconds[-1], **rest}
+    rest = {
+        "status": response.status,
+        "text": text,
+        "right": way.right[-1],
+        "usage": way.reported[-1],
+    }
+    return {
+        "way": way.name,
+        "kind": way.kind,
+        "question": item.question.text,
+        "seconds": way.seconds[-1],
+        **rest,
+    }
 
 
 async def measure(
-    http: aiohttp.ClientSession, servers: argparse.Namespace, items: Sequence[GradedQuestion], at_once: int
+    http: aiohttp.ClientSession,
+    servers: argparse.Namespace,
+    items: Sequence[GradedQuestion],
+    at_once: int,
 ) -> tuple[list[Way], list[dict[str, Any]]]:
     """Ask all questions in all ways, in turns of so many at once."""
     compared, replies = ways(servers), []
@@ -132,9 +177,13 @@ async def measure(
         shift = turn % len(compared)
         for way in compared[shift:] + compared[:shift]:
             before = await counters(http, servers.vllm)
-            answered = await asyncio.gather(*(ask(http, way, item, number) for number, item in group))
+            answered = await asyncio.gather(
+                *(ask(http, way, item, number) for number, item in group)
+            )
             after = await counters(http, servers.vllm)
-            way.counted.append(Tokens(after.prompt - before.prompt, after.generated - before.generated))
+            way.counted.append(
+                Tokens(after.prompt - before.prompt, after.generated - before.generated)
+            )
             replies += [{"at_once": at_once, **reply} for reply in answered]
     return compared, replies
 
@@ -142,13 +191,27 @@ async def measure(
 def row(way: Way, at_once: int) -> str:
     """A line of the table; tokens are those of all questions."""
     counted = Tokens(*(sum(column) for column in zip(*way.counted, strict=True)))
-    columns = [[usage.get(name) for usage in way.reported] for name in ("prompt_tokens", "completion_tokens")]
+    columns = [
+        [usage.get(name) for usage in way.reported]
+        for name in ("prompt_tokens", "completion_tokens")
+    ]
     claimed = [
-        f"{sum(numbers):,}" if (numbers := [n for n in column if n is not None]) else "none" for column in columns
+        f"{sum(numbers):,}"
+        if (numbers := [n for n in column if n is not None])
+        else "none"
+        for column in columns
     ]
     seconds = sorted(way.seconds)
     spread = f"{statistics.median(seconds):.2f} ({seconds[0]:.2f} to {seconds[-1]:.2f})"
-    cells = (way.kind, at_once, way.name, f"{sum(way.right)}/{len(way.right)}", spread, counted, " + ".join(claimed))
+    cells = (
+        way.kind,
+        at_once,
+        way.name,
+        f"{sum(way.right)}/{len(way.right)}",
+        spread,
+        counted,
+        " + ".join(claimed),
+    )
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
@@ -159,11 +222,15 @@ async def main(servers: argparse.Namespace) -> list[dict[str, Any]]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(300)) as http:
         upstream = {"endpoint": f"{servers.vllm}/v1", "api_key": "none", "model": MODEL}
         vote = {"alg": "self-consistency", "regex_patterns": [LAST_NUMBER], "budget": 8}
-        async with http.post(f"{servers.its_hub}/configure", json=upstream | vote) as response:
+        async with http.post(
+            f"{servers.its_hub}/configure", json=upstream | vote
+        ) as response:
             assert response.status == 200, await response.text()
         for way in ways(servers):
             await ask(http, way, reported()[-1], 0)
-        print("| ask | at once | through | right | seconds a reply, median | tokens vLLM counted | tokens in `usage` |")
+        print(
+            "| ask | at once | through | right | seconds a reply, median | tokens vLLM counted | tokens in `usage` |"
+        )
         print("|---|---|---|---|---|---|---|")
         for at_once in servers.at_once:
             compared, replies = await measure(http, servers, items, at_once)
@@ -174,13 +241,28 @@ async def main(servers: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, port in (("vllm", 9400), ("reasoner", 9401), ("optillm", 9402), ("its-hub", 9403)):
-        parser.add_argument(f"--{name}", default=f"http://127.0.0.1:{port}", help="its address, without /v1")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, port in (
+        ("vllm", 9400),
+        ("reasoner", 9401),
+        ("optillm", 9402),
+        ("its-hub", 9403),
+    ):
+        parser.add_argument(
+            f"--{name}",
+            default=f"http://127.0.0.1:{port}",
+            help="its address, without /v1",
+        )
     parser.add_argument("--questions", type=int, default=24)
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--replies", default="", help="a file for the replies, a line of JSON each")
+    parser.add_argument(
+        "--replies", default="", help="a file for the replies, a line of JSON each"
+    )
     arguments = parser.parse_args()
     all_replies = asyncio.run(main(arguments))
     if arguments.replies:
-        Path(arguments.replies).write_text("".join(json.dumps(reply) + "\n" for reply in all_replies))
+        Path(arguments.replies).write_text(
+            "".join(json.dumps(reply) + "\n" for reply in all_replies)
+        )

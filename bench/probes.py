@@ -91,7 +91,11 @@ async def draw(out: Path, questions: int, tasks: list[str]) -> None:
                 for item in items:
                     answer = item.question.space.read(rf"\boxed{{{item.gold}}}")
                     golds[item.question.id] = answer.key if answer else item.gold
-                await solve_many([item.question for item in items], Probing(task, golds, lines), engine)
+                await solve_many(
+                    [item.question for item in items],
+                    Probing(task, golds, lines),
+                    engine,
+                )
     finally:
         await engine.close()
 
@@ -106,26 +110,49 @@ def interval(right: int, total: int) -> str:
 
 def show(path: Path) -> None:
     """Print agreement, accuracy of votes, and costs."""
-    lines = [Line(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [
+        Line(**json.loads(line))
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
     for task in dict.fromkeys(line.task for line in lines):
         rows = [line for line in lines if line.task == task]
         formed = [line for line in rows if line.form is not None]
         ended = [line for line in rows if line.ended]
-        print(f"{task}: {len(rows):,} replies, {len(formed):,} with a form, {len(rows) - len(ended):,} cut")
-        print(f"  probe agrees with form   {interval(sum(x.form == x.probe for x in formed), len(formed))}")
-        print(f"  form right               {interval(sum(x.form == x.gold for x in formed), len(formed))}")
-        print(f"  probe right, with form   {interval(sum(x.probe == x.gold for x in formed), len(formed))}")
+        print(
+            f"{task}: {len(rows):,} replies, {len(formed):,} with a form, {len(rows) - len(ended):,} cut"
+        )
+        print(
+            f"  probe agrees with form   {interval(sum(x.form == x.probe for x in formed), len(formed))}"
+        )
+        print(
+            f"  form right               {interval(sum(x.form == x.gold for x in formed), len(formed))}"
+        )
+        print(
+            f"  probe right, with form   {interval(sum(x.probe == x.gold for x in formed), len(formed))}"
+        )
         rest = [line for line in ended if line.form is None]
-        print(f"  probe right, no form     {interval(sum(x.probe == x.gold for x in rest), len(rest))}")
+        print(
+            f"  probe right, no form     {interval(sum(x.probe == x.gold for x in rest), len(rest))}"
+        )
         cut = [line for line in rows if not line.ended]
-        print(f"  probe right, cut         {interval(sum(x.probe == x.gold for x in cut), len(cut))}")
-        prompt, cached = sum(x.probe_prompt for x in rows), sum(x.probe_cached for x in rows)
+        print(
+            f"  probe right, cut         {interval(sum(x.probe == x.gold for x in cut), len(cut))}"
+        )
+        prompt, cached = (
+            sum(x.probe_prompt for x in rows),
+            sum(x.probe_cached for x in rows),
+        )
         generated = sum(x.probe_tokens for x in rows)
-        print(f"  a probe: {generated / len(rows):.1f} generated, {prompt / len(rows):.1f} computed prompt tokens; "
-              f"{cached / max(1, prompt + cached):.1%} of its prompt cached; a reply: "
-              f"{sum(x.tokens for x in rows) / len(rows):.1f} tokens")  # fmt: skip
+        print(
+            f"  a probe: {generated / len(rows):.1f} generated, {prompt / len(rows):.1f} computed prompt tokens; "
+            f"{cached / max(1, prompt + cached):.1%} of its prompt cached; a reply: "
+            f"{sum(x.tokens for x in rows) / len(rows):.1f} tokens"
+        )
         for name, way in WAYS.items():
-            print(f"  vote, {name}: " + ", ".join(voted(rows, way, n) for n in (4, 6, 7, N)))
+            print(
+                f"  vote, {name}: "
+                + ", ".join(voted(rows, way, n) for n in (4, 6, 7, N))
+            )
 
 
 def by_forms(_: Line) -> bool:
@@ -143,7 +170,11 @@ def by_all_probes(reply: Line) -> bool:
     return reply.form is None
 
 
-WAYS = {"forms": by_forms, "forms, probes": by_probes, "forms, probes, cut too": by_all_probes}
+WAYS = {
+    "forms": by_forms,
+    "forms, probes": by_probes,
+    "forms, probes, cut too": by_all_probes,
+}
 
 
 def voted(rows: list[Line], probed: Callable[[Line], bool], n: int) -> str:
@@ -156,14 +187,22 @@ def voted(rows: list[Line], probed: Callable[[Line], bool], n: int) -> str:
         for _ in range(20 if n < N else 1):
             chosen = source.sample(replies, min(n, len(replies)))
             asked = [reply for reply in chosen if probed(reply)]
-            votes = Counter(reply.probe if probed(reply) else reply.form for reply in chosen)
+            votes = Counter(
+                reply.probe if probed(reply) else reply.form for reply in chosen
+            )
             del votes[None]
             if not votes and probed is by_probes:
                 # The fallback: where no reply has an answer, those that were cut are probed.
                 asked += [reply for reply in chosen if not reply.ended]
-                votes = Counter(reply.probe for reply in chosen if not reply.ended and reply.probe is not None)
+                votes = Counter(
+                    reply.probe
+                    for reply in chosen
+                    if not reply.ended and reply.probe is not None
+                )
             right += bool(votes) and votes.most_common(1)[0][0] == chosen[0].gold
-            tokens += sum(x.tokens for x in chosen) + sum(x.probe_tokens + x.probe_prompt for x in asked)
+            tokens += sum(x.tokens for x in chosen) + sum(
+                x.probe_tokens + x.probe_prompt for x in asked
+            )
             total += 1
     return f"n={n} {right / total:.3f} at {tokens / total:.0f} tokens"
 

@@ -65,23 +65,35 @@ def chains(path: Path) -> Iterator[dict[str, Any]]:
             }
 
 
-def contested(path: Path, *, n: int = 64, most: int = 38, least: int = 6) -> Iterator[dict[str, Any]]:
+def contested(
+    path: Path, *, n: int = 64, most: int = 38, least: int = 6
+) -> Iterator[dict[str, Any]]:
     """A question for each pair of answers, with their chains in a random order, repeated where they are too few."""
     source = random.Random(0)
     for line in map(json.loads, path.read_text().splitlines()):
         groups: dict[str, list[dict[str, Any]]] = {}
         for chain in line["chains"]:
             groups.setdefault(chain["answer"], []).append(chain)
-        known = [group for answer, group in groups.items() if answer not in (None, "ERR") and len(group) >= least]
+        known = [
+            group
+            for answer, group in groups.items()
+            if answer not in (None, "ERR") and len(group) >= least
+        ]
         for pair in itertools.combinations(known, 2):
-            short, long = sorted(pair, key=lambda group: median(chain["tokens"] for chain in group))
+            short, long = sorted(
+                pair, key=lambda group: median(chain["tokens"] for chain in group)
+            )
             drawn = []
             for group, count in ((long, most), (short, n - most)):
                 shuffled = source.sample(group, len(group))
                 drawn += list(itertools.islice(itertools.cycle(shuffled), count))
             name = f"{line['question_id']}/{long[0]['answer']}/{short[0]['answer']}"
             chains = source.sample(drawn, n)
-            yield line | {"question_id": name, "gold": long[0]["answer"], "chains": chains}
+            yield line | {
+                "question_id": name,
+                "gold": long[0]["answer"],
+                "chains": chains,
+            }
 
 
 if __name__ == "__main__":

@@ -50,7 +50,9 @@ class Timed(SimulatedEngine):
 
     async def sample(self, request: SampleRequest) -> Completion:
         if self.seconds:
-            await asyncio.sleep(random.Random(request.seed).expovariate(1 / self.seconds))
+            await asyncio.sleep(
+                random.Random(request.seed).expovariate(1 / self.seconds)
+            )
         return await SimulatedEngine.sample(self, request)
 
 
@@ -93,7 +95,10 @@ class Sharing:
     """Makes replicas as `ray.remote` would make actors, in a fixed number of processes."""
 
     def __init__(self, processes: int) -> None:
-        self.actors = [ray.remote(Hosts).options(num_cpus=0, max_concurrency=1000).remote() for _ in range(processes)]
+        self.actors = [
+            ray.remote(Hosts).options(num_cpus=0, max_concurrency=1000).remote()
+            for _ in range(processes)
+        ]
         self.count = 0
 
     def make(self, options: dict[str, Any]) -> "Sharing":
@@ -120,7 +125,9 @@ async def cost(engine: Engine, asked: Sequence[Question]) -> Cost:
     began, wall = time.process_time(), time.perf_counter()
     solutions = await solve_many(asked, STRATEGY, engine, concurrency=len(asked))
     spent, taken = time.process_time() - began, time.perf_counter() - wall
-    assert all(solution.error is None and solution.cost.samples == 4 for solution in solutions)
+    assert all(
+        solution.error is None and solution.cost.samples == 4 for solution in solutions
+    )
     count = len(asked) * OPERATIONS
     return Cost(spent / count * 1e6, count / taken)
 
@@ -156,18 +163,25 @@ async def measure(replicas: int, given: argparse.Namespace) -> None:
         for actor in sharing.actors:
             ray.kill(actor)
     columns = [column(runs) for runs in zip(*rows[1:], strict=True)]
-    print(f"{replicas:8}  {'  '.join(columns)}  {kib[0]:6.1f}  {kib[1]:7.1f}  {os.getloadavg()[0]:4.1f}", flush=True)
+    print(
+        f"{replicas:8}  {'  '.join(columns)}  {kib[0]:6.1f}  {kib[1]:7.1f}  {os.getloadavg()[0]:4.1f}",
+        flush=True,
+    )
 
 
 def column(runs: Sequence[Cost]) -> str:
     """The median with its range, and the median of the operations a second."""
     us = sorted(run.us for run in runs)
     rate = statistics.median(run.rate for run in runs)
-    return f"{statistics.median(us):4.0f} ({us[0]:3.0f} to {us[-1]:3.0f}) {rate:6,.0f}/s"
+    return (
+        f"{statistics.median(us):4.0f} ({us[0]:3.0f} to {us[-1]:3.0f}) {rate:6,.0f}/s"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--replicas", type=int, nargs="+", default=[8, 64, 256])
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--questions", type=int, default=2000)
@@ -175,8 +189,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.0)
     given = parser.parse_args()
     cluster.join("")
-    titles = ("Ray", "single engine", "Ray, Python's collector", "single, Python's collector")
-    print(f"replicas  {'  '.join(f'{title:27}' for title in titles)}  KiB Ray  single  load")
+    titles = (
+        "Ray",
+        "single engine",
+        "Ray, Python's collector",
+        "single, Python's collector",
+    )
+    print(
+        f"replicas  {'  '.join(f'{title:27}' for title in titles)}  KiB Ray  single  load"
+    )
     print("          us per operation (range) and operations per second")
     try:
         for replicas in given.replicas:

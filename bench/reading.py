@@ -39,7 +39,13 @@ SPACES: dict[str, AnswerSpace] = {
     "yes_no": YesNoSpace(),
     "text": TextSpace(),
 }
-ANSWERS = {"number": "42", "math": r"$\frac{3\sqrt{2}}{4}$", "choice": "B", "yes_no": "Yes", "text": "Paris"}
+ANSWERS = {
+    "number": "42",
+    "math": r"$\frac{3\sqrt{2}}{4}$",
+    "choice": "B",
+    "yes_no": "Yes",
+    "text": "Paris",
+}
 Reading = tuple[AnswerSpace, str]
 
 
@@ -50,7 +56,14 @@ def groups(rows: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any
     yield "other languages", [row for row in rows if row["language"] != "english"]
     for kind in dict.fromkeys(row["kind"] for row in rows):
         yield kind, [row for row in rows if row["kind"] == kind]
-        yield f"{kind}, English", [row for row in rows if row["kind"] == kind and row["language"] == "english"]
+        yield (
+            f"{kind}, English",
+            [
+                row
+                for row in rows
+                if row["kind"] == kind and row["language"] == "english"
+            ],
+        )
 
 
 def microseconds(readings: list[Reading], rounds: int) -> float:
@@ -72,8 +85,12 @@ def qualities() -> None:
             right = sum(got == expected is not None for got, expected in readings)
             given = sum(got is not None for got, _ in readings)
             stated = sum(expected is not None for _, expected in readings)
-            spent = microseconds([(space_of(row), row["text"]) for row in chosen], ROUNDS)
-            print(f"{group:20}{len(chosen):8}{right / max(1, given):11.3f}{right / max(1, stated):8.3f}{spent:8.1f}")
+            spent = microseconds(
+                [(space_of(row), row["text"]) for row in chosen], ROUNDS
+            )
+            print(
+                f"{group:20}{len(chosen):8}{right / max(1, given):11.3f}{right / max(1, stated):8.3f}{spent:8.1f}"
+            )
 
 
 def least(work: Callable[[], object]) -> float:
@@ -92,17 +109,32 @@ def lengths() -> None:
     """Print the time per reading by body and form: of the fastest and the slowest kind, and of Math-Verify."""
     from math_verify import parse  # type: ignore[import-untyped]
 
-    print(f"{'characters':>10}  {'body':16}{'form':24}{'us':>8}{'slowest':>9}{'Math-Verify':>13}")
+    print(
+        f"{'characters':>10}  {'body':16}{'form':24}{'us':>8}{'slowest':>9}{'Math-Verify':>13}"
+    )
     for size in (2_000, 20_000):
         for name, line in BODIES.items():
             for ending in ENDINGS:
                 body = (line * (size // len(line) + 1))[:size]
                 took = [
-                    least(partial(space.read, f"{body}\n{ending.replace('X', ANSWERS[kind])}"))
+                    least(
+                        partial(
+                            space.read, f"{body}\n{ending.replace('X', ANSWERS[kind])}"
+                        )
+                    )
                     for kind, space in SPACES.items()
                 ]
-                peer = least(partial(parse, f"{body}\n{ending.replace('X', ANSWERS['math'])}", parsing_timeout=None))
-                print(f"{size:10,}  {name:16}{ending!r:24}{min(took):8.1f}{max(took):9.1f}{peer:13.1f}", flush=True)
+                peer = least(
+                    partial(
+                        parse,
+                        f"{body}\n{ending.replace('X', ANSWERS['math'])}",
+                        parsing_timeout=None,
+                    )
+                )
+                print(
+                    f"{size:10,}  {name:16}{ending!r:24}{min(took):8.1f}{max(took):9.1f}{peer:13.1f}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

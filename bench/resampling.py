@@ -31,9 +31,17 @@ def resampled(means: Mapping[Way, Outcomes], whole: Family, rows: Ints) -> Famil
     arms = []
     for row in whole.arms:
         outcomes = means[Way(*row.arm)].of(rows)
-        losses = counted(outcomes, standard[rows]) if row.strategy != whole.baseline else ((0.0, len(rows)),)
+        losses = (
+            counted(outcomes, standard[rows])
+            if row.strategy != whole.baseline
+            else ((0.0, len(rows)),)
+        )
         tokens = float(outcomes.tokens.mean())
-        arms.append(row.model_copy(update={"questions": len(rows), "losses": losses, "tokens": tokens}))
+        arms.append(
+            row.model_copy(
+                update={"questions": len(rows), "losses": losses, "tokens": tokens}
+            )
+        )
     return whole.model_copy(update={"arms": tuple(arms), "questions": len(rows)})
 
 
@@ -46,22 +54,34 @@ class DrawnRow(ArmRow):
         return self.p_values[risk]
 
 
-def resampled_often(single: Sequence[Family], whole: Family, draws: Ints) -> Sequence[Family]:
+def resampled_often(
+    single: Sequence[Family], whole: Family, draws: Ints
+) -> Sequence[Family]:
     """The families of many draws [D, size] of single questions, for `promised`: p-values all at once."""
     counts = np.stack([np.bincount(drawn, minlength=len(single)) for drawn in draws])
     columns = []
     for column, row in enumerate(whole.arms):
         losses = np.array([each.arms[column].losses[0][0] for each in single])
-        tokens = counts @ np.array([each.arms[column].tokens for each in single]) / draws.shape[1]
+        tokens = (
+            counts
+            @ np.array([each.arms[column].tokens for each in single])
+            / draws.shape[1]
+        )
         by_risk = {risk: p_values(row, losses, counts, risk) for risk in RISKS.values()}
-        columns.append([
-            DrawnRow.model_construct(
-                **row.__dict__ | {"tokens": cost, "questions": draws.shape[1]},
-                p_values={risk: float(values[at]) for risk, values in by_risk.items()},
-            )
-            for at, cost in enumerate(tokens.tolist())
-        ])  # fmt: skip
-    return [whole.model_copy(update={"arms": arms}) for arms in zip(*columns, strict=True)]
+        columns.append(
+            [
+                DrawnRow.model_construct(
+                    **row.__dict__ | {"tokens": cost, "questions": draws.shape[1]},
+                    p_values={
+                        risk: float(values[at]) for risk, values in by_risk.items()
+                    },
+                )
+                for at, cost in enumerate(tokens.tolist())
+            ]
+        )
+    return [
+        whole.model_copy(update={"arms": arms}) for arms in zip(*columns, strict=True)
+    ]
 
 
 def p_values(row: ArmRow, losses: Floats, counts: Ints, risk: float) -> Floats:
@@ -70,8 +90,17 @@ def p_values(row: ArmRow, losses: Floats, counts: Ints, risk: float) -> Floats:
         return np.zeros(len(counts))
     bound = row.bound
     bets = np.array(STAKES) * (1 - 1e-6) / (bound - risk)
-    wealth = logsumexp(np.log(SHARES) + counts @ np.log1p(bets * (risk - np.minimum(losses, bound)[:, None])), axis=1)
+    wealth = logsumexp(
+        np.log(SHARES)
+        + counts @ np.log1p(bets * (risk - np.minimum(losses, bound)[:, None])),
+        axis=1,
+    )
     values = np.asarray(np.minimum(1.0, np.exp(-wealth)))
-    first = row.model_copy(update={"losses": tuple(zip(losses.tolist(), counts[0].tolist(), strict=True))})
-    assert math.isclose(values[0], first.p_value(risk), rel_tol=1e-6), (row.strategy, risk)
+    first = row.model_copy(
+        update={"losses": tuple(zip(losses.tolist(), counts[0].tolist(), strict=True))}
+    )
+    assert math.isclose(values[0], first.p_value(risk), rel_tol=1e-6), (
+        row.strategy,
+        risk,
+    )
     return values

@@ -40,7 +40,9 @@ class Usage(NamedTuple):
 
 
 def used(*arguments: str, program: tuple[str, ...] = ("-m", "reasoner")) -> Usage:
-    process = subprocess.Popen([sys.executable, *program, *arguments], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, *program, *arguments], stdout=subprocess.DEVNULL
+    )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -50,7 +52,10 @@ def used(*arguments: str, program: tuple[str, ...] = ("-m", "reasoner")) -> Usag
 
 async def runner_alone(questions: int) -> None:
     for strategy in ("single", f"self_consistency:n={POOL}"):
-        asked = (Question.of(f"{number} + 7", space="number", id=f"q{number}") for number in range(questions))
+        asked = (
+            Question.of(f"{number} + 7", space="number", id=f"q{number}")
+            for number in range(questions)
+        )
         async for _, solution in solve_each(asked, strategy, ENGINE):
             assert solution.error is None
 
@@ -64,9 +69,27 @@ def row(samples: int, parent: Path) -> str:
     data = parent / "questions.jsonl"
     with data.open("w") as file:
         for number in range(questions):
-            file.write(json.dumps({"id": f"q{number:07d}", "question": f"{number} + 7", "answer": number + 7}) + "\n")
-    common = ("eval", f"jsonl:{data}", "-e", ENGINE, "-q", "-s", "single",
-              "-s", f"self_consistency:n={POOL}")  # fmt: skip
+            file.write(
+                json.dumps(
+                    {
+                        "id": f"q{number:07d}",
+                        "question": f"{number} + 7",
+                        "answer": number + 7,
+                    }
+                )
+                + "\n"
+            )
+    common = (
+        "eval",
+        f"jsonl:{data}",
+        "-e",
+        ENGINE,
+        "-q",
+        "-s",
+        "single",
+        "-s",
+        f"self_consistency:n={POOL}",
+    )
     run, merged = parent / "run", parent / "merged"
     parts = [parent / f"part{index}" for index in (1, 2)]
     alone = used("--alone", str(samples), program=(__file__,))
@@ -76,9 +99,17 @@ def row(samples: int, parent: Path) -> str:
         used(*common, "--shard", f"{index}/2", "--out", str(part))
     merging = used("merge", *map(str, parts), "--out", str(merged))
     reported = used("report", str(merged))
-    sizes = [megabytes(run, name) for name in ("trace.jsonl", "journal.jsonl", "grades.jsonl", "verdicts.jsonl")]
+    sizes = [
+        megabytes(run, name)
+        for name in ("trace.jsonl", "journal.jsonl", "grades.jsonl", "verdicts.jsonl")
+    ]
     steps = (alone, evaluated, resumed, merging, reported)
-    return " | ".join([f"| {samples:,}", *map(str, steps), *(f"{size:.1f}" for size in sizes)]) + " |"
+    return (
+        " | ".join(
+            [f"| {samples:,}", *map(str, steps), *(f"{size:.1f}" for size in sizes)]
+        )
+        + " |"
+    )
 
 
 def by_kind(trace: Path) -> None:
@@ -86,18 +117,28 @@ def by_kind(trace: Path) -> None:
     with trace.open("rb") as file:
         for line in file:
             event = json.loads(line)
-            tokens = event.get("usage", {}).get("generated_tokens", 0) if event["event"] == "sampled" else 0
+            tokens = (
+                event.get("usage", {}).get("generated_tokens", 0)
+                if event["event"] == "sampled"
+                else 0
+            )
             kinds[event["event"]].append((len(line), tokens))
     for kind, lengths in kinds.items():
-        print(f"{kind:12} {len(lengths):8,} events, {np.mean([length for length, _ in lengths]):8,.0f} bytes each")
+        print(
+            f"{kind:12} {len(lengths):8,} events, {np.mean([length for length, _ in lengths]):8,.0f} bytes each"
+        )
     length, tokens = np.array(kinds["sampled"]).T
     slope, intercept = np.polyfit(tokens, length, 1)
-    print(f"a sample takes {intercept:.0f} + {slope:.1f} x tokens bytes ({tokens.min()} to {tokens.max()} tokens)")
+    print(
+        f"a sample takes {intercept:.0f} + {slope:.1f} x tokens bytes ({tokens.min()} to {tokens.max()} tokens)"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("samples", nargs="*", type=int, default=[1_600, 16_000, 160_000])
+    parser.add_argument(
+        "samples", nargs="*", type=int, default=[1_600, 16_000, 160_000]
+    )
     parser.add_argument("--trace", type=Path)
     parser.add_argument("--alone", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -107,7 +148,9 @@ def main() -> None:
     if options.trace:
         by_kind(options.trace)
         return
-    print("| samples | runner alone | eval | resume | merge | report | traces, MB | journals | grades | verdicts |")
+    print(
+        "| samples | runner alone | eval | resume | merge | report | traces, MB | journals | grades | verdicts |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|")
     for samples in options.samples:
         with tempfile.TemporaryDirectory() as parent:

@@ -36,8 +36,24 @@ SPECS = (
     f"particle_filter:n=8,{CHAINS}",
     f"mcts:k=4,simulations=10,concurrency=4,{CHAINS}",
 )
-THINGS = ("ship", "storm", "clock", "bridge", "garden", "letter", "tower", "river", "lamp", "piano", "map", "key",
-          "train", "island", "mirror", "forest")  # fmt: skip
+THINGS = (
+    "ship",
+    "storm",
+    "clock",
+    "bridge",
+    "garden",
+    "letter",
+    "tower",
+    "river",
+    "lamp",
+    "piano",
+    "map",
+    "key",
+    "train",
+    "island",
+    "mirror",
+    "forest",
+)
 
 
 class Measured(NamedTuple):
@@ -50,18 +66,29 @@ class Measured(NamedTuple):
 
 
 def questions() -> list[Question]:
-    return [Question.of(f"Write a long story about a {thing} and how it was lost.", space="text") for thing in THINGS]
+    return [
+        Question.of(
+            f"Write a long story about a {thing} and how it was lost.", space="text"
+        )
+        for thing in THINGS
+    ]
 
 
-async def measured(engine: VllmEngine, strategy: Strategy, asked: list[Question]) -> Measured:
+async def measured(
+    engine: VllmEngine, strategy: Strategy, asked: list[Question]
+) -> Measured:
     await reset_caches(engine)
     events: list[Event] = []
     began = time.perf_counter()
     verifier = Certainty() if strategy.uses_verifier else None
-    solutions = await solve_many(asked, strategy, engine, verifier=verifier, trace=events.append)
+    solutions = await solve_many(
+        asked, strategy, engine, verifier=verifier, trace=events.append
+    )
     seconds = time.perf_counter() - began
     assert all(solution.error is None for solution in solutions), solutions[0].error
-    generated = sum(s.cost.generated_tokens + s.cost.cancelled_tokens for s in solutions)
+    generated = sum(
+        s.cost.generated_tokens + s.cost.cancelled_tokens for s in solutions
+    )
     return Measured(events, seconds, generated, sum(s.cost.tokens for s in solutions))
 
 
@@ -85,7 +112,16 @@ async def requests(engine: VllmEngine, events: list[Event]) -> Iterator[Request]
         depths.setdefault((event.question_id, event.child), depth + 1)
         ids = (await engine.render(completion.prompt)).token_ids or ()
         cached = completion.usage.cached_tokens
-        sent.append(Request(event.t - event.cost.seconds, event.t, depth, ids, completion.token_ids, cached))
+        sent.append(
+            Request(
+                event.t - event.cost.seconds,
+                event.t,
+                depth,
+                ids,
+                completion.token_ids,
+                cached,
+            )
+        )
     return iter(sorted(sent))
 
 
@@ -132,18 +168,24 @@ class Ratios(NamedTuple):
     computed: list[float]
 
 
-async def speeds(engine: VllmEngine, spec: str, rounds: int, asked: list[Question]) -> tuple[Ratios, Measured]:
+async def speeds(
+    engine: VllmEngine, spec: str, rounds: int, asked: list[Question]
+) -> tuple[Ratios, Measured]:
     """How fast searching is, and the last search."""
     strategy: Strategy = build("strategy", spec)
     search = await measured(engine, strategy, asked)
     straight = SelfConsistency(1, SamplingParams(temperature=0.8, max_tokens=LENGTH))
     single = await measured(engine, straight, asked)
-    straight = SelfConsistency(max(1, round(search.generated / single.generated)), straight.params)
+    straight = SelfConsistency(
+        max(1, round(search.generated / single.generated)), straight.params
+    )
     ratios = Ratios([], [])
     for turn in range(rounds):
         runs: dict[str, Measured] = {}
         for way in ("search", "straight") if turn % 2 else ("straight", "search"):
-            runs[way] = await measured(engine, strategy if way == "search" else straight, asked)
+            runs[way] = await measured(
+                engine, strategy if way == "search" else straight, asked
+            )
         search, other = runs["search"], runs["straight"]
         slower = search.seconds / other.seconds
         ratios.generated.append(search.generated / other.generated / slower)
@@ -166,24 +208,37 @@ async def main(rounds: int) -> None:
         ratios, run = await speeds(engine, spec, rounds, asked)
         runs[spec] = run
         by_depth = shares(await requests(engine, run.events))
-        prompt, cached, ideal = (sum(row[column] for row in by_depth.values()) for column in range(3))
-        name = spec.partition(":")[0]
-        depths = " ".join(f"{row[1] / row[2]:.2f}" for _, row in sorted(by_depth.items()) if row[2])
-        generated, every = (
-            f"{statistics.median(each):.2f} ({', '.join(f'{ratio:.2f}' for ratio in sorted(each))})" for each in ratios
+        prompt, cached, ideal = (
+            sum(row[column] for row in by_depth.values()) for column in range(3)
         )
-        print(f"{name}: {run.generated:,} tokens, {run.generated / run.seconds:.0f} tok/s, ratio to straight "
-              f"{generated}, of all computed {every}; prompts {prompt:,}, cached {cached:,}, ideally {ideal:,}: "
-              f"{cached / ideal:.3f}; by depth {depths}", flush=True)  # fmt: skip
+        name = spec.partition(":")[0]
+        depths = " ".join(
+            f"{row[1] / row[2]:.2f}" for _, row in sorted(by_depth.items()) if row[2]
+        )
+        generated, every = (
+            f"{statistics.median(each):.2f} ({', '.join(f'{ratio:.2f}' for ratio in sorted(each))})"
+            for each in ratios
+        )
+        print(
+            f"{name}: {run.generated:,} tokens, {run.generated / run.seconds:.0f} tok/s, ratio to straight "
+            f"{generated}, of all computed {every}; prompts {prompt:,}, cached {cached:,}, ideally {ideal:,}: "
+            f"{cached / ideal:.3f}; by depth {depths}",
+            flush=True,
+        )
     await engine.close()
     engine = VllmEngine(max_model_len=1024, args={"enable_prefix_caching": False})
     await engine.start()
     for spec in SPECS:
-        with_cache, run = runs[spec], await measured(engine, build("strategy", spec), asked)
+        with_cache, run = (
+            runs[spec],
+            await measured(engine, build("strategy", spec), asked),
+        )
         name, off, on = spec.partition(":")[0], computed(run), computed(with_cache)
         fast, slow = (each.generated / each.seconds for each in (with_cache, run))
-        print(f"{name}, cache off: {off:,} prompt tokens computed for {on:,} with it; {slow:.0f} tok/s for {fast:.0f}",
-              flush=True)  # fmt: skip
+        print(
+            f"{name}, cache off: {off:,} prompt tokens computed for {on:,} with it; {slow:.0f} tok/s for {fast:.0f}",
+            flush=True,
+        )
     await engine.close()
 
 

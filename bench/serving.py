@@ -40,8 +40,19 @@ Ask = Callable[[int], Awaitable[None]]
 @contextmanager
 def server(*arguments: str) -> Iterator[tuple[str, psutil.Process]]:
     """The address of a server, and its process."""
-    command = [sys.executable, "-c", "from reasoner.cli import main; main()", "serve", "-e", "simulated", "--port", "0"]
-    process = subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True)
+    command = [
+        sys.executable,
+        "-c",
+        "from reasoner.cli import main; main()",
+        "serve",
+        "-e",
+        "simulated",
+        "--port",
+        "0",
+    ]
+    process = subprocess.Popen(
+        [*command, *arguments], stderr=subprocess.PIPE, text=True
+    )
     assert process.stderr
     try:
         ready = next(line for line in process.stderr if line.startswith("ready "))
@@ -55,10 +66,17 @@ def server(*arguments: str) -> Iterator[tuple[str, psutil.Process]]:
 
 def body(strategy: str, number: int, **more: Any) -> dict[str, Any]:
     messages = [{"role": "user", "content": f"What is {number} + 4?"}]
-    return {"model": "simulated", "messages": messages, "reasoner": {"strategy": strategy, "answer": "number"}, **more}
+    return {
+        "model": "simulated",
+        "messages": messages,
+        "reasoner": {"strategy": strategy, "answer": "number"},
+        **more,
+    }
 
 
-async def spread(ask: Ask, requests: int, concurrent: int = CONCURRENT) -> tuple[float, list[float]]:
+async def spread(
+    ask: Ask, requests: int, concurrent: int = CONCURRENT
+) -> tuple[float, list[float]]:
     """Ask so many times, so many at once: the seconds in all, and of each."""
     seconds: list[float] = []
     numbers = iter(range(requests))
@@ -78,11 +96,18 @@ async def added(url: str, strategy: str) -> dict[str, Any]:
     """The library and the server in turn; milliseconds per request, medians of the rounds."""
     built = build("strategy", strategy)
     connector = aiohttp.TCPConnector(limit=0)
-    async with Session(SimulatedEngine()) as session, aiohttp.ClientSession(url, connector=connector) as http:
+    async with (
+        Session(SimulatedEngine()) as session,
+        aiohttp.ClientSession(url, connector=connector) as http,
+    ):
 
         async def by_library(number: int) -> None:
             events: list[Event] = []
-            await session.solve(Question.of(f"What is {number} + 4?", space="number"), built, trace=events.append)
+            await session.solve(
+                Question.of(f"What is {number} + 4?", space="number"),
+                built,
+                trace=events.append,
+            )
 
         async def by_http(number: int) -> None:
             async with http.post(PATH, json=body(strategy, number)) as response:
@@ -118,14 +143,20 @@ async def streams(url: str) -> dict[str, Any]:
         async def read(number: int) -> float:
             nonlocal opened, errors
             began = time.perf_counter()
-            async with http.post(PATH, json=body("self_consistency:n=8", number, stream=True)) as response:
+            async with http.post(
+                PATH, json=body("self_consistency:n=8", number, stream=True)
+            ) as response:
                 first = time.perf_counter() - began
                 opened += 1
                 if opened == STREAMS:
                     all_open.set()
                 await all_open.wait()
                 text = await response.text()
-                errors += response.status != 200 or not text.endswith("data: [DONE]\n\n") or '"error"' in text
+                errors += (
+                    response.status != 200
+                    or not text.endswith("data: [DONE]\n\n")
+                    or '"error"' in text
+                )
             return first
 
         began = time.perf_counter()
@@ -142,10 +173,14 @@ async def streams(url: str) -> dict[str, Any]:
 
 async def memory(url: str, process: psutil.Process, requests: int) -> dict[str, Any]:
     """The server's memory in MiB while it answers so many requests."""
-    async with aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=0)) as http:
+    async with aiohttp.ClientSession(
+        url, connector=aiohttp.TCPConnector(limit=0)
+    ) as http:
 
         async def ask(number: int) -> None:
-            async with http.post(PATH, json=body("self_consistency:n=4", number)) as response:
+            async with http.post(
+                PATH, json=body("self_consistency:n=4", number)
+            ) as response:
                 assert response.status == 200
                 await response.read()
 
@@ -153,7 +188,12 @@ async def memory(url: str, process: psutil.Process, requests: int) -> dict[str, 
         for _ in range(10):
             await spread(ask, requests // 10)
             sizes.append(round(process.memory_info().rss / 2**20, 1))
-    return {"figure": "memory", "requests": requests, "rss_mib": sizes, "grown_mib": round(sizes[-1] - sizes[1], 1)}
+    return {
+        "figure": "memory",
+        "requests": requests,
+        "rss_mib": sizes,
+        "grown_mib": round(sizes[-1] - sizes[1], 1),
+    }
 
 
 def main(requests: int) -> None:

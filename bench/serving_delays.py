@@ -27,13 +27,18 @@ def stream_of(server: Server, model: str, text: str) -> tuple[openai.OpenAI, Any
     """A client, and the stream of its one request."""
     client = openai.OpenAI(base_url=server.base_url, api_key="none", max_retries=0)
     asked: Any = [{"role": "user", "content": text}]
-    return client, client.chat.completions.create(model=model, messages=asked, max_tokens=600, stream=True)
+    return client, client.chat.completions.create(
+        model=model, messages=asked, max_tokens=600, stream=True
+    )
 
 
 def whole(tries: int) -> list[float]:
     """Seconds of a request that passes through, on a connection that is kept."""
     delays = []
-    with serving(SimulatedEngine()) as server, openai.OpenAI(base_url=server.base_url, api_key="none") as client:
+    with (
+        serving(SimulatedEngine()) as server,
+        openai.OpenAI(base_url=server.base_url, api_key="none") as client,
+    ):
         for number in range(tries):
             began = time.perf_counter()
             asked: Any = [{"role": "user", "content": f"What is {number} + 4?"}]
@@ -55,7 +60,9 @@ def progress(tries: int) -> list[float]:
     delays = []
     with serving(ScriptedEngine(lambda _: "The answer is 7", pause=pause)) as server:
         for number in range(tries):
-            client, stream = stream_of(server, "scripted@vote8", f"What is {number} + 4?")
+            client, stream = stream_of(
+                server, "scripted@vote8", f"What is {number} + 4?"
+            )
             for chunk in stream:
                 if (chunk.choices[0].delta.model_extra or {}).get("reasoning"):
                     delays.append(time.perf_counter() - ended[-1])
@@ -72,7 +79,11 @@ def leaving(tries: int) -> list[float]:
     with serving(engine) as server:
         model = server.service.offer.model.name
         for number in range(tries):
-            client, stream = stream_of(server, model + ("@vote8" if number % 2 else ""), "Write a very long story.")
+            client, stream = stream_of(
+                server,
+                model + ("@vote8" if number % 2 else ""),
+                "Write a very long story.",
+            )
             next(iter(stream))
             core: Any = engine._core
             while not core._flights:
@@ -94,4 +105,13 @@ if __name__ == "__main__":
             continue
         milliseconds = sorted(round(1000 * delay, 1) for delay in measure(tries))
         median = statistics.median(milliseconds)
-        print(json.dumps({"figure": name, "tries": tries, "median_ms": median, "most_ms": milliseconds[-1]}))
+        print(
+            json.dumps(
+                {
+                    "figure": name,
+                    "tries": tries,
+                    "median_ms": median,
+                    "most_ms": milliseconds[-1],
+                }
+            )
+        )

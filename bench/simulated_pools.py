@@ -46,7 +46,11 @@ def main(folder: Path, questions: int) -> None:
         for question in range(questions):
             answers = source.choice(ANSWERS, SAMPLES, p=law(source))
             tokens = source.lognormal(5, 0.4, SAMPLES).astype(int) + 1
-            row = {"question_id": f"{name}-{question}", "gold": "0", "answers": [str(answer) for answer in answers]}
+            row = {
+                "question_id": f"{name}-{question}",
+                "gold": "0",
+                "answers": [str(answer) for answer in answers],
+            }
             lines.append(json.dumps({**row, "tokens": tokens.tolist()}))
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
 

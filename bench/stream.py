@@ -27,11 +27,20 @@ MODES = ("free", "shared", "batch")
 
 
 def questions(count: int) -> Iterator[Question]:
-    return (Question.of(f"What is {index} + 4?", space="number", id=f"q{index}") for index in range(count))
+    return (
+        Question.of(f"What is {index} + 4?", space="number", id=f"q{index}")
+        for index in range(count)
+    )
 
 
 async def drain(count: int, budget: Budget | None) -> None:
-    stream = solve_each(questions(count), "single", SimulatedEngine(), budget=budget, length=count if budget else None)
+    stream = solve_each(
+        questions(count),
+        "single",
+        SimulatedEngine(),
+        budget=budget,
+        length=count if budget else None,
+    )
     answered = 0
     async with aclosing(stream):
         async for _ in stream:
@@ -45,18 +54,36 @@ def measure(mode: str, count: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "q.jsonl"
             with file.open("w") as rows:
-                rows.writelines(json.dumps({"question": f"What is {index} + 4?"}) + "\n" for index in range(count))
+                rows.writelines(
+                    json.dumps({"question": f"What is {index} + 4?"}) + "\n"
+                    for index in range(count)
+                )
             began = time.perf_counter()
-            command = [sys.executable, "-m", "reasoner", "batch", str(file), "-o", f"{folder}/a.jsonl"]
-            subprocess.run([*command, "-e", "simulated", "-s", "single", "-q"], check=True)
+            command = [
+                sys.executable,
+                "-m",
+                "reasoner",
+                "batch",
+                str(file),
+                "-o",
+                f"{folder}/a.jsonl",
+            ]
+            subprocess.run(
+                [*command, "-e", "simulated", "-s", "single", "-q"], check=True
+            )
             seconds = time.perf_counter() - began
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     else:
         began = time.perf_counter()
-        asyncio.run(drain(count, Budget(tokens=150 * count) if mode == "shared" else None))
+        asyncio.run(
+            drain(count, Budget(tokens=150 * count) if mode == "shared" else None)
+        )
         seconds = time.perf_counter() - began
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"{mode:8}{count:>10,}{peak / 1024:>10.0f} MiB{seconds / count * 1e6:>10.0f} us/question", flush=True)
+    print(
+        f"{mode:8}{count:>10,}{peak / 1024:>10.0f} MiB{seconds / count * 1e6:>10.0f} us/question",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -65,7 +92,9 @@ def main() -> None:
     print(f"load {os.getloadavg()[0]:.1f}", flush=True)
     for count in sizes:
         for mode in modes:
-            subprocess.run([sys.executable, __file__, "--one", mode, str(count)], check=True)
+            subprocess.run(
+                [sys.executable, __file__, "--one", mode, str(count)], check=True
+            )
 
 
 if __name__ == "__main__":

@@ -25,14 +25,19 @@ from reasoner_strategies import SelfConsistency
 SAMPLES = 8
 # With a temperature: one that is not given is the model's own in the runner, and 1 in vLLM.
 PARAMS = SamplingParams(temperature=0.7, max_tokens=64)
-DOCUMENT = "The harbour master wrote down every ship that came in, its cargo and the name of its captain. " * 29
+DOCUMENT = (
+    "The harbour master wrote down every ship that came in, its cargo and the name of its captain. "
+    * 29
+)
 
 
 def questions(document: str) -> list[Question]:
     """32 sums, each about the same document; no reply is probed, which would be other requests."""
     return [
         Question.of(
-            f"What is {2 + n % 8} + {3 + n // 8}? This is question {n}.", context=document, space="number:extract=rules"
+            f"What is {2 + n % 8} + {3 + n // 8}? This is question {n}.",
+            context=document,
+            space="number:extract=rules",
         )
         for n in range(32)
     ]
@@ -66,7 +71,9 @@ def now() -> tuple[float, float, float]:
 
 
 def since(began: tuple[float, float, float], tokens: int) -> Run:
-    wall, processor, ours = (end - start for start, end in zip(began, now(), strict=True))
+    wall, processor, ours = (
+        end - start for start, end in zip(began, now(), strict=True)
+    )
     return Run(tokens, wall, processor, ours)
 
 
@@ -97,17 +104,23 @@ class Meter:
         return run._replace(steps=len(sizes), computed=sum(sizes)), asked
 
 
-async def straight(engine: VllmEngine, asked: list[Question], *, seeded: bool = True) -> Run:
+async def straight(
+    engine: VllmEngine, asked: list[Question], *, seeded: bool = True
+) -> Run:
     """All requests handed to vLLM at once and stepped to the end."""
     jobs = []
     for number, question in enumerate(asked):
         rendered = await engine.render(question.prompt)
         for index in range(SAMPLES):
             seed = derive_seed(0, question.id, question.prompt.digest, index)
-            request = SampleRequest(question.id, question.prompt, rendered, PARAMS, index, seed)
+            request = SampleRequest(
+                question.id, question.prompt, rendered, PARAMS, index, seed
+            )
             params = _vllm_params(request, thinks=False, streams=False)
             params.seed = seed if seeded else None
-            jobs.append((f"{number}-{index}", list(rendered.token_ids or ()), params, number))
+            jobs.append(
+                (f"{number}-{index}", list(rendered.token_ids or ()), params, number)
+            )
 
     def run(vllm: Any) -> Run:
         began = now()
@@ -122,18 +135,27 @@ async def straight(engine: VllmEngine, asked: list[Question], *, seeded: bool = 
     return result
 
 
-async def through_runner(engine: VllmEngine, asked: list[Question]) -> tuple[Run, list[Event]]:
+async def through_runner(
+    engine: VllmEngine, asked: list[Question]
+) -> tuple[Run, list[Event]]:
     """The same through `solve_many`, trace included."""
     events: list[Event] = []
     began = now()
-    solutions = await solve_many(asked, SelfConsistency(n=SAMPLES, params=PARAMS), engine, trace=events.append)
+    solutions = await solve_many(
+        asked, SelfConsistency(n=SAMPLES, params=PARAMS), engine, trace=events.append
+    )
     return since(began, sum(s.cost.generated_tokens for s in solutions)), events
 
 
-async def cached_share(engine: VllmEngine, asked: list[Question], events: list[Event]) -> tuple[int, int, int]:
+async def cached_share(
+    engine: VllmEngine, asked: list[Question], events: list[Event]
+) -> tuple[int, int, int]:
     """Prompt tokens, those served from cache, and those an ideal prefix tree would share in whole blocks."""
     size = 32
-    of = {question.id: (await engine.render(question.prompt)).token_ids or () for question in asked}
+    of = {
+        question.id: (await engine.render(question.prompt)).token_ids or ()
+        for question in asked
+    }
     seen: set[tuple[int, ...]] = set()
     prompt = cached = ideal = 0
     for event in events:
@@ -158,7 +180,11 @@ async def main(rounds: int) -> None:
     for label, document in (("no document", ""), ("600-token document", DOCUMENT)):
         asked = questions(document)
         await straight(engine, asked[:4])
-        rounds_of: dict[str, list[Run]] = {"runner": [], "straight": [], "without seeds": []}
+        rounds_of: dict[str, list[Run]] = {
+            "runner": [],
+            "straight": [],
+            "without seeds": [],
+        }
         requests = {}
         meter.read(Run(0, 0, 0, 0))
         for turn in range(rounds):
@@ -173,21 +199,38 @@ async def main(rounds: int) -> None:
         for way, runs in rounds_of.items():
             rate, processor, tokens, steps, computed = (
                 statistics.median(values)
-                for values in zip(*((r.rate, r.processor, r.tokens, r.steps, r.computed) for r in runs), strict=True)
+                for values in zip(
+                    *(
+                        (r.rate, r.processor, r.tokens, r.steps, r.computed)
+                        for r in runs
+                    ),
+                    strict=True,
+                )
             )
-            print(f"{label}: {way} {rate:.0f} tok/s, {processor:.1f} processor s, {tokens:,.0f} tokens; ", end="")
+            print(
+                f"{label}: {way} {rate:.0f} tok/s, {processor:.1f} processor s, {tokens:,.0f} tokens; ",
+                end="",
+            )
             print(f"{steps:.0f} steps of the engine, {computed:,.0f} tokens computed")
         same = "the same" if requests["runner"] == requests["straight"] else "other"
         print(f"{label}: the runner sends {same} requests ({len(requests['runner'])})")
         shares = sorted(run.ours / run.processor for run in rounds_of["runner"])
-        print(f"{label}: the runner's thread takes {statistics.median(shares):.2%} of the processor time")
+        print(
+            f"{label}: the runner's thread takes {statistics.median(shares):.2%} of the processor time"
+        )
         for ours, bare in (("runner", "straight"), ("straight", "without seeds")):
             pairs = list(zip(rounds_of[ours], rounds_of[bare], strict=True))
-            print(f"{label}: {ours} over {bare}, tokens a second {ratio([a.rate / b.rate for a, b in pairs])}")
+            print(
+                f"{label}: {ours} over {bare}, tokens a second {ratio([a.rate / b.rate for a, b in pairs])}"
+            )
             spent = [a.processor / a.tokens * b.tokens / b.processor for a, b in pairs]
-            print(f"{label}: {ours} over {bare}, processor seconds a token {ratio(spent)}")
+            print(
+                f"{label}: {ours} over {bare}, processor seconds a token {ratio(spent)}"
+            )
         prompt, cached, ideal = await cached_share(engine, asked, events)
-        print(f"{label}: {prompt:,} prompt tokens, {cached:,} from cache, {ideal:,} ideally: {cached / ideal:.3f}")
+        print(
+            f"{label}: {prompt:,} prompt tokens, {cached:,} from cache, {ideal:,} ideally: {cached / ideal:.3f}"
+        )
     await engine.close()
 
 

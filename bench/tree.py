@@ -53,7 +53,13 @@ class Ratings(FreeVerifier):
 
     logprobs = None
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
+    async def score(
+        self,
+        question: Question,
+        candidate: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
+    ) -> Rating:
         return Rating(value_of(candidate.chain), Cost())
 
 
@@ -64,7 +70,9 @@ def search(nodes: int) -> Mcts:
 def solved(nodes: int) -> float:
     gc.collect()
     began = time.process_time()
-    solution = solve_sync(QUESTION, search(nodes), ScriptedEngine(says), verifier=Ratings())
+    solution = solve_sync(
+        QUESTION, search(nodes), ScriptedEngine(says), verifier=Ratings()
+    )
     assert solution.error is None
     assert solution.cost.samples == nodes
     return time.process_time() - began
@@ -73,7 +81,9 @@ def solved(nodes: int) -> float:
 def generation(nodes: int) -> float:
     """Microseconds of a generation of our AB-MCTS, in a run of its own."""
     began = time.process_time()
-    solution = solve_sync(QUESTION, AbMcts(n=nodes), ScriptedEngine(says), verifier=Ratings())
+    solution = solve_sync(
+        QUESTION, AbMcts(n=nodes), ScriptedEngine(says), verifier=Ratings()
+    )
     assert solution.error is None
     return (time.process_time() - began) / nodes * 1e6
 
@@ -81,10 +91,19 @@ def generation(nodes: int) -> float:
 def beside(treequest: str) -> None:
     """Print the time of a generation of both, in turn."""
     for nodes in (16, 256):
-        rounds = [(generation(nodes), float(subprocess.check_output([treequest, "-c", TREEQUEST, str(nodes)])))
-                  for _ in range(5)]  # fmt: skip
+        rounds = [
+            (
+                generation(nodes),
+                float(
+                    subprocess.check_output([treequest, "-c", TREEQUEST, str(nodes)])
+                ),
+            )
+            for _ in range(5)
+        ]
         ours, theirs = (min(column) for column in zip(*rounds, strict=True))
-        print(f"AB-MCTS, n={nodes}: a generation {ours:.0f} us with runner and engine, treequest {theirs:.0f} us alone")
+        print(
+            f"AB-MCTS, n={nodes}: a generation {ours:.0f} us with runner and engine, treequest {theirs:.0f} us alone"
+        )
 
 
 def main() -> None:
@@ -92,9 +111,13 @@ def main() -> None:
         beside(sys.argv[1])
     print("  nodes  us/node")
     for nodes in (1_000, 10_000, 100_000):
-        took = min(solved(nodes) for _ in range(3 if nodes < 100_000 else 2)) / nodes * 1e6
+        took = (
+            min(solved(nodes) for _ in range(3 if nodes < 100_000 else 2)) / nodes * 1e6
+        )
         print(f"{nodes:7,}  {took:7.1f}", flush=True)
-    print(f"peak resident set {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    print(
+        f"peak resident set {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB"
+    )
 
 
 if __name__ == "__main__":

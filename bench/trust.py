@@ -9,8 +9,14 @@ BINS = 10
 
 def calibration_error(confidence: Floats, right: Floats) -> float:
     """ECE over bins of equal mass: the mean distance of confidence and accuracy (Naeini 2015; Nguyen 2015)."""
-    columns = (np.array_split(column, min(BINS, len(right))) for column in _ranked(confidence, right))
-    return sum(len(own) * abs(float(sure.mean() - own.mean())) for sure, own in zip(*columns, strict=True)) / len(right)
+    columns = (
+        np.array_split(column, min(BINS, len(right)))
+        for column in _ranked(confidence, right)
+    )
+    return sum(
+        len(own) * abs(float(sure.mean() - own.mean()))
+        for sure, own in zip(*columns, strict=True)
+    ) / len(right)
 
 
 def risk_coverage(confidence: Floats, right: Floats) -> Floats:
@@ -25,6 +31,8 @@ def risk_coverage(confidence: Floats, right: Floats) -> Floats:
 
 def _ranked(confidence: Floats, right: Floats) -> tuple[Floats, Floats]:
     """The confidences ascending, and for each the mean correctness at that confidence."""
-    levels, inverse, size = np.unique(confidence, return_inverse=True, return_counts=True)
+    levels, inverse, size = np.unique(
+        confidence, return_inverse=True, return_counts=True
+    )
     means = np.bincount(inverse, weights=right) / size
     return np.repeat(levels, size), np.repeat(means, size)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm
 
-from reasoner_evals.stats import Bools, Floats
+from reasoner_evals.stats import Bools, Floats, Ints
 from reasoner_evals.stats.estimators import best_of_k, votes_at_k
 from reasoner_evals.tuning.candidates import PILOT, TRIALS
 from reasoner_evals.tuning.race import Race, limit, rounds
@@ -29,7 +29,15 @@ POPULATION = 2000
 POOL, LENGTH = 32, 125.0
 SIZES = (8, 16, 32)
 GOAL = POOL * LENGTH
-SEARCHES = {"beam": 0.0, "rebase": 0.02, "refine": -0.05, "mcts": -0.02, "swiss": -0.03, "ask": -0.04, "tree": -0.1}
+SEARCHES = {
+    "beam": 0.0,
+    "rebase": 0.02,
+    "refine": -0.05,
+    "mcts": -0.02,
+    "swiss": -0.03,
+    "ask": -0.04,
+    "tree": -0.1,
+}
 """How much more often than a single sample their parts are right; they have half as many as a vote of equal cost."""
 
 
@@ -72,7 +80,7 @@ def field(law: Law, source: np.random.Generator) -> Field:
     """The candidates of a law."""
     p = source.beta(law.a, law.b, POPULATION)
 
-    def answers(n: int, lift: float = 0.0) -> Floats:
+    def answers(n: int, lift: float = 0.0) -> Ints:
         hit = source.random((POPULATION, n)) < np.clip(p + lift, 0, 1)[:, None]
         return np.where(hit, 0, 1 + source.integers(0, law.wrong, (POPULATION, n)))
 
@@ -90,26 +98,40 @@ def field(law: Law, source: np.random.Generator) -> Field:
     weighted = votes_at_k(right, pool, SIZES, scores)
     best = best_of_k(right, scores, SIZES)
     for at, n in enumerate(SIZES):
-        rows += [(f"{name}{n}", table[:, at], mean * n, True)
-                 for name, table in (("vote", votes), ("best", best), ("weighted", weighted))]  # fmt: skip
+        rows += [
+            (f"{name}{n}", table[:, at], mean * n, True)
+            for name, table in (("vote", votes), ("best", best), ("weighted", weighted))
+        ]
     agreement = np.abs(right.mean(axis=1) - 0.5) * 2
     for theta, loss, part in ((0.99, 0.0, 0.5), (0.95, 0.004, 0.3), (0.9, 0.01, 0.2)):
         used = POOL * np.clip(part * (1.6 - agreement), 0.1, 1)
-        rows.append((f"stop{theta}", np.clip(votes[:, -1] - loss, 0, 1), mean * used, True))
+        rows.append(
+            (f"stop{theta}", np.clip(votes[:, -1] - loss, 0, 1), mean * used, True)
+        )
     for name, lift in SEARCHES.items():
         for n in SIZES:
             drawn = answers(n // 2, lift)
-            counts = np.stack([(drawn == answer).sum(axis=1) for answer in range(law.wrong + 1)], axis=1)
+            counts = np.stack(
+                [(drawn == answer).sum(axis=1) for answer in range(law.wrong + 1)],
+                axis=1,
+            )
             rival = counts[:, 1:].max(axis=1)
             won = (counts[:, 0] > rival) + 0.5 * (counts[:, 0] == rival)
             rows.append(
-                (f"{name}{n}", (source.random(POPULATION) < won).astype(float), np.full(POPULATION, LENGTH * n), False)
+                (
+                    f"{name}{n}",
+                    (source.random(POPULATION) < won).astype(float),
+                    np.full(POPULATION, LENGTH * n),
+                    False,
+                )
             )
     for n in SIZES:
         order = np.argsort(lengths[:, :n], axis=1)[:, :3]
         third = np.take_along_axis(lengths, order[:, 2:], axis=1)
         most = (np.take_along_axis(right, order, axis=1).sum(axis=1) >= 2).astype(float)
-        rows.append((f"short{n}", most, np.minimum(lengths[:, :n], third).sum(axis=1), False))
+        rows.append(
+            (f"short{n}", most, np.minimum(lengths[:, :n], third).sum(axis=1), False)
+        )
     names, outcomes, tokens, shared = zip(*rows, strict=True)
     return Field(list(names), np.stack(outcomes), np.stack(tokens), np.array(shared))
 
@@ -136,7 +158,10 @@ def tuned(of: Field, asked: np.ndarray) -> Result:
         kept = np.zeros(candidates, dtype=bool)
         kept[list(inside)] = True
         costs = np.where(np.isinf(race.costs), GOAL, race.costs)
-        return float(costs[kept & ~of.shared].sum() + (costs[of.shared].max() if (kept & of.shared).any() else 0.0))
+        return float(
+            costs[kept & ~of.shared].sum()
+            + (costs[of.shared].max() if (kept & of.shared).any() else 0.0)
+        )
 
     blocks = rounds(len(racing))
     judge = 2 * GOAL * len(judging)
@@ -150,20 +175,34 @@ def tuned(of: Field, asked: np.ndarray) -> Result:
             break
         part = slice(block.start, block.stop)
         row = np.isin(np.arange(candidates), inside)[:, None]
-        race.right = np.concatenate([race.right, np.where(row, right[:, part], np.nan)], axis=1)
-        race.tokens = np.concatenate([race.tokens, np.where(row, tokens[:, part], np.nan)], axis=1)
+        race.right = np.concatenate(
+            [race.right, np.where(row, right[:, part], np.nan)], axis=1
+        )
+        race.tokens = np.concatenate(
+            [race.tokens, np.where(row, tokens[:, part], np.nan)], axis=1
+        )
         spent += price(inside) * len(block)
         race.look()
     chosen = race.choice(few=len(asked) < FEW)
     sizes = [of.names.index(f"vote{n}") for n in SIZES]
     vote = min(sizes, key=lambda who: abs(own[who] - (own[chosen] if chosen else GOAL)))
     names = {SINGLES[0]: 0, "a plain vote": vote}
-    judged = {who: Judged(of.names[who], of.right[who, judging], *([of.tokens[who, judging]] * 3))
-              for who in {chosen, *names.values()}}  # fmt: skip
+    judged = {
+        who: Judged(
+            of.names[who], of.right[who, judging], *([of.tokens[who, judging]] * 3)
+        )
+        for who in {chosen, *names.values()}
+    }
     spent += sum(float(each.tokens.sum()) for each in judged.values())
-    judgement = verdict(judged[chosen], [(name, judged[who]) for name, who in names.items()])
+    judgement = verdict(
+        judged[chosen], [(name, judged[who]) for name, who in names.items()]
+    )
     truth = of.right.mean(axis=1)
-    wrong = [each.name for each in judgement.comparisons if each.gain and truth[chosen] <= truth[names[each.name]]]
+    wrong = [
+        each.name
+        for each in judgement.comparisons
+        if each.gain and truth[chosen] <= truth[names[each.name]]
+    ]
     return Result(chosen, spent, tuple(wrong))
 
 
@@ -176,12 +215,17 @@ def main(resamples: int, counts: list[int]) -> None:
             source = np.random.default_rng(0)
             of = field(law, source)
             truth, own = of.right.mean(axis=1), of.tokens.mean(axis=1)
-            results = [tuned(of, source.permutation(POPULATION)[:count]) for _ in range(resamples)]
+            results = [
+                tuned(of, source.permutation(POPULATION)[:count])
+                for _ in range(resamples)
+            ]
             lost = np.array([truth.max() - truth[each.chosen] for each in results])
             alone = own.sum() * count
             once = (own[~of.shared].sum() + own[of.shared].max()) * count
             spent = np.mean([each.spent for each in results])
-            chosen, times = np.unique([each.chosen for each in results], return_counts=True)
+            chosen, times = np.unique(
+                [each.chosen for each in results], return_counts=True
+            )
             often = of.names[chosen[times.argmax()]]
             print(
                 f"{count}, {name}: {np.mean(lost <= 0.01):.1%}, {100 * lost.mean():.2f}, "
@@ -193,4 +237,7 @@ def main(resamples: int, counts: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main(int((sys.argv[1:] or ["300"])[0]), [int(each) for each in sys.argv[2:]] or [150, 600])
+    main(
+        int((sys.argv[1:] or ["300"])[0]),
+        [int(each) for each in sys.argv[2:]] or [150, 600],
+    )

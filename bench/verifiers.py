@@ -29,7 +29,12 @@ from reasoner.registry import build
 from reasoner.verifier import CostMeter, Verifier
 from reasoner.voting import Tally
 from reasoner_evals.tasks import arithmetic
-from reasoner_verifiers.fitting import RESAMPLES, ResampledEstimate, pooled_auroc, within_auroc
+from reasoner_verifiers.fitting import (
+    RESAMPLES,
+    ResampledEstimate,
+    pooled_auroc,
+    within_auroc,
+)
 from reasoner_verifiers.labelled import Labelled, read_labelled
 
 POOL, N, SEED = 16, 8, 0
@@ -79,7 +84,9 @@ class Row(NamedTuple):
     seconds: float
 
 
-async def rate(spec: str, drawn: Sequence[Labelled], questions: dict[str, Question], engine: Engine) -> Row:
+async def rate(
+    spec: str, drawn: Sequence[Labelled], questions: dict[str, Question], engine: Engine
+) -> Row:
     verifier: Verifier = build("verifier", spec)
     await verifier.start(engine)
 
@@ -97,26 +104,44 @@ async def rate(spec: str, drawn: Sequence[Labelled], questions: dict[str, Questi
     ratings = await asyncio.gather(*(rated(candidate) for candidate in drawn))
     seconds = time.perf_counter() - began
     await verifier.close()
-    return Row(spec, [value for value, _ in ratings], sum((cost for _, cost in ratings), Cost()), seconds)
+    return Row(
+        spec,
+        [value for value, _ in ratings],
+        sum((cost for _, cost in ratings), Cost()),
+        seconds,
+    )
 
 
-def estimate(values: Sequence[float] | NDArray[np.float64], *, seed: int = 0) -> ResampledEstimate:
+def estimate(
+    values: Sequence[float] | NDArray[np.float64], *, seed: int = 0
+) -> ResampledEstimate:
     """The mean of one value per question, with its interval."""
     sample = np.asarray(values, dtype=np.float64)
     source = np.random.default_rng(seed)
-    means = sample[source.integers(0, len(sample), size=(RESAMPLES, len(sample)))].mean(axis=1)
+    means = sample[source.integers(0, len(sample), size=(RESAMPLES, len(sample)))].mean(
+        axis=1
+    )
     low, high = np.percentile(means, [2.5, 97.5])
     return ResampledEstimate(float(sample.mean()), float(low), float(high))
 
 
-def selection(questions: Sequence[Sequence[Rated]], n: int, *, seed: int = 0) -> Selection:
+def selection(
+    questions: Sequence[Sequence[Rated]], n: int, *, seed: int = 0
+) -> Selection:
     """Accuracies of a random answer, the majority, the best rating and the rated vote at `n` samples per question."""
     rows: list[NDArray[np.float64]] = []
     for index, group in enumerate(questions):
         source = random.Random(f"{seed}-{index}")
         rounds = SUBSETS if n < len(group) else 1
-        subsets = (sorted(source.sample(range(len(group)), min(n, len(group)))) for _ in range(rounds))
-        rows.append(np.mean([_outcomes([group[i] for i in chosen]) for chosen in subsets], axis=0))
+        subsets = (
+            sorted(source.sample(range(len(group)), min(n, len(group))))
+            for _ in range(rounds)
+        )
+        rows.append(
+            np.mean(
+                [_outcomes([group[i] for i in chosen]) for chosen in subsets], axis=0
+            )
+        )
     table = np.asarray(rows)
     columns = [estimate(table[:, column], seed=seed) for column in range(5)]
     gains = [estimate(table[:, column] - table[:, 1], seed=seed) for column in (2, 3)]
@@ -134,21 +159,31 @@ def _outcomes(samples: Sequence[Rated]) -> list[float]:
     ]
 
 
-def _chosen(samples: Sequence[Rated], weight: Callable[[Rated], float], by: str) -> float:
+def _chosen(
+    samples: Sequence[Rated], weight: Callable[[Rated], float], by: str
+) -> float:
     # Any space that compares by key: the keys are those of the answers' own space.
     tally = Tally(TextSpace(), by="max" if by == "max" else "sum")
     for index, sample in enumerate(samples):
         tally.add(sample.answer, index=index, weight=weight(sample))
     leader = tally.vote_state().leader
-    chosen = [sample for sample in samples if leader and sample.answer and sample.answer.key == leader.key]
+    chosen = [
+        sample
+        for sample in samples
+        if leader and sample.answer and sample.answer.key == leader.key
+    ]
     return float(any(sample.right for sample in chosen))
 
 
-def by_question(labelled: Sequence[Labelled], values: dict[int, float | None]) -> list[list[Rated]]:
+def by_question(
+    labelled: Sequence[Labelled], values: dict[int, float | None]
+) -> list[list[Rated]]:
     groups: dict[str, list[Rated]] = defaultdict(list)
     for sample in labelled:
         answer = sample.sampled.answer if sample.judged else None
-        groups[sample.question_id].append(Rated(answer, sample.right, values.get(id(sample))))
+        groups[sample.question_id].append(
+            Rated(answer, sample.right, values.get(id(sample)))
+        )
     return list(groups.values())
 
 
@@ -156,7 +191,10 @@ def show(row: Row, labelled: Sequence[Labelled], judged: Sequence[Labelled]) -> 
     values = dict(zip(map(id, judged), row.values, strict=True))
     groups = by_question(labelled, values)
     chosen = selection(groups, N, seed=SEED)
-    pairs = [[(rated.value, rated.right) for rated in group if rated.value is not None] for group in groups]
+    pairs = [
+        [(rated.value, rated.right) for rated in group if rated.value is not None]
+        for group in groups
+    ]
     pooled, within = pooled_auroc(pairs), within_auroc(pairs)
     failed = sum(value is None for value in row.values)
     print(
@@ -168,14 +206,32 @@ def show(row: Row, labelled: Sequence[Labelled], judged: Sequence[Labelled]) -> 
 
 def deciles(row: Row, judged: Sequence[Labelled]) -> str:
     """The share that is right in each tenth of the answers, from the lowest rated to the highest."""
-    rated = sorted((value, sample.right) for value, sample in zip(row.values, judged, strict=True) if value is not None)
-    return " ".join(f"{np.mean([right for _, right in part]):.2f}" for part in np.array_split(rated, 10))
+    rated = sorted(
+        (value, sample.right)
+        for value, sample in zip(row.values, judged, strict=True)
+        if value is not None
+    )
+    return " ".join(
+        f"{np.mean([right for _, right in part]):.2f}"
+        for part in np.array_split(rated, 10)
+    )
 
 
 def draw(folder: Path) -> None:
     if not (folder / "manifest.json").exists():
-        strategy = f"self_consistency:n={POOL},temperature=0.7,max_tokens=160,logprobs=20"
-        command = ["eval", "arithmetic", "--limit", "50", "-s", strategy, "--out", str(folder)]
+        strategy = (
+            f"self_consistency:n={POOL},temperature=0.7,max_tokens=160,logprobs=20"
+        )
+        command = [
+            "eval",
+            "arithmetic",
+            "--limit",
+            "50",
+            "-s",
+            strategy,
+            "--out",
+            str(folder),
+        ]
         subprocess.run([sys.executable, "-m", "reasoner", *command], check=True)
 
 
@@ -189,10 +245,14 @@ async def main(folder: Path, specs: Sequence[str]) -> None:
     rows = [await rate(spec, judged, questions, engine) for spec in specs]
     await engine.close()
     chosen = selection(by_question(labelled, {}), N, seed=SEED)
-    print(f"{len(questions)} questions, {len(judged)} answers of {len(labelled)} samples; at {N}: random "
-          f"{chosen.random}, majority {chosen.majority}, coverage {chosen.coverage}\n")  # fmt: skip
-    print("| verifier | AUROC | within a question | best of 8 | rated vote of 8 | vote's gain over majority | tokens "
-          "an answer | time an answer | failed |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
+    print(
+        f"{len(questions)} questions, {len(judged)} answers of {len(labelled)} samples; at {N}: random "
+        f"{chosen.random}, majority {chosen.majority}, coverage {chosen.coverage}\n"
+    )
+    print(
+        "| verifier | AUROC | within a question | best of 8 | rated vote of 8 | vote's gain over majority | tokens "
+        "an answer | time an answer | failed |\n|---|---|---|---|---|---|---|---|---|"
+    )
     for row in rows:
         show(row, labelled, judged)
     print("\nShare right by decile of the rating, lowest first:")

@@ -33,7 +33,17 @@ from reasoner.testing.scripted import ScriptedEngine
 
 PACKAGES = ("reasoner", "reasoner_strategies", "reasoner_verifiers", "reasoner_evals")
 PATH = "/v1/chat/completions"
-WORDS = {"types", "errors", "system", "specs", "budget", "engine", "strategy", "verifier", "models"}
+WORDS = {
+    "types",
+    "errors",
+    "system",
+    "specs",
+    "budget",
+    "engine",
+    "strategy",
+    "verifier",
+    "models",
+}
 """Rooms of the core that hold values, and the interfaces of plug-ins."""
 
 
@@ -79,7 +89,9 @@ class Walk:
 def file_of(path: str) -> str:
     """A file of ours by its package and name; empty for others."""
     parts = Path(path).with_suffix("").parts
-    return next(("/".join(parts[parts.index(name) :]) for name in PACKAGES if name in parts), "")
+    return next(
+        ("/".join(parts[parts.index(name) :]) for name in PACKAGES if name in parts), ""
+    )
 
 
 def is_word(file: str) -> bool:
@@ -91,7 +103,11 @@ def is_word(file: str) -> bool:
 def room_of(file: str) -> str:
     """The package or module of a file; a package of plug-ins is one room."""
     package, _, rest = file.partition("/")
-    return f"{package}/{rest.partition('/')[0]}" if package in ("reasoner", "reasoner_evals") else package
+    return (
+        f"{package}/{rest.partition('/')[0]}"
+        if package in ("reasoner", "reasoner_evals")
+        else package
+    )
 
 
 def solve() -> Walk:
@@ -103,14 +119,26 @@ def evaluate() -> Walk:
     """One question with its report."""
     with tempfile.TemporaryDirectory() as folder:
         return command(
-            "eval", "arithmetic", "--limit", "1", "-e", "simulated", "-s", "self_consistency:n=8",
-            "--out", f"{folder}/run",
-        )  # fmt: skip
+            "eval",
+            "arithmetic",
+            "--limit",
+            "1",
+            "-e",
+            "simulated",
+            "-s",
+            "self_consistency:n=8",
+            "--out",
+            f"{folder}/run",
+        )
 
 
 def command(*arguments: str) -> Walk:
     """What a command walks."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as errors, Walk() as walk:
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()) as errors,
+        Walk() as walk,
+    ):
         code = run([*arguments])
     assert not code, errors.getvalue()
     return walk
@@ -122,9 +150,17 @@ def served(**fields: object) -> Walk:
 
 
 async def _served(fields: dict[str, object]) -> Walk:
-    body = {"messages": [{"role": "user", "content": "What is 3 + 4?"}], "max_tokens": 64, **fields}
-    engine = ScriptedEngine(lambda request: f"The answer is {7 if request.index % 3 else 8}")
-    async with Service(engine, make_offer(Settings()), ServerLimits(), report=lambda *_: None) as service:
+    body = {
+        "messages": [{"role": "user", "content": "What is 3 + 4?"}],
+        "max_tokens": 64,
+        **fields,
+    }
+    engine = ScriptedEngine(
+        lambda request: f"The answer is {7 if request.index % 3 else 8}"
+    )
+    async with Service(
+        engine, make_offer(Settings()), ServerLimits(), report=lambda *_: None
+    ) as service:
         app = App(service, Keys())
         await _ask(app, json.dumps(body).encode())
         with Walk() as walk:
@@ -145,7 +181,11 @@ async def _ask(app: App, body: bytes) -> None:
     async def send(message: Any) -> None:
         assert message.get("status", 200) == 200, message
 
-    headers = [(b"host", b"localhost"), (b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    headers = [
+        (b"host", b"localhost"),
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+    ]
     scope = {
         "type": "http",
         "method": "POST",
@@ -170,14 +210,25 @@ def main() -> None:
         WALKS[sys.argv[1]]()
         print("\n".join(WALKS[sys.argv[1]]().steps(by_room=False)))
         return
-    print(f"{'':18}{'rooms: stays':>14}{'returns':>9}{'files: stays':>14}{'returns':>9}{'calls':>9}")
+    print(
+        f"{'':18}{'rooms: stays':>14}{'returns':>9}{'files: stays':>14}{'returns':>9}{'calls':>9}"
+    )
     for name, walk in WALKS.items():
         walk()
         walked = walk()
         rooms, files = walked.steps(by_room=True), walked.steps(by_room=False)
-        figures = (len(rooms), len(rooms) - len(set(rooms)), len(files), len(files) - len(set(files)), walked.calls)
+        figures = (
+            len(rooms),
+            len(rooms) - len(set(rooms)),
+            len(files),
+            len(files) - len(set(files)),
+            walked.calls,
+        )
         print("{:18}{:14,}{:9,}{:14,}{:9,}{:9,}".format(name, *figures))
-    eight, sixteen = (served(model="scripted", reasoner={"strategy": f"self_consistency:n={n}"}) for n in (8, 16))
+    eight, sixteen = (
+        served(model="scripted", reasoner={"strategy": f"self_consistency:n={n}"})
+        for n in (8, 16)
+    )
     print(f"{(sixteen.calls - eight.calls) / 8:.0f} calls for each further sample")
 
 

@@ -18,8 +18,12 @@ from matplotlib import pyplot as plt  # the backend is chosen first
 SPECS = {
     "single sample": ("single:temperature=0.7",),
     "self-consistency": tuple(f"self_consistency:n={n}" for n in (3, 5, 9, 17, 33)),
-    "adaptive consistency": tuple(f"adaptive_consistency:n=40,theta={theta}" for theta in (0.8, 0.9, 0.95, 0.99)),
-    "early stopping": tuple(f"early_stopping:n=40,window={window}" for window in (2, 3, 5, 8)),
+    "adaptive consistency": tuple(
+        f"adaptive_consistency:n=40,theta={theta}" for theta in (0.8, 0.9, 0.95, 0.99)
+    ),
+    "early stopping": tuple(
+        f"early_stopping:n=40,window={window}" for window in (2, 3, 5, 8)
+    ),
     "short-1@k": tuple(f"short_m_at_k:k={k},m=1" for k in (2, 4, 8)),
 }
 
@@ -28,7 +32,10 @@ def laws(count: int = 60) -> dict[str, Law]:
     """A population of questions: 7 is the right answer, with a different probability for each question."""
     source = random.Random(0)
     rights = [source.betavariate(1.2, 0.8) for _ in range(count)]
-    return {f"q{n}": Law(("7", "8", "9"), (p, 0.6 * (1 - p), 0.4 * (1 - p))) for n, p in enumerate(rights)}
+    return {
+        f"q{n}": Law(("7", "8", "9"), (p, 0.6 * (1 - p), 0.4 * (1 - p)))
+        for n, p in enumerate(rights)
+    }
 
 
 def right(solution: Solution) -> bool:
@@ -38,13 +45,19 @@ def right(solution: Solution) -> bool:
 
 if __name__ == "__main__":
     population = laws()
-    questions = [Question.of("How many?", space="number", id=name) for name in population]
+    questions = [
+        Question.of("How many?", space="number", id=name) for name in population
+    ]
     for label, specs in SPECS.items():
         curve = []
         for spec in specs:
-            solutions = solve_many_sync(questions, spec, SimulatedEngine(laws=population))
+            solutions = solve_many_sync(
+                questions, spec, SimulatedEngine(laws=population)
+            )
             accuracy = sum(map(right, solutions)) / len(solutions)
-            tokens = sum(solution.cost.tokens for solution in solutions) / len(solutions)
+            tokens = sum(solution.cost.tokens for solution in solutions) / len(
+                solutions
+            )
             curve.append((tokens, accuracy))
             print(f"{spec:42} {accuracy:.2f} right {tokens:6.0f} tokens per question")
         plt.plot(*zip(*sorted(curve), strict=True), marker="o", label=label)

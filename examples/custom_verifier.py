@@ -14,10 +14,20 @@ class Brevity(FreeVerifier):
     half: int = 50
     logprobs: None = None
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
+    async def score(
+        self,
+        question: Question,
+        candidate: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
+    ) -> Rating:
         """The rating; raise an error if there is none, never return 0 instead."""
-        return Rating(self.half / (self.half + candidate.usage.generated_tokens), Cost())
+        return Rating(
+            self.half / (self.half + candidate.usage.generated_tokens), Cost()
+        )
 
 
 if __name__ == "__main__":
-    print(solve_sync("What is 3 + 4?", "best_of_n:n=8", "simulated", verifier=Brevity()))
+    print(
+        solve_sync("What is 3 + 4?", "best_of_n:n=8", "simulated", verifier=Brevity())
+    )

@@ -19,20 +19,35 @@ def laws(count: int = 60) -> dict[str, Law]:
 
 def report(name: str, solutions: list[Solution]) -> None:
     """Print how many answers are right, and their cost."""
-    right = sum(solution.answer is not None and solution.answer.key == "7" for solution in solutions)
+    right = sum(
+        solution.answer is not None and solution.answer.key == "7"
+        for solution in solutions
+    )
     tokens = sum(solution.cost.tokens for solution in solutions)
     samples = sorted(solution.cost.samples for solution in solutions)
-    print(f"{name:22} {right} of {len(solutions)} right, {tokens:,} tokens, {samples[0]} to {samples[-1]} samples each")
+    print(
+        f"{name:22} {right} of {len(solutions)} right, {tokens:,} tokens, {samples[0]} to {samples[-1]} samples each"
+    )
 
 
 if __name__ == "__main__":
     population = laws()
-    questions = [Question.of("How many?", space="number", id=name) for name in population]
+    questions = [
+        Question.of("How many?", space="number", id=name) for name in population
+    ]
     engine = SimulatedEngine(laws=population)
     for n in (4, 8):
-        report(f"{n} samples each", solve_many_sync(questions, SelfConsistency(n), engine))
+        report(
+            f"{n} samples each", solve_many_sync(questions, SelfConsistency(n), engine)
+        )
     vote = SelfConsistency(40)
     for tokens in (24_000, 48_000):
-        report(f"{tokens:,} for all", solve_many_sync(questions, vote, engine, budget=Budget(tokens=tokens)))
+        report(
+            f"{tokens:,} for all",
+            solve_many_sync(questions, vote, engine, budget=Budget(tokens=tokens)),
+        )
     priced = Allocation(price=0.002)
-    report("no budget, a price", solve_many_sync(questions, vote, engine, allocation=priced))
+    report(
+        "no budget, a price",
+        solve_many_sync(questions, vote, engine, allocation=priced),
+    )

@@ -7,30 +7,82 @@ if TYPE_CHECKING:
 
     from reasoner.answers.questions import Question
     from reasoner.budget import Budget, Cost, Ledger, Prices
-    from reasoner.execution.runner import proposals, solve, solve_each, solve_many, solve_many_sync, solve_sync
+    from reasoner.execution.runner import (
+        proposals,
+        solve,
+        solve_each,
+        solve_many,
+        solve_many_sync,
+        solve_sync,
+    )
     from reasoner.execution.scheduler import Allocation
     from reasoner.registry import build
     from reasoner.solution import Solution
     from reasoner.trace.replies import Reply
-    from reasoner.types import Answer, Completion, Prompt, Proposal, Rating, SamplingParams, Vote, VoteState
+    from reasoner.types import (
+        Answer,
+        Completion,
+        Prompt,
+        Proposal,
+        Rating,
+        SamplingParams,
+        Vote,
+        VoteState,
+    )
 
 _NAMES = {
     "answers.questions": ("Question",),
     "budget": ("Budget", "Cost", "Ledger", "Prices"),
     "execution.scheduler": ("Allocation",),
-    "execution.runner": ("proposals", "solve", "solve_each", "solve_many", "solve_many_sync", "solve_sync"),
+    "execution.runner": (
+        "proposals",
+        "solve",
+        "solve_each",
+        "solve_many",
+        "solve_many_sync",
+        "solve_sync",
+    ),
     "registry": ("build",),
     "solution": ("Solution",),
     "trace.replies": ("Reply",),
-    "types": ("Answer", "Completion", "Prompt", "Proposal", "Rating", "SamplingParams", "Vote", "VoteState"),
+    "types": (
+        "Answer",
+        "Completion",
+        "Prompt",
+        "Proposal",
+        "Rating",
+        "SamplingParams",
+        "Vote",
+        "VoteState",
+    ),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
-    "Allocation", "Answer", "Budget", "Completion", "Cost", "Ledger", "Prices", "Prompt", "Proposal", "Question",
-    "Rating", "Reply", "SamplingParams", "Solution", "Vote", "VoteState", "build", "proposals", "solve",
-    "solve_each", "solve_many", "solve_many_sync", "solve_sync",
-]  # fmt: skip
+    "Allocation",
+    "Answer",
+    "Budget",
+    "Completion",
+    "Cost",
+    "Ledger",
+    "Prices",
+    "Prompt",
+    "Proposal",
+    "Question",
+    "Rating",
+    "Reply",
+    "SamplingParams",
+    "Solution",
+    "Vote",
+    "VoteState",
+    "build",
+    "proposals",
+    "solve",
+    "solve_each",
+    "solve_many",
+    "solve_many_sync",
+    "solve_sync",
+]
 
 
 def __getattr__(name: str) -> "Any":

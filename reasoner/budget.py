@@ -10,14 +10,30 @@ from decimal import Context, Decimal
 from functools import lru_cache
 from typing import Any
 
-from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError, require, shown
+from reasoner.errors import (
+    BudgetExhausted,
+    LedgerViolation,
+    UnknownName,
+    UsageError,
+    require,
+    shown,
+)
 from reasoner.system.foreign import MAX_FLOPS, MAX_PER_REQUEST, fault_in
 from reasoner.system.values import value
 
 MIN_USEFUL_TOKENS = 16
 """A sample is not clamped below this many tokens, or its own `max_tokens` if smaller: it is refused instead."""
-COUNTS = ("prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens", "cancelled_tokens", "requests",
-          "samples", "thinking_tokens", "sequential_tokens")  # fmt: skip
+COUNTS = (
+    "prompt_tokens",
+    "cached_tokens",
+    "generated_tokens",
+    "verifier_tokens",
+    "cancelled_tokens",
+    "requests",
+    "samples",
+    "thinking_tokens",
+    "sequential_tokens",
+)
 """The integer fields of a `Cost`."""
 
 
@@ -51,39 +67,78 @@ class Cost:
     @property
     def tokens(self) -> int:
         """All computed tokens: uncached prompt, generated, verifier and cancelled."""
-        return self.prompt_tokens + self.generated_tokens + self.verifier_tokens + self.cancelled_tokens
+        return (
+            self.prompt_tokens
+            + self.generated_tokens
+            + self.verifier_tokens
+            + self.cancelled_tokens
+        )
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(
-            self.prompt_tokens + other.prompt_tokens, self.cached_tokens + other.cached_tokens,
-            self.generated_tokens + other.generated_tokens, self.verifier_tokens + other.verifier_tokens,
-            self.cancelled_tokens + other.cancelled_tokens, self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.generated_tokens + other.generated_tokens,
+            self.verifier_tokens + other.verifier_tokens,
+            self.cancelled_tokens + other.cancelled_tokens,
+            self.requests + other.requests,
             self.samples + other.samples,
-            None if self.flops is None or other.flops is None else self.flops + other.flops,
-            self.seconds + other.seconds, self.thinking_tokens + other.thinking_tokens,
+            None
+            if self.flops is None or other.flops is None
+            else self.flops + other.flops,
+            self.seconds + other.seconds,
+            self.thinking_tokens + other.thinking_tokens,
             max(other.sequential_tokens, self.sequential_tokens),
-        )  # fmt: skip
+        )
 
     def taking(self, seconds: float) -> "Cost":
         """The same cost with other `seconds`."""
         return Cost(
-            self.prompt_tokens, self.cached_tokens, self.generated_tokens, self.verifier_tokens, self.cancelled_tokens,
-            self.requests, self.samples, self.flops, seconds, self.thinking_tokens, self.sequential_tokens,
-        )  # fmt: skip
+            self.prompt_tokens,
+            self.cached_tokens,
+            self.generated_tokens,
+            self.verifier_tokens,
+            self.cancelled_tokens,
+            self.requests,
+            self.samples,
+            self.flops,
+            seconds,
+            self.thinking_tokens,
+            self.sequential_tokens,
+        )
 
     def until(self, end: int) -> "Cost":
         """The same cost of work that ends at `end` on its question's virtual clock."""
         return Cost(
-            self.prompt_tokens, self.cached_tokens, self.generated_tokens, self.verifier_tokens, self.cancelled_tokens,
-            self.requests, self.samples, self.flops, self.seconds, self.thinking_tokens, end,
-        )  # fmt: skip
+            self.prompt_tokens,
+            self.cached_tokens,
+            self.generated_tokens,
+            self.verifier_tokens,
+            self.cancelled_tokens,
+            self.requests,
+            self.samples,
+            self.flops,
+            self.seconds,
+            self.thinking_tokens,
+            end,
+        )
 
     def fault(self, *, limit: int = MAX_PER_REQUEST) -> str:
         """The first invalid count, as a verifier may report anything; empty if all are valid."""
         counts = [(name, getattr(self, name)) for name in COUNTS]
-        thinking = min(self.thinking_tokens, self.generated_tokens + self.cancelled_tokens)
-        kept = "" if thinking == self.thinking_tokens else f"thinking_tokens={self.thinking_tokens} were not generated"
-        return fault_in(counts, limit=limit) or fault_in([("flops", self.flops or 0)], limit=MAX_FLOPS) or kept
+        thinking = min(
+            self.thinking_tokens, self.generated_tokens + self.cancelled_tokens
+        )
+        kept = (
+            ""
+            if thinking == self.thinking_tokens
+            else f"thinking_tokens={self.thinking_tokens} were not generated"
+        )
+        return (
+            fault_in(counts, limit=limit)
+            or fault_in([("flops", self.flops or 0)], limit=MAX_FLOPS)
+            or kept
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +154,9 @@ class Prices:
         for name in ("prompt", "generated", "cached", "verifier"):
             require(getattr(self, name), f"price {name}", at_least=0, below=math.inf)
         if self.cached is not None and self.cached > self.prompt:
-            raise UsageError(f"price cached={self.cached} must be at most the price of prompt={self.prompt}")
+            raise UsageError(
+                f"price cached={self.cached} must be at most the price of prompt={self.prompt}"
+            )
 
     @classmethod
     def parse(cls, text: str) -> "Prices":
@@ -109,9 +166,13 @@ class Prices:
             UsageError: a kind is unknown, given twice or missing, or an amount is not a number.
         """
         kinds = [kind.name for kind in fields(cls)]
-        amounts = _amounts_in(text, "price", "kind", kinds, "prompt=0.15,generated=0.60")
+        amounts = _amounts_in(
+            text, "price", "kind", kinds, "prompt=0.15,generated=0.60"
+        )
         if missing := {"prompt", "generated"} - amounts.keys():
-            raise UsageError(f"prices need {' and '.join(sorted(missing))} too, in US dollars per million tokens")
+            raise UsageError(
+                f"prices need {' and '.join(sorted(missing))} too, in US dollars per million tokens"
+            )
         return cls(**amounts)
 
     def usd(self, cost: Cost) -> float:
@@ -131,7 +192,9 @@ def cost_line(cost: Cost, prices: Prices | None = None) -> str:
     parts = [f"{cost.prompt_tokens:,} prompt", f"{cost.generated_tokens:,} generated"]
     parts += [f"{cost.verifier_tokens:,} verifier"] if cost.verifier_tokens else []
     parts += [f"{cost.cancelled_tokens:,} cancelled"] if cost.cancelled_tokens else []
-    thinking = f", {cost.thinking_tokens:,} of them thinking" if cost.thinking_tokens else ""
+    thinking = (
+        f", {cost.thinking_tokens:,} of them thinking" if cost.thinking_tokens else ""
+    )
     computed = f"{cost.tokens:,} tokens computed ({' + '.join(parts)}{thinking})"
     text = f"{computed}, {cost.cached_tokens:,} prompt tokens from cache"
     if cost.sequential_tokens:
@@ -141,7 +204,9 @@ def cost_line(cost: Cost, prices: Prices | None = None) -> str:
     return text + (f", ${prices.usd(cost):.6f}" if prices else "")
 
 
-def _amounts_in(text: str, what: str, word: str, known: Sequence[str], example: str) -> dict[str, float]:
+def _amounts_in(
+    text: str, what: str, word: str, known: Sequence[str], example: str
+) -> dict[str, float]:
     """The amounts of `NAME=AMOUNT,...` by name, which may end in k, m, g, t or p; `word` is what a name is called.
 
     Raises:
@@ -154,14 +219,20 @@ def _amounts_in(text: str, what: str, word: str, known: Sequence[str], example: 
             line = f"{what} {shown(part.strip())} has no {word}: write {word.upper()}=AMOUNT, as in {example}"
             raise UsageError(line)
         if name not in known:
-            raise UnknownName("price" if what == "price" else f"{what} {word}", name, known)
+            raise UnknownName(
+                "price" if what == "price" else f"{what} {word}", name, known
+            )
         if name in amounts:
             raise UsageError(f"{what} {name} is given twice: keep one")
         match = _AMOUNT.fullmatch(amount)
         if not match:
-            raise UsageError(f"{what} {name}={shown(amount)} is not a number: write one, as in {example}")
+            raise UsageError(
+                f"{what} {name}={shown(amount)} is not a number: write one, as in {example}"
+            )
         # An own context: another library may have lowered the process's precision.
-        amounts[name] = float(Context(prec=60).multiply(Decimal(match[1]), _SUFFIX[match[2].lower()]))
+        amounts[name] = float(
+            Context(prec=60).multiply(Decimal(match[1]), _SUFFIX[match[2].lower()])
+        )
     return amounts
 
 
@@ -179,7 +250,9 @@ class _Sum(Cost):
         self.cancelled_tokens += new.cancelled_tokens - old.cancelled_tokens
         self.requests += new.requests - old.requests
         self.samples += new.samples - old.samples
-        known = self.flops is not None and new.flops is not None and old.flops is not None
+        known = (
+            self.flops is not None and new.flops is not None and old.flops is not None
+        )
         self.flops = self.flops + new.flops - old.flops if known else None
         self.seconds += new.seconds - old.seconds
         self.thinking_tokens += new.thinking_tokens - old.thinking_tokens
@@ -192,7 +265,10 @@ UNITS = ("tokens", "generated", "samples", "seconds", "flops", "usd", "sequentia
 SUMMED = ("tokens", "usd", "flops", "generated", "samples")
 """The units in which the work on several questions adds up; the others are limits of each."""
 _SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
-_AMOUNT = re.compile(r"([+-]?\d+(?:_\d+)*(?:\.\d*)?(?:e[+-]?\d{1,3})?)\s*([kmgtp]?)", re.IGNORECASE | re.ASCII)
+_AMOUNT = re.compile(
+    r"([+-]?\d+(?:_\d+)*(?:\.\d*)?(?:e[+-]?\d{1,3})?)\s*([kmgtp]?)",
+    re.IGNORECASE | re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,12 +304,19 @@ class Budget:
         counts: dict[str, int] = {}
         for unit, amount in limits.items():
             if not 0 < amount < math.inf:
-                raise UsageError(f"budget {unit}={amount:g} must be a positive number: raise it, or leave {unit} out")
+                raise UsageError(
+                    f"budget {unit}={amount:g} must be a positive number: raise it, or leave {unit} out"
+                )
             if unit in ("tokens", "generated", "samples", "sequential"):
                 counts[unit] = int(amount)
                 if amount != counts[unit]:
                     raise UsageError(f"budget {unit}={amount:g} must be a whole number")
-        return cls(**counts, seconds=limits.get("seconds"), flops=limits.get("flops"), usd=limits.get("usd"))
+        return cls(
+            **counts,
+            seconds=limits.get("seconds"),
+            flops=limits.get("flops"),
+            usd=limits.get("usd"),
+        )
 
     def together(self) -> "Budget":
         """This budget, for several questions together.
@@ -263,7 +346,11 @@ class Budget:
         )
 
     def __str__(self) -> str:
-        return ",".join(f"{unit}={limit:.15g}" for unit in UNITS if (limit := getattr(self, unit)) is not None)
+        return ",".join(
+            f"{unit}={limit:.15g}"
+            for unit in UNITS
+            if (limit := getattr(self, unit)) is not None
+        )
 
 
 NO_BUDGET = Budget()
@@ -328,7 +415,9 @@ class Ledger:
         self._clock = clock
         self._opened = clock() - elapsed
         self._limits = _limits_of(budget) if budget else ()
-        self._counts_flops: bool = self.budget.flops is not None or (parent is not None and parent._counts_flops)
+        self._counts_flops: bool = self.budget.flops is not None or (
+            parent is not None and parent._counts_flops
+        )
         own = math.inf if self.budget.sequential is None else self.budget.sequential
         self._sequential: float = min(own, parent._sequential) if parent else own
         self._settled, self._held = _Sum(), _Sum()
@@ -337,12 +426,20 @@ class Ledger:
         self._broken: LedgerViolation | None = None
         self.in_flight = 0
 
-    def child(self, budget: Budget | None = None, *, elapsed: float = 0.0, spent: Cost = NO_COST) -> "Ledger":
+    def child(
+        self,
+        budget: Budget | None = None,
+        *,
+        elapsed: float = 0.0,
+        spent: Cost = NO_COST,
+    ) -> "Ledger":
         """A ledger within this one, which also admits whatever the child admits.
 
         `elapsed` seconds of it have passed, and `spent` of it, which this ledger has already booked.
         """
-        return Ledger(budget, parent=self, clock=self._clock, elapsed=elapsed, spent=spent)
+        return Ledger(
+            budget, parent=self, clock=self._clock, elapsed=elapsed, spent=spent
+        )
 
     @property
     def settled(self) -> Cost:
@@ -397,8 +494,12 @@ class Ledger:
 
     def free(self, unit: str) -> float:
         """What may still be reserved here in `unit`, which may be any but seconds; infinite where it is unbounded."""
-        usable = next((usable for name, _, usable in self._limits if name == unit), math.inf)
-        return math.inf if usable == math.inf else usable - self.measure(unit, self._held)
+        usable = next(
+            (usable for name, _, usable in self._limits if name == unit), math.inf
+        )
+        return (
+            math.inf if usable == math.inf else usable - self.measure(unit, self._held)
+        )
 
     def shortfall(self, worst: Cost) -> Shortfall | None:
         """The first ledger of the lineage that would refuse `worst`; None if all would admit it."""
@@ -408,15 +509,30 @@ class Ledger:
                 raise ledger._broken
             for unit, limit, usable in ledger._limits:
                 if unit == "seconds":
-                    fits, needed, free = ledger.elapsed < limit, 0.0, limit - ledger.elapsed
+                    fits, needed, free = (
+                        ledger.elapsed < limit,
+                        0.0,
+                        limit - ledger.elapsed,
+                    )
                 elif unit == "sequential":
-                    fits, needed, free = worst.sequential_tokens <= limit, worst.sequential_tokens, limit
+                    fits, needed, free = (
+                        worst.sequential_tokens <= limit,
+                        worst.sequential_tokens,
+                        limit,
+                    )
                 else:
                     if ledger.measure(unit, ledger._held + worst) <= usable:
                         continue
-                    fits, needed, free = False, ledger.measure(unit, worst), usable - ledger.measure(unit, ledger._held)
+                    fits, needed, free = (
+                        False,
+                        ledger.measure(unit, worst),
+                        usable - ledger.measure(unit, ledger._held),
+                    )
                 if not fits:
-                    return Shortfall(ledger, BudgetExhausted(unit, needed=needed, free=free, limit=limit))
+                    return Shortfall(
+                        ledger,
+                        BudgetExhausted(unit, needed=needed, free=free, limit=limit),
+                    )
             ledger = ledger.parent
         return None
 
@@ -448,7 +564,9 @@ class Ledger:
             raise short.refusal
         # `min_tokens` fits and `max_tokens` does not: the first number in between that does not fit ends the range.
         return min_tokens + bisect_left(
-            range(min_tokens + 1, max_tokens), True, key=lambda n: self.shortfall(price(n)) is not None
+            range(min_tokens + 1, max_tokens),
+            True,
+            key=lambda n: self.shortfall(price(n)) is not None,
         )
 
     def within_sequential(self, price: Callable[[int], Cost], max_tokens: int) -> int:
@@ -464,7 +582,10 @@ class Ledger:
     def keep(self, share: Budget, times: int) -> None:
         """Exclude `times` shares from reservations, replacing what was excluded before."""
         limits = _limits_of(self.budget)
-        self._limits = tuple((unit, limit, limit - (getattr(share, unit) or 0) * times) for unit, limit, _ in limits)
+        self._limits = tuple(
+            (unit, limit, limit - (getattr(share, unit) or 0) * times)
+            for unit, limit, _ in limits
+        )
 
     def settle(self, reservation: Reservation, actual: Cost) -> None:
         """Release a reservation and book the actual cost.
@@ -486,9 +607,14 @@ class Ledger:
             for unit, _, _ in ledger._limits:
                 if unit == "seconds":
                     continue
-                used, held = ledger.measure(unit, actual), ledger.measure(unit, reservation.worst)
+                used, held = (
+                    ledger.measure(unit, actual),
+                    ledger.measure(unit, reservation.worst),
+                )
                 if used > held:
-                    violation = LedgerViolation(f"an operation used {used:g} {unit} where {held:g} were reserved")
+                    violation = LedgerViolation(
+                        f"an operation used {used:g} {unit} where {held:g} were reserved"
+                    )
             ledger = ledger.parent
         if violation:
             self._broken = violation

@@ -8,14 +8,47 @@ from reasoner.errors import EngineError, EngineUnavailable, RequestLost, UsageEr
 from reasoner.models.info import ModelInfo
 from reasoner.stopping.confidence import ConfidenceFloor
 from reasoner.system.values import value
-from reasoner.types import NO_LOGPROB, Completion, FinishReason, Logprobs, Prompt, SamplingParams, TokenIds, Usage
+from reasoner.types import (
+    NO_LOGPROB,
+    Completion,
+    FinishReason,
+    Logprobs,
+    Prompt,
+    SamplingParams,
+    TokenIds,
+    Usage,
+)
 
 __all__ = [
-    "NO_LOGPROB", "CacheResettable", "ConfidenceFloor", "ContinuesReplies", "Engine", "EngineError",
-    "EngineUnavailable", "FinishReason", "FreeEngine", "HoldsQuestions", "KeepsChains", "LimitsThinking",
-    "Logprobs", "ModelInfo", "NamesTokens", "Progress", "Rendered", "Replicated", "RequestLost", "SampleRequest",
-    "TextPiece", "TokenIds", "Usage", "UsageMeter", "continuation", "limits_thinking", "release", "reset_caches",
-]  # fmt: skip
+    "NO_LOGPROB",
+    "CacheResettable",
+    "ConfidenceFloor",
+    "ContinuesReplies",
+    "Engine",
+    "EngineError",
+    "EngineUnavailable",
+    "FinishReason",
+    "FreeEngine",
+    "HoldsQuestions",
+    "KeepsChains",
+    "LimitsThinking",
+    "Logprobs",
+    "ModelInfo",
+    "NamesTokens",
+    "Progress",
+    "Rendered",
+    "Replicated",
+    "RequestLost",
+    "SampleRequest",
+    "TextPiece",
+    "TokenIds",
+    "Usage",
+    "UsageMeter",
+    "continuation",
+    "limits_thinking",
+    "release",
+    "reset_caches",
+]
 
 NEVER: Final = 1 << 62
 """More tokens than any sequence has."""
@@ -82,7 +115,9 @@ class SampleRequest:
 
     def __post_init__(self) -> None:
         if self.watch and self.params.logprobs:
-            raise UsageError(f"logprobs={self.params.logprobs} cannot be combined with watched tokens: keep one")
+            raise UsageError(
+                f"logprobs={self.params.logprobs} cannot be combined with watched tokens: keep one"
+            )
 
 
 def silent() -> None:
@@ -194,7 +229,11 @@ class FreeEngine:
             meter.usage = usage
         except BaseException:
             tokens = progress.tokens if progress else 0
-            meter.usage = replace(usage, generated_tokens=tokens, thinking_tokens=min(tokens, usage.thinking_tokens))
+            meter.usage = replace(
+                usage,
+                generated_tokens=tokens,
+                thinking_tokens=min(tokens, usage.thinking_tokens),
+            )
             raise
 
 
@@ -247,7 +286,10 @@ def continuation(engine: Engine) -> Continuation | None:
 
 def model_of(engine: Engine) -> ModelInfo:
     """What a run knows of an engine's model, with what the engine can do; in a replay, what the recorded run knew."""
-    return replace(engine.model, probed=engine.model.probed or continuation(engine) in ("exact", "text"))
+    return replace(
+        engine.model,
+        probed=engine.model.probed or continuation(engine) in ("exact", "text"),
+    )
 
 
 @runtime_checkable

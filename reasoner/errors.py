@@ -42,11 +42,17 @@ MAX_LISTED = 200
 class UnknownName(UsageError):
     """An unknown name, with the known ones and the nearest of them."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], *, of: str = "") -> None:
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], *, of: str = ""
+    ) -> None:
         self.kind = kind
         self.name = name
         self.known = tuple(sorted(known))
-        near = [each for each in self.known if each.startswith(name)] if len(name) > 1 else []
+        near = (
+            [each for each in self.known if each.startswith(name)]
+            if len(name) > 1
+            else []
+        )
         if not 0 < len(near) <= MAX_SUGGESTED:
             near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
         guess = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
@@ -54,8 +60,12 @@ class UnknownName(UsageError):
         listed = ", ".join(self.known) if self.known else "none"
         if len(self.known) > MAX_LISTED:
             near = difflib.get_close_matches(name, self.known, cutoff=0.5)
-            listed = ", such as ".join(filter(None, (str(len(self.known)), ", ".join(near))))
-        super().__init__(f"no {kind}{owner} named {shown(name)}{guess} (there are: {listed})")
+            listed = ", such as ".join(
+                filter(None, (str(len(self.known)), ", ".join(near)))
+            )
+        super().__init__(
+            f"no {kind}{owner} named {shown(name)}{guess} (there are: {listed})"
+        )
 
 
 MAX_SHOWN = 80
@@ -94,8 +104,12 @@ def require(
         return
     # Most numbers pass by their type alone: this runs for every sample.
     plain = type(value) is int or (type(value) is float and not whole)
-    if not plain and (isinstance(value, bool) or not isinstance(value, Integral if whole else Real)):
-        raise UsageError(f"{name} must be a {'whole ' if whole else ''}number (got {shown(value)})")
+    if not plain and (
+        isinstance(value, bool) or not isinstance(value, Integral if whole else Real)
+    ):
+        raise UsageError(
+            f"{name} must be a {'whole ' if whole else ''}number (got {shown(value)})"
+        )
     if (
         (at_least is None or value >= at_least)
         and (at_most is None or value <= at_most)
@@ -106,8 +120,15 @@ def require(
     if at_least is not None and at_most is not None:
         limits = [f"from {at_least:,} to {at_most:,}"]
     else:
-        given = {"at least": at_least, "above": above, "at most": at_most, "below": below}
-        limits = [f"{words} {limit:,}" for words, limit in given.items() if limit is not None]
+        given = {
+            "at least": at_least,
+            "above": above,
+            "at most": at_most,
+            "below": below,
+        }
+        limits = [
+            f"{words} {limit:,}" for words, limit in given.items() if limit is not None
+        ]
     wanted = " and ".join(limits).replace("below inf", "finite")
     raise UsageError(f"{name} must be {wanted} (got {value:,})")
 
@@ -211,7 +232,9 @@ class LedgerViolation(EngineError):
 
 
 _VOTE: Final = "votes over {} samples; for questions with a short answer"
-_AUTO: Final = "votes until the lead is safe, {} effort; for questions with a short answer"
+_AUTO: Final = (
+    "votes until the lead is safe, {} effort; for questions with a short answer"
+)
 _DEEPCONF: Final = "votes over the most confident {} of up to 512 chains, as published; for models that think"
 _AGGREGATE: Final = "votes over {}; for questions with a short answer"
 STRATEGIES: Final[Mapping[str, tuple[str, str]]] = {
@@ -221,18 +244,39 @@ STRATEGIES: Final[Mapping[str, tuple[str, str]]] = {
     "auto-medium": ("auto:effort=medium", _AUTO.format("medium")),
     "auto-high": ("auto:effort=high", _AUTO.format("high")),
     "best8": ("best_of_n:n=8", "the best rated of 8 replies, of any form"),
-    "universal8": ("universal:n=8", "the reply of 8 that agrees most with the others, of any form"),
-    "refine": ("refine:critic=self", "a reply that the model reviews and revises, of any form"),
-    "self-refine": ("refine:critic=self,rounds=4", "as refine, with the rounds of the paper"),
+    "universal8": (
+        "universal:n=8",
+        "the reply of 8 that agrees most with the others, of any form",
+    ),
+    "refine": (
+        "refine:critic=self",
+        "a reply that the model reviews and revises, of any form",
+    ),
+    "self-refine": (
+        "refine:critic=self,rounds=4",
+        "as refine, with the rounds of the paper",
+    ),
     "deepconf-low": ("deepconf:n=512,keep=10,window=2048", _DEEPCONF.format("tenth")),
-    "deepconf-high": ("deepconf:n=512,keep=90,window=2048", _DEEPCONF.format("nine tenths")),
-    "short-1": ("short_m_at_k:k=9,m=1", "the shortest of 9 chains; for models that think"),
-    "short-3": ("short_m_at_k:k=9,m=3", "the vote of the shortest 3 of 9 chains; for models that think"),
+    "deepconf-high": (
+        "deepconf:n=512,keep=90,window=2048",
+        _DEEPCONF.format("nine tenths"),
+    ),
+    "short-1": (
+        "short_m_at_k:k=9,m=1",
+        "the shortest of 9 chains; for models that think",
+    ),
+    "short-3": (
+        "short_m_at_k:k=9,m=3",
+        "the vote of the shortest 3 of 9 chains; for models that think",
+    ),
     "rsa": (
         "aggregate:n=16,k=4,rounds=9,agreed=write,temperature=1",
         _AGGREGATE.format("16 replies that are rewritten 9 times"),
     ),
-    "agglm": ("aggregate:n=8,k=8,rounds=1,agreed=write", _AGGREGATE.format("8 replies that are written from 8")),
+    "agglm": (
+        "aggregate:n=8,k=8,rounds=1,agreed=write",
+        _AGGREGATE.format("8 replies that are written from 8"),
+    ),
     "pdr": (
         "aggregate:n=8,k=8,rounds=2,last=1,message=summary,agreed=write",
         "a reply after two rounds of 8 drafts and a summary, of any form",
@@ -243,7 +287,9 @@ STRATEGIES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "squeeze": (
         "aggregate:n=16,k=4,rounds=9,agreed=vote,temperature=1",
-        _AGGREGATE.format("16 replies that are rewritten until they agree, at most 9 times"),
+        _AGGREGATE.format(
+            "16 replies that are rewritten until they agree, at most 9 times"
+        ),
     ),
 }
 """Aliases of strategies: the spec and what it is for. A server offers them all as models, `MODEL@NAME`; in a spec they

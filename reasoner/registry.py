@@ -10,7 +10,14 @@ from functools import cache, lru_cache
 from importlib.metadata import EntryPoint
 from typing import Any, Literal, NamedTuple
 
-from reasoner.errors import STRATEGIES, ReasonerError, UnknownName, UsageError, require_choice, shown
+from reasoner.errors import (
+    STRATEGIES,
+    ReasonerError,
+    UnknownName,
+    UsageError,
+    require_choice,
+    shown,
+)
 from reasoner.specs import Bare, OpenOptions, Spec, Value, written
 from reasoner.system.foreign import ErrorsFrom
 from reasoner.system.machine import own_plug_ins, plug_ins
@@ -39,7 +46,10 @@ MAX_DEPTH = 20
 @cache
 def entries(kind: Kind) -> Mapping[str, EntryPoint]:
     """The registered names of one kind, in which our own go first; nothing is imported yet."""
-    return {**{entry.name: entry for entry in plug_ins(_GROUPS[kind])}, **_own_entries(kind)}
+    return {
+        **{entry.name: entry for entry in plug_ins(_GROUPS[kind])},
+        **_own_entries(kind),
+    }
 
 
 @cache
@@ -64,9 +74,13 @@ def load(kind: Kind, name: str) -> type:
     try:
         loaded = known[name].load()
     except Exception as error:
-        raise UsageError(f"the {kind} {name!r} ({known[name].value}) cannot be imported: {error}") from error
+        raise UsageError(
+            f"the {kind} {name!r} ({known[name].value}) cannot be imported: {error}"
+        ) from error
     if not (inspect.isclass(loaded) and dataclasses.is_dataclass(loaded)):
-        raise UsageError(f"the {kind} {name!r} ({known[name].value}) is not a dataclass, so no options can be set")
+        raise UsageError(
+            f"the {kind} {name!r} ({known[name].value}) is not a dataclass, so no options can be set"
+        )
     return loaded
 
 
@@ -79,7 +93,11 @@ def _aliases(kind: Kind) -> Mapping[str, tuple[str, str]]:
     """The aliases of a kind, but for names of plug-ins."""
     if kind != "strategy":
         return {}
-    return {name: meaning for name, meaning in STRATEGIES.items() if name not in _own_entries(kind)}
+    return {
+        name: meaning
+        for name, meaning in STRATEGIES.items()
+        if name not in _own_entries(kind)
+    }
 
 
 def expanded(kind: Kind, spec: str | Spec) -> Spec:
@@ -128,9 +146,13 @@ class _Checked(NamedTuple):
         return self._replace(depth=self.depth + 1)
 
 
-def _built(kind: Kind, spec: str | Spec, common: Mapping[str, Any], checked: _Checked) -> Any:
+def _built(
+    kind: Kind, spec: str | Spec, common: Mapping[str, Any], checked: _Checked
+) -> Any:
     if not isinstance(spec, str | Spec):
-        raise UsageError(f"the spec of a {kind} must be text, as in NAME:OPTION=VALUE (got {shown(spec)})")
+        raise UsageError(
+            f"the spec of a {kind} must be text, as in NAME:OPTION=VALUE (got {shown(spec)})"
+        )
     spec = expanded(kind, spec)
     name, owner = spec.name, f"{kind} {spec.name}"
     cls = load(kind, name)
@@ -160,11 +182,19 @@ def _built(kind: Kind, spec: str | Spec, common: Mapping[str, Any], checked: _Ch
         raise UnknownName("option", min(unknown), allowed, of=owner)
     options = _converted(owner, values, cls, checked)
     if params and isinstance(base, SamplingParams):
-        options["params"] = dataclasses.replace(base, **_converted(owner, params, SamplingParams, checked))
+        options["params"] = dataclasses.replace(
+            base, **_converted(owner, params, SamplingParams, checked)
+        )
     if opened and beyond:
         options[opened.field] = {**options.get(opened.field, {}), **opened.read(beyond)}
-    if missing := [option for option, field in fields.items() if _required(field) and option not in options]:
-        example = f"{name}:FILE" if missing == ["path"] else f"{name}:{missing[0]}=VALUE"
+    if missing := [
+        option
+        for option, field in fields.items()
+        if _required(field) and option not in options
+    ]:
+        example = (
+            f"{name}:FILE" if missing == ["path"] else f"{name}:{missing[0]}=VALUE"
+        )
         raise UsageError(f"{owner} needs {' and '.join(missing)}: write {example}")
     with ErrorsFrom(f"the {owner}", UsageError):
         return cls(**options)
@@ -183,11 +213,17 @@ def check_types(thing: object) -> None:
         value = getattr(thing, option, None)
         if not _fits(value, hint):
             kind = _nested(hint) if isinstance(value, str) else None
-            meant = f"{value.__name__}()" if isinstance(value, type) else kind and f"build({kind!r}, {value!r})"
+            meant = (
+                f"{value.__name__}()"
+                if isinstance(value, type)
+                else kind and f"build({kind!r}, {value!r})"
+            )
             parts = typing.get_args(hint) if _optional(hint) else (hint,)
             wanted = " or ".join(_in_words(part) for part in parts if part is not _NONE)
             advice = f": pass {meant}" if meant else ""
-            raise UsageError(f"{cls.__name__}: {option} must be {wanted} (got {shown(value)}){advice}")
+            raise UsageError(
+                f"{cls.__name__}: {option} must be {wanted} (got {shown(value)}){advice}"
+            )
         if not isinstance(value, type):
             check_types(value)
 
@@ -198,17 +234,24 @@ _NONE = type(None)
 def _fits(value: object, hint: Any) -> bool:
     """Whether a value has a type; True for types that are not checked."""
     if _optional(hint):
-        return any(value is None if part is _NONE else _fits(value, part) for part in typing.get_args(hint))
+        return any(
+            value is None if part is _NONE else _fits(value, part)
+            for part in typing.get_args(hint)
+        )
     if typing.get_origin(hint) is tuple:
         kind, *more = typing.get_args(hint)
-        return isinstance(value, tuple) and (more != [...] or all(_fits(item, kind) for item in value))
+        return isinstance(value, tuple) and (
+            more != [...] or all(_fits(item, kind) for item in value)
+        )
     if getattr(hint, "_is_protocol", False):
         members = [name for name in vars(hint) if not name.startswith("_")]
         return not isinstance(value, type) and all(
             inspect.getattr_static(value, name, hint) is not hint for name in members
         )
     checked: Any = hint
-    return not (hint is str or dataclasses.is_dataclass(hint)) or isinstance(value, checked)
+    return not (hint is str or dataclasses.is_dataclass(hint)) or isinstance(
+        value, checked
+    )
 
 
 def _in_words(hint: Any) -> str:
@@ -241,23 +284,37 @@ def sampling_options(cls: Any) -> dict[str, str]:
 
 
 def _required(field: "dataclasses.Field[Any]") -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    return (
+        field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    )
 
 
-def _first_required(owner: str, name: str, fields: Mapping[str, "dataclasses.Field[Any]"], value: Value) -> str:
+def _first_required(
+    owner: str, name: str, fields: Mapping[str, "dataclasses.Field[Any]"], value: Value
+) -> str:
     """The option that a value without a name sets."""
     first = next(iter(fields.values()), None)
     if first is None:
-        raise UsageError(f"{owner}: {written(value)!r} sets nothing: {name} has no options")
+        raise UsageError(
+            f"{owner}: {written(value)!r} sets nothing: {name} has no options"
+        )
     if not _required(first):
         # `n` alone is more often a forgotten value than a value.
         option, given = ("n" if "n" in fields else first.name), written(value)
         example = f"{name}:{option}={8 if given in fields else given}"
-        raise UsageError(f"{owner}: {given!r} sets nothing: write OPTION=VALUE, as in {example}")
+        raise UsageError(
+            f"{owner}: {given!r} sets nothing: write OPTION=VALUE, as in {example}"
+        )
     return first.name
 
 
-_NESTED: Mapping[str, Kind] = {"Strategy": "strategy", "Verifier": "verifier", "Engine": "engine", "StopRule": "rule"}
+_NESTED: Mapping[str, Kind] = {
+    "Strategy": "strategy",
+    "Verifier": "verifier",
+    "Engine": "engine",
+    "StopRule": "rule",
+}
 
 
 def _nested(hint: Any) -> Kind | None:
@@ -268,10 +325,13 @@ def _nested(hint: Any) -> Kind | None:
     return None
 
 
-def _converted(owner: str, values: Mapping[str, Any], cls: Any, checked: _Checked) -> dict[str, Any]:
+def _converted(
+    owner: str, values: Mapping[str, Any], cls: Any, checked: _Checked
+) -> dict[str, Any]:
     hints = _hints_of(cls)
     return {
-        option: _value(f"{owner}: {option}", value, hints.get(option, str), checked) for option, value in values.items()
+        option: _value(f"{owner}: {option}", value, hints.get(option, str), checked)
+        for option, value in values.items()
     }
 
 
@@ -286,7 +346,9 @@ def _value(where: str, value: Any, hint: Any, checked: _Checked) -> Any:
     if kinds := _kinds(value, hint):
         return _listed(where, value, kinds, checked)
     if isinstance(value, Spec | tuple):
-        raise UsageError(f"{where}={written(value)} does not fit: write one text, in double quotes if it has brackets")
+        raise UsageError(
+            f"{where}={written(value)} does not fit: write one text, in double quotes if it has brackets"
+        )
     value = str(value) if isinstance(value, Bare) else value
     if hint is str and isinstance(value, str):
         return value
@@ -298,8 +360,12 @@ def _value(where: str, value: Any, hint: Any, checked: _Checked) -> Any:
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]["msg"].lower()
         commas = isinstance(value, str) and " " in value and "=" in value
-        advice = "; separate options by commas, as in n=8,temperature=0.7" if commas else ""
-        raise UsageError(f"{where}={shown(value)} does not fit: {problem}{advice}") from error
+        advice = (
+            "; separate options by commas, as in n=8,temperature=0.7" if commas else ""
+        )
+        raise UsageError(
+            f"{where}={shown(value)} does not fit: {problem}{advice}"
+        ) from error
     except ReasonerError:
         raise
     except Exception as error:
@@ -310,22 +376,35 @@ def _kinds(value: Any, hint: Any) -> tuple[Any, ...]:
     """The types of the values of an option that is a list, or may be one and is; empty for others."""
     if typing.get_origin(hint) is tuple:
         return typing.get_args(hint) if isinstance(value, str | Spec | tuple) else ()
-    lists = (typing.get_args(part) for part in typing.get_args(hint) if typing.get_origin(part) is tuple)
+    lists = (
+        typing.get_args(part)
+        for part in typing.get_args(hint)
+        if typing.get_origin(part) is tuple
+    )
     return next(lists, ()) if isinstance(value, tuple) else ()
 
 
-def _listed(where: str, value: Any, hints: tuple[Any, ...], checked: _Checked) -> tuple[Any, ...]:
+def _listed(
+    where: str, value: Any, hints: tuple[Any, ...], checked: _Checked
+) -> tuple[Any, ...]:
     """A list of values of one type, or of as many types as it has values."""
     parts = value if isinstance(value, tuple) else () if value == Bare() else (value,)
     first, *others = hints
     kinds = [first] * len(parts) if others == [...] else [first, *others]
     if len(parts) != len(kinds):
-        raise UsageError(f"{where}={written(value)} does not fit: write [{','.join(['VALUE'] * len(kinds))}]")
-    return tuple(_value(where, part, kind, checked) for part, kind in zip(parts, kinds, strict=True))
+        raise UsageError(
+            f"{where}={written(value)} does not fit: write [{','.join(['VALUE'] * len(kinds))}]"
+        )
+    return tuple(
+        _value(where, part, kind, checked)
+        for part, kind in zip(parts, kinds, strict=True)
+    )
 
 
 def _optional(hint: Any) -> bool:
-    return typing.get_origin(hint) in (typing.Union, types.UnionType) and type(None) in typing.get_args(hint)
+    return typing.get_origin(hint) in (typing.Union, types.UnionType) and type(
+        None
+    ) in typing.get_args(hint)
 
 
 def spec_of(thing: object, shows: Shows | None = None) -> str:
@@ -340,13 +419,20 @@ def spec_of(thing: object, shows: Shows | None = None) -> str:
 def name_of(cls: type) -> str:
     """The registered name of a plug-in's class; of any other, where it is."""
     value = f"{cls.__module__}:{cls.__qualname__}"
-    known = (entry for among in (_own_entries, entries) for kind in _GROUPS for entry in among(kind).values())
+    known = (
+        entry
+        for among in (_own_entries, entries)
+        for kind in _GROUPS
+        for entry in among(kind).values()
+    )
     return next((entry.name for entry in known if entry.value == value), value)
 
 
 def _spec(thing: object, shows: Shows | None = None) -> Spec:
     thing = getattr(thing, "stands_for", thing)
-    options = {option: as_written(value, shows) for option, value in _kept(thing, shows)}
+    options = {
+        option: as_written(value, shows) for option, value in _kept(thing, shows)
+    }
     return Spec(name_of(type(thing)), options)
 
 
@@ -358,16 +444,32 @@ def _kept(thing: object, shows: Shows | None) -> list[tuple[str, Any]]:
     kept: list[tuple[str, Any]] = []
     for field in options_of(thing).values():
         value = getattr(thing, field.name)
-        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        silent = value == default and (shows is None or value in (None, "", ()) or field.name == "params")
+        default = (
+            field.default
+            if field.default_factory is dataclasses.MISSING
+            else field.default_factory()
+        )
+        silent = value == default and (
+            shows is None or value in (None, "", ()) or field.name == "params"
+        )
         if not field.repr or silent or (shows and not shows(type(thing), field.name)):
             continue
         if isinstance(value, SamplingParams):
-            base = field.default if isinstance(field.default, SamplingParams) else SamplingParams()
+            base = (
+                field.default
+                if isinstance(field.default, SamplingParams)
+                else SamplingParams()
+            )
             kept += [
-                (written, _level(value.thinking) if name == "thinking" else getattr(value, name))
+                (
+                    written,
+                    _level(value.thinking)
+                    if name == "thinking"
+                    else getattr(value, name),
+                )
                 for written, name in sampling_options(type(thing)).items()
-                if getattr(value, name) != getattr(base, name) and (shows is None or shows(SamplingParams, name))
+                if getattr(value, name) != getattr(base, name)
+                and (shows is None or shows(SamplingParams, name))
             ]
         elif opened and field.name == opened.field:
             kept += value.items()

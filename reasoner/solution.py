@@ -61,7 +61,11 @@ class Solution:
     @property
     def abstained(self) -> bool:
         """Whether there was an answer that the strategy was not sure enough of to give."""
-        return self.answer is None and self.confidence is not None and self.vote_state.leader is not None
+        return (
+            self.answer is None
+            and self.confidence is not None
+            and self.vote_state.leader is not None
+        )
 
     @property
     def samples(self) -> tuple[Reply, ...]:
@@ -112,16 +116,30 @@ class Solution:
         answer = printable(self.answer.text, limit=MAX_LINE) if self.answer else ""
         if self.error:
             why = printable(str(self.error), limit=MAX_LINE)
-            return f"{answer} (not the final answer, as the run failed: {why})" if answer else f"no answer: {why}"
+            return (
+                f"{answer} (not the final answer, as the run failed: {why})"
+                if answer
+                else f"no answer: {why}"
+            )
         if answer:
             return answer
-        return "not sure" if self.abstained else f"no answer: {printable(self.reason, limit=MAX_LINE)}"
+        return (
+            "not sure"
+            if self.abstained
+            else f"no answer: {printable(self.reason, limit=MAX_LINE)}"
+        )
 
     def __str__(self) -> str:
         vote_state = self.vote_state
-        votes = [f"vote     {VoteSummary(vote_state).line}"] if vote_state.samples or vote_state.votes else []
+        votes = (
+            [f"vote     {VoteSummary(vote_state).line}"]
+            if vote_state.samples or vote_state.votes
+            else []
+        )
         cut = [f"cut      {line}"] if (line := self.cut.line()) else []
-        return "\n".join([self.headline, *votes, *cut, f"cost     {cost_line(self.cost)}"])
+        return "\n".join(
+            [self.headline, *votes, *cut, f"cost     {cost_line(self.cost)}"]
+        )
 
     def __repr__(self) -> str:
         answer = printable(self.answer.text) if self.answer else None

@@ -68,7 +68,14 @@ class Spec:
                 return value.without(*options)
             return tuple(map(kept, value)) if isinstance(value, tuple) else value
 
-        return Spec(self.name, {name: kept(value) for name, value in self.options.items() if name not in options})
+        return Spec(
+            self.name,
+            {
+                name: kept(value)
+                for name, value in self.options.items()
+                if name not in options
+            },
+        )
 
     def __str__(self) -> str:
         """The spec on one line, in the form with a colon; specs inside it are in parentheses."""
@@ -79,7 +86,10 @@ class Spec:
         return f"{self.name}({self._items()})" if self.options else self.name
 
     def _items(self) -> str:
-        return ",".join(f"{option}={written(value)}".removeprefix("=") for option, value in self.options.items())
+        return ",".join(
+            f"{option}={written(value)}".removeprefix("=")
+            for option, value in self.options.items()
+        )
 
 
 Value = str | Spec | tuple["Value", ...]
@@ -105,7 +115,11 @@ def written(value: Value) -> str:
             return f"[{','.join(map(written, value))}]"
         case Bare():
             return value
-    plain = value == value.strip() and value.isprintable() and value.lower() not in ("", "none")
+    plain = (
+        value == value.strip()
+        and value.isprintable()
+        and value.lower() not in ("", "none")
+    )
     if plain and (_BARE.fullmatch(value) or _is_object(value)):
         return value
     return json.dumps(value, ensure_ascii=not value.isprintable())
@@ -128,7 +142,9 @@ class _Parser:
 
     def parse(self) -> Spec:
         if len(self.text) > MAX_LENGTH:
-            raise UsageError(f"a spec must have at most {MAX_LENGTH:,} characters (got {len(self.text):,})")
+            raise UsageError(
+                f"a spec must have at most {MAX_LENGTH:,} characters (got {len(self.text):,})"
+            )
         try:
             self.text.encode()
         except UnicodeEncodeError as error:
@@ -138,8 +154,14 @@ class _Parser:
         spec = Spec(name, self._items(")" if opening == "(" else "") if opening else {})
         self._blanks()
         if self.at < len(self.text):
-            meant = f": write {name}:{self.text[self.at + 1 :].strip()}" if self.text[self.at] == "," and name else ""
-            raise self._error(f"expected {'the end' if opening else 'a colon or ('}, got {self.text[self.at]!r}{meant}")
+            meant = (
+                f": write {name}:{self.text[self.at + 1 :].strip()}"
+                if self.text[self.at] == "," and name
+                else ""
+            )
+            raise self._error(
+                f"expected {'the end' if opening else 'a colon or ('}, got {self.text[self.at]!r}{meant}"
+            )
         return spec
 
     def _items(self, end: str) -> dict[str, Value]:
@@ -152,7 +174,9 @@ class _Parser:
             self.at = named.end() if named else begin
             value = self._value()
             if options and not option:
-                raise self._error(f"{written(value)!r} sets nothing: write OPTION=VALUE", begin)
+                raise self._error(
+                    f"{written(value)!r} sets nothing: write OPTION=VALUE", begin
+                )
             if option in options:
                 raise self._error(f"{option} is given twice: keep one", begin)
             if named or value:
@@ -215,7 +239,11 @@ class _Parser:
         self._blanks()
         character = self.text[self.at : self.at + 1]
         if not self._take(",") and character != end:
-            got = f"{character!r}: write text that holds it in double quotes" if character else "the end"
+            got = (
+                f"{character!r}: write text that holds it in double quotes"
+                if character
+                else "the end"
+            )
             raise self._error(f"expected ','{f' or {end!r}' if end else ''}, got {got}")
 
     def _enter(self) -> None:
@@ -278,7 +306,9 @@ Chance = Annotated[float, Range(above=0, below=1)]
 FilePath = Annotated[str, Owners("it reads a file")]
 Weights = Annotated[str, Owners("it loads weights")]
 Pattern = Annotated[str, Owners("it runs a regular expression")]
-Seconds = Annotated[float, Owners("it is processor time"), Range(above=0, below=math.inf)]
+Seconds = Annotated[
+    float, Owners("it is processor time"), Range(above=0, below=math.inf)
+]
 
 
 class Checked:
@@ -306,7 +336,11 @@ class Checked:
 def marks_of(cls: type) -> Mapping[str, Mark | Owners]:
     """The marks of a class's options by name."""
     marked = {
-        name: [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Mark | Owners)]
+        name: [
+            mark
+            for mark in getattr(hint, "__metadata__", ())
+            if isinstance(mark, Mark | Owners)
+        ]
         for name, hint in _hints_of(cls).items()
     }
     return {name: marks[0] for name, marks in marked.items() if marks}
@@ -321,7 +355,11 @@ def _limits_of(cls: Any) -> Mapping[str, tuple[Any, Range | tuple[str, ...]]]:
         hint = hints.get(option.name)
         # An option that may be None is a union.
         for part in (hint, *typing.get_args(hint)):
-            ranges = [mark for mark in getattr(part, "__metadata__", ()) if isinstance(mark, Range)]
+            ranges = [
+                mark
+                for mark in getattr(part, "__metadata__", ())
+                if isinstance(mark, Range)
+            ]
             if ranges:
                 limits[option.name] = typing.get_args(part)[0], ranges[-1]
             elif typing.get_origin(part) is typing.Literal:

@@ -10,7 +10,17 @@ A helper is used with `yield from` and returns the reply of its operation. Those
 
 from collections.abc import Generator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple, NewType, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import (
+    Any,
+    Final,
+    Literal,
+    NamedTuple,
+    NewType,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    runtime_checkable,
+)
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError, require
@@ -19,18 +29,67 @@ from reasoner.specs import MAX_SAMPLES
 from reasoner.stopping.confidence import ConfidenceFloor
 from reasoner.stopping.rules import StopRule
 from reasoner.system.values import value
-from reasoner.types import Answer, Blocks, Completion, Extraction, Prompt, Rating, SamplingParams, VoteState
+from reasoner.types import (
+    Answer,
+    Blocks,
+    Completion,
+    Extraction,
+    Prompt,
+    Rating,
+    SamplingParams,
+    VoteState,
+)
 from reasoner.voting import Tally
 
 __all__ = [
-    "MAX_CHAINS", "MAX_SAMPLES", "BudgetExhausted", "CalibratedStrategy", "CalibrationSummary", "Cancel",
-    "CheckEquivalent", "ComparePair", "DescribeModel", "DrawsOnce", "Execute", "Execution", "FindBlocks", "Finished",
-    "Handle", "LogLikelihood", "Next", "Note", "Operation", "Plan", "Prefill", "Probe", "Propose", "Sample", "Score",
-    "Start", "Startable", "StopRule", "Strategy", "Tally", "TextLikelihood", "cancel", "check_n", "compare_pairs",
-    "count_votes", "execute",
-    "loglikelihood", "model_info", "next_finished", "note", "note_stop", "prefill", "probe", "propose", "sample",
-    "score", "start",
-]  # fmt: skip
+    "MAX_CHAINS",
+    "MAX_SAMPLES",
+    "BudgetExhausted",
+    "CalibratedStrategy",
+    "CalibrationSummary",
+    "Cancel",
+    "CheckEquivalent",
+    "ComparePair",
+    "DescribeModel",
+    "DrawsOnce",
+    "Execute",
+    "Execution",
+    "FindBlocks",
+    "Finished",
+    "Handle",
+    "LogLikelihood",
+    "Next",
+    "Note",
+    "Operation",
+    "Plan",
+    "Prefill",
+    "Probe",
+    "Propose",
+    "Sample",
+    "Score",
+    "Start",
+    "Startable",
+    "StopRule",
+    "Strategy",
+    "Tally",
+    "TextLikelihood",
+    "cancel",
+    "check_n",
+    "compare_pairs",
+    "count_votes",
+    "execute",
+    "loglikelihood",
+    "model_info",
+    "next_finished",
+    "note",
+    "note_stop",
+    "prefill",
+    "probe",
+    "propose",
+    "sample",
+    "score",
+    "start",
+]
 
 
 Handle = NewType("Handle", int)
@@ -209,8 +268,12 @@ class Start:
 
     def __post_init__(self) -> None:
         check_n(self.times)
-        if self.times > 1 and not (isinstance(self.op, Sample) and len(self.op.prompts) == 1):
-            raise UsageError(f"times={self.times} is for samples of one prompt: start other operations one by one")
+        if self.times > 1 and not (
+            isinstance(self.op, Sample) and len(self.op.prompts) == 1
+        ):
+            raise UsageError(
+                f"times={self.times} is for samples of one prompt: start other operations one by one"
+            )
 
 
 @value(frozen=True, slots=True)
@@ -389,7 +452,11 @@ class CalibratedStrategy(Protocol):
 
 
 def sample(
-    prompts: Prompt | Sequence[Prompt], *, n: int = 1, params: SamplingParams, answers: bool = True
+    prompts: Prompt | Sequence[Prompt],
+    *,
+    n: int = 1,
+    params: SamplingParams,
+    answers: bool = True,
 ) -> Plan[tuple[Completion, ...]]:
     """Generate `n` sequences from each prompt and wait for all: they come in launch order, prompt by prompt.
 
@@ -402,13 +469,17 @@ def sample(
     return reply
 
 
-def score(question: Question, candidates: Sequence[Completion]) -> Plan[tuple[Rating, ...]]:
+def score(
+    question: Question, candidates: Sequence[Completion]
+) -> Plan[tuple[Rating, ...]]:
     """Rate candidates with the run's verifier and wait for all: one rating each, which has a value or an error."""
     reply: tuple[Rating, ...] = yield Score(question, tuple(candidates))
     return reply
 
 
-def compare_pairs(question: Question, pairs: Sequence[tuple[Completion, Completion]]) -> Plan[tuple[Rating, ...]]:
+def compare_pairs(
+    question: Question, pairs: Sequence[tuple[Completion, Completion]]
+) -> Plan[tuple[Rating, ...]]:
     """For each pair, the probability that the first is better, by the run's verifier; see `ComparePair`.
 
     Raises:
@@ -418,7 +489,9 @@ def compare_pairs(question: Question, pairs: Sequence[tuple[Completion, Completi
     return reply
 
 
-def loglikelihood(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[TextLikelihood | None, ...]]:
+def loglikelihood(
+    prompt: Prompt, texts: Sequence[str]
+) -> Plan[tuple[TextLikelihood | None, ...]]:
     """The log-likelihood of each text as the continuation of the prompt; None for one that does not fit.
 
     Raises:
@@ -428,7 +501,9 @@ def loglikelihood(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[TextLikeli
     return reply
 
 
-def start(op: Startable, times: int = 1, *, cancellable: bool = True, at: int | None = None) -> Plan[Handle]:
+def start(
+    op: Startable, times: int = 1, *, cancellable: bool = True, at: int | None = None
+) -> Plan[Handle]:
     """Run an operation without waiting for it, as `Start` does; returns its handle, the first of `times`.
 
     A refusal by the budget is raised by `next_finished`.
@@ -453,7 +528,9 @@ def cancel(handle: Handle) -> Plan[None]:
     yield Cancel(handle)
 
 
-def prefill(prompt: Prompt, text: str, *, thinking: Literal["", "open", "close"] = "") -> Plan[Prompt]:
+def prefill(
+    prompt: Prompt, text: str, *, thinking: Literal["", "open", "close"] = ""
+) -> Plan[Prompt]:
     """The prompt with a text appended to the reply, as `Prefill` does."""
     extended: Prompt = yield Prefill(prompt, text, thinking)
     return extended
@@ -469,7 +546,9 @@ def probe(chain: Completion, *, params: SamplingParams) -> Plan[Extraction | Non
     return extraction  # type: ignore[no-any-return]
 
 
-def execute(code: str, *, seconds: float = 5.0, reply: Completion | None = None) -> Plan[Execution]:
+def execute(
+    code: str, *, seconds: float = 5.0, reply: Completion | None = None
+) -> Plan[Execution]:
     """What comes of a Python program, which is run in the sandbox, as `Execute` does."""
     execution: Execution = yield Execute(code, seconds, reply)
     return execution

@@ -6,7 +6,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeVar, get_args
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeVar,
+    get_args,
+)
 
 from reasoner.errors import UsageError, require, shown
 from reasoner.specs import Weights
@@ -50,8 +59,12 @@ class Usage:
     @property
     def fault(self) -> str:
         """What is wrong with the counts, which an engine reported; empty if nothing is."""
-        counts = (("prompt_tokens", self.prompt_tokens), ("cached_tokens", self.cached_tokens),
-                  ("generated_tokens", self.generated_tokens), ("thinking_tokens", self.thinking_tokens))  # fmt: skip
+        counts = (
+            ("prompt_tokens", self.prompt_tokens),
+            ("cached_tokens", self.cached_tokens),
+            ("generated_tokens", self.generated_tokens),
+            ("thinking_tokens", self.thinking_tokens),
+        )
         if fault := fault_in(counts):
             return fault
         if self.cached_tokens > self.prompt_tokens:
@@ -157,12 +170,23 @@ class SamplingParams:
 
     def over(self, *others: "SamplingParams") -> "SamplingParams":
         """These parameters, with those that are None taken from the first of the others that gives them."""
-        missing = [each.name for each in fields(self) if getattr(self, each.name) is None]
+        missing = [
+            each.name for each in fields(self) if getattr(self, each.name) is None
+        ]
         values = {
-            name: next((value for other in others if (value := getattr(other, name)) is not None), None)
+            name: next(
+                (
+                    value
+                    for other in others
+                    if (value := getattr(other, name)) is not None
+                ),
+                None,
+            )
             for name in missing
         }
-        return replace(self, **{name: value for name, value in values.items() if value is not None})
+        return replace(
+            self, **{name: value for name, value in values.items() if value is not None}
+        )
 
 
 def thinking_level(text: str, option: str = "thinking") -> ThinkingLevel:
@@ -180,7 +204,9 @@ def thinking_level(text: str, option: str = "thinking") -> ThinkingLevel:
     if number and int(number[1]):
         return int(number[1]) * (1000 if number[2] else 1)
     levels = ", ".join(get_args(NamedLevel))
-    raise UsageError(f"{option} must be {levels}, or a number of tokens, as in 512 or 2k (got {shown(text)})")
+    raise UsageError(
+        f"{option} must be {levels}, or a number of tokens, as in 512 or 2k (got {shown(text)})"
+    )
 
 
 def _pairs(given: LogitBias | Mapping[int, float]) -> LogitBias:
@@ -199,9 +225,13 @@ def _pairs(given: LogitBias | Mapping[int, float]) -> LogitBias:
 def _check_texts(name: str, texts: tuple[str, ...]) -> None:
     what = "stop string" if name == "stop" else "bad word"
     if isinstance(texts, str):
-        raise UsageError(f"{name} must be a tuple of strings (got {shown(texts)}): write {name}=({texts!r},)")
+        raise UsageError(
+            f"{name} must be a tuple of strings (got {shown(texts)}): write {name}=({texts!r},)"
+        )
     if "" in texts:
-        raise UsageError(f"{name}='' is empty: a {what} must have at least one character")
+        raise UsageError(
+            f"{name}='' is empty: a {what} must have at least one character"
+        )
 
 
 def _check_schema(text: str) -> None:
@@ -219,9 +249,15 @@ def _check_schema(text: str) -> None:
 
 
 FALLBACK: Final = SamplingParams(
-    temperature=0.7, max_tokens=MAX_TOKENS, top_p=1.0, top_k=0, min_p=0.0,
-    presence_penalty=0.0, frequency_penalty=0.0, repetition_penalty=1.0,
-)  # fmt: skip
+    temperature=0.7,
+    max_tokens=MAX_TOKENS,
+    top_p=1.0,
+    top_k=0,
+    min_p=0.0,
+    presence_penalty=0.0,
+    frequency_penalty=0.0,
+    repetition_penalty=1.0,
+)
 """What applies where neither the user, nor the model, nor the strategy says anything."""
 ONE_TOKEN: Final = replace(FALLBACK, temperature=0.0, max_tokens=1)
 """One token, the likeliest, whatever the model's own sampling parameters are."""
@@ -238,19 +274,31 @@ class Message:
     @property
     def fields(self) -> dict[str, Any]:
         """The turn as OpenAI's API and chat templates take it."""
-        return {"role": self.role, "content": self.content, **(json.loads(self.extra) if self.extra else {})}
+        return {
+            "role": self.role,
+            "content": self.content,
+            **(json.loads(self.extra) if self.extra else {}),
+        }
 
 
 @lru_cache(maxsize=4096)
-def _head_digest(messages: tuple[Message, ...], raw: str, level: ThinkingLevel | None, tools: str) -> bytes:
+def _head_digest(
+    messages: tuple[Message, ...], raw: str, level: ThinkingLevel | None, tools: str
+) -> bytes:
     digest = hashlib.blake2b(raw.encode("utf-8", "surrogatepass"), digest_size=16)
     for message in messages:
         digest.update(f"\0{message.role}\0{len(message.content)}\0".encode())
         digest.update(message.content.encode("utf-8", "surrogatepass"))
         if message.extra:
-            digest.update(f"\0extra\0{len(message.extra)}\0{message.extra}".encode("utf-8", "surrogatepass"))
+            digest.update(
+                f"\0extra\0{len(message.extra)}\0{message.extra}".encode(
+                    "utf-8", "surrogatepass"
+                )
+            )
     if tools:
-        digest.update(f"\0tools\0{len(tools)}\0{tools}".encode("utf-8", "surrogatepass"))
+        digest.update(
+            f"\0tools\0{len(tools)}\0{tools}".encode("utf-8", "surrogatepass")
+        )
     if level is not None:
         digest.update(f"\0thinking level\0{level}".encode())
     return digest.digest()
@@ -286,18 +334,38 @@ class Prompt:
 
     def then(self, completion: "Completion") -> "Prompt":
         """This prompt extended by a completion, without its closing token but with its stop string."""
-        thought = completion.thinking + (completion.boundary if completion.unclosed else "")
+        thought = completion.thinking + (
+            completion.boundary if completion.unclosed else ""
+        )
         text = completion.text + ("" if completion.unclosed else completion.boundary)
         return self.extended(text, completion.continuation, thinking=thought)
 
     def at_level(self, level: ThinkingLevel | None) -> "Prompt":
         """This prompt at a thinking level, unless it has one already or `level` is None."""
-        return self if level is None or self.thinking_level is not None else replace(self, thinking_level=level)
+        return (
+            self
+            if level is None or self.thinking_level is not None
+            else replace(self, thinking_level=level)
+        )
 
-    def extended(self, text: str, token_ids: TokenIds, *, thinking: str = "") -> "Prompt":
+    def extended(
+        self, text: str, token_ids: TokenIds, *, thinking: str = ""
+    ) -> "Prompt":
         """This prompt with a text, after what was thought before it, and with the token ids of both."""
-        ids, whole, thought = self.token_ids + token_ids, self.text + text, self.thinking + thinking
-        return Prompt(self.messages, self.raw, ids, whole, thought, self.thinking_level, self.tools)
+        ids, whole, thought = (
+            self.token_ids + token_ids,
+            self.text + text,
+            self.thinking + thinking,
+        )
+        return Prompt(
+            self.messages,
+            self.raw,
+            ids,
+            whole,
+            thought,
+            self.thinking_level,
+            self.tools,
+        )
 
     @property
     def tool_fields(self) -> dict[str, Any]:
@@ -307,18 +375,25 @@ class Prompt:
     @property
     def head_digest(self) -> str:
         """A fingerprint of the messages or the raw text, the tools and the thinking level, 32 hex digits."""
-        return _head_digest(self.messages, self.raw, self.thinking_level, self.tools).hex()
+        return _head_digest(
+            self.messages, self.raw, self.thinking_level, self.tools
+        ).hex()
 
     @property
     def digest(self) -> str:
         """A fingerprint of the content, 32 hex digits: equal prompts have equal digests in every process."""
-        digest = hashlib.blake2b(_head_digest(self.messages, self.raw, self.thinking_level, self.tools), digest_size=16)
+        digest = hashlib.blake2b(
+            _head_digest(self.messages, self.raw, self.thinking_level, self.tools),
+            digest_size=16,
+        )
         if self.token_ids:
             digest.update(repr(self.token_ids).encode())
         if self.text:
             digest.update(self.text.encode("utf-8", "surrogatepass"))
         if self.thinking:
-            digest.update(b"\0thinking\0" + self.thinking.encode("utf-8", "surrogatepass"))
+            digest.update(
+                b"\0thinking\0" + self.thinking.encode("utf-8", "surrogatepass")
+            )
         return digest.hexdigest()
 
 
@@ -374,7 +449,9 @@ class Completion:
     thinking: str = ""
     unclosed: bool = False
     extraction: Extraction | None = None
-    reading: Reading = field(default_factory=Reading, init=False, repr=False, compare=False)
+    reading: Reading = field(
+        default_factory=Reading, init=False, repr=False, compare=False
+    )
 
     @property
     def ended(self) -> bool:
@@ -394,7 +471,11 @@ class Completion:
     @property
     def continuation(self) -> TokenIds:
         """The token ids to continue from: all but the end-of-sequence or stop token that closed the sequence."""
-        return self.token_ids[:-1] if self.ended or isinstance(self.stop, int) else self.token_ids
+        return (
+            self.token_ids[:-1]
+            if self.ended or isinstance(self.stop, int)
+            else self.token_ids
+        )
 
     @property
     def boundary(self) -> str:
@@ -411,13 +492,23 @@ class Completion:
         if part == "final":
             return self.chain
         thought = self.prompt.thinking + self.thinking
-        return thought if part == "thinking" or not self.chain else f"{thought}\n\n{self.chain}".lstrip()
+        return (
+            thought
+            if part == "thinking" or not self.chain
+            else f"{thought}\n\n{self.chain}".lstrip()
+        )
 
     def rows_of(self, rows: tuple[R, ...], part: Part) -> tuple[R, ...]:
         """Those of the rows, one per token, that belong to a part; a server may report only those of the final part."""
         final = self.usage.generated_tokens - self.usage.thinking_tokens
         thought = self.usage.thinking_tokens if len(rows) > final else 0
-        return rows if part == "all" else rows[:thought] if part == "thinking" else rows[thought:]
+        return (
+            rows
+            if part == "all"
+            else rows[:thought]
+            if part == "thinking"
+            else rows[thought:]
+        )
 
 
 @value(frozen=True, slots=True)
@@ -442,7 +533,9 @@ class Blocks(NamedTuple):
     def meets(self, other: "Blocks") -> bool:
         """Whether the two are compared."""
         home, others = set(self.home), set(other.home)
-        return bool(home & others or home & set(other.guest) or others & set(self.guest))
+        return bool(
+            home & others or home & set(other.guest) or others & set(self.guest)
+        )
 
 
 class AnswerSpace(Protocol):
@@ -493,7 +586,11 @@ class Rating:
     def __post_init__(self) -> None:
         if (self.value is None) != bool(self.error):
             raise ValueError("a rating has either a value or an error")
-        for number in (*self.steps, *self.parts, *(() if self.value is None else (self.value,))):
+        for number in (
+            *self.steps,
+            *self.parts,
+            *(() if self.value is None else (self.value,)),
+        ):
             if not 0 <= number <= 1:
                 raise ValueError(f"a rating is between 0 and 1, not {number}")
 
@@ -561,8 +658,15 @@ class VoteState:
         if len(self.votes) <= LISTED:
             return self
         others = self.votes[LISTED:]
-        weight, votes = sum([vote.weight for vote in others]), sum([vote.count for vote in others])
-        tail = Tail(self.tail.classes + len(others), self.tail.weight + weight, self.tail.votes + votes)
+        weight, votes = (
+            sum([vote.weight for vote in others]),
+            sum([vote.count for vote in others]),
+        )
+        tail = Tail(
+            self.tail.classes + len(others),
+            self.tail.weight + weight,
+            self.tail.votes + votes,
+        )
         return replace(self, votes=self.votes[:LISTED], tail=tail)
 
 
@@ -596,6 +700,8 @@ class CutSamples:
         if not self.cut:
             return ""
         share = f"{self.cut:,} of {counted(self.samples, 'sample')} {'was' if self.cut == 1 else 'were'} cut"
-        thinking = f", {self.thinking:,} of them while thinking" if self.thinking else ""
+        thinking = (
+            f", {self.thinking:,} of them while thinking" if self.thinking else ""
+        )
         raised = option if self.option == "max_tokens" else self.option
         return f"{share} at max_tokens={self.max_tokens}{thinking}: raise {raised}"

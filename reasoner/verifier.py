@@ -9,7 +9,15 @@ from reasoner.engine import Engine
 from reasoner.models.info import ModelInfo
 from reasoner.types import Completion, Rating, Usage
 
-__all__ = ["CostMeter", "FreeVerifier", "MemoryClaimant", "PairVerifier", "Verifier", "claim_memory", "verifier_cost"]
+__all__ = [
+    "CostMeter",
+    "FreeVerifier",
+    "MemoryClaimant",
+    "PairVerifier",
+    "Verifier",
+    "claim_memory",
+    "verifier_cost",
+]
 
 
 @dataclass(slots=True)
@@ -40,10 +48,18 @@ class Verifier(Protocol):
             EngineUnavailable: it cannot be made ready; the message says what to do.
         """
 
-    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+    async def bound(
+        self, question: Question, candidate: Completion, policy: Engine
+    ) -> Cost:
         """The most that `score` can cost; reserved before it runs."""
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
+    async def score(
+        self,
+        question: Question,
+        candidate: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
+    ) -> Rating:
         """One rating with its cost: a value from 0 to 1. An exception is recorded as the rating's error.
 
         Cancelling the awaiting task aborts its work and leaves the meter exact.
@@ -57,11 +73,18 @@ class Verifier(Protocol):
 class PairVerifier(Protocol):
     """A verifier that compares candidates in pairs, too."""
 
-    async def bound_pair(self, question: Question, first: Completion, second: Completion, policy: Engine) -> Cost:
+    async def bound_pair(
+        self, question: Question, first: Completion, second: Completion, policy: Engine
+    ) -> Cost:
         """The most that `compare_pair` can cost; reserved before it runs."""
 
     async def compare_pair(
-        self, question: Question, first: Completion, second: Completion, policy: Engine, cost_meter: CostMeter
+        self,
+        question: Question,
+        first: Completion,
+        second: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
     ) -> Rating:
         """The probability that `first`, which is shown first, is better than `second`, 0 to 1. Raises as `score`."""
 
@@ -91,7 +114,9 @@ class FreeVerifier:
         """None: it reads text alone."""
         return None
 
-    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+    async def bound(
+        self, question: Question, candidate: Completion, policy: Engine
+    ) -> Cost:
         """Nothing."""
         return Cost()
 
@@ -109,8 +134,14 @@ def verifier_cost(model: ModelInfo, usage: Usage) -> Cost:
     """
     return Cost(
         cached_tokens=usage.cached_tokens,
-        verifier_tokens=usage.prompt_tokens - usage.cached_tokens + usage.generated_tokens,
+        verifier_tokens=usage.prompt_tokens
+        - usage.cached_tokens
+        + usage.generated_tokens,
         requests=int(usage.prompt_tokens > 0),
-        flops=model.flops(prompt=usage.prompt_tokens, cached=usage.cached_tokens, generated=usage.generated_tokens),
+        flops=model.flops(
+            prompt=usage.prompt_tokens,
+            cached=usage.cached_tokens,
+            generated=usage.generated_tokens,
+        ),
         sequential_tokens=usage.generated_tokens,
     )

@@ -50,7 +50,9 @@ class _AnswerClass:
         self.count += other.count
         self._take(other.heaviest, other.answer, other.first)
 
-    def _take(self, heaviest: tuple[float, int, str], answer: Answer, first: int) -> None:
+    def _take(
+        self, heaviest: tuple[float, int, str], answer: Answer, first: int
+    ) -> None:
         self.first = min(self.first, first)
         if heaviest < self.heaviest:
             self.heaviest, self.answer = heaviest, answer
@@ -104,7 +106,10 @@ class _Leaders:
             if before is None:
                 self._pending[key] = 0
             return False
-        self._leaders, self._pending = [], dict.fromkeys((key for _, key in self._order), 0)
+        self._leaders, self._pending = (
+            [],
+            dict.fromkeys((key for _, key in self._order), 0),
+        )
         return True
 
     def advance(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -112,7 +117,9 @@ class _Leaders:
         equal: list[tuple[str, str]] = []
         unknown: list[tuple[str, str]] = []
         for key in [*self._pending]:
-            leader, verdict = self._compared(key, room=MAX_COMPARISONS - len(self.verdicts) - len(unknown))
+            leader, verdict = self._compared(
+                key, room=MAX_COMPARISONS - len(self.verdicts) - len(unknown)
+            )
             if leader is not None:
                 (equal if verdict else unknown).append((leader, key))
             elif key == next(iter(self._pending)):
@@ -177,20 +184,26 @@ class Tally:
     def __post_init__(self) -> None:
         self._leaders = _Leaders(self.space) if compares_by_model(self.space) else None
 
-    def add(self, answer: Answer | None, *, index: int, weight: float = 1.0, tokens: int = 0) -> None:
+    def add(
+        self, answer: Answer | None, *, index: int, weight: float = 1.0, tokens: int = 0
+    ) -> None:
         """Count one sample of so many generated `tokens`: `index` is its launch index, `answer` None an abstention."""
         if not (math.isfinite(weight) and weight >= 0):
             raise ValueError(f"the weight of a vote must be at least 0 (got {weight})")
         self._samples += 1
         self._tokens += tokens
-        bisect.insort(self._order, (index, answer is None, answer.key if answer else ""))
+        bisect.insort(
+            self._order, (index, answer is None, answer.key if answer else "")
+        )
         if answer is None:
             return
         if weight and not self._weighted:
             self._weigh()
         known = self._classes.get(answer.key)
         if known is None:
-            known = _AnswerClass({answer.key}, answer, index, (-weight, index, answer.key))
+            known = _AnswerClass(
+                {answer.key}, answer, index, (-weight, index, answer.key)
+            )
             self._classes[answer.key] = known
         else:
             self._unrank(known)
@@ -198,8 +211,12 @@ class Tally:
         known.add(answer, index, weight)
         self._rank(known)
         if self._leaders:
-            single = _AnswerClass({answer.key}, answer, index, (-weight, index, answer.key))
-            self._leaders.votes.setdefault(answer.key, single).add(answer, index, weight)
+            single = _AnswerClass(
+                {answer.key}, answer, index, (-weight, index, answer.key)
+            )
+            self._leaders.votes.setdefault(answer.key, single).add(
+                answer, index, weight
+            )
             self._lead(self._leaders, answer.key, index)
         elif fresh and (blocks := self.space.blocks(_named(answer.key))):
             self._join(answer.key, blocks)
@@ -209,7 +226,10 @@ class Tally:
     def _lead(self, leaders: _Leaders, key: str, index: int) -> None:
         """Put an answer into the class of its leader as far as the verdicts are known."""
         if leaders.add(key, index):
-            self._classes = {each: replace(single, keys={each}) for each, single in leaders.votes.items()}
+            self._classes = {
+                each: replace(single, keys={each})
+                for each, single in leaders.votes.items()
+            }
             self._rank_all()
         for pair in leaders.advance()[0]:
             self._merge(*pair)
@@ -257,8 +277,12 @@ class Tally:
         `slow` means that a worker had to find the blocks: then all comparisons need one too.
         """
         home, guest = self._opened(blocks.home), self._opened(blocks.guest)
-        at_once = [keys for block in home for keys in (block.home, block.guests)] + [block.home for block in guest]
-        later = [keys for block in home for keys in (block.slow_home, block.slow_guests)]
+        at_once = [keys for block in home for keys in (block.home, block.guests)] + [
+            block.home for block in guest
+        ]
+        later = [
+            keys for block in home for keys in (block.slow_home, block.slow_guests)
+        ]
         later += [block.slow_home for block in guest]
         unsure: list[str] = []
         for other in dict.fromkeys(() if slow else chain.from_iterable(at_once)):
@@ -285,7 +309,9 @@ class Tally:
         """The answers with blocks that only a worker can find."""
         return tuple(map(_named, self._unplaced))
 
-    def set_blocks(self, answers: Sequence[Answer], blocks: Sequence[Blocks | None]) -> None:
+    def set_blocks(
+        self, answers: Sequence[Answer], blocks: Sequence[Blocks | None]
+    ) -> None:
         """Set the blocks of these answers; one without blocks is not compared."""
         for answer, placed in zip(answers, blocks, strict=True):
             del self._unplaced[answer.key]
@@ -303,7 +329,9 @@ class Tally:
             return tuple((_named(a), _named(b)) for a, b in unknown)
         self._waiting = [pair for pair in self._waiting if self._apart(*pair)]
         while self._open and not self._waiting:
-            self._waiting = [pair for key in list(self._open) for pair in self._next_pairs(key)]
+            self._waiting = [
+                pair for key in list(self._open) for pair in self._next_pairs(key)
+            ]
             self._width *= 2
         if not self._open:
             self._width = 1
@@ -328,7 +356,9 @@ class Tally:
     def _apart(self, a: str, b: str) -> bool:
         return self._classes[a] is not self._classes[b]
 
-    def decide(self, pairs: Sequence[tuple[Answer, Answer]], verdicts: Sequence[bool | None]) -> None:
+    def decide(
+        self, pairs: Sequence[tuple[Answer, Answer]], verdicts: Sequence[bool | None]
+    ) -> None:
         """Set which of these pairs are equal in both directions; none of them is returned again."""
         if self._leaders:
             keys = (frozenset((a.key, b.key)) for a, b in pairs)
@@ -340,7 +370,9 @@ class Tally:
             if same:
                 self._merge(a.key, b.key)
         decided = {frozenset((a.key, b.key)) for a, b in pairs}
-        self._waiting = [pair for pair in self._waiting if frozenset(pair) not in decided]
+        self._waiting = [
+            pair for pair in self._waiting if frozenset(pair) not in decided
+        ]
 
     def same(self, a: Answer, b: Answer) -> bool:
         """Whether two answers are in one class, as far as they were counted and compared."""
@@ -351,13 +383,26 @@ class Tally:
         """The classes, winner first."""
         tied = len(self._rows) > 1 and self._rows[0][0] == self._rows[1][0]
         length = self._tokens / max(1, self._samples)
-        return VoteState(tuple(self._votes), self._samples, tied, self._streak(), self.max_samples, length=length)
+        return VoteState(
+            tuple(self._votes),
+            self._samples,
+            tied,
+            self._streak(),
+            self.max_samples,
+            length=length,
+        )
 
     def _streak(self) -> int:
-        latest = [None if silent else self._classes[key] for _, silent, key in self._order[: -MAX_STREAK - 1 : -1]]
+        latest = [
+            None if silent else self._classes[key]
+            for _, silent, key in self._order[: -MAX_STREAK - 1 : -1]
+        ]
         if not latest or latest[0] is None:
             return 0
-        return next((index for index, group in enumerate(latest) if group is not latest[0]), len(latest))
+        return next(
+            (index for index, group in enumerate(latest) if group is not latest[0]),
+            len(latest),
+        )
 
 
 def mutual(space: AnswerSpace, a: Answer, b: Answer) -> bool | None:
@@ -384,7 +429,9 @@ class VoteSummary:
         """All answers of the highest weight if there are several, the chosen one first."""
         votes = self.vote_state.votes
         return (
-            tuple(vote.answer.text for vote in votes if vote.weight == votes[0].weight) if self.vote_state.tied else ()
+            tuple(vote.answer.text for vote in votes if vote.weight == votes[0].weight)
+            if self.vote_state.tied
+            else ()
         )
 
     @property
@@ -410,15 +457,23 @@ class VoteSummary:
     @property
     def rule(self) -> str:
         """What decided a tie; empty where there is none."""
-        return ("sampled first" if self.vote_state.samples else "listed first") if self.tied else ""
+        return (
+            ("sampled first" if self.vote_state.samples else "listed first")
+            if self.tied
+            else ""
+        )
 
     @property
     def tie(self) -> str:
         """Which answers tie, and why the first of them was chosen; empty where there is no tie."""
         if not self.tied:
             return ""
-        names = [printable(text, limit=MAX_ANSWER_LENGTH) for text in self.tied[:MAX_TIED]]
-        more = [f"{len(self.tied) - MAX_TIED} more"] if len(self.tied) > MAX_TIED else []
+        names = [
+            printable(text, limit=MAX_ANSWER_LENGTH) for text in self.tied[:MAX_TIED]
+        ]
+        more = (
+            [f"{len(self.tied) - MAX_TIED} more"] if len(self.tied) > MAX_TIED else []
+        )
         return f"tie of {' and '.join([*names, *more])}: {names[0]} was {self.rule}"
 
     @property
@@ -438,7 +493,9 @@ class VoteSummary:
         text = printable(vote.answer.text, limit=MAX_ANSWER_LENGTH)
         if not self.vote_state.samples:
             return f"{text} {vote.weight:.2f}"
-        return f"{text} ×{vote.count}" + (f" (weight {vote.weight:.2f})" if self.weighted else "")
+        return f"{text} ×{vote.count}" + (
+            f" (weight {vote.weight:.2f})" if self.weighted else ""
+        )
 
     def document(self) -> dict[str, Any]:
         """The votes for JSON."""
@@ -451,5 +508,7 @@ class VoteSummary:
             "answered": self.vote_state.cast,
             "share": self.vote_state.share,
             "tied": bool(self.tied),
-            "tie": {"answers": list(self.tied), "decided_by": self.rule} if self.tied else None,
+            "tie": {"answers": list(self.tied), "decided_by": self.rule}
+            if self.tied
+            else None,
         }

@@ -13,7 +13,11 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.waiting import PATIENCE
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium")
+    or shutil.which("chromium-browser")
+    or shutil.which("google-chrome")
+)
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -43,7 +47,9 @@ class Page:
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Ask for something, and take in what happens until it is answered."""
         self._number += 1
-        self._connection.send(json.dumps({"id": self._number, "method": method, "params": params}))
+        self._connection.send(
+            json.dumps({"id": self._number, "method": method, "params": params})
+        )
         while True:
             told = json.loads(self._connection.recv(timeout=PATIENCE))
             if told.get("id") == self._number:
@@ -57,15 +63,26 @@ class Page:
         method, params = event.get("method"), event.get("params", {})
         if method == "Network.requestWillBeSent":
             self.requested.append(params["request"]["url"])
-        elif method in {"Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"}:
+        elif method in {
+            "Runtime.exceptionThrown",
+            "Runtime.consoleAPICalled",
+            "Log.entryAdded",
+        }:
             self.logged.append(json.dumps(params))
         elif method == "Page.loadEventFired":
             self._loaded = True
 
-    def open(self, file: Path | str, *, width: int, dark: bool = False, height: int = 900) -> None:
+    def open(
+        self, file: Path | str, *, width: int, dark: bool = False, height: int = 900
+    ) -> None:
         """Show a file or an address in a window so many CSS pixels wide."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
-                  mobile=width < 600)  # fmt: skip
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.logged, self.requested, self._loaded = [], [], False
@@ -91,13 +108,24 @@ class Page:
 
     def wait(self, script: str) -> None:
         """Wait until a JavaScript expression is true in the page."""
-        look = f"const look = () => ({script}) ? done(true) : setTimeout(look, 10); look()"
-        self.call("Runtime.evaluate", expression=f"new Promise(done => {{ {look} }})", awaitPromise=True)
+        look = (
+            f"const look = () => ({script}) ? done(true) : setTimeout(look, 10); look()"
+        )
+        self.call(
+            "Runtime.evaluate",
+            expression=f"new Promise(done => {{ {look} }})",
+            awaitPromise=True,
+        )
 
     def press(self, key: str, *, control: bool = False) -> None:
         """Press and release a key, such as `Tab`, in the page."""
         code = {"Tab": 9, "Enter": 13}[key]
-        typed = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": 2 if control else 0}
+        typed = {
+            "key": key,
+            "code": key,
+            "windowsVirtualKeyCode": code,
+            "modifiers": 2 if control else 0,
+        }
         for kind in ("rawKeyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, **typed)
 
@@ -109,9 +137,13 @@ def browser() -> Iterator[Page]:
         raise RuntimeError("there is no chromium on this machine")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
         try:
-            with connect(_page_address(process), max_size=None, open_timeout=PATIENCE) as connection:
+            with connect(
+                _page_address(process), max_size=None, open_timeout=PATIENCE
+            ) as connection:
                 yield Page(connection)
         finally:
             process.kill()

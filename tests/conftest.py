@@ -28,7 +28,11 @@ FIXED_MACHINE = GIVEN_MACHINE or "flags=avx2,avx512f,avx512_bf16 cores=2 gib=16"
 """What every test and what it starts sees, but tests of real engines: those see the real one unless one is given."""
 
 MARKS = {
-    "engine": ("tests/engine/", "tests/engines/test_gpu_memory.py", "tests/engines/test_vllm_arguments.py"),
+    "engine": (
+        "tests/engine/",
+        "tests/engines/test_gpu_memory.py",
+        "tests/engines/test_vllm_arguments.py",
+    ),
     "process": (
         "tests/system/test_process_pool.py",
         "tests/cli/test_batch_process.py",
@@ -88,7 +92,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         # The threads of several engines would wait for each other at every step.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-    for signum, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    for signum, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
         if signal.getsignal(signum) is signal.SIG_IGN:
             signal.signal(signum, handler)
 
@@ -96,10 +103,21 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Do not even import files whose mark is deselected, as by `-m "not engine and not slow"`."""
     expression = config.getoption("markexpr")
-    if not re.fullmatch(r"not \w+( and not \w+)*", expression) or not collection_path.is_relative_to(config.rootpath):
+    if not re.fullmatch(
+        r"not \w+( and not \w+)*", expression
+    ) or not collection_path.is_relative_to(config.rootpath):
         return None
-    nodeid = collection_path.relative_to(config.rootpath).as_posix() + "/" * collection_path.is_dir()
-    return any(f"not {name}" in expression and nodeid.startswith(paths) for name, paths in MARKS.items()) or None
+    nodeid = (
+        collection_path.relative_to(config.rootpath).as_posix()
+        + "/" * collection_path.is_dir()
+    )
+    return (
+        any(
+            f"not {name}" in expression and nodeid.startswith(paths)
+            for name, paths in MARKS.items()
+        )
+        or None
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -110,12 +128,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if item.nodeid.startswith(paths):
                 item.add_marker(name)
     items.sort(
-        key=lambda item: next((rank for rank, path in enumerate(LONGEST_FIRST) if item.nodeid.startswith(path)), 99)
+        key=lambda item: next(
+            (
+                rank
+                for rank, path in enumerate(LONGEST_FIRST)
+                if item.nodeid.startswith(path)
+            ),
+            99,
+        )
     )
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, bool | None]:
+def pytest_runtest_protocol(
+    item: pytest.Item,
+) -> Generator[None, bool | None, bool | None]:
     """Describe the machine that this test sees, also to the fixtures that it is the first to use."""
     os.environ[MACHINE] = FIXED_MACHINE
     if GIVEN_MACHINE is None and item.get_closest_marker("engine"):
@@ -156,7 +183,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def _scope(nodeid: str) -> str:
     file = PurePosixPath(nodeid.partition("::")[0])
-    return str(file.parent if file.parent.name in {"engine", "models"} and file.name not in OWN_ENGINES else file)
+    return str(
+        file.parent
+        if file.parent.name in {"engine", "models"} and file.name not in OWN_ENGINES
+        else file
+    )
 
 
 @pytest.fixture(scope="session")

@@ -28,23 +28,39 @@ def answer(key: str) -> Answer:
 class Comparing(Judge):
     """A verifier that prefers the smaller text of a pair, and can compare no nines."""
 
-    async def bound_pair(self, question: Question, first: Completion, second: Completion, policy: Engine) -> Cost:
+    async def bound_pair(
+        self, question: Question, first: Completion, second: Completion, policy: Engine
+    ) -> Cost:
         return Cost(verifier_tokens=20, requests=2)
 
     async def compare_pair(
-        self, question: Question, first: Completion, second: Completion, policy: Engine, cost_meter: CostMeter
+        self,
+        question: Question,
+        first: Completion,
+        second: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
     ) -> Rating:
         cost_meter.cost = Cost(verifier_tokens=7, requests=1)
         if "9" in first.text + second.text:
             raise VerifierError("no nines")
         self.spent.append(14)
-        return Rating(0.8 if first.text < second.text else 0.2, Cost(verifier_tokens=14, requests=2))
+        return Rating(
+            0.8 if first.text < second.text else 0.2,
+            Cost(verifier_tokens=14, requests=2),
+        )
 
 
 class Sleepy(Judge):
     """A verifier that never comes to a verdict."""
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
+    async def score(
+        self,
+        question: Question,
+        candidate: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
+    ) -> Rating:
         await asyncio.get_running_loop().create_future()
         raise AssertionError
 
@@ -77,5 +93,9 @@ def largest_file(limit: int) -> Iterator[None]:
 
 def without_checksums(path: Path) -> Path:
     """The same file as one that was written before lines had checksums, so that a test may change it."""
-    path.write_bytes(re.sub(rb',"crc32":"[0-9a-f]{8}"}$', b"}", path.read_bytes(), flags=re.MULTILINE))
+    path.write_bytes(
+        re.sub(
+            rb',"crc32":"[0-9a-f]{8}"}$', b"}", path.read_bytes(), flags=re.MULTILINE
+        )
+    )
     return path

@@ -16,12 +16,18 @@ from reasoner.verifier import Verifier
 from reasoner_evals.tasks.graders import GradedQuestion
 
 
-async def grade(item: GradedQuestion, completion: Completion, equivalence: Equivalence) -> GradeStatus:
+async def grade(
+    item: GradedQuestion, completion: Completion, equivalence: Equivalence
+) -> GradeStatus:
     """The grade of one completion. Raises UsageError if its grader cannot grade this kind of question."""
     if completion.truncated:
         return "truncated"
     answer = item.question.read(completion)
-    return "no_answer" if answer is None else await item.grader.grade(item, answer, equivalence)
+    return (
+        "no_answer"
+        if answer is None
+        else await item.grader.grade(item, answer, equivalence)
+    )
 
 
 async def label(
@@ -41,7 +47,9 @@ async def label(
     writer = TraceWriter(folder / TRACE)
     questions = [item.question for item in items]
     try:
-        await solve_many(questions, strategy, engine, verifier=verifier, trace=writer, seed=seed)
+        await solve_many(
+            questions, strategy, engine, verifier=verifier, trace=writer, seed=seed
+        )
     finally:
         writer.close()
     await grade_run(items, folder)

@@ -38,8 +38,16 @@ class StepWorld:
         steps = []
         for _ in range(len(before), self.depth):
             good = good and source.random() < self.right
-            steps.append(" ".join(["right" if good else "wrong", *("so",) * (self.words - 1)]))
-        return SEPARATOR.join([*steps[:-1], f"{steps[-1]} The answer is {7 if good else 8}"]) if steps else ""
+            steps.append(
+                " ".join(["right" if good else "wrong", *("so",) * (self.words - 1)])
+            )
+        return (
+            SEPARATOR.join(
+                [*steps[:-1], f"{steps[-1]} The answer is {7 if good else 8}"]
+            )
+            if steps
+            else ""
+        )
 
 
 def perfect(candidate: Completion) -> float:
@@ -52,7 +60,9 @@ def noisy(spread: float) -> Callable[[Completion], float]:
 
     def verdict(candidate: Completion) -> float:
         source = random.Random(candidate.chain + repr(candidate.token_ids))
-        return min(1.0, max(0.0, 0.25 + 0.5 * perfect(candidate) + source.gauss(0, spread)))
+        return min(
+            1.0, max(0.0, 0.25 + 0.5 * perfect(candidate) + source.gauss(0, spread))
+        )
 
     return verdict
 
@@ -64,6 +74,12 @@ class StepJudge(Judge):
     verdict: Callable[[Completion], float] = perfect
     seen: list[str] = field(default_factory=list)
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
+    async def score(
+        self,
+        question: Question,
+        candidate: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
+    ) -> Rating:
         self.seen.append(candidate.chain)
         return await Judge.score(self, question, candidate, policy, cost_meter)

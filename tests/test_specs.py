@@ -10,7 +10,9 @@ from reasoner.errors import UsageError
 from reasoner.specs import MAX_DEPTH, MAX_LENGTH, Bare, Spec, Value, written
 
 names = st.text(string.ascii_lowercase + "_.", min_size=1, max_size=6)
-bare = st.text(string.ascii_letters + "0123456789.:-+/|\u3002", min_size=1, max_size=6).map(Bare)
+bare = st.text(
+    string.ascii_letters + "0123456789.:-+/|\u3002", min_size=1, max_size=6
+).map(Bare)
 texts = st.text(max_size=8) | st.sampled_from(
     ["none", "None", "", " ", "{}", '{"a": "]"}', "a,b", "f(x)", "\\n", "\n", '"']
 )
@@ -21,7 +23,9 @@ def specs(values: st.SearchStrategy[Value]) -> st.SearchStrategy[Spec]:
 
 
 def levels(values: st.SearchStrategy[Value]) -> st.SearchStrategy[Value]:
-    return st.lists(values, max_size=3).map(tuple) | specs(values).filter(lambda spec: bool(spec.options))
+    return st.lists(values, max_size=3).map(tuple) | specs(values).filter(
+        lambda spec: bool(spec.options)
+    )
 
 
 values: st.SearchStrategy[Value] = st.recursive(bare | texts, levels, max_leaves=12)
@@ -38,7 +42,11 @@ def test_a_written_spec_is_read_as_the_same(spec: Spec) -> None:
 def test_quoted_text_stays_apart_from_a_bare_word(value: Value) -> None:
     read = Spec.parse(f"a:b={written(value)}").options["b"]
     assert read == value
-    assert not (isinstance(read, Bare) and read.lower() == "none" and not isinstance(value, Bare))
+    assert not (
+        isinstance(read, Bare)
+        and read.lower() == "none"
+        and not isinstance(value, Bare)
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,7 +59,15 @@ def test_quoted_text_stays_apart_from_a_bare_word(value: Value) -> None:
         ("a( b = 1 , c = x y )", Spec("a", {"b": "1", "c": "x y"})),
         (
             "a:b=c(d=e(f=1),g=[h,i(j=2)])",
-            Spec("a", {"b": Spec("c", {"d": Spec("e", {"f": "1"}), "g": ("h", Spec("i", {"j": "2"}))})}),
+            Spec(
+                "a",
+                {
+                    "b": Spec(
+                        "c",
+                        {"d": Spec("e", {"f": "1"}), "g": ("h", Spec("i", {"j": "2"}))},
+                    )
+                },
+            ),
         ),
         ("a:b=c:d=1,e=2", Spec("a", {"b": "c:d=1", "e": "2"})),
         ("a:first,b=2", Spec("a", {"": "first", "b": "2"})),
@@ -71,7 +87,10 @@ def test_a_spec_is_read(text: str, spec: Spec) -> None:
     [
         ("a(b=1", "character 6: expected ',' or '\\)', got the end"),
         ("a(b=1)c", "character 7: expected the end, got 'c'"),
-        ("a:b=1)", "character 6: expected ',', got '\\)': write text that holds it in double quotes"),
+        (
+            "a:b=1)",
+            "character 6: expected ',', got '\\)': write text that holds it in double quotes",
+        ),
         ("a:b=[1", "character 7: expected ',' or ']', got the end"),
         ("a:b=[1)", "character 7: expected ',' or ']', got '\\)'"),
         ("a:b=x\\n", "character 6: expected ',', got"),
@@ -82,10 +101,15 @@ def test_a_spec_is_read(text: str, spec: Spec) -> None:
         ("a:b=1,b=2", "character 7: b is given twice: keep one"),
         ("a:b=1,2", "character 7: '2' sets nothing: write OPTION=VALUE"),
         ("a[1]", "character 2: expected a colon or \\(, got '\\['"),
-        ("a:b=c d(e=1)", "character 5: 'c d' is not a name: write text with a bracket in double quotes"),
+        (
+            "a:b=c d(e=1)",
+            "character 5: 'c d' is not a name: write text with a bracket in double quotes",
+        ),
     ],
 )
-def test_malformed_specs_are_refused_at_their_position(text: str, complaint: str) -> None:
+def test_malformed_specs_are_refused_at_their_position(
+    text: str, complaint: str
+) -> None:
     with pytest.raises(UsageError, match=complaint) as caught:
         Spec.parse(text)
     assert "\n" not in str(caught.value)
@@ -107,5 +131,10 @@ def test_nesting_and_length_are_bounded() -> None:
 
 
 def test_options_are_left_out_at_every_depth() -> None:
-    spec = Spec.parse("mixture(members=[ray(engine=vllm(model_id=x,kv_gib=2),replicas=2),openai(timeout=9)])")
-    assert str(spec.without("kv_gib", "replicas", "timeout")) == "mixture:members=[ray(engine=vllm(model_id=x)),openai]"
+    spec = Spec.parse(
+        "mixture(members=[ray(engine=vllm(model_id=x,kv_gib=2),replicas=2),openai(timeout=9)])"
+    )
+    assert (
+        str(spec.without("kv_gib", "replicas", "timeout"))
+        == "mixture:members=[ray(engine=vllm(model_id=x)),openai]"
+    )

@@ -53,7 +53,9 @@ class OneWay(Near):
         return 0 <= int(b.key) - int(a.key) <= 1
 
 
-def tally(samples: list[Sample], space: AnswerSpace | None = None, *, by: str = "sum") -> VoteState:
+def tally(
+    samples: list[Sample], space: AnswerSpace | None = None, *, by: str = "sum"
+) -> VoteState:
     votes = Tally(space or NumberSpace(), by=by)  # type: ignore[arg-type]
     for one in samples:
         votes.add(one.answer, index=one.index, weight=one.weight)
@@ -61,13 +63,19 @@ def tally(samples: list[Sample], space: AnswerSpace | None = None, *, by: str = 
 
 
 def votes(*keys: str | None) -> list[Sample]:
-    return [Sample(None if key is None else answer(key), 1.0, index) for index, key in enumerate(keys)]
+    return [
+        Sample(None if key is None else answer(key), 1.0, index)
+        for index, key in enumerate(keys)
+    ]
 
 
 def samples_of(answers: int, *weights: float) -> st.SearchStrategy[list[Sample]]:
     keys = st.sampled_from([None, *map(str, range(answers))])
     return st.lists(st.tuples(keys, st.sampled_from(weights)), max_size=12).map(
-        lambda rows: [Sample(None if key is None else answer(key), w, index) for index, (key, w) in enumerate(rows)]
+        lambda rows: [
+            Sample(None if key is None else answer(key), w, index)
+            for index, (key, w) in enumerate(rows)
+        ]
     )
 
 
@@ -86,7 +94,13 @@ def test_the_order_of_arrival_changes_nothing(
 
 # The answer that was launched first is not the one with the first of the heaviest samples.
 @example(
-    [Sample(answer("1"), 0.5, 0), Sample(answer("2"), 1.0, 1), Sample(answer("1"), 1.0, 2)], "max", random.Random(0)
+    [
+        Sample(answer("1"), 0.5, 0),
+        Sample(answer("2"), 1.0, 1),
+        Sample(answer("1"), 1.0, 2),
+    ],
+    "max",
+    random.Random(0),
 )
 @given(samples_of(3, 0.0, 0.5, 1.0), rules, st.randoms(use_true_random=False))
 def test_the_heaviest_answer_is_first_and_of_equals_the_one_that_was_launched_first(
@@ -117,7 +131,11 @@ def test_equal_keys_are_one_class_without_asking_the_space() -> None:
     half = NumberSpace().read("1/2")
     written = [NumberSpace().read(text) for text in ("1/2", "0.5", "2")]
     vote_state = tally([Sample(one, 1.0, index) for index, one in enumerate(written)])
-    assert (vote_state.leader, vote_state.votes[0].count, vote_state.samples) == (half, 2, 3)
+    assert (vote_state.leader, vote_state.votes[0].count, vote_state.samples) == (
+        half,
+        2,
+        3,
+    )
     assert vote_state.share == pytest.approx(2 / 3)
 
 
@@ -140,7 +158,9 @@ def test_an_invalid_weight_is_refused(weight: float) -> None:
 
 
 def test_weights_add_up_exactly_whatever_their_sizes() -> None:
-    drawn = [Sample(A, weight, index) for index, weight in enumerate([1e16, *[1.0] * 10])]
+    drawn = [
+        Sample(A, weight, index) for index, weight in enumerate([1e16, *[1.0] * 10])
+    ]
     assert tally(drawn).votes[0].weight == 1e16 + 10
 
 
@@ -157,12 +177,17 @@ class Slow(Near):
 
 def streak(drawn: list[Sample], alike: int) -> int:
     """The run at the end in launch order, where classes are numbers that steps of at most `alike` lead to."""
-    latest = [one.answer for one in sorted(drawn, key=lambda one: one.index, reverse=True)]
+    latest = [
+        one.answer for one in sorted(drawn, key=lambda one: one.index, reverse=True)
+    ]
     if not latest or latest[0] is None:
         return 0
     seen = sorted({int(one.key) for one in latest if one})
     breaks = [b for a, b in itertools.pairwise(seen) if b - a > alike]
-    place = [None if one is None else sum(int(one.key) >= b for b in breaks) for one in latest]
+    place = [
+        None if one is None else sum(int(one.key) >= b for b in breaks)
+        for one in latest
+    ]
     return len(list(itertools.takewhile(lambda one: one == place[0], place)))
 
 
@@ -171,9 +196,16 @@ def test_a_streak_is_the_samples_at_the_end_that_agree_whatever_came_first(
     drawn: list[Sample], alike: int, source: random.Random
 ) -> None:
     shuffled = source.sample(drawn, len(drawn))
-    assert tally(shuffled, Near() if alike else NumberSpace()).streak == streak(drawn, alike)
+    assert tally(shuffled, Near() if alike else NumberSpace()).streak == streak(
+        drawn, alike
+    )
 
 
 def test_a_streak_is_counted_to_sixty_four() -> None:
-    assert [tally(votes(*["7"] * n)).streak for n in (63, 64, 65, 500)] == [63, 64, 64, 64]
+    assert [tally(votes(*["7"] * n)).streak for n in (63, 64, 65, 500)] == [
+        63,
+        64,
+        64,
+        64,
+    ]
     assert tally(votes("8", *["7"] * 63)).streak == 63

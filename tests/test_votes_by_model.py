@@ -18,9 +18,13 @@ KEYS = [*"abcdef"]
 PAIRS = [*map(frozenset, itertools.combinations(KEYS, 2))]
 Verdicts = Mapping[frozenset[str], bool | None]
 Votes = Sequence[tuple[int, str | None]]
-verdicts = st.fixed_dictionaries({pair: st.sampled_from([True, False, None]) for pair in PAIRS})
+verdicts = st.fixed_dictionaries(
+    {pair: st.sampled_from([True, False, None]) for pair in PAIRS}
+)
 """Any verdicts, also such as contradict each other."""
-votes = st.lists(st.sampled_from([None, *KEYS]), max_size=10).map(lambda keys: [*enumerate(keys)])
+votes = st.lists(st.sampled_from([None, *KEYS]), max_size=10).map(
+    lambda keys: [*enumerate(keys)]
+)
 
 
 class Counted:
@@ -41,7 +45,9 @@ class Counted:
 
     @property
     def outcome(self) -> tuple[VoteState, set[frozenset[str]]]:
-        return self.tally.vote_state(), {frozenset(group.keys) for group in self.tally._classes.values()}
+        return self.tally.vote_state(), {
+            frozenset(group.keys) for group in self.tally._classes.values()
+        }
 
 
 @given(votes, verdicts, st.randoms(use_true_random=False))
@@ -66,27 +72,40 @@ def test_each_answer_is_compared_with_one_of_each_class_and_no_pair_twice(
 
 
 @given(votes, st.lists(st.integers(0, 2), min_size=len(KEYS), max_size=len(KEYS)))
-def test_verdicts_that_agree_give_the_classes_that_they_describe(votes: Votes, groups: list[int]) -> None:
+def test_verdicts_that_agree_give_the_classes_that_they_describe(
+    votes: Votes, groups: list[int]
+) -> None:
     meaning = dict(zip(KEYS, groups, strict=True))
     state, classes = Counted(
-        votes, {pair: len({meaning[key] for key in pair}) == 1 for pair in PAIRS}, each=True
+        votes,
+        {pair: len({meaning[key] for key in pair}) == 1 for pair in PAIRS},
+        each=True,
     ).outcome
     expected = Counter(meaning[key] for _, key in votes if key is not None)
     assert sorted(vote.count for vote in state.votes) == sorted(expected.values())
     assert all(len({meaning[key] for key in group}) == 1 for group in classes)
 
 
-def test_until_it_is_decided_answers_stand_apart_and_weights_follow_their_class() -> None:
+def test_until_it_is_decided_answers_stand_apart_and_weights_follow_their_class() -> (
+    None
+):
     tally = Tally(SPACE)
     for index, (key, weight) in enumerate((("a", 0.5), ("b", 2.0), ("c", 1.0))):
         tally.add(answer(key), index=index, weight=weight)
-    assert [(vote.answer.key, vote.weight) for vote in tally.vote_state().votes] == [("b", 2.0), ("c", 1.0), ("a", 0.5)]
+    assert [(vote.answer.key, vote.weight) for vote in tally.vote_state().votes] == [
+        ("b", 2.0),
+        ("c", 1.0),
+        ("a", 0.5),
+    ]
     pairs = tally.undecided()
     assert [(a.key, b.key) for a, b in pairs] == [("a", "b"), ("a", "c")]
     tally.decide(pairs, [False, True])
     # Nothing is asked about `c`, which belongs to `a`.
     assert tally.undecided() == ()
-    assert [(vote.answer.key, vote.weight) for vote in tally.vote_state().votes] == [("b", 2.0), ("c", 1.5)]
+    assert [(vote.answer.key, vote.weight) for vote in tally.vote_state().votes] == [
+        ("b", 2.0),
+        ("c", 1.5),
+    ]
 
 
 def test_numbers_are_compared_without_a_model() -> None:

@@ -20,17 +20,23 @@ from tests.helpers import answer
 from tests.test_votes import Near, Sample, Slow, rules, samples, streak, tally, votes
 
 
-def naive(drawn: list[Sample], same: Callable[[int, int], bool], *, by: str) -> VoteState:
+def naive(
+    drawn: list[Sample], same: Callable[[int, int], bool], *, by: str
+) -> VoteState:
     """The classes by comparing every pair, again and again until nothing more is joined."""
     found = [{one.answer.key} for one in drawn if one.answer]
     joined = True
     while joined:
         joined = False
         for a, b in itertools.combinations(found, 2):
-            if a != b and any(same(int(x), int(y)) and same(int(y), int(x)) for x in a for y in b):
+            if a != b and any(
+                same(int(x), int(y)) and same(int(y), int(x)) for x in a for y in b
+            ):
                 joined = True
             if a == b or joined:
-                found = [one for one in found if one is not a and one is not b] + [a | b]
+                found = [one for one in found if one is not a and one is not b] + [
+                    a | b
+                ]
                 joined = True
                 break
     whole: list[tuple[float, int, Vote]] = []
@@ -38,7 +44,10 @@ def naive(drawn: list[Sample], same: Callable[[int, int], bool], *, by: str) -> 
     for keys in found:
         members = [one for one in drawn if one.answer and one.answer.key in keys]
         best = min(members, key=lambda one: (-one.weight, one.index))
-        weight, first = math.fsum(one.weight for one in members), min(one.index for one in members)
+        weight, first = (
+            math.fsum(one.weight for one in members),
+            min(one.index for one in members),
+        )
         if weightless:
             weight = float(len(members))
         elif by == "max":
@@ -62,7 +71,12 @@ class Unplaced(Slow):
         return None
 
 
-@given(samples, rules, st.sampled_from([Near(), Slow(), Unplaced()]), st.randoms(use_true_random=False))
+@given(
+    samples,
+    rules,
+    st.sampled_from([Near(), Slow(), Unplaced()]),
+    st.randoms(use_true_random=False),
+)
 def test_a_tally_equals_the_naive_definition(
     drawn: list[Sample], by: str, space: AnswerSpace, source: random.Random
 ) -> None:
@@ -74,7 +88,9 @@ def test_a_tally_equals_the_naive_definition(
             find_out(counted, rounds=source.randrange(3))
         counted.vote_state()
     find_out(counted, rounds=99)
-    assert counted.vote_state() == replace(naive(drawn, near, by=by), streak=streak(drawn, 1))
+    assert counted.vote_state() == replace(
+        naive(drawn, near, by=by), streak=streak(drawn, 1)
+    )
 
 
 def find_out(counted: Tally, *, rounds: int) -> int:
@@ -168,6 +184,10 @@ def test_a_proposal_lists_the_heaviest_classes_and_sums_up_the_others() -> None:
     assert len(whole.votes) == 334
     assert listed.votes == whole.votes[:64]
     assert listed.tail == (270, 270.0, 270)
-    assert (listed.share, listed.cast, listed.leader) == (whole.share, whole.cast, whole.leader)
+    assert (listed.share, listed.cast, listed.leader) == (
+        whole.share,
+        whole.cast,
+        whole.leader,
+    )
     assert listed.listed() == listed
     assert tally(votes("1", "9")).listed() == tally(votes("1", "9"))

@@ -9,7 +9,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("reasoner", "strategies", "verifiers", "evals", "examples", "bench")
-PAGES = ("*.md", "docs/*.md", "docs/adr/*.md", "docs/report/README.md", "bench/README.md", "examples/README.md")
+PAGES = (
+    "*.md",
+    "docs/*.md",
+    "docs/adr/*.md",
+    "docs/report/README.md",
+    "bench/README.md",
+    "examples/README.md",
+)
 PHRASES = re.compile(
     r"\b(?:anew|in vain|goes on|go on from|comes to|came to|what stands|was told|is told|told apart|told beside"
     r"|where nothing else is said|where not said otherwise|is worth its|all else|nobody says|way out|by lot"
@@ -46,7 +53,11 @@ def prose(path: Path) -> list[tuple[int, str]]:
     if path.suffix != ".py":
         return list(enumerate(path.read_text().splitlines(), 1))
     tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
-    wanted = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", -1)}
+    wanted = {
+        tokenize.COMMENT,
+        tokenize.STRING,
+        getattr(tokenize, "FSTRING_MIDDLE", -1),
+    }
     return [(token.start[0], token.string) for token in tokens if token.type in wanted]
 
 
@@ -86,17 +97,33 @@ def paragraphs(page: str) -> list[str]:
     text = re.sub(r"<[^>]*>", "", re.sub(r"`[^`]+`", "code", text))
     text = re.sub(r"^(?:\||#).*$", "", text, flags=re.MULTILINE)
     text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text)
-    return [" ".join(each.split()) for each in re.split(r"\n\s*\n|^ *(?:-|\d+\.) ", text, flags=re.MULTILINE)]
+    return [
+        " ".join(each.split())
+        for each in re.split(r"\n\s*\n|^ *(?:-|\d+\.) ", text, flags=re.MULTILINE)
+    ]
 
 
 def heavy(page: str) -> list[str]:
     """The sentences that are too long, the phrases without an actor, and the cells of tables with three numbers."""
-    sentences = [each for text in paragraphs(page) for each in re.split(r"(?<=[.!?])[*)\"]*\s+", text)]
-    cells = [cell for line in page.splitlines() if line.startswith("|") for cell in re.split(r"(?<!\\)\|", line)]
+    sentences = [
+        each
+        for text in paragraphs(page)
+        for each in re.split(r"(?<=[.!?])[*)\"]*\s+", text)
+    ]
+    cells = [
+        cell
+        for line in page.splitlines()
+        if line.startswith("|")
+        for cell in re.split(r"(?<!\\)\|", line)
+    ]
     return [
         *(each for each in sentences if len(each.split()) > LONGEST),
         *(match.group() for match in HABITS.finditer(" ".join(page.split()))),
-        *(cell.strip() for cell in cells if len(re.findall(r"(?<![\w.,])\d", re.sub(r"`[^`]+`", "", cell))) > 2),
+        *(
+            cell.strip()
+            for cell in cells
+            if len(re.findall(r"(?<![\w.,])\d", re.sub(r"`[^`]+`", "", cell))) > 2
+        ),
     ]
 
 
@@ -107,7 +134,9 @@ def test_a_page_for_newcomers_is_read_once(page: str) -> None:
 
 def test_long_sentences_and_full_cells_are_seen() -> None:
     long = " ".join(["word"] * (LONGEST + 1))
-    short = "A sentence with `code of many words` and a [link](to/a/page.md). Another one."
+    short = (
+        "A sentence with `code of many words` and a [link](to/a/page.md). Another one."
+    )
     table = "| head | `1, 2, 3` of 4 |\n|---|---|\n| 1, 2 and 3 | [4](5.md) |"
     code = f"```text\n{long}\n```"
     assert heavy(f"# {long}\n\n{short}\n- {short}\n\n{code}") == []

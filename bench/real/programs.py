@@ -70,9 +70,14 @@ class RememberingEngine:
                 while stream.peek(1):
                     self.known.update([pickle.load(stream)])
 
-    def read(self, recording: Path, questions: Sequence[Question]) -> dict[str, Completion]:
+    def read(
+        self, recording: Path, questions: Sequence[Question]
+    ) -> dict[str, Completion]:
         """Take the samples of a recording as known; the greedy reply of each question that it has."""
-        asked, greedy = {question.id: question for question in questions}, dict[str, Completion]()
+        asked, greedy = (
+            {question.id: question for question in questions},
+            dict[str, Completion](),
+        )
         with gzip.open(recording, "rt", encoding="utf-8") as lines:
             for record in map(json.loads, lines):
                 if not (question := asked.get(record["question_id"])):
@@ -84,13 +89,17 @@ class RememberingEngine:
                     (),
                     record["finish"],
                     # What was cached is not recorded: the samples of a problem share its prompt.
-                    usage=Usage(prompt, prompt if record["index"] > 0 else 0, record["tokens"]),
+                    usage=Usage(
+                        prompt, prompt if record["index"] > 0 else 0, record["tokens"]
+                    ),
                     index=max(0, record["index"]),
                 )
                 if record["index"] < 0:
                     greedy[question.id] = completion
                 else:
-                    self.known[question.id, question.prompt.digest, completion.index] = completion
+                    self.known[
+                        question.id, question.prompt.digest, completion.index
+                    ] = completion
         return greedy
 
     def __getattr__(self, name: str) -> Any:
@@ -114,7 +123,9 @@ class RememberingEngine:
 
     def samples(self, question: Question, n: int) -> list[Completion]:
         """The first samples of a question."""
-        return [self.known[question.id, question.prompt.digest, index] for index in range(n)]
+        return [
+            self.known[question.id, question.prompt.digest, index] for index in range(n)
+        ]
 
 
 @dataclass
@@ -144,18 +155,31 @@ class Problem:
         """What a program does on the calls; the program itself where there are none."""
         if not self.asked or not self.tests:
             return answer.key
-        nodes = [node for test in self.tests for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Call)]
-        calls = [ast.unparse(node) for node in nodes if ast.unparse(node.func) == self.asked.called]
+        nodes = [
+            node
+            for test in self.tests
+            for node in ast.walk(ast.parse(test))
+            if isinstance(node, ast.Call)
+        ]
+        calls = [
+            ast.unparse(node)
+            for node in nodes
+            if ast.unparse(node.func) == self.asked.called
+        ]
         harness = HARNESS.format(mark=MARK, calls=[*dict.fromkeys(calls)])
         ran = await Sandbox().run(f"{self.asked.preamble}{answer.text}\n{harness}")
         return ran.output.rpartition(MARK)[2] + ran.failure
 
     async def vote(self, samples: Sequence[Completion]) -> Answer | None:
         """The first program of those that behave as most do."""
-        answers = [answer for each in samples if (answer := self.item.question.read(each))]
+        answers = [
+            answer for each in samples if (answer := self.item.question.read(each))
+        ]
         behaviours = {answer.text: await self.behaviour(answer) for answer in answers}
         counts = Counter(behaviours[answer.text] for answer in answers)
-        return max(answers, key=lambda answer: counts[behaviours[answer.text]], default=None)
+        return max(
+            answers, key=lambda answer: counts[behaviours[answer.text]], default=None
+        )
 
 
 @dataclass
@@ -171,7 +195,12 @@ class Row:
 
 def tokens_of(samples: Sequence[Completion]) -> int:
     """What was computed for these samples."""
-    return sum(each.usage.prompt_tokens - each.usage.cached_tokens + each.usage.generated_tokens for each in samples)
+    return sum(
+        each.usage.prompt_tokens
+        - each.usage.cached_tokens
+        + each.usage.generated_tokens
+        for each in samples
+    )
 
 
 async def references_pass(problems: Sequence[Problem]) -> None:
@@ -180,23 +209,36 @@ async def references_pass(problems: Sequence[Problem]) -> None:
     for problem in problems:
         if problem.asked and problem.tests:
             code = problem.asked.preamble + problem.item.gold
-            verdict = await Sandbox().check(code, problem.tests, entry_point=problem.asked.name)
+            verdict = await Sandbox().check(
+                code, problem.tests, entry_point=problem.asked.name
+            )
             passed += verdict.passed
             wrong += [problem.item.question.id] * (verdict.status != "pass")
-    total, shown = sum(len(problem.tests) for problem in problems), sum(bool(problem.tests) for problem in problems)
-    print(f"{shown} of {len(problems)} problems show tests; references pass {passed} of {total}, but for {wrong}\n")
+    total, shown = (
+        sum(len(problem.tests) for problem in problems),
+        sum(bool(problem.tests) for problem in problems),
+    )
+    print(
+        f"{shown} of {len(problems)} problems show tests; references pass {passed} of {total}, but for {wrong}\n"
+    )
 
 
 async def measure(options: argparse.Namespace) -> None:
     """Ask, grade and print."""
     items = build("task", options.task).load().items
     if options.model:
-        asked: Engine = VllmEngine(model_id=options.model, max_model_len=options.max_model_len, kv_gib=options.kv_gib)
+        asked: Engine = VllmEngine(
+            model_id=options.model,
+            max_model_len=options.max_model_len,
+            kv_gib=options.kv_gib,
+        )
     else:
         asked = build("engine", "simulated")
     engine, rows = RememberingEngine(asked, options.replies), list[Row]()
     first = engine.read(options.recording, [item.question for item in items])
-    problems = [Problem(item) for item in items if item.question.id in first][: options.limit]
+    problems = [Problem(item) for item in items if item.question.id in first][
+        : options.limit
+    ]
     questions = [problem.item.question for problem in problems]
     await references_pass([Problem(item) for item in items])
 
@@ -208,7 +250,9 @@ async def measure(options: argparse.Namespace) -> None:
             for problem, samples in zip(problems, voted, strict=True)
         ]
         tokens = np.array([tokens_of(samples) for samples in voted])
-        rows.append(Row(f"vote of {size} by behaviour", size, np.array(right, float), tokens))
+        rows.append(
+            Row(f"vote of {size} by behaviour", size, np.array(right, float), tokens)
+        )
         for strategy, verifier in (*CHOOSING, *(WRITING if options.model else ())):
             named = strategy.format(n=size, revisions=size - 1)
             solutions = await solve_many(
@@ -219,7 +263,8 @@ async def measure(options: argparse.Namespace) -> None:
                 seed=options.seed,
             )
             right = [
-                await problem.is_right(solution.answer) for problem, solution in zip(problems, solutions, strict=True)
+                await problem.is_right(solution.answer)
+                for problem, solution in zip(problems, solutions, strict=True)
             ]
             rows.append(
                 Row(
@@ -227,7 +272,11 @@ async def measure(options: argparse.Namespace) -> None:
                     size,
                     np.array(right, float),
                     np.array([solution.cost.tokens for solution in solutions]),
-                    float(np.mean([solution.cost.verifier_tokens for solution in solutions])),
+                    float(
+                        np.mean(
+                            [solution.cost.verifier_tokens for solution in solutions]
+                        )
+                    ),
                 )
             )
     await asked.close()
@@ -238,50 +287,79 @@ async def measure(options: argparse.Namespace) -> None:
         for problem, samples in zip(problems, drawn, strict=True)
     ]
     share, solvable = np.mean(grades, axis=1), np.any(grades, axis=1).mean()
-    single = Row("one sample", 1, share, np.array([tokens_of(samples[:1]) for samples in drawn]))
+    single = Row(
+        "one sample", 1, share, np.array([tokens_of(samples[:1]) for samples in drawn])
+    )
     greedy = Row(
         "greedy",
         1,
         np.array(
             [
-                await problem.is_right(problem.item.question.read(first[problem.item.question.id]))
+                await problem.is_right(
+                    problem.item.question.read(first[problem.item.question.id])
+                )
                 for problem in problems
             ],
             float,
         ),
         np.array([tokens_of([first[question.id]]) for question in questions]),
     )
-    print("| | right, % | against greedy, points | against one sample | against the vote | tokens | of written tests |")
+    print(
+        "| | right, % | against greedy, points | against one sample | against the vote | tokens | of written tests |"
+    )
     print("|---|---|---|---|---|---|---|")
     for row in (greedy, single, *sorted(rows, key=lambda row: row.size)):
-        vote = next((each for each in rows if each.size == row.size and each.name.startswith("vote")), row)
+        vote = next(
+            (
+                each
+                for each in rows
+                if each.size == row.size and each.name.startswith("vote")
+            ),
+            row,
+        )
         cells = [
             row.name,
             percent(interval(row.right)),
-            "" if row is greedy else percent(compare(row.right, greedy.right).difference, sign="+"),
-            "" if row in (greedy, single) else percent(compare(row.right, single.right).difference, sign="+"),
-            "" if vote is row else percent(compare(row.right, vote.right).difference, sign="+"),
+            ""
+            if row is greedy
+            else percent(compare(row.right, greedy.right).difference, sign="+"),
+            ""
+            if row in (greedy, single)
+            else percent(compare(row.right, single.right).difference, sign="+"),
+            ""
+            if vote is row
+            else percent(compare(row.right, vote.right).difference, sign="+"),
             f"{row.tokens.mean():,.0f}",
             f"{row.verifier_tokens:,.0f}",
         ]
         print(f"| {' | '.join(cells)} |")
-    print(f"\nA right program is among {sizes[0]} samples of {100 * solvable:.1f} % of the problems.")
+    print(
+        f"\nA right program is among {sizes[0]} samples of {100 * solvable:.1f} % of the problems."
+    )
 
 
 def percent(value: Interval, sign: str = "") -> str:
     """A share or a difference in per cent with its interval."""
-    mean, low, high = (f"{100 * number:{sign}.1f}" for number in (value.mean, value.low, value.high))
+    mean, low, high = (
+        f"{100 * number:{sign}.1f}" for number in (value.mean, value.low, value.high)
+    )
     return f"{mean} ({low} to {high})"
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--recording", required=True, type=Path, help="what bench/real/record.py wrote")
-    parser.add_argument("--model", help="a folder or an id: measure what needs more replies, too")
+    parser.add_argument(
+        "--recording", required=True, type=Path, help="what bench/real/record.py wrote"
+    )
+    parser.add_argument(
+        "--model", help="a folder or an id: measure what needs more replies, too"
+    )
     parser.add_argument("--task", default="humaneval", help="as humaneval:data=FILE")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--sizes", type=int, nargs="+", default=[4, 8, 16])
-    parser.add_argument("--temperature", type=float, default=0.7, help="that of the recording")
+    parser.add_argument(
+        "--temperature", type=float, default=0.7, help="that of the recording"
+    )
     parser.add_argument("--max-tokens", type=int, default=512)
     parser.add_argument("--max-model-len", type=int, default=4096)
     parser.add_argument("--kv-gib", type=float, default=4)

@@ -49,7 +49,9 @@ def record(folder: Path, shard: str, options: argparse.Namespace) -> None:
             f"--shard={shard}",
             f"--out={folder}",
         ]
-    run = subprocess.run([sys.executable, "-m", "reasoner", "eval", *command, "--no-server"], check=False)
+    run = subprocess.run(
+        [sys.executable, "-m", "reasoner", "eval", *command, "--no-server"], check=False
+    )
     if run.returncode:
         sys.exit(run.returncode)
 

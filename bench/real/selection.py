@@ -54,7 +54,9 @@ def read(path: Path, kind: str) -> Recorded:
             if record["answer"] is None:
                 numbers.append(-1)
                 continue
-            answer = space.read(f"\\boxed{{{record['answer']}}}") or Answer(record["answer"], record["answer"])
+            answer = space.read(f"\\boxed{{{record['answer']}}}") or Answer(
+                record["answer"], record["answer"]
+            )
             same = [at for at, other in enumerate(known) if space.same(answer, other)]
             numbers.append(same[0] if same else len(known))
             if not same:
@@ -62,7 +64,13 @@ def read(path: Path, kind: str) -> Recorded:
         return numbers
 
     def table(field: str) -> Floats:
-        rows = [[np.nan if each[field] is None else float(each[field]) for each in samples[name]] for name in names]
+        rows = [
+            [
+                np.nan if each[field] is None else float(each[field])
+                for each in samples[name]
+            ]
+            for name in names
+        ]
         return np.array(rows)
 
     return Recorded(
@@ -77,7 +85,9 @@ def read(path: Path, kind: str) -> Recorded:
 
 def percent(value: Interval, sign: str = "") -> str:
     """A share or a difference in per cent with its interval."""
-    mean, low, high = (f"{100 * number:{sign}.1f}" for number in (value.mean, value.low, value.high))
+    mean, low, high = (
+        f"{100 * number:{sign}.1f}" for number in (value.mean, value.low, value.high)
+    )
     return f"{mean} ({low} to {high})"
 
 
@@ -86,7 +96,12 @@ def draw(path: Path, drawn: Recorded, ways: dict[str, Floats]) -> None:
     import matplotlib as mpl
 
     mpl.use("svg")
-    mpl.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "curve", "font.size": 11, "text.color": GREY}
+    mpl.rcParams |= {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "curve",
+        "font.size": 11,
+        "text.color": GREY,
+    }
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
@@ -102,7 +117,9 @@ def draw(path: Path, drawn: Recorded, ways: dict[str, Floats]) -> None:
         reach = np.array([[100 * each.low, 100 * each.high] for each in bounds]).T
         errors = None if colour == GREY else np.abs(reach - means)
         style = "--" if colour == GREY else "-"
-        axes.errorbar(lengths, means, errors, color=colour, marker="o", capsize=3, lw=2, ls=style)
+        axes.errorbar(
+            lengths, means, errors, color=colour, marker="o", capsize=3, lw=2, ls=style
+        )
         side = (-8, 4, "right") if len(lengths) == 1 else (8, 4, "left")
         axes.annotate(
             name,
@@ -115,8 +132,19 @@ def draw(path: Path, drawn: Recorded, ways: dict[str, Floats]) -> None:
         )
         if name == "vote":
             for size, length, mean in zip(SIZES, lengths, means, strict=True):
-                axes.annotate(f"n={size}", (length, mean), (6, -14), textcoords="offset points", color=BLUE, size=9)
-    axes.set(xscale="log", xlabel="tokens generated per question", ylabel="questions answered rightly, %")
+                axes.annotate(
+                    f"n={size}",
+                    (length, mean),
+                    (6, -14),
+                    textcoords="offset points",
+                    color=BLUE,
+                    size=9,
+                )
+    axes.set(
+        xscale="log",
+        xlabel="tokens generated per question",
+        ylabel="questions answered rightly, %",
+    )
     axes.set_xticks(tokens, [f"{each:,.0f}" for each in tokens])
     axes.set_xlim(tokens[0] / 2, tokens[-1] * 3)
     axes.set_ylim(bottom=0)
@@ -141,27 +169,43 @@ def main() -> None:
     drawn = read(options.recording, options.kind)
     ways = {
         "vote": votes_at_k(drawn.right, drawn.answers, SIZES),
-        "vote weighted by certainty": votes_at_k(drawn.right, drawn.answers, SIZES, drawn.scores),
+        "vote weighted by certainty": votes_at_k(
+            drawn.right, drawn.answers, SIZES, drawn.scores
+        ),
         "most certain sample": best_of_k(drawn.right, drawn.scores, SIZES),
         "oracle": coverage_at_k(drawn.right, SIZES),
     }
     length = drawn.tokens.mean()
     greedy = f"a greedy reply {drawn.greedy_tokens.mean():,.0f}"
-    print(f"{len(drawn.right)} questions; one sample has {length:,.0f} tokens, {greedy}\n")
-    print("| | right, % | against greedy, points | against one sample | against the vote | tokens |")
+    print(
+        f"{len(drawn.right)} questions; one sample has {length:,.0f} tokens, {greedy}\n"
+    )
+    print(
+        "| | right, % | against greedy, points | against one sample | against the vote | tokens |"
+    )
     print("|---|---|---|---|---|---|")
-    print(f"| greedy | {percent(interval(drawn.greedy_right))} | | | | {drawn.greedy_tokens.mean():,.0f} |")
+    print(
+        f"| greedy | {percent(interval(drawn.greedy_right))} | | | | {drawn.greedy_tokens.mean():,.0f} |"
+    )
     for column, size in enumerate(SIZES):
         for name, shares in ways.items():
             if size == 1 and name != "vote":
                 continue
-            right, vote, single = shares[:, column], ways["vote"][:, column], ways["vote"][:, 0]
+            right, vote, single = (
+                shares[:, column],
+                ways["vote"][:, column],
+                ways["vote"][:, 0],
+            )
             cells = [
                 "one sample" if size == 1 else f"{name}, {size}",
                 percent(interval(right)),
                 percent(compare(right, drawn.greedy_right).difference, sign="+"),
-                "" if size == 1 else percent(compare(right, single).difference, sign="+"),
-                "" if name == "vote" else percent(compare(right, vote).difference, sign="+"),
+                ""
+                if size == 1
+                else percent(compare(right, single).difference, sign="+"),
+                ""
+                if name == "vote"
+                else percent(compare(right, vote).difference, sign="+"),
                 f"{size * length:,.0f}",
             ]
             print(f"| {' | '.join(cells)} |")

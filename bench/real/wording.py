@@ -39,28 +39,39 @@ def asked(item: GradedQuestion, name: str, instruction: str) -> GradedQuestion:
     """The question with another instruction."""
     question = item.question
     prompt = Prompt(messages=(Message("user", f"{question.text}\n\n{instruction}"),))
-    return replace(item, question=replace(question, id=f"{question.id}|{name}", prompt=prompt))
+    return replace(
+        item, question=replace(question, id=f"{question.id}|{name}", prompt=prompt)
+    )
 
 
 async def measure(options: argparse.Namespace) -> None:
     """Ask, grade and print."""
     items = build("task", options.task).load().items[: options.limit]
     instructions = wordings(items[0].question.space.instruction)
-    everything = [asked(item, name, text) for item in items for name, text in instructions.items()]
+    everything = [
+        asked(item, name, text) for item in items for name, text in instructions.items()
+    ]
 
     engine = VllmEngine(model_id=options.model, max_model_len=2048, kv_gib=1)
-    strategy = Single(params=SamplingParams(temperature=0.7, max_tokens=options.max_tokens))
-    solutions = await solve_many([item.question for item in everything], strategy, engine, seed=options.seed)
+    strategy = Single(
+        params=SamplingParams(temperature=0.7, max_tokens=options.max_tokens)
+    )
+    solutions = await solve_many(
+        [item.question for item in everything], strategy, engine, seed=options.seed
+    )
     await engine.close()
 
     equivalence = Equivalence()
     grades = [
-        solution.answer is not None and await item.grader.grade(item, solution.answer, equivalence) == "right"
+        solution.answer is not None
+        and await item.grader.grade(item, solution.answer, equivalence) == "right"
         for item, solution in zip(everything, solutions, strict=True)
     ]
     shape = (len(items), len(instructions))
     right = np.array(grades, float).reshape(shape)
-    tokens = np.array([solution.cost.generated_tokens for solution in solutions]).reshape(shape)
+    tokens = np.array(
+        [solution.cost.generated_tokens for solution in solutions]
+    ).reshape(shape)
     for column, (name, text) in enumerate(instructions.items()):
         gain = right[:, column] - right[:, 0]
         half = 196 * gain.std(ddof=1) / len(items) ** 0.5

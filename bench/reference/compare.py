@@ -58,7 +58,9 @@ class Comparison(NamedTuple):
     change: str = ""
 
 
-def answer_of(strategy: Strategy, engine: Engine, verifier: Verifier | None = None) -> str | None:
+def answer_of(
+    strategy: Strategy, engine: Engine, verifier: Verifier | None = None
+) -> str | None:
     """The answer of a whole run."""
     solution = solve_sync(QUESTION, strategy, engine, verifier=verifier)
     assert solution.error is None, solution.error
@@ -67,7 +69,9 @@ def answer_of(strategy: Strategy, engine: Engine, verifier: Verifier | None = No
 
 def says(case: Case) -> ScriptedEngine:
     """Replies with the answers of a case, each in words of its own."""
-    return ScriptedEngine(lambda request: f"Reply {request.index}: {case['answers'][request.index]}")
+    return ScriptedEngine(
+        lambda request: f"Reply {request.index}: {case['answers'][request.index]}"
+    )
 
 
 def draw_answers(source: random.Random) -> Case:
@@ -81,7 +85,9 @@ def vote(case: Case) -> Any:
 
 def draw_votes(source: random.Random) -> Case:
     """The votes of the leader and of the runner-up."""
-    return {"votes": sorted((source.randint(0, 64), source.randint(0, 64)), reverse=True)}
+    return {
+        "votes": sorted((source.randint(0, 64), source.randint(0, 64)), reverse=True)
+    }
 
 
 def draw_rated(source: random.Random) -> Case:
@@ -91,13 +97,20 @@ def draw_rated(source: random.Random) -> Case:
 
 
 def best_of_n(case: Case) -> Any:
-    rater = Rater(lambda candidate: float(case["ratings"][int(candidate.text.split()[1][:-1])]))
+    rater = Rater(
+        lambda candidate: float(case["ratings"][int(candidate.text.split()[1][:-1])])
+    )
     return answer_of(BestOfN(len(case["answers"])), says(case), rater)
 
 
 def draw_beam(source: random.Random) -> Case:
     width, children = source.choice([(2, 2), (2, 4), (4, 4), (2, 8), (3, 4)])
-    return {"seed": source.getrandbits(32), "width": width, "children": children, "depth": source.randint(2, 5)}
+    return {
+        "seed": source.getrandbits(32),
+        "width": width,
+        "children": children,
+        "depth": source.randint(2, 5),
+    }
 
 
 def beam_search(case: Case) -> Any:
@@ -120,20 +133,34 @@ def beam_search(case: Case) -> Any:
         return zlib.crc32(f"{case['seed']}/{whole}".encode()) / 2**32
 
     n = case["width"] * case["children"]
-    strategy = BeamSearch(n, width=case["children"], max_steps=case["depth"], selector="argmax")
-    best = answer_of(strategy, ScriptedEngine(step), Rater(lambda candidate: rate(candidate.chain)))
-    return {"survivors": [sorted(level.items()) for level in levels[1:]], "best": ended[str(best)]}
+    strategy = BeamSearch(
+        n, width=case["children"], max_steps=case["depth"], selector="argmax"
+    )
+    best = answer_of(
+        strategy, ScriptedEngine(step), Rater(lambda candidate: rate(candidate.chain))
+    )
+    return {
+        "survivors": [sorted(level.items()) for level in levels[1:]],
+        "best": ended[str(best)],
+    }
 
 
 def draw_particles(source: random.Random) -> Case:
     """Ratings, of which one in twenty is 0 or 1."""
     n = source.randint(2, 32)
-    ratings = [source.choice([0.0, 1.0]) if source.random() < 0.05 else source.random() for _ in range(n)]
+    ratings = [
+        source.choice([0.0, 1.0]) if source.random() < 0.05 else source.random()
+        for _ in range(n)
+    ]
     return {"ratings": ratings, "u": source.random()}
 
 
 def resampling(case: Case) -> Any:
-    return systematic(softmax([logit(rating) for rating in case["ratings"]]), case["u"], len(case["ratings"]))
+    return systematic(
+        softmax([logit(rating) for rating in case["ratings"]]),
+        case["u"],
+        len(case["ratings"]),
+    )
 
 
 def draw_ratings(source: random.Random) -> Case:
@@ -148,8 +175,11 @@ def posterior(case: Case) -> Any:
 
 
 def draw_tree(source: random.Random) -> Case:
-    return {"id": f"{source.getrandbits(32)}", "ratings": [source.random() for _ in range(32)],
-            "batch": source.choice([1, 4])}  # fmt: skip
+    return {
+        "id": f"{source.getrandbits(32)}",
+        "ratings": [source.random() for _ in range(32)],
+        "batch": source.choice([1, 4]),
+    }
 
 
 def tree(case: Case) -> Any:
@@ -164,8 +194,15 @@ def tree(case: Case) -> Any:
 
 def draw_bandit(source: random.Random) -> Case:
     pulls, arms = 40, source.randint(2, 6)
-    ratings = {f"{arm}": [source.betavariate(1 + arm, 3) for _ in range(pulls)] for arm in range(arms)}
-    return {"arms": ratings, "pulls": pulls, "c": source.choice([0.5, 1.0, math.sqrt(2)])}
+    ratings = {
+        f"{arm}": [source.betavariate(1 + arm, 3) for _ in range(pulls)]
+        for arm in range(arms)
+    }
+    return {
+        "arms": ratings,
+        "pulls": pulls,
+        "c": source.choice([0.5, 1.0, math.sqrt(2)]),
+    }
 
 
 def bandit(case: Case) -> Any:
@@ -188,11 +225,20 @@ def draw_chances(source: random.Random, candidates: int, spellings: int) -> Case
     """For each candidate, the probabilities of letters in one spelling or in all four."""
     chances = []
     for _ in range(candidates):
-        words = [form for letter in LETTERS for form in (letter, f" {letter}", letter.lower(), f" {letter.lower()}")]
+        words = [
+            form
+            for letter in LETTERS
+            for form in (letter, f" {letter}", letter.lower(), f" {letter.lower()}")
+        ]
         words = words[:: 4 // spellings]
         # A few letters have nearly all of the probability, as with a model.
         weights = [math.exp(source.gauss(0, 3)) for _ in words]
-        chances.append({word: weight / sum(weights) for word, weight in zip(words, weights, strict=True)})
+        chances.append(
+            {
+                word: weight / sum(weights)
+                for word, weight in zip(words, weights, strict=True)
+            }
+        )
     return {"chances": chances, "seed": source.getrandbits(32)}
 
 
@@ -224,8 +270,13 @@ def expected_score(case: Case) -> Any:
 
     async def rated() -> list[float | None]:
         await judge.start(engine)
-        shown = [completion(f"candidate {index}") for index in range(len(case["chances"]))]
-        return [(await judge.score(QUESTION, each, engine, CostMeter(Cost()))).value for each in shown]
+        shown = [
+            completion(f"candidate {index}") for index in range(len(case["chances"]))
+        ]
+        return [
+            (await judge.score(QUESTION, each, engine, CostMeter(Cost()))).value
+            for each in shown
+        ]
 
     return asyncio.run(rated())
 
@@ -237,8 +288,10 @@ def best_of_4(case: Case) -> Any:
 def draw_trace(source: random.Random) -> tuple[str | None, list[list[float]]]:
     """An answer, or none, and the log-probabilities of two alternatives of each token."""
     level = source.uniform(0.5, 3)
-    rows = [sorted((-source.expovariate(1 / level) for _ in range(2)), reverse=True)
-            for _ in range(source.randint(4, 40))]  # fmt: skip
+    rows = [
+        sorted((-source.expovariate(1 / level) for _ in range(2)), reverse=True)
+        for _ in range(source.randint(4, 40))
+    ]
     return (str(source.randint(1, 4)) if source.random() < 0.9 else None), rows
 
 
@@ -246,8 +299,12 @@ def draw_offline(source: random.Random) -> Case:
     traces = [draw_trace(source) for _ in range(source.randint(4, 24))]
     traces[0] = "1", traces[0][1]
     measure = source.choice(["lowest", "bottom_10", "tail", "mean"])
-    return {"traces": traces, "keep": source.choice([10, 50, 90]), "window": source.choice([4, 8, 16]),
-            "measure": measure}  # fmt: skip
+    return {
+        "traces": traces,
+        "keep": source.choice([10, 50, 90]),
+        "window": source.choice([4, 8, 16]),
+        "measure": measure,
+    }
 
 
 @dataclass(slots=True)
@@ -267,8 +324,13 @@ class Traces(ScriptedEngine):
 
 def recorded(traces: list[Any]) -> Traces:
     """Traces as replies: a token for each word and one for the end."""
-    texts = ["so " * (len(rows) - 2) + (f"\\boxed{{{answer}}}" if answer else "none") for answer, rows in traces]
-    return Traces(lambda request: texts[request.index], rows=[rows for _, rows in traces])
+    texts = [
+        "so " * (len(rows) - 2) + (f"\\boxed{{{answer}}}" if answer else "none")
+        for answer, rows in traces
+    ]
+    return Traces(
+        lambda request: texts[request.index], rows=[rows for _, rows in traces]
+    )
 
 
 def outcome(solution: Solution) -> Case:
@@ -279,35 +341,61 @@ def outcome(solution: Solution) -> Case:
 
 def deepconf_offline(case: Case) -> Any:
     strategy = DeepConf(
-        mode="offline", n=len(case["traces"]), keep=case["keep"], window=case["window"], measure=case["measure"],
+        mode="offline",
+        n=len(case["traces"]),
+        keep=case["keep"],
+        window=case["window"],
+        measure=case["measure"],
         params=SamplingParams(logprobs=2),
-    )  # fmt: skip
+    )
     solution = solve_sync(QUESTION, strategy, recorded(case["traces"]))
-    return outcome(solution), {vote.answer.key: vote.weight for vote in solution.vote_state.votes}
+    return outcome(solution), {
+        vote.answer.key: vote.weight for vote in solution.vote_state.votes
+    }
 
 
 def draw_online(source: random.Random) -> Case:
     warm, later = ([draw_trace(source) for _ in range(count)] for count in (8, 12))
-    return {"warm": warm, "later": later, "keep": source.choice([10, 50, 90]), "window": source.choice([4, 8])}
+    return {
+        "warm": warm,
+        "later": later,
+        "keep": source.choice([10, 50, 90]),
+        "window": source.choice([4, 8]),
+    }
 
 
 def deepconf_online(case: Case) -> Any:
     traces = [*case["warm"], *case["later"]]
-    strategy = DeepConf(n=len(traces), keep=case["keep"], window=case["window"], warmup=len(case["warm"]),
-                        params=SamplingParams(logprobs=2))  # fmt: skip
+    strategy = DeepConf(
+        n=len(traces),
+        keep=case["keep"],
+        window=case["window"],
+        warmup=len(case["warm"]),
+        params=SamplingParams(logprobs=2),
+    )
     # The package has no stop at a consensus.
     object.__setattr__(strategy, "consensus", 2.0)
     engine = recorded(traces)
     solution = solve_sync(QUESTION, strategy, engine)
     assert solution.error is None
-    drawn = sorted((each.index, len(each.token_ids)) for _, each in completions_in(solution.events))
+    drawn = sorted(
+        (each.index, len(each.token_ids)) for _, each in completions_in(solution.events)
+    )
     lengths = [length for index, length in drawn if index >= len(case["warm"])]
     return {"lengths": lengths, **outcome(solution)}, engine.floors[0]
 
 
 COMPARISONS = {
-    "vote": Comparison("its_hub", draw_answers, vote, "ties, which it breaks at random", "the first of equals"),
-    "stop probability": Comparison("its_hub", draw_votes, lambda case: beta_lead(*case["votes"])),
+    "vote": Comparison(
+        "its_hub",
+        draw_answers,
+        vote,
+        "ties, which it breaks at random",
+        "the first of equals",
+    ),
+    "stop probability": Comparison(
+        "its_hub", draw_votes, lambda case: beta_lead(*case["votes"])
+    ),
     "best of n": Comparison("its_hub", draw_rated, best_of_n),
     "beam search": Comparison("its_hub", draw_beam, beam_search),
     "resampling": Comparison("its_hub", draw_particles, resampling),
@@ -318,33 +406,58 @@ COMPARISONS = {
         "llm-verifier", lambda source: draw_chances(source, 2, 1), expected_score
     ),
     "expected score, four spellings": Comparison(
-        "llm-verifier", lambda source: draw_chances(source, 2, 4), expected_score,
-        "it takes the likeliest spelling of a letter, not the sum", "the sum",
+        "llm-verifier",
+        lambda source: draw_chances(source, 2, 4),
+        expected_score,
+        "it takes the likeliest spelling of a letter, not the sum",
+        "the sum",
     ),
     "best of 4": Comparison(
-        "llm-verifier", lambda source: draw_chances(source, 4, 1), best_of_4,
-        "a tournament, in which a mean depends on whom a candidate meets", "every pair meets once",
+        "llm-verifier",
+        lambda source: draw_chances(source, 4, 1),
+        best_of_4,
+        "a tournament, in which a mean depends on whom a candidate meets",
+        "every pair meets once",
     ),
     "offline, kept and answer": Comparison(
-        "deepconf", draw_offline, lambda case: deepconf_offline(case)[0], ROUNDS, "no rounding"
+        "deepconf",
+        draw_offline,
+        lambda case: deepconf_offline(case)[0],
+        ROUNDS,
+        "no rounding",
     ),
     "offline, weights": Comparison(
-        "deepconf", draw_offline, lambda case: deepconf_offline(case)[1], ROUNDS, "no rounding"
+        "deepconf",
+        draw_offline,
+        lambda case: deepconf_offline(case)[1],
+        ROUNDS,
+        "no rounding",
     ),
     "online, cut, kept and answer": Comparison(
-        "deepconf", draw_online, lambda case: deepconf_online(case)[0],
-        f"{ROUNDS}; where none above the threshold has an answer, it has none, ours the majority's", "no rounding",
+        "deepconf",
+        draw_online,
+        lambda case: deepconf_online(case)[0],
+        f"{ROUNDS}; where none above the threshold has an answer, it has none, ours the majority's",
+        "no rounding",
     ),
     "online, threshold": Comparison(
-        "deepconf", draw_online, lambda case: deepconf_online(case)[1], ROUNDS, "no rounding"
+        "deepconf",
+        draw_online,
+        lambda case: deepconf_online(case)[1],
+        ROUNDS,
+        "no rounding",
     ),
-}  # fmt: skip
+}
 
 
 def same(a: Any, b: Any) -> bool:
     """Whether two decisions are equal, numbers up to rounding."""
     if isinstance(a, float) or isinstance(b, float):
-        return a is not None and b is not None and math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9)
+        return (
+            a is not None
+            and b is not None
+            and math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9)
+        )
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if isinstance(a, list) and isinstance(b, list):
@@ -357,22 +470,45 @@ def theirs(cases: dict[str, list[Case]]) -> dict[str, dict[str, list[Any]]]:
     uv = str(Path(sys.executable).with_name("uv"))
     with tempfile.TemporaryDirectory() as folder:
         python = f"{folder}/bin/python"
-        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
-        install = [uv, "pip", "install", "--quiet", "--no-deps", "--python", python, "-r", f"{HERE}/requirements.txt"]
+        subprocess.run(
+            [uv, "venv", "--quiet", "--python", sys.executable, folder], check=True
+        )
+        install = [
+            uv,
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--python",
+            python,
+            "-r",
+            f"{HERE}/requirements.txt",
+        ]
         subprocess.run(install, check=True)
         run = [python, str(HERE / "theirs.py")]
-        replied = subprocess.run(run, input=json.dumps(cases).encode(), stdout=subprocess.PIPE, check=True).stdout
+        replied = subprocess.run(
+            run, input=json.dumps(cases).encode(), stdout=subprocess.PIPE, check=True
+        ).stdout
     decided: dict[str, dict[str, list[Any]]] = json.loads(replied)
     return decided
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cases", type=int, default=1000, help="of each algorithm")
-    parser.add_argument("algorithms", nargs="*", metavar="ALGORITHM", help=", ".join(COMPARISONS))
+    parser.add_argument(
+        "algorithms", nargs="*", metavar="ALGORITHM", help=", ".join(COMPARISONS)
+    )
     given = parser.parse_args()
     names = given.algorithms or list(COMPARISONS)
-    cases = {name: [COMPARISONS[name].draw(random.Random(seed)) for seed in range(given.cases)] for name in names}
+    cases = {
+        name: [
+            COMPARISONS[name].draw(random.Random(seed)) for seed in range(given.cases)
+        ]
+        for name in names
+    }
     decided = theirs(cases)
     print("| package | algorithm | cases | equal | why not | equal after a change |")
     print("|---|---|---|---|---|---|")
@@ -380,10 +516,16 @@ def main() -> None:
         package, _, ours, why, change = COMPARISONS[name]
         # As JSON has them: no tuples.
         mine = json.loads(json.dumps([ours(case) for case in cases[name]]))
-        equal = {version: sum(map(same, mine, values)) for version, values in decided[name].items()}
+        equal = {
+            version: sum(map(same, mine, values))
+            for version, values in decided[name].items()
+        }
         changed = f"{equal['changed']:,}: {change}" if change else ""
         reason = why if equal["published"] < given.cases else ""
-        print(f"| {package} | {name} | {given.cases:,} | {equal['published']:,} | {reason} | {changed} |", flush=True)
+        print(
+            f"| {package} | {name} | {given.cases:,} | {equal['published']:,} | {reason} | {changed} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -28,7 +28,9 @@ from treequest import ABMCTSA
 from treequest.algos.ab_mcts_a import prob_state
 from treequest.algos.multi_armed_bandit_ucb import MultiArmedBanditUCBAlgo
 
-sys.modules |= {name: MagicMock() for name in ("torch", "transformers", "vllm", "vllm.config")}
+sys.modules |= {
+    name: MagicMock() for name in ("torch", "transformers", "vllm", "vllm.config")
+}
 sys.modules["vllm.v1.sample.logits_processor"] = SimpleNamespace(
     AdapterLogitsProcessor=object, RequestLogitsProcessor=object
 )
@@ -50,12 +52,19 @@ class Given:
 
 def vote(case):
     made = self_consistency.SelfConsistency(str.strip, orchestrator=Given((), ()))
-    return made._process_responses([{"content": answer} for answer in case["answers"]])["content"]
+    return made._process_responses([{"content": answer} for answer in case["answers"]])[
+        "content"
+    ]
 
 
 def best_of_n(case):
-    given = Given([f"Reply {index}: {answer}" for index, answer in enumerate(case["answers"])], case["ratings"])
-    chosen = asyncio.run(BestOfN(given, given).ainfer(None, "How many?", len(case["answers"])))
+    given = Given(
+        [f"Reply {index}: {answer}" for index, answer in enumerate(case["answers"])],
+        case["ratings"],
+    )
+    chosen = asyncio.run(
+        BestOfN(given, given).ainfer(None, "How many?", len(case["answers"]))
+    )
     return chosen["content"].partition(": ")[2]
 
 
@@ -84,18 +93,26 @@ class Steps:
 
 def beam_search(case):
     steps = Steps(case["seed"], case["depth"])
-    searched = BeamSearch(steps, steps, case["width"]).ainfer(None, "How many?", case["width"] * case["children"])
+    searched = BeamSearch(steps, steps, case["width"]).ainfer(
+        None, "How many?", case["width"] * case["children"]
+    )
     best = asyncio.run(searched)["content"]
     # The first level is the root, from which the beam has all its children.
-    survivors = [Counter("/".join(path[1:]) for path in level) for level in steps.levels[2:]]
+    survivors = [
+        Counter("/".join(path[1:]) for path in level) for level in steps.levels[2:]
+    ]
     return {"survivors": [sorted(level.items()) for level in survivors], "best": best}
 
 
 def resampling(case):
-    shares = particle_gibbs._softmax([particle_gibbs._inv_sigmoid(rating) for rating in case["ratings"]])
+    shares = particle_gibbs._softmax(
+        [particle_gibbs._inv_sigmoid(rating) for rating in case["ratings"]]
+    )
     indices = list(range(len(shares)))
     with patch("numpy.random.uniform", lambda low, high: case["u"]):
-        return particle_gibbs.ParticleGibbs._resampling_systematic(None, indices, shares, len(indices))
+        return particle_gibbs.ParticleGibbs._resampling_systematic(
+            None, indices, shares, len(indices)
+        )
 
 
 def ab_mcts_posterior(case):
@@ -109,7 +126,11 @@ def ab_mcts_tree(case):
     search = ABMCTSA()
     state, parents, source = search.init_tree(), [], random.Random()
     with (
-        patch.object(prob_state, "invgamma", SimpleNamespace(rvs=lambda a, scale: scale / source.gammavariate(a, 1.0))),
+        patch.object(
+            prob_state,
+            "invgamma",
+            SimpleNamespace(rvs=lambda a, scale: scale / source.gammavariate(a, 1.0)),
+        ),
         patch("numpy.random.normal", source.gauss),
     ):
         while len(parents) < len(case["ratings"]):
@@ -119,7 +140,9 @@ def ab_mcts_tree(case):
                 state, asked = search.ask_batch(state, 1, ["generate"])
                 trials += asked
             for trial in trials:
-                state = search.tell(state, trial.trial_id, ("", case["ratings"][len(parents)]))
+                state = search.tell(
+                    state, trial.trial_id, ("", case["ratings"][len(parents)])
+                )
                 parents.append(trial.node_to_expand)
     return parents
 
@@ -148,7 +171,15 @@ def verifier_of(case):
             shown = prompt.partition(f"**Trajectory {slot}:**\ncandidate ")[2]
             chances = case["chances"][int(shown.split()[0])]
             tokens += [f"<score_{slot}>", "A", f"</score_{slot}>"]
-            rows += [[], [(word, math.log(chance)) for word, chance in chances.items() if chance], []]
+            rows += [
+                [],
+                [
+                    (word, math.log(chance))
+                    for word, chance in chances.items()
+                    if chance
+                ],
+                [],
+            ]
         return "".join(tokens), tokens, rows
 
     return patch.object(fine_grained_reward, "call_verifier", call)
@@ -157,24 +188,49 @@ def verifier_of(case):
 def expected_score(case):
     with verifier_of(case):
         return llm_verifier.compare(
-            "How many?", "candidate 0 ", "candidate 1 ", criteria=["correct"], client=object(), max_workers=1
+            "How many?",
+            "candidate 0 ",
+            "candidate 1 ",
+            criteria=["correct"],
+            client=object(),
+            max_workers=1,
         )
 
 
 def tournament(case, pivots=2):
     names = [f"candidate {index} " for index in range(len(case["chances"]))]
-    options = {"criteria": ["correct"], "n_evaluations": 1, "max_workers": 1, "client": object(), "progress": False}
+    options = {
+        "criteria": ["correct"],
+        "n_evaluations": 1,
+        "max_workers": 1,
+        "client": object(),
+        "progress": False,
+    }
     with verifier_of(case):
-        return llm_verifier.select("How many?", names, seed=case["seed"], pivots=pivots, **options).index
+        return llm_verifier.select(
+            "How many?", names, seed=case["seed"], pivots=pivots, **options
+        ).index
 
 
 def output_of(answer, rows):
     text = f"\\boxed{{{answer}}}" if answer else "none"
-    logprobs = [dict(enumerate(SimpleNamespace(logprob=value) for value in row)) for row in rows]
-    return SimpleNamespace(text=text, token_ids=list(range(len(rows))), logprobs=logprobs, finish_reason="stop")
+    logprobs = [
+        dict(enumerate(SimpleNamespace(logprob=value) for value in row)) for row in rows
+    ]
+    return SimpleNamespace(
+        text=text,
+        token_ids=list(range(len(rows))),
+        logprobs=logprobs,
+        finish_reason="stop",
+    )
 
 
-MEASURES = {"lowest": "min_window", "bottom_10": "bottom_window", "tail": "tail", "mean": "mean"}
+MEASURES = {
+    "lowest": "min_window",
+    "bottom_10": "bottom_window",
+    "tail": "tail",
+    "mean": "mean",
+}
 
 
 def deepconf_offline(case):
@@ -182,19 +238,29 @@ def deepconf_offline(case):
     batch = [SimpleNamespace(outputs=[output_of(*trace) for trace in case["traces"]])]
     with (
         patch.object(utils.calculate_tail_confidence, "__defaults__", (window,)),
-        patch.object(utils.calculate_bottom_window_confidence, "__defaults__", (window, 0.1)),
+        patch.object(
+            utils.calculate_bottom_window_confidence, "__defaults__", (window, 0.1)
+        ),
     ):
         traces = utils.process_batch_results_offline(batch, window)["traces"]
         valid = [trace for trace in traces if trace["extracted_answer"]]
         kept = utils.filter_top_confidence(valid, MEASURES[measure], case["keep"] / 100)
-        name = {"lowest": "bottom_window", "bottom_10": "bottom_window"}.get(measure, measure)
+        name = {"lowest": "bottom_window", "bottom_10": "bottom_window"}.get(
+            measure, measure
+        )
         options = {"bottom_percent": -1} if measure == "lowest" else {}
-        weights = [float(getattr(utils, f"calculate_{name}_confidence")(trace, **options)) for trace in kept]
+        weights = [
+            float(getattr(utils, f"calculate_{name}_confidence")(trace, **options))
+            for trace in kept
+        ]
     answers = [trace["extracted_answer"] for trace in kept]
     totals = dict.fromkeys(answers, 0.0)
     for answer, weight in zip(answers, weights, strict=True):
         totals[answer] += weight
-    return {"votes": Counter(answers), "answer": utils.weighted_majority_vote(answers, weights)}, totals
+    return {
+        "votes": Counter(answers),
+        "answer": utils.weighted_majority_vote(answers, weights),
+    }, totals
 
 
 def deepconf_online(case):
@@ -203,7 +269,9 @@ def deepconf_online(case):
     def generate(prompts, params):
         drawn = [next(left) for _ in prompts]
         return [
-            SimpleNamespace(outputs=[output_of(*cut(trace, getattr(param, "extra_args", None)))])
+            SimpleNamespace(
+                outputs=[output_of(*cut(trace, getattr(param, "extra_args", None)))]
+            )
             for trace, param in zip(drawn, params, strict=True)
         ]
 
@@ -213,7 +281,10 @@ def deepconf_online(case):
         if options is None:
             return trace
         processor = processors.ConfPerReqLogitsProcessor(
-            options["conf_threshold"], 0, options["conf_group_size"], options["conf_topk"]
+            options["conf_threshold"],
+            0,
+            options["conf_group_size"],
+            options["conf_topk"],
         )
         confidences = iter([-sum(row) / len(row) for row in rows])
         processor.compute_conf = lambda logits: next(confidences)
@@ -223,16 +294,36 @@ def deepconf_online(case):
         return answer, rows
 
     model = object.__new__(wrapper.DeepThinkLLM)
-    model.llm, model.tokenizer = SimpleNamespace(generate=generate), SimpleNamespace(eos_token_id=0)
-    output, many = wrapper.DeepThinkOutput(mode="online"), len(case["warm"]) + len(case["later"])
-    model._deepthink_online("", output, len(case["warm"]), many, case["keep"], case["window"], SimpleNamespace())
+    model.llm, model.tokenizer = (
+        SimpleNamespace(generate=generate),
+        SimpleNamespace(eos_token_id=0),
+    )
+    output, many = (
+        wrapper.DeepThinkOutput(mode="online"),
+        len(case["warm"]) + len(case["later"]),
+    )
+    model._deepthink_online(
+        "",
+        output,
+        len(case["warm"]),
+        many,
+        case["keep"],
+        case["window"],
+        SimpleNamespace(),
+    )
     lengths = [trace["num_tokens"] for trace in output.final_traces]
-    return {"lengths": lengths, "votes": Counter(output.voting_answers), "answer": output.voted_answer}, output.conf_bar
+    return {
+        "lengths": lengths,
+        "votes": Counter(output.voting_answers),
+        "answer": output.voted_answer,
+    }, output.conf_bar
 
 
 DECISIONS = {
     "vote": vote,
-    "stop probability": lambda case: BetaSelfConsistency.beta_stopping_probability(*case["votes"]),
+    "stop probability": lambda case: BetaSelfConsistency.beta_stopping_probability(
+        *case["votes"]
+    ),
     "best of n": best_of_n,
     "beam search": beam_search,
     "resampling": resampling,
@@ -255,9 +346,11 @@ def without_rounding():
 
 def summing_spellings():
     return patch.object(
-        fine_grained_reward, "max", lambda *values: sum(values) if len(values) == 2 else builtins.max(*values),
+        fine_grained_reward,
+        "max",
+        lambda *values: sum(values) if len(values) == 2 else builtins.max(*values),
         create=True,
-    )  # fmt: skip
+    )
 
 
 @contextlib.contextmanager
@@ -271,7 +364,9 @@ def round_robin():
 
 
 CHANGES = {
-    "vote": lambda: patch.object(self_consistency, "random", SimpleNamespace(choice=lambda indices: indices[0])),
+    "vote": lambda: patch.object(
+        self_consistency, "random", SimpleNamespace(choice=lambda indices: indices[0])
+    ),
     "expected score, four spellings": summing_spellings,
     "best of 4": round_robin,
     "offline, kept and answer": without_rounding,

@@ -39,8 +39,15 @@ from reasoner.serving.service import Service
 from reasoner.voting import Tally
 
 PASSED = (
-    "temperature", "top_p", "top_k", "max_tokens", "seed", "frequency_penalty", "presence_penalty", "reasoning_effort",
-)  # fmt: skip
+    "temperature",
+    "top_p",
+    "top_k",
+    "max_tokens",
+    "seed",
+    "frequency_penalty",
+    "presence_penalty",
+    "reasoning_effort",
+)
 """Settings of inspect that a chat request has under the same name."""
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 DEFAULTS = GenerateConfig()
@@ -62,16 +69,27 @@ class ReasonerModel(ModelAPI):  # type: ignore[misc] # its types are not looked 
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config)
         spec = engine or (f"openai:base_url={base_url}" if base_url else "vllm")
-        options = {} if spec.partition(":")[0] in {"simulated", "pool"} else {"model": model_name}
+        options = (
+            {}
+            if spec.partition(":")[0] in {"simulated", "pool"}
+            else {"model": model_name}
+        )
         self._service = Service(
-            build("engine", spec, **options), make_offer(Settings()), ServerLimits(), report=lambda *_: None
+            build("engine", spec, **options),
+            make_offer(Settings()),
+            ServerLimits(),
+            report=lambda *_: None,
         )
         self._chosen = chosen
         self._starting = asyncio.Lock()
         self._started = False
 
     async def generate(
-        self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
+        self,
+        input: list[ChatMessage],
+        tools: list[ToolInfo],
+        tool_choice: ToolChoice,
+        config: GenerateConfig,
     ) -> ModelOutput:
         """The reply that the strategy chooses.
 
@@ -93,15 +111,24 @@ class ReasonerModel(ModelAPI):  # type: ignore[misc] # its types are not looked 
         }
         if tools:
             functions = [
-                tool.model_dump(include={"name", "description", "parameters"}, exclude_none=True) for tool in tools
+                tool.model_dump(
+                    include={"name", "description", "parameters"}, exclude_none=True
+                )
+                for tool in tools
             ]
-            body["tools"] = [{"type": "function", "function": function} for function in functions]
+            body["tools"] = [
+                {"type": "function", "function": function} for function in functions
+            ]
             named = not isinstance(tool_choice, str)
             body["tool_choice"] = (
-                {"type": "function", "function": {"name": tool_choice.name}} if named else CHOICES[tool_choice]
+                {"type": "function", "function": {"name": tool_choice.name}}
+                if named
+                else CHOICES[tool_choice]
             )
         made = ChatReply(read(json.dumps(body).encode(), ChatReply.reads), offer.prices)
-        whole = made.whole(await self._service.answer(choose(made.asked, offer), ANYONE))
+        whole = made.whole(
+            await self._service.answer(choose(made.asked, offer), ANYONE)
+        )
         output = await model_output_from_openai(whole)
         output.metadata = {"reasoner": whole["reasoner"]}
         return output
@@ -134,13 +161,21 @@ class StopEpochs:
     """
 
     def __init__(self, rule: str, answer: str = "auto") -> None:
-        self._spec, self._rule, self._kind = rule, build("rule", rule), AnswerKind.parse(answer)
+        self._spec, self._rule, self._kind = (
+            rule,
+            build("rule", rule),
+            AnswerKind.parse(answer),
+        )
         self._tallies: dict[str | int | None, Tally] = {}
 
-    async def start_task(self, task: EvalSpec, samples: list[Sample], epochs: int) -> str:
+    async def start_task(
+        self, task: EvalSpec, samples: list[Sample], epochs: int
+    ) -> str:
         """Open a vote of so many epochs for each sample; the name of this manager."""
         for sample in samples:
-            text = sample.input if isinstance(sample.input, str) else sample.input[-1].text
+            text = (
+                sample.input if isinstance(sample.input, str) else sample.input[-1].text
+            )
             self._tallies[sample.id] = Tally(self._kind.space(text), max_samples=epochs)
         return f"reasoner {self._spec}"
 
@@ -149,7 +184,9 @@ class StopEpochs:
         reason = self._rule.stop(self._tallies[id].vote_state(), Cost())
         return EarlyStop(id=id, epoch=epoch, reason=reason) if reason else None
 
-    async def complete_sample(self, id: str | int, epoch: int, scores: dict[str, SampleScore]) -> None:
+    async def complete_sample(
+        self, id: str | int, epoch: int, scores: dict[str, SampleScore]
+    ) -> None:
         """Count the answer of an epoch."""
         tally = self._tallies[id]
         text = next((score.score.answer for score in scores.values()), None)
@@ -157,5 +194,10 @@ class StopEpochs:
 
     async def complete_task(self) -> dict[str, Any]:
         """The votes of each sample, the leader first."""
-        states = {str(sample): tally.vote_state() for sample, tally in self._tallies.items()}
-        return {sample: [[vote.answer.text, vote.count] for vote in state.votes] for sample, state in states.items()}
+        states = {
+            str(sample): tally.vote_state() for sample, tally in self._tallies.items()
+        }
+        return {
+            sample: [[vote.answer.text, vote.count] for vote in state.votes]
+            for sample, state in states.items()
+        }

@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner import Answer, Completion, Cost, Question, Rating, SamplingParams, VoteState
+from reasoner import (
+    Answer,
+    Completion,
+    Cost,
+    Question,
+    Rating,
+    SamplingParams,
+    VoteState,
+)
 from reasoner.engine import Engine
 from reasoner.specs import Checked, Count, Samples
 from reasoner.strategy import Plan, count_votes, propose, sample
@@ -40,9 +48,17 @@ class Brevity(FreeVerifier):
 
     half: int = 50
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
+    async def score(
+        self,
+        question: Question,
+        candidate: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
+    ) -> Rating:
         """The rating; raise a `VerifierError` where there is none, never return 0 instead."""
-        return Rating(self.half / (self.half + candidate.usage.generated_tokens), Cost())
+        return Rating(
+            self.half / (self.half + candidate.usage.generated_tokens), Cost()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +70,6 @@ class Ahead:
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         """The reason, in one line."""
         counts = [vote.count for vote in vote_state.votes[:2]] + [0, 0]
-        return f"{self.votes} votes ahead" if counts[0] - counts[1] >= self.votes else None
+        return (
+            f"{self.votes} votes ahead" if counts[0] - counts[1] >= self.votes else None
+        )

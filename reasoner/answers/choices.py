@@ -14,12 +14,19 @@ from reasoner.errors import UsageError
 from reasoner.types import Answer
 
 Labels = Literal["letters", "numbers"]
-_LETTERED = re.compile(r"(?:^|[\s(])\(?([A-Z])[).:]\s+(\S[^\n]*?)(?=\n|\Z|[\s(]\(?[A-Z][).:]\s)")
-_NUMBERED = re.compile(r"\s*+\(?([1-9]\d?)(?:\)|(?<=\n\d)\.|(?<=\n\d\d)\.)\s++(\S[^\n]*?)(?=\n|\Z|\s\(?[1-9]\d?\)\s)")
+_LETTERED = re.compile(
+    r"(?:^|[\s(])\(?([A-Z])[).:]\s+(\S[^\n]*?)(?=\n|\Z|[\s(]\(?[A-Z][).:]\s)"
+)
+_NUMBERED = re.compile(
+    r"\s*+\(?([1-9]\d?)(?:\)|(?<=\n\d)\.|(?<=\n\d\d)\.)\s++(\S[^\n]*?)(?=\n|\Z|\s\(?[1-9]\d?\)\s)"
+)
 _QUESTION_END = re.compile(r"\?(?=\s)|:[^\S\n]*\n")
-_SIGNS = str.maketrans(FULL_WIDTH | {chr(0x2460 + index): str(index + 1) for index in range(20)})
+_SIGNS = str.maketrans(
+    FULL_WIDTH | {chr(0x2460 + index): str(index + 1) for index in range(20)}
+)
 _OPEN = (
-    r"(?:[*_$`\s(\[{\"'\u201c\u300c\u300e\u3010]|\\[(\[]|\\[a-z]++\{|(?i:the\s|option\s|choice\s|letter\s|answer\s))*+"
+    r"(?:[*_$`\s(\[{\"'\u201c\u300c\u300e\u3010]|\\[(\[]|\\[a-z]++\{"
+    r"|(?i:the\s|option\s|choice\s|letter\s|answer\s))*+"
 )
 _CLOSE = r"[*_$`)\]}\"'\u201d\u300d\u300f\u3011]"
 _LABEL = {"letters": r"[A-Za-z]", "numbers": r"\d{1,2}"}
@@ -29,7 +36,9 @@ _AFTER = (
     rf"(?:{_CLOSE}++[.,:;]?|[.,:;](?!\d)|(?=\s*\Z)|(?=\s*\n)|(?=\s(?:because|since|as|for)\b)|(?=[\u3002\uff0c]))"
     r"(?!\s*(?:and|or|&|/)\s)"
 )
-_MARKUP = re.compile(r"\\(?:text\w*|math[a-z]+|boxed)\{([^{}]*+)\}|\\left|\\right|\\[()\[\]!,;: ]|[$*_`]|\s+")
+_MARKUP = re.compile(
+    r"\\(?:text\w*|math[a-z]+|boxed)\{([^{}]*+)\}|\\left|\\right|\\[()\[\]!,;: ]|[$*_`]|\s+"
+)
 
 
 @lru_cache(maxsize=256)
@@ -37,7 +46,10 @@ def _patterns(labels: Labels) -> tuple[re.Pattern[str], re.Pattern[str]]:
     """A label alone or before its option, and a label at the start of a clause."""
     label = _LABEL[labels]
     return (
-        re.compile(rf"{_OPEN}({label})(?:{_CLOSE}*+[).:,]?{_CLOSE}*+\s*\Z|{_BEFORE_OPTION}(\S.*))", re.DOTALL),
+        re.compile(
+            rf"{_OPEN}({label})(?:{_CLOSE}*+[).:,]?{_CLOSE}*+\s*\Z|{_BEFORE_OPTION}(\S.*))",
+            re.DOTALL,
+        ),
         re.compile(rf"{_OPEN}({label}){_AFTER}"),
     )
 
@@ -58,7 +70,9 @@ class ChoiceSpace(ByKey):
     def __post_init__(self) -> None:
         ReadsForms.__post_init__(self)
         if not 2 <= len(self.options) <= 26:
-            raise UsageError(f"{len(self.options)} options were given: a choice has 2 to 26")
+            raise UsageError(
+                f"{len(self.options)} options were given: a choice has 2 to 26"
+            )
 
     @property
     def instruction(self) -> str:
@@ -68,7 +82,9 @@ class ChoiceSpace(ByKey):
     @property
     def opening(self) -> Opening | None:  # type: ignore[override]
         """A label in brackets, which is one of those that there are."""
-        return Opening("\n\nThe answer is (", "<answer>", "</answer>", (")", "\n"), self.known, 4)
+        return Opening(
+            "\n\nThe answer is (", "<answer>", "</answer>", (")", "\n"), self.known, 4
+        )
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -83,7 +99,11 @@ class ChoiceSpace(ByKey):
         if named := self._named(text):
             return named
         match = _patterns(self.labels)[0].fullmatch(text)
-        if match is None or (match[2] and (other := self._named(match[2])) and other.key != match[1].upper()):
+        if match is None or (
+            match[2]
+            and (other := self._named(match[2]))
+            and other.key != match[1].upper()
+        ):
             return None
         return self._chosen(match[1])
 
@@ -99,7 +119,11 @@ class ChoiceSpace(ByKey):
     def alone(self, text: str, reply: str) -> Answer | None:
         """A label, with nothing or the text of its option after it; a small letter alone is a word."""
         match = _patterns(self.labels)[0].fullmatch(text.translate(_SIGNS).strip())
-        if match and match[2] and not ((named := self._named(match[2])) and named.key == match[1].upper()):
+        if (
+            match
+            and match[2]
+            and not ((named := self._named(match[2])) and named.key == match[1].upper())
+        ):
             return None
         return None if text.strip(" *_.)(") in ("a", "i") else self.inside(text, reply)
 
@@ -112,15 +136,26 @@ class ChoiceSpace(ByKey):
             f"{clause}\n{text}",
             re.MULTILINE,
         )
-        return cut or any((other := match[1] or match[2]) in self.known and other != answer.key for match in marked)
+        return cut or any(
+            (other := match[1] or match[2]) in self.known and other != answer.key
+            for match in marked
+        )
 
     def _chosen(self, label: str) -> Answer | None:
-        return Answer(label.upper(), label.upper()) if label.upper() in self.known else None
+        return (
+            Answer(label.upper(), label.upper())
+            if label.upper() in self.known
+            else None
+        )
 
     def _named(self, text: str) -> Answer | None:
         """The option that has this text."""
         bare = _bare(text)
-        matching = [label for label, option in zip(self.known, map(_bare, self.options), strict=True) if option == bare]
+        matching = [
+            label
+            for label, option in zip(self.known, map(_bare, self.options), strict=True)
+            if option == bare
+        ]
         return Answer(matching[0], matching[0]) if len(matching) == 1 else None
 
 
@@ -143,7 +178,9 @@ def choice_in(text: str) -> ChoiceSpace | None:
     numbered: list[str] = []
     ends = list(_QUESTION_END.finditer(text.rstrip()))
     position = ends[-1].end() - ends[-1][0].endswith("\n") if ends else len(text)
-    while (option := _NUMBERED.match(text, position)) and option[1] == str(len(numbered) + 1):
+    while (option := _NUMBERED.match(text, position)) and option[1] == str(
+        len(numbered) + 1
+    ):
         numbered.append(option[2].strip())
         position = option.end()
     whole = 2 <= len(numbered) <= 26 and not text[position:].strip()

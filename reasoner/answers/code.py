@@ -31,7 +31,9 @@ _DEFINITION = re.compile(
 _CALL = re.compile(r"^[\w.]+\(", re.MULTILINE)
 _TRIAL = re.compile(r"main\Z|test", re.IGNORECASE)
 """Names of functions and classes that try a solution."""
-_NAMED = re.compile(r"(?:\b(?:def|class|function|method|called|named)\s+`?|`)([^\W\d]\w*)|\b([^\W\d]\w*)(?=\()")
+_NAMED = re.compile(
+    r"(?:\b(?:def|class|function|method|called|named)\s+`?|`)([^\W\d]\w*)|\b([^\W\d]\w*)(?=\()"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,14 @@ class CodeSpace(ByKey):
     def forms(self, text: str) -> list[Form]:
         """The tags and fields of every kind, then the blocks of code between fences; a text after code explains it."""
         whole = Form(text, 0, len(text))
-        marked = [form for form in machine_forms(text) if _defines(form.text) or _blocks(form.text)[0]]
-        return [form._replace(end=whole.end) for form in marked] or ([whole] if _blocks(text)[0] else [])
+        marked = [
+            form
+            for form in machine_forms(text)
+            if _defines(form.text) or _blocks(form.text)[0]
+        ]
+        return [form._replace(end=whole.end) for form in marked] or (
+            [whole] if _blocks(text)[0] else []
+        )
 
     def inside(self, text: str, reply: str) -> Answer | None:
         """The fenced block in the text that is the solution, or all of it if that is code."""
@@ -65,14 +73,20 @@ class CodeSpace(ByKey):
         An unclosed fence counts if it opens the only block and its code parses: then the model stopped after its code
         and was not cut off. Text without a fence counts if all of it is Python that defines something.
         """
-        answer = self._block(text + "\n") or (self._answer(text + "\n") if _defines(text) else None)
+        answer = self._block(text + "\n") or (
+            self._answer(text + "\n") if _defines(text) else None
+        )
         return answer and replace(answer, rule="alone")
 
     def _block(self, text: str) -> Answer | None:
         blocks, open_block = _blocks(text)
         if blocks:
             return self._answer(_solution(blocks, frozenset(self.asked)))
-        return self._answer(open_block) if open_block is not None and syntax_tree(open_block) is not None else None
+        return (
+            self._answer(open_block)
+            if open_block is not None and syntax_tree(open_block) is not None
+            else None
+        )
 
     def _answer(self, code: str) -> Answer | None:
         return Answer(code, _key(code)) if code.strip() else None
@@ -80,7 +94,11 @@ class CodeSpace(ByKey):
 
 def functions_in(question: str) -> tuple[str, ...]:
     """The names in a question that may be those of functions and classes to write."""
-    return tuple(dict.fromkeys(match[1] or match[2] for match in _NAMED.finditer(question[:TAIL])))
+    return tuple(
+        dict.fromkeys(
+            match[1] or match[2] for match in _NAMED.finditer(question[:TAIL])
+        )
+    )
 
 
 def _solution(blocks: list[FencedBlock], asked: frozenset[str]) -> str:
@@ -90,8 +108,16 @@ def _solution(blocks: list[FencedBlock], asked: frozenset[str]) -> str:
     def rank(index: int) -> tuple[bool, bool, bool, bool, int]:
         block, names = blocks[index], _defined(blocks[index].text)
         uses = not (every - names.keys()).isdisjoint(re.findall(r"\w+", block.text))
-        tries = all(names.values()) or (uses and (any(names.values()) or _CALL.search(block.text) is not None))
-        return not asked.isdisjoint(names), not tries, bool(names), block.language != "", index
+        tries = all(names.values()) or (
+            uses and (any(names.values()) or _CALL.search(block.text) is not None)
+        )
+        return (
+            not asked.isdisjoint(names),
+            not tries,
+            bool(names),
+            block.language != "",
+            index,
+        )
 
     return blocks[max(range(len(blocks)), key=rank)].text
 
@@ -99,7 +125,9 @@ def _solution(blocks: list[FencedBlock], asked: frozenset[str]) -> str:
 def _defined(block: str) -> dict[str, bool]:
     """The names that code defines, and whether each is a test or the main function."""
     return {
-        match["name"] or match["short"]: bool(match["tests"] or (match["name"] and _TRIAL.match(match["name"])))
+        match["name"] or match["short"]: bool(
+            match["tests"] or (match["name"] and _TRIAL.match(match["name"]))
+        )
         for match in _DEFINITION.finditer(block)
     }
 
@@ -143,4 +171,6 @@ def _key(code: str) -> str:
     tree = syntax_tree(code)
     if tree is not None:
         return ast.unparse(tree)
-    return "\n".join(stripped for line in code.splitlines() if (stripped := line.rstrip()))
+    return "\n".join(
+        stripped for line in code.splitlines() if (stripped := line.rstrip())
+    )

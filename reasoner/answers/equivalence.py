@@ -97,32 +97,57 @@ class Equivalence:
         expected, given = space.answer(gold), space.answer(answer)
         if expected is None or given is None:
             return Verdict("wrong")
-        if expected.key != given.key and (why := space.refusal(gold) or space.refusal(answer)):
+        if expected.key != given.key and (
+            why := space.refusal(gold) or space.refusal(answer)
+        ):
             return Verdict("too_complex", why)
         same: object = space.same(expected, given)
         if same is None:
-            outcome = await self._outcome((space.accepts, expected.text, given.text), self.seconds)
+            outcome = await self._outcome(
+                (space.accepts, expected.text, given.text), self.seconds
+            )
             if isinstance(outcome, Failed):
-                return Verdict("grader_timeout" if outcome.kind == "timeout" else "grader_crash", outcome.why)
+                return Verdict(
+                    "grader_timeout" if outcome.kind == "timeout" else "grader_crash",
+                    outcome.why,
+                )
             same = outcome.value
         return Verdict("right" if same else "wrong")
 
     async def same_many(
-        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], meter: ComparisonMeter
+        self,
+        space: AnswerSpace,
+        pairs: Sequence[tuple[Answer, Answer]],
+        meter: ComparisonMeter,
     ) -> tuple[bool | None, ...]:
         """For each pair, whether they accept each other; None if not decided in time."""
         verdicts = [mutual(space, a, b) for a, b in pairs]
-        hard = {index: pairs[index] for index, verdict in enumerate(verdicts) if verdict is None}
+        hard = {
+            index: pairs[index]
+            for index, verdict in enumerate(verdicts)
+            if verdict is None
+        }
         if hard and isinstance(space, SlowSpace):
             answers = {answer.text: answer for pair in hard.values() for answer in pair}
-            blocks = dict(zip(answers, await self.blocks(space, tuple(answers.values()), meter), strict=True))
+            blocks = dict(
+                zip(
+                    answers,
+                    await self.blocks(space, tuple(answers.values()), meter),
+                    strict=True,
+                )
+            )
             asked: dict[int, _Job] = {}
             for index, (a, b) in hard.items():
                 first, second = blocks[a.text], blocks[b.text]
                 if first and second and not first.meets(second):
                     verdicts[index] = False
                 elif first and second:
-                    asked[index] = (_accept_each_other, space.accepts, min(a.text, b.text), max(a.text, b.text))
+                    asked[index] = (
+                        _accept_each_other,
+                        space.accepts,
+                        min(a.text, b.text),
+                        max(a.text, b.text),
+                    )
             results = await self._shared(list(asked.values()), space.seconds, meter)
             for index, result in zip(asked, results, strict=True):
                 verdicts[index] = result if isinstance(result, bool) else None
@@ -135,10 +160,16 @@ class Equivalence:
         blocks = [space.blocks(answer) for answer in answers]
         hard = [index for index, result in enumerate(blocks) if result is None]
         if hard and isinstance(space, SlowSpace):
-            jobs: list[_Job] = [(space.find_blocks, answers[index].text) for index in hard]
-            for index, result in zip(hard, await self._shared(jobs, space.seconds, meter), strict=True):
+            jobs: list[_Job] = [
+                (space.find_blocks, answers[index].text) for index in hard
+            ]
+            for index, result in zip(
+                hard, await self._shared(jobs, space.seconds, meter), strict=True
+            ):
                 # Tuples came as lists.
-                blocks[index] = Blocks(*map(tuple, result)) if isinstance(result, list) else None
+                blocks[index] = (
+                    Blocks(*map(tuple, result)) if isinstance(result, list) else None
+                )
         return tuple(blocks)
 
     async def warm(self) -> None:
@@ -149,7 +180,9 @@ class Equivalence:
         """Stop the pool. A later comparison starts it again."""
         await self.pool.close()
 
-    async def _shared(self, jobs: Sequence[_Job], allowed: float, meter: ComparisonMeter) -> list[object]:
+    async def _shared(
+        self, jobs: Sequence[_Job], allowed: float, meter: ComparisonMeter
+    ) -> list[object]:
         """The values of the jobs of one question; None for each that failed or for which its time was too short."""
         # Not all at once, so that other questions get a turn between those of this one.
         turns, late = asyncio.Semaphore(self.pool.workers), set[object]()
@@ -157,8 +190,14 @@ class Equivalence:
         async def run(job: _Job) -> None:
             async with turns:
                 left = allowed - meter.seconds
-                if left >= MIN_SECONDS and late.isdisjoint(job) and job not in self._cache:
-                    outcome = await self._outcome(job, min(self.seconds, max(MIN_SECONDS, left * SHARE)))
+                if (
+                    left >= MIN_SECONDS
+                    and late.isdisjoint(job)
+                    and job not in self._cache
+                ):
+                    outcome = await self._outcome(
+                        job, min(self.seconds, max(MIN_SECONDS, left * SHARE))
+                    )
                     meter.seconds += outcome.seconds
                     if isinstance(outcome, Failed):
                         meter.seconds += RESTART if outcome.kind == "timeout" else 0.0
@@ -172,7 +211,9 @@ class Equivalence:
         if job in self._cache:
             return self._cache[job]
         limit = PATIENCE * (1 + seconds)
-        outcome = await self.pool.call(job[0], *job[1:], seconds=limit, cpu_seconds=seconds)
+        outcome = await self.pool.call(
+            job[0], *job[1:], seconds=limit, cpu_seconds=seconds
+        )
         late = isinstance(outcome, Failed) and outcome.kind == "timeout"
         if not late or seconds >= self.seconds:
             self._cache[job] = outcome

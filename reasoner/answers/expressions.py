@@ -76,7 +76,10 @@ def _value(node: ast.expr, levels: int, constants: list[int]) -> Fraction:
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_value(operand, levels - 1, constants)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATIONS:
-            a, b = _value(left, levels - 1, constants), _value(right, levels - 1, constants)
+            a, b = (
+                _value(left, levels - 1, constants),
+                _value(right, levels - 1, constants),
+            )
             return _OPERATIONS[type(op)](a, b)
         case _:
             raise ValueError(f"{type(node).__name__} is not allowed in an expression")

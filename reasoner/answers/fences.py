@@ -4,7 +4,9 @@ import re
 import textwrap
 from typing import Final, NamedTuple
 
-_FENCE: Final = re.compile(r"^([ \t]*+)(`{3,}+|~{3,}+)[ \t]*+([^\s`]*+)[^\n`]*+$", re.MULTILINE)
+_FENCE: Final = re.compile(
+    r"^([ \t]*+)(`{3,}+|~{3,}+)[ \t]*+([^\s`]*+)[^\n`]*+$", re.MULTILINE
+)
 
 
 class FencedBlock(NamedTuple):
@@ -24,7 +26,9 @@ def fenced_blocks(text: str) -> list[FencedBlock]:
         if opened is None or fence[3]:
             opened = fence
         elif fence[2].startswith(opened[2]) and len(fence[1]) <= len(opened[1]) + 3:
-            blocks.append(_block(opened, text[opened.end() + 1 : fence.start()], closed=True))
+            blocks.append(
+                _block(opened, text[opened.end() + 1 : fence.start()], closed=True)
+            )
             opened = None
     if opened:
         blocks.append(_block(opened, text[opened.end() + 1 :], closed=False))
@@ -32,4 +36,6 @@ def fenced_blocks(text: str) -> list[FencedBlock]:
 
 
 def _block(opened: re.Match[str], text: str, *, closed: bool) -> FencedBlock:
-    return FencedBlock(opened[3].lower(), textwrap.dedent(text) if opened[1] else text, closed)
+    return FencedBlock(
+        opened[3].lower(), textwrap.dedent(text) if opened[1] else text, closed
+    )

@@ -40,7 +40,9 @@ class Opening:
 BOX = Opening("\n\nThe final answer is \\boxed{", "\\boxed{", "}", ("}", "\n"))
 SENTENCE = Opening("\n\nThe final answer is", "The final answer is ", stop=("\n", ". "))
 """For numbers: small models put the first operand into a box, but end a sentence with the result."""
-LONG_BOX = Opening("\n\nThe final answer is \\boxed{", "\\boxed{", "}", ("\n",), tokens=48)
+LONG_BOX = Opening(
+    "\n\nThe final answer is \\boxed{", "\\boxed{", "}", ("\n",), tokens=48
+)
 """For answers that hold braces."""
 
 
@@ -72,7 +74,9 @@ JOINT = re.compile(
 )
 """The words and marks that join formulas to one answer."""
 _OR = ("or", "o", "ou", "oder", "\u0438\u043b\u0438", "\u6216")
-_TYPESET = re.compile(r"\\(?:q?quad(?![a-z])|[,;:! ()\[\]\\])|\\(?:text\w*|mbox|mathrm)\s?\{([^{}]*+)\}|[~$&*]")
+_TYPESET = re.compile(
+    r"\\(?:q?quad(?![a-z])|[,;:! ()\[\]\\])|\\(?:text\w*|mbox|mathrm)\s?\{([^{}]*+)\}|[~$&*]"
+)
 """Blanks, dollars and upright type of TeX and Markdown."""
 _OPENED = re.compile(r"(?<!\\)[(\[]")
 """The opening bracket of a point or an interval: two boxes in it are its parts."""
@@ -93,11 +97,23 @@ def machine_forms(text: str) -> list[Form]:
         content = line[1].strip()
         if content and not (content[0].isalpha() and text[line.end() :].strip()):
             forms.append(Form(content, line.start(), line.end()))
-    quoted = ('"' in text and text.rfind('nswer"') >= 0) or ("'" in text and text.rfind("nswer'") >= 0)
+    quoted = ('"' in text and text.rfind('nswer"') >= 0) or (
+        "'" in text and text.rfind("nswer'") >= 0
+    )
     if quoted and (field := _last(_JSON, text)):
         # The other fields of the object are no words after the answer.
-        forms.append(Form(_json_value(field[1]), field.start(), max(field.end(), text.find("}", field.end()) + 1)))
-    return sorted((form for form in forms if form), key=lambda form: -form.end) if forms else []
+        forms.append(
+            Form(
+                _json_value(field[1]),
+                field.start(),
+                max(field.end(), text.find("}", field.end()) + 1),
+            )
+        )
+    return (
+        sorted((form for form in forms if form), key=lambda form: -form.end)
+        if forms
+        else []
+    )
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
@@ -111,14 +127,22 @@ def _tag(text: str) -> Form | None:
         return None
     closing = _CLOSED.search(text, opening.end())
     end = closing.start() if closing else len(text)
-    return Form(text[opening.end() : end].strip(), opening.start(), closing.end() if closing else end)
+    return Form(
+        text[opening.end() : end].strip(),
+        opening.start(),
+        closing.end() if closing else end,
+    )
 
 
 def _json_value(literal: str) -> str:
     if literal[0] == '"':
         try:
             # LaTeX with a backslash that is not escaped: JSON reads one as a control character.
-            return str(json.loads(re.sub(r"(?<!\\)\\(?=[a-zA-Z]{2})", r"\\\\", literal), strict=False))
+            return str(
+                json.loads(
+                    re.sub(r"(?<!\\)\\(?=[a-zA-Z]{2})", r"\\\\", literal), strict=False
+                )
+            )
         except ValueError:
             return literal[1:-1]
     return literal[1:-1] if literal[0] == "'" else literal
@@ -146,13 +170,23 @@ def boxes(text: str) -> Form | None:
         if last is None:
             last = box
         elif box.end <= last.start:
-            between = _TYPESET.sub(lambda mark: mark[1] or " ", text[box.end : last.start])
+            between = _TYPESET.sub(
+                lambda mark: mark[1] or " ", text[box.end : last.start]
+            )
             joint = " ".join(between.split())
-            if JOINT.fullmatch(joint) and not _OPENED.match(text, max(0, box.start - 1)):
+            if JOINT.fullmatch(joint) and not _OPENED.match(
+                text, max(0, box.start - 1)
+            ):
                 last = Form(box.text + sign_of(joint) + last.text, box.start, last.end)
             else:
-                clear = _STOP.search(between) and _LETTER.search(between) and not _AMID.match(text, last.end)
-                return last if clear or box.text == last.text else last._replace(text="")
+                clear = (
+                    _STOP.search(between)
+                    and _LETTER.search(between)
+                    and not _AMID.match(text, last.end)
+                )
+                return (
+                    last if clear or box.text == last.text else last._replace(text="")
+                )
     return last
 
 
@@ -170,7 +204,9 @@ _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 _MARKS = r"[*_\s\"'`\u201c\u300c\u300d\u300e\u300f\u3011)]*+"
 _SIGNS = r"[:\uff1a=]"
 _HEADING = r"[*_]*+[:\uff1a]?[*_ \t#]*+\n"
-_SENTENCE_START = re.compile(r"[.!?:\n\u3002\uff01\uff1f\u061f\u0964][*_)\"']*(?=\s|\n|[\u3040-\u9fff])|\n")
+_SENTENCE_START = re.compile(
+    r"[.!?:\n\u3002\uff01\uff1f\u061f\u0964][*_)\"']*(?=\s|\n|[\u3040-\u9fff])|\n"
+)
 _LEAD = re.compile(
     r"(?:(?=[^\n]*,)(?!.*\b(?:if|unless|suppose|assum\w+|when|whether|not)\b)[^\n]*,)?(?:[\W\d_]|(?:so|thus|therefore|hence|then|finally|and|but|in|conclusion|summary|now|the|my|our|a|final|correct|right"
     r"|best|exact|short|overall|i|we|think|believe|get|got|have|find|see|conclude|know|say|means?|meaning|this|that"
@@ -194,7 +230,8 @@ class _Language(NamedTuple):
 
 def _words(words: Iterable[str]) -> str:
     return "|".join(
-        r"\s+".join(map(re.escape, word.split())) + ("" if _UNSPACED.search(word) else r"(?![^\W_])")
+        r"\s+".join(map(re.escape, word.split()))
+        + ("" if _UNSPACED.search(word) else r"(?![^\W_])")
         for word in sorted(words, key=len, reverse=True)
     )
 
@@ -202,7 +239,9 @@ def _words(words: Iterable[str]) -> str:
 @cache
 def table() -> dict[str, dict[str, list[str]]]:
     """The words of each language, English first."""
-    return tomllib.loads(Path(__file__).with_name("languages.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(
+        Path(__file__).with_name("languages.toml").read_text(encoding="utf-8")
+    )
 
 
 @cache
@@ -221,7 +260,11 @@ def _nouns() -> dict[str, _Language]:
         )
         language = _Language(head, _LEAD if name == "english" else _OTHER_LEAD)
         # Of a noun within another one, all occurrences are those of the shorter one.
-        rows |= {noun: language for noun in nouns if not any(o in noun for o in nouns if o != noun)}
+        rows |= {
+            noun: language
+            for noun in nouns
+            if not any(o in noun for o in nouns if o != noun)
+        }
     return rows
 
 
@@ -237,7 +280,9 @@ def announcements(text: str, start: int = 0) -> Iterator[Form]:
     if len(lowered) != len(text):
         lowered = text
     nouns = _nouns_in(ascii_only=lowered.isascii())
-    offsets = {noun: lowered.rfind(noun, start) if noun[0] in lowered else -1 for noun in nouns}
+    offsets = {
+        noun: lowered.rfind(noun, start) if noun[0] in lowered else -1 for noun in nouns
+    }
     for _ in range(MAX_OCCURRENCES):
         noun = max(offsets, key=offsets.__getitem__)
         at = offsets[noun]
@@ -252,5 +297,10 @@ def announcements(text: str, start: int = 0) -> Iterator[Form]:
         breaks = [mark.end() for mark in _SENTENCE_START.finditer(before)]
         clause = text[head.end() : head.end() + MAX_CLAUSE]
         lead = before[breaks[-1] :] if breaks else before
-        if clause.strip() and language.lead.match(lead) and not _QUESTION.match(clause) and not _LIST.match(clause):
+        if (
+            clause.strip()
+            and language.lead.match(lead)
+            and not _QUESTION.match(clause)
+            and not _LIST.match(clause)
+        ):
             yield Form(clause, at, head.end())

@@ -13,7 +13,8 @@ from reasoner.errors import UnknownName, UsageError
 from reasoner.types import AnswerSpace
 
 _YES_NO_QUESTION = re.compile(
-    r"[,:;.?!(]\s?(?:(?:please\s)?(?:answer|reply)\s(?:with\s)?)?yes(?:\sor\s|/)no\W{0,4}\Z", re.IGNORECASE
+    r"[,:;.?!(]\s?(?:(?:please\s)?(?:answer|reply)\s(?:with\s)?)?yes(?:\sor\s|/)no\W{0,4}\Z",
+    re.IGNORECASE,
 )
 _NUMERIC = re.compile(
     r"\bhow (?:many|much|old|far|long|tall|fast)\b"
@@ -89,7 +90,9 @@ def _space(kind: str, question: str) -> AnswerSpace:
         return space
     choice = choice_in(question)
     if choice is None:
-        raise UsageError("the question lists no options: write them as `A) ... B) ...`, or choose another answer kind")
+        raise UsageError(
+            "the question lists no options: write them as `A) ... B) ...`, or choose another answer kind"
+        )
     return choice
 
 
@@ -118,7 +121,9 @@ class AnswerKind(NamedTuple):
     @property
     def classes(self) -> list[type[Any]]:
         """The classes of the spaces that it may be: `auto` may be any."""
-        return [class_of(kind) for kind in (KINDS if self.name == "auto" else (self.name,))]
+        return [
+            class_of(kind) for kind in (KINDS if self.name == "auto" else (self.name,))
+        ]
 
     def space(self, question: str) -> AnswerSpace:
         """The space for a question.
@@ -128,7 +133,9 @@ class AnswerKind(NamedTuple):
         Raises:
             UsageError: an option has no valid value, or the question lists no options for `choice`.
         """
-        space = _space(_kind_of(question) if self.name == "auto" else self.name, question)
+        space = _space(
+            _kind_of(question) if self.name == "auto" else self.name, question
+        )
         return replace(space, **self.options) if self.options else space  # type: ignore[type-var]
 
 
@@ -145,7 +152,9 @@ def with_options(space: A, options: str) -> A:
     """
     if not options:
         return space
-    return replace(space, **_read_options(space.name, _options_of(type(space)), options))  # type: ignore[type-var]
+    return replace(
+        space, **_read_options(space.name, _options_of(type(space)), options)
+    )  # type: ignore[type-var]
 
 
 def _read_options(kind: str, known: tuple[str, ...], text: str) -> dict[str, Any]:
@@ -168,4 +177,6 @@ def _seconds(value: str) -> float:
     try:
         return float(value.encode("ascii"))
     except ValueError:
-        raise UsageError(f"answer kind math: seconds must be a number, as in math:seconds=30 (got {value!r})") from None
+        raise UsageError(
+            f"answer kind math: seconds must be a number, as in math:seconds=30 (got {value!r})"
+        ) from None

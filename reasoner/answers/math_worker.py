@@ -31,7 +31,9 @@ _NAMES = re.compile(rf"\(({NAME}(?:,{NAME})++)\)=(?=\()")
 def accepts(gold: str, answer: str) -> bool:
     """Whether the reference answer accepts the other one."""
     first, second = canonical(gold), canonical(answer)
-    if "words" in (first.kind, second.kind) or (first.unit and second.unit and first.unit != second.unit):
+    if "words" in (first.kind, second.kind) or (
+        first.unit and second.unit and first.unit != second.unit
+    ):
         return first == second
     return equal(first.text, second.text)
 
@@ -44,7 +46,11 @@ def find_blocks(answer: str) -> Blocks:
         equation = ("equation",) if "=" in formula else ()
         value = _value(_stated(formula))
         # It may equal any equation without a value, but another `y = ...` only if the values are equal.
-        return Blocks(equation or ("formula",)) if value is None else Blocks(cells(abs(value)), equation)
+        return (
+            Blocks(equation or ("formula",))
+            if value is None
+            else Blocks(cells(abs(value)), equation)
+        )
     named = ("reals",) if _by_name(parts) != parts else ()
     return Blocks(("reals" if parts.kind in _REALS else parts.kind, *named))
 
@@ -54,7 +60,9 @@ def cells(size: float) -> tuple[str, ...]:
     if not 0 < size < math.inf:
         return (f"{size}",)
     position, near = math.log(size) * CELLS, 10 * SAME * CELLS
-    return tuple(dict.fromkeys(f"{math.floor(position + shift)}" for shift in (0, -near, near)))
+    return tuple(
+        dict.fromkeys(f"{math.floor(position + shift)}" for shift in (0, -near, near))
+    )
 
 
 def equal(gold: str, answer: str) -> bool:
@@ -68,7 +76,11 @@ def equal(gold: str, answer: str) -> bool:
         return _all_equal(first, second)
     if {first.kind, second.kind} <= _REALS:
         return _equal_reals(gold, answer)
-    return first.kind == second.kind and len(second.parts) == 1 and _equal_formulas(first.parts[0], second.parts[0])
+    return (
+        first.kind == second.kind
+        and len(second.parts) == 1
+        and _equal_formulas(first.parts[0], second.parts[0])
+    )
 
 
 class _Parts(NamedTuple):
@@ -83,7 +95,9 @@ _REALS = frozenset({"reals", "()", "[]", "(]", "[)"})
 
 
 def _parts(text: str) -> _Parts:
-    if (names := _NAMES.match(text)) and sorted(given := names[1].replace("\\", "").split(",")) == given:
+    if (names := _NAMES.match(text)) and sorted(
+        given := names[1].replace("\\", "").split(",")
+    ) == given:
         text = text[names.end() :]
     if RELATION.search(text) or _SET_ALGEBRA.search(text):
         return _Parts("reals", (text,))
@@ -96,7 +110,11 @@ def _parts(text: str) -> _Parts:
         return _list(parts)
     if text.startswith("\\{") and matching(text, 1) == len(text) - 1:
         return _list(split(text[2:-2], ","))
-    if text[:1] in ("(", "[") and matching(text, 0) == len(text) - 1 and len(parts := split(text[1:-1], ",")) > 1:
+    if (
+        text[:1] in ("(", "[")
+        and matching(text, 0) == len(text) - 1
+        and len(parts := split(text[1:-1], ",")) > 1
+    ):
         return _Parts(text[0] + text[-1], tuple(parts))
     return _Parts("formula", (text,))
 
@@ -105,10 +123,20 @@ def _list(parts: list[str]) -> _Parts:
     """A list or a set, without a name that all parts have; one part alone is itself."""
     names = list(map(_name, parts))
     # `x_1=2, x_2=3` are two values of x.
-    if len({re.sub(r"_(?:\w|\{\w+\})", "", name) for name in names}) == 1 or not any(names[1:]):
-        parts = [part.removeprefix(name) for part, name in zip(parts, names, strict=True)]
-    unique = tuple(dict.fromkeys(part if _name(part) else canonical(part).key for part in parts))
-    return _Parts("list", unique) if len(unique) > 1 or unique == ("\\emptyset",) else _parts(unique[0])
+    if len({re.sub(r"_(?:\w|\{\w+\})", "", name) for name in names}) == 1 or not any(
+        names[1:]
+    ):
+        parts = [
+            part.removeprefix(name) for part, name in zip(parts, names, strict=True)
+        ]
+    unique = tuple(
+        dict.fromkeys(part if _name(part) else canonical(part).key for part in parts)
+    )
+    return (
+        _Parts("list", unique)
+        if len(unique) > 1 or unique == ("\\emptyset",)
+        else _parts(unique[0])
+    )
 
 
 def _name(part: str) -> str:
@@ -120,7 +148,9 @@ def _by_name(parts: _Parts) -> _Parts:
     """The values of `x=3, y=4` as a tuple, if their names are neighbours in the alphabet; else what it is."""
     pairs = sorted(part.partition("=")[::2] for part in parts.parts)
     first = ord(pairs[0][0][0]) if pairs[0][0] else 0
-    if parts.kind == "list" and [name for name, _ in pairs] == [chr(first + index) for index in range(len(pairs))]:
+    if parts.kind == "list" and [name for name, _ in pairs] == [
+        chr(first + index) for index in range(len(pairs))
+    ]:
         return _Parts("()", tuple(value for _, value in pairs))
     return parts
 
@@ -132,7 +162,11 @@ def _all_equal(first: _Parts, second: _Parts) -> bool:
     left = list(second.parts)
     for part in first.parts:
         # In a list, names are a part of the answer.
-        others = [other for other in left if _name(other) == _name(part)] if first.kind == "list" else left[:1]
+        others = (
+            [other for other in left if _name(other) == _name(part)]
+            if first.kind == "list"
+            else left[:1]
+        )
         match = next((other for other in others if accepts(part, other)), None)
         if match is None:
             return False
@@ -144,10 +178,15 @@ def _equal_reals(gold: str, answer: str) -> bool:
     first, second = _reals(gold), _reals(answer)
     if first is None or second is None:
         # Relations of several variables.
-        return bool(first is second and RELATION.search(gold) and RELATION.search(answer)) and _verified(gold, answer)
+        return bool(
+            first is second and RELATION.search(gold) and RELATION.search(answer)
+        ) and _verified(gold, answer)
     if first[0] and second[0] and first[0] != second[0]:
         return False
-    return first[1] == second[1] or first[1].symmetric_difference(second[1]).is_empty is True
+    return (
+        first[1] == second[1]
+        or first[1].symmetric_difference(second[1]).is_empty is True
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -171,7 +210,13 @@ def _reals(text: str) -> tuple[str, Any] | None:
             try:
                 names |= {symbol.name for symbol in parsed[0].free_symbols}
                 both = sympy.Intersection(both, parsed[0].as_set())
-            except (IndexError, AttributeError, NotImplementedError, ValueError, TypeError):
+            except (
+                IndexError,
+                AttributeError,
+                NotImplementedError,
+                ValueError,
+                TypeError,
+            ):
                 return None
         every = sympy.Union(every, both)
     return (names.pop(), every) if len(names) == 1 else None
@@ -191,7 +236,11 @@ def _verified(gold: str, answer: str) -> bool:
     from math_verify import verify  # type: ignore[import-untyped]
 
     parsed = _parsed(gold), _parsed(answer)
-    return bool(verify(*parsed, float_rounding=DIGITS, timeout_seconds=None, raise_on_error=False))
+    return bool(
+        verify(
+            *parsed, float_rounding=DIGITS, timeout_seconds=None, raise_on_error=False
+        )
+    )
 
 
 def _near(gold: str, answer: str) -> bool | None:
@@ -216,12 +265,29 @@ def _parsed(latex: str) -> list[Any]:
 
     # Units were dropped before; what is left after a number, as in 5m, are variables.
     plain = NormalizationConfig(
-        basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all", equations=False
+        basic_latex=True,
+        units=False,
+        malformed_operators=True,
+        nits=True,
+        boxed="all",
+        equations=False,
     )
-    only_latex = [LatexExtractionConfig(boxed_match_priority=0, normalization_config=plain)]
-    parsed = list(parse(f"\\boxed{{{latex}}}", extraction_config=only_latex, parsing_timeout=None))
+    only_latex = [
+        LatexExtractionConfig(boxed_match_priority=0, normalization_config=plain)
+    ]
+    parsed = list(
+        parse(f"\\boxed{{{latex}}}", extraction_config=only_latex, parsing_timeout=None)
+    )
     # i is the imaginary unit, unless it is the index of a sum.
-    units = [symbol for symbol in getattr(parsed[0], "free_symbols", ()) if symbol.name == "i"] if parsed else []
+    units = (
+        [
+            symbol
+            for symbol in getattr(parsed[0], "free_symbols", ())
+            if symbol.name == "i"
+        ]
+        if parsed
+        else []
+    )
     return [parsed[0].subs(units[0], sympy.I), *parsed[1:]] if units else parsed
 
 

@@ -27,18 +27,24 @@ _LATER = re.compile(r"(?!,|\s?\()[^$\\\n]*+(?:\$|\\[(\[])(?=.)")
 _END = re.compile(
     r"[.!](?=\s|\*|\Z)|[;\u3002\uff1b\uff01\u0964]|\*\*|\s\((?=[a-zA-Z]{3}|or\b|\u2248|\\approx)|,\s(?=[a-zA-Z]{3})"
 )
-_TEXTED = re.compile(r"\\(?:text\w*|mbox|math[a-z]+|operatorname|begin|end)\s*\{[^{}]*+\}|\\[a-zA-Z]++")
+_TEXTED = re.compile(
+    r"\\(?:text\w*|mbox|math[a-z]+|operatorname|begin|end)\s*\{[^{}]*+\}|\\[a-zA-Z]++"
+)
 _PLAIN_WORD = re.compile(
     r"(?<![^\W\d_])(?!(?:sin|cos|tan|log|ln|exp|sqrt|pi|or|and)(?![a-z]))"
     r"(?:(?![\u00b2\u00b3\u00b9\u2070-\u209f])[^\W\d_]){2,}"
 )
-_AMOUNT = re.compile(r"\$?-?[\d.,]*\d\s+(?!(?:and|or)\b)(?=[^\W\d_]{2})(?:\^\{?\d\}?|[^=\d])*+")
+_AMOUNT = re.compile(
+    r"\$?-?[\d.,]*\d\s+(?!(?:and|or)\b)(?=[^\W\d_]{2})(?:\^\{?\d\}?|[^=\d])*+"
+)
 _CONTINUED = re.compile(
     r"\s*(?:[-+*/=<>^\u00d7\u00f7\u2248]|\\(?:times|cdot|approx)|(?:or|to|and|plus|minus|times|if|when|where|for|over|mod)\b)"
 )
 _DECIMAL_COMMA = re.compile(r"(?<![\d,(\[{])(-?\d+),(\d+)(?![\d,])")
 _CUT = re.compile(r"(?<!\A)(?<!\A-)\$|\$(?!\s?[\d.])")
-_ROWS = re.compile(r"\\(?:begin|end)\{(?:align|gather|equation|eqnarray|multline|split)")
+_ROWS = re.compile(
+    r"\\(?:begin|end)\{(?:align|gather|equation|eqnarray|multline|split)"
+)
 _SAYS = re.compile(r"[^\W_]|\\[a-z]")
 
 
@@ -71,14 +77,22 @@ class MathSpace(ReadsForms):
         if BULLET.match(text) and "\\" not in text and _words(text):
             return None
         written = _bare_formulas(text.rstrip("., "))
-        return self._answer(written, reply) if len(_words(written)) <= MAX_UNIT_WORDS else None
+        return (
+            self._answer(written, reply)
+            if len(_words(written)) <= MAX_UNIT_WORDS
+            else None
+        )
 
     def begins(self, text: str, reply: str) -> Answer | None:
         """The formulas with which it begins, or its first clause where that is a formula or a number with its unit."""
         text = text[:MAX_FORMULA].lstrip("\"'\u201c` ")
         formulas, end = _formulas_at(text)
         if formulas:
-            return None if _CONTINUED.match(text, end) else self._answer("".join(formulas), reply)
+            return (
+                None
+                if _CONTINUED.match(text, end)
+                else self._answer("".join(formulas), reply)
+            )
         line = text.partition("\n")[0]
         clause = line[: stop.start()] if (stop := _END.search(line)) else line
         clause = clause.lstrip(" *`").rstrip(" .*`")
@@ -99,7 +113,11 @@ class MathSpace(ReadsForms):
 
         None for rows of formulas, and for a formula that was cut.
         """
-        if _ROWS.search(written) or not balanced(written) or written.count("\\begin") != written.count("\\end"):
+        if (
+            _ROWS.search(written)
+            or not balanced(written)
+            or written.count("\\begin") != written.count("\\end")
+        ):
             return None
         if _DECIMAL_COMMA.search(written) and decimal_comma(reply):
             written = _DECIMAL_COMMA.sub(r"\1.\2", written)
@@ -108,7 +126,9 @@ class MathSpace(ReadsForms):
     def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
         """Whether any word follows, or the answer's clause has another formula."""
         end = _formulas_at(clause)[1]
-        return ReadsForms.rival(self, text, answer) or (end > 0 and _LATER.match(clause, end) is not None)
+        return ReadsForms.rival(self, text, answer) or (
+            end > 0 and _LATER.match(clause, end) is not None
+        )
 
     def answer(self, text: str) -> Answer | None:
         """An answer as written, such as a reference answer; None if it holds no letter or digit."""
@@ -121,9 +141,13 @@ class MathSpace(ReadsForms):
         if a.key == b.key:
             return True
         first, second = canonical(a.text), canonical(b.text)
-        if "words" in (first.kind, second.kind) or (first.unit and second.unit and first.unit != second.unit):
+        if "words" in (first.kind, second.kind) or (
+            first.unit and second.unit and first.unit != second.unit
+        ):
             return False
-        return first.text == second.text if first.kind == second.kind == "number" else None
+        return (
+            first.text == second.text if first.kind == second.kind == "number" else None
+        )
 
     def blocks(self, answer: Answer) -> Blocks | None:
         """By value and structure; None if that needs the value of a formula."""
@@ -160,7 +184,9 @@ def _bare_formulas(text: str) -> str:
 def _is_answer(text: str) -> bool:
     """Whether a text has no words but those of a unit."""
     words = len(_words(text))
-    return words == 0 or (words <= MAX_UNIT_WORDS and _AMOUNT.fullmatch(text) is not None)
+    return words == 0 or (
+        words <= MAX_UNIT_WORDS and _AMOUNT.fullmatch(text) is not None
+    )
 
 
 def _words(text: str) -> list[str]:

@@ -10,7 +10,9 @@ from reasoner.answers.forms import SENTENCE, Opening, table
 from reasoner.answers.reading import BULLET, ByKey
 from reasoner.types import Answer
 
-STEPS_AND_BOX: Final = "Please reason step by step, and put your final answer within \\boxed{}."
+STEPS_AND_BOX: Final = (
+    "Please reason step by step, and put your final answer within \\boxed{}."
+)
 """Qwen's convention for mathematics, as a user turn."""
 MAX_DIGITS: Final = 256
 """Maximum digits of a number; a longer one is slow to parse and is not an answer."""
@@ -29,7 +31,9 @@ _NUMBER = (
 _ANY = re.compile(rf"(?<![a-zA-Z\d_.^])(?<!\d,){_NUMBER}")
 _MARKUP = r"(?:[*_`\"'\u201c\u2018\s(\[~\u2248]|\\[(\[]|\$(?!\d)|\\(?:text\w*|math\w*)\{|\\approx\b)*+"
 _NAME = r"(?:\\?[a-zA-Z](?:_\{?\w{1,3}\}?)?\s?=\s?)?"
-_HEDGE = r"(?:(?:exactly|approximately|about|around|roughly|simply|just|only|a total of)\s)?"
+_HEDGE = (
+    r"(?:(?:exactly|approximately|about|around|roughly|simply|just|only|a total of)\s)?"
+)
 _DIRECT = re.compile(rf"{_MARKUP}{_HEDGE}{_NAME}{_MARKUP}({_NUMBER})", re.IGNORECASE)
 # What would make it another number: an operation, a ratio, a choice, a scale.
 _CONTINUED = re.compile(
@@ -49,7 +53,9 @@ _ASIDE = re.compile(r"(?<=[\d%*_`$)\]}])(?:,\s|[\uff0c\u3001\u060c])|\s?[(\uff08
 _ITEM = re.compile(r"\s*\d{1,2}[.)]\s+[^\W\d_]")
 _LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]{2,}")
-_FRAC = re.compile(r"\\[dt]?frac\s?(?:\{\s?([-\d.]++)\s?\}|(\d))\s?(?:\{\s?([\d.]++)\s?\}|(\d))")
+_FRAC = re.compile(
+    r"\\[dt]?frac\s?(?:\{\s?([-\d.]++)\s?\}|(\d))\s?(?:\{\s?([\d.]++)\s?\}|(\d))"
+)
 _DEGREE = re.compile(r"\s?\^\s?(?:\\circ|\{\s?\\circ\s?\})")
 _GROUPING = re.compile(
     r"(?<=\d)(?:\{,\}|,?\\[,!;:]|[\u00a0\u2009\u202f'\u2019]|\s(?=\d{3}(?:\s\d{3})*+(?![\d/]|\s?/)))(?=\d{3}(?!\d))"
@@ -57,7 +63,9 @@ _GROUPING = re.compile(
 _POWER_OF_TEN = re.compile(
     r"(?<![\w.^])(\d[\d.,]*)\s?(?:\\times|\\cdot|[\u00d7x*\u00b7])\s?10\s?(?:\^|\*\*)\s?(?:\{\s?)?([-\u2212+]?\d{1,2})(?:\s?\})?(?!\d)"
 )
-FULL_WIDTH: Final = {chr(0xFF01 + index): chr(0x21 + index) for index in range(94)} | {"\u3000": " "}
+FULL_WIDTH: Final = {chr(0xFF01 + index): chr(0x21 + index) for index in range(94)} | {
+    "\u3000": " "
+}
 """Full-width signs and their ASCII."""
 _SIGNS = str.maketrans(
     {**FULL_WIDTH, "\u066b": ".", "\u066c": ",", "\u066a": "%", "\u2044": "/"}
@@ -77,7 +85,9 @@ def plain(text: str) -> str:
         text = _DEGREE.sub("\u00b0", _FRAC.sub(_flat, text)).replace("\\$", "$")
     text = _GROUPING.sub("", text).replace("{,}", ",")
     if "10" in text:
-        text = _POWER_OF_TEN.sub(lambda match: f"{match[1]}e{match[2].replace(chr(0x2212), '-')}", text)
+        text = _POWER_OF_TEN.sub(
+            lambda match: f"{match[1]}e{match[2].replace(chr(0x2212), '-')}", text
+        )
     return text
 
 
@@ -118,9 +128,17 @@ class NumberSpace(ByKey):
                 return None
             text = text[equation.end() :]
         match = _DIRECT.match(text)
-        if match is None or _CONTINUED.match(text, match.end()) or not _UNIT.match(text, match.end()):
+        if (
+            match is None
+            or _CONTINUED.match(text, match.end())
+            or not _UNIT.match(text, match.end())
+        ):
             return None
-        return _answer(match[1], reply) if len(_WORD.findall(text, match.end())) <= MAX_UNIT_WORDS else None
+        return (
+            _answer(match[1], reply)
+            if len(_WORD.findall(text, match.end())) <= MAX_UNIT_WORDS
+            else None
+        )
 
     def begins(self, text: str, reply: str) -> Answer | None:
         """The number with which it begins, or the result of an equation of numbers."""
@@ -143,7 +161,9 @@ class NumberSpace(ByKey):
     def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
         """Whether any word follows, or the answer's clause has another number or more words than a unit."""
         stated = _ASIDE.split(clause, maxsplit=1)[0]
-        more = len(_WORD.findall(stated)) > MAX_UNIT_WORDS + 1 or _other_number(stated, answer)
+        more = len(_WORD.findall(stated)) > MAX_UNIT_WORDS + 1 or _other_number(
+            stated, answer
+        )
         return more or ByKey.rival(self, text, answer)
 
 
@@ -154,7 +174,9 @@ def _other_number(clause: str, answer: Answer) -> bool:
         number = _answer(match[0], clause)
         # 1.234 is a thousand or not by the language of the whole reply.
         if number is None or number.key != answer.key:
-            shown, known = (re.sub(r"\D", "", written) for written in (match[0], answer.text))
+            shown, known = (
+                re.sub(r"\D", "", written) for written in (match[0], answer.text)
+            )
             if shown != known:
                 return True
     return False
@@ -176,7 +198,9 @@ def fraction(written: str, reply: str) -> Fraction | None:
     *whole, part = re.sub(r"\s*/\s*", "/", bare.lstrip("- ")).split()
     over, _, under = part.partition("/")
     try:
-        value = Fraction(_decimal(over, reply)) / Fraction(_decimal(under or "1", reply))
+        value = Fraction(_decimal(over, reply)) / Fraction(
+            _decimal(under or "1", reply)
+        )
         if whole and value < 1:
             value += Fraction(_decimal(whole[0], reply))
         elif whole:
@@ -190,7 +214,11 @@ def _decimal(written: str, reply: str) -> str:
     """The number with a decimal point and without grouping."""
     comma, point = written.rfind(","), written.rfind(".")
     if comma >= 0 and point >= 0:
-        return written.replace(",", "") if point > comma else written.replace(".", "").replace(",", ".")
+        return (
+            written.replace(",", "")
+            if point > comma
+            else written.replace(".", "").replace(",", ".")
+        )
     signs = written.count(",") + written.count(".")
     if signs > 1:
         return written.replace(",", "").replace(".", "")
@@ -202,8 +230,12 @@ def _decimal(written: str, reply: str) -> str:
 
 @cache
 def _frequent() -> re.Pattern[str]:
-    words = {word for language in table().values() for word in language.get("comma", ())}
-    return re.compile(rf"(?<![^\W_])(?:{'|'.join(map(re.escape, words))})(?![^\W_])", re.IGNORECASE)
+    words = {
+        word for language in table().values() for word in language.get("comma", ())
+    }
+    return re.compile(
+        rf"(?<![^\W_])(?:{'|'.join(map(re.escape, words))})(?![^\W_])", re.IGNORECASE
+    )
 
 
 _ENGLISH = re.compile(r"\b(?:the|of|and|is|to|we|there)\b", re.IGNORECASE)

@@ -19,7 +19,9 @@ def printed_answer(space: AnswerSpace, output: str) -> Answer | None:
     lines = output.strip().splitlines()
     if not lines:
         return None
-    return space.read(output) or read_probe(space, lines[-1].strip(), opening_of(space) or PRINTED, cut=False)
+    return space.read(output) or read_probe(
+        space, lines[-1].strip(), opening_of(space) or PRINTED, cut=False
+    )
 
 
 def output_block(output: str, failure: str) -> str:

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
-from reasoner.answers.forms import BOX, Form, Opening, announcements, clause_end, machine_forms
+from reasoner.answers.forms import (
+    BOX,
+    Form,
+    Opening,
+    announcements,
+    clause_end,
+    machine_forms,
+)
 from reasoner.answers.thinking import final_segment
 from reasoner.errors import UsageError
 from reasoner.specs import Checked, Pattern
@@ -33,13 +40,17 @@ MAX_SECONDS: Final = 1.0
 RULES: Final = ("pattern", "form", "announced", "alone")
 """The rules by which an answer is read: a pattern of the task's own, a machine-readable form, a sentence or heading
 that announces it, and a reply or a last line that is nothing else."""
-_ANOTHER = re.compile(r"\n[ \t]{0,20}\n[*#> ]{0,4}(?:Question|Problem|Human|User|Q)(?:\s\d{1,3})?\s?:\s")
+_ANOTHER = re.compile(
+    r"\n[ \t]{0,20}\n[*#> ]{0,4}(?:Question|Problem|Human|User|Q)(?:\s\d{1,3})?\s?:\s"
+)
 """Where a model that did not end its reply begins another question."""
 
 
 def digest(text: str) -> str:
     """A key for a text of any length, 32 hex digits."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return hashlib.blake2b(
+        text.encode("utf-8", "surrogatepass"), digest_size=16
+    ).hexdigest()
 
 
 class SameKey:
@@ -96,11 +107,20 @@ class ReadsForms(Probed):
         return self._read(segment)
 
     def _read(self, segment: str) -> Answer | None:
-        if self.pattern and (match := last_matched(self.pattern, segment)) and (own := self.inside(match, segment)):
+        if (
+            self.pattern
+            and (match := last_matched(self.pattern, segment))
+            and (own := self.inside(match, segment))
+        ):
             return Answer(own.text, own.key, "pattern")
         text = segment[-self.tail :].rstrip()
         if forms := self.forms(text):
-            rule, clause, end, answer = "form", "", forms[0].end, self.inside(forms[0].text, text)
+            rule, clause, end, answer = (
+                "form",
+                "",
+                forms[0].end,
+                self.inside(forms[0].text, text),
+            )
             again, later = self._announced(text, end)
             if answer is None or (later is not None and later.key != answer.key):
                 return None
@@ -115,7 +135,11 @@ class ReadsForms(Probed):
         if text[stop - 1] in _ASKS:
             return None
         rest = _SILENT.sub("", text[stop:])
-        return None if self.rival(rest, answer, clause) else Answer(answer.text, answer.key, rule)
+        return (
+            None
+            if self.rival(rest, answer, clause)
+            else Answer(answer.text, answer.key, rule)
+        )
 
     def _announced(self, text: str, start: int) -> tuple[int, Answer | None]:
         """The last announced answer after an offset, and where it begins; None if there is none."""
@@ -183,7 +207,9 @@ def compiled(pattern: str) -> "regex.Pattern[str]":
     try:
         return regex.compile(pattern, regex.MULTILINE)
     except regex.error as error:
-        raise UsageError(f"the pattern {pattern!r:.80} is not a regular expression: {error}") from None
+        raise UsageError(
+            f"the pattern {pattern!r:.80} is not a regular expression: {error}"
+        ) from None
 
 
 def last_matched(pattern: str, text: str) -> str | None:

@@ -51,7 +51,9 @@ class ReferenceKinds:
         if self.kind:
             total = counts.total()
             all_of_them = f"{total:,} of {counted(total, 'reference answer')}"
-            return f"kind of answer: {self.kind}, by {all_of_them}; {change} sets another"
+            return (
+                f"kind of answer: {self.kind}, by {all_of_them}; {change} sets another"
+            )
         mix = ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common())
         return (
             f"kind of answer: guessed from the wording of each question, because the reference answers do not decide "

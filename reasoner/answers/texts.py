@@ -42,7 +42,9 @@ Japanese and Korean verbs are at the end, Japanese ones in hiragana.
 """
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 """Signs of scripts that write words without blanks; two of them count as a word."""
-_VERB_AFTER = re.compile(r"(?:\u3067\u3059|\u3067\u3057\u305f|\u3067\u3042\u308b|\uc785\ub2c8\ub2e4|\uc774\ub2e4)\Z")
+_VERB_AFTER = re.compile(
+    r"(?:\u3067\u3059|\u3067\u3057\u305f|\u3067\u3042\u308b|\uc785\ub2c8\ub2e4|\uc774\ub2e4)\Z"
+)
 """A verb that Japanese and Korean put after the answer."""
 
 
@@ -78,7 +80,11 @@ class TextSpace(ByKey):
         """Whether the normal forms are equal; None where a model is to decide."""
         if a.key == b.key or not self.compares_by_model:
             return a.key == b.key
-        return False if a.key.isdecimal() and b.key.isdecimal() and int(a.key) != int(b.key) else None
+        return (
+            False
+            if a.key.isdecimal() and b.key.isdecimal() and int(a.key) != int(b.key)
+            else None
+        )
 
     def blocks(self, answer: Answer) -> Blocks:
         """One block for all where a model compares them, else none."""
@@ -98,7 +104,9 @@ class TextSpace(ByKey):
         clause = _VERB_AFTER.sub("", (text[: stop.start()] if stop else text).rstrip())
         last = clause.strip(_QUOTES).rpartition(" ")[2]
         english = any(noun in reply.lower() for noun in table()["english"]["nouns"])
-        return _few(clause, MAX_WORDS if english or not last[:1].islower() else MAX_NAME)
+        return _few(
+            clause, MAX_WORDS if english or not last[:1].islower() else MAX_NAME
+        )
 
     def alone(self, text: str, reply: str) -> Answer | None:
         """A reply of one word, or of at most three if the last begins with a capital letter, as in a name.
@@ -106,7 +114,9 @@ class TextSpace(ByKey):
         In scripts without capital letters nothing tells a name from a sentence.
         """
         *before, last = text.strip(_QUOTES + ".").split() or [""]
-        named = (last[:1].isupper() or last[:1].isdecimal() or not before) and all(map(_has_case, text))
+        named = (last[:1].isupper() or last[:1].isdecimal() or not before) and all(
+            map(_has_case, text)
+        )
         return _few(text, MAX_NAME) if named and text.strip() == reply.strip() else None
 
 
@@ -120,7 +130,12 @@ def _few(text: str, most: int) -> Answer | None:
     words = text.strip(_QUOTES + ".")
     number = len(words.split()) + len(_UNSPACED.findall(words)) // 2
     # A quotation may end as a sentence does.
-    if not words or len(words) > 100 or number > most or _SENTENCE.search(text.strip(_MARKS)):
+    if (
+        not words
+        or len(words) > 100
+        or number > most
+        or _SENTENCE.search(text.strip(_MARKS))
+    ):
         return None
     return _text(words)
 
@@ -157,7 +172,12 @@ class YesNoSpace(ByKey):
     version: ClassVar[int] = 8
     instruction: ClassVar[str] = "Give the answer as yes or no."
     opening: ClassVar[Opening | None] = Opening(
-        "\n\nFinal answer (yes or no):", "<answer>", "</answer>", (".", "\n"), ("yes", "no"), 4
+        "\n\nFinal answer (yes or no):",
+        "<answer>",
+        "</answer>",
+        (".", "\n"),
+        ("yes", "no"),
+        4,
     )
 
     def inside(self, text: str, reply: str) -> Answer | None:
@@ -170,11 +190,22 @@ class YesNoSpace(ByKey):
 
     def alone(self, text: str, reply: str) -> Answer | None:
         """One of the two words."""
-        return self.inside(text, reply) if len(text) < 30 and len(text.split()) <= 2 else None
+        return (
+            self.inside(text, reply)
+            if len(text) < 30 and len(text.split()) <= 2
+            else None
+        )
 
     def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
         """Whether a later sentence begins with the other word, is short and ends with it, or does not end."""
         sentences = re.split(r"(?<=[.!?\u3002])\s*|\n+", f"{clause}\n{text}")[-20:]
-        endings = [word for sentence in sentences if len(sentence) < 60 for word in sentence.split()[-1:]]
+        endings = [
+            word
+            for sentence in sentences
+            if len(sentence) < 60
+            for word in sentence.split()[-1:]
+        ]
         others = (self.inside(part, text) for part in (*sentences, *endings))
-        return text[-1:].isalpha() or any(other is not None and other.key != answer.key for other in others)
+        return text[-1:].isalpha() or any(
+            other is not None and other.key != answer.key for other in others
+        )

@@ -10,7 +10,9 @@ _NAMES = (
     r"|ifm\|think(?:_fast|_faster)?"
 )
 _WORDS = r"begin_of_thought|START_THINKING|inner_prefix|content_thinking|plamo:begin_think:plamo"
-_ENDINGS = r"end_of_thought|END_THINKING|inner_suffix|content_text|plamo:end_think:plamo"
+_ENDINGS = (
+    r"end_of_thought|END_THINKING|inner_suffix|content_text|plamo:end_think:plamo"
+)
 _OPENED, _CLOSED = rf"(?i:(?:{_NAMES})>)", rf"(?i:/(?:{_NAMES})>)"
 _MARKS = [
     (sign, re.compile(rf"{re.escape(sign)}(?:(?P<opening>{opening})|{closing})"))
@@ -33,7 +35,9 @@ _MARKS = [
 """What marks begin with, and the patterns of those: a pattern is searched fastest after a text that it begins with."""
 _END = "[END FINAL RESPONSE]"
 # The channels of gpt-oss (harmony). Servers that drop special tokens leave only the names of the channels.
-_CHANNEL = re.compile(r"<\|channel\|>\s*+(\w++)[^<>]{0,80}(?:<\|constrain\|>\s*+\w++\s*+)?<\|message\|>")
+_CHANNEL = re.compile(
+    r"<\|channel\|>\s*+(\w++)[^<>]{0,80}(?:<\|constrain\|>\s*+\w++\s*+)?<\|message\|>"
+)
 _CHANNEL_END = re.compile(r"<\|(?:end|return|call|start)\|>")
 _BARE_ANALYSIS = re.compile(r"\s*+analysis(?![a-z\s:])")
 _BARE_FINAL = "assistantfinal"
@@ -52,7 +56,12 @@ def final_segment(text: str) -> str | None:
 def _marks(text: str) -> list[re.Match[str]]:
     """The marks in a text, in order. None begins within another one."""
     # From the end a text is found several times as fast.
-    marks = [mark for sign, pattern in _MARKS if text.rfind(sign) >= 0 for mark in pattern.finditer(text)]
+    marks = [
+        mark
+        for sign, pattern in _MARKS
+        if text.rfind(sign) >= 0
+        for mark in pattern.finditer(text)
+    ]
     return sorted(marks, key=lambda mark: mark.start())
 
 
@@ -82,7 +91,9 @@ def _unthought(text: str) -> str | None:
 
 def _final_channel(text: str) -> str | None:
     """The last message on the channel `final`."""
-    finals = [channel.end() for channel in _CHANNEL.finditer(text) if channel[1] == "final"]
+    finals = [
+        channel.end() for channel in _CHANNEL.finditer(text) if channel[1] == "final"
+    ]
     if not finals:
         return None
     end = _CHANNEL_END.search(text, finals[-1])

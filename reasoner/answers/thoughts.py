@@ -28,4 +28,6 @@ class ThoughtPrompts:
 
     def steps_in(self, reply: str) -> list[str]:
         """The lines of a reply that are steps."""
-        return [line.strip() for line in reply.splitlines() if re.search(self.rest, line)]
+        return [
+            line.strip() for line in reply.splitlines() if re.search(self.rest, line)
+        ]

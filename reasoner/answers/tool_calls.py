@@ -14,7 +14,9 @@ from reasoner.types import Answer
 REPLY: Final = "reply"
 """The key of all replies without a call."""
 _TAGGED: Final = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
-_FUNCTION: Final = re.compile(r"\s*<function=([^>\s]{1,256})>(.*?)(?:</function>\s*)?", re.DOTALL)
+_FUNCTION: Final = re.compile(
+    r"\s*<function=([^>\s]{1,256})>(.*?)(?:</function>\s*)?", re.DOTALL
+)
 _PARAMETER: Final = re.compile(r"<parameter=([^>\s]{1,256})>")
 _CLOSING: Final = "</parameter>"
 
@@ -58,7 +60,10 @@ def _all(calls: Iterable[ToolCall | None]) -> tuple[ToolCall, ...]:
 
 def _tagged(body: str) -> ToolCall | None:
     if function := _FUNCTION.fullmatch(body):
-        return ToolCall(function[1], json.dumps({name: _value(text) for name, text in _parameters(function[2])}))
+        return ToolCall(
+            function[1],
+            json.dumps({name: _value(text) for name, text in _parameters(function[2])}),
+        )
     return _from_json(_value(body))
 
 
@@ -69,7 +74,10 @@ def _parameters(body: str) -> Iterator[tuple[str, str]]:
         closing = body.find(_CLOSING, opening.end())
         if closing < 0:
             return
-        yield opening[1], body[opening.end() : closing].removeprefix("\n").removesuffix("\n")
+        yield (
+            opening[1],
+            body[opening.end() : closing].removeprefix("\n").removesuffix("\n"),
+        )
         position = closing + len(_CLOSING)
 
 
@@ -86,7 +94,11 @@ def _from_json(value: Any) -> ToolCall | None:
         return None
     arguments = value.get("arguments", value.get("parameters", {}))
     arguments = _value(arguments) if isinstance(arguments, str) else arguments
-    return ToolCall(value["name"], json.dumps(arguments)) if isinstance(arguments, dict) else None
+    return (
+        ToolCall(value["name"], json.dumps(arguments))
+        if isinstance(arguments, dict)
+        else None
+    )
 
 
 def call_text(calls: Iterable[ToolCall]) -> str:
@@ -115,9 +127,17 @@ class ToolCallSpace(SameKey):
         if not reply.calls:
             return Answer(reply.text, REPLY, REPLY) if reply.text else None
         try:
-            values = [[call.name, plain(parse_json(call.arguments))] for call in reply.calls]
-            canonical = sorted(json.dumps(value, sort_keys=True, allow_nan=False) for value in values)
+            values = [
+                [call.name, plain(parse_json(call.arguments))] for call in reply.calls
+            ]
+            canonical = sorted(
+                json.dumps(value, sort_keys=True, allow_nan=False) for value in values
+            )
         except (ValueError, RecursionError):
             return None
         key = digest("\0".join(canonical))
-        return Answer(", ".join(f"{call.name}({call.arguments})" for call in reply.calls), key, "calls")
+        return Answer(
+            ", ".join(f"{call.name}({call.arguments})" for call in reply.calls),
+            key,
+            "calls",
+        )

@@ -26,7 +26,9 @@ class JsonSpace(SameKey, Probed):
     name: ClassVar[str] = "json"
     version: ClassVar[int] = 2
     instruction: ClassVar[str] = "Answer with one JSON value and nothing else."
-    opening: ClassVar[Opening] = Opening("\n\n```json\n", "", "", ("\n```",), tokens=256)
+    opening: ClassVar[Opening] = Opening(
+        "\n\n```json\n", "", "", ("\n```",), tokens=256
+    )
 
     cut: Cut = "drop"
 
@@ -34,8 +36,15 @@ class JsonSpace(SameKey, Probed):
         """The value that the reply is, or that its last fenced block is; the key is a digest, 32 hex digits."""
         if len(text) > LONGEST:
             return None
-        fenced = [block.text for block in fenced_blocks(text) if block.closed and block.language in ("", "json")]
-        for rule, candidate in [("whole", text), *(("fenced", block) for block in reversed(fenced))]:
+        fenced = [
+            block.text
+            for block in fenced_blocks(text)
+            if block.closed and block.language in ("", "json")
+        ]
+        for rule, candidate in [
+            ("whole", text),
+            *(("fenced", block) for block in reversed(fenced)),
+        ]:
             if (key := _key(candidate)) is not None:
                 return Answer(candidate.strip(), key, rule)
         return None
@@ -44,7 +53,9 @@ class JsonSpace(SameKey, Probed):
 def _key(text: str) -> str | None:
     try:
         value = plain(parse_json(text))
-        canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        canonical = json.dumps(
+            value, sort_keys=True, separators=(",", ":"), allow_nan=False
+        )
     except (ValueError, RecursionError):
         return None
     return digest(canonical)

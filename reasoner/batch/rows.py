@@ -37,8 +37,19 @@ COLUMNS: Final = (QUESTION, ANSWER, ID)
 COST: Final = (*COUNTS, "flops", "seconds")
 """The columns of a cost, the fields of `Cost`."""
 RESULTS: Final = (
-    "row", "id", "answer", "text", "confidence", "share", "ended_by", "reason", "error", "tokens", *COST, "digest",
-)  # fmt: skip
+    "row",
+    "id",
+    "answer",
+    "text",
+    "confidence",
+    "share",
+    "ended_by",
+    "reason",
+    "error",
+    "tokens",
+    *COST,
+    "digest",
+)
 """The columns that a batch writes; the input's own follow."""
 Outcome = Literal["answered", "unanswered", "failed"]
 """How a question ended: with an answer, without one, or with an error."""
@@ -87,7 +98,11 @@ class AnswerLine:
     @property
     def agreement(self) -> Counter[int]:
         """The leader's share of its vote in percent, counted once; empty where the question failed."""
-        return Counter() if self.outcome == "failed" else Counter([percent(self.line.get("share") or 0.0)])
+        return (
+            Counter()
+            if self.outcome == "failed"
+            else Counter([percent(self.line.get("share") or 0.0)])
+        )
 
     def asked_again(self, *, shared: bool) -> bool:
         """Whether a batch that continues asks again: after a failure, or where a budget `shared` by all was spent.
@@ -121,7 +136,9 @@ def read_rows(
                 raise values
             row = _question_row(number, where, values, column, id_column, ask, settings)
             if not seen.add(row.id):
-                raise UsageError(f"{where}: the id {row.id!r:.80} is also that of an earlier row: give each its own")
+                raise UsageError(
+                    f"{where}: the id {row.id!r:.80} is also that of an earlier row: give each its own"
+                )
             yield row
         except UsageError as error:
             if number == 1 and not isinstance(error, LongRow):
@@ -130,7 +147,9 @@ def read_rows(
             yield InputRow(number, f"row {number}", own, error=str(error))
 
 
-def reference_kinds(rows: Iterator[Located], column: str, answer: str) -> ReferenceKinds:
+def reference_kinds(
+    rows: Iterator[Located], column: str, answer: str
+) -> ReferenceKinds:
     """The kinds of the references in `answer` to the questions in `column`; none if the first row has no `answer`."""
     kinds = ReferenceKinds()
     for number, (_, values) in enumerate(rows):
@@ -160,12 +179,18 @@ def _question_row(
     if id_column or values.get(ID) is not None:
         name = _text(where, values, id_column or ID, ID).strip()
         if len(name) > MAX_ID:
-            raise UsageError(f"{where}: the id has {len(name):,} characters: at most {MAX_ID} are allowed")
+            raise UsageError(
+                f"{where}: the id has {len(name):,} characters: at most {MAX_ID} are allowed"
+            )
     else:
         name = f"q{number}-{question.id.removeprefix('q-')}"
     content = (name, question.prompt.digest, question.space.name, values, settings)
-    digest = hashlib.blake2b(json.dumps(content, sort_keys=True, default=str).encode(), digest_size=8)
-    return InputRow(number, name, values, replace(question, id=name), digest=digest.hexdigest())
+    digest = hashlib.blake2b(
+        json.dumps(content, sort_keys=True, default=str).encode(), digest_size=8
+    )
+    return InputRow(
+        number, name, values, replace(question, id=name), digest=digest.hexdigest()
+    )
 
 
 def _text(where: str, values: Mapping[str, Any], column: str, wanted: str) -> str:
@@ -174,9 +199,20 @@ def _text(where: str, values: Mapping[str, Any], column: str, wanted: str) -> st
     if column not in values:
         listed = ", ".join([str(name)[:40] for name in values][:20]) or "none"
         pair = written(f"{wanted}:{meant_column(wanted, column, values) or 'NAME'}")
-        raise UsageError(f"{where} has no column {column!r} (it has {listed}): give --columns {shlex.quote(pair)}")
-    if value is None or isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
-        shown = "it is empty" if value is None or not str(value).strip() else f"a {type(value).__name__} is not text"
+        raise UsageError(
+            f"{where} has no column {column!r} (it has {listed}): give --columns {shlex.quote(pair)}"
+        )
+    if (
+        value is None
+        or isinstance(value, bool)
+        or not isinstance(value, str | int | float)
+        or not str(value).strip()
+    ):
+        shown = (
+            "it is empty"
+            if value is None or not str(value).strip()
+            else f"a {type(value).__name__} is not text"
+        )
         raise UsageError(f"{where}, column {column!r}: {shown}")
     return str(value)
 
@@ -187,7 +223,9 @@ def answer_line(row: InputRow, solution: Solution) -> AnswerLine:
         "answer": solution.answer.text if solution.answer else None,
         "text": solution.text or None,
         "confidence": solution.confidence,
-        "share": round(solution.vote_state.share, 6) if solution.vote_state.votes else None,
+        "share": round(solution.vote_state.share, 6)
+        if solution.vote_state.votes
+        else None,
         "ended_by": solution.ended_by,
         "reason": solution.reason,
         "error": str(solution.error) if solution.error else None,
@@ -200,10 +238,14 @@ def answer_line(row: InputRow, solution: Solution) -> AnswerLine:
 
 def error_line(row: InputRow) -> AnswerLine:
     """The line of a row that is no question."""
-    return _with_own(row, {"ended_by": "error", "error": row.error}, UsageError(row.error))
+    return _with_own(
+        row, {"ended_by": "error", "error": row.error}, UsageError(row.error)
+    )
 
 
-def _with_own(row: InputRow, results: Mapping[str, Any], error: BaseException | None) -> AnswerLine:
+def _with_own(
+    row: InputRow, results: Mapping[str, Any], error: BaseException | None
+) -> AnswerLine:
     """All columns; one of the input that has the name of a result is `input_NAME`."""
     line: Line = {**dict.fromkeys(RESULTS), "row": row.number, "id": row.id, **results}
     for name, value in row.own.items():
@@ -218,8 +260,22 @@ def _with_own(row: InputRow, results: Mapping[str, Any], error: BaseException | 
 def read_answer(line: Line) -> AnswerLine:
     """What a line of the answers says. Raises KeyError, TypeError or ValueError: it is none."""
     cost = Cost(**{name: line[name] for name in COST if line[name] is not None})
-    outcome: Outcome = "failed" if line["error"] else "unanswered" if line["answer"] is None else "answered"
-    return AnswerLine(line, str(line["id"]), int(line["row"]), cost, outcome, line["ended_by"], line["digest"])
+    outcome: Outcome = (
+        "failed"
+        if line["error"]
+        else "unanswered"
+        if line["answer"] is None
+        else "answered"
+    )
+    return AnswerLine(
+        line,
+        str(line["id"]),
+        int(line["row"]),
+        cost,
+        outcome,
+        line["ended_by"],
+        line["digest"],
+    )
 
 
 def encoded(line: Line) -> bytes:
@@ -250,7 +306,10 @@ def convert(lines: Path, path: Path) -> None:
     """
     try:
         kinds = _kinds(lines)
-        rows = ({name: _cell(kind, line.get(name)) for name, kind in kinds.items()} for line in _read(lines))
+        rows = (
+            {name: _cell(kind, line.get(name)) for name, kind in kinds.items()}
+            for line in _read(lines)
+        )
         with replacing(path) as file, table_writer(file, path.suffix, kinds) as write:
             while batch := list(islice(rows, ROWS)):
                 write(batch)
@@ -272,7 +331,10 @@ def _kinds(lines: Path) -> dict[str, str]:
             long = isinstance(value, int) and not -_MAX_INT <= value < _MAX_INT
             types.setdefault(name, set()).add("json" if long else type(value).__name__)
     own = {name: _kind(kinds_seen - {"NoneType"}) for name, kinds_seen in types.items()}
-    return own | {name: "int" if name in _COUNTED else "float" if name in _MEASURED else "str" for name in RESULTS}
+    return own | {
+        name: "int" if name in _COUNTED else "float" if name in _MEASURED else "str"
+        for name in RESULTS
+    }
 
 
 def _kind(types: set[str]) -> str:
@@ -285,4 +347,10 @@ def _kind(types: set[str]) -> str:
 def _cell(kind: str, value: Any) -> Any:
     if value is None or (kind == "json" and isinstance(value, str)):
         return value
-    return json.dumps(value, ensure_ascii=False) if kind == "json" else float(value) if kind == "float" else value
+    return (
+        json.dumps(value, ensure_ascii=False)
+        if kind == "json"
+        else float(value)
+        if kind == "float"
+        else value
+    )

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from reasoner.answers.questions import Question
-from reasoner.batch.rows import AnswerLine, InputRow, answer_line, error_line, read_answer
+from reasoner.batch.rows import (
+    AnswerLine,
+    InputRow,
+    answer_line,
+    error_line,
+    read_answer,
+)
 from reasoner.budget import NO_COST, Cost
 from reasoner.errors import TraceError, UsageError
 from reasoner.execution.inputs import IdSet
@@ -48,7 +54,9 @@ class WorkTrace:
         def events() -> Iterator[Event]:
             for path in paths:
                 known = self._open[path] = set()
-                for event in sound(read_trace(path, advice=f"delete {path} to ask its questions again")):
+                for event in sound(
+                    read_trace(path, advice=f"delete {path} to ask its questions again")
+                ):
                     if event.question_id not in done:
                         known.add(event.question_id)
                         # A question without a line is not over, however its plan ended.
@@ -56,7 +64,9 @@ class WorkTrace:
                             yield event
 
         paths = sorted(self._folder.glob("trace-*.jsonl"))
-        self._number = max((int(path.stem.partition("-")[2]) for path in paths), default=0)
+        self._number = max(
+            (int(path.stem.partition("-")[2]) for path in paths), default=0
+        )
         histories = read_histories(events())
         self._drop_finished()
         for name, history in histories.items():
@@ -85,7 +95,9 @@ class WorkTrace:
 
     def _drop_finished(self) -> None:
         current = self._writer.path if self._writer else None
-        for path in [path for path, known in self._open.items() if not known and path != current]:
+        for path in [
+            path for path, known in self._open.items() if not known and path != current
+        ]:
             path.unlink(missing_ok=True)
             del self._open[path]
 
@@ -119,7 +131,11 @@ class Progressed:
 
     def add(self, answer: AnswerLine) -> None:
         """Count a line."""
-        for name in (answer.id, _row(answer.row), _row(answer.row, answer.id, answer.digest)):
+        for name in (
+            answer.id,
+            _row(answer.row),
+            _row(answer.row, answer.id, answer.digest),
+        ):
             self.ids.add(name)
         self.spent += answer.cost
         self.count += 1
@@ -174,7 +190,9 @@ class BatchFolder:
         self.answers = answers
         self.path = answers.with_name(f"{answers.name}.state")
         self.state = self.path / "state.json"
-        self.lines = answers if answers.suffix == ".jsonl" else self.path / "answers.jsonl"
+        self.lines = (
+            answers if answers.suffix == ".jsonl" else self.path / "answers.jsonl"
+        )
         """The lines of the answers, appended to as questions end."""
         self.trace = WorkTrace(self.path)
 
@@ -198,7 +216,9 @@ class BatchFolder:
                     for path in [*self._files(), self.answers]:
                         path.unlink(missing_ok=True)
             except OSError as error:
-                raise TraceError(f"cannot replace {self.answers}: {error.strerror}") from error
+                raise TraceError(
+                    f"cannot replace {self.answers}: {error.strerror}"
+                ) from error
             try:
                 yield resumes and not overwrite
             finally:
@@ -215,7 +235,11 @@ class BatchFolder:
 
     def _files(self) -> list[Path]:
         """What a batch writes here. The state goes first: without it there is nothing to continue."""
-        return [self.state, self.path / "answers.jsonl", *self.path.glob("trace-*.jsonl")]
+        return [
+            self.state,
+            self.path / "answers.jsonl",
+            *self.path.glob("trace-*.jsonl"),
+        ]
 
     def begin(self, settings: Settings, dropped: Cost = NO_COST) -> None:
         """Write the settings of a batch, and what its dropped lines cost. Raises TraceError."""
@@ -271,7 +295,14 @@ class BatchFolder:
             if taken_out:
                 self.begin(state.settings, done.dropped)
                 lines = self._kept(shared=shared)
-                write_whole(self.lines, (line.content for line in lines if not (line.repeated or line.again)))
+                write_whole(
+                    self.lines,
+                    (
+                        line.content
+                        for line in lines
+                        if not (line.repeated or line.again)
+                    ),
+                )
         done.histories = self.trace.read(done.ids)
         return done
 
@@ -323,7 +354,13 @@ def unasked_rows(answers: Path, rows: Iterator[InputRow]) -> int | None:
             for _, line in table.rows():
                 if isinstance(line, UsageError):
                     return None
-                written.add(_row(int(line["row"]), line["digest"] or "", "failed" if line["error"] else ""))
+                written.add(
+                    _row(
+                        int(line["row"]),
+                        line["digest"] or "",
+                        "failed" if line["error"] else "",
+                    )
+                )
                 count += 1
     except (OSError, EOFError, KeyError, TypeError, ValueError, UsageError):
         return None
@@ -331,13 +368,21 @@ def unasked_rows(answers: Path, rows: Iterator[InputRow]) -> int | None:
     for row in rows:
         count -= 1
         unasked += row.question is None
-        if _row(row.number, row.digest, "" if row.question else "failed") not in written:
+        if (
+            _row(row.number, row.digest, "" if row.question else "failed")
+            not in written
+        ):
             return None
     return unasked if count == 0 else None
 
 
 async def answer_rows(
-    rows: Iterator[InputRow], done: Progressed, trace: Sink | None, *, length: int | None, **options: Any
+    rows: Iterator[InputRow],
+    done: Progressed,
+    trace: Sink | None,
+    *,
+    length: int | None,
+    **options: Any,
 ) -> AsyncGenerator[AnswerLine, None]:
     """The lines of the rows that are not `done`, as they end; `options` and errors are those of `solve_each`.
 

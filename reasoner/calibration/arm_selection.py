@@ -50,7 +50,9 @@ class Estimate(NamedTuple):
         return self.mean + NormalDist().inv_cdf(level) * math.sqrt(self.variance)
 
 
-def promised(family: Family, bin: int, risk: float, prefer: Prefer = "tokens") -> Choice:
+def promised(
+    family: Family, bin: int, risk: float, prefer: Prefer = "tokens"
+) -> Choice:
     """The cheapest vote that loses at most `risk`, 0 to 1, with confidence `LEVEL` in all bins together.
 
     `bin` is 0 to `family.bins.count - 1`. The loss is against the vote of all samples in the same order. There always
@@ -58,10 +60,16 @@ def promised(family: Family, bin: int, risk: float, prefer: Prefer = "tokens") -
     """
     kept = _promised(family, bin, risk, prefer)
     row = min(kept, key=lambda row: _cost(row, prefer))
-    return Choice(row, f"{_promise(row, risk)} ({counted(row.questions, 'question')})", promised=True)
+    return Choice(
+        row,
+        f"{_promise(row, risk)} ({counted(row.questions, 'question')})",
+        promised=True,
+    )
 
 
-def worthwhile(family: Family, bin: int, risk: float, prefer: Prefer = "tokens") -> Choice:
+def worthwhile(
+    family: Family, bin: int, risk: float, prefer: Prefer = "tokens"
+) -> Choice:
     """The arm with the least expected loss and price together, of those that are expected to lose at most `risk`.
 
     `bin` is 0 to `family.bins.count - 1`. The price of a sample is `sample_price(risk)`. The loss is promised to be at
@@ -74,14 +82,18 @@ def worthwhile(family: Family, bin: int, risk: float, prefer: Prefer = "tokens")
     price = sample_price(risk)
     row = min(
         (row for row in family.rows(bin) if losses.get(row.arm, math.inf) <= risk),
-        key=lambda row: losses[row.arm] + price * _cost(row, prefer) / family.sample_tokens,
+        key=lambda row: (
+            losses[row.arm] + price * _cost(row, prefer) / family.sample_tokens
+        ),
     )
     if row in kept:
         promise = _promise(row, risk)
     elif not _votes(row, family):
         promise = "nothing is promised of a strategy that is not a vote"
     elif (more := row.needed(risk)) is None:
-        promise = f"nothing is promised: it seems to lose more than {100 * risk:g} points"
+        promise = (
+            f"nothing is promised: it seems to lose more than {100 * risk:g} points"
+        )
     else:
         promise = f"nothing is promised: at most {100 * risk:g} points would take about {more:,} questions"
     why = (
@@ -96,10 +108,19 @@ def bolder(family: Family, bin: int, risk: float) -> tuple[ArmRow, int] | None:
     kept = _promised(family, bin, risk)
     after = (row for row in _ladder(family, bin) if row not in kept)
     alpha = (1 - LEVEL) / family.bins.count
-    return next(((row, count) for row in after if (count := row.needed(risk, 1 - alpha)) is not None), None)
+    return next(
+        (
+            (row, count)
+            for row in after
+            if (count := row.needed(risk, 1 - alpha)) is not None
+        ),
+        None,
+    )
 
 
-def _promised(family: Family, bin: int, risk: float, prefer: Prefer = "tokens") -> Sequence[ArmRow]:
+def _promised(
+    family: Family, bin: int, risk: float, prefer: Prefer = "tokens"
+) -> Sequence[ArmRow]:
     """The votes that lose at most `risk`, from the safest on; bins share the chance that a promise is broken."""
     kept = []
     for row in _ladder(family, bin, prefer):
@@ -115,10 +136,18 @@ def _ladder(family: Family, bin: int, prefer: Prefer = "tokens") -> Iterator[Arm
     By the bound of their rule; where bounds are equal, those that may draw all samples first; then those that count by
     length first for latency and last for tokens; then as the family lists them.
     """
-    votes = [row for row in family.arms if row.bin == bin and _votes(row, family) and not _fixed(row, family)]
+    votes = [
+        row
+        for row in family.arms
+        if row.bin == bin and _votes(row, family) and not _fixed(row, family)
+    ]
     yield from sorted(
         votes,
-        key=lambda row: (row.most, not _may_draw_all(row, family), _by_length(row) != (prefer == "latency")),
+        key=lambda row: (
+            row.most,
+            not _may_draw_all(row, family),
+            _by_length(row) != (prefer == "latency"),
+        ),
     )
 
 
@@ -126,11 +155,17 @@ def _promise(row: ArmRow, risk: float) -> str:
     if not row.most:
         return "it gives the answer of the vote of all samples"
     bound = f"at most {100 * risk:g} points against the vote of all samples"
-    return f"it loses {bound} by its rule" if row.most <= risk else f"it loses {bound}, with 95 % confidence"
+    return (
+        f"it loses {bound} by its rule"
+        if row.most <= risk
+        else f"it loses {bound}, with 95 % confidence"
+    )
 
 
 def _may_draw_all(row: ArmRow, family: Family) -> bool:
-    n, most = (_parsed(spec).options.get("n") for spec in (row.strategy, family.baseline))
+    n, most = (
+        _parsed(spec).options.get("n") for spec in (row.strategy, family.baseline)
+    )
     return n == most
 
 
@@ -151,13 +186,22 @@ _kind = cache(lambda spec: _parsed(spec).without("n", "stop", "order", "window")
 
 def _votes(row: ArmRow, family: Family) -> bool:
     """Whether an arm is a vote over samples like the baseline's."""
-    return not row.verifier and not row.budget and _kind(row.strategy) == _kind(family.baseline)
+    return (
+        not row.verifier
+        and not row.budget
+        and _kind(row.strategy) == _kind(family.baseline)
+    )
 
 
 def _fixed(row: ArmRow, family: Family) -> bool:
     """Whether an arm is a vote of a fixed number of samples, more than one and fewer than the baseline's."""
     without_rule = "stop" not in _parsed(row.strategy).options
-    return _votes(row, family) and without_rule and row.samples > 1 and row.strategy != family.baseline
+    return (
+        _votes(row, family)
+        and without_rule
+        and row.samples > 1
+        and row.strategy != family.baseline
+    )
 
 
 def _losses(family: Family, bin: int) -> Mapping[Arm, float]:
@@ -166,13 +210,20 @@ def _losses(family: Family, bin: int) -> Mapping[Arm, float]:
     arms = defaultdict[Arm, dict[int, Estimate]](dict)
     for row in family.arms:
         if row.arm in votes:
-            arms[row.arm][row.bin] = _loss(row, PRIOR_QUESTIONS, _expected_loss(row, family))
+            arms[row.arm][row.bin] = _loss(
+                row, PRIOR_QUESTIONS, _expected_loss(row, family)
+            )
         elif row.eligible and not _fixed(row, family):
             arms[row.arm][row.bin] = _loss(row)
     estimates = {
-        arm: dict(zip(bins, shrink(list(bins.values())), strict=True))[bin] for arm, bins in arms.items() if bin in bins
+        arm: dict(zip(bins, shrink(list(bins.values())), strict=True))[bin]
+        for arm, bins in arms.items()
+        if bin in bins
     }
-    return {arm: max(0.0, x.mean) if arm in votes else x.upper(CAUTION) for arm, x in estimates.items()}
+    return {
+        arm: max(0.0, x.mean) if arm in votes else x.upper(CAUTION)
+        for arm, x in estimates.items()
+    }
 
 
 def _loss(row: ArmRow, more: int = 0, each: float = 0.0) -> Estimate:
@@ -186,7 +237,10 @@ def _loss(row: ArmRow, more: int = 0, each: float = 0.0) -> Estimate:
 
 def _expected_loss(row: ArmRow, family: Family) -> float:
     """What a vote is expected to lose before any question is measured."""
-    return min(row.most, LOST_BY_ONE * family.sample_tokens / max(row.tokens, family.sample_tokens))
+    return min(
+        row.most,
+        LOST_BY_ONE * family.sample_tokens / max(row.tokens, family.sample_tokens),
+    )
 
 
 def shrunk(family: Family) -> Mapping[tuple[Arm, int], Estimate]:
@@ -211,7 +265,9 @@ def shrink(raw: Sequence[Estimate]) -> list[Estimate]:
         return list(raw)
     mean, weights = _weighted_mean(raw, 0.0)
     total = math.fsum(weights)
-    excess = math.fsum(w * (x.mean - mean) ** 2 for w, x in zip(weights, raw, strict=True)) - (len(raw) - 1)
+    excess = math.fsum(
+        w * (x.mean - mean) ** 2 for w, x in zip(weights, raw, strict=True)
+    ) - (len(raw) - 1)
     between = max(0.0, excess / (total - math.fsum(w * w for w in weights) / total))
     mean, weights = _weighted_mean(raw, between)
     error = 1 / math.fsum(weights)
@@ -222,10 +278,14 @@ def shrink(raw: Sequence[Estimate]) -> list[Estimate]:
     ]
 
 
-def _weighted_mean(raw: Sequence[Estimate], between: float) -> tuple[float, list[float]]:
+def _weighted_mean(
+    raw: Sequence[Estimate], between: float
+) -> tuple[float, list[float]]:
     """The mean of estimates that vary by `between` beyond their own errors, and their weights."""
     weights = [1 / (x.variance + between) for x in raw]
-    return math.fsum(w * x.mean for w, x in zip(weights, raw, strict=True)) / math.fsum(weights), weights
+    return math.fsum(w * x.mean for w, x in zip(weights, raw, strict=True)) / math.fsum(
+        weights
+    ), weights
 
 
 def _mean(total: float, squares: float, n: int) -> Estimate:

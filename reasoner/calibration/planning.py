@@ -64,7 +64,9 @@ class Part:
     @property
     def arms(self) -> tuple[tuple[float, BinArm], ...]:
         """Each arm that is used, with its share of the bin's questions; cheapest first."""
-        both = [(1 - self.mixed, self.base)] + ([(self.mixed, self.next)] if self.next else [])
+        both = [(1 - self.mixed, self.base)] + (
+            [(self.mixed, self.next)] if self.next else []
+        )
         return tuple((share, arm) for share, arm in both if share > ROUNDING)
 
     @property
@@ -91,17 +93,23 @@ class Forecast:
     @property
     def accuracy(self) -> Estimate:
         """The accuracy; its error is that of the calibration."""
-        return _pooled([(part.share, part.accuracy) for part in self.parts], self.measured)
+        return _pooled(
+            [(part.share, part.accuracy) for part in self.parts], self.measured
+        )
 
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % confidence interval of the accuracy."""
-        return max(0.0, self.accuracy.upper(0.025)), min(1.0, self.accuracy.upper(0.975))
+        return max(0.0, self.accuracy.upper(0.025)), min(
+            1.0, self.accuracy.upper(0.975)
+        )
 
     @property
     def tokens(self) -> Estimate:
         """The cost of a question."""
-        return _pooled([(part.share, part.tokens) for part in self.parts], self.measured)
+        return _pooled(
+            [(part.share, part.tokens) for part in self.parts], self.measured
+        )
 
     @property
     def tokens_p95(self) -> float:
@@ -111,14 +119,25 @@ class Forecast:
     @property
     def sequential_tokens(self) -> float | None:
         """The mean latency of a question in tokens; None where it was not measured of every arm that is used."""
-        means = [(part.share * share, arm.row.sequential_tokens) for part in self.parts for share, arm in part.arms]
+        means = [
+            (part.share * share, arm.row.sequential_tokens)
+            for part in self.parts
+            for share, arm in part.arms
+        ]
         known = [share * mean for share, mean in means if mean is not None]
         return math.fsum(known) if len(known) == len(means) else None
 
     @property
     def samples(self) -> int:
         """The mean number of sequences per question of the arm that draws most, at least 1."""
-        return max(1, *(math.ceil(arm.row.samples) for part in self.parts for _, arm in part.arms))
+        return max(
+            1,
+            *(
+                math.ceil(arm.row.samples)
+                for part in self.parts
+                for _, arm in part.arms
+            ),
+        )
 
     def total_p95(self, questions: int) -> float:
         """The 95th percentile of the total cost of `questions`, by a lognormal approximation: for ten or more.
@@ -126,7 +145,9 @@ class Forecast:
         Costs that are rare and so high that none was measured are not in it: see `unseen`.
         """
         mean = questions * self.tokens.mean
-        return mean * math.exp(TAIL * self._total_error(questions) / mean) if mean else 0.0
+        return (
+            mean * math.exp(TAIL * self._total_error(questions) / mean) if mean else 0.0
+        )
 
     @property
     def unseen(self) -> float:
@@ -179,7 +200,9 @@ class Outlook:
             for index, (share, arms) in enumerate(self.bins)
             for low, high in pairwise(arms)
         ]
-        return sorted(unsorted, key=lambda step: (-_slope(step.low, step.high), step.bin))
+        return sorted(
+            unsorted, key=lambda step: (-_slope(step.low, step.high), step.bin)
+        )
 
     def at(self, tokens: float) -> Forecast:
         """The best division of a mean budget of `tokens` per question; at most one bin is really mixed.
@@ -197,7 +220,11 @@ class Outlook:
         for step in self.steps:
             share = parts[step.bin].share
             if step.cost > left:
-                parts[step.bin] = Part(share, step.low, step.high, left / step.cost) if left else Part(share, step.low)
+                parts[step.bin] = (
+                    Part(share, step.low, step.high, left / step.cost)
+                    if left
+                    else Part(share, step.low)
+                )
                 break
             parts[step.bin] = Part(share, step.high)
             left -= step.cost
@@ -205,7 +232,10 @@ class Outlook:
 
     def tokens_for(self, accuracy: float) -> float | None:
         """The smallest mean budget with at least this expected accuracy; None where there is none."""
-        tokens, value = self.minimum, math.fsum(share * arms[0].accuracy.mean for share, arms in self.bins)
+        tokens, value = (
+            self.minimum,
+            math.fsum(share * arms[0].accuracy.mean for share, arms in self.bins),
+        )
         if accuracy <= value:
             return tokens
         for step in self.steps:
@@ -224,13 +254,22 @@ def outlook(family: Family, levels: Collection[ThinkingLevel] = ()) -> Outlook:
     Raises:
         UsageError: a bin has no arm that was measured on enough questions, or no arm has one of the levels.
     """
-    stated = {row.strategy: _level_of(row.strategy) for row in family.arms} if levels else {}
+    stated = (
+        {row.strategy: _level_of(row.strategy) for row in family.arms} if levels else {}
+    )
     if levels and not set(levels) & set(stated.values()):
         known = (
-            ", ".join(dict.fromkeys(str(level) for level in stated.values() if level is not None)) or "none is stated"
+            ", ".join(
+                dict.fromkeys(
+                    str(level) for level in stated.values() if level is not None
+                )
+            )
+            or "none is stated"
         )
         asked = ", ".join(map(str, levels))
-        raise UsageError(f"no arm of {family.task} was measured at thinking={asked} (measured: {known}): calibrate it")
+        raise UsageError(
+            f"no arm of {family.task} was measured at thinking={asked} (measured: {known}): calibrate it"
+        )
     estimates = shrunk(family)
     counts = [family.standard(index).questions for index in range(family.bins.count)]
     bins = []
@@ -239,7 +278,12 @@ def outlook(family: Family, levels: Collection[ThinkingLevel] = ()) -> Outlook:
         # The errors are those of the bin alone: shrunk accuracies of several bins have correlated errors.
         alone = shrunk(family.model_copy(update={"arms": rows}))
         arms = [
-            BinArm(row, Estimate(estimates[row.arm, index].mean, alone[row.arm, index].variance))
+            BinArm(
+                row,
+                Estimate(
+                    estimates[row.arm, index].mean, alone[row.arm, index].variance
+                ),
+            )
             for row in rows
             if row.eligible and (not levels or stated[row.strategy] in levels)
         ]
@@ -261,7 +305,9 @@ def hull(arms: Iterable[BinArm]) -> tuple[BinArm, ...]:
     for arm in sorted(arms, key=lambda arm: (arm.row.tokens, -arm.accuracy.mean)):
         if vertices and arm.accuracy.mean <= vertices[-1].accuracy.mean:
             continue
-        while len(vertices) > 1 and _slope(vertices[-2], vertices[-1]) <= _slope(vertices[-1], arm):
+        while len(vertices) > 1 and _slope(vertices[-2], vertices[-1]) <= _slope(
+            vertices[-1], arm
+        ):
             vertices.pop()
         vertices.append(arm)
     return tuple(vertices)
@@ -290,5 +336,7 @@ def _pooled(parts: Sequence[tuple[float, Estimate]], measured: int) -> Estimate:
     """The mean over bins: their errors are independent, and the size of each bin has an error too."""
     mean = math.fsum(share * estimate.mean for share, estimate in parts)
     within = math.fsum(share**2 * estimate.variance for share, estimate in parts)
-    between = math.fsum(share * (estimate.mean - mean) ** 2 for share, estimate in parts)
+    between = math.fsum(
+        share * (estimate.mean - mean) ** 2 for share, estimate in parts
+    )
     return Estimate(mean, within + between / measured)

@@ -87,7 +87,9 @@ class Trust(_ProfilePart):
             raise ValueError("each share must have its answers and how many are right")
         if any(low >= high for low, high in pairwise(self.shares)):
             raise ValueError("the shares must ascend")
-        if any(good > given for good, given in zip(self.right, self.answered, strict=True)):
+        if any(
+            good > given for good, given in zip(self.right, self.answered, strict=True)
+        ):
             raise ValueError("no more answers can be right than there are")
         return self
 
@@ -95,7 +97,11 @@ class Trust(_ProfilePart):
         """The calibrated chance at a smoothed share, between 0 and 1, for samples of this mean length; 0 if unknown."""
         inside = min(max(share, _EDGE), 1 - _EDGE)
         longer = math.log(length / self.length) if length and self.length else 0.0
-        odds = self.intercept + self.slope * math.log(inside / (1 - inside)) - LONGER * longer
+        odds = (
+            self.intercept
+            + self.slope * math.log(inside / (1 - inside))
+            - LONGER * longer
+        )
         return 1 / (1 + math.exp(-odds))
 
     def least_share(self, risk: float, promises: int = 1) -> float | None:
@@ -111,7 +117,10 @@ class Trust(_ProfilePart):
         Both as counted in calibration; the second is 1 where no question is answered.
         """
         given = [self.chance(share) >= threshold for share in self.shares]
-        answered, right = (math.fsum(itertools.compress(counts, given)) for counts in (self.answered, self.right))
+        answered, right = (
+            math.fsum(itertools.compress(counts, given))
+            for counts in (self.answered, self.right)
+        )
         return answered / sum(self.answered), right / answered if answered else 1.0
 
 
@@ -127,8 +136,12 @@ class Agreement(_ProfilePart):
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
-        if len(self.percent) != len(self.questions) or any(low >= high for low, high in pairwise(self.percent)):
-            raise ValueError("the shares of an agreement must ascend, with a number of questions each")
+        if len(self.percent) != len(self.questions) or any(
+            low >= high for low, high in pairwise(self.percent)
+        ):
+            raise ValueError(
+                "the shares of an agreement must ascend, with a number of questions each"
+            )
         return self
 
 
@@ -184,7 +197,9 @@ class ArmRow(_ProfilePart):
     @property
     def bound(self) -> float:
         """The most that any question can lose in so many orders: what is cut off above two errors is negligible."""
-        return min(1.0, self.most + 2 * math.sqrt(self.most * (1 - self.most) / self.orders))
+        return min(
+            1.0, self.most + 2 * math.sqrt(self.most * (1 - self.most) / self.orders)
+        )
 
     @property
     def eligible(self) -> bool:
@@ -213,21 +228,34 @@ class Family(_ProfilePart):
         bins = self.bins.count
         for row in self.arms:
             if sum(n for _, n in row.losses) != row.questions:
-                raise ValueError(f"{row.strategy!r:.80} has losses of other than its {row.questions} questions")
-        for (arm, index), rows in Counter((row.arm, row.bin) for row in self.arms).items():
+                raise ValueError(
+                    f"{row.strategy!r:.80} has losses of other than its {row.questions} questions"
+                )
+        for (arm, index), rows in Counter(
+            (row.arm, row.bin) for row in self.arms
+        ).items():
             if index >= bins:
-                raise ValueError(f"{arm[0]!r:.80} has a row in bin {index}, and there are {bins} bins, from 0")
+                raise ValueError(
+                    f"{arm[0]!r:.80} has a row in bin {index}, and there are {bins} bins, from 0"
+                )
             if rows > 1:
                 raise ValueError(f"{arm[0]!r:.80} has {rows} rows in bin {index}")
         for name, spec in (("baseline", self.baseline), ("safe arm", self.safe)):
             measured = {row.bin for row in self.arms if row.arm == (spec, "", "")}
             if missing := sorted(set(range(bins)) - measured):
-                raise ValueError(f"the {name} {spec!r:.80} has no row in bin {missing[0]}")
+                raise ValueError(
+                    f"the {name} {spec!r:.80} has no row in bin {missing[0]}"
+                )
         return self
 
     def rows(self, bin: int) -> tuple[ArmRow, ...]:
         """The arms of one bin, from 0 to `bins.count - 1`; cheapest first, ties by name."""
-        return tuple(sorted((row for row in self.arms if row.bin == bin), key=lambda row: (row.tokens, row.arm)))
+        return tuple(
+            sorted(
+                (row for row in self.arms if row.bin == bin),
+                key=lambda row: (row.tokens, row.arm),
+            )
+        )
 
     def standard(self, bin: int) -> ArmRow:
         """The baseline in one bin."""
@@ -238,7 +266,9 @@ class Family(_ProfilePart):
         return self._row(self.safe, bin)
 
     def _row(self, spec: str, bin: int) -> ArmRow:
-        return next(row for row in self.arms if row.bin == bin and row.arm == (spec, "", ""))
+        return next(
+            row for row in self.arms if row.bin == bin and row.arm == (spec, "", "")
+        )
 
 
 class Profile(_ProfilePart):
@@ -270,7 +300,11 @@ class Profile(_ProfilePart):
                 raise UnknownName("calibrated task", task, families, of=self.model)
             return families[task]
         if len(families) != 1:
-            advice = f"choose one with task or --task: {', '.join(families)}" if families else "calibrate first"
+            advice = (
+                f"choose one with task or --task: {', '.join(families)}"
+                if families
+                else "calibrate first"
+            )
             raise UsageError(f"the profile holds {len(families)} tasks: {advice}")
         return self.families[0]
 
@@ -285,7 +319,9 @@ class Profile(_ProfilePart):
             with replacing(path) as file:
                 file.write(self.model_dump_json(indent=1).encode() + b"\n")
         except OSError as error:
-            raise UsageError(f"cannot write the profile {path}: {error.strerror}") from error
+            raise UsageError(
+                f"cannot write the profile {path}: {error.strerror}"
+            ) from error
 
 
 class _Versioned(BaseModel):
@@ -311,4 +347,6 @@ def read_profile(path: Path) -> Profile:
             )
         return Profile.model_validate_json(text)
     except ValidationError as error:
-        raise UsageError(f"{path} is not a profile: {complaint_of(error)}: calibrate again") from error
+        raise UsageError(
+            f"{path} is not a profile: {complaint_of(error)}: calibrate again"
+        ) from error

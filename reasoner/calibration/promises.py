@@ -27,19 +27,31 @@ def p_value(losses: Losses, risk: float, most: float = 1.0) -> float:
     like. If nothing was ever lost it is at most 2.5 (1 - risk / most)^n.
     """
     if not 0 <= risk <= 1 or not 0 < most <= 1:
-        raise ValueError(f"risk must be 0 to 1 and most above 0, up to 1 (got {risk}, {most})")
+        raise ValueError(
+            f"risk must be 0 to 1 and most above 0, up to 1 (got {risk}, {most})"
+        )
     if most <= risk:
         return 0.0
-    logs = [math.log(share) + sum(n * g for n, g in _growth(losses, risk, most, s)) for s, share in _bets()]
+    logs = [
+        math.log(share) + sum(n * g for n, g in _growth(losses, risk, most, s))
+        for s, share in _bets()
+    ]
     top = max(logs)
     return min(1.0, math.exp(-top) / math.fsum(math.exp(log - top) for log in logs))
 
 
-def needed(losses: Losses, risk: float, most: float = 1.0, level: float = LEVEL) -> int | None:
+def needed(
+    losses: Losses, risk: float, most: float = 1.0, level: float = LEVEL
+) -> int | None:
     """About how many questions with such losses would promise this risk; None where no number would."""
     count = sum(n for _, n in losses)
-    rates = [(math.fsum(n * g for n, g in _growth(losses, risk, most, s)) / count, share) for s, share in _bets()]
-    enough = [math.log(1 / (1 - level) / share) / rate for rate, share in rates if rate > 0]
+    rates = [
+        (math.fsum(n * g for n, g in _growth(losses, risk, most, s)) / count, share)
+        for s, share in _bets()
+    ]
+    enough = [
+        math.log(1 / (1 - level) / share) / rate for rate, share in rates if rate > 0
+    ]
     return math.ceil(min(enough)) if enough else None
 
 
@@ -47,7 +59,9 @@ def _bets() -> Sequence[tuple[float, float]]:
     return list(zip(STAKES, SHARES, strict=True))
 
 
-def _growth(losses: Losses, risk: float, most: float, stake: float) -> Sequence[tuple[int, float]]:
+def _growth(
+    losses: Losses, risk: float, most: float, stake: float
+) -> Sequence[tuple[int, float]]:
     """The numbers of questions, and by how much the wealth's logarithm grows on each."""
     # A hair below the largest bet: a question of the largest loss takes nearly all, and not all.
     bet = stake * (1 - 1e-6) / (most - risk)
@@ -55,7 +69,11 @@ def _growth(losses: Losses, risk: float, most: float, stake: float) -> Sequence[
 
 
 def least_share(
-    shares: Sequence[float], answered: Sequence[int], right: Sequence[int], risk: float, promises: int = 1
+    shares: Sequence[float],
+    answered: Sequence[int],
+    right: Sequence[int],
+    risk: float,
+    promises: int = 1,
 ) -> float | None:
     """The lowest share from which on at most `risk` of the answers are wrong, with confidence `LEVEL`; None if none is.
 
@@ -66,7 +84,9 @@ def least_share(
     from scipy import special
 
     least, count, wrong = None, 0, 0
-    for share, given, good in zip(reversed(shares), reversed(answered), reversed(right), strict=True):
+    for share, given, good in zip(
+        reversed(shares), reversed(answered), reversed(right), strict=True
+    ):
         count, wrong = count + given, wrong + given - good
         if count < fewest(risk, promises):
             continue
@@ -78,4 +98,8 @@ def least_share(
 
 def fewest(risk: float, promises: int = 1) -> int:
     """So many answers without a wrong one promise that at most `risk` of them, above 0, are wrong."""
-    return math.ceil(math.log((1 - LEVEL) / promises) / math.log1p(-risk)) if risk < 1 else 1
+    return (
+        math.ceil(math.log((1 - LEVEL) / promises) / math.log1p(-risk))
+        if risk < 1
+        else 1
+    )

@@ -17,13 +17,18 @@ NODES = 21
 
 
 def broken_promise(
-    confidences: Sequence[float], right: Sequence[bool], questions: int, alpha: float = ALARM
+    confidences: Sequence[float],
+    right: Sequence[bool],
+    questions: int,
+    alpha: float = ALARM,
 ) -> str | None:
     """The alarm that fewer answers are right than their calibrated confidences, in [0, 1], predict; None without one.
 
     One look, as in `drift`. `questions` is how many the confidences were calibrated on: see `predicted_at_most`.
     """
-    if len(confidences) != len(right) or not all(0 <= chance <= 1 for chance in confidences):
+    if len(confidences) != len(right) or not all(
+        0 <= chance <= 1 for chance in confidences
+    ):
         raise ValueError("give a confidence from 0 to 1 for each answer")
     count = sum(right)
     chance = predicted_at_most(count, confidences, questions)
@@ -35,14 +40,18 @@ def broken_promise(
     )
 
 
-def lost_accuracy(accuracy: float, questions: int, right: int, asked: int, alpha: float = ALARM) -> str | None:
+def lost_accuracy(
+    accuracy: float, questions: int, right: int, asked: int, alpha: float = ALARM
+) -> str | None:
     """The alarm that fewer of the `asked` questions are answered rightly than in calibration; None without one.
 
     `accuracy` was measured on so many `questions`. A question without an answer counts as not right, as it did there.
     One look, as in `drift`.
     """
     if not 0 <= right <= asked or not 0 <= accuracy <= 1:
-        raise ValueError(f"right must be 0 to asked and accuracy 0 to 1 (got {right}, {asked}, {accuracy})")
+        raise ValueError(
+            f"right must be 0 to asked and accuracy 0 to 1 (got {right}, {asked}, {accuracy})"
+        )
     # Not even a calibration without a failure makes the next question certain.
     sure = (accuracy * questions + 0.5) / (questions + 1)
     chance = predicted_at_most(right, [sure] * asked, questions)
@@ -84,7 +93,9 @@ def predicted_at_most(count: int, chances: Sequence[float], questions: int) -> f
     return float(weights @ _at_most(count, shifted)) / float(weights.sum())
 
 
-def _at_most(count: int, chances: "npt.NDArray[np.float64]") -> "npt.NDArray[np.float64]":
+def _at_most(
+    count: int, chances: "npt.NDArray[np.float64]"
+) -> "npt.NDArray[np.float64]":
     """P(fewer than `count` of these coins fall heads) + P(`count` do) / 2, for each row of [K, n]."""
     import numpy as np
     from scipy import special

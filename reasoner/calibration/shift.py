@@ -26,7 +26,9 @@ def percent(share: float) -> int:
     return round(100 * share)
 
 
-def less_agreement(measured: Agreements, seen: Agreements, alpha: float = LEVEL) -> str | None:
+def less_agreement(
+    measured: Agreements, seen: Agreements, alpha: float = LEVEL
+) -> str | None:
     """The alarm that samples agree less than in calibration; None without one.
 
     It is for one look at questions that were chosen before it: later looks at more of them have false alarms of their
@@ -55,12 +57,20 @@ def chance_of_less(measured: Agreements, seen: Agreements) -> float:
     if not measured or not seen:
         return 1.0
     values = np.array(sorted(measured.keys() | seen.keys()))
-    asked, total = sum(seen.values()), sum(value * count for value, count in seen.items())
+    asked, total = (
+        sum(seen.values()),
+        sum(value * count for value, count in seen.items()),
+    )
     both = [measured.get(value, 0) + seen.get(value, 0) for value in values.tolist()]
     source, drawn, as_low = np.random.default_rng(0), 0, 0
     while drawn < DRAWS and as_low < ENOUGH:
-        divided = source.multivariate_hypergeometric(both, asked, size=BLOCK, method="marginals")
-        drawn, as_low = drawn + BLOCK, as_low + int(np.count_nonzero(divided @ values <= total))
+        divided = source.multivariate_hypergeometric(
+            both, asked, size=BLOCK, method="marginals"
+        )
+        drawn, as_low = (
+            drawn + BLOCK,
+            as_low + int(np.count_nonzero(divided @ values <= total)),
+        )
     return (1 + as_low) / (1 + drawn)
 
 
@@ -72,7 +82,13 @@ def seen_in(power: float) -> str:
     )
 
 
-def power(fall: float, spread: tuple[float, float], questions: int, asked: int, alpha: float = LEVEL) -> float:
+def power(
+    fall: float,
+    spread: tuple[float, float],
+    questions: int,
+    asked: int,
+    alpha: float = LEVEL,
+) -> float:
     """The chance of the alarm if the mean share falls by `fall`, by a normal approximation.
 
     `spread` are the standard deviations of a question's share in calibration, on so many `questions`, and in use.
@@ -81,13 +97,19 @@ def power(fall: float, spread: tuple[float, float], questions: int, asked: int, 
 
     before, after = spread
     whole = questions + asked
-    pooled = (questions * before**2 + asked * after**2) / whole + questions * asked * (fall / whole) ** 2
+    pooled = (questions * before**2 + asked * after**2) / whole + questions * asked * (
+        fall / whole
+    ) ** 2
     error = math.sqrt(before**2 / questions + after**2 / asked)
     if not error:
         return float(fall > 0)
-    limit = NormalDist().inv_cdf(1 - alpha) * math.sqrt(pooled * (1 / questions + 1 / asked))
+    limit = NormalDist().inv_cdf(1 - alpha) * math.sqrt(
+        pooled * (1 / questions + 1 / asked)
+    )
     return NormalDist().cdf((fall - limit) / error)
 
 
 def _mean(agreements: Agreements) -> float:
-    return sum(value * count for value, count in agreements.items()) / sum(agreements.values())
+    return sum(value * count for value, count in agreements.items()) / sum(
+        agreements.values()
+    )

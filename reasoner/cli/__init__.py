@@ -62,9 +62,19 @@ def _open_closed_streams() -> None:
     """
     import os
 
-    for name, mode, flag in (("stdin", "r", os.O_RDONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY)):
+    for name, mode, flag in (
+        ("stdin", "r", os.O_RDONLY),
+        ("stdout", "w", os.O_RDONLY),
+        ("stderr", "w", os.O_WRONLY),
+    ):
         if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, flag), mode, encoding="utf-8", closefd=False))
+            setattr(
+                sys,
+                name,
+                os.fdopen(
+                    os.open(os.devnull, flag), mode, encoding="utf-8", closefd=False
+                ),
+            )
 
 
 def _leave(code: int) -> "NoReturn":

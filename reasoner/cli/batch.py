@@ -15,13 +15,24 @@ from reasoner.errors import UsageError
 
 @click.command("batch", cls=Command, heading="Answer")
 @click.argument("questions", type=options.PATH)
-@option("-o", "--output", type=options.PATH, default=options.STANDARD, metavar="FILE",
-        help="Answers: .jsonl (written as they come), .csv or .parquet (written at the end); - is standard "
-             "output.  [default: -]")  # fmt: skip
+@option(
+    "-o",
+    "--output",
+    type=options.PATH,
+    default=options.STANDARD,
+    metavar="FILE",
+    help="Answers: .jsonl (written as they come), .csv or .parquet (written at the end); - is standard "
+    "output.  [default: -]",
+)
 @option("--overwrite", is_flag=True, help="Discard existing answers and begin again.")
 @options.COLUMNS
-@option("-a", "--answer", metavar="KIND", section="Question",
-        help="Kind of the answers. `reasoner list answers` shows all.  [default: auto]")  # fmt: skip
+@option(
+    "-a",
+    "--answer",
+    metavar="KIND",
+    section="Question",
+    help="Kind of the answers. `reasoner list answers` shows all.  [default: auto]",
+)
 @options.SYSTEM
 @option(
     "-s",
@@ -33,15 +44,24 @@ from reasoner.errors import UsageError
 @options.sampling_options
 @options.thinking_option()
 @options.budget_option(together=True)
-@option("--each", metavar=options.UNITS, section="Strategy",
-        help="Budget of each question, as in tokens=4k,seconds=30.  [default: no limit]")  # fmt: skip
+@option(
+    "--each",
+    metavar=options.UNITS,
+    section="Strategy",
+    help="Budget of each question, as in tokens=4k,seconds=30.  [default: no limit]",
+)
 @options.auto_options
 @SETTINGS
 @options.engine_options
 @options.NO_SERVER
 @options.SEED
-@option("--concurrency", type=click.IntRange(min=1), metavar="N", section="Model",
-        help="Maximum number of open questions. A full engine lowers it.  [default: 1,024]")  # fmt: skip
+@option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    metavar="N",
+    section="Model",
+    help="Maximum number of open questions. A full engine lowers it.  [default: 1,024]",
+)
 @options.QUIET
 @guarded
 def command(

@@ -26,7 +26,13 @@ from reasoner.batch.rows import (
     read_rows,
     reference_kinds,
 )
-from reasoner.batch.state import BatchFolder, Progressed, Settings, answer_rows, unasked_rows
+from reasoner.batch.state import (
+    BatchFolder,
+    Progressed,
+    Settings,
+    answer_rows,
+    unasked_rows,
+)
 from reasoner.budget import Budget, Prices
 from reasoner.calibration.shift import less_agreement
 from reasoner.cli import interrupts, options
@@ -35,7 +41,14 @@ from reasoner.cli.progress import BatchProgress
 from reasoner.cli.session import EngineRun, started
 from reasoner.engines import PACE
 from reasoner.engines.replay import ReplayEngine
-from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError, RecordError, TraceError, UsageError
+from reasoner.errors import (
+    EngineDied,
+    EngineUnavailable,
+    ReasonerError,
+    RecordError,
+    TraceError,
+    UsageError,
+)
 from reasoner.journal.lines import JournalWriter
 from reasoner.registry import spec_of
 from reasoner.specs import Spec
@@ -74,13 +87,19 @@ def check_files(questions: Path, answers: Path) -> None:
     if answers == options.STANDARD:
         return
     if answers.suffix not in FORMATS:
-        raise UsageError(f"--output {answers} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+        raise UsageError(
+            f"--output {answers} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        )
     if answers.exists() and questions.exists() and answers.samefile(questions):
-        raise UsageError(f"--output {answers} is the file of the questions: give another name")
+        raise UsageError(
+            f"--output {answers} is the file of the questions: give another name"
+        )
     try:
         check_replaceable(answers)
     except OSError as error:
-        raise UsageError(f"cannot write --output {answers}: {error.strerror}") from error
+        raise UsageError(
+            f"cannot write --output {answers}: {error.strerror}"
+        ) from error
 
 
 @contextmanager
@@ -92,12 +111,16 @@ def open_rows(path: Path) -> Iterator[tuple[Iterator[Located], str]]:
     """
     with ExitStack() as stack:
         if path == options.STANDARD:
-            table = Table("standard input", read_jsonl, stack.enter_context(_standard_input()))
+            table = Table(
+                "standard input", read_jsonl, stack.enter_context(_standard_input())
+            )
         else:
             try:
                 table = stack.enter_context(open_table(path))
             except UNREADABLE as error:
-                raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+                raise UsageError(
+                    f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
+                ) from error
         rows = _readable(table)
         first = next(rows, None)
         if first is None:
@@ -110,7 +133,9 @@ def _readable(table: Table) -> Iterator[Located]:
     try:
         yield from table.rows()
     except UNREADABLE as error:
-        raise UsageError(f"{table.name} cannot be read further: {printable(str(error), limit=200)}") from None
+        raise UsageError(
+            f"{table.name} cannot be read further: {printable(str(error), limit=200)}"
+        ) from None
 
 
 def _reference_kinds(path: Path, column: str, answer: str) -> ReferenceKinds:
@@ -187,17 +212,23 @@ class BatchRun(EngineRun):
         """
         check_files(self.questions, self.answers)
         if isinstance(self.engine, ReplayEngine):
-            raise UsageError("--engine replay cannot answer a batch, as it samples nothing new: choose another engine")
+            raise UsageError(
+                "--engine replay cannot answer a batch, as it samples nothing new: choose another engine"
+            )
         with ExitStack() as stack:
             rows, recoded = stack.enter_context(open_rows(self.questions))
             kind = self._prepare(rows)
             if self.answers != options.STANDARD:
                 self._folder = BatchFolder(self.answers)
-                if self.answers.exists() and not (self._folder.state.exists() or self.overwrite):
+                if self.answers.exists() and not (
+                    self._folder.state.exists() or self.overwrite
+                ):
                     unasked = unasked_rows(self.answers, self._rows)
                     if unasked is not None:
                         return self._nothing_to_do(unasked)
-                self._resumes = stack.enter_context(self._folder.locked(overwrite=self.overwrite))
+                self._resumes = stack.enter_context(
+                    self._folder.locked(overwrite=self.overwrite)
+                )
                 if self._resumes:
                     self._folder.check(self._settings)
             for note in filter(None, (recoded, kind)):
@@ -209,9 +240,13 @@ class BatchRun(EngineRun):
         """Say that the answers are complete; the exit code is that of the batch when it was finished."""
         terminal = self.display.terminal
         if not self.given.quiet:
-            terminal.say(f"nothing to do: {self.answers} has a line for each row; --overwrite answers them again")
+            terminal.say(
+                f"nothing to do: {self.answers} has a line for each row; --overwrite answers them again"
+            )
         if unasked:
-            terminal.fail(f"{counted(unasked, 'row')} ended in an error, which the answers name")
+            terminal.fail(
+                f"{counted(unasked, 'row')} ended in an error, which the answers name"
+            )
         return OTHER if unasked else ANSWERED
 
     async def work(self) -> None:
@@ -224,7 +259,11 @@ class BatchRun(EngineRun):
         async with started(self.engine, self._verifier, [self._strategy], self.display):
             done = self._begin()
             failures = 0
-            writer = JournalWriter(self._folder.lines, "answers", resume=True) if self._folder else None
+            writer = (
+                JournalWriter(self._folder.lines, "answers", resume=True)
+                if self._folder
+                else None
+            )
             try:
                 stream = answer_rows(
                     self._rows,
@@ -243,19 +282,27 @@ class BatchRun(EngineRun):
                 async with aclosing(stream) as answers:
                     async for answered in answers:
                         error = answered.error
-                        if isinstance(error, TraceError) and not isinstance(error, RecordError):
+                        if isinstance(error, TraceError) and not isinstance(
+                            error, RecordError
+                        ):
                             raise error
                         if writer:
                             writer.append(encoded(answered.line))
                         else:
-                            self.display.terminal.give(encoded(answered.line).decode().rstrip("\n"))
+                            self.display.terminal.give(
+                                encoded(answered.line).decode().rstrip("\n")
+                            )
                         if self._folder and answered.outcome != "failed":
                             self._folder.trace.finish(answered.id)
                         self._to_retry += answered.asked_again(shared=self._shared)
                         self._agreement += answered.agreement
                         self.display.add(answered)
-                        failures = failures + 1 if isinstance(error, EngineUnavailable) else 0
-                        if isinstance(error, EngineDied) or (failures >= FAILURES and error):
+                        failures = (
+                            failures + 1 if isinstance(error, EngineUnavailable) else 0
+                        )
+                        if isinstance(error, EngineDied) or (
+                            failures >= FAILURES and error
+                        ):
                             raise error
             finally:
                 if writer:
@@ -266,14 +313,18 @@ class BatchRun(EngineRun):
         done = Progressed()
         if self._folder:
             model = self.engine.model
-            digest = hashlib.blake2b(repr(asdict(model)).encode(), digest_size=6).hexdigest()
+            digest = hashlib.blake2b(
+                repr(asdict(model)).encode(), digest_size=6
+            ).hexdigest()
             settings = {**self._settings, "the model": f"{model.name} ({digest})"}
             if self._resumes:
                 self._folder.check(settings)
                 done = self._folder.progressed(shared=self._shared)
                 if done.repeated:
                     lines = f"{done.repeated:,} line{'s were' if done.repeated > 1 else ' was'}"
-                    self.display.note(f"warning: {lines} in {self._folder.lines} twice: one of each is kept")
+                    self.display.note(
+                        f"warning: {lines} in {self._folder.lines} twice: one of each is kept"
+                    )
             else:
                 self._folder.begin(settings)
         self._agreement = done.agreement
@@ -290,13 +341,21 @@ class BatchRun(EngineRun):
         if not self.given.quiet:
             terminal.say(progress.line())
         if line := self._alarm():
-            terminal.say(f"warning: {line}: the profile may not hold on these questions")
+            terminal.say(
+                f"warning: {line}: the profile may not hold on these questions"
+            )
         if self._folder and not self._to_retry:
             self._folder.remove()
-        again = "the same command asks them again" if self._folder and self._to_retry else ""
+        again = (
+            "the same command asks them again"
+            if self._folder and self._to_retry
+            else ""
+        )
         if progress.failed:
             again = f"; {again}" if again else ""
-            terminal.fail(f"{counted(progress.failed, 'row')} ended in an error, which the answers name{again}")
+            terminal.fail(
+                f"{counted(progress.failed, 'row')} ended in an error, which the answers name{again}"
+            )
             return ENGINE if self._to_retry else OTHER
         if self._to_retry:
             left = f"the budget left {counted(self._to_retry, 'row')} without an answer"
@@ -306,14 +365,22 @@ class BatchRun(EngineRun):
 
     def _alarm(self) -> str | None:
         """The alarm that samples agree less than in the strategy's calibration; None where budgets end questions."""
-        calibration = self._strategy.measured_on if isinstance(self._strategy, CalibratedStrategy) else None
+        calibration = (
+            self._strategy.measured_on
+            if isinstance(self._strategy, CalibratedStrategy)
+            else None
+        )
         if calibration is None or self._shared or str(self.each) or self._to_retry:
             return None
         return less_agreement(calibration.agreement, self._agreement)
 
     def interrupted(self, interrupt: KeyboardInterrupt) -> int:
         """Say what is done, and how to continue; the exit code."""
-        done = f"after {self.display.line()}" if self.display.done else "before any row was answered"
+        done = (
+            f"after {self.display.line()}"
+            if self.display.done
+            else "before any row was answered"
+        )
         self.display.terminal.say(f"interrupted {done}")
         return self._continued(interrupts.code_of(interrupt))
 
@@ -323,7 +390,11 @@ class BatchRun(EngineRun):
 
     def _continued(self, code: int) -> int:
         if self._folder and self._folder.state.exists():
-            parts = [f"the answers so far are in {self._folder.lines}"] if self.display.done else []
+            parts = (
+                [f"the answers so far are in {self._folder.lines}"]
+                if self.display.done
+                else []
+            )
             # A usage error says itself what to do; without that the same command fails again.
             parts += ["the same command continues"] if code != USAGE else []
             if parts:
@@ -338,7 +409,10 @@ class BatchRun(EngineRun):
         given = self.given
         strategy, ask = given.to_strategy(), given.to_question()
         verifier = given.to_verifier([strategy], self.engine)
-        named = {name: in_file for name, (in_file,) in column_names(given.column_pairs, COLUMNS).items()}
+        named = {
+            name: in_file
+            for name, (in_file,) in column_names(given.column_pairs, COLUMNS).items()
+        }
         column, id_column = named.get(QUESTION, QUESTION), named.get(ID, "")
         kinds = (
             _reference_kinds(self.questions, column, named.get(ANSWER, ANSWER))
@@ -352,12 +426,18 @@ class BatchRun(EngineRun):
             "--verifier": spec_of(verifier) if verifier else "",
             "--each": str(self.each),
             "--seed": str(given.seed),
-            "--engine": without_secrets(str(Spec.parse(spec_of(self.engine)).without(*PACE))),
+            "--engine": without_secrets(
+                str(Spec.parse(spec_of(self.engine)).without(*PACE))
+            ),
             "--answer": ask.keywords["space"],
             "--system": ask.keywords["system"],
             "the columns": f"{column},{id_column}",
         }
         self._settings = {"the questions": str(self.questions), **decisive}
         items = read_rows(rows, column, id_column, ask, decisive)
-        self._rows, self._strategy, self._verifier = chain([next(items)], items), strategy, verifier
+        self._rows, self._strategy, self._verifier = (
+            chain([next(items)], items),
+            strategy,
+            verifier,
+        )
         return kinds.note("-a KIND")

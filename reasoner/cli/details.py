@@ -9,7 +9,14 @@ from typing import Any, Final
 from reasoner.answers.kinds import KINDS, class_of, kind_options
 from reasoner.cli.terminal import columns, labelled, wrapped
 from reasoner.errors import STRATEGIES, UsageError
-from reasoner.registry import Kind, as_written, entries, load, options_of, sampling_options
+from reasoner.registry import (
+    Kind,
+    as_written,
+    entries,
+    load,
+    options_of,
+    sampling_options,
+)
 from reasoner.specs import Bare, written
 from reasoner.types import FALLBACK, SamplingParams
 
@@ -18,8 +25,13 @@ INDENT = 19
 NARROW = 70
 """Below this width all names have a line of their own."""
 GROUPS: Final = (
-    "One chain", "Votes", "Votes that stop early", "Choice among samples", "Revision", "Search over steps",
-)  # fmt: skip
+    "One chain",
+    "Votes",
+    "Votes that stop early",
+    "Choice among samples",
+    "Revision",
+    "Search over steps",
+)
 """The groups of strategies that come first; one that names no group is in the last, `OTHERS`."""
 OTHERS: Final = "Others"
 _PAPER: Final = re.compile(r" \([^()]*\b\d{4}\b[^()]*\)")
@@ -33,7 +45,9 @@ def answers() -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [{"name": "auto", "what": auto, "options": {}}]
     for name in KINDS:
         cls = class_of(name)
-        fields = {field.name: _short(field.default) for field in dataclasses.fields(cls)}
+        fields = {
+            field.name: _short(field.default) for field in dataclasses.fields(cls)
+        }
         options = {option: fields[option] for option in kind_options(name)}
         rows.append({"name": name, "what": _first_paragraph(cls), "options": options})
     return rows
@@ -53,8 +67,14 @@ def rows_of(kind: Kind) -> list[dict[str, Any]]:
             rows.append({"name": name, "what": f"broken: {error}", "options": {}})
             continue
         own = {option: _short(default) for option, default in _options(cls)}
-        row = {"name": name, "what": _first_paragraph(cls), "options": own | _sampling(cls)}
-        rows.append(row | ({"group": cls.listed_under} if hasattr(cls, "listed_under") else {}))
+        row = {
+            "name": name,
+            "what": _first_paragraph(cls),
+            "options": own | _sampling(cls),
+        }
+        rows.append(
+            row | ({"group": cls.listed_under} if hasattr(cls, "listed_under") else {})
+        )
     return rows
 
 
@@ -71,8 +91,16 @@ def details(kind: Kind, name: str) -> dict[str, Any]:
         "kind": kind,
         "name": name,
         "what": _first_paragraph(cls),
-        "more": [_joined(part) for part in (inspect.getdoc(cls) or "").split("\n\n")[1:]],
-        "needs": ("a verifier, for some options" if isinstance(uses, property) else "a verifier") if uses else "",
+        "more": [
+            _joined(part) for part in (inspect.getdoc(cls) or "").split("\n\n")[1:]
+        ],
+        "needs": (
+            "a verifier, for some options"
+            if isinstance(uses, property)
+            else "a verifier"
+        )
+        if uses
+        else "",
         "options": {option: _text(default) for option, default in _options(cls)},
         "sampling": _sampling(cls),
         "example": example(kind, name, cls),
@@ -91,7 +119,9 @@ def example(kind: Kind, name: str, cls: Any) -> str:
             return f"reasoner solve {QUESTION} {extra or f'-e {name}'}"
         case "rule":
             return f"reasoner solve {QUESTION} {extra or f'-s self_consistency:n=16,stop={name}'}"
-    return f"reasoner solve {QUESTION} -s {name}{':n=4' if 'n' in options_of(cls) else ''}"
+    return (
+        f"reasoner solve {QUESTION} -s {name}{':n=4' if 'n' in options_of(cls) else ''}"
+    )
 
 
 def _options(cls: Any) -> Iterator[tuple[str, object]]:
@@ -114,13 +144,18 @@ def _sampling(cls: Any) -> dict[str, str]:
     for field in options_of(cls).values():
         if isinstance(given := _default(field), SamplingParams):
             names = sampling_options(cls).items()
-            return {written: _short(_sampling_default(cls, given, option)) for written, option in names}
+            return {
+                written: _short(_sampling_default(cls, given, option))
+                for written, option in names
+            }
     return {}
 
 
 def _sampling_default(cls: Any, given: SamplingParams, option: str) -> object:
     value = getattr(given.over(getattr(cls, "sampling", given), FALLBACK), option)
-    return Bare("that of the model") if option == "thinking" and value is None else value
+    return (
+        Bare("that of the model") if option == "thinking" and value is None else value
+    )
 
 
 def _text(value: object) -> str:
@@ -134,7 +169,11 @@ def _short(value: object) -> str:
 
 
 def _default(field: "dataclasses.Field[Any]") -> object:
-    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return (
+        field.default
+        if field.default_factory is dataclasses.MISSING
+        else field.default_factory()
+    )
 
 
 def _joined(text: str) -> str:
@@ -144,7 +183,10 @@ def _joined(text: str) -> str:
 def list_lines(rows: list[dict[str, Any]], *, verbose: bool) -> Iterator[str]:
     """The list for a person: names beside what they do, in groups if there are any; `verbose` adds options."""
     none = SamplingParams()
-    sampling = {each.name: _short(_sampling_default(none, none, each.name)) for each in dataclasses.fields(none)}
+    sampling = {
+        each.name: _short(_sampling_default(none, none, each.name))
+        for each in dataclasses.fields(none)
+    }
     grouped: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         grouped.setdefault(row.get("group", OTHERS), []).append(row)
@@ -155,8 +197,18 @@ def list_lines(rows: list[dict[str, Any]], *, verbose: bool) -> Iterator[str]:
             yield from _row_lines(row, sampling, verbose=verbose)
     notes = [] if verbose else ["-v shows their options; with a name, one in full"]
     if any(sampling.keys() <= row["options"].keys() for row in rows):
-        short = {name: spec for name, (spec, _) in STRATEGIES.items() if name not in entries("strategy")}
-        notes += [f"sampling defaults, where the model has none of its own: {_pairs(sampling)}"] if verbose else []
+        short = {
+            name: spec
+            for name, (spec, _) in STRATEGIES.items()
+            if name not in entries("strategy")
+        }
+        notes += (
+            [
+                f"sampling defaults, where the model has none of its own: {_pairs(sampling)}"
+            ]
+            if verbose
+            else []
+        )
         notes += [f"short names, which take the same options: {_pairs(short)}"]
     for note in notes:
         yield ""
@@ -168,20 +220,32 @@ def _place(group: str) -> tuple[bool, int]:
     return group not in GROUPS, GROUPS.index(group) if group in GROUPS else 0
 
 
-def _row_lines(row: Mapping[str, Any], sampling: Mapping[str, str], *, verbose: bool) -> Iterator[str]:
+def _row_lines(
+    row: Mapping[str, Any], sampling: Mapping[str, str], *, verbose: bool
+) -> Iterator[str]:
     samples = sampling.keys() <= row["options"].keys()
-    own = {name: text for name, text in row["options"].items() if not samples or sampling.get(name) != text}
+    own = {
+        name: text
+        for name, text in row["options"].items()
+        if not samples or sampling.get(name) != text
+    }
     indent = INDENT if columns() >= NARROW else 4
     beside = len(row["name"]) <= indent - 2
     if not beside:
         yield row["name"]
-    yield wrapped(row["what"] if verbose else _PAPER.sub("", row["what"]), indent, row["name"] if beside else "")
+    yield wrapped(
+        row["what"] if verbose else _PAPER.sub("", row["what"]),
+        indent,
+        row["name"] if beside else "",
+    )
     if own and verbose:
         yield wrapped(_pairs(own), indent + 2)
 
 
 def _pairs(options: dict[str, str]) -> str:
-    return ", ".join(f"{name}={default}" if default else name for name, default in options.items())
+    return ", ".join(
+        f"{name}={default}" if default else name for name, default in options.items()
+    )
 
 
 def entry_lines(document: Mapping[str, Any]) -> Iterator[str]:
@@ -191,5 +255,13 @@ def entry_lines(document: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield wrapped(part)
     yield ""
-    facts = {**document, "options": _pairs(document["options"]), "sampling": _pairs(document["sampling"])}
-    yield labelled((label, facts[label]) for label in ("needs", "options", "sampling", "example") if facts[label])
+    facts = {
+        **document,
+        "options": _pairs(document["options"]),
+        "sampling": _pairs(document["sampling"]),
+    }
+    yield labelled(
+        (label, facts[label])
+        for label in ("needs", "options", "sampling", "example")
+        if facts[label]
+    )

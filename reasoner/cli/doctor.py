@@ -24,18 +24,34 @@ if TYPE_CHECKING:
 
 
 @click.command("doctor", cls=Command, heading="Set up")
-@click.option("-m", "--model", metavar="PATH_OR_ID",
-              help="Model to inspect: a folder, a Hugging Face id, or a server's id.  [default: embedded]")  # fmt: skip
-@click.option("-e", "--engine", metavar=SPEC,
-              help="Engine to check: openai, or vllm with options, as in vllm:kv_cache_dtype=fp8.  [default: vllm; "
-                   "openai with --base-url]")  # fmt: skip
-@click.option("--base-url", metavar="URL",
-              help="OpenAI-compatible server to check.")  # fmt: skip
-@click.option("--start", is_flag=True,
-              help="Start vLLM, ask it twice, and show the seconds of each stage.")  # fmt: skip
+@click.option(
+    "-m",
+    "--model",
+    metavar="PATH_OR_ID",
+    help="Model to inspect: a folder, a Hugging Face id, or a server's id.  [default: embedded]",
+)
+@click.option(
+    "-e",
+    "--engine",
+    metavar=SPEC,
+    help="Engine to check: openai, or vllm with options, as in vllm:kv_cache_dtype=fp8.  [default: vllm; "
+    "openai with --base-url]",
+)
+@click.option("--base-url", metavar="URL", help="OpenAI-compatible server to check.")
+@click.option(
+    "--start",
+    is_flag=True,
+    help="Start vLLM, ask it twice, and show the seconds of each stage.",
+)
 @json_option("the findings")
 @guarded
-def command(model: str | None, engine: str | None, base_url: str | None, start: bool, as_json: bool) -> int:
+def command(
+    model: str | None,
+    engine: str | None,
+    base_url: str | None,
+    start: bool,
+    as_json: bool,
+) -> int:
     """Show what is installed, and what a model or a server needs.
 
     Lists the extras with the commands that install them. With vLLM, shows the device, the model's size, its KV cache,
@@ -63,7 +79,9 @@ def command(model: str | None, engine: str | None, base_url: str | None, start: 
         else:
             findings |= _device()
             # A server needs no vLLM, so its absence is an error only for what needs it.
-            code = ENGINE if findings["vllm"] is None and (model or engine) else ANSWERED
+            code = (
+                ENGINE if findings["vllm"] is None and (model or engine) else ANSWERED
+            )
             if findings["vllm"] or model:
                 findings |= _model(chosen, terminal.say)
             if start and isinstance(chosen, VllmEngine):
@@ -75,8 +93,13 @@ def command(model: str | None, engine: str | None, base_url: str | None, start: 
     if as_json:
         terminal.give(json.dumps(findings))
     else:
-        extras = [(f"extra {name}", state) for name, state in findings.pop("extras").items()]
-        rows = [(name.replace("_", " ").replace("kv ", "KV "), _shown(name, value)) for name, value in findings.items()]
+        extras = [
+            (f"extra {name}", state) for name, state in findings.pop("extras").items()
+        ]
+        rows = [
+            (name.replace("_", " ").replace("kv ", "KV "), _shown(name, value))
+            for name, value in findings.items()
+        ]
         terminal.show(labelled(rows + extras))
     return code
 
@@ -91,7 +114,10 @@ def _shown(name: str, value: Any) -> str:
         case list():
             return ", ".join(value) or "none"
         case dict():
-            return ", ".join(f"{argument}={written(as_written(given))}" for argument, given in value.items())
+            return ", ".join(
+                f"{argument}={written(as_written(given))}"
+                for argument, given in value.items()
+            )
         case None if name == "vllm":
             return "not installed: a server (--base-url URL) and --engine simulated need none"
     return "unknown" if value is None else str(value)
@@ -140,7 +166,9 @@ def _device() -> dict[str, Any]:
     return {
         "vllm": f"{build.package} {build.version}",
         "torch": installed("torch"),
-        "device": f"CPU, {cpu_name()}, {counted(usable_cores(), 'core')} usable" if build.cpu else device,
+        "device": f"CPU, {cpu_name()}, {counted(usable_cores(), 'core')} usable"
+        if build.cpu
+        else device,
         "dtype": ": ".join(default_dtype(None)) if build.cpu else "the model's own",
     }
 
@@ -160,9 +188,20 @@ async def _start(engine: "VllmEngine") -> dict[str, Any]:
         prompt = Question.of("What is 3 + 4?").prompt
         for number, reply in enumerate(("first_reply", "second_reply")):
             began = time.perf_counter()
-            await engine.sample(SampleRequest("start", prompt, await engine.render(prompt), ONE_TOKEN, number, number))
+            await engine.sample(
+                SampleRequest(
+                    "start",
+                    prompt,
+                    await engine.render(prompt),
+                    ONE_TOKEN,
+                    number,
+                    number,
+                )
+            )
             stages[reply] = time.perf_counter() - began
-        return {f"seconds_{stage}": round(seconds, 2) for stage, seconds in stages.items()}
+        return {
+            f"seconds_{stage}": round(seconds, 2) for stage, seconds in stages.items()
+        }
     finally:
         await engine.close()
 
@@ -194,17 +233,29 @@ def _model(engine: "VllmEngine", say: "Notify") -> dict[str, Any]:
         folder = "not on this machine yet: vLLM downloads it at the first start"
         return {"model": resolved.name, "folder": folder, **passed}
     dtype = default_dtype(resolved.folder) if build and build.cpu else None
-    info = read_model_info(resolved.folder, name=resolved.name, kv_bytes_per_element=BYTES[dtype.dtype] if dtype else 2)
+    info = read_model_info(
+        resolved.folder,
+        name=resolved.name,
+        kv_bytes_per_element=BYTES[dtype.dtype] if dtype else 2,
+    )
     kv_bytes = info.kv_bytes_per_token
     return {
         **({"dtype": ": ".join(dtype)} if dtype else {}),
         "model": info.name,
         "folder": str(resolved.folder),
         "parameters": info.parameters or None,
-        **({"active_parameters": info.active_parameters} if info.active_parameters else {}),
+        **(
+            {"active_parameters": info.active_parameters}
+            if info.active_parameters
+            else {}
+        ),
         "context_tokens": info.context or None,
         "kv_bytes_per_token": kv_bytes or None,
-        **({"kv_cache_tokens": int(engine.kv_gib * 2**30) // kv_bytes} if dtype and kv_bytes else {}),
+        **(
+            {"kv_cache_tokens": int(engine.kv_gib * 2**30) // kv_bytes}
+            if dtype and kv_bytes
+            else {}
+        ),
         **passed,
         "thinking": f"{_thinking(profile_of(resolved.name))}, by its name",
     }

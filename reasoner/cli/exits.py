@@ -5,7 +5,13 @@ from functools import wraps
 from typing import ParamSpec
 
 from reasoner.cli.terminal import OutputLost, ReaderLeft, Terminal
-from reasoner.errors import BudgetExhausted, EngineError, ReasonerError, TraceError, UsageError
+from reasoner.errors import (
+    BudgetExhausted,
+    EngineError,
+    ReasonerError,
+    TraceError,
+    UsageError,
+)
 
 ANSWERED = 0
 OTHER = 1
@@ -29,7 +35,9 @@ def code_of_run(error: ReasonerError) -> int:
     """The exit code of an error that ended a run. A file that cannot be written is not a usage error."""
     # An error of a file may be wrapped once on its way.
     causes = (error.__cause__, error.__cause__.__cause__ if error.__cause__ else None)
-    unwritten = isinstance(error, TraceError) and any(isinstance(cause, OSError) for cause in causes)
+    unwritten = isinstance(error, TraceError) and any(
+        isinstance(cause, OSError) for cause in causes
+    )
     return OTHER if unwritten or isinstance(error, OutputLost) else code_of(error)
 
 

@@ -17,9 +17,14 @@ from reasoner.errors import UnknownName, shown
 from reasoner.system.machine import plug_ins
 
 _COMMANDS = {
-    "solve": "solve", "batch": "batch", "serve": "serve", "plan": "plan", "trace": "trace", "list": "listing",
+    "solve": "solve",
+    "batch": "batch",
+    "serve": "serve",
+    "plan": "plan",
+    "trace": "trace",
+    "list": "listing",
     "doctor": "doctor",
-}  # fmt: skip
+}
 _EPILOG: Final = """First steps: reasoner demo
 
 Defaults: a variable is the default of an option, here --model of solve:
@@ -44,21 +49,36 @@ class _LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in _COMMANDS:
-            return laid_out(import_module(f"reasoner.cli.{_COMMANDS[cmd_name]}").command)
+            return laid_out(
+                import_module(f"reasoner.cli.{_COMMANDS[cmd_name]}").command
+            )
         if cmd_name not in plug_ins(PLUG_INS).names:
             return None
         entry = plug_ins(PLUG_INS)[cmd_name]
         try:
             return laid_out(entry.load())
         except Exception as error:
-            ctx.fail(f"the command {cmd_name!r} ({entry.value}) cannot be imported: {error}")
+            ctx.fail(
+                f"the command {cmd_name!r} ({entry.value}) cannot be imported: {error}"
+            )
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
         """All commands by their headings."""
-        named = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
-        for heading, listed in by_heading((name, command) for name, command in named if command).items():
+        named = (
+            (name, self.get_command(ctx, name)) for name in self.list_commands(ctx)
+        )
+        for heading, listed in by_heading(
+            (name, command) for name, command in named if command
+        ).items():
             with formatter.section(heading):
-                formatter.write_dl([(name, command.get_short_help_str(formatter.width)) for name, command in listed])
+                formatter.write_dl(
+                    [
+                        (name, command.get_short_help_str(formatter.width))
+                        for name, command in listed
+                    ]
+                )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -68,7 +88,10 @@ class _LazyGroup(click.Group):
             ctx.fail(_unknown_command(args[0], names))
         name, command, rest = super().resolve_command(ctx, args)
         if command and not ctx.resilient_parsing:
-            _check_given_once(command.context_class(command, ctx, name, **command.context_settings), rest)
+            _check_given_once(
+                command.context_class(command, ctx, name, **command.context_settings),
+                rest,
+            )
         return name, command, rest
 
 
@@ -76,10 +99,20 @@ def _check_given_once(context: click.Context, arguments: list[str]) -> None:
     """Refuse an option that has one value and is given several: click would take the last one silently."""
     *_, given = context.command.make_parser(context).parse_args(list(arguments))
     for each, times in Counter(given).items():
-        if isinstance(each, click.Option) and times > 1 and not (each.multiple or each.count or each.is_flag):
-            listed = "join its values with a comma" if (each.metavar or "").endswith(",...") else ""
+        if (
+            isinstance(each, click.Option)
+            and times > 1
+            and not (each.multiple or each.count or each.is_flag)
+        ):
+            listed = (
+                "join its values with a comma"
+                if (each.metavar or "").endswith(",...")
+                else ""
+            )
             how = getattr(each, "several", "") or listed
-            context.fail(f"{max(each.opts, key=len)} is given {times} times: give it once{how and f'; {how}'}")
+            context.fail(
+                f"{max(each.opts, key=len)} is given {times} times: give it once{how and f'; {how}'}"
+            )
 
 
 def _unknown_command(name: str, names: Sequence[str]) -> str:
@@ -99,7 +132,9 @@ _SETTINGS: Final[Mapping[str, object]] = {
 
 
 @click.group(cls=_LazyGroup, context_settings=dict(_SETTINGS), epilog=_EPILOG)
-@click.version_option(package_name="reasoner-kit", prog_name="reasoner", allow_from_autoenv=False)
+@click.version_option(
+    package_name="reasoner-kit", prog_name="reasoner", allow_from_autoenv=False
+)
 def cli() -> None:
     """Answer questions with a language model and a budget: more compute where it raises accuracy, all of it counted."""
 
@@ -110,7 +145,9 @@ laid_out(cli)
 def run(arguments: list[str] | None) -> int:
     """Run the command of these arguments, by default those of this process; the exit code."""
     try:
-        code: int | None = cli.main(args=arguments, prog_name="reasoner", standalone_mode=False)
+        code: int | None = cli.main(
+            args=arguments, prog_name="reasoner", standalone_mode=False
+        )
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
@@ -118,7 +155,11 @@ def run(arguments: list[str] | None) -> int:
         Terminal().fail(_message(error))
         return error.exit_code
     except click.Abort as abort:
-        raise abort.__cause__ if isinstance(abort.__cause__, KeyboardInterrupt) else KeyboardInterrupt() from None
+        raise (
+            abort.__cause__
+            if isinstance(abort.__cause__, KeyboardInterrupt)
+            else KeyboardInterrupt()
+        ) from None
     except OSError as error:
         # This can only be the output of help: commands print through a `Terminal`.
         abandon(sys.stdout)
@@ -138,18 +179,34 @@ def _message(error: click.ClickException) -> str:
         return _unknown_option(error.option_name, context)
     if context.command.name == "solve" and message.startswith("got unexpected extra"):
         return 'the question must be one argument: put it in quotes, as in `reasoner solve "What is 3 + 4?"`'
-    see = "" if "did you mean" in message or "named" in message else f" (see `{context.command_path} --help`)"
+    see = (
+        ""
+        if "did you mean" in message or "named" in message
+        else f" (see `{context.command_path} --help`)"
+    )
     return f"{message}{see}"
 
 
 def _unknown_option(name: str, context: click.Context) -> str:
     """What is wrong with an unknown option: what was meant, or which options there are."""
-    known = [option for parameter in context.command.get_params(context) for option in parameter.opts]
+    known = [
+        option
+        for parameter in context.command.get_params(context)
+        for option in parameter.opts
+    ]
     problem = f"no option of {context.command_path} named {shown(name)}"
     plain = name.replace("_", "-")
-    words = [option[2:] for option in known if option.startswith("--")] if plain.startswith("--") else []
+    words = (
+        [option[2:] for option in known if option.startswith("--")]
+        if plain.startswith("--")
+        else []
+    )
     if near := difflib.get_close_matches(plain[2:], words, n=1):
         return f"{problem}; did you mean --{near[0]}?"
-    after = ": the options of a command follow its name" if isinstance(context.command, click.Group) else ""
+    after = (
+        ": the options of a command follow its name"
+        if isinstance(context.command, click.Group)
+        else ""
+    )
     listed = ", ".join(sorted(option for option in known if option.startswith("--")))
     return f"{problem}{after} (there are: {listed})"

@@ -16,7 +16,9 @@ def question_text(argument: str) -> str:
     """The question of the argument, or of standard input for `-`."""
     if argument == "-":
         return _decoded(sys.stdin.buffer, "the question on standard input")
-    return _decoded(io.BytesIO(argument.encode("utf-8", "surrogatepass")), "the question")
+    return _decoded(
+        io.BytesIO(argument.encode("utf-8", "surrogatepass")), "the question"
+    )
 
 
 def file_text(option: str, path: Path) -> str:

@@ -125,7 +125,11 @@ def handled(stop: Callable[[], None]) -> Iterator[None]:
 
 def _active() -> list[signal.Signals]:
     """The signals that are not ignored; nohup ignores SIGHUP."""
-    return [signum for signum in SIGNALS if signal.getsignal(signum) not in {signal.SIG_IGN, None}]
+    return [
+        signum
+        for signum in SIGNALS
+        if signal.getsignal(signum) not in {signal.SIG_IGN, None}
+    ]
 
 
 @contextmanager

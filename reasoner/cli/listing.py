@@ -27,7 +27,12 @@ _KINDS: Final[Mapping[str, "Kind"]] = {
 @click.command("list", cls=Command, heading="Look")
 @click.argument("kind", metavar="|".join(LISTS))
 @click.argument("name", required=False)
-@option("-v", "--verbose", is_flag=True, help="Show the options of each, with their defaults.")
+@option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Show the options of each, with their defaults.",
+)
 @json_option("the list")
 @guarded
 def command(kind: str, name: str | None, *, verbose: bool, as_json: bool) -> int:
@@ -44,11 +49,19 @@ def command(kind: str, name: str | None, *, verbose: bool, as_json: bool) -> int
     if kind not in LISTS:
         raise UnknownName("list", kind, LISTS)
     if kind == "answers" and name is not None:
-        raise UsageError("answers are not shown one by one: see `reasoner list answers`, or docs/answers.md")
+        raise UsageError(
+            "answers are not shown one by one: see `reasoner list answers`, or docs/answers.md"
+        )
     if name is not None:
         entry = details.details(_KINDS[kind], expanded(_KINDS[kind], Spec(name)).name)
-        Terminal().show(json.dumps(entry) if as_json else "\n".join(details.entry_lines(entry)))
+        Terminal().show(
+            json.dumps(entry) if as_json else "\n".join(details.entry_lines(entry))
+        )
         return ANSWERED
     rows = details.answers() if kind == "answers" else details.rows_of(_KINDS[kind])
-    Terminal().show(json.dumps(rows) if as_json else "\n".join(details.list_lines(rows, verbose=verbose)))
+    Terminal().show(
+        json.dumps(rows)
+        if as_json
+        else "\n".join(details.list_lines(rows, verbose=verbose))
+    )
     return ANSWERED

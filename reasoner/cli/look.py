@@ -26,9 +26,16 @@ HEADINGS: Final = ("Answer", "Measure", "Serve", "Look", "Set up", "Others")
 class _Formatter(click.HelpFormatter):
     """Help down to 40 columns; where it is narrow, the meaning of an option is below its name."""
 
-    def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
+    def __init__(
+        self,
+        indent_increment: int = 2,
+        width: int | None = None,
+        max_width: int | None = None,
+    ) -> None:
         columns = min(shutil.get_terminal_size().columns, max_width or MAX_WIDTH)
-        super().__init__(indent_increment, width or max(columns, MIN_WIDTH) - 2, max_width)
+        super().__init__(
+            indent_increment, width or max(columns, MIN_WIDTH) - 2, max_width
+        )
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
         """The command and its arguments."""
@@ -47,18 +54,27 @@ class _Formatter(click.HelpFormatter):
         first, _, rest = text.partition("\n")
         if first.strip() == "\b":
             return textwrap.indent(rest, " " * self.current_indent)
-        return wrapped(" ".join(text.split("\n")), self.current_indent, width=self.width)
+        return wrapped(
+            " ".join(text.split("\n")), self.current_indent, width=self.width
+        )
 
-    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
         """Terms with their meanings."""
         listed, start = list(rows), self.current_indent
-        widest = min(max(len(term) for term, _ in listed), col_max if self.width >= STACKED else self.indent_increment)
+        widest = min(
+            max(len(term) for term, _ in listed),
+            col_max if self.width >= STACKED else self.indent_increment,
+        )
         for term, meaning in listed:
             label = f"{'':{start}}{term}"
             if len(term) > widest:
                 self.write(f"{wrapped(term, start, width=self.width)}\n")
                 label = ""
-            self.write(wrapped(meaning, start + widest + col_spacing, label, self.width) + "\n")
+            self.write(
+                wrapped(meaning, start + widest + col_spacing, label, self.width) + "\n"
+            )
 
 
 class _Context(click.Context):
@@ -76,7 +92,9 @@ def laid_out(command: click.Command) -> click.Command:
 class CommandOption(click.Option):
     """An option with a `section` of the help; `several` says how several values are given, where one is not enough."""
 
-    def __init__(self, *args: Any, section: str = "Output", several: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, section: str = "Output", several: str = "", **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.section = section
         self.several = several
@@ -101,11 +119,17 @@ class Group(click.Group):
         self.heading = heading
 
 
-def by_heading(commands: Iterable[tuple[str, click.Command]]) -> dict[str, list[tuple[str, click.Command]]]:
+def by_heading(
+    commands: Iterable[tuple[str, click.Command]],
+) -> dict[str, list[tuple[str, click.Command]]]:
     """Commands with their names by the heading that each has."""
-    groups: dict[str, list[tuple[str, click.Command]]] = {heading: [] for heading in HEADINGS}
+    groups: dict[str, list[tuple[str, click.Command]]] = {
+        heading: [] for heading in HEADINGS
+    }
     for name, command in commands:
-        groups.setdefault(getattr(command, "heading", "") or HEADINGS[-1], []).append((name, command))
+        groups.setdefault(getattr(command, "heading", "") or HEADINGS[-1], []).append(
+            (name, command)
+        )
     return {heading: listed for heading, listed in groups.items() if listed}
 
 
@@ -116,11 +140,23 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.heading = heading
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_options(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
         """All options by their sections; without sections but the last, in one list as they were declared."""
-        listed = [(each, each.get_help_record(ctx)) for each in self.get_params(ctx) if isinstance(each, click.Option)]
-        own = [(getattr(each, "section", SECTIONS[-1]), record) for each, record in listed if record]
+        listed = [
+            (each, each.get_help_record(ctx))
+            for each in self.get_params(ctx)
+            if isinstance(each, click.Option)
+        ]
+        own = [
+            (getattr(each, "section", SECTIONS[-1]), record)
+            for each, record in listed
+            if record
+        ]
         used = [name for name in SECTIONS if any(name == section for section, _ in own)]
         for name in used:
             with formatter.section(name if len(used) > 1 else "Options"):
-                formatter.write_dl([record for section, record in own if section == name])
+                formatter.write_dl(
+                    [record for section, record in own if section == name]
+                )

@@ -34,35 +34,53 @@ STANDARD: Final = Path("-")
 AUTO: Final = ("effort", "prefer", "profile", "risk", "abstain_below", "abstain_risk")
 """The options of the strategy auto."""
 SYSTEM = option(
-    "--system", metavar="TEXT", section="Question",
+    "--system",
+    metavar="TEXT",
+    section="Question",
     help="System turn: instructions before the question.",
-)  # fmt: skip
+)
 COLUMNS = option(
-    "--columns", metavar="COLUMN:NAME,...", section="Data",
+    "--columns",
+    metavar="COLUMN:NAME,...",
+    section="Data",
     help="Columns by their names in the file, as in question:prompt,answer:target,id:key.  [default: question, answer, "
-         "id]",
-)  # fmt: skip
+    "id]",
+)
 VERIFIER = option(
-    "--verifier", metavar=SPEC, section="Strategy",
+    "--verifier",
+    metavar=SPEC,
+    section="Strategy",
     help="Verifier that scores samples, for strategies that use one. `reasoner list verifiers` shows all.  "
-         "[default: certainty]",
-)  # fmt: skip
+    "[default: certainty]",
+)
 UNSANDBOXED = option(
-    "--allow-unsandboxed-code", "unsandboxed", is_flag=True, section="Strategy",
+    "--allow-unsandboxed-code",
+    "unsandboxed",
+    is_flag=True,
+    section="Strategy",
     help="Run model-written code without a sandbox if the machine has none.",
-)  # fmt: skip
+)
 SEED = option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", section="Model",
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    section="Model",
     help="Random seed, 0 or more. The same seed gives the same run if the engine allows it.",
-)  # fmt: skip
+)
 NO_SERVER = option(
-    "--no-server", is_flag=True, section="Model",
+    "--no-server",
+    is_flag=True,
+    section="Model",
     help="Start an engine here, even if a `reasoner serve` on this machine has one ready.",
-)  # fmt: skip
+)
 QUIET = option(
-    "-q", "--quiet", is_flag=True,
+    "-q",
+    "--quiet",
+    is_flag=True,
     help="Print only errors on standard error: no progress, no summary.",
-)  # fmt: skip
+)
 
 
 def together(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -77,46 +95,108 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 
 auto_options = together(
-    option("--effort", metavar="low|medium|high", section="Strategy",
-           help="Accuracy target: about 5 (low), 2 (medium) or 1 (high) points below a full vote. Not guaranteed; "
-                "--risk guarantees. Selects auto.  [default: medium, for auto]"),
-    option("--risk", type=float, metavar="R", section="Strategy",
-           help="Maximum loss of accuracy against a full vote, with 95 % confidence: 0.01 is one point. Selects auto; "
-                "--profile makes it cheaper."),
-    option("--for", "prefer", metavar="tokens|latency", section="Strategy",
-           help="Minimize total tokens (tokens) or waiting time (latency). Selects auto.  [default: tokens, for auto]"),
-    option("--profile", metavar="FILE", section="Strategy",
-           help="Profile that auto chooses by, written by `reasoner calibrate`. Selects auto."),
-    option("--abstain-below", type=float, metavar="P", section="Strategy",
-           help="Minimum probability of being right, 0 to 1. Withholds less probable answers. Needs --profile."),
-    option("--abstain-risk", type=float, metavar="R", section="Strategy",
-           help="Maximum share of wrong answers among those given, with 95 % confidence. Needs --profile."),
+    option(
+        "--effort",
+        metavar="low|medium|high",
+        section="Strategy",
+        help="Accuracy target: about 5 (low), 2 (medium) or 1 (high) points below a full vote. Not guaranteed; "
+        "--risk guarantees. Selects auto.  [default: medium, for auto]",
+    ),
+    option(
+        "--risk",
+        type=float,
+        metavar="R",
+        section="Strategy",
+        help="Maximum loss of accuracy against a full vote, with 95 % confidence: 0.01 is one point. Selects auto; "
+        "--profile makes it cheaper.",
+    ),
+    option(
+        "--for",
+        "prefer",
+        metavar="tokens|latency",
+        section="Strategy",
+        help="Minimize total tokens (tokens) or waiting time (latency). Selects auto.  [default: tokens, for auto]",
+    ),
+    option(
+        "--profile",
+        metavar="FILE",
+        section="Strategy",
+        help="Profile that auto chooses by, written by `reasoner calibrate`. Selects auto.",
+    ),
+    option(
+        "--abstain-below",
+        type=float,
+        metavar="P",
+        section="Strategy",
+        help="Minimum probability of being right, 0 to 1. Withholds less probable answers. Needs --profile.",
+    ),
+    option(
+        "--abstain-risk",
+        type=float,
+        metavar="R",
+        section="Strategy",
+        help="Maximum share of wrong answers among those given, with 95 % confidence. Needs --profile.",
+    ),
     VERIFIER,
     UNSANDBOXED,
-)  # fmt: skip
+)
 """The options of the strategy auto, and of the verifier."""
 sampling_options = together(
-    option("-n", "n", type=int, metavar="N", section="Strategy",
-           help="Number of samples. Replaces n of the strategy."),
-    option("--temperature", type=float, metavar="T", section="Strategy",
-           help="Sampling temperature, 0 (greedy) to 10. Replaces temperature of the strategy."),
-    option("--max-tokens", type=int, metavar="N", section="Strategy",
-           help="Maximum tokens per sample, including thinking.  [default: 512, or 32,768 for models that think]"),
-)  # fmt: skip
+    option(
+        "-n",
+        "n",
+        type=int,
+        metavar="N",
+        section="Strategy",
+        help="Number of samples. Replaces n of the strategy.",
+    ),
+    option(
+        "--temperature",
+        type=float,
+        metavar="T",
+        section="Strategy",
+        help="Sampling temperature, 0 (greedy) to 10. Replaces temperature of the strategy.",
+    ),
+    option(
+        "--max-tokens",
+        type=int,
+        metavar="N",
+        section="Strategy",
+        help="Maximum tokens per sample, including thinking.  [default: 512, or 32,768 for models that think]",
+    ),
+)
 """The options that replace those of the same meaning in the strategy."""
 engine_options = together(
-    option("-m", "--model", metavar="PATH_OR_ID", section="Model",
-           several="several models need --engine mixture, or a run each and `reasoner compare`",
-           help="Model: a folder, a Hugging Face id, or a server's id.  [default: embedded]"),
-    option("-e", "--engine", metavar=SPEC, section="Model",
-           help="Engine that runs the model, as in vllm, openai or simulated. `reasoner list engines` shows "
-                "all.  [default: vllm; openai with --base-url]"),
-    option("--base-url", metavar="URL", section="Model",
-           several="several servers of one model need a router before them, several models --engine mixture",
-           help="OpenAI-compatible server, as in http://localhost:8000/v1. Implies --engine openai."),
-    option("--prices", metavar="KIND=USD,...", section="Model",
-           help="US dollars per million tokens, as in prompt=0.15,cached=0.08,generated=0.60."),
-)  # fmt: skip
+    option(
+        "-m",
+        "--model",
+        metavar="PATH_OR_ID",
+        section="Model",
+        several="several models need --engine mixture, or a run each and `reasoner compare`",
+        help="Model: a folder, a Hugging Face id, or a server's id.  [default: embedded]",
+    ),
+    option(
+        "-e",
+        "--engine",
+        metavar=SPEC,
+        section="Model",
+        help="Engine that runs the model, as in vllm, openai or simulated. `reasoner list engines` shows "
+        "all.  [default: vllm; openai with --base-url]",
+    ),
+    option(
+        "--base-url",
+        metavar="URL",
+        section="Model",
+        several="several servers of one model need a router before them, several models --engine mixture",
+        help="OpenAI-compatible server, as in http://localhost:8000/v1. Implies --engine openai.",
+    ),
+    option(
+        "--prices",
+        metavar="KIND=USD,...",
+        section="Model",
+        help="US dollars per million tokens, as in prompt=0.15,cached=0.08,generated=0.60.",
+    ),
+)
 """The options that say which model runs where, and what a token costs."""
 
 
@@ -124,10 +204,18 @@ def thinking_option(*, several: bool = False) -> Callable[[F], F]:
     """The option of how much the model thinks; `several` levels are an axis."""
     levels = "Thinking level: none, low, medium, high, or a maximum number of tokens, as in 2k."
     if several:
-        return option("--thinking", metavar="LEVEL,...", section="Strategy",
-                      help=f"{levels} Several levels measure each.  [default: the model's own]")  # fmt: skip
-    return option("--thinking", metavar="LEVEL", section="Strategy",
-                  help=f"{levels}  [default: the model's own]")  # fmt: skip
+        return option(
+            "--thinking",
+            metavar="LEVEL,...",
+            section="Strategy",
+            help=f"{levels} Several levels measure each.  [default: the model's own]",
+        )
+    return option(
+        "--thinking",
+        metavar="LEVEL",
+        section="Strategy",
+        help=f"{levels}  [default: the model's own]",
+    )
 
 
 def budget_option(*, together: bool = False) -> Callable[[F], F]:
@@ -136,15 +224,21 @@ def budget_option(*, together: bool = False) -> Callable[[F], F]:
     if together:
         text = f"Budget of all questions together, as in tokens=2m. Hard questions get what easy ones leave. {units}."
     else:
-        text = f"Budget of the question, as in tokens=4k,seconds=30. {units}, sequential."
-    return option("-b", "--budget", metavar=UNITS, section="Strategy",
-                  help=f"{text}  [default: no limit]")  # fmt: skip
+        text = (
+            f"Budget of the question, as in tokens=4k,seconds=30. {units}, sequential."
+        )
+    return option(
+        "-b",
+        "--budget",
+        metavar=UNITS,
+        section="Strategy",
+        help=f"{text}  [default: no limit]",
+    )
 
 
 def json_option(result: str) -> Callable[[F], F]:
     """The option that prints `result` as JSON."""
-    return option("--json", "as_json", is_flag=True,
-                  help=f"Print {result} as JSON.")  # fmt: skip
+    return option("--json", "as_json", is_flag=True, help=f"Print {result} as JSON.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +280,10 @@ class Given:
     @property
     def sampling(self) -> dict[str, str | float | None]:
         """The options that replace those of the same meaning in the strategy."""
-        return {name: getattr(self, name) for name in ("n", "temperature", "max_tokens", "thinking")}
+        return {
+            name: getattr(self, name)
+            for name in ("n", "temperature", "max_tokens", "thinking")
+        }
 
     @property
     def column_pairs(self) -> tuple[str, ...]:
@@ -208,8 +305,14 @@ class Given:
         from reasoner.specs import Spec
 
         auto = {name: getattr(self, name) for name in AUTO}
-        default = DEFAULT_STRATEGY if all(value is None for value in auto.values()) else "auto"
-        chosen = expanded("strategy", Spec.parse(default if self.strategy is None else self.strategy))
+        default = (
+            DEFAULT_STRATEGY
+            if all(value is None for value in auto.values())
+            else "auto"
+        )
+        chosen = expanded(
+            "strategy", Spec.parse(default if self.strategy is None else self.strategy)
+        )
         given = _given(chosen, "--strategy", **auto)
         if given and chosen.name != "auto":
             raise UsageError(
@@ -231,10 +334,16 @@ class Given:
         from reasoner.registry import DEFAULT_ENGINE, build, load
         from reasoner.specs import Spec
 
-        chosen = Spec.parse(self.engine or ("openai" if self.base_url else DEFAULT_ENGINE))
+        chosen = Spec.parse(
+            self.engine or ("openai" if self.base_url else DEFAULT_ENGINE)
+        )
         given = _given(chosen, "--engine", model_id=self.model, base_url=self.base_url)
-        if unknown := given.keys() - {field.name for field in fields(load("engine", chosen.name))}:
-            raise UsageError(f"engine {chosen.name} takes no {flag(min(unknown))}: omit it")
+        if unknown := given.keys() - {
+            field.name for field in fields(load("engine", chosen.name))
+        }:
+            raise UsageError(
+                f"engine {chosen.name} takes no {flag(min(unknown))}: omit it"
+            )
         engine: Engine = build("engine", chosen, **given)
         if self.no_server:
             return engine
@@ -242,7 +351,9 @@ class Given:
 
         return warm(engine) or engine
 
-    def to_verifier(self, strategies: Sequence["Strategy"], engine: "Engine") -> "Verifier | None":
+    def to_verifier(
+        self, strategies: Sequence["Strategy"], engine: "Engine"
+    ) -> "Verifier | None":
         """The verifier of --verifier; by default the one that a profile was measured with, or else certainty.
 
         None where no strategy uses scores.
@@ -256,18 +367,28 @@ class Given:
         from reasoner.specs import Spec
         from reasoner.trace.history import RecordedEngine
 
-        chosen = default_verifier(strategies) if self.verifier is None else self.verifier
+        chosen = (
+            default_verifier(strategies) if self.verifier is None else self.verifier
+        )
         if self.unsandboxed and not runs_code("verifier", chosen):
             name = Spec.parse(chosen).name
-            raise UsageError(f"--allow-unsandboxed-code has no effect: the verifier {name} runs no code; omit it")
+            raise UsageError(
+                f"--allow-unsandboxed-code has no effect: the verifier {name} runs no code; omit it"
+            )
         if not any(strategy.uses_verifier for strategy in strategies):
             if self.verifier is not None:
                 names = ", ".join(map(spec_of, strategies))
-                raise UsageError(f"--verifier {chosen} has no effect: {names} would not use its scores; omit it")
+                raise UsageError(
+                    f"--verifier {chosen} has no effect: {names} would not use its scores; omit it"
+                )
             return None
         if isinstance(engine, RecordedEngine):
             return engine.verifier()
-        verifier: Verifier = build("verifier", chosen, **({"allow_unsandboxed": True} if self.unsandboxed else {}))
+        verifier: Verifier = build(
+            "verifier",
+            chosen,
+            **({"allow_unsandboxed": True} if self.unsandboxed else {}),
+        )
         return verifier
 
     def to_question(self) -> "partial[Question]":
@@ -280,7 +401,9 @@ class Given:
 
         if self.system is not None and not self.system.strip():
             raise UsageError("--system is empty: omit it or give a text")
-        return partial(Question.of, space=self.answer or "auto", system=self.system or "")
+        return partial(
+            Question.of, space=self.answer or "auto", system=self.system or ""
+        )
 
 
 def budget_of(text: str | None) -> "Budget":
@@ -294,7 +417,9 @@ def _given(spec: "Spec", option: str, **flags: object) -> dict[str, object]:
     """Those of `flags` that have a value. Raises UsageError: the spec of `option` sets one of them too."""
     options = {name: value for name, value in flags.items() if value is not None}
     for name in spec.options.keys() & options.keys():
-        raise UsageError(f"{flag(name)} and {name} of {option} set the same thing: keep one")
+        raise UsageError(
+            f"{flag(name)} and {name} of {option} set the same thing: keep one"
+        )
     return options
 
 
@@ -326,7 +451,9 @@ def with_sampling(spec: "Spec", **given: str | float | None) -> "tuple[Spec, set
     if "params" in fields_of:
         known |= {option: written for written, option in sampling_names(cls).items()}
     wanted = {name: value for name, value in given.items() if value is not None}
-    changed = {known[name]: Bare(value) for name, value in wanted.items() if name in known}
+    changed = {
+        known[name]: Bare(value) for name, value in wanted.items() if name in known
+    }
     return Spec(spec.name, {**spec.options, **changed}), wanted.keys() - known
 
 
@@ -342,7 +469,11 @@ def check_sampling(missing: Collection[str], strategies: Sequence[str]) -> None:
     from reasoner.specs import Spec
 
     name, first = min(missing), Spec.parse(strategies[0]).name
-    own = ", ".join(option for option in list(options_of(load("strategy", first)))[:6] if option != "params")
+    own = ", ".join(
+        option
+        for option in list(options_of(load("strategy", first)))[:6]
+        if option != "params"
+    )
     also = f"; {first} has {own}" if own else ""
     which = " and ".join(strategies)
     raise UsageError(
@@ -373,6 +504,8 @@ def read_prices(text: str | None, budgets: Sequence["Budget"]) -> "Prices | None
 
     if text is None:
         if any(budget.usd is not None for budget in budgets):
-            raise UsageError("budget usd needs prices: add --prices prompt=USD,generated=USD, per million tokens")
+            raise UsageError(
+                "budget usd needs prices: add --prices prompt=USD,generated=USD, per million tokens"
+            )
         return None
     return Prices.parse(text)

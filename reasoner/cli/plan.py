@@ -28,16 +28,38 @@ RARE: Final = 0.03
 
 
 @click.command("plan", cls=Command, heading="Measure")
-@click.option("--profile", type=PATH, required=True, metavar="FILE",
-              help="Profile to predict from, written by `reasoner calibrate`.")  # fmt: skip
+@click.option(
+    "--profile",
+    type=PATH,
+    required=True,
+    metavar="FILE",
+    help="Profile to predict from, written by `reasoner calibrate`.",
+)
 @click.option("--task", metavar="NAME", help="Task of the profile, if it has several.")
-@click.option("--target-accuracy", type=float, metavar="P",
-              help="Share of right answers, 0 to 1. Predicts its cost.")  # fmt: skip
-@click.option("-b", "--budget", metavar="tokens=AMOUNT",
-              help="Budget of all questions together, as in tokens=200k. Predicts its accuracy.")  # fmt: skip
-@click.option("--thinking", metavar="LEVEL,...",
-              help="Thinking levels to consider, as in 512,2k.  [default: all]")  # fmt: skip
-@click.option("--questions", default="1", show_default=True, metavar="M", help="Number of questions, as in 1e6.")
+@click.option(
+    "--target-accuracy",
+    type=float,
+    metavar="P",
+    help="Share of right answers, 0 to 1. Predicts its cost.",
+)
+@click.option(
+    "-b",
+    "--budget",
+    metavar="tokens=AMOUNT",
+    help="Budget of all questions together, as in tokens=200k. Predicts its accuracy.",
+)
+@click.option(
+    "--thinking",
+    metavar="LEVEL,...",
+    help="Thinking levels to consider, as in 512,2k.  [default: all]",
+)
+@click.option(
+    "--questions",
+    default="1",
+    show_default=True,
+    metavar="M",
+    help="Number of questions, as in 1e6.",
+)
 @json_option("the prediction")
 @guarded
 def command(
@@ -61,7 +83,11 @@ def command(
     from reasoner.types import thinking_level
 
     count, tokens = _questions(questions), _token_budget(budget, target_accuracy)
-    levels = [] if thinking is None else [thinking_level(level) for level in thinking.split(",")]
+    levels = (
+        []
+        if thinking is None
+        else [thinking_level(level) for level in thinking.split(",")]
+    )
     try:
         read = read_profile(profile)
         family = read.family(task or "")
@@ -75,9 +101,21 @@ def command(
         if not math.isfinite(predicted["total_tokens_p95"]):
             raise OverflowError
     except ArithmeticError as error:
-        raise UsageError(f"{profile} holds numbers too large to compute with: calibrate again") from error
-    asked = {"questions": count, "budget_tokens": tokens, "target_accuracy": target_accuracy}
-    document = {"model": read.model, **asked, "reached": reached, **predicted, "note": note}
+        raise UsageError(
+            f"{profile} holds numbers too large to compute with: calibrate again"
+        ) from error
+    asked = {
+        "questions": count,
+        "budget_tokens": tokens,
+        "target_accuracy": target_accuracy,
+    }
+    document = {
+        "model": read.model,
+        **asked,
+        "reached": reached,
+        **predicted,
+        "note": note,
+    }
     terminal = Terminal()
     terminal.show(*([json.dumps(document)] if as_json else _layout(document)))
     if not reached:
@@ -90,9 +128,13 @@ def _questions(text: str) -> int:
     from reasoner.budget import Budget
 
     with suppress(UsageError):
-        if (count := Budget.parse(f"samples={text}").samples) and count <= MAX_QUESTIONS:
+        if (
+            count := Budget.parse(f"samples={text}").samples
+        ) and count <= MAX_QUESTIONS:
             return count
-    raise UsageError(f"--questions must be from 1 to {MAX_QUESTIONS:,} (got {text:.40}), as in 1000, 200k or 1e6")
+    raise UsageError(
+        f"--questions must be from 1 to {MAX_QUESTIONS:,} (got {text:.40}), as in 1000, 200k or 1e6"
+    )
 
 
 def _token_budget(budget: str | None, accuracy: float | None) -> int | None:
@@ -101,14 +143,20 @@ def _token_budget(budget: str | None, accuracy: float | None) -> int | None:
 
     if (budget is None) == (accuracy is None):
         given = "neither is given" if budget is None else "both are given"
-        raise UsageError(f"give either --budget or --target-accuracy to predict the other: {given}")
+        raise UsageError(
+            f"give either --budget or --target-accuracy to predict the other: {given}"
+        )
     if accuracy is not None and not 0 <= accuracy <= 1:
-        raise UsageError(f"--target-accuracy must be a share of questions, 0 to 1 (got {accuracy:g})")
+        raise UsageError(
+            f"--target-accuracy must be a share of questions, 0 to 1 (got {accuracy:g})"
+        )
     if budget is None:
         return None
     limit = Budget.parse(budget)
     if limit.tokens is None or limit != Budget(tokens=limit.tokens):
-        raise UsageError(f"budget {limit} cannot be predicted: write --budget tokens=AMOUNT")
+        raise UsageError(
+            f"budget {limit} cannot be predicted: write --budget tokens=AMOUNT"
+        )
     return limit.tokens
 
 
@@ -119,7 +167,9 @@ def _at_budget(ways: "Outlook", budget: int, questions: int) -> "tuple[Forecast,
     if tokens < ways.minimum * (1 - 1e-12):
         minimum = f"{_number(ways.minimum)} tokens per question"
         total = math.ceil(ways.minimum * questions)
-        raise UsageError(f"the budget is too small: the cheapest measured way takes {minimum}, so give tokens={total}")
+        raise UsageError(
+            f"the budget is too small: the cheapest measured way takes {minimum}, so give tokens={total}"
+        )
     forecast = ways.at(tokens)
     unused = tokens - forecast.tokens.mean
     if unused <= 1e-9 * tokens:
@@ -139,12 +189,24 @@ def _at_accuracy(ways: "Outlook", target: float) -> "tuple[bool, Forecast, str]"
     highest = f"{forecast.accuracy.mean:.3f} ({low:.3f} to {high:.3f})"
     cost = f"{_number(forecast.tokens.mean)} tokens per question"
     problem = f"no measured way is right on {target:g} of questions: the highest is {highest}, for {cost}"
-    return False, forecast, f"{problem}; ask for less, or calibrate with more samples or other strategies"
+    return (
+        False,
+        forecast,
+        f"{problem}; ask for less, or calibrate with more samples or other strategies",
+    )
 
 
 def _document(forecast: "Forecast", family: "Family", questions: int) -> dict[str, Any]:
     low, high = forecast.interval
-    fields = ("strategy", "verifier", "budget", "tokens", "tokens_p95", "sequential_tokens", "samples")
+    fields = (
+        "strategy",
+        "verifier",
+        "budget",
+        "tokens",
+        "tokens_p95",
+        "sequential_tokens",
+        "samples",
+    )
     return {
         "task": family.task,
         "calibrated_on": family.questions,
@@ -156,9 +218,15 @@ def _document(forecast: "Forecast", family: "Family", questions: int) -> dict[st
         "sequential_tokens": forecast.sequential_tokens,
         "unseen": forecast.unseen,
         "total_tokens": questions * forecast.tokens.mean,
-        "total_tokens_p95": forecast.tokens_p95 if questions == 1 else forecast.total_p95(questions),
+        "total_tokens_p95": forecast.tokens_p95
+        if questions == 1
+        else forecast.total_p95(questions),
         "arms": [
-            {"where": family.bins.words(index) or "all", "share": part.share * share, "accuracy": way.accuracy.mean}
+            {
+                "where": family.bins.words(index) or "all",
+                "share": part.share * share,
+                "accuracy": way.accuracy.mean,
+            }
             | {name: getattr(way.row, name) for name in fields}
             for index, part in enumerate(forecast.parts)
             for share, way in part.arms
@@ -173,14 +241,33 @@ def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":
     measured = f"{printable(document['model'])} on {printable(document['task'])}"
     lines = [
         ("profile", f"{measured}, {counted(document['calibrated_on'], 'question')}"),
-        ("accuracy", f"{document['accuracy']:.3f}, with 95 % confidence {low:.3f} to {high:.3f}"),
-        ("tokens", f"{_number(document['tokens'])} per question; at most {p95} for 95 % of questions"),
+        (
+            "accuracy",
+            f"{document['accuracy']:.3f}, with 95 % confidence {low:.3f} to {high:.3f}",
+        ),
+        (
+            "tokens",
+            f"{_number(document['tokens'])} per question; at most {p95} for 95 % of questions",
+        ),
     ]
     if document["sequential_tokens"] is not None:
-        lines.append(("latency", f"{_number(document['sequential_tokens'])} sequential tokens per question"))
+        lines.append(
+            (
+                "latency",
+                f"{_number(document['sequential_tokens'])} sequential tokens per question",
+            )
+        )
     if questions > 1:
-        total, maximum = _number(document["total_tokens"]), _number(document["total_tokens_p95"])
-        lines.append(("total", f"{total} for {questions:,} questions; at most {maximum} with 95 % probability"))
+        total, maximum = (
+            _number(document["total_tokens"]),
+            _number(document["total_tokens_p95"]),
+        )
+        lines.append(
+            (
+                "total",
+                f"{total} for {questions:,} questions; at most {maximum} with 95 % probability",
+            )
+        )
         if document["unseen"] > RARE:
             costly = f"up to {document['unseen']:.1%} of all questions may cost more than any that was measured"
             lines.append(("", f"{costly}, and the total then too"))
@@ -190,11 +277,25 @@ def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":
     yield ""
     arms: list[tuple[str, str]] = []
     for arm in document["arms"]:
-        spec = ", ".join([arm["strategy"], *(f"{kind} {arm[kind]}" for kind in ("verifier", "budget") if arm[kind])])
-        share, tokens = f"{arm['share']:.1%} of questions", f"tokens {_number(arm['tokens'])}"
+        spec = ", ".join(
+            [
+                arm["strategy"],
+                *(
+                    f"{kind} {arm[kind]}"
+                    for kind in ("verifier", "budget")
+                    if arm[kind]
+                ),
+            ]
+        )
+        share, tokens = (
+            f"{arm['share']:.1%} of questions",
+            f"tokens {_number(arm['tokens'])}",
+        )
         if arm["sequential_tokens"] is not None:
             tokens += f", sequential {_number(arm['sequential_tokens'])}"
-        arms.append((arm["where"], f"{share}, accuracy {arm['accuracy']:.3f}, {tokens}: {spec}"))
+        arms.append(
+            (arm["where"], f"{share}, accuracy {arm['accuracy']:.3f}, {tokens}: {spec}")
+        )
     yield labelled(arms)
 
 

@@ -44,7 +44,11 @@ class Display:
     @property
     def live(self) -> bool:
         """Whether lines can be rewritten."""
-        return not self.quiet and self.terminal.err.isatty() and os.environ.get("TERM") != "dumb"
+        return (
+            not self.quiet
+            and self.terminal.err.isatty()
+            and os.environ.get("TERM") != "dumb"
+        )
 
     def follow(self, engine: Engine) -> None:
         """Show what the engine says of its start, and later of itself."""
@@ -66,7 +70,9 @@ class Display:
     def note(self, line: str) -> None:
         """Show a line that stays. May be called from any thread."""
         if shown := self._shown:
-            shown.console.print(one_line(line), markup=False, highlight=False, emoji=False)
+            shown.console.print(
+                one_line(line), markup=False, highlight=False, emoji=False
+            )
         elif not self.quiet:
             self.terminal.say(line)
 
@@ -97,8 +103,14 @@ class Display:
             console.size = (size.columns or 80, size.lines or 24)
             return self.view(console.size.height)
 
-        self._shown = Live(get_renderable=render, console=console, refresh_per_second=8, transient=True,
-                           redirect_stdout=False, redirect_stderr=False)  # fmt: skip
+        self._shown = Live(
+            get_renderable=render,
+            console=console,
+            refresh_per_second=8,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
         try:
             with self._shown:
                 yield
@@ -142,7 +154,9 @@ class QuestionProgress(Display):
     def line(self) -> str:
         """The progress in one line."""
         # `super()` does not work in a dataclass with slots.
-        return self._line(self.samples, self.cost) if self.samples else Display.line(self)
+        return (
+            self._line(self.samples, self.cost) if self.samples else Display.line(self)
+        )
 
     def _line(self, samples: int, cost: Cost) -> str:
         limit = "" if self.budget.tokens is None else f" of {self.budget.tokens:,}"
@@ -150,7 +164,9 @@ class QuestionProgress(Display):
         if self.answer:
             votes = VoteSummary(self.proposals[-1].vote_state).short
             leader = f"leading {printable(self.answer.text, limit=24)} ({votes})"
-        return f"{counted(samples, 'sample')} · {cost.tokens:,}{limit} tokens · {leader}"
+        return (
+            f"{counted(samples, 'sample')} · {cost.tokens:,}{limit} tokens · {leader}"
+        )
 
 
 @dataclass(slots=True)
@@ -174,9 +190,19 @@ class BatchProgress(Display):
 
     def resume(self, earlier: "Progressed", total: int | None) -> None:
         """The rows begin; some were done in earlier sessions."""
-        self.total, self.done, self._earlier, self._first = total, earlier.count, earlier.count, self.clock()
-        self.answered, self.unanswered = earlier.answered, earlier.count - earlier.answered
-        self.spent = sum((history.spent for history in earlier.histories.values()), earlier.spent)
+        self.total, self.done, self._earlier, self._first = (
+            total,
+            earlier.count,
+            earlier.count,
+            self.clock(),
+        )
+        self.answered, self.unanswered = (
+            earlier.answered,
+            earlier.count - earlier.answered,
+        )
+        self.spent = sum(
+            (history.spent for history in earlier.histories.values()), earlier.spent
+        )
         if earlier.count:
             self.tell(f"continuing: {counted(earlier.count, 'row')} done earlier")
 
@@ -194,7 +220,9 @@ class BatchProgress(Display):
         self.answered += answered.outcome == "answered"
         self.failed += answered.outcome == "failed"
         self.unanswered += answered.outcome == "unanswered"
-        if self.done != self.total and is_milestone(self.done - self._earlier, self.total):
+        if self.done != self.total and is_milestone(
+            self.done - self._earlier, self.total
+        ):
             self.tell(self.line())
 
     def line(self) -> str:
@@ -205,11 +233,24 @@ class BatchProgress(Display):
         rate = fresh / elapsed if elapsed > 0 else 0.0
         left = 0 if self.total is None else self.total - self.done
         of = "" if self.total is None else f" of {self.total:,}"
-        parts = [f"{self.done:,}{of} {'row' if (self.total or self.done) == 1 else 'rows'}"]
+        parts = [
+            f"{self.done:,}{of} {'row' if (self.total or self.done) == 1 else 'rows'}"
+        ]
         parts += [f"{rate:.3g} rows/s"] if rate else []
-        parts += [f"{clock(left / rate)} left"] if rate and left > 0 and fresh >= STEADY_ROWS else []
-        parts += [counted(self.spent.samples, "sample"), f"{self.spent.tokens:,} tokens"]
-        parts += [f"budget {spent_of(self.budget, self.spent, self.prices)}"] if str(self.budget) else []
+        parts += (
+            [f"{clock(left / rate)} left"]
+            if rate and left > 0 and fresh >= STEADY_ROWS
+            else []
+        )
+        parts += [
+            counted(self.spent.samples, "sample"),
+            f"{self.spent.tokens:,} tokens",
+        ]
+        parts += (
+            [f"budget {spent_of(self.budget, self.spent, self.prices)}"]
+            if str(self.budget)
+            else []
+        )
         parts += [f"{self.unanswered:,} without an answer"] if self.unanswered else []
         parts += [f"{self.failed:,} failed"] if self.failed else []
         return " · ".join(parts)
@@ -218,7 +259,9 @@ class BatchProgress(Display):
 def is_milestone(done: int, total: int | None) -> bool:
     """Whether to print a line: at doublings first, then at each tenth, but at least 8 apart."""
     step = None if total is None else max(-(-total // 10), 8)
-    return (step is not None and done % step == 0) or ((step is None or done < step) and done.bit_count() == 1)
+    return (step is not None and done % step == 0) or (
+        (step is None or done < step) and done.bit_count() == 1
+    )
 
 
 def clock(seconds: float) -> str:

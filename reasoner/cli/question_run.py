@@ -93,18 +93,31 @@ class QuestionRun(EngineRun):
         progress, terminal = self.display, self.display.terminal
         if progress.answer:
             proposals = tuple(progress.proposals)
-            solution = Solution(self.question.id, progress.answer, progress.cost, proposals, "error", "interrupted")
+            solution = Solution(
+                self.question.id,
+                progress.answer,
+                progress.cost,
+                proposals,
+                "error",
+                "interrupted",
+            )
             try:
                 self._give(solution)
             except OutputLost as error:
                 terminal.fail(error)
-        terminal.say(f"interrupted{f' after {progress.line()}' if progress.samples else ''}")
+        terminal.say(
+            f"interrupted{f' after {progress.line()}' if progress.samples else ''}"
+        )
         return interrupts.code_of(interrupt)
 
     def failed(self, error: ReasonerError) -> int:
         """Show the error in one line, with --verbose after the traceback of its cause; the exit code."""
         terminal = self.display.terminal
-        if self.verbose and error.__cause__ and not isinstance(error.__cause__, ReasonerError):
+        if (
+            self.verbose
+            and error.__cause__
+            and not isinstance(error.__cause__, ReasonerError)
+        ):
             for line in "".join(format_exception(error.__cause__)).splitlines():
                 terminal.say(line)
         terminal.fail(error)
@@ -126,7 +139,11 @@ class QuestionRun(EngineRun):
         """Show the answer, the summary and why there is no answer; the exit code."""
         elapsed = time.perf_counter() - STARTED
         terminal = self.display.terminal
-        answer = printable(solution.answer.text, limit=MAX_ANSWER_LENGTH) if solution.answer else ""
+        answer = (
+            printable(solution.answer.text, limit=MAX_ANSWER_LENGTH)
+            if solution.answer
+            else ""
+        )
         try:
             if solution.error is None:
                 self._give(solution)
@@ -144,7 +161,10 @@ class QuestionRun(EngineRun):
         if solution.error:
             if answer:
                 votes = VoteSummary(solution.vote_state).short
-                terminal.say_labelled("so far", f"{answer} ({votes}); not the final answer, as the run failed")
+                terminal.say_labelled(
+                    "so far",
+                    f"{answer} ({votes}); not the final answer, as the run failed",
+                )
             return self.failed(solution.error)
         if answer and not solution.unrated:
             return ANSWERED
@@ -171,7 +191,11 @@ class QuestionRun(EngineRun):
         return {
             **solution.to_dict(),
             "question": self.question.text,
-            "budget": {unit: limit for unit in UNITS if (limit := getattr(self.budget, unit)) is not None},
+            "budget": {
+                unit: limit
+                for unit in UNITS
+                if (limit := getattr(self.budget, unit)) is not None
+            },
             "strategy": spec_of(self.strategy),
             "verifier": spec_of(self.verifier) if self.verifier else None,
             "engine": self.engine.name,
@@ -188,22 +212,38 @@ class QuestionRun(EngineRun):
             yield "cut", cut
         yield "cost", cost_line(cost, self.prices)
         if str(self.budget):
-            yield "budget", f"{spent_of(self.budget, cost, self.prices)}; {solution.reason}"
+            yield (
+                "budget",
+                f"{spent_of(self.budget, cost, self.prices)}; {solution.reason}",
+            )
         yield "time", f"{elapsed:.1f} s, of which {cost.seconds:.1f} s for the question"
         yield from (("note", note) for note in solution.notes)
 
     def _explanation(self, solution: Solution) -> Iterator[tuple[str, str]]:
         """What was run and why, what ended it, and how reliable the answer is, with a label each."""
         cost = solution.cost
-        choice = next((remark for remark in solution.remarks if remark.startswith("chose ")), spec_of(self.strategy))
+        choice = next(
+            (remark for remark in solution.remarks if remark.startswith("chose ")),
+            spec_of(self.strategy),
+        )
         ran = printable(choice, limit=MAX_REASON_LENGTH)
         yield "ran", f"{ran}; {counted(cost.samples, 'sample')}, {cost.tokens:,} tokens"
-        remarks = [each for each in solution.remarks if each not in (choice, solution.reason)]
-        yield from (("search", printable(each, limit=MAX_REASON_LENGTH)) for each in remarks[-MAX_REMARKS:])
-        yield "stopped", f"{solution.ended_by}: {printable(solution.reason, limit=MAX_REASON_LENGTH)}"
+        remarks = [
+            each for each in solution.remarks if each not in (choice, solution.reason)
+        ]
+        yield from (
+            ("search", printable(each, limit=MAX_REASON_LENGTH))
+            for each in remarks[-MAX_REMARKS:]
+        )
+        yield (
+            "stopped",
+            f"{solution.ended_by}: {printable(solution.reason, limit=MAX_REASON_LENGTH)}",
+        )
         votes = VoteSummary(solution.vote_state)
         if solution.confidence is None:
-            trust = f"not calibrated: {votes.leading}" + (f"; {votes.tie}" if votes.tied else "")
+            trust = f"not calibrated: {votes.leading}" + (
+                f"; {votes.tie}" if votes.tied else ""
+            )
         else:
             trust = f"right with a probability of {solution.confidence:.2f}"
             if questions := getattr(self.strategy, "calibrated_on", 0):
@@ -215,14 +255,21 @@ def _reasoning(solution: Solution) -> Iterator[tuple[str, str]]:
     """The thinking that a server returned apart from the reply, and the reply, with a label each."""
     if not solution.text:
         yield "reply", "no single reply states the answer"
-    thinking = (reply.completion.thinking for reply in solution.samples if reply.text == solution.text)
+    thinking = (
+        reply.completion.thinking
+        for reply in solution.samples
+        if reply.text == solution.text
+    )
     for label, text in (("thinking", next(thinking, "")), ("reply", solution.text)):
         lines = text.strip().splitlines()
         for index, line in enumerate(lines[:MAX_LINES]):
             cut = "…" if len(line) > MAX_LINE else ""
             yield "" if index else label, one_line(line[:MAX_LINE]).rstrip() + cut
         if len(lines) > MAX_LINES:
-            yield "", f"[{counted(len(lines) - MAX_LINES, 'more line')}; --json holds all]"
+            yield (
+                "",
+                f"[{counted(len(lines) - MAX_LINES, 'more line')}; --json holds all]",
+            )
 
 
 def _no_answer(solution: Solution) -> tuple[int, str]:
@@ -230,11 +277,24 @@ def _no_answer(solution: Solution) -> tuple[int, str]:
     leader = solution.vote_state.leader
     if leader and solution.abstained:
         best = f"the best answer, {leader.text!r:.200}, is right with a probability of {solution.confidence:.2f}"
-        return OTHER, f"not sure: {best}; lower --abstain-below, raise --abstain-risk or spend more with --effort"
+        return (
+            OTHER,
+            f"not sure: {best}; lower --abstain-below, raise --abstain-risk or spend more with --effort",
+        )
     samples = solution.cost.samples
     if solution.ended_by == "budget":
-        return EXHAUSTED, f"{solution.reason}: raise it{'' if samples else ', or shorten the question'}"
-    which = "the only sample has no" if samples == 1 else f"none of {samples} samples has an"
+        return (
+            EXHAUSTED,
+            f"{solution.reason}: raise it{'' if samples else ', or shorten the question'}",
+        )
+    which = (
+        "the only sample has no"
+        if samples == 1
+        else f"none of {samples} samples has an"
+    )
     if solution.cut.cut and solution.cut.cut == solution.cut.samples:
         return OTHER, f"{which} answer: {solution.cut.line(MAX_TOKENS_OPTION)}"
-    return OTHER, f"{which} answer: try more samples, a higher max_tokens or another --answer kind"
+    return (
+        OTHER,
+        f"{which} answer: try more samples, a higher max_tokens or another --answer kind",
+    )

@@ -18,34 +18,86 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
 
 
 @click.command("serve", cls=Command, heading="Serve")
-@option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", section="Server",
-        help="Address to listen on. An address that other machines reach needs a key.")  # fmt: skip
-@option("--port", type=click.IntRange(0, 65_535), default=8000, show_default=True, metavar="N",
-        section="Server", help="Port to listen on; 0 picks a free one.")  # fmt: skip
-@option("--mcp", "over_mcp", is_flag=True, section="Server",
-        help="Serve the tool `solve` to one agent over standard input and output (MCP). Otherwise /mcp serves "
-             "it.")  # fmt: skip
-@option("--settings", type=options.PATH, metavar="FILE", section="Server",
-        help="TOML file of aliases, verifiers, limits and keys, or from `reasoner tune`; see docs/serving.md. Options "
-             f"override it. {KEYS_VARIABLE} may hold keys.  [default: no key]")  # fmt: skip
-@option("--max-budget", metavar=options.UNITS, section="Server",
-        help="Maximum budget per request, as in tokens=50k,seconds=120.  [default: no limit]")  # fmt: skip
-@option("--drain", type=click.IntRange(0, 86_400), default=30, show_default=True, metavar="SECONDS", section="Server",
-        help="Seconds for open requests to end after Ctrl-C or SIGTERM. A second signal ends them at "
-             "once.")  # fmt: skip
-@option("-s", "--strategy", metavar=options.SPEC, section="Strategy",
-        help="Strategy for requests that name none, as in vote8.  [default: none; requests pass through "
-             "unchanged]")  # fmt: skip
-@option("-a", "--answer", metavar="KIND", section="Strategy",
-        help="Kind of answer for requests that name none. `reasoner list answers` shows all.  [default: free if "
-             "the strategy serves it, else auto]")  # fmt: skip
+@option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    section="Server",
+    help="Address to listen on. An address that other machines reach needs a key.",
+)
+@option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8000,
+    show_default=True,
+    metavar="N",
+    section="Server",
+    help="Port to listen on; 0 picks a free one.",
+)
+@option(
+    "--mcp",
+    "over_mcp",
+    is_flag=True,
+    section="Server",
+    help="Serve the tool `solve` to one agent over standard input and output (MCP). Otherwise /mcp serves "
+    "it.",
+)
+@option(
+    "--settings",
+    type=options.PATH,
+    metavar="FILE",
+    section="Server",
+    help="TOML file of aliases, verifiers, limits and keys, or from `reasoner tune`; see docs/serving.md. Options "
+    f"override it. {KEYS_VARIABLE} may hold keys.  [default: no key]",
+)
+@option(
+    "--max-budget",
+    metavar=options.UNITS,
+    section="Server",
+    help="Maximum budget per request, as in tokens=50k,seconds=120.  [default: no limit]",
+)
+@option(
+    "--drain",
+    type=click.IntRange(0, 86_400),
+    default=30,
+    show_default=True,
+    metavar="SECONDS",
+    section="Server",
+    help="Seconds for open requests to end after Ctrl-C or SIGTERM. A second signal ends them at "
+    "once.",
+)
+@option(
+    "-s",
+    "--strategy",
+    metavar=options.SPEC,
+    section="Strategy",
+    help="Strategy for requests that name none, as in vote8.  [default: none; requests pass through "
+    "unchanged]",
+)
+@option(
+    "-a",
+    "--answer",
+    metavar="KIND",
+    section="Strategy",
+    help="Kind of answer for requests that name none. `reasoner list answers` shows all.  [default: free if "
+    "the strategy serves it, else auto]",
+)
 @options.VERIFIER
 @options.engine_options
-@option("--no-server", is_flag=True, section="Model",
-        help="With --mcp: start an engine here, even if a `reasoner serve` has one ready.")  # fmt: skip
+@option(
+    "--no-server",
+    is_flag=True,
+    section="Model",
+    help="With --mcp: start an engine here, even if a `reasoner serve` has one ready.",
+)
 @options.QUIET
-@option("-v", "--verbose", is_flag=True,
-        help="Print the traceback of each internal error on standard error.")  # fmt: skip
+@option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Print the traceback of each internal error on standard error.",
+)
 @guarded
 def command(
     host: str,
@@ -69,7 +121,9 @@ def command(
     if over_mcp:
         require_extra("mcp", "--mcp")
     elif typed["no_server"]:
-        raise UsageError("--no-server has no effect without --mcp, as a server has an engine of its own: omit it")
+        raise UsageError(
+            "--no-server has no effect without --mcp, as a server has an engine of its own: omit it"
+        )
     from reasoner.cli.progress import Display
     from reasoner.cli.server_run import ServerRun, ToolRun
     from reasoner.serving.config import Settings, make_offer, read_settings
@@ -83,14 +137,28 @@ def command(
     if max_budget is not None:
         limits = limits.model_copy(update={"max_budget": options.budget_of(max_budget)})
     variable = os.environ.get(KEYS_VARIABLE, "").replace(",", " ").split()
-    keys = Keys({**own.keys, **{f"{number} of {KEYS_VARIABLE}": key for number, key in enumerate(variable, 1)}})
+    keys = Keys(
+        {
+            **own.keys,
+            **{
+                f"{number} of {KEYS_VARIABLE}": key
+                for number, key in enumerate(variable, 1)
+            },
+        }
+    )
     if not over_mcp and not keys and not is_loopback(host):
         raise UsageError(
             f"--host {host} is reached by other machines, and no key is set: set the variable {KEYS_VARIABLE}, or "
             "[keys] in --settings FILE, or listen at 127.0.0.1"
         )
     prices = options.read_prices(given.prices, [limits.max_budget])
-    offer = make_offer(own, prices, strategy=given.strategy, verifier=given.verifier, answer=given.answer)
+    offer = make_offer(
+        own,
+        prices,
+        strategy=given.strategy,
+        verifier=given.verifier,
+        answer=given.answer,
+    )
     engine, display = given.to_engine(), Display(Terminal(), quiet=given.quiet)
     if over_mcp:
         return ToolRun(engine=engine, display=display, offer=offer, limits=limits).run()

@@ -65,7 +65,9 @@ class ServerRun(EngineRun):
                 gc.freeze()
                 gc.set_threshold(*THRESHOLDS)
                 async with self._offered() as address:
-                    self._show_ready(service, _url(self.host, self._socket.getsockname()[1]))
+                    self._show_ready(
+                        service, _url(self.host, self._socket.getsockname()[1])
+                    )
                     with interrupts.handled(lambda: self._stop(listener, address)):
                         await serving
         finally:
@@ -80,7 +82,9 @@ class ServerRun(EngineRun):
                 try:
                     address = await stack.enter_async_context(offered(self.engine))
                 except OSError as error:
-                    self.display.note(f"note: commands here cannot use this engine: {error.strerror or error}")
+                    self.display.note(
+                        f"note: commands here cannot use this engine: {error.strerror or error}"
+                    )
             yield address
 
     def _stop(self, listener: Listener, address: Path | None) -> None:
@@ -88,25 +92,33 @@ class ServerRun(EngineRun):
             address.unlink(missing_ok=True)
         left = f"requests in flight have {self.drain} s to end; another signal ends them at once"
         if not self.display.quiet:
-            self.display.terminal.say("stopping at once" if listener.should_exit else f"stopping: {left}")
+            self.display.terminal.say(
+                "stopping at once" if listener.should_exit else f"stopping: {left}"
+            )
         listener.stop()
 
     def _show_ready(self, service: Service, address: str) -> None:
         if self.display.quiet:
             return
         model, aliases = service.offer.model.name, len(service.offer.aliases)
-        self.display.terminal.say(f"ready    {address} serves {model} and {aliases} aliases of it; Ctrl-C stops it")
+        self.display.terminal.say(
+            f"ready    {address} serves {model} and {aliases} aliases of it; Ctrl-C stops it"
+        )
         body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "What is 3 + 4?"}}]}}'
         key = '-H "Authorization: Bearer $KEY" ' if self.keys else ""
         json = "-H 'Content-Type: application/json'"
-        self.display.terminal.say(f"try      curl {address}/v1/chat/completions {json} {key}-d {shlex.quote(body)}")
+        self.display.terminal.say(
+            f"try      curl {address}/v1/chat/completions {json} {key}-d {shlex.quote(body)}"
+        )
 
     def _report(self, number: str, failure: BaseException) -> None:
         if self.verbose:
             for line in "".join(format_exception(failure)).splitlines():
                 self.display.terminal.say(f"{number} {line}")
 
-    def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def _unhandled(
+        self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]
+    ) -> None:
         """What asyncio would print of a failure in no request."""
         self._report("-", context.get("exception") or RuntimeError(context["message"]))
 
@@ -123,9 +135,13 @@ class ToolRun(EngineRun):
         from reasoner.serving.tools import ToolServer
 
         announce(self.engine, self.display)
-        async with Service(self.engine, self.offer, self.limits, report=lambda *_: None) as service:
+        async with Service(
+            self.engine, self.offer, self.limits, report=lambda *_: None
+        ) as service:
             self.display.hide()
-            await ToolServer(service).over_streams(sys.stdin, self.display.terminal.give)
+            await ToolServer(service).over_streams(
+                sys.stdin, self.display.terminal.give
+            )
 
 
 def _url(host: str, port: int) -> str:

@@ -69,14 +69,19 @@ def announce(engine: Engine, display: Display) -> None:
     """Say that an engine is about to start, or that a server's is used, and show what it says of itself."""
     display.follow(engine)
     if isinstance(engine, WarmEngine):
-        display.note(f"using the engine of the server {engine.process}; --no-server starts another")
+        display.note(
+            f"using the engine of the server {engine.process}; --no-server starts another"
+        )
     else:
         display.begin(f"starting {engine.name}")
 
 
 @asynccontextmanager
 async def started(
-    engine: Engine, verifier: Verifier | None, strategies: Iterable[Strategy], display: Display
+    engine: Engine,
+    verifier: Verifier | None,
+    strategies: Iterable[Strategy],
+    display: Display,
 ) -> AsyncIterator[None]:
     """Start both, and close both at the end.
 
@@ -89,7 +94,11 @@ async def started(
         await engine.start()
         model = engine.model.name
         for strategy in strategies:
-            measured = strategy.measured_on if isinstance(strategy, CalibratedStrategy) else None
+            measured = (
+                strategy.measured_on
+                if isinstance(strategy, CalibratedStrategy)
+                else None
+            )
             if measured and measured.model != model:
                 display.note(
                     f"warning: the profile was measured on {measured.model}, and this is {model}: it may not apply"

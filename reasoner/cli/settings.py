@@ -12,9 +12,12 @@ from reasoner.system.settings import read_settings_table
 MODEL: Final = ("model", "engine", "base_url")
 """The options that name the model; those of the settings go together."""
 SETTINGS = option(
-    "--settings", type=PATH, metavar="FILE", section="Strategy",
+    "--settings",
+    type=PATH,
+    metavar="FILE",
+    section="Strategy",
     help="Strategy, verifier and model from `reasoner tune`. Typed options override them.",
-)  # fmt: skip
+)
 
 
 def settled(settings: Path | None, typed: dict[str, Any]) -> dict[str, Any]:
@@ -28,7 +31,9 @@ def settled(settings: Path | None, typed: dict[str, Any]) -> dict[str, Any]:
     if settings is None:
         return typed
     table = read_settings_table(settings)
-    default, verifiers, model = (_table(settings, table, name) for name in ("default", "verifiers", "model"))
+    default, verifiers, model = (
+        _table(settings, table, name) for name in ("default", "verifiers", "model")
+    )
     filled = dict(typed)
     several = "strategies" in typed
     name = "strategies" if several else "strategy"
@@ -43,15 +48,20 @@ def settled(settings: Path | None, typed: dict[str, Any]) -> dict[str, Any]:
 
 def with_model(typed: dict[str, Any], model: Mapping[Any, str]) -> dict[str, Any]:
     """The options with the model of the settings, where none was typed."""
-    return typed if any(typed[name] is not None for name in MODEL) else {**typed, **model}
+    return (
+        typed if any(typed[name] is not None for name in MODEL) else {**typed, **model}
+    )
 
 
 def _table(path: Path, table: dict[str, Any], name: str) -> dict[str, str]:
     section = table.get(name, {})
     allowed = MODEL if name == "model" else None
     if not isinstance(section, dict) or any(
-        not isinstance(value, str) or (allowed and key not in allowed) for key, value in section.items()
+        not isinstance(value, str) or (allowed and key not in allowed)
+        for key, value in section.items()
     ):
         keys = f" with {', '.join(MODEL)}" if allowed else ""
-        raise UsageError(f"--settings {path}: [{name}] must be a table of texts{keys} (got {shown(section)})")
+        raise UsageError(
+            f"--settings {path}: [{name}] must be a table of texts{keys} (got {shown(section)})"
+        )
     return section

@@ -20,32 +20,57 @@ if TYPE_CHECKING:
 
 @click.command("solve", cls=Command, heading="Answer")
 @click.argument("question", required=False)
-@option("-s", "--strategy", metavar=options.SPEC, section="Strategy",
-        help="Strategy, as in self_consistency:n=16 or best_of_n(n=4,of=refine). `reasoner list strategies` "
-             "shows all.  [default: self_consistency]")  # fmt: skip
+@option(
+    "-s",
+    "--strategy",
+    metavar=options.SPEC,
+    section="Strategy",
+    help="Strategy, as in self_consistency:n=16 or best_of_n(n=4,of=refine). `reasoner list strategies` "
+    "shows all.  [default: self_consistency]",
+)
 @options.sampling_options
 @options.thinking_option()
 @options.budget_option()
 @options.auto_options
 @SETTINGS
-@option("-a", "--answer", default="auto", show_default=True, metavar="KIND", section="Question",
-        help="Kind of answer: auto, number, math, choice, yes_no, text or code. `reasoner list answers` shows "
-             "their options.")  # fmt: skip
+@option(
+    "-a",
+    "--answer",
+    default="auto",
+    show_default=True,
+    metavar="KIND",
+    section="Question",
+    help="Kind of answer: auto, number, math, choice, yes_no, text or code. `reasoner list answers` shows "
+    "their options.",
+)
 @options.SYSTEM
-@option("--context", type=options.PATH, metavar="FILE", section="Question",
-        help="Text file that the question is about. Samples share it in the prefix cache.")  # fmt: skip
+@option(
+    "--context",
+    type=options.PATH,
+    metavar="FILE",
+    section="Question",
+    help="Text file that the question is about. Samples share it in the prefix cache.",
+)
 @options.engine_options
 @options.NO_SERVER
 @options.SEED
 @options.json_option("the solution")
-@option("--trace", type=options.PATH, metavar="FILE",
-        help="Trace to write, JSON lines, for `reasoner trace FILE` and --engine replay:FILE. A name in .gz "
-             "compresses it.")  # fmt: skip
+@option(
+    "--trace",
+    type=options.PATH,
+    metavar="FILE",
+    help="Trace to write, JSON lines, for `reasoner trace FILE` and --engine replay:FILE. A name in .gz "
+    "compresses it.",
+)
 @option("--overwrite", is_flag=True, help="Replace the file of --trace if it exists.")
 @options.QUIET
-@option("-v", "--verbose", is_flag=True,
-        help="Explain the strategy, the end of the run and its reliability; show the winning reply, or an error's "
-             "traceback.")  # fmt: skip
+@option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Explain the strategy, the end of the run and its reliability; show the winning reply, or an error's "
+    "traceback.",
+)
 @guarded
 def command(
     question: str | None,
@@ -74,7 +99,11 @@ def command(
     if given.quiet and verbose:
         raise UsageError("--quiet and --verbose contradict each other: keep one")
     asked = _question(question, context, given)
-    strategy, engine, budget = given.to_strategy(), given.to_engine(), options.budget_of(given.budget)
+    strategy, engine, budget = (
+        given.to_strategy(),
+        given.to_engine(),
+        options.budget_of(given.budget),
+    )
     return QuestionRun(
         engine=engine,
         display=QuestionProgress(Terminal(), budget, quiet=given.quiet),
@@ -90,7 +119,9 @@ def command(
     ).run()
 
 
-def _question(argument: str | None, context: Path | None, given: options.Given) -> "Question":
+def _question(
+    argument: str | None, context: Path | None, given: options.Given
+) -> "Question":
     """The question of the argument, with the document that it is about."""
     from reasoner.cli.inputs import file_text, question_text
 
@@ -109,5 +140,7 @@ def _writer(path: Path, engine: "Engine", *, overwrite: bool) -> "TraceWriter":
 
     played = Path(engine.path) if isinstance(engine, ReplayEngine) else None
     if played and played.exists() and path.exists() and path.samefile(played):
-        raise UsageError(f"--trace {path} is the trace that is played back: give it another name")
+        raise UsageError(
+            f"--trace {path} is the trace that is played back: give it another name"
+        )
     return TraceWriter(path, overwrite=overwrite)

@@ -19,9 +19,19 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 __all__ = [
-    "LABEL", "OutputLost", "ReaderLeft", "Terminal", "abandon", "columns", "engine_log", "labelled", "one_line",
-    "own_streams", "printable", "wrapped",
-]  # fmt: skip
+    "LABEL",
+    "OutputLost",
+    "ReaderLeft",
+    "Terminal",
+    "abandon",
+    "columns",
+    "engine_log",
+    "labelled",
+    "one_line",
+    "own_streams",
+    "printable",
+    "wrapped",
+]
 
 LABEL = 8
 """Columns of the label before a text."""
@@ -70,14 +80,20 @@ class Terminal:
         if not self.err.isatty():
             self.say(f"{label:<{LABEL}} {text}")
             return
-        for line in wrapped(text, LABEL + 1, label, max(self._width, 2 * LABEL + 2)).split("\n"):
+        for line in wrapped(
+            text, LABEL + 1, label, max(self._width, 2 * LABEL + 2)
+        ).split("\n"):
             self.say(line)
 
     def fail(self, error: object) -> None:
         """Write an error in one line, which is wrapped on a terminal."""
         line = printable(str(error), limit=MAX_ERROR_LENGTH)
         line = _ENDLESS.sub(lambda word: f"{word[0][:MAX_SHOWN]}…", line)
-        for part in wrapped(line, 2, "error: ", self._width).split("\n") if self.err.isatty() else [f"error: {line}"]:
+        for part in (
+            wrapped(line, 2, "error: ", self._width).split("\n")
+            if self.err.isatty()
+            else [f"error: {line}"]
+        ):
             self.say(part)
 
     @property
@@ -101,7 +117,9 @@ class Terminal:
             _write(self.out, line)
         except BrokenPipeError as error:
             kind = ReaderLeft if self._given else OutputLost
-            raise kind("cannot write to standard output: its reader has gone") from error
+            raise kind(
+                "cannot write to standard output: its reader has gone"
+            ) from error
         except OSError as error:
             why = "it is closed" if error.errno == errno.EBADF else error.strerror
             raise OutputLost(f"cannot write to standard output: {why}") from error
@@ -117,9 +135,17 @@ class Terminal:
             from rich.console import Console
 
             # Rich's own NO_COLOR keeps bold and dim text.
-            colors: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
-            console = Console(file=self.out, width=width or columns(), color_system=colors, highlight=False,
-                              markup=False, emoji=False)  # fmt: skip
+            colors: Literal["auto"] | None = (
+                None if os.environ.get("NO_COLOR") else "auto"
+            )
+            console = Console(
+                file=self.out,
+                width=width or columns(),
+                color_system=colors,
+                highlight=False,
+                markup=False,
+                emoji=False,
+            )
             with console.capture() as captured:
                 console.print(part, crop=False)
             for line in captured.get().split("\n")[:-1]:
@@ -131,13 +157,20 @@ def columns() -> int:
     return max(min(shutil.get_terminal_size((PIPED, 24)).columns, MAX_WIDTH), MIN_WIDTH)
 
 
-def wrapped(text: str, indent: int = 0, label: str = "", width: int | None = None) -> str:
+def wrapped(
+    text: str, indent: int = 0, label: str = "", width: int | None = None
+) -> str:
     """A text in lines of `width` columns, by default those of the terminal, which begin in column `indent`.
 
     The label stands before the first line. A word that is too long goes over the edge, unless it is a list.
     """
     first, others = one_line(label).ljust(indent), " " * indent
-    wrapper = _Wrapper(width or columns(), initial_indent=first, subsequent_indent=others, break_long_words=False)
+    wrapper = _Wrapper(
+        width or columns(),
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+    )
     return wrapper.fill(one_line(text)) or first.rstrip()
 
 

@@ -13,10 +13,17 @@ from reasoner.errors import UsageError
 
 @click.command("trace", cls=Command, heading="Look")
 @click.argument("file", type=PATH)
-@click.option("--question", metavar="ID",
-              help="Id of the question to show.  [default: all questions]")  # fmt: skip
-@click.option("--html", type=PATH, metavar="OUT",
-              help="HTML page of the trees to write, replaced if it exists.")  # fmt: skip
+@click.option(
+    "--question",
+    metavar="ID",
+    help="Id of the question to show.  [default: all questions]",
+)
+@click.option(
+    "--html",
+    type=PATH,
+    metavar="OUT",
+    help="HTML page of the trees to write, replaced if it exists.",
+)
 @guarded
 def command(file: Path, question: str | None, html: Path | None) -> int:
     """Show how an answer came about, from a trace.

@@ -40,7 +40,11 @@ def show(file: Path, question: str | None, html: Path | None) -> None:
     terminal = Terminal()
 
     def trees() -> Iterator[SearchTree]:
-        return search_trees(read_trace(file)) if question is None else iter([_tree_of(question, file)])
+        return (
+            search_trees(read_trace(file))
+            if question is None
+            else iter([_tree_of(question, file)])
+        )
 
     shown = trees()
     first = next(shown, None)
@@ -48,7 +52,13 @@ def show(file: Path, question: str | None, html: Path | None) -> None:
         raise TraceError(f"the trace {file} holds no question: it is empty")
     if html is not None:
         # The page is written in full even if standard output cannot be.
-        write_whole(html, (part.encode("utf-8", "replace") + b"\n" for part in page(trees(), source=file.name)))
+        write_whole(
+            html,
+            (
+                part.encode("utf-8", "replace") + b"\n"
+                for part in page(trees(), source=file.name)
+            ),
+        )
     try:
         second = next(shown, None)
         if second is None:
@@ -62,9 +72,18 @@ def show(file: Path, question: str | None, html: Path | None) -> None:
 
 def _tree_of(question: str, file: Path) -> SearchTree:
     """The tree of the question with this id; the last one of several attempts."""
-    trees = [*search_trees(event for event in read_trace(file) if event.question_id == question)]
+    trees = [
+        *search_trees(
+            event for event in read_trace(file) if event.question_id == question
+        )
+    ]
     if not trees:
-        raise UnknownName("question", question, {event.question_id for event in read_trace(file)}, of="the trace")
+        raise UnknownName(
+            "question",
+            question,
+            {event.question_id for event in read_trace(file)},
+            of="the trace",
+        )
     return trees[-1]
 
 
@@ -74,23 +93,46 @@ def _show_rows(terminal: Terminal, trees: Iterator[SearchTree]) -> None:
         answer = printable(tree.answer.text, limit=12) if tree.answer else "no answer"
         cost = f"{counted(tree.cost.samples, 'sample')}, tokens {tree.cost.tokens:,}, depth {tree.depth:,}"
         asked = printable(tree.began.text, limit=40)
-        terminal.show(labelled([(printable(tree.id), f"{asked} · {tree.ended_by or 'killed'}: {answer}, {cost}")]))
+        terminal.show(
+            labelled(
+                [
+                    (
+                        printable(tree.id),
+                        f"{asked} · {tree.ended_by or 'killed'}: {answer}, {cost}",
+                    )
+                ]
+            )
+        )
     terminal.say("choose one with --question ID")
 
 
 def full(search_tree: SearchTree, width: int) -> Iterator[RenderableType]:
     """Everything about a tree: its settings and result, the trees, the path to the answer, and other events."""
     facts = views.settings_of(search_tree)
-    answer = printable(search_tree.answer.text, limit=200) if search_tree.answer else "none"
+    answer = (
+        printable(search_tree.answer.text, limit=200) if search_tree.answer else "none"
+    )
     yield labelled(
         [
-            ("question", f"{facts['question']}: {printable(search_tree.began.text, limit=300)}"),
-            ("run", " · ".join(facts[name] for name in ("strategy", "verifier", "model", "engine"))),
+            (
+                "question",
+                f"{facts['question']}: {printable(search_tree.began.text, limit=300)}",
+            ),
+            (
+                "run",
+                " · ".join(
+                    facts[name] for name in ("strategy", "verifier", "model", "engine")
+                ),
+            ),
             ("answer", answer),
             ("end", views.end_of(search_tree)),
             ("cost", cost_line(search_tree.cost)),
             ("tree", views.counts_of(search_tree)),
-            *(() if search_tree.path else [("path", "none: no sequence states the final answer")]),
+            *(
+                ()
+                if search_tree.path
+                else [("path", "none: no sequence states the final answer")]
+            ),
         ]
     )
     outline = Outline.of(search_tree, maximum=MAX_NODES, deepest=width // LEVEL)
@@ -104,10 +146,23 @@ def full(search_tree: SearchTree, width: int) -> Iterator[RenderableType]:
     if search_tree.path:
         skipped = max(0, len(search_tree.path) - MAX_STEPS)
         yield ""
-        yield Text("→ the path to the answer" + (f", without its first {skipped:,} steps" if skipped else ""), "bold")
-        yield labelled([_step(search_tree.nodes[node_id]) for node_id in search_tree.path[skipped:]])
+        yield Text(
+            "→ the path to the answer"
+            + (f", without its first {skipped:,} steps" if skipped else ""),
+            "bold",
+        )
+        yield labelled(
+            [
+                _step(search_tree.nodes[node_id])
+                for node_id in search_tree.path[skipped:]
+            ]
+        )
     yield ""
-    events = [(title, line) for title, lines in views.events_of(search_tree) for line in _last(lines)]
+    events = [
+        (title, line)
+        for title, lines in views.events_of(search_tree)
+        for line in _last(lines)
+    ]
     yield labelled([(title, printable(line, limit=300)) for title, line in events])
     for name, meaning in views.legend_of(search_tree).items():
         yield Text(f"{name}: {meaning}", "dim")
@@ -121,7 +176,9 @@ def _step(node: TreeNode) -> tuple[str, str]:
 def _last(lines: list[str]) -> list[str]:
     """The last lines, which matter most, after the number of the others."""
     left_out = len(lines) - MAX_LINES
-    return [f"({left_out:,} earlier ones)", *lines[-MAX_LINES:]] if left_out > 0 else lines
+    return (
+        [f"({left_out:,} earlier ones)", *lines[-MAX_LINES:]] if left_out > 0 else lines
+    )
 
 
 def _drawn(outline: Outline, head: int) -> Tree:
@@ -131,14 +188,18 @@ def _drawn(outline: Outline, head: int) -> Tree:
     tree.ASCII_GUIDES = ("  ", "| ", "+ ", "` ")
     parents = [tree]
     for line in outline.rows(head):
-        parents[line.level + 1 :] = [parents[line.level].add(_label(line.node, outline.tree))]
+        parents[line.level + 1 :] = [
+            parents[line.level].add(_label(line.node, outline.tree))
+        ]
     return tree
 
 
 def _heading(search_tree: SearchTree, index: int) -> Text:
     head, several = search_tree.heads[index], len(search_tree.heads) > 1
     which = f"prompt {index + 1} of {len(search_tree.heads)}" if several else "prompt"
-    return _line(f"{which}, {head.tokens:,} tokens: {printable(head.text, limit=140)}", "bold")
+    return _line(
+        f"{which}, {head.tokens:,} tokens: {printable(head.text, limit=140)}", "bold"
+    )
 
 
 def _label(node: TreeNode, search_tree: SearchTree) -> Text:

@@ -14,11 +14,30 @@ T = TypeVar("T")
 HEADS_CACHED: Final = 10_000
 """Rendered prompt heads that are remembered."""
 
-PACE: Final = frozenset({
-    "address", "base_url", "core", "cpus", "data_parallel_size", "deadline", "device_ids", "enforce_eager",
-    "gpu_memory_utilization", "gpus", "kv_cache_memory_bytes", "kv_gib", "max_concurrency", "max_num_batched_tokens",
-    "max_num_seqs", "patience", "pipeline_parallel_size", "replicas", "tensor_parallel_size", "timeout",
-})  # fmt: skip
+PACE: Final = frozenset(
+    {
+        "address",
+        "base_url",
+        "core",
+        "cpus",
+        "data_parallel_size",
+        "deadline",
+        "device_ids",
+        "enforce_eager",
+        "gpu_memory_utilization",
+        "gpus",
+        "kv_cache_memory_bytes",
+        "kv_gib",
+        "max_concurrency",
+        "max_num_batched_tokens",
+        "max_num_seqs",
+        "patience",
+        "pipeline_parallel_size",
+        "replicas",
+        "tensor_parallel_size",
+        "timeout",
+    }
+)
 """Options of engines that decide where and how fast a model runs, not what it is asked."""
 
 
@@ -81,7 +100,9 @@ class SharedHeads(Generic[T]):
         self._rendering[key][1].append(waiter)
         return await waiter
 
-    def _keep(self, key: str, waiting: "list[asyncio.Future[T]]", rendered: "asyncio.Task[T]") -> None:
+    def _keep(
+        self, key: str, waiting: "list[asyncio.Future[T]]", rendered: "asyncio.Task[T]"
+    ) -> None:
         if key in self._rendering and self._rendering[key][0] is rendered:
             del self._rendering[key]
         failure = None if rendered.cancelled() else rendered.exception()

@@ -65,7 +65,11 @@ class ChainLaw:
         """The chain with this number."""
         source = random.Random(number)
         right = source.random() < question.chance
-        tokens = question.tokens * source.lognormvariate(0, self.within) * (1 if right else self.wrong)
+        tokens = (
+            question.tokens
+            * source.lognormvariate(0, self.within)
+            * (1 if right else self.wrong)
+        )
         return Chain(math.ceil(tokens), right, tokens * math.sqrt(source.random()))
 
 

@@ -3,10 +3,25 @@
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
 
-from reasoner.engine import Continuation, Engine, Rendered, SampleRequest, continuation, release, reset_caches
+from reasoner.engine import (
+    Continuation,
+    Engine,
+    Rendered,
+    SampleRequest,
+    continuation,
+    release,
+    reset_caches,
+)
 from reasoner.errors import UsageError, require
 from reasoner.models.info import ModelInfo
-from reasoner.types import Completion, Prompt, SamplingParams, ThinkingLevel, TokenIds, thinking_level
+from reasoner.types import (
+    Completion,
+    Prompt,
+    SamplingParams,
+    ThinkingLevel,
+    TokenIds,
+    thinking_level,
+)
 
 REMEMBERED: Final = 1 << 18
 """Chains with a remembered member: those that were drawn last."""
@@ -78,7 +93,9 @@ class MixtureEngine:
             " + ".join(model.name for model in models),
             context=context,
             thinking=next((model.thinking for model in models if model.thinking), None),
-            sampling=models[0].sampling if len({model.sampling for model in models}) == 1 else SamplingParams(),
+            sampling=models[0].sampling
+            if len({model.sampling for model in models}) == 1
+            else SamplingParams(),
             served=all(model.served for model in models),
             room=min((model.room for model in models if model.room), default=0),
         )
@@ -86,7 +103,9 @@ class MixtureEngine:
     @property
     def notes(self) -> tuple[str, ...]:
         """The members' notes."""
-        return tuple(dict.fromkeys(note for member in self.members for note in member.notes))
+        return tuple(
+            dict.fromkeys(note for member in self.members for note in member.notes)
+        )
 
     @property
     def continues(self) -> Continuation | None:
@@ -104,13 +123,17 @@ class MixtureEngine:
             return await self.members[self._home(prompt)].render(prompt)
         if prompt.thinking_level in self._levels:
             return await self.members[self._turn(prompt, 0)].render(prompt)
-        rendered = [await member.render(prompt) for member in self.members[len(self._levels) :]]
+        rendered = [
+            await member.render(prompt) for member in self.members[len(self._levels) :]
+        ]
         return Rendered(None, max(prompt.tokens for prompt in rendered))
 
     def _home(self, prompt: Prompt) -> int:
         home = self._homes.get(prompt.digest)
         if home is None:
-            raise UsageError("no member of the mixture began this chain: its token ids mean nothing here")
+            raise UsageError(
+                "no member of the mixture began this chain: its token ids mean nothing here"
+            )
         return home
 
     async def encode(self, text: str) -> TokenIds | None:
@@ -128,7 +151,9 @@ class MixtureEngine:
         prompt = request.prompt
         home = self._turn(prompt, request.index)
         member = self.members[home]
-        completion = await member.sample(replace(request, rendered=await member.render(prompt)))
+        completion = await member.sample(
+            replace(request, rendered=await member.render(prompt))
+        )
         self._remember(prompt.then(completion), home)
         return completion
 

@@ -31,14 +31,21 @@ CHAIN_NOTES: Final = (
     "where thinking ends was not recorded: all tokens of a chain but its last one count as thinking",
     f"what a probe costs was not recorded: each counts as {PROBE_TOKENS} tokens",
 )
-THINKING: Final = ThinkingProfile("always", (), (), "<think>", "</think>", "</think>\n\n")
+THINKING: Final = ThinkingProfile(
+    "always", (), (), "<think>", "</think>", "</think>\n\n"
+)
 """How recorded chains think; their tokens are unknown, so that only text separates the parts."""
 _CONTEXT: Final = 1 << 20
-_MARK: Final = re.compile(r"\[chain (\d{1,7}): (\d{1,3}(?:,\d{3}){0,2}) of [\d,]{1,11} tokens\]")
+_MARK: Final = re.compile(
+    r"\[chain (\d{1,7}): (\d{1,3}(?:,\d{3}){0,2}) of [\d,]{1,11} tokens\]"
+)
 
 Count = Annotated[int, Field(ge=1, le=_CONTEXT)]
 Text = Annotated[str, Field(max_length=10_000)]
-Readable = Annotated[Text | None, BeforeValidator(lambda answer: None if answer == UNREADABLE else answer)]
+Readable = Annotated[
+    Text | None,
+    BeforeValidator(lambda answer: None if answer == UNREADABLE else answer),
+]
 
 
 class _Chain(BaseModel):
@@ -122,7 +129,9 @@ class PoolEngine(FreeEngine):
 
     async def render(self, prompt: Prompt) -> Rendered:
         """One token and the generated ones: the length of the question is unknown."""
-        thinks = still_thinking(prompt, self.model.thinking, opened=bool(prompt.messages))
+        thinks = still_thinking(
+            prompt, self.model.thinking, opened=bool(prompt.messages)
+        )
         return Rendered(None, 1 + len(prompt.token_ids) + _position(prompt)[1], thinks)
 
     async def sample(self, request: SampleRequest) -> Completion:
@@ -137,10 +146,17 @@ class PoolEngine(FreeEngine):
         await asyncio.sleep(0)
         line, (number, start) = self._line(request), _position(request.prompt)
         number = request.index if number is None else number
-        chain, thinks, limit = line.chains[number], self.model.thinking is not None, request.params.limit
+        chain, thinks, limit = (
+            line.chains[number],
+            self.model.thinking is not None,
+            request.params.limit,
+        )
         text, thinking, stop, thought = "", "", "", 0
         if thinks and not request.rendered.in_thinking:
-            answer, length = chain.answer_at(start, line.every), min(PROBE_TOKENS, limit)
+            answer, length = (
+                chain.answer_at(start, line.every),
+                min(PROBE_TOKENS, limit),
+            )
             cut = length < PROBE_TOKENS
             if answer is not None and not cut:
                 text, stop = probe_reply(answer, request.prompt, request.params)
@@ -155,20 +171,39 @@ class PoolEngine(FreeEngine):
         usage = Usage(1 + start, 1 + start, length, thought)
         await self.end_in_turn(request, usage)
         return Completion(
-            request.prompt, text, (), "length" if cut else "stop", stop or None, usage, None, request.index,
-            request.seed, thinking, unclosed=cut and bool(thinking),
-        )  # fmt: skip
+            request.prompt,
+            text,
+            (),
+            "length" if cut else "stop",
+            stop or None,
+            usage,
+            None,
+            request.index,
+            request.seed,
+            thinking,
+            unclosed=cut and bool(thinking),
+        )
 
     def _line(self, request: SampleRequest) -> _Line:
         """The recorded question of a request, which has the reply that is asked for. Raises as `sample`."""
-        line, prompt, params = self._lines.get(request.question_id), request.prompt, request.params
+        line, prompt, params = (
+            self._lines.get(request.question_id),
+            request.prompt,
+            request.params,
+        )
         if line is None:
             raise EngineUnavailable(
                 f"{self.path} holds no question {request.question_id!r:.80}: use the task pool with it"
             )
         (number, start), last = _position(prompt), (prompt.messages or (None,))[-1]
-        continued = number is not None and number < len(line.chains) and start <= line.chains[number].tokens
-        other = not continued and bool(prompt.token_ids or prompt.text or prompt.thinking)
+        continued = (
+            number is not None
+            and number < len(line.chains)
+            and start <= line.chains[number].tokens
+        )
+        other = not continued and bool(
+            prompt.token_ids or prompt.text or prompt.thinking
+        )
         if other or last is None or not last.content.startswith(request.question_id):
             raise EngineUnavailable(
                 "a pool holds only complete replies to its questions, and the parts of its chains: use a strategy that "
@@ -180,13 +215,19 @@ class PoolEngine(FreeEngine):
                 "thinking level but a number of tokens"
             )
         if params.logprobs is not None or request.watch or request.floor:
-            raise EngineUnavailable("a pool has no log-probabilities: use a strategy and a verifier that need none")
+            raise EngineUnavailable(
+                "a pool has no log-probabilities: use a strategy and a verifier that need none"
+            )
         if not continued and request.index >= len(line.chains):
             raise EngineUnavailable(
                 f"{self.path} holds {counted(len(line.chains), 'answer')} to {request.question_id!r:.80}, and sample "
                 f"{request.index + 1} was requested: draw at most {len(line.chains)} per question"
             )
-        if continued and request.rendered.in_thinking and (request.index or not prompt.thinking.endswith("tokens]")):
+        if (
+            continued
+            and request.rendered.in_thinking
+            and (request.index or not prompt.thinking.endswith("tokens]"))
+        ):
             raise EngineUnavailable(
                 "a pool continues a chain once, as it was recorded: insert nothing into its thinking"
             )
@@ -204,15 +245,23 @@ def _read(path: Path) -> dict[str, _Line]:
     lines: dict[str, _Line] = {}
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} is too large for a pool: at most {MAX_BYTES >> 20} MiB are read")
+            raise UsageError(
+                f"{path} is too large for a pool: at most {MAX_BYTES >> 20} MiB are read"
+            )
         with io.TextIOWrapper(open_regular(path), "utf-8") as file:
             for number, text in enumerate(file, 1):
                 if text.strip():
                     line = _line(text, f"{path}:{number}")
                     if line.question_id in lines:
-                        raise UsageError(f"{path}:{number} repeats the question {line.question_id!r:.80}")
-                    if lines and bool(line.every) != bool(next(iter(lines.values())).every):
-                        raise UsageError(f"{path}:{number} mixes answers and chains: give a file of each")
+                        raise UsageError(
+                            f"{path}:{number} repeats the question {line.question_id!r:.80}"
+                        )
+                    if lines and bool(line.every) != bool(
+                        next(iter(lines.values())).every
+                    ):
+                        raise UsageError(
+                            f"{path}:{number} mixes answers and chains: give a file of each"
+                        )
                     lines[line.question_id] = line
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
@@ -226,15 +275,24 @@ def _line(text: str, where: str) -> _Line:
     try:
         line = _Line.model_validate_json(text)
     except ValidationError as error:
-        raise UsageError(f"{where} is not a recorded question: {complaint_of(error)}") from None
+        raise UsageError(
+            f"{where} is not a recorded question: {complaint_of(error)}"
+        ) from None
     if line.chains:
         if line.answers or not line.every:
-            raise UsageError(f"{where} has chains: give `every`, the tokens from probe to probe, and no answers")
+            raise UsageError(
+                f"{where} has chains: give `every`, the tokens from probe to probe, and no answers"
+            )
         return line
     if len(line.answers) != len(line.tokens) or not line.answers:
         raise UsageError(
             f"{where} has {len(line.answers)} answers and {len(line.tokens)} token counts: give one count per answer"
         )
     pairs = zip(line.answers, line.tokens, strict=True)
-    chains = tuple(_Chain.model_construct(tokens=tokens, answer=answer, probes=()) for answer, tokens in pairs)
-    return line.model_copy(update={"chains": chains, "every": 0, "answers": (), "tokens": ()})
+    chains = tuple(
+        _Chain.model_construct(tokens=tokens, answer=answer, probes=())
+        for answer, tokens in pairs
+    )
+    return line.model_copy(
+        update={"chains": chains, "every": 0, "answers": (), "tokens": ()}
+    )

@@ -27,14 +27,20 @@ class ReplayEngine(FreeEngine):
 
     path: str
     name: str = field(default="replay", init=False, repr=False)
-    notes: tuple[str, ...] = field(default=("replayed: no model was run",), init=False, repr=False)
+    notes: tuple[str, ...] = field(
+        default=("replayed: no model was run",), init=False, repr=False
+    )
     capacity: int | None = field(default=None, init=False, repr=False)
     model: ModelInfo = field(default=ModelInfo("replay"), init=False, repr=False)
     budget: str = field(default="", init=False, repr=False)
-    history: dict[str, QuestionHistory] = field(default_factory=dict, init=False, repr=False)
+    history: dict[str, QuestionHistory] = field(
+        default_factory=dict, init=False, repr=False
+    )
     _texts: tuple[str, ...] = field(default=(), init=False, repr=False)
     _heads: dict[str, Rendered] = field(default_factory=dict, init=False, repr=False)
-    _token_ids: dict[str, TokenIds | None] = field(default_factory=dict, init=False, repr=False)
+    _token_ids: dict[str, TokenIds | None] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     async def start(self) -> None:
         """Read the trace.
@@ -48,17 +54,26 @@ class ReplayEngine(FreeEngine):
         began = [event for history in histories.values() for event in history.of(Began)]
         if not began:
             raise TraceError(f"the trace {self.path} holds no run: it is empty")
-        self.history, self.model, self.budget = histories, began[0].model, began[0].budget
+        self.history, self.model, self.budget = (
+            histories,
+            began[0].model,
+            began[0].budget,
+        )
         self._texts = tuple(event.text for event in began)
         for history in histories.values():
             for head in history.of(Prompted):
                 ids = (0,) * head.tokens if head.exact else None
                 self._heads[head.prompt] = Rendered(ids, head.tokens, head.in_thinking)
-            self._token_ids |= {event.thinking + event.text: event.token_ids for event in history.of(Prefilled)}
+            self._token_ids |= {
+                event.thinking + event.text: event.token_ids
+                for event in history.of(Prefilled)
+            }
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The recorded number of tokens of the head, and what was generated since."""
-        head = self._heads.get(replace(prompt, token_ids=(), text="", thinking="").digest)
+        head = self._heads.get(
+            replace(prompt, token_ids=(), text="", thinking="").digest
+        )
         if head is None:
             known = ", ".join(repr(text[:60]) for text in self._texts[:3])
             asked = prompt.messages[-1].content if prompt.messages else prompt.raw
@@ -67,7 +82,9 @@ class ReplayEngine(FreeEngine):
                 "question, with a strategy that asks the same after the same replies"
             )
         ids = None if head.token_ids is None else head.token_ids + prompt.token_ids
-        in_thinking = still_thinking(prompt, self.model.thinking, opened=head.in_thinking)
+        in_thinking = still_thinking(
+            prompt, self.model.thinking, opened=head.in_thinking
+        )
         return Rendered(ids, head.tokens + len(prompt.token_ids), in_thinking)
 
     async def encode(self, text: str) -> TokenIds | None:
@@ -105,7 +122,9 @@ class ReplayVerifier(FreeVerifier):
     path: str
     logprobs: int | None = None
 
-    async def score(self, question: Question, candidate: Completion, *_: object) -> NoReturn:
+    async def score(
+        self, question: Question, candidate: Completion, *_: object
+    ) -> NoReturn:
         """Raises `NotRecorded`."""
         raise NotRecorded(
             f"the trace {self.path} holds no rating of sample {candidate.index} of question {question.id}, or one that "

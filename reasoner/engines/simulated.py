@@ -20,7 +20,14 @@ from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.strategy import BRANCH
-from reasoner.types import NO_THINKING, Completion, FinishReason, Logprobs, Prompt, Usage
+from reasoner.types import (
+    NO_THINKING,
+    Completion,
+    FinishReason,
+    Logprobs,
+    Prompt,
+    Usage,
+)
 
 UNASKED = ("7", "7", "8")
 """The default answers to a question that is not arithmetic."""
@@ -28,7 +35,15 @@ _SLIPS = (1, -1, 10)
 """The errors of wrong answers to arithmetic, equally likely."""
 _SOLVED = 0.3
 """How often a question is solved by itself although answers are shown. Assumed: no paper reports it."""
-MODEL = ModelInfo("simulated", context=1 << 20, parameters=135_000_000, layers=30, heads=9, kv_heads=3, head_dim=64)
+MODEL = ModelInfo(
+    "simulated",
+    context=1 << 20,
+    parameters=135_000_000,
+    layers=30,
+    heads=9,
+    kv_heads=3,
+    head_dim=64,
+)
 
 
 _THOUGHT, _OPEN, _CLOSE, _CHAIN = -1, -2, -3, -4
@@ -43,9 +58,14 @@ _LEVELS = {"low": 0.25, "medium": 1.0, "high": 4.0}
 _NORMAL: Final = NormalDist()
 _Row = tuple[float, ...]
 THINKING = ThinkingProfile(
-    "on_request", (_OPEN,), (_CLOSE,), "<think>", "</think>", "</think>",
+    "on_request",
+    (_OPEN,),
+    (_CLOSE,),
+    "<think>",
+    "</think>",
+    "</think>",
     levels={level: {"reasoning_effort": level} for level in _LEVELS},
-)  # fmt: skip
+)
 """How the simulated model thinks, where it does."""
 
 
@@ -64,11 +84,19 @@ class Law:
 
     def __post_init__(self) -> None:
         if not self.answers:
-            raise UsageError("answers must not be empty: give at least one, as in answers=[7,8,9]")
+            raise UsageError(
+                "answers must not be empty: give at least one, as in answers=[7,8,9]"
+            )
         if self.weights and len(self.weights) != len(self.answers):
-            raise UsageError(f"{len(self.weights)} weights for {len(self.answers)} answers: give one each, or none")
-        if any(weight < 0 for weight in self.weights) or (self.weights and sum(self.weights) <= 0):
-            raise UsageError(f"weights must be at least 0, and one of them above 0 (got {self.weights})")
+            raise UsageError(
+                f"{len(self.weights)} weights for {len(self.answers)} answers: give one each, or none"
+            )
+        if any(weight < 0 for weight in self.weights) or (
+            self.weights and sum(self.weights) <= 0
+        ):
+            raise UsageError(
+                f"weights must be at least 0, and one of them above 0 (got {self.weights})"
+            )
         require(self.silent, "silent", at_least=0, at_most=1)
         require(self.tokens, "tokens", at_least=1)
 
@@ -143,12 +171,20 @@ class SimulatedEngine(FreeEngine):
         if self.odds is not None:
             require(self.odds, "odds", above=0, below=math.inf)
         if not self.model_name:
-            raise UsageError("model_name must not be empty: give a name, as in model_name=small")
-        self.model = replace(MODEL, name=self.model_name, thinking=THINKING if self.thinking else None)
-        self._default = Law(self.answers or UNASKED, self.weights, self.silent, self.tokens)
+            raise UsageError(
+                "model_name must not be empty: give a name, as in model_name=small"
+            )
+        self.model = replace(
+            MODEL, name=self.model_name, thinking=THINKING if self.thinking else None
+        )
+        self._default = Law(
+            self.answers or UNASKED, self.weights, self.silent, self.tokens
+        )
         law = f"drawn from {', '.join(self._default.answers)}"
         arithmetic = f"arithmetic is right in {self.accuracy:.0%} of samples, other answers are {law}"
-        self.notes = (f"simulated, no model was run: {f'answers are {law}' if self.answers else arithmetic}",)
+        self.notes = (
+            f"simulated, no model was run: {f'answers are {law}' if self.answers else arithmetic}",
+        )
 
     @property
     def continues(self) -> Continuation | None:
@@ -162,10 +198,17 @@ class SimulatedEngine(FreeEngine):
 
     async def render(self, prompt: Prompt) -> Rendered:
         """One token for each word of the prompt; the ids mean nothing."""
-        words = sum(map(_words, (prompt.raw, *(message.content for message in prompt.messages))))
+        words = sum(
+            map(_words, (prompt.raw, *(message.content for message in prompt.messages)))
+        )
         ids = (0,) * words + prompt.token_ids
-        opened = bool(self.thinking and prompt.messages) and prompt.thinking_level != NO_THINKING
-        return Rendered(ids, len(ids), still_thinking(prompt, self.model.thinking, opened=opened))
+        opened = (
+            bool(self.thinking and prompt.messages)
+            and prompt.thinking_level != NO_THINKING
+        )
+        return Rendered(
+            ids, len(ids), still_thinking(prompt, self.model.thinking, opened=opened)
+        )
 
     def _law(self, prompt: Prompt, asked: Wording, accuracy: float) -> Law:
         """The distribution of answers to a prompt that asks for a form."""
@@ -177,7 +220,12 @@ class SimulatedEngine(FreeEngine):
             options = sorted(asked.options, key=lambda option: option.text != right)
             wrong = (1 - accuracy) / (len(options) - 1)
             weights = (accuracy, *(wrong for _ in options[1:]))
-            return Law(tuple(option.label for option in options), weights, self.silent, self.tokens)
+            return Law(
+                tuple(option.label for option in options),
+                weights,
+                self.silent,
+                self.tokens,
+            )
         if value is None:
             return self._default
         wrong = (1 - accuracy) / len(_SLIPS)
@@ -186,7 +234,10 @@ class SimulatedEngine(FreeEngine):
         if shown and self.odds is not None:
             liked = [self.odds if answer == answers[0] else 1.0 for answer in shown]
             taken = (1 - _SOLVED) / sum(liked)
-            weights = (*(_SOLVED * weight for weight in weights), *(taken * each for each in liked))
+            weights = (
+                *(_SOLVED * weight for weight in weights),
+                *(taken * each for each in liked),
+            )
             answers += shown
         return Law(answers, weights, self.silent, self.tokens)
 
@@ -194,23 +245,43 @@ class SimulatedEngine(FreeEngine):
         """What is thought for a request before its answer."""
         if not self.thinking:
             return _Thought(0, self.accuracy, random.Random(request.seed))
-        ids, level, thinks = request.prompt.token_ids, request.prompt.thinking_level, request.rendered.in_thinking
+        ids, level, thinks = (
+            request.prompt.token_ids,
+            request.prompt.thinking_level,
+            request.rendered.in_thinking,
+        )
         continued = next((token for token in reversed(ids) if token <= _CHAIN), None)
         name = (
-            _CHAIN - request.seed % _CHAINS if continued is None or (thinks and request.index % BRANCH) else continued
+            _CHAIN - request.seed % _CHAINS
+            if continued is None or (thinks and request.index % BRANCH)
+            else continued
         )
         law = ChainLaw(self.thinking, self.accuracy)
         chain, end = law.chain(law.question(request.question_id), name), len(ids)
         if thinks:
-            allowed = level if isinstance(level, int) else self.thinking * _LEVELS.get(level or "", math.inf)
+            allowed = (
+                level
+                if isinstance(level, int)
+                else self.thinking * _LEVELS.get(level or "", math.inf)
+            )
             end = max(end + 1, math.ceil(min(chain.tokens, allowed)))
         elif _CLOSE in ids:
             end = ids.index(_CLOSE) + 1
         knows = end >= chain.knows
-        source = random.Random(f"{name} {'end' if knows else math.floor(end / self.thinking / _HELD)}")
-        return _Thought(end - len(ids), float(chain.right) if knows else self.guess, source, name, chain.right)
+        source = random.Random(
+            f"{name} {'end' if knows else math.floor(end / self.thinking / _HELD)}"
+        )
+        return _Thought(
+            end - len(ids),
+            float(chain.right) if knows else self.guess,
+            source,
+            name,
+            chain.right,
+        )
 
-    def _reply(self, request: SampleRequest, asked: Wording, answer: str, source: random.Random) -> str:
+    def _reply(
+        self, request: SampleRequest, asked: Wording, answer: str, source: random.Random
+    ) -> str:
         """The text of a whole reply with this answer; `source` draws what its form leaves open.
 
         Raises:
@@ -220,18 +291,29 @@ class SimulatedEngine(FreeEngine):
         if not schema:
             return named_call(prompt, answer, source) or asked.reply(answer, source)
         reply = asked.reply(answer, source) if schema == ANY_OBJECT else ""
-        return reply if reply.startswith("{") else instance(in_turn(schema, prompt), answer, source)
+        return (
+            reply
+            if reply.startswith("{")
+            else instance(in_turn(schema, prompt), answer, source)
+        )
 
-    def _rows(self, request: SampleRequest, thought: _Thought, *, right: bool) -> tuple[_Row, _Row]:
+    def _rows(
+        self, request: SampleRequest, thought: _Thought, *, right: bool
+    ) -> tuple[_Row, _Row]:
         """The log-probabilities of a token of the thinking, and of one of the reply after it; best first."""
-        score = random.Random(f"{thought.name if self.thinking else request.seed} certainty").gauss(0, 1)
+        score = random.Random(
+            f"{thought.name if self.thinking else request.seed} certainty"
+        ).gauss(0, 1)
         apart = math.sqrt(2) * _NORMAL.inv_cdf(self.certainty)
 
         def row(*, right: bool) -> _Row:
             shown = apart * (score + (apart if right else -apart) / 2)
             sampled = (1 + 1 / (1 + math.exp(-shown))) / 2
             others = (request.params.logprobs or 0) - 1
-            return (math.log(sampled), *(math.log((1 - sampled) / _OTHERS) for _ in range(others)))
+            return (
+                math.log(sampled),
+                *(math.log((1 - sampled) / _OTHERS) for _ in range(others)),
+            )
 
         return row(right=thought.right), row(right=right)
 
@@ -242,13 +324,21 @@ class SimulatedEngine(FreeEngine):
             UsageError: it must satisfy a JSON schema, and no value is found that does.
         """
         request.meter.usage = Usage()
-        prompt, params, thinks = request.prompt, request.params, request.rendered.in_thinking
+        prompt, params, thinks = (
+            request.prompt,
+            request.params,
+            request.rendered.in_thinking,
+        )
         thought, asked = self._thought(request), _asked(prompt)
-        law = self.laws.get(request.question_id) or self._law(prompt, asked, thought.accuracy)
+        law = self.laws.get(request.question_id) or self._law(
+            prompt, asked, thought.accuracy
+        )
         source = thought.source
         answer = source.choices(law.answers, law.weights or None)[0]
         silent = source.random() < law.silent and not params.json_schema
-        full = max(thought.tokens, 0) + max(1, round(source.expovariate(1 / law.tokens)))
+        full = max(thought.tokens, 0) + max(
+            1, round(source.expovariate(1 / law.tokens))
+        )
         text, stop = "" if silent else self._reply(request, asked, answer, source), ""
         if self.thinking and not thinks and (prompt.token_ids or prompt.text):
             text, stop = probe_reply(answer, prompt, params)
@@ -261,19 +351,32 @@ class SimulatedEngine(FreeEngine):
         finish: FinishReason = "length" if full > length else "stop"
         logprobs = None
         if params.logprobs is not None:
-            inner, outer = self._rows(request, thought, right=answer == law.answers[0] and not silent)
+            inner, outer = self._rows(
+                request, thought, right=answer == law.answers[0] and not silent
+            )
             rows = (inner,) * thinking + (outer,) * (length - thinking)
-            top = tuple(row[: params.logprobs] for row in rows) if params.logprobs else ()
+            top = (
+                tuple(row[: params.logprobs] for row in rows) if params.logprobs else ()
+            )
             below = request.floor.tokens(top) if request.floor else length
             finish, length = "abort" if below < length else finish, below
             thinking = min(thinking, length)
             logprobs = Logprobs(tuple(row[0] for row in rows[:length]), top[:length])
         usage = Usage(request.rendered.tokens, cached, length, thinking)
         await self.end_in_turn(request, usage)
-        ids = (thought.name, *(_THOUGHT,) * (thought.tokens - 2), _CLOSE)[-thought.tokens :] if thinks else ()
+        ids = (
+            (thought.name, *(_THOUGHT,) * (thought.tokens - 2), _CLOSE)[
+                -thought.tokens :
+            ]
+            if thinks
+            else ()
+        )
         ids = (ids + (1 + law.answers.index(answer),) * length)[:length]
         if finish != "stop":
-            text, stop = _begun(text, (length - thinking) / (full - max(thought.tokens, 0))), ""
+            text, stop = (
+                _begun(text, (length - thinking) / (full - max(thought.tokens, 0))),
+                "",
+            )
         return Completion(
             prompt,
             text,
@@ -300,9 +403,17 @@ def _text(prompt: Prompt) -> str:
 
 def _asked(prompt: Prompt) -> Wording:
     """The form that a prompt asks for in words: in its system turns, or in the last turn of the user."""
-    turns = [message for message in prompt.messages if message.role in ("system", "user")]
+    turns = [
+        message for message in prompt.messages if message.role in ("system", "user")
+    ]
     instructions = "\n\n".join(turn.content for turn in turns if turn.role == "system")
-    return wording(instructions, next((turn.content for turn in reversed(turns) if turn.role == "user"), prompt.raw))
+    return wording(
+        instructions,
+        next(
+            (turn.content for turn in reversed(turns) if turn.role == "user"),
+            prompt.raw,
+        ),
+    )
 
 
 @lru_cache(maxsize=64)

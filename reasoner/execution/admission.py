@@ -81,7 +81,11 @@ class Admission(Room[Priced]):
                 max_tokens = ledger.fit(price, max_tokens=max_tokens)
                 worst = price(max_tokens)
         if short is None:
-            ask.granted, ask.reservation, ask.actual = max_tokens, Reservation(worst), NO_COST
+            ask.granted, ask.reservation, ask.actual = (
+                max_tokens,
+                Reservation(worst),
+                NO_COST,
+            )
             return None
         if short.may_ease:
             return short.ledger
@@ -97,7 +101,11 @@ class Admission(Room[Priced]):
 
     def deadline(self) -> "asyncio.Timeout | NoDeadline":
         """A timeout at the nearest deadline."""
-        return asyncio.timeout(self.ledger.remaining_seconds()) if self.timed else NO_DEADLINE
+        return (
+            asyncio.timeout(self.ledger.remaining_seconds())
+            if self.timed
+            else NO_DEADLINE
+        )
 
     def too_late(self) -> BudgetExhausted:
         """The refusal to raise when the nearest deadline passed."""
@@ -141,7 +149,11 @@ class Turn(Room[object]):
 
     def short(self, asker: object) -> "Turn | None":
         """None where this turn has room for a request of this question."""
-        return None if self._left > 0 or (asker is self._last and self._left > -TOGETHER) else self
+        return (
+            None
+            if self._left > 0 or (asker is self._last and self._left > -TOGETHER)
+            else self
+        )
 
     def take(self, asker: object) -> None:
         """Count it."""
@@ -180,7 +192,11 @@ class EngineLimits:
         from reasoner.execution.kv_limiter import KvCacheLimiter
 
         replicas = engine.replicas if isinstance(engine, Replicated) else 1
-        return cls(tuple(KvCacheLimiter(int(engine.capacity * KV_SHARE)) for _ in range(replicas)))
+        return cls(
+            tuple(
+                KvCacheLimiter(int(engine.capacity * KV_SHARE)) for _ in range(replicas)
+            )
+        )
 
     def kv_limiter(self, engine: Engine, question: Question) -> "KvCacheLimiter | None":
         """The limiter of the replica that serves this question."""
@@ -193,5 +209,6 @@ class EngineLimits:
         """Whether enough sequences wait before every KV cache to keep it full for a while."""
         queues = self.gate.queues
         return bool(self.kv_limiters) and all(
-            len(queues.get(limiter, ())) > limiter.backlog for limiter in self.kv_limiters
+            len(queues.get(limiter, ())) > limiter.backlog
+            for limiter in self.kv_limiters
         )

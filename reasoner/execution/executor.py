@@ -59,7 +59,9 @@ class OperationExecutor:
     history: QuestionHistory = EMPTY
     notes: list[str] = field(default_factory=list)
     """What was done differently from what the plan asked for."""
-    kept: set[str] = field(default_factory=set)  # the heads in the KV cache: one for each thinking level
+    kept: set[str] = field(
+        default_factory=set
+    )  # the heads in the KV cache: one for each thinking level
     on_text: Callable[[TextPiece], None] | None = None
     """Receives the first sequence of the question while it is generated; see `SampleRequest`."""
     model: ModelInfo = field(init=False)
@@ -90,7 +92,9 @@ class OperationExecutor:
 
     def reserved_cost(self, prompt: int, tokens: int, *, at: int) -> Cost:
         """What a later sequence of so many tokens would cost; its request and sample are not counted yet."""
-        return replace(self.cost(Usage(prompt, 0, tokens), at=at), requests=0, samples=0)
+        return replace(
+            self.cost(Usage(prompt, 0, tokens), at=at), requests=0, samples=0
+        )
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The prompt as the engine reads it; the last one is kept, as the samples of a question share theirs."""
@@ -118,12 +122,19 @@ class OperationExecutor:
         with self.running.waits():
             queues = await self.before_deadline(wait, ENGINE_ERRORS)
         if self.kv_limiter and self.kv_limiter in queues:
-            self.note(f"narrowed: not all sequences fit the KV cache's {self.kv_limiter.capacity:,} tokens at once")
+            self.note(
+                f"narrowed: not all sequences fit the KV cache's {self.kv_limiter.capacity:,} tokens at once"
+            )
 
-    async def within_cache(self, request: SampleRequest, charge: "Charge") -> Completion:
+    async def within_cache(
+        self, request: SampleRequest, charge: "Charge"
+    ) -> Completion:
         """What the engine generates, or as far as there is room in its KV cache."""
         limiter, (head, _) = cast("KvCacheLimiter", self.kv_limiter), charge.shared
-        if head[0] == self.question.prompt.at_level(request.prompt.thinking_level).head_digest:
+        if (
+            head[0]
+            == self.question.prompt.at_level(request.prompt.thinking_level).head_digest
+        ):
             limiter.keep(*head)
             self.kept.add(head[0])
         completion: Completion | None = None
@@ -131,38 +142,69 @@ class OperationExecutor:
         try:
             async with drop_timer:
                 if isinstance(drop_timer, asyncio.Timeout) and request.progress:
-                    limiter.watch(charge, request.progress, partial(drop_timer.reschedule, 0.0))
+                    limiter.watch(
+                        charge, request.progress, partial(drop_timer.reschedule, 0.0)
+                    )
                 completion = await self.engine.sample(request)
         except TimeoutError:
             if not drop_timer.expired():
                 raise
-            self.note("dropped: the KV cache was full, so samples ended early and do not vote")
-            spent = request.meter.usage or Usage(request.rendered.tokens, 0, request.params.limit)
+            self.note(
+                "dropped: the KV cache was full, so samples ended early and do not vote"
+            )
+            spent = request.meter.usage or Usage(
+                request.rendered.tokens, 0, request.params.limit
+            )
             # Its text is not kept, so that it has no parts.
             spent = replace(spent, thinking_tokens=0)
             completion = Completion(
-                request.prompt, "", (), "abort", usage=spent, index=request.index, seed=request.seed
+                request.prompt,
+                "",
+                (),
+                "abort",
+                usage=spent,
+                index=request.index,
+                seed=request.seed,
             )
         finally:
             usage = completion.usage if completion else request.meter.usage
-            charge.generated = None if usage is None or usage.fault else usage.generated_tokens
+            charge.generated = (
+                None if usage is None or usage.fault else usage.generated_tokens
+            )
             charge.ended = completion is not None and completion.finish_reason == "stop"
             if request.meter.preemptions:
-                self.note("preempted: the KV cache was full, so tokens were computed twice; they are counted once")
+                self.note(
+                    "preempted: the KV cache was full, so tokens were computed twice; they are counted once"
+                )
         return completion
 
     def cost(
-        self, usage: Usage, *, at: int | None = None, seconds: float = 0.0, cancelled: bool = False,
+        self,
+        usage: Usage,
+        *,
+        at: int | None = None,
+        seconds: float = 0.0,
+        cancelled: bool = False,
         counted_as: CountedAs = "sample",
-    ) -> Cost:  # fmt: skip
+    ) -> Cost:
         """What one request with this usage costs; nothing if it never reached the engine.
 
         `at` is where it started on the question's virtual clock; None where nothing waited for its end.
         """
-        end = 0 if at is None else at if counted_as == "likelihood" else at + usage.generated_tokens
+        end = (
+            0
+            if at is None
+            else at
+            if counted_as == "likelihood"
+            else at + usage.generated_tokens
+        )
         if counted_as == "verdict":
             return verifier_cost(self.model, usage).taking(seconds).until(end)
-        prompt, cached, generated = usage.prompt_tokens, usage.cached_tokens, usage.generated_tokens
+        prompt, cached, generated = (
+            usage.prompt_tokens,
+            usage.cached_tokens,
+            usage.generated_tokens,
+        )
         flops = self.model.flops(prompt=prompt, cached=cached, generated=generated)
         return Cost(
             prompt_tokens=prompt - cached,
@@ -178,11 +220,22 @@ class OperationExecutor:
         )
 
     def cost_of(
-        self, completion: Completion, *, at: int, seconds: float = 0.0, counted_as: CountedAs = "sample"
+        self,
+        completion: Completion,
+        *,
+        at: int,
+        seconds: float = 0.0,
+        counted_as: CountedAs = "sample",
     ) -> Cost:
         """What a sequence cost. One that was aborted while it was generated is cancelled work."""
         aborted = completion.finish_reason == "abort"
-        return self.cost(completion.usage, at=at, seconds=seconds, cancelled=aborted, counted_as=counted_as)
+        return self.cost(
+            completion.usage,
+            at=at,
+            seconds=seconds,
+            cancelled=aborted,
+            counted_as=counted_as,
+        )
 
     def done(self, verifier: Verifier | None) -> None:
         """Release what the question holds in the budget, in the engine and its KV cache, and in the verifier."""
@@ -200,18 +253,34 @@ class OperationExecutor:
         self.recorder.head(op.prompt, digest, rendered)
         extended, appended, ids = await self.extended(op, rendered)
         if appended.thinking or appended.text:
-            self.recorder.write(Prefilled, prompt=digest, child=extended.digest, token_ids=ids, **appended._asdict())
+            self.recorder.write(
+                Prefilled,
+                prompt=digest,
+                child=extended.digest,
+                token_ids=ids,
+                **appended._asdict(),
+            )
         return extended
 
-    async def extended(self, op: Prefill, rendered: Rendered) -> tuple[Prompt, Forced, TokenIds | None]:
+    async def extended(
+        self, op: Prefill, rendered: Rendered
+    ) -> tuple[Prompt, Forced, TokenIds | None]:
         """The prompt with the text appended, what was appended, and its token ids where they are known."""
-        appended = forced(op.text, op.thinking, self.model.thinking, in_thinking=rendered.in_thinking)
+        appended = forced(
+            op.text, op.thinking, self.model.thinking, in_thinking=rendered.in_thinking
+        )
         if not (appended.thinking or appended.text):
             return op.prompt, appended, None
         ids = await self.encode(appended.thinking + appended.text)
-        return op.prompt.extended(appended.text, ids or (), thinking=appended.thinking), appended, ids
+        return (
+            op.prompt.extended(appended.text, ids or (), thinking=appended.thinking),
+            appended,
+            ids,
+        )
 
-    async def before_deadline(self, work: Awaitable[T], errors: ErrorsFrom = COMPARER_ERRORS) -> T:
+    async def before_deadline(
+        self, work: Awaitable[T], errors: ErrorsFrom = COMPARER_ERRORS
+    ) -> T:
         """Await work that takes no tokens, up to the deadline.
 
         Raises:

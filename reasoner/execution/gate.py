@@ -80,7 +80,10 @@ class Gate:
         for room in rooms:
             if queues:
                 for name in room.queues:
-                    if name in queues and queues[name][0][:2] < (room.rank(ask), number):
+                    if name in queues and queues[name][0][:2] < (
+                        room.rank(ask),
+                        number,
+                    ):
                         return room, name
             short = room.short(ask)
             if short is not None:
@@ -89,10 +92,14 @@ class Gate:
             room.take(ask)
         return None
 
-    async def wait(self, ask: Any, rooms: Rooms, blocked: Blocked) -> Sequence[Hashable]:
+    async def wait(
+        self, ask: Any, rooms: Rooms, blocked: Blocked
+    ) -> Sequence[Hashable]:
         """Enter where it was `blocked`, once there is room; the queues in which it has waited. Raises as `enter`."""
         self._number += 1
-        ticket = Ticket(self._number, ask, rooms, asyncio.get_running_loop().create_future(), [])
+        ticket = Ticket(
+            self._number, ask, rooms, asyncio.get_running_loop().create_future(), []
+        )
         self._queue(ticket, *blocked)
         try:
             await ticket.entered
@@ -144,5 +151,8 @@ class Gate:
             self.on_room()
 
     def _queue(self, ticket: Ticket, room: Room[Any], name: Hashable) -> None:
-        heapq.heappush(self.queues.setdefault(name, []), (room.rank(ticket.ask), ticket.number, ticket))
+        heapq.heappush(
+            self.queues.setdefault(name, []),
+            (room.rank(ticket.ask), ticket.number, ticket),
+        )
         ticket.queues.append(name)

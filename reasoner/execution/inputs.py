@@ -4,7 +4,15 @@ import asyncio
 import threading
 from array import array
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import copy_context
 from hashlib import blake2b
@@ -32,8 +40,12 @@ def check_ids(questions: Iterable[Question], seen_ids: "IdSet | None" = None) ->
     seen_ids = IdSet() if seen_ids is None else seen_ids
     for question in questions:
         if not seen_ids.add(question.id):
-            problem = "two questions have the same id, which names seeds and trace records"
-            raise UsageError(f"{problem}: give each its own, as in Question.of(text, id='q1')")
+            problem = (
+                "two questions have the same id, which names seeds and trace records"
+            )
+            raise UsageError(
+                f"{problem}: give each its own, as in Question.of(text, id='q1')"
+            )
 
 
 class IdSet:
@@ -59,7 +71,10 @@ class IdSet:
         self._slots[slot] = key
         self._used += 1
         if 3 * self._used > 2 * len(self._slots):
-            before, self._slots = self._slots, array("Q", bytes(8 * 2 * len(self._slots)))
+            before, self._slots = (
+                self._slots,
+                array("Q", bytes(8 * 2 * len(self._slots))),
+            )
             for key in before:
                 if key:
                     self._slots[self._slot(key)] = key
@@ -107,7 +122,9 @@ class Input(Generic[T]):
         """Take no more."""
 
 
-def open_input(source: Iterable[T] | AsyncIterable[T], arrived: Callable[[], None]) -> Input[T]:
+def open_input(
+    source: Iterable[T] | AsyncIterable[T], arrived: Callable[[], None]
+) -> Input[T]:
     """The input of a running event loop; `arrived` is called there when `take` may return something new.
 
     A collection is there already. Another iterable is advanced in a thread of its own, as it may wait: for a network,
@@ -115,13 +132,21 @@ def open_input(source: Iterable[T] | AsyncIterable[T], arrived: Callable[[], Non
     """
     if isinstance(source, Collection):
         return Input(source)
-    return _InTask(source, arrived) if isinstance(source, AsyncIterable) else _InThread(source, arrived)
+    return (
+        _InTask(source, arrived)
+        if isinstance(source, AsyncIterable)
+        else _InThread(source, arrived)
+    )
 
 
 class _Awaited(Input[T]):
     """An input that is advanced beside the run, once for each permit."""
 
-    def __init__(self, arrived: Callable[[], None], permits: asyncio.Semaphore | threading.Semaphore) -> None:
+    def __init__(
+        self,
+        arrived: Callable[[], None],
+        permits: asyncio.Semaphore | threading.Semaphore,
+    ) -> None:
         super().__init__(ended=False)
         self._arrived, self._allowed, self._permits = arrived, 0, permits
 
@@ -168,7 +193,9 @@ class _InThread(_Awaited[T]):
         self._loop = asyncio.get_running_loop()
         # What the input waits for may never come: the thread does not keep the process.
         arguments = (self._run, source, permits)
-        threading.Thread(target=copy_context().run, args=arguments, name="input", daemon=True).start()
+        threading.Thread(
+            target=copy_context().run, args=arguments, name="input", daemon=True
+        ).start()
 
     def _run(self, source: Iterable[T], permits: threading.Semaphore) -> None:
         failure: BaseException | None = None
@@ -216,7 +243,10 @@ class Plugins(NamedTuple):
 
 @asynccontextmanager
 async def plugins(
-    strategy: Strategy | str, engine: Engine | str, verifier: Verifier | str | None, stop: StopRule | str | None
+    strategy: Strategy | str,
+    engine: Engine | str,
+    verifier: Verifier | str | None,
+    stop: StopRule | str | None,
 ) -> AsyncIterator[Plugins]:
     """The objects that are given or described; an engine and a verifier that were built here are closed at the end.
 
@@ -229,11 +259,17 @@ async def plugins(
     plan = _plugin("strategy", strategy)
     if not hasattr(plan, "uses_verifier"):
         name = type(plan).__name__
-        raise UsageError(f"{name} does not say whether it uses a verifier: add `uses_verifier: ClassVar[bool] = False`")
+        raise UsageError(
+            f"{name} does not say whether it uses a verifier: add `uses_verifier: ClassVar[bool] = False`"
+        )
     rule = None if stop is None else _plugin("rule", stop, name="stop")
     policy = _plugin("engine", engine)
     if verifier is None and plan.uses_verifier:
-        verifier = policy.verifier() if isinstance(policy, RecordedEngine) else default_verifier([plan])
+        verifier = (
+            policy.verifier()
+            if isinstance(policy, RecordedEngine)
+            else default_verifier([plan])
+        )
     rater = None if verifier is None else _plugin("verifier", verifier)
     async with AsyncExitStack() as built:
         if policy is not engine:
@@ -249,7 +285,11 @@ def default_verifier(strategies: Iterable[Strategy]) -> str:
     Raises:
         UsageError: they were measured with several.
     """
-    measured = {verifier for strategy in strategies for verifier in getattr(strategy, "verifiers", ())}
+    measured = {
+        verifier
+        for strategy in strategies
+        for verifier in getattr(strategy, "verifiers", ())
+    }
     if len(measured) > 1:
         raise UsageError(
             f"the profile was measured with {' and '.join(sorted(measured))}: choose one of them as the verifier"
@@ -270,7 +310,9 @@ def _plugin(kind: Kind, given: object, *, name: str = "") -> Any:
 def _wrong(name: str, wanted: str, given: object, hint: str = "") -> UsageError:
     """The error of an argument of the wrong type, with a hint where the mistake is a common one."""
     hint = f"pass {given.__name__}()" if isinstance(given, type) else hint
-    return UsageError(f"{name} must be {wanted} (got {shown(given)}){f': {hint}' if hint else ''}")
+    return UsageError(
+        f"{name} must be {wanted} (got {shown(given)}){f': {hint}' if hint else ''}"
+    )
 
 
 def as_question(given: object) -> Question:
@@ -283,10 +325,17 @@ def as_question(given: object) -> Question:
         return given
     if isinstance(given, str):
         if given.partition(":")[0].strip() in entries("strategy"):
-            raise UsageError(f"the question {given!r} is the name of a strategy: {ORDER}")
+            raise UsageError(
+                f"the question {given!r} is the name of a strategy: {ORDER}"
+            )
         return Question.of(given)
     several = isinstance(given, Collection) and not isinstance(given, bytes)
-    raise _wrong("question", "text or a Question", given, "use solve_many for several questions" if several else "")
+    raise _wrong(
+        "question",
+        "text or a Question",
+        given,
+        "use solve_many for several questions" if several else "",
+    )
 
 
 def as_questions(given: object) -> Iterable[Question] | AsyncIterable[Question]:
@@ -295,14 +344,21 @@ def as_questions(given: object) -> Iterable[Question] | AsyncIterable[Question]:
     Raises:
         UsageError: it is a single question, not an iterable, has an element that is no question, or two with one id.
     """
-    if isinstance(given, str | bytes | Question | type) or not isinstance(given, Iterable | AsyncIterable):
+    if isinstance(given, str | bytes | Question | type) or not isinstance(
+        given, Iterable | AsyncIterable
+    ):
         hint = "use solve for one question" if isinstance(given, str | Question) else ""
-        raise _wrong("questions", "an iterable of questions, such as a list", given, hint)
+        raise _wrong(
+            "questions", "an iterable of questions, such as a list", given, hint
+        )
     if isinstance(given, AsyncIterable):
         return _each_question(given)
     if not isinstance(given, Collection):
         return map(as_question, given)
-    if not (isinstance(given, Sequence) and all(isinstance(question, Question) for question in given)):
+    if not (
+        isinstance(given, Sequence)
+        and all(isinstance(question, Question) for question in given)
+    ):
         given = [*map(as_question, given)]
     check_ids(given)
     return given
@@ -319,12 +375,21 @@ def as_limits(given: object, cls: type[L], name: str, wanted: str) -> L | None:
     Raises:
         UsageError: it is neither, or a wrong text.
     """
-    return cls.parse(given) if isinstance(given, str) else as_instance(given, cls, name, wanted)
+    return (
+        cls.parse(given)
+        if isinstance(given, str)
+        else as_instance(given, cls, name, wanted)
+    )
 
 
 def as_budget(given: object, name: str) -> Budget | None:
     """A budget, or the budget that a text describes. Raises as `as_limits`."""
-    return as_limits(given, Budget, name, "a Budget or text with units, as in 'tokens=2000,seconds=30'")
+    return as_limits(
+        given,
+        Budget,
+        name,
+        "a Budget or text with units, as in 'tokens=2000,seconds=30'",
+    )
 
 
 def as_sink(given: object) -> Sink | None:
@@ -334,7 +399,11 @@ def as_sink(given: object) -> Sink | None:
         UsageError: it cannot be called.
     """
     if given is not None and (not callable(given) or isinstance(given, type)):
-        raise _wrong("trace", "a function that receives events, such as print or a TraceWriter", given)
+        raise _wrong(
+            "trace",
+            "a function that receives events, such as print or a TraceWriter",
+            given,
+        )
     return given
 
 

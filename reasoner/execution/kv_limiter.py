@@ -67,11 +67,16 @@ class LifeTable:
 
 def _reached(lengths: Floats) -> Floats:
     """How many of the lengths pass through each interval; one that ends within it counts for its part."""
-    interval = np.minimum(np.searchsorted(EDGES, lengths, side="right") - 1, len(EDGES) - 2)
+    interval = np.minimum(
+        np.searchsorted(EDGES, lengths, side="right") - 1, len(EDGES) - 2
+    )
     part = np.minimum((lengths - EDGES[interval]) / np.diff(EDGES)[interval], 1.0)
     within = np.bincount(interval, minlength=len(EDGES) - 1)
     beyond = within[::-1].cumsum()[::-1] - within
-    return np.bincount(interval, weights=part, minlength=len(EDGES) - 1).astype(np.float64) + beyond
+    return (
+        np.bincount(interval, weights=part, minlength=len(EDGES) - 1).astype(np.float64)
+        + beyond
+    )
 
 
 class KvForecast:
@@ -86,7 +91,9 @@ class KvForecast:
         edges, survival = EDGES[: intervals + 1], table.survival(intervals)
         now = (edges[:-1] + edges[1:] - 1)[:, None] / 2
         later = now + EDGES
-        alive = np.interp(later, edges, survival) / np.maximum(np.interp(now, edges, survival), 1e-300)
+        alive = np.interp(later, edges, survival) / np.maximum(
+            np.interp(now, edges, survival), 1e-300
+        )
         alive[later >= self.limit] = 0.0
         tokens = np.minimum(now + np.append(EDGES[1:], LONGEST), self.limit)
         self.mean: Floats = tokens * alive
@@ -94,7 +101,9 @@ class KvForecast:
 
     def rows(self, lengths: Floats) -> NDArray[np.intp]:
         """The row of each length."""
-        return np.clip(np.searchsorted(EDGES, lengths, side="right") - 1, 0, len(self.mean) - 1)
+        return np.clip(
+            np.searchsorted(EDGES, lengths, side="right") - 1, 0, len(self.mean) - 1
+        )
 
 
 Shared = tuple[tuple[str, int], ...]
@@ -125,7 +134,9 @@ class _Kind:
 
     def update(self, step: float) -> NDArray[np.intp]:
         """Learn from the sequences that left and from those in flight; the row of the forecast for each of these."""
-        lengths = step - np.fromiter((charge.entered for charge in self.in_flight), float, len(self.in_flight))
+        lengths = step - np.fromiter(
+            (charge.entered for charge in self.in_flight), float, len(self.in_flight)
+        )
         self.table.update(lengths, np.array(self.ended), np.array(self.cut))
         self.ended, self.cut = [], []
         self.forecast = KvForecast(self.table, self.intervals)
@@ -213,7 +224,13 @@ class KvCacheLimiter(Room[Charged]):
         return float(self._mean.max()) + self._shared
 
     def charge(
-        self, shared: Shared, *, kind: Hashable, limit: int, priority: int = 0, droppable: bool = False
+        self,
+        shared: Shared,
+        *,
+        kind: Hashable,
+        limit: int,
+        priority: int = 0,
+        droppable: bool = False,
     ) -> Charge:
         """The charge of a sequence of up to `limit` tokens, with the `shared` pieces of its prompt.
 
@@ -222,7 +239,14 @@ class KvCacheLimiter(Room[Charged]):
         """
         known = self._known(kind, limit)
         self._entered += 1
-        return Charge(shared, limit, droppable, known, known.forecast, rank=(priority, self._entered))
+        return Charge(
+            shared,
+            limit,
+            droppable,
+            known,
+            known.forecast,
+            rank=(priority, self._entered),
+        )
 
     def rank(self, ask: Charged) -> int:
         """The index of its question; one that does not wait goes before all that do."""
@@ -237,7 +261,11 @@ class KvCacheLimiter(Room[Charged]):
     def take(self, ask: Charged) -> None:
         """Charge it what it is expected to hold."""
         charge = cast("Charge", ask.charge)
-        charge.entered, charge.forecast, charge.row = self._step, charge.kind.forecast, 0
+        charge.entered, charge.forecast, charge.row = (
+            self._step,
+            charge.kind.forecast,
+            0,
+        )
         charge.generated, charge.ended = 0, False
         charge.kind.in_flight[charge] = None
         self._in_flight += 1
@@ -259,7 +287,9 @@ class KvCacheLimiter(Room[Charged]):
         else:
             # Where it waited within the engine there were more steps; others will say so.
             self._step = max(self._step, charge.entered + generated)
-            (charge.kind.ended if charge.ended and generated else charge.kind.cut).append(float(generated))
+            (
+                charge.kind.ended if charge.ended and generated else charge.kind.cut
+            ).append(float(generated))
         self._unshare(charge.shared)
         if self._left >= max(REFRESH, self._in_flight // 16):
             self._refresh()
@@ -269,7 +299,9 @@ class KvCacheLimiter(Room[Charged]):
         else:
             self._mean, self._variance = np.zeros(len(EDGES)), np.zeros(len(EDGES))
 
-    def watch(self, charge: Charge, progress: Progress, drop: Callable[[], None]) -> None:
+    def watch(
+        self, charge: Charge, progress: Progress, drop: Callable[[], None]
+    ) -> None:
         """Call `drop` once the cache is full and this sequence is the first to go; it must leave then."""
         charge.progress, charge.drop = progress, drop
         loop = asyncio.get_running_loop()
@@ -286,10 +318,25 @@ class KvCacheLimiter(Room[Charged]):
     def _look(self) -> None:
         """Drop sequences until the others fit, and have those that stay ring before they may not."""
         self._rung = False
-        charges = [charge for kind in self._kinds.values() for charge in kind.in_flight if not charge.dropped]
-        lengths = {charge: charge.progress.tokens for charge in charges if charge.progress}
-        self._step = max([self._step, *(charge.entered + tokens for charge, tokens in lengths.items())])
-        held = {charge: lengths.get(charge, self._step - charge.entered) for charge in charges}
+        charges = [
+            charge
+            for kind in self._kinds.values()
+            for charge in kind.in_flight
+            if not charge.dropped
+        ]
+        lengths = {
+            charge: charge.progress.tokens for charge in charges if charge.progress
+        }
+        self._step = max(
+            [
+                self._step,
+                *(charge.entered + tokens for charge, tokens in lengths.items()),
+            ]
+        )
+        held = {
+            charge: lengths.get(charge, self._step - charge.entered)
+            for charge in charges
+        }
         running = {charge: tokens for charge, tokens in held.items() if tokens}
         watched = sorted(
             (charge for charge in lengths if lengths[charge]),
@@ -303,7 +350,9 @@ class KvCacheLimiter(Room[Charged]):
             charge.drop()
         for charge in charges:
             if charge.progress and not charge.dropped:
-                charge.progress.alarm = charge.progress.tokens + max(1, int(free / len(charges)))
+                charge.progress.alarm = charge.progress.tokens + max(
+                    1, int(free / len(charges))
+                )
 
     def keep(self, name: str, tokens: int) -> None:
         """Count a piece of prompt in flight until `release`. Calling it again does nothing."""
@@ -321,7 +370,11 @@ class KvCacheLimiter(Room[Charged]):
         known = self._kinds.get(name)
         if known is None:
             if len(self._kinds) >= MAX_KINDS:
-                self._kinds = {other: known for other, known in self._kinds.items() if known.in_flight}
+                self._kinds = {
+                    other: known
+                    for other, known in self._kinds.items()
+                    if known.in_flight
+                }
             known = self._kinds[name] = _Kind(name[1])
         return known
 
@@ -341,7 +394,9 @@ class KvCacheLimiter(Room[Charged]):
     def _fits(self, charge: Charge) -> bool:
         if self._in_flight == 0:
             return True
-        shared = self._shared + sum(tokens for name, tokens in charge.shared if name not in self._sharing)
+        shared = self._shared + sum(
+            tokens for name, tokens in charge.shared if name not in self._sharing
+        )
         if shared + self._limits + charge.limit <= self.capacity:
             return True
         forecast = charge.kind.forecast

@@ -26,7 +26,11 @@ class SequenceIds(NamedTuple):
 
     def names(self) -> Iterator[tuple[str, int]]:
         """The digest of the prompt and the index of each."""
-        return ((digest, index) for _, digest, first in self.heads for index in range(first, first + self.n))
+        return (
+            (digest, index)
+            for _, digest, first in self.heads
+            for index in range(first, first + self.n)
+        )
 
 
 async def each(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BudgetExhausted]:

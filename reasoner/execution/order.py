@@ -47,9 +47,16 @@ class Line:
         """The earliest virtual time at which it may end."""
         if self.end is not None:
             return self.end
-        return max([self.start, *(sequence.start + sequence.length for sequence in self.sequences)])
+        return max(
+            [
+                self.start,
+                *(sequence.start + sequence.length for sequence in self.sequences),
+            ]
+        )
 
-    def sequence(self, start: int, due: Callable[[], bool] | None) -> "SequenceProgress":
+    def sequence(
+        self, start: int, due: Callable[[], bool] | None
+    ) -> "SequenceProgress":
         """The progress of a request for one of its sequences."""
         sequence = SequenceProgress(due, line=self, start=start)
         self.sequences.append(sequence)
@@ -138,7 +145,9 @@ class RunningOperations:
     holds back no other until then.
     """
 
-    def __init__(self, history: QuestionHistory, scheduled: ScheduledQuestion | None = None) -> None:
+    def __init__(
+        self, history: QuestionHistory, scheduled: ScheduledQuestion | None = None
+    ) -> None:
         self.scheduled = scheduled
         self.now = 0
         """The virtual time: where the latest of the results ended that the plan has received."""
@@ -166,15 +175,25 @@ class RunningOperations:
     # What is started
 
     def launch(
-        self, sequences: SequenceIds, times: int, work: Callable[[Handle], Coroutine[Any, Any, Finished]], *,
+        self,
+        sequences: SequenceIds,
+        times: int,
+        work: Callable[[Handle], Coroutine[Any, Any, Finished]],
+        *,
         ordered: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Start `work` `times` times, as there is room, with the handles from that of the first `sequences` on."""
-        self._launches.append(_Launch(sequences.op, sequences.op + times, sequences, work, ordered))
+        self._launches.append(
+            _Launch(sequences.op, sequences.op + times, sequences, work, ordered)
+        )
         self._pump()
 
     def start(
-        self, handle: Handle, work: Coroutine[Any, Any, Finished], at: int | None, launch: _Launch | None = None
+        self,
+        handle: Handle,
+        work: Coroutine[Any, Any, Finished],
+        at: int | None,
+        launch: _Launch | None = None,
     ) -> None:
         """Start one at once, at a virtual time; None where it is delivered as it ends."""
         loop = self._loop = asyncio.get_running_loop()
@@ -197,9 +216,16 @@ class RunningOperations:
             launch.next += 1
             if handle in self._skipped:
                 continue
-            self.start(handle, launch.work(handle), launch.sequences.at if launch.ordered else None, launch)
+            self.start(
+                handle,
+                launch.work(handle),
+                launch.sequences.at if launch.ordered else None,
+                launch,
+            )
 
-    def _arrive(self, handle: Handle, launch: _Launch | None, task: "asyncio.Task[Finished]") -> None:
+    def _arrive(
+        self, handle: Handle, launch: _Launch | None, task: "asyncio.Task[Finished]"
+    ) -> None:
         self._in_flight -= 1
         # Reading the exception keeps asyncio from warning about results that the plan never waits for.
         failure = asyncio.CancelledError() if task.cancelled() else task.exception()
@@ -225,7 +251,9 @@ class RunningOperations:
         """Whether it was started and is not delivered yet."""
         if handle in self._tasks:
             return True
-        return handle not in self._skipped and any(launch.next <= handle < launch.end for launch in self._launches)
+        return handle not in self._skipped and any(
+            launch.next <= handle < launch.end for launch in self._launches
+        )
 
     async def stall(self, handle: Handle, missing: NotRecorded) -> NoReturn:
         """Block an operation without an outcome until it is cancelled, as it was in the recorded run."""
@@ -237,7 +265,10 @@ class RunningOperations:
 
     async def settle(self) -> None:
         """Wait until each launched operation has ended or is stalled."""
-        while any(handle not in self._stalled and not task.done() for handle, task in self._tasks.items()):
+        while any(
+            handle not in self._stalled and not task.done()
+            for handle, task in self._tasks.items()
+        ):
             self._changed.clear()
             await self._changed.wait()
 
@@ -322,7 +353,9 @@ class RunningOperations:
 
     def _due(self) -> Handle | None:
         """The result to deliver next, if it is there: the next recorded one, else the first that arrived or ended."""
-        while self._script and (self._script[0] in self._stalled or not self.holds(self._script[0])):
+        while self._script and (
+            self._script[0] in self._stalled or not self.holds(self._script[0])
+        ):
             self._script.popleft()
         if self._script:
             task = self._tasks.get(Handle(self._script[0]))
@@ -342,7 +375,11 @@ class RunningOperations:
         if not self.scheduled:
             for launch in self._launches:
                 starts = launch.sequences.at, Handle(launch.next)
-                if launch.ordered and launch.next < launch.end and starts < self._over[0]:
+                if (
+                    launch.ordered
+                    and launch.next < launch.end
+                    and starts < self._over[0]
+                ):
                     return None
         return self._over[0][1]
 
@@ -360,7 +397,12 @@ class RunningOperations:
     def park(self, sequence: SequenceProgress) -> None:
         """An engine holds a sequence back until its virtual end."""
         self._parkings += 1
-        key = sequence.start + sequence.length, sequence.line.handle, self._parkings, sequence
+        key = (
+            sequence.start + sequence.length,
+            sequence.line.handle,
+            self._parkings,
+            sequence,
+        )
         heapq.heappush(self._parked, key)
         self.pass_on()
 
@@ -394,7 +436,9 @@ class RunningOperations:
         if not (self._waiting or self._launches):
             if not self._idle or sequence.line.drawing > sequence.line.parked:
                 return
-            if (self._over and self._over[0] <= (end, handle)) or self._held_back((end, handle)):
+            if (self._over and self._over[0] <= (end, handle)) or self._held_back(
+                (end, handle)
+            ):
                 return
         heapq.heappop(self._parked)
         if sequence.freed and not sequence.freed.done():

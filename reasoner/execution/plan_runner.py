@@ -9,7 +9,13 @@ from typing import Any, NamedTuple
 from reasoner import strategy as ops
 from reasoner.answers.equivalence import Equivalence
 from reasoner.budget import Cost
-from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
+from reasoner.errors import (
+    BudgetExhausted,
+    NotRecorded,
+    PlanError,
+    ReasonerError,
+    UsageError,
+)
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import SequenceIds, each
 from reasoner.execution.order import Line, RunningOperations
@@ -25,8 +31,25 @@ from reasoner.models.info import ModelInfo
 from reasoner.solution import INTERRUPTED, Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
-from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused, RunFacts
-from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Extraction, Prompt, Proposal, Rating
+from reasoner.trace.events import (
+    Cancelled,
+    Delivered,
+    Ended,
+    Noted,
+    Proposed,
+    Refused,
+    RunFacts,
+)
+from reasoner.types import (
+    NOT_RATED,
+    Answer,
+    Completion,
+    EndedBy,
+    Extraction,
+    Prompt,
+    Proposal,
+    Rating,
+)
 from reasoner.verifier import Verifier
 
 STRATEGY_ERRORS = ErrorsFrom("the strategy")
@@ -46,7 +69,9 @@ def _end_of(sequences: SequenceIds, completions: Sequence[Completion]) -> int:
     """Where the last of these sequences, with the probe that follows it, ended on the virtual clock."""
     end = sequences.at
     for completion in completions:
-        probed = completion.extraction.cost.sequential_tokens if completion.extraction else 0
+        probed = (
+            completion.extraction.cost.sequential_tokens if completion.extraction else 0
+        )
         end = max(end, sequences.at + completion.usage.generated_tokens, probed)
     return end
 
@@ -96,14 +121,26 @@ class PlanRunner:
             self.executor.notes.append(f"{why}: the answer was chosen without ratings")
         end = self._record_end(end)
         text = ""
-        with suppress(Exception):  # a foreign answer space may fail, after the question is answered
+        with suppress(
+            Exception
+        ):  # a foreign answer space may fail, after the question is answered
             text = self._seen.replies.text_of(end.answer, self.executor.question.space)
         remarks = tuple(note.text for note in self._seen.remarks)
         return Solution(
-            self.executor.question.id, end.answer, self._cost, tuple(self._seen.proposals),
-            end.by, end.reason, end.error, self._notes, remarks, self._seen.confidence, text, self._seen.replies.cut,
+            self.executor.question.id,
+            end.answer,
+            self._cost,
+            tuple(self._seen.proposals),
+            end.by,
+            end.reason,
+            end.error,
+            self._notes,
+            remarks,
+            self._seen.confidence,
+            text,
+            self._seen.replies.cut,
             unrated=self._seen.failures.unrated,
-        )  # fmt: skip
+        )
 
     @property
     def _cost(self) -> Cost:
@@ -117,7 +154,12 @@ class PlanRunner:
 
     @property
     def _notes(self) -> tuple[str, ...]:
-        return (*self.executor.engine.notes, *self.executor.notes, *self._verdicts.notes, *self._probes.notes)
+        return (
+            *self.executor.engine.notes,
+            *self.executor.notes,
+            *self._verdicts.notes,
+            *self._probes.notes,
+        )
 
     def _record_end(self, end: _End) -> _End:
         """Record the end. If that fails, it is an error, recorded without the answer, which may be the cause."""
@@ -125,16 +167,24 @@ class PlanRunner:
             self._ended(end)
         except Exception as failure:
             error = end.error or QUESTION_ERRORS.error(failure)
-            end = _End(end.answer, "error", end.reason if end.error else str(error), error)
+            end = _End(
+                end.answer, "error", end.reason if end.error else str(error), error
+            )
             with suppress(Exception):
                 self._ended(end._replace(answer=None, reason=described(error)))
         return end
 
     def _ended(self, end: _End) -> None:
         self.executor.recorder.write(
-            Ended, answer=end.answer, ended_by=end.by, reason=end.reason, cost=self._cost,
-            notes=self._notes, confidence=self._seen.confidence, cut=self._seen.replies.cut,
-        )  # fmt: skip
+            Ended,
+            answer=end.answer,
+            ended_by=end.by,
+            reason=end.reason,
+            cost=self._cost,
+            notes=self._notes,
+            confidence=self._seen.confidence,
+            cut=self._seen.replies.cut,
+        )
 
     async def _run(self) -> _End:
         try:
@@ -176,7 +226,9 @@ class PlanRunner:
     async def _fall_back(self, end: _End) -> _End:
         """The end with the answer of the chains that a limit cut, where no other reply has one."""
         with suppress(BudgetExhausted):
-            return end._replace(answer=(await self._follow(self._probes.fallback())).answer)
+            return end._replace(
+                answer=(await self._follow(self._probes.fallback())).answer
+            )
         return end
 
     async def _follow(self, plan: ops.Plan[Answer | None]) -> _End:
@@ -215,11 +267,18 @@ class PlanRunner:
         return _End(answer, "strategy", "the strategy finished")
 
     def _refused_end(self, answer: Answer | None, refusal: BudgetExhausted) -> _End:
-        return _End(answer, "price" if refusal.unit == "price" else "budget", str(refusal))
+        return _End(
+            answer, "price" if refusal.unit == "price" else "budget", str(refusal)
+        )
 
     def _record_refusal(self, op: int, refusal: BudgetExhausted) -> None:
         self.executor.recorder.write(
-            Refused, op=op, unit=refusal.unit, needed=refusal.needed, free=refusal.free, limit=refusal.limit
+            Refused,
+            op=op,
+            unit=refusal.unit,
+            needed=refusal.needed,
+            free=refusal.free,
+            limit=refusal.limit,
         )
 
     async def _perform(self, op: ops.Operation) -> object:
@@ -227,9 +286,15 @@ class PlanRunner:
             case ops.Sample():
                 op = resolved(op, self.executor, self.verifier)
                 sequences = self._name(op)
-                with self._running.scheduled.blocking() if self._running.scheduled else nullcontext():
+                with (
+                    self._running.scheduled.blocking()
+                    if self._running.scheduled
+                    else nullcontext()
+                ):
                     completions = await self._sample(sequences, op, interruptible=False)
-                    self._seen.receive_completions(completions, _end_of(sequences, completions))
+                    self._seen.receive_completions(
+                        completions, _end_of(sequences, completions)
+                    )
                     return completions
             case ops.Score() | ops.ComparePair() | ops.Probe() | ops.Execute():
                 self._ops += 1
@@ -238,7 +303,9 @@ class PlanRunner:
                 return finished.execution or finished.extractions or finished.ratings
             case ops.LogLikelihood():
                 self._ops += 1
-                likelihoods, cost = await measure_likelihoods(self.executor, self._ops, op, at=self._now)
+                likelihoods, cost = await measure_likelihoods(
+                    self.executor, self._ops, op, at=self._now
+                )
                 self._seen.cost += cost
                 return likelihoods
             case ops.Next():
@@ -251,7 +318,9 @@ class PlanRunner:
                 return await self._verdicts.blocks(op.answers)
             case ops.CheckEquivalent():
                 self._ops += self._verdicts.by_model
-                return await self._verdicts.same(op.pairs, partial(self._ask_model, self._ops))
+                return await self._verdicts.same(
+                    op.pairs, partial(self._ask_model, self._ops)
+                )
             case _:
                 return self._perform_at_once(op)
         return None
@@ -272,7 +341,10 @@ class PlanRunner:
                 self._seen.proposals.append(proposal)
                 self._seen.confidence = op.confidence if op.vote_state.votes else None
                 self.executor.recorder.write(
-                    Proposed, answer=proposal.answer, vote_state=proposal.vote_state, cost=proposal.cost
+                    Proposed,
+                    answer=proposal.answer,
+                    vote_state=proposal.vote_state,
+                    cost=proposal.cost,
                 )
                 if self._running.scheduled:
                     self._running.scheduled.update(proposal.vote_state)
@@ -280,13 +352,19 @@ class PlanRunner:
                 self._seen.remarks.append(op)
                 self.executor.recorder.write(Noted, text=op.text, ends=op.ends)
             case _:
-                raise PlanError(f"the strategy yielded {type(op).__name__}, which is not an operation")
+                raise PlanError(
+                    f"the strategy yielded {type(op).__name__}, which is not an operation"
+                )
         return None
 
     async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
         """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
-        verdicts = self._unrefused(number, await self._verdicts.ask_model(number, pairs, at=self._now))
-        self._seen.cost += sum((verdict.cost.taking(0) for verdict in verdicts if verdict), Cost())
+        verdicts = self._unrefused(
+            number, await self._verdicts.ask_model(number, pairs, at=self._now)
+        )
+        self._seen.cost += sum(
+            (verdict.cost.taking(0) for verdict in verdicts if verdict), Cost()
+        )
         return tuple(verdict.same if verdict else None for verdict in verdicts)
 
     def _unrefused(self, number: int, results: Sequence[Any]) -> tuple[Any, ...]:
@@ -295,12 +373,17 @@ class PlanRunner:
         if refusals and not self._partial_refusal:
             self._partial_refusal = refusals[0]
             self._record_refusal(number, refusals[0])
-        return tuple(None if isinstance(result, BudgetExhausted) else result for result in results)
+        return tuple(
+            None if isinstance(result, BudgetExhausted) else result
+            for result in results
+        )
 
     async def _probe(self, number: int, op: ops.Probe, at: int) -> Extractions:
         return self._unrefused(number, await self._probes.probe_all(number, op, at=at))
 
-    def _name(self, op: ops.Sample, times: int = 1, at: int | None = None) -> SequenceIds:
+    def _name(
+        self, op: ops.Sample, times: int = 1, at: int | None = None
+    ) -> SequenceIds:
         """The sequences of an operation. Where it is started several times, they are those of the first."""
         heads: list[tuple[Prompt, str, int]] = []
         for prompt in op.prompts:
@@ -309,17 +392,27 @@ class PlanRunner:
             self._next_index[digest, op.branch] = first + op.n * times
             heads.append((prompt, digest, first))
         self._ops += times
-        return SequenceIds(self._ops - times + 1, tuple(heads), op.n, self._now if at is None else at)
+        return SequenceIds(
+            self._ops - times + 1, tuple(heads), op.n, self._now if at is None else at
+        )
 
-    async def _sample(self, sequences: SequenceIds, op: ops.Sample, *, interruptible: bool) -> tuple[Completion, ...]:
+    async def _sample(
+        self, sequences: SequenceIds, op: ops.Sample, *, interruptible: bool
+    ) -> tuple[Completion, ...]:
         """Generate the sequences, with a probe of each that needs one."""
-        if (probes := op.answers and self._probes.wanted) and (reserve := self._probes.reserve) > op.reserve:
+        if (probes := op.answers and self._probes.wanted) and (
+            reserve := self._probes.reserve
+        ) > op.reserve:
             op = replace(op, reserve=reserve)
         line = self._running.lines.get(ops.Handle(sequences.op))
         if line and len(sequences.heads) * sequences.n > 1:
             line.drawing = 0
-        sampler = OperationSampler(self.executor, op, interruptible, line, self._probes if probes else None)
-        scheduled = self._running.scheduled and await self._in_turn(self._running.scheduled, sequences, line)
+        sampler = OperationSampler(
+            self.executor, op, interruptible, line, self._probes if probes else None
+        )
+        scheduled = self._running.scheduled and await self._in_turn(
+            self._running.scheduled, sequences, line
+        )
         try:
             drawn, refusals = await sampler.sample_all(sequences)
             if refusals:
@@ -327,8 +420,14 @@ class PlanRunner:
         finally:
             if scheduled:
                 scheduled.over()
-        aborted = not op.floor and [completion for completion in drawn if completion.finish_reason == "abort"]
-        if aborted and not self._partial_refusal and (refusal := self._probes.ended_early(sequences.op)):
+        aborted = not op.floor and [
+            completion for completion in drawn if completion.finish_reason == "abort"
+        ]
+        if (
+            aborted
+            and not self._partial_refusal
+            and (refusal := self._probes.ended_early(sequences.op))
+        ):
             self._partial_refusal = refusal
             self._record_refusal(sequences.op, refusal)
         for completion in drawn:
@@ -347,24 +446,41 @@ class PlanRunner:
             self._running.hold_back(line)
         return None if recorded else scheduled
 
-    async def _score(self, number: int, op: ops.Score | ops.ComparePair, at: int) -> tuple[Rating, ...]:
+    async def _score(
+        self, number: int, op: ops.Score | ops.ComparePair, at: int
+    ) -> tuple[Rating, ...]:
         if self.verifier is None:
-            raise PlanError("the strategy asks for scores but says that it uses no verifier")
+            raise PlanError(
+                "the strategy asks for scores but says that it uses no verifier"
+            )
         rated = partial(rate, self.executor, number, self.verifier, at=at)
         if isinstance(op, ops.ComparePair):
-            ratings = await each([partial(rated, first, other=second) for first, second in op.pairs])
+            ratings = await each(
+                [partial(rated, first, other=second) for first, second in op.pairs]
+            )
         else:
-            ratings = await each([partial(rated, candidate, reserve=op.reserve) for candidate in op.candidates])
+            ratings = await each(
+                [
+                    partial(rated, candidate, reserve=op.reserve)
+                    for candidate in op.candidates
+                ]
+            )
         refusals = [rating for rating in ratings if isinstance(rating, BudgetExhausted)]
-        self._check_refusals(number, refusals, all_of_them=len(refusals) == len(ratings))
+        self._check_refusals(
+            number, refusals, all_of_them=len(refusals) == len(ratings)
+        )
         if isinstance(op, ops.Score):
             self._seen.replies.rate(op.candidates, ratings)
         return tuple(
-            Rating(None, Cost(), error=f"{NOT_RATED}: {rating}") if isinstance(rating, BudgetExhausted) else rating
+            Rating(None, Cost(), error=f"{NOT_RATED}: {rating}")
+            if isinstance(rating, BudgetExhausted)
+            else rating
             for rating in ratings
         )
 
-    def _check_refusals(self, number: int, refusals: Sequence[BudgetExhausted], *, all_of_them: bool) -> None:
+    def _check_refusals(
+        self, number: int, refusals: Sequence[BudgetExhausted], *, all_of_them: bool
+    ) -> None:
         """Raise if every result was refused; if only some were, record it, as the plan only gets a shorter reply."""
         if refusals and all_of_them:
             raise refusals[0]
@@ -391,7 +507,11 @@ class PlanRunner:
         return handle
 
     async def _sample_started(
-        self, first: SequenceIds, op: ops.Sample, interruptible: bool, handle: ops.Handle
+        self,
+        first: SequenceIds,
+        op: ops.Sample,
+        interruptible: bool,
+        handle: ops.Handle,
     ) -> ops.Finished:
         before = (handle - first.op) * op.n
         heads = first.heads
@@ -401,11 +521,15 @@ class PlanRunner:
         try:
             sequences = SequenceIds(handle, heads, op.n, first.at)
             completions = await self._sample(sequences, op, interruptible=interruptible)
-            return ops.Finished(handle, completions, end=_end_of(sequences, completions))
+            return ops.Finished(
+                handle, completions, end=_end_of(sequences, completions)
+            )
         except NotRecorded as missing:
             return await self._running.stall(handle, missing)
 
-    async def _work_started(self, handle: ops.Handle, op: Examination, at: int) -> ops.Finished:
+    async def _work_started(
+        self, handle: ops.Handle, op: Examination, at: int
+    ) -> ops.Finished:
         try:
             return await self._work(handle, op, at)
         except NotRecorded as missing:
@@ -414,13 +538,23 @@ class PlanRunner:
     async def _work(self, handle: ops.Handle, op: Examination, at: int) -> ops.Finished:
         """The result of an operation that is no sample, with its virtual end."""
         if isinstance(op, ops.Execute):
-            return ops.Finished(handle, end=at, execution=await execute(self.executor, handle, op, at=at))
+            return ops.Finished(
+                handle,
+                end=at,
+                execution=await execute(self.executor, handle, op, at=at),
+            )
         if isinstance(op, ops.Probe):
             extractions = await self._probe(handle, op, at)
-            end = max([at, *(each.cost.sequential_tokens for each in extractions if each)])
+            end = max(
+                [at, *(each.cost.sequential_tokens for each in extractions if each)]
+            )
             return ops.Finished(handle, end=end, extractions=extractions)
         ratings = await self._score(handle, op, at)
-        return ops.Finished(handle, ratings=ratings, end=max([at, *(each.cost.sequential_tokens for each in ratings)]))
+        return ops.Finished(
+            handle,
+            ratings=ratings,
+            end=max([at, *(each.cost.sequential_tokens for each in ratings)]),
+        )
 
     async def _cancel(self, handle: ops.Handle) -> None:
         if self._running.holds(handle):

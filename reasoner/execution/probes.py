@@ -11,7 +11,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
-from reasoner.answers.asking import EXTRACTED_TOKENS, copied, extraction_prompt, opening_of, probed, read_probe
+from reasoner.answers.asking import (
+    EXTRACTED_TOKENS,
+    copied,
+    extraction_prompt,
+    opening_of,
+    probed,
+    read_probe,
+)
 from reasoner.answers.forms import Opening
 from reasoner.answers.reading import Cut
 from reasoner.answers.thinking import final_segment
@@ -21,7 +28,15 @@ from reasoner.errors import BudgetExhausted, EngineError
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import each
 from reasoner.execution.work import Inquiry
-from reasoner.strategy import NOT_ASKED, Plan, Prefill, Probe, Sample, count_votes, propose
+from reasoner.strategy import (
+    NOT_ASKED,
+    Plan,
+    Prefill,
+    Probe,
+    Sample,
+    count_votes,
+    propose,
+)
 from reasoner.trace.events import AnswerExtracted
 from reasoner.trace.recorder import ANSWER_SPACE_ERRORS, SequenceId
 from reasoner.types import Answer, Completion, Extraction, SamplingParams, TokenIds
@@ -48,12 +63,16 @@ class Probes:
     _refused: bool = False
     _answered: bool = False
     """Whether a reply has an answer."""
-    _cut: dict[str, list[tuple[Completion, SamplingParams]]] = field(default_factory=dict)
+    _cut: dict[str, list[tuple[Completion, SamplingParams]]] = field(
+        default_factory=dict
+    )
     """The chains that a limit cut and nothing continued, by the digest of the prompt that would."""
     _fell_back: bool = False
     _margin: float = 0.0
     _costs: list[Cost] = field(default_factory=list)
-    _spellings: dict[tuple[str, ...], tuple[TokenIds, ...]] = field(default_factory=dict)
+    _spellings: dict[tuple[str, ...], tuple[TokenIds, ...]] = field(
+        default_factory=dict
+    )
     _opening: Opening | None = field(init=False)
     _if_cut: Cut = field(init=False)
     _for_fallback: int | None = None
@@ -66,7 +85,11 @@ class Probes:
     def wanted(self) -> bool:
         """Whether replies without an answer are probed: the kind of answer wants it, and there is a model to ask."""
         if self._wanted is None:
-            self._wanted = probed(self.executor.question.space) and self._opening is not None and self._way is not None
+            self._wanted = (
+                probed(self.executor.question.space)
+                and self._opening is not None
+                and self._way is not None
+            )
         return self._wanted
 
     @property
@@ -77,7 +100,11 @@ class Probes:
         the cache may have lost the chain, and chains that were cut at a half cost more right answers than it saves.
         """
         opening = self._opening
-        if opening is None or self._if_cut == "drop" or (self._if_cut == "fallback" and self._answered):
+        if (
+            opening is None
+            or self._if_cut == "drop"
+            or (self._if_cut == "fallback" and self._answered)
+        ):
             return 0
         if self._if_cut == "probe":
             return FORCED_TOKENS + opening.tokens
@@ -89,7 +116,11 @@ class Probes:
         budgets = [ledger.budget for ledger in self.executor.admission.ledger.lineage()]
         both = [(budget.generated, budget.sequential) for budget in budgets]
         limits = [limit for pair in both for limit in pair if limit is not None]
-        if not limits or any(getattr(budget, unit) is not None for budget in budgets for unit in COUNTING_PROMPTS):
+        if not limits or any(
+            getattr(budget, unit) is not None
+            for budget in budgets
+            for unit in COUNTING_PROMPTS
+        ):
             return 0
         tokens = EXTRACTED_TOKENS if self._way == "never" else opening.tokens
         return tokens if min(limits) >= 2 * tokens else 0
@@ -99,7 +130,12 @@ class Probes:
 
         It is asked at each token, and so learns how long the tokens of a probe take.
         """
-        left, opening, tokens, first = self.executor.admission.ledger.remaining_seconds(), self._opening, 0, 0.0
+        left, opening, tokens, first = (
+            self.executor.admission.ledger.remaining_seconds(),
+            self._opening,
+            0,
+            0.0,
+        )
         if left == math.inf or opening is None or self._if_cut == "drop":
             return None
         self._margin = self._margin or min(left * TIME_SHARE, MAX_MARGIN)
@@ -129,12 +165,20 @@ class Probes:
             return "exact" if self.executor.history.any_of(AnswerExtracted) else None
         return continuation(self.executor.engine)
 
-    async def read(self, completion: Completion, op: Sample, sequence: SequenceId) -> Completion:
+    async def read(
+        self, completion: Completion, op: Sample, sequence: SequenceId
+    ) -> Completion:
         """A sequence with the answer of a probe, where it ended, or may be cut, and no form has one."""
-        question, finish, kind = self.executor.question, completion.finish_reason, self._if_cut
+        question, finish, kind = (
+            self.executor.question,
+            completion.finish_reason,
+            self._if_cut,
+        )
         cut = finish == "length" or (finish == "abort" and op.floor is None)
         self._cut.pop(sequence.digest, None)
-        empty = not (completion.usage.thinking_tokens or completion.chain_of("all").strip())
+        empty = not (
+            completion.usage.thinking_tokens or completion.chain_of("all").strip()
+        )
         if not (completion.ended or cut) or empty:
             return completion
         with ANSWER_SPACE_ERRORS:
@@ -165,7 +209,10 @@ class Probes:
 
     def fallback(self) -> Plan[Answer | None]:
         """The vote of the chains that a limit cut, for a question to which no reply has an answer."""
-        question, cut = self.executor.question, [chain for chains in self._cut.values() for chain in chains]
+        question, cut = (
+            self.executor.question,
+            [chain for chains in self._cut.values() for chain in chains],
+        )
         cut.sort(key=lambda entry: (entry[0].index, entry[0].prompt.digest))
         self._cut.clear()
         if self._answered or not cut:
@@ -180,11 +227,20 @@ class Probes:
         yield from propose(answer, state)
         return answer
 
-    async def probe_all(self, number: int, op: Probe, *, at: int) -> list[Extraction | BudgetExhausted | None]:
+    async def probe_all(
+        self, number: int, op: Probe, *, at: int
+    ) -> list[Extraction | BudgetExhausted | None]:
         """What `probe` says of each chain of an operation, or the refusal by the budget."""
-        return await each([partial(self.probe, number, chain, op.params, at=at) for chain in op.chains])
+        return await each(
+            [
+                partial(self.probe, number, chain, op.params, at=at)
+                for chain in op.chains
+            ]
+        )
 
-    async def probe(self, op: int, chain: Completion, params: SamplingParams, *, at: int) -> Extraction | None:
+    async def probe(
+        self, op: int, chain: Completion, params: SamplingParams, *, at: int
+    ) -> Extraction | None:
         """What the model says is the answer of a chain; None where the question or the engine allows no probe.
 
         It starts at the virtual time `at`.
@@ -200,17 +256,34 @@ class Probes:
         if opening is None or way is None:
             return None
         values: dict[str, Any] = {
-            "prompt": digest, "index": chain.index, "text": "", "answer": None, "confidence": None
-        }  # fmt: skip
-        inquiry = Inquiry(executor, op, AnswerExtracted, (digest, chain.index), "probe", NOT_ASKED, values, at)
+            "prompt": digest,
+            "index": chain.index,
+            "text": "",
+            "answer": None,
+            "confidence": None,
+        }
+        inquiry = Inquiry(
+            executor,
+            op,
+            AnswerExtracted,
+            (digest, chain.index),
+            "probe",
+            NOT_ASKED,
+            values,
+            at,
+        )
 
         async def ask() -> None:
             if way == "never":
                 await self._quote(inquiry, chain, params)
             else:
-                await self._continue(inquiry, chain, opening, params, exact=way == "exact")
+                await self._continue(
+                    inquiry, chain, opening, params, exact=way == "exact"
+                )
 
-        sample = f"the answer in sample {chain.index} of question {executor.question.id}"
+        sample = (
+            f"the answer in sample {chain.index} of question {executor.question.id}"
+        )
         missing = f"{sample}: replay with the same kind of answer, strategy and budget"
         event = inquiry.recorded(missing) or await inquiry.outcome(ask)
         self._costs.append(event.cost)
@@ -231,25 +304,47 @@ class Probes:
         executor, space = self.executor, self.executor.question.space
         op = Prefill(chain.prompt.then(chain), opening.text, "close")
         prompt, _, ids = await executor.extended(op, await executor.render(op.prompt))
-        greedy = SamplingParams(temperature=0.0, max_tokens=opening.tokens, stop=opening.stop, lora=params.lora)
+        greedy = SamplingParams(
+            temperature=0.0,
+            max_tokens=opening.tokens,
+            stop=opening.stop,
+            lora=params.lora,
+        )
         cut = False
         if spelled := await self._spelled(opening.words) if ids and exact else ():
             watch = tuple(token for tokens in spelled for token in tokens)
-            completion = await inquiry.reply(prompt, replace(greedy, max_tokens=1), watch=watch)
+            completion = await inquiry.reply(
+                prompt, replace(greedy, max_tokens=1), watch=watch
+            )
             rows = completion.logprobs.watched if completion.logprobs else ()
             if not rows:
-                raise EngineError("the engine reports no log-probabilities of chosen tokens")
+                raise EngineError(
+                    "the engine reports no log-probabilities of chosen tokens"
+                )
             chances = iter([math.exp(logprob) for logprob in rows[0]])
             masses = [math.fsum(next(chances) for _ in tokens) for tokens in spelled]
             likeliest = max(range(len(masses)), key=masses.__getitem__)
             text = opening.words[likeliest]
-            inquiry.values["confidence"] = masses[likeliest] / math.fsum(masses) if masses[likeliest] else None
+            inquiry.values["confidence"] = (
+                masses[likeliest] / math.fsum(masses) if masses[likeliest] else None
+            )
         else:
-            schema, logprobs = params.json_schema if exact else "", None if params.logprobs is None else 0
-            completion = await inquiry.reply(prompt, replace(greedy, json_schema=schema, logprobs=logprobs))
+            schema, logprobs = (
+                params.json_schema if exact else "",
+                None if params.logprobs is None else 0,
+            )
+            completion = await inquiry.reply(
+                prompt, replace(greedy, json_schema=schema, logprobs=logprobs)
+            )
             text, cut = completion.text, completion.truncated
-            if logprobs is not None and completion.logprobs and (sampled := completion.logprobs.sampled):
-                inquiry.values["confidence"] = math.exp(math.fsum(sampled) / len(sampled))
+            if (
+                logprobs is not None
+                and completion.logprobs
+                and (sampled := completion.logprobs.sampled)
+            ):
+                inquiry.values["confidence"] = math.exp(
+                    math.fsum(sampled) / len(sampled)
+                )
         inquiry.values["text"] = text
         with ANSWER_SPACE_ERRORS:
             inquiry.values["answer"] = read_probe(space, text, opening, cut=cut)
@@ -262,11 +357,20 @@ class Probes:
         known = self._spellings.get(words, ())
         return known if all(known) and sum(map(len, known)) <= MAX_WATCHED else ()
 
-    async def _quote(self, inquiry: Inquiry[AnswerExtracted], chain: Completion, params: SamplingParams) -> None:
+    async def _quote(
+        self,
+        inquiry: Inquiry[AnswerExtracted],
+        chain: Completion,
+        params: SamplingParams,
+    ) -> None:
         """Ask by a second prompt, which quotes the end of the reply."""
         question = self.executor.question
-        prompt = extraction_prompt(question, (final_segment(chain.chain) or chain.thinking).strip())
-        greedy = SamplingParams(temperature=0.0, max_tokens=EXTRACTED_TOKENS, lora=params.lora)
+        prompt = extraction_prompt(
+            question, (final_segment(chain.chain) or chain.thinking).strip()
+        )
+        greedy = SamplingParams(
+            temperature=0.0, max_tokens=EXTRACTED_TOKENS, lora=params.lora
+        )
         completion = await inquiry.reply(prompt, greedy)
         inquiry.values["text"] = completion.text
         if not completion.truncated:
@@ -279,10 +383,20 @@ class Probes:
         notes = []
         if self._costs:
             cost, count = sum(self._costs, NO_COST), len(self._costs)
-            cached = f", {cost.cached_tokens:,} more from the cache" if cost.cached_tokens else ""
+            cached = (
+                f", {cost.cached_tokens:,} more from the cache"
+                if cost.cached_tokens
+                else ""
+            )
             replies = f"{count:,} {'reply' if count == 1 else 'replies'}"
-            why = ", cut by a limit, as no reply has an answer" if self._fell_back else ""
-            notes.append(f"probed for the answer: {replies}{why}: {cost.tokens:,} tokens{cached}")
+            why = (
+                ", cut by a limit, as no reply has an answer" if self._fell_back else ""
+            )
+            notes.append(
+                f"probed for the answer: {replies}{why}: {cost.tokens:,} tokens{cached}"
+            )
         if self._refused:
-            notes.append("the budget did not suffice to probe every reply without an answer")
+            notes.append(
+                "the budget did not suffice to probe every reply without an answer"
+            )
         return tuple(notes)

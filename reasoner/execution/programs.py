@@ -20,7 +20,9 @@ from reasoner.types import AnswerSpace, Completion, Extraction
 SANDBOX_ERRORS: Final = ErrorsFrom("the sandbox")
 
 
-async def execute(executor: OperationExecutor, number: int, op: Execute, *, at: int) -> Execution:
+async def execute(
+    executor: OperationExecutor, number: int, op: Execute, *, at: int
+) -> Execution:
     """What comes of a program. A failure of the sandbox is one of the program.
 
     Raises:
@@ -29,14 +31,23 @@ async def execute(executor: OperationExecutor, number: int, op: Execute, *, at: 
         UsageError: this machine has no sandbox.
     """
     values: dict[str, Any] = {
-        "prompt": executor.question.prompt.digest, "code": op.code, "output": "", "failure": ""
-    }  # fmt: skip
-    inquiry = Inquiry(executor, number, Executed, (op.code,), "verdict", NOT_RUN, values, at)
+        "prompt": executor.question.prompt.digest,
+        "code": op.code,
+        "output": "",
+        "failure": "",
+    }
+    inquiry = Inquiry(
+        executor, number, Executed, (op.code,), "verdict", NOT_RUN, values, at
+    )
 
     async def run() -> None:
-        values.update((await perform(_ProgramJob(1, executor, at, inquiry, op)))._asdict())
+        values.update(
+            (await perform(_ProgramJob(1, executor, at, inquiry, op)))._asdict()
+        )
 
-    event = inquiry.recorded("what a program printed: replay with the same strategy and budget")
+    event = inquiry.recorded(
+        "what a program printed: replay with the same strategy and budget"
+    )
     if event is None:
         if (await asyncio.to_thread(detect)).missing:
             raise UsageError(f"no program can be run here: {NEEDED}")
@@ -54,11 +65,19 @@ class _ProgramJob(Job[Execution]):
 
     async def run(self, _granted: int) -> Execution:
         """What it prints."""
-        limits = SandboxLimits(seconds=2 * self.op.seconds, cpu_seconds=math.ceil(self.op.seconds))
+        limits = SandboxLimits(
+            seconds=2 * self.op.seconds, cpu_seconds=math.ceil(self.op.seconds)
+        )
         return await Sandbox(limits).run(self.op.code)
 
 
-def with_output(reply: Completion, execution: Execution, space: AnswerSpace) -> Completion:
+def with_output(
+    reply: Completion, execution: Execution, space: AnswerSpace
+) -> Completion:
     """A reply with the output of its program, which gives the answer where the reply itself may say another."""
     text = f"{reply.text.rstrip()}\n\n{OUTPUT}{output_block(execution.output, execution.failure)}"
-    return replace(reply, text=text, extraction=Extraction(printed_answer(space, execution.output), NO_COST))
+    return replace(
+        reply,
+        text=text,
+        extraction=Extraction(printed_answer(space, execution.output), NO_COST),
+    )

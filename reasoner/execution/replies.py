@@ -3,7 +3,16 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from reasoner.types import CANCELLED, NOT_RATED, Answer, AnswerSpace, Completion, CutSamples, Rating, Reading
+from reasoner.types import (
+    CANCELLED,
+    NOT_RATED,
+    Answer,
+    AnswerSpace,
+    Completion,
+    CutSamples,
+    Rating,
+    Reading,
+)
 
 
 @dataclass(slots=True)
@@ -30,7 +39,11 @@ class RatingFailures:
     def add(self, rating: Rating) -> None:
         """Add a rating that the plan received, or that was recorded."""
         self.rated = self.rated or rating.value is not None
-        if rating.error and rating.error != CANCELLED and not rating.error.startswith(NOT_RATED):
+        if (
+            rating.error
+            and rating.error != CANCELLED
+            and not rating.error.startswith(NOT_RATED)
+        ):
             self.failed += 1
             self.first = self.first or rating.error
 
@@ -39,7 +52,9 @@ class RatingFailures:
         """That no rating succeeded, and why the first failed; empty if any did or none was tried."""
         if self.rated or not self.failed:
             return ""
-        which = "the only rating" if self.failed == 1 else f"all {self.failed:,} ratings"
+        which = (
+            "the only rating" if self.failed == 1 else f"all {self.failed:,} ratings"
+        )
         return f"{which} failed ({self.first})"
 
 
@@ -55,7 +70,9 @@ class Replies:
     def add(self, completion: Completion) -> None:
         """Add a completion that the plan received."""
         key = completion.prompt.text, completion.text
-        text = self._texts.setdefault(key, _Text(completion.ended, completion.index, completion.reading))
+        text = self._texts.setdefault(
+            key, _Text(completion.ended, completion.index, completion.reading)
+        )
         probed = completion.extraction.answer if completion.extraction else None
         text.extracted = text.extracted or probed
         text.cut = text.cut or (completion.truncated and probed is None)
@@ -66,12 +83,26 @@ class Replies:
         `limited_by` is the option that limits it, where its operation says so.
         """
         cut, limit = self.cut, granted + len(completion.prompt.token_ids)
-        at_limit = completion.finish_reason == "length" and completion.usage.generated_tokens >= granted
+        at_limit = (
+            completion.finish_reason == "length"
+            and completion.usage.generated_tokens >= granted
+        )
         if at_limit and (limited_by or limit in self.limits):
-            thinking, option = cut.thinking + completion.unclosed, limited_by or cut.option
-            self.cut = CutSamples(cut.cut + 1, cut.samples + 1, thinking, max(cut.max_tokens, limit), option)
+            thinking, option = (
+                cut.thinking + completion.unclosed,
+                limited_by or cut.option,
+            )
+            self.cut = CutSamples(
+                cut.cut + 1,
+                cut.samples + 1,
+                thinking,
+                max(cut.max_tokens, limit),
+                option,
+            )
         else:
-            self.cut = CutSamples(cut.cut, cut.samples + 1, cut.thinking, cut.max_tokens, cut.option)
+            self.cut = CutSamples(
+                cut.cut, cut.samples + 1, cut.thinking, cut.max_tokens, cut.option
+            )
 
     def rate(self, candidates: Iterable[Completion], ratings: Iterable[object]) -> None:
         """Add the ratings of candidates; what is not a rating with a value is ignored."""
@@ -82,10 +113,15 @@ class Replies:
 
     def text_of(self, answer: Answer | None, space: AnswerSpace) -> str:
         """The best reply that gives the answer: complete, rated high, sampled early; without any, the best of all."""
-        best = sorted(self._texts.items(), key=lambda item: (not item[1].ended, -item[1].rating, item[1].index))
+        best = sorted(
+            self._texts.items(),
+            key=lambda item: (not item[1].ended, -item[1].rating, item[1].index),
+        )
         if answer is not None:
             for key, text in best:
-                read = text.extracted or (None if text.cut else text.reading.by(space, *key))
+                read = text.extracted or (
+                    None if text.cut else text.reading.by(space, *key)
+                )
                 if read is not None and read.key == answer.key:
                     return "".join(key)
         return "".join(best[0][0]) if best else ""

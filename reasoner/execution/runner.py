@@ -4,7 +4,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+)
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from typing import Any
@@ -15,7 +22,15 @@ from reasoner.budget import NO_COST, Budget, Cost, Ledger, Prices
 from reasoner.engine import Engine
 from reasoner.errors import UsageError, require
 from reasoner.execution.admission import EngineLimits
-from reasoner.execution.inputs import as_budget, as_instance, as_limits, as_question, as_questions, as_sink, plugins
+from reasoner.execution.inputs import (
+    as_budget,
+    as_instance,
+    as_limits,
+    as_question,
+    as_questions,
+    as_sink,
+    plugins,
+)
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.scheduler import Allocation
 from reasoner.execution.session import CONCURRENCY, RunContext
@@ -80,18 +95,35 @@ async def solve_each(
             with this engine or without prices, or a thinking level is given for a model that does not think.
     """
     asked = as_questions(questions)
-    budget, each, sink = as_budget(budget, "budget"), as_budget(each, "each"), as_sink(trace)
-    prices = as_limits(prices, Prices, "prices", "Prices or text, as in 'prompt=0.15,generated=0.60'")
-    for name, number, least in (("seed", seed, 0), ("concurrency", concurrency, 1), ("length", length, 0)):
+    budget, each, sink = (
+        as_budget(budget, "budget"),
+        as_budget(each, "each"),
+        as_sink(trace),
+    )
+    prices = as_limits(
+        prices, Prices, "prices", "Prices or text, as in 'prompt=0.15,generated=0.60'"
+    )
+    for name, number, least in (
+        ("seed", seed, 0),
+        ("concurrency", concurrency, 1),
+        ("length", length, 0),
+    ):
         require(number, name, at_least=least, whole=True)
     if budget is not None:
         budget.together()
-    as_instance(allocation, Allocation, "allocation", "an Allocation, as in Allocation(price=0.002)")
+    as_instance(
+        allocation,
+        Allocation,
+        "allocation",
+        "an Allocation, as in Allocation(price=0.002)",
+    )
     as_instance(history, Mapping, "history", "a mapping of question ids to histories")  # type: ignore[type-abstract]
     as_instance(spent, Cost, "spent", "a Cost")
     async with AsyncExitStack() as stack:
         stack.enter_context(rarely_collected())
-        used = await stack.enter_async_context(plugins(strategy, engine, verifier, stop))
+        used = await stack.enter_async_context(
+            plugins(strategy, engine, verifier, stop)
+        )
         await claim_memory(used.engine, used.verifier)
         await used.engine.start()
         stated, past = _stated(used.engine, budget, each), history or {}
@@ -101,7 +133,14 @@ async def solve_each(
             await used.verifier.start(used.engine)
         shared = allocation is not None or bool(budget and str(budget))
         if isinstance(asked, Collection):
-            length, past = len(asked), {question.id: past[question.id] for question in asked if question.id in past}
+            length, past = (
+                len(asked),
+                {
+                    question.id: past[question.id]
+                    for question in asked
+                    if question.id in past
+                },
+            )
             # Where they share a budget, all are open in the end, as any may get another sample.
             concurrency = max(concurrency, length) if shared else concurrency
         if comparer is None:
@@ -117,7 +156,11 @@ async def solve_each(
             seed=seed,
             budget=each,
             ledger=Ledger(
-                budget, prices=prices, spent=sum((earlier.spent for earlier in past.values()), spent or NO_COST)
+                budget,
+                prices=prices,
+                spent=sum(
+                    (earlier.spent for earlier in past.values()), spent or NO_COST
+                ),
             ),
             stated=stated,
             limits=EngineLimits.of(used.engine),
@@ -133,11 +176,15 @@ async def solve_each(
 
 def _stated(engine: Engine, budget: Budget | None, each: Budget | None) -> str:
     """The budgets as text. A replay has those of the recorded run, which it keeps by doing the same."""
-    limits = "; ".join(f"{name} {bound}" for name, bound in (("all", budget), ("each", each)) if bound)
+    limits = "; ".join(
+        f"{name} {bound}" for name, bound in (("all", budget), ("each", each)) if bound
+    )
     if not isinstance(engine, RecordedEngine):
         return limits
     if limits not in {"", engine.budget}:
-        raise UsageError(f"a replay uses the recorded budget ({engine.budget or 'none'}), not {limits}: leave it out")
+        raise UsageError(
+            f"a replay uses the recorded budget ({engine.budget or 'none'}), not {limits}: leave it out"
+        )
     return engine.budget
 
 
@@ -168,7 +215,11 @@ async def solve(
         UsageError: an argument has a wrong type or text, or the budget cannot be counted with this engine or without
             prices.
     """
-    asked, limit, sink = as_question(question), as_budget(budget, "budget"), as_sink(trace)
+    asked, limit, sink = (
+        as_question(question),
+        as_budget(budget, "budget"),
+        as_sink(trace),
+    )
     events: list[Event] = []
 
     def keep(event: Event) -> None:
@@ -177,9 +228,18 @@ async def solve(
             progress(Proposal(event.answer, event.vote_state, event.cost))
 
     solutions = solve_each(
-        [asked], strategy, engine, verifier=verifier, each=limit, prices=prices, stop=stop, comparer=comparer,
-        trace=tee(sink, keep) if sink else keep, seed=seed, history=history,
-    )  # fmt: skip
+        [asked],
+        strategy,
+        engine,
+        verifier=verifier,
+        each=limit,
+        prices=prices,
+        stop=stop,
+        comparer=comparer,
+        trace=tee(sink, keep) if sink else keep,
+        seed=seed,
+        history=history,
+    )
     async with aclosing(solutions):
         async for _, solution in solutions:
             return replace(solution, events=tuple(events))
@@ -204,7 +264,9 @@ async def proposals(
         ReasonerError: as `solve`, or what ended the question where `Solution.error` would be set.
     """
     queue = asyncio.Queue[Proposal | None]()
-    task = asyncio.ensure_future(solve(question, strategy, engine, progress=queue.put_nowait, **options))
+    task = asyncio.ensure_future(
+        solve(question, strategy, engine, progress=queue.put_nowait, **options)
+    )
     task.add_done_callback(lambda _: queue.put_nowait(None))
     try:
         while (proposal := await queue.get()) is not None:
@@ -236,10 +298,23 @@ async def solve_many(
 ) -> list[Solution]:
     """Like `solve_each`, but returns all solutions at the end, in the order of the questions."""
     solutions = solve_each(
-        questions, strategy, engine, verifier=verifier, budget=budget, each=each, allocation=allocation, prices=prices,
-        stop=stop, comparer=comparer, trace=trace, seed=seed, history=history, spent=spent, concurrency=concurrency,
+        questions,
+        strategy,
+        engine,
+        verifier=verifier,
+        budget=budget,
+        each=each,
+        allocation=allocation,
+        prices=prices,
+        stop=stop,
+        comparer=comparer,
+        trace=trace,
+        seed=seed,
+        history=history,
+        spent=spent,
+        concurrency=concurrency,
         length=length,
-    )  # fmt: skip
+    )
     async with aclosing(solutions):
         by_index = {index: solution async for index, solution in solutions}
     return [by_index[index] for index in sorted(by_index)]
@@ -264,10 +339,20 @@ def solve_sync(
     _refuse_running_loop("solve")
     return asyncio.run(
         solve(
-            question, strategy, engine, verifier=verifier, budget=budget, prices=prices, stop=stop, comparer=comparer,
-            trace=trace, seed=seed, history=history, progress=progress,
+            question,
+            strategy,
+            engine,
+            verifier=verifier,
+            budget=budget,
+            prices=prices,
+            stop=stop,
+            comparer=comparer,
+            trace=trace,
+            seed=seed,
+            history=history,
+            progress=progress,
         )
-    )  # fmt: skip
+    )
 
 
 def solve_many_sync(
@@ -293,11 +378,24 @@ def solve_many_sync(
     _refuse_running_loop("solve_many")
     return asyncio.run(
         solve_many(
-            questions, strategy, engine, verifier=verifier, budget=budget, each=each, allocation=allocation,
-            prices=prices, stop=stop, comparer=comparer, trace=trace, seed=seed, history=history, spent=spent,
-            concurrency=concurrency, length=length,
+            questions,
+            strategy,
+            engine,
+            verifier=verifier,
+            budget=budget,
+            each=each,
+            allocation=allocation,
+            prices=prices,
+            stop=stop,
+            comparer=comparer,
+            trace=trace,
+            seed=seed,
+            history=history,
+            spent=spent,
+            concurrency=concurrency,
+            length=length,
         )
-    )  # fmt: skip
+    )
 
 
 def _refuse_running_loop(name: str) -> None:

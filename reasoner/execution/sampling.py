@@ -7,7 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from reasoner.budget import Cost
-from reasoner.engine import KeepsChains, Progress, SampleRequest, TextPiece, limits_thinking
+from reasoner.engine import (
+    KeepsChains,
+    Progress,
+    SampleRequest,
+    TextPiece,
+    limits_thinking,
+)
 from reasoner.errors import BudgetExhausted, EngineError, PromptTooLong, UsageError
 from reasoner.execution.executor import OperationExecutor, derive_seed
 from reasoner.execution.launching import MAX_IN_FLIGHT, SequenceIds, each
@@ -30,7 +36,9 @@ ALL: Final = ""
 NO_ROOM: Final = "cut: after thinking, the budget had no room left for an answer"
 
 
-def resolved(op: Sample, executor: OperationExecutor, verifier: Verifier | None) -> Sample:
+def resolved(
+    op: Sample, executor: OperationExecutor, verifier: Verifier | None
+) -> Sample:
     """The operation with all sampling parameters, the verifier's too, and its prompts at its thinking level.
 
     A JSON schema and tools are for answers, not for what a plan asks besides; a schema holds for whole replies.
@@ -39,11 +47,17 @@ def resolved(op: Sample, executor: OperationExecutor, verifier: Verifier | None)
         UsageError: a sequence with a JSON schema would continue a reply.
     """
     params = resolved_params(op.params, executor.model, executor.note)
-    if not op.answers and (params.json_schema or any(prompt.tools for prompt in op.prompts)):
+    if not op.answers and (
+        params.json_schema or any(prompt.tools for prompt in op.prompts)
+    ):
         params = replace(params, json_schema="")
-        op = replace(op, prompts=tuple(replace(prompt, tools="") for prompt in op.prompts))
+        op = replace(
+            op, prompts=tuple(replace(prompt, tools="") for prompt in op.prompts)
+        )
     if params.json_schema and any(prompt.text for prompt in op.prompts):
-        raise UsageError("json_schema holds for whole replies, but the strategy continues one: use another strategy")
+        raise UsageError(
+            "json_schema holds for whole replies, but the strategy continues one: use another strategy"
+        )
     needed = verifier.logprobs if verifier else None
     if needed is not None and (params.logprobs is None or params.logprobs < needed):
         params = replace(params, logprobs=needed)
@@ -93,7 +107,9 @@ class OperationSampler:
     async def _probed(self, job: "_SequenceJob", probes: Probes) -> Completion:
         return await probes.read(await job.draw(), self.op, job.sequence)
 
-    async def sample_all(self, sequences: SequenceIds) -> tuple[tuple[Completion, ...], list[BudgetExhausted]]:
+    async def sample_all(
+        self, sequences: SequenceIds
+    ) -> tuple[tuple[Completion, ...], list[BudgetExhausted]]:
         """All sequences, drawn in launch order, and the refusals; the first other failure cancels the rest.
 
         Where the budget is too small for one, it is for the others of its prompt, and in `EQUAL_UNITS` for all.
@@ -104,7 +120,11 @@ class OperationSampler:
                 return (await self.sample(SequenceId(op, *heads[0], at)),), []
             except BudgetExhausted as refusal:
                 return (), [refusal]
-        drawn, refused, too_dear = dict[int, Completion](), dict[int, BudgetExhausted](), set[str]()
+        drawn, refused, too_dear = (
+            dict[int, Completion](),
+            dict[int, BudgetExhausted](),
+            set[str](),
+        )
         left = enumerate(_launches(sequences, too_dear, self.executor.history))
 
         async def work() -> None:
@@ -114,14 +134,18 @@ class OperationSampler:
                         drawn[position] = await self.sample(sequence)
                     except BudgetExhausted as refusal:
                         refused[position] = refusal
-                        too_dear.add(ALL if refusal.unit in EQUAL_UNITS else sequence.digest)
+                        too_dear.add(
+                            ALL if refusal.unit in EQUAL_UNITS else sequence.digest
+                        )
 
         await each([work] * min(MAX_IN_FLIGHT, n * len(heads)))
         in_order = tuple([drawn[position] for position in sorted(drawn)])
         return in_order, [refused[position] for position in sorted(refused)]
 
 
-def _launches(sequences: SequenceIds, too_dear: set[str], history: QuestionHistory) -> Iterator[SequenceId]:
+def _launches(
+    sequences: SequenceIds, too_dear: set[str], history: QuestionHistory
+) -> Iterator[SequenceId]:
     """All sequences in order; of prompts that have become `too_dear` only recorded ones."""
     op, heads, n, at = sequences
     for prompt, digest, first in heads:
@@ -165,13 +189,21 @@ class _SequenceJob(EngineRequest):
         self.max_tokens = self._room()
         if self.max_tokens < 1:
             context = executor.model.context
-            if (question := await executor.render(executor.question.prompt)).tokens >= context:
+            if (
+                question := await executor.render(executor.question.prompt)
+            ).tokens >= context:
                 raise PromptTooLong(question.tokens, context)
-            executor.note(f"cut: a prompt of {rendered.tokens:,} tokens filled the context window of {context:,}")
+            executor.note(
+                f"cut: a prompt of {rendered.tokens:,} tokens filled the context window of {context:,}"
+            )
             return Completion(sequence.prompt, "", (), "length", index=sequence.index)
         if executor.history.attempts:
             name = sequence.digest, sequence.index
-            thought = executor.recorded(sequence.op, Thought, *name) if executor.history.of(Thought, *name) else None
+            thought = (
+                executor.recorded(sequence.op, Thought, *name)
+                if executor.history.of(Thought, *name)
+                else None
+            )
             if event := executor.recorded(sequence.op, Sampled, *name):
                 completion = event.completion(sequence.prompt)
                 if isinstance(executor.engine, KeepsChains):
@@ -186,7 +218,11 @@ class _SequenceJob(EngineRequest):
 
     def _room(self) -> int:
         """How many tokens the context window and the reserve allow; less than 1 where nothing fits."""
-        context, limit, reserve = self.executor.model.context, self.max_tokens, self.sampler.op.reserve
+        context, limit, reserve = (
+            self.executor.model.context,
+            self.max_tokens,
+            self.sampler.op.reserve,
+        )
         if not context:
             return limit
         room = context - self.rendered.tokens
@@ -219,13 +255,19 @@ class _SequenceJob(EngineRequest):
         """The price of this request, of a second one if the limit of thinking cuts it, and of the reserve."""
         executor, prompt = self.executor, self.rendered.tokens
         limit = None if self.sequence.prompt.thinking_level is None else self._limit
-        cost = executor.cost(Usage(prompt, 0, tokens), at=self.at, counted_as=self.counted_as)
+        cost = executor.cost(
+            Usage(prompt, 0, tokens), at=self.at, counted_as=self.counted_as
+        )
         if limit is not None and tokens > limit:
             again = Usage(prompt + limit + self._closing_bound, 0, tokens - limit)
             first = executor.cost(Usage(prompt, 0, limit))
-            cost = first + executor.cost(again, at=self.at + limit, counted_as="request")
+            cost = first + executor.cost(
+                again, at=self.at + limit, counted_as="request"
+            )
         if reserve := self.sampler.op.reserve:
-            cost += executor.reserved_cost(prompt + tokens, reserve, at=self.at + tokens)
+            cost += executor.reserved_cost(
+                prompt + tokens, reserve, at=self.at + tokens
+            )
         return cost
 
     def most(self) -> int:
@@ -235,7 +277,12 @@ class _SequenceJob(EngineRequest):
 
     def request(self, granted: int) -> SampleRequest:
         """A request with the seed of the sequence."""
-        executor, sequence, params, prompt = self.executor, self.sequence, self.params, self.prompt
+        executor, sequence, params, prompt = (
+            self.executor,
+            self.sequence,
+            self.params,
+            self.prompt,
+        )
         max_tokens = self.most()
         self._cut = max_tokens < granted
         digest = sequence.digest if prompt is sequence.prompt else prompt.digest
@@ -243,7 +290,9 @@ class _SequenceJob(EngineRequest):
             executor.question.id,
             prompt,
             self.rendered,
-            params if params.max_tokens == max_tokens else replace(params, max_tokens=max_tokens),
+            params
+            if params.max_tokens == max_tokens
+            else replace(params, max_tokens=max_tokens),
             sequence.index,
             derive_seed(executor.seed, executor.question.id, digest, sequence.index),
             executor.priority,
@@ -253,18 +302,30 @@ class _SequenceJob(EngineRequest):
             progress=self._progress(),
         )
 
-    def record(self, completion: Completion | None, cost: Cost, drop: Drop | None) -> None:
+    def record(
+        self, completion: Completion | None, cost: Cost, drop: Drop | None
+    ) -> None:
         """As a whole sequence, as its thoughts, or as dropped."""
         recorder = self.executor.recorder
         if self.sent and self.sent.progress:
-            self.sent.progress.over(completion.usage.generated_tokens if completion else None)
-        self._cut = self._cut and completion is not None and completion.finish_reason == "length"
+            self.sent.progress.over(
+                completion.usage.generated_tokens if completion else None
+            )
+        self._cut = (
+            self._cut
+            and completion is not None
+            and completion.finish_reason == "length"
+        )
         if drop:
             recorder.dropped(self.sequence, drop, self.usage, cost)
         elif completion and self._cut:
             recorder.thought(self.sequence, completion, cost)
         elif completion:
-            recorder.sampled(self.sequence, self._whole(completion) if self._first else completion, cost)
+            recorder.sampled(
+                self.sequence,
+                self._whole(completion) if self._first else completion,
+                cost,
+            )
 
     @property
     def _limit(self) -> int | None:
@@ -277,13 +338,22 @@ class _SequenceJob(EngineRequest):
         """
         prompt, profile = self.sequence.prompt, self.executor.model.thinking
         level = prompt.thinking_level
-        if not isinstance(level, int) or self._first or profile is None or limits_thinking(self.executor.engine):
+        if (
+            not isinstance(level, int)
+            or self._first
+            or profile is None
+            or limits_thinking(self.executor.engine)
+        ):
             return None
         if not profile.end_text:
             raise self._hidden()
         if prompt.raw or prompt.text or profile.end_text in prompt.thinking:
             return None
-        if profile.end and prompt.token_ids and not split(prompt.token_ids, profile, opened=True).unclosed:
+        if (
+            profile.end
+            and prompt.token_ids
+            and not split(prompt.token_ids, profile, opened=True).unclosed
+        ):
             return None
         limit = max(level - len(prompt.token_ids), 1)
         return limit if limit < self.max_tokens else None
@@ -297,7 +367,9 @@ class _SequenceJob(EngineRequest):
             return prompt, ()
         ids = await self.executor.encode(profile.closing) if first.token_ids else None
         token_ids = prompt.token_ids + ids if ids else ()
-        return replace(prompt, token_ids=token_ids, thinking=prompt.thinking + profile.closing), ids or ()
+        return replace(
+            prompt, token_ids=token_ids, thinking=prompt.thinking + profile.closing
+        ), ids or ()
 
     def _hidden(self) -> EngineError:
         return EngineError(
@@ -321,30 +393,50 @@ class _SequenceJob(EngineRequest):
     def _on_text(self, prompt: Prompt) -> Callable[[TextPiece], None] | None:
         """What receives the text: of the question's first sequence, and not again when a request is repeated."""
         on_text = self.executor.on_text
-        if on_text is None or (self.sequence.op, self.sequence.index) != (1, 0) or prompt in self._passed_on:
+        if (
+            on_text is None
+            or (self.sequence.op, self.sequence.index) != (1, 0)
+            or prompt in self._passed_on
+        ):
             return None
         self._passed_on.append(prompt)
         return on_text
 
     def _whole(self, second: Completion) -> Completion:
         """The sequence with its last part: the two parts, and the token ids between them, as one completion."""
-        first, closing, profile = self._first, self._closing, self.executor.model.thinking
+        first, closing, profile = (
+            self._first,
+            self._closing,
+            self.executor.model.thinking,
+        )
         if first is None:
             return second
         lead, tail, thinking, forced = "", "", first.usage.thinking_tokens, len(closing)
         if first.unclosed and profile:
             lead, _, tail = profile.closing.partition(profile.end_text)
-            thinking = first.usage.generated_tokens + split(closing, profile, opened=True).thinking
+            thinking = (
+                first.usage.generated_tokens
+                + split(closing, profile, opened=True).thinking
+            )
         if second.usage.thinking_tokens:
-            thinking = first.usage.generated_tokens + forced + second.usage.thinking_tokens
-        generated = first.usage.generated_tokens + forced + second.usage.generated_tokens
+            thinking = (
+                first.usage.generated_tokens + forced + second.usage.thinking_tokens
+            )
+        generated = (
+            first.usage.generated_tokens + forced + second.usage.generated_tokens
+        )
         return replace(
             second,
             prompt=first.prompt,
             text=first.text + tail + second.text,
             thinking=first.thinking + lead + second.thinking,
             token_ids=first.token_ids + closing + second.token_ids,
-            usage=Usage(first.usage.prompt_tokens, first.usage.cached_tokens, generated, thinking),
+            usage=Usage(
+                first.usage.prompt_tokens,
+                first.usage.cached_tokens,
+                generated,
+                thinking,
+            ),
             logprobs=_joined_logprobs(first.logprobs, forced, second.logprobs),
             seed=first.seed,
         )
@@ -356,9 +448,14 @@ class _SequenceJob(EngineRequest):
         return len(profile.closing.encode()) if profile else 0
 
 
-def _joined_logprobs(first: Logprobs | None, forced: int, second: Logprobs | None) -> Logprobs | None:
+def _joined_logprobs(
+    first: Logprobs | None, forced: int, second: Logprobs | None
+) -> Logprobs | None:
     """One row for each token. Those that were forced have probability 1, and the alternatives of their neighbour."""
     if first is None or second is None:
         return None
     neighbour = (first.top[-1:] or second.top[:1]) * forced
-    return Logprobs(first.sampled + (0.0,) * forced + second.sampled, first.top + neighbour + second.top)
+    return Logprobs(
+        first.sampled + (0.0,) * forced + second.sampled,
+        first.top + neighbour + second.top,
+    )

@@ -122,7 +122,9 @@ class BidQueue:
 
     def peek(self) -> Bid | None:
         """The best bid, which may be below the price; None where there is none."""
-        while self._heap and self._bids.get(self._heap[0].question) is not self._heap[0]:
+        while (
+            self._heap and self._bids.get(self._heap[0].question) is not self._heap[0]
+        ):
             heapq.heappop(self._heap)
         return self._heap[0] if self._heap else None
 
@@ -155,9 +157,17 @@ class BidQueue:
         gain = best_gain(state.lead, state.second, state.remaining)
         # A sample for another answer, or without one, costs as much and says nothing about the two.
         useful = (state.lead + state.second + 1) / (state.samples + 1)
-        relative = (state.spent + 2 * self._unit) / (state.draws + 2) / self._unit if self._unit else 1.0
+        relative = (
+            (state.spent + 2 * self._unit) / (state.draws + 2) / self._unit
+            if self._unit
+            else 1.0
+        )
         value = useful**2 * gain.rate / relative
-        return Bid(-value, index, max(1, min(gain.draws // 2, self._allocation.wave, state.remaining)))
+        return Bid(
+            -value,
+            index,
+            max(1, min(gain.draws // 2, self._allocation.wave, state.remaining)),
+        )
 
 
 UNKNOWN_REMAINING = 64
@@ -179,8 +189,12 @@ class Shares:
         bounded = [unit for unit in SUMMED if getattr(run.budget, unit) is not None]
         amounts: dict[str, Any] = {unit: max(0, run.free(unit)) for unit in bounded}
         self._half = Budget(**amounts).divided(2 * questions)
-        parts = [(getattr(self._half, unit), amount) for unit, amount in amounts.items()]
-        self._kept = min((int(amount // half) for half, amount in parts if half), default=0)
+        parts = [
+            (getattr(self._half, unit), amount) for unit, amount in amounts.items()
+        ]
+        self._kept = min(
+            (int(amount // half) for half, amount in parts if half), default=0
+        )
         """How many halves are kept."""
         self._keep()
 
@@ -253,7 +267,10 @@ class Scheduler:
     @property
     def full(self) -> bool:
         """Whether the window is full, or as many questions wait for their first draw as draws may be in flight."""
-        return self._undrawn >= self.allocation.abreast or len(self._scheduled) >= self._window
+        return (
+            self._undrawn >= self.allocation.abreast
+            or len(self._scheduled) >= self._window
+        )
 
     def end_of_input(self) -> None:
         """No more questions will be opened."""
@@ -294,7 +311,9 @@ class Scheduler:
             scheduled, draws = self._scheduled[bid.question], min(bid.draws, longest)
             if bid.value < price:
                 self._bids.pop()
-                scheduled.refuse(BudgetExhausted("price", needed=price, free=bid.value, limit=price))
+                scheduled.refuse(
+                    BudgetExhausted("price", needed=price, free=bid.value, limit=price)
+                )
             elif draws := self._affordable(draws):
                 self._bids.pop()
                 self._in_flight += scheduled.release(draws)
@@ -308,11 +327,20 @@ class Scheduler:
         mean = self._bids.mean
         if not self._unopened or not mean:
             return draws
-        room = self._limit - self._share * self._unopened - self.measured(self._run) - self._in_flight * mean
+        room = (
+            self._limit
+            - self._share * self._unopened
+            - self.measured(self._run)
+            - self._in_flight * mean
+        )
         if room < mean:
             if self._ending is None:
                 self._ending = self._scheduled[self._bids.pop_worst().question]
-                self._ending.refuse(BudgetExhausted(self._unit, needed=mean, free=max(0, room), limit=self._limit))
+                self._ending.refuse(
+                    BudgetExhausted(
+                        self._unit, needed=mean, free=max(0, room), limit=self._limit
+                    )
+                )
             return 0
         return min(draws, int(min(room / mean, draws)))
 
@@ -339,7 +367,9 @@ class Scheduler:
             self._ending = None
         state = scheduled.state()
         if state.lead - state.second > state.remaining:
-            scheduled.refuse(BudgetExhausted("price", needed=0, free=0, limit=self.allocation.price))
+            scheduled.refuse(
+                BudgetExhausted("price", needed=0, free=0, limit=self.allocation.price)
+            )
         else:
             self._bids.update(scheduled.index, state)
             self.advance()
@@ -428,17 +458,27 @@ class ScheduledQuestion:
     def state(self) -> QuestionState:
         """The vote of the question and what it cost, for its bid."""
         vote_state = self._vote_state
-        cast, total = vote_state.cast, sum(vote.weight for vote in vote_state.votes) + vote_state.tail.weight
+        cast, total = (
+            vote_state.cast,
+            sum(vote.weight for vote in vote_state.votes) + vote_state.tail.weight,
+        )
         # In a weighted vote each class counts as many votes as its share of the weight, and no lead is safe.
-        weighted = total > 0 and any(vote.weight != vote.count for vote in vote_state.votes)
-        counts = [round(cast * vote.weight / total) if weighted else vote.count for vote in vote_state.votes]
+        weighted = total > 0 and any(
+            vote.weight != vote.count for vote in vote_state.votes
+        )
+        counts = [
+            round(cast * vote.weight / total) if weighted else vote.count
+            for vote in vote_state.votes
+        ]
         lead, second = (*sorted(counts, reverse=True), 0, 0)[:2]
         known = vote_state.max_samples and not weighted
         return QuestionState(
             lead=lead,
             second=second,
             samples=vote_state.samples,
-            remaining=max(len(self.waiting), vote_state.max_samples - vote_state.samples)
+            remaining=max(
+                len(self.waiting), vote_state.max_samples - vote_state.samples
+            )
             if known
             else UNKNOWN_REMAINING + lead,
             spent=self.scheduler.measured(self.ledger),

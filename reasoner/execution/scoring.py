@@ -8,7 +8,13 @@ from typing import Any, Final, NamedTuple, cast
 
 from reasoner.budget import NO_COST, Cost
 from reasoner.engine import Rendered
-from reasoner.errors import BudgetExhausted, PromptTooLong, TraceError, UsageError, VerifierError
+from reasoner.errors import (
+    BudgetExhausted,
+    PromptTooLong,
+    TraceError,
+    UsageError,
+    VerifierError,
+)
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.work import Inquiry, Job, failed, perform
 from reasoner.registry import spec_of
@@ -38,21 +44,48 @@ async def rate(
         BudgetExhausted: the ledger refused it, or the deadline passed.
         UsageError: the verifier compares no pairs.
     """
-    name, second = (candidate.prompt.digest, candidate.index), other and (other.prompt.digest, other.index)
-    values: dict[str, Any] = {"prompt": name[0], "index": name[1], "value": None, "parts": ()}
+    name, second = (
+        (candidate.prompt.digest, candidate.index),
+        other and (other.prompt.digest, other.index),
+    )
+    values: dict[str, Any] = {
+        "prompt": name[0],
+        "index": name[1],
+        "value": None,
+        "parts": (),
+    }
     inquiry: Inquiry[Scored] | Inquiry[PairCompared]
     if second is None:
         values["steps"] = ()
         inquiry = Inquiry(executor, op, Scored, name, "verdict", NOT_RATED, values, at)
     elif isinstance(verifier, PairVerifier):
         values["other"] = second
-        inquiry = Inquiry(executor, op, PairCompared, (*name, second), "verdict", NOT_RATED, values, at)
+        inquiry = Inquiry(
+            executor,
+            op,
+            PairCompared,
+            (*name, second),
+            "verdict",
+            NOT_RATED,
+            values,
+            at,
+        )
     else:
-        raise UsageError(f"the verifier {spec_of(verifier)} compares no pairs: use one that does, such as judge")
+        raise UsageError(
+            f"the verifier {spec_of(verifier)} compares no pairs: use one that does, such as judge"
+        )
 
     async def ask() -> None:
-        rating = await _RatingJob(1, executor, at, inquiry, verifier, candidate, other, reserve).rating()
-        values.update({field: getattr(rating, field) for field in ("value", "parts", "steps") if field in values})
+        rating = await _RatingJob(
+            1, executor, at, inquiry, verifier, candidate, other, reserve
+        ).rating()
+        values.update(
+            {
+                field: getattr(rating, field)
+                for field in ("value", "parts", "steps")
+                if field in values
+            }
+        )
         inquiry.error = rating.error
 
     return (inquiry.recorded() or await inquiry.outcome(ask)).rating
@@ -77,23 +110,36 @@ class _RatingJob(Job[Rating]):
         """The rating. Raises as `perform`."""
         self.worst = self.bound = bound = await self.bound_now()
         if self.reserve:
-            grown = await self.executor.render(self.candidate.prompt.then(self.candidate))
-            self.worst += self.executor.reserved_cost(grown.tokens, self.reserve, at=bound.sequential_tokens)
+            grown = await self.executor.render(
+                self.candidate.prompt.then(self.candidate)
+            )
+            self.worst += self.executor.reserved_cost(
+                grown.tokens, self.reserve, at=bound.sequential_tokens
+            )
         try:
             return await perform(self)
         except BudgetExhausted as refusal:
             # While it waited, what it needs may have been made for another candidate.
-            if refusal.unit == "seconds" or (await self.bound_now()).tokens >= bound.tokens:
+            if (
+                refusal.unit == "seconds"
+                or (await self.bound_now()).tokens >= bound.tokens
+            ):
                 raise
             return await self.rating()
 
     async def bound_now(self) -> Cost:
         """The most that it costs now."""
-        question, engine, verifier = self.executor.question, self.executor.engine, self.verifier
+        question, engine, verifier = (
+            self.executor.question,
+            self.executor.engine,
+            self.verifier,
+        )
         if self.other is None:
             bound = await verifier.bound(question, self.candidate, engine)
         else:
-            bound = await cast("PairVerifier", verifier).bound_pair(question, self.candidate, self.other, engine)
+            bound = await cast("PairVerifier", verifier).bound_pair(
+                question, self.candidate, self.other, engine
+            )
         return _checked(bound, self.at)
 
     def price(self, _tokens: int) -> Cost:
@@ -102,13 +148,20 @@ class _RatingJob(Job[Rating]):
 
     async def run(self, _granted: int) -> Rating:
         """The verifier's rating; what it raises becomes an error."""
-        question, engine, verifier, meter = self.executor.question, self.executor.engine, self.verifier, self.meter
+        question, engine, verifier, meter = (
+            self.executor.question,
+            self.executor.engine,
+            self.verifier,
+            self.meter,
+        )
         try:
             if self.other is None:
                 rating = await verifier.score(question, self.candidate, engine, meter)
             else:
                 pair = cast("PairVerifier", verifier)
-                rating = await pair.compare_pair(question, self.candidate, self.other, engine, meter)
+                rating = await pair.compare_pair(
+                    question, self.candidate, self.other, engine, meter
+                )
             return replace(rating, cost=_checked(rating.cost, self.at))
         except BaseException as failure:
             if isinstance(failure, TraceError) or is_cancellation(failure):
@@ -122,7 +175,11 @@ class _RatingJob(Job[Rating]):
     def spent(self, why: Why) -> Cost:
         """What the meter says. Nobody waited for the end of one that was cancelled."""
         metered = self.meter.cost
-        spent = self.bound if metered is None or metered.fault() else _checked(metered, self.at)
+        spent = (
+            self.bound
+            if metered is None or metered.fault()
+            else _checked(metered, self.at)
+        )
         return spent if why == "lost" else spent.until(0)
 
 
@@ -154,7 +211,9 @@ class LikelihoodReply(NamedTuple):
     cost: Cost
 
 
-def branch_nodes(texts: Iterable[TokenIds], *, max_watched: int = MAX_WATCHED) -> tuple[BranchNode, ...]:
+def branch_nodes(
+    texts: Iterable[TokenIds], *, max_watched: int = MAX_WATCHED
+) -> tuple[BranchNode, ...]:
     """All nodes where a text continues, each once; a node with more than `max_watched` next tokens is split."""
     following: dict[TokenIds, dict[int, None]] = {}
     for ids in texts:
@@ -167,9 +226,16 @@ def branch_nodes(texts: Iterable[TokenIds], *, max_watched: int = MAX_WATCHED) -
     )
 
 
-def joint_logprob(ids: TokenIds, logprobs: Mapping[tuple[TokenIds, int], float]) -> TextLikelihood:
+def joint_logprob(
+    ids: TokenIds, logprobs: Mapping[tuple[TokenIds, int], float]
+) -> TextLikelihood:
     """The chain rule: the sum of the log-probability of each token after those before it."""
-    return TextLikelihood(math.fsum(logprobs[ids[:position], token] for position, token in enumerate(ids)), len(ids))
+    return TextLikelihood(
+        math.fsum(
+            logprobs[ids[:position], token] for position, token in enumerate(ids)
+        ),
+        len(ids),
+    )
 
 
 async def measure_likelihoods(
@@ -183,9 +249,15 @@ async def measure_likelihoods(
     """
     rendered, digest = await executor.render(operation.prompt), operation.prompt.digest
     executor.recorder.head(operation.prompt, digest, rendered)
-    values: dict[str, Any] = {"prompt": digest, "texts": operation.texts, "likelihoods": ()}
+    values: dict[str, Any] = {
+        "prompt": digest,
+        "texts": operation.texts,
+        "likelihoods": (),
+    }
     name = digest, operation.texts
-    inquiry = Inquiry(executor, op, LikelihoodsMeasured, name, "likelihood", NOT_MEASURED, values, at)
+    inquiry = Inquiry(
+        executor, op, LikelihoodsMeasured, name, "likelihood", NOT_MEASURED, values, at
+    )
     event = inquiry.recorded()
     if event is None:
         encoded = [await _encoded(executor, rendered, text) for text in operation.texts]
@@ -193,13 +265,17 @@ async def measure_likelihoods(
         async def ask() -> None:
             nodes = branch_nodes(ids for ids in encoded if ids is not None)
             logprobs = await _ask_all(inquiry, operation.prompt, rendered, nodes)
-            values["likelihoods"] = tuple(None if ids is None else joint_logprob(ids, logprobs) for ids in encoded)
+            values["likelihoods"] = tuple(
+                None if ids is None else joint_logprob(ids, logprobs) for ids in encoded
+            )
 
         event = await inquiry.outcome(ask)
     return LikelihoodReply(event.likelihoods, event.cost.taking(0))
 
 
-async def _encoded(executor: OperationExecutor, prompt: Rendered, text: str) -> TokenIds | None:
+async def _encoded(
+    executor: OperationExecutor, prompt: Rendered, text: str
+) -> TokenIds | None:
     """The token ids of a text; None where it does not fit after the prompt."""
     ids = await executor.encode(text)
     if not ids or prompt.token_ids is None:
@@ -213,19 +289,34 @@ async def _encoded(executor: OperationExecutor, prompt: Rendered, text: str) -> 
     return ids if not context or prompt.tokens + len(ids) <= context else None
 
 
-async def _ask_all(inquiry: Inquiry[Any], prompt: Prompt, head: Rendered, nodes: Iterable[BranchNode]) -> Logprobs:
+async def _ask_all(
+    inquiry: Inquiry[Any], prompt: Prompt, head: Rendered, nodes: Iterable[BranchNode]
+) -> Logprobs:
     """The log-probabilities at all nodes. The first failure cancels the others, as all are needed."""
 
     async def ask(node: BranchNode) -> Logprobs:
-        rendered = Rendered((head.token_ids or ()) + node.path, head.tokens + len(node.path))
-        completion = await inquiry.request(prompt.extended("", node.path), rendered, ONE_TOKEN, watch=node.watch)
+        rendered = Rendered(
+            (head.token_ids or ()) + node.path, head.tokens + len(node.path)
+        )
+        completion = await inquiry.request(
+            prompt.extended("", node.path), rendered, ONE_TOKEN, watch=node.watch
+        )
         if completion.logprobs is None or not completion.logprobs.watched:
-            raise UsageError(f"{inquiry.executor.engine.name} reports no log-probabilities of chosen tokens: {INSTEAD}")
-        return {(node.path, token): row for token, row in zip(node.watch, completion.logprobs.watched[0], strict=True)}
+            raise UsageError(
+                f"{inquiry.executor.engine.name} reports no log-probabilities of chosen tokens: {INSTEAD}"
+            )
+        return {
+            (node.path, token): row
+            for token, row in zip(
+                node.watch, completion.logprobs.watched[0], strict=True
+            )
+        }
 
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(ask(node)) for node in nodes]
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
-    return {token: logprob for task in tasks for token, logprob in task.result().items()}
+    return {
+        token: logprob for task in tasks for token, logprob in task.result().items()
+    }

@@ -47,7 +47,9 @@ class Seen:
                 self.cost += extraction.cost.taking(0) if extraction else NO_COST
         program = finished.execution
         if isinstance(op, Execute) and op.reply and program and not program.failure:
-            self.replies.add(with_output(op.reply, program, self.executor.question.space))
+            self.replies.add(
+                with_output(op.reply, program, self.executor.question.space)
+            )
 
     def receive_completions(self, completions: Sequence[Completion], end: int) -> None:
         """Add the sequences of an operation that ended at a virtual time."""
@@ -55,6 +57,8 @@ class Seen:
             self.replies.add(completion)
             if completion.usage.prompt_tokens or completion.usage.generated_tokens:
                 # Each is waited for until all of the operation have ended.
-                self.cost += self.executor.cost_of(completion, at=end - completion.usage.generated_tokens)
+                self.cost += self.executor.cost_of(
+                    completion, at=end - completion.usage.generated_tokens
+                )
             if completion.extraction:
                 self.cost += completion.extraction.cost

@@ -2,7 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -62,7 +69,13 @@ def prepared(strategy: Any, model: ModelInfo) -> Prepared:
 def _prepare(strategy: Any, model: ModelInfo) -> Prepared:
     noted: dict[str, None] = {}
     fitted = resolve(strategy, model, lambda line: noted.update({line: None}))
-    return Prepared(fitted, tuple(noted), spec_of(strategy), spec_of(fitted), frozenset(limits_of(fitted)))
+    return Prepared(
+        fitted,
+        tuple(noted),
+        spec_of(strategy),
+        spec_of(fitted),
+        frozenset(limits_of(fitted)),
+    )
 
 
 _prepared_once = lru_cache(maxsize=256)(_prepare)
@@ -101,18 +114,26 @@ class RunContext:
     facts: RunFacts = field(init=False)
     ready: Prepared = field(init=False)
     scheduler: Scheduler | None = field(default=None, init=False)
-    _progress: "asyncio.Queue[asyncio.Task[Solution] | None]" = field(default_factory=asyncio.Queue, init=False)
+    _progress: "asyncio.Queue[asyncio.Task[Solution] | None]" = field(
+        default_factory=asyncio.Queue, init=False
+    )
     """Questions that ended, and None where another one may be opened."""
     _awake: bool = field(default=False, init=False)
     _started: float = field(default_factory=time.monotonic, init=False)
 
     def __post_init__(self) -> None:
-        bounds, model, given = (self.budget, self.ledger.budget), model_of(self.engine), self.strategy
+        bounds, model, given = (
+            (self.budget, self.ledger.budget),
+            model_of(self.engine),
+            self.strategy,
+        )
         if (
             any(bound and bound.flops is not None for bound in bounds)
             and model.flops(prompt=1, cached=0, generated=1) is None
         ):
-            raise UsageError(f"a flops budget needs the geometry of {model.name}, which the engine does not know")
+            raise UsageError(
+                f"a flops budget needs the geometry of {model.name}, which the engine does not know"
+            )
         self.ready = ready = prepared(given, model)
         self.strategy, self.notes = ready.strategy, ready.notes
         self.facts = RunFacts(
@@ -129,7 +150,10 @@ class RunContext:
 
     def share(self, allocation: Allocation | None, length: int | None) -> None:
         """Divide the run's budget among `length` questions, None if that is unknown."""
-        questions, recorded = length or 0, sum(history.attempts > 0 for history in self.history.values())
+        questions, recorded = (
+            length or 0,
+            sum(history.attempts > 0 for history in self.history.values()),
+        )
         self.scheduler = Scheduler(
             allocation or Allocation(),
             self.ledger,
@@ -157,13 +181,22 @@ class RunContext:
     def open(self, index: int, question: Question) -> PlanRunner:
         """The question at `index`, ready to run; questions are opened in the order of their indices."""
         history = self.history.get(question.id, EMPTY)
-        ledger = self.ledger.child(self.budget, elapsed=history.seconds, spent=history.spent)
+        ledger = self.ledger.child(
+            self.budget, elapsed=history.seconds, spent=history.spent
+        )
         executor = OperationExecutor(
             question,
             self.engine,
-            Admission(ledger, self.scheduler.shares if self.scheduler and not history.attempts else None),
+            Admission(
+                ledger,
+                self.scheduler.shares
+                if self.scheduler and not history.attempts
+                else None,
+            ),
             self.limits,
-            RunningOperations(history, self.scheduler.add(index, ledger) if self.scheduler else None),
+            RunningOperations(
+                history, self.scheduler.add(index, ledger) if self.scheduler else None
+            ),
             Recorder(question, self.trace, self._started, history),
             self.seed,
             index,
@@ -172,7 +205,13 @@ class RunContext:
             on_text=self.on_text,
         )
         return PlanRunner(
-            self.strategy, self.verifier, self.stop, self.comparer, executor, self.facts, self.ready.limits
+            self.strategy,
+            self.verifier,
+            self.stop,
+            self.comparer,
+            executor,
+            self.facts,
+            self.ready.limits,
         )
 
     async def solutions(
@@ -185,7 +224,12 @@ class RunContext:
         before it have ended.
         """
         running: dict[asyncio.Task[Solution], int] = {}
-        source, seen_ids, count, warm_up = open_input(questions, self.wake), IdSet(), 0, list[asyncio.Task[None]]()
+        source, seen_ids, count, warm_up = (
+            open_input(questions, self.wake),
+            IdSet(),
+            0,
+            list[asyncio.Task[None]](),
+        )
         self.limits.gate.on_room = self.wake
         try:
             while True:
@@ -219,7 +263,10 @@ class RunContext:
 
     def _warm(self, question: Question) -> "asyncio.Task[None] | None":
         """Start the processes that compare slow answers: that takes seconds, and the first samples run meanwhile."""
-        slow = hasattr(question.space, "find_blocks") and not self.history.get(question.id, EMPTY).source
+        slow = (
+            hasattr(question.space, "find_blocks")
+            and not self.history.get(question.id, EMPTY).source
+        )
         return asyncio.ensure_future(self.comparer.warm()) if slow else None
 
 
@@ -299,15 +346,28 @@ class Session:
                 fit the model, or the budget cannot be counted.
         """
         if self._limits is None:
-            raise UsageError("the session is not open: use it as in `async with Session(engine) as session`")
+            raise UsageError(
+                "the session is not open: use it as in `async with Session(engine) as session`"
+            )
         if verifier is None and strategy.uses_verifier:
             raise UsageError(f"{spec_of(strategy)} needs a verifier: give one")
         gate, arrival, rooms = self._limits.gate, object(), (self._limits.turn,)
         if blocked := gate.enter(arrival, rooms):
             await gate.wait(arrival, rooms, blocked)
         context = RunContext(
-            strategy=strategy, engine=self.engine, verifier=verifier, stop=stop, comparer=self.comparer, trace=trace,
-            seed=seed, budget=budget, ledger=ledger or self.ledger, stated=f"each {budget}" if budget else "",
-            limits=self._limits, history={}, on_text=on_text, engine_spec=self._engine_spec,
-        )  # fmt: skip
+            strategy=strategy,
+            engine=self.engine,
+            verifier=verifier,
+            stop=stop,
+            comparer=self.comparer,
+            trace=trace,
+            seed=seed,
+            budget=budget,
+            ledger=ledger or self.ledger,
+            stated=f"each {budget}" if budget else "",
+            limits=self._limits,
+            history={},
+            on_text=on_text,
+            engine_spec=self._engine_spec,
+        )
         return await context.open(next(self._numbers), question).solve()

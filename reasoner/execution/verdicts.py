@@ -26,7 +26,9 @@ K = TypeVar("K", bound=Hashable)
 A = TypeVar("A")
 V = TypeVar("V")
 Pairs = Sequence[tuple[Answer, Answer]]
-MISSING: Final = "which answers are equal: replay with the same kind of answer, strategy and budget"
+MISSING: Final = (
+    "which answers are equal: replay with the same kind of answer, strategy and budget"
+)
 MIN_MASS: Final = 0.5
 """The least probability of yes and no together; with less, the model did not answer."""
 SPOKEN_TOKENS: Final = 16
@@ -44,7 +46,12 @@ class Verdicts:
         history, space = executor.history, executor.question.space
         self.by_model = compares_by_model(space)
         """Whether the model compares answers, and no comparer."""
-        self._executor, self._comparer, self._space, self._history = executor, comparer, space, history
+        self._executor, self._comparer, self._space, self._history = (
+            executor,
+            comparer,
+            space,
+            history,
+        )
         self._meter = ComparisonMeter()
         self._recorded_blocks, self._recorded_same = history.blocks, history.same
         # A replay writes what it uses again, and verdicts of the model are booked again where they are asked for.
@@ -56,9 +63,15 @@ class Verdicts:
 
     async def blocks(self, answers: Sequence[Answer]) -> tuple[Blocks | None, ...]:
         """The blocks of each answer; None if they were not found in time. Raises as `same`."""
-        if new := {answer.key: answer for answer in answers if answer.key not in self._blocks}:
-            results = await self._find(new, self._recorded_blocks, self._comparer.blocks)
-            self._executor.recorder.write(BlocksFound, answers=tuple(new), blocks=results)
+        if new := {
+            answer.key: answer for answer in answers if answer.key not in self._blocks
+        }:
+            results = await self._find(
+                new, self._recorded_blocks, self._comparer.blocks
+            )
+            self._executor.recorder.write(
+                BlocksFound, answers=tuple(new), blocks=results
+            )
             self._blocks.update(zip(new, results, strict=True))
         return tuple(self._blocks[answer.key] for answer in answers)
 
@@ -78,7 +91,9 @@ class Verdicts:
             if self.by_model:
                 results = await ask(tuple(new.values()))
             else:
-                results = await self._find(new, self._recorded_same, self._comparer.same_many)
+                results = await self._find(
+                    new, self._recorded_same, self._comparer.same_many
+                )
             keys = tuple((a.key, b.key) for a, b in new.values())
             self._executor.recorder.write(EquivalenceChecked, pairs=keys, same=results)
             self._same.update(zip(new, results, strict=True))
@@ -88,28 +103,48 @@ class Verdicts:
         self,
         new: Mapping[K, A],
         recorded: Mapping[K, V],
-        ask: Callable[[AnswerSpace, Sequence[A], ComparisonMeter], Coroutine[Any, Any, tuple[V, ...]]],
+        ask: Callable[
+            [AnswerSpace, Sequence[A], ComparisonMeter],
+            Coroutine[Any, Any, tuple[V, ...]],
+        ],
     ) -> tuple[V, ...]:
         if self._history.source:
             if not recorded.keys() >= new.keys():
-                raise NotRecorded(f"the trace {self._history.source} does not say {MISSING}")
+                raise NotRecorded(
+                    f"the trace {self._history.source} does not say {MISSING}"
+                )
             return tuple(recorded[key] for key in new)
-        return await self._executor.before_deadline(ask(self._space, tuple(new.values()), self._meter))
+        return await self._executor.before_deadline(
+            ask(self._space, tuple(new.values()), self._meter)
+        )
 
-    async def ask_model(self, op: int, pairs: Pairs, *, at: int) -> list[AnswersCompared | BudgetExhausted]:
+    async def ask_model(
+        self, op: int, pairs: Pairs, *, at: int
+    ) -> list[AnswersCompared | BudgetExhausted]:
         """The verdict of the model on each pair, or the refusal by the budget. Raises as `same`."""
         by_key = [sorted(pair, key=lambda answer: answer.key) for pair in pairs]
         return await each([partial(self._ask_pair, op, at, *pair) for pair in by_key])
 
-    async def _ask_pair(self, op: int, at: int, first: Answer, second: Answer) -> AnswersCompared:
+    async def _ask_pair(
+        self, op: int, at: int, first: Answer, second: Answer
+    ) -> AnswersCompared:
         """Whether the model says in both orders that two answers are the same. The second is asked after a yes."""
         executor, pair = self._executor, (first.key, second.key)
-        values: dict[str, Any] = {"prompt": executor.question.prompt.digest, "pair": pair, "same": None, "yes": ()}
-        inquiry = Inquiry(executor, op, AnswersCompared, (pair,), "verdict", NOT_ASKED, values, at)
+        values: dict[str, Any] = {
+            "prompt": executor.question.prompt.digest,
+            "pair": pair,
+            "same": None,
+            "yes": (),
+        }
+        inquiry = Inquiry(
+            executor, op, AnswersCompared, (pair,), "verdict", NOT_ASKED, values, at
+        )
 
         async def ask() -> None:
             for a, b in ((first, second), (second, first)):
-                chance = await self._yes(inquiry, comparison_prompt(executor.question, a, b))
+                chance = await self._yes(
+                    inquiry, comparison_prompt(executor.question, a, b)
+                )
                 values["yes"] += (chance,)
                 if chance <= 0.5:
                     break
@@ -129,13 +164,17 @@ class Verdicts:
             self._words = await self._spelled()
         yes, no = self._words
         watch = yes + no
-        params = SamplingParams(temperature=0.0, max_tokens=1 if watch else SPOKEN_TOKENS)
+        params = SamplingParams(
+            temperature=0.0, max_tokens=1 if watch else SPOKEN_TOKENS
+        )
         completion = await inquiry.reply(prompt, params, watch=watch)
         if watch and completion.logprobs and completion.logprobs.watched:
             chances = [math.exp(logprob) for logprob in completion.logprobs.watched[0]]
             mass = math.fsum(chances)
             if mass < MIN_MASS:
-                raise EngineError(f"the model did not answer: yes and no together have probability {mass:.3f}")
+                raise EngineError(
+                    f"the model did not answer: yes and no together have probability {mass:.3f}"
+                )
             return min(1.0, math.fsum(chances[: len(yes)]) / mass)
         spoken = reads_yes(completion.text)
         if spoken is None:
@@ -144,7 +183,9 @@ class Verdicts:
 
     async def _spelled(self) -> tuple[TokenIds, TokenIds]:
         try:
-            yes, no = [await spellings(self._executor.engine, word) for word in ("Yes", "No")]
+            yes, no = [
+                await spellings(self._executor.engine, word) for word in ("Yes", "No")
+            ]
         except UsageError:
             # Several models with different tokenizers.
             yes = no = None
@@ -155,17 +196,27 @@ class Verdicts:
         """What was not decided and what to do about it; what the verdicts of the model cost, and if any is missing."""
         notes = []
         if undecided := [*self._same.values(), *self._blocks.values()].count(None):
-            count = "1 comparison was" if undecided == 1 else f"{undecided:,} comparisons were"
+            count = (
+                "1 comparison was"
+                if undecided == 1
+                else f"{undecided:,} comparisons were"
+            )
             limit, advice = "by the model" if self.by_model else "in time", ""
             if (seconds := getattr(self._space, "seconds", None)) is not None:
                 limit = f"within {seconds:g} s"
                 advice = f"; answer kind {self._space.name}:seconds={3 * seconds:g} gives more time"
-            notes.append(f"{count} not decided {limit}: those answers count as different{advice}")
+            notes.append(
+                f"{count} not decided {limit}: those answers count as different{advice}"
+            )
         if self._compared:
-            notes.append(f"the model compared {_counted(self._compared, 'pair of answers', 'pairs of answers')}")
+            notes.append(
+                f"the model compared {_counted(self._compared, 'pair of answers', 'pairs of answers')}"
+            )
         return tuple(notes)
 
 
 def _counted(costs: Sequence[Cost], singular: str, plural: str) -> str:
     tokens = sum(costs, NO_COST).tokens
-    return f"{len(costs):,} {singular if len(costs) == 1 else plural}: {tokens:,} tokens"
+    return (
+        f"{len(costs):,} {singular if len(costs) == 1 else plural}: {tokens:,} tokens"
+    )

@@ -18,12 +18,24 @@ from reasoner.errors import (
     TraceError,
 )
 from reasoner.execution.admission import Priced
-from reasoner.execution.executor import ENGINE_ERRORS, CountedAs, OperationExecutor, derive_seed
+from reasoner.execution.executor import (
+    ENGINE_ERRORS,
+    CountedAs,
+    OperationExecutor,
+    derive_seed,
+)
 from reasoner.execution.gate import Rooms
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation, where
 from reasoner.trace.events import ATTEMPTS, Refusal, Work
 from reasoner.trace.recorder import Drop, Why
-from reasoner.types import CANCELLED, Completion, Prompt, SamplingParams, TokenIds, Usage
+from reasoner.types import (
+    CANCELLED,
+    Completion,
+    Prompt,
+    SamplingParams,
+    TokenIds,
+    Usage,
+)
 
 if TYPE_CHECKING:
     from reasoner.execution.kv_limiter import Charge, KvCacheLimiter
@@ -97,7 +109,11 @@ async def perform(job: Job[T]) -> T:
             raise
         except BaseException as error:
             result = None
-            drop, failure = _cut(job, error, late=executor.admission.too_late() if deadline.expired() else None)
+            drop, failure = _cut(
+                job,
+                error,
+                late=executor.admission.too_late() if deadline.expired() else None,
+            )
             cost = job.spent(drop.why)
         job.actual = cost.taking(time.monotonic() - began)
         try:
@@ -112,10 +128,14 @@ async def perform(job: Job[T]) -> T:
     raise RequestLost(f"{failure} (tried {job.tries} times)") from failure
 
 
-def _cut(job: Job[Any], error: BaseException, *, late: BudgetExhausted | None) -> tuple[Drop, BaseException]:
+def _cut(
+    job: Job[Any], error: BaseException, *, late: BudgetExhausted | None
+) -> tuple[Drop, BaseException]:
     """Why a job has no result, and what to raise; `late` is the refusal where the deadline passed."""
     if late:
-        return Drop("deadline", Refusal.of(late)), error if is_cancellation(error) else late
+        return Drop("deadline", Refusal.of(late)), error if is_cancellation(
+            error
+        ) else late
     if is_cancellation(error):
         return Drop("cancelled"), error
     return Drop("lost"), job.errors.error(error) if job.errors else error
@@ -152,10 +172,17 @@ class EngineRequest(Job[Completion]):
         if charge is None or charge.limit != limit:
             prompt, priority = self.prompt, self.executor.priority
             grown = len(prompt.token_ids)
-            shared = (prompt.head_digest, self.rendered.tokens - grown), (prompt.digest, grown)
+            shared = (
+                (prompt.head_digest, self.rendered.tokens - grown),
+                (prompt.digest, grown),
+            )
             kind = replace(self.params, max_tokens=1), grown > 0
             self.charge = charge = limiter.charge(
-                shared, kind=kind, limit=limit, priority=priority, droppable=self.droppable
+                shared,
+                kind=kind,
+                limit=limit,
+                priority=priority,
+                droppable=self.droppable,
             )
         return charge
 
@@ -167,7 +194,9 @@ class EngineRequest(Job[Completion]):
             completion = await executor.within_cache(request, self.charge)
         else:
             if self.droppable:
-                executor.note("when_full=drop has no effect: the engine does not tell what its KV cache holds")
+                executor.note(
+                    "when_full=drop has no effect: the engine does not tell what its KV cache holds"
+                )
             completion = await executor.engine.sample(request)
         if fault := completion.usage.fault:
             request.meter.usage = None
@@ -189,12 +218,16 @@ class EngineRequest(Job[Completion]):
         sent, usage = self.sent, self.usage
         if sent and usage is None:
             usage = Usage(sent.rendered.tokens, 0, sent.params.limit)
-        return self.executor.cost(usage or Usage(), cancelled=True, counted_as=self.counted_as)
+        return self.executor.cost(
+            usage or Usage(), cancelled=True, counted_as=self.counted_as
+        )
 
 
 def failed(failure: BaseException) -> str:
     """A failure in one line, with its location in foreign code."""
-    return described(failure) + ("" if isinstance(failure, ReasonerError) else where(failure))
+    return described(failure) + (
+        "" if isinstance(failure, ReasonerError) else where(failure)
+    )
 
 
 @dataclass(slots=True)
@@ -223,7 +256,12 @@ class Inquiry(Generic[W]):
         self.at = max(self.at, cost.sequential_tokens)
 
     async def request(
-        self, prompt: Prompt, rendered: Rendered, params: SamplingParams, *, watch: TokenIds = ()
+        self,
+        prompt: Prompt,
+        rendered: Rendered,
+        params: SamplingParams,
+        *,
+        watch: TokenIds = (),
     ) -> Completion:
         """The reply to one prompt of up to `params.max_tokens` tokens.
 
@@ -232,16 +270,39 @@ class Inquiry(Generic[W]):
             EngineError: it failed.
         """
         return await perform(
-            _Asked(params.limit, self.executor, self.at, self, self.counted_as, False, params, prompt, rendered, watch)
+            _Asked(
+                params.limit,
+                self.executor,
+                self.at,
+                self,
+                self.counted_as,
+                False,
+                params,
+                prompt,
+                rendered,
+                watch,
+            )
         )
 
-    async def reply(self, prompt: Prompt, params: SamplingParams, *, watch: TokenIds = ()) -> Completion:
+    async def reply(
+        self, prompt: Prompt, params: SamplingParams, *, watch: TokenIds = ()
+    ) -> Completion:
         """The reply to one prompt, within the context window. Raises as `request`."""
-        rendered, context = await self.executor.render(prompt), self.executor.model.context
+        rendered, context = (
+            await self.executor.render(prompt),
+            self.executor.model.context,
+        )
         room = context - rendered.tokens if context else params.limit
         if room < 1:
-            raise EngineError(f"the prompt of {rendered.tokens:,} tokens fills the context window of {context:,}")
-        return await self.request(prompt, rendered, replace(params, max_tokens=min(params.limit, room)), watch=watch)
+            raise EngineError(
+                f"the prompt of {rendered.tokens:,} tokens fills the context window of {context:,}"
+            )
+        return await self.request(
+            prompt,
+            rendered,
+            replace(params, max_tokens=min(params.limit, room)),
+            watch=watch,
+        )
 
     def recorded(self, missing: str = "") -> W | None:
         """The event of the history, None without one. Raises as `OperationExecutor.recorded`.
@@ -265,17 +326,24 @@ class Inquiry(Generic[W]):
             await ask()
             error = self.error
         except BudgetExhausted as refusal:
-            error, self.values["refusal"] = f"{self.refused}: {refusal}", Refusal.of(refusal)
+            error, self.values["refusal"] = (
+                f"{self.refused}: {refusal}",
+                Refusal.of(refusal),
+            )
             raise
         except BaseException as failure:
-            if isinstance(failure, LedgerViolation | TraceError) or is_cancellation(failure):
+            if isinstance(failure, LedgerViolation | TraceError) or is_cancellation(
+                failure
+            ):
                 raise
             error = failed(failure)
             if self.counted_as == "likelihood":
                 raise
         finally:
             cost = self._cost.taking(time.monotonic() - began)
-            event = self.executor.recorder.work(self.kind, op=self.op, error=error, cost=cost, **self.values)
+            event = self.executor.recorder.work(
+                self.kind, op=self.op, error=error, cost=cost, **self.values
+            )
         return event
 
 
@@ -288,11 +356,24 @@ class _Asked(EngineRequest):
 
     def price(self, tokens: int) -> Cost:
         """The price of this number of tokens after a prompt that is not cached."""
-        return self.executor.cost(Usage(self.rendered.tokens, 0, tokens), at=self.at, counted_as=self.counted_as)
+        return self.executor.cost(
+            Usage(self.rendered.tokens, 0, tokens),
+            at=self.at,
+            counted_as=self.counted_as,
+        )
 
     def request(self, granted: int) -> SampleRequest:
         """Its seed depends on the prompt alone."""
         executor, params = self.executor, replace(self.params, max_tokens=granted)
         question, prompt = executor.question.id, self.prompt
         seed = derive_seed(executor.seed, question, prompt.digest, 0)
-        return SampleRequest(question, prompt, self.rendered, params, 0, seed, executor.priority, watch=self.watch)
+        return SampleRequest(
+            question,
+            prompt,
+            self.rendered,
+            params,
+            0,
+            seed,
+            executor.priority,
+            watch=self.watch,
+        )

@@ -17,7 +17,9 @@ LOCK: Final = ".lock"
 
 
 @contextmanager
-def writing(folder: Path, first: Path, *, what: Path | None = None, create: bool = False) -> Iterator[None]:
+def writing(
+    folder: Path, first: Path, *, what: Path | None = None, create: bool = False
+) -> Iterator[None]:
     """Lock a folder as its only writer. `what` is what it belongs to, by default the folder itself.
 
     With `create` the folder is created if there is none, and removed if it stays empty. `first` is the file in it that
@@ -51,9 +53,13 @@ def check_free(folder: Path, advice: str = "give --out another folder") -> None:
         TraceError: it cannot be read.
     """
     try:
-        occupied = folder.exists() and any(entry.name != LOCK for entry in folder.iterdir())
+        occupied = folder.exists() and any(
+            entry.name != LOCK for entry in folder.iterdir()
+        )
     except OSError as error:
-        raise TraceError(f"cannot read the folder {folder}: {error.strerror}") from error
+        raise TraceError(
+            f"cannot read the folder {folder}: {error.strerror}"
+        ) from error
     if occupied:
         raise UsageError(f"{folder} already contains a run or other files: {advice}")
 
@@ -72,13 +78,17 @@ def appearing(path: Path) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     partial = target.parent / f".{target.name}.partial"
     if partial.is_symlink():
-        raise UsageError(f"{partial} is a link: delete it, or give --out another folder")
+        raise UsageError(
+            f"{partial} is a link: delete it, or give --out another folder"
+        )
     make_folder(partial)
     with _locked(partial / LOCK, partial):
         try:
             for entry in partial.iterdir():
                 if entry.name != LOCK:
-                    shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+                    shutil.rmtree(
+                        entry
+                    ) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
             yield partial
             for folder, _, names in os.walk(partial):
                 for name in names:
@@ -104,7 +114,9 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TraceError(f"cannot create the folder {path}: {error.strerror}") from error
+        raise TraceError(
+            f"cannot create the folder {path}: {error.strerror}"
+        ) from error
 
 
 def write_whole(path: Path, lines: Iterable[bytes]) -> None:
@@ -138,8 +150,13 @@ def _locked(path: Path, what: Path) -> Iterator[None]:
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         except BlockingIOError:
-            holder = path.read_text(encoding="utf-8", errors="replace").strip() or "another process"
-            raise UsageError(f"{what} is being written by {holder}: wait until that has ended") from None
+            holder = (
+                path.read_text(encoding="utf-8", errors="replace").strip()
+                or "another process"
+            )
+            raise UsageError(
+                f"{what} is being written by {holder}: wait until that has ended"
+            ) from None
         except OSError as error:
             raise TraceError(f"cannot lock {path}: {error.strerror}") from error
         yield

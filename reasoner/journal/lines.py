@@ -18,7 +18,12 @@ from pathlib import Path
 from typing import BinaryIO, Final, Generic, Protocol, TypeVar, cast
 
 from reasoner.errors import DamagedLine, RecordError, TraceError, UsageError
-from reasoner.system.files import NOT_REGULAR, check_replaceable, complaint_of, open_regular
+from reasoner.system.files import (
+    NOT_REGULAR,
+    check_replaceable,
+    complaint_of,
+    open_regular,
+)
 from reasoner.system.foreign import described
 
 T = TypeVar("T")
@@ -92,18 +97,24 @@ def read_lines(path: Path, form: Format[T], *, advice: str = "") -> Iterator[T]:
                     if not (seal or line.endswith(b"\n")):
                         return
                     complaint, is_json = _complaint(line, error, form)
-                    kind = TraceError if is_json and (seal or not sealing) else DamagedLine
+                    kind = (
+                        TraceError if is_json and (seal or not sealing) else DamagedLine
+                    )
                     raise kind(f"{path}:{number} {complaint}{advice}") from error
                 sealing = sealing or seal is not None
                 yield record
     except OSError as error:
-        raise TraceError(f"cannot read the {form.name} {path}: {error.strerror or error}") from error
+        raise TraceError(
+            f"cannot read the {form.name} {path}: {error.strerror or error}"
+        ) from error
 
 
 def read_line(line: bytes, form: Format[T], where: str) -> T:
     """The record of one line of a file. Raises DamagedLine: it is not what was written; the error names `where`."""
     try:
-        return form.read(_content(line, _SEAL.search(line, max(0, len(line) - _SEAL_LENGTH))))
+        return form.read(
+            _content(line, _SEAL.search(line, max(0, len(line) - _SEAL_LENGTH)))
+        )
     except DamagedLine as error:
         raise DamagedLine(f"{where} {error}") from None
     except ValueError as error:
@@ -135,9 +146,14 @@ def _content(line: bytes, seal: re.Match[bytes] | None) -> bytes:
 def _complaint(line: bytes, error: ValueError, form: Format[T]) -> tuple[str, bool]:
     """Why a line does not have a format, and whether it is JSON."""
     if b'"v":' in line and form.version and b'"v":%d,' % form.version not in line:
-        return f"was written by another version: this one reads version {form.version}", True
+        return (
+            f"was written by another version: this one reads version {form.version}",
+            True,
+        )
     complaint = complaint_of(error)
-    return f"is not a line of the {form.name}: {complaint}", not complaint.startswith("invalid json")
+    return f"is not a line of the {form.name}: {complaint}", not complaint.startswith(
+        "invalid json"
+    )
 
 
 class JournalWriter:
@@ -152,15 +168,21 @@ class JournalWriter:
         TraceError: it cannot be written.
     """
 
-    def __init__(self, path: Path, what: str, *, overwrite: bool = False, resume: bool = False) -> None:
+    def __init__(
+        self, path: Path, what: str, *, overwrite: bool = False, resume: bool = False
+    ) -> None:
         if path.suffix in _OTHER_COMPRESSIONS:
-            raise UsageError(f"cannot write the {what} {path}: it can be compressed as .gz only")
+            raise UsageError(
+                f"cannot write the {what} {path}: it can be compressed as .gz only"
+            )
         self.path = path
         self._what = what
         self._synced = time.monotonic()
         self._failure: OSError | None = None
         try:
-            self._file = _opened_end(path) if resume else _opened_new(path, overwrite=overwrite)
+            self._file = (
+                _opened_end(path) if resume else _opened_new(path, overwrite=overwrite)
+            )
         except FileExistsError as error:
             advice = "name another file, or overwrite it with --overwrite"
             raise UsageError(f"the {what} {path} exists: {advice}") from error
@@ -177,7 +199,9 @@ class JournalWriter:
         try:
             line = sealed_line(record)
         except Exception as error:
-            raise RecordError(f"cannot write the {self._what} {self.path}: {described(error)}") from error
+            raise RecordError(
+                f"cannot write the {self._what} {self.path}: {described(error)}"
+            ) from error
         self.append(line)
 
     def append(self, line: bytes) -> None:
@@ -197,7 +221,9 @@ class JournalWriter:
                 os.fsync(self._file.fileno())
 
     def _failed(self, error: OSError) -> TraceError:
-        return TraceError(f"cannot write the {self._what} {self.path}: {error.strerror}")
+        return TraceError(
+            f"cannot write the {self._what} {self.path}: {error.strerror}"
+        )
 
     @property
     def size(self) -> int:

@@ -28,7 +28,9 @@ def cache_home() -> Path:
             return Path(shared).expanduser().absolute() / "reasoner"
         return Path.home() / ".cache" / "reasoner"
     except RuntimeError as error:
-        raise EngineUnavailable("no home folder to keep the model in: set REASONER_CACHE to a folder") from error
+        raise EngineUnavailable(
+            "no home folder to keep the model in: set REASONER_CACHE to a folder"
+        ) from error
 
 
 def sha256_of(file: Path) -> str:
@@ -59,11 +61,19 @@ def source_of(folder: Path) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError) as error:
-        raise EngineUnavailable(f"malformed {folder / MANIFEST}: delete the folder, and it is built again") from error
+        raise EngineUnavailable(
+            f"malformed {folder / MANIFEST}: delete the folder, and it is built again"
+        ) from error
 
 
 def built_folder(
-    path: Path, *, source: str, megabytes: int, fill: Callable[[Path], None], notify: Notify, what: str
+    path: Path,
+    *,
+    source: str,
+    megabytes: int,
+    fill: Callable[[Path], None],
+    notify: Notify,
+    what: str,
 ) -> Path:
     """The folder `path`, which `fill` builds first if it is missing or of another `source`, a SHA-256.
 
@@ -76,7 +86,9 @@ def built_folder(
     try:
         if source_of(path) != source:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with locked(path, notify, f"another process is building {what}: waiting for it"):
+            with locked(
+                path, notify, f"another process is building {what}: waiting for it"
+            ):
                 if source_of(path) != source:
                     _build(path, source, megabytes, fill, notify, what)
     except OSError as error:
@@ -87,10 +99,19 @@ def built_folder(
     return path
 
 
-def _build(path: Path, source: str, megabytes: int, fill: Callable[[Path], None], notify: Notify, what: str) -> None:
+def _build(
+    path: Path,
+    source: str,
+    megabytes: int,
+    fill: Callable[[Path], None],
+    notify: Notify,
+    what: str,
+) -> None:
     """Build the folder. The lock is held."""
     if path.exists():
-        notify(f"the folder of {what} is incomplete or of another version: building it again")
+        notify(
+            f"the folder of {what} is incomplete or of another version: building it again"
+        )
         shutil.rmtree(path)
     else:
         notify(f"building {what}, once ({megabytes} MB in {path.parent})")
@@ -99,12 +120,16 @@ def _build(path: Path, source: str, megabytes: int, fill: Callable[[Path], None]
         shutil.rmtree(leftover, ignore_errors=True)
     if shutil.disk_usage(path.parent).free < megabytes * 10**6:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent, ignore_cleanup_errors=True) as scratch:
+    with tempfile.TemporaryDirectory(
+        prefix=prefix, dir=path.parent, ignore_cleanup_errors=True
+    ) as scratch:
         staged = Path(scratch) / "model"
         staged.mkdir()
         fill(staged)
         files = sorted(staged.iterdir())
-        (staged / MANIFEST).write_text(json.dumps({"gguf_sha256": source}), encoding="utf-8")
+        (staged / MANIFEST).write_text(
+            json.dumps({"gguf_sha256": source}), encoding="utf-8"
+        )
         for file in files:
             # Safetensors are readable only by their owner; the mode by umask lets a cache be shared.
             shutil.copymode(staged / MANIFEST, file)

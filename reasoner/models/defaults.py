@@ -15,9 +15,17 @@ T = TypeVar("T")
 THINKING_MAX_TOKENS: Final = 32_768
 """The most tokens of a sequence of a model that thinks, where nothing else says it."""
 NOTHING: Final = SamplingParams()
-_SAMPLED: Final = frozenset({
-    "temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty",
-})  # fmt: skip
+_SAMPLED: Final = frozenset(
+    {
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "presence_penalty",
+        "frequency_penalty",
+        "repetition_penalty",
+    }
+)
 """The sampling parameters that a generation config may set."""
 
 
@@ -45,7 +53,9 @@ def resolve(strategy: T, model: ModelInfo, notify: Notify) -> T:
     return resolved
 
 
-def _resolved(thing: Any, model: ModelInfo, notify: Notify, preference: SamplingParams) -> Any:
+def _resolved(
+    thing: Any, model: ModelInfo, notify: Notify, preference: SamplingParams
+) -> Any:
     if isinstance(thing, SamplingParams):
         return resolved_params(thing, model, notify, preference)
     if isinstance(thing, tuple | list):
@@ -72,7 +82,10 @@ def _resolved(thing: Any, model: ModelInfo, notify: Notify, preference: Sampling
 
 
 def resolved_params(
-    given: SamplingParams, model: ModelInfo, notify: Notify, preference: SamplingParams = NOTHING
+    given: SamplingParams,
+    model: ModelInfo,
+    notify: Notify,
+    preference: SamplingParams = NOTHING,
 ) -> SamplingParams:
     """The parameters as they apply to the model: given, else the model's, else preferred, else the fallback.
 
@@ -99,21 +112,41 @@ def _params_for(
         )
     if thinks and greedy and given.temperature is None:
         preference = dataclasses.replace(preference, temperature=None)
-        notes.append(f"{model.name} thinks, so it samples with its own parameters instead of greedily")
-    sources = (preference, model.sampling) if greedy and not thinks else (model.sampling, preference)
-    limit = SamplingParams(max_tokens=THINKING_MAX_TOKENS if thinks else FALLBACK.max_tokens)
-    return given.over(*sources, limit, *(() if model.served else (FALLBACK,))), tuple(notes)
+        notes.append(
+            f"{model.name} thinks, so it samples with its own parameters instead of greedily"
+        )
+    sources = (
+        (preference, model.sampling)
+        if greedy and not thinks
+        else (model.sampling, preference)
+    )
+    limit = SamplingParams(
+        max_tokens=THINKING_MAX_TOKENS if thinks else FALLBACK.max_tokens
+    )
+    return given.over(*sources, limit, *(() if model.served else (FALLBACK,))), tuple(
+        notes
+    )
 
 
 def _check_thinking(given: SamplingParams, model: ModelInfo, notify: Notify) -> None:
     level, profile = given.thinking, model.thinking
-    if level in ("low", "medium") and profile and profile.levels.get(level) == profile.levels.get("high"):
-        notify(f"thinking={level} is thinking=high to {model.name}, which renders both alike: give a number of tokens")
+    if (
+        level in ("low", "medium")
+        and profile
+        and profile.levels.get(level) == profile.levels.get("high")
+    ):
+        notify(
+            f"thinking={level} is thinking=high to {model.name}, which renders both alike: give a number of tokens"
+        )
     if level in (None, NO_THINKING) or profile is not None:
         return
     if not model.served:
-        raise UsageError(f"thinking={given.thinking} has no effect: {model.name} does not think; leave thinking out")
-    notify(f"thinking={given.thinking} may have no effect: the server does not say whether {model.name} thinks")
+        raise UsageError(
+            f"thinking={given.thinking} has no effect: {model.name} does not think; leave thinking out"
+        )
+    notify(
+        f"thinking={given.thinking} may have no effect: the server does not say whether {model.name} thinks"
+    )
 
 
 def limits_of(thing: object) -> Iterator[int]:

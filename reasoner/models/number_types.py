@@ -49,7 +49,11 @@ def measured_speeds() -> Speeds | None:
 def kept_speeds(torch: str) -> Speeds | None:
     """The speeds that this version of torch has on the machine we run on: a process reads or measures them once."""
     machine = f"{cpu_name()} {' '.join(sorted(cpu_flags()))} torch {torch}"
-    file = cache_home() / "number_types" / f"{hashlib.sha256(machine.encode()).hexdigest()[:16]}.json"
+    file = (
+        cache_home()
+        / "number_types"
+        / f"{hashlib.sha256(machine.encode()).hexdigest()[:16]}.json"
+    )
     with suppress(OSError, ValidationError):
         return Speeds.model_validate_json(read_whole(file))
 
@@ -80,7 +84,10 @@ def measure() -> Speeds:
     import torch
 
     layers = {
-        name: (torch.rand(_ROWS, _WIDTH, dtype=dtype), torch.rand(_WIDTH, _WIDTH, dtype=dtype))
+        name: (
+            torch.rand(_ROWS, _WIDTH, dtype=dtype),
+            torch.rand(_WIDTH, _WIDTH, dtype=dtype),
+        )
         for name, dtype in (("bfloat16", torch.bfloat16), ("float32", torch.float32))
     }
     best = dict.fromkeys(layers, float("inf"))
@@ -90,7 +97,9 @@ def measure() -> Speeds:
             start = time.process_time()
             torch.nn.functional.linear(rows, weights)
             best[name] = min(best[name], time.process_time() - start)
-    return Speeds(**{name: 2e-9 * _ROWS * _WIDTH**2 / seconds for name, seconds in best.items()})
+    return Speeds(
+        **{name: 2e-9 * _ROWS * _WIDTH**2 / seconds for name, seconds in best.items()}
+    )
 
 
 if __name__ == "__main__":

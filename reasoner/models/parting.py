@@ -15,14 +15,24 @@ _CHANNELS: Final = (
 )
 """The headers of the messages of gpt-oss, and what ends a message."""
 _HEADER_BEGUN: Final = re.compile(
-    r"(?:<\|(?:start|channel)\|>| to=functions\.)(?:(?!<\|message\|>).){0,200}\Z", re.DOTALL
+    r"(?:<\|(?:start|channel)\|>| to=functions\.)(?:(?!<\|message\|>).){0,200}\Z",
+    re.DOTALL,
 )
 _BLANKS: Final = 200
 """Characters of blanks at the start of a reply that are held until it is clear whether thinking follows them."""
-_HEADER_BEGINS: Final = ("<|channel|>", "<|start|>", "<|end|>", "<|return|>", "<|call|>", " to=functions.")
+_HEADER_BEGINS: Final = (
+    "<|channel|>",
+    "<|start|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    " to=functions.",
+)
 
 
-def still_thinking(prompt: Prompt, profile: ThinkingProfile | None, *, opened: bool) -> bool:
+def still_thinking(
+    prompt: Prompt, profile: ThinkingProfile | None, *, opened: bool
+) -> bool:
     """Whether a model is in its thinking at the end of a prompt; `opened` says whether its head opened thinking."""
     if profile is None or prompt.text.strip():
         return False
@@ -56,10 +66,16 @@ class _Grammar(NamedTuple):
     longest: int = 0
 
     @classmethod
-    def of(cls, pattern: str, texts: tuple[str, ...], *, channels: bool = False) -> "_Grammar":
+    def of(
+        cls, pattern: str, texts: tuple[str, ...], *, channels: bool = False
+    ) -> "_Grammar":
         """The grammar of a pattern."""
         return cls(
-            re.compile(pattern), texts, channels, frozenset(text[0] for text in texts), max(map(len, texts), default=1)
+            re.compile(pattern),
+            texts,
+            channels,
+            frozenset(text[0] for text in texts),
+            max(map(len, texts), default=1),
         )
 
     def settled(self, text: str, *, last: bool) -> int:
@@ -69,7 +85,14 @@ class _Grammar(NamedTuple):
         if last or self.leads.isdisjoint(text[-self.longest :]):
             return len(text)
         lengths = (
-            next((n for n in range(min(len(mark) - 1, len(text)), 0, -1) if text.endswith(mark[:n])), 0)
+            next(
+                (
+                    n
+                    for n in range(min(len(mark) - 1, len(text)), 0, -1)
+                    if text.endswith(mark[:n])
+                ),
+                0,
+            )
             for mark in self.texts
         )
         return len(text) - max(lengths, default=0)
@@ -79,7 +102,11 @@ class _Grammar(NamedTuple):
 def _grammar(profile: ThinkingProfile) -> _Grammar:
     if profile.parser == HARMONY:
         return _Grammar.of(_CHANNELS, _HEADER_BEGINS, channels=True)
-    pairs = (profile.start_text, profile.end_text), (profile.start_text.strip(), ""), *profile.also
+    pairs = (
+        (profile.start_text, profile.end_text),
+        (profile.start_text.strip(), ""),
+        *profile.also,
+    )
     kinds = {
         "open": [start for start, _ in pairs],
         "close": [end for _, end in pairs],
@@ -89,7 +116,9 @@ def _grammar(profile: ThinkingProfile) -> _Grammar:
     listed = [(text, kind) for kind, texts in kinds.items() for text in texts if text]
     # The longest mark counts. A text of two kinds is of the first.
     listed.sort(key=lambda mark: -len(mark[0]))
-    pattern = "|".join(f"(?P<{kind}{at}>{re.escape(text)})" for at, (text, kind) in enumerate(listed))
+    pattern = "|".join(
+        f"(?P<{kind}{at}>{re.escape(text)})" for at, (text, kind) in enumerate(listed)
+    )
     return _Grammar.of(pattern or r"(?!)", tuple(text for text, _ in listed))
 
 
@@ -122,7 +151,9 @@ class PartSplitter:
         """Pass on nothing of what is there already, even if it is not settled."""
         self._begin = self.size
 
-    def add(self, text: str, special: Iterable[tuple[int, int]] = (), *, last: bool = False) -> list[Piece]:
+    def add(
+        self, text: str, special: Iterable[tuple[int, int]] = (), *, last: bool = False
+    ) -> list[Piece]:
         """The pieces that a further text settles; with `last`, the reply ends with it.
 
         `special` are positions in the whole text, from and to, that hold a special token: it is read only as a mark.
@@ -134,7 +165,9 @@ class PartSplitter:
             return [Piece(text, self.thinking)]
         held, position, pieces = self.held + text, 0, list[Piece]()
         settled = self._grammar.settled(held, last=last)
-        if settled <= _BLANKS and not (last or self.thinking or self.closed or held[:settled].strip()):
+        if settled <= _BLANKS and not (
+            last or self.thinking or self.closed or held[:settled].strip()
+        ):
             settled = 0
         for mark in self._grammar.pattern.finditer(held):
             if mark.start() >= settled:
@@ -145,7 +178,11 @@ class PartSplitter:
             if not self._takes(mark, pieces):
                 # A mark that is text is text, though a token may be special.
                 begin, position = self._at + mark.start(), mark.start()
-                self._special = [span for span in self._special if not begin <= span[0] < self._at + mark.end()]
+                self._special = [
+                    span
+                    for span in self._special
+                    if not begin <= span[0] < self._at + mark.end()
+                ]
         self._write(pieces, held, position, settled)
         self.held, self._at = held[settled:], self._at + settled
         self._special = [(begin, end) for begin, end in self._special if end > self._at]
@@ -153,8 +190,15 @@ class PartSplitter:
 
     def _settles(self, text: str) -> bool:
         """Whether a text is surely all of one part: most tokens are."""
-        plain = (self.thinking or self.closed) and not (self.held or self._special or self._muted)
-        return plain and bool(text) and self._at >= self._begin and self._grammar.leads.isdisjoint(text)
+        plain = (self.thinking or self.closed) and not (
+            self.held or self._special or self._muted
+        )
+        return (
+            plain
+            and bool(text)
+            and self._at >= self._begin
+            and self._grammar.leads.isdisjoint(text)
+        )
 
     def _write(self, pieces: list[Piece], held: str, begin: int, end: int) -> None:
         """Pass on what is held from one position to another, without its special tokens, which a call is written in."""
@@ -166,7 +210,9 @@ class PartSplitter:
                 texts.append(held[position : first - self._at])
                 position = after - self._at
         if text := "".join((*texts, held[position:end])):
-            pieces.append(Piece(text, self.thinking if self.thinking or self.closed else None))
+            pieces.append(
+                Piece(text, self.thinking if self.thinking or self.closed else None)
+            )
             self._wrote[self.thinking] = True
 
     def _takes(self, mark: re.Match[str], pieces: list[Piece]) -> bool:
@@ -192,7 +238,10 @@ class PartSplitter:
         thought, self._muted = self.thinking or not self.closed, "to=" in mark[0]
         self.thinking = not self._muted and mark["channel"].strip() == "analysis"
         if thought and not self.thinking:
-            self.closed, self.end = True, self._at + (mark.start() if self._muted else mark.end())
+            self.closed, self.end = (
+                True,
+                self._at + (mark.start() if self._muted else mark.end()),
+            )
         if self._wrote[self.thinking] and not self._muted:
             pieces.append(Piece("\n", self.thinking))
         return True

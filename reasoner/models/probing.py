@@ -5,7 +5,13 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final
 
-from reasoner.models.families import FAMILIES, GUESSED, Arguments, profile_for_parser, profile_of
+from reasoner.models.families import (
+    FAMILIES,
+    GUESSED,
+    Arguments,
+    profile_for_parser,
+    profile_of,
+)
 from reasoner.models.parting import PartSplitter
 from reasoner.models.thinking import ThinkingProfile, find, split
 from reasoner.types import NO_THINKING, Message, TokenIds
@@ -24,7 +30,9 @@ _TURN: Final = "<|im_start|>"
 _QUESTION: Final = (Message("user", "What is 3 + 4?"),)
 _LEVELS: Final = ("low", "medium", "high")
 _SWITCHES: Final = ("enable_thinking", "thinking")
-_EFFORTS: Final[Mapping[str, Arguments]] = {level: {"reasoning_effort": level} for level in _LEVELS}
+_EFFORTS: Final[Mapping[str, Arguments]] = {
+    level: {"reasoning_effort": level} for level in _LEVELS
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +46,9 @@ class ModelReader:
     encode: Callable[[str], TokenIds]
     added: Collection[str]
 
-    def try_render(self, arguments: Arguments, messages: Sequence[Message] = _QUESTION) -> Rendering | None:
+    def try_render(
+        self, arguments: Arguments, messages: Sequence[Message] = _QUESTION
+    ) -> Rendering | None:
         """A rendered chat; None where the template refuses it."""
         try:
             return self.render(messages, arguments)
@@ -49,7 +59,12 @@ class ModelReader:
         """Whether a marker is an added token, or begins with one."""
         return any(text.startswith(token) for token in self.added if len(token) > 2)
 
-    def opens(self, profile: ThinkingProfile, messages: Sequence[Message], arguments: Arguments) -> bool:
+    def opens(
+        self,
+        profile: ThinkingProfile,
+        messages: Sequence[Message],
+        arguments: Arguments,
+    ) -> bool:
         """Whether the template opens thinking before the reply.
 
         Only what the template writes after the last turn is read: the end that a rendering has in common with that of
@@ -57,7 +72,9 @@ class ModelReader:
         """
         *head, last = messages
         longer = (*head, replace(last, content=last.content + "x"))
-        end = common_end(self.render(messages, arguments), self.render(longer, arguments))
+        end = common_end(
+            self.render(messages, arguments), self.render(longer, arguments)
+        )
         if not isinstance(end, str):
             return split(end, profile, opened=False).unclosed
         reading = PartSplitter(profile, opened=False)
@@ -80,7 +97,11 @@ def common_end(first: Rendering, second: Rendering) -> Rendering:
 
 
 def find_profile(
-    name: str, model_type: str, reader: ModelReader, *, given: ThinkingProfile | None = None
+    name: str,
+    model_type: str,
+    reader: ModelReader,
+    *,
+    given: ThinkingProfile | None = None,
 ) -> ThinkingProfile | None:
     """How a model thinks; None for one that does not, as far as can be seen.
 
@@ -95,7 +116,11 @@ def find_profile(
     shown = chain(
         (_fitted(base, reader) for base, _ in known),
         (_fitted(base, reader, plain=True) for base in named),
-        (_fitted(base, reader, certain=True) for base in named if base.when == "always"),
+        (
+            _fitted(base, reader, certain=True)
+            for base in named
+            if base.when == "always"
+        ),
     )
     return next(filter(None, shown), None)
 
@@ -108,32 +133,62 @@ def _candidates(name: str, model_type: str) -> Iterator[tuple[ThinkingProfile, b
         yield typed, typed.parser == "openai_gptoss"
     common = profile_for_parser(DEFAULT_PARSER)
     seen: set[tuple[str, str]] = set()
-    for base in [*([common] if common else []), *(family.profile for family in FAMILIES)]:
+    for base in [
+        *([common] if common else []),
+        *(family.profile for family in FAMILIES),
+    ]:
         markers = base.start_text, base.end_text
-        if markers not in seen and all(markers) and not base.start_text.startswith(_TURN):
+        if (
+            markers not in seen
+            and all(markers)
+            and not base.start_text.startswith(_TURN)
+        ):
             seen.add(markers)
             yield base, False
 
 
 def with_markers(
-    name: str, model_type: str, reader: ModelReader, *, given: ThinkingProfile | None = None
+    name: str,
+    model_type: str,
+    reader: ModelReader,
+    *,
+    given: ThinkingProfile | None = None,
 ) -> ThinkingProfile | None:
     """The first profile with markers that the tokenizer has: `find_profile` without a look at the template."""
     candidates = [(given, True)] if given else _candidates(name, model_type)
-    return next((known for base, certain in candidates if (known := _with_ids(base, reader, certain=certain))), None)
+    return next(
+        (
+            known
+            for base, certain in candidates
+            if (known := _with_ids(base, reader, certain=certain))
+        ),
+        None,
+    )
 
 
-def _with_ids(base: ThinkingProfile, reader: ModelReader, *, certain: bool) -> ThinkingProfile | None:
+def _with_ids(
+    base: ThinkingProfile, reader: ModelReader, *, certain: bool
+) -> ThinkingProfile | None:
     if not base.start_text or not base.end_text:
         return None
-    if not certain and not (reader.has_marker(base.start_text) and reader.has_marker(base.end_text)):
+    if not certain and not (
+        reader.has_marker(base.start_text) and reader.has_marker(base.end_text)
+    ):
         return None
     start, end = reader.marker(base.start_text), reader.marker(base.end_text)
-    return replace(base, start=start, end=end) if start and end else replace(base, start=(), end=())
+    return (
+        replace(base, start=start, end=end)
+        if start and end
+        else replace(base, start=(), end=())
+    )
 
 
 def _fitted(
-    base: ThinkingProfile, reader: ModelReader, *, plain: bool = False, certain: bool = False
+    base: ThinkingProfile,
+    reader: ModelReader,
+    *,
+    plain: bool = False,
+    certain: bool = False,
 ) -> ThinkingProfile | None:
     """A profile with the token ids of its markers and the levels that the template knows; None if it does not think.
 
@@ -146,7 +201,12 @@ def _fitted(
     if NO_THINKING in levels:
         return replace(_shortly_skipped(profile), when="on_request", levels=levels)
     renders = reader.try_render({}) is not None
-    thinks = certain or levels or (renders and reader.opens(profile, _QUESTION, {})) or _strips(profile, reader)
+    thinks = (
+        certain
+        or levels
+        or (renders and reader.opens(profile, _QUESTION, {}))
+        or _strips(profile, reader)
+    )
     return replace(profile, when="always", levels=levels) if thinks else None
 
 
@@ -157,14 +217,21 @@ def _shortly_skipped(profile: ThinkingProfile) -> ThinkingProfile:
     return replace(profile, skip=f"{profile.start_text}\n\n{profile.end_text}\n\n")
 
 
-def _levels(known: Mapping[str, Arguments], reader: ModelReader) -> dict[str, Arguments]:
+def _levels(
+    known: Mapping[str, Arguments], reader: ModelReader
+) -> dict[str, Arguments]:
     """The levels that the template tells apart: those of the family, or else those of the usual arguments.
 
     Those that it renders alike have the arguments of the highest of them.
     """
-    switches = [{NO_THINKING: {name: False}} | {level: {name: True} for level in _LEVELS} for name in _SWITCHES]
+    switches = [
+        {NO_THINKING: {name: False}} | {level: {name: True} for level in _LEVELS}
+        for name in _SWITCHES
+    ]
     for levels in [known, *switches, _EFFORTS]:
-        rendered = {level: reader.try_render(arguments) for level, arguments in levels.items()}
+        rendered = {
+            level: reader.try_render(arguments) for level, arguments in levels.items()
+        }
         accepted = {level: text for level, text in rendered.items() if text is not None}
         if len(set(accepted.values())) > 1:
             highest = {text: levels[level] for level, text in accepted.items()}
@@ -174,8 +241,12 @@ def _levels(known: Mapping[str, Arguments], reader: ModelReader) -> dict[str, Ar
 
 def _strips(profile: ThinkingProfile, reader: ModelReader) -> bool:
     """Whether the template removes the thinking from an earlier turn, and so knows of it."""
-    thought = Message("assistant", f"{profile.start_text}\nhm\n{profile.end_text}\n\nIt is 7.")
-    rendered = reader.try_render({}, (*_QUESTION, thought, Message("user", "And 4 + 5?")))
+    thought = Message(
+        "assistant", f"{profile.start_text}\nhm\n{profile.end_text}\n\nIt is 7."
+    )
+    rendered = reader.try_render(
+        {}, (*_QUESTION, thought, Message("user", "And 4 + 5?"))
+    )
     if rendered is None:
         return False
     if isinstance(rendered, str):

@@ -12,9 +12,19 @@ from reasoner.models.embedded import EMBEDDED, EMBEDDED_NAME, embedded_path
 from reasoner.types import Notify
 
 # The ids that the hub accepts: old models such as gpt2 have no organization.
-_HUB_ID = re.compile(r"(?!.*(--|\.\.))(\b[\w\-.]{1,96}\b/)?\b[\w\-.]{1,96}\b(?<!\.git)", re.ASCII)
+_HUB_ID = re.compile(
+    r"(?!.*(--|\.\.))(\b[\w\-.]{1,96}\b/)?\b[\w\-.]{1,96}\b(?<!\.git)", re.ASCII
+)
 _CONFIGS = ("config.json", "params.json")  # of Hugging Face and of Mistral
-_TOKENIZERS = ("tokenizer.json", "tekken.json", "vocab.json", "vocab.txt", "tokenizer.model*", "*.model", "*.tiktoken")
+_TOKENIZERS = (
+    "tokenizer.json",
+    "tekken.json",
+    "vocab.json",
+    "vocab.txt",
+    "tokenizer.model*",
+    "*.model",
+    "*.tiktoken",
+)
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _SHARD = re.compile(r"(?P<stem>.+)-\d+-of-(?P<count>\d{1,5})(?P<ending>\.\w+)")
 
@@ -43,7 +53,9 @@ def resolve(model: str, notify: Notify, revision: str = "") -> Resolved:
     if os.path.exists(os.path.expanduser(model)):  # noqa: PTH110, PTH111
         local = Path(model).expanduser()
         if not (local / "config.json").is_file():
-            raise UsageError(f"{model!r} holds no config.json: give the folder of a model in Hugging Face format")
+            raise UsageError(
+                f"{model!r} holds no config.json: give the folder of a model in Hugging Face format"
+            )
         return Resolved(model, str(local), local)
     if "/" not in model and difflib.get_close_matches(model, [EMBEDDED], cutoff=0.5):
         raise UnknownName("model", model, [EMBEDDED])
@@ -66,8 +78,13 @@ def snapshot(model: str, revision: str = "") -> Path | None:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:
         return None
-    configs = (try_to_load_from_cache(model, config, revision=revision or None) for config in _CONFIGS)
-    folder = next((Path(file).parent for file in configs if isinstance(file, str)), None)
+    configs = (
+        try_to_load_from_cache(model, config, revision=revision or None)
+        for config in _CONFIGS
+    )
+    folder = next(
+        (Path(file).parent for file in configs if isinstance(file, str)), None
+    )
     return folder if folder and is_complete(folder) else None
 
 
@@ -78,7 +95,9 @@ def downloaded_bytes(model: str) -> int:
     except ImportError:
         return 0
     total = 0
-    for blob in (Path(HF_HUB_CACHE) / f"models--{model.replace('/', '--')}" / "blobs").glob("*"):
+    for blob in (
+        Path(HF_HUB_CACHE) / f"models--{model.replace('/', '--')}" / "blobs"
+    ).glob("*"):
         with suppress(OSError):  # a finished file gets another name
             total += blob.stat().st_size
     return total
@@ -88,13 +107,18 @@ def is_complete(folder: Path) -> bool:
     """Whether a snapshot has a tokenizer and all numbered shards of its weights, and no download is unfinished."""
     if any((folder.parents[1] / "blobs").glob("*.incomplete")):
         return False
-    here = {file.name for file in folder.iterdir() if file.exists()}  # a link to a missing blob does not exist
+    here = {
+        file.name for file in folder.iterdir() if file.exists()
+    }  # a link to a missing blob does not exist
     if not any(any(folder.glob(pattern)) for pattern in _TOKENIZERS):
         return False
     weights = {file.name for pattern in _WEIGHTS for file in folder.glob(pattern)}
     expected = set(weights)
     for shard in filter(None, map(_SHARD.fullmatch, weights)):
         count, width = int(shard["count"]), len(shard["count"])
-        names = (f"{shard['stem']}-{n:0{width}}-of-{shard['count']}{shard['ending']}" for n in range(1, count + 1))
+        names = (
+            f"{shard['stem']}-{n:0{width}}-of-{shard['count']}{shard['ending']}"
+            for n in range(1, count + 1)
+        )
         expected |= set(names)
     return bool(weights) and expected <= here

@@ -32,7 +32,9 @@ class ThinkingProfile:
     end_text: str
     closing: str
     skip: str = ""
-    levels: Mapping[str, Mapping[str, str | int | bool]] = field(default_factory=dict, hash=False)
+    levels: Mapping[str, Mapping[str, str | int | bool]] = field(
+        default_factory=dict, hash=False
+    )
     parser: str = ""
     also: tuple[tuple[str, str], ...] = ()
     calls: tuple[str, ...] = ()
@@ -57,7 +59,11 @@ class Forced(NamedTuple):
 
 
 def forced(
-    text: str, thinking: Literal["", "open", "close"], profile: ThinkingProfile | None, *, in_thinking: bool
+    text: str,
+    thinking: Literal["", "open", "close"],
+    profile: ThinkingProfile | None,
+    *,
+    in_thinking: bool,
 ) -> Forced:
     """What is appended to a reply: a text, after the marker that opens or closes thinking where it is needed."""
     if profile is None:
@@ -81,7 +87,11 @@ def split(ids: TokenIds, profile: ThinkingProfile, *, opened: bool) -> Split:
     end = find(ids, profile.end)
     if end >= 0:
         return Split(end + len(profile.end), False)
-    return Split(len(ids), True) if opened or find(ids, profile.start) >= 0 else Split(0, False)
+    return (
+        Split(len(ids), True)
+        if opened or find(ids, profile.start) >= 0
+        else Split(0, False)
+    )
 
 
 def find(ids: TokenIds, marker: TokenIds) -> int:

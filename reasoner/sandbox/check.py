@@ -19,12 +19,29 @@ from weakref import WeakKeyDictionary
 
 from reasoner.errors import ReasonerError, UsageError
 from reasoner.sandbox.inner import Uncrossable, encode
-from reasoner.sandbox.layers import Layers, SandboxLimits, detect, pipe, scratch, source, spawn_options
+from reasoner.sandbox.layers import (
+    Layers,
+    SandboxLimits,
+    detect,
+    pipe,
+    scratch,
+    source,
+    spawn_options,
+)
 from reasoner.strategy import Execution
 from reasoner.system.machine import usable_cores
 from reasoner.system.printing import printable
 
-Status = Literal["pass", "fail", "compile_error", "timeout", "memory", "crash", "test_error", "sandbox_unavailable"]
+Status = Literal[
+    "pass",
+    "fail",
+    "compile_error",
+    "timeout",
+    "memory",
+    "crash",
+    "test_error",
+    "sandbox_unavailable",
+]
 NEEDED: Final = "this machine lacks the minimum of the sandbox: install unshare (util-linux) and allow user namespaces"
 MAX_DETAIL = 300
 MAX_OUTPUT: Final = 4000
@@ -33,7 +50,9 @@ _CONTROLS = re.compile(r"[^\t\n\x20-\x7e\xa0-\U0010ffff]")
 START_SECONDS = 30
 """Time for an interpreter to start inside."""
 END_SECONDS = 2
-_turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = WeakKeyDictionary()
+_turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = (
+    WeakKeyDictionary()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +145,9 @@ class Sandbox:
     limits: SandboxLimits = field(default_factory=SandboxLimits)
     allow_unsandboxed: bool = False
 
-    async def check(self, code: str, tests: Sequence[str | Call | Program], *, entry_point: str = "") -> CodeVerdict:
+    async def check(
+        self, code: str, tests: Sequence[str | Call | Program], *, entry_point: str = ""
+    ) -> CodeVerdict:
         """The verdict of tests of one kind. Calls and sources share a sandbox and a time limit; a program has its own.
 
         A test of type str is Python that makes assertions about functions of the code. It runs in a separate process,
@@ -139,16 +160,25 @@ class Sandbox:
         programs = [test for test in tests if isinstance(test, Program)]
         others = [test for test in tests if not isinstance(test, Program)]
         if bool(programs) == bool(others):
-            raise UsageError(f"give one kind of tests (got {len(programs)} programs and {len(others)} other tests)")
+            raise UsageError(
+                f"give one kind of tests (got {len(programs)} programs and {len(others)} other tests)"
+            )
         jobs = [_job(test, entry_point) for test in others]
         layers = await asyncio.to_thread(detect)
         findings = _Findings(len(tests))
         if layers.missing and not self.allow_unsandboxed:
-            return CodeVerdict("sandbox_unavailable", (False,) * len(tests), _refusal(layers))
+            return CodeVerdict(
+                "sandbox_unavailable", (False,) * len(tests), _refusal(layers)
+            )
         async with _turn():
             try:
                 if others:
-                    await self._functions(layers, code, {"tests": jobs, "entry_point": entry_point}, findings)
+                    await self._functions(
+                        layers,
+                        code,
+                        {"tests": jobs, "entry_point": entry_point},
+                        findings,
+                    )
                 for index, test in enumerate(programs):
                     ending = await self._program(layers, code, test)
                     findings.record(*ending, index)
@@ -160,7 +190,9 @@ class Sandbox:
             findings.finished |= bool(programs)
             return findings.verdict()
 
-    async def _functions(self, layers: Layers, code: str, job: dict[str, object], findings: _Findings) -> None:
+    async def _functions(
+        self, layers: Layers, code: str, job: dict[str, object], findings: _Findings
+    ) -> None:
         nonce = secrets.token_hex(16)
         async with AsyncExitStack() as stack:
             serve_reads, judge_calls = pipe(stack)
@@ -170,9 +202,16 @@ class Sandbox:
             task = _file(stack, json.dumps({"nonce": nonce, **job}))
             start = partial(_running, layers, limits=self.limits)
             # The judge starts first, so that nothing the code does can prevent that.
-            judge_ends, serve_ends = [judge_calls, judge_reads, recording], [serve_reads, serve_replies]
-            judge = await stack.enter_async_context(start("judge", ends=judge_ends, stdin=task))
-            serve = await stack.enter_async_context(start("serve", ends=serve_ends, stdin=_file(stack, code)))
+            judge_ends, serve_ends = (
+                [judge_calls, judge_reads, recording],
+                [serve_reads, serve_replies],
+            )
+            judge = await stack.enter_async_context(
+                start("judge", ends=judge_ends, stdin=task)
+            )
+            serve = await stack.enter_async_context(
+                start("serve", ends=serve_ends, stdin=_file(stack, code))
+            )
             try:
                 async with asyncio.timeout(self.limits.seconds):
                     await _listen(records, nonce, findings)
@@ -180,10 +219,17 @@ class Sandbox:
                         findings.status, why = self._reason(await _ending(serve))
                         findings.detail += f", {why}"
                     elif not findings.finished:
-                        findings.record(*self._end_of_tests(await _ending(judge), findings), findings.seen)
+                        findings.record(
+                            *self._end_of_tests(await _ending(judge), findings),
+                            findings.seen,
+                        )
             except TimeoutError:
                 # A failure of the code even if a test runs alone: the code's processes may have used up the time.
-                findings.record("timeout", f"not finished after {self.limits.seconds:g} s", findings.seen)
+                findings.record(
+                    "timeout",
+                    f"not finished after {self.limits.seconds:g} s",
+                    findings.seen,
+                )
 
     async def run(self, code: str) -> Execution:
         """What comes of a program without input. Cancelling ends everything that was started.
@@ -196,32 +242,55 @@ class Sandbox:
             raise SandboxFailed(_refusal(layers))
         async with _turn():
             written, _, why = await self._output(layers, "script", code, "")
-        return Execution(_CONTROLS.sub("", written.decode("utf-8", "replace"))[-MAX_OUTPUT:], why)
+        return Execution(
+            _CONTROLS.sub("", written.decode("utf-8", "replace"))[-MAX_OUTPUT:], why
+        )
 
-    async def _program(self, layers: Layers, code: str, test: Program) -> tuple[Status, str]:
+    async def _program(
+        self, layers: Layers, code: str, test: Program
+    ) -> tuple[Status, str]:
         written, status, why = await self._output(layers, "program", code, test.stdin)
-        if status == "pass" and not _same_output(written.decode("utf-8", "replace"), test.expected):
+        if status == "pass" and not _same_output(
+            written.decode("utf-8", "replace"), test.expected
+        ):
             return "fail", f"it wrote {written[:100]!r}"
         return status, why
 
-    async def _output(self, layers: Layers, role: str, code: str, stdin: str) -> tuple[bytes, Status, str]:
+    async def _output(
+        self, layers: Layers, role: str, code: str, stdin: str
+    ) -> tuple[bytes, Status, str]:
         """What a program wrote, and how it ended: with "pass" by itself, and else why it did not."""
         async with AsyncExitStack() as stack:
             written, writing = pipe(stack)
             output = await _stream(stack, written)
             ends, given = [_file(stack, code)], _file(stack, stdin)
             process = await stack.enter_async_context(
-                _running(layers, role, limits=self.limits, ends=ends, stdin=given, stdout=writing)
+                _running(
+                    layers,
+                    role,
+                    limits=self.limits,
+                    ends=ends,
+                    stdin=given,
+                    stdout=writing,
+                )
             )
             try:
                 async with asyncio.timeout(self.limits.seconds):
                     written_out = await _read(output, self.limits.output_kib * 1024)
                     if written_out is None:
-                        return b"", "fail", f"it wrote more than {self.limits.output_kib} KiB"
+                        return (
+                            b"",
+                            "fail",
+                            f"it wrote more than {self.limits.output_kib} KiB",
+                        )
                     ending = await _ending(process)
             except TimeoutError:
                 return b"", "timeout", f"not finished after {self.limits.seconds:g} s"
-        return (written_out, "pass", "") if ending == "exit 0" else (written_out, *self._reason(ending))
+        return (
+            (written_out, "pass", "")
+            if ending == "exit 0"
+            else (written_out, *self._reason(ending))
+        )
 
     def _end_of_tests(self, ending: str, findings: _Findings) -> tuple[Status, str]:
         """Why the tests did not finish. What the code returned may cause that but cannot make a process exit."""
@@ -234,7 +303,10 @@ class Sandbox:
         """Why a process ended early."""
         match ending:
             case "cpu":
-                return "timeout", f"it took more than {self.limits.cpu_seconds} s of processor time"
+                return (
+                    "timeout",
+                    f"it took more than {self.limits.cpu_seconds} s of processor time",
+                )
             case "memory":
                 return "memory", f"it held more than {self.limits.memory_mib} MiB"
         return "crash", f"it ended by {ending or 'being killed'}"
@@ -247,9 +319,15 @@ def _job(test: str | Call | Program, entry_point: str) -> dict[str, object]:
     if not (test.entry_point or entry_point):
         raise UsageError("a call has no entry point: give the name of its function")
     try:
-        return {"args": encode(test.args), "expected": encode(test.expected), "entry_point": test.entry_point}
+        return {
+            "args": encode(test.args),
+            "expected": encode(test.expected),
+            "entry_point": test.entry_point,
+        }
     except (Uncrossable, RecursionError) as error:
-        raise UsageError(f"a test holds {error}: use numbers, strings, bytes, lists, tuples, sets, dicts") from None
+        raise UsageError(
+            f"a test holds {error}: use numbers, strings, bytes, lists, tuples, sets, dicts"
+        ) from None
 
 
 def _refusal(layers: Layers) -> str:
@@ -261,22 +339,32 @@ def _refusal(layers: Layers) -> str:
 
 def _file(stack: AsyncExitStack, content: str) -> FileIO:
     """A read-only file in memory with this content."""
-    file = stack.enter_context(FileIO(os.memfd_create("content", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "r+"))
+    file = stack.enter_context(
+        FileIO(os.memfd_create("content", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "r+")
+    )
     left = memoryview(content.encode("utf-8", "surrogatepass"))
     while left:
         left = left[file.write(left) :]
     file.seek(0)
-    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    seals = (
+        fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    )
     fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
     return file
 
 
-async def _listen(records: asyncio.StreamReader, nonce: str, findings: _Findings) -> None:
+async def _listen(
+    records: asyncio.StreamReader, nonce: str, findings: _Findings
+) -> None:
     async for line in records:
         try:
             message = json.loads(line)
             valid = secrets.compare_digest(message["nonce"], nonce)
-            index, status, detail = message["test"], message["status"], message["detail"]
+            index, status, detail = (
+                message["test"],
+                message["status"],
+                message["detail"],
+            )
         except (ValueError, TypeError, KeyError):
             continue
         if valid and status == "end":
@@ -298,8 +386,13 @@ async def _read(source: asyncio.StreamReader, maximum: int) -> bytes | None:
 
 
 def _same_output(written: str, expected: str) -> bool:
-    first, second = ([line.strip() for line in text.strip().split("\n")] for text in (written, expected))
-    return len(first) == len(second) and all(a == b or _same_numbers(a, b) for a, b in zip(first, second, strict=True))
+    first, second = (
+        [line.strip() for line in text.strip().split("\n")]
+        for text in (written, expected)
+    )
+    return len(first) == len(second) and all(
+        a == b or _same_numbers(a, b) for a, b in zip(first, second, strict=True)
+    )
 
 
 def _same_numbers(a: str, b: str) -> bool:
@@ -316,14 +409,18 @@ class SandboxFailed(ReasonerError):
 
 def _turn() -> asyncio.Semaphore:
     """One permit per processor: with more processes at once, correct code could exceed its time."""
-    return _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(usable_cores()))
+    return _turns.setdefault(
+        asyncio.get_running_loop(), asyncio.Semaphore(usable_cores())
+    )
 
 
 async def _stream(stack: AsyncExitStack, end: FileIO) -> asyncio.StreamReader:
     """The data from a pipe, which is closed with the stack."""
     lines = asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(lines)
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, end)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: protocol, end
+    )
     stack.callback(transport.close)
     return lines
 
@@ -359,7 +456,13 @@ async def _running(
         descriptors = [end.fileno() for end in ends]
         # Like -I, but with our environment, which fixes the order of sets.
         program = ["-s", "-P", "-c", source("inner.py"), role, *map(str, descriptors)]
-        command = layers.command(program, work=work, limits=limits, status=status.fileno(), life=life.fileno())
+        command = layers.command(
+            program,
+            work=work,
+            limits=limits,
+            status=status.fileno(),
+            life=life.fileno(),
+        )
         try:
             outside = await asyncio.create_subprocess_exec(
                 *command,
@@ -377,7 +480,9 @@ async def _running(
             async with asyncio.timeout(START_SECONDS):
                 first = (await lines.readline()).decode(errors="replace").split()
             if first[:1] != ["ready"]:
-                raise SandboxFailed(f"the sandbox failed to start: {' '.join(first) or 'it ended at once'}")
+                raise SandboxFailed(
+                    f"the sandbox failed to start: {' '.join(first) or 'it ended at once'}"
+                )
             yield lines
         finally:
             await _end(outside, hold)

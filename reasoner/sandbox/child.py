@@ -34,7 +34,14 @@ KEYCTL = {"x86_64": 250}.get(platform.machine(), 219)
 JOIN_SESSION_KEYRING = 1
 
 LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446
-EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, TRUNCATE, IOCTL_DEV = 1, 2, 4, 8, 1 << 14, 1 << 15
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, TRUNCATE, IOCTL_DEV = (
+    1,
+    2,
+    4,
+    8,
+    1 << 14,
+    1 << 15,
+)
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 
 LOOK_MS = 50
@@ -45,23 +52,37 @@ SOCKET = 212_992
 
 def _checked(result: int, action: str) -> int:
     if result < 0:
-        raise OSError(ctypes.get_errno(), f"{action}: {os.strerror(ctypes.get_errno())}")
+        raise OSError(
+            ctypes.get_errno(), f"{action}: {os.strerror(ctypes.get_errno())}"
+        )
     return result
 
 
 def _prctl(option: int, a: int, b: object = 0) -> int:
-    return int(LIBC.prctl(option, ctypes.c_ulong(a), b, ctypes.c_ulong(0), ctypes.c_ulong(0)))
+    return int(
+        LIBC.prctl(option, ctypes.c_ulong(a), b, ctypes.c_ulong(0), ctypes.c_ulong(0))
+    )
 
 
-def _mount(source: str, target: str, kind: str = "none", flags: int = 0, options: str = "") -> None:
-    arguments = os.fsencode(source), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), options.encode()
+def _mount(
+    source: str, target: str, kind: str = "none", flags: int = 0, options: str = ""
+) -> None:
+    arguments = (
+        os.fsencode(source),
+        os.fsencode(target),
+        kind.encode(),
+        ctypes.c_ulong(flags),
+        options.encode(),
+    )
     _checked(LIBC.mount(*arguments), f"mount {target}")
 
 
 def private_root(work: str, spec: Mapping[str, Any]) -> None:
     """Replace the file system by one that holds the readable paths, read-only, and an empty `work`, in memory."""
     root = work
-    _mount("root", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,nr_inodes=512,mode=755")
+    _mount(
+        "root", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,nr_inodes=512,mode=755"
+    )
     for path in spec["readable"]:
         _show(path, root + path)
     Path(root + work).mkdir(parents=True, exist_ok=True)
@@ -69,7 +90,12 @@ def private_root(work: str, spec: Mapping[str, Any]) -> None:
         Path(root, "proc").mkdir()
         _mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     attributes = struct.pack("=QQQQ", READ_ONLY_NO_SUID, 0, 0, 0)
-    _checked(LIBC.syscall(MOUNT_SETATTR, -1, os.fsencode(root), AT_RECURSIVE, attributes, 32), "mount_setattr")
+    _checked(
+        LIBC.syscall(
+            MOUNT_SETATTR, -1, os.fsencode(root), AT_RECURSIVE, attributes, 32
+        ),
+        "mount_setattr",
+    )
     _mount("scratch", root + work, "tmpfs", MS_NOSUID | MS_NODEV, spec["scratch"])
     os.chdir(root)
     # Mount the new root over the old one, then unmount the old one.
@@ -100,14 +126,23 @@ def landlock(work: str, readable: Sequence[str]) -> int:
     known = (1 << {1: 13, 2: 14, 3: 15, 4: 15}.get(abi, 16)) - 1
     rights = struct.pack("=QQQ", known, 3 if abi >= 4 else 0, 3 if abi >= 6 else 0)
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8
-    rules = _checked(LIBC.syscall(LANDLOCK_CREATE_RULESET, rights, ctypes.c_size_t(size), 0), "landlock")
+    rules = _checked(
+        LIBC.syscall(LANDLOCK_CREATE_RULESET, rights, ctypes.c_size_t(size), 0),
+        "landlock",
+    )
     read = EXECUTE | READ_FILE | READ_DIR
-    for path, right in {**dict.fromkeys(readable, read), "/dev/null": OF_FILES, work: known}.items():
+    for path, right in {
+        **dict.fromkeys(readable, read),
+        "/dev/null": OF_FILES,
+        work: known,
+    }.items():
         with suppress(FileNotFoundError, PermissionError):
             handle = os.open(path, os.O_PATH)
             mask = known if Path(path).is_dir() else OF_FILES
             rule = struct.pack("=Qi", right & known & mask, handle)
-            _checked(LIBC.syscall(LANDLOCK_ADD_RULE, rules, 1, rule, 0), f"landlock {path}")
+            _checked(
+                LIBC.syscall(LANDLOCK_ADD_RULE, rules, 1, rule, 0), f"landlock {path}"
+            )
             os.close(handle)
     _checked(LIBC.syscall(LANDLOCK_RESTRICT_SELF, rules, 0), "landlock")
     os.close(rules)
@@ -119,7 +154,9 @@ def seccomp(steps: bytes) -> bool:
     if not steps:
         return False
     code = ctypes.create_string_buffer(steps)
-    program = ctypes.create_string_buffer(struct.pack("HP", len(steps) // 8, ctypes.addressof(code)))
+    program = ctypes.create_string_buffer(
+        struct.pack("HP", len(steps) // 8, ctypes.addressof(code))
+    )
     return _prctl(PR_SET_SECCOMP, 2, ctypes.byref(program)) == 0
 
 
@@ -129,13 +166,18 @@ def become(spec: Mapping[str, Any]) -> None:
     os.set_inheritable(status, False)
     os.set_inheritable(spec["life"], False)
     no_capabilities = bytes(24)
-    _checked(LIBC.capset(struct.pack("=Ii", CAPABILITY_VERSION, 0), no_capabilities), "capset")
+    _checked(
+        LIBC.capset(struct.pack("=Ii", CAPABILITY_VERSION, 0), no_capabilities),
+        "capset",
+    )
     for name, value in spec["limits"].items():
         resource.setrlimit(getattr(resource, name), (value, value))
     _checked(_prctl(PR_SET_NO_NEW_PRIVS, 1), "no_new_privs")
     # Otherwise it would share its caller's session keyring. The filter then refuses all calls about keys.
     LIBC.syscall(KEYCTL, JOIN_SESSION_KEYRING, None)
-    layers = [f"landlock-{abi}"] if (abi := landlock(spec["work"], spec["readable"])) else []
+    layers = (
+        [f"landlock-{abi}"] if (abi := landlock(spec["work"], spec["readable"])) else []
+    )
     layers += ["seccomp"] if seccomp(bytes.fromhex(spec["filter"])) else []
     layers += ["memory-watch"] if spec["watch"] else []
     layers += [f"python-{platform.python_version()}"]
@@ -155,7 +197,11 @@ def supervise(target: int, handle: int, spec: Mapping[str, Any]) -> str:
             while True:
                 pid, status, used = os.wait4(-1, os.WNOHANG)
                 if pid == target:
-                    return _ending(status, used.ru_utime + used.ru_stime, spec["limits"]["RLIMIT_CPU"])
+                    return _ending(
+                        status,
+                        used.ru_utime + used.ru_stime,
+                        spec["limits"]["RLIMIT_CPU"],
+                    )
                 if pid == 0:
                     break
         if spec["life"] in events:
@@ -175,7 +221,11 @@ def _ending(status: int, cpu: float, limit: float) -> str:
 
 def memory_exceeds(limit: int) -> bool:
     """Whether all other processes together hold more than `limit` bytes; /proc is that of the namespace."""
-    others = [process for process in Path("/proc").glob("[0-9]*") if process.name != str(os.getpid())]
+    others = [
+        process
+        for process in Path("/proc").glob("[0-9]*")
+        if process.name != str(os.getpid())
+    ]
     limit -= SOCKET * _sockets()
     if sum(map(_resident, others)) <= limit:
         return False
@@ -200,7 +250,9 @@ def _resident(process: Path) -> int:
 
 def _proportional(process: Path) -> int:
     try:
-        match = re.search(r"^Pss:\s+(\d+)", (process / "smaps_rollup").read_text(), re.MULTILINE)
+        match = re.search(
+            r"^Pss:\s+(\d+)", (process / "smaps_rollup").read_text(), re.MULTILINE
+        )
     except ProcessLookupError:
         return 0
     except OSError:

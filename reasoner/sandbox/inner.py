@@ -48,7 +48,9 @@ def encode(value: object) -> object:
         case int():
             return int(value) if abs(value) < PLAIN_INT else ["int", hex(value)]
         case float():
-            return float(value) if math.isfinite(value) else ["float", repr(float(value))]
+            return (
+                float(value) if math.isfinite(value) else ["float", repr(float(value))]
+            )
         case complex():
             return ["complex", encode(value.real), encode(value.imag)]
         case bytes() | bytearray():
@@ -61,9 +63,16 @@ def encode(value: object) -> object:
 def _encode_collection(value: object) -> object:
     match value:
         case dict():
-            return ["dict", *([encode(key), encode(item)] for key, item in value.items())]
+            return [
+                "dict",
+                *([encode(key), encode(item)] for key, item in value.items()),
+            ]
         case list() | tuple() | set() | frozenset():
-            kind = next(kind for kind in (list, tuple, set, frozenset) if isinstance(value, kind))
+            kind = next(
+                kind
+                for kind in (list, tuple, set, frozenset)
+                if isinstance(value, kind)
+            )
             return [kind.__name__, *map(encode, value)]
         case Iterator():
             items = list(itertools.islice(value, MAX_ITEMS + 1))
@@ -82,7 +91,9 @@ def decode(spelled: object) -> Any:
         case "iterator" if len(items) > MAX_ITEMS:
             raise ValueError(f"an iterator over more than {MAX_ITEMS} values")
         case "list" | "tuple" | "set" | "frozenset" | "iterator":
-            build: Callable[[Iterator[object]], object] = iter if kind == "iterator" else getattr(builtins, kind)
+            build: Callable[[Iterator[object]], object] = (
+                iter if kind == "iterator" else getattr(builtins, kind)
+            )
             return build(list(map(decode, items)))  # type: ignore[arg-type]
         case "dict":
             return {decode(key): decode(item) for key, item in items}
@@ -106,7 +117,9 @@ def same(a: object, b: object) -> bool:
     if type(a) is not type(b):
         return False
     if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same(item, b[key]) for key, item in a.items())
+        return a.keys() == b.keys() and all(
+            same(item, b[key]) for key, item in a.items()
+        )
     return a == b or (a != a and b != b)  # noqa: PLR0124
 
 
@@ -116,7 +129,13 @@ def same(a: object, b: object) -> bool:
 def _compiled(source: str) -> types.CodeType | str:
     try:
         return compile(source, "<answer>", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
+    except (
+        SyntaxError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+        MemoryError,
+    ) as error:
         return f"{type(error).__name__}: {error}"
 
 
@@ -135,14 +154,26 @@ def _answer(module: types.ModuleType, message: list[Any]) -> list[object]:
     before = [json.dumps(arg) for arg in args]
     values = [decode(arg) for arg in args]
     try:
-        result = _resolved(module, name)(*values, **{key: decode(item) for key, item in kwargs.items()})
+        result = _resolved(module, name)(
+            *values, **{key: decode(item) for key, item in kwargs.items()}
+        )
         spelled = encode(result)
-        after = [None if isinstance(value, Iterator) else encode(value) for value in values]
+        after = [
+            None if isinstance(value, Iterator) else encode(value) for value in values
+        ]
     except Uncrossable as error:
         return ["uncrossable", str(error)]
     except BaseException as error:
         return _raised(error)
-    return ["value", spelled, [[i, now] for i, now in enumerate(after) if now and json.dumps(now) != before[i]]]
+    return [
+        "value",
+        spelled,
+        [
+            [i, now]
+            for i, now in enumerate(after)
+            if now and json.dumps(now) != before[i]
+        ],
+    ]
 
 
 def _raised(error: BaseException) -> list[object]:
@@ -210,7 +241,9 @@ class Broken(BaseException):
 class CodeUnderTest:
     """The code as the tests see it: a process at the other end of two pipes."""
 
-    def __init__(self, calls: TextIO, replies: TextIO, report: Callable[[str], None]) -> None:
+    def __init__(
+        self, calls: TextIO, replies: TextIO, report: Callable[[str], None]
+    ) -> None:
         self._calls = calls
         self._replies = replies
         self._report = report
@@ -235,7 +268,11 @@ class CodeUnderTest:
                     return message
         except (ValueError, RecursionError, MemoryError):
             line = "?"
-        raise self._break("crash", "its process sent no valid message" if line else "its process ended", dead=True)
+        raise self._break(
+            "crash",
+            "its process sent no valid message" if line else "its process ended",
+            dead=True,
+        )
 
     def _ask(self, message: list[object]) -> list[Any]:
         if self.dead:
@@ -261,9 +298,15 @@ class CodeUnderTest:
         self.asked += 1
         try:
             spelled = [encode(arg) for arg in args]
-            message: list[object] = [name, spelled, {key: encode(item) for key, item in kwargs.items()}]
+            message: list[object] = [
+                name,
+                spelled,
+                {key: encode(item) for key, item in kwargs.items()},
+            ]
         except Uncrossable as error:
-            raise self._break("test_error", f"an argument cannot be passed: {error}") from None
+            raise self._break(
+                "test_error", f"an argument cannot be passed: {error}"
+            ) from None
         except RecursionError:
             # The argument may come from an earlier result of the code.
             status = "fail" if self.asked > 1 else "test_error"
@@ -276,8 +319,18 @@ class CodeUnderTest:
                     for index, now in changed:
                         _overwrite(args[index], decode(now))
                     return decode(value)
-                except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError):
-                    raise self._break("fail", "it returned what cannot be read") from None
+                except (
+                    ValueError,
+                    TypeError,
+                    KeyError,
+                    IndexError,
+                    AttributeError,
+                    RecursionError,
+                    OverflowError,
+                ):
+                    raise self._break(
+                        "fail", "it returned what cannot be read"
+                    ) from None
             case ["uncrossable", str(why)]:
                 raise self._break("fail", f"its result cannot be passed: {why}")
         raise self._break("crash", "its process sent no valid message", dead=True)
@@ -305,7 +358,11 @@ def _exception(kinds: Sequence[object], text: str) -> Exception:
         exception = getattr(builtins, str(kind), None)
         if isinstance(exception, type) and issubclass(exception, Exception):
             with suppress(TypeError):
-                return exception(text) if exception is not Exception else Exception(f"{kinds[0]}: {text}")
+                return (
+                    exception(text)
+                    if exception is not Exception
+                    else Exception(f"{kinds[0]}: {text}")
+                )
     return Exception(f"{kinds[0] if kinds else 'nothing'}: {text}")
 
 
@@ -325,7 +382,9 @@ def _overwrite(old: object, new: object) -> None:
                     _overwrite(a, b)
 
 
-def _run_source(candidate: CodeUnderTest, code: types.CodeType, entry_point: str) -> None:
+def _run_source(
+    candidate: CodeUnderTest, code: types.CodeType, entry_point: str
+) -> None:
     namespace = Names(candidate)
     candidate.leave_alone()
     exec(code, namespace)  # noqa: S102
@@ -334,7 +393,9 @@ def _run_source(candidate: CodeUnderTest, code: types.CodeType, entry_point: str
         check(candidate.stub(entry_point))
 
 
-def _run_call(candidate: CodeUnderTest, test: Mapping[str, Any], entry_point: str) -> None:
+def _run_call(
+    candidate: CodeUnderTest, test: Mapping[str, Any], entry_point: str
+) -> None:
     result = candidate.call(test["entry_point"] or entry_point, *decode(test["args"]))
     expected = decode(test["expected"])
     if not same(result, expected):
@@ -356,7 +417,9 @@ def _named(error: BaseException) -> str:
         return type(error).__name__
 
 
-def outcome(candidate: CodeUnderTest, test: Mapping[str, Any], entry_point: str) -> Outcome:
+def outcome(
+    candidate: CodeUnderTest, test: Mapping[str, Any], entry_point: str
+) -> Outcome:
     """The result of one test; it passes only if it called the code and nothing failed.
 
     An exception before the first call is the test's fault.
@@ -377,10 +440,17 @@ def outcome(candidate: CodeUnderTest, test: Mapping[str, Any], entry_point: str)
     if candidate.broken:
         return candidate.broken
     if raised and not candidate.asked:
-        return "test_error", f"the test calls nothing of the code before {_named(raised)}"
+        return (
+            "test_error",
+            f"the test calls nothing of the code before {_named(raised)}",
+        )
     if raised:
         return "memory" if isinstance(raised, MemoryError) else "fail", _named(raised)
-    return ("pass", "") if candidate.asked else ("test_error", "the test calls nothing of the code")
+    return (
+        ("pass", "")
+        if candidate.asked
+        else ("test_error", "the test calls nothing of the code")
+    )
 
 
 def loaded(candidate: CodeUnderTest) -> Outcome:
@@ -404,7 +474,12 @@ def judge(calls: TextIO, replies: TextIO, verdict: TextIO) -> None:
     job = json.load(sys.stdin)
 
     def say(index: int, ending: Outcome) -> None:
-        record = {"nonce": job["nonce"], "test": index, "status": ending[0], "detail": ending[1][:MAX_DETAIL]}
+        record = {
+            "nonce": job["nonce"],
+            "test": index,
+            "status": ending[0],
+            "detail": ending[1][:MAX_DETAIL],
+        }
         verdict.write(json.dumps(record) + "\n")
         verdict.flush()
 
@@ -428,7 +503,12 @@ ROLES: dict[str, tuple[Callable[..., None], str]] = {
 def main(role: str, *descriptors: str) -> None:
     """Run a role with its descriptors."""
     function, modes = ROLES[role]
-    function(*(os.fdopen(int(fd), mode, encoding="utf-8") for fd, mode in zip(descriptors, modes, strict=True)))
+    function(
+        *(
+            os.fdopen(int(fd), mode, encoding="utf-8")
+            for fd, mode in zip(descriptors, modes, strict=True)
+        )
+    )
 
 
 if __name__ == "__main__":

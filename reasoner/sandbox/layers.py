@@ -22,7 +22,16 @@ from reasoner.sandbox.syscalls import seccomp_filter
 NOBODY = 65534
 """The user and group of sandboxes that root starts: rlimits bind this user, and it owns nothing."""
 PROBE_SECONDS = 20
-_READABLE = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/dev/null", "/dev/urandom", "/dev/random")
+_READABLE = (
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/bin",
+    "/etc/ld.so.cache",
+    "/dev/null",
+    "/dev/urandom",
+    "/dev/random",
+)
 """The system files that are visible inside, besides the interpreter; others are missing or refused."""
 
 
@@ -79,35 +88,79 @@ class Layers:
     @property
     def readable(self) -> tuple[str, ...]:
         """The files and directories that can be read, but not written, outside the scratch directory."""
-        return tuple(dict.fromkeys((*_READABLE, os.path.realpath(self.python.prefix), self.python.prefix)))
+        return tuple(
+            dict.fromkeys(
+                (*_READABLE, os.path.realpath(self.python.prefix), self.python.prefix)
+            )
+        )
 
     def named(self, inner: Sequence[str]) -> tuple[str, ...]:
         """The layers of a run: those set up from outside, and those that its child reported."""
         user = (f"user-{NOBODY}",) if os.geteuid() == 0 else ()
-        return ("session", "rlimits", *user, *(("namespaces",) if self.namespaces else ()), *inner)
+        return (
+            "session",
+            "rlimits",
+            *user,
+            *(("namespaces",) if self.namespaces else ()),
+            *inner,
+        )
 
-    def command(self, program: Sequence[str], *, work: str, limits: SandboxLimits, status: int, life: int) -> list[str]:
+    def command(
+        self,
+        program: Sequence[str],
+        *,
+        work: str,
+        limits: SandboxLimits,
+        status: int,
+        life: int,
+    ) -> list[str]:
         """The command that runs Python with these arguments inside, through `child`."""
         spec = {
             "argv": [self.python.path, *program],
             "work": work,
             "readable": self.readable,
             # Options of the scratch directory's file system, which has a separate root.
-            "scratch": f"size={limits.disk_mib}m,nr_inodes={limits.files},mode=700" if self.namespaces else "",
+            "scratch": f"size={limits.disk_mib}m,nr_inodes={limits.files},mode=700"
+            if self.namespaces
+            else "",
             "proc": self.private_proc,
             "limits": limits.rlimits,
             "watch": limits.memory_mib if self.private_proc else 0,
-            "filter": seccomp_filter(platform.machine(), own_files_only=self.namespaces).hex(),
+            "filter": seccomp_filter(
+                platform.machine(), own_files_only=self.namespaces
+            ).hex(),
             "status": status,
             "life": life,
         }
-        child = [self.python.path, "-I", "-S", "-c", source("child.py"), json.dumps(spec)]
+        child = [
+            self.python.path,
+            "-I",
+            "-S",
+            "-c",
+            source("child.py"),
+            json.dumps(spec),
+        ]
         if not self.namespaces:
             return child
         # Looked up here, because the sandbox has another PATH. Capabilities hold in the new namespace only; the child
         # drops them.
-        spaces = ["--user", "--map-current-user", "--keep-caps", "--net", "--ipc", "--pid", "--mount"]
-        return [shutil.which("unshare") or "unshare", *spaces, "--fork", "--kill-child", "--", *child]
+        spaces = [
+            "--user",
+            "--map-current-user",
+            "--keep-caps",
+            "--net",
+            "--ipc",
+            "--pid",
+            "--mount",
+        ]
+        return [
+            shutil.which("unshare") or "unshare",
+            *spaces,
+            "--fork",
+            "--kill-child",
+            "--",
+            *child,
+        ]
 
 
 @functools.cache
@@ -134,14 +187,26 @@ def environment(work: str) -> dict[str, str]:
 
 def spawn_options(work: str, *descriptors: int) -> dict[str, Any]:
     """Options of a subprocess that inherits these descriptors; root becomes nobody, whom RLIMIT_NPROC binds."""
-    user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-    return {"pass_fds": descriptors, "env": environment(work), "cwd": "/", "start_new_session": True, **user}
+    user = (
+        {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        if os.geteuid() == 0
+        else {}
+    )
+    return {
+        "pass_fds": descriptors,
+        "env": environment(work),
+        "cwd": "/",
+        "start_new_session": True,
+        **user,
+    }
 
 
 def pipe(stack: ExitStack | AsyncExitStack) -> tuple[FileIO, FileIO]:
     """Both ends of a new pipe, reading end first; the stack closes them."""
     reading, writing = os.pipe()
-    return stack.enter_context(FileIO(reading)), stack.enter_context(FileIO(writing, "w"))
+    return stack.enter_context(FileIO(reading)), stack.enter_context(
+        FileIO(writing, "w")
+    )
 
 
 def scratch() -> str:
@@ -174,13 +239,20 @@ def detect() -> Layers:
             missing = "namespaces: unshare is not installed"
             continue
         why = ""
-        for private_proc, python in itertools.product((True, False) if namespaces else (False,), _interpreters()):
+        for private_proc, python in itertools.product(
+            (True, False) if namespaces else (False,), _interpreters()
+        ):
             layers = Layers(namespaces, private_proc, python, missing=missing)
             names, why = _names(layers)
             if names:
                 return replace(layers, names=names)
         missing = f"namespaces: {why}" if namespaces else f"{missing}; python: {why}"
-    return Layers(namespaces=False, private_proc=False, python=next(_interpreters()), missing=missing)
+    return Layers(
+        namespaces=False,
+        private_proc=False,
+        python=next(_interpreters()),
+        missing=missing,
+    )
 
 
 def _names(layers: Layers) -> tuple[tuple[str, ...], str]:
@@ -193,7 +265,13 @@ def _names(layers: Layers) -> tuple[tuple[str, ...], str]:
         life, _hold = pipe(stack)
         try:
             done = subprocess.run(  # noqa: S603
-                layers.command(program, work=work, limits=SandboxLimits(), status=status.fileno(), life=life.fileno()),
+                layers.command(
+                    program,
+                    work=work,
+                    limits=SandboxLimits(),
+                    status=status.fileno(),
+                    life=life.fileno(),
+                ),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=PROBE_SECONDS,
@@ -206,4 +284,8 @@ def _names(layers: Layers) -> tuple[tuple[str, ...], str]:
         lines = reading.read(4096).decode(errors="replace").splitlines()
     if len(lines) == 2 and lines[0].startswith("ready") and lines[1] == "exit 0":
         return layers.named(lines[0].split()[1:]), ""
-    return (), (lines or done.stderr.decode(errors="replace").splitlines() or ["it printed nothing"])[-1]
+    return (), (
+        lines
+        or done.stderr.decode(errors="replace").splitlines()
+        or ["it printed nothing"]
+    )[-1]

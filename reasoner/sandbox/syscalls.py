@@ -119,7 +119,9 @@ def seccomp_filter(machine: str, *, own_files_only: bool) -> bytes:
     """
     if machine not in _ARCHITECTURES:
         return b""
-    free = numbers(machine, _ALLOWED) | (numbers(machine, _OF_OWN_FILES) if own_files_only else {})
+    free = numbers(machine, _ALLOWED) | (
+        numbers(machine, _OF_OWN_FILES) if own_files_only else {}
+    )
     steps: list[_Step] = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_JUMP_IF_EQUAL, 1, 0, _ARCHITECTURES[machine]),
@@ -129,7 +131,11 @@ def seccomp_filter(machine: str, *, own_files_only: bool) -> bytes:
     # These come first: the kernel caches the result for the others by number.
     for name, number in numbers(machine, _BY_ARGUMENTS).items():
         checks = [step for word in _RULES[name] for step in _check(word)]
-        steps += [(_JUMP_IF_EQUAL, 0, len(checks) + 1, number), *checks, (_RETURN, 0, 0, _ALLOW)]
+        steps += [
+            (_JUMP_IF_EQUAL, 0, len(checks) + 1, number),
+            *checks,
+            (_RETURN, 0, 0, _ALLOW),
+        ]
     for number in free.values():
         steps += [(_JUMP_IF_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
     steps.append((_RETURN, 0, 0, _ENOSYS))

@@ -25,7 +25,14 @@ from reasoner.serving.replies import ChatReply
 from reasoner.serving.requests import ChatRequest
 from reasoner.serving.responses import REPLIES, KeptMessages, Reply, ResponseReply
 from reasoner.serving.service import Service
-from reasoner.serving.stream import CLOSE, EventStream, headers_of, read_body, reply, unless_left
+from reasoner.serving.stream import (
+    CLOSE,
+    EventStream,
+    headers_of,
+    read_body,
+    reply,
+    unless_left,
+)
 from reasoner.system.machine import require_extra
 
 TRACES: Final = "/v1/reasoner/traces/"
@@ -70,7 +77,10 @@ class App:
                 Route("/metrics", self._metrics),
                 Route("/v1/models", self._models),
                 Route("/v1/models/{name:path}", self._model),
-                *(Route(path, self._health, methods=["POST"]) for path in (*REPLIES, TOOLS)),
+                *(
+                    Route(path, self._health, methods=["POST"])
+                    for path in (*REPLIES, TOOLS)
+                ),
                 Route(TRACES + "{id}.jsonl", self._trace),
                 Route(TRACES + "{id}", self._trace, methods=["GET", "POST"]),
                 Route(COUNT, self._count, methods=["POST"]),
@@ -83,8 +93,14 @@ class App:
         """Serve a request; whatever fails is an error of the API."""
         if scope["type"] != "http":
             return
-        started, kind = False, REPLIES.get(scope["path"]) if scope["method"] == "POST" else None
-        own = [(b"x-request-id", f"req_{secrets.token_hex(12)}".encode()), (b"x-content-type-options", b"nosniff")]
+        started, kind = (
+            False,
+            REPLIES.get(scope["path"]) if scope["method"] == "POST" else None,
+        )
+        own = [
+            (b"x-request-id", f"req_{secrets.token_hex(12)}".encode()),
+            (b"x-content-type-options", b"nosniff"),
+        ]
 
         async def tagged(message: Message) -> None:
             nonlocal started
@@ -101,10 +117,14 @@ class App:
             client = self._client(scope, headers)
             # What is asked most often does not pass through the router.
             if kind:
-                serve: ASGIApp = await self._answer(kind, client or ANYONE, headers, receive)
+                serve: ASGIApp = await self._answer(
+                    kind, client or ANYONE, headers, receive
+                )
             elif scope["path"] == TOOLS and scope["method"] == "POST":
                 body = await self._body(headers, receive)
-                answer = (await self._tool_server()).respond(scope, client or ANYONE, body, tagged)
+                answer = (await self._tool_server()).respond(
+                    scope, client or ANYONE, body, tagged
+                )
                 await unless_left(self._service.start(answer), receive)
                 return
             else:
@@ -113,14 +133,25 @@ class App:
         except Exception as failure:
             error = self._error_of(failure, scope)
             if not started:
-                form = MessageReply.refusal if scope["path"].startswith(MESSAGES) else ApiError.document
-                await reply(form(error), error.status, error.headers)(scope, receive, tagged)
+                form = (
+                    MessageReply.refusal
+                    if scope["path"].startswith(MESSAGES)
+                    else ApiError.document
+                )
+                await reply(form(error), error.status, error.headers)(
+                    scope, receive, tagged
+                )
 
     def _client(self, scope: Scope, headers: Mapping[str, str]) -> str | None:
         """Who asks; None where the path is public."""
         host = headers.get("host", "")
-        if not self._keys and not is_loopback(host.rpartition(":")[0] if host[-1:].isdigit() and ":" in host else host):
-            raise ApiError(403, "a server without keys serves its own machine only: the Host must be localhost")
+        if not self._keys and not is_loopback(
+            host.rpartition(":")[0] if host[-1:].isdigit() and ":" in host else host
+        ):
+            raise ApiError(
+                403,
+                "a server without keys serves its own machine only: the Host must be localhost",
+            )
         if scope["path"] in PUBLIC or scope["path"].startswith(PUBLIC_FOLDERS):
             return None
         # Anthropic's clients send their key under another name.
@@ -149,27 +180,49 @@ class App:
 
     async def _models(self, _request: Request) -> Response:
         """The model, and one entry for each alias."""
-        return reply({"object": "list", "data": [self._entry(name) for name in self._service.offer.models]})
+        return reply(
+            {
+                "object": "list",
+                "data": [self._entry(name) for name in self._service.offer.models],
+            }
+        )
 
     async def _model(self, request: Request) -> Response:
         """One entry of the models."""
         name = request.path_params["name"]
         if name not in self._service.offer.models:
-            raise ApiError(404, f"no model {name[:200]!r}: see GET /v1/models", code="model_not_found", param="model")
+            raise ApiError(
+                404,
+                f"no model {name[:200]!r}: see GET /v1/models",
+                code="model_not_found",
+                param="model",
+            )
         return reply(self._entry(name))
 
     def _entry(self, name: str) -> dict[str, Any]:
         offer = self._service.offer
         about = {"description": offer.models[name], "group": offer.group_of(name)}
-        return {"id": name, "object": "model", "created": self._created, "owned_by": "reasoner", **about}
+        return {
+            "id": name,
+            "object": "model",
+            "created": self._created,
+            "owned_by": "reasoner",
+            **about,
+        }
 
-    async def _answer(self, kind: Any, client: str, headers: Mapping[str, str], receive: Receive) -> Response:
+    async def _answer(
+        self, kind: Any, client: str, headers: Mapping[str, str], receive: Receive
+    ) -> Response:
         """A question, answered by the strategy that the request chooses; streamed or not."""
         service = self._service
         try:
             offer = service.offer
             size = headers.get(SAMPLES, "") if kind is ChatReply else ""
-            more = {"budget": int(size) if len(size) < 9 and size.isdecimal() else size} if size else {}
+            more = (
+                {"budget": int(size) if len(size) < 9 and size.isdecimal() else size}
+                if size
+                else {}
+            )
             asked = read(await self._body(headers, receive), kind.reads, **more)
             if kind is ResponseReply:
                 asked = asked.completed(partial(self._messages.text, client))
@@ -180,11 +233,15 @@ class App:
                 made.keep = partial(self._messages.keep, client)
             jobs = choose(made.asked, offer)
         except ApiError as error:
-            service.metrics.end(NO_STRATEGY, "refused" if error.status < 500 else "error", 0)
+            service.metrics.end(
+                NO_STRATEGY, "refused" if error.status < 500 else "error", 0
+            )
             raise
         work = partial(service.answer, jobs, client)
         if made.asked.stream:
-            return EventStream(lambda follow: service.start(work(follow)), made, len(jobs))
+            return EventStream(
+                lambda follow: service.start(work(follow)), made, len(jobs)
+            )
         return reply(made.whole(await unless_left(service.start(work()), receive)))
 
     async def _count(self, request: Request) -> Response:
@@ -206,9 +263,15 @@ class App:
         await self._tools.ready.wait()
         return self._tools
 
-    async def _body(self, headers: Mapping[str, str], receive: Receive, **kind: Any) -> bytes:
+    async def _body(
+        self, headers: Mapping[str, str], receive: Receive, **kind: Any
+    ) -> bytes:
         limits = self._service.limits
-        return await read_body(headers, receive, **{"limit": limits.body_bytes, "seconds": limits.body_seconds, **kind})
+        return await read_body(
+            headers,
+            receive,
+            **{"limit": limits.body_bytes, "seconds": limits.body_seconds, **kind},
+        )
 
     async def _trace(self, request: Request) -> Response:
         """The trace of a request, or its search tree as a page. Only who made the request sees it.
@@ -217,12 +280,25 @@ class App:
         is read only where there is a trace of this id, which cannot be guessed.
         """
         name = request.path_params["id"]
-        trace, authorization = self._service.traces.get(name), request.headers.get("authorization")
+        trace, authorization = (
+            self._service.traces.get(name),
+            request.headers.get("authorization"),
+        )
         if request.method == "POST" and trace:
-            form = await self._body(request.headers, request.receive, limit=MAX_FORM_BYTES, kind=FORM)
+            form = await self._body(
+                request.headers, request.receive, limit=MAX_FORM_BYTES, kind=FORM
+            )
             authorization = f"Bearer {parse_qs(form.decode('utf-8', 'replace')).get('key', [''])[0]}"
-        client = None if request.method == "POST" and not trace else self._keys.client(authorization)
+        client = (
+            None
+            if request.method == "POST" and not trace
+            else self._keys.client(authorization)
+        )
         if trace is None or trace.owner != client:
-            what = f"no trace {name[:40]!r} of yours: the server keeps the last ones only"
+            what = (
+                f"no trace {name[:40]!r} of yours: the server keeps the last ones only"
+            )
             raise ApiError(404, what, code="trace_not_found")
-        return await trace_response(trace, as_page=not request.url.path.endswith(".jsonl"))
+        return await trace_response(
+            trace, as_page=not request.url.path.endswith(".jsonl")
+        )

@@ -20,12 +20,29 @@ from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
 from reasoner.registry import build, entries, load, spec_of
 from reasoner.serving.errors import ApiError
-from reasoner.serving.requests import MAX_COUNT, PASSED, ChatRequest, Strict, Tool, Turn, VendorOptions, draws, read_as
+from reasoner.serving.requests import (
+    MAX_COUNT,
+    PASSED,
+    ChatRequest,
+    Strict,
+    Tool,
+    Turn,
+    VendorOptions,
+    draws,
+    read_as,
+)
 from reasoner.solution import Solution
 from reasoner.strategy import CalibratedStrategy, DrawsOnce, StopRule, Strategy
 from reasoner.system.values import value
 from reasoner.trace.events import Event, Sink, tee
-from reasoner.types import LONGEST_SCHEMA, AnswerSpace, Message, Prompt, SamplingParams, ThinkingLevel
+from reasoner.types import (
+    LONGEST_SCHEMA,
+    AnswerSpace,
+    Message,
+    Prompt,
+    SamplingParams,
+    ThinkingLevel,
+)
 from reasoner.verifier import Verifier
 
 FREE: Final = "free"
@@ -58,7 +75,8 @@ class Alias(Strict):
 def default_aliases() -> dict[str, Alias]:
     """The aliases that every server offers."""
     return {
-        name: Alias(strategy=build("strategy", spec), description=what) for name, (spec, what) in STRATEGIES.items()
+        name: Alias(strategy=build("strategy", spec), description=what)
+        for name, (spec, what) in STRATEGIES.items()
     }
 
 
@@ -80,7 +98,10 @@ class Offer:
     def models(self) -> dict[str, str]:
         """The names that a request may give as its model, with their descriptions."""
         name = self.model.name
-        described = {f"{name}@{alias}": meaning.description for alias, meaning in self.aliases.items()}
+        described = {
+            f"{name}@{alias}": meaning.description
+            for alias, meaning in self.aliases.items()
+        }
         return {name: self.default.description, **described}
 
     def group_of(self, name: str) -> str:
@@ -97,7 +118,12 @@ class Offer:
         for name in ("", *self.aliases):
             model = f"{self.model.name}@{name}" if name else self.model.name
             try:
-                choose(ChatRequest(model=model, messages=[Turn(role="user", content="1 + 1?")]), self)
+                choose(
+                    ChatRequest(
+                        model=model, messages=[Turn(role="user", content="1 + 1?")]
+                    ),
+                    self,
+                )
             except ApiError as error:
                 where = f"the alias {name}" if name else "the default"
                 raise UsageError(f"{where}: {error.message}") from error
@@ -129,7 +155,9 @@ class Job:
         """Whether it is one completion of the prompt as it is."""
         return self.draws_once and self.question.space.name == FREE
 
-    async def solve(self, session: Session, sink: Sink | None = None, **options: Any) -> Solution:
+    async def solve(
+        self, session: Session, sink: Sink | None = None, **options: Any
+    ) -> Solution:
         """The solution with its events, which a sink receives too; the options are those of `Session.solve`.
 
         Raises:
@@ -182,15 +210,20 @@ def choose(request: ChatRequest, offer: Offer) -> list[Job]:
     strategy = _of_size(options.strategy or alias.strategy, request.budget)
     kind = _answer_kind(options, alias, strategy, form)
     free, known = kind.name == FREE, cast("Hashable", strategy)
-    strategy, noted, once = _sampled(known, request.params, request.thinking, offer.model, free=free)
+    strategy, noted, once = _sampled(
+        known, request.params, request.thinking, offer.model, free=free
+    )
     strategy, notes = _formed(strategy, form), [*noted]
     if request.logprobs:
         strategy = _with_logprobs(strategy)
     rated_by = _verifier_name(options, alias, strategy, offer, notes)
-    if (request.n > 1 or request.budget) and (samples := request.n * draws(strategy)) > MAX_COUNT:
+    if (request.n > 1 or request.budget) and (
+        samples := request.n * draws(strategy)
+    ) > MAX_COUNT:
         param = "n" if request.n > 1 else "budget"
         problem = (
-            f"a request may draw at most {MAX_COUNT:,} samples in all its choices (got {samples:,}): lower {param}"
+            f"a request may draw at most {MAX_COUNT:,} samples in all its choices "
+            f"(got {samples:,}): lower {param}"
         )
         raise ApiError(400, problem, param=param)
     seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
@@ -208,7 +241,10 @@ def choose(request: ChatRequest, offer: Offer) -> list[Job]:
         streams=once and not form.tools and not request.logprobs,
         logprobs=request.logprobs,
     )
-    return [job, *(replace(job, seed=(seed + index) % SEEDS) for index in range(1, request.n))]
+    return [
+        job,
+        *(replace(job, seed=(seed + index) % SEEDS) for index in range(1, request.n)),
+    ]
 
 
 def _alias(model: str, offer: Offer) -> Alias:
@@ -218,7 +254,12 @@ def _alias(model: str, offer: Offer) -> Alias:
         return offer.default
     if at and base in ("", offer.model.name) and name in offer.aliases:
         return offer.aliases[name]
-    raise ApiError(404, str(UnknownName("model", model[:200], offer.models)), code="model_not_found", param="model")
+    raise ApiError(
+        404,
+        str(UnknownName("model", model[:200], offer.models)),
+        code="model_not_found",
+        param="model",
+    )
 
 
 def _of_size(strategy: Any, samples: int | None) -> Any:
@@ -227,16 +268,29 @@ def _of_size(strategy: Any, samples: int | None) -> Any:
         return strategy
     chosen = build("strategy", "vote8") if spec_of(strategy) == PASSED else strategy
     if not hasattr(chosen, "n"):
-        raise ApiError(400, "this strategy has no number of samples: leave budget out", param="budget")
+        raise ApiError(
+            400,
+            "this strategy has no number of samples: leave budget out",
+            param="budget",
+        )
     return replace(chosen, n=samples)
 
 
-def _answer_kind(options: VendorOptions, alias: Alias, strategy: Strategy, form: ReplyForm) -> AnswerKind:
+def _answer_kind(
+    options: VendorOptions, alias: Alias, strategy: Strategy, form: ReplyForm
+) -> AnswerKind:
     can = bool(getattr(strategy, "free_form", False))
     kind = options.answer or (alias.answer if not options.strategy else None)
-    kind = kind or AnswerKind(FREE if can else TOOL_CALL if form.tools else "json" if form.schema else "auto", {})
+    kind = kind or AnswerKind(
+        FREE if can else TOOL_CALL if form.tools else "json" if form.schema else "auto",
+        {},
+    )
     if kind.name == FREE and not can:
-        able = sorted(name for name in entries("strategy") if getattr(load("strategy", name), "free_form", False))
+        able = sorted(
+            name
+            for name in entries("strategy")
+            if getattr(load("strategy", name), "free_form", False)
+        )
         raise ApiError(
             400,
             "this strategy counts equal answers, so it cannot serve replies of any form (answer kind free): choose an "
@@ -246,11 +300,17 @@ def _answer_kind(options: VendorOptions, alias: Alias, strategy: Strategy, form:
     return kind
 
 
-def _question(turns: tuple[Message, ...], kind: AnswerKind, form: ReplyForm) -> Question:
+def _question(
+    turns: tuple[Message, ...], kind: AnswerKind, form: ReplyForm
+) -> Question:
     """The question of a request. The prompt is as it was sent; a kind of answer may add an instruction at its end."""
     *earlier, last = turns
     with _in_field("reasoner.answer"):
-        space: AnswerSpace = ToolCallSpace(form.names) if kind.name == TOOL_CALL else kind.space(last.content)
+        space: AnswerSpace = (
+            ToolCallSpace(form.names)
+            if kind.name == TOOL_CALL
+            else kind.space(last.content)
+        )
     if space.instruction:
         if last.role != "user" or not last.content.strip():
             problem = f"with the answer kind {space.name}, the last message must be a question of the user"
@@ -262,7 +322,12 @@ def _question(turns: tuple[Message, ...], kind: AnswerKind, form: ReplyForm) -> 
 
 @lru_cache(maxsize=256)
 def _sampled(
-    strategy: Any, asked: SamplingParams, thinking: ThinkingLevel | None, model: ModelInfo, *, free: bool
+    strategy: Any,
+    asked: SamplingParams,
+    thinking: ThinkingLevel | None,
+    model: ModelInfo,
+    *,
+    free: bool,
 ) -> tuple[Any, tuple[str, ...], bool]:
     """The strategy with a request's sampling parameters where its own spec sets none, and notes on those not used.
 
@@ -273,7 +338,9 @@ def _sampled(
     drawn = isinstance(strategy, DrawsOnce) and strategy.draws_once(model)
     if asked.temperature == 0 and draws(strategy) > 1:
         asked = replace(asked, temperature=None)
-        notes.append("temperature=0 was not used: the strategy draws several samples, which must differ")
+        notes.append(
+            "temperature=0 was not used: the strategy draws several samples, which must differ"
+        )
     if thinking is not None and model.thinking:
         asked = replace(asked, thinking=thinking)
     elif thinking not in (None, "none"):
@@ -282,17 +349,25 @@ def _sampled(
         # A reply of any form may be long; that of a model that thinks has a longer limit of its own.
         limit = None if model.thinking else REPLY_TOKENS
         asked = asked.over(
-            SamplingParams(model.sampling.temperature if once else None, model.sampling.max_tokens),
+            SamplingParams(
+                model.sampling.temperature if once else None, model.sampling.max_tokens
+            ),
             SamplingParams(TEMPERATURE if once else None, limit),
         )
     if isinstance(strategy, CalibratedStrategy) and strategy.measured_on:
         if asked != SamplingParams():
-            notes.append("the sampling parameters of the request were not used: those of the calibration apply")
+            notes.append(
+                "the sampling parameters of the request were not used: those of the calibration apply"
+            )
         return strategy, tuple(notes), drawn
     try:
         return _with_params(strategy, asked), tuple(notes), drawn
     except UsageError as error:
-        return strategy, (*notes, f"the sampling parameters of the request were not used: {error}"), drawn
+        return (
+            strategy,
+            (*notes, f"the sampling parameters of the request were not used: {error}"),
+            drawn,
+        )
 
 
 def _formed(strategy: Any, form: ReplyForm) -> Any:
@@ -304,7 +379,9 @@ def _formed(strategy: Any, form: ReplyForm) -> Any:
         formed = _with_params(strategy, SamplingParams(json_schema=form.schema))
     if formed == strategy:
         raise ApiError(
-            400, "this strategy cannot give its replies a form: choose another, or leave it out", param=param
+            400,
+            "this strategy cannot give its replies a form: choose another, or leave it out",
+            param=param,
         )
     return formed
 
@@ -331,7 +408,9 @@ def _with_params(strategy: Any, asked: SamplingParams) -> Any:
     given = getattr(strategy, "params", None)
     if not isinstance(given, SamplingParams):
         return strategy
-    base = next((each.default for each in fields(strategy) if each.name == "params"), given)
+    base = next(
+        (each.default for each in fields(strategy) if each.name == "params"), given
+    )
     changes = {
         each.name: value
         for each in fields(SamplingParams)
@@ -341,7 +420,13 @@ def _with_params(strategy: Any, asked: SamplingParams) -> Any:
     return replace(strategy, params=replace(given, **changes)) if changes else strategy
 
 
-def _verifier_name(options: VendorOptions, alias: Alias, strategy: Strategy, offer: Offer, notes: list[str]) -> str:
+def _verifier_name(
+    options: VendorOptions,
+    alias: Alias,
+    strategy: Strategy,
+    offer: Offer,
+    notes: list[str],
+) -> str:
     """The name of the verifier that rates; empty where the strategy asks none."""
     name = options.verifier or alias.verifier
     if name and name not in offer.verifiers:
@@ -349,7 +434,9 @@ def _verifier_name(options: VendorOptions, alias: Alias, strategy: Strategy, off
         raise ApiError(400, str(unknown), param="reasoner.verifier")
     if not strategy.uses_verifier:
         if options.verifier:
-            notes.append(f"the verifier {options.verifier} was not asked: the strategy uses none")
+            notes.append(
+                f"the verifier {options.verifier} was not asked: the strategy uses none"
+            )
         return ""
     name = name or default_verifier([strategy])
     if name not in offer.verifiers and len(offer.verifiers) == 1:
@@ -368,20 +455,36 @@ def _budget(request: ChatRequest, alias: Alias, offer: Offer) -> Budget | None:
     """
     asked = request.reasoner.budget
     if asked and asked.usd is not None and offer.prices is None:
-        problem = "a budget in usd needs prices, which this server does not have: use tokens"
+        problem = (
+            "a budget in usd needs prices, which this server does not have: use tokens"
+        )
         raise ApiError(400, problem, param="reasoner.budget")
     owners = not request.reasoner.strategy and not request.budget and request.n == 1
-    return _least((asked or alias.budget or NO_LIMIT, offer.ceiling, NO_LIMIT if owners else CEILING), request.n)
+    return _least(
+        (
+            asked or alias.budget or NO_LIMIT,
+            offer.ceiling,
+            NO_LIMIT if owners else CEILING,
+        ),
+        request.n,
+    )
 
 
 @lru_cache(maxsize=256)
 def _least(budgets: tuple[Budget, ...], choices: int) -> Budget | None:
     limits = {
-        unit: min((limit for each in budgets if (limit := getattr(each, unit)) is not None), default=None)
+        unit: min(
+            (limit for each in budgets if (limit := getattr(each, unit)) is not None),
+            default=None,
+        )
         for unit in UNITS
     }
     budget = Budget(**limits)
-    budget = replace(budget.divided(choices), seconds=budget.seconds) if choices > 1 else budget
+    budget = (
+        replace(budget.divided(choices), seconds=budget.seconds)
+        if choices > 1
+        else budget
+    )
     return budget if str(budget) else None
 
 
@@ -391,24 +494,40 @@ def _form(request: ChatRequest) -> ReplyForm:
     schema = "" if given is None else _schema(given, "response_format")
     choice = request.tool_choice
     if not request.tools and choice not in (None, "none", "auto"):
-        raise ApiError(400, "tool_choice has no effect without tools: leave it out", param="tool_choice")
+        raise ApiError(
+            400,
+            "tool_choice has no effect without tools: leave it out",
+            param="tool_choice",
+        )
     if not request.tools or choice == "none":
         return ReplyForm(schema)
     if schema:
-        raise ApiError(400, "a reply cannot both satisfy a schema and call tools: leave one of them out",
-                       param="response_format")  # fmt: skip
-    parameters = {tool.function.name: tool.function.parameters or {"type": "object"} for tool in request.tools}
-    tools = json.dumps([tool.model_dump(exclude_unset=True) for tool in request.tools], sort_keys=True)
+        raise ApiError(
+            400,
+            "a reply cannot both satisfy a schema and call tools: leave one of them out",
+            param="response_format",
+        )
+    parameters = {
+        tool.function.name: tool.function.parameters or {"type": "object"}
+        for tool in request.tools
+    }
+    tools = json.dumps(
+        [tool.model_dump(exclude_unset=True) for tool in request.tools], sort_keys=True
+    )
     if choice in (None, "auto"):
         return ReplyForm("", tools, tuple(parameters))
     if isinstance(choice, Tool):
         name = choice.function.name
         if name not in parameters:
             known = ", ".join(parameters)
-            problem = f"tool_choice names {shown(name)}, which is none of the tools {known}"
+            problem = (
+                f"tool_choice names {shown(name)}, which is none of the tools {known}"
+            )
             raise ApiError(400, problem, param="tool_choice")
         parameters = {name: parameters[name]}
-    return ReplyForm(_schema(_call_schema(parameters), "tools"), tools, tuple(parameters))
+    return ReplyForm(
+        _schema(_call_schema(parameters), "tools"), tools, tuple(parameters)
+    )
 
 
 def _schema(schema: dict[str, Any], param: str) -> str:
@@ -424,13 +543,18 @@ def _call_schema(parameters: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     calls = [
         {
             "type": "object",
-            "properties": {"name": {"const": name}, "arguments": {"$ref": f"#/$defs/{name}"}},
+            "properties": {
+                "name": {"const": name},
+                "arguments": {"$ref": f"#/$defs/{name}"},
+            },
             "required": ["name", "arguments"],
             "additionalProperties": False,
         }
         for name in parameters
     ]
-    defined = {name: _moved(schema, f"#/$defs/{name}") for name, schema in parameters.items()}
+    defined = {
+        name: _moved(schema, f"#/$defs/{name}") for name, schema in parameters.items()
+    }
     return {**(calls[0] if len(calls) == 1 else {"anyOf": calls}), "$defs": defined}
 
 
@@ -439,7 +563,11 @@ def _moved(schema: dict[str, Any], to: str) -> dict[str, Any]:
 
     def pointed(part: dict[str, Any]) -> dict[str, Any]:
         reference = part.get("$ref")
-        return {**part, "$ref": to + reference[1:]} if isinstance(reference, str) and reference[:1] == "#" else part
+        return (
+            {**part, "$ref": to + reference[1:]}
+            if isinstance(reference, str) and reference[:1] == "#"
+            else part
+        )
 
     moved: dict[str, Any] = json.loads(json.dumps(schema), object_hook=pointed)
     return moved

@@ -68,7 +68,9 @@ def read_settings(path: Path) -> Settings:
     except OSError as error:
         raise UsageError(f"cannot read --settings {path}: {error.strerror}") from error
     if "keys" in table and readable:
-        raise UsageError(f"--settings {path} holds keys and can be read by others: run `chmod 600 {path}`")
+        raise UsageError(
+            f"--settings {path} holds keys and can be read by others: run `chmod 600 {path}`"
+        )
     try:
         return Settings.model_validate(table)
     except ValidationError as error:
@@ -89,14 +91,20 @@ def make_offer(
         UsageError: something in it is unknown, or its parts do not fit each other.
     """
     # What the settings say of another strategy does not fit this one.
-    default = settings.default if strategy is None else Alias(strategy=build("strategy", strategy))
+    default = (
+        settings.default
+        if strategy is None
+        else Alias(strategy=build("strategy", strategy))
+    )
     if answer is not None:
         default = default.model_copy(update={"answer": AnswerKind.parse(answer)})
     # Every server offers it: it needs no model, and no tokenizer.
     specs = {DEFAULT_VERIFIER: DEFAULT_VERIFIER, **settings.verifiers}
     if verifier is not None:
         if not default.strategy.uses_verifier:
-            raise UsageError(f"--verifier {verifier} has no effect: the strategy would not use its scores; omit it")
+            raise UsageError(
+                f"--verifier {verifier} has no effect: the strategy would not use its scores; omit it"
+            )
         name = verifier if verifier in settings.verifiers else Spec.parse(verifier).name
         specs[name] = settings.verifiers.get(verifier, verifier)
         default = default.model_copy(update={"verifier": name})

@@ -5,7 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from reasoner.errors import BudgetExhausted, EngineDied, EngineUnavailable, PromptTooLong, UsageError
+from reasoner.errors import (
+    BudgetExhausted,
+    EngineDied,
+    EngineUnavailable,
+    PromptTooLong,
+    UsageError,
+)
 from reasoner.system.printing import valid_unicode
 
 INVALID: Final = "invalid_request_error"
@@ -40,7 +46,14 @@ class ApiError(Exception):
 
     def document(self) -> dict[str, Any]:
         """The body of the response."""
-        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.type,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
 
 
 def api_error(failure: BaseException, report: Report | None = None) -> ApiError:
@@ -49,11 +62,15 @@ def api_error(failure: BaseException, report: Report | None = None) -> ApiError:
         case ApiError():
             return failure
         case PromptTooLong():
-            return ApiError(400, str(failure), code="context_length_exceeded", param="messages")
+            return ApiError(
+                400, str(failure), code="context_length_exceeded", param="messages"
+            )
         case UsageError():
             return ApiError(400, str(failure))
         case BudgetExhausted():
-            return ApiError(429, str(failure), type="insufficient_quota", code="budget_exhausted")
+            return ApiError(
+                429, str(failure), type="insufficient_quota", code="budget_exhausted"
+            )
         case EngineUnavailable() | EngineDied():
             number, status, code = "-", 503, "engine_unavailable"
             message = "the engine is not available: try again later"

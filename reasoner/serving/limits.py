@@ -35,9 +35,13 @@ class Keys:
             if not isinstance(text, str):
                 raise UsageError(f"the key {name} must be a text")
             if not (text.isascii() and text.isprintable()) or " " in text:
-                raise UsageError(f"the key {name} must be printable ASCII without blanks, to be sent in a header")
+                raise UsageError(
+                    f"the key {name} must be printable ASCII without blanks, to be sent in a header"
+                )
             if len(text) < MIN_KEY:
-                raise UsageError(f"the key {name} has {len(text)} characters: it must have at least {MIN_KEY}")
+                raise UsageError(
+                    f"the key {name} has {len(text)} characters: it must have at least {MIN_KEY}"
+                )
             if _digest(text) in self._digests.values():
                 raise UsageError("two keys are the same: give each client its own")
             self._digests[name] = _digest(text)
@@ -55,10 +59,16 @@ class Keys:
             return ANYONE
         scheme, _, text = (authorization or "").partition(" ")
         given = _digest(text.strip() if scheme.lower() == "bearer" else "")
-        known = [name for name, digest in self._digests.items() if hmac.compare_digest(digest, given)]
+        known = [
+            name
+            for name, digest in self._digests.items()
+            if hmac.compare_digest(digest, given)
+        ]
         if known:
             return known[0]
-        what = "the API key is not known to this server" if text else "no API key is given"
+        what = (
+            "the API key is not known to this server" if text else "no API key is given"
+        )
         raise ApiError(
             401,
             f"{what}: send the header `Authorization: Bearer KEY`",

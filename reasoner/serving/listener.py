@@ -48,13 +48,17 @@ def listen(host: str, port: int) -> socket.socket:
         UsageError: the host is unknown, or the port is in use or not allowed.
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
         listening = socket.create_server(address[:2], family=family, backlog=2048)
         # Made again from its descriptor, it knows its protocol: asyncio sends at once (TCP_NODELAY) where that is TCP.
         return socket.socket(fileno=listening.detach())
     except OSError as error:
         why = error.strerror or str(error)
-        raise UsageError(f"cannot listen at {host}:{port}: {why}: choose another --host or --port") from error
+        raise UsageError(
+            f"cannot listen at {host}:{port}: {why}: choose another --host or --port"
+        ) from error
 
 
 class Watched(asyncio.Protocol):
@@ -106,7 +110,9 @@ if in_c:
 
         def on_headers_complete(self) -> None:
             hosts = [value for name, value in self.headers if name == b"host"]
-            if len(hosts) > 1 or (not hosts and self.parser.get_http_version() != "1.0"):
+            if len(hosts) > 1 or (
+                not hosts and self.parser.get_http_version() != "1.0"
+            ):
                 raise ValueError("a request names one Host")
             super().on_headers_complete()
 
@@ -119,7 +125,11 @@ if in_c:
             super().on_message_complete()
 
         def send_400_response(self, msg: str) -> None:
-            if self.cycle and self.cycle.response_started and not self.cycle.response_complete:
+            if (
+                self.cycle
+                and self.cycle.response_started
+                and not self.cycle.response_complete
+            ):
                 # A second response would be read as a part of the first.
                 self.transport.close()
             else:

@@ -10,7 +10,13 @@ from pydantic import Field, JsonValue, model_validator
 from reasoner.budget import Cost, Prices
 from reasoner.engine import TextPiece
 from reasoner.serving.errors import ApiError
-from reasoner.serving.replies import Document, ReplyProgress, ReplyText, Result, vendor_object
+from reasoner.serving.replies import (
+    Document,
+    ReplyProgress,
+    ReplyText,
+    Result,
+    vendor_object,
+)
 from reasoner.serving.requests import (
     MAX_TOKENS,
     MAX_TURNS,
@@ -35,9 +41,13 @@ from reasoner.trace.events import Event
 
 REASONS: Final = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 ERRORS: Final = {
-    401: "authentication_error", 403: "permission_error", 404: "not_found_error", 413: "request_too_large",
-    429: "rate_limit_error", 503: "overloaded_error",
-}  # fmt: skip
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
 """The type of an error by its status; others are of the request below 500, and of the API from there."""
 
 
@@ -62,7 +72,11 @@ class Block(Partial):
 
 def _text(content: str | Sequence[Block | Text]) -> str:
     """The text of some content."""
-    return content if isinstance(content, str) else "\n".join(part.text for part in content if part.type == "text")
+    return (
+        content
+        if isinstance(content, str)
+        else "\n".join(part.text for part in content if part.type == "text")
+    )
 
 
 class AnthropicTurn(Partial):
@@ -77,13 +91,26 @@ class AnthropicTurn(Partial):
         blocks = [] if isinstance(self.content, str) else self.content
         for block in blocks:
             if block.type == "tool_result":
-                yield Turn(role="tool", content=_text(block.content), tool_call_id=block.tool_use_id)
+                yield Turn(
+                    role="tool",
+                    content=_text(block.content),
+                    tool_call_id=block.tool_use_id,
+                )
         calls = [
-            CalledTool(id=block.id, function=CalledFunction(name=block.name, arguments=json.dumps(block.input)))
+            CalledTool(
+                id=block.id,
+                function=CalledFunction(
+                    name=block.name, arguments=json.dumps(block.input)
+                ),
+            )
             for block in blocks
             if block.type == "tool_use"
         ]
-        if (text := _text(self.content)) or calls or not any(block.type == "tool_result" for block in blocks):
+        if (
+            (text := _text(self.content))
+            or calls
+            or not any(block.type == "tool_result" for block in blocks)
+        ):
             yield Turn(role=self.role, content=text, tool_calls=calls or None)
 
 
@@ -98,7 +125,12 @@ class AnthropicTool(Partial):
     def chat(self) -> Tool:
         """The same in a chat."""
         described = {"description": self.description} if self.description else {}
-        return Tool(type="function", function=Function(name=self.name, parameters=self.input_schema, **described))
+        return Tool(
+            type="function",
+            function=Function(
+                name=self.name, parameters=self.input_schema, **described
+            ),
+        )
 
 
 class ToolChoice(Partial):
@@ -139,24 +171,37 @@ class MessageRequest(Strict):
     """A request of /v1/messages; `chat` is the same request as a chat."""
 
     ignored: ClassVar[Sequence[str]] = (
-        "cache_control", "context_management", "diagnostics", "inference_geo", "metadata", "service_tier", "speed",
-        "user_profile_id", "workspace_id",
-    )  # fmt: skip
+        "cache_control",
+        "context_management",
+        "diagnostics",
+        "inference_geo",
+        "metadata",
+        "service_tier",
+        "speed",
+        "user_profile_id",
+        "workspace_id",
+    )
     refused: ClassVar[Mapping[str, str]] = {
         "container": "there are no containers here",
         "mcp_servers": "the model calls no tools by itself: offer them as tools",
     }
 
     model: Named
-    messages: Annotated[list[AnthropicTurn], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)]
+    messages: Annotated[
+        list[AnthropicTurn], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)
+    ]
     max_tokens: int = Field(ge=1, le=MAX_TOKENS)
     system: str | Annotated[list[Text], Field(max_length=1000)] = ""
     stream: bool = False
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=-1, le=2**31 - 1)
-    stop_sequences: Annotated[list[Named], Field(max_length=16)] = Field(default_factory=list)
-    tools: Annotated[list[AnthropicTool], Field(max_length=256)] = Field(default_factory=list)
+    stop_sequences: Annotated[list[Named], Field(max_length=16)] = Field(
+        default_factory=list
+    )
+    tools: Annotated[list[AnthropicTool], Field(max_length=256)] = Field(
+        default_factory=list
+    )
     tool_choice: ToolChoice = ToolChoice(type="auto")
     thinking: Thinking = Thinking(type="adaptive")
     output_config: OutputConfig = OutputConfig()
@@ -165,14 +210,23 @@ class MessageRequest(Strict):
     @property
     def chat(self) -> ChatRequest:
         """The same request as a chat."""
-        system = [Turn(role="system", content=text)] if (text := _text(self.system)) else []
-        choice: Any = {"auto": None, "any": "required", "none": "none"}.get(self.tool_choice.type)
+        system = (
+            [Turn(role="system", content=text)] if (text := _text(self.system)) else []
+        )
+        choice: Any = {"auto": None, "any": "required", "none": "none"}.get(
+            self.tool_choice.type
+        )
         if self.tool_choice.type == "tool" and self.tool_choice.name:
-            choice = Tool(type="function", function=Function(name=self.tool_choice.name))
+            choice = Tool(
+                type="function", function=Function(name=self.tool_choice.name)
+            )
         form = self.output_config.format
         return ChatRequest(
             model=self.model,
-            messages=[*system, *(turn for message in self.messages for turn in message.turns)],
+            messages=[
+                *system,
+                *(turn for message in self.messages for turn in message.turns),
+            ],
             max_tokens=self.max_tokens,
             stream=self.stream,
             temperature=self.temperature,
@@ -181,9 +235,13 @@ class MessageRequest(Strict):
             stop=self.stop_sequences,
             tools=[tool.chat for tool in self.tools],
             tool_choice=choice,
-            reasoning_effort="none" if self.thinking.type == "disabled" else self.output_config.effort,
+            reasoning_effort="none"
+            if self.thinking.type == "disabled"
+            else self.output_config.effort,
             thinking_token_budget=self.thinking.budget_tokens,
-            response_format=ResponseFormat(type="json_schema", json_schema=JsonSchema(schema=form.given))
+            response_format=ResponseFormat(
+                type="json_schema", json_schema=JsonSchema(schema=form.given)
+            )
             if form
             else None,
             reasoner=self.reasoner,
@@ -217,11 +275,15 @@ class MessageReply:
         [result] = results
         text = ReplyText.of(result)
         thought = [_block("thinking", text.thinking)] if text.thinking else []
-        spoken = [_block("text", text.content)] if text.content or not (text.calls or text.thinking) else []
+        spoken = (
+            [_block("text", text.content)]
+            if text.content or not (text.calls or text.thinking)
+            else []
+        )
         content = [*thought, *spoken, *self._calls(text)]
-        return self._frame(content, REASONS[text.finish_reason], result.solution.cost) | {
-            "reasoner": vendor_object(result, self._prices)
-        }
+        return self._frame(
+            content, REASONS[text.finish_reason], result.solution.cost
+        ) | {"reasoner": vendor_object(result, self._prices)}
 
     def begin(self, _choices: int) -> Iterable[Document]:
         """The first event."""
@@ -234,7 +296,9 @@ class MessageReply:
 
     def text(self, _index: int, piece: TextPiece) -> Iterable[Document]:
         """The next text of the reply, or of its thinking."""
-        return self._delta("thinking" if piece.thinking else "text", valid_unicode(piece.text))
+        return self._delta(
+            "thinking" if piece.thinking else "text", valid_unicode(piece.text)
+        )
 
     def end(self, results: Sequence[Result]) -> Iterable[Document]:
         """What was not streamed yet, the calls of tools, and how the reply ended. Raises as `whole`."""
@@ -248,9 +312,16 @@ class MessageReply:
         events += self._closed()
         for call in self._calls(text):
             self._index += 1
-            delta = {"type": "input_json_delta", "partial_json": json.dumps(call["input"])}
+            delta = {
+                "type": "input_json_delta",
+                "partial_json": json.dumps(call["input"]),
+            }
             events += [
-                {"type": "content_block_start", "index": self._index, "content_block": {**call, "input": {}}},
+                {
+                    "type": "content_block_start",
+                    "index": self._index,
+                    "content_block": {**call, "input": {}},
+                },
                 {"type": "content_block_delta", "index": self._index, "delta": delta},
                 {"type": "content_block_stop", "index": self._index},
             ]
@@ -269,10 +340,14 @@ class MessageReply:
     @staticmethod
     def refusal(error: ApiError) -> Document:
         """The body of an error."""
-        kind = ERRORS.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
+        kind = ERRORS.get(
+            error.status, "invalid_request_error" if error.status < 500 else "api_error"
+        )
         return {"type": "error", "error": {"type": kind, "message": error.message}}
 
-    def _frame(self, content: list[Document], reason: str | None, cost: Cost) -> Document:
+    def _frame(
+        self, content: list[Document], reason: str | None, cost: Cost
+    ) -> Document:
         return {
             "id": self.id,
             "type": "message",
@@ -285,7 +360,9 @@ class MessageReply:
                 "input_tokens": cost.prompt_tokens,
                 "cache_creation_input_tokens": 0,
                 "cache_read_input_tokens": cost.cached_tokens,
-                "output_tokens": cost.generated_tokens + cost.verifier_tokens + cost.cancelled_tokens,
+                "output_tokens": cost.generated_tokens
+                + cost.verifier_tokens
+                + cost.cancelled_tokens,
             },
         }
 
@@ -306,11 +383,21 @@ class MessageReply:
         if self._open != kind:
             events = self._closed()
             self._open, self._index = kind, self._index + 1
-            events.append({"type": "content_block_start", "index": self._index, "content_block": _block(kind, "")})
+            events.append(
+                {
+                    "type": "content_block_start",
+                    "index": self._index,
+                    "content_block": _block(kind, ""),
+                }
+            )
         self._sent[kind] += text
         return [
             *events,
-            {"type": "content_block_delta", "index": self._index, "delta": {"type": f"{kind}_delta", kind: text}},
+            {
+                "type": "content_block_delta",
+                "index": self._index,
+                "delta": {"type": f"{kind}_delta", kind: text},
+            },
         ]
 
     def _closed(self) -> list[Document]:
@@ -320,7 +407,11 @@ class MessageReply:
 
 def _block(kind: str, text: str) -> Document:
     """A block of a reply; thinking has the empty signature of a model that signs nothing."""
-    return {"type": kind, kind: text, "signature": ""} if kind == "thinking" else {"type": kind, kind: text}
+    return (
+        {"type": kind, kind: text, "signature": ""}
+        if kind == "thinking"
+        else {"type": kind, kind: text}
+    )
 
 
 def _arguments(text: str) -> JsonValue:

@@ -28,21 +28,32 @@ class Metrics:
         self._names = frozenset([*strategies, NO_STRATEGY])
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
-            "reasoner_requests", "Requests, by strategy and how they ended.", ["strategy", "outcome"], registry=registry
+            "reasoner_requests",
+            "Requests, by strategy and how they ended.",
+            ["strategy", "outcome"],
+            registry=registry,
         )
-        self._tokens = Counter("reasoner_tokens", "Tokens, by kind.", ["kind"], registry=registry)
+        self._tokens = Counter(
+            "reasoner_tokens", "Tokens, by kind.", ["kind"], registry=registry
+        )
         self._samples = Counter("reasoner_samples", "Samples drawn.", registry=registry)
         self._saved = Counter(
-            "reasoner_samples_saved", "Samples not drawn because a vote ended early.", registry=registry
+            "reasoner_samples_saved",
+            "Samples not drawn because a vote ended early.",
+            registry=registry,
         )
         self._seconds = Histogram(
-            "reasoner_request_seconds", "From the whole request to the end of its reply, the queue included.",
-            buckets=SECONDS, registry=registry,
-        )  # fmt: skip
+            "reasoner_request_seconds",
+            "From the whole request to the end of its reply, the queue included.",
+            buckets=SECONDS,
+            registry=registry,
+        )
         self._sequential = Histogram(
-            "reasoner_request_sequential_tokens", "Latency in tokens: the longest path that a request waited for.",
-            buckets=SEQUENTIAL, registry=registry,
-        )  # fmt: skip
+            "reasoner_request_sequential_tokens",
+            "Latency in tokens: the longest path that a request waited for.",
+            buckets=SEQUENTIAL,
+            registry=registry,
+        )
         self._kinds = [(f"{kind}_tokens", self._tokens.labels(kind)) for kind in KINDS]
         self._ended: dict[tuple[str, Outcome], Counter] = {}
 
@@ -58,7 +69,9 @@ class Metrics:
         self._samples.inc(cost.samples)
         self._sequential.observe(cost.sequential_tokens)
 
-    def end(self, strategy: str, outcome: Outcome, seconds: float, *, saved: int = 0) -> None:
+    def end(
+        self, strategy: str, outcome: Outcome, seconds: float, *, saved: int = 0
+    ) -> None:
         """Count a request that ended, and the samples that a vote did without."""
         name = strategy if strategy in self._names else "other"
         if (name, outcome) not in self._ended:

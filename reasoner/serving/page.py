@@ -30,7 +30,8 @@ PAGE_POLICY: Final = (
 )
 """Only the page's own script and styles run, and they speak to this server alone."""
 TREE_POLICY: Final = (
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
 )
 """A tree has no script, and its styles are within it."""
 
@@ -42,7 +43,9 @@ def page_routes() -> list[Route]:
 
 async def _asset(request: Request) -> Response:
     name, media_type = ASSETS[request.url.path]
-    return Response(_content(name), media_type=media_type, headers=_headers(PAGE_POLICY, "no-cache"))
+    return Response(
+        _content(name), media_type=media_type, headers=_headers(PAGE_POLICY, "no-cache")
+    )
 
 
 @cache
@@ -67,7 +70,9 @@ async def trace_response(trace: "KeptTrace", *, as_page: bool) -> Response:
     trace.write()
     if as_page:
         # Drawing a large tree takes longer than other requests should wait.
-        return Response(await asyncio.to_thread(trace.page), media_type="text/html", headers=headers)
+        return Response(
+            await asyncio.to_thread(trace.page), media_type="text/html", headers=headers
+        )
     return Response(trace.lines(), media_type="application/jsonl", headers=headers)
 
 
@@ -150,9 +155,18 @@ class KeptTrace:
         It takes up to a second of computing for a large trace: run it in a thread.
         """
         validate = event_adapter().validate_json
-        events = (validate(line[: line.rindex(b',"crc32"')] + b"}") for line in tuple(self._lines))
-        note = "" if self.whole else f"The trace is shown up to its first {self.size:,} bytes: no more of it was kept."
-        return "\n".join(page(search_trees(events), source=f"trace {self.id}", note=note))
+        events = (
+            validate(line[: line.rindex(b',"crc32"')] + b"}")
+            for line in tuple(self._lines)
+        )
+        note = (
+            ""
+            if self.whole
+            else f"The trace is shown up to its first {self.size:,} bytes: no more of it was kept."
+        )
+        return "\n".join(
+            page(search_trees(events), source=f"trace {self.id}", note=note)
+        )
 
 
 def _size_of(events: Sequence[Event], size: int) -> int:
@@ -161,8 +175,14 @@ def _size_of(events: Sequence[Event], size: int) -> int:
         size += EVENT_BYTES
         # Types are compared as they are, which takes no call: this is for each event of each request.
         if type(event) is Sampled or type(event) is Thought:
-            rows = len(event.logprobs.sampled) + sum(map(len, event.logprobs.top)) if event.logprobs else 0
-            size += 8 * (len(event.text) + len(event.thinking)) + 40 * (len(event.token_ids) + rows)
+            rows = (
+                len(event.logprobs.sampled) + sum(map(len, event.logprobs.top))
+                if event.logprobs
+                else 0
+            )
+            size += 8 * (len(event.text) + len(event.thinking)) + 40 * (
+                len(event.token_ids) + rows
+            )
         elif type(event) is Proposed:
             size += 256 * len(event.vote_state.votes)
     return size

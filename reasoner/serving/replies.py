@@ -33,9 +33,18 @@ MAX_SHOWN: Final = 32
 MAX_VOTES: Final = 8
 """Answers in a chunk of progress; the last chunk has all of them."""
 COUNTED: Final = (
-    "tokens", "prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens", "cancelled_tokens",
-    "thinking_tokens", "sequential_tokens", "requests", "samples", "seconds",
-)  # fmt: skip
+    "tokens",
+    "prompt_tokens",
+    "cached_tokens",
+    "generated_tokens",
+    "verifier_tokens",
+    "cancelled_tokens",
+    "thinking_tokens",
+    "sequential_tokens",
+    "requests",
+    "samples",
+    "seconds",
+)
 """What the vendor object says of a cost."""
 _COUNTS: Final = attrgetter(*COUNTED)
 LOST: Final = "lost: the sequence was drawn again after its text was streamed, so the text is not whole: ask again"
@@ -74,7 +83,12 @@ class ReplyText:
     def logprobs(self) -> list[Document]:
         """The log-probabilities of the tokens in OpenAI's form."""
         return [
-            {"token": text, "bytes": list(text.encode("utf-8", "replace")), "logprob": logprob, "top_logprobs": []}
+            {
+                "token": text,
+                "bytes": list(text.encode("utf-8", "replace")),
+                "logprob": logprob,
+                "top_logprobs": [],
+            }
             for text, logprob in self.tokens
         ]
 
@@ -97,17 +111,38 @@ class ReplyText:
         cut = winner is not None and winner.finish_reason == "length"
         ended = solution.ended_by == "budget" and solution.answer is None
         answer = solution.answer.text if solution.answer else ""
-        content, thinking = valid_unicode(solution.text or answer), valid_unicode(thinking)
-        if result.job.question.prompt.tools and not cut and (read := read_calls(content)) and read.calls:
+        content, thinking = (
+            valid_unicode(solution.text or answer),
+            valid_unicode(thinking),
+        )
+        if (
+            result.job.question.prompt.tools
+            and not cut
+            and (read := read_calls(content))
+            and read.calls
+        ):
             return cls(read.text, thinking, "tool_calls", read.calls)
-        return cls(content, thinking, "length" if cut or ended else "stop", tokens=result.tokens)
+        return cls(
+            content,
+            thinking,
+            "length" if cut or ended else "stop",
+            tokens=result.tokens,
+        )
 
 
 def _winner(solution: Solution) -> Completion | None:
     """The completion that has the solution's text: the first complete one, else the first."""
-    same = (completion for _, completion in completions_in(solution.events) if completion.chain == solution.text)
+    same = (
+        completion
+        for _, completion in completions_in(solution.events)
+        if completion.chain == solution.text
+    )
     first = next(same, None)
-    return next((each for each in same if not each.truncated), first) if first and first.truncated else first
+    return (
+        next((each for each in same if not each.truncated), first)
+        if first and first.truncated
+        else first
+    )
 
 
 def sampled_tokens(solution: Solution) -> tuple[TokenIds, tuple[float, ...]]:
@@ -145,7 +180,9 @@ class ReplyProgress:
         parts = [counted(self.samples, "sample")]
         parts += [f"{self.rated:,} rated"] if self.rated else []
         if leader := self.vote_state.leader:
-            parts.append(f"leading {printable(leader.text, limit=MAX_SHOWN)} ({100 * self.vote_state.share:.0f} %)")
+            parts.append(
+                f"leading {printable(leader.text, limit=MAX_SHOWN)} ({100 * self.vote_state.share:.0f} %)"
+            )
         line, before = ", ".join(parts), self._shown
         self._shown = line
         return line if line != before else ""
@@ -154,7 +191,11 @@ class ReplyProgress:
     def report(self) -> Document:
         """The vendor object as far as it is known: samples, the heaviest votes, the tokens computed."""
         votes = _vote_rows(self.vote_state.votes[:MAX_VOTES])
-        return {"samples": self.samples, "votes": votes, "cost": {"tokens": self.tokens}}
+        return {
+            "samples": self.samples,
+            "votes": votes,
+            "cost": {"tokens": self.tokens},
+        }
 
 
 class ChatReply:
@@ -186,18 +227,33 @@ class ChatReply:
         choices = []
         for index, result in enumerate(results):
             text = ReplyText.of(result)
-            message: Document = {"role": "assistant", "content": text.content, "refusal": None}
+            message: Document = {
+                "role": "assistant",
+                "content": text.content,
+                "refusal": None,
+            }
             message |= _thinking(text.thinking)
             if text.calls:
-                message |= {"content": text.content or None, "tool_calls": self._calls(index, text)}
-            choice = {"index": index, "message": message, "logprobs": None, "finish_reason": text.finish_reason}
+                message |= {
+                    "content": text.content or None,
+                    "tool_calls": self._calls(index, text),
+                }
+            choice = {
+                "index": index,
+                "message": message,
+                "logprobs": None,
+                "finish_reason": text.finish_reason,
+            }
             if text.tokens:
                 choice["logprobs"] = {"content": text.logprobs, "refusal": None}
             choices.append(choice | {"reasoner": vendor_object(result, self._prices)})
         vendor = choices[0]["reasoner"]
         if len(choices) == 1:
             del choices[0]["reasoner"]
-        return self._frame("chat.completion", choices) | {"usage": _usage_of(results), "reasoner": vendor}
+        return self._frame("chat.completion", choices) | {
+            "usage": _usage_of(results),
+            "reasoner": vendor,
+        }
 
     def begin(self, choices: int) -> Iterable[Document]:
         """A first chunk of each choice, without text."""
@@ -207,7 +263,9 @@ class ChatReply:
         """A line about what happened, as thinking, with the vendor object so far; nothing if there is no news."""
         progress = self._progress.setdefault(index, ReplyProgress())
         if line := progress.line(event):
-            yield self._chunk(index, _thinking(f"{line}\n")) | {"reasoner": progress.report}
+            yield self._chunk(index, _thinking(f"{line}\n")) | {
+                "reasoner": progress.report
+            }
 
     def text(self, index: int, piece: TextPiece) -> Iterable[Document]:
         """The next text of a choice, or of its thinking."""
@@ -224,22 +282,37 @@ class ChatReply:
         chunks: list[Document] = []
         for index, result in enumerate(results):
             text, vendor = ReplyText.of(result), vendor_object(result, self._prices)
-            thought, spoken = ("".join(self._sent.get((index, thinking), ())) for thinking in (True, False))
+            thought, spoken = (
+                "".join(self._sent.get((index, thinking), ()))
+                for thinking in (True, False)
+            )
             # Thinking that follows lines of progress would read as if it were one of them.
             if index not in self._progress:
-                chunks += self._pieces(index, _rest(text.thinking, thought), thinking=True)
+                chunks += self._pieces(
+                    index, _rest(text.thinking, thought), thinking=True
+                )
             rest = self._pieces(index, _rest(text.content, spoken), thinking=False)
             if rest and text.tokens:
-                rest[0]["choices"][0]["logprobs"] = {"content": text.logprobs, "refusal": None}
+                rest[0]["choices"][0]["logprobs"] = {
+                    "content": text.logprobs,
+                    "refusal": None,
+                }
             chunks += rest
             if text.calls:
-                calls = [{"index": number, **call} for number, call in enumerate(self._calls(index, text))]
+                calls = [
+                    {"index": number, **call}
+                    for number, call in enumerate(self._calls(index, text))
+                ]
                 chunks.append(self._chunk(index, {"tool_calls": calls}))
             if not text.content.startswith(spoken):
                 vendor["notes"].append(LOST)
-            chunks.append(self._chunk(index, {}, text.finish_reason) | {"reasoner": vendor})
+            chunks.append(
+                self._chunk(index, {}, text.finish_reason) | {"reasoner": vendor}
+            )
         if self.asked.include_usage:
-            chunks.append(self._frame("chat.completion.chunk", []) | {"usage": _usage_of(results)})
+            chunks.append(
+                self._frame("chat.completion.chunk", []) | {"usage": _usage_of(results)}
+            )
         return chunks
 
     def fail(self, error: ApiError) -> Iterable[Document]:
@@ -248,22 +321,37 @@ class ChatReply:
 
     def _frame(self, kind: str, choices: list[Document]) -> Document:
         return {
-            "id": self.id, "object": kind, "created": self.created, "model": self.asked.model, "choices": choices
-        }  # fmt: skip
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.asked.model,
+            "choices": choices,
+        }
 
-    def _chunk(self, index: int, delta: Document, finish_reason: str | None = None) -> Document:
+    def _chunk(
+        self, index: int, delta: Document, finish_reason: str | None = None
+    ) -> Document:
         # The first chunk of a choice names its role.
         if index not in self._started:
             self._started.add(index)
             delta = {"role": "assistant", **delta}
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        choice = {
+            "index": index,
+            "delta": delta,
+            "logprobs": None,
+            "finish_reason": finish_reason,
+        }
         chunk = self._frame("chat.completion.chunk", [choice])
         # As in OpenAI's service: null in every chunk but the last.
         return {**chunk, "usage": None} if self.asked.include_usage else chunk
 
     def _pieces(self, index: int, text: str, *, thinking: bool) -> list[Document]:
         """The chunks of a text."""
-        return [self._chunk(index, _thinking(text) if thinking else {"content": text})] if text else []
+        return (
+            [self._chunk(index, _thinking(text) if thinking else {"content": text})]
+            if text
+            else []
+        )
 
     def _calls(self, index: int, text: ReplyText) -> list[Document]:
         return [
@@ -317,8 +405,11 @@ def vendor_object(result: Result, prices: Prices | None = None) -> Document:
         "samples": votes.samples,
         "confidence": solution.confidence,
         "ended_by": solution.ended_by,
-        "reason": _bounded(api_error(solution.error).message if solution.error else solution.reason),
-        "cost": dict(zip(COUNTED, _COUNTS(cost), strict=True)) | ({"usd": prices.usd(cost)} if prices else {}),
+        "reason": _bounded(
+            api_error(solution.error).message if solution.error else solution.reason
+        ),
+        "cost": dict(zip(COUNTED, _COUNTS(cost), strict=True))
+        | ({"usd": prices.usd(cost)} if prices else {}),
         "saved": saved(solution),
         "notes": list(dict.fromkeys(_bounded(note) for note in notes if note)),
         "trace": result.trace,
@@ -328,7 +419,9 @@ def vendor_object(result: Result, prices: Prices | None = None) -> Document:
 @lru_cache(maxsize=256)
 def public_spec(strategy: object) -> str:
     """The spec of a strategy with all options that say something, but those of the owner, which may name files."""
-    return spec_of(strategy, lambda cls, option: not isinstance(marks_of(cls).get(option), Owners))
+    return spec_of(
+        strategy, lambda cls, option: not isinstance(marks_of(cls).get(option), Owners)
+    )
 
 
 def saved(solution: Solution) -> int | None:
@@ -340,7 +433,14 @@ def saved(solution: Solution) -> int | None:
 
 
 def _vote_rows(votes: Sequence[Vote]) -> list[Document]:
-    return [{"answer": _bounded(vote.answer.text), "count": vote.count, "weight": vote.weight} for vote in votes]
+    return [
+        {
+            "answer": _bounded(vote.answer.text),
+            "count": vote.count,
+            "weight": vote.weight,
+        }
+        for vote in votes
+    ]
 
 
 def _bounded(text: str) -> str:

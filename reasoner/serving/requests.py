@@ -42,14 +42,28 @@ PASSED: Final = "single"
 """The strategy of a request that passes through; `none` is another name of it in a request."""
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 LEVELS: Final[Mapping[str, ThinkingLevel]] = {
-    "none": "none", "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high",
-}  # fmt: skip
+    "none": "none",
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "high",
+    "max": "high",
+}
 """The thinking level of each of OpenAI's efforts."""
 IGNORED: Final = (
-    "moderation", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_options",
-    "prompt_cache_retention", "safety_identifier", "service_tier", "verbosity",
-)  # fmt: skip
-ONLY_SAMPLED: Final = "only the tokens of the reply have log-probabilities: leave it out"
+    "moderation",
+    "parallel_tool_calls",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "verbosity",
+)
+ONLY_SAMPLED: Final = (
+    "only the tokens of the reply have log-probabilities: leave it out"
+)
 
 Short = Annotated[str, Field(max_length=512)]
 Named = Annotated[str, Field(min_length=1, max_length=512)]
@@ -79,12 +93,18 @@ def build_client(kind: Literal["strategy", "rule"], spec: str) -> Any:
     Raises:
         UsageError: it cannot be built, it is too large, or it sets an option that only the owner may set.
     """
-    built = build_checked(kind, PASSED if kind == "strategy" and spec == "none" else spec, _refuse_owners)
+    built = build_checked(
+        kind, PASSED if kind == "strategy" and spec == "none" else spec, _refuse_owners
+    )
     for name, value in _counts(built):
         if value > MAX_COUNT:
-            raise UsageError(f"{name} must be at most {MAX_COUNT:,} in a request (got {value:,})")
+            raise UsageError(
+                f"{name} must be at most {MAX_COUNT:,} in a request (got {value:,})"
+            )
     if (samples := draws(built)) > MAX_COUNT:
-        raise UsageError(f"a request may draw at most {MAX_COUNT:,} samples (got {samples:,}): lower n")
+        raise UsageError(
+            f"a request may draw at most {MAX_COUNT:,} samples (got {samples:,}): lower n"
+        )
     return built
 
 
@@ -114,7 +134,11 @@ def _counts(thing: object) -> Iterator[tuple[str, int]]:
         value = getattr(thing, field.name, None)
         if not field.init or field.name == "params":
             continue
-        if isinstance(value, int) and not isinstance(value, bool) and marks.get(field.name) is not Mark.LENGTH:
+        if (
+            isinstance(value, int)
+            and not isinstance(value, bool)
+            and marks.get(field.name) is not Mark.LENGTH
+        ):
             yield field.name, value
         yield from _counts(value)
 
@@ -135,7 +159,9 @@ def read_as(read: Callable[[str], object]) -> PlainValidator:
         if text is None or is_dataclass(text):
             return text
         if not isinstance(text, str) or not 0 < len(text) <= MAX_SPEC:
-            raise ValueError(f"it must be a text of 1 to {MAX_SPEC:,} characters (got {shown(text)})")
+            raise ValueError(
+                f"it must be a text of 1 to {MAX_SPEC:,} characters (got {shown(text)})"
+            )
         try:
             return read(text)
         except UsageError as error:
@@ -150,7 +176,11 @@ def _as_list(value: object) -> object:
 
 def _amounts(budget: object) -> object:
     """A budget that is an object, as in {"tokens": 4000}, as text."""
-    return ",".join(f"{unit}={amount}" for unit, amount in budget.items()) if isinstance(budget, dict) else budget
+    return (
+        ",".join(f"{unit}={amount}" for unit, amount in budget.items())
+        if isinstance(budget, dict)
+        else budget
+    )
 
 
 class Strict(BaseModel):
@@ -179,9 +209,13 @@ class VendorOptions(Strict):
     kind of answer; `budget` is a text or an object.
     """
 
-    strategy: Annotated[Strategy | None, read_as(partial(build_client, "strategy"))] = None
+    strategy: Annotated[Strategy | None, read_as(partial(build_client, "strategy"))] = (
+        None
+    )
     verifier: Annotated[str | None, Field(min_length=1, max_length=MAX_SPEC)] = None
-    budget: Annotated[Budget | None, read_as(Budget.parse), BeforeValidator(_amounts)] = None
+    budget: Annotated[
+        Budget | None, read_as(Budget.parse), BeforeValidator(_amounts)
+    ] = None
     answer: Annotated[AnswerKind | None, read_as(_client_kind)] = None
     stop: Annotated[StopRule | None, read_as(partial(build_client, "rule"))] = None
 
@@ -224,7 +258,11 @@ class Turn(Partial):
     """One message of a chat."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | Annotated[list[ContentPart], Field(max_length=1000, fail_fast=True)] | None = None
+    content: (
+        str
+        | Annotated[list[ContentPart], Field(max_length=1000, fail_fast=True)]
+        | None
+    ) = None
     tool_calls: list[CalledTool] | None = None
     tool_call_id: Short | None = None
 
@@ -232,11 +270,21 @@ class Turn(Partial):
     def message(self) -> Message:
         """The turn as the model sees it; a developer's is the system's."""
         content = self.content or ""
-        text = content if isinstance(content, str) else "\n".join(part.text for part in content)
+        text = (
+            content
+            if isinstance(content, str)
+            else "\n".join(part.text for part in content)
+        )
         role: Role = "system" if self.role == "developer" else self.role
         if not (self.tool_calls or self.tool_call_id):
             return Message(role, text)
-        return Message(role, text, self.model_dump_json(include={"tool_calls", "tool_call_id"}, exclude_none=True))
+        return Message(
+            role,
+            text,
+            self.model_dump_json(
+                include={"tool_calls", "tool_call_id"}, exclude_none=True
+            ),
+        )
 
 
 class Function(Open):
@@ -276,7 +324,11 @@ class ResponseFormat(Strict):
         """The JSON schema of the reply; None for a text."""
         if self.type == "json_object":
             return {"type": "object"}
-        return self.json_schema.given if self.type == "json_schema" and self.json_schema else None
+        return (
+            self.json_schema.given
+            if self.type == "json_schema" and self.json_schema
+            else None
+        )
 
 
 class ChatRequest(Strict):
@@ -286,7 +338,12 @@ class ChatRequest(Strict):
     Fields in `ignored` have no effect; those in `refused` cannot be honoured: the value says why.
     """
 
-    ignored: ClassVar[Sequence[str]] = (*IGNORED, "metadata", "return_response_only", "store")
+    ignored: ClassVar[Sequence[str]] = (
+        *IGNORED,
+        "metadata",
+        "return_response_only",
+        "store",
+    )
     refused: ClassVar[Mapping[str, str]] = {
         "chat_template_kwargs": "use reasoning_effort to ask for more or less thinking",
         "extra_body": "put its fields into the body itself",
@@ -296,13 +353,17 @@ class ChatRequest(Strict):
     }
 
     model: Named
-    messages: Annotated[list[Turn], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)]
+    messages: Annotated[
+        list[Turn], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)
+    ]
     n: int = Field(default=1, ge=1, le=MAX_CHOICES)
     budget: int | None = Field(default=None, ge=1, le=MAX_COUNT)
     """How many samples a choice draws, as its_hub's clients say it."""
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
     stream: bool = False
-    stream_options: dict[Literal["include_usage", "include_obfuscation"], bool | None] = Field(default_factory=dict)
+    stream_options: dict[
+        Literal["include_usage", "include_obfuscation"], bool | None
+    ] = Field(default_factory=dict)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=-1, le=2**31 - 1)
@@ -312,9 +373,15 @@ class ChatRequest(Strict):
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     repetition_penalty: float | None = Field(default=None, gt=0, le=10)
-    stop: Annotated[list[Named], Field(max_length=16), BeforeValidator(_as_list)] = Field(default_factory=list)
-    bad_words: Annotated[list[Named], Field(max_length=256)] = Field(default_factory=list)
-    logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=1024)] = Field(default_factory=dict)
+    stop: Annotated[list[Named], Field(max_length=16), BeforeValidator(_as_list)] = (
+        Field(default_factory=list)
+    )
+    bad_words: Annotated[list[Named], Field(max_length=256)] = Field(
+        default_factory=list
+    )
+    logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=1024)] = Field(
+        default_factory=dict
+    )
     logprobs: bool = False
     modalities: list[Literal["text"]] = Field(default_factory=list)
     reasoning_effort: Effort | None = None
@@ -328,7 +395,9 @@ class ChatRequest(Strict):
     @model_validator(mode="after")
     def _streamed(self) -> "ChatRequest":
         if self.stream_options and not self.stream:
-            raise ValueError("stream_options has no effect without stream: set stream to true")
+            raise ValueError(
+                "stream_options has no effect without stream: set stream to true"
+            )
         return self
 
     @property
@@ -344,7 +413,11 @@ class ChatRequest(Strict):
     @property
     def thinking(self) -> ThinkingLevel | None:
         """How much the model is asked to think; None where the request does not say it."""
-        return LEVELS[self.reasoning_effort] if self.reasoning_effort else self.thinking_token_budget
+        return (
+            LEVELS[self.reasoning_effort]
+            if self.reasoning_effort
+            else self.thinking_token_budget
+        )
 
     @property
     def params(self) -> SamplingParams:
@@ -359,6 +432,8 @@ class ChatRequest(Strict):
             presence_penalty=self.presence_penalty,
             frequency_penalty=self.frequency_penalty,
             repetition_penalty=self.repetition_penalty,
-            logit_bias=tuple(sorted((int(token), bias) for token, bias in self.logit_bias.items())),
+            logit_bias=tuple(
+                sorted((int(token), bias) for token, bias in self.logit_bias.items())
+            ),
             bad_words=tuple(self.bad_words),
         )

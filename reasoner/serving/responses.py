@@ -13,7 +13,15 @@ from reasoner.engine import TextPiece
 from reasoner.errors import shown
 from reasoner.serving.errors import ApiError
 from reasoner.serving.messages import MessageReply
-from reasoner.serving.replies import ChatReply, Document, ReplyProgress, ReplyText, Result, usage, vendor_object
+from reasoner.serving.replies import (
+    ChatReply,
+    Document,
+    ReplyProgress,
+    ReplyText,
+    Result,
+    usage,
+    vendor_object,
+)
 from reasoner.serving.requests import (
     IGNORED,
     MAX_TURNS,
@@ -41,8 +49,16 @@ from reasoner.trace.events import Event
 
 STATUS: Final = {"stop": "completed", "length": "incomplete", "tool_calls": "completed"}
 REPEATED: Final = {
-    "instructions", "max_output_tokens", "metadata", "model", "temperature", "tool_choice", "tools", "top_p", "user",
-}  # fmt: skip
+    "instructions",
+    "max_output_tokens",
+    "metadata",
+    "model",
+    "temperature",
+    "tool_choice",
+    "tools",
+    "top_p",
+    "user",
+}
 """Fields of a request that its reply repeats."""
 LOGPROBS: Final = "message.output_text.logprobs"
 """What `include` asks for log-probabilities by."""
@@ -72,7 +88,10 @@ class FunctionCall(Partial):
     @property
     def chat(self) -> CalledTool:
         """The same in a chat."""
-        return CalledTool(id=self.call_id, function=CalledFunction(name=self.name, arguments=self.arguments))
+        return CalledTool(
+            id=self.call_id,
+            function=CalledFunction(name=self.name, arguments=self.arguments),
+        )
 
 
 class FunctionOutput(Partial):
@@ -91,7 +110,11 @@ class ItemReference(Partial):
 
 
 def _type_of(item: object) -> object:
-    return item.get("type", "message") if isinstance(item, dict) else getattr(item, "type", "message")
+    return (
+        item.get("type", "message")
+        if isinstance(item, dict)
+        else getattr(item, "type", "message")
+    )
 
 
 InputItem = Annotated[
@@ -120,7 +143,10 @@ class FunctionTool(Partial):
     def chat(self) -> Tool:
         """The same in a chat."""
         about = {"description": self.description} if self.description else {}
-        return Tool(type="function", function=Function(name=self.name, parameters=self.parameters, **about))
+        return Tool(
+            type="function",
+            function=Function(name=self.name, parameters=self.parameters, **about),
+        )
 
 
 class FunctionChoice(Partial):
@@ -152,16 +178,24 @@ class TextOptions(Partial):
 
 def _is_reasoning(item: dict[str, Any]) -> bool:
     kind, name = item.get("type"), item.get("id")
-    return kind == "reasoning" or (kind == "item_reference" and isinstance(name, str) and name.startswith("rs_"))
+    return kind == "reasoning" or (
+        kind == "item_reference" and isinstance(name, str) and name.startswith("rs_")
+    )
 
 
 class ResponseRequest(Strict):
     """A request of /v1/responses; `chat` is the same request as a chat."""
 
     ignored: ClassVar[Sequence[str]] = (
-        *IGNORED, "access_programs", "background_options", "context_management", "image", "max_tool_calls",
-        "stream_options", "truncation",
-    )  # fmt: skip
+        *IGNORED,
+        "access_programs",
+        "background_options",
+        "context_management",
+        "image",
+        "max_tool_calls",
+        "stream_options",
+        "truncation",
+    )
     refused: ClassVar[Mapping[str, str]] = {
         "background": SEND_ALL,
         "conversation": SEND_ALL,
@@ -171,7 +205,12 @@ class ResponseRequest(Strict):
     }
 
     model: Named
-    input: str | Annotated[list[InputItem], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)]
+    input: (
+        str
+        | Annotated[
+            list[InputItem], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)
+        ]
+    )
     include: Annotated[list[Short], Field(max_length=16)] = Field(default_factory=list)
     """Of what may be asked for, only log-probabilities have an effect."""
     instructions: str | None = None
@@ -181,9 +220,13 @@ class ResponseRequest(Strict):
     top_p: float | None = Field(default=None, gt=0, le=1)
     stream: bool = False
     user: Short | None = None
-    metadata: Annotated[dict[str, Short], Field(max_length=16)] = Field(default_factory=dict)
+    metadata: Annotated[dict[str, Short], Field(max_length=16)] = Field(
+        default_factory=dict
+    )
     text: TextOptions = TextOptions()
-    tools: Annotated[list[FunctionTool], Field(max_length=256)] = Field(default_factory=list)
+    tools: Annotated[list[FunctionTool], Field(max_length=256)] = Field(
+        default_factory=list
+    )
     tool_choice: Literal["none", "auto", "required"] | FunctionChoice = "auto"
     reasoner: VendorOptions = VendorOptions()
 
@@ -193,7 +236,11 @@ class ResponseRequest(Strict):
         """Clients send back what a reply thought, or its id; models do not read it again."""
         if not isinstance(value, list):
             return value
-        return [item for item in value if not (isinstance(item, dict) and _is_reasoning(item))]
+        return [
+            item
+            for item in value
+            if not (isinstance(item, dict) and _is_reasoning(item))
+        ]
 
     def completed(self, kept: Callable[[str], str | None]) -> "ResponseRequest":
         """The same request with the messages that it refers to; `kept` has their texts by id.
@@ -222,10 +269,22 @@ class ResponseRequest(Strict):
         for item in self.input:
             match item:
                 case FunctionCall():
-                    turn = turns.pop() if turns and turns[-1].role == "assistant" else Turn(role="assistant")
-                    turns.append(turn.model_copy(update={"tool_calls": [*(turn.tool_calls or ()), item.chat]}))
+                    turn = (
+                        turns.pop()
+                        if turns and turns[-1].role == "assistant"
+                        else Turn(role="assistant")
+                    )
+                    turns.append(
+                        turn.model_copy(
+                            update={"tool_calls": [*(turn.tool_calls or ()), item.chat]}
+                        )
+                    )
                 case FunctionOutput():
-                    turns.append(Turn(role="tool", content=item.output, tool_call_id=item.call_id))
+                    turns.append(
+                        Turn(
+                            role="tool", content=item.output, tool_call_id=item.call_id
+                        )
+                    )
                 case InputMessage():
                     turns.append(item)
         return turns
@@ -233,7 +292,11 @@ class ResponseRequest(Strict):
     @property
     def chat(self) -> ChatRequest:
         """The same request as a chat."""
-        first = [Turn(role="system", content=self.instructions)] if self.instructions else []
+        first = (
+            [Turn(role="system", content=self.instructions)]
+            if self.instructions
+            else []
+        )
         choice = self.tool_choice
         return ChatRequest(
             model=self.model,
@@ -316,7 +379,9 @@ class ResponseReply:
             self.keep(item["id"], text.content)
         return {
             **self._frame(status),
-            "incomplete_details": {"reason": "max_output_tokens"} if text.finish_reason == "length" else None,
+            "incomplete_details": {"reason": "max_output_tokens"}
+            if text.finish_reason == "length"
+            else None,
             "output": [*thought, *spoken, *self._calls(text)],
             "usage": _usage(result.solution.cost),
             "reasoner": vendor_object(result, self._prices),
@@ -339,7 +404,10 @@ class ResponseReply:
     def begin(self, _choices: int) -> Iterable[Document]:
         """The first events."""
         frame = self._frame("in_progress")
-        return [self._event("response.created", response=frame), self._event("response.in_progress", response=frame)]
+        return [
+            self._event("response.created", response=frame),
+            self._event("response.in_progress", response=frame),
+        ]
 
     def progress(self, _index: int, event: Event) -> Iterable[Document]:
         """A line about what happened, as thinking; no events if there is no news."""
@@ -348,7 +416,9 @@ class ResponseReply:
 
     def text(self, _index: int, piece: TextPiece) -> Iterable[Document]:
         """The next text of the reply, or of its thinking."""
-        return self._delta("reasoning" if piece.thinking else "message", valid_unicode(piece.text))
+        return self._delta(
+            "reasoning" if piece.thinking else "message", valid_unicode(piece.text)
+        )
 
     def end(self, results: Sequence[Result]) -> Iterable[Document]:
         """What was not streamed yet, and the whole reply. Raises as `whole`."""
@@ -373,17 +443,25 @@ class ResponseReply:
         begun = {**call, "arguments": "", "status": "in_progress"}
         name, arguments = "response.function_call_arguments", call["arguments"]
         return [
-            self._event("response.output_item.added", output_index=self._index, item=begun),
+            self._event(
+                "response.output_item.added", output_index=self._index, item=begun
+            ),
             self._event(f"{name}.delta", **at, delta=arguments),
             self._event(f"{name}.done", **at, arguments=arguments),
-            self._event("response.output_item.done", output_index=self._index, item=call),
+            self._event(
+                "response.output_item.done", output_index=self._index, item=call
+            ),
         ]
 
     def fail(self, error: ApiError) -> Iterable[Document]:
         """The last event of a reply that failed after its stream began."""
         code = "rate_limit_exceeded" if error.status == 429 else "server_error"
         failure = {"code": code, "message": error.message}
-        return [self._event("response.failed", response={**self._frame("failed"), "error": failure})]
+        return [
+            self._event(
+                "response.failed", response={**self._frame("failed"), "error": failure}
+            )
+        ]
 
     def _frame(self, status: str) -> Document:
         """What is known of a reply from its request."""
@@ -406,13 +484,18 @@ class ResponseReply:
             **self._request.model_dump(include=REPEATED),
         }
 
-    def _delta(self, item: str, text: str, logprobs: Sequence[Document] = ()) -> list[Document]:
+    def _delta(
+        self, item: str, text: str, logprobs: Sequence[Document] = ()
+    ) -> list[Document]:
         """The events of a further text of an item."""
         events = self._opened(item)
         self._sent[item].append(text)
         if item == "reasoning":
             return [*events, self._piece("response.reasoning_text.delta", delta=text)]
-        return [*events, self._piece("response.output_text.delta", delta=text, logprobs=[*logprobs])]
+        return [
+            *events,
+            self._piece("response.output_text.delta", delta=text, logprobs=[*logprobs]),
+        ]
 
     def _opened(self, item: str) -> list[Document]:
         """The events that begin an item, after those that end the one before."""
@@ -423,7 +506,11 @@ class ResponseReply:
         empty = _item(self.id, item, "", "in_progress")
         part = empty.pop("content")[0]
         added = {**empty, "content": []}
-        events.append(self._event("response.output_item.added", output_index=self._index, item=added))
+        events.append(
+            self._event(
+                "response.output_item.added", output_index=self._index, item=added
+            )
+        )
         return [*events, self._piece("response.content_part.added", part=part)]
 
     def _closed(self, status: str, logprobs: Sequence[Document] = ()) -> list[Document]:
@@ -431,19 +518,25 @@ class ResponseReply:
             return []
         thinking = self._open == "reasoning"
         text = "".join(self._sent[self._open])
-        item = _item(self.id, self._open, text, "completed" if thinking else status, logprobs)
+        item = _item(
+            self.id, self._open, text, "completed" if thinking else status, logprobs
+        )
         [part] = item["content"]
         name = "reasoning_text" if thinking else "output_text"
         more: Document = {} if thinking else {"logprobs": [*logprobs]}
         return [
             self._piece(f"response.{name}.done", text=part["text"], **more),
             self._piece("response.content_part.done", part=part),
-            self._event("response.output_item.done", output_index=self._index, item=item),
+            self._event(
+                "response.output_item.done", output_index=self._index, item=item
+            ),
         ]
 
     def _piece(self, name: str, **fields: Any) -> Document:
         item = f"{PREFIXES[self._open]}{self.id}"
-        return self._event(name, item_id=item, output_index=self._index, content_index=0, **fields)
+        return self._event(
+            name, item_id=item, output_index=self._index, content_index=0, **fields
+        )
 
     def _event(self, name: str, **fields: Any) -> Document:
         event = {"type": name, "sequence_number": self._number, **fields}
@@ -455,12 +548,29 @@ PREFIXES: Final = {"reasoning": "rs_", "message": "msg_"}
 """What the ids of items begin with."""
 
 
-def _item(id: str, type: str, text: str, status: str = "completed", logprobs: Sequence[Document] = ()) -> Document:
+def _item(
+    id: str,
+    type: str,
+    text: str,
+    status: str = "completed",
+    logprobs: Sequence[Document] = (),
+) -> Document:
     """An item of the output."""
     item: Document = {"id": f"{PREFIXES[type]}{id}", "type": type, "status": status}
     if type == "reasoning":
-        return {**item, "summary": [], "content": [{"type": "reasoning_text", "text": text}]}
-    content = [{"type": "output_text", "text": text, "annotations": [], "logprobs": [*logprobs]}]
+        return {
+            **item,
+            "summary": [],
+            "content": [{"type": "reasoning_text", "text": text}],
+        }
+    content = [
+        {
+            "type": "output_text",
+            "text": text,
+            "annotations": [],
+            "logprobs": [*logprobs],
+        }
+    ]
     return {**item, "role": "assistant", "content": content}
 
 
@@ -469,7 +579,10 @@ def _usage(cost: Cost) -> Document:
     counted = usage(cost)
     return {
         "input_tokens": counted["prompt_tokens"],
-        "input_tokens_details": {"cached_tokens": cost.cached_tokens, "cache_write_tokens": 0},
+        "input_tokens_details": {
+            "cached_tokens": cost.cached_tokens,
+            "cache_write_tokens": 0,
+        },
         "output_tokens": counted["completion_tokens"],
         "output_tokens_details": {"reasoning_tokens": cost.thinking_tokens},
         "total_tokens": counted["total_tokens"],

@@ -27,7 +27,11 @@ from reasoner.trace.events import Event
 T = TypeVar("T")
 _name_of = lru_cache(maxsize=256)(name_of)
 State = Literal["starting", "ready", "draining", "failed"]
-REFUSES: Final = {"starting": "is starting", "draining": "is stopping", "failed": "has lost its engine"}
+REFUSES: Final = {
+    "starting": "is starting",
+    "draining": "is stopping",
+    "failed": "has lost its engine",
+}
 Follow = Callable[[int, Event | TextPiece], None]
 """Receives what happens in a request with the index of its job: its events, or its text if it passes through."""
 
@@ -41,7 +45,9 @@ class Service:
     Entering it starts the engine and the verifiers; leaving it cuts off what is in flight and closes them.
     """
 
-    def __init__(self, engine: Engine, offer: Offer, limits: ServerLimits, *, report: Report) -> None:
+    def __init__(
+        self, engine: Engine, offer: Offer, limits: ServerLimits, *, report: Report
+    ) -> None:
         self._offer = replace(offer, ceiling=limits.max_budget)
         self.state: State = "starting"
         self.limits = limits
@@ -51,12 +57,22 @@ class Service:
         self.ledger = Ledger(prices=offer.prices)
         self.metrics = Metrics(entries("strategy"))
         self._engine = engine
-        self._session = Session(engine, verifiers=tuple(offer.verifiers.values()), prices=offer.prices)
+        self._session = Session(
+            engine, verifiers=tuple(offer.verifiers.values()), prices=offer.prices
+        )
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stack = AsyncExitStack()
         gauge = self.metrics.gauge
-        gauge("reasoner_in_flight", "Requests that are answered now.", lambda: self.turns.running)
-        gauge("reasoner_queued", "Requests that wait for their turn.", lambda: self.turns.queued)
+        gauge(
+            "reasoner_in_flight",
+            "Requests that are answered now.",
+            lambda: self.turns.running,
+        )
+        gauge(
+            "reasoner_queued",
+            "Requests that wait for their turn.",
+            lambda: self.turns.queued,
+        )
 
     async def __aenter__(self) -> Self:
         """Start the engine and the verifiers. Raises as `Session.__aenter__`."""
@@ -84,7 +100,13 @@ class Service:
         """
         if self.state != "ready":
             problem = f"the server {REFUSES[self.state]}: try again later"
-            raise ApiError(503, problem, type="server_error", code=self.state, headers={"Retry-After": "5"})
+            raise ApiError(
+                503,
+                problem,
+                type="server_error",
+                code=self.state,
+                headers={"Retry-After": "5"},
+            )
         return self._offer
 
     def drain(self) -> None:
@@ -108,7 +130,9 @@ class Service:
         """The tokens of a job's prompt; an upper bound where the engine does not know them."""
         return (await self._engine.render(job.question.prompt)).tokens
 
-    async def answer(self, jobs: Sequence[Job], client: str, follow: Follow | None = None) -> list[Result]:
+    async def answer(
+        self, jobs: Sequence[Job], client: str, follow: Follow | None = None
+    ) -> list[Result]:
         """The jobs of one request with their solutions and events, which `follow` receives as they happen.
 
         Before it first waits, it has its turn, is in the queue, or was refused. Cancelling it aborts all of it.
@@ -125,7 +149,9 @@ class Service:
         try:
             async with self.turns:
                 solved = [
-                    self._solve(job, ledger, client, partial(follow, index) if follow else None)
+                    self._solve(
+                        job, ledger, client, partial(follow, index) if follow else None
+                    )
                     for index, job in enumerate(jobs)
                 ]
                 results = await _together(solved)
@@ -137,11 +163,20 @@ class Service:
         finally:
             self.metrics.spend(ledger.settled)
             spared = sum(saved(result.solution) or 0 for result in results)
-            self.metrics.end(_name_of(type(jobs[0].strategy)), outcome, time.monotonic() - started, saved=spared)
+            self.metrics.end(
+                _name_of(type(jobs[0].strategy)),
+                outcome,
+                time.monotonic() - started,
+                saved=spared,
+            )
         return results
 
     async def _solve(
-        self, job: Job, ledger: Ledger, client: str, follow: Callable[[Event | TextPiece], None] | None
+        self,
+        job: Job,
+        ledger: Ledger,
+        client: str,
+        follow: Callable[[Event | TextPiece], None] | None,
     ) -> Result:
         on_text = follow if job.streams else None
         sink = None if job.streams or job.passes_through else follow
@@ -153,9 +188,16 @@ class Service:
                 raise solution.error
             self.report("-", solution.error)
         prompt, trace = job.question.prompt, self.traces.open(client)
-        texts = [part for turn in prompt.messages for part in (turn.content, turn.extra)]
+        texts = [
+            part for turn in prompt.messages for part in (turn.content, turn.extra)
+        ]
         trace.keep(solution.events, prompt=sum(map(len, texts), len(prompt.tools)))
-        return Result(job, solution, trace.id if trace.whole else None, await self._tokens(job, solution))
+        return Result(
+            job,
+            solution,
+            trace.id if trace.whole else None,
+            await self._tokens(job, solution),
+        )
 
     async def _tokens(self, job: Job, solution: Solution) -> Tokens:
         """The tokens of a reply with their log-probabilities, where its job asks for them."""
@@ -181,4 +223,6 @@ def _outcome(solution: Solution) -> Outcome:
         return "error"
     if solution.abstained:
         return "not_sure"
-    return "budget" if solution.ended_by == "budget" and not solution.text else "answered"
+    return (
+        "budget" if solution.ended_by == "budget" and not solution.text else "answered"
+    )

@@ -31,11 +31,19 @@ CLOSE: Final = {"Connection": "close"}
 
 def headers_of(scope: Scope) -> dict[str, str]:
     """The headers of a request by their names in lower case; of several with one name, the first."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+    return {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in reversed(scope["headers"])
+    }
 
 
 async def read_body(
-    headers: Mapping[str, str], receive: Receive, *, limit: int, seconds: float, kind: str = JSON
+    headers: Mapping[str, str],
+    receive: Receive,
+    *,
+    limit: int,
+    seconds: float,
+    kind: str = JSON,
 ) -> bytes:
     """The body of a request, which has the media type `kind`.
 
@@ -46,7 +54,10 @@ async def read_body(
     given = headers.get("content-type", "").partition(";")[0].strip().lower()
     if given != kind:
         # A page of a browser may send other types than JSON to this machine without asking it first.
-        raise ApiError(415, f"the body has another media type: send it with the header `Content-Type: {kind}`")
+        raise ApiError(
+            415,
+            f"the body has another media type: send it with the header `Content-Type: {kind}`",
+        )
     # The parser of requests lets no other text than digits pass.
     declared = int(headers.get("content-length", "0"))
     if declared > LINGER * limit or (declared > limit and "expect" in headers):
@@ -65,14 +76,20 @@ async def read_body(
                 if received <= limit:
                     parts.append(part)
     except TimeoutError:
-        raise ApiError(408, f"the body did not arrive within {seconds:g} s", headers=CLOSE) from None
+        raise ApiError(
+            408, f"the body did not arrive within {seconds:g} s", headers=CLOSE
+        ) from None
     if received > limit:
         raise _too_large(limit)
     return b"".join(parts)
 
 
 def _too_large(limit: int) -> ApiError:
-    return ApiError(413, f"the body is too large: at most {limit:,} bytes are allowed", headers=CLOSE)
+    return ApiError(
+        413,
+        f"the body is too large: at most {limit:,} bytes are allowed",
+        headers=CLOSE,
+    )
 
 
 def encoded(document: Document) -> bytes:
@@ -83,7 +100,9 @@ def encoded(document: Document) -> bytes:
         return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def reply(document: Document, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def reply(
+    document: Document, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
     """A JSON response."""
     return Response(encoded(document), status, headers, JSON)
 
@@ -125,8 +144,15 @@ class EventStream(Response):
     or does not read any more, the request is cancelled.
     """
 
-    def __init__(self, start: "Callable[[Follow], asyncio.Task[list[Result]]]", chunks: Reply, choices: int) -> None:
-        super().__init__(media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    def __init__(
+        self,
+        start: "Callable[[Follow], asyncio.Task[list[Result]]]",
+        chunks: Reply,
+        choices: int,
+    ) -> None:
+        super().__init__(
+            media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
         del self.headers["content-length"]
         self._start = start
         self._chunks = chunks
@@ -157,16 +183,26 @@ class EventStream(Response):
     def _follow(self, index: int, news: Event | TextPiece) -> None:
         # What waits for a slow client is no larger than the trace of the request, which is kept anyway.
         chunks = self._chunks
-        if documents := list(chunks.text(index, news) if isinstance(news, TextPiece) else chunks.progress(index, news)):
+        if documents := list(
+            chunks.text(index, news)
+            if isinstance(news, TextPiece)
+            else chunks.progress(index, news)
+        ):
             self._pending += documents
             self._changed.set()
 
-    async def _send(self, task: "asyncio.Task[list[Result]]", gone: "asyncio.Task[None]", send: Send) -> None:
+    async def _send(
+        self, task: "asyncio.Task[list[Result]]", gone: "asyncio.Task[None]", send: Send
+    ) -> None:
         async def write(body: bytes, *, more: bool = True) -> None:
             async with asyncio.timeout(SEND_SECONDS):
-                await send({"type": "http.response.body", "body": body, "more_body": more})
+                await send(
+                    {"type": "http.response.body", "body": body, "more_body": more}
+                )
 
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        )
         await write(_events(self._chunks.begin(self._choices)))
         while not gone.done() and not (task.done() and not self._pending):
             if self._pending:
@@ -195,7 +231,12 @@ class EventStream(Response):
 def _failure(task: "asyncio.Task[Any]") -> ApiError | None:
     """The error of a task that ended; None where it has a result."""
     if task.cancelled():
-        return ApiError(503, "the server is stopping: try again later", type="server_error", code="draining")
+        return ApiError(
+            503,
+            "the server is stopping: try again later",
+            type="server_error",
+            code="draining",
+        )
     failure = task.exception()
     return api_error(failure) if failure else None
 

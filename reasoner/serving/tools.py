@@ -37,10 +37,17 @@ class Call(Strict):
 
     question: str = Field(description="The whole question; nothing else is seen.")
     strategy: str = Field(
-        default=VOTE, description="An alias of the server, such as vote8, or a strategy such as self_consistency:n=16."
+        default=VOTE,
+        description="An alias of the server, such as vote8, or a strategy such as self_consistency:n=16.",
     )
-    budget: str | None = Field(default=None, description="The most that it may cost, such as tokens=4000,seconds=30.")
-    answer: str | None = Field(default=None, description="The kind of answer: number, math, text, code or free.")
+    budget: str | None = Field(
+        default=None,
+        description="The most that it may cost, such as tokens=4000,seconds=30.",
+    )
+    answer: str | None = Field(
+        default=None,
+        description="The kind of answer: number, math, text, code or free.",
+    )
 
 
 TOOL: Final = types.Tool(
@@ -57,8 +64,12 @@ class ToolServer:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._server: Server[Any] = Server("reasoner", on_list_tools=self._list, on_call_tool=self._call)
-        self._http = StreamableHTTPSessionManager(self._server, json_response=True, stateless=True)
+        self._server: Server[Any] = Server(
+            "reasoner", on_list_tools=self._list, on_call_tool=self._call
+        )
+        self._http = StreamableHTTPSessionManager(
+            self._server, json_response=True, stateless=True
+        )
         self.ready = anyio.Event()
 
     async def run(self) -> None:
@@ -87,11 +98,15 @@ class ToolServer:
             UsageError: a line is too long.
             ReasonerError: raised by `give`.
         """
-        stdin = cast("anyio.AsyncFile[str]", _lines(source, self._service.limits.body_bytes))
+        stdin = cast(
+            "anyio.AsyncFile[str]", _lines(source, self._service.limits.body_bytes)
+        )
         stdout = cast("anyio.AsyncFile[str]", _Sink(give))
         try:
             async with stdio_server(stdin, stdout) as (incoming, outgoing):
-                await self._server.run(incoming, outgoing, self._server.create_initialization_options())
+                await self._server.run(
+                    incoming, outgoing, self._server.create_initialization_options()
+                )
         except BaseExceptionGroup as group:
             if wrong := group.subgroup(ReasonerError):
                 raise wrong.exceptions[0] from None
@@ -112,8 +127,12 @@ class ToolServer:
             solved = await self._solve(params.arguments or {}, client)
         except Exception as failure:
             error = api_error(failure, self._service.report)
-            return types.CallToolResult(content=[types.TextContent(text=error.message)], is_error=True)
-        return types.CallToolResult(content=[types.TextContent(text=solved["text"])], structured_content=solved)
+            return types.CallToolResult(
+                content=[types.TextContent(text=error.message)], is_error=True
+            )
+        return types.CallToolResult(
+            content=[types.TextContent(text=solved["text"])], structured_content=solved
+        )
 
     async def _solve(self, arguments: dict[str, Any], client: str) -> dict[str, Any]:
         """The text of the reply, beside how it was reached."""
@@ -128,8 +147,13 @@ class ToolServer:
         turns = [{"role": "user", "content": call.question}]
         body = encoded({"model": model, "messages": turns, "reasoner": chosen})
         made = ChatReply(read(body, ChatReply.reads), offer.prices)
-        whole = made.whole(await self._service.answer(choose(made.asked, offer), client))
-        return {"text": whole["choices"][0]["message"]["content"] or "", **whole["reasoner"]}
+        whole = made.whole(
+            await self._service.answer(choose(made.asked, offer), client)
+        )
+        return {
+            "text": whole["choices"][0]["message"]["content"] or "",
+            **whole["reasoner"],
+        }
 
 
 class _Sink:
@@ -157,8 +181,12 @@ async def _lines(source: TextIO, limit: int) -> AsyncIterator[str]:
                 yield line.decode("utf-8", "replace")
             return
         loop.remove_reader(source)
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
+        await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), source
+        )
         while line := await reader.readline():
             yield line.decode("utf-8", "replace")
     except ValueError as error:
-        raise UsageError(f"a line of standard input may have at most {limit:,} bytes: {error}") from None
+        raise UsageError(
+            f"a line of standard input may have at most {limit:,} bytes: {error}"
+        ) from None

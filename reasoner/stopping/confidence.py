@@ -34,10 +34,14 @@ def group_confidences(tokens: Sequence[float], window: int) -> list[float]:
     if len(tokens) <= window:
         return [math.fsum(tokens) / len(tokens)]
     sums = [0.0, *accumulate(tokens)]
-    return [(sums[end] - sums[end - window]) / window for end in range(window, len(sums))]
+    return [
+        (sums[end] - sums[end - window]) / window for end in range(window, len(sums))
+    ]
 
 
-def sequence_confidence(tokens: Sequence[float], measure: GroupMeasure, window: int) -> float:
+def sequence_confidence(
+    tokens: Sequence[float], measure: GroupMeasure, window: int
+) -> float:
     """The confidence of a sequence of at least one token.
 
     It is that of its "lowest" group, the mean of the lowest tenth of its groups ("bottom_10", rounded down as in

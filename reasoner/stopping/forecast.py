@@ -7,7 +7,14 @@ from typing import Annotated, Final, NamedTuple
 
 from reasoner.budget import Cost
 from reasoner.specs import Chance, Checked, Length, Range
-from reasoner.stopping.rules import OUTLIVED_PER_VOTE, BetaRule, FirstOf, Lossless, NoMajority, StopRule
+from reasoner.stopping.rules import (
+    OUTLIVED_PER_VOTE,
+    BetaRule,
+    FirstOf,
+    Lossless,
+    NoMajority,
+    StopRule,
+)
 from reasoner.system.printing import counted
 from reasoner.types import VoteState
 
@@ -48,13 +55,17 @@ class Predict(Checked):
         lead, final = forecast(vote_state)
         agree = f"{vote_state.votes[0].count} of {counted(vote_state.samples, 'sample')} agree"
         if lead.mean > 0 and lead.mean >= self.z * lead.deviation:
-            trials = f", {sum(vote_state.trials)} trial answers" if vote_state.trials else ""
+            trials = (
+                f", {sum(vote_state.trials)} trial answers" if vote_state.trials else ""
+            )
             return f"{agree}{trials}: the leader will lead by {lead}, z is {self.z:g}"
         undecided = UNDECIDED <= vote_state.samples < vote_state.max_samples
         short = vote_state.max_samples / 2 - final.mean
         if undecided and short > -NormalDist().inv_cdf(self.hopeless) * final.deviation:
             of_all = f"{final} of {vote_state.max_samples} votes"
-            return f"{agree}: the leader will have {of_all}, hopeless is {self.hopeless:g}"
+            return (
+                f"{agree}: the leader will have {of_all}, hopeless is {self.hopeless:g}"
+            )
         return None
 
 
@@ -81,8 +92,14 @@ def forecast(vote_state: VoteState) -> tuple[Forecast, Forecast]:
     asked = vote_state.trials or ()
     trials = [*asked, *[0] * (len(counts) - len(asked))]
     counts += [0] * (len(trials) - len(counts))
-    chances = [(count + PRIOR_SAMPLES * RELIABILITY) / (ended + PRIOR_SAMPLES) for count in counts]
-    expected = [count + times * p for count, times, p in zip(counts, trials, chances, strict=True)]
+    chances = [
+        (count + PRIOR_SAMPLES * RELIABILITY) / (ended + PRIOR_SAMPLES)
+        for count in counts
+    ]
+    expected = [
+        count + times * p
+        for count, times, p in zip(counts, trials, chances, strict=True)
+    ]
     spread = [times * p * (1 - p) for times, p in zip(trials, chances, strict=True)]
     second = max(range(1, len(expected)), key=expected.__getitem__, default=None)
     a, b = expected[0], 0.0 if second is None else expected[second]

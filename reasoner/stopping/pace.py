@@ -21,7 +21,9 @@ OUTLIVED: Final = 0.8
 _NO_ANSWER = Answer("", "")
 
 
-def width(rule: StopRule | None, vote_state: VoteState, window: int, order: Order) -> int:
+def width(
+    rule: StopRule | None, vote_state: VoteState, window: int, order: Order
+) -> int:
     """How many samples to have in flight, or in launch order beyond the last one counted; 1 to `window`."""
     each = ABUNDANCE if order == "length" else 1
     return min(window, each * _samples_to_stop(rule, vote_state, -(-window // each)))
@@ -31,9 +33,22 @@ def _samples_to_stop(rule: StopRule | None, vote_state: VoteState, most: int) ->
     """How many more samples, up to `most`, the rule needs before it may stop, if all of them are for the leader."""
     leader, *others = vote_state.votes or (Vote(_NO_ANSWER, 0.0, 0),)
     for more in range(1, most if rule else 0):
-        votes = (Vote(leader.answer, leader.weight + more, leader.count + more), *others)
-        samples, streak = vote_state.samples + more, min(vote_state.streak + more, MAX_WINDOW)
-        agreed = replace(vote_state, votes=votes, samples=samples, streak=streak, tied=False, outlived=0)
+        votes = (
+            Vote(leader.answer, leader.weight + more, leader.count + more),
+            *others,
+        )
+        samples, streak = (
+            vote_state.samples + more,
+            min(vote_state.streak + more, MAX_WINDOW),
+        )
+        agreed = replace(
+            vote_state,
+            votes=votes,
+            samples=samples,
+            streak=streak,
+            tied=False,
+            outlived=0,
+        )
         if rule and rule.stop(agreed, Cost()):
             return more
     return max(1, most)

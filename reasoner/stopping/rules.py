@@ -9,14 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar
 from reasoner.budget import Cost
 from reasoner.errors import UnknownName, UsageError
 from reasoner.specs import Chance, Checked, Range, Share
-from reasoner.stopping.vote_posteriors import best_gain, beta_lead, certificate, dirichlet_lead, lock_in, stays
+from reasoner.stopping.vote_posteriors import (
+    best_gain,
+    beta_lead,
+    certificate,
+    dirichlet_lead,
+    lock_in,
+    stays,
+)
 from reasoner.system.printing import counted
 from reasoner.types import VoteState
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-RISKS: Mapping[str, float] = MappingProxyType({"low": 0.05, "medium": 0.02, "high": 0.01})
+RISKS: Mapping[str, float] = MappingProxyType(
+    {"low": 0.05, "medium": 0.02, "high": 0.01}
+)
 """By effort: the accuracy that may be lost against the vote of all samples."""
 _Numbers = TypeVar("_Numbers", float, "NDArray[Any]")
 MAX_WINDOW = 64
@@ -54,7 +63,9 @@ def sample_price(risk: float) -> float:
 
 def smoothed(vote_state: VoteState) -> float:
     """The smoothed share of the leader's votes among all samples, as `smoothed_share` computes it."""
-    return smoothed_share(vote_state.votes[0].count if vote_state.votes else 0, vote_state.samples)
+    return smoothed_share(
+        vote_state.votes[0].count if vote_state.votes else 0, vote_state.samples
+    )
 
 
 def smoothed_share(votes: _Numbers, samples: _Numbers) -> _Numbers:
@@ -87,7 +98,11 @@ def _top_two(vote_state: VoteState) -> tuple[int, int]:
 def _score(vote_state: VoteState) -> str:
     """The votes of these two in words."""
     (leader, second), counted = _top_two(vote_state), _counts(vote_state)[1]
-    running = f", {second - counted} of them for long samples that still run" if second > counted else ""
+    running = (
+        f", {second - counted} of them for long samples that still run"
+        if second > counted
+        else ""
+    )
     return f"{leader} to {second} votes{running}"
 
 
@@ -127,13 +142,20 @@ class DirichletRule(Checked):
         """The probability, where it is high enough."""
         if not vote_state.votes:
             return None
-        (leader, second), others = _top_two(vote_state), sorted(vote.count for vote in vote_state.votes[1:])
+        (leader, second), others = (
+            _top_two(vote_state),
+            sorted(vote.count for vote in vote_state.votes[1:]),
+        )
         others = [second, *others[-2::-1]]
         ahead = dirichlet_lead((leader, *others))
         if ahead < self.theta:
             return None
         votes = " to ".join(str(count) for count in (leader, *others)[:SHOWN])
-        more = f" and {len(others) + 1 - SHOWN} more answers" if len(others) >= SHOWN else ""
+        more = (
+            f" and {len(others) + 1 - SHOWN} more answers"
+            if len(others) >= SHOWN
+            else ""
+        )
         return f"{votes} votes{more}: the leader is the mode with probability {ahead:.4g}, theta is {self.theta:g}"
 
 
@@ -150,7 +172,9 @@ class Lossless:
         """The lead and what is left, where the lead is greater."""
         votes, left = vote_state.votes, _left(vote_state)
         leader, second, *_ = (*(vote.count for vote in votes[:2]), 0, 0)
-        unweighted = leader - second > left and all(vote.weight == vote.count for vote in votes)
+        unweighted = leader - second > left and all(
+            vote.weight == vote.count for vote in votes
+        )
         if not (unweighted and votes and vote_state.max_samples):
             return None
         return f"{leader} to {second} votes: the {counted(left, 'sample')} left cannot change who leads"
@@ -219,7 +243,11 @@ class Esc(Checked):
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         """The window, where it agrees."""
-        if not vote_state.votes or vote_state.samples % self.window or vote_state.streak < self.window:
+        if (
+            not vote_state.votes
+            or vote_state.samples % self.window
+            or vote_state.streak < self.window
+        ):
             return None
         return f"the latest {self.window} samples gave one answer"
 
@@ -243,7 +271,9 @@ class Price(Checked):
         if certain := Lossless().stop(vote_state, cost):
             return certain
         leader, second = _top_two(vote_state)
-        best = best_gain(leader, second, _left(vote_state) if vote_state.max_samples else AHEAD)
+        best = best_gain(
+            leader, second, _left(vote_state) if vote_state.max_samples else AHEAD
+        )
         gain = best.rate * (vote_state.cast + 1) / (vote_state.samples + 1)
         if gain >= self.price:
             return None
@@ -259,7 +289,9 @@ class NoMajority(Checked):
     without an answer is never stopped.
     """
 
-    example: ClassVar[str] = '-s "self_consistency(n=64, stop=first_of(rules=[beta(theta=0.9), no_majority]))"'
+    example: ClassVar[str] = (
+        '-s "self_consistency(n=64, stop=first_of(rules=[beta(theta=0.9), no_majority]))"'
+    )
 
     delta: Chance = 0.01
 
@@ -277,7 +309,10 @@ class NoMajority(Checked):
 
 def _all_counts(vote_state: VoteState) -> list[int]:
     """The votes of each answer; samples without one are one more answer, and long ones that run count as above."""
-    (leader, second), silent = _top_two(vote_state), vote_state.samples - vote_state.cast
+    (leader, second), silent = (
+        _top_two(vote_state),
+        vote_state.samples - vote_state.cast,
+    )
     others = sorted((vote.count for vote in vote_state.votes[1:]), reverse=True)
     return [leader, *filter(None, [second, *others[1:], silent])]
 
@@ -297,7 +332,11 @@ class MajorityRule(Checked):
             return None
         counts = _all_counts(vote_state)
         share = counts[0] / sum(counts)
-        return f"{counts[0]} of {sum(counts)} samples agree, share is {self.share:g}" if share >= self.share else None
+        return (
+            f"{counts[0]} of {sum(counts)} samples agree, share is {self.share:g}"
+            if share >= self.share
+            else None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +355,9 @@ class EntropyRule(Checked):
         counts = _all_counts(vote_state)
         counts += [1] if len(counts) == 1 else []
         total = sum(counts)
-        entropy = -math.fsum(count / total * math.log(count / total) for count in counts) / math.log(len(counts))
+        entropy = -math.fsum(
+            count / total * math.log(count / total) for count in counts
+        ) / math.log(len(counts))
         if entropy > self.share:
             return None
         return f"{_score(vote_state)}: the entropy is {entropy:.4g} of its maximum, share is {self.share:g}"
@@ -326,17 +367,25 @@ class EntropyRule(Checked):
 class FirstOf:
     """Stops when the first of `rules`, one or more, in their order, stops; its reason names it."""
 
-    example: ClassVar[str] = '-s "self_consistency(n=16, stop=first_of(rules=[lossless, lock_in]))"'
+    example: ClassVar[str] = (
+        '-s "self_consistency(n=16, stop=first_of(rules=[lossless, lock_in]))"'
+    )
 
     rules: tuple[StopRule, ...]
 
     def __post_init__(self) -> None:
         if not self.rules:
-            raise UsageError("rules must not be empty: give at least one rule, as in first_of:[lossless,price]")
+            raise UsageError(
+                "rules must not be empty: give at least one rule, as in first_of:[lossless,price]"
+            )
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         """The reason of the first that stops."""
         for rule in self.rules:
             if reason := rule.stop(vote_state, cost):
-                return reason if isinstance(rule, FirstOf) else f"{type(rule).__name__}: {reason}"
+                return (
+                    reason
+                    if isinstance(rule, FirstOf)
+                    else f"{type(rule).__name__}: {reason}"
+                )
         return None

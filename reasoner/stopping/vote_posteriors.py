@@ -59,10 +59,16 @@ def most_lost(theta: float, n: int) -> float:
     most, passages = 0.0, _first_passages(theta, n // 2)
     for leader in range(1, n):
         rest = n - leader
-        chances = [_overtakes(passages, votes, leader) for votes in range(1, min(leader, rest + 1))]
+        chances = [
+            _overtakes(passages, votes, leader)
+            for votes in range(1, min(leader, rest + 1))
+        ]
         sums = [0.0] * (rest + 1)
         for room in range(1, rest + 1):
-            sums[room] = max((c + sums[room - k] for k, c in enumerate(chances[:room], 1)), default=0.0)
+            sums[room] = max(
+                (c + sums[room - k] for k, c in enumerate(chances[:room], 1)),
+                default=0.0,
+            )
         most = max(most, *sums)
     return min(1.0, most)
 
@@ -76,14 +82,24 @@ def _first_passages(theta: float, votes: int) -> list[tuple[int, int, int]]:
         if needed > votes:
             break
         # Paths with b votes for the leader and fewer than needed for the other.
-        paths = list(accumulate([*paths, *[0] * (needed - len(paths))])) if b else [1] * needed
+        paths = (
+            list(accumulate([*paths, *[0] * (needed - len(paths))]))
+            if b
+            else [1] * needed
+        )
         points.append((needed, b, paths[-1]))
     return points
 
 
-def _overtakes(passages: Sequence[tuple[int, int, int]], votes: int, leader: int) -> float:
+def _overtakes(
+    passages: Sequence[tuple[int, int, int]], votes: int, leader: int
+) -> float:
     """P(an answer of so many `votes` is ever ahead of the leader by that), in a random order of the votes of both."""
-    ways = sum(n * math.comb(votes + leader - a - b, votes - a) for a, b, n in passages if a <= votes)
+    ways = sum(
+        n * math.comb(votes + leader - a - b, votes - a)
+        for a, b, n in passages
+        if a <= votes
+    )
     return ways / math.comb(votes + leader, votes)
 
 
@@ -97,10 +113,15 @@ def dirichlet_lead(counts: Sequence[int]) -> float:
     from scipy import special
 
     if len(counts) < 2 or min(counts) < 0:
-        raise ValueError(f"give at least two classes of 0 or more votes (got {list(counts)})")
+        raise ValueError(
+            f"give at least two classes of 0 or more votes (got {list(counts)})"
+        )
     first, *others = counts
     nodes, weights = _legendre()
-    low, high = special.gammaincinv(first + 1, TAIL), special.gammainccinv(first + 1, TAIL)
+    low, high = (
+        special.gammaincinv(first + 1, TAIL),
+        special.gammainccinv(first + 1, TAIL),
+    )
     x = low + (high - low) * (nodes + 1) / 2
     density = np.exp(first * np.log(x) - x - math.lgamma(first + 1))
     below = np.ones_like(x)
@@ -139,7 +160,10 @@ def lock_in(a: int, b: int, remaining: int) -> float:
     seats = (a + b + remaining) // 2 + 1
     marks = a + b + 1
     # The sum is over marks, not votes: marks are few, however many votes are left.
-    lost = sum(math.comb(seats, k) * math.comb(marks + remaining - seats, marks - k) for k in range(min(b, seats) + 1))
+    lost = sum(
+        math.comb(seats, k) * math.comb(marks + remaining - seats, marks - k)
+        for k in range(min(b, seats) + 1)
+    )
     total = math.comb(marks + remaining, marks)
     return (total - lost) / total
 
@@ -186,7 +210,11 @@ def best_gain(a: int, b: int, remaining: int) -> Gain:
 def _best_gain(a: int, b: int, remaining: int) -> Gain:
     _check_votes(a, b, remaining)
     tried = [*(h for h in DRAWS if h < remaining), *((remaining,) if remaining else ())]
-    return max((Gain(knowledge_gain(a, b, h) / h, h) for h in tried), key=lambda gain: gain.rate, default=Gain(0.0, 0))
+    return max(
+        (Gain(knowledge_gain(a, b, h) / h, h) for h in tried),
+        key=lambda gain: gain.rate,
+        default=Gain(0.0, 0),
+    )
 
 
 def stays(counts: Sequence[int], remaining: int) -> float:
@@ -213,7 +241,9 @@ def _stays(first: int, others: tuple[int, ...], remaining: int) -> float:
     _check_votes(first, *others, remaining)
     multiplicities = Counter(others)
     size = first + sum(others) + len(others) + 1
-    series = {votes: _power_series(votes, remaining, size) for votes in {first, *others}}
+    series = {
+        votes: _power_series(votes, remaining, size) for votes in {first, *others}
+    }
     chance = 0.0
     for more in range(max(0, max(others) - first), remaining + 1):
         left = remaining - more
@@ -236,8 +266,14 @@ def _power_series(votes: int, remaining: int, size: int) -> Any:
 
     # Not `scipy.stats.nbinom`: it takes six times as long, and its import half a second.
     x, share = np.arange(remaining + 1), remaining / (remaining + size)
-    binomials = special.gammaln(votes + 1 + x) - special.gammaln(votes + 1) - special.gammaln(x + 1)
-    return np.exp(binomials + special.xlogy(x, share) + (votes + 1) * math.log1p(-share))
+    binomials = (
+        special.gammaln(votes + 1 + x)
+        - special.gammaln(votes + 1)
+        - special.gammaln(x + 1)
+    )
+    return np.exp(
+        binomials + special.xlogy(x, share) + (votes + 1) * math.log1p(-share)
+    )
 
 
 def _check_votes(*counts: int) -> None:

@@ -28,7 +28,9 @@ def end_with(parent: int) -> None:
 
     A thread watches the parent's id. `PR_SET_PDEATHSIG` would not do: it fires when the *thread* that forked ends.
     """
-    threading.Thread(target=_watch, args=(parent,), name="parent-watch", daemon=True).start()
+    threading.Thread(
+        target=_watch, args=(parent,), name="parent-watch", daemon=True
+    ).start()
 
 
 def _watch(parent: int) -> None:
@@ -71,7 +73,9 @@ def children_end_with_us() -> Iterator[None]:
 class _WatchingKey(AuthenticationString):  # type: ignore[misc]
     """multiprocessing's key between processes, which begins the watch in each process that receives it."""
 
-    def __reduce__(self) -> tuple[Callable[[bytes, int], "_WatchingKey"], tuple[bytes, int]]:
+    def __reduce__(
+        self,
+    ) -> tuple[Callable[[bytes, int], "_WatchingKey"], tuple[bytes, int]]:
         super().__reduce__()  # refuses to be pickled for anything but a new process
         return _received, (bytes(self), os.getpid())
 

@@ -64,7 +64,9 @@ def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
         raise
     except ValueError as error:
         # Python reads no integer of more than 4,300 digits.
-        raise ValueError("a number is too long") if "digits" in str(error) else error from None
+        raise (
+            ValueError("a number is too long") if "digits" in str(error) else error
+        ) from None
 
 
 def _not_a_number(constant: str) -> NoReturn:
@@ -82,7 +84,11 @@ def complaint_of(error: ValueError) -> str:
     if not isinstance(error, ValidationError):
         return str(error).lower()
     first = error.errors(include_url=False)[0]
-    return ": ".join(filter(None, [".".join(map(str, first["loc"]))[:200], first["msg"].lower()[:200]]))
+    return ": ".join(
+        filter(
+            None, [".".join(map(str, first["loc"]))[:200], first["msg"].lower()[:200]]
+        )
+    )
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -22,14 +22,22 @@ _OURS = str(Path(__file__).parent) + os.sep
 _STANDARD = str(Path(os.__file__).parent) + os.sep
 
 
-def fault_in(counts: Sequence[tuple[str, object]], *, limit: int = MAX_PER_REQUEST) -> str:
+def fault_in(
+    counts: Sequence[tuple[str, object]], *, limit: int = MAX_PER_REQUEST
+) -> str:
     """What is wrong with the first count that is not a whole number from 0 to `limit`; empty if all are fine."""
     for name, count in counts:
-        if type(count) is not int and (not isinstance(count, int) or isinstance(count, bool)):
+        if type(count) is not int and (
+            not isinstance(count, int) or isinstance(count, bool)
+        ):
             return f"{name} is {type(count).__name__}, not a whole number"
         if not 0 <= count <= limit:
             # Python refuses to print integers of over 4,300 digits.
-            shown = str(count) if count.bit_length() < 128 else f"a number of {count.bit_length():,} bits"
+            shown = (
+                str(count)
+                if count.bit_length() < 128
+                else f"a number of {count.bit_length():,} bits"
+            )
             return f"{name}={shown} is out of range: a count is 0 to {limit:,}"
     return ""
 
@@ -39,9 +47,18 @@ def where(failure: BaseException) -> str:
 
     It is the deepest location outside Python's own code, and outside installed packages if possible.
     """
-    locations = [(frame.f_code.co_filename, line) for frame, line in walk_tb(failure.__traceback__)]
-    installed = [(file, line) for file, line in locations if "site-packages" in file or not file.startswith(_STANDARD)]
-    foreign = [(file, line) for file, line in installed if not file.startswith((_OURS, "<"))]
+    locations = [
+        (frame.f_code.co_filename, line)
+        for frame, line in walk_tb(failure.__traceback__)
+    ]
+    installed = [
+        (file, line)
+        for file, line in locations
+        if "site-packages" in file or not file.startswith(_STANDARD)
+    ]
+    foreign = [
+        (file, line) for file, line in installed if not file.startswith((_OURS, "<"))
+    ]
     own = [(file, line) for file, line in foreign if "site-packages" not in file]
     if not foreign:
         return ""
@@ -88,8 +105,14 @@ class ErrorsFrom:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: object, failure: BaseException | None, _traceback: object) -> None:
-        if failure is None or isinstance(failure, ReasonerError) or is_cancellation(failure):
+    def __exit__(
+        self, kind: object, failure: BaseException | None, _traceback: object
+    ) -> None:
+        if (
+            failure is None
+            or isinstance(failure, ReasonerError)
+            or is_cancellation(failure)
+        ):
             return
         raise self.error(failure) from failure
 
@@ -97,4 +120,6 @@ class ErrorsFrom:
         """The exception as an error; one of this library is returned unchanged."""
         if isinstance(failure, ReasonerError):
             return failure
-        return self._error(f"{self._who} failed with {described(failure)}{where(failure)}")
+        return self._error(
+            f"{self._who} failed with {described(failure)}{where(failure)}"
+        )

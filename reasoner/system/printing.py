@@ -6,8 +6,16 @@ from typing import Final
 
 _BLANK: Final = re.compile(r"\r\n|[^\S \x1c-\x1f\x85\u2028\u2029]")
 """Line ends, tabs and blanks other than a space; those that only a terminal knows are shown."""
-_FORMULA: Final = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}",
-                   "\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
+_FORMULA: Final = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\N{FULLWIDTH EQUALS SIGN}",
+    "\N{FULLWIDTH PLUS SIGN}",
+    "\N{FULLWIDTH HYPHEN-MINUS}",
+    "\N{FULLWIDTH COMMERCIAL AT}",
+)
 _NUMBER: Final = re.compile(r"[+-]?\d[\d,]*(\.\d+)?([eE][+-]?\d+)?")
 
 
@@ -20,7 +28,11 @@ def visible(text: str) -> str:
 
 def _harmless(char: str) -> bool:
     # The joiners are part of emoji and of some scripts.
-    return char.isprintable() or char in "\n\t\u200c\u200d" or unicodedata.category(char) == "Zs"
+    return (
+        char.isprintable()
+        or char in "\n\t\u200c\u200d"
+        or unicodedata.category(char) == "Zs"
+    )
 
 
 def one_line(text: str) -> str:
@@ -36,7 +48,11 @@ def printable(text: str, *, limit: int = 60) -> str:
 
 def no_formula(text: str) -> str:
     """Text with a leading apostrophe if a spreadsheet would run it as a formula; a signed number, as -5, stays."""
-    return f"'{text}" if text.lstrip().startswith(_FORMULA) and not _NUMBER.fullmatch(text.strip()) else text
+    return (
+        f"'{text}"
+        if text.lstrip().startswith(_FORMULA) and not _NUMBER.fullmatch(text.strip())
+        else text
+    )
 
 
 def clipped(text: str, limit: int) -> str:
@@ -46,7 +62,11 @@ def clipped(text: str, limit: int) -> str:
 
 def valid_unicode(text: str) -> str:
     """Text that any file can hold: the halves of a surrogate pair are joined, and lone ones are replaced."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return (
+        text
+        if text.isascii()
+        else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    )
 
 
 def counted(number: int, thing: str) -> str:

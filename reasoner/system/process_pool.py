@@ -84,7 +84,11 @@ class ProcessPool:
     _closings: int = field(default=0, init=False, repr=False)
 
     async def call(
-        self, function: Callable[[*Ts], object], *args: *Ts, seconds: float, cpu_seconds: float = 0.0
+        self,
+        function: Callable[[*Ts], object],
+        *args: *Ts,
+        seconds: float,
+        cpu_seconds: float = 0.0,
     ) -> Outcome:
         """The outcome of `function(*args)` in a worker; the limit counts from its start there, not from this call.
 
@@ -96,10 +100,14 @@ class ProcessPool:
         """
         name = f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
         if function.__module__ == "__main__" or "<" in name:
-            raise UsageError(f"{name} cannot run in another process: define it at the top of a module that is imported")
+            raise UsageError(
+                f"{name} cannot run in another process: define it at the top of a module that is imported"
+            )
         request = _line(function, args, seconds, cpu_seconds)
         closings = self._closings
-        async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self.workers)):
+        async with self._turns.setdefault(
+            asyncio.get_running_loop(), asyncio.Semaphore(self.workers)
+        ):
             if self._closings > closings:
                 return CLOSED
             worker = self._take()
@@ -111,7 +119,9 @@ class ProcessPool:
 
     async def warm(self) -> None:
         """Start the workers and wait until they can serve."""
-        await asyncio.gather(*(self.call(os.getpid, seconds=START_SECONDS) for _ in range(self.workers)))
+        await asyncio.gather(
+            *(self.call(os.getpid, seconds=START_SECONDS) for _ in range(self.workers))
+        )
 
     async def close(self) -> None:
         """Kill the workers; a call that still runs is a crash. A later call starts new ones."""
@@ -190,7 +200,11 @@ class _Worker:
                 reply = parse_json(await self._receive(limit))
             used = float(reply["seconds"])
             failed = "error" in reply
-            outcome = Failed("crash", str(reply["error"]), used) if failed else JobResult(reply["value"], used)
+            outcome = (
+                Failed("crash", str(reply["error"]), used)
+                if failed
+                else JobResult(reply["value"], used)
+            )
             self._tasks_left = left
         except TimeoutError:
             outcome = Failed("timeout", f"it was killed after {limit:g} s", cpu_seconds)
@@ -199,9 +213,15 @@ class _Worker:
             if not self._ready:
                 return Failed("crash", "its worker could not be started")
             code = await asyncio.to_thread(self.process.wait)
-            outcome = Failed("crash", f"its worker ended with exit code {code}", cpu_seconds)
+            outcome = Failed(
+                "crash", f"its worker ended with exit code {code}", cpu_seconds
+            )
             if code == -signal.SIGPROF:
-                outcome = Failed("timeout", f"it took over {cpu_seconds:.3g} s of processor time", cpu_seconds)
+                outcome = Failed(
+                    "timeout",
+                    f"it took over {cpu_seconds:.3g} s of processor time",
+                    cpu_seconds,
+                )
         except (ValueError, TypeError, KeyError):
             outcome = Failed("crash", "its worker sent no valid reply", cpu_seconds)
         return outcome
@@ -215,7 +235,9 @@ class _Worker:
         """
         async with asyncio.timeout(seconds):
             while b"\n" not in self._received:
-                received = await asyncio.get_running_loop().sock_recv(self._socket, 1 << 16)
+                received = await asyncio.get_running_loop().sock_recv(
+                    self._socket, 1 << 16
+                )
                 if not received:
                     raise ConnectionResetError
                 self._received += received
@@ -249,7 +271,10 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGPROF):
         signal.signal(number, signal.SIG_DFL)
     logging.disable()
-    with os.fdopen(channel, "rb") as requests, os.fdopen(os.dup(channel), "wb") as replies:
+    with (
+        os.fdopen(channel, "rb") as requests,
+        os.fdopen(os.dup(channel), "wb") as replies,
+    ):
 
         def send(message: str) -> None:
             replies.write(message.encode() + b"\n")
@@ -267,7 +292,9 @@ def main() -> None:
 
 def _limit(kind: int, wanted: int) -> None:
     _, hard = resource.getrlimit(kind)
-    resource.setrlimit(kind, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+    resource.setrlimit(
+        kind, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+    )
 
 
 def _reply(request: bytes, send: Callable[[str], None]) -> str:

@@ -32,7 +32,9 @@ def shown_address(address: str) -> str:
     userinfo, at, rest = address.rpartition("@")
     scheme = re.match(r"\w+://", address)
     host, mark, query = rest.partition("?")
-    before = f"{scheme[0] if scheme and userinfo else ''}{HIDDEN if userinfo else ''}{at}"
+    before = (
+        f"{scheme[0] if scheme and userinfo else ''}{HIDDEN if userinfo else ''}{at}"
+    )
     return f"{before}{host}{mark}{HIDDEN if query else ''}"
 
 
@@ -46,7 +48,9 @@ class Secrets:
     @classmethod
     def of(cls, *secrets: str) -> "Secrets":
         """These secrets, without those that are too short."""
-        long = tuple(dict.fromkeys(secret for secret in secrets if len(secret) >= MIN_LENGTH))
+        long = tuple(
+            dict.fromkeys(secret for secret in secrets if len(secret) >= MIN_LENGTH)
+        )
         forms = {form for secret in long for form in _forms(secret)}
         return cls(long, tuple(sorted(forms, key=lambda form: (-len(form), form))))
 
@@ -65,21 +69,32 @@ class Secrets:
 
 def _plain(text: str) -> str:
     """The text without the escapes of JSON, HTML and URLs."""
-    return unquote(html.unescape(_ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)))
+    return unquote(
+        html.unescape(_ESCAPED.sub(lambda match: chr(int(match[1], 16)), text))
+    )
 
 
 def _forms(secret: str) -> set[str]:
     raw = secret.encode("utf-8", "surrogatepass")
     percent = {quote(raw, safe=""), quote(raw), quote_plus(raw)}
-    escaped = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], html.escape(secret)}
+    escaped = {
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        html.escape(secret),
+    }
     escaped |= {form.replace("/", "\\/") for form in escaped}
     lower = {re.sub("%..", lambda match: match[0].lower(), form) for form in percent}
     # Inside a longer text base64 depends on the offset: three forms, without the ends that neighbours change.
     encoded = {
-        base64.b64encode(bytes(before) + raw).decode()[-(-before * 4 // 3) : (before + len(raw)) // 3 * 4]
+        base64.b64encode(bytes(before) + raw).decode()[
+            -(-before * 4 // 3) : (before + len(raw)) // 3 * 4
+        ]
         for before in range(3)
     }
     encoded = {form for form in encoded if len(form) >= MIN_LENGTH_IN_TEXT}
-    encoded |= {base64.b64encode(raw).decode(), base64.b64encode(raw).decode().rstrip("=")}
+    encoded |= {
+        base64.b64encode(raw).decode(),
+        base64.b64encode(raw).decode().rstrip("="),
+    }
     encoded |= {form.translate({ord("+"): "-", ord("/"): "_"}) for form in encoded}
     return {secret, raw.hex(), *percent, *escaped, *lower, *encoded}

@@ -44,7 +44,16 @@ _UTF_8: Final = "utf-8"
 _WINDOWS: Final = "cp1252"
 _USUAL: Final = {
     "question": ("question", "prompt", "problem", "query", "instruction"),
-    "answer": ("answer", "target", "solution", "gold", "ground_truth", "reference", "expected", "label"),
+    "answer": (
+        "answer",
+        "target",
+        "solution",
+        "gold",
+        "ground_truth",
+        "reference",
+        "expected",
+        "label",
+    ),
 }
 """Names that data sets give to the columns of questions and of answers."""
 _NOT_UTF_8: Final = re.compile("[\udc80-\udcff]")
@@ -64,7 +73,9 @@ def reader_of(path: Path) -> Reader:
     kind = suffix_of(path)
     if kind not in _READERS:
         listed = ".jsonl, .json, .csv, .tsv or .parquet"
-        raise UsageError(f"{path} is not a file of rows: its name must end in {listed}, or one of these and .gz")
+        raise UsageError(
+            f"{path} is not a file of rows: its name must end in {listed}, or one of these and .gz"
+        )
     return _READERS[kind]
 
 
@@ -99,15 +110,28 @@ def open_table(path: Path) -> Iterator[Table]:
     The text is UTF-8, or UTF-16 with a byte order mark. A CSV file that is not UTF-8 is read as Windows wrote it.
     """
     reader = reader_of(path)
-    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as opened:
+    with (
+        gzip.open(path)
+        if path.name.lower().endswith(".gz")
+        else path.open("rb") as opened
+    ):
         file = cast("BinaryIO", opened)
-        coded = _encoding(file, reader) if reader is not _parquet and file.seekable() else _UTF_8
+        coded = (
+            _encoding(file, reader)
+            if reader is not _parquet and file.seekable()
+            else _UTF_8
+        )
         if coded == _UTF_8:
             yield Table(path.name, reader, file)
             return
         guessed = f"{path.name} is not UTF-8 and is read as {coded}: save it as UTF-8 if letters look wrong"
         recoded = io.BufferedReader(_Recoded(file, coded))
-        yield Table(path.name, reader, cast("BinaryIO", recoded), guessed if coded == _WINDOWS else "")
+        yield Table(
+            path.name,
+            reader,
+            cast("BinaryIO", recoded),
+            guessed if coded == _WINDOWS else "",
+        )
 
 
 def _encoding(file: BinaryIO, reader: Reader) -> str:
@@ -149,19 +173,25 @@ class _Recoded(io.RawIOBase):
         try:
             self._rest = self._rest or self._text.read(len(room)).encode()
         except UnicodeError:
-            raise OSError(f"it is neither UTF-8 nor {self._encoding}: save it as UTF-8") from None
+            raise OSError(
+                f"it is neither UTF-8 nor {self._encoding}: save it as UTF-8"
+            ) from None
         given, self._rest = self._rest[: len(room)], self._rest[len(room) :]
         room[: len(given)] = given
         return len(given)
 
 
-def column_names(pairs: Sequence[str], known: Sequence[str]) -> dict[str, Sequence[str]]:
+def column_names(
+    pairs: Sequence[str], known: Sequence[str]
+) -> dict[str, Sequence[str]]:
     """A file's column names by the `known` ones, of `question:prompt|answer:target`. Raises UsageError if invalid."""
     names: dict[str, Sequence[str]] = {}
     for pair in pairs:
         name, colon, in_file = (part.strip() for part in pair.partition(":"))
         if not (name and colon and in_file):
-            raise UsageError(f"the column {pair!r} has no name: write {known[0]}:NAME, with the name in the file")
+            raise UsageError(
+                f"the column {pair!r} has no name: write {known[0]}:NAME, with the name in the file"
+            )
         if name not in known:
             raise UnknownName("column", name, known)
         names[name] = (in_file,)
@@ -181,7 +211,9 @@ def meant_column(wanted: str, written: str, values: Mapping[str, Any]) -> str:
     def usual(name: str) -> list[str]:
         return [column for known in _USUAL.get(name, ()) for column in named(known)]
 
-    asks = usual("question") or [column for column, value in values.items() if str(value).rstrip().endswith("?")]
+    asks = usual("question") or [
+        column for column, value in values.items() if str(value).rstrip().endswith("?")
+    ]
     others = {
         "question": asks or list(values),
         "answer": [column for column in values if column not in asks + named("id")],
@@ -201,14 +233,23 @@ def count_rows(path: Path) -> int:
     """How many rows a file has."""
     with open_table(path) as table:
         if table.reader is read_jsonl:
-            return sum(1 for line in _lines(table.name, table.file, None) if line is None or line.strip())
+            return sum(
+                1
+                for line in _lines(table.name, table.file, None)
+                if line is None or line.strip()
+            )
         return sum(1 for _ in table.rows())
 
 
 def _row(location: str, values: object) -> Located:
     if not isinstance(values, dict):
-        return location, UsageError(f"{location} is not a row: write an object with a value for each column")
-    if sum(len(value) for value in values.values() if isinstance(value, str | bytes)) > MAX_ROW:
+        return location, UsageError(
+            f"{location} is not a row: write an object with a value for each column"
+        )
+    if (
+        sum(len(value) for value in values.values() if isinstance(value, str | bytes))
+        > MAX_ROW
+    ):
         return location, LongRow(location)
     return location, values
 
@@ -219,7 +260,12 @@ def _lines(name: str, file: BinaryIO, limit: int | None) -> Iterator[bytes | Non
     while line := file.readline(MAX_ROW + 1):
         size += len(line)
         long = len(line) > MAX_ROW
-        while long and line and not line.endswith(b"\n") and (limit is None or size <= limit):
+        while (
+            long
+            and line
+            and not line.endswith(b"\n")
+            and (limit is None or size <= limit)
+        ):
             line = file.readline(_PIECE)
             size += len(line)
         if limit is not None and size > limit:
@@ -243,7 +289,9 @@ def _decoded(location: str, content: bytes) -> str:
         ) from None
 
 
-def read_jsonl(name: str, file: BinaryIO, limit: int | None = None) -> Iterator[Located]:
+def read_jsonl(
+    name: str, file: BinaryIO, limit: int | None = None
+) -> Iterator[Located]:
     """The rows of a JSONL file: a `Reader`."""
     for number, line in enumerate(_lines(name, file, limit), 1):
         location = f"{name}:{number}"
@@ -251,7 +299,9 @@ def read_jsonl(name: str, file: BinaryIO, limit: int | None = None) -> Iterator[
             yield location, LongRow(location)
         elif line.strip():
             try:
-                yield _row(location, _parsed(location, _decoded(location, line).rstrip("\r\n")))
+                yield _row(
+                    location, _parsed(location, _decoded(location, line).rstrip("\r\n"))
+                )
             except UsageError as error:
                 yield location, error
 
@@ -263,12 +313,20 @@ def _json(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
         lists = [value for value in content.values() if isinstance(value, list)]
         content = lists[0] if len(lists) == 1 else content
     if not isinstance(content, list):
-        raise UsageError(f"{name} is not a list: write a list of objects, or one object per line in a .jsonl")
+        raise UsageError(
+            f"{name} is not a list: write a list of objects, or one object per line in a .jsonl"
+        )
     for number, values in enumerate(content, 1):
         yield _row(f"{name}, item {number}", values)
 
 
-def _csv(name: str, file: BinaryIO, limit: int | None, *, separators: str = "".join(_SEPARATORS)) -> Iterator[Located]:
+def _csv(
+    name: str,
+    file: BinaryIO,
+    limit: int | None,
+    *,
+    separators: str = "".join(_SEPARATORS),
+) -> Iterator[Located]:
     def decoded() -> Iterator[str]:
         for number, line in enumerate(_lines(name, file, limit), 1):
             if line is None:
@@ -288,7 +346,12 @@ def _csv(name: str, file: BinaryIO, limit: int | None, *, separators: str = "".j
             location, number = f"{name}:{number + 1}", reader.line_num
             if len(values) > len(columns):
                 quoted = _SEPARATORS[separator]
-                yield location, UsageError(f"{location} has more fields than the header has columns: quote {quoted}")
+                yield (
+                    location,
+                    UsageError(
+                        f"{location} has more fields than the header has columns: quote {quoted}"
+                    ),
+                )
             elif values:
                 yield _row(location, dict(zip_longest(columns, values)))
     except csv.Error as error:
@@ -319,15 +382,29 @@ def _parquet(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
     from pyarrow import ArrowException, parquet
 
     try:
-        table = parquet.ParquetFile(file if file.seekable() else io.BytesIO(_whole(name, file, limit)))
-        size = sum(table.metadata.row_group(group).total_byte_size for group in range(table.num_row_groups))
+        table = parquet.ParquetFile(
+            file if file.seekable() else io.BytesIO(_whole(name, file, limit))
+        )
+        size = sum(
+            table.metadata.row_group(group).total_byte_size
+            for group in range(table.num_row_groups)
+        )
         if limit is not None and size > limit:
             raise _too_large(name, limit)
         rows = max(1, min(BATCH, MAX_ROW * table.metadata.num_rows // max(1, size)))
-        rows_read = (values for batch in table.iter_batches(batch_size=rows) for values in batch.to_pylist())
-        yield from (_row(f"{name}, row {number}", values) for number, values in enumerate(rows_read, 1))
+        rows_read = (
+            values
+            for batch in table.iter_batches(batch_size=rows)
+            for values in batch.to_pylist()
+        )
+        yield from (
+            _row(f"{name}, row {number}", values)
+            for number, values in enumerate(rows_read, 1)
+        )
     except (ArrowException, ValueError, OSError) as error:
-        raise UsageError(f"{name} is not a readable parquet file: {printable(str(error), limit=200)}") from None
+        raise UsageError(
+            f"{name} is not a readable parquet file: {printable(str(error), limit=200)}"
+        ) from None
 
 
 _READERS: Final[Mapping[str, Reader]] = {
@@ -345,7 +422,9 @@ def _parsed(location: str, text: str) -> Any:
         return parse_json(text)
     except json.JSONDecodeError as error:
         line = f" in line {error.lineno}" if error.lineno > 1 else ""
-        raise UsageError(f"{location} is not JSON: {error.msg.lower()}{line}, column {error.colno}") from None
+        raise UsageError(
+            f"{location} is not JSON: {error.msg.lower()}{line}, column {error.colno}"
+        ) from None
     except ValueError as error:
         raise UsageError(f"{location} is not readable JSON: {error}") from None
 
@@ -355,16 +434,22 @@ def _too_large(name: str, limit: int) -> UsageError:
 
 
 @contextmanager
-def table_writer(file: BinaryIO, suffix: str, kinds: Mapping[str, str]) -> Iterator[Callable[[list[Values]], object]]:
+def table_writer(
+    file: BinaryIO, suffix: str, kinds: Mapping[str, str]
+) -> Iterator[Callable[[list[Values]], object]]:
     """Writes batches of rows to a `.csv` or `.parquet` file; a column is "int", "float", "bool" or text.
 
     A text that a spreadsheet would run as a formula gets a leading apostrophe in a CSV.
     """
     if suffix == ".csv":
-        text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="", write_through=True)
+        text = io.TextIOWrapper(
+            file, "utf-8", "backslashreplace", newline="", write_through=True
+        )
         writer = csv.DictWriter(text, kinds, restval="", lineterminator="\n")
         writer.writeheader()
-        yield lambda rows: writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
+        yield lambda rows: writer.writerows(
+            {name: _plain(value) for name, value in row.items()} for row in rows
+        )
         text.detach()
         return
     import pyarrow as pa
@@ -380,8 +465,16 @@ def arrow_schema(kinds: Mapping[str, str]) -> Any:
     import pyarrow as pa
 
     types = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
-    return pa.schema([(name, types.get(kind, pa.string())) for name, kind in kinds.items()])
+    return pa.schema(
+        [(name, types.get(kind, pa.string())) for name, kind in kinds.items()]
+    )
 
 
 def _plain(value: Any) -> Any:
-    return no_formula(value) if isinstance(value, str) else json.dumps(value) if isinstance(value, bool) else value
+    return (
+        no_formula(value)
+        if isinstance(value, str)
+        else json.dumps(value)
+        if isinstance(value, bool)
+        else value
+    )

@@ -15,16 +15,35 @@ from reasoner.testing.engines import (
     a_sequence_below_the_floor_is_cut,
     check_engine,
     log_probabilities_are_those_asked_for,
-)  # fmt: skip
+)
 from reasoner.testing.rules import check_rule
 from reasoner.testing.scripted import ScriptedEngine
-from reasoner.testing.strategies import STRATEGY_LAWS, StrategyLaw, all_schedules_have_one_curve, check_strategy
+from reasoner.testing.strategies import (
+    STRATEGY_LAWS,
+    StrategyLaw,
+    all_schedules_have_one_curve,
+    check_strategy,
+)
 from reasoner.testing.support import number_question, says
 from reasoner.testing.tasks import check_task
 from reasoner.testing.verifiers import VERIFIER_LAWS, VerifierLaw, check_verifier
 
 __all__ = [
-    "ENGINE_LAWS", "STRATEGY_LAWS", "VERIFIER_LAWS", "EngineLaw", "ScriptedEngine", "StrategyLaw", "VerifierLaw",
-    "a_sequence_below_the_floor_is_cut", "all_schedules_have_one_curve", "check_engine", "check_rule", "check_strategy",
-    "check_task", "check_verifier", "log_probabilities_are_those_asked_for", "number_question", "says",
-]  # fmt: skip
+    "ENGINE_LAWS",
+    "STRATEGY_LAWS",
+    "VERIFIER_LAWS",
+    "EngineLaw",
+    "ScriptedEngine",
+    "StrategyLaw",
+    "VerifierLaw",
+    "a_sequence_below_the_floor_is_cut",
+    "all_schedules_have_one_curve",
+    "check_engine",
+    "check_rule",
+    "check_strategy",
+    "check_task",
+    "check_verifier",
+    "log_probabilities_are_those_asked_for",
+    "number_question",
+    "says",
+]

@@ -36,7 +36,9 @@ def check_engine(engine: Engine, *, leave_out: Collection[EngineLaw] = ()) -> No
 
 async def _request(engine: Engine, index: int = 0, **changes: Any) -> SampleRequest:
     rendered = await engine.render(QUESTION.prompt)
-    return replace(SampleRequest("q", QUESTION.prompt, rendered, PARAMS, index, seed=1), **changes)
+    return replace(
+        SampleRequest("q", QUESTION.prompt, rendered, PARAMS, index, seed=1), **changes
+    )
 
 
 async def usage_is_what_was_computed(engine: Engine) -> None:
@@ -45,41 +47,72 @@ async def usage_is_what_was_computed(engine: Engine) -> None:
         request = await _request(engine, index)
         completion = await engine.sample(request)
         usage, prompt = completion.usage, request.rendered.tokens
-        assert usage.prompt_tokens == prompt, f"the prompt has {prompt} tokens, and the usage is {usage}"
-        assert 0 <= usage.cached_tokens < prompt, f"of {prompt} prompt tokens one at least is computed: {usage}"
+        assert usage.prompt_tokens == prompt, (
+            f"the prompt has {prompt} tokens, and the usage is {usage}"
+        )
+        assert 0 <= usage.cached_tokens < prompt, (
+            f"of {prompt} prompt tokens one at least is computed: {usage}"
+        )
         assert len(completion.token_ids) == usage.generated_tokens, (
             f"{len(completion.token_ids)} tokens are not those of {usage}"
         )
-        assert usage.generated_tokens <= PARAMS.limit, f"the limit is {PARAMS.limit} tokens: {usage}"
-        assert (completion.prompt, completion.index) == (QUESTION.prompt, index), "the completion is of another request"
-        assert completion.finish_reason in {"stop", "length"}, f"a whole sequence ended by {completion.finish_reason}"
+        assert usage.generated_tokens <= PARAMS.limit, (
+            f"the limit is {PARAMS.limit} tokens: {usage}"
+        )
+        assert (completion.prompt, completion.index) == (QUESTION.prompt, index), (
+            "the completion is of another request"
+        )
+        assert completion.finish_reason in {"stop", "length"}, (
+            f"a whole sequence ended by {completion.finish_reason}"
+        )
 
 
 async def log_probabilities_are_those_asked_for(engine: Engine) -> None:
     """One for each token, with as many alternatives as were asked for."""
     completion = await engine.sample(await _request(engine))
-    assert completion.logprobs is not None, "log-probabilities were asked for, and there are none"
-    lengths = {len(completion.logprobs.sampled), len(completion.logprobs.top), len(completion.token_ids)}
-    assert len(lengths) == 1, f"each token has a log-probability and its alternatives: the lengths are {lengths}"
-    assert {len(top) for top in completion.logprobs.top} <= {2}, "2 alternatives were asked for"
+    assert completion.logprobs is not None, (
+        "log-probabilities were asked for, and there are none"
+    )
+    lengths = {
+        len(completion.logprobs.sampled),
+        len(completion.logprobs.top),
+        len(completion.token_ids),
+    }
+    assert len(lengths) == 1, (
+        f"each token has a log-probability and its alternatives: the lengths are {lengths}"
+    )
+    assert {len(top) for top in completion.logprobs.top} <= {2}, (
+        "2 alternatives were asked for"
+    )
 
 
 async def a_continuation_is_the_prompt_and_what_was_generated(engine: Engine) -> None:
     """At token level: nothing is tokenised a second time."""
     request = await _request(engine)
     completion = await engine.sample(request)
-    head, grown = request.rendered, await engine.render(QUESTION.prompt.then(completion))
+    head, grown = (
+        request.rendered,
+        await engine.render(QUESTION.prompt.then(completion)),
+    )
     tokens = head.tokens + len(completion.continuation)
-    assert grown.tokens == tokens, f"prompt and reply have {tokens} tokens, and rendered together {grown.tokens}"
+    assert grown.tokens == tokens, (
+        f"prompt and reply have {tokens} tokens, and rendered together {grown.tokens}"
+    )
     if head.token_ids is not None:
-        assert grown.token_ids == head.token_ids + completion.continuation, "the reply was tokenised a second time"
+        assert grown.token_ids == head.token_ids + completion.continuation, (
+            "the reply was tokenised a second time"
+        )
 
 
 async def a_sequence_below_the_floor_is_cut(engine: Engine) -> None:
     """Where its window is full; one above it is as without a floor."""
 
     async def draw(floor: ConfidenceFloor | None) -> Completion:
-        return await engine.sample(await _request(engine, params=replace(PARAMS, max_tokens=30), seed=3, floor=floor))
+        return await engine.sample(
+            await _request(
+                engine, params=replace(PARAMS, max_tokens=30), seed=3, floor=floor
+            )
+        )
 
     # Drawn first, as the others then find the same prompt in the cache.
     below = await draw(ConfidenceFloor(window=2, minimum=1e9, top_k=2))
@@ -88,12 +121,16 @@ async def a_sequence_below_the_floor_is_cut(engine: Engine) -> None:
     assert above == whole, "a sequence above the floor differs from one without a floor"
     if whole.usage.generated_tokens > 2:
         got = below.finish_reason, below.usage.generated_tokens, below.truncated
-        assert got == ("abort", 2, True), f"below the floor it is aborted after 2 tokens, and truncated: {got}"
+        assert got == ("abort", 2, True), (
+            f"below the floor it is aborted after 2 tokens, and truncated: {got}"
+        )
         assert below.token_ids == whole.token_ids[:2], "the floor changed the tokens"
         kept = below.logprobs and {len(below.logprobs.sampled), len(below.logprobs.top)}
         assert kept == {2}, f"the 2 tokens that are left have log-probabilities: {kept}"
     else:
-        assert replace(below, usage=whole.usage) == whole, "a sequence that ends before the window is full was changed"
+        assert replace(below, usage=whole.usage) == whole, (
+            "a sequence that ends before the window is full was changed"
+        )
 
 
 async def the_meter_says_what_a_cancelled_request_cost(engine: Engine) -> None:
@@ -109,12 +146,16 @@ async def the_meter_says_what_a_cancelled_request_cost(engine: Engine) -> None:
     assert usage == Usage() or usage.prompt_tokens == prompt, (
         f"the prompt has {prompt} tokens, and the meter says {usage}"
     )
-    assert usage.generated_tokens <= PARAMS.limit, f"the limit is {PARAMS.limit} tokens, and the meter says {usage}"
+    assert usage.generated_tokens <= PARAMS.limit, (
+        f"the limit is {PARAMS.limit} tokens, and the meter says {usage}"
+    )
 
 
 ENGINE_LAWS: tuple[EngineLaw, ...] = (
-    usage_is_what_was_computed, log_probabilities_are_those_asked_for,
-    a_continuation_is_the_prompt_and_what_was_generated, a_sequence_below_the_floor_is_cut,
+    usage_is_what_was_computed,
+    log_probabilities_are_those_asked_for,
+    a_continuation_is_the_prompt_and_what_was_generated,
+    a_sequence_below_the_floor_is_cut,
     the_meter_says_what_a_cancelled_request_cost,
-)  # fmt: skip
+)
 """The laws of engines."""

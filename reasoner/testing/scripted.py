@@ -13,18 +13,42 @@ from reasoner.engine import Continuation, FreeEngine, Rendered, SampleRequest, T
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
 from reasoner.models.thinking import Split, ThinkingProfile, split
-from reasoner.types import NO_THINKING, Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
+from reasoner.types import (
+    NO_THINKING,
+    Completion,
+    FinishReason,
+    Logprobs,
+    Prompt,
+    TokenIds,
+    Usage,
+)
 
 _WORD = re.compile(r"\s*\S+\s*$|\s*\S+|\s+")
 END = -1
 """The token id that ends a reply."""
-MODEL = ModelInfo("scripted", context=1 << 20, parameters=1000, layers=2, heads=2, kv_heads=1, head_dim=8)
+MODEL = ModelInfo(
+    "scripted",
+    context=1 << 20,
+    parameters=1000,
+    layers=2,
+    heads=2,
+    kv_heads=1,
+    head_dim=8,
+)
 OPEN, CLOSE = "<think>", "</think>"
 
 
 def _id(word: str) -> int:
     # A hash, not a counter: ids are part of prompts, and so of seeds, and must not depend on the order.
-    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=4).digest(), "big") >> 1
+    return (
+        int.from_bytes(
+            hashlib.blake2b(
+                word.encode("utf-8", "surrogatepass"), digest_size=4
+            ).digest(),
+            "big",
+        )
+        >> 1
+    )
 
 
 THINKER = replace(
@@ -85,7 +109,9 @@ class ScriptedEngine(FreeEngine):
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The words of the prompt, its thinking opened or skipped in a chat, then what was generated."""
-        head = prompt.raw or " ".join(f"{message.role} {message.content}" for message in prompt.messages)
+        head = prompt.raw or " ".join(
+            f"{message.role} {message.content}" for message in prompt.messages
+        )
         ids, profile, opened = self._encode(head), self.model.thinking, False
         if profile and prompt.messages:
             opened = prompt.thinking_level != NO_THINKING
@@ -106,7 +132,11 @@ class ScriptedEngine(FreeEngine):
         if self.model.thinking is None:
             return _WORD.findall(text)
         pieces = re.split(f"({OPEN}|{CLOSE})", text)
-        return [word for piece in pieces for word in ([piece] if piece in (OPEN, CLOSE) else _WORD.findall(piece))]
+        return [
+            word
+            for piece in pieces
+            for word in ([piece] if piece in (OPEN, CLOSE) else _WORD.findall(piece))
+        ]
 
     async def encode(self, text: str) -> TokenIds | None:
         """One id per word."""
@@ -132,7 +162,11 @@ class ScriptedEngine(FreeEngine):
         if len(ids) > request.params.limit:
             ids, stop, finish = ids[: request.params.limit], None, "length"
         logprobs = self._logprobs(request, ids)
-        if request.floor and logprobs and (end := request.floor.tokens(logprobs.top)) < len(ids):
+        if (
+            request.floor
+            and logprobs
+            and (end := request.floor.tokens(logprobs.top)) < len(ids)
+        ):
             ids, stop, finish = ids[:end], None, "abort"
             logprobs = Logprobs(logprobs.sampled[:end], logprobs.top[:end])
         if request.progress and request.progress.due:
@@ -145,45 +179,76 @@ class ScriptedEngine(FreeEngine):
             try:
                 await self.growing(request, len(ids))
             except BaseException:
-                self.usage.append(Usage(prompt_tokens, cached, request.progress.tokens if request.progress else 0))
+                self.usage.append(
+                    Usage(
+                        prompt_tokens,
+                        cached,
+                        request.progress.tokens if request.progress else 0,
+                    )
+                )
                 request.meter.usage = self.usage[-1]
                 raise
         profile, opened = self.model.thinking, request.rendered.in_thinking
-        parts = split(ids, profile, opened=opened) if profile else Split(0, unclosed=False)
+        parts = (
+            split(ids, profile, opened=opened) if profile else Split(0, unclosed=False)
+        )
         usage = Usage(prompt_tokens, cached, len(ids), parts.thinking)
         self.usage.append(usage)
         shown = ids[:-1] if isinstance(stop, int) else ids
         thinking = self._text(shown[: parts.thinking])
         # An engine derived from this one may encode in its own way; only what was cut is decoded.
-        text = script if len(ids) == whole and not isinstance(stop, int) else self._text(shown[parts.thinking :])
+        text = (
+            script
+            if len(ids) == whole and not isinstance(stop, int)
+            else self._text(shown[parts.thinking :])
+        )
         if request.on_text:
             for whole_part, is_thinking in ((thinking, True), (text, False)):
                 for word in _WORD.findall(whole_part):
                     request.on_text(TextPiece(word, is_thinking))
                     await asyncio.sleep(0)
         return Completion(
-            request.prompt, text, ids, finish, stop, usage, logprobs, request.index, request.seed,
-            thinking=thinking, unclosed=parts.unclosed,
-        )  # fmt: skip
+            request.prompt,
+            text,
+            ids,
+            finish,
+            stop,
+            usage,
+            logprobs,
+            request.index,
+            request.seed,
+            thinking=thinking,
+            unclosed=parts.unclosed,
+        )
 
-    def _generated(self, request: SampleRequest) -> tuple[TokenIds, str, str | int | None]:
+    def _generated(
+        self, request: SampleRequest
+    ) -> tuple[TokenIds, str, str | int | None]:
         """The whole reply: the thinking that is due, then the script; the text of the script; and what stopped it."""
         profile, params = self.model.thinking, request.params
         thought, text, stop = "", "", None
         ids: TokenIds = ()
         if profile and request.rendered.in_thinking:
-            thought, stop = _until_stop(self.thoughts(request), params.stop if params.stop_in_thinking else ())
+            thought, stop = _until_stop(
+                self.thoughts(request), params.stop if params.stop_in_thinking else ()
+            )
             ids, level = self._encode(thought), request.prompt.thinking_level
             if isinstance(level, int) and len(ids) > level:
                 ids, stop = ids[:level] + self._encode(profile.closing), None
             elif stop is None:
                 ids += profile.end
-                stop = profile.end_text if params.stop_in_thinking and profile.end_text in params.stop else None
+                stop = (
+                    profile.end_text
+                    if params.stop_in_thinking and profile.end_text in params.stop
+                    else None
+                )
             earlier = request.prompt.token_ids
             ids = ids[len(earlier) :] if earlier == ids[: len(earlier)] else ids
         if stop is None:
             text, stop = _until_stop(self.script(request), params.stop)
-            ids += self._encode(text) if stop is not None else (*self._encode(text), END)
+            ids += (
+                self._encode(text) if stop is not None else (*self._encode(text), END)
+            )
         for at, token in enumerate(ids):
             if token in params.stop_token_ids:
                 return ids[: at + 1], text, token
@@ -191,7 +256,9 @@ class ScriptedEngine(FreeEngine):
 
     def _text(self, ids: TokenIds) -> str:
         """The text of token ids without markers and the end of the reply."""
-        return "".join(self._words.get(token, "") for token in ids if token not in _MARKERS)
+        return "".join(
+            self._words.get(token, "") for token in ids if token not in _MARKERS
+        )
 
     def _cached(self, request: SampleRequest) -> int:
         ids = request.rendered.token_ids
@@ -210,17 +277,25 @@ class ScriptedEngine(FreeEngine):
             return None
         certainty = self.certainty(request)
         chances = [certainty] if isinstance(certainty, int | float) else certainty
-        sampled = tuple(math.log(max(chance, 1e-9)) for chance in islice(cycle(chances), tokens))
+        sampled = tuple(
+            math.log(max(chance, 1e-9)) for chance in islice(cycle(chances), tokens)
+        )
         others = [math.log(max(1 - math.exp(own), 1e-9)) for own in sampled]
         top: tuple[tuple[float, ...], ...] = ()
         watched: tuple[tuple[float, ...], ...] = ()
         if top_k:
             share = math.log(max(top_k - 1, 1))
-            top = tuple((own, *((rest - share,) * (top_k - 1))) for own, rest in zip(sampled, others, strict=True))
+            top = tuple(
+                (own, *((rest - share,) * (top_k - 1)))
+                for own, rest in zip(sampled, others, strict=True)
+            )
         if request.watch:
             share = math.log(max(len(set(request.watch)) - 1, 1))
             watched = tuple(
-                tuple(own if watched_id == token else rest - share for watched_id in request.watch)
+                tuple(
+                    own if watched_id == token else rest - share
+                    for watched_id in request.watch
+                )
                 for token, own, rest in zip(ids, sampled, others, strict=True)
             )
         return Logprobs(sampled, top, watched)

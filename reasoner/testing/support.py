@@ -17,7 +17,16 @@ from reasoner.solution import Solution
 from reasoner.strategy import BRANCH, Plan, Strategy
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.trace.events import Ended, Event, TraceWriter, Work
-from reasoner.types import Answer, Completion, FinishReason, Logprobs, Prompt, Rating, SamplingParams, Usage
+from reasoner.types import (
+    Answer,
+    Completion,
+    FinishReason,
+    Logprobs,
+    Prompt,
+    Rating,
+    SamplingParams,
+    Usage,
+)
 from reasoner.verifier import CostMeter, FreeVerifier, Verifier
 
 PROMPT = Prompt.chat("How many?")
@@ -51,14 +60,24 @@ QUESTION = number_question()
 
 def says(*replies: str) -> Callable[[SampleRequest], str]:
     """A script that gives the replies to the samples of a prompt in launch order, over and over, in each branch."""
-    return lambda request: f"The answer is {replies[request.index % BRANCH % len(replies)]}"
+    return lambda request: (
+        f"The answer is {replies[request.index % BRANCH % len(replies)]}"
+    )
 
 
 def varied(request: SampleRequest) -> str:
     """A script whose answer and length are a function of the request's seed alone."""
     source = random.Random(request.seed)
     thoughts = "so it goes " * source.randint(0, 4)
-    closing = source.choice(["The answer is 7", "The answer is 7", "The answer is 8", "The answer is 9", "No idea"])
+    closing = source.choice(
+        [
+            "The answer is 7",
+            "The answer is 7",
+            "The answer is 8",
+            "The answer is 9",
+            "No idea",
+        ]
+    )
     # A chain that has started is completed.
     return closing if request.prompt.text else f"Let us see. {thoughts}\n\n{closing}"
 
@@ -66,7 +85,14 @@ def varied(request: SampleRequest) -> str:
 Pause = Callable[[SampleRequest], Awaitable[None]]
 
 
-def jumbled(seed: int, *, lost: float = 0.0, losses: int | None = None, minimum: int = 0, maximum: int = 12) -> Pause:
+def jumbled(
+    seed: int,
+    *,
+    lost: float = 0.0,
+    losses: int | None = None,
+    minimum: int = 0,
+    maximum: int = 12,
+) -> Pause:
     """A pause of a random number of turns of the event loop, after which some requests are lost part-way.
 
     No sequence is lost more often than `losses`, where that is given.
@@ -82,7 +108,9 @@ def jumbled(seed: int, *, lost: float = 0.0, losses: int | None = None, minimum:
             await asyncio.sleep(0)
             usage = request.meter.usage
             if usage and usage.generated_tokens < request.params.limit:
-                request.meter.usage = Usage(usage.prompt_tokens, usage.cached_tokens, usage.generated_tokens + 1)
+                request.meter.usage = Usage(
+                    usage.prompt_tokens, usage.cached_tokens, usage.generated_tokens + 1
+                )
         if dies:
             raise RequestLost("the connection broke")
 
@@ -94,7 +122,10 @@ def unsteady(seed: int) -> Callable[[SampleRequest, int], Awaitable[None]]:
     source = random.Random(seed)
 
     async def growing(request: SampleRequest, tokens: int) -> None:
-        progress, way = request.progress, source.choice(["beforehand", "as they grow", "never"])
+        progress, way = (
+            request.progress,
+            source.choice(["beforehand", "as they grow", "never"]),
+        )
         if progress and way == "beforehand":
             await progress.until(tokens)
             return
@@ -130,15 +161,25 @@ class Planned:
 class Judge(FreeVerifier):
     """A verifier that costs up to 10 tokens a candidate and says what `verdict` says."""
 
-    verdict: Callable[[Completion], float] = lambda candidate: random.Random(candidate.text).random()
+    verdict: Callable[[Completion], float] = lambda candidate: random.Random(
+        candidate.text
+    ).random()
     logprobs: int | None = None
     bound_tokens: int = 10
     spent: list[int] = field(default_factory=list)
 
-    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+    async def bound(
+        self, question: Question, candidate: Completion, policy: Engine
+    ) -> Cost:
         return Cost(verifier_tokens=self.bound_tokens, requests=1)
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
+    async def score(
+        self,
+        question: Question,
+        candidate: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
+    ) -> Rating:
         await asyncio.sleep(0)
         used = 3 + len(candidate.text) % 8
         self.spent.append(used)
@@ -147,7 +188,11 @@ class Judge(FreeVerifier):
 
 def books(cost: Cost) -> tuple[int, int, int]:
     """Computed prompt tokens, cached ones, and all that were generated, cancelled ones among them."""
-    return cost.prompt_tokens, cost.cached_tokens, cost.generated_tokens + cost.cancelled_tokens
+    return (
+        cost.prompt_tokens,
+        cost.cached_tokens,
+        cost.generated_tokens + cost.cancelled_tokens,
+    )
 
 
 def meter_of(engine: ScriptedEngine) -> tuple[int, int, int]:
@@ -162,14 +207,26 @@ def meter_of(engine: ScriptedEngine) -> tuple[int, int, int]:
 def traced_cost(events: Iterable[Event]) -> Cost:
     """What the events of a trace say was spent, and how many sequential tokens they say were waited for."""
     listed = list(events)
-    ends = [event.cost.sequential_tokens for event in listed if isinstance(event, Ended)]
-    return sum((e.cost for e in listed if isinstance(e, Work)), Cost()).until(max(ends, default=0))
+    ends = [
+        event.cost.sequential_tokens for event in listed if isinstance(event, Ended)
+    ]
+    return sum((e.cost for e in listed if isinstance(e, Work)), Cost()).until(
+        max(ends, default=0)
+    )
 
 
 def course(solution: Solution) -> tuple[object, ...]:
     """All of a solution that a replay has to repeat."""
-    curve = tuple((p.answer, p.vote_state, p.cost.taking(0)) for p in solution.proposals)
-    return solution.answer, solution.vote_state, solution.cost.taking(0), curve, solution.ended_by
+    curve = tuple(
+        (p.answer, p.vote_state, p.cost.taking(0)) for p in solution.proposals
+    )
+    return (
+        solution.answer,
+        solution.vote_state,
+        solution.cost.taking(0),
+        curve,
+        solution.ended_by,
+    )
 
 
 def write_trace(path: Path, events: Iterable[Event]) -> Path:
@@ -181,7 +238,9 @@ def write_trace(path: Path, events: Iterable[Event]) -> Path:
     return path
 
 
-def verifier_for(strategy: Strategy, verifier: Verifier | None = None) -> Verifier | None:
+def verifier_for(
+    strategy: Strategy, verifier: Verifier | None = None
+) -> Verifier | None:
     """A verifier for a strategy that uses one."""
     return (verifier or Judge()) if strategy.uses_verifier else None
 
@@ -189,8 +248,14 @@ def verifier_for(strategy: Strategy, verifier: Verifier | None = None) -> Verifi
 def short(strategy: Strategy) -> Strategy:
     """The strategy with replies of at most 40 tokens, where it draws samples itself and sets no other length."""
     made: Any = strategy
-    params = made.params if any(field.name == "params" for field in dataclasses.fields(made)) else None
+    params = (
+        made.params
+        if any(field.name == "params" for field in dataclasses.fields(made))
+        else None
+    )
     if not isinstance(params, SamplingParams) or params.max_tokens is not None:
         return strategy
-    shortened: Strategy = dataclasses.replace(made, params=dataclasses.replace(params, max_tokens=40))
+    shortened: Strategy = dataclasses.replace(
+        made, params=dataclasses.replace(params, max_tokens=40)
+    )
     return shortened

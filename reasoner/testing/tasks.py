@@ -18,10 +18,20 @@ class LoadsQuestions(Protocol):
 
 def stated(item: Any) -> Iterable[str]:
     """Replies that state a reference answer, one of which the kind of answer reads."""
-    return rf"It is $\boxed{{{item.gold}}}$.", f"The answer is {item.gold}", f"```python\n{item.gold}\n```", item.gold
+    return (
+        rf"It is $\boxed{{{item.gold}}}$.",
+        f"The answer is {item.gold}",
+        f"```python\n{item.gold}\n```",
+        item.gold,
+    )
 
 
-def check_task(task: LoadsQuestions, *, say: Callable[[Any], Iterable[str]] = stated, first: int = 5) -> None:
+def check_task(
+    task: LoadsQuestions,
+    *,
+    say: Callable[[Any], Iterable[str]] = stated,
+    first: int = 5,
+) -> None:
     """Load a task twice, and grade the reference answers of its first questions, as `say` states them.
 
     Raises:
@@ -38,7 +48,10 @@ async def _check_grades(items: list[Any], say: Callable[[Any], Iterable[str]]) -
 
     async def right(item: Any, text: str) -> bool:
         answer = item.question.space.read(text)
-        return answer is not None and await item.grader.grade(item, answer, equivalence) == "right"
+        return (
+            answer is not None
+            and await item.grader.grade(item, answer, equivalence) == "right"
+        )
 
     try:
         for item in items:
@@ -46,12 +59,25 @@ async def _check_grades(items: list[Any], say: Callable[[Any], Iterable[str]]) -
                 continue
             name = item.question.id
             grades = [await right(item, text) for text in say(item)]
-            assert any(grades), f"the reference answer of question {name} is not graded right: {item.gold!r}"
-            assert not await right(item, ""), f"a reply without an answer to question {name} is graded right"
+            assert any(grades), (
+                f"the reference answer of question {name} is not graded right: {item.gold!r}"
+            )
+            assert not await right(item, ""), (
+                f"a reply without an answer to question {name} is graded right"
+            )
             # The options of a choice are in its prompt, and where to decline is right, any text is.
-            if not (isinstance(item.question.space, ChoiceSpace) or await right(item, "I cannot say.")):
-                lines = [line for message in item.question.prompt.messages for line in message.content.splitlines()]
+            if not (
+                isinstance(item.question.space, ChoiceSpace)
+                or await right(item, "I cannot say.")
+            ):
+                lines = [
+                    line
+                    for message in item.question.prompt.messages
+                    for line in message.content.splitlines()
+                ]
                 stating = [line for line in lines if await right(item, line)]
-                assert not stating, f"the prompt of question {name} states its reference answer: {stating}"
+                assert not stating, (
+                    f"the prompt of question {name} states its reference answer: {stating}"
+                )
     finally:
         await equivalence.close()

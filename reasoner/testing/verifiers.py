@@ -12,7 +12,14 @@ from reasoner.execution.runner import solve_sync
 from reasoner.strategy import Plan, Propose, sample, score
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import QUESTION, Planned, books, completion, meter_of
-from reasoner.types import Answer, Completion, Logprobs, Rating, SamplingParams, VoteState
+from reasoner.types import (
+    Answer,
+    Completion,
+    Logprobs,
+    Rating,
+    SamplingParams,
+    VoteState,
+)
 from reasoner.verifier import CostMeter, Verifier
 
 VerifierLaw = Callable[[Verifier], None]
@@ -51,8 +58,13 @@ def _rated(verifier: Verifier, candidate: Completion) -> Rating:
             await verifier.close()
         for field in dataclasses.fields(bound):
             if field.name not in {"seconds", "cached_tokens"}:
-                most, cost = getattr(bound, field.name), getattr(rating.cost, field.name)
-                assert cost <= most, f"the bound of a rating has {field.name}={most}, and it cost {cost}"
+                most, cost = (
+                    getattr(bound, field.name),
+                    getattr(rating.cost, field.name),
+                )
+                assert cost <= most, (
+                    f"the bound of a rating has {field.name}={most}, and it cost {cost}"
+                )
         return rating
 
     return asyncio.run(rate())
@@ -62,7 +74,10 @@ def a_rating_is_in_range_and_the_same_again(verifier: Verifier) -> None:
     """And costs at most its bound."""
     for index, sure in enumerate((-0.1, -0.7, -2.0)):
         candidate = _candidate(index, sure, verifier.logprobs)
-        value, again = _rated(verifier, candidate).value, _rated(verifier, candidate).value
+        value, again = (
+            _rated(verifier, candidate).value,
+            _rated(verifier, candidate).value,
+        )
         assert value is not None, "a rating without an error has no value"
         assert 0 <= value <= 1, f"a rating is from 0 to 1: {value}"
         assert value == again, f"the same reply was rated {value} and {again}"
@@ -75,13 +90,19 @@ def what_it_cannot_rate_is_an_error(verifier: Verifier) -> None:
     try:
         rating = _rated(verifier, completion("The answer is 7"))
     except ReasonerError as error:
-        assert "log-probabilities" in str(error), f"the error does not say what is missing: {error}"
+        assert "log-probabilities" in str(error), (
+            f"the error does not say what is missing: {error}"
+        )
     else:
-        raise AssertionError(f"a reply without the log-probabilities that it needs was rated {rating.value}")
+        raise AssertionError(
+            f"a reply without the log-probabilities that it needs was rated {rating.value}"
+        )
 
 
 def _best_of_three(question: Question) -> Plan[Answer | None]:
-    drawn = yield from sample(question.prompt, n=3, params=SamplingParams(max_tokens=20))
+    drawn = yield from sample(
+        question.prompt, n=3, params=SamplingParams(max_tokens=20)
+    )
     ratings = yield from score(question, drawn)
     errors = [rating.error for rating in ratings if rating.error]
     assert not errors, f"a rating failed in a run: {errors}"
@@ -95,15 +116,26 @@ def a_run_books_what_it_costs(verifier: Verifier) -> None:
     """And draws what it needs."""
     engine = ScriptedEngine(_script, certainty=lambda request: 0.5 + request.index / 10)
     plan = Planned(_best_of_three, uses_verifier=True)
-    solution = solve_sync(QUESTION, plan, engine, verifier=verifier, budget=Budget(tokens=10_000))
+    solution = solve_sync(
+        QUESTION, plan, engine, verifier=verifier, budget=Budget(tokens=10_000)
+    )
     assert solution.error is None, f"the run ended with an error: {solution.error!r}"
-    (prompt, cached, generated), (drawn, _, made) = meter_of(engine), books(solution.cost)
+    (prompt, cached, generated), (drawn, _, made) = (
+        meter_of(engine),
+        books(solution.cost),
+    )
     booked, counted = drawn + solution.cost.verifier_tokens + made, prompt + generated
-    assert booked == counted, f"{booked} tokens were booked, and the engine counted {counted}"
-    assert solution.cost.cached_tokens == cached, f"{solution.cost} is not what the engine counted: {cached} cached"
+    assert booked == counted, (
+        f"{booked} tokens were booked, and the engine counted {counted}"
+    )
+    assert solution.cost.cached_tokens == cached, (
+        f"{solution.cost} is not what the engine counted: {cached} cached"
+    )
 
 
 VERIFIER_LAWS: tuple[VerifierLaw, ...] = (
-    a_rating_is_in_range_and_the_same_again, what_it_cannot_rate_is_an_error, a_run_books_what_it_costs,
-)  # fmt: skip
+    a_rating_is_in_range_and_the_same_again,
+    what_it_cannot_rate_is_an_error,
+    a_run_books_what_it_costs,
+)
 """The laws of verifiers that run on the policy or without a model."""

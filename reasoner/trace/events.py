@@ -9,7 +9,17 @@ from dataclasses import fields, replace
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, TypeVar, dataclass_transform
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    Literal,
+    Self,
+    TypeVar,
+    dataclass_transform,
+)
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted
@@ -33,25 +43,47 @@ from reasoner.types import (
     TokenIds,
     Usage,
     VoteState,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     # Imported only where a trace is read or written: importing pydantic takes longer than a question to a server.
     from pydantic import TypeAdapter
 
 __all__ = [
-    "AnswerExtracted", "AnswersCompared", "Began", "BlocksFound", "Cancelled", "Delivered", "Dropped", "Ended",
-    "EquivalenceChecked", "Event", "Executed", "LikelihoodsMeasured", "Noted", "PairCompared", "Prefilled", "Prompted",
+    "AnswerExtracted",
+    "AnswersCompared",
+    "Began",
+    "BlocksFound",
+    "Cancelled",
+    "Delivered",
+    "Dropped",
+    "Ended",
+    "EquivalenceChecked",
+    "Event",
+    "Executed",
+    "LikelihoodsMeasured",
+    "Noted",
+    "PairCompared",
+    "Prefilled",
+    "Prompted",
     "Proposed",
-    "Refused", "Sampled", "Scored", "Sink", "Thought", "TraceWriter", "read_trace",
-]  # fmt: skip
+    "Refused",
+    "Sampled",
+    "Scored",
+    "Sink",
+    "Thought",
+    "TraceWriter",
+    "read_trace",
+]
 
 T = TypeVar("T")
 VERSION: Final = 3
 ATTEMPTS: Final = 3
 """How often a request is tried when the engine loses it."""
 COMPLETION_FIELDS: Final = tuple(
-    f.name for f in fields(Completion) if f.init and f.name not in ("prompt", "extraction")
+    f.name
+    for f in fields(Completion)
+    if f.init and f.name not in ("prompt", "extraction")
 )
 _FIELDS: Final = attrgetter(*COMPLETION_FIELDS)
 
@@ -108,11 +140,15 @@ class Refusal:
     @classmethod
     def of(cls, error: BudgetExhausted) -> "Refusal":
         """What the error says."""
-        return Refusal(unit=error.unit, needed=error.needed, free=error.free, limit=error.limit)
+        return Refusal(
+            unit=error.unit, needed=error.needed, free=error.free, limit=error.limit
+        )
 
     def error(self) -> BudgetExhausted:
         """The error as it was raised."""
-        return BudgetExhausted(self.unit, needed=self.needed, free=self.free, limit=self.limit)
+        return BudgetExhausted(
+            self.unit, needed=self.needed, free=self.free, limit=self.limit
+        )
 
 
 class Work(TraceRecord):
@@ -202,7 +238,9 @@ class Generated(Work):
 
     def completion(self, prompt: Prompt) -> Completion:
         """What was generated from `prompt`."""
-        return Completion(prompt, **dict(zip(COMPLETION_FIELDS, _FIELDS(self), strict=True)))
+        return Completion(
+            prompt, **dict(zip(COMPLETION_FIELDS, _FIELDS(self), strict=True))
+        )
 
 
 class Thought(Generated):
@@ -257,7 +295,9 @@ class Scored(RefusableWork):
     @property
     def rating(self) -> Rating:
         """The rating as the plan received it."""
-        return Rating(self.value, self.cost.taking(0), self.steps, self.error, self.parts)
+        return Rating(
+            self.value, self.cost.taking(0), self.steps, self.error, self.parts
+        )
 
 
 class PairCompared(RefusableWork):
@@ -274,7 +314,9 @@ class PairCompared(RefusableWork):
     @property
     def rating(self) -> Rating:
         """The rating as the plan received it."""
-        return Rating(self.value, self.cost.taking(0), error=self.error, parts=self.parts)
+        return Rating(
+            self.value, self.cost.taking(0), error=self.error, parts=self.parts
+        )
 
 
 class LikelihoodsMeasured(RefusableWork):
@@ -424,10 +466,27 @@ class Ended(TraceRecord):
 
 
 Event = (
-    Began | Prompted | Prefilled | Thought | Sampled | Dropped | Scored | PairCompared | LikelihoodsMeasured
-    | AnswersCompared | AnswerExtracted | Executed | Delivered | Cancelled | BlocksFound | EquivalenceChecked | Noted
-    | Refused | Proposed | Ended
-)  # fmt: skip
+    Began
+    | Prompted
+    | Prefilled
+    | Thought
+    | Sampled
+    | Dropped
+    | Scored
+    | PairCompared
+    | LikelihoodsMeasured
+    | AnswersCompared
+    | AnswerExtracted
+    | Executed
+    | Delivered
+    | Cancelled
+    | BlocksFound
+    | EquivalenceChecked
+    | Noted
+    | Refused
+    | Proposed
+    | Ended
+)
 """What a trace holds, one of these to a line."""
 Sink = Callable[[Event], None]
 """Receives each event as it happens."""
@@ -451,7 +510,9 @@ def tee(*sinks: Sink) -> Sink:
     return emit
 
 
-EVENT_LINES: Final[Format[Event]] = Format("trace", lambda line: event_adapter().validate_json(line), VERSION)
+EVENT_LINES: Final[Format[Event]] = Format(
+    "trace", lambda line: event_adapter().validate_json(line), VERSION
+)
 """The lines of a trace."""
 
 
@@ -462,7 +523,9 @@ class TraceWriter(JournalWriter):
     that is not empty is refused, unless it is to be replaced (`overwrite`) or continued (`resume`).
     """
 
-    def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, overwrite: bool = False, resume: bool = False
+    ) -> None:
         super().__init__(path, "trace", overwrite=overwrite, resume=resume)
 
     def __call__(self, event: Event) -> None:

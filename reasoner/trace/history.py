@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar, cast, runtime_checkable
 
 from reasoner.budget import Cost
-from reasoner.errors import BudgetExhausted, EngineError, NotRecorded, RequestLost, TraceError
+from reasoner.errors import (
+    BudgetExhausted,
+    EngineError,
+    NotRecorded,
+    RequestLost,
+    TraceError,
+)
 from reasoner.system.foreign import MAX_PER_QUESTION, MAX_PER_REQUEST
 from reasoner.trace.events import (
     ATTEMPTS,
@@ -83,7 +89,9 @@ class QuestionHistory:
         self._last = event.t
         self._events.setdefault(event.key, []).append(event)
         self._kinds.add(type(event))
-        self.refused |= isinstance(event, Refused) or (isinstance(event, RefusableWork) and event.refusal is not None)
+        self.refused |= isinstance(event, Refused) or (
+            isinstance(event, RefusableWork) and event.refusal is not None
+        )
         if self.source:
             return
         if event.repeated:
@@ -103,11 +111,17 @@ class QuestionHistory:
 
     def without_events(self) -> "QuestionHistory":
         """What the question cost and how it ended, for a plan that starts again."""
-        return QuestionHistory(spent=self.spent, attempts=self.attempts, ended=self.ended)
+        return QuestionHistory(
+            spent=self.spent, attempts=self.attempts, ended=self.ended
+        )
 
     def of(self, kind: type[R], *name: object) -> list[R]:
         """The events of one kind in the order of the trace; where events of that kind have names, those of this one."""
-        return [event for event in self._events.get((kind, *name), []) if isinstance(event, kind)]
+        return [
+            event
+            for event in self._events.get((kind, *name), [])
+            if isinstance(event, kind)
+        ]
 
     def any_of(self, kind: type[Event]) -> bool:
         """Whether there is any event of a kind."""
@@ -126,18 +140,31 @@ class QuestionHistory:
     def blocks(self) -> dict[str, Blocks | None]:
         """The blocks of answers, by the answer's key."""
         events = self.of(BlocksFound)
-        return {key: blocks for event in events for key, blocks in zip(event.answers, event.blocks, strict=True)}
+        return {
+            key: blocks
+            for event in events
+            for key, blocks in zip(event.answers, event.blocks, strict=True)
+        }
 
     @property
     def same(self) -> dict[frozenset[str], bool | None]:
         """The results of comparisons, by the keys of the two answers."""
         events = self.of(EquivalenceChecked)
-        return {frozenset(pair): same for event in events for pair, same in zip(event.pairs, event.same, strict=True)}
+        return {
+            frozenset(pair): same
+            for event in events
+            for pair, same in zip(event.pairs, event.same, strict=True)
+        }
 
     def extent(self, digest: str) -> int:
         """One more than the highest recorded index of a prompt's sequences, by the prompt's digest; 0 without any."""
-        names = cast("Iterable[tuple[object, str, int]]", (name for name in self._events if name[0] is Sampled))
-        return max((index + 1 for _, prompt, index in names if prompt == digest), default=0)
+        names = cast(
+            "Iterable[tuple[object, str, int]]",
+            (name for name in self._events if name[0] is Sampled),
+        )
+        return max(
+            (index + 1 for _, prompt, index in names if prompt == digest), default=0
+        )
 
     def settles(self, op: int, sequences: Iterable[tuple[str, int]]) -> bool:
         """Whether the history decides about all sequences of an operation, so that none is generated now."""
@@ -181,13 +208,22 @@ class QuestionHistory:
             raise NotRecorded(f"operation {op} was cancelled")
         if not self.source:
             return None
-        lost = sum(isinstance(event, Dropped) and event.why == "lost" for event in events)
+        lost = sum(
+            isinstance(event, Dropped) and event.why == "lost" for event in events
+        )
         if lost >= ATTEMPTS:
-            raise RequestLost(f"the recorded request was lost here (tried {lost} times)")
+            raise RequestLost(
+                f"the recorded request was lost here (tried {lost} times)"
+            )
         if isinstance(last, LikelihoodsMeasured) and last.error != CANCELLED:
             raise EngineError(last.error)
         cut = isinstance(last, Dropped) and last.why == "cancelled"
-        if name[0] is Sampled and not cut and self.ended and (refusals := self.of(Refused)):
+        if (
+            name[0] is Sampled
+            and not cut
+            and self.ended
+            and (refusals := self.of(Refused))
+        ):
             # Of sequences that were refused together, or when they were tried again, the trace names one.
             raise refusals[0].error()
         return None
@@ -221,7 +257,9 @@ class RecordedEngine(Protocol):
         """A verifier that refuses every rating: the recorded ones are in the history."""
 
 
-def read_histories(events: Iterable[Event], *, source: str = "") -> dict[str, QuestionHistory]:
+def read_histories(
+    events: Iterable[Event], *, source: str = ""
+) -> dict[str, QuestionHistory]:
     """The history of each question of a trace, by its id; of a finished question only its end and its cost.
 
     With a `source`, the name of a trace that is replayed, everything is kept.
@@ -257,8 +295,14 @@ def in_order(events: Iterable[Event], file: str, *, advice: str) -> Iterator[Eve
         tokens = counted[question_id]
         if isinstance(event, Work):
             counted[question_id] += event.cost.tokens
-        elif isinstance(event, Ended) and event.ended_by != "error" and event.cost.tokens != tokens:
-            stated = f"it cost {event.cost.tokens:,} tokens, and its lines say {tokens:,}"
+        elif (
+            isinstance(event, Ended)
+            and event.ended_by != "error"
+            and event.cost.tokens != tokens
+        ):
+            stated = (
+                f"it cost {event.cost.tokens:,} tokens, and its lines say {tokens:,}"
+            )
             fault = fault or f"lines are missing or of another run ({stated})"
         if fault:
             raise TraceError(f"{file}: question {question_id!r:.80}: {fault}: {advice}")

@@ -23,7 +23,9 @@ _STATES: Final[dict[State, tuple[str, str]]] = {
     "lost": ("×", "lost by the engine before it was complete"),
 }
 """Mark and meaning."""
-FAINT: Final[frozenset[State]] = frozenset({"pruned", "cut", "cancelled", "deadline", "lost"})
+FAINT: Final[frozenset[State]] = frozenset(
+    {"pruned", "cut", "cancelled", "deadline", "lost"}
+)
 """States that are shown faintly, as they led to nothing."""
 
 
@@ -44,13 +46,20 @@ class Outline:
     shown: frozenset[int]
 
     @classmethod
-    def of(cls, tree: SearchTree, *, maximum: int, deepest: int | None = None) -> "Outline":
+    def of(
+        cls, tree: SearchTree, *, maximum: int, deepest: int | None = None
+    ) -> "Outline":
         """The outline of at most `maximum` nodes, none below the depth `deepest`. Takes time linear in the nodes."""
 
         def allowed(node: int) -> bool:
             return deepest is None or tree.nodes[node].depth <= deepest
 
-        heads = sorted({*range(len(tree.heads))[:MAX_HEADS], *(tree.nodes[node].head for node in tree.path[:1])})
+        heads = sorted(
+            {
+                *range(len(tree.heads))[:MAX_HEADS],
+                *(tree.nodes[node].head for node in tree.path[:1]),
+            }
+        )
         shown = set(filter(allowed, tree.path[:maximum]))
         waiting = deque(node for head in heads for node in tree.heads[head].children)
         while waiting and len(shown) < maximum:
@@ -70,7 +79,11 @@ class Outline:
 
         def under(level: int, children: list[int]) -> list[OutlineRow]:
             """The last one first, as a stack needs them."""
-            return [OutlineRow(level, self.tree.nodes[child]) for child in reversed(children) if child in self.shown]
+            return [
+                OutlineRow(level, self.tree.nodes[child])
+                for child in reversed(children)
+                if child in self.shown
+            ]
 
         stack = under(0, self.tree.heads[head].children)
         while stack:
@@ -90,7 +103,11 @@ def legend_of(tree: SearchTree) -> dict[str, str]:
     """The marks and words of a tree's states, and what they mean."""
     states = {node.state for node in tree.nodes if not node.on_path}
     path = {"→ path": "leads to the answer"} if tree.path else {}
-    return path | {f"{mark} {state}": meaning for state, (mark, meaning) in _STATES.items() if state in states}
+    return path | {
+        f"{mark} {state}": meaning
+        for state, (mark, meaning) in _STATES.items()
+        if state in states
+    }
 
 
 def score_of(node: TreeNode) -> str:
@@ -110,13 +127,19 @@ def counts_of(tree: SearchTree) -> str:
     """The number of sequences, the depth of the tree, and the number of sequences in each state."""
     number = f"{counted(len(tree.nodes), 'sequence')}, depth {tree.depth}"
     by_state = Counter(node.state for node in tree.nodes)
-    states = ", ".join(f"{by_state[state]:,} {state}" for state in _STATES if by_state[state])
+    states = ", ".join(
+        f"{by_state[state]:,} {state}" for state in _STATES if by_state[state]
+    )
     return f"{number}: {states}" if states else number
 
 
 def ending(ended_by: str, reason: str) -> str:
     """What ended a question and why; the reason may say both."""
-    return reason if reason.startswith((f"{ended_by} ", f"the {ended_by} ")) else f"{ended_by}: {reason}"
+    return (
+        reason
+        if reason.startswith((f"{ended_by} ", f"the {ended_by} "))
+        else f"{ended_by}: {reason}"
+    )
 
 
 def end_of(tree: SearchTree) -> str:
@@ -134,7 +157,12 @@ def unrated(error: str) -> str:
 
 def events_of(tree: SearchTree) -> list[tuple[str, list[str]]]:
     """What happened beside the sampling, under a title each."""
-    failures = [f"#{node.id} {unrated(rated.error)}" for node in tree.nodes for rated in node.ratings if rated.error]
+    failures = [
+        f"#{node.id} {unrated(rated.error)}"
+        for node in tree.nodes
+        for rated in node.ratings
+        if rated.error
+    ]
     return [
         ("proposals", [_proposal(proposal) for proposal in tree.proposals]),
         ("failures", failures),
@@ -144,14 +172,22 @@ def events_of(tree: SearchTree) -> list[tuple[str, list[str]]]:
 
 
 def _proposal(proposal: Proposal) -> str:
-    answer, samples = proposal.answer.text if proposal.answer else "no answer", proposal.vote_state.samples
-    so_far = f"{counted(samples, 'sample')} and {counted(proposal.cost.tokens, 'token')}"
+    answer, samples = (
+        proposal.answer.text if proposal.answer else "no answer",
+        proposal.vote_state.samples,
+    )
+    so_far = (
+        f"{counted(samples, 'sample')} and {counted(proposal.cost.tokens, 'token')}"
+    )
     return f"{answer} with {proposal.vote_state.share:.0%} of the vote after {so_far}"
 
 
 def settings_of(tree: SearchTree) -> dict[str, str]:
     """The settings that decided the tree."""
     began, names = tree.began, ("strategy", "verifier", "engine", "budget", "seed")
-    settings = {name: str(getattr(began, name)).removeprefix("each ").strip() or "none" for name in names}
+    settings = {
+        name: str(getattr(began, name)).removeprefix("each ").strip() or "none"
+        for name in names
+    }
     model = f"{began.model.name} {began.model.revision}".strip()
     return {"question": began.question_id, "model": model, **settings}

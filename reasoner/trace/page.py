@@ -42,8 +42,15 @@ def fragment(tree: SearchTree) -> Markup:
     answer are shown, with the number of the others.
     """
     outline = Outline.of(tree, maximum=MAX_NODES, deepest=MAX_DEPTH)
-    heads = [(index, tree.heads[index], _nested(outline.rows(index))) for index in outline.heads]
-    texts = len(outline.shown) + min(len(tree.path), MAX_LINES) + sum(len(head.messages) for _, head, _ in heads)
+    heads = [
+        (index, tree.heads[index], _nested(outline.rows(index)))
+        for index in outline.heads
+    ]
+    texts = (
+        len(outline.shown)
+        + min(len(tree.path), MAX_LINES)
+        + sum(len(head.messages) for _, head, _ in heads)
+    )
     return _render(
         "fragment.html",
         tree=tree,
@@ -53,7 +60,9 @@ def fragment(tree: SearchTree) -> Markup:
         longest=min(MAX_TEXT_LENGTH, MAX_CHARACTERS // max(texts, 1)),
         most_lines=MAX_LINES,
         all_open=len(outline.shown) <= MAX_OPEN,
-        vote=tree.proposals[-1].vote_state if tree.proposals and tree.depth == 1 else VoteState(),
+        vote=tree.proposals[-1].vote_state
+        if tree.proposals and tree.depth == 1
+        else VoteState(),
         most_answers=MAX_ANSWERS,
         views=views,
         cost=cost_line(tree.cost),
@@ -86,7 +95,10 @@ def policy(forms: str = "'none'") -> Markup:
     `forms` is where its forms may go. It comes first in the `<head>`, because it does not apply to what is before it.
     """
     content = f"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action {forms}"
-    return Markup('<meta http-equiv="Content-Security-Policy" content="{}">').format(Markup(content))  # noqa: S704 ours
+    ours = Markup(content)  # noqa: S704
+    return Markup('<meta http-equiv="Content-Security-Policy" content="{}">').format(
+        ours
+    )
 
 
 def page(trees: Iterable[SearchTree], *, source: str, note: str = "") -> Iterator[str]:
@@ -95,13 +107,22 @@ def page(trees: Iterable[SearchTree], *, source: str, note: str = "") -> Iterato
     After `MAX_TREES` trees the others are only counted.
     """
     source = visible(source)
-    top = {"title": f"How {source} came about", "heading": "How the answers came about", "source": source}
+    top = {
+        "title": f"How {source} came about",
+        "heading": "How the answers came about",
+        "source": source,
+    }
     yield _render("page_top.html", **top, policy=policy(), style=style())
     count = 0
     for count, tree in enumerate(trees, 1):
         if count <= MAX_TREES:
             yield fragment(tree)
-    notes = [note, f"{count - MAX_TREES:,} more in the trace, not shown." if count > MAX_TREES else ""]
+    notes = [
+        note,
+        f"{count - MAX_TREES:,} more in the trace, not shown."
+        if count > MAX_TREES
+        else "",
+    ]
     yield from (f'<p class="note">{escape(each)}</p>' for each in notes if each)
     yield _render("page_end.html", version=version("reasoner-kit"))
 
@@ -124,16 +145,31 @@ def _render(template: str, **values: Any) -> Markup:
 
 
 @cache
-def environment(folder: Path = TEMPLATES, finalize: Callable[[object], object] | None = None) -> Environment:
+def environment(
+    folder: Path = TEMPLATES, finalize: Callable[[object], object] | None = None
+) -> Environment:
     """The templates of a folder, and those that pages share: each text is escaped, and its characters made visible."""
     loader = FileSystemLoader([folder, TEMPLATES])
-    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, finalize=finalize or _safe)
+    made = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=finalize or _safe,
+    )
     filters: dict[str, Any] = made.filters
-    filters |= {"cut": clipped, "count": "{:,}".format, "counted": counted,
-                "oneline": lambda text: " ".join(text[:1000].split())}  # fmt: skip
+    filters |= {
+        "cut": clipped,
+        "count": "{:,}".format,
+        "counted": counted,
+        "oneline": lambda text: " ".join(text[:1000].split()),
+    }
     return made
 
 
 def _safe(value: object) -> object:
     """A text made visible; markup is ours."""
-    return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+    return (
+        visible(value)
+        if isinstance(value, str) and not hasattr(value, "__html__")
+        else value
+    )

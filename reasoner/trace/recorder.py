@@ -79,7 +79,11 @@ class Recorder:
     def write(self, kind: type[Event], **values: Any) -> None:
         """Write an event of this kind with these values of its fields."""
         if self.sink:
-            event = kind(question_id=self.question.id, t=round(time.monotonic() - self.started, 6), **values)
+            event = kind(
+                question_id=self.question.id,
+                t=round(time.monotonic() - self.started, 6),
+                **values,
+            )
             if not self.history.attempts or not self.history.repeats(event):
                 self.sink(event)
 
@@ -101,11 +105,21 @@ class Recorder:
             return
         settings = {each.name: getattr(facts, each.name) for each in fields(facts)}
         space = self.question.space
-        self.write(Began, text=self.question.text, answer_space=space.name, answer_rules=space.version, **settings)
+        self.write(
+            Began,
+            text=self.question.text,
+            answer_space=space.name,
+            answer_rules=space.version,
+            **settings,
+        )
 
     def head(self, prompt: Prompt, digest: str, rendered: Rendered) -> None:
         """A prompt is used. Its head is written the first time; `Sampled.child` identifies its continuations."""
-        if self.sink and not (prompt.text or prompt.token_ids) and digest not in self._heads:
+        if (
+            self.sink
+            and not (prompt.text or prompt.token_ids)
+            and digest not in self._heads
+        ):
             self._heads.add(digest)
             self.write(
                 Prompted,
@@ -134,7 +148,13 @@ class Recorder:
         except PlanError as error:
             failure = error
         child = sequence.prompt.then(completion).digest
-        self.write(Sampled, cost=cost, child=child, answer=answer, **_generated(sequence, completion))
+        self.write(
+            Sampled,
+            cost=cost,
+            child=child,
+            answer=answer,
+            **_generated(sequence, completion),
+        )
         if failure:
             raise failure
 
@@ -142,11 +162,15 @@ class Recorder:
         """The first request of a sequence ended at the limit of its thinking."""
         self.write(Thought, cost=cost, **_generated(sequence, completion))
 
-    def dropped(self, sequence: SequenceId, drop: Drop, usage: Usage | None, cost: Cost) -> None:
+    def dropped(
+        self, sequence: SequenceId, drop: Drop, usage: Usage | None, cost: Cost
+    ) -> None:
         """A sequence did not complete; the engine had computed `usage`, None where that is unknown."""
         self.write(Dropped, cost=cost, usage=usage, **drop._asdict(), **sequence.named)
 
 
 def _generated(sequence: SequenceId, completion: Completion) -> dict[str, Any]:
     """The fields of a completion, under the name of its sequence."""
-    return dict(zip(COMPLETION_FIELDS, _FIELDS(completion), strict=True)) | sequence.named
+    return (
+        dict(zip(COMPLETION_FIELDS, _FIELDS(completion), strict=True)) | sequence.named
+    )

@@ -7,13 +7,30 @@ from typing import ClassVar, Final, Literal, NamedTuple, get_args
 
 from reasoner.errors import TraceError
 from reasoner.journal.lines import Format, read_lines
-from reasoner.trace.events import AnswerExtracted, Event, Prefilled, Prompted, Sampled, Scored, adapter_of, read_trace
+from reasoner.trace.events import (
+    AnswerExtracted,
+    Event,
+    Prefilled,
+    Prompted,
+    Sampled,
+    Scored,
+    adapter_of,
+    read_trace,
+)
 from reasoner.types import Answer, Completion, Prompt
 
 VERSION: Final = 2
 TRACE: Final = "trace.jsonl"
 GRADES: Final = "grades.jsonl"
-GradeStatus = Literal["right", "wrong", "no_answer", "truncated", "too_complex", "grader_timeout", "grader_crash"]
+GradeStatus = Literal[
+    "right",
+    "wrong",
+    "no_answer",
+    "truncated",
+    "too_complex",
+    "grader_timeout",
+    "grader_crash",
+]
 STATUSES: Final[tuple[GradeStatus, ...]] = get_args(GradeStatus)
 
 
@@ -46,7 +63,11 @@ def replies_in(events: Sequence[Event]) -> tuple[Reply, ...]:
         if type(event) is Scored and event.value is not None
     }
     return tuple(
-        Reply(completion, event.answer, scores.get((event.question_id, event.prompt, event.index)))
+        Reply(
+            completion,
+            event.answer,
+            scores.get((event.question_id, event.prompt, event.index)),
+        )
         for event, completion in completions_in(events)
     )
 
@@ -66,25 +87,44 @@ def completions_in(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completio
         for event in events
         if type(event) is AnswerExtracted
     }
-    continued = {event.prompt for event in events if type(event) is Sampled or type(event) is Prefilled}
+    continued = {
+        event.prompt
+        for event in events
+        if type(event) is Sampled or type(event) is Prefilled
+    }
     prompts: dict[tuple[str, str], Prompt] = {}
     for event in events:
         question = event.question_id
         if type(event) is Prompted:
             level = event.thinking_level
-            prompts[question, event.prompt] = Prompt(event.messages, event.raw, thinking_level=level)
-        elif type(event) is Prefilled and (parent := prompts.get((question, event.prompt))):
+            prompts[question, event.prompt] = Prompt(
+                event.messages, event.raw, thinking_level=level
+            )
+        elif type(event) is Prefilled and (
+            parent := prompts.get((question, event.prompt))
+        ):
             ids = event.token_ids or ()
-            prompts[question, event.child] = parent.extended(event.text, ids, thinking=event.thinking)
+            prompts[question, event.child] = parent.extended(
+                event.text, ids, thinking=event.thinking
+            )
         elif type(event) is Sampled:
             prompt = prompts.get((question, event.prompt))
             if prompt is None:
-                raise TraceError(f"the trace holds sample {event.index} of {question} without its prompt")
+                raise TraceError(
+                    f"the trace holds sample {event.index} of {question} without its prompt"
+                )
             completion = event.completion(prompt)
             if event.child in continued:
                 prompts[question, event.child] = prompt.then(completion)
-            answer = event.answer or extracted.get((question, event.prompt, event.index))
-            yield event.model_copy(update={"answer": answer}) if answer != event.answer else event, completion
+            answer = event.answer or extracted.get(
+                (question, event.prompt, event.index)
+            )
+            yield (
+                event.model_copy(update={"answer": answer})
+                if answer != event.answer
+                else event,
+                completion,
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +146,9 @@ class Grade:
         return adapter_of(Grade).dump_json(self).decode()
 
 
-GRADE_LINES: Final[Format[Grade]] = Format("grades", lambda line: adapter_of(Grade).validate_json(line), VERSION)
+GRADE_LINES: Final[Format[Grade]] = Format(
+    "grades", lambda line: adapter_of(Grade).validate_json(line), VERSION
+)
 """The lines of a file of grades."""
 
 
@@ -127,7 +169,9 @@ def labelled_folders(run: Path) -> list[Path]:
     if (run / TRACE).exists() or not arms:
         return [run]
     if bare := [folder.name for folder in arms if not (folder / GRADES).exists()]:
-        raise TraceError(f"{run} has no grades of {bare[0]}: finish it with `reasoner eval --resume {run}`")
+        raise TraceError(
+            f"{run} has no grades of {bare[0]}: finish it with `reasoner eval --resume {run}`"
+        )
     return arms
 
 
@@ -137,7 +181,11 @@ def read_run(folder: Path) -> LabelledRun:
     Raises:
         TraceError: one of the two cannot be read, or there are no grades.
     """
-    lines = read_lines(folder / GRADES, GRADE_LINES, advice="make the grades again with `reasoner grade RUN`")
+    lines = read_lines(
+        folder / GRADES,
+        GRADE_LINES,
+        advice="make the grades again with `reasoner grade RUN`",
+    )
     grades = {(grade.question_id, grade.prompt, grade.index): grade for grade in lines}
     if not grades:
         raise TraceError(f"{folder / GRADES} holds no grade: grade the run first")

@@ -28,7 +28,17 @@ from reasoner.trace.events import (
 )
 from reasoner.types import Answer, EndedBy, FinishReason, Message, Proposal
 
-State = Literal["continued", "answered", "no answer", "pruned", "open", "cut", "cancelled", "deadline", "lost"]
+State = Literal[
+    "continued",
+    "answered",
+    "no answer",
+    "pruned",
+    "open",
+    "cut",
+    "cancelled",
+    "deadline",
+    "lost",
+]
 """What became of a sequence.
 
 "continued": others were sampled from it. "answered" or "no answer": a complete reply. "pruned": it was incomplete and
@@ -82,7 +92,10 @@ class TreeNode:
     @property
     def rating(self) -> Scored | None:
         """The last rating that has a value, else the last one."""
-        return next((rated for rated in reversed(self.ratings) if rated.value is not None), (None, *self.ratings)[-1])
+        return next(
+            (rated for rated in reversed(self.ratings) if rated.value is not None),
+            (None, *self.ratings)[-1],
+        )
 
     @property
     def score(self) -> float | None:
@@ -156,7 +169,9 @@ def search_trees(events: Iterable[Event]) -> Iterator[SearchTree]:
         if isinstance(event, Began) and name not in builders:
             builders[name] = _TreeBuilder(SearchTree(event))
         if name not in builders:
-            raise TraceError(f"the trace holds an event {event.event!r} of {name} before its beginning")
+            raise TraceError(
+                f"the trace holds an event {event.event!r} of {name} before its beginning"
+            )
         builders[name].take(event)
         if isinstance(event, Ended) and event.ended_by != "error":
             yield builders.pop(name).finish()
@@ -202,11 +217,19 @@ class _TreeBuilder:
                 self._rate(event)
             case AnswerExtracted():
                 self._extract(event)
-            case Noted() | Refused() | LikelihoodsMeasured() | AnswersCompared() | Executed():
+            case (
+                Noted()
+                | Refused()
+                | LikelihoodsMeasured()
+                | AnswersCompared()
+                | Executed()
+            ):
                 tree.notes.append(_note(event))
                 self.other_cost += event.cost if isinstance(event, Work) else Cost()
             case Proposed():
-                tree.proposals.append(Proposal(event.answer, event.vote_state, event.cost))
+                tree.proposals.append(
+                    Proposal(event.answer, event.vote_state, event.cost)
+                )
             case Ended():
                 tree.ended = event
             case _:
@@ -215,14 +238,18 @@ class _TreeBuilder:
     def _add_position(self, event: Prompted | Prefilled) -> None:
         if isinstance(event, Prefilled):
             at = self._position(event.prompt)
-            self.positions.setdefault(event.child, at._replace(prefill=at.prefill + event.text))
+            self.positions.setdefault(
+                event.child, at._replace(prefill=at.prefill + event.text)
+            )
         elif event.prompt not in self.positions:
             self.positions[event.prompt] = _Position(len(self.tree.heads))
             self.tree.heads.append(TreePrompt(event.messages, event.raw, event.tokens))
 
     def _position(self, prompt: str) -> _Position:
         if prompt not in self.positions:
-            raise TraceError(f"the trace continues a prompt of {self.tree.id} that it does not hold: {prompt}")
+            raise TraceError(
+                f"the trace continues a prompt of {self.tree.id} that it does not hold: {prompt}"
+            )
         return self.positions[prompt]
 
     def _add_node(self, event: Sampled | Dropped) -> None:
@@ -237,7 +264,9 @@ class _TreeBuilder:
             prefill=at.prefill,
             text=sampled.text if sampled else "",
             finish=sampled.finish_reason if sampled else None,
-            complete=sampled is not None and sampled.finish_reason == "stop" and sampled.stop is None,
+            complete=sampled is not None
+            and sampled.finish_reason == "stop"
+            and sampled.stop is None,
             answer=sampled.answer if sampled else None,
             cost=event.cost + self.thoughts.pop((event.prompt, event.index), Cost()),
             state="open" if isinstance(event, Sampled) else event.why,
@@ -258,15 +287,21 @@ class _TreeBuilder:
         node = self.tree.nodes[node_id]
         node.cost += event.cost
         node.answer = node.answer or event.answer
-        verdict = event.error or (repr(event.answer.text[:MAX_KEY]) if event.answer else "none")
-        self.tree.notes.append(f"#{node_id} probed for the answer: {verdict}, for {event.cost.tokens:,} tokens")
+        verdict = event.error or (
+            repr(event.answer.text[:MAX_KEY]) if event.answer else "none"
+        )
+        self.tree.notes.append(
+            f"#{node_id} probed for the answer: {verdict}, for {event.cost.tokens:,} tokens"
+        )
 
     def _rate(self, event: Scored | PairCompared) -> None:
         node_id = self.node_ids.get((event.prompt, event.index))
         if isinstance(event, PairCompared):
             verdict = event.error if event.value is None else f"{event.value:.2f}"
             pair = f"#{'?' if node_id is None else node_id} better than #{self.node_ids.get(event.other, '?')}"
-            self.tree.notes.append(f"{pair}: {verdict}, for {event.cost.tokens:,} tokens")
+            self.tree.notes.append(
+                f"{pair}: {verdict}, for {event.cost.tokens:,} tokens"
+            )
         if node_id is None or isinstance(event, PairCompared):
             self.other_cost += event.cost
             return
@@ -303,7 +338,12 @@ def _path(tree: SearchTree) -> tuple[int, ...]:
         return ()
 
     def likelihood(node: TreeNode) -> tuple[bool, bool, float, int]:
-        return not node.children, node.complete, -1.0 if node.score is None else node.score, -node.id
+        return (
+            not node.children,
+            node.complete,
+            -1.0 if node.score is None else node.score,
+            -node.id,
+        )
 
     source: int | None = max(sources, key=likelihood).id
     path: list[int] = []
@@ -332,7 +372,9 @@ def _state(node: TreeNode, *, pruned: bool, stepwise: bool) -> State:
     return "no answer" if node.answer is None else "answered"
 
 
-def _note(event: Noted | Refused | LikelihoodsMeasured | AnswersCompared | Executed) -> str:
+def _note(
+    event: Noted | Refused | LikelihoodsMeasured | AnswersCompared | Executed,
+) -> str:
     """What the event says in one line."""
     if isinstance(event, Noted):
         return event.text
@@ -346,4 +388,6 @@ def _note(event: Noted | Refused | LikelihoodsMeasured | AnswersCompared | Execu
         first, second = (key[:MAX_KEY] for key in event.pair)
         verdict = event.error or ("the same" if event.same else "different")
         return f"{first!r} and {second!r} compared by the model for {spent}: {verdict}"
-    return f"{len(event.texts)} log-likelihoods for {spent}" + (f": {event.error}" if event.error else "")
+    return f"{len(event.texts)} log-likelihoods for {spent}" + (
+        f": {event.error}" if event.error else ""
+    )

@@ -40,17 +40,50 @@ if TYPE_CHECKING:
     from reasoner_strategies.universal import Universal
 
 __all__ = [
-    "AbMcts", "AdaptiveConsistency", "Aggregate", "Auto", "BeamSearch", "BestOfN", "Borda", "BudgetForcing", "Cisc",
-    "CodeInterpreter", "DeepConf", "Dvts", "EarlyExit", "EarlyStopping", "Escalate", "GenSelect", "Knockout",
-    "Likelihood", "Lookahead", "Mcts", "Pairwise", "ParallelProbe", "ParticleFilter", "Rebase", "Refine", "Revise",
-    "SelfConsistency", "ShortMAtK", "Single", "SpeculativeRejection", "Swiss", "TreeOfThoughts", "Universal",
-]  # fmt: skip
+    "AbMcts",
+    "AdaptiveConsistency",
+    "Aggregate",
+    "Auto",
+    "BeamSearch",
+    "BestOfN",
+    "Borda",
+    "BudgetForcing",
+    "Cisc",
+    "CodeInterpreter",
+    "DeepConf",
+    "Dvts",
+    "EarlyExit",
+    "EarlyStopping",
+    "Escalate",
+    "GenSelect",
+    "Knockout",
+    "Likelihood",
+    "Lookahead",
+    "Mcts",
+    "Pairwise",
+    "ParallelProbe",
+    "ParticleFilter",
+    "Rebase",
+    "Refine",
+    "Revise",
+    "SelfConsistency",
+    "ShortMAtK",
+    "Single",
+    "SpeculativeRejection",
+    "Swiss",
+    "TreeOfThoughts",
+    "Universal",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Import a strategy on first use: most programs need one or two of them."""
     if name in __all__:
-        modules = (info.name for info in iter_modules(__path__) if info.name.replace("_", "") == name.lower())
+        modules = (
+            info.name
+            for info in iter_modules(__path__)
+            if info.name.replace("_", "") == name.lower()
+        )
         return getattr(import_module(f"{__name__}.{next(modules)}"), name)
     raise AttributeError(f"module 'reasoner_strategies' has no attribute {name!r}")
 

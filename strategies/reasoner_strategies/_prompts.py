@@ -26,17 +26,33 @@ def with_text(prompt: Prompt, text: str) -> Prompt:
     last = prompt.messages[-1]
     if last.role != "user":
         return replace(prompt, messages=(*prompt.messages, Message("user", text)))
-    return replace(prompt, messages=(*prompt.messages[:-1], Message("user", f"{last.content}\n\n{text}")))
+    return replace(
+        prompt,
+        messages=(*prompt.messages[:-1], Message("user", f"{last.content}\n\n{text}")),
+    )
 
 
 def with_shots(prompt: Prompt, shots: Sequence[str]) -> Prompt:
     """The prompt after worked examples, questions and answers in turn: as earlier turns, or before a raw prompt."""
     pairs = list(zip(shots[::2], shots[1::2], strict=True))
     if prompt.raw:
-        return replace(prompt, raw="".join(f"{question}{answer}\n\n" for question, answer in pairs) + prompt.raw)
-    start = next((i for i, message in enumerate(prompt.messages) if message.role != "system"), len(prompt.messages))
-    turns = [turn for question, answer in pairs for turn in (Message("user", question), Message("assistant", answer))]
-    return replace(prompt, messages=(*prompt.messages[:start], *turns, *prompt.messages[start:]))
+        return replace(
+            prompt,
+            raw="".join(f"{question}{answer}\n\n" for question, answer in pairs)
+            + prompt.raw,
+        )
+    start = next(
+        (i for i, message in enumerate(prompt.messages) if message.role != "system"),
+        len(prompt.messages),
+    )
+    turns = [
+        turn
+        for question, answer in pairs
+        for turn in (Message("user", question), Message("assistant", answer))
+    ]
+    return replace(
+        prompt, messages=(*prompt.messages[:start], *turns, *prompt.messages[start:])
+    )
 
 
 def with_request(prompt: Prompt, reply: str, request: str) -> Prompt:
@@ -44,13 +60,25 @@ def with_request(prompt: Prompt, reply: str, request: str) -> Prompt:
     reply = shortened(reply)
     if prompt.raw:
         return Prompt(raw=f"{prompt.raw}{reply}\n\n{request}\n\n")
-    return Prompt(messages=(*prompt.messages, Message("assistant", reply), Message("user", request)))
+    return Prompt(
+        messages=(
+            *prompt.messages,
+            Message("assistant", reply),
+            Message("user", request),
+        )
+    )
 
 
 def shortened(text: str) -> str:
     """The end of a model's text, where its answer is."""
     text = text.strip()
-    return text if 0 < len(text) <= QUOTE else f"[...] {text[-QUOTE:]}" if text else "(nothing)"
+    return (
+        text
+        if 0 < len(text) <= QUOTE
+        else f"[...] {text[-QUOTE:]}"
+        if text
+        else "(nothing)"
+    )
 
 
 def verdict(reply: Completion, cue: str, allowed: Sequence[str]) -> str | None:
@@ -59,4 +87,8 @@ def verdict(reply: Completion, cue: str, allowed: Sequence[str]) -> str | None:
         return None
     line = rf"(?im)\b{cue}[^\w\n]{{0,4}}:[^\w\n-]{{0,6}}(?:(?:answer|response)[^\w\n-]{{1,3}})?(\w{{1,12}})[^\w\n]*+$"
     verdicts = re.findall(line, reply.text[-CLOSING:])
-    return {word.lower(): word for word in allowed}.get(verdicts[-1].lower()) if verdicts else None
+    return (
+        {word.lower(): word for word in allowed}.get(verdicts[-1].lower())
+        if verdicts
+        else None
+    )

@@ -12,7 +12,14 @@ from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError, require
 from reasoner.specs import Checked, Count, Samples
 from reasoner.strategy import Handle, Plan, Sample, Score, next_finished, start
-from reasoner.types import Answer, Completion, Prompt, SamplingParams, ThinkingLevel, thinking_level
+from reasoner.types import (
+    Answer,
+    Completion,
+    Prompt,
+    SamplingParams,
+    ThinkingLevel,
+    thinking_level,
+)
 from reasoner_strategies._prompts import with_request, without_reply
 from reasoner_strategies._search.mixed_model import Ratings, draw_ratings
 from reasoner_strategies._voting.pool import RunningVote, Selector
@@ -76,7 +83,9 @@ class AbMcts(Checked):
         for price in self.prices:
             require(price, "prices", above=0, below=math.inf)
         if self.prices and not self.levels:
-            raise UsageError("prices have no effect without levels: set levels, or leave prices out")
+            raise UsageError(
+                "prices have no effect without levels: set levels, or leave prices out"
+            )
         if self.prices and len(self.prices) != len(self.levels) + 1:
             raise UsageError(
                 f"prices must be one for each level and one for the default (got {len(self.prices)} for "
@@ -89,12 +98,16 @@ class AbMcts(Checked):
             AnswerTree(question.id, mixed=self.posterior == "mixed"),
             RunningVote(question.space, self.selector),
         )
-        members = MemberChoice(question.id, tuple(map(thinking_level, self.levels)), self.prices)
+        members = MemberChoice(
+            question.id, tuple(map(thinking_level, self.levels)), self.prices
+        )
         running: dict[Handle, Generation] = {}
         launched = 0
         while launched < self.n or running:
             while launched < self.n and len(running) < self.concurrency:
-                prompt = refinement(question, tree.ask(launched)).at_level(members.choose(launched))
+                prompt = refinement(question, tree.ask(launched)).at_level(
+                    members.choose(launched)
+                )
                 handle = yield from start(Sample((prompt,), params=self.params))
                 running[handle] = launched, None, None
                 launched += 1
@@ -116,7 +129,11 @@ class AbMcts(Checked):
                 if answer is None:
                     members.report(number, 0.0, drawn)
                 else:
-                    running[(yield from start(Score(question, (drawn,))))] = number, drawn, answer
+                    running[(yield from start(Score(question, (drawn,))))] = (
+                        number,
+                        drawn,
+                        answer,
+                    )
             yield from votes.publish_sometimes()
         return (yield from votes.publish()).leader
 
@@ -140,7 +157,9 @@ class TreeArm:
     def spread(self) -> float:
         """The sum of squared deviations from the mean."""
         # In whole numbers: the difference of floats would cancel.
-        return (self.count * self.squares - self.total * self.total) / (UNIT * UNIT * max(self.count, 1))
+        return (self.count * self.squares - self.total * self.total) / (
+            UNIT * UNIT * max(self.count, 1)
+        )
 
     def posterior(self) -> tuple[float, float, float, float]:
         """The posterior (m, kappa, nu, tau^2) of a normal-inverse-chi-squared prior (0, 1, 1, 0.1)."""
@@ -156,7 +175,9 @@ class TreeArm:
         """A law of scores drawn from the posterior."""
         m, kappa, nu, tau2 = self.posterior()
         variance = nu * tau2 / source.gammavariate(nu / 2, 2.0)
-        return NormalDist(source.gauss(m, math.sqrt(variance / kappa)), math.sqrt(variance))
+        return NormalDist(
+            source.gauss(m, math.sqrt(variance / kappa)), math.sqrt(variance)
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -184,7 +205,10 @@ class MemberChoice:
         laws = [earned.draw_law(source) for earned in self._earned]
         if self.prices:
             costs = list(map(self._cost, range(len(laws))))
-            gains = [gain(law, self._best) / cost for law, cost in zip(laws, costs, strict=True)]
+            gains = [
+                gain(law, self._best) / cost
+                for law, cost in zip(laws, costs, strict=True)
+            ]
             member = max(range(len(laws)), key=lambda each: (gains[each], -costs[each]))
         else:
             member = max(range(len(laws)), key=lambda each: laws[each].mean)
@@ -231,7 +255,10 @@ class AnswerNode:
     @property
     def settled(self) -> bool:
         """Whether its subtree mostly has one rating."""
-        return self.value.count >= 4 and max(self.grades.values()) >= 0.75 * self.value.count
+        return (
+            self.value.count >= 4
+            and max(self.grades.values()) >= 0.75 * self.value.count
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -261,15 +288,24 @@ class AnswerTree:
             return None
         return max(node.children, key=lambda child: child.value.draw(source))
 
-    def _mixed_child(self, node: AnswerNode, source: random.Random) -> AnswerNode | None:
+    def _mixed_child(
+        self, node: AnswerNode, source: random.Random
+    ) -> AnswerNode | None:
         """As `_child`, by the mixed model."""
         arms = [child.value for child in node.children]
         if not arms:
             return None
-        groups = [Ratings(arm.count, arm.total / (UNIT * arm.count), arm.spread) for arm in arms]
+        groups = [
+            Ratings(arm.count, arm.total / (UNIT * arm.count), arm.spread)
+            for arm in arms
+        ]
         *drawn, generated = draw_ratings(groups, source)
         left = [index for index, child in enumerate(node.children) if not child.settled]
-        return node.children[max(left, key=drawn.__getitem__)] if left and max(drawn) > generated else None
+        return (
+            node.children[max(left, key=drawn.__getitem__)]
+            if left and max(drawn) > generated
+            else None
+        )
 
     def report(self, number: int, rating: float, completion: Completion) -> None:
         """The rating of the generation of this number, 0 to 1."""
@@ -297,5 +333,7 @@ def refinement(question: Question, node: AnswerNode) -> Prompt:
     """The question for the root; elsewhere also the node's answer and a request to improve it."""
     if node.completion is None:
         return question.prompt
-    request = IMPROVE.format(rating=f"{node.rating:.2f}", form=question.space.instruction)
+    request = IMPROVE.format(
+        rating=f"{node.rating:.2f}", form=question.space.instruction
+    )
     return with_request(without_reply(question.prompt), node.completion.chain, request)

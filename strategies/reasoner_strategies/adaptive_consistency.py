@@ -36,7 +36,16 @@ class AdaptiveConsistency(Checked):
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Count sample by sample; stop when the rule says so."""
-        rule = BetaRule(self.theta) if self.rule == "beta" else DirichletRule(self.theta)
+        rule = (
+            BetaRule(self.theta) if self.rule == "beta" else DirichletRule(self.theta)
+        )
         return (
-            yield from stopping_vote(question, self.params, n=self.n, rule=rule, order=self.order, window=self.window)
+            yield from stopping_vote(
+                question,
+                self.params,
+                n=self.n,
+                rule=rule,
+                order=self.order,
+                window=self.window,
+            )
         )

@@ -9,8 +9,24 @@ from typing import Annotated, ClassVar, Final, Literal
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.specs import Checked, Count, Range, Samples
-from reasoner.strategy import Plan, count_votes, model_info, note, note_stop, propose, sample
-from reasoner.types import NO_THINKING, Answer, Completion, Prompt, SamplingParams, VoteState, thinking_level
+from reasoner.strategy import (
+    Plan,
+    count_votes,
+    model_info,
+    note,
+    note_stop,
+    propose,
+    sample,
+)
+from reasoner.types import (
+    NO_THINKING,
+    Answer,
+    Completion,
+    Prompt,
+    SamplingParams,
+    VoteState,
+    thinking_level,
+)
 from reasoner.voting import Tally
 from reasoner_strategies._prompts import with_text, without_reply
 from reasoner_strategies._voting.self_comparison import replies_to
@@ -75,7 +91,9 @@ class Aggregate(Checked):
         if self.agreed not in (VOTE, WRITE):
             thinking_level(self.agreed, f"agreed, if not {VOTE} or {WRITE},")
         if self.k == 1 and self.agreed == VOTE and self.rounds:
-            raise UsageError("k=1 with agreed=vote writes nothing, as a group of one agrees: set agreed=write")
+            raise UsageError(
+                "k=1 with agreed=vote writes nothing, as a group of one agrees: set agreed=write"
+            )
 
     @property
     def free_form(self) -> bool:
@@ -85,41 +103,70 @@ class Aggregate(Checked):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw the population, propose its vote, and write it again until no round is left."""
         drawn = list((yield from sample(question.prompt, n=self.n, params=self.params)))
-        population = [index for index, reply in enumerate(drawn) if question.read(reply)]
+        population = [
+            index for index, reply in enumerate(drawn) if question.read(reply)
+        ]
         tally, vote_state = yield from _proposed(question, drawn, population)
         first = [members[0] for members in _classes(question, drawn, tally, population)]
         window = (yield from model_info()).context
         for number in range(1, self.rounds + 1):
             size = self.last if self.last and number == self.rounds else self.n
-            groups = self._groups(question, population, number, size) if population else []
-            classes = {group: _classes(question, drawn, tally, group) for group in dict.fromkeys(groups)}
-            if not groups or (self.agreed == VOTE and all(len(each) == 1 for each in classes.values())):
-                yield from note_stop(f"all groups of round {number} agree" if groups else "no reply has an answer")
+            groups = (
+                self._groups(question, population, number, size) if population else []
+            )
+            classes = {
+                group: _classes(question, drawn, tally, group)
+                for group in dict.fromkeys(groups)
+            }
+            if not groups or (
+                self.agreed == VOTE and all(len(each) == 1 for each in classes.values())
+            ):
+                yield from note_stop(
+                    f"all groups of round {number} agree"
+                    if groups
+                    else "no reply has an answer"
+                )
                 break
             shown = {group: self._fitting(drawn, group, window) for group in classes}
             if cut := sum(len(shown[group]) < len(group) for group in groups):
-                yield from note(f"round {number}: {cut} of {size} groups show fewer candidates, to fit the window")
+                yield from note(
+                    f"round {number}: {cut} of {size} groups show fewer candidates, to fit the window"
+                )
             try:
-                population = yield from self._round(question, drawn, groups, shown, classes)
+                population = yield from self._round(
+                    question, drawn, groups, shown, classes
+                )
             except BudgetExhausted:
                 break
             tally, vote_state = yield from _proposed(question, drawn, population)
             agreed = sum(len(classes[group]) == 1 for group in groups)
             left = _classes(question, drawn, tally, population)
-            alive = len(_classes(question, drawn, tally, [*first, *(members[0] for members in left)]))
+            alive = len(
+                _classes(
+                    question, drawn, tally, [*first, *(members[0] for members in left)]
+                )
+            )
             yield from note(
                 f"round {number}: {len(first) + len(left) - alive} of {len(first)} first answers alive, the leader in "
                 f"{max(map(len, left))} of {size} slots, {agreed} groups agreed"
             )
         return vote_state.leader
 
-    def _groups(self, question: Question, population: Sequence[int], number: int, size: int) -> list[Group]:
+    def _groups(
+        self, question: Question, population: Sequence[int], number: int, size: int
+    ) -> list[Group]:
         """The groups of a round. One of all replies is the same in each slot, so that its prompt is cached."""
         k, everyone = min(self.k, len(population)), self.k >= len(population)
-        sources = (random.Random(f"{question.id}/{number}/{0 if everyone else slot}") for slot in range(size))
+        sources = (
+            random.Random(f"{question.id}/{number}/{0 if everyone else slot}")
+            for slot in range(size)
+        )
         groups = (source.sample(population, k) for source in sources)
         # A reply may hold several slots. Summaries are of sets: groups of the same replies share one.
-        return [tuple(dict.fromkeys(sorted(group) if self.message == "summary" else group)) for group in groups]
+        return [
+            tuple(dict.fromkeys(sorted(group) if self.message == "summary" else group))
+            for group in groups
+        ]
 
     def _fitting(self, drawn: Sequence[Completion], group: Group, window: int) -> Group:
         """As many of a group as leave room for a reply, at least one."""
@@ -140,12 +187,24 @@ class Aggregate(Checked):
         classes: Mapping[Group, list[list[int]]],
     ) -> Plan[list[int]]:
         """Write what is to be written, by which `drawn` grows. Returns the population."""
-        texts = {group: self._listed(question, [drawn[index] for index in few]) for group, few in shown.items()}
-        slots = [slot for slot, group in enumerate(groups) if not (len(classes[group]) == 1 and self.agreed == VOTE)]
+        texts = {
+            group: self._listed(question, [drawn[index] for index in few])
+            for group, few in shown.items()
+        }
+        slots = [
+            slot
+            for slot, group in enumerate(groups)
+            if not (len(classes[group]) == 1 and self.agreed == VOTE)
+        ]
         if self.message == "summary":
             needed = tuple(dict.fromkeys(groups[slot] for slot in slots))
-            prompts = [_request(question, texts[group], SUMMARIZE, "").at_level(NO_THINKING) for group in needed]
-            params = replace(self.params, max_tokens=min(self.summary_tokens, self.params.limit))
+            prompts = [
+                _request(question, texts[group], SUMMARIZE, "").at_level(NO_THINKING)
+                for group in needed
+            ]
+            params = replace(
+                self.params, max_tokens=min(self.summary_tokens, self.params.limit)
+            )
             summaries = yield from replies_to(prompts, params)
             texts |= {
                 group: f"Here is a summary of earlier attempts.\n\n{summary.text.strip()}"
@@ -154,13 +213,15 @@ class Aggregate(Checked):
             }
         level = None if self.agreed in (VOTE, WRITE) else thinking_level(self.agreed)
         written = {
-            group: _request(question, text, WRITE_ONE, question.space.instruction).at_level(
-                level if len(classes[group]) == 1 else None
-            )
+            group: _request(
+                question, text, WRITE_ONE, question.space.instruction
+            ).at_level(level if len(classes[group]) == 1 else None)
             for group, text in texts.items()
         }
         population = [max(classes[group], key=len)[0] for group in groups]
-        replies = yield from replies_to([written[groups[slot]] for slot in slots], self.params, answers=True)
+        replies = yield from replies_to(
+            [written[groups[slot]] for slot in slots], self.params, answers=True
+        )
         for slot, reply in zip(slots, replies, strict=True):
             if reply and question.read(reply):
                 population[slot] = len(drawn)
@@ -171,18 +232,29 @@ class Aggregate(Checked):
         """What is shown of a group."""
         answers = ((question.read(reply), reply) for reply in replies)
         texts = [
-            answer.text if answer and self.message == "answer" else reply.chain.strip() for answer, reply in answers
+            answer.text if answer and self.message == "answer" else reply.chain.strip()
+            for answer, reply in answers
         ]
-        shown = "\n\n".join(f"Candidate {number}:\n{text}" for number, text in enumerate(texts, 1))
+        shown = "\n\n".join(
+            f"Candidate {number}:\n{text}" for number, text in enumerate(texts, 1)
+        )
         return f"Here are candidate solutions of the question above; any of them may be wrong.\n\n{shown}"
 
 
-def _classes(question: Question, drawn: Sequence[Completion], tally: Tally, indices: Sequence[int]) -> list[list[int]]:
+def _classes(
+    question: Question,
+    drawn: Sequence[Completion],
+    tally: Tally,
+    indices: Sequence[int],
+) -> list[list[int]]:
     """These replies, which all have an answer, by class of equal answers."""
     classes: list[tuple[Answer, list[int]]] = []
     for index in indices:
         if answer := question.read(drawn[index]):
-            known = next((members for first, members in classes if tally.same(first, answer)), None)
+            known = next(
+                (members for first, members in classes if tally.same(first, answer)),
+                None,
+            )
             if known is None:
                 classes.append((answer, known := []))
             known.append(index)
@@ -193,7 +265,11 @@ def _proposed(
     question: Question, drawn: Sequence[Completion], population: Sequence[int]
 ) -> Plan[tuple[Tally, VoteState]]:
     """Propose the vote of the population."""
-    tally, slots, share = Tally(question.space), Counter(population), 1 / (len(drawn) + 1)
+    tally, slots, share = (
+        Tally(question.space),
+        Counter(population),
+        1 / (len(drawn) + 1),
+    )
     for index, reply in enumerate(drawn):
         tally.add(question.read(reply), index=index, weight=slots[index] or share)
     vote_state = yield from count_votes(tally)
@@ -203,4 +279,6 @@ def _proposed(
 
 def _request(question: Question, shown: str, task: str, form: str) -> Prompt:
     """The question, what is shown, and what to do with it."""
-    return with_text(without_reply(question.prompt), f"{shown}\n\n{task} {form}".rstrip())
+    return with_text(
+        without_reply(question.prompt), f"{shown}\n\n{task} {form}".rstrip()
+    )

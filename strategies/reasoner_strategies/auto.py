@@ -15,9 +15,25 @@ from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
 from reasoner.registry import build
 from reasoner.specs import Checked, FilePath, Samples, Share, Spec
 from reasoner.stopping.pace import Order
-from reasoner.stopping.rules import RISKS, BetaRule, FirstOf, LockIn, Lossless, StopRule, smoothed
+from reasoner.stopping.rules import (
+    RISKS,
+    BetaRule,
+    FirstOf,
+    LockIn,
+    Lossless,
+    StopRule,
+    smoothed,
+)
 from reasoner.stopping.vote_posteriors import most_lost
-from reasoner.strategy import CalibrationSummary, Plan, Propose, Strategy, note, note_stop, sample
+from reasoner.strategy import (
+    CalibrationSummary,
+    Plan,
+    Propose,
+    Strategy,
+    note,
+    note_stop,
+    sample,
+)
 from reasoner.system.printing import counted
 from reasoner.types import Answer, Completion, SamplingParams, VoteState
 from reasoner_strategies._voting.pool import proposed, vote
@@ -91,32 +107,65 @@ class Auto(Checked):
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
-        needing = {name: getattr(self, name) for name in ("task", "abstain_below", "abstain_risk")}
-        if not self.profile and (given := next((f"{name}={x}" for name, x in needing.items() if x), "")):
-            raise UsageError(f"{given} needs a profile: write one with `reasoner calibrate` and set profile=FILE")
+        needing = {
+            name: getattr(self, name)
+            for name in ("task", "abstain_below", "abstain_risk")
+        }
+        if not self.profile and (
+            given := next((f"{name}={x}" for name, x in needing.items() if x), "")
+        ):
+            raise UsageError(
+                f"{given} needs a profile: write one with `reasoner calibrate` and set profile=FILE"
+            )
         profile = read_profile(Path(self.profile)) if self.profile else None
         family = profile.family(self.task) if profile else None
         object.__setattr__(self, "_content", hash(family))
         object.__setattr__(self, "_model", profile.model if profile else "")
         object.__setattr__(self, "_family", family)
-        object.__setattr__(self, "_sampling", self._as_measured(family) if family else self.params)
-        object.__setattr__(self, "_arms", self._choose(family) if family else (self._voting(),))
+        object.__setattr__(
+            self, "_sampling", self._as_measured(family) if family else self.params
+        )
+        object.__setattr__(
+            self, "_arms", self._choose(family) if family else (self._voting(),)
+        )
         object.__setattr__(self, "_least", tuple(map(self._least_share, self._arms)))
 
     def _choose(self, family: Family) -> tuple[_Arm, ...]:
         # A plan can follow arms without a budget of their own, but not `auto` itself.
-        rows = [row for row in family.arms if not row.budget and Spec.parse(row.strategy).name != "auto"]
+        rows = [
+            row
+            for row in family.arms
+            if not row.budget and Spec.parse(row.strategy).name != "auto"
+        ]
         if self.abstain_below:
-            rows = [row for row in rows if row.samples > 1 or row.strategy in (family.baseline, family.safe)]
+            rows = [
+                row
+                for row in rows
+                if row.samples > 1 or row.strategy in (family.baseline, family.safe)
+            ]
         if self.abstain_risk:
             # The arm must not depend on the answers that the promise counts.
-            rows = [row for row in rows if row.strategy in (family.baseline, family.safe)]
+            rows = [
+                row for row in rows if row.strategy in (family.baseline, family.safe)
+            ]
         servable = family.model_copy(update={"arms": tuple(rows)})
-        if self.prefer == "latency" and all(row.sequential_tokens is None for row in rows):
-            raise UsageError("prefer=latency needs sequential tokens, and this profile has none: calibrate again")
-        chosen, risk = (promised, self.risk) if self.risk else (worthwhile, RISKS[self.effort])
-        choices = (chosen(servable, index, risk, self.prefer) for index in range(family.bins.count))
-        return tuple(_Arm(build("strategy", c.row.strategy), c.row.strategy, c.why, c.row) for c in choices)
+        if self.prefer == "latency" and all(
+            row.sequential_tokens is None for row in rows
+        ):
+            raise UsageError(
+                "prefer=latency needs sequential tokens, and this profile has none: calibrate again"
+            )
+        chosen, risk = (
+            (promised, self.risk) if self.risk else (worthwhile, RISKS[self.effort])
+        )
+        choices = (
+            chosen(servable, index, risk, self.prefer)
+            for index in range(family.bins.count)
+        )
+        return tuple(
+            _Arm(build("strategy", c.row.strategy), c.row.strategy, c.why, c.row)
+            for c in choices
+        )
 
     def _least_share(self, arm: _Arm) -> float:
         if not (self.abstain_risk and arm.row and self._family):
@@ -136,18 +185,28 @@ class Auto(Checked):
         rules: tuple[StopRule, ...] = (LockIn(delta),)
         if self.risk:
             why = f"it loses at most {100 * self.risk:g} points against the vote of all, by its rule"
-            rules = tuple(BetaRule(theta) for theta in THETAS if most_lost(theta, self.n) <= self.risk)[:1]
+            rules = tuple(
+                BetaRule(theta)
+                for theta in THETAS
+                if most_lost(theta, self.n) <= self.risk
+            )[:1]
         if self.prefer == "latency":
             # By length the short samples come first; no law but that of `lossless` knows how the long ones differ.
             rules, order = () if self.risk else (BetaRule(1 - delta),), "length"
-        voting = SelfConsistency(self.n, self._sampling, stop=FirstOf((Lossless(), *rules)), order=order)
+        voting = SelfConsistency(
+            self.n, self._sampling, stop=FirstOf((Lossless(), *rules)), order=order
+        )
         return _Arm(voting, f"a vote of up to {self.n} until its lead is safe", why)
 
     def _as_measured(self, family: Family) -> SamplingParams:
         baseline = build("strategy", family.baseline)
-        measured = baseline.params if isinstance(baseline, SelfConsistency) else self.params
+        measured = (
+            baseline.params if isinstance(baseline, SelfConsistency) else self.params
+        )
         if self.params not in (SamplingParams(), measured):
-            raise UsageError("a profile sets the sampling options: leave them out, or calibrate again with these")
+            raise UsageError(
+                "a profile sets the sampling options: leave them out, or calibrate again with these"
+            )
         return measured
 
     @property
@@ -174,9 +233,15 @@ class Auto(Checked):
             return CalibrationSummary(self._model, total, accuracy)
         parts = [row.agreement for row in rows]
         agreement = sum(
-            (Counter(dict(zip(part.percent, part.questions, strict=True))) for part in parts), Counter[int]()
+            (
+                Counter(dict(zip(part.percent, part.questions, strict=True)))
+                for part in parts
+            ),
+            Counter[int](),
         )
-        return CalibrationSummary(self._model, total, accuracy, agreement, min(part.power for part in parts))
+        return CalibrationSummary(
+            self._model, total, accuracy, agreement, min(part.power for part in parts)
+        )
 
     @property
     def calibrated_on(self) -> int:
@@ -187,9 +252,13 @@ class Auto(Checked):
         """Measure the difficulty, choose a strategy, follow it; abstain if its answer is not sure enough."""
         arm, drawn = yield from self._chosen(question)
         yield from note(f"chose {arm.spec}: {arm.why}")
-        answer, last = yield from _followed(self._continued(arm, question, drawn), arm.row)
+        answer, last = yield from _followed(
+            self._continued(arm, question, drawn), arm.row
+        )
         if last.confidence is not None and (doubt := self._doubt(arm, last)):
-            yield from note_stop(f"not sure: right with probability {last.confidence:.2f}, {doubt}")
+            yield from note_stop(
+                f"not sure: right with probability {last.confidence:.2f}, {doubt}"
+            )
             yield replace(last, answer=None)
             return None
         return answer
@@ -202,15 +271,28 @@ class Auto(Checked):
             return f"and with less sure answers more than {100 * self.abstain_risk:g} % may be wrong"
         return ""
 
-    def _continued(self, arm: _Arm, question: Question, drawn: Sequence[Completion]) -> Plan[Answer | None]:
+    def _continued(
+        self, arm: _Arm, question: Question, drawn: Sequence[Completion]
+    ) -> Plan[Answer | None]:
         """The plan of an arm, which votes over the samples drawn so far if it can."""
         strategy = arm.strategy
-        voting = strategy if isinstance(strategy, SelfConsistency) and strategy.of is None else None
+        voting = (
+            strategy
+            if isinstance(strategy, SelfConsistency) and strategy.of is None
+            else None
+        )
         # Keeping log-probabilities changes no sample.
-        if drawn and voting and replace(voting.params, logprobs=None) == replace(self._sampling, logprobs=None):
+        if (
+            drawn
+            and voting
+            and replace(voting.params, logprobs=None)
+            == replace(self._sampling, logprobs=None)
+        ):
             return (yield from voting.continued(question, drawn))
         if drawn:
-            yield from note(f"not used by this strategy: {counted(len(drawn), 'sample')} drawn to measure difficulty")
+            yield from note(
+                f"not used by this strategy: {counted(len(drawn), 'sample')} drawn to measure difficulty"
+            )
             yield from proposed(vote(question, drawn))
         return (yield from strategy.plan(question))
 
@@ -226,7 +308,9 @@ class Auto(Checked):
         return self._arms[bins.index(vote_state.share)], drawn
 
 
-def _followed(plan: Plan[Answer | None], row: ArmRow | None) -> Plan[tuple[Answer | None, Propose]]:
+def _followed(
+    plan: Plan[Answer | None], row: ArmRow | None
+) -> Plan[tuple[Answer | None, Propose]]:
     """Follow a plan and add to its proposals how sure they are by the profile; its answer and its last proposal."""
     proposal, step = Propose(None, VoteState()), partial(plan.send, None)
     while True:
@@ -238,7 +322,12 @@ def _followed(plan: Plan[Answer | None], row: ArmRow | None) -> Plan[tuple[Answe
             return proposal.answer, proposal
         if isinstance(op, Propose):
             if row and op.vote_state.leader is not None:
-                op = replace(op, confidence=row.trust.chance(smoothed(op.vote_state), op.vote_state.length))
+                op = replace(
+                    op,
+                    confidence=row.trust.chance(
+                        smoothed(op.vote_state), op.vote_state.length
+                    ),
+                )
             proposal = op
         try:
             step = partial(plan.send, (yield op))

@@ -8,7 +8,13 @@ from reasoner.answers.questions import Question
 from reasoner.specs import Count
 from reasoner.strategy import Plan
 from reasoner.types import Answer
-from reasoner_strategies._search.step_search import Level, Parents, SearchOptions, StepSearch, split_evenly
+from reasoner_strategies._search.step_search import (
+    Level,
+    Parents,
+    SearchOptions,
+    StepSearch,
+    split_evenly,
+)
 from reasoner_strategies._search.steps import Path
 
 
@@ -35,7 +41,11 @@ class BeamSearch(SearchOptions):
 def beam(options: BeamSearch, search: StepSearch) -> Plan[Answer | None]:
     """A beam search, however its levels are rated."""
     choose = min(options.n, options.width) > 1
-    return (yield from search.by_levels(options.n, lambda level: _parents(options, search, level), choose=choose))
+    return (
+        yield from search.by_levels(
+            options.n, lambda level: _parents(options, search, level), choose=choose
+        )
+    )
 
 
 def _parents(options: BeamSearch, search: StepSearch, level: Level) -> Parents:
@@ -47,4 +57,6 @@ def _parents(options: BeamSearch, search: StepSearch, level: Level) -> Parents:
         if path.open:
             best.setdefault((path.prompt.token_ids, path.prompt.text), path)
     kept = list(best.values())[: math.ceil(options.n / options.width)]
-    return list(zip(kept, split_evenly(options.n, len(kept)), strict=True)) if kept else []
+    return (
+        list(zip(kept, split_evenly(options.n, len(kept)), strict=True)) if kept else []
+    )

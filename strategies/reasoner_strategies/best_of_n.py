@@ -9,7 +9,14 @@ from reasoner.specs import Checked, Samples
 from reasoner.strategy import Plan, Strategy, sample
 from reasoner.types import Answer, SamplingParams
 from reasoner_strategies._voting.gathering import nested_vote
-from reasoner_strategies._voting.pool import Pool, PoolSelector, proposed, rated_choice, selects_by_rating, vote
+from reasoner_strategies._voting.pool import (
+    Pool,
+    PoolSelector,
+    proposed,
+    rated_choice,
+    selects_by_rating,
+    vote,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +45,33 @@ class BestOfN(Checked):
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
         if self.of is not None and self.params != SamplingParams():
-            raise UsageError("with `of`, sampling options belong to that strategy: set them there")
+            raise UsageError(
+                "with `of`, sampling options belong to that strategy: set them there"
+            )
 
     @property
     def uses_verifier(self) -> bool:
         """Whether its selector needs ratings, or the strategy that it chooses from does."""
-        return selects_by_rating(self.selector) or (self.of is not None and self.of.uses_verifier)
+        return selects_by_rating(self.selector) or (
+            self.of is not None and self.of.uses_verifier
+        )
 
     @property
     def free_form(self) -> bool:
         """Whether it takes the best reply, rather than the class of answers with the highest total."""
-        return self.selector in ("argmax", "last") and (self.of is None or bool(getattr(self.of, "free_form", False)))
+        return self.selector in ("argmax", "last") and (
+            self.of is None or bool(getattr(self.of, "free_form", False))
+        )
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, rate those that hold an answer, select."""
         if self.of is None:
-            pool: Pool = yield from sample(question.prompt, n=self.n, params=self.params)
+            pool: Pool = yield from sample(
+                question.prompt, n=self.n, params=self.params
+            )
             majority = yield from proposed(vote(question, pool))
         else:
             majority, pool = yield from nested_vote(question, self.of, self.n)
-        return (yield from rated_choice(question, pool, majority, selector=self.selector))
+        return (
+            yield from rated_choice(question, pool, majority, selector=self.selector)
+        )

@@ -42,4 +42,7 @@ def borda_weights(ratings: Sequence[float | None], power: float) -> list[float |
     shared: dict[float, list[float]] = {}
     for index, rating in enumerate(rated):
         shared.setdefault(rating, []).append(float(len(ratings) - index) ** power)
-    return [None if rating is None else sum(shared[rating]) / len(shared[rating]) for rating in ratings]
+    return [
+        None if rating is None else sum(shared[rating]) / len(shared[rating])
+        for rating in ratings
+    ]

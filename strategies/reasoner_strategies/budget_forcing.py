@@ -57,14 +57,20 @@ class BudgetForcing(Checked):
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
-        require(self.min_thinking, "min_thinking, with this max_thinking,", at_most=self.max_thinking)
+        require(
+            self.min_thinking,
+            "min_thinking, with this max_thinking,",
+            at_most=self.max_thinking,
+        )
         if self.params.thinking is not None:
             raise UsageError(
                 f"thinking={self.params.thinking} contradicts max_thinking={self.max_thinking}, which limits thinking "
                 "here: leave one of them out"
             )
         if self.params.json_schema:
-            raise UsageError("json_schema contradicts thinking that is a part of the reply: leave it out")
+            raise UsageError(
+                "json_schema contradicts thinking that is a part of the reply: leave it out"
+            )
 
     def draws_once(self, model: ModelInfo) -> bool:
         """Whether thinking has a mere maximum, which the engine keeps where the model thinks."""
@@ -87,25 +93,38 @@ class BudgetForcing(Checked):
             prompt = yield from prefill(thought.prompt, opening.text, thinking="close")
             [reply] = yield from self._answering(prompt, reserve, reserve)
             probed = reply.extraction.answer if reply.extraction else None
-            answer = read_probe(question.space, reply.text, opening, cut=reply.truncated) or probed
+            answer = (
+                read_probe(question.space, reply.text, opening, cut=reply.truncated)
+                or probed
+            )
         return (yield from propose_answer(question, answer or thought.answer))
 
-    def _capped(self, question: Question, reserve: int, profile: ThinkingProfile) -> Plan[Answer | None]:
+    def _capped(
+        self, question: Question, reserve: int, profile: ThinkingProfile
+    ) -> Plan[Answer | None]:
         """One request, in which the engine ends thinking at its maximum; the text that closes it comes on top."""
         cap = min(self.max_thinking, self.params.limit - reserve)
         prompt = question.prompt.at_level(cap or NO_THINKING)
-        closing = spelled(prompt, (yield from prefill(prompt, profile.closing))) if cap else 0
+        closing = (
+            spelled(prompt, (yield from prefill(prompt, profile.closing))) if cap else 0
+        )
         [reply] = yield from self._answering(prompt, cap + closing + reserve, reserve)
         return (yield from propose_answer(question, question.read(reply)))
 
-    def _answering(self, prompt: Prompt, tokens: int, reserve: int) -> Plan[tuple[Completion, ...]]:
+    def _answering(
+        self, prompt: Prompt, tokens: int, reserve: int
+    ) -> Plan[tuple[Completion, ...]]:
         """The reply that gives the answer, of at most `tokens`; the last `reserve` of them are for the answer."""
         option = "answer_tokens" if reserve == self.answer_tokens else "max_tokens"
         params = replace(self.params, max_tokens=tokens)
-        reply: tuple[Completion, ...] = yield Sample((prompt,), params=params, limited_by=option)
+        reply: tuple[Completion, ...] = yield Sample(
+            (prompt,), params=params, limited_by=option
+        )
         return reply
 
-    def _think(self, question: Question, reserve: int, profile: ThinkingProfile | None) -> Plan[Thought]:
+    def _think(
+        self, question: Question, reserve: int, profile: ThinkingProfile | None
+    ) -> Plan[Thought]:
         """Think up to the end, or as far as the budget allows; propose the answers read from it."""
         params = until_closed(self.params, profile)
         cap = min(self.max_thinking, params.limit - reserve)
@@ -114,12 +133,17 @@ class BudgetForcing(Checked):
         while used < cap:
             try:
                 [out] = yield Sample(
-                    (prompt,), params=replace(params, max_tokens=cap - used), reserve=reserve, answers=False
+                    (prompt,),
+                    params=replace(params, max_tokens=cap - used),
+                    reserve=reserve,
+                    answers=False,
                 )
             except BudgetExhausted:
                 break
             after = yield from still_open(prompt, out, profile)
-            grown = spelled(prompt, after) if out.token_ids else out.usage.generated_tokens
+            grown = (
+                spelled(prompt, after) if out.token_ids else out.usage.generated_tokens
+            )
             prompt, used = after, used + grown
             if out.truncated:
                 break
@@ -133,25 +157,36 @@ class BudgetForcing(Checked):
             if used + forced >= cap or grown + forced == 0:
                 break
             prompt, why, used, waits = longer, "cut", used + forced, waits + 1
-        yield from note(f"thinking {why} after {used} tokens, {waits} forced to continue")
+        yield from note(
+            f"thinking {why} after {used} tokens, {waits} forced to continue"
+        )
         return Thought(prompt, answer, why == "ended")
 
 
-def until_closed(params: SamplingParams, profile: ThinkingProfile | None) -> SamplingParams:
+def until_closed(
+    params: SamplingParams, profile: ThinkingProfile | None
+) -> SamplingParams:
     """Sampling parameters that end a sequence where the model closes its thinking."""
     if profile is None:
         return params
     if len(profile.end) == 1:
-        return replace(params, stop_token_ids=tuple(dict.fromkeys((*params.stop_token_ids, *profile.end))))
+        return replace(
+            params,
+            stop_token_ids=tuple(dict.fromkeys((*params.stop_token_ids, *profile.end))),
+        )
     return replace(params, stop=(*params.stop, profile.end_text), stop_in_thinking=True)
 
 
 def closes(completion: Completion, profile: ThinkingProfile | None) -> bool:
     """Whether a sequence ended because the model closed its thinking."""
-    return profile is not None and completion.stop == (profile.end[0] if len(profile.end) == 1 else profile.end_text)
+    return profile is not None and completion.stop == (
+        profile.end[0] if len(profile.end) == 1 else profile.end_text
+    )
 
 
-def still_open(prompt: Prompt, completion: Completion, profile: ThinkingProfile | None) -> Plan[Prompt]:
+def still_open(
+    prompt: Prompt, completion: Completion, profile: ThinkingProfile | None
+) -> Plan[Prompt]:
     """The prompt that continues a sequence, without a marker that closed its thinking."""
     if profile is None or len(profile.end) == 1 or not closes(completion, profile):
         return prompt.then(completion)
@@ -159,7 +194,9 @@ def still_open(prompt: Prompt, completion: Completion, profile: ThinkingProfile 
     if ids and ids[-size:] != profile.end:
         # A token may hold the marker's beginning and more: the thinking is encoded again without it.
         return (yield from prefill(prompt, completion.thinking))
-    return prompt.extended(completion.text, ids[: len(ids) - size], thinking=completion.thinking)
+    return prompt.extended(
+        completion.text, ids[: len(ids) - size], thinking=completion.thinking
+    )
 
 
 def spelled(prompt: Prompt, extended: Prompt) -> int:

@@ -37,7 +37,12 @@ class Cisc(Checked):
         return (yield from rated_choice(question, drawn, majority, weights_of=weights))
 
 
-def confidence_weights(ratings: Sequence[float | None], temperature: float) -> list[float | None]:
+def confidence_weights(
+    ratings: Sequence[float | None], temperature: float
+) -> list[float | None]:
     """The softmax of the ratings; None stays None."""
     shares = softmax(ratings, temperature)
-    return [None if rating is None else share for rating, share in zip(ratings, shares, strict=True)]
+    return [
+        None if rating is None else share
+        for rating, share in zip(ratings, shares, strict=True)
+    ]

@@ -53,19 +53,31 @@ class CodeInterpreter(Checked):
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
         if self.mode == "program" and self.calls != CALLS:
-            raise UsageError(f"calls={self.calls} has no effect on one program: leave it out, or set mode=interleaved")
+            raise UsageError(
+                f"calls={self.calls} has no effect on one program: leave it out, or set mode=interleaved"
+            )
         if self.params.json_schema:
             raise UsageError("json_schema contradicts a reply with code: leave it out")
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw code and run it; until there is none, or once."""
-        return (yield from self._program(question) if self.mode == "program" else self._interleaved(question))
+        return (
+            yield from self._program(question)
+            if self.mode == "program"
+            else self._interleaved(question)
+        )
 
     def _program(self, question: Question) -> Plan[Answer | None]:
-        [reply] = yield from sample(with_text(question.prompt, PROGRAM), params=self.params, answers=False)
+        [reply] = yield from sample(
+            with_text(question.prompt, PROGRAM), params=self.params, answers=False
+        )
         code = _code(reply)
         if code is None:
-            return (yield from propose_answer(question, (yield from self._said(question, reply))))
+            return (
+                yield from propose_answer(
+                    question, (yield from self._said(question, reply))
+                )
+            )
         execution = yield from execute(code, seconds=self.timeout, reply=reply)
         return (yield from propose_answer(question, _printed(question, execution)))
 
@@ -78,24 +90,37 @@ class CodeInterpreter(Checked):
         return extraction.answer if extraction else None
 
     def _interleaved(self, question: Question) -> Plan[Answer | None]:
-        prompt, answer, left = with_text(question.prompt, BLOCKS), None, self.params.limit
+        prompt, answer, left = (
+            with_text(question.prompt, BLOCKS),
+            None,
+            self.params.limit,
+        )
         for call in range(self.calls + 1):
-            stop = self.params.stop if call == self.calls else (*self.params.stop, OUTPUT)
+            stop = (
+                self.params.stop if call == self.calls else (*self.params.stop, OUTPUT)
+            )
             params = replace(self.params, stop=stop, max_tokens=left)
             [reply] = yield from sample(prompt, params=params, answers=False)
             calls = call < self.calls and (
-                reply.stop == OUTPUT or (reply.ended and reply.text.rstrip().endswith("```"))
+                reply.stop == OUTPUT
+                or (reply.ended and reply.text.rstrip().endswith("```"))
             )
             code = _code(reply) if calls else None
             if code is None:
                 answer = (yield from self._said(question, reply)) or answer
                 break
             execution = yield from execute(code, seconds=self.timeout)
-            answer = yield from propose_answer(question, _printed(question, execution) or answer)
+            answer = yield from propose_answer(
+                question, _printed(question, execution) or answer
+            )
             opened = "" if reply.stop == OUTPUT else f"\n{OUTPUT}"
             text = opened + output_block(execution.output, execution.failure)
             after = yield from prefill(prompt.then(reply), text)
-            left -= reply.usage.generated_tokens + len(after.token_ids) - len(prompt.then(reply).token_ids)
+            left -= (
+                reply.usage.generated_tokens
+                + len(after.token_ids)
+                - len(prompt.then(reply).token_ids)
+            )
             prompt = after
             if left < 1:
                 break
@@ -110,4 +135,6 @@ def _code(reply: Completion) -> str | None:
 
 def _printed(question: Question, execution: Execution) -> Answer | None:
     """The answer in what a program printed that ended by itself."""
-    return None if execution.failure else printed_answer(question.space, execution.output)
+    return (
+        None if execution.failure else printed_answer(question.space, execution.output)
+    )

@@ -8,7 +8,13 @@ from typing import Annotated, ClassVar, Literal
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
 from reasoner.specs import Checked, Count, Range, Samples
-from reasoner.stopping.confidence import ConfidenceFloor, GroupMeasure, measured, sequence_confidence, token_confidence
+from reasoner.stopping.confidence import (
+    ConfidenceFloor,
+    GroupMeasure,
+    measured,
+    sequence_confidence,
+    token_confidence,
+)
 from reasoner.strategy import Plan, Sample, sample
 from reasoner.types import Answer, Completion, SamplingParams
 from reasoner_strategies._voting.pool import RunningVote, proposed, rated_vote, vote
@@ -66,7 +72,9 @@ class DeepConf(Checked):
             )
         online = (self.warmup, self.consensus, self.concurrency)
         if self.mode == "offline" and online != (WARMUP, CONSENSUS, CONCURRENCY):
-            raise UsageError("warmup, consensus and concurrency have no effect offline: leave them out, or mode=online")
+            raise UsageError(
+                "warmup, consensus and concurrency have no effect offline: leave them out, or mode=online"
+            )
         self._check_window(self.params.max_tokens)
 
     def _check_window(self, limit: int | None) -> None:
@@ -84,20 +92,32 @@ class DeepConf(Checked):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw traces, weight them, vote."""
         self._check_window(self.params.limit)
-        return (yield from self._offline(question) if self.mode == "offline" else self._online(question))
+        return (
+            yield from self._offline(question)
+            if self.mode == "offline"
+            else self._online(question)
+        )
 
     def _offline(self, question: Question) -> Plan[Answer | None]:
         drawn = yield from sample(question.prompt, n=self.n, params=self.params)
         majority = yield from proposed(vote(question, drawn))
-        scores = [self._score(trace, self.measure) if question.read(trace) else None for trace in drawn]
+        scores = [
+            self._score(trace, self.measure) if question.read(trace) else None
+            for trace in drawn
+        ]
         threshold = self._threshold(scores)
         if threshold is None:
             return majority.leader
-        weights = [score if score is not None and score >= threshold else None for score in scores]
+        weights = [
+            score if score is not None and score >= threshold else None
+            for score in scores
+        ]
         return (yield from proposed(rated_vote(question, drawn, weights))).leader
 
     def _online(self, question: Question) -> Plan[Answer | None]:
-        first = yield from sample(question.prompt, n=min(self.warmup, self.n), params=self.params)
+        first = yield from sample(
+            question.prompt, n=min(self.warmup, self.n), params=self.params
+        )
         threshold = self._threshold([self._score(trace, "lowest") for trace in first])
         votes = RunningVote(question.space)
         for trace in first:
@@ -105,21 +125,43 @@ class DeepConf(Checked):
         vote_state = yield from votes.publish()
         op = Sample((question.prompt,), params=self.params)
         if threshold is not None:
-            op = replace(op, floor=ConfidenceFloor(self._window, threshold, self.params.logprobs or 0))
+            op = replace(
+                op,
+                floor=ConfidenceFloor(
+                    self._window, threshold, self.params.logprobs or 0
+                ),
+            )
         later = OrderedSampling(op, self.n - len(first), self.concurrency)
-        while vote_state.share < self.consensus and (taken := (yield from later.take())):
+        while vote_state.share < self.consensus and (
+            taken := (yield from later.take())
+        ):
             self._count(votes, question, taken[1], threshold)
             vote_state = yield from proposed(votes.vote_state())
         yield from later.cancel()
         return vote_state.leader
 
-    def _count(self, votes: RunningVote, question: Question, trace: Completion, threshold: float | None) -> None:
+    def _count(
+        self,
+        votes: RunningVote,
+        question: Question,
+        trace: Completion,
+        threshold: float | None,
+    ) -> None:
         """Count a trace; it votes with its weight if its lowest group reaches the threshold."""
         index, answer = votes.seen, question.read(trace)
         votes.count(answer, order=index)
-        lowest = self._score(trace, "lowest") if answer and threshold is not None else None
-        if answer and threshold is not None and lowest is not None and lowest >= threshold:
-            weight = lowest if self.measure == "lowest" else self._score(trace, self.measure)
+        lowest = (
+            self._score(trace, "lowest") if answer and threshold is not None else None
+        )
+        if (
+            answer
+            and threshold is not None
+            and lowest is not None
+            and lowest >= threshold
+        ):
+            weight = (
+                lowest if self.measure == "lowest" else self._score(trace, self.measure)
+            )
             votes.rate(answer, weight, order=index)
 
     def _score(self, completion: Completion, measure: GroupMeasure) -> float | None:
@@ -136,4 +178,8 @@ class DeepConf(Checked):
         import numpy as np
 
         known = [score for score in scores if score is not None]
-        return float(np.percentile(known, 100 - self.keep)) * (1 - SLACK) if known else None
+        return (
+            float(np.percentile(known, 100 - self.keep)) * (1 - SLACK)
+            if known
+            else None
+        )

@@ -8,7 +8,12 @@ from reasoner.answers.questions import Question
 from reasoner.specs import Count
 from reasoner.strategy import Plan
 from reasoner.types import Answer
-from reasoner_strategies._search.step_search import Level, SearchOptions, StepSearch, split_evenly
+from reasoner_strategies._search.step_search import (
+    Level,
+    SearchOptions,
+    StepSearch,
+    split_evenly,
+)
 from reasoner_strategies._search.steps import Path
 
 
@@ -33,7 +38,11 @@ class Dvts(SearchOptions):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Start all subtrees, extend each by a level as soon as its children are there; then vote."""
         chosen: set[int] = set()
-        search = StepSearch(question, self, weight_of=lambda path: path.value if path.order in chosen else None)
+        search = StepSearch(
+            question,
+            self,
+            weight_of=lambda path: path.value if path.order in chosen else None,
+        )
         widths = split_evenly(self.n, math.ceil(self.n / self.width))
         subtrees: dict[Level, int] = {}
 
@@ -41,18 +50,27 @@ class Dvts(SearchOptions):
             """Draw the children of a subtree's path, at positions in launch order that no other subtree changes."""
             width = widths[number]
             first = number * self.n * self.max_steps + path.steps * width
-            level = yield from search.launch([(path, width)], choose=width > 1, first=first, branch=number)
+            level = yield from search.launch(
+                [(path, width)], choose=width > 1, first=first, branch=number
+            )
             subtrees[level] = number
 
         for number in range(len(widths)):
             yield from expand(number, Path(question.prompt))
         while level := (yield from search.next_level()):
             number = subtrees.pop(level)
-            best = next((path for path in level.ranked() if path.open or path.answer(question)), None)
+            best = next(
+                (path for path in level.ranked() if path.open or path.answer(question)),
+                None,
+            )
             if best and best.open:
                 yield from expand(number, best)
             elif best:
-                finished = [path.order for path in level.children.values() if path.finished]
-                chosen.update(finished if self.candidates == "siblings" else [best.order])
+                finished = [
+                    path.order for path in level.children.values() if path.finished
+                ]
+                chosen.update(
+                    finished if self.candidates == "siblings" else [best.order]
+                )
             yield from search.publish()
         return (yield from search.finish())

@@ -7,7 +7,16 @@ from typing import Annotated, ClassVar, Literal
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.specs import Checked, Count, Length, Range, Share
-from reasoner.strategy import Plan, count_votes, model_info, note, note_stop, prefill, probe, sample
+from reasoner.strategy import (
+    Plan,
+    count_votes,
+    model_info,
+    note,
+    note_stop,
+    prefill,
+    probe,
+    sample,
+)
 from reasoner.types import Answer, SamplingParams
 from reasoner.voting import Tally
 from reasoner_strategies._search.steps import Path, StepOptions
@@ -43,7 +52,9 @@ class EarlyExit(Checked):
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
         if self.rule == "confidence" and self.agree != AGREE:
-            raise UsageError(f"agree={self.agree} has no effect on rule=confidence: leave it out, or set threshold")
+            raise UsageError(
+                f"agree={self.agree} has no effect on rule=confidence: leave it out, or set threshold"
+            )
         if self.rule == "agreement" and self.threshold != THRESHOLD:
             raise UsageError(
                 f"threshold={self.threshold:g} has no effect on rule=agreement: leave it out, or set agree"
@@ -53,12 +64,24 @@ class EarlyExit(Checked):
         """Grow and probe until the rule or the model ends the chain."""
         thinks = (yield from model_info()).thinking is not None
         params = replace(self.params, stop_in_thinking=True) if self.at else self.params
-        growing = StepOptions(step=self.at, step_tokens=self.every, max_steps=params.limit + 1, params=params)
+        growing = StepOptions(
+            step=self.at,
+            step_tokens=self.every,
+            max_steps=params.limit + 1,
+            params=params,
+        )
         probing = replace(self.params, logprobs=self.params.logprobs or 0)
-        path, latest, trials, noted = Path(question.prompt), None, list[Answer | None](), ""
+        path, latest, trials, noted = (
+            Path(question.prompt),
+            None,
+            list[Answer | None](),
+            "",
+        )
         while path.open:
             try:
-                [completion] = yield from sample(path.prompt, params=growing.draws(path))
+                [completion] = yield from sample(
+                    path.prompt, params=growing.draws(path)
+                )
             except BudgetExhausted:
                 break
             path = growing.grown(path, completion, order=0)
@@ -68,16 +91,29 @@ class EarlyExit(Checked):
                 path = yield from replace(growing, params=self.params).closing(path)
                 break
             extraction = yield from probe(completion, params=probing)
-            answer, sure = (extraction.answer, extraction.confidence) if extraction else (None, None)
+            answer, sure = (
+                (extraction.answer, extraction.confidence)
+                if extraction
+                else (None, None)
+            )
             if extraction is None:
                 noted = noted or (yield from _noted("no chain could be probed"))
             elif answer and sure is None:
-                noted = noted or (yield from _noted("the engine reports no probabilities"))
+                noted = noted or (
+                    yield from _noted("the engine reports no probabilities")
+                )
             trials.append(answer)
             latest = (yield from propose_answer(question, answer)) if answer else latest
-            if self.rule == "confidence" and answer and sure is not None and sure >= self.threshold:
+            if (
+                self.rule == "confidence"
+                and answer
+                and sure is not None
+                and sure >= self.threshold
+            ):
                 why = f"a trial answer has probability {sure:.3f} a token, threshold is {self.threshold:g}"
-            elif self.rule == "agreement" and (yield from _one_answer(question, trials, self.agree)):
+            elif self.rule == "agreement" and (
+                yield from _one_answer(question, trials, self.agree)
+            ):
                 why = f"the latest {self.agree} trial answers are the same"
             else:
                 continue
@@ -90,14 +126,19 @@ class EarlyExit(Checked):
         """The answer of the reply that the model writes where its thinking is closed; None without any."""
         prompt = yield from prefill(path.prompt, "", thinking="close")
         try:
-            [reply] = yield from sample(prompt, params=replace(self.params, max_tokens=self.params.limit - path.tokens))
+            [reply] = yield from sample(
+                prompt,
+                params=replace(self.params, max_tokens=self.params.limit - path.tokens),
+            )
         except BudgetExhausted:
             return None
         answer = question.read(reply)
         return (yield from propose_answer(question, answer)) if answer else None
 
 
-def _one_answer(question: Question, trials: Sequence[Answer | None], agree: int) -> Plan[bool]:
+def _one_answer(
+    question: Question, trials: Sequence[Answer | None], agree: int
+) -> Plan[bool]:
     """Whether the latest trial answers, so many of them, are the same."""
     latest, tally = trials[-agree:], Tally(question.space)
     if len(latest) < agree or not all(latest):

@@ -31,7 +31,11 @@ class EarlyStopping(Checked):
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw window by window."""
-        tally, vote_state, drawn = Tally(question.space, max_samples=self.n), VoteState(), 0
+        tally, vote_state, drawn = (
+            Tally(question.space, max_samples=self.n),
+            VoteState(),
+            0,
+        )
         while drawn < self.n:
             size = min(self.window, self.n - drawn)
             try:

@@ -7,7 +7,13 @@ from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
 from reasoner.specs import Checked, Samples
 from reasoner.strategy import Plan, Strategy, note_stop, sample
-from reasoner.types import NO_THINKING, Answer, Completion, SamplingParams, thinking_level
+from reasoner.types import (
+    NO_THINKING,
+    Answer,
+    Completion,
+    SamplingParams,
+    thinking_level,
+)
 from reasoner.voting import Tally
 from reasoner_strategies._voting.gathering import Gathering
 from reasoner_strategies._voting.pool import LaunchOrder, proposed, vote
@@ -63,6 +69,8 @@ class Escalate(Checked):
         for index, completion in enumerate(cheap):
             tally.add(question.read(completion), index=index, weight=1 / (self.n + 1))
         plan = (self.then or Single(self.params)).plan(question)
-        gathering = Gathering(iter([(self.n, plan)]), question, 1, LaunchOrder(tally, self.n))
+        gathering = Gathering(
+            iter([(self.n, plan)]), question, 1, LaunchOrder(tally, self.n)
+        )
         yield from gathering.run()
         return gathering.votes.vote_state.leader

@@ -12,7 +12,14 @@ from reasoner.specs import Checked, Range, Samples
 from reasoner.strategy import Plan
 from reasoner.types import Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import verdict, with_text, without_reply
-from reasoner_strategies._voting.self_comparison import Candidate, best, draw_candidates, listed, polled, tournament
+from reasoner_strategies._voting.self_comparison import (
+    Candidate,
+    best,
+    draw_candidates,
+    listed,
+    polled,
+    tournament,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +51,31 @@ class GenSelect(Checked):
         def play(left: Sequence[Candidate]) -> Plan[Sequence[Candidate]]:
             count = math.ceil(len(left) / self.group)
             groups = [left[first::count] for first in range(count)]
-            orders = [order for group in groups if len(group) > 1 for order in self._orders(question, group)]
+            orders = [
+                order
+                for group in groups
+                if len(group) > 1
+                for order in self._orders(question, group)
+            ]
             chosen = yield from polled(
-                [(choice_prompt(question, shown), shown) for shown in orders], number, self.params
+                [(choice_prompt(question, shown), shown) for shown in orders],
+                number,
+                self.params,
             )
             counts = Counter(chosen)
             return tuple(best(group, counts) for group in groups)
 
         return (yield from tournament(question, entered, play))
 
-    def _orders(self, question: Question, group: Sequence[Candidate]) -> list[list[Candidate]]:
+    def _orders(
+        self, question: Question, group: Sequence[Candidate]
+    ) -> list[list[Candidate]]:
         """The orders in which a group is shown."""
         indices = [candidate.index for candidate in group]
-        sources = (random.Random(f"{question.id}/{indices}/{repeat}") for repeat in range(self.repeats))
+        sources = (
+            random.Random(f"{question.id}/{indices}/{repeat}")
+            for repeat in range(self.repeats)
+        )
         return [source.sample(group, len(group)) for source in sources]
 
 

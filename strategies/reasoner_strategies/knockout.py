@@ -7,7 +7,12 @@ from typing import ClassVar
 from reasoner.answers.questions import Question
 from reasoner.strategy import Plan
 from reasoner.types import Answer
-from reasoner_strategies._voting.self_comparison import Candidate, PairOptions, draw_candidates, tournament
+from reasoner_strategies._voting.self_comparison import (
+    Candidate,
+    PairOptions,
+    draw_candidates,
+    tournament,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,9 @@ class Knockout(PairOptions):
 
         def play(left: Sequence[Candidate]) -> Plan[Sequence[Candidate]]:
             unopposed, paired = left[: len(left) % 2], left[len(left) % 2 :]
-            pairs = [(paired[index], paired[-1 - index]) for index in range(len(paired) // 2)]
+            pairs = [
+                (paired[index], paired[-1 - index]) for index in range(len(paired) // 2)
+            ]
             winners = yield from self.winners(question, pairs)
             return (*unopposed, *winners)
 

@@ -63,15 +63,22 @@ class Likelihood(Checked):
         prompt = question.prompt
         if not prompt.raw:
             prompt = yield from prefill(prompt.at_level(NO_THINKING), OPENING)
-        likelihoods = yield from loglikelihood(prompt, [f" {option.written}" for option in options])
+        likelihoods = yield from loglikelihood(
+            prompt, [f" {option.written}" for option in options]
+        )
         values = [
-            text.logprob / {"none": 1, "tokens": text.tokens, "characters": max(1, len(written))}[self.normalize]
+            text.logprob
+            / {"none": 1, "tokens": text.tokens, "characters": max(1, len(written))}[
+                self.normalize
+            ]
             if text
             else None
             for (_, written), text in zip(options, likelihoods, strict=True)
         ]
         if left_out := values.count(None):
-            yield from note(f"{left_out} of {len(values)} answers do not fit the context window and were left out")
+            yield from note(
+                f"{left_out} of {len(values)} answers do not fit the context window and were left out"
+            )
         if left_out == len(values):
             return vote_state.leader
         vote_state = ranked(options, values, samples=vote_state.samples)
@@ -82,14 +89,32 @@ class Likelihood(Checked):
         """The options that a question lists."""
         space, texts = question.space, dict[str, str]()
         if isinstance(space, ChoiceSpace):
-            texts = dict(zip(space.known, space.known if self.score == "label" else space.options, strict=True))
+            texts = dict(
+                zip(
+                    space.known,
+                    space.known if self.score == "label" else space.options,
+                    strict=True,
+                )
+            )
         elif isinstance(space, YesNoSpace):
             texts = {"yes": "yes", "no": "no"}
-        return [Option(Vote(Answer(label, label, RULE), 0.0, 0), text) for label, text in texts.items()]
+        return [
+            Option(Vote(Answer(label, label, RULE), 0.0, 0), text)
+            for label, text in texts.items()
+        ]
 
 
-def ranked(options: Sequence[Option], values: Sequence[float | None], *, samples: int) -> VoteState:
+def ranked(
+    options: Sequence[Option], values: Sequence[float | None], *, samples: int
+) -> VoteState:
     """The likeliest first, weighted by the softmax; ties in the order of the options."""
-    votes = [replace(option.vote, weight=weight) for option, weight in zip(options, softmax(values), strict=True)]
+    votes = [
+        replace(option.vote, weight=weight)
+        for option, weight in zip(options, softmax(values), strict=True)
+    ]
     votes.sort(key=lambda each: -each.weight)
-    return VoteState(tuple(votes), samples, tied=len(votes) > 1 and votes[0].weight == votes[1].weight)
+    return VoteState(
+        tuple(votes),
+        samples,
+        tied=len(votes) > 1 and votes[0].weight == votes[1].weight,
+    )

@@ -24,4 +24,8 @@ class Lookahead(BeamSearch):
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, look ahead, rate and prune, level by level; then vote."""
-        return (yield from beam(self, StepSearch(question, self, lookahead=self.k, voters=self.n)))
+        return (
+            yield from beam(
+                self, StepSearch(question, self, lookahead=self.k, voters=self.n)
+            )
+        )

@@ -8,7 +8,15 @@ from typing import Annotated, ClassVar, Literal
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
 from reasoner.specs import Count, Range, Samples
-from reasoner.strategy import Finished, Handle, Plan, Sample, Score, next_finished, start
+from reasoner.strategy import (
+    Finished,
+    Handle,
+    Plan,
+    Sample,
+    Score,
+    next_finished,
+    start,
+)
 from reasoner.types import Answer, Completion
 from reasoner_strategies._search.steps import Path, StepOptions
 from reasoner_strategies._voting.pool import RunningVote, Selector, softmax
@@ -52,9 +60,15 @@ class Mcts(StepOptions):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Search until the tree, the simulations or the budget are used up; then vote."""
         # The prior is made of log-probabilities.
-        options = replace(self, params=replace(self.params, logprobs=self.params.logprobs or 0))
-        tree = Tree(self.c_init, Node(None, UNKNOWN, path=Path(question.prompt)), self.select)
-        search = _Search(options, question, tree, RunningVote(question.space, self.selector))
+        options = replace(
+            self, params=replace(self.params, logprobs=self.params.logprobs or 0)
+        )
+        tree = Tree(
+            self.c_init, Node(None, UNKNOWN, path=Path(question.prompt)), self.select
+        )
+        search = _Search(
+            options, question, tree, RunningVote(question.space, self.selector)
+        )
         try:
             yield from search.run()
         except BudgetExhausted:
@@ -169,7 +183,9 @@ class Tree:
         while left:
             node = left.pop()
             left += node.children
-            if node.path and (best is None or (-node.value, node.order) < (-best.value, best.order)):
+            if node.path and (
+                best is None or (-node.value, node.order) < (-best.value, best.order)
+            ):
                 best = node
         return best
 
@@ -210,7 +226,11 @@ class _Search:
     def run(self) -> Plan[None]:
         options, tree = self.options, self.tree
         while True:
-            while len(self.running) < options.concurrency and tree.root.ready and self.expansions < options.simulations:
+            while (
+                len(self.running) < options.concurrency
+                and tree.root.ready
+                and self.expansions < options.simulations
+            ):
                 leaf = tree.select()
                 if leaf.terminal:
                     tree.visit(leaf)
@@ -227,7 +247,12 @@ class _Search:
         expansion = _Expansion(leaf, leaf.path, self.expansions)
         self.tree.take(leaf)
         params = self.options.draws(expansion.path)
-        op = Sample((expansion.path.prompt,), self.options.k, params, reserve=self.options.reserve)
+        op = Sample(
+            (expansion.path.prompt,),
+            self.options.k,
+            params,
+            reserve=self.options.reserve,
+        )
         self.running[(yield from start(op))] = expansion
         self.expansions += 1
 
@@ -237,7 +262,9 @@ class _Search:
             return
         self._keep(expansion, finished.completions)
         if expansion.steps:
-            handle = yield from start(Score(self.question, expansion.drawn, self.options.reserve))
+            handle = yield from start(
+                Score(self.question, expansion.drawn, self.options.reserve)
+            )
             self.running[handle] = expansion
         else:
             self._grow(expansion, [])
@@ -250,7 +277,11 @@ class _Search:
             if content in known:
                 continue
             known.add(content)
-            path = self.options.grown(expansion.path, completion, order=expansion.number * self.options.k + index)
+            path = self.options.grown(
+                expansion.path,
+                completion,
+                order=expansion.number * self.options.k + index,
+            )
             answer = path.answer(self.question)
             if not path.open:
                 self.votes.count(answer, order=path.order)
@@ -259,13 +290,17 @@ class _Search:
 
     def _grow(self, expansion: _Expansion, values: Sequence[float | None]) -> None:
         leaf, children = expansion.leaf, list[Node]()
-        for step, weight, value in zip(expansion.steps, prior(expansion.drawn), values, strict=True):
+        for step, weight, value in zip(
+            expansion.steps, prior(expansion.drawn), values, strict=True
+        ):
             answer = step.answer(self.question)
             if answer is not None:
                 self.votes.rate(answer, value, order=step.order)
             known = leaf.mean if value is None else value
             path = replace(step, last=None) if step.open else None
-            children.append(Node(leaf, known, weight, step.order, path, terminal=not step.open))
+            children.append(
+                Node(leaf, known, weight, step.order, path, terminal=not step.open)
+            )
         self.tree.leave(leaf, tuple(children))
 
     def abandon(self) -> None:

@@ -8,7 +8,11 @@ from typing import ClassVar, Final
 from reasoner.answers.questions import Question
 from reasoner.strategy import Plan
 from reasoner.types import Answer
-from reasoner_strategies._voting.self_comparison import PairOptions, by_points, draw_candidates
+from reasoner_strategies._voting.self_comparison import (
+    PairOptions,
+    by_points,
+    draw_candidates,
+)
 
 TOGETHER: Final = 1024
 """Pairs that are compared at once: the texts of all pairs of a thousand candidates do not fit into memory."""
@@ -30,7 +34,11 @@ class Pairwise(PairOptions):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, compare all pairs, and propose by those that were compared so far."""
         entered = yield from draw_candidates(question, self.n, self.params)
-        vote_state, won, pairs = entered.majority, Counter[int](), combinations(entered.ranked, 2)
+        vote_state, won, pairs = (
+            entered.majority,
+            Counter[int](),
+            combinations(entered.ranked, 2),
+        )
         while some := list(islice(pairs, TOGETHER)):
             winners = yield from self.winners(question, some)
             won.update(candidate.index for candidate in winners)

@@ -50,14 +50,23 @@ class ParallelProbe(Checked):
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
         if self.stop is None and self.window != WINDOW:
-            raise UsageError(f"window={self.window} has no effect: without `stop` all chains run at once; leave it out")
+            raise UsageError(
+                f"window={self.window} has no effect: without `stop` all chains run at once; leave it out"
+            )
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Advance, probe and prune until the majority is stable; with a rule, advance until it stops."""
         chains = ProbedChains(
-            question, self.params, self.every, [Path(question.prompt, order=at) for at in range(self.n)]
+            question,
+            self.params,
+            self.every,
+            [Path(question.prompt, order=at) for at in range(self.n)],
         )
-        return (yield from self._probing(chains) if self.stop is None else _in_order(chains, self.stop, self.window))
+        return (
+            yield from self._probing(chains)
+            if self.stop is None
+            else _in_order(chains, self.stop, self.window)
+        )
 
     def _probing(self, chains: ProbedChains) -> Plan[Answer | None]:
         majority, unchanged, apart = None, 0, Counter[int]()
@@ -65,14 +74,28 @@ class ParallelProbe(Checked):
             yield from chains.probe((yield from chains.advance(self.n)))
             before, (tally, majority) = majority, (yield from chains.majority())
             if number >= self.warmup + 2 and len(chains.answers) > 1:
-                running = [path.order for path in chains.paths if path.open and path.order in chains.answers]
-                apart = Counter({at: apart[at] + 1 for at in running if not same(tally, chains.answers[at], majority)})
+                running = [
+                    path.order
+                    for path in chains.paths
+                    if path.open and path.order in chains.answers
+                ]
+                apart = Counter(
+                    {
+                        at: apart[at] + 1
+                        for at in running
+                        if not same(tally, chains.answers[at], majority)
+                    }
+                )
                 if pruned := [at for at in running if apart[at] >= self.patience]:
                     chains.prune(pruned)
                     tally, majority = yield from chains.majority()
-            unchanged = unchanged + 1 if number > 2 and same(tally, before, majority) else 0
+            unchanged = (
+                unchanged + 1 if number > 2 and same(tally, before, majority) else 0
+            )
             if majority and unchanged >= self.stable:
-                yield from note_stop(f"the majority has not changed for {self.stable} rounds")
+                yield from note_stop(
+                    f"the majority has not changed for {self.stable} rounds"
+                )
                 break
             if not any(path.open for path in chains.paths):
                 break
@@ -84,9 +107,14 @@ def _in_order(chains: ProbedChains, rule: StopRule, window: int) -> Plan[Answer 
     ended: list[Path] = []
     while any(path.open for path in chains.paths):
         grown = yield from chains.advance(window)
-        latest = sorted((path for path in grown if path.finished), key=lambda path: path.tokens)
+        latest = sorted(
+            (path for path in grown if path.finished), key=lambda path: path.tokens
+        )
         ended += latest
-        orders, tokens = [path.order for path in ended], sum(path.tokens for path in ended)
+        orders, tokens = (
+            [path.order for path in ended],
+            sum(path.tokens for path in ended),
+        )
         if not latest:
             continue
         alone = yield from chains.vote(orders)
@@ -94,9 +122,15 @@ def _in_order(chains: ProbedChains, rule: StopRule, window: int) -> Plan[Answer 
         cost = Cost(generated_tokens=tokens, samples=len(ended), flops=None)
         if not rule.stop(alone.vote_state().listed(), cost):
             continue
-        long = [path for path in chains.paths if path.open and path.tokens * len(ended) >= tokens]
+        long = [
+            path
+            for path in chains.paths
+            if path.open and path.tokens * len(ended) >= tokens
+        ]
         yield from chains.probe(long)
-        both = yield from chains.vote([*orders, *(path.order for path in long if path.order in chains.answers)])
+        both = yield from chains.vote(
+            [*orders, *(path.order for path in long if path.order in chains.answers)]
+        )
         reason = rule.stop(both.vote_state().listed(), cost)
         if reason and same(both, alone.vote_state().leader, both.vote_state().leader):
             yield from note_stop(reason)

@@ -52,18 +52,24 @@ class ParticleFilter(SearchOptions):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Extend every open particle by a step, rate, resample; at the end vote. Repeat beside a reference."""
         weights = dict[int, float]()
-        search = StepSearch(question, self, weight_of=lambda path: weights.get(path.order))
+        search = StepSearch(
+            question, self, weight_of=lambda path: weights.get(path.order)
+        )
         reference: Line = ()
         for iteration in range(self.iterations):
             start: Line = (Path(question.prompt),)
             lines, step, complete = [start] * (self.n - bool(reference)), 0, True
-            while complete and (moving := [line[-1] for line in lines if line[-1].open]):
+            while complete and (
+                moving := [line[-1] for line in lines if line[-1].open]
+            ):
                 step += 1
                 level = yield from search.launch([(path, 1) for path in moving])
                 complete = (yield from search.next_level()) is not None
                 lines = moved(lines, level)
                 if complete and any(line[-1].open for line in lines):
-                    lines = yield from self._resampled(question, lines, reference[: step + 1], (iteration, step))
+                    lines = yield from self._resampled(
+                        question, lines, reference[: step + 1], (iteration, step)
+                    )
                 if not iteration:
                     weights = self._votes([line[-1] for line in lines])
                     search.recount()
@@ -79,7 +85,11 @@ class ParticleFilter(SearchOptions):
         return (yield from search.finish())
 
     def _resampled(
-        self, question: Question, lines: Sequence[Line], reference: Line, at: tuple[int, int]
+        self,
+        question: Question,
+        lines: Sequence[Line],
+        reference: Line,
+        at: tuple[int, int],
     ) -> Plan[list[Line]]:
         """The particles after a step, resampled from them and the reference up to there; unchanged if none is rated."""
         every = [*lines, reference] if reference else lines
@@ -88,19 +98,31 @@ class ParticleFilter(SearchOptions):
             return list(lines)
         seeds = [line[-1].last.seed for line in every if line[-1].last]
         name = f"{at[0]}\0{at[1]}" if at[0] else f"{at[1]}"
-        ancestors = systematic(theta, random.Random(f"{question.id}\0{name}\0{seeds}").random(), len(lines))
+        ancestors = systematic(
+            theta, random.Random(f"{question.id}\0{name}\0{seeds}").random(), len(lines)
+        )
         size = 1 / math.fsum(share * share for share in theta)
-        when = f"iteration {at[0] + 1}, step {at[1]}" if self.iterations > 1 else f"step {at[1]}"
-        yield from note(f"{when}: ESS {size:.2f} of {len(every)}, {len(set(ancestors))} ancestors")
+        when = (
+            f"iteration {at[0] + 1}, step {at[1]}"
+            if self.iterations > 1
+            else f"step {at[1]}"
+        )
+        yield from note(
+            f"{when}: ESS {size:.2f} of {len(every)}, {len(set(ancestors))} ancestors"
+        )
         return [every[ancestor] for ancestor in ancestors]
 
-    def _reference(self, question: Question, lines: Sequence[Line], iteration: int) -> Line:
+    def _reference(
+        self, question: Question, lines: Sequence[Line], iteration: int
+    ) -> Line:
         """The particle that the next iteration retains, drawn by weight; none if none is rated."""
         theta = self._theta([line[-1] for line in lines])
         if not any(theta):
             return ()
         orders = [line[-1].order for line in lines]
-        return random.Random(f"{question.id}\0{iteration}\0{orders}").choices(lines, theta)[0]
+        return random.Random(f"{question.id}\0{iteration}\0{orders}").choices(
+            lines, theta
+        )[0]
 
     def _votes(self, particles: Sequence[Path]) -> dict[int, float]:
         """The weight of each finished chain, summed over its copies, by its position in launch order."""
@@ -114,7 +136,9 @@ class ParticleFilter(SearchOptions):
 
     def _theta(self, particles: Sequence[Path]) -> list[float]:
         """The share of each particle in the weight of all; 0 if it is not rated."""
-        logits = [None if path.value is None else logit(path.value) for path in particles]
+        logits = [
+            None if path.value is None else logit(path.value) for path in particles
+        ]
         return softmax(logits, self.weight_temperature)
 
 
@@ -123,7 +147,9 @@ def moved(lines: Sequence[Line], level: Level) -> list[Line]:
     after, order = list(lines), level.first
     for index, line in enumerate(lines):
         if line[-1].open:
-            after[index] = (*line, level.children[order]) if order in level.children else line
+            after[index] = (
+                (*line, level.children[order]) if order in level.children else line
+            )
             order += 1
     return after
 

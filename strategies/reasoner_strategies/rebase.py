@@ -36,14 +36,22 @@ class Rebase(SearchOptions):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, rate and allocate, level by level; then vote."""
         search = StepSearch(question, self)
-        return (yield from search.by_levels(self.n, lambda level: self._parents(level, self.n - len(search.ended))))
+        return (
+            yield from search.by_levels(
+                self.n, lambda level: self._parents(level, self.n - len(search.ended))
+            )
+        )
 
     def _parents(self, level: Level, children: int) -> list[tuple[Path, int]]:
         """The parents of the next level, and how many children each has."""
         ranked = [path for path in level.ranked() if path.open]
         rated = [path for path in ranked if path.value is not None] or ranked
-        counts = allocate([path.value or 0.0 for path in rated], children, self.balance_temperature)
-        return [(path, count) for path, count in zip(rated, counts, strict=True) if count]
+        counts = allocate(
+            [path.value or 0.0 for path in rated], children, self.balance_temperature
+        )
+        return [
+            (path, count) for path, count in zip(rated, counts, strict=True) if count
+        ]
 
 
 def allocate(scores: Sequence[float], width: int, temperature: float) -> list[int]:
@@ -58,7 +66,13 @@ def allocate(scores: Sequence[float], width: int, temperature: float) -> list[in
     for position, index in enumerate(ranked):
         if left < 1:
             break
-        share = weights[index] / math.fsum(weights[other] for other in ranked[position:])
-        counts[index] = left if index == ranked[-1] else min(left, math.ceil(left * share - EPSILON))
+        share = weights[index] / math.fsum(
+            weights[other] for other in ranked[position:]
+        )
+        counts[index] = (
+            left
+            if index == ranked[-1]
+            else min(left, math.ceil(left * share - EPSILON))
+        )
         left -= counts[index]
     return counts

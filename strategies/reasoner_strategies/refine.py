@@ -9,7 +9,12 @@ from reasoner.specs import Checked, Range, Share
 from reasoner.strategy import Plan, sample, score
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner_strategies._prompts import verdict, with_request, without_reply
-from reasoner_strategies._voting.pool import RunningVote, Selector, proposed, selects_by_rating
+from reasoner_strategies._voting.pool import (
+    RunningVote,
+    Selector,
+    proposed,
+    selects_by_rating,
+)
 
 REVIEW = (
     "Review the answer above step by step: say what is wrong with it, if anything, and how to mend it. End with a line "
@@ -50,7 +55,9 @@ class Refine(Checked):
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
         if self.selector and selects_by_rating(self.selector) and self.critic == "self":
-            raise UsageError(f"selector={self.selector} needs ratings, and critic=self gives none: set critic=verifier")
+            raise UsageError(
+                f"selector={self.selector} needs ratings, and critic=self gives none: set critic=verifier"
+            )
 
     @property
     def uses_verifier(self) -> bool:
@@ -59,7 +66,10 @@ class Refine(Checked):
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw; then review and revise until the critic is satisfied or no round is left."""
-        votes = RunningVote(question.space, self.selector or ("weighted" if self.uses_verifier else "last"))
+        votes = RunningVote(
+            question.space,
+            self.selector or ("weighted" if self.uses_verifier else "last"),
+        )
         prompt, vote_state = question.prompt, VoteState()
         for index in range(self.rounds + 1):
             [version] = yield from sample(prompt, params=self.params)
@@ -73,21 +83,37 @@ class Refine(Checked):
                 rating = rated.value
                 votes.rate(answer, rating, order=index)
                 vote_state = yield from proposed(votes.vote_state())
-            following = (yield from self._revision(question, version, rating)) if index < self.rounds else None
+            following = (
+                (yield from self._revision(question, version, rating))
+                if index < self.rounds
+                else None
+            )
             if following is None:
                 break
             prompt = following
         return vote_state.leader
 
-    def _revision(self, question: Question, version: Completion, rating: float | None) -> Plan[Prompt | None]:
+    def _revision(
+        self, question: Question, version: Completion, rating: float | None
+    ) -> Plan[Prompt | None]:
         """The prompt for the next version; None if the critic is satisfied with this one."""
         form = question.space.instruction
         if self.critic == "verifier":
             satisfied = rating is not None and rating >= self.satisfied
             rethink = f"{RETHINK} {form}".rstrip()
-            return None if satisfied else with_request(without_reply(question.prompt), version.chain, rethink)
-        review_prompt = with_request(without_reply(question.prompt), version.chain, REVIEW)
+            return (
+                None
+                if satisfied
+                else with_request(
+                    without_reply(question.prompt), version.chain, rethink
+                )
+            )
+        review_prompt = with_request(
+            without_reply(question.prompt), version.chain, REVIEW
+        )
         [review] = yield from sample(review_prompt, params=self.params, answers=False)
-        if verdict(review, "verdict", ("correct", "wrong")) == "correct" and question.read(version):
+        if verdict(
+            review, "verdict", ("correct", "wrong")
+        ) == "correct" and question.read(version):
             return None
         return with_request(review_prompt, review.text, f"{MEND} {form}".rstrip())

@@ -12,7 +12,12 @@ from reasoner.strategy import MAX_CHAINS, Handle, Plan, Sample, next_finished, s
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner.voting import Tally
 from reasoner_strategies._prompts import with_request, without_reply
-from reasoner_strategies._voting.pool import LaunchOrder, Selector, rated_choice, selects_by_rating
+from reasoner_strategies._voting.pool import (
+    LaunchOrder,
+    Selector,
+    rated_choice,
+    selects_by_rating,
+)
 
 SEEN = 4
 """The maximum of earlier attempts that a revision sees, as in the paper."""
@@ -48,10 +53,16 @@ class Revise(Checked):
         """Draw all chains, propose the majority as it grows, rate the attempts with an answer, select."""
         attempts: list[list[Completion]] = [[] for _ in range(self.chains)]
         majority = yield from self._draw(question, attempts)
-        pool = [attempt for turn in zip_longest(*attempts) for attempt in turn if attempt]
-        return (yield from rated_choice(question, pool, majority, selector=self.selector))
+        pool = [
+            attempt for turn in zip_longest(*attempts) for attempt in turn if attempt
+        ]
+        return (
+            yield from rated_choice(question, pool, majority, selector=self.selector)
+        )
 
-    def _draw(self, question: Question, attempts: list[list[Completion]]) -> Plan[VoteState]:
+    def _draw(
+        self, question: Question, attempts: list[list[Completion]]
+    ) -> Plan[VoteState]:
         """All attempts that the budget allows, the majority proposed after each, turn by turn."""
         running: dict[Handle, int] = {}
         votes = LaunchOrder(Tally(question.space))
@@ -67,9 +78,16 @@ class Revise(Checked):
             earlier = attempts[chain]
             earlier += finished.completions
             if len(earlier) <= self.revisions:
-                again = Sample((revision(question, earlier),), params=self.params, branch=chain)
-                running[(yield from start(again, cancellable=False, at=finished.end))] = chain
-            yield from votes.add(question.read(earlier[-1]), index=(len(earlier) - 1) * self.chains + chain)
+                again = Sample(
+                    (revision(question, earlier),), params=self.params, branch=chain
+                )
+                running[
+                    (yield from start(again, cancellable=False, at=finished.end))
+                ] = chain
+            yield from votes.add(
+                question.read(earlier[-1]),
+                index=(len(earlier) - 1) * self.chains + chain,
+            )
         return (yield from votes.close())
 
 

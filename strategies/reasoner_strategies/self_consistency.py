@@ -10,13 +10,25 @@ from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.specs import Checked, Count, Samples
 from reasoner.stopping.forecast import predicting
 from reasoner.stopping.pace import Order
-from reasoner.strategy import Plan, Sample, StopRule, Strategy, model_info, next_finished, start
+from reasoner.strategy import (
+    Plan,
+    Sample,
+    StopRule,
+    Strategy,
+    model_info,
+    next_finished,
+    start,
+)
 from reasoner.types import Answer, Completion, SamplingParams
 from reasoner.voting import Tally
 from reasoner_strategies._search.predicted_vote import WINDOW, predicted_vote
 from reasoner_strategies._voting.gathering import nested_vote
 from reasoner_strategies._voting.pool import LaunchOrder
-from reasoner_strategies._voting.stopping_vote import WhenFull, samples_that_fit, stopping_vote
+from reasoner_strategies._voting.stopping_vote import (
+    WhenFull,
+    samples_that_fit,
+    stopping_vote,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +71,22 @@ class SelfConsistency(Checked):
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
         if self.of is not None and self.params != SamplingParams():
-            raise UsageError("with `of`, sampling options belong to that strategy: set them there")
+            raise UsageError(
+                "with `of`, sampling options belong to that strategy: set them there"
+            )
         if self.stop is not None and self.of is not None:
-            raise UsageError("`stop` counts single samples, and `of` draws none: leave one of them out")
+            raise UsageError(
+                "`stop` counts single samples, and `of` draws none: leave one of them out"
+            )
         if self.stop is None and (self.window or self.order != "length"):
             given = f"window={self.window}" if self.window else f"order={self.order}"
-            raise UsageError(f"{given} has no effect: without `stop` all samples are in flight at once; leave it out")
+            raise UsageError(
+                f"{given} has no effect: without `stop` all samples are in flight at once; leave it out"
+            )
         if self.of is not None and self.when_full != "wait":
-            raise UsageError(f"when_full={self.when_full} has no effect with `of`: leave it out")
+            raise UsageError(
+                f"when_full={self.when_full} has no effect with `of`: leave it out"
+            )
 
     @property
     def uses_verifier(self) -> bool:
@@ -76,11 +96,15 @@ class SelfConsistency(Checked):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Start all samples and count them in launch order; with a rule, in its order."""
         if self.of is not None:
-            vote_state, _ = yield from nested_vote(question, self.of, self.n, max_samples=self.n)
+            vote_state, _ = yield from nested_vote(
+                question, self.of, self.n, max_samples=self.n
+            )
             return vote_state.leader
         if self.stop is not None:
             return (yield from self.continued(question, ()))
-        op = Sample((question.prompt,), params=self.params, droppable=self.when_full == "drop")
+        op = Sample(
+            (question.prompt,), params=self.params, droppable=self.when_full == "drop"
+        )
         first = yield from start(op, self.n, cancellable=False)
         votes = LaunchOrder(Tally(question.space, max_samples=self.n))
         for _ in range(self.n):
@@ -90,12 +114,22 @@ class SelfConsistency(Checked):
                 break
             for completion in finished.completions:
                 tokens = completion.usage.generated_tokens
-                yield from votes.add(question.read(completion), index=finished.handle - first, tokens=tokens)
+                yield from votes.add(
+                    question.read(completion),
+                    index=finished.handle - first,
+                    tokens=tokens,
+                )
         return (yield from votes.close()).leader
 
-    def continued(self, question: Question, drawn: Sequence[Completion]) -> Plan[Answer | None]:
+    def continued(
+        self, question: Question, drawn: Sequence[Completion]
+    ) -> Plan[Answer | None]:
         """The same vote after these samples, which were drawn with its `params`."""
-        asking = predicting(self.stop) if self.order == "length" and self.when_full == "wait" else None
+        asking = (
+            predicting(self.stop)
+            if self.order == "length" and self.when_full == "wait"
+            else None
+        )
         if self.stop and asking and (yield from _probed(question)):
             counted = predicted_vote(
                 question,
@@ -103,19 +137,30 @@ class SelfConsistency(Checked):
                 n=self.n,
                 rule=self.stop,
                 every=asking.every,
-                window=self.window or min(WINDOW, (yield from samples_that_fit(self.params, self.n))),
+                window=self.window
+                or min(WINDOW, (yield from samples_that_fit(self.params, self.n))),
                 drawn=drawn,
             )
             return (yield from counted)
         order, window = (self.order, self.window) if self.stop else ("launch", self.n)
         counted = stopping_vote(
-            question, self.params, n=self.n, rule=self.stop, order=order, window=window, when_full=self.when_full,
+            question,
+            self.params,
+            n=self.n,
+            rule=self.stop,
+            order=order,
+            window=window,
+            when_full=self.when_full,
             drawn=drawn,
-        )  # fmt: skip
+        )
         return (yield from counted)
 
 
 def _probed(question: Question) -> Plan[bool]:
     """Whether chains of thought can be asked for the question's kind of answer."""
     model = yield from model_info()
-    return model.thinking is not None and model.probed and opening_of(question.space) is not None
+    return (
+        model.thinking is not None
+        and model.probed
+        and opening_of(question.space) is not None
+    )

@@ -6,7 +6,16 @@ from typing import Annotated, ClassVar
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, require
 from reasoner.specs import Checked, Count, Range, Samples
-from reasoner.strategy import MAX_CHAINS, Handle, Plan, Sample, cancel, count_votes, next_finished, start
+from reasoner.strategy import (
+    MAX_CHAINS,
+    Handle,
+    Plan,
+    Sample,
+    cancel,
+    count_votes,
+    next_finished,
+    start,
+)
 from reasoner.types import Answer, SamplingParams, VoteState
 from reasoner.voting import Tally
 from reasoner_strategies._voting.pool import proposed

@@ -44,22 +44,43 @@ class SpeculativeRejection(Checked):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Advance, propose, reject; at the end choose among the finished."""
         limit = self.params.limit
-        stepping = StepOptions(step="", step_tokens=self.every, max_steps=limit + 1, params=self.params)
-        chains, keep, ended = [Path(question.prompt, order=index) for index in range(self.n)], self.n, 0
+        stepping = StepOptions(
+            step="", step_tokens=self.every, max_steps=limit + 1, params=self.params
+        )
+        chains, keep, ended = (
+            [Path(question.prompt, order=index) for index in range(self.n)],
+            self.n,
+            0,
+        )
         vote_state, ranked = VoteState(), set(range(self.n))
         while any(chain.open for chain in chains):
             try:
                 chains = yield from advance(stepping, chains)
             except BudgetExhausted:
-                chains = [replace(chain, cut=True) if chain.open else chain for chain in chains]
+                chains = [
+                    replace(chain, cut=True) if chain.open else chain
+                    for chain in chains
+                ]
             if ended != (ended := len(_ended(chains))):
                 vote_state = yield from proposed(self._vote_state(question, chains))
             if any(chain.open and not _thinks(chain) for chain in chains):
-                left = [chain.order for chain in _contenders(question, chains) if chain.order in ranked]
-                keep = kept_of(len(left), self.alpha) if self.keep == "ranked" else scheduled(keep, self.alpha)
+                left = [
+                    chain.order
+                    for chain in _contenders(question, chains)
+                    if chain.order in ranked
+                ]
+                keep = (
+                    kept_of(len(left), self.alpha)
+                    if self.keep == "ranked"
+                    else scheduled(keep, self.alpha)
+                )
                 if len(left) > keep:
                     chains = yield from _rated(question, chains)
-                    best = [chain.order for chain in sorted(chains, key=rank) if chain.order in left][:keep]
+                    best = [
+                        chain.order
+                        for chain in sorted(chains, key=rank)
+                        if chain.order in left
+                    ][:keep]
                     chains = [
                         replace(chain, cut=True)
                         if chain.open and not _thinks(chain) and chain.order not in best
@@ -72,11 +93,20 @@ class SpeculativeRejection(Checked):
         chains = yield from _rated(question, chains)
         return (yield from proposed(self._vote_state(question, chains))).leader
 
-    def _vote_state(self, question: Question, chains: Sequence[Path]) -> Plan[VoteState]:
+    def _vote_state(
+        self, question: Question, chains: Sequence[Path]
+    ) -> Plan[VoteState]:
         """The vote of the finished chains; those that were cut or rejected abstain."""
         ended = _ended(chains)
         ratings = [chain.value if chain.finished else None for chain in ended]
-        return (yield from rated_vote(question, [chain.last for chain in ended], ratings, selector=self.selector))
+        return (
+            yield from rated_vote(
+                question,
+                [chain.last for chain in ended],
+                ratings,
+                selector=self.selector,
+            )
+        )
 
 
 def scheduled(before: int, alpha: float) -> int:
@@ -106,7 +136,11 @@ def _thinks(chain: Path) -> bool:
 
 def _rated(question: Question, chains: Sequence[Path]) -> Plan[list[Path]]:
     """All chains; of the contenders those without a rating are rated, if the verifier can."""
-    unrated = [chain for chain in _contenders(question, chains) if chain.value is None and not _thinks(chain)]
+    unrated = [
+        chain
+        for chain in _contenders(question, chains)
+        if chain.value is None and not _thinks(chain)
+    ]
     candidates = {chain.order: chain.last for chain in unrated if chain.last}
     if not candidates:
         return list(chains)
@@ -115,4 +149,7 @@ def _rated(question: Question, chains: Sequence[Path]) -> Plan[list[Path]]:
     except BudgetExhausted:
         return list(chains)
     values = dict(zip(candidates, (rating.value for rating in ratings), strict=True))
-    return [replace(chain, value=values[chain.order]) if chain.order in values else chain for chain in chains]
+    return [
+        replace(chain, value=values[chain.order]) if chain.order in values else chain
+        for chain in chains
+    ]

@@ -13,7 +13,14 @@ from reasoner.strategy import Plan, compare_pairs, note
 from reasoner.system.printing import counted
 from reasoner.types import Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import shortened, verdict, with_text, without_reply
-from reasoner_strategies._voting.self_comparison import Candidate, Pair, by_points, draw_candidates, listed, replies_to
+from reasoner_strategies._voting.self_comparison import (
+    Candidate,
+    Pair,
+    by_points,
+    draw_candidates,
+    listed,
+    replies_to,
+)
 
 LEAST_WEIGHT: Final = 0.1
 """The weight of a tie, and the least of any comparison."""
@@ -41,7 +48,10 @@ class Game(NamedTuple):
     @property
     def margin(self) -> float | None:
         """How much better the first is: the mean of the orders with a verdict, 0 where they contradict each other."""
-        margins = [self.there.margin, None if self.back.margin is None else -self.back.margin]
+        margins = [
+            self.there.margin,
+            None if self.back.margin is None else -self.back.margin,
+        ]
         known = [margin for margin in margins if margin is not None]
         if len(known) == 2 and known[0] * known[1] < 0:
             return 0.0
@@ -85,22 +95,35 @@ class Swiss(Checked):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, link all candidates, then round after round."""
         entered = yield from draw_candidates(question, self.n, self.params)
-        answered = [index for index, reply in enumerate(entered.drawn) if question.read(reply)]
-        replies = [Candidate(index, index, shortened(entered.drawn[index].chain)) for index in answered]
-        candidates: Sequence[Candidate] = entered.ranked if self.candidates == "classes" else replies
+        answered = [
+            index for index, reply in enumerate(entered.drawn) if question.read(reply)
+        ]
+        replies = [
+            Candidate(index, index, shortened(entered.drawn[index].chain))
+            for index in answered
+        ]
+        candidates: Sequence[Candidate] = (
+            entered.ranked if self.candidates == "classes" else replies
+        )
         if len(candidates) < 2:
             return entered.majority.leader
         left = max(1, int(self.budget * len(candidates)))
         standings, vote_state = Standings(candidates), entered.majority
         pairs = standings.links(self.min_degree, random.Random(question.id))[:left]
         while pairs:
-            both = [order for first, second in pairs for order in ((first, second), (second, first))]
+            both = [
+                order
+                for first, second in pairs
+                for order in ((first, second), (second, first))
+            ]
             try:
                 comparisons = yield from self._compared(question, entered.drawn, both)
             except BudgetExhausted:
                 break
             standings.games += map(Game, pairs, comparisons[::2], comparisons[1::2])
-            vote_state = yield from by_points(question, entered.drawn, {standings.ranked()[0].index: 1.0})
+            vote_state = yield from by_points(
+                question, entered.drawn, {standings.ranked()[0].index: 1.0}
+            )
             left -= len(pairs)
             pairs = standings.round()[:left]
         yield from note(standings.summary)
@@ -111,12 +134,24 @@ class Swiss(Checked):
     ) -> Plan[list[Comparison]]:
         """All of these pairs, asked at once."""
         if self.by == "verifier":
-            ratings = yield from compare_pairs(question, [(drawn[a.index], drawn[b.index]) for a, b in pairs])
+            ratings = yield from compare_pairs(
+                question, [(drawn[a.index], drawn[b.index]) for a, b in pairs]
+            )
             return [
-                Comparison(None if each.value is None else 2 * each.value - 1, each.cost.tokens) for each in ratings
+                Comparison(
+                    None if each.value is None else 2 * each.value - 1, each.cost.tokens
+                )
+                for each in ratings
             ]
-        replies = yield from replies_to([score_prompt(question, pair) for pair in pairs], self.params)
-        return [Comparison(None, 0) if reply is None else Comparison(margin(reply), _spent(reply)) for reply in replies]
+        replies = yield from replies_to(
+            [score_prompt(question, pair) for pair in pairs], self.params
+        )
+        return [
+            Comparison(None, 0)
+            if reply is None
+            else Comparison(margin(reply), _spent(reply))
+            for reply in replies
+        ]
 
 
 @dataclass(slots=True)
@@ -129,11 +164,17 @@ class Standings:
     def links(self, degree: int, source: random.Random) -> list[Pair]:
         """Pairs by which each candidate meets so many others: neighbours on a ring, then those two apart, and so on."""
         ring = source.sample(self.candidates, len(self.candidates))
-        degrees, pairs = dict.fromkeys(range(len(ring)), 0), dict[frozenset[int], Pair]()
+        degrees, pairs = (
+            dict.fromkeys(range(len(ring)), 0),
+            dict[frozenset[int], Pair](),
+        )
         for apart in range(1, len(ring) // 2 + 1):
             for at in range(len(ring)):
                 other = (at + apart) % len(ring)
-                if min(degrees[at], degrees[other]) < degree and frozenset((at, other)) not in pairs:
+                if (
+                    min(degrees[at], degrees[other]) < degree
+                    and frozenset((at, other)) not in pairs
+                ):
                     pairs[frozenset((at, other))] = ring[at], ring[other]
                     degrees[at] += 1
                     degrees[other] += 1
@@ -142,10 +183,16 @@ class Standings:
     def round(self) -> list[Pair]:
         """Down the standings, each free candidate with the next free one that it has not met."""
         free, pairs = self.ranked(), list[Pair]()
-        met = {frozenset((first.index, second.index)) for (first, second), *_ in self.games}
+        met = {
+            frozenset((first.index, second.index)) for (first, second), *_ in self.games
+        }
         while free:
             first = free.pop(0)
-            opponents = (each for each in free[:WINDOW] if frozenset((first.index, each.index)) not in met)
+            opponents = (
+                each
+                for each in free[:WINDOW]
+                if frozenset((first.index, each.index)) not in met
+            )
             if (second := next(opponents, None)) is not None:
                 free.remove(second)
                 pairs.append((first, second))
@@ -162,12 +209,18 @@ class Standings:
                     weights[candidate.index] += weight
                     won[candidate.index] += weight * part
         indices = (candidate.index for candidate in self.candidates)
-        return {index: won[index] / weights[index] if weights[index] else 0.5 for index in indices}
+        return {
+            index: won[index] / weights[index] if weights[index] else 0.5
+            for index in indices
+        }
 
     def ranked(self) -> list[Candidate]:
         """The candidates, best first."""
         rates = self.rates()
-        return sorted(self.candidates, key=lambda candidate: (-rates[candidate.index], candidate.rank))
+        return sorted(
+            self.candidates,
+            key=lambda candidate: (-rates[candidate.index], candidate.rank),
+        )
 
     @property
     def summary(self) -> str:
@@ -176,7 +229,10 @@ class Standings:
         margins = [game.margin for game in games]
         orders = [order for game in games for order in (game.there, game.back)]
         firsts = [order.margin for order in orders if order.margin is not None]
-        shown = ", ".join(f"sample {each.index} {rates[each.index]:.2f}" for each in self.ranked()[:SHOWN])
+        shown = ", ".join(
+            f"sample {each.index} {rates[each.index]:.2f}"
+            for each in self.ranked()[:SHOWN]
+        )
         return (
             f"{counted(len(games), 'pair')} in both orders: {counted(margins.count(0), 'tie')}, "
             f"{margins.count(None)} without a verdict, the first answer liked by "
@@ -198,7 +254,11 @@ def score_prompt(question: Question, pair: Pair) -> Prompt:
 def margin(reply: Completion) -> float | None:
     """How much better the first answer was rated, as a share of the scale; None without both ratings."""
     first, second = verdict(reply, "score a", SCORES), verdict(reply, "score b", SCORES)
-    return None if first is None or second is None else (int(first) - int(second)) / (len(SCORES) - 1)
+    return (
+        None
+        if first is None or second is None
+        else (int(first) - int(second)) / (len(SCORES) - 1)
+    )
 
 
 def _spent(reply: Completion) -> int:

@@ -13,7 +13,13 @@ from reasoner.errors import BudgetExhausted
 from reasoner.specs import Count, Samples
 from reasoner.strategy import Handle, Plan, Sample, next_finished, prefill, start
 from reasoner.types import NO_THINKING, Answer, Completion, Prompt, SamplingParams
-from reasoner_strategies._prompts import QUOTE, shortened, verdict, with_text, without_reply
+from reasoner_strategies._prompts import (
+    QUOTE,
+    shortened,
+    verdict,
+    with_text,
+    without_reply,
+)
 from reasoner_strategies._search.step_search import rank
 from reasoner_strategies._search.steps import Path, StepOptions
 from reasoner_strategies._voting.pool import RunningVote, Selector
@@ -78,7 +84,10 @@ class TreeOfThoughts(StepOptions):
             yield from search.run()
         if search.open and not any(search.ended.values()):
             # The best valued state is finished, the deepest of equals, then the earliest.
-            best = min(search.open.values(), key=lambda state: (rank(state)[:2], -state.steps, state.order))
+            best = min(
+                search.open.values(),
+                key=lambda state: (rank(state)[:2], -state.steps, state.order),
+            )
             search.end((yield from self.closing(best)))
         return (yield from search.publish())
 
@@ -103,7 +112,11 @@ class _TreeSearch:
 
     def __post_init__(self) -> None:
         task = getattr(self.question.space, "thoughts", None)
-        self._task = task if self.options.generate == "propose" and isinstance(task, ThoughtPrompts) else None
+        self._task = (
+            task
+            if self.options.generate == "propose" and isinstance(task, ThoughtPrompts)
+            else None
+        )
         self.open, self._votes = (
             {0: Path(self.question.prompt)},
             RunningVote(self.question.space, self.options.selector),
@@ -114,25 +127,42 @@ class _TreeSearch:
         states = list(self.open.values())
         while growing := [state for state in states if state.open]:
             propose = self.options.generate == "propose"
-            thoughts = yield from (self._proposals(growing) if propose else self._thoughts(growing))
-            states = yield from self._judged([*(state for state in states if state.finished), *thoughts])
+            thoughts = yield from (
+                self._proposals(growing) if propose else self._thoughts(growing)
+            )
+            states = yield from self._judged(
+                [*(state for state in states if state.finished), *thoughts]
+            )
             yield from self.publish()
             valued = [state for state in states if state.value is not None]
             states = sorted(valued or states, key=rank)
-            states = self._sampled(states) if valued and self.options.select == "sample" else states[: self.options.b]
+            states = (
+                self._sampled(states)
+                if valued and self.options.select == "sample"
+                else states[: self.options.b]
+            )
 
     def _sampled(self, states: Sequence[Path]) -> list[Path]:
         """`b` draws in proportion to the values, each state once; a function of the question and the states."""
-        source = random.Random(f"{self.question.id}\0{[state.order for state in states]}")
+        source = random.Random(
+            f"{self.question.id}\0{[state.order for state in states]}"
+        )
         weights = [state.value or 0.0 for state in states]
-        drawn = source.choices(states, weights if any(weights) else None, k=self.options.b)
+        drawn = source.choices(
+            states, weights if any(weights) else None, k=self.options.b
+        )
         return sorted({state.order: state for state in drawn}.values(), key=rank)
 
     def _thoughts(self, parents: Sequence[Path]) -> Plan[list[Path]]:
         """The new states that continue these, in launch order."""
         handles: dict[Handle, Path] = {}
         for parent in parents:
-            op = Sample((parent.prompt,), self.options.k, self.options.draws(parent), reserve=self.options.reserve)
+            op = Sample(
+                (parent.prompt,),
+                self.options.k,
+                self.options.draws(parent),
+                reserve=self.options.reserve,
+            )
             handles[(yield from start(op, cancellable=False))] = parent
         drawn: dict[Handle, tuple[Completion, ...]] = {}
         states: list[Path] = []
@@ -145,7 +175,11 @@ class _TreeSearch:
             for handle in sorted(drawn):
                 parent = self.open.pop(handles[handle].order)
                 for index, completion in enumerate(drawn[handle]):
-                    states += self._new(self.options.grown(parent, completion, order=self._launched + index))
+                    states += self._new(
+                        self.options.grown(
+                            parent, completion, order=self._launched + index
+                        )
+                    )
                 self._launched += self.options.k
         return states
 
@@ -153,10 +187,24 @@ class _TreeSearch:
         """The new states that continue these by a step that was proposed, or by the rest of the chain."""
         handles: dict[Handle, Path] = {}
         for parent in parents:
-            prompt = (yield from self._opened(parent)) if self._is_ready(parent) else None
-            state = replace(parent, prompt=prompt, steps=self.options.max_steps - 1) if prompt else parent
-            asked = prompt or self._request(PROPOSE, self._task.propose if self._task else "", parent)
-            op = Sample((asked,), 1, self.options.draws(state), reserve=self.options.reserve, answers=bool(prompt))
+            prompt = (
+                (yield from self._opened(parent)) if self._is_ready(parent) else None
+            )
+            state = (
+                replace(parent, prompt=prompt, steps=self.options.max_steps - 1)
+                if prompt
+                else parent
+            )
+            asked = prompt or self._request(
+                PROPOSE, self._task.propose if self._task else "", parent
+            )
+            op = Sample(
+                (asked,),
+                1,
+                self.options.draws(state),
+                reserve=self.options.reserve,
+                answers=bool(prompt),
+            )
             handles[(yield from start(op, cancellable=False))] = state
         drawn: dict[Handle, Completion] = {}
         while len(drawn) < len(handles):
@@ -167,32 +215,53 @@ class _TreeSearch:
             parent, reply = handles[handle], drawn[handle]
             self.open.pop(parent.order)
             if parent.steps + 1 >= self.options.max_steps:
-                states += self._new(self.options.grown(parent, reply, order=self._launched))
+                states += self._new(
+                    self.options.grown(parent, reply, order=self._launched)
+                )
                 self._launched += 1
                 continue
-            lines = self._task.steps_in(reply.text) if self._task else reply.text.splitlines()
-            for line in list(dict.fromkeys(filter(None, map(str.strip, lines))))[: self.options.k]:
+            lines = (
+                self._task.steps_in(reply.text)
+                if self._task
+                else reply.text.splitlines()
+            )
+            for line in list(dict.fromkeys(filter(None, map(str.strip, lines))))[
+                : self.options.k
+            ]:
                 text = f"{chr(10) if parent.prompt.text else ''}{line}"
                 prompt = yield from prefill(parent.prompt, text, thinking="close")
-                tokens = parent.tokens + len(prompt.token_ids) - len(parent.prompt.token_ids)
-                states += self._new(Path(prompt, None, parent.steps + 1, tokens, order=self._launched))
+                tokens = (
+                    parent.tokens + len(prompt.token_ids) - len(parent.prompt.token_ids)
+                )
+                states += self._new(
+                    Path(prompt, None, parent.steps + 1, tokens, order=self._launched)
+                )
                 self._launched += 1
         return states
 
     def _is_ready(self, state: Path) -> bool:
         """Whether the answer follows, and no other step."""
-        done = self._task is not None and self._task.rest_of(state.prompt.text) == self._task.done
+        done = (
+            self._task is not None
+            and self._task.rest_of(state.prompt.text) == self._task.done
+        )
         return done or state.steps + 1 >= self.options.max_steps
 
     def _opened(self, state: Path) -> Plan[Prompt]:
         """What the rest of a chain after a state continues."""
-        return (yield from prefill(state.prompt, ANSWER if self._task else "\n", thinking="close"))
+        return (
+            yield from prefill(
+                state.prompt, ANSWER if self._task else "\n", thinking="close"
+            )
+        )
 
     def _request(self, general: str, own: str, state: Path) -> Prompt:
         """A request about a state, in the task's `own` words if it has any."""
         if self._task:
             answer = state.prompt.text.rpartition(ANSWER)[2].strip()
-            filled = own.replace("{rest}", self._task.rest_of(state.prompt.text)).replace("{answer}", answer)
+            filled = own.replace(
+                "{rest}", self._task.rest_of(state.prompt.text)
+            ).replace("{answer}", answer)
             return Prompt.chat(filled).at_level(NO_THINKING)
         return self._prompt(general.format(state=shortened(state.prompt.text)))
 
@@ -219,7 +288,8 @@ class _TreeSearch:
         judge = self._by_value if self.options.evaluate == "value" else self._by_vote
         values = yield from judge(states)
         judged = [
-            state if value is None else replace(state, value=value) for state, value in zip(states, values, strict=True)
+            state if value is None else replace(state, value=value)
+            for state, value in zip(states, values, strict=True)
         ]
         for state in judged:
             (self.open if state.open else self.ended)[state.order] = state
@@ -230,13 +300,23 @@ class _TreeSearch:
         for state in states:
             own = (task.judge if state.finished else task.value) if task else ""
             asked.append(self._request(VALUE, own, state))
-        judged: dict[Prompt, list[float]] = {prompt: [] for prompt in asked if prompt not in self._values}
-        for reply in (yield from self._ask(tuple(judged), self.options.n_eval)) if judged else ():
-            word = _last_word(reply) if task else verdict(reply, "verdict", tuple(VALUES))
+        judged: dict[Prompt, list[float]] = {
+            prompt: [] for prompt in asked if prompt not in self._values
+        }
+        for reply in (
+            (yield from self._ask(tuple(judged), self.options.n_eval)) if judged else ()
+        ):
+            word = (
+                _last_word(reply) if task else verdict(reply, "verdict", tuple(VALUES))
+            )
             if word in VALUES:
                 judged[reply.prompt].append(VALUES[word])
         for prompt, values in judged.items():
-            self._values[prompt] = math.fsum(values) / len(values) * self.options.n_eval if values else None
+            self._values[prompt] = (
+                math.fsum(values) / len(values) * self.options.n_eval
+                if values
+                else None
+            )
         return [self._values[prompt] for prompt in asked]
 
     def _by_vote(self, states: Sequence[Path]) -> Plan[list[float | None]]:
@@ -250,7 +330,10 @@ class _TreeSearch:
             order = list(range(len(states)))
             random.Random(f"{self.question.id}\0{self._polls}").shuffle(order)
             self._polls += 1
-            listed = "\n\n".join(f"Attempt {number}:\n{texts[index]}" for number, index in enumerate(order, 1))
+            listed = "\n\n".join(
+                f"Attempt {number}:\n{texts[index]}"
+                for number, index in enumerate(order, 1)
+            )
             prompts.append(self._prompt(VOTE.format(states=listed)))
             orders[prompts[-1]] = order
         numbers = [str(number) for number, _ in enumerate(states, 1)]
@@ -261,13 +344,20 @@ class _TreeSearch:
         return list(votes) if any(votes) else [None] * len(states)
 
     def _ask(self, prompts: tuple[Prompt, ...], n: int) -> Plan[tuple[Completion, ...]]:
-        params = replace(self.options.params, max_tokens=min(self.options.params.limit, JUDGEMENT_TOKENS))
-        replies: tuple[Completion, ...] = yield Sample(prompts, n, params, reserve=self.options.reserve, answers=False)
+        params = replace(
+            self.options.params,
+            max_tokens=min(self.options.params.limit, JUDGEMENT_TOKENS),
+        )
+        replies: tuple[Completion, ...] = yield Sample(
+            prompts, n, params, reserve=self.options.reserve, answers=False
+        )
         return replies
 
     def _prompt(self, text: str) -> Prompt:
         """The question with a text after its last turn, so that its cached prefix is used, and without thinking."""
-        return with_text(without_reply(self.question.prompt).at_level(NO_THINKING), text)
+        return with_text(
+            without_reply(self.question.prompt).at_level(NO_THINKING), text
+        )
 
     def publish(self) -> Plan[Answer | None]:
         """Propose the vote of the finished states, unless it was already proposed; the answer."""
@@ -283,4 +373,7 @@ class _TreeSearch:
 def _last_word(reply: Completion) -> str:
     """What the last line of a judgement says."""
     lines = reply.text.split("\n") if not reply.truncated else []
-    return next((line.strip().strip(".").lower() for line in reversed(lines) if line.strip()), "")
+    return next(
+        (line.strip().strip(".").lower() for line in reversed(lines) if line.strip()),
+        "",
+    )

@@ -12,13 +12,20 @@ from reasoner.strategy import Plan, sample
 from reasoner.types import NO_THINKING, Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import with_text, without_reply
 from reasoner_strategies._voting.pool import proposed, vote
-from reasoner_strategies._voting.self_comparison import Candidate, by_points, listed, polled
+from reasoner_strategies._voting.self_comparison import (
+    Candidate,
+    by_points,
+    listed,
+    polled,
+)
 
 CHOOSING = SamplingParams(temperature=0.0, max_tokens=64)
 """The choice is greedy and short, as the number is asked for first."""
 MAX_SHOWN = 24_000
 """The maximum of characters of all responses that are shown."""
-_CUED = re.compile(r"(?i)most consistent response is[^\w-]{0,6}(?:response[^\w-]{0,4})?(\d{1,4})\b")
+_CUED = re.compile(
+    r"(?i)most consistent response is[^\w-]{0,6}(?:response[^\w-]{0,4})?(\d{1,4})\b"
+)
 _ALONE = re.compile(r"(?i)[^\w-]{0,6}(?:response[^\w-]{0,4})?(\d{1,4})\b(?=\W*$)")
 
 
@@ -49,8 +56,12 @@ class Universal(Checked):
         shown = fitting(question, drawn) if len(majority.votes) > 1 else ()
         if len(shown) < 2:
             return majority.leader
-        [chosen] = yield from polled([(choice_prompt(question, shown), shown)], named, CHOOSING)
-        return (yield from by_points(question, drawn, {chosen.index: 1} if chosen else {})).leader
+        [chosen] = yield from polled(
+            [(choice_prompt(question, shown), shown)], named, CHOOSING
+        )
+        return (
+            yield from by_points(question, drawn, {chosen.index: 1} if chosen else {})
+        ).leader
 
 
 def fitting(question: Question, drawn: Sequence[Completion]) -> tuple[Candidate, ...]:

@@ -12,20 +12,37 @@ SPACE = CodeSpace()
 
 READ: list[tuple[str, str | None, str]] = [
     ("So:\n```python\nx = 1\n```\nDone.", "x = 1\n", "form"),
-    ("```Python3 title=a.py\nx = 1\n```", "x = 1\n", "form"), ("```\nx = 1\n```", "x = 1\n", "form"),
+    ("```Python3 title=a.py\nx = 1\n```", "x = 1\n", "form"),
+    ("```\nx = 1\n```", "x = 1\n", "form"),
     ("```python\nx = 1\n```\nor\n```python\nx = 2\n```\n", "x = 2\n", "form"),
-    ("```python\nx = 1\n```\nIt prints:\n```text\n1\n```", "x = 1\n", "form"), ("```bash\nls\n```", None, ""),
+    ("```python\nx = 1\n```\nIt prints:\n```text\n1\n```", "x = 1\n", "form"),
+    ("```bash\nls\n```", None, ""),
     ("````python\ns = '''\n```\n'''\n````", "s = '''\n```\n'''\n", "form"),
-    ("1. So:\n   ```python\n   def f():\n       return 1\n   ```", "def f():\n    return 1\n", "form"),
-    ('```python\ndef f():\n    """\n    ```\n    """\n```', 'def f():\n    """\n    ```\n    """\n', "form"),
-    ("```python\nx = 1\n", "x = 1\n", "alone"), ("```python\ndef f(", None, ""),
-    ("```python\nx = 1\n```\n```python\nx = 2\n", "x = 1\n", "form"), ("```python\n\n```", None, ""),
-    ("x = 1", None, ""), ("<think>```python\nx = 1\n```", None, ""),
-    ("<think>\n```python\nx = 1\n```\n</think>\n```python\nx = 2\n```", "x = 2\n", "form"),
+    (
+        "1. So:\n   ```python\n   def f():\n       return 1\n   ```",
+        "def f():\n    return 1\n",
+        "form",
+    ),
+    (
+        '```python\ndef f():\n    """\n    ```\n    """\n```',
+        'def f():\n    """\n    ```\n    """\n',
+        "form",
+    ),
+    ("```python\nx = 1\n", "x = 1\n", "alone"),
+    ("```python\ndef f(", None, ""),
+    ("```python\nx = 1\n```\n```python\nx = 2\n", "x = 1\n", "form"),
+    ("```python\n\n```", None, ""),
+    ("x = 1", None, ""),
+    ("<think>```python\nx = 1\n```", None, ""),
+    (
+        "<think>\n```python\nx = 1\n```\n</think>\n```python\nx = 2\n```",
+        "x = 2\n",
+        "form",
+    ),
     ("y = 1\n```\nSo:\n```python\nx = 1\n```", "x = 1\n", "form"),
     ("```python\r\nx = 1\r\n```", "x = 1\r\n", "form"),
     ("<answer>\n```python\nx = 1\n```\n</answer>\nThis sets x.", "x = 1\n", "form"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "code", "rule"), READ)
@@ -51,7 +68,11 @@ def block(code: str, language: str = "python") -> str:
 
 
 @pytest.mark.parametrize("trial", TRIALS.values(), ids=TRIALS)
-@pytest.mark.parametrize("space", [SPACE, space_for("code", "Write `add(a, b)`, the sum.")], ids=["alone", "asked"])
+@pytest.mark.parametrize(
+    "space",
+    [SPACE, space_for("code", "Write `add(a, b)`, the sum.")],
+    ids=["alone", "asked"],
+)
 def test_the_solution_is_read_whatever_tries_it(space: CodeSpace, trial: str) -> None:
     for text, code in (
         (f"{block(ADD)}{block(trial)}", ADD),
@@ -60,7 +81,10 @@ def test_the_solution_is_read_whatever_tries_it(space: CodeSpace, trial: str) ->
         (f"{block(BAD)}{block(trial)}That fails.\n{block(ADD)}{block(trial)}", ADD),
         (f"{block(ADD)}All of it:\n{block(ADD + trial)}", ADD + trial),
         (f"{block(ADD)}{block('python add.py', 'bash')}{block('3', '')}", ADD),
-        (f"{block('function add(a, b) {}', 'js')}{block(ADD)}{block('class Main { int add() {} }', '')}", ADD),
+        (
+            f"{block('function add(a, b) {}', 'js')}{block(ADD)}{block('class Main { int add() {} }', '')}",
+            ADD,
+        ),
         (block(trial), trial),
     ):
         found = space.read(text)
@@ -71,7 +95,11 @@ def test_the_solution_is_read_whatever_tries_it(space: CodeSpace, trial: str) ->
 @pytest.mark.parametrize(
     ("question", "text", "code"),
     [
-        ("Write add.", block("add = lambda a, b: a + b\n") + block("print(add(1, 2))\n"), "add = lambda a, b: a + b\n"),
+        (
+            "Write add.",
+            block("add = lambda a, b: a + b\n") + block("print(add(1, 2))\n"),
+            "add = lambda a, b: a + b\n",
+        ),
         (
             "Read two numbers.",
             block("print(int(input()))\n") + "It prints:\n" + block("3\n", ""),
@@ -83,17 +111,26 @@ def test_the_solution_is_read_whatever_tries_it(space: CodeSpace, trial: str) ->
             f"def one(): ...\n{ADD}",
         ),
         ("Call it `add`.", block(ADD) + block("def plot(f):\n    f(1, 2)\n"), ADD),
-        ("Test the function.", block("import add\n") + block(TRIALS["pytest"]), TRIALS["pytest"]),
+        (
+            "Test the function.",
+            block("import add\n") + block(TRIALS["pytest"]),
+            TRIALS["pytest"],
+        ),
     ],
 )
-def test_what_the_question_names_is_the_solution(question: str, text: str, code: str) -> None:
+def test_what_the_question_names_is_the_solution(
+    question: str, text: str, code: str
+) -> None:
     found = space_for("code", question).read(text)
     assert found is not None
     assert found.text == code
 
 
 def one(a: str, b: str) -> bool:
-    first, second = SPACE.read(f"```python\n{a}\n```"), SPACE.read(f"```python\n{b}\n```")
+    first, second = (
+        SPACE.read(f"```python\n{a}\n```"),
+        SPACE.read(f"```python\n{b}\n```"),
+    )
     assert first is not None
     assert second is not None
     return SPACE.same(first, second) is True
@@ -102,21 +139,41 @@ def one(a: str, b: str) -> bool:
 @pytest.mark.parametrize(
     ("a", "b", "same"),
     [
-        ("x = 1", "x=1  # one\n\n", True), ("def f(a):\n    return a", "def f( a ):\n  return (a)", True),
-        ("x = 'a'", 'x = "a"', True), ("x = 1", "x = 2", False), ("x = 1", "y = 1", False),
-        ("if a:\n    b()\n    c()", "if a:\n    b()\nc()", False), ("no code here", "no  code here", False),
+        ("x = 1", "x=1  # one\n\n", True),
+        ("def f(a):\n    return a", "def f( a ):\n  return (a)", True),
+        ("x = 'a'", 'x = "a"', True),
+        ("x = 1", "x = 2", False),
+        ("x = 1", "y = 1", False),
+        ("if a:\n    b()\n    c()", "if a:\n    b()\nc()", False),
+        ("no code here", "no  code here", False),
         ("no code here", "no code here   \n\n", True),
         (f"x = 1\n#{'y' * MAX_PARSED}", f"x=1\n#{'y' * MAX_PARSED}", False),
         ("x = " + "(" * 99 + "1" + ")" * 99, "x = " + "(" * 99 + "1" + ")" * 99, True),
     ],
-)  # fmt: skip
+)
 def test_two_codes_are_one_when_only_layout_differs(a: str, b: str, same: bool) -> None:
     assert one(a, b) is same
 
 
 MARKS = [
-    "```", "```python\n", "~~~", "\n", "    ", "x = 1", "(", ")", "'", '"""', "\\d", "#", "\x00", "\ud800", "\r", "\x0c", "\u00e9",
-]  # fmt: skip
+    "```",
+    "```python\n",
+    "~~~",
+    "\n",
+    "    ",
+    "x = 1",
+    "(",
+    ")",
+    "'",
+    '"""',
+    "\\d",
+    "#",
+    "\x00",
+    "\ud800",
+    "\r",
+    "\x0c",
+    "\u00e9",
+]
 
 
 @given(st.one_of(st.text(), st.lists(st.sampled_from(MARKS), max_size=40).map("".join)))
@@ -128,11 +185,24 @@ def test_no_text_makes_it_raise(text: str) -> None:
 
 
 HOSTILE = [
-    "(" * TAIL, "-" * (MAX_PARSED - 1) + "1", "not " * (MAX_PARSED // 4 - 1) + "1", "1" + "+1" * (MAX_PARSED // 2 - 1),
-    "a" + ".a" * (MAX_PARSED // 2 - 1), "f" + "()" * (MAX_PARSED // 2 - 1), "lambda:" * (MAX_PARSED // 7 - 1) + "1",
-    "1 if 1 else " * (MAX_PARSED // 12 - 1) + "1", "if 1:\n 1\n" + "elif 1:\n 1\n" * (MAX_PARSED // 11 - 1), "[" * 59 + "]" * 59,
-    "9" * MAX_PARSED, "```\n" * (TAIL // 4), "```python\n" * (TAIL // 10), " " * TAIL, "\n" * TAIL, "~" * TAIL, "```" + "x" * TAIL,
-]  # fmt: skip
+    "(" * TAIL,
+    "-" * (MAX_PARSED - 1) + "1",
+    "not " * (MAX_PARSED // 4 - 1) + "1",
+    "1" + "+1" * (MAX_PARSED // 2 - 1),
+    "a" + ".a" * (MAX_PARSED // 2 - 1),
+    "f" + "()" * (MAX_PARSED // 2 - 1),
+    "lambda:" * (MAX_PARSED // 7 - 1) + "1",
+    "1 if 1 else " * (MAX_PARSED // 12 - 1) + "1",
+    "if 1:\n 1\n" + "elif 1:\n 1\n" * (MAX_PARSED // 11 - 1),
+    "[" * 59 + "]" * 59,
+    "9" * MAX_PARSED,
+    "```\n" * (TAIL // 4),
+    "```python\n" * (TAIL // 10),
+    " " * TAIL,
+    "\n" * TAIL,
+    "~" * TAIL,
+    "```" + "x" * TAIL,
+]
 
 
 @pytest.mark.parametrize("body", HOSTILE, ids=lambda body: f"{body[:14]!a}*{len(body)}")

@@ -19,9 +19,15 @@ Row = tuple[str, str, str, bool]
 
 
 def policy() -> Iterator[Row]:
-    table = PAGE.read_text().partition("| case | reference | answer | equal |\n")[2].partition("\n\n")[0]
+    table = (
+        PAGE.read_text()
+        .partition("| case | reference | answer | equal |\n")[2]
+        .partition("\n\n")[0]
+    )
     for line in table.splitlines()[1:]:
-        case, *cells, equal = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        case, *cells, equal = [
+            cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]
+        ]
         reference, answer = (cell.strip("`").replace("\\|", "|") for cell in cells)
         yield case, reference, answer, {"yes": True, "no": False}[equal]
 
@@ -40,7 +46,9 @@ def voted(one: Answer, other: Answer) -> bool:
     one, other = Answer(one.key, one.key), Answer(other.key, other.key)
     verdict = mutual(MATH, one, other)
     if verdict is None:
-        verdict = math_worker.accepts(one.text, other.text) and math_worker.accepts(other.text, one.text)
+        verdict = math_worker.accepts(one.text, other.text) and math_worker.accepts(
+            other.text, one.text
+        )
     return verdict and (one.key == other.key or blocks(one).meets(blocks(other)))
 
 
@@ -50,9 +58,14 @@ def blocks(answer: Answer) -> Blocks:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[1]}~{row[2]}")
-def test_two_answers_are_equal_in_both_directions_and_in_a_vote_or_in_none(row: Row) -> None:
+def test_two_answers_are_equal_in_both_directions_and_in_a_vote_or_in_none(
+    row: Row,
+) -> None:
     _, reference, answer, equal = row
-    there, back = math_worker.accepts(reference, answer), math_worker.accepts(answer, reference)
+    there, back = (
+        math_worker.accepts(reference, answer),
+        math_worker.accepts(answer, reference),
+    )
     one, other = MATH.answer(reference), MATH.answer(answer)
     assert one
     assert other
@@ -61,12 +74,31 @@ def test_two_answers_are_equal_in_both_directions_and_in_a_vote_or_in_none(row: 
 
 def test_the_page_has_rows_of_both_verdicts_for_each_of_its_cases() -> None:
     cases = " ".join(case for case, *_ in policy())
-    for word in ("percent", "currency", "degrees", "unit", "intervals", "sets", "tuples", "plus-minus", "mixed",
-                 "decimals", "base", "words", "matrices", "equations", "inequalities", "ratios", "empty set"):  # fmt: skip
+    for word in (
+        "percent",
+        "currency",
+        "degrees",
+        "unit",
+        "intervals",
+        "sets",
+        "tuples",
+        "plus-minus",
+        "mixed",
+        "decimals",
+        "base",
+        "words",
+        "matrices",
+        "equations",
+        "inequalities",
+        "ratios",
+        "empty set",
+    ):
         assert word in cases
 
 
-@pytest.mark.parametrize("answer", sorted({answer for _, *answers, _ in ROWS for answer in answers}))
+@pytest.mark.parametrize(
+    "answer", sorted({answer for _, *answers, _ in ROWS for answer in answers})
+)
 def test_a_key_is_read_as_itself(answer: str) -> None:
     """Votes know keys alone."""
     read = MATH.answer(answer)

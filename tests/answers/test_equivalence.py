@@ -24,7 +24,9 @@ LONG = 60.0
 
 
 @asynccontextmanager
-async def equivalence(*, seconds: float = LONG, maths: bool = True) -> AsyncIterator[Equivalence]:
+async def equivalence(
+    *, seconds: float = LONG, maths: bool = True
+) -> AsyncIterator[Equivalence]:
     """Without `maths` its workers start in a fraction of the time."""
     made = Equivalence(seconds) if maths else Equivalence(seconds, ProcessPool())
     try:
@@ -127,7 +129,9 @@ class RunContext:
     folder: Path
 
     def __call__(self, *words: str) -> list[Answer]:
-        return [Answer(f"{self.folder}|{word}", f"{self.folder}|{word}") for word in words]
+        return [
+            Answer(f"{self.folder}|{word}", f"{self.folder}|{word}") for word in words
+        ]
 
     @property
     def log(self) -> list[str]:
@@ -143,7 +147,9 @@ async def test_a_grade_is_typed(shared: Equivalence) -> None:
     assert await shared.accepts(MATH, "2k+2", "2(k+2)") == Verdict("wrong")
     assert await shared.accepts(MATH, "2", "2.0") == Verdict("right")
     assert await shared.accepts(MATH, "2", "") == Verdict("wrong")
-    assert await shared.accepts(MATH, "2", "9^{9^{9}}") == Verdict("too_complex", "a power too large to compute")
+    assert await shared.accepts(MATH, "2", "9^{9^{9}}") == Verdict(
+        "too_complex", "a power too large to compute"
+    )
     assert await shared.accepts(MATH, "9^{9^{9}}", "9^{9^{9}}") == Verdict("right")
 
 
@@ -151,7 +157,9 @@ async def test_a_grade_is_typed(shared: Equivalence) -> None:
 async def test_a_timeout_and_a_crash_are_grades_of_their_own(tmp_path: Path) -> None:
     a, hang, crash, odd = RunContext(tmp_path)("a", "hang", "crash", "odd")
     async with equivalence(seconds=0.3, maths=False) as made:
-        assert await made.accepts(SLOW, a.text, crash.text) == Verdict("grader_crash", "ValueError: crash")
+        assert await made.accepts(SLOW, a.text, crash.text) == Verdict(
+            "grader_crash", "ValueError: crash"
+        )
         timeout = Verdict("grader_timeout", "it took over 0.3 s of processor time")
         assert await made.accepts(SLOW, a.text, hang.text) == timeout
         assert (await made.accepts(SLOW, a.text, odd.text)).status == "too_complex"
@@ -187,13 +195,19 @@ async def test_both_directions_must_agree() -> None:
 @running
 async def test_a_space_that_knows_at_once_starts_no_pool() -> None:
     made, one, half = Equivalence(), Answer("1", "1"), Answer("0.5", "1/2")
-    assert await made.same_many(NumberSpace(), [(one, half), (one, one)], ComparisonMeter()) == (False, True)
-    assert await made.accepts(MATH, "1", "9^{9^{9}}") == Verdict("too_complex", "a power too large to compute")
+    assert await made.same_many(
+        NumberSpace(), [(one, half), (one, one)], ComparisonMeter()
+    ) == (False, True)
+    assert await made.accepts(MATH, "1", "9^{9^{9}}") == Verdict(
+        "too_complex", "a power too large to compute"
+    )
     assert not made.pool._all
 
 
 @running
-async def test_a_late_comparison_in_a_vote_is_undecided_and_the_others_are_decided(tmp_path: Path) -> None:
+async def test_a_late_comparison_in_a_vote_is_undecided_and_the_others_are_decided(
+    tmp_path: Path,
+) -> None:
     words = RunContext(tmp_path)("a", "ab", "car", "hang", "crash", "bomb")
     pairs = list(itertools.combinations(words, 2))
     async with equivalence(seconds=0.3, maths=False) as made:
@@ -202,12 +216,19 @@ async def test_a_late_comparison_in_a_vote_is_undecided_and_the_others_are_decid
     told = dict(zip(names, verdicts, strict=True))
     assert {pair for pair, same in told.items() if same} == {("a", "ab")}
     bad = {"hang", "crash", "bomb"}
-    assert {pair for pair, same in told.items() if same is None} == {pair for pair in names if bad & set(pair)}
+    assert {pair for pair, same in told.items() if same is None} == {
+        pair for pair in names if bad & set(pair)
+    }
 
 
 @running
-async def test_the_comparisons_of_one_question_share_its_time_and_those_of_another_have_theirs(tmp_path: Path) -> None:
-    hangs, words = RunContext(tmp_path)(*(f"hang{n}" for n in range(4))), RunContext(tmp_path)("a", "ab", "b")
+async def test_the_comparisons_of_one_question_share_its_time_and_those_of_another_have_theirs(
+    tmp_path: Path,
+) -> None:
+    hangs, words = (
+        RunContext(tmp_path)(*(f"hang{n}" for n in range(4))),
+        RunContext(tmp_path)("a", "ab", "b"),
+    )
     space, tab = Slow(9.0), ComparisonMeter()
     async with equivalence(maths=False) as made:
         mixed = [*itertools.combinations(hangs, 2), *itertools.combinations(words, 2)]
@@ -218,17 +239,32 @@ async def test_the_comparisons_of_one_question_share_its_time_and_those_of_anoth
         tab.seconds = space.seconds
         others = RunContext(tmp_path)("c", "cc")
         assert await made.same_many(space, [(others[0], others[1])], tab) == (None,)
-        assert await made.same_many(space, [(others[0], others[1])], ComparisonMeter()) == (True,)
+        assert await made.same_many(
+            space, [(others[0], others[1])], ComparisonMeter()
+        ) == (True,)
         assert await made.same_many(space, [(others[0], others[1])], tab) == (True,)
 
 
 @running
 async def test_answers_that_do_not_meet_are_not_compared(shared: Equivalence) -> None:
-    found = answers("x+1", "1+x", "x+2", "3", "\\sqrt{9}", "y=x+1", "x-y+1=0", "(1,x)", "(1,x+x)", "1,x")
+    found = answers(
+        "x+1",
+        "1+x",
+        "x+2",
+        "3",
+        "\\sqrt{9}",
+        "y=x+1",
+        "x-y+1=0",
+        "(1,x)",
+        "(1,x+x)",
+        "1,x",
+    )
     blocks = await shared.blocks(MATH, found, ComparisonMeter())
     meet = {
         (a.text, b.text)
-        for (a, one), (b, other) in itertools.combinations(zip(found, blocks, strict=True), 2)
+        for (a, one), (b, other) in itertools.combinations(
+            zip(found, blocks, strict=True), 2
+        )
         if one and other and one.meets(other)
     }
     assert meet == {
@@ -251,12 +287,16 @@ REFUSED = [
 
 @pytest.mark.parametrize("bomb", REFUSED, ids=lambda bomb: f"{bomb[:20]}*{len(bomb)}")
 @running
-async def test_a_bomb_that_can_be_seen_is_refused_and_no_worker_sees_it(bomb: str) -> None:
+async def test_a_bomb_that_can_be_seen_is_refused_and_no_worker_sees_it(
+    bomb: str,
+) -> None:
     made = Equivalence()
     for gold, answer in (("x+1", bomb), (bomb, "x+1")):
         assert (await made.accepts(MATH, gold, answer)).status == "too_complex"
     [one, other] = answers("x+1", bomb)
-    assert await made.same_many(MATH, [(one, other), (other, one)], ComparisonMeter()) == (False, False)
+    assert await made.same_many(
+        MATH, [(one, other), (other, one)], ComparisonMeter()
+    ) == (False, False)
     assert not made.pool._all
 
 
@@ -265,15 +305,24 @@ DEEP = "\\frac{1}{" * 400 + "1" + "}" * 400
 
 
 @running
-async def test_a_bomb_that_was_not_seen_is_killed_and_the_pool_serves_the_next() -> None:
+async def test_a_bomb_that_was_not_seen_is_killed_and_the_pool_serves_the_next() -> (
+    None
+):
     """The limits of `too_complex` stepped around: formulas straight to what the worker does with them."""
     pool = ProcessPool(prepare=prepare)
     try:
         await pool.warm()
-        calls = (pool.call(math_worker.equal, bomb, "x^{2}+1", seconds=LONG, cpu_seconds=1) for bomb in HANGS)
+        calls = (
+            pool.call(math_worker.equal, bomb, "x^{2}+1", seconds=LONG, cpu_seconds=1)
+            for bomb in HANGS
+        )
         late = Failed("timeout", "it took over 1 s of processor time")
         assert await asyncio.gather(*calls) == [late] * len(HANGS)
-        assert await pool.call(math_worker.equal, DEEP, "x^{2}+1", seconds=LONG, cpu_seconds=1) != JobResult(True)
-        assert await pool.call(math_worker.accepts, "2k+2", "2(k+1)", seconds=LONG) == JobResult(True)
+        assert await pool.call(
+            math_worker.equal, DEEP, "x^{2}+1", seconds=LONG, cpu_seconds=1
+        ) != JobResult(True)
+        assert await pool.call(
+            math_worker.accepts, "2k+2", "2(k+1)", seconds=LONG
+        ) == JobResult(True)
     finally:
         await pool.close()

@@ -39,7 +39,11 @@ def split_as_it_arrives(text: str) -> None:
 
 
 READERS: dict[str, tuple[str, Callable[[str], object]]] = {
-    **{kind: ("", space_for(kind, "?").read) for kind in KINDS if kind not in ("choice", "json")},
+    **{
+        kind: ("", space_for(kind, "?").read)
+        for kind in KINDS
+        if kind not in ("choice", "json")
+    },
     "json": ("```json\n", space_for("json", "?").read),
     "choice": ("", ChoiceSpace(("a cat", "a dog", "12")).read),
     "numbered": ("", ChoiceSpace(("iron", "12", "tin"), "numbers").read),
@@ -56,12 +60,75 @@ READERS: dict[str, tuple[str, Callable[[str], object]]] = {
 """What reads a text, after what opens the form in which it reads longest."""
 
 UNITS = [
-    " ", "\n", "a", "1", ".", "a. ", "\\", "$", "{", "(", "<", "\u3002", "\u6211", "\u0660", "\ud800", "**", "```", "```\n", "```json\n", "~~~\n", "- ", "- 1\n",
-    "\\boxed{", "\\boxed{1}", "\\boxed{1}, ", "\\boxed{1}\\quad\\text{and}\\quad", "\\text{", "\\frac", "#### ", "<answer>", '{"answer": ', '"answer": "', "'answer': '",
-    "answer is ", "The answer is 1. ", "Answer:\n", "\u7b54\u6848\u662f", "respuesta es ", "\n\nQuestion: a", "(a) ", "A) ", "1) a ", "1,", "1/2 ", "x = ", "=1", "or ",
-    "<think>", "</think>", "<|channel|>", "<|channel|>final<|message|>", "<|start|>", " to=functions.a", "[THINK]", "Here is my thought process:",
-    "<tool_call>", "</tool_call>", "<function=a>", "<function=", "</function> ", "<parameter=x>", "<parameter=", "</parameter>", '{"a":', "[", "def f():\n", "f(", "# ",
-]  # fmt: skip
+    " ",
+    "\n",
+    "a",
+    "1",
+    ".",
+    "a. ",
+    "\\",
+    "$",
+    "{",
+    "(",
+    "<",
+    "\u3002",
+    "\u6211",
+    "\u0660",
+    "\ud800",
+    "**",
+    "```",
+    "```\n",
+    "```json\n",
+    "~~~\n",
+    "- ",
+    "- 1\n",
+    "\\boxed{",
+    "\\boxed{1}",
+    "\\boxed{1}, ",
+    "\\boxed{1}\\quad\\text{and}\\quad",
+    "\\text{",
+    "\\frac",
+    "#### ",
+    "<answer>",
+    '{"answer": ',
+    '"answer": "',
+    "'answer': '",
+    "answer is ",
+    "The answer is 1. ",
+    "Answer:\n",
+    "\u7b54\u6848\u662f",
+    "respuesta es ",
+    "\n\nQuestion: a",
+    "(a) ",
+    "A) ",
+    "1) a ",
+    "1,",
+    "1/2 ",
+    "x = ",
+    "=1",
+    "or ",
+    "<think>",
+    "</think>",
+    "<|channel|>",
+    "<|channel|>final<|message|>",
+    "<|start|>",
+    " to=functions.a",
+    "[THINK]",
+    "Here is my thought process:",
+    "<tool_call>",
+    "</tool_call>",
+    "<function=a>",
+    "<function=",
+    "</function> ",
+    "<parameter=x>",
+    "<parameter=",
+    "</parameter>",
+    '{"a":',
+    "[",
+    "def f():\n",
+    "f(",
+    "# ",
+]
 OPENERS = ["", "$", '"answer": "', "<tool_call>", "answer is $", "x "]
 
 
@@ -98,9 +165,14 @@ def test_a_repeated_text_is_read_in_linear_time(reader: str) -> None:
 @pytest.mark.parametrize("reader", READERS)
 @settings(max_examples=10)
 @given(
-    st.sampled_from(OPENERS), st.lists(st.sampled_from(UNITS) | st.text(min_size=1, max_size=4), min_size=1, max_size=3)
+    st.sampled_from(OPENERS),
+    st.lists(
+        st.sampled_from(UNITS) | st.text(min_size=1, max_size=4), min_size=1, max_size=3
+    ),
 )
-def test_any_text_is_read_in_linear_time(reader: str, opener: str, units: list[str]) -> None:
+def test_any_text_is_read_in_linear_time(
+    reader: str, opener: str, units: list[str]
+) -> None:
     opening, read = READERS[reader]
     with processor_time(SECONDS):
         read(opening + opener + repeated("".join(units)))

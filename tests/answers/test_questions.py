@@ -59,7 +59,9 @@ def test_a_question_is_named_by_its_content() -> None:
     assert others[-1].id == "q1"
 
 
-@pytest.mark.parametrize("broken", [{"text": "How many \udcff?"}, {"text": "How many?", "context": "\ud800"}])
+@pytest.mark.parametrize(
+    "broken", [{"text": "How many \udcff?"}, {"text": "How many?", "context": "\ud800"}]
+)
 def test_text_that_is_no_unicode_is_refused(broken: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="not UTF-8"):
         Question.of(**broken)

@@ -39,7 +39,9 @@ def kinds(*references: str, question: str = "What is it?") -> ReferenceKinds:
         ([], None),
     ],
 )
-def test_all_reference_answers_together_decide_or_none_does(references: list[str], kind: str | None) -> None:
+def test_all_reference_answers_together_decide_or_none_does(
+    references: list[str], kind: str | None
+) -> None:
     assert kinds(*references).kind == kind
     assert kinds(*reversed(references)).kind == kind
 
@@ -58,7 +60,13 @@ def test_numbers_stay_numbers_where_one_question_lists_options() -> None:
     assert found.kind == "number"
 
 
-@given(st.lists(st.sampled_from([*NUMBERS, *AMOUNTS, *FORMULAS, *TEXTS, *UNCLEAR]), min_size=1, max_size=6))
+@given(
+    st.lists(
+        st.sampled_from([*NUMBERS, *AMOUNTS, *FORMULAS, *TEXTS, *UNCLEAR]),
+        min_size=1,
+        max_size=6,
+    )
+)
 def test_the_note_counts_every_reference_answer(references: list[str]) -> None:
     found = kinds(*references)
     note = found.note("-a KIND")

@@ -31,8 +31,20 @@ def test_all_of_a_text_is_the_answer(text: str) -> None:
 
 
 def test_the_prompt_is_as_it_was_asked() -> None:
-    question = Question.of(ASKED, space="free", system="S", shots=[("a", "b")], history=[Message("user", "c")])
-    assert [message.content for message in question.prompt.messages] == ["S", "a", "b", "c", ASKED]
+    question = Question.of(
+        ASKED,
+        space="free",
+        system="S",
+        shots=[("a", "b")],
+        history=[Message("user", "c")],
+    )
+    assert [message.content for message in question.prompt.messages] == [
+        "S",
+        "a",
+        "b",
+        "c",
+        ASKED,
+    ]
     assert question.text == ASKED
 
 
@@ -40,11 +52,17 @@ def poem(request: SampleRequest) -> str:
     """Each sample another poem; comparisons and choices name the second that is shown; a review finds nothing."""
     asked = request.prompt.messages[-1].content
     if "Review the answer" in asked:
-        return "Verdict: wrong" if request.prompt.messages[1].content == "poem 0" else "Verdict: correct"
+        return (
+            "Verdict: wrong"
+            if request.prompt.messages[1].content == "poem 0"
+            else "Verdict: correct"
+        )
     if "mending" in asked:
         return "a mended poem"
     if "Better:" in asked:
-        return "Better: A" if "poem 2" in asked.partition("Answer B")[0] else "Better: B"
+        return (
+            "Better: A" if "poem 2" in asked.partition("Answer B")[0] else "Better: B"
+        )
     if "Best:" in asked or "consistent response is" in asked:
         shown = asked.split("poem ")[1:]
         number = 1 + [text[0] for text in shown].index("2")
@@ -69,7 +87,12 @@ def test_a_strategy_of_free_form_chooses_a_whole_reply(spec: str, text: str) -> 
     strategy = build("strategy", spec)
     judge = Judge(lambda candidate: 0.9 if candidate.text in (text, "poem 3") else 0.1)
     question = Question.of(ASKED, space="free")
-    solution = solve_sync(question, strategy, ScriptedEngine(poem), verifier=judge if strategy.uses_verifier else None)
+    solution = solve_sync(
+        question,
+        strategy,
+        ScriptedEngine(poem),
+        verifier=judge if strategy.uses_verifier else None,
+    )
     assert strategy.free_form
     assert solution.text == text
     assert solution.answer
@@ -79,11 +102,22 @@ def test_a_strategy_of_free_form_chooses_a_whole_reply(spec: str, text: str) -> 
 
 def test_strategies_that_count_equal_answers_do_not_claim_free_form() -> None:
     built = {name: build("strategy", name) for name in entries("strategy")}
-    free = {name for name, strategy in built.items() if getattr(strategy, "free_form", False)}
+    free = {
+        name
+        for name, strategy in built.items()
+        if getattr(strategy, "free_form", False)
+    }
     assert free == {
-        "single", "best_of_n", "escalate", "refine", "universal", "gen_select", "knockout", "pairwise",
+        "single",
+        "best_of_n",
+        "escalate",
+        "refine",
+        "universal",
+        "gen_select",
+        "knockout",
+        "pairwise",
         "swiss",
-    }  # fmt: skip
+    }
     for spec in ("best_of_n:selector=weighted", "best_of_n:of=self_consistency"):
         assert not build("strategy", spec).free_form
     assert build("strategy", "best_of_n:of=refine(critic=self)").free_form
@@ -98,7 +132,9 @@ VALUES = st.recursive(
     | st.integers(-(10**20), 10**20)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -111,16 +147,22 @@ def backwards(value: Any) -> Any:
 
 
 @given(VALUES, st.sampled_from([None, 2]), st.booleans())
-def test_layout_and_order_do_not_count(value: Any, indent: int | None, ascii_only: bool) -> None:
+def test_layout_and_order_do_not_count(
+    value: Any, indent: int | None, ascii_only: bool
+) -> None:
     plain = JSON.read(json.dumps(value))
-    other = JSON.read(f"\n{json.dumps(backwards(value), indent=indent, ensure_ascii=ascii_only)}  ")
+    other = JSON.read(
+        f"\n{json.dumps(backwards(value), indent=indent, ensure_ascii=ascii_only)}  "
+    )
     assert plain is not None
     assert other is not None
     assert JSON.same(plain, other)
 
 
 @given(VALUES, VALUES)
-def test_two_answers_are_the_same_if_and_only_if_the_values_are(first: Any, second: Any) -> None:
+def test_two_answers_are_the_same_if_and_only_if_the_values_are(
+    first: Any, second: Any
+) -> None:
     def kinds(value: Any) -> Any:
         """The value with booleans apart from numbers, which Python holds to be equal."""
         if isinstance(value, dict):
@@ -153,7 +195,9 @@ def test_two_answers_are_the_same_if_and_only_if_the_values_are(first: Any, seco
         ("", None),
         ("1e400", None),
     ],
-)  # fmt: skip
-def test_a_reply_is_read_as_a_whole_or_by_its_last_fenced_block(text: str, value: Any) -> None:
+)
+def test_a_reply_is_read_as_a_whole_or_by_its_last_fenced_block(
+    text: str, value: Any
+) -> None:
     answer = JSON.read(text)
     assert (answer and json.loads(answer.text)) == value

@@ -23,14 +23,24 @@ from reasoner_strategies import SelfConsistency
 def events_of(count: int) -> list[Event]:
     events: list[Event] = []
     questions = [number_question(f"q{index}") for index in range(count)]
-    solve_many_sync(questions, SelfConsistency(3), ScriptedEngine(varied), concurrency=3, trace=events.append)
+    solve_many_sync(
+        questions,
+        SelfConsistency(3),
+        ScriptedEngine(varied),
+        concurrency=3,
+        trace=events.append,
+    )
     return events
 
 
 EVENTS = events_of(12)
 
 
-@given(segment=st.integers(1, 20_000), cut=st.integers(0, len(EVENTS)), finished=st.booleans())
+@given(
+    segment=st.integers(1, 20_000),
+    cut=st.integers(0, len(EVENTS)),
+    finished=st.booleans(),
+)
 def test_what_is_not_finished_is_read_back_and_files_go_with_their_questions(
     segment: int, cut: int, finished: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -43,20 +53,30 @@ def test_what_is_not_finished_is_read_back_and_files_go_with_their_questions(
             done.add(event.question_id)
     trace.close()
     expected = read_histories(
-        event for event in EVENTS[:cut] if event.question_id not in done and not isinstance(event, Ended)
+        event
+        for event in EVENTS[:cut]
+        if event.question_id not in done and not isinstance(event, Ended)
     )
     histories = WorkTrace(folder, segment=segment).read(done)
     assert histories.keys() == expected.keys()
-    assert [history.spent for history in histories.values()] == [history.spent for history in expected.values()]
+    assert [history.spent for history in histories.values()] == [
+        history.spent for history in expected.values()
+    ]
     if finished and cut == len(EVENTS):
         assert list(folder.iterdir()) == []
 
 
-def test_a_trace_takes_no_more_room_than_the_questions_that_are_open(tmp_path: Path) -> None:
+def test_a_trace_takes_no_more_room_than_the_questions_that_are_open(
+    tmp_path: Path,
+) -> None:
     trace, largest = WorkTrace(tmp_path, segment=4000), 0
     for round_ in range(20):
         for event in EVENTS:
-            trace(event.model_copy(update={"question_id": f"{round_}-{event.question_id}"}))
+            trace(
+                event.model_copy(
+                    update={"question_id": f"{round_}-{event.question_id}"}
+                )
+            )
             if isinstance(event, Ended):
                 trace.finish(f"{round_}-{event.question_id}")
         largest = max(largest, sum(path.stat().st_size for path in tmp_path.iterdir()))
@@ -66,12 +86,21 @@ def test_a_trace_takes_no_more_room_than_the_questions_that_are_open(tmp_path: P
 
 
 @pytest.mark.parametrize(("text", "drawn"), [("How many?", 0), ("How few?", 3)])
-def test_a_question_that_changed_before_it_was_answered_is_asked_from_its_beginning(text: str, drawn: int) -> None:
+def test_a_question_that_changed_before_it_was_answered_is_asked_from_its_beginning(
+    text: str, drawn: int
+) -> None:
     events: list[Event] = []
-    before, now = Question.of("How many?", space="number", id="q"), Question.of(text, space="number", id="q")
-    solve_many_sync([before], SelfConsistency(2), ScriptedEngine(varied), trace=events.append)
+    before, now = (
+        Question.of("How many?", space="number", id="q"),
+        Question.of(text, space="number", id="q"),
+    )
+    solve_many_sync(
+        [before], SelfConsistency(2), ScriptedEngine(varied), trace=events.append
+    )
     cut = [event for event in events if not isinstance(event, Ended)]
-    done = Progressed(histories=read_histories([*cut, Cancelled(question_id="q", t=9, op=3)]))
+    done = Progressed(
+        histories=read_histories([*cut, Cancelled(question_id="q", t=9, op=3)])
+    )
     asked: list[SampleRequest] = []
 
     def script(request: SampleRequest) -> str:
@@ -80,7 +109,12 @@ def test_a_question_that_changed_before_it_was_answered_is_asked_from_its_beginn
 
     async def answered() -> list[AnswerLine]:
         options = {"strategy": SelfConsistency(3), "engine": ScriptedEngine(script)}
-        return [line async for line in answer_rows(iter([InputRow(1, "q", {}, now)]), done, None, length=1, **options)]
+        return [
+            line
+            async for line in answer_rows(
+                iter([InputRow(1, "q", {}, now)]), done, None, length=1, **options
+            )
+        ]
 
     [line] = asyncio.run(answered())
     # What it cost before counts all the same.
@@ -92,13 +126,24 @@ def test_a_question_that_changed_before_it_was_answered_is_asked_from_its_beginn
     [
         (b"{", "invalid json"),
         (b"[]", "input should be"),
-        (b'{"settings": {"--seed": 1}}', "settings.--seed: input should be a valid string"),
-        (b'{"settings": {}, "dropped": {"samples": "many"}}', "dropped.samples: input should be a valid integer"),
+        (
+            b'{"settings": {"--seed": 1}}',
+            "settings.--seed: input should be a valid string",
+        ),
+        (
+            b'{"settings": {}, "dropped": {"samples": "many"}}',
+            "dropped.samples: input should be a valid integer",
+        ),
     ],
 )
-def test_a_damaged_state_is_an_error_in_one_line(content: bytes, why: str, tmp_path: Path) -> None:
+def test_a_damaged_state_is_an_error_in_one_line(
+    content: bytes, why: str, tmp_path: Path
+) -> None:
     folder = BatchFolder(tmp_path / "a.jsonl")
     folder.path.mkdir()
     folder.state.write_bytes(content)
-    with pytest.raises(TraceError, match=rf"^cannot read .*: {why}[^\n]*: start again with --overwrite$"):
+    with pytest.raises(
+        TraceError,
+        match=rf"^cannot read .*: {why}[^\n]*: start again with --overwrite$",
+    ):
         folder.check({})

@@ -7,7 +7,9 @@ from reasoner.calibration.profile import Agreement, ArmRow, Bins, Family, Profil
 
 VOTE = "self_consistency:n=16"
 ONE = "self_consistency:n=1"
-TRUST = Trust(intercept=0, slope=1, shares=(0.1, 0.9), answered=(200, 200), right=(20, 180))
+TRUST = Trust(
+    intercept=0, slope=1, shares=(0.1, 0.9), answered=(200, 200), right=(20, 180)
+)
 """A vote is right as often as its smoothed share says."""
 
 
@@ -33,14 +35,24 @@ def plain_row(**changes: object) -> ArmRow:
     return ArmRow.model_validate({**plain, **changes})
 
 
-def row(strategy: str, right: float, samples: float, *, bin: int = 0, vote: float, trust: Trust = TRUST) -> ArmRow:
+def row(
+    strategy: str,
+    right: float,
+    samples: float,
+    *,
+    bin: int = 0,
+    vote: float,
+    trust: Trust = TRUST,
+) -> ArmRow:
     """An arm that answers this share of 400 questions rightly, at 100 tokens a sample.
 
     It helps or harms just so many as its share differs from that of the baseline, `vote`.
     """
     questions = 400
     differ, cost = round(abs(vote - right) * questions), 100 * samples
-    losses = {0.0: questions - differ} | ({1.0 if vote > right else -1.0: differ} if differ else {})
+    losses = {0.0: questions - differ} | (
+        {1.0 if vote > right else -1.0: differ} if differ else {}
+    )
     return plain_row(
         strategy=strategy,
         bin=bin,
@@ -57,25 +69,40 @@ def row(strategy: str, right: float, samples: float, *, bin: int = 0, vote: floa
     )
 
 
-def bin_of(place: int, one: float, vote: float, **others: tuple[float, float]) -> tuple[ArmRow, ...]:
+def bin_of(
+    place: int, one: float, vote: float, **others: tuple[float, float]
+) -> tuple[ArmRow, ...]:
     """A bin in which one sample and the vote of 16 are right so often; others are specs with share and samples."""
     return (
         row(ONE, one, 1, bin=place, vote=vote),
         row(VOTE, vote, 16, bin=place, vote=vote),
-        *(row(spec, share, samples, bin=place, vote=vote) for spec, (share, samples) in others.items()),
+        *(
+            row(spec, share, samples, bin=place, vote=vote)
+            for spec, (share, samples) in others.items()
+        ),
     )
 
 
 def family(*rows: ArmRow, bins: Bins | None = None, **changes: object) -> Family:
     """A family of these rows."""
     named = {"baseline": VOTE, "safe": VOTE}
-    plain = {"task": "sums", "questions": 400, **named, "sample_tokens": 100, "origin": "a test"}
-    return Family.model_validate({"bins": bins or Bins(), "arms": rows, **plain, **changes})
+    plain = {
+        "task": "sums",
+        "questions": 400,
+        **named,
+        "sample_tokens": 100,
+        "origin": "a test",
+    }
+    return Family.model_validate(
+        {"bins": bins or Bins(), "arms": rows, **plain, **changes}
+    )
 
 
 def write_profile(path: Path, *families: Family) -> str:
     """The path of a profile of these families."""
-    Profile(model="scripted", created="2026-01-01T00:00:00Z", families=families).write(path)
+    Profile(model="scripted", created="2026-01-01T00:00:00Z", families=families).write(
+        path
+    )
     return str(path)
 
 

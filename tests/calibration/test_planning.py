@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from reasoner.calibration.arm_selection import Estimate, shrunk
-from reasoner.calibration.planning import TAIL, BinArm, Forecast, Outlook, Part, hull, outlook
+from reasoner.calibration.planning import (
+    TAIL,
+    BinArm,
+    Forecast,
+    Outlook,
+    Part,
+    hull,
+    outlook,
+)
 from reasoner.calibration.profile import ArmRow, Bins, Family
 from reasoner.errors import UsageError
 from reasoner_evals.stats import Floats
@@ -22,12 +30,23 @@ Arm = tuple[float, float]
 """Tokens, accuracy."""
 
 
-def row(place: int, arm: Arm, questions: int, *, name: str = "", **fields: object) -> ArmRow:
+def row(
+    place: int, arm: Arm, questions: int, *, name: str = "", **fields: object
+) -> ArmRow:
     """One arm of single outcomes, as many of them right as the accuracy says."""
     tokens, accuracy = arm
     right, name = accuracy * questions, name or f"way:n={tokens:g}"
-    plain = {"right": right, "squares": right, "tokens": tokens, "tokens_p95": tokens, "tokens_sd": 0, "samples": 1}
-    return plain_row(**{"strategy": name, "bin": place, "questions": questions, **plain, **fields})
+    plain = {
+        "right": right,
+        "squares": right,
+        "tokens": tokens,
+        "tokens_p95": tokens,
+        "tokens_sd": 0,
+        "samples": 1,
+    }
+    return plain_row(
+        **{"strategy": name, "bin": place, "questions": questions, **plain, **fields}
+    )
 
 
 def family(*bins: tuple[int, list[Arm]], extra: tuple[ArmRow, ...] = ()) -> Family:
@@ -38,7 +57,9 @@ def family(*bins: tuple[int, list[Arm]], extra: tuple[ArmRow, ...] = ()) -> Fami
         for at, arm in enumerate(arms)
     ]
     edges = tuple(float(edge) for edge in range(1, len(bins)))
-    return profiles.family(*rows, *extra, task="a", bins=Bins(signal="split", edges=edges))
+    return profiles.family(
+        *rows, *extra, task="a", bins=Bins(signal="split", edges=edges)
+    )
 
 
 HARD: list[Arm] = [(4, 0.50), (1, 0.30), (16, 0.55)]
@@ -51,9 +72,14 @@ def published(questions: int = MANY) -> Family:
 
 counts = st.integers(30, 400)
 arms = st.lists(
-    st.tuples(st.integers(1, 40).map(float), st.floats(0, 1)), min_size=1, max_size=6, unique_by=lambda a: a[0]
+    st.tuples(st.integers(1, 40).map(float), st.floats(0, 1)),
+    min_size=1,
+    max_size=6,
+    unique_by=lambda a: a[0],
 )
-families = st.lists(st.tuples(counts, arms), min_size=1, max_size=3).map(lambda bins: family(*bins))
+families = st.lists(st.tuples(counts, arms), min_size=1, max_size=3).map(
+    lambda bins: family(*bins)
+)
 
 
 # The hull and the knapsack
@@ -61,7 +87,9 @@ families = st.lists(st.tuples(counts, arms), min_size=1, max_size=3).map(lambda 
 
 def bin_arms(pairs: list[Arm]) -> tuple[BinArm, ...]:
     """Arms of these tokens and values, which need not be possible accuracies."""
-    return tuple(BinArm(row(0, (tokens, 0), 30), Estimate(value, 0)) for tokens, value in pairs)
+    return tuple(
+        BinArm(row(0, (tokens, 0), 30), Estimate(value, 0)) for tokens, value in pairs
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,7 +106,9 @@ def bin_arms(pairs: list[Arm]) -> tuple[BinArm, ...]:
         ([(1.0, -3.0), (2.0, -1.0)], [0, 1]),
     ],
 )
-def test_dominated_equal_and_collinear_arms_are_left_out(given: list[Arm], kept: list[int]) -> None:
+def test_dominated_equal_and_collinear_arms_are_left_out(
+    given: list[Arm], kept: list[int]
+) -> None:
     arms = bin_arms(given)
     assert hull(arms) == tuple(arms[place] for place in kept)
 
@@ -87,10 +117,17 @@ whole = st.integers(0, 12).map(float)
 clouds = st.lists(st.tuples(whole, whole), min_size=1, max_size=9)
 
 
-@given(st.lists(st.tuples(st.integers(1, 5).map(float), clouds), min_size=1, max_size=4), st.floats(0, 15))
-def test_nothing_is_better_by_linear_programming(bins: list[tuple[float, list[Arm]]], budget: float) -> None:
+@given(
+    st.lists(st.tuples(st.integers(1, 5).map(float), clouds), min_size=1, max_size=4),
+    st.floats(0, 15),
+)
+def test_nothing_is_better_by_linear_programming(
+    bins: list[tuple[float, list[Arm]]], budget: float
+) -> None:
     total = sum(weight for weight, _ in bins)
-    asked = Outlook(tuple((weight / total, hull(bin_arms(cloud))) for weight, cloud in bins), 1)
+    asked = Outlook(
+        tuple((weight / total, hull(bin_arms(cloud))) for weight, cloud in bins), 1
+    )
     budget = max(budget, asked.minimum)
     told = asked.at(budget)
     costs, values, member = np.array(
@@ -101,7 +138,9 @@ def test_nothing_is_better_by_linear_programming(bins: list[tuple[float, list[Ar
         ]
     ).T
     one = np.array([member == place for place in range(len(bins))], dtype=float)
-    best = linprog(-values, A_ub=[costs], b_ub=[budget + 1e-9], A_eq=one, b_eq=np.ones(len(bins)))
+    best = linprog(
+        -values, A_ub=[costs], b_ub=[budget + 1e-9], A_eq=one, b_eq=np.ones(len(bins))
+    )
     assert told.accuracy.mean == pytest.approx(-best.fun, abs=1e-6)
     assert told.tokens.mean <= budget + 1e-9
     assert sum(part.next is not None for part in told.parts) <= 1
@@ -132,7 +171,9 @@ def test_the_interval_of_one_arm_is_that_of_its_mean() -> None:
     low, high = told.interval
     error = math.sqrt(0.3 * 0.7 / 400)
     assert told.accuracy.mean == pytest.approx(0.3)
-    assert (low, high) == pytest.approx((0.3 - 1.96 * error, 0.3 + 1.96 * error), abs=1e-3)
+    assert (low, high) == pytest.approx(
+        (0.3 - 1.96 * error, 0.3 + 1.96 * error), abs=1e-3
+    )
 
 
 def test_arms_of_one_bin_may_err_together() -> None:
@@ -140,11 +181,15 @@ def test_arms_of_one_bin_may_err_together() -> None:
     estimates = shrunk(one)
     errors = [math.sqrt(estimates[arm.arm, 0].variance) for arm in one.rows(0)]
     told = outlook(one).at(2)
-    assert math.sqrt(told.accuracy.variance) == pytest.approx(2 / 3 * errors[0] + 1 / 3 * errors[1])
+    assert math.sqrt(told.accuracy.variance) == pytest.approx(
+        2 / 3 * errors[0] + 1 / 3 * errors[1]
+    )
 
 
 @pytest.mark.parametrize("chances", [(0.45, 0.9), (0.5, 0.55), (0.6, 0.6)])
-def test_intervals_hold_the_truth_whether_bins_differ_or_not(chances: tuple[float, float]) -> None:
+def test_intervals_hold_the_truth_whether_bins_differ_or_not(
+    chances: tuple[float, float],
+) -> None:
     source = random.Random(0)
     held, rounds = 0, 1000
     for _ in range(rounds):
@@ -178,7 +223,9 @@ def test_the_cheapest_is_enough_for_little_and_nothing_for_too_much() -> None:
     assert asked.tokens_for(0.773) is None
     assert asked.maximum.tokens.mean == pytest.approx(0.4 * 16 + 0.6 * 4)
     # Sums of steps round differently from the sum of the parts.
-    assert asked.tokens_for(asked.maximum.accuracy.mean + 1e-12) == pytest.approx(0.4 * 16 + 0.6 * 4)
+    assert asked.tokens_for(asked.maximum.accuracy.mean + 1e-12) == pytest.approx(
+        0.4 * 16 + 0.6 * 4
+    )
 
 
 # How much it varies
@@ -193,7 +240,9 @@ def spread_out(questions: int = 100, **costs: float) -> Forecast:
 def test_the_total_varies_with_its_questions_and_with_the_calibration() -> None:
     told = spread_out(tokens_sd=10)
     error = math.sqrt(100 * 10**2 + 100**2 * 10**2 / 100)
-    assert told.total_p95(100) == pytest.approx(10_000 * math.exp(TAIL * error / 10_000))
+    assert told.total_p95(100) == pytest.approx(
+        10_000 * math.exp(TAIL * error / 10_000)
+    )
 
 
 @pytest.mark.parametrize("draw", ["normal", "lognormal", "rare"])

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoner.calibration.risk import EXACT, broken_promise, lost_accuracy, predicted_at_most
+from reasoner.calibration.risk import (
+    EXACT,
+    broken_promise,
+    lost_accuracy,
+    predicted_at_most,
+)
 from tests.sweeps import cases
 
 MANY = 10**12
@@ -27,27 +32,40 @@ def test_without_a_calibration_error_the_chance_is_that_of_all_courses_enumerate
             chance += (1 - (sum(hits) == sum(right)) / 2) * math.prod(
                 p if hit else 1 - p for p, hit in zip(confidences, hits, strict=True)
             )
-    assert predicted_at_most(sum(right), confidences, MANY) == pytest.approx(chance, abs=1e-5)
+    assert predicted_at_most(sum(right), confidences, MANY) == pytest.approx(
+        chance, abs=1e-5
+    )
 
 
 def false_alarms(calibrated: int, asked: int, times: int) -> tuple[float, float]:
     """How often answers of unchanged accuracy raise each alarm, with confidences in four levels as measured."""
-    source, levels = np.random.default_rng(calibrated + asked), np.array([0.45, 0.75, 0.92, 0.99])
+    source, levels = (
+        np.random.default_rng(calibrated + asked),
+        np.array([0.45, 0.75, 0.92, 0.99]),
+    )
     rung = np.zeros(2)
     for _ in range(times):
         old, new = source.integers(0, 4, calibrated), source.integers(0, 4, asked)
         outcome = source.random(calibrated) < levels[old]
-        known = [np.clip(outcome[old == level].mean(), 1 / calibrated, 1 - 1 / calibrated) for level in range(4)]
+        known = [
+            np.clip(outcome[old == level].mean(), 1 / calibrated, 1 - 1 / calibrated)
+            for level in range(4)
+        ]
         right = (source.random(asked) < levels[new]).tolist()
         confidences = np.array(known)[new].tolist()
         rung += (
             broken_promise(confidences, right, calibrated) is not None,
-            lost_accuracy(float(outcome.mean()), calibrated, sum(right), asked) is not None,
+            lost_accuracy(float(outcome.mean()), calibrated, sum(right), asked)
+            is not None,
         )
     return float(rung[0]) / times, float(rung[1]) / times
 
 
-@cases("sizes", [(calibrated, asked) for calibrated in (60, 150, 600) for asked in (30, 100, 300)], thin=[(150, 30)])
+@cases(
+    "sizes",
+    [(calibrated, asked) for calibrated in (60, 150, 600) for asked in (30, 100, 300)],
+    thin=[(150, 30)],
+)
 def test_kept_promises_raise_an_alarm_in_alpha_of_cases(sizes: tuple[int, int]) -> None:
     for rate in false_alarms(*sizes, times=1000):
         assert rate <= 0.015 + 3 * math.sqrt(0.01 * 0.99 / 1000)
@@ -69,8 +87,12 @@ def test_lost_answers_raise_the_alarm_that_the_others_do_not() -> None:
     assert "21 of 30, and 90.0% of 300 in calibration" in told
 
 
-@pytest.mark.parametrize(("confidences", "right"), [([0.5], []), ([1.1], [True]), ([math.nan], [True])])
-def test_what_is_no_confidence_is_refused(confidences: list[float], right: list[bool]) -> None:
+@pytest.mark.parametrize(
+    ("confidences", "right"), [([0.5], []), ([1.1], [True]), ([math.nan], [True])]
+)
+def test_what_is_no_confidence_is_refused(
+    confidences: list[float], right: list[bool]
+) -> None:
     with pytest.raises(ValueError, match="confidence"):
         broken_promise(confidences, right, 100)
 

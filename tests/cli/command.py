@@ -33,7 +33,9 @@ class Ended(NamedTuple):
         """The error line, which is the only one and the last."""
         assert "Traceback" not in self.err, self.err
         lines = self.err.splitlines()
-        assert [line.startswith("error: ") for line in lines] == [False] * (len(lines) - 1) + [True], self.err
+        assert [line.startswith("error: ") for line in lines] == [False] * (
+            len(lines) - 1
+        ) + [True], self.err
         return lines[-1]
 
 
@@ -43,10 +45,18 @@ class Run(Protocol):
     def __call__(self, *arguments: str, stdin: BinaryIO | bytes = b"") -> Ended: ...
 
 
-def start(*arguments: str, command: tuple[str, ...] = MAIN, **options: Any) -> subprocess.Popen[str]:
+def start(
+    *arguments: str, command: tuple[str, ...] = MAIN, **options: Any
+) -> subprocess.Popen[str]:
     """The command as a process of its own."""
     return subprocess.Popen(
-        [*command, *arguments], **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+        [*command, *arguments],
+        **{
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            **options,
+        },
     )
 
 
@@ -89,7 +99,10 @@ class GatedServer(FakeServer):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.let(100)
         FakeServer.__exit__(self, kind, error, trace)
@@ -128,7 +141,9 @@ class Screen:
     @property
     def lines(self) -> list[str]:
         """The lines on the screen, without empty ones at the end."""
-        return "\n".join("".join(row).rstrip() for row in self.rows).rstrip().split("\n")
+        return (
+            "\n".join("".join(row).rstrip() for row in self.rows).rstrip().split("\n")
+        )
 
     def _down(self) -> None:
         self.row += 1
@@ -156,14 +171,23 @@ class Screen:
 class Pty:
     """A command with a terminal as its standard error; its standard output is a pipe."""
 
-    def __init__(self, *arguments: str, columns: int, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, *arguments: str, columns: int, environment: Mapping[str, str]
+    ) -> None:
         self._master, slave = os.openpty()
         termios.tcsetwinsize(slave, (24, columns))
         self.screen = Screen(columns)
         self.raw = ""
         # The variable would say more than the terminal does.
-        inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-        self.process = start(*arguments, stderr=slave, stdin=slave, env={**inherited, "TERM": "xterm", **environment})
+        inherited = {
+            name: value for name, value in os.environ.items() if name != "COLUMNS"
+        }
+        self.process = start(
+            *arguments,
+            stderr=slave,
+            stdin=slave,
+            env={**inherited, "TERM": "xterm", **environment},
+        )
         os.close(slave)
 
     def read_until(self, wanted: str) -> None:

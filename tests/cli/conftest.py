@@ -17,12 +17,19 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("PYTHONWARNINGS", "error")
-    for name in ("OPENAI_API_KEY", "FORCE_COLOR", "PYTHONIOENCODING", "PYTHONUNBUFFERED"):
+    for name in (
+        "OPENAI_API_KEY",
+        "FORCE_COLOR",
+        "PYTHONIOENCODING",
+        "PYTHONUNBUFFERED",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Run]:
     """The command in this process. A command that was interrupted ignores further interrupts: later tests do not."""
     interrupted = signal.getsignal(signal.SIGINT)
     # It would end this process at once where another test imported vLLM.

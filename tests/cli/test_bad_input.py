@@ -14,12 +14,23 @@ LONG = "x" * 300
 # What is typed after `reasoner`, and parts of the error. SOLVE is `solve q -e simulated`.
 ROWS = [
     # the question
-    ('solve "" -e simulated', "the question is empty", "pass - to read it from standard input"),
+    (
+        'solve "" -e simulated',
+        "the question is empty",
+        "pass - to read it from standard input",
+    ),
     ("solve - -e simulated", "the question is empty"),
     ("solve caf\udcff -e simulated", "the question is not UTF-8 text"),
     ("solve a\0b -e simulated", "the question is binary"),
-    ("solve -e simulated", "no question is given", 'as in `reasoner solve "What is 3 + 4?"`'),
-    ("solve what is 3+4 -e simulated", "the question must be one argument: put it in quotes"),
+    (
+        "solve -e simulated",
+        "no question is given",
+        'as in `reasoner solve "What is 3 + 4?"`',
+    ),
+    (
+        "solve what is 3+4 -e simulated",
+        "the question must be one argument: put it in quotes",
+    ),
     # strategies and their options
     ("SOLVE -s singel", "no strategy named 'singel'", "did you mean 'single'?"),
     ("SOLVE -s best-of-n", "did you mean 'best_of_n'?"),
@@ -29,15 +40,36 @@ ROWS = [
     (f"SOLVE -s {LONG}", f"named '{'x' * 78}…"),
     ("SOLVE -s mcts -n 4", "mcts has simulations, k, "),
     ("SOLVE -n 0", "n must be from 1", "got 0"),
-    ("SOLVE -s single --effort low", "--effort is an option of the strategy auto, not of single", "use -s auto"),
-    ("SOLVE -s auto:effort=low --effort low", "--effort and effort of --strategy set the same thing"),
-    ("SOLVE --effort huge", "effort='huge' does not fit: input should be 'low', 'medium' or 'high'"),
-    ("SOLVE --abstain-below 0.5", "abstain_below=0.5 needs a profile: write one with `reasoner calibrate`"),
+    (
+        "SOLVE -s single --effort low",
+        "--effort is an option of the strategy auto, not of single",
+        "use -s auto",
+    ),
+    (
+        "SOLVE -s auto:effort=low --effort low",
+        "--effort and effort of --strategy set the same thing",
+    ),
+    (
+        "SOLVE --effort huge",
+        "effort='huge' does not fit: input should be 'low', 'medium' or 'high'",
+    ),
+    (
+        "SOLVE --abstain-below 0.5",
+        "abstain_below=0.5 needs a profile: write one with `reasoner calibrate`",
+    ),
     ("SOLVE --profile nowhere.json", "cannot read the profile nowhere.json"),
     # verifiers
     ("SOLVE -s best_of_n --verifier certanty", "did you mean 'certainty'?"),
-    ("SOLVE --verifier certainty", "--verifier certainty has no effect", "self_consistency", "omit it"),
-    ("SOLVE -s best_of_n --allow-unsandboxed-code", "the verifier certainty runs no code; omit it"),
+    (
+        "SOLVE --verifier certainty",
+        "--verifier certainty has no effect",
+        "self_consistency",
+        "omit it",
+    ),
+    (
+        "SOLVE -s best_of_n --allow-unsandboxed-code",
+        "the verifier certainty runs no code; omit it",
+    ),
     # budgets, prices, seeds
     ("SOLVE -b 600", "'600' has no unit", "tokens=4000"),
     ("SOLVE -b usd=1", "usd needs prices", "--prices prompt=USD,generated=USD"),
@@ -46,16 +78,34 @@ ROWS = [
     # answers and engines
     ("solve q -e simulate", "no engine named 'simulate'", "did you mean 'simulated'?"),
     ("SOLVE -m x", "engine simulated takes no --model"),
-    ("solve q -e openai --base-url here", "base_url='here'", "http://localhost:8000/v1"),
+    (
+        "solve q -e openai --base-url here",
+        "base_url='here'",
+        "http://localhost:8000/v1",
+    ),
     ("solve q -e openai:model_id=a -m b", "--model and model_id", "keep one"),
     ("solve q -e replay:missing.jsonl", "missing.jsonl", "No such file"),
     ("solve q -e replay:a\u202eb\x07", "the trace a[U+202E]b[U+0007]:"),
     ("SOLVE --trace missing/t.jsonl", "cannot write the trace missing/t.jsonl"),
     # options of commands
-    ("solve q --base-url http://a --base-url http://b", "--base-url is given 2 times: give it once", "need a router"),
-    ("solve q -m a --model b", "--model is given 2 times", "several models need --engine mixture"),
-    ("SOLVE -b tokens=1k -b samples=3", "--budget is given 2 times: give it once; join its values with a comma"),
-    ("eval arithmetic -e simulated --limit 2 --limit 3", "--limit is given 2 times: give it once"),
+    (
+        "solve q --base-url http://a --base-url http://b",
+        "--base-url is given 2 times: give it once",
+        "need a router",
+    ),
+    (
+        "solve q -m a --model b",
+        "--model is given 2 times",
+        "several models need --engine mixture",
+    ),
+    (
+        "SOLVE -b tokens=1k -b samples=3",
+        "--budget is given 2 times: give it once; join its values with a comma",
+    ),
+    (
+        "eval arithmetic -e simulated --limit 2 --limit 3",
+        "--limit is given 2 times: give it once",
+    ),
     ("SOLVE --nope", "'--nope'", "--strategy"),
     ("SOLVE --stratgy single", "did you mean --strategy?"),
     ("SOLVE --max_tokens 8", "did you mean --max-tokens?"),
@@ -74,8 +124,12 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row[0].encode("ascii", "replace").decode()[:50] for row in ROWS])
-def test_the_error_names_the_value_and_what_to_do(row: tuple[str, ...], run: Run) -> None:
+@pytest.mark.parametrize(
+    "row", ROWS, ids=[row[0].encode("ascii", "replace").decode()[:50] for row in ROWS]
+)
+def test_the_error_names_the_value_and_what_to_do(
+    row: tuple[str, ...], run: Run
+) -> None:
     typed, *parts = row
     ended = run(*shlex.split(typed.replace("SOLVE", "solve q -e simulated")))
     assert (ended.code, ended.out) == (2, "")
@@ -86,7 +140,9 @@ def test_the_error_names_the_value_and_what_to_do(row: tuple[str, ...], run: Run
 def test_a_budget_for_no_answer_is_a_code_of_its_own(tokens: int, run: Run) -> None:
     ended = run("solve", "q", *SIMULATED, "-b", f"tokens={tokens}")
     assert (ended.code, ended.out) == (3, "")
-    assert ended.error.startswith(f"error: budget tokens={tokens}: the next operation needs ")
+    assert ended.error.startswith(
+        f"error: budget tokens={tokens}: the next operation needs "
+    )
     assert ended.error.endswith(": raise it, or shorten the question") == (tokens == 10)
 
 
@@ -102,7 +158,9 @@ def test_a_budget_for_no_answer_is_a_code_of_its_own(tokens: int, run: Run) -> N
         ("evil\n\x1b[31m.txt", None, "No such file"),
     ],
 )
-def test_a_text_that_cannot_be_used(name: str, content: bytes | None, said: str, run: Run, tmp_path: Path) -> None:
+def test_a_text_that_cannot_be_used(
+    name: str, content: bytes | None, said: str, run: Run, tmp_path: Path
+) -> None:
     file = tmp_path / name
     if content is not None:
         file.write_bytes(content)
@@ -120,9 +178,17 @@ def test_samples_without_any_answer(run: Run) -> None:
     ended = run("solve", "q", "-e", "simulated:silent=1")
     assert (ended.code, ended.out) == (1, "")
     assert "none of 8 samples has an answer" in ended.error
-    assert "the only sample has no answer" in run("solve", "q", "-e", "simulated", "-s", "single:max_tokens=1").error
-    cut = run("solve", "q", "-e", "simulated:tokens=1e9", "-n", "3", "--max-tokens", "20").error
-    assert "none of 3 samples has an answer: 3 of 3 samples were cut at max_tokens=20: raise --max-tokens" in cut
+    assert (
+        "the only sample has no answer"
+        in run("solve", "q", "-e", "simulated", "-s", "single:max_tokens=1").error
+    )
+    cut = run(
+        "solve", "q", "-e", "simulated:tokens=1e9", "-n", "3", "--max-tokens", "20"
+    ).error
+    assert (
+        "none of 3 samples has an answer: 3 of 3 samples were cut at max_tokens=20: raise --max-tokens"
+        in cut
+    )
 
 
 @pytest.mark.process
@@ -132,16 +198,35 @@ def test_vllm_that_is_not_installed(tmp_path: Path) -> None:
         "from reasoner.cli import main; main()"
     )
     ended = finish(
-        start("solve", "q", command=(*MAIN[:2], script), env={**os.environ, "REASONER_CACHE": str(tmp_path)})
+        start(
+            "solve",
+            "q",
+            command=(*MAIN[:2], script),
+            env={**os.environ, "REASONER_CACHE": str(tmp_path)},
+        )
     )
     assert (ended.code, ended.out) == (4, "")
     assert "vLLM, which is not installed: run `" in ended.error
-    assert all(part in ended.error for part in ("pip install 'reasoner-kit[", "--base-url", "--engine simulated"))
+    assert all(
+        part in ended.error
+        for part in ("pip install 'reasoner-kit[", "--base-url", "--engine simulated")
+    )
 
 
 def test_a_prompt_beyond_the_context_window_says_by_how_much(run: Run) -> None:
     def ask(characters: int) -> tuple[int, str]:
-        ended = run("solve", "x" * characters, "-s", "single", "-a", "text", "-e", "openai", "--base-url", server.url)
+        ended = run(
+            "solve",
+            "x" * characters,
+            "-s",
+            "single",
+            "-a",
+            "text",
+            "-e",
+            "openai",
+            "--base-url",
+            server.url,
+        )
         return ended.code, ended.error
 
     with FakeServer(context=512) as server:
@@ -154,17 +239,33 @@ def test_a_prompt_beyond_the_context_window_says_by_how_much(run: Run) -> None:
         assert ask(600 - over)[0] == 1
 
 
-def test_a_trace_is_overwritten_only_where_that_is_asked_for(run: Run, tmp_path: Path) -> None:
+def test_a_trace_is_overwritten_only_where_that_is_asked_for(
+    run: Run, tmp_path: Path
+) -> None:
     trace = tmp_path / "trace.jsonl"
     traced = (*SIMULATED, "--trace", str(trace))
     assert run("solve", "q", *traced).code == 0
     before = trace.read_bytes()
     again = run("solve", "q", *traced, "--seed", "1")
     assert (again.code, again.out, trace.read_bytes()) == (2, "", before)
-    assert again.error == f"error: the trace {trace} exists: name another file, or overwrite it with --overwrite"
-    played = ("solve", "q", "-e", f"replay:{trace}", "--trace", str(trace), "--overwrite")
+    assert (
+        again.error
+        == f"error: the trace {trace} exists: name another file, or overwrite it with --overwrite"
+    )
+    played = (
+        "solve",
+        "q",
+        "-e",
+        f"replay:{trace}",
+        "--trace",
+        str(trace),
+        "--overwrite",
+    )
     assert "give it another name" in run(*played).error
     assert trace.read_bytes() == before
     assert run("solve", "q", *traced, "--seed", "1", "--overwrite").code == 0
     assert trace.read_bytes() != before
-    assert "has no effect without --trace" in run("solve", "q", *SIMULATED, "--overwrite").error
+    assert (
+        "has no effect without --trace"
+        in run("solve", "q", *SIMULATED, "--overwrite").error
+    )

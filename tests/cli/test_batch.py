@@ -75,21 +75,36 @@ def spent(rows: Rows) -> int:
     return sum(int(row["tokens"]) for row in rows)
 
 
-def test_less_agreement_than_in_calibration_is_said_at_the_end(tmp_path: Path, run: Run) -> None:
+def test_less_agreement_than_in_calibration_is_said_at_the_end(
+    tmp_path: Path, run: Run
+) -> None:
     asked = write(tmp_path / "questions.jsonl", questions(20))
     for percent, alarmed in ((100, True), (0, False)):
-        vote = plain_row(strategy=CHEAP, agreement=Agreement(percent=(percent,), questions=(200,), power=0.6))
-        profile = write_profile(tmp_path / "profile.json", family(vote, baseline=CHEAP, safe=CHEAP))
+        vote = plain_row(
+            strategy=CHEAP,
+            agreement=Agreement(percent=(percent,), questions=(200,), power=0.6),
+        )
+        profile = write_profile(
+            tmp_path / "profile.json", family(vote, baseline=CHEAP, safe=CHEAP)
+        )
         for limits, told in (((), alarmed), (("--each", "samples=9"), False)):
             ended = batch(run, asked, "-s", f"auto:profile={profile}", *limits)
             assert ended.code == 0, ended.err
-            assert ("warning: samples agree less than in calibration" in ended.err) == told
+            assert (
+                "warning: samples agree less than in calibration" in ended.err
+            ) == told
 
 
 # Files
 
 
-NOTES = ['a "quote", and\na line', "\ufeffmark", "nul \0 byte", "x" * 100_000, "é漢🙂\u2028"]
+NOTES = [
+    'a "quote", and\na line',
+    "\ufeffmark",
+    "nul \0 byte",
+    "x" * 100_000,
+    "é漢🙂\u2028",
+]
 
 
 @pytest.mark.parametrize(
@@ -102,15 +117,20 @@ NOTES = ['a "quote", and\na line', "\ufeffmark", "nul \0 byte", "x" * 100_000, "
         ("jsonl.gz", "jsonl"),
     ],
 )
-def test_every_format_gives_the_same_answers(given: str, written: str, run: Run, tmp_path: Path) -> None:
+def test_every_format_gives_the_same_answers(
+    given: str, written: str, run: Run, tmp_path: Path
+) -> None:
     rows = [
-        {**row, "n": index, "note": note} for index, (row, note) in enumerate(zip(questions(5), NOTES, strict=True))
+        {**row, "n": index, "note": note}
+        for index, (row, note) in enumerate(zip(questions(5), NOTES, strict=True))
     ]
     source, answers = write(tmp_path / f"q.{given}", rows), tmp_path / f"a.{written}"
     ended = batch(run, source, "-o", answers, "-n", 3)
     assert (ended.code, ended.out) == (0, "")
     found = sorted(read(answers), key=lambda row: int(row["row"]))
-    expected = [json.loads(line) for line in batch(run, source, "-n", 3).out.split("\n")[:-1]]
+    expected = [
+        json.loads(line) for line in batch(run, source, "-n", 3).out.split("\n")[:-1]
+    ]
     expected.sort(key=lambda row: row["row"])
     assert [str(row["n"]) for row in found] == ["0", "1", "2", "3", "4"]
     for name in ("question", "note"):
@@ -120,15 +140,31 @@ def test_every_format_gives_the_same_answers(given: str, written: str, run: Run,
     for name in ("tokens", "samples", "generated_tokens"):
         assert [int(row[name]) for row in found] == [row[name] for row in expected]
     assert list(found[0]) == list(expected[0])
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([source.name, answers.name])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [source.name, answers.name]
+    )
 
 
 def test_columns_are_kept_and_never_replace_a_result(run: Run, tmp_path: Path) -> None:
-    rows = [{"prompt": "What is 3 + 4?", "key": "a", "answer": "7", "tags": ["x", {"y": 1}], "row": 9, "input_row": 8}]
+    rows = [
+        {
+            "prompt": "What is 3 + 4?",
+            "key": "a",
+            "answer": "7",
+            "tags": ["x", {"y": 1}],
+            "row": 9,
+            "input_row": 8,
+        }
+    ]
     source = write(tmp_path / "q.jsonl", rows)
     [line] = batch(run, source, "--columns", "question:prompt,id:key").out.splitlines()
     row = json.loads(line)
-    assert (row["row"], row["id"], row["input_answer"], row["tags"]) == (1, "a", "7", ["x", {"y": 1}])
+    assert (row["row"], row["id"], row["input_answer"], row["tags"]) == (
+        1,
+        "a",
+        "7",
+        ["x", {"y": 1}],
+    )
     assert (row["input_row"], row["input_input_row"]) == (9, 8)
 
 
@@ -141,13 +177,24 @@ def test_values_of_several_types_are_json_in_a_table(run: Run, tmp_path: Path) -
     source = write(tmp_path / "q.jsonl", rows)
     assert batch(run, source, "-o", tmp_path / "a.parquet", "-s", "single").code == 0
     found = sorted(read(tmp_path / "a.parquet"), key=lambda row: int(row["row"]))
-    assert [row["mixed"] for row in found] == ["1", "one", "2.5", None, '{"a": [true]}', str(2**70)]
+    assert [row["mixed"] for row in found] == [
+        "1",
+        "one",
+        "2.5",
+        None,
+        '{"a": [true]}',
+        str(2**70),
+    ]
     assert [row["late"] for row in found] == [None, 1, 2, 3, 4, 5]
 
 
-def test_a_missing_package_is_named_with_its_extra(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_its_extra(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(machine, "missing", lambda *modules: list(modules))
-    ended = batch(run, write(tmp_path / "q.jsonl", questions(1)), "-o", tmp_path / "a.parquet")
+    ended = batch(
+        run, write(tmp_path / "q.jsonl", questions(1)), "-o", tmp_path / "a.parquet"
+    )
     assert ended.code == 2
     assert "needs pyarrow: run" in ended.error
     assert "reasoner-kit[parquet]" in ended.error
@@ -156,11 +203,16 @@ def test_a_missing_package_is_named_with_its_extra(run: Run, tmp_path: Path, mon
 # Budgets
 
 
-def test_one_budget_bounds_all_and_may_be_raised_when_the_batch_continues(run: Run, tmp_path: Path) -> None:
+def test_one_budget_bounds_all_and_may_be_raised_when_the_batch_continues(
+    run: Run, tmp_path: Path
+) -> None:
     source, answers = write(tmp_path / "q.jsonl", questions(30)), tmp_path / "a.jsonl"
     short = batch(run, source, "-o", answers, "-b", "tokens=600")
     assert short.code == 3
-    assert "without an answer: raise it, and the same command asks them again" in short.error
+    assert (
+        "without an answer: raise it, and the same command asks them again"
+        in short.error
+    )
     first = read(answers)
     assert spent(first) <= 600
     assert len(first) == 30
@@ -170,16 +222,27 @@ def test_one_budget_bounds_all_and_may_be_raised_when_the_batch_continues(run: R
     second = read(answers)
     assert len({row["id"] for row in second}) == len(second) == 30
     assert all(row["answer"] for row in second)
-    assert [row for row in second if row["id"] not in unanswered] == [row for row in first if row["answer"]]
+    assert [row for row in second if row["id"] not in unanswered] == [
+        row for row in first if row["answer"]
+    ]
     # What the questions cost that were asked again is a part of the budget.
-    assert spent(second) + spent([row for row in first if row["answer"] is None]) <= 9000
+    assert (
+        spent(second) + spent([row for row in first if row["answer"] is None]) <= 9000
+    )
 
 
 @pytest.mark.parametrize(("limit", "answered"), [(300, True), (12, False)])
-def test_each_question_has_its_own_budget_which_is_final(limit: int, answered: bool, run: Run, tmp_path: Path) -> None:
+def test_each_question_has_its_own_budget_which_is_final(
+    limit: int, answered: bool, run: Run, tmp_path: Path
+) -> None:
     source, answers = write(tmp_path / "q.jsonl", questions(4)), tmp_path / "a.jsonl"
-    assert batch(run, source, "-o", answers, "--each", f"tokens={limit}", "-n", 32).code == 0
-    assert {(row["ended_by"], row["answer"] is not None) for row in read(answers)} == {("budget", answered)}
+    assert (
+        batch(run, source, "-o", answers, "--each", f"tokens={limit}", "-n", 32).code
+        == 0
+    )
+    assert {(row["ended_by"], row["answer"] is not None) for row in read(answers)} == {
+        ("budget", answered)
+    }
     assert max(row["tokens"] for row in read(answers)) <= limit
     assert not (tmp_path / "a.jsonl.state").exists()
 
@@ -187,21 +250,29 @@ def test_each_question_has_its_own_budget_which_is_final(limit: int, answered: b
 # Continuing
 
 
-def test_the_same_command_continues_and_other_settings_are_refused(run: Run, tmp_path: Path) -> None:
+def test_the_same_command_continues_and_other_settings_are_refused(
+    run: Run, tmp_path: Path
+) -> None:
     source, answers = write(tmp_path / "q.jsonl", questions(12)), tmp_path / "a.jsonl"
     with largest_file(4000):
         full = batch(run, source, "-o", answers, "-n", 3)
     assert full.code == 1
-    assert f"cannot write the answers {answers}: File too large" in full.err or "cannot write the trace" in full.err
+    assert (
+        f"cannot write the answers {answers}: File too large" in full.err
+        or "cannot write the trace" in full.err
+    )
     assert full.err.splitlines()[-1].endswith("the same command continues")
     other = batch(run, source, "-o", answers, "-n", 4)
     assert other.code == 2
-    assert "was started with other settings (--strategy: self_consistency:n=3, now self_consistency:n=4)" in other.error
+    assert (
+        "was started with other settings (--strategy: self_consistency:n=3, now self_consistency:n=4)"
+        in other.error
+    )
     assert batch(run, source, "-o", answers, "-n", 3).code == 0
     whole = [json.loads(line) for line in batch(run, source, "-n", 3).out.splitlines()]
-    assert sorted((row["id"], row["answer"], row["tokens"]) for row in read(answers)) == sorted(
-        (row["id"], row["answer"], row["tokens"]) for row in whole
-    )
+    assert sorted(
+        (row["id"], row["answer"], row["tokens"]) for row in read(answers)
+    ) == sorted((row["id"], row["answer"], row["tokens"]) for row in whole)
     finished = batch(run, source, "-o", answers, "-n", 2)
     assert finished.code == 2
     assert "exists and belongs to no interrupted batch" in finished.error
@@ -211,20 +282,34 @@ def test_the_same_command_continues_and_other_settings_are_refused(run: Run, tmp
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
 @pytest.mark.parametrize("bad", [False, True])
-def test_a_finished_batch_has_nothing_left_to_do(suffix: str, bad: bool, run: Run, tmp_path: Path) -> None:
-    rows = [{"id": "=1", "question": "What is 3 + 4?"}, *({"question": " "} for _ in range(bad)), *questions(2)]
+def test_a_finished_batch_has_nothing_left_to_do(
+    suffix: str, bad: bool, run: Run, tmp_path: Path
+) -> None:
+    rows = [
+        {"id": "=1", "question": "What is 3 + 4?"},
+        *({"question": " "} for _ in range(bad)),
+        *questions(2),
+    ]
     source, answers = write(tmp_path / "q.jsonl", rows), tmp_path / f"a.{suffix}"
     assert batch(run, source, "-o", answers, "-b", "tokens=9k").code == bad
     before = answers.read_bytes()
     for more in ((), ("-b", "tokens=10k", "--concurrency", "2")):
         again = batch(run, source, "-o", answers, *more)
         assert (again.code, answers.read_bytes()) == (bad, before)
-        assert f"nothing to do: {answers} has a line for each row; --overwrite answers them again" in again.err
+        assert (
+            f"nothing to do: {answers} has a line for each row; --overwrite answers them again"
+            in again.err
+        )
         assert ("1 row ended in an error" in again.err) == bad
     assert (
-        batch(run, source, "-o", answers, "-q").err == "error: 1 row ended in an error, which the answers name\n" * bad
+        batch(run, source, "-o", answers, "-q").err
+        == "error: 1 row ended in an error, which the answers name\n" * bad
     )
-    for changed in (rows[:-1], [*rows, *questions(1)], [*rows[:-1], {"question": "What is 9 + 9?"}]):
+    for changed in (
+        rows[:-1],
+        [*rows, *questions(1)],
+        [*rows[:-1], {"question": "What is 9 + 9?"}],
+    ):
         write(source, changed)
         refused = batch(run, source, "-o", answers)
         assert (refused.code, answers.read_bytes()) == (2, before)
@@ -235,10 +320,14 @@ def test_lines_that_are_there_twice_are_said_and_taken_out_and_two_answers_to_a_
     run: Run, tmp_path: Path
 ) -> None:
     source, answers = write(tmp_path / "q.jsonl", questions(12)), tmp_path / "a.jsonl"
-    assert batch(run, source, "-o", answers, "-s", "single", "-b", "samples=5").code == 3
+    assert (
+        batch(run, source, "-o", answers, "-s", "single", "-b", "samples=5").code == 3
+    )
     whole = answers.read_bytes().splitlines(keepends=True)
     first = next(line for line in whole if json.loads(line)["answer"])
-    answers.write_bytes(b"".join([*whole, *whole[3:], first.replace(b'"tokens": ', b'"tokens": 1')]))
+    answers.write_bytes(
+        b"".join([*whole, *whole[3:], first.replace(b'"tokens": ', b'"tokens": 1')])
+    )
     two = batch(run, source, "-o", answers, "-s", "single", "-b", "samples=90")
     assert two.code == 2
     assert f"has two answers to row {json.loads(first)['row']} (" in two.err
@@ -252,9 +341,13 @@ def test_lines_that_are_there_twice_are_said_and_taken_out_and_two_answers_to_a_
     assert ended.err.splitlines()[-1].startswith("12 of 12 rows")
 
 
-def test_rows_may_be_added_at_the_end_of_the_input_and_nowhere_else(run: Run, tmp_path: Path) -> None:
+def test_rows_may_be_added_at_the_end_of_the_input_and_nowhere_else(
+    run: Run, tmp_path: Path
+) -> None:
     source, answers = write(tmp_path / "q.jsonl", questions(8)), tmp_path / "a.jsonl"
-    assert batch(run, source, "-o", answers, "-s", "single", "-b", "samples=5").code == 3
+    assert (
+        batch(run, source, "-o", answers, "-s", "single", "-b", "samples=5").code == 3
+    )
     done = {row["id"] for row in read(answers) if row["answer"] is not None}
     assert 0 < len(done) < 8
     write(source, [{"question": "What is 9 + 9?"}, *questions(8)])
@@ -262,21 +355,32 @@ def test_rows_may_be_added_at_the_end_of_the_input_and_nowhere_else(run: Run, tm
     assert shifted.code == 2
     assert "is not the one that was answered: the input has changed" in shifted.err
     write(source, [*questions(8), {"question": "What is 9 + 9?"}])
-    assert batch(run, source, "-o", answers, "-s", "single", "-b", "samples=90").code == 0
+    assert (
+        batch(run, source, "-o", answers, "-s", "single", "-b", "samples=90").code == 0
+    )
     assert sorted(row["row"] for row in read(answers)) == list(range(1, 10))
 
 
-@pytest.mark.parametrize(("kind", "column"), [("jsonl", "question"), ("csv", "note"), ("parquet", "note")])
+@pytest.mark.parametrize(
+    ("kind", "column"), [("jsonl", "question"), ("csv", "note"), ("parquet", "note")]
+)
 def test_a_row_that_changed_after_its_answer_is_named_and_nothing_is_answered_twice(
     kind: str, column: str, run: Run, tmp_path: Path
 ) -> None:
-    rows = [{"id": f"q{index}", **row, "note": index} for index, row in enumerate(questions(8))]
+    rows = [
+        {"id": f"q{index}", **row, "note": index}
+        for index, row in enumerate(questions(8))
+    ]
     source, answers = write(tmp_path / f"q.{kind}", rows), tmp_path / "a.jsonl"
-    assert batch(run, source, "-o", answers, "-s", "single", "-b", "samples=5").code == 3
+    assert (
+        batch(run, source, "-o", answers, "-s", "single", "-b", "samples=5").code == 3
+    )
     lines = {row["row"]: row for row in read(answers) if row["answer"]}
     number = min(lines)
     edited = [
-        {**row, column: 99 if column == "note" else "What is 9 + 9?"} if place == number else row
+        {**row, column: 99 if column == "note" else "What is 9 + 9?"}
+        if place == number
+        else row
         for place, row in enumerate(rows, 1)
     ]
     write(source, edited)
@@ -288,19 +392,29 @@ def test_a_row_that_changed_after_its_answer_is_named_and_nothing_is_answered_tw
     assert "the same command continues" not in changed.err
     # Reordered columns are no change.
     write(source, [dict(reversed(row.items())) for row in rows])
-    assert batch(run, source, "-o", answers, "-s", "single", "-b", "samples=90").code == 0
+    assert (
+        batch(run, source, "-o", answers, "-s", "single", "-b", "samples=90").code == 0
+    )
     found = {row["row"]: row for row in read(answers)}
     assert len(read(answers)) == len(found) == 8
     assert {name: found[name] for name in lines} == lines
 
 
-DAMAGED_ROW = b'{"row": 1e15, "id": "x", "error": null, "answer": "7", "ended_by": "rule"}'
+DAMAGED_ROW = (
+    b'{"row": 1e15, "id": "x", "error": null, "answer": "7", "ended_by": "rule"}'
+)
 
 
-@pytest.mark.parametrize("damage", [b"no json\n", b'{"id": 1}\n', b"[]\n", DAMAGED_ROW + b"\n"])
-def test_answers_that_are_not_those_of_the_batch_are_refused(damage: bytes, run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "damage", [b"no json\n", b'{"id": 1}\n', b"[]\n", DAMAGED_ROW + b"\n"]
+)
+def test_answers_that_are_not_those_of_the_batch_are_refused(
+    damage: bytes, run: Run, tmp_path: Path
+) -> None:
     source, answers = write(tmp_path / "q.jsonl", questions(8)), tmp_path / "a.jsonl"
-    assert batch(run, source, "-o", answers, "-s", "single", "-b", "samples=5").code == 3
+    assert (
+        batch(run, source, "-o", answers, "-s", "single", "-b", "samples=5").code == 3
+    )
     answers.write_bytes(answers.read_bytes() + damage)
     ended = batch(run, source, "-o", answers, "-s", "single", "-b", "samples=90")
     assert ended.code == 2
@@ -325,12 +439,17 @@ def failing(error: Exception, *numbers: int) -> Iterator[None]:
         yield
 
 
-def test_a_question_that_fails_is_asked_again_by_the_same_command(run: Run, tmp_path: Path) -> None:
+def test_a_question_that_fails_is_asked_again_by_the_same_command(
+    run: Run, tmp_path: Path
+) -> None:
     source, answers = write(tmp_path / "q.jsonl", questions(6)), tmp_path / "a.csv"
     with failing(RequestLost("the connection broke"), 2, 5):
         ended = batch(run, source, "-o", answers, "-n", 2)
     assert ended.code == 4
-    assert ended.error == "error: 2 rows ended in an error, which the answers name; the same command asks them again"
+    assert (
+        ended.error
+        == "error: 2 rows ended in an error, which the answers name; the same command asks them again"
+    )
     assert sum("the connection broke" in row["error"] for row in read(answers)) == 2
     again = batch(run, source, "-o", answers, "-n", 2)
     assert again.code == 0
@@ -340,8 +459,12 @@ def test_a_question_that_fails_is_asked_again_by_the_same_command(run: Run, tmp_
     assert sorted(int(row["row"]) for row in read(answers)) == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("error", [EngineDied("it died"), EngineUnavailable("it is gone")])
-def test_an_engine_that_is_lost_ends_the_batch_which_then_continues(error: Exception, run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "error", [EngineDied("it died"), EngineUnavailable("it is gone")]
+)
+def test_an_engine_that_is_lost_ends_the_batch_which_then_continues(
+    error: Exception, run: Run, tmp_path: Path
+) -> None:
     source, answers = write(tmp_path / "q.jsonl", questions(40)), tmp_path / "a.jsonl"
     with failing(error, *range(10, 41)):
         ended = batch(run, source, "-o", answers, "-n", 2, "--concurrency", 4)
@@ -356,10 +479,16 @@ def test_an_engine_that_is_lost_ends_the_batch_which_then_continues(error: Excep
 # Progress
 
 
-def test_progress_in_a_pipe_is_plain_lines_with_rate_time_spend_and_budget(run: Run, tmp_path: Path) -> None:
+def test_progress_in_a_pipe_is_plain_lines_with_rate_time_spend_and_budget(
+    run: Run, tmp_path: Path
+) -> None:
     source = write(tmp_path / "q.jsonl", questions(40))
-    lines = batch(run, source, "-o", tmp_path / "a.jsonl", "-n", 2, "-b", "tokens=90k").err.splitlines()
-    assert next(line for line in lines if line.startswith("0 of 40 rows")).startswith("0 of 40 rows · 1 sample · ")
+    lines = batch(
+        run, source, "-o", tmp_path / "a.jsonl", "-n", 2, "-b", "tokens=90k"
+    ).err.splitlines()
+    assert next(line for line in lines if line.startswith("0 of 40 rows")).startswith(
+        "0 of 40 rows · 1 sample · "
+    )
     [middle] = [line for line in lines if line.startswith("16 of 40 rows")]
     assert re.search(r" rows/s · .* samples · .* of 90,000", middle)
     assert lines[-1].startswith("40 of 40 rows")
@@ -374,29 +503,58 @@ def test_what_is_left_is_estimated_after_some_rows() -> None:
         # A hundred end at once, then one a second.
         now = max(100.0, number)
         progress.add(AnswerLine({}, "q", 1, Cost(), "answered", "", ""))
-    shown = {int(line.split()[0].replace(",", "")): " left" in line for line in err.getvalue().splitlines()}
+    shown = {
+        int(line.split()[0].replace(",", "")): " left" in line
+        for line in err.getvalue().splitlines()
+    }
     assert [number for number, estimated in shown.items() if not estimated] == [1, 2, 4]
 
 
-def test_reference_answers_of_one_kind_decide_what_every_row_asks_for(run: Run, tmp_path: Path) -> None:
-    rows = [{"question": "How load is it?", "answer": "#### 5"}, {"question": "What is 1 + 4?", "answer": "7"}]
+def test_reference_answers_of_one_kind_decide_what_every_row_asks_for(
+    run: Run, tmp_path: Path
+) -> None:
+    rows = [
+        {"question": "How load is it?", "answer": "#### 5"},
+        {"question": "What is 1 + 4?", "answer": "7"},
+    ]
     source, answers = write(tmp_path / "q.jsonl", rows), tmp_path / "a.jsonl"
     note = "note: kind of answer: number, by 2 of 2 reference answers; -a KIND sets another"
     asked = batch(run, source, "-o", answers, "-s", "single")
     assert asked.err.splitlines()[0] == note
-    assert [row["input_answer"] for row in sorted(read(answers), key=lambda row: row["row"])] == ["#### 5", "7"]
+    assert [
+        row["input_answer"] for row in sorted(read(answers), key=lambda row: row["row"])
+    ] == ["#### 5", "7"]
     for options in (("-a", "text"), ("-a", "auto")):
-        assert note not in batch(run, source, "-o", answers, "--overwrite", "-s", "single", *options).err
-    mixed = write(tmp_path / "m.csv", [*rows, {"question": "Who?", "answer": "Ada Lovelace"}])
-    assert "guessed from the wording of each question" in batch(run, mixed, "-s", "single").err
-    assert "kind of answer" not in batch(run, write(tmp_path / "n.jsonl", questions(2)), "-s", "single").err
+        assert (
+            note
+            not in batch(
+                run, source, "-o", answers, "--overwrite", "-s", "single", *options
+            ).err
+        )
+    mixed = write(
+        tmp_path / "m.csv", [*rows, {"question": "Who?", "answer": "Ada Lovelace"}]
+    )
+    assert (
+        "guessed from the wording of each question"
+        in batch(run, mixed, "-s", "single").err
+    )
+    assert (
+        "kind of answer"
+        not in batch(run, write(tmp_path / "n.jsonl", questions(2)), "-s", "single").err
+    )
 
 
 def test_a_file_of_windows_is_read_with_a_note(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "q.csv").write_bytes("Frage nr.;Frage\n1;Wie groß ist 3 + 4?\n".encode("cp1252"))
-    ended = batch(run, tmp_path / "q.csv", "--columns", "question:Frage", "-s", "single")
+    (tmp_path / "q.csv").write_bytes(
+        "Frage nr.;Frage\n1;Wie groß ist 3 + 4?\n".encode("cp1252")
+    )
+    ended = batch(
+        run, tmp_path / "q.csv", "--columns", "question:Frage", "-s", "single"
+    )
     assert json.loads(ended.out)["Frage"] == "Wie groß ist 3 + 4?"
-    assert ended.err.splitlines()[0].startswith("note: q.csv is not UTF-8 and is read as cp1252")
+    assert ended.err.splitlines()[0].startswith(
+        "note: q.csv is not UTF-8 and is read as cp1252"
+    )
     assert batch(run, tmp_path / "q.csv").error.endswith(
         "has no column 'question' (it has Frage nr., Frage): give --columns question:Frage"
     )

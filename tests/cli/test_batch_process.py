@@ -12,12 +12,18 @@ from tests.cli.command import MAIN, GatedServer, Run, finish, start
 from tests.waiting import PATIENCE, wait_until
 
 COUNT = 90
-ROWS = "".join(json.dumps({"question": f"What is {index} + 4?"}) + "\n" for index in range(COUNT))
+ROWS = "".join(
+    json.dumps({"question": f"What is {index} + 4?"}) + "\n" for index in range(COUNT)
+)
 COMMAND = ("batch", "-", "-e", "simulated", "-n", "6", "--concurrency", "4")
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_bytes().splitlines() if line.endswith(b"}")]
+    return [
+        json.loads(line)
+        for line in path.read_bytes().splitlines()
+        if line.endswith(b"}")
+    ]
 
 
 @pytest.fixture
@@ -38,7 +44,9 @@ def killed_after(count: int, answers: Path, *command: str) -> None:
         process.kill()
 
 
-def wait_for_answers(process: "subprocess.Popen[str]", answers: Path, count: int) -> None:
+def wait_for_answers(
+    process: "subprocess.Popen[str]", answers: Path, count: int
+) -> None:
     def there() -> bool:
         assert process.poll() is None
         return answers.exists() and answers.read_bytes().count(b"\n") >= count
@@ -46,7 +54,9 @@ def wait_for_answers(process: "subprocess.Popen[str]", answers: Path, count: int
     wait_until(there)
 
 
-def test_a_batch_that_is_killed_twice_gives_the_answers_of_one_that_is_not(folder: Path, run: Run) -> None:
+def test_a_batch_that_is_killed_twice_gives_the_answers_of_one_that_is_not(
+    folder: Path, run: Run
+) -> None:
     answers = folder / "a.jsonl"
     for count in (5, 20):
         killed_after(count, answers, *COMMAND, "-o", "a.jsonl")
@@ -55,14 +65,18 @@ def test_a_batch_that_is_killed_twice_gives_the_answers_of_one_that_is_not(folde
     assert run(*COMMAND, "-o", "a.jsonl", stdin=ROWS.encode()).code == 0
     assert not (folder / "a.jsonl.state").exists()
     assert lines(answers)[: len(before)] == before
-    whole = [json.loads(line) for line in run(*COMMAND, stdin=ROWS.encode()).out.splitlines()]
+    whole = [
+        json.loads(line) for line in run(*COMMAND, stdin=ROWS.encode()).out.splitlines()
+    ]
     course = ("id", "answer", "text", "samples", "tokens", "share")
     assert sorted([row[name] for name in course] for row in lines(answers)) == sorted(
         [row[name] for name in course] for row in whole
     )
 
 
-def test_a_killed_batch_keeps_its_budget_and_makes_its_table_at_the_end(folder: Path, run: Run) -> None:
+def test_a_killed_batch_keeps_its_budget_and_makes_its_table_at_the_end(
+    folder: Path, run: Run
+) -> None:
     from pyarrow import parquet
 
     command = (*COMMAND, "-b", f"tokens={COUNT * 400}", "-o", "a.parquet")
@@ -76,7 +90,9 @@ def test_a_killed_batch_keeps_its_budget_and_makes_its_table_at_the_end(folder: 
     assert sum(row["tokens"] for row in rows) <= COUNT * 400
 
 
-def test_an_interrupt_ends_it_in_a_line_and_the_same_command_continues(folder: Path, run: Run) -> None:
+def test_an_interrupt_ends_it_in_a_line_and_the_same_command_continues(
+    folder: Path, run: Run
+) -> None:
     with GatedServer(free=3) as server:
         options = ("-s", "single", "--base-url", server.url, "--concurrency", "2")
         arguments = ("batch", "q.jsonl", "-o", "a.jsonl", *options)
@@ -85,17 +101,35 @@ def test_an_interrupt_ends_it_in_a_line_and_the_same_command_continues(folder: P
         process.send_signal(signal.SIGINT)
         ended = finish(process)
         assert (ended.code, ended.out) == (130, "")
-        assert ended.err.splitlines()[-2].startswith(f"interrupted after 3 of {COUNT} rows")
-        assert ended.err.splitlines()[-1] == "the answers so far are in a.jsonl; the same command continues"
+        assert ended.err.splitlines()[-2].startswith(
+            f"interrupted after 3 of {COUNT} rows"
+        )
+        assert (
+            ended.err.splitlines()[-1]
+            == "the answers so far are in a.jsonl; the same command continues"
+        )
         server.let(100)
         assert run(*arguments).code == 0
-    assert sorted(row["row"] for row in lines(folder / "a.jsonl")) == list(range(1, COUNT + 1))
+    assert sorted(row["row"] for row in lines(folder / "a.jsonl")) == list(
+        range(1, COUNT + 1)
+    )
 
 
 @pytest.mark.parametrize("output", [("-o", "a.jsonl"), ()])
-def test_an_interrupt_before_any_row_was_answered_says_so(output: tuple[str, ...], folder: Path) -> None:
+def test_an_interrupt_before_any_row_was_answered_says_so(
+    output: tuple[str, ...], folder: Path
+) -> None:
     with GatedServer() as server:
-        process = start("batch", "q.jsonl", "-s", "single", "--base-url", server.url, *output, cwd=folder)
+        process = start(
+            "batch",
+            "q.jsonl",
+            "-s",
+            "single",
+            "--base-url",
+            server.url,
+            *output,
+            cwd=folder,
+        )
         assert server.asked.wait(PATIENCE)
         process.send_signal(signal.SIGINT)
         ended = finish(process)
@@ -105,7 +139,9 @@ def test_an_interrupt_before_any_row_was_answered_says_so(output: tuple[str, ...
 
 
 def test_each_line_of_a_pipe_is_answered_before_the_next_one_comes() -> None:
-    process = start("batch", "-", "-e", "simulated", "-s", "single", "-q", stdin=subprocess.PIPE)
+    process = start(
+        "batch", "-", "-e", "simulated", "-s", "single", "-q", stdin=subprocess.PIPE
+    )
     assert process.stdin
     assert process.stdout
     for number in (1, 2, 3):
@@ -127,10 +163,15 @@ def test_a_reader_that_leaves_is_no_error(folder: Path) -> None:
 
 
 SERVER = ("h11", "prometheus_client", "starlette", "uvicorn")
-SERVERLESS = (*MAIN[:2], f"import sys; sys.modules |= dict.fromkeys({SERVER}); {MAIN[2]}")
+SERVERLESS = (
+    *MAIN[:2],
+    f"import sys; sys.modules |= dict.fromkeys({SERVER}); {MAIN[2]}",
+)
 
 
 def test_a_server_names_the_packages_that_it_lacks() -> None:
     served = finish(start("serve", "-e", "simulated", command=SERVERLESS))
     assert (served.code, served.out) == (2, "")
-    assert served.error.startswith("error: a server needs prometheus_client, starlette, uvicorn: run ")
+    assert served.error.startswith(
+        "error: a server needs prometheus_client, starlette, uvicorn: run "
+    )

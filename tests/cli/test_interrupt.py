@@ -22,7 +22,9 @@ from tests.engines.fake_server import FakeServer, Fault
 from tests.waiting import all_end
 
 
-def test_before_the_command_line_is_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_before_the_command_line_is_read(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def importing(arguments: list[str]) -> int:
         raise KeyboardInterrupt
 
@@ -56,11 +58,24 @@ def test_while_the_engine_starts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=str
+    ("signum", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=str,
 )
-def test_each_signal_gives_the_answer_so_far_and_leaves_no_process(signum: signal.Signals, code: int) -> None:
+def test_each_signal_gives_the_answer_so_far_and_leaves_no_process(
+    signum: signal.Signals, code: int
+) -> None:
     with GatedServer(free=2) as server:
-        process = start("solve", "How many?", "-a", "math", "-e", ONE_AT_ONCE, "--base-url", server.url)
+        process = start(
+            "solve",
+            "How many?",
+            "-a",
+            "math",
+            "-e",
+            ONE_AT_ONCE,
+            "--base-url",
+            server.url,
+        )
         read_until(process, lambda line: line.startswith("2 samples"))
         workers = psutil.Process(process.pid).children(recursive=True)
         assert workers
@@ -76,7 +91,15 @@ def test_a_hang_up_that_is_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     with GatedServer(free=2) as server:
-        process = start("solve", "How many?", "-e", ONE_AT_ONCE, "--base-url", server.url, preexec_fn=ignore)
+        process = start(
+            "solve",
+            "How many?",
+            "-e",
+            ONE_AT_ONCE,
+            "--base-url",
+            server.url,
+            preexec_fn=ignore,
+        )
         read_until(process, lambda line: line.startswith("2 samples"))
         process.send_signal(signal.SIGHUP)
         server.let(6)
@@ -118,7 +141,9 @@ async def _twice() -> None:
     [(_deaf, 130), (_busy, 130), (_waiting_for_a_thread, 130), (_twice, 143)],
     ids=["deaf", "busy", "waiting for a thread", "twice"],
 )
-def test_work_that_does_not_end_is_left(work: Callable[[], Coroutine[Any, Any, None]], code: int) -> None:
+def test_work_that_does_not_end_is_left(
+    work: Callable[[], Coroutine[Any, Any, None]], code: int
+) -> None:
     with interrupts.raised(), pytest.raises(interrupts.Interrupted) as interrupted:
         interrupts.run(work)
     assert interrupts.code_of(interrupted.value) == code
@@ -128,21 +153,36 @@ def test_work_that_does_not_end_is_left(work: Callable[[], Coroutine[Any, Any, N
 def test_nothing_is_imported_before_interrupts_are_caught() -> None:
     """What Python prints of an interrupt before that would be a traceback."""
     show = "import sys; before = set(sys.modules); import reasoner.cli; print(sorted(set(sys.modules) - before))"
-    assert finish(start(command=(sys.executable, "-c", show))).out == "['reasoner', 'reasoner.cli']\n"
+    assert (
+        finish(start(command=(sys.executable, "-c", show))).out
+        == "['reasoner', 'reasoner.cli']\n"
+    )
 
 
 def test_after_some_samples_json_and_trace_hold_the_best_answer(tmp_path: Path) -> None:
     trace = tmp_path / "out.jsonl"
     with GatedServer(free=2) as server:
         process = start(
-            "solve", "How many?", "--trace", str(trace), "--json", "-e", ONE_AT_ONCE, "--base-url", server.url
+            "solve",
+            "How many?",
+            "--trace",
+            str(trace),
+            "--json",
+            "-e",
+            ONE_AT_ONCE,
+            "--base-url",
+            server.url,
         )
         read_until(process, lambda line: line.startswith("2 samples"))
         process.send_signal(signal.SIGINT)
         ended = finish(process)
     assert ended.code == 130
     solution = json.loads(ended.out)
-    assert (solution["answer"]["text"], solution["samples"], solution["reason"]) == ("4", 2, "interrupted")
+    assert (solution["answer"]["text"], solution["samples"], solution["reason"]) == (
+        "4",
+        2,
+        "interrupted",
+    )
     # The one that was cancelled is booked at its worst case: whole replies tell nothing before they end.
     assert solution["cost"]["samples"] == 3
     assert ended.err.endswith("leading 4 (2 of 2 votes)\n")

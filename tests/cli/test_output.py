@@ -32,12 +32,18 @@ def sink(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("arguments", [SOLVE, ("list", "engines"), ("solve", "--help")])
-def test_a_standard_output_that_takes_nothing_is_an_error_in_one_line(arguments: tuple[str, ...], sink: int) -> None:
+def test_a_standard_output_that_takes_nothing_is_an_error_in_one_line(
+    arguments: tuple[str, ...], sink: int
+) -> None:
     ended = finish(start(*arguments, stdout=sink))
     assert ended.code == 1
     assert "Traceback" not in ended.err
-    assert arguments[-1] == "--help" or ended.error.startswith("error: cannot write to standard output: ")
-    assert ("vote     7 ×" in ended.err, "answer   7\n" in ended.err) == (arguments == SOLVE,) * 2
+    assert arguments[-1] == "--help" or ended.error.startswith(
+        "error: cannot write to standard output: "
+    )
+    assert ("vote     7 ×" in ended.err, "answer   7\n" in ended.err) == (
+        arguments == SOLVE,
+    ) * 2
 
 
 def test_a_standard_error_that_takes_nothing_costs_nothing(sink: int) -> None:
@@ -57,7 +63,14 @@ def test_a_standard_error_that_takes_nothing_costs_nothing(sink: int) -> None:
 def test_streams_that_were_closed_before_the_start(
     closed: str, arguments: tuple[str, ...], expected: Ended | int
 ) -> None:
-    shell = ("sh", "-c", f'exec "$0" "$@" {closed}', sys.executable, "-c", "from reasoner.cli import main; main()")
+    shell = (
+        "sh",
+        "-c",
+        f'exec "$0" "$@" {closed}',
+        sys.executable,
+        "-c",
+        "from reasoner.cli import main; main()",
+    )
     ended = finish(start(*arguments, command=shell))
     assert "Traceback" not in ended.err
     assert ended == expected if isinstance(expected, Ended) else ended.code == expected
@@ -65,35 +78,59 @@ def test_streams_that_were_closed_before_the_start(
 
 def test_a_terminal_of_another_encoding_gets_what_it_can_show() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    asked = ("solve", "q", "-a", "text", "-s", "self_consistency:n=20", "-e", "simulated:answers=café,weights=1")
+    asked = (
+        "solve",
+        "q",
+        "-a",
+        "text",
+        "-s",
+        "self_consistency:n=20",
+        "-e",
+        "simulated:answers=café,weights=1",
+    )
     ended = finish(start(*asked, env=environment))
     assert (ended.code, ended.out) == (0, "caf?\n")
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_what_a_model_wrote_never_reaches_the_terminal_raw(as_json: bool, run: Run, tmp_path: Path) -> None:
+def test_what_a_model_wrote_never_reaches_the_terminal_raw(
+    as_json: bool, run: Run, tmp_path: Path
+) -> None:
     trace = tmp_path / "out.jsonl"
     asked = ("solve", "Say it.", "-a", "text", *(("--json",) if as_json else ()))
     reply = ("\\boxed{", HOSTILE.replace("\r\n", " "), "long " * 40, "}")
     with FakeServer(reply=reply, models=("ti\x1b[31mny\nerror: fake",)) as server:
-        drawn = run(*asked, "-e", "openai", "--base-url", server.url, "--trace", str(trace))
+        drawn = run(
+            *asked, "-e", "openai", "--base-url", server.url, "--trace", str(trace)
+        )
     played = run(*asked, "-e", f"replay:{trace}")
     for ended in (drawn, played):
         assert ended.code == 0
         assert ended.out.count("\n") == 1
-        assert not [line for line in (ended.out + ended.err).split("\n") if not line.isprintable()]
+        assert not [
+            line
+            for line in (ended.out + ended.err).split("\n")
+            if not line.isprintable()
+        ]
         assert "error: fake" not in ended.err.splitlines()
     if as_json:
         assert "\x1b[31mred\x07" in json.loads(played.out)["answer"]["text"]
     else:
         assert played.out == drawn.out
-        assert "[U+001B][31mred[U+0007] herring[U+009B]31m[U+202E]gnirts [U+007F][U+0000]" in played.out
+        assert (
+            "[U+001B][31mred[U+0007] herring[U+009B]31m[U+202E]gnirts [U+007F][U+0000]"
+            in played.out
+        )
         assert len(played.out) < 600
 
 
 def test_what_a_server_says_never_reaches_the_terminal_raw(run: Run) -> None:
-    with FakeServer(faults=[Fault("status", 400, json.dumps({"error": {"message": HOSTILE}}))]) as server:
-        ended = run("solve", "q", "-s", "single", "-e", "openai", "--base-url", server.url)
+    with FakeServer(
+        faults=[Fault("status", 400, json.dumps({"error": {"message": HOSTILE}}))]
+    ) as server:
+        ended = run(
+            "solve", "q", "-s", "single", "-e", "openai", "--base-url", server.url
+        )
     assert (ended.code, ended.out) == (2, "")
     assert ended.error.isprintable()
     assert "[U+001B][31mred[U+0007] herring" in ended.error
@@ -105,7 +142,9 @@ def without_joiners(text: str) -> str:
 
 
 @given(ANY_TEXT, st.integers(1, 200))
-def test_printable_text_is_one_bounded_line_without_control_characters(text: str, limit: int) -> None:
+def test_printable_text_is_one_bounded_line_without_control_characters(
+    text: str, limit: int
+) -> None:
     shown = printable(text, limit=limit)
     assert without_joiners(shown).isprintable()
     assert len(shown) <= limit

@@ -66,7 +66,10 @@ def with_mine(tmp_path: Path) -> Callable[..., Ended]:
     package.mkdir()
     (package / "METADATA").write_text("Name: mine\nVersion: 1.0\n")
     (package / "entry_points.txt").write_text(ENTRIES)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]),
+    }
 
     def run(*arguments: str) -> Ended:
         return finish(start(*arguments, cwd=tmp_path, env=environment))
@@ -77,15 +80,23 @@ def with_mine(tmp_path: Path) -> Callable[..., Ended]:
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (("solve", "How many?", "-e", "simulated", "-s", "mine"), "the strategy failed with ValueError: "),
+        (
+            ("solve", "How many?", "-e", "simulated", "-s", "mine"),
+            "the strategy failed with ValueError: ",
+        ),
         (
             ("solve", "3+4?", "-e", "simulated", "-s", "self_consistency:stop=mine"),
             "the strategy failed with ValueError: ",
         ),
-        (("eval", "unmade", "-e", "simulated", "--out", "run"), "the task unmade failed with ValueError: "),
+        (
+            ("eval", "unmade", "-e", "simulated", "--out", "run"),
+            "the task unmade failed with ValueError: ",
+        ),
     ],
 )
-def test_the_error_says_where(with_mine: Callable[..., Ended], arguments: tuple[str, ...], error: str) -> None:
+def test_the_error_says_where(
+    with_mine: Callable[..., Ended], arguments: tuple[str, ...], error: str
+) -> None:
     ended = with_mine(*arguments)
     assert ended.code == (2 if "unmade" in arguments else 1)
     assert ended.error.startswith(f"error: {error}")
@@ -99,8 +110,19 @@ def test_the_traceback_is_shown_with_verbose(with_mine: Callable[..., Ended]) ->
     assert ended.err.splitlines()[-1].endswith(f" (mine.py:{LINE})")
 
 
-def test_an_answer_without_a_rating_is_given_and_is_a_failure(with_mine: Callable[..., Ended]) -> None:
-    ended = with_mine("solve", "What is 3 + 4?", "-e", "simulated", "-s", "best_of_n:n=4", "--verifier", "mine")
+def test_an_answer_without_a_rating_is_given_and_is_a_failure(
+    with_mine: Callable[..., Ended],
+) -> None:
+    ended = with_mine(
+        "solve",
+        "What is 3 + 4?",
+        "-e",
+        "simulated",
+        "-s",
+        "best_of_n:n=4",
+        "--verifier",
+        "mine",
+    )
     assert (ended.code, ended.out) == (1, "7\n")
     assert ended.error.startswith("error: all 4 ratings failed (ValueError: ")
     assert ended.error.endswith(": the answer was chosen without the verifier")

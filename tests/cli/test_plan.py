@@ -17,17 +17,32 @@ Save = Callable[..., str]
 
 def row(place: int, tokens: float, accuracy: float, questions: int) -> ArmRow:
     right, name = accuracy * questions, f"self_consistency:n={tokens:g}"
-    plain = {"right": right, "squares": right, "tokens": tokens, "tokens_p95": 2 * tokens, "tokens_sd": tokens}
-    return profiles.plain_row(strategy=name, bin=place, questions=questions, samples=tokens, **plain)
+    plain = {
+        "right": right,
+        "squares": right,
+        "tokens": tokens,
+        "tokens_p95": 2 * tokens,
+        "tokens_sd": tokens,
+    }
+    return profiles.plain_row(
+        strategy=name, bin=place, questions=questions, samples=tokens, **plain
+    )
 
 
 def family(task: str = "sums", questions: int = MANY) -> Family:
     """The published example: hard (4 of 10) and easy (6 of 10) questions."""
     hard, easy = 4 * questions // 10, 6 * questions // 10
-    rows = [row(0, tokens, accuracy, hard) for tokens, accuracy in ((1, 0.30), (4, 0.50), (16, 0.55))]
-    rows += [row(1, tokens, accuracy, easy) for tokens, accuracy in ((1, 0.90), (4, 0.92))]
+    rows = [
+        row(0, tokens, accuracy, hard)
+        for tokens, accuracy in ((1, 0.30), (4, 0.50), (16, 0.55))
+    ]
+    rows += [
+        row(1, tokens, accuracy, easy) for tokens, accuracy in ((1, 0.90), (4, 0.92))
+    ]
     split, vote = Bins(signal="split", edges=(0.5,)), "self_consistency:n=4"
-    return profiles.family(*rows, bins=split, task=task, questions=questions, baseline=vote, safe=vote)
+    return profiles.family(
+        *rows, bins=split, task=task, questions=questions, baseline=vote, safe=vote
+    )
 
 
 @pytest.fixture
@@ -36,7 +51,9 @@ def save(tmp_path: Path) -> Save:
 
     def save(*families: Family, model: str = "tiny") -> str:
         file = tmp_path / "profile.json"
-        Profile(model=model, created="2026-01-01", families=families or (family(),)).write(file)
+        Profile(
+            model=model, created="2026-01-01", families=families or (family(),)
+        ).write(file)
         return str(file)
 
     return save
@@ -74,7 +91,9 @@ def test_a_budget_is_for_all_questions(run: Run, save: Save) -> None:
     assert (many["tokens"], many["total_tokens"]) == pytest.approx((3, 300))
     # Of a hundred questions the dear and the cheap ones even out.
     assert 300 < many["total_tokens_p95"] < 100 * one["total_tokens_p95"]
-    shown = run("plan", "--profile", save(), "-b", "tokens=300", "--questions", "100").out
+    shown = run(
+        "plan", "--profile", save(), "-b", "tokens=300", "--questions", "100"
+    ).out
     assert "total    300 for 100 questions" in shown
 
 
@@ -86,11 +105,18 @@ def test_an_accuracy_above_all_that_was_measured(run: Run, save: Save) -> None:
         in ended.error
     )
     assert "self_consistency:n=16" in ended.out
-    assert planned(run, "--profile", save(), "--target-accuracy", "0.9", code=1)["reached"] is False
+    assert (
+        planned(run, "--profile", save(), "--target-accuracy", "0.9", code=1)["reached"]
+        is False
+    )
 
 
-def test_a_target_that_the_interval_does_not_clear_is_remarked(run: Run, save: Save) -> None:
-    few = planned(run, "--profile", save(family(questions=200)), "--target-accuracy", "0.7")
+def test_a_target_that_the_interval_does_not_clear_is_remarked(
+    run: Run, save: Save
+) -> None:
+    few = planned(
+        run, "--profile", save(family(questions=200)), "--target-accuracy", "0.7"
+    )
     assert few["reached"] is True
     assert "below the target 0.7" in few["note"]
     assert few["low"] < 0.7
@@ -98,10 +124,15 @@ def test_a_target_that_the_interval_does_not_clear_is_remarked(run: Run, save: S
     assert planned(run, "--profile", save(), "--target-accuracy", "0.5")["note"] == ""
 
 
-def test_what_is_left_of_a_budget_is_not_turned_into_accuracy(run: Run, save: Save) -> None:
+def test_what_is_left_of_a_budget_is_not_turned_into_accuracy(
+    run: Run, save: Save
+) -> None:
     predicted = planned(run, "--profile", save(), "-b", "tokens=1000")
     assert predicted["tokens"] == pytest.approx(8.8)
-    assert predicted["note"] == "991 tokens per question are not used: more of them did not raise the measured accuracy"
+    assert (
+        predicted["note"]
+        == "991 tokens per question are not used: more of them did not raise the measured accuracy"
+    )
 
 
 # What cannot be done
@@ -114,14 +145,22 @@ def test_what_is_left_of_a_budget_is_not_turned_into_accuracy(run: Run, save: Sa
         (["-b", "tokens=3", "--target-accuracy", "0.5"], "both are given"),
         (["-b", "seconds=3"], "write --budget tokens=AMOUNT"),
         (["-b", "tokens=3,samples=2"], "write --budget tokens=AMOUNT"),
-        (["-b", "tokens=9", "--questions", "10"], "takes 1 tokens per question, so give tokens=10"),
-        (["-b", "tokens=9", "--questions", "0"], "--questions must be from 1 to 1,000,000,000 (got 0)"),
+        (
+            ["-b", "tokens=9", "--questions", "10"],
+            "takes 1 tokens per question, so give tokens=10",
+        ),
+        (
+            ["-b", "tokens=9", "--questions", "0"],
+            "--questions must be from 1 to 1,000,000,000 (got 0)",
+        ),
         (["--target-accuracy", "80"], "a share of questions, 0 to 1"),
         (["--target-accuracy", "nan"], "a share of questions, 0 to 1"),
         (["-b", "tokens=3", "--task", "sum"], "did you mean 'sums'"),
     ],
 )
-def test_bad_options_give_one_line(arguments: list[str], said: str, run: Run, save: Save) -> None:
+def test_bad_options_give_one_line(
+    arguments: list[str], said: str, run: Run, save: Save
+) -> None:
     ended = run("plan", "--profile", save(), *arguments)
     assert (ended.code, ended.out) == (2, "")
     assert said in ended.error
@@ -129,20 +168,38 @@ def test_bad_options_give_one_line(arguments: list[str], said: str, run: Run, sa
 
 def test_a_task_is_chosen_where_there_are_several(run: Run, save: Save) -> None:
     asked = ("--profile", save(family("sums"), family("words")), "-b", "tokens=3")
-    assert "2 tasks: choose one with task or --task: sums, words" in run("plan", *asked).error
+    assert (
+        "2 tasks: choose one with task or --task: sums, words"
+        in run("plan", *asked).error
+    )
     assert planned(run, *asked, "--task", "words")["task"] == "words"
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [('"v": 6', '"v": 1'), ('"tokens": 4.0', '"tokens": NaN'), ('"tokens_p95": 8.0', '"tokens_p95": 1e308'), ("}", "")],
+    [
+        ('"v": 6', '"v": 1'),
+        ('"tokens": 4.0', '"tokens": NaN'),
+        ('"tokens_p95": 8.0', '"tokens_p95": 1e308'),
+        ("}", ""),
+    ],
 )
-def test_damaged_profiles_give_one_line(old: str, new: str, run: Run, save: Save) -> None:
+def test_damaged_profiles_give_one_line(
+    old: str, new: str, run: Run, save: Save
+) -> None:
     file = Path(save())
     text = file.read_text(encoding="utf-8")
     assert old in text
     file.write_text(text.replace(old, new))
-    ended = run("plan", "--profile", str(file), "--target-accuracy", "0.7", "--questions", "1000000")
+    ended = run(
+        "plan",
+        "--profile",
+        str(file),
+        "--target-accuracy",
+        "0.7",
+        "--questions",
+        "1000000",
+    )
     assert (ended.code, ended.out) == (2, "")
     assert str(file) in ended.error
 
@@ -154,12 +211,23 @@ def test_hostile_names_and_narrow_terminals_break_no_line(
     monkeypatch.setenv("COLUMNS", str(columns))
     one = family("\x1b[31m\n" + "t" * 500)
     spec = "\x1b]0;owned\x07\n" + "x" * 300
-    arms = tuple(arm.model_copy(update={"strategy": spec}) if arm.tokens == 1 else arm for arm in one.arms)
+    arms = tuple(
+        arm.model_copy(update={"strategy": spec}) if arm.tokens == 1 else arm
+        for arm in one.arms
+    )
     hostile = one.model_copy(update={"arms": arms})
-    ended = run("plan", "--profile", save(hostile, model="\x1b[2J\u202e" + "m" * 500), "-b", "tokens=3")
+    ended = run(
+        "plan",
+        "--profile",
+        save(hostile, model="\x1b[2J\u202e" + "m" * 500),
+        "-b",
+        "tokens=3",
+    )
     assert (ended.code, ended.err) == (0, "")
     lines = ended.out.splitlines()
     assert all(line.isprintable() for line in lines)
     # A word that is too long goes over the edge.
-    assert max(len(line) for line in lines if max(map(len, line.split()), default=0) < 40) <= max(columns, 40)
+    assert max(
+        len(line) for line in lines if max(map(len, line.split()), default=0) < 40
+    ) <= max(columns, 40)
     assert "".join(ended.out.split()).count("x" * 300) == 1

@@ -31,18 +31,37 @@ def imported(*arguments: str, depth: int = 1) -> set[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--help",), *((name, "--help") for name in ("serve", "list", "trace", "plan", "eval", "grade"))],
+    [
+        ("--help",),
+        *(
+            (name, "--help")
+            for name in ("serve", "list", "trace", "plan", "eval", "grade")
+        ),
+    ],
 )
 def test_help_imports_nothing_that_takes_time(arguments: tuple[str, ...]) -> None:
     found = imported(*arguments, depth=2)
-    assert {name.partition(".")[0].partition("_")[0] for name in found} == {"click", "reasoner"}
+    assert {name.partition(".")[0].partition("_")[0] for name in found} == {
+        "click",
+        "reasoner",
+    }
     # Of the core only what has the options and the names.
     own = {name for name in found if name.startswith("reasoner.")}
     assert own <= {f"reasoner.{name}" for name in ("cli", "errors", "system")}
 
 
 HEAVY = {
-    *("numpy", "scipy", "matplotlib", "datasets", "jinja2", "torch", "vllm", "transformers", "huggingface_hub"),
+    *(
+        "numpy",
+        "scipy",
+        "matplotlib",
+        "datasets",
+        "jinja2",
+        "torch",
+        "vllm",
+        "transformers",
+        "huggingface_hub",
+    ),
     *("sympy", "math_verify"),
 }
 """What takes from 50 ms to seconds to import; a question with a plain number as its answer needs none of it."""
@@ -52,10 +71,15 @@ HEAVY = {
     ("arguments", "unneeded"),
     [
         (("list", "engines"), {"torch", "vllm", "transformers", "rich"}),
-        (("solve", "What is 3+4?", "-e", "simulated"), HEAVY | {"pydantic", "rich", "httpx", "aiohttp"}),
+        (
+            ("solve", "What is 3+4?", "-e", "simulated"),
+            HEAVY | {"pydantic", "rich", "httpx", "aiohttp"},
+        ),
     ],
 )
-def test_nothing_slow_is_imported_that_is_not_needed(arguments: tuple[str, ...], unneeded: set[str]) -> None:
+def test_nothing_slow_is_imported_that_is_not_needed(
+    arguments: tuple[str, ...], unneeded: set[str]
+) -> None:
     assert not imported(*arguments) & unneeded
 
 
@@ -73,7 +97,15 @@ threading.Thread(target=threading.Event().wait).start()
 from reasoner.cli import main
 main()
 """
-    ended = finish(start("solve", "What is 3+4?", "-e", "simulated", command=(sys.executable, "-c", stuck)))
+    ended = finish(
+        start(
+            "solve",
+            "What is 3+4?",
+            "-e",
+            "simulated",
+            command=(sys.executable, "-c", stuck),
+        )
+    )
     assert (ended.code, ended.out) == (0, "7\n")
 
 
@@ -90,18 +122,27 @@ def test_lists_as_json_hold_what_the_text_holds(what: str, run: Run) -> None:
             assert (f"{option}={default}" if default else option) in text
 
 
-def test_a_broken_plug_in_is_listed_as_such(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_plug_in_is_listed_as_such(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     entry = EntryPoint("mine", "no_such_package:Mine", "reasoner.strategies")
     for module in ("registry", "cli.details"):
         monkeypatch.setattr(f"reasoner.{module}.entries", lambda kind: {"mine": entry})
     ended = run("list", "strategies")
     assert ended.code == 0
-    assert "broken: the strategy 'mine' (no_such_package:Mine) cannot be imported" in " ".join(ended.out.split())
+    assert (
+        "broken: the strategy 'mine' (no_such_package:Mine) cannot be imported"
+        in " ".join(ended.out.split())
+    )
 
 
 def completed(*words: str) -> list[str]:
     """What bash offers for the last of these words."""
-    environment = {**os.environ, "_REASONER_COMPLETE": "bash_complete", "COMP_CWORD": str(len(words))}
+    environment = {
+        **os.environ,
+        "_REASONER_COMPLETE": "bash_complete",
+        "COMP_CWORD": str(len(words)),
+    }
     environment["COMP_WORDS"] = "reasoner " + " ".join(words)
     return finish(start(env=environment)).out.split()
 

@@ -20,7 +20,9 @@ from tests.waiting import PATIENCE, all_end, wait_until
 @pytest.fixture
 def short_folder() -> Iterator[Path]:
     """A folder with a path so short that there is room for the names of Ray's sockets."""
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="ray-", dir="/tmp", ignore_cleanup_errors=True
+    ) as folder:
         yield Path(folder)
 
 
@@ -29,8 +31,13 @@ def below(pid: int) -> list[psutil.Process]:
 
 
 def test_an_interrupt_ends_all_and_nothing_is_said_of_ray(short_folder: Path) -> None:
-    engine, environment = "ray:engine=simulated(tokens=100000),replicas=2", {**os.environ, "TMPDIR": str(short_folder)}
-    process = start("solve", "How many?", "-e", engine, "-n", "1000000", env=environment)
+    engine, environment = (
+        "ray:engine=simulated(tokens=100000),replicas=2",
+        {**os.environ, "TMPDIR": str(short_folder)},
+    )
+    process = start(
+        "solve", "How many?", "-e", engine, "-n", "1000000", env=environment
+    )
     lines: list[str] = []
     read_until(process, lambda line: lines.append(line) or line.startswith("1 sample"))  # type: ignore[func-returns-value]
     processes = below(process.pid)
@@ -44,17 +51,42 @@ def test_an_interrupt_ends_all_and_nothing_is_said_of_ray(short_folder: Path) ->
     wait_until(lambda: not list(short_folder.iterdir()))
 
 
-def test_a_cluster_that_was_joined_stays_and_keeps_no_replica(short_folder: Path) -> None:
+def test_a_cluster_that_was_joined_stays_and_keeps_no_replica(
+    short_folder: Path,
+) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", f"--port={port}"]
-    options = ["--node-ip-address=127.0.0.1", "--include-dashboard=false", "--num-cpus=2", f"--temp-dir={short_folder}"]
+    command = [
+        str(Path(sys.executable).parent / "ray"),
+        "start",
+        "--head",
+        "--block",
+        f"--port={port}",
+    ]
+    options = [
+        "--node-ip-address=127.0.0.1",
+        "--include-dashboard=false",
+        "--num-cpus=2",
+        f"--temp-dir={short_folder}",
+    ]
     # A token of its own, which commands must know too; Ray keeps it in the home folder.
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "HOME": str(short_folder)}
+    environment = {
+        **os.environ,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "token",
+        "HOME": str(short_folder),
+    }
     joining = {**environment, "RAY_ADDRESS": f"127.0.0.1:{port}"}
-    subprocess.run([command[0], "get-auth-token", "--generate"], env=environment, capture_output=True, check=True)
-    with psutil.Popen([*command, *options], env=environment, stdout=subprocess.PIPE, text=True) as cluster:
+    subprocess.run(
+        [command[0], "get-auth-token", "--generate"],
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
+    with psutil.Popen(
+        [*command, *options], env=environment, stdout=subprocess.PIPE, text=True
+    ) as cluster:
         try:
             for line in cluster.stdout:
                 if "Ray runtime started" in line:
@@ -63,14 +95,22 @@ def test_a_cluster_that_was_joined_stays_and_keeps_no_replica(short_folder: Path
                 slow = 5 if code == 0 else 100_000
                 engine = f"ray:engine=simulated(tokens={slow}),replicas=2,cpus=1,address=auto"
                 process = start(
-                    "solve", "What is 3 + 4?", "-e", engine, "-n", "4" if code == 0 else "1000000", env=joining
+                    "solve",
+                    "What is 3 + 4?",
+                    "-e",
+                    engine,
+                    "-n",
+                    "4" if code == 0 else "1000000",
+                    env=joining,
                 )
                 if code:
                     read_until(process, lambda line: line.startswith("1 sample"))
                     process.kill()
                 ended = finish(process)
                 assert ended.code == code, ended.err
-                all_end([one for one in below(cluster.pid) if "EngineHost" in one.name()])
+                all_end(
+                    [one for one in below(cluster.pid) if "EngineHost" in one.name()]
+                )
                 assert any("raylet" in one.name() for one in below(cluster.pid))
         finally:
             processes = below(cluster.pid)

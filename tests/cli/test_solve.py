@@ -12,9 +12,30 @@ from tests.engines.fake_server import FakeServer
 
 SIMULATED = ("-e", "simulated")
 JSON_KEYS = {
-    *("question_id", "question", "answer", "votes", "samples", "answered", "share", "tied", "tie"),
+    *(
+        "question_id",
+        "question",
+        "answer",
+        "votes",
+        "samples",
+        "answered",
+        "share",
+        "tied",
+        "tie",
+    ),
     *("text", "completions", "cost", "cut", "budget", "ended_by", "reason", "error"),
-    *("strategy", "verifier", "engine", "model", "notes", "remarks", "unrated", "confidence", "seed", "proposals"),
+    *(
+        "strategy",
+        "verifier",
+        "engine",
+        "model",
+        "notes",
+        "remarks",
+        "unrated",
+        "confidence",
+        "seed",
+        "proposals",
+    ),
 }
 
 
@@ -29,13 +50,27 @@ def document(run: Run, *arguments: str) -> dict[str, Any]:
 def test_progress_and_summary_are_lines_on_standard_error(run: Run) -> None:
     lines = run("solve", "What is 3+4?", "-b", "tokens=2k", *SIMULATED).err.splitlines()
     assert lines[:2] == ["starting simulated", "solving with simulated"]
-    counts = [line.partition(" ")[0] for line in lines if " of 2,000 tokens · leading 7 (" in line]
+    counts = [
+        line.partition(" ")[0]
+        for line in lines
+        if " of 2,000 tokens · leading 7 (" in line
+    ]
     assert counts == ["1", "2", "4", "8"]
     summary = lines[6:]
-    assert [line[:9].strip() for line in summary] == ["vote", "cost", "budget", "time", "note"]
+    assert [line[:9].strip() for line in summary] == [
+        "vote",
+        "cost",
+        "budget",
+        "time",
+        "note",
+    ]
     assert summary[0].endswith("(8 samples, 0 without an answer)")
-    assert summary[2].startswith(f"budget   tokens {summary[1].split()[1]} of 2,000; the strategy finished")
-    assert summary[4].startswith("note     simulated, no model was run: arithmetic is right in 80% of samples, ")
+    assert summary[2].startswith(
+        f"budget   tokens {summary[1].split()[1]} of 2,000; the strategy finished"
+    )
+    assert summary[4].startswith(
+        "note     simulated, no model was run: arithmetic is right in 80% of samples, "
+    )
 
 
 def test_json_is_one_object_that_holds_the_whole_solution(run: Run) -> None:
@@ -44,7 +79,11 @@ def test_json_is_one_object_that_holds_the_whole_solution(run: Run) -> None:
     assert found["question"] == "What is 3+4?"
     assert found["answer"]["text"] == found["votes"][0]["answer"]
     assert found["answer"]["text"] == found["proposals"][-1]["answer"]
-    assert found["samples"] == found["cost"]["samples"] == found["proposals"][-1]["samples"]
+    assert (
+        found["samples"]
+        == found["cost"]["samples"]
+        == found["proposals"][-1]["samples"]
+    )
     assert sum(vote["count"] for vote in found["votes"]) <= found["samples"]
     cost = found["cost"]
     assert cost["tokens"] == cost["prompt_tokens"] + cost["generated_tokens"] <= 600
@@ -53,16 +92,34 @@ def test_json_is_one_object_that_holds_the_whole_solution(run: Run) -> None:
 
 
 def test_a_tie_is_said_with_what_decided_it(run: Run) -> None:
-    asked = ("-s", "self_consistency:n=2", "-a", "number", "-e", "simulated:answers=[7,8]", "-v")
-    seed = next(seed for seed in map(str, range(20)) if len(document(run, *asked, "--seed", seed)["votes"]) == 2)
+    asked = (
+        "-s",
+        "self_consistency:n=2",
+        "-a",
+        "number",
+        "-e",
+        "simulated:answers=[7,8]",
+        "-v",
+    )
+    seed = next(
+        seed
+        for seed in map(str, range(20))
+        if len(document(run, *asked, "--seed", seed)["votes"]) == 2
+    )
     found = document(run, *asked, "--seed", seed)
     first, other = (vote["answer"] for vote in found["votes"])
     assert found["answer"]["text"] == first
-    assert (found["tied"], found["tie"]) == (True, {"answers": [first, other], "decided_by": "sampled first"})
+    assert (found["tied"], found["tie"]) == (
+        True,
+        {"answers": [first, other], "decided_by": "sampled first"},
+    )
     lines = run("solve", "What is 3+4?", *asked, "--seed", seed).err.splitlines()
     tie = f"tie of {first} and {other}: {first} was sampled first"
     assert f"leading {first} (1 of 2 votes, a tie)" in lines[3]
-    assert f"vote     {first} ×1 · {other} ×1 (2 samples, 0 without an answer); {tie}" in lines
+    assert (
+        f"vote     {first} ×1 · {other} ×1 (2 samples, 0 without an answer); {tie}"
+        in lines
+    )
     assert f"trust    not calibrated: 1 of 2 votes; {tie}" in lines
     assert document(run, *SIMULATED, "-s", "single")["tie"] is None
 
@@ -73,25 +130,44 @@ def test_what_an_error_left_unfinished_is_not_given_as_the_answer(
 ) -> None:
     trace = tmp_path / "t.jsonl"
     assert run("solve", "What is it?", *SIMULATED, "--trace", str(trace)).code == 0
-    played = run("solve", "What is it?", "-s", "self_consistency:n=9", "-e", f"replay:{trace}", *as_json)
-    weighed = run("solve", "What is it?", "-a", "text", "-s", "likelihood", *SIMULATED, *as_json)
+    played = run(
+        "solve",
+        "What is it?",
+        "-s",
+        "self_consistency:n=9",
+        "-e",
+        f"replay:{trace}",
+        *as_json,
+    )
+    weighed = run(
+        "solve", "What is it?", "-a", "text", "-s", "likelihood", *SIMULATED, *as_json
+    )
     for ended in (played, weighed):
         assert (ended.code, ended.out) == (2, "")
         assert ended.error
         assert ended.err.splitlines()[-2].startswith("so far   7 (")
 
 
-@pytest.mark.parametrize("given", [b"What is 3+4?\n", "\ufeffWhat is 3+4?\r\n".encode()])
+@pytest.mark.parametrize(
+    "given", [b"What is 3+4?\n", "\ufeffWhat is 3+4?\r\n".encode()]
+)
 def test_a_dash_reads_the_question_from_standard_input(given: bytes, run: Run) -> None:
     ended = run("solve", "-", "--json", *SIMULATED, stdin=given)
     assert json.loads(ended.out)["question"] == "What is 3+4?"
-    assert json.loads(ended.out)["question_id"] == document(run, *SIMULATED)["question_id"]
+    assert (
+        json.loads(ended.out)["question_id"] == document(run, *SIMULATED)["question_id"]
+    )
 
 
-def test_a_context_is_part_of_the_prompt_and_of_the_question_s_identity(run: Run, tmp_path: Path) -> None:
+def test_a_context_is_part_of_the_prompt_and_of_the_question_s_identity(
+    run: Run, tmp_path: Path
+) -> None:
     file = tmp_path / "document.txt"
     file.write_text("Fünf Wörter stehen hier geschrieben.", encoding="utf-8")
-    plain, about = document(run, *SIMULATED), document(run, *SIMULATED, "--context", str(file))
+    plain, about = (
+        document(run, *SIMULATED),
+        document(run, *SIMULATED, "--context", str(file)),
+    )
     assert about["cost"]["prompt_tokens"] == plain["cost"]["prompt_tokens"] + 8 * 5
     assert about["question"] == plain["question"]
     assert about["question_id"] != plain["question_id"]
@@ -100,7 +176,10 @@ def test_a_context_is_part_of_the_prompt_and_of_the_question_s_identity(run: Run
 def test_a_failing_trace_costs_the_trace_and_not_the_answer(run: Run) -> None:
     ended = run("solve", "What is 3+4?", *SIMULATED, "--trace", "/dev/full")
     assert (ended.code, ended.out) == (1, "7\n")
-    assert ended.error == "error: cannot write the trace /dev/full: No space left on device"
+    assert (
+        ended.error
+        == "error: cannot write the trace /dev/full: No space left on device"
+    )
 
 
 # A choice by profile
@@ -132,21 +211,32 @@ def strategy_of(ended: Ended) -> str:
         (("-s", "auto"), "auto"),
     ],
 )
-def test_options_of_auto_choose_it(arguments: tuple[str, ...], spec: str, run: Run) -> None:
-    assert strategy_of(run("solve", "What is 3+4?", "--json", *SURE, *arguments)) == spec
+def test_options_of_auto_choose_it(
+    arguments: tuple[str, ...], spec: str, run: Run
+) -> None:
+    assert (
+        strategy_of(run("solve", "What is 3+4?", "--json", *SURE, *arguments)) == spec
+    )
 
 
-def test_verbose_explains_what_ran_what_ended_it_and_how_reliable_it_is(profile: str, run: Run) -> None:
+def test_verbose_explains_what_ran_what_ended_it_and_how_reliable_it_is(
+    profile: str, run: Run
+) -> None:
     ended = run("solve", "What is 3+4?", "-v", *SURE, "--profile", profile)
     assert (ended.code, ended.out) == (0, "7\n")
     assert labelled(ended, "ran").startswith(f"chose {VOTE}: ")
     assert "; 16 samples, " in labelled(ended, "ran")
     assert labelled(ended, "stopped") == "strategy: the strategy finished"
-    assert labelled(ended, "trust") == "right with a probability of 0.94, calibrated on 400 questions"
+    assert (
+        labelled(ended, "trust")
+        == "right with a probability of 0.94, calibrated on 400 questions"
+    )
 
 
 def test_not_sure_is_said_and_is_no_answer(profile: str, run: Run) -> None:
-    ended = run("solve", "What is 3+4?", *SPLIT, "--profile", profile, "--abstain-below", "0.85")
+    ended = run(
+        "solve", "What is 3+4?", *SPLIT, "--profile", profile, "--abstain-below", "0.85"
+    )
     assert (ended.code, ended.out) == (1, "not sure\n")
     assert "the best answer, '" in ended.error
     assert "is right with a probability of 0." in ended.error
@@ -154,10 +244,16 @@ def test_not_sure_is_said_and_is_no_answer(profile: str, run: Run) -> None:
 
 def test_what_rates_is_what_was_measured_with(tmp_path: Path, run: Run) -> None:
     measured = "certainty:measure=self_certainty"
-    rated = row("best_of_n:n=4", 0.95, 4, vote=0.7).model_copy(update={"verifier": measured})
+    rated = row("best_of_n:n=4", 0.95, 4, vote=0.7).model_copy(
+        update={"verifier": measured}
+    )
     path = calibrated(tmp_path / "rated.json", (*bin_of(0, 0.7, 0.7), rated))
     used = [
-        json.loads(run("solve", "What is 3+4?", "--json", *SURE, "--profile", path, *others).out)["verifier"]
+        json.loads(
+            run(
+                "solve", "What is 3+4?", "--json", *SURE, "--profile", path, *others
+            ).out
+        )["verifier"]
         for others in ((), ("--verifier", "certainty"))
     ]
     assert used == [measured, "certainty"]
@@ -171,11 +267,23 @@ def test_a_base_url_alone_means_a_server(run: Run, tmp_path: Path) -> None:
         solved = run("solve", "How many?", "--base-url", server.url)
         task = tmp_path / "q.jsonl"
         task.write_text('{"question": "How many?", "answer": "4"}\n')
-        rated = run("eval", f"jsonl:{task}", "-s", "single", "--base-url", server.url, "--out", str(tmp_path / "run"))
+        rated = run(
+            "eval",
+            f"jsonl:{task}",
+            "-s",
+            "single",
+            "--base-url",
+            server.url,
+            "--out",
+            str(tmp_path / "run"),
+        )
     assert (solved.code, solved.out) == (0, "4\n")
     assert rated.code == 0, rated.err
     refused = run("solve", "How many?", "-e", "vllm", "--base-url", server.url)
-    assert (refused.code, refused.error) == (2, "error: engine vllm takes no --base-url: omit it")
+    assert (refused.code, refused.error) == (
+        2,
+        "error: engine vllm takes no --base-url: omit it",
+    )
 
 
 # A replay
@@ -185,12 +293,20 @@ def same(document: str) -> dict[str, Any]:
     """All of a solution that a replay repeats: neither who answered nor how long it took."""
     found: dict[str, Any] = json.loads(document)
     del found["cost"]["seconds"]
-    return {key: value for key, value in found.items() if key not in ("engine", "notes", "verifier")}
+    return {
+        key: value
+        for key, value in found.items()
+        if key not in ("engine", "notes", "verifier")
+    }
 
 
 @pytest.mark.parametrize("budget", [(), ("-b", "tokens=600")], ids=str)
-@pytest.mark.parametrize("strategy", ["self_consistency:n=12", "best_of_n:n=6,selector=weighted"])
-def test_a_replay_repeats_the_solution(strategy: str, budget: tuple[str, ...], run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "strategy", ["self_consistency:n=12", "best_of_n:n=6,selector=weighted"]
+)
+def test_a_replay_repeats_the_solution(
+    strategy: str, budget: tuple[str, ...], run: Run, tmp_path: Path
+) -> None:
     trace = tmp_path / "out.jsonl"
     asked = ("solve", "What is 3+4?", "--json", "-s", strategy, *budget)
     drawn = run(*asked, "-e", "simulated", "--trace", str(trace))
@@ -212,9 +328,13 @@ def test_a_replay_repeats_the_solution(strategy: str, budget: tuple[str, ...], r
         (("solve", "What is 3+4?", "-s", "self_consistency:n=9"), "holds no sample 8"),
     ],
 )
-def test_another_run_is_not_in_the_trace(changed: tuple[str, ...], said: str, run: Run, tmp_path: Path) -> None:
+def test_another_run_is_not_in_the_trace(
+    changed: tuple[str, ...], said: str, run: Run, tmp_path: Path
+) -> None:
     trace = tmp_path / "out.jsonl"
-    assert run("solve", "What is 3+4?", "-e", "simulated", "--trace", str(trace)).code == 0
+    assert (
+        run("solve", "What is 3+4?", "-e", "simulated", "--trace", str(trace)).code == 0
+    )
     ended = run(*changed, "-e", f"replay:{trace}")
     assert ended.code == 2
     assert said in ended.error

@@ -26,7 +26,9 @@ def server() -> Iterator[GatedServer]:
 
 
 def test_a_live_line_comes_changes_and_goes(server: GatedServer) -> None:
-    pty = Pty(*ASK, "-e", ONE_AT_ONCE, "--base-url", server.url, columns=40, environment={})
+    pty = Pty(
+        *ASK, "-e", ONE_AT_ONCE, "--base-url", server.url, columns=40, environment={}
+    )
     pty.read_until("1 sample · ")
     [line] = pty.screen.lines
     assert len(line) <= 40
@@ -37,23 +39,41 @@ def test_a_live_line_comes_changes_and_goes(server: GatedServer) -> None:
     starts = [line.partition(" ")[0] for line in pty.screen.lines]
     assert starts[0] == "vote"
     assert set(starts) == {"vote", "cost", "budget", "time", "note", ""}
-    assert not [line for line in pty.screen.lines if "leading" in line or "starting" in line or "solving" in line]
+    assert not [
+        line
+        for line in pty.screen.lines
+        if "leading" in line or "starting" in line or "solving" in line
+    ]
     assert pty.raw.count("\x1b[?25l") == pty.raw.count("\x1b[?25h") > 0
 
 
-def test_an_interrupt_removes_the_live_line_and_says_the_best_until_then(server: GatedServer) -> None:
-    pty = Pty(*ASK, "-e", ONE_AT_ONCE, "--base-url", server.url, columns=40, environment={})
+def test_an_interrupt_removes_the_live_line_and_says_the_best_until_then(
+    server: GatedServer,
+) -> None:
+    pty = Pty(
+        *ASK, "-e", ONE_AT_ONCE, "--base-url", server.url, columns=40, environment={}
+    )
     pty.read_until("1 sample · ")
     pty.process.send_signal(signal.SIGINT)
     assert (pty.finish(), pty.out) == (130, "4\n")
     # The other sample is booked at its worst case: nobody can tell what it cost.
-    said = "interrupted after 1 sample · 559 of 100,000 tokens · leading 4 (1 of 1 vote)"
+    said = (
+        "interrupted after 1 sample · 559 of 100,000 tokens · leading 4 (1 of 1 vote)"
+    )
     assert pty.screen.lines == [said[:40].rstrip(), said[40:].rstrip()]
 
 
 def test_a_terminal_that_cannot_go_back_gets_plain_lines(server: GatedServer) -> None:
     server.let(1)
-    pty = Pty(*ASK, "-e", ONE_AT_ONCE, "--base-url", server.url, columns=200, environment={"TERM": "dumb"})
+    pty = Pty(
+        *ASK,
+        "-e",
+        ONE_AT_ONCE,
+        "--base-url",
+        server.url,
+        columns=200,
+        environment={"TERM": "dumb"},
+    )
     assert (pty.finish(), pty.out) == (0, "4\n")
     assert "\x1b" not in pty.raw
     assert pty.screen.lines[:3] == [
@@ -85,10 +105,17 @@ def test_a_note_stays_above_the_live_line() -> None:
     assert screen.lines == ["before", "converting [the] model[U+001B][2J", "after"]
 
 
-def test_lines_end_between_words_and_no_word_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_end_between_words_and_no_word_is_broken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     long = "/folder/" + "x" * 60
-    rows = [("model", f"in {long}"), ("note", "word " * 20), ("note", "again"), ("a\x1b[2J", "")]
+    rows = [
+        ("model", f"in {long}"),
+        ("note", "word " * 20),
+        ("note", "again"),
+        ("a\x1b[2J", ""),
+    ]
     assert labelled(rows).split("\n") == [
         "model        in",
         f"             {long}",
@@ -97,16 +124,24 @@ def test_lines_end_between_words_and_no_word_is_broken(monkeypatch: pytest.Monke
         "             again",
         "a[U+001B][2J",
     ]
-    assert labelled([("one", "1"), ("a label of some words", "2")]) == "one\n  1\na label of some words\n  2"
+    assert (
+        labelled([("one", "1"), ("a label of some words", "2")])
+        == "one\n  1\na label of some words\n  2"
+    )
 
 
 WORDS = st.lists(
-    st.one_of(st.text("ab'-.:", min_size=1, max_size=30), st.just("`reasoner eval 'a b.csv'`")), min_size=1
+    st.one_of(
+        st.text("ab'-.:", min_size=1, max_size=30), st.just("`reasoner eval 'a b.csv'`")
+    ),
+    min_size=1,
 )
 
 
 @given(WORDS, st.integers(40, 100))
-def test_a_line_ends_between_words_and_holds_as_many_as_fit(words: list[str], width: int) -> None:
+def test_a_line_ends_between_words_and_holds_as_many_as_fit(
+    words: list[str], width: int
+) -> None:
     lines = wrapped(" ".join(words), 2, "error: ", width).split("\n")
     assert " ".join(line.strip() for line in lines) == f"error: {' '.join(words)}"
     assert all(len(line) <= width for line in lines)
@@ -120,7 +155,9 @@ def test_only_a_command_or_a_list_that_is_longer_than_a_line_is_broken() -> None
     assert wrapped(f"say it: {command}", 2, width=40).split("\n")[1:] == [
         "  'jsonl:path=q.csv,columns=[question:Frage nr.]'`"
     ]
-    assert wrapped("one: " + "strategies|verifiers|engines|tasks|rules", 2, width=40).split("\n") == [
+    assert wrapped(
+        "one: " + "strategies|verifiers|engines|tasks|rules", 2, width=40
+    ).split("\n") == [
         "  one: strategies|verifiers|engines|",
         "  tasks|rules",
     ]
@@ -134,4 +171,6 @@ def test_no_word_of_an_error_is_broken_on_a_terminal(columns: int) -> None:
     assert pty.finish() == 2
     lines = pty.screen.lines
     assert len(lines) > 2
-    assert " ".join(line.strip() for line in lines) + "\n" == finish(start(*arguments)).err
+    assert (
+        " ".join(line.strip() for line in lines) + "\n" == finish(start(*arguments)).err
+    )

@@ -31,29 +31,44 @@ prompt, 5 tokens: How many?
 
 
 def saved(path: Path, *traces: Trace) -> str:
-    return str(write_trace(path / "t.jsonl", (event for trace in traces for event in trace.events)))
+    return str(
+        write_trace(
+            path / "t.jsonl", (event for trace in traces for event in trace.events)
+        )
+    )
 
 
 def interleaved(*traces: Trace) -> Iterable[Event]:
     for place in range(max(len(trace.events) for trace in traces)):
-        yield from (trace.events[place] for trace in traces if place < len(trace.events))
+        yield from (
+            trace.events[place] for trace in traces if place < len(trace.events)
+        )
 
 
 def named(name: str) -> Trace:
     trace = beam()
-    trace.events = [event.model_copy(update={"question_id": name}) for event in trace.events]
+    trace.events = [
+        event.model_copy(update={"question_id": name}) for event in trace.events
+    ]
     return trace
 
 
-def test_the_tree_of_one_question_is_drawn(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tree_of_one_question_is_drawn(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = saved(tmp_path, beam())
     shown = run("trace", path)
     assert (shown.code, shown.err) == (0, "")
     assert TREE in shown.out
     assert "answer   7\n" in shown.out
-    assert "tree     6 sequences, depth 2: 2 continued, 3 answered, 1 pruned\n" in shown.out
+    assert (
+        "tree     6 sequences, depth 2: 2 continued, 3 answered, 1 pruned\n"
+        in shown.out
+    )
     assert "proposals 7 with 100% of the vote" in shown.out
-    assert "✂ pruned: incomplete, while others of its depth were continued\n" in shown.out
+    assert (
+        "✂ pruned: incomplete, while others of its depth were continued\n" in shown.out
+    )
     assert "repeat" not in shown.out
     monkeypatch.setenv("COLUMNS", "40")
     narrow = run("trace", path).out.splitlines()
@@ -62,7 +77,9 @@ def test_the_tree_of_one_question_is_drawn(run: Run, tmp_path: Path, monkeypatch
     assert max(map(len, narrow)) <= 40
 
 
-def test_what_a_model_wrote_cannot_command_the_terminal(run: Run, tmp_path: Path) -> None:
+def test_what_a_model_wrote_cannot_command_the_terminal(
+    run: Run, tmp_path: Path
+) -> None:
     trace = Trace(text=HOSTILE).begin()
     step = trace.draw("head", HOSTILE, value=0.5)
     trace.rate("head", 0, None, error=HOSTILE)
@@ -74,13 +91,17 @@ def test_what_a_model_wrote_cannot_command_the_terminal(run: Run, tmp_path: Path
     assert "not rated: [U+001B]]0;owned" in shown.out
 
 
-def test_a_terminal_gets_colours_and_the_words_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_gets_colours_and_the_words_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Screen(io.StringIO):
         def isatty(self) -> bool:
             return True
 
     def shown(out: io.StringIO) -> str:
-        Terminal(out, out).show(*full(beam().tree, 100), "[red]x[/red] :smile:", width=100)
+        Terminal(out, out).show(
+            *full(beam().tree, 100), "[red]x[/red] :smile:", width=100
+        )
         return out.getvalue()
 
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -94,11 +115,16 @@ def test_a_terminal_gets_colours_and_the_words_all_the_same(monkeypatch: pytest.
     assert piped.endswith("[red]x[/red] :smile:\n")
 
 
-def test_several_questions_are_a_line_each(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_questions_are_a_line_each(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = str(write_trace(tmp_path / "t.jsonl", interleaved(named("q1"), named("q2"))))
     shown = run("trace", path)
     assert shown.err == "choose one with --question ID\n"
-    rows = [f"{name}       How many? · strategy: 7, 1 sample, tokens 8, depth 2" for name in ("q1", "q2")]
+    rows = [
+        f"{name}       How many? · strategy: 7, 1 sample, tokens 8, depth 2"
+        for name in ("q1", "q2")
+    ]
     assert shown.out.splitlines() == rows
     monkeypatch.setenv("COLUMNS", "40")
     narrow = run("trace", path).out.splitlines()
@@ -120,26 +146,38 @@ def test_the_trace_itself_is_not_overwritten(run: Run, tmp_path: Path) -> None:
     path, link = Path(saved(tmp_path, beam())), tmp_path / "link"
     link.symlink_to(path)
     before = path.read_bytes()
-    assert run("trace", str(path), "--html", str(link)).error.endswith("is the trace itself: name another file")
+    assert run("trace", str(path), "--html", str(link)).error.endswith(
+        "is the trace itself: name another file"
+    )
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("missing.jsonl",), "cannot read the trace missing.jsonl: No such file or directory"),
+        (
+            ("missing.jsonl",),
+            "cannot read the trace missing.jsonl: No such file or directory",
+        ),
         (
             ("{trace}", "--question", "q-11"),
             "no question of the trace named 'q-11'; did you mean 'q-1'? (there are: q-1, q-2)",
         ),
-        (("{trace}", "--html", "missing/page.html"), "cannot write missing/page.html: No such file"),
+        (
+            ("{trace}", "--html", "missing/page.html"),
+            "cannot write missing/page.html: No such file",
+        ),
         (("{trace}", "--html", "."), "cannot write .: Is a directory"),
         ((), "missing argument 'FILE'"),
         ((".",), "cannot read the trace .: Is a directory"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(
-    arguments: tuple[str, ...], said: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...],
+    said: str,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = saved(tmp_path, named("q-1"), named("q-2"))
     monkeypatch.chdir(tmp_path)

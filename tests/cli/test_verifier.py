@@ -44,7 +44,15 @@ def test_a_calibration_is_fitted_and_used(run: Run, tmp_path: Path) -> None:
     assert document["fitted_on"]["ratings"] == 96
     spec = f"calibrated:verifier=certainty,file={out}"
     solved = run(
-        "solve", "What is 3 + 4?", "-e", "simulated:answers=7", "-s", "best_of_n:n=3", "--verifier", spec, "--json"
+        "solve",
+        "What is 3 + 4?",
+        "-e",
+        "simulated:answers=7",
+        "-s",
+        "best_of_n:n=3",
+        "--verifier",
+        spec,
+        "--json",
     )
     assert solved.code == 0, solved.err
     assert json.loads(solved.out)["verifier"] == spec
@@ -61,24 +69,43 @@ def test_runs_without_ratings_are_refused(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (("calibrate", "nowhere", "--out", "x"), "cannot read the grades nowhere/grades.jsonl"),
+        (
+            ("calibrate", "nowhere", "--out", "x"),
+            "cannot read the grades nowhere/grades.jsonl",
+        ),
         (("fit", "nowhere", "--out", "no/folder/x"), "there is no folder no/folder"),
         (("fit", "nowhere"), "missing option '--out'"),
         (("fitt",), "No such command 'fitt'"),
     ],
 )
-def test_what_cannot_work_is_one_line(run: Run, arguments: tuple[str, ...], error: str) -> None:
+def test_what_cannot_work_is_one_line(
+    run: Run, arguments: tuple[str, ...], error: str
+) -> None:
     ended = run("verifier", *arguments)
     assert (ended.code, ended.out) == (2, "")
     assert error.lower() in ended.err.lower()
     assert ended.err.count("\n") == 1
 
 
-def test_the_folder_of_an_evaluation_is_a_labelled_run_and_shared_samples_count_once(run: Run, tmp_path: Path) -> None:
+def test_the_folder_of_an_evaluation_is_a_labelled_run_and_shared_samples_count_once(
+    run: Run, tmp_path: Path
+) -> None:
     folder, out = tmp_path / "run", tmp_path / "map.json"
     strategies = ("-s", "self_consistency:n=4", "-s", "best_of_n:n=4,temperature=0.7")
     engine = ("-e", "simulated", "--verifier", "certainty")
-    assert run("eval", "arithmetic", "--limit", "12", *strategies, *engine, "--out", str(folder)).code == 0
+    assert (
+        run(
+            "eval",
+            "arithmetic",
+            "--limit",
+            "12",
+            *strategies,
+            *engine,
+            "--out",
+            str(folder),
+        ).code
+        == 0
+    )
     assert run("verifier", "calibrate", str(folder), "--out", str(out)).code == 0
     arm = next((folder / "arms").glob("*best_of_n*"))
     alone = tmp_path / "alone.json"

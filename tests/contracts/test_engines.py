@@ -13,7 +13,11 @@ from reasoner.engines.remote.warm import offered
 from reasoner.engines.remote.warm import warm as find_warm
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.testing.engines import ENGINE_LAWS, EngineLaw, a_sequence_below_the_floor_is_cut
+from reasoner.testing.engines import (
+    ENGINE_LAWS,
+    EngineLaw,
+    a_sequence_below_the_floor_is_cut,
+)
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import number_question, says, write_trace
 from reasoner.trace.events import Event
@@ -35,7 +39,12 @@ async def simulated(folder: Path) -> Engine:
 
 async def replay(folder: Path) -> Engine:
     events: list[Event] = []
-    await solve(QUESTION, SelfConsistency(8, PARAMS), SimulatedEngine(tokens=2), trace=events.append)
+    await solve(
+        QUESTION,
+        SelfConsistency(8, PARAMS),
+        SimulatedEngine(tokens=2),
+        trace=events.append,
+    )
     return ReplayEngine(str(write_trace(folder / "t.jsonl", events)))
 
 
@@ -75,7 +84,8 @@ def _leave() -> Iterator[None]:
 
 
 pytestmark = pytest.mark.parametrize(
-    "make", [scripted, simulated, replay, warm, pytest.param(ray, marks=pytest.mark.process)]
+    "make",
+    [scripted, simulated, replay, warm, pytest.param(ray, marks=pytest.mark.process)],
 )
 
 
@@ -85,7 +95,10 @@ def test_it_keeps_the_law(make: Make, law: EngineLaw, tmp_path: Path) -> None:
         engine = await make(tmp_path)
         await engine.start()
         # What was cut when it was recorded is recorded as cut.
-        if not (law is a_sequence_below_the_floor_is_cut and isinstance(engine, ReplayEngine)):
+        if not (
+            law is a_sequence_below_the_floor_is_cut
+            and isinstance(engine, ReplayEngine)
+        ):
             await law(engine)
 
     asyncio.run(test())

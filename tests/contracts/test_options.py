@@ -27,14 +27,22 @@ def _options(name: str) -> dict[str, Any]:
     """Its own options and, where it draws samples itself, those of the sampling, each with its type."""
     own = _own(name)
     drawing = typing.get_type_hints(SamplingParams) if has_params(name) else {}
-    drawn = {_written(name, option): hint for option, hint in drawing.items() if (name, option) not in REFUSED}
+    drawn = {
+        _written(name, option): hint
+        for option, hint in drawing.items()
+        if (name, option) not in REFUSED
+    }
     return own | drawn
 
 
 def _own(name: str) -> dict[str, Any]:
     cls = load("strategy", name)
     hints = typing.get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init and field.name != "params"}
+    return {
+        field.name: hints[field.name]
+        for field in dataclasses.fields(cls)
+        if field.init and field.name != "params"
+    }
 
 
 def _written(name: str, option: str) -> str:
@@ -71,7 +79,11 @@ VALUES = {
     ("aggregate", "agreed"): "write",
 }
 """Texts that only certain values fit."""
-REFUSED = {("budget_forcing", "thinking"), ("budget_forcing", "json_schema"), ("code_interpreter", "json_schema")}
+REFUSED = {
+    ("budget_forcing", "thinking"),
+    ("budget_forcing", "json_schema"),
+    ("code_interpreter", "json_schema"),
+}
 """Sampling options that contradict what the strategy does."""
 
 
@@ -98,7 +110,14 @@ SAMPLING = {
 def _literals(hint: Any) -> tuple[object, ...]:
     """The values that a hint lists, also where there need be none."""
     parts = (hint, *typing.get_args(hint))
-    return next((typing.get_args(part) for part in parts if typing.get_origin(part) is typing.Literal), ())
+    return next(
+        (
+            typing.get_args(part)
+            for part in parts
+            if typing.get_origin(part) is typing.Literal
+        ),
+        (),
+    )
 
 
 def _other_values(name: str, option: str, hint: Any, default: object) -> Iterator[str]:
@@ -156,12 +175,20 @@ def test_every_sampling_option_reaches_the_engine(name: str) -> None:
             seen.append(request)
             return varied(request)
 
-        solve_sync(QUESTION, strategy, ScriptedEngine(script), verifier=judge_for(strategy))
+        solve_sync(
+            QUESTION, strategy, ScriptedEngine(script), verifier=judge_for(strategy)
+        )
         wanted = getattr(getattr(strategy, "params"), option)  # noqa: B009
         assert wanted != getattr(SamplingParams(), option), option
         # Prompts of another wording ask for a judgement, not for a chain; what is watched weighs a text and draws none.
-        asked = seen[0].prompt.messages if name == "code_interpreter" else QUESTION.prompt.messages
-        chains = [each for each in seen if each.prompt.messages == asked and not each.watch]
+        asked = (
+            seen[0].prompt.messages
+            if name == "code_interpreter"
+            else QUESTION.prompt.messages
+        )
+        chains = [
+            each for each in seen if each.prompt.messages == asked and not each.watch
+        ]
         sent = [getattr(each.params, option) for each in chains]
         assert sent
         if option in {"stop", "stop_token_ids"}:
@@ -188,8 +215,14 @@ UNSEEN_OF = {
     ("auto", "task"): "the profile of this suite has one task",
     ("auto", "abstain_below"): "it needs a confidence that is below it",
     ("auto", "abstain_risk"): "it needs a share that is below the least one",
-    ("parallel_probe", "patience"): "what is pruned was probed, and this engine answers no probe",
-    ("parallel_probe", "warmup"): "what is pruned was probed, and this engine answers no probe",
+    (
+        "parallel_probe",
+        "patience",
+    ): "what is pruned was probed, and this engine answers no probe",
+    (
+        "parallel_probe",
+        "warmup",
+    ): "what is pruned was probed, and this engine answers no probe",
     ("early_exit", "rule"): "this engine answers no probe",
     ("early_exit", "threshold"): "this engine answers no probe",
     ("early_exit", "agree"): "this engine answers no probe",
@@ -211,10 +244,24 @@ def _course(strategy: Strategy, seed: int) -> object:
     asked: list[object] = []
 
     def script(request: SampleRequest) -> str:
-        asked.append((request.prompt.digest, request.params, request.floor, request.index))
+        asked.append(
+            (request.prompt.digest, request.params, request.floor, request.index)
+        )
         source = random.Random(request.seed)
-        steps = "".join(f"{'so it goes ' * source.randint(3, 19)}\n\n" for _ in range(source.randint(0, 7)))
-        verdict = source.choice(("Verdict: wrong", "Verdict: likely", "Better: A", "Better: B", "Best: 1", "Best: 2"))
+        steps = "".join(
+            f"{'so it goes ' * source.randint(3, 19)}\n\n"
+            for _ in range(source.randint(0, 7))
+        )
+        verdict = source.choice(
+            (
+                "Verdict: wrong",
+                "Verdict: likely",
+                "Better: A",
+                "Better: B",
+                "Best: 1",
+                "Best: 2",
+            )
+        )
         answer = source.choice((7, 7, 7, 8, 9))
         scores = f"Score A: {source.randint(1, 10)}\nScore B: {source.randint(1, 10)}"
         return f"{steps}{verdict}\n{scores}\nThe answer is {answer}"
@@ -223,12 +270,20 @@ def _course(strategy: Strategy, seed: int) -> object:
         source = random.Random(request.seed)
         return [source.uniform(0.1, 0.9) for _ in range(11)]
 
-    solution = solve_sync(QUESTION, strategy, ScriptedEngine(script, sure), verifier=judge_for(strategy), seed=seed)
+    solution = solve_sync(
+        QUESTION,
+        strategy,
+        ScriptedEngine(script, sure),
+        verifier=judge_for(strategy),
+        seed=seed,
+    )
     return sorted(map(repr, asked)), solution.answer, solution.vote_state
 
 
 @pytest.mark.slow
-def test_every_option_has_an_effect_where_the_others_are_at_their_defaults(name: str) -> None:
+def test_every_option_has_an_effect_where_the_others_are_at_their_defaults(
+    name: str,
+) -> None:
     """An option that is accepted and changes nothing is a trap."""
     idle = []
     course = functools.cache(lambda spec, seed: _course(build("strategy", spec), seed))
@@ -240,7 +295,8 @@ def test_every_option_has_an_effect_where_the_others_are_at_their_defaults(name:
         values = [*_other_values(name, option, hint, getattr(default, option))]
         values += [TELLING[name, option]] if (name, option) in TELLING else []
         if not any(
-            course(f"{name}:{option}={value},{beside}", seed) != course(f"{name}:{beside}", seed)
+            course(f"{name}:{option}={value},{beside}", seed)
+            != course(f"{name}:{beside}", seed)
             for seed in range(3)
             for value in values
         ):

@@ -39,7 +39,9 @@ def refusal(kind: Kind, name: str, option: str, value: float) -> str:
     """Why a value is refused; empty where it is taken."""
     beside = BESIDE.get(f"{name} {option}", "")
     try:
-        built = build(kind, f"{name}:{','.join(filter(None, (f'{option}={value:.17g}', beside)))}")
+        built = build(
+            kind, f"{name}:{','.join(filter(None, (f'{option}={value:.17g}', beside)))}"
+        )
     except UsageError as error:
         return str(error)
     assert getattr(built, option) == value
@@ -51,18 +53,32 @@ def test_a_number_is_accepted_at_its_limit_and_refused_beyond_it(kind: Kind) -> 
     for name, option, limits in numbers(kind):
         low, high = limits.at_least, limits.at_most
         # Another option may not go with a limit, but the range holds it.
-        assert not any(" must be " in refusal(kind, name, option, end) for end in (low, high) if end is not None), name
-        beyond = (None if low is None else low - 1, None if high is None else high + 1, limits.above, limits.below)
+        assert not any(
+            " must be " in refusal(kind, name, option, end)
+            for end in (low, high)
+            if end is not None
+        ), name
+        beyond = (
+            None if low is None else low - 1,
+            None if high is None else high + 1,
+            limits.above,
+            limits.below,
+        )
         for value in [value for value in beyond if value is not None]:
             said = refusal(kind, name, option, value)
-            assert re.fullmatch(rf".*{option}\b.* must be .*\(got {value:,.9g}.*", said), (name, option, value, said)
+            assert re.fullmatch(
+                rf".*{option}\b.* must be .*\(got {value:,.9g}.*", said
+            ), (name, option, value, said)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_number_and_every_word_has_a_range(kind: Kind) -> None:
     """A number that is no number and a word that is no choice are refused too."""
     known = {(name, option) for name, option, _ in numbers(kind)}
-    for name in sorted(entries(kind).keys() - {"first_of", "ray", "orm", "prm", "calibrated", "ensemble", "rules"}):
+    for name in sorted(
+        entries(kind).keys()
+        - {"first_of", "ray", "orm", "prm", "calibrated", "ensemble", "rules"}
+    ):
         plain, hints = build(kind, name), typing.get_type_hints(load(kind, name))
         for option in options_of(type(plain)):
             if typing.get_origin(hints[option]) is tuple:
@@ -70,10 +86,14 @@ def test_every_number_and_every_word_has_a_range(kind: Kind) -> None:
             parts = {hints[option], *typing.get_args(hints[option])}
             if parts & {int, float}:
                 assert (name, option) in known
-                with pytest.raises(UsageError, match=rf"{option}\b.* must be .*\(got nan\)"):
+                with pytest.raises(
+                    UsageError, match=rf"{option}\b.* must be .*\(got nan\)"
+                ):
                     dataclasses.replace(plain, **{option: float("nan")})
             elif words := [part for part in parts if isinstance(part, str)]:
-                with pytest.raises(UsageError, match=rf"{option} must be .*{words[0]}.*\(got 'x'\)"):
+                with pytest.raises(
+                    UsageError, match=rf"{option} must be .*{words[0]}.*\(got 'x'\)"
+                ):
                     dataclasses.replace(plain, **{option: "x"})
 
 
@@ -83,13 +103,19 @@ def test_every_number_and_every_word_has_a_range(kind: Kind) -> None:
         ("ab_mcts:prices=1", "prices have no effect without levels"),
         ("ab_mcts:levels=often", "levels must be none, low"),
         ("ab_mcts:levels=none,prices=[1,0]", "prices must be above 0"),
-        ("ab_mcts:levels=none,prices=1", "prices must be one for each level and one for the default .got 1 for 1"),
+        (
+            "ab_mcts:levels=none,prices=1",
+            "prices must be one for each level and one for the default .got 1 for 1",
+        ),
         ("adaptive_consistency:rule=gamma", "input should be 'beta' or 'dirichlet'"),
         ("auto:abstain_below=0.5", "abstain_below=0.5 needs a profile"),
         ("auto:task=sums", "task=sums needs a profile"),
         ("auto:profile=/nowhere/p.json", "cannot read the profile /nowhere/p.json"),
         ("beam_search:step=", "a step must end: set step, .* or step_tokens"),
-        ("best_of_n:of=single,temperature=0.5", "sampling options belong to that strategy"),
+        (
+            "best_of_n:of=single,temperature=0.5",
+            "sampling options belong to that strategy",
+        ),
         (
             "budget_forcing:min_thinking=9,max_thinking=8",
             "min_thinking, with this max_thinking, must be at most 8 .got 9",
@@ -99,7 +125,10 @@ def test_every_number_and_every_word_has_a_range(kind: Kind) -> None:
         ("deepconf:mode=offline,warmup=4", "have no effect offline"),
         ("deepconf:mode=offline,consensus=0.5", "have no effect offline"),
         ("deepconf:mode=offline,concurrency=2", "have no effect offline"),
-        ("escalate:first=often", "first must be none, low, medium, high, or a number of tokens"),
+        (
+            "escalate:first=often",
+            "first must be none, low, medium, high, or a number of tokens",
+        ),
         ("parallel_probe:window=2", "window=2 has no effect: without `stop`"),
         ("self_consistency:window=2", "window=2 has no effect: without `stop`"),
         ("self_consistency:stop=beta,of=single", "leave one of them out"),

@@ -29,7 +29,9 @@ def made(name: str, options: str = "") -> Strategy:
 
 
 def has_params(name: str) -> bool:
-    return any(field.name == "params" for field in dataclasses.fields(load("strategy", name)))
+    return any(
+        field.name == "params" for field in dataclasses.fields(load("strategy", name))
+    )
 
 
 def judge_for(strategy: Strategy) -> Verifier | None:
@@ -44,10 +46,17 @@ def test_it_keeps_the_law(name: str, law: StrategyLaw, wide: bool) -> None:
     law(build("strategy", name), wide=wide)
 
 
-def test_a_strategy_that_uses_scores_gets_a_verifier_by_default_and_no_other_does(name: str) -> None:
+def test_a_strategy_that_uses_scores_gets_a_verifier_by_default_and_no_other_does(
+    name: str,
+) -> None:
     events: list[Event] = []
     strategy = made(name)
-    assert solve_sync(QUESTION, strategy, ScriptedEngine(varied), trace=events.append).error is None
+    assert (
+        solve_sync(
+            QUESTION, strategy, ScriptedEngine(varied), trace=events.append
+        ).error
+        is None
+    )
     assert [event.verifier for event in events if isinstance(event, Began)] == [
         "certainty" if strategy.uses_verifier else ""
     ]

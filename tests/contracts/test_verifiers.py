@@ -42,7 +42,10 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "timeout": ("1.5",),
         "allow_unsandboxed": ("true", "false"),
     },
-    "ensemble": {"members": ("certainty", "[certainty,judge]"), "how": ("mean", "product")},
+    "ensemble": {
+        "members": ("certainty", "[certainty,judge]"),
+        "how": ("mean", "product"),
+    },
     "judge": {
         "ask": typing.get_args(Ask),
         "criteria": ("polite", "[polite,short]"),
@@ -78,7 +81,9 @@ def made(name: str) -> Verifier:
 
 def test_the_catalog_holds_these_and_those_that_need_a_model(name: str) -> None:
     assert set(entries("verifier")) == SPECS.keys() | NEEDS_A_MODEL
-    assert OPTIONS[name].keys() == {f.name for f in dataclasses.fields(load("verifier", name)) if f.init}
+    assert OPTIONS[name].keys() == {
+        f.name for f in dataclasses.fields(load("verifier", name)) if f.init
+    }
 
 
 @pytest.mark.parametrize("law", VERIFIER_LAWS, ids=lambda law: law.__name__)
@@ -94,7 +99,13 @@ def test_its_options_are_taken_kept_and_written_again(name: str) -> None:
         with pytest.raises(UnknownName, match=f"did you mean '{option}'"):
             build("verifier", f"{base}{',' if given.options else ':'}{option}x=1")
         for value in (one.format(**FILES) for one in values):
-            changed = build("verifier", Spec(name, {**given.options, **Spec.parse(f"{name}:{option}={value}").options}))
+            changed = build(
+                "verifier",
+                Spec(
+                    name,
+                    {**given.options, **Spec.parse(f"{name}:{option}={value}").options},
+                ),
+            )
             assert build("verifier", spec_of(changed)) == changed
             unset = getattr(plain, option) == getattr(changed, option)
             assert (changed == plain) == unset

@@ -27,21 +27,30 @@ def talkative(request: SampleRequest) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 @widths("contexts", (TOKENS + 36, 80, 200), (TOKENS + 36, 60, 80, 120, 200))
-def test_what_does_not_fit_is_left_out_and_the_answers_stand(name: str, contexts: tuple[int, ...]) -> None:
+def test_what_does_not_fit_is_left_out_and_the_answers_stand(
+    name: str, contexts: tuple[int, ...]
+) -> None:
     strategy: Strategy = build("strategy", name)
     verifier = Judge() if strategy.uses_verifier else None
     for context in (context + ASKED.get(name, 0) for context in contexts):
         engine = ScriptedEngine(talkative, model=replace(MODEL, context=context))
-        solution = solve_sync(QUESTION, strategy, engine, verifier=verifier, budget=Budget(tokens=20_000))
+        solution = solve_sync(
+            QUESTION, strategy, engine, verifier=verifier, budget=Budget(tokens=20_000)
+        )
         assert solution.error is None, context
         assert solution.answer is not None, context
-        assert all(usage.prompt_tokens + usage.generated_tokens <= context for usage in engine.usage)
+        assert all(
+            usage.prompt_tokens + usage.generated_tokens <= context
+            for usage in engine.usage
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_question_that_fills_the_window_is_an_error_that_says_so(name: str) -> None:
     strategy: Strategy = build("strategy", name)
     engine = ScriptedEngine(talkative, model=replace(MODEL, context=TOKENS))
-    solution = solve_sync(QUESTION, strategy, engine, verifier=Judge() if strategy.uses_verifier else None)
+    solution = solve_sync(
+        QUESTION, strategy, engine, verifier=Judge() if strategy.uses_verifier else None
+    )
     assert isinstance(solution.error, PromptTooLong)
     assert (solution.answer, engine.usage) == (None, [])

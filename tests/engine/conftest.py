@@ -17,7 +17,9 @@ from tests.engine.thinking_model import thinking_model
 @pytest.fixture(scope="session")
 def engine(embedded_model: Path) -> Iterator[VllmEngine]:
     """The embedded model in this process, in 32 bits, where greedy decoding does not depend on the batch."""
-    started = VllmEngine(model_id=str(embedded_model), max_model_len=2048, kv_gib=1.0, dtype="float32")
+    started = VllmEngine(
+        model_id=str(embedded_model), max_model_len=2048, kv_gib=1.0, dtype="float32"
+    )
     asyncio.run(started.start())
     yield started
     asyncio.run(started.close())
@@ -39,15 +41,21 @@ def prm(engine: VllmEngine, orm: Orm) -> Prm:
 
 
 @pytest.fixture(scope="session")
-def first_server(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
+def first_server(
+    embedded_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Launched]:
     """A vLLM server with the embedded model, alone and as one of a fleet; it may not be ready yet."""
     log = tmp_path_factory.mktemp("server") / "server.log"
-    with replica(embedded_model, log, name="embedded", options=SERVER_OPTIONS) as started:
+    with replica(
+        embedded_model, log, name="embedded", options=SERVER_OPTIONS
+    ) as started:
         yield started
 
 
 @pytest.fixture(scope="session")
-def thinking_folder(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def thinking_folder(
+    embedded_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The folder of a model that thinks."""
     return thinking_model(tmp_path_factory.mktemp("models") / "thinker", embedded_model)
 

@@ -16,7 +16,9 @@ WIDTH = 128
 def beside(orm: Orm, **options: Any) -> Prm:
     """A process reward model that uses the running engine of `orm`, with an empty prefix cache."""
     core: Any = orm.running.started.engine._core
-    assert asyncio.run_coroutine_threadsafe(core._engine.reset_prefix_cache(), core._loop).result()
+    assert asyncio.run_coroutine_threadsafe(
+        core._engine.reset_prefix_cache(), core._loop
+    ).result()
     prm = Prm(model=orm.model, **options)
     prm.running.engine, prm.running.recipe = orm.running.engine, orm.running.recipe
     return prm
@@ -52,12 +54,23 @@ def tiny_prm(folder: Path, tokenizer: Path) -> Path:
         initializer_range=0.3,
     )
     model = Qwen2Model(config).eval()
-    tensors = {f"model.{name}": value.contiguous() for name, value in model.state_dict().items()}
-    for name, shape in {"0.weight": (WIDTH, WIDTH), "0.bias": (WIDTH,), "2.weight": (2, WIDTH), "2.bias": (2,)}.items():
+    tensors = {
+        f"model.{name}": value.contiguous()
+        for name, value in model.state_dict().items()
+    }
+    for name, shape in {
+        "0.weight": (WIDTH, WIDTH),
+        "0.bias": (WIDTH,),
+        "2.weight": (2, WIDTH),
+        "2.bias": (2,),
+    }.items():
         tensors[f"score.{name}"] = torch.randn(shape) * 0.2
     folder.mkdir()
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    about = config.to_dict() | {"architectures": ["Qwen2ForProcessRewardModel"], "dtype": "float32"}
+    about = config.to_dict() | {
+        "architectures": ["Qwen2ForProcessRewardModel"],
+        "dtype": "float32",
+    }
     (folder / "config.json").write_text(json.dumps(about), encoding="utf-8")
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         shutil.copyfile(tokenizer / name, folder / name)
@@ -72,11 +85,21 @@ def tiny_prm_logits(folder: Path, ids: Sequence[int]) -> Array:
 
     tensors: dict[str, Any] = load_file(folder / "model.safetensors")
     model = Qwen2Model(Qwen2Config.from_pretrained(folder)).eval()
-    model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
+    model.load_state_dict(
+        {
+            name[6:]: value
+            for name, value in tensors.items()
+            if name.startswith("model.")
+        }
+    )
     with torch.no_grad():
         states = model(torch.tensor([list(ids)])).last_hidden_state[0]
-        inner = torch.relu(states @ tensors["score.0.weight"].T + tensors["score.0.bias"])
-        logits: Array = (inner @ tensors["score.2.weight"].T + tensors["score.2.bias"]).numpy()
+        inner = torch.relu(
+            states @ tensors["score.0.weight"].T + tensors["score.0.bias"]
+        )
+        logits: Array = (
+            inner @ tensors["score.2.weight"].T + tensors["score.2.bias"]
+        ).numpy()
     return logits
 
 

@@ -60,14 +60,23 @@ class Launched:
 
 @contextmanager
 def launched(
-    command: Sequence[str], log: Path, *, name: str, port: int, settings: Mapping[str, str] | None = None
+    command: Sequence[str],
+    log: Path,
+    *,
+    name: str,
+    port: int,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Launched]:
     """A process that serves at this port while the block runs, with a log of its own."""
     with pytest.MonkeyPatch.context() as patch, log.open("wb") as output:
         patch.setenv("NO_PROXY", "127.0.0.1")
         patch.delenv("OPENAI_API_KEY", raising=False)
         process = subprocess.Popen(
-            command, env={**os.environ, **(settings or {})}, stdout=output, stderr=output, start_new_session=True
+            command,
+            env={**os.environ, **(settings or {})},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
         server = Launched(process, port, log, name)
         try:
@@ -80,24 +89,52 @@ def launched(
 
 
 @contextmanager
-def replica(model: Path, log: Path, *, name: str, options: Sequence[str] = ()) -> Iterator[Launched]:
+def replica(
+    model: Path, log: Path, *, name: str, options: Sequence[str] = ()
+) -> Iterator[Launched]:
     """A vLLM server that serves the model under this name, once it is ready, while the block runs."""
     port = free_port()
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
+    command = [
+        sys.executable,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        str(model),
+    ]
     command += ["--served-model-name", name, "--host", "127.0.0.1", "--port", str(port)]
     # In 32 bits a greedy reply is the same whether its beginning was decoded or came in as a prompt.
-    command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "2048", "--kv-cache-memory-bytes", "400M"]
-    settings = {"VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    command += [
+        "--dtype",
+        "float32",
+        "--enforce-eager",
+        "--max-model-len",
+        "2048",
+        "--kv-cache-memory-bytes",
+        "400M",
+    ]
+    settings = {
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
     # vLLM's own default, which our engine replaces in the environment: a core that is forked imports nothing again.
     settings |= {"VLLM_WORKER_MULTIPROC_METHOD": "fork"}
     settings |= {"VLLM_NO_USAGE_STATS": "1", "VLLM_SERVER_DEV_MODE": "1"}
-    with launched([*command, *options], log, name="the vLLM server", port=port, settings=settings) as server:
+    with launched(
+        [*command, *options], log, name="the vLLM server", port=port, settings=settings
+    ) as server:
         yield server
 
 
 def counted(server: str) -> tuple[int, int]:
     """The prompt tokens that the server computed, and those that it generated, by its own metrics."""
     lines = httpx.get(server.removesuffix("/v1") + "/metrics").text.splitlines()
-    found = {line.split("{")[0]: float(line.split()[-1]) for line in lines if line.startswith("vllm:")}
-    computed = found["vllm:prompt_tokens_total"] - found["vllm:prompt_tokens_cached_total"]
+    found = {
+        line.split("{")[0]: float(line.split()[-1])
+        for line in lines
+        if line.startswith("vllm:")
+    }
+    computed = (
+        found["vllm:prompt_tokens_total"] - found["vllm:prompt_tokens_cached_total"]
+    )
     return int(computed), int(found["vllm:generation_tokens_total"])

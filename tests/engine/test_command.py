@@ -27,10 +27,21 @@ class Live(NamedTuple):
 
 
 def solve(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([REASONER, "solve", *arguments], cwd=cwd, capture_output=True, text=True)
+    return subprocess.run(
+        [REASONER, "solve", *arguments], cwd=cwd, capture_output=True, text=True
+    )
 
 
-ASKED = (QUESTION, "-s", "best_of_n:n=6,selector=weighted", "--verifier", "prm", "-b", "tokens=2000", "--json")
+ASKED = (
+    QUESTION,
+    "-s",
+    "best_of_n:n=6,selector=weighted",
+    "--verifier",
+    "prm",
+    "-b",
+    "tokens=2000",
+    "--json",
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +57,18 @@ def test_a_trace_of_a_real_run_replays_bit_for_bit(live: Live) -> None:
     again = solve(*ASKED, "-e", "replay:run.jsonl", cwd=live.folder)
     assert again.returncode == 0, again.stderr
     first, second = json.loads(live.out), json.loads(again.stdout)
-    fields = ("question_id", "answer", "votes", "samples", "tied", "proposals", "ended_by", "reason", "model", "seed")
+    fields = (
+        "question_id",
+        "answer",
+        "votes",
+        "samples",
+        "tied",
+        "proposals",
+        "ended_by",
+        "reason",
+        "model",
+        "seed",
+    )
     for field in fields:
         assert first[field] == second[field], field
     first["cost"].pop("seconds")
@@ -60,17 +82,49 @@ def test_nothing_but_ours_reaches_the_terminal(live: Live) -> None:
     assert len(live.out.splitlines()) == 1
     stages = ["starting", "importing vLLM", "loading SmolLM2-135M-Instruct"]
     # Only the first start on a machine builds it.
-    lines = [line for line in live.err.splitlines() if not line.startswith("building the reward model")]
-    assert [line for line, stage in zip(lines, stages, strict=False) if not line.startswith(stage)] == []
-    known = (*stages, "warming up ", "solving ", "1 sample", "2 samples", "3 samples", "4 samples",
-             "5 samples", "6 samples", "vote ", "cost ", "budget ", "time ", "note ")  # fmt: skip
+    lines = [
+        line
+        for line in live.err.splitlines()
+        if not line.startswith("building the reward model")
+    ]
+    assert [
+        line
+        for line, stage in zip(lines, stages, strict=False)
+        if not line.startswith(stage)
+    ] == []
+    known = (
+        *stages,
+        "warming up ",
+        "solving ",
+        "1 sample",
+        "2 samples",
+        "3 samples",
+        "4 samples",
+        "5 samples",
+        "6 samples",
+        "vote ",
+        "cost ",
+        "budget ",
+        "time ",
+        "note ",
+    )
     assert [line for line in lines if not line.startswith(known)] == []
 
 
 @pytest.mark.parametrize("moment", ["starting", "solving"])
-def test_an_interrupt_ends_it_and_leaves_no_process(moment: str, embedded_model: Path, tmp_path: Path) -> None:
+def test_an_interrupt_ends_it_and_leaves_no_process(
+    moment: str, embedded_model: Path, tmp_path: Path
+) -> None:
     process = subprocess.Popen(
-        [REASONER, "solve", QUESTION, "-s", "self_consistency:n=64", "--trace", "t.jsonl"],
+        [
+            REASONER,
+            "solve",
+            QUESTION,
+            "-s",
+            "self_consistency:n=64",
+            "--trace",
+            "t.jsonl",
+        ],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

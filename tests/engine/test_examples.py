@@ -17,7 +17,9 @@ from reasoner_evals.cli import tour
 
 ROOT = Path(__file__).parents[2]
 # The client of a server needs one: tests/serving/test_documentation.py runs it.
-EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py") if path.name != "serving.py")
+EXAMPLES = sorted(
+    path.name for path in (ROOT / "examples").glob("*.py") if path.name != "serving.py"
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -60,7 +62,11 @@ def test_an_example_runs(
 def test_the_first_python_block_of_the_readme_runs(
     embedded_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    block, *_ = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    block, *_ = re.findall(
+        r"^```python\n(.*?)^```",
+        (ROOT / "README.md").read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
     script = tmp_path / "block.py"
     script.write_text(block)
     runpy.run_path(str(script), run_name="__main__")
@@ -71,7 +77,9 @@ def test_the_first_python_block_of_the_readme_runs(
 
 
 def test_the_tour_agrees_with_itself(
-    embedded_model: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    embedded_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     # As on a machine where little time is enough for few questions.
     monkeypatch.setattr(tour, "SECONDS", 1.0)

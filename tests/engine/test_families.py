@@ -70,30 +70,65 @@ class Case:
 
 
 CASES: Final = (
-    Case("Qwen/Qwen3-8B", QWEN3, ("<|im_start|>", "<|im_end|>", *THINK), "on_request", "qwen3",
-         {"": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n",
-          "high": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n",
-          "none": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"},
-         False),
-    Case("deepseek-ai/DeepSeek-R1", DEEPSEEK_R1,
-         ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", *THINK), "always", "deepseek_r1",
-         {"": "<｜begin▁of▁sentence｜><｜User｜>Hi<｜Assistant｜><think>\n",
-          "low": "<｜begin▁of▁sentence｜><｜User｜>Hi<｜Assistant｜><think>\n"},
-         True),
-    Case("openai/gpt-oss-20b", GPT_OSS, ("<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>"), "always",
-         "openai_gptoss",
-         {"": "Reasoning: medium\n\n# Valid channels: analysis, commentary, final.<|end|><|start|>user<|message|>Hi<|end|>"
-              "<|start|>assistant",
-          "low": "Reasoning: low\n\n# Valid channels: analysis, commentary, final.<|end|><|start|>user<|message|>Hi<|end|>"
-                 "<|start|>assistant"},
-         False),
-    Case("google/gemma-4-12b-it", GEMMA4, ("<bos>", "<|turn>", "<turn|>", "<|channel>", "<channel|>", "<|think|>"),
-         "on_request", "gemma4",
-         {"": "<bos><|turn>user\nHi<turn|>\n<|turn>model\n<|channel>thought\n<channel|>",
-          "none": "<bos><|turn>user\nHi<turn|>\n<|turn>model\n<|channel>thought\n<channel|>",
-          "high": "<bos><|turn>system\n<|think|>\n<turn|>\n<|turn>user\nHi<turn|>\n<|turn>model\n"},
-         False),
-)  # fmt: skip
+    Case(
+        "Qwen/Qwen3-8B",
+        QWEN3,
+        ("<|im_start|>", "<|im_end|>", *THINK),
+        "on_request",
+        "qwen3",
+        {
+            "": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n",
+            "high": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n",
+            "none": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+        },
+        False,
+    ),
+    Case(
+        "deepseek-ai/DeepSeek-R1",
+        DEEPSEEK_R1,
+        (
+            "<｜begin▁of▁sentence｜>",
+            "<｜end▁of▁sentence｜>",
+            "<｜User｜>",
+            "<｜Assistant｜>",
+            *THINK,
+        ),
+        "always",
+        "deepseek_r1",
+        {
+            "": "<｜begin▁of▁sentence｜><｜User｜>Hi<｜Assistant｜><think>\n",
+            "low": "<｜begin▁of▁sentence｜><｜User｜>Hi<｜Assistant｜><think>\n",
+        },
+        True,
+    ),
+    Case(
+        "openai/gpt-oss-20b",
+        GPT_OSS,
+        ("<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>"),
+        "always",
+        "openai_gptoss",
+        {
+            "": "Reasoning: medium\n\n# Valid channels: analysis, commentary, final.<|end|><|start|>user<|message|>Hi<|end|>"
+            "<|start|>assistant",
+            "low": "Reasoning: low\n\n# Valid channels: analysis, commentary, final.<|end|><|start|>user<|message|>Hi<|end|>"
+            "<|start|>assistant",
+        },
+        False,
+    ),
+    Case(
+        "google/gemma-4-12b-it",
+        GEMMA4,
+        ("<bos>", "<|turn>", "<turn|>", "<|channel>", "<channel|>", "<|think|>"),
+        "on_request",
+        "gemma4",
+        {
+            "": "<bos><|turn>user\nHi<turn|>\n<|turn>model\n<|channel>thought\n<channel|>",
+            "none": "<bos><|turn>user\nHi<turn|>\n<|turn>model\n<|channel>thought\n<channel|>",
+            "high": "<bos><|turn>system\n<|think|>\n<turn|>\n<|turn>user\nHi<turn|>\n<|turn>model\n",
+        },
+        False,
+    ),
+)
 by_family = pytest.mark.parametrize("case", CASES, ids=lambda case: case.parser)
 
 
@@ -105,7 +140,9 @@ def config(embedded_model: Path) -> Any:
     prepare_environment(build)
     from vllm.engine.arg_utils import AsyncEngineArgs
 
-    return AsyncEngineArgs(model=str(embedded_model), max_model_len=2048, dtype="float32").create_engine_config()
+    return AsyncEngineArgs(
+        model=str(embedded_model), max_model_len=2048, dtype="float32"
+    ).create_engine_config()
 
 
 def small_tokenizer(added: tuple[str, ...], template: str | None) -> Any:
@@ -114,20 +151,31 @@ def small_tokenizer(added: tuple[str, ...], template: str | None) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={letter: at for at, letter in enumerate(alphabet)}, merges=[]))
+    tokenizer = Tokenizer(
+        models.BPE(vocab={letter: at for at, letter in enumerate(alphabet)}, merges=[])
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_tokens([AddedToken(text, special=text not in THINK, normalized=False) for text in added])
+    tokenizer.add_tokens(
+        [
+            AddedToken(text, special=text not in THINK, normalized=False)
+            for text in added
+        ]
+    )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=template)
 
 
 def renderer_of(config: Any, case: Case) -> PromptRenderer:
     from vllm.renderers.hf import HfRenderer
 
-    return PromptRenderer(HfRenderer(config, small_tokenizer(case.added, case.template)))
+    return PromptRenderer(
+        HfRenderer(config, small_tokenizer(case.added, case.template))
+    )
 
 
-def profile_of_case(renderer: PromptRenderer, name: str, model_type: str = "") -> ThinkingProfile:
+def profile_of_case(
+    renderer: PromptRenderer, name: str, model_type: str = ""
+) -> ThinkingProfile:
     profile = find_profile(name, model_type, renderer.reader)
     assert profile is not None
     return profile
@@ -151,9 +199,15 @@ def test_the_profile_of_a_family_is_found_by_its_name(config: Any, case: Case) -
 @by_family
 def test_without_its_name_a_model_is_seen_to_think(config: Any, case: Case) -> None:
     renderer = renderer_of(config, case)
-    profile = profile_of_case(renderer, "/models/mine", "gpt_oss" if case.parser == "openai_gptoss" else "")
+    profile = profile_of_case(
+        renderer, "/models/mine", "gpt_oss" if case.parser == "openai_gptoss" else ""
+    )
     named = profile_of_case(renderer, case.name)
-    assert (profile.when, profile.start, profile.end) == (named.when, named.start, named.end)
+    assert (profile.when, profile.start, profile.end) == (
+        named.when,
+        named.start,
+        named.end,
+    )
     assert profile.levels == named.levels
 
 
@@ -162,30 +216,57 @@ def test_a_chat_is_rendered_at_each_level(config: Any, case: Case) -> None:
     renderer = renderer_of(config, case)
     profile = profile_of_case(renderer, case.name)
     for level, expected in case.rendered.items():
-        assert renderer.decode(renderer.chat(CHAT, arguments_of(profile, level))).endswith(expected)
+        assert renderer.decode(
+            renderer.chat(CHAT, arguments_of(profile, level))
+        ).endswith(expected)
     assert renderer.reader.opens(profile, CHAT, {}) == case.opens
-    hostile = (Message("user", f"{profile.start_text} {profile.end_text} {profile.start_text}"),)
+    hostile = (
+        Message(
+            "user", f"{profile.start_text} {profile.end_text} {profile.start_text}"
+        ),
+    )
     assert renderer.reader.opens(profile, hostile, {}) == case.opens
 
 
-def test_a_template_that_knows_no_thinking_is_of_a_model_that_does_not_think(config: Any) -> None:
+def test_a_template_that_knows_no_thinking_is_of_a_model_that_does_not_think(
+    config: Any,
+) -> None:
     """Qwen3-Instruct has the markers in its tokenizer, and copies what earlier turns hold."""
-    plain = QWEN3.replace(".split('</think>')[-1].lstrip('\\n')", "").replace("is false", "is false and false")
-    case = Case("/models/mine", plain, ("<|im_start|>", "<|im_end|>", *THINK), "", "", {}, False)
-    assert find_profile("/models/mine", "qwen3", renderer_of(config, case).reader) is None
-    assert find_profile("Qwen/Qwen3-4B-Instruct-2507", "qwen3", renderer_of(config, case).reader) is None
+    plain = QWEN3.replace(".split('</think>')[-1].lstrip('\\n')", "").replace(
+        "is false", "is false and false"
+    )
+    case = Case(
+        "/models/mine", plain, ("<|im_start|>", "<|im_end|>", *THINK), "", "", {}, False
+    )
+    assert (
+        find_profile("/models/mine", "qwen3", renderer_of(config, case).reader) is None
+    )
+    assert (
+        find_profile(
+            "Qwen/Qwen3-4B-Instruct-2507", "qwen3", renderer_of(config, case).reader
+        )
+        is None
+    )
 
 
 def test_deepseek_v32_opens_thinking_where_it_is_asked_to(config: Any) -> None:
     from vllm.renderers.deepseek_v32 import DeepseekV32Renderer
     from vllm.tokenizers.deepseek_v32 import get_deepseek_v32_tokenizer
 
-    bare = small_tokenizer(("<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", *THINK), None)
-    renderer = PromptRenderer(DeepseekV32Renderer(config, get_deepseek_v32_tokenizer(bare)))
+    bare = small_tokenizer(
+        ("<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", *THINK), None
+    )
+    renderer = PromptRenderer(
+        DeepseekV32Renderer(config, get_deepseek_v32_tokenizer(bare))
+    )
     profile = profile_of_case(renderer, "deepseek-ai/DeepSeek-V3.2", "deepseek_v32")
     assert (profile.when, profile.parser) == ("on_request", "deepseek_v3")
-    assert renderer.decode(renderer.chat(CHAT, profile.levels["none"])).endswith("<｜Assistant｜></think>")
-    assert renderer.decode(renderer.chat(CHAT, profile.levels["high"])).endswith("<｜Assistant｜><think>")
+    assert renderer.decode(renderer.chat(CHAT, profile.levels["none"])).endswith(
+        "<｜Assistant｜></think>"
+    )
+    assert renderer.decode(renderer.chat(CHAT, profile.levels["high"])).endswith(
+        "<｜Assistant｜><think>"
+    )
     assert not renderer.reader.opens(profile, CHAT, profile.levels["none"])
     assert renderer.reader.opens(profile, CHAT, profile.levels["high"])
 
@@ -199,16 +280,49 @@ def test_mistral_marks_thinking_by_special_tokens(config: Any, tmp_path: Path) -
     from vllm.renderers.mistral import MistralRenderer
     from vllm.tokenizers.mistral import MistralTokenizer
 
-    data = json.loads((Path(mistral_common.__file__).parent / "data" / "tekken_240911.json").read_text("utf-8"))
-    names = ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]",
-             "[/TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]", "<pad>", "[IMG_BREAK]", "[IMG_END]", "[PREFIX]", "[MIDDLE]",
-             "[SUFFIX]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"]  # fmt: skip
-    names += [f"<SPECIAL_{at}>" for at in range(len(names), 32)] + ["[ARGS]", "[CALL_ID]", "[THINK]", "[/THINK]"]
-    data["special_tokens"] = [{"rank": at, "token_str": name, "is_control": True} for at, name in enumerate(names)]
+    data = json.loads(
+        (
+            Path(mistral_common.__file__).parent / "data" / "tekken_240911.json"
+        ).read_text("utf-8")
+    )
+    names = [
+        "<unk>",
+        "<s>",
+        "</s>",
+        "[INST]",
+        "[/INST]",
+        "[AVAILABLE_TOOLS]",
+        "[/AVAILABLE_TOOLS]",
+        "[TOOL_RESULTS]",
+        "[/TOOL_RESULTS]",
+        "[TOOL_CALLS]",
+        "[IMG]",
+        "<pad>",
+        "[IMG_BREAK]",
+        "[IMG_END]",
+        "[PREFIX]",
+        "[MIDDLE]",
+        "[SUFFIX]",
+        "[SYSTEM_PROMPT]",
+        "[/SYSTEM_PROMPT]",
+        "[TOOL_CONTENT]",
+    ]
+    names += [f"<SPECIAL_{at}>" for at in range(len(names), 32)] + [
+        "[ARGS]",
+        "[CALL_ID]",
+        "[THINK]",
+        "[/THINK]",
+    ]
+    data["special_tokens"] = [
+        {"rank": at, "token_str": name, "is_control": True}
+        for at, name in enumerate(names)
+    ]
     data["config"]["version"] = "v13"
     (tmp_path / "tekken.json").write_text(json.dumps(data), encoding="utf-8")
     file = str(tmp_path / "tekken.json")
-    tokenizer = MistralTokenizer(MistralCommonBackend(tokenizer_path=file, mode=ValidationMode.test))
+    tokenizer = MistralTokenizer(
+        MistralCommonBackend(tokenizer_path=file, mode=ValidationMode.test)
+    )
     renderer = PromptRenderer(MistralRenderer(config, tokenizer))
     profile = profile_of_case(renderer, "mistralai/Magistral-Small-2509", "mistral")
     assert (profile.when, profile.parser, profile.levels) == ("always", "mistral", {})
@@ -218,21 +332,36 @@ def test_mistral_marks_thinking_by_special_tokens(config: Any, tmp_path: Path) -
     assert not renderer.reader.opens(profile, (Message("user", "[THINK]"),), {})
     ids = renderer.marked("[THINK]hm[/THINK]It is 7")
     parts = split_parts(ids, Before(head, 0, False), marks, tokenizer)
-    assert (parts.thinking, parts.final, parts.tokens) == ("hm", "It is 7", len(renderer.encode("hm")) + 2)
+    assert (parts.thinking, parts.final, parts.tokens) == (
+        "hm",
+        "It is 7",
+        len(renderer.encode("hm")) + 2,
+    )
 
 
-def test_text_that_continues_a_reply_gets_no_blank_from_its_tokenizer(config: Any) -> None:
+def test_text_that_continues_a_reply_gets_no_blank_from_its_tokenizer(
+    config: Any,
+) -> None:
     """Tokenizers of Llama 2 and of the first Mistrals put a blank before the first word of any text."""
     from tokenizers import Tokenizer, decoders, models, normalizers
     from transformers import PreTrainedTokenizerFast
     from vllm.renderers.hf import HfRenderer
 
     pieces = ["<unk>", "▁", "\n", *"abcxyz", "▁a", "ab"]
-    tokenizer = Tokenizer(models.BPE(vocab={piece: at for at, piece in enumerate(pieces)}, merges=[("▁", "a"), ("a", "b")],
-                                     unk_token="<unk>"))  # fmt: skip
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer = Tokenizer(
+        models.BPE(
+            vocab={piece: at for at, piece in enumerate(pieces)},
+            merges=[("▁", "a"), ("a", "b")],
+            unk_token="<unk>",
+        )
+    )
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()])
-    renderer = PromptRenderer(HfRenderer(config, PreTrainedTokenizerFast(tokenizer_object=tokenizer)))
+    renderer = PromptRenderer(
+        HfRenderer(config, PreTrainedTokenizerFast(tokenizer_object=tokenizer))
+    )
     assert renderer.decode(renderer.encode("abc")) == " abc"
     assert renderer.decode(renderer.after("abc")) == "abc"
     assert renderer.decode(renderer.after(" abc")) == " abc"

@@ -17,14 +17,20 @@ from reasoner_verifiers import Judge
 QUESTION = Question.of("What is 3 + 4?")
 
 
-async def watched(engine: VllmEngine, prompt: Prompt, watch: tuple[int, ...], tokens: int = 1) -> Completion:
+async def watched(
+    engine: VllmEngine, prompt: Prompt, watch: tuple[int, ...], tokens: int = 1
+) -> Completion:
     await engine.start()
     rendered = await engine.render(prompt)
     params = SamplingParams(temperature=0.0, max_tokens=tokens)
-    return await engine.sample(SampleRequest("q", prompt, rendered, params, 0, 0, watch=watch))
+    return await engine.sample(
+        SampleRequest("q", prompt, rendered, params, 0, 0, watch=watch)
+    )
 
 
-def test_watched_log_probabilities_are_those_of_the_model(engine: VllmEngine, embedded_model: Path) -> None:
+def test_watched_log_probabilities_are_those_of_the_model(
+    engine: VllmEngine, embedded_model: Path
+) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -35,13 +41,18 @@ def test_watched_log_probabilities_are_those_of_the_model(engine: VllmEngine, em
     assert ids is not None
     assert found.logprobs is not None
     assert found.logprobs.top == ()
-    model = AutoModelForCausalLM.from_pretrained(embedded_model, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(
+        embedded_model, dtype=torch.float32
+    ).eval()
     with torch.inference_mode():
         logits = model(torch.tensor([[*ids, *found.token_ids]])).logits[0]
     for place, row in enumerate(found.logprobs.watched):
         expected = torch.log_softmax(logits[len(ids) - 1 + place], dim=-1)[list(watch)]
         assert row == pytest.approx(expected.tolist(), abs=1e-3)
-    own = [float(torch.log_softmax(logits[len(ids) - 1 + k], -1)[t]) for k, t in enumerate(found.token_ids)]
+    own = [
+        float(torch.log_softmax(logits[len(ids) - 1 + k], -1)[t])
+        for k, t in enumerate(found.token_ids)
+    ]
     assert found.logprobs.sampled == pytest.approx(own, abs=1e-3)
 
 
@@ -55,7 +66,9 @@ def test_a_judge_of_its_own_says_what_the_same_model_says_as_the_policy(
         await judge.start(engine)
         try:
             cost_meter = CostMeter()
-            rating = await judge.score(QUESTION, completion("The answer is 7"), engine, cost_meter)
+            rating = await judge.score(
+                QUESTION, completion("The answer is 7"), engine, cost_meter
+            )
             resident.append(psutil.Process().memory_info().rss)
             return rating, cost_meter
         finally:
@@ -63,7 +76,9 @@ def test_a_judge_of_its_own_says_what_the_same_model_says_as_the_policy(
 
     core = engine._core
     # 4 GiB of a cache, which takes memory only as it is filled.
-    own_model = Judge(model=str(embedded_model), min_mass=0.0, args={"kv_cache_memory_bytes": 4 << 30})
+    own_model = Judge(
+        model=str(embedded_model), min_mass=0.0, args={"kv_cache_memory_bytes": 4 << 30}
+    )
     own, cost_meter = asyncio.run(judged(own_model))
     assert resident[1] - resident[0] < 2 << 30
     # The judge's model is closed, and the policy in the same process still answers.

@@ -25,8 +25,12 @@ GREEDY = SamplingParams(temperature=0.0, max_tokens=12, logprobs=0)
 QUESTION = Question.of("Which of these is a fish?\n\nA) cow\nB) trout\nC) bee\nD) oak")
 
 
-@pytest.mark.parametrize("text", ["Tell me about the sea.", "What is 12 * 12?", "Name a colour."])
-def test_a_drawn_sequence_weighs_what_the_engine_said_of_its_tokens(engine: VllmEngine, text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["Tell me about the sea.", "What is 12 * 12?", "Name a colour."]
+)
+def test_a_drawn_sequence_weighs_what_the_engine_said_of_its_tokens(
+    engine: VllmEngine, text: str
+) -> None:
     kept: list[tuple[Completion, tuple[TextLikelihood | None, ...]]] = []
 
     def plan(question: Question) -> Plan[Answer | None]:
@@ -56,21 +60,29 @@ def test_a_drawn_sequence_weighs_what_the_engine_said_of_its_tokens(engine: Vllm
         ((math.nan, -0.1, -0.2), 2),
     ],
 )
-def test_an_alternative_that_vllm_did_not_measure_is_an_error(row: tuple[float, ...], kept: int) -> None:
+def test_an_alternative_that_vllm_did_not_measure_is_an_error(
+    row: tuple[float, ...], kept: int
+) -> None:
     with pytest.raises(EngineError, match="vLLM reported no log-probability"):
         read_logprobs([row], kept, ())
 
 
 def test_a_watched_token_may_be_impossible() -> None:
-    assert read_logprobs([(-0.2, -math.inf, -0.2)], None, (3, 7)) == Logprobs((-0.2,), watched=((NO_LOGPROB, -0.2),))
+    assert read_logprobs([(-0.2, -math.inf, -0.2)], None, (3, 7)) == Logprobs(
+        (-0.2,), watched=((NO_LOGPROB, -0.2),)
+    )
 
 
 @pytest.mark.parametrize("stop", [(), ("\n",), ("is",)])
-def test_the_text_and_its_end_are_the_same_with_and_without(engine: VllmEngine, stop: tuple[str, ...]) -> None:
+def test_the_text_and_its_end_are_the_same_with_and_without(
+    engine: VllmEngine, stop: tuple[str, ...]
+) -> None:
     greedy = SamplingParams(temperature=0.0, max_tokens=24, stop=stop)
 
     async def draw(prompt: Prompt, params: SamplingParams) -> Completion:
-        return await engine.sample(SampleRequest("q", prompt, await engine.render(prompt), params, 0, 0))
+        return await engine.sample(
+            SampleRequest("q", prompt, await engine.render(prompt), params, 0, 0)
+        )
 
     for prompt in PROMPTS:
         plain = asyncio.run(draw(prompt, greedy))
@@ -79,7 +91,9 @@ def test_the_text_and_its_end_are_the_same_with_and_without(engine: VllmEngine, 
             assert replace(measured, logprobs=None, usage=plain.usage) == plain
             assert measured.logprobs is not None
             assert len(measured.logprobs.sampled) == len(plain.token_ids)
-            for sampled, top in zip(measured.logprobs.sampled, measured.logprobs.top, strict=kept > 0):
+            for sampled, top in zip(
+                measured.logprobs.sampled, measured.logprobs.top, strict=kept > 0
+            ):
                 # Greedy: the sampled token is the best of its alternatives, which come best first.
                 assert len(top) == kept
                 assert list(top) == sorted(top, reverse=True)

@@ -21,8 +21,12 @@ from tests.waiting import wait_until
 
 def count(manner: str) -> Prompt:
     """A prompt that shares no block with one of another `manner`, so that the tests may run in any order."""
-    system = f"You are a {manner} counting assistant who answers at length and with care."
-    return Prompt.chat("Count from one to twenty in words, one per line.", system=system)
+    system = (
+        f"You are a {manner} counting assistant who answers at length and with care."
+    )
+    return Prompt.chat(
+        "Count from one to twenty in words, one per line.", system=system
+    )
 
 
 @pytest.fixture
@@ -51,16 +55,29 @@ class ToldAt(UsageMeter):
             self.reached.set()
 
 
-async def draw(engine: OpenAIEngine, prompt: Prompt, meter: UsageMeter | None = None, **options: Any) -> Completion:
+async def draw(
+    engine: OpenAIEngine,
+    prompt: Prompt,
+    meter: UsageMeter | None = None,
+    **options: Any,
+) -> Completion:
     await engine.start()
     params = SamplingParams(**{"temperature": 0.0, "max_tokens": 12, **options})
     rendered = await engine.render(prompt)
-    return await engine.sample(SampleRequest("q", prompt, rendered, params, 0, 7, meter=meter or UsageMeter()))
+    return await engine.sample(
+        SampleRequest("q", prompt, rendered, params, 0, 7, meter=meter or UsageMeter())
+    )
 
 
-def test_a_continuation_is_exact_to_the_token_and_its_prefix_is_cached(server: str) -> None:
+def test_a_continuation_is_exact_to_the_token_and_its_prefix_is_cached(
+    server: str,
+) -> None:
     # A series that no model ends.
-    prompt = Prompt(raw="Numbers in order: " + ", ".join(str(number) for number in range(1, 21)) + ",")
+    prompt = Prompt(
+        raw="Numbers in order: "
+        + ", ".join(str(number) for number in range(1, 21))
+        + ","
+    )
 
     async def run(engine: OpenAIEngine) -> None:
         first = await draw(engine, prompt)
@@ -70,21 +87,34 @@ def test_a_continuation_is_exact_to_the_token_and_its_prefix_is_cached(server: s
         whole = await draw(engine, prompt, max_tokens=24)
         assert whole.token_ids == first.token_ids + second.token_ids
         assert second.usage.prompt_tokens == first.usage.prompt_tokens + 12
-        assert whole.usage.cached_tokens == (whole.usage.prompt_tokens - 1) // BLOCK * BLOCK > 0
+        assert (
+            whole.usage.cached_tokens
+            == (whole.usage.prompt_tokens - 1) // BLOCK * BLOCK
+            > 0
+        )
         assert second.usage.cached_tokens >= whole.usage.cached_tokens
 
     engine = OpenAIEngine(base_url=server)
     asyncio.run(run(engine))
     assert (engine.model.name, engine.model.context) == ("embedded", 2048)
-    assert not [note for note in engine.notes if "token-exact" in note or "cached" in note]
+    assert not [
+        note for note in engine.notes if "token-exact" in note or "cached" in note
+    ]
 
 
-def test_a_judge_reads_the_same_probabilities_off_a_server_as_off_the_model(server: str, engine: VllmEngine) -> None:
+def test_a_judge_reads_the_same_probabilities_off_a_server_as_off_the_model(
+    server: str, engine: VllmEngine
+) -> None:
     async def judged(policy: Engine) -> Rating:
         judge = Judge(min_mass=0.0)
         await judge.start(policy)
         try:
-            return await judge.score(Question.of("What is 3 + 4?"), completion("It is 7"), policy, CostMeter())
+            return await judge.score(
+                Question.of("What is 3 + 4?"),
+                completion("It is 7"),
+                policy,
+                CostMeter(),
+            )
         finally:
             await judge.close()
 
@@ -100,11 +130,15 @@ def test_a_judge_reads_the_same_probabilities_off_a_server_as_off_the_model(serv
 
 
 def test_what_a_vote_is_booked_at_is_what_the_server_computed(server: str) -> None:
-    question = Question.of("What is 3 + 4? Think about it for a while, then answer as a careful teacher would.")
+    question = Question.of(
+        "What is 3 + 4? Think about it for a while, then answer as a careful teacher would."
+    )
     before = counted(server)
     events: list[Any] = []
     vote = SelfConsistency(n=6, params=SamplingParams(max_tokens=24))
-    solution = solve_sync(question, vote, OpenAIEngine(base_url=server), trace=events.append)
+    solution = solve_sync(
+        question, vote, OpenAIEngine(base_url=server), trace=events.append
+    )
     after = counted(server)
     assert solution.cost.prompt_tokens == after[0] - before[0]
     assert solution.cost.generated_tokens == after[1] - before[1]
@@ -118,7 +152,9 @@ def test_a_cancelled_sequence_is_aborted_and_the_server_serves_on(server: str) -
 
     async def run(engine: OpenAIEngine) -> None:
         meter = ToldAt(3)
-        task = asyncio.create_task(draw(engine, prompt, meter, temperature=1.0, max_tokens=1900))
+        task = asyncio.create_task(
+            draw(engine, prompt, meter, temperature=1.0, max_tokens=1900)
+        )
         await meter.reached.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

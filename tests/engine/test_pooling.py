@@ -24,11 +24,22 @@ from reasoner_verifiers.prm import Prm
 from reasoner_verifiers.reward import recipes
 from reasoner_verifiers.reward.checkpoint import Array, backbone_digest, load_head
 from reasoner_verifiers.reward.model import EMBEDDED_HEAD
-from tests.engine.rewarding import hidden_states, tiny_classifier, tiny_classifier_logit, tiny_prm, tiny_prm_logits
+from tests.engine.rewarding import (
+    hidden_states,
+    tiny_classifier,
+    tiny_classifier_logit,
+    tiny_prm,
+    tiny_prm_logits,
+)
 
 T = TypeVar("T")
 QUESTION = Question.of("What is 3 + 4?")
-STEPS = ("First take 3.", "Then add 4, which makes 7.", "Check: 7 - 4 = 3.", "The answer is 7")
+STEPS = (
+    "First take 3.",
+    "Then add 4, which makes 7.",
+    "Check: 7 - 4 = 3.",
+    "The answer is 7",
+)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -62,7 +73,9 @@ def rig(engine: VllmEngine, orm: Orm, monkeypatch: pytest.MonkeyPatch) -> Rig:
 
     def listened(job: Any) -> Any:
         future = submit(job)
-        future.add_done_callback(lambda done: None if done.exception() else outputs.append(done.result()))
+        future.add_done_callback(
+            lambda done: None if done.exception() else outputs.append(done.result())
+        )
         return future
 
     monkeypatch.setattr(core, "submit", listened)
@@ -89,7 +102,9 @@ async def whole_ids(policy: VllmEngine, one: Completion) -> TokenIds:
     return rendered.token_ids
 
 
-def test_the_head_belongs_to_the_embedded_model_and_is_kilobytes(embedded_model: Path) -> None:
+def test_the_head_belongs_to_the_embedded_model_and_is_kilobytes(
+    embedded_model: Path,
+) -> None:
     head = load_head(EMBEDDED_HEAD)
     assert head.info.backbone_sha256 == backbone_digest(embedded_model)
     assert (head.info.backbone, head.width) == ("embedded", 576)
@@ -97,22 +112,37 @@ def test_the_head_belongs_to_the_embedded_model_and_is_kilobytes(embedded_model:
     assert head.info.statistics["labels"] == "outcomes"
 
 
-def test_it_tells_right_samples_from_wrong_ones_on_questions_it_was_not_fitted_on(rig: Rig) -> None:
+def test_it_tells_right_samples_from_wrong_ones_on_questions_it_was_not_fitted_on(
+    rig: Rig,
+) -> None:
     events: list[Event] = []
     items = {item.question.id: item for item in arithmetic.reported()[:15]}
     questions = [item.question for item in items.values()]
     strategy = BestOfN(8, params=SamplingParams(temperature=0.7, max_tokens=64))
-    solve_many_sync(questions, strategy, rig.policy, verifier=rig.orm, trace=events.append)
+    solve_many_sync(
+        questions, strategy, rig.policy, verifier=rig.orm, trace=events.append
+    )
     read = [e for e in events if isinstance(e, Sampled | AnswerExtracted) and e.answer]
     answers = {(e.question_id, e.index): e.answer.key for e in read if e.answer}
-    rated = [event for event in events if isinstance(event, Scored) and event.value is not None]
-    right = [answers.get((e.question_id, e.index)) == items[e.question_id].gold for e in rated]
-    found = auroc([(event.value or 0.0, label) for event, label in zip(rated, right, strict=True)])
+    rated = [
+        event
+        for event in events
+        if isinstance(event, Scored) and event.value is not None
+    ]
+    right = [
+        answers.get((e.question_id, e.index)) == items[e.question_id].gold
+        for e in rated
+    ]
+    found = auroc(
+        [(event.value or 0.0, label) for event, label in zip(rated, right, strict=True)]
+    )
     assert found is not None
     assert found > 0.7
 
 
-def test_a_served_head_says_what_numpy_says_of_the_hidden_states(rig: Rig, embedded_model: Path) -> None:
+def test_a_served_head_says_what_numpy_says_of_the_hidden_states(
+    rig: Rig, embedded_model: Path
+) -> None:
     async def go() -> tuple[float | None, Cost, TokenIds]:
         one = await candidate(rig.policy, "\n\n".join(STEPS))
         rating = await rig.orm.score(QUESTION, one, rig.policy, CostMeter())
@@ -123,7 +153,9 @@ def test_a_served_head_says_what_numpy_says_of_the_hidden_states(rig: Rig, embed
     expected = head.logit(hidden_states(embedded_model, ids, layer=head.layer))
     assert value == pytest.approx(sigmoid(expected[-1]), abs=1e-4)
     assert cost.verifier_tokens + cost.cached_tokens == len(ids)
-    assert cost.flops == pooling(rig.orm).model.flops(prompt=len(ids), cached=cost.cached_tokens, generated=0)
+    assert cost.flops == pooling(rig.orm).model.flops(
+        prompt=len(ids), cached=cost.cached_tokens, generated=0
+    )
 
 
 def test_best_of_n_books_exactly_what_the_reward_model_counted(rig: Rig) -> None:
@@ -131,13 +163,20 @@ def test_best_of_n_books_exactly_what_the_reward_model_counted(rig: Rig) -> None
     questions = [Question.of(f"What is {a} + {a + 2}?", id=str(a)) for a in range(1, 4)]
     strategy = BestOfN(n=4, params=SamplingParams(max_tokens=48))
     solutions = solve_many_sync(
-        questions, strategy, rig.policy, verifier=rig.orm, each=Budget(tokens=5_000), trace=events.append
+        questions,
+        strategy,
+        rig.policy,
+        verifier=rig.orm,
+        each=Budget(tokens=5_000),
+        trace=events.append,
     )
     assert [solution.error for solution in solutions] == [None] * 3
     scored = [event for event in events if isinstance(event, Scored)]
     assert scored
     assert all(event.value is not None for event in scored)
-    computed = sum(len(one.prompt_token_ids) - one.num_cached_tokens for one in rig.outputs)
+    computed = sum(
+        len(one.prompt_token_ids) - one.num_cached_tokens for one in rig.outputs
+    )
     cached = sum(one.num_cached_tokens for one in rig.outputs)
     assert sum(solution.cost.verifier_tokens for solution in solutions) == computed > 0
     assert sum(event.cost.cached_tokens for event in scored) == cached
@@ -156,10 +195,21 @@ def test_a_qwen_process_reward_model_agrees_with_pytorch(
     tag = "<|endoftext|>"
     qwen = replace(recipes.QWEN_MATH_PRM, tag=tag, tokens={tag: 0})
     monkeypatch.setitem(recipes._BY_ARCHITECTURE, "Qwen2ForProcessRewardModel", qwen)
-    prm = Prm(model=str(tiny), dtype="float32", max_model_len=1024, kv_gib=0.1, aggregate="min")
+    prm = Prm(
+        model=str(tiny),
+        dtype="float32",
+        max_model_len=1024,
+        kv_gib=0.1,
+        aggregate="min",
+    )
 
     async def go() -> tuple[tuple[float, ...], float | None, TokenIds, Cost, Cost]:
-        short = await prm.score(QUESTION, await candidate(engine, "\n\n".join(STEPS[:3])), engine, CostMeter())
+        short = await prm.score(
+            QUESTION,
+            await candidate(engine, "\n\n".join(STEPS[:3])),
+            engine,
+            CostMeter(),
+        )
         one = await candidate(engine, "\n\n".join(STEPS))
         laid = await prm.running.started.lay(QUESTION, one, engine)
         rating = await prm.score(QUESTION, one, engine, CostMeter())
@@ -168,7 +218,10 @@ def test_a_qwen_process_reward_model_agrees_with_pytorch(
         again = await prm.score(QUESTION, one, engine, CostMeter())
         await prm.close()
         assert free.cost.verifier_tokens == 0
-        assert (again.cost.cached_tokens, again.cost.verifier_tokens) == (0, len(laid.ids))
+        assert (again.cost.cached_tokens, again.cost.verifier_tokens) == (
+            0,
+            len(laid.ids),
+        )
         return rating.steps, rating.value, laid.ids, short.cost, rating.cost
 
     steps, value, ids, short, longer = run(go())
@@ -195,13 +248,17 @@ def test_a_sequence_classifier_agrees_with_transformers(
             one = await candidate(engine, text)
             bound = await orm.bound(QUESTION, one, engine)
             laid = await orm.running.started.lay(QUESTION, one, engine)
-            found.append((await orm.score(QUESTION, one, engine, CostMeter()), laid.ids, bound))
+            found.append(
+                (await orm.score(QUESTION, one, engine, CostMeter()), laid.ids, bound)
+            )
         await orm.close()
         return found
 
     rated = asyncio.run(go())
     for rating, ids, bound in rated:
-        assert rating.value == pytest.approx(1 / (1 + math.exp(-tiny_classifier_logit(folder, ids))), abs=1e-4)
+        assert rating.value == pytest.approx(
+            1 / (1 + math.exp(-tiny_classifier_logit(folder, ids))), abs=1e-4
+        )
         assert rating.cost.verifier_tokens <= bound.verifier_tokens == len(ids)
     assert rated[0][0].value != pytest.approx(rated[1][0].value, abs=1e-3)
     assert (rated[2][0].cost.verifier_tokens, rated[2][0].cost.requests) == (0, 0)

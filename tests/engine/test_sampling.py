@@ -17,13 +17,19 @@ from tests.engine.test_vllm import ESSAY, draw
 
 
 def test_text_is_passed_on_while_it_is_generated(engine: VllmEngine) -> None:
-    async def drawn_with_pieces(params: SamplingParams) -> tuple[Completion, list[TextPiece]]:
+    async def drawn_with_pieces(
+        params: SamplingParams,
+    ) -> tuple[Completion, list[TextPiece]]:
         pieces: list[TextPiece] = []
-        request = SampleRequest("q", ESSAY, await engine.render(ESSAY), params, 0, 5, on_text=pieces.append)
+        request = SampleRequest(
+            "q", ESSAY, await engine.render(ESSAY), params, 0, 5, on_text=pieces.append
+        )
         return await engine.sample(request), pieces
 
     for stop in ((), ("and",)):
-        completion, pieces = asyncio.run(drawn_with_pieces(SamplingParams(temperature=0.7, max_tokens=32, stop=stop)))
+        completion, pieces = asyncio.run(
+            drawn_with_pieces(SamplingParams(temperature=0.7, max_tokens=32, stop=stop))
+        )
         assert len(pieces) > 2
         assert completion.text.startswith("".join(piece.text for piece in pieces))
         assert len(completion.text) - sum(len(piece.text) for piece in pieces) < 8
@@ -33,9 +39,20 @@ def test_text_is_passed_on_while_it_is_generated(engine: VllmEngine) -> None:
 @pytest.mark.parametrize(
     ("params", "why"),
     [
-        (SamplingParams(max_tokens=4, logit_bias=((10**7, 1.0),)), "vLLM refused the request: .*out-of-vocab"),
-        (SamplingParams(max_tokens=4, bad_words=tuple(f"word{number}" for number in range(600))), "Too many bad words"),
-        (SamplingParams(max_tokens=4, lora="./mine"), "lora=./mine needs a server: start `vllm serve"),
+        (
+            SamplingParams(max_tokens=4, logit_bias=((10**7, 1.0),)),
+            "vLLM refused the request: .*out-of-vocab",
+        ),
+        (
+            SamplingParams(
+                max_tokens=4, bad_words=tuple(f"word{number}" for number in range(600))
+            ),
+            "Too many bad words",
+        ),
+        (
+            SamplingParams(max_tokens=4, lora="./mine"),
+            "lora=./mine needs a server: start `vllm serve",
+        ),
     ],
 )
 def test_a_parameter_that_vllm_refuses_is_the_callers_error(
@@ -53,7 +70,10 @@ def test_a_parameter_that_vllm_refuses_is_the_callers_error(
 
 SCHEMA = {
     "type": "object",
-    "properties": {"sum": {"type": "integer", "minimum": 0, "maximum": 99}, "sure": {"type": "boolean"}},
+    "properties": {
+        "sum": {"type": "integer", "minimum": 0, "maximum": 99},
+        "sure": {"type": "boolean"},
+    },
     "required": ["sum", "sure"],
     "additionalProperties": False,
 }
@@ -61,24 +81,36 @@ SCHEMA = {
 
 def follows_schema(text: str) -> bool:
     value = json.loads(text)
-    return (value.keys(), type(value["sum"]), type(value["sure"])) == ({"sum", "sure"}, int, bool)
+    return (value.keys(), type(value["sum"]), type(value["sure"])) == (
+        {"sum", "sure"},
+        int,
+        bool,
+    )
 
 
 def test_a_reply_satisfies_its_json_schema(engine: VllmEngine) -> None:
     params = SamplingParams(max_tokens=60, json_schema=json.dumps(SCHEMA))
-    completions = asyncio.run(draw(engine, Prompt.chat("What is 3 + 4? Answer in JSON."), params, range(6)))
+    completions = asyncio.run(
+        draw(engine, Prompt.chat("What is 3 + 4? Answer in JSON."), params, range(6))
+    )
     whole = [completion for completion in completions if completion.ended]
     assert whole
     assert all(follows_schema(completion.text) for completion in whole)
 
 
 @pytest.mark.parametrize("schema", [json.dumps(SCHEMA), ""])
-def test_a_chain_that_was_cut_gets_a_json_value_by_a_probe(engine: VllmEngine, schema: str) -> None:
+def test_a_chain_that_was_cut_gets_a_json_value_by_a_probe(
+    engine: VllmEngine, schema: str
+) -> None:
     def asked(cut: str) -> tuple[Solution, list[Event]]:
         events: list[Event] = []
-        question = Question.of("What is 3 + 4? Answer in JSON.", space=f"json:cut={cut}", id="cut")
+        question = Question.of(
+            "What is 3 + 4? Answer in JSON.", space=f"json:cut={cut}", id="cut"
+        )
         params = SamplingParams(max_tokens=5, json_schema=schema)
-        return solve_sync(question, SelfConsistency(2, params), engine, trace=events.append), events
+        return solve_sync(
+            question, SelfConsistency(2, params), engine, trace=events.append
+        ), events
 
     def chains(events: list[Event]) -> list[TokenIds]:
         drawn = [event for event in events if isinstance(event, Sampled)]

@@ -25,7 +25,9 @@ def server(engine: VllmEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serv
 
 @pytest.fixture
 def client(server: Server) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=server.base_url, api_key="none", max_retries=0) as asking:
+    with openai.OpenAI(
+        base_url=server.base_url, api_key="none", max_retries=0
+    ) as asking:
         yield asking
 
 
@@ -51,4 +53,6 @@ def test_a_client_that_leaves_takes_its_sequences_out_of_the_engine(
     server.run(until(lambda: server.service.turns.running == 0 and not core._flights))
     spent = server.service.ledger
     assert spent.reserved.tokens == 0
-    assert spent.settled.generated_tokens + spent.settled.cancelled_tokens < 400 * (8 if name else 1)
+    assert spent.settled.generated_tokens + spent.settled.cancelled_tokens < 400 * (
+        8 if name else 1
+    )

@@ -54,9 +54,13 @@ def test_every_strategy_has_its_row() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
-def test_it_answers_within_its_budget_and_the_books_are_the_engine_s(name: str, engine: VllmEngine, prm: Prm) -> None:
+def test_it_answers_within_its_budget_and_the_books_are_the_engine_s(
+    name: str, engine: VllmEngine, prm: Prm
+) -> None:
     chains = [] if name == "budget_forcing" else ["max_tokens=60"]
-    strategy: Strategy = build("strategy", f"{name}:{','.join([*filter(None, [SMALL[name]]), *chains])}")
+    strategy: Strategy = build(
+        "strategy", f"{name}:{','.join([*filter(None, [SMALL[name]]), *chains])}"
+    )
     items = arithmetic.Arithmetic("development").load().items[:2]
     events: list[Event] = []
     solutions = solve_many_sync(
@@ -70,10 +74,17 @@ def test_it_answers_within_its_budget_and_the_books_are_the_engine_s(name: str, 
     assert [solution.error for solution in solutions] == [None] * len(items)
     assert all(solution.cost.tokens <= TOKENS for solution in solutions)
     assert any(solution.answer for solution in solutions)
-    total = sum((solution.cost.taking(0) for solution in solutions[1:]), solutions[0].cost.taking(0))
+    total = sum(
+        (solution.cost.taking(0) for solution in solutions[1:]),
+        solutions[0].cost.taking(0),
+    )
     assert traced_cost(events).taking(0) == total
     drawn = [event for event in events if isinstance(event, Sampled)]
     assert all(len(event.token_ids) == event.usage.generated_tokens for event in drawn)
     if strategy.uses_verifier:
-        assert any(event.value is not None for event in events if isinstance(event, Scored))
-    assert all(event.why == "cancelled" for event in events if isinstance(event, Dropped))
+        assert any(
+            event.value is not None for event in events if isinstance(event, Scored)
+        )
+    assert all(
+        event.why == "cancelled" for event in events if isinstance(event, Dropped)
+    )

@@ -19,7 +19,14 @@ PROMPT: Final = Prompt.chat("?")
 HEAD: Final = "<think>\n"
 
 
-def streamed(tokenizer: Any, reply: str, params: SamplingParams, *, width: int = 1, ends: bool = True) -> Completion:
+def streamed(
+    tokenizer: Any,
+    reply: str,
+    params: SamplingParams,
+    *,
+    width: int = 1,
+    ends: bool = True,
+) -> Completion:
     """A reply as the engine reads it where the core sends `width` tokens at a step; with `ends`, then a closing one."""
     from vllm.v1.engine import EngineCoreOutput, EngineCoreRequest, FinishReason
     from vllm.v1.engine.output_processor import OutputProcessor
@@ -35,10 +42,17 @@ def streamed(tokenizer: Any, reply: str, params: SamplingParams, *, width: int =
     processor = OutputProcessor(tokenizer, log_stats=False, stream_interval=1)
     prepare(processor, {})
     added = EngineCoreRequest(
-        request_id="0", external_req_id="0", prompt_token_ids=list(head), mm_features=None,
-        sampling_params=_vllm_params(request, streams=True, thinks=True), pooling_params=None, arrival_time=0.0,
-        lora_request=None, cache_salt=None, data_parallel_rank=None,
-    )  # fmt: skip
+        request_id="0",
+        external_req_id="0",
+        prompt_token_ids=list(head),
+        mm_features=None,
+        sampling_params=_vllm_params(request, streams=True, thinks=True),
+        pooling_params=None,
+        arrival_time=0.0,
+        lora_request=None,
+        cache_salt=None,
+        data_parallel_rank=None,
+    )
     processor.add_request(added, None)
     for at in range(0, len(ids), width):
         sent = ids[at : at + width]
@@ -46,10 +60,15 @@ def streamed(tokenizer: Any, reply: str, params: SamplingParams, *, width: int =
         output = EngineCoreOutput(
             request_id="0",
             new_token_ids=sent,
-            finish_reason=(FinishReason.STOP if ends else FinishReason.LENGTH) if over else None,
-            new_logprobs=LogprobsLists(np.array([[token] for token in sent]), -np.array([[float(token)] for token in sent]),
-                                       np.ones(len(sent), np.int32)),
-        )  # fmt: skip
+            finish_reason=(FinishReason.STOP if ends else FinishReason.LENGTH)
+            if over
+            else None,
+            new_logprobs=LogprobsLists(
+                np.array([[token] for token in sent]),
+                -np.array([[float(token)] for token in sent]),
+                np.ones(len(sent), np.int32),
+            ),
+        )
         [received] = processor.process_outputs([output]).request_outputs
         if stream(received):
             break
@@ -62,36 +81,62 @@ LOGPROBS: Final = SamplingParams(max_tokens=64, logprobs=0)
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 7])
-def test_a_stop_string_ends_the_final_part_at_its_last_token(tokenizer: Any, width: int) -> None:
+def test_a_stop_string_ends_the_final_part_at_its_last_token(
+    tokenizer: Any, width: int
+) -> None:
     params = SamplingParams(max_tokens=64, logprobs=0, stop=("\n\n",))
     one = streamed(tokenizer, "a\n\nb</think>7\n\n8\n\n9", params, width=width)
     encoder = TextEncoder(tokenizer)
-    assert (one.thinking, one.text, one.finish_reason, one.stop) == ("a\n\nb", "7", "stop", "\n\n")
+    assert (one.thinking, one.text, one.finish_reason, one.stop) == (
+        "a\n\nb",
+        "7",
+        "stop",
+        "\n\n",
+    )
     assert one.token_ids == encoder.encode("a\n\nb</think>7\n\n")
     assert one.usage.thinking_tokens == 5
     # What the engine computed beyond the end is counted: up to the end of the step.
-    assert one.usage.generated_tokens == min(-(-len(one.token_ids) // width) * width, 13)
+    assert one.usage.generated_tokens == min(
+        -(-len(one.token_ids) // width) * width, 13
+    )
     assert one.logprobs is not None
     assert one.logprobs.sampled == tuple(-float(token) for token in one.token_ids)
     assert one.prompt.then(one).text == "7\n\n"
 
 
 def test_a_stop_string_ends_thinking_where_that_is_asked_for(tokenizer: Any) -> None:
-    params = SamplingParams(max_tokens=64, logprobs=0, stop=("\n\n",), stop_in_thinking=True)
+    params = SamplingParams(
+        max_tokens=64, logprobs=0, stop=("\n\n",), stop_in_thinking=True
+    )
     one = streamed(tokenizer, "a\n\nb</think>7\n\n8", params)
     assert (one.thinking, one.text, one.unclosed, one.stop) == ("a", "", True, "\n\n")
     assert one.usage.thinking_tokens == len(one.token_ids) == 3
 
 
 def test_a_stop_string_may_not_reach_over_the_end_of_thinking(tokenizer: Any) -> None:
-    one = streamed(tokenizer, "a\n</think>\n7\n\n", SamplingParams(max_tokens=64, logprobs=0, stop=("\n\n",)))
+    one = streamed(
+        tokenizer,
+        "a\n</think>\n7\n\n",
+        SamplingParams(max_tokens=64, logprobs=0, stop=("\n\n",)),
+    )
     assert (one.thinking, one.text, one.stop) == ("a\n", "\n7", "\n\n")
 
 
-def test_a_sequence_that_ends_in_thinking_is_unclosed_and_all_thinking(tokenizer: Any) -> None:
+def test_a_sequence_that_ends_in_thinking_is_unclosed_and_all_thinking(
+    tokenizer: Any,
+) -> None:
     for reply in ("", "hm"):
         ended = streamed(tokenizer, reply, LOGPROBS)
-        assert (ended.thinking, ended.text, ended.unclosed, ended.truncated) == (reply, "", True, True)
-        assert ended.usage.thinking_tokens == ended.usage.generated_tokens == len(reply) + 1
+        assert (ended.thinking, ended.text, ended.unclosed, ended.truncated) == (
+            reply,
+            "",
+            True,
+            True,
+        )
+        assert (
+            ended.usage.thinking_tokens
+            == ended.usage.generated_tokens
+            == len(reply) + 1
+        )
     cut = streamed(tokenizer, "hm", LOGPROBS, ends=False)
     assert (cut.thinking, cut.unclosed, cut.finish_reason) == ("hm", True, "length")

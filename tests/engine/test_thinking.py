@@ -40,15 +40,27 @@ def thinker(thinking_folder: Path) -> Iterator[VllmEngine]:
 
 
 async def draw(
-    engine: VllmEngine, prompt: Prompt, params: SamplingParams, count: int = 1, level: ThinkingLevel | None = None
+    engine: VllmEngine,
+    prompt: Prompt,
+    params: SamplingParams,
+    count: int = 1,
+    level: ThinkingLevel | None = None,
 ) -> list[Completion]:
     prompt = prompt.at_level(level)
     rendered = await engine.render(prompt)
-    requests = [SampleRequest("q", prompt, rendered, params, index, index) for index in range(count)]
+    requests = [
+        SampleRequest("q", prompt, rendered, params, index, index)
+        for index in range(count)
+    ]
     return list(await asyncio.gather(*(engine.sample(request) for request in requests)))
 
 
-def drawn(engine: VllmEngine, prompt: Prompt, params: SamplingParams, level: ThinkingLevel | None = None) -> Completion:
+def drawn(
+    engine: VllmEngine,
+    prompt: Prompt,
+    params: SamplingParams,
+    level: ThinkingLevel | None = None,
+) -> Completion:
     [one] = asyncio.run(draw(engine, prompt, params, level=level))
     return one
 
@@ -57,10 +69,16 @@ def ids_of(engine: VllmEngine, text: str) -> TokenIds:
     return asyncio.run(engine.encode(text)) or ()
 
 
-def test_the_profile_is_found_from_the_tokenizer_and_the_template(thinker: VllmEngine) -> None:
+def test_the_profile_is_found_from_the_tokenizer_and_the_template(
+    thinker: VllmEngine,
+) -> None:
     profile = thinker.model.thinking
     assert profile is not None
-    assert (profile.when, profile.start, profile.end) == ("on_request", (START_ID,), (END_ID,))
+    assert (profile.when, profile.start, profile.end) == (
+        "on_request",
+        (START_ID,),
+        (END_ID,),
+    )
     assert (profile.start_text, profile.end_text) == (START, END)
     assert profile.levels["none"] == {"enable_thinking": False}
     assert profile.closing.strip() == END
@@ -81,12 +99,16 @@ def test_the_parts_of_a_completion_are_split_by_ids(thinker: VllmEngine) -> None
         assert START not in one.thinking
         assert END not in one.thinking
         final = one.final_token_ids[: len(one.continuation) - thinking]
-        assert one.text == thinker._prompts.tokenizer.decode(final, skip_special_tokens=True)
+        assert one.text == thinker._prompts.tokenizer.decode(
+            final, skip_special_tokens=True
+        )
 
 
 def test_a_level_without_thinking_is_rendered_closed(thinker: VllmEngine) -> None:
     rendered = asyncio.run(thinker.render(STORY.at_level("none")))
-    assert thinker._prompts.decode(rendered.token_ids or ()).endswith("assistant\n<think>\n\n</think>\n\n")
+    assert thinker._prompts.decode(rendered.token_ids or ()).endswith(
+        "assistant\n<think>\n\n</think>\n\n"
+    )
     one = drawn(thinker, STORY, GREEDY, level="none")
     assert (one.thinking, one.unclosed, one.usage.thinking_tokens) == ("", False, 0)
     high = asyncio.run(thinker.render(STORY.at_level("high")))
@@ -94,7 +116,9 @@ def test_a_level_without_thinking_is_rendered_closed(thinker: VllmEngine) -> Non
 
 
 @pytest.mark.parametrize("limit", [1, 2, 9])
-def test_thinking_ends_at_its_limit_as_it_would_have_gone_on(thinker: VllmEngine, limit: int) -> None:
+def test_thinking_ends_at_its_limit_as_it_would_have_gone_on(
+    thinker: VllmEngine, limit: int
+) -> None:
     few = replace(GREEDY, max_tokens=20)
     free = drawn(thinker, STORY, few)
     limited = drawn(thinker, STORY, few, level=limit)
@@ -111,35 +135,57 @@ def test_thinking_ends_at_its_limit_as_it_would_have_gone_on(thinker: VllmEngine
 def test_a_limit_holds_over_the_steps_of_a_chain(thinker: VllmEngine) -> None:
     whole = drawn(thinker, STORY, GREEDY, level=12)
     first = drawn(thinker, STORY, replace(GREEDY, max_tokens=5), level=12)
-    second = drawn(thinker, first.prompt.then(first), replace(GREEDY, max_tokens=43), level=12)
+    second = drawn(
+        thinker, first.prompt.then(first), replace(GREEDY, max_tokens=43), level=12
+    )
     assert first.unclosed
     assert first.truncated
     assert first.token_ids + second.token_ids == whole.token_ids
     chain = first.prompt.then(first).then(second)
     assert (chain.thinking, chain.text) == (whole.thinking, whole.text)
-    assert first.usage.thinking_tokens + second.usage.thinking_tokens == whole.usage.thinking_tokens
+    assert (
+        first.usage.thinking_tokens + second.usage.thinking_tokens
+        == whole.usage.thinking_tokens
+    )
 
 
 def test_a_stop_string_holds_outside_thinking(thinker: VllmEngine) -> None:
     params = replace(LIVELY, max_tokens=96, logprobs=2)
     whole = asyncio.run(draw(thinker, STORY, params, count=8, level=16))
-    stopped = asyncio.run(draw(thinker, STORY, replace(params, stop=("\n",)), count=8, level=16))
+    stopped = asyncio.run(
+        draw(thinker, STORY, replace(params, stop=("\n",)), count=8, level=16)
+    )
     assert any("\n" in one.thinking for one in stopped)
     assert any(one.stop == "\n" for one in stopped)
     for one, other in zip(stopped, whole, strict=True):
         assert one.token_ids == other.token_ids[: len(one.token_ids)]
         assert one.text == other.text.partition("\n")[0]
         assert one.thinking == other.thinking
-        assert (one.finish_reason, one.stop) == (("stop", "\n") if "\n" in other.text else (other.finish_reason, None))
+        assert (one.finish_reason, one.stop) == (
+            ("stop", "\n") if "\n" in other.text else (other.finish_reason, None)
+        )
         assert one.logprobs is not None
         assert other.logprobs is not None
-        assert len(one.logprobs.sampled) == len(one.logprobs.top) == len(one.token_ids) <= one.usage.generated_tokens
+        assert (
+            len(one.logprobs.sampled)
+            == len(one.logprobs.top)
+            == len(one.token_ids)
+            <= one.usage.generated_tokens
+        )
 
 
 def test_both_parts_are_passed_on_while_they_are_generated(thinker: VllmEngine) -> None:
     async def heard(seed: int) -> tuple[Completion, list[TextPiece]]:
         pieces: list[TextPiece] = []
-        request = SampleRequest("q", STORY, await thinker.render(STORY), LIVELY, 0, seed, on_text=pieces.append)
+        request = SampleRequest(
+            "q",
+            STORY,
+            await thinker.render(STORY),
+            LIVELY,
+            0,
+            seed,
+            on_text=pieces.append,
+        )
         return await thinker.sample(request), pieces
 
     async def all_of_them() -> list[tuple[Completion, list[TextPiece]]]:
@@ -157,30 +203,51 @@ def test_both_parts_are_passed_on_while_they_are_generated(thinker: VllmEngine) 
 def test_a_json_schema_holds_for_the_final_part(thinker: VllmEngine) -> None:
     params = replace(LIVELY, max_tokens=96, json_schema='{"enum": [true, false]}')
     completions = asyncio.run(draw(thinker, STORY, params, count=12))
-    final = [completion for completion in completions if completion.ended and not completion.unclosed]
+    final = [
+        completion
+        for completion in completions
+        if completion.ended and not completion.unclosed
+    ]
     assert final
     assert {completion.text.strip() for completion in final} <= {"true", "false"}
-    assert any(completion.thinking.strip() not in ("", "true", "false") for completion in final)
+    assert any(
+        completion.thinking.strip() not in ("", "true", "false") for completion in final
+    )
 
 
 def _core_processes() -> list[psutil.Process]:
     # Its own: the core of a server that other tests share is a child of that server.
     children = psutil.Process().children()
-    return [child for child in children if "EngineCore" in " ".join(child.cmdline()) or "EngineCore" in child.name()]
+    return [
+        child
+        for child in children
+        if "EngineCore" in " ".join(child.cmdline()) or "EngineCore" in child.name()
+    ]
 
 
-def test_a_request_that_watches_tokens_takes_nothing_from_those_beside_it(thinker: VllmEngine) -> None:
+def test_a_request_that_watches_tokens_takes_nothing_from_those_beside_it(
+    thinker: VllmEngine,
+) -> None:
     asyncio.run(check_watching_beside_alternatives(thinker))
 
 
-def test_what_is_cancelled_before_vllm_has_read_it_is_never_drawn(thinker: VllmEngine) -> None:
+def test_what_is_cancelled_before_vllm_has_read_it_is_never_drawn(
+    thinker: VllmEngine,
+) -> None:
     async def cancelled() -> list[SampleRequest]:
         prompt = Prompt.chat("Write a long story about a ship and a storm.")
         rendered = await thinker.render(prompt)
         params = SamplingParams(max_tokens=900)
-        requests = [SampleRequest("q", prompt, rendered, params, index, index) for index in range(32)]
-        drawing = [asyncio.ensure_future(thinker.sample(request)) for request in requests]
-        await asyncio.sleep(0)  # Each has been handed to vLLM's thread, and to nothing behind it.
+        requests = [
+            SampleRequest("q", prompt, rendered, params, index, index)
+            for index in range(32)
+        ]
+        drawing = [
+            asyncio.ensure_future(thinker.sample(request)) for request in requests
+        ]
+        await asyncio.sleep(
+            0
+        )  # Each has been handed to vLLM's thread, and to nothing behind it.
         for task in drawing:
             task.cancel()
         await asyncio.gather(*drawing, return_exceptions=True)
@@ -196,8 +263,12 @@ def test_what_is_cancelled_before_vllm_has_read_it_is_never_drawn(thinker: VllmE
     assert core.reset_caches().result()
 
 
-def test_a_killed_core_is_started_again_and_its_work_drawn_again(thinker: VllmEngine) -> None:
-    core = max(_core_processes(), key=lambda process: process.create_time())  # that of this module
+def test_a_killed_core_is_started_again_and_its_work_drawn_again(
+    thinker: VllmEngine,
+) -> None:
+    core = max(
+        _core_processes(), key=lambda process: process.create_time()
+    )  # that of this module
     told: list[str] = []
     thinker.notify = told.append
     killed: list[int] = []
@@ -208,7 +279,9 @@ def test_a_killed_core_is_started_again_and_its_work_drawn_again(thinker: VllmEn
             os.kill(core.pid, signal.SIGKILL)
 
     strategy = SelfConsistency(n=3, params=SamplingParams(max_tokens=48))
-    solution = solve_sync(Question.of("What is 4 + 4?"), strategy, thinker, trace=kill_once)
+    solution = solve_sync(
+        Question.of("What is 4 + 4?"), strategy, thinker, trace=kill_once
+    )
     assert solution.error is None
     assert solution.cost.samples >= 3
     assert thinker.restarts == 1
@@ -250,12 +323,19 @@ def test_a_core_ends_with_its_program_whatever_ends_that(
 ) -> None:
     script = tmp_path / "programs.py"
     script.write_text(PROGRAMS)
-    command = [sys.executable, str(script), str(embedded_model), *(signum.name for signum in signals)]
+    command = [
+        sys.executable,
+        str(script),
+        str(embedded_model),
+        *(signum.name for signum in signals),
+    ]
     launcher = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     with launcher:
         assert launcher.stdout
         for signum in signals:
-            program, *children = [psutil.Process(pid) for pid in json.loads(launcher.stdout.readline())]
+            program, *children = [
+                psutil.Process(pid) for pid in json.loads(launcher.stdout.readline())
+            ]
             assert any(child.memory_info().rss > 2**28 for child in children)
             program.send_signal(signum)
             all_end(children)

@@ -7,13 +7,32 @@ from typing import ClassVar
 
 import pytest
 
-from reasoner import Answer, Prompt, Question, SamplingParams, solve_many_sync, solve_sync
+from reasoner import (
+    Answer,
+    Prompt,
+    Question,
+    SamplingParams,
+    solve_many_sync,
+    solve_sync,
+)
 from reasoner.budget import Cost
 from reasoner.engine import SampleRequest, reset_caches
 from reasoner.engines.vllm.engine import VllmEngine
 from reasoner.errors import EngineDied
-from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, token_confidence
-from reasoner.strategy import Plan, Sample, cancel, next_finished, propose, sample, start
+from reasoner.stopping.confidence import (
+    ConfidenceFloor,
+    group_confidences,
+    token_confidence,
+)
+from reasoner.strategy import (
+    Plan,
+    Sample,
+    cancel,
+    next_finished,
+    propose,
+    sample,
+    start,
+)
 from reasoner.trace.events import AnswerExtracted, Dropped, Event, Sampled
 from reasoner.types import Completion, VoteState
 from reasoner_strategies import SelfConsistency
@@ -22,9 +41,14 @@ ADD = "What is 3 + 4?"
 ESSAY = Prompt.chat("Write a long story about a ship and a storm.")
 
 
-async def draw(engine: VllmEngine, prompt: Prompt, params: SamplingParams, seeds: Sequence[int]) -> list[Completion]:
+async def draw(
+    engine: VllmEngine, prompt: Prompt, params: SamplingParams, seeds: Sequence[int]
+) -> list[Completion]:
     rendered = await engine.render(prompt)
-    requests = [SampleRequest("q", prompt, rendered, params, index, seed) for index, seed in enumerate(seeds)]
+    requests = [
+        SampleRequest("q", prompt, rendered, params, index, seed)
+        for index, seed in enumerate(seeds)
+    ]
     return list(await asyncio.gather(*(engine.sample(request) for request in requests)))
 
 
@@ -32,21 +56,34 @@ def test_every_token_of_the_engine_is_in_the_ledger(engine: VllmEngine) -> None:
     events: list[Event] = []
     questions = [Question.of(f"What is {a} + {a + 1}?") for a in range(1, 7)]
     solutions = solve_many_sync(
-        questions, SelfConsistency(n=4, params=SamplingParams(max_tokens=64)), engine, trace=events.append
+        questions,
+        SelfConsistency(n=4, params=SamplingParams(max_tokens=64)),
+        engine,
+        trace=events.append,
     )
     drawn = [event for event in events if isinstance(event, Sampled)]
-    probed = sum((event.cost for event in events if isinstance(event, AnswerExtracted)), Cost())
+    probed = sum(
+        (event.cost for event in events if isinstance(event, AnswerExtracted)), Cost()
+    )
     assert len(drawn) == 24
     assert all(len(event.token_ids) == event.usage.generated_tokens for event in drawn)
     total = sum((solution.cost for solution in solutions), Cost())
-    assert total.generated_tokens == sum(e.usage.generated_tokens for e in drawn) + probed.generated_tokens
-    assert total.cached_tokens == sum(e.usage.cached_tokens for e in drawn) + probed.cached_tokens
+    assert (
+        total.generated_tokens
+        == sum(e.usage.generated_tokens for e in drawn) + probed.generated_tokens
+    )
+    assert (
+        total.cached_tokens
+        == sum(e.usage.cached_tokens for e in drawn) + probed.cached_tokens
+    )
     computed = sum(e.usage.prompt_tokens - e.usage.cached_tokens for e in drawn)
     assert total.prompt_tokens == computed + probed.prompt_tokens
 
 
 def test_siblings_share_their_prompt_in_whole_blocks(engine: VllmEngine) -> None:
-    prompt = Prompt.chat("A sentence that no other test uses, for its blocks to be new. " * 12 + ADD)
+    prompt = Prompt.chat(
+        "A sentence that no other test uses, for its blocks to be new. " * 12 + ADD
+    )
     params = SamplingParams(max_tokens=1)
     drawn = asyncio.run(draw(engine, prompt, params, range(8)))
     tokens = drawn[0].usage.prompt_tokens
@@ -55,8 +92,14 @@ def test_siblings_share_their_prompt_in_whole_blocks(engine: VllmEngine) -> None
 
 
 def test_what_was_forgotten_is_computed_again(engine: VllmEngine) -> None:
-    prompt = Prompt.chat("Another sentence that no other test uses, for its blocks to be new. " * 12 + ADD)
-    cached = [asyncio.run(_cached(engine, prompt, empty=empty)) for empty in (False, False, True)]
+    prompt = Prompt.chat(
+        "Another sentence that no other test uses, for its blocks to be new. " * 12
+        + ADD
+    )
+    cached = [
+        asyncio.run(_cached(engine, prompt, empty=empty))
+        for empty in (False, False, True)
+    ]
     assert cached[0] == cached[2] == 0
     assert cached[1] >= 3 * 32
 
@@ -75,7 +118,9 @@ def test_a_continuation_is_the_same_tokens(engine: VllmEngine) -> None:
     async def both() -> tuple[Completion, Completion, Completion]:
         [whole] = await draw(engine, prompt, greedy, [0])
         [first] = await draw(engine, prompt, replace(greedy, max_tokens=9), [0])
-        [second] = await draw(engine, prompt.then(first), replace(greedy, max_tokens=15), [0])
+        [second] = await draw(
+            engine, prompt.then(first), replace(greedy, max_tokens=15), [0]
+        )
         return whole, first, second
 
     whole, first, second = asyncio.run(both())
@@ -91,20 +136,33 @@ def test_a_sequence_below_the_floor_is_cut_in_the_stream(engine: VllmEngine) -> 
 
     async def drawn() -> tuple[list[Completion], list[Completion], list[float], float]:
         rendered = await engine.render(ESSAY)
-        asked = [SampleRequest("q", ESSAY, rendered, params, index, index) for index in range(4)]
+        asked = [
+            SampleRequest("q", ESSAY, rendered, params, index, index)
+            for index in range(4)
+        ]
         whole = [await engine.sample(one) for one in asked]
         lowest = [min(groups(one)) for one in whole]
         # Between two of them, as a prompt from the cache may change the last digits.
         minimum = sum(sorted(lowest)[1:3]) / 2
         floor = ConfidenceFloor(8, minimum, top_k=5)
-        return whole, [await engine.sample(replace(one, floor=floor)) for one in asked], lowest, minimum
+        return (
+            whole,
+            [await engine.sample(replace(one, floor=floor)) for one in asked],
+            lowest,
+            minimum,
+        )
 
     def groups(one: Completion) -> list[float]:
         assert one.logprobs is not None
         return group_confidences([token_confidence(top) for top in one.logprobs.top], 8)
 
     whole, cut, lowest, minimum = asyncio.run(drawn())
-    assert sorted(one.finish_reason for one in cut) == ["abort", "abort", "length", "length"]
+    assert sorted(one.finish_reason for one in cut) == [
+        "abort",
+        "abort",
+        "length",
+        "length",
+    ]
     for one, other, low in zip(whole, cut, lowest, strict=True):
         assert other.token_ids == one.token_ids[: len(other.token_ids)]
         assert other.usage.generated_tokens == len(other.token_ids)
@@ -113,7 +171,11 @@ def test_a_sequence_below_the_floor_is_cut_in_the_stream(engine: VllmEngine) -> 
             assert len(other.token_ids) == first + 8
             assert other.truncated
     # What was cut is gone from the engine: another request is served as ever.
-    [after] = asyncio.run(draw(engine, Prompt.chat(ADD), SamplingParams(temperature=0.0, max_tokens=8), [0]))
+    [after] = asyncio.run(
+        draw(
+            engine, Prompt.chat(ADD), SamplingParams(temperature=0.0, max_tokens=8), [0]
+        )
+    )
     assert after.usage.generated_tokens > 0
 
 
@@ -127,7 +189,9 @@ def test_a_step_continues_after_its_stop_string(engine: VllmEngine) -> None:
         grown, steps = prompt, 0
         while len(grown.token_ids) < len(whole.continuation):
             left = len(whole.token_ids) - len(grown.token_ids)
-            [one] = await draw(engine, grown, replace(greedy, stop=("\n",), max_tokens=left), [0])
+            [one] = await draw(
+                engine, grown, replace(greedy, stop=("\n",), max_tokens=left), [0]
+            )
             grown, steps = grown.then(one), steps + 1
             if one.ended:
                 break
@@ -139,7 +203,9 @@ def test_a_step_continues_after_its_stop_string(engine: VllmEngine) -> None:
     assert grown.text == whole.text
 
 
-def test_a_request_that_watches_tokens_takes_nothing_from_those_beside_it(engine: VllmEngine) -> None:
+def test_a_request_that_watches_tokens_takes_nothing_from_those_beside_it(
+    engine: VllmEngine,
+) -> None:
     asyncio.run(check_watching_beside_alternatives(engine))
 
 
@@ -154,12 +220,21 @@ async def check_watching_beside_alternatives(engine: VllmEngine) -> None:
     watch = tuple(token for ids in spelled for token in ids or ())
     greedy = SamplingParams(temperature=0.0, max_tokens=6)
     plain = [replace(greedy, logprobs=kept) for kept in (0, 3, 20)]
-    asked = [SampleRequest("q", prompt, rendered, params, index, 0) for index, params in enumerate(plain)]
+    asked = [
+        SampleRequest("q", prompt, rendered, params, index, 0)
+        for index, params in enumerate(plain)
+    ]
     asked += [SampleRequest("q", prompt, rendered, greedy, 3, 0, watch=watch[:1])]
-    asked += [SampleRequest("q", prompt, rendered, replace(greedy, max_tokens=3), 4, 0, watch=watch)]
+    asked += [
+        SampleRequest(
+            "q", prompt, rendered, replace(greedy, max_tokens=3), 4, 0, watch=watch
+        )
+    ]
     alone = [await engine.sample(request) for request in asked]
     streamed = [replace(request, on_text=lambda _: None) for request in asked[:3]]
-    beside = await asyncio.gather(*(engine.sample(request) for request in (*asked, *streamed)))
+    beside = await asyncio.gather(
+        *(engine.sample(request) for request in (*asked, *streamed))
+    )
     for one, other in zip([*alone, *alone[:3]], beside, strict=True):
         assert one.logprobs is not None
         assert other.logprobs is not None
@@ -167,10 +242,15 @@ async def check_watching_beside_alternatives(engine: VllmEngine) -> None:
         assert other.logprobs.sampled == pytest.approx(one.logprobs.sampled, abs=1e-2)
         for mine, theirs in zip(one.logprobs.top, other.logprobs.top, strict=True):
             assert theirs == pytest.approx(mine, abs=1e-2)
-        for mine, theirs in zip(one.logprobs.watched, other.logprobs.watched, strict=True):
+        for mine, theirs in zip(
+            one.logprobs.watched, other.logprobs.watched, strict=True
+        ):
             assert theirs == pytest.approx(mine, abs=1e-2)
     assert [len(one.logprobs.top[0]) for one in beside[1:3] if one.logprobs] == [3, 20]
-    assert [len(one.logprobs.watched[0]) for one in beside[3:5] if one.logprobs] == [1, len(watch)]
+    assert [len(one.logprobs.watched[0]) for one in beside[3:5] if one.logprobs] == [
+        1,
+        len(watch),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +262,13 @@ class CancelHalf:
     def plan(self, question: Question) -> Plan[Answer | None]:
         long = []
         for _ in range(8):
-            handle = yield from start(Sample((ESSAY,), params=SamplingParams(max_tokens=400)))
+            handle = yield from start(
+                Sample((ESSAY,), params=SamplingParams(max_tokens=400))
+            )
             long.append(handle)
-        yield from start(Sample((question.prompt,), params=SamplingParams(max_tokens=12)))
+        yield from start(
+            Sample((question.prompt,), params=SamplingParams(max_tokens=12))
+        )
         yield from next_finished()
         for handle in long:
             yield from cancel(handle)
@@ -201,12 +285,16 @@ def test_cancelled_work_is_freed_and_booked(engine: VllmEngine) -> None:
     assert solution.error is None
     assert [event.why for event in dropped] == ["cancelled"] * 8
     assert all(event.usage is not None for event in dropped)
-    assert solution.cost.cancelled_tokens == sum(e.usage.generated_tokens for e in dropped if e.usage)
+    assert solution.cost.cancelled_tokens == sum(
+        e.usage.generated_tokens for e in dropped if e.usage
+    )
     assert 8 <= solution.cost.cancelled_tokens < 8 * 400
     assert solution.cost.samples == 10
 
 
-def test_death_is_survived_once_and_told_the_second_time(engine: VllmEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_death_is_survived_once_and_told_the_second_time(
+    engine: VllmEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Runs last in this file: it leaves the shared engine restarted, with its one restart used up."""
     told: list[str] = []
     monkeypatch.setattr(engine, "notify", told.append)
@@ -226,7 +314,9 @@ def test_death_is_survived_once_and_told_the_second_time(engine: VllmEngine, mon
     lost = [event for event in events if isinstance(event, Dropped)]
     assert [event.why for event in lost] == ["lost"] * 3
     assert len([event for event in events if isinstance(event, Sampled)]) == 3
-    assert solution.cost.requests == 6 + len([event for event in events if isinstance(event, AnswerExtracted)])
+    assert solution.cost.requests == 6 + len(
+        [event for event in events if isinstance(event, AnswerExtracted)]
+    )
 
     second = engine._core
     monkeypatch.setattr(second._engine, "step", die)  # type: ignore[union-attr]

@@ -28,27 +28,47 @@ OPTIONS = (
 
 
 @pytest.fixture(scope="module")
-def started(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[VllmEngine, list[str]]]:
+def started(
+    embedded_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[VllmEngine, list[str]]]:
     """A tiny model with options that differ from all defaults, and the stages of its start."""
     stages: list[str] = []
     folder = tiny_llama(tmp_path_factory.mktemp("tiny") / "model", embedded_model)
-    engine: VllmEngine = build("engine", f"vllm:model_id={folder},max_model_len=512,{OPTIONS}")
+    engine: VllmEngine = build(
+        "engine", f"vllm:model_id={folder},max_model_len=512,{OPTIONS}"
+    )
     engine.stage = stages.append
     asyncio.run(engine.start())
     yield engine, stages
     asyncio.run(engine.close())
 
 
-def test_every_option_is_in_the_config_of_vllm(started: tuple[VllmEngine, list[str]]) -> None:
+def test_every_option_is_in_the_config_of_vllm(
+    started: tuple[VllmEngine, list[str]],
+) -> None:
     core: Any = started[0]._core
     config = core._engine.vllm_config
-    scheduler, cache, model = config.scheduler_config, config.cache_config, config.model_config
-    assert (scheduler.max_num_seqs, scheduler.max_num_batched_tokens, scheduler.policy) == (7, 2000, "priority")
-    assert (cache.block_size, cache.enable_prefix_caching, cache.kv_cache_memory_bytes) == (64, False, ROOM)
+    scheduler, cache, model = (
+        config.scheduler_config,
+        config.cache_config,
+        config.model_config,
+    )
+    assert (
+        scheduler.max_num_seqs,
+        scheduler.max_num_batched_tokens,
+        scheduler.policy,
+    ) == (7, 2000, "priority")
+    assert (
+        cache.block_size,
+        cache.enable_prefix_caching,
+        cache.kv_cache_memory_bytes,
+    ) == (64, False, ROOM)
     assert (model.seed, model.max_model_len, model.max_logprobs) == (11, 512, 7)
     assert model.override_generation_config == {"top_k": 5}
     assert config.parallel_config.worker_extension_cls.endswith("RepairableWorker")
-    assert type(core._engine.engine_core.engine_core.scheduler).__name__ == "LateScheduler"
+    assert (
+        type(core._engine.engine_core.engine_core.scheduler).__name__ == "LateScheduler"
+    )
 
 
 def test_its_spec_has_every_option(started: tuple[VllmEngine, list[str]]) -> None:
@@ -57,34 +77,58 @@ def test_its_spec_has_every_option(started: tuple[VllmEngine, list[str]]) -> Non
     assert spec_of(build("engine", written)) == written
 
 
-def test_each_stage_is_reported_when_it_begins(started: tuple[VllmEngine, list[str]]) -> None:
+def test_each_stage_is_reported_when_it_begins(
+    started: tuple[VllmEngine, list[str]],
+) -> None:
     assert [stage.partition(" ")[0] for stage in started[1]] == ["importing", "loading"]
 
 
-def test_preempted_sequences_are_counted_and_the_limiter_avoids_them(started: tuple[VllmEngine, list[str]]) -> None:
+def test_preempted_sequences_are_counted_and_the_limiter_avoids_them(
+    started: tuple[VllmEngine, list[str]],
+) -> None:
     small, _ = started
 
     async def at_once() -> list[SampleRequest]:
         await small.start()
         prompt = Prompt.chat(ESSAY)
         rendered = await small.render(prompt)
-        requests = [SampleRequest("q", prompt, rendered, LONG, index, index) for index in range(SEQUENCES)]
-        completions = await asyncio.gather(*(small.sample(request) for request in requests))
-        assert sum(completion.usage.generated_tokens for completion in completions) > 1.2 * small.capacity
+        requests = [
+            SampleRequest("q", prompt, rendered, LONG, index, index)
+            for index in range(SEQUENCES)
+        ]
+        completions = await asyncio.gather(
+            *(small.sample(request) for request in requests)
+        )
+        assert (
+            sum(completion.usage.generated_tokens for completion in completions)
+            > 1.2 * small.capacity
+        )
         return requests
 
     meters = [request.meter for request in asyncio.run(at_once())]
     assert any(meter.preemptions for meter in meters)
-    assert not meters[0].preemptions, "the first of the highest priority is preempted last"
+    assert not meters[0].preemptions, (
+        "the first of the highest priority is preempted last"
+    )
     for meter in meters:
         assert meter.usage is not None
         assert meter.usage.generated_tokens <= LONG.limit
 
-    solution = solve_sync(Question.of(ESSAY, space="free"), SelfConsistency(SEQUENCES, LONG), small)
+    solution = solve_sync(
+        Question.of(ESSAY, space="free"), SelfConsistency(SEQUENCES, LONG), small
+    )
     assert [note.split(":")[0] for note in solution.notes] == ["narrowed"]
-    solution = solve_sync(Question.of(ESSAY, space="free"), SelfConsistency(SEQUENCES, LONG, when_full="drop"), small)
+    solution = solve_sync(
+        Question.of(ESSAY, space="free"),
+        SelfConsistency(SEQUENCES, LONG, when_full="drop"),
+        small,
+    )
     assert "dropped" in [note.split(":")[0] for note in solution.notes]
-    assert 0 < solution.cost.cancelled_tokens < solution.cost.cancelled_tokens + solution.cost.generated_tokens
+    assert (
+        0
+        < solution.cost.cancelled_tokens
+        < solution.cost.cancelled_tokens + solution.cost.generated_tokens
+    )
     assert solution.cost.samples == SEQUENCES
 
 

@@ -14,7 +14,12 @@ GOLDEN = ROOT / "tests/golden/vllm_surface.txt"
 
 def imports(trees: list[ast.Module]) -> set[tuple[str, str]]:
     """Module and name of all that our code imports from vLLM."""
-    nodes = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    nodes = (
+        node
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+    )
     return {
         (node.module, alias.name)
         for node in nodes
@@ -25,13 +30,28 @@ def imports(trees: list[ast.Module]) -> set[tuple[str, str]]:
 
 def surface(trees: list[ast.Module]) -> Iterator[str]:
     """Each imported part, and those of its members that our code mentions, with their arguments."""
-    mentioned = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    mentioned |= {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    mentioned = {
+        node.attr
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+    }
+    mentioned |= {
+        node.name
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+    }
     for module, name in sorted(imports(trees)):
         part = getattr(importlib.import_module(module), name, None)
         yield f"{module}.{name}{': missing' if part is None else _arguments(part)}"
         if inspect.isclass(part):
-            own = {key for base in part.__mro__ if base.__module__.startswith("vllm.") for key in vars(base)}
+            own = {
+                key
+                for base in part.__mro__
+                if base.__module__.startswith("vllm.")
+                for key in vars(base)
+            }
             for member in sorted(mentioned & own):
                 if not member.startswith("__"):
                     yield f"    {member}{_arguments(inspect.getattr_static(part, member))}"
@@ -51,7 +71,8 @@ def _arguments(part: object) -> str:
 
 def test_the_parts_of_vllm_that_we_use_are_as_they_were() -> None:
     trees = [
-        ast.parse(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "reasoner/engines/vllm").glob("*.py"))
+        ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted((ROOT / "reasoner/engines/vllm").glob("*.py"))
     ]
     found = "".join(f"{line}\n" for line in surface(trees))
     if os.environ.get("REASONER_GOLDEN") == "update":

@@ -29,7 +29,9 @@ LONG = "Count from one to five hundred in words, and leave out no number: " * 8
 
 
 @pytest.fixture(scope="module")
-def server(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator["subprocess.Popen[str]"]:
+def server(
+    embedded_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator["subprocess.Popen[str]"]:
     """A server in a cache folder of its own, so that no other test's command finds it."""
     cache = tmp_path_factory.mktemp("cache")
     (cache / "models").symlink_to(embedded_model.parent)
@@ -56,13 +58,23 @@ def engine(server: "subprocess.Popen[str]") -> WarmEngine:
 
 
 def reasoner(*arguments: str, cwd: Path) -> Ended:
-    ended = subprocess.run([REASONER, *arguments], cwd=cwd, capture_output=True, text=True, timeout=PATIENCE)
+    ended = subprocess.run(
+        [REASONER, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
-async def draw(engine: Engine, prompt: Prompt, index: int = 0, **options: object) -> Completion:
+async def draw(
+    engine: Engine, prompt: Prompt, index: int = 0, **options: object
+) -> Completion:
     params = SamplingParams(temperature=0, **{"max_tokens": 24, **options})  # type: ignore[arg-type]
-    return await engine.sample(SampleRequest("q", prompt, await engine.render(prompt), params, index, 1))
+    return await engine.sample(
+        SampleRequest("q", prompt, await engine.render(prompt), params, index, 1)
+    )
 
 
 def test_tokens_and_counts_are_exact(engine: WarmEngine) -> None:
@@ -84,16 +96,31 @@ def test_tokens_and_counts_are_exact(engine: WarmEngine) -> None:
         half = await draw(engine, prompt, 2, max_tokens=8)
         rest = await draw(engine, prompt.then(half), 3, max_tokens=16)
         assert half.token_ids + rest.token_ids == first.token_ids
-        assert (await engine.render(prompt.then(half))).token_ids == rendered.token_ids + half.token_ids
+        assert (
+            await engine.render(prompt.then(half))
+        ).token_ids == rendered.token_ids + half.token_ids
         watched = SampleRequest(
-            "q", prompt, rendered, SamplingParams(temperature=0, max_tokens=1), 4, 1, watch=first.token_ids[:1]
+            "q",
+            prompt,
+            rendered,
+            SamplingParams(temperature=0, max_tokens=1),
+            4,
+            1,
+            watch=first.token_ids[:1],
         )
         measured = await engine.sample(watched)
         assert measured.logprobs
-        assert measured.logprobs.watched[0][0] == pytest.approx(first.logprobs.sampled[0], abs=1e-4)
+        assert measured.logprobs.watched[0][0] == pytest.approx(
+            first.logprobs.sampled[0], abs=1e-4
+        )
         raw = await engine.render(Prompt(raw="two words"))
         assert raw.token_ids == await engine.encode("two words")
-        solution = await solve(number_question(), "self_consistency:n=4,max_tokens=16", engine, budget="tokens=600")
+        solution = await solve(
+            number_question(),
+            "self_consistency:n=4,max_tokens=16",
+            engine,
+            budget="tokens=600",
+        )
         assert solution.error is None
         assert solution.cost.tokens <= 600
         await engine.close()
@@ -123,14 +150,22 @@ def test_cancelling_says_what_it_cost_and_frees_the_engine(engine: WarmEngine) -
     asyncio.run(test())
 
 
-def test_commands_use_it_and_load_neither_torch_nor_vllm(server: "subprocess.Popen[str]", tmp_path: Path) -> None:
+def test_commands_use_it_and_load_neither_torch_nor_vllm(
+    server: "subprocess.Popen[str]", tmp_path: Path
+) -> None:
     said = f"using the engine of the server {server.pid}; --no-server starts another"
     code = (
         "import sys, atexit; atexit.register(lambda: print(sorted({'torch', 'vllm'} & set(sys.modules))));"
         "from reasoner.cli import main; main()"
     )
     solving = start(
-        "solve", "What is 3 + 4?", "-e", OPTIONS, "--max-tokens", "32", command=(sys.executable, "-c", code)
+        "solve",
+        "What is 3 + 4?",
+        "-e",
+        OPTIONS,
+        "--max-tokens",
+        "32",
+        command=(sys.executable, "-c", code),
     )
     ended = finish(solving)
     assert (ended.code, ended.out.splitlines()[-1]) == (0, "[]"), ended.err
@@ -139,19 +174,36 @@ def test_commands_use_it_and_load_neither_torch_nor_vllm(server: "subprocess.Pop
     assert ended.code == 0, ended.err
     assert said in ended.err
     arguments = ("-e", OPTIONS, "-s", "single:max_tokens=16")
-    ended = reasoner("eval", "arithmetic", "--limit", "2", *arguments, "--out", "run", cwd=tmp_path)
+    ended = reasoner(
+        "eval", "arithmetic", "--limit", "2", *arguments, "--out", "run", cwd=tmp_path
+    )
     assert ended.code == 0, ended.err
     assert said in ended.err
-    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["engine"] == OPTIONS
+    assert (
+        json.loads((tmp_path / "run" / "manifest.json").read_text())["engine"]
+        == OPTIONS
+    )
     (tmp_path / "questions.jsonl").write_text('{"question": "What is 3 + 4?"}\n')
     ended = reasoner("batch", "questions.jsonl", *arguments, cwd=tmp_path)
     assert (ended.code, len(ended.out.splitlines())) == (0, 1), ended.err
     assert isinstance(Given(engine=OPTIONS, no_server=True).to_engine(), VllmEngine)
-    assert isinstance(Given(engine=f"{OPTIONS},max_num_seqs=8", no_server=False).to_engine(), VllmEngine)
+    assert isinstance(
+        Given(engine=f"{OPTIONS},max_num_seqs=8", no_server=False).to_engine(),
+        VllmEngine,
+    )
 
 
-def test_either_side_may_end_first(server: "subprocess.Popen[str]", engine: WarmEngine) -> None:
-    arguments = ("solve", LONG, "-e", OPTIONS, "-s", "self_consistency:n=8,temperature=1,max_tokens=1500")
+def test_either_side_may_end_first(
+    server: "subprocess.Popen[str]", engine: WarmEngine
+) -> None:
+    arguments = (
+        "solve",
+        LONG,
+        "-e",
+        OPTIONS,
+        "-s",
+        "self_consistency:n=8,temperature=1,max_tokens=1500",
+    )
     client = start(*arguments)
     read_until(client, lambda line: line.startswith("solving "))
     client.send_signal(signal.SIGINT)
@@ -168,14 +220,28 @@ def test_either_side_may_end_first(server: "subprocess.Popen[str]", engine: Warm
     os.kill(server.pid, signal.SIGKILL)
     ended = finish(client)
     assert ended.code == 4
-    assert ended.error.startswith(f"error: the server that kept the engine (process {server.pid}) has ended: run ")
+    assert ended.error.startswith(
+        f"error: the server that kept the engine (process {server.pid}) has ended: run "
+    )
 
 
 def test_the_seconds_of_a_start_are_shown_by_stage(tmp_path: Path) -> None:
     ended = reasoner("doctor", "--start", "--json", "-e", OPTIONS, cwd=tmp_path)
     assert (ended.code, ended.err) == (0, "")
-    seconds = {name: value for name, value in json.loads(ended.out).items() if name.startswith("seconds_")}
+    seconds = {
+        name: value
+        for name, value in json.loads(ended.out).items()
+        if name.startswith("seconds_")
+    }
     assert list(seconds) == [
-        f"seconds_{stage}" for stage in ("command", "model", "imports", "engine", "first_reply", "second_reply")
+        f"seconds_{stage}"
+        for stage in (
+            "command",
+            "model",
+            "imports",
+            "engine",
+            "first_reply",
+            "second_reply",
+        )
     ]
     assert all(value >= 0 for value in seconds.values())

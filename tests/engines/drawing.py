@@ -32,7 +32,16 @@ async def draw(
     await engine.start()
     sampling = SamplingParams(**{"max_tokens": 32, **params})
     rendered = await engine.render(prompt)
-    request = SampleRequest("q", prompt, rendered, sampling, 3, 41, interruptible=interruptible, on_text=on_text)
+    request = SampleRequest(
+        "q",
+        prompt,
+        rendered,
+        sampling,
+        3,
+        41,
+        interruptible=interruptible,
+        on_text=on_text,
+    )
     return await engine.sample(request)
 
 

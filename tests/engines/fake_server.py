@@ -11,7 +11,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from tests.engines.fake_tokenizer import BOS, BYTE, CLOSE, EOS, MARKERS, THINK, TURN, spell, spell_chat
+from tests.engines.fake_tokenizer import (
+    BOS,
+    BYTE,
+    CLOSE,
+    EOS,
+    MARKERS,
+    THINK,
+    TURN,
+    spell,
+    spell_chat,
+)
 from tests.waiting import PATIENCE
 
 _PIECE, _THOUGHT = 500, 700
@@ -90,11 +100,18 @@ class FakeServer:
     def __enter__(self) -> Self:
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.state = self
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": 0.01},
+            daemon=True,
+        ).start()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if not self.dead:
             self.die()
@@ -127,36 +144,69 @@ class FakeServer:
 
     def tokens(self, body: dict[str, Any]) -> dict[str, Any]:
         """The reply of /tokenize."""
-        ids = [BOS, *spell(body["prompt"])] if "prompt" in body else spell_chat(body["messages"])
+        ids = (
+            [BOS, *spell(body["prompt"])]
+            if "prompt" in body
+            else spell_chat(body["messages"])
+        )
         if "prompt" in body and not body.get("add_special_tokens", True):
             ids = ids[1:]
         if "messages" in body and not body.get("add_generation_prompt", True):
             ids = ids[:-1]
         elif "messages" in body and self.opens:
-            off = (body.get("chat_template_kwargs") or {}).get("enable_thinking") is False
+            off = (body.get("chat_template_kwargs") or {}).get(
+                "enable_thinking"
+            ) is False
             ids += [THINK, CLOSE] if off else [THINK]
-        strs = [self.text_of([token]) for token in ids] if body.get("return_token_strs") else None
-        return {"count": len(ids), "max_model_len": self.context or 512, "tokens": ids, "token_strs": strs}
+        strs = (
+            [self.text_of([token]) for token in ids]
+            if body.get("return_token_strs")
+            else None
+        )
+        return {
+            "count": len(ids),
+            "max_model_len": self.context or 512,
+            "tokens": ids,
+            "token_strs": strs,
+        }
 
     def text_of(self, ids: list[int]) -> str:
         """The text of token ids, markers and all."""
         known = {THINK: "<think>", CLOSE: "</think>", BOS: "", EOS: "", TURN: ""}
-        known |= dict(enumerate(self.reply, _PIECE)) | dict(enumerate(self.thinking, _THOUGHT))
-        return "".join(known[i] if i in known else bytes([i - BYTE]).decode("latin-1") for i in ids)
+        known |= dict(enumerate(self.reply, _PIECE)) | dict(
+            enumerate(self.thinking, _THOUGHT)
+        )
+        return "".join(
+            known[i] if i in known else bytes([i - BYTE]).decode("latin-1") for i in ids
+        )
 
-    def _drawn(self, body: dict[str, Any], *, chat: bool) -> list[tuple[int, str, bool]]:
+    def _drawn(
+        self, body: dict[str, Any], *, chat: bool
+    ) -> list[tuple[int, str, bool]]:
         """The tokens of the reply, each with its text and whether it belongs to thinking."""
-        thoughts = [(_THOUGHT + at, piece, True) for at, piece in enumerate(self.thinking)]
+        thoughts = [
+            (_THOUGHT + at, piece, True) for at, piece in enumerate(self.thinking)
+        ]
         if chat:
             last = body["messages"][-1]
             beginning = last["content"] if last["role"] == "assistant" else ""
-            off = (body.get("chat_template_kwargs") or {}).get("enable_thinking") is False
+            off = (body.get("chat_template_kwargs") or {}).get(
+                "enable_thinking"
+            ) is False
             closed, opened = (
-                off or (beginning and ("</think>" in beginning or "<think>" not in beginning)),
+                off
+                or (
+                    beginning
+                    and ("</think>" in beginning or "<think>" not in beginning)
+                ),
                 "<think>" in beginning,
             )
         else:
-            ids = body["prompt"] if isinstance(body["prompt"], list) else spell(body["prompt"])
+            ids = (
+                body["prompt"]
+                if isinstance(body["prompt"], list)
+                else spell(body["prompt"])
+            )
             marks = [token for token in ids if token in (THINK, CLOSE)]
             closed, opened = marks[-1:] == [CLOSE], marks[-1:] == [THINK]
         if self.thinking and not closed:
@@ -168,7 +218,11 @@ class FakeServer:
         else:
             thoughts = []
         replies = [(_PIECE + at, piece, False) for at, piece in enumerate(self.reply)]
-        ends = [(EOS, "", False)] if self.finish == "stop" and self.stop_reason is None else []
+        ends = (
+            [(EOS, "", False)]
+            if self.finish == "stop" and self.stop_reason is None
+            else []
+        )
         return [*thoughts, *replies, *ends]
 
     def _delta(self, piece: str, *, thought: bool) -> dict[str, Any]:
@@ -179,9 +233,16 @@ class FakeServer:
         if not thought:
             return {"content": [{"type": "text", "text": piece}]}
         if self.thinks_in == "list":
-            return {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": piece}]}]}
+            return {
+                "content": [
+                    {"type": "thinking", "thinking": [{"type": "text", "text": piece}]}
+                ]
+            }
         return dict.fromkeys(
-            ("reasoning", "reasoning_content") if self.thinks_in == "both" else (self.thinks_in,), piece
+            ("reasoning", "reasoning_content")
+            if self.thinks_in == "both"
+            else (self.thinks_in,),
+            piece,
         )
 
     def events(self, body: dict[str, Any], *, chat: bool) -> Iterator[dict[str, Any]]:
@@ -191,11 +252,26 @@ class FakeServer:
         finish = self.finish if len(drawn) <= maximum else "length"
         drawn, prompt = drawn[:maximum], self._prompt_tokens(body)
         if chat:
-            yield {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
+            yield {
+                "choices": [
+                    {
+                        "index": 0,
+                        "delta": {"role": "assistant", "content": ""},
+                        "finish_reason": None,
+                    }
+                ]
+            }
         for place, (number, piece, thought) in enumerate(drawn):
             last = place == len(drawn) - 1
-            choice: dict[str, Any] = {"index": 0, "finish_reason": finish if last else None}
-            choice |= {"delta": self._delta(piece, thought=thought)} if chat else {"text": piece}
+            choice: dict[str, Any] = {
+                "index": 0,
+                "finish_reason": finish if last else None,
+            }
+            choice |= (
+                {"delta": self._delta(piece, thought=thought)}
+                if chat
+                else {"text": piece}
+            )
             if body.get("logprobs") is not None:
                 choice["logprobs"] = self._logprobs(body, number, place, chat=chat)
             if self.vllm:
@@ -203,19 +279,31 @@ class FakeServer:
             if self.vllm and self.returns_ids and body.get("return_token_ids"):
                 choice["token_ids"] = [number]
             event: dict[str, Any] = {"choices": [choice]}
-            if self.vllm and body.get("stream_options", {}).get("continuous_usage_stats"):
-                event["usage"] = {"prompt_tokens": prompt, "completion_tokens": place + 1}
+            if self.vllm and body.get("stream_options", {}).get(
+                "continuous_usage_stats"
+            ):
+                event["usage"] = {
+                    "prompt_tokens": prompt,
+                    "completion_tokens": place + 1,
+                }
             yield event
         if self.reports_usage and body.get("stream_options", {}).get("include_usage"):
-            usage: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": len(drawn)}
+            usage: dict[str, Any] = {
+                "prompt_tokens": prompt,
+                "completion_tokens": len(drawn),
+            }
             usage["prompt_tokens_details"] = {"cached_tokens": self.cached}
             if self.reports_thinking:
-                usage["completion_tokens_details"] = {"reasoning_tokens": sum(thought for *_, thought in drawn)}
+                usage["completion_tokens_details"] = {
+                    "reasoning_tokens": sum(thought for *_, thought in drawn)
+                }
             yield {"choices": [], "usage": usage}
 
     def whole(self, body: dict[str, Any], *, chat: bool) -> dict[str, Any]:
         """The same reply at once."""
-        events = list(self.events({**body, "stream_options": {"include_usage": True}}, chat=chat))
+        events = list(
+            self.events({**body, "stream_options": {"include_usage": True}}, chat=chat)
+        )
         usage = events.pop()["usage"] if self.reports_usage else None
         pieces = [event["choices"][0] for event in events]
         choice: dict[str, Any] = {"finish_reason": pieces[-1]["finish_reason"]}
@@ -233,19 +321,28 @@ class FakeServer:
         if any("token_ids" in p for p in pieces):
             choice["token_ids"] = [number for p in pieces for number in p["token_ids"]]
         if sent := [p["logprobs"] for p in pieces if "logprobs" in p]:
-            choice["logprobs"] = {key: [one for each in sent for one in each[key]] for key in sent[0]}
-        return {"choices": [{"index": 0, **choice}], **({"usage": usage} if usage else {})}
+            choice["logprobs"] = {
+                key: [one for each in sent for one in each[key]] for key in sent[0]
+            }
+        return {
+            "choices": [{"index": 0, **choice}],
+            **({"usage": usage} if usage else {}),
+        }
 
     def _prompt_tokens(self, body: dict[str, Any]) -> int:
         if "messages" in body:
             return len(spell_chat(body["messages"]))
         return len(body["prompt"]) + isinstance(body["prompt"], str)
 
-    def _logprobs(self, body: dict[str, Any], number: int, place: int, *, chat: bool) -> dict[str, Any]:
+    def _logprobs(
+        self, body: dict[str, Any], number: int, place: int, *, chat: bool
+    ) -> dict[str, Any]:
         own = -0.5 * (place + 1)
         others = {f"token_id:{number}": own, "token_id:7": -3.0, "token_id:8": -0.25}
         if chat:
-            top = [{"token": token, "logprob": value} for token, value in others.items()][: body.get("top_logprobs")]
+            top = [
+                {"token": token, "logprob": value} for token, value in others.items()
+            ][: body.get("top_logprobs")]
             return {"content": [{"token": "x", "logprob": own, "top_logprobs": top}]}
         return {"tokens": ["x"], "token_logprobs": [own], "top_logprobs": [others]}
 
@@ -288,8 +385,20 @@ class _Handler(BaseHTTPRequestHandler):
         if state.start_fault:
             self._fail(state.start_fault)
         elif self.path == "/v1/models":
-            extra = {"max_model_len": state.context, "root": state.root} if state.vllm else {}
-            self._json({"object": "list", "data": [{"id": m, "owned_by": state.owner, **extra} for m in state.models]})
+            extra = (
+                {"max_model_len": state.context, "root": state.root}
+                if state.vllm
+                else {}
+            )
+            self._json(
+                {
+                    "object": "list",
+                    "data": [
+                        {"id": m, "owned_by": state.owner, **extra}
+                        for m in state.models
+                    ],
+                }
+            )
         elif self.path == "/health" and state.vllm:
             self._json({})
         else:
@@ -301,10 +410,15 @@ class _Handler(BaseHTTPRequestHandler):
         state = self.state
         if self.path == "/tokenize" and state.vllm and state.tokenizes:
             self._at_once(
-                json.dumps(state.tokens(body)), state.tokenize_faults.pop(0) if state.tokenize_faults else None
+                json.dumps(state.tokens(body)),
+                state.tokenize_faults.pop(0) if state.tokenize_faults else None,
             )
         elif self.path == "/reset_prefix_cache" and state.resets:
-            self._whole(200, state.resets.pop(0) if len(state.resets) > 1 else state.resets[0], ())
+            self._whole(
+                200,
+                state.resets.pop(0) if len(state.resets) > 1 else state.resets[0],
+                (),
+            )
         elif self.path in ("/v1/completions", "/v1/chat/completions"):
             state.at.pop(next(state._numbers), lambda: None)()
             if state.dead:
@@ -316,7 +430,9 @@ class _Handler(BaseHTTPRequestHandler):
             elif body.get("stream"):
                 self._stream(list(state.events(body, chat="chat" in self.path)), fault)
             else:
-                self._at_once(json.dumps(state.whole(body, chat="chat" in self.path)), fault)
+                self._at_once(
+                    json.dumps(state.whole(body, chat="chat" in self.path)), fault
+                )
         else:
             self._json({"detail": "Not Found"}, 404)
 
@@ -327,7 +443,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _json(self, content: object, status: int = 200) -> None:
         self._whole(status, json.dumps(content), ())
 
-    def _whole(self, status: int, body: str, headers: tuple[tuple[str, str], ...]) -> None:
+    def _whole(
+        self, status: int, body: str, headers: tuple[tuple[str, str], ...]
+    ) -> None:
         payload = body.encode()
         self.send_response(status)
         for name, value in (*headers, ("Content-Length", str(len(payload)))):
@@ -364,7 +482,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        lines = [f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode() for event in events]
+        lines = [
+            f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
+            for event in events
+        ]
         if fault:
             lines = lines[: fault.after]
         for line in lines:

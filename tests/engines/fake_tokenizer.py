@@ -11,7 +11,11 @@ def spell(text: str) -> list[int]:
     """The fake tokeniser: one id a byte, and one for each marker of thinking."""
     ids: list[int] = []
     for piece in re.split("(</?think>)", text):
-        ids += [MARKERS[piece]] if piece in MARKERS else [BYTE + b for b in piece.encode("utf-8", "surrogatepass")]
+        ids += (
+            [MARKERS[piece]]
+            if piece in MARKERS
+            else [BYTE + b for b in piece.encode("utf-8", "surrogatepass")]
+        )
     return ids
 
 

@@ -43,7 +43,9 @@ class Gated(SimulatedEngine):
                 raise EngineDied("the core died again")
         prompt, generated = request.rendered.tokens, 0
         try:
-            while request.index >= self.free and not (Path(self.folder) / "gate").exists():
+            while (
+                request.index >= self.free and not (Path(self.folder) / "gate").exists()
+            ):
                 generated += 1
                 request.meter.usage = Usage(prompt, 0, generated)
                 if request.on_text:

@@ -24,9 +24,14 @@ class Replica(FakeServer):
         super().__init__(cached=16, **options)
         self.computed: list[dict[str, Any]] = []
 
-    def _drawn(self, body: dict[str, Any], *, chat: bool) -> list[tuple[int, str, bool]]:
+    def _drawn(
+        self, body: dict[str, Any], *, chat: bool
+    ) -> list[tuple[int, str, bool]]:
         words = ("The", " answer", " is", f" {body['seed'] % 3}")
-        return [*((500 + at, word, False) for at, word in enumerate(words)), (EOS, "", False)]
+        return [
+            *((500 + at, word, False) for at, word in enumerate(words)),
+            (EOS, "", False),
+        ]
 
     def whole(self, body: dict[str, Any], *, chat: bool) -> dict[str, Any]:
         reply = super().whole(body, chat=chat)
@@ -51,7 +56,9 @@ def engine_at(url: str, **options: Any) -> OpenAIEngine:
 
 async def ended(engine: OpenAIEngine, count: int = 6) -> Ended:
     events: list[Event] = []
-    asked: list[Question | str] = [Question.of(f"How many are {chr(97 + n)}?", id=f"q{n}") for n in range(count)]
+    asked: list[Question | str] = [
+        Question.of(f"How many are {chr(97 + n)}?", id=f"q{n}") for n in range(count)
+    ]
     solutions = await solve_many(asked, VOTE, engine, trace=events.append)
     await engine.close()
     samples = [books(event.cost) for event in events if isinstance(event, Sampled)]
@@ -67,11 +74,19 @@ def _added(rows: Sequence[tuple[int, int, int]]) -> tuple[int, int, int]:
 def counted(*replicas: Replica) -> tuple[int, int, int]:
     usages = [usage for replica in replicas for usage in replica.computed]
     cached = replicas[0].cached
-    return _added([(usage["prompt_tokens"] - cached, cached, usage["completion_tokens"]) for usage in usages])
+    return _added(
+        [
+            (usage["prompt_tokens"] - cached, cached, usage["completion_tokens"])
+            for usage in usages
+        ]
+    )
 
 
 def votes(run: Ended) -> list[object]:
-    return [(solution.error, solution.answer, solution.vote_state) for solution in run.solutions]
+    return [
+        (solution.error, solution.answer, solution.vote_state)
+        for solution in run.solutions
+    ]
 
 
 async def alone(count: int = 6) -> Ended:

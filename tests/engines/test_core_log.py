@@ -36,18 +36,27 @@ def test_the_cause_is_what_the_first_process_logged(log: CoreLog) -> None:
     worker, core = process(log, "worker"), process(log, "core")
     core.error("Dumping input data")
     fail(worker, ValueError("the GPU is too small.\nmore"))
-    fail(core, RuntimeError("WorkerProc initialization failed. See stack trace for root cause."))
+    fail(
+        core,
+        RuntimeError(
+            "WorkerProc initialization failed. See stack trace for root cause."
+        ),
+    )
     assert log.cause(RuntimeError(POINTS)) == "the GPU is too small"
     assert log.cause(ValueError("max_num_seqs is 0")) == "max_num_seqs is 0"
 
 
-def test_a_process_that_logged_nothing_is_reported_by_its_exit_code(log: CoreLog) -> None:
+def test_a_process_that_logged_nothing_is_reported_by_its_exit_code(
+    log: CoreLog,
+) -> None:
     assert log.cause(RuntimeError(POINTS)) == "its process ended with code -9 (killed)"
     fail(process(log, "core"), RuntimeError("see the stack trace above for the cause"))
     assert log.cause(RuntimeError(POINTS)).startswith("its process ended")
 
 
-def test_a_recorder_without_its_file_changes_nothing(log: CoreLog, tmp_path: Path) -> None:
+def test_a_recorder_without_its_file_changes_nothing(
+    log: CoreLog, tmp_path: Path
+) -> None:
     logger = process(log, "core")
     log.close()
     fail(logger, ValueError("x"))
@@ -65,7 +74,12 @@ def test_a_recorder_without_its_file_changes_nothing(log: CoreLog, tmp_path: Pat
             ),
             "Total number of attention heads (9) must be divisible by tensor parallel size (2)",
         ),
-        (ValueError("No room. Try increasing `gpu_memory_utilization`. See https://x"), "No room"),
+        (
+            ValueError(
+                "No room. Try increasing `gpu_memory_utilization`. See https://x"
+            ),
+            "No room",
+        ),
         (ValueError("word " * 200), ("word " * 200)[:299] + "…"),
     ],
 )
@@ -76,14 +90,42 @@ def test_what_an_error_says_is_one_line(error: Exception, line: str) -> None:
 @pytest.mark.parametrize(
     ("cause", "cpu", "said"),
     [
-        ("To serve one request 0.18 GiB KV cache is needed", True, "kv_gib or max_model_len"),
-        ("To serve one request 0.18 GiB KV cache is needed", False, "gpu_memory_utilization or max_model_len"),
-        ("CUDA out of memory. Tried to allocate 2 GiB", False, "gpu_memory_utilization or max_model_len"),
-        ("Error while deserializing header: incomplete metadata", True, "the file of the weights is damaged"),
-        ("heads (9) must be divisible by tensor parallel size (2)", True, "tensor_parallel_size or device_ids"),
+        (
+            "To serve one request 0.18 GiB KV cache is needed",
+            True,
+            "kv_gib or max_model_len",
+        ),
+        (
+            "To serve one request 0.18 GiB KV cache is needed",
+            False,
+            "gpu_memory_utilization or max_model_len",
+        ),
+        (
+            "CUDA out of memory. Tried to allocate 2 GiB",
+            False,
+            "gpu_memory_utilization or max_model_len",
+        ),
+        (
+            "Error while deserializing header: incomplete metadata",
+            True,
+            "the file of the weights is damaged",
+        ),
+        (
+            "heads (9) must be divisible by tensor parallel size (2)",
+            True,
+            "tensor_parallel_size or device_ids",
+        ),
         ("torch.float16 is not supported", True, "change the engine's option dtype"),
-        ("its process ended with code -9 (killed)", False, "it may have had too little memory"),
-        ("its process ended with code 1", False, "VLLM_LOGGING_LEVEL=INFO shows its log"),
+        (
+            "its process ended with code -9 (killed)",
+            False,
+            "it may have had too little memory",
+        ),
+        (
+            "its process ended with code 1",
+            False,
+            "VLLM_LOGGING_LEVEL=INFO shows its log",
+        ),
     ],
 )
 def test_known_causes_have_an_advice(cause: str, cpu: bool, said: str) -> None:

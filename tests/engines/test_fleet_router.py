@@ -22,7 +22,9 @@ from tests.engines.replicas import SAMPLES, Replica, alone, counted, ended, vote
 from tests.waiting import PATIENCE
 
 ROUTER = shutil.which("vllm-router", path=str(Path(sys.executable).parent))
-pytestmark = pytest.mark.skipif(ROUTER is None, reason="vllm-router has no wheel for this machine")
+pytestmark = pytest.mark.skipif(
+    ROUTER is None, reason="vllm-router has no wheel for this machine"
+)
 AT_ONCE = 8
 
 
@@ -48,7 +50,12 @@ class Router:
         self.port = free_port()
         workers = [url.removesuffix("/v1") for url in urls]
         self.command = [str(ROUTER), "--host", "127.0.0.1", "--port", str(self.port)]
-        self.command += ["--prometheus-port", str(free_port()), "--worker-startup-check-interval", "1"]
+        self.command += [
+            "--prometheus-port",
+            str(free_port()),
+            "--worker-startup-check-interval",
+            "1",
+        ]
         self.command += ["--worker-urls", *workers, *documented()]
         self.process = self._started()
 
@@ -57,7 +64,9 @@ class Router:
         return f"http://127.0.0.1:{self.port}/v1"
 
     def _started(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(
+            self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
 
     def kill(self) -> None:
         self.process.kill()
@@ -69,7 +78,9 @@ class Router:
 
 
 @asynccontextmanager
-async def routed(*replicas: Replica) -> AsyncGenerator[tuple[Router, OpenAIEngine], None]:
+async def routed(
+    *replicas: Replica,
+) -> AsyncGenerator[tuple[Router, OpenAIEngine], None]:
     with ExitStack() as serving:
         router = Router([serving.enter_context(replica).url for replica in replicas])
         try:
@@ -101,7 +112,10 @@ def test_a_router_keeps_questions_whole() -> None:
             run = await ended(engine, 8)
         assert votes(run) == votes(await alone(8))
         assert run.ledger == run.sampled == counted(*replicas)
-        served = [Counter(seen.headers["x-session-id"] for seen in _sampling(each)) for each in replicas]
+        served = [
+            Counter(seen.headers["x-session-id"] for seen in _sampling(each))
+            for each in replicas
+        ]
         assert [*map(len, served)] == [4, 4]
         assert served[0] + served[1] == {session_id(f"q{n}"): SAMPLES for n in range(8)}
 

@@ -9,7 +9,15 @@ import pytest
 from reasoner.engines.vllm import VllmEngine, served
 from reasoner.engines.vllm.build import Build
 from reasoner.engines.vllm.pooling import PoolingEngine
-from reasoner.engines.vllm.served import ALONE, MIN_SHARE, TOGETHER, Claim, GpuMemory, devices_of, split_gpu
+from reasoner.engines.vllm.served import (
+    ALONE,
+    MIN_SHARE,
+    TOGETHER,
+    Claim,
+    GpuMemory,
+    devices_of,
+    split_gpu,
+)
 from reasoner.errors import UsageError
 from reasoner.models.resolve import Resolved
 from reasoner.verifier import claim_memory
@@ -24,7 +32,12 @@ GB = 10**9
 
 def shares(*claims: tuple[int, float]) -> list[float]:
     """Shares by (weights, share asked for)."""
-    found = split_gpu([Claim(f"model {place}", share, weights) for place, (weights, share) in enumerate(claims)])
+    found = split_gpu(
+        [
+            Claim(f"model {place}", share, weights)
+            for place, (weights, share) in enumerate(claims)
+        ]
+    )
     assert sum(found) <= 1
     return [round(one, 3) for one in found]
 
@@ -53,10 +66,15 @@ def test_a_share_that_was_asked_for_stands_and_the_others_divide_the_rest() -> N
             (0.9, 0.2),
             "model 0 gpu_memory_utilization=0.9, model 1 gpu_memory_utilization=0.2 is more than one GPU: lower one of them",
         ),
-        ((0.93, 0), "model 0 gpu_memory_utilization=0.93 leaves too little for model 1: lower one of them"),
+        (
+            (0.93, 0),
+            "model 0 gpu_memory_utilization=0.93 leaves too little for model 1: lower one of them",
+        ),
     ],
 )
-def test_shares_that_do_not_fit_are_refused(asked: tuple[float, float], complaint: str) -> None:
+def test_shares_that_do_not_fit_are_refused(
+    asked: tuple[float, float], complaint: str
+) -> None:
     with pytest.raises(UsageError) as caught:
         shares(*((GB, share) for share in asked))
     assert str(caught.value) == complaint
@@ -79,7 +97,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     for module in (served, reward):
         monkeypatch.setattr(module, "installed_build", lambda: GPU)
     # vLLM reads a folder without the type of a model again after two seconds.
-    path = model_folder(tmp_path / "m", reasoner_head=True, model_type="llama", architectures=["LlamaForCausalLM"])
+    path = model_folder(
+        tmp_path / "m",
+        reasoner_head=True,
+        model_type="llama",
+        architectures=["LlamaForCausalLM"],
+    )
     write_safetensors(Path(path) / "model.safetensors", {"weight": [1 << 20]})
     with (Path(path) / "model.safetensors").open("ab") as file:
         file.truncate(2 << 20)
@@ -95,14 +118,19 @@ def utilization(policy: VllmEngine, folder: str) -> float:
 
 
 @pytest.mark.parametrize("kind", [Orm, Prm])
-def test_a_default_reward_model_and_a_default_policy_fit_one_gpu(kind: Any, folder: str) -> None:
+def test_a_default_reward_model_and_a_default_policy_fit_one_gpu(
+    kind: Any, folder: str
+) -> None:
     policy, verifier = VllmEngine(folder), kind(model=folder)
     asyncio.run(claim_memory(policy, verifier))
     own = verifier.running.engine
     assert isinstance(own, PoolingEngine)
     taken = utilization(policy, folder), own._gpu_share(Resolved("m", folder, None))
     assert taken == pytest.approx((TOGETHER / 2, TOGETHER / 2))
-    assert own._arguments(GPU, Resolved("m", folder, Path(folder))).gpu_memory_utilization == taken[1]
+    assert (
+        own._arguments(GPU, Resolved("m", folder, Path(folder))).gpu_memory_utilization
+        == taken[1]
+    )
     asyncio.run(verifier.close())
     assert len(policy.gpu.claims) == 1
 
@@ -110,13 +138,19 @@ def test_a_default_reward_model_and_a_default_policy_fit_one_gpu(kind: Any, fold
 def test_models_on_other_gpus_divide_nothing() -> None:
     memory = GpuMemory()
     on = {"first": "0", "both": "01", "second": "1", "third": "2"}
-    claims = {name: Claim(name, weights=GB, devices=frozenset(gpus)) for name, gpus in on.items()}
+    claims = {
+        name: Claim(name, weights=GB, devices=frozenset(gpus))
+        for name, gpus in on.items()
+    }
     memory.claims += claims.values()
     assert memory.take(claims["third"]) == ALONE
     assert memory.take(claims["first"]) == pytest.approx(TOGETHER / 2)
     assert memory.take(claims["both"]) == pytest.approx((TOGETHER - TOGETHER / 2) / 2)
     for gpu in "012":
-        assert sum(memory.take(claim) for claim in claims.values() if gpu in claim.devices) <= TOGETHER + 1e-9
+        assert (
+            sum(memory.take(claim) for claim in claims.values() if gpu in claim.devices)
+            <= TOGETHER + 1e-9
+        )
 
 
 @pytest.mark.parametrize(
@@ -129,5 +163,7 @@ def test_models_on_other_gpus_divide_nothing() -> None:
         ({"device_ids": "2"}, "2"),
     ],
 )
-def test_the_gpus_of_a_model_follow_from_its_arguments(args: dict[str, Any], gpus: str) -> None:
+def test_the_gpus_of_a_model_follow_from_its_arguments(
+    args: dict[str, Any], gpus: str
+) -> None:
     assert devices_of(args) == frozenset(gpus)

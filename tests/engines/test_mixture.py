@@ -33,9 +33,13 @@ def two() -> tuple[MixtureEngine, ScriptedEngine, ScriptedEngine]:
 def test_samples_go_round_and_their_votes_are_one() -> None:
     mixture, one, other = two()
     events: list[Event] = []
-    solution = solve_sync(QUESTION, SelfConsistency(5, PARAMS), mixture, trace=events.append)
+    solution = solve_sync(
+        QUESTION, SelfConsistency(5, PARAMS), mixture, trace=events.append
+    )
     assert solution.error is None
-    texts = {event.index: event.text[-1] for event in events if isinstance(event, Sampled)}
+    texts = {
+        event.index: event.text[-1] for event in events if isinstance(event, Sampled)
+    }
     assert texts == {0: "7", 1: "8", 2: "7", 3: "8", 4: "7"}
     assert (solution.answer and solution.answer.key) == "7"
     spent = tuple(map(sum, zip(meter_of(one), meter_of(other), strict=True)))
@@ -48,7 +52,9 @@ def chains(question: Question) -> Plan[Answer | None]:
     for _ in range(3):
         drawn: list[Completion] = []
         for prompt in prompts:
-            drawn += yield from sample(prompt, n=2 if prompt is question.prompt else 1, params=PARAMS)
+            drawn += yield from sample(
+                prompt, n=2 if prompt is question.prompt else 1, params=PARAMS
+            )
         prompts = [one.prompt.then(one) for one in drawn]
     return None
 
@@ -63,18 +69,30 @@ def test_a_chain_is_continued_by_who_began_it() -> None:
 
         return ScriptedEngine(script)
 
-    solution = solve_sync(QUESTION, Planned(chains), MixtureEngine((member("a"), member("b"))))
+    solution = solve_sync(
+        QUESTION, Planned(chains), MixtureEngine((member("a"), member("b")))
+    )
     assert solution.error is None
     for name in "ab":
-        assert [prompt.text.count(f"{name} says more") for prompt in seen[name]] == [0, 1, 2]
+        assert [prompt.text.count(f"{name} says more") for prompt in seen[name]] == [
+            0,
+            1,
+            2,
+        ]
 
 
 def test_a_run_that_was_interrupted_anywhere_continues_its_chains() -> None:
     def members() -> MixtureEngine:
-        return MixtureEngine((ScriptedEngine(says("a says more")), ScriptedEngine(says("b says more"))))
+        return MixtureEngine(
+            (ScriptedEngine(says("a says more")), ScriptedEngine(says("b says more")))
+        )
 
     def sequences(events: list[Event]) -> set[tuple[str, int, str]]:
-        return {(event.prompt, event.index, event.text) for event in events if isinstance(event, Sampled)}
+        return {
+            (event.prompt, event.index, event.text)
+            for event in events
+            if isinstance(event, Sampled)
+        }
 
     whole: list[Event] = []
     solve_sync(QUESTION, Planned(chains), members(), trace=whole.append)
@@ -82,7 +100,13 @@ def test_a_run_that_was_interrupted_anywhere_continues_its_chains() -> None:
     for cut in range(1, len(whole)):
         before, after = whole[:cut], list[Event]()
         mixture = members()
-        resumed = solve_many([QUESTION], Planned(chains), mixture, trace=after.append, history=read_histories(before))
+        resumed = solve_many(
+            [QUESTION],
+            Planned(chains),
+            mixture,
+            trace=after.append,
+            history=read_histories(before),
+        )
         [solution] = asyncio.run(resumed)
         assert solution.error is None
         assert sequences([*before, *after]) == sequences(whole)
@@ -106,8 +130,13 @@ def test_words_cannot_be_forced_into_a_mixture() -> None:
 
 
 def test_it_is_built_from_specs() -> None:
-    mixture = build("engine", "mixture:members=[simulated(answers=7,tokens=2),simulated(answers=8,tokens=3)]")
-    assert mixture == MixtureEngine((SimulatedEngine(("7",), tokens=2.0), SimulatedEngine(("8",), tokens=3.0)))
+    mixture = build(
+        "engine",
+        "mixture:members=[simulated(answers=7,tokens=2),simulated(answers=8,tokens=3)]",
+    )
+    assert mixture == MixtureEngine(
+        (SimulatedEngine(("7",), tokens=2.0), SimulatedEngine(("8",), tokens=3.0))
+    )
     with pytest.raises(UsageError, match="at least two engines"):
         build("engine", "mixture:members=simulated")
     solution = solve_sync(QUESTION, SelfConsistency(4, PARAMS), mixture)
@@ -127,7 +156,9 @@ def test_a_thinking_level_chooses_the_member() -> None:
     assert votes("self_consistency:n=4,thinking=none") == {"7": 4}
     assert votes("self_consistency:n=4") == {"8": 2, "9": 2}
     assert votes("escalate:first=none") == {"7": 2}
-    with pytest.raises(UsageError, match=r"levels must be fewer than the members \(got 3 for 3\)"):
+    with pytest.raises(
+        UsageError, match=r"levels must be fewer than the members \(got 3 for 3\)"
+    ):
         build("engine", f"mixture:members=[{members}],levels=[none,low,high]")
 
 
@@ -137,15 +168,27 @@ def test_weights_share_the_samples() -> None:
     def drawn(options: str, thinking: str = "") -> list[str]:
         events: list[Event] = []
         mixture = build("engine", f"mixture:members=[{members}],{options}")
-        solve_sync(QUESTION, build("strategy", f"self_consistency:n=8{thinking}"), mixture, trace=events.append)
-        texts = {event.index: event.text[-1] for event in events if isinstance(event, Sampled)}
+        solve_sync(
+            QUESTION,
+            build("strategy", f"self_consistency:n=8{thinking}"),
+            mixture,
+            trace=events.append,
+        )
+        texts = {
+            event.index: event.text[-1]
+            for event in events
+            if isinstance(event, Sampled)
+        }
         return [texts[index] for index in sorted(texts)]
 
     assert "".join(drawn("weights=[1,2,1]")) == "87988798"
     assert "".join(drawn("levels=[none],weights=[1,3]")) == "98999899"
     assert set(drawn("levels=[none],weights=[1,3]", ",thinking=none")) == {"7"}
     for options, message in (
-        ("weights=[1,2]", r"weights must be one for each member without a level \(got 2 for 3\)"),
+        (
+            "weights=[1,2]",
+            r"weights must be one for each member without a level \(got 2 for 3\)",
+        ),
         ("weights=[1,2,0]", r"weights must be .*\(got 0\)"),
     ):
         with pytest.raises(UsageError, match=message):

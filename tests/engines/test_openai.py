@@ -14,7 +14,10 @@ from tests.engines.fake_server import FakeServer, text_only
 from tests.engines.fake_tokenizer import EOS, spell, spell_chat
 
 ASKED = Prompt.chat("2+2?", system="Be brief.")
-TURNS = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"}]
+TURNS = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "2+2?"},
+]
 TEXT_ONLY = "the server takes no token ids: prompts are sent as text and continuation is not token-exact"
 # A server that takes token ids
 
@@ -77,7 +80,10 @@ def test_token_ids_and_every_option_are_sent() -> None:
                 "logprobs": 2,
                 "return_tokens_as_token_ids": True,
                 "stream": True,
-                "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+                "stream_options": {
+                    "include_usage": True,
+                    "continuous_usage_stats": True,
+                },
             }
         ]
 
@@ -105,28 +111,50 @@ def test_a_completion_holds_what_the_server_sent() -> None:
     [
         ({"stop": ("\n",)}, "\n", "\n", False),
         ({"stop_token_ids": (9,)}, 9, 9, False),
-        ({}, 9, None, True),  # a second end-of-sequence token, from the model's own files
+        (
+            {},
+            9,
+            None,
+            True,
+        ),  # a second end-of-sequence token, from the model's own files
     ],
 )
-def test_what_stopped_a_sequence(asked: dict[str, Any], reason: str | int, stop: str | int, ended: bool) -> None:
+def test_what_stopped_a_sequence(
+    asked: dict[str, Any], reason: str | int, stop: str | int, ended: bool
+) -> None:
     with FakeServer(stop_reason=reason) as server:
         engine = OpenAIEngine(base_url=server.url)
         completion = asyncio.run(draw(engine, ASKED, **asked))
         assert not [note for note in engine.notes if "what stopped" in note]
-        assert (completion.finish_reason, completion.stop, completion.ended) == ("stop", stop, ended)
-        assert completion.continuation == ((500, 501, 502, 503) if stop == "\n" else (500, 501, 502))
+        assert (completion.finish_reason, completion.stop, completion.ended) == (
+            "stop",
+            stop,
+            ended,
+        )
+        assert completion.continuation == (
+            (500, 501, 502, 503) if stop == "\n" else (500, 501, 502)
+        )
 
 
-@pytest.mark.parametrize(("sent", "read"), [("length", "length"), ("content_filter", "abort"), ("abort", "abort")])
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [("length", "length"), ("content_filter", "abort"), ("abort", "abort")],
+)
 def test_a_cut_sequence_is_truncated_and_has_no_stop(sent: str, read: str) -> None:
     with FakeServer(finish=sent, stop_reason="repetition") as server:
         completion = drawn(server, ASKED)
-        assert (completion.finish_reason, completion.stop, completion.truncated) == (read, None, True)
+        assert (completion.finish_reason, completion.stop, completion.truncated) == (
+            read,
+            None,
+            True,
+        )
 
 
 def test_logprobs_keep_the_best_first_and_no_more_than_asked() -> None:
     with FakeServer(reply=("a", "b"), finish="length") as server:
-        assert drawn(server, ASKED, logprobs=2).logprobs == Logprobs((-0.5, -1.0), ((-0.25, -0.5), (-0.25, -1.0)))
+        assert drawn(server, ASKED, logprobs=2).logprobs == Logprobs(
+            (-0.5, -1.0), ((-0.25, -0.5), (-0.25, -1.0))
+        )
         assert drawn(server, ASKED, logprobs=0).logprobs == Logprobs((-0.5, -1.0), ())
 
 
@@ -145,8 +173,13 @@ def test_where_no_ids_come_back_the_continuation_is_text() -> None:
     with FakeServer(returns_ids=False) as server:
         engine = OpenAIEngine(base_url=server.url)
         asyncio.run(run(engine))
-        assert any(note.startswith("the server returns no token ids") for note in engine.notes)
-        assert server.sent("/v1/chat/completions")[0]["messages"][-1]["content"] == "The answer"
+        assert any(
+            note.startswith("the server returns no token ids") for note in engine.notes
+        )
+        assert (
+            server.sent("/v1/chat/completions")[0]["messages"][-1]["content"]
+            == "The answer"
+        )
 
 
 # A server that takes text only
@@ -170,7 +203,11 @@ def test_a_text_server_gets_messages_and_only_what_openai_defines() -> None:
             }
         ]
         assert completion.text == "The answer is 4"
-        assert (completion.token_ids, completion.continuation, completion.finish_reason) == ((), (), "stop")
+        assert (
+            completion.token_ids,
+            completion.continuation,
+            completion.finish_reason,
+        ) == ((), (), "stop")
         assert completion.usage == Usage(len(spell_chat(TURNS)), 0, 5)
         assert completion.logprobs is not None
         assert completion.logprobs.top[1] == (-1.0,)
@@ -181,7 +218,10 @@ def test_on_a_server_an_adapter_is_the_model_of_the_request() -> None:
     with text_only() as server:
         drawn(server, ASKED, lora="my-adapter")
         drawn(server, ASKED)
-        assert [body["model"] for body in server.sent("/v1/chat/completions")] == ["my-adapter", "tiny"]
+        assert [body["model"] for body in server.sent("/v1/chat/completions")] == [
+            "my-adapter",
+            "tiny",
+        ]
 
 
 def test_a_text_server_continues_an_assistant_turn_or_the_raw_text() -> None:
@@ -206,7 +246,13 @@ def test_a_vllm_server_behind_a_gateway_still_continues_the_last_turn() -> None:
 
 @pytest.mark.parametrize(
     "prompt",
-    [ASKED, Prompt.chat("é🙂\ud83d"), replace(ASKED, text="Well,"), Prompt(raw="Once"), Prompt.chat("x" * 999)],
+    [
+        ASKED,
+        Prompt.chat("é🙂\ud83d"),
+        replace(ASKED, text="Well,"),
+        Prompt(raw="Once"),
+        Prompt.chat("x" * 999),
+    ],
 )
 def test_the_bound_of_a_text_prompt_is_above_one_token_a_byte(prompt: Prompt) -> None:
     async def run(engine: OpenAIEngine) -> Rendered:
@@ -215,8 +261,13 @@ def test_the_bound_of_a_text_prompt_is_above_one_token_a_byte(prompt: Prompt) ->
 
     with text_only() as server:
         rendered = asyncio.run(run(OpenAIEngine(base_url=server.url)))
-        contents = [message.content for message in prompt.messages] + [prompt.raw, prompt.text]
-        spelled = sum(len(content.encode("utf-8", "surrogatepass")) for content in contents)
+        contents = [message.content for message in prompt.messages] + [
+            prompt.raw,
+            prompt.text,
+        ]
+        spelled = sum(
+            len(content.encode("utf-8", "surrogatepass")) for content in contents
+        )
         assert rendered.token_ids is None
         assert rendered.tokens >= spelled + 16 * len(prompt.messages) + 16
 

@@ -39,7 +39,9 @@ def test_what_keeps_a_connection_alive_for_ever_ends_at_the_deadline(
     async def run() -> None:
         left = asyncio.Event()
 
-        async def serve(_: Any, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def serve(
+            _: Any, __: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
             try:
                 await for_ever(writer, first, again)
             finally:
@@ -47,7 +49,10 @@ def test_what_keeps_a_connection_alive_for_ever_ends_at_the_deadline(
 
         async with raw_server(serve) as url:
             engine = OpenAIEngine(base_url=url, deadline=0.3)
-            with pytest.raises(RequestLost, match=r"did not (finish a reply within 0\.3 s: set deadline|stop at max)"):
+            with pytest.raises(
+                RequestLost,
+                match=r"did not (finish a reply within 0\.3 s: set deadline|stop at max)",
+            ):
                 await draw(engine, interruptible=interruptible)
             await left.wait()
 
@@ -65,13 +70,19 @@ EVENT = b'data: {"choices": [{"index": 0, "delta": {"%s": "%s"}}]}\n\n'
         EVENT % (b"reasoning", b"x" * 100_000),
         b": " + b"x" * 100_000 + b"\n\n",
         b"x" * 100_000,
-        b'data: {"choices": [{"logprobs": {"content": [' + b"1," * 50_000 + b"1]}}]}\n\n",
+        b'data: {"choices": [{"logprobs": {"content": ['
+        + b"1," * 50_000
+        + b"1]}}]}\n\n",
         b'data: {"choices": [{"delta": {}, "junk": "' + b"x" * 100_000 + b'"}]}\n\n',
     ],
 )
-def test_bytes_without_end_are_held_in_proportion_to_max_tokens(sent: bytes, interruptible: bool) -> None:
+def test_bytes_without_end_are_held_in_proportion_to_max_tokens(
+    sent: bytes, interruptible: bool
+) -> None:
     async def run() -> None:
-        async def serve(_: Any, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def serve(
+            _: Any, __: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
             writer.write(STREAM)
             while not writer.is_closing():
                 writer.write(sent)
@@ -80,7 +91,10 @@ def test_bytes_without_end_are_held_in_proportion_to_max_tokens(sent: bytes, int
         async with raw_server(serve) as url:
             engine = OpenAIEngine(base_url=url)
             await engine.start()
-            with pytest.raises(RequestLost, match=r"sent more than [\d,]+ bytes for max_tokens=512|malformed event"):
+            with pytest.raises(
+                RequestLost,
+                match=r"sent more than [\d,]+ bytes for max_tokens=512|malformed event",
+            ):
                 await draw(engine, interruptible=interruptible, max_tokens=512)
 
     tracemalloc.start()
@@ -92,13 +106,29 @@ def test_bytes_without_end_are_held_in_proportion_to_max_tokens(sent: bytes, int
 
 
 HUGE = "9" * 4000
-NUMBERS = [HUGE, "1e30", "1e400", "Infinity", "NaN", "-1", "true", '"5"', "0.5", "1000000001", "[1]"]
+NUMBERS = [
+    HUGE,
+    "1e30",
+    "1e400",
+    "Infinity",
+    "NaN",
+    "-1",
+    "true",
+    '"5"',
+    "0.5",
+    "1000000001",
+    "[1]",
+]
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-@pytest.mark.parametrize("where", ["prompt_tokens", "completion_tokens", "cached_tokens"])
+@pytest.mark.parametrize(
+    "where", ["prompt_tokens", "completion_tokens", "cached_tokens"]
+)
 @pytest.mark.parametrize("interruptible", [True, False])
-def test_what_is_no_count_loses_that_sequence_and_no_other(number: str, where: str, interruptible: bool) -> None:
+def test_what_is_no_count_loses_that_sequence_and_no_other(
+    number: str, where: str, interruptible: bool
+) -> None:
     told = '{"prompt_tokens": 9, "completion_tokens": 1, %s}'
     told %= (
         f'"prompt_tokens_details": {{"cached_tokens": {number}}}'
@@ -112,13 +142,20 @@ def test_what_is_no_count_loses_that_sequence_and_no_other(number: str, where: s
     async def both(engine: OpenAIEngine) -> None:
         with pytest.raises(RequestLost, match="malformed"):
             await draw(engine, interruptible=interruptible)
-        assert (await draw(engine, interruptible=interruptible)).text == "The answer is 4"
+        assert (
+            await draw(engine, interruptible=interruptible)
+        ).text == "The answer is 4"
 
-    with FakeServer(vllm=False, owner="someone", faults=[Fault("send", body=body)]) as server:
+    with FakeServer(
+        vllm=False, owner="someone", faults=[Fault("send", body=body)]
+    ) as server:
         asyncio.run(both(OpenAIEngine(base_url=server.url)))
 
 
-@pytest.mark.parametrize("value", ["1e300", "0.1", "1e400", "Infinity", "NaN", "true", '"-1"', "-1e300", f"-{HUGE}"])
+@pytest.mark.parametrize(
+    "value",
+    ["1e300", "0.1", "1e400", "Infinity", "NaN", "true", '"-1"', "-1e300", f"-{HUGE}"],
+)
 @pytest.mark.parametrize("chat", [True, False])
 def test_what_is_no_log_probability_is_malformed(value: str, chat: bool) -> None:
     both = {
@@ -126,7 +163,10 @@ def test_what_is_no_log_probability_is_malformed(value: str, chat: bool) -> None
         False: f'{{"token_logprobs": [-1.0], "top_logprobs": [{{"a": {value}}}]}}',
     }
     body = f'data: {{"choices": [{{"text": "x", "logprobs": {both[chat]}}}]}}\n\n'
-    with FakeServer(faults=[Fault("send", body=body)]) as server, pytest.raises(RequestLost, match="malformed event"):
+    with (
+        FakeServer(faults=[Fault("send", body=body)]) as server,
+        pytest.raises(RequestLost, match="malformed event"),
+    ):
         asyncio.run(draw(OpenAIEngine(base_url=server.url), logprobs=1))
 
 
@@ -157,16 +197,33 @@ def test_each_chunk_counts_as_a_token_at_least() -> None:
 @pytest.mark.parametrize(
     ("usages", "wanted", "note"),
     [
-        (['{"prompt_tokens": 9, "completion_tokens": 8}', '{"prompt_tokens": 2, "completion_tokens": 1}'], Usage(9, 0, 8), "no cached tokens"),
-        (['{"prompt_tokens": 9, "completion_tokens": 5000}'], Usage(9, 0, 5000), "counts contradict"),
-        (['{"prompt_tokens": 9999, "completion_tokens": 1}'], Usage(9999, 0, 1), "counts contradict"),
         (
-            ['{"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 10}}'],
+            [
+                '{"prompt_tokens": 9, "completion_tokens": 8}',
+                '{"prompt_tokens": 2, "completion_tokens": 1}',
+            ],
+            Usage(9, 0, 8),
+            "no cached tokens",
+        ),
+        (
+            ['{"prompt_tokens": 9, "completion_tokens": 5000}'],
+            Usage(9, 0, 5000),
+            "counts contradict",
+        ),
+        (
+            ['{"prompt_tokens": 9999, "completion_tokens": 1}'],
+            Usage(9999, 0, 1),
+            "counts contradict",
+        ),
+        (
+            [
+                '{"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 10}}'
+            ],
             Usage(9, 9, 1),
             "counts contradict",
         ),
     ],
-)  # fmt: skip
+)
 def test_counts_that_cannot_be_are_booked_for_what_they_cost_and_marked(
     usages: list[str], wanted: Usage, note: str
 ) -> None:

@@ -32,13 +32,25 @@ UNSUPPORTED = {
 
 def test_a_server_whose_tokenize_takes_no_messages_gets_text() -> None:
     async def run() -> None:
-        async def serve(body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def serve(
+            body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
             choice = {"message": {"content": "4"}, "finish_reason": "stop"}
-            writer.write(whole({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}))
+            writer.write(
+                whole(
+                    {
+                        "choices": [choice],
+                        "usage": {"prompt_tokens": 9, "completion_tokens": 1},
+                    }
+                )
+            )
 
         async def tokenize(body: dict[str, Any]) -> bytes:
             if "messages" in body:
-                return whole({"detail": [{"loc": ["body", "prompt"], "msg": "field required"}]}, "422 Unprocessable")
+                return whole(
+                    {"detail": [{"loc": ["body", "prompt"], "msg": "field required"}]},
+                    "422 Unprocessable",
+                )
             return whole({"tokens": [1, 2], "count": 2, "max_model_len": 4096})
 
         async with raw_server(serve, tokenize=tokenize) as url:
@@ -54,7 +66,14 @@ def test_the_code_in_docs_servers_runs(capsys: pytest.CaptureFixture[str]) -> No
     page = (Path(__file__).parents[2] / "docs" / "servers.md").read_text()
     [code] = [block.partition("```")[0] for block in page.split("```python\n")[1:]]
     with text_only() as server:
-        exec(compile(code.replace("http://localhost:8000/v1", server.url), "docs/servers.md", "exec"), {})
+        exec(
+            compile(
+                code.replace("http://localhost:8000/v1", server.url),
+                "docs/servers.md",
+                "exec",
+            ),
+            {},
+        )
     assert "text='4'" in capsys.readouterr().out
 
 
@@ -62,7 +81,12 @@ def test_the_code_in_docs_servers_runs(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def refusing(said: object, times: int = 1, status: int = 400) -> FakeServer:
-    return text_only(faults=[Fault("status", status, said if isinstance(said, str) else json.dumps(said))] * times)
+    return text_only(
+        faults=[
+            Fault("status", status, said if isinstance(said, str) else json.dumps(said))
+        ]
+        * times
+    )
 
 
 @pytest.mark.parametrize("interruptible", [True, False])
@@ -71,7 +95,18 @@ def refusing(said: object, times: int = 1, status: int = 400) -> FakeServer:
     [
         (UNSUPPORTED, 400),
         ("max_completion_tokens is required", 400),
-        ({"detail": [{"type": "extra_forbidden", "loc": ["body", "max_tokens"], "msg": "Extra inputs"}]}, 422),
+        (
+            {
+                "detail": [
+                    {
+                        "type": "extra_forbidden",
+                        "loc": ["body", "max_tokens"],
+                        "msg": "Extra inputs",
+                    }
+                ]
+            },
+            422,
+        ),
     ],
 )
 def test_max_completion_tokens_is_used_where_max_tokens_is_refused(
@@ -79,12 +114,17 @@ def test_max_completion_tokens_is_used_where_max_tokens_is_refused(
 ) -> None:
     async def run(engine: OpenAIEngine) -> None:
         for _ in range(2):
-            assert (await draw(engine, interruptible=interruptible)).text == "The answer is 4"
+            assert (
+                await draw(engine, interruptible=interruptible)
+            ).text == "The answer is 4"
 
     with refusing(said, status=status) as server:
         engine = OpenAIEngine(base_url=server.url)
         asyncio.run(run(engine))
-        limits = [(body.get("max_tokens"), body.get("max_completion_tokens")) for body in server.sent(CHAT)]
+        limits = [
+            (body.get("max_tokens"), body.get("max_completion_tokens"))
+            for body in server.sent(CHAT)
+        ]
     assert limits == [(32, None), (None, 32), (None, 32)]
     assert [note for note in engine.notes if "max_completion_tokens" in note]
 
@@ -93,9 +133,16 @@ def test_requests_that_are_refused_together_learn_it_once() -> None:
     async def run() -> None:
         refused, gather = [], asyncio.Barrier(5)
 
-        async def serve(body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def serve(
+            body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
             choice = {"message": {"content": "4"}, "finish_reason": "stop"}
-            reply = whole({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}})
+            reply = whole(
+                {
+                    "choices": [choice],
+                    "usage": {"prompt_tokens": 9, "completion_tokens": 1},
+                }
+            )
             if "max_tokens" in body:
                 refused.append(body["seed"])
                 await gather.wait()
@@ -106,7 +153,9 @@ def test_requests_that_are_refused_together_learn_it_once() -> None:
             engine = OpenAIEngine(base_url=url)
             await engine.start()
             prompts = [Prompt.chat(f"{number}+2?") for number in range(5)]
-            drawn = await asyncio.gather(*(draw(engine, prompt, interruptible=False) for prompt in prompts))
+            drawn = await asyncio.gather(
+                *(draw(engine, prompt, interruptible=False) for prompt in prompts)
+            )
             assert [one.text for one in drawn] == ["4"] * 5
             assert len(refused) == 5
 
@@ -115,7 +164,10 @@ def test_requests_that_are_refused_together_learn_it_once() -> None:
 
 @pytest.mark.parametrize(
     ("said", "gone"),
-    [("Unknown field: stream_options", "stream_options"), ("seed: Extra inputs are not permitted", "seed")],
+    [
+        ("Unknown field: stream_options", "stream_options"),
+        ("seed: Extra inputs are not permitted", "seed"),
+    ],
 )
 def test_what_a_server_does_not_know_is_left_out(said: str, gone: str) -> None:
     with refusing(said, status=422) as server:
@@ -133,7 +185,13 @@ def test_a_server_that_only_streams_is_streamed() -> None:
         assert [body.get("stream") for body in server.sent(CHAT)] == [None, True]
 
 
-@pytest.mark.parametrize("said", ["max_tokens is too large: this model's maximum context length is 512", "temperature"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "max_tokens is too large: this model's maximum context length is 512",
+        "temperature",
+    ],
+)
 def test_any_other_refusal_is_final_and_asked_once(said: str) -> None:
     with refusing(said, times=9) as server, pytest.raises(UsageError, match=said[:20]):
         asyncio.run(draw(OpenAIEngine(base_url=server.url)))
@@ -141,21 +199,33 @@ def test_any_other_refusal_is_final_and_asked_once(said: str) -> None:
 
 
 def test_a_server_that_refuses_whatever_is_changed_is_given_up() -> None:
-    with refusing(UNSUPPORTED, times=99) as server, pytest.raises(UsageError, match="Unsupported parameter"):
+    with (
+        refusing(UNSUPPORTED, times=99) as server,
+        pytest.raises(UsageError, match="Unsupported parameter"),
+    ):
         asyncio.run(draw(OpenAIEngine(base_url=server.url)))
     assert len(server.sent(CHAT)) == 2
 
 
 # extra_body
 
-EXTRA = '{"chat_template_kwargs": {"enable_thinking": false}, "repetition_penalty": 1.1}'
+EXTRA = (
+    '{"chat_template_kwargs": {"enable_thinking": false}, "repetition_penalty": 1.1}'
+)
 
 
 @pytest.mark.parametrize("vllm", [True, False])
 @pytest.mark.parametrize("interruptible", [True, False])
-def test_extra_body_is_part_of_each_request_and_of_what_is_tokenized(vllm: bool, interruptible: bool) -> None:
+def test_extra_body_is_part_of_each_request_and_of_what_is_tokenized(
+    vllm: bool, interruptible: bool
+) -> None:
     with FakeServer(vllm=vllm, owner="someone") as server:
-        asyncio.run(draw(OpenAIEngine(base_url=server.url, extra_body=EXTRA), interruptible=interruptible))
+        asyncio.run(
+            draw(
+                OpenAIEngine(base_url=server.url, extra_body=EXTRA),
+                interruptible=interruptible,
+            )
+        )
         sent = server.sent(RAW if vllm else CHAT)
         if vllm:
             sent += server.sent("/tokenize")[1:]
@@ -165,7 +235,9 @@ def test_extra_body_is_part_of_each_request_and_of_what_is_tokenized(vllm: bool,
             assert body["repetition_penalty"] == 1.1
 
 
-def test_extra_body_is_an_option_of_the_spec_as_text_or_as_a_file(tmp_path: Path) -> None:
+def test_extra_body_is_an_option_of_the_spec_as_text_or_as_a_file(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "extra.json"
     file.write_text(EXTRA)
     for given in (str(file), EXTRA):
@@ -181,7 +253,10 @@ def test_extra_body_is_an_option_of_the_spec_as_text_or_as_a_file(tmp_path: Path
         ("[1]", "is neither a JSON object nor a file"),
         ("/dev/zero", "is neither a JSON object nor a file"),
         ("nowhere.json", "is neither a JSON object nor a file"),
-        ('{"n": 4, "stream": true}', "extra_body sets n, stream, which the engine sets itself"),
+        (
+            '{"n": 4, "stream": true}',
+            "extra_body sets n, stream, which the engine sets itself",
+        ),
     ],
 )
 def test_extra_body_that_cannot_be_merged_is_refused(given: str, match: str) -> None:

@@ -38,7 +38,9 @@ class Watched(UsageMeter):
 class Run:
     """One sequence drawn by an engine that waits in no time: its meter, and the waits that it would have made."""
 
-    def __init__(self, server: FakeServer, *, seed: int = 1, patience: float = 60.0) -> None:
+    def __init__(
+        self, server: FakeServer, *, seed: int = 1, patience: float = 60.0
+    ) -> None:
         self.engine = OpenAIEngine(base_url=server.url, timeout=20, patience=patience)
         self.engine._http.sleep = self._sleep
         self.meter = UsageMeter()
@@ -54,7 +56,9 @@ class Run:
         await self.engine.start()
         params = SamplingParams(max_tokens=max_tokens)
         rendered = await self.engine.render(ASKED)
-        return await self.engine.sample(SampleRequest("q", ASKED, rendered, params, 0, self.seed, meter=self.meter))
+        return await self.engine.sample(
+            SampleRequest("q", ASKED, rendered, params, 0, self.seed, meter=self.meter)
+        )
 
     def __call__(self, max_tokens: int = 32) -> Completion:
         return asyncio.run(self.sample(max_tokens))
@@ -65,7 +69,9 @@ class Run:
         assert "\n" not in str(caught.value)
         return self.meter.usage
 
-    def refused(self, match: str, error: type[ReasonerError] = EngineUnavailable) -> str:
+    def refused(
+        self, match: str, error: type[ReasonerError] = EngineUnavailable
+    ) -> str:
         with pytest.raises(error, match=match) as caught:
             self()
         assert "\n" not in str(caught.value)
@@ -76,7 +82,9 @@ class Run:
 
 
 def test_a_busy_server_is_waited_for_as_long_as_it_asks() -> None:
-    with FakeServer(faults=[Fault("status", 429, "slow down", (("Retry-After", "7"),))]) as server:
+    with FakeServer(
+        faults=[Fault("status", 429, "slow down", (("Retry-After", "7"),))]
+    ) as server:
         run = Run(server)
         assert run().text == "The answer is 4"
         assert len(server.sent("/v1/completions")) == 2
@@ -121,16 +129,34 @@ def test_a_server_that_is_down_gives_one_clear_line() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "match"),
     [
-        (400, '{"error": {"message": "maximum context length is 512"}}', r"400 \(maximum context length is 512\)"),
-        (401, '{"error": "no such key"}', r"401 \(no such key\): set api_key, or the environment variable"),
+        (
+            400,
+            '{"error": {"message": "maximum context length is 512"}}',
+            r"400 \(maximum context length is 512\)",
+        ),
+        (
+            401,
+            '{"error": "no such key"}',
+            r"401 \(no such key\): set api_key, or the environment variable",
+        ),
         (403, '{"detail": "forbidden"}', r"403 \(forbidden\): use an api_key"),
-        (404, '{"message": "no such model"}', r"404 \(no such model\): set base_url to the address that ends in /v1"),
-        (422, "top_k is not known", r"422 \(top_k is not known\): change what it names"),
+        (
+            404,
+            '{"message": "no such model"}',
+            r"404 \(no such model\): set base_url to the address that ends in /v1",
+        ),
+        (
+            422,
+            "top_k is not known",
+            r"422 \(top_k is not known\): change what it names",
+        ),
         (501, "", "answered 501: "),
         (307, "", "answered 307: "),
     ],
 )
-def test_refusals_are_final_and_show_what_the_server_says(status: int, body: str, match: str) -> None:
+def test_refusals_are_final_and_show_what_the_server_says(
+    status: int, body: str, match: str
+) -> None:
     with FakeServer(faults=[Fault("status", status, body)]) as server:
         run = Run(server)
         # What the server says of a parameter is for who set it.
@@ -145,7 +171,10 @@ def test_refusals_are_final_and_show_what_the_server_says(status: int, body: str
     [
         (b'{"error": {"error": "deep"}}', '{"error": {"error": "deep"}}'),
         (b'{"error": {"message": "m"}, "message": "x"}', "m"),
-        (b'{"detail": [{"msg": "field required"}]}', '{"detail": [{"msg": "field required"}]}'),
+        (
+            b'{"detail": [{"msg": "field required"}]}',
+            '{"detail": [{"msg": "field required"}]}',
+        ),
         (b"[" * 100_000, "[" * 299 + "…"),
         (b"\xff\xfe", "\ufffd\ufffd"),
         (b"7", "7"),
@@ -174,14 +203,25 @@ def test_a_cut_stream_is_lost_with_what_it_cost() -> None:
 
 
 def test_a_stream_that_falls_silent_is_lost() -> None:
-    with FakeServer(faults=[Fault("stall", after=3)]) as server, idle_time(server.stalled.is_set):
-        assert Run(server).lost("was cut: no byte within 20 s") == Usage(PROMPT_TOKENS, 0, 3)
+    with (
+        FakeServer(faults=[Fault("stall", after=3)]) as server,
+        idle_time(server.stalled.is_set),
+    ):
+        assert Run(server).lost("was cut: no byte within 20 s") == Usage(
+            PROMPT_TOKENS, 0, 3
+        )
         assert server.disconnected.wait(PATIENCE)
 
 
 def test_nobody_can_tell_what_a_silent_request_cost() -> None:
-    with FakeServer(faults=[Fault("silent")]) as server, idle_time(server.stalled.is_set):
-        assert Run(server).lost("accepted a request and sent nothing: no byte within 20 s") is None
+    with (
+        FakeServer(faults=[Fault("silent")]) as server,
+        idle_time(server.stalled.is_set),
+    ):
+        assert (
+            Run(server).lost("accepted a request and sent nothing: no byte within 20 s")
+            is None
+        )
         assert len(server.sent("/v1/completions")) == 1
 
 
@@ -193,18 +233,38 @@ def test_nobody_can_tell_what_a_silent_request_cost() -> None:
         ("data: \udcff\n\n", "malformed event"),
         ('data: {"choices": [{"text": 7}]}\n\n', "malformed event"),
         ('data: {"choices": [{"token_ids": [-1]}]}\n\n', "malformed event"),
-        ('data: {"choices": [], "usage": {"prompt_tokens": -5}}\n\n', "malformed event"),
-        ('data: {"choices": [{"logprobs": {"token_logprobs": [NaN]}}]}\n\n', "malformed event"),
-        ('data: {"choices": [{"logprobs": {"token_logprobs": [-1], "top_logprobs": [{}, {}]}}]}\n\n', "malformed"),
-        ('data: {"error": {"message": "engine died"}}\n\n', r"gave up part-way: engine died"),
+        (
+            'data: {"choices": [], "usage": {"prompt_tokens": -5}}\n\n',
+            "malformed event",
+        ),
+        (
+            'data: {"choices": [{"logprobs": {"token_logprobs": [NaN]}}]}\n\n',
+            "malformed event",
+        ),
+        (
+            'data: {"choices": [{"logprobs": {"token_logprobs": [-1], "top_logprobs": [{}, {}]}}]}\n\n',
+            "malformed",
+        ),
+        (
+            'data: {"error": {"message": "engine died"}}\n\n',
+            r"gave up part-way: engine died",
+        ),
         ("data: [DONE]\n\n", "ended before the sequence did"),
         (": keep-alive\n\nevent: x\n\n", "ended before the sequence did"),
-        ('{"choices": [{"text": "whole reply", "finish_reason": "stop"}]}', "ended before the sequence did"),
+        (
+            '{"choices": [{"text": "whole reply", "finish_reason": "stop"}]}',
+            "ended before the sequence did",
+        ),
         ("", "ended before the sequence did"),
-        ('data: {"choices": [{"text": "x"}]}\n\n' * 200, "did not stop at max_tokens=32"),
+        (
+            'data: {"choices": [{"text": "x"}]}\n\n' * 200,
+            "did not stop at max_tokens=32",
+        ),
     ],
 )
-def test_nonsense_after_two_tokens_is_lost_with_what_they_cost(body: str, match: str) -> None:
+def test_nonsense_after_two_tokens_is_lost_with_what_they_cost(
+    body: str, match: str
+) -> None:
     with FakeServer(faults=[Fault("send", body=body, after=2)]) as server:
         usage = Run(server).lost(match)
         assert usage is not None
@@ -215,7 +275,11 @@ def test_nonsense_after_two_tokens_is_lost_with_what_they_cost(body: str, match:
 def test_cancelling_closes_the_connection_and_keeps_the_meter() -> None:
     async def cancel(run: Run) -> None:
         two_tokens = asyncio.Event()
-        run.meter = Watched(lambda usage: two_tokens.set() if usage and usage.generated_tokens == 2 else None)
+        run.meter = Watched(
+            lambda usage: (
+                two_tokens.set() if usage and usage.generated_tokens == 2 else None
+            )
+        )
         task = asyncio.create_task(run.sample())
         await two_tokens.wait()
         task.cancel()
@@ -239,18 +303,25 @@ def test_the_meter_follows_the_stream() -> None:
         usage = run().usage
         assert shown[0] == Usage()
         # What arrives together is counted together.
-        steps: Iterator[Usage | None] = iter([Usage(PROMPT_TOKENS, 0, n) for n in range(6)] + [usage])
+        steps: Iterator[Usage | None] = iter(
+            [Usage(PROMPT_TOKENS, 0, n) for n in range(6)] + [usage]
+        )
         assert all(step in steps for step in dict.fromkeys(shown[1:]))
         assert shown[-1] == usage
         assert usage == Usage(PROMPT_TOKENS, 4, 5)
 
 
 def test_a_server_without_usage_is_estimated_and_never_above_the_limit() -> None:
-    with FakeServer(vllm=False, owner="someone", reports_usage=False, reply=("a",) * 9) as server:
+    with FakeServer(
+        vllm=False, owner="someone", reports_usage=False, reply=("a",) * 9
+    ) as server:
         run = Run(server)
         completion = run(4)
         assert completion.usage.generated_tokens == 4
-        assert completion.usage.prompt_tokens == asyncio.run(run.engine.render(ASKED)).tokens
+        assert (
+            completion.usage.prompt_tokens
+            == asyncio.run(run.engine.render(ASKED)).tokens
+        )
         assert any("reports no usage" in note for note in run.engine.notes)
 
 
@@ -258,12 +329,22 @@ def test_a_server_without_usage_is_estimated_and_never_above_the_limit() -> None
 
 
 def test_backoff_is_capped() -> None:
-    assert [15 <= backoff(attempt, seed=0) <= 30 for attempt in (6, 7, 60, 5000)] == [True] * 4
+    assert [15 <= backoff(attempt, seed=0) <= 30 for attempt in (6, 7, 60, 5000)] == [
+        True
+    ] * 4
 
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("3", 3.0), ("1.5", 1.5), ("", 0.0), ("-3", 0.0), ("nan", 0.0), ("soon", 0.0), (formatdate(0, usegmt=True), 0.0)],
+    [
+        ("3", 3.0),
+        ("1.5", 1.5),
+        ("", 0.0),
+        ("-3", 0.0),
+        ("nan", 0.0),
+        ("soon", 0.0),
+        (formatdate(0, usegmt=True), 0.0),
+    ],
 )
 def test_retry_after_is_read_in_every_form(value: str, seconds: float) -> None:
     assert retry_after({"retry-after": value}) == seconds

@@ -28,15 +28,23 @@ HYBRID = "/models/Qwen3-8B"
 
 
 @pytest.mark.parametrize("level", ["none", "low", "high", 512])
-def test_a_level_is_an_argument_of_the_chat_template_where_prompts_are_rendered(level: ThinkingLevel) -> None:
+def test_a_level_is_an_argument_of_the_chat_template_where_prompts_are_rendered(
+    level: ThinkingLevel,
+) -> None:
     with thinker(root=HYBRID) as server:
-        engine = OpenAIEngine(base_url=server.url, extra_body='{"chat_template_kwargs": {"custom": 1}}')
+        engine = OpenAIEngine(
+            base_url=server.url, extra_body='{"chat_template_kwargs": {"custom": 1}}'
+        )
         prompt = ASKED.at_level(level)
         one = asyncio.run(draw(engine, prompt))
         bodies = [
-            body for body in server.sent("/tokenize") if body.get("messages") == [{"role": "user", "content": "2+2?"}]
+            body
+            for body in server.sent("/tokenize")
+            if body.get("messages") == [{"role": "user", "content": "2+2?"}]
         ]
-        assert [body["chat_template_kwargs"] for body in bodies] == [{"custom": 1, "enable_thinking": level != "none"}]
+        assert [body["chat_template_kwargs"] for body in bodies] == [
+            {"custom": 1, "enable_thinking": level != "none"}
+        ]
     assert one.thinking == ("" if level == "none" else "Is it 12?")
 
 
@@ -53,7 +61,9 @@ def test_watched_tokens_are_those_of_a_reply_without_thinking(root: str) -> None
     async def run(engine: OpenAIEngine) -> None:
         await engine.start()
         prompt, params = ASKED.at_level("none"), SamplingParams(max_tokens=1)
-        request = SampleRequest("q", prompt, await engine.render(prompt), params, 0, 1, watch=(7, 8))
+        request = SampleRequest(
+            "q", prompt, await engine.render(prompt), params, 0, 1, watch=(7, 8)
+        )
         await engine.sample(request)
 
     with thinker(root=root) as server:
@@ -62,7 +72,9 @@ def test_watched_tokens_are_those_of_a_reply_without_thinking(root: str) -> None
     if root == HYBRID:
         assert body["chat_template_kwargs"] == {"enable_thinking": False}
     else:
-        assert body["messages"][-1]["content"].startswith("<think>\nOkay, I think I have finished thinking.\n</think>")
+        assert body["messages"][-1]["content"].startswith(
+            "<think>\nOkay, I think I have finished thinking.\n</think>"
+        )
         assert body["continue_final_message"] is True
 
 
@@ -79,7 +91,11 @@ def test_a_chat_is_sent_its_level(name: str, fields: dict[str, object]) -> None:
     with text_only(models=(name,)) as server:
         drawn(server, ASKED.at_level("low"))
         [body] = server.sent(CHAT)
-    assert {key: body[key] for key in ("chat_template_kwargs", "reasoning_effort") if key in body} == fields
+    assert {
+        key: body[key]
+        for key in ("chat_template_kwargs", "reasoning_effort")
+        if key in body
+    } == fields
 
 
 def test_what_a_server_refuses_of_a_level_is_learned() -> None:
@@ -87,7 +103,9 @@ def test_what_a_server_refuses_of_a_level_is_learned() -> None:
         "Unrecognized request argument supplied: chat_template_kwargs",
         "Unrecognized request argument supplied: reasoning_effort",
     ]
-    with text_only(models=("Qwen3-8B",), faults=[Fault("status", 400, text) for text in refusals]) as server:
+    with text_only(
+        models=("Qwen3-8B",), faults=[Fault("status", 400, text) for text in refusals]
+    ) as server:
         engine = OpenAIEngine(base_url=server.url)
         asyncio.run(draw(engine, ASKED.at_level("low")))
         first, second, third = server.sent(CHAT)
@@ -100,18 +118,27 @@ def test_what_a_server_refuses_of_a_level_is_learned() -> None:
 # A number of thinking tokens
 
 
-async def solved(server: FakeServer, level: int, budget: Budget | None = None) -> tuple[Any, list[Event]]:
+async def solved(
+    server: FakeServer, level: int, budget: Budget | None = None
+) -> tuple[Any, list[Event]]:
     events: list[Event] = []
     question = Question.of("2+2?", space="number")
     question = replace(question, prompt=question.prompt.at_level(level))
-    strategy, engine = Single(SamplingParams(max_tokens=40)), OpenAIEngine(base_url=server.url)
-    return await solve(question, strategy, engine, budget=budget, trace=events.append), events
+    strategy, engine = (
+        Single(SamplingParams(max_tokens=40)),
+        OpenAIEngine(base_url=server.url),
+    )
+    return await solve(
+        question, strategy, engine, budget=budget, trace=events.append
+    ), events
 
 
 @pytest.mark.parametrize("streamed", [True, False])
 def test_thinking_is_limited_by_two_requests(streamed: bool, tmp_path: Path) -> None:
     async def run() -> None:
-        solution, events = await solved(server, 2, Budget(seconds=600) if streamed else None)
+        solution, events = await solved(
+            server, 2, Budget(seconds=600) if streamed else None
+        )
         [one] = [event for event in events if isinstance(event, Sampled)]
         assert str(solution.answer.text) == "4"
         assert one.thinking.startswith("Is it")
@@ -127,7 +154,9 @@ def test_thinking_is_limited_by_two_requests(streamed: bool, tmp_path: Path) -> 
         writer.close()
         question = Question.of("2+2?", space="number")
         question = replace(question, prompt=question.prompt.at_level(2))
-        again = await solve(question, Single(SamplingParams(max_tokens=40)), ReplayEngine(str(trace)))
+        again = await solve(
+            question, Single(SamplingParams(max_tokens=40)), ReplayEngine(str(trace))
+        )
         assert again.cost.taking(0) == solution.cost.taking(0)
         assert again.answer == solution.answer
 
@@ -145,26 +174,44 @@ def test_without_ids_thinking_is_continued_within_the_last_turn() -> None:
         solution, _ = asyncio.run(solved(server, 3))
         first, second = server.sent(CHAT)
     assert first["max_tokens"] == 3
-    assert second["messages"][-1] == {"role": "assistant", "content": "<think>Is it\n</think>\n\n"}
-    assert (second["continue_final_message"], second["add_generation_prompt"]) == (True, False)
+    assert second["messages"][-1] == {
+        "role": "assistant",
+        "content": "<think>Is it\n</think>\n\n",
+    }
+    assert (second["continue_final_message"], second["add_generation_prompt"]) == (
+        True,
+        False,
+    )
     assert str(solution.answer.text) == "4"
 
 
-def test_a_server_that_takes_the_reply_after_closed_thinking_for_thinking_is_understood() -> None:
+def test_a_server_that_takes_the_reply_after_closed_thinking_for_thinking_is_understood() -> (
+    None
+):
     events = '{"choices": [{"index": 0, "delta": {"reasoning": "The answer is 4"}, "finish_reason": "stop"}]}'
-    with text_only(models=("Qwen3-8B",), faults=[Fault("send", body=f"data: {events}\n\n")]) as server:
+    with text_only(
+        models=("Qwen3-8B",), faults=[Fault("send", body=f"data: {events}\n\n")]
+    ) as server:
         one = drawn(server, replace(ASKED, thinking="Is it\n</think>\n\n"))
-    assert (one.text, one.thinking, one.usage.thinking_tokens) == ("The answer is 4", "", 0)
+    assert (one.text, one.thinking, one.usage.thinking_tokens) == (
+        "The answer is 4",
+        "",
+        0,
+    )
 
 
 def test_thinking_that_a_server_hides_cannot_be_continued() -> None:
     with text_only(models=("o3-mini",)) as server:
         solution, _ = asyncio.run(solved(server, 1))
-    assert str(solution.error).startswith("thinking=1: the server does not show its thinking")
+    assert str(solution.error).startswith(
+        "thinking=1: the server does not show its thinking"
+    )
     assert solution.cost.requests == 0
     with (
         text_only() as server,
-        pytest.raises(EngineUnavailable, match="cannot continue within it: set reasoning_parser"),
+        pytest.raises(
+            EngineUnavailable, match="cannot continue within it: set reasoning_parser"
+        ),
     ):
         drawn(server, replace(ASKED, thinking="Is it"))
 

@@ -10,7 +10,16 @@ from reasoner.engine import reset_caches
 from reasoner.engines.openai import http
 from reasoner.engines.openai.http import session_id
 from tests.engines.fake_server import FakeServer, Fault, text_only
-from tests.engines.replicas import LIMIT, SAMPLES, Replica, alone, counted, ended, engine_at, votes
+from tests.engines.replicas import (
+    LIMIT,
+    SAMPLES,
+    Replica,
+    alone,
+    counted,
+    ended,
+    engine_at,
+    votes,
+)
 
 HOSTILE = ["q", "a\r\nHost: evil", "\u00e9\u4e2d", "\ud800", "x" * 100_000, ""]
 
@@ -26,16 +35,26 @@ def test_any_id_makes_a_short_header_that_is_its_own(first: str, second: str) ->
 
 @pytest.mark.slow
 @settings(max_examples=25)
-@given(st.none() | st.tuples(st.integers(0, 23), st.sampled_from([Fault("close"), Fault("cut")])))
-def test_a_death_changes_no_answer_and_costs_what_was_in_flight(death: tuple[int, Fault] | None) -> None:
+@given(
+    st.none()
+    | st.tuples(st.integers(0, 23), st.sampled_from([Fault("close"), Fault("cut")]))
+)
+def test_a_death_changes_no_answer_and_costs_what_was_in_flight(
+    death: tuple[int, Fault] | None,
+) -> None:
     async def run() -> None:
-        with Replica(faults=[*([None] * death[0]), death[1]] if death else []) as server:
+        with Replica(
+            faults=[*([None] * death[0]), death[1]] if death else []
+        ) as server:
             run = await ended(engine_at(server.url))
         single = await alone()
         assert votes(run) == votes(single)
         assert run.sampled == single.sampled
         computed = counted(server)
-        assert all(booked >= own for booked, own in zip(run.ledger[::2], computed[::2], strict=True))
+        assert all(
+            booked >= own
+            for booked, own in zip(run.ledger[::2], computed[::2], strict=True)
+        )
         assert run.ledger[0] + run.ledger[1] >= computed[0] + computed[1]
         if not death:
             assert run.ledger == computed
@@ -54,12 +73,18 @@ def test_a_death_changes_no_answer_and_costs_what_was_in_flight(death: tuple[int
     ],
 )
 def test_a_router_that_lost_its_server_late_costs_the_worst_case(
-    server: FakeServer, status: int, late: bool, lost: bool, monkeypatch: pytest.MonkeyPatch
+    server: FakeServer,
+    status: int,
+    late: bool,
+    lost: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What vllm-router answers for an unstreamed request when a server is killed that generated for a while."""
     monkeypatch.setattr(http, "LATE_SECONDS", -1.0 if late else 3600.0)
     with server:
-        server.faults = [Fault("status", status, "Request failed: error sending request")]
+        server.faults = [
+            Fault("status", status, "Request failed: error sending request")
+        ]
         run = asyncio.run(ended(engine_at(server.url), 1))
     [solution] = run.solutions
     assert solution.error is None
@@ -73,10 +98,16 @@ def test_a_router_that_lost_its_server_late_costs_the_worst_case(
         (['{"success": true}'], 1, ""),
         (['{"success": false}', "", "{}"], 2, ""),
         (['{"success": false}'], 6, "did not empty its prefix cache, as it is in use"),
-        ([], 1, "does not empty its prefix cache (404): start vLLM with VLLM_SERVER_DEV_MODE=1"),
+        (
+            [],
+            1,
+            "does not empty its prefix cache (404): start vLLM with VLLM_SERVER_DEV_MODE=1",
+        ),
     ],
 )
-def test_the_cache_is_emptied_or_a_note_says_why_not(replies: list[str], tries: int, note: str) -> None:
+def test_the_cache_is_emptied_or_a_note_says_why_not(
+    replies: list[str], tries: int, note: str
+) -> None:
     async def run() -> None:
         engine = engine_at(server.url)
         await reset_caches(engine)

@@ -34,18 +34,25 @@ FORMS = {
 
 def found(text: str) -> list[str]:
     """The forms of the key that a text holds, whole or but for the ends that base64 shares with its neighbours."""
-    inner = {name: form if "base64" not in name else form[12:-6] for name, form in FORMS.items()}
+    inner = {
+        name: form if "base64" not in name else form[12:-6]
+        for name, form in FORMS.items()
+    }
     return [name for name, form in inner.items() if form in text]
 
 
-def solved(server: FakeServer, trace: Path, strategy: Any = None, **options: Any) -> str:
+def solved(
+    server: FakeServer, trace: Path, strategy: Any = None, **options: Any
+) -> str:
     """All that a run shows and records."""
 
     async def run() -> str:
         engine = OpenAIEngine(base_url=server.url, **options)
         writer = TraceWriter(trace)
         try:
-            solution = await solve(Question.of("2+2?"), strategy or Single(), engine, trace=writer)
+            solution = await solve(
+                Question.of("2+2?"), strategy or Single(), engine, trace=writer
+            )
             shown = f"{solution.error} {solution.reason} {solution.notes} {solution}"
         except (EngineUnavailable, UsageError) as error:
             shown = str(error)
@@ -75,27 +82,51 @@ def test_a_key_that_comes_back_in_a_reply_is_in_no_message_and_no_trace(
     tmp_path: Path, field: str, whole: bool
 ) -> None:
     part = "message" if whole else "delta"
-    choice = {"index": 0, part: {field: f"my key is {KEY}, the answer is 4"}, "finish_reason": "stop"}
+    choice = {
+        "index": 0,
+        part: {field: f"my key is {KEY}, the answer is 4"},
+        "finish_reason": "stop",
+    }
     reply = json.dumps({"error": KEY} if field == "error" else {"choices": [choice]})
     if field == "malformed":
         reply = f"{{{KEY}"
     body = reply if whole else f"data: {reply}\n\ndata: [DONE]\n\n"
-    strategy = Single() if whole else SelfConsistency(n=1, stop=None, params=Single().params.__class__(max_tokens=2000))
-    with FakeServer(vllm=False, owner="x", faults=[Fault("send", body=body)] * 3) as server:
+    strategy = (
+        Single()
+        if whole
+        else SelfConsistency(
+            n=1, stop=None, params=Single().params.__class__(max_tokens=2000)
+        )
+    )
+    with FakeServer(
+        vllm=False, owner="x", faults=[Fault("send", body=body)] * 3
+    ) as server:
         shown = solved(server, tmp_path / "trace.jsonl", strategy, api_key=KEY)
     assert "***" in shown
     assert not found(shown)
 
 
-def test_a_key_among_the_names_of_models_is_not_shown_and_the_model_is_still_asked_for(tmp_path: Path) -> None:
+def test_a_key_among_the_names_of_models_is_not_shown_and_the_model_is_still_asked_for(
+    tmp_path: Path,
+) -> None:
     with FakeServer(models=(f"model-{KEY}",)) as server:
         assert not found(solved(server, tmp_path / "trace.jsonl", api_key=KEY))
-        assert {body["model"] for body in server.sent("/v1/completions")} == {f"model-{KEY}"}
-    with FakeServer(models=(f"a-{KEY}", f"b-{KEY}")) as server, pytest.raises(UsageError) as caught:
+        assert {body["model"] for body in server.sent("/v1/completions")} == {
+            f"model-{KEY}"
+        }
+    with (
+        FakeServer(models=(f"a-{KEY}", f"b-{KEY}")) as server,
+        pytest.raises(UsageError) as caught,
+    ):
         asyncio.run(OpenAIEngine(base_url=server.url, api_key=KEY).start())
     assert not found(str(caught.value))
-    with FakeServer(models=(f"a-{KEY}",)) as server, pytest.raises(UsageError) as caught:
-        asyncio.run(OpenAIEngine(base_url=server.url, api_key=KEY, model_id="a").start())
+    with (
+        FakeServer(models=(f"a-{KEY}",)) as server,
+        pytest.raises(UsageError) as caught,
+    ):
+        asyncio.run(
+            OpenAIEngine(base_url=server.url, api_key=KEY, model_id="a").start()
+        )
     assert not found(str(caught.value))
 
 
@@ -112,10 +143,14 @@ def test_a_key_among_the_names_of_models_is_not_shown_and_the_model_is_still_ask
         ("http://", "http://"),
     ],
 )
-def test_an_address_that_is_none_is_shown_without_what_is_secret(address: str, shown: str) -> None:
+def test_an_address_that_is_none_is_shown_without_what_is_secret(
+    address: str, shown: str
+) -> None:
     with pytest.raises(UsageError) as caught:
         OpenAIEngine(base_url=address)
-    assert f"base_url={shown!r} is not an HTTP address without a password" in str(caught.value)
+    assert f"base_url={shown!r} is not an HTTP address without a password" in str(
+        caught.value
+    )
     assert shown_address(address) == shown
 
 

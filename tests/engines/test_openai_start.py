@@ -14,7 +14,11 @@ def test_the_only_model_is_taken_and_asked_about_once() -> None:
     async def run(engine: OpenAIEngine) -> None:
         await engine.start()
         await engine.start()
-        assert (engine.model.name, engine.model.context, engine.model.parameters) == ("tiny", 512, 0)
+        assert (engine.model.name, engine.model.context, engine.model.parameters) == (
+            "tiny",
+            512,
+            0,
+        )
 
     with FakeServer() as server:
         engine = OpenAIEngine(base_url=server.url + "/")
@@ -27,7 +31,10 @@ def test_the_only_model_is_taken_and_asked_about_once() -> None:
 
 def test_several_models_need_a_choice_and_the_error_names_them() -> None:
     with FakeServer(models=("small", "large")) as server:
-        with pytest.raises(UsageError, match="serves several models: set model_id to one of small, large"):
+        with pytest.raises(
+            UsageError,
+            match="serves several models: set model_id to one of small, large",
+        ):
             asyncio.run(OpenAIEngine(base_url=server.url).start())
         engine = OpenAIEngine(base_url=server.url, model_id="large")
         asyncio.run(engine.start())
@@ -36,25 +43,38 @@ def test_several_models_need_a_choice_and_the_error_names_them() -> None:
 
 
 def test_aliases_of_a_model_are_no_choice() -> None:
-    with FakeServer(models=("a/small@b", "a/small@b@vote8", "a/small@b@best8")) as server:
+    with FakeServer(
+        models=("a/small@b", "a/small@b@vote8", "a/small@b@best8")
+    ) as server:
         engine = OpenAIEngine(base_url=server.url)
         asyncio.run(engine.start())
         assert engine.model.name == "a/small@b"
-    with FakeServer(models=("small", "small@vote8", "large")) as server, pytest.raises(UsageError, match="several"):
+    with (
+        FakeServer(models=("small", "small@vote8", "large")) as server,
+        pytest.raises(UsageError, match="several"),
+    ):
         asyncio.run(OpenAIEngine(base_url=server.url).start())
 
 
 def test_an_unknown_model_is_answered_with_the_nearest() -> None:
-    with FakeServer(models=("small", "large", *(f"other-{n}\x1b[31m" for n in range(40)))) as server:
-        with pytest.raises(UnknownName, match="named 'smal'; did you mean 'small'") as caught:
+    with FakeServer(
+        models=("small", "large", *(f"other-{n}\x1b[31m" for n in range(40)))
+    ) as server:
+        with pytest.raises(
+            UnknownName, match="named 'smal'; did you mean 'small'"
+        ) as caught:
             asyncio.run(OpenAIEngine(base_url=server.url, model_id="smal").start())
         assert len(caught.value.known) == 20
         assert "\x1b" not in str(caught.value)
 
 
-@pytest.mark.parametrize("body", ["<html>welcome</html>", '{"data": 3}', "[]", '{"data": [{"id": 7}]}', ""])
+@pytest.mark.parametrize(
+    "body", ["<html>welcome</html>", '{"data": 3}', "[]", '{"data": [{"id": 7}]}', ""]
+)
 def test_what_is_no_list_of_models_has_an_error_of_its_own(body: str) -> None:
-    said = pytest.raises(EngineUnavailable, match="is not a list of models: set base_url")
+    said = pytest.raises(
+        EngineUnavailable, match="is not a list of models: set base_url"
+    )
     with FakeServer(start_fault=Fault("status", 200, body)) as server, said:
         asyncio.run(OpenAIEngine(base_url=server.url).start())
 
@@ -62,7 +82,10 @@ def test_what_is_no_list_of_models_has_an_error_of_its_own(body: str) -> None:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"base_url": "localhost:8000/v1"}, "base_url='localhost:8000/v1' is not an HTTP address"),
+        (
+            {"base_url": "localhost:8000/v1"},
+            "base_url='localhost:8000/v1' is not an HTTP address",
+        ),
         ({"base_url": "http://"}, "is not an HTTP address"),
         ({"base_url": "http://h/v1?key=1"}, "is not an HTTP address"),
         ({"base_url": "http://h:port/v1"}, "is not an HTTP address"),
@@ -79,7 +102,10 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], match: str) -
         OpenAIEngine(**options)
 
 
-@pytest.mark.parametrize(("option", "variable", "sent"), [("k1", "k2", "k1"), ("", " k2\n", "k2"), ("", "", None)])
+@pytest.mark.parametrize(
+    ("option", "variable", "sent"),
+    [("k1", "k2", "k1"), ("", " k2\n", "k2"), ("", "", None)],
+)
 def test_the_key_comes_from_the_option_then_the_environment(
     monkeypatch: pytest.MonkeyPatch, option: str, variable: str, sent: str | None
 ) -> None:
@@ -88,11 +114,16 @@ def test_the_key_comes_from_the_option_then_the_environment(
         engine = OpenAIEngine(base_url=server.url, api_key=option)
         asyncio.run(engine.start())
         assert len(server.seen) == 2
-        assert {seen.headers.get("authorization") for seen in server.seen} == {sent and f"Bearer {sent}"}
+        assert {seen.headers.get("authorization") for seen in server.seen} == {
+            sent and f"Bearer {sent}"
+        }
         assert "k1" not in repr(engine)
 
 
 def test_a_key_that_no_header_can_carry_is_refused_without_showing_it() -> None:
-    with FakeServer() as server, pytest.raises(UsageError, match="api_key has characters") as caught:
+    with (
+        FakeServer() as server,
+        pytest.raises(UsageError, match="api_key has characters") as caught,
+    ):
         asyncio.run(OpenAIEngine(base_url=server.url, api_key="sécret").start())
     assert "cret" not in str(caught.value)

@@ -29,14 +29,25 @@ CHAT, RAW = "/v1/chat/completions", "/v1/completions"
 
 
 def prompt_tokens(question: Question = QUESTION) -> int:
-    return len(spell_chat([{"role": one.role, "content": one.content} for one in question.prompt.messages]))
+    return len(
+        spell_chat(
+            [
+                {"role": one.role, "content": one.content}
+                for one in question.prompt.messages
+            ]
+        )
+    )
 
 
-def voted(server: FakeServer, n: int = 8, **options: Any) -> tuple[Solution, OpenAIEngine, list[Sampled]]:
+def voted(
+    server: FakeServer, n: int = 8, **options: Any
+) -> tuple[Solution, OpenAIEngine, list[Sampled]]:
     events: list[Event] = []
     engine = OpenAIEngine(base_url=server.url)
     strategy = SelfConsistency(n=n, params=SamplingParams(max_tokens=32))
-    solution = asyncio.run(solve(QUESTION, strategy, engine, trace=events.append, **options))
+    solution = asyncio.run(
+        solve(QUESTION, strategy, engine, trace=events.append, **options)
+    )
     return solution, engine, [event for event in events if isinstance(event, Sampled)]
 
 
@@ -48,11 +59,16 @@ def test_each_sequence_is_a_request_with_its_own_seed(vllm: bool) -> None:
     with FakeServer(vllm=vllm, owner="someone", cached=4) as server:
         solution, _, sampled = voted(server, budget=Budget(tokens=9000))
         bodies = server.sent(RAW if vllm else CHAT)
-    assert not [body for body in bodies if body.keys() & {"n", "stream", "stream_options"}]
+    assert not [
+        body for body in bodies if body.keys() & {"n", "stream", "stream_options"}
+    ]
     assert {body["seed"] for body in bodies} == {one.seed for one in sampled}
     assert len({body["seed"] for body in bodies}) == len(bodies) == 8
     cost = solution.cost
-    assert (cost.prompt_tokens, cost.cached_tokens) == (8 * (prompt_tokens() - 4), 8 * 4)
+    assert (cost.prompt_tokens, cost.cached_tokens) == (
+        8 * (prompt_tokens() - 4),
+        8 * 4,
+    )
     assert (cost.generated_tokens, cost.requests, cost.samples) == (8 * 5, 8, 8)
     assert sorted(one.index for one in sampled) == [*range(8)]
     assert sampled[0].token_ids[:4] == ((500, 501, 502, 503) if vllm else ())
@@ -62,7 +78,12 @@ def test_each_sequence_is_a_request_with_its_own_seed(vllm: bool) -> None:
 
 def test_a_first_choice_is_the_sequence_and_more_are_not_read() -> None:
     choice = {"message": {"content": "The answer is 4"}, "finish_reason": "stop"}
-    body = json.dumps({"choices": [choice, choice], "usage": {"prompt_tokens": 7, "completion_tokens": 12}})
+    body = json.dumps(
+        {
+            "choices": [choice, choice],
+            "usage": {"prompt_tokens": 7, "completion_tokens": 12},
+        }
+    )
     with text_only(faults=[Fault("send", body=body)]) as server:
         [one] = asyncio.run(several(OpenAIEngine(base_url=server.url), [UsageMeter()]))
     assert isinstance(one, Completion)
@@ -83,9 +104,16 @@ def test_a_first_choice_is_the_sequence_and_more_are_not_read() -> None:
 def test_what_is_not_counted_is_what_was_sent_or_a_bound(
     reported: dict[str, int] | None, text: str, ids: list[int], usage: Usage
 ) -> None:
-    request = SampleRequest("q", ASKED, Rendered(None, 90), SamplingParams(max_tokens=10), 0, 1)
+    request = SampleRequest(
+        "q", ASKED, Rendered(None, 90), SamplingParams(max_tokens=10), 0, 1
+    )
     choice = {"message": {"content": text}, "token_ids": ids, "finish_reason": "stop"}
-    assert parse_reply(json.dumps({"choices": [choice], "usage": reported}).encode(), request).usage == usage
+    assert (
+        parse_reply(
+            json.dumps({"choices": [choice], "usage": reported}).encode(), request
+        ).usage
+        == usage
+    )
 
 
 # What is streamed
@@ -100,9 +128,13 @@ def test_what_is_not_counted_is_what_was_sent_or_a_bound(
         (SelfConsistency(n=2, params=SamplingParams(max_tokens=1025)), {}),
     ],
 )
-def test_what_can_be_interrupted_or_takes_long_is_streamed(strategy: Any, options: dict[str, Any]) -> None:
+def test_what_can_be_interrupted_or_takes_long_is_streamed(
+    strategy: Any, options: dict[str, Any]
+) -> None:
     with text_only() as server:
-        asyncio.run(solve(QUESTION, strategy, OpenAIEngine(base_url=server.url), **options))
+        asyncio.run(
+            solve(QUESTION, strategy, OpenAIEngine(base_url=server.url), **options)
+        )
         assert {body["stream"] for body in server.sent(CHAT)} == {True}
 
 
@@ -116,7 +148,16 @@ async def several(
     rendered = await engine.render(ASKED)
     drawing = replace(SamplingParams(max_tokens=32), **params)
     requests = [
-        SampleRequest("q", ASKED, rendered, drawing, index, index, interruptible=False, meter=meter)
+        SampleRequest(
+            "q",
+            ASKED,
+            rendered,
+            drawing,
+            index,
+            index,
+            interruptible=False,
+            meter=meter,
+        )
         for index, meter in enumerate(meters)
     ]
     return await asyncio.gather(*map(engine.sample, requests), return_exceptions=True)
@@ -124,26 +165,44 @@ async def several(
 
 @pytest.mark.parametrize("fault", [Fault("close"), Fault("cut")])
 @pytest.mark.parametrize("vllm", [True, False])
-def test_nobody_can_tell_what_a_broken_whole_reply_cost(fault: Fault, vllm: bool) -> None:
+def test_nobody_can_tell_what_a_broken_whole_reply_cost(
+    fault: Fault, vllm: bool
+) -> None:
     with FakeServer(vllm=vllm, owner="someone", faults=[fault] * 2) as server:
         meters = [UsageMeter(), UsageMeter()]
         engine = OpenAIEngine(base_url=server.url)
         lost = asyncio.run(several(engine, meters))
         assert [type(one) for one in lost] == [RequestLost, RequestLost]
         assert [meter.usage for meter in meters] == [None, None]
-        assert [type(one) for one in asyncio.run(several(engine, meters))] == [Completion, Completion]
+        assert [type(one) for one in asyncio.run(several(engine, meters))] == [
+            Completion,
+            Completion,
+        ]
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        "", "[]", '{"choices": [{}]}', "{not json", '{"choices": []}', '{"choices": 7}', '{"choices": [7]}', '{"choices": [{"message": 7}]}',
-        '{"choices": [{"message": {"content": 7}}]}', '{"choices": [{"index": [], "message": {"content": "x"}}]}',
-        '{"choices": [{"message": {"content": "x"}, "finish_reason": 7}]}', "[" * 100_000, '{"a":' * 100_000,
-        '{"error": {"message": "engine died"}}', '{"choices": [{"message": {"content": "x"}}], "usage": 7}',
-        '{"choices": [{"message": {"content": "x"}, "token_ids": [' + "1," * 200 + "1]}]}",
+        "",
+        "[]",
+        '{"choices": [{}]}',
+        "{not json",
+        '{"choices": []}',
+        '{"choices": 7}',
+        '{"choices": [7]}',
+        '{"choices": [{"message": 7}]}',
+        '{"choices": [{"message": {"content": 7}}]}',
+        '{"choices": [{"index": [], "message": {"content": "x"}}]}',
+        '{"choices": [{"message": {"content": "x"}, "finish_reason": 7}]}',
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        '{"error": {"message": "engine died"}}',
+        '{"choices": [{"message": {"content": "x"}}], "usage": 7}',
+        '{"choices": [{"message": {"content": "x"}, "token_ids": ['
+        + "1," * 200
+        + "1]}]}",
     ],
-)  # fmt: skip
+)
 def test_nonsense_in_place_of_a_whole_reply_is_lost(body: str) -> None:
     with text_only(faults=[Fault("send", body=body)]) as server:
         meter = UsageMeter()
@@ -155,7 +214,9 @@ def test_nonsense_in_place_of_a_whole_reply_is_lost(body: str) -> None:
 
 
 def test_a_proxy_that_gives_up_on_a_whole_reply_gets_streams_from_then_on() -> None:
-    with text_only(faults=[Fault("status", 504, "<html>gateway timeout</html>")]) as server:
+    with text_only(
+        faults=[Fault("status", 504, "<html>gateway timeout</html>")]
+    ) as server:
         solution, engine, _ = voted(server, n=1)
         assert [body.get("stream") for body in server.sent(CHAT)] == [None, True]
         assert [note for note in engine.notes if "all replies are streamed" in note]
@@ -164,7 +225,9 @@ def test_a_proxy_that_gives_up_on_a_whole_reply_gets_streams_from_then_on() -> N
         assert solution.answer is not None
 
 
-def test_a_server_that_counts_nothing_in_whole_replies_is_bounded_and_then_streamed() -> None:
+def test_a_server_that_counts_nothing_in_whole_replies_is_bounded_and_then_streamed() -> (
+    None
+):
     with text_only(reports_usage=False) as server:
         engine = OpenAIEngine(base_url=server.url)
         [first] = asyncio.run(several(engine, [UsageMeter()]))
@@ -184,14 +247,21 @@ def test_cancelling_closes_the_connection_and_books_the_bound(n: int) -> None:
     async def run() -> None:
         asked, left = asyncio.Event(), asyncio.Event()
 
-        async def serve(_: Any, reader: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+        async def serve(
+            _: Any, reader: asyncio.StreamReader, __: asyncio.StreamWriter
+        ) -> None:
             asked.set()
             assert await reader.read(1) == b""
             left.set()
 
         async with raw_server(serve) as url:
             solving = asyncio.ensure_future(
-                solve(QUESTION, SelfConsistency(n=n), OpenAIEngine(base_url=url), trace=events.append)
+                solve(
+                    QUESTION,
+                    SelfConsistency(n=n),
+                    OpenAIEngine(base_url=url),
+                    trace=events.append,
+                )
             )
             await asked.wait()
             solving.cancel()
@@ -202,9 +272,9 @@ def test_cancelling_closes_the_connection_and_books_the_bound(n: int) -> None:
     events: list[Any] = []
     asyncio.run(run())
     dropped = [event for event in events if event.event == "dropped"]
-    assert [(event.why, event.usage, event.cost.cancelled_tokens) for event in dropped] == [
-        ("cancelled", None, 512)
-    ] * n
+    assert [
+        (event.why, event.usage, event.cost.cancelled_tokens) for event in dropped
+    ] == [("cancelled", None, 512)] * n
 
 
 # How many at once
@@ -215,7 +285,9 @@ def test_no_more_requests_than_allowed_are_in_flight_first_come_first_served() -
         flying, peak, served = 0, 0, list[str]()
         arrived, let = asyncio.Queue[str](), asyncio.Semaphore(0)
 
-        async def serve(body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def serve(
+            body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
             nonlocal flying, peak
             flying, name = flying + 1, body["messages"][0]["content"]
             peak = max(peak, flying)
@@ -224,12 +296,22 @@ def test_no_more_requests_than_allowed_are_in_flight_first_come_first_served() -
             flying -= 1
             served.append(name)
             choice = {"message": {"content": "4"}, "finish_reason": "stop"}
-            writer.write(whole({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}))
+            writer.write(
+                whole(
+                    {
+                        "choices": [choice],
+                        "usage": {"prompt_tokens": 9, "completion_tokens": 1},
+                    }
+                )
+            )
 
         async with raw_server(serve) as url:
             engine = OpenAIEngine(base_url=url, max_concurrency=3)
             await engine.start()
-            drawing = (draw(engine, Prompt.chat(f"{number:02}"), interruptible=False) for number in range(9))
+            drawing = (
+                draw(engine, Prompt.chat(f"{number:02}"), interruptible=False)
+                for number in range(9)
+            )
             tasks = [asyncio.ensure_future(each) for each in drawing]
             for _ in range(3):
                 await arrived.get()

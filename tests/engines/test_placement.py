@@ -15,14 +15,25 @@ from reasoner.budget import Cost
 from reasoner.engine import ConfidenceFloor, Logprobs, Rendered, SampleRequest
 from reasoner.engines.ray.host import EngineHost
 from reasoner.engines.ray.placement import Placement
-from reasoner.engines.remote.host import Outcome, RemoteLengths, ToReplica, packed_completion, packed_request
+from reasoner.engines.remote.host import (
+    Outcome,
+    RemoteLengths,
+    ToReplica,
+    packed_completion,
+    packed_request,
+)
 from reasoner.types import Answer, Completion, Extraction, Prompt, SamplingParams, Usage
 from tests.engines.ray_parts import Gated
 from tests.running import running
 
 
-@given(st.integers(1, 9), st.lists(st.tuples(st.sampled_from("orq"), st.integers(0, 20)), max_size=80))
-def test_a_question_stays_and_a_new_one_goes_to_the_least_loaded(replicas: int, steps: list[tuple[str, int]]) -> None:
+@given(
+    st.integers(1, 9),
+    st.lists(st.tuples(st.sampled_from("orq"), st.integers(0, 20)), max_size=80),
+)
+def test_a_question_stays_and_a_new_one_goes_to_the_least_loaded(
+    replicas: int, steps: list[tuple[str, int]]
+) -> None:
     """Against a plain count: o opens a question, q begins one of its requests, r releases it."""
     placement, places = Placement(replicas), dict[str, int]()
     loads = Counter[int]()
@@ -34,7 +45,11 @@ def test_a_question_stays_and_a_new_one_goes_to_the_least_loaded(replicas: int, 
                 if name in places:
                     loads[places.pop(name)] -= 1
                 continue
-            place = placement.of(name) if step == "o" else requests.enter_context(placement.request(name))
+            place = (
+                placement.of(name)
+                if step == "o"
+                else requests.enter_context(placement.request(name))
+            )
             if name not in places:
                 assert loads[place] == min(loads[each] for each in range(replicas))
                 places[name] = place
@@ -43,8 +58,13 @@ def test_a_question_stays_and_a_new_one_goes_to_the_least_loaded(replicas: int, 
             loads[place] += step == "q"
 
 
-@given(st.integers(1, 4), st.lists(st.tuples(st.sampled_from("olb"), st.integers(0, 9)), max_size=80))
-def test_a_lost_replica_gets_no_question_and_gives_up_those_it_has(replicas: int, steps: list[tuple[str, int]]) -> None:
+@given(
+    st.integers(1, 4),
+    st.lists(st.tuples(st.sampled_from("olb"), st.integers(0, 9)), max_size=80),
+)
+def test_a_lost_replica_gets_no_question_and_gives_up_those_it_has(
+    replicas: int, steps: list[tuple[str, int]]
+) -> None:
     """Against a plain set: o opens a question, l loses a replica, b brings it back."""
     placement, lost = Placement(replicas), set[int]()
     for step, number in steps:
@@ -64,21 +84,58 @@ def test_a_lost_replica_gets_no_question_and_gives_up_those_it_has(replicas: int
 
 PROMPT = Prompt.chat("What is 3 + 4?")
 REQUEST = SampleRequest(
-    "q", PROMPT, Rendered((1, 2), 2, in_thinking=True), SamplingParams(temperature=0.5, max_tokens=9), 3, 4,
-    priority=5, watch=(6, 7), floor=ConfidenceFloor(8, 0.5), interruptible=False,
-)  # fmt: skip
+    "q",
+    PROMPT,
+    Rendered((1, 2), 2, in_thinking=True),
+    SamplingParams(temperature=0.5, max_tokens=9),
+    3,
+    4,
+    priority=5,
+    watch=(6, 7),
+    floor=ConfidenceFloor(8, 0.5),
+    interruptible=False,
+)
 COMPLETION = Completion(
-    PROMPT, "7", (1, 2), "abort", 2, Usage(1, 1, 2, 1), Logprobs((-0.5,)), 3, 4, "hm", unclosed=True,
+    PROMPT,
+    "7",
+    (1, 2),
+    "abort",
+    2,
+    Usage(1, 1, 2, 1),
+    Logprobs((-0.5,)),
+    3,
+    4,
+    "hm",
+    unclosed=True,
     extraction=Extraction(Answer("7", "7"), Cost(1)),
-)  # fmt: skip
+)
 
 
 def test_a_request_and_a_completion_arrive_whole() -> None:
-    own = {"question_id", "prompt", "rendered", "params", "index", "seed", "meter", "on_text", "progress"}
+    own = {
+        "question_id",
+        "prompt",
+        "rendered",
+        "params",
+        "index",
+        "seed",
+        "meter",
+        "on_text",
+        "progress",
+    }
     plain = SampleRequest("q", PROMPT, REQUEST.rendered, REQUEST.params, 3, 4)
-    assert {each.name for each in fields(REQUEST) if getattr(REQUEST, each.name) == getattr(plain, each.name)} == own
-    assert SampleRequest(*pickle.loads(pickle.dumps(packed_request(REQUEST)))) == REQUEST
-    assert Completion(PROMPT, *pickle.loads(pickle.dumps(packed_completion(COMPLETION)))) == COMPLETION
+    assert {
+        each.name
+        for each in fields(REQUEST)
+        if getattr(REQUEST, each.name) == getattr(plain, each.name)
+    } == own
+    assert (
+        SampleRequest(*pickle.loads(pickle.dumps(packed_request(REQUEST)))) == REQUEST
+    )
+    assert (
+        Completion(PROMPT, *pickle.loads(pickle.dumps(packed_completion(COMPLETION))))
+        == COMPLETION
+    )
 
 
 @pytest.mark.parametrize("order", [(2, 3), (3, 2)])
@@ -90,20 +147,31 @@ async def test_a_call_and_its_cancellation_take_effect_in_the_order_of_their_num
     host = EngineHost(Gated, {"folder": str(tmp_path), "free": 0}, 1)
     await host.exchange(1, [(1, "start", ())])
     request = replace(REQUEST, floor=None, watch=())
-    batches: dict[int, list[ToReplica]] = {2: [(2, "sample", (packed_request(request), False, False))], 3: [2]}
-    exchanges = {number: asyncio.ensure_future(host.exchange(number, batches[number])) for number in order}
+    batches: dict[int, list[ToReplica]] = {
+        2: [(2, "sample", (packed_request(request), False, False))],
+        3: [2],
+    }
+    exchanges = {
+        number: asyncio.ensure_future(host.exchange(number, batches[number]))
+        for number in order
+    }
     assert await exchanges[2] == []
     # It ran once before it was cancelled, so its meter is exact.
     assert await exchanges[3] == [Outcome(2, None, None, Usage(2, 0, 1))]
 
 
 @running
-async def test_the_driver_learns_how_long_a_watched_reply_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_driver_learns_how_long_a_watched_reply_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     host = EngineHost(Gated, {"folder": str(tmp_path), "free": 0}, 1)
     await host.exchange(1, [(1, "start", ())])
     request = replace(REQUEST, floor=None, watch=())
-    calls: list[ToReplica] = [(number, "sample", (packed_request(request), False, number == 3)) for number in (2, 3)]
+    calls: list[ToReplica] = [
+        (number, "sample", (packed_request(request), False, number == 3))
+        for number in (2, 3)
+    ]
     [first] = await host.exchange(2, calls)
     [second] = await host.exchange(3, [])
     assert isinstance(first, RemoteLengths)

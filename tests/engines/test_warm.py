@@ -63,22 +63,34 @@ async def connected(engine: Engine) -> AsyncIterator[WarmEngine]:
 async def requested(engine: Engine, name: str = "q", **options: Any) -> SampleRequest:
     question = number_question(name)
     rendered = await engine.render(question.prompt)
-    return SampleRequest(question.id, question.prompt, rendered, PARAMS, 0, 1, **options)
+    return SampleRequest(
+        question.id, question.prompt, rendered, PARAMS, 0, 1, **options
+    )
 
 
 @running
 async def test_a_run_over_it_is_the_run_in_process() -> None:
-    questions, strategy = [number_question(f"q{number}") for number in range(9)], SelfConsistency(5, PARAMS)
+    questions, strategy = (
+        [number_question(f"q{number}") for number in range(9)],
+        SelfConsistency(5, PARAMS),
+    )
     engine = SimulatedEngine(tokens=30)
     traces: list[list[Event]] = [[], []]
     runs: list[list[Solution]] = []
     async with connected(engine) as found:
         engines: list[Engine] = [engine, found]
         for each, trace in zip(engines, traces, strict=True):
-            runs.append(await solve_many(list(questions), strategy, each, trace=trace.append))
+            runs.append(
+                await solve_many(list(questions), strategy, each, trace=trace.append)
+            )
     assert [course(one) for one in runs[0]] == [course(one) for one in runs[1]]
-    assert [one.cost.taking(0) for one in runs[0]] == [one.cost.taking(0) for one in runs[1]]
-    drawn = [{(e.question_id, e.index): e.token_ids for e in trace if isinstance(e, Sampled)} for trace in traces]
+    assert [one.cost.taking(0) for one in runs[0]] == [
+        one.cost.taking(0) for one in runs[1]
+    ]
+    drawn = [
+        {(e.question_id, e.index): e.token_ids for e in trace if isinstance(e, Sampled)}
+        for trace in traces
+    ]
     assert drawn[0] == drawn[1]
     assert len(drawn[0]) == 45
     assert spec_of(found) == spec_of(engine) == "simulated:tokens=30"
@@ -107,15 +119,22 @@ async def test_nothing_of_it_lies_outside_its_private_folder(
     monkeypatch.setenv("REASONER_CACHE", str(cache))
     async with connected(SimulatedEngine()) as found:
         [folder] = cache.iterdir()
-        assert [(path.suffix, path.is_socket()) for path in sorted(folder.iterdir())] == [
+        assert [
+            (path.suffix, path.is_socket()) for path in sorted(folder.iterdir())
+        ] == [
             (".json", False),
             (".socket", True),
         ]
-        assert (await found.sample(await requested(found))).finish_reason in ("stop", "length")
+        assert (await found.sample(await requested(found))).finish_reason in (
+            "stop",
+            "length",
+        )
 
 
 @running
-async def test_a_path_is_the_same_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_path_is_the_same_from_every_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "model").mkdir()
     monkeypatch.chdir(tmp_path)
     here = warm_module.settings_of(Gated(folder="model"))
@@ -148,12 +167,17 @@ CHANGED: dict[str, dict[str, object]] = {
 
 
 @running
-async def test_a_damaged_note_is_no_warm_engine_and_stops_no_server(tmp_path: Path) -> None:
+async def test_a_damaged_note_is_no_warm_engine_and_stops_no_server(
+    tmp_path: Path,
+) -> None:
     engine = SimulatedEngine()
     async with offered(engine):
         [file] = notes(tmp_path)
         note = json.loads(file.read_text())
-        contents = DAMAGED | {name: json.dumps({**note, **change}).encode() for name, change in CHANGED.items()}
+        contents = DAMAGED | {
+            name: json.dumps({**note, **change}).encode()
+            for name, change in CHANGED.items()
+        }
         for name, content in contents.items():
             file.write_bytes(content)
             assert await asyncio.to_thread(warm, engine) is None, name
@@ -175,7 +199,9 @@ async def test_a_damaged_note_is_no_warm_engine_and_stops_no_server(tmp_path: Pa
 
 
 @running
-async def test_the_next_server_removes_what_a_killed_one_left_and_nothing_else(tmp_path: Path) -> None:
+async def test_the_next_server_removes_what_a_killed_one_left_and_nothing_else(
+    tmp_path: Path,
+) -> None:
     precious = tmp_path / "precious"
     precious.touch()
     async with offered(SimulatedEngine()) as address:
@@ -192,10 +218,21 @@ async def test_the_next_server_removes_what_a_killed_one_left_and_nothing_else(t
         leave("gone")
         leave("no_socket")
         (folder / "no_socket.socket").touch()
-        leave("names_a_path", json.dumps({**json.loads(note), "pid": 2**22 - 1, "address": str(precious)}))
+        leave(
+            "names_a_path",
+            json.dumps(
+                {**json.loads(note), "pid": 2**22 - 1, "address": str(precious)}
+            ),
+        )
         async with offered(SimulatedEngine()):
             pass
-        left = {"names_a_path.json", "no_socket.json", "no_socket.socket", address.name, f"{address.stem}.json"}
+        left = {
+            "names_a_path.json",
+            "no_socket.json",
+            "no_socket.socket",
+            address.name,
+            f"{address.stem}.json",
+        }
         assert {path.name for path in folder.iterdir()} == left
         assert precious.exists()
 
@@ -229,7 +266,9 @@ class Bomb:
 
 
 @running
-async def test_nothing_is_unpickled_from_a_server_that_does_not_know_the_token(tmp_path: Path) -> None:
+async def test_nothing_is_unpickled_from_a_server_that_does_not_know_the_token(
+    tmp_path: Path,
+) -> None:
     engine, heard = SimulatedEngine(), bytearray()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -245,9 +284,15 @@ async def test_nothing_is_unpickled_from_a_server_that_does_not_know_the_token(t
     assert not (tmp_path / "broken in").exists()
 
 
-@pytest.mark.parametrize("sent", [b"", b"\0", b"\x0f\xff\xff\xff"], ids=["silent", "half a head", "drops of a frame"])
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"\0", b"\x0f\xff\xff\xff"],
+    ids=["silent", "half a head", "drops of a frame"],
+)
 @running
-async def test_a_server_that_does_not_answer_in_time_is_left(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_does_not_answer_in_time_is_left(
+    sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(warm_module, "ANSWER_SECONDS", 0.05)
     engine = SimulatedEngine()
 
@@ -268,7 +313,9 @@ async def test_a_server_that_does_not_answer_in_time_is_left(sent: bytes, monkey
 
 
 SOMEBODY = 54_321
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+AS_ROOT = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can act as another user"
+)
 
 
 @AS_ROOT
@@ -290,7 +337,9 @@ async def test_nothing_is_sent_to_a_server_of_another_user() -> None:
 
 @AS_ROOT
 @running
-async def test_a_command_of_another_user_gets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_command_of_another_user_gets_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with offered(SimulatedEngine()) as address:
         folder = notes(tmp_path)[0].parent
         folder.chmod(0o711)
@@ -317,7 +366,9 @@ async def admitted(address: Path) -> Streams:
     reader, writer = await asyncio.open_unix_connection(address)
     writer.write(bytes(NONCE))
     nonces = bytes(NONCE) + await reader.readexactly(NONCE)
-    assert await reader.readexactly(NONCE) == warm_module._proof(token_of(address), "server", nonces)
+    assert await reader.readexactly(NONCE) == warm_module._proof(
+        token_of(address), "server", nonces
+    )
     writer.write(warm_module._proof(token_of(address), "command", nonces))
     return reader, writer
 
@@ -354,11 +405,23 @@ class Talker(SimulatedEngine):
         (admitted, frame((0, "start", ()), (1, "__class__", ()))),
         (admitted, frame((0, "start", ()), (0, "start", ()))),
     ],
-    ids=["nothing", "a wrong proof", "garbage", "too long", "no batch", "an empty frame", "close", "no call", "twice"],
+    ids=[
+        "nothing",
+        "a wrong proof",
+        "garbage",
+        "too long",
+        "no batch",
+        "an empty frame",
+        "close",
+        "no call",
+        "twice",
+    ],
 )
 @running
 async def test_what_is_no_command_is_cut_off_and_the_server_serves_on(
-    meet: Callable[[Path], Awaitable[Streams]], sent: bytes, monkeypatch: pytest.MonkeyPatch
+    meet: Callable[[Path], Awaitable[Streams]],
+    sent: bytes,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     engine = Talker()
     async with offered(engine) as address:
@@ -372,17 +435,26 @@ async def test_what_is_no_command_is_cut_off_and_the_server_serves_on(
             writer.close()
         found = await asyncio.to_thread(warm, engine)
         assert found
-        assert (await found.sample(await requested(found))).finish_reason in ("stop", "length")
+        assert (await found.sample(await requested(found))).finish_reason in (
+            "stop",
+            "length",
+        )
         await found.close()
 
 
 @running
-async def test_a_command_that_reads_no_replies_begins_no_more_calls_and_loses_none() -> None:
+async def test_a_command_that_reads_no_replies_begins_no_more_calls_and_loses_none() -> (
+    None
+):
     engine, calls = Talker(length=10_000), 200
     async with offered(engine) as address:
         reader, writer = await admitted(address)
         for number in range(calls):
-            writer.write(frame((0, "start", ())) if not number else frame((number, "encode", ("x",))))
+            writer.write(
+                frame((0, "start", ()))
+                if not number
+                else frame((number, "encode", ("x",)))
+            )
         for _ in range(20 * calls):
             await asyncio.sleep(0)
         assert engine.encoded < 20
@@ -394,7 +466,9 @@ async def test_a_command_that_reads_no_replies_begins_no_more_calls_and_loses_no
 
 
 @running
-async def test_calls_above_the_bound_wait_for_those_that_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_calls_above_the_bound_wait_for_those_that_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(warm_module, "MAX_CALLS", 3)
     inner = Gated(folder=str(tmp_path), free=0)
     async with connected(inner) as found:
@@ -409,7 +483,9 @@ async def test_calls_above_the_bound_wait_for_those_that_run(tmp_path: Path, mon
 
 
 @running
-async def test_lengths_that_nobody_reads_do_not_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lengths_that_nobody_reads_do_not_add_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("reasoner.engines.remote.host.LENGTHS_SECONDS", 0)
     engine, told = Gated(folder=str(tmp_path), free=0), asyncio.Semaphore(0)
     host = Host(lambda: engine, told.release)
@@ -426,7 +502,9 @@ async def test_lengths_that_nobody_reads_do_not_add_up(tmp_path: Path, monkeypat
 
 
 @running
-async def test_what_a_client_cancels_or_leaves_behind_is_cancelled_in_the_server(tmp_path: Path) -> None:
+async def test_what_a_client_cancels_or_leaves_behind_is_cancelled_in_the_server(
+    tmp_path: Path,
+) -> None:
     inner = Gated(folder=str(tmp_path), free=0)
     async with connected(inner) as found:
         requests = [await requested(found, name) for name in ("a", "b")]
@@ -444,7 +522,9 @@ async def test_what_a_client_cancels_or_leaves_behind_is_cancelled_in_the_server
 
 
 @running
-async def test_a_server_that_ends_is_named_and_nothing_waits_for_it(tmp_path: Path) -> None:
+async def test_a_server_that_ends_is_named_and_nothing_waits_for_it(
+    tmp_path: Path,
+) -> None:
     inner = Gated(folder=str(tmp_path), free=0)
     async with offered(inner):
         found = await asyncio.to_thread(warm, inner)
@@ -462,11 +542,15 @@ async def test_a_server_that_ends_is_named_and_nothing_waits_for_it(tmp_path: Pa
 
 
 @running
-async def test_errors_of_the_engine_and_pieces_of_text_arrive_as_they_are(tmp_path: Path) -> None:
+async def test_errors_of_the_engine_and_pieces_of_text_arrive_as_they_are(
+    tmp_path: Path,
+) -> None:
     async with connected(Gated(folder=str(tmp_path))) as found:
         with pytest.raises(EngineError, match="ZeroDivisionError: one over nothing"):
             await found.sample(await requested(found, BROKEN))
     pieces: list[str] = []
     async with connected(SimulatedEngine(tokens=9)) as found:
-        one = await found.sample(await requested(found, on_text=lambda piece: pieces.append(piece.text)))
+        one = await found.sample(
+            await requested(found, on_text=lambda piece: pieces.append(piece.text))
+        )
     assert "".join(pieces) in (one.text, "")

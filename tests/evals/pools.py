@@ -5,14 +5,34 @@ import random
 from pathlib import Path
 
 
-def write_pool(path: Path, *, questions: int, right: float, samples: int = 16, seed: int = 0, gold: str = "7") -> Path:
+def write_pool(
+    path: Path,
+    *,
+    questions: int,
+    right: float,
+    samples: int = 16,
+    seed: int = 0,
+    gold: str = "7",
+) -> Path:
     """Questions whose answers are right with a chance of about `right`, else one of three others, or none."""
     source = random.Random(seed)
     lines = []
     for number in range(questions):
         share = min(max(source.gauss(right, 0.1), 0.0), 1.0)
-        answers = ["7" if source.random() < share else source.choice(["8", "9", "10", None]) for _ in range(samples)]
+        answers = [
+            "7" if source.random() < share else source.choice(["8", "9", "10", None])
+            for _ in range(samples)
+        ]
         tokens = [source.randint(20, 60) for _ in range(samples)]
-        lines.append(json.dumps({"question_id": f"q{number}", "gold": gold, "answers": answers, "tokens": tokens}))
+        lines.append(
+            json.dumps(
+                {
+                    "question_id": f"q{number}",
+                    "gold": gold,
+                    "answers": answers,
+                    "tokens": tokens,
+                }
+            )
+        )
     path.write_text("\n".join(lines) + "\n")
     return path

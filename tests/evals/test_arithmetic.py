@@ -12,15 +12,26 @@ def numbers(item: GradedQuestion) -> tuple[str, frozenset[str]]:
     return found[2], frozenset((found[1], found[3]))
 
 
-def test_no_reported_pair_is_practised_or_developed_on_in_any_order_or_wording() -> None:
+def test_no_reported_pair_is_practised_or_developed_on_in_any_order_or_wording() -> (
+    None
+):
     reported = {numbers(item) for item in arithmetic.reported()}
-    others = [*arithmetic.Arithmetic("development").load().items, *arithmetic.practice(800, seed=1)]
+    others = [
+        *arithmetic.Arithmetic("development").load().items,
+        *arithmetic.practice(800, seed=1),
+    ]
     assert reported.isdisjoint(map(numbers, others))
 
 
-def test_arithmetic_is_enough_to_report_on_and_keeps_what_is_for_development_apart() -> None:
-    reported, development = (arithmetic.Arithmetic(split).load() for split in ("reported", "development"))
-    assert [item.question for item in reported.items[:50]] == [item.question for item in arithmetic.reported()]
+def test_arithmetic_is_enough_to_report_on_and_keeps_what_is_for_development_apart() -> (
+    None
+):
+    reported, development = (
+        arithmetic.Arithmetic(split).load() for split in ("reported", "development")
+    )
+    assert [item.question for item in reported.items[:50]] == [
+        item.question for item in arithmetic.reported()
+    ]
     assert reported.source.items >= 100
     groups = [{item.group for item in data.items} for data in (reported, development)]
     assert [len(group) for group in groups] == [50, 40]

@@ -41,7 +41,11 @@ class Handler(BaseHTTPRequestHandler):
     def _send(self, content: object, *, code: int = 200, **headers: str) -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(code)
-        known = {"X-Repo-Commit": COMMIT, "Content-Type": "application/json", "Content-Length": str(len(body))}
+        known = {
+            "X-Repo-Commit": COMMIT,
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+        }
         for name, value in (known | headers).items():
             self.send_header(name, value)
         self.end_headers()
@@ -56,11 +60,24 @@ class Handler(BaseHTTPRequestHandler):
                 return self._send({}, code=404, **{"X-Error-Code": "EntryNotFound"})
             return self._send(content, ETag=f'"{hashlib.sha1(content).hexdigest()}"')
         if "/tree/" in path:
-            return self._send([
-                {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
-                for name, content in FILES.items()
-            ])  # fmt: skip
-        return self._send({"id": "own/set", "sha": COMMIT, "siblings": [{"rfilename": name} for name in FILES]})
+            return self._send(
+                [
+                    {
+                        "type": "file",
+                        "path": name,
+                        "size": len(content),
+                        "oid": hashlib.sha1(content).hexdigest(),
+                    }
+                    for name, content in FILES.items()
+                ]
+            )
+        return self._send(
+            {
+                "id": "own/set",
+                "sha": COMMIT,
+                "siblings": [{"rfilename": name} for name in FILES],
+            }
+        )
 
     do_HEAD = do_GET  # noqa: N815
 
@@ -70,10 +87,21 @@ class Handler(BaseHTTPRequestHandler):
         if "/preupload/" in self.path:
             names = [file["path"] for file in json.loads(body)["files"]]
             return self._send(
-                {"files": [{"path": name, "uploadMode": "regular", "shouldIgnore": False} for name in names]}
+                {
+                    "files": [
+                        {"path": name, "uploadMode": "regular", "shouldIgnore": False}
+                        for name in names
+                    ]
+                }
             )
         address = f"http://127.0.0.1:{self.server.server_port}/datasets/own/run"
-        return self._send({"url": address, "commitOid": COMMIT, "commitUrl": f"{address}/commit/{COMMIT}"})
+        return self._send(
+            {
+                "url": address,
+                "commitOid": COMMIT,
+                "commitUrl": f"{address}/commit/{COMMIT}",
+            }
+        )
 
 
 @pytest.fixture
@@ -88,23 +116,33 @@ def hub() -> Iterator[Hub]:
 def said(hub: Hub, folder: Path, code: str, **more: str) -> str:
     """What Python code prints that takes the server for the hub."""
     known = {
-        "HF_HOME": str(folder / "hf"), "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_TOKEN": "hf_own",
+        "HF_HOME": str(folder / "hf"),
+        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
+        "HF_TOKEN": "hf_own",
         "HF_HUB_OFFLINE": "0",
-    }  # fmt: skip
-    line, environment = [sys.executable, "-W", "ignore", "-c", code], os.environ | known | more
+    }
+    line, environment = (
+        [sys.executable, "-W", "ignore", "-c", code],
+        os.environ | known | more,
+    )
     ended = subprocess.run(line, capture_output=True, text=True, env=environment)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout.strip()
 
 
-def test_a_run_records_the_commit_that_it_got_also_from_the_cache(hub: Hub, tmp_path: Path) -> None:
+def test_a_run_records_the_commit_that_it_got_also_from_the_cache(
+    hub: Hub, tmp_path: Path
+) -> None:
     code = (
         "from reasoner.registry import build;"
         "d = build('task', 'hf:own/set,columns=[question:problem,answer:solution]').load();"
         "print(d.source.origin, d.items[0].gold)"
     )
     assert said(hub, tmp_path, code) == f"hub own/set test @ {COMMIT} 42"
-    assert said(hub, tmp_path, code, HF_HUB_OFFLINE="1") == f"hub own/set test @ {COMMIT} 42"
+    assert (
+        said(hub, tmp_path, code, HF_HUB_OFFLINE="1")
+        == f"hub own/set test @ {COMMIT} 42"
+    )
 
 
 def test_a_run_is_sent_as_a_private_data_set(hub: Hub, tmp_path: Path) -> None:
@@ -112,8 +150,22 @@ def test_a_run_is_sent_as_a_private_data_set(hub: Hub, tmp_path: Path) -> None:
     code = f"from pathlib import Path; from reasoner_evals.runs.export import push; print(push(Path({str(folder)!r}), 'own/run')[1])"
     assert said(hub, tmp_path, code).endswith(f"/datasets/own/run/commit/{COMMIT}")
     created = json.loads(hub.posted["/api/repos/create"])
-    assert (created["name"], created["organization"], created["visibility"]) == ("run", "own", "private")
-    lines = [json.loads(line) for line in hub.posted["/api/datasets/own/run/commit/main"].splitlines()]
-    files: dict[str, Any] = {line["value"]["path"]: line["value"]["content"] for line in lines if line["key"] == "file"}
+    assert (created["name"], created["organization"], created["visibility"]) == (
+        "run",
+        "own",
+        "private",
+    )
+    lines = [
+        json.loads(line)
+        for line in hub.posted["/api/datasets/own/run/commit/main"].splitlines()
+    ]
+    files: dict[str, Any] = {
+        line["value"]["path"]: line["value"]["content"]
+        for line in lines
+        if line["key"] == "file"
+    }
     assert set(files) == {"README.md", "data.parquet", "manifest.json"}
-    assert base64.b64decode(files["manifest.json"]) == (folder / "manifest.json").read_bytes()
+    assert (
+        base64.b64decode(files["manifest.json"])
+        == (folder / "manifest.json").read_bytes()
+    )

@@ -81,13 +81,21 @@ def computed(*engines: ScriptedEngine) -> int:
 
 
 async def answered(
-    question: Question, strategy: Strategy, engine: ScriptedEngine, events: list[Event], **options: Any
+    question: Question,
+    strategy: Strategy,
+    engine: ScriptedEngine,
+    events: list[Event],
+    **options: Any,
 ) -> Solution:
     judge = Judge(bound_tokens=10) if strategy.uses_verifier else None
-    return await solve(question, strategy, engine, verifier=judge, trace=events.append, **options)
+    return await solve(
+        question, strategy, engine, verifier=judge, trace=events.append, **options
+    )
 
 
-async def replayed(question: Question, strategy: Strategy, path: Path, events: Iterable[Event]) -> Solution:
+async def replayed(
+    question: Question, strategy: Strategy, path: Path, events: Iterable[Event]
+) -> Solution:
     engine = ReplayEngine(str(write_trace(path, events)))
     await engine.start()
     judge = engine.verifier() if strategy.uses_verifier else None

@@ -16,9 +16,15 @@ LETTERS = "abcd"
 
 def chances(before: TokenIds) -> dict[int, float]:
     """The probability of each letter after these ids; together 1."""
-    raw = [hashlib.blake2b(f"{before} {letter}".encode(), digest_size=2).digest() for letter in LETTERS]
+    raw = [
+        hashlib.blake2b(f"{before} {letter}".encode(), digest_size=2).digest()
+        for letter in LETTERS
+    ]
     weights = [1 + int.from_bytes(one, "big") for one in raw]
-    return {ord(letter): one / sum(weights) for letter, one in zip(LETTERS, weights, strict=True)}
+    return {
+        ord(letter): one / sum(weights)
+        for letter, one in zip(LETTERS, weights, strict=True)
+    }
 
 
 class Known(ScriptedEngine):
@@ -42,7 +48,10 @@ class Known(ScriptedEngine):
 def by_hand(before: TokenIds, text: str) -> float:
     """The log-probability of a text, letter by letter."""
     ids = (*before, *map(ord, text))
-    return math.fsum(math.log(chances(ids[:place])[ids[place]]) for place in range(len(before), len(ids)))
+    return math.fsum(
+        math.log(chances(ids[:place])[ids[place]])
+        for place in range(len(before), len(ids))
+    )
 
 
 class Asking:

@@ -28,19 +28,30 @@ class Run:
     """One question driven to its end, with all that was seen on the way."""
 
     def __init__(
-        self, plan: Script, engine: ScriptedEngine | None = None, *, uses_verifier: bool = False, **options: Any
+        self,
+        plan: Script,
+        engine: ScriptedEngine | None = None,
+        *,
+        uses_verifier: bool = False,
+        **options: Any,
     ) -> None:
         self.engine = engine or ScriptedEngine(says("7"))
         self.events: list[Event] = []
         self.complaints: list[dict[str, Any]] = []
         # So that the collection below walks what this run made, and not all that was imported.
         gc.freeze()
-        self.solution = asyncio.run(self._solve(Planned(plan, uses_verifier=uses_verifier), options))
+        self.solution = asyncio.run(
+            self._solve(Planned(plan, uses_verifier=uses_verifier), options)
+        )
         self.error = self.solution.error
 
     async def _solve(self, strategy: Planned, options: dict[str, Any]) -> Solution:
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: self.complaints.append(context))
-        solution = await solve(QUESTION, strategy, self.engine, trace=self.events.append, **options)
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: self.complaints.append(context)
+        )
+        solution = await solve(
+            QUESTION, strategy, self.engine, trace=self.events.append, **options
+        )
         gc.collect()
         assert self.complaints == []
         assert [event.event for event in self.events].count("ended") == 1

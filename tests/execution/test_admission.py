@@ -39,7 +39,9 @@ class Desk:
     refused: list[str] = field(default_factory=list)
     held: dict[str, tuple[Asker, Admission]] = field(default_factory=dict)
 
-    def ask(self, admission: Admission, name: str, maximum: int) -> "asyncio.Task[None]":
+    def ask(
+        self, admission: Admission, name: str, maximum: int
+    ) -> "asyncio.Task[None]":
         return asyncio.ensure_future(self._ask(admission, name, maximum))
 
     async def _ask(self, admission: Admission, name: str, maximum: int) -> None:
@@ -103,12 +105,19 @@ def test_it_is_clamped_when_nothing_in_flight_can_give_room() -> None:
     run(test)
 
 
-def two(run_budget: Budget, each: Budget | None = None) -> tuple[Ledger, Admission, Admission]:
+def two(
+    run_budget: Budget, each: Budget | None = None
+) -> tuple[Ledger, Admission, Admission]:
     ledger = Ledger(run_budget)
     return ledger, Admission(ledger.child(each)), Admission(ledger.child(each))
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 300)), min_size=1, max_size=20), st.randoms())
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(1, 300)), min_size=1, max_size=20
+    ),
+    st.randoms(),
+)
 def test_operations_of_all_questions_enter_in_the_order_in_which_they_came(
     asked: list[tuple[int, int]], chance: random.Random
 ) -> None:

@@ -10,7 +10,15 @@ from typing import Any, ClassVar
 import pytest
 
 import reasoner
-from reasoner import Budget, Question, SamplingParams, build, solve_each, solve_many_sync, solve_sync
+from reasoner import (
+    Budget,
+    Question,
+    SamplingParams,
+    build,
+    solve_each,
+    solve_many_sync,
+    solve_sync,
+)
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineError, UsageError
 from reasoner.execution import inputs
@@ -31,7 +39,12 @@ def began(*args: Any, **keywords: Any) -> Began:
 
 
 def test_text_says_the_same_as_the_objects() -> None:
-    keywords = {"verifier": "certainty", "budget": "tokens=2000", "prices": "prompt=1,generated=2", "stop": "beta"}
+    keywords = {
+        "verifier": "certainty",
+        "budget": "tokens=2000",
+        "prices": "prompt=1,generated=2",
+        "stop": "beta",
+    }
     text = began(TEXT, "best_of_n:n=4", "simulated", **keywords)
     objects = began(
         Question.of(TEXT),
@@ -43,7 +56,11 @@ def test_text_says_the_same_as_the_objects() -> None:
         stop=build("rule", "beta"),
     )
     assert text == dataclasses.replace(objects, t=text.t)
-    assert (text.strategy, text.verifier, text.budget) == ("best_of_n:n=4", "certainty", "each tokens=2000")
+    assert (text.strategy, text.verifier, text.budget) == (
+        "best_of_n:n=4",
+        "certainty",
+        "each tokens=2000",
+    )
 
 
 MANY_ONLY = {"each", "allocation", "spent", "concurrency", "length"}
@@ -54,7 +71,9 @@ def test_the_functions_have_the_keywords_of_solve_each_with_the_same_defaults() 
     for name in ("solve", "solve_sync", "solve_many", "solve_many_sync"):
         own = [*inspect.signature(getattr(reasoner, name)).parameters.values()][1:]
         own = [each for each in own if each.name != "progress"]
-        assert own == [each for each in stream if "many" in name or each.name not in MANY_ONLY]
+        assert own == [
+            each for each in stream if "many" in name or each.name not in MANY_ONLY
+        ]
 
 
 class Closing(ScriptedEngine):
@@ -78,7 +97,11 @@ def test_an_engine_that_the_call_made_is_closed_and_one_that_was_passed_in_is_no
             solve_sync(TEXT, "single", engine)
 
     monkeypatch.setattr(cls, "closed", 0)
-    monkeypatch.setattr(inputs, "build", lambda kind, spec: cls(says("7")) if kind == "engine" else build(kind, spec))
+    monkeypatch.setattr(
+        inputs,
+        "build",
+        lambda kind, spec: cls(says("7")) if kind == "engine" else build(kind, spec),
+    )
     run(cls(says("7")))
     assert cls.closed == 0
     run("scripted")
@@ -86,32 +109,89 @@ def test_an_engine_that_the_call_made_is_closed_and_one_that_was_passed_in_is_no
 
 
 WRONG: dict[str, tuple[Callable[[], object], str]] = {
-    "a class as strategy": (lambda: solve_sync(TEXT, SelfConsistency, ENGINE), "pass SelfConsistency()"),  # type: ignore[arg-type]
-    "a class as engine": (lambda: solve_sync(TEXT, "single", SimulatedEngine), "pass SimulatedEngine()"),  # type: ignore[arg-type]
-    "text as number": (lambda: SelfConsistency(n="8"), "n must be a whole number (got '8')"),  # type: ignore[arg-type]
-    "text as rule": (lambda: solve_sync(TEXT, SelfConsistency(stop="beta"), ENGINE), "pass build('rule', 'beta')"),  # type: ignore[arg-type]
-    "a bare budget": (lambda: solve_sync(TEXT, "single", ENGINE, budget=2000), "text with units, as in 'tokens=2000"),  # type: ignore[arg-type]
-    "a budget without a unit": (lambda: solve_sync(TEXT, "single", ENGINE, budget="2000"), "has no unit"),
-    "a list as question": (lambda: solve_sync([TEXT], "single", ENGINE), "use solve_many"),  # type: ignore[arg-type]
-    "a question as list": (lambda: solve_many_sync(Question.of(TEXT), "single", ENGINE), "use solve for one question"),  # type: ignore[arg-type]
-    "text as list": (lambda: solve_many_sync(TEXT, "single", ENGINE), "use solve for one question"),
+    "a class as strategy": (
+        lambda: solve_sync(TEXT, SelfConsistency, ENGINE),  # type: ignore[arg-type]
+        "pass SelfConsistency()",
+    ),
+    "a class as engine": (
+        lambda: solve_sync(TEXT, "single", SimulatedEngine),  # type: ignore[arg-type]
+        "pass SimulatedEngine()",
+    ),
+    "text as number": (
+        lambda: SelfConsistency(n="8"),  # type: ignore[arg-type]
+        "n must be a whole number (got '8')",
+    ),
+    "text as rule": (
+        lambda: solve_sync(TEXT, SelfConsistency(stop="beta"), ENGINE),  # type: ignore[arg-type]
+        "pass build('rule', 'beta')",
+    ),
+    "a bare budget": (
+        lambda: solve_sync(TEXT, "single", ENGINE, budget=2000),  # type: ignore[arg-type]
+        "text with units, as in 'tokens=2000",
+    ),
+    "a budget without a unit": (
+        lambda: solve_sync(TEXT, "single", ENGINE, budget="2000"),
+        "has no unit",
+    ),
+    "a list as question": (
+        lambda: solve_sync([TEXT], "single", ENGINE),  # type: ignore[arg-type]
+        "use solve_many",
+    ),
+    "a question as list": (
+        lambda: solve_many_sync(Question.of(TEXT), "single", ENGINE),  # type: ignore[arg-type]
+        "use solve for one question",
+    ),
+    "text as list": (
+        lambda: solve_many_sync(TEXT, "single", ENGINE),
+        "use solve for one question",
+    ),
     "a number as list": (lambda: solve_many_sync(5, "single", ENGINE), "(got 5)"),  # type: ignore[arg-type]
-    "a number in a list": (lambda: solve_many_sync([TEXT, 5], "single", ENGINE), "(got 5)"),  # type: ignore[list-item]
-    "two of one id": (lambda: solve_many_sync([Question.of(TEXT)] * 2, "single", ENGINE), "have the same id"),
-    "swapped texts": (lambda: solve_sync("single", TEXT, ENGINE), "the order is question, strategy, engine"),
+    "a number in a list": (
+        lambda: solve_many_sync([TEXT, 5], "single", ENGINE),  # type: ignore[list-item]
+        "(got 5)",
+    ),
+    "two of one id": (
+        lambda: solve_many_sync([Question.of(TEXT)] * 2, "single", ENGINE),
+        "have the same id",
+    ),
+    "swapped texts": (
+        lambda: solve_sync("single", TEXT, ENGINE),
+        "the order is question, strategy, engine",
+    ),
     "no strategy": (
         lambda: solve_sync(TEXT, None, ENGINE),  # type: ignore[arg-type]
         "strategy must be a strategy or its spec, as in 'self_consistency:n=8' (got None)",
     ),
-    "a number as verifier": (lambda: solve_sync(TEXT, "best_of_n", ENGINE, verifier=5), "(got 5)"),  # type: ignore[arg-type]
-    "a number as prices": (lambda: solve_sync(TEXT, "single", ENGINE, prices=5), "as in 'prompt=0.15"),  # type: ignore[arg-type]
-    "text as seed": (lambda: solve_sync(TEXT, "single", ENGINE, seed="1"), "seed must be a whole number"),  # type: ignore[arg-type]
-    "a file as trace": (lambda: solve_sync(TEXT, "single", ENGINE, trace="a.jsonl"), "TraceWriter"),  # type: ignore[arg-type]
-    "a number as history": (lambda: solve_sync(TEXT, "single", ENGINE, history=5), "history must be"),  # type: ignore[arg-type]
+    "a number as verifier": (
+        lambda: solve_sync(TEXT, "best_of_n", ENGINE, verifier=5),  # type: ignore[arg-type]
+        "(got 5)",
+    ),
+    "a number as prices": (
+        lambda: solve_sync(TEXT, "single", ENGINE, prices=5),  # type: ignore[arg-type]
+        "as in 'prompt=0.15",
+    ),
+    "text as seed": (
+        lambda: solve_sync(TEXT, "single", ENGINE, seed="1"),  # type: ignore[arg-type]
+        "seed must be a whole number",
+    ),
+    "a file as trace": (
+        lambda: solve_sync(TEXT, "single", ENGINE, trace="a.jsonl"),  # type: ignore[arg-type]
+        "TraceWriter",
+    ),
+    "a number as history": (
+        lambda: solve_sync(TEXT, "single", ENGINE, history=5),  # type: ignore[arg-type]
+        "history must be",
+    ),
     "one stop string": (lambda: SamplingParams(stop="\n"), r"write stop=('\n',)"),  # type: ignore[arg-type]
     "a number as text": (lambda: Question.of(5), "the question must be text (got 5)"),  # type: ignore[arg-type]
-    "a path as strategy": (lambda: solve_sync(TEXT, Path("x"), ENGINE), "(got a PosixPath)"),  # type: ignore[arg-type]
-    "no kind": (lambda: build("motor", "vllm"), "must be strategy, verifier, engine, task or rule"),  # type: ignore[arg-type]
+    "a path as strategy": (
+        lambda: solve_sync(TEXT, Path("x"), ENGINE),  # type: ignore[arg-type]
+        "(got a PosixPath)",
+    ),
+    "no kind": (
+        lambda: build("motor", "vllm"),  # type: ignore[arg-type]
+        "must be strategy, verifier, engine, task or rule",
+    ),
 }
 
 

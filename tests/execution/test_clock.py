@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from reasoner import Answer, Budget, Question, SamplingParams, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.strategy import Handle, Plan, Sample, Score, cancel, next_finished, sample, start
+from reasoner.strategy import (
+    Handle,
+    Plan,
+    Sample,
+    Score,
+    cancel,
+    next_finished,
+    sample,
+    start,
+)
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import Judge, Planned, jumbled, unsteady
 from reasoner.trace.events import ATTEMPTS, Delivered, Dropped
@@ -24,7 +33,9 @@ Log = list[tuple[int, Handle]]
 
 def text(request: SampleRequest) -> str:
     """A reply of 2 to 30 tokens, the end included, as its seed says; many are equally long."""
-    return " ".join(["word"] * random.Random(request.seed).choice([1, 5, 5, 9, 9, 9, 29]))
+    return " ".join(
+        ["word"] * random.Random(request.seed).choice([1, 5, 5, 9, 9, 9, 29])
+    )
 
 
 def wandering(seed: int, log: Log) -> Callable[[Question], Plan[Answer | None]]:
@@ -33,13 +44,17 @@ def wandering(seed: int, log: Log) -> Callable[[Question], Plan[Answer | None]]:
     def plan(question: Question) -> Plan[Answer | None]:
         source, running, rated = random.Random(seed), list[Handle](), list[Completion]()
         for _ in range(16):
-            move = source.choice(["start", "several", "rate", "cancel", "next", "next", "sample"])
+            move = source.choice(
+                ["start", "several", "rate", "cancel", "next", "next", "sample"]
+            )
             if move == "start":
                 times = source.randint(1, 4)
                 first = yield from start(Sample((PROMPT,), params=PARAMS), times)
                 running += map(Handle, range(first, first + times))
             elif move == "several":
-                running.append((yield from start(Sample((PROMPT,), source.randint(2, 3), PARAMS))))
+                running.append(
+                    (yield from start(Sample((PROMPT,), source.randint(2, 3), PARAMS)))
+                )
             elif move == "rate" and rated:
                 running.append((yield from start(Score(question, tuple(rated[-2:])))))
             elif move == "cancel" and running:
@@ -58,11 +73,16 @@ def wandering(seed: int, log: Log) -> Callable[[Question], Plan[Answer | None]]:
 
 
 @given(st.integers(0, 1 << 30), st.integers(0, 1 << 30), st.integers(0, 1 << 30))
-def test_a_plan_that_reacts_to_what_comes_has_one_course(seed: int, one: int, other: int) -> None:
+def test_a_plan_that_reacts_to_what_comes_has_one_course(
+    seed: int, one: int, other: int
+) -> None:
     def course(order: int) -> tuple[Log, int]:
         log: Log = []
         pause = jumbled(order, lost=0.1, losses=ATTEMPTS - 1)
-        engine, strategy = ScriptedEngine(text, pause=pause, growing=unsteady(order)), Planned(wandering(seed, log))
+        engine, strategy = (
+            ScriptedEngine(text, pause=pause, growing=unsteady(order)),
+            Planned(wandering(seed, log)),
+        )
         solution = solve_sync(QUESTION, strategy, engine, verifier=Judge())
         assert solution.error is None
         assert log == sorted(log)
@@ -85,7 +105,9 @@ def first_of(n: int) -> Callable[[Question], Plan[Answer | None]]:
     return plan
 
 
-def test_an_engine_that_knows_lengths_books_what_one_that_generates_would_have() -> None:
+def test_an_engine_that_knows_lengths_books_what_one_that_generates_would_have() -> (
+    None
+):
     run = Run(first_of(8), ScriptedEngine(text))
     [end] = [event.op for event in run.seen(Delivered)]
     dropped, ended = run.seen(Dropped), run.solution.cost.sequential_tokens
@@ -111,8 +133,19 @@ def test_what_waits_for_room_is_never_waited_for_by_what_holds_it(seeds: int) ->
     """In a ledger, in a KV cache, or both: every plan comes to its end."""
     for seed in range(seeds):
         source = random.Random(seed)
-        engine = ScriptedEngine(text, pause=jumbled(seed), growing=unsteady(seed), capacity=source.choice([60, 200]))
+        engine = ScriptedEngine(
+            text,
+            pause=jumbled(seed),
+            growing=unsteady(seed),
+            capacity=source.choice([60, 200]),
+        )
         budget = Budget(tokens=source.randint(20, 600))
-        solution = solve_sync(QUESTION, Planned(wandering(seed, [])), engine, verifier=Judge(), budget=budget)
+        solution = solve_sync(
+            QUESTION,
+            Planned(wandering(seed, [])),
+            engine,
+            verifier=Judge(),
+            budget=budget,
+        )
         assert solution.error is None
         assert solution.cost.tokens <= (budget.tokens or 0)

@@ -54,7 +54,9 @@ async def nested() -> None:
 
 
 @pytest.mark.parametrize("use", [cancelled, nested])
-def test_the_search_is_rare_during_a_run_and_as_before_at_its_end(use: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def test_the_search_is_rare_during_a_run_and_as_before_at_its_end(
+    use: Callable[[], Coroutine[Any, Any, None]],
+) -> None:
     asyncio.run(use())
     assert set(SEEN) == {COLLECT_EVERY}
     assert gc.get_threshold() == (700, 10, 10)

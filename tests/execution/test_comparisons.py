@@ -53,7 +53,10 @@ class Remainders(Equivalence):
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     async def same_many(
-        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], meter: ComparisonMeter
+        self,
+        space: AnswerSpace,
+        pairs: Sequence[tuple[Answer, Answer]],
+        meter: ComparisonMeter,
     ) -> tuple[bool | None, ...]:
         await asyncio.sleep(0)
         self.asked += [(a.key, b.key) for a, b in pairs]
@@ -71,9 +74,22 @@ class Remainders(Equivalence):
 QUESTION = Question("q", "How many?", PROMPT, Slow())
 
 
-def run(strategy: SelfConsistency | BestOfN | Single, comparer: Equivalence, events: list[Event]) -> Solution:
+def run(
+    strategy: SelfConsistency | BestOfN | Single,
+    comparer: Equivalence,
+    events: list[Event],
+) -> Solution:
     engine = ScriptedEngine(says("4", "1", "2", "7", "8"))
-    return asyncio.run(solve(QUESTION, strategy, engine, verifier=Judge(), comparer=comparer, trace=events.append))
+    return asyncio.run(
+        solve(
+            QUESTION,
+            strategy,
+            engine,
+            verifier=Judge(),
+            comparer=comparer,
+            trace=events.append,
+        )
+    )
 
 
 def test_a_replay_without_the_comparisons_is_an_error(tmp_path: Path) -> None:
@@ -96,14 +112,24 @@ def test_a_replay_without_the_comparisons_is_an_error(tmp_path: Path) -> None:
 def test_a_comparison_that_outlasts_the_deadline_costs_no_answer() -> None:
     class Never(Remainders):
         async def same_many(
-            self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], meter: ComparisonMeter
+            self,
+            space: AnswerSpace,
+            pairs: Sequence[tuple[Answer, Answer]],
+            meter: ComparisonMeter,
         ) -> tuple[bool | None, ...]:
             await asyncio.get_running_loop().create_future()
             raise AssertionError
 
     engine = ScriptedEngine(says("4", "1", "1"))
     solution = asyncio.run(
-        solve(QUESTION, BestOfN(n=3), engine, verifier=Judge(), comparer=Never(), budget=Budget(seconds=1))
+        solve(
+            QUESTION,
+            BestOfN(n=3),
+            engine,
+            verifier=Judge(),
+            comparer=Never(),
+            budget=Budget(seconds=1),
+        )
     )
     assert solution.answer == answer("1")
     assert (solution.error, solution.ended_by) == (None, "budget")
@@ -114,10 +140,16 @@ class Hesitant(Remainders):
     """Decides nothing about answers of two digits."""
 
     async def same_many(
-        self, space: AnswerSpace, pairs: Sequence[tuple[Answer, Answer]], meter: ComparisonMeter
+        self,
+        space: AnswerSpace,
+        pairs: Sequence[tuple[Answer, Answer]],
+        meter: ComparisonMeter,
     ) -> tuple[bool | None, ...]:
         told = await super().same_many(space, pairs, meter)
-        return tuple(None if len(a.key + b.key) > 2 else same for (a, b), same in zip(pairs, told, strict=True))
+        return tuple(
+            None if len(a.key + b.key) > 2 else same
+            for (a, b), same in zip(pairs, told, strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -127,14 +159,29 @@ class Limited(Slow):
     seconds: float = 10.0
 
 
-def test_undecided_pairs_are_noted_and_asked_once_also_in_a_replay_and_a_resumed_run(tmp_path: Path) -> None:
-    question, strategy, events = Question("q", "How many?", PROMPT, Limited()), BestOfN(n=4), list[Event]()
+def test_undecided_pairs_are_noted_and_asked_once_also_in_a_replay_and_a_resumed_run(
+    tmp_path: Path,
+) -> None:
+    question, strategy, events = (
+        Question("q", "How many?", PROMPT, Limited()),
+        BestOfN(n=4),
+        list[Event](),
+    )
     comparer = Hesitant()
 
-    def run(engine: Engine, verifier: Verifier, comparer: Equivalence, **options: Any) -> Solution:
-        return asyncio.run(solve_one(question, strategy, engine, verifier, comparer, **options))
+    def run(
+        engine: Engine, verifier: Verifier, comparer: Equivalence, **options: Any
+    ) -> Solution:
+        return asyncio.run(
+            solve_one(question, strategy, engine, verifier, comparer, **options)
+        )
 
-    first = run(ScriptedEngine(says("4", "13", "1", "4")), Judge(), comparer, trace=events.append)
+    first = run(
+        ScriptedEngine(says("4", "13", "1", "4")),
+        Judge(),
+        comparer,
+        trace=events.append,
+    )
     note = "2 comparisons were not decided within 10 s: those answers count as different; answer kind slow:seconds=30"
     assert first.notes == (f"{note} gives more time",)
     assert sorted(map(sorted, comparer.asked)) == [["1", "13"], ["1", "4"], ["13", "4"]]
@@ -144,13 +191,25 @@ def test_undecided_pairs_are_noted_and_asked_once_also_in_a_replay_and_a_resumed
     again = run(replay, replay.verifier(), Hesitant())
     assert (course(again), again.notes[1:]) == (course(first), first.notes)
     cut = [event for event in events if not isinstance(event, Ended)]
-    resumed = run(ScriptedEngine(says("0")), Judge(), Hesitant(asked=comparer.asked), history=read_histories(cut))
+    resumed = run(
+        ScriptedEngine(says("0")),
+        Judge(),
+        Hesitant(asked=comparer.asked),
+        history=read_histories(cut),
+    )
     assert (course(resumed)[0], resumed.notes) == (course(first)[0], first.notes)
     assert len(comparer.asked) == 3
 
 
 async def solve_one(
-    question: Question, strategy: Strategy, engine: Engine, verifier: Verifier, comparer: Equivalence, **options: Any
+    question: Question,
+    strategy: Strategy,
+    engine: Engine,
+    verifier: Verifier,
+    comparer: Equivalence,
+    **options: Any,
 ) -> Solution:
-    [solution] = await solve_many([question], strategy, engine, verifier=verifier, comparer=comparer, **options)
+    [solution] = await solve_many(
+        [question], strategy, engine, verifier=verifier, comparer=comparer, **options
+    )
     return solution

@@ -35,7 +35,11 @@ class Seats(Room[int]):
 
 ROOMS = (6, 4, 3)
 ASKED = st.lists(
-    st.tuples(st.integers(1, 3), st.sampled_from([(0,), (0, 1), (0, 2), (1, 2), (0, 1, 2)])), min_size=1, max_size=25
+    st.tuples(
+        st.integers(1, 3), st.sampled_from([(0,), (0, 1), (0, 2), (1, 2), (0, 1, 2)])
+    ),
+    min_size=1,
+    max_size=25,
 )
 
 
@@ -44,7 +48,12 @@ def test_all_enter_in_their_order_and_nobody_waits_for_a_room_that_is_there(
     asked: list[tuple[int, tuple[int, ...]]], chance: random.Random
 ) -> None:
     async def test() -> None:
-        gate, seats, inside, entered = Gate(), [Seats(count) for count in ROOMS], dict[int, None](), list[int]()
+        gate, seats, inside, entered = (
+            Gate(),
+            [Seats(count) for count in ROOMS],
+            dict[int, None](),
+            list[int](),
+        )
 
         def rooms(number: int) -> tuple[Seats, ...]:
             return tuple(seats[place] for place in asked[number][1])
@@ -59,8 +68,13 @@ def test_all_enter_in_their_order_and_nobody_waits_for_a_room_that_is_there(
         cancelled = set[int]()
         while len(entered) + len(cancelled) < len(asked) or inside:
             await turns()
-            held = [sum(asked[number][0] for number in inside if place in asked[number][1]) for place in range(3)]
-            assert [room.left for room in seats] == [count - taken for count, taken in zip(ROOMS, held, strict=True)]
+            held = [
+                sum(asked[number][0] for number in inside if place in asked[number][1])
+                for place in range(3)
+            ]
+            assert [room.left for room in seats] == [
+                count - taken for count, taken in zip(ROOMS, held, strict=True)
+            ]
             for room, queue in gate.queues.items():
                 assert isinstance(room, Seats)
                 assert room.short(queue[0][-1].ask) is room

@@ -54,8 +54,16 @@ def mixed(request: SampleRequest) -> str:
 @pytest.mark.parametrize("source", [asked, asked_later])
 def test_an_iterator_gives_the_same_results_as_a_list(source: Any) -> None:
     expected = solve_many_sync([*asked(40)], VOTE, ScriptedEngine(varied), seed=3)
-    streamed = solve_many_sync(source(40), VOTE, ScriptedEngine(varied, pause=jumbled(4)), concurrency=7, seed=3)
-    assert [course(solution)[:3] for solution in streamed] == [course(solution)[:3] for solution in expected]
+    streamed = solve_many_sync(
+        source(40),
+        VOTE,
+        ScriptedEngine(varied, pause=jumbled(4)),
+        concurrency=7,
+        seed=3,
+    )
+    assert [course(solution)[:3] for solution in streamed] == [
+        course(solution)[:3] for solution in expected
+    ]
 
 
 def test_an_async_input_without_end_is_taken_as_far_as_there_is_room() -> None:
@@ -68,7 +76,9 @@ def test_an_async_input_without_end_is_taken_as_far_as_there_is_room() -> None:
             yield number_question(f"q{taken}")
 
     async def test() -> None:
-        stream = solve_each(endless(), Single(), ScriptedEngine(says("7")), concurrency=5)
+        stream = solve_each(
+            endless(), Single(), ScriptedEngine(says("7")), concurrency=5
+        )
         async with aclosing(stream):
             ended = 0
             async for _ in stream:
@@ -81,7 +91,9 @@ def test_an_async_input_without_end_is_taken_as_far_as_there_is_room() -> None:
 
 
 @pytest.mark.parametrize("budget", [None, Budget(tokens=10_000)])
-def test_open_questions_are_answered_while_the_input_waits(budget: Budget | None) -> None:
+def test_open_questions_are_answered_while_the_input_waits(
+    budget: Budget | None,
+) -> None:
     """The second question comes only after the first is answered, as where a person types them."""
     answered = threading.Event()
 
@@ -103,7 +115,9 @@ def test_open_questions_are_answered_while_the_input_waits(budget: Budget | None
 
 
 @pytest.mark.parametrize("later", [False, True])
-def test_the_error_of_an_input_is_raised_when_the_questions_before_it_are_answered(later: bool) -> None:
+def test_the_error_of_an_input_is_raised_when_the_questions_before_it_are_answered(
+    later: bool,
+) -> None:
     def broken() -> Iterator[Question]:
         yield from asked(3)
         raise UsageError("line 4 is damaged")
@@ -113,7 +127,9 @@ def test_the_error_of_an_input_is_raised_when_the_questions_before_it_are_answer
             yield question
 
     async def test() -> None:
-        stream = solve_each(broken_later() if later else broken(), VOTE, ScriptedEngine(varied))
+        stream = solve_each(
+            broken_later() if later else broken(), VOTE, ScriptedEngine(varied)
+        )
         async with aclosing(stream):
             async for _, solution in stream:
                 answered.append(solution.question_id)
@@ -161,39 +177,58 @@ def test_no_more_are_open_than_fill_the_engine_which_stays_full() -> None:
 # One budget
 
 
-def run(questions: Iterable[Question] | AsyncIterator[Question], **options: Any) -> tuple[list[Solution], list[Event]]:
+def run(
+    questions: Iterable[Question] | AsyncIterator[Question], **options: Any
+) -> tuple[list[Solution], list[Event]]:
     events: list[Event] = []
     engine = options.pop("engine", None) or ScriptedEngine(mixed)
-    return solve_many_sync(questions, VOTE, engine, trace=events.append, **options), events
+    return solve_many_sync(
+        questions, VOTE, engine, trace=events.append, **options
+    ), events
 
 
-@given(st.integers(1, 30), st.integers(1, 8), st.integers(2 * USEFUL, 150), st.integers(1, 16), st.integers(0, 5))
+@given(
+    st.integers(1, 30),
+    st.integers(1, 8),
+    st.integers(2 * USEFUL, 150),
+    st.integers(1, 16),
+    st.integers(0, 5),
+)
 def test_at_any_moment_what_is_kept_for_questions_to_come_is_not_spent(
     count: int, window: int, share: int, abreast: int, seed: int
 ) -> None:
     """A share for each, but only half of it for those of the next window."""
     engine = ScriptedEngine(mixed, pause=jumbled(seed))
     solutions, events = run(
-        asked(count), engine=engine, budget=Budget(tokens=share * count), length=count, concurrency=window,
+        asked(count),
+        engine=engine,
+        budget=Budget(tokens=share * count),
+        length=count,
+        concurrency=window,
         allocation=Allocation(abreast=abreast),
-    )  # fmt: skip
+    )
     spent, to_come = 0, count
     for event in events:
         to_come -= isinstance(event, Began)
         spent += event.cost.tokens if isinstance(event, Work) else 0
         # A question is opened a little before it begins, and some are opened together.
         unopened = max(0, to_come - min(window, abreast))
-        assert spent <= share * count - share // 2 * (unopened + max(0, unopened - window))
+        assert spent <= share * count - share // 2 * (
+            unopened + max(0, unopened - window)
+        )
     assert all(solution.answer and solution.error is None for solution in solutions)
     assert sum(solution.cost.tokens for solution in solutions) <= share * count
 
 
-def test_without_a_length_the_first_questions_may_spend_it_all_and_the_others_say_why_they_have_no_answer() -> None:
+def test_without_a_length_the_first_questions_may_spend_it_all_and_the_others_say_why_they_have_no_answer() -> (
+    None
+):
     solutions, _ = run(asked(60), budget=Budget(samples=40), concurrency=4)
     assert all(solution.answer for solution in solutions[:4])
-    assert [(solution.ended_by, solution.answer, solution.error) for solution in solutions[-4:]] == [
-        ("budget", None, None)
-    ] * 4
+    assert [
+        (solution.ended_by, solution.answer, solution.error)
+        for solution in solutions[-4:]
+    ] == [("budget", None, None)] * 4
 
 
 # Memory
@@ -202,7 +237,13 @@ def test_without_a_length_the_first_questions_may_spend_it_all_and_the_others_sa
 async def growth(first: int, last: int, **options: Any) -> int:
     """By how many bytes the memory in use grows between two questions of a run whose solutions are not kept."""
     seen, used = 0, dict[int, int]()
-    stream = solve_each(asked(last + 50), SelfConsistency(3), SimulatedEngine(), concurrency=32, **options)
+    stream = solve_each(
+        asked(last + 50),
+        SelfConsistency(3),
+        SimulatedEngine(),
+        concurrency=32,
+        **options,
+    )
     async with aclosing(stream):
         async for _ in stream:
             seen += 1
@@ -220,7 +261,11 @@ def test_memory_does_not_grow_with_the_stream(budget: str | None, more: int) -> 
     options: dict[str, Any] = {"budget": Budget(tokens=200 * count)} if budget else {}
     tracemalloc.start()
     try:
-        grown = asyncio.run(growth(200, count, **options, length=count + 50 if budget == "known" else None))
+        grown = asyncio.run(
+            growth(
+                200, count, **options, length=count + 50 if budget == "known" else None
+            )
+        )
     finally:
         tracemalloc.stop()
     # At most 36 bytes for an id while its table grows, and noise of what is open.

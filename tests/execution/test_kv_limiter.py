@@ -33,11 +33,19 @@ from reasoner_strategies import SelfConsistency
 from tests.execution.one_question import QUESTION, Run
 
 NOTHING = np.zeros(0)
-LENGTHS = st.lists(st.integers(1, 5000), max_size=30).map(lambda lengths: np.array(lengths, float))
+LENGTHS = st.lists(st.integers(1, 5000), max_size=30).map(
+    lambda lengths: np.array(lengths, float)
+)
 
 
 def survival_at(table: LifeTable, length: int, limit: int = 32_768) -> float:
-    return float(np.interp(length, EDGES[: intervals_below(limit) + 1], table.survival(intervals_below(limit))))
+    return float(
+        np.interp(
+            length,
+            EDGES[: intervals_below(limit) + 1],
+            table.survival(intervals_below(limit)),
+        )
+    )
 
 
 # Life tables
@@ -54,7 +62,9 @@ def test_lengths_that_all_ended_give_their_own_distribution() -> None:
     for part in np.split(lengths, 30):
         table.update(NOTHING, part, NOTHING)
     for length in (200, 1000, 2500):
-        assert survival_at(table, length) == pytest.approx(np.exp(-length / 1000), abs=0.05)
+        assert survival_at(table, length) == pytest.approx(
+            np.exp(-length / 1000), abs=0.05
+        )
 
 
 def test_short_sequences_that_end_first_do_not_hide_the_long_ones() -> None:
@@ -79,8 +89,13 @@ def test_later_lengths_replace_earlier_ones() -> None:
     assert survival_at(table, 2000) > 0.95
 
 
-@given(st.lists(st.tuples(LENGTHS, LENGTHS, LENGTHS), max_size=6), st.integers(1, 2 * LONGEST))
-def test_a_forecast_is_between_nothing_and_the_limit(courses: list[tuple[np.ndarray, ...]], limit: int) -> None:
+@given(
+    st.lists(st.tuples(LENGTHS, LENGTHS, LENGTHS), max_size=6),
+    st.integers(1, 2 * LONGEST),
+)
+def test_a_forecast_is_between_nothing_and_the_limit(
+    courses: list[tuple[np.ndarray, ...]], limit: int
+) -> None:
     table = LifeTable()
     for in_flight, ended, cut in courses:
         table.update(in_flight, ended, cut)
@@ -116,14 +131,20 @@ class Door:
     def __init__(self, capacity: int) -> None:
         self.gate, self.limiter = Gate(), KvCacheLimiter(capacity)
 
-    async def enter(self, shared: Shared = (), *, kind: str = "", limit: int, priority: int = 0) -> Sequence:
-        sequence = Sequence(self.limiter.charge(shared, kind=kind, limit=limit, priority=priority))
+    async def enter(
+        self, shared: Shared = (), *, kind: str = "", limit: int, priority: int = 0
+    ) -> Sequence:
+        sequence = Sequence(
+            self.limiter.charge(shared, kind=kind, limit=limit, priority=priority)
+        )
         if blocked := self.gate.enter(sequence, (self.limiter,)):
             sequence.waited = True
             await self.gate.wait(sequence, (self.limiter,), blocked)
         return sequence
 
-    def leave(self, sequence: Sequence, generated: int | None, *, ended: bool = False) -> None:
+    def leave(
+        self, sequence: Sequence, generated: int | None, *, ended: bool = False
+    ) -> None:
         sequence.charge.generated, sequence.charge.ended = generated, ended
         self.gate.leave(sequence, (self.limiter,))
 
@@ -132,7 +153,9 @@ class Door:
         self.gate.advance(self.limiter)
 
 
-async def draw(door: Door, count: int, *, limit: int, generated: int, kind: str = "") -> None:
+async def draw(
+    door: Door, count: int, *, limit: int, generated: int, kind: str = ""
+) -> None:
     """So many sequences, one after another, which end by themselves."""
     for _ in range(count):
         door.leave(await door.enter(kind=kind, limit=limit), generated, ended=True)
@@ -191,7 +214,9 @@ def test_every_sequence_gets_in_and_everything_is_released(
         door, source, through = Door(capacity), random.Random(seed), list[int]()
         limiter = door.limiter
 
-        async def sequence(number: int, question: int, limit: int, part: float, end: str) -> None:
+        async def sequence(
+            number: int, question: int, limit: int, part: float, end: str
+        ) -> None:
             pieces = ((f"{question}", 100), (f"{question}/{number % 3}", 10))
             charge = await door.enter(pieces, kind=end, limit=limit, priority=question)
             limiter.keep(f"{question}", 100)
@@ -204,10 +229,15 @@ def test_every_sequence_gets_in_and_everything_is_released(
                 door.leave(charge, generated, ended=end == "ended")
             through.append(number)
 
-        tasks = [asyncio.ensure_future(sequence(number, *drawn)) for number, drawn in enumerate(sequences)]
+        tasks = [
+            asyncio.ensure_future(sequence(number, *drawn))
+            for number, drawn in enumerate(sequences)
+        ]
         await turns(source.randint(0, 3))
         cancelled = [
-            task for task, drawn in zip(tasks, sequences, strict=True) if drawn[3] == "cancelled" and task.cancel()
+            task
+            for task, drawn in zip(tasks, sequences, strict=True)
+            if drawn[3] == "cancelled" and task.cancel()
         ]
         await asyncio.gather(*tasks, return_exceptions=True)
         for question in range(5):
@@ -231,9 +261,13 @@ class NamedDoor(Door):
         self.inside: list[str] = []
         self.sequences: dict[str, Sequence] = {}
 
-    def ask(self, name: str, *pieces: tuple[str, int], own: int = 0, priority: int = 0) -> "asyncio.Task[None]":
+    def ask(
+        self, name: str, *pieces: tuple[str, int], own: int = 0, priority: int = 0
+    ) -> "asyncio.Task[None]":
         """Ask for a sequence with a token to generate, pieces that it may share, and `own` tokens that it does not."""
-        return asyncio.ensure_future(self._ask(name, (*pieces, (f"only {name}", own)), priority))
+        return asyncio.ensure_future(
+            self._ask(name, (*pieces, (f"only {name}", own)), priority)
+        )
 
     async def _ask(self, name: str, pieces: Shared, priority: int) -> None:
         self.sequences[name] = await self.enter(pieces, limit=1, priority=priority)
@@ -274,14 +308,21 @@ def test_an_earlier_question_goes_first_and_a_charge_says_that_it_waited() -> No
     async def test() -> None:
         door = NamedDoor(50)
         door.ask("a", own=48, priority=0)
-        for name, priority in (("third", 3), ("second", 2), ("first", 1), ("also first", 1)):
+        for name, priority in (
+            ("third", 3),
+            ("second", 2),
+            ("first", 1),
+            ("also first", 1),
+        ):
             door.ask(name, own=48, priority=priority)
         for name in ("a", "first", "also first", "second"):
             await turns()
             door.end(name)
         await turns()
         assert door.inside == ["a", "first", "also first", "second", "third"]
-        assert [name for name in door.inside if door.sequences[name].waited] == door.inside[1:]
+        assert [
+            name for name in door.inside if door.sequences[name].waited
+        ] == door.inside[1:]
 
     run(test)
 
@@ -317,15 +358,23 @@ def test_a_kept_prompt_counts_while_nothing_of_it_is_in_flight() -> None:
 # Dropping
 
 
-def test_the_youngest_of_the_latest_question_is_dropped_first_and_what_runs_alone_never() -> None:
+def test_the_youngest_of_the_latest_question_is_dropped_first_and_what_runs_alone_never() -> (
+    None
+):
     async def test() -> None:
-        limiter, running, dropped = KvCacheLimiter(100), dict[str, Progress](), list[tuple[str, int]]()
+        limiter, running, dropped = (
+            KvCacheLimiter(100),
+            dict[str, Progress](),
+            list[tuple[str, int]](),
+        )
 
         def drop(name: str) -> None:
             dropped.append((name, running.pop(name).tokens))
 
         for name, priority in (("first", 0), ("old", 1), ("young", 1)):
-            charge = limiter.charge((), kind="", limit=300, priority=priority, droppable=True)
+            charge = limiter.charge(
+                (), kind="", limit=300, priority=priority, droppable=True
+            )
             assert Gate().enter(Sequence(charge), (limiter,)) is None
             running[name] = Progress()
             limiter.watch(charge, running[name], partial(drop, name))
@@ -347,16 +396,30 @@ def test_a_dropped_sample_is_paid_and_recorded_and_does_not_vote() -> None:
             await turns(2)
 
     strategy = SelfConsistency(8, SamplingParams(max_tokens=60), when_full="drop")
-    engine = ScriptedEngine(says(f"{'so ' * 50}The answer is 7"), capacity=200, growing=growing)
+    engine = ScriptedEngine(
+        says(f"{'so ' * 50}The answer is 7"), capacity=200, growing=growing
+    )
     whole = Run(strategy.plan, engine)
-    ends = [event.usage for event in whole.seen(Sampled) if event.finish_reason == "abort"]
+    ends = [
+        event.usage for event in whole.seen(Sampled) if event.finish_reason == "abort"
+    ]
     assert 4 < len(ends) < 8
-    assert whole.solution.cost.cancelled_tokens == sum(usage.generated_tokens for usage in ends) > 0
+    assert (
+        whole.solution.cost.cancelled_tokens
+        == sum(usage.generated_tokens for usage in ends)
+        > 0
+    )
     assert whole.solution.vote_state.cast == 8 - len(ends)
     assert [note.split(":")[0] for note in whole.solution.notes] == ["dropped"]
     # With room for all, what was dropped stays dropped.
     half = whole.events[: len(whole.events) // 2]
-    earlier = [event for event in half if isinstance(event, Sampled) and event.finish_reason == "abort"]
-    resumed = solve_sync(QUESTION, strategy, ScriptedEngine(engine.script), history=read_histories(half))
+    earlier = [
+        event
+        for event in half
+        if isinstance(event, Sampled) and event.finish_reason == "abort"
+    ]
+    resumed = solve_sync(
+        QUESTION, strategy, ScriptedEngine(engine.script), history=read_histories(half)
+    )
     assert len(earlier) > 2
     assert resumed.vote_state.cast == 8 - len(earlier)

@@ -26,7 +26,15 @@ from reasoner.strategy import (
     start,
 )
 from reasoner.testing.scripted import ScriptedEngine
-from reasoner.testing.support import Judge, books, meter_of, number_question, says, turns, varied
+from reasoner.testing.support import (
+    Judge,
+    books,
+    meter_of,
+    number_question,
+    says,
+    turns,
+    varied,
+)
 from reasoner.types import Completion, Prompt
 from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency
@@ -38,14 +46,18 @@ SHORT = SamplingParams(max_tokens=40)
 def counting(made: list[str]) -> Callable[..., Any]:
     """A task factory that writes down what was made."""
 
-    def factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+    def factory(
+        loop: asyncio.AbstractEventLoop, work: Any, **options: Any
+    ) -> asyncio.Task[Any]:
         made.append(work.__qualname__)
         return asyncio.Task(work, loop=loop, **options)
 
     return factory
 
 
-def solved(strategy: Any, engine: ScriptedEngine, **options: Any) -> tuple[Solution, int]:
+def solved(
+    strategy: Any, engine: ScriptedEngine, **options: Any
+) -> tuple[Solution, int]:
     """The solution, and how many tasks it took."""
     made: list[str] = []
 
@@ -63,11 +75,21 @@ def solved(strategy: Any, engine: ScriptedEngine, **options: Any) -> tuple[Solut
 @pytest.mark.parametrize("strategy", [SelfConsistency, BestOfN])
 def test_no_more_is_started_than_the_budget_pays_for(strategy: Any, n: int) -> None:
     engine, judge = ScriptedEngine(varied), Judge()
-    solution, tasks = solved(strategy(n, params=SHORT), engine, budget=Budget(tokens=3000), verifier=judge)
-    few, _ = solved(strategy(300, params=SHORT), ScriptedEngine(varied), budget=Budget(tokens=3000), verifier=judge)
+    solution, tasks = solved(
+        strategy(n, params=SHORT), engine, budget=Budget(tokens=3000), verifier=judge
+    )
+    few, _ = solved(
+        strategy(300, params=SHORT),
+        ScriptedEngine(varied),
+        budget=Budget(tokens=3000),
+        verifier=judge,
+    )
     assert (solution.error, solution.ended_by) == (None, "budget")
     assert tasks < 1500
-    assert (solution.answer, solution.cost.taking(0)) == (few.answer, few.cost.taking(0))
+    assert (solution.answer, solution.cost.taking(0)) == (
+        few.answer,
+        few.cost.taking(0),
+    )
     assert solution.vote_state.votes == few.vote_state.votes
     assert books(solution.cost) == meter_of(engine)
 
@@ -75,7 +97,11 @@ def test_no_more_is_started_than_the_budget_pays_for(strategy: Any, n: int) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "strategy",
-    [SelfConsistency(MAX_SAMPLES), BestOfN(MAX_SAMPLES), SelfConsistency(MAX_SAMPLES, of=SelfConsistency(3))],
+    [
+        SelfConsistency(MAX_SAMPLES),
+        BestOfN(MAX_SAMPLES),
+        SelfConsistency(MAX_SAMPLES, of=SelfConsistency(3)),
+    ],
 )
 def test_memory_does_not_grow_with_what_is_asked_for(strategy: Any) -> None:
     engine = ScriptedEngine(says("7"))
@@ -103,8 +129,12 @@ class Counted(ScriptedEngine):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", [SelfConsistency(1100, SHORT), BestOfN(1100, params=SHORT)])
-def test_without_a_budget_no_more_are_in_flight_than_an_engine_computes(strategy: Any) -> None:
+@pytest.mark.parametrize(
+    "strategy", [SelfConsistency(1100, SHORT), BestOfN(1100, params=SHORT)]
+)
+def test_without_a_budget_no_more_are_in_flight_than_an_engine_computes(
+    strategy: Any,
+) -> None:
     async def pause(request: SampleRequest) -> None:
         await turns(60)
 
@@ -142,12 +172,24 @@ def test_where_no_sample_is_left_no_other_prompt_is_looked_at() -> None:
     drawn: list[Completion] = []
 
     def plan(question: Question) -> Plan[Answer | None]:
-        drawn.extend((yield Sample(tuple(map(Prompt.chat, map(str, range(3 * MAX_IN_FLIGHT)))), 1, PARAMS)))
+        drawn.extend(
+            (
+                yield Sample(
+                    tuple(map(Prompt.chat, map(str, range(3 * MAX_IN_FLIGHT)))),
+                    1,
+                    PARAMS,
+                )
+            )
+        )
         return None
 
     engine = Rendering(says("7"))
     run = Run(plan, engine, budget=Budget(samples=5))
-    assert (len(drawn), run.solution.cost.samples, run.solution.ended_by) == (5, 5, "budget")
+    assert (len(drawn), run.solution.cost.samples, run.solution.ended_by) == (
+        5,
+        5,
+        "budget",
+    )
     assert engine.rendered <= MAX_IN_FLIGHT + 5
 
 
@@ -180,10 +222,15 @@ def test_samples_cancelled_before_their_launch_are_not_drawn() -> None:
 
 
 def test_an_operation_is_bounded_too() -> None:
-    with pytest.raises(UsageError, match=r"n must be from 1 to 1,000,000 .got 1,000,001"):
+    with pytest.raises(
+        UsageError, match=r"n must be from 1 to 1,000,000 .got 1,000,001"
+    ):
         Sample((PROMPT,), MAX_SAMPLES + 1)
     with pytest.raises(UsageError, match=r"n must be .*got 0"):
         Start(Sample((PROMPT,)), times=0)
     for op in (Sample((PROMPT, PROMPT)), Score(number_question(), ())):
-        with pytest.raises(UsageError, match="times=2 is for samples of one prompt: start other operations one by one"):
+        with pytest.raises(
+            UsageError,
+            match="times=2 is for samples of one prompt: start other operations one by one",
+        ):
             Start(op, times=2)

@@ -12,7 +12,13 @@ from reasoner.answers.questions import Question
 from reasoner.engine import SampleRequest
 from reasoner.errors import EngineError, RequestLost, UsageError
 from reasoner.execution.scoring import branch_nodes, joint_logprob
-from reasoner.strategy import NOT_MEASURED, LogLikelihood, Plan, TextLikelihood, loglikelihood
+from reasoner.strategy import (
+    NOT_MEASURED,
+    LogLikelihood,
+    Plan,
+    TextLikelihood,
+    loglikelihood,
+)
 from reasoner.testing.scripted import MODEL
 from reasoner.testing.support import books, meter_of, says, turns
 from reasoner.trace.events import LikelihoodsMeasured, Sampled
@@ -38,7 +44,9 @@ def before(engine: Known) -> TokenIds:
 
 
 @given(WORDS)
-def test_likelihoods_follow_the_chain_rule_with_one_request_for_each_node(texts: list[str]) -> None:
+def test_likelihoods_follow_the_chain_rule_with_one_request_for_each_node(
+    texts: list[str],
+) -> None:
     engine, asking = known(), Asking(*texts)
     run = Run(asking, engine)
     assert run.error is None
@@ -53,17 +61,27 @@ def test_likelihoods_follow_the_chain_rule_with_one_request_for_each_node(texts:
     assert run.seen(Sampled) == []
 
 
-@given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=4).map(tuple), max_size=30), st.integers(1, 4))
+@given(
+    st.lists(
+        st.lists(st.integers(0, 9), min_size=1, max_size=4).map(tuple), max_size=30
+    ),
+    st.integers(1, 4),
+)
 def test_the_tree_watches_each_token_once_within_the_limit_of_a_request(
     spelled: list[TokenIds], max_samples: int
 ) -> None:
     places = branch_nodes(spelled, max_watched=max_samples)
     steps = [(place.path, token) for place in places for token in place.watch]
     assert len(steps) == len(set(steps))
-    assert set(steps) == {(ids[:at], token) for ids in spelled for at, token in enumerate(ids)}
+    assert set(steps) == {
+        (ids[:at], token) for ids in spelled for at, token in enumerate(ids)
+    }
     assert all(1 <= len(place.watch) <= max_samples for place in places)
     told = dict.fromkeys(steps, -0.5)
-    assert all(joint_logprob(ids, told) == TextLikelihood(-0.5 * len(ids), len(ids)) for ids in spelled)
+    assert all(
+        joint_logprob(ids, told) == TextLikelihood(-0.5 * len(ids), len(ids))
+        for ids in spelled
+    )
 
 
 def test_an_empty_text_is_refused() -> None:
@@ -81,7 +99,10 @@ def test_a_text_that_does_not_fit_the_window_is_left_out() -> None:
     assert Run(asking, engine).error is None
     assert asking.reply is not None
     assert [one and one.tokens for one in asking.reply] == [None, 3, 1]
-    assert max(usage.prompt_tokens + usage.generated_tokens for usage in engine.usage) == TOKENS + 3
+    assert (
+        max(usage.prompt_tokens + usage.generated_tokens for usage in engine.usage)
+        == TOKENS + 3
+    )
 
 
 class Unspelled(Known):
@@ -119,7 +140,9 @@ class Blind(Known):
 def test_an_engine_that_watches_nothing_says_so_and_what_it_did_is_paid_for() -> None:
     run = Run(Asking("a"), Blind(says("7")))
     assert isinstance(run.error, UsageError)
-    assert "scripted reports no log-probabilities of chosen tokens: use vLLM" in str(run.error)
+    assert "scripted reports no log-probabilities of chosen tokens: use vLLM" in str(
+        run.error
+    )
     assert books(run.solution.cost) == meter_of(run.engine) == (TOKENS, 0, 1)
     [event] = run.seen(LikelihoodsMeasured)
     assert (event.likelihoods, event.error.partition(":")[0]) == ((), "UsageError")
@@ -131,12 +154,17 @@ def test_an_engine_that_watches_nothing_says_so_and_what_it_did_is_paid_for() ->
 @idle_time()
 def test_at_the_deadline_it_is_cut_and_paid_for() -> None:
     run = Run(Asking("ab", "b"), known(pause=hang), budget=Budget(seconds=1))
-    assert (run.solution.ended_by, run.solution.cost.prompt_tokens) == ("budget", 2 * TOKENS + 1)
+    assert (run.solution.ended_by, run.solution.cost.prompt_tokens) == (
+        "budget",
+        2 * TOKENS + 1,
+    )
     [event] = run.seen(LikelihoodsMeasured)
     assert event.error.startswith(f"{NOT_MEASURED}: budget seconds=1")
 
 
-@pytest.mark.parametrize("failure", [RequestLost("gone"), OSError("gone"), EngineError("gone")])
+@pytest.mark.parametrize(
+    "failure", [RequestLost("gone"), OSError("gone"), EngineError("gone")]
+)
 def test_a_failure_ends_the_run_and_nothing_stays_in_flight(failure: Exception) -> None:
     async def pause(request: SampleRequest) -> None:
         if request.watch == (98,):

@@ -12,7 +12,16 @@ from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
 from reasoner.execution.scheduler import Allocation
 from reasoner.testing.scripted import ScriptedEngine
-from reasoner.testing.support import books, course, jumbled, meter_of, number_question, says, traced_cost, varied
+from reasoner.testing.support import (
+    books,
+    course,
+    jumbled,
+    meter_of,
+    number_question,
+    says,
+    traced_cost,
+    varied,
+)
 from reasoner.trace.events import Began, Ended, Event
 from reasoner.types import Completion
 from reasoner_strategies import SelfConsistency, Single
@@ -47,7 +56,9 @@ VOTE = SelfConsistency(3)
 
 
 @pytest.mark.parametrize("concurrency", [1, 7, 40, 1000])
-def test_no_more_questions_are_open_than_are_allowed_and_results_do_not_depend_on_it(concurrency: int) -> None:
+def test_no_more_questions_are_open_than_are_allowed_and_results_do_not_depend_on_it(
+    concurrency: int,
+) -> None:
     engine, events, open_now, maximum = Counted(), list[Event](), 0, 0
 
     def sink(event: Event) -> None:
@@ -56,11 +67,15 @@ def test_no_more_questions_are_open_than_are_allowed_and_results_do_not_depend_o
         maximum = max(maximum, open_now)
         events.append(event)
 
-    found = solve_many_sync(questions(50), VOTE, engine, concurrency=concurrency, trace=sink, seed=3)
+    found = solve_many_sync(
+        questions(50), VOTE, engine, concurrency=concurrency, trace=sink, seed=3
+    )
     assert maximum == min(concurrency, 50)
     assert engine.maximum <= maximum
     assert [one.question_id for one in found] == [f"q{place}" for place in range(50)]
-    free = solve_many_sync(questions(50), VOTE, ScriptedEngine(varied, pause=jumbled(2)), seed=3)
+    free = solve_many_sync(
+        questions(50), VOTE, ScriptedEngine(varied, pause=jumbled(2)), seed=3
+    )
     assert [course(one)[:3] for one in found] == [course(one)[:3] for one in free]
     assert books(traced_cost(events)) == meter_of(engine)
 
@@ -79,7 +94,9 @@ def test_the_seconds_of_each_question_begin_when_it_is_opened() -> None:
         await asyncio.sleep(0.9)
 
     engine = ScriptedEngine(says("7"), pause=pause)
-    found = solve_many_sync(questions(40), Single(), engine, each=Budget(seconds=1), concurrency=1)
+    found = solve_many_sync(
+        questions(40), Single(), engine, each=Budget(seconds=1), concurrency=1
+    )
     assert [one.ended_by for one in found] == ["strategy"] * 40
 
 
@@ -91,12 +108,19 @@ def test_room_is_kept_for_questions_that_are_not_open_yet(tokens: int) -> None:
     """The first ones could spend it all: their samples may be 500 tokens long, and a useful one takes 25."""
 
     def script(request: SampleRequest) -> str:
-        return "so it goes " * 200 if int(request.question_id[1:]) < 20 else "The answer is 7"
+        return (
+            "so it goes " * 200
+            if int(request.question_id[1:]) < 20
+            else "The answer is 7"
+        )
 
     found = solve_many_sync(
-        questions(40), SelfConsistency(2), ScriptedEngine(script), budget=Budget(tokens=tokens),
+        questions(40),
+        SelfConsistency(2),
+        ScriptedEngine(script),
+        budget=Budget(tokens=tokens),
         allocation=Allocation(abreast=2),
-    )  # fmt: skip
+    )
     assert all(one.cost.samples for one in found)
     assert all(one.answer for one in found[20:])
     assert sum(one.cost.tokens for one in found) <= tokens
@@ -113,7 +137,12 @@ def test_questions_that_were_opened_first_end_first_where_the_engine_answers_at_
             began.append(event)
 
     async def begun_ahead() -> list[int]:
-        stream = solve_each(arrive(questions(400)), SelfConsistency(8), ScriptedEngine(says("7")), trace=follow)
+        stream = solve_each(
+            arrive(questions(400)),
+            SelfConsistency(8),
+            ScriptedEngine(says("7")),
+            trace=follow,
+        )
         async with aclosing(stream) as found:
             return [len(began) - index async for index, _ in found]
 

@@ -12,7 +12,17 @@ from reasoner.testing.support import Judge, books, meter_of, says, turns
 from reasoner.trace.events import Dropped, Prompted, Proposed, Refused, Sampled, Scored
 from reasoner.types import Completion, Prompt, Usage
 from reasoner_strategies import BestOfN, SelfConsistency
-from tests.execution.one_question import ONE, PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, hang, waits_for
+from tests.execution.one_question import (
+    ONE,
+    PARAMS,
+    PROMPT,
+    QUESTION,
+    REPLY,
+    TOKENS,
+    Run,
+    hang,
+    waits_for,
+)
 from tests.helpers import Sleepy, answer
 from tests.waiting import idle_time
 
@@ -27,11 +37,26 @@ def test_completions_come_in_launch_order_prompt_by_prompt() -> None:
         return None
 
     run = Run(plan, ScriptedEngine(says("7"), pause=waits_for(1, 0, 1, 0, 3, 2)))
-    assert [(one.prompt, one.index) for one in seen[0]] == [(PROMPT, 0), (PROMPT, 1), (other, 0), (other, 1)]
+    assert [(one.prompt, one.index) for one in seen[0]] == [
+        (PROMPT, 0),
+        (PROMPT, 1),
+        (other, 0),
+        (other, 1),
+    ]
     assert [one.index for one in seen[1]] == [2, 3]
-    assert [(event.op, event.index) for event in run.seen(Sampled)] == [(1, 1), (1, 0), (1, 1), (1, 0), (2, 3), (2, 2)]
+    assert [(event.op, event.index) for event in run.seen(Sampled)] == [
+        (1, 1),
+        (1, 0),
+        (1, 1),
+        (1, 0),
+        (2, 3),
+        (2, 2),
+    ]
     assert len({one.seed for drawn in seen for one in drawn}) == 6
-    assert [event.messages[0].content[:7] for event in run.seen(Prompted)] == ["How man", "And how"]
+    assert [event.messages[0].content[:7] for event in run.seen(Prompted)] == [
+        "How man",
+        "And how",
+    ]
 
 
 def test_a_refusal_is_raised_into_the_plan_which_may_return_its_best() -> None:
@@ -44,10 +69,23 @@ def test_a_refusal_is_raised_into_the_plan_which_may_return_its_best() -> None:
         raise AssertionError
 
     run = Run(plan, budget=Budget(samples=1))
-    assert (run.solution.answer, run.solution.ended_by, run.error) == (answer("samples"), "budget", None)
-    assert run.solution.reason == "budget samples=1: the next operation needs 1 but 0 are left"
+    assert (run.solution.answer, run.solution.ended_by, run.error) == (
+        answer("samples"),
+        "budget",
+        None,
+    )
+    assert (
+        run.solution.reason
+        == "budget samples=1: the next operation needs 1 but 0 are left"
+    )
     [refused] = run.seen(Refused)
-    assert (refused.op, refused.unit, refused.needed, refused.free, refused.limit) == (2, "samples", 1, 0, 1)
+    assert (refused.op, refused.unit, refused.needed, refused.free, refused.limit) == (
+        2,
+        "samples",
+        1,
+        0,
+        1,
+    )
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
@@ -63,8 +101,15 @@ def test_the_last_proposal_is_the_answer_after_a_refusal(stubborn: bool) -> None
                     raise
 
     run = Run(plan, budget=Budget(samples=1))
-    assert (run.solution.answer, run.solution.ended_by, run.error) == (answer("2"), "budget", None)
-    assert [proposal.answer for proposal in run.solution.proposals] == [answer("1"), answer("2")]
+    assert (run.solution.answer, run.solution.ended_by, run.error) == (
+        answer("2"),
+        "budget",
+        None,
+    )
+    assert [proposal.answer for proposal in run.solution.proposals] == [
+        answer("1"),
+        answer("2"),
+    ]
     assert len(run.seen(Refused)) == 1
 
 
@@ -82,7 +127,11 @@ def test_a_proposal_costs_what_was_seen_by_then() -> None:
     run = Run(plan, uses_verifier=True, verifier=Judge())
     each = TOKENS + REPLY
     costs = [event.cost for event in run.seen(Proposed)]
-    assert [cost.tokens - cost.verifier_tokens for cost in costs] == [each, 2 * each, 3 * each]
+    assert [cost.tokens - cost.verifier_tokens for cost in costs] == [
+        each,
+        2 * each,
+        3 * each,
+    ]
     assert costs[2].verifier_tokens == run.solution.cost.verifier_tokens > 0
 
 
@@ -148,9 +197,17 @@ def test_a_cancelled_operation_is_booked_and_not_delivered() -> None:
     run = Run(plan, ScriptedEngine(says("7"), pause=pause))
     assert (run.error, run.solution.answer) == (None, answer("1"))
     cost = run.solution.cost
-    assert (cost.prompt_tokens, cost.generated_tokens, cost.cancelled_tokens) == (2 * TOKENS, REPLY, REPLY + 1)
+    assert (cost.prompt_tokens, cost.generated_tokens, cost.cancelled_tokens) == (
+        2 * TOKENS,
+        REPLY,
+        REPLY + 1,
+    )
     [dropped] = run.seen(Dropped)
-    assert (dropped.index, dropped.why, dropped.usage) == (0, "cancelled", Usage(TOKENS, 0, REPLY + 1))
+    assert (dropped.index, dropped.why, dropped.usage) == (
+        0,
+        "cancelled",
+        Usage(TOKENS, 0, REPLY + 1),
+    )
 
 
 @idle_time()
@@ -162,7 +219,11 @@ def test_at_the_deadline_what_runs_is_cut_and_the_best_so_far_is_the_answer() ->
 
     engine = ScriptedEngine(says("7"), pause=pause)
     budget = Budget(seconds=1)
-    run = Run(lambda question: SelfConsistency(3, PARAMS).plan(question), engine, budget=budget)
+    run = Run(
+        lambda question: SelfConsistency(3, PARAMS).plan(question),
+        engine,
+        budget=budget,
+    )
     assert (run.error, run.solution.ended_by) == (None, "budget")
     assert run.solution.answer is not None
     assert [event.why for event in run.seen(Dropped)] == ["deadline", "deadline"]
@@ -183,7 +244,10 @@ def test_the_deadline_also_cuts_a_verifier() -> None:
     assert (run.error, run.solution.ended_by) == (None, "budget")
     assert run.solution.answer is not None
     assert run.solution.cost.verifier_tokens == 20
-    assert all(event.error.startswith("not rated: budget seconds=") for event in run.seen(Scored))
+    assert all(
+        event.error.startswith("not rated: budget seconds=")
+        for event in run.seen(Scored)
+    )
 
 
 class AtMost:
@@ -195,7 +259,9 @@ class AtMost:
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         self.costs.append(cost)
-        return f"{self.samples} are enough" if vote_state.samples >= self.samples else None
+        return (
+            f"{self.samples} are enough" if vote_state.samples >= self.samples else None
+        )
 
 
 def test_a_rule_from_outside_ends_the_plan_at_a_proposal() -> None:
@@ -203,12 +269,21 @@ def test_a_rule_from_outside_ends_the_plan_at_a_proposal() -> None:
         await turns(10 * request.index)
 
     rule, engine = AtMost(2), ScriptedEngine(says("7"), pause=pause)
-    run = Run(lambda question: SelfConsistency(5, PARAMS).plan(question), engine, stop=rule)
-    assert (run.error, run.solution.ended_by, run.solution.reason) == (None, "rule", "2 are enough")
+    run = Run(
+        lambda question: SelfConsistency(5, PARAMS).plan(question), engine, stop=rule
+    )
+    assert (run.error, run.solution.ended_by, run.solution.reason) == (
+        None,
+        "rule",
+        "2 are enough",
+    )
     assert run.solution.vote_state.samples == len(run.solution.proposals) == 2
     assert [event.why for event in run.seen(Dropped)] == ["cancelled"] * 3
     assert books(run.solution.cost) == meter_of(engine)
-    assert [cost.tokens for cost in rule.costs] == [TOKENS + REPLY, 2 * (TOKENS + REPLY)]
+    assert [cost.tokens for cost in rule.costs] == [
+        TOKENS + REPLY,
+        2 * (TOKENS + REPLY),
+    ]
 
 
 def test_a_rule_that_fails_is_an_error_beside_the_answer() -> None:

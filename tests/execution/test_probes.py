@@ -22,7 +22,13 @@ from reasoner.trace.history import read_histories
 from reasoner.types import Completion, Extraction, SamplingParams
 from reasoner.voting import Tally
 from reasoner_strategies import BeamSearch, Refine, SelfConsistency, Single
-from tests.execution.asked_model import AskedModel, answered, computed, replayed, replies
+from tests.execution.asked_model import (
+    AskedModel,
+    answered,
+    computed,
+    replayed,
+    replies,
+)
 from tests.sweeps import widths
 from tests.waiting import idle_time
 
@@ -39,8 +45,19 @@ def counted(reply: str) -> str:
 
 def in_words(continues: Continuation | None = "exact") -> AskedModel:
     """Replies that depend on the seed alone; most have the answer in words, which no form gives."""
-    texts = ("Surely a heptad.", "It must be a heptad.", "Perhaps an octad.", "Oh, many.", "The answer is 7", "Hm")
-    return AskedModel(lambda request: random.Random(request.seed).choice(texts), extract=counted, continues=continues)
+    texts = (
+        "Surely a heptad.",
+        "It must be a heptad.",
+        "Perhaps an octad.",
+        "Oh, many.",
+        "The answer is 7",
+        "Hm",
+    )
+    return AskedModel(
+        lambda request: random.Random(request.seed).choice(texts),
+        extract=counted,
+        continues=continues,
+    )
 
 
 def made(name: str) -> Strategy:
@@ -55,46 +72,85 @@ def test_only_a_reply_without_a_form_is_probed(way: Continuation) -> None:
     engine, events = model.engine(), list[Event]()
     solution = asyncio.run(answered(QUESTION, SelfConsistency(n=4), engine, events))
     assert sorted(model.probes) == ["Oh, many.", "Surely a heptad."]
-    assert [(vote.answer.key, vote.count) for vote in solution.vote_state.votes] == [("7", 2)]
+    assert [(vote.answer.key, vote.count) for vote in solution.vote_state.votes] == [
+        ("7", 2)
+    ]
     rule = "model" if way == "never" else "probe"
-    probed = {event.index: event for event in events if isinstance(event, AnswerExtracted)}
-    assert {index: event.answer for index, event in probed.items()} == {1: Answer("7", "7", rule), 2: None}
-    drawn = {event.index: event.answer for event in events if isinstance(event, Sampled)}
+    probed = {
+        event.index: event for event in events if isinstance(event, AnswerExtracted)
+    }
+    assert {index: event.answer for index, event in probed.items()} == {
+        1: Answer("7", "7", rule),
+        2: None,
+    }
+    drawn = {
+        event.index: event.answer for event in events if isinstance(event, Sampled)
+    }
     assert drawn == {0: Answer("7", "7", "announced"), 1: None, 2: None, 3: None}
-    assert [reply.answer and reply.answer.rule for reply in solution.samples] == ["announced", rule, None, None]
+    assert [reply.answer and reply.answer.rule for reply in solution.samples] == [
+        "announced",
+        rule,
+        None,
+        None,
+    ]
     spent = sum(event.cost.tokens for event in probed.values())
-    assert (solution.cost.tokens, solution.cost.samples, solution.cost.requests) == (computed(engine), 4, 6)
+    assert (solution.cost.tokens, solution.cost.samples, solution.cost.requests) == (
+        computed(engine),
+        4,
+        6,
+    )
     assert solution.cost.verifier_tokens == 0
     assert solution.proposals[-1].cost.tokens == solution.cost.tokens
     assert solution.notes == (f"probed for the answer: 2 replies: {spent} tokens",)
 
 
 @pytest.mark.parametrize(
-    ("space", "continues"), [("number:extract=rules", "exact"), ("number", None), ("free", "exact")]
+    ("space", "continues"),
+    [("number:extract=rules", "exact"), ("number", None), ("free", "exact")],
 )
 def test_nothing_is_probed_where_it_is_turned_off_or_nobody_can_answer(
     space: str, continues: Continuation | None
 ) -> None:
-    model = AskedModel(replies("Surely a heptad."), extract=counted, continues=continues)
-    solution = asyncio.run(answered(Question.of("How many?", space=space), Single(), model.engine(), []))
+    model = AskedModel(
+        replies("Surely a heptad."), extract=counted, continues=continues
+    )
+    solution = asyncio.run(
+        answered(Question.of("How many?", space=space), Single(), model.engine(), [])
+    )
     assert (model.probes, solution.notes, solution.cost.requests) == ([], (), 1)
 
 
 def test_the_reply_that_was_probed_is_the_text_of_the_solution() -> None:
     solution = asyncio.run(
-        answered(QUESTION, Single(), AskedModel(replies("Surely a heptad."), extract=counted).engine(), [])
+        answered(
+            QUESTION,
+            Single(),
+            AskedModel(replies("Surely a heptad."), extract=counted).engine(),
+            [],
+        )
     )
-    assert (solution.answer, solution.text) == (Answer("7", "7", "probe"), "Surely a heptad.")
+    assert (solution.answer, solution.text) == (
+        Answer("7", "7", "probe"),
+        "Surely a heptad.",
+    )
 
 
 def test_a_step_and_a_review_are_not_probed() -> None:
-    model = AskedModel(lambda request: "First, think.\n\nThen it is a heptad.", extract=counted)
-    solution = asyncio.run(answered(QUESTION, BeamSearch(max_steps=2), model.engine(), []))
+    model = AskedModel(
+        lambda request: "First, think.\n\nThen it is a heptad.", extract=counted
+    )
+    solution = asyncio.run(
+        answered(QUESTION, BeamSearch(max_steps=2), model.engine(), [])
+    )
     assert solution.answer == Answer("7", "7", "probe")
     assert all(reply.endswith("Then it is a heptad.") for reply in model.probes)
 
     def says(request: SampleRequest) -> str:
-        return "Verdict: wrong" if "Review the answer" in request.prompt.messages[-1].content else "Surely a heptad."
+        return (
+            "Verdict: wrong"
+            if "Review the answer" in request.prompt.messages[-1].content
+            else "Surely a heptad."
+        )
 
     model = AskedModel(says, extract=counted)
     asyncio.run(answered(QUESTION, Refine(rounds=1, critic="self"), model.engine(), []))
@@ -105,7 +161,10 @@ def test_a_step_and_a_review_are_not_probed() -> None:
 @pytest.mark.parametrize("thinks", [False, True])
 def test_cut_chains_vote_by_their_probes(cut: str, thinks: bool) -> None:
     answer = None if cut == "drop" else Answer("7", "7", "probe")
-    model = AskedModel(lambda request: "It is a heptad, since one and six make seven", extract=lambda reply: "7")
+    model = AskedModel(
+        lambda request: "It is a heptad, since one and six make seven",
+        extract=lambda reply: "7",
+    )
     if thinks:
         model.model = THINKER
     question = Question.of("How many?", space=f"number:cut={cut}", id="q")
@@ -119,7 +178,11 @@ def test_cut_chains_vote_by_their_probes(cut: str, thinks: bool) -> None:
         assert solution.vote_state.cast == len(model.probes)
         assert bool(solution.text) or thinks
         assert solution.cost.tokens == computed(engine)
-        assert all(event.finish_reason == "length" for event in events if isinstance(event, Sampled))
+        assert all(
+            event.finish_reason == "length"
+            for event in events
+            if isinstance(event, Sampled)
+        )
 
 
 def test_the_end_of_the_tokens_leaves_room_for_a_probe_of_a_cut_chain() -> None:
@@ -127,39 +190,66 @@ def test_the_end_of_the_tokens_leaves_room_for_a_probe_of_a_cut_chain() -> None:
     question = Question.of("How many?", space="number:cut=probe", id="q")
     engine = model.engine()
     solution = asyncio.run(
-        answered(question, Single(params=SamplingParams(max_tokens=400)), engine, [], budget=Budget(tokens=300))
+        answered(
+            question,
+            Single(params=SamplingParams(max_tokens=400)),
+            engine,
+            [],
+            budget=Budget(tokens=300),
+        )
     )
     assert solution.answer == Answer("7", "7", "probe")
     assert solution.cost.tokens == computed(engine) <= 300
 
 
 @pytest.mark.parametrize("limit", range(1, 90, 8))
-def test_a_limit_on_sequential_tokens_leaves_room_for_a_probe_by_default(limit: int) -> None:
+def test_a_limit_on_sequential_tokens_leaves_room_for_a_probe_by_default(
+    limit: int,
+) -> None:
     model = AskedModel(lambda request: "word " * 400, extract=lambda reply: "7")
     vote = SelfConsistency(n=2, params=SamplingParams(max_tokens=400))
-    solution = asyncio.run(answered(QUESTION, vote, model.engine(), [], budget=Budget(sequential=limit)))
+    solution = asyncio.run(
+        answered(QUESTION, vote, model.engine(), [], budget=Budget(sequential=limit))
+    )
     assert (limit >= 16) <= solution.cost.sequential_tokens <= limit
     assert (solution.answer is not None) == (limit >= 48)
 
 
 @pytest.mark.parametrize("limit", range(1, 90, 8))
-def test_a_limit_on_generated_tokens_leaves_room_for_a_probe_by_default(limit: int, tmp_path: Path) -> None:
+def test_a_limit_on_generated_tokens_leaves_room_for_a_probe_by_default(
+    limit: int, tmp_path: Path
+) -> None:
     model = AskedModel(lambda request: "word " * 400, extract=lambda reply: "7")
     vote = SelfConsistency(n=2, params=SamplingParams(max_tokens=400))
     events: list[Event] = []
-    solution = asyncio.run(answered(QUESTION, vote, model.engine(), events, budget=Budget(generated=limit)))
-    assert (limit >= 16) <= solution.cost.generated_tokens == traced_cost(events).generated_tokens <= limit
+    solution = asyncio.run(
+        answered(QUESTION, vote, model.engine(), events, budget=Budget(generated=limit))
+    )
+    assert (
+        (limit >= 16)
+        <= solution.cost.generated_tokens
+        == traced_cost(events).generated_tokens
+        <= limit
+    )
     # A probe has 24, which is at most half of the limit.
     assert (solution.answer is not None) == (limit >= 48)
     again = asyncio.run(replayed(QUESTION, vote, tmp_path / "trace.jsonl", events))
     assert course(again) == course(solution)
     # A limit on all tokens would need room for the whole chain again, so it leaves none.
     whole = Budget(tokens=300)
-    assert asyncio.run(answered(QUESTION, vote, model.engine(), [], budget=whole)).answer is None
+    assert (
+        asyncio.run(answered(QUESTION, vote, model.engine(), [], budget=whole)).answer
+        is None
+    )
 
 
-def test_by_default_a_cut_chain_is_not_probed_where_another_reply_has_an_answer() -> None:
-    model = AskedModel(replies("It is a heptad, since one and six make seven", "Answer: 8"), extract=lambda reply: "7")
+def test_by_default_a_cut_chain_is_not_probed_where_another_reply_has_an_answer() -> (
+    None
+):
+    model = AskedModel(
+        replies("It is a heptad, since one and six make seven", "Answer: 8"),
+        extract=lambda reply: "7",
+    )
     vote = SelfConsistency(n=3, params=SamplingParams(max_tokens=4))
     solution = asyncio.run(answered(QUESTION, vote, model.engine(), []))
     assert (solution.answer, model.probes) == (Answer("8", "8", "announced"), [])
@@ -167,13 +257,23 @@ def test_by_default_a_cut_chain_is_not_probed_where_another_reply_has_an_answer(
 
 def test_of_a_chain_of_steps_only_the_longest_is_probed() -> None:
     def plan(question: Question) -> Plan[Answer | None]:
-        [first] = yield from sample(question.prompt, params=SamplingParams(max_tokens=2))
-        [second] = yield from sample(question.prompt.then(first), params=SamplingParams(max_tokens=3))
+        [first] = yield from sample(
+            question.prompt, params=SamplingParams(max_tokens=2)
+        )
+        [second] = yield from sample(
+            question.prompt.then(first), params=SamplingParams(max_tokens=3)
+        )
         return question.read(second)
 
-    model = AskedModel(lambda request: "one two three four" + request.prompt.text, extract=lambda reply: "7")
+    model = AskedModel(
+        lambda request: "one two three four" + request.prompt.text,
+        extract=lambda reply: "7",
+    )
     solution = asyncio.run(answered(QUESTION, Planned(plan), model.engine(), []))
-    assert (solution.answer, model.probes) == (Answer("7", "7", "probe"), ["one twoone two three"])
+    assert (solution.answer, model.probes) == (
+        Answer("7", "7", "probe"),
+        ["one twoone two three"],
+    )
 
 
 async def until_due(request: SampleRequest) -> None:
@@ -182,17 +282,26 @@ async def until_due(request: SampleRequest) -> None:
 
 
 @idle_time()
-def test_shortly_before_the_deadline_what_is_running_ends_and_is_probed(tmp_path: Path) -> None:
-    model = AskedModel(lambda request: "It is a heptad, since one and six make seven", extract=lambda reply: "7")
+def test_shortly_before_the_deadline_what_is_running_ends_and_is_probed(
+    tmp_path: Path,
+) -> None:
+    model = AskedModel(
+        lambda request: "It is a heptad, since one and six make seven",
+        extract=lambda reply: "7",
+    )
     engine, events = model.engine(until_due), list[Event]()
     budget = Budget(seconds=1)
-    solution = asyncio.run(answered(QUESTION, SelfConsistency(n=3), engine, events, budget=budget))
+    solution = asyncio.run(
+        answered(QUESTION, SelfConsistency(n=3), engine, events, budget=budget)
+    )
     assert (solution.answer, solution.ended_by) == (Answer("7", "7", "probe"), "budget")
     assert solution.reason.startswith("budget seconds=")
     assert model.probes == ["It"] * 3
     assert solution.cost.tokens == computed(engine) == traced_cost(events).tokens
     assert solution.cost.cancelled_tokens == 3
-    again = asyncio.run(replayed(QUESTION, SelfConsistency(n=3), tmp_path / "t.jsonl", events))
+    again = asyncio.run(
+        replayed(QUESTION, SelfConsistency(n=3), tmp_path / "t.jsonl", events)
+    )
     assert course(again) == course(solution)
 
 
@@ -204,7 +313,15 @@ def test_with_an_answer_what_is_running_has_all_the_time() -> None:
 
     model = AskedModel(replies("Answer: 8", "never"), extract=lambda reply: "7")
     budget = Budget(seconds=1)
-    solution = asyncio.run(answered(QUESTION, SelfConsistency(n=2), model.engine(second_hangs), [], budget=budget))
+    solution = asyncio.run(
+        answered(
+            QUESTION,
+            SelfConsistency(n=2),
+            model.engine(second_hangs),
+            [],
+            budget=budget,
+        )
+    )
     assert (solution.answer, model.probes) == (Answer("8", "8", "announced"), [])
 
 
@@ -224,11 +341,19 @@ def asking(found: list[Extraction | None]) -> Callable[[Question], Plan[Answer |
     """A plan that probes each of two samples by itself."""
 
     def plan(question: Question) -> Plan[Answer | None]:
-        drawn = yield from sample(question.prompt, n=2, params=SamplingParams(max_tokens=50), answers=False)
+        drawn = yield from sample(
+            question.prompt, n=2, params=SamplingParams(max_tokens=50), answers=False
+        )
         found.append((yield from probe(drawn[0], params=SamplingParams())))
         found.append((yield from probe(drawn[1], params=SamplingParams())))
-        more = yield from sample(question.prompt, n=1, params=SamplingParams(max_tokens=50), answers=False)
-        found.append(Extraction(Answer(str(more[0].seed), str(more[0].seed)), found[0].cost) if found[0] else None)
+        more = yield from sample(
+            question.prompt, n=1, params=SamplingParams(max_tokens=50), answers=False
+        )
+        found.append(
+            Extraction(Answer(str(more[0].seed), str(more[0].seed)), found[0].cost)
+            if found[0]
+            else None
+        )
         answer = found[0].answer if found[0] else None
         tally = Tally(question.space)
         tally.add(answer, index=0)
@@ -243,17 +368,35 @@ def test_a_plan_probes_a_chain_and_no_seed_changes(tmp_path: Path) -> None:
 
     def unprobed(question: Question) -> Plan[Answer | None]:
         for n in (2, 1):
-            plain.extend((yield from sample(question.prompt, n=n, params=SamplingParams(max_tokens=50), answers=False)))
+            plain.extend(
+                (
+                    yield from sample(
+                        question.prompt,
+                        n=n,
+                        params=SamplingParams(max_tokens=50),
+                        answers=False,
+                    )
+                )
+            )
         return None
 
-    model, events = AskedModel(replies("Surely a heptad."), extract=counted), list[Event]()
+    model, events = (
+        AskedModel(replies("Surely a heptad."), extract=counted),
+        list[Event](),
+    )
     engine = model.engine()
     solution = asyncio.run(answered(QUESTION, Planned(asking(found)), engine, events))
     asyncio.run(answered(QUESTION, Planned(unprobed), model.engine(), []))
     assert solution.answer == Answer("7", "7", "probe")
     assert solution.cost.tokens == computed(engine) == traced_cost(events).tokens
-    assert [each and each.answer and each.answer.key for each in found] == ["7", "7", str(plain[-1].seed)]
-    again = asyncio.run(replayed(QUESTION, Planned(asking([])), tmp_path / "t.jsonl", events))
+    assert [each and each.answer and each.answer.key for each in found] == [
+        "7",
+        "7",
+        str(plain[-1].seed),
+    ]
+    again = asyncio.run(
+        replayed(QUESTION, Planned(asking([])), tmp_path / "t.jsonl", events)
+    )
     assert course(again) == course(solution)
 
 
@@ -261,22 +404,35 @@ def test_a_probe_that_nothing_can_answer_is_none() -> None:
     reply: list[object] = []
 
     def plan(question: Question) -> Plan[Answer | None]:
-        [chain] = yield from sample(question.prompt, params=SamplingParams(max_tokens=50))
+        [chain] = yield from sample(
+            question.prompt, params=SamplingParams(max_tokens=50)
+        )
         reply.append((yield Probe((chain,))))
         return None
 
-    asyncio.run(answered(QUESTION, Planned(plan), AskedModel(replies("Hm"), continues=None).engine(), []))
+    asyncio.run(
+        answered(
+            QUESTION,
+            Planned(plan),
+            AskedModel(replies("Hm"), continues=None).engine(),
+            [],
+        )
+    )
     assert reply == [(None,)]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_strategy_reads_probes_and_books_each_token(name: str, tmp_path: Path) -> None:
+def test_every_strategy_reads_probes_and_books_each_token(
+    name: str, tmp_path: Path
+) -> None:
     async def test() -> None:
         strategy, model, events = made(name), in_words(), list[Event]()
         engine = model.engine(jumbled(2))
         solution = await answered(QUESTION, strategy, engine, events)
         assert solution.error is None
-        rated = sum(event.cost.verifier_tokens for event in events if event.event == "scored")
+        rated = sum(
+            event.cost.verifier_tokens for event in events if event.event == "scored"
+        )
         assert computed(engine) + rated == solution.cost.tokens
         assert traced_cost(events).taking(0) == solution.cost.taking(0)
         again = await replayed(QUESTION, strategy, tmp_path / "t.jsonl", events)
@@ -295,16 +451,26 @@ def test_probes_change_no_sample(name: str) -> None:
 
     def drawn(continues: Continuation | None) -> dict[tuple[str, int], tuple[str, int]]:
         events = list[Event]()
-        model = AskedModel(replies("Surely a heptad."), extract=lambda reply: "I cannot tell.", continues=continues)
+        model = AskedModel(
+            replies("Surely a heptad."),
+            extract=lambda reply: "I cannot tell.",
+            continues=continues,
+        )
         asyncio.run(answered(QUESTION, made(name), model.engine(), events))
-        return {(e.prompt, e.index): (e.text, e.seed) for e in events if isinstance(e, Sampled)}
+        return {
+            (e.prompt, e.index): (e.text, e.seed)
+            for e in events
+            if isinstance(e, Sampled)
+        }
 
     assert drawn("exact").items() >= drawn(None).items()
 
 
 @pytest.mark.parametrize("name", NAMES)
 @widths("cuts", 5, 60)
-def test_killed_at_any_event_a_run_continues_and_probes_what_is_missing(name: str, cuts: int) -> None:
+def test_killed_at_any_event_a_run_continues_and_probes_what_is_missing(
+    name: str, cuts: int
+) -> None:
     async def continued(before: list[Event]) -> tuple[Solution, list[Event]]:
         strategy, events = made(name), list(before)
         [solution] = await solve_many(
@@ -323,31 +489,53 @@ def test_killed_at_any_event_a_run_continues_and_probes_what_is_missing(name: st
         whole, events = await continued([])
         drawn = [at for at, event in enumerate(events, 1) if isinstance(event, Sampled)]
         places = range(1, len(events))
-        for cut in sorted({*drawn[:2], *random.Random(2).sample(places, min(cuts, len(places)))}):
+        for cut in sorted(
+            {*drawn[:2], *random.Random(2).sample(places, min(cuts, len(places)))}
+        ):
             again, after = await continued(events[:cut])
-            asked = [(event.prompt, event.index) for event in after if isinstance(event, AnswerExtracted)]
+            asked = [
+                (event.prompt, event.index)
+                for event in after
+                if isinstance(event, AnswerExtracted)
+            ]
             assert len(set(asked)) == len(asked)
-            assert (again.answer, again.vote_state) == (whole.answer, whole.vote_state), cut
+            assert (again.answer, again.vote_state) == (
+                whole.answer,
+                whole.vote_state,
+            ), cut
 
     asyncio.run(test())
 
 
 @widths("step", 11, 3)
-def test_within_any_budget_a_reply_that_is_not_probed_has_no_answer(step: int, tmp_path: Path) -> None:
+def test_within_any_budget_a_reply_that_is_not_probed_has_no_answer(
+    step: int, tmp_path: Path
+) -> None:
     async def test() -> None:
         strategy, refusals = SelfConsistency(n=5), 0
         free = await answered(QUESTION, strategy, in_words().engine(), [])
         for tokens in range(5, free.cost.tokens + step, step):
             engine, events = in_words().engine(jumbled(tokens)), list[Event]()
-            solution = await answered(QUESTION, strategy, engine, events, budget=Budget(tokens=tokens))
+            solution = await answered(
+                QUESTION, strategy, engine, events, budget=Budget(tokens=tokens)
+            )
             assert solution.error is None
             assert solution.cost.tokens == computed(engine) <= tokens
-            refused = [event for event in events if isinstance(event, AnswerExtracted) and event.error]
-            assert all(event.answer is None and event.error.startswith("not asked: ") for event in refused)
+            refused = [
+                event
+                for event in events
+                if isinstance(event, AnswerExtracted) and event.error
+            ]
+            assert all(
+                event.answer is None and event.error.startswith("not asked: ")
+                for event in refused
+            )
             note = "the budget did not suffice to probe every reply without an answer"
             assert (note in solution.notes) == bool(refused)
             refusals += len(refused)
-            again = await replayed(QUESTION, strategy, tmp_path / f"{tokens}.jsonl", events)
+            again = await replayed(
+                QUESTION, strategy, tmp_path / f"{tokens}.jsonl", events
+            )
             assert course(again) == course(solution)
             assert (note in again.notes) == bool(refused)
         assert refusals
@@ -355,9 +543,14 @@ def test_within_any_budget_a_reply_that_is_not_probed_has_no_answer(step: int, t
     asyncio.run(test())
 
 
-@pytest.mark.parametrize("said", ["it is hard to tell " * 40, "", "None.", "12345" * 30])
+@pytest.mark.parametrize(
+    "said", ["it is hard to tell " * 40, "", "None.", "12345" * 30]
+)
 def test_a_probe_that_says_no_answer_or_does_not_end_gives_none(said: str) -> None:
-    model, events = AskedModel(replies("Surely a heptad."), extract=lambda reply: said), list[Event]()
+    model, events = (
+        AskedModel(replies("Surely a heptad."), extract=lambda reply: said),
+        list[Event](),
+    )
     solution = asyncio.run(answered(QUESTION, Single(), model.engine(), events))
     assert solution.error is None
     [event] = [event for event in events if isinstance(event, AnswerExtracted)]
@@ -380,7 +573,9 @@ def test_a_probe_that_says_no_answer_or_does_not_end_gives_none(said: str) -> No
         ("math", r"\frac{1}{2}", "1/2"),
     ],
 )
-def test_a_copied_answer_is_read_as_any_reply(kind: str, text: str, key: str | None) -> None:
+def test_a_copied_answer_is_read_as_any_reply(
+    kind: str, text: str, key: str | None
+) -> None:
     answer = copied(space_for(kind, "Which?\nA) one\nB) two"), text)
     assert (answer and answer.key) == key
     assert answer is None or answer.rule == "model"
@@ -396,7 +591,9 @@ def test_a_quoted_reply_stays_quoted_and_bounded(reply: str) -> None:
     head, tail = plain.split("> x")
     assert text.startswith(head)
     assert text.endswith(tail)
-    assert all(line.startswith("> ") for line in text[len(head) : -len(tail)].splitlines())
+    assert all(
+        line.startswith("> ") for line in text[len(head) : -len(tail)].splitlines()
+    )
     # A quoted line has two characters more, and marks are broken by one.
     assert len(text) <= len(plain) + 3 * MAX_REPLY
     assert not any(mark in text for mark in ("<|", "[INST", "</s", "<\uff5c"))

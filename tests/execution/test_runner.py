@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from reasoner import Budget, Proposal, Question, SamplingParams, proposals, solve, solve_many_sync, solve_sync
+from reasoner import (
+    Budget,
+    Proposal,
+    Question,
+    SamplingParams,
+    proposals,
+    solve,
+    solve_many_sync,
+    solve_sync,
+)
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.testing.scripted import MODEL, ScriptedEngine
@@ -28,10 +37,18 @@ def test_a_budget_of_flops_is_kept_with_a_geometry_and_refused_without() -> None
     assert one is not None
     params = SamplingParams(max_tokens=REPLY)
     engine = ScriptedEngine(says("7"))
-    solution = solve_sync(number_question(), SelfConsistency(5, params), engine, budget=Budget(flops=2 * one))
+    solution = solve_sync(
+        number_question(),
+        SelfConsistency(5, params),
+        engine,
+        budget=Budget(flops=2 * one),
+    )
     assert (solution.cost.flops, solution.ended_by) == (2 * one, "budget")
     blind = ScriptedEngine(says("7"), model=ModelInfo("blind"))
-    bounded: tuple[dict[str, Any], ...] = ({"budget": Budget(flops=1e9)}, {"each": Budget(flops=1e9)})
+    bounded: tuple[dict[str, Any], ...] = (
+        {"budget": Budget(flops=1e9)},
+        {"each": Budget(flops=1e9)},
+    )
     for bounds in bounded:
         with pytest.raises(UsageError, match="needs the geometry of blind"):
             solve_many_sync(questions(1), Single(), blind, **bounds)
@@ -45,23 +62,33 @@ def test_an_engine_that_cannot_start_is_an_error_of_the_call() -> None:
 
     events: list[Event] = []
     with pytest.raises(EngineUnavailable, match="no model"):
-        solve_sync(number_question(), Single(), Unavailable(says("7")), trace=events.append)
+        solve_sync(
+            number_question(), Single(), Unavailable(says("7")), trace=events.append
+        )
     assert events == []
 
 
 @running
 async def test_proposals_come_one_by_one_and_leaving_them_cancels_the_work() -> None:
-    seen, asked, vote = list[Proposal](), number_question(), "self_consistency:n=8,stop=lossless"
+    seen, asked, vote = (
+        list[Proposal](),
+        number_question(),
+        "self_consistency:n=8,stop=lossless",
+    )
     engine = ScriptedEngine(varied)
     solution = await solve(asked, vote, engine, progress=seen.append)
     async with aclosing(proposals(asked, vote, ScriptedEngine(varied))) as each:
         assert [proposal async for proposal in each] == seen == list(solution.proposals)
-    async with aclosing(proposals(asked, "mcts:simulations=40", engine := ScriptedEngine(varied))) as each:
+    async with aclosing(
+        proposals(asked, "mcts:simulations=40", engine := ScriptedEngine(varied))
+    ) as each:
         async for _ in each:
             break
     spent = len(engine.usage)
     await asyncio.sleep(0)
     assert len(engine.usage) == spent
     with pytest.raises(EngineUnavailable):
-        async for _ in proposals(asked, engine="openai:base_url=http://127.0.0.1:9/v1,patience=0"):
+        async for _ in proposals(
+            asked, engine="openai:base_url=http://127.0.0.1:9/v1,patience=0"
+        ):
             pass

@@ -39,9 +39,14 @@ def mixed(request: SampleRequest) -> str:
 
 
 def solved(
-    engine: ScriptedEngine | None = None, strategy: Any = VOTE, count: int = 20, **options: Any
+    engine: ScriptedEngine | None = None,
+    strategy: Any = VOTE,
+    count: int = 20,
+    **options: Any,
 ) -> list[Solution]:
-    return solve_many_sync(asked(count), strategy, engine or ScriptedEngine(mixed), **options)
+    return solve_many_sync(
+        asked(count), strategy, engine or ScriptedEngine(mixed), **options
+    )
 
 
 def samples(solutions: Sequence[Solution]) -> list[int]:
@@ -52,8 +57,12 @@ def samples(solutions: Sequence[Solution]) -> list[int]:
 @widths("seeds", 1, 3)
 def test_no_budget_is_exceeded_and_none_is_starved(tokens: int, seeds: int) -> None:
     for seed in range(seeds):
-        engine = ScriptedEngine(mixed, pause=jumbled(seed, lost=0.05, losses=2), block_size=seed)
-        solutions = solved(engine, budget=Budget(tokens=tokens), allocation=Allocation(), seed=seed)
+        engine = ScriptedEngine(
+            mixed, pause=jumbled(seed, lost=0.05, losses=2), block_size=seed
+        )
+        solutions = solved(
+            engine, budget=Budget(tokens=tokens), allocation=Allocation(), seed=seed
+        )
         assert all(solution.error is None for solution in solutions)
         spent = solutions[0].cost
         for one in solutions[1:]:
@@ -67,8 +76,12 @@ def test_no_budget_is_exceeded_and_none_is_starved(tokens: int, seeds: int) -> N
 
 
 @given(st.integers(0, 60), st.integers(1, 9), st.integers(1, 5))
-def test_of_a_budget_of_samples_each_question_gets_one_before_any_gets_two(budget: int, many: int, wave: int) -> None:
-    solutions = solved(count=many, budget=Budget(samples=budget), allocation=Allocation(wave=wave))
+def test_of_a_budget_of_samples_each_question_gets_one_before_any_gets_two(
+    budget: int, many: int, wave: int
+) -> None:
+    solutions = solved(
+        count=many, budget=Budget(samples=budget), allocation=Allocation(wave=wave)
+    )
     drawn = samples(solutions)
     assert sum(drawn) <= budget
     if many > 1:
@@ -78,11 +91,18 @@ def test_of_a_budget_of_samples_each_question_gets_one_before_any_gets_two(budge
 
 def tied(request: SampleRequest) -> str:
     """Three answers, as likely as the question's id and prompt make them, so that votes are often close."""
-    shares = [random.Random(f"{request.question_id} {answer}").random() for answer in range(3)]
+    shares = [
+        random.Random(f"{request.question_id} {answer}").random() for answer in range(3)
+    ]
     return f"The answer is {random.Random(request.seed).choices(range(3), shares)[0]}"
 
 
-@given(st.integers(1, 12), st.integers(0, 10**6), st.floats(0, 1), st.sampled_from(["tokens=9M", "seconds=3600"]))
+@given(
+    st.integers(1, 12),
+    st.integers(0, 10**6),
+    st.floats(0, 1),
+    st.sampled_from(["tokens=9M", "seconds=3600"]),
+)
 def test_a_budget_that_pays_for_all_samples_gives_the_vote_of_all_also_after_an_interruption(
     n: int, seed: int, cut: float, budget: str
 ) -> None:
@@ -96,19 +116,27 @@ def test_a_budget_that_pays_for_all_samples_gives_the_vote_of_all_also_after_an_
     of_all = answers(questions)
     assert answers(questions, budget=budget, trace=events.append) == of_all
     history = read_histories(events[: round(cut * len(events))])
-    left = [question for question in questions if not history.get(question.id, EMPTY).finished]
+    left = [
+        question
+        for question in questions
+        if not history.get(question.id, EMPTY).finished
+    ]
     assert answers(left, budget=budget, history=history).items() <= of_all.items()
 
 
 def test_at_a_price_only_what_cannot_change_an_answer_is_said_to_change_none() -> None:
     """Four to none with four to come may end in a tie, which goes to the earlier launch: that has a gain of 0."""
     vote = SelfConsistency(8, SHORT)
-    ended = solved(ScriptedEngine(says("7")), vote, allocation=Allocation(price=1e-9, wave=1))
+    ended = solved(
+        ScriptedEngine(says("7")), vote, allocation=Allocation(price=1e-9, wave=1)
+    )
     assert {(one.cost.samples, one.reason) for one in ended} == {
         (4, "another sample would gain 0, but must gain 1e-09")
     }
     ended = solved(ScriptedEngine(says("7")), vote, allocation=Allocation(wave=1))
-    assert {(one.cost.samples, one.reason) for one in ended} == {(5, "no remaining sample can change the answer")}
+    assert {(one.cost.samples, one.reason) for one in ended} == {
+        (5, "no remaining sample can change the answer")
+    }
 
 
 def test_samples_below_their_price_are_not_drawn() -> None:
@@ -125,12 +153,16 @@ def test_samples_below_their_price_are_not_drawn() -> None:
 
 
 @given(st.floats(0.0001, 0.2))
-def test_a_question_draws_until_its_next_samples_are_worth_less_than_the_price(price: float) -> None:
+def test_a_question_draws_until_its_next_samples_are_worth_less_than_the_price(
+    price: float,
+) -> None:
     """In closed form where all answers are equal and cost the same: the value is the best rate."""
     allocation = Allocation(price=price, wave=1)
     [solution] = solved(ScriptedEngine(says("7")), count=1, allocation=allocation)
     rates = (best_gain(votes, 0, 16 - votes).rate for votes in range(1, 17))
-    assert solution.cost.samples == next(votes for votes, rate in enumerate(rates, 1) if rate < price)
+    assert solution.cost.samples == next(
+        votes for votes, rate in enumerate(rates, 1) if rate < price
+    )
 
 
 @pytest.mark.parametrize("cut", [41, 45, 90, 150, 222])
@@ -156,7 +188,12 @@ def test_a_deadline_that_passes_at_any_moment_ends_questions_and_not_the_call() 
             defaults = Ledger.__init__.__kwdefaults__
             assert defaults
             patch.setitem(defaults, "clock", clock)
-            solutions = solved(ScriptedEngine(says("7")), SelfConsistency(2, SHORT), 4, budget=Budget(seconds=60))
+            solutions = solved(
+                ScriptedEngine(says("7")),
+                SelfConsistency(2, SHORT),
+                4,
+                budget=Budget(seconds=60),
+            )
         assert [one.error for one in solutions] == [None] * 4
         assert {one.ended_by for one in solutions} <= {"budget", "strategy"}
 
@@ -176,7 +213,12 @@ MAX_WATCHED = 40
 
 
 def state(
-    lead: int, second: int = 0, *, samples: int = 0, remaining: int = MAX_WATCHED, each: float = 100.0
+    lead: int,
+    second: int = 0,
+    *,
+    samples: int = 0,
+    remaining: int = MAX_WATCHED,
+    each: float = 100.0,
 ) -> QuestionState:
     """A question whose draws cost `each`; those that voted for none of the two had other answers."""
     samples = max(samples, lead + second)
@@ -187,14 +229,21 @@ def worth(queue: BidQueue, told: QuestionState, mean: float) -> float:
     """The closed form, by the true mean."""
     tokens = (told.spent + 2 * mean) / (told.draws + 2)
     useful = (told.lead + told.second + 1) / (told.samples + 1)
-    return best_gain(told.lead, told.second, told.remaining).rate * useful**2 * mean / tokens
+    return (
+        best_gain(told.lead, told.second, told.remaining).rate
+        * useful**2
+        * mean
+        / tokens
+    )
 
 
 @pytest.mark.parametrize(
     ("lead", "second", "value"),
     [(0, 0, 0.25), (1, 1, 0.1875), (1, 0, 0.03125), (3, 1, 0.0065104), (2, 1, 0.03125)],
 )
-def test_at_mean_cost_with_two_answers_it_is_the_best_rate(lead: int, second: int, value: float) -> None:
+def test_at_mean_cost_with_two_answers_it_is_the_best_rate(
+    lead: int, second: int, value: float
+) -> None:
     queue = BidQueue(Allocation())
     queue.update(0, state(lead, second))
     bid = queue.pop()
@@ -229,7 +278,9 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.booleans())
-def test_the_best_bid_is_taken(steps: list[tuple[str, int, QuestionState]], even: bool) -> None:
+def test_the_best_bid_is_taken(
+    steps: list[tuple[str, int, QuestionState]], even: bool
+) -> None:
     """Against a list of all bids: exactly where draws cost the same, and within the drift of the mean elsewhere."""
     queue = BidQueue(Allocation())
     told: dict[int, QuestionState] = {}
@@ -255,12 +306,19 @@ def test_the_best_bid_is_taken(steps: list[tuple[str, int, QuestionState]], even
             if bid is None:
                 continue
             mean = queue.mean
-            values = {at: worth(queue, one, mean) if mean else math.nan for at, one in bids.items()}
+            values = {
+                at: worth(queue, one, mean) if mean else math.nan
+                for at, one in bids.items()
+            }
             del bids[bid.question]
             if mean and even:
                 best = max(values.values())
                 assert values[bid.question] == pytest.approx(best, rel=1e-9)
-                assert bid.question == min(at for at, value in values.items() if value == pytest.approx(best, rel=1e-9))
+                assert bid.question == min(
+                    at
+                    for at, value in values.items()
+                    if value == pytest.approx(best, rel=1e-9)
+                )
             elif mean and any(one.draws for one in told.values()):
                 assert bid.value <= values[bid.question] * DRIFT + 1e-12
                 assert bid.value * DRIFT + 1e-12 >= values[bid.question]
@@ -276,7 +334,9 @@ def test_repeated_updates_keep_the_heap_small() -> None:
     assert [bid.question for bid in iter(queue.pop, None)] == [1, 0]
 
 
-@pytest.mark.parametrize("options", [{"price": -0.1}, {"price": math.nan}, {"wave": 0}, {"abreast": 0}])
+@pytest.mark.parametrize(
+    "options", [{"price": -0.1}, {"price": math.nan}, {"wave": 0}, {"abreast": 0}]
+)
 def test_what_makes_no_sense_is_refused(options: dict[str, object]) -> None:
     name = next(iter(options))
     with pytest.raises(UsageError, match=name):

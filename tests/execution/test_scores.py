@@ -8,7 +8,13 @@ import pytest
 
 from reasoner import Answer, Budget, Question, SamplingParams, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.errors import BudgetExhausted, LedgerViolation, PlanError, UsageError, VerifierError
+from reasoner.errors import (
+    BudgetExhausted,
+    LedgerViolation,
+    PlanError,
+    UsageError,
+    VerifierError,
+)
 from reasoner.registry import build
 from reasoner.strategy import Next, Plan, Sample, Score, Start, compare_pairs, sample
 from reasoner.testing.scripted import ScriptedEngine
@@ -17,7 +23,15 @@ from reasoner.testing.support import Judge, says, short, varied, verifier_for
 from reasoner.trace.events import Event, PairCompared, RefusableWork, Refused, Scored
 from reasoner.trace.history import read_histories
 from reasoner.types import Completion, Rating
-from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, Script
+from tests.execution.one_question import (
+    PARAMS,
+    PROMPT,
+    QUESTION,
+    REPLY,
+    TOKENS,
+    Run,
+    Script,
+)
 from tests.helpers import Comparing
 
 
@@ -35,13 +49,19 @@ def scoring(*, n: int = 3, ratings: list[Rating] | None = None) -> Script:
 def judged(judge: Judge, **options: Any) -> tuple[Run, list[Rating]]:
     ratings: list[Rating] = []
     engine = ScriptedEngine(says("1", "2", "3"))
-    return Run(scoring(ratings=ratings), engine, uses_verifier=True, verifier=judge, **options), ratings
+    return Run(
+        scoring(ratings=ratings), engine, uses_verifier=True, verifier=judge, **options
+    ), ratings
 
 
 def test_ratings_come_in_the_order_of_the_candidates() -> None:
     run, ratings = judged(Judge(lambda one: one.index / 10))
     assert [rating.value for rating in ratings] == [0.2, 0.1, 0.0]
-    assert [(event.index, event.value) for event in run.seen(Scored)] == [(2, 0.2), (1, 0.1), (0, 0.0)]
+    assert [(event.index, event.value) for event in run.seen(Scored)] == [
+        (2, 0.2),
+        (1, 0.1),
+        (0, 0.0),
+    ]
 
 
 def _raises(error: Exception) -> Callable[[Completion], float]:
@@ -57,20 +77,27 @@ def _raises(error: Exception) -> Callable[[Completion], float]:
         (_raises(VerifierError("no verdict")), "VerifierError: no verdict"),
         (_raises(KeyError("x")), "KeyError: 'x'"),
         (_raises(TimeoutError("too slow")), "TimeoutError: too slow"),
-        (_raises(BudgetExhausted("tokens", needed=1, free=0, limit=0)), "BudgetExhausted: budget tokens=0"),
+        (
+            _raises(BudgetExhausted("tokens", needed=1, free=0, limit=0)),
+            "BudgetExhausted: budget tokens=0",
+        ),
         (lambda _: 1.5, "ValueError: a rating is between 0 and 1, not 1.5"),
         (lambda _: float("nan"), "ValueError: a rating is between 0 and 1, not nan"),
         (lambda _: None, "ValueError: a rating has either a value or an error"),
     ],
 )
-def test_a_verifier_that_fails_gives_an_error_and_never_a_zero(verdict: Any, error: str) -> None:
+def test_a_verifier_that_fails_gives_an_error_and_never_a_zero(
+    verdict: Any, error: str
+) -> None:
     run, ratings = judged(Judge(verdict), budget=Budget(tokens=500))
     assert run.error is None
     assert [rating.value for rating in ratings] == [None] * 3
     assert all(rating.error.startswith(error) for rating in ratings)
     # What it cost is not known, so all that was reserved for it is booked.
     assert run.solution.cost.verifier_tokens == 30
-    assert [event.error for event in run.seen(Scored)] == [rating.error for rating in ratings]
+    assert [event.error for event in run.seen(Scored)] == [
+        rating.error for rating in ratings
+    ]
 
 
 def test_ratings_that_the_budget_refuses_are_errors_while_others_are_not() -> None:
@@ -82,20 +109,42 @@ def test_ratings_that_the_budget_refuses_are_errors_while_others_are_not() -> No
     assert run.solution.cost.tokens <= spent + 12
 
 
-@pytest.mark.parametrize(("name", "tokens"), [("beam_search", 300), ("likelihood", 120), ("parallel_probe", 120)])
-def test_a_run_that_is_killed_at_any_event_tells_the_refusals_of_its_trace_as_they_were(name: str, tokens: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "tokens"),
+    [("beam_search", 300), ("likelihood", 120), ("parallel_probe", 120)],
+)
+def test_a_run_that_is_killed_at_any_event_tells_the_refusals_of_its_trace_as_they_were(
+    name: str, tokens: int
+) -> None:
     """A refused rating is written before the refusal of its operation, and a kill may come between."""
     strategy, events = short(build("strategy", name)), list[Event]()
-    options: dict[str, Any] = {"verifier": verifier_for(strategy), "budget": Budget(tokens=tokens)}
+    options: dict[str, Any] = {
+        "verifier": verifier_for(strategy),
+        "budget": Budget(tokens=tokens),
+    }
     solve_sync(ASKED, strategy, ScriptedEngine(varied), trace=events.append, **options)
     assert any(isinstance(event, Refused) for event in events)
     for cut in range(1, len(events)):
         after = events[:cut]
         history = read_histories(list(after))
-        again = solve_sync(ASKED, strategy, ScriptedEngine(varied), trace=after.append, history=history, **options)
+        again = solve_sync(
+            ASKED,
+            strategy,
+            ScriptedEngine(varied),
+            trace=after.append,
+            history=history,
+            **options,
+        )
         assert again.error is None
-        told = [event.refusal for event in after if isinstance(event, RefusableWork) and event.refusal]
-        for refusal in (*told, *(event for event in after if isinstance(event, Refused))):
+        told = [
+            event.refusal
+            for event in after
+            if isinstance(event, RefusableWork) and event.refusal
+        ]
+        for refusal in (
+            *told,
+            *(event for event in after if isinstance(event, Refused)),
+        ):
             assert (refusal.unit, refusal.limit) == ("tokens", tokens)
             assert refusal.needed > refusal.free
 
@@ -118,7 +167,10 @@ def test_a_plan_that_scores_though_it_said_otherwise_is_at_fault() -> None:
     assert "says that it uses no verifier" in str(run.error)
 
 
-@pytest.mark.parametrize(("asked", "needed", "kept"), [(None, 0, 0), (None, 5, 5), (2, 5, 5), (7, 5, 7), (3, None, 3)])
+@pytest.mark.parametrize(
+    ("asked", "needed", "kept"),
+    [(None, 0, 0), (None, 5, 5), (2, 5, 5), (7, 5, 7), (3, None, 3)],
+)
 def test_samples_carry_the_log_probabilities_that_the_verifier_needs(
     asked: int | None, needed: int | None, kept: int
 ) -> None:
@@ -135,7 +187,12 @@ def test_samples_carry_the_log_probabilities_that_the_verifier_needs(
         yield Next()
         return None
 
-    Run(plan, ScriptedEngine(script), uses_verifier=True, verifier=Judge(logprobs=needed))
+    Run(
+        plan,
+        ScriptedEngine(script),
+        uses_verifier=True,
+        verifier=Judge(logprobs=needed),
+    )
     assert seen == [kept, kept]
 
 
@@ -150,11 +207,15 @@ def all_pairs(values: list[float | None]) -> Plan[Answer | None]:
 def test_each_pair_has_a_probability_or_an_error_and_all_is_paid_and_noted() -> None:
     values: list[float | None] = []
     engine = ScriptedEngine(says("7", "8", "9"))
-    run = Run(lambda _: all_pairs(values), engine, uses_verifier=True, verifier=Comparing())
+    run = Run(
+        lambda _: all_pairs(values), engine, uses_verifier=True, verifier=Comparing()
+    )
     assert run.error is None
     assert values == [0.8, 0.2, None]
     assert run.solution.cost.verifier_tokens == 14 + 14 + 7
-    seen = [(event.index, event.other[1], event.value) for event in run.seen(PairCompared)]
+    seen = [
+        (event.index, event.other[1], event.value) for event in run.seen(PairCompared)
+    ]
     assert sorted(seen, key=str) == [(0, 1, 0.8), (0, 2, None), (1, 0, 0.2)]
     assert not run.seen(Scored)
     assert not any(reply.score for reply in run.solution.samples)

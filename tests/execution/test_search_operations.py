@@ -10,7 +10,11 @@ from reasoner import Answer, Budget, Question, SamplingParams, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, token_confidence
+from reasoner.stopping.confidence import (
+    ConfidenceFloor,
+    group_confidences,
+    token_confidence,
+)
 from reasoner.strategy import Plan, Sample, note, prefill, sample
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import Planned, books, meter_of, says, write_trace
@@ -23,7 +27,9 @@ from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS
 def forced(question: Question) -> Plan[Answer | None]:
     """A reply that is made to begin with a word, and another one later."""
     opened = yield from prefill(question.prompt, "Well, then:")
-    [first] = yield from sample(opened, params=SamplingParams(max_tokens=40, stop=(" is",)))
+    [first] = yield from sample(
+        opened, params=SamplingParams(max_tokens=40, stop=(" is",))
+    )
     again = yield from prefill(opened.then(first), " surely")
     [last] = yield from sample(again, params=PARAMS)
     yield from note("two words were forced")
@@ -34,7 +40,9 @@ def continuing(request: SampleRequest) -> str:
     return " 7" if "surely" in request.prompt.text else "The answer is 9"
 
 
-def test_forced_text_continues_as_token_ids_and_is_in_the_trace_which_replays(tmp_path: Path) -> None:
+def test_forced_text_continues_as_token_ids_and_is_in_the_trace_which_replays(
+    tmp_path: Path,
+) -> None:
     seen: list[Prompt] = []
 
     def script(request: SampleRequest) -> str:
@@ -45,8 +53,14 @@ def test_forced_text_continues_as_token_ids_and_is_in_the_trace_which_replays(tm
     run = Run(forced, engine)
     assert run.error is None
     assert (run.solution.answer and run.solution.answer.key) == "7"
-    assert [prompt.text for prompt in seen] == ["Well, then:", "Well, then:The answer is surely"]
-    words = asyncio.run(engine.encode("Well, then:")), asyncio.run(engine.encode(" surely"))
+    assert [prompt.text for prompt in seen] == [
+        "Well, then:",
+        "Well, then:The answer is surely",
+    ]
+    words = (
+        asyncio.run(engine.encode("Well, then:")),
+        asyncio.run(engine.encode(" surely")),
+    )
     assert seen[0].token_ids == words[0]
     assert words[1] is not None
     assert seen[1].token_ids[-len(words[1]) :] == words[1]
@@ -56,7 +70,9 @@ def test_forced_text_continues_as_token_ids_and_is_in_the_trace_which_replays(tm
     assert other.usage.prompt_tokens == TOKENS + len(seen[1].token_ids)
     assert [event.text for event in run.seen(Noted)] == ["two words were forced"]
     assert [event.text for event in run.seen(Prefilled)] == ["Well, then:", " surely"]
-    assert run.events.index(run.seen(Prompted)[0]) < run.events.index(run.seen(Prefilled)[0])
+    assert run.events.index(run.seen(Prompted)[0]) < run.events.index(
+        run.seen(Prefilled)[0]
+    )
     chains = [completion.chain for _, completion in completions_in(run.events)]
     assert chains == ["Well, then:The answer", "Well, then:The answer is surely 7"]
     replay = ReplayEngine(str(write_trace(tmp_path / "t.jsonl", run.events)))
@@ -73,7 +89,9 @@ TOP = SamplingParams(max_tokens=40, logprobs=2)
 SURE, UNSURE = 0.99, 0.5
 
 
-def floored(floor: ConfidenceFloor | None, seen: list[Completion]) -> Plan[Answer | None]:
+def floored(
+    floor: ConfidenceFloor | None, seen: list[Completion]
+) -> Plan[Answer | None]:
     seen += yield Sample((PROMPT,), params=TOP, floor=floor)
     return QUESTION.read(seen[0])
 
@@ -84,13 +102,19 @@ def confidence_of(chance: float) -> float:
 
 def test_the_published_group_confidences() -> None:
     tokens = [2, 1, 3, 2, 0.5, 0.5, 4]
-    assert group_confidences(tokens, 3) == pytest.approx([2, 2, 1.8333, 1, 1.6667], abs=1e-4)
+    assert group_confidences(tokens, 3) == pytest.approx(
+        [2, 2, 1.8333, 1, 1.6667], abs=1e-4
+    )
     cut = ConfidenceFloor(3, 1.5).watch()
     assert [cut((-token,)) for token in tokens].index(True) + 1 == 6
-    assert not any(map(ConfidenceFloor(8, 9.0).watch(), [(-token,) for token in tokens]))
+    assert not any(
+        map(ConfidenceFloor(8, 9.0).watch(), [(-token,) for token in tokens])
+    )
 
 
-def test_a_sequence_is_cut_at_the_first_group_below_the_floor_and_paid_for_as_cancelled() -> None:
+def test_a_sequence_is_cut_at_the_first_group_below_the_floor_and_paid_for_as_cancelled() -> (
+    None
+):
     # DeepConf's confidence is not monotone in peakedness: with two alternatives the unsure token has the lower one.
     chances = [SURE, SURE, UNSURE, UNSURE, SURE]
     assert confidence_of(UNSURE) < confidence_of(SURE)
@@ -133,7 +157,9 @@ def thinking(reserve: int) -> Plan[Answer | None]:
     params = SamplingParams(max_tokens=1000)
     [thought] = yield Sample((PROMPT,), params=params, reserve=reserve)
     try:
-        [closing] = yield from sample(PROMPT.then(thought), params=SamplingParams(max_tokens=20))
+        [closing] = yield from sample(
+            PROMPT.then(thought), params=SamplingParams(max_tokens=20)
+        )
     except BudgetExhausted:
         return None
     answer = QUESTION.read(closing)
@@ -146,9 +172,18 @@ def thinks_long(request: SampleRequest) -> str:
 
 @pytest.mark.parametrize("tokens", [120, 151, 200, 500, 997])
 def test_reserved_tokens_are_left_for_the_answer(tokens: int) -> None:
-    kept = Run(lambda _: thinking(20), ScriptedEngine(thinks_long), budget=Budget(tokens=tokens))
-    spent = Run(lambda _: thinking(0), ScriptedEngine(thinks_long), budget=Budget(tokens=tokens))
-    assert (kept.solution.answer and kept.solution.answer.key, spent.solution.answer) == ("7", None)
+    kept = Run(
+        lambda _: thinking(20),
+        ScriptedEngine(thinks_long),
+        budget=Budget(tokens=tokens),
+    )
+    spent = Run(
+        lambda _: thinking(0), ScriptedEngine(thinks_long), budget=Budget(tokens=tokens)
+    )
+    assert (
+        kept.solution.answer and kept.solution.answer.key,
+        spent.solution.answer,
+    ) == ("7", None)
     assert kept.solution.cost.tokens <= tokens
     assert kept.error is spent.error is None
 
@@ -166,7 +201,9 @@ def test_a_run_that_the_cache_limits_is_noted() -> None:
     wide = Run(plan, ScriptedEngine(says("7"), pause=slowly, capacity=10_000))
     assert wide.solution.notes == ()
     narrow = Run(plan, ScriptedEngine(says("7"), pause=slowly, capacity=120))
-    assert [note for note in narrow.solution.notes if "narrowed" in note] == list(narrow.solution.notes)
+    assert [note for note in narrow.solution.notes if "narrowed" in note] == list(
+        narrow.solution.notes
+    )
     assert "108 tokens" in narrow.solution.notes[0]
     assert narrow.events[-1].notes == narrow.solution.notes  # type: ignore[union-attr]
 

@@ -8,7 +8,17 @@ from reasoner import Answer, Budget, Question, SamplingParams, solve_many
 from reasoner.budget import Cost
 from reasoner.engine import Engine, SampleRequest
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.strategy import BRANCH, Plan, Sample, cancel, next_finished, propose, sample, score, start
+from reasoner.strategy import (
+    BRANCH,
+    Plan,
+    Sample,
+    cancel,
+    next_finished,
+    propose,
+    sample,
+    score,
+    start,
+)
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import Judge
 from reasoner.trace.events import Ended, Refused, Sampled, Scored
@@ -32,38 +42,61 @@ def drawn(branch: int) -> Sample:
 class Speaking(Judge):
     """A judge that generates two tokens, as it says itself."""
 
-    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+    async def bound(
+        self, question: Question, candidate: Completion, policy: Engine
+    ) -> Cost:
         return Cost(verifier_tokens=20, sequential_tokens=2)
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
+    async def score(
+        self,
+        question: Question,
+        candidate: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
+    ) -> Rating:
         await asyncio.sleep(0)
         return Rating(0.5, Cost(verifier_tokens=9, sequential_tokens=2))
 
 
 def test_the_longest_path_that_was_waited_for_counts() -> None:
     def plan(question: Question) -> Plan[Answer | None]:
-        replies = yield from sample(PROMPT, n=3, params=SamplingParams(max_tokens=40))  # until 9
+        replies = yield from sample(
+            PROMPT, n=3, params=SamplingParams(max_tokens=40)
+        )  # until 9
         yield from score(question, replies)  # until 11
         yield from propose(None, VoteState())
         yield from start(drawn(1))  # until 15
-        yield from start(Sample((PROMPT,), 2, SamplingParams(max_tokens=40), branch=2))  # until 20
-        stopped = yield from start(Sample((PROMPT,), 1000, SamplingParams(max_tokens=40), branch=3))
+        yield from start(
+            Sample((PROMPT,), 2, SamplingParams(max_tokens=40), branch=2)
+        )  # until 20
+        stopped = yield from start(
+            Sample((PROMPT,), 1000, SamplingParams(max_tokens=40), branch=3)
+        )
         yield from cancel(stopped)
-        first, second = (yield from next_finished()).end, (yield from next_finished()).end
+        first, second = (
+            (yield from next_finished()).end,
+            (yield from next_finished()).end,
+        )
         assert (first, second) == (15, 20)
         yield from start(drawn(4), at=first)  # until 19
         assert (yield from next_finished()).end == 19
-        yield from sample(PROMPT, params=SamplingParams(max_tokens=2))  # the fourth of its prompt, until 22
+        yield from sample(
+            PROMPT, params=SamplingParams(max_tokens=2)
+        )  # the fourth of its prompt, until 22
         return None
 
     run = Run(plan, ScriptedEngine(of_length), uses_verifier=True, verifier=Speaking())
     assert run.error is None
-    assert [proposal.cost.sequential_tokens for proposal in run.solution.proposals] == [11]
+    assert [proposal.cost.sequential_tokens for proposal in run.solution.proposals] == [
+        11
+    ]
     assert run.solution.cost.sequential_tokens == 22
     assert "22 sequential" in str(run.solution)
     assert [event.cost.sequential_tokens for event in run.seen(Ended)] == [22]
     assert {event.cost.sequential_tokens for event in run.seen(Scored)} == {11}
-    assert [event.cost.sequential_tokens for event in run.seen(Sampled)][:3] == [*LENGTHS]
+    assert [event.cost.sequential_tokens for event in run.seen(Sampled)][:3] == [
+        *LENGTHS
+    ]
 
 
 def test_a_limit_shrinks_what_is_granted_and_is_never_exceeded() -> None:
@@ -86,12 +119,25 @@ def test_a_limit_shrinks_what_is_granted_and_is_never_exceeded() -> None:
 
     run = Run(plan, ScriptedEngine(script), budget=Budget.parse("sequential=40"))
     assert granted == [40, 36, 27, 21, 17]
-    assert (run.solution.ended_by, run.solution.cost.sequential_tokens) == ("budget", 32)
-    assert str(refusals[0]) == "budget sequential=40: the next operation may end after 48"
-    assert [(event.unit, event.needed) for event in run.seen(Refused)] == [("sequential", 48)]
+    assert (run.solution.ended_by, run.solution.cost.sequential_tokens) == (
+        "budget",
+        32,
+    )
+    assert (
+        str(refusals[0]) == "budget sequential=40: the next operation may end after 48"
+    )
+    assert [(event.unit, event.needed) for event in run.seen(Refused)] == [
+        ("sequential", 48)
+    ]
 
 
 def test_it_is_no_limit_for_several_questions_together() -> None:
-    with pytest.raises(UsageError, match="sequential=40 is no limit for several questions together"):
-        asyncio.run(solve_many([QUESTION], "single", ScriptedEngine(of_length), budget="sequential=40"))
+    with pytest.raises(
+        UsageError, match="sequential=40 is no limit for several questions together"
+    ):
+        asyncio.run(
+            solve_many(
+                [QUESTION], "single", ScriptedEngine(of_length), budget="sequential=40"
+            )
+        )
     assert Budget(tokens=8, sequential=40).divided(2) == Budget(tokens=4, sequential=40)

@@ -25,10 +25,16 @@ def asked(number: int) -> Question:
 async def test_questions_of_a_session_are_answered_as_by_solve() -> None:
     vote = SelfConsistency(n=6)
     async with Session(SimulatedEngine()) as session:
-        together = await asyncio.gather(*(session.solve(asked(number), vote, seed=3) for number in range(20)))
+        together = await asyncio.gather(
+            *(session.solve(asked(number), vote, seed=3) for number in range(20))
+        )
     for number, solution in enumerate(together):
         alone = await solve(asked(number), vote, SimulatedEngine(), seed=3)
-        assert (solution.answer, solution.text, solution.cost.tokens) == (alone.answer, alone.text, alone.cost.tokens)
+        assert (solution.answer, solution.text, solution.cost.tokens) == (
+            alone.answer,
+            alone.text,
+            alone.cost.tokens,
+        )
 
 
 @running
@@ -75,12 +81,25 @@ async def test_the_first_sequence_is_passed_on_piece_by_piece() -> None:
     pieces: list[TextPiece] = []
     async with Session(engine) as session:
         solution = await session.solve(asked(1), Single(), on_text=pieces.append)
-        assert [piece.text for piece in pieces if not piece.thinking] == ["The", " answer", " is", " 7"]
+        assert [piece.text for piece in pieces if not piece.thinking] == [
+            "The",
+            " answer",
+            " is",
+            " 7",
+        ]
         assert solution.text == "The answer is 7"
-        assert "".join(piece.text for piece in pieces if piece.thinking) == "hm, let me think"
+        assert (
+            "".join(piece.text for piece in pieces if piece.thinking)
+            == "hm, let me think"
+        )
         pieces.clear()
         await session.solve(asked(1), SelfConsistency(n=3), on_text=pieces.append)
-        assert [piece.text for piece in pieces if not piece.thinking] == ["The", " answer", " is", " 7"]
+        assert [piece.text for piece in pieces if not piece.thinking] == [
+            "The",
+            " answer",
+            " is",
+            " 7",
+        ]
 
 
 @running
@@ -96,7 +115,11 @@ async def test_a_sequence_that_is_drawn_again_is_passed_on_once() -> None:
     pieces: list[TextPiece] = []
     async with Session(ScriptedEngine(says("7"), pause=pause)) as session:
         solution = await session.solve(asked(1), Single(), on_text=pieces.append)
-    assert (solution.text, tries, pieces) == ("The answer is 7", [0, 0], [TextPiece("It")])
+    assert (solution.text, tries, pieces) == (
+        "The answer is 7",
+        [0, 0],
+        [TextPiece("It")],
+    )
 
 
 @running

@@ -8,23 +8,49 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import Answer, Budget, Cost, Question, SamplingParams, Solution, solve, solve_many
+from reasoner import (
+    Answer,
+    Budget,
+    Cost,
+    Question,
+    SamplingParams,
+    Solution,
+    solve,
+    solve_many,
+)
 from reasoner.engine import FreeEngine, Rendered, SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import RequestLost
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile, split
 from reasoner.strategy import Plan, Sample, sample
-from reasoner.testing.support import Planned, course, number_question, traced_cost, write_trace
+from reasoner.testing.support import (
+    Planned,
+    course,
+    number_question,
+    traced_cost,
+    write_trace,
+)
 from reasoner.trace.events import Dropped, Event, Sampled, Thought, Work
 from reasoner.trace.history import read_histories
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
 
 THINK, CLOSE, LEAD, END, HEAD = 1, 2, 3, 0, (9,) * 5
-PROFILE = ThinkingProfile("always", (7,), (CLOSE,), "<think>", "</think>", "Enough.</think>")
+PROFILE = ThinkingProfile(
+    "always", (7,), (CLOSE,), "<think>", "</think>", "Enough.</think>"
+)
 CLOSING = (LEAD, CLOSE)
 ANSWER = (40, 41, 42, 47)
-WORDS = {THINK: "hm ", LEAD: "Enough.", CLOSE: "", 40: "The ", 41: "answer ", 42: "is ", 47: "7", END: ""}
+WORDS = {
+    THINK: "hm ",
+    LEAD: "Enough.",
+    CLOSE: "",
+    40: "The ",
+    41: "answer ",
+    42: "is ",
+    47: "7",
+    END: "",
+}
 QUESTION = number_question()
 
 
@@ -55,7 +81,9 @@ class Thinker(FreeEngine):
         if self.silent:
             return Rendered(None, len(HEAD))
         opened = split(prompt.token_ids, PROFILE, opened=True).unclosed
-        return Rendered(HEAD + prompt.token_ids, len(HEAD) + len(prompt.token_ids), opened)
+        return Rendered(
+            HEAD + prompt.token_ids, len(HEAD) + len(prompt.token_ids), opened
+        )
 
     async def encode(self, text: str) -> TokenIds | None:
         assert text == PROFILE.closing
@@ -73,7 +101,11 @@ class Thinker(FreeEngine):
         if self.limits_thinking and isinstance(level, int) and level <= self.thinks:
             whole = (*(THINK,) * level, *CLOSING, *ANSWER, END)
         # What follows after what the prompt has: the rest of the thinking, or of the answer after its end.
-        rest = whole[len(before) :] if CLOSE not in before else (*ANSWER, END)[len(before) - 1 - before.index(CLOSE) :]
+        rest = (
+            whole[len(before) :]
+            if CLOSE not in before
+            else (*ANSWER, END)[len(before) - 1 - before.index(CLOSE) :]
+        )
         ids = rest[: request.params.max_tokens]
         finish: FinishReason = "stop" if ids[-1:] == (END,) else "length"
         where = split(before + ids, PROFILE, opened=True)
@@ -82,26 +114,48 @@ class Thinker(FreeEngine):
         request.meter.usage = usage
         self.usages.append(usage)
         final = "".join(WORDS[token] for token in ids[tokens:])
-        logprobs = None if request.params.logprobs is None else Logprobs((-0.5,) * len(ids), ((-0.5, -2.0),) * len(ids))
+        logprobs = (
+            None
+            if request.params.logprobs is None
+            else Logprobs((-0.5,) * len(ids), ((-0.5, -2.0),) * len(ids))
+        )
         if self.silent:
-            return Completion(request.prompt, final, (), finish, usage=usage, index=request.index)
+            return Completion(
+                request.prompt, final, (), finish, usage=usage, index=request.index
+            )
         thinking = "".join(WORDS[token] for token in ids[:tokens])
         return Completion(
-            request.prompt, final, ids, finish, None, usage, logprobs, request.index, request.seed, thinking,
+            request.prompt,
+            final,
+            ids,
+            finish,
+            None,
+            usage,
+            logprobs,
+            request.index,
+            request.seed,
+            thinking,
             where.unclosed,
-        )  # fmt: skip
+        )
 
 
 def drawing(level: int, max_tokens: int = 60, n: int = 1, reserve: int = 0) -> Planned:
     def plan(question: Question) -> Plan[Answer | None]:
         prompt = question.prompt.at_level(level)
-        reply = yield Sample((prompt,), n, SamplingParams(max_tokens=max_tokens, logprobs=2), reserve=reserve)
+        reply = yield Sample(
+            (prompt,),
+            n,
+            SamplingParams(max_tokens=max_tokens, logprobs=2),
+            reserve=reserve,
+        )
         return question.read(reply[0])
 
     return Planned(plan)
 
 
-async def run(engine: Thinker | ReplayEngine, strategy: Planned, **options: object) -> tuple[Solution, list[Event]]:
+async def run(
+    engine: Thinker | ReplayEngine, strategy: Planned, **options: object
+) -> tuple[Solution, list[Event]]:
     events: list[Event] = []
     solution = await solve(QUESTION, strategy, engine, trace=events.append, **options)  # type: ignore[arg-type]
     return solution, events
@@ -116,18 +170,30 @@ def test_the_second_request_continues_after_the_closing_text() -> None:
     engine = Thinker(thinks=20)
     solution, events = asyncio.run(run(engine, drawing(8)))
     first, second = engine.requests
-    assert (first.params.max_tokens, second.params.max_tokens) == (8, 60 - 8 - len(CLOSING))
+    assert (first.params.max_tokens, second.params.max_tokens) == (
+        8,
+        60 - 8 - len(CLOSING),
+    )
     assert second.rendered.token_ids == (*HEAD, *(THINK,) * 8, *CLOSING)
     assert second.seed != first.seed
     event = sampled(events)
     assert event.token_ids == (*(THINK,) * 8, *CLOSING, *ANSWER, END)
     assert event.usage == Usage(5, 0, 15, 10)
-    assert (event.text, event.unclosed, event.seed) == ("The answer is 7", False, first.seed)
+    assert (event.text, event.unclosed, event.seed) == (
+        "The answer is 7",
+        False,
+        first.seed,
+    )
     assert event.logprobs is not None
     assert event.logprobs.sampled == (*(-0.5,) * 8, 0.0, 0.0, *(-0.5,) * 5)
     assert len(event.logprobs.top) == 15
     assert replace(solution.cost.taking(0), flops=0) == Cost(
-        prompt_tokens=20, generated_tokens=13, requests=2, samples=1, thinking_tokens=8, sequential_tokens=15
+        prompt_tokens=20,
+        generated_tokens=13,
+        requests=2,
+        samples=1,
+        thinking_tokens=8,
+        sequential_tokens=15,
     )
     assert str(solution.answer and solution.answer.text) == "7"
     assert traced_cost(events).taking(0) == solution.cost.taking(0)
@@ -138,49 +204,84 @@ def test_a_sequence_of_two_requests_is_the_one_that_an_engine_with_a_limit_draws
     thinks: int, level: int, max_tokens: int
 ) -> None:
     _, forced = asyncio.run(run(Thinker(thinks), drawing(level, max_tokens)))
-    _, native = asyncio.run(run(Thinker(thinks, limits_thinking=True), drawing(level, max_tokens)))
+    _, native = asyncio.run(
+        run(Thinker(thinks, limits_thinking=True), drawing(level, max_tokens))
+    )
     ours, theirs = sampled(forced), sampled(native)
     assert ours.token_ids == theirs.token_ids[: len(ours.token_ids)]
     # The closing text is not cut in its midst: where it has no room, the thinking is all there is.
     assert len(theirs.token_ids) - len(ours.token_ids) <= len(CLOSING)
     if len(ours.token_ids) == len(theirs.token_ids):
-        assert (ours.usage, ours.finish_reason, ours.unclosed) == (theirs.usage, theirs.finish_reason, theirs.unclosed)
-        assert (ours.text, ours.answer, ours.child) == (theirs.text, theirs.answer, theirs.child)
+        assert (ours.usage, ours.finish_reason, ours.unclosed) == (
+            theirs.usage,
+            theirs.finish_reason,
+            theirs.unclosed,
+        )
+        assert (ours.text, ours.answer, ours.child) == (
+            theirs.text,
+            theirs.answer,
+            theirs.child,
+        )
 
 
 @pytest.mark.parametrize("thinks", [4, 20])
-def test_a_run_killed_between_the_two_requests_draws_only_the_second(thinks: int, tmp_path: Path) -> None:
+def test_a_run_killed_between_the_two_requests_draws_only_the_second(
+    thinks: int, tmp_path: Path
+) -> None:
     async def test() -> None:
         whole, events = await run(Thinker(thinks), drawing(6))
-        end = next(at for at, event in enumerate(events) if isinstance(event, Thought)) + 1
+        end = (
+            next(at for at, event in enumerate(events) if isinstance(event, Thought))
+            + 1
+        )
         engine, later = Thinker(thinks), events[:end]
         history = read_histories(events[:end])
-        [again] = await solve_many([QUESTION], drawing(6), engine, trace=later.append, history=history)
+        [again] = await solve_many(
+            [QUESTION], drawing(6), engine, trace=later.append, history=history
+        )
         assert len(engine.requests) == 1
         assert course(again) == course(whole)
         replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", events)))
         replayed, copy = await run(replay, drawing(6))
         assert course(replayed) == course(whole)
-        drawn = [event.model_copy(update={"t": 0.0}) for event in events if isinstance(event, Work)]
-        assert [event.model_copy(update={"t": 0.0}) for event in copy if isinstance(event, Work)] == drawn
+        drawn = [
+            event.model_copy(update={"t": 0.0})
+            for event in events
+            if isinstance(event, Work)
+        ]
+        assert [
+            event.model_copy(update={"t": 0.0})
+            for event in copy
+            if isinstance(event, Work)
+        ] == drawn
 
     asyncio.run(test())
 
 
-def test_where_the_budget_has_no_room_for_an_answer_the_thinking_is_kept_and_said(tmp_path: Path) -> None:
+def test_where_the_budget_has_no_room_for_an_answer_the_thinking_is_kept_and_said(
+    tmp_path: Path,
+) -> None:
     async def test() -> None:
         engine = Thinker(thinks=40)
 
         def plan(question: Question) -> Plan[Answer | None]:
             # What the first ones leave is taken by the first requests of the others.
             prompt = question.prompt.at_level(30)
-            replies = yield from sample(prompt, n=4, params=SamplingParams(max_tokens=60))
-            assert any(completion.unclosed and question.read(completion) is None for completion in replies)
+            replies = yield from sample(
+                prompt, n=4, params=SamplingParams(max_tokens=60)
+            )
+            assert any(
+                completion.unclosed and question.read(completion) is None
+                for completion in replies
+            )
             return None
 
         solution, events = await run(engine, Planned(plan), budget=Budget(tokens=250))
         assert solution.error is None
-        assert "cut: after thinking, the budget had no room left for an answer" in solution.notes
+        assert (
+            "cut: after thinking, the budget had no room left for an answer"
+            in solution.notes
+        )
         replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", events)))
         assert course((await run(replay, Planned(plan)))[0]) == course(solution)
 

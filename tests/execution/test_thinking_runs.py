@@ -14,13 +14,24 @@ from reasoner.models.thinking import ThinkingProfile
 from reasoner.registry import build, entries
 from reasoner.strategy import Strategy
 from reasoner.testing.scripted import MODEL, ScriptedEngine
-from reasoner.testing.support import Judge, course, number_question, traced_cost, varied, write_trace
+from reasoner.testing.support import (
+    Judge,
+    course,
+    number_question,
+    traced_cost,
+    varied,
+    write_trace,
+)
 from reasoner.trace.events import Began, Ended, Event, Prompted, Sampled
 from reasoner.types import Completion, SamplingParams
 from reasoner_strategies import BeamSearch, Refine, SelfConsistency
 
 PROFILE = ThinkingProfile("on_request", (1,), (2,), "<think>", "</think>", "</think>\n")
-THINKS = replace(MODEL, thinking=PROFILE, sampling=SamplingParams(temperature=0.6, top_p=0.95, top_k=20))
+THINKS = replace(
+    MODEL,
+    thinking=PROFILE,
+    sampling=SamplingParams(temperature=0.6, top_p=0.95, top_k=20),
+)
 QUESTION = number_question()
 
 
@@ -35,12 +46,16 @@ class Thinker(ScriptedEngine):
         if request.prompt.thinking_level == "none" or request.prompt.token_ids:
             return drawn
         thinking = min(self.thought, drawn.usage.generated_tokens)
-        unclosed = drawn.finish_reason == "length" and thinking == drawn.usage.generated_tokens
+        unclosed = (
+            drawn.finish_reason == "length" and thinking == drawn.usage.generated_tokens
+        )
         usage = request.meter.usage = replace(drawn.usage, thinking_tokens=thinking)
         return replace(drawn, usage=usage, thinking="hm", unclosed=unclosed)
 
 
-def run(strategy: Strategy, thought: int = 2, **options: object) -> tuple[Solution, list[Event], list[SampleRequest]]:
+def run(
+    strategy: Strategy, thought: int = 2, **options: object
+) -> tuple[Solution, list[Event], list[SampleRequest]]:
     seen: list[SampleRequest] = []
 
     def script(request: SampleRequest) -> str:
@@ -49,55 +64,97 @@ def run(strategy: Strategy, thought: int = 2, **options: object) -> tuple[Soluti
 
     engine, events = Thinker(script, model=THINKS, thought=thought), list[Event]()
     judge = Judge() if strategy.uses_verifier else None
-    solution = solve_sync(QUESTION, strategy, engine, verifier=judge, trace=events.append, **options)  # type: ignore[arg-type]
+    solution = solve_sync(
+        QUESTION,
+        strategy,
+        engine,
+        verifier=judge,
+        trace=events.append,
+        **options,  # type: ignore[arg-type]
+    )
     assert solution.error is None
     return solution, events, seen
 
 
 @pytest.mark.parametrize("name", sorted(entries("strategy")))
-def test_every_strategy_samples_with_the_models_parameters_and_room_to_think(name: str) -> None:
+def test_every_strategy_samples_with_the_models_parameters_and_room_to_think(
+    name: str,
+) -> None:
     solution, events, seen = run(build("strategy", name))
     chains = [each for each in seen if not each.watch]
     assert {each.params.top_k for each in chains} <= {20}
-    assert {each.params.temperature for each in chains} <= {0.6, 0.0}  # what looks ahead or chooses is greedy
-    assert solution.cost.thinking_tokens == sum(e.usage.thinking_tokens for e in events if isinstance(e, Sampled))
+    assert {each.params.temperature for each in chains} <= {
+        0.6,
+        0.0,
+    }  # what looks ahead or chooses is greedy
+    assert solution.cost.thinking_tokens == sum(
+        e.usage.thinking_tokens for e in events if isinstance(e, Sampled)
+    )
     assert traced_cost(events).taking(0) == solution.cost.taking(0)
     [began] = [event for event in events if isinstance(event, Began)]
     assert began.model == THINKS
     assert began.strategy == name
-    if "max_tokens" in began.resolved and name not in {"budget_forcing", "self_consistency"}:
+    if "max_tokens" in began.resolved and name not in {
+        "budget_forcing",
+        "self_consistency",
+    }:
         assert f"max_tokens={THINKING_MAX_TOKENS}" in began.resolved
 
 
-def test_a_level_is_part_of_the_prompt_and_of_the_trace_and_a_replay_repeats_it(tmp_path: Path) -> None:
+def test_a_level_is_part_of_the_prompt_and_of_the_trace_and_a_replay_repeats_it(
+    tmp_path: Path,
+) -> None:
     strategy = SelfConsistency(n=4, params=SamplingParams(thinking="high"))
     solution, events, seen = run(strategy)
     assert {each.prompt.thinking_level for each in seen} == {"high"}
-    assert [event.thinking_level for event in events if isinstance(event, Prompted)] == ["high"]
+    assert [
+        event.thinking_level for event in events if isinstance(event, Prompted)
+    ] == ["high"]
     assert len(solution.samples) == 4
-    played = solve_sync(QUESTION, strategy, ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", events))))
+    played = solve_sync(
+        QUESTION,
+        strategy,
+        ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", events))),
+    )
     assert course(played) == course(solution)
     assert played.cut == solution.cut
     plain, _, _ = run(SelfConsistency(n=4))
-    levels = [{each.completion.seed for each in one.samples} for one in (solution, plain)]
+    levels = [
+        {each.completion.seed for each in one.samples} for one in (solution, plain)
+    ]
     assert levels[0].isdisjoint(levels[1])
 
 
-def test_a_level_without_a_model_that_thinks_is_an_error_before_anything_is_drawn() -> None:
-    with pytest.raises(UsageError, match="thinking=low has no effect: scripted does not think"):
+def test_a_level_without_a_model_that_thinks_is_an_error_before_anything_is_drawn() -> (
+    None
+):
+    with pytest.raises(
+        UsageError, match="thinking=low has no effect: scripted does not think"
+    ):
         solve_sync(QUESTION, "single:thinking=low", ScriptedEngine(varied))
 
 
-@pytest.mark.parametrize(("max_tokens", "thought", "cut"), [(1000, 2, (0, 0)), (3, 2, (8, 0)), (3, 9, (8, 8))])
-def test_samples_cut_at_the_limit_are_counted_and_reported(max_tokens: int, thought: int, cut: tuple[int, int]) -> None:
-    solution, events, _ = run(SelfConsistency(params=SamplingParams(max_tokens=max_tokens)), thought)
+@pytest.mark.parametrize(
+    ("max_tokens", "thought", "cut"),
+    [(1000, 2, (0, 0)), (3, 2, (8, 0)), (3, 9, (8, 8))],
+)
+def test_samples_cut_at_the_limit_are_counted_and_reported(
+    max_tokens: int, thought: int, cut: tuple[int, int]
+) -> None:
+    solution, events, _ = run(
+        SelfConsistency(params=SamplingParams(max_tokens=max_tokens)), thought
+    )
     assert (solution.cut.cut, solution.cut.thinking, solution.cut.samples) == (*cut, 8)
     assert [event.cut for event in events if isinstance(event, Ended)] == [solution.cut]
     assert solution.to_dict()["cut"]["cut"] == cut[0]
     lines = [line for line in str(solution).splitlines() if line.startswith("cut")]
     thinking = ", 8 of them while thinking" if cut[1] else ""
     assert lines == (
-        [f"cut      8 of 8 samples were cut at max_tokens=3{thinking}: raise max_tokens"] if cut[0] else []
+        [
+            f"cut      8 of 8 samples were cut at max_tokens=3{thinking}: raise max_tokens"
+        ]
+        if cut[0]
+        else []
     )
 
 
@@ -111,8 +168,15 @@ def test_it_holds_for_answers_and_not_for_what_a_plan_asks_besides() -> None:
         seen.append(request)
         return varied(request)
 
-    solve_sync("What is 3 + 4?", Refine(rounds=1, critic="self", params=SCHEMA), ScriptedEngine(script))
-    schemas = {request.prompt.messages[-1].content[:20]: request.params.json_schema for request in seen}
+    solve_sync(
+        "What is 3 + 4?",
+        Refine(rounds=1, critic="self", params=SCHEMA),
+        ScriptedEngine(script),
+    )
+    schemas = {
+        request.prompt.messages[-1].content[:20]: request.params.json_schema
+        for request in seen
+    }
     assert sorted(schemas.values()) == ["", SCHEMA.json_schema, SCHEMA.json_schema]
 
 

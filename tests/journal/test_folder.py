@@ -20,7 +20,11 @@ def test_the_error_of_a_second_writer_names_the_first(tmp_path: Path) -> None:
             pass
         folder.manifest.touch()
     with folder.writing():
-        assert (folder.path / ".lock").read_text(encoding="utf-8").startswith(f"process {os.getpid()} ")
+        assert (
+            (folder.path / ".lock")
+            .read_text(encoding="utf-8")
+            .startswith(f"process {os.getpid()} ")
+        )
 
 
 def test_a_folder_that_stays_empty_is_removed(tmp_path: Path) -> None:
@@ -37,7 +41,10 @@ def test_a_folder_that_stays_empty_is_removed(tmp_path: Path) -> None:
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(UsageError, match="--resume, or give --out another"), RunFolder(tmp_path).writing(fresh=True):
+    with (
+        pytest.raises(UsageError, match="--resume, or give --out another"),
+        RunFolder(tmp_path).writing(fresh=True),
+    ):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
@@ -45,7 +52,10 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fresh", [True, False])
 def test_a_file_instead_of_the_folder_is_an_error(fresh: bool, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(TraceError, match="cannot"), RunFolder(tmp_path / "file").writing(fresh=fresh):
+    with (
+        pytest.raises(TraceError, match="cannot"),
+        RunFolder(tmp_path / "file").writing(fresh=fresh),
+    ):
         pass
 
 
@@ -72,14 +82,23 @@ def test_a_new_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     (left / "file").touch()
     (left.parent / "link").symlink_to(tmp_path)
     with appearing(out) as folder:
-        assert (out.exists(), [path.name for path in folder.iterdir()]) == (False, [".lock"])
-        with pytest.raises(UsageError, match="is being written by process"), appearing(out):
+        assert (out.exists(), [path.name for path in folder.iterdir()]) == (
+            False,
+            [".lock"],
+        )
+        with (
+            pytest.raises(UsageError, match="is being written by process"),
+            appearing(out),
+        ):
             pass
         (folder / "file").write_text("whole", encoding="utf-8")
     assert (out / "file").read_text(encoding="utf-8") == "whole"
     with pytest.raises(UsageError, match="already contains a run"), appearing(out):
         pass
-    with pytest.raises(TraceError, match=r"cannot write .*next: No space"), appearing(tmp_path / "next"):
+    with (
+        pytest.raises(TraceError, match=r"cannot write .*next: No space"),
+        appearing(tmp_path / "next"),
+    ):
         raise OSError(28, "No space left on device")
     with pytest.raises(KeyboardInterrupt), appearing(tmp_path / "next"):
         raise KeyboardInterrupt

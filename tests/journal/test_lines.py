@@ -16,11 +16,15 @@ class Line(BaseModel):
 
 
 def written(path: Path) -> list[str]:
-    return [Line.model_validate_json(line).said for line in path.read_bytes().splitlines()]
+    return [
+        Line.model_validate_json(line).said for line in path.read_bytes().splitlines()
+    ]
 
 
 @given(
-    said=st.lists(st.text('ab\n"\u2028é', max_size=9), max_size=6), cut=st.integers(0, 400), more=st.text(max_size=5)
+    said=st.lists(st.text('ab\n"\u2028é', max_size=9), max_size=6),
+    cut=st.integers(0, 400),
+    more=st.text(max_size=5),
 )
 def test_a_file_cut_at_any_byte_continues_after_its_last_whole_line(
     tmp_path_factory: pytest.TempPathFactory, said: list[str], cut: int, more: str
@@ -40,9 +44,14 @@ def test_a_file_cut_at_any_byte_continues_after_its_last_whole_line(
 
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     for resume in (False, True):
-        with pytest.raises(TraceError, match=r"cannot write the list .*: (Not a directory|No such file or directory)"):
+        with pytest.raises(
+            TraceError,
+            match=r"cannot write the list .*: (Not a directory|No such file or directory)",
+        ):
             JournalWriter(tmp_path / "none" / "l.jsonl", "list", resume=resume)
-        with pytest.raises(TraceError, match=r"cannot write the list .*: Is a directory"):
+        with pytest.raises(
+            TraceError, match=r"cannot write the list .*: Is a directory"
+        ):
             JournalWriter(tmp_path, "list", resume=resume)
 
 
@@ -72,7 +81,9 @@ def test_after_a_failed_write_nothing_is_written(tmp_path: Path) -> None:
     writer._file = FillingDisk(path)  # type: ignore[assignment]
     writer.write(Line(said="first"))
     for said in ("second", "third"):
-        with pytest.raises(TraceError, match=r"cannot write the list .*: No space left on device"):
+        with pytest.raises(
+            TraceError, match=r"cannot write the list .*: No space left on device"
+        ):
             writer.write(Line(said=said))
     again = JournalWriter(path, "list", resume=True)
     again.write(Line(said="second"))
@@ -83,11 +94,23 @@ def test_after_a_failed_write_nothing_is_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "kind", "complaint"),
     [
-        (b'{"said":1}\n', TraceError, "is not a line of the list: said: input should be a valid string"),
+        (
+            b'{"said":1}\n',
+            TraceError,
+            "is not a line of the list: said: input should be a valid string",
+        ),
         (b"{}}\n", DamagedLine, "is not a line of the list: invalid json"),
         (sealed(b'{"said":"a"}') + b'{"said":"a"}\n', DamagedLine, DAMAGED),
-        (sealed(b'{"said":"a"}') + b'{"said":1}\n', DamagedLine, "said: input should be"),
-        (sealed(b'{"said":"a"}') + sealed(b'{"said":1}'), TraceError, "said: input should be"),
+        (
+            sealed(b'{"said":"a"}') + b'{"said":1}\n',
+            DamagedLine,
+            "said: input should be",
+        ),
+        (
+            sealed(b'{"said":"a"}') + sealed(b'{"said":1}'),
+            TraceError,
+            "said: input should be",
+        ),
     ],
 )
 def test_a_line_that_is_not_what_was_written_is_damaged(

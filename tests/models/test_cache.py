@@ -32,15 +32,34 @@ class Builder:
         for name, content in FILES.items():
             (folder / name).write_bytes(content)
 
-    def build(self, fill: Callable[[Path], None] | None = None, source: str = "abc", megabytes: int = 1) -> Path:
+    def build(
+        self,
+        fill: Callable[[Path], None] | None = None,
+        source: str = "abc",
+        megabytes: int = 1,
+    ) -> Path:
         fill, said = fill or self.fill, self.notices.append
-        return built_folder(self.path, source=source, megabytes=megabytes, fill=fill, notify=said, what="the model")
+        return built_folder(
+            self.path,
+            source=source,
+            megabytes=megabytes,
+            fill=fill,
+            notify=said,
+            what="the model",
+        )
 
     def visible(self) -> list[str]:
-        return [file.name for file in self.path.parent.iterdir() if not file.name.endswith(".lock")]
+        return [
+            file.name
+            for file in self.path.parent.iterdir()
+            if not file.name.endswith(".lock")
+        ]
 
     def complete(self) -> bool:
-        return all((self.path / name).read_bytes() == content for name, content in FILES.items())
+        return all(
+            (self.path / name).read_bytes() == content
+            for name, content in FILES.items()
+        )
 
 
 @pytest.fixture
@@ -54,23 +73,32 @@ def test_it_is_built_once(builder: Builder) -> None:
         assert builder.build() == builder.build() == builder.path
     finally:
         os.umask(before)
-    assert (builder.times, builder.notices) == (1, [f"building the model, once (1 MB in {builder.path.parent})"])
+    assert (builder.times, builder.notices) == (
+        1,
+        [f"building the model, once (1 MB in {builder.path.parent})"],
+    )
     assert builder.complete()
     assert builder.visible() == ["tiny"]
     assert source_of(builder.path) == "abc"
     assert builder.path.stat().st_mode & 0o777 == 0o755
 
 
-def test_a_folder_without_a_manifest_or_of_other_weights_is_built_again(builder: Builder) -> None:
+def test_a_folder_without_a_manifest_or_of_other_weights_is_built_again(
+    builder: Builder,
+) -> None:
     (builder.build() / MANIFEST).unlink()
     builder.build()
-    assert builder.notices[1:] == ["the folder of the model is incomplete or of another version: building it again"]
+    assert builder.notices[1:] == [
+        "the folder of the model is incomplete or of another version: building it again"
+    ]
     assert builder.complete()
     assert source_of(builder.build(source="def")) == "def"
     assert builder.times == 3
     assert source_of(builder.path.parent) is None
     os.truncate(builder.path / MANIFEST, 5)
-    with pytest.raises(EngineUnavailable, match="delete the folder, and it is built again"):
+    with pytest.raises(
+        EngineUnavailable, match="delete the folder, and it is built again"
+    ):
         builder.build(source="def")
 
 
@@ -84,7 +112,10 @@ def test_a_run_killed_half_way_leaves_nothing_behind_for_long(builder: Builder) 
     )
     root = Path(reasoner.__file__).parents[1]
     killed = subprocess.run(
-        [sys.executable, "-c", program, str(builder.path)], cwd=root, capture_output=True, check=False
+        [sys.executable, "-c", program, str(builder.path)],
+        cwd=root,
+        capture_output=True,
+        check=False,
     )
     assert killed.returncode == -signal.SIGKILL
     assert len(builder.visible()) == 1
@@ -110,18 +141,32 @@ def test_two_at_once_build_it_once(builder: Builder) -> None:
     thread = threading.Thread(target=first.build, args=(slow,))
     thread.start()
     assert building.wait(PATIENCE)
-    built_folder(builder.path, source="abc", megabytes=1, fill=builder.fill, notify=notify, what="the model")
+    built_folder(
+        builder.path,
+        source="abc",
+        megabytes=1,
+        fill=builder.fill,
+        notify=notify,
+        what="the model",
+    )
     thread.join()
     assert (first.times, builder.times) == (1, 0)
     assert builder.notices == ["another process is building the model: waiting for it"]
 
 
-def test_a_cache_that_cannot_be_written_is_named_with_what_to_do(builder: Builder, tmp_path: Path) -> None:
-    with pytest.raises(EngineUnavailable, match=r"No space left on device; it needs 1000000000 MB.*REASONER_CACHE"):
+def test_a_cache_that_cannot_be_written_is_named_with_what_to_do(
+    builder: Builder, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        EngineUnavailable,
+        match=r"No space left on device; it needs 1000000000 MB.*REASONER_CACHE",
+    ):
         builder.build(megabytes=10**9)
     assert (builder.times, builder.visible()) == (0, [])
     (tmp_path / "file").touch()
-    with pytest.raises(EngineUnavailable, match=r"cannot build .*: Not a directory; .*REASONER_CACHE"):
+    with pytest.raises(
+        EngineUnavailable, match=r"cannot build .*: Not a directory; .*REASONER_CACHE"
+    ):
         Builder(tmp_path / "file" / "models" / "tiny").build()
 
 

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.errors import UsageError
-from reasoner.models.defaults import THINKING_MAX_TOKENS, limits_of, resolve, resolved_params, sampling_of
+from reasoner.models.defaults import (
+    THINKING_MAX_TOKENS,
+    limits_of,
+    resolve,
+    resolved_params,
+    sampling_of,
+)
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.registry import build, entries, spec_of
@@ -17,11 +23,21 @@ from reasoner.types import FALLBACK, SamplingParams, ThinkingLevel, thinking_lev
 from reasoner_strategies import BestOfN, Refine, SelfConsistency, Single
 
 LEVELS = {level: {"reasoning_effort": level} for level in ("low", "medium", "high")}
-PROFILE = ThinkingProfile("on_request", (1,), (2,), "<think>", "</think>", "</think>\n", levels=LEVELS)
+PROFILE = ThinkingProfile(
+    "on_request", (1,), (2,), "<think>", "</think>", "</think>\n", levels=LEVELS
+)
 PLAIN = ModelInfo("plain")
-THINKS = ModelInfo("thinker", thinking=PROFILE, sampling=SamplingParams(temperature=0.6, top_p=0.95, top_k=20))
+THINKS = ModelInfo(
+    "thinker",
+    thinking=PROFILE,
+    sampling=SamplingParams(temperature=0.6, top_p=0.95, top_k=20),
+)
 SERVED = ModelInfo("served", served=True)
-NUMBERS = [each.name for each in fields(SamplingParams) if getattr(FALLBACK, each.name) not in (None, (), False)]
+NUMBERS = [
+    each.name
+    for each in fields(SamplingParams)
+    if getattr(FALLBACK, each.name) not in (None, (), False)
+]
 GREEDY = SamplingParams(temperature=0.0)
 CALIBRATED = Path(__file__).parents[1] / "contracts" / "profile.json"
 
@@ -56,45 +72,83 @@ def test_each_parameter_is_given_or_the_models_or_preferred_or_the_fallback(
         stated = first(*(getattr(source, name) for source in (asked, model, preferred)))
         assert getattr(resolved, name) == first(stated, getattr(FALLBACK, name))
         # A server has values of its own; only a limit is needed here.
-        assert getattr(served, name) == (first(stated, FALLBACK.max_tokens) if name == "max_tokens" else stated)
-    assert resolved_params(resolved, replace(PLAIN, sampling=model), quiet, preferred) is resolved
+        assert getattr(served, name) == (
+            first(stated, FALLBACK.max_tokens) if name == "max_tokens" else stated
+        )
+    assert (
+        resolved_params(resolved, replace(PLAIN, sampling=model), quiet, preferred)
+        is resolved
+    )
 
 
 @pytest.mark.parametrize(
     ("asked", "model", "temperature", "max_tokens", "notes"),
     [
         (SamplingParams(), PLAIN, 0.0, 512, 0),
-        (SamplingParams(), replace(PLAIN, sampling=SamplingParams(temperature=0.9)), 0.0, 512, 0),
+        (
+            SamplingParams(),
+            replace(PLAIN, sampling=SamplingParams(temperature=0.9)),
+            0.0,
+            512,
+            0,
+        ),
         (SamplingParams(), SERVED, 0.0, 512, 0),
         (SamplingParams(temperature=0.3), THINKS, 0.3, THINKING_MAX_TOKENS, 0),
         (SamplingParams(), THINKS, 0.6, THINKING_MAX_TOKENS, 1),
-        (SamplingParams(), replace(THINKS, sampling=SamplingParams()), 0.7, THINKING_MAX_TOKENS, 1),
+        (
+            SamplingParams(),
+            replace(THINKS, sampling=SamplingParams()),
+            0.7,
+            THINKING_MAX_TOKENS,
+            1,
+        ),
         (SamplingParams(temperature=0), THINKS, 0.0, THINKING_MAX_TOKENS, 1),
         (SamplingParams(thinking="none"), THINKS, 0.0, 512, 0),
         (SamplingParams(thinking=100, max_tokens=99), THINKS, 0.6, 99, 1),
     ],
 )
 def test_a_preference_for_greedy_decoding_holds_unless_the_model_thinks(
-    asked: SamplingParams, model: ModelInfo, temperature: float, max_tokens: int, notes: int
+    asked: SamplingParams,
+    model: ModelInfo,
+    temperature: float,
+    max_tokens: int,
+    notes: int,
 ) -> None:
     said: list[str] = []
     resolved = resolved_params(asked, model, said.append, GREEDY)
-    assert (resolved.temperature, resolved.max_tokens, len(said)) == (temperature, max_tokens, notes)
+    assert (resolved.temperature, resolved.max_tokens, len(said)) == (
+        temperature,
+        max_tokens,
+        notes,
+    )
 
 
 @pytest.mark.parametrize("level", ["low", "high", 512])
-def test_a_level_is_refused_where_the_model_does_not_think_and_noted_where_nobody_knows(level: ThinkingLevel) -> None:
-    with pytest.raises(UsageError, match=f"thinking={level} has no effect: plain does not think; leave thinking out"):
+def test_a_level_is_refused_where_the_model_does_not_think_and_noted_where_nobody_knows(
+    level: ThinkingLevel,
+) -> None:
+    with pytest.raises(
+        UsageError,
+        match=f"thinking={level} has no effect: plain does not think; leave thinking out",
+    ):
         resolved_params(SamplingParams(thinking=level), PLAIN, quiet)
     said: list[str] = []
-    assert resolved_params(SamplingParams(thinking=level), SERVED, said.append).thinking == level
+    assert (
+        resolved_params(SamplingParams(thinking=level), SERVED, said.append).thinking
+        == level
+    )
     assert "the server does not say whether served thinks" in said[0]
-    assert resolved_params(SamplingParams(thinking="none"), PLAIN, quiet).thinking == "none"
+    assert (
+        resolved_params(SamplingParams(thinking="none"), PLAIN, quiet).thinking
+        == "none"
+    )
 
 
 @pytest.mark.parametrize("name", sorted(entries("strategy")))
 @pytest.mark.parametrize("model", [PLAIN, THINKS])
-def test_every_strategy_is_resolved_and_written_as_it_was_given(name: str, model: ModelInfo) -> None:
+def test_every_strategy_is_resolved_and_written_as_it_was_given(
+    name: str, model: ModelInfo
+) -> None:
     strategy = build("strategy", name)
     spec = spec_of(strategy)
     resolved = resolve(strategy, model, lambda _: None)
@@ -111,7 +165,11 @@ def test_every_strategy_is_resolved_and_written_as_it_was_given(name: str, model
 def test_preferences_are_those_of_the_strategy_that_holds_the_parameters() -> None:
     nested = resolve(BestOfN(n=2, of=Refine(rounds=1)), PLAIN, quiet)
     assert (nested.params.temperature, nested.of.params.temperature) == (0.8, 0.7)  # type: ignore[union-attr]
-    votes = resolve(SelfConsistency(of=Single(SamplingParams(max_tokens=9)), stop=None), PLAIN, quiet)
+    votes = resolve(
+        SelfConsistency(of=Single(SamplingParams(max_tokens=9)), stop=None),
+        PLAIN,
+        quiet,
+    )
     assert votes.of == Single(replace(FALLBACK, temperature=0.0, max_tokens=9))
     rule = LockIn()
     assert resolve(SelfConsistency(stop=rule), PLAIN, quiet).stop is rule
@@ -139,21 +197,35 @@ def test_a_foreign_generation_config_sets_what_it_may() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "level"), [("none", "none"), (" High ", "high"), ("512", 512), ("2k", 2000), ("2K", 2000)]
+    ("text", "level"),
+    [("none", "none"), (" High ", "high"), ("512", 512), ("2k", 2000), ("2K", 2000)],
 )
 def test_a_level_is_read_as_it_is_written(text: str, level: ThinkingLevel) -> None:
     assert thinking_level(text) == SamplingParams(thinking=text).thinking == level  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "2.5", "2m", "lots", "\u0662", "1" * 99])
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1", "2.5", "2m", "lots", "\u0662", "1" * 99]
+)
 def test_a_level_that_means_nothing_says_what_does(text: str) -> None:
-    with pytest.raises(UsageError, match="thinking must be none, low, medium, high, or a number of tokens, as in 512"):
+    with pytest.raises(
+        UsageError,
+        match="thinking must be none, low, medium, high, or a number of tokens, as in 512",
+    ):
         thinking_level(text)
 
 
-@pytest.mark.parametrize(("level", "noted"), [("low", True), ("medium", False), ("high", False), (99, False)])
-def test_a_level_that_the_template_renders_as_the_highest_is_noted(level: ThinkingLevel, noted: bool) -> None:
+@pytest.mark.parametrize(
+    ("level", "noted"), [("low", True), ("medium", False), ("high", False), (99, False)]
+)
+def test_a_level_that_the_template_renders_as_the_highest_is_noted(
+    level: ThinkingLevel, noted: bool
+) -> None:
     alike = replace(PROFILE, levels=LEVELS | {"low": LEVELS["high"]})
     lines: list[str] = []
-    resolved_params(SamplingParams(thinking=level), replace(THINKS, thinking=alike), lines.append)
-    assert [line.partition(",")[0] for line in lines] == [f"thinking={level} is thinking=high to thinker"] * noted
+    resolved_params(
+        SamplingParams(thinking=level), replace(THINKS, thinking=alike), lines.append
+    )
+    assert [line.partition(",")[0] for line in lines] == [
+        f"thinking={level} is thinking=high to thinker"
+    ] * noted

@@ -8,7 +8,13 @@ import pytest
 from reasoner.errors import UsageError
 from reasoner.models.geometry import default_dtype
 from reasoner.models.number_types import kept_speeds, measured_speeds
-from reasoner.system.machine import MACHINE, cpu_flags, cpu_name, memory_gib, usable_cores
+from reasoner.system.machine import (
+    MACHINE,
+    cpu_flags,
+    cpu_name,
+    memory_gib,
+    usable_cores,
+)
 from tests.models.test_geometry import write_safetensors
 
 
@@ -30,7 +36,9 @@ def test_bfloat16_only_where_the_processor_computes_it(
     assert default_dtype(None).dtype == chosen
 
 
-def test_the_flags_of_this_machine_are_those_that_torch_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_flags_of_this_machine_are_those_that_torch_finds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     torch = pytest.importorskip("torch")
     monkeypatch.delenv(MACHINE)
     assert cpu_name()
@@ -39,7 +47,9 @@ def test_the_flags_of_this_machine_are_those_that_torch_finds(monkeypatch: pytes
 
 
 @pytest.mark.process
-def test_the_speed_of_each_type_is_measured_once_and_decides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_speed_of_each_type_is_measured_once_and_decides(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     pytest.importorskip("torch")
     monkeypatch.delenv(MACHINE)
     monkeypatch.setenv("REASONER_CACHE", str(tmp_path))
@@ -54,7 +64,10 @@ def test_the_speed_of_each_type_is_measured_once_and_decides(monkeypatch: pytest
         file.write_text(json.dumps({slower: 10, faster: 20.4}), encoding="utf-8")
         kept_speeds.cache_clear()
         choice = default_dtype(None)
-        assert (choice.dtype, f"20 in {faster}" in choice.why or f"20 GFLOPS in {faster}" in choice.why) == (
+        assert (
+            choice.dtype,
+            f"20 in {faster}" in choice.why or f"20 GFLOPS in {faster}" in choice.why,
+        ) == (
             faster,
             True,
         )
@@ -65,20 +78,33 @@ def test_the_speed_of_each_type_is_measured_once_and_decides(monkeypatch: pytest
     kept_speeds.cache_clear()
 
 
-@pytest.mark.parametrize("text", ["avx2", "flags=avx2 cores=0", "gib=8 flags=avx2", "cores=two"])
-def test_a_machine_that_is_badly_described_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "text", ["avx2", "flags=avx2 cores=0", "gib=8 flags=avx2", "cores=two"]
+)
+def test_a_machine_that_is_badly_described_is_refused(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(MACHINE, text)
     for read in (cpu_flags, usable_cores, memory_gib):
-        with pytest.raises(UsageError, match=f"{MACHINE}='{text}' describes no machine: write it as in"):
+        with pytest.raises(
+            UsageError, match=f"{MACHINE}='{text}' describes no machine: write it as in"
+        ):
             read()
 
 
-def test_a_model_stays_in_16_bits_where_32_cannot_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_model_stays_in_16_bits_where_32_cannot_be(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv(MACHINE, "flags=avx2 gib=24")
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     write_safetensors(tmp_path / "model.safetensors", {"w": [7, 10**9]})
-    assert default_dtype(tmp_path) == ("bfloat16", "slow on this processor, but float32 needs 26.1 GiB of 24.0")
+    assert default_dtype(tmp_path) == (
+        "bfloat16",
+        "slow on this processor, but float32 needs 26.1 GiB of 24.0",
+    )
     monkeypatch.setenv(MACHINE, "flags=avx2 gib=64")
     assert default_dtype(tmp_path).dtype == "float32"
-    (tmp_path / "config.json").write_text('{"quantization_config": {"quant_method": "awq"}}', encoding="utf-8")
+    (tmp_path / "config.json").write_text(
+        '{"quantization_config": {"quant_method": "awq"}}', encoding="utf-8"
+    )
     assert default_dtype(tmp_path).dtype == "bfloat16"

@@ -26,7 +26,11 @@ def fake_torch(folder: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> No
 
 
 def contents(cache: Path) -> list[str]:
-    return [file.name for file in (cache / "models").iterdir() if not file.name.endswith(".lock")]
+    return [
+        file.name
+        for file in (cache / "models").iterdir()
+        if not file.name.endswith(".lock")
+    ]
 
 
 @pytest.fixture
@@ -48,7 +52,9 @@ def test_it_is_converted_once(converted: Path, monkeypatch: pytest.MonkeyPatch) 
     assert contents(converted.parents[1]) == [converted.name]
 
 
-def test_it_has_16_bits_and_splits_digits_off_before_white_space(converted: Path) -> None:
+def test_it_has_16_bits_and_splits_digits_off_before_white_space(
+    converted: Path,
+) -> None:
     config = json.loads((converted / "config.json").read_text(encoding="utf-8"))
     assert config["dtype"] == "bfloat16"
     assert not [key for key in config if "quant" in key]
@@ -65,16 +71,26 @@ def test_asking_for_it_imports_no_torch(converted: Path) -> None:
     )
     environment = {**os.environ, "REASONER_CACHE": str(converted.parents[1])}
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == "[]\n"
 
 
 @pytest.mark.usefixtures("cache")
-def test_without_a_package_that_converts_it_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_package_that_converts_it_nothing_is_fetched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "gguf", None)
     notices: list[str] = []
-    with pytest.raises(EngineUnavailable, match=r"without gguf: run `.*pip install 'reasoner-kit\[.*or pass --model"):
+    with pytest.raises(
+        EngineUnavailable,
+        match=r"without gguf: run `.*pip install 'reasoner-kit\[.*or pass --model",
+    ):
         embedded_path(notices.append)
     assert [line for line in notices if "fetching" in line] == []
 
@@ -83,12 +99,20 @@ def test_without_a_package_that_converts_it_nothing_is_fetched(monkeypatch: pyte
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("raise RuntimeError('first\\nsecond ' + 100_000 * 'x')", "RuntimeError: first second xxx"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "killed (signal 9)"),
+        (
+            "raise RuntimeError('first\\nsecond ' + 100_000 * 'x')",
+            "RuntimeError: first second xxx",
+        ),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+            "killed (signal 9)",
+        ),
         ("import os; os._exit(7)", "exit status 7"),
     ],
 )
-def test_the_child_fails(source: str, said: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_child_fails(
+    source: str, said: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake_torch(tmp_path, monkeypatch, source)
     with pytest.raises(EngineUnavailable) as caught:
         embedded_path(lambda line: None)
@@ -105,10 +129,16 @@ def test_an_interrupt_ends_the_child_and_leaves_nothing(
 ) -> None:
     os.mkfifo(tmp_path / "started")
     fake_torch(
-        tmp_path, monkeypatch, f"import signal; open({str(tmp_path / 'started')!r}, 'w').write('.'); signal.pause()"
+        tmp_path,
+        monkeypatch,
+        f"import signal; open({str(tmp_path / 'started')!r}, 'w').write('.'); signal.pause()",
     )
     parent = subprocess.Popen(
-        [sys.executable, "-c", "from reasoner.models.embedded import embedded_path; embedded_path(print)"],
+        [
+            sys.executable,
+            "-c",
+            "from reasoner.models.embedded import embedded_path; embedded_path(print)",
+        ],
         cwd=ROOT,
         start_new_session=True,
         stdout=subprocess.DEVNULL,
@@ -117,7 +147,9 @@ def test_an_interrupt_ends_the_child_and_leaves_nothing(
     )
     started = os.open(tmp_path / "started", os.O_RDONLY | os.O_NONBLOCK)
     try:
-        assert select.select([started], [], [], PATIENCE)[0], "the conversion never started"
+        assert select.select([started], [], [], PATIENCE)[0], (
+            "the conversion never started"
+        )
         assert len(contents(cache)) == 1
         parent.send_signal(signal.SIGINT)
         _, complaint = parent.communicate(timeout=PATIENCE)

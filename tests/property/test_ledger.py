@@ -5,7 +5,16 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from reasoner import Answer, Budget, Cost, Ledger, Prices, Question, SamplingParams, solve_many
+from reasoner import (
+    Answer,
+    Budget,
+    Cost,
+    Ledger,
+    Prices,
+    Question,
+    SamplingParams,
+    solve_many,
+)
 from reasoner.budget import Reservation
 from reasoner.errors import BudgetExhausted, RequestLost
 from reasoner.models.info import ModelInfo
@@ -30,7 +39,9 @@ MODEL = ModelInfo("m", parameters=1000, layers=2, heads=2, head_dim=8)
 PRICES = Prices(prompt=1, generated=4, cached=0.25)
 
 MEASURES: dict[str, Callable[[Cost], float]] = {
-    "tokens": lambda c: c.prompt_tokens + c.generated_tokens + c.verifier_tokens + c.cancelled_tokens,
+    "tokens": lambda c: (
+        c.prompt_tokens + c.generated_tokens + c.verifier_tokens + c.cancelled_tokens
+    ),
     "generated": lambda c: c.generated_tokens + c.cancelled_tokens,
     "samples": lambda c: c.samples,
     "flops": lambda c: c.flops or 0,
@@ -39,7 +50,9 @@ MEASURES: dict[str, Callable[[Cost], float]] = {
 }
 
 
-def booked(prompt: int, cached: int, generated: int, *, at: int = 0, cancelled: bool = False) -> Cost:
+def booked(
+    prompt: int, cached: int, generated: int, *, at: int = 0, cancelled: bool = False
+) -> Cost:
     return Cost(
         prompt_tokens=prompt - cached,
         cached_tokens=cached,
@@ -52,8 +65,21 @@ def booked(prompt: int, cached: int, generated: int, *, at: int = 0, cancelled: 
     )
 
 
-OF_A_LEDGER = {"tokens": 3000, "generated": 1500, "samples": 12, "flops": 10**7, "usd": 8e-3, "sequential": 900}
-OF_A_RUN = {"tokens": 500, "generated": 200, "samples": 20, "flops": 2 * 10**6, "usd": 1e-3}
+OF_A_LEDGER = {
+    "tokens": 3000,
+    "generated": 1500,
+    "samples": 12,
+    "flops": 10**7,
+    "usd": 8e-3,
+    "sequential": 900,
+}
+OF_A_RUN = {
+    "tokens": 500,
+    "generated": 200,
+    "samples": 20,
+    "flops": 2 * 10**6,
+    "usd": 1e-3,
+}
 OF_A_QUESTION = OF_A_RUN | {"sequential": 60}
 
 
@@ -103,7 +129,11 @@ class Schedule:
             committed = node.settled + node.reserved
             for unit, measure in MEASURES.items():
                 limit = getattr(node.budget, unit)
-                assert limit is None or measure(committed) <= limit, (unit, committed, node.budget)
+                assert limit is None or measure(committed) <= limit, (
+                    unit,
+                    committed,
+                    node.budget,
+                )
 
     def launch(self) -> None:
         ledger = self.source.choice(self.leaves)
@@ -119,7 +149,9 @@ class Schedule:
             self.refused += 1
         else:
             self.clamped += granted < cap
-            self.flights.append(Flight(ledger, ledger.reserve(price(granted)), prompt, granted, at))
+            self.flights.append(
+                Flight(ledger, ledger.reserve(price(granted)), prompt, granted, at)
+            )
         self.check(ledger)
 
     def land(self) -> None:
@@ -129,11 +161,18 @@ class Schedule:
         if ending == "cap":
             actual = booked(flight.prompt, cached, flight.granted, at=flight.at)
         elif ending == "early":
-            actual = booked(flight.prompt, cached, self.source.randint(0, flight.granted), at=flight.at)
+            actual = booked(
+                flight.prompt,
+                cached,
+                self.source.randint(0, flight.granted),
+                at=flight.at,
+            )
         elif ending == "lost":
             actual = booked(flight.prompt, 0, flight.granted, cancelled=True)
         else:
-            tokens = self.source.randint(0, flight.granted) if ending == "aborted" else 0
+            tokens = (
+                self.source.randint(0, flight.granted) if ending == "aborted" else 0
+            )
             actual = booked(flight.prompt, cached, tokens, cancelled=True)
         flight.ledger.settle(flight.reservation, actual)
         for node in flight.ledger.lineage():
@@ -144,7 +183,9 @@ class Schedule:
 
     def run(self, steps: int, concurrency: int) -> None:
         for _ in range(steps):
-            if len(self.flights) < concurrency and (not self.flights or self.source.random() < 0.6):
+            if len(self.flights) < concurrency and (
+                not self.flights or self.source.random() < 0.6
+            ):
                 self.launch()
             else:
                 self.land()
@@ -162,7 +203,10 @@ def test_random_schedules_never_overshoot_and_lose_nothing(schedules: int) -> No
         source = random.Random(seed)
         schedule = Schedule(source)
         deep = seed % 50 == 0
-        schedule.run(source.randint(80, 160) if deep else source.randint(2, 14), 64 if deep else source.randint(1, 8))
+        schedule.run(
+            source.randint(80, 160) if deep else source.randint(2, 14),
+            64 if deep else source.randint(1, 8),
+        )
         clamped, refused = clamped + schedule.clamped, refused + schedule.refused
         settled += schedule.ledgers[0].settled.samples
     # What the schedules are worth: budgets did bite, and work was done all the same.
@@ -183,12 +227,31 @@ def chaotic(seed: int) -> Callable[[Question], Plan[Answer | None]]:
         running: list[Handle] = []
         seen = []
         for _ in range(source.randint(1, 14)):
-            move = source.choice(["sample", "start", "start", "start", "next", "cancel", "score", "propose"])
+            move = source.choice(
+                [
+                    "sample",
+                    "start",
+                    "start",
+                    "start",
+                    "next",
+                    "cancel",
+                    "score",
+                    "propose",
+                ]
+            )
             try:
                 if move == "sample":
-                    seen += yield Sample((question.prompt,), source.randint(1, 4), params)
+                    seen += yield Sample(
+                        (question.prompt,), source.randint(1, 4), params
+                    )
                 elif move == "start":
-                    running.append((yield Start(Sample((question.prompt,), source.randint(1, 3), params))))
+                    running.append(
+                        (
+                            yield Start(
+                                Sample((question.prompt,), source.randint(1, 3), params)
+                            )
+                        )
+                    )
                 elif move == "next" and running:
                     finished = yield Next()
                     running.remove(finished.handle)
@@ -219,7 +282,10 @@ def test_a_run_books_what_the_engine_computed_and_never_overshoots(part: int) ->
             capacity=source.choice([None, 60, 200]),
         )
         judge = Judge()
-        run, each = random_budget(source, OF_A_RUN), random_budget(source, OF_A_QUESTION)
+        run, each = (
+            random_budget(source, OF_A_RUN),
+            random_budget(source, OF_A_QUESTION),
+        )
         events: list[Event] = []
         solutions = asyncio.run(
             solve_many(
@@ -238,30 +304,50 @@ def test_a_run_books_what_the_engine_computed_and_never_overshoots(part: int) ->
         assert books(total) == meter_of(engine), seed
         assert total.verifier_tokens == sum(judge.spent), seed
         assert traced_cost(events).taking(0) == total.taking(0), seed
-        ends = [event.cost.sequential_tokens for event in events if isinstance(event, Work)]
+        ends = [
+            event.cost.sequential_tokens for event in events if isinstance(event, Work)
+        ]
         assert total.sequential_tokens <= max(ends, default=0), seed
         assert each.sequential is None or max(ends, default=0) <= each.sequential, seed
         assert sum(isinstance(event, Ended) for event in events) == len(solutions)
-        for bound, costs in ((run, [total]), (each, [solution.cost for solution in solutions])):
+        for bound, costs in (
+            (run, [total]),
+            (each, [solution.cost for solution in solutions]),
+        ):
             for unit, measure in MEASURES.items():
                 limit = getattr(bound, unit)
-                assert limit is None or all(measure(cost) <= limit for cost in costs), (seed, unit)
-        assert all(solution.error is None or isinstance(solution.error, RequestLost) for solution in solutions), seed
+                assert limit is None or all(measure(cost) <= limit for cost in costs), (
+                    seed,
+                    unit,
+                )
+        assert all(
+            solution.error is None or isinstance(solution.error, RequestLost)
+            for solution in solutions
+        ), seed
         outcomes.update(solution.ended_by for solution in solutions)
     assert outcomes == {"strategy", "budget", "error"}
 
 
 @widths("runs", 60, 1000)
-def test_a_run_cancelled_at_any_moment_books_what_the_engine_computed(runs: int) -> None:
+def test_a_run_cancelled_at_any_moment_books_what_the_engine_computed(
+    runs: int,
+) -> None:
     cut_short = 0
     for seed in range(runs):
         source = random.Random(seed)
         engine = ScriptedEngine(
-            varied, pause=jumbled(seed, lost=0.1), block_size=2, capacity=source.choice([None, 60, 200])
+            varied,
+            pause=jumbled(seed, lost=0.1),
+            block_size=2,
+            capacity=source.choice([None, 60, 200]),
         )
         events: list[Event] = []
 
-        async def interrupted(seed: int = seed, engine: ScriptedEngine = engine, events: list[Event] = events) -> bool:
+        async def interrupted(
+            seed: int = seed,
+            engine: ScriptedEngine = engine,
+            events: list[Event] = events,
+        ) -> bool:
             source = random.Random(-seed)
             run = asyncio.ensure_future(
                 solve_many(
@@ -282,5 +368,7 @@ def test_a_run_cancelled_at_any_moment_books_what_the_engine_computed(runs: int)
         cut_short += asyncio.run(interrupted())
         assert books(traced_cost(events)) == meter_of(engine), seed
         started = {event.question_id for event in events if isinstance(event, Began)}
-        assert started == {event.question_id for event in events if isinstance(event, Ended)}, seed
+        assert started == {
+            event.question_id for event in events if isinstance(event, Ended)
+        }, seed
     assert cut_short > runs / 3

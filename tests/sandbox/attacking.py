@@ -21,8 +21,13 @@ def missing() -> str:
 
 
 CONFINED = pytest.mark.skipif(bool(missing()), reason=NEEDS.format(missing()))
-SECCOMP = pytest.mark.skipif("seccomp" not in detect().names, reason="no seccomp filter for this processor")
-WATCH = pytest.mark.skipif("memory-watch" not in detect().names, reason="no /proc of its own for a sandbox here")
+SECCOMP = pytest.mark.skipif(
+    "seccomp" not in detect().names, reason="no seccomp filter for this processor"
+)
+WATCH = pytest.mark.skipif(
+    "memory-watch" not in detect().names,
+    reason="no /proc of its own for a sandbox here",
+)
 
 
 def checked(
@@ -32,14 +37,20 @@ def checked(
     entry_point: str = "attack",
     unsafe: bool = False,
 ) -> CodeVerdict:
-    return asyncio.run(Sandbox(limits, allow_unsandboxed=unsafe).check(code, tests, entry_point=entry_point))
+    return asyncio.run(
+        Sandbox(limits, allow_unsandboxed=unsafe).check(
+            code, tests, entry_point=entry_point
+        )
+    )
 
 
 def returned(code: str, *args: object, limits: SandboxLimits = BRISK) -> str:
     """The text that `attack(*args)` returns inside, read from the verdict on a test that never passes."""
     verdict = checked(code, Call(args, None), limits=limits)
     assert verdict.status == "fail", verdict
-    return verdict.detail.removeprefix("test 1 of 1: AssertionError: '").removesuffix("' is not None")
+    return verdict.detail.removeprefix("test 1 of 1: AssertionError: '").removesuffix(
+        "' is not None"
+    )
 
 
 def alive(place: Path) -> Sequence[psutil.Process]:

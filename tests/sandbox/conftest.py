@@ -33,7 +33,9 @@ def outside(place: Path) -> Iterator[Path]:
     yield outside
     assert secret.read_text() == "secret"
     assert secret.stat().st_mode & 0o777 == 0o666
-    assert [found.name for found in outside.iterdir() if not found.is_socket()] == ["secret"]
+    assert [found.name for found in outside.iterdir() if not found.is_socket()] == [
+        "secret"
+    ]
 
 
 @pytest.fixture

@@ -29,7 +29,9 @@ def checked(result: int) -> int:
 
 def keyctl(*arguments: object) -> int:
     """The call by its number, as the C library has no function for it."""
-    return checked(LIBC.syscall(250 if os.uname().machine == "x86_64" else 219, *arguments))
+    return checked(
+        LIBC.syscall(250 if os.uname().machine == "x86_64" else 219, *arguments)
+    )
 
 
 def mode(place: str) -> None:
@@ -80,12 +82,16 @@ def names_of_all(place: str) -> None:
 
 def changes_of_a_directory(place: str) -> None:
     """A signal when anything in a directory of the system changes."""
-    fcntl.fcntl(os.open(Path(os.__file__).parent, os.O_RDONLY), fcntl.F_NOTIFY, fcntl.DN_CREATE)
+    fcntl.fcntl(
+        os.open(Path(os.__file__).parent, os.O_RDONLY), fcntl.F_NOTIFY, fcntl.DN_CREATE
+    )
 
 
 def datagram(place: str) -> None:
     """Send to a socket by its path, without calling `socket`."""
-    socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].sendto(b"leak", f"{place}/socket")
+    socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].sendto(
+        b"leak", f"{place}/socket"
+    )
 
 
 def datagram_connected(place: str) -> None:
@@ -105,7 +111,10 @@ def descriptor(place: str) -> None:
 def descriptor_to_itself(place: str) -> None:
     """Keep descriptors in flight, where no limit counts them."""
     one, _other = socket.socketpair()
-    one.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [one.fileno()]))])
+    one.sendmsg(
+        [b"x"],
+        [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [one.fileno()]))],
+    )
 
 
 def urgent(place: str) -> None:
@@ -158,7 +167,9 @@ def a_namespace(place: str) -> None:
 
 ATTACK: dict[str, object] = {"place": str, "return": None}
 ALL: list[Callable[[str], None]] = [
-    item for item in globals().values() if getattr(item, "__annotations__", None) == ATTACK
+    item
+    for item in globals().values()
+    if getattr(item, "__annotations__", None) == ATTACK
 ]
 
 
@@ -182,6 +193,9 @@ def sweep(allowed: list[int]) -> list[int]:
     for number in (*range(600), *range(0x40000000, 0x40000000 + 600)):
         if number not in allowed:
             ctypes.set_errno(0)
-            if LIBC.syscall(number, *[ctypes.c_long(0)] * 6) != -1 or ctypes.get_errno() != errno.ENOSYS:
+            if (
+                LIBC.syscall(number, *[ctypes.c_long(0)] * 6) != -1
+                or ctypes.get_errno() != errno.ENOSYS
+            ):
                 passed.append(number)
     return passed

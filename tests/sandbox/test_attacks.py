@@ -53,9 +53,20 @@ def test_nothing_outside_can_be_read(body: str, outside: Path, away: Path) -> No
     assert returned(code, str(outside)) in REFUSED
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "/etc/hostname", "/proc/1/environ", "/proc/1/root/etc/passwd", "HOME"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/passwd",
+        "/etc/hostname",
+        "/proc/1/environ",
+        "/proc/1/root/etc/passwd",
+        "HOME",
+    ],
+)
 def test_files_of_the_system_and_of_the_user_cannot_be_read(path: str) -> None:
-    code = attack("os.listdir(path) if os.path.isdir(path) else open(path).read()", "path")
+    code = attack(
+        "os.listdir(path) if os.path.isdir(path) else open(path).read()", "path"
+    )
     path = str(Path.home()) if path == "HOME" else path
     if not path.startswith("/proc/1") and path != "/etc/hostname":
         works_unconfined(code, path)
@@ -105,7 +116,9 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("body", FLOODS.values(), ids=FLOODS)
-def test_a_flood_of_files_ends_at_the_limit(body: str, outside: Path, away: Path) -> None:
+def test_a_flood_of_files_ends_at_the_limit(
+    body: str, outside: Path, away: Path
+) -> None:
     works_unconfined(attack(body))
     assert returned(attack(body)) == "OSError"
 
@@ -120,15 +133,23 @@ def listeners(outside: Path) -> Iterator[dict[str, list[object]]]:
         made: dict[str, list[object]] = {}
         received: list[str] = []
 
-        def listen(name: str, family: int, kind: int, address: str | tuple[str, int]) -> None:
+        def listen(
+            name: str, family: int, kind: int, address: str | tuple[str, int]
+        ) -> None:
             listener = stack.enter_context(socket.socket(family, kind))
             listener.bind(address)
             bound = listener.getsockname()
             if kind == socket.SOCK_STREAM:
                 listener.listen()
             listener.setblocking(False)
-            stack.callback(lambda: received.append(name) if _has_news(listener) else None)
-            made[name] = [family, kind, bound.decode("latin-1") if isinstance(bound, bytes) else bound]
+            stack.callback(
+                lambda: received.append(name) if _has_news(listener) else None
+            )
+            made[name] = [
+                family,
+                kind,
+                bound.decode("latin-1") if isinstance(bound, bytes) else bound,
+            ]
 
         stream, datagram = socket.SOCK_STREAM, socket.SOCK_DGRAM
         listen("tcp", socket.AF_INET, stream, ("127.0.0.1", 0))
@@ -163,7 +184,9 @@ with socket.socket(family, kind) as s:
 )
 
 
-@pytest.mark.parametrize("name", ["tcp", "udp", pytest.param("unix", marks=SECCOMP), "abstract"])
+@pytest.mark.parametrize(
+    "name", ["tcp", "udp", pytest.param("unix", marks=SECCOMP), "abstract"]
+)
 def test_no_socket_reaches_out(name: str, listeners: dict[str, list[object]]) -> None:
     family, kind, address = listeners[name]
     said = returned(CONNECT, int(family), int(kind), address)  # type: ignore[call-overload]
@@ -187,17 +210,29 @@ def test_no_name_is_looked_up() -> None:
 # The verdict
 
 
-EXITS = ["import sys; sys.exit(0)", "import os; os._exit(0)", "raise SystemExit", "import os; os.kill(os.getpid(), 15)"]
+EXITS = [
+    "import sys; sys.exit(0)",
+    "import os; os._exit(0)",
+    "raise SystemExit",
+    "import os; os.kill(os.getpid(), 15)",
+]
 
 
 @pytest.mark.parametrize("statement", EXITS)
 def test_leaving_before_the_asserts_is_no_pass(statement: str) -> None:
     tests = ("assert attack() == 1", Call((), 1))
-    for code in (statement, f"def attack():\n    {statement}", f"def attack(): return 2\n{statement}"):
+    for code in (
+        statement,
+        f"def attack():\n    {statement}",
+        f"def attack(): return 2\n{statement}",
+    ):
         verdict = checked(code, *tests)
         assert verdict.status in {"crash", "fail"}
         assert verdict.passed == 0
-    assert checked(f"{statement}\nprint(1)", Program("", "1")).status in {"crash", "fail"}
+    assert checked(f"{statement}\nprint(1)", Program("", "1")).status in {
+        "crash",
+        "fail",
+    }
 
 
 FORGED = """
@@ -237,7 +272,10 @@ LIARS = {
 @pytest.mark.parametrize("code", LIARS.values(), ids=LIARS)
 def test_what_the_code_patches_changes_no_assert(code: str) -> None:
     verdict = checked(
-        code, "assert abs(attack()) == 1", "assert len([attack()]) == 1 and sorted([attack()]) == [1]", Call((), 1)
+        code,
+        "assert abs(attack()) == 1",
+        "assert len([attack()]) == 1 and sorted([attack()]) == [1]",
+        Call((), 1),
     )
     assert (verdict.status, verdict.passed) in {("fail", 0), ("crash", 0)}
 
@@ -265,7 +303,10 @@ def test_an_answer_that_is_no_message_is_no_pass() -> None:
 
 def test_a_flood_of_output_ends_at_the_limit() -> None:
     verdict = checked("while True: print('x' * 1000)", Program("", ""))
-    assert (verdict.status, verdict.detail) == ("fail", "test 1 of 1: it wrote more than 64 KiB")
+    assert (verdict.status, verdict.detail) == (
+        "fail",
+        "test 1 of 1: it wrote more than 64 KiB",
+    )
 
 
 def test_a_flood_of_output_beside_a_right_answer_does_no_harm() -> None:

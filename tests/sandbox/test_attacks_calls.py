@@ -29,7 +29,11 @@ SOMEBODY = 54_321
 @cache
 def ordeal(user: int) -> Any:
     """What `victim` tells when it is run as a user."""
-    become: dict[str, Any] = {"user": user, "group": user, "extra_groups": []} if user != os.geteuid() else {}
+    become: dict[str, Any] = (
+        {"user": user, "group": user, "extra_groups": []}
+        if user != os.geteuid()
+        else {}
+    )
     done = subprocess.run(
         [detect().python.path, "-B", "-m", victim.__name__],
         capture_output=True,
@@ -62,8 +66,16 @@ def test_no_system_call_reaches_the_caller(user: int) -> None:
 def test_the_escapes_are_attacks(user: int) -> None:
     _inside, (became, harm) = ordeal(user)
     # Some kernels let only root watch a whole file system, some lack attributes in memory.
-    assert {name for name, what in became.items() if what != "done"} <= {"names_of_all", "attributes"}
-    assert {"st_mode", "st_mtime", "received leak", "received leak and a descriptor"} <= {*harm}
+    assert {name for name, what in became.items() if what != "done"} <= {
+        "names_of_all",
+        "attributes",
+    }
+    assert {
+        "st_mode",
+        "st_mtime",
+        "received leak",
+        "received leak and a descriptor",
+    } <= {*harm}
 
 
 @CONFINED
@@ -71,7 +83,11 @@ def test_the_escapes_are_attacks(user: int) -> None:
 def test_every_call_that_is_not_on_the_list_is_refused() -> None:
     code = Path(escapes.__file__).read_text("utf-8")
     tables = (syscalls._ALLOWED, syscalls._OF_OWN_FILES, syscalls._BY_ARGUMENTS)
-    allowed = [number for table in tables for number in numbers(platform.machine(), table).values()]
+    allowed = [
+        number
+        for table in tables
+        for number in numbers(platform.machine(), table).values()
+    ]
     assert checked(code, Call((allowed,), []), entry_point="sweep").status == "pass"
 
 
@@ -90,7 +106,10 @@ def attack():
 
 @CONFINED
 @SECCOMP
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86-64 has this second way into the kernel")
+@pytest.mark.skipif(
+    platform.machine() != "x86_64",
+    reason="only x86-64 has this second way into the kernel",
+)
 def test_the_calls_of_32_bits_are_refused() -> None:
     assert checked(FROM_32_BITS, Call((), -38)).status == "pass"
 
@@ -133,14 +152,24 @@ def attack():
 def test_memory_that_is_shared_and_shown_by_nobody_cannot_be_had() -> None:
     code = "import mmap\ndef attack():\n    try: mmap.mmap(-1, 2**20)\n    except PermissionError: return 'refused'"
     assert checked(code, Call((), "refused")).status == "pass"
-    assert checked(HIDDEN, Call((), None), limits=SandboxLimits(memory_mib=256)).status == "fail"
+    assert (
+        checked(HIDDEN, Call((), None), limits=SandboxLimits(memory_mib=256)).status
+        == "fail"
+    )
 
 
 @CONFINED
 @WATCH
 def test_memory_in_sockets_is_counted() -> None:
-    verdict = checked(SOCKETS, Call((), None), limits=SandboxLimits(seconds=20, cpu_seconds=4, memory_mib=128))
-    assert (verdict.status, verdict.detail.rpartition(", ")[2]) == ("memory", "it held more than 128 MiB")
+    verdict = checked(
+        SOCKETS,
+        Call((), None),
+        limits=SandboxLimits(seconds=20, cpu_seconds=4, memory_mib=128),
+    )
+    assert (verdict.status, verdict.detail.rpartition(", ")[2]) == (
+        "memory",
+        "it held more than 128 MiB",
+    )
 
 
 @CONFINED
@@ -234,9 +263,15 @@ def test_programs_do_everyday_things() -> None:
         f"try:\n    {work.replace(chr(10), chr(10) + '    ')}\nexcept BaseException as error:\n    print({name!r}, repr(error))"
         for name, work in EVERYDAY.items()
     )
-    verdict = checked(f"import os\n{body}", Program("", ""), limits=SandboxLimits(seconds=20, cpu_seconds=5))
+    verdict = checked(
+        f"import os\n{body}",
+        Program("", ""),
+        limits=SandboxLimits(seconds=20, cpu_seconds=5),
+    )
     # Its semaphores need /dev/shm, which is not there.
-    assert re.fullmatch(r"test 1 of 1: it wrote b.processes \w+\(.*\)\\n.", verdict.detail), verdict
+    assert re.fullmatch(
+        r"test 1 of 1: it wrote b.processes \w+\(.*\)\\n.", verdict.detail
+    ), verdict
 
 
 # The filter itself
@@ -244,8 +279,13 @@ def test_programs_do_everyday_things() -> None:
 
 def decision(program: bytes, architecture: int, number: int, *arguments: int) -> int:
     """What a filter returns, by the rules of the kernel's own interpreter."""
-    steps = [struct.unpack_from("=HBBI", program, place) for place in range(0, len(program), 8)]
-    data = struct.pack("=IIQ6Q", number, architecture, 0, *arguments, *[0] * (6 - len(arguments)))
+    steps = [
+        struct.unpack_from("=HBBI", program, place)
+        for place in range(0, len(program), 8)
+    ]
+    data = struct.pack(
+        "=IIQ6Q", number, architecture, 0, *arguments, *[0] * (6 - len(arguments))
+    )
     place = held = 0
     while True:
         code, true, false, value = steps[place]
@@ -287,7 +327,11 @@ ARGUMENTS = [
     ("fcntl", (3, 1024, 1), EPERM),
     *[("fcntl", (3, command), PRETENDED) for command in (6, 7, 37, 38)],
     *[("fcntl", (3, command), ALLOWED) for command in (5, 36)],
-    *[("flock", (3, operation | waits), PRETENDED) for operation in (1, 2, 8) for waits in (0, 4)],
+    *[
+        ("flock", (3, operation | waits), PRETENDED)
+        for operation in (1, 2, 8)
+        for waits in (0, 4)
+    ],
     ("flock", (3, 32), EPERM),
     ("fcntl", (3, 1030, 3), ALLOWED),
     ("ioctl", (0, 0x5412), EPERM),
@@ -304,13 +348,19 @@ def test_a_filter_goes_by_processor_number_and_arguments(machine: str) -> None:
     mine = syscalls._ARCHITECTURES[machine]
     listed = numbers(machine, syscalls._BY_ARGUMENTS)
     for name, arguments, wanted in ARGUMENTS:
-        assert decision(program, mine, listed[name], *arguments) == wanted, (name, arguments)
+        assert decision(program, mine, listed[name], *arguments) == wanted, (
+            name,
+            arguments,
+        )
     for architecture in {0, 0x40000003, *syscalls._ARCHITECTURES.values()} - {mine}:
         assert decision(program, architecture, 0) == ENOSYS
     files = numbers(machine, syscalls._OF_OWN_FILES).values()
     for number in files:
         assert decision(program, mine, number) == ENOSYS
-        assert decision(seccomp_filter(machine, own_files_only=True), mine, number) == ALLOWED
+        assert (
+            decision(seccomp_filter(machine, own_files_only=True), mine, number)
+            == ALLOWED
+        )
 
 
 def test_an_unknown_processor_has_no_filter() -> None:
@@ -330,7 +380,12 @@ def test_the_numbers_are_the_kernels(machine: str) -> None:
     if not header.exists():
         pytest.skip(f"{header} is not installed")
     text = header.read_text()
-    found = {name: int(number) for name, number in re.findall(r"define __NR(?:3264)?_(\w+)\s+(\d+)", text)}
+    found = {
+        name: int(number)
+        for name, number in re.findall(r"define __NR(?:3264)?_(\w+)\s+(\d+)", text)
+    }
     for table in (syscalls._ALLOWED, syscalls._OF_OWN_FILES, syscalls._BY_ARGUMENTS):
         for name, number in numbers(machine, table).items():
-            assert found.get(name, found.get(NAMES_OF_OLD.get(name, ""))) == number, name
+            assert found.get(name, found.get(NAMES_OF_OLD.get(name, ""))) == number, (
+                name
+            )

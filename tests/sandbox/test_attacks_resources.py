@@ -61,7 +61,8 @@ def test_a_daemon_does_not_outlive_the_run(outside: Path) -> None:
 
 def test_a_daemon_does_not_outlive_a_time_out(outside: Path) -> None:
     code = DAEMON.replace(
-        "    return 'done'", "    os.setsid()\n    ctypes.CDLL(None).prctl(1, 0)\n    while True: pass"
+        "    return 'done'",
+        "    os.setsid()\n    ctypes.CDLL(None).prctl(1, 0)\n    while True: pass",
     )
     assert checked(code, Call((str(outside),), "done")).status == "timeout"
 
@@ -79,10 +80,16 @@ KILLS = {
 def test_no_process_outside_can_be_killed(body: str) -> None:
     # Whatever the call says, the run continues and this process is there to see it.
     code = attack(body, "caller")
-    assert checked(code, Call((os.getpid(),), None), Call((os.getpid(),), None)).status == "fail"
+    assert (
+        checked(code, Call((os.getpid(),), None), Call((os.getpid(),), None)).status
+        == "fail"
+    )
 
 
-@pytest.mark.parametrize("body", ["os.kill(-1, 9)", "os.killpg(0, 9)", "os.kill(os.getpid(), 9)", "os.abort()"])
+@pytest.mark.parametrize(
+    "body",
+    ["os.kill(-1, 9)", "os.killpg(0, 9)", "os.kill(os.getpid(), 9)", "os.abort()"],
+)
 def test_code_that_kills_all_it_can_kills_itself_at_most(body: str) -> None:
     assert checked(attack(body), Call((), "right")).status in {"crash", "fail"}
 
@@ -131,15 +138,23 @@ HANGS = {
 
 @pytest.mark.parametrize("code", HANGS.values(), ids=HANGS)
 def test_what_never_ends_is_ended_by_its_processor_time(code: str) -> None:
-    verdict = checked(code, Call((), 1), limits=SandboxLimits(seconds=20, cpu_seconds=1))
+    verdict = checked(
+        code, Call((), 1), limits=SandboxLimits(seconds=20, cpu_seconds=1)
+    )
     assert verdict.status == "timeout"
     assert "more than 1 s of processor time" in verdict.detail
 
 
-@pytest.mark.parametrize("code", ["import time\ndef attack(): time.sleep(1000)", "import time\ntime.sleep(1000)"])
+@pytest.mark.parametrize(
+    "code",
+    ["import time\ndef attack(): time.sleep(1000)", "import time\ntime.sleep(1000)"],
+)
 def test_what_waits_is_ended_by_the_clock(code: str) -> None:
     verdict = checked(code, Call((), None), limits=SandboxLimits(seconds=1))
-    assert (verdict.status, verdict.detail) == ("timeout", "test 1 of 1: not finished after 1 s")
+    assert (verdict.status, verdict.detail) == (
+        "timeout",
+        "test 1 of 1: not finished after 1 s",
+    )
 
 
 # Memory
@@ -148,10 +163,17 @@ SMALL = SandboxLimits(seconds=8, cpu_seconds=4, memory_mib=256)
 
 
 @pytest.mark.parametrize(
-    "body", ["return len(bytes(3 * 2**30))", "kept = []\n    while True: kept.append(bytes(2**20))"]
+    "body",
+    [
+        "return len(bytes(3 * 2**30))",
+        "kept = []\n    while True: kept.append(bytes(2**20))",
+    ],
 )
 def test_a_memory_bomb_ends_at_the_limit(body: str) -> None:
-    assert checked(f"def attack():\n    {body}", Call((), 0), limits=SMALL).status == "memory"
+    assert (
+        checked(f"def attack():\n    {body}", Call((), 0), limits=SMALL).status
+        == "memory"
+    )
 
 
 SHARED_OUT = """
@@ -168,7 +190,10 @@ def attack():
 @WATCH
 def test_memory_in_many_processes_is_counted_together() -> None:
     verdict = checked(SHARED_OUT, Call((), 0), limits=SMALL)
-    assert (verdict.status, verdict.detail.rpartition(", ")[2]) == ("memory", "it held more than 256 MiB")
+    assert (verdict.status, verdict.detail.rpartition(", ")[2]) == (
+        "memory",
+        "it held more than 256 MiB",
+    )
 
 
 @WATCH
@@ -197,7 +222,17 @@ def test_memory_that_no_process_shows_cannot_be_had(call: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ["return attack()", "import sys; sys.setrecursionlimit(10**9); return attack()", "return eval('(' * 10**6)"]
+    "body",
+    [
+        "return attack()",
+        "import sys; sys.setrecursionlimit(10**9); return attack()",
+        "return eval('(' * 10**6)",
+    ],
 )
 def test_deep_recursion_is_contained(body: str) -> None:
-    assert checked(f"def attack():\n    {body}", Call((), 0)).status in {"fail", "crash", "memory", "timeout"}
+    assert checked(f"def attack():\n    {body}", Call((), 0)).status in {
+        "fail",
+        "crash",
+        "memory",
+        "timeout",
+    }

@@ -27,18 +27,31 @@ STALLS = {
         "timeout",
     ),
     "a large text": ("def f(): return 2**52", "assert 'a' * f() == 'a'", "memory"),
-    "a long list": ("def f(): return range(2**52)", "assert list(f()) == [1]", "memory"),
-    "a number that cannot be printed": ("def f(): return 10**5000", "raise ValueError(f())", "fail"),
+    "a long list": (
+        "def f(): return range(2**52)",
+        "assert list(f()) == [1]",
+        "memory",
+    ),
+    "a number that cannot be printed": (
+        "def f(): return 10**5000",
+        "raise ValueError(f())",
+        "fail",
+    ),
     "a key that cannot be printed": ("def f(): return 10**5000", "{}[f()]", "fail"),
     "digits": ("def f(): return 10**5000", "assert str(f()) == '1'", "fail"),
-    "nesting, printed": (f"def f():\n    {NESTED.replace('DEPTH', '300')}", "assert repr(f()) == '[]'", "fail"),
+    "nesting, printed": (
+        f"def f():\n    {NESTED.replace('DEPTH', '300')}",
+        "assert repr(f()) == '[]'",
+        "fail",
+    ),
     "nesting, given back": (
         f"def f(*args):\n    if args: return 1\n    {NESTED.replace('DEPTH', '200')}",
         "x = f()\nfor _ in range(300): x = [x]\nassert f(x) == 2",
         "fail",
     ),
     "a long iterator, given back": (
-        PATCHED + "space['encode'] = lambda value: ['iterator', *range(20_000)] if value == 1 else []\n"
+        PATCHED
+        + "space['encode'] = lambda value: ['iterator', *range(20_000)] if value == 1 else []\n"
         "def f(*args): return 1",
         "assert f(f()) == 2",
         "fail",
@@ -49,7 +62,8 @@ STALLS = {
         "crash",
     ),
     "an error of its own kind": (
-        PATCHED + "space['_answer'] = lambda *a: ['raised', [[[]]], 'x']\ndef f(): return 1",
+        PATCHED
+        + "space['_answer'] = lambda *a: ['raised', [[[]]], 'x']\ndef f(): return 1",
         "assert f() == 2",
         "fail",
     ),
@@ -62,16 +76,28 @@ STALLS = {
 
 
 @pytest.mark.parametrize(("code", "test", "status"), STALLS.values(), ids=STALLS)
-def test_what_stalls_or_breaks_a_test_is_wrong(code: str, test: str, status: str) -> None:
+def test_what_stalls_or_breaks_a_test_is_wrong(
+    code: str, test: str, status: str
+) -> None:
     verdict = checked(code, test, entry_point="f", limits=TIGHT)
-    assert (verdict.status, verdict.passed, verdict.judged) == (status, 0, True), verdict
+    assert (verdict.status, verdict.passed, verdict.judged) == (status, 0, True), (
+        verdict
+    )
 
 
 def test_a_test_passed_before_a_stall_counts() -> None:
     stall = "import re\nassert re.match('(a+)+$', f(40))"
-    verdict = checked("def f(n): return 'a' * n + 'b'", "assert f(0) == 'b'", stall, entry_point="f", limits=TIGHT)
+    verdict = checked(
+        "def f(n): return 'a' * n + 'b'",
+        "assert f(0) == 'b'",
+        stall,
+        entry_point="f",
+        limits=TIGHT,
+    )
     assert (verdict.status, verdict.passed, verdict.total) == ("timeout", 1, 2)
-    assert verdict.detail.startswith("test 2 of 2: the test of what it returned: it took more than 1 s")
+    assert verdict.detail.startswith(
+        "test 2 of 2: the test of what it returned: it took more than 1 s"
+    )
 
 
 @pytest.mark.parametrize("value", ["10**5000", "[10**5000]"])
@@ -101,12 +127,19 @@ def test_what_a_test_does_by_itself_says_nothing_of_the_code(test: str) -> None:
 
 
 def test_code_that_lacks_what_the_tests_name_is_wrong() -> None:
-    verdict = checked("def g(): return 1", "import math\nassert f() == 1", entry_point="f")
+    verdict = checked(
+        "def g(): return 1", "import math\nassert f() == 1", entry_point="f"
+    )
     assert (verdict.status, verdict.judged) == ("fail", True)
 
 
 def test_code_that_takes_all_processors_is_still_judged() -> None:
     code = "import os\nfor _ in range(30):\n    if os.fork() == 0:\n        while True: pass\ndef f(): return 1"
-    verdict = checked(code, "assert f() == 2", entry_point="f", limits=SandboxLimits(seconds=4, cpu_seconds=1))
+    verdict = checked(
+        code,
+        "assert f() == 2",
+        entry_point="f",
+        limits=SandboxLimits(seconds=4, cpu_seconds=1),
+    )
     assert verdict.judged
     assert verdict.passed == 0

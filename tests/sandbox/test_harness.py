@@ -28,13 +28,24 @@ scalars = st.one_of(
     st.builds(range, st.integers(-9, 9), st.integers(-9, 9), st.integers(1, 9)),
 )
 hashables = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.binary()),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(allow_nan=False),
+        st.text(),
+        st.binary(),
+    ),
     lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3),
     max_leaves=4,
 )
 values = st.recursive(
     scalars | st.sets(hashables, max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.tuples(inner, inner) | st.dictionaries(hashables, inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(hashables, inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -78,15 +89,30 @@ def test_an_iterator_arrives_as_one() -> None:
         assert list(arrived) == [2]
 
 
-@pytest.mark.parametrize("value", [object(), len, int, [object()], {1: object()}, iter(int, 1), Ellipsis])
+@pytest.mark.parametrize(
+    "value", [object(), len, int, [object()], {1: object()}, iter(int, 1), Ellipsis]
+)
 def test_what_has_no_spelling_is_refused(value: object) -> None:
     with pytest.raises(Uncrossable):
         encode(value)
 
 
-@given(st.recursive(st.none() | st.integers() | st.text(max_size=9), lambda inner: st.lists(inner, max_size=4)))
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=9),
+        lambda inner: st.lists(inner, max_size=4),
+    )
+)
 def test_what_spells_no_value_raises_what_is_caught(spelled: object) -> None:
-    with suppress(ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError):
+    with suppress(
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+    ):
         decode(spelled)
 
 
@@ -111,7 +137,9 @@ def test_what_spells_no_value_raises_what_is_caught(spelled: object) -> None:
         (-0.0, 0.0, True),
     ],
 )
-def test_values_are_the_same_by_type_and_value(a: object, b: object, equal: bool) -> None:
+def test_values_are_the_same_by_type_and_value(
+    a: object, b: object, equal: bool
+) -> None:
     assert same(a, b) is same(b, a) is equal
 
 
@@ -122,7 +150,10 @@ SEEN = [
     ("def f(x): x[0][0] = 9", "x = [[1, 2], [3]]\nf(x)\nassert x == [[9, 2], [3]]"),
     ("def f(x): x[1].sort()", "inner = [2, 1]\nf((0, inner))\nassert inner == [1, 2]"),
     ("def f(x): return x", "x = [1]\nassert f(x) == x and f(x) is not x"),
-    ("def f(): raise KeyError('k')", "try:\n    f()\n    assert False\nexcept KeyError: pass"),
+    (
+        "def f(): raise KeyError('k')",
+        "try:\n    f()\n    assert False\nexcept KeyError: pass",
+    ),
     (
         "class E(ValueError): pass\ndef f(): raise E('no')",
         "try:\n    f()\n    assert False\nexcept ValueError as e: assert str(e) == 'no'",
@@ -137,9 +168,18 @@ SEEN = [
         "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: 'int'\ndef f(): return P(1).x",
         "assert f() == 1",
     ),
-    ("if __name__ == '__main__': raise SystemExit\ndef f(): return 1", "assert f() == 1"),
-    ("N = 0\ndef f():\n    global N\n    N += 1\n    return N", "assert [f(), f()] == [1, 2]"),
-    ("def f(x): return x", "import asyncio\nasync def go(): return f(1)\nassert asyncio.run(go()) == 1"),
+    (
+        "if __name__ == '__main__': raise SystemExit\ndef f(): return 1",
+        "assert f() == 1",
+    ),
+    (
+        "N = 0\ndef f():\n    global N\n    N += 1\n    return N",
+        "assert [f(), f()] == [1, 2]",
+    ),
+    (
+        "def f(x): return x",
+        "import asyncio\nasync def go(): return f(1)\nassert asyncio.run(go()) == 1",
+    ),
     ("def f(): return 0.1 + 0.2", "import math\nassert math.isclose(f(), 0.3)"),
     ("f = lambda: complex(1, float('inf'))", "assert f() == complex(1, float('inf'))"),
 ]
@@ -174,7 +214,10 @@ def test_a_record_without_the_nonce_is_no_verdict(nonce: str, status: str) -> No
 
     async def verdict() -> str:
         records = asyncio.StreamReader()
-        for record in ({"test": 0, "status": "pass", "detail": ""}, {"test": -1, "status": "end", "detail": ""}):
+        for record in (
+            {"test": 0, "status": "pass", "detail": ""},
+            {"test": -1, "status": "end", "detail": ""},
+        ):
             records.feed_data(json.dumps({"nonce": nonce, **record}).encode() + b"\n")
         records.feed_eof()
         findings = check._Findings(1)

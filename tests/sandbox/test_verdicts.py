@@ -21,12 +21,15 @@ ADD = "def add(a, b=1): return a + b"
 
 
 def test_code_that_passes_all_tests_passes() -> None:
-    humaneval = (
-        "METADATA = {}\n\ndef check(candidate):\n    assert candidate(2, 3) == 5\n    assert candidate(1) == 2\n"
-    )
+    humaneval = "METADATA = {}\n\ndef check(candidate):\n    assert candidate(2, 3) == 5\n    assert candidate(1) == 2\n"
     mbpp = ("assert add(1, 2) == 3", "assert add(a=1) == 2")
     verdict = checked(ADD, Call((1, 2), 3), humaneval, *mbpp, entry_point="add")
-    assert (verdict.status, verdict.passed, verdict.total, verdict.detail) == ("pass", 4, 4, "")
+    assert (verdict.status, verdict.passed, verdict.total, verdict.detail) == (
+        "pass",
+        4,
+        4,
+        "",
+    )
     assert verdict.judged
 
 
@@ -56,7 +59,11 @@ STATUSES = [
     ("import os\ndef f(): os._exit(3)", "crash", "exit 3"),
     ("import os\ndef f(): os.kill(os.getpid(), 11)", "crash", "signal 11"),
     ("def f(): return object()", "fail", "an object of type object"),
-    ("def f():\n    while True: yield 1", "fail", "an iterator over more than 10000 values"),
+    (
+        "def f():\n    while True: yield 1",
+        "fail",
+        "an iterator over more than 10000 values",
+    ),
     ("def f():\n    x = []\n    x.append(x)\n    return x", "fail", "RecursionError"),
     ("", "fail", "f"),
 ]
@@ -74,7 +81,15 @@ def test_what_goes_wrong_has_a_status(code: str, status: str, detail: str) -> No
 def test_tests_passed_before_a_hang_count() -> None:
     code = "def f(n):\n    while n > 1: pass\n    return n"
     limits = SandboxLimits(seconds=20, cpu_seconds=1)
-    verdict = checked(code, Call((0,), 0), Call((1,), 1), Call((2,), 2), Call((0,), 0), entry_point="f", limits=limits)
+    verdict = checked(
+        code,
+        Call((0,), 0),
+        Call((1,), 1),
+        Call((2,), 2),
+        Call((0,), 0),
+        entry_point="f",
+        limits=limits,
+    )
     assert (verdict.status, verdict.passed, verdict.total) == ("timeout", 2, 4)
     assert verdict.detail.startswith("test 3 of 4: ")
 
@@ -87,13 +102,23 @@ def test_a_call_compares_types_and_takes_tuples_for_lists() -> None:
         (1, True),
         ({"a": 1}, {"a": 1.0}),
     ]
-    assert checked("def f(x): return x", *(Call((x,), y) for x, y in pairs), entry_point="f").passed == 3
+    assert (
+        checked(
+            "def f(x): return x", *(Call((x,), y) for x, y in pairs), entry_point="f"
+        ).passed
+        == 3
+    )
 
 
 def test_methods_are_called_by_their_class() -> None:
     code = "class Solution:\n    def twice(self, x): return 2 * x"
     assert checked(code, Call((2,), 4), entry_point="Solution.twice").status == "pass"
-    assert checked(code, Call((2,), 4, "Solution.twice"), Call((2,), 4, "Solution.thrice")).passed == 1
+    assert (
+        checked(
+            code, Call((2,), 4, "Solution.twice"), Call((2,), 4, "Solution.thrice")
+        ).passed
+        == 1
+    )
 
 
 # Tests that are themselves wrong
@@ -103,22 +128,32 @@ BAD_TESTS = [
     ("assert f(", "SyntaxError"),
     ("def check(g): pass", "calls nothing of the code"),
     ("f(lambda: 1)", "an argument cannot be passed: an object of type function"),
-    ("try:\n    f(object())\nexcept BaseException: pass", "an argument cannot be passed"),
+    (
+        "try:\n    f(object())\nexcept BaseException: pass",
+        "an argument cannot be passed",
+    ),
     ("import os\nos._exit(0)", "the process of the tests ended: exit 0"),
 ]
 
 
 @pytest.mark.parametrize(("test", "detail"), BAD_TESTS)
-def test_a_test_that_cannot_be_run_says_nothing_of_the_code(test: str, detail: str) -> None:
+def test_a_test_that_cannot_be_run_says_nothing_of_the_code(
+    test: str, detail: str
+) -> None:
     verdict = checked("def f(x): return x", test, entry_point="f")
     assert (verdict.status, verdict.passed, verdict.judged) == ("test_error", 0, False)
     assert detail in verdict.detail
 
 
-@pytest.mark.parametrize("handler", ["except Exception: pass", "except BaseException: pass", "finally: FINE = 1"])
+@pytest.mark.parametrize(
+    "handler",
+    ["except Exception: pass", "except BaseException: pass", "finally: FINE = 1"],
+)
 @pytest.mark.parametrize("body", ["os._exit(0)", "return object()"])
 def test_no_handler_in_a_test_hides_what_broke(handler: str, body: str) -> None:
-    verdict = checked(f"import os\ndef f():\n    {body}", f"try:\n    f()\n{handler}", entry_point="f")
+    verdict = checked(
+        f"import os\ndef f():\n    {body}", f"try:\n    f()\n{handler}", entry_point="f"
+    )
     assert verdict.status in {"crash", "fail"}
 
 
@@ -132,7 +167,9 @@ def test_no_handler_in_a_test_hides_what_broke(handler: str, body: str) -> None:
         ((Call((), object(), "f"),), "an object of type object"),
     ],
 )
-def test_tests_that_make_no_sense_are_refused(tests: tuple[str | Call | Program, ...], complaint: str) -> None:
+def test_tests_that_make_no_sense_are_refused(
+    tests: tuple[str | Call | Program, ...], complaint: str
+) -> None:
     with pytest.raises(UsageError, match=complaint):
         checked(ADD, *tests, entry_point="")
 
@@ -143,8 +180,19 @@ ECHO = "import sys\nfor line in sys.stdin: print(int(line) * 2)"
 
 
 def test_a_program_is_judged_by_its_output() -> None:
-    assert checked(ECHO, Program("1\n2\n", "2\n4\n"), Program("", ""), Program("5", "10  \n\n")).status == "pass"
-    verdict = checked(ECHO, Program("1\n", "2"), Program("1\n", "3"), Program("2\n", "4"), Program("x", ""))
+    assert (
+        checked(
+            ECHO, Program("1\n2\n", "2\n4\n"), Program("", ""), Program("5", "10  \n\n")
+        ).status
+        == "pass"
+    )
+    verdict = checked(
+        ECHO,
+        Program("1\n", "2"),
+        Program("1\n", "3"),
+        Program("2\n", "4"),
+        Program("x", ""),
+    )
     assert (verdict.status, verdict.passed, verdict.total) == ("fail", 2, 4)
     assert verdict.detail == r"test 2 of 4: it wrote b'2\n'"
 
@@ -161,7 +209,11 @@ PROGRAMS = [
     ("print('1 NaN')", "fail", "it wrote"),
     ("print('sNaN')", "fail", "it wrote"),
     ("import sys\nprint(1 if len(sys.argv) == 1 else 2)", "pass", ""),
-    ("class A: pass\nimport pickle\npickle.loads(pickle.dumps(A()))\nprint(1)", "pass", ""),
+    (
+        "class A: pass\nimport pickle\npickle.loads(pickle.dumps(A()))\nprint(1)",
+        "pass",
+        "",
+    ),
 ]
 
 
@@ -174,10 +226,18 @@ def test_a_program_ends_in_one_way(code: str, status: str, detail: str) -> None:
 
 def test_large_code_and_input_get_through() -> None:
     assert (
-        checked(f"x = {'y' * 300_000!r}\nprint(len(x) + len(input()))", Program("z" * 300_000, "600000")).status
+        checked(
+            f"x = {'y' * 300_000!r}\nprint(len(x) + len(input()))",
+            Program("z" * 300_000, "600000"),
+        ).status
         == "pass"
     )
-    assert checked("def f(x): return x", Call(("z" * 10**6,), "z" * 10**6), entry_point="f").status == "pass"
+    assert (
+        checked(
+            "def f(x): return x", Call(("z" * 10**6,), "z" * 10**6), entry_point="f"
+        ).status
+        == "pass"
+    )
 
 
 def test_the_same_check_gives_the_same_verdict() -> None:
@@ -192,9 +252,13 @@ HANG = "import os\nif os.fork() == 0: os.setsid()\nwhile True: pass"
 
 
 @pytest.mark.parametrize("test", [Call((), 1, "f"), Program("", "")])
-def test_a_cancelled_check_leaves_no_process_and_no_file(test: Call | Program, place: Path) -> None:
+def test_a_cancelled_check_leaves_no_process_and_no_file(
+    test: Call | Program, place: Path
+) -> None:
     async def go() -> None:
-        task = asyncio.create_task(Sandbox(SandboxLimits(seconds=60, cpu_seconds=60)).check(HANG, [test]))
+        task = asyncio.create_task(
+            Sandbox(SandboxLimits(seconds=60, cpu_seconds=60)).check(HANG, [test])
+        )
         role = "serve" if isinstance(test, Call) else "program"
         while not await asyncio.to_thread(started, place, role):
             assert not task.done()
@@ -225,7 +289,8 @@ def test_nothing_outlives_a_caller_that_is_killed(place: Path) -> None:
         f"asyncio.run(Sandbox(SandboxLimits(seconds=60, cpu_seconds=60)).check({HANG!r}, [Call((), 1, 'f')]))"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     ) as caller:
         while not started(place, "serve"):
             assert caller.poll() is None

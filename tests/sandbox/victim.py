@@ -35,17 +35,30 @@ class Victim:
         escapes.keyctl(JOIN_SESSION_KEYRING, None)
         number = 248 if os.uname().machine == "x86_64" else 217
         escapes.checked(
-            escapes.LIBC.syscall(number, b"user", b"key", b"secret", ctypes.c_size_t(6), escapes.SESSION_KEYRING)
+            escapes.LIBC.syscall(
+                number,
+                b"user",
+                b"key",
+                b"secret",
+                ctypes.c_size_t(6),
+                escapes.SESSION_KEYRING,
+            )
         )
 
     def harm(self) -> list[str]:
         """What is not as it was."""
         now = self.secret.stat()
-        found = [name for name in ("st_mode", "st_mtime", "st_gid") if getattr(now, name) != getattr(self.before, name)]
+        found = [
+            name
+            for name in ("st_mode", "st_mtime", "st_gid")
+            if getattr(now, name) != getattr(self.before, name)
+        ]
         found += os.listxattr(self.secret)
         with suppress(BlockingIOError):
             while got := socket.recv_fds(self.socket, 100, 1):
-                found.append(f"received {got[0].decode()}" + " and a descriptor" * len(got[1]))
+                found.append(
+                    f"received {got[0].decode()}" + " and a descriptor" * len(got[1])
+                )
         return found
 
 

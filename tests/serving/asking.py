@@ -20,9 +20,17 @@ from reasoner.serving.responses import Reply
 from reasoner.testing.support import Judge
 from reasoner.trace.events import Event
 
-CLIENTS = [name for name in sorted(entries("strategy")) if not hasattr(load("strategy", name), "owners")]
+CLIENTS = [
+    name
+    for name in sorted(entries("strategy"))
+    if not hasattr(load("strategy", name), "owners")
+]
 """The strategies that a client may choose."""
-BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "How many?"}], "seed": 1}
+BODY: dict[str, Any] = {
+    "model": "m",
+    "messages": [{"role": "user", "content": "How many?"}],
+    "seed": 1,
+}
 
 
 def alias(strategy: str = "single", **specs: str) -> Alias:
@@ -30,7 +38,12 @@ def alias(strategy: str = "single", **specs: str) -> Alias:
 
 
 def offer(**changes: Any) -> Offer:
-    made = Offer(alias(), aliases=default_aliases(), verifiers={"judge": Judge()}, model=ModelInfo("m"))
+    made = Offer(
+        alias(),
+        aliases=default_aliases(),
+        verifiers={"judge": Judge()},
+        model=ModelInfo("m"),
+    )
     return replace(made, **changes)
 
 
@@ -58,26 +71,42 @@ def refusal(call: Callable[[], object]) -> ApiError:
     return error
 
 
-async def answered(engine: Engine, request: ChatRequest, offered: Offer | None = None) -> list[Result]:
+async def answered(
+    engine: Engine, request: ChatRequest, offered: Offer | None = None
+) -> list[Result]:
     """The request's jobs with their solutions, as the server solves them."""
     offered = offered or offer()
-    async with Session(engine, verifiers=[*offered.verifiers.values()], prices=offered.prices) as session:
-        return [Result(job, await job.solve(session)) for job in choose(request, offered)]
+    async with Session(
+        engine, verifiers=[*offered.verifiers.values()], prices=offered.prices
+    ) as session:
+        return [
+            Result(job, await job.solve(session)) for job in choose(request, offered)
+        ]
 
 
-def streamed(reply: Reply, results: Sequence[Result], *news: tuple[int, Event | TextPiece]) -> list[dict[str, Any]]:
+def streamed(
+    reply: Reply, results: Sequence[Result], *news: tuple[int, Event | TextPiece]
+) -> list[dict[str, Any]]:
     """The chunks of a reply; its choices have these news."""
     chunks = [
         chunk
         for index, each in news
-        for chunk in (reply.text(index, each) if isinstance(each, TextPiece) else reply.progress(index, each))
+        for chunk in (
+            reply.text(index, each)
+            if isinstance(each, TextPiece)
+            else reply.progress(index, each)
+        )
     ]
     return [*chunks, *reply.end(results)]
 
 
 def followed(results: Sequence[Result]) -> list[tuple[int, Event | TextPiece]]:
     """The events of the choices."""
-    return [(index, event) for index, result in enumerate(results) for event in result.solution.events]
+    return [
+        (index, event)
+        for index, result in enumerate(results)
+        for event in result.solution.events
+    ]
 
 
 def said(text: str, *, thinking: bool = False, index: int = 0) -> tuple[int, TextPiece]:

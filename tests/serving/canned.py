@@ -32,13 +32,19 @@ class Canned:
         self.failure: Response | None = None
         self.asked: list[str] = []
         chat = Route("/v1/chat/completions", self._chat, methods=["POST"])
-        self._app = Starlette(routes=[*page_routes(), Route("/v1/models", self._models), chat])
+        self._app = Starlette(
+            routes=[*page_routes(), Route("/v1/models", self._models), chat]
+        )
 
     async def _models(self, _request: Request) -> Response:
         return JSONResponse(
             {
                 "data": [
-                    {"id": name, "description": f"about {name}", "group": "Votes" if "@" in name else ""}
+                    {
+                        "id": name,
+                        "description": f"about {name}",
+                        "group": "Votes" if "@" in name else "",
+                    }
                     for name in MODELS
                 ]
             }
@@ -47,13 +53,17 @@ class Canned:
     async def _chat(self, request: Request) -> Response:
         model = (await request.json())["model"]
         self.asked.append(model)
-        return self.failure or StreamingResponse(iter(self.streams[model]), media_type="text/event-stream")
+        return self.failure or StreamingResponse(
+            iter(self.streams[model]), media_type="text/event-stream"
+        )
 
     @contextmanager
     def live(self) -> Iterator[str]:
         """The address of the app, served in a thread of its own until the block ends."""
         with socket.create_server(("127.0.0.1", 0)) as listening:
-            server = uvicorn.Server(uvicorn.Config(self._app, log_config=None, timeout_graceful_shutdown=1))
+            server = uvicorn.Server(
+                uvicorn.Config(self._app, log_config=None, timeout_graceful_shutdown=1)
+            )
             thread = Thread(target=server.run, kwargs={"sockets": [listening]})
             thread.start()
             try:

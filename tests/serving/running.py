@@ -63,7 +63,9 @@ def serving(
         def report(_number: str, failure: BaseException) -> None:
             reports.append(failure)
 
-        service = Service(engine, make_offer(Settings()), limits or ServerLimits(), report=report)
+        service = Service(
+            engine, make_offer(Settings()), limits or ServerLimits(), report=report
+        )
         listener = Listener(App(service, Keys(keys)), service, drain=PATIENCE)
         url = f"http://127.0.0.1:{at.getsockname()[1]}"
         loop = asyncio.get_running_loop()

@@ -28,7 +28,12 @@ SECRET = "/home/owner/key sk-123"
         (UsageError("n must be at least 1"), 400, "invalid_request_error", None),
         (UnknownName("strategy", "x", ["single"]), 400, "invalid_request_error", None),
         (PromptTooLong(9, 5), 400, "invalid_request_error", "context_length_exceeded"),
-        (BudgetExhausted("tokens", needed=9, free=1, limit=5), 429, "insufficient_quota", "budget_exhausted"),
+        (
+            BudgetExhausted("tokens", needed=9, free=1, limit=5),
+            429,
+            "insufficient_quota",
+            "budget_exhausted",
+        ),
         (EngineUnavailable(SECRET), 503, "server_error", "engine_unavailable"),
         (EngineDied(SECRET), 503, "server_error", "engine_unavailable"),
         (EngineError(SECRET), 500, "server_error", "internal_error"),
@@ -37,7 +42,9 @@ SECRET = "/home/owner/key sk-123"
         (ZeroDivisionError(SECRET), 500, "server_error", "internal_error"),
     ],
 )
-def test_every_failure_has_its_error(failure: BaseException, status: int, type: str, code: str | None) -> None:
+def test_every_failure_has_its_error(
+    failure: BaseException, status: int, type: str, code: str | None
+) -> None:
     error = api_error(failure)
     assert (error.status, error.type, error.code) == (status, type, code)
     document = error.document()

@@ -35,12 +35,24 @@ def test_a_plain_request_passes_through() -> None:
     assert job.passes_through
     assert job.question.prompt.messages == tuple(Message(**turn) for turn in turns)  # type: ignore[arg-type]
     assert (job.question.text, job.question.space.name) == ("  How many?\n", "free")
-    assert job.strategy.params == SamplingParams(temperature=1.0, top_p=0.5, max_tokens=7, stop=("x",))
-    assert (job.budget, job.stop, job.verifier, job.notes, job.seed) == (None, None, None, (), 1)
+    assert job.strategy.params == SamplingParams(
+        temperature=1.0, top_p=0.5, max_tokens=7, stop=("x",)
+    )
+    assert (job.budget, job.stop, job.verifier, job.notes, job.seed) == (
+        None,
+        None,
+        None,
+        (),
+        1,
+    )
 
 
 def test_a_reply_of_any_form_may_be_long() -> None:
-    assert only().strategy.params.max_tokens == only(model="m@universal8").strategy.params.max_tokens == 4096
+    assert (
+        only().strategy.params.max_tokens
+        == only(model="m@universal8").strategy.params.max_tokens
+        == 4096
+    )
     assert only(model="m@vote8").strategy.params.max_tokens is None
     [job] = choose(chat(), offer(model=replace(THINKER, name="m")))
     assert job.strategy.params.max_tokens is None  # type: ignore[attr-defined]
@@ -57,8 +69,13 @@ def test_choices_are_jobs_with_seeds_of_their_own() -> None:
 
 def test_the_vendor_object_goes_before_the_alias_before_the_default() -> None:
     offered = offer(default=alias("universal:n=3"))
-    assert [spec_of(job.strategy) for job in choose(chat(), offered)] == ["universal:n=3,max_tokens=4096"]
-    assert spec_of(choose(chat(model="m@vote16"), offered)[0].strategy) == "self_consistency:n=16"
+    assert [spec_of(job.strategy) for job in choose(chat(), offered)] == [
+        "universal:n=3,max_tokens=4096"
+    ]
+    assert (
+        spec_of(choose(chat(model="m@vote16"), offered)[0].strategy)
+        == "self_consistency:n=16"
+    )
     body = chat(model="m@vote16", reasoner={"strategy": "self_consistency:n=2"})
     assert spec_of(choose(body, offered)[0].strategy) == "self_consistency:n=2"
     assert choose(chat(reasoner={"strategy": "none"}), offered)[0].passes_through
@@ -68,7 +85,9 @@ def test_the_vendor_object_goes_before_the_alias_before_the_default() -> None:
 
 
 def test_a_vote_asks_for_a_kind_of_answer_and_says_so_in_the_prompt() -> None:
-    job = only(model="m@vote8", messages=[{"role": "user", "content": "How many is 2 + 2?"}])
+    job = only(
+        model="m@vote8", messages=[{"role": "user", "content": "How many is 2 + 2?"}]
+    )
     assert job.question.space.name == "number"
     assert job.question.prompt.messages[-1].content.startswith("How many is 2 + 2?\n\n")
     job = only(model="m@vote8", reasoner={"answer": "yes_no"})
@@ -82,20 +101,43 @@ def test_greedy_sampling_does_not_make_a_vote_of_equal_samples() -> None:
     job = only(model="m@vote16", temperature=0, top_p=0.9)
     assert job.strategy.params == SamplingParams(top_p=0.9)
     assert "temperature=0 was not used" in job.notes[0]
-    assert only(reasoner={"strategy": "self_consistency:n=1"}, temperature=0).strategy.params.temperature == 0
+    assert (
+        only(
+            reasoner={"strategy": "self_consistency:n=1"}, temperature=0
+        ).strategy.params.temperature
+        == 0
+    )
     assert only(model="m@refine", temperature=0).strategy.params.temperature == 0
 
 
 def test_the_strategys_own_sampling_goes_before_the_requests() -> None:
-    job = only(reasoner={"strategy": "self_consistency:n=2,temperature=0.3"}, temperature=0.9, max_tokens=5)
+    job = only(
+        reasoner={"strategy": "self_consistency:n=2,temperature=0.3"},
+        temperature=0.9,
+        max_tokens=5,
+    )
     assert job.strategy.params == SamplingParams(temperature=0.3, max_tokens=5)
-    job = only(reasoner={"strategy": "self_consistency(n=2, of=refine(critic=self))"}, temperature=0.9)
-    assert (job.strategy.params, job.strategy.of.params.temperature) == (SamplingParams(), 0.9)
-    assert only(reasoner={"strategy": "budget_forcing"}, max_tokens=5).strategy.params.max_tokens == 5
+    job = only(
+        reasoner={"strategy": "self_consistency(n=2, of=refine(critic=self))"},
+        temperature=0.9,
+    )
+    assert (job.strategy.params, job.strategy.of.params.temperature) == (
+        SamplingParams(),
+        0.9,
+    )
+    assert (
+        only(
+            reasoner={"strategy": "budget_forcing"}, max_tokens=5
+        ).strategy.params.max_tokens
+        == 5
+    )
 
 
 def test_effort_is_the_models_thinking() -> None:
-    [job] = choose(chat(model="m@vote8", reasoning_effort="minimal"), offer(model=replace(THINKER, name="m")))
+    [job] = choose(
+        chat(model="m@vote8", reasoning_effort="minimal"),
+        offer(model=replace(THINKER, name="m")),
+    )
     assert job.strategy.params.thinking == "low"  # type: ignore[attr-defined]
     job = only(reasoning_effort="high")
     assert job.strategy.params.thinking is None
@@ -113,7 +155,9 @@ def test_effort_is_the_models_thinking() -> None:
         ("self_consistency:n=2", {}, False),
     ],
 )
-def test_the_text_of_a_strategy_that_draws_once_streams(strategy: str, fields: dict[str, Any], streams: bool) -> None:
+def test_the_text_of_a_strategy_that_draws_once_streams(
+    strategy: str, fields: dict[str, Any], streams: bool
+) -> None:
     request = chat(reasoner={"strategy": strategy, "answer": "number"}, **fields)
     [job] = choose(request, offer(model=replace(THINKER, name="m")))
     assert job.streams == streams
@@ -124,63 +168,114 @@ def test_the_text_of_a_strategy_that_draws_once_streams(strategy: str, fields: d
 
 def test_a_verifier_is_one_that_the_server_offers() -> None:
     offered = offer()
-    job = choose(chat(reasoner={"strategy": "best_of_n", "verifier": "judge"}), offered)[0]
+    job = choose(
+        chat(reasoner={"strategy": "best_of_n", "verifier": "judge"}), offered
+    )[0]
     assert job.verifier is offered.verifiers["judge"]
-    assert (job.rated_by, choose(chat(model="m@best8"), offered)[0].rated_by) == ("judge", "judge")
+    assert (job.rated_by, choose(chat(model="m@best8"), offered)[0].rated_by) == (
+        "judge",
+        "judge",
+    )
     job = only(verifier=None, reasoner={"verifier": "judge"})
-    assert (job.verifier, job.notes) == (None, ("the verifier judge was not asked: the strategy uses none",))
+    assert (job.verifier, job.notes) == (
+        None,
+        ("the verifier judge was not asked: the strategy uses none",),
+    )
 
 
 def test_a_budget_is_the_least_of_all_limits_and_is_shared_by_the_choices() -> None:
     offered = offer(ceiling=Budget(tokens=1000, samples=32), prices=Prices(1, 1))
     [job] = choose(chat(reasoner={"budget": "tokens=4k,seconds=5,usd=1"}), offered)
     assert job.budget == Budget(tokens=1000, samples=32, seconds=5, usd=1)
-    jobs = choose(chat(n=4, reasoner={"budget": {"tokens": 100, "seconds": 5}}), offered)
+    jobs = choose(
+        chat(n=4, reasoner={"budget": {"tokens": 100, "seconds": 5}}), offered
+    )
     assert {job.budget for job in jobs} == {Budget(tokens=25, samples=8, seconds=5)}
     small = offer(aliases={"small": alias("single", budget="tokens=9")})
     assert choose(chat(model="m@small"), small)[0].budget == Budget(tokens=9)
-    assert choose(chat(model="m@small", reasoner={"budget": "tokens=99"}), small)[0].budget == Budget(tokens=99)
+    assert choose(chat(model="m@small", reasoner={"budget": "tokens=99"}), small)[
+        0
+    ].budget == Budget(tokens=99)
 
 
 def test_the_budget_of_its_hubs_clients_is_the_number_of_samples() -> None:
     assert only(budget=5, return_response_only=False, extra_body={}).strategy.n == 5
     job = only(model="m@vote8", budget=3)
     assert (job.strategy.n, job.budget) == (3, Budget(samples=MAX_COUNT))
-    assert only(reasoner={"strategy": "best_of_n", "verifier": "judge"}, budget=2).strategy.n == 2
+    assert (
+        only(
+            reasoner={"strategy": "best_of_n", "verifier": "judge"}, budget=2
+        ).strategy.n
+        == 2
+    )
     for samples in (0, -1, "x", "9" * 5000, 1025):
         with pytest.raises(ApiError, match="budget: "):
             chat(budget=samples)
     with pytest.raises(ApiError, match="has no number of samples"):
         choose(chat(model="m@refine", budget=2), offer())
-    with pytest.raises(ApiError, match=r"at most 1,024 samples .* .got 3,000.: lower budget"):
+    with pytest.raises(
+        ApiError, match=r"at most 1,024 samples .* .got 3,000.: lower budget"
+    ):
         only(reasoner={"strategy": "gen_select"}, budget=1000)
 
 
 # What the server cannot do, or a client may not
 
 
-NO_QUESTION = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "4"}]
+NO_QUESTION = [
+    {"role": "user", "content": "How many?"},
+    {"role": "assistant", "content": "4"},
+]
 NEEDS_VERIFIER = {"strategy": "best_of_n"}
 
 
 @pytest.mark.parametrize(
     ("fields", "param", "says"),
     [
-        *(({"model": name}, "model", "m@vote8") for name in ("gpt-4", "m@vote9", "@", "x@vote8", "m@vote8@vote8", "M")),
         *(
-            ({"reasoner": {"strategy": spec, "answer": "free"}}, "reasoner.answer",
-             "aggregate, best_of_n, escalate, gen_select, knockout, pairwise, refine, single, swiss, universal")
-            for spec in ("self_consistency", "auto", "best_of_n:selector=weighted", "mcts")
+            ({"model": name}, "model", "m@vote8")
+            for name in ("gpt-4", "m@vote9", "@", "x@vote8", "m@vote8@vote8", "M")
         ),
-        ({"model": "m@vote8", "messages": NO_QUESTION}, "messages", "must be a question of the user (got assistant)"),
+        *(
+            (
+                {"reasoner": {"strategy": spec, "answer": "free"}},
+                "reasoner.answer",
+                "aggregate, best_of_n, escalate, gen_select, knockout, pairwise, refine, single, swiss, universal",
+            )
+            for spec in (
+                "self_consistency",
+                "auto",
+                "best_of_n:selector=weighted",
+                "mcts",
+            )
+        ),
+        (
+            {"model": "m@vote8", "messages": NO_QUESTION},
+            "messages",
+            "must be a question of the user (got assistant)",
+        ),
         ({"reasoner": {"answer": "choice"}}, "reasoner.answer", ""),
-        ({"reasoner": {**NEEDS_VERIFIER, "verifier": "jugde"}}, "reasoner.verifier", "did you mean 'judge'?"),
-        ({"reasoner": {**NEEDS_VERIFIER, "verifier": "prm:model=/etc/passwd"}}, "reasoner.verifier", "no verifier"),
-        ({"reasoner": {**NEEDS_VERIFIER, "verifier": "calibrated:path=/etc/passwd"}}, "reasoner.verifier", "no verifier"),
+        (
+            {"reasoner": {**NEEDS_VERIFIER, "verifier": "jugde"}},
+            "reasoner.verifier",
+            "did you mean 'judge'?",
+        ),
+        (
+            {"reasoner": {**NEEDS_VERIFIER, "verifier": "prm:model=/etc/passwd"}},
+            "reasoner.verifier",
+            "no verifier",
+        ),
+        (
+            {"reasoner": {**NEEDS_VERIFIER, "verifier": "calibrated:path=/etc/passwd"}},
+            "reasoner.verifier",
+            "no verifier",
+        ),
         ({"reasoner": {"budget": {"usd": 1}}}, "reasoner.budget", "use tokens"),
     ],
-)  # fmt: skip
-def test_what_is_not_offered_is_refused_by_its_field(fields: dict[str, Any], param: str, says: str) -> None:
+)
+def test_what_is_not_offered_is_refused_by_its_field(
+    fields: dict[str, Any], param: str, says: str
+) -> None:
     error = refusal(lambda: only(**fields))
     known = (404, "model_not_found") if param == "model" else (400, None)
     assert (error.status, error.code, error.param) == (*known, param)
@@ -190,13 +285,20 @@ def test_what_is_not_offered_is_refused_by_its_field(fields: dict[str, Any], par
 @pytest.mark.parametrize(
     "spec",
     [
-        "auto:profile=/etc/passwd", "auto-low:profile=/etc/passwd", "self_consistency(n=2, of=auto(profile=x))",
-        'self_consistency:n=2,of="auto:profile=x"', 'best_of_n:of="self_consistency:of=\\"auto:profile=x\\""',
-        "single:lora=/tmp/x", 'self_consistency:of="single(lora=x)"', ' auto ( profile = "/etc/passwd" ) ',
-        "auto:\u2003profile=x", "self_consistency:of=self_consistency:of=auto:profile=x",
-        "best_of_n(of=refine(critic=self,lora=[x]))", 'single:lora={"a":1}',
+        "auto:profile=/etc/passwd",
+        "auto-low:profile=/etc/passwd",
+        "self_consistency(n=2, of=auto(profile=x))",
+        'self_consistency:n=2,of="auto:profile=x"',
+        'best_of_n:of="self_consistency:of=\\"auto:profile=x\\""',
+        "single:lora=/tmp/x",
+        'self_consistency:of="single(lora=x)"',
+        ' auto ( profile = "/etc/passwd" ) ',
+        "auto:\u2003profile=x",
+        "self_consistency:of=self_consistency:of=auto:profile=x",
+        "best_of_n(of=refine(critic=self,lora=[x]))",
+        'single:lora={"a":1}',
     ],
-)  # fmt: skip
+)
 def test_no_spec_of_a_client_reads_files_or_loads_weights(spec: str) -> None:
     error = refusal(lambda: only(reasoner={"strategy": spec}))
     assert error.param == "reasoner.strategy"
@@ -207,20 +309,40 @@ def test_no_spec_of_a_client_reads_files_or_loads_weights(spec: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        "number:pattern=(a+)+$", "math:extract=rules,pattern=x", "math:seconds=1000", "free:", "tool_call",
-        "math:extract=rules , pattern=x", "math:extract=rules seconds=9", "auto: pattern =x",
-        "text:equal=exact,\u2003pattern\u00a0= x", "yes_no:cut=probe,pattern=pattern=x", "number:Pattern=x",
-        "number(pattern=x)", 'number:{"pattern":"x"}', "free:pattern=x", " number:pattern=x",
+        "number:pattern=(a+)+$",
+        "math:extract=rules,pattern=x",
+        "math:seconds=1000",
+        "free:",
+        "tool_call",
+        "math:extract=rules , pattern=x",
+        "math:extract=rules seconds=9",
+        "auto: pattern =x",
+        "text:equal=exact,\u2003pattern\u00a0= x",
+        "yes_no:cut=probe,pattern=pattern=x",
+        "number:Pattern=x",
+        "number(pattern=x)",
+        'number:{"pattern":"x"}',
+        "free:pattern=x",
+        " number:pattern=x",
     ],
-)  # fmt: skip
+)
 def test_no_answer_kind_of_a_client_takes_the_servers_time(answer: str) -> None:
     known = compiled.cache_info()
-    error = refusal(lambda: only(reasoner={"strategy": "self_consistency", "answer": answer}))
+    error = refusal(
+        lambda: only(reasoner={"strategy": "self_consistency", "answer": answer})
+    )
     assert (error.status, error.param) == (400, "reasoner.answer")
     assert compiled.cache_info() == known
-    if answer in ("number:pattern=(a+)+$", "math:extract=rules,pattern=x", "math:seconds=1000"):
+    if answer in (
+        "number:pattern=(a+)+$",
+        "math:extract=rules,pattern=x",
+        "math:seconds=1000",
+    ):
         assert "cannot be set by a request" in error.message
-        assert choose(chat(model="m@own"), offer(aliases={"own": alias("self_consistency", answer=answer)}))
+        assert choose(
+            chat(model="m@own"),
+            offer(aliases={"own": alias("self_consistency", answer=answer)}),
+        )
 
 
 def test_every_option_of_an_answer_kind_is_harmless_or_marked() -> None:
@@ -228,24 +350,42 @@ def test_every_option_of_an_answer_kind_is_harmless_or_marked() -> None:
     harmless = {"ask", "extract", "cut", "equal"}
     for name in KINDS:
         cls: type = class_of(name)
-        owned = {option for option, mark in marks_of(cls).items() if isinstance(mark, Owners)}
+        owned = {
+            option for option, mark in marks_of(cls).items() if isinstance(mark, Owners)
+        }
         assert {*kind_options(name)} - owned <= harmless, name
 
 
-def test_a_request_has_a_ceiling_of_samples_unless_its_strategy_is_all_the_owners() -> None:
+def test_a_request_has_a_ceiling_of_samples_unless_its_strategy_is_all_the_owners() -> (
+    None
+):
     wide = {"reasoner": {"strategy": "lookahead:n=64", "answer": "number"}}
     assert only(**wide).budget == only(budget=2).budget == Budget(samples=MAX_COUNT)
-    assert only(reasoner={**wide["reasoner"], "budget": "samples=9"}).budget == Budget(samples=9)
-    assert {job.budget for job in choose(chat(n=16, **wide), offer())} == {Budget(samples=64)}
-    assert {job.budget for job in choose(chat(n=2, model="m@vote8"), offer())} == {Budget(samples=512)}
+    assert only(reasoner={**wide["reasoner"], "budget": "samples=9"}).budget == Budget(
+        samples=9
+    )
+    assert {job.budget for job in choose(chat(n=16, **wide), offer())} == {
+        Budget(samples=64)
+    }
+    assert {job.budget for job in choose(chat(n=2, model="m@vote8"), offer())} == {
+        Budget(samples=512)
+    }
     assert only(model="m@deepconf-low").budget is None
 
 
 @pytest.mark.parametrize(
-    ("n", "spec"), [(128, "self_consistency:n=9"), (2, "universal:n=513"), (2, "mcts:k=33,simulations=16")]
+    ("n", "spec"),
+    [
+        (128, "self_consistency:n=9"),
+        (2, "universal:n=513"),
+        (2, "mcts:k=33,simulations=16"),
+    ],
 )
 def test_all_choices_of_a_request_draw_a_bounded_number(n: int, spec: str) -> None:
-    fields: dict[str, Any] = {"n": n, "reasoner": {"strategy": spec, "answer": "number"}}
+    fields: dict[str, Any] = {
+        "n": n,
+        "reasoner": {"strategy": spec, "answer": "number"},
+    }
     assert refusal(lambda: choose(chat(**fields), offer())).param == "n"
     fields["n"] = 1
     assert choose(chat(**fields), offer())
@@ -257,21 +397,31 @@ def test_all_choices_of_a_request_draw_a_bounded_number(n: int, spec: str) -> No
 @pytest.mark.parametrize(
     "spec",
     [
-        f"self_consistency:n={MAX_COUNT + 1}", "universal:repeats=1000000000", "refine:critic=self,rounds=1000000000",
-        "self_consistency:n=4,stop=esc(window=99999)", "tree_of_thoughts:b=1024,k=1024",
-        "knockout:n=1024,comparisons=1024", "self_consistency:of=" * 190 + "single", "(" * 5000,
+        f"self_consistency:n={MAX_COUNT + 1}",
+        "universal:repeats=1000000000",
+        "refine:critic=self,rounds=1000000000",
+        "self_consistency:n=4,stop=esc(window=99999)",
+        "tree_of_thoughts:b=1024,k=1024",
+        "knockout:n=1024,comparisons=1024",
+        "self_consistency:of=" * 190 + "single",
+        "(" * 5000,
         "self_consistency:of=" + "self_consistency(of=" * 30,
     ],
-)  # fmt: skip
+)
 def test_no_spec_of_a_client_is_large(spec: str) -> None:
     assert refusal(lambda: only(reasoner={"strategy": spec})).status == 400
 
 
-@pytest.mark.parametrize("spec", ["code_interpreter", "self_consistency:n=4,of=code_interpreter"])
+@pytest.mark.parametrize(
+    "spec", ["code_interpreter", "self_consistency:n=4,of=code_interpreter"]
+)
 def test_only_the_owner_offers_programs(spec: str) -> None:
     refused = refusal(lambda: only(reasoner={"strategy": spec, "answer": "number"}))
     assert refused.status == 400
-    assert "code_interpreter cannot be chosen by a request, as it runs programs on the server" in refused.message
+    assert (
+        "code_interpreter cannot be chosen by a request, as it runs programs on the server"
+        in refused.message
+    )
     assert choose(chat(model="m@own"), offer(aliases={"own": alias(spec)}))
 
 
@@ -284,7 +434,17 @@ def texts(cls: Any) -> Iterator[str]:
 
 def test_every_option_with_a_text_is_harmless_or_marked() -> None:
     """A new option that names a file or code has to be marked as `FilePath` or `Weights` are."""
-    harmless = {"agreed", "at", "first", "instruction", "levels", "shots", "step", "task", "wait"}
+    harmless = {
+        "agreed",
+        "at",
+        "first",
+        "instruction",
+        "levels",
+        "shots",
+        "step",
+        "task",
+        "wait",
+    }
     for kind in ("strategy", "rule"):
         for name in entries(kind):
             assert {*texts(load(kind, name))} <= harmless, name
@@ -319,23 +479,63 @@ def test_the_samples_of_every_strategy_are_bounded(name: str) -> None:
         ("self_consistency", "self_consistency:n=8,order=length,when_full=wait"),
     ],
 )
-def test_a_spec_in_a_reply_is_whole_but_hides_what_the_owner_set(spec: str, shown: str) -> None:
+def test_a_spec_in_a_reply_is_whole_but_hides_what_the_owner_set(
+    spec: str, shown: str
+) -> None:
     assert public_spec(build("strategy", spec)) == shown
 
 
 @pytest.mark.parametrize("name", sorted(entries("strategy")))
 def test_the_spec_in_a_reply_builds_the_same(name: str) -> None:
-    assert build("strategy", public_spec(build("strategy", name))) == build("strategy", name)
+    assert build("strategy", public_spec(build("strategy", name))) == build(
+        "strategy", name
+    )
 
 
 PIECES = [
-    *entries("strategy"), *entries("rule"), *entries("verifier"), "n=3", "n=99999999", "of=", "stop=", "rules=[", "]",
-    "(", ")", ",", ":", "=", '"', "{}", "profile=x", "lora=x", "temperature=0", "max_tokens=5", "none", "\\", "1e9", "-1",
-    "tokens=4k", "seconds=1", "number", "math:seconds=1", "choice", "pattern=(a+)+", "free", "auto", "é", "\ud800",
-]  # fmt: skip
-SPECS = st.none() | st.text(max_size=40) | st.lists(st.sampled_from(PIECES), min_size=1, max_size=9).map("".join)
+    *entries("strategy"),
+    *entries("rule"),
+    *entries("verifier"),
+    "n=3",
+    "n=99999999",
+    "of=",
+    "stop=",
+    "rules=[",
+    "]",
+    "(",
+    ")",
+    ",",
+    ":",
+    "=",
+    '"',
+    "{}",
+    "profile=x",
+    "lora=x",
+    "temperature=0",
+    "max_tokens=5",
+    "none",
+    "\\",
+    "1e9",
+    "-1",
+    "tokens=4k",
+    "seconds=1",
+    "number",
+    "math:seconds=1",
+    "choice",
+    "pattern=(a+)+",
+    "free",
+    "auto",
+    "é",
+    "\ud800",
+]
+SPECS = (
+    st.none()
+    | st.text(max_size=40)
+    | st.lists(st.sampled_from(PIECES), min_size=1, max_size=9).map("".join)
+)
 VENDOR = st.fixed_dictionaries(
-    dict.fromkeys(("strategy", "answer", "stop", "budget"), SPECS) | {"verifier": st.just("judge") | SPECS}
+    dict.fromkeys(("strategy", "answer", "stop", "budget"), SPECS)
+    | {"verifier": st.just("judge") | SPECS}
 )
 
 
@@ -348,6 +548,9 @@ def test_any_vendor_object_is_chosen_or_refused(options: dict[str, Any]) -> None
         known = error.status in (400, 404) and "\n" not in error.message
     else:
         known = all(draws(job.strategy) <= MAX_COUNT for job in jobs)
-        assert all(job.budget and job.budget.samples and job.budget.samples <= 32 for job in jobs)
+        assert all(
+            job.budget and job.budget.samples and job.budget.samples <= 32
+            for job in jobs
+        )
         assert {*chain.from_iterable(job.notes for job in jobs)} == {*jobs[0].notes}
     assert known

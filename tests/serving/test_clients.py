@@ -8,7 +8,10 @@ from dataclasses import replace
 import httpx
 import openai
 import pytest
-from openai.types.chat import ChatCompletionFunctionToolParam, ChatCompletionMessageParam
+from openai.types.chat import (
+    ChatCompletionFunctionToolParam,
+    ChatCompletionMessageParam,
+)
 from openai.types.responses import ResponseInputParam, ResponseOutputMessage
 
 from reasoner import solve_sync
@@ -23,7 +26,9 @@ from tests.serving.running import Server, serving
 
 KEY = "alice-0123456789"
 CALLED = '<tool_call>{"name": "weather", "arguments": {"city": "Oslo"}}</tool_call>'
-ASKED: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is 3 + 4?"}]
+ASKED: list[ChatCompletionMessageParam] = [
+    {"role": "user", "content": "What is 3 + 4?"}
+]
 
 
 def client(server: Server, *, key: str = "none") -> openai.OpenAI:
@@ -46,82 +51,161 @@ def test_the_model_and_its_aliases_are_listed(simulated: Server) -> None:
             asking.models.retrieve("other")
         # Replies are sent at once.
         connections = [*simulated.listener.server_state.connections]
-        sockets = [connection.transport.get_extra_info("socket") for connection in connections]
+        sockets = [
+            connection.transport.get_extra_info("socket") for connection in connections
+        ]
         assert sockets
-        assert all(each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for each in sockets)
+        assert all(
+            each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for each in sockets
+        )
 
 
 def test_a_stream_adds_up_to_the_reply(simulated: Server) -> None:
     with client(simulated) as asking:
         stream = asking.chat.completions.create(
-            model="simulated@vote8", messages=ASKED, seed=1, stream=True, stream_options={"include_usage": True}
+            model="simulated@vote8",
+            messages=ASKED,
+            seed=1,
+            stream=True,
+            stream_options={"include_usage": True},
         )
         chunks = list(stream)
-        whole = asking.chat.completions.create(model="simulated@vote8", messages=ASKED, seed=1)
+        whole = asking.chat.completions.create(
+            model="simulated@vote8", messages=ASKED, seed=1
+        )
     assert chunks[0].choices[0].delta.role == "assistant"
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "The answer is 7"
-    thought = "".join((chunk.choices[0].delta.model_extra or {}).get("reasoning", "") for chunk in chunks[:-1])
+    assert (
+        "".join(
+            chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices
+        )
+        == "The answer is 7"
+    )
+    thought = "".join(
+        (chunk.choices[0].delta.model_extra or {}).get("reasoning", "")
+        for chunk in chunks[:-1]
+    )
     assert "8 samples, leading 7" in thought
-    assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "stop"
+    assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][
+        -1
+    ] == "stop"
     assert chunks[-1].usage == whole.usage
     assert len({chunk.id for chunk in chunks}) == 1
 
 
 def test_a_request_names_its_own_strategy(simulated: Server) -> None:
-    own = {"reasoner": {"strategy": "best_of_n:n=3", "verifier": "certainty", "answer": "number"}}
+    own = {
+        "reasoner": {
+            "strategy": "best_of_n:n=3",
+            "verifier": "certainty",
+            "answer": "number",
+        }
+    }
     with client(simulated) as asking:
-        reply = asking.chat.completions.create(model="simulated", messages=ASKED, extra_body=own)
+        reply = asking.chat.completions.create(
+            model="simulated", messages=ASKED, extra_body=own
+        )
         report = (reply.model_extra or {})["reasoner"]
         assert report["strategy"] == "best_of_n:n=3,selector=argmax"
         assert (report["verifier"], report["cost"]["samples"]) == ("certainty", 3)
-        with pytest.raises(openai.BadRequestError, match="did you mean 'self_consistency'") as refused:
+        with pytest.raises(
+            openai.BadRequestError, match="did you mean 'self_consistency'"
+        ) as refused:
             asking.chat.completions.create(
-                model="simulated", messages=ASKED, extra_body={"reasoner": {"strategy": "selfconsistency"}}
+                model="simulated",
+                messages=ASKED,
+                extra_body={"reasoner": {"strategy": "selfconsistency"}},
             )
     assert refused.value.param == "reasoner.strategy"
 
 
 def test_the_tokens_of_a_reply_have_log_probabilities(simulated: Server) -> None:
     def said(request: SampleRequest) -> str:
-        return CALLED if request.prompt.tools else f"Let us see.\n\nThe answer is {request.index % 3}"
+        return (
+            CALLED
+            if request.prompt.tools
+            else f"Let us see.\n\nThe answer is {request.index % 3}"
+        )
 
-    engine = ScriptedEngine(said, model=replace(THINKER, name="scripted"), certainty=lambda _: 0.5)
+    engine = ScriptedEngine(
+        said, model=replace(THINKER, name="scripted"), certainty=lambda _: 0.5
+    )
     text = "Let us see.\n\nThe answer is 0"
     with serving(engine) as server, client(server) as asking:
         create = asking.chat.completions.create
         for model in ("scripted", "scripted@vote8"):
-            logprobs = create(model=model, messages=ASKED, logprobs=True).choices[0].logprobs
+            logprobs = (
+                create(model=model, messages=ASKED, logprobs=True).choices[0].logprobs
+            )
             assert logprobs
             tokens = logprobs.content or []
             assert "".join(token.token for token in tokens) == text
             assert {token.logprob for token in tokens} == {math.log(0.5)}
-            assert bytes(byte for token in tokens for byte in token.bytes or ()).decode() == text
-            chunks = list(create(model=model, messages=ASKED, logprobs=True, stream=True))
-            parts = [choice.logprobs for chunk in chunks for choice in chunk.choices if choice.logprobs]
+            assert (
+                bytes(byte for token in tokens for byte in token.bytes or ()).decode()
+                == text
+            )
+            chunks = list(
+                create(model=model, messages=ASKED, logprobs=True, stream=True)
+            )
+            parts = [
+                choice.logprobs
+                for chunk in chunks
+                for choice in chunk.choices
+                if choice.logprobs
+            ]
             assert [part.content for part in parts] == [tokens]
-            response = asking.responses.create(model=model, input="?", include=["message.output_text.logprobs"])
+            response = asking.responses.create(
+                model=model, input="?", include=["message.output_text.logprobs"]
+            )
             [part] = response.output[-1].content
-            assert [each.token for each in part.logprobs or ()] == [token.token for token in tokens]
+            assert [each.token for each in part.logprobs or ()] == [
+                token.token for token in tokens
+            ]
         # There are none where the text is that of several sequences, or a call.
-        searched = {"reasoner": {"strategy": "beam_search:n=2,width=2", "answer": "number"}}
-        reply = create(model="scripted", messages=ASKED, logprobs=True, extra_body=searched)
+        searched = {
+            "reasoner": {"strategy": "beam_search:n=2,width=2", "answer": "number"}
+        }
+        reply = create(
+            model="scripted", messages=ASKED, logprobs=True, extra_body=searched
+        )
         assert reply.choices[0].logprobs is None
-        assert any(note.startswith("there are no logprobs") for note in (reply.model_extra or {})["reasoner"]["notes"])
-        tool: ChatCompletionFunctionToolParam = {"type": "function", "function": {"name": "weather", "parameters": {}}}
+        assert any(
+            note.startswith("there are no logprobs")
+            for note in (reply.model_extra or {})["reasoner"]["notes"]
+        )
+        tool: ChatCompletionFunctionToolParam = {
+            "type": "function",
+            "function": {"name": "weather", "parameters": {}},
+        }
         reply = create(model="scripted", messages=ASKED, logprobs=True, tools=[tool])
-        assert (reply.choices[0].finish_reason, reply.choices[0].logprobs) == ("tool_calls", None)
-        with pytest.raises(openai.BadRequestError, match="only the tokens of the reply have log-probabilities"):
+        assert (reply.choices[0].finish_reason, reply.choices[0].logprobs) == (
+            "tool_calls",
+            None,
+        )
+        with pytest.raises(
+            openai.BadRequestError,
+            match="only the tokens of the reply have log-probabilities",
+        ):
             create(model="scripted", messages=ASKED, logprobs=True, top_logprobs=2)
-    with client(simulated) as asking, pytest.raises(openai.BadRequestError, match="does not know the texts of its"):
+    with (
+        client(simulated) as asking,
+        pytest.raises(openai.BadRequestError, match="does not know the texts of its"),
+    ):
         asking.chat.completions.create(model="simulated", messages=ASKED, logprobs=True)
 
 
-def test_a_message_of_a_response_may_be_sent_by_its_id_and_by_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_of_a_response_may_be_sent_by_its_id_and_by_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """As Vercel's SDK does by default."""
     monkeypatch.setattr(responses, "MAX_KEPT", 2)
     keys = {"alice": KEY, "bob": "bob-0123456789"}
     engine = ScriptedEngine(lambda request: f"seen {len(request.prompt.messages)}")
-    with serving(engine, keys=keys) as server, client(server, key=KEY) as alice, client(server, key=keys["bob"]) as bob:
+    with (
+        serving(engine, keys=keys) as server,
+        client(server, key=KEY) as alice,
+        client(server, key=keys["bob"]) as bob,
+    ):
         said = alice.responses.create(model="scripted", input="One?").output[0]
         assert isinstance(said, ResponseOutputMessage)
         earlier: ResponseInputParam = [
@@ -129,8 +213,15 @@ def test_a_message_of_a_response_may_be_sent_by_its_id_and_by_nobody_else(monkey
             {"type": "item_reference", "id": said.id},
         ]
         second = alice.responses.create(model="scripted", input=earlier, stream=True)
-        assert [event.response.output_text for event in second if event.type == "response.completed"] == ["seen 2"]
-        with pytest.raises(openai.BadRequestError, match=f"no message '{said.id}' of yours is kept: send it"):
+        assert [
+            event.response.output_text
+            for event in second
+            if event.type == "response.completed"
+        ] == ["seen 2"]
+        with pytest.raises(
+            openai.BadRequestError,
+            match=f"no message '{said.id}' of yours is kept: send it",
+        ):
             bob.responses.create(model="scripted", input=earlier)
         bob.responses.create(model="scripted", input="Two?")
         with pytest.raises(openai.BadRequestError, match="is kept") as dropped:
@@ -140,7 +231,10 @@ def test_a_message_of_a_response_may_be_sent_by_its_id_and_by_nobody_else(monkey
 
 def test_its_hubs_clients_say_the_number_of_samples(simulated: Server) -> None:
     with client(simulated) as asking:
-        for own, header, samples in (({"budget": 3}, {}, 3), ({"budget": 3}, {"X-ITS-Budget": "2"}, 2)):
+        for own, header, samples in (
+            ({"budget": 3}, {}, 3),
+            ({"budget": 3}, {"X-ITS-Budget": "2"}, 2),
+        ):
             reply = asking.chat.completions.create(
                 model="simulated", messages=ASKED, extra_body=own, extra_headers=header
             )
@@ -148,14 +242,20 @@ def test_its_hubs_clients_say_the_number_of_samples(simulated: Server) -> None:
             assert "7" in (reply.choices[0].message.content or "")
         for wrong in ("0", "x", "9" * 5000):
             with pytest.raises(openai.BadRequestError, match="budget: "):
-                asking.chat.completions.create(model="simulated", messages=ASKED, extra_headers={"X-ITS-Budget": wrong})
+                asking.chat.completions.create(
+                    model="simulated",
+                    messages=ASKED,
+                    extra_headers={"X-ITS-Budget": wrong},
+                )
 
 
 def test_responses(simulated: Server) -> None:
     with client(simulated) as asking:
         reply = asking.responses.create(model="simulated@vote8", input="What is 3 + 4?")
         assert (reply.output_text, reply.status) == ("The answer is 7", "completed")
-        with asking.responses.stream(model="simulated@vote8", input="What is 3 + 4?") as stream:
+        with asking.responses.stream(
+            model="simulated@vote8", input="What is 3 + 4?"
+        ) as stream:
             kinds = [event.type for event in stream]
             final = stream.get_final_response()
     assert kinds[0] == "response.created"
@@ -166,12 +266,17 @@ def test_responses(simulated: Server) -> None:
 def test_keys() -> None:
     with serving(SimulatedEngine(accuracy=1, tokens=10), keys={"alice": KEY}) as server:
         for wrong in ("none", "alice-012345678", KEY + "9"):
-            with client(server, key=wrong) as asking, pytest.raises(openai.AuthenticationError) as refused:
+            with (
+                client(server, key=wrong) as asking,
+                pytest.raises(openai.AuthenticationError) as refused,
+            ):
                 asking.models.list()
             assert refused.value.code == "invalid_api_key"
             assert wrong not in str(refused.value.body)
         with client(server, key=KEY) as asking:
-            assert asking.chat.completions.create(model="simulated", messages=ASKED).choices
+            assert asking.chat.completions.create(
+                model="simulated", messages=ASKED
+            ).choices
         assert httpx.get(f"{server.url}/health").status_code == 200
         assert httpx.get(f"{server.url}/").status_code == 200
         for path in ("/metrics", "/nothing"):
@@ -180,14 +285,24 @@ def test_keys() -> None:
 
 def test_a_trace_is_read_by_the_key_that_made_it() -> None:
     keys = {"alice": KEY, "bob": "bob-0123456789"}
-    with serving(SimulatedEngine(accuracy=1, tokens=10), keys=keys) as server, client(server, key=KEY) as asking:
+    with (
+        serving(SimulatedEngine(accuracy=1, tokens=10), keys=keys) as server,
+        client(server, key=KEY) as asking,
+    ):
         reply = asking.chat.completions.create(model="simulated@vote8", messages=ASKED)
         trace = f"{server.base_url}/reasoner/traces/{(reply.model_extra or {})['reasoner']['trace']}"
-        own, other = ({"Authorization": f"Bearer {key}"} for key in (KEY, "bob-0123456789"))
+        own, other = (
+            {"Authorization": f"Bearer {key}"} for key in (KEY, "bob-0123456789")
+        )
         page = httpx.get(trace, headers=own)
-        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert (page.status_code, page.headers["content-type"]) == (
+            200,
+            "text/html; charset=utf-8",
+        )
         assert httpx.post(trace, data={"key": KEY}).status_code == 200
-        assert page.headers["content-security-policy"].startswith("default-src 'none'; style-src 'unsafe-inline';")
+        assert page.headers["content-security-policy"].startswith(
+            "default-src 'none'; style-src 'unsafe-inline';"
+        )
         file = httpx.get(f"{trace}.jsonl", headers=own)
         assert file.headers["content-type"] == "application/jsonl"
         assert len(file.text.splitlines()) > 8
@@ -195,14 +310,22 @@ def test_a_trace_is_read_by_the_key_that_made_it() -> None:
             assert httpx.get(path, headers=other).status_code == 404
             assert httpx.get(path).status_code == 401
         form = {"Content-Type": "application/x-www-form-urlencoded"}
-        for content, status in ((b"key=bob-0123456789", 404), (b"key=no", 401), (b"\xff%zz", 401), (b"x" * 5000, 413)):
-            assert httpx.post(trace, content=content, headers=form).status_code == status
+        for content, status in (
+            (b"key=bob-0123456789", 404),
+            (b"key=no", 401),
+            (b"\xff%zz", 401),
+            (b"x" * 5000, 413),
+        ):
+            assert (
+                httpx.post(trace, content=content, headers=form).status_code == status
+            )
         assert httpx.post(trace, json={"key": KEY}).status_code == 415
 
 
 def test_reasoner_is_a_client_of_its_own_server(simulated: Server) -> None:
     engines = [
-        OpenAIEngine(base_url=simulated.base_url, model_id=f"simulated{name}") for name in ("", "@vote8", "@vote9")
+        OpenAIEngine(base_url=simulated.base_url, model_id=f"simulated{name}")
+        for name in ("", "@vote8", "@vote9")
     ]
     solution = solve_sync("What is 3 + 4?", "self_consistency:n=8", engines[0])
     assert solution.answer
@@ -213,15 +336,30 @@ def test_reasoner_is_a_client_of_its_own_server(simulated: Server) -> None:
 
 
 def test_text_that_passes_through_is_streamed_as_it_comes() -> None:
-    with serving(ScriptedEngine(says("7"), model=THINKER)) as server, client(server) as asking:
+    with (
+        serving(ScriptedEngine(says("7"), model=THINKER)) as server,
+        client(server) as asking,
+    ):
         model = "scripted thinker"
-        chunks = asking.chat.completions.create(model=model, messages=ASKED, stream=True, n=2)
+        chunks = asking.chat.completions.create(
+            model=model, messages=ASKED, stream=True, n=2
+        )
         deltas = [chunk.choices[0].delta for chunk in chunks]
         assert [delta.content for delta in deltas].count(" answer") == 2
-        assert [(delta.model_extra or {}).get("reasoning") for delta in deltas].count(" think") == 2
-        response = asking.responses.create(model=model, input="What is 3 + 4?", stream=True)
-        pieces = [event.delta for event in response if event.type == "response.output_text.delta"]
+        assert [(delta.model_extra or {}).get("reasoning") for delta in deltas].count(
+            " think"
+        ) == 2
+        response = asking.responses.create(
+            model=model, input="What is 3 + 4?", stream=True
+        )
+        pieces = [
+            event.delta
+            for event in response
+            if event.type == "response.output_text.delta"
+        ]
         assert pieces == ["The", " answer", " is", " 7"]
-        chunks = asking.chat.completions.create(model=f"{model}@vote8", messages=ASKED, stream=True)
+        chunks = asking.chat.completions.create(
+            model=f"{model}@vote8", messages=ASKED, stream=True
+        )
         said = [chunk.choices[0].delta.content for chunk in chunks]
         assert [piece for piece in said if piece] == ["The answer is 7"]

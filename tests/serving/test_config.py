@@ -50,18 +50,33 @@ def test_a_file_sets_everything_and_an_empty_one_nothing(tmp_path: Path) -> None
     assert make_offer(Settings()).default == alias()
     settings = read_settings(written(tmp_path, WHOLE))
     assert settings.limits == ServerLimits(
-        max_concurrent=8, queue=0, max_budget=Budget(tokens=100_000, seconds=60), body_bytes=1000, body_seconds=2.5
+        max_concurrent=8,
+        queue=0,
+        max_budget=Budget(tokens=100_000, seconds=60),
+        body_bytes=1000,
+        body_seconds=2.5,
     )
     keys = Keys(settings.keys)
-    assert [keys.client(f"Bearer {name}-0123456789") for name in ("alice", "bob")] == ["alice", "bob"]
+    assert [keys.client(f"Bearer {name}-0123456789") for name in ("alice", "bob")] == [
+        "alice",
+        "bob",
+    ]
     assert "0123456789" not in repr(settings)
-    offer = make_offer(settings, strategy="best_of_n", verifier="strict", answer="number")
-    careful = alias("self_consistency:n=32", answer="number", budget="tokens=20k", description="a vote of 32")
+    offer = make_offer(
+        settings, strategy="best_of_n", verifier="strict", answer="number"
+    )
+    careful = alias(
+        "self_consistency:n=32",
+        answer="number",
+        budget="tokens=20k",
+        description="a vote of 32",
+    )
     assert offer.aliases == {**default_aliases(), "careful": careful}
     assert offer.default == alias("best_of_n", verifier="strict", answer="number")
     assert {name: spec_of(verifier) for name, verifier in offer.verifiers.items()} == {
-        "certainty": "certainty", "strict": "certainty:measure=self_certainty"
-    }  # fmt: skip
+        "certainty": "certainty",
+        "strict": "certainty:measure=self_certainty",
+    }
 
 
 @pytest.mark.parametrize(
@@ -71,25 +86,72 @@ def test_a_file_sets_everything_and_an_empty_one_nothing(tmp_path: Path) -> None
         ("[limit]", "unknown field 'limit': did you mean limits?"),
         ("limits = 3", r"limits: it must be an object \(got 3\)"),
         ("[limits]\nqueues = 3", "unknown field 'limits.queues': did you mean queue?"),
-        ("[limits]\nqueue = -1", r"limits.queue: it must be greater than or equal to 0 \(got -1\)"),
-        ("[limits]\nqueue = true", r"limits.queue: it must be a valid integer \(got True\)"),
-        ("[limits]\nqueue = 1.5", r"limits.queue: it must be a valid integer \(got 1.5\)"),
-        ("[limits]\nmax_budget = 4000", r"limits.max_budget: it must be a text of .* \(got 4000\)"),
-        ('[limits]\nmax_budget = "tokes=4"', "limits.max_budget: no budget unit named 'tokes'; did you mean 'tokens"),
-        ("[limits]\nbody_seconds = 0", "limits.body_seconds: it must be greater than 0"),
+        (
+            "[limits]\nqueue = -1",
+            r"limits.queue: it must be greater than or equal to 0 \(got -1\)",
+        ),
+        (
+            "[limits]\nqueue = true",
+            r"limits.queue: it must be a valid integer \(got True\)",
+        ),
+        (
+            "[limits]\nqueue = 1.5",
+            r"limits.queue: it must be a valid integer \(got 1.5\)",
+        ),
+        (
+            "[limits]\nmax_budget = 4000",
+            r"limits.max_budget: it must be a text of .* \(got 4000\)",
+        ),
+        (
+            '[limits]\nmax_budget = "tokes=4"',
+            "limits.max_budget: no budget unit named 'tokes'; did you mean 'tokens",
+        ),
+        (
+            "[limits]\nbody_seconds = 0",
+            "limits.body_seconds: it must be greater than 0",
+        ),
         ("[aliases]\nfast = 'single'", "it must be an object"),
-        ("[aliases.fast]\nn = 3", "unknown field 'aliases.fast.n' .there are: answer, budget"),
-        ("[default]\nstrategy = 'nothing'", "default.strategy: no strategy named 'nothing'"),
-        ("[aliases.a]\nbudget = 'tokes=4'", "aliases.a.budget: no budget unit named 'tokes'"),
-        ("[aliases.a]\nanswer = 'nothing'", "aliases.a.answer: no answer kind named 'nothing'"),
-        ("[aliases.'a b']\nstrategy = 'single'", r"should match pattern .* \(got 'a b'\)"),
-        ("[verifiers]\nmine = 3", r"verifiers.mine: it must be a valid string \(got 3\)"),
-        ("[default]\nstrategy = 'best_of_n'\nverifier = 'x'", "the default: no verifier of this server named 'x'"),
-        ("[aliases.a]\nstrategy = 'self_consistency'\nanswer = 'free'", "the alias a: this strategy counts"),
-        ("[aliases.a]\nstrategy = 'best_of_n'\nverifier = 'x'", "the alias a: no verifier of this server named 'x'"),
+        (
+            "[aliases.fast]\nn = 3",
+            "unknown field 'aliases.fast.n' .there are: answer, budget",
+        ),
+        (
+            "[default]\nstrategy = 'nothing'",
+            "default.strategy: no strategy named 'nothing'",
+        ),
+        (
+            "[aliases.a]\nbudget = 'tokes=4'",
+            "aliases.a.budget: no budget unit named 'tokes'",
+        ),
+        (
+            "[aliases.a]\nanswer = 'nothing'",
+            "aliases.a.answer: no answer kind named 'nothing'",
+        ),
+        (
+            "[aliases.'a b']\nstrategy = 'single'",
+            r"should match pattern .* \(got 'a b'\)",
+        ),
+        (
+            "[verifiers]\nmine = 3",
+            r"verifiers.mine: it must be a valid string \(got 3\)",
+        ),
+        (
+            "[default]\nstrategy = 'best_of_n'\nverifier = 'x'",
+            "the default: no verifier of this server named 'x'",
+        ),
+        (
+            "[aliases.a]\nstrategy = 'self_consistency'\nanswer = 'free'",
+            "the alias a: this strategy counts",
+        ),
+        (
+            "[aliases.a]\nstrategy = 'best_of_n'\nverifier = 'x'",
+            "the alias a: no verifier of this server named 'x'",
+        ),
     ],
 )
-def test_what_does_not_fit_is_named_in_a_line(text: str, why: str, tmp_path: Path) -> None:
+def test_what_does_not_fit_is_named_in_a_line(
+    text: str, why: str, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match=why) as refused:
         make_offer(read_settings(written(tmp_path, text)))
     assert "\n" not in str(refused.value)
@@ -100,5 +162,7 @@ def test_what_does_not_fit_is_named_in_a_line(text: str, why: str, tmp_path: Pat
 def test_keys_that_others_can_read_are_refused(tmp_path: Path) -> None:
     for mode in (0o644, 0o640, 0o604):
         with pytest.raises(UsageError, match="can be read by others: run `chmod 600 "):
-            read_settings(written(tmp_path, "[keys]\nalice = 'alice-0123456789'", mode=mode))
+            read_settings(
+                written(tmp_path, "[keys]\nalice = 'alice-0123456789'", mode=mode)
+            )
         read_settings(written(tmp_path, "[limits]", mode=mode))

@@ -17,8 +17,17 @@ INFINITE = "an infinite number"
 """Stands for a number that is JSON, and too large for any computer."""
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 ASKED = "What is 3 + 4?"
-VENDOR = {"strategy": "self_consistency:n=2", "answer": "number", "budget": {"tokens": 4000}, "stop": "beta"}
-CALL = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
+VENDOR = {
+    "strategy": "self_consistency:n=2",
+    "answer": "number",
+    "budget": {"tokens": 4000},
+    "stop": "beta",
+}
+CALL = {
+    "id": "c",
+    "type": "function",
+    "function": {"name": "weather", "arguments": '{"city": "Oslo"}'},
+}
 CHAT: dict[str, Any] = {
     "model": "simulated",
     "messages": [
@@ -27,7 +36,9 @@ CHAT: dict[str, Any] = {
         {"role": "tool", "tool_call_id": "c", "content": "rain"},
         {"role": "user", "content": [{"type": "text", "text": ASKED}]},
     ],
-    "tools": [{"type": "function", "function": {"name": "weather", "parameters": SCHEMA}}],
+    "tools": [
+        {"type": "function", "function": {"name": "weather", "parameters": SCHEMA}}
+    ],
     "tool_choice": "auto",
     "stream": True,
     "stop": ["x"],
@@ -41,9 +52,19 @@ MESSAGES: dict[str, Any] = {
     "messages": [
         {
             "role": "assistant",
-            "content": [{"type": "tool_use", "id": "t", "name": "weather", "input": {"city": "Oslo"}}],
+            "content": [
+                {
+                    "type": "tool_use",
+                    "id": "t",
+                    "name": "weather",
+                    "input": {"city": "Oslo"},
+                }
+            ],
         },
-        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "rain"}]},
+        {
+            "role": "user",
+            "content": [{"type": "tool_result", "tool_use_id": "t", "content": "rain"}],
+        },
         {"role": "user", "content": [{"type": "text", "text": ASKED}]},
     ],
     "tools": [{"name": "weather", "input_schema": SCHEMA}],
@@ -56,12 +77,18 @@ RESPONSES: dict[str, Any] = {
     "model": "simulated",
     "instructions": "Be brief.",
     "input": [
-        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "I look."}]},
+        {
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "I look."}],
+        },
         {"type": "function_call", "call_id": "c", "name": "weather", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "c", "output": "rain"},
         {"role": "user", "content": [{"type": "input_text", "text": ASKED}]},
     ],
-    "tools": [{"type": "function", "name": "weather", "parameters": SCHEMA, "strict": True}],
+    "tools": [
+        {"type": "function", "name": "weather", "parameters": SCHEMA, "strict": True}
+    ],
     "tool_choice": "auto",
     "text": {"format": {"type": "text"}},
     "reasoner": VENDOR,
@@ -74,19 +101,58 @@ ROUTES = {
     "responses": RESPONSES,
 }
 ODD: tuple[Any, ...] = (
-    None, True, 0, -1, 2**63, 10**30, 1.5, INFINITE, "", "x", "a b", "\x00", [], {}, [[]], [None], {"": None}, [{}],
-    "none", "required", "any", "function", "assistant", "system", "single", "{", "[1]", '{"a": 1e999}',
-    {"type": "tool"}, {"type": "tool", "name": "a b"}, {"type": "function"}, {"type": "function", "name": ""},
-    {"type": "function", "function": {"name": ""}}, {"type": "json_schema"}, {"$ref": "#/x"}, {"a": INFINITE},
-    {"type": "item_reference", "id": "msg_x"}, {"type": "json_schema", "schema": {"type": 7}},
-)  # fmt: skip
+    None,
+    True,
+    0,
+    -1,
+    2**63,
+    10**30,
+    1.5,
+    INFINITE,
+    "",
+    "x",
+    "a b",
+    "\x00",
+    [],
+    {},
+    [[]],
+    [None],
+    {"": None},
+    [{}],
+    "none",
+    "required",
+    "any",
+    "function",
+    "assistant",
+    "system",
+    "single",
+    "{",
+    "[1]",
+    '{"a": 1e999}',
+    {"type": "tool"},
+    {"type": "tool", "name": "a b"},
+    {"type": "function"},
+    {"type": "function", "name": ""},
+    {"type": "function", "function": {"name": ""}},
+    {"type": "json_schema"},
+    {"$ref": "#/x"},
+    {"a": INFINITE},
+    {"type": "item_reference", "id": "msg_x"},
+    {"type": "json_schema", "schema": {"type": 7}},
+)
 
 
 def places(part: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Where a document has values, as keys that lead there."""
     if at:
         yield at
-    inside = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+    inside = (
+        part.items()
+        if isinstance(part, dict)
+        else enumerate(part)
+        if isinstance(part, list)
+        else ()
+    )
     for key, value in inside:
         yield from places(value, (*at, key))
 
@@ -107,9 +173,14 @@ def damaged(draw: Callable[..., Any]) -> tuple[str, dict[str, Any]]:
             case "remove":
                 del holder[key]
             case "repeat" if isinstance(holder, list):
-                holder[key:key] = [copy.deepcopy(holder[key]) for _ in range(draw(st.sampled_from([1, 2100])))]
+                holder[key:key] = [
+                    copy.deepcopy(holder[key])
+                    for _ in range(draw(st.sampled_from([1, 2100])))
+                ]
             case "add" if isinstance(holder, dict):
-                holder[draw(st.sampled_from(["type", "name", "role", "content", "x"]))] = draw(st.sampled_from(ODD))
+                holder[
+                    draw(st.sampled_from(["type", "name", "role", "content", "x"]))
+                ] = draw(st.sampled_from(ODD))
     return route, body
 
 
@@ -126,17 +197,28 @@ def test_what_a_client_sent_wrongly_is_no_fault_of_the_server(
 ) -> None:
     route, body = asked
     sent = json.dumps(body).replace(json.dumps(INFINITE), "1e999")
-    response = httpx.post(f"{server.base_url}/{route}", content=sent, headers={"Content-Type": "application/json"})
+    response = httpx.post(
+        f"{server.base_url}/{route}",
+        content=sent,
+        headers={"Content-Type": "application/json"},
+    )
     # On a machine that is busy, a body may come too late.
     assert response.status_code in {200, 400, 404, 408}
     if response.status_code != 200:
         document = response.json()
         error = document["error"]
-        assert set(document) == ({"type", "error"} if route.startswith("messages") else {"error"})
-        assert set(error) == (
-            {"type", "message"} if route.startswith("messages") else {"type", "message", "param", "code"}
+        assert set(document) == (
+            {"type", "error"} if route.startswith("messages") else {"error"}
         )
-        assert error["type"] in {"invalid_request_error", "not_found_error"} or response.status_code == 408
+        assert set(error) == (
+            {"type", "message"}
+            if route.startswith("messages")
+            else {"type", "message", "param", "code"}
+        )
+        assert (
+            error["type"] in {"invalid_request_error", "not_found_error"}
+            or response.status_code == 408
+        )
         assert error["message"]
 
 
@@ -147,30 +229,76 @@ TURN = {"role": "user", "content": ASKED}
     ("route", "fields", "says"),
     [
         ("messages", {"tool_choice": {"type": "tool"}}, "tool_choice: name is missing"),
-        ("messages", {"tool_choice": {"type": "tool", "name": ""}}, "tool_choice.name: string should match"),
-        ("messages", {"tool_choice": {"type": "tool", "name": "add"}}, "tool_choice names 'add', which is none of"),
-        ("messages", {"system": "s", "messages": [TURN] * 2000}, "messages: list should have at most 2000 items"),
         (
             "messages",
-            {"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t"}] * 1000}] * 3},
+            {"tool_choice": {"type": "tool", "name": ""}},
+            "tool_choice.name: string should match",
+        ),
+        (
+            "messages",
+            {"tool_choice": {"type": "tool", "name": "add"}},
+            "tool_choice names 'add', which is none of",
+        ),
+        (
+            "messages",
+            {"system": "s", "messages": [TURN] * 2000},
             "messages: list should have at most 2000 items",
         ),
         (
             "messages",
-            {"messages": [{"role": "assistant", "content": [{"type": "tool_use", "input": {"a": INFINITE}}]}, TURN]},
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "tool_result", "tool_use_id": "t"}] * 1000,
+                    }
+                ]
+                * 3
+            },
+            "messages: list should have at most 2000 items",
+        ),
+        (
+            "messages",
+            {
+                "messages": [
+                    {
+                        "role": "assistant",
+                        "content": [{"type": "tool_use", "input": {"a": INFINITE}}],
+                    },
+                    TURN,
+                ]
+            },
             "messages[0].content[0].input.a: it must be a finite number",
         ),
-        ("responses", {"instructions": "s", "input": [TURN] * 2000}, "messages: list should have at most 2000 items"),
-        ("responses", {"tool_choice": {"type": "function"}}, "tool_choice.name is missing"),
+        (
+            "responses",
+            {"instructions": "s", "input": [TURN] * 2000},
+            "messages: list should have at most 2000 items",
+        ),
+        (
+            "responses",
+            {"tool_choice": {"type": "function"}},
+            "tool_choice.name is missing",
+        ),
         (
             "chat/completions",
-            {"tools": [{"type": "function", "function": {"name": "a", "strict": INFINITE}}]},
+            {
+                "tools": [
+                    {"type": "function", "function": {"name": "a", "strict": INFINITE}}
+                ]
+            },
             "finite",
         ),
     ],
 )
-def test_what_does_not_fit_is_named(server: Server, route: str, fields: dict[str, Any], says: str) -> None:
+def test_what_does_not_fit_is_named(
+    server: Server, route: str, fields: dict[str, Any], says: str
+) -> None:
     body = json.dumps(ROUTES[route] | fields).replace(json.dumps(INFINITE), "1e999")
-    response = httpx.post(f"{server.base_url}/{route}", content=body, headers={"Content-Type": "application/json"})
+    response = httpx.post(
+        f"{server.base_url}/{route}",
+        content=body,
+        headers={"Content-Type": "application/json"},
+    )
     assert response.status_code == 400
     assert says in response.json()["error"]["message"]

@@ -24,7 +24,10 @@ def rows(heading: str) -> list[list[str]]:
     after = PAGE.read_text().split(f"{heading}\n", 1)[1]
     table = re.search(r"(?:^\|.*\n)+", after, re.MULTILINE)
     assert table
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.group().splitlines()[2:]]
+    return [
+        [cell.strip() for cell in line.strip("|").split(" | ")]
+        for line in table.group().splitlines()[2:]
+    ]
 
 
 def names(cell: str) -> set[str]:
@@ -38,14 +41,22 @@ def first_column(heading: str) -> set[str]:
 def test_the_python_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
     [code] = blocks("docs/serving.md", "python")
     with serving(SimulatedEngine(accuracy=1.0, tokens=10.0)) as server:
-        exec(compile(code.replace(WRITTEN, server.url), str(PAGE), "exec"), {"__name__": "__main__"})
+        exec(
+            compile(code.replace(WRITTEN, server.url), str(PAGE), "exec"),
+            {"__name__": "__main__"},
+        )
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == ["The answer is 7", "[{'answer': '7', 'count': 8, 'weight': 8.0}]"]
+    assert lines[:2] == [
+        "The answer is 7",
+        "[{'answer': '7', 'count': 8, 'weight': 8.0}]",
+    ]
     assert lines[2].startswith("7 ")
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_the_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_example_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with serving(SimulatedEngine(accuracy=1.0, tokens=10.0)) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         runpy.run_path(str(ROOT / "examples/serving.py"), run_name="__main__")
@@ -53,7 +64,9 @@ def test_the_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert lines[:2] == ["The answer is 7", "7 has 8 votes"]
 
 
-def test_the_settings_and_the_tables_of_the_page_name_what_there_is(tmp_path: Path) -> None:
+def test_the_settings_and_the_tables_of_the_page_name_what_there_is(
+    tmp_path: Path,
+) -> None:
     [toml] = blocks("docs/serving.md", "toml")
     file = tmp_path / "serve.toml"
     file.write_text(toml)
@@ -66,8 +79,13 @@ def test_the_settings_and_the_tables_of_the_page_name_what_there_is(tmp_path: Pa
 
 
 def test_the_fields_of_a_reply_and_the_routes_are_those_of_the_page() -> None:
-    body = {"model": "simulated@vote8", "messages": [{"role": "user", "content": "What is 3 + 4?"}]}
-    routes = re.findall(r"`(GET|POST) (/[\w/]*)", " ".join(row[0] for row in rows("### Routes")))
+    body = {
+        "model": "simulated@vote8",
+        "messages": [{"role": "user", "content": "What is 3 + 4?"}],
+    }
+    routes = re.findall(
+        r"`(GET|POST) (/[\w/]*)", " ".join(row[0] for row in rows("### Routes"))
+    )
     assert len(routes) >= 6
     with serving(SimulatedEngine()) as server:
         reply = httpx.post(f"{server.base_url}/chat/completions", json=body).json()
@@ -75,11 +93,15 @@ def test_the_fields_of_a_reply_and_the_routes_are_those_of_the_page() -> None:
             response = httpx.request(method, f"{server.url}{path}")
             assert response.status_code != 405
             assert '"not_found"' not in response.text
-    assert first_column("### The object `reasoner` in a reply") == set(reply["reasoner"])
+    assert first_column("### The object `reasoner` in a reply") == set(
+        reply["reasoner"]
+    )
 
 
 def test_the_codes_of_errors_are_those_of_the_server() -> None:
-    source = "".join(path.read_text() for path in (ROOT / "reasoner/serving").glob("*.py"))
+    source = "".join(
+        path.read_text() for path in (ROOT / "reasoner/serving").glob("*.py")
+    )
     codes = {name for row in rows("## Errors") for name in names(row[1])}
     assert len(codes) > 10
     assert {code for code in codes if f'"{code}"' not in source} == set()

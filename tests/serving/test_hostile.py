@@ -17,7 +17,9 @@ KEY = "alice-0123456789"
 MESSAGES = [{"role": "user", "content": "What is 3 + 4?"}]
 
 
-@pytest.fixture(scope="module", params=dict.fromkeys([listener.CONNECTION, listener.Connection]))
+@pytest.fixture(
+    scope="module", params=dict.fromkeys([listener.CONNECTION, listener.Connection])
+)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server with each parser of requests."""
     with pytest.MonkeyPatch.context() as patch:
@@ -45,8 +47,16 @@ def error_of(response: httpx.Response) -> dict[str, object]:
     [
         (b"", "application/json", 400),
         (b"[" * 5000, "application/json", 400),
-        (b'{"model": "simulated", "messages": "' + b"x" * 5, "application/json; charset=utf-8", 400),
-        (b'{"model": "\\ud800", "messages": [{"role": "user", "content": "\\udfff"}]}', "application/json", 400),
+        (
+            b'{"model": "simulated", "messages": "' + b"x" * 5,
+            "application/json; charset=utf-8",
+            400,
+        ),
+        (
+            b'{"model": "\\ud800", "messages": [{"role": "user", "content": "\\udfff"}]}',
+            "application/json",
+            400,
+        ),
         (b"x" * 20_000, "application/json", 413),
         (b"x" * 200_000, "application/json", 413),
         # A browser sends these to another origin without a question beforehand, which no route here answers.
@@ -56,9 +66,13 @@ def error_of(response: httpx.Response) -> dict[str, object]:
     ],
     ids=range(9),
 )
-def test_a_body_that_cannot_be_read(server: Server, route: str, body: bytes, kind: str, status: int) -> None:
+def test_a_body_that_cannot_be_read(
+    server: Server, route: str, body: bytes, kind: str, status: int
+) -> None:
     try:
-        response = httpx.post(f"{server.base_url}/{route}", content=body, headers={"Content-Type": kind})
+        response = httpx.post(
+            f"{server.base_url}/{route}", content=body, headers={"Content-Type": kind}
+        )
     except (httpx.WriteError, httpx.ReadError):
         # A body of twenty times the limit is not read to its end.
         assert len(body) > 4 * 10_000
@@ -69,7 +83,9 @@ def test_a_body_that_cannot_be_read(server: Server, route: str, body: bytes, kin
 
 def exchanged(server: Server, sent: bytes, *, half_close: bool = False) -> bytes:
     """All that comes back on a connection of its own, until the server closes it."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
+    with socket.create_connection(
+        ("127.0.0.1", server.port), timeout=PATIENCE
+    ) as connection:
         got = bytearray()
         try:
             connection.sendall(sent)
@@ -83,33 +99,56 @@ def exchanged(server: Server, sent: bytes, *, half_close: bool = False) -> bytes
 
 
 def head(path: str, *headers: str, kind: str = "application/json") -> bytes:
-    lines = [f"POST /v1/{path} HTTP/1.1", "Host: localhost", f"Content-Type: {kind}", *headers]
+    lines = [
+        f"POST /v1/{path} HTTP/1.1",
+        "Host: localhost",
+        f"Content-Type: {kind}",
+        *headers,
+    ]
     return "\r\n".join([*lines, "", ""]).encode()
 
 
 def test_a_huge_body_that_is_only_announced_is_refused_at_once(server: Server) -> None:
-    for headers in (["Content-Length: 99999999999"], ["Content-Length: 20000", "Expect: 100-continue"]):
+    for headers in (
+        ["Content-Length: 99999999999"],
+        ["Content-Length: 20000", "Expect: 100-continue"],
+    ):
         got = exchanged(server, head("chat/completions", *headers))
         assert got.startswith(b"HTTP/1.1 413 ")
         assert b"at most 10,000 bytes are allowed" in got
 
 
-def test_a_slow_body_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_body_is_given_up(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = {"model": "simulated", "messages": MESSAGES}
-    trace = httpx.post(f"{server.base_url}/chat/completions", json=asked).json()["reasoner"]["trace"]
+    trace = httpx.post(f"{server.base_url}/chat/completions", json=asked).json()[
+        "reasoner"
+    ]["trace"]
     form = "application/x-www-form-urlencoded"
-    monkeypatch.setattr(server.service, "limits", server.service.limits.model_copy(update={"body_seconds": 0.2}))
-    for path, kind in (("chat/completions", "application/json"), (f"reasoner/traces/{trace}", form)):
-        got = exchanged(server, head(path, "Content-Length: 100", kind=kind) + b'{"model"')
+    monkeypatch.setattr(
+        server.service,
+        "limits",
+        server.service.limits.model_copy(update={"body_seconds": 0.2}),
+    )
+    for path, kind in (
+        ("chat/completions", "application/json"),
+        (f"reasoner/traces/{trace}", form),
+    ):
+        got = exchanged(
+            server, head(path, "Content-Length: 100", kind=kind) + b'{"model"'
+        )
         assert got.startswith(b"HTTP/1.1 408 ")
         assert b"the body did not arrive within 0.2 s" in got
     # The body is not read where there is no trace.
-    assert exchanged(server, head("reasoner/traces/x", "Content-Length: 9", "Connection: close")).startswith(
-        b"HTTP/1.1 404 "
-    )
+    assert exchanged(
+        server, head("reasoner/traces/x", "Content-Length: 9", "Connection: close")
+    ).startswith(b"HTTP/1.1 404 ")
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /health HT"], ids=["silent", "half a head"])
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /health HT"], ids=["silent", "half a head"]
+)
 def test_a_slow_head_is_given_up(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(SimulatedEngine()) as server:
         with monkeypatch.context() as patch:
@@ -126,13 +165,17 @@ CHUNKED = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Typ
 @pytest.mark.parametrize(
     "sent",
     [
-        b"GET /health HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 60) for n in range(30_000)) + b"\r\n",
+        b"GET /health HTTP/1.1\r\n"
+        + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 60) for n in range(30_000))
+        + b"\r\n",
         b"GET /" + b"x" * 2_000_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 2_000_000,
         b"GET /health HTTP/1.1\r\n\r\n",
         b"GET /health HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
         CHUNKED + b"1;" + b"x" * 2_000_000,
-        CHUNKED + b"1\r\n{\r\n0\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 60) for n in range(30_000)),
+        CHUNKED
+        + b"1\r\n{\r\n0\r\n"
+        + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 60) for n in range(30_000)),
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"\r\n\r\n\r\nnonsense\r\n\r\n",
         b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
@@ -159,19 +202,32 @@ def test_what_is_not_http_is_refused(server: Server, sent: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", [70_000, 100_000])
-@pytest.mark.parametrize("headers", [0, 1, 100], ids=["in the query", "in one header", "in many headers"])
-def test_a_large_head_is_refused_although_it_arrives_at_once(server: Server, size: int, headers: int) -> None:
+@pytest.mark.parametrize(
+    "headers", [0, 1, 100], ids=["in the query", "in one header", "in many headers"]
+)
+def test_a_large_head_is_refused_although_it_arrives_at_once(
+    server: Server, size: int, headers: int
+) -> None:
     # What a parser refuses itself is a 400.
     for length, statuses in ((size, {400, 431}), (60_000, {200})):
         filler = "y" * (length // max(headers, 1))
         target = "/health" if headers else f"/health?x={filler}"
-        lines = [f"GET {target} HTTP/1.1", "Host: localhost", "Connection: close", *[f"X: {filler}"] * headers]
+        lines = [
+            f"GET {target} HTTP/1.1",
+            "Host: localhost",
+            "Connection: close",
+            *[f"X: {filler}"] * headers,
+        ]
         got = exchanged(server, "\r\n".join([*lines, "", ""]).encode())
         assert int(got.split()[1]) in statuses
 
 
 def test_a_client_that_offers_another_protocol_is_answered(server: Server) -> None:
-    offer = ["Connection: Upgrade, HTTP2-Settings", "UPGRADE: h2c", "HTTP2-Settings: AAMAAABk"]
+    offer = [
+        "Connection: Upgrade, HTTP2-Settings",
+        "UPGRADE: h2c",
+        "HTTP2-Settings: AAMAAABk",
+    ]
     body = json.dumps({"model": "simulated", "messages": MESSAGES}).encode()
     asked = head("chat/completions", *offer, f"Content-Length: {len(body)}") + body
     last = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -179,22 +235,31 @@ def test_a_client_that_offers_another_protocol_is_answered(server: Server) -> No
 
 
 def test_a_client_that_closes_its_half_is_gone(server: Server) -> None:
-    exchanged(server, head("chat/completions", "Content-Length: 100") + b'{"model"', half_close=True)
+    exchanged(
+        server,
+        head("chat/completions", "Content-Length: 100") + b'{"model"',
+        half_close=True,
+    )
     assert httpx.get(f"{server.url}/health").status_code == 200
     assert server.service.turns.running == 0
 
 
 def test_routes_and_methods_that_there_are_not(server: Server) -> None:
     for method, path, status in (
-        ("GET", "/v1", 404), ("DELETE", "/v1/models", 405), ("GET", "/v1/responses", 405), ("OPTIONS", "/v1/models", 405)
-    ):  # fmt: skip
+        ("GET", "/v1", 404),
+        ("DELETE", "/v1/models", 405),
+        ("GET", "/v1/responses", 405),
+        ("OPTIONS", "/v1/models", 405),
+    ):
         response = httpx.request(method, server.url + path)
         assert response.status_code == status
         assert (status == 405) == ("Allow" in response.headers)
         error_of(response)
 
 
-def test_a_fault_of_ours_is_reported_once_and_not_described(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_ours_is_reported_once_and_not_described(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fault(*_arguments: object, **_options: object) -> None:
         raise ZeroDivisionError("secret")
 
@@ -202,11 +267,16 @@ def test_a_fault_of_ours_is_reported_once_and_not_described(monkeypatch: pytest.
     with serving(SimulatedEngine()) as running:
         for name in ("choose", "App._entry"):
             monkeypatch.setattr(f"reasoner.serving.app.{name}", fault)
-        asked = httpx.post(f"{running.base_url}/chat/completions", json=body), httpx.get(f"{running.base_url}/models")
+        asked = (
+            httpx.post(f"{running.base_url}/chat/completions", json=body),
+            httpx.get(f"{running.base_url}/models"),
+        )
         monkeypatch.undo()
         monkeypatch.setattr("reasoner.serving.replies.ChatReply.end", fault)
         with pytest.raises(httpx.RemoteProtocolError):
-            httpx.post(f"{running.base_url}/chat/completions", json={**body, "stream": True})
+            httpx.post(
+                f"{running.base_url}/chat/completions", json={**body, "stream": True}
+            )
         assert [type(report) for report in running.reports] == [ZeroDivisionError] * 3
     for response in asked:
         assert response.status_code == 500
@@ -217,26 +287,52 @@ def test_a_fault_of_ours_is_reported_once_and_not_described(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("host", "status"),
     [
-        ("localhost", 200), ("localhost:8000", 200), ("127.0.0.1:1", 200), ("[::1]:8000", 200), ("[::1]", 200),
-        ("evil.example", 403), ("evil.example:8000", 403), ("127.0.0.1.evil.example", 403), ("", 403),
+        ("localhost", 200),
+        ("localhost:8000", 200),
+        ("127.0.0.1:1", 200),
+        ("[::1]:8000", 200),
+        ("[::1]", 200),
+        ("evil.example", 403),
+        ("evil.example:8000", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("", 403),
     ],
-)  # fmt: skip
-def test_a_server_without_keys_has_no_other_name(server: Server, host: str, status: int) -> None:
+)
+def test_a_server_without_keys_has_no_other_name(
+    server: Server, host: str, status: int
+) -> None:
     response = httpx.get(f"{server.base_url}/models", headers={"Host": host})
     assert response.status_code == status
 
 
-def test_keys_and_what_was_sent_are_in_no_reply_and_not_on_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+def test_keys_and_what_was_sent_are_in_no_reply_and_not_on_the_terminal(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     with serving(SimulatedEngine(), keys={"alice": KEY}) as server:
         seen = []
         known = {"Authorization": f"Bearer {KEY}"}
-        assert httpx.get(f"{server.base_url}/models", headers={"Host": "reasoner.example", **known}).status_code == 200
+        assert (
+            httpx.get(
+                f"{server.base_url}/models",
+                headers={"Host": "reasoner.example", **known},
+            ).status_code
+            == 200
+        )
         for headers in ({}, {"Authorization": "Bearer wrong-key-0123"}, known):
-            for method, path in (("GET", "/"), ("GET", "/metrics"), ("GET", f"/v1/models/{KEY[:3]}"), ("PUT", "/v1/x")):
+            for method, path in (
+                ("GET", "/"),
+                ("GET", "/metrics"),
+                ("GET", f"/v1/models/{KEY[:3]}"),
+                ("PUT", "/v1/x"),
+            ):
                 response = httpx.request(method, server.url + path, headers=headers)
                 seen.append(response.text + str(response.headers))
         exchanged(server, b"nonsense\r\n\r\n")
-        httpx.post(f"{server.base_url}/chat/completions", content=b"{", headers={"Content-Type": "application/json"})
+        httpx.post(
+            f"{server.base_url}/chat/completions",
+            content=b"{",
+            headers={"Content-Type": "application/json"},
+        )
     captured = capfd.readouterr()
     assert captured.out + captured.err == ""
     assert KEY not in "".join(seen)

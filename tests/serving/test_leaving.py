@@ -26,7 +26,9 @@ class Gate:
     """A pause that holds each sample, until it is let go or cancelled; those of the question "never" wait for ever."""
 
     held: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-    cancelled: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    cancelled: threading.Semaphore = field(
+        default_factory=lambda: threading.Semaphore(0)
+    )
     waiting: list["asyncio.Future[None]"] = field(default_factory=list)
 
     async def __call__(self, request: SampleRequest) -> None:
@@ -69,7 +71,9 @@ def gated() -> tuple[ScriptedEngine, Gate]:
 def idle(server: Server) -> bool:
     """Whether nothing is reserved, running or waiting."""
     service = server.service
-    return not (service.turns.running or service.turns.queued or service.ledger.reserved.tokens)
+    return not (
+        service.turns.running or service.turns.queued or service.ledger.reserved.tokens
+    )
 
 
 async def settled(server: Server) -> None:
@@ -101,8 +105,14 @@ def test_a_client_that_leaves_takes_its_samples_along(stream: bool) -> None:
         assert spent.samples == 8
         assert spent.tokens == sum(usage.prompt_tokens for usage in engine.usage)
         text = server.service.metrics.text().decode()
-        assert 'reasoner_requests_total{outcome="cancelled",strategy="self_consistency"} 1.0' in text
-        assert f'reasoner_tokens_total{{kind="prompt"}} {float(spent.prompt_tokens)}' in text
+        assert (
+            'reasoner_requests_total{outcome="cancelled",strategy="self_consistency"} 1.0'
+            in text
+        )
+        assert (
+            f'reasoner_tokens_total{{kind="prompt"}} {float(spent.prompt_tokens)}'
+            in text
+        )
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -127,7 +137,10 @@ def test_a_client_that_leaves_the_queue_leaves_no_gap(stream: bool) -> None:
 
 def test_progress_arrives_while_others_are_drawn() -> None:
     engine, gate = gated()
-    with serving(engine) as server, post(server, {"model": "scripted@vote8", "stream": True}) as connection:
+    with (
+        serving(engine) as server,
+        post(server, {"model": "scripted@vote8", "stream": True}) as connection,
+    ):
         gate.wait(8)
         gate.open(1)
         with connection.makefile("rb") as file:
@@ -140,18 +153,27 @@ def test_progress_arrives_while_others_are_drawn() -> None:
 def test_silence_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "KEEP_ALIVE", 0.01)
     engine, gate = gated()
-    with serving(engine) as server, post(server, {"stream": True}) as connection, connection.makefile("rb") as file:
+    with (
+        serving(engine) as server,
+        post(server, {"stream": True}) as connection,
+        connection.makefile("rb") as file,
+    ):
         gate.wait(1)
         assert b": keep-alive\n" in file
         gate.open()
         assert any(b"The answer is 7" in line for line in file)
 
 
-def test_a_client_that_reads_nothing_holds_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_reads_nothing_holds_no_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What it is sent waits for it; the request itself has ended, and then its stream does."""
     monkeypatch.setattr(streams, "SEND_SECONDS", 0.1)
     engine = ScriptedEngine(lambda request: "word " * 2_000_000)
-    with serving(engine) as server, post(server, {"stream": True, "max_tokens": 2_000_001}):
+    with (
+        serving(engine) as server,
+        post(server, {"stream": True, "max_tokens": 2_000_001}),
+    ):
         server.run(until(lambda: server.service.ledger.settled.samples == 1))
         server.run(settled(server))
         assert idle(server)
@@ -181,7 +203,10 @@ def test_it_is_ready_only_after_the_engine_has_started() -> None:
         health = httpx.get(f"{server.url}/health")
         assert (health.status_code, health.json()) == (503, {"status": "starting"})
         refused = httpx.get(f"{server.base_url}/models")
-        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "starting")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (
+            503,
+            "starting",
+        )
         server.loop.call_soon_threadsafe(starts.set)
         server.run(until(lambda: server.service.state == "ready"))
         assert httpx.get(f"{server.url}/health").status_code == 200

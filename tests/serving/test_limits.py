@@ -23,7 +23,11 @@ def test_a_key_names_its_client() -> None:
         Keys({"alice": ALICE, "bob": ALICE})
 
 
-@given(st.one_of(st.none(), st.text(max_size=40), st.text(max_size=40).map("Bearer {}".format)))
+@given(
+    st.one_of(
+        st.none(), st.text(max_size=40), st.text(max_size=40).map("Bearer {}".format)
+    )
+)
 def test_nothing_else_is_a_key_and_it_is_never_repeated(header: str | None) -> None:
     with pytest.raises(ApiError) as refused:
         KEYS.client(header)
@@ -43,14 +47,18 @@ def test_nothing_else_is_a_key_and_it_is_never_repeated(header: str | None) -> N
         (12345678, "must be a text$"),
     ],
 )
-def test_a_key_that_cannot_be_sent_or_is_guessed_is_refused(text: object, why: str) -> None:
+def test_a_key_that_cannot_be_sent_or_is_guessed_is_refused(
+    text: object, why: str
+) -> None:
     with pytest.raises(UsageError, match=f"the key mine {why}") as refused:
         Keys({"mine": text})
     assert not text or str(text) not in str(refused.value)
 
 
 @given(st.lists(st.sampled_from(["leave", "end"]), max_size=12), st.data())
-def test_whatever_leaves_while_it_waits_or_is_served_frees_its_turn(acts: list[str], data: st.DataObject) -> None:
+def test_whatever_leaves_while_it_waits_or_is_served_frees_its_turn(
+    acts: list[str], data: st.DataObject
+) -> None:
     async def serve() -> None:
         queue = Turns(2, 99)
         ends = [asyncio.Event() for _ in range(9)]

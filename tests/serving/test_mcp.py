@@ -36,7 +36,11 @@ async def over_http(url: str, key: str = "") -> AsyncIterator[ClientSession]:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     async with (
         httpx2.AsyncClient(headers=headers) as http,
-        streamable_http_client(f"{url}/mcp", http_client=http) as (incoming, outgoing, *_),
+        streamable_http_client(f"{url}/mcp", http_client=http) as (
+            incoming,
+            outgoing,
+            *_,
+        ),
         ClientSession(incoming, outgoing) as session,
     ):
         await session.initialize()
@@ -54,7 +58,12 @@ async def check(session: ClientSession) -> None:
     assert solved.structured_content["answer"] == "7"
     assert solved.structured_content["samples"] == 8
     assert solved.structured_content["cost"]["tokens"] <= 4000
-    own = await called(session, question="What is 3 + 4?", strategy="self_consistency(n=3)", answer="number")
+    own = await called(
+        session,
+        question="What is 3 + 4?",
+        strategy="self_consistency(n=3)",
+        answer="number",
+    )
     assert own.structured_content["samples"] == 3
     for wrong, said in (
         ({"question": "1 + 1?", "strategy": "vote9"}, "no strategy named 'vote9'"),
@@ -71,7 +80,10 @@ async def check(session: ClientSession) -> None:
 def test_an_agent_solves_over_standard_streams() -> None:
     async def run() -> None:
         async with (
-            stdio_client(StdioServerParameters(command=COMMAND, args=ARGUMENTS)) as (incoming, outgoing),
+            stdio_client(StdioServerParameters(command=COMMAND, args=ARGUMENTS)) as (
+                incoming,
+                outgoing,
+            ),
             ClientSession(incoming, outgoing) as session,
         ):
             await session.initialize()
@@ -81,9 +93,13 @@ def test_an_agent_solves_over_standard_streams() -> None:
 
 
 @pytest.mark.process
-def test_a_server_for_an_agent_uses_the_engine_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_for_an_agent_uses_the_engine_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("REASONER_CACHE", str(tmp_path))
-    server = StdioServerParameters(command=COMMAND, args=ARGUMENTS[:-1], env={**os.environ})
+    server = StdioServerParameters(
+        command=COMMAND, args=ARGUMENTS[:-1], env={**os.environ}
+    )
 
     async def run(log: TextIO) -> None:
         async with (
@@ -97,7 +113,9 @@ def test_a_server_for_an_agent_uses_the_engine_of_another(tmp_path: Path, monkey
     with (tmp_path / "said").open("w+") as log:
         asyncio.run(run(log))
     said = (tmp_path / "said").read_text()
-    assert said.startswith(f"using the engine of the server {os.getpid()}; --no-server starts another\n")
+    assert said.startswith(
+        f"using the engine of the server {os.getpid()}; --no-server starts another\n"
+    )
 
 
 def test_an_agent_solves_over_http_with_its_key() -> None:
@@ -109,7 +127,10 @@ def test_an_agent_solves_over_http_with_its_key() -> None:
 
         asyncio.run(run())
         for headers, status in (({}, 401), ({"Authorization": "Bearer wrong"}, 401)):
-            assert httpx2.post(f"{server.url}/mcp", json={}, headers=headers).status_code == status
+            assert (
+                httpx2.post(f"{server.url}/mcp", json={}, headers=headers).status_code
+                == status
+            )
     assert server.reports == []
 
 
@@ -119,17 +140,31 @@ def test_what_is_no_call_is_refused() -> None:
             (b"{" * 1000, "application/json", {400}),
             (b"x" * 3000, "application/json", {413}),
             (b"{}", "text/plain", {415}),
-            (b'{"jsonrpc": "2.0", "id": 1, "method": "\xff"}', "application/json", {400}),
+            (
+                b'{"jsonrpc": "2.0", "id": 1, "method": "\xff"}',
+                "application/json",
+                {400},
+            ),
         ):
-            headers = {"Content-Type": kind, "Accept": "application/json, text/event-stream"}
-            assert httpx2.post(f"{server.url}/mcp", content=body, headers=headers).status_code in status
+            headers = {
+                "Content-Type": kind,
+                "Accept": "application/json, text/event-stream",
+            }
+            assert (
+                httpx2.post(
+                    f"{server.url}/mcp", content=body, headers=headers
+                ).status_code
+                in status
+            )
         assert httpx2.get(f"{server.url}/mcp").status_code == 405
         assert httpx2.get(f"{server.url}/health").status_code == 200
 
 
 @pytest.mark.process
 def test_ctrl_c_ends_it_while_it_waits_for_a_line() -> None:
-    with subprocess.Popen([COMMAND, *ARGUMENTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+    with subprocess.Popen(
+        [COMMAND, *ARGUMENTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as server:
         assert server.stdin
         assert server.stdout
         server.stdin.write(INITIALIZE)
@@ -141,11 +176,20 @@ def test_ctrl_c_ends_it_while_it_waits_for_a_line() -> None:
 
 @pytest.mark.process
 @pytest.mark.parametrize(
-    ("heard", "ended"), [(1, (0, "")), (0, (1, "error: cannot write to standard output: its reader has gone\n"))]
+    ("heard", "ended"),
+    [
+        (1, (0, "")),
+        (0, (1, "error: cannot write to standard output: its reader has gone\n")),
+    ],
 )
-def test_an_agent_that_closes_standard_output_ends_it_as_any_reader_does(heard: int, ended: tuple[int, str]) -> None:
+def test_an_agent_that_closes_standard_output_ends_it_as_any_reader_does(
+    heard: int, ended: tuple[int, str]
+) -> None:
     with subprocess.Popen(
-        [COMMAND, *ARGUMENTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [COMMAND, *ARGUMENTS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as server:
         assert server.stdin
         assert server.stdout
@@ -162,9 +206,21 @@ def test_an_agent_that_closes_standard_output_ends_it_as_any_reader_does(heard: 
 
 @pytest.mark.process
 def test_an_input_that_is_no_pipe_ends_and_an_endless_line_is_an_error() -> None:
-    ended = subprocess.run([COMMAND, *ARGUMENTS], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE)
+    ended = subprocess.run(
+        [COMMAND, *ARGUMENTS],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE,
+    )
     assert (ended.returncode, ended.stdout) == (0, b"")
-    ended = subprocess.run([COMMAND, *ARGUMENTS], input=b"x" * 5_000_000, capture_output=True, timeout=PATIENCE)
+    ended = subprocess.run(
+        [COMMAND, *ARGUMENTS],
+        input=b"x" * 5_000_000,
+        capture_output=True,
+        timeout=PATIENCE,
+    )
     assert ended.returncode == 2
     [line] = ended.stderr.splitlines()
-    assert line.startswith(b"error: a line of standard input may have at most 4,194,304 bytes")
+    assert line.startswith(
+        b"error: a line of standard input may have at most 4,194,304 bytes"
+    )

@@ -15,7 +15,11 @@ from reasoner.testing.support import says
 from tests.serving.running import Server, serving
 
 KEY = "alice-0123456789"
-WEATHER = {"name": "weather", "description": "The weather.", "input_schema": {"type": "object", "properties": {}}}
+WEATHER = {
+    "name": "weather",
+    "description": "The weather.",
+    "input_schema": {"type": "object", "properties": {}},
+}
 
 
 def client(server: Server, key: str = "none") -> Any:
@@ -28,7 +32,10 @@ def test_a_vote_whole_and_streamed() -> None:
         "max_tokens": 200,
         "messages": [{"role": "user", "content": "What is 3 + 4?"}],
     }
-    with serving(SimulatedEngine(accuracy=1, tokens=10), keys={"alice": KEY}) as server, client(server, KEY) as asking:
+    with (
+        serving(SimulatedEngine(accuracy=1, tokens=10), keys={"alice": KEY}) as server,
+        client(server, KEY) as asking,
+    ):
         whole = asking.messages.create(**asked)
         assert [block.text for block in whole.content] == ["The answer is 7"]
         assert (whole.stop_reason, whole.model) == ("end_turn", "simulated@vote8")
@@ -42,20 +49,34 @@ def test_a_vote_whole_and_streamed() -> None:
         assert streamed.usage.output_tokens > 0
         for wrong, error, said in (
             ({"model": "other"}, anthropic.NotFoundError, "no model named 'other'"),
-            ({"extra_body": {"temperature": 9}}, anthropic.BadRequestError, "temperature"),
-            ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, anthropic.BadRequestError, "text"),
+            (
+                {"extra_body": {"temperature": 9}},
+                anthropic.BadRequestError,
+                "temperature",
+            ),
+            (
+                {"messages": [{"role": "user", "content": [{"type": "image"}]}]},
+                anthropic.BadRequestError,
+                "text",
+            ),
         ):
             with pytest.raises(error, match=said) as caught:
                 asking.messages.create(**{**asked, **wrong})
             body: Any = caught.value.body
             assert body["type"] == "error"
-        with client(server, "wrong-wrong-wrong") as stranger, pytest.raises(anthropic.AuthenticationError):
+        with (
+            client(server, "wrong-wrong-wrong") as stranger,
+            pytest.raises(anthropic.AuthenticationError),
+        ):
             stranger.messages.create(**asked)
 
 
 def test_thinking_and_the_calls_of_tools_are_blocks() -> None:
     called = '<tool_call>{"name": "weather", "arguments": {"city": "Oslo"}}</tool_call>'
-    with serving(ScriptedEngine(lambda _: f"I look. {called}")) as server, client(server) as asking:
+    with (
+        serving(ScriptedEngine(lambda _: f"I look. {called}")) as server,
+        client(server) as asking,
+    ):
         asked = {
             "model": "scripted",
             "max_tokens": 50,
@@ -69,33 +90,58 @@ def test_thinking_and_the_calls_of_tools_are_blocks() -> None:
                     message = stream.get_final_message()
             else:
                 message = asking.messages.create(**asked)
-            [use] = [block for block in message.content if isinstance(block, ToolUseBlock)]
-            assert (use.name, use.input, message.stop_reason) == ("weather", {"city": "Oslo"}, "tool_use")
-    with serving(ScriptedEngine(says("7"), model=THINKER)) as server, client(server) as asking:
+            [use] = [
+                block for block in message.content if isinstance(block, ToolUseBlock)
+            ]
+            assert (use.name, use.input, message.stop_reason) == (
+                "weather",
+                {"city": "Oslo"},
+                "tool_use",
+            )
+    with (
+        serving(ScriptedEngine(says("7"), model=THINKER)) as server,
+        client(server) as asking,
+    ):
         name = server.service.offer.model.name
-        message = asking.messages.create(model=name, max_tokens=50, messages=[{"role": "user", "content": "3 + 4?"}])
+        message = asking.messages.create(
+            model=name, max_tokens=50, messages=[{"role": "user", "content": "3 + 4?"}]
+        )
         assert [block.type for block in message.content] == ["thinking", "text"]
         silent = asking.messages.create(
-            model=name, max_tokens=50, thinking={"type": "disabled"}, messages=[{"role": "user", "content": "3 + 4?"}]
+            model=name,
+            max_tokens=50,
+            thinking={"type": "disabled"},
+            messages=[{"role": "user", "content": "3 + 4?"}],
         )
         assert [block.type for block in silent.content] == ["text"]
 
 
 def test_a_reply_that_is_cut_has_its_text_and_says_so() -> None:
-    asked: dict[str, Any] = {"max_tokens": 1, "messages": [{"role": "user", "content": "What is 3 + 4?"}]}
+    asked: dict[str, Any] = {
+        "max_tokens": 1,
+        "messages": [{"role": "user", "content": "What is 3 + 4?"}],
+    }
     with serving(SimulatedEngine(tokens=1e9)) as server, client(server) as asking:
         for model in ("simulated", "simulated@vote8", "simulated@best8"):
             message = asking.messages.create(model=model, **asked)
             assert [bool(block.text) for block in message.content] == [True], model
             assert message.stop_reason == "max_tokens"
     # Of thinking that is cut there is no text.
-    with serving(ScriptedEngine(says("7"), model=THINKER)) as server, client(server) as asking:
+    with (
+        serving(ScriptedEngine(says("7"), model=THINKER)) as server,
+        client(server) as asking,
+    ):
         message = asking.messages.create(model=server.service.offer.model.name, **asked)
-        assert ([block.type for block in message.content], message.stop_reason) == (["thinking"], "max_tokens")
+        assert ([block.type for block in message.content], message.stop_reason) == (
+            ["thinking"],
+            "max_tokens",
+        )
 
 
 def test_the_tokens_of_a_prompt_are_counted() -> None:
-    asked: dict[str, Any] = {"messages": [{"role": "user", "content": "What is 3 + 4?"}]}
+    asked: dict[str, Any] = {
+        "messages": [{"role": "user", "content": "What is 3 + 4?"}]
+    }
     with serving(SimulatedEngine()) as server, client(server) as asking:
         counted = [
             asking.messages.count_tokens(model=model, **asked, **more).input_tokens
@@ -111,8 +157,16 @@ def test_the_tokens_of_a_prompt_are_counted() -> None:
         assert message.usage.input_tokens == 8 * voted
         for wrong, error, said in (
             ({"model": "other"}, anthropic.NotFoundError, "no model named 'other'"),
-            ({"tool_choice": {"type": "tool"}}, anthropic.BadRequestError, "name is missing"),
-            ({"system": "s", "messages": asked["messages"] * 2000}, anthropic.BadRequestError, "at most 2000 items"),
+            (
+                {"tool_choice": {"type": "tool"}},
+                anthropic.BadRequestError,
+                "name is missing",
+            ),
+            (
+                {"system": "s", "messages": asked["messages"] * 2000},
+                anthropic.BadRequestError,
+                "at most 2000 items",
+            ),
         ):
             with pytest.raises(error, match=said) as caught:
                 asking.messages.count_tokens(**{"model": "simulated", **asked, **wrong})
@@ -128,22 +182,57 @@ def test_a_history_with_tools_becomes_turns_of_a_chat() -> None:
             "content": [
                 {"type": "thinking", "thinking": "hm", "signature": "s"},
                 {"type": "text", "text": "I look."},
-                {"type": "tool_use", "id": "t1", "name": "weather", "input": {"city": "Oslo"}},
+                {
+                    "type": "tool_use",
+                    "id": "t1",
+                    "name": "weather",
+                    "input": {"city": "Oslo"},
+                },
             ],
         },
         {
             "role": "user",
             "content": [
-                {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "sun"}]},
+                {
+                    "type": "tool_result",
+                    "tool_use_id": "t1",
+                    "content": [{"type": "text", "text": "sun"}],
+                },
                 {"type": "text", "text": "So?"},
             ],
         },
     ]
-    body = {"model": "m", "max_tokens": 9, "system": [{"type": "text", "text": "Be brief."}], "messages": history,
-            "thinking": {"type": "enabled", "budget_tokens": 2000}, "tool_choice": {"type": "any"}, "tools": [WEATHER]}  # fmt: skip
+    body = {
+        "model": "m",
+        "max_tokens": 9,
+        "system": [{"type": "text", "text": "Be brief."}],
+        "messages": history,
+        "thinking": {"type": "enabled", "budget_tokens": 2000},
+        "tool_choice": {"type": "any"},
+        "tools": [WEATHER],
+    }
     chat = read(json.dumps(body).encode(), MessageRequest).chat
-    assert [turn.role for turn in chat.messages] == ["system", "user", "assistant", "tool", "user"]
-    assert [turn.content for turn in chat.messages] == ["Be brief.", "Weather?", "I look.", "sun", "So?"]
+    assert [turn.role for turn in chat.messages] == [
+        "system",
+        "user",
+        "assistant",
+        "tool",
+        "user",
+    ]
+    assert [turn.content for turn in chat.messages] == [
+        "Be brief.",
+        "Weather?",
+        "I look.",
+        "sun",
+        "So?",
+    ]
     [call] = chat.messages[2].tool_calls or []
-    assert (call.id, json.loads(call.function.arguments)) == (chat.messages[3].tool_call_id, {"city": "Oslo"})
-    assert (chat.thinking, chat.tool_choice, chat.tools[0].function.name) == (2000, "required", "weather")
+    assert (call.id, json.loads(call.function.arguments)) == (
+        chat.messages[3].tool_call_id,
+        {"city": "Oslo"},
+    )
+    assert (chat.thinking, chat.tool_choice, chat.tools[0].function.name) == (
+        2000,
+        "required",
+        "weather",
+    )

@@ -17,13 +17,13 @@ from tests.browser import CHROMIUM, Page, browser
 from tests.serving.canned import Canned, chunk
 from tests.serving.running import serving
 
-in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium")
+in_browser = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium"
+)
 pytestmark = pytest.mark.process
 
 WIDTHS = (390, 1280)
-HOSTILE = (
-    "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\">\x1b[31m\u202eevil\u2066\0"
-)
+HOSTILE = "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\">\x1b[31m\u202eevil\u2066\0"
 STICKING_OUT = """
 [...document.querySelectorAll('main *')].filter(each => each.checkVisibility()
   && !each.closest('pre, .only-read, option') && each.getBoundingClientRect().right > innerWidth + 1)
@@ -48,13 +48,17 @@ def tab() -> Iterator[Page]:
 
 def opened(tab: Page, address: str, *, width: int = 1280) -> None:
     tab.open(f"{address}/", width=width)
-    tab.wait("document.querySelectorAll('#strategy-0 option').length || !document.getElementById('problem').hidden")
+    tab.wait(
+        "document.querySelectorAll('#strategy-0 option').length || !document.getElementById('problem').hidden"
+    )
 
 
 def asked(tab: Page) -> None:
     """Ask, as with the keyboard, and wait until all results are complete."""
     tab.value("document.getElementById('ask').requestSubmit()")
-    tab.wait("[...document.querySelectorAll('#results section')].every(each => each.ariaBusy === 'false')")
+    tab.wait(
+        "[...document.querySelectorAll('#results section')].every(each => each.ariaBusy === 'false')"
+    )
     tab.wait("!document.getElementById('submit').disabled")
 
 
@@ -62,15 +66,31 @@ def text(tab: Page, selector: str) -> str:
     return str(tab.value(f"document.querySelector({selector!r}).textContent"))
 
 
-def vote_stream(answer: str = "408", *, tokens: int = 800, **report: object) -> list[str]:
-    votes = [{"answer": answer, "count": 5, "weight": 5.0}, {"answer": "409", "count": 3, "weight": 3.0}]
+def vote_stream(
+    answer: str = "408", *, tokens: int = 800, **report: object
+) -> list[str]:
+    votes = [
+        {"answer": answer, "count": 5, "weight": 5.0},
+        {"answer": "409", "count": 3, "weight": 3.0},
+    ]
     return [
         chunk(reasoner={"samples": 1, "votes": votes[:1], "cost": {"tokens": 90}}),
         chunk(f"The answer is {answer}"),
-        chunk(finish="stop", reasoner={"answer": answer, "samples": 10, "votes": votes, "cost": {"tokens": tokens},
-              "ended_by": "strategy", "reason": "the strategy finished", "confidence": 0.9, **report}),
+        chunk(
+            finish="stop",
+            reasoner={
+                "answer": answer,
+                "samples": 10,
+                "votes": votes,
+                "cost": {"tokens": tokens},
+                "ended_by": "strategy",
+                "reason": "the strategy finished",
+                "confidence": 0.9,
+                **report,
+            },
+        ),
         "data: [DONE]\n\n",
-    ]  # fmt: skip
+    ]
 
 
 def check_layout(tab: Page, width: int, address: str) -> None:
@@ -82,22 +102,29 @@ def check_layout(tab: Page, width: int, address: str) -> None:
     assert all(url.startswith(address) for url in tab.requested)
 
 
-def test_every_file_has_a_strict_policy_and_names_no_other_host_and_no_script_of_its_own() -> None:
+def test_every_file_has_a_strict_policy_and_names_no_other_host_and_no_script_of_its_own() -> (
+    None
+):
     with Canned().live() as address:
         for path in ("/", "/page/style.css", "/page/app.js"):
             reply = httpx.get(f"{address}{path}")
             assert reply.status_code == 200
             policy = reply.headers["content-security-policy"]
-            assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';")
+            assert policy.startswith(
+                "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+            )
             assert "unsafe" not in policy
             assert reply.headers["referrer-policy"] == "no-referrer"
     for file in FOLDER.iterdir():
-        assert not re.search(r"https?:|//[a-z]", file.read_text().replace("// ", "")), file.name
+        assert not re.search(r"https?:|//[a-z]", file.read_text().replace("// ", "")), (
+            file.name
+        )
     page = (FOLDER / "index.html").read_text()
     assert not re.search(r"<script[^>]*>[^<]|<style| style=| on\w+=", page)
     script = (FOLDER / "app.js").read_text()
     assert not re.search(
-        r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|localStorage|sessionStorage", script
+        r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|localStorage|sessionStorage",
+        script,
     )
     [options] = re.findall(r'<select id="kind">(.*?)</select>', page, re.DOTALL)
     assert set(re.findall(r'value="(\w+)"', options)) == set(SPACES)
@@ -110,11 +137,16 @@ def test_every_file_has_a_strict_policy_and_names_no_other_host_and_no_script_of
     [
         (("408", "408"), "The same answer: vote8 (800 tokens), vote16 (1,600 tokens)"),
         (("7", "8"), "vote8 (800 tokens): 7; vote16 (1,600 tokens): 8"),
-        (("two\nlines", "x" * 150), "vote8 (800 tokens): a reply; vote16 (1,600 tokens): a reply"),
+        (
+            ("two\nlines", "x" * 150),
+            "vote8 (800 tokens): a reply; vote16 (1,600 tokens): a reply",
+        ),
     ],
     ids=["same", "different", "long"],
 )
-def test_two_strategies_are_compared(tab: Page, answers: tuple[str, str], verdict: str, width: int) -> None:
+def test_two_strategies_are_compared(
+    tab: Page, answers: tuple[str, str], verdict: str, width: int
+) -> None:
     canned = Canned()
     second = vote_stream(answers[1], tokens=1600, notes=["w" * 400], saved=2)
     canned.streams = {"m@vote8": vote_stream(answers[0]), "m@vote16": second}
@@ -139,7 +171,8 @@ def test_two_strategies_are_compared(tab: Page, answers: tuple[str, str], verdic
         colours = "getComputedStyle(document.querySelector({!r})).color"
         assert tab.value(f"{colours.format('.headline')} === {colours.format('main')}")
         assert (
-            text(tab, ".facts") == "confidence90 %samples10tokens computed800ended by the strategythe strategy finished"
+            text(tab, ".facts")
+            == "confidence90 %samples10tokens computed800ended by the strategythe strategy finished"
         )
         assert "for 800 tokens. vote16: " in text(tab, "#spoken")
         tops = tab.value(
@@ -152,21 +185,37 @@ def test_two_strategies_are_compared(tab: Page, answers: tuple[str, str], verdic
 @in_browser
 @pytest.mark.parametrize("width", WIDTHS)
 def test_what_a_model_wrote_is_text(tab: Page, width: int) -> None:
-    votes = [{"answer": HOSTILE, "count": 2, "weight": 2.0}, {"answer": "x" * 5000, "count": 1, "weight": 1.0}]
+    votes = [
+        {"answer": HOSTILE, "count": 2, "weight": 2.0},
+        {"answer": "x" * 5000, "count": 1, "weight": 1.0},
+    ]
     stream = [
         chunk(HOSTILE),
         *(chunk("w" * 10_000) for _ in range(100)),
-        chunk(finish="stop", reasoner={"answer": HOSTILE, "votes": votes, "reason": HOSTILE, "ended_by": HOSTILE,
-              "notes": [HOSTILE, "y" * 9000], "samples": 3, "cost": {"tokens": 1}}),
+        chunk(
+            finish="stop",
+            reasoner={
+                "answer": HOSTILE,
+                "votes": votes,
+                "reason": HOSTILE,
+                "ended_by": HOSTILE,
+                "notes": [HOSTILE, "y" * 9000],
+                "samples": 3,
+                "cost": {"tokens": 1},
+            },
+        ),
         "data: [DONE]\n\n",
-    ]  # fmt: skip
+    ]
     canned = Canned()
     canned.streams = {"m@vote8": stream}
     with canned.live() as address:
         opened(tab, address, width=width)
         asked(tab)
         assert tab.value("document.title") == "Ask · reasoner"
-        assert tab.value("document.querySelectorAll('#results :is(script, img)').length") == 0
+        assert (
+            tab.value("document.querySelectorAll('#results :is(script, img)').length")
+            == 0
+        )
         shown = "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\">[U+001B][31m[U+202E]evil[U+2066][U+0000]"
         assert text(tab, ".headline") == shown
         assert text(tab, ".votes .answer") == shown
@@ -180,16 +229,36 @@ def test_what_a_model_wrote_is_text(tab: Page, width: int) -> None:
 @pytest.mark.parametrize(
     ("failure", "stream", "line"),
     [
-        (JSONResponse({"error": {"message": "the queue is full:\ntry again in 3 s"}}, 429), [], "the queue is full: try again in 3 s"),
-        (PlainTextResponse("<html>Bad Gateway", 502), [], "the server answered with status 502"),
-        (None, [chunk("The "), 'data: {"error": {"message": "the engine died"}}\n\n'], "the engine died"),
+        (
+            JSONResponse(
+                {"error": {"message": "the queue is full:\ntry again in 3 s"}}, 429
+            ),
+            [],
+            "the queue is full: try again in 3 s",
+        ),
+        (
+            PlainTextResponse("<html>Bad Gateway", 502),
+            [],
+            "the server answered with status 502",
+        ),
+        (
+            None,
+            [chunk("The "), 'data: {"error": {"message": "the engine died"}}\n\n'],
+            "the engine died",
+        ),
         (None, [chunk("The ")], "the connection ended before the answer was complete"),
-        (None, [chunk("The "), "data: {nonsense\n\n"], "the connection broke before the answer was complete"),
+        (
+            None,
+            [chunk("The "), "data: {nonsense\n\n"],
+            "the connection broke before the answer was complete",
+        ),
         (None, [], "the connection ended before the answer was complete"),
     ],
     ids=["ours", "a proxy's", "an error in the stream", "cut off", "not JSON", "empty"],
-)  # fmt: skip
-def test_a_failure_is_a_line(tab: Page, failure: Response | None, stream: list[str], line: str) -> None:
+)
+def test_a_failure_is_a_line(
+    tab: Page, failure: Response | None, stream: list[str], line: str
+) -> None:
     canned = Canned()
     canned.failure, canned.streams = failure, {"m@vote8": stream}
     with canned.live() as address:
@@ -197,7 +266,9 @@ def test_a_failure_is_a_line(tab: Page, failure: Response | None, stream: list[s
         asked(tab)
         assert text(tab, "#results .error") == line
         assert text(tab, "#spoken") == f"vote8: {line}"
-        assert tab.value("document.querySelector('.headline').checkVisibility()") is False
+        assert (
+            tab.value("document.querySelector('.headline').checkVisibility()") is False
+        )
         asked(tab)
         assert len(canned.asked) == 2
 
@@ -211,8 +282,20 @@ def test_it_is_used_with_the_keyboard(tab: Page) -> None:
         order = []
         for _ in range(7):
             tab.press("Tab")
-            order.append(tab.value("document.activeElement.id || document.activeElement.className"))
-        assert order == ["skip", "question", "strategy-0", "effort-0", "kind", "compare", "submit"]
+            order.append(
+                tab.value(
+                    "document.activeElement.id || document.activeElement.className"
+                )
+            )
+        assert order == [
+            "skip",
+            "question",
+            "strategy-0",
+            "effort-0",
+            "kind",
+            "compare",
+            "submit",
+        ]
         tab.value("document.getElementById('question').focus()")
         tab.press("Enter", control=True)
         tab.wait("document.querySelector('.headline')?.textContent === '408'")
@@ -232,12 +315,16 @@ def test_a_key_stays_in_memory_and_opens_the_tree_of_its_owner(tab: Page) -> Non
         tab.wait("document.getElementById('problem').hidden")
         asked(tab)
         assert text(tab, ".headline") == "408"
-        stored = tab.value("JSON.stringify([localStorage, sessionStorage, document.cookie, location.href])")
+        stored = tab.value(
+            "JSON.stringify([localStorage, sessionStorage, document.cookie, location.href])"
+        )
         assert KEY not in stored
         assert all(KEY not in url for url in tab.requested)
         # In this tab, where the test can see it, and not in a new one.
-        tab.value("const submit = HTMLFormElement.prototype.submit;"
-                  "HTMLFormElement.prototype.submit = function () { this.target = '_self'; submit.call(this); }")  # fmt: skip
+        tab.value(
+            "const submit = HTMLFormElement.prototype.submit;"
+            "HTMLFormElement.prototype.submit = function () { this.target = '_self'; submit.call(this); }"
+        )
         tab.follow("document.querySelector('.tree a').click()")
         assert tab.value("location.pathname").startswith("/v1/reasoner/traces/")
         assert "What is 17 * 24?" in text(tab, "main")
@@ -252,7 +339,9 @@ def test_a_question_is_watched_and_answered_and_its_tree_opened(tab: Page) -> No
         if request.index >= 3:
             await held.wait()
 
-    with serving(ScriptedEngine(says("408", "408", "409", "408"), pause=pause)) as server:
+    with serving(
+        ScriptedEngine(says("408", "408", "409", "408"), pause=pause)
+    ) as server:
         opened(tab, server.url)
         assert "votes over 8 samples" in text(tab, ".about")
         tab.value("document.getElementById('ask').requestSubmit()")
@@ -266,7 +355,9 @@ def test_a_question_is_watched_and_answered_and_its_tree_opened(tab: Page) -> No
         assert text(tab, ".headline") == "408"
         assert tab.value(counts) == "6 of 8,2 of 8"
         assert text(tab, ".reply pre") == "The answer is 408"
-        assert tab.value("document.querySelector('.thinking').checkVisibility()") is False
+        assert (
+            tab.value("document.querySelector('.thinking').checkVisibility()") is False
+        )
         check_layout(tab, 1280, server.url)
         tab.open(tab.value("document.querySelector('.tree a').href"), width=390)
         assert "What is 17 * 24?" in text(tab, "main")

@@ -19,7 +19,18 @@ from reasoner.testing.support import meter_of, says, varied
 from reasoner.trace.events import Proposed
 from reasoner.types import Answer, Proposal, Vote, VoteState
 from tests.running import running
-from tests.serving.asking import CLIENTS, answered, chat, followed, offer, only, read_as, refusal, said, streamed
+from tests.serving.asking import (
+    CLIENTS,
+    answered,
+    chat,
+    followed,
+    offer,
+    only,
+    read_as,
+    refusal,
+    said,
+    streamed,
+)
 
 
 def reply(results: list[Result], *, prices: Prices | None = None) -> dict[str, Any]:
@@ -31,7 +42,14 @@ def reply(results: list[Result], *, prices: Prices | None = None) -> dict[str, A
 
 def solved(text: str = "", **fields: Any) -> list[Result]:
     """The one choice of a reply that ended like this."""
-    known = {"answer": None, "cost": Cost(), "proposals": (), "ended_by": "strategy", "reason": "done", **fields}
+    known = {
+        "answer": None,
+        "cost": Cost(),
+        "proposals": (),
+        "ended_by": "strategy",
+        "reason": "done",
+        **fields,
+    }
     return [Result(only(), Solution("q", text=text, **known))]
 
 
@@ -40,9 +58,13 @@ def solved(text: str = "", **fields: Any) -> list[Result]:
 
 @pytest.mark.parametrize("name", CLIENTS)
 @running
-async def test_every_strategy_gives_a_reply_that_openais_client_reads(name: str) -> None:
+async def test_every_strategy_gives_a_reply_that_openais_client_reads(
+    name: str,
+) -> None:
     engine = ScriptedEngine(varied)
-    request = chat(max_tokens=40, seed=8, reasoner={"strategy": name, "answer": "number"})
+    request = chat(
+        max_tokens=40, seed=8, reasoner={"strategy": name, "answer": "number"}
+    )
     [result] = await answered(engine, request)
     document = reply([result])
     [choice] = document["choices"]
@@ -56,7 +78,9 @@ async def test_every_strategy_gives_a_reply_that_openais_client_reads(name: str)
     assert document["usage"]["prompt_tokens"] == computed + cached
     assert document["usage"]["completion_tokens"] == generated + judged
     assert document["usage"]["total_tokens"] == computed + cached + generated + judged
-    [bounded] = await answered(ScriptedEngine(varied), request, offer(ceiling=Budget(samples=2)))
+    [bounded] = await answered(
+        ScriptedEngine(varied), request, offer(ceiling=Budget(samples=2))
+    )
     assert bounded.solution.cost.samples <= 2
 
 
@@ -64,19 +88,35 @@ async def test_every_strategy_gives_a_reply_that_openais_client_reads(name: str)
 async def test_a_plain_request_gives_the_models_own_text() -> None:
     text = "  A poem:\n\n| a | b |\n"
     document = reply(await answered(ScriptedEngine(lambda _: text), chat()))
-    assert document["choices"][0]["message"] == {"role": "assistant", "content": text, "refusal": None}
-    assert document["reasoner"]["votes"] == [{"answer": text.strip(), "count": 1, "weight": 1.0}]
+    assert document["choices"][0]["message"] == {
+        "role": "assistant",
+        "content": text,
+        "refusal": None,
+    }
+    assert document["reasoner"]["votes"] == [
+        {"answer": text.strip(), "count": 1, "weight": 1.0}
+    ]
     assert document["reasoner"]["saved"] is None
 
 
 @pytest.mark.parametrize(
     ("text", "fields", "finish_reason"),
-    [("one two three four", {"max_tokens": 2}, "length"), ("one two END three", {"stop": " END"}, "stop")],
+    [
+        ("one two three four", {"max_tokens": 2}, "length"),
+        ("one two END three", {"stop": " END"}, "stop"),
+    ],
 )
 @running
-async def test_a_plain_request_says_how_it_ended(text: str, fields: dict[str, Any], finish_reason: str) -> None:
-    [choice] = reply(await answered(ScriptedEngine(lambda _: text), chat(**fields)))["choices"]
-    assert (choice["message"]["content"], choice["finish_reason"]) == ("one two", finish_reason)
+async def test_a_plain_request_says_how_it_ended(
+    text: str, fields: dict[str, Any], finish_reason: str
+) -> None:
+    [choice] = reply(await answered(ScriptedEngine(lambda _: text), chat(**fields)))[
+        "choices"
+    ]
+    assert (choice["message"]["content"], choice["finish_reason"]) == (
+        "one two",
+        finish_reason,
+    )
 
 
 @running
@@ -91,7 +131,11 @@ async def test_the_text_is_that_of_the_winner_and_so_is_its_thinking() -> None:
     assert message["content"] == "The answer is 8"
     assert message["reasoning"] == message["reasoning_content"] == "thought 1"
     vendor = document["reasoner"]
-    assert (vendor["answer"], vendor["samples"], vendor["ended_by"]) == ("8", 4, "strategy")
+    assert (vendor["answer"], vendor["samples"], vendor["ended_by"]) == (
+        "8",
+        4,
+        "strategy",
+    )
     assert vendor["votes"][0] == {"answer": "8", "count": 2, "weight": 2.0}
     thought = document["usage"]["completion_tokens_details"]["reasoning_tokens"]
     assert thought == vendor["cost"]["thinking_tokens"] > 0
@@ -100,16 +144,32 @@ async def test_the_text_is_that_of_the_winner_and_so_is_its_thinking() -> None:
 @running
 async def test_several_choices_have_their_own_solutions_and_one_usage() -> None:
     results = await answered(ScriptedEngine(varied), chat(n=3))
-    document = reply([replace(result, trace=trace) for result, trace in zip(results, ["a", None, "c"], strict=True)])
+    document = reply(
+        [
+            replace(result, trace=trace)
+            for result, trace in zip(results, ["a", None, "c"], strict=True)
+        ]
+    )
     assert [choice["index"] for choice in document["choices"]] == [0, 1, 2]
     assert len({choice["message"]["content"] for choice in document["choices"]}) > 1
-    assert [choice["reasoner"]["trace"] for choice in document["choices"]] == ["a", None, "c"]
+    assert [choice["reasoner"]["trace"] for choice in document["choices"]] == [
+        "a",
+        None,
+        "c",
+    ]
     assert document["reasoner"] == document["choices"][0]["reasoner"]
-    news = [said(result.solution.text[:3], index=index) for index, result in enumerate(results)]
+    news = [
+        said(result.solution.text[:3], index=index)
+        for index, result in enumerate(results)
+    ]
     chunks = checked(streamed(with_usage(), results, *news))
     for index, result in enumerate(results):
         assert joined(chunks, "content", index) == result.solution.text
-    assert document["usage"] == chunks[-1]["usage"] == usage(sum((each.solution.cost for each in results), Cost()))
+    assert (
+        document["usage"]
+        == chunks[-1]["usage"]
+        == usage(sum((each.solution.cost for each in results), Cost()))
+    )
 
 
 @running
@@ -121,14 +181,21 @@ async def test_a_vote_that_stops_early_says_what_it_saved_and_what_it_cost() -> 
     assert vendor["cost"]["samples"] + vendor["saved"] == 16
     assert vendor["saved"] > 0
     assert "usd" not in vendor["cost"]
-    assert reply([result], prices=prices)["reasoner"]["cost"]["usd"] == prices.usd(result.solution.cost)
+    assert reply([result], prices=prices)["reasoner"]["cost"]["usd"] == prices.usd(
+        result.solution.cost
+    )
 
 
 @running
 async def test_a_budget_that_ends_gives_the_best_so_far() -> None:
-    request = chat(model="m@vote16", reasoner={"answer": "number", "budget": {"samples": 3}})
+    request = chat(
+        model="m@vote16", reasoner={"answer": "number", "budget": {"samples": 3}}
+    )
     document = reply(await answered(ScriptedEngine(says("7")), request))
-    assert (document["reasoner"]["ended_by"], document["choices"][0]["finish_reason"]) == ("budget", "stop")
+    assert (
+        document["reasoner"]["ended_by"],
+        document["choices"][0]["finish_reason"],
+    ) == ("budget", "stop")
     assert document["reasoner"]["saved"] is None
     assert document["choices"][0]["message"]["content"] == "The answer is 7"
     request = chat(reasoner={"budget": {"tokens": 1}})
@@ -140,9 +207,18 @@ async def test_a_budget_that_ends_gives_the_best_so_far() -> None:
 
 def test_an_abstention_is_no_answer_and_an_answer_without_a_text_is_the_text() -> None:
     vote_state = VoteState((Vote(Answer("7", "7"), 1, 1),), 1)
-    document = reply(solved("It is 7", confidence=0.3, proposals=(Proposal(Answer("7", "7"), vote_state, Cost()),)))
+    document = reply(
+        solved(
+            "It is 7",
+            confidence=0.3,
+            proposals=(Proposal(Answer("7", "7"), vote_state, Cost()),),
+        )
+    )
     assert document["choices"][0]["message"]["content"] == "not sure"
-    assert (document["reasoner"]["confidence"], document["reasoner"]["answer"]) == (0.3, None)
+    assert (document["reasoner"]["confidence"], document["reasoner"]["answer"]) == (
+        0.3,
+        None,
+    )
     document = reply(solved(answer=Answer("B", "B")))
     assert document["choices"][0]["message"]["content"] == "B"
 
@@ -150,27 +226,49 @@ def test_an_abstention_is_no_answer_and_an_answer_without_a_text_is_the_text() -
 def test_hostile_text_is_valid_and_bounded() -> None:
     bad = "\ud800\0" * 9999
     vote_state = VoteState((Vote(Answer(bad, "k"), 1, 1),), 1)
-    document = reply(solved(bad, answer=Answer(bad, "k"), reason=bad, proposals=(Proposal(None, vote_state, Cost()),)))
+    document = reply(
+        solved(
+            bad,
+            answer=Answer(bad, "k"),
+            reason=bad,
+            proposals=(Proposal(None, vote_state, Cost()),),
+        )
+    )
     assert document["choices"][0]["message"]["content"] == "\ufffd\0" * 9999
     vendor = document["reasoner"]
-    assert {len(vendor["answer"]), len(vendor["reason"]), len(vendor["votes"][0]["answer"])} == {MAX_ANSWER}
+    assert {
+        len(vendor["answer"]),
+        len(vendor["reason"]),
+        len(vendor["votes"][0]["answer"]),
+    } == {MAX_ANSWER}
 
 
 @pytest.mark.parametrize(
     ("error", "status", "code", "says"),
     [
         (PromptTooLong(9, 5), 400, "context_length_exceeded", "shorten it"),
-        (EngineError("http://10.0.0.7/ refused with key sk-123"), 500, "internal_error", "internal error"),
+        (
+            EngineError("http://10.0.0.7/ refused with key sk-123"),
+            500,
+            "internal_error",
+            "internal error",
+        ),
     ],
 )
 def test_a_question_that_failed_is_an_error_unless_there_was_a_text(
     error: Any, status: int, code: str, says: str
 ) -> None:
     for call in (ChatReply.whole, ChatReply.end):
-        failed = refusal(lambda call=call: call(ChatReply(chat()), solved(error=error, ended_by="error")))  # type: ignore[misc]
+        failed = refusal(
+            lambda call=call: call(  # type: ignore[misc]
+                ChatReply(chat()), solved(error=error, ended_by="error")
+            )
+        )
         assert (failed.status, failed.code) == (status, code)
         assert says in failed.message
-    document = reply(solved("It is 7", answer=Answer("7", "7"), error=error, ended_by="error"))
+    document = reply(
+        solved("It is 7", answer=Answer("7", "7"), error=error, ended_by="error")
+    )
     assert document["choices"][0]["message"]["content"] == "It is 7"
     assert document["reasoner"]["ended_by"] == "error"
     assert "sk-123" not in json.dumps(document)
@@ -181,19 +279,28 @@ def test_a_question_that_failed_is_an_error_unless_there_was_a_text(
 
 def joined(chunks: list[dict[str, Any]], part: str, index: int = 0) -> str:
     """What the chunks say of a part of a choice."""
-    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"] if choice["index"] == index]
+    deltas = [
+        choice["delta"]
+        for chunk in chunks
+        for choice in chunk["choices"]
+        if choice["index"] == index
+    ]
     return "".join(delta.get(part) or "" for delta in deltas)
 
 
 def checked(chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for chunk in chunks:
         read_as(ChatCompletionChunk, chunk)
-    assert len({(chunk["id"], chunk["created"], chunk["model"]) for chunk in chunks}) == 1
+    assert (
+        len({(chunk["id"], chunk["created"], chunk["model"]) for chunk in chunks}) == 1
+    )
     return chunks
 
 
 def with_usage(**fields: Any) -> ChatReply:
-    return ChatReply(chat(stream=True, stream_options={"include_usage": True}, **fields))
+    return ChatReply(
+        chat(stream=True, stream_options={"include_usage": True}, **fields)
+    )
 
 
 @running
@@ -211,7 +318,11 @@ async def test_a_vote_shows_its_progress_and_then_the_whole_reply() -> None:
     assert joined(chunks, "role") == "assistant"
     reports = [chunk["reasoner"] for chunk in chunks if "reasoner" in chunk]
     assert reports[0]["samples"] == 1
-    assert {**reports[-2], "cost": None} == {"samples": 4, "votes": reports[-1]["votes"], "cost": None}
+    assert {**reports[-2], "cost": None} == {
+        "samples": 4,
+        "votes": reports[-1]["votes"],
+        "cost": None,
+    }
     assert reports[-2]["cost"]["tokens"] == reports[-1]["cost"]["tokens"]
     assert reports[-1] == document["reasoner"]
     last, counted = chunks[-2:]
@@ -224,7 +335,12 @@ async def test_a_vote_shows_its_progress_and_then_the_whole_reply() -> None:
 async def test_a_request_that_passes_through_streams_what_it_thinks_and_says() -> None:
     results = await answered(ScriptedEngine(lambda _: "It is 7", model=THINKER), chat())
     stream = ChatReply(chat())
-    chunks = checked([*stream.begin(1), *streamed(stream, results, said("hm, let", thinking=True), said("It "))])
+    chunks = checked(
+        [
+            *stream.begin(1),
+            *streamed(stream, results, said("hm, let", thinking=True), said("It ")),
+        ]
+    )
     assert joined(chunks, "content") == "It is 7"
     assert joined(chunks, "reasoning") == "hm, let me think"
     assert joined(chunks, "role") == "assistant"
@@ -241,13 +357,19 @@ def test_what_was_streamed_is_not_sent_again(text: str, cut: int) -> None:
 def test_another_text_than_was_streamed_is_not_added_to_it_but_noted() -> None:
     chunks = streamed(ChatReply(chat()), solved("No idea"), said("It was"))
     assert joined(chunks, "content") == "It was"
-    assert [note.partition(":")[0] for note in chunks[-1]["reasoner"]["notes"]] == ["lost"]
+    assert [note.partition(":")[0] for note in chunks[-1]["reasoner"]["notes"]] == [
+        "lost"
+    ]
 
 
 def test_hostile_answers_are_short_lines_of_progress_and_few_are_in_a_chunk() -> None:
     bad = "\x1b[31m\n\ud800<script>" * 999
-    vote_state = VoteState(tuple(Vote(Answer(bad, str(number)), 1, 1) for number in range(60)), 60)
-    event = Proposed(question_id="q", t=0.0, answer=None, vote_state=vote_state, cost=Cost())
+    vote_state = VoteState(
+        tuple(Vote(Answer(bad, str(number)), 1, 1) for number in range(60)), 60
+    )
+    event = Proposed(
+        question_id="q", t=0.0, answer=None, vote_state=vote_state, cost=Cost()
+    )
     [chunk] = checked([*ChatReply(chat()).progress(0, event)])
     assert len(chunk["reasoner"]["votes"]) == MAX_VOTES
     line = joined([chunk], "reasoning")

@@ -20,13 +20,31 @@ def response(**fields: Any) -> ResponseRequest:
 
 def test_sampling_parameters_have_openais_names_and_vllms() -> None:
     request = chat(
-        temperature=0, top_p=0.5, top_k=-1, min_p=0.1, max_tokens=9, stop="\n", presence_penalty=1, frequency_penalty=-1,
-        repetition_penalty=1.1, logit_bias={"7": -100, "3": 5}, bad_words=["x"],
-    )  # fmt: skip
+        temperature=0,
+        top_p=0.5,
+        top_k=-1,
+        min_p=0.1,
+        max_tokens=9,
+        stop="\n",
+        presence_penalty=1,
+        frequency_penalty=-1,
+        repetition_penalty=1.1,
+        logit_bias={"7": -100, "3": 5},
+        bad_words=["x"],
+    )
     assert request.params == SamplingParams(
-        temperature=0, top_p=0.5, top_k=0, min_p=0.1, max_tokens=9, stop=("\n",), presence_penalty=1,
-        frequency_penalty=-1, repetition_penalty=1.1, logit_bias=((3, 5), (7, -100)), bad_words=("x",),
-    )  # fmt: skip
+        temperature=0,
+        top_p=0.5,
+        top_k=0,
+        min_p=0.1,
+        max_tokens=9,
+        stop=("\n",),
+        presence_penalty=1,
+        frequency_penalty=-1,
+        repetition_penalty=1.1,
+        logit_bias=((3, 5), (7, -100)),
+        bad_words=("x",),
+    )
     assert chat(stop=["a", "b"]).params.stop == ("a", "b")
     assert chat(max_tokens=9, max_completion_tokens=5).params.max_tokens == 5
     assert chat().params == SamplingParams()
@@ -34,25 +52,51 @@ def test_sampling_parameters_have_openais_names_and_vllms() -> None:
 
 def test_turns_may_be_parts_of_text_and_replies_that_are_sent_back() -> None:
     parts = [{"type": "text", "text": "one"}, {"type": "refusal", "refusal": "two"}]
-    call = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
+    call = {
+        "id": "c",
+        "type": "function",
+        "function": {"name": "weather", "arguments": '{"city": "Oslo"}'},
+    }
     turns = [
         {"role": "developer", "content": "Be brief."},
         {"role": "user", "content": parts, "name": "ada"},
-        {"role": "assistant", "content": None, "refusal": None, "reasoning_content": "hm", "tool_calls": [call]},
+        {
+            "role": "assistant",
+            "content": None,
+            "refusal": None,
+            "reasoning_content": "hm",
+            "tool_calls": [call],
+        },
         {"role": "tool", "content": "It rains.", "tool_call_id": "c"},
     ]
     first, second, third, last = chat(messages=turns).turns
-    assert (first, second) == (Message("system", "Be brief."), Message("user", "one\ntwo"))
+    assert (first, second) == (
+        Message("system", "Be brief."),
+        Message("user", "one\ntwo"),
+    )
     assert (third.content, third.fields["tool_calls"]) == ("", [call])
     assert (last.content, last.fields["tool_call_id"]) == ("It rains.", "c")
 
 
-def test_a_field_that_is_null_ignored_or_asks_for_nothing_has_no_effect_and_others_are_refused() -> None:
-    assert chat(**dict.fromkeys([*ChatRequest.model_fields.keys() - {"model", "messages", "seed"}])) == chat()
+def test_a_field_that_is_null_ignored_or_asks_for_nothing_has_no_effect_and_others_are_refused() -> (
+    None
+):
+    assert (
+        chat(
+            **dict.fromkeys(
+                [*ChatRequest.model_fields.keys() - {"model", "messages", "seed"}]
+            )
+        )
+        == chat()
+    )
     assert chat(**{field: {"a": "b"} for field in ChatRequest.ignored}) == chat()
     for field in ChatRequest.refused:
         error = refusal(lambda field=field: chat(**{field: True}))  # type: ignore[misc]
-        assert (error.status, error.param, error.code) == (400, field, "unsupported_parameter")
+        assert (error.status, error.param, error.code) == (
+            400,
+            field,
+            "unsupported_parameter",
+        )
         assert chat(**{field: None}) == chat(**{field: False}) == chat()
 
 
@@ -64,15 +108,39 @@ CALL = {"role": "assistant", "content": ""}
     [
         ({"temprature": 1}, "temprature", "did you mean temperature?"),
         ({"zzz": 1}, "zzz", "there are: bad_words,"),
-        ({"reasoner": {"strategie": "x"}}, "reasoner.strategie", "did you mean strategy?"),
-        ({"reasoner": {"strategy": ""}}, "reasoner.strategy", "a text of 1 to 4,000 characters"),
+        (
+            {"reasoner": {"strategie": "x"}},
+            "reasoner.strategie",
+            "did you mean strategy?",
+        ),
+        (
+            {"reasoner": {"strategy": ""}},
+            "reasoner.strategy",
+            "a text of 1 to 4,000 characters",
+        ),
         ({"reasoner": {"strategy": 8}}, "reasoner.strategy", "(got 8)"),
-        ({"reasoner": {"strategy": "self_consistensy"}}, "reasoner.strategy", "did you mean 'self_consistency'?"),
-        ({"reasoner": {"answer": "nubmer"}}, "reasoner.answer", "did you mean 'number'?"),
+        (
+            {"reasoner": {"strategy": "self_consistensy"}},
+            "reasoner.strategy",
+            "did you mean 'self_consistency'?",
+        ),
+        (
+            {"reasoner": {"answer": "nubmer"}},
+            "reasoner.answer",
+            "did you mean 'number'?",
+        ),
         ({"reasoner": {"stop": "betta"}}, "reasoner.stop", "did you mean 'beta'?"),
         ({"reasoner": {"budget": "tokens"}}, "reasoner.budget", "tokens=4000"),
-        ({"reasoner": {"budget": {"token": 1}}}, "reasoner.budget", "did you mean 'tokens'?"),
-        ({"reasoner": {"budget": {"tokens": -1}}}, "reasoner.budget", "tokens=-1 must be a positive number"),
+        (
+            {"reasoner": {"budget": {"token": 1}}},
+            "reasoner.budget",
+            "did you mean 'tokens'?",
+        ),
+        (
+            {"reasoner": {"budget": {"tokens": -1}}},
+            "reasoner.budget",
+            "tokens=-1 must be a positive number",
+        ),
         ({"reasoner": "vote"}, "reasoner", "(got 'vote')"),
         ({"n": 0}, "n", "(got 0)"),
         ({"n": 1000}, "n", "less than or equal to 128"),
@@ -84,42 +152,120 @@ CALL = {"role": "assistant", "content": ""}
         ({"seed": 2**63}, "seed", "less than or equal to"),
         ({"stop": [""]}, "stop[0]", "at least 1 character"),
         ({"stop": ["x"] * 99}, "stop", "at most 16"),
-        ({"logit_bias": {"a": 1}}, "logit_bias.a", "should match pattern '^[0-9]{1,9}$' (got 'a')"),
+        (
+            {"logit_bias": {"a": 1}},
+            "logit_bias.a",
+            "should match pattern '^[0-9]{1,9}$' (got 'a')",
+        ),
         ({"logit_bias": {"1": 101}}, "logit_bias.1", "less than or equal to 100"),
         ({"messages": []}, "messages", "at least 1 item"),
         ({"messages": None}, "messages", "is missing"),
         ({"messages": "hello"}, "messages", "(got 'hello')"),
-        ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role", "(got 'robot')"),
         (
-            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}, "text": ""}]}]},
+            {"messages": [{"role": "robot", "content": "x"}]},
+            "messages[0].role",
+            "(got 'robot')",
+        ),
+        (
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "image_url", "image_url": {}, "text": ""}],
+                    }
+                ]
+            },
             "messages[0].content[0].type",
             "it must be 'text', 'input_text', 'output_text' or 'refusal' (got 'image_url')",
         ),
-        ({"messages": [{**CALL, "tool_calls": [{"function": {"name": "a"}}]}]},
-         "messages[0].tool_calls[0].function.arguments", "is missing"),
-        ({"messages": [{**CALL, "tool_calls": [{"function": {"name": "a", "arguments": "[1]"}}]}]},
-         "messages[0].tool_calls[0].function.arguments", "a JSON object, as text"),
-        ({"messages": [{**CALL, "tool_calls": [{"function": {"name": "a", "arguments": "["}}]}]},
-         "messages[0].tool_calls[0].function.arguments", "expecting value"),
+        (
+            {"messages": [{**CALL, "tool_calls": [{"function": {"name": "a"}}]}]},
+            "messages[0].tool_calls[0].function.arguments",
+            "is missing",
+        ),
+        (
+            {
+                "messages": [
+                    {
+                        **CALL,
+                        "tool_calls": [{"function": {"name": "a", "arguments": "[1]"}}],
+                    }
+                ]
+            },
+            "messages[0].tool_calls[0].function.arguments",
+            "a JSON object, as text",
+        ),
+        (
+            {
+                "messages": [
+                    {
+                        **CALL,
+                        "tool_calls": [{"function": {"name": "a", "arguments": "["}}],
+                    }
+                ]
+            },
+            "messages[0].tool_calls[0].function.arguments",
+            "expecting value",
+        ),
         ({"reasoning_effort": "huge"}, "reasoning_effort", "'none', 'minimal', 'low'"),
         ({"stream_options": {"include_usage": True}}, None, "no effect without stream"),
-        ({"stream": True, "stream_options": {"usage": True}}, "stream_options.usage", "include_usage"),
+        (
+            {"stream": True, "stream_options": {"usage": True}},
+            "stream_options.usage",
+            "include_usage",
+        ),
         ({"modalities": ["audio"]}, "modalities[0]", "'text'"),
-        ({"tools": [{"type": "web_search", "function": {"name": "a"}}]}, "tools[0].type", "it must be 'function'"),
+        (
+            {"tools": [{"type": "web_search", "function": {"name": "a"}}]},
+            "tools[0].type",
+            "it must be 'function'",
+        ),
         ({"tools": [{"type": "function"}]}, "tools[0].function", "is missing"),
-        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name", "(got 'a b')"),
-        ({"tools": [{"type": "function", "function": {"name": "a", "parameters": []}}]},
-         "tools[0].function.parameters", "valid dictionary"),
-        ({"tools": [WEATHER], "tool_choice": "sometimes"}, "tool_choice", "'required' (got 'sometimes')"),
-        ({"tools": [WEATHER], "tool_choice": {"type": "function"}}, "tool_choice.function", "is missing"),
-        ({"response_format": {"type": "json_schema"}}, "response_format", "json_schema is missing"),
-        ({"response_format": {"type": "json_schema", "json_schema": {"schema": 7}}},
-         "response_format.json_schema", "valid dictionary (got 7)"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "a b"}}]},
+            "tools[0].function.name",
+            "(got 'a b')",
+        ),
+        (
+            {
+                "tools": [
+                    {"type": "function", "function": {"name": "a", "parameters": []}}
+                ]
+            },
+            "tools[0].function.parameters",
+            "valid dictionary",
+        ),
+        (
+            {"tools": [WEATHER], "tool_choice": "sometimes"},
+            "tool_choice",
+            "'required' (got 'sometimes')",
+        ),
+        (
+            {"tools": [WEATHER], "tool_choice": {"type": "function"}},
+            "tool_choice.function",
+            "is missing",
+        ),
+        (
+            {"response_format": {"type": "json_schema"}},
+            "response_format",
+            "json_schema is missing",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": 7}}},
+            "response_format.json_schema",
+            "valid dictionary (got 7)",
+        ),
     ],
-)  # fmt: skip
-def test_what_does_not_fit_is_named(fields: dict[str, Any], param: str | None, says: str) -> None:
+)
+def test_what_does_not_fit_is_named(
+    fields: dict[str, Any], param: str | None, says: str
+) -> None:
     error = refusal(lambda: chat(**fields))
-    assert (error.status, error.type, error.param) == (400, "invalid_request_error", param)
+    assert (error.status, error.type, error.param) == (
+        400,
+        "invalid_request_error",
+        param,
+    )
     assert says in error.message
 
 
@@ -135,8 +281,14 @@ def test_what_does_not_fit_is_named(fields: dict[str, Any], param: str | None, s
         (b'{"model": "\\ud800"}', "not JSON: unexpected end of hex escape"),
         (b'{"\\udc00": 1}', "not JSON: lone leading surrogate"),
         (b'{"model":' * 50_000 + b"1" + b"}" * 50_000, "recursion limit exceeded"),
-        (b'{"model":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "recursion limit exceeded"),
-        (b"{" + b",".join(b'"%d":1' % n for n in range(300_000)) + b"}", "fields that are unknown"),
+        (
+            b'{"model":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+            "recursion limit exceeded",
+        ),
+        (
+            b"{" + b",".join(b'"%d":1' % n for n in range(300_000)) + b"}",
+            "fields that are unknown",
+        ),
     ],
     ids=lambda value: str(value)[:24],
 )
@@ -150,10 +302,18 @@ def test_what_is_no_request_at_all_is_refused(body: bytes, says: str) -> None:
 def test_a_response_is_a_chat() -> None:
     form = {"type": "json_schema", "name": "n", "schema": {"type": "object"}}
     request = response(
-        instructions="Be brief.", reasoning={"effort": "high", "summary": "auto"}, max_output_tokens=7, temperature=1,
-        top_p=0.5, reasoner={"answer": "number"}, metadata={"a": "b"}, store=False, tools=[], tool_choice="auto",
+        instructions="Be brief.",
+        reasoning={"effort": "high", "summary": "auto"},
+        max_output_tokens=7,
+        temperature=1,
+        top_p=0.5,
+        reasoner={"answer": "number"},
+        metadata={"a": "b"},
+        store=False,
+        tools=[],
+        tool_choice="auto",
         text={"format": form, "verbosity": "low"},
-    )  # fmt: skip
+    )
     asked = request.chat
     assert asked.turns == (Message("system", "Be brief."), Message("user", "Hi"))
     assert asked.thinking == "high"
@@ -167,41 +327,89 @@ def test_the_input_of_a_response_may_be_items_with_earlier_replies() -> None:
     items = [
         {"role": "user", "content": "One?"},
         {"type": "reasoning", "id": "rs", "summary": []},
-        {"type": "message", "role": "assistant", "id": "x", "status": "completed",
-         "content": [{"type": "output_text", "text": "Yes.", "annotations": []}]},
-        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Two?"}]},
-    ]  # fmt: skip
+        {
+            "type": "message",
+            "role": "assistant",
+            "id": "x",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "Yes.", "annotations": []}],
+        },
+        {
+            "type": "message",
+            "role": "user",
+            "content": [{"type": "input_text", "text": "Two?"}],
+        },
+    ]
     turns = response(input=items).chat.turns
-    assert turns == (Message("user", "One?"), Message("assistant", "Yes."), Message("user", "Two?"))
+    assert turns == (
+        Message("user", "One?"),
+        Message("assistant", "Yes."),
+        Message("user", "Two?"),
+    )
 
 
 def test_the_tools_of_a_response_and_what_was_called_are_those_of_a_chat() -> None:
     calls = [
-        {"type": "function_call", "id": f"fc_{name}", "call_id": name, "name": "weather", "arguments": sent}
+        {
+            "type": "function_call",
+            "id": f"fc_{name}",
+            "call_id": name,
+            "name": "weather",
+            "arguments": sent,
+        }
         for name, sent in (("a", '{"city": "Oslo"}'), ("b", ""))
     ]
     outputs: list[dict[str, Any]] = [
         {"type": "function_call_output", "call_id": "a", "output": "rain"},
-        {"type": "function_call_output", "call_id": "b", "output": [{"type": "input_text", "text": "sun"}]},
+        {
+            "type": "function_call_output",
+            "call_id": "b",
+            "output": [{"type": "input_text", "text": "sun"}],
+        },
     ]
     items = [
         {"role": "user", "content": "Weather?"},
         {"type": "item_reference", "id": "rs_1"},
-        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "I look."}]},
+        {
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "I look."}],
+        },
         *calls,
         *outputs,
         *calls[:1],
     ]
-    tool = {"type": "function", "name": "weather", "description": "d", "parameters": {"type": "object"}, "strict": True}
-    asked = response(input=items, tools=[tool], tool_choice={"type": "function", "name": "weather"}).chat
-    chat_tool = {"name": "weather", "description": "d", "parameters": {"type": "object"}}
+    tool = {
+        "type": "function",
+        "name": "weather",
+        "description": "d",
+        "parameters": {"type": "object"},
+        "strict": True,
+    }
+    asked = response(
+        input=items, tools=[tool], tool_choice={"type": "function", "name": "weather"}
+    ).chat
+    chat_tool = {
+        "name": "weather",
+        "description": "d",
+        "parameters": {"type": "object"},
+    }
     assert [each.function.model_dump() for each in asked.tools] == [chat_tool]
     assert isinstance(asked.tool_choice, Tool)
     assert asked.tool_choice.function.name == "weather"
-    assert [turn.role for turn in asked.messages] == ["user", "assistant", "tool", "tool", "assistant"]
+    assert [turn.role for turn in asked.messages] == [
+        "user",
+        "assistant",
+        "tool",
+        "tool",
+        "assistant",
+    ]
     _, called, first, second, again = asked.turns
     assert called.content == "I look."
-    sent = [(call["id"], call["function"]["arguments"]) for call in called.fields["tool_calls"]]
+    sent = [
+        (call["id"], call["function"]["arguments"])
+        for call in called.fields["tool_calls"]
+    ]
     assert sent == [("a", '{"city": "Oslo"}'), ("b", "{}")]
     assert (first.content, first.fields["tool_call_id"]) == ("rain", "a")
     assert (second.content, second.fields["tool_call_id"]) == ("sun", "b")
@@ -215,9 +423,27 @@ def test_the_tools_of_a_response_and_what_was_called_are_those_of_a_chat() -> No
         ({"previous_response_id": "x"}, "previous_response_id"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tools": [WEATHER]}, "tools[0].name"),
-        ({"tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": []}}, "tool_choice.type"),
-        ({"input": [{"type": "function_call", "call_id": "c", "name": "a", "arguments": "["}]}, "input[0].arguments"),
-        ({"input": [{"type": "function_call_output", "call_id": "c"}]}, "input[0].output"),
+        (
+            {"tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": []}},
+            "tool_choice.type",
+        ),
+        (
+            {
+                "input": [
+                    {
+                        "type": "function_call",
+                        "call_id": "c",
+                        "name": "a",
+                        "arguments": "[",
+                    }
+                ]
+            },
+            "input[0].arguments",
+        ),
+        (
+            {"input": [{"type": "function_call_output", "call_id": "c"}]},
+            "input[0].output",
+        ),
         ({"input": [{"type": "item_reference"}]}, "input[0].id"),
         ({"input": [{"type": "web_search_call"}]}, "input[0]"),
         ({"input": [{"type": ["message"]}]}, "input[0]"),
@@ -228,5 +454,7 @@ def test_the_tools_of_a_response_and_what_was_called_are_those_of_a_chat() -> No
         ({"text": {"format": {"type": "json_schema"}}}, "text.format"),
     ],
 )
-def test_a_response_keeps_nothing_and_calls_functions_only(fields: dict[str, Any], param: str) -> None:
+def test_a_response_keeps_nothing_and_calls_functions_only(
+    fields: dict[str, Any], param: str
+) -> None:
     assert refusal(lambda: response(**fields)).param == param

@@ -16,13 +16,16 @@ from tests.serving.asking import answered, encoded, followed, read_as, refusal, 
 from tests.serving.test_replies import solved
 
 EVENTS = {
-    get_args(event.model_fields["type"].annotation): event for event in get_args(get_args(ResponseStreamEvent)[0])
+    get_args(event.model_fields["type"].annotation): event
+    for event in get_args(get_args(ResponseStreamEvent)[0])
 }
 """The types of the events of OpenAI's client, by name."""
 
 
 def asked(**fields: Any) -> ResponseReply:
-    return ResponseReply(read(encoded({"model": "m", "input": "How many?", **fields}), ResponseRequest))
+    return ResponseReply(
+        read(encoded({"model": "m", "input": "How many?", **fields}), ResponseRequest)
+    )
 
 
 def checked(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -33,25 +36,41 @@ def checked(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def joined(events: list[dict[str, Any]], kind: str) -> str:
-    return "".join(event["delta"] for event in events if event["type"] == f"response.{kind}.delta")
+    return "".join(
+        event["delta"] for event in events if event["type"] == f"response.{kind}.delta"
+    )
 
 
 def items(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [event["item"] for event in events if event["type"] == "response.output_item.done"]
+    return [
+        event["item"]
+        for event in events
+        if event["type"] == "response.output_item.done"
+    ]
 
 
 @running
 async def test_a_whole_reply() -> None:
-    made = asked(instructions="Be brief.", metadata={"a": "b"}, reasoning={"effort": "low"})
-    results = await answered(ScriptedEngine(lambda _: "It is 7", model=THINKER), made.asked)
+    made = asked(
+        instructions="Be brief.", metadata={"a": "b"}, reasoning={"effort": "low"}
+    )
+    results = await answered(
+        ScriptedEngine(lambda _: "It is 7", model=THINKER), made.asked
+    )
     reply = read_as(Response, made.whole(results))
     assert reply.output_text == "It is 7"
     assert [item.type for item in reply.output] == ["reasoning", "message"]
     assert reply.output[0].content[0].text == "hm, let me think"
-    assert (reply.status, reply.metadata, reply.instructions) == ("completed", {"a": "b"}, "Be brief.")
+    assert (reply.status, reply.metadata, reply.instructions) == (
+        "completed",
+        {"a": "b"},
+        "Be brief.",
+    )
     cost = results[0].solution.cost
     assert reply.usage.total_tokens == cost.prompt_tokens + cost.generated_tokens
-    assert reply.usage.output_tokens_details.reasoning_tokens == cost.thinking_tokens > 0
+    assert (
+        reply.usage.output_tokens_details.reasoning_tokens == cost.thinking_tokens > 0
+    )
     assert reply.reasoner["strategy"].startswith("single")
 
 
@@ -60,7 +79,10 @@ async def test_a_reply_that_is_cut_is_incomplete() -> None:
     made = asked(max_output_tokens=2)
     results = await answered(ScriptedEngine(lambda _: "one two three"), made.asked)
     reply = read_as(Response, made.whole(results))
-    assert (reply.status, reply.incomplete_details.reason) == ("incomplete", "max_output_tokens")
+    assert (reply.status, reply.incomplete_details.reason) == (
+        "incomplete",
+        "max_output_tokens",
+    )
     events = checked([*made.begin(1), *streamed(made, results)])
     assert events[-1]["type"] == "response.incomplete"
 
@@ -70,13 +92,23 @@ async def test_the_events_of_a_vote_are_its_progress_and_the_reply() -> None:
     made = asked(reasoner={"strategy": "self_consistency:n=3", "answer": "number"})
     results = await answered(ScriptedEngine(says("7", "8", "8")), made.asked)
     events = checked([*made.begin(1), *streamed(made, results, *followed(results))])
-    assert joined(events, "reasoning_text").splitlines()[-1] == "3 samples, leading 8 (67 %)"
+    assert (
+        joined(events, "reasoning_text").splitlines()[-1]
+        == "3 samples, leading 8 (67 %)"
+    )
     assert joined(events, "output_text") == "The answer is 8"
     last = events[-1]
     assert last["type"] == "response.completed"
-    assert [item["type"] for item in last["response"]["output"]] == ["reasoning", "message"]
+    assert [item["type"] for item in last["response"]["output"]] == [
+        "reasoning",
+        "message",
+    ]
     assert items(events) == last["response"]["output"]
-    added = [event["output_index"] for event in events if event["type"] == "response.output_item.added"]
+    added = [
+        event["output_index"]
+        for event in events
+        if event["type"] == "response.output_item.added"
+    ]
     assert added == [0, 1]
 
 
@@ -84,24 +116,40 @@ CALLED = '<tool_call>{"name": "weather", "arguments": {"city": "Oslo"}}</tool_ca
 
 
 @pytest.mark.parametrize(
-    ("said", "kinds"), [("", ["function_call"]), ("I look. ", ["message", "function_call"])], ids=["bare", "with text"]
+    ("said", "kinds"),
+    [("", ["function_call"]), ("I look. ", ["message", "function_call"])],
+    ids=["bare", "with text"],
 )
 @running
 async def test_the_calls_of_functions_are_items(said: str, kinds: list[str]) -> None:
-    tools = [{"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}}]
+    tools = [
+        {
+            "type": "function",
+            "name": "weather",
+            "parameters": {"type": "object", "properties": {}},
+        }
+    ]
     made = asked(tools=tools)
-    results = await answered(ScriptedEngine(lambda _: said + CALLED + CALLED), made.asked)
+    results = await answered(
+        ScriptedEngine(lambda _: said + CALLED + CALLED), made.asked
+    )
     reply = read_as(Response, made.whole(results))
     kinds = [*kinds, kinds[-1]]
     assert [item.type for item in reply.output] == kinds
     assert (reply.status, reply.output_text) == ("completed", said.strip())
-    assert [(tool.name, reply.tool_choice) for tool in reply.tools] == [("weather", "auto")]
+    assert [(tool.name, reply.tool_choice) for tool in reply.tools] == [
+        ("weather", "auto")
+    ]
     first, second = reply.output[-2:]
     assert (first.name, first.arguments) == ("weather", '{"city": "Oslo"}')
     assert first.call_id != second.call_id
     events = checked([*made.begin(1), *streamed(made, results)])
     assert joined(events, "function_call_arguments") == 2 * '{"city": "Oslo"}'
-    assert items(events) == events[-1]["response"]["output"] == made.whole(results)["output"]
+    assert (
+        items(events)
+        == events[-1]["response"]["output"]
+        == made.whole(results)["output"]
+    )
     added = [event for event in events if event["type"] == "response.output_item.added"]
     assert [event["output_index"] for event in added] == [*range(len(kinds))]
     assert [event["item"]["type"] for event in added] == kinds
@@ -113,7 +161,9 @@ def test_a_reply_without_text_has_a_message_and_a_failure_is_the_last_event() ->
     assert events[-1]["response"]["output"][0]["content"][0]["text"] == ""
     made = asked()
     events = [*made.begin(1)]
-    error = refusal(lambda: streamed(made, solved(error=PromptTooLong(9, 5), ended_by="error")))
+    error = refusal(
+        lambda: streamed(made, solved(error=PromptTooLong(9, 5), ended_by="error"))
+    )
     events = checked([*events, *made.fail(error)])
     assert events[-1]["response"]["status"] == "failed"
     assert "shorten it" in events[-1]["response"]["error"]["message"]

@@ -32,9 +32,14 @@ ALICE = "alice"
 
 
 @asynccontextmanager
-async def service(engine: Engine, limits: ServerLimits | None = None) -> AsyncIterator[Service]:
+async def service(
+    engine: Engine, limits: ServerLimits | None = None
+) -> AsyncIterator[Service]:
     async with Service(
-        engine, make_offer(Settings()), limits or ServerLimits(), report=lambda _number, _failure: None
+        engine,
+        make_offer(Settings()),
+        limits or ServerLimits(),
+        report=lambda _number, _failure: None,
     ) as made:
         yield made
 
@@ -54,7 +59,10 @@ def counted(service: Service) -> dict[tuple[str, ...], float]:
     """All counters by name and the values of their labels, in the order of the names of these."""
     families = text_string_to_metric_families(service.metrics.text().decode())
     return {
-        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        (
+            sample.name,
+            *(value for _, value in sorted(sample.labels.items())),
+        ): sample.value
         for family in families
         for sample in family.samples
     }
@@ -70,7 +78,9 @@ async def test_the_counters_equal_the_ledger_after_a_load() -> None:
         for number in range(60):
             more = {"reasoner": {"budget": {"tokens": 150}}} if number % 3 == 0 else {}
             model = source.choice(["vote8", "best8", "universal8", "refine", ""])
-            work = serving.answer(jobs(serving, model, seed=number, n=1 + number % 2, **more), ALICE)
+            work = serving.answer(
+                jobs(serving, model, seed=number, n=1 + number % 2, **more), ALICE
+            )
             tasks.append(serving.start(work))
         for task in source.sample(tasks, 20):
             for _ in range(source.randint(0, 20)):
@@ -88,7 +98,10 @@ async def test_the_counters_equal_the_ledger_after_a_load() -> None:
             if key[0] == "reasoner_requests_total":
                 ended[key[1]] += int(value)
         assert sum(ended.values()) == counts["reasoner_request_seconds_count",] == 60
-        longest, every = ledger.settled.sequential_tokens, counts["reasoner_request_sequential_tokens_sum",]
+        longest, every = (
+            ledger.settled.sequential_tokens,
+            counts["reasoner_request_sequential_tokens_sum",],
+        )
         assert 0 < longest < every < 60 * longest
         assert ended["answered"] > 0 < ended["cancelled"]
         assert (serving.turns.running, serving.turns.queued) == (0, 0)
@@ -99,7 +112,9 @@ async def test_events_are_followed_and_kept_with_their_choice() -> None:
     seen: list[tuple[int, Event | TextPiece]] = []
     async with service(SimulatedEngine()) as serving:
         asked = jobs(serving, n=3)
-        results = await serving.answer(asked, ALICE, lambda index, event: seen.append((index, event)))
+        results = await serving.answer(
+            asked, ALICE, lambda index, event: seen.append((index, event))
+        )
         for index, result in enumerate(results):
             own = [event for at, event in seen if at == index]
             assert isinstance(own[0], Began)
@@ -164,7 +179,10 @@ def steps(request: SampleRequest) -> str:
     """A script of ten steps, and an answer that hardly any other reply has."""
     source = random.Random(request.seed)
     left = 10 - request.prompt.text.count("Step")
-    return "".join(f"Step {source.random()}\n\n" for _ in range(left)) + f"The answer is {source.randint(1, 10**6)}"
+    return (
+        "".join(f"Step {source.random()}\n\n" for _ in range(left))
+        + f"The answer is {source.randint(1, 10**6)}"
+    )
 
 
 @pytest.mark.slow
@@ -178,7 +196,9 @@ def steps(request: SampleRequest) -> str:
     ],
 )
 @running
-async def test_what_draws_more_than_its_options_count_ends_as_at_the_end_of_a_budget(spec: str, answers: bool) -> None:
+async def test_what_draws_more_than_its_options_count_ends_as_at_the_end_of_a_budget(
+    spec: str, answers: bool
+) -> None:
     engine = ScriptedEngine(steps)
     async with service(engine) as serving:
         asked = jobs(serving, "", reasoner={"strategy": spec, "answer": "number"})
@@ -191,7 +211,12 @@ async def test_what_draws_more_than_its_options_count_ends_as_at_the_end_of_a_bu
     assert solution.text
 
 
-WIDE = (("", 1, "self_consistency:n=512"), ("", 64, "best_of_n:n=8"), ("", 8, "none"), ("best8", 32, None))
+WIDE = (
+    ("", 1, "self_consistency:n=512"),
+    ("", 64, "best_of_n:n=8"),
+    ("", 8, "none"),
+    ("best8", 32, None),
+)
 
 
 @pytest.mark.slow
@@ -217,7 +242,10 @@ async def test_others_have_their_turns_while_many_samples_are_drawn() -> None:
 
     async with service(ScriptedEngine(reply)) as serving:
         beating = asyncio.ensure_future(beat())
-        asked = [jobs(serving, model, n=n, reasoner={"strategy": spec} if spec else {}) for model, n, spec in WIDE]
+        asked = [
+            jobs(serving, model, n=n, reasoner={"strategy": spec} if spec else {})
+            for model, n, spec in WIDE
+        ]
         work = [serving.start(serving.answer(each, ALICE, follow)) for each in asked]
         await drawn.wait()
         serving.cancel()
@@ -233,8 +261,13 @@ def test_labels_are_bounded() -> None:
     metrics = Metrics(["single"])
     for name in ("single", "none", *map(str, range(1000))):
         metrics.end(name, "answered", 0.2)
-    lines = [line for line in metrics.text().decode().splitlines() if line.startswith("reasoner_requests_total")]
+    lines = [
+        line
+        for line in metrics.text().decode().splitlines()
+        if line.startswith("reasoner_requests_total")
+    ]
     names = ("none", "other", "single")
     assert [line.split()[0] for line in sorted(lines)] == [
-        f'reasoner_requests_total{{outcome="answered",strategy="{name}"}}' for name in names
+        f'reasoner_requests_total{{outcome="answered",strategy="{name}"}}'
+        for name in names
     ]

@@ -11,14 +11,29 @@ from reasoner.serving.errors import ApiError
 from reasoner.serving.replies import ChatReply
 from reasoner.testing.scripted import ScriptedEngine
 from tests.running import running
-from tests.serving.asking import CLIENTS, answered, chat, only, read_as, refusal, streamed
+from tests.serving.asking import (
+    CLIENTS,
+    answered,
+    chat,
+    only,
+    read_as,
+    refusal,
+    streamed,
+)
 
 WEATHER = {
     "type": "function",
-    "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
+    "function": {
+        "name": "weather",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    },
 }
 ADD = {"type": "function", "function": {"name": "add", "description": "Adds."}}
-SCHEMA = {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]}
+SCHEMA = {
+    "type": "object",
+    "properties": {"sum": {"type": "integer"}},
+    "required": ["sum"],
+}
 FORM = {"type": "json_schema", "json_schema": {"name": "sum", "schema": SCHEMA}}
 
 
@@ -32,13 +47,19 @@ def by_index(*replies: str) -> ScriptedEngine:
 
 async def reply(engine: ScriptedEngine, **fields: Any) -> ChatCompletion:
     request = chat(**fields)
-    completion: ChatCompletion = read_as(ChatCompletion, ChatReply(request).whole(await answered(engine, request)))
+    completion: ChatCompletion = read_as(
+        ChatCompletion, ChatReply(request).whole(await answered(engine, request))
+    )
     return completion
 
 
 @running
-async def test_calls_are_voted_on_by_name_and_arguments_and_the_winner_is_returned() -> None:
-    engine = by_index(call("Rome"), call("Oslo"), "It is sunny.", call("Oslo").replace(": ", ":"))
+async def test_calls_are_voted_on_by_name_and_arguments_and_the_winner_is_returned() -> (
+    None
+):
+    engine = by_index(
+        call("Rome"), call("Oslo"), "It is sunny.", call("Oslo").replace(": ", ":")
+    )
     given = await reply(engine, model="m@vote8", tools=[WEATHER, ADD])
     [choice] = given.choices
     assert choice.finish_reason == "tool_calls"
@@ -46,9 +67,18 @@ async def test_calls_are_voted_on_by_name_and_arguments_and_the_winner_is_return
     assert choice.message.tool_calls
     [made] = choice.message.tool_calls
     assert made.type == "function"
-    assert (made.function.name, json.loads(made.function.arguments)) == ("weather", {"city": "Oslo"})
-    votes = {vote["answer"]: vote["count"] for vote in given.model_extra["reasoner"]["votes"]}
-    assert votes == {'weather({"city": "Oslo"})': 4, 'weather({"city": "Rome"})': 2, "It is sunny.": 2}
+    assert (made.function.name, json.loads(made.function.arguments)) == (
+        "weather",
+        {"city": "Oslo"},
+    )
+    votes = {
+        vote["answer"]: vote["count"] for vote in given.model_extra["reasoner"]["votes"]
+    }
+    assert votes == {
+        'weather({"city": "Oslo"})': 4,
+        'weather({"city": "Rome"})': 2,
+        "It is sunny.": 2,
+    }
     assert engine.usage
 
 
@@ -57,44 +87,89 @@ async def test_tools_pass_through_and_are_called_in_a_stream_at_its_end() -> Non
     request = chat(tools=[WEATHER], stream=True, n=2)
     results = await answered(by_index(call("Oslo"), call("Rome")), request)
     assert all(result.job.question.prompt.tools for result in results)
-    chunks = [read_as(ChatCompletionChunk, chunk) for chunk in streamed(ChatReply(request), results)]
-    calls = [piece for chunk in chunks for choice in chunk.choices for piece in choice.delta.tool_calls or []]
-    assert [piece.function.name for piece in calls if piece.function] == ["weather", "weather"]
+    chunks = [
+        read_as(ChatCompletionChunk, chunk)
+        for chunk in streamed(ChatReply(request), results)
+    ]
+    calls = [
+        piece
+        for chunk in chunks
+        for choice in chunk.choices
+        for piece in choice.delta.tool_calls or []
+    ]
+    assert [piece.function.name for piece in calls if piece.function] == [
+        "weather",
+        "weather",
+    ]
     assert len({piece.id for piece in calls}) == 2
-    text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+    text = "".join(
+        choice.delta.content or "" for chunk in chunks for choice in chunk.choices
+    )
     assert "tool_call" not in text
-    assert [choice.finish_reason for chunk in chunks for choice in chunk.choices if choice.finish_reason] == [
-        "tool_calls"
-    ] * 2
+    assert [
+        choice.finish_reason
+        for chunk in chunks
+        for choice in chunk.choices
+        if choice.finish_reason
+    ] == ["tool_calls"] * 2
 
 
 @pytest.mark.parametrize(
     ("choice", "valid", "invalid"),
     [
-        ("required", [("weather", {"city": "Oslo"}), ("add", {"a": 1})], [("weather", {"city": 7}), ("rm", {})]),
-        ({"type": "function", "function": {"name": "weather"}}, [("weather", {})], [("add", {})]),
+        (
+            "required",
+            [("weather", {"city": "Oslo"}), ("add", {"a": 1})],
+            [("weather", {"city": 7}), ("rm", {})],
+        ),
+        (
+            {"type": "function", "function": {"name": "weather"}},
+            [("weather", {})],
+            [("add", {})],
+        ),
     ],
 )
-def test_a_call_that_must_be_made_is_a_schema(choice: Any, valid: list[Any], invalid: list[Any]) -> None:
+def test_a_call_that_must_be_made_is_a_schema(
+    choice: Any, valid: list[Any], invalid: list[Any]
+) -> None:
     job = only(tools=[WEATHER, ADD], tool_choice=choice)
     check = jsonschema.Draft202012Validator(json.loads(job.strategy.params.json_schema))
-    assert all(check.is_valid({"name": name, "arguments": values}) for name, values in valid)
-    assert not any(check.is_valid({"name": name, "arguments": values}) for name, values in invalid)
+    assert all(
+        check.is_valid({"name": name, "arguments": values}) for name, values in valid
+    )
+    assert not any(
+        check.is_valid({"name": name, "arguments": values}) for name, values in invalid
+    )
     assert not check.is_valid([])
 
 
 def test_references_in_the_parameters_of_a_tool_lead_to_the_same() -> None:
-    day = {"properties": {"day": {"$ref": "#/$defs/Day"}, "next": {"$ref": "#"}}, "required": ["day"]}
+    day = {
+        "properties": {"day": {"$ref": "#/$defs/Day"}, "next": {"$ref": "#"}},
+        "required": ["day"],
+    }
     tools = [
-        {"type": "function", "function": {"name": name, "parameters": {**day, "$defs": {"Day": {"enum": [name]}}}}}
+        {
+            "type": "function",
+            "function": {
+                "name": name,
+                "parameters": {**day, "$defs": {"Day": {"enum": [name]}}},
+            },
+        }
         for name in ("sun", "moon")
     ]
     check = jsonschema.Draft202012Validator(
-        json.loads(only(tools=tools, tool_choice="required").strategy.params.json_schema)
+        json.loads(
+            only(tools=tools, tool_choice="required").strategy.params.json_schema
+        )
     )
-    assert check.is_valid({"name": "moon", "arguments": {"day": "moon", "next": {"day": "moon"}}})
+    assert check.is_valid(
+        {"name": "moon", "arguments": {"day": "moon", "next": {"day": "moon"}}}
+    )
     assert not check.is_valid({"name": "moon", "arguments": {"day": "sun"}})
-    assert not check.is_valid({"name": "sun", "arguments": {"day": "sun", "next": {"day": "moon"}}})
+    assert not check.is_valid(
+        {"name": "sun", "arguments": {"day": "sun", "next": {"day": "moon"}}}
+    )
 
 
 @running
@@ -102,7 +177,10 @@ async def test_a_vote_compares_json_as_values() -> None:
     engine = by_index('{"sum": 7}', '{"sum": 8}', '{\n "sum": 7.0}')
     given = await reply(engine, model="m@vote8", response_format=FORM)
     assert json.loads(given.choices[0].message.content or "") == {"sum": 7}
-    assert sorted(vote["count"] for vote in given.model_extra["reasoner"]["votes"]) == [3, 5]
+    assert sorted(vote["count"] for vote in given.model_extra["reasoner"]["votes"]) == [
+        3,
+        5,
+    ]
     for form, schema in ((FORM, SCHEMA), ({"type": "json_object"}, {"type": "object"})):
         job = only(response_format=form)
         assert json.loads(job.strategy.params.json_schema) == schema
@@ -111,7 +189,10 @@ async def test_a_vote_compares_json_as_values() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(CLIENTS) - {"auto"}))
 def test_every_strategy_keeps_a_form_or_refuses_it(name: str) -> None:
-    fields = {"response_format": FORM, "reasoner": {"strategy": name, "answer": "number"}}
+    fields = {
+        "response_format": FORM,
+        "reasoner": {"strategy": name, "answer": "number"},
+    }
     try:
         job = only(**fields)
     except ApiError:
@@ -124,15 +205,45 @@ def test_every_strategy_keeps_a_form_or_refuses_it(name: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"tools": [{**ADD, "function": {"name": "a", "parameters": {"x": "x" * 70_000}}}], "tool_choice": "required"}, "tools"),
+        (
+            {
+                "tools": [
+                    {
+                        **ADD,
+                        "function": {"name": "a", "parameters": {"x": "x" * 70_000}},
+                    }
+                ],
+                "tool_choice": "required",
+            },
+            "tools",
+        ),
         ({"tools": [WEATHER], "response_format": FORM}, "response_format"),
-        ({"tools": [WEATHER], "response_format": FORM, "tool_choice": "required"}, "response_format"),
-        ({"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "add"}}}, "tool_choice"),
+        (
+            {"tools": [WEATHER], "response_format": FORM, "tool_choice": "required"},
+            "response_format",
+        ),
+        (
+            {
+                "tools": [WEATHER],
+                "tool_choice": {"type": "function", "function": {"name": "add"}},
+            },
+            "tool_choice",
+        ),
         ({"tool_choice": "required"}, "tool_choice"),
-        ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"a": "x" * 70_000}}}}, "response_format"),
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"schema": {"a": "x" * 70_000}},
+                }
+            },
+            "response_format",
+        ),
     ],
-)  # fmt: skip
-def test_a_form_that_is_none_is_refused_by_its_field(fields: dict[str, Any], param: str) -> None:
+)
+def test_a_form_that_is_none_is_refused_by_its_field(
+    fields: dict[str, Any], param: str
+) -> None:
     error = refusal(lambda: only(**fields))
     assert (error.status, error.param) == (400, param)
     assert len(error.message) < 500

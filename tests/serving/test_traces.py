@@ -24,7 +24,13 @@ async def solved(trace: KeptTrace, spec: str = "self_consistency:n=4") -> list[E
         trace(event)
 
     strategy, verifier = build("strategy", spec), build("verifier", "certainty")
-    await solve(Question.of("What is 3 + 4?", id="q"), strategy, SimulatedEngine(), verifier=verifier, trace=emit)
+    await solve(
+        Question.of("What is 3 + 4?", id="q"),
+        strategy,
+        SimulatedEngine(),
+        verifier=verifier,
+        trace=emit,
+    )
     return events
 
 
@@ -41,7 +47,11 @@ async def test_a_kept_trace_is_what_a_file_would_be(tmp_path: Path) -> None:
 @running
 async def test_small_events_become_lines_once_they_are_read(tmp_path: Path) -> None:
     traces = RecentTraces()
-    small, large, file = traces.open("anna"), traces.open("anna"), tmp_path / "trace.jsonl"
+    small, large, file = (
+        traces.open("anna"),
+        traces.open("anna"),
+        tmp_path / "trace.jsonl",
+    )
     events = await solved(traces.open("anna"))
     for trace, prompt in ((small, 10), (large, MAX_LATER)):
         trace.keep(events, prompt=prompt)
@@ -64,14 +74,19 @@ def test_the_oldest_are_dropped_for_newer_ones() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 300)), max_size=60))
-def test_number_and_bytes_stay_within_their_limits(course: list[tuple[int, int]]) -> None:
+def test_number_and_bytes_stay_within_their_limits(
+    course: list[tuple[int, int]],
+) -> None:
     """Each step writes to one of the traces, opened at its first use."""
     traces, opened = RecentTraces(number=3, size=4000), dict[int, KeptTrace]()
     for name, length in course:
         opened.setdefault(name, traces.open("anna"))(noted("x" * length))
         assert len(traces._traces) <= 3
         assert traces.size == sum(trace.size for trace in opened.values()) <= 4000
-        assert all(len(trace.lines()) == trace.size <= 4000 // MAX_SHARE for trace in opened.values())
+        assert all(
+            len(trace.lines()) == trace.size <= 4000 // MAX_SHARE
+            for trace in opened.values()
+        )
 
 
 @running

@@ -16,13 +16,20 @@ from tests.stopping.test_stopping import vote_state
 
 
 def state(
-    counts: Sequence[int], trials: Sequence[int] = (), *, old: int = 0, n: int = 64, silent: int = 0
+    counts: Sequence[int],
+    trials: Sequence[int] = (),
+    *,
+    old: int = 0,
+    n: int = 64,
+    silent: int = 0,
 ) -> VoteState:
     here = vote_state(*counts, silent=silent, max_samples=n)
     return replace(here, outlived=max(old, sum(trials)), trials=tuple(trials))
 
 
-def reason(counts: Sequence[int], trials: Sequence[int] = (), *, old: int = 0) -> str | None:
+def reason(
+    counts: Sequence[int], trials: Sequence[int] = (), *, old: int = 0
+) -> str | None:
     return Predict().stop(state(counts, trials, old=old), Cost())
 
 
@@ -34,7 +41,13 @@ def test_it_is_the_stated_sum_of_votes_and_variances() -> None:
     first, second = a / (a + b + 1), (b + 0.5) / (a + b + 1)
     gap, free, rest = first - second, 3 - 2 * p - q, 5
     each = first + second - gap**2
-    variance = 2 * p * (1 - p) + q * (1 - q) + free / 4 + rest * each + rest**2 * each / (a + b + 2)
+    variance = (
+        2 * p * (1 - p)
+        + q * (1 - q)
+        + free / 4
+        + rest * each
+        + rest**2 * each / (a + b + 2)
+    )
     assert lead == pytest.approx((a - b + rest * gap, math.sqrt(variance)))
     later, each = rest + free, first * (1 - first)
     variance = 2 * p * (1 - p) + later * each + later**2 * each / (a + b + 2)
@@ -47,18 +60,28 @@ def test_votes_of_answers_that_are_not_listed_count_as_votes() -> None:
     assert forecast(listed) == forecast(whole)
 
 
-@given(st.lists(st.integers(1, 20), min_size=1, max_size=6), st.integers(0, 9), st.integers(0, 40))
-def test_where_all_samples_have_ended_it_is_lossless(counts: list[int], silent: int, outlived: int) -> None:
+@given(
+    st.lists(st.integers(1, 20), min_size=1, max_size=6),
+    st.integers(0, 9),
+    st.integers(0, 40),
+)
+def test_where_all_samples_have_ended_it_is_lossless(
+    counts: list[int], silent: int, outlived: int
+) -> None:
     counts.sort(reverse=True)
     here = state(counts, n=sum(counts) + silent, silent=silent, old=outlived)
-    verdicts = [rule.stop(here, Cost()) for rule in (Predict(hopeless=1e-99), Lossless())]
+    verdicts = [
+        rule.stop(here, Cost()) for rule in (Predict(hopeless=1e-99), Lossless())
+    ]
     assert verdicts[0] == verdicts[1]
 
 
 @given(
-    st.lists(st.integers(1, 9), min_size=2, max_size=4), st.lists(st.integers(0, 5), min_size=5, max_size=5),
-    st.integers(0, 8), st.integers(8, 64),
-)  # fmt: skip
+    st.lists(st.integers(1, 9), min_size=2, max_size=4),
+    st.lists(st.integers(0, 5), min_size=5, max_size=5),
+    st.integers(0, 8),
+    st.integers(8, 64),
+)
 def test_a_trial_answer_for_the_leader_instead_of_another_never_undoes_a_stop(
     counts: list[int], trials: list[int], unread: int, more: int
 ) -> None:
@@ -88,22 +111,34 @@ def test_a_trial_answer_for_the_leader_instead_of_another_never_undoes_a_stop(
         ((6,), (), True),
     ],
 )
-def test_long_samples_confirm_the_leader_or_not(counts: tuple[int, ...], trials: tuple[int, ...], stops: bool) -> None:
+def test_long_samples_confirm_the_leader_or_not(
+    counts: tuple[int, ...], trials: tuple[int, ...], stops: bool
+) -> None:
     assert bool(reason(counts, trials)) == stops
 
 
 @pytest.mark.parametrize(
     ("counts", "old", "gives_up"),
-    [((1,) * 8, 0, True), ((1,) * 7, 0, False), ((4, *[1] * 4), 0, False), ((1,) * 8, 50, False)],
+    [
+        ((1,) * 8, 0, True),
+        ((1,) * 7, 0, False),
+        ((4, *[1] * 4), 0, False),
+        ((1,) * 8, 50, False),
+    ],
 )
-def test_it_gives_up_where_no_answer_will_have_a_majority(counts: tuple[int, ...], old: int, gives_up: bool) -> None:
+def test_it_gives_up_where_no_answer_will_have_a_majority(
+    counts: tuple[int, ...], old: int, gives_up: bool
+) -> None:
     said = reason(counts, old=old)
     assert ("hopeless" in (said or "")) == gives_up
     assert not Predict(hopeless=1e-99).stop(state(counts, old=old), Cost())
 
 
 def test_its_reason_has_the_numbers() -> None:
-    assert reason((3,), (9,)) == "3 of 3 samples agree, 9 trial answers: the leader will lead by 51.7 ± 9, z is 2.5"
+    assert (
+        reason((3,), (9,))
+        == "3 of 3 samples agree, 9 trial answers: the leader will lead by 51.7 ± 9, z is 2.5"
+    )
     given_up = "1 of 8 samples agree: the leader will have 7.22 ± 6 of 64 votes, hopeless is 0.05"
     assert reason((1,) * 8) == given_up
 

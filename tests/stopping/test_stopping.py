@@ -35,7 +35,11 @@ from tests.helpers import answer
 
 
 def vote_state(
-    *counts: int, silent: int = 0, max_samples: int = 0, weights: Sequence[float] = (), streak: int = 0
+    *counts: int,
+    silent: int = 0,
+    max_samples: int = 0,
+    weights: Sequence[float] = (),
+    streak: int = 0,
 ) -> VoteState:
     """One answer with each of these numbers of votes above 0, and `silent` samples without an answer."""
     votes = tuple(
@@ -43,7 +47,9 @@ def vote_state(
         for place, count in enumerate(counts)
         if count
     )
-    return VoteState(votes, sum(counts) + silent, streak=streak, max_samples=max_samples)
+    return VoteState(
+        votes, sum(counts) + silent, streak=streak, max_samples=max_samples
+    )
 
 
 # The least lead that stops
@@ -77,7 +83,9 @@ def least_leads(rule: StopRule, seconds: int, max_samples: int = 0) -> list[int]
     ],
     ids=repr,
 )
-def test_the_published_least_leads(rule: StopRule, max_samples: int, minimum: list[int]) -> None:
+def test_the_published_least_leads(
+    rule: StopRule, max_samples: int, minimum: list[int]
+) -> None:
     assert least_leads(rule, len(minimum), max_samples) == minimum
 
 
@@ -97,13 +105,20 @@ def test_the_published_least_leads(rule: StopRule, max_samples: int, minimum: li
         ((5, 5), False, False),
     ],
 )
-def test_the_published_criteria_of_majority_and_entropy(counts: tuple[int, ...], majority: bool, entropy: bool) -> None:
+def test_the_published_criteria_of_majority_and_entropy(
+    counts: tuple[int, ...], majority: bool, entropy: bool
+) -> None:
     rules: tuple[StopRule, StopRule] = MajorityRule(), EntropyRule()
-    assert [rule.stop(vote_state(*counts), Cost()) is not None for rule in rules] == [majority, entropy]
+    assert [rule.stop(vote_state(*counts), Cost()) is not None for rule in rules] == [
+        majority,
+        entropy,
+    ]
     # A sample without an answer is one more answer.
     for rule in rules:
         silent = rule.stop(vote_state(*counts, silent=1), Cost())
-        assert bool(silent) == bool(rule.stop(vote_state(*sorted((*counts, 1), reverse=True)), Cost()))
+        assert bool(silent) == bool(
+            rule.stop(vote_state(*sorted((*counts, 1), reverse=True)), Cost())
+        )
 
 
 # The rules
@@ -118,8 +133,15 @@ def test_a_rule_says_why_in_numbers(rule: BetaRule | DirichletRule) -> None:
     assert all(number in reason for number in ("4", "0.968", "0.95"))
 
 
-@pytest.mark.parametrize(("outlived", "same"), [(1, (9, 3)), (2, (9, 4)), (6, (9, 5)), (22, (9, 9)), (64, (9, 9))])
-@pytest.mark.parametrize("rule", [BetaRule(0.55), DirichletRule(0.55), LockIn(0.4), Ppr(0.9), Price(0.01)], ids=repr)
+@pytest.mark.parametrize(
+    ("outlived", "same"),
+    [(1, (9, 3)), (2, (9, 4)), (6, (9, 5)), (22, (9, 9)), (64, (9, 9))],
+)
+@pytest.mark.parametrize(
+    "rule",
+    [BetaRule(0.55), DirichletRule(0.55), LockIn(0.4), Ppr(0.9), Price(0.01)],
+    ids=repr,
+)
 def test_every_fourth_sample_that_outlived_votes_for_the_runner_up_up_to_a_tie(
     rule: StopRule, outlived: int, same: tuple[int, int]
 ) -> None:
@@ -133,14 +155,27 @@ def test_every_fourth_sample_that_outlived_votes_for_the_runner_up_up_to_a_tie(
 
 @pytest.mark.parametrize(
     ("leader", "others", "outlived", "stops"),
-    [(2, 10, 0, False), (2, 11, 0, True), (1, 9, 0, True), (1, 8, 0, False), (2, 11, 1, False), (0, 60, 0, False)],
+    [
+        (2, 10, 0, False),
+        (2, 11, 0, True),
+        (1, 9, 0, True),
+        (1, 8, 0, False),
+        (2, 11, 1, False),
+        (0, 60, 0, False),
+    ],
 )
-def test_it_gives_up_where_a_majority_is_unlikely(leader: int, others: int, outlived: int, stops: bool) -> None:
+def test_it_gives_up_where_a_majority_is_unlikely(
+    leader: int, others: int, outlived: int, stops: bool
+) -> None:
     """P(share > 1/2) is that of at most `leader` heads in all tosses and one: 1.12 and 0.65 % for 2 of 12 and 13."""
     here = replace(vote_state(leader, silent=others), outlived=outlived)
     tosses, heads = leader + outlived + others + 1, leader + outlived
     chance = sum(math.comb(tosses, k) for k in range(heads + 1)) / 2**tosses
-    assert (NoMajority().stop(here, Cost()) is not None) == stops == (chance < 0.01 and leader > 0)
+    assert (
+        (NoMajority().stop(here, Cost()) is not None)
+        == stops
+        == (chance < 0.01 and leader > 0)
+    )
 
 
 # What is locked in
@@ -152,14 +187,22 @@ def test_without_an_end_nothing_is_locked_in(rule: StopRule) -> None:
     assert rule.stop(vote_state(50, max_samples=60), Cost())
 
 
-@given(st.lists(st.integers(0, 12), min_size=1, max_size=5), st.integers(0, 30), st.sampled_from([1e-9, 0.05, 0.3]))
-def test_what_is_lossless_is_locked_in(counts: list[int], more: int, delta: float) -> None:
+@given(
+    st.lists(st.integers(0, 12), min_size=1, max_size=5),
+    st.integers(0, 30),
+    st.sampled_from([1e-9, 0.05, 0.3]),
+)
+def test_what_is_lossless_is_locked_in(
+    counts: list[int], more: int, delta: float
+) -> None:
     here = vote_state(*sorted(counts, reverse=True), max_samples=sum(counts) + more)
     if here.samples >= 2 and Lossless().stop(here, Cost()):
         assert LockIn(delta).stop(here, Cost())
 
 
-def course(answers: Iterable[str | None], max_samples: int, rule: StopRule) -> VoteState:
+def course(
+    answers: Iterable[str | None], max_samples: int, rule: StopRule
+) -> VoteState:
     """Where the vote stands at the rule's stop, or after all, looked at after each sample in launch order."""
     tally = Tally(NumberSpace(), max_samples=max_samples)
     for index, one in enumerate(answers):
@@ -182,10 +225,15 @@ LOSSLESS = [Lossless(), Price(0)]
     "pool",
     [
         *("1111111", "1122", "111222", "11122-", "112--", "1-----", "-----", "111122-"),
-        *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("1112233", "1234567", "11-2233")),
+        *(
+            pytest.param(pool, marks=pytest.mark.slow)
+            for pool in ("1112233", "1234567", "11-2233")
+        ),
     ],
 )
-def test_the_answer_of_what_is_lossless_is_that_of_all_samples_in_every_order(rule: StopRule, pool: str) -> None:
+def test_the_answer_of_what_is_lossless_is_that_of_all_samples_in_every_order(
+    rule: StopRule, pool: str
+) -> None:
     saved = 0
     for order in set(itertools.permutations(pool)):
         answers = [None if one == "-" else one for one in order]
@@ -200,14 +248,21 @@ def test_the_answer_of_what_is_lossless_is_that_of_all_samples_in_every_order(ru
 
 def test_a_window_must_be_whole_and_of_one_mind() -> None:
     rule = Esc(3)
-    assert [bool(rule.stop(vote_state(n, streak=n), Cost())) for n in range(1, 7)] == [False, False, True] * 2
+    assert [bool(rule.stop(vote_state(n, streak=n), Cost())) for n in range(1, 7)] == [
+        False,
+        False,
+        True,
+    ] * 2
     assert rule.stop(vote_state(5, 1, streak=2), Cost()) is None
 
 
 @pytest.mark.parametrize(
-    ("law", "samples"), [((1.0,), 5), ((0.9, 0.1), 8.4607), ((0.8, 0.2), 14.6100), ((0.5, 0.5), 32.2624)]
+    ("law", "samples"),
+    [((1.0,), 5), ((0.9, 0.1), 8.4607), ((0.8, 0.2), 14.6100), ((0.5, 0.5), 32.2624)],
 )
-def test_the_published_mean_samples_of_windows(law: tuple[float, ...], samples: float) -> None:
+def test_the_published_mean_samples_of_windows(
+    law: tuple[float, ...], samples: float
+) -> None:
     rule, mean = Esc(5), 0.0
     # The probability of each streak: which answer came last, and how many times on end.
     left = {(-1, 0): 1.0}
@@ -216,7 +271,11 @@ def test_the_published_mean_samples_of_windows(law: tuple[float, ...], samples: 
         for (last, streak), chance in left.items():
             for one, probability in enumerate(law):
                 after[one, streak + 1 if one == last else 1] += chance * probability
-        ended = {at for at in after if drawn == 40 or rule.stop(vote_state(drawn, streak=at[1]), Cost())}
+        ended = {
+            at
+            for at in after
+            if drawn == 40 or rule.stop(vote_state(drawn, streak=at[1]), Cost())
+        }
         mean += drawn * sum(after[at] for at in ended)
         left = {at: chance for at, chance in after.items() if at not in ended}
     assert round(mean, 4) == samples
@@ -247,7 +306,9 @@ class SearchTree:
     def _look(self, drawn: int, cap: int, stops: Stops, states: States) -> States:
         left = {}
         for (counts, order), chance in states.items():
-            stop = stops(tuple(sorted((count for count in counts if count), reverse=True)))
+            stop = stops(
+                tuple(sorted((count for count in counts if count), reverse=True))
+            )
             if not stop and drawn < cap:
                 left[counts, order] = chance
                 continue
@@ -261,7 +322,9 @@ def _drawn(states: States, law: tuple[float, ...]) -> States:
     for (counts, order), chance in states.items():
         for one, probability in enumerate(law):
             more = (*counts[:one], counts[one] + 1, *counts[one + 1 :])
-            after[more, order if one in order else (*order, one)] += chance * probability
+            after[more, order if one in order else (*order, one)] += (
+                chance * probability
+            )
     return after
 
 
@@ -276,12 +339,18 @@ def _drawn(states: States, law: tuple[float, ...]) -> States:
         ((0.4, 0.35, 0.25), 40, 0.084),
     ],
 )
-def test_the_published_shares_of_wrong_stops(law: tuple[float, ...], cap: int, wrong: float) -> None:
+def test_the_published_shares_of_wrong_stops(
+    law: tuple[float, ...], cap: int, wrong: float
+) -> None:
     assert round(SearchTree(law, cap, stops(BetaRule())).stopped_wrong, 3) == wrong
 
 
-@pytest.mark.parametrize(("law", "wrong"), [((0.55, 0.45), 0.0036), ((0.6, 0.4), 0.0010)])
-def test_the_published_shares_of_wrong_certificates(law: tuple[float, ...], wrong: float) -> None:
+@pytest.mark.parametrize(
+    ("law", "wrong"), [((0.55, 0.45), 0.0036), ((0.6, 0.4), 0.0010)]
+)
+def test_the_published_shares_of_wrong_certificates(
+    law: tuple[float, ...], wrong: float
+) -> None:
     assert round(SearchTree(law, 200, stops(Ppr())).stopped_wrong, 4) == wrong
 
 
@@ -291,7 +360,9 @@ def test_the_published_shares_of_wrong_certificates(law: tuple[float, ...], wron
 def test_the_smoothed_share_rises_with_agreement_and_with_evidence() -> None:
     assert smoothed(VoteState()) == 0.5
     assert smoothed(vote_state(1)) == smoothed(vote_state(3, 1)) == pytest.approx(2 / 3)
-    assert smoothed(vote_state(1)) < smoothed(vote_state(2)) < smoothed(vote_state(40)) < 1
+    assert (
+        smoothed(vote_state(1)) < smoothed(vote_state(2)) < smoothed(vote_state(40)) < 1
+    )
     assert smoothed(vote_state(3, silent=1)) == smoothed(vote_state(3, 1))
     assert 0 < smoothed(VoteState((), 50)) < smoothed(vote_state(1, *(1,) * 49))
 
@@ -299,7 +370,13 @@ def test_the_smoothed_share_rises_with_agreement_and_with_evidence() -> None:
 # Price
 
 
-@given(st.integers(1, 12), st.integers(0, 12), st.integers(0, 20), st.integers(0, 40), st.sampled_from([1e-4, 0.01]))
+@given(
+    st.integers(1, 12),
+    st.integers(0, 12),
+    st.integers(0, 20),
+    st.integers(0, 40),
+    st.sampled_from([1e-4, 0.01]),
+)
 def test_it_stops_where_no_number_of_samples_is_worth_the_price(
     a: int, b: int, silent: int, left: int, price: float
 ) -> None:
@@ -317,4 +394,6 @@ def test_the_first_that_stops_says_so_by_name() -> None:
     assert both.stop(vote_state(3), Cost()) is None
     assert (both.stop(vote_state(4), Cost()) or "").startswith("BetaRule: 4 to 0 votes")
     assert (both.stop(vote_state(8), Cost()) or "").startswith("Ppr: 8 to 0 votes")
-    assert (FirstOf((FirstOf((both,)),)).stop(vote_state(4), Cost()) or "").startswith("BetaRule: 4 to 0 votes")
+    assert (FirstOf((FirstOf((both,)),)).stop(vote_state(4), Cost()) or "").startswith(
+        "BetaRule: 4 to 0 votes"
+    )

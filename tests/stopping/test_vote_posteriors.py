@@ -52,12 +52,18 @@ def rate(a: int, b: int, remaining: int) -> float:
         (rate, (4, 0, 36), 0.00038),
     ],
 )
-def test_the_published_values(chance: Callable[..., float], arguments: tuple[int, ...], value: float) -> None:
+def test_the_published_values(
+    chance: Callable[..., float], arguments: tuple[int, ...], value: float
+) -> None:
     assert round(chance(*arguments), max(5, len(f"{value}") - 2)) == value
 
 
-@pytest.mark.parametrize(("a", "b", "draws"), [(1, 0, 2), (3, 1, 3), (4, 0, 12), (1, 1, 1)])
-def test_the_published_numbers_of_draws_of_the_best_gain(a: int, b: int, draws: int) -> None:
+@pytest.mark.parametrize(
+    ("a", "b", "draws"), [(1, 0, 2), (3, 1, 3), (4, 0, 12), (1, 1, 1)]
+)
+def test_the_published_numbers_of_draws_of_the_best_gain(
+    a: int, b: int, draws: int
+) -> None:
     assert best_gain(a, b, 40 - a - b).draws == draws
 
 
@@ -99,7 +105,10 @@ def exact_lead(counts: Sequence[int]) -> float:
     return float(
         sum(
             factor
-            * Fraction(math.factorial(first + degree), math.factorial(first) * (1 + power) ** (first + degree + 1))
+            * Fraction(
+                math.factorial(first + degree),
+                math.factorial(first) * (1 + power) ** (first + degree + 1),
+            )
             for (power, degree), factor in terms.items()
         )
     )
@@ -130,12 +139,19 @@ def test_of_more_classes_it_is_the_exact_integral(counts: tuple[int, ...]) -> No
     assert dirichlet_lead(counts) == dirichlet_lead((counts[0], *reversed(counts[1:])))
 
 
-def outcomes(counts: Sequence[int], rest: int) -> Iterator[tuple[tuple[int, ...], Fraction]]:
+def outcomes(
+    counts: Sequence[int], rest: int
+) -> Iterator[tuple[tuple[int, ...], Fraction]]:
     """All counts that `rest` more samples may come to, with their probability under Dirichlet(counts + 1)."""
     ways = math.comb(sum(counts) + len(counts) - 1 + rest, rest)
     for more in _splits(rest, len(counts)):
-        product = math.prod(math.comb(count + x, x) for count, x in zip(counts, more, strict=True))
-        yield tuple(count + x for count, x in zip(counts, more, strict=True)), Fraction(product, ways)
+        product = math.prod(
+            math.comb(count + x, x) for count, x in zip(counts, more, strict=True)
+        )
+        yield (
+            tuple(count + x for count, x in zip(counts, more, strict=True)),
+            Fraction(product, ways),
+        )
 
 
 def _splits(total: int, parts: int) -> Iterator[tuple[int, ...]]:
@@ -153,7 +169,9 @@ FEW = st.integers(0, 12)
 def test_it_is_the_sum_over_all_that_may_come(a: int, b: int, rest: int) -> None:
     chances = list(outcomes((a, b), rest))
     assert sum(chance for _, chance in chances) == 1
-    assert lock_in(a, b, rest) == float(sum(chance for (x, y), chance in chances if x >= y))
+    assert lock_in(a, b, rest) == float(
+        sum(chance for (x, y), chance in chances if x >= y)
+    )
     assert (lock_in(a, b, rest) == 1.0) == (rest <= a - b)
 
 
@@ -161,10 +179,14 @@ def test_it_is_the_sum_over_all_that_may_come(a: int, b: int, rest: int) -> None
 
 
 @given(FEW, FEW, FEW)
-def test_a_gain_is_the_mean_of_what_may_come_less_what_is(a: int, b: int, draws: int) -> None:
+def test_a_gain_is_the_mean_of_what_may_come_less_what_is(
+    a: int, b: int, draws: int
+) -> None:
     def sure(x: int, y: int) -> Fraction:
         tosses = x + y + 1
-        share = Fraction(sum(math.comb(tosses, k) for k in range(min(x, y) + 1)), 2**tosses)
+        share = Fraction(
+            sum(math.comb(tosses, k) for k in range(min(x, y) + 1)), 2**tosses
+        )
         return max(share, 1 - share)
 
     mean = sum(chance * sure(*after) for after, chance in outcomes((a, b), draws))
@@ -172,7 +194,9 @@ def test_a_gain_is_the_mean_of_what_may_come_less_what_is(a: int, b: int, draws:
 
 
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 64))
-def test_the_best_gain_is_the_best_of_the_grid_and_of_all_that_are_left(a: int, b: int, rest: int) -> None:
+def test_the_best_gain_is_the_best_of_the_grid_and_of_all_that_are_left(
+    a: int, b: int, rest: int
+) -> None:
     rates = [knowledge_gain(a, b, h) / h for h in (*DRAWS, rest) if 0 < h <= rest]
     best = best_gain(a, b, rest)
     assert best.rate == max(rates, default=0.0)
@@ -187,8 +211,12 @@ SHAPES = [(3, 2, 2), (1, 1, 1, 0), (5, 1), (2, 2), (4, 3, 3, 1), (0, 2, 2), (1,)
 
 @pytest.mark.parametrize("counts", SHAPES, ids=str)
 @pytest.mark.parametrize("rest", [0, 1, 4, 9])
-def test_whether_the_first_stays_is_the_sum_over_all_that_may_come(counts: tuple[int, ...], rest: int) -> None:
-    exact = sum(chance for after, chance in outcomes(counts, rest) if after[0] == max(after))
+def test_whether_the_first_stays_is_the_sum_over_all_that_may_come(
+    counts: tuple[int, ...], rest: int
+) -> None:
+    exact = sum(
+        chance for after, chance in outcomes(counts, rest) if after[0] == max(after)
+    )
     assert stays(counts, rest) == pytest.approx(float(exact), abs=1e-12)
 
 
@@ -210,15 +238,24 @@ def stopped_behind(counts: tuple[int, ...], theta: float) -> float:
         if leader and beta_lead(leader, second) >= theta:
             return float(counts[drawn.index(leader)] < max(counts))
         left = sum(counts) - sum(drawn)
-        more = [(at, total - had) for at, (total, had) in enumerate(zip(counts, drawn, strict=True)) if total > had]
-        return sum(n / left * chance((*drawn[:at], drawn[at] + 1, *drawn[at + 1 :])) for at, n in more)
+        more = [
+            (at, total - had)
+            for at, (total, had) in enumerate(zip(counts, drawn, strict=True))
+            if total > had
+        ]
+        return sum(
+            n / left * chance((*drawn[:at], drawn[at] + 1, *drawn[at + 1 :]))
+            for at, n in more
+        )
 
     return chance((0,) * len(counts))
 
 
 @pytest.mark.parametrize("theta", [0.7, 0.8, 0.9, 0.95])
 @pytest.mark.parametrize("n", [5, 8, 9])
-def test_no_question_loses_more_than_the_bound_of_its_rule(n: int, theta: float) -> None:
+def test_no_question_loses_more_than_the_bound_of_its_rule(
+    n: int, theta: float
+) -> None:
     """Whatever the answers are; a bound that is small is not far from what happens."""
     votes = [counts for counts in partitions(n, n) if len(counts) > 1]
     bound = most_lost(theta, n)
@@ -240,12 +277,17 @@ def test_the_bound_does_not_hold_where_a_server_gives_each_sample_twice() -> Non
         left = (22 - leader) + (18 - other)
         if not left:
             return 0.0
-        more = ((22 - leader) / left, leader + 2, other), ((18 - other) / left, leader, other + 2)
+        more = (
+            ((22 - leader) / left, leader + 2, other),
+            ((18 - other) / left, leader, other + 2),
+        )
         return sum(share * chance(a, b) for share, a, b in more if share)
 
     assert most_lost(0.95, 40) < 0.14 < 0.2 < chance(0, 0)
 
 
 def test_the_bounds_of_forty_samples() -> None:
-    assert [most_lost(theta, 40) for theta in (0.8, 0.95, 0.99)] == pytest.approx([1, 0.1397, 0.0134], abs=1e-4)
+    assert [most_lost(theta, 40) for theta in (0.8, 0.95, 0.99)] == pytest.approx(
+        [1, 0.1397, 0.0134], abs=1e-4
+    )
     assert most_lost(0.99, 1000) == 1

@@ -69,7 +69,11 @@ C = TypeVar("C", bound=Course)
 
 
 def follow(
-    plan: Plan[Answer | None], reply: Reply, course: C, *, which: Callable[[Running], int] = lambda running: 0
+    plan: Plan[Answer | None],
+    reply: Reply,
+    course: C,
+    *,
+    which: Callable[[Running], int] = lambda running: 0,
 ) -> C:
     """Run a plan to its end; `which` of the operations in flight finishes next."""
     running: Running = []
@@ -102,7 +106,9 @@ def follow(
                 sent = reply(op)
 
 
-def _next(running: Running, reply: Reply, which: Callable[[Running], int]) -> Finished | Exception:
+def _next(
+    running: Running, reply: Reply, which: Callable[[Running], int]
+) -> Finished | Exception:
     """The next operation that ends; the refusal where all of them are refused."""
     refused: Exception = REFUSED
     while running:
@@ -110,7 +116,11 @@ def _next(running: Running, reply: Reply, which: Callable[[Running], int]) -> Fi
         outcome: Sequence[Any] | Exception = reply(op)
         if not isinstance(outcome, Exception):
             ratings = isinstance(op, Score)
-            return Finished(handle, () if ratings else tuple(outcome), tuple(outcome) if ratings else ())
+            return Finished(
+                handle,
+                () if ratings else tuple(outcome),
+                tuple(outcome) if ratings else (),
+            )
         refused = outcome
     return refused
 
@@ -124,7 +134,10 @@ def chains(lengths: Sequence[int], keys: str = "") -> Callable[[SampleRequest], 
         key = keys[place] if keys else str(place)
         said = "nothing at all" if key == " " else f"answer is {key}"
         words = [f"c{place}", *["so"] * (lengths[place] - 5), *said.split()]
-        return "".join(f" {word}" if at or before else word for at, word in enumerate(words[len(before) :]))
+        return "".join(
+            f" {word}" if at or before else word
+            for at, word in enumerate(words[len(before) :])
+        )
 
     return say
 

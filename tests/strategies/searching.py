@@ -26,7 +26,9 @@ class Distinct(StepWorld):
     def say(self, request: SampleRequest) -> str:
         plain = StepWorld.say(self, request).split(SEPARATOR)
         source = random.Random(-request.seed)
-        return SEPARATOR.join(step.replace("so", f"so{source.getrandbits(40)}", 1) for step in plain)
+        return SEPARATOR.join(
+            step.replace("so", f"so{source.getrandbits(40)}", 1) for step in plain
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,9 @@ class Uneven:
         steps: list[str] = []
         while source.random() >= self.ends:
             steps.append(f"step {source.getrandbits(40)}")
-        return SEPARATOR.join([*steps, f"{source.getrandbits(40)}: The answer is {source.randint(0, 9)}"])
+        return SEPARATOR.join(
+            [*steps, f"{source.getrandbits(40)}: The answer is {source.randint(0, 9)}"]
+        )
 
 
 @dataclass(slots=True)
@@ -53,7 +57,13 @@ class Rater(StepJudge):
     fails: Callable[[Completion], bool] = lambda candidate: False
     rated: dict[str, float] = field(default_factory=dict)
 
-    async def score(self, question: object, candidate: Completion, policy: object, cost_meter: object) -> Rating:
+    async def score(
+        self,
+        question: object,
+        candidate: Completion,
+        policy: object,
+        cost_meter: object,
+    ) -> Rating:
         self.seen.append(candidate.chain)
         if self.fails(candidate):
             raise VerifierError("out of order")
@@ -73,7 +83,9 @@ class SearchTree:
     @property
     def levels(self) -> dict[int, int]:
         """How many sequences began after so many steps."""
-        return dict(sorted(Counter(depth(request) for request in self.requests).items()))
+        return dict(
+            sorted(Counter(depth(request) for request in self.requests).items())
+        )
 
     @property
     def seeds(self) -> list[int]:
@@ -81,7 +93,9 @@ class SearchTree:
 
     def parents(self, level: int) -> Counter[str]:
         """How many children were drawn of each chain of so many steps."""
-        return Counter(request.prompt.text for request in self.requests if depth(request) == level)
+        return Counter(
+            request.prompt.text for request in self.requests if depth(request) == level
+        )
 
     @property
     def notes(self) -> list[str]:
@@ -97,7 +111,12 @@ def depth(request: SampleRequest) -> int:
 
 
 def search(
-    strategy: Strategy, engine: ScriptedEngine, judge: Rater | None = None, *, id: str = "q", **options: Any
+    strategy: Strategy,
+    engine: ScriptedEngine,
+    judge: Rater | None = None,
+    *,
+    id: str = "q",
+    **options: Any,
 ) -> SearchTree:
     """A run that must not fail."""
     judge, requests, events = judge or Rater(), list[SampleRequest](), list[Event]()
@@ -107,13 +126,24 @@ def search(
         return engine.script(request)
 
     watched = replace(engine, script=script)
-    solution = solve_sync(number_question(id), strategy, watched, verifier=judge, trace=events.append, **options)
+    solution = solve_sync(
+        number_question(id),
+        strategy,
+        watched,
+        verifier=judge,
+        trace=events.append,
+        **options,
+    )
     assert solution.error is None
     return SearchTree(solution, judge, requests, events)
 
 
 def many(
-    strategy: Strategy, engine: ScriptedEngine, judge: StepJudge | None = None, *, questions: int
+    strategy: Strategy,
+    engine: ScriptedEngine,
+    judge: StepJudge | None = None,
+    *,
+    questions: int,
 ) -> list[Solution]:
     """Runs of many questions, none of which fails."""
     asked = [number_question(f"q{number}") for number in range(questions)]

@@ -14,11 +14,15 @@ __all__ = ["_plain_environment", "run"]
 PAGE = Path(__file__).parents[2] / "docs/strategies.md"
 
 
-def test_every_situation_has_two_strategies_that_are_built_and_stand_on_the_page(run: Run) -> None:
+def test_every_situation_has_two_strategies_that_are_built_and_stand_on_the_page(
+    run: Run,
+) -> None:
     page, met = PAGE.read_text(encoding="utf-8"), set()
     kinds: tuple[Answers, ...] = typing.get_args(Answers)
     goals: tuple[Goal, ...] = typing.get_args(Goal)
-    for answers, goal, thinks, verifier in product(kinds, goals, (False, True), (False, True)):
+    for answers, goal, thinks, verifier in product(
+        kinds, goals, (False, True), (False, True)
+    ):
         name = situation(answers, goal, thinks=thinks, verifier=verifier)
         met.add(name)
         given = ["--thinks"] * thinks + ["--verifier"] * verifier

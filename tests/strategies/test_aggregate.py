@@ -24,7 +24,13 @@ def text_of(request: SampleRequest) -> str:
 
 
 def solved(
-    spec: str, first: str, then: Replies, *, budget: int | None = None, engine: type = ScriptedEngine, **options: object
+    spec: str,
+    first: str,
+    then: Replies,
+    *,
+    budget: int | None = None,
+    engine: type = ScriptedEngine,
+    **options: object,
 ) -> tuple[Solution, list[list[str]]]:
     """The solution, and the candidates of each later request; the first draws give these keys, a blank none."""
     shown: list[list[str]] = []
@@ -33,12 +39,16 @@ def solved(
         candidates = _CANDIDATES.findall(text_of(request))
         if request.prompt.messages == QUESTION.prompt.messages:
             key = first[request.index].strip()
-            return f"draft {request.index} says the answer is {key}" if key else "no idea"
+            return (
+                f"draft {request.index} says the answer is {key}" if key else "no idea"
+            )
         shown.append(candidates)
         return then(request, candidates)
 
     limit = Budget(samples=budget) if budget else None
-    solution = solve_sync(QUESTION, build("strategy", spec), engine(script, **options), budget=limit)
+    solution = solve_sync(
+        QUESTION, build("strategy", spec), engine(script, **options), budget=limit
+    )
     assert solution.error is None
     return solution, shown
 
@@ -53,10 +63,15 @@ def nine(*_: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("spec", "samples"), [("rsa", 16 * 10), ("agglm", 16), ("pdr", 8 + 1 + 8 + 1 + 1), ("pacore", 17)]
+    ("spec", "samples"),
+    [("rsa", 16 * 10), ("agglm", 16), ("pdr", 8 + 1 + 8 + 1 + 1), ("pacore", 17)],
 )
-def test_the_published_settings_draw_as_many_samples_as_published(spec: str, samples: int) -> None:
-    solution, _ = solved(spec, "78" * 8, lambda request, _: f"the answer is {request.seed % 10**9}")
+def test_the_published_settings_draw_as_many_samples_as_published(
+    spec: str, samples: int
+) -> None:
+    solution, _ = solved(
+        spec, "78" * 8, lambda request, _: f"the answer is {request.seed % 10**9}"
+    )
     assert solution.cost.samples == samples
     assert solution.vote_state.samples == samples - 2 * (spec == "pdr")
 
@@ -79,24 +94,39 @@ def test_a_group_of_all_is_one_prompt_and_its_summary_is_written_once() -> None:
         written.append(text_of(request))
         return "They differ on x." if candidates else "the answer is 8"
 
-    solution, shown = solved("aggregate:n=4,k=4,rounds=1,message=summary", "7788", summary)
+    solution, shown = solved(
+        "aggregate:n=4,k=4,rounds=1,message=summary", "7788", summary
+    )
     assert [len(group) for group in shown] == [4, 0, 0, 0, 0]
     assert all("They differ on x." in text for text in written[1:])
     assert solution.answer is not None
     assert solution.answer.key == "8"
 
 
-def test_of_a_reply_its_final_part_or_its_answer_is_shown_and_never_its_thinking() -> None:
-    for message, expected in (("solution", "draft 0 says the answer is 7"), ("answer", "7")):
+def test_of_a_reply_its_final_part_or_its_answer_is_shown_and_never_its_thinking() -> (
+    None
+):
+    for message, expected in (
+        ("solution", "draft 0 says the answer is 7"),
+        ("answer", "7"),
+    ):
         spec = f"aggregate:n=2,k=2,rounds=1,message={message}"
-        _, shown = solved(spec, "78", nine, model=THINKER, thoughts=lambda _: "secret doubts")
+        _, shown = solved(
+            spec, "78", nine, model=THINKER, thoughts=lambda _: "secret doubts"
+        )
         assert expected in shown[0]
         assert not any("secret" in each for group in shown for each in group)
 
 
-@pytest.mark.parametrize(("agreed", "requests"), [("vote", 0), ("write", 4), ("none", 4)])
-def test_a_group_that_agrees_is_written_only_if_it_is_to_be(agreed: str, requests: int) -> None:
-    solution, shown = solved(f"aggregate:n=4,k=2,rounds=1,agreed={agreed}", "7777", nine)
+@pytest.mark.parametrize(
+    ("agreed", "requests"), [("vote", 0), ("write", 4), ("none", 4)]
+)
+def test_a_group_that_agrees_is_written_only_if_it_is_to_be(
+    agreed: str, requests: int
+) -> None:
+    solution, shown = solved(
+        f"aggregate:n=4,k=2,rounds=1,agreed={agreed}", "7777", nine
+    )
     assert len(shown) == requests
     assert solution.answer is not None
     assert solution.answer.key == ("9" if requests else "7")
@@ -112,19 +142,32 @@ def test_a_mixture_gives_the_groups_that_agree_to_its_cheap_member() -> None:
         return ScriptedEngine(script)
 
     engine = MixtureEngine((member("1"), member("2")), levels=("none",))
-    solution = solve_sync(QUESTION, build("strategy", "aggregate:n=4,k=2,rounds=1,agreed=none"), engine)
-    written = [reply for reply in solution.samples if reply.answer and reply.answer.key in "12"]
+    solution = solve_sync(
+        QUESTION, build("strategy", "aggregate:n=4,k=2,rounds=1,agreed=none"), engine
+    )
+    written = [
+        reply for reply in solution.samples if reply.answer and reply.answer.key in "12"
+    ]
     for reply in written:
-        answers = {each.split()[-1] for each in _CANDIDATES.findall(reply.completion.prompt.messages[-1].content)}
+        answers = {
+            each.split()[-1]
+            for each in _CANDIDATES.findall(
+                reply.completion.prompt.messages[-1].content
+            )
+        }
         assert reply.answer is not None
         assert (reply.answer.key == "1") == (len(answers) == 1)
     assert {reply.answer.key for reply in written if reply.answer} == {"1", "2"}
 
 
 def test_a_reply_without_an_answer_leaves_its_slot_to_the_vote_of_its_group() -> None:
-    solution, shown = solved("aggregate:n=4,k=4,rounds=1,agreed=write", "7 77", lambda *_: "no idea")
+    solution, shown = solved(
+        "aggregate:n=4,k=4,rounds=1,agreed=write", "7 77", lambda *_: "no idea"
+    )
     assert [len(group) for group in shown] == [3] * 4
-    assert [(vote.answer.key, vote.count) for vote in solution.vote_state.votes] == [("7", 3)]
+    assert [(vote.answer.key, vote.count) for vote in solution.vote_state.votes] == [
+        ("7", 3)
+    ]
     for first in ("78888888", "88888887"):
         lost, _ = solved("agglm", first, lambda *_: "no idea")
         assert lost.answer is not None
@@ -133,9 +176,13 @@ def test_a_reply_without_an_answer_leaves_its_slot_to_the_vote_of_its_group() ->
 
 
 def test_the_end_of_a_budget_in_a_round_leaves_the_other_places_as_they_are() -> None:
-    solution, _ = solved("aggregate:n=4,k=4,rounds=1,agreed=write", "7788", nine, budget=5)
+    solution, _ = solved(
+        "aggregate:n=4,k=4,rounds=1,agreed=write", "7788", nine, budget=5
+    )
     assert (solution.ended_by, solution.cost.samples) == ("budget", 5)
-    weights = {vote.answer.key: round(vote.weight) for vote in solution.vote_state.votes}
+    weights = {
+        vote.answer.key: round(vote.weight) for vote in solution.vote_state.votes
+    }
     assert weights["9"] == 1
     assert sum(weights.values()) == 4
 
@@ -145,12 +192,19 @@ def test_a_small_window_shows_fewer_candidates_and_says_so() -> None:
     spec, model = "aggregate:n=4,k=4,rounds=2,agreed=write", replace(MODEL, context=700)
     solution, shown = solved(spec, "7788", long, model=model)
     assert [len(group) for group in shown] == [4] * 4 + [2] * 4
-    assert "round 2: 4 of 4 groups show fewer candidates, to fit the window" in solution.remarks
-    assert solution.remarks[0] == "round 1: 0 of 2 first answers alive, the leader in 4 of 4 slots, 0 groups agreed"
+    assert (
+        "round 2: 4 of 4 groups show fewer candidates, to fit the window"
+        in solution.remarks
+    )
+    assert (
+        solution.remarks[0]
+        == "round 1: 0 of 2 first answers alive, the leader in 4 of 4 slots, 0 groups agreed"
+    )
 
 
 @pytest.mark.parametrize(
-    ("spec", "error"), [("agreed=maybe", "agreed, if not vote or write"), ("k=1", "set agreed=wr")]
+    ("spec", "error"),
+    [("agreed=maybe", "agreed, if not vote or write"), ("k=1", "set agreed=wr")],
 )
 def test_what_cannot_work_is_refused(spec: str, error: str) -> None:
     with pytest.raises(UsageError, match=error):

@@ -9,15 +9,29 @@ from reasoner.engine import SampleRequest
 from reasoner_strategies import BeamSearch, Dvts, Lookahead
 from reasoner_strategies._search.step_search import split_evenly
 from tests.stepping import SEPARATOR, StepWorld, noisy
-from tests.strategies.searching import Distinct, Rater, SearchTree, Uneven, depth, search
+from tests.strategies.searching import (
+    Distinct,
+    Rater,
+    SearchTree,
+    Uneven,
+    depth,
+    search,
+)
 
 LONG = SamplingParams(temperature=0.8, max_tokens=2000)
 
 
 def best(run: SearchTree, level: int, kept: int) -> set[str]:
     """The best rated chains of so many steps."""
-    rated = {chain: value for chain, value in run.judge.rated.items() if chain.count(SEPARATOR) == level - 1}
-    return {chain + SEPARATOR for chain in sorted(rated, key=lambda chain: -rated[chain])[:kept]}
+    rated = {
+        chain: value
+        for chain, value in run.judge.rated.items()
+        if chain.count(SEPARATOR) == level - 1
+    }
+    return {
+        chain + SEPARATOR
+        for chain in sorted(rated, key=lambda chain: -rated[chain])[:kept]
+    }
 
 
 def test_each_level_has_n_children_of_the_best_paths() -> None:
@@ -27,12 +41,20 @@ def test_each_level_has_n_children_of_the_best_paths() -> None:
         assert run.parents(level) == dict.fromkeys(best(run, level, 4), 2)
 
 
-def test_a_width_that_does_not_divide_is_dealt_out_evenly_and_the_best_have_more() -> None:
-    assert [split_evenly(16, 4), split_evenly(16, 6), split_evenly(2, 1)] == [[4] * 4, [3, 3, 3, 3, 2, 2], [2]]
+def test_a_width_that_does_not_divide_is_dealt_out_evenly_and_the_best_have_more() -> (
+    None
+):
+    assert [split_evenly(16, 4), split_evenly(16, 6), split_evenly(2, 1)] == [
+        [4] * 4,
+        [3, 3, 3, 3, 2, 2],
+        [2],
+    ]
     run = search(BeamSearch(5, 2), Distinct().engine(), Rater(noisy(0.1)))
     assert sorted(run.parents(1).values()) == [1, 2, 2]
     assert set(run.parents(1)) == best(run, 1, 3)
-    assert {chain for chain, count in run.parents(1).items() if count == 2} == best(run, 1, 2)
+    assert {chain for chain, count in run.parents(1).items() if count == 2} == best(
+        run, 1, 2
+    )
 
 
 def test_identical_prefixes_are_kept_once() -> None:
@@ -61,25 +83,45 @@ def test_levels_stay_full_until_n_chains_have_ended(seed: int) -> None:
 
 def test_two_steps_ahead_cost_three_times_as_much() -> None:
     world = Distinct(depth=30)
-    spent = [search(Lookahead(4, 2, k=k, params=LONG), world.engine()).solution.cost for k in (0, 1, 2)]
+    spent = [
+        search(Lookahead(4, 2, k=k, params=LONG), world.engine()).solution.cost
+        for k in (0, 1, 2)
+    ]
     # The last steps of a chain leave less to look ahead to: 30 + 29 (+ 28) steps a chain.
-    assert [cost.samples for cost in spent] == [4 * 30, 4 * (30 + 29), 4 * (30 + 29 + 28)]
-    assert spent[2].generated_tokens / spent[0].generated_tokens == pytest.approx(3, abs=0.15)
+    assert [cost.samples for cost in spent] == [
+        4 * 30,
+        4 * (30 + 29),
+        4 * (30 + 29 + 28),
+    ]
+    assert spent[2].generated_tokens / spent[0].generated_tokens == pytest.approx(
+        3, abs=0.15
+    )
 
 
 def test_the_verifier_is_shown_the_step_and_what_follows_it() -> None:
     run = search(Lookahead(4, 2, k=2), Distinct(depth=5).engine(), Rater(noisy(0.2)))
-    steps, rollouts = ([one for one in run.requests if (one.params.temperature == 0) == greedy] for greedy in (0, 1))
+    steps, rollouts = (
+        [one for one in run.requests if (one.params.temperature == 0) == greedy]
+        for greedy in (0, 1)
+    )
     assert {request.params.temperature for request in steps} == {0.8}
     # Open children after 1, 2 and 3 steps are seen two steps on, after 4 at the end, and finished ones as they are.
-    assert sorted(chain.count(SEPARATOR) for chain in run.judge.seen) == [2] * 4 + [3] * 4 + [4] * 12
+    assert (
+        sorted(chain.count(SEPARATOR) for chain in run.judge.seen)
+        == [2] * 4 + [3] * 4 + [4] * 12
+    )
     assert len(rollouts) == 4 * (2 + 2 + 2 + 1)
     # A rollout continues a child that was drawn, and is dropped: children grow from children.
     drawn = {request.prompt.text for request in steps}
     for request in steps:
         if depth(request):
-            assert any(chain.startswith(request.prompt.text) for chain in run.judge.seen)
-            assert request.prompt.text.rsplit(SEPARATOR, 2)[0] + SEPARATOR in drawn or depth(request) == 1
+            assert any(
+                chain.startswith(request.prompt.text) for chain in run.judge.seen
+            )
+            assert (
+                request.prompt.text.rsplit(SEPARATOR, 2)[0] + SEPARATOR in drawn
+                or depth(request) == 1
+            )
 
 
 # Diverse verifier tree search
@@ -88,12 +130,23 @@ def test_the_verifier_is_shown_the_step_and_what_follows_it() -> None:
 def test_each_subtree_continues_from_its_own_best() -> None:
     run = search(Dvts(8, 4), Distinct(depth=5).engine(), Rater(noisy(0.1)))
     assert run.levels == dict.fromkeys(range(5), 8)
-    first, rated = [chain for chain in run.judge.seen if SEPARATOR not in chain], run.judge.rated
-    kept = {max(first[:4], key=rated.__getitem__) + SEPARATOR, max(first[4:], key=rated.__getitem__) + SEPARATOR}
+    first, rated = (
+        [chain for chain in run.judge.seen if SEPARATOR not in chain],
+        run.judge.rated,
+    )
+    kept = {
+        max(first[:4], key=rated.__getitem__) + SEPARATOR,
+        max(first[4:], key=rated.__getitem__) + SEPARATOR,
+    }
     for level in range(1, 5):
         # The two kept ones stem from different parents, also where one parent has the two best children.
-        assert {SEPARATOR.join(chain.split(SEPARATOR)[: level - 1]) for chain in run.parents(level)} == (
-            {chain.removesuffix(SEPARATOR) for chain in run.parents(level - 1)} if level > 1 else {""}
+        assert {
+            SEPARATOR.join(chain.split(SEPARATOR)[: level - 1])
+            for chain in run.parents(level)
+        } == (
+            {chain.removesuffix(SEPARATOR) for chain in run.parents(level - 1)}
+            if level > 1
+            else {""}
         )
         assert list(run.parents(level).values()) == [4, 4]
     assert set(run.parents(1)) == kept
@@ -105,7 +158,9 @@ def drawn(run: SearchTree) -> set[tuple[str, int]]:
 
 def test_without_one_subtree_the_others_do_the_same() -> None:
     judge = noisy(0.2)
-    whole, fewer = (search(Dvts(n, 4), Distinct(depth=4).engine(), Rater(judge)) for n in (12, 8))
+    whole, fewer = (
+        search(Dvts(n, 4), Distinct(depth=4).engine(), Rater(judge)) for n in (12, 8)
+    )
     assert drawn(fewer) < drawn(whole)
     assert len(drawn(whole)) - len(drawn(fewer)) == 4 * 4
 
@@ -129,11 +184,19 @@ def test_a_slow_subtree_holds_up_no_other() -> None:
 
 def test_until_a_subtree_has_ended_a_sibling_counts() -> None:
     def say(request: SampleRequest) -> str:
-        return "The answer is 3" if request.index == 0 and depth(request) == 0 else Distinct.say(Distinct(), request)
+        return (
+            "The answer is 3"
+            if request.index == 0 and depth(request) == 0
+            else Distinct.say(Distinct(), request)
+        )
 
     engine = Distinct().engine()
     engine.script = say
-    run = search(Dvts(2, 2), engine, Rater(lambda one: 0.1 if "3" in one.text[-1] else 0.9))
-    keys = [proposal.answer.key for proposal in run.solution.proposals if proposal.answer]
+    run = search(
+        Dvts(2, 2), engine, Rater(lambda one: 0.1 if "3" in one.text[-1] else 0.9)
+    )
+    keys = [
+        proposal.answer.key for proposal in run.solution.proposals if proposal.answer
+    ]
     assert keys[0] == "3"
     assert keys[-1] == run.key != "3"

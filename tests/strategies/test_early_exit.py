@@ -45,11 +45,16 @@ def solved(
         whole = conclusion if thinks else f"{chain} {conclusion}"
         return whole[len(request.prompt.text) :]
 
-    model = AskedModel(says, extract=said, model=THINKER if thinks else MODEL, continues=continues)
+    model = AskedModel(
+        says, extract=said, model=THINKER if thinks else MODEL, continues=continues
+    )
     engine = ScriptedEngine(
-        model, certain, model=model.model, continues=continues,
+        model,
+        certain,
+        model=model.model,
+        continues=continues,
         thoughts=lambda request: chain[len(request.prompt.thinking) :],
-    )  # fmt: skip
+    )
     events: list[Event] = []
     solution = solve_sync(QUESTION, strategy, engine, trace=events.append, **options)
     assert solution.error is None
@@ -62,27 +67,41 @@ def key(solution: Solution) -> str | None:
 
 
 def probes(events: Sequence[Event]) -> list[tuple[str, float | None]]:
-    return [(e.answer.key if e.answer else "", e.confidence) for e in events if isinstance(e, AnswerExtracted)]
+    return [
+        (e.answer.key if e.answer else "", e.confidence)
+        for e in events
+        if isinstance(e, AnswerExtracted)
+    ]
 
 
 @pytest.mark.parametrize("thinks", [True, False])
 def test_a_sure_trial_answer_ends_the_chain(thinks: bool) -> None:
-    solution, events = solved(EarlyExit(), ("7", "8", "7"), (0.8, 0.85, 0.95), thinks=thinks)
+    solution, events = solved(
+        EarlyExit(), ("7", "8", "7"), (0.8, 0.85, 0.95), thinks=thinks
+    )
     # Of two tokens, the digit and the end of its box, only one is unsure; the root of 0.95 is the first above 0.95.
     assert [(answer, sure and round(sure, 4)) for answer, sure in probes(events)] == [
-        ("7", round(math.sqrt(0.8), 4)), ("8", round(math.sqrt(0.85), 4)), ("7", round(math.sqrt(0.95), 4))
-    ]  # fmt: skip
+        ("7", round(math.sqrt(0.8), 4)),
+        ("8", round(math.sqrt(0.85), 4)),
+        ("7", round(math.sqrt(0.95), 4)),
+    ]
     # A model that thinks writes its reply, which counts.
     assert (key(solution), solution.ended_by) == ("5" if thinks else "7", "rule")
     assert solution.text == "The answer is 5" or not thinks
-    assert solution.reason.startswith("a trial answer has probability 0.975 a token, threshold is 0.95, after ")
+    assert solution.reason.startswith(
+        "a trial answer has probability 0.975 a token, threshold is 0.95, after "
+    )
     assert solution.cost.generated_tokens < 50
 
 
 def test_equal_trial_answers_in_a_row_end_the_chain() -> None:
     rule = EarlyExit(rule="agreement", agree=3)
     solution, events = solved(rule, ("7", "8", "8", "none", "8"))
-    assert (key(solution), solution.ended_by, len(probes(events))) == ("9", "strategy", 5)
+    assert (key(solution), solution.ended_by, len(probes(events))) == (
+        "9",
+        "strategy",
+        5,
+    )
     solution, events = solved(rule, ("7", "8", "8.0", "8", "6"))
     assert (key(solution), solution.ended_by, len(probes(events))) == ("5", "rule", 4)
 
@@ -90,7 +109,11 @@ def test_equal_trial_answers_in_a_row_end_the_chain() -> None:
 def test_it_is_probed_at_each_wait_and_after_so_many_tokens() -> None:
     def lengths(**options: Any) -> list[int]:
         _, events = solved(EarlyExit(threshold=1.0, **options), ("7",), (0.5,))
-        return [event.usage.generated_tokens for event in events if isinstance(event, Sampled)][:-1]
+        return [
+            event.usage.generated_tokens
+            for event in events
+            if isinstance(event, Sampled)
+        ][:-1]
 
     assert lengths(at="")[:1] == []
     assert len(set(lengths(at="", every=7)[:-1])) == 1
@@ -114,9 +137,13 @@ def test_without_a_probe_or_its_probability_the_chain_runs_to_its_end(
 
 @pytest.mark.parametrize("tokens", range(60, 400, 40))
 def test_the_end_of_a_budget_leaves_the_latest_trial_answer(tokens: int) -> None:
-    solution, events = solved(EarlyExit(threshold=1.0), ("7",), (0.5,), budget=Budget(tokens=tokens))
+    solution, events = solved(
+        EarlyExit(threshold=1.0), ("7",), (0.5,), budget=Budget(tokens=tokens)
+    )
     assert solution.cost.tokens <= tokens
-    assert (key(solution) is not None) == bool([answer for answer, _ in probes(events) if answer])
+    assert (key(solution) is not None) == bool(
+        [answer for answer, _ in probes(events) if answer]
+    )
 
 
 def test_chains_that_end_early_vote() -> None:

@@ -9,7 +9,9 @@ from reasoner.testing.scripted import THINKER, ScriptedEngine
 from reasoner.testing.support import number_question
 
 
-def solved(cheap: str, thinking: str, options: str = "", budget: int | None = None) -> tuple[Solution, list[object]]:
+def solved(
+    cheap: str, thinking: str, options: str = "", budget: int | None = None
+) -> tuple[Solution, list[object]]:
     """The solution, and the thinking level of each sample; a blank is a reply without an answer."""
     levels: list[object] = []
 
@@ -19,8 +21,13 @@ def solved(cheap: str, thinking: str, options: str = "", budget: int | None = No
         key = keys[request.index % len(keys)].strip()
         return f"The answer is {key}" if key else "no idea"
 
-    strategy, limit = build("strategy", f"escalate:{options}"), Budget(samples=budget) if budget else None
-    solution = solve_sync(number_question(), strategy, ScriptedEngine(script, model=THINKER), budget=limit)
+    strategy, limit = (
+        build("strategy", f"escalate:{options}"),
+        Budget(samples=budget) if budget else None,
+    )
+    solution = solve_sync(
+        number_question(), strategy, ScriptedEngine(script, model=THINKER), budget=limit
+    )
     assert solution.error is None
     return solution, levels
 
@@ -36,7 +43,13 @@ def solved(cheap: str, thinking: str, options: str = "", budget: int | None = No
         ("877", " ", "n=3", "7", ["none"] * 3 + [None]),
         ("78", " ", "", "7", ["none"] * 2 + [None]),
         ("  ", " ", "", None, ["none"] * 2 + [None]),
-        ("78", "998", "then=self_consistency(n=3,thinking=low)", "9", ["none"] * 2 + ["low"] * 3),
+        (
+            "78",
+            "998",
+            "then=self_consistency(n=3,thinking=low)",
+            "9",
+            ["none"] * 2 + ["low"] * 3,
+        ),
         ("78", "9", "first=low,thinking=high", "9", ["low"] * 2),
     ],
 )
@@ -50,7 +63,9 @@ def test_it_thinks_only_where_the_cheap_samples_disagree(
 
 
 @pytest.mark.parametrize(("budget", "key"), [(1, "7"), (2, "7"), (3, "9")])
-def test_where_the_budget_ends_the_cheap_votes_are_the_answer(budget: int, key: str) -> None:
+def test_where_the_budget_ends_the_cheap_votes_are_the_answer(
+    budget: int, key: str
+) -> None:
     solution, _ = solved("78", "9", budget=budget)
     assert solution.answer is not None
     assert (solution.answer.key, solution.cost.samples) == (key, budget)

@@ -8,7 +8,18 @@ import pytest
 from reasoner import Answer, Budget, Question
 from reasoner.engine import SampleRequest
 from reasoner.errors import BudgetExhausted
-from reasoner.strategy import BRANCH, Finished, Handle, Plan, Sample, cancel, next_finished, sample, score, start
+from reasoner.strategy import (
+    BRANCH,
+    Finished,
+    Handle,
+    Plan,
+    Sample,
+    cancel,
+    next_finished,
+    sample,
+    score,
+    start,
+)
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import Judge, books, jumbled, meter_of, says, varied
 from reasoner.trace.events import Dropped
@@ -27,8 +38,12 @@ def chain(length: int) -> Plan[Answer | None]:
     return QUESTION.read(drawn)
 
 
-def side_by_side(*plans: Plan[Answer | None]) -> tuple[Gathering, Callable[[Question], Plan[Answer | None]]]:
-    gathering = Gathering(iter(enumerate(plans)), QUESTION, len(plans), LaunchOrder(Tally(QUESTION.space)))
+def side_by_side(
+    *plans: Plan[Answer | None],
+) -> tuple[Gathering, Callable[[Question], Plan[Answer | None]]]:
+    gathering = Gathering(
+        iter(enumerate(plans)), QUESTION, len(plans), LaunchOrder(Tally(QUESTION.space))
+    )
 
     def plan(question: Question) -> Plan[Answer | None]:
         yield from gathering.run()
@@ -64,7 +79,9 @@ def starting(n: int, wanted: int) -> Plan[Answer | None]:
 @pytest.mark.parametrize("seed", range(8))
 def test_each_is_sent_what_it_started_itself(seed: int) -> None:
     engine = ScriptedEngine(says("7"), pause=jumbled(seed))
-    gathering, plan = side_by_side(starting(4, 2), chain(3), starting(3, 3), starting(2, 1))
+    gathering, plan = side_by_side(
+        starting(4, 2), chain(3), starting(3, 3), starting(2, 1)
+    )
     run = Run(plan, engine)
     assert run.error is None
     assert sorted(gathering.evidence) == [0, 1, 2, 3]
@@ -112,7 +129,9 @@ def test_a_refusal_reaches_every_plan_that_waits(samples: int) -> None:
     assert len(kept) == len(gathering.evidence) == 3
     assert run.solution.cost.samples == samples
     assert run.solution.ended_by == "budget"
-    assert sum(each is not None for each in gathering.evidence.values()) == min(samples, 3)
+    assert sum(each is not None for each in gathering.evidence.values()) == min(
+        samples, 3
+    )
 
 
 def test_scores_go_to_who_asked() -> None:
@@ -123,6 +142,11 @@ def test_scores_go_to_who_asked() -> None:
         return QUESTION.read(drawn[0])
 
     gathering, plan = side_by_side(rated(1), rated(3), rated(2))
-    run = Run(plan, ScriptedEngine(varied, pause=jumbled(1)), uses_verifier=True, verifier=Judge())
+    run = Run(
+        plan,
+        ScriptedEngine(varied, pause=jumbled(1)),
+        uses_verifier=True,
+        verifier=Judge(),
+    )
     assert run.error is None
     assert len(gathering.evidence) == 3

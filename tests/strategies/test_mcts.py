@@ -53,7 +53,12 @@ class World:
         ids = (100 + index, *((200,) * (index % 2)), *((-1,) if ended else ()))
         logprobs = Logprobs((self.logprob(place),) * len(ids))
         return completion(
-            text, index=index, prompt=prompt, token_ids=ids, stop=None if ended else "\n\n", logprobs=logprobs
+            text,
+            index=index,
+            prompt=prompt,
+            token_ids=ids,
+            stop=None if ended else "\n\n",
+            logprobs=logprobs,
         )
 
 
@@ -89,7 +94,10 @@ def drive(
     def reply(op: Sample | Score) -> object:
         nonlocal drawn
         if isinstance(op, Score):
-            return tuple(rating((rate or world.value)(place_of(each.chain))) for each in op.candidates)
+            return tuple(
+                rating((rate or world.value)(place_of(each.chain)))
+                for each in op.candidates
+            )
         if refuse_after is not None and drawn >= refuse_after and op.reserve:
             return REFUSED
         drawn += 1
@@ -119,7 +127,9 @@ def textbook(options: Mcts, world: World) -> tuple[list[Place], dict[str, float]
         def score(place: Place) -> float:
             seen = visits[place]
             q = sum(seen) / len(seen) if seen else world.value(place)
-            return q + weight * odds[kids[above].index(place)] / sum(odds) * math.sqrt(count) / (1 + len(seen))
+            return q + weight * odds[kids[above].index(place)] / sum(odds) * math.sqrt(
+                count
+            ) / (1 + len(seen))
 
         return max((place for place in kids[above] if not exhausted(place)), key=score)
 
@@ -139,7 +149,9 @@ def textbook(options: Mcts, world: World) -> tuple[list[Place], dict[str, float]
     votes: dict[str, float] = {}
     for place in visits:
         if place and world.ended(place):
-            votes[world.answer(place)] = votes.get(world.answer(place), 0.0) + world.value(place)
+            votes[world.answer(place)] = votes.get(
+                world.answer(place), 0.0
+            ) + world.value(place)
     return expanded, votes
 
 
@@ -165,7 +177,9 @@ def published() -> Tree:
     """Ten visits, and three children: (visits, mean, prior)."""
     root = Node(None, 0.5, visits=10, total=5.5)
     rows = ((5, 0.6, 0.5), (4, 0.5, 0.3), (0, 0.0, 0.2))
-    root.children = tuple(Node(root, 0.55, prior, visits=n, total=n * mean) for n, mean, prior in rows)
+    root.children = tuple(
+        Node(root, 0.55, prior, visits=n, total=n * mean) for n, mean, prior in rows
+    )
     return Tree(1.25, root)
 
 
@@ -185,7 +199,9 @@ def test_the_published_scores_and_the_pick() -> None:
     children = tree.root.children
     assert tree.exploration(10) == pytest.approx(1.250560, abs=1e-6)
     assert tree.select() is children[2]
-    assert [score_of(tree, child) for child in children] == pytest.approx([0.92955, 0.73728, 1.34092], abs=1e-5)
+    assert [score_of(tree, child) for child in children] == pytest.approx(
+        [0.92955, 0.73728, 1.34092], abs=1e-5
+    )
     children[2].value = 0.0
     assert score_of(tree, children[2]) == pytest.approx(0.79092, abs=1e-5)
 
@@ -227,10 +243,19 @@ def test_no_leaf_is_expanded_twice_and_the_whole_tree_once_in_any_order() -> Non
     for seed in range(20):
         source = random.Random(seed)
         options = Mcts(simulations=1000, k=3, concurrency=1 + seed % 8)
-        course = drive(options, world, which=lambda running, source=source: source.randrange(len(running)))  # type: ignore[misc]
+        course = drive(
+            options,
+            world,
+            which=lambda running, source=source: source.randrange(len(running)),  # type: ignore[misc]
+        )
         assert len(course.expanded) == len(set(course.expanded))
         assert set(course.expanded) == whole
-        votes.add(frozenset((vote.answer.key, vote.weight, vote.count) for vote in course.vote_state.votes))
+        votes.add(
+            frozenset(
+                (vote.answer.key, vote.weight, vote.count)
+                for vote in course.vote_state.votes
+            )
+        )
     assert len(votes) == 1
 
 
@@ -238,7 +263,11 @@ def test_the_tree_grows_while_a_straggler_runs() -> None:
     """The second expansion arrives last of all."""
 
     def which(running: Running) -> int:
-        slow = [at for at, (_, op) in enumerate(running) if isinstance(op, Sample) and stuck(op)]
+        slow = [
+            at
+            for at, (_, op) in enumerate(running)
+            if isinstance(op, Sample) and stuck(op)
+        ]
         return next((at for at in range(len(running)) if at not in slow), 0)
 
     first = drive(Mcts(simulations=2, k=4), World(k=4)).expanded[1]
@@ -246,7 +275,9 @@ def test_the_tree_grows_while_a_straggler_runs() -> None:
     def stuck(op: Sample) -> bool:
         return place_of(op.prompts[0].text) == first
 
-    course = drive(Mcts(simulations=30, k=4, concurrency=2), World(k=4, ends=0.1), which=which)
+    course = drive(
+        Mcts(simulations=30, k=4, concurrency=2), World(k=4, ends=0.1), which=which
+    )
     assert len(course.samples) == 30
     assert [len(one.candidates) for one in course.scores][-1:] == [4]
     assert place_of(course.scores[-1].candidates[0].prompt.text) == first
@@ -256,13 +287,20 @@ def test_the_tree_grows_while_a_straggler_runs() -> None:
 
 
 def steps(*logprobs: Sequence[float] | None) -> list[Completion]:
-    return [completion(logprobs=None if each is None else Logprobs(tuple(each))) for each in logprobs]
+    return [
+        completion(logprobs=None if each is None else Logprobs(tuple(each)))
+        for each in logprobs
+    ]
 
 
-def test_the_prior_is_the_softmax_of_mean_logprobs_so_that_length_does_not_count() -> None:
+def test_the_prior_is_the_softmax_of_mean_logprobs_so_that_length_does_not_count() -> (
+    None
+):
     assert prior(steps([-1.0] * 5, [-1.0] * 50)) == pytest.approx([0.5, 0.5])
     odds = math.exp(-0.5), math.exp(-1.5)
-    assert prior(steps([-0.5], [-1.0, -2.0])) == pytest.approx([odd / sum(odds) for odd in odds])
+    assert prior(steps([-0.5], [-1.0, -2.0])) == pytest.approx(
+        [odd / sum(odds) for odd in odds]
+    )
     assert prior(steps([-900.0], [-901.0]))[0] == pytest.approx(1 / (1 + math.exp(-1)))
     for silent in (None, [], [-math.inf]):
         assert prior(steps([-0.5], silent)) == [0.5, 0.5]
@@ -280,7 +318,11 @@ def test_equal_siblings_are_one_step_and_dead_ends_are_not_rated() -> None:
     ]
 
     def reply(op: Sample | Score) -> object:
-        return tuple(drawn) if isinstance(op, Sample) else [rating(0.5)] * len(op.candidates)
+        return (
+            tuple(drawn)
+            if isinstance(op, Sample)
+            else [rating(0.5)] * len(op.candidates)
+        )
 
     course = follow(Mcts(simulations=1, k=6).plan(QUESTION), reply, Search())
     assert [one.index for one in course.scores[0].candidates] == [0, 4]
@@ -300,11 +342,17 @@ def test_a_step_that_could_not_be_rated_counts_as_its_parent() -> None:
 
 def test_every_step_holds_the_reserve_back_and_the_closing_spends_it() -> None:
     world = World(k=3, ends=0.0, depth=9)
-    course = drive(Mcts(simulations=9, k=3, reserve=50, concurrency=2), world, refuse_after=5)
+    course = drive(
+        Mcts(simulations=9, k=3, reserve=50, concurrency=2), world, refuse_after=5
+    )
     *searched, last = course.samples
     assert {one.reserve for one in searched} == {50}
     assert (last.n, last.reserve, last.params.stop) == (1, 0, ())
-    opened = {place for place in course.expanded[:5] for place in [(*place, 0), (*place, 1), (*place, 2)]}
+    opened = {
+        place
+        for place in course.expanded[:5]
+        for place in [(*place, 0), (*place, 1), (*place, 2)]
+    }
     best = max(opened - set(course.expanded[:5]), key=world.value)
     assert place_of(last.prompts[0].text) == best
 

@@ -37,21 +37,37 @@ def solved(replies: Sequence[Chain], spec: str, path: Path, *, every: int = 1) -
         return None if answer == "E" else answer
 
     recorded = [
-        {"probes": [[readable(said), 1] for said in probes], "tokens": len(probes) + 1, "answer": readable(answer)}
+        {
+            "probes": [[readable(said), 1] for said in probes],
+            "tokens": len(probes) + 1,
+            "answer": readable(answer),
+        }
         for probes, answer in replies
     ]
     path.write_text(json.dumps({"question_id": "q", "every": 1, "chains": recorded}))
     question, events = Question.of("q", space="number", id="q"), list[Event]()
-    strategy = build("strategy", f"parallel_probe:n={len(replies)},every={every},max_tokens=99,{spec}")
-    solution = solve_sync(question, strategy, PoolEngine(str(path)), trace=events.append)
+    strategy = build(
+        "strategy",
+        f"parallel_probe:n={len(replies)},every={every},max_tokens=99,{spec}",
+    )
+    solution = solve_sync(
+        question, strategy, PoolEngine(str(path)), trace=events.append
+    )
     assert solution.error is None
     lengths = [0] * len(replies)
     for event in events:
-        if isinstance(event, Sampled) and (mark := re.match(r"\[chain (\d+): (\d+) of", event.thinking)):
+        if isinstance(event, Sampled) and (
+            mark := re.match(r"\[chain (\d+): (\d+) of", event.thinking)
+        ):
             lengths[int(mark[1])] = int(mark[2])
     probes = sum(isinstance(event, AnswerExtracted) for event in events)
     assert solution.cost.generated_tokens == sum(lengths) + PROBE_TOKENS * probes
-    return Seen(solution.answer.key if solution.answer else None, tuple(lengths), probes, solution)
+    return Seen(
+        solution.answer.key if solution.answer else None,
+        tuple(lengths),
+        probes,
+        solution,
+    )
 
 
 def drawn(seed: int) -> list[Chain]:
@@ -59,7 +75,10 @@ def drawn(seed: int) -> list[Chain]:
     source = random.Random(seed)
     lengths = [source.randint(1, 14) for _ in range(6)]
     return [
-        ("".join(source.choice("7" * (at // 2) + "78899E") for at in range(length)), source.choice("7779"))
+        (
+            "".join(source.choice("7" * (at // 2) + "78899E") for at in range(length)),
+            source.choice("7779"),
+        )
         for length in lengths
     ]
 
@@ -86,10 +105,18 @@ PUBLISHED: list[tuple[str, tuple[int, ...]]] = [
 
 
 @pytest.mark.parametrize("seed", range(len(PUBLISHED)))
-def test_its_decisions_are_those_of_the_published_code(seed: int, tmp_path: Path) -> None:
-    seen, (answer, lengths) = solved(drawn(seed), "stable=5,patience=2,warmup=2", tmp_path / "p"), PUBLISHED[seed]
+def test_its_decisions_are_those_of_the_published_code(
+    seed: int, tmp_path: Path
+) -> None:
+    seen, (answer, lengths) = (
+        solved(drawn(seed), "stable=5,patience=2,warmup=2", tmp_path / "p"),
+        PUBLISHED[seed],
+    )
     assert (seen.answer, seen.lengths) == (answer, lengths)
-    rounds = max(length - (length == len(probes) + 1) for length, (probes, _) in zip(lengths, drawn(seed), strict=True))
+    rounds = max(
+        length - (length == len(probes) + 1)
+        for length, (probes, _) in zip(lengths, drawn(seed), strict=True)
+    )
     assert seen.solution.cost.sequential_tokens == max(lengths) + rounds * PROBE_TOKENS
 
 
@@ -103,20 +130,35 @@ def test_its_decisions_are_those_of_the_published_code(seed: int, tmp_path: Path
     ],
 )
 def test_a_rule_stops_only_what_long_chains_confirm(
-    recorded: list[Chain], answer: str, lengths: tuple[int, ...], probes: int, tmp_path: Path
+    recorded: list[Chain],
+    answer: str,
+    lengths: tuple[int, ...],
+    probes: int,
+    tmp_path: Path,
 ) -> None:
     seen = solved(recorded, "stop=beta(theta=0.8)", tmp_path / "p")
     assert (seen.answer, seen.lengths, seen.probes) == (answer, lengths, probes)
 
 
-def test_a_majority_that_never_changes_is_stable_after_two_rounds_more(tmp_path: Path) -> None:
-    assert solved([("7" * 20, "7")] * 3, "stable=5", tmp_path / "p").lengths == (7, 7, 7)
+def test_a_majority_that_never_changes_is_stable_after_two_rounds_more(
+    tmp_path: Path,
+) -> None:
+    assert solved([("7" * 20, "7")] * 3, "stable=5", tmp_path / "p").lengths == (
+        7,
+        7,
+        7,
+    )
 
 
-def test_what_is_shorter_than_the_mean_is_not_probed_and_ties_go_to_the_shortest(tmp_path: Path) -> None:
+def test_what_is_shorter_than_the_mean_is_not_probed_and_ties_go_to_the_shortest(
+    tmp_path: Path,
+) -> None:
     replies = [("", "7"), ("7", "7"), ("7777", "7"), ("77", "7")]
     assert solved(replies, "stop=beta(theta=0.8),window=3", tmp_path / "p").probes == 1
-    assert solved([("99", "9"), ("8", "8")], "stop=beta", tmp_path / "p", every=4).answer == "8"
+    assert (
+        solved([("99", "9"), ("8", "8")], "stop=beta", tmp_path / "p", every=4).answer
+        == "8"
+    )
 
 
 def test_a_window_is_refilled_in_launch_order(tmp_path: Path) -> None:
@@ -133,4 +175,6 @@ def test_without_probes_only_chains_that_ended_vote() -> None:
     )
     solution = solve_sync(number_question(), strategy, engine)
     assert (solution.answer and solution.answer.key) == "7"
-    assert solution.remarks[0] == "no chain could be probed: only chains that ended vote"
+    assert (
+        solution.remarks[0] == "no chain could be probed: only chains that ended vote"
+    )

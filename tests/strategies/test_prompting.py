@@ -9,7 +9,14 @@ from reasoner.registry import build
 from reasoner.strategy import Sample
 from reasoner.testing.support import completion, number_question
 from reasoner.types import Message, Prompt
-from reasoner_strategies._prompts import shortened, verdict, with_request, with_shots, with_text, without_reply
+from reasoner_strategies._prompts import (
+    shortened,
+    verdict,
+    with_request,
+    with_shots,
+    with_text,
+    without_reply,
+)
 
 QUESTION = number_question()
 CHAT = Prompt.chat("How many?", system="Be brief.")
@@ -26,19 +33,44 @@ CONTINUED, RAW_CONTINUED = CHAT.extended("So", (4,)), RAW.extended("So", (4,))
 @pytest.mark.parametrize(
     ("make", "given", "expected"),
     [
-        (with_text, (CONTINUED, "Think."), Prompt((SYSTEM, Message("user", "How many?\n\nThink.")), "", (4,), "So")),
-        (with_text, (RAW_CONTINUED, "Think."), Prompt((), "Q: How many?\nA:\n\nThink.", (4,), "So")),
+        (
+            with_text,
+            (CONTINUED, "Think."),
+            Prompt((SYSTEM, Message("user", "How many?\n\nThink.")), "", (4,), "So"),
+        ),
+        (
+            with_text,
+            (RAW_CONTINUED, "Think."),
+            Prompt((), "Q: How many?\nA:\n\nThink.", (4,), "So"),
+        ),
         (with_text, (CHAT, ""), CHAT),
-        (with_text, (Prompt(TURNS), "Sure?"), Prompt((*TURNS, Message("user", "Sure?")))),
+        (
+            with_text,
+            (Prompt(TURNS), "Sure?"),
+            Prompt((*TURNS, Message("user", "Sure?"))),
+        ),
         (with_shots, (CHAT, ("1+1?", "2")), Prompt((SYSTEM, *TURNS, USER))),
         (with_shots, (Prompt((USER,)), ("1+1?", "2")), Prompt((*TURNS, USER))),
-        (with_shots, (RAW, ("Q: 1+1?\nA:", " 2")), Prompt(raw="Q: 1+1?\nA: 2\n\nQ: How many?\nA:")),
-        (with_request, (CONTINUED, "So 7", "Sure?"),
-         Prompt((*CHAT.messages, Message("assistant", "So 7"), Message("user", "Sure?")))),
-        (with_request, (RAW, "7", "Sure?"), Prompt(raw="Q: How many?\nA:7\n\nSure?\n\n")),
+        (
+            with_shots,
+            (RAW, ("Q: 1+1?\nA:", " 2")),
+            Prompt(raw="Q: 1+1?\nA: 2\n\nQ: How many?\nA:"),
+        ),
+        (
+            with_request,
+            (CONTINUED, "So 7", "Sure?"),
+            Prompt(
+                (*CHAT.messages, Message("assistant", "So 7"), Message("user", "Sure?"))
+            ),
+        ),
+        (
+            with_request,
+            (RAW, "7", "Sure?"),
+            Prompt(raw="Q: How many?\nA:7\n\nSure?\n\n"),
+        ),
         (without_reply, (CONTINUED,), CHAT),
     ],
-)  # fmt: skip
+)
 def test_prompts_are_made_of_the_questions_own(
     make: Callable[..., Prompt], given: tuple[object, ...], expected: Prompt
 ) -> None:
@@ -50,7 +82,10 @@ def test_quotes_are_bounded_keep_the_end_and_are_never_empty() -> None:
     assert shortened("x" * 4000) == "x" * 4000
     assert shortened("x" * 9000 + "end") == "[...] " + "x" * 3997 + "end"
     assert shortened(" \n") == "(nothing)"
-    assert with_request(CHAT, "x" * 9000, "Sure?").messages[2].content == "[...] " + "x" * 4000
+    assert (
+        with_request(CHAT, "x" * 9000, "Sure?").messages[2].content
+        == "[...] " + "x" * 4000
+    )
 
 
 NUMBERS = [str(number) for number in range(1, 13)]
@@ -76,13 +111,24 @@ NUMBERS = [str(number) for number in range(1, 13)]
         ("Better: not correct", ["correct", "wrong"], None),
     ],
 )
-def test_the_last_verdict_of_the_right_form_counts(text: str, allowed: Sequence[str], read: str | None) -> None:
+def test_the_last_verdict_of_the_right_form_counts(
+    text: str, allowed: Sequence[str], read: str | None
+) -> None:
     assert verdict(completion(text), "better", allowed) == read
     assert verdict(completion(text, finish="length"), "better", allowed) is None
 
 
 @pytest.mark.parametrize(
-    "piece", ["Better:", "Better: A ", "Better: **", "*", "Better: answer answer ", "\n", "better"]
+    "piece",
+    [
+        "Better:",
+        "Better: A ",
+        "Better: **",
+        "*",
+        "Better: answer answer ",
+        "\n",
+        "better",
+    ],
 )
 def test_hostile_text_costs_little_time(piece: str) -> None:
     # Of the processor: a busy machine does not count. Time that grows with the square of the text takes minutes.
@@ -95,8 +141,16 @@ def test_hostile_text_costs_little_time(piece: str) -> None:
 
 
 def test_examples_are_earlier_turns_and_an_instruction_ends_the_user_turn() -> None:
-    op = next(build("strategy", 'single:shots=[1+1?,2],instruction="Think, then answer."').plan(QUESTION))
+    op = next(
+        build(
+            "strategy", 'single:shots=[1+1?,2],instruction="Think, then answer."'
+        ).plan(QUESTION)
+    )
     assert isinstance(op, Sample)
     [prompt], [message] = op.prompts, QUESTION.prompt.messages
     asked = Message("user", f"{message.content}\n\nThink, then answer.")
-    assert prompt.messages == (Message("user", "1+1?"), Message("assistant", "2"), asked)
+    assert prompt.messages == (
+        Message("user", "1+1?"),
+        Message("assistant", "2"),
+        asked,
+    )

@@ -24,7 +24,9 @@ KINDS = [BestOfN(3), BestOfN(3, "weighted"), Cisc(3), Borda(3)]
 kinds = pytest.mark.parametrize("strategy", KINDS, ids=str)
 
 
-def solved(strategy: Strategy, keys: str, *ratings: float | None) -> tuple[Solution, list[Scored]]:
+def solved(
+    strategy: Strategy, keys: str, *ratings: float | None
+) -> tuple[Solution, list[Scored]]:
     """A run on samples with these answers, "-" for none, and these ratings, None where the verifier fails."""
 
     def rate(candidate: Completion) -> float:
@@ -34,10 +36,20 @@ def solved(strategy: Strategy, keys: str, *ratings: float | None) -> tuple[Solut
         return value
 
     def say(request: SampleRequest) -> str:
-        return "no idea" if keys[request.index] == "-" else f"The answer is {keys[request.index]}"
+        return (
+            "no idea"
+            if keys[request.index] == "-"
+            else f"The answer is {keys[request.index]}"
+        )
 
     events: list[Event] = []
-    solution = solve_sync(QUESTION, strategy, ScriptedEngine(say), verifier=Judge(rate), trace=events.append)
+    solution = solve_sync(
+        QUESTION,
+        strategy,
+        ScriptedEngine(say),
+        verifier=Judge(rate),
+        trace=events.append,
+    )
     assert solution.error is None
     return solution, [event for event in events if isinstance(event, Scored)]
 
@@ -62,9 +74,15 @@ def test_unrated_samples_have_no_vote_and_are_no_zeros(strategy: Strategy) -> No
 
 
 @kinds
-def test_only_samples_with_an_answer_are_rated_and_a_single_one_is_not(strategy: Strategy) -> None:
+def test_only_samples_with_an_answer_are_rated_and_a_single_one_is_not(
+    strategy: Strategy,
+) -> None:
     solution, scored = solved(strategy, "7-8", 0.1, 0.9, 0.2)
-    assert ([event.index for event in scored], key(solution), solution.vote_state.samples) == ([0, 2], "8", 3)
+    assert (
+        [event.index for event in scored],
+        key(solution),
+        solution.vote_state.samples,
+    ) == ([0, 2], "8", 3)
     alone, scored = solved(strategy, "-7-", 0.9, 0.1, 0.9)
     assert (scored, key(alone)) == ([], "7")
 
@@ -81,14 +99,17 @@ def test_the_majority_is_proposed_before_the_choice(strategy: Strategy) -> None:
 
 def test_the_published_pool_by_each_selector() -> None:
     (best, _), (weighted, _) = (
-        solved(BestOfN(4, selector), "1223", 0.9, 0.6, 0.5, 0.2) for selector in ("argmax", "weighted")
+        solved(BestOfN(4, selector), "1223", 0.9, 0.6, 0.5, 0.2)
+        for selector in ("argmax", "weighted")
     )
     assert (key(best), weights(best)["1"]) == ("1", 0.9)
     assert key(weighted) == "2"
     assert weights(weighted)["2"] == pytest.approx(1.1)
 
 
-def test_the_earliest_of_the_best_rated_wins_and_constant_ratings_are_the_majority() -> None:
+def test_the_earliest_of_the_best_rated_wins_and_constant_ratings_are_the_majority() -> (
+    None
+):
     tied, _ = solved(BestOfN(3), "121", 0.2, 0.9, 0.9)
     assert (key(tied), tied.vote_state.tied) == ("2", True)
     for rating in (0.3, 0.0):
@@ -99,12 +120,20 @@ def test_the_earliest_of_the_best_rated_wins_and_constant_ratings_are_the_majori
 
 
 def test_the_published_softmax_of_confidences() -> None:
-    for temperature, answer, shares in ((1.0, "8", [0.573, 0.427]), (0.5, "7", [0.527, 0.473])):
+    for temperature, answer, shares in (
+        (1.0, "8", [0.573, 0.427]),
+        (0.5, "7", [0.527, 0.473]),
+    ):
         solution, _ = solved(Cisc(3, temperature), "788", 0.9, 0.5, 0.5)
-        assert (key(solution), [round(vote.weight, 3) for vote in solution.vote_state.votes]) == (answer, shares)
+        assert (
+            key(solution),
+            [round(vote.weight, 3) for vote in solution.vote_state.votes],
+        ) == (answer, shares)
     assert pytest.approx(0.57708, abs=1e-5) == CROSSOVER
     for factor, answer in ((1.001, "8"), (0.999, "7")):
-        assert key(solved(Cisc(3, CROSSOVER * factor), "788", 0.9, 0.5, 0.5)[0]) == answer
+        assert (
+            key(solved(Cisc(3, CROSSOVER * factor), "788", 0.9, 0.5, 0.5)[0]) == answer
+        )
     assert confidence_weights([0.9, None, 0.5], 0.5) == [
         pytest.approx(0.690, abs=5e-4),
         None,
@@ -123,11 +152,18 @@ def test_extreme_temperatures_are_the_most_confident_sample_and_the_majority() -
 # Borda
 
 
-@pytest.mark.parametrize(("power", "expected"), [(1.0, [4, 3, 2, 1]), (0.5, [2, 1.732, 1.414, 1]), (0.0, [1] * 4)])
-def test_the_published_weights_of_ranks(power: float, expected: Sequence[float]) -> None:
+@pytest.mark.parametrize(
+    ("power", "expected"),
+    [(1.0, [4, 3, 2, 1]), (0.5, [2, 1.732, 1.414, 1]), (0.0, [1] * 4)],
+)
+def test_the_published_weights_of_ranks(
+    power: float, expected: Sequence[float]
+) -> None:
     for order in itertools.permutations(range(4)):
         ratings = [0.9 - 0.2 * rank for rank in order]
-        assert borda_weights(ratings, power) == pytest.approx([expected[rank] for rank in order], abs=5e-4)
+        assert borda_weights(ratings, power) == pytest.approx(
+            [expected[rank] for rank in order], abs=5e-4
+        )
 
 
 def test_equal_ratings_share_their_weights_and_the_unrated_rank_last() -> None:
@@ -137,7 +173,13 @@ def test_equal_ratings_share_their_weights_and_the_unrated_rank_last() -> None:
 
 
 def test_ranks_count_and_a_high_power_is_the_best_rated() -> None:
-    near, far = (solved(Borda(3, 1.0), "878", *ratings)[0] for ratings in ((0.10, 0.12, 0.11), (0.0, 1.0, 0.01)))
+    near, far = (
+        solved(Borda(3, 1.0), "878", *ratings)[0]
+        for ratings in ((0.10, 0.12, 0.11), (0.0, 1.0, 0.01))
+    )
     assert near.vote_state == far.vote_state
-    answers = [key(solved(Borda(5, power), "87898", 0.1, 0.99, 0.2, 0.3, 0.15)[0]) for power in (0.0, 0.5, 3.0)]
+    answers = [
+        key(solved(Borda(5, power), "87898", 0.1, 0.99, 0.2, 0.3, 0.15)[0])
+        for power in (0.0, 0.5, 3.0)
+    ]
     assert answers == ["8", "8", "7"]

@@ -8,7 +8,9 @@ from reasoner_strategies.rebase import Rebase, allocate
 from tests.stepping import SEPARATOR, noisy
 from tests.strategies.searching import Distinct, Rater, Uneven, search
 
-SCORES = st.lists(st.integers(0, 64).map(lambda number: number / 64), min_size=1, max_size=20)
+SCORES = st.lists(
+    st.integers(0, 64).map(lambda number: number / 64), min_size=1, max_size=20
+)
 WIDTHS = st.integers(1, 300)
 TEMPERATURES = st.sampled_from([1e-3, 0.01, 0.1, 0.2, 1.0, 1e3])
 
@@ -30,7 +32,9 @@ TEMPERATURES = st.sampled_from([1e-3, 0.01, 0.1, 0.2, 1.0, 1e3])
         ([1.0, 0.0, 1.0], 5, 1e-3, [3, 0, 2]),
     ],
 )
-def test_the_published_allocations(scores: list[float], width: int, temperature: float, counts: list[int]) -> None:
+def test_the_published_allocations(
+    scores: list[float], width: int, temperature: float, counts: list[int]
+) -> None:
     assert allocate(scores, width, temperature) == counts
 
 
@@ -45,12 +49,17 @@ def test_all_children_are_allocated_and_the_better_has_no_fewer(
     counts = allocate(scores, width, temperature)
     assert sum(counts) == width
     assert min(counts) >= 0
-    ranked = [counts[place] for place in sorted(range(len(scores)), key=lambda place: -scores[place])]
+    ranked = [
+        counts[place]
+        for place in sorted(range(len(scores)), key=lambda place: -scores[place])
+    ]
     assert ranked == sorted(ranked, reverse=True)
 
 
 @given(SCORES, WIDTHS, TEMPERATURES, st.integers(-640, 640))
-def test_only_differences_of_scores_count(scores: list[float], width: int, temperature: float, shift: int) -> None:
+def test_only_differences_of_scores_count(
+    scores: list[float], width: int, temperature: float, shift: int
+) -> None:
     # Sixty-fourths are added without rounding, so that equal has to mean equal.
     shifted = [score + shift / 64 for score in scores]
     assert allocate(shifted, width, temperature) == allocate(scores, width, temperature)
@@ -60,15 +69,24 @@ def test_a_level_is_what_was_allocated() -> None:
     run = search(Rebase(16), Distinct(depth=4).engine(), Rater(noisy(0.2)))
     assert run.levels == dict.fromkeys(range(4), 16)
     for level in range(1, 4):
-        rated = {chain: value for chain, value in run.judge.rated.items() if chain.count(SEPARATOR) == level - 1}
+        rated = {
+            chain: value
+            for chain, value in run.judge.rated.items()
+            if chain.count(SEPARATOR) == level - 1
+        }
         counts = allocate(list(rated.values()), 16, 0.2)
-        expected = {chain + SEPARATOR: count for chain, count in zip(rated, counts, strict=True) if count}
+        expected = {
+            chain + SEPARATOR: count
+            for chain, count in zip(rated, counts, strict=True)
+            if count
+        }
         assert run.parents(level) == expected
 
 
 def test_a_low_temperature_is_greedy_and_a_high_one_deals_evenly() -> None:
     greedy, even = (
-        search(Rebase(6, temperature), Distinct().engine(), Rater(noisy(0.1))) for temperature in (0.001, 1000.0)
+        search(Rebase(6, temperature), Distinct().engine(), Rater(noisy(0.1)))
+        for temperature in (0.001, 1000.0)
     )
     assert list(greedy.parents(1).values()) == [6]
     # Rounding up gives the best one more than its even share.
@@ -81,7 +99,11 @@ def test_each_chain_that_ended_takes_its_place_along(seed: int) -> None:
     places, ended = 6, 0
     for level, children in run.levels.items():
         assert children == places
-        ended += sum("answer" in chain for chain in run.judge.seen if chain.count(SEPARATOR) == level)
+        ended += sum(
+            "answer" in chain
+            for chain in run.judge.seen
+            if chain.count(SEPARATOR) == level
+        )
         places = 6 - ended
     assert (places, run.solution.vote_state.samples) == (0, 6)
     assert len(run.judge.seen) == len(set(run.judge.seen))

@@ -38,7 +38,9 @@ def refined(
         version = next(following)
         if isinstance(version, Completion):
             return (version,)
-        return (completion("no idea" if version == "-" else f"The answer is {version}"),)
+        return (
+            completion("no idea" if version == "-" else f"The answer is {version}"),
+        )
 
     return follow(strategy.plan(QUESTION), reply, Course())
 
@@ -49,43 +51,68 @@ def kinds(course: Course) -> list[str]:
 
 @pytest.mark.parametrize("critic", ["self", "verifier"])
 def test_no_round_is_a_single_sample(critic: str) -> None:
-    course, single = refined(Refine(0, critic, params=PARAMS), "7"), refined(Single(PARAMS), "7")  # type: ignore[arg-type]
+    course, single = (
+        refined(Refine(0, critic, params=PARAMS), "7"),  # type: ignore[arg-type]
+        refined(Single(PARAMS), "7"),
+    )
     assert course == single
 
 
 def test_a_review_ends_it_or_asks_for_another_version() -> None:
-    content = refined(Refine(9, "self", params=PARAMS), "7", review="All steps hold.\nVerdict: correct")
+    content = refined(
+        Refine(9, "self", params=PARAMS),
+        "7",
+        review="All steps hold.\nVerdict: correct",
+    )
     assert (kinds(content), content.key) == (["version", "review"], "7")
     for rounds in (1, 2, 4):
         course = refined(Refine(rounds, "self", params=PARAMS), "7" * 5)
         assert kinds(course) == ["version", *["review", "version"] * rounds]
 
 
-@pytest.mark.parametrize("review", ["", "It is not correct", "Verdict: correct or wrong", "correct"])
+@pytest.mark.parametrize(
+    "review", ["", "It is not correct", "Verdict: correct or wrong", "correct"]
+)
 def test_a_review_without_a_verdict_finds_fault(review: str) -> None:
-    assert kinds(refined(Refine(1, "self", params=PARAMS), "78", review=review)) == ["version", "review", "version"]
+    assert kinds(refined(Refine(1, "self", params=PARAMS), "78", review=review)) == [
+        "version",
+        "review",
+        "version",
+    ]
 
 
 @pytest.mark.parametrize("critic", ["self", "verifier"])
-@pytest.mark.parametrize("version", ["-", completion("The answer is 7", finish="length")])
-def test_a_version_without_an_answer_is_neither_rated_nor_final(critic: str, version: str | Completion) -> None:
+@pytest.mark.parametrize(
+    "version", ["-", completion("The answer is 7", finish="length")]
+)
+def test_a_version_without_an_answer_is_neither_rated_nor_final(
+    critic: str, version: str | Completion
+) -> None:
     strategy = Refine(1, critic, params=PARAMS)  # type: ignore[arg-type]
     course = refined(strategy, [version, "8"], review="Verdict: correct", ratings=[0.5])
     assert (kinds(course).count("version"), course.key) == (2, "8")
 
 
-@pytest.mark.parametrize(("rating", "versions"), [(0.79, 3), (0.8, 1), (1.0, 1), (None, 3)])
+@pytest.mark.parametrize(
+    ("rating", "versions"), [(0.79, 3), (0.8, 1), (1.0, 1), (None, 3)]
+)
 def test_a_rating_that_satisfies_ends_it(rating: float | None, versions: int) -> None:
     course = refined(Refine(2, "verifier", 0.8, PARAMS), "777", ratings=[rating] * 3)
     assert len(course.samples) == versions
     assert [len(score.candidates) for score in course.scores] == [1] * versions
 
 
-@pytest.mark.parametrize(("versions", "answer"), [("78", "8"), ("778", "8"), ("78-", "8"), ("787", "7")])
-def test_a_self_review_answers_with_its_last_version(versions: str, answer: str) -> None:
+@pytest.mark.parametrize(
+    ("versions", "answer"), [("78", "8"), ("778", "8"), ("78-", "8"), ("787", "7")]
+)
+def test_a_self_review_answers_with_its_last_version(
+    versions: str, answer: str
+) -> None:
     course = refined(Refine(len(versions) - 1, "self", params=PARAMS), versions)
     assert course.key == answer
-    assert [state.samples for state in course.vote_states] == [*range(1, len(versions) + 1)]
+    assert [state.samples for state in course.vote_states] == [
+        *range(1, len(versions) + 1)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -106,9 +133,17 @@ def test_a_verifier_chooses_the_class_of_the_highest_total(
 
 
 def test_a_review_sees_the_answer_and_a_revision_sees_both() -> None:
-    version = completion("The answer is 7", prompt=QUESTION.prompt.extended("So. ", (4,)))
-    _, review, revision = refined(Refine(1, "self", params=PARAMS), [version, "8"]).samples
-    [head], [prompt], [longer] = QUESTION.prompt.messages, review.prompts, revision.prompts
+    version = completion(
+        "The answer is 7", prompt=QUESTION.prompt.extended("So. ", (4,))
+    )
+    _, review, revision = refined(
+        Refine(1, "self", params=PARAMS), [version, "8"]
+    ).samples
+    [head], [prompt], [longer] = (
+        QUESTION.prompt.messages,
+        review.prompts,
+        revision.prompts,
+    )
     assert prompt.messages[:2] == (head, Message("assistant", "So. The answer is 7"))
     assert "Verdict: correct" in prompt.messages[2].content
     assert longer.messages[:4] == (*prompt.messages, Message("assistant", WRONG))
@@ -128,12 +163,26 @@ def test_a_revision_sees_the_last_four_attempts_of_its_chain_in_order() -> None:
     for number in range(1, 7):
         prompt = revision(QUESTION, attempts[:number])
         assert prompt.messages[0] == QUESTION.prompt.messages[0]
-        shown = [message.content for message in prompt.messages if message.role == "assistant"]
+        shown = [
+            message.content
+            for message in prompt.messages
+            if message.role == "assistant"
+        ]
         assert shown == [one.text for one in attempts[max(0, number - 4) : number]]
-        assert f"as attempt {number + 1}. {QUESTION.space.instruction}" in prompt.messages[-1].content
-    assert revision(QUESTION, [completion("so " * 9000)]).messages[1].content.startswith("[...] ")
+        assert (
+            f"as attempt {number + 1}. {QUESTION.space.instruction}"
+            in prompt.messages[-1].content
+        )
+    assert (
+        revision(QUESTION, [completion("so " * 9000)])
+        .messages[1]
+        .content.startswith("[...] ")
+    )
     # Equal attempts at different places are different prompts, so each has a seed of its own.
-    assert len({revision(QUESTION, [says("7")] * number).digest for number in range(1, 9)}) == 8
+    assert (
+        len({revision(QUESTION, [says("7")] * number).digest for number in range(1, 9)})
+        == 8
+    )
 
 
 def test_a_chain_continues_as_soon_as_its_last_attempt_is_there() -> None:
@@ -141,16 +190,28 @@ def test_a_chain_continues_as_soon_as_its_last_attempt_is_there() -> None:
     drawn = iter("89")
 
     def reply(op: Sample) -> object:
-        return REFUSED if op.branch == 0 else (replace(says(next(drawn)), prompt=op.prompts[0]),)
+        return (
+            REFUSED
+            if op.branch == 0
+            else (replace(says(next(drawn)), prompt=op.prompts[0]),)
+        )
 
-    course = follow(Revise(2, 1, "majority", PARAMS).plan(QUESTION), reply, Course(), which=lambda running: -1)
+    course = follow(
+        Revise(2, 1, "majority", PARAMS).plan(QUESTION),
+        reply,
+        Course(),
+        which=lambda running: -1,
+    )
     second = (revision(QUESTION, [says("8")]),)
     assert [(op.prompts, op.branch) for op in course.samples] == [
         ((QUESTION.prompt,), 0),
         ((QUESTION.prompt,), 1),
         (second, 1),
     ]
-    assert [(state.leader and state.leader.key, state.samples) for state in course.vote_states] == [("8", 1), ("8", 2)]
+    assert [
+        (state.leader and state.leader.key, state.samples)
+        for state in course.vote_states
+    ] == [("8", 1), ("8", 2)]
     assert course.key == "8"
 
 
@@ -164,7 +225,9 @@ def test_a_chain_continues_as_soon_as_its_last_attempt_is_there() -> None:
         ("weighted", (None, None, None), "8"),
     ],
 )
-def test_the_verifier_selects_among_all_attempts(selector: str, values: tuple[float | None, ...], chosen: str) -> None:
+def test_the_verifier_selects_among_all_attempts(
+    selector: str, values: tuple[float | None, ...], chosen: str
+) -> None:
     keys = iter("788")
 
     def reply(op: Sample | Score) -> object:

@@ -18,13 +18,27 @@ from tests.stepping import SEPARATOR, noisy
 from tests.strategies.searching import Rater, SearchTree, Uneven, search
 
 RATED = (("7", 0.9), ("8", 0.6), ("8", 0.5), ("9", 0.2))
-CHOSEN: dict[Selector, str] = {"argmax": "7", "weighted": "8", "majority": "8", "last": "9"}
-SEARCHES = sorted(name for name in entries("strategy") if "selector" in options_of(type(build("strategy", name))))
+CHOSEN: dict[Selector, str] = {
+    "argmax": "7",
+    "weighted": "8",
+    "majority": "8",
+    "last": "9",
+}
+SEARCHES = sorted(
+    name
+    for name in entries("strategy")
+    if "selector" in options_of(type(build("strategy", name)))
+)
 
 
 @pytest.mark.parametrize(("selector", "key"), CHOSEN.items())
-def test_each_selects_as_published_at_once_and_as_candidates_arrive(selector: Selector, key: str) -> None:
-    pool = [completion(f"The answer is {said}", index=at) for at, (said, _) in enumerate(RATED)]
+def test_each_selects_as_published_at_once_and_as_candidates_arrive(
+    selector: Selector, key: str
+) -> None:
+    pool = [
+        completion(f"The answer is {said}", index=at)
+        for at, (said, _) in enumerate(RATED)
+    ]
     plan = rated_vote(QUESTION, pool, [value for _, value in RATED], selector=selector)
     with pytest.raises(StopIteration) as end:
         next(plan)
@@ -42,22 +56,48 @@ def test_each_selects_as_published_at_once_and_as_candidates_arrive(selector: Se
 
 def test_every_strategy_that_ends_with_several_candidates_has_them() -> None:
     assert SEARCHES == [
-        "ab_mcts", "beam_search", "best_of_n", "dvts", "lookahead", "mcts", "particle_filter", "rebase", "refine",
-        "revise", "speculative_rejection", "tree_of_thoughts",
-    ]  # fmt: skip
-    with pytest.raises(UsageError, match="selector=weighted needs ratings, and critic=self gives none"):
+        "ab_mcts",
+        "beam_search",
+        "best_of_n",
+        "dvts",
+        "lookahead",
+        "mcts",
+        "particle_filter",
+        "rebase",
+        "refine",
+        "revise",
+        "speculative_rejection",
+        "tree_of_thoughts",
+    ]
+    with pytest.raises(
+        UsageError, match="selector=weighted needs ratings, and critic=self gives none"
+    ):
         Refine(critic="self", selector="weighted")
 
 
 def test_consensus_without_parts_is_the_weighted_vote() -> None:
-    engine = ScriptedEngine(lambda request: f"{request.index}: The answer is {RATED[request.index][0]}")
+    engine = ScriptedEngine(
+        lambda request: f"{request.index}: The answer is {RATED[request.index][0]}"
+    )
     judge = Rater(lambda one: RATED[int(one.text[0])][1])
-    assert search(build("strategy", "best_of_n:n=4,selector=consensus"), engine, judge).key == CHOSEN["weighted"]
+    assert (
+        search(build("strategy", "best_of_n:n=4,selector=consensus"), engine, judge).key
+        == CHOSEN["weighted"]
+    )
 
 
-@pytest.mark.parametrize("spec", ["best_of_n:n=4", "revise:chains=4,revisions=0", "speculative_rejection:n=4,alpha=0"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "best_of_n:n=4",
+        "revise:chains=4,revisions=0",
+        "speculative_rejection:n=4,alpha=0",
+    ],
+)
 @pytest.mark.parametrize(("selector", "key"), CHOSEN.items())
-def test_a_pool_of_samples_is_selected_from(spec: str, selector: Selector, key: str) -> None:
+def test_a_pool_of_samples_is_selected_from(
+    spec: str, selector: Selector, key: str
+) -> None:
     def says(request: SampleRequest) -> str:
         # The branches of chains side by side count apart.
         place = request.index % (1 << 20) + (request.index >> 20)
@@ -72,9 +112,18 @@ def test_a_pool_of_samples_is_selected_from(spec: str, selector: Selector, key: 
 
 def finished(run: SearchTree) -> list[tuple[int, str]]:
     """The chains that finished, by level and launch order, with their answers."""
-    texts = {event.child: event.text for event in run.events if isinstance(event, Sampled)}
-    done = [event for event in run.events if isinstance(event, Sampled) and event.stop is None and event.answer]
-    levels = {request.prompt.digest: request.prompt.text.count(SEPARATOR) for request in run.requests}
+    texts = {
+        event.child: event.text for event in run.events if isinstance(event, Sampled)
+    }
+    done = [
+        event
+        for event in run.events
+        if isinstance(event, Sampled) and event.stop is None and event.answer
+    ]
+    levels = {
+        request.prompt.digest: request.prompt.text.count(SEPARATOR)
+        for request in run.requests
+    }
     assert texts
     return [(levels[event.prompt], event.answer.key) for event in done if event.answer]
 
@@ -82,13 +131,22 @@ def finished(run: SearchTree) -> list[tuple[int, str]]:
 @pytest.mark.parametrize("seed", range(8))
 def test_the_first_n_that_finish_are_the_candidates_of_beam_search(seed: int) -> None:
     """As in search-and-learn, which asks for 16 and ends with 16; by level and launch order."""
-    run = search(BeamSearch(6, 2, selector="majority"), Uneven().engine(), Rater(noisy(0.2)), seed=seed)
+    run = search(
+        BeamSearch(6, 2, selector="majority"),
+        Uneven().engine(),
+        Rater(noisy(0.2)),
+        seed=seed,
+    )
     assert run.solution.vote_state.cast == 6
     ended = sorted(finished(run), key=lambda one: one[0])
     assert len(ended) >= 6
     last = ended[5][0]
     sure = [key for level, key in ended if level < last]
-    voted = [vote.answer.key for vote in run.solution.vote_state.votes for _ in range(vote.count)]
+    voted = [
+        vote.answer.key
+        for vote in run.solution.vote_state.votes
+        for _ in range(vote.count)
+    ]
     assert all(voted.count(key) >= sure.count(key) for key in sure)
     assert {*voted} <= {key for level, key in ended if level <= last}
 

@@ -43,7 +43,10 @@ def key_of(text: str) -> str:
 def pool(*keys: str | None) -> tuple[Completion, ...]:
     """Candidates with these answers, each in other words."""
     return tuple(
-        completion("no idea" if key is None else f"Thought {index}. The answer is {key}", index=index)
+        completion(
+            "no idea" if key is None else f"Thought {index}. The answer is {key}",
+            index=index,
+        )
         for index, key in enumerate(keys)
     )
 
@@ -79,7 +82,11 @@ class Judged(Course):
 
 
 def judged(
-    plan: Plan[Answer | None], drawn: Sequence[Completion], judge: Judging, *, question: Question = QUESTION
+    plan: Plan[Answer | None],
+    drawn: Sequence[Completion],
+    judge: Judging,
+    *,
+    question: Question = QUESTION,
 ) -> Judged:
     """Send a plan its candidates, then the judge's replies."""
 
@@ -87,7 +94,9 @@ def judged(
         if op.prompts == (question.prompt,):
             return tuple(drawn)
         prompts = [prompt.at_level(op.params.thinking) for prompt in op.prompts]
-        return tuple(completion(judge(texts_in(prompt)), prompt=prompt) for prompt in prompts)
+        return tuple(
+            completion(judge(texts_in(prompt)), prompt=prompt) for prompt in prompts
+        )
 
     return follow(plan, reply, Judged())
 
@@ -98,20 +107,32 @@ KINDS: list[Callable[..., Strategy]] = [GenSelect, Knockout, Pairwise, Universal
 kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 
 
-def course(kind: Callable[..., Strategy], keys: Sequence[str | None], judge: Judging, **options: Any) -> Judged:
+def course(
+    kind: Callable[..., Strategy],
+    keys: Sequence[str | None],
+    judge: Judging,
+    **options: Any,
+) -> Judged:
     drawn = pool(*keys)
-    return judged(kind(len(drawn), params=PARAMS, **options).plan(QUESTION), drawn, judge)
+    return judged(
+        kind(len(drawn), params=PARAMS, **options).plan(QUESTION), drawn, judge
+    )
 
 
 # Laws of all
 
 
 @kinds
-def test_it_draws_proposes_the_majority_and_then_the_preferred_answer(kind: Callable[..., Strategy]) -> None:
+def test_it_draws_proposes_the_majority_and_then_the_preferred_answer(
+    kind: Callable[..., Strategy],
+) -> None:
     played = course(kind, ["7", "8", "8", None], prefers("7", "8"))
     assert played.samples[0] == Sample((QUESTION.prompt,), 4, PARAMS)
     assert played.key == "7"
-    assert [state.leader and state.leader.key for state in played.vote_states] == ["8", "7"]
+    assert [state.leader and state.leader.key for state in played.vote_states] == [
+        "8",
+        "7",
+    ]
     assert [state.samples for state in played.vote_states] == [4, 4]
     content = played.samples[1].prompts[0].messages[0].content
     assert content.startswith(QUESTION.prompt.messages[0].content)
@@ -121,16 +142,29 @@ def test_it_draws_proposes_the_majority_and_then_the_preferred_answer(kind: Call
 
 @kinds
 @pytest.mark.parametrize("keys", [["7"], ["7", "7", None], [None, None]])
-def test_with_one_class_nothing_is_asked(kind: Callable[..., Strategy], keys: list[str | None]) -> None:
+def test_with_one_class_nothing_is_asked(
+    kind: Callable[..., Strategy], keys: list[str | None]
+) -> None:
     played = course(kind, keys, prefers())
     assert (played.asked, len(played.vote_states), played.key) == ([], 1, keys[0])
 
 
 @kinds
 @pytest.mark.parametrize(
-    "reply", ["", "Best: 0", "Best: 4", "Best: 1 or 2", "Better: neither", "Better: A or B", "1 or 2"]
+    "reply",
+    [
+        "",
+        "Best: 0",
+        "Best: 4",
+        "Best: 1 or 2",
+        "Better: neither",
+        "Better: A or B",
+        "1 or 2",
+    ],
 )
-def test_an_unreadable_reply_abstains(kind: Callable[..., Strategy], reply: str) -> None:
+def test_an_unreadable_reply_abstains(
+    kind: Callable[..., Strategy], reply: str
+) -> None:
     assert course(kind, ["7", "8", "8", "9"], lambda _: reply).key == "8"
 
 
@@ -142,7 +176,9 @@ FOUR = ("7", "8", "8", "9", "9", "9", "5")
 
 @pytest.mark.parametrize("place", ["A", "B"])
 @pytest.mark.parametrize("comparisons", [2, 4])
-def test_a_judge_with_a_preferred_position_leaves_every_pair_at_one_half(place: str, comparisons: int) -> None:
+def test_a_judge_with_a_preferred_position_leaves_every_pair_at_one_half(
+    place: str, comparisons: int
+) -> None:
     wins = Counter[tuple[frozenset[str], str]]()
 
     def judge(texts: list[str]) -> str:
@@ -152,21 +188,35 @@ def test_a_judge_with_a_preferred_position_leaves_every_pair_at_one_half(place: 
     played = course(Pairwise, FOUR, judge, comparisons=comparisons)
     assert len(wins) == 2 * 6
     assert set(wins.values()) == {comparisons / 2}
-    assert [vote.answer.key for vote in played.vote_states[-1].votes] == ["9", "8", "7", "5"]
+    assert [vote.answer.key for vote in played.vote_states[-1].votes] == [
+        "9",
+        "8",
+        "7",
+        "5",
+    ]
 
 
 def test_pairs_won_decide_and_the_weight_is_pairs_plus_share() -> None:
     votes = course(Pairwise, FOUR, prefers("5", "7", "8", "9")).vote_states[-1].votes
     assert [vote.answer.key for vote in votes] == ["5", "7", "8", "9"]
-    assert [vote.weight for vote in votes] == pytest.approx([3 + 1 / 8, 2 + 1 / 8, 1 + 2 / 8, 3 / 8])
+    assert [vote.weight for vote in votes] == pytest.approx(
+        [3 + 1 / 8, 2 + 1 / 8, 1 + 2 / 8, 3 / 8]
+    )
 
 
-def test_every_pair_is_compared_so_often_and_an_odd_one_shows_more_votes_first() -> None:
+def test_every_pair_is_compared_so_often_and_an_odd_one_shows_more_votes_first() -> (
+    None
+):
     for comparisons in (1, 2, 3, 5):
-        played = course(Pairwise, FOUR, prefers("7", "8", "9", "5"), comparisons=comparisons)
+        played = course(
+            Pairwise, FOUR, prefers("7", "8", "9", "5"), comparisons=comparisons
+        )
         assert (played.rounds, played.key) == ([comparisons * 6], "7")
         shown = Counter(tuple(map(key_of, texts)) for texts in played.asked)
-        assert (shown["9", "7"], shown["7", "9"]) == (comparisons - comparisons // 2, comparisons // 2)
+        assert (shown["9", "7"], shown["7", "9"]) == (
+            comparisons - comparisons // 2,
+            comparisons // 2,
+        )
 
 
 def test_very_many_pairs_are_compared_part_by_part_and_each_part_is_proposed() -> None:
@@ -175,11 +225,19 @@ def test_very_many_pairs_are_compared_part_by_part_and_each_part_is_proposed() -
     played = course(Pairwise, by_votes(classes), prefers("3", *keys), comparisons=1)
     pairs = classes * (classes - 1) // 2
     assert played.rounds == [TOGETHER, pairs - TOGETHER]
-    assert [state.leader and state.leader.key for state in played.vote_states] == ["1", "3", "3"]
+    assert [state.leader and state.leader.key for state in played.vote_states] == [
+        "1",
+        "3",
+        "3",
+    ]
 
 
-@pytest.mark.parametrize(("first", "reply", "answer"), [(True, "Better: B", "8"), (False, "Better: A", "7")])
-def test_cut_comparisons_abstain_and_refused_ones_do_not_shift_the_others(first: bool, reply: str, answer: str) -> None:
+@pytest.mark.parametrize(
+    ("first", "reply", "answer"), [(True, "Better: B", "8"), (False, "Better: A", "7")]
+)
+def test_cut_comparisons_abstain_and_refused_ones_do_not_shift_the_others(
+    first: bool, reply: str, answer: str
+) -> None:
     """Of two requests only one gets a reply: the first, which is cut, or the second, which shows 7 first."""
     plan = Pairwise(3, params=PARAMS).plan(QUESTION)
     next(plan)
@@ -187,7 +245,9 @@ def test_cut_comparisons_abstain_and_refused_ones_do_not_shift_the_others(first:
     op = plan.send(None)
     assert isinstance(op, Sample)
     prompt = op.prompts[0 if first else 1]
-    last = plan.send((completion(reply, prompt=prompt, finish="length" if first else "stop"),))
+    last = plan.send(
+        (completion(reply, prompt=prompt, finish="length" if first else "stop"),)
+    )
     assert isinstance(last, Propose)
     assert (last.answer and last.answer.key) == answer
 
@@ -197,15 +257,28 @@ def test_cut_comparisons_abstain_and_refused_ones_do_not_shift_the_others(first:
 
 def by_votes(classes: int) -> list[str]:
     """A pool with this number of classes; 1 has the most votes, and the last one."""
-    return [str(seed) for seed in range(1, classes + 1) for _ in range(classes + 1 - seed)]
+    return [
+        str(seed) for seed in range(1, classes + 1) for _ in range(classes + 1 - seed)
+    ]
 
 
 def test_the_best_seeds_meet_last_and_the_first_of_an_odd_number_is_unopposed() -> None:
     won = course(Knockout, by_votes(5), prefers("1", "2", "3", "4", "5"), comparisons=1)
-    assert [[key_of(text) for text in texts] for texts in won.asked] == [["2", "5"], ["3", "4"], ["2", "3"], ["1", "2"]]
+    assert [[key_of(text) for text in texts] for texts in won.asked] == [
+        ["2", "5"],
+        ["3", "4"],
+        ["2", "3"],
+        ["1", "2"],
+    ]
     assert won.rounds == [2, 1, 1]
     votes = won.vote_states[-1].votes
-    assert [(vote.answer.key, int(vote.weight)) for vote in votes] == [("1", 3), ("2", 2), ("3", 1), ("4", 0), ("5", 0)]
+    assert [(vote.answer.key, int(vote.weight)) for vote in votes] == [
+        ("1", 3),
+        ("2", 2),
+        ("3", 1),
+        ("4", 0),
+        ("5", 0),
+    ]
 
 
 @pytest.mark.parametrize("classes", [1, 2, 3, 8, 17])
@@ -213,7 +286,10 @@ def test_rounds_and_requests_are_bounded(classes: int) -> None:
     source = random.Random(classes)
     for comparisons in (1, 2, 3):
         played = course(
-            Knockout, by_votes(classes), lambda _: f"Better: {source.choice('AB')}", comparisons=comparisons
+            Knockout,
+            by_votes(classes),
+            lambda _: f"Better: {source.choice('AB')}",
+            comparisons=comparisons,
         )
         assert len(played.rounds) == math.ceil(math.log2(classes))
         assert sum(played.rounds) == comparisons * (classes - 1)
@@ -242,7 +318,9 @@ def test_most_choices_win_and_ties_go_to_votes() -> None:
 
     assert course(GenSelect, ["7", "8", "9", "9"], turns("7", "8", "8")).key == "8"
     assert course(GenSelect, ["7", "8", "9", "9", "8"], turns("7", "9", "8")).key == "8"
-    assert course(GenSelect, ["7", "8", "9", "9"], turns("7", "8"), repeats=2).key == "7"
+    assert (
+        course(GenSelect, ["7", "8", "9", "9"], turns("7", "8"), repeats=2).key == "7"
+    )
 
 
 def test_more_than_a_group_makes_a_tournament() -> None:
@@ -250,19 +328,30 @@ def test_more_than_a_group_makes_a_tournament() -> None:
     # 20 in 5 groups of 4, 5 in groups of 3 and 2, then the last 2.
     assert [len(texts) for texts in played.asked] == [4] * 10 + [3, 3, 2, 2] + [2, 2]
     assert (played.rounds, played.key) == ([10, 4, 2], "119")
-    weights = {vote.answer.key: int(vote.weight) for vote in played.vote_states[-1].votes}
+    weights = {
+        vote.answer.key: int(vote.weight) for vote in played.vote_states[-1].votes
+    }
     assert weights["119"] == 3
     for group in (2, 3, 16):
         for winner in MANY[::6]:
             others = [key for key in MANY if key != winner]
-            assert course(GenSelect, MANY, prefers(winner, *others), group=group, repeats=1).key == winner
+            assert (
+                course(
+                    GenSelect, MANY, prefers(winner, *others), group=group, repeats=1
+                ).key
+                == winner
+            )
 
 
 @pytest.mark.parametrize(("kind", "repeats"), [(GenSelect, 3), (Universal, 1)])
-def test_the_orders_depend_on_the_question_alone(kind: Callable[..., Strategy], repeats: int) -> None:
+def test_the_orders_depend_on_the_question_alone(
+    kind: Callable[..., Strategy], repeats: int
+) -> None:
     def orders(id: str) -> list[list[str]]:
         question, drawn = number_question(id), pool(*MANY[:8])
-        return judged(kind(8).plan(question), drawn, lambda _: "", question=question).asked
+        return judged(
+            kind(8).plan(question), drawn, lambda _: "", question=question
+        ).asked
 
     assert orders("q") == orders("q") != orders("p")
     assert len(set(map(tuple, orders("q")))) == repeats
@@ -305,11 +394,16 @@ def test_half_a_number_is_none() -> None:
 
 
 def test_what_does_not_fit_is_left_out_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = (completion("so " * 9000 + "The answer is 7", index=0), *pool(None, "8", "9")[1:])
+    drawn = (
+        completion("so " * 9000 + "The answer is 7", index=0),
+        *pool(None, "8", "9")[1:],
+    )
     [texts] = judged(Universal(4).plan(QUESTION), drawn, lambda _: names(0)).asked
     assert sorted(map(key_of, texts)) == ["8", "9"]
     size = len("Thought 0. The answer is 7")
     for fitting in (1, 2, 3):
         monkeypatch.setattr(universal, "MAX_SHOWN", fitting * size + size - 1)
         played = course(Universal, ["7", "8", "9", "9"], lambda _: names(0))
-        assert [len(texts) for texts in played.asked] == ([fitting] if fitting > 1 else [])
+        assert [len(texts) for texts in played.asked] == (
+            [fitting] if fitting > 1 else []
+        )

@@ -12,7 +12,14 @@ from reasoner import Budget, SamplingParams, Solution, solve_sync
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.models.info import ModelInfo
-from reasoner.stopping.rules import BetaRule, FirstOf, LockIn, Lossless, NoMajority, Price
+from reasoner.stopping.rules import (
+    BetaRule,
+    FirstOf,
+    LockIn,
+    Lossless,
+    NoMajority,
+    Price,
+)
 from reasoner.strategy import (
     Cancel,
     DescribeModel,
@@ -60,7 +67,9 @@ rules = pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__nam
 
 def solved(strategy: Strategy, keys: str, budget: Budget | None = None) -> Solution:
     """A run on samples with these answers, "-" for none."""
-    engine = ScriptedEngine(lambda request: says(*keys)(request).replace("-", "unknown"))
+    engine = ScriptedEngine(
+        lambda request: says(*keys)(request).replace("-", "unknown")
+    )
     solution = solve_sync(QUESTION, strategy, engine, budget=budget)
     assert solution.error is None
     return solution
@@ -76,37 +85,62 @@ TEXTS = ("The answer is 7", "The answer is 8", "no idea", "The answer is 8")
 
 
 @pytest.mark.parametrize("order", [*itertools.permutations(range(4))])
-def test_it_starts_all_and_proposes_after_each_in_launch_order(order: tuple[int, ...]) -> None:
+def test_it_starts_all_and_proposes_after_each_in_launch_order(
+    order: tuple[int, ...],
+) -> None:
     plan, vote_states = SelfConsistency(4, PARAMS).plan(QUESTION), list[VoteState]()
-    assert next(plan) == Start(Sample((QUESTION.prompt,), 1, PARAMS), 4, cancellable=False)
+    assert next(plan) == Start(
+        Sample((QUESTION.prompt,), 1, PARAMS), 4, cancellable=False
+    )
     op = plan.send(Handle(0))
     for index in order:
         assert op == Next()
-        op = plan.send(Finished(Handle(index), (completion(TEXTS[index], index=index),)))
+        op = plan.send(
+            Finished(Handle(index), (completion(TEXTS[index], index=index),))
+        )
         while isinstance(op, Propose) and len(vote_states) < 4:
             vote_states.append(op.vote_state)
             op = op if len(vote_states) == 4 else plan.send(None)
-    assert [state.leader and state.leader.key for state in vote_states] == ["7", "7", "7", "8"]
-    assert [(state.samples, state.tied) for state in vote_states] == [(1, False), (2, True), (3, True), (4, False)]
+    assert [state.leader and state.leader.key for state in vote_states] == [
+        "7",
+        "7",
+        "7",
+        "8",
+    ]
+    assert [(state.samples, state.tied) for state in vote_states] == [
+        (1, False),
+        (2, True),
+        (3, True),
+        (4, False),
+    ]
     assert finish(plan) == vote_states[-1].leader
 
 
 # With a stop rule
 
 
-@pytest.mark.parametrize(("keys", "sooner"), [("77788", 4), ("777-89", 60), ("778-9", 0), ("788-7", 0)])
-def test_lossless_answers_as_all_samples_do_in_every_order(keys: str, sooner: int) -> None:
+@pytest.mark.parametrize(
+    ("keys", "sooner"), [("77788", 4), ("777-89", 60), ("778-9", 0), ("788-7", 0)]
+)
+def test_lossless_answers_as_all_samples_do_in_every_order(
+    keys: str, sooner: int
+) -> None:
     """`sooner` is the number of orders in which fewer samples are drawn."""
     for permuted in set(itertools.permutations(keys)):
         every = solved(SelfConsistency(len(keys)), "".join(permuted))
-        some = solved(SelfConsistency(len(keys), stop=Lossless(), order="launch", window=1), "".join(permuted))
+        some = solved(
+            SelfConsistency(len(keys), stop=Lossless(), order="launch", window=1),
+            "".join(permuted),
+        )
         assert key(some) == key(every), permuted
         sooner -= some.cost.samples < every.cost.samples
     assert sooner == 0
 
 
 @rules
-def test_in_launch_order_neither_the_window_nor_what_ends_first_changes_what_is_counted(rule: StopRule) -> None:
+def test_in_launch_order_neither_the_window_nor_what_ends_first_changes_what_is_counted(
+    rule: StopRule,
+) -> None:
     """And with a window of any size no sample is drawn that a stop could waste."""
     outcomes = set()
     for window, order in itertools.product((1, 3, 16), range(3)):
@@ -114,8 +148,17 @@ def test_in_launch_order_neither_the_window_nor_what_ends_first_changes_what_is_
         engine = ScriptedEngine(varied, pause=jumbled(order))
         solution = solve_sync(QUESTION, strategy, engine)
         assert solution.cost.samples == solution.vote_state.samples
-        curve = tuple((proposal.answer, proposal.vote_state) for proposal in solution.proposals)
-        outcomes.add((solution.answer, solution.vote_state, solution.reason.partition("; ")[0], curve))
+        curve = tuple(
+            (proposal.answer, proposal.vote_state) for proposal in solution.proposals
+        )
+        outcomes.add(
+            (
+                solution.answer,
+                solution.vote_state,
+                solution.reason.partition("; ")[0],
+                curve,
+            )
+        )
     assert len(outcomes) == 1
 
 
@@ -130,9 +173,14 @@ class Quarrel:
 def test_samples_in_flight_at_the_stop_are_cancelled_and_paid() -> None:
     cancelled = 0
     for order in range(8):
-        engine, events = ScriptedEngine(varied, pause=jumbled(order, maximum=40)), list[Event]()
+        engine, events = (
+            ScriptedEngine(varied, pause=jumbled(order, maximum=40)),
+            list[Event](),
+        )
         strategy = SelfConsistency(16, stop=Quarrel(), window=8)
-        solution = solve_sync(QUESTION, strategy, engine, trace=events.append, seed=order)
+        solution = solve_sync(
+            QUESTION, strategy, engine, trace=events.append, seed=order
+        )
         assert books(solution.cost) == meter_of(engine)
         assert books(traced_cost(events)) == books(solution.cost)
         cancelled += solution.cost.cancelled_tokens
@@ -142,16 +190,34 @@ def test_samples_in_flight_at_the_stop_are_cancelled_and_paid() -> None:
 def test_the_rule_ends_it_and_gives_its_reason() -> None:
     events: list[Event] = []
     strategy = SelfConsistency(40, stop=BetaRule(), order="launch")
-    solution = solve_sync(QUESTION, strategy, ScriptedEngine(says("7")), trace=events.append)
-    assert (solution.ended_by, solution.vote_state.samples, solution.vote_state.max_samples) == ("rule", 4, 40)
+    solution = solve_sync(
+        QUESTION, strategy, ScriptedEngine(says("7")), trace=events.append
+    )
+    assert (
+        solution.ended_by,
+        solution.vote_state.samples,
+        solution.vote_state.max_samples,
+    ) == ("rule", 4, 40)
     reason, _, clock = solution.reason.partition("; ")
-    assert (reason, clock) == (BetaRule().stop(solution.vote_state, Cost()), "5 sequential tokens")
-    assert [event.text for event in events if isinstance(event, Noted) and event.ends] == [solution.reason]
+    assert (reason, clock) == (
+        BetaRule().stop(solution.vote_state, Cost()),
+        "5 sequential tokens",
+    )
+    assert [
+        event.text for event in events if isinstance(event, Noted) and event.ends
+    ] == [solution.reason]
     nested = solved(SelfConsistency(3, of=strategy), "7")
-    assert (nested.ended_by, key(nested), nested.vote_state.samples, len(nested.remarks)) == ("strategy", "7", 3, 3)
+    assert (
+        nested.ended_by,
+        key(nested),
+        nested.vote_state.samples,
+        len(nested.remarks),
+    ) == ("strategy", "7", 3, 3)
 
 
-@pytest.mark.parametrize("strategy", [AdaptiveConsistency(n=9), EarlyStopping(n=9, window=3)])
+@pytest.mark.parametrize(
+    "strategy", [AdaptiveConsistency(n=9), EarlyStopping(n=9, window=3)]
+)
 def test_strategies_around_a_rule_end_as_one_with_a_rule(strategy: Strategy) -> None:
     stopped = solved(strategy, "7")
     assert (stopped.ended_by, stopped.vote_state.max_samples) == ("rule", 9)
@@ -172,7 +238,9 @@ def test_a_rule_sees_the_cost_of_the_samples() -> None:
 
 @pytest.mark.parametrize("stop", [None, Lossless(), BetaRule()])
 @pytest.mark.parametrize("drawn", [0, 1, 4, 9])
-def test_a_vote_continued_from_samples_is_the_vote_from_the_start(stop: StopRule | None, drawn: int) -> None:
+def test_a_vote_continued_from_samples_is_the_vote_from_the_start(
+    stop: StopRule | None, drawn: int
+) -> None:
     strategy = SelfConsistency(8, stop=stop, order="launch" if stop else "length")
 
     def plan(question: Question) -> Plan[Answer | None]:
@@ -183,9 +251,13 @@ def test_a_vote_continued_from_samples_is_the_vote_from_the_start(stop: StopRule
 
     for seed in range(3):
         continued, whole = (
-            solve_sync(QUESTION, one, ScriptedEngine(varied), seed=seed) for one in (Planned(plan), strategy)
+            solve_sync(QUESTION, one, ScriptedEngine(varied), seed=seed)
+            for one in (Planned(plan), strategy)
         )
-        assert (continued.answer, continued.vote_state) == (whole.answer, whole.vote_state)
+        assert (continued.answer, continued.vote_state) == (
+            whole.answer,
+            whole.vote_state,
+        )
         assert continued.cost.samples <= max(whole.cost.samples, drawn)
 
 
@@ -203,11 +275,19 @@ class Clock:
     def next_to_end(self, running: Running) -> int:
         now = self.ended[-1][0] if self.ended else 0
         self.starts += [now] * (max(handle for handle, _ in running) - len(self.starts))
-        ends = [self.starts[handle - 1] + self.drawn[handle - 1][0] for handle, _ in running]
+        ends = [
+            self.starts[handle - 1] + self.drawn[handle - 1][0] for handle, _ in running
+        ]
         place = ends.index(min(ends))
         index = running[place][0] - 1
         self.ended.append((ends[place], index, self.drawn[index][1]))
-        self.running_after.append([self.starts[handle - 1] for at, (handle, _) in enumerate(running) if at != place])
+        self.running_after.append(
+            [
+                self.starts[handle - 1]
+                for at, (handle, _) in enumerate(running)
+                if at != place
+            ]
+        )
         return place
 
     def reply(self, op: Sample | Cancel | DescribeModel) -> object:
@@ -225,7 +305,10 @@ class Clock:
 
 
 def arriving(
-    strategy: AdaptiveConsistency, keys: str, which: Callable[[Running], int] = lambda _: 0, refused: Sequence[int] = ()
+    strategy: AdaptiveConsistency,
+    keys: str,
+    which: Callable[[Running], int] = lambda _: 0,
+    refused: Sequence[int] = (),
 ) -> Course:
     """The course on samples with these answers; `which` of those in flight arrives next."""
     arrived: list[int] = []
@@ -238,30 +321,52 @@ def arriving(
     def reply(op: Sample) -> object:
         assert op == Sample((QUESTION.prompt,), 1, PARAMS)
         text = keys[arrived[-1]].replace("-", "unknown")
-        return REFUSED if arrived[-1] in refused else (completion(f"The answer is {text}", index=arrived[-1]),)
+        return (
+            REFUSED
+            if arrived[-1] in refused
+            else (completion(f"The answer is {text}", index=arrived[-1]),)
+        )
 
     return follow(strategy.plan(QUESTION), reply, Course(), which=choose)
 
 
 def test_it_launches_only_as_many_as_the_rule_needs_before_it_may_stop() -> None:
     """At theta 0.95, 4 to 0 may stop, and after an 8 among four, 6 to 1."""
-    course = arriving(AdaptiveConsistency(order="launch", window=9, params=PARAMS), "7778777777")
+    course = arriving(
+        AdaptiveConsistency(order="launch", window=9, params=PARAMS), "7778777777"
+    )
     assert (len(course.samples), course.most, course.key) == (7, 4, "7")
     assert [state.samples for state in course.vote_states] == [*range(1, 8)]
 
 
-@pytest.mark.parametrize(("refused", "answer"), [((1,), "7"), ((0, 2), "8"), ((3,), "8"), ((0, 1, 2, 3), None)])
-def test_refused_samples_are_skipped(refused: Sequence[int], answer: str | None) -> None:
-    course = arriving(AdaptiveConsistency(n=4, order="launch", params=PARAMS), "7889", lambda _: -1, refused)
+@pytest.mark.parametrize(
+    ("refused", "answer"),
+    [((1,), "7"), ((0, 2), "8"), ((3,), "8"), ((0, 1, 2, 3), None)],
+)
+def test_refused_samples_are_skipped(
+    refused: Sequence[int], answer: str | None
+) -> None:
+    course = arriving(
+        AdaptiveConsistency(n=4, order="launch", params=PARAMS),
+        "7889",
+        lambda _: -1,
+        refused,
+    )
     assert (len(course.samples), course.key) == (4, answer)
-    assert [state.samples for state in course.vote_states] == list(range(1, 5 - len(refused)))
+    assert [state.samples for state in course.vote_states] == list(
+        range(1, 5 - len(refused))
+    )
 
 
 # By length
 
 
 @given(
-    st.lists(st.tuples(st.integers(1, 30), st.sampled_from("777889-")), min_size=1, max_size=24),
+    st.lists(
+        st.tuples(st.integers(1, 30), st.sampled_from("777889-")),
+        min_size=1,
+        max_size=24,
+    ),
     st.integers(1, 30) | st.none(),
     st.sampled_from(RULES),
 )
@@ -271,14 +376,22 @@ def test_samples_are_counted_as_they_end_on_the_virtual_clock(
     """Against the clock written out: places, starts and ends; the rule is asked after each."""
     n, clock = len(drawn), Clock(drawn)
     strategy = SelfConsistency(n, PARAMS, stop=rule, window=window)
-    course = follow(strategy.plan(QUESTION), clock.reply, Course(), which=clock.next_to_end)
+    course = follow(
+        strategy.plan(QUESTION), clock.reply, Course(), which=clock.next_to_end
+    )
     votes = [key for _, _, key in clock.ended if key != "-"]
-    assert course.key == max(dict.fromkeys(votes), key=lambda key: (votes.count(key), -clock.first(key)), default=None)
+    assert course.key == max(
+        dict.fromkeys(votes),
+        key=lambda key: (votes.count(key), -clock.first(key)),
+        default=None,
+    )
     for count, state in enumerate(course.vote_states, 1):
         lengths = [drawn[index][0] for _, index, _ in clock.ended[:count]]
         now, mean = clock.ended[count - 1][0], sum(lengths) / count
         assert state.samples == count
-        assert state.outlived == sum(now - began > 0.8 * mean for began in clock.running_after[count - 1])
+        assert state.outlived == sum(
+            now - began > 0.8 * mean for began in clock.running_after[count - 1]
+        )
         stops = count < n and rule.stop(state, Cost()) is not None
         assert stops == (count == len(course.vote_states) < n)
     assert course.most <= (window or n)
@@ -290,21 +403,32 @@ def test_as_many_run_as_fit_the_kv_cache(room: int, most: int) -> None:
     clock = Clock([(7, "7")] * 40)
 
     def reply(op: Sample | Cancel | DescribeModel) -> object:
-        return ModelInfo("model", room=room) if isinstance(op, DescribeModel) else clock.reply(op)
+        return (
+            ModelInfo("model", room=room)
+            if isinstance(op, DescribeModel)
+            else clock.reply(op)
+        )
 
     plan = SelfConsistency(40, PARAMS, stop=Lossless()).plan(QUESTION)
     assert follow(plan, reply, Course(), which=clock.next_to_end).most == most
 
 
 def test_a_dropped_sample_counts_as_one_that_still_runs() -> None:
-    sampling = OrderedSampling(Sample((QUESTION.prompt,), params=PARAMS, droppable=True), 4, 3, "length")
+    sampling = OrderedSampling(
+        Sample((QUESTION.prompt,), params=PARAMS, droppable=True), 4, 3, "length"
+    )
     plan = sampling.take()
     next(plan)
     for handle in range(3):
         op = plan.send(Handle(handle))
     assert op == Next()
-    dropped, ended = (completion("The answer is 7", finish=finish) for finish in ("abort", "stop"))
-    assert plan.send(Finished(Handle(0), (replace(dropped, usage=Usage(1, 0, 5)),))) == Next()
+    dropped, ended = (
+        completion("The answer is 7", finish=finish) for finish in ("abort", "stop")
+    )
+    assert (
+        plan.send(Finished(Handle(0), (replace(dropped, usage=Usage(1, 0, 5)),)))
+        == Next()
+    )
     with pytest.raises(StopIteration) as taken:
         plan.send(Finished(Handle(1), (replace(ended, usage=Usage(1, 0, 10)),)))
     assert taken.value.value[0] == 1
@@ -317,25 +441,42 @@ def test_a_dropped_sample_counts_as_one_that_still_runs() -> None:
 def test_a_window_that_agrees_outvotes_the_majority_before_it() -> None:
     """Twelve 7s in windows that do not agree, then five 8s."""
     solution = solved(EarlyStopping(40, 5), "77779" * 3 + "88888")
-    assert (key(solution), solution.cost.samples, solution.vote_state.samples) == ("8", 20, 20)
+    assert (key(solution), solution.cost.samples, solution.vote_state.samples) == (
+        "8",
+        20,
+        20,
+    )
     assert solution.vote_state.leader is not None
     assert solution.vote_state.leader.key == "7"
 
 
-@pytest.mark.parametrize("blank", [completion("no idea"), completion("The answer is 7", finish="length")])
+@pytest.mark.parametrize(
+    "blank", [completion("no idea"), completion("The answer is 7", finish="length")]
+)
 def test_a_window_with_an_abstention_does_not_agree(blank: Completion) -> None:
     """Nor does one in which no sample has an answer."""
     seven = completion("The answer is 7")
     windows = iter([(blank, blank, blank), (seven, blank, seven)])
-    course = follow(EarlyStopping(n=6, window=3).plan(QUESTION), lambda _: next(windows), Course())
+    course = follow(
+        EarlyStopping(n=6, window=3).plan(QUESTION), lambda _: next(windows), Course()
+    )
     assert [op.n for op in course.samples] == [3, 3]
-    assert [(state.samples, len(state.votes)) for state in course.vote_states] == [(3, 0), (6, 1)]
+    assert [(state.samples, len(state.votes)) for state in course.vote_states] == [
+        (3, 0),
+        (6, 1),
+    ]
 
 
 @pytest.mark.parametrize(
     ("keys", "n", "window", "budget", "answer"),
     [
-        ("87787", 5, 2, None, "7"),  # 7 and 8 are level after whole windows, and the rest decides
+        (
+            "87787",
+            5,
+            2,
+            None,
+            "7",
+        ),  # 7 and 8 are level after whole windows, and the rest decides
         ("78789", 5, 2, None, "7"),  # the rest is not a window
         ("788", 3, 5, None, "8"),
         ("77888", 9, 3, 5, "8"),  # two of three of a window agree, against the majority

@@ -18,9 +18,18 @@ QUESTION = number_question()
 PUBLISHED = (5, 9, 7, 20)
 
 
-def solved(lengths: tuple[int, ...], keys: str = "", *, m: int = 1, max_tokens: int = 512, **options: Any) -> Solution:
+def solved(
+    lengths: tuple[int, ...],
+    keys: str = "",
+    *,
+    m: int = 1,
+    max_tokens: int = 512,
+    **options: Any,
+) -> Solution:
     strategy = ShortMAtK(len(lengths), m, SamplingParams(max_tokens=max_tokens))
-    return solve_sync(QUESTION, strategy, ScriptedEngine(chains(lengths, keys)), **options)
+    return solve_sync(
+        QUESTION, strategy, ScriptedEngine(chains(lengths, keys)), **options
+    )
 
 
 def key(solution: Solution) -> str | None:
@@ -33,7 +42,12 @@ def test_the_published_costs(m: int, tokens: int) -> None:
     assert solution.cost.generated_tokens + solution.cost.cancelled_tokens == tokens
     assert solution.cost.sequential_tokens == sorted(PUBLISHED)[m - 1]
     assert key(solution) == "0"
-    assert [vote.answer.key for vote in solution.vote_state.votes] == ["0", "2", "1", "3"][:m]
+    assert [vote.answer.key for vote in solution.vote_state.votes] == [
+        "0",
+        "2",
+        "1",
+        "3",
+    ][:m]
     assert solution.vote_state.samples == m
 
 
@@ -60,17 +74,30 @@ def test_a_cut_chain_never_finishes() -> None:
 
 def test_a_round_shows_which_chains_the_budget_refused_or_clamped() -> None:
     """Of four chains of four tokens, the first is refused, the second clamped, the third ends, the fourth continues."""
-    stepping = StepOptions(step="", step_tokens=4, max_steps=101, params=SamplingParams(max_tokens=100))
-    starts = [completion(f"{at}", finish="length", token_ids=(at, 2, 3, 4), prompt=QUESTION.prompt) for at in range(4)]
+    stepping = StepOptions(
+        step="", step_tokens=4, max_steps=101, params=SamplingParams(max_tokens=100)
+    )
+    starts = [
+        completion(
+            f"{at}", finish="length", token_ids=(at, 2, 3, 4), prompt=QUESTION.prompt
+        )
+        for at in range(4)
+    ]
     plan = advance(stepping, [Path(QUESTION.prompt)] * 4)
     next(plan)
     grown = returned(plan, starts)
     assert [(path.tokens, path.open) for path in grown] == [(4, True)] * 4
     plan = advance(stepping, grown)
-    assert next(plan) == Sample(tuple(QUESTION.prompt.then(each) for each in starts), 1, SamplingParams(max_tokens=4))
+    assert next(plan) == Sample(
+        tuple(QUESTION.prompt.then(each) for each in starts),
+        1,
+        SamplingParams(max_tokens=4),
+    )
     clamped = completion("so", finish="length", token_ids=(9,), prompt=grown[1].prompt)
     ended = completion("", finish="stop", token_ids=(-1,), prompt=grown[2].prompt)
-    whole = completion("i j k l", finish="length", token_ids=(1, 2, 3, 4), prompt=grown[3].prompt)
+    whole = completion(
+        "i j k l", finish="length", token_ids=(1, 2, 3, 4), prompt=grown[3].prompt
+    )
     after = returned(plan, [clamped, ended, whole])
     assert [(path.finished, path.cut) for path in after] == [
         (False, True),

@@ -34,7 +34,9 @@ kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
     ids=str,
 )
 @widths("questions", 50, 800)
-def test_published_success_rates_at_n_steps_per_level(strategy: Search, rate: float, questions: int) -> None:
+def test_published_success_rates_at_n_steps_per_level(
+    strategy: Search, rate: float, questions: int
+) -> None:
     solutions = many(strategy, Distinct().engine(), questions=questions)
     accuracy = fmean(bool(each.answer and each.answer.key == "7") for each in solutions)
     # Three standard errors of a frequency; of a rare event, those of a count of 1.
@@ -46,11 +48,20 @@ def test_published_success_rates_at_n_steps_per_level(strategy: Search, rate: fl
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [BeamSearch, Dvts, ParticleFilter, Rebase])
 @widths("questions", 75, 1600)
-def test_constant_ratings_leave_the_accuracy_of_samples(kind: Kind, questions: int) -> None:
-    solutions = many(kind(n=8), Distinct().engine(), StepJudge(lambda _: 0.5), questions=questions)
-    counts = [{vote.answer.key: vote.count for vote in each.vote_state.votes} for each in solutions]
+def test_constant_ratings_leave_the_accuracy_of_samples(
+    kind: Kind, questions: int
+) -> None:
+    solutions = many(
+        kind(n=8), Distinct().engine(), StepJudge(lambda _: 0.5), questions=questions
+    )
+    counts = [
+        {vote.answer.key: vote.count for vote in each.vote_state.votes}
+        for each in solutions
+    ]
     shares = [count.get("7", 0) / sum(count.values()) for count in counts]
-    assert fmean(shares) == pytest.approx(0.5**3, abs=3 * stdev(shares) / math.sqrt(questions))
+    assert fmean(shares) == pytest.approx(
+        0.5**3, abs=3 * stdev(shares) / math.sqrt(questions)
+    )
     assert {solution.cost.samples for solution in solutions} == {8 * 3}
 
 
@@ -58,7 +69,11 @@ def test_constant_ratings_leave_the_accuracy_of_samples(kind: Kind, questions: i
 def test_one_chain_needs_no_ratings(kind: Kind) -> None:
     options: dict[str, Any] = {"k": 0} if kind is Lookahead else {}
     run = search(kind(n=1, **options), Distinct().engine())
-    assert (run.solution.cost.samples, run.judge.seen, run.solution.vote_state.samples) == (3, [], 1)
+    assert (
+        run.solution.cost.samples,
+        run.judge.seen,
+        run.solution.vote_state.samples,
+    ) == (3, [], 1)
     assert run.key in ("7", "8")
 
 
@@ -81,10 +96,14 @@ def test_no_chain_is_rated_twice(kind: Kind) -> None:
 
 @kinds
 @pytest.mark.parametrize("tokens", [700, 1100])
-def test_the_reserve_completes_the_best_path_when_the_budget_ends(kind: Kind, tokens: int) -> None:
+def test_the_reserve_completes_the_best_path_when_the_budget_ends(
+    kind: Kind, tokens: int
+) -> None:
     def run(reserve: int) -> SearchTree:
         strategy = kind(n=4, reserve=reserve, params=SamplingParams(max_tokens=200))
-        return search(strategy, Distinct(depth=12, words=6).engine(), budget=Budget(tokens=tokens))
+        return search(
+            strategy, Distinct(depth=12, words=6).engine(), budget=Budget(tokens=tokens)
+        )
 
     kept, spent = run(100), run(0)
     assert (spent.solution.answer, spent.solution.ended_by) == (None, "budget")
@@ -97,26 +116,37 @@ def test_the_reserve_completes_the_best_path_when_the_budget_ends(kind: Kind, to
 def test_the_last_step_runs_to_the_end_of_the_chain() -> None:
     run = search(BeamSearch(4, 2, max_steps=2), Distinct(depth=6).engine())
     assert run.levels == {0: 4, 1: 4}
-    assert [SEPARATOR in request.params.stop for request in run.requests] == [True] * 4 + [False] * 4
+    assert [SEPARATOR in request.params.stop for request in run.requests] == [
+        True
+    ] * 4 + [False] * 4
     assert run.key in ("7", "8")
 
 
 def test_a_step_ends_at_its_separator_or_after_its_tokens() -> None:
     steps = ["one", "two", "The answer is 7"]
-    engine = ScriptedEngine(lambda request: "; ".join(steps[request.prompt.text.count("; ") :]))
+    engine = ScriptedEngine(
+        lambda request: "; ".join(steps[request.prompt.text.count("; ") :])
+    )
     run = search(BeamSearch(4, 2, step="; "), engine)
     starts = {(request.prompt.text, request.params.stop) for request in run.requests}
     assert starts == {("", ("; ",)), ("one; ", ("; ",)), ("one; two; ", ("; ",))}
     assert run.key == "7"
-    run = search(BeamSearch(4, 2, step="", step_tokens=3, max_steps=5), StepWorld().engine())
+    run = search(
+        BeamSearch(4, 2, step="", step_tokens=3, max_steps=5), StepWorld().engine()
+    )
     assert [request.params.max_tokens for request in run.requests[:16]] == [3] * 16
     assert max(request.params.limit for request in run.requests[16:]) > 3
     assert run.key in ("7", "8")
 
 
 def test_max_tokens_limits_a_chain_as_a_whole() -> None:
-    run = search(Rebase(4, params=SamplingParams(max_tokens=13)), Distinct(depth=6).engine())
+    run = search(
+        Rebase(4, params=SamplingParams(max_tokens=13)), Distinct(depth=6).engine()
+    )
     # A step is four tokens.
-    limits = {request.prompt.text.count(SEPARATOR): request.params.max_tokens for request in run.requests}
+    limits = {
+        request.prompt.text.count(SEPARATOR): request.params.max_tokens
+        for request in run.requests
+    }
     assert limits == {0: 13, 1: 9, 2: 5, 3: 1}
     assert (run.solution.answer, run.solution.vote_state.samples) == (None, 4)

@@ -32,7 +32,9 @@ def board(size: int) -> Standings:
     return Standings([Candidate(index, index, str(index)) for index in range(size)])
 
 
-def solved(spec: str, keys: str, scores: Scores) -> tuple[Solution, list[tuple[int, int]]]:
+def solved(
+    spec: str, keys: str, scores: Scores
+) -> tuple[Solution, list[tuple[int, int]]]:
     """The solution, and the answers of each pair that the model was shown."""
     pairs: list[tuple[int, int]] = []
 
@@ -44,7 +46,11 @@ def solved(spec: str, keys: str, scores: Scores) -> tuple[Solution, list[tuple[i
         first, second = scores(*pairs[-1])
         return f"A is so.\nScore A: {first}\n**Score B:** {second}"
 
-    solution = solve_sync(QUESTION, build("strategy", f"swiss:n={len(keys)},{spec}"), ScriptedEngine(script))
+    solution = solve_sync(
+        QUESTION,
+        build("strategy", f"swiss:n={len(keys)},{spec}"),
+        ScriptedEngine(script),
+    )
     assert solution.error is None
     return solution, pairs
 
@@ -58,7 +64,9 @@ def always_first(*_: int) -> tuple[int, int]:
 
 
 @given(size=st.integers(2, 40), degree=st.integers(1, 5), seed=st.integers())
-def test_links_reach_every_candidate_and_each_meets_enough_others(size: int, degree: int, seed: int) -> None:
+def test_links_reach_every_candidate_and_each_meets_enough_others(
+    size: int, degree: int, seed: int
+) -> None:
     pairs = board(size).links(degree, random.Random(seed))
     assert len({frozenset(each.index for each in pair) for pair in pairs}) == len(pairs)
     degrees = Counter(each.index for pair in pairs for each in pair)
@@ -66,19 +74,34 @@ def test_links_reach_every_candidate_and_each_meets_enough_others(size: int, deg
     reached, before = {0}, set[int]()
     while reached != before:
         before = set(reached)
-        reached |= {each.index for pair in pairs if reached & {one.index for one in pair} for each in pair}
+        reached |= {
+            each.index
+            for pair in pairs
+            if reached & {one.index for one in pair}
+            for each in pair
+        }
     assert len(reached) == size
 
 
 def test_a_win_weighs_its_margin_and_a_tie_a_tenth() -> None:
     standings = board(4)
     zero, one, two, three = standings.candidates
-    standings.games.append(Game((zero, one), Comparison(6 / 9, 10), Comparison(-4 / 9, 10)))
-    standings.games.append(Game((zero, two), Comparison(-1 / 9, 10), Comparison(1 / 9, 10)))
-    standings.games.append(Game((one, three), Comparison(5 / 9, 10), Comparison(4 / 9, 10)))
-    standings.games.append(Game((two, three), Comparison(None, 10), Comparison(None, 10)))
+    standings.games.append(
+        Game((zero, one), Comparison(6 / 9, 10), Comparison(-4 / 9, 10))
+    )
+    standings.games.append(
+        Game((zero, two), Comparison(-1 / 9, 10), Comparison(1 / 9, 10))
+    )
+    standings.games.append(
+        Game((one, three), Comparison(5 / 9, 10), Comparison(4 / 9, 10))
+    )
+    standings.games.append(
+        Game((two, three), Comparison(None, 10), Comparison(None, 10))
+    )
     # 5/9 won and 1/9 lost; 5/9 lost and a tie of 0.1, half of it won.
-    assert list(standings.rates().values()) == pytest.approx([5 / 6, 0.05 / (5 / 9 + 0.1), 1.0, 0.5])
+    assert list(standings.rates().values()) == pytest.approx(
+        [5 / 6, 0.05 / (5 / 9 + 0.1), 1.0, 0.5]
+    )
     assert [each.index for each in standings.ranked()] == [2, 0, 3, 1]
     # Down the standings: 2 has met 0 and 3, and 0 has met 1.
     assert [(a.index, b.index) for a, b in standings.round()] == [(2, 1), (0, 3)]
@@ -95,8 +118,13 @@ def test_the_best_rated_answer_wins_against_the_majority() -> None:
     assert solved("", "7777", larger)[0].cost.samples == 4
 
 
-@pytest.mark.parametrize(("spec", "pairs"), [("candidates=all", 24), ("candidates=all,budget=1.5", 12), ("", 10)])
-def test_no_more_pairs_are_compared_than_the_budget_allows_and_none_twice(spec: str, pairs: int) -> None:
+@pytest.mark.parametrize(
+    ("spec", "pairs"),
+    [("candidates=all", 24), ("candidates=all,budget=1.5", 12), ("", 10)],
+)
+def test_no_more_pairs_are_compared_than_the_budget_allows_and_none_twice(
+    spec: str, pairs: int
+) -> None:
     _, asked = solved(spec, "77788695", larger)
     assert len(asked) == 2 * pairs
     assert spec or max(Counter(asked).values()) == 1
@@ -106,23 +134,37 @@ def test_a_model_that_always_likes_the_first_position_decides_nothing() -> None:
     solution, _ = solved("", "778899", always_first)
     assert solution.answer is not None
     assert solution.answer.key == "7"
-    assert "3 pairs in both orders: 3 ties, 0 without a verdict, the first answer liked by +0.78" in solution.remarks[0]
+    assert (
+        "3 pairs in both orders: 3 ties, 0 without a verdict, the first answer liked by +0.78"
+        in solution.remarks[0]
+    )
 
 
-def test_a_verifier_compares_in_both_orders_and_a_replay_asks_nothing(tmp_path: Path) -> None:
+def test_a_verifier_compares_in_both_orders_and_a_replay_asks_nothing(
+    tmp_path: Path,
+) -> None:
     strategy, events = build("strategy", "swiss:n=6,by=verifier"), list[Event]()
 
     def script(request: SampleRequest) -> str:
         return f"answer is {'877998'[request.index]}"
 
     verifier = Comparing()
-    solution = solve_sync(QUESTION, strategy, ScriptedEngine(script), verifier=verifier, trace=events.append)
+    solution = solve_sync(
+        QUESTION,
+        strategy,
+        ScriptedEngine(script),
+        verifier=verifier,
+        trace=events.append,
+    )
     compared = [event for event in events if isinstance(event, PairCompared)]
     assert Counter(bool(event.error) for event in compared) == {False: 2, True: 4}
     assert solution.answer is not None
     assert solution.answer.key == "7"
     assert solution.cost.verifier_tokens == 2 * 14 + 4 * 7
-    assert "2 without a verdict, the first answer liked by +0.00, 19 tokens a pair" in solution.remarks[0]
+    assert (
+        "2 without a verdict, the first answer liked by +0.00, 19 tokens a pair"
+        in solution.remarks[0]
+    )
     [tree] = search_trees(events)
     assert "#0 better than #1: 0.20, for 14 tokens" in tree.notes
     replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", events)))
@@ -133,4 +175,6 @@ def test_a_verifier_compares_in_both_orders_and_a_replay_asks_nothing(tmp_path: 
 def test_a_verifier_that_compares_no_pairs_is_refused() -> None:
     strategy = build("strategy", "swiss:n=2,by=verifier")
     engine = ScriptedEngine(lambda request: f"answer is {request.index}")
-    assert isinstance(solve_sync(QUESTION, strategy, engine, verifier=Judge()).error, UsageError)
+    assert isinstance(
+        solve_sync(QUESTION, strategy, engine, verifier=Judge()).error, UsageError
+    )

@@ -22,9 +22,15 @@ QUESTION = number_question()
 MUSING = "maybe the answer is 12? no. " + "hm " * 60
 
 
-def thinker(script: Callable[[SampleRequest], str] = lambda _: "The answer is 7", **options: object) -> ScriptedEngine:
+def thinker(
+    script: Callable[[SampleRequest], str] = lambda _: "The answer is 7",
+    **options: object,
+) -> ScriptedEngine:
     """An engine whose thoughts are long and hold another answer."""
-    return ScriptedEngine(script, **{"thoughts": lambda _: MUSING, "model": THINKER, **options})  # type: ignore[arg-type]
+    return ScriptedEngine(
+        script,
+        **{"thoughts": lambda _: MUSING, "model": THINKER, **options},  # type: ignore[arg-type]
+    )
 
 
 def verdicts(request: SampleRequest) -> str:
@@ -33,34 +39,49 @@ def verdicts(request: SampleRequest) -> str:
     if "most consistent" in asked:
         return "The most consistent response is Response 1"
     if "Better:" in asked or "Best:" in asked:
-        return "They differ.\nBetter: A" if "Better:" in asked else "They differ.\nBest: 1"
+        return (
+            "They differ.\nBetter: A" if "Better:" in asked else "They differ.\nBest: 1"
+        )
     if "Verdict:" in asked:
         return "Verdict: sure" if "sure" in asked else "Verdict: correct"
     return f"So we count.\n\nThe answer is {7 + request.index % 2}"
 
 
 @pytest.mark.parametrize("name", sorted(entries("strategy")))
-def test_every_strategy_answers_never_from_the_thinking_and_keeps_to_a_thinking_level(name: str) -> None:
+def test_every_strategy_answers_never_from_the_thinking_and_keeps_to_a_thinking_level(
+    name: str,
+) -> None:
     samples = "params" in {field.name for field in fields(load("strategy", name))}
     levelled = samples and name not in ("budget_forcing", "likelihood")
     strategy = build("strategy", f"{name}:thinking=low" if levelled else name)
     engine, events = thinker(verdicts), list[Event]()
     judge = Judge() if strategy.uses_verifier else None
-    solution = solve_sync(QUESTION, strategy, engine, verifier=judge, trace=events.append)
+    solution = solve_sync(
+        QUESTION, strategy, engine, verifier=judge, trace=events.append
+    )
     assert solution.error is None
     assert {vote.answer.key for vote in solution.vote_state.votes} <= {"7", "8"}
     assert solution.answer is not None
     assert "maybe" not in solution.text
-    spent = sum(usage.prompt_tokens - usage.cached_tokens + usage.generated_tokens for usage in engine.usage)
+    spent = sum(
+        usage.prompt_tokens - usage.cached_tokens + usage.generated_tokens
+        for usage in engine.usage
+    )
     assert solution.cost.tokens == spent + solution.cost.verifier_tokens
     # Every completion finds its prompt.
     completions = [completion for _, completion in completions_in(events)]
     assert completions
-    assert not levelled or {completion.prompt.thinking_level for completion in completions} <= {"low", "none"}
+    assert not levelled or {
+        completion.prompt.thinking_level for completion in completions
+    } <= {"low", "none"}
 
 
-def forced(strategy: BudgetForcing, engine: ScriptedEngine) -> tuple[Solution, list[Event]]:
-    solution = solve_sync(QUESTION, strategy, engine, trace=(events := list[Event]()).append)
+def forced(
+    strategy: BudgetForcing, engine: ScriptedEngine
+) -> tuple[Solution, list[Event]]:
+    solution = solve_sync(
+        QUESTION, strategy, engine, trace=(events := list[Event]()).append
+    )
     return solution, events
 
 
@@ -68,26 +89,41 @@ def sampled(events: list[Event]) -> list[Sampled]:
     return [event for event in events if isinstance(event, Sampled)]
 
 
-@pytest.mark.parametrize(("answer_tokens", "answer", "cut"), [(8, "7", 0), (2, None, 1)])
+@pytest.mark.parametrize(
+    ("answer_tokens", "answer", "cut"), [(8, "7", 0), (2, None, 1)]
+)
 def test_the_sentence_that_closes_thinking_is_no_part_of_the_answer(
     answer_tokens: int, answer: str | None, cut: int
 ) -> None:
     assert THINKER.thinking is not None
-    profile = replace(THINKER.thinking, closing="\n\nConsidering the time, I answer now.\n</think>\n\n")
+    profile = replace(
+        THINKER.thinking,
+        closing="\n\nConsidering the time, I answer now.\n</think>\n\n",
+    )
     strategy = BudgetForcing(max_thinking=20, answer_tokens=answer_tokens)
-    solution, events = forced(strategy, thinker(model=replace(THINKER, thinking=profile)))
+    solution, events = forced(
+        strategy, thinker(model=replace(THINKER, thinking=profile))
+    )
     [only] = sampled(events)
     assert only.usage.thinking_tokens > 20
     assert not only.unclosed
-    assert (solution.answer.key if solution.answer else None, solution.cut.cut) == (answer, cut)
+    assert (solution.answer.key if solution.answer else None, solution.cut.cut) == (
+        answer,
+        cut,
+    )
     assert not cut or solution.cut.line().endswith("raise answer_tokens")
 
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_thinking_is_made_to_continue_at_the_models_own_marker(size: int) -> None:
-    solution, events = forced(BudgetForcing(max_thinking=400, waits=2), thinker(model=with_marker_of(size)))
+    solution, events = forced(
+        BudgetForcing(max_thinking=400, waits=2), thinker(model=with_marker_of(size))
+    )
     first, second, third, answer = sampled(events)
-    assert all(each.usage.thinking_tokens == each.usage.generated_tokens for each in (first, second, third))
+    assert all(
+        each.usage.thinking_tokens == each.usage.generated_tokens
+        for each in (first, second, third)
+    )
     assert answer.usage.thinking_tokens == 0
     waits = [event for event in events if isinstance(event, Prefilled)]
     assert [event.thinking for event in waits][:2] == ["Wait", "Wait"]
@@ -104,7 +140,13 @@ def with_marker_of(size: int) -> ModelInfo:
         return THINKER
     start, end = profile.start_text, profile.end_text
     double = ThinkingProfile(
-        "always", profile.start, profile.end * size, start, end * size, f"\n{end * size}\n", f"{start}{end * size}"
+        "always",
+        profile.start,
+        profile.end * size,
+        start,
+        end * size,
+        f"\n{end * size}\n",
+        f"{start}{end * size}",
     )
     return replace(THINKER, thinking=double)
 
@@ -117,7 +159,9 @@ def test_a_chain_in_its_thinking_is_neither_rated_nor_dropped() -> None:
         return 0.5
 
     strategy = SpeculativeRejection(n=4, every=16)
-    solution = solve_sync(QUESTION, strategy, thinker(verdicts), verifier=Judge(verdict))
+    solution = solve_sync(
+        QUESTION, strategy, thinker(verdicts), verifier=Judge(verdict)
+    )
     assert solution.answer is not None
     assert "" not in rated
     assert solution.vote_state.samples == 4
@@ -133,7 +177,9 @@ def test_the_judge_is_asked_without_thinking_and_sees_no_thinking() -> None:
         return "Yes"
 
     strategy = build("strategy", "best_of_n:n=4")
-    solution = solve_sync(QUESTION, strategy, thinker(script), verifier=build("verifier", "judge"))
+    solution = solve_sync(
+        QUESTION, strategy, thinker(script), verifier=build("verifier", "judge")
+    )
     assert (solution.error, solution.unrated) == (None, "")
     assert {request.prompt.thinking_level for request in seen} == {"none"}
     assert all("maybe" not in request.prompt.messages[-1].content for request in seen)

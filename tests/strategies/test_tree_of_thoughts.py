@@ -16,11 +16,17 @@ from reasoner.testing.support import completion, number_question
 from reasoner.trace.events import Event, Prefilled, Sampled
 from reasoner.types import Completion, SamplingParams
 from reasoner_strategies._search.steps import Path
-from reasoner_strategies.tree_of_thoughts import JUDGEMENT_TOKENS, TreeOfThoughts, _TreeSearch
+from reasoner_strategies.tree_of_thoughts import (
+    JUDGEMENT_TOKENS,
+    TreeOfThoughts,
+    _TreeSearch,
+)
 from tests.strategies.driving import REFUSED, Course, follow
 
 QUESTION = number_question()
-_SHOWN = re.compile(r"not be finished yet:\n\n(.*)\n\nDo not continue (?:it|them)\.", re.DOTALL)
+_SHOWN = re.compile(
+    r"not be finished yet:\n\n(.*)\n\nDo not continue (?:it|them)\.", re.DOTALL
+)
 _ATTEMPT = re.compile(r"Attempt \d+:\n(.*?)(?=\n\nAttempt \d+:\n|\Z)", re.DOTALL)
 
 Grow = Callable[[str, int], str]
@@ -29,7 +35,9 @@ Judge = Callable[[str, int], str]
 """What the model says of a state, or of several, when it is asked for the nth time."""
 
 
-def letters(depth: int, answers: Callable[[str], str] = lambda state: "7", width: int = 9) -> Grow:
+def letters(
+    depth: int, answers: Callable[[str], str] = lambda state: "7", width: int = 9
+) -> Grow:
     """A finite tree: states are paths of letters, ended by an answer at some depth."""
 
     def grow(state: str, place: int) -> str:
@@ -64,7 +72,9 @@ class Thoughts(Course):
         return {vote.answer.key: vote.weight for vote in self.vote_states[-1].votes}
 
 
-def drive(grow: Grow, judge: Judge, *, refuse_after: int = 99, **options: Any) -> Thoughts:
+def drive(
+    grow: Grow, judge: Judge, *, refuse_after: int = 99, **options: Any
+) -> Thoughts:
     """Run a plan; after some expansions all but the closing sample are refused. The last of a level comes first."""
     course = Thoughts()
 
@@ -91,7 +101,15 @@ def drive(grow: Grow, judge: Judge, *, refuse_after: int = 99, **options: Any) -
         for place in range(op.n):
             text = grow(prompt.text, place)
             stop = None if "answer" in text else "\n\n"
-            made.append(completion(text, index=place, prompt=prompt, token_ids=tuple(map(ord, text)), stop=stop))
+            made.append(
+                completion(
+                    text,
+                    index=place,
+                    prompt=prompt,
+                    token_ids=tuple(map(ord, text)),
+                    stop=stop,
+                )
+            )
         return tuple(made)
 
     plan = TreeOfThoughts(**options).plan(QUESTION)
@@ -108,7 +126,12 @@ def keyed(path: str) -> str:
 
 
 def test_the_best_b_of_a_level_are_kept_whatever_their_parent_is() -> None:
-    course = drive(letters(3), verdicts("impossible", a="sure", c="likely", ca="sure", cb="sure"), b=2, k=3)
+    course = drive(
+        letters(3),
+        verdicts("impossible", a="sure", c="likely", ca="sure", cb="sure"),
+        b=2,
+        k=3,
+    )
     assert course.visited == ["", "a", "c", "ca", "cb"]
 
 
@@ -125,7 +148,11 @@ def test_a_shallow_finished_state_stays_in_the_choice() -> None:
         assert (course.key, course.visited) == ("7", ["", "b"][:b])
     # And one that is no longer among the best still votes.
     course = drive(ends_early, verdicts(a="impossible"), b=2, k=3)
-    assert (course.key, course.vote_states[-1].samples, set(course.weights)) == ("8", 7, {"7", "8"})
+    assert (course.key, course.vote_states[-1].samples, set(course.weights)) == (
+        "8",
+        7,
+        {"7", "8"},
+    )
 
 
 def test_values_are_asked_once_for_each_distinct_state() -> None:
@@ -140,22 +167,32 @@ def test_values_are_asked_once_for_each_distinct_state() -> None:
 @pytest.mark.parametrize(
     ("of", "weights"),
     [
-        ({"a": "sure impossible likely", "b": "likely", "c": "impossible"}, {"7": 21.001, "8": 3.0, "9": 0.003}),
+        (
+            {"a": "sure impossible likely", "b": "likely", "c": "impossible"},
+            {"7": 21.001, "8": 3.0, "9": 0.003},
+        ),
         # A judgement that cannot be read abstains, and is no 0.
         ({"a": "likely hm maybe", "b": "impossible", "c": "no"}, {"7": 3, "8": 0.003}),
         ({"a": "?", "b": "?", "c": "?"}, {"7": 1, "8": 1, "9": 1}),
     ],
 )
-def test_a_state_is_worth_the_sum_of_its_verdicts(of: dict[str, str], weights: dict[str, float]) -> None:
+def test_a_state_is_worth_the_sum_of_its_verdicts(
+    of: dict[str, str], weights: dict[str, float]
+) -> None:
     course = drive(letters(1, keyed), verdicts(**of), k=3, n_eval=3)
     assert course.weights == pytest.approx(weights)
     valued = drive(letters(2), verdicts("?", **of), k=3, b=3)
     # Of the others nothing is known: they are dropped, unless nothing is known of any.
-    assert valued.visited == ["", *sorted("abc"[: len(weights)], key=lambda state: -weights[keyed(state)])]
+    assert valued.visited == [
+        "",
+        *sorted("abc"[: len(weights)], key=lambda state: -weights[keyed(state)]),
+    ]
 
 
 @pytest.mark.parametrize("evaluate", ["value", "vote"])
-def test_if_nothing_can_be_read_launch_order_and_the_majority_decide(evaluate: str) -> None:
+def test_if_nothing_can_be_read_launch_order_and_the_majority_decide(
+    evaluate: str,
+) -> None:
     grow = letters(2, lambda path: "7" if path == "aa" else "8")
     course = drive(grow, lambda state, _: "who knows", b=2, k=3, evaluate=evaluate)
     assert course.visited == ["", "a", "b"]
@@ -179,7 +216,11 @@ def test_a_vote_shows_all_candidates_each_time_in_another_order() -> None:
 def test_a_state_is_worth_its_votes_and_a_number_out_of_range_is_none() -> None:
     def judge(shown: str, poll: int) -> str:
         wanted = ["b", "b", "a", "x"][poll]
-        return f"Best: {1 + shown.split('|').index(wanted)}" if wanted in shown else "Best: 9"
+        return (
+            f"Best: {1 + shown.split('|').index(wanted)}"
+            if wanted in shown
+            else "Best: 9"
+        )
 
     course = drive(letters(1, keyed), judge, k=3, n_eval=4, evaluate="vote")
     assert course.weights == {"7": 1, "8": 2, "9": 0}
@@ -189,10 +230,17 @@ def test_a_judgement_keeps_the_question_in_front_and_is_bounded() -> None:
     params = SamplingParams(temperature=0.4, top_p=0.9, stop=("@",), max_tokens=9000)
     course = drive(
         lambda state, place: "ab"[place] * 5000 if not state else "The answer is 7",
-        verdicts(), k=2, b=1, n_eval=2, params=params,
-    )  # fmt: skip
+        verdicts(),
+        k=2,
+        b=1,
+        n_eval=2,
+        params=params,
+    )
     asked = [op for op in course.samples if not op.answers]
-    assert (asked[0].n, asked[0].params) == (2, replace(params, max_tokens=JUDGEMENT_TOKENS))
+    assert (asked[0].n, asked[0].params) == (
+        2,
+        replace(params, max_tokens=JUDGEMENT_TOKENS),
+    )
     for prompt in asked[0].prompts:
         [message] = prompt.messages
         assert message.content.startswith(QUESTION.prompt.messages[0].content)
@@ -202,7 +250,9 @@ def test_a_judgement_keeps_the_question_in_front_and_is_bounded() -> None:
 
 
 def test_when_the_budget_ends_the_reserve_completes_the_best_open_state() -> None:
-    course = drive(letters(9), verdicts("impossible", b="sure"), k=3, b=2, refuse_after=1)
+    course = drive(
+        letters(9), verdicts("impossible", b="sure"), k=3, b=2, refuse_after=1
+    )
     assert course.visited == ["", "b", "a", "b"]
     assert course.grown[-1].n == 1
 
@@ -221,7 +271,11 @@ def test_steps_that_a_reply_lists_are_appended_and_the_last_step_is_drawn() -> N
     def says(request: SampleRequest) -> str:
         if "Propose different" in request.prompt.messages[-1].content:
             return "\n a\na\nb\n\nc\n"
-        return "Verdict: likely" if "Verdict" in request.prompt.messages[-1].content else "The answer is 7"
+        return (
+            "Verdict: likely"
+            if "Verdict" in request.prompt.messages[-1].content
+            else "The answer is 7"
+        )
 
     events: list[Event] = []
     strategy = TreeOfThoughts(b=3, k=2, n_eval=1, generate="propose", max_steps=3)
@@ -241,6 +295,9 @@ def test_sampled_selection_is_in_proportion_to_the_values() -> None:
 
 def _drawn(id: str) -> int:
     search = _TreeSearch(TreeOfThoughts(b=1, select="sample"), number_question(id))
-    states = [Path(QUESTION.prompt, value=value, order=order) for order, value in ((1, 20.0), (2, 1.0))]
+    states = [
+        Path(QUESTION.prompt, value=value, order=order)
+        for order, value in ((1, 20.0), (2, 1.0))
+    ]
     [state] = search._sampled(states)
     return state.order

@@ -60,12 +60,20 @@ def inside_c():
 """
 
 
-def started(folder: Path, program: str, *, children: int, **modules: str) -> tuple[psutil.Popen, list[psutil.Process]]:
+def started(
+    folder: Path, program: str, *, children: int, **modules: str
+) -> tuple[psutil.Popen, list[psutil.Process]]:
     for name, source in {"program": program, **modules}.items():
         (folder / f"{name}.py").write_text(source)
     pids = folder / "pids"
-    environment = {**os.environ, "PIDS": str(pids), "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
-    process = psutil.Popen([sys.executable, str(folder / "program.py")], env=environment)
+    environment = {
+        **os.environ,
+        "PIDS": str(pids),
+        "PYTHONPATH": os.pathsep.join([str(folder), *sys.path]),
+    }
+    process = psutil.Popen(
+        [sys.executable, str(folder / "program.py")], env=environment
+    )
 
     def all_run() -> bool:
         assert process.poll() is None
@@ -76,7 +84,9 @@ def started(folder: Path, program: str, *, children: int, **modules: str) -> tup
 
 
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_whatever_ends_the_parent_ends_its_children_and_theirs(signum: signal.Signals, tmp_path: Path) -> None:
+def test_whatever_ends_the_parent_ends_its_children_and_theirs(
+    signum: signal.Signals, tmp_path: Path
+) -> None:
     process, below = started(tmp_path, STARTS, children=3, slow=SLOW)
     assert len(below) >= 3
     process.send_signal(signum)

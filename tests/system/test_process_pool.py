@@ -59,12 +59,20 @@ def rude() -> None:
 def limits() -> tuple[int, int]:
     import resource
 
-    return resource.getrlimit(resource.RLIMIT_AS)[0], resource.getrlimit(resource.RLIMIT_CORE)[0]
+    return resource.getrlimit(resource.RLIMIT_AS)[0], resource.getrlimit(
+        resource.RLIMIT_CORE
+    )[0]
 
 
 def workers() -> list[psutil.Process]:
-    living = (child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE)
-    return [child for child in living if child.cmdline()[-1:] == [process_pool.__name__]]
+    living = (
+        child
+        for child in psutil.Process().children()
+        if child.status() != psutil.STATUS_ZOMBIE
+    )
+    return [
+        child for child in living if child.cmdline()[-1:] == [process_pool.__name__]
+    ]
 
 
 async def until_gone(pid: int) -> None:
@@ -83,12 +91,19 @@ async def test_a_function_runs_elsewhere_and_returns() -> None:
 
 
 @running
-async def test_what_never_ends_is_killed_and_the_pool_serves_the_next(tmp_path: Path) -> None:
+async def test_what_never_ends_is_killed_and_the_pool_serves_the_next(
+    tmp_path: Path,
+) -> None:
     async with pool() as made:
         await made.warm()
         warm = workers()
-        bombs = [made.call(endless, str(tmp_path), seconds=0.3), made.call(pow, 9, 9**9, seconds=0.3)]
-        *killed, served = await asyncio.gather(*bombs, made.call(pow, 2, 10, seconds=PATIENCE))
+        bombs = [
+            made.call(endless, str(tmp_path), seconds=0.3),
+            made.call(pow, 9, 9**9, seconds=0.3),
+        ]
+        *killed, served = await asyncio.gather(
+            *bombs, made.call(pow, 2, 10, seconds=PATIENCE)
+        )
         assert killed == [Failed("timeout", "it was killed after 0.3 s")] * 2
         assert served == JobResult(1024)
         all_end(warm)
@@ -98,8 +113,12 @@ async def test_what_never_ends_is_killed_and_the_pool_serves_the_next(tmp_path: 
 async def test_what_a_function_raises_is_a_crash() -> None:
     async with pool() as made:
         found = await made.call(int, "x", seconds=PATIENCE)
-        assert found == Failed("crash", "ValueError: invalid literal for int() with base 10: 'x'")
-        assert await made.call(rude, seconds=PATIENCE) == Failed("crash", "SystemExit: no")
+        assert found == Failed(
+            "crash", "ValueError: invalid literal for int() with base 10: 'x'"
+        )
+        assert await made.call(rude, seconds=PATIENCE) == Failed(
+            "crash", "SystemExit: no"
+        )
         assert isinstance(await made.call(unpicklable, seconds=PATIENCE), Failed)
         assert await made.call(abs, -1, seconds=PATIENCE) == JobResult(1)
 
@@ -118,19 +137,25 @@ async def test_a_worker_that_dies_is_a_crash_and_is_replaced() -> None:
 async def test_memory_is_bounded() -> None:
     async with pool(memory_mib=1024) as made:
         assert await made.call(limits, seconds=PATIENCE) == JobResult([1024 << 20, 0])
-        assert await made.call(bytearray, 2048 << 20, seconds=PATIENCE) == Failed("crash", "MemoryError")
+        assert await made.call(bytearray, 2048 << 20, seconds=PATIENCE) == Failed(
+            "crash", "MemoryError"
+        )
         assert await made.call(abs, -1, seconds=PATIENCE) == JobResult(1)
 
 
 @running
 async def test_a_pool_whose_workers_cannot_start_says_so() -> None:
     made = ProcessPool(1, prepare=rude)
-    assert await made.call(abs, -1, seconds=PATIENCE) == Failed("crash", "its worker could not be started")
+    assert await made.call(abs, -1, seconds=PATIENCE) == Failed(
+        "crash", "its worker could not be started"
+    )
     await made.close()
 
 
 @running
-async def test_a_worker_is_replaced_after_its_number_of_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_is_replaced_after_its_number_of_tasks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(process_pool, "MAX_TASKS", 2)
     async with pool(workers=1) as made:
         pids = [await made.call(os.getpid, seconds=PATIENCE) for _ in range(4)]
@@ -140,7 +165,9 @@ async def test_a_worker_is_replaced_after_its_number_of_tasks(monkeypatch: pytes
 @running
 async def test_a_reply_that_is_no_reply_is_a_crash_and_its_worker_is_replaced() -> None:
     async with pool(workers=1) as made:
-        assert await made.call(forge, seconds=PATIENCE) == Failed("crash", "its worker sent no valid reply")
+        assert await made.call(forge, seconds=PATIENCE) == Failed(
+            "crash", "its worker sent no valid reply"
+        )
         assert await made.call(abs, -1, seconds=PATIENCE) == JobResult(1)
 
 
@@ -159,7 +186,10 @@ async def test_cancelling_kills_what_runs(tmp_path: Path) -> None:
 @running
 async def test_closing_ends_what_runs_and_what_waits(tmp_path: Path) -> None:
     made = ProcessPool(1)
-    tasks = [asyncio.create_task(made.call(endless, str(tmp_path), seconds=PATIENCE)) for _ in range(3)]
+    tasks = [
+        asyncio.create_task(made.call(endless, str(tmp_path), seconds=PATIENCE))
+        for _ in range(3)
+    ]
     await until((tmp_path / "pid").exists)
     await made.close()
     assert await asyncio.gather(*tasks) == [Failed("crash", "the pool was closed")] * 3
@@ -173,7 +203,11 @@ def test_event_loops_one_after_another_and_in_threads_share_a_pool() -> None:
     made = ProcessPool(2)
     assert asyncio.run(made.call(abs, -1, seconds=PATIENCE)) == JobResult(1)
     with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(lambda n: asyncio.run(made.call(abs, -n, seconds=PATIENCE)), range(20)))
+        found = list(
+            threads.map(
+                lambda n: asyncio.run(made.call(abs, -n, seconds=PATIENCE)), range(20)
+            )
+        )
     asyncio.run(made.close())
     assert found == [JobResult(n) for n in range(20)]
 
@@ -197,10 +231,20 @@ print(asyncio.run(ProcessPool().call(math.factorial, 5, seconds=60)))
 def test_a_script_needs_no_guard() -> None:
     """Its main part runs once, in the parent, and it ends, though the pool was not closed."""
     run = subprocess.run(
-        [sys.executable, "-"], cwd=ROOT, input=SCRIPT, capture_output=True,
-        text=True, timeout=PATIENCE, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
-    )  # fmt: skip
-    assert (run.returncode, run.stderr, run.stdout) == (0, "", "main runs\nJobResult(value=120)\n")
+        [sys.executable, "-"],
+        cwd=ROOT,
+        input=SCRIPT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert (run.returncode, run.stderr, run.stdout) == (
+        0,
+        "",
+        "main runs\nJobResult(value=120)\n",
+    )
 
 
 INTERRUPTED = """
@@ -230,9 +274,14 @@ def test_an_interrupt_prints_no_traceback_of_a_worker(tmp_path: Path) -> None:
     path = tmp_path / "script.py"
     path.write_text(INTERRUPTED)
     with subprocess.Popen(
-        [sys.executable, str(path)], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    ) as run:  # fmt: skip
+        [sys.executable, str(path)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "ready\n"
         os.killpg(run.pid, signal.SIGINT)
@@ -250,9 +299,16 @@ asyncio.run(ProcessPool().call(endless, sys.argv[1], seconds=5))
 
 
 @running
-async def test_a_worker_does_not_outlive_its_limit_though_the_parent_was_killed(tmp_path: Path) -> None:
+async def test_a_worker_does_not_outlive_its_limit_though_the_parent_was_killed(
+    tmp_path: Path,
+) -> None:
     run = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", ORPHANED, str(tmp_path), cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        sys.executable,
+        "-c",
+        ORPHANED,
+        str(tmp_path),
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     await until((tmp_path / "pid").exists)
     run.kill()

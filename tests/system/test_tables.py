@@ -13,13 +13,26 @@ from hypothesis import strategies as st
 from reasoner.errors import UsageError
 from reasoner.system.tables import meant_column, open_table
 
-CELL = st.text(st.sampled_from("abc ,;\t\"'\n?é€ßü0"), max_size=8).filter(lambda text: text == text.strip())
-ROWS = [{"Frage": "Wie groß? Sehr, sehr", "Antwort": "7"}, {"Frage": "Wie; viele", "Antwort": "3"}]
+CELL = st.text(st.sampled_from("abc ,;\t\"'\n?é€ßü0"), max_size=8).filter(
+    lambda text: text == text.strip()
+)
+ROWS = [
+    {"Frage": "Wie groß? Sehr, sehr", "Antwort": "7"},
+    {"Frage": "Wie; viele", "Antwort": "3"},
+]
 
 
-def written(path: Path, rows: list[dict[str, str]], encoding: str, separator: str) -> Path:
+def written(
+    path: Path, rows: list[dict[str, str]], encoding: str, separator: str
+) -> Path:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), delimiter=separator, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
+    writer = csv.DictWriter(
+        text,
+        list(rows[0]),
+        delimiter=separator,
+        quoting=csv.QUOTE_ALL,
+        lineterminator="\r\n",
+    )
     writer.writeheader()
     writer.writerows(rows)
     content = text.getvalue().encode(encoding)
@@ -35,11 +48,14 @@ def read(path: Path) -> tuple[list[Any], str]:
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
-def test_encoding_and_separator_are_found(encoding: str, separator: str, name: str, tmp_path: Path) -> None:
+def test_encoding_and_separator_are_found(
+    encoding: str, separator: str, name: str, tmp_path: Path
+) -> None:
     rows, note = read(written(tmp_path / name, ROWS, encoding, separator))
     assert rows == ROWS
     assert note == (
-        f"{name} is not UTF-8 and is read as cp1252: save it as UTF-8 if letters look wrong" * (encoding == "cp1252")
+        f"{name} is not UTF-8 and is read as cp1252: save it as UTF-8 if letters look wrong"
+        * (encoding == "cp1252")
     )
 
 
@@ -47,9 +63,14 @@ def test_encoding_and_separator_are_found(encoding: str, separator: str, name: s
     rows=st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=4),
     encoding=st.sampled_from(["utf-8-sig", "utf-16"]),
 )
-def test_a_tsv_holds_any_text(rows: list[tuple[str, ...]], encoding: str, tmp_path_factory: Any) -> None:
+def test_a_tsv_holds_any_text(
+    rows: list[tuple[str, ...]], encoding: str, tmp_path_factory: Any
+) -> None:
     named = [dict(zip("abc", row, strict=True)) for row in rows]
-    assert read(written(tmp_path_factory.mktemp("t") / "t.tsv", named, encoding, "\t"))[0] == named
+    assert (
+        read(written(tmp_path_factory.mktemp("t") / "t.tsv", named, encoding, "\t"))[0]
+        == named
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,21 +84,34 @@ def test_a_tsv_holds_any_text(rows: list[tuple[str, ...]], encoding: str, tmp_pa
         (" question , answer \nWhich?,a\n", ["question", "answer"]),
     ],
 )
-def test_a_separator_divides_the_header_as_the_first_row(content: str, columns: list[str], tmp_path: Path) -> None:
+def test_a_separator_divides_the_header_as_the_first_row(
+    content: str, columns: list[str], tmp_path: Path
+) -> None:
     (tmp_path / "t.csv").write_text(content)
     [row], _ = read(tmp_path / "t.csv")
     assert list(row) == columns
 
 
-def test_a_damaged_byte_of_a_file_in_utf_8_is_an_error_of_its_line(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_bytes("question\nWie groß?\nÜber wen?\n".encode() + b"\xff?\n")
-    with pytest.raises(UsageError, match=r"t\.csv:4 is not UTF-8: byte 0 is 0xff; save it as UTF-8"):
+def test_a_damaged_byte_of_a_file_in_utf_8_is_an_error_of_its_line(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "t.csv").write_bytes(
+        "question\nWie groß?\nÜber wen?\n".encode() + b"\xff?\n"
+    )
+    with pytest.raises(
+        UsageError, match=r"t\.csv:4 is not UTF-8: byte 0 is 0xff; save it as UTF-8"
+    ):
         read(tmp_path / "t.csv")
 
 
 def test_text_of_no_known_encoding_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_bytes(b"question\n" + "東京、どこ?".encode("shift-jis") + b"\n")
-    with open_table(tmp_path / "t.csv") as table, pytest.raises(OSError, match="neither UTF-8 nor cp1252"):
+    (tmp_path / "t.csv").write_bytes(
+        b"question\n" + "東京、どこ?".encode("shift-jis") + b"\n"
+    )
+    with (
+        open_table(tmp_path / "t.csv") as table,
+        pytest.raises(OSError, match="neither UTF-8 nor cp1252"),
+    ):
         list(table.rows())
 
 
@@ -95,7 +129,11 @@ def test_memory_does_not_grow_with_a_file_in_utf_16(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wanted", "row", "meant"),
     [
-        ("question", {"topic": "sums", "prompt": "What is 1 + 1?", "solution": "2"}, "prompt"),
+        (
+            "question",
+            {"topic": "sums", "prompt": "What is 1 + 1?", "solution": "2"},
+            "prompt",
+        ),
         ("question", {"question_id": "3", "text": "Add 1 and 1.", "answer": "2"}, ""),
         ("question", {"Questions": "Add.", "hint": "Why not?"}, "Questions"),
         ("question", {"text": "Add 1 and 1."}, "text"),
@@ -109,7 +147,9 @@ def test_memory_does_not_grow_with_a_file_in_utf_16(tmp_path: Path) -> None:
         ("id", {"number": "1", "question": "Why?"}, ""),
     ],
 )
-def test_a_column_is_named_only_if_no_other_one_can_be_meant(wanted: str, row: dict[str, str], meant: str) -> None:
+def test_a_column_is_named_only_if_no_other_one_can_be_meant(
+    wanted: str, row: dict[str, str], meant: str
+) -> None:
     assert meant_column(wanted, wanted, row) == meant
 
 

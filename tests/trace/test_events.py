@@ -34,7 +34,9 @@ from reasoner_strategies import SelfConsistency
 from tests.helpers import answer, without_checksums
 
 COST = Cost(1, 2, 3, 4, 5, 6, 7, None, 0.125)
-VOTES = VoteState((Vote(answer("7"), 1.5, 2), Vote(answer("8"), 1.5, 1)), samples=4, tied=True)
+VOTES = VoteState(
+    (Vote(answer("7"), 1.5, 2), Vote(answer("8"), 1.5, 1)), samples=4, tied=True
+)
 AT: dict[str, Any] = {"question_id": "q", "t": 0.4}
 WORK: dict[str, Any] = {**AT, "op": 1, "prompt": "p", "cost": COST}
 BEGAN = Began(
@@ -49,7 +51,13 @@ BEGAN = Began(
     seed=2**63 - 1,
     notes=("one", "two"),
 )
-DRAWN: dict[str, Any] = {**WORK, "index": 3, "seed": 2**63 - 1, "token_ids": (1, -1), "usage": Usage(1, 2, 3, 1)}
+DRAWN: dict[str, Any] = {
+    **WORK,
+    "index": 3,
+    "seed": 2**63 - 1,
+    "token_ids": (1, -1),
+    "usage": Usage(1, 2, 3, 1),
+}
 SAMPLED = Sampled(
     **DRAWN,
     child="c",
@@ -58,25 +66,47 @@ SAMPLED = Sampled(
     stop=7,
     logprobs=Logprobs((-0.5, -math.inf), ((0.0, -math.inf), (-1.25, -2.5))),
 )
-prompted, prefilled = partial(Prompted, **AT, tokens=3, exact=True), partial(Prefilled, **AT, prompt="p", text="Wait")
-measured, compared = partial(LikelihoodsMeasured, **WORK), partial(kinds.AnswersCompared, **WORK)
+prompted, prefilled = (
+    partial(Prompted, **AT, tokens=3, exact=True),
+    partial(Prefilled, **AT, prompt="p", text="Wait"),
+)
+measured, compared = (
+    partial(LikelihoodsMeasured, **WORK),
+    partial(kinds.AnswersCompared, **WORK),
+)
 scored, ended = partial(Scored, **WORK, index=3), partial(Ended, **AT, cost=COST)
 LATE = BudgetExhausted("seconds", needed=0, free=-math.inf, limit=math.inf)
 EVENTS: list[Event] = [
     BEGAN,
-    Thought(**DRAWN, text="", finish_reason="length", stop=None, logprobs=None, thinking="hm", unclosed=True),
+    Thought(
+        **DRAWN,
+        text="",
+        finish_reason="length",
+        stop=None,
+        logprobs=None,
+        thinking="hm",
+        unclosed=True,
+    ),
     prompted(prompt="p", messages=(Message("user", "hi"),), raw=""),
     prompted(prompt="r", messages=(), raw="raw"),
     SAMPLED,
-    SAMPLED.model_copy(update={"stop": "7", "logprobs": None, "finish_reason": "length"}),
+    SAMPLED.model_copy(
+        update={"stop": "7", "logprobs": None, "finish_reason": "length"}
+    ),
     SAMPLED.model_copy(update={"stop": None, "finish_reason": "abort"}),
     Dropped(**WORK, index=4, why="cancelled", usage=Usage(1, 0, 1)),
     Dropped(**WORK, index=5, why="lost", usage=None),
-    Dropped(**WORK, index=6, why="deadline", usage=None, refusal=kinds.Refusal.of(LATE)),
+    Dropped(
+        **WORK, index=6, why="deadline", usage=None, refusal=kinds.Refusal.of(LATE)
+    ),
     scored(value=0.5, steps=(0.25, 1.0), error=""),
     scored(value=None, steps=(), error="broken"),
-    kinds.PairCompared(**WORK, index=3, other=("p", 4), value=0.75, parts=(1.0,), error=""),
-    measured(texts=(" A", "\u00e9\n"), likelihoods=(TextLikelihood(-0.25, 1), None), error=""),
+    kinds.PairCompared(
+        **WORK, index=3, other=("p", 4), value=0.75, parts=(1.0,), error=""
+    ),
+    measured(
+        texts=(" A", "\u00e9\n"), likelihoods=(TextLikelihood(-0.25, 1), None), error=""
+    ),
     measured(texts=(" A",), likelihoods=(), error="cancelled"),
     compared(pair=("a", "b"), same=True, yes=(0.75, 1.0), error=""),
     compared(pair=("a", "c"), same=None, yes=(), error="cancelled"),
@@ -87,8 +117,12 @@ EVENTS: list[Event] = [
     kinds.Delivered(**AT, op=3),
     kinds.Cancelled(**AT, op=4),
     kinds.Noted(**AT, text="step 3: ESS 2.74 of 8"),
-    kinds.BlocksFound(**AT, answers=("a", "b"), blocks=(Blocks(("x", "y"), ("z",)), None)),
-    kinds.EquivalenceChecked(**AT, pairs=(("a", "b"), ("a", "c"), ("b", "c")), same=(True, False, None)),
+    kinds.BlocksFound(
+        **AT, answers=("a", "b"), blocks=(Blocks(("x", "y"), ("z",)), None)
+    ),
+    kinds.EquivalenceChecked(
+        **AT, pairs=(("a", "b"), ("a", "c"), ("b", "c")), same=(True, False, None)
+    ),
     kinds.Refused(**AT, op=3, unit="tokens", needed=9.5, free=0.0, limit=math.inf),
     Proposed(**AT, answer=answer("7"), vote_state=VOTES, cost=COST),
     Proposed(**AT, answer=None, vote_state=VoteState(), cost=Cost()),
@@ -98,7 +132,9 @@ EVENTS: list[Event] = [
 
 
 @pytest.mark.parametrize("name", ["t.jsonl", "t.jsonl.gz"])
-def test_every_event_is_on_disk_before_the_next_and_comes_back_as_it_was(tmp_path: Path, name: str) -> None:
+def test_every_event_is_on_disk_before_the_next_and_comes_back_as_it_was(
+    tmp_path: Path, name: str
+) -> None:
     assert {type(event) for event in EVENTS} == set(get_args(Event))
     (tmp_path / name).touch()
     writer = TraceWriter(tmp_path / name)
@@ -111,10 +147,14 @@ def test_every_event_is_on_disk_before_the_next_and_comes_back_as_it_was(tmp_pat
     assert list(read_trace(writer.path.rename(tmp_path / "renamed"))) == EVENTS
 
 
-def test_a_gzip_file_is_read_up_to_its_last_flush_and_damage_is_an_error(tmp_path: Path) -> None:
+def test_a_gzip_file_is_read_up_to_its_last_flush_and_damage_is_an_error(
+    tmp_path: Path,
+) -> None:
     path = write_trace(tmp_path / "t.jsonl.gz", EVENTS)
     whole = path.read_bytes()
-    assert gzip.decompress(whole) == write_trace(tmp_path / "t.jsonl", EVENTS).read_bytes()
+    assert (
+        gzip.decompress(whole) == write_trace(tmp_path / "t.jsonl", EVENTS).read_bytes()
+    )
     for end in range(len(whole) - 40, len(whole)):
         path.write_bytes(whole[:end])
         found = list(read_trace(path))
@@ -143,10 +183,16 @@ def test_one_flipped_bit_anywhere_is_found(tmp_path: Path) -> None:
             list(events)
 
 
-def test_a_line_longer_than_the_bound_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_longer_than_the_bound_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("reasoner.journal.lines.MAX_LINE_BYTES", 2000)
-    path = write_trace(tmp_path / "t.jsonl", [BEGAN, BEGAN.model_copy(update={"text": "a" * 5000})])
-    with pytest.raises(DamagedLine, match=r":2 is too long: at most 2,000 bytes are read"):
+    path = write_trace(
+        tmp_path / "t.jsonl", [BEGAN, BEGAN.model_copy(update={"text": "a" * 5000})]
+    )
+    with pytest.raises(
+        DamagedLine, match=r":2 is too long: at most 2,000 bytes are read"
+    ):
         list(read_trace(path))
 
 
@@ -157,7 +203,10 @@ def test_an_incomplete_last_line_is_skipped(tmp_path: Path) -> None:
     text = whole.index("\u00e9".encode())
     for end in (*range(len(whole) - 12, len(whole)), *range(text, text + 12)):
         path.write_bytes(whole[:end])
-        assert list(read_trace(path)) == [BEGAN, SAMPLED][: 2 if end == len(whole) - 1 else 1]
+        assert (
+            list(read_trace(path))
+            == [BEGAN, SAMPLED][: 2 if end == len(whole) - 1 else 1]
+        )
 
 
 @pytest.mark.parametrize(
@@ -168,13 +217,27 @@ def test_an_incomplete_last_line_is_skipped(tmp_path: Path) -> None:
         (b"\xff\xfe", "is not a line of the trace: invalid json"),
         (b"[]", "is not a line of the trace: "),
         (b'{"v":3,"event":"slept","question_id":"q","t":0}', "slept"),
-        (b'{"v":3,"event":"refused","question_id":"q","t":0}', "refused.unit: field required"),
-        (b'{"v":3,"event":"delivered","question_id":"q","t":0,"op":1,"mood":1}', "mood"),
-        (b'{"v":2,"event":"delivered","question_id":"q","t":0,"op":1}', "another version: this one reads version 3"),
-        (b'{"v":10,"event":"slept"}', "was written by another version: this one reads version 3"),
+        (
+            b'{"v":3,"event":"refused","question_id":"q","t":0}',
+            "refused.unit: field required",
+        ),
+        (
+            b'{"v":3,"event":"delivered","question_id":"q","t":0,"op":1,"mood":1}',
+            "mood",
+        ),
+        (
+            b'{"v":2,"event":"delivered","question_id":"q","t":0,"op":1}',
+            "another version: this one reads version 3",
+        ),
+        (
+            b'{"v":10,"event":"slept"}',
+            "was written by another version: this one reads version 3",
+        ),
     ],
 )
-def test_a_broken_line_is_named_by_file_and_line(tmp_path: Path, line: bytes, complaint: str) -> None:
+def test_a_broken_line_is_named_by_file_and_line(
+    tmp_path: Path, line: bytes, complaint: str
+) -> None:
     path = write_trace(tmp_path / "t.jsonl", [BEGAN, SAMPLED])
     first, second = without_checksums(path).read_bytes().splitlines()
     path.write_bytes(b"\n".join([first, line, second, b""]))
@@ -201,7 +264,9 @@ full_disk = pytest.mark.skipif(not FULL.exists(), reason="this system has no /de
 
 
 @full_disk
-def test_a_disk_that_fills_up_during_a_run_costs_the_trace_and_not_the_answer(tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_during_a_run_costs_the_trace_and_not_the_answer(
+    tmp_path: Path,
+) -> None:
     writer, full = TraceWriter(tmp_path / "t.jsonl"), TraceWriter(FULL)
     seen: list[Event] = []
 
@@ -209,7 +274,12 @@ def test_a_disk_that_fills_up_during_a_run_costs_the_trace_and_not_the_answer(tm
         seen.append(event)
         (full if sum(isinstance(one, Proposed) for one in seen) > 2 else writer)(event)
 
-    solution = solve_sync(number_question(), SelfConsistency(n=6), ScriptedEngine(says("7")), trace=filling)
+    solution = solve_sync(
+        number_question(),
+        SelfConsistency(n=6),
+        ScriptedEngine(says("7")),
+        trace=filling,
+    )
     assert isinstance(solution.error, TraceError)
     assert solution.ended_by == "error"
     assert solution.answer is not None
@@ -223,7 +293,9 @@ def test_a_disk_that_fills_up_during_a_run_costs_the_trace_and_not_the_answer(tm
 
 def test_text_that_is_not_unicode_cannot_be_traced(tmp_path: Path) -> None:
     writer = TraceWriter(tmp_path / "t.jsonl")
-    with pytest.raises(TraceError, match=r"cannot write the trace .*surrogates not allowed"):
+    with pytest.raises(
+        TraceError, match=r"cannot write the trace .*surrogates not allowed"
+    ):
         writer(BEGAN.model_copy(update={"text": "\udcff"}))
     writer(BEGAN)
     writer.close()

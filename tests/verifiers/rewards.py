@@ -63,7 +63,15 @@ class LetterModel(PoolingEngine):
 
     @property
     def model(self) -> ModelInfo:
-        return ModelInfo(self.model_id, self.window, parameters=10, layers=1, heads=1, kv_heads=1, head_dim=1)
+        return ModelInfo(
+            self.model_id,
+            self.window,
+            parameters=10,
+            layers=1,
+            heads=1,
+            kv_heads=1,
+            head_dim=1,
+        )
 
     async def start(self, policy: Engine | None = None) -> None:
         self._capacity = 10
@@ -78,10 +86,14 @@ class LetterModel(PoolingEngine):
     def decode(self, ids: TokenIds) -> str:
         return read(ids)
 
-    async def rows(self, ids: TokenIds, *, read_cache: bool, meter: UsageMeter) -> Pooled:
+    async def rows(
+        self, ids: TokenIds, *, read_cache: bool, meter: UsageMeter
+    ) -> Pooled:
         meter.usage = None
         ends = range(BLOCK, len(ids), BLOCK)
-        first = max((end for end in ends if read_cache and ids[:end] in self._seen), default=0)
+        first = max(
+            (end for end in ends if read_cache and ids[:end] in self._seen), default=0
+        )
         self._seen.update(ids[:end] for end in ends)
         if self.gate is not None:
             await self.gate.wait()
@@ -89,7 +101,10 @@ class LetterModel(PoolingEngine):
         self.calls.append(usage)
         if self.failing:
             raise EngineError("the model fell over")
-        rows = [[scalar(ids[: at + 1])] * (self.labels - 1) + [scalar(ids[: at + 1])] for at in range(first, len(ids))]
+        rows = [
+            [scalar(ids[: at + 1])] * (self.labels - 1) + [scalar(ids[: at + 1])]
+            for at in range(first, len(ids))
+        ]
         return Pooled(first, np.array(rows, dtype=np.float32), usage)
 
     async def close(self) -> None:
@@ -103,7 +118,9 @@ def model_folder(folder: Path, **config: Any) -> str:
     return str(folder)
 
 
-def written(text: str, *, prompt: Prompt = PROMPT, index: int = 0, finish: FinishReason = "stop") -> Completion:
+def written(
+    text: str, *, prompt: Prompt = PROMPT, index: int = 0, finish: FinishReason = "stop"
+) -> Completion:
     """A candidate that the letter policy wrote, its end-of-sequence token included where it ended."""
     ids = spell(text) + ((SPECIAL["<end>"],) if finish == "stop" else ())
     return Completion(prompt, text, ids, finish, index=index)

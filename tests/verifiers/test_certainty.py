@@ -18,7 +18,11 @@ LIKELIHOOD, SELF = Certainty(), Certainty("self_certainty")
 
 
 def rating(verifier: Certainty, logprobs: Logprobs | None) -> Rating:
-    return asyncio.run(verifier.score(number_question(), completion("7", logprobs=logprobs), ENGINE, CostMeter()))
+    return asyncio.run(
+        verifier.score(
+            number_question(), completion("7", logprobs=logprobs), ENGINE, CostMeter()
+        )
+    )
 
 
 def value(verifier: Certainty, logprobs: Logprobs) -> float:
@@ -59,7 +63,11 @@ DIVERGENCE = 0.5108256
         (Certainty("tail_likelihood", window=2), logs(0.1, 0.1, 0.5, 0.125), 0.25),
         (Certainty("tail_likelihood", window=9), logs(0.5, 0.125), 0.25),
         (Certainty("self_certainty", 2), peaked((0.9, 0.1)), 1 - math.exp(-DIVERGENCE)),
-        (Certainty("self_certainty", 2), peaked((0.9, 0.1), (0.5, 0.5)), 1 - math.exp(-DIVERGENCE / 2)),
+        (
+            Certainty("self_certainty", 2),
+            peaked((0.9, 0.1), (0.5, 0.5)),
+            1 - math.exp(-DIVERGENCE / 2),
+        ),
         # Renormalised: what the alternatives left out hold together does not matter, nor those beyond `top_k`.
         (Certainty("self_certainty", 5), peaked((0.1 / 5,) * 5), 0),
         (Certainty("self_certainty", 2), peaked((0.4, 0.4, 0.1, 0.05, 0.05)), 0),
@@ -71,19 +79,29 @@ DIVERGENCE = 0.5108256
         (Certainty("bottom_10", 2, 1), confident(*range(1, 21)), 1 - math.log(2) / 1.5),
     ],
 )
-def test_each_measure_has_its_closed_form(verifier: Certainty, logprobs: Logprobs, expected: float) -> None:
+def test_each_measure_has_its_closed_form(
+    verifier: Certainty, logprobs: Logprobs, expected: float
+) -> None:
     assert value(verifier, logprobs) == pytest.approx(expected, abs=1e-7)
 
 
 LACKING = Logprobs((-0.19, -0.2), ((-0.19, -2.31), (-0.2, NO_LOGPROB)))
 """What vLLM's servers report for an alternative that they lack, which would make the model seem certain."""
-MEASURES: tuple[Measure, ...] = ("self_certainty", "lowest_group", "bottom_10", "tail_group")
+MEASURES: tuple[Measure, ...] = (
+    "self_certainty",
+    "lowest_group",
+    "bottom_10",
+    "tail_group",
+)
 
 
 @pytest.mark.parametrize(
     ("verifier", "logprobs", "error"),
     [
-        *((Certainty(measure, top_k=2), LACKING, "for some of the best alternatives") for measure in MEASURES),
+        *(
+            (Certainty(measure, top_k=2), LACKING, "for some of the best alternatives")
+            for measure in MEASURES
+        ),
         (LIKELIHOOD, Logprobs((-0.1, NO_LOGPROB)), "for some of the sampled tokens"),
         (LIKELIHOOD, Logprobs((-0.1, -math.inf)), "for some of the sampled tokens"),
         (LIKELIHOOD, None, "no log-probabilities"),

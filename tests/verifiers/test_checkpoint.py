@@ -32,17 +32,23 @@ STATES = SOURCE.normal(size=(5, 7, WIDTH))
 def write_backbone(folder: Path, **changes: Any) -> Path:
     """A llama of three layers in two shards, with random weights."""
     folder.mkdir()
-    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (11, WIDTH), "model.norm.weight": (WIDTH,)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (11, WIDTH),
+        "model.norm.weight": (WIDTH,),
+    }
     shapes["lm_head.weight"] = (11, WIDTH)
     for layer in range(LAYERS):
         for part, rows in (("q", WIDTH), ("k", 4), ("v", 4), ("o", WIDTH)):
             shapes[f"model.layers.{layer}.self_attn.{part}_proj.weight"] = (rows, WIDTH)
         shapes[f"model.layers.{layer}.mlp.up_proj.weight"] = (16, WIDTH)
-    tensors = {name: torch.randn(shape, dtype=torch.bfloat16) for name, shape in shapes.items()}
+    tensors = {
+        name: torch.randn(shape, dtype=torch.bfloat16) for name, shape in shapes.items()
+    }
     names = sorted(tensors)
     for number, half in enumerate((names[::2], names[1::2]), 1):
         safetensors.save_file(
-            {name: tensors[name] for name in half}, folder / f"model-0000{number}-of-00002.safetensors"
+            {name: tensors[name] for name in half},
+            folder / f"model-0000{number}-of-00002.safetensors",
         )
     config = {
         "architectures": ["LlamaForCausalLM"],
@@ -96,14 +102,18 @@ def test_a_file_that_holds_no_head_is_refused(
     if tensors is None:
         file.write_bytes(b"nothing of the kind")
     else:
-        safetensors.save_file(tensors, file, metadata={"head": about} if about else None)
+        safetensors.save_file(
+            tensors, file, metadata={"head": about} if about else None
+        )
     with pytest.raises(UsageError, match="is not the file of a head"):
         load_head(file)
     with pytest.raises(UsageError, match="there is no file"):
         load_head(tmp_path / "missing.safetensors")
 
 
-def test_the_folder_holds_the_kept_layers_zero_biases_and_the_head(backbone: Path, tmp_path: Path) -> None:
+def test_the_folder_holds_the_kept_layers_zero_biases_and_the_head(
+    backbone: Path, tmp_path: Path
+) -> None:
     (tmp_path / "out").mkdir()
     write_checkpoint(backbone, HEAD, tmp_path / "out")
     written = safetensors.load_file(tmp_path / "out" / "model.safetensors")
@@ -119,11 +129,17 @@ def test_the_folder_holds_the_kept_layers_zero_biases_and_the_head(backbone: Pat
             assert tensor.shape[0] == written[name.replace("bias", "weight")].shape[0]
         elif not name.startswith("score."):
             assert torch.equal(tensor, before[name])
-    assert {name.split(".")[-2][0] for name in written if name.endswith("_proj.bias")} == {"q", "k", "v"}
+    assert {
+        name.split(".")[-2][0] for name in written if name.endswith("_proj.bias")
+    } == {"q", "k", "v"}
     assert written["score.0.weight"].dtype == torch.float32
     config = json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))
     assert config["architectures"] == ["Qwen2ForRewardModel"]
-    assert (config["num_hidden_layers"], config["model_type"], config["rope_parameters"]) == (
+    assert (
+        config["num_hidden_layers"],
+        config["model_type"],
+        config["rope_parameters"],
+    ) == (
         2,
         "llama",
         {"rope_theta": 1e5},
@@ -137,11 +153,19 @@ def test_the_folder_holds_the_kept_layers_zero_biases_and_the_head(backbone: Pat
         ({"model_type": "gpt2"}, "a head on a gpt2 model cannot be served"),
         ({"mlp_bias": True}, "does not support this model.s biases or head size"),
         ({"head_dim": 3}, "does not support this model.s biases or head size"),
-        ({"hidden_size": 16}, "the head reads layer 2, width 8; the backbone has 3 layers of width 16"),
-        ({"num_hidden_layers": 1}, "the head reads layer 2, width 8; the backbone has 1 layers"),
+        (
+            {"hidden_size": 16},
+            "the head reads layer 2, width 8; the backbone has 3 layers of width 16",
+        ),
+        (
+            {"num_hidden_layers": 1},
+            "the head reads layer 2, width 8; the backbone has 1 layers",
+        ),
     ],
 )
-def test_a_backbone_that_does_not_fit_is_refused(changes: dict[str, Any], complaint: str, tmp_path: Path) -> None:
+def test_a_backbone_that_does_not_fit_is_refused(
+    changes: dict[str, Any], complaint: str, tmp_path: Path
+) -> None:
     backbone = write_backbone(tmp_path / "other", **changes)
     with pytest.raises(UsageError, match=complaint):
         write_checkpoint(backbone, HEAD, tmp_path)
@@ -153,7 +177,9 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "models"
 
 
-def test_the_folder_is_built_once_in_the_cache(backbone: Path, tmp_path: Path, cached: Path) -> None:
+def test_the_folder_is_built_once_in_the_cache(
+    backbone: Path, tmp_path: Path, cached: Path
+) -> None:
     head = replace(HEAD, info=HeadInfo(str(backbone), backbone_digest(backbone)))
     save_head(head, tmp_path / "mine.safetensors")
     lines: list[str] = []
@@ -167,10 +193,23 @@ def test_the_folder_is_built_once_in_the_cache(backbone: Path, tmp_path: Path, c
     assert serving_folder(tmp_path / "mine.safetensors", lines.append) != folder
 
 
-def test_a_head_of_another_model_is_refused(backbone: Path, tmp_path: Path, cached: Path) -> None:
-    save_head(replace(HEAD, info=HeadInfo(str(backbone), "f" * 64)), tmp_path / "mine.safetensors")
-    with pytest.raises(UsageError, match=r"fitted on .* f{12}, but this machine has .*: fit the head again"):
+def test_a_head_of_another_model_is_refused(
+    backbone: Path, tmp_path: Path, cached: Path
+) -> None:
+    save_head(
+        replace(HEAD, info=HeadInfo(str(backbone), "f" * 64)),
+        tmp_path / "mine.safetensors",
+    )
+    with pytest.raises(
+        UsageError,
+        match=r"fitted on .* f{12}, but this machine has .*: fit the head again",
+    ):
         serving_folder(tmp_path / "mine.safetensors", print)
-    save_head(replace(HEAD, info=HeadInfo("no/such-model-here", "f" * 64)), tmp_path / "mine.safetensors")
-    with pytest.raises(EngineUnavailable, match=r"no/such-model-here.* is not on this machine"):
+    save_head(
+        replace(HEAD, info=HeadInfo("no/such-model-here", "f" * 64)),
+        tmp_path / "mine.safetensors",
+    )
+    with pytest.raises(
+        EngineUnavailable, match=r"no/such-model-here.* is not on this machine"
+    ):
         serving_folder(tmp_path / "mine.safetensors", print)

@@ -21,7 +21,9 @@ from tests.cli.command import finish, start
 from tests.helpers import without_checksums
 from tests.labelling import label
 
-torch = pytest.importorskip("torch", reason="fitting needs torch, which the extras `vllm` and `cpu` bring")
+torch = pytest.importorskip(
+    "torch", reason="fitting needs torch, which the extras `vllm` and `cpu` bring"
+)
 QUESTIONS = 40
 
 
@@ -33,7 +35,11 @@ def backbone(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("backbone")
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=49152, hidden_size=64, intermediate_size=64, num_hidden_layers=3, num_attention_heads=1
+        vocab_size=49152,
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=1,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
@@ -61,7 +67,9 @@ def run_folder(backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         first = source.choice(["3 + 4 = 7", "3 + 4 = 8"])
         return f"{first}.\n\nSo it is {source.choice(['7', '8', '9'])}"
 
-    items = [GradedQuestion(number_question(f"q{place}"), "7") for place in range(QUESTIONS)]
+    items = [
+        GradedQuestion(number_question(f"q{place}"), "7") for place in range(QUESTIONS)
+    ]
     asyncio.run(label(items, SelfConsistency(6), Tokenised(script), folder, seed=3))
     return folder
 
@@ -70,11 +78,16 @@ def fitted(folder: Path, backbone: Path) -> Fitted:
     return fit([folder], str(backbone), lambda line: None)
 
 
-def test_the_questions_held_out_decide_nothing(backbone: Path, run_folder: Path, tmp_path: Path) -> None:
+def test_the_questions_held_out_decide_nothing(
+    backbone: Path, run_folder: Path, tmp_path: Path
+) -> None:
     plain = fitted(run_folder, backbone)
     assert plain.auroc is not None
     assert plain.auroc.value > 0.99
-    assert (plain.questions, plain.head.info.statistics["questions"]) == (QUESTIONS // 4, QUESTIONS * 3 // 4)
+    assert (plain.questions, plain.head.info.statistics["questions"]) == (
+        QUESTIONS // 4,
+        QUESTIONS * 3 // 4,
+    )
     names = sorted(f"q{place}" for place in range(QUESTIONS))
     random.Random(0).shuffle(names)
     held = set(names[: QUESTIONS // 4])
@@ -84,7 +97,9 @@ def test_the_questions_held_out_decide_nothing(backbone: Path, run_folder: Path,
     for grade in grades:
         if grade["question_id"] in held and grade["status"] in ("right", "wrong"):
             grade["status"] = {"right": "wrong", "wrong": "right"}[grade["status"]]
-    (tmp_path / "turned" / GRADES).write_text("".join(json.dumps(grade) + "\n" for grade in grades))
+    (tmp_path / "turned" / GRADES).write_text(
+        "".join(json.dumps(grade) + "\n" for grade in grades)
+    )
     turned = fitted(tmp_path / "turned", backbone)
     assert (turned.head.weight == plain.head.weight).all()
     assert turned.head.bias == plain.head.bias
@@ -108,6 +123,10 @@ def test_the_command_writes_the_head_and_tells_what_it_is_worth(
 
 def test_too_few_questions_are_refused(backbone: Path, tmp_path: Path) -> None:
     items = [GradedQuestion(number_question(f"q{place}"), "7") for place in range(5)]
-    asyncio.run(label(items, SelfConsistency(2), ScriptedEngine(lambda _: "It is 7"), tmp_path))
-    with pytest.raises(UsageError, match=r"give at least 20 questions with graded answers \(got 5\)"):
+    asyncio.run(
+        label(items, SelfConsistency(2), ScriptedEngine(lambda _: "It is 7"), tmp_path)
+    )
+    with pytest.raises(
+        UsageError, match=r"give at least 20 questions with graded answers \(got 5\)"
+    ):
         fitted(tmp_path, backbone)

@@ -23,10 +23,18 @@ SPELLINGS = 6
 
 def judging(word: str | Callable[[SampleRequest], str], sure: float) -> ScriptedEngine:
     """An engine that answers every prompt with a word, of which it is so sure; the rest is spread over other words."""
-    return ScriptedEngine(word if callable(word) else lambda _: word, certainty=lambda _: sure)
+    return ScriptedEngine(
+        word if callable(word) else lambda _: word, certainty=lambda _: sure
+    )
 
 
-def rated(judge: Judge, engine: ScriptedEngine, text: str = "It is 7", *, question: Question = QUESTION) -> Rating:
+def rated(
+    judge: Judge,
+    engine: ScriptedEngine,
+    text: str = "It is 7",
+    *,
+    question: Question = QUESTION,
+) -> Rating:
     async def go() -> Rating:
         meter = CostMeter()
         await judge.start(engine)
@@ -38,29 +46,45 @@ def rated(judge: Judge, engine: ScriptedEngine, text: str = "It is 7", *, questi
     return asyncio.run(go())
 
 
-@pytest.mark.parametrize(("ask", "right", "wrong"), [("yes", "Yes", "No"), ("true", "True", "False")])
+@pytest.mark.parametrize(
+    ("ask", "right", "wrong"), [("yes", "Yes", "No"), ("true", "True", "False")]
+)
 @pytest.mark.parametrize("sure", [0.6, 0.999])
-def test_the_value_is_the_share_of_yes_over_all_spellings(ask: Ask, right: str, wrong: str, sure: float) -> None:
+def test_the_value_is_the_share_of_yes_over_all_spellings(
+    ask: Ask, right: str, wrong: str, sure: float
+) -> None:
     other = (1 - sure) / (2 * SPELLINGS - 1)
-    assert rated(Judge(ask), judging(right, sure)).value == pytest.approx(sure + (SPELLINGS - 1) * other, abs=1e-6)
-    assert rated(Judge(ask), judging(wrong, sure)).value == pytest.approx(SPELLINGS * other, abs=1e-6)
+    assert rated(Judge(ask), judging(right, sure)).value == pytest.approx(
+        sure + (SPELLINGS - 1) * other, abs=1e-6
+    )
+    assert rated(Judge(ask), judging(wrong, sure)).value == pytest.approx(
+        SPELLINGS * other, abs=1e-6
+    )
 
 
 def test_a_rubric_gives_the_expected_grade() -> None:
     # A digit has one spelling twice over, with a blank and without: ten tokens, of which one is nearly sure.
     for place, grade in enumerate("12345"):
-        rating = rated(Judge("rubric", criteria=("is it polite",)), judging(grade, 1 - 1e-9))
+        rating = rated(
+            Judge("rubric", criteria=("is it polite",)), judging(grade, 1 - 1e-9)
+        )
         assert rating.value == pytest.approx(place / 4, abs=1e-6)
 
 
 def test_a_scale_of_letters_gives_the_expected_one() -> None:
     # llm-verifier 0.3.0, extract_score: "A" is 1, "T" 0, and (15 - 1) / 19 for "F".
     for letter, value in (("A", 1.0), ("F", 14 / 19), ("t", 0.0)):
-        assert rated(Judge("scale"), judging(letter, 1 - 1e-9)).value == pytest.approx(value, abs=1e-6)
+        assert rated(Judge("scale"), judging(letter, 1 - 1e-9)).value == pytest.approx(
+            value, abs=1e-6
+        )
     # 80 spellings: of C, 0.6 and three parts of the rest; of each other letter four parts.
     part = 0.4 / 79
-    expected = (17 / 19) * (0.6 + 3 * part) + 4 * part * sum((19 - index) / 19 for index in range(20) if index != 2)
-    assert rated(Judge("scale"), judging("C", 0.6)).value == pytest.approx(expected, abs=1e-6)
+    expected = (17 / 19) * (0.6 + 3 * part) + 4 * part * sum(
+        (19 - index) / 19 for index in range(20) if index != 2
+    )
+    assert rated(Judge("scale"), judging("C", 0.6)).value == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 def test_each_criterion_is_asked_about_apart_and_the_mean_is_the_rating() -> None:
@@ -70,14 +94,18 @@ def test_each_criterion_is_asked_about_apart_and_the_mean_is_the_rating() -> Non
         asked.append(request.prompt.messages[-1].content)
         return "Yes" if "sound" in asked[-1] else "No"
 
-    rating = rated(Judge(criteria=("is it sound", "is it short")), judging(script, 1 - 1e-9))
+    rating = rated(
+        Judge(criteria=("is it sound", "is it short")), judging(script, 1 - 1e-9)
+    )
     assert rating.value == pytest.approx(0.5, abs=1e-6)
     assert len(rating.parts) == len(asked) == 2
     assert asked[0].index("It is 7") < asked[0].index("is it sound")
 
 
 @pytest.mark.parametrize("model", [MODEL, THINKER])
-@pytest.mark.parametrize(("reasoning", "forced"), [("It holds.", True), ("It holds. Verdict: No", False)])
+@pytest.mark.parametrize(
+    ("reasoning", "forced"), [("It holds.", True), ("It holds. Verdict: No", False)]
+)
 def test_it_reasons_before_the_probabilities_of_its_verdict_are_read(
     model: ModelInfo, reasoning: str, forced: bool
 ) -> None:
@@ -96,7 +124,9 @@ def test_it_reasons_before_the_probabilities_of_its_verdict_are_read(
         rating = await judge.score(QUESTION, completion("7"), engine, meter)
         assert rating.cost == meter.cost
         assert rating.cost.verifier_tokens < bound.verifier_tokens
-        assert rating.cost.verifier_tokens == sum(each.prompt_tokens + each.generated_tokens for each in engine.usage)
+        assert rating.cost.verifier_tokens == sum(
+            each.prompt_tokens + each.generated_tokens for each in engine.usage
+        )
         return rating
 
     assert asyncio.run(go()).value == pytest.approx(1.0, abs=1e-6)
@@ -111,7 +141,9 @@ def test_a_judge_whose_thinking_is_cut_closes_it_before_its_verdict() -> None:
         return "Yes"
 
     thoughts = " ".join(["hm"] * 60)
-    engine = ScriptedEngine(script, certainty=lambda _: 1 - 1e-9, model=THINKER, thoughts=lambda _: thoughts)
+    engine = ScriptedEngine(
+        script, certainty=lambda _: 1 - 1e-9, model=THINKER, thoughts=lambda _: thoughts
+    )
 
     async def go() -> Rating:
         judge = Judge(think=20)
@@ -124,7 +156,9 @@ def test_a_judge_whose_thinking_is_cut_closes_it_before_its_verdict() -> None:
 
 
 def test_repeats_need_thinking() -> None:
-    with pytest.raises(UsageError, match="repeats=2 would read the same probabilities again"):
+    with pytest.raises(
+        UsageError, match="repeats=2 would read the same probabilities again"
+    ):
         Judge(repeats=2)
 
 
@@ -137,17 +171,27 @@ def test_a_pair_is_compared_by_the_probability_of_what_is_shown_first() -> None:
 
     async def go(first: str, second: str) -> Rating:
         await judge.start(engine)
-        bound = await judge.bound_pair(QUESTION, completion(first), completion(second), engine)
-        rating = await judge.compare_pair(QUESTION, completion(first), completion(second), engine, CostMeter())
+        bound = await judge.bound_pair(
+            QUESTION, completion(first), completion(second), engine
+        )
+        rating = await judge.compare_pair(
+            QUESTION, completion(first), completion(second), engine, CostMeter()
+        )
         assert rating.cost == bound
         return rating
 
     # Of eight spellings one is nearly sure: three more share the rest with four of the other letter.
-    assert asyncio.run(go("It is 7", "It is 8")).value == pytest.approx(0.9 + 0.1 * 3 / 7, abs=1e-6)
-    assert asyncio.run(go("It is 8", "It is 7")).value == pytest.approx(0.1 * 4 / 7, abs=1e-6)
+    assert asyncio.run(go("It is 7", "It is 8")).value == pytest.approx(
+        0.9 + 0.1 * 3 / 7, abs=1e-6
+    )
+    assert asyncio.run(go("It is 8", "It is 7")).value == pytest.approx(
+        0.1 * 4 / 7, abs=1e-6
+    )
 
 
-def test_a_model_that_answers_something_else_is_an_error_with_its_mass_and_its_cost() -> None:
+def test_a_model_that_answers_something_else_is_an_error_with_its_mass_and_its_cost() -> (
+    None
+):
     engine, cost_meter = judging("Perhaps", 0.99), CostMeter()
 
     async def go(judge: Judge) -> Rating:
@@ -156,12 +200,17 @@ def test_a_model_that_answers_something_else_is_an_error_with_its_mass_and_its_c
 
     # No watched word was drawn: each of the twelve is given an eleventh of the rest.
     mass = 0.01 * 12 / 11
-    with pytest.raises(VerifierError, match=f"Yes, No together have probability {mass:.3f}, below min_mass=0.5"):
+    with pytest.raises(
+        VerifierError,
+        match=f"Yes, No together have probability {mass:.3f}, below min_mass=0.5",
+    ):
         asyncio.run(go(Judge()))
     assert cost_meter.cost is not None
     assert cost_meter.cost.verifier_tokens > 1
     cost_meter.cost = None
-    assert list(asyncio.run(go(Judge(min_mass=0.0))).parts) == pytest.approx([mass], abs=1e-6)
+    assert list(asyncio.run(go(Judge(min_mass=0.0))).parts) == pytest.approx(
+        [mass], abs=1e-6
+    )
 
 
 def test_a_judge_that_is_cut_off_is_booked_at_what_it_had_computed() -> None:
@@ -176,7 +225,9 @@ def test_a_judge_that_is_cut_off_is_booked_at_what_it_had_computed() -> None:
         engine = ScriptedEngine(lambda _: "Yes", pause=never)
         judge, cost_meter = Judge(), CostMeter()
         await judge.start(engine)
-        task = asyncio.ensure_future(judge.score(QUESTION, completion("7"), engine, cost_meter))
+        task = asyncio.ensure_future(
+            judge.score(QUESTION, completion("7"), engine, cost_meter)
+        )
         await waiting.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -189,8 +240,12 @@ def test_a_judge_that_is_cut_off_is_booked_at_what_it_had_computed() -> None:
     assert asyncio.run(go())
 
 
-def test_an_engine_without_a_tokenizer_or_a_judge_that_was_not_started_says_so() -> None:
-    with pytest.raises(VerifierError, match="simulated gives no access to its tokenizer"):
+def test_an_engine_without_a_tokenizer_or_a_judge_that_was_not_started_says_so() -> (
+    None
+):
+    with pytest.raises(
+        VerifierError, match="simulated gives no access to its tokenizer"
+    ):
         asyncio.run(Judge().start(SimulatedEngine()))
     engine = judging("Yes", 0.9)
     with pytest.raises(VerifierError, match=r"was not started with this engine"):
@@ -201,6 +256,7 @@ def test_a_candidate_too_long_for_the_judge_is_an_error() -> None:
     engine = judging("Yes", 0.9)
     long = " word" * (engine.model.context + 1)
     with pytest.raises(
-        VerifierError, match=r"the verifier's prompt is 1,\d{3},\d{3} tokens, its reply up to 1, and the context window"
+        VerifierError,
+        match=r"the verifier's prompt is 1,\d{3},\d{3} tokens, its reply up to 1, and the context window",
     ):
         rated(Judge(), engine, long)

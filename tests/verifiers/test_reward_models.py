@@ -32,7 +32,15 @@ from reasoner_verifiers.reward.recipes import (
     lay,
     step_ends,
 )
-from tests.verifiers.rewards import LetterModel, Letters, model_folder, read, scalar, spell, written
+from tests.verifiers.rewards import (
+    LetterModel,
+    Letters,
+    model_folder,
+    read,
+    scalar,
+    spell,
+    written,
+)
 
 QUESTION = Question.of("How many?", space="number")
 POLICY = Letters()
@@ -57,9 +65,13 @@ def model(verifier: Orm | Prm) -> LetterModel:
     return engine
 
 
-def rate(verifier: Orm | Prm, candidate: Completion | str, policy: Engine = POLICY) -> Rating:
+def rate(
+    verifier: Orm | Prm, candidate: Completion | str, policy: Engine = POLICY
+) -> Rating:
     """A rating within its bound; a text is a chain that was cut."""
-    rated = written(candidate, finish="length") if isinstance(candidate, str) else candidate
+    rated = (
+        written(candidate, finish="length") if isinstance(candidate, str) else candidate
+    )
 
     async def go() -> Rating:
         bound = await verifier.bound(QUESTION, rated, policy)
@@ -80,14 +92,18 @@ def expected(text: str, *ends: int) -> tuple[float, ...]:
 # Whole answers
 
 
-def test_its_value_is_the_sigmoid_at_the_last_token_and_its_cost_the_engines_count(orm: Orm) -> None:
+def test_its_value_is_the_sigmoid_at_the_last_token_and_its_cost_the_engines_count(
+    orm: Orm,
+) -> None:
     ids = spell("user How many?It is 7")
     rating = rate(orm, written("It is 7"))
     assert rating.value == pytest.approx(special.expit(scalar(ids)))
     assert rating.steps == ()
     [usage] = model(orm).calls
     assert rating.cost == Cost(
-        verifier_tokens=len(ids), requests=1, flops=model(orm).model.flops(prompt=len(ids), cached=0, generated=0)
+        verifier_tokens=len(ids),
+        requests=1,
+        flops=model(orm).model.flops(prompt=len(ids), cached=0, generated=0),
     )
     assert usage.prompt_tokens == len(ids)
 
@@ -109,7 +125,9 @@ def test_a_failure_is_an_error_whose_cost_is_known(orm: Orm) -> None:
 def test_a_candidate_beyond_the_models_window_is_an_error(orm: Orm) -> None:
     rate(orm, written("1"))
     model(orm).window = 20
-    with pytest.raises(VerifierError, match="24 tokens and the reward model's context is 20"):
+    with pytest.raises(
+        VerifierError, match="24 tokens and the reward model's context is 20"
+    ):
         rate(orm, written("It is 1234"))
 
 
@@ -137,15 +155,29 @@ def test_closed_it_is_gone_and_starts_again(orm: Orm) -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "complaint"),
     [
-        (Orm, {"recipe": "prm"}, "recipe must be auto, head or sequence_classification .got"),
+        (
+            Orm,
+            {"recipe": "prm"},
+            "recipe must be auto, head or sequence_classification .got",
+        ),
         (Orm, {"model": "no/such/model"}, "no model named"),
-        (Orm, {"model": "/nowhere/head.safetensors"}, "there is no file /nowhere/head.safetensors"),
-        (Prm, {"aggregate": "max"}, "aggregate must be last, min, mean or product .got"),
+        (
+            Orm,
+            {"model": "/nowhere/head.safetensors"},
+            "there is no file /nowhere/head.safetensors",
+        ),
+        (
+            Prm,
+            {"aggregate": "max"},
+            "aggregate must be last, min, mean or product .got",
+        ),
         (Prm, {"recipe": "sequence_classification"}, "recipe must be auto, head"),
         (Prm, {"separator": ""}, "separator must not be empty"),
     ],
 )
-def test_options_that_cannot_work_are_refused(kind: type[Orm | Prm], options: dict[str, Any], complaint: str) -> None:
+def test_options_that_cannot_work_are_refused(
+    kind: type[Orm | Prm], options: dict[str, Any], complaint: str
+) -> None:
     with pytest.raises(UsageError, match=complaint):
         asyncio.run(kind(**options).start(POLICY))
 
@@ -164,7 +196,9 @@ def test_every_step_is_scored_where_it_ends(folder: str) -> None:
     ("aggregate", "value"),
     [("last", 0.4), ("min", 0.2), ("mean", 0.4), ("product", 0.6 * 0.2 * 0.4)],
 )
-def test_the_aggregate_of_the_steps_is_the_value(aggregate: Any, value: float, folder: str) -> None:
+def test_the_aggregate_of_the_steps_is_the_value(
+    aggregate: Any, value: float, folder: str
+) -> None:
     prm = Prm(folder, aggregate=aggregate)
     rate(prm, "a\n\nb\n\nc")
     cache = prm.running.started.cache
@@ -188,7 +222,9 @@ def test_a_growing_path_is_never_scored_twice(folder: str) -> None:
     assert (again.cost, again.steps) == (Cost(), grown[-1].steps)
 
 
-def test_scores_lost_with_a_cancelled_rating_are_computed_past_the_engines_cache(folder: str) -> None:
+def test_scores_lost_with_a_cancelled_rating_are_computed_past_the_engines_cache(
+    folder: str,
+) -> None:
     prm = Prm(folder)
     text = "".join(PATH)
 
@@ -196,12 +232,16 @@ def test_scores_lost_with_a_cancelled_rating_are_computed_past_the_engines_cache
         await prm.start(POLICY)
         gate = model(prm).gate = asyncio.Event()
         cost_meter = CostMeter()
-        rating = asyncio.create_task(prm.score(QUESTION, written(text, finish="length"), POLICY, cost_meter))
+        rating = asyncio.create_task(
+            prm.score(QUESTION, written(text, finish="length"), POLICY, cost_meter)
+        )
         await asyncio.sleep(0)
         rating.cancel()
         await asyncio.gather(rating, return_exceptions=True)
         gate.set()
-        return cost_meter, await prm.score(QUESTION, written(text, finish="length"), POLICY, CostMeter())
+        return cost_meter, await prm.score(
+            QUESTION, written(text, finish="length"), POLICY, CostMeter()
+        )
 
     cost_meter, rating = asyncio.run(go())
     assert cost_meter.cost is None
@@ -215,18 +255,27 @@ def test_positions_that_the_engine_does_not_tell_are_an_error_once(folder: str) 
     rate(prm, "x")
     ids = spell(START + "".join(PATH))
     model(prm)._seen.update(ids[:end] for end in range(4, len(ids), 4))
-    with pytest.raises(VerifierError, match="reported nothing before token 48, and a step ends at token 19"):
+    with pytest.raises(
+        VerifierError,
+        match="reported nothing before token 48, and a step ends at token 19",
+    ):
         rate(prm, "".join(PATH))
     assert len(rate(prm, "".join(PATH)).steps) == 4
 
 
-def test_two_labels_are_read_as_the_share_of_the_second(tmp_path: Path, folder: str) -> None:
-    prm = Prm(model_folder(tmp_path / "qwen", architectures=["Qwen2ForProcessRewardModel"]))
+def test_two_labels_are_read_as_the_share_of_the_second(
+    tmp_path: Path, folder: str
+) -> None:
+    prm = Prm(
+        model_folder(tmp_path / "qwen", architectures=["Qwen2ForProcessRewardModel"])
+    )
     asyncio.run(prm.start(POLICY))
     model(prm).labels = 2
     rating = rate(prm, "One.\n\nTwo.")
     assert rating.steps == (0.5, 0.5)
-    assert prm.running.started._read((math.log(0.1), math.log(0.9))) == pytest.approx(0.9)
+    assert prm.running.started._read((math.log(0.1), math.log(0.9))) == pytest.approx(
+        0.9
+    )
     with pytest.raises(VerifierError, match="reads 2 labels and the model gives 3"):
         prm.running.started._read((0.1, 0.2, 0.7))
 
@@ -236,9 +285,18 @@ def test_a_tag_that_is_not_one_token_of_the_expected_id_is_refused(
 ) -> None:
     for tokens in ({"<extra_0>": 5}, {"ab": 97}):
         qwen = replace(recipes.QWEN_MATH_PRM, tokens=tokens)
-        monkeypatch.setitem(recipes._BY_ARCHITECTURE, "Qwen2ForProcessRewardModel", qwen)
-        prm = Prm(model_folder(tmp_path / "qwen", architectures=["Qwen2ForProcessRewardModel"]))
-        with pytest.raises(UsageError, match=r"is not a qwen_math_prm model: .* should be token \d+ but is \[.*\]"):
+        monkeypatch.setitem(
+            recipes._BY_ARCHITECTURE, "Qwen2ForProcessRewardModel", qwen
+        )
+        prm = Prm(
+            model_folder(
+                tmp_path / "qwen", architectures=["Qwen2ForProcessRewardModel"]
+            )
+        )
+        with pytest.raises(
+            UsageError,
+            match=r"is not a qwen_math_prm model: .* should be token \d+ but is \[.*\]",
+        ):
             asyncio.run(prm.start(POLICY))
 
 
@@ -255,7 +313,9 @@ class Computer:
         self.asked: list[tuple[tuple[bytes, ...], bool]] = []
         self.gate: asyncio.Event | None = None
 
-    def of(self, keys: Sequence[bytes]) -> Callable[[Sequence[int], bool], Awaitable[list[float]]]:
+    def of(
+        self, keys: Sequence[bytes]
+    ) -> Callable[[Sequence[int], bool], Awaitable[list[float]]]:
         async def compute(missing: Sequence[int], lost: bool) -> list[float]:
             self.asked.append((tuple(keys[at] for at in missing), lost))
             if self.gate is not None:
@@ -279,7 +339,9 @@ def test_what_several_ask_for_at_once_is_computed_once() -> None:
 
     async def go() -> list[tuple[float, ...]]:
         computer.gate = asyncio.Event()
-        asking = [asyncio.create_task(computer.fill(cache, A, key)) for key in (B, B, C)]
+        asking = [
+            asyncio.create_task(computer.fill(cache, A, key)) for key in (B, B, C)
+        ]
         await asyncio.sleep(0)
         computer.gate.set()
         return await asyncio.gather(*asking)
@@ -324,7 +386,13 @@ def test_the_least_recently_used_goes_first() -> None:
 TEXT = "One.\n\nTwo.\n\nThree"
 
 
-def laid(recipe: Recipe, candidate: Completion, *, question: Question = QUESTION, own: bool = False) -> RewardInput:
+def laid(
+    recipe: Recipe,
+    candidate: Completion,
+    *,
+    question: Question = QUESTION,
+    own: bool = False,
+) -> RewardInput:
     separator = "" if recipe is SEQUENCE_CLASSIFICATION else "\n\n"
     case = Case(question, candidate, separator, Letters() if own else None)
     return asyncio.run(lay(recipe, LetterModel("m"), case))
@@ -338,24 +406,53 @@ GROWN = written("One.\n\n", finish="length")
 @pytest.mark.parametrize(
     ("recipe", "own", "candidate", "start", "steps"),
     [
-        (QWEN_MATH_PRM, False, written(TEXT), f"{SYSTEM}[user]How many?<end>[assistant]",
-         ["One.<extra_0>", "Two.<extra_0>", "Three<extra_0>"]),
-        (SEQUENCE_CLASSIFICATION, False, written("It is 7", prompt=CHAT), "[system]Be brief.<end>[user]Sum?<end>",
-         ["[assistant]It is 7<end>"]),
+        (
+            QWEN_MATH_PRM,
+            False,
+            written(TEXT),
+            f"{SYSTEM}[user]How many?<end>[assistant]",
+            ["One.<extra_0>", "Two.<extra_0>", "Three<extra_0>"],
+        ),
+        (
+            SEQUENCE_CLASSIFICATION,
+            False,
+            written("It is 7", prompt=CHAT),
+            "[system]Be brief.<end>[user]Sum?<end>",
+            ["[assistant]It is 7<end>"],
+        ),
         # A head reads where a separator is complete, and at the last token.
-        (HEAD, True, written("One.\n\n\n\nTwo.\n\nThr", finish="length"), "user How many?",
-         ["One.\n\n", "\n\nTwo.\n\n", "Thr"]),
-        (HEAD, True, written("Two.", prompt=GROWN.prompt.then(GROWN)), "user How many?", ["One.\n\n", "Two."]),
+        (
+            HEAD,
+            True,
+            written("One.\n\n\n\nTwo.\n\nThr", finish="length"),
+            "user How many?",
+            ["One.\n\n", "\n\nTwo.\n\n", "Thr"],
+        ),
+        (
+            HEAD,
+            True,
+            written("Two.", prompt=GROWN.prompt.then(GROWN)),
+            "user How many?",
+            ["One.\n\n", "Two."],
+        ),
         # The policy has other tokens.
-        (HEAD, False, written("One.\n\nTwo."), "[user]How many?<end>[assistant]", ["One.\n\n", "Two."]),
+        (
+            HEAD,
+            False,
+            written("One.\n\nTwo."),
+            "[user]How many?<end>[assistant]",
+            ["One.\n\n", "Two."],
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_recipe_reads_each_step_at_its_end(
     recipe: Recipe, own: bool, candidate: Completion, start: str, steps: list[str]
 ) -> None:
     found = laid(recipe, candidate, own=own)
     read_at = [read(found.ids[: place + 1]) for place in found.positions]
-    assert read_at == [start + "".join(steps[: count + 1]) for count, _ in enumerate(steps)]
+    assert read_at == [
+        start + "".join(steps[: count + 1]) for count, _ in enumerate(steps)
+    ]
 
 
 PIECES = [b"\n\n", b"\n", b"a", b" b", b".\n\n", b"\n\nc\n\n", b"\xc3", b"\xa9", b" "]
@@ -363,7 +460,9 @@ PIECES = [b"\n\n", b"\n", b"a", b" b", b".\n\n", b"\n\nc\n\n", b"\xc3", b"\xa9",
 
 
 @given(st.lists(st.integers(0, len(PIECES) - 1), max_size=60).map(tuple), st.booleans())
-def test_the_ends_of_steps_are_found_in_linear_work(ids: tuple[int, ...], stripped: bool) -> None:
+def test_the_ends_of_steps_are_found_in_linear_work(
+    ids: tuple[int, ...], stripped: bool
+) -> None:
     decoded = 0
 
     def decode(ids: tuple[int, ...]) -> str:
@@ -373,7 +472,11 @@ def test_the_ends_of_steps_are_found_in_linear_work(ids: tuple[int, ...], stripp
         return text.removeprefix(" ") if stripped else text
 
     found = step_ends(ids, decode, "\n\n")
-    text, begin, prefixes = decode(ids), 0, [len(decode(ids[: at + 1])) for at in range(len(ids))]
+    text, begin, prefixes = (
+        decode(ids),
+        0,
+        [len(decode(ids[: at + 1])) for at in range(len(ids))],
+    )
     expected = []
     for step in text.split("\n\n"):
         end = min(len(text), begin + len(step) + 2)
@@ -387,16 +490,30 @@ def test_the_ends_of_steps_are_found_in_linear_work(ids: tuple[int, ...], stripp
 
 
 @pytest.mark.parametrize(
-    ("question", "text"), [("How many <extra_0>?", "One."), ("How many?", "One.\n\nTwo <extra_0> or three")]
+    ("question", "text"),
+    [("How many <extra_0>?", "One."), ("How many?", "One.\n\nTwo <extra_0> or three")],
 )
-def test_the_tag_in_the_question_or_in_a_step_is_rejected(question: str, text: str) -> None:
-    with pytest.raises(VerifierError, match=r"'<extra_0>', the tag of .*, occurs in the question or in a step"):
-        laid(QWEN_MATH_PRM, written(text), question=Question.of(question, space="number"))
+def test_the_tag_in_the_question_or_in_a_step_is_rejected(
+    question: str, text: str
+) -> None:
+    with pytest.raises(
+        VerifierError,
+        match=r"'<extra_0>', the tag of .*, occurs in the question or in a step",
+    ):
+        laid(
+            QWEN_MATH_PRM, written(text), question=Question.of(question, space="number")
+        )
 
 
-def test_the_tags_token_from_other_text_is_a_count_that_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tags_token_from_other_text_is_a_count_that_differs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Two characters that a tokenizer joins into the tag's token, which no look at the text can find."""
-    monkeypatch.setitem(__import__("tests.verifiers.rewards", fromlist=["SPECIAL"]).SPECIAL, "qq", 151651)
+    monkeypatch.setitem(
+        __import__("tests.verifiers.rewards", fromlist=["SPECIAL"]).SPECIAL,
+        "qq",
+        151651,
+    )
     with pytest.raises(VerifierError, match="found 3 positions for 2 steps"):
         laid(QWEN_MATH_PRM, written("One qq.\n\nTwo."))
 
@@ -412,7 +529,11 @@ def test_a_candidate_without_steps_is_rejected(recipe: Recipe) -> None:
     [
         ("embedded", None, "head"),
         ("my/head.safetensors", None, "head"),
-        ("folder", {"reasoner_head": True, "architectures": ["Qwen2ForRewardModel"]}, "head"),
+        (
+            "folder",
+            {"reasoner_head": True, "architectures": ["Qwen2ForRewardModel"]},
+            "head",
+        ),
         ("folder", {"architectures": ["Qwen2ForProcessRewardModel"]}, "qwen_math_prm"),
         ("Qwen/Qwen2.5-Math-PRM-7B", None, "qwen_math_prm"),
     ],
@@ -425,7 +546,9 @@ def test_the_recipe_of_a_model_is_found(
 
 
 def test_a_sequence_classifier_rates_outcomes(tmp_path: Path) -> None:
-    folder = Path(model_folder(tmp_path / "m", architectures=["LlamaForSequenceClassification"]))
+    folder = Path(
+        model_folder(tmp_path / "m", architectures=["LlamaForSequenceClassification"])
+    )
     assert choose("auto", "folder", folder, "outcome").name == "sequence_classification"
     with pytest.raises(UsageError, match="rates outcome: use the verifier `orm`"):
         choose("auto", "folder", folder, "steps")
@@ -443,12 +566,17 @@ def test_a_sequence_classifier_rates_outcomes(tmp_path: Path) -> None:
         ('{"architectures": [[]]}', "no recipe is known"),
     ],
 )
-def test_a_folder_whose_config_is_malformed_is_refused(config: str, complaint: str, tmp_path: Path) -> None:
+def test_a_folder_whose_config_is_malformed_is_refused(
+    config: str, complaint: str, tmp_path: Path
+) -> None:
     (tmp_path / "config.json").write_text(config, encoding="utf-8")
     with pytest.raises(UsageError, match=complaint):
         choose("auto", "model", tmp_path, "outcome")
 
 
 def test_a_model_of_no_known_family_asks_for_a_recipe() -> None:
-    with pytest.raises(UsageError, match="no recipe is known for 'org/model': choose recipe=head, qwen_math_prm"):
+    with pytest.raises(
+        UsageError,
+        match="no recipe is known for 'org/model': choose recipe=head, qwen_math_prm",
+    ):
         choose("auto", "org/model", None, "steps")

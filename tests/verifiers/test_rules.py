@@ -21,7 +21,11 @@ def polite(question: Question, candidate: Completion) -> Any:
 
 
 def rated(verifier: Rules, text: str) -> Rating:
-    return asyncio.run(verifier.score(number_question(), completion(text), ScriptedEngine(says("7")), CostMeter()))
+    return asyncio.run(
+        verifier.score(
+            number_question(), completion(text), ScriptedEngine(says("7")), CostMeter()
+        )
+    )
 
 
 def test_a_pattern_is_searched_in_what_was_generated() -> None:
@@ -30,7 +34,9 @@ def test_a_pattern_is_searched_in_what_was_generated() -> None:
     assert rated(verifier, "seventeen") == Rating(0.0, Cost())
 
 
-def test_a_pattern_that_runs_away_is_an_error_and_not_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pattern_that_runs_away_is_an_error_and_not_a_verdict(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(rules, "SECONDS", 0.1)
     with pytest.raises(VerifierError, match=r"took over 0\.1 s: make it simpler"):
         rated(Rules(pattern=r"^(a|a|aa)+$"), "a" * 5000 + "b")
@@ -42,8 +48,13 @@ def test_a_function_is_called_with_question_and_candidate() -> None:
     assert rated(verifier, "hm").value == 0.25
 
 
-@pytest.mark.parametrize(("text", "error"), [("two", "returned 2.0"), ("text", "returned 'much'"), ("?", "KeyError")])
-def test_a_function_that_fails_or_returns_no_rating_is_an_error(text: str, error: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [("two", "returned 2.0"), ("text", "returned 'much'"), ("?", "KeyError")],
+)
+def test_a_function_that_fails_or_returns_no_rating_is_an_error(
+    text: str, error: str
+) -> None:
     with pytest.raises(VerifierError, match=error):
         rated(Rules(call=f"{__name__}:polite"), text)
 
@@ -60,6 +71,8 @@ def test_a_function_that_fails_or_returns_no_rating_is_an_error(text: str, error
         ({"call": "os:sep"}, "is not a function but str"),
     ],
 )
-def test_rules_that_cannot_work_are_refused(options: dict[str, str], error: str) -> None:
+def test_rules_that_cannot_work_are_refused(
+    options: dict[str, str], error: str
+) -> None:
     with pytest.raises(UsageError, match=error):
         Rules(**options)

@@ -9,9 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.sandbox.check import Program
-from reasoner_verifiers.shown_tests import AskedFunction, asked_function, shown_tests, written_tests
+from reasoner_verifiers.shown_tests import (
+    AskedFunction,
+    asked_function,
+    shown_tests,
+    written_tests,
+)
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "benchmarks" / "humaneval_even.jsonl"
+DATA = (
+    Path(__file__).parents[3]
+    / "shared"
+    / "data"
+    / "benchmarks"
+    / "humaneval_even.jsonl"
+)
 BEGUN = "def f(xs, k=0):\n"
 FORMS = [
     ("f([1], 2) == 3", "assert f([1], 2) == 3"),
@@ -26,10 +37,16 @@ FORMS = [
     ("For example, `f([1], 2)` should return `'a'`.", "assert f([1], 2) == 'a'"),
     ("f([1], 2) -> null", "assert f([1], 2) is None"),
     ("f([1], 2) = 0.25", "assert abs(f([1], 2) - 0.25) <= 1e-06"),
-    ("f([1], 2) == 0.5\nassert f([1], 2) == 0.5, 'half'", "assert abs(f([1], 2) - 0.5) <= 1e-06"),
+    (
+        "f([1], 2) == 0.5\nassert f([1], 2) == 0.5, 'half'",
+        "assert abs(f([1], 2) - 0.5) <= 1e-06",
+    ),
     ("assert not f([], 0), 'empty'", "assert not f([], 0)"),
     ("f([1], 2) ==> ('a',)", "assert f([1], 2) == ('a',)"),
-    ("Example 1:\n\n    Input: xs = [1], k = 2\n    Output: 3\n    Explanation: 1 + 2", "assert f([1], 2) == 3"),
+    (
+        "Example 1:\n\n    Input: xs = [1], k = 2\n    Output: 3\n    Explanation: 1 + 2",
+        "assert f([1], 2) == 3",
+    ),
     ("**Input:** `[1], 2`\n**Output:** `3`", "assert f([1], 2) == 3"),
     ("For xs = [1], k = 2, the output should be 3.", "assert f([1], 2) == 3"),
 ]
@@ -74,13 +91,17 @@ def test_what_may_be_meant_otherwise_is_not_read(text: str) -> None:
 def test_a_name_that_the_question_only_calls_is_found() -> None:
     text = "Write a function that adds one.\n\nassert add_one(max(1, 0)) == 2\nassert set(add_one(3)) == {4}"
     assert shown(text, "max", "set", "add_one") == tuple(text.split("\n")[2:])
-    assert asked_function("Write a class Stack with Stack() and push(1).", ("Stack",)) is None
+    assert (
+        asked_function("Write a class Stack with Stack() and push(1).", ("Stack",))
+        is None
+    )
 
 
 def test_what_stands_above_the_function_is_code_for_every_answer() -> None:
     helper = "import math\n\ndef half(x):\n    return x / 2\n\n"
     asked = asked_function(
-        f"Complete this.\n```python\n{helper}def f(x: int) -> 'tuple[int, int]':\n```", ("half", "f")
+        f"Complete this.\n```python\n{helper}def f(x: int) -> 'tuple[int, int]':\n```",
+        ("half", "f"),
     )
     assert asked == AskedFunction("f", ("x",), helper)
     test = "assert half(f(1)) == math.pi"
@@ -98,9 +119,7 @@ def test_a_method_of_solution_is_called_as_the_sandbox_calls_it() -> None:
 
 
 def test_samples_of_a_program_are_its_input_and_output() -> None:
-    text = (
-        "Read n from standard input.\n\nSample Input 1\n\n```\n2\n3 4\n```\n\nSample Output 1\n\n7\n8\n\nAs 3 + 4 = 7."
-    )
+    text = "Read n from standard input.\n\nSample Input 1\n\n```\n2\n3 4\n```\n\nSample Output 1\n\n7\n8\n\nAs 3 + 4 = 7."
     assert shown(text) == (Program("2\n3 4\n", "7\n8"),)
     assert shown("Read standard input.\nInput: 3\nOutput: 9") == (Program("3\n", "9"),)
     assert shown(text.replace("standard input", "the line")) == ()
@@ -123,13 +142,22 @@ TEMPLATES = (
 
 
 @given(PLAIN, PLAIN, PLAIN, st.sampled_from(TEMPLATES))
-def test_nothing_is_read_wrongly_whatever_the_values_hold(xs: Any, k: Any, result: Any, template: str) -> None:
+def test_nothing_is_read_wrongly_whatever_the_values_hold(
+    xs: Any, k: Any, result: Any, template: str
+) -> None:
     for test in shown(BEGUN + template.format(repr(xs), repr(k), repr(result))):
         passes({"f": lambda *values: result if values == (xs, k) else object()}, test)
 
 
-@given(st.lists(st.integers()), st.text("abc xyz"), st.booleans() | st.integers(), st.sampled_from(TEMPLATES))
-def test_plain_values_are_always_read(xs: list[int], k: str, result: object, template: str) -> None:
+@given(
+    st.lists(st.integers()),
+    st.text("abc xyz"),
+    st.booleans() | st.integers(),
+    st.sampled_from(TEMPLATES),
+)
+def test_plain_values_are_always_read(
+    xs: list[int], k: str, result: object, template: str
+) -> None:
     assert len(shown(BEGUN + template.format(repr(xs), repr(k), repr(result)))) == 1
 
 
@@ -138,7 +166,10 @@ def passes(names: dict[str, Any], test: str | Program) -> None:
     exec(test, names)
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="the problems are in ../shared, which only some machines have")
+@pytest.mark.skipif(
+    not DATA.exists(),
+    reason="the problems are in ../shared, which only some machines have",
+)
 def test_reference_solutions_pass_what_is_read_from_their_questions() -> None:
     """But for one problem, in which the examples are wrong."""
     wrong, read = [], 0

@@ -13,13 +13,27 @@ if TYPE_CHECKING:
     from reasoner_verifiers.prm import Prm
     from reasoner_verifiers.rules import Rules
 
-__all__ = ["Calibrated", "Certainty", "CodeTests", "Ensemble", "Judge", "Orm", "Prm", "Rules"]
+__all__ = [
+    "Calibrated",
+    "Certainty",
+    "CodeTests",
+    "Ensemble",
+    "Judge",
+    "Orm",
+    "Prm",
+    "Rules",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Import a verifier on first use, so that help for `reasoner verifier` does not wait for all of them."""
     if name in __all__:
-        return getattr(import_module(f"reasoner_verifiers.{'code' if name == 'CodeTests' else name.lower()}"), name)
+        return getattr(
+            import_module(
+                f"reasoner_verifiers.{'code' if name == 'CodeTests' else name.lower()}"
+            ),
+            name,
+        )
     raise AttributeError(f"module 'reasoner_verifiers' has no attribute {name!r}")
 
 

@@ -57,29 +57,46 @@ class Calibrated(Composite):
     verifier's own value.
     """
 
-    example: ClassVar[str] = "-s best_of_n:n=4 --verifier calibrated:verifier=certainty,file=FILE"
+    example: ClassVar[str] = (
+        "-s best_of_n:n=4 --verifier calibrated:verifier=certainty,file=FILE"
+    )
 
     verifier: Verifier
     file: str
-    _fitted: list[Calibration] = field(default_factory=list, init=False, repr=False, compare=False)
+    _fitted: list[Calibration] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         fitted = read_map(Path(self.file))
         if fitted.verifier != spec_of(self.verifier):
-            raise UsageError(f"{self.file} was fitted for the verifier {fitted.verifier}: use that verifier")
+            raise UsageError(
+                f"{self.file} was fitted for the verifier {fitted.verifier}: use that verifier"
+            )
         self._fitted.append(fitted)
 
     @property
     def _verifiers(self) -> tuple[Verifier]:
         return (self.verifier,)
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
+    async def score(
+        self,
+        question: Question,
+        candidate: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
+    ) -> Rating:
         """The probability that one candidate is right; the values of its steps are mapped too."""
         rating = await self.verifier.score(question, candidate, policy, cost_meter)
         if rating.value is None:
             return rating
         apply = self._fitted[0].apply
-        return replace(rating, value=apply(rating.value), steps=tuple(map(apply, rating.steps)), parts=(rating.value,))
+        return replace(
+            rating,
+            value=apply(rating.value),
+            steps=tuple(map(apply, rating.steps)),
+            parts=(rating.value,),
+        )
 
 
 def read_map(path: Path) -> Calibration:
@@ -89,11 +106,17 @@ def read_map(path: Path) -> Calibration:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:
-        raise UsageError(f"{path} is not a calibration file: {complaint_of(error)}") from error
+        raise UsageError(
+            f"{path} is not a calibration file: {complaint_of(error)}"
+        ) from error
 
 
 def fit_calibration(
-    values: Sequence[float], right: Sequence[bool], *, verifier: str, fitted_on: Mapping[str, int]
+    values: Sequence[float],
+    right: Sequence[bool],
+    *,
+    verifier: str,
+    fitted_on: Mapping[str, int],
 ) -> Calibration:
     """The map of one verifier, by isotonic regression."""
     y = np.asarray(right, dtype=np.float64)
@@ -102,11 +125,20 @@ def fit_calibration(
             f"too few ratings: {len(y)}, and {int(y.sum())} of them right; give {MIN_RATINGS} or more, some right "
             "and some wrong"
         )
-    distinct, indices, counts = np.unique(np.asarray(values, dtype=np.float64), return_inverse=True, return_counts=True)
+    distinct, indices, counts = np.unique(
+        np.asarray(values, dtype=np.float64), return_inverse=True, return_counts=True
+    )
     shares = np.bincount(indices, weights=y) / counts
     fitted = np.clip(optimize.isotonic_regression(shares, weights=counts).x, 0, 1)
     # Only the ends of each level part: the map is linear between them.
     ends = [
-        i for i in range(len(fitted)) if i in (0, len(fitted) - 1) or not fitted[i - 1] == fitted[i] == fitted[i + 1]
+        i
+        for i in range(len(fitted))
+        if i in (0, len(fitted) - 1) or not fitted[i - 1] == fitted[i] == fitted[i + 1]
     ]
-    return Calibration(verifier=verifier, fitted_on=fitted_on, x=distinct[ends].tolist(), y=fitted[ends].tolist())
+    return Calibration(
+        verifier=verifier,
+        fitted_on=fitted_on,
+        x=distinct[ends].tolist(),
+        y=fitted[ends].tolist(),
+    )

@@ -10,15 +10,31 @@ from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.errors import VerifierError
 from reasoner.specs import Checked, Count, Range
-from reasoner.stopping.confidence import GroupMeasure, measured, sequence_confidence, token_confidence
+from reasoner.stopping.confidence import (
+    GroupMeasure,
+    measured,
+    sequence_confidence,
+    token_confidence,
+)
 from reasoner.types import Completion, Logprobs, Part, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
 
-Measure = Literal["likelihood", "tail_likelihood", "self_certainty", "lowest_group", "bottom_10", "tail_group", "mean"]
+Measure = Literal[
+    "likelihood",
+    "tail_likelihood",
+    "self_certainty",
+    "lowest_group",
+    "bottom_10",
+    "tail_group",
+    "mean",
+]
 _OF_SAMPLED: tuple[Measure, ...] = ("likelihood", "tail_likelihood")
 _GROUPED: Mapping[Measure, GroupMeasure] = {
-    "lowest_group": "lowest", "bottom_10": "bottom_10", "tail_group": "tail", "mean": "mean",
-}  # fmt: skip
+    "lowest_group": "lowest",
+    "bottom_10": "bottom_10",
+    "tail_group": "tail",
+    "mean": "mean",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +66,49 @@ class Certainty(Checked, FreeVerifier):
         """Alternatives needed per token."""
         return 0 if self.measure in _OF_SAMPLED else self.top_k
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
+    async def score(
+        self,
+        question: Question,
+        candidate: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
+    ) -> Rating:
         """The certainty of one sequence."""
         if candidate.logprobs is None or not candidate.logprobs.sampled:
-            raise VerifierError("the sequence has no log-probabilities: this engine does not report them")
+            raise VerifierError(
+                "the sequence has no log-probabilities: this engine does not report them"
+            )
         sampled = candidate.rows_of(candidate.logprobs.sampled, self.part)
         top = candidate.rows_of(candidate.logprobs.top, self.part)
         if not sampled:
-            raise VerifierError(f"the sequence has no log-probabilities of its {self.part} part: choose another part")
+            raise VerifierError(
+                f"the sequence has no log-probabilities of its {self.part} part: choose another part"
+            )
         return Rating(min(1.0, max(0.0, self._value(Logprobs(sampled, top)))), Cost())
 
     def _value(self, logprobs: Logprobs) -> float:
         if not measured([logprobs.sampled]):
-            raise VerifierError("the engine reported no log-probability for some of the sampled tokens")
+            raise VerifierError(
+                "the engine reported no log-probability for some of the sampled tokens"
+            )
         if self.measure == "likelihood":
             return math.exp(_mean(logprobs.sampled))
         if self.measure == "tail_likelihood":
             return math.exp(_mean(logprobs.sampled[-self.window :]))
         if not logprobs.top:
-            raise VerifierError("the sequence has no alternatives' log-probabilities: this engine does not report them")
+            raise VerifierError(
+                "the sequence has no alternatives' log-probabilities: this engine does not report them"
+            )
         best = [row[: self.top_k] for row in logprobs.top]
         if not measured(best):
-            raise VerifierError("the engine reported no log-probability for some of the best alternatives")
+            raise VerifierError(
+                "the engine reported no log-probability for some of the best alternatives"
+            )
         if self.measure == "self_certainty":
             return -math.expm1(-_mean([_divergence_from_uniform(row) for row in best]))
-        confidence = sequence_confidence([token_confidence(row) for row in best], _GROUPED[self.measure], self.window)
+        confidence = sequence_confidence(
+            [token_confidence(row) for row in best], _GROUPED[self.measure], self.window
+        )
         return 1 - math.log(self.top_k) / confidence if confidence > 0 else 0.0
 
 

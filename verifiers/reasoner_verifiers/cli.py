@@ -22,9 +22,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def _runs(command: F) -> F:
     """The argument and the option that all of these commands have."""
-    command = click.option("--out", type=PATH, required=True, metavar="FILE",
-                           help="File to write, replaced if it exists.")(command)  # fmt: skip
-    return click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")(command)
+    command = click.option(
+        "--out",
+        type=PATH,
+        required=True,
+        metavar="FILE",
+        help="File to write, replaced if it exists.",
+    )(command)
+    return click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")(
+        command
+    )
 
 
 @click.group("verifier", cls=Group, heading="Set up")
@@ -34,8 +41,13 @@ def command() -> None:
 
 @command.command("fit")
 @_runs
-@click.option("--backbone", default="embedded", show_default=True, metavar="PATH_OR_ID",
-              help="Model whose hidden states the head reads; use the model of the runs.")  # fmt: skip
+@click.option(
+    "--backbone",
+    default="embedded",
+    show_default=True,
+    metavar="PATH_OR_ID",
+    help="Model whose hidden states the head reads; use the model of the runs.",
+)
 @guarded
 def fit_command(runs: tuple[Path, ...], out: Path, backbone: str) -> int:
     """Fit a reward model, a small head for the verifiers `orm` and `prm`.
@@ -68,7 +80,11 @@ def calibrate_command(runs: tuple[Path, ...], out: Path) -> int:
     from reasoner_verifiers.labelled import fitted_on, rated_by, read_labelled
 
     _check_writable(out)
-    rated = [(sample, sample.rating.value) for sample in read_labelled(runs) if sample.judged and sample.rating]
+    rated = [
+        (sample, sample.rating.value)
+        for sample in read_labelled(runs)
+        if sample.judged and sample.rating
+    ]
     scored = [(sample, value) for sample, value in rated if value is not None]
     samples = [sample for sample, _ in scored]
     fitted = fit_calibration(

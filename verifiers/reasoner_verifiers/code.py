@@ -19,10 +19,24 @@ from reasoner.sandbox.check import Call, Program, Sandbox
 from reasoner.sandbox.layers import SandboxLimits
 from reasoner.specs import Checked, Count, Range
 from reasoner.system.files import parse_json, read_whole
-from reasoner.types import FALLBACK, NO_THINKING, Completion, Message, Prompt, Rating, SamplingParams, Usage
+from reasoner.types import (
+    FALLBACK,
+    NO_THINKING,
+    Completion,
+    Message,
+    Prompt,
+    Rating,
+    SamplingParams,
+    Usage,
+)
 from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.requests import ask
-from reasoner_verifiers.shown_tests import AskedFunction, asked_function, shown_tests, written_tests
+from reasoner_verifiers.shown_tests import (
+    AskedFunction,
+    asked_function,
+    shown_tests,
+    written_tests,
+)
 
 SHOWN: Final = "shown"
 WRITTEN: Final = "written"
@@ -84,7 +98,9 @@ class CodeTests(Checked):
     drafts: Count = 2
     timeout: Annotated[float, Range(above=0, at_most=3600)] = 5.0
     allow_unsandboxed: bool = False
-    _open: dict[str, WrittenTests] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _open: dict[str, WrittenTests] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
@@ -103,7 +119,9 @@ class CodeTests(Checked):
         """Forget all written tests."""
         self._open.clear()
 
-    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+    async def bound(
+        self, question: Question, candidate: Completion, policy: Engine
+    ) -> Cost:
         """Nothing, unless tests must be written first: then all drafts, with nothing cached."""
         asked = self._given(question).asked
         if WRITTEN not in self.tests or asked is None:
@@ -116,10 +134,18 @@ class CodeTests(Checked):
         worst = Usage(rendered.tokens, 0, DRAFT.limit)
         return sum([verifier_cost(policy.model, worst)] * self.drafts, Cost())
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
+    async def score(
+        self,
+        question: Question,
+        candidate: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
+    ) -> Rating:
         """The share of tests passed; 0 for one that fails a shown or given test, where the model wrote others."""
         cost_meter.cost = Cost()
-        limits = SandboxLimits(seconds=2 * self.timeout, cpu_seconds=math.ceil(self.timeout))
+        limits = SandboxLimits(
+            seconds=2 * self.timeout, cpu_seconds=math.ceil(self.timeout)
+        )
         sandbox = Sandbox(limits, self.allow_unsandboxed)
         try:
             given, asked = self._given(question)
@@ -138,24 +164,42 @@ class CodeTests(Checked):
                     f"the model wrote no tests of {asked and asked.name} that can be read: raise drafts"
                 )
             code = asked.preamble + answer.text if asked else answer.text
-            verdict = await sandbox.check(code, [*given, *written], entry_point=asked.name if asked else "")
+            verdict = await sandbox.check(
+                code, [*given, *written], entry_point=asked.name if asked else ""
+            )
         except UsageError as error:
-            raise VerifierError(f"the tests of question {question.id!r} cannot be used: {error}") from None
+            raise VerifierError(
+                f"the tests of question {question.id!r} cannot be used: {error}"
+            ) from None
         if not verdict.judged:
-            raise VerifierError(f"the code was not judged, {verdict.status}: {verdict.detail}")
+            raise VerifierError(
+                f"the code was not judged, {verdict.status}: {verdict.detail}"
+            )
         kept, ranked = verdict.passes[: len(given)], verdict.passes[len(given) :]
         value = _share(ranked) * all(kept) if ranked else _share(kept)
         return Rating(value, cost_meter.cost, parts=tuple(map(float, verdict.passes)))
 
     def _given(self, question: Question) -> GivenTests:
         """The given and the shown tests of a question."""
-        record = _records(self.tests_file).get(question.id, {}) if self.tests_file else {}
+        record = (
+            _records(self.tests_file).get(question.id, {}) if self.tests_file else {}
+        )
         entry_point = record.get("entry_point", self.entry_point)
         names = getattr(question.space, "asked", ()) or functions_in(question.text)
-        asked = asked_function(question.text, (entry_point.rpartition(".")[2],) if entry_point else names)
+        asked = asked_function(
+            question.text, (entry_point.rpartition(".")[2],) if entry_point else names
+        )
         if entry_point:
-            asked = replace(asked, name=entry_point) if asked else AskedFunction(entry_point)
-        given = [_test(test) for test in (*self.tests, *record.get("tests", ())) if test not in (SHOWN, WRITTEN)]
+            asked = (
+                replace(asked, name=entry_point)
+                if asked
+                else AskedFunction(entry_point)
+            )
+        given = [
+            _test(test)
+            for test in (*self.tests, *record.get("tests", ()))
+            if test not in (SHOWN, WRITTEN)
+        ]
         shown = shown_tests(question.text, asked) if SHOWN in self.tests else ()
         return GivenTests((*given, *shown), asked)
 
@@ -169,14 +213,24 @@ class CodeTests(Checked):
         return f"question {question.id!r} has no tests{file}: give `tests`, or a line with its id"
 
     async def _written(
-        self, question: Question, asked: AskedFunction, policy: Engine, cost_meter: CostMeter
+        self,
+        question: Question,
+        asked: AskedFunction,
+        policy: Engine,
+        cost_meter: CostMeter,
     ) -> tuple[str, ...]:
         """The tests of the model; the first rating of a question has it write them, and pays."""
         drafts = self._open.setdefault(question.id, WrittenTests())
         async with drafts.lock:
             if drafts.tests is None:
-                replies = await self._replies(question, tests_prompt(question, asked), policy, cost_meter)
-                tests = dict.fromkeys(test for reply in replies for test in written_tests(reply.text, asked))
+                replies = await self._replies(
+                    question, tests_prompt(question, asked), policy, cost_meter
+                )
+                tests = dict.fromkeys(
+                    test
+                    for reply in replies
+                    for test in written_tests(reply.text, asked)
+                )
                 drafts.tests = tuple(tests)[:MAX_WRITTEN]
         return drafts.tests
 
@@ -206,22 +260,30 @@ class CodeTests(Checked):
             raise failures.exceptions[0] from None
         finally:
             costs = [meter.cost for meter in meters]
-            cost_meter.cost = None if None in costs else sum((cost for cost in costs if cost), Cost())
+            cost_meter.cost = (
+                None if None in costs else sum((cost for cost in costs if cost), Cost())
+            )
         return [task.result() for task in tasks]
 
 
 def tests_prompt(question: Question, asked: AskedFunction) -> Prompt:
     """The question up to the end of its text, which is in the prefix cache, and a request for tests."""
     messages = question.prompt.messages
-    head, shared, _ = (messages[-1].content if messages else "").partition(question.text)
+    head, shared, _ = (messages[-1].content if messages else "").partition(
+        question.text
+    )
     request = WRITE_TESTS.format(name=asked.called, count=ASKED_FOR)
     text = f"{head if shared else ''}{question.text}\n\n{request}"
-    return Prompt(messages=(*messages[:-1], Message("user", text))).at_level(NO_THINKING)
+    return Prompt(messages=(*messages[:-1], Message("user", text))).at_level(
+        NO_THINKING
+    )
 
 
 def _seed(question: Question, index: int) -> int:
     """The seed of a draft: of the question alone, so that a question that is continued has the same tests."""
-    digest = hashlib.blake2b(f"{question.id}\0{index}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    digest = hashlib.blake2b(
+        f"{question.id}\0{index}".encode("utf-8", "surrogatepass"), digest_size=8
+    ).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
@@ -239,17 +301,25 @@ def _test(written: object) -> str | Call | Program:
     match written:
         case str():
             if written.isidentifier():
-                raise UsageError(f"{written!r:.80} is not a test: write {SHOWN}, {WRITTEN}, or tests in Python")
+                raise UsageError(
+                    f"{written!r:.80} is not a test: write {SHOWN}, {WRITTEN}, or tests in Python"
+                )
             try:
                 ast.parse(written)
             except (SyntaxError, ValueError) as error:
-                raise UsageError(f"{written!r:.80} is not Python ({error}): tests_file names a file of tests") from None
+                raise UsageError(
+                    f"{written!r:.80} is not Python ({error}): tests_file names a file of tests"
+                ) from None
             return written
-        case {"args": [*args], "expected": expected, **rest} if rest.keys() <= {"entry_point"}:
+        case {"args": [*args], "expected": expected, **rest} if rest.keys() <= {
+            "entry_point"
+        }:
             return Call(tuple(args), expected, str(rest.get("entry_point", "")))
         case {"stdin": str(stdin), "expected": str(expected), **rest} if not rest:
             return Program(stdin, expected)
-    raise UsageError(f"{written!r:.80} is not a test: write Python, args and expected, or stdin and expected")
+    raise UsageError(
+        f"{written!r:.80} is not a test: write Python, args and expected, or stdin and expected"
+    )
 
 
 @lru_cache(maxsize=8)
@@ -268,10 +338,16 @@ def _records(path: str) -> Mapping[str, Mapping[str, Any]]:
         except ValueError:
             record = None
         match record:
-            case {"id": str(id), "tests": [*_], **rest} if rest.keys() <= {"entry_point"}:
+            case {"id": str(id), "tests": [*_], **rest} if rest.keys() <= {
+                "entry_point"
+            }:
                 if id in records:
-                    raise UsageError(f"{path}, line {number}: question {id!r} has a line already")
+                    raise UsageError(
+                        f"{path}, line {number}: question {id!r} has a line already"
+                    )
                 records[id] = record
             case _:
-                raise UsageError(f'{path}, line {number}: write {{"id": "...", "tests": [...], "entry_point": "..."}}')
+                raise UsageError(
+                    f'{path}, line {number}: write {{"id": "...", "tests": [...], "entry_point": "..."}}'
+                )
     return records

@@ -27,7 +27,10 @@ class Composite:
     @property
     def logprobs(self) -> int | None:
         """The largest number of alternatives that a part needs."""
-        return max((part.logprobs for part in self._verifiers if part.logprobs is not None), default=None)
+        return max(
+            (part.logprobs for part in self._verifiers if part.logprobs is not None),
+            default=None,
+        )
 
     async def claim_memory(self, policy: Engine) -> None:
         """Let the parts claim their shares of the policy's GPU."""
@@ -51,9 +54,14 @@ class Composite:
         for part in self._verifiers:
             await part.close()
 
-    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+    async def bound(
+        self, question: Question, candidate: Completion, policy: Engine
+    ) -> Cost:
         """The sum of the parts' bounds."""
-        return sum([await part.bound(question, candidate, policy) for part in self._verifiers], Cost())
+        return sum(
+            [await part.bound(question, candidate, policy) for part in self._verifiers],
+            Cost(),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,9 @@ class Ensemble(Checked, Composite):
     a mean over fewer members is on another scale. `parts` of a rating holds the members' values.
     """
 
-    example: ClassVar[str] = '-s best_of_n:n=4 --verifier "ensemble:members=[certainty,rules(pattern=7)]"'
+    example: ClassVar[str] = (
+        '-s best_of_n:n=4 --verifier "ensemble:members=[certainty,rules(pattern=7)]"'
+    )
 
     members: tuple[Verifier, ...]
     how: Literal["mean", "product"] = "mean"
@@ -72,13 +82,21 @@ class Ensemble(Checked, Composite):
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
         if not self.members:
-            raise UsageError("members must not be empty: write ensemble:members=[certainty,judge]")
+            raise UsageError(
+                "members must not be empty: write ensemble:members=[certainty,judge]"
+            )
 
     @property
     def _verifiers(self) -> tuple[Verifier, ...]:
         return self.members
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
+    async def score(
+        self,
+        question: Question,
+        candidate: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
+    ) -> Rating:
         """The combined rating of one candidate."""
         cost_meters = [CostMeter() for _ in self.members]
         tasks = [
@@ -92,14 +110,24 @@ class Ensemble(Checked, Composite):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             costs = [own.cost for own in cost_meters]
-            cost_meter.cost = None if None in costs else sum((cost for cost in costs if cost), Cost())
+            cost_meter.cost = (
+                None if None in costs else sum((cost for cost in costs if cost), Cost())
+            )
         assert cost_meter.cost is not None
-        value = math.prod(values) if self.how == "product" else math.fsum(values) / len(values)
+        value = (
+            math.prod(values)
+            if self.how == "product"
+            else math.fsum(values) / len(values)
+        )
         return Rating(value, cost_meter.cost, parts=tuple(values))
 
 
 async def _rated(
-    member: Verifier, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter
+    member: Verifier,
+    question: Question,
+    candidate: Completion,
+    policy: Engine,
+    cost_meter: CostMeter,
 ) -> float:
     """A member's value. The meter holds its whole cost, also after an error."""
     try:

@@ -47,8 +47,13 @@ class JudgeForm(NamedTuple):
 
 
 FORMS: dict[Ask, JudgeForm] = {
-    "yes": JudgeForm("Is the answer correct? Reply with Yes or No.", (("Yes", 1.0), ("No", 0.0))),
-    "true": JudgeForm("The proposed answer is: True or False? Reply with one word.", (("True", 1.0), ("False", 0.0))),
+    "yes": JudgeForm(
+        "Is the answer correct? Reply with Yes or No.", (("Yes", 1.0), ("No", 0.0))
+    ),
+    "true": JudgeForm(
+        "The proposed answer is: True or False? Reply with one word.",
+        (("True", 1.0), ("False", 0.0)),
+    ),
     "rubric": JudgeForm(
         "Grade the proposed answer from 1 (worst) to 5 (best) by this rubric: {criterion}\nReply with the grade alone.",
         tuple((grade, index / (len(GRADES) - 1)) for index, grade in enumerate(GRADES)),
@@ -56,10 +61,15 @@ FORMS: dict[Ask, JudgeForm] = {
     "scale": JudgeForm(
         "Rate the proposed answer by this criterion alone: {criterion}\nReply with one letter from A (clearly met) to "
         "T (clearly not met); from K on it is more likely not met.",
-        tuple((letter, 1 - index / (len(LETTERS) - 1)) for index, letter in enumerate(LETTERS)),
+        tuple(
+            (letter, 1 - index / (len(LETTERS) - 1))
+            for index, letter in enumerate(LETTERS)
+        ),
     ),
 }
-PAIR = JudgeForm("Which of the two answers is better? Reply with A or B.", (("A", 1.0), ("B", 0.0)))
+PAIR = JudgeForm(
+    "Which of the two answers is better? Reply with A or B.", (("A", 1.0), ("B", 0.0))
+)
 _OWNED = OWNED | {"core": "the judge's model runs in a process of its own"}
 
 
@@ -106,13 +116,19 @@ class Judge(Checked):
     model: str = ""
     base_url: str = ""
     args: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    _own: list[Engine] = field(default_factory=list, init=False, repr=False, compare=False)
-    _known: list[_Known] = field(default_factory=list, init=False, repr=False, compare=False)
+    _own: list[Engine] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+    _known: list[_Known] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
         if self.repeats > 1 and not self.think:
-            raise UsageError(f"repeats={self.repeats} would read the same probabilities again: set think too")
+            raise UsageError(
+                f"repeats={self.repeats} would read the same probabilities again: set think too"
+            )
         check_args(self.args, options_of(type(self)), _OWNED)
         if self.args and (self.base_url or not self.model):
             raise UsageError(
@@ -123,7 +139,9 @@ class Judge(Checked):
     def _new_engine(self) -> VllmEngine:
         """The engine of the judge's own model. In this process, two cores would wait for each other at every step."""
         options = {name: as_written(value) for name, value in self.args.items()}
-        engine: VllmEngine = build("engine", Spec("vllm", options), model_id=self.model, core="async")
+        engine: VllmEngine = build(
+            "engine", Spec("vllm", options), model_id=self.model, core="async"
+        )
         return engine
 
     async def claim_memory(self, policy: Engine) -> None:
@@ -144,11 +162,19 @@ class Judge(Checked):
         await engine.start()
         if any(known.engine is engine for known in self._known):
             return
-        words = dict.fromkeys(word for form in (FORMS[self.ask], PAIR) for word, _ in form.values)
+        words = dict.fromkeys(
+            word for form in (FORMS[self.ask], PAIR) for word, _ in form.values
+        )
         spelled = {word: await _spellings(engine, word) for word in words}
         profile = engine.model.thinking
-        texts = (f"\n\n{VERDICT}", profile.closing if profile else "") if self.think else ("", "")
-        verdict, closing = [(await engine.encode(text) if text else None) or () for text in texts]
+        texts = (
+            (f"\n\n{VERDICT}", profile.closing if profile else "")
+            if self.think
+            else ("", "")
+        )
+        verdict, closing = [
+            (await engine.encode(text) if text else None) or () for text in texts
+        ]
         self._known.append(_Known(engine, spelled, verdict, closing))
 
     async def reset_caches(self) -> None:
@@ -164,85 +190,162 @@ class Judge(Checked):
     def _engine(self, policy: Engine) -> Engine:
         return self._own[0] if self._own else policy
 
-    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+    async def bound(
+        self, question: Question, candidate: Completion, policy: Engine
+    ) -> Cost:
         """The cost of all prompts, with nothing cached, all thinking, and one token each."""
         return await self._bound(question, FORMS[self.ask], policy, candidate)
 
-    async def bound_pair(self, question: Question, first: Completion, second: Completion, policy: Engine) -> Cost:
+    async def bound_pair(
+        self, question: Question, first: Completion, second: Completion, policy: Engine
+    ) -> Cost:
         """As `bound`."""
         return await self._bound(question, PAIR, policy, first, second)
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
+    async def score(
+        self,
+        question: Question,
+        candidate: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
+    ) -> Rating:
         """The model's rating of one candidate."""
-        return await self._rate(question, FORMS[self.ask], policy, cost_meter, candidate)
+        return await self._rate(
+            question, FORMS[self.ask], policy, cost_meter, candidate
+        )
 
     async def compare_pair(
-        self, question: Question, first: Completion, second: Completion, policy: Engine, cost_meter: CostMeter
+        self,
+        question: Question,
+        first: Completion,
+        second: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
     ) -> Rating:
         """The probability that `first`, which is shown as answer A, is better than `second`."""
         return await self._rate(question, PAIR, policy, cost_meter, first, second)
 
-    async def _bound(self, question: Question, form: JudgeForm, policy: Engine, *shown: Completion) -> Cost:
+    async def _bound(
+        self, question: Question, form: JudgeForm, policy: Engine, *shown: Completion
+    ) -> Cost:
         known, total = self._of(self._engine(policy)), Cost()
         forced = self.think + len(known.verdict) + len(known.closing)
         for prompt in self._prompts(question, form, known.engine, *shown):
             tokens = (await known.engine.render(prompt)).tokens
-            usages = [Usage(tokens, 0, self.think)] * bool(self.think) + [Usage(tokens + forced, 0, 1)]
-            total += sum([verifier_cost(known.engine.model, usage) for usage in usages] * self.repeats, Cost())
+            usages = [Usage(tokens, 0, self.think)] * bool(self.think) + [
+                Usage(tokens + forced, 0, 1)
+            ]
+            total += sum(
+                [verifier_cost(known.engine.model, usage) for usage in usages]
+                * self.repeats,
+                Cost(),
+            )
         return total
 
     async def _rate(
-        self, question: Question, form: JudgeForm, policy: Engine, cost_meter: CostMeter, *shown: Completion
+        self,
+        question: Question,
+        form: JudgeForm,
+        policy: Engine,
+        cost_meter: CostMeter,
+        *shown: Completion,
     ) -> Rating:
         """The mean over all criteria and repeats."""
-        known, values, masses = self._of(self._engine(policy)), list[float](), list[float]()
+        known, values, masses = (
+            self._of(self._engine(policy)),
+            list[float](),
+            list[float](),
+        )
         watch = tuple(token for word, _ in form.values for token in known.spelled[word])
         forced = len(known.verdict) + len(known.closing) + 1
-        reasoned = SamplingParams(stop=(VERDICT,)).over(known.engine.model.sampling, FALLBACK)
-        request = partial(ask, known.engine, question.id, cost_meter=cost_meter, index=shown[0].index)
+        reasoned = SamplingParams(stop=(VERDICT,)).over(
+            known.engine.model.sampling, FALLBACK
+        )
+        request = partial(
+            ask, known.engine, question.id, cost_meter=cost_meter, index=shown[0].index
+        )
         for prompt in self._prompts(question, form, known.engine, *shown):
             for repeat in range(self.repeats):
                 asked = prompt
                 if self.think:
-                    params, seed = replace(reasoned, max_tokens=self.think), (shown[0].seed + repeat) % 2**63
-                    asked = _closed(known, await request(prompt, params, seed=seed, reserve=forced))
+                    params, seed = (
+                        replace(reasoned, max_tokens=self.think),
+                        (shown[0].seed + repeat) % 2**63,
+                    )
+                    asked = _closed(
+                        known, await request(prompt, params, seed=seed, reserve=forced)
+                    )
                 reply = await request(asked, ONE_TOKEN, seed=shown[0].seed, watch=watch)
                 if reply.logprobs is None or not reply.logprobs.watched:
-                    raise VerifierError(f"{known.engine.name} does not report the log-probabilities of chosen tokens")
-                chance = dict(zip(watch, map(math.exp, reply.logprobs.watched[0]), strict=True))
+                    raise VerifierError(
+                        f"{known.engine.name} does not report the log-probabilities of chosen tokens"
+                    )
+                chance = dict(
+                    zip(watch, map(math.exp, reply.logprobs.watched[0]), strict=True)
+                )
                 words = [
-                    (math.fsum(chance[token] for token in known.spelled[word]), value) for word, value in form.values
+                    (math.fsum(chance[token] for token in known.spelled[word]), value)
+                    for word, value in form.values
                 ]
                 value, mass = self._expected(form, words)
                 values.append(value)
                 masses.append(mass)
-        return Rating(math.fsum(values) / len(values), cost_meter.cost or Cost(), parts=tuple(masses))
+        return Rating(
+            math.fsum(values) / len(values),
+            cost_meter.cost or Cost(),
+            parts=tuple(masses),
+        )
 
     def _of(self, engine: Engine) -> _Known:
         known = next((known for known in self._known if known.engine is engine), None)
         if known is None:
-            raise VerifierError("the judge was not started with this engine: await its start(policy) first")
+            raise VerifierError(
+                "the judge was not started with this engine: await its start(policy) first"
+            )
         return known
 
-    def _prompts(self, question: Question, form: JudgeForm, engine: Engine, *shown: Completion) -> list[Prompt]:
+    def _prompts(
+        self, question: Question, form: JudgeForm, engine: Engine, *shown: Completion
+    ) -> list[Prompt]:
         """The prompt of the policy, which is in its prefix cache, and the task of the judge, for each criterion."""
         prompt = question.prompt
-        level: ThinkingLevel = self.think if self.think and engine.model.thinking else NO_THINKING
+        level: ThinkingLevel = (
+            self.think if self.think and engine.model.thinking else NO_THINKING
+        )
         text = prompt.raw or prompt.messages[-1].content
-        system = next((message.content for message in prompt.messages if message.role == "system"), "")
+        system = next(
+            (
+                message.content
+                for message in prompt.messages
+                if message.role == "system"
+            ),
+            "",
+        )
         names = ("Proposed answer",) if len(shown) == 1 else ("Answer A", "Answer B")
-        answers = "\n\n".join(f"{name}:\n{each.chain.strip()}" for name, each in zip(names, shown, strict=True))
+        answers = "\n\n".join(
+            f"{name}:\n{each.chain.strip()}"
+            for name, each in zip(names, shown, strict=True)
+        )
         tasks = [self._task(form, criterion) for criterion in self.criteria or ("",)]
-        return [Prompt.chat(f"{text}\n\n{answers}\n\n{task}", system=system).at_level(level) for task in tasks]
+        return [
+            Prompt.chat(f"{text}\n\n{answers}\n\n{task}", system=system).at_level(level)
+            for task in tasks
+        ]
 
     def _task(self, form: JudgeForm, criterion: str) -> str:
         """What the judge is asked."""
         task = form.closing.replace("{criterion}", criterion or CRITERION)
         if criterion and criterion not in task:
             task = f"Judge by this criterion alone: {criterion}\n{task}"
-        return f'{task}\nFirst examine it step by step; then write "{VERDICT}" and the reply.' if self.think else task
+        return (
+            f'{task}\nFirst examine it step by step; then write "{VERDICT}" and the reply.'
+            if self.think
+            else task
+        )
 
-    def _expected(self, form: JudgeForm, masses: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    def _expected(
+        self, form: JudgeForm, masses: Sequence[tuple[float, float]]
+    ) -> tuple[float, float]:
         """The expected value of words with these probabilities and values, and the probability of all of them."""
         total = math.fsum(part for part, _ in masses)
         mass = min(1.0, total)
@@ -260,7 +363,11 @@ def _closed(known: _Known, thought: Completion) -> Prompt:
     prompt = thought.prompt.then(thought)
     if thought.unclosed:
         prompt = prompt.extended("", known.closing)
-    return prompt if thought.stop == VERDICT else prompt.extended(f"\n\n{VERDICT}", known.verdict)
+    return (
+        prompt
+        if thought.stop == VERDICT
+        else prompt.extended(f"\n\n{VERDICT}", known.verdict)
+    )
 
 
 async def _spellings(engine: Engine, word: str) -> TokenIds:
@@ -271,5 +378,7 @@ async def _spellings(engine: Engine, word: str) -> TokenIds:
             f"{engine.name} gives no access to its tokenizer: the judge needs vLLM, in this process or as a server"
         )
     if not tokens:
-        raise VerifierError(f"no single token of {engine.model.name} spells {word!r}: choose another `ask`")
+        raise VerifierError(
+            f"no single token of {engine.model.name} spells {word!r}: choose another `ask`"
+        )
     return tokens

@@ -54,19 +54,35 @@ def _distinct(folders: Sequence[Path]) -> Iterable[Labelled]:
     for sample in (sample for folder in folders for sample in _labelled(folder)):
         draw = sample.sampled
         name = (draw.question_id, draw.prompt, draw.index, draw.seed, draw.text)
-        if name not in distinct or (distinct[name].rating is None and sample.rating is not None):
+        if name not in distinct or (
+            distinct[name].rating is None and sample.rating is not None
+        ):
             distinct[name] = sample
     return distinct.values()
 
 
 def _labelled(folder: Path) -> Iterator[Labelled]:
     run = read_run(folder)
-    verifiers = {event.question_id: event.verifier for event in run.events if isinstance(event, Began)}
-    ratings = {(e.question_id, e.prompt, e.index): e for e in run.events if isinstance(e, Scored)}
+    verifiers = {
+        event.question_id: event.verifier
+        for event in run.events
+        if isinstance(event, Began)
+    }
+    ratings = {
+        (e.question_id, e.prompt, e.index): e
+        for e in run.events
+        if isinstance(e, Scored)
+    }
     for event, completion in completions_in(run.events):
         name = (event.question_id, event.prompt, event.index)
         if grade := run.grades.get(name):
-            yield Labelled(event, completion, grade, ratings.get(name), verifiers.get(event.question_id, ""))
+            yield Labelled(
+                event,
+                completion,
+                grade,
+                ratings.get(name),
+                verifiers.get(event.question_id, ""),
+            )
 
 
 def rated_by(labelled: Sequence[Labelled]) -> str:
@@ -83,4 +99,8 @@ def rated_by(labelled: Sequence[Labelled]) -> str:
 def fitted_on(used: Sequence[Labelled]) -> dict[str, int]:
     """The numbers of questions, ratings and right ones that a map or a head was fitted on, for its file."""
     questions = len({sample.question_id for sample in used})
-    return {"questions": questions, "ratings": len(used), "right": sum(sample.right for sample in used)}
+    return {
+        "questions": questions,
+        "ratings": len(used),
+        "right": sum(sample.right for sample in used),
+    }

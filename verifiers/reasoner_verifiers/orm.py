@@ -29,7 +29,13 @@ class Orm(RewardVerifier):
     model: str = "embedded"
     recipe: Literal["auto", "head", "sequence_classification"] = "auto"
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
+    async def score(
+        self,
+        question: Question,
+        candidate: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
+    ) -> Rating:
         """The score of one candidate; free if it was scored before."""
         [value] = await self._scores(question, candidate, policy, cost_meter)
         return Rating(value, cost_meter.cost or Cost())

@@ -49,7 +49,15 @@ class Prm(RewardVerifier):
                 r'separator must not be empty: give one, as in separator="\n\n", or use the verifier `orm`'
             )
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
+    async def score(
+        self,
+        question: Question,
+        candidate: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
+    ) -> Rating:
         """The scores of all steps and their aggregate; only steps that were not scored before cost anything."""
         steps = await self._scores(question, candidate, policy, cost_meter)
-        return Rating(AGGREGATES[self.aggregate](steps), cost_meter.cost or Cost(), steps)
+        return Rating(
+            AGGREGATES[self.aggregate](steps), cost_meter.cost or Cost(), steps
+        )

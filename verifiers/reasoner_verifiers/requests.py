@@ -32,11 +32,15 @@ async def ask(
             f"context window {model.context:,}"
         )
     meter = UsageMeter(Usage())
-    request = SampleRequest(question_id, prompt, rendered, params, index, seed, watch=watch, meter=meter)
+    request = SampleRequest(
+        question_id, prompt, rendered, params, index, seed, watch=watch, meter=meter
+    )
     try:
         completion = await engine.sample(request)
     except BaseException:
-        cost_meter.cost = None if meter.usage is None else spent + verifier_cost(model, meter.usage)
+        cost_meter.cost = (
+            None if meter.usage is None else spent + verifier_cost(model, meter.usage)
+        )
         raise
     cost_meter.cost = spent + verifier_cost(model, completion.usage)
     return completion

@@ -45,34 +45,54 @@ class Rules(FreeVerifier):
             try:
                 regex.compile(self.pattern)
             except regex.error as error:
-                raise UsageError(f"pattern={self.pattern!r} is not a regular expression: {error}") from error
+                raise UsageError(
+                    f"pattern={self.pattern!r} is not a regular expression: {error}"
+                ) from error
         else:
             self._function()
 
     def _function(self) -> Rule:
         module, colon, name = self.call.partition(":")
         if not (module and colon and name):
-            raise UsageError(f"call={self.call!r} does not name a function: write module:function")
+            raise UsageError(
+                f"call={self.call!r} does not name a function: write module:function"
+            )
         try:
             rule = getattr(import_module(module), name)
         except Exception as error:
-            raise UsageError(f"call={self.call!r} cannot be imported: {error}") from error
+            raise UsageError(
+                f"call={self.call!r} cannot be imported: {error}"
+            ) from error
         if not callable(rule):
-            raise UsageError(f"call={self.call!r} is not a function but {type(rule).__name__}")
+            raise UsageError(
+                f"call={self.call!r} is not a function but {type(rule).__name__}"
+            )
         return rule  # type: ignore[no-any-return]
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
+    async def score(
+        self,
+        question: Question,
+        candidate: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
+    ) -> Rating:
         """The rule's rating of one candidate."""
         if self.pattern:
-            return Rating(float(await asyncio.to_thread(self._matches, candidate.chain)), Cost())
+            return Rating(
+                float(await asyncio.to_thread(self._matches, candidate.chain)), Cost()
+            )
         with ErrorsFrom(f"the rule {self.call}", VerifierError):
             value = await asyncio.to_thread(self._function(), question, candidate)
         if not isinstance(value, (int, float)) or not 0 <= value <= 1:
-            raise VerifierError(f"the rule {self.call} returned {value!r}: it must return a number from 0 to 1")
+            raise VerifierError(
+                f"the rule {self.call} returned {value!r}: it must return a number from 0 to 1"
+            )
         return Rating(float(value), Cost())
 
     def _matches(self, text: str) -> bool:
         try:
             return regex.search(self.pattern, text, timeout=SECONDS) is not None
         except TimeoutError as error:
-            raise VerifierError(f"pattern={self.pattern!r} took over {SECONDS:g} s: make it simpler") from error
+            raise VerifierError(
+                f"pattern={self.pattern!r} took over {SECONDS:g} s: make it simpler"
+            ) from error

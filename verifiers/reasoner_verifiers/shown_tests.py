@@ -26,7 +26,9 @@ MAX_LINES: Final = 10
 CLOSE: Final = 1e-6
 """By how much a number may differ from a float that a text states, relative where that is above 1."""
 
-_DEFINITION = re.compile(r"^(?P<indent>[ \t]*)(?:async )?def (?P<name>\w+)[ \t]*\(", re.MULTILINE)
+_DEFINITION = re.compile(
+    r"^(?P<indent>[ \t]*)(?:async )?def (?P<name>\w+)[ \t]*\(", re.MULTILINE
+)
 _CLASS = re.compile(r"^class (\w+)", re.MULTILINE)
 _CALLED = re.compile(r"(?<![\w.])(\w+)\(")
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[^\n]*\n?", re.MULTILINE)
@@ -52,7 +54,14 @@ _READS_INPUT = re.compile(r"\bstdin\b|\bstandard input\b", re.IGNORECASE)
 _SPELLED: Final = {"true": True, "false": False, "null": None, "none": None}
 """How other languages spell Python's constants."""
 _IMPORTS = (ast.Import, ast.ImportFrom)
-_ABOVE = (*_IMPORTS, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
+_ABOVE = (
+    *_IMPORTS,
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.Assign,
+    ast.AnnAssign,
+)
 """The statements that code above a function may have."""
 
 
@@ -88,7 +97,11 @@ def asked_function(text: str, names: Sequence[str]) -> AskedFunction | None:
         if definition["name"] in names:
             return _begun(text, definition)
     calls = Counter(match[1] for match in _CALLED.finditer(text))
-    known = [name for name in names if calls[name] and not hasattr(builtins, name) and not name[0].isupper()]
+    known = [
+        name
+        for name in names
+        if calls[name] and not hasattr(builtins, name) and not name[0].isupper()
+    ]
     return AskedFunction(max(known, key=calls.__getitem__)) if known else None
 
 
@@ -101,7 +114,11 @@ def shown_tests(text: str, asked: AskedFunction | None) -> tuple[str | Program, 
     if asked is None:
         return tuple(dict.fromkeys(_programs(text)))[:MAX_TESTS]
     pairs = [*_results(text, asked), *_inputs(text, asked)]
-    sessions = [] if "." in asked.name else [*_sessions(_FENCE.sub("\n", _QUOTES.sub("\n", text)), asked)]
+    sessions = (
+        []
+        if "." in asked.name
+        else [*_sessions(_FENCE.sub("\n", _QUOTES.sub("\n", text)), asked)]
+    )
     read = dict.fromkeys([*sessions, *pairs])
     stated = Counter(test.subject for test in read if test.subject)
     return tuple(test.source for test in read if stated[test.subject] <= 1)[:MAX_TESTS]
@@ -112,7 +129,9 @@ def written_tests(reply: str, asked: AskedFunction) -> tuple[str, ...]:
     sources = dict[str, None]()
     for statement in _assertions(reply[-MAX_TEXT:]):
         match statement.test:
-            case ast.Compare(call, [ast.Eq() | ast.Is()], [value]) if _is_call(call, asked):
+            case ast.Compare(call, [ast.Eq() | ast.Is()], [value]) if _is_call(
+                call, asked
+            ):
                 if _has_plain_arguments(call) and _is_plain(value):
                     sources[_stated(call, value, asked).source] = None
     return tuple(sources)
@@ -125,7 +144,11 @@ def _begun(text: str, definition: re.Match[str]) -> AskedFunction | None:
     """The function whose definition a text begins, with its signature and the code above it."""
     name, start = definition["name"], definition.start()
     signature = _signature(text[start:])
-    parameters = None if signature is None else [each.arg for each in (*signature.posonlyargs, *signature.args)]
+    parameters = (
+        None
+        if signature is None
+        else [each.arg for each in (*signature.posonlyargs, *signature.args)]
+    )
     if parameters and parameters[0] == "self":
         owner = [*_CLASS.finditer(text, 0, start)][-1:]
         if not owner or owner[0][1] != "Solution":
@@ -135,8 +158,12 @@ def _begun(text: str, definition: re.Match[str]) -> AskedFunction | None:
     for fence in _FENCE.finditer(text, 0, start):
         above = text[fence.end() : start]
     tree = syntax_tree(above)
-    plain = tree is not None and all(isinstance(node, _ABOVE) or _is_docstring(node) for node in tree.body)
-    return AskedFunction(name, None if parameters is None else tuple(parameters), above if plain else "")
+    plain = tree is not None and all(
+        isinstance(node, _ABOVE) or _is_docstring(node) for node in tree.body
+    )
+    return AskedFunction(
+        name, None if parameters is None else tuple(parameters), above if plain else ""
+    )
 
 
 def _signature(text: str) -> ast.arguments | None:
@@ -161,13 +188,21 @@ def _sessions(text: str, asked: AskedFunction) -> Iterator[ReadTest]:
     """The doctests, which may use what earlier lines assigned or imported, and the assertions."""
     above = syntax_tree(asked.preamble)
     nodes = above.body if above else []
-    known = {asked.called, *(node.name for node in nodes if isinstance(node, ast.FunctionDef))}
+    known = {
+        asked.called,
+        *(node.name for node in nodes if isinstance(node, ast.FunctionDef)),
+    }
     setup: list[ast.stmt] = [node for node in nodes if isinstance(node, _IMPORTS)]
     names = _names_bound(setup)
 
-    def test(expression: ast.expr, source: str, subject: str = "") -> Iterator[ReadTest]:
+    def test(
+        expression: ast.expr, source: str, subject: str = ""
+    ) -> Iterator[ReadTest]:
         used = _names_used(expression)
-        if any(_is_call(node, asked) for node in ast.walk(expression)) and used <= known | names:
+        if (
+            any(_is_call(node, asked) for node in ast.walk(expression))
+            and used <= known | names
+        ):
             before = "\n".join(map(ast.unparse, setup)) + "\n" if used & names else ""
             yield ReadTest(subject, before + source)
 
@@ -177,13 +212,23 @@ def _sessions(text: str, asked: AskedFunction) -> Iterator[ReadTest]:
         tree = syntax_tree(example.source.strip())
         match tree.body if tree else []:
             case [ast.Expr(expression)]:
-                if expected := _wanted(expression, example.want, shows_results=shows_results):
+                if expected := _wanted(
+                    expression, example.want, shows_results=shows_results
+                ):
                     read = _stated(expression, expected, asked)
                     yield from test(expression, read.source, read.subject)
-                elif isinstance(expression, ast.Compare) and example.want.strip() in ("", "True"):
+                elif isinstance(expression, ast.Compare) and example.want.strip() in (
+                    "",
+                    "True",
+                ):
                     read = _asserted(expression, asked)
                     yield from test(expression, read.source, read.subject)
-            case [ast.Assign() | ast.AnnAssign() | ast.Import() | ast.ImportFrom() as statement]:
+            case [
+                ast.Assign()
+                | ast.AnnAssign()
+                | ast.Import()
+                | ast.ImportFrom() as statement
+            ]:
                 if _names_used(statement) <= known | names:
                     setup.append(statement)
                     names |= _names_bound([statement])
@@ -195,7 +240,11 @@ def _sessions(text: str, asked: AskedFunction) -> Iterator[ReadTest]:
 def _doctests(text: str) -> list[doctest.Example]:
     """The examples of all sessions in a text; none if one of them is not well formed."""
     try:
-        return [each for each in doctest.DocTestParser().get_examples(text) if not each.exc_msg]
+        return [
+            each
+            for each in doctest.DocTestParser().get_examples(text)
+            if not each.exc_msg
+        ]
     except ValueError:
         return []
 
@@ -204,7 +253,11 @@ def _wanted(expression: ast.expr, want: str, *, shows_results: bool) -> ast.expr
     """The value that a doctest shows below an expression: nothing means None, where other examples show results."""
     want = textwrap.dedent(want).strip()
     if not want:
-        return ast.Constant(value=None) if shows_results and isinstance(expression, ast.Call) else None
+        return (
+            ast.Constant(value=None)
+            if shows_results and isinstance(expression, ast.Call)
+            else None
+        )
     return _plain(want) or _plain(want.split("\n")[0])
 
 
@@ -247,9 +300,15 @@ def _results(text: str, asked: AskedFunction) -> Iterator[ReadTest]:
     Where a sign also follows a call with variables, as in `f(n) = f(n - 1) + 2`, it defines and does not show.
     """
     results = [result for line in text.split("\n") for result in _calls(line, asked)]
-    defines = {result.sign for result in results if not _has_plain_arguments(result.call)}
+    defines = {
+        result.sign for result in results if not _has_plain_arguments(result.call)
+    }
     for call, sign, value in results:
-        if value and (sign not in defines or sign[0].isalpha()) and _has_plain_arguments(call):
+        if (
+            value
+            and (sign not in defines or sign[0].isalpha())
+            and _has_plain_arguments(call)
+        ):
             yield _stated(call, value, asked)
 
 
@@ -272,7 +331,12 @@ def _inputs(text: str, asked: AskedFunction) -> Iterator[ReadTest]:
     for pair in [*_PAIR.finditer(text), *_GIVEN.finditer(text)]:
         call = _expression(f"{asked.called}({_uncommented(pair['given']).strip('` ')})")
         value = _plain_spelled(pair["expected"])
-        if value is None or call is None or not asked.parameters or not _has_plain_arguments(call):
+        if (
+            value is None
+            or call is None
+            or not asked.parameters
+            or not _has_plain_arguments(call)
+        ):
             continue
         named = {keyword.arg: keyword.value for keyword in call.keywords}
         if not call.args and named.keys() == set(asked.parameters):
@@ -286,7 +350,10 @@ def _programs(text: str) -> Iterator[Program]:
     if not _READS_INPUT.search(text):
         return
     for sample in [*_SAMPLE.finditer(text), *_PAIR.finditer(text)]:
-        given, expected = (_FENCE.sub("", f"{sample[part]}\n").strip() for part in ("given", "expected"))
+        given, expected = (
+            _FENCE.sub("", f"{sample[part]}\n").strip()
+            for part in ("given", "expected")
+        )
         if expected:
             yield Program(f"{given}\n", expected)
 
@@ -297,14 +364,20 @@ def _programs(text: str) -> Iterator[Program]:
 def _stated(call: ast.expr, value: ast.expr, asked: AskedFunction) -> ReadTest:
     """The test that a call has a value; a method is called through `check`, as the sandbox has it."""
     subject, expected = ast.unparse(call), ast.literal_eval(value)
-    tested = f"candidate{subject[len(asked.called) :]}" if "." in asked.name else subject
+    tested = (
+        f"candidate{subject[len(asked.called) :]}" if "." in asked.name else subject
+    )
     if isinstance(expected, float):
-        claim = f"assert abs({tested} - {expected!r}) <= {CLOSE * max(1, abs(expected))!r}"
+        claim = (
+            f"assert abs({tested} - {expected!r}) <= {CLOSE * max(1, abs(expected))!r}"
+        )
     elif expected is None:
         claim = f"assert {tested} is None"
     else:
         claim = f"assert {tested} == {ast.unparse(value)}"
-    return ReadTest(subject, f"def check(candidate):\n    {claim}" if "." in asked.name else claim)
+    return ReadTest(
+        subject, f"def check(candidate):\n    {claim}" if "." in asked.name else claim
+    )
 
 
 def _expression(text: str) -> ast.expr | None:
@@ -319,7 +392,11 @@ def _expression(text: str) -> ast.expr | None:
 def _plain(text: str) -> ast.expr | None:
     """A plain value; one value in brackets of its own is none, as it may stand for a tuple."""
     value = _expression(text)
-    if value is None or not _is_plain(value) or (text.lstrip()[:1] == "(") != isinstance(value, ast.Tuple):
+    if (
+        value is None
+        or not _is_plain(value)
+        or (text.lstrip()[:1] == "(") != isinstance(value, ast.Tuple)
+    ):
         return None
     return value
 
@@ -342,7 +419,9 @@ def _uncommented(text: str) -> str:
 
 def _has_plain_arguments(node: ast.expr) -> TypeGuard[ast.Call]:
     """Whether an expression is a call with plain values."""
-    return isinstance(node, ast.Call) and all(map(_is_plain, (*node.args, *(each.value for each in node.keywords))))
+    return isinstance(node, ast.Call) and all(
+        map(_is_plain, (*node.args, *(each.value for each in node.keywords)))
+    )
 
 
 def _is_plain(node: ast.expr) -> bool:
@@ -356,7 +435,11 @@ def _is_plain(node: ast.expr) -> bool:
 
 def _is_call(node: ast.AST, asked: AskedFunction) -> bool:
     """Whether a node calls the function by its name."""
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == asked.called
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == asked.called
+    )
 
 
 def _names_used(node: ast.AST) -> set[str]:
@@ -364,7 +447,11 @@ def _names_used(node: ast.AST) -> set[str]:
     names = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
     own = {each.id for each in names if not isinstance(each.ctx, ast.Load)}
     own |= {each.arg for each in ast.walk(node) if isinstance(each, ast.arg)}
-    return {each.id for each in names if each.id not in own and not hasattr(builtins, each.id)}
+    return {
+        each.id
+        for each in names
+        if each.id not in own and not hasattr(builtins, each.id)
+    }
 
 
 def _names_bound(statements: Iterable[ast.stmt]) -> set[str]:

@@ -22,9 +22,14 @@ def agreement_in(ended: Outcomes, shifted: Floats | None) -> Agreement:
 
     The power is for questions with the weights `shifted` [Q], or that of a false alarm without them.
     """
-    shares, counts = np.unique([shift.percent(share) for share in ended.vote[:, 0].tolist()], return_counts=True)
+    shares, counts = np.unique(
+        [shift.percent(share) for share in ended.vote[:, 0].tolist()],
+        return_counts=True,
+    )
     power = shift.LEVEL if shifted is None else _power(ended.vote, shifted)
-    return Agreement(percent=shares.tolist(), questions=counts.tolist(), power=round(power, DIGITS))
+    return Agreement(
+        percent=shares.tolist(), questions=counts.tolist(), power=round(power, DIGITS)
+    )
 
 
 def shifted_weights(baseline: Outcomes) -> Floats | None:
@@ -46,7 +51,10 @@ def _power(vote: Floats, weights: Floats) -> float:
     if math.isclose(before, after):
         # Equal shares differ by the rounding of their mean, which depends on the processor.
         return shift.LEVEL
-    spread = float(vote.std()), math.sqrt(float((weighted * (vote - after) ** 2).mean()))
+    spread = (
+        float(vote.std()),
+        math.sqrt(float((weighted * (vote - after) ** 2).mean())),
+    )
     return shift.power(before - after, spread, len(vote), shift.ASKED)
 
 
@@ -57,4 +65,6 @@ def agreement_seen(data: ArmData) -> Counter[int]:
     """
     if data.arm.budget or data.arm.total or not data.finished.all():
         return Counter()
-    return Counter(shift.percent(share) for share in data.share[data.has_result].tolist())
+    return Counter(
+        shift.percent(share) for share in data.share[data.has_result].tolist()
+    )

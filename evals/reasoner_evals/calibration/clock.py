@@ -31,7 +31,12 @@ class Drawn(NamedTuple):
 
     def part(self, rows: slice, n: int) -> "Drawn":
         """Some votes, over the first `n` samples."""
-        return Drawn(self.classes[rows, :n], self.right[rows, :n], self.lengths[rows, :n], self.own[rows, :n])
+        return Drawn(
+            self.classes[rows, :n],
+            self.right[rows, :n],
+            self.lengths[rows, :n],
+            self.own[rows, :n],
+        )
 
 
 class Stopped(NamedTuple):
@@ -68,12 +73,25 @@ class StoppedVote:
 
     def follow(self, drawn: Drawn) -> Stopped:
         """How it ends on these samples, of which it draws the first `n`."""
-        parts = [drawn.part(slice(at, at + _ROWS), self.n) for at in range(0, len(drawn.right), _ROWS)]
-        return Stopped(*(np.concatenate(column) for column in zip(*map(self._follow, parts), strict=True)))
+        parts = [
+            drawn.part(slice(at, at + _ROWS), self.n)
+            for at in range(0, len(drawn.right), _ROWS)
+        ]
+        return Stopped(
+            *(
+                np.concatenate(column)
+                for column in zip(*map(self._follow, parts), strict=True)
+            )
+        )
 
     def _follow(self, drawn: Drawn) -> Stopped:
-        votes, room = _Votes.of(drawn), np.full(len(drawn.right), self._verdict(_NO_VOTES)[1])
-        ended = Stopped(*(np.zeros(len(room), kind) for kind in (int, int, bool, *[float] * 5)))
+        votes, room = (
+            _Votes.of(drawn),
+            np.full(len(drawn.right), self._verdict(_NO_VOTES)[1]),
+        )
+        ended = Stopped(
+            *(np.zeros(len(room), kind) for kind in (int, int, bool, *[float] * 5))
+        )
         for count in range(1, self.n + 1):
             due = None if self.order == "length" else count - 1
             votes.launch(count - 1 + room, due)
@@ -91,15 +109,23 @@ class StoppedVote:
         """[V] each: whether the rule stops, and how many samples may run, by the keys of vote states."""
         firsts, inverse = _distinct(keys)
         # Without trailing zeros a key does not depend on the other votes.
-        known = [self._verdict(key[: 3 + np.count_nonzero(key[3:])].tobytes()) for key in keys[firsts]]
+        known = [
+            self._verdict(key[: 3 + np.count_nonzero(key[3:])].tobytes())
+            for key in keys[firsts]
+        ]
         verdicts = np.array(known, dtype=np.int64).reshape(-1, 2)[inverse]
         return verdicts[:, 0] == 1, verdicts[:, 1]
 
     def _verdict(self, key: bytes) -> tuple[bool, int]:
         if key not in self._known:
             vote_state = state_of(key, self.n)
-            stops = bool(self.rule and vote_state.samples and self.rule.stop(vote_state, Cost()))
-            self._known[key] = stops, 0 if stops else width(self.rule, vote_state, self.window, self.order)
+            stops = bool(
+                self.rule and vote_state.samples and self.rule.stop(vote_state, Cost())
+            )
+            self._known[key] = (
+                stops,
+                0 if stops else width(self.rule, vote_state, self.window, self.order),
+            )
         return self._known[key]
 
 
@@ -126,11 +152,24 @@ class _Votes:
     def of(cls, drawn: Drawn) -> "_Votes":
         """The votes before any sample is launched."""
         total, n = drawn.classes.shape
-        counts = np.zeros((total, max(int(drawn.classes.max(initial=0)), 0) + 1), np.int16)
+        counts = np.zeros(
+            (total, max(int(drawn.classes.max(initial=0)), 0) + 1), np.int16
+        )
         none, never = np.zeros(total, np.int64), np.full((total, n), np.inf)
-        return cls(np.arange(total), drawn.classes, drawn.lengths, np.zeros((total, n)), never,
-                   np.zeros((total, n), bool), counts, np.full(counts.shape, n), np.zeros(total), none, none,
-                   np.full(total, SILENT))  # fmt: skip
+        return cls(
+            np.arange(total),
+            drawn.classes,
+            drawn.lengths,
+            np.zeros((total, n)),
+            never,
+            np.zeros((total, n), bool),
+            counts,
+            np.full(counts.shape, n),
+            np.zeros(total),
+            none,
+            none,
+            np.full(total, SILENT),
+        )
 
     def at(self, rows: Bools) -> "_Votes":
         """Some of them."""
@@ -150,41 +189,64 @@ class _Votes:
     def take(self, due: int | None) -> None:
         """Count the sample of each that is `due`, by its launch index, or without one that which ends first."""
         rows = np.arange(len(self.row))
-        chosen = np.where(self.taken, np.inf, self.ends).argmin(axis=1) if due is None else np.full(len(rows), due)
+        chosen = (
+            np.where(self.taken, np.inf, self.ends).argmin(axis=1)
+            if due is None
+            else np.full(len(rows), due)
+        )
         self.taken[rows, chosen] = True
         self.now = np.maximum(self.now, self.ends[rows, chosen])
         own = self.classes[rows, chosen]
         rows, voted = rows[own != SILENT], own[own != SILENT]
         self.counts[rows, voted] += 1
-        self.firsts[rows, voted] = np.minimum(self.firsts[rows, voted], chosen[own != SILENT])
+        self.firsts[rows, voted] = np.minimum(
+            self.firsts[rows, voted], chosen[own != SILENT]
+        )
         again = np.where(own == self.latest, self.streak + 1, 1)
-        self.streak, self.latest = np.where(own == SILENT, 0, np.minimum(again, MAX_WINDOW)), own
+        self.streak, self.latest = (
+            np.where(own == SILENT, 0, np.minimum(again, MAX_WINDOW)),
+            own,
+        )
 
     def keys(self, *, outlive: bool) -> NDArray[np.int16]:
         """[V, 3 + C]: their vote states, as `state_of` reads them."""
         taken = self.taken.sum(axis=1)
         limit = OUTLIVED * self._length()
         running = ~self.taken & (self.ends < np.inf)
-        outlived = (running & (self.now[:, None] - self.starts > limit[:, None])).sum(axis=1) * outlive
+        outlived = (running & (self.now[:, None] - self.starts > limit[:, None])).sum(
+            axis=1
+        ) * outlive
         heads = np.stack([taken, self.streak, outlived], axis=1)
-        keys: NDArray[np.int16] = np.concatenate([heads, -np.sort(-self.counts, axis=1)], axis=1).astype(np.int16)
+        keys: NDArray[np.int16] = np.concatenate(
+            [heads, -np.sort(-self.counts, axis=1)], axis=1
+        ).astype(np.int16)
         return keys
 
     def _length(self) -> Floats:
         """[V]: the mean length of the samples taken, one or more."""
-        return np.asarray(np.where(self.taken, self.lengths, 0).sum(axis=1) / self.taken.sum(axis=1))
+        return np.asarray(
+            np.where(self.taken, self.lengths, 0).sum(axis=1) / self.taken.sum(axis=1)
+        )
 
     def results(self, drawn: Drawn) -> Stopped:
         """How they end if all of them stop now."""
         samples, top = self.taken.sum(axis=1), self.counts.max(axis=1)
         # Ties go to the class of the member that was launched first; it represents the class.
-        leader = np.where(self.counts == top[:, None], self.firsts, self.lengths.shape[1]).min(axis=1)
-        right = drawn.right[self.row, np.minimum(leader, self.lengths.shape[1] - 1)] & (top > 0)
+        leader = np.where(
+            self.counts == top[:, None], self.firsts, self.lengths.shape[1]
+        ).min(axis=1)
+        right = drawn.right[self.row, np.minimum(leader, self.lengths.shape[1] - 1)] & (
+            top > 0
+        )
         vote = top / np.maximum(self.counts.sum(axis=1), 1)
         until_now = np.where(self.ends < np.inf, self.now[:, None] - self.starts, 0)
-        paid = np.where(self.ends <= self.now[:, None], drawn.own[self.row], until_now).sum(axis=1)
+        paid = np.where(
+            self.ends <= self.now[:, None], drawn.own[self.row], until_now
+        ).sum(axis=1)
         share = smoothed_share(top, samples)
-        return Stopped(samples, self.launched, right, paid, self.now, share, vote, self._length())
+        return Stopped(
+            samples, self.launched, right, paid, self.now, share, vote, self._length()
+        )
 
 
 def state_of(key: bytes, max_samples: int) -> VoteState:
@@ -193,7 +255,10 @@ def state_of(key: bytes, max_samples: int) -> VoteState:
     Its answers are placeholders.
     """
     samples, streak, outlived, *counts = np.frombuffer(key, dtype=np.int16).tolist()
-    votes = tuple(Vote(Answer(str(rank), str(rank)), float(count), count) for rank, count in enumerate(counts))
+    votes = tuple(
+        Vote(Answer(str(rank), str(rank)), float(count), count)
+        for rank, count in enumerate(counts)
+    )
     tied = len(counts) > 1 and counts[0] == counts[1]
     return VoteState(votes, samples, tied, streak, max_samples, outlived=outlived)
 
@@ -208,6 +273,8 @@ def _distinct(rows: NDArray[np.int16]) -> tuple[Ints, Ints]:
     for word in words.T:
         _, numbers = np.unique(word, return_inverse=True)
         _, firsts, same = np.unique(
-            same * (numbers.max(initial=0) + 1) + numbers, return_index=True, return_inverse=True
+            same * (numbers.max(initial=0) + 1) + numbers,
+            return_index=True,
+            return_inverse=True,
         )
     return firsts, same

@@ -17,7 +17,16 @@ from reasoner.stopping.rules import BetaRule, FirstOf, Lossless, smoothed_share
 from reasoner.stopping.vote_posteriors import most_lost
 from reasoner.strategy import StopRule
 from reasoner_evals.calibration.clock import Drawn, StoppedVote
-from reasoner_evals.runs.measures import ArmRead, PoolArrays, as_run, expected_costs, pool_of, selected, spent, spread
+from reasoner_evals.runs.measures import (
+    ArmRead,
+    PoolArrays,
+    as_run,
+    expected_costs,
+    pool_of,
+    selected,
+    spent,
+    spread,
+)
 from reasoner_evals.runs.reading import COSTS
 from reasoner_evals.runs.records import Arm
 from reasoner_evals.stats import Bools, Floats, Ints
@@ -40,12 +49,24 @@ NEAR: Final = 0.005
 RULES: Final = (
     "lossless",
     *(f"first_of(rules=[lossless,beta(theta={theta:g})])" for theta in THETAS),
-    "lock_in:delta=0.05", "lock_in:delta=0.1", "first_of(rules=[lossless,beta(theta=0.8)])",
-)  # fmt: skip
+    "lock_in:delta=0.05",
+    "lock_in:delta=0.1",
+    "first_of(rules=[lossless,beta(theta=0.8)])",
+)
 """The stop rules that are replayed on a pool in launch order, safest first: promises are tested in this order."""
-BY_LENGTH: Final = ("lossless", "lock_in:delta=0.01", "beta:theta=0.95", "beta:theta=0.9")
+BY_LENGTH: Final = (
+    "lossless",
+    "lock_in:delta=0.01",
+    "beta:theta=0.95",
+    "beta:theta=0.9",
+)
 """Those that are replayed by length, with as many samples in flight as the rule asks for."""
-SHORT: Final = ((8, "lock_in:delta=0.1"), (5, "lossless"), (4, "lock_in:delta=0.1"), (3, "lossless"))
+SHORT: Final = (
+    (8, "lock_in:delta=0.1"),
+    (5, "lossless"),
+    (4, "lock_in:delta=0.1"),
+    (3, "lossless"),
+)
 """Also votes of so few samples with these rules: the best arms where more votes gain little."""
 
 
@@ -78,18 +99,34 @@ def random_orders(ids: Sequence[str], n: int) -> Ints:
         every = np.array(list(itertools.permutations(range(n))))
         return np.broadcast_to(every, (len(ids), *every.shape))
     rows = np.tile(np.arange(n), (orders_for(len(ids)), 1))
-    digests = [hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest() for name in ids]
-    return np.stack([np.random.default_rng(int.from_bytes(d, "little")).permuted(rows, axis=1) for d in digests])
+    digests = [
+        hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        for name in ids
+    ]
+    return np.stack(
+        [
+            np.random.default_rng(int.from_bytes(d, "little")).permuted(rows, axis=1)
+            for d in digests
+        ]
+    )
 
 
 def _ordered(values: NDArray[T], order: Ints) -> NDArray[T]:
     """[q, R, n]: the values [q, N] of each question in each of its orders, which may be of the first n samples."""
-    return np.take_along_axis(np.broadcast_to(values[:, None], (*order.shape[:2], values.shape[1])), order, axis=-1)
+    return np.take_along_axis(
+        np.broadcast_to(values[:, None], (*order.shape[:2], values.shape[1])),
+        order,
+        axis=-1,
+    )
 
 
 def sizes_of(pool: int) -> Iterator[int]:
     """The numbers of samples that a profile covers for a pool: 1, 3, powers of two from 4, and the whole pool."""
-    yield from (size for size in (1, 3, *(1 << power for power in range(2, pool.bit_length()))) if size < pool)
+    yield from (
+        size
+        for size in (1, 3, *(1 << power for power in range(2, pool.bit_length())))
+        if size < pool
+    )
     yield pool
 
 
@@ -126,10 +163,20 @@ class Outcomes:
     def of(self, rows: Bools | Ints) -> "Outcomes":
         """The outcomes of some questions."""
         whole = None if self.whole is None else self.whole[rows]
-        return replace(self, **{name: getattr(self, name)[rows] for name in _COLUMNS}, whole=whole)
+        return replace(
+            self, **{name: getattr(self, name)[rows] for name in _COLUMNS}, whole=whole
+        )
 
 
-_COLUMNS: Final = ("right", "tokens", "samples", "share", "vote", "sequential", "length")
+_COLUMNS: Final = (
+    "right",
+    "tokens",
+    "samples",
+    "share",
+    "vote",
+    "sequential",
+    "length",
+)
 """Those that every way has."""
 
 
@@ -161,7 +208,9 @@ class PooledArm:
 
     def way(self, **options: Any) -> Way:
         """Its strategy with these options as a vote without a verifier."""
-        return Way(spec_of(replace(build("strategy", self.arm.strategy), **options)), "", "")
+        return Way(
+            spec_of(replace(build("strategy", self.arm.strategy), **options)), "", ""
+        )
 
 
 def usable(read: ArmRead) -> Bools:
@@ -178,8 +227,17 @@ def measured(read: ArmRead, rows: Ints) -> Outcomes:
     samples = data.costs[:, COSTS.index("samples")].astype(np.float64)
     # A share of weighted votes counts as if all samples had equal weight.
     share = smoothed_share(data.share * samples, samples)
-    values_of = (values["right"], values["tokens"], samples, share, data.share, values["sequential"])
-    right, tokens, samples, share, vote, sequential = (column[rows, None] for column in values_of)
+    values_of = (
+        values["right"],
+        values["tokens"],
+        samples,
+        share,
+        data.share,
+        values["sequential"],
+    )
+    right, tokens, samples, share, vote, sequential = (
+        column[rows, None] for column in values_of
+    )
     way, length = Way(arm.strategy, arm.verifier, arm.budget), np.zeros(share.shape)
     return Outcomes(way, right, tokens, samples, share, vote, sequential, length)
 
@@ -188,8 +246,12 @@ def pooled_arm(read: ArmRead, rows: Ints) -> PooledArm:
     """The samples of a pool on these questions, which have all of them."""
     data, pool = read.data, pool_of(read.data)
     n = data.arm.pool
-    costs = expected_costs(read.run.manifest.model, data, spent(data), tuple(sizes_of(n)))
-    tokens = np.asarray(sum(costs[name] for name in ("prompt", "generated", "verifier", "cancelled")))[rows]
+    costs = expected_costs(
+        read.run.manifest.model, data, spent(data), tuple(sizes_of(n))
+    )
+    tokens = np.asarray(
+        sum(costs[name] for name in ("prompt", "generated", "verifier", "cancelled"))
+    )[rows]
     prompt = spread(data.replies, data.replies.prompt, np.nan, n)[rows]
     first = prompt.max(axis=1)
     further = (prompt.sum(axis=1) - first) / max(n - 1, 1)
@@ -197,8 +259,17 @@ def pooled_arm(read: ArmRead, rows: Ints) -> PooledArm:
     own = lengths + spread(data.replies, data.replies.verifier, 0, n)[rows]
     # Costs that belong to no sample, such as failed attempts, are shared equally: the total is what was spent.
     rest = tokens[:, -1] - first - further * (n - 1) - own.sum(axis=1)
-    samples = Samples(pool.right[rows] == 1, pool.answers[rows], lengths, own + rest[:, None] / n, first, further)
-    chosen = PoolArrays(pool.right[rows], pool.answers[rows], pool.scores[rows], pool.truncated[rows])
+    samples = Samples(
+        pool.right[rows] == 1,
+        pool.answers[rows],
+        lengths,
+        own + rest[:, None] / n,
+        first,
+        further,
+    )
+    chosen = PoolArrays(
+        pool.right[rows], pool.answers[rows], pool.scores[rows], pool.truncated[rows]
+    )
     return PooledArm(read, rows, chosen, tokens, costs["sequential"][rows], samples)
 
 
@@ -233,9 +304,22 @@ def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
         smaller = replace(strategy, n=size)
         drawn = stopped(pooled.samples, orders, smaller)
         # Costs vary as in the orders, and their mean is that of all subsets.
-        tokens = drawn.tokens + pooled.costs[:, [column]] - drawn.tokens.mean(axis=1, keepdims=True)
-        way, sequential = Way(spec_of(smaller), arm.verifier, ""), pooled.sequential[:, [column]]
-        yield replace(drawn, way=way, right=right[:, [column]], tokens=tokens, sequential=sequential)
+        tokens = (
+            drawn.tokens
+            + pooled.costs[:, [column]]
+            - drawn.tokens.mean(axis=1, keepdims=True)
+        )
+        way, sequential = (
+            Way(spec_of(smaller), arm.verifier, ""),
+            pooled.sequential[:, [column]],
+        )
+        yield replace(
+            drawn,
+            way=way,
+            right=right[:, [column]],
+            tokens=tokens,
+            sequential=sequential,
+        )
 
 
 def most_lost_by(rule: StopRule, n: int) -> float:
@@ -252,10 +336,20 @@ def safe_rule(n: int) -> str:
     return [spec for spec in RULES if most_lost_by(rule(spec), n) <= NEAR][-1]
 
 
-def stopped(samples: Samples, orders: Ints, strategy: Any, spec: str = "", order: Order = "launch") -> Outcomes:
+def stopped(
+    samples: Samples,
+    orders: Ints,
+    strategy: Any,
+    spec: str = "",
+    order: Order = "launch",
+) -> Outcomes:
     """The vote of up to n of these samples that a rule stops, cancelled ones included; without a rule of all n."""
     window = strategy.n if order == "length" else None
-    stopping = replace(strategy, stop=rule(spec), order=order, window=window) if spec else strategy
+    stopping = (
+        replace(strategy, stop=rule(spec), order=order, window=window)
+        if spec
+        else strategy
+    )
     each, n = orders.shape[:2], orders.shape[-1]
     drawn = Drawn(
         _ordered(samples.classes, orders).reshape(-1, n),
@@ -264,9 +358,13 @@ def stopped(samples: Samples, orders: Ints, strategy: Any, spec: str = "", order
         _ordered(samples.own, orders).reshape(-1, n),
     )
     window = window or (LAUNCH_WINDOW if spec else stopping.n)
-    ended = StoppedVote(rule(spec) if spec else None, order, stopping.n, window).follow(drawn)
+    ended = StoppedVote(rule(spec) if spec else None, order, stopping.n, window).follow(
+        drawn
+    )
     launched = ended.launched.reshape(each)
-    prompts = samples.first_prompt[:, None] + samples.further_prompt[:, None] * (launched - 1)
+    prompts = samples.first_prompt[:, None] + samples.further_prompt[:, None] * (
+        launched - 1
+    )
     return Outcomes(
         Way(spec_of(stopping), "", ""),
         right=ended.right.reshape(each).astype(np.float64),
@@ -288,7 +386,10 @@ def rule(spec: str) -> StopRule:
 
 def concatenated(parts: Sequence[Outcomes]) -> Outcomes:
     """The outcomes of several seeds of one way, side by side."""
-    columns = {name: np.concatenate([getattr(part, name) for part in parts], axis=1) for name in _COLUMNS}
+    columns = {
+        name: np.concatenate([getattr(part, name) for part in parts], axis=1)
+        for name in _COLUMNS
+    }
     wholes = [part.whole for part in parts if part.whole is not None]
     whole = np.concatenate(wholes, axis=1) if len(wholes) == len(parts) else None
     return replace(parts[0], **columns, whole=whole)

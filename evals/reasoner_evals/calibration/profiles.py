@@ -11,7 +11,16 @@ from typing import Final, NamedTuple, cast, get_args
 
 import numpy as np
 
-from reasoner.calibration.profile import MIN_QUESTIONS, ArmRow, Bins, Family, Profile, Signal, Trust, read_profile
+from reasoner.calibration.profile import (
+    MIN_QUESTIONS,
+    ArmRow,
+    Bins,
+    Family,
+    Profile,
+    Signal,
+    Trust,
+    read_profile,
+)
 from reasoner.calibration.risk import broken_promise, lost_accuracy
 from reasoner.errors import ReasonerError, UsageError
 from reasoner.registry import build
@@ -30,7 +39,14 @@ from reasoner_evals.calibration.outcomes import (
     usable,
 )
 from reasoner_evals.runs.measures import ArmRead
-from reasoner_evals.runs.reading import SILENT, RunData, check_same, open_runs, questions_of, read_arm
+from reasoner_evals.runs.reading import (
+    SILENT,
+    RunData,
+    check_same,
+    open_runs,
+    questions_of,
+    read_arm,
+)
 from reasoner_evals.runs.records import Arm
 from reasoner_evals.stats import Bools, Floats, Ints
 
@@ -69,13 +85,24 @@ class Binning:
         """The binning of a signal, or with a number of bins as in `prompt:4`. Raises UsageError for other texts."""
         name, colon, count = text.partition(":")
         if name not in get_args(Signal):
-            raise UsageError(f"--bins must be one of {', '.join(get_args(Signal))}, as in split:3 (got {text!r})")
+            raise UsageError(
+                f"--bins must be one of {', '.join(get_args(Signal))}, as in split:3 (got {text!r})"
+            )
         if not colon:
             return cls(cast("Signal", name))
         if name == "none":
-            raise UsageError(f"--bins none makes one bin and takes no number (got {text!r})")
-        if not (count.isascii() and count.isdigit() and len(count) <= 2 and 2 <= int(count) <= MAX_PARTS):
-            raise UsageError(f"--bins must have 2 to {MAX_PARTS} bins, as in {name}:3 (got {text!r})")
+            raise UsageError(
+                f"--bins none makes one bin and takes no number (got {text!r})"
+            )
+        if not (
+            count.isascii()
+            and count.isdigit()
+            and len(count) <= 2
+            and 2 <= int(count) <= MAX_PARTS
+        ):
+            raise UsageError(
+                f"--bins must have 2 to {MAX_PARTS} bins, as in {name}:3 (got {text!r})"
+            )
         return cls(cast("Signal", name), int(count))
 
     def bins(self, values: Floats) -> Bins:
@@ -86,23 +113,32 @@ class Binning:
             edges = list(SPLITS)
         else:
             parts = self.parts or PARTS
-            edges = np.quantile(values, [part / parts for part in range(1, parts)]).tolist()
+            edges = np.quantile(
+                values, [part / parts for part in range(1, parts)]
+            ).tolist()
         # An edge at the minimum would leave the bin below it empty.
         edges = sorted({edge for edge in edges if edge > values.min()})
         while edges:
-            sizes = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1).tolist()
+            sizes = np.bincount(
+                np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1
+            ).tolist()
             smallest = sizes.index(min(sizes))
             if sizes[smallest] >= MIN_QUESTIONS:
                 break
             # The smallest bin is merged with the smaller of its neighbours.
-            below, above = (sizes[i] if 0 <= i < len(sizes) else math.inf for i in (smallest - 1, smallest + 1))
+            below, above = (
+                sizes[i] if 0 <= i < len(sizes) else math.inf
+                for i in (smallest - 1, smallest + 1)
+            )
             del edges[smallest - 1 if below <= above else smallest]
         return Bins(signal=self.signal, edges=tuple(edges)) if edges else Bins()
 
 
 def check_signal(binning: Binning, arms: Sequence[Arm]) -> None:
     """Raise UsageError if these arms cannot provide the signal, before anything is sampled."""
-    if binning.signal == "split" and (pools := [arm.pool for arm in arms if arm.rule == "majority"]):
+    if binning.signal == "split" and (
+        pools := [arm.pool for arm in arms if arm.rule == "majority"]
+    ):
         _check_split(max(pools))
 
 
@@ -118,10 +154,14 @@ def signals(signal: Signal, pooled: PooledArm) -> Floats:
     """[q]: the signal of each question of a pool. Raises UsageError as `check_signal`."""
     if signal == "prompt":
         questions = questions_of(pooled.read.run, pooled.arm.task, set(pooled.ids))
-        return np.array([float(len(questions[question_id].text)) for question_id in pooled.ids])
+        return np.array(
+            [float(len(questions[question_id].text)) for question_id in pooled.ids]
+        )
     if signal == "split":
         _check_split(pooled.arm.pool)
-        return np.array([_split(classes) for classes in pooled.samples.classes[:, :FIRST]])
+        return np.array(
+            [_split(classes) for classes in pooled.samples.classes[:, :FIRST]]
+        )
     return np.zeros(len(pooled.ids))
 
 
@@ -154,12 +194,18 @@ def runs_of_one_model(paths: Sequence[Path]) -> list[RunData]:
 def families_of(runs: Sequence[RunData], binning: Binning) -> dict[str, Made]:
     """The families that runs of one model give, by task. Raises as `family_of`."""
     tasks = dict.fromkeys(task for run in runs for task in run.tasks)
-    return {task: family_of([run for run in runs if task in run.tasks], task, binning) for task in tasks}
+    return {
+        task: family_of([run for run in runs if task in run.tasks], task, binning)
+        for task in tasks
+    }
 
 
 def merged(model: str, families: Sequence[Family], former: Profile | None) -> Profile:
     """A profile of these families, and of the former ones of other tasks in their order."""
-    by_task = {family.task: family for family in (*(former.families if former else ()), *families)}
+    by_task = {
+        family.task: family
+        for family in (*(former.families if former else ()), *families)
+    }
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return Profile(model=model, created=now, families=tuple(by_task.values()))
 
@@ -205,10 +251,16 @@ def family_of(runs: Sequence[RunData], task: str, binning: Binning) -> Made:
     rows, notes = _rows(arms, task)
     pools = [pooled_arm(read, rows) for read in arms if read.data.arm.pool]
     # The largest vote, and the first of several.
-    reference = max((pool for pool in pools if pool.arm.rule == "majority"), key=lambda pool: pool.arm.pool)
+    reference = max(
+        (pool for pool in pools if pool.arm.rule == "majority"),
+        key=lambda pool: pool.arm.pool,
+    )
     by_way: dict[Way, list[Outcomes]] = {}
     predicted = (outcomes for pool in pools for outcomes in from_pool(pool))
-    for outcomes in (*predicted, *(measured(read, rows) for read in arms if not read.data.arm.pool)):
+    for outcomes in (
+        *predicted,
+        *(measured(read, rows) for read in arms if not read.data.arm.pool),
+    ):
         by_way.setdefault(outcomes.way, []).append(outcomes)
     # Several seeds of one way are concatenated.
     ways = {way: concatenated(parts) for way, parts in by_way.items()}
@@ -220,10 +272,18 @@ def family_of(runs: Sequence[RunData], task: str, binning: Binning) -> Made:
         task=task,
         questions=len(values),
         bins=bins,
-        arms=tuple(row for index in range(bins.count) for row in bin_rows(ways, baseline, indices == index, index)),
+        arms=tuple(
+            row
+            for index in range(bins.count)
+            for row in bin_rows(ways, baseline, indices == index, index)
+        ),
         baseline=baseline.strategy,
-        safe=reference.way(stop=rule(safe_rule(reference.arm.pool)), order="launch").strategy,
-        sample_tokens=_rounded((samples.further_prompt + samples.own.mean(axis=1)).mean()),
+        safe=reference.way(
+            stop=rule(safe_rule(reference.arm.pool)), order="launch"
+        ).strategy,
+        sample_tokens=_rounded(
+            (samples.further_prompt + samples.own.mean(axis=1)).mean()
+        ),
         origin=", ".join(f"{run.name} of {run.manifest.created}" for run in runs),
     )
     return Made(family, tuple(notes))
@@ -250,10 +310,15 @@ def _rows(arms: Sequence[ArmRead], task: str) -> tuple[Ints, list[str]]:
     return np.flatnonzero(complete), [note] if missing else []
 
 
-def bin_rows(ways: Mapping[Way, Outcomes], baseline: Way, rows: Bools, index: int) -> Iterator[ArmRow]:
+def bin_rows(
+    ways: Mapping[Way, Outcomes], baseline: Way, rows: Bools, index: int
+) -> Iterator[ArmRow]:
     """The rows of a bin with this index, by the outcomes of these questions, a mask [Q]."""
     inside = {way: outcomes.of(rows) for way, outcomes in ways.items()}
-    standard, shifted = inside[baseline].right.mean(axis=1), shifted_weights(inside[baseline])
+    standard, shifted = (
+        inside[baseline].right.mean(axis=1),
+        shifted_weights(inside[baseline]),
+    )
     for way, outcomes in inside.items():
         right = outcomes.right.mean(axis=1)
         yield ArmRow(
@@ -264,13 +329,17 @@ def bin_rows(ways: Mapping[Way, Outcomes], baseline: Way, rows: Bools, index: in
             questions=len(right),
             right=_rounded(right.sum()),
             squares=_rounded((right**2).sum()),
-            losses=counted(outcomes, standard) if way != baseline else ((0.0, len(right)),),
+            losses=counted(outcomes, standard)
+            if way != baseline
+            else ((0.0, len(right)),),
             most=outcomes.most,
             orders=outcomes.share.shape[1],
             tokens=_rounded(outcomes.tokens.mean()),
             tokens_p95=_rounded(float(np.percentile(outcomes.tokens, 95))),
             tokens_sd=_rounded(outcomes.tokens.std()),
-            sequential_tokens=None if math.isnan(mean := outcomes.sequential.mean()) else _rounded(mean),
+            sequential_tokens=None
+            if math.isnan(mean := outcomes.sequential.mean())
+            else _rounded(mean),
             samples=_rounded(outcomes.samples.mean()),
             trust=trust_in(outcomes),
             agreement=agreement_in(outcomes, shifted),
@@ -284,7 +353,10 @@ def counted(outcomes: Outcomes, standard: Floats) -> tuple[tuple[float, int], ..
     do not count. Losses are rounded up: a promise must not be too good.
     """
     whole = standard if outcomes.whole is None else outcomes.whole.mean(axis=1)
-    losses = np.ceil((whole - outcomes.right.mean(axis=1)).round(DIGITS) * 10**LOSS_DIGITS) / 10**LOSS_DIGITS
+    losses = (
+        np.ceil((whole - outcomes.right.mean(axis=1)).round(DIGITS) * 10**LOSS_DIGITS)
+        / 10**LOSS_DIGITS
+    )
     values, counts = np.unique(losses + 0.0, return_counts=True)
     return tuple(zip(values.tolist(), counts.tolist(), strict=True))
 
@@ -303,11 +375,15 @@ def trust_in(ended: Outcomes) -> Trust:
 
     # The outcome of a size is a mean over its orders.
     right = np.repeat(ended.right, ended.share.shape[1] // ended.right.shape[1], axis=1)
-    shares, inverse = np.unique(ended.share.ravel().round(SHARE_DIGITS), return_inverse=True)
+    shares, inverse = np.unique(
+        ended.share.ravel().round(SHARE_DIGITS), return_inverse=True
+    )
     weight = np.bincount(inverse.ravel()) / ended.share.shape[1]
     good = np.bincount(inverse.ravel(), weights=right.ravel()) / ended.share.shape[1]
     odds = special.logit(np.clip(shares, EDGE, 1 - EDGE))
-    spread = np.array(PRIOR_SD) * math.sqrt(max(1.0, len(ended.share) / PRIOR_QUESTIONS))
+    spread = np.array(PRIOR_SD) * math.sqrt(
+        max(1.0, len(ended.share) / PRIOR_QUESTIONS)
+    )
     if ended.samples.max() == 1:
         # The share of a single sample says nothing.
         spread[0] = max(spread[0], PRIOR_SD_ALONE)
@@ -318,16 +394,29 @@ def trust_in(ended: Outcomes) -> Trust:
         return float(prior + (weight * np.logaddexp(0, scores) - good * scores).sum())
 
     bounds = (None, None), (LEAST_SLOPE, None)
-    intercept, slope = optimize.minimize(surprise, np.array(PRIOR_MEAN), bounds=bounds).x.tolist()
+    intercept, slope = optimize.minimize(
+        surprise, np.array(PRIOR_MEAN), bounds=bounds
+    ).x.tolist()
     # Rounded down, so that a share is not below itself.
     scale = 10**SHARE_DIGITS
-    seen, first = np.unique(np.floor(ended.share[:, 0] * scale) / scale, return_inverse=True)
+    seen, first = np.unique(
+        np.floor(ended.share[:, 0] * scale) / scale, return_inverse=True
+    )
     # An expected outcome counts as right from one half on.
-    count = [np.bincount(first.ravel(), weights=values) for values in (np.full(len(first), 1.0), right[:, 0] >= 0.5)]
+    count = [
+        np.bincount(first.ravel(), weights=values)
+        for values in (np.full(len(first), 1.0), right[:, 0] >= 0.5)
+    ]
     answered, hits = (values.astype(int).tolist() for values in count)
     length = round(_ranking_length(ended, right, inverse.ravel()), 2)
-    return Trust(intercept=round(intercept, 6), slope=round(slope, 6), length=length, shares=tuple(seen.tolist()),
-                 answered=tuple(answered), right=tuple(hits))  # fmt: skip
+    return Trust(
+        intercept=round(intercept, 6),
+        slope=round(slope, 6),
+        length=length,
+        shares=tuple(seen.tolist()),
+        answered=tuple(answered),
+        right=tuple(hits),
+    )
 
 
 def _ranking_length(ended: Outcomes, right: Floats, level: Ints) -> float:
@@ -339,9 +428,14 @@ def _ranking_length(ended: Outcomes, right: Floats, level: Ints) -> float:
     if not (ended.length > 0).all():
         return 0.0
     logs, size = np.log(ended.length), np.bincount(level)
-    longer, better = (x.ravel() - (np.bincount(level, weights=x.ravel()) / size)[level] for x in (logs, right))
+    longer, better = (
+        x.ravel() - (np.bincount(level, weights=x.ravel()) / size)[level]
+        for x in (logs, right)
+    )
     scores = -(longer * better).reshape(logs.shape).sum(axis=1)
-    shown = 1 < ended.samples.min() <= FEW or scores.sum() > SHOWN * math.sqrt(scores @ scores)
+    shown = 1 < ended.samples.min() <= FEW or scores.sum() > SHOWN * math.sqrt(
+        scores @ scores
+    )
     return math.exp(logs.mean()) if shown else 0.0
 
 
@@ -366,7 +460,9 @@ def fewer_right(
     if measured and unanswered:
         # Two tests share the chance of a false alarm.
         alpha /= 2
-        if line := lost_accuracy(measured.accuracy, questions, sum(right), len(right) + unanswered, alpha):
+        if line := lost_accuracy(
+            measured.accuracy, questions, sum(right), len(right) + unanswered, alpha
+        ):
             yield line
     if right and (line := broken_promise(confidences, right, questions, alpha)):
         yield line

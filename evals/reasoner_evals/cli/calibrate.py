@@ -14,7 +14,12 @@ from reasoner.cli.options import PATH, flag, json_option
 from reasoner.cli.terminal import Terminal, printable
 from reasoner.errors import UsageError
 from reasoner.system.printing import counted
-from reasoner_evals.cli.options import RunOptions, command_line, default_folder, run_options
+from reasoner_evals.cli.options import (
+    RunOptions,
+    command_line,
+    default_folder,
+    run_options,
+)
 
 if TYPE_CHECKING:
     from reasoner.calibration.profile import ArmRow, Family
@@ -29,19 +34,43 @@ MAX_SPEC_LENGTH: Final = 80
 
 @click.command("calibrate", cls=Command, heading="Measure")
 @run_options(strategies=" and ".join(DEFAULT_STRATEGIES))
-@option("--out", type=PATH, required=True, metavar="FILE",
-              help="Profile to write. Other tasks in an existing profile are kept.")  # fmt: skip
-@option("--from", "from_runs", is_flag=True,
-              help="Use finished runs: give folders RUN... in place of TASKs.")  # fmt: skip
-@option("--runs", type=PATH, metavar="DIR",
-              help="Folder of the run. An interrupted run in it continues.  [default: "
-                   "runs/calibrate-DATE-TIME-TASK]")  # fmt: skip
-@option("--bins", default="none", metavar="SIGNAL[:COUNT]",
-              help="Bins of easy and hard questions to measure separately, as in split:3. Signals: prompt (length) or "
-                   "split (first four votes).  [default: none]")  # fmt: skip
+@option(
+    "--out",
+    type=PATH,
+    required=True,
+    metavar="FILE",
+    help="Profile to write. Other tasks in an existing profile are kept.",
+)
+@option(
+    "--from",
+    "from_runs",
+    is_flag=True,
+    help="Use finished runs: give folders RUN... in place of TASKs.",
+)
+@option(
+    "--runs",
+    type=PATH,
+    metavar="DIR",
+    help="Folder of the run. An interrupted run in it continues.  [default: "
+    "runs/calibrate-DATE-TIME-TASK]",
+)
+@option(
+    "--bins",
+    default="none",
+    metavar="SIGNAL[:COUNT]",
+    help="Bins of easy and hard questions to measure separately, as in split:3. Signals: prompt (length) or "
+    "split (first four votes).  [default: none]",
+)
 @json_option("the profile's path and rows")
 @guarded
-def command(out: Path, from_runs: bool, runs: Path | None, bins: str, as_json: bool, **given: Any) -> int:
+def command(
+    out: Path,
+    from_runs: bool,
+    runs: Path | None,
+    bins: str,
+    as_json: bool,
+    **given: Any,
+) -> int:
     """Measure accuracy against compute on TASKs and write a profile.
 
     A FILE of questions with their answers is a task, too. The strategy auto chooses by this profile. Use questions that
@@ -62,23 +91,39 @@ def command(out: Path, from_runs: bool, runs: Path | None, bins: str, as_json: b
     former_profile(out, None)
     if from_runs:
         _check_alone(options, runs)
-        return _write([Path(task) for task in options.tasks], out, binning, as_json=as_json)
+        return _write(
+            [Path(task) for task in options.tasks], out, binning, as_json=as_json
+        )
     if not options.tasks:
         raise UsageError(
             "no task is given: name one or a file of questions, as in `reasoner calibrate arithmetic`, or --from a run"
         )
     folder = runs or default_folder("calibrate-", options.tasks[0])
-    code = _run(replace(options, strategies=options.strategies or DEFAULT_STRATEGIES), folder, binning)
+    code = _run(
+        replace(options, strategies=options.strategies or DEFAULT_STRATEGIES),
+        folder,
+        binning,
+    )
     return code or _write([folder], out, binning, as_json=as_json)
 
 
 def _check_alone(options: RunOptions, runs: Path | None) -> None:
     """Refuse options that finished runs have decided already."""
     if not options.tasks:
-        raise UsageError("no run is given: name one or more folders that `reasoner eval` wrote")
-    changed = [each.name for each in fields(options) if getattr(options, each.name) != each.default]
-    if others := [name for name in [*changed, *(["runs"] if runs else [])] if name != "tasks"]:
-        raise UsageError(f"{flag(others[0])} has no effect with --from, as the runs are finished: omit it")
+        raise UsageError(
+            "no run is given: name one or more folders that `reasoner eval` wrote"
+        )
+    changed = [
+        each.name
+        for each in fields(options)
+        if getattr(options, each.name) != each.default
+    ]
+    if others := [
+        name for name in [*changed, *(["runs"] if runs else [])] if name != "tasks"
+    ]:
+        raise UsageError(
+            f"{flag(others[0])} has no effect with --from, as the runs are finished: omit it"
+        )
 
 
 def _run(options: RunOptions, folder: Path, binning: "Binning") -> int:
@@ -94,7 +139,10 @@ def _run(options: RunOptions, folder: Path, binning: "Binning") -> int:
         check_signal(binning, setup.arms)
 
     run = RunFolder(folder)
-    with locked_run(options, run, resume=run.manifest.exists(), check=check) as (setup, manifest):
+    with locked_run(options, run, resume=run.manifest.exists(), check=check) as (
+        setup,
+        manifest,
+    ):
         return CalibrationRun(
             engine=setup.engine,
             display=EvalProgress(Terminal()),
@@ -105,9 +153,16 @@ def _run(options: RunOptions, folder: Path, binning: "Binning") -> int:
         ).run()
 
 
-def _write(runs: Sequence[Path], out: Path, binning: "Binning", *, as_json: bool) -> int:
+def _write(
+    runs: Sequence[Path], out: Path, binning: "Binning", *, as_json: bool
+) -> int:
     """Make the profile of finished runs and show its rows."""
-    from reasoner_evals.calibration.profiles import families_of, former_profile, merged, runs_of_one_model
+    from reasoner_evals.calibration.profiles import (
+        families_of,
+        former_profile,
+        merged,
+        runs_of_one_model,
+    )
 
     terminal = Terminal()
     opened = runs_of_one_model(runs)
@@ -123,7 +178,12 @@ def _write(runs: Sequence[Path], out: Path, binning: "Binning", *, as_json: bool
     merged(model, families, former).write(out)
     if as_json:
         terminal.give(
-            json.dumps({"profile": str(out), "rows": [_document(family, row) for family, row in _rows(families)]})
+            json.dumps(
+                {
+                    "profile": str(out),
+                    "rows": [_document(family, row) for family, row in _rows(families)],
+                }
+            )
         )
     else:
         for line in _lines(families):
@@ -148,8 +208,14 @@ def _lines(families: "Sequence[Family]") -> Iterator[str]:
 
     width = max(len(_arm(row)) for _, row in _rows(families))
     for family, row in _rows(families):
-        extra = "".join(f", {printable(part)}" for part in (row.verifier, row.budget) if part)
-        latency = "" if row.sequential_tokens is None else f", {row.sequential_tokens:,.0f} sequential"
+        extra = "".join(
+            f", {printable(part)}" for part in (row.verifier, row.budget) if part
+        )
+        latency = (
+            ""
+            if row.sequential_tokens is None
+            else f", {row.sequential_tokens:,.0f} sequential"
+        )
         why = _why(row)
         yield (
             f"{_where(family, row.bin)}  {_arm(row):<{width}}  {shown_accuracy(accuracy(row))}, "
@@ -173,8 +239,15 @@ def _facts(family: "Family", index: int) -> Iterator[str]:
 
     where, row = _where(family, index), family.safest(index)
     curve = (
-        f"{threshold:g} answers " + (f"{100 * covered:.0f} %, {100 * right:.0f} % of them right" if covered else "none")
-        for threshold, (covered, right) in ((at, row.trust.answers_above(at)) for at in THRESHOLDS)
+        f"{threshold:g} answers "
+        + (
+            f"{100 * covered:.0f} %, {100 * right:.0f} % of them right"
+            if covered
+            else "none"
+        )
+        for threshold, (covered, right) in (
+            (at, row.trust.answers_above(at)) for at in THRESHOLDS
+        )
     )
     yield f"{where}  {_arm(row)} with --abstain-below {'; '.join(curve)}"
     for risk in RISKS.values():
@@ -189,7 +262,13 @@ def _facts(family: "Family", index: int) -> Iterator[str]:
 
 def _document(family: "Family", row: "ArmRow") -> Mapping[str, Any]:
     share, low, high = accuracy(row)
-    shown = {"accuracy": share, "low": low, "high": high, "eligible": row.eligible, "why": _why(row)}
+    shown = {
+        "accuracy": share,
+        "low": low,
+        "high": high,
+        "eligible": row.eligible,
+        "why": _why(row),
+    }
     return {"task": family.task, **row.model_dump(), **shown}
 
 
@@ -207,4 +286,8 @@ def _why(row: "ArmRow") -> str:
     """Why a row is not chosen by what it lost; empty where it may be."""
     from reasoner.calibration.profile import MIN_QUESTIONS
 
-    return "" if row.eligible else f"{counted(row.questions, 'question')}, at least {MIN_QUESTIONS} are needed"
+    return (
+        ""
+        if row.eligible
+        else f"{counted(row.questions, 'question')}, at least {MIN_QUESTIONS} are needed"
+    )

@@ -14,7 +14,13 @@ from reasoner.cli.terminal import Terminal
 @engine_options
 @NO_SERVER
 @guarded
-def command(model: str | None, engine: str | None, base_url: str | None, prices: str | None, no_server: bool) -> int:
+def command(
+    model: str | None,
+    engine: str | None,
+    base_url: str | None,
+    prices: str | None,
+    no_server: bool,
+) -> int:
     """Take a tour of a minute: an answer, a vote, and their price.
 
     The first half asks the engine up to 24 questions; without vLLM the engine is simulated. The second half replays a
@@ -30,7 +36,12 @@ def command(model: str | None, engine: str | None, base_url: str | None, prices:
         engine = "simulated"
     given = Given(engine=engine, model=model, base_url=base_url, no_server=no_server)
     typed = {"--model": model, "--engine": engine, "--base-url": base_url}
-    flags = "".join(f" {name} {shlex.quote(value)}" for name, value in typed.items() if value)
+    flags = "".join(
+        f" {name} {shlex.quote(value)}" for name, value in typed.items() if value
+    )
     return Tour(
-        engine=given.to_engine(), display=Display(Terminal()), prices=read_prices(prices, []), flags=flags
+        engine=given.to_engine(),
+        display=Display(Terminal()),
+        prices=read_prices(prices, []),
+        flags=flags,
     ).run()

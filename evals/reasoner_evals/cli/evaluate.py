@@ -11,32 +11,66 @@ from reasoner.cli.options import PATH, QUIET, json_option
 from reasoner.cli.settings import SETTINGS, settled
 from reasoner.cli.terminal import Terminal
 from reasoner.errors import UsageError
-from reasoner_evals.cli.options import RunOptions, command_line, default_folder, run_options
+from reasoner_evals.cli.options import (
+    RunOptions,
+    command_line,
+    default_folder,
+    run_options,
+)
 
 
 @click.command("eval", cls=Command, heading="Measure")
 @run_options(strategies="single and self_consistency:n=16")
 @SETTINGS
-@option("--totals", metavar="AMOUNT,...", section="Strategy",
-        help="Budgets that all questions of a task share, one run each, as in 200k.")  # fmt: skip
-@option("--equal", metavar="AMOUNT", section="Strategy",
-        help="Tokens per question at which to compare strategies, as in 4k or sequential=2k. Up to 12 other "
-             "questions of the task set their sizes. Without -s: all strategies that apply.")  # fmt: skip
-@option("--effort", metavar="low|medium|high", section="Strategy",
-        help="Saving from --totals: low, medium or high leave the part that hardly raises accuracy.  [default: between "
-             "medium and high]")  # fmt: skip
-@option("--shard", metavar="I/N", section="Data",
-        help="Part I of N, as in 2/8, so that several processes share a run. `reasoner merge` joins the "
-             "parts.")  # fmt: skip
-@option("--out", type=PATH, metavar="DIR",
-        help="Folder of the run, new or empty.  [default: runs/DATE-TIME-TASK]")  # fmt: skip
-@option("--resume", type=PATH, metavar="RUN",
-        help="Run to continue. Keeps finished questions, retries failed ones.")  # fmt: skip
+@option(
+    "--totals",
+    metavar="AMOUNT,...",
+    section="Strategy",
+    help="Budgets that all questions of a task share, one run each, as in 200k.",
+)
+@option(
+    "--equal",
+    metavar="AMOUNT",
+    section="Strategy",
+    help="Tokens per question at which to compare strategies, as in 4k or sequential=2k. Up to 12 other "
+    "questions of the task set their sizes. Without -s: all strategies that apply.",
+)
+@option(
+    "--effort",
+    metavar="low|medium|high",
+    section="Strategy",
+    help="Saving from --totals: low, medium or high leave the part that hardly raises accuracy.  [default: between "
+    "medium and high]",
+)
+@option(
+    "--shard",
+    metavar="I/N",
+    section="Data",
+    help="Part I of N, as in 2/8, so that several processes share a run. `reasoner merge` joins the "
+    "parts.",
+)
+@option(
+    "--out",
+    type=PATH,
+    metavar="DIR",
+    help="Folder of the run, new or empty.  [default: runs/DATE-TIME-TASK]",
+)
+@option(
+    "--resume",
+    type=PATH,
+    metavar="RUN",
+    help="Run to continue. Keeps finished questions, retries failed ones.",
+)
 @json_option("the results")
 @QUIET
 @guarded
 def command(
-    out: Path | None, resume: Path | None, settings: Path | None, as_json: bool, quiet: bool, **given: Any
+    out: Path | None,
+    resume: Path | None,
+    settings: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **given: Any,
 ) -> int:
     """Measure strategies on TASKs, as in `reasoner eval arithmetic`.
 
@@ -60,14 +94,20 @@ def command(
 
     options = RunOptions(**settled(settings, given))
     if options.equal is not None and resume is not None:
-        raise UsageError(f"--equal {options.equal} has no effect with --resume: the run has its sizes; omit it")
+        raise UsageError(
+            f"--equal {options.equal} has no effect with --resume: the run has its sizes; omit it"
+        )
     if resume is not None and out is not None:
-        raise UsageError(f"--out {out} has no effect with --resume: a run continues in its own folder; omit it")
+        raise UsageError(
+            f"--out {out} has no effect with --resume: a run continues in its own folder; omit it"
+        )
     if resume is None and not options.tasks:
         raise UsageError(
             "no task is given: name one or a file of questions, as in `reasoner eval arithmetic`, or --resume a run"
         )
-    folder = RunFolder(resume or out or default_folder("", options.tasks[0], options.shard))
+    folder = RunFolder(
+        resume or out or default_folder("", options.tasks[0], options.shard)
+    )
     with locked_run(options, folder, resume=resume is not None) as (setup, manifest):
         return EvalRun(
             engine=setup.engine,

@@ -55,43 +55,80 @@ class RunOptions(Given):
         from reasoner.specs import Spec
         from reasoner.types import thinking_level
 
-        given = {name: value for name, value in self.sampling.items() if name != "thinking"}
+        given = {
+            name: value for name, value in self.sampling.items() if name != "thinking"
+        }
         levels: list[str | None] = [None]
         if self.thinking is not None:
             levels = [str(thinking_level(each)) for each in self.thinking.split(",")]
         if levels == [None] and all(value is None for value in given.values()):
             return tuple(strategies)
-        changed = [with_sampling(Spec.parse(spec), **given, thinking=level) for spec in strategies for level in levels]
-        check_sampling(set.intersection(*(missing for _, missing in changed)), strategies)
+        changed = [
+            with_sampling(Spec.parse(spec), **given, thinking=level)
+            for spec in strategies
+            for level in levels
+        ]
+        check_sampling(
+            set.intersection(*(missing for _, missing in changed)), strategies
+        )
         specs = [str(spec) for spec, _ in changed]
         # One that has no such option is the same at each level.
         fixed = {str(spec) for spec, missing in changed if "thinking" in missing}
-        return tuple(spec for at, spec in enumerate(specs) if spec not in fixed or spec not in specs[:at])
+        return tuple(
+            spec
+            for at, spec in enumerate(specs)
+            if spec not in fixed or spec not in specs[:at]
+        )
 
 
 def run_options(*, strategies: str) -> Callable[[F], F]:
     """The options of both commands, as fields of `RunOptions`; `strategies` is the default of --strategy."""
     return together(
         click.argument("tasks", nargs=-1, metavar="TASK[:OPTION=VALUE,...]|FILE..."),
-        option("-s", "--strategy", "strategies", multiple=True, metavar=SPEC, section="Strategy",
-               help=f"Strategy; repeat the option for several.  [default: {strategies}]"),
+        option(
+            "-s",
+            "--strategy",
+            "strategies",
+            multiple=True,
+            metavar=SPEC,
+            section="Strategy",
+            help=f"Strategy; repeat the option for several.  [default: {strategies}]",
+        ),
         sampling_options,
         thinking_option(several=True),
         VERIFIER,
-        option("--budgets", metavar="AMOUNT,...", section="Strategy",
-               help="Budgets per question, one run each: 1k,2k are tokens, samples=8 names the unit. Pools of samples "
-                    "take none.  [default: no limit]"),
-        option("--seeds", metavar="COUNT|SEED,...", section="Strategy",
-               help="Number of seeds, as in 3 for 0, 1 and 2, or a list of seeds, as in 4,7.  [default: 1]"),
+        option(
+            "--budgets",
+            metavar="AMOUNT,...",
+            section="Strategy",
+            help="Budgets per question, one run each: 1k,2k are tokens, samples=8 names the unit. Pools of samples "
+            "take none.  [default: no limit]",
+        ),
+        option(
+            "--seeds",
+            metavar="COUNT|SEED,...",
+            section="Strategy",
+            help="Number of seeds, as in 3 for 0, 1 and 2, or a list of seeds, as in 4,7.  [default: 1]",
+        ),
         UNSANDBOXED,
-        option("--limit", type=int, metavar="N", section="Data",
-               help="Number of questions of each task, from the first.  [default: all]"),
-        option("--subset-seed", type=int, metavar="SEED", section="Data",
-               help="Seed that shuffles each task before --limit.  [default: the benchmark's order]"),
+        option(
+            "--limit",
+            type=int,
+            metavar="N",
+            section="Data",
+            help="Number of questions of each task, from the first.  [default: all]",
+        ),
+        option(
+            "--subset-seed",
+            type=int,
+            metavar="SEED",
+            section="Data",
+            help="Seed that shuffles each task before --limit.  [default: the benchmark's order]",
+        ),
         COLUMNS,
         engine_options,
-    NO_SERVER,
-    )  # fmt: skip
+        NO_SERVER,
+    )
 
 
 def default_folder(prefix: str, task: str, shard: str | None = None) -> Path:

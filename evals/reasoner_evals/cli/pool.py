@@ -13,7 +13,9 @@ from reasoner.system.printing import counted
 
 @click.command("pool", cls=Command, heading="Set up")
 @click.argument("records", type=PATH, metavar="RECORDS")
-@click.option("-o", "--out", type=PATH, required=True, metavar="FILE", help="Pool to write.")
+@click.option(
+    "-o", "--out", type=PATH, required=True, metavar="FILE", help="Pool to write."
+)
 @guarded
 def command(records: Path, out: Path) -> int:
     """Turn recorded replies into a pool, to try strategies on them.
@@ -32,7 +34,9 @@ def command(records: Path, out: Path) -> int:
 
     written = write_pool(records, out)
     replies = (
-        f"{counted(written.replies, 'chain')} with probes" if written.probed else counted(written.replies, "answer")
+        f"{counted(written.replies, 'chain')} with probes"
+        if written.probed
+        else counted(written.replies, "answer")
     )
     Terminal().say(f"{counted(written.questions, 'question')}, {replies} in {out}")
     return ANSWERED

@@ -64,7 +64,11 @@ class TaskTally:
         """What a question cost on average; empty before the first."""
         if not self.done:
             return ""
-        latency = f", {self.sequential / self.done:,.0f} sequential" if self.sequential else ""
+        latency = (
+            f", {self.sequential / self.done:,.0f} sequential"
+            if self.sequential
+            else ""
+        )
         return f"{self.tokens / self.done:,.0f} tokens{latency} per question"
 
     @property
@@ -72,7 +76,11 @@ class TaskTally:
         """The share of right answers and its 95 % interval (Wilson); None before the first."""
         from reasoner_evals.stats.intervals import wilson
 
-        return (self.right / self.graded, *wilson(self.right, self.graded)) if self.graded else None
+        return (
+            (self.right / self.graded, *wilson(self.right, self.graded))
+            if self.graded
+            else None
+        )
 
     def left(self, now: float) -> float | None:
         """Seconds to the end of the arm, at this session's rate of samples or tokens; None before it is known."""
@@ -94,10 +102,16 @@ class TaskTally:
         """
         fresh, todo = self.done - self.earlier, self.total - self.earlier
         if self.arm.pool:
-            return min(self.now.samples / max(todo * self.arm.pool - self.samples_before, 1), 1.0)
+            return min(
+                self.now.samples / max(todo * self.arm.pool - self.samples_before, 1),
+                1.0,
+            )
         if not fresh:
             return 0.0
-        return max(min(self.now.tokens / (todo * max(self.fresh_tokens / fresh, 1.0)), 1.0), fresh / todo)
+        return max(
+            min(self.now.tokens / (todo * max(self.fresh_tokens / fresh, 1.0)), 1.0),
+            fresh / todo,
+        )
 
 
 @dataclass(slots=True)
@@ -106,10 +120,14 @@ class EvalProgress(Display):
 
     tallies: dict[str, TaskTally] = field(default_factory=dict, init=False)
 
-    def expect(self, arms: Sequence[Arm], totals: dict[str, int], *, thinks: bool = False) -> None:
+    def expect(
+        self, arms: Sequence[Arm], totals: dict[str, int], *, thinks: bool = False
+    ) -> None:
         """Set the arms to come, and the number of questions of each task; `thinks` says that the model does."""
         names = short_names(arms, thinks=thinks)
-        self.tallies = {arm.name: TaskTally(arm, totals[arm.task], names[arm.name]) for arm in arms}
+        self.tallies = {
+            arm.name: TaskTally(arm, totals[arm.task], names[arm.name]) for arm in arms
+        }
 
     def arm_started(self, arm: Arm, total: int, done: int) -> None:
         """An arm begins; `done` of its questions were finished in an earlier session."""
@@ -122,7 +140,9 @@ class EvalProgress(Display):
         """Earlier sessions drew `samples` for questions that they did not finish."""
         tally = self.tallies[arm.name]
         tally.samples_before = samples
-        self.tell(f"{tally.name}: {counted(samples, 'sample')} of unfinished questions are reused")
+        self.tell(
+            f"{tally.name}: {counted(samples, 'sample')} of unfinished questions are reused"
+        )
 
     def spent(self, arm: Arm, cost: Cost) -> None:
         """This session paid for work on a question of an arm."""
@@ -132,7 +152,9 @@ class EvalProgress(Display):
         """A question of an arm is finished, now or in an earlier session."""
         tally = self.tallies[arm.name]
         tally.add(record, outcome)
-        if tally.earlier < tally.done < tally.total and is_milestone(tally.done, tally.total):
+        if tally.earlier < tally.done < tally.total and is_milestone(
+            tally.done, tally.total
+        ):
             self.tell(f"{tally.name}: {_line(tally, self.clock())}")
 
     def arm_finished(self, arm: Arm) -> None:
@@ -154,12 +176,23 @@ class EvalProgress(Display):
         """The progress of all arms and of the one that runs, in one line."""
         tallies = list(self.tallies.values())
         ended = sum(tally.ended is not None for tally in tallies)
-        running = next((tally for tally in tallies if tally.began is not None and tally.ended is None), None)
+        running = next(
+            (
+                tally
+                for tally in tallies
+                if tally.began is not None and tally.ended is None
+            ),
+            None,
+        )
         if running is None:
             # `super()` does not work in a dataclass with slots.
             return Display.line(self)
         # A narrow terminal cuts the end of the line: what a person waits for comes first.
-        parts = [_line(running, self.clock()), running.name, f"{ended} of {counted(len(tallies), 'arm')} done"]
+        parts = [
+            _line(running, self.clock()),
+            running.name,
+            f"{ended} of {counted(len(tallies), 'arm')} done",
+        ]
         return one_line(" · ".join(parts))
 
 
@@ -169,7 +202,10 @@ def short_names(arms: Sequence[Arm], *, thinks: bool) -> dict[str, str]:
     tasks, seeds = ({getattr(arm, field) for arm in arms} for field in ("task", "seed"))
     names = {}
     for arm in arms:
-        parts = [*([arm.task] if tasks - {arm.task} else []), named[arm.strategy, arm.verifier].at(None)]
+        parts = [
+            *([arm.task] if tasks - {arm.task} else []),
+            named[arm.strategy, arm.verifier].at(None),
+        ]
         parts += [arm.limit] if arm.limit else []
         parts += [f"seed {arm.seed}"] if seeds - {arm.seed} else []
         names[arm.name] = ", ".join(parts)

@@ -43,11 +43,24 @@ def compare(first: str, second: str, *, as_json: bool) -> int:
     terminal = Terminal()
     results = compare_runs(_side(first), _side(second))
     if as_json:
-        terminal.give(json.dumps([result._asdict() | {"delta": asdict(result.delta)} for result in results]))
+        terminal.give(
+            json.dumps(
+                [
+                    result._asdict() | {"delta": asdict(result.delta)}
+                    for result in results
+                ]
+            )
+        )
         return ANSWERED
     for result in results:
-        missing = f", {result.missing:,} more without a result in A or B" if result.missing else ""
-        heading = f"{result.task}: {counted(result.delta.questions, 'question')}{missing}"
+        missing = (
+            f", {result.missing:,} more without a result in A or B"
+            if result.missing
+            else ""
+        )
+        heading = (
+            f"{result.task}: {counted(result.delta.questions, 'question')}{missing}"
+        )
         terminal.show(heading, labelled(_compared_rows(result)), width=columns())
     return ANSWERED
 
@@ -64,27 +77,51 @@ def _compared_rows(result: "PairedResult") -> Iterator[tuple[str, str]]:
     from reasoner_evals.report.narrative import percent, signed_points
 
     delta = result.delta
-    holm = f", {delta.p_holm:.3g} after Holm's adjustment over {delta.family}" if delta.family > 1 else ""
-    yield "  A", f"{result.first}, {result.first_model}: {percent(result.first_accuracy)}"
-    yield "  B", f"{delta.baseline}, {result.second_model}: {percent(result.second_accuracy)}"
+    holm = (
+        f", {delta.p_holm:.3g} after Holm's adjustment over {delta.family}"
+        if delta.family > 1
+        else ""
+    )
+    yield (
+        "  A",
+        f"{result.first}, {result.first_model}: {percent(result.first_accuracy)}",
+    )
+    yield (
+        "  B",
+        f"{delta.baseline}, {result.second_model}: {percent(result.second_accuracy)}",
+    )
     yield "  A - B", signed_points(delta.difference)
     yield "  p", f"{delta.p:.3g} ({delta.test}){holm}"
     yield "  better", f"A on {counted(delta.better, 'question')}, B on {delta.worse:,}"
     if delta.detectable:
-        verdict = "the difference is at least that" if delta.resolvable else "the difference is smaller"
+        verdict = (
+            "the difference is at least that"
+            if delta.resolvable
+            else "the difference is smaller"
+        )
         yield "  detectable", f"{100 * delta.detectable:.1f} points: {verdict}"
     if result.cost_ratio is not None:
         yield "  tokens", f"A costs {result.cost_ratio:.3g} times as much as B"
     if result.sequential_ratio is not None:
-        yield "  latency", f"A takes {result.sequential_ratio:.3g} times as many sequential tokens as B"
+        yield (
+            "  latency",
+            f"A takes {result.sequential_ratio:.3g} times as many sequential tokens as B",
+        )
 
 
 @click.command("export", cls=Command, heading="Look")
 @click.argument("run", type=PATH, metavar="RUN")
-@click.option("--out", type=PATH, metavar="FILE",
-              help="Table to write; its name ends in .parquet or .csv.")  # fmt: skip
-@click.option("--push", metavar="ORG/NAME",
-              help="Data set of the hub to publish the table as, with a card. A new one is private.")  # fmt: skip
+@click.option(
+    "--out",
+    type=PATH,
+    metavar="FILE",
+    help="Table to write; its name ends in .parquet or .csv.",
+)
+@click.option(
+    "--push",
+    metavar="ORG/NAME",
+    help="Data set of the hub to publish the table as, with a card. A new one is private.",
+)
 @guarded
 def export(run: Path, out: Path | None, push: str | None) -> int:
     """Write RUN as one table.
@@ -128,10 +165,18 @@ def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
         graded, changes = interrupts.run(lambda: grade_again(folder, manifest, tasks))
     terminal = Terminal()
     if as_json:
-        terminal.give(json.dumps({"graded": graded, "changed": [change._asdict() for change in changes]}))
+        terminal.give(
+            json.dumps(
+                {"graded": graded, "changed": [change._asdict() for change in changes]}
+            )
+        )
     else:
-        terminal.give(f"{counted(graded, 'answer')} graded, {counted(len(changes), 'grade')} changed")
-        for (before, after), count in Counter((change.before, change.after) for change in changes).most_common():
+        terminal.give(
+            f"{counted(graded, 'answer')} graded, {counted(len(changes), 'grade')} changed"
+        )
+        for (before, after), count in Counter(
+            (change.before, change.after) for change in changes
+        ).most_common():
             terminal.give(f"{before or 'no grade'} -> {after}: {count:,}")
     return ANSWERED
 
@@ -145,9 +190,13 @@ def _unchanged(manifest: "Manifest", *, unsandboxed: bool) -> "dict[str, TaskDat
     tasks: dict[str, TaskData] = {}
     for source in manifest.sources:
         try:
-            [data] = load_tasks([source.task], Subset.parse(source.subset), unsandboxed=unsandboxed).values()
+            [data] = load_tasks(
+                [source.task], Subset.parse(source.subset), unsandboxed=unsandboxed
+            ).values()
         except UsageError as error:
-            raise UsageError(f"the questions of {source.task} ({source.origin}) cannot be loaded: {error}") from error
+            raise UsageError(
+                f"the questions of {source.task} ({source.origin}) cannot be loaded: {error}"
+            ) from error
         if data.source.data_hash != source.data_hash:
             raise UsageError(
                 f"the questions of {source.task} have changed: the run used those of {source.origin} with hash "
@@ -159,8 +208,19 @@ def _unchanged(manifest: "Manifest", *, unsandboxed: bool) -> "dict[str, TaskDat
 
 @click.command("merge", cls=Command, heading="Measure")
 @click.argument("runs", nargs=-1, type=PATH, metavar="RUN...")
-@click.option("-o", "--out", type=PATH, required=True, metavar="DIR", help="Folder of the merged run, new or empty.")
-@click.option("--partial", is_flag=True, help="Merge the shards that are there, even if others are missing.")
+@click.option(
+    "-o",
+    "--out",
+    type=PATH,
+    required=True,
+    metavar="DIR",
+    help="Folder of the merged run, new or empty.",
+)
+@click.option(
+    "--partial",
+    is_flag=True,
+    help="Merge the shards that are there, even if others are missing.",
+)
 @guarded
 def merge(runs: tuple[Path, ...], out: Path, partial: bool) -> int:
     """Merge shards into one run.
@@ -181,15 +241,23 @@ def merge(runs: tuple[Path, ...], out: Path, partial: bool) -> int:
     )
     if merged.errors:
         failed = counted(merged.errors, "question")
-        terminal.say(f"{failed} ended in an error: try again with: reasoner eval --resume {out}")
+        terminal.say(
+            f"{failed} ended in an error: try again with: reasoner eval --resume {out}"
+        )
     return ANSWERED
 
 
 @click.command("report", cls=Command, heading="Look")
 @click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
-@click.option("--out", type=PATH, metavar="DIR",
-              help="Folder of the report.  [default: RUN, if there is only one]")  # fmt: skip
-@click.option("--title", metavar="TEXT", help="Title of the page.  [default: the tasks]")
+@click.option(
+    "--out",
+    type=PATH,
+    metavar="DIR",
+    help="Folder of the report.  [default: RUN, if there is only one]",
+)
+@click.option(
+    "--title", metavar="TEXT", help="Title of the page.  [default: the tasks]"
+)
 @guarded
 def report(runs: tuple[Path, ...], out: Path | None, title: str | None) -> int:
     """Report what RUNs measured: a table, a page and figures.
@@ -207,7 +275,9 @@ def report(runs: tuple[Path, ...], out: Path | None, title: str | None) -> int:
     from reasoner_evals.report.terminal import result_lines
 
     if out is None and len(runs) > 1:
-        raise UsageError(f"{len(runs)} runs are given: name the report's folder with --out DIR")
+        raise UsageError(
+            f"{len(runs)} runs are given: name the report's folder with --out DIR"
+        )
     folders = [_recorded(path) if path.is_file() else path for path in runs]
     page = (out or folders[0]) / "report.html"
     report = make_report(folders)
@@ -234,23 +304,41 @@ def _recorded(replies: Path) -> Path:
 
     first = default_folder("", replies.stem)
     # Files of one name may be read within a second.
-    folders = chain([first], (first.with_name(f"{first.name}-{number}") for number in count(2)))
+    folders = chain(
+        [first], (first.with_name(f"{first.name}-{number}") for number in count(2))
+    )
     run = next(folder for folder in folders if not folder.exists())
     make_folder(run.parent)
     pool = f"pool:{run}.pool.jsonl"
     votes = f"self_consistency:n={write_pool(replies, Path(pool.removeprefix('pool:'))).fewest}"
-    arguments = [pool, "--engine", pool, "--strategy", votes, "--out", str(run), "--quiet"]
+    arguments = [
+        pool,
+        "--engine",
+        pool,
+        "--strategy",
+        votes,
+        "--out",
+        str(run),
+        "--quiet",
+    ]
     with redirect_stdout(sys.stderr):  # standard output is the report's
         code = evaluate.command.main(arguments, standalone_mode=False)
     if code:
-        raise UsageError(f"the replies in {replies} cannot be reported: the run {run} failed")
+        raise UsageError(
+            f"the replies in {replies} cannot be reported: the run {run} failed"
+        )
     return run
 
 
 @click.command("view", cls=Command, heading="Look")
 @click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
-@click.option("--port", type=click.IntRange(0, 65_535), default=0, metavar="N",
-              help="Port of the page.  [default: any free one]")  # fmt: skip
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=0,
+    metavar="N",
+    help="Port of the page.  [default: any free one]",
+)
 @guarded
 def view(runs: tuple[Path, ...], port: int) -> int:
     """Look at each question and sample of RUNs in a browser.

@@ -68,29 +68,55 @@ class EvalRun(EngineRun):
         for source in (data.source for data in setup.tasks.values()):
             for note in source.notes:
                 progress.note(f"note: {note}")
-        strategies = [build("strategy", spec) for spec in dict.fromkeys(arm.strategy for arm in setup.arms)]
+        strategies = [
+            build("strategy", spec)
+            for spec in dict.fromkeys(arm.strategy for arm in setup.arms)
+        ]
         async with started(setup.engine, setup.verifier, strategies, progress):
             if setup.equal:
                 progress.begin("measuring sizes of equal cost")
-                specs = await sized(setup.equal, setup.engine, setup.verifier, progress.tell)
-                self.setup = setup = replace(setup, arms=arms_of(replace(setup.grid, strategies=specs)))
+                specs = await sized(
+                    setup.equal, setup.engine, setup.verifier, progress.tell
+                )
+                self.setup = setup = replace(
+                    setup, arms=arms_of(replace(setup.grid, strategies=specs))
+                )
             progress.begin(f"evaluating with {setup.engine.model.name}")
             manifest = self._manifest()
             totals = {task: len(data.items) for task, data in setup.tasks.items()}
-            progress.expect(manifest.arms, totals, thinks=setup.engine.model.thinking is not None)
-            await evaluate(self.folder, manifest, setup.tasks, setup.engine, setup.verifier, progress)
+            progress.expect(
+                manifest.arms, totals, thinks=setup.engine.model.thinking is not None
+            )
+            await evaluate(
+                self.folder,
+                manifest,
+                setup.tasks,
+                setup.engine,
+                setup.verifier,
+                progress,
+            )
 
     def _manifest(self) -> Manifest:
         """The manifest of a new run, or that of the resumed run if the model is still the same."""
         setup = self.setup
         if self.frozen is None:
-            manifest = freeze(setup.tasks, setup.arms, setup.engine, setup.prices, command=self.command)
+            manifest = freeze(
+                setup.tasks,
+                setup.arms,
+                setup.engine,
+                setup.prices,
+                command=self.command,
+            )
             write_manifest(self.folder, manifest)
             write_items(self.folder, setup.tasks)
             return manifest
-        if changed := differences(self.frozen, self.frozen.model_copy(update={"model": setup.engine.model})):
+        if changed := differences(
+            self.frozen, self.frozen.model_copy(update={"model": setup.engine.model})
+        ):
             raise Drifted(self.folder, changed)
-        for part, before, now in machine_differences(self.frozen.machine, this_machine()):
+        for part, before, now in machine_differences(
+            self.frozen.machine, this_machine()
+        ):
             self.display.note(f"note: {part} was {before}, is {now}")
         write_items(self.folder, setup.tasks)
         return self.frozen
@@ -99,9 +125,17 @@ class EvalRun(EngineRun):
         """Show the results; the exit code."""
         terminal, tallies = self.display.terminal, list(self.display.tallies.values())
         try:
-            for name, text in [("", _document(self.folder.path, tallies))] if self.as_json else _lines(tallies):
+            for name, text in (
+                [("", _document(self.folder.path, tallies))]
+                if self.as_json
+                else _lines(tallies)
+            ):
                 folded = terminal.out.isatty() and not self.as_json
-                for line in wrapped(text, HANGING, name).split("\n") if folded else [name + text]:
+                for line in (
+                    wrapped(text, HANGING, name).split("\n")
+                    if folded
+                    else [name + text]
+                ):
                     terminal.give(line)
         except ReaderLeft:
             pass
@@ -119,7 +153,9 @@ class EvalRun(EngineRun):
         return ENGINE if failed else OTHER if unrated else ANSWERED
 
     def _next_step(self) -> str:
-        [subset, *_] = [Subset.parse(data.source.subset) for data in self.setup.tasks.values()]
+        [subset, *_] = [
+            Subset.parse(data.source.subset) for data in self.setup.tasks.values()
+        ]
         if subset.shard:
             return f"after the end of {counted(subset.shard.count, 'shard')}: reasoner merge RUN... --out DIR"
         return f"report: reasoner report {self.folder.path}"
@@ -134,7 +170,9 @@ class CalibrationRun(EvalRun):
         terminal.say(f"run: {path}")
         if failed := _failed(list(self.display.tallies.values())):
             retry = f"try again with `reasoner eval --resume {path}`"
-            terminal.fail(f"{failed}: {retry}, or use the others with `reasoner calibrate --from {path}`")
+            terminal.fail(
+                f"{failed}: {retry}, or use the others with `reasoner calibrate --from {path}`"
+            )
         return ENGINE if failed else ANSWERED
 
 
@@ -146,7 +184,9 @@ def _failed(tallies: list[TaskTally]) -> str:
 
 def _unrated(tallies: list[TaskTally]) -> str:
     """The arms in which not one question got a rating, and why; empty if there is none."""
-    arms = [tally for tally in tallies if tally.done and len(tally.unrated) == tally.done]
+    arms = [
+        tally for tally in tallies if tally.done and len(tally.unrated) == tally.done
+    ]
     if not arms:
         return ""
     names = ", ".join(tally.arm.name for tally in arms)
@@ -176,7 +216,10 @@ def _document(path: Path, tallies: list[TaskTally]) -> str:
             {
                 **tally.arm.model_dump(),
                 "questions": tally.done,
-                **{name: getattr(tally, name) for name in ("graded", "right", "errors", "tokens", "probe_tokens")},
+                **{
+                    name: getattr(tally, name)
+                    for name in ("graded", "right", "errors", "tokens", "probe_tokens")
+                },
                 "sequential_tokens": tally.sequential,
                 "accuracy": share,
                 "low": low,

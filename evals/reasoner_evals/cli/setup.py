@@ -19,9 +19,23 @@ from reasoner.system.foreign import ErrorsFrom
 from reasoner.system.machine import require_extra
 from reasoner.verifier import Verifier
 from reasoner_evals.cli.options import RunOptions
-from reasoner_evals.runs.arms import DEFAULT_STRATEGIES, Grid, Shard, Subset, arms_of, read_budgets, read_seeds
+from reasoner_evals.runs.arms import (
+    DEFAULT_STRATEGIES,
+    Grid,
+    Shard,
+    Subset,
+    arms_of,
+    read_budgets,
+    read_seeds,
+)
 from reasoner_evals.runs.equal import EqualCost, all_strategies, pilot, read_goal
-from reasoner_evals.runs.manifest import Drift, Drifted, decisions, differences, read_manifest
+from reasoner_evals.runs.manifest import (
+    Drift,
+    Drifted,
+    decisions,
+    differences,
+    read_manifest,
+)
 from reasoner_evals.runs.records import Arm, Manifest, RunFolder
 from reasoner_evals.tasks.benchmark import TaskData, checked_data
 from reasoner_evals.tasks.own_files import task_spec
@@ -49,18 +63,35 @@ def set_up(options: RunOptions) -> RunSetup:
             not installed.
     """
     require_extra("eval", "evaluation")
-    options = replace(options, tasks=tuple(task_spec(task, options.column_pairs) for task in options.tasks))
+    options = replace(
+        options,
+        tasks=tuple(task_spec(task, options.column_pairs) for task in options.tasks),
+    )
     engine = options.to_engine()
     if isinstance(engine, ReplayEngine):
-        raise UsageError("--engine replay cannot be evaluated, as it samples nothing new: choose another engine")
+        raise UsageError(
+            "--engine replay cannot be evaluated, as it samples nothing new: choose another engine"
+        )
     if options.equal is not None:
         _check_equal(options)
-    default = DEFAULT_STRATEGIES if options.equal is None else all_strategies(rated=options.verifier is not None)
+    default = (
+        DEFAULT_STRATEGIES
+        if options.equal is None
+        else all_strategies(rated=options.verifier is not None)
+    )
     strategies = options.with_sampling(options.strategies or default)
     budgets = read_budgets(options.budgets) if options.budgets is not None else ()
-    totals = tuple(total.together() for total in read_budgets(options.totals)) if options.totals is not None else ()
+    totals = (
+        tuple(total.together() for total in read_budgets(options.totals))
+        if options.totals is not None
+        else ()
+    )
     prices = read_prices(options.prices, (*budgets, *totals))
-    subset = Subset(options.limit, options.subset_seed, None if options.shard is None else Shard.parse(options.shard))
+    subset = Subset(
+        options.limit,
+        options.subset_seed,
+        None if options.shard is None else Shard.parse(options.shard),
+    )
     verifier = verifier_of(options, strategies, engine)
     grid = Grid(
         tasks=options.tasks,
@@ -73,13 +104,23 @@ def set_up(options: RunOptions) -> RunSetup:
     )
     arms_of(grid)  # refuses what cannot be combined before data is fetched
     if options.equal is None:
-        tasks, equal = load_tasks(options.tasks, subset, unsandboxed=options.unsandboxed), None
+        tasks, equal = (
+            load_tasks(options.tasks, subset, unsandboxed=options.unsandboxed),
+            None,
+        )
     else:
         # In the order of the subset, so that the questions after it are like those in it.
         ordered = replace(subset, limit=subset.limit and sys.maxsize)
-        [(task, whole)] = load_tasks(options.tasks, ordered, unsandboxed=options.unsandboxed).items()
+        [(task, whole)] = load_tasks(
+            options.tasks, ordered, unsandboxed=options.unsandboxed
+        ).items()
         tasks = {task: subset.cut(whole)}
-        equal = EqualCost(read_goal(options.equal), pilot(whole, tasks[task]), strategies, bool(options.strategies))
+        equal = EqualCost(
+            read_goal(options.equal),
+            pilot(whole, tasks[task]),
+            strategies,
+            bool(options.strategies),
+        )
     grid = replace(grid, tasks=tuple(tasks))
     return RunSetup(tasks, arms_of(grid), engine, verifier, prices, equal, grid)
 
@@ -87,15 +128,30 @@ def set_up(options: RunOptions) -> RunSetup:
 def _check_equal(options: RunOptions) -> None:
     """Refuse what --equal cannot be combined with. Raises UsageError."""
     if len(options.tasks) != 1:
-        raise UsageError(f"--equal finds the sizes for one task (got {len(options.tasks)}): run each by itself")
-    given = {"-n": options.n, "--budgets": options.budgets, "--totals": options.totals, "--shard": options.shard}
-    if refused := next((name for name, value in given.items() if value is not None), None):
-        raise UsageError(f"{refused} has no effect with --equal, which decides what each strategy costs: omit it")
+        raise UsageError(
+            f"--equal finds the sizes for one task (got {len(options.tasks)}): run each by itself"
+        )
+    given = {
+        "-n": options.n,
+        "--budgets": options.budgets,
+        "--totals": options.totals,
+        "--shard": options.shard,
+    }
+    if refused := next(
+        (name for name, value in given.items() if value is not None), None
+    ):
+        raise UsageError(
+            f"{refused} has no effect with --equal, which decides what each strategy costs: omit it"
+        )
 
 
 @contextmanager
 def locked_run(
-    options: RunOptions, folder: RunFolder, *, resume: bool, check: Callable[[RunSetup], None] = lambda _: None
+    options: RunOptions,
+    folder: RunFolder,
+    *,
+    resume: bool,
+    check: Callable[[RunSetup], None] = lambda _: None,
 ) -> Iterator[tuple[RunSetup, Manifest | None]]:
     """The objects of a run, with its manifest if it is resumed; its folder is locked meanwhile.
 
@@ -133,13 +189,22 @@ def set_up_again(options: RunOptions, frozen: Manifest, folder: RunFolder) -> Ru
     check_consent(frozen, unsandboxed=options.unsandboxed)
     before = _options_of(frozen)
     if options.strategies:
-        named = {spec_of(build("strategy", spec)) for spec in options.with_sampling(options.strategies)}
+        named = {
+            spec_of(build("strategy", spec))
+            for spec in options.with_sampling(options.strategies)
+        }
         if named != set(before.strategies):
-            then, now = (", ".join(sorted(specs)) for specs in (before.strategies, named))
+            then, now = (
+                ", ".join(sorted(specs)) for specs in (before.strategies, named)
+            )
             raise Drifted(folder, [Drift("the strategies", then, now)])
     if options.engine or options.model or options.base_url:
         before = replace(before, engine=None)
-    typed = {each.name: value for each in fields(options) if (value := getattr(options, each.name)) not in (None, ())}
+    typed = {
+        each.name: value
+        for each in fields(options)
+        if (value := getattr(options, each.name)) not in (None, ())
+    }
     setup = set_up(replace(before, **{**typed, "strategies": before.strategies}))
     current = decisions(setup.tasks, setup.arms, setup.engine, setup.prices)
     if changed := differences(frozen, frozen.model_copy(update=current)):
@@ -156,7 +221,8 @@ def _options_of(frozen: Manifest) -> RunOptions:
         tasks=tuple(source.task for source in frozen.sources),
         strategies=tuple(dict.fromkeys(arm.strategy for arm in arms)),
         verifier=next((arm.verifier for arm in arms if arm.verifier), None),
-        budgets=",".join(dict.fromkeys(arm.budget for arm in arms if arm.budget)) or None,
+        budgets=",".join(dict.fromkeys(arm.budget for arm in arms if arm.budget))
+        or None,
         totals=",".join(dict.fromkeys(arm.total for arm in arms if arm.total)) or None,
         effort=next((name for name in RISKS if price_of(name) in prices), None),
         seeds=",".join(dict.fromkeys(str(arm.seed) for arm in arms)) + ",",
@@ -164,7 +230,10 @@ def _options_of(frozen: Manifest) -> RunOptions:
         subset_seed=subset.seed,
         shard=str(subset.shard) if subset.shard else None,
         engine=frozen.engine,
-        prices=",".join(f"{kind}={usd!r}" for kind, usd in (frozen.prices or {}).items()) or None,
+        prices=",".join(
+            f"{kind}={usd!r}" for kind, usd in (frozen.prices or {}).items()
+        )
+        or None,
     )
 
 
@@ -174,12 +243,19 @@ def check_consent(frozen: Manifest, *, unsandboxed: bool) -> None:
     Raises:
         UsageError: the manifest allows it, and `unsandboxed` does not.
     """
-    specs = [*(source.task for source in frozen.sources), *(arm.verifier for arm in frozen.arms)]
+    specs = [
+        *(source.task for source in frozen.sources),
+        *(arm.verifier for arm in frozen.arms),
+    ]
     if not unsandboxed and any("allow_unsandboxed" in spec for spec in specs):
-        raise UsageError("this run executed code without a sandbox: add --allow-unsandboxed-code to allow it here too")
+        raise UsageError(
+            "this run executed code without a sandbox: add --allow-unsandboxed-code to allow it here too"
+        )
 
 
-def load_tasks(specs: Sequence[str], subset: Subset, *, unsandboxed: bool = False) -> dict[str, TaskData]:
+def load_tasks(
+    specs: Sequence[str], subset: Subset, *, unsandboxed: bool = False
+) -> dict[str, TaskData]:
     """The data of tasks, cut to the subset, by the spec in their source.
 
     Raises:
@@ -187,7 +263,11 @@ def load_tasks(specs: Sequence[str], subset: Subset, *, unsandboxed: bool = Fals
     """
     tasks: dict[str, TaskData] = {}
     for spec in specs:
-        allowed = {"allow_unsandboxed": True} if unsandboxed and runs_code("task", spec) else {}
+        allowed = (
+            {"allow_unsandboxed": True}
+            if unsandboxed and runs_code("task", spec)
+            else {}
+        )
         task = build("task", spec, **allowed)
         with ErrorsFrom(f"the task {spec}", ReasonerError):
             data = checked_data(task, task.load(), subset.cut)
@@ -197,13 +277,21 @@ def load_tasks(specs: Sequence[str], subset: Subset, *, unsandboxed: bool = Fals
     return tasks
 
 
-def verifier_of(options: RunOptions, specs: Sequence[str], engine: Engine) -> Verifier | None:
+def verifier_of(
+    options: RunOptions, specs: Sequence[str], engine: Engine
+) -> Verifier | None:
     """The verifier for these strategies; None where none of them uses one. Raises UsageError as `set_up`."""
     strategies = [build("strategy", spec) for spec in specs]
     unsandboxed = options.unsandboxed and (
         any(strategy.uses_verifier for strategy in strategies)
         and runs_code("verifier", options.verifier or DEFAULT_VERIFIER)
     )
-    if options.unsandboxed and not unsandboxed and not any(runs_code("task", spec) for spec in options.tasks):
-        raise UsageError("--allow-unsandboxed-code has no effect: no task or verifier here runs code; omit it")
+    if (
+        options.unsandboxed
+        and not unsandboxed
+        and not any(runs_code("task", spec) for spec in options.tasks)
+    ):
+        raise UsageError(
+            "--allow-unsandboxed-code has no effect: no task or verifier here runs code; omit it"
+        )
     return replace(options, unsandboxed=unsandboxed).to_verifier(strategies, engine)

@@ -40,7 +40,11 @@ RECORDED: Final = (
     ("one sample", "samples.jsonl", "single"),
     ("vote of 4", "samples.jsonl", "self_consistency:n=4"),
     ("vote of 16", "samples.jsonl", "self_consistency:n=16"),
-    ("until settled", "samples.jsonl", "self_consistency(n=16,stop=first_of(rules=[beta(theta=0.9),no_majority]))"),
+    (
+        "until settled",
+        "samples.jsonl",
+        "self_consistency(n=16,stop=first_of(rules=[beta(theta=0.9),no_majority]))",
+    ),
 )
 """A strategy's name for readers, its pool, and its specification."""
 NEXT: Final = (
@@ -59,7 +63,9 @@ class Tour(EngineRun):
     prices: Prices | None
     flags: str
     """Those of the engine, for the commands to type next."""
-    items: Sequence[GradedQuestion] = field(default_factory=lambda: reported()[:QUESTIONS])
+    items: Sequence[GradedQuestion] = field(
+        default_factory=lambda: reported()[:QUESTIONS]
+    )
     greedy: list[Solution] = field(default_factory=list)
     vote: list[Solution] = field(default_factory=list)
     recorded: Sequence[GradedQuestion] = ()
@@ -72,13 +78,19 @@ class Tour(EngineRun):
             began = time.monotonic()
             for start in range(0, len(self.items), AT_ONCE):
                 chosen = self.items[start : start + AT_ONCE]
-                self.display.begin(f"asking {start + len(chosen)} of {len(self.items)} questions, once and {N} times")
-                greedy, vote = await asyncio.gather(*(_ask(name, chosen, self.engine) for name in (GREEDY, VOTE)))
+                self.display.begin(
+                    f"asking {start + len(chosen)} of {len(self.items)} questions, once and {N} times"
+                )
+                greedy, vote = await asyncio.gather(
+                    *(_ask(name, chosen, self.engine) for name in (GREEDY, VOTE))
+                )
                 self.greedy += greedy
                 self.vote += vote
                 if time.monotonic() - began > SECONDS:
                     break
-        self.recorded = build("task", "pool", path=str(RECORDINGS / "samples.jsonl")).load().items
+        self.recorded = (
+            build("task", "pool", path=str(RECORDINGS / "samples.jsonl")).load().items
+        )
         for name, pool, strategy in RECORDED:
             engine = build("engine", "pool", path=str(RECORDINGS / pool))
             self.replayed.append((name, await _ask(strategy, self.recorded, engine)))
@@ -96,32 +108,61 @@ class Tour(EngineRun):
             "vote."
         )
         if left := len(self.items) - asked:
-            yield Text(f"{left} more questions were left out, as this machine is slow or busy.")
-        pairs = list(zip(_right(self.items, self.greedy), _right(self.items, self.vote), strict=True))
-        gained = [index for index, (before, after) in enumerate(pairs) if after and not before]
+            yield Text(
+                f"{left} more questions were left out, as this machine is slow or busy."
+            )
+        pairs = list(
+            zip(
+                _right(self.items, self.greedy),
+                _right(self.items, self.vote),
+                strict=True,
+            )
+        )
+        gained = [
+            index for index, (before, after) in enumerate(pairs) if after and not before
+        ]
         if gained:
             # A wrong answer shows more than a missing one.
-            shown = next((index for index in gained if self.greedy[index].answer), gained[0])
-            yield _heading(f"A question that the vote puts right: {self.items[shown].question.text}")
-            yield labelled([("greedy", _answer(self.greedy[shown])), ("vote", _answer(self.vote[shown]))])
+            shown = next(
+                (index for index in gained if self.greedy[index].answer), gained[0]
+            )
+            yield _heading(
+                f"A question that the vote puts right: {self.items[shown].question.text}"
+            )
+            yield labelled(
+                [
+                    ("greedy", _answer(self.greedy[shown])),
+                    ("vote", _answer(self.vote[shown])),
+                ]
+            )
         yield _heading(f"All {asked} questions, and what they cost")
-        yield labelled([("greedy", self._totals(self.greedy)), ("vote", self._totals(self.vote))])
+        yield labelled(
+            [("greedy", self._totals(self.greedy)), ("vote", self._totals(self.vote))]
+        )
         lost = sum(before and not after for before, after in pairs)
         yield Text(
             f"Greedy wrong and vote right: {len(gained)}. The reverse: {lost}. In brackets is the 95 % interval. "
             "A vote helps where the most likely answer is wrong and the right one is frequent. Elsewhere it only costs "
             "more: measure before you pay."
         )
-        yield _heading(f"A real benchmark, replayed: {len(self.recorded)} questions of GSM8K")
+        yield _heading(
+            f"A real benchmark, replayed: {len(self.recorded)} questions of GSM8K"
+        )
         yield from (self._dots(name, solutions) for name, solutions in self.replayed)
-        right = {name: sum(_right(self.recorded, solutions)) for name, solutions in self.replayed}
+        right = {
+            name: sum(_right(self.recorded, solutions))
+            for name, solutions in self.replayed
+        }
         yield Text(
             "A dot is a question, full where the answer is right. Qwen2.5-Coder-0.5B-Instruct was recorded once; no "
             f"model runs now. Here a vote of 16 puts {right['vote of 16'] - right['one sample']} more questions right "
             f"than one sample, and {right['vote of 16'] - right['greedy']} more than greedy."
         )
         yield _heading("What to type next")
-        yield from (line.format(question=self.items[0].question.text, flags=self.flags) for line in NEXT)
+        yield from (
+            line.format(question=self.items[0].question.text, flags=self.flags)
+            for line in NEXT
+        )
 
     def _dots(self, name: str, solutions: Sequence[Solution]) -> Text:
         right, count = _right(self.recorded, solutions), len(solutions)
@@ -132,22 +173,38 @@ class Tour(EngineRun):
         return line.append(f" {sum(right)} of {count} right, {tokens:,.0f} tokens each")
 
     def _totals(self, solutions: Sequence[Solution]) -> str:
-        right, cost = sum(_right(self.items, solutions)), sum((solution.cost for solution in solutions), Cost())
+        right, cost = (
+            sum(_right(self.items, solutions)),
+            sum((solution.cost for solution in solutions), Cost()),
+        )
         low, high = wilson(right, len(solutions))
         price = f", ${self.prices.usd(cost):.6f}" if self.prices else ""
-        share = f"{right} of {len(solutions)} right [{100 * low:.0f} to {100 * high:.0f} %]"
+        share = (
+            f"{right} of {len(solutions)} right [{100 * low:.0f} to {100 * high:.0f} %]"
+        )
         return f"{share}, {cost.tokens:,} tokens{price}"
 
 
-def _right(items: Sequence[GradedQuestion], solutions: Sequence[Solution]) -> list[bool]:
+def _right(
+    items: Sequence[GradedQuestion], solutions: Sequence[Solution]
+) -> list[bool]:
     """Whether each answer equals the reference answer, for the first questions; a missing answer does not."""
     pairs = zip(items, solutions, strict=False)
-    return [solution.answer is not None and solution.answer.key == item.gold for item, solution in pairs]
+    return [
+        solution.answer is not None and solution.answer.key == item.gold
+        for item, solution in pairs
+    ]
 
 
 def _answer(solution: Solution) -> str:
-    answer = printable(solution.answer.text, limit=20) if solution.answer else "no answer"
-    votes = f"; {VoteSummary(solution.vote_state).line}" if solution.vote_state.samples > 1 else ""
+    answer = (
+        printable(solution.answer.text, limit=20) if solution.answer else "no answer"
+    )
+    votes = (
+        f"; {VoteSummary(solution.vote_state).line}"
+        if solution.vote_state.samples > 1
+        else ""
+    )
     return f"{answer}; {solution.cost.tokens:,} tokens{votes}"
 
 
@@ -155,7 +212,9 @@ def _heading(text: str) -> RenderableType:
     return Text(f"\n{text}", style="bold")
 
 
-async def _ask(strategy: str, items: Sequence[GradedQuestion], engine: Engine) -> list[Solution]:
+async def _ask(
+    strategy: str, items: Sequence[GradedQuestion], engine: Engine
+) -> list[Solution]:
     """The solutions of all questions. Raises the first error of a question."""
     solutions = await solve_many([item.question for item in items], strategy, engine)
     for solution in solutions:

@@ -26,30 +26,64 @@ from reasoner_evals.cli.options import RunOptions, command_line
 
 @click.command("tune", cls=Command, heading="Measure")
 @click.argument("task", metavar="TASK[:OPTION=VALUE,...]|FILE")
-@option("--tokens", required=True, metavar="AMOUNT", section="Strategy",
-        help="Tokens that a question may cost on average, as in 4k.")  # fmt: skip
-@option("-s", "--strategy", "strategies", multiple=True, metavar=SPEC, section="Strategy",
-        help="Candidate; repeat for several. One sample and a plain vote always race.  [default: all "
-             "strategies that apply]")  # fmt: skip
+@option(
+    "--tokens",
+    required=True,
+    metavar="AMOUNT",
+    section="Strategy",
+    help="Tokens that a question may cost on average, as in 4k.",
+)
+@option(
+    "-s",
+    "--strategy",
+    "strategies",
+    multiple=True,
+    metavar=SPEC,
+    section="Strategy",
+    help="Candidate; repeat for several. One sample and a plain vote always race.  [default: all "
+    "strategies that apply]",
+)
 @sampling_options
 @thinking_option()
 @VERIFIER
 @UNSANDBOXED
-@option("--spend", metavar="AMOUNT", section="Strategy",
-        help="Maximum tokens in all, as in 2m. No round starts that would exceed it.  [default: a third of "
-             "what all candidates on all questions would cost]")  # fmt: skip
-@option("--limit", type=int, metavar="N", section="Data",
-        help="First N questions only.  [default: all]")  # fmt: skip
-@option("--shard", metavar="I/N", section="Data",
-        help="Part I of N of each round, from 1. Processes that share --runs wait for each other.")  # fmt: skip
+@option(
+    "--spend",
+    metavar="AMOUNT",
+    section="Strategy",
+    help="Maximum tokens in all, as in 2m. No round starts that would exceed it.  [default: a third of "
+    "what all candidates on all questions would cost]",
+)
+@option(
+    "--limit",
+    type=int,
+    metavar="N",
+    section="Data",
+    help="First N questions only.  [default: all]",
+)
+@option(
+    "--shard",
+    metavar="I/N",
+    section="Data",
+    help="Part I of N of each round, from 1. Processes that share --runs wait for each other.",
+)
 @engine_options
 @NO_SERVER
 @SEED
-@option("--out", type=PATH, required=True, metavar="FILE",
-        help="Settings file to write, for --settings of other commands. A page lies beside it.")  # fmt: skip
-@option("--runs", type=PATH, metavar="DIR",
-        help="Folder of the race. An interrupted race in it continues.  [default: --out without its "
-             "ending]")  # fmt: skip
+@option(
+    "--out",
+    type=PATH,
+    required=True,
+    metavar="FILE",
+    help="Settings file to write, for --settings of other commands. A page lies beside it.",
+)
+@option(
+    "--runs",
+    type=PATH,
+    metavar="DIR",
+    help="Folder of the race. An interrupted race in it continues.  [default: --out without its "
+    "ending]",
+)
 @json_option("the verdict, the forecast and the candidates")
 @QUIET
 @guarded
@@ -79,7 +113,14 @@ def command(
     from reasoner_evals.cli.tuning_progress import TuneProgress
 
     options = RunOptions(tasks=(task,), **given)
-    setup = prepared(options, tokens=tokens, spend=spend, seed=seed, folder=runs or out.with_suffix(""), out=out)
+    setup = prepared(
+        options,
+        tokens=tokens,
+        spend=spend,
+        seed=seed,
+        folder=runs or out.with_suffix(""),
+        out=out,
+    )
     with locked_race(setup):
         return TuneRun(
             engine=setup.engine,

@@ -33,10 +33,17 @@ from reasoner_evals.cli.setup import load_tasks, verifier_of
 from reasoner_evals.cli.tuning_progress import TuneProgress
 from reasoner_evals.runs.arms import Shard, Subset
 from reasoner_evals.runs.equal import read_goal
-from reasoner_evals.runs.measures import is_greedy
+from reasoner_evals.runs.naming import is_greedy
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.own_files import task_spec
-from reasoner_evals.tuning.candidates import LEAST, PILOT, Candidate, Sized, sized, strategies_for
+from reasoner_evals.tuning.candidates import (
+    LEAST,
+    PILOT,
+    Candidate,
+    Sized,
+    sized,
+    strategies_for,
+)
 from reasoner_evals.tuning.outcome import Outcome
 from reasoner_evals.tuning.page import write
 from reasoner_evals.tuning.race import Race, limit, rounds
@@ -106,7 +113,15 @@ class Tuning:
         )
 
 
-def prepared(options: RunOptions, *, tokens: str, spend: str | None, seed: int, folder: Path, out: Path) -> Tuning:
+def prepared(
+    options: RunOptions,
+    *,
+    tokens: str,
+    spend: str | None,
+    seed: int,
+    folder: Path,
+    out: Path,
+) -> Tuning:
     """The race that the options describe.
 
     Raises:
@@ -115,16 +130,26 @@ def prepared(options: RunOptions, *, tokens: str, spend: str | None, seed: int, 
     require_extra("eval", "tuning")
     goal = read_goal(tokens, "--tokens")
     if goal.tokens is None:
-        raise UsageError(f"--tokens must be an amount of tokens, as in 4k (got {tokens})")
+        raise UsageError(
+            f"--tokens must be an amount of tokens, as in 4k (got {tokens})"
+        )
     if folder == out or out.suffix != ".toml":
-        raise UsageError(f"--out {out} must be a file that ends in .toml, as in tuned.toml")
+        raise UsageError(
+            f"--out {out} must be a file that ends in .toml, as in tuned.toml"
+        )
     engine = options.to_engine()
     if isinstance(engine, ReplayEngine):
-        raise UsageError("--engine replay cannot be tuned, as it samples nothing new: choose another engine")
+        raise UsageError(
+            "--engine replay cannot be tuned, as it samples nothing new: choose another engine"
+        )
     named = strategies_for(options.strategies, rated=options.verifier is not None)
     strategies = options.with_sampling(named)
     verifier = verifier_of(options, strategies, engine)
-    [data] = load_tasks([task_spec(options.tasks[0])], Subset(options.limit), unsandboxed=options.unsandboxed).values()
+    [data] = load_tasks(
+        [task_spec(options.tasks[0])],
+        Subset(options.limit),
+        unsandboxed=options.unsandboxed,
+    ).values()
     return Tuning(
         data=data,
         sides=split(data.items),
@@ -146,7 +171,9 @@ def _shard(text: str) -> Shard:
     """One part of each round. Raises UsageError for other texts."""
     shard = Shard.parse(text)
     if len(shard.parts) > 1:
-        raise UsageError(f"--shard must be one part of a race, as in 2/8 (got {text!r:.40})")
+        raise UsageError(
+            f"--shard must be one part of a race, as in 2/8 (got {text!r:.40})"
+        )
     return shard
 
 
@@ -165,8 +192,12 @@ def locked_race(tuning: Tuning) -> Iterator[None]:
             raise UsageError(
                 f"{tuning.folder} holds a race with other settings ({', '.join(changed)}): give --runs another folder"
             )
-    elif tuning.folder.is_dir() and any(each.name[0] != "." for each in tuning.folder.iterdir()):
-        raise UsageError(f"{tuning.folder} holds other files: give --runs another folder")
+    elif tuning.folder.is_dir() and any(
+        each.name[0] != "." for each in tuning.folder.iterdir()
+    ):
+        raise UsageError(
+            f"{tuning.folder} holds other files: give --runs another folder"
+        )
     make_folder(tuning.folder)
     if tuning.shard:
         _write(file, decided)
@@ -187,7 +218,9 @@ def _read(file: Path, kind: type[BaseModel]) -> Any:
     except OSError as error:
         raise TraceError(f"cannot read {file}: {error.strerror}") from error
     except ValidationError as error:
-        raise TraceError(f"{file} is damaged: {complaint_of(error)}: delete it, and run the command again") from error
+        raise TraceError(
+            f"{file} is damaged: {complaint_of(error)}: delete it, and run the command again"
+        ) from error
 
 
 class _Sizes(BaseModel):
@@ -200,7 +233,13 @@ class _Sizes(BaseModel):
     @property
     def candidates(self) -> tuple[Candidate, ...]:
         """All candidates, each once."""
-        return tuple(dict.fromkeys(candidate for each in self.by_strategy.values() for candidate in each.candidates))
+        return tuple(
+            dict.fromkeys(
+                candidate
+                for each in self.by_strategy.values()
+                for candidate in each.candidates
+            )
+        )
 
     @property
     def tokens(self) -> float:
@@ -235,7 +274,9 @@ class TuneRun(EngineRun):
         """Show an error in one line, and how to continue; the exit code."""
         code = EngineRun.failed(self, error)
         if code != USAGE:
-            self.display.terminal.say("what was measured is kept: the same command continues the race")
+            self.display.terminal.say(
+                "what was measured is kept: the same command continues the race"
+            )
         return code
 
     async def work(self) -> None:
@@ -257,7 +298,9 @@ class TuneRun(EngineRun):
                 command=self.command,
                 shard=setup.shard,
             )
-            self.outcome = await self._judged(rounds_of, sizes, await self._raced(rounds_of, sizes))
+            self.outcome = await self._judged(
+                rounds_of, sizes, await self._raced(rounds_of, sizes)
+            )
         write(self.outcome, setup.out)
 
     async def _sizes(self) -> _Sizes:
@@ -272,13 +315,22 @@ class TuneRun(EngineRun):
             if spec in sizes.by_strategy:
                 continue
             self.display.begin(f"measuring sizes of {printable(spec)}")
-            result = await sized(spec, setup.goal, questions, setup.engine, setup.verifier, self.display.note)
+            result = await sized(
+                spec,
+                setup.goal,
+                questions,
+                setup.engine,
+                setup.verifier,
+                self.display.note,
+            )
             sizes = _Sizes(by_strategy={**sizes.by_strategy, spec: result})
             _write(file, sizes)
         return sizes
 
     def _all_sized(self, file: Path) -> bool:
-        return file.exists() and set(self.setup.strategies) <= set(_read(file, _Sizes).by_strategy)
+        return file.exists() and set(self.setup.strategies) <= set(
+            _read(file, _Sizes).by_strategy
+        )
 
     async def _raced(self, rounds_of: Rounds, sizes: _Sizes) -> _Raced:
         """Run the race to its end, or continue it."""
@@ -286,7 +338,12 @@ class TuneRun(EngineRun):
         specs = [each.spec for each in candidates]
         empty = Measured.unasked(len(candidates), 0)
         race = Race(empty.right, empty.tokens, empty.sequential, setup.tokens)
-        blocks, parts, groups, spent = rounds(len(setup.sides.race)), [empty], list[str](), sizes.tokens
+        blocks, parts, groups, spent = (
+            rounds(len(setup.sides.race)),
+            [empty],
+            list[str](),
+            sizes.tokens,
+        )
         progress.expect(race, specs, len(setup.sides.race), spent)
         ended = "the questions are used up"
         for number, block in enumerate(blocks, 1):
@@ -298,7 +355,9 @@ class TuneRun(EngineRun):
             most, judge = self._limit(race), 2 * setup.tokens * len(setup.sides.judge)
             left = (most - spent - judge) / len(block)
             if number > 1:
-                progress.looked(race.thin_out(price, len(blocks) - number + 1, left), spent)
+                progress.looked(
+                    race.thin_out(price, len(blocks) - number + 1, left), spent
+                )
             needed, inside = price(race.inside), race.inside
             if needed > left and number == 1 and setup.spend is not None:
                 least = spent + judge + needed * len(block)
@@ -311,7 +370,9 @@ class TuneRun(EngineRun):
                 break
             progress.round(number, len(blocks), len(block))
             items = tuple(setup.sides.race[at] for at in block)
-            read = await self._asked(rounds_of, f"round-{number:02}", candidates, inside, items)
+            read = await self._asked(
+                rounds_of, f"round-{number:02}", candidates, inside, items
+            )
             parts.append(read.measured)
             groups += read.groups
             race.right, race.tokens, race.sequential, _ = Measured.side_by_side(parts)
@@ -319,27 +380,39 @@ class TuneRun(EngineRun):
             race.failed = np.isin(np.arange(len(candidates)), list(read.errors))
             spent += read.drawn
             if len(read.errors) == len(inside):
-                raise EngineError(f"no candidate has a result: {specs[inside[0]]}: {read.errors[inside[0]]}")
+                raise EngineError(
+                    f"no candidate has a result: {specs[inside[0]]}: {read.errors[inside[0]]}"
+                )
             progress.looked(race.look(), spent, read.errors)
             progress.summed_up()
             if not race.inside:
-                raise EngineError(f"no candidate has a result: {read.errors[inside[0]]}")
+                raise EngineError(
+                    f"no candidate has a result: {read.errors[inside[0]]}"
+                )
         return _Raced(race, ended, spent)
 
     async def _judged(self, rounds_of: Rounds, sizes: _Sizes, raced: _Raced) -> Outcome:
         """Choose a candidate, and compare it with the baselines on the questions that judge."""
-        setup, candidates, progress, race = self.setup, sizes.candidates, self.display, raced.race
+        setup, candidates, progress, race = (
+            self.setup,
+            sizes.candidates,
+            self.display,
+            raced.race,
+        )
         specs = [each.spec for each in candidates]
         chosen = race.choice(few=setup.sides.few)
         progress.begin(f"judging {specs[chosen]}")
         baselines = self._baselines(race, candidates, chosen)
         names = [specs[chosen], *(spec for _, spec in baselines)]
         judged = tuple(Candidate(spec=spec, arm=spec) for spec in dict.fromkeys(names))
-        read = await self._asked(rounds_of, "judge", judged, list(range(len(judged))), setup.sides.judge)
+        read = await self._asked(
+            rounds_of, "judge", judged, list(range(len(judged))), setup.sides.judge
+        )
         if len(read.errors) == len(judged):
             raise EngineError(f"the judge has no result: {read.errors[0]}")
         values = {
-            each.spec: Judged(each.spec, *(column[at] for column in read.measured)) for at, each in enumerate(judged)
+            each.spec: Judged(each.spec, *(column[at] for column in read.measured))
+            for at, each in enumerate(judged)
         }
         judgement = verdict(
             values[specs[chosen]],
@@ -357,8 +430,13 @@ class TuneRun(EngineRun):
             frontier=tuple(frontier(race, specs)),
             ended=raced.ended,
             spent=raced.spent + read.drawn,
-            everything=float(race.costs[np.isfinite(race.costs)].sum()) * len(setup.data.items),
-            left_out={spec: each.left_out for spec, each in sizes.by_strategy.items() if each.left_out},
+            everything=float(race.costs[np.isfinite(race.costs)].sum())
+            * len(setup.data.items),
+            left_out={
+                spec: each.left_out
+                for spec, each in sizes.by_strategy.items()
+                if each.left_out
+            },
             model=setup.engine.model.name,
             errors=dict(progress.errors),
             engine=setup.options.named_engine,
@@ -374,7 +452,9 @@ class TuneRun(EngineRun):
         items: tuple[Any, ...],
     ) -> RoundRead:
         """Ask the candidates that are in, wait for other shards, and read the results of all."""
-        await rounds_of.ask(name, [candidates[who] for who in inside], items, self.display)
+        await rounds_of.ask(
+            name, [candidates[who] for who in inside], items, self.display
+        )
         while not rounds_of.finished(name):
             self.display.stage = "waiting for the other shards"
             await asyncio.sleep(WAIT)
@@ -388,15 +468,21 @@ class TuneRun(EngineRun):
         costs = np.where(np.isfinite(race.costs), race.costs, setup.tokens)
         return limit(costs.tolist(), setup.tokens, len(setup.data.items))
 
-    def _price(self, race: Race, candidates: tuple[Candidate, ...], inside: Sequence[int]) -> float:
+    def _price(
+        self, race: Race, candidates: tuple[Candidate, ...], inside: Sequence[int]
+    ) -> float:
         """About the tokens of a question for these candidates; what selects from one pool costs it once."""
         arms: dict[str, float] = {candidates[who].arm: 0.0 for who in inside}
         for each, cost in zip(candidates, race.costs.tolist(), strict=True):
             if each.arm in arms:
-                arms[each.arm] = max(self.setup.tokens if math.isinf(cost) else cost, arms[each.arm])
+                arms[each.arm] = max(
+                    self.setup.tokens if math.isinf(cost) else cost, arms[each.arm]
+                )
         return sum(arms.values())
 
-    def _baselines(self, race: Race, candidates: tuple[Candidate, ...], chosen: int) -> list[tuple[str, str]]:
+    def _baselines(
+        self, race: Race, candidates: tuple[Candidate, ...], chosen: int
+    ) -> list[tuple[str, str]]:
         """One sample, and the plain vote that costs about what the chosen one does; where that is one sample, all."""
         thinks = self.setup.engine.model.thinking is not None
         named = [(build("strategy", each.spec), each) for each in candidates]
@@ -412,10 +498,17 @@ class TuneRun(EngineRun):
             largest, whole = max(votes, key=lambda vote: vote[1].size)
             size = whole.size
             if candidates[chosen].spec != single:
-                size = round(whole.size * race.cost(chosen) / max(race.cost(largest), 1.0))
+                size = round(
+                    whole.size * race.cost(chosen) / max(race.cost(largest), 1.0)
+                )
             size = max(min(size, whole.size), min(LEAST, whole.size))
             vote = build("strategy", whole.arm)
-            baselines.append(("a plain vote of equal cost", spec_of(type(vote)(n=size, params=vote.params))))
+            baselines.append(
+                (
+                    "a plain vote of equal cost",
+                    spec_of(type(vote)(n=size, params=vote.params)),
+                )
+            )
         return baselines
 
     def finish(self) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from reasoner.budget import Cost
 from reasoner.cli.progress import Display, clock
 from reasoner.system.printing import counted, one_line, printable
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome
@@ -23,7 +24,7 @@ class TuneProgress(Display):
 
     race: Race | None = field(default=None, init=False)
     specs: Sequence[str] = field(default=(), init=False)
-    spent: float = field(default=0.0, init=False)
+    tokens: float = field(default=0.0, init=False)
     errors: dict[int, str] = field(default_factory=dict, init=False)
     _questions: int = field(default=0, init=False)
     _began: float | None = field(default=None, init=False)
@@ -31,9 +32,16 @@ class TuneProgress(Display):
     _where: str = field(default="", init=False)
     _arm: str = field(default="", init=False)
 
-    def expect(self, race: Race, specs: Sequence[str], questions: int, spent: float) -> None:
+    def expect(
+        self, race: Race, specs: Sequence[str], questions: int, spent: float
+    ) -> None:
         """The race that begins, with so many questions; finding the sizes spent so many tokens."""
-        self.race, self.specs, self._questions, self.spent = race, specs, questions, spent
+        self.race, self.specs, self._questions, self.tokens = (
+            race,
+            specs,
+            questions,
+            spent,
+        )
         self._began = self.clock()
 
     def round(self, number: int, count: int, questions: int) -> None:
@@ -41,13 +49,20 @@ class TuneProgress(Display):
         self._where = f"round {number} of {count}"
         self.begin(f"{self._where}: {counted(questions, 'question')}")
 
-    def looked(self, fresh: Sequence[object], spent: float, errors: Mapping[int, str] | None = None) -> None:
+    def looked(
+        self,
+        fresh: Sequence[object],
+        spent: float,
+        errors: Mapping[int, str] | None = None,
+    ) -> None:
         """These candidates went out."""
         assert self.race is not None
-        self.spent = spent
+        self.tokens = spent
         self.errors.update(errors or {})
         for each in self.race.exits[len(self.race.exits) - len(fresh) :]:
-            self.tell(f"out: {self.specs[each.who]}: {why_out(each, self.specs, self.race, self.errors)}")
+            self.tell(
+                f"out: {self.specs[each.who]}: {why_out(each, self.specs, self.race, self.errors)}"
+            )
 
     def summed_up(self) -> None:
         """A round has ended."""
@@ -56,6 +71,12 @@ class TuneProgress(Display):
     def arm_started(self, arm: Arm, total: int, done: int) -> None:
         """A candidate, or a pool of samples, is asked."""
         self._arm = arm.strategy
+
+    def samples_kept(self, arm: Arm, samples: int) -> None:
+        """Earlier sessions drew them: a race counts finished questions."""
+
+    def spent(self, arm: Arm, cost: Cost) -> None:
+        """A race counts tokens by rounds."""
 
     def item_done(self, arm: Arm, record: ItemRecord, outcome: Outcome) -> None:
         """A question of it is finished."""
@@ -68,11 +89,16 @@ class TuneProgress(Display):
         race = self.race
         if race is None or not race.right.shape[1]:
             return self.stage
-        parts = [self._where, f"{len(race.inside)} of {counted(len(self.specs), 'candidate')} in"]
-        parts += [f"{self.spent:,.0f} tokens so far", *self._left()]
+        parts = [
+            self._where,
+            f"{len(race.inside)} of {counted(len(self.specs), 'candidate')} in",
+        ]
+        parts += [f"{self.tokens:,.0f} tokens so far", *self._left()]
         if race.inside:
             first = race.inside[0]
-            parts.append(f"ahead: {self.specs[first]} with {100 * race.accuracy(first):.1f} %")
+            parts.append(
+                f"ahead: {self.specs[first]} with {100 * race.accuracy(first):.1f} %"
+            )
         return ", ".join(parts)
 
     def _left(self) -> list[str]:
@@ -81,7 +107,9 @@ class TuneProgress(Display):
         done = self.race.right.shape[1]
         if self._began is None or not self._asked or done >= self._questions:
             return []
-        return [f"at most {clock((self.clock() - self._began) / done * (self._questions - done))} left"]
+        return [
+            f"at most {clock((self.clock() - self._began) / done * (self._questions - done))} left"
+        ]
 
     def line(self) -> str:
         """The progress in one line."""
@@ -103,9 +131,21 @@ class TuneProgress(Display):
         table.add_column("candidate", no_wrap=True, overflow="ellipsis")
         table.add_column("", no_wrap=True, overflow="ellipsis")
         rows = [(who, "") for who in race.inside]
-        rows += [(each.who, why_out(each, self.specs, race, self.errors)) for each in reversed(race.exits)]
+        rows += [
+            (each.who, why_out(each, self.specs, race, self.errors))
+            for each in reversed(race.exits)
+        ]
         for who, why in rows[: max(height - LINES, 3)]:
             style = "dim" if why else ""
-            shown = (f"{100 * race.accuracy(who):.1f} %", f"{race.cost(who):,.0f}", self.specs[who], why)
+            shown = (
+                f"{100 * race.accuracy(who):.1f} %",
+                f"{race.cost(who):,.0f}",
+                self.specs[who],
+                why,
+            )
             table.add_row(*(Text(one_line(each)) for each in shown), style=style)
-        return Group(table, Text(one_line(self._summary()), overflow="ellipsis", no_wrap=True), line)
+        return Group(
+            table,
+            Text(one_line(self._summary()), overflow="ellipsis", no_wrap=True),
+            line,
+        )

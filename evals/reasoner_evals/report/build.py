@@ -17,7 +17,14 @@ from reasoner_evals.report.content import Against, EvalReport, Provenance, TaskR
 from reasoner_evals.report.diagnostics import failures, verifiers
 from reasoner_evals.report.drawing import Figure
 from reasoner_evals.report.figures import report_figures
-from reasoner_evals.report.narrative import METHODS, cut_warnings, limits, readings, unfinished, verdict
+from reasoner_evals.report.narrative import (
+    METHODS,
+    cut_warnings,
+    limits,
+    readings,
+    unfinished,
+    verdict,
+)
 from reasoner_evals.report.page import page, to_markdown
 from reasoner_evals.report.table import CSV_COLUMNS, alarms, points_table
 from reasoner_evals.runs.export import plain_cell
@@ -25,7 +32,16 @@ from reasoner_evals.runs.measures import ArmRead, measure, ungraded_rows
 from reasoner_evals.runs.naming import shared_settings
 from reasoner_evals.runs.reading import ERROR, RunData, check_same, open_runs, read_arm
 
-_DELTA_COLUMNS: Final = ("p", "p_holm", "family", "better", "worse", "detectable", "resolvable", "backfired")
+_DELTA_COLUMNS: Final = (
+    "p",
+    "p_holm",
+    "family",
+    "better",
+    "worse",
+    "detectable",
+    "resolvable",
+    "backfired",
+)
 _FOLDERS = re.compile(r"(?<==)[^,=]*/(?=[^,/]+)")
 """The folders of a task's file, which a title leaves out."""
 
@@ -38,8 +54,13 @@ def make_report(paths: Sequence[Path]) -> EvalReport:
         UsageError: a run is given twice, or two runs ask different questions of a task.
     """
     runs = _open_runs(paths)
-    arms = {run.name: [ArmRead(run, read_arm(run, arm.name)) for arm in run.manifest.arms] for run in runs}
-    names = list(dict.fromkeys(source.task for run in runs for source in run.manifest.sources))
+    arms = {
+        run.name: [ArmRead(run, read_arm(run, arm.name)) for arm in run.manifest.arms]
+        for run in runs
+    }
+    names = list(
+        dict.fromkeys(source.task for run in runs for source in run.manifest.sources)
+    )
     tasks = tuple(
         _task(f"t{number}", name, [run for run in runs if name in run.tasks], arms)
         for number, name in enumerate(names, start=1)
@@ -47,7 +68,12 @@ def make_report(paths: Sequence[Path]) -> EvalReport:
     provenance = tuple(_provenance(run, arms[run.name]) for run in runs)
     title = f"{', '.join(names)}: accuracy against compute"
     return EvalReport(
-        title, tasks, provenance, METHODS, tuple(limits(tasks, provenance)), tuple(unfinished(provenance))
+        title,
+        tasks,
+        provenance,
+        METHODS,
+        tuple(limits(tasks, provenance)),
+        tuple(unfinished(provenance)),
     )
 
 
@@ -63,7 +89,9 @@ def _open_runs(paths: Sequence[Path]) -> list[RunData]:
     return runs
 
 
-def _task(report_id: str, name: str, runs: Sequence[RunData], arms: dict[str, list[ArmRead]]) -> TaskReport:
+def _task(
+    report_id: str, name: str, runs: Sequence[RunData], arms: dict[str, list[ArmRead]]
+) -> TaskReport:
     items = runs[0].tasks[name]
     models = list(dict.fromkeys(run.manifest.model.name for run in runs))
     several = len(models) > 1
@@ -71,7 +99,9 @@ def _task(report_id: str, name: str, runs: Sequence[RunData], arms: dict[str, li
     every = (arm for run in runs for arm in arms[run.name] if arm.data.arm.task == name)
     # The questions of an unfinished arm are no sample of all: those that end early are easier.
     own = [arm for arm in every if arm.data.finished.all()]
-    measured = [point for point in measure(own, several_models=several) if point.questions]
+    measured = [
+        point for point in measure(own, several_models=several) if point.questions
+    ]
     fronts: dict[str, dict[str, str]] = {"tokens": {}, "sequential": {}}
     for model in models:
         own_points = [point for point in measured if point.model == model]
@@ -120,7 +150,9 @@ def _provenance(run: RunData, arms: Sequence[ArmRead]) -> Provenance:
         }
         for _, data in arms
     )
-    return Provenance(run, tuple(facts), tuple(zip(run.manifest.arms, states, strict=True)))
+    return Provenance(
+        run, tuple(facts), tuple(zip(run.manifest.arms, states, strict=True))
+    )
 
 
 def write_report(report: EvalReport, html: Path) -> None:
@@ -145,7 +177,11 @@ def _files(report: EvalReport, html: Path) -> Iterator[tuple[Path, bytes]]:
         if isinstance(figure, Figure):
             yield html.parent / "figures" / f"{figure.name}.svg", figure.svg
             yield html.parent / "figures" / f"{figure.name}.png", figure.png
-    texts = {"results.csv": points_csv(report), "results.md": to_markdown(report), html.name: page(report, drawn)}
+    texts = {
+        "results.csv": points_csv(report),
+        "results.md": to_markdown(report),
+        html.name: page(report, drawn),
+    }
     for name, text in texts.items():
         yield html.parent / name, text.encode("utf-8", "replace")
 
@@ -153,9 +189,14 @@ def _files(report: EvalReport, html: Path) -> Iterator[tuple[Path, bytes]]:
 def points_csv(report: EvalReport) -> str:
     """The table of results; an unknown number is an empty cell. Lines end in LF."""
     every = ((task, row) for task in report.tasks for row in task.rows)
-    rows = [{name: getattr(row, name) for name in CSV_COLUMNS} | _delta_cells(task, row) for task, row in every]
+    rows = [
+        {name: getattr(row, name) for name in CSV_COLUMNS} | _delta_cells(task, row)
+        for task, row in every
+    ]
     cells = [{name: plain_cell(value) for name, value in row.items()} for row in rows]
-    return str(pd.DataFrame(cells, dtype=object).to_csv(index=False, lineterminator="\n"))
+    return str(
+        pd.DataFrame(cells, dtype=object).to_csv(index=False, lineterminator="\n")
+    )
 
 
 def _delta_cells(task: TaskReport, row: Any) -> dict[str, object]:
@@ -166,6 +207,14 @@ def _delta_cells(task: TaskReport, row: Any) -> dict[str, object]:
         baseline = delta and delta.against_label(task.by_key[delta.baseline].label)
         bounds = delta.difference if delta else (None, None, None)
         cells |= {f"{against}_baseline": baseline}
-        cells |= dict(zip((f"{against}_delta", f"{against}_delta_low", f"{against}_delta_high"), bounds, strict=True))
-        cells |= {f"{against}_{name}": getattr(delta, name, None) for name in _DELTA_COLUMNS}
+        cells |= dict(
+            zip(
+                (f"{against}_delta", f"{against}_delta_low", f"{against}_delta_high"),
+                bounds,
+                strict=True,
+            )
+        )
+        cells |= {
+            f"{against}_{name}": getattr(delta, name, None) for name in _DELTA_COLUMNS
+        }
     return cells

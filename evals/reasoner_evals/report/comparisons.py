@@ -12,10 +12,23 @@ from reasoner.errors import UnknownName, UsageError
 from reasoner.specs import Spec
 from reasoner_evals.report.content import LEVEL, Against, Bounded, Delta
 from reasoner_evals.runs.measures import ArmRead, Measured, Values, as_run, mean
-from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_runs, read_arm
+from reasoner_evals.runs.reading import (
+    RunData,
+    TaskItems,
+    check_same,
+    open_runs,
+    read_arm,
+)
 from reasoner_evals.runs.records import Arm
 from reasoner_evals.stats import Floats
-from reasoner_evals.stats.intervals import Groups, Interval, PairedTest, compare, holm, interval
+from reasoner_evals.stats.intervals import (
+    Groups,
+    Interval,
+    PairedTest,
+    compare,
+    holm,
+    interval,
+)
 
 
 def groups_of(items: TaskItems) -> Groups | None:
@@ -41,7 +54,9 @@ class _Pair:
     """The share of questions that the next size of the baseline answers."""
 
 
-def deltas(measured: Sequence[Measured], groups: Groups | None) -> dict[str, dict[Against, Delta]]:
+def deltas(
+    measured: Sequence[Measured], groups: Groups | None
+) -> dict[str, dict[Against, Delta]]:
     """By point: its difference to greedy or else the cheapest point, then to self-consistency at matched compute.
 
     The p-values of each baseline and model are one family, adjusted together (Holm 1979).
@@ -52,7 +67,11 @@ def deltas(measured: Sequence[Measured], groups: Groups | None) -> dict[str, dic
         greedy = next((point for point in own if point.is_greedy), None)
         votes = [_matched_vote(own, point) for point in own if not _is_vote(point)]
         first = greedy or min(own, key=lambda point: point.tokens)
-        others = [_Pair(point, first) for point in own if point is not first and not point.is_greedy]
+        others = [
+            _Pair(point, first)
+            for point in own
+            if point is not first and not point.is_greedy
+        ]
         _add_family(by_point, "greedy" if greedy else "cheapest", others, groups)
         _add_family(by_point, "self_consistency", votes, groups)
     return by_point
@@ -70,27 +89,41 @@ def _matched_vote(own: Iterable[Measured], point: Measured) -> _Pair | None:
     if not cheaper:
         return None
     smaller = cheaper[-1]
-    larger = next((vote for vote in votes[len(cheaper) :] if vote.series == smaller.series), None)
+    larger = next(
+        (vote for vote in votes[len(cheaper) :] if vote.series == smaller.series), None
+    )
     if larger is None:
         return _Pair(point, smaller)
     share = (point.tokens - smaller.tokens) / (larger.tokens - smaller.tokens)
     right = (1 - share) * smaller.values["right"] + share * larger.values["right"]
-    return _Pair(point, replace(smaller, values=smaller.values | {"right": right}), share)
+    return _Pair(
+        point, replace(smaller, values=smaller.values | {"right": right}), share
+    )
 
 
 def _add_family(
-    by_point: dict[str, dict[Against, Delta]], against: Against, pairs: Iterable[_Pair | None], groups: Groups | None
+    by_point: dict[str, dict[Against, Delta]],
+    against: Against,
+    pairs: Iterable[_Pair | None],
+    groups: Groups | None,
 ) -> None:
-    compared = [pair for pair in pairs if pair and _comparable(pair.point, pair.baseline)]
+    compared = [
+        pair for pair in pairs if pair and _comparable(pair.point, pair.baseline)
+    ]
     family = [
-        replace(_delta(pair.point.values, pair.baseline.values, groups, pair.baseline.key), mixed=pair.mixed)
+        replace(
+            _delta(pair.point.values, pair.baseline.values, groups, pair.baseline.key),
+            mixed=pair.mixed,
+        )
         for pair in compared
     ]
     for pair, delta in zip(compared, _adjusted(family), strict=True):
         by_point[pair.point.key][against] = delta
 
 
-def _delta(first: Values, second: Values, groups: Groups | None, baseline: str) -> Delta:
+def _delta(
+    first: Values, second: Values, groups: Groups | None, baseline: str
+) -> Delta:
     """The first minus the second, which is called `baseline`, as a comparison of its own."""
     result = compare(first["right"], second["right"], groups)
     return Delta(
@@ -112,7 +145,10 @@ def _delta(first: Values, second: Values, groups: Groups | None, baseline: str) 
 def _adjusted(family: Sequence[Delta]) -> list[Delta]:
     """These differences as one family (Holm 1979)."""
     adjusted = holm([delta.p for delta in family])
-    return [replace(delta, p_holm=p, family=len(family)) for delta, p in zip(family, adjusted, strict=True)]
+    return [
+        replace(delta, p_holm=p, family=len(family))
+        for delta, p in zip(family, adjusted, strict=True)
+    ]
 
 
 def _comparable(point: Measured, baseline: Measured) -> bool:
@@ -120,13 +156,18 @@ def _comparable(point: Measured, baseline: Measured) -> bool:
     return bool(np.any(~np.isnan(point.values["right"] - baseline.values["right"])))
 
 
-def front(measured: Sequence[Measured], groups: Groups | None, *, cost: str = "tokens") -> dict[str, str]:
+def front(
+    measured: Sequence[Measured], groups: Groups | None, *, cost: str = "tokens"
+) -> dict[str, str]:
     """Each point's status on the Pareto frontier of a cost and accuracy, by key, cheapest first.
 
     "front" by point estimates; "behind" if the paired difference to the frontier point that costs no more is
     significant; otherwise "level". These comparisons are one family, adjusted together (Holm 1979).
     """
-    ranked = [(mean(point.values[cost]), -mean(point.values["right"]), point) for point in measured]
+    ranked = [
+        (mean(point.values[cost]), -mean(point.values["right"]), point)
+        for point in measured
+    ]
     best: Measured | None = None
     highest = -math.inf
     statuses: dict[str, str] = {}
@@ -139,7 +180,9 @@ def front(measured: Sequence[Measured], groups: Groups | None, *, cost: str = "t
             continue
         statuses[point.key] = "level"
         if _comparable(point, best):
-            compared[point.key] = compare(point.values["right"], best.values["right"], groups)
+            compared[point.key] = compare(
+                point.values["right"], best.values["right"], groups
+            )
     adjusted = holm([result.p_value for result in compared.values()])
     for (key, result), p_value in zip(compared.items(), adjusted, strict=True):
         if result.difference.mean < 0 and p_value < LEVEL:
@@ -166,7 +209,9 @@ class PairedResult(NamedTuple):
     delta: Delta
 
 
-def compare_runs(first: tuple[Path, str], second: tuple[Path, str]) -> tuple[PairedResult, ...]:
+def compare_runs(
+    first: tuple[Path, str], second: tuple[Path, str]
+) -> tuple[PairedResult, ...]:
     """Every pair of arms of two runs, or of the named arm of each, as they were run: of a pool, at its whole size.
 
     Raises:
@@ -181,15 +226,22 @@ def compare_runs(first: tuple[Path, str], second: tuple[Path, str]) -> tuple[Pai
         (left_arm, right_arm)
         for left_arm in _arms(left, first[1])
         for right_arm in _arms(right, second[1])
-        if left_arm.task == right_arm.task and (named or _settings(left_arm) == _settings(right_arm))
+        if left_arm.task == right_arm.task
+        and (named or _settings(left_arm) == _settings(right_arm))
     ]
     if not pairs:
         raise UsageError(
             f"{left.name} and {right.name} have nothing in common to compare: name an arm of each, as RUN:ARM"
         )
-    results = [_paired_result(left, left_arm, right, right_arm) for left_arm, right_arm in pairs]
+    results = [
+        _paired_result(left, left_arm, right, right_arm)
+        for left_arm, right_arm in pairs
+    ]
     deltas = _adjusted([result.delta for result in results])
-    return tuple(result._replace(delta=delta) for result, delta in zip(results, deltas, strict=True))
+    return tuple(
+        result._replace(delta=delta)
+        for result, delta in zip(results, deltas, strict=True)
+    )
 
 
 def _arms(run: RunData, name: str) -> list[Arm]:
@@ -214,12 +266,16 @@ def _ratio(first: Floats, second: Floats) -> float | None:
     return known(float(first.sum() / second.sum())) if second.any() else None
 
 
-def _paired_result(left: RunData, left_arm: Arm, right: RunData, right_arm: Arm) -> PairedResult:
+def _paired_result(
+    left: RunData, left_arm: Arm, right: RunData, right_arm: Arm
+) -> PairedResult:
     check_same(left, right, left_arm.task)
     items = left.tasks[left_arm.task]
     groups = groups_of(items)
     sides = ((left, left_arm), (right, right_arm))
-    first, second = (as_run(ArmRead(run, read_arm(run, arm.name))) for run, arm in sides)
+    first, second = (
+        as_run(ArmRead(run, read_arm(run, arm.name))) for run, arm in sides
+    )
     both = ~np.isnan(first["right"] - second["right"])
     if not both.any():
         raise UsageError(
@@ -231,8 +287,12 @@ def _paired_result(left: RunData, left_arm: Arm, right: RunData, right_arm: Arm)
         first_model=_model(left, right),
         second_model=_model(right, left),
         missing=int((~both).sum()),
-        first_accuracy=estimate(interval(np.where(both, first["right"], np.nan), groups)),
-        second_accuracy=estimate(interval(np.where(both, second["right"], np.nan), groups)),
+        first_accuracy=estimate(
+            interval(np.where(both, first["right"], np.nan), groups)
+        ),
+        second_accuracy=estimate(
+            interval(np.where(both, second["right"], np.nan), groups)
+        ),
         cost_ratio=_ratio(first["tokens"][both], second["tokens"][both]),
         sequential_ratio=_ratio(first["sequential"][both], second["sequential"][both]),
         delta=_delta(first, second, groups, f"{right.name}:{right_arm.name}"),

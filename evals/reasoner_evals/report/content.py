@@ -28,7 +28,11 @@ class Bounded(NamedTuple):
 def estimate_of(row: Any, name: str) -> Bounded | None:
     """An estimate from a row of `TaskReport.points`; None where it is not known."""
     value = getattr(row, name)
-    return None if value is None else Bounded(value, getattr(row, f"{name}_low"), getattr(row, f"{name}_high"))
+    return (
+        None
+        if value is None
+        else Bounded(value, getattr(row, f"{name}_low"), getattr(row, f"{name}_high"))
+    )
 
 
 Against = Literal["greedy", "cheapest", "self_consistency"]
@@ -90,7 +94,11 @@ class Delta:
 
     def against_label(self, label: str) -> str:
         """The baseline in words, by the label of its point."""
-        return f"{label} (for {self.mixed:.0%} of the questions the next size)" if self.mixed else label
+        return (
+            f"{label} (for {self.mixed:.0%} of the questions the next size)"
+            if self.mixed
+            else label
+        )
 
 
 class VerifierQuality(NamedTuple):
@@ -179,7 +187,9 @@ class TaskReport:
     @property
     def largest(self) -> list[Any]:
         """The point of each series with the most tokens."""
-        by_series = {row.series: row for row in sorted(self.rows, key=lambda row: row.tokens)}
+        by_series = {
+            row.series: row for row in sorted(self.rows, key=lambda row: row.tokens)
+        }
         return [row for row in self.rows if row is by_series[row.series]]
 
     @property
@@ -189,8 +199,14 @@ class TaskReport:
         The most accurate comes first; of equally accurate ones, the cheapest.
         """
         keys = {*(row.key for row in self.largest), self.verdict.key}
-        rows = sorted((row for row in self.rows if row.key in keys), key=lambda row: (-row.accuracy, row.tokens))
-        return [(row, row.deltas.get("greedy") or row.deltas.get("cheapest")) for row in rows]
+        rows = sorted(
+            (row for row in self.rows if row.key in keys),
+            key=lambda row: (-row.accuracy, row.tokens),
+        )
+        return [
+            (row, row.deltas.get("greedy") or row.deltas.get("cheapest"))
+            for row in rows
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,20 +22,29 @@ SURE: Final = 0.8
 KINDS: Final[tuple[FailureKind, ...]] = get_args(FailureKind)
 
 
-def verifiers(measured: Sequence[Measured], groups: Groups | None) -> tuple[VerifierQuality, ...]:
+def verifiers(
+    measured: Sequence[Measured], groups: Groups | None
+) -> tuple[VerifierQuality, ...]:
     """The quality of the scores that rated the replies, arm by arm."""
     arms = {arm.name: (point.series, arm) for point in measured for arm in point.arms}
     qualities = (_quality(series, arm, groups) for series, arm in arms.values())
     return tuple(quality for quality in qualities if quality)
 
 
-def _quality(series: str, arm: ArmRead, groups: Groups | None) -> VerifierQuality | None:
+def _quality(
+    series: str, arm: ArmRead, groups: Groups | None
+) -> VerifierQuality | None:
     replies, verifier = arm.data.replies, arm.data.arm.verifier
     width = int(replies.rows.length.max(initial=0))
     rated = np.isin(replies.outcome, [RIGHT, WRONG]) & ~np.isnan(replies.score)
     if not verifier or not rated.any():
         return None
-    right = spread(replies, np.where(rated, (replies.outcome == RIGHT).astype(float), np.nan), np.nan, width)
+    right = spread(
+        replies,
+        np.where(rated, (replies.outcome == RIGHT).astype(float), np.nan),
+        np.nan,
+        width,
+    )
     scores = spread(replies, np.where(rated, replies.score, np.nan), np.nan, width)
     known_right = ~np.isnan(right)
     within = auroc_within(right, scores)
@@ -70,7 +79,11 @@ def failures(measured: Sequence[Measured], task: str) -> tuple[Failure, ...]:
     records: dict[str, dict[str, ItemRecord]] = {}
     # Each file is read once for all of its failures.
     for arm in {point.arms[0].name: point.arms[0] for _, point, _ in chosen}.values():
-        own = {name for (_, point, _), name in zip(chosen, ids, strict=True) if point.arms[0].name == arm.name}
+        own = {
+            name
+            for (_, point, _), name in zip(chosen, ids, strict=True)
+            if point.arms[0].name == arm.name
+        }
         counted = counted_records(arm.run.folder.arm(arm.data.arm.name), own)
         records[arm.name] = {record.question_id: record for record in counted}
     runs = [point.arms[0].run for _, point, _ in chosen]
@@ -86,12 +99,19 @@ def _chosen(measured: Sequence[Measured]) -> list[tuple[FailureKind, Measured, i
     """The kind, the point that failed, and the row of the question."""
     chosen: dict[int, tuple[FailureKind, Measured, int]] = {}
     for number, kind in enumerate(KINDS, 1):
-        new = ((point, row) for point, row in _of_kind(kind, measured) if row not in chosen)
-        chosen |= {row: (kind, point, row) for point, row in islice(new, MAX_FAILURES * number // 3 - len(chosen))}
+        new = (
+            (point, row) for point, row in _of_kind(kind, measured) if row not in chosen
+        )
+        chosen |= {
+            row: (kind, point, row)
+            for point, row in islice(new, MAX_FAILURES * number // 3 - len(chosen))
+        }
     return list(chosen.values())
 
 
-def _of_kind(kind: FailureKind, measured: Sequence[Measured]) -> list[tuple[Measured, int]]:
+def _of_kind(
+    kind: FailureKind, measured: Sequence[Measured]
+) -> list[tuple[Measured, int]]:
     """All failures of a kind of all strategies but greedy, the most confident first."""
     failed = [
         (point, row)
@@ -99,7 +119,10 @@ def _of_kind(kind: FailureKind, measured: Sequence[Measured]) -> list[tuple[Meas
         if point.size in (None, point.arm.pool) and not point.is_greedy
         for row in np.flatnonzero(_failed(kind, point, measured)).tolist()
     ]
-    return sorted(failed, key=lambda failure: (-failure[0].arms[0].data.share[failure[1]], failure[1]))
+    return sorted(
+        failed,
+        key=lambda failure: (-failure[0].arms[0].data.share[failure[1]], failure[1]),
+    )
 
 
 def _failed(kind: FailureKind, point: Measured, measured: Sequence[Measured]) -> Bools:
@@ -107,14 +130,27 @@ def _failed(kind: FailureKind, point: Measured, measured: Sequence[Measured]) ->
     data = point.arms[0].data
     wrong: Bools = data.outcome == WRONG
     if kind == "backfired":
-        greedy = next((other for other in measured if other.is_greedy and other.model == point.model), None)
+        greedy = next(
+            (
+                other
+                for other in measured
+                if other.is_greedy and other.model == point.model
+            ),
+            None,
+        )
         return wrong & (greedy.values["right"] == 1) if greedy else np.zeros_like(wrong)
     if kind == "missed":
         return data.missed
     return wrong & (data.share >= SURE)
 
 
-def _failure(kind: FailureKind, point: Measured, row: int, record: ItemRecord, item: AskedItem | None) -> Failure:
+def _failure(
+    kind: FailureKind,
+    point: Measured,
+    row: int,
+    record: ItemRecord,
+    item: AskedItem | None,
+) -> Failure:
     """The failure, with its texts if `item` is given."""
     arm = point.arms[0]
     replies = arm.data.replies
@@ -125,7 +161,9 @@ def _failure(kind: FailureKind, point: Measured, row: int, record: ItemRecord, i
         "missed": f"{right} of {counted(len(record.pool), 'sample')} {verb} right, another answer was chosen",
         "overconfident": f"wrong with {record.share:.0%} of the vote",
     }
-    left_out: dict[str, Any] = {"pool": ()} | ({} if item else {"answer": "", "key": ""})
+    left_out: dict[str, Any] = {"pool": ()} | (
+        {} if item else {"answer": "", "key": ""}
+    )
     return Failure(
         kind=kind,
         key=point.key,

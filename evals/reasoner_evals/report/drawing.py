@@ -52,7 +52,16 @@ SERIES = (
 )
 COLOURS = (INK, QUIET, RULE, PAPER, *SERIES)
 _VARIABLES = {colour.light: f"var(--{colour.name})" for colour in COLOURS}
-_MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"), ("*", "★"))
+_MARKERS = (
+    ("o", "●"),
+    ("s", "■"),
+    ("^", "▲"),
+    ("D", "◆"),
+    ("v", "▼"),
+    ("P", "✚"),
+    ("X", "✖"),
+    ("*", "★"),
+)
 _DASHES: Final[tuple[Any, ...]] = ("-", (0, (6, 2)), (0, (8, 2, 2, 2)), (0, (3, 2)))
 
 
@@ -70,7 +79,11 @@ class SeriesStyle(NamedTuple):
     @property
     def options(self) -> dict[str, Any]:
         """What matplotlib draws the series with."""
-        return {"color": self.colour.light, "marker": self.marker, "linestyle": self.line}
+        return {
+            "color": self.colour.light,
+            "marker": self.marker,
+            "linestyle": self.line,
+        }
 
 
 def series_styles(tasks: Sequence[TaskReport]) -> dict[str, SeriesStyle]:
@@ -79,7 +92,10 @@ def series_styles(tasks: Sequence[TaskReport]) -> dict[str, SeriesStyle]:
     styles = {}
     for index, series in enumerate(names):
         turn, colour = divmod(index, len(SERIES))
-        marker, dash = _MARKERS[(colour + turn) % len(_MARKERS)], _DASHES[(colour + 2 * turn) % len(_DASHES)]
+        marker, dash = (
+            _MARKERS[(colour + turn) % len(_MARKERS)],
+            _DASHES[(colour + 2 * turn) % len(_DASHES)],
+        )
         styles[series] = SeriesStyle(SERIES[colour], *marker, dash)
     return styles
 
@@ -110,7 +126,14 @@ class Figure:
 
 
 def figure(
-    name: str, alt: str, caption: Iterable[str], axes: Axes, *, x: str, y: str = "", keys: Sequence[LegendKey] = ()
+    name: str,
+    alt: str,
+    caption: Iterable[str],
+    axes: Axes,
+    *,
+    x: str,
+    y: str = "",
+    keys: Sequence[LegendKey] = (),
 ) -> Figure:
     """The figure with these axes and their titles. `name` is unique in the page."""
     canvas: Any = axes.figure
@@ -122,14 +145,22 @@ def figure(
         canvas.text(4 / width, down, key.glyph, color=key.colour.light)
         canvas.text(20 / width, down, printable(key.text, limit=100))
     svg, png = (_saved(canvas, file, name, "tight") for file in ("svg", "png"))
-    return Figure(name, alt, " ".join(filter(None, caption)), x, y, keys, inline, svg, png)
+    return Figure(
+        name, alt, " ".join(filter(None, caption)), x, y, keys, inline, svg, png
+    )
 
 
 def _saved(canvas: Any, file: str, salt: str, box: str | None) -> bytes:
     written = io.BytesIO()
     metadata = ("Date", "Creator", "Format", "Type") if file == "svg" else ("Software",)
     with mpl.rc_context({"svg.hashsalt": salt}):
-        canvas.savefig(written, format=file, bbox_inches=box, dpi=72 * PNG_SCALE, metadata=dict.fromkeys(metadata))
+        canvas.savefig(
+            written,
+            format=file,
+            bbox_inches=box,
+            dpi=72 * PNG_SCALE,
+            metadata=dict.fromkeys(metadata),
+        )
     return written.getvalue()
 
 
@@ -144,10 +175,18 @@ def _inline(svg: bytes) -> str:
 def _page_tag(match: re.Match[str]) -> str:
     tag = match.group()
     if tag.startswith("<svg"):
-        return re.sub(r"<svg.*(viewBox=\"[^\"]*\").*>", r'<svg \1 aria-hidden="true" focusable="false">', tag)
+        return re.sub(
+            r"<svg.*(viewBox=\"[^\"]*\").*>",
+            r'<svg \1 aria-hidden="true" focusable="false">',
+            tag,
+        )
     if tag.startswith("<g"):
-        tag = re.sub(r' id="[^"]*"', "", tag)  # matplotlib numbers groups; nothing refers to them
-    tag = re.sub(r"font(-size|-family)?: [^;\"]*(; )?", "", tag).replace("xlink:href", "href")
+        tag = re.sub(
+            r' id="[^"]*"', "", tag
+        )  # matplotlib numbers groups; nothing refers to them
+    tag = re.sub(r"font(-size|-family)?: [^;\"]*(; )?", "", tag).replace(
+        "xlink:href", "href"
+    )
     # Only a style takes a variable.
     tag = re.sub(
         r"#[0-9a-fA-F]{6}\b",
@@ -161,13 +200,21 @@ def _page_tag(match: re.Match[str]) -> str:
 @contextmanager
 def settings() -> Iterator[None]:
     """What figures look like that are drawn in this context."""
-    sizes = ("font.size", "axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize")
+    sizes = (
+        "font.size",
+        "axes.titlesize",
+        "axes.labelsize",
+        "xtick.labelsize",
+        "ytick.labelsize",
+    )
     inked = ("axes.labelcolor", "text.color", "xtick.labelcolor", "ytick.labelcolor")
     chosen: dict[str, object] = {
         **dict.fromkeys(sizes, TEXT),
         **dict.fromkeys(inked, INK.light),
         **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), QUIET.light),
-        **dict.fromkeys(("axes.spines.top", "axes.spines.right", "text.parse_math"), False),
+        **dict.fromkeys(
+            ("axes.spines.top", "axes.spines.right", "text.parse_math"), False
+        ),
         **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
         **dict.fromkeys(("axes.linewidth", "grid.linewidth"), 0.6),
         **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 2),
@@ -225,12 +272,18 @@ def percent_y(axes: Axes, heights: Iterable[Bounded]) -> None:
     room = max(MARGIN * (high - low), 0.02)
     axes.set_ylim(max(low - room, -0.03), min(high + room, 1.03))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %" if -1e-9 <= value <= 1 + 1e-9 else "")
+    axes.yaxis.set_major_formatter(
+        lambda value, _: f"{100 * value:.0f} %" if -1e-9 <= value <= 1 + 1e-9 else ""
+    )
 
 
 def band(axes: Axes, points: Sequence[tuple[float, Bounded]], colour: str) -> None:
     """The intervals of a line as a shaded band; of a single point as a bar."""
-    spans = [(x, y.low, y.high) for x, y in points if y.low is not None and y.high is not None]
+    spans = [
+        (x, y.low, y.high)
+        for x, y in points
+        if y.low is not None and y.high is not None
+    ]
     x, low, high = ([span[index] for span in spans] for index in range(3))
     if len(spans) == 1:
         axes.vlines(x, low, high, color=colour, linewidth=1.2, alpha=0.6)

@@ -8,7 +8,16 @@ from typing import Any, Final
 from reasoner.calibration.shift import seen_in
 from reasoner.system.printing import counted
 from reasoner_evals.calibration.profiles import calibration_of
-from reasoner_evals.report.content import Against, Bounded, Claim, Delta, Headline, Provenance, TaskReport, estimate_of
+from reasoner_evals.report.content import (
+    Against,
+    Bounded,
+    Claim,
+    Delta,
+    Headline,
+    Provenance,
+    TaskReport,
+    estimate_of,
+)
 from reasoner_evals.runs.naming import is_greedy
 from reasoner_evals.stats.intervals import minimum_detectable
 
@@ -26,7 +35,9 @@ _BASELINES: Final[tuple[Against, ...]] = ("greedy", "cheapest")
 NOTHING: Final = "no strategy has been run on all questions and graded"
 SHOWN_ARMS: Final = 3
 """Unfinished arms of a run that are named."""
-METHODS: Final = tuple((Path(__file__).parent / "methods.txt").read_text(encoding="utf-8").splitlines())
+METHODS: Final = tuple(
+    (Path(__file__).parent / "methods.txt").read_text(encoding="utf-8").splitlines()
+)
 
 
 def verdict(rows: Sequence[Any]) -> Headline:
@@ -38,7 +49,9 @@ def verdict(rows: Sequence[Any]) -> Headline:
     by_key = {row.key: row for row in rows}
     if not rows:
         return Headline("nothing", f"{capitalized(NOTHING)}.")
-    against = next((name for name in _BASELINES if any(name in row.deltas for row in rows)), None)
+    against = next(
+        (name for name in _BASELINES if any(name in row.deltas for row in rows)), None
+    )
     family = _family(by_key, against) if against else []
     if not family:
         return _alone(max(rows, key=_rank))
@@ -48,8 +61,13 @@ def verdict(rows: Sequence[Any]) -> Headline:
     ratio = point.tokens / (baseline.tokens or 1.0)
     times = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
     paid = "as many tokens" if times == "1" else f"{times} times the tokens"
-    sentence, advice = _sentence(claim, point, first, paid, family), _advice(claim, point, baseline, rows)
-    return Headline(claim, capitalized(sentence), point.key, baseline.key, capitalized(advice))
+    sentence, advice = (
+        _sentence(claim, point, first, paid, family),
+        _advice(claim, point, baseline, rows),
+    )
+    return Headline(
+        claim, capitalized(sentence), point.key, baseline.key, capitalized(advice)
+    )
 
 
 def capitalized(sentence: str) -> str:
@@ -62,8 +80,16 @@ def _advice(claim: Claim, point: Any, baseline: Any, rows: Sequence[Any]) -> str
     if claim != "gain":
         cheaper = baseline.tokens < point.tokens
         return f"{baseline.label} costs less: {_bought(baseline)}." if cheaper else ""
-    own = [row for row in rows if row.model == point.model and row.tokens <= ENOUGH_CHEAPER * point.tokens]
-    enough = [row for row in own if row.accuracy >= point.accuracy - ENOUGH and _is_sure_gain(row)]
+    own = [
+        row
+        for row in rows
+        if row.model == point.model and row.tokens <= ENOUGH_CHEAPER * point.tokens
+    ]
+    enough = [
+        row
+        for row in own
+        if row.accuracy >= point.accuracy - ENOUGH and _is_sure_gain(row)
+    ]
     if not enough:
         return f"Nothing cheaper comes within {100 * ENOUGH:.0f} point of {point.label}: {_bought(point)}."
     best = min(enough, key=lambda row: row.tokens)
@@ -71,7 +97,11 @@ def _advice(claim: Claim, point: Any, baseline: Any, rows: Sequence[Any]) -> str
 
 
 def _is_sure_gain(row: Any) -> bool:
-    return any(delta.sure and delta.difference.value > 0 for name in _BASELINES if (delta := row.deltas.get(name)))
+    return any(
+        delta.sure and delta.difference.value > 0
+        for name in _BASELINES
+        if (delta := row.deltas.get(name))
+    )
 
 
 def _bought(row: Any) -> str:
@@ -80,7 +110,11 @@ def _bought(row: Any) -> str:
 
 def _alone(row: Any) -> Headline:
     value, low, high = estimate_of(row, "accuracy") or Bounded(0.0)
-    fits = "" if low is None or high is None else f" ({100 * low:.0f} to {100 * high:.0f} fit the data)"
+    fits = (
+        ""
+        if low is None or high is None
+        else f" ({100 * low:.0f} to {100 * high:.0f} fit the data)"
+    )
     sentence = (
         f"{row.label} gets {100 * value:.0f} of 100 questions right{fits}, for {row.tokens:,.0f} tokens per "
         "question; there is nothing to compare it with."
@@ -95,15 +129,24 @@ def _rank(row: Any) -> tuple[float, float]:
 
 def _family(rows: dict[str, Any], against: Against) -> list[tuple[Any, Delta]]:
     """The differences that the verdict is about: those of the model with the most accurate point, if it has several."""
-    family = [(row, row.deltas[against]) for row in rows.values() if against in row.deltas]
-    best = max((row for point, delta in family for row in (point, rows[delta.baseline])), key=_rank)
+    family = [
+        (row, row.deltas[against]) for row in rows.values() if against in row.deltas
+    ]
+    best = max(
+        (row for point, delta in family for row in (point, rows[delta.baseline])),
+        key=_rank,
+    )
     return [(row, delta) for row, delta in family if row.model == best.model]
 
 
 def _claim(family: Sequence[tuple[Any, Delta]]) -> tuple[Claim, Any, Delta]:
     """What is claimed, and about which difference: the most accurate point that it is true of."""
     ranked = sorted(family, key=lambda pair: _rank(pair[0]), reverse=True)
-    ahead = [pair for pair in ranked if pair[1].difference.value > 0 and pair[1].excludes_zero]
+    ahead = [
+        pair
+        for pair in ranked
+        if pair[1].difference.value > 0 and pair[1].excludes_zero
+    ]
     if gains := [pair for pair in ahead if pair[1].sure]:
         return "gain", *gains[0]
     if ahead:
@@ -112,13 +155,23 @@ def _claim(family: Sequence[tuple[Any, Delta]]) -> tuple[Claim, Any, Delta]:
     return "loss" if behind else "unresolved", *ranked[0]
 
 
-def _sentence(claim: Claim, point: Any, first: str, times: str, family: Sequence[tuple[Any, Delta]]) -> str:
+def _sentence(
+    claim: Claim,
+    point: Any,
+    first: str,
+    times: str,
+    family: Sequence[tuple[Any, Delta]],
+) -> str:
     [delta] = [delta for row, delta in family if row is point]
     asked = counted(delta.questions, "question")
     too_few = f"{asked} {'is' if delta.questions == 1 else 'are'} too few"
     value, low, high = delta.difference
     gets = f"gets {_of_100(value)} of 100 questions right"
-    fits = "" if low is None or high is None else f", and anything from {_of_100(low)} to {_of_100(high)} fits the data"
+    fits = (
+        ""
+        if low is None or high is None
+        else f", and anything from {_of_100(low)} to {_of_100(high)} fits the data"
+    )
     paid = f"{point.label} {gets} than {first}, for {times}"
     if claim == "gain" or (claim == "loss" and len(family) == 1):
         return f"{paid}."
@@ -129,7 +182,11 @@ def _sentence(claim: Claim, point: Any, first: str, times: str, family: Sequence
     if len(family) == 1:
         return f"{too_few} to tell {point.label} from {first}: it {gets}{fits}."
     differs = any(other.excludes_zero for _, other in family)
-    start = f"No strategy is shown to beat {first} with" if differs else f"No strategy differs clearly from {first} on"
+    start = (
+        f"No strategy is shown to beat {first} with"
+        if differs
+        else f"No strategy differs clearly from {first} on"
+    )
     return f"{start} {asked}: the most accurate, {point.label}, {gets}{fits}."
 
 
@@ -137,23 +194,43 @@ def _of_100(difference: float) -> str:
     """A difference of shares as questions of 100, such as `12 more`."""
     amount = abs(100 * difference)
     number = f"{amount:.1f}".removesuffix(".0") if amount < 10 else f"{amount:.0f}"
-    return "no more" if number == "0" else f"{number} {'more' if difference > 0 else 'fewer'}"
+    return (
+        "no more"
+        if number == "0"
+        else f"{number} {'more' if difference > 0 else 'fewer'}"
+    )
 
 
 def signed(difference: float | None) -> str | None:
     """A difference of shares in points, with its sign; never a negative zero."""
-    return None if difference is None else f"{round(100 * difference, 1) + 0.0:+.1f}".replace("-", "−")
+    return (
+        None
+        if difference is None
+        else f"{round(100 * difference, 1) + 0.0:+.1f}".replace("-", "−")
+    )
 
 
 def cut_warnings(rows: Sequence[Any]) -> Iterator[str]:
     """How often samples were cut at `max_tokens`, in one line; it names the strategy with the most."""
-    most = {row.series: row for row in sorted(rows, key=lambda row: row.samples_cut or 0.0)}
-    often = [row for row in reversed(most.values()) if (row.samples_cut or 0.0) >= OFTEN_CUT]
+    most = {
+        row.series: row for row in sorted(rows, key=lambda row: row.samples_cut or 0.0)
+    }
+    often = [
+        row for row in reversed(most.values()) if (row.samples_cut or 0.0) >= OFTEN_CUT
+    ]
     if not often:
         return
     worst, *others = often
-    thinking = f" ({worst.samples_cut_thinking:.0%} while thinking)" if worst.samples_cut_thinking else ""
-    more = f", and {others[-1].samples_cut:.0%} or more of {counted(len(others), 'other')}" if others else ""
+    thinking = (
+        f" ({worst.samples_cut_thinking:.0%} while thinking)"
+        if worst.samples_cut_thinking
+        else ""
+    )
+    more = (
+        f", and {others[-1].samples_cut:.0%} or more of {counted(len(others), 'other')}"
+        if others
+        else ""
+    )
     share = f"{worst.samples_cut:.0%} of the samples of {worst.series}"
     yield f"{share}{thinking} were cut at max_tokens{more}: raise --max-tokens."
 
@@ -164,7 +241,11 @@ def readings(rows: Sequence[Any]) -> Iterator[str]:
     for row in largest.values():
         if not (row.probe_tokens or row.probe_cached_tokens):
             continue
-        shares = (row.replies_read_by_form, row.replies_read_by_probe, row.replies_without_answer)
+        shares = (
+            row.replies_read_by_form,
+            row.replies_read_by_probe,
+            row.replies_without_answer,
+        )
         form, probe, silent = (f"{share or 0.0:.0%}" for share in shares)
         prompts = row.probe_prompt_tokens + row.probe_cached_tokens
         yield (
@@ -176,14 +257,22 @@ def readings(rows: Sequence[Any]) -> Iterator[str]:
 
 def percent(share: Bounded) -> str:
     """A share with its interval, in percent."""
-    bounds = "" if share.low is None or share.high is None else f" ({share.low:.1%} to {share.high:.1%})"
+    bounds = (
+        ""
+        if share.low is None or share.high is None
+        else f" ({share.low:.1%} to {share.high:.1%})"
+    )
     return f"{share.value:.1%}{bounds}"
 
 
 def signed_points(difference: Bounded) -> str:
     """A difference of shares with its interval, in percentage points."""
     value, low, high = difference
-    bounds = "" if low is None or high is None else f" ({100 * low:+.1f} to {100 * high:+.1f})"
+    bounds = (
+        ""
+        if low is None or high is None
+        else f" ({100 * low:+.1f} to {100 * high:+.1f})"
+    )
     return f"{100 * value:+.1f} points{bounds}"
 
 
@@ -210,7 +299,11 @@ def _task_limits(task: TaskReport) -> Iterator[str]:
     )
     if not any("greedy" in row.deltas for row in rows) and len(rows) > 1:
         yield "no greedy sample to compare with; add the strategy single."
-    once = {row.series for row in rows if not row.pooled and row.seeds == 1 and not is_greedy(row.strategy)}
+    once = {
+        row.series
+        for row in rows
+        if not row.pooled and row.seeds == 1 and not is_greedy(row.strategy)
+    }
     if once:
         yield f"run with one seed, so that sampling luck is not averaged out: {', '.join(sorted(once))}."
     if few := {row.series for row in rows if row.few_subsets}:
@@ -250,6 +343,10 @@ def unfinished(runs: Sequence[Provenance]) -> Iterator[str]:
             if state["finished"] < state["asked"]
         ]
         if lacking:
-            more = [f"so do {counted(len(lacking) - SHOWN_ARMS, 'more arm')}"] if len(lacking) > SHOWN_ARMS else []
+            more = (
+                [f"so do {counted(len(lacking) - SHOWN_ARMS, 'more arm')}"]
+                if len(lacking) > SHOWN_ARMS
+                else []
+            )
             listed = ", ".join([*lacking[:SHOWN_ARMS], *more])
             yield f"{listed}; continue with `reasoner eval --resume {shlex.quote(str(run.run.folder.path))}`"

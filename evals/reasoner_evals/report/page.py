@@ -14,7 +14,13 @@ from reasoner.trace.outline import ending
 from reasoner.trace.page import environment as templates
 from reasoner.trace.page import policy
 from reasoner.trace.page import style as tree_style
-from reasoner_evals.report.content import Bounded, Delta, EvalReport, TaskReport, estimate_of
+from reasoner_evals.report.content import (
+    Bounded,
+    Delta,
+    EvalReport,
+    TaskReport,
+    estimate_of,
+)
 from reasoner_evals.report.drawing import COLOURS, SERIES, series_styles, short
 from reasoner_evals.report.figures import AXES, MAX_BANDS, Figures
 from reasoner_evals.report.narrative import capitalized, signed
@@ -48,8 +54,11 @@ _FAILURES: Final = {
 def _sections(task: TaskReport) -> list[tuple[str, str]]:
     """The anchors and titles of a task's sections."""
     present = {"accuracy", "cost", "failures"} if task.rows else set()
-    tables = {"differences": any(row.deltas for row in task.rows), "verifiers": task.verifiers,
-              "endings": any(row.ended for row in task.rows)}  # fmt: skip
+    tables = {
+        "differences": any(row.deltas for row in task.rows),
+        "verifiers": task.verifiers,
+        "endings": any(row.ended for row in task.rows),
+    }
     present |= {name for name, table in tables.items() if table}
     return [section for section in SECTIONS if section[0] in present]
 
@@ -69,8 +78,16 @@ def _grouped(rows: Iterable[Any]) -> list[list[Any]]:
 
 def _forest(delta: Delta, deltas: Sequence[Delta]) -> tuple[float, float, float]:
     """Start, width and value of an interval in its cell, in percent of the cell's width; 0 is in the middle."""
-    bounds = [abs(bound) for other in deltas for bound in other.difference if bound is not None]
-    value, low, high = (48 * (bound or 0.0) / (max(bounds, default=0) or 1.0) + 50 for bound in delta.difference)
+    bounds = [
+        abs(bound)
+        for other in deltas
+        for bound in other.difference
+        if bound is not None
+    ]
+    value, low, high = (
+        48 * (bound or 0.0) / (max(bounds, default=0) or 1.0) + 50
+        for bound in delta.difference
+    )
     return round(low, 2), round(high - low, 2), round(value, 2)
 
 
@@ -83,7 +100,9 @@ def page(report: EvalReport, figures: Mapping[str, Figures]) -> str:
         figures=figures,
         several=several,
         level=3 if several else 2,
-        models=list(dict.fromkeys(row.model for task in report.tasks for row in task.rows)),
+        models=list(
+            dict.fromkeys(row.model for task in report.tasks for row in task.rows)
+        ),
         styles=series_styles(report.tasks),
         policy=policy(),
         style=_style(),
@@ -93,7 +112,12 @@ def page(report: EvalReport, figures: Mapping[str, Figures]) -> str:
 
 def to_markdown(report: EvalReport) -> str:
     """Findings, tables and limits for a README or a pull request; names from models and users are escaped."""
-    return _environment(_plain).overlay(trim_blocks=True).get_template("report.md.j2").render(report=report)
+    return (
+        _environment(_plain)
+        .overlay(trim_blocks=True)
+        .get_template("report.md.j2")
+        .render(report=report)
+    )
 
 
 def _safe(value: object) -> object:
@@ -107,12 +131,14 @@ def _plain(value: object) -> object:
     """A text of a run that Markdown and HTML show unchanged, on one line."""
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
-    return Markup(_SPECIAL.sub(r"\\\1", " ".join(visible(value).replace("&", "&amp;").split())))  # noqa: S704 escaped
+    escaped = " ".join(visible(value).replace("&", "&amp;").split())
+    return Markup(_SPECIAL.sub(r"\\\1", escaped))  # noqa: S704
 
 
 def _style() -> Markup:
     light, dark = (
-        " ".join(f"--{colour.name}: {getattr(colour, theme)};" for colour in SERIES) for theme in ("light", "dark")
+        " ".join(f"--{colour.name}: {getattr(colour, theme)};" for colour in SERIES)
+        for theme in ("light", "dark")
     )
     series = "\n".join(f".{name} {{ color: var(--{name}); }}" for name, *_ in COLOURS)
     own = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
@@ -164,4 +190,6 @@ def _breakable(text: str) -> Markup:
 
 def _signed(difference: Bounded) -> Markup:
     value, low, high = map(signed, difference)
-    return Markup('{} <span class="ci">{}</span>').format(value, f"{low} to {high}" if low and high else "")
+    return Markup('{} <span class="ci">{}</span>').format(
+        value, f"{low} to {high}" if low and high else ""
+    )

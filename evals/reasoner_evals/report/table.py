@@ -14,18 +14,47 @@ from reasoner_evals.calibration.profiles import calibration_of, fewer_right
 from reasoner_evals.report.comparisons import estimate, known
 from reasoner_evals.report.content import Bounded
 from reasoner_evals.runs.measures import TOKENS, Measured, mean, ungraded_rows
-from reasoner_evals.runs.reading import COSTS, ENDS, ERROR, OUTCOMES, RIGHT, UNGRADED, ArmData
+from reasoner_evals.runs.reading import (
+    COSTS,
+    ENDS,
+    ERROR,
+    OUTCOMES,
+    RIGHT,
+    UNGRADED,
+    ArmData,
+)
 from reasoner_evals.stats import Floats
 from reasoner_evals.stats.intervals import Groups, amount, difference, interval
 
 WRONG: Final = OUTCOMES.index("wrong")
-UNANSWERED: Final = tuple(OUTCOMES.index(status) for status in ("no_answer", "truncated", "timed_out"))
+UNANSWERED: Final = tuple(
+    OUTCOMES.index(status) for status in ("no_answer", "truncated", "timed_out")
+)
 STOP_REASONS: Final[tuple[EndedBy, ...]] = ("rule", "price", "budget", "strategy")
 """Who ends a question that has a result, in the order of a report."""
-_DESCRIPTION: Final = ("task", "model", "label", "strategy", "verifier", "size", "budget", "pooled", "few_subsets")
-_RATES: Final = ("no_answer", "truncated", "timed_out", "grader_failed", "replies_read_by_form",
-                 "replies_read_by_probe", "replies_without_answer", "replies_truncated", "samples_cut",
-                 "samples_cut_thinking")  # fmt: skip
+_DESCRIPTION: Final = (
+    "task",
+    "model",
+    "label",
+    "strategy",
+    "verifier",
+    "size",
+    "budget",
+    "pooled",
+    "few_subsets",
+)
+_RATES: Final = (
+    "no_answer",
+    "truncated",
+    "timed_out",
+    "grader_failed",
+    "replies_read_by_form",
+    "replies_read_by_probe",
+    "replies_without_answer",
+    "replies_truncated",
+    "samples_cut",
+    "samples_cut_thinking",
+)
 _COUNTS: Final = ("errors", "ungraded")
 
 
@@ -35,19 +64,35 @@ def _with_bounds(name: str) -> tuple[str, str, str]:
 
 CSV_COLUMNS: Final = (
     *_DESCRIPTION,
-    "questions", "seeds",
-    *(column for name in ("accuracy", "coverage", "gap") for column in _with_bounds(name)),
-    "tokens", "tokens_p50", "tokens_p95", "tokens_max",
+    "questions",
+    "seeds",
+    *(
+        column
+        for name in ("accuracy", "coverage", "gap")
+        for column in _with_bounds(name)
+    ),
+    "tokens",
+    "tokens_p50",
+    "tokens_p95",
+    "tokens_max",
     *(f"{name}_tokens" for name in TOKENS),
-    "sequential_tokens_low", "sequential_tokens_high", "sequential_tokens_p95",
-    "flops", "seconds", "usd",
+    "sequential_tokens_low",
+    "sequential_tokens_high",
+    "sequential_tokens_p95",
+    "flops",
+    "seconds",
+    "usd",
     *_RATES,
     *_COUNTS,
     "on_front",
     *(f"ended_by_{reason}" for reason in STOP_REASONS),
     *(f"tokens_by_{reason}" for reason in STOP_REASONS),
-    "samples", "samples_p95", "confidence", "confidence_accuracy", "confidence_questions",
-)  # fmt: skip
+    "samples",
+    "samples_p95",
+    "confidence",
+    "confidence_accuracy",
+    "confidence_questions",
+)
 """The columns of results.csv without those of differences. `questions` are those behind the accuracy, without errors
 and ungraded ones. `coverage` is the chance that any sample is right, an oracle; `gap` coverage minus accuracy. `tokens`
 are computed tokens per question, without `cached_tokens`; `thinking_tokens` are a part of the generated and cancelled
@@ -55,21 +100,38 @@ are computed tokens per question, without `cached_tokens`; `thinking_tokens` are
  `sequential_tokens` are those of a question, with the interval of their mean. `seconds` are at the run's
  concurrency; of a part of a pool, in proportion to its tokens. Rates are shares of the questions, or of replies.
  """
-COLUMNS: Final = (*CSV_COLUMNS, "key", "series", "ended", "tokens_front", "sequential_front", "flops_front",
-                  "deltas")  # fmt: skip
+COLUMNS: Final = (
+    *CSV_COLUMNS,
+    "key",
+    "series",
+    "ended",
+    "tokens_front",
+    "sequential_front",
+    "flops_front",
+    "deltas",
+)
 """Also `key`, unique in the report; `series`, the curve of the point; `ended`, the questions behind the stop reasons;
 its status on each Pareto frontier: "front", "level" (not significantly behind it) or "behind"; `deltas`, a `Delta` by
 its kind of baseline."""
 
 
-def points_table(measured: Sequence[Measured], groups: Groups | None, /, **more: Mapping[str, Any]) -> pd.DataFrame:
+def points_table(
+    measured: Sequence[Measured], groups: Groups | None, /, **more: Mapping[str, Any]
+) -> pd.DataFrame:
     """The rows of all points that have a value; `more` has further columns by key of a point.
 
     Cells are Python values; None is unknown.
     """
     measured = [point for point in measured if point.questions]
-    reasons = {point.key: row for point in measured if not point.pooled and (row := _stop_reasons(point))}
-    worth_showing = ("confidence_questions", *(f"ended_by_{reason}" for reason in STOP_REASONS if reason != "strategy"))
+    reasons = {
+        point.key: row
+        for point in measured
+        if not point.pooled and (row := _stop_reasons(point))
+    }
+    worth_showing = (
+        "confidence_questions",
+        *(f"ended_by_{reason}" for reason in STOP_REASONS if reason != "strategy"),
+    )
     if not any(row[name] for row in reasons.values() for name in worth_showing):
         reasons = {}
     rows = []
@@ -77,7 +139,13 @@ def points_table(measured: Sequence[Measured], groups: Groups | None, /, **more:
         row = _measured_row(point, groups) | reasons.get(point.key, {})
         row |= {name: cells.get(point.key) for name, cells in more.items()}
         status = row.get("flops_front") or row.get("tokens_front")
-        rows.append(row | {"on_front": status and status == "front", "deltas": row.get("deltas") or {}})
+        rows.append(
+            row
+            | {
+                "on_front": status and status == "front",
+                "deltas": row.get("deltas") or {},
+            }
+        )
     table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)
     return table.where(table.notna(), None)
 
@@ -86,8 +154,13 @@ def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
     values = point.values  # noqa: PD011 not a data frame
     right, covered = values["right"], values["covered"]
     arm = point.arm
-    row: dict[str, Any] = {name: getattr(arm, name) for name in ("task", "strategy", "verifier")}
-    row |= {name: getattr(point, name) for name in ("key", "series", "model", "label", "size", "pooled", "questions")}
+    row: dict[str, Any] = {
+        name: getattr(arm, name) for name in ("task", "strategy", "verifier")
+    }
+    row |= {
+        name: getattr(point, name)
+        for name in ("key", "series", "model", "label", "size", "pooled", "questions")
+    }
     row |= {
         "budget": arm.limit,
         "few_subsets": (point.size or 0) > arm.pool / 2,
@@ -102,19 +175,31 @@ def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
         row |= _estimate("coverage", estimate(interval(covered, groups)))
         value, low, high = estimate(difference(gap, groups)[0])
         # A right choice is a right sample, so only the noise of subsets is below 0.
-        row |= _estimate("gap", Bounded(value, None if low is None else max(low, min(value, 0.0)), high))
+        row |= _estimate(
+            "gap",
+            Bounded(value, None if low is None else max(low, min(value, 0.0)), high),
+        )
     tokens = values["tokens"][~np.isnan(values["tokens"])]
     row |= {"tokens": float(tokens.mean())}
     percentiles = {"tokens_p50": 50, "tokens_p95": 95, "tokens_max": 100}
-    row |= {name: float(np.percentile(tokens, percent)) for name, percent in percentiles.items()}
+    row |= {
+        name: float(np.percentile(tokens, percent))
+        for name, percent in percentiles.items()
+    }
     row |= {f"{name}_tokens": known(mean(values[name])) for name in TOKENS}
     sequential = values["sequential"][~np.isnan(values["sequential"])]
     if len(sequential):
-        row |= _estimate("sequential_tokens", estimate(amount(values["sequential"], groups)))
+        row |= _estimate(
+            "sequential_tokens", estimate(amount(values["sequential"], groups))
+        )
         row |= {"sequential_tokens_p95": float(np.percentile(sequential, 95))}
     charged = ~np.isnan(values["prompt"])
     # A mean is unknown if the value of a question that was charged is.
-    complete = [name for name in ("flops", "usd") if not np.any(np.isnan(values[name]) & charged)]
+    complete = [
+        name
+        for name in ("flops", "usd")
+        if not np.any(np.isnan(values[name]) & charged)
+    ]
     row |= {name: known(mean(values[name])) for name in complete}
     return row | {name: known(mean(values[name])) for name in ("seconds", *_RATES)}
 
@@ -130,13 +215,23 @@ def _stop_reasons(point: Measured) -> dict[str, Any] | None:
     if not len(ended):
         return None
     tokens = np.concatenate([data.tokens[rows] for data, rows in done])
-    samples = np.concatenate([data.costs[rows, COSTS.index("samples")] for data, rows in done])
-    confidence, right = map(np.concatenate, zip(*(_confidences(arm.data) for arm in point.arms), strict=True))
+    samples = np.concatenate(
+        [data.costs[rows, COSTS.index("samples")] for data, rows in done]
+    )
+    confidence, right = map(
+        np.concatenate,
+        zip(*(_confidences(arm.data) for arm in point.arms), strict=True),
+    )
     by_reason = {reason: tokens[ended == ENDS.index(reason)] for reason in STOP_REASONS}
     return {
         "ended": len(ended),
-        **{f"ended_by_{reason}": len(own) / len(ended) for reason, own in by_reason.items()},
-        **{f"tokens_by_{reason}": known(mean(own)) for reason, own in by_reason.items()},
+        **{
+            f"ended_by_{reason}": len(own) / len(ended)
+            for reason, own in by_reason.items()
+        },
+        **{
+            f"tokens_by_{reason}": known(mean(own)) for reason, own in by_reason.items()
+        },
         "samples": float(samples.mean()),
         "samples_p95": float(np.percentile(samples, 95)),
         "confidence": known(mean(confidence)),
@@ -160,20 +255,31 @@ def alarms(measured: Sequence[Measured]) -> Iterator[str]:
     """
     # A pool is the same arm at each of its sizes.
     arms = {arm.name: (point, arm) for point in measured for arm in point.arms}
-    judged = [(point, arm) for point, arm in arms.values() if np.any(~np.isnan(arm.data.confidence))]
+    judged = [
+        (point, arm)
+        for point, arm in arms.values()
+        if np.any(~np.isnan(arm.data.confidence))
+    ]
     for point, arm in judged:
         data = arm.data
         sure = ~np.isnan(data.confidence)
         answered = data.has_result & sure & np.isin(data.outcome, (RIGHT, WRONG))
         right = (data.outcome[answered] == RIGHT).tolist()
-        unanswered = int((data.has_result & ~sure & np.isin(data.outcome, UNANSWERED)).sum())
+        unanswered = int(
+            (data.has_result & ~sure & np.isin(data.outcome, UNANSWERED)).sum()
+        )
         calibration, alpha = calibration_of(data.arm.strategy), ALARM / len(judged)
         lines: list[str | None] = []
         if calibration and calibration.agreement and (seen := agreement_seen(data)):
             # Two kinds of alarm share the chance of a false one.
             unlabelled = alpha * LEVEL / ALARM
-            lines, alpha = [less_agreement(calibration.agreement, seen, unlabelled)], alpha - unlabelled
-        lines += fewer_right(calibration, data.confidence[answered].tolist(), right, unanswered, alpha)
+            lines, alpha = (
+                [less_agreement(calibration.agreement, seen, unlabelled)],
+                alpha - unlabelled,
+            )
+        lines += fewer_right(
+            calibration, data.confidence[answered].tolist(), right, unanswered, alpha
+        )
         for line in filter(None, lines):
             seed = f", seed {arm.data.arm.seed}" if len(point.arms) > 1 else ""
             yield f"{point.label}{seed}: {line}. Its calibration does not hold on these questions."

@@ -18,27 +18,46 @@ def result_lines(task: TaskReport, width: int) -> Iterator[str]:
     """The heading, each strategy at its largest size, the most accurate first, and the verdict."""
     compared = task.compact
     baselines = {delta.baseline for _, delta in compared if delta}
-    against = task.by_key[next(iter(baselines))].label if len(baselines) == 1 else "one sample"
+    against = (
+        task.by_key[next(iter(baselines))].label
+        if len(baselines) == 1
+        else "one sample"
+    )
     heading = [f"{task.task}: {counted(task.questions, 'question')}"]
     heading += [f"all with {task.shared}"] if task.shared else []
     heading += [f"difference to {against}"] if baselines else []
     yield from _wrapped("; ".join(heading), width)
     heads = (*_HEADS, "difference, points") if baselines else _HEADS
-    rows = [(one_line(row.label), _cells(row, delta)[: len(heads)]) for row, delta in compared]
+    rows = [
+        (one_line(row.label), _cells(row, delta)[: len(heads)])
+        for row, delta in compared
+    ]
     if width < NARROW:
         for name, cells in rows:
             yield from _wrapped(name, width, 2)
             right, bounds, tokens, sequential, *difference = cells
             points = [f"{value} points" for value in difference if value != "-"]
-            parts = [f"{right} % ({bounds})", f"{tokens} tokens", f"{sequential} sequential", *points]
+            parts = [
+                f"{right} % ({bounds})",
+                f"{tokens} tokens",
+                f"{sequential} sequential",
+                *points,
+            ]
             yield from _wrapped(", ".join(parts), width, 4)
     elif rows:
         yield from _table(rows, heads, width)
-    yield from _wrapped(" ".join(filter(None, [task.verdict.sentence, task.verdict.advice])), width)
+    yield from _wrapped(
+        " ".join(filter(None, [task.verdict.sentence, task.verdict.advice])), width
+    )
 
 
-def _table(rows: Sequence[tuple[str, Sequence[str]]], heads: Sequence[str], width: int) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(heads, *(cells for _, cells in rows), strict=True)]
+def _table(
+    rows: Sequence[tuple[str, Sequence[str]]], heads: Sequence[str], width: int
+) -> Iterator[str]:
+    widths = [
+        max(map(len, column))
+        for column in zip(heads, *(cells for _, cells in rows), strict=True)
+    ]
     room = max(width - sum(widths) - 2 * len(widths), LEAST_NAME)
     first = min(room, max(len(name) for name, _ in rows))
     yield _joined("", first, heads, widths)
@@ -49,15 +68,30 @@ def _table(rows: Sequence[tuple[str, Sequence[str]]], heads: Sequence[str], widt
 
 
 def _joined(name: str, first: int, cells: Sequence[str], widths: Sequence[int]) -> str:
-    parts = [name.ljust(first), *(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))]
+    parts = [
+        name.ljust(first),
+        *(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)),
+    ]
     return "  ".join(parts).rstrip()
 
 
 def _cells(row: Any, delta: Delta | None) -> tuple[str, ...]:
     right = estimate_of(row, "accuracy") or Bounded(0.0)
-    bounds = "-" if right.low is None or right.high is None else f"{100 * right.low:.0f}-{100 * right.high:.0f}"
-    sequential = "-" if row.sequential_tokens is None else f"{row.sequential_tokens:,.0f}"
-    return f"{100 * right.value:.1f}", bounds, f"{row.tokens:,.0f}", sequential, _difference(delta)
+    bounds = (
+        "-"
+        if right.low is None or right.high is None
+        else f"{100 * right.low:.0f}-{100 * right.high:.0f}"
+    )
+    sequential = (
+        "-" if row.sequential_tokens is None else f"{row.sequential_tokens:,.0f}"
+    )
+    return (
+        f"{100 * right.value:.1f}",
+        bounds,
+        f"{row.tokens:,.0f}",
+        sequential,
+        _difference(delta),
+    )
 
 
 def _difference(delta: Delta | None) -> str:

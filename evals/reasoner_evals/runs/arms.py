@@ -22,7 +22,10 @@ MAX_ARMS = 10_000
 MAX_PART = 40
 """Characters of a strategy or a budget in the name of an arm."""
 MAX_SHARDS: Final = 100_000
-_SPEC = re.compile(r"(?:all|first (\d+)(?: in the order of seed (\d+))?)(?:, shard ([\d+]+/\d+))?", re.ASCII)
+_SPEC = re.compile(
+    r"(?:all|first (\d+)(?: in the order of seed (\d+))?)(?:, shard ([\d+]+/\d+))?",
+    re.ASCII,
+)
 _SHARD = re.compile(r"(\d{1,9}(?:\+\d{1,9})*)/(\d{1,9})", re.ASCII)
 
 
@@ -65,39 +68,59 @@ def arms_of(grid: Grid) -> tuple[Arm, ...]:
             "from that run; leave it out, or add a strategy that searches"
         )
     if grid.price and not grid.totals:
-        raise UsageError("--effort has no effect without --totals: add them, or leave it out")
+        raise UsageError(
+            "--effort has no effect without --totals: add them, or leave it out"
+        )
     if all_greedy and (grid.totals or len(grid.seeds) > 1):
         option = "--totals" if grid.totals else "--seeds"
-        raise UsageError(f"{option} has no effect: one greedy sample per question is all there is; leave it out")
+        raise UsageError(
+            f"{option} has no effect: one greedy sample per question is all there is; leave it out"
+        )
     limits = max(1, len(grid.budgets)) + len(grid.totals)
     combinations = len(grid.tasks) * len(plans) * limits * max(1, len(grid.seeds))
     if combinations > MAX_ARMS:
-        raise UsageError(f"{combinations:,} combinations are more than the {MAX_ARMS:,} of one run: ask for fewer")
-    arms = [arm for task in grid.tasks for plan in plans for arm in _arms(task, *plan, grid)]
+        raise UsageError(
+            f"{combinations:,} combinations are more than the {MAX_ARMS:,} of one run: ask for fewer"
+        )
+    arms = [
+        arm for task in grid.tasks for plan in plans for arm in _arms(task, *plan, grid)
+    ]
     return tuple(_with_names(arms, several_seeds=len(grid.seeds) > 1))
 
 
 def read_budgets(text: str) -> tuple[Budget, ...]:
     """The budgets of `1k,2k,samples=8`, in tokens unless a unit is given. Raises UsageError if one is invalid."""
     parts = (part.strip() for part in text.split(","))
-    return tuple(Budget.parse(part if "=" in part else f"tokens={part}") for part in parts)
+    return tuple(
+        Budget.parse(part if "=" in part else f"tokens={part}") for part in parts
+    )
 
 
 def read_seeds(text: str) -> tuple[int, ...]:
     """The seeds of `3` (a count: 0, 1, 2) or of `4,7` or `4,` (these seeds). Raises UsageError if it is neither."""
     parts = [part.strip() for part in text.split(",")]
     listed = [part for part in parts if part]
-    if not listed or not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in listed):
-        raise UsageError(f"--seeds must be a number of seeds, as in 3, or a list, as in 4,7 (got {shown(text)})")
+    if not listed or not all(
+        part.isascii() and part.isdigit() and len(part) <= 18 for part in listed
+    ):
+        raise UsageError(
+            f"--seeds must be a number of seeds, as in 3, or a list, as in 4,7 (got {shown(text)})"
+        )
     numbers = tuple(int(part) for part in listed)
     if len(parts) > 1:
         return numbers
     if not 1 <= numbers[0] <= MAX_SEEDS:
-        raise UsageError(f"--seeds must be from 1 to {MAX_SEEDS:,} (got {text}); a single seed is written `{text},`")
+        raise UsageError(
+            f"--seeds must be from 1 to {MAX_SEEDS:,} (got {text}); a single seed is written `{text},`"
+        )
     return tuple(range(numbers[0]))
 
 
-RULES: Final[Mapping[str, Rule]] = {"argmax": "best", "weighted": "weighted", "majority": "majority"}
+RULES: Final[Mapping[str, Rule]] = {
+    "argmax": "best",
+    "weighted": "weighted",
+    "majority": "majority",
+}
 """How an arm of best-of-n selects from a pool, by its selector."""
 
 
@@ -113,9 +136,21 @@ def _plan(strategy: Strategy, verifier: str) -> tuple[Arm, bool]:
         rule = RULES.get(getattr(options, "selector", "majority"), "")
         pool = options.n if rule else 0
     asked = verifier if strategy.uses_verifier else ""
-    arm = Arm(name="", task="", strategy=spec, verifier=asked, budget="", seed=0, pool=pool, rule=cast("Rule", rule))
+    arm = Arm(
+        name="",
+        task="",
+        strategy=spec,
+        verifier=asked,
+        budget="",
+        seed=0,
+        pool=pool,
+        rule=cast("Rule", rule),
+    )
     # On a model that does not think.
-    greedy = options.params.temperature in (None, 0) and options.params.thinking in (None, NO_THINKING)
+    greedy = options.params.temperature in (None, 0) and options.params.thinking in (
+        None,
+        NO_THINKING,
+    )
     return arm, name == "single" and not stopped and greedy
 
 
@@ -136,7 +171,14 @@ def _arms(task: str, plan: Arm, greedy: bool, grid: Grid) -> Iterator[Arm]:
             yield plan.model_copy(update={"task": task, "seed": seed, "budget": budget})
     for total in totals:
         for seed in seeds:
-            divided = {"task": task, "seed": seed, "total": total, "price": grid.price, "pool": 0, "rule": ""}
+            divided = {
+                "task": task,
+                "seed": seed,
+                "total": total,
+                "price": grid.price,
+                "pool": 0,
+                "rule": "",
+            }
             yield plan.model_copy(update=divided)
 
 
@@ -178,7 +220,10 @@ class Shard:
         """The shard that `str` writes as `text`, such as 2/8 or 2+5/8. Raises UsageError for other texts."""
         match = _SHARD.fullmatch(text)
         parts = tuple(map(int, match[1].split("+"))) if match else ()
-        if not match or not 1 <= min(parts) <= max(parts) <= int(match[2]) <= MAX_SHARDS:
+        if (
+            not match
+            or not 1 <= min(parts) <= max(parts) <= int(match[2]) <= MAX_SHARDS
+        ):
             raise UsageError(
                 f"--shard must be I/N with I from 1 to N and N at most {MAX_SHARDS:,}, as in 2/8, or several parts, as "
                 f"in 2+5/8 (got {text!r:.40})"
@@ -191,7 +236,9 @@ class Shard:
     @property
     def missing(self) -> tuple[int, ...]:
         """The parts that are not in it."""
-        return tuple(part for part in range(1, self.count + 1) if part not in set(self.parts))
+        return tuple(
+            part for part in range(1, self.count + 1) if part not in set(self.parts)
+        )
 
     def part_of(self, total: Budget) -> Budget:
         """Its part of a budget that all questions share; a deadline holds for each shard in full.
@@ -203,10 +250,16 @@ class Shard:
             if limit is None:
                 return None
             # The first parts get the rest of the division: they have the questions where there are few.
-            return limit // self.count * len(self.parts) + sum(part <= limit % self.count for part in self.parts)
+            return limit // self.count * len(self.parts) + sum(
+                part <= limit % self.count for part in self.parts
+            )
 
         def real(limit: float | None) -> float | None:
-            return None if limit is None else math.nextafter(limit / self.count * len(self.parts), 0)
+            return (
+                None
+                if limit is None
+                else math.nextafter(limit / self.count * len(self.parts), 0)
+            )
 
         return Budget(
             tokens=whole(total.tokens),
@@ -235,7 +288,9 @@ class Subset:
         if self.seed is not None and self.seed < 0:
             raise UsageError(f"--subset-seed must be at least 0 (got {self.seed})")
         if self.seed is not None and self.limit is None:
-            raise UsageError(f"--subset-seed {self.seed} has no effect without --limit: add it, or leave this out")
+            raise UsageError(
+                f"--subset-seed {self.seed} has no effect without --limit: add it, or leave this out"
+            )
 
     @classmethod
     def parse(cls, text: str) -> "Subset":
@@ -246,7 +301,9 @@ class Subset:
                 f"{text!r} is not a subset: write all, first 100, or first 100 in the order of seed 0; a part of it is "
                 "written all, shard 2/8"
             )
-        limit, seed = (None if number is None else int(number) for number in match.groups()[:2])
+        limit, seed = (
+            None if number is None else int(number) for number in match.groups()[:2]
+        )
         return cls(limit, seed, None if match[3] is None else Shard.parse(match[3]))
 
     def __str__(self) -> str:
@@ -262,14 +319,22 @@ class Subset:
         """The task with these questions only; its source counts them, its data hash stays that of all."""
         items = data.items
         if self.seed is not None:
-            items = tuple(sorted(items, key=lambda item: _rank(item.question.id, self.seed)))
+            items = tuple(
+                sorted(items, key=lambda item: _rank(item.question.id, self.seed))
+            )
         items = items[: self.limit]
         if self.shard is not None:
             parts = {part - 1 for part in self.shard.parts}
-            items = tuple(item for at, item in enumerate(items) if at % self.shard.count in parts)
-        source = data.source.model_copy(update={"items": len(items), "subset": str(self)})
+            items = tuple(
+                item for at, item in enumerate(items) if at % self.shard.count in parts
+            )
+        source = data.source.model_copy(
+            update={"items": len(items), "subset": str(self)}
+        )
         return replace(data, items=items, source=source)
 
 
 def _rank(question_id: str, seed: int | None) -> bytes:
-    return hashlib.sha256(f"{seed}\0{question_id}".encode("utf-8", "surrogatepass")).digest()
+    return hashlib.sha256(
+        f"{seed}\0{question_id}".encode("utf-8", "surrogatepass")
+    ).digest()

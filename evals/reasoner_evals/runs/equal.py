@@ -45,27 +45,44 @@ def read_goal(text: str, option: str = "--equal") -> Budget:
     """The goal of `4k` or `sequential=2k`. Raises UsageError if it is anything else."""
     goal = Budget.parse(text if "=" in text else f"tokens={text}")
     if goal not in (Budget(tokens=goal.tokens), Budget(sequential=goal.sequential)):
-        raise UsageError(f"{option} must be tokens or sequential tokens, as in 4k or sequential=2k (got {text})")
+        raise UsageError(
+            f"{option} must be tokens or sequential tokens, as in 4k or sequential=2k (got {text})"
+        )
     return goal
 
 
 def all_strategies(*, rated: bool) -> tuple[str, ...]:
     """The names of all strategies, first those that others are compared with; `rated` says that there is a verifier."""
-    usable = [name for name in entries("strategy") if rated or not build("strategy", name).uses_verifier]
+    usable = [
+        name
+        for name in entries("strategy")
+        if rated or not build("strategy", name).uses_verifier
+    ]
     return tuple(dict.fromkeys(("single", "self_consistency", *usable)))
 
 
 def pilot(whole: TaskData, kept: TaskData) -> tuple[Question, ...]:
     """Up to `PILOT` questions of a task that are not asked in the run, nor related to one. Raises UsageError."""
-    asked = {name for item in kept.items for name in (item.question.id, item.group) if name}
-    others = [item.question for item in whole.items if not asked & {item.question.id, item.group}]
+    asked = {
+        name for item in kept.items for name in (item.question.id, item.group) if name
+    }
+    others = [
+        item.question
+        for item in whole.items
+        if not asked & {item.question.id, item.group}
+    ]
     if not others:
-        raise UsageError("--equal needs other questions of the task to find the sizes with: add --limit, or lower it")
+        raise UsageError(
+            "--equal needs other questions of the task to find the sizes with: add --limit, or lower it"
+        )
     return tuple(others[:PILOT])
 
 
 async def sized(
-    equal: EqualCost, engine: Engine, verifier: Verifier | None, tell: Callable[[str], None]
+    equal: EqualCost,
+    engine: Engine,
+    verifier: Verifier | None,
+    tell: Callable[[str], None],
 ) -> tuple[str, ...]:
     """The strategies in the sizes whose cost is nearest to the goal, in order; `single` has none.
 
@@ -91,7 +108,9 @@ async def sized(
     return tuple(dict.fromkeys(specs))
 
 
-async def _sized(spec: str, equal: EqualCost, engine: Engine, verifier: Verifier | None) -> tuple[str, float]:
+async def _sized(
+    spec: str, equal: EqualCost, engine: Engine, verifier: Verifier | None
+) -> tuple[str, float]:
     """The strategy in the size whose cost is nearest to the goal, and that cost."""
     goal = _amount(equal.goal)
 
@@ -118,14 +137,25 @@ async def narrow_down(
     """
     for _ in range(trials):
         below = max((at for at, (_, cost) in tried.items() if cost < goal), default=0)
-        above = min((at for at, (_, cost) in tried.items() if cost >= goal and at > below), default=MAX_SIZE)
+        above = min(
+            (at for at, (_, cost) in tried.items() if cost >= goal and at > below),
+            default=MAX_SIZE,
+        )
         if above - below <= 1:
             return
         least, most = (tried[at][1] if at in tried else 0.0 for at in (below, above))
         size = FIRST
         if tried:
-            slope = (most - least) / (above - below) if above in tried else least / below
-            size = max(below + 1, min(above - 1, below + round((goal - least) / max(slope, goal / MAX_SIZE))))
+            slope = (
+                (most - least) / (above - below) if above in tried else least / below
+            )
+            size = max(
+                below + 1,
+                min(
+                    above - 1,
+                    below + round((goal - least) / max(slope, goal / MAX_SIZE)),
+                ),
+            )
         size, text = _next_valid(spec, size)
         if size in tried:
             return
@@ -137,16 +167,25 @@ def _amount(goal: Budget) -> int:
 
 
 async def cost_of(
-    spec: str, goal: Budget, questions: Sequence[Question], engine: Engine, verifier: Verifier | None
+    spec: str,
+    goal: Budget,
+    questions: Sequence[Question],
+    engine: Engine,
+    verifier: Verifier | None,
 ) -> float:
     """The tokens of a question on average, or the sequential ones, with empty caches."""
     await reset_caches(engine, verifier)
     strategy: Strategy = build("strategy", spec)
     rater = verifier if strategy.uses_verifier else None
     solutions = await solve_many(questions, strategy, engine, verifier=rater)
-    if error := next((solution.error for solution in solutions if solution.error), None):
+    if error := next(
+        (solution.error for solution in solutions if solution.error), None
+    ):
         raise error
-    return fmean(each.cost.tokens if goal.tokens else each.cost.sequential_tokens for each in solutions)
+    return fmean(
+        each.cost.tokens if goal.tokens else each.cost.sequential_tokens
+        for each in solutions
+    )
 
 
 def _next_valid(spec: str, size: int) -> tuple[int, str]:
@@ -166,7 +205,9 @@ def _with_size(spec: str, size: int) -> Spec:
     known = options_of(load("strategy", plain.name))
     vote = {"n": Bare(size)}
     if "then" in known and "then" not in plain.options:
-        return Spec(plain.name, {**plain.options, "then": Spec("self_consistency", vote)})
+        return Spec(
+            plain.name, {**plain.options, "then": Spec("self_consistency", vote)}
+        )
     option = next((name for name in SIZES if name in known), None)
     if option is None:
         return Spec("self_consistency", {**vote, "of": plain})

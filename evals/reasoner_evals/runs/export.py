@@ -17,13 +17,44 @@ from reasoner_evals.runs.records import Arm, ItemRecord, PooledReply, counted_re
 Row = dict[str, Any]
 
 TEXTS: Final = (
-    "run", "model", "task", "arm", "strategy", "verifier", "budget", "rule", "question_id", "group", "kind", "outcome",
-    "answer", "key", "answer_rule", "ended_by", "reason",
-)  # fmt: skip
-INTEGERS: Final = ("seed", "sample", "attempt", "prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens",
-                   "cancelled_tokens", "thinking_tokens", "sequential_tokens", "samples", "flops")  # fmt: skip
+    "run",
+    "model",
+    "task",
+    "arm",
+    "strategy",
+    "verifier",
+    "budget",
+    "rule",
+    "question_id",
+    "group",
+    "kind",
+    "outcome",
+    "answer",
+    "key",
+    "answer_rule",
+    "ended_by",
+    "reason",
+)
+INTEGERS: Final = (
+    "seed",
+    "sample",
+    "attempt",
+    "prompt_tokens",
+    "cached_tokens",
+    "generated_tokens",
+    "verifier_tokens",
+    "cancelled_tokens",
+    "thinking_tokens",
+    "sequential_tokens",
+    "samples",
+    "flops",
+)
 FLOATS: Final = ("score", "share", "confidence", "seconds")
-KINDS: Final = dict.fromkeys(TEXTS, "str") | dict.fromkeys(INTEGERS, "int") | dict.fromkeys(FLOATS, "float")
+KINDS: Final = (
+    dict.fromkeys(TEXTS, "str")
+    | dict.fromkeys(INTEGERS, "int")
+    | dict.fromkeys(FLOATS, "float")
+)
 """The columns, and what each holds."""
 FORMATS: Final = (".parquet", ".csv")
 BATCH: Final = 20_000
@@ -50,12 +81,18 @@ def export(path: Path, out: Path) -> int:
         UsageError: the format is unknown, the file cannot be written, or pyarrow is not installed.
     """
     if out.suffix not in FORMATS:
-        raise UsageError(f"cannot write {out}: its name must end in {' or '.join(FORMATS)}")
+        raise UsageError(
+            f"cannot write {out}: its name must end in {' or '.join(FORMATS)}"
+        )
     if out.suffix == ".parquet" and missing("pyarrow"):
-        raise UsageError(f"parquet needs pyarrow: run `{install_command('eval')}`, or give a name that ends in .csv")
+        raise UsageError(
+            f"parquet needs pyarrow: run `{install_command('eval')}`, or give a name that ends in .csv"
+        )
     rows, count = _rows(open_run(path)), 0
     if out.suffix == ".csv":
-        rows = ({name: plain_cell(value) for name, value in row.items()} for row in rows)
+        rows = (
+            {name: plain_cell(value) for name, value in row.items()} for row in rows
+        )
     try:
         with replacing(out) as file, table_writer(file, out.suffix, KINDS) as write:
             while batch := list(islice(rows, BATCH)):
@@ -76,7 +113,10 @@ def table(path: Path | str) -> Any:
 
     rows, schema = _rows(open_run(Path(path))), arrow_schema(KINDS)
     batches = iter(lambda: list(islice(rows, BATCH)), [])
-    return pa.Table.from_batches((pa.RecordBatch.from_pylist(batch, schema=schema) for batch in batches), schema=schema)
+    return pa.Table.from_batches(
+        (pa.RecordBatch.from_pylist(batch, schema=schema) for batch in batches),
+        schema=schema,
+    )
 
 
 def write_data_set(path: Path, folder: Path) -> int:
@@ -90,11 +130,22 @@ def write_data_set(path: Path, folder: Path) -> int:
         UsageError: a source may not be published, or as `export`.
     """
     run = open_run(path)
-    if held := sorted({items.source.task for items in run.tasks.values() if not items.source.shareable}):
-        raise UsageError(f"{run.name} cannot be published: the authors of {', '.join(held)} ask that items are not")
+    if held := sorted(
+        {
+            items.source.task
+            for items in run.tasks.values()
+            if not items.source.shareable
+        }
+    ):
+        raise UsageError(
+            f"{run.name} cannot be published: the authors of {', '.join(held)} ask that items are not"
+        )
     rows = export(path, folder / "data.parquet")
     (folder / "manifest.json").write_bytes(run.folder.manifest.read_bytes())
-    sources = [f"- `{source.task}` of {source.origin}; licence: {source.licence}" for source in run.manifest.sources]
+    sources = [
+        f"- `{source.task}` of {source.origin}; licence: {source.licence}"
+        for source in run.manifest.sources
+    ]
     card = f"""---
 tags: [reasoner, inference-time-compute]
 configs:
@@ -129,7 +180,9 @@ def push(path: Path, name: str) -> tuple[int, str]:
         rows = write_data_set(path, Path(made))
         try:
             hub.create_repo(name, repo_type="dataset", private=True, exist_ok=True)
-            commit = hub.upload_folder(repo_id=name, folder_path=made, repo_type="dataset")
+            commit = hub.upload_folder(
+                repo_id=name, folder_path=made, repo_type="dataset"
+            )
         except Exception as error:
             reason = printable(str(error), limit=200)
             raise UsageError(
@@ -148,27 +201,53 @@ def _rows(run: RunData) -> Iterator[Row]:
 
 def _of_record(run: RunData, arm: Arm, record: ItemRecord, group: str) -> Iterator[Row]:
     shareable = run.tasks[arm.task].source.shareable
-    verdicts = run.grades(arm.task, record.question_id, [record.answer, *(reply.answer for reply in record.pool)])
+    verdicts = run.grades(
+        arm.task,
+        record.question_id,
+        [record.answer, *(reply.answer for reply in record.pool)],
+    )
 
-    def row(kind: str, source: PooledReply | ItemRecord, verdict: int, counts: object, **more: Any) -> Row:
+    def row(
+        kind: str,
+        source: PooledReply | ItemRecord,
+        verdict: int,
+        counts: object,
+        **more: Any,
+    ) -> Row:
         return {
             "run": run.name,
             "model": run.manifest.model.name,
             "question_id": record.question_id,
             "group": group,
             "attempt": record.attempt,
-            **{name: getattr(arm, name) for name in ("task", "strategy", "verifier", "budget", "rule", "seed")},
+            **{
+                name: getattr(arm, name)
+                for name in ("task", "strategy", "verifier", "budget", "rule", "seed")
+            },
             "arm": arm.name,
             "kind": kind,
-            "outcome": OUTCOMES[verdict] if source.status in {"read", "answered"} else source.status,
+            "outcome": OUTCOMES[verdict]
+            if source.status in {"read", "answered"}
+            else source.status,
             "answer": source.answer if shareable else "",
             "key": source.key if shareable else "",
             "answer_rule": source.rule,
-            **{name: getattr(counts, name) for name in INTEGERS if hasattr(counts, name)},
+            **{
+                name: getattr(counts, name)
+                for name in INTEGERS
+                if hasattr(counts, name)
+            },
             **more,
         }
 
-    for index, (reply, verdict) in enumerate(zip(record.pool, verdicts[1:], strict=True)):
+    for index, (reply, verdict) in enumerate(
+        zip(record.pool, verdicts[1:], strict=True)
+    ):
         yield row("reply", reply, verdict, reply, sample=index, score=reply.score)
-    final = {name: getattr(record, name) for name in ("ended_by", "reason", "share", "confidence")}
-    yield row("final", record, verdicts[0], record.cost, seconds=record.cost.seconds, **final)
+    final = {
+        name: getattr(record, name)
+        for name in ("ended_by", "reason", "share", "confidence")
+    }
+    yield row(
+        "final", record, verdicts[0], record.cost, seconds=record.cost.seconds, **final
+    )

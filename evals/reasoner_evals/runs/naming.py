@@ -20,7 +20,10 @@ def is_greedy(strategy: str, *, thinks: bool = False) -> bool:
     spec = Spec.parse(strategy)
     thinks = thinks and spec.options.get("thinking") != NO_THINKING
     unset = 1.0 if thinks else 0.0
-    return spec.name == "single" and float(str(spec.options.get("temperature", unset))) == 0
+    return (
+        spec.name == "single"
+        and float(str(spec.options.get("temperature", unset))) == 0
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,11 @@ class ArmName:
         """The name with `size` samples, or else with as many as the strategy draws."""
         if size is None and self.spec.name in _SHORT:
             size = _default_size(self.spec)
-        return self._of(self.spec if size is None else Spec(self.spec.name, {**self.spec.options, "n": Bare(size)}))
+        return self._of(
+            self.spec
+            if size is None
+            else Spec(self.spec.name, {**self.spec.options, "n": Bare(size)})
+        )
 
     def _of(self, spec: Spec) -> str:
         options = dict(spec.options)
@@ -61,11 +68,18 @@ def arm_names(arms: Iterable[tuple[str, str, bool]]) -> dict[tuple[str, str], Ar
     known = {(strategy, verifier): thinks for strategy, verifier, thinks in arms}
     specs = {strategy: Spec.parse(strategy) for strategy, _ in known}
     shared = shared_settings(specs.values())
-    names = {key: _named(specs[key[0]].without(*shared), *key, thinks=thinks) for key, thinks in known.items()}
-    lines = {(name.series, str(specs[key[0]].without("n"))) for key, name in names.items()}
+    names = {
+        key: _named(specs[key[0]].without(*shared), *key, thinks=thinks)
+        for key, thinks in known.items()
+    }
+    lines = {
+        (name.series, str(specs[key[0]].without("n"))) for key, name in names.items()
+    }
     taken = Counter(series for series, _ in lines)
     return {
-        key: name if taken[name.series] == 1 else ArmName(specs[key[0]].without(*shared), key[1], specs[key[0]].name)
+        key: name
+        if taken[name.series] == 1
+        else ArmName(specs[key[0]].without(*shared), key[1], specs[key[0]].name)
         for key, name in names.items()
     }
 

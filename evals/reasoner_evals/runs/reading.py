@@ -44,8 +44,22 @@ SILENT: Final = -1
 """The class of a reply without an answer."""
 UNKNOWN: Final = -1
 """In `stated`: the rule that found the answer is not recorded."""
-COSTS: Final = ("prompt", "cached", "generated", "verifier", "cancelled", "samples", "thinking", "sequential",
-                "drawn", "cut", "cut_thinking", "probe", "probe_prompt", "probe_cached")  # fmt: skip
+COSTS: Final = (
+    "prompt",
+    "cached",
+    "generated",
+    "verifier",
+    "cancelled",
+    "samples",
+    "thinking",
+    "sequential",
+    "drawn",
+    "cut",
+    "cut_thinking",
+    "probe",
+    "probe_prompt",
+    "probe_cached",
+)
 """The columns of `ArmData.costs`: tokens of each kind and sequential ones, samples that were paid, and those that were
 drawn, were cut at `max_tokens`, and were cut while thinking; the tokens that probes computed, those of their prompts,
 and cached ones."""
@@ -88,7 +102,9 @@ class ReplyArrays:
     def per_question(self, selected: Bools) -> Ints:
         """[Q]: how many of a question's replies are selected."""
         totals = np.concatenate([[0], np.cumsum(selected)])
-        counts: Ints = totals[self.rows.start + self.rows.length] - totals[self.rows.start]
+        counts: Ints = (
+            totals[self.rows.start + self.rows.length] - totals[self.rows.start]
+        )
         return counts
 
 
@@ -132,7 +148,9 @@ class ArmData:
     @property
     def missed(self) -> Bools:
         """Which questions have a right reply and a wrong answer."""
-        missed: Bools = (self.outcome == WRONG) & (self.replies.per_question(self.replies.outcome == RIGHT) > 0)
+        missed: Bools = (self.outcome == WRONG) & (
+            self.replies.per_question(self.replies.outcome == RIGHT) > 0
+        )
         return missed
 
 
@@ -141,26 +159,46 @@ def stated_code(rule: str) -> int:
     return int(rule in STATED) if rule else UNKNOWN
 
 
-_ITEM: Final = np.dtype([
-    ("outcome", np.int8), ("ended", np.int8), ("share", np.float64), ("confidence", np.float64), ("flops", np.float64),
-    ("seconds", np.float64),
-])  # fmt: skip
-_REPLY: Final = np.dtype([
-    ("classes", np.int32), ("outcome", np.int8), ("stated", np.int8), ("score", np.float32), ("prompt", np.int32),
-    ("cached", np.int32), ("generated", np.int32), ("verifier", np.int32),
-])  # fmt: skip
+_ITEM: Final = np.dtype(
+    [
+        ("outcome", np.int8),
+        ("ended", np.int8),
+        ("share", np.float64),
+        ("confidence", np.float64),
+        ("flops", np.float64),
+        ("seconds", np.float64),
+    ]
+)
+_REPLY: Final = np.dtype(
+    [
+        ("classes", np.int32),
+        ("outcome", np.int8),
+        ("stated", np.int8),
+        ("score", np.float32),
+        ("prompt", np.int32),
+        ("cached", np.int32),
+        ("generated", np.int32),
+        ("verifier", np.int32),
+    ]
+)
 
 
 def _columns(table: NDArray[Any]) -> dict[str, NDArray[Any]]:
     return {name: table[name].copy() for name in table.dtype.names or ()}
 
 
-def _reply_rows(record: ItemRecord, verdicts: Mapping[str, int]) -> list[tuple[float, ...]]:
+def _reply_rows(
+    record: ItemRecord, verdicts: Mapping[str, int]
+) -> list[tuple[float, ...]]:
     classes: dict[str, int] = {}
     return [
         (
-            classes.setdefault(reply.key or reply.answer, len(classes)) if reply.status == "read" else SILENT,
-            verdicts[reply.answer] if reply.status == "read" else OUTCOMES.index(reply.status),
+            classes.setdefault(reply.key or reply.answer, len(classes))
+            if reply.status == "read"
+            else SILENT,
+            verdicts[reply.answer]
+            if reply.status == "read"
+            else OUTCOMES.index(reply.status),
             stated_code(reply.rule) if reply.status == "read" else 0,
             np.nan if reply.score is None else reply.score,
             reply.prompt_tokens,
@@ -196,12 +234,20 @@ class RunData:
 
     def grades(self, task: str, question_id: str, answers: Iterable[str]) -> list[int]:
         """Indices into `OUTCOMES`: the verdict on each answer, or ungraded."""
-        return [OUTCOMES.index(self.verdicts.status(task, question_id, answer) or "ungraded") for answer in answers]
+        return [
+            OUTCOMES.index(
+                self.verdicts.status(task, question_id, answer) or "ungraded"
+            )
+            for answer in answers
+        ]
 
 
 def check_same(first: RunData, second: RunData, task: str) -> None:
     """Raise UsageError if two runs ask different questions of a task; it says how many and names one."""
-    ours, theirs = (dict(zip(run.tasks[task].ids, run.tasks[task].digests, strict=True)) for run in (first, second))
+    ours, theirs = (
+        dict(zip(run.tasks[task].ids, run.tasks[task].digests, strict=True))
+        for run in (first, second)
+    )
     ids = ours.keys() | theirs.keys()
     differing = sorted(key for key in ids if ours.get(key) != theirs.get(key))
     if differing:
@@ -217,7 +263,12 @@ def open_run(path: Path) -> RunData:
     manifest = read_manifest(folder)
     digest = hashlib.sha256(read_whole(folder.manifest)).hexdigest()
     return RunData(
-        folder, path.name or str(path), manifest, digest, _tasks(folder, manifest), Verdicts(folder.verdicts)
+        folder,
+        path.name or str(path),
+        manifest,
+        digest,
+        _tasks(folder, manifest),
+        Verdicts(folder.verdicts),
     )
 
 
@@ -242,7 +293,9 @@ def open_runs(paths: Sequence[Path]) -> list[RunData]:
         for task, items in run.tasks.items():
             if not items.ids:
                 shard = f"it is part {items.source.subset.rpartition(' ')[2]} of a run: merge all parts with"
-                raise UsageError(f"{run.folder.path} asks no question of {task}: {shard} `reasoner merge`")
+                raise UsageError(
+                    f"{run.folder.path} asks no question of {task}: {shard} `reasoner merge`"
+                )
     if len({run.name for run in runs}) == len(runs):
         return runs
     return [replace(run, name=str(path)) for run, path in zip(runs, paths, strict=True)]
@@ -260,17 +313,27 @@ def read_arm(run: RunData, name: str) -> ArmData:
         raise UnknownName("arm", name, arms, of=f"run {run.name}")
     arm, files = arms[name], run.folder.arm(name)
     rows = {question_id: row for row, question_id in enumerate(run.tasks[arm.task].ids)}
-    items, costs = np.zeros(len(rows), dtype=_ITEM), np.zeros((len(rows), len(COSTS)), dtype=np.int64)
+    items, costs = (
+        np.zeros(len(rows), dtype=_ITEM),
+        np.zeros((len(rows), len(COSTS)), dtype=np.int64),
+    )
     items["outcome"] = items["ended"] = UNFINISHED
     items["flops"] = items["confidence"] = np.nan
-    slices, replies = Ragged(np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)), bytearray()
+    slices, replies = (
+        Ragged(np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)),
+        bytearray(),
+    )
     for record in counted_records(files):
         row = rows.get(record.question_id)
         if row is None:
-            raise TraceError(f"{files.journal} holds question {record.question_id!r}, which the run does not ask")
+            raise TraceError(
+                f"{files.journal} holds question {record.question_id!r}, which the run does not ask"
+            )
         cost, probed = record.cost, record.probed
         answers = sorted({source.answer for source in record.candidates})
-        verdicts = dict(zip(answers, run.grades(arm.task, record.question_id, answers), strict=True))
+        verdicts = dict(
+            zip(answers, run.grades(arm.task, record.question_id, answers), strict=True)
+        )
         answered = record.status == "answered"
         items[row] = (
             verdicts[record.answer] if answered else OUTCOMES.index(record.status),
@@ -280,11 +343,26 @@ def read_arm(run: RunData, name: str) -> ArmData:
             np.nan if cost.flops is None else cost.flops,
             cost.seconds,
         )
-        costs[row] = (cost.prompt_tokens, cost.cached_tokens, cost.generated_tokens, cost.verifier_tokens,
-                      cost.cancelled_tokens, cost.samples, cost.thinking_tokens, cost.sequential_tokens,
-                      record.cut.samples, record.cut.cut, record.cut.thinking,
-                      probed.tokens, probed.prompt_tokens, probed.cached_tokens)  # fmt: skip
-        slices.start[row], slices.length[row] = len(replies) // _REPLY.itemsize, len(record.pool)
+        costs[row] = (
+            cost.prompt_tokens,
+            cost.cached_tokens,
+            cost.generated_tokens,
+            cost.verifier_tokens,
+            cost.cancelled_tokens,
+            cost.samples,
+            cost.thinking_tokens,
+            cost.sequential_tokens,
+            record.cut.samples,
+            record.cut.cut,
+            record.cut.thinking,
+            probed.tokens,
+            probed.prompt_tokens,
+            probed.cached_tokens,
+        )
+        slices.start[row], slices.length[row] = (
+            len(replies) // _REPLY.itemsize,
+            len(record.pool),
+        )
         replies += np.array(_reply_rows(record, verdicts), dtype=_REPLY).tobytes()
     pool = ReplyArrays(slices, **_columns(np.frombuffer(replies, dtype=_REPLY)))
     return ArmData(arm, **_columns(items), costs=costs, replies=pool)
@@ -292,7 +370,11 @@ def read_arm(run: RunData, name: str) -> ArmData:
 
 def questions_of(run: RunData, task: str, ids: Collection[str]) -> dict[str, AskedItem]:
     """A few questions of a task with their texts, by id."""
-    return {item.question_id: item for item in _items(run.folder) if item.task == task and item.question_id in ids}
+    return {
+        item.question_id: item
+        for item in _items(run.folder)
+        if item.task == task and item.question_id in ids
+    }
 
 
 def _items(folder: RunFolder) -> Iterator[AskedItem]:
@@ -300,24 +382,40 @@ def _items(folder: RunFolder) -> Iterator[AskedItem]:
 
 
 def _again(folder: RunFolder) -> str:
-    return f"delete this file, and `reasoner eval --resume {folder.path}` writes it again"
+    return (
+        f"delete this file, and `reasoner eval --resume {folder.path}` writes it again"
+    )
 
 
 def _tasks(folder: RunFolder, manifest: Manifest) -> dict[str, TaskItems]:
-    rows: dict[str, list[tuple[str, str, bytes]]] = {source.task: [] for source in manifest.sources}
+    rows: dict[str, list[tuple[str, str, bytes]]] = {
+        source.task: [] for source in manifest.sources
+    }
     for item in _items(folder):
         if item.task not in rows:
-            raise TraceError(f"{folder.items} holds a question of {item.task!r}, a task that the manifest lacks")
-        content = f"{len(item.text)}\0{item.text}{item.gold}".encode("utf-8", "surrogatepass")
+            raise TraceError(
+                f"{folder.items} holds a question of {item.task!r}, a task that the manifest lacks"
+            )
+        content = f"{len(item.text)}\0{item.text}{item.gold}".encode(
+            "utf-8", "surrogatepass"
+        )
         digest = hashlib.blake2b(content, digest_size=8).digest()
         rows[item.task].append((item.question_id, item.group, digest))
     tasks = {}
     for source in manifest.sources:
         if len(rows[source.task]) < source.items:
-            raise TraceError(f"{folder.items} lacks questions of {source.task}: {_again(folder)}")
+            raise TraceError(
+                f"{folder.items} lacks questions of {source.task}: {_again(folder)}"
+            )
         # A shard may have no question of a task.
-        ids, groups, digests = [*zip(*sorted(rows[source.task]), strict=True)] or ((), (), ())
+        ids, groups, digests = [*zip(*sorted(rows[source.task]), strict=True)] or (
+            (),
+            (),
+            (),
+        )
         if len(set(ids)) < len(ids):
-            raise TraceError(f"{folder.items} holds two questions of {source.task} with the same id")
+            raise TraceError(
+                f"{folder.items} holds two questions of {source.task} with the same id"
+            )
         tasks[source.task] = TaskItems(source, ids, groups, digests)
     return tasks

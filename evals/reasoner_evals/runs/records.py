@@ -79,7 +79,9 @@ class RunFolder:
             TraceError: the folder cannot be created, or its file system does not support locks.
         """
         if fresh:
-            check_free(self.path, "resume it with --resume, or give --out another folder")
+            check_free(
+                self.path, "resume it with --resume, or give --out another folder"
+            )
         return writing(self.path, self.manifest, create=fresh)
 
 
@@ -118,7 +120,10 @@ class Arm(_Frozen):
     @property
     def label(self) -> str:
         """Its strategy with what limits it, in words."""
-        verifier, limit = f" with {self.verifier}" if self.verifier else "", f", {self.limit}" if self.limit else ""
+        verifier, limit = (
+            f" with {self.verifier}" if self.verifier else "",
+            f", {self.limit}" if self.limit else "",
+        )
         return f"{self.strategy}{verifier}{limit}"
 
 
@@ -255,7 +260,9 @@ def read_journal(files: ArmFolder) -> Iterator[ItemRecord]:
         yield from read_lines(files.journal, RECORD_LINES, advice=advice)
 
 
-def counted_records(files: ArmFolder, ids: Collection[str] | None = None) -> Iterator[ItemRecord]:
+def counted_records(
+    files: ArmFolder, ids: Collection[str] | None = None
+) -> Iterator[ItemRecord]:
     """The records of an arm that count, of all questions or of `ids`; those of errors come last.
 
     A question has another record only after an error, so its last one counts.
@@ -328,7 +335,10 @@ class _Question:
         """Add the answer of a probe, and its cost, to the sequence."""
         self.probed += event.cost
         if sampled := self.samples.get((event.prompt, event.index)):
-            update = {"answer": sampled.answer or event.answer, "cost": sampled.cost + event.cost}
+            update = {
+                "answer": sampled.answer or event.answer,
+                "cost": sampled.cost + event.cost,
+            }
             self.samples[event.prompt, event.index] = sampled.model_copy(update=update)
 
     def key(self, key: str) -> str:
@@ -339,20 +349,28 @@ class _Question:
 
     def named(self, answer: Answer | None) -> dict[str, Any]:
         """The answer as written and the key of its class; empty without an answer."""
-        return {"answer": answer.text if answer else "", "key": self.key(answer.key) if answer else ""}
+        return {
+            "answer": answer.text if answer else "",
+            "key": self.key(answer.key) if answer else "",
+        }
 
     def reply(self, event: Sampled) -> PooledReply:
         score = self.scores.get((event.prompt, event.index))
         cost = event.cost + self.thoughts.get((event.prompt, event.index), Cost())
         return PooledReply(
             index=event.index,
-            status="read" if event.answer else "truncated" if event.truncated else "no_answer",
+            status="read"
+            if event.answer
+            else "truncated"
+            if event.truncated
+            else "no_answer",
             **self.named(event.answer),
             rule=event.answer.rule if event.answer else "",
             prompt_tokens=cost.prompt_tokens,
             cached_tokens=cost.cached_tokens,
             generated_tokens=cost.generated_tokens + cost.cancelled_tokens,
-            verifier_tokens=cost.verifier_tokens + (score.cost.verifier_tokens if score else 0),
+            verifier_tokens=cost.verifier_tokens
+            + (score.cost.verifier_tokens if score else 0),
             thinking_tokens=cost.thinking_tokens,
             sequential_tokens=cost.sequential_tokens,
             score=score.value if score else None,
@@ -366,7 +384,11 @@ class _Question:
             return "answered"
         if self.out_of_time:
             return "timed_out"
-        return "truncated" if drawn and all(event.truncated for event in drawn) else "no_answer"
+        return (
+            "truncated"
+            if drawn and all(event.truncated for event in drawn)
+            else "no_answer"
+        )
 
 
 @dataclass(slots=True)
@@ -405,7 +427,11 @@ class RecordBuilder:
             complete = [event for event in samples if event.prompt in question.prompts]
             complete.sort(key=lambda event: event.index)
         else:
-            complete = [event for event in samples if event.finish_reason == "stop" and event.stop is None]
+            complete = [
+                event
+                for event in samples
+                if event.finish_reason == "stop" and event.stop is None
+            ]
             complete.sort(key=lambda event: (event.op, event.index))
         return ItemRecord(
             question_id=ended.question_id,
@@ -415,7 +441,9 @@ class RecordBuilder:
             **question.named(ended.answer),
             rule=ended.answer.rule if ended.answer else "",
             # A strategy that abstains has a vote too.
-            share=question.share if ended.answer or ended.confidence is not None else 0.0,
+            share=question.share
+            if ended.answer or ended.confidence is not None
+            else 0.0,
             confidence=ended.confidence,
             ended_by=ended.ended_by,
             reason=ended.reason,

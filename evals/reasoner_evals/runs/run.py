@@ -89,13 +89,18 @@ async def evaluate(
         TraceError: a file cannot be written or read; a later session resumes from what was written until then.
         EngineError: the engine does not answer any more.
     """
-    equivalence, prices = Equivalence(), Prices(**manifest.prices) if manifest.prices else None
+    equivalence, prices = (
+        Equivalence(),
+        Prices(**manifest.prices) if manifest.prices else None,
+    )
     verdicts = VerdictFile(folder.verdicts, equivalence)
     try:
         for index, arm in enumerate(manifest.arms):
             files = folder.arm(arm.name)
             make_folder(files.path)
-            session = _ArmSession(arm, tasks[arm.task], files, verdicts, watcher, engine, verifier, prices)
+            session = _ArmSession(
+                arm, tasks[arm.task], files, verdicts, watcher, engine, verifier, prices
+            )
             try:
                 session.open(reused(folder, arm, manifest.arms[:index], verifier))
                 await session.run()
@@ -107,20 +112,32 @@ async def evaluate(
         await equivalence.close()
 
 
-def reused(folder: RunFolder, arm: Arm, earlier: Sequence[Arm], verifier: Verifier | None) -> Iterator[Event]:
+def reused(
+    folder: RunFolder, arm: Arm, earlier: Sequence[Arm], verifier: Verifier | None
+) -> Iterator[Event]:
     """The samples of an earlier arm that this one would draw too, and what was extracted from them; often none.
 
     Samples are the same if task, seed and sampling options are, and if log-probabilities were kept where the verifier
     reads them. Each arm pays for them in full, as if it had been run alone.
     """
-    source = next((other for other in earlier if shares_samples(other, arm, verifier)), None)
+    source = next(
+        (other for other in earlier if shares_samples(other, arm, verifier)), None
+    )
     for event in read_trace(folder.arm(source.name).trace) if source else ():
         match event:
             case Began():
-                yield event.model_copy(update={"strategy": arm.strategy, "resolved": "", "verifier": arm.verifier})
+                yield event.model_copy(
+                    update={
+                        "strategy": arm.strategy,
+                        "resolved": "",
+                        "verifier": arm.verifier,
+                    }
+                )
             case Prompted():
                 yield event
-            case Sampled() | Thought() | AnswerExtracted(error="") if event.index < arm.pool:
+            case Sampled() | Thought() | AnswerExtracted(error="") if (
+                event.index < arm.pool
+            ):
                 yield event
             case _:
                 pass
@@ -128,23 +145,33 @@ def reused(folder: RunFolder, arm: Arm, earlier: Sequence[Arm], verifier: Verifi
 
 def shares_samples(source: Arm, arm: Arm, verifier: Verifier | None) -> bool:
     """Whether an arm takes its samples from `source`, where that was run before."""
-    if not arm.pool or source.pool < arm.pool or (source.task, source.seed) != (arm.task, arm.seed):
+    if (
+        not arm.pool
+        or source.pool < arm.pool
+        or (source.task, source.seed) != (arm.task, arm.seed)
+    ):
         return False
     theirs, ours = build("strategy", source.strategy), build("strategy", arm.strategy)
-    return _sampling(theirs) == _sampling(ours) and _logprobs(theirs, verifier) >= _logprobs(ours, verifier)
+    return _sampling(theirs) == _sampling(ours) and _logprobs(
+        theirs, verifier
+    ) >= _logprobs(ours, verifier)
 
 
 def _sampling(strategy: Any) -> SamplingParams:
     """How it samples, with its own preferences, log-probabilities apart."""
     params: SamplingParams = strategy.params
-    return replace(params.over(getattr(strategy, "sampling", params), FALLBACK), logprobs=None)
+    return replace(
+        params.over(getattr(strategy, "sampling", params), FALLBACK), logprobs=None
+    )
 
 
 def _logprobs(strategy: Any, verifier: Verifier | None) -> int:
     """How many log-probabilities are kept per token: -1 for none, 0 for the sampled token's own."""
     typed: Strategy = strategy
     needs = verifier.logprobs if verifier and typed.uses_verifier else None
-    return max(-1 if count is None else count for count in (strategy.params.logprobs, needs))
+    return max(
+        -1 if count is None else count for count in (strategy.params.logprobs, needs)
+    )
 
 
 @dataclass(slots=True)
@@ -172,7 +199,10 @@ class _ArmSession:
 
     def open(self, reused: Iterator[Event]) -> None:
         """Open the files after their last whole lines and read them; a new trace starts with the `reused` events."""
-        self._builder, self._trace = RecordBuilder(self.arm), TraceWriter(self.files.trace, resume=True)
+        self._builder, self._trace = (
+            RecordBuilder(self.arm),
+            TraceWriter(self.files.trace, resume=True),
+        )
         if not self.files.trace.stat().st_size:
             for event in reused:
                 self._trace(event)
@@ -210,22 +240,34 @@ class _ArmSession:
         if isinstance(event, Work):
             # A sequence that was cut off is drawn again.
             whole = isinstance(event, Sampled)
-            self.watcher.spent(self.arm, event.cost if whole else replace(event.cost, samples=0))
+            self.watcher.spent(
+                self.arm, event.cost if whole else replace(event.cost, samples=0)
+            )
         if record := self._record(event):
             self._grade(record)
 
     async def run(self) -> None:
         """Answer all unfinished questions, and grade all answers."""
         self._items = {item.question.id: item for item in self.data.items}
-        done = {question_id for question_id, history in self.history.items() if history.finished} & self._items.keys()
+        done = {
+            question_id
+            for question_id, history in self.history.items()
+            if history.finished
+        } & self._items.keys()
         self.watcher.arm_started(self.arm, len(self._items), len(done))
-        if kept := sum(self._drawn[question_id] for question_id in self._items.keys() - done):
+        if kept := sum(
+            self._drawn[question_id] for question_id in self._items.keys() - done
+        ):
             self.watcher.samples_kept(self.arm, kept)
         for record in counted_records(self.files, done) if done else ():
             self._grade(record)
             if len(self._gradings) >= GRADINGS:
                 await self._graded()
-        if todo := [item.question for question_id, item in self._items.items() if question_id not in done]:
+        if todo := [
+            item.question
+            for question_id, item in self._items.items()
+            if question_id not in done
+        ]:
             await reset_caches(self.engine, self.verifier)
             await self._ask(todo)
         await self._graded()
@@ -249,20 +291,33 @@ class _ArmSession:
             trace=self._sink,
             seed=self.arm.seed,
             history=self.history,
-            spent=sum((cost for question_id, cost in self._spent.items() if question_id not in asked), Cost()),
+            spent=sum(
+                (
+                    cost
+                    for question_id, cost in self._spent.items()
+                    if question_id not in asked
+                ),
+                Cost(),
+            ),
         )
         unavailable = 0
         async with aclosing(stream):
             async for _, solution in stream:
-                if isinstance(solution.error, TraceError) and not isinstance(solution.error, RecordError):
+                if isinstance(solution.error, TraceError) and not isinstance(
+                    solution.error, RecordError
+                ):
                     raise solution.error
-                unavailable += isinstance(solution.error, EngineUnavailable | EngineDied)
+                unavailable += isinstance(
+                    solution.error, EngineUnavailable | EngineDied
+                )
         if unavailable == len(questions) and solution.error:
             raise solution.error
 
     def _grade(self, record: ItemRecord) -> None:
         async def grade() -> None:
-            outcome = await self.verdicts.grade(self.arm.task, self._items[record.question_id], record)
+            outcome = await self.verdicts.grade(
+                self.arm.task, self._items[record.question_id], record
+            )
             self.watcher.item_done(self.arm, record, outcome)
 
         grading = asyncio.ensure_future(grade())

@@ -68,7 +68,10 @@ class Verdicts:
 
 def _digest(task: str, question_id: str, answer: str) -> int:
     text = f"{len(task)}:{task}\0{len(question_id)}:{question_id}\0{answer}"
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+    return int.from_bytes(
+        hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(),
+        "little",
+    )
 
 
 class VerdictFile:
@@ -79,16 +82,26 @@ class VerdictFile:
         self._lines = JournalWriter(path, "verdicts", resume=True)
         self.known = Verdicts(path)
 
-    async def grade(self, task: str, item: GradedQuestion, record: ItemRecord) -> Outcome:
+    async def grade(
+        self, task: str, item: GradedQuestion, record: ItemRecord
+    ) -> Outcome:
         """The outcome of a question: the grade of its answer. All its other answers are graded as well."""
         # The distinct answers as written, in the order in which they were given.
-        answers = {source.answer: Answer(source.answer, source.key) for source in record.candidates if source.answer}
-        statuses = await asyncio.gather(*(self._grade(task, item, answer) for answer in answers.values()))
+        answers = {
+            source.answer: Answer(source.answer, source.key)
+            for source in record.candidates
+            if source.answer
+        }
+        statuses = await asyncio.gather(
+            *(self._grade(task, item, answer) for answer in answers.values())
+        )
         if record.status != "answered":
             return record.status
         return dict(zip(answers, statuses, strict=True)).get(record.answer, "ungraded")
 
-    async def _grade(self, task: str, item: GradedQuestion, answer: Answer) -> GradeStatus:
+    async def _grade(
+        self, task: str, item: GradedQuestion, answer: Answer
+    ) -> GradeStatus:
         """An unexpected error of the grader is a crash of the grader, not a wrong answer."""
         grader = f"{item.grader.name}@{item.grader.version}"
         name = item.question.id
@@ -98,7 +111,13 @@ class VerdictFile:
             status = await item.grader.grade(item, answer, self.equivalence)
         except Exception:
             status = "grader_crash"
-        verdict = GradedAnswer(task=task, question_id=name, answer=answer.text, status=status, grader=grader)
+        verdict = GradedAnswer(
+            task=task,
+            question_id=name,
+            answer=answer.text,
+            status=status,
+            grader=grader,
+        )
         # Two attempts at a question may give one answer, and are graded at the same time.
         if self.known.status(*verdict.key, grader=grader) is None:
             self.known.add(verdict)
@@ -131,9 +150,13 @@ def write_grades(files: ArmFolder, task: str, verdicts: Verdicts) -> None:
             match event:
                 case Sampled():
                     samples[event.prompt, event.index] = event
-                case AnswerExtracted(answer=Answer()) if sampled := samples.get((event.prompt, event.index)):
+                case AnswerExtracted(answer=Answer()) if sampled := samples.get(
+                    (event.prompt, event.index)
+                ):
                     update = {"answer": sampled.answer or event.answer}
-                    samples[event.prompt, event.index] = sampled.model_copy(update=update)
+                    samples[event.prompt, event.index] = sampled.model_copy(
+                        update=update
+                    )
                 case Ended():
                     yield from graded(open_questions.pop(event.question_id))
                 case _:
@@ -154,7 +177,9 @@ class Change(NamedTuple):
     after: GradeStatus
 
 
-async def grade_again(folder: RunFolder, manifest: Manifest, tasks: Mapping[str, TaskData]) -> tuple[int, list[Change]]:
+async def grade_again(
+    folder: RunFolder, manifest: Manifest, tasks: Mapping[str, TaskData]
+) -> tuple[int, list[Change]]:
     """Grade all answers of a run without a model, and replace its verdicts: how many, and which grades changed.
 
     Raises:
@@ -170,9 +195,18 @@ async def grade_again(folder: RunFolder, manifest: Manifest, tasks: Mapping[str,
     try:
         for arm in manifest.arms:
             items = {item.question.id: item for item in tasks[arm.task].items}
-            records = (record for record in read_journal(folder.arm(arm.name)) if record.question_id in items)
+            records = (
+                record
+                for record in read_journal(folder.arm(arm.name))
+                if record.question_id in items
+            )
             while batch := list(islice(records, CONCURRENCY)):
-                await asyncio.gather(*(verdicts.grade(arm.task, items[each.question_id], each) for each in batch))
+                await asyncio.gather(
+                    *(
+                        verdicts.grade(arm.task, items[each.question_id], each)
+                        for each in batch
+                    )
+                )
     finally:
         verdicts.close()
         await equivalence.close()
@@ -180,5 +214,12 @@ async def grade_again(folder: RunFolder, manifest: Manifest, tasks: Mapping[str,
     for arm in manifest.arms:
         if folder.arm(arm.name).trace.exists():
             write_grades(folder.arm(arm.name), arm.task, verdicts.known)
-    grades = ((each, before.status(*each.key) if before else None) for each in read_verdicts(folder.verdicts))
-    return len(verdicts.known), [Change(*each.key, old, each.status) for each, old in grades if old != each.status]
+    grades = (
+        (each, before.status(*each.key) if before else None)
+        for each in read_verdicts(folder.verdicts)
+    )
+    return len(verdicts.known), [
+        Change(*each.key, old, each.status)
+        for each, old in grades
+        if old != each.status
+    ]

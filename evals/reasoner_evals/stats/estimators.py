@@ -39,7 +39,10 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 def coverage_at_k(right: Floats, ks: Sequence[int]) -> Floats:
     """pass@k of each question: the accuracy of a selection that is never wrong."""
-    counts = np.stack([(~np.isnan(right)).sum(axis=1), np.nansum(right, axis=1).astype(np.int64)], axis=1)
+    counts = np.stack(
+        [(~np.isnan(right)).sum(axis=1), np.nansum(right, axis=1).astype(np.int64)],
+        axis=1,
+    )
     pairs, inverse = np.unique(counts, axis=0, return_inverse=True)
     table = np.array([[pass_at_k(int(n), int(c), k) for k in ks] for n, c in pairs])
     return table[inverse.ravel()]
@@ -67,10 +70,20 @@ def best_of_k(right: Floats, scores: Floats, ks: Sequence[int]) -> Floats:
 @lru_cache(maxsize=256)
 def _none_of(n: int, ks: tuple[int, ...]) -> Floats:
     """The chance that k of n samples hold none of the first j, for j from 0 to n: [K, n + 1]."""
-    return np.array([[math.comb(n - j, k) / math.comb(n, k) if k <= n else np.nan for j in range(n + 1)] for k in ks])
+    return np.array(
+        [
+            [
+                math.comb(n - j, k) / math.comb(n, k) if k <= n else np.nan
+                for j in range(n + 1)
+            ]
+            for k in ks
+        ]
+    )
 
 
-def votes_at_k(right: Floats, answers: Ints, ks: Sequence[int], scores: Floats | None = None) -> Floats:
+def votes_at_k(
+    right: Floats, answers: Ints, ks: Sequence[int], scores: Floats | None = None
+) -> Floats:
     """How often the vote of k samples is right, over all subsets or `DRAWS` random ones; ties average, no vote is 0.
 
     By number (self-consistency: Wang 2022, 2203.11171), or with scores by total score (Li 2022, 2206.02336). These are
@@ -79,37 +92,67 @@ def votes_at_k(right: Floats, answers: Ints, ks: Sequence[int], scores: Floats |
     """
     lost = np.isnan(right)
     # Sorted first, so that random subsets do not depend on the order of the samples.
-    order = np.lexsort((right, right if scores is None else scores, answers, lost), axis=1)
-    correct, classes = np.take_along_axis(right, order, axis=1), np.take_along_axis(answers, order, axis=1)
+    order = np.lexsort(
+        (right, right if scores is None else scores, answers, lost), axis=1
+    )
+    correct, classes = (
+        np.take_along_axis(right, order, axis=1),
+        np.take_along_axis(answers, order, axis=1),
+    )
     ranked = None if scores is None else np.take_along_axis(scores, order, axis=1)
     usable = (~lost).sum(axis=1)
     value = np.full((len(right), len(ks)), np.nan)
     for n in np.unique(usable).tolist():
-        alike, at_once = np.flatnonzero(usable == n), max(_CELLS // (DRAWS * max(n, 1)), 1)
+        alike, at_once = (
+            np.flatnonzero(usable == n),
+            max(_CELLS // (DRAWS * max(n, 1)), 1),
+        )
         for rows in np.split(alike, range(at_once, len(alike), at_once)):
-            levels, marks = _levels(correct[rows, :n], classes[rows, :n], None if ranked is None else ranked[rows, :n])
-            keys = np.stack([np.random.default_rng((SEED, row)).random((DRAWS, n)) for row in rows.tolist()])
+            levels, marks = _levels(
+                correct[rows, :n],
+                classes[rows, :n],
+                None if ranked is None else ranked[rows, :n],
+            )
+            keys = np.stack(
+                [
+                    np.random.default_rng((SEED, row)).random((DRAWS, n))
+                    for row in rows.tolist()
+                ]
+            )
             lowest = np.sort(keys, axis=-1)
             for column, k in enumerate(ks):
                 if k <= n:
                     every = math.comb(n, k) <= max(DRAWS, n)
                     # The samples of the k lowest keys are a random subset.
-                    subsets = _subsets(n, k) if every else (keys <= lowest[..., k - 1 : k]).astype(np.float64)
+                    subsets = (
+                        _subsets(n, k)
+                        if every
+                        else (keys <= lowest[..., k - 1 : k]).astype(np.float64)
+                    )
                     value[rows, column] = _outcome(subsets, levels, marks)
     return np.clip(value, 0.0, 1.0)
 
 
-def _levels(right: Floats, classes: Ints, scores: Floats | None) -> tuple[list[Floats], Floats]:
+def _levels(
+    right: Floats, classes: Ints, scores: Floats | None
+) -> tuple[list[Floats], Floats]:
     """The weight of each sample for each class, [R, n, C] for each rule in turn, and the accuracy of each class."""
     # The sorted classes of a row are renumbered from 0; rows with fewer classes are padded with empty ones.
     numbers = np.cumsum(np.diff(classes, axis=1, prepend=classes[:, :1]) != 0, axis=1)
     voting = classes >= 0
-    member = ((numbers[..., None] == np.arange(numbers.max(initial=0) + 1)) & voting[..., None]).astype(np.float64)
+    member = (
+        (numbers[..., None] == np.arange(numbers.max(initial=0) + 1))
+        & voting[..., None]
+    ).astype(np.float64)
     marks = (member * right[..., None]).sum(axis=1) / np.maximum(member.sum(axis=1), 1)
     if scores is None:
         return [member], marks
     scored = ~np.isnan(scores)
-    return [member * np.where(scored, scores, 0.0)[..., None], member * scored[..., None], member], marks
+    return [
+        member * np.where(scored, scores, 0.0)[..., None],
+        member * scored[..., None],
+        member,
+    ], marks
 
 
 @lru_cache(maxsize=512)
@@ -149,4 +192,9 @@ def auroc_within(right: Floats, scores: Floats) -> Floats:
     """AUROC of each question of a pool [Q, N] over its rated samples, which selection depends on; NaN without both."""
     rated = ~np.isnan(right) & ~np.isnan(scores)
     rows = zip(right, scores, rated, strict=True)
-    return np.array([auroc(score[row], correct[row]) if row.any() else math.nan for correct, score, row in rows])
+    return np.array(
+        [
+            auroc(score[row], correct[row]) if row.any() else math.nan
+            for correct, score, row in rows
+        ]
+    )

@@ -64,7 +64,9 @@ def amount(values: Floats, groups: Groups | None = None) -> Interval:
     present, keys = _present(values, groups)
     n, mean = len(present), _mean(present)
     totals, sizes = (
-        (present, np.ones_like(present)) if keys is None else totals_by(keys, present, np.ones_like(present))
+        (present, np.ones_like(present))
+        if keys is None
+        else totals_by(keys, present, np.ones_like(present))
     )
     if len(totals) < 2:
         return Interval(mean, math.nan, math.nan, "none", n)
@@ -85,7 +87,9 @@ def difference(values: Floats, groups: Groups | None = None) -> tuple[Interval, 
     present = np.where(np.abs(present) < NEAR, 0.0, present)
     n, mean = len(present), _mean(present)
 
-    def result(low: float, high: float, method: str, p_value: float) -> tuple[Interval, float]:
+    def result(
+        low: float, high: float, method: str, p_value: float
+    ) -> tuple[Interval, float]:
         bounds = max(min(low, mean), -1.0), min(max(high, mean), 1.0)
         return Interval(mean, *bounds, _method(method, keys), n), p_value
 
@@ -97,17 +101,35 @@ def difference(values: Floats, groups: Groups | None = None) -> tuple[Interval, 
         totals, sizes = totals_by(keys, present, sizes)
     better, worse, size = scaled_counts(totals)
     outcomes = keys is None and bool(np.all(np.isin(present, (-1, 0, 1))))
-    if outcomes or better + worse < min(SPARSE, len(totals) / 2) or np.ptp(totals / sizes) < NEAR:
+    if (
+        outcomes
+        or better + worse < min(SPARSE, len(totals) / 2)
+        or np.ptp(totals / sizes) < NEAR
+    ):
         scale = size * len(totals) / n
         low, high = score_interval(better, worse, len(totals))
-        return result(low * scale, high * scale, "score", two_sided(score_test(better, worse), math.inf))
+        return result(
+            low * scale,
+            high * scale,
+            "score",
+            two_sided(score_test(better, worse), math.inf),
+        )
     if n * (1 - abs(mean)) < min(SPARSE, n / 4):
         effective, freedom = _outcomes((1 + present) / 2, keys)
-        low, high = wilson((1 + mean) / 2 * effective, effective, critical_value(freedom))
-        return result(2 * low - 1, 2 * high - 1, "score", two_sided(mean * math.sqrt(effective), freedom))
+        low, high = wilson(
+            (1 + mean) / 2 * effective, effective, critical_value(freedom)
+        )
+        return result(
+            2 * low - 1,
+            2 * high - 1,
+            "score",
+            two_sided(mean * math.sqrt(effective), freedom),
+        )
     spread = spread_of(totals, sizes)
     half = critical_value(spread.freedom) * spread.error
-    return result(mean - half, mean + half, "t", two_sided(mean / spread.error, spread.freedom))
+    return result(
+        mean - half, mean + half, "t", two_sided(mean / spread.error, spread.freedom)
+    )
 
 
 def wilson(right: float, n: float, critical: float = Z) -> tuple[float, float]:
@@ -119,8 +141,13 @@ def wilson(right: float, n: float, critical: float = Z) -> tuple[float, float]:
     """
     p, square = right / n, critical * critical
     centre = (p + square / (2 * n)) / (1 + square / n)
-    half = critical / (1 + square / n) * math.sqrt(p * (1 - p) / n + square / (4 * n * n))
-    low, high = (0.0 if p == 0 else max(centre - half, 0.0)), (1.0 if p == 1 else min(centre + half, 1.0))
+    half = (
+        critical / (1 + square / n) * math.sqrt(p * (1 - p) / n + square / (4 * n * n))
+    )
+    low, high = (
+        (0.0 if p == 0 else max(centre - half, 0.0)),
+        (1.0 if p == 1 else min(centre + half, 1.0)),
+    )
     if 0 < p < 1 / 2:
         low = min(low, float(special.betaincinv(right, n - right + 1, 1 - LEVEL)))
     if 1 / 2 < p < 1:
@@ -138,13 +165,20 @@ def _present(values: Floats, groups: Groups | None) -> tuple[Floats, Groups | No
         raise UsageError(
             f"{without_key} of {len(groups)} questions have no group key: give one each, or no groups at all"
         )
-    return values[present], [key for key, is_present in zip(groups, present, strict=True) if is_present]
+    return values[present], [
+        key for key, is_present in zip(groups, present, strict=True) if is_present
+    ]
 
 
 def totals_by(keys: Groups, *columns: Floats) -> list[Floats]:
     """The columns summed within each group."""
-    names, inverse = np.unique(np.asarray(keys, dtype=object).astype(str), return_inverse=True)
-    return [np.bincount(inverse, weights=column, minlength=len(names)).astype(np.float64) for column in columns]
+    names, inverse = np.unique(
+        np.asarray(keys, dtype=object).astype(str), return_inverse=True
+    )
+    return [
+        np.bincount(inverse, weights=column, minlength=len(names)).astype(np.float64)
+        for column in columns
+    ]
 
 
 def _mean(values: Floats) -> float:
@@ -159,7 +193,9 @@ def effective_outcomes(n: int, total: float, squares: float) -> float:
     """
     size = n + 2 * TRACE
     mean = (total + TRACE) / size
-    spread = squares - 2 * mean * total + n * mean**2 + TRACE * (mean**2 + (1 - mean) ** 2)
+    spread = (
+        squares - 2 * mean * total + n * mean**2 + TRACE * (mean**2 + (1 - mean) ** 2)
+    )
     return max(mean * (1 - mean) * (size - 1) / spread, 1.0) * n
 
 
@@ -168,7 +204,9 @@ def _outcomes(shares: Floats, keys: Groups | None) -> tuple[float, float]:
     if keys is None:
         if np.all((shares == 0) | (shares == 1)):
             return float(len(shares)), math.inf
-        return effective_outcomes(len(shares), float(shares.sum()), float(shares @ shares)), math.inf
+        return effective_outcomes(
+            len(shares), float(shares.sum()), float(shares @ shares)
+        ), math.inf
     totals, sizes = totals_by(keys, shares, np.ones_like(shares))
     if len(totals) == 1:
         return 1.0, math.inf
@@ -210,7 +248,9 @@ def spread_of(totals: Floats, sizes: Floats) -> Spread:
     units, whole = len(sizes), float(sizes.sum())
     share = sizes / whole
     residuals = totals - totals.sum() / whole * sizes
-    variance = (units - 1) / units * float(np.sum((residuals / (1 - share)) ** 2)) / whole**2
+    variance = (
+        (units - 1) / units * float(np.sum((residuals / (1 - share)) ** 2)) / whole**2
+    )
     # tr(M)^2 / tr(M^2), where M is the covariance of independent questions' residuals, each divided by 1 - share.
     weighted = sizes / (1 - share)
     square = float(np.sum(weighted**2 * (1 - 2 * share))) + float(weighted @ share) ** 2
@@ -232,7 +272,9 @@ def score_interval(better: float, worse: float, n: float) -> tuple[float, float]
     def z(difference: float) -> float:
         """The score statistic of a true difference, with the restricted maximum likelihood of the share of `worse`."""
         b = (2 * n - better + worse) * difference - better - worse
-        root = math.sqrt(max(b * b + 8 * n * worse * difference * (1 - difference), 0.0))
+        root = math.sqrt(
+            max(b * b + 8 * n * worse * difference * (1 - difference), 0.0)
+        )
         share = max(root - b, 0.0) / (4 * n)
         return (better - worse - n * difference) / math.sqrt(
             max(n * (2 * share + difference * (1 - difference)), 1e-300)
@@ -260,7 +302,11 @@ def scaled_counts(differences: Floats) -> tuple[float, float, float]:
     if not total:
         return 0.0, 0.0, 1.0
     size = float(differences @ differences) / total
-    return float(differences[differences > 0].sum()) / size, -float(differences[differences < 0].sum()) / size, size
+    return (
+        float(differences[differences > 0].sum()) / size,
+        -float(differences[differences < 0].sum()) / size,
+        size,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,14 +349,20 @@ def compare(first: Floats, second: Floats, groups: Groups | None = None) -> Pair
     outcomes = groups is None and np.all(np.isin((first[both], second[both]), (0, 1)))
     test = "mcnemar" if outcomes else estimate.method
     # With single questions and 0/1 outcomes this is 2.8 * sqrt(d / n) for the discordant share d.
-    detectable = POWER * math.sqrt(float(np.sum(units**2))) / len(paired) if len(paired) else math.nan
+    detectable = (
+        POWER * math.sqrt(float(np.sum(units**2))) / len(paired)
+        if len(paired)
+        else math.nan
+    )
     return PairedTest(estimate, p_value, test, better, worse, detectable)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """The p-values of one family of comparisons, adjusted by Holm's step-down rule (1979), in the order given."""
     adjusted, minimum = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+    for rank, index in enumerate(
+        sorted(range(len(p_values)), key=p_values.__getitem__)
+    ):
         minimum = max(minimum, min((len(p_values) - rank) * p_values[index], 1.0))
         adjusted[index] = minimum
     return adjusted

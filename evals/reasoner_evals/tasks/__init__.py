@@ -12,9 +12,30 @@ from reasoner_evals.tasks.benchmark import (
     task_data,
 )
 from reasoner_evals.tasks.data import DataRow, Published, Source
-from reasoner_evals.tasks.graders import ByReference, ByRules, ByTests, GradedQuestion, Grader
+from reasoner_evals.tasks.graders import (
+    ByReference,
+    ByRules,
+    ByTests,
+    GradedQuestion,
+    Grader,
+)
 
 __all__ = [
-    "BOXED", "CHOICE", "PLAIN", "Benchmark", "ByReference", "ByRules", "ByTests", "DataRow", "GradedQuestion", "Grader",
-    "Published", "Source", "Task", "TaskData", "Template", "choice_question", "task_data",
-]  # fmt: skip
+    "BOXED",
+    "CHOICE",
+    "PLAIN",
+    "Benchmark",
+    "ByReference",
+    "ByRules",
+    "ByTests",
+    "DataRow",
+    "GradedQuestion",
+    "Grader",
+    "Published",
+    "Source",
+    "Task",
+    "TaskData",
+    "Template",
+    "choice_question",
+    "task_data",
+]

@@ -30,13 +30,19 @@ class Problem:
     @property
     def value(self) -> int:
         """The result."""
-        return {"+": self.a + self.b, "x": self.a * self.b, "-": self.a - self.b}[self.sign]
+        return {"+": self.a + self.b, "x": self.a * self.b, "-": self.a - self.b}[
+            self.sign
+        ]
 
     def question(self, wording: str = _WORDINGS[0]) -> GradedQuestion:
         """The problem in words, with its reference answer; its group is the pair of numbers in either order."""
-        question = Question.of(wording.format(f"{self.a} {self.sign} {self.b}"), space="number")
+        question = Question.of(
+            wording.format(f"{self.a} {self.sign} {self.b}"), space="number"
+        )
         low, high = sorted((self.a, self.b))
-        return GradedQuestion(question, str(self.value), group=f"{low} {self.sign} {high}")
+        return GradedQuestion(
+            question, str(self.value), group=f"{low} {self.sign} {high}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +68,19 @@ class Arithmetic:
         development, reported = _split()
         pairs = reported if self.split == "reported" else development
         problems = [*pairs, *_swapped(pairs)]
-        return [problem.question(wording) for wording in _WORDINGS for problem in problems]
+        return [
+            problem.question(wording) for wording in _WORDINGS for problem in problems
+        ]
 
 
 def _split() -> tuple[list[Problem], list[Problem]]:
     signs: tuple[Sign, Sign] = ("+", "x")
-    pairs = [Problem(sign, a, b) for sign in signs for a in range(1, 10) for b in range(a, 10)]
+    pairs = [
+        Problem(sign, a, b)
+        for sign in signs
+        for a in range(1, 10)
+        for b in range(a, 10)
+    ]
     random.Random(0).shuffle(pairs)
     return pairs[:DEVELOPMENT], pairs[DEVELOPMENT:]
 
@@ -87,7 +100,9 @@ def practice(count: int, *, seed: int = 0) -> list[GradedQuestion]:
     questions: dict[str, GradedQuestion] = {}
     pairs = [ordered for pair in _split()[0] for ordered in (pair, *_swapped([pair]))]
     for problem in (*pairs, *_larger(source, count)):
-        for wording in _WORDINGS if max(problem.a, problem.b) < 10 else (source.choice(_WORDINGS),):
+        for wording in (
+            _WORDINGS if max(problem.a, problem.b) < 10 else (source.choice(_WORDINGS),)
+        ):
             item = problem.question(wording)
             questions.setdefault(item.question.id, item)
     return list(questions.values())[:count]

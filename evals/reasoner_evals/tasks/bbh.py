@@ -31,12 +31,17 @@ class BracketSpace(ByKey):
 
     name: ClassVar[str] = "brackets"
     version: ClassVar[int] = 1
-    instruction: ClassVar[str] = "Give the answer as the missing brackets alone, separated by spaces."
+    instruction: ClassVar[str] = (
+        "Give the answer as the missing brackets alone, separated by spaces."
+    )
     opening: ClassVar[Opening | None] = SENTENCE
 
     def forms(self, text: str) -> list[Form]:
         """Boxes, each to the last brace of its line: those inside need no partner."""
-        return [Form(match[1], match.start(), match.end()) for match in _BOXED.finditer(text)][::-1]
+        return [
+            Form(match[1], match.start(), match.end())
+            for match in _BOXED.finditer(text)
+        ][::-1]
 
     def inside(self, text: str, reply: str) -> Answer | None:
         """All of a text of brackets and spaces."""
@@ -105,9 +110,14 @@ class Bbh(Benchmark):
 
     name: ClassVar = "bbh"
     reads: ClassVar = ("question", "answer", "choices", "group", "id")
-    named: ClassVar = {"question": ("input", "question"), "answer": ("target", "answer")}
+    named: ClassVar = {
+        "question": ("input", "question"),
+        "answer": ("target", "answer"),
+    }
     prompt: ClassVar = Template(
-        "bbh-steps", 1, "Reason step by step, and end with `So the answer is`, followed by the answer. {kind}"
+        "bbh-steps",
+        1,
+        "Reason step by step, and end with `So the answer is`, followed by the answer. {kind}",
     )
 
     def __post_init__(self) -> None:
@@ -120,8 +130,15 @@ class Bbh(Benchmark):
             return Benchmark.rows(self, renames)
         instead = self.published.alternative(self.name)
         tasks = [self.task] if self.task else TASKS
-        parts = [from_hub(replace(self.published, config=task), renames, instead=instead) for task in tasks]
-        rows = (row.having("group", task) for task, part in zip(tasks, parts, strict=True) for row in part.rows)
+        parts = [
+            from_hub(replace(self.published, config=task), renames, instead=instead)
+            for task in tasks
+        ]
+        rows = (
+            row.having("group", task)
+            for task, part in zip(tasks, parts, strict=True)
+            for row in part.rows
+        )
         return Rows(rows, "; ".join(part.origin for part in parts))
 
     def load(self) -> TaskData:
@@ -136,24 +153,33 @@ class Bbh(Benchmark):
         """The options as published, `(A) ...`, also of a row that lists them as `choices`."""
         task = row.optional("group") or self.task or row.location.partition(".")[0]
         if task not in TASKS:
-            raise row.error("group", f"{task!r:.60} is not a task of BIG-Bench Hard: add task=NAME")
+            raise row.error(
+                "group", f"{task!r:.60} is not a task of BIG-Bench Hard: add task=NAME"
+            )
         if self.task and task != self.task:
             return None
 
         text, options = _question(row)
-        space: AnswerSpace = ChoiceSpace(options) if options else WORDS.get(task, TextSpace)()
+        space: AnswerSpace = (
+            ChoiceSpace(options) if options else WORDS.get(task, TextSpace)()
+        )
         gold = row.text("answer")
         if options:
             gold = gold.strip("()")
             if gold not in space.known:  # type: ignore[attr-defined] # a ChoiceSpace
-                raise row.error("answer", f"{gold!r:.20} is not the letter of one of {len(options)} options")
+                raise row.error(
+                    "answer",
+                    f"{gold!r:.20} is not the letter of one of {len(options)} options",
+                )
         else:
             checked(row, "answer", space, gold)
 
         name = row.optional("id") or f"bbh/{task}/{row.index}"
         if self.shots:
             asked = f"Q: {text}\nA: Let's think step by step."
-            question = _FEW_SHOT.ask(asked, space, id=name, context=_published_shots(Path(self.shots), task))
+            question = _FEW_SHOT.ask(
+                asked, space, id=name, context=_published_shots(Path(self.shots), task)
+            )
         else:
             question = self.prompt.ask(text, space, id=name)
         return GradedQuestion(question, gold, task)
@@ -164,7 +190,10 @@ def _question(row: DataRow) -> tuple[str, tuple[str, ...]]:
     text = row.text("question")
     if row.has("choices"):
         options = row.texts("choices")
-        listed = "\n".join(f"({chr(ord('A') + index)}) {option}" for index, option in enumerate(options))
+        listed = "\n".join(
+            f"({chr(ord('A') + index)}) {option}"
+            for index, option in enumerate(options)
+        )
         return f"{text}\nOptions:\n{listed}", options
     if not (start := _OPTIONS.search(text)):
         return text, ()

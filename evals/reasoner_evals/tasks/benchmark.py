@@ -19,7 +19,16 @@ from reasoner.errors import UsageError, shown
 from reasoner.registry import check_types, spec_of
 from reasoner.system.tables import column_names
 from reasoner.types import AnswerSpace, Message, Prompt
-from reasoner_evals.tasks.data import DataRow, Published, Renames, Rows, Source, from_file, from_hub, published
+from reasoner_evals.tasks.data import (
+    DataRow,
+    Published,
+    Renames,
+    Rows,
+    Source,
+    from_file,
+    from_hub,
+    published,
+)
 from reasoner_evals.tasks.graders import GradedQuestion
 
 
@@ -40,14 +49,22 @@ class Template:
 
     def hash(self, spaces: Iterable[AnswerSpace]) -> str:
         """The sha256 of all that it adds to questions with these answer spaces, 64 hex digits."""
-        kinds = sorted({space.instruction for space in spaces}) if "{kind}" in self.instruction else []
+        kinds = (
+            sorted({space.instruction for space in spaces})
+            if "{kind}" in self.instruction
+            else []
+        )
         return _sha256([self.instruction, kinds, []])
 
-    def ask(self, text: str, space: AnswerSpace, *, id: str, context: str = "") -> Question:
+    def ask(
+        self, text: str, space: AnswerSpace, *, id: str, context: str = ""
+    ) -> Question:
         """The question with its prompt. A document comes first, so that questions about it share a prefix."""
         instruction = self.instruction.replace("{kind}", space.instruction)
         document = f"{context}\n\n" if context else ""
-        asked = f"{document}{text}\n\n{instruction}" if instruction else f"{document}{text}"
+        asked = (
+            f"{document}{text}\n\n{instruction}" if instruction else f"{document}{text}"
+        )
         return Question(id, text, Prompt(messages=(Message("user", asked),)), space)
 
 
@@ -56,14 +73,19 @@ PLAIN: Final = Template("plain", 1)
 BOXED: Final = Template("boxed-steps", 1, STEPS_AND_BOX)
 """Steps and a box, whatever the kind of answer."""
 CHOICE: Final = Template(
-    "choice-steps", 1, "Reason step by step, and end with `The answer is`, followed by the letter of one option. {kind}"
+    "choice-steps",
+    1,
+    "Reason step by step, and end with `The answer is`, followed by the letter of one option. {kind}",
 )
 """The letter of one option, after reasoning."""
 
 
 def listed_options(question: str, options: Sequence[str]) -> str:
     """A multiple-choice question followed by its options, one per line, with letters."""
-    lines = (f"{letter}) {option}" for letter, option in zip(ascii_uppercase, options, strict=False))
+    lines = (
+        f"{letter}) {option}"
+        for letter, option in zip(ascii_uppercase, options, strict=False)
+    )
     return f"{question}\n\n" + "\n".join(lines)
 
 
@@ -72,11 +94,16 @@ def choice_question(
 ) -> GradedQuestion:
     """A multiple-choice question; its reference answer is the letter of `options[right]`."""
     space = ChoiceSpace(tuple(options))
-    return GradedQuestion(template.ask(listed_options(question, options), space, id=id), space.known[right])
+    return GradedQuestion(
+        template.ask(listed_options(question, options), space, id=id),
+        space.known[right],
+    )
 
 
 def _sha256(content: object) -> str:
-    text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(
+        content, ensure_ascii=False, sort_keys=True, separators=(",", ":")
+    )
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -122,7 +149,9 @@ def checked_data(
     spec = spec_of(task)
     try:
         if not (isinstance(data, TaskData) and isinstance(data.source, Source)):
-            raise UsageError(f"it must return TaskData with a Source (got {shown(data)})")
+            raise UsageError(
+                f"it must return TaskData with a Source (got {shown(data)})"
+            )
         check_types(data)
         if not data.items:
             raise UsageError("it has no questions: choose data with at least one")
@@ -139,12 +168,16 @@ def _check_texts(item: GradedQuestion, known: set[str]) -> None:
     """Refuse an id that is empty or `known`, and text that no file can hold. Raises UsageError."""
     question = item.question
     if not question.id or question.id in known:
-        raise UsageError(f"each question needs an id of its own (got {shown(question.id)}, which is empty or taken)")
+        raise UsageError(
+            f"each question needs an id of its own (got {shown(question.id)}, which is empty or taken)"
+        )
     known.add(question.id)
     try:
         f"{question.id}{question.text}{item.gold}{item.group}".encode()
     except UnicodeEncodeError:
-        raise UsageError(f"the question {shown(question.id)} has text that is not valid Unicode") from None
+        raise UsageError(
+            f"the question {shown(question.id)} has text that is not valid Unicode"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,19 +209,35 @@ class Benchmark:
 
     def item(self, row: DataRow) -> GradedQuestion | None:
         """The question of a row, or None if the benchmark lacks it. A UsageError names row and column."""
-        return question_of(row, self.prompt, id=f"{self.name}/{row.index}", kind=self.kind, reads=self.reads)
+        return question_of(
+            row,
+            self.prompt,
+            id=f"{self.name}/{row.index}",
+            kind=self.kind,
+            reads=self.reads,
+        )
 
     def rows(self, renames: Renames) -> Rows:
         """The rows of the file `data`, or of the hub. A UsageError says what to do instead."""
         if self.data:
             return from_file(Path(self.data), renames)
-        return from_hub(self.published, renames, instead=self.published.alternative(self.name))
+        return from_hub(
+            self.published, renames, instead=self.published.alternative(self.name)
+        )
 
     def load(self) -> TaskData:
         """All questions; see `Task.load`."""
         read = self.rows({**self.named, **column_names(self.columns, self.reads)})
         items, licence = items_from(read.rows, self.item), self.published.licence
-        return task_data(self, items, read.origin, self.prompt, licence, shareable=self.shareable, notes=read.notes)
+        return task_data(
+            self,
+            items,
+            read.origin,
+            self.prompt,
+            licence,
+            shareable=self.shareable,
+            notes=read.notes,
+        )
 
 
 COLUMNS: Final = ("question", "answer", "id", "context", "kind", "choices", "group")
@@ -198,7 +247,12 @@ KINDS: Final = tuple(kind for kind in SPACES if kind not in ("code", "json", "fr
 
 
 def question_of(
-    row: DataRow, template: Template, *, id: str, kind: str = "auto", reads: Collection[str] = COLUMNS
+    row: DataRow,
+    template: Template,
+    *,
+    id: str,
+    kind: str = "auto",
+    reads: Collection[str] = COLUMNS,
 ) -> GradedQuestion:
     """The question of a row by its `COLUMNS`, of which only `question` and `answer` must be there.
 
@@ -219,11 +273,20 @@ def question_of(
     else:
         space = _space(row, row.optional("kind") if "kind" in reads else "", kind, text)
         gold = row.text("answer")
-        if machine_forms(gold) and (stated := space.read(gold)) and stated.rule == "form":
+        if (
+            machine_forms(gold)
+            and (stated := space.read(gold))
+            and stated.rule == "form"
+        ):
             gold = stated.text
         checked(row, "answer", space, gold)
-    name, context, group = (row.optional(column) if column in reads else "" for column in ("id", "context", "group"))
-    return GradedQuestion(template.ask(text, space, id=name or id, context=context), gold, group)
+    name, context, group = (
+        row.optional(column) if column in reads else ""
+        for column in ("id", "context", "group")
+    )
+    return GradedQuestion(
+        template.ask(text, space, id=name or id, context=context), gold, group
+    )
 
 
 def _letter(row: DataRow, space: ChoiceSpace) -> str:
@@ -232,11 +295,16 @@ def _letter(row: DataRow, space: ChoiceSpace) -> str:
     if gold in space.known:
         return gold
     named = {index for index, option in enumerate(options) if option == gold}
-    named |= {int(gold)} if isinstance(row.value("answer"), int) and 0 <= int(gold) < len(options) else set()
+    named |= (
+        {int(gold)}
+        if isinstance(row.value("answer"), int) and 0 <= int(gold) < len(options)
+        else set()
+    )
     if len(named) != 1:
         allowed = f"a letter from A to {space.known[-1]}"
         raise row.error(
-            "answer", f"{gold!r:.40} is neither {allowed} nor exactly one of the choices or an index from 0"
+            "answer",
+            f"{gold!r:.40} is neither {allowed} nor exactly one of the choices or an index from 0",
         )
     return space.known[named.pop()]
 
@@ -251,14 +319,18 @@ def _space(row: DataRow, written: str, default: str, text: str) -> AnswerSpace:
         raise row.error("kind", str(error)) from None
 
 
-def items_from(rows: Iterable[DataRow], item: Callable[[DataRow], GradedQuestion | None]) -> list[GradedQuestion]:
+def items_from(
+    rows: Iterable[DataRow], item: Callable[[DataRow], GradedQuestion | None]
+) -> list[GradedQuestion]:
     """The questions that `item` makes of rows, without None. Raises UsageError if two have the same id."""
     items: list[GradedQuestion] = []
     locations: dict[str, str] = {}
     for row in rows:
         if graded := item(row):
             if earlier := locations.get(graded.question.id):
-                raise UsageError(f"{row.location} has the id {graded.question.id!r} of {earlier}: ids must be unique")
+                raise UsageError(
+                    f"{row.location} has the id {graded.question.id!r} of {earlier}: ids must be unique"
+                )
             locations[graded.question.id] = row.location
             items.append(graded)
     return items
@@ -283,13 +355,28 @@ def task_data(
         UsageError: there are no questions, or the kind of answer has no such option or value.
     """
     if not items:
-        raise UsageError(f"{spec_of(task)} has no questions: no row is part of the benchmark")
+        raise UsageError(
+            f"{spec_of(task)} has no questions: no row is part of the benchmark"
+        )
     if options := getattr(task, "answer_options", ""):
         spaces = [with_options(item.question.space, options) for item in items]
-        asked = [replace(item.question, space=space) for item, space in zip(items, spaces, strict=True)]
-        items = [replace(item, question=question) for item, question in zip(items, asked, strict=True)]
-    content = [(item.question.id, document_of(item.question), item.gold, *getattr(item.grader, "references", ()))
-               for item in items]  # fmt: skip
+        asked = [
+            replace(item.question, space=space)
+            for item, space in zip(items, spaces, strict=True)
+        ]
+        items = [
+            replace(item, question=question)
+            for item, question in zip(items, asked, strict=True)
+        ]
+    content = [
+        (
+            item.question.id,
+            document_of(item.question),
+            item.gold,
+            *getattr(item.grader, "references", ()),
+        )
+        for item in items
+    ]
     source = Source(
         task=spec_of(task),
         origin=origin,
@@ -314,5 +401,7 @@ def checked(row: DataRow, column: str, space: AnswerSpace, gold: str) -> str:
     else:
         readable = space.read(rf"\boxed{{{gold}}}") is not None
     if not readable:
-        raise row.error(column, f"{gold!r:.60} cannot be read as an answer of kind {space.name}")
+        raise row.error(
+            column, f"{gold!r:.60} cannot be read as an answer of kind {space.name}"
+        )
     return gold

@@ -14,9 +14,22 @@ from typing import ClassVar, Literal
 from reasoner.answers.code import CodeSpace, functions_in
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.numbers import NumberSpace
-from reasoner_evals.tasks.benchmark import BOXED, CHOICE, Benchmark, TaskData, Template, checked, choice_question
+from reasoner_evals.tasks.benchmark import (
+    BOXED,
+    CHOICE,
+    Benchmark,
+    TaskData,
+    Template,
+    checked,
+    choice_question,
+)
 from reasoner_evals.tasks.data import DataRow, Published, published
-from reasoner_evals.tasks.graders import ByReference, ByTests, GradedQuestion, require_sandbox
+from reasoner_evals.tasks.graders import (
+    ByReference,
+    ByTests,
+    GradedQuestion,
+    require_sandbox,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +42,18 @@ class Gsm8k(Benchmark):
 
     def item(self, row: DataRow) -> GradedQuestion:
         """The reference answer is the number after the last `####`, or the whole answer if there is none."""
-        _, hashes, gold = (part.strip() for part in row.text("answer").rpartition("####"))
+        _, hashes, gold = (
+            part.strip() for part in row.text("answer").rpartition("####")
+        )
         if not hashes and " " in gold:
             raise row.error("answer", "it does not end in `#### NUMBER`")
         space = NumberSpace()
-        question = self.prompt.ask(row.text("question"), space, id=row.optional("id") or f"gsm8k/{row.index}")
-        return GradedQuestion(question, checked(row, "answer", space, gold.replace(",", "")))
+        question = self.prompt.ask(
+            row.text("question"), space, id=row.optional("id") or f"gsm8k/{row.index}"
+        )
+        return GradedQuestion(
+            question, checked(row, "answer", space, gold.replace(",", ""))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +72,9 @@ class Contest(Benchmark):
     """Problems with a number as their answer, compared exactly: `070` is 70 and `27.0` is 27."""
 
     named: ClassVar = {
-        "question": ("problem", "question", "Problem"), "answer": ("answer", "expected_answer", "Answer"),
-    }  # fmt: skip
+        "question": ("problem", "question", "Problem"),
+        "answer": ("answer", "expected_answer", "Answer"),
+    }
     kind: ClassVar = "number"
     prompt: ClassVar = BOXED
 
@@ -112,7 +132,16 @@ class OlympiadBench(Benchmark):
     part: str = "OE_TO_maths_en_COMP"
 
     name: ClassVar = "olympiadbench"
-    reads: ClassVar = ("question", "final_answer", "id", "context", "is_multiple_answer", "unit", "error", "image_1")
+    reads: ClassVar = (
+        "question",
+        "final_answer",
+        "id",
+        "context",
+        "is_multiple_answer",
+        "unit",
+        "error",
+        "image_1",
+    )
     prompt: ClassVar = BOXED
 
     @property
@@ -124,18 +153,28 @@ class OlympiadBench(Benchmark):
         """The first reference answer counts, as in the published judge; `error` is how far a number may be off."""
         if row.has("image_1") or not row.has("final_answer"):
             return None
-        space, text, gold = MathSpace(), row.text("question"), row.texts("final_answer")[0]
+        space, text, gold = (
+            MathSpace(),
+            row.text("question"),
+            row.texts("final_answer")[0],
+        )
         if row.has("is_multiple_answer") and row.value("is_multiple_answer"):
             text += "\n\nGive all answers, separated by commas."
         if unit := row.optional("unit"):
             text += f"\n\nGive the answer in {unit}, without the unit."
         name = f"olympiadbench/{row.optional('id') or row.index}"
-        question = self.prompt.ask(text, space, id=name, context=row.optional("context"))
+        question = self.prompt.ask(
+            text, space, id=name, context=row.optional("context")
+        )
         try:
             grader = ByReference(error=float(row.optional("error") or 0))
-        except ValueError:  # One for each of several answers: they are compared exactly.
+        except (
+            ValueError
+        ):  # One for each of several answers: they are compared exactly.
             grader = ByReference()
-        return GradedQuestion(question, checked(row, "final_answer", space, gold), grader=grader)
+        return GradedQuestion(
+            question, checked(row, "final_answer", space, gold), grader=grader
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +188,28 @@ class Arc(Benchmark):
         """The labels become letters."""
         match row.value("choices"):
             case {"text": [*texts], "label": [*labels]}:
-                options, labels = [str(text).strip() for text in texts], [str(label) for label in labels]
+                options, labels = (
+                    [str(text).strip() for text in texts],
+                    [str(label) for label in labels],
+                )
             case _:
                 raise row.error("choices", "it has no lists `text` and `label`")
         key = row.text("answerKey")
-        if not 2 <= len(options) <= 26 or len(labels) != len(options) or not all(options):
+        if (
+            not 2 <= len(options) <= 26
+            or len(labels) != len(options)
+            or not all(options)
+        ):
             counts = f"{len(options)} options and {len(labels)} labels"
             raise row.error("choices", f"{counts}: give 2 to 26, with one label each")
         if labels.count(key) != 1:
-            raise row.error("answerKey", f"{key!r:.20} is not one of the labels {', '.join(labels)}")
+            raise row.error(
+                "answerKey", f"{key!r:.20} is not one of the labels {', '.join(labels)}"
+            )
         name = f"{self.name}/{row.optional('id') or row.index}"
-        return choice_question(self.prompt, row.text("question"), options, labels.index(key), id=name)
+        return choice_question(
+            self.prompt, row.text("question"), options, labels.index(key), id=name
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +237,11 @@ class Subjects(Benchmark):
 
     def item(self, row: DataRow) -> GradedQuestion | None:
         """Its id is its place in the whole benchmark."""
-        return None if self.subject and row.text("subject") != self.subject else Benchmark.item(self, row)
+        return (
+            None
+            if self.subject and row.text("subject") != self.subject
+            else Benchmark.item(self, row)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,11 +252,17 @@ class Mmlu(Subjects):
 
     def item(self, row: DataRow) -> GradedQuestion | None:
         """Files write the answer as an index or as a letter."""
-        answer, letters = row.text("answer"), ascii_uppercase[: len(row.texts("choices"))]
+        answer, letters = (
+            row.text("answer"),
+            ascii_uppercase[: len(row.texts("choices"))],
+        )
         if answer.isdecimal() and int(answer) < len(letters):
             return Subjects.item(self, row.having("answer", letters[int(answer)]))
         if answer not in tuple(letters):
-            raise row.error("answer", f"{answer!r:.20} is not an option: write 0 to {len(letters) - 1}, or a letter")
+            raise row.error(
+                "answer",
+                f"{answer!r:.20} is not an option: write 0 to {len(letters) - 1}, or a letter",
+            )
         return Subjects.item(self, row)
 
 
@@ -219,7 +279,11 @@ class SuperGpqa(Subjects):
     """SuperGPQA: 26,529 questions of up to ten options on 13 disciplines; `subject` keeps one of them."""
 
     name: ClassVar = "supergpqa"
-    named: ClassVar = {"choices": ("options",), "answer": ("answer_letter",), "subject": ("discipline",)}
+    named: ClassVar = {
+        "choices": ("options",),
+        "answer": ("answer_letter",),
+        "subject": ("discipline",),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +298,13 @@ class GpqaDiamond(Benchmark):
 
     name: ClassVar = "gpqa_diamond"
     reads: ClassVar = (
-        "Question", "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3", "Record ID",
-    )  # fmt: skip
+        "Question",
+        "Correct Answer",
+        "Incorrect Answer 1",
+        "Incorrect Answer 2",
+        "Incorrect Answer 3",
+        "Record ID",
+    )
     prompt: ClassVar = CHOICE
     shareable: ClassVar = False
 
@@ -243,15 +312,22 @@ class GpqaDiamond(Benchmark):
         """The right option is the first of the row."""
         text = row.text("Question")
         options = [row.text(column) for column in self.reads[1:5]]
-        name = row.optional("Record ID") or hashlib.sha256("\0".join([text, *options]).encode()).hexdigest()[:16]
+        name = (
+            row.optional("Record ID")
+            or hashlib.sha256("\0".join([text, *options]).encode()).hexdigest()[:16]
+        )
 
         def key(index: int) -> bytes:
-            identity = f"{name}\0{self.repeat}\0{index}".encode("utf-8", "surrogatepass")
+            identity = f"{name}\0{self.repeat}\0{index}".encode(
+                "utf-8", "surrogatepass"
+            )
             return hashlib.blake2b(identity, digest_size=16).digest()
 
         order = sorted(range(len(options)), key=key)
         shuffled = [options[index] for index in order]
-        return choice_question(self.prompt, text, shuffled, order.index(0), id=f"gpqa/{name}")
+        return choice_question(
+            self.prompt, text, shuffled, order.index(0), id=f"gpqa/{name}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +345,12 @@ class CodeBenchmark(Benchmark):
         require_sandbox(self.name, allow_unsandboxed=self.allow_unsandboxed)
         return Benchmark.load(self)
 
-    def _grader(self, tests: tuple[str, ...], entry_point: str = "", preamble: str = "") -> ByTests:
-        return ByTests(tests, entry_point, preamble, self.seconds, self.allow_unsandboxed)
+    def _grader(
+        self, tests: tuple[str, ...], entry_point: str = "", preamble: str = ""
+    ) -> ByTests:
+        return ByTests(
+            tests, entry_point, preamble, self.seconds, self.allow_unsandboxed
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,12 +370,21 @@ class HumanEval(CodeBenchmark):
         row.text("prompt")
         head, body = str(row.value("prompt")), str(row.value("canonical_solution"))
         entry_point = row.text("entry_point")
-        starts = [match.start() for match in re.finditer(rf"^def {re.escape(entry_point)}\b", head, re.MULTILINE)]
+        starts = [
+            match.start()
+            for match in re.finditer(
+                rf"^def {re.escape(entry_point)}\b", head, re.MULTILINE
+            )
+        ]
         if not starts:
-            raise row.error("entry_point", f"{entry_point!r:.60} is not defined in the prompt")
+            raise row.error(
+                "entry_point", f"{entry_point!r:.60} is not defined in the prompt"
+            )
         grader = self._grader((row.text("test"),), entry_point, head[: starts[-1]])
         question = self.prompt.ask(
-            head.strip(), CodeSpace((entry_point,)), id=row.optional("task_id") or f"humaneval/{row.index}"
+            head.strip(),
+            CodeSpace((entry_point,)),
+            id=row.optional("task_id") or f"humaneval/{row.index}",
         )
         return GradedQuestion(question, head + body, grader=grader)
 
@@ -307,7 +396,11 @@ class Mbpp(CodeBenchmark):
     name: ClassVar = "mbpp"
     reads: ClassVar = ("task_id", "text", "code", "test_list", "test_setup_code")
     named: ClassVar = {"text": ("text", "prompt")}
-    prompt: ClassVar = Template("write-function", 1, "Give the function, its imports included, in one ```python block.")
+    prompt: ClassVar = Template(
+        "write-function",
+        1,
+        "Give the function, its imports included, in one ```python block.",
+    )
 
     def item(self, row: DataRow) -> GradedQuestion:
         """The assertions are part of the question, as in the paper: only they name the function."""
@@ -315,9 +408,16 @@ class Mbpp(CodeBenchmark):
         if not tests:
             raise row.error("test_list", "it has no test")
         setup = row.optional("test_setup_code")
-        text = f"{row.text('text')}\n\nYour code shall pass these tests:\n\n" + "\n".join(tests)
-        question = self.prompt.ask(
-            text, CodeSpace(functions_in("\n".join(tests))), id=f"mbpp/{row.optional('task_id') or row.index}"
+        text = (
+            f"{row.text('text')}\n\nYour code shall pass these tests:\n\n"
+            + "\n".join(tests)
         )
-        grader = self._grader(tuple(f"{setup}\n{test}" if setup else test for test in tests))
+        question = self.prompt.ask(
+            text,
+            CodeSpace(functions_in("\n".join(tests))),
+            id=f"mbpp/{row.optional('task_id') or row.index}",
+        )
+        grader = self._grader(
+            tuple(f"{setup}\n{test}" if setup else test for test in tests)
+        )
         return GradedQuestion(question, row.text("code"), grader=grader)

@@ -18,7 +18,13 @@ from reasoner.errors import UsageError, shown
 from reasoner.specs import written
 from reasoner.system.machine import install_command
 from reasoner.system.printing import printable
-from reasoner.system.tables import UNREADABLE, Located, meant_column, open_table, read_jsonl
+from reasoner.system.tables import (
+    UNREADABLE,
+    Located,
+    meant_column,
+    open_table,
+    read_jsonl,
+)
 
 
 class Source(BaseModel):
@@ -64,7 +70,12 @@ class DataRow:
     def named(self, column: str) -> str:
         """The file's name of a column: one with a value, else one that exists, else the first."""
         names = self.renames.get(column, (column,))
-        return max(names, key=lambda name: (self.values.get(name) is not None) + (name in self.values))
+        return max(
+            names,
+            key=lambda name: (
+                (self.values.get(name) is not None) + (name in self.values)
+            ),
+        )
 
     def knows(self, column: str) -> bool:
         """Whether the column exists, with a value or without one."""
@@ -82,7 +93,9 @@ class DataRow:
         if name in self.values:
             raise self.error(column, "it is empty")
         pair = shlex.quote(written(f"{column}:{self.meant(column)}"))
-        raise UsageError(f"{self.location} has no column {name!r}: it has {self.listed}; name it with --columns {pair}")
+        raise UsageError(
+            f"{self.location} has no column {name!r}: it has {self.listed}; name it with --columns {pair}"
+        )
 
     @property
     def listed(self) -> str:
@@ -192,9 +205,13 @@ class Published:
 @cache
 def published(name: str) -> Published:
     """Where a benchmark is published, by `benchmarks.toml`. Raises UsageError if it is not there."""
-    tables = tomllib.loads(Path(__file__).with_name("benchmarks.toml").read_text(encoding="utf-8"))
+    tables = tomllib.loads(
+        Path(__file__).with_name("benchmarks.toml").read_text(encoding="utf-8")
+    )
     if name not in tables:
-        raise UsageError(f"the benchmark {name} does not say where it is published: give its class `published`")
+        raise UsageError(
+            f"the benchmark {name} does not say where it is published: give its class `published`"
+        )
     return Published(**tables[name])
 
 
@@ -206,15 +223,21 @@ def from_file(path: Path, renames: Renames) -> Rows:
     """
     if not path.is_file():
         raise UsageError(
-            f"{path} is not a file: give a file of questions" if path.exists() else f"{path} does not exist"
+            f"{path} is not a file: give a file of questions"
+            if path.exists()
+            else f"{path} does not exist"
         )
     try:
         with open_table(path) as table:
             rows = list(_rows(table.rows(MAX_BYTES), table.name, renames))
         with path.open("rb") as file:
-            origin = f"{path} (sha256 {hashlib.file_digest(file, 'sha256').hexdigest()})"
+            origin = (
+                f"{path} (sha256 {hashlib.file_digest(file, 'sha256').hexdigest()})"
+            )
     except UNREADABLE as error:
-        raise UsageError(f"{path} cannot be read: {printable(str(error), limit=200)}") from None
+        raise UsageError(
+            f"{path} cannot be read: {printable(str(error), limit=200)}"
+        ) from None
     return Rows(rows, origin, (table.note,) if table.note else ())
 
 
@@ -234,10 +257,15 @@ def from_hub(source: Published, renames: Renames, *, instead: str) -> Rows:
     except Exception as error:
         raise UsageError(_explain(source, error, instead)) from None
     if len(records) > MAX_ROWS:
-        raise UsageError(f'{name} has more than {MAX_ROWS:,} rows: name a part of it, as in split="test[:10000]"')
+        raise UsageError(
+            f'{name} has more than {MAX_ROWS:,} rows: name a part of it, as in split="test[:10000]"'
+        )
     if not len(records):
         raise UsageError(f"{name} has no rows at revision {source.revision}: {instead}")
-    rows = (DataRow(f"{name}, row {number}", number - 1, values, renames) for number, values in enumerate(records, 1))
+    rows = (
+        DataRow(f"{name}, row {number}", number - 1, values, renames)
+        for number, values in enumerate(records, 1)
+    )
     return Rows(rows, f"hub {name} {source.split} @ {commit}")
 
 
@@ -253,7 +281,9 @@ def _load(source: Published) -> tuple[Any, str]:
             httpx.head(hub.constants.ENDPOINT, timeout=REACH_SECONDS)
         except httpx.HTTPError as error:
             raise ConnectionError(str(error)) from None
-    builder = datasets.load_dataset_builder(source.hub, source.config or None, revision=source.revision)
+    builder = datasets.load_dataset_builder(
+        source.hub, source.config or None, revision=source.revision
+    )
     builder.download_and_prepare()
     return builder.as_dataset(source.split), "a local folder" if local else builder.hash
 

@@ -85,7 +85,9 @@ Answer: {answer}"""
 
 _SIGN = r"(?:[-+*/()=0-9\u00d7\u00f7\u2212]|\\times|\\div)"
 # `3*8.5`, `3*8x` and `3*8^2` do not hold 3*8.
-_BEGINS = re.compile(rf"(?:[*$`\s\"']|\\[(\[])*+((?:{_SIGN}|\x20++(?={_SIGN}))++)(?![\w^]|\.\d)")
+_BEGINS = re.compile(
+    rf"(?:[*$`\s\"']|\\[(\[])*+((?:{_SIGN}|\x20++(?={_SIGN}))++)(?![\w^]|\.\d)"
+)
 _MATH = re.compile(r"\\[()\[\]]")
 _WORDS = re.compile(r"(?<![\\a-z])[^\W\d_]{2,}")
 _BULLET = re.compile(r"^\s*[-\u2212]\s")
@@ -109,8 +111,12 @@ class ExpressionSpace(ByKey):
 
     def __post_init__(self) -> None:
         ReadsForms.__post_init__(self)
-        if not self.numbers or not all(0 <= number <= MAX_CONSTANT for number in self.numbers):
-            raise UsageError(f"numbers={self.numbers} cannot be used: give at least one, each 0 to {MAX_CONSTANT}")
+        if not self.numbers or not all(
+            0 <= number <= MAX_CONSTANT for number in self.numbers
+        ):
+            raise UsageError(
+                f"numbers={self.numbers} cannot be used: give at least one, each 0 to {MAX_CONSTANT}"
+            )
 
     @property
     def instruction(self) -> str:
@@ -128,7 +134,9 @@ class ExpressionSpace(ByKey):
         if not self.use_all or self.target != 24:
             return None
         start = " ".join(map(str, self.numbers))
-        return ThoughtPrompts(start, LEFT, "24", _PROPOSE, _VALUE, _JUDGE.replace("{start}", start))
+        return ThoughtPrompts(
+            start, LEFT, "24", _PROPOSE, _VALUE, _JUDGE.replace("{start}", start)
+        )
 
     def forms(self, text: str) -> list[Form]:
         """Machine-readable forms that hold an expression: many a box holds its value."""

@@ -18,16 +18,38 @@ from reasoner_evals.tasks.benchmark import TaskData, Template, items_from, task_
 from reasoner_evals.tasks.data import DataRow, json_lines, published
 from reasoner_evals.tasks.graders import GradedQuestion
 
-KINDS: Final = ("simple_python", "multiple", "parallel", "parallel_multiple", "irrelevance")
+KINDS: Final = (
+    "simple_python",
+    "multiple",
+    "parallel",
+    "parallel_multiple",
+    "irrelevance",
+)
 CATEGORIES: Final = (
-    *KINDS, "live_simple", "live_multiple", "live_parallel", "live_parallel_multiple", "live_irrelevance",
+    *KINDS,
+    "live_simple",
+    "live_multiple",
+    "live_parallel",
+    "live_parallel_multiple",
+    "live_irrelevance",
     "live_relevance",
-)  # fmt: skip
+)
 _TYPES: Final = {
-    "string": str, "integer": int, "float": float, "boolean": bool, "array": list, "tuple": list, "dict": dict,
+    "string": str,
+    "integer": int,
+    "float": float,
+    "boolean": bool,
+    "array": list,
+    "tuple": list,
+    "dict": dict,
     "any": str,
-}  # fmt: skip
-_SCHEMA: Final = {"float": "number", "tuple": "array", "dict": "object", "any": "string"}
+}
+_SCHEMA: Final = {
+    "float": "number",
+    "tuple": "array",
+    "dict": "object",
+    "any": "string",
+}
 _IGNORED: Final = re.compile(r"[ ,./\-_*^]")
 _TEMPLATE: Final = Template("as-published", 1, "")
 
@@ -50,7 +72,11 @@ def _schema(part: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """Text without blanks, case and the punctuation that does not count."""
-    return _IGNORED.sub("", value).lower().replace("'", '"') if isinstance(value, str) else value
+    return (
+        _IGNORED.sub("", value).lower().replace("'", '"')
+        if isinstance(value, str)
+        else value
+    )
 
 
 def _given(accepted: Sequence[Any]) -> type | None:
@@ -62,7 +88,10 @@ def _fits_object(value: Any, accepted: Any) -> bool:
     return (
         isinstance(value, dict)
         and isinstance(accepted, dict)
-        and all(name in accepted and _plain(part) in map(_plain, accepted[name]) for name, part in value.items())
+        and all(
+            name in accepted and _plain(part) in map(_plain, accepted[name])
+            for name, part in value.items()
+        )
         and all(name in value or "" in parts for name, parts in accepted.items())
     )
 
@@ -73,10 +102,18 @@ def _fits(value: Any, accepted: Sequence[Any], details: Mapping[str, Any]) -> bo
     inner = _TYPES[details["items"]["type"]] if expected is list else None
     if expected is float and type(value) is int:
         value = float(value)
-    kind, given, lists = type(value), _given(accepted), [each for each in accepted if isinstance(each, list)]
+    kind, given, lists = (
+        type(value),
+        _given(accepted),
+        [each for each in accepted if isinstance(each, list)],
+    )
     if kind is not expected:
         return kind is given and value in accepted
-    fitting = (all(type(part) in (inner, _given(each)) for part in value) for each in lists) if inner else ()
+    fitting = (
+        (all(type(part) in (inner, _given(each)) for part in value) for each in lists)
+        if inner
+        else ()
+    )
     if inner and len(lists) == len(accepted) and not any(fitting):
         return False
     # Reference values of another type stand for a variable.
@@ -85,13 +122,18 @@ def _fits(value: Any, accepted: Sequence[Any], details: Mapping[str, Any]) -> bo
     if expected is dict:
         return any(_fits_object(value, each) for each in accepted)
     if inner is dict:
-        return any(len(value) == len(each) and all(map(_fits_object, value, each)) for each in lists)
+        return any(
+            len(value) == len(each) and all(map(_fits_object, value, each))
+            for each in lists
+        )
     if inner:
         return [*map(_plain, value)] in [[*map(_plain, each)] for each in accepted]
     return _plain(value) in map(_plain, accepted)
 
 
-def _call_fits(name: str, arguments: Mapping[str, Any], accepted: Mapping[str, Any], functions: Any) -> bool:
+def _call_fits(
+    name: str, arguments: Mapping[str, Any], accepted: Mapping[str, Any], functions: Any
+) -> bool:
     """Whether a call is the accepted one: every argument has one of its reference values, and none is missing."""
     [(function, values)] = accepted.items()
     parameters = functions[function]["parameters"]
@@ -114,7 +156,11 @@ class CallSpace(ToolCallSpace):
     def read(self, text: str) -> Answer | None:
         """As `ToolCallSpace` reads it."""
         answer, reply = ToolCallSpace.read(self, text), read_calls(text)
-        return replace(answer, text=call_text(reply.calls)) if answer and reply and reply.calls else answer
+        return (
+            replace(answer, text=call_text(reply.calls))
+            if answer and reply and reply.calls
+            else answer
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +182,37 @@ class ByCalls:
         """The functions."""
         return (self.functions,)
 
-    async def grade(self, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> GradeStatus:
+    async def grade(
+        self, item: GradedQuestion, answer: Answer, equivalence: Equivalence
+    ) -> GradeStatus:
         """Whether the calls are those of the reference answer, each once."""
         read = read_calls(answer.text)
-        calls = [(call.name, json.loads(call.arguments)) for call in read.calls] if read else []
+        calls = (
+            [(call.name, json.loads(call.arguments)) for call in read.calls]
+            if read
+            else []
+        )
         if self.category.endswith("relevance"):
-            return "right" if bool(calls) != self.category.endswith("irrelevance") else "wrong"
-        functions = {function["name"]: function for function in json.loads(self.functions)}
+            return (
+                "right"
+                if bool(calls) != self.category.endswith("irrelevance")
+                else "wrong"
+            )
+        functions = {
+            function["name"]: function for function in json.loads(self.functions)
+        }
         accepted = json.loads(item.gold)
         if len(calls) != len(accepted):
             return "wrong"
         for reference in accepted:
             try:
-                calls.remove(next(call for call in calls if _call_fits(*call, reference, functions)))
+                calls.remove(
+                    next(
+                        call
+                        for call in calls
+                        if _call_fits(*call, reference, functions)
+                    )
+                )
             except StopIteration:
                 return "wrong"
             except (KeyError, TypeError, ValueError):  # The data is not as published.
@@ -176,8 +240,16 @@ class Bfcl:
     def load(self) -> TaskData:
         """All questions, category by category."""
         package = getattr(find_spec("bfcl_eval"), "origin", None)
-        folder = Path(self.data) if self.data else Path(package or "bfcl-eval").with_name("data")
-        items = [item for category in self.categories for item in self._category(folder, category)]
+        folder = (
+            Path(self.data)
+            if self.data
+            else Path(package or "bfcl-eval").with_name("data")
+        )
+        items = [
+            item
+            for category in self.categories
+            for item in self._category(folder, category)
+        ]
         return task_data(self, items, f"{folder}", _TEMPLATE, published("bfcl").licence)
 
     def _category(self, folder: Path, category: str) -> list[GradedQuestion]:
@@ -187,23 +259,50 @@ class Bfcl:
                 f"bfcl has no file BFCL_v?_{category}.json in {self.data or 'a package bfcl-eval'}: run `pip install "
                 f"--no-deps bfcl-eval`, or fetch {published('bfcl').file}, and give it as bfcl:data=FOLDER"
             )
-        free, golds = category.endswith("relevance"), questions.parent / "possible_answer" / questions.name
-        answers = {} if free else {row.text("id"): row.value("ground_truth") for row in json_lines(golds)}
+        free, golds = (
+            category.endswith("relevance"),
+            questions.parent / "possible_answer" / questions.name,
+        )
+        answers = (
+            {}
+            if free
+            else {
+                row.text("id"): row.value("ground_truth") for row in json_lines(golds)
+            }
+        )
 
         def item(row: DataRow) -> GradedQuestion:
             name, functions = row.text("id"), row.value("function")
             try:
                 [turn] = row.value("question")
-                messages = tuple(Message(message["role"], message["content"]) for message in turn)
-                offered = [_schema(function) | {"name": _name(function["name"])} for function in functions]
+                messages = tuple(
+                    Message(message["role"], message["content"]) for message in turn
+                )
+                offered = [
+                    _schema(function) | {"name": _name(function["name"])}
+                    for function in functions
+                ]
                 gold = json.dumps([] if free else answers[name], sort_keys=True)
             except (ValueError, TypeError, KeyError) as error:
                 raise row.error(
-                    "question", f"it is not a question of one turn with functions ({error!r:.80})"
+                    "question",
+                    f"it is not a question of one turn with functions ({error!r:.80})",
                 ) from None
-            tools = json.dumps([{"type": "function", "function": function} for function in offered], sort_keys=True)
+            tools = json.dumps(
+                [{"type": "function", "function": function} for function in offered],
+                sort_keys=True,
+            )
             space = CallSpace(tuple(function["name"] for function in offered))
-            question = Question(f"bfcl/{name}", messages[-1].content, Prompt(messages=messages, tools=tools), space)
-            return GradedQuestion(question, gold, grader=ByCalls(category, json.dumps(functions, sort_keys=True)))
+            question = Question(
+                f"bfcl/{name}",
+                messages[-1].content,
+                Prompt(messages=messages, tools=tools),
+                space,
+            )
+            return GradedQuestion(
+                question,
+                gold,
+                grader=ByCalls(category, json.dumps(functions, sort_keys=True)),
+            )
 
         return items_from(json_lines(questions), item)

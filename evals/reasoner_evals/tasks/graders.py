@@ -42,7 +42,9 @@ class Grader(Protocol):
     def version(self) -> int:
         """The version of its rules: another version may accept other answers."""
 
-    async def grade(self, item: "GradedQuestion", answer: Answer, equivalence: Equivalence) -> GradeStatus:
+    async def grade(
+        self, item: "GradedQuestion", answer: Answer, equivalence: Equivalence
+    ) -> GradeStatus:
         """The grade of one answer; slow work runs in `equivalence`. Raises UsageError for another kind of question."""
 
 
@@ -53,12 +55,21 @@ class ByRules:
     name: ClassVar[str] = "rules"
     version: ClassVar[int] = 1
 
-    async def grade(self, item: "GradedQuestion", answer: Answer, equivalence: Equivalence) -> GradeStatus:
+    async def grade(
+        self, item: "GradedQuestion", answer: Answer, equivalence: Equivalence
+    ) -> GradeStatus:
         """Whether the expression equals the target and uses each number as often as allowed."""
         space = item.question.space
         if not isinstance(space, ExpressionSpace):
-            raise UsageError(f"an answer of kind {space.name} cannot be graded by rules: use a reference answer")
-        solved = solves(answer.text, numbers=space.numbers, target=space.target, use_all=space.use_all)
+            raise UsageError(
+                f"an answer of kind {space.name} cannot be graded by rules: use a reference answer"
+            )
+        solved = solves(
+            answer.text,
+            numbers=space.numbers,
+            target=space.target,
+            use_all=space.use_all,
+        )
         return "right" if solved else "wrong"
 
 
@@ -81,14 +92,18 @@ class ByReference:
         """The aliases, and the error if there is one."""
         return (*self.aliases, *([str(self.error)] if self.error else []))
 
-    async def grade(self, item: "GradedQuestion", answer: Answer, equivalence: Equivalence) -> GradeStatus:
+    async def grade(
+        self, item: "GradedQuestion", answer: Answer, equivalence: Equivalence
+    ) -> GradeStatus:
         """Whether a reference answer accepts the answer; an unfinished comparison has its own status."""
         space = item.question.space
         golds = (item.gold, *self.aliases)
         if isinstance(space, ExpressionSpace):
             return await ByRules().grade(item, answer, equivalence)
         if isinstance(space, CodeSpace):
-            raise UsageError("code is graded by its tests, not by a reference answer: use reasoner.sandbox")
+            raise UsageError(
+                "code is graded by its tests, not by a reference answer: use reasoner.sandbox"
+            )
         if isinstance(space, TextSpace):
             return "right" if squad_em(answer.text, golds) else "wrong"
         if self.error and any(_near(gold, answer.text, self.error) for gold in golds):
@@ -102,12 +117,20 @@ class ByReference:
                 status = verdict if status == "wrong" else status
             return status
         references = (space.read(rf"\boxed{{{gold}}}") for gold in golds)
-        return "right" if any(reference and space.same(reference, answer) for reference in references) else "wrong"
+        return (
+            "right"
+            if any(
+                reference and space.same(reference, answer) for reference in references
+            )
+            else "wrong"
+        )
 
 
 def _near(gold: str, answer: str, error: float) -> bool:
     """Whether two numbers differ by at most `error`, and a hundredth of it for how they are stored."""
-    first, second = (NumberSpace().read(rf"\boxed{{{text}}}") for text in (gold, answer))
+    first, second = (
+        NumberSpace().read(rf"\boxed{{{text}}}") for text in (gold, answer)
+    )
     if first is None or second is None:
         return False
     return abs(Fraction(first.key) - Fraction(second.key)) <= 1.01 * error
@@ -152,11 +175,17 @@ class ByTests:
     def __post_init__(self) -> None:
         require(self.seconds, "seconds", above=0, at_most=3600)
 
-    async def grade(self, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> GradeStatus:
+    async def grade(
+        self, item: GradedQuestion, answer: Answer, equivalence: Equivalence
+    ) -> GradeStatus:
         """Whether the code passes; the wall-clock limit is twice the processor time."""
-        limits = SandboxLimits(seconds=2 * self.seconds, cpu_seconds=math.ceil(self.seconds))
+        limits = SandboxLimits(
+            seconds=2 * self.seconds, cpu_seconds=math.ceil(self.seconds)
+        )
         sandbox = Sandbox(limits, self.allow_unsandboxed)
-        verdict = await sandbox.check(self.preamble + answer.text, self.tests, entry_point=self.entry_point)
+        verdict = await sandbox.check(
+            self.preamble + answer.text, self.tests, entry_point=self.entry_point
+        )
         if not verdict.judged:
             return "grader_crash"
         return "right" if verdict.status == "pass" else "wrong"
@@ -186,12 +215,19 @@ class ByGym:
     config: str
     entry: dict[str, Any] = field(repr=False, hash=False)
 
-    async def grade(self, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> GradeStatus:
+    async def grade(
+        self, item: GradedQuestion, answer: Answer, equivalence: Equivalence
+    ) -> GradeStatus:
         """Whether the scorer gives full marks; a scorer that raises or hangs gives no grade."""
         outcome = None
         for seconds in GYM_SECONDS:
             outcome = await equivalence.pool.call(
-                _score, self.dataset, self.config, self.entry, answer.text, seconds=seconds
+                _score,
+                self.dataset,
+                self.config,
+                self.entry,
+                answer.text,
+                seconds=seconds,
             )
             if not (isinstance(outcome, Failed) and outcome.kind == "timeout"):
                 break
@@ -212,4 +248,6 @@ def gym_dataset(name: str, config: str, *, size: int, seed: int) -> Any:
         # One of its dependencies compares with `is`, which Python reports on compilation.
         warnings.simplefilter("ignore", SyntaxWarning)
         import reasoning_gym  # type: ignore[import-untyped]
-    return reasoning_gym.create_dataset(name, size=size, seed=seed, **json.loads(config))
+    return reasoning_gym.create_dataset(
+        name, size=size, seed=seed, **json.loads(config)
+    )

@@ -23,9 +23,18 @@ from reasoner.system.machine import install_command
 from reasoner.types import Answer, AnswerSpace
 from reasoner_evals.tasks.benchmark import PLAIN, TaskData, task_data
 from reasoner_evals.tasks.expressions import ExpressionSpace
-from reasoner_evals.tasks.graders import ByGym, ByReference, ByRules, GradedQuestion, Grader, gym_dataset
+from reasoner_evals.tasks.graders import (
+    ByGym,
+    ByReference,
+    ByRules,
+    GradedQuestion,
+    Grader,
+    gym_dataset,
+)
 
-KINDS: Final[dict[str, Any]] = tomllib.loads(Path(__file__).with_name("gym.toml").read_text(encoding="utf-8"))
+KINDS: Final[dict[str, Any]] = tomllib.loads(
+    Path(__file__).with_name("gym.toml").read_text(encoding="utf-8")
+)
 REFUSED: Final[dict[str, str]] = KINDS.pop("refused")
 """Data sets that are no tasks, and why."""
 KIND_OF: Final = {name: kind for kind, names in KINDS.items() for name in names}
@@ -70,13 +79,25 @@ class Gym:
             puzzles = self._puzzles()
             for index in range(self.size):
                 # Word problems come from 85 templates.
-                group = f"template {puzzles.task_indices[index]}" if self.name == "gsm_symbolic" else ""
+                group = (
+                    f"template {puzzles.task_indices[index]}"
+                    if self.name == "gsm_symbolic"
+                    else ""
+                )
                 entry = dict(puzzles[index])
-                text, gold = str(entry["question"]).strip(), "" if entry["answer"] is None else str(entry["answer"])
+                text, gold = (
+                    str(entry["question"]).strip(),
+                    "" if entry["answer"] is None else str(entry["answer"]),
+                )
                 space, grader = self._space_and_grader(entry)
-                digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+                digest = hashlib.blake2b(
+                    text.encode("utf-8", "surrogatepass"), digest_size=6
+                ).hexdigest()
                 question = PLAIN.ask(text, space, id=f"gym/{self.name}/{digest}")
-                items.setdefault(question.id, GradedQuestion(question, gold, group=group, grader=grader))
+                items.setdefault(
+                    question.id,
+                    GradedQuestion(question, gold, group=group, grader=grader),
+                )
         origin = f"made by reasoning-gym {version('reasoning-gym')}, seed {self.seed}"
         return task_data(self, list(items.values()), origin, PLAIN, "Apache-2.0")
 
@@ -86,17 +107,26 @@ class Gym:
 
     def _puzzles(self) -> Any:
         try:
-            return gym_dataset(self.name, self._config_json, size=self.size, seed=self.seed)
+            return gym_dataset(
+                self.name, self._config_json, size=self.size, seed=self.seed
+            )
         except ImportError as error:
-            raise UsageError(f"reasoning-gym cannot be imported ({error}): run `{install_command('gym')}`") from None
+            raise UsageError(
+                f"reasoning-gym cannot be imported ({error}): run `{install_command('gym')}`"
+            ) from None
         except TypeError:
             from reasoning_gym.factory import DATASETS  # type: ignore[import-untyped]
 
             known = [field.name for field in dataclasses.fields(DATASETS[self.name][1])]
-            unknown = next((name for name in _options(self.config) if name not in known), self.config[0])
+            unknown = next(
+                (name for name in _options(self.config) if name not in known),
+                self.config[0],
+            )
             raise UnknownName("config", unknown, known, of=f"gym {self.name}") from None
         except Exception as error:
-            raise UsageError(f"gym:{self.name} rejects config=[{','.join(self.config)}]: {error}") from None
+            raise UsageError(
+                f"gym:{self.name} rejects config=[{','.join(self.config)}]: {error}"
+            ) from None
 
     def _space_and_grader(self, entry: dict[str, Any]) -> tuple[AnswerSpace, Grader]:
         metadata = entry["metadata"]
@@ -109,9 +139,13 @@ class Gym:
                 return TextSpace(), ByReference()
             case "expression":
                 numbers = tuple(int(number) for number in metadata["numbers"])
-                return ExpressionSpace(numbers, int(metadata.get("target", 24)), use_all=True), ByRules()
+                return ExpressionSpace(
+                    numbers, int(metadata.get("target", 24)), use_all=True
+                ), ByRules()
             case "verbatim":
-                aliases = metadata.get("valid_answers", ()) if self.name == "n_queens" else ()
+                aliases = (
+                    metadata.get("valid_answers", ()) if self.name == "n_queens" else ()
+                )
                 return VerbatimSpace(), ByReference(tuple(map(str, aliases)))
             case _:
                 return VerbatimSpace(), ByGym(self.name, self._config_json, entry)
@@ -138,14 +172,20 @@ class VerbatimSpace(ByKey):
 
     name: ClassVar[str] = "verbatim"
     version: ClassVar[int] = 5
-    instruction: ClassVar[str] = "Give the final answer, and nothing else, between <answer> and </answer>."
-    opening: ClassVar[Opening | None] = Opening("\n\n<answer>", "<answer>", "</answer>", ("</answer>",), tokens=256)
+    instruction: ClassVar[str] = (
+        "Give the final answer, and nothing else, between <answer> and </answer>."
+    )
+    opening: ClassVar[Opening | None] = Opening(
+        "\n\n<answer>", "<answer>", "</answer>", ("</answer>",), tokens=256
+    )
     tail: ClassVar[int] = TAIL
 
     def forms(self, text: str) -> list[Form]:
         """The forms of every kind, then the last block between fences."""
         closed = [block.text for block in fenced_blocks(text) if block.closed]
-        return machine_forms(text) or [Form(block, 0, len(text)) for block in closed[-1:]]
+        return machine_forms(text) or [
+            Form(block, 0, len(text)) for block in closed[-1:]
+        ]
 
     def inside(self, text: str, reply: str) -> Answer | None:
         """All of the text."""
@@ -163,7 +203,9 @@ class VerbatimSpace(ByKey):
 def _answer(raw: str) -> Answer | None:
     plain = _plain(_EMPTY.sub("", raw))
     # One blank within a line, none at its ends, no empty lines.
-    key = "\n".join(filter(None, (" ".join(line.split()) for line in plain.splitlines())))
+    key = "\n".join(
+        filter(None, (" ".join(line.split()) for line in plain.splitlines()))
+    )
     return Answer(plain, key) if 0 < len(plain) <= MAX_ANSWER else None
 
 

@@ -30,17 +30,34 @@ def as_lines(path: Path) -> BinaryIO:
         try:
             if path.suffix == ".eval":
                 archive = ZipFile(file)
-                samples = (_json(archive, name) for name in archive.namelist() if name.startswith("samples/"))
+                samples = (
+                    _json(archive, name)
+                    for name in archive.namelist()
+                    if name.startswith("samples/")
+                )
                 log = _json(archive, "header.json")
             else:
                 log = parse_json(file.read(), finite=False)
                 samples = iter(log["samples"])
-            replies = (_reply(sample, log["eval"]["model"]) for sample in samples if sample.get("scores"))
+            replies = (
+                _reply(sample, log["eval"]["model"])
+                for sample in samples
+                if sample.get("scores")
+            )
             lines.writelines(f"{json.dumps(reply)}\n".encode() for reply in replies)
         except (
-            AttributeError, BadZipFile, EOFError, LookupError, RuntimeError, TypeError, ValueError, zlib.error
-        ) as error:  # fmt: skip
-            raise UsageError(f"{path} is not a log of inspect_ai: {str(error)[:200] or 'it is cut short'}") from None
+            AttributeError,
+            BadZipFile,
+            EOFError,
+            LookupError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+            zlib.error,
+        ) as error:
+            raise UsageError(
+                f"{path} is not a log of inspect_ai: {str(error)[:200] or 'it is cut short'}"
+            ) from None
     lines.seek(0)
     return lines
 
@@ -68,7 +85,11 @@ def _json(archive: ZipFile, name: str) -> Any:
 
 
 def _reply(sample: dict[str, Any], model: str) -> dict[str, Any]:
-    target, score, space = sample["target"], next(iter(sample["scores"].values())), MathSpace()
+    target, score, space = (
+        sample["target"],
+        next(iter(sample["scores"].values())),
+        MathSpace(),
+    )
     if not isinstance(score["value"], str | int | float):
         raise TypeError("its first scorer gives more than one value")
 
@@ -80,8 +101,21 @@ def _reply(sample: dict[str, Any], model: str) -> dict[str, Any]:
     given, gold = stated, boxed(stated)
     if score["value"] not in ("C", 1):
         # What their scorer calls wrong may not be right by our grader.
-        answers = (space.read(text) or boxed(text[:100]), boxed("wrong"), boxed("not right"))
-        distinct = (each.text for each in answers if each and gold and space.same(gold, each) is False)
+        answers = (
+            space.read(text) or boxed(text[:100]),
+            boxed("wrong"),
+            boxed("not right"),
+        )
+        distinct = (
+            each.text
+            for each in answers
+            if each and gold and space.same(gold, each) is False
+        )
         given = next(distinct) if text else None
     tokens = sample["model_usage"].get(model, {}).get("output_tokens", 1)
-    return {"question_id": sample["id"], "gold": stated, "answer": given, "tokens": max(1, tokens)}
+    return {
+        "question_id": sample["id"],
+        "gold": stated,
+        "answer": given,
+        "tokens": max(1, tokens),
+    }

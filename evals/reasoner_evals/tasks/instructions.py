@@ -41,9 +41,13 @@ class ByInstructions:
     name: ClassVar[str] = "instructions"
     version: ClassVar[int] = 1
 
-    async def grade(self, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> GradeStatus:
+    async def grade(
+        self, item: GradedQuestion, answer: Answer, equivalence: Equivalence
+    ) -> GradeStatus:
         """The strict grade of the prompt; a checker that raises or hangs gives none."""
-        outcome = await equivalence.pool.call(_follows, item.gold, answer.text, seconds=SECONDS)
+        outcome = await equivalence.pool.call(
+            _follows, item.gold, answer.text, seconds=SECONDS
+        )
         if isinstance(outcome, Failed):
             return "grader_timeout" if outcome.kind == "timeout" else "grader_crash"
         return "right" if outcome and all(outcome.value) else "wrong"
@@ -57,7 +61,14 @@ def _follows(row: str, reply: str) -> list[bool]:
     # Else the language of a short text is another one now and then.
     langdetect.DetectorFactory.seed = 0
     asked = utils.InputExample(key=0, **json.loads(row))
-    return list(map(bool, utils.test_instruction_following_strict(asked, reply).follow_instruction_list))
+    return list(
+        map(
+            bool,
+            utils.test_instruction_following_strict(
+                asked, reply
+            ).follow_instruction_list,
+        )
+    )
 
 
 def followed(question: Question, candidate: Completion) -> float:
@@ -66,7 +77,9 @@ def followed(question: Question, candidate: Completion) -> float:
     They are part of the prompt, so this is no oracle. Raises UsageError for a question of another task.
     """
     if not isinstance(question.space, InstructedSpace):
-        raise UsageError(f"{question.id} has no instructions: use this rule with the task ifeval")
+        raise UsageError(
+            f"{question.id} has no instructions: use this rule with the task ifeval"
+        )
     answer = question.read(candidate)
     return fmean(_follows(question.space.row, answer.text)) if answer else 0.0
 
@@ -93,8 +106,18 @@ class IfEval(Benchmark):
         """The prompt is asked as it is."""
         names, options = row.texts("instruction_id_list"), row.value("kwargs")
         if not isinstance(options, list) or len(options) != len(names):
-            raise row.error("kwargs", f"it is no list with options for each of {len(names)} instructions")
+            raise row.error(
+                "kwargs",
+                f"it is no list with options for each of {len(names)} instructions",
+            )
         text = row.text("prompt")
-        record = json.dumps({"prompt": text, "instruction_id_list": names, "kwargs": options}, sort_keys=True)
-        question = self.prompt.ask(text, InstructedSpace(record), id=f"ifeval/{row.optional('key') or row.index}")
+        record = json.dumps(
+            {"prompt": text, "instruction_id_list": names, "kwargs": options},
+            sort_keys=True,
+        )
+        question = self.prompt.ask(
+            text,
+            InstructedSpace(record),
+            id=f"ifeval/{row.optional('key') or row.index}",
+        )
         return GradedQuestion(question, record, grader=ByInstructions())

@@ -23,14 +23,30 @@ from reasoner_evals.tasks.data import DataRow, Published, published
 from reasoner_evals.tasks.graders import GradedQuestion
 
 _MODULES = (
-    "string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics", "itertools",
-    "functools", "operator", "io", "sys", "json",
-)  # fmt: skip
-PREAMBLE = "\n".join([
-    *(f"from {name} import *" for name in (*_MODULES, "builtins", "typing")),
-    *(f"import {name}" for name in _MODULES),
-    "sys.setrecursionlimit(50000)\n",
-])  # fmt: skip
+    "string",
+    "re",
+    "datetime",
+    "collections",
+    "heapq",
+    "bisect",
+    "copy",
+    "math",
+    "random",
+    "statistics",
+    "itertools",
+    "functools",
+    "operator",
+    "io",
+    "sys",
+    "json",
+)
+PREAMBLE = "\n".join(
+    [
+        *(f"from {name} import *" for name in (*_MODULES, "builtins", "typing")),
+        *(f"import {name}" for name in _MODULES),
+        "sys.setrecursionlimit(50000)\n",
+    ]
+)
 """What the published grader puts before every answer."""
 MAX_UNPACKED = 1 << 28
 """Bytes of the hidden tests of a problem, unpacked."""
@@ -44,12 +60,20 @@ def _tests_in(text: str) -> list[dict[str, Any]]:
     """
     if not text.lstrip().startswith("["):
         try:
-            unpacked = zlib.decompressobj().decompress(base64.b64decode(text), MAX_UNPACKED)
-            [text] = [str(argument) for code, argument, _ in pickletools.genops(unpacked) if "UNICODE" in code.name]
+            unpacked = zlib.decompressobj().decompress(
+                base64.b64decode(text), MAX_UNPACKED
+            )
+            [text] = [
+                str(argument)
+                for code, argument, _ in pickletools.genops(unpacked)
+                if "UNICODE" in code.name
+            ]
         except zlib.error as error:
             raise ValueError(str(error)) from None
     cases = parse_json(text)
-    if not isinstance(cases, list) or not all(isinstance(case["input"] + case["output"], str) for case in cases):
+    if not isinstance(cases, list) or not all(
+        isinstance(case["input"] + case["output"], str) for case in cases
+    ):
         raise ValueError("it is not a list of test cases")
     return cases
 
@@ -88,18 +112,30 @@ class ByCases:
     def __post_init__(self) -> None:
         require(self.seconds, "seconds", above=0, at_most=3600)
 
-    async def grade(self, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> GradeStatus:
+    async def grade(
+        self, item: GradedQuestion, answer: Answer, equivalence: Equivalence
+    ) -> GradeStatus:
         """Whether the code passes; the wall-clock limit is twice the processor time."""
         try:
-            cases = await asyncio.to_thread(lambda: [*_tests_in(self.public), *_tests_in(self.hidden)])
+            cases = await asyncio.to_thread(
+                lambda: [*_tests_in(self.public), *_tests_in(self.hidden)]
+            )
         except (ValueError, KeyError, TypeError):
             return "grader_crash"
-        code, seconds = PREAMBLE + answer.text, self.seconds * (5 if self.function else 1)
+        code, seconds = (
+            PREAMBLE + answer.text,
+            self.seconds * (5 if self.function else 1),
+        )
         if self.function and "class Solution" in code:
             code += f"\n{self.function} = Solution().{self.function}\n"
-        limits = SandboxLimits(2 * seconds, math.ceil(seconds), memory_mib=4096, output_kib=1 << 14)
+        limits = SandboxLimits(
+            2 * seconds, math.ceil(seconds), memory_mib=4096, output_kib=1 << 14
+        )
         tests = [
-            _call(self.function, case) if self.function else Program(case["input"], case["output"]) for case in cases
+            _call(self.function, case)
+            if self.function
+            else Program(case["input"], case["output"])
+            for case in cases
         ]
         verdict = await Sandbox(limits, self.allow_unsandboxed).check(code, tests)
         if not verdict.judged:
@@ -122,15 +158,24 @@ class LiveCodeBench(CodeBenchmark):
 
     name: ClassVar = "livecodebench"
     reads: ClassVar = (
-        "question_id", "question_content", "starter_code", "public_test_cases", "private_test_cases", "metadata",
+        "question_id",
+        "question_content",
+        "starter_code",
+        "public_test_cases",
+        "private_test_cases",
+        "metadata",
         "contest_date",
-    )  # fmt: skip
-    prompt: ClassVar = Template("contest-program", 1, "Give the whole program in one ```python block.")
+    )
+    prompt: ClassVar = Template(
+        "contest-program", 1, "Give the whole program in one ```python block."
+    )
 
     def __post_init__(self) -> None:
         for name, day in (("since", self.since), ("before", self.before)):
             if day and not re.fullmatch(r"\d{4}-\d\d-\d\d", day):
-                raise UsageError(f"{name} must be a day, as in {name}=2024-08-01 (got {day!r:.40})")
+                raise UsageError(
+                    f"{name} must be a day, as in {name}=2024-08-01 (got {day!r:.40})"
+                )
 
     @property
     def published(self) -> Published:
@@ -142,13 +187,21 @@ class LiveCodeBench(CodeBenchmark):
         date = str(row.value("contest_date"))[:10] if self.since or self.before else ""
         if date < self.since or (self.before and date >= self.before):
             return None
-        name, text, starter = row.text("question_id"), row.text("question_content"), row.optional("starter_code")
+        name, text, starter = (
+            row.text("question_id"),
+            row.text("question_content"),
+            row.optional("starter_code"),
+        )
         try:
             function = parse_json(row.text("metadata")).get("func_name") or ""
-            if not _tests_in(row.text("public_test_cases")) or not (function.isidentifier() or not function):
+            if not _tests_in(row.text("public_test_cases")) or not (
+                function.isidentifier() or not function
+            ):
                 raise ValueError("there is no test, or the function has no valid name")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise row.error("public_test_cases", f"it has no test cases as published ({error})") from None
+            raise row.error(
+                "public_test_cases", f"it has no test cases as published ({error})"
+            ) from None
         if function:
             text += f"\n\nComplete this code:\n\n```python\n{starter}\n```"
         else:
@@ -156,6 +209,8 @@ class LiveCodeBench(CodeBenchmark):
         public, hidden = row.text("public_test_cases"), row.text("private_test_cases")
         grader = ByCases(public, hidden, function, self.seconds, self.allow_unsandboxed)
         question = self.prompt.ask(
-            text, CodeSpace(("Solution", function) if function else ()), id=f"{self.name}/{name}"
+            text,
+            CodeSpace(("Solution", function) if function else ()),
+            id=f"{self.name}/{name}",
         )
         return GradedQuestion(question, "", grader=grader)

@@ -49,7 +49,11 @@ class Jsonl:
 
     def load(self) -> TaskData:
         """All questions, in the file's order."""
-        return _asked(self, from_file(Path(self.path), column_names(self.columns, COLUMNS)), name=self.path)
+        return _asked(
+            self,
+            from_file(Path(self.path), column_names(self.columns, COLUMNS)),
+            name=self.path,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +77,14 @@ class Hub:
 
     def load(self) -> TaskData:
         """All questions, in the order of the split."""
-        source = Published(self.dataset, self.split, "not stated", self.revision, self.config)
+        source = Published(
+            self.dataset, self.split, "not stated", self.revision, self.config
+        )
         renames = column_names(self.columns, COLUMNS)
         instead = "save it as a file, and give it as jsonl:FILE"
-        return _asked(self, from_hub(source, renames, instead=instead), name=self.dataset)
+        return _asked(
+            self, from_hub(source, renames, instead=instead), name=self.dataset
+        )
 
 
 def task_spec(text: str, columns: Sequence[str] = ()) -> str:
@@ -87,12 +95,22 @@ def task_spec(text: str, columns: Sequence[str] = ()) -> str:
     """
     path = Path(text)
     listed = text.partition(":")[0].partition("(")[0].strip() in entries("task")
-    named = not listed and (path.exists() or (":" not in text and ("/" in text or is_table(path))))
-    spec = Spec("jsonl", {"path": text}) if named else Spec.parse(text) if columns else None
+    named = not listed and (
+        path.exists() or (":" not in text and ("/" in text or is_table(path)))
+    )
+    spec = (
+        Spec("jsonl", {"path": text})
+        if named
+        else Spec.parse(text)
+        if columns
+        else None
+    )
     if not columns or spec is None:
         return str(spec) if spec else text
     if "columns" not in options_of(load("task", spec.name)):
-        raise UsageError(f"--columns has no effect: the task {spec.name} reads no columns; omit it")
+        raise UsageError(
+            f"--columns has no effect: the task {spec.name} reads no columns; omit it"
+        )
     own = spec.options.get("columns", ())
     pairs = dict.fromkeys([*(own if isinstance(own, tuple) else (own,)), *columns])
     return str(Spec(spec.name, {**spec.options, "columns": tuple(pairs)}))
@@ -107,8 +125,16 @@ def _asked(task: Jsonl | Hub, read: Rows, *, name: str) -> TaskData:
         for row in rows:
             if not (row.filled("kind") or row.filled("choices")):
                 kinds.add(row.text("question"), row.text("answer"))
-    kind, note = kinds.kind or task.kind, kinds.note(shlex.quote(spec_of(replace(task, kind="KIND"))))
-    items = items_from(rows, lambda row: question_of(row, PLAIN, id=f"{Path(name).name}/{row.index}", kind=kind))
+    kind, note = (
+        kinds.kind or task.kind,
+        kinds.note(shlex.quote(spec_of(replace(task, kind="KIND")))),
+    )
+    items = items_from(
+        rows,
+        lambda row: question_of(
+            row, PLAIN, id=f"{Path(name).name}/{row.index}", kind=kind
+        ),
+    )
     notes = (*read.notes, *filter(None, [note]))
     return task_data(task, items, read.origin, PLAIN, "not stated", notes=notes)
 
@@ -116,8 +142,16 @@ def _asked(task: Jsonl | Hub, read: Rows, *, name: str) -> TaskData:
 def _check_columns(task: Jsonl | Hub, rows: Sequence[DataRow]) -> None:
     """Refuse rows without a column of questions or answers, and with answers that are not there. Raises UsageError."""
     first = rows[0]
-    if absent := [column for column in ("question", "answer") if not any(row.knows(column) for row in rows)]:
-        kept = [pair for pair in task.columns if pair.partition(":")[0].strip() not in absent]
+    if absent := [
+        column
+        for column in ("question", "answer")
+        if not any(row.knows(column) for row in rows)
+    ]:
+        kept = [
+            pair
+            for pair in task.columns
+            if pair.partition(":")[0].strip() not in absent
+        ]
         pairs = (*kept, *(f"{column}:{first.meant(column)}" for column in absent))
         lacks = " and no column ".join(repr(first.named(column)) for column in absent)
         which = "they are" if absent[1:] else "it is"
@@ -127,7 +161,11 @@ def _check_columns(task: Jsonl | Hub, rows: Sequence[DataRow]) -> None:
         )
     if missing := [row.location for row in rows if not row.filled("answer")]:
         others = len(missing) - 1
-        more = f", and so {'has' if others == 1 else 'have'} {counted(others, 'more row')}" if others else ""
+        more = (
+            f", and so {'has' if others == 1 else 'have'} {counted(others, 'more row')}"
+            if others
+            else ""
+        )
         raise UsageError(
             f"{missing[0]} has no answer in the column {first.named('answer')!r}{more}: fill it in or delete the row; "
             "`reasoner batch` asks questions without answers"
@@ -160,6 +198,11 @@ class Pool:
 
         def item(row: DataRow) -> GradedQuestion:
             name = row.text("question_id")
-            return GradedQuestion(_TEMPLATE.ask(name, space, id=name), checked(row, "gold", space, row.text("gold")))
+            return GradedQuestion(
+                _TEMPLATE.ask(name, space, id=name),
+                checked(row, "gold", space, row.text("gold")),
+            )
 
-        return task_data(self, items_from(read.rows, item), read.origin, _TEMPLATE, "not stated")
+        return task_data(
+            self, items_from(read.rows, item), read.origin, _TEMPLATE, "not stated"
+        )

@@ -64,14 +64,29 @@ def write_pool(records: Path, out: Path) -> Written:
     if out.suffix != ".jsonl":
         raise UsageError(f"{out} cannot be a pool: its name must end in .jsonl")
     try:
-        opened = inspect_logs.as_lines if records.suffix in inspect_logs.SUFFIXES else open_regular
+        opened = (
+            inspect_logs.as_lines
+            if records.suffix in inspect_logs.SUFFIXES
+            else open_regular
+        )
         with opened(records) as file, replacing(out) as pool:
             questions, probed = _located(records, file)
             for name, question in questions.items():
-                pool.write(json.dumps(_line(name, question, _replies(records, file, question), probed=probed)).encode())
+                pool.write(
+                    json.dumps(
+                        _line(
+                            name,
+                            question,
+                            _replies(records, file, question),
+                            probed=probed,
+                        )
+                    ).encode()
+                )
                 pool.write(b"\n")
     except OSError as error:
-        raise UsageError(f"{records} cannot be made into {out}: {error.strerror}") from None
+        raise UsageError(
+            f"{records} cannot be made into {out}: {error.strerror}"
+        ) from None
     counts = [question.replies for question in questions.values()]
     return Written(len(counts), sum(counts), min(counts), probed)
 
@@ -82,7 +97,12 @@ def _located(path: Path, file: BinaryIO) -> tuple[dict[str, _Question], bool]:
     for records, where in _records(path, file):
         if not records:
             raise UsageError(f"{where} has no reply")
-        name, gold, every, read_by = records[0].question_id, records[0].gold, records[0].every, records[0].read_by
+        name, gold, every, read_by = (
+            records[0].question_id,
+            records[0].gold,
+            records[0].every,
+            records[0].read_by,
+        )
         question = questions.setdefault(name, _Question(gold, every, read_by))
         if (gold, every) != (question.gold, question.every):
             raise UsageError(
@@ -110,9 +130,14 @@ def _records(path: Path, file: BinaryIO) -> Iterator[tuple[list[Record], str]]:
         if isinstance(values, UsageError):
             raise values
         try:
-            yield [Record.model_validate(reply) for reply in _published(values, where)], where
+            yield (
+                [Record.model_validate(reply) for reply in _published(values, where)],
+                where,
+            )
         except ValidationError as error:
-            raise UsageError(f"{where} is not a recorded reply: {complaint_of(error)}") from None
+            raise UsageError(
+                f"{where} is not a recorded reply: {complaint_of(error)}"
+            ) from None
 
 
 def _published(values: dict[str, Any], where: str) -> list[dict[str, Any]]:
@@ -120,26 +145,43 @@ def _published(values: dict[str, Any], where: str) -> list[dict[str, Any]]:
     kept = {}
     match values:
         case {"completions": [*texts], "answer": gold}:
-            name, counts = values.get("unique_id", values.get("problem")), values.get("completion_tokens")
+            name, counts = (
+                values.get("unique_id", values.get("problem")),
+                values.get("completion_tokens"),
+            )
             if not isinstance(counts, list) or len(counts) != len(texts):
                 raise UsageError(
                     f"{where} has {len(texts)} completions: give completion_tokens, a list of their lengths"
                 )
-            fields = [{"answer": _read(text), "tokens": count} for text, count in zip(texts, counts, strict=True)]
+            fields = [
+                {"answer": _read(text), "tokens": count}
+                for text, count in zip(texts, counts, strict=True)
+            ]
         case {"all_traces": [*traces], "question_id": name, "ground_truth": gold}:
             replies = [trace if isinstance(trace, dict) else {} for trace in traces]
             fields = [
-                {"answer": reply.get("extracted_answer") or None, "tokens": reply.get("num_tokens")}
+                {
+                    "answer": reply.get("extracted_answer") or None,
+                    "tokens": reply.get("num_tokens"),
+                }
                 for reply in replies
             ]
         case {
-            "doc_id": name, "target": target, "resps": [[*texts]], "filter": read_by,
+            "doc_id": name,
+            "target": target,
+            "resps": [[*texts]],
+            "filter": read_by,
             "arguments": {"gen_args_0": {"arg_1": {}}},
-        }:  # fmt: skip
-            gold, kept = (isinstance(target, str) and _read(target)) or target, {"read_by": read_by}
+        }:
+            gold, kept = (
+                (isinstance(target, str) and _read(target)) or target,
+                {"read_by": read_by},
+            )
             fields = [{"answer": _read(text), "tokens": 1} for text in texts]
         case {"doc_id": _, "resps": _}:
-            raise UsageError(f"{where} has log-likelihoods: give the samples of a task of the type generate_until")
+            raise UsageError(
+                f"{where} has log-likelihoods: give the samples of a task of the type generate_until"
+            )
         case _:
             return [values]
     return [{"question_id": name, "gold": gold, **kept, **read} for read in fields]
@@ -151,15 +193,22 @@ def _read(text: object) -> str | None:
     return answer.text if answer else None
 
 
-def _line(name: str, question: _Question, replies: Iterator[Record], *, probed: bool) -> dict[str, Any]:
+def _line(
+    name: str, question: _Question, replies: Iterator[Record], *, probed: bool
+) -> dict[str, Any]:
     """The line of a question in a pool file."""
     line = {"question_id": name, "gold": question.gold}
     if not probed:
         pairs = [(reply.answer, reply.tokens) for reply in replies]
-        return line | {"answers": [answer for answer, _ in pairs], "tokens": [tokens for _, tokens in pairs]}
+        return line | {
+            "answers": [answer for answer, _ in pairs],
+            "tokens": [tokens for _, tokens in pairs],
+        }
     chains = [
         {
-            "probes": [(answer, len(list(equal))) for answer, equal in groupby(reply.probes)],
+            "probes": [
+                (answer, len(list(equal))) for answer, equal in groupby(reply.probes)
+            ],
             "tokens": reply.tokens,
             "answer": reply.answer,
         }

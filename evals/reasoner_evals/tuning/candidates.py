@@ -124,16 +124,26 @@ async def sized(
         size, (text, cost) = max(tried.items())
         # What n samples cost is in proportion to n, but for the prompt.
         fitting = size if given else max(int(amount * size / cost), min(LEAST, size))
-        return Sized(candidates=_from_pool(_with(Spec.parse(text), n=fitting), fitting), tokens=tokens)
+        return Sized(
+            candidates=_from_pool(_with(Spec.parse(text), n=fitting), fitting),
+            tokens=tokens,
+        )
     chosen = dict.fromkeys(_fitting(tried, part * amount) for part in PARTS)
     texts = [tried[size][0] for size in chosen]
-    return Sized(candidates=tuple(Candidate(spec=text, arm=text) for text in texts), tokens=tokens)
+    return Sized(
+        candidates=tuple(Candidate(spec=text, arm=text) for text in texts),
+        tokens=tokens,
+    )
 
 
 def _fitting(tried: dict[int, tuple[str, float]], goal: float) -> int:
     """The largest size that fits the goal, or the cheapest one where none does."""
     fitting = [size for size, (_, cost) in tried.items() if cost <= FITS * goal]
-    return max(fitting, key=lambda size: tried[size][1]) if fitting else min(tried, key=lambda size: tried[size][1])
+    return (
+        max(fitting, key=lambda size: tried[size][1])
+        if fitting
+        else min(tried, key=lambda size: tried[size][1])
+    )
 
 
 def _from_pool(arm: str, size: int) -> tuple[Candidate, ...]:
@@ -146,13 +156,22 @@ def _from_pool(arm: str, size: int) -> tuple[Candidate, ...]:
             given = {"stop": Spec.parse(stop), "order": Bare(order)}
             window = {"window": Bare(size)} if order == "length" else {}
             made.append(
-                Candidate(spec=_with(whole, **given, **window), arm=arm, size=size, stop=stop, order=order),
+                Candidate(
+                    spec=_with(whole, **given, **window),
+                    arm=arm,
+                    size=size,
+                    stop=stop,
+                    order=order,
+                ),
             )
     return tuple(made)
 
 
 def _with(spec: Spec, **options: object) -> str:
-    values = {name: value if isinstance(value, Bare | Spec) else Bare(value) for name, value in options.items()}
+    values = {
+        name: value if isinstance(value, Bare | Spec) else Bare(value)
+        for name, value in options.items()
+    }
     return spec_of(build("strategy", Spec(spec.name, {**spec.options, **values})))
 
 
@@ -164,5 +183,10 @@ def _same_sampling(spec: Spec, engine: Engine) -> Spec:
     temperature = engine.model.sampling.temperature
     return Spec(
         spec.name,
-        {**spec.options, "temperature": Bare(FALLBACK.temperature if temperature is None else temperature)},
+        {
+            **spec.options,
+            "temperature": Bare(
+                FALLBACK.temperature if temperature is None else temperature
+            ),
+        },
     )

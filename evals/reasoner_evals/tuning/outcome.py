@@ -76,7 +76,11 @@ class Outcome:
             yield f"forecast   {self._forecast(expected)}"
         for point in self.frontier:
             yield f"frontier   {100 * point.accuracy:.1f} % for {point.tokens:,.0f} tokens: {point.spec}"
-        share = f", {self.spent / self.everything:.0%} of all candidates on all questions" if self.everything else ""
+        share = (
+            f", {self.spent / self.everything:.0%} of all candidates on all questions"
+            if self.everything
+            else ""
+        )
         yield f"spent      {self.spent:,.0f} tokens{share}; {self.ended}"
 
     def _forecast(self, each: Forecast) -> str:
@@ -85,7 +89,9 @@ class Outcome:
             return f"{budget}: no candidate costs so little"
         if not each.spec:
             return f"{budget}: about {100 * each.accuracy:.1f} %, extrapolated"
-        interval = f"{100 * each.accuracy:.1f} % ({100 * each.low:.0f}-{100 * each.high:.0f})"
+        interval = (
+            f"{100 * each.accuracy:.1f} % ({100 * each.low:.0f}-{100 * each.high:.0f})"
+        )
         return f"{budget}: {interval} by {each.spec}"
 
     @property
@@ -119,7 +125,10 @@ class Outcome:
                 }
                 for each in verdict.comparisons
             ],
-            "forecast": [{name: _number(value) for name, value in each._asdict().items()} for each in self.forecast],
+            "forecast": [
+                {name: _number(value) for name, value in each._asdict().items()}
+                for each in self.forecast
+            ],
             "frontier": [each._asdict() for each in self.frontier],
             "candidates": [self._candidate(who) for who in range(len(self.specs))],
             "left_out": dict(self.left_out),
@@ -136,7 +145,9 @@ class Outcome:
             "accuracy": self.race.accuracy(who),
             "tokens": _number(self.race.cost(who)),
             "out": out.why if out else None,
-            "against": self.specs[out.against] if out and out.against is not None else None,
+            "against": self.specs[out.against]
+            if out and out.against is not None
+            else None,
         }
 
     @property
@@ -165,13 +176,21 @@ class Outcome:
             "sequential_tokens": _mean(verdict.chosen.sequential),
         }
         tables.append(("[tuned]", about))
-        tables += [("[[tuned.forecast]]", dict(each._asdict())) for each in self.forecast]
-        tables += [("[[tuned.frontier]]", dict(each._asdict())) for each in self.frontier]
+        tables += [
+            ("[[tuned.forecast]]", dict(each._asdict())) for each in self.forecast
+        ]
+        tables += [
+            ("[[tuned.frontier]]", dict(each._asdict())) for each in self.frontier
+        ]
         parts = [
             "# Written by `reasoner tune`; `reasoner solve`, `batch`, `serve` and `eval` read it with --settings.\n"
         ]
         for title, table in tables:
-            rows = (f"{name} = {json.dumps(value)}\n" for name, value in table.items() if _number(value) is not None)
+            rows = (
+                f"{name} = {json.dumps(value)}\n"
+                for name, value in table.items()
+                if _number(value) is not None
+            )
             parts.append(f"{title}\n{''.join(rows)}")
         return "\n".join(parts)
 

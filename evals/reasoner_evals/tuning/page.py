@@ -56,7 +56,9 @@ def page(outcome: Outcome) -> str:
             "accuracy": race.accuracy(who),
             "tokens": race.cost(who),
             "questions": race.asked(who),
-            "why": why_out(out[who], specs, race, outcome.errors) if who in out else "stayed in",
+            "why": why_out(out[who], specs, race, outcome.errors)
+            if who in out
+            else "stayed in",
             "chosen": who == outcome.chosen,
         }
         for who in [*race.inside, *(each.who for each in reversed(race.exits))]
@@ -66,12 +68,22 @@ def page(outcome: Outcome) -> str:
     tokens = np.array([race.cost(who) for who in range(len(specs))])
     figures = [
         figure("tokens a question", race, specs, tokens, outcome.chosen),
-        figure("sequential tokens a question: the waiting", race, specs, sequential, outcome.chosen),
+        figure(
+            "sequential tokens a question: the waiting",
+            race,
+            specs,
+            sequential,
+            outcome.chosen,
+        ),
     ]
     template = environment(Path(__file__).parent).get_template("page.html.j2")
     return template.render(
         outcome=outcome,
-        lines=[line for line in outcome.lines if line.partition(" ")[0] not in ("frontier", "forecast")][1:],
+        lines=[
+            line
+            for line in outcome.lines
+            if line.partition(" ")[0] not in ("frontier", "forecast")
+        ][1:],
         candidates=candidates,
         figures=[each for each in figures if each],
         width=WIDTH,
@@ -84,15 +96,23 @@ def page(outcome: Outcome) -> str:
     )
 
 
-def figure(title: str, race: Race, specs: tuple[str, ...], cost: Any, chosen: int) -> Figure | None:
+def figure(
+    title: str, race: Race, specs: tuple[str, ...], cost: Any, chosen: int
+) -> Figure | None:
     """Accuracy against these costs [K]; None where no candidate has one."""
-    shown = [who for who in range(len(specs)) if race.asked(who) and 0 < cost[who] < math.inf]
+    shown = [
+        who for who in range(len(specs)) if race.asked(who) and 0 < cost[who] < math.inf
+    ]
     if not shown:
         return None
-    low, high = (math.log10(bound) for bound in (min(cost[shown]) / 1.2, max(cost[shown]) * 1.2))
+    low, high = (
+        math.log10(bound) for bound in (min(cost[shown]) / 1.2, max(cost[shown]) * 1.2)
+    )
 
     def x(amount: float) -> float:
-        return round(EDGE + (math.log10(amount) - low) / (high - low) * (WIDTH - 2 * EDGE), 1)
+        return round(
+            EDGE + (math.log10(amount) - low) / (high - low) * (WIDTH - 2 * EDGE), 1
+        )
 
     def y(share: float) -> float:
         return round(HEIGHT - EDGE - share * (HEIGHT - 2 * EDGE), 1)
@@ -107,11 +127,23 @@ def figure(title: str, race: Race, specs: tuple[str, ...], cost: Any, chosen: in
         )
         for who in shown
     )
-    steps = [point for point in frontier(race, specs, np.where(cost > 0, cost, math.inf)) if point.tokens < math.inf]
+    steps = [
+        point
+        for point in frontier(race, specs, np.where(cost > 0, cost, math.inf))
+        if point.tokens < math.inf
+    ]
     line = " ".join(f"{x(point.tokens)},{y(point.accuracy)}" for point in steps)
-    decades = [10**power * factor for power in range(math.floor(low), math.ceil(high) + 1) for factor in (1, 3)]
-    ticks = tuple((x(each), f"{each:,g}") for each in decades if low <= math.log10(each) <= high)
-    return Figure(title, dots, line, ticks, tuple((y(share), f"{share:.0%}") for share in TICKS))
+    decades = [
+        10**power * factor
+        for power in range(math.floor(low), math.ceil(high) + 1)
+        for factor in (1, 3)
+    ]
+    ticks = tuple(
+        (x(each), f"{each:,g}") for each in decades if low <= math.log10(each) <= high
+    )
+    return Figure(
+        title, dots, line, ticks, tuple((y(share), f"{share:.0%}") for share in TICKS)
+    )
 
 
 def _mean(values: Any) -> float:

@@ -105,7 +105,9 @@ class Race:
     def look(self) -> list[Exit]:
         """The candidates that go out now. The most accurate ones are compared last, so that one always stays."""
         standing, fresh = self.inside, list[Exit]()
-        for who in [each for each in standing if len(self.failed) and self.failed[each]]:
+        for who in [
+            each for each in standing if len(self.failed) and self.failed[each]
+        ]:
             self._leave(Exit(who, "failed", self.asked(who)), standing, fresh)
         right, costs = self.accuracies, self.costs
         for who in sorted(standing, key=lambda who: -costs[who]):
@@ -118,15 +120,23 @@ class Race:
             if others and lost.min() <= error:
                 at = int(lost.argmin())
                 why: Why = "dearer" if right[who] >= right[others[at]] else "worse"
-                self._leave(Exit(who, why, self.asked(who), others[at], float(lost[at])), standing, fresh)
+                self._leave(
+                    Exit(who, why, self.asked(who), others[at], float(lost[at])),
+                    standing,
+                    fresh,
+                )
         return fresh
 
-    def thin_out(self, price: Callable[[Sequence[int]], float], rounds_left: int, tokens: float) -> list[Exit]:
+    def thin_out(
+        self, price: Callable[[Sequence[int]], float], rounds_left: int, tokens: float
+    ) -> list[Exit]:
         """Those that go out so that the `tokens` last for all rounds that are left, evenly; see `fit`."""
         whole = price(self.inside)
         return self.fit(whole * next_share(whole, rounds_left, tokens), price)
 
-    def fit(self, allowed: float, price: Callable[[Sequence[int]], float]) -> list[Exit]:
+    def fit(
+        self, allowed: float, price: Callable[[Sequence[int]], float]
+    ) -> list[Exit]:
         """Those that go out, the least accurate first, so that the `price` of the others is at most `allowed`.
 
         One that saves next to nothing stays, such as a single sample, or a vote over samples that another one needs. So
@@ -140,7 +150,9 @@ class Race:
             without = price([each for each in standing if each != who])
             if whole - without > CHEAP * self.goal:
                 lost = float(self.lost(who, [first])[0])
-                self._leave(Exit(who, "behind", self.asked(who), first, lost), standing, fresh)
+                self._leave(
+                    Exit(who, "behind", self.asked(who), first, lost), standing, fresh
+                )
                 whole = without
         return fresh
 
@@ -153,7 +165,9 @@ class Race:
         """[K]: the p-values of: `who` is more accurate than another one, and by a margin where it costs more."""
         costs = self.costs
         margins = np.where(costs[who] > costs[list(others)], MARGIN, 0.0)
-        return better_by(self.right[who], self.right[list(others)], margins, self.groups)
+        return better_by(
+            self.right[who], self.right[list(others)], margins, self.groups
+        )
 
     def choice(self, *, few: bool) -> int:
         """The candidate to run: the cheapest within a margin of the most accurate one.
@@ -162,11 +176,19 @@ class Race:
         """
         inside, right, costs = self.inside, self.accuracies, self.costs
         unproved = [each.who for each in self.exits if each.why == "behind"]
-        near = inside + unproved if few else [who for who in inside if right[who] >= right[inside[0]] - NEAR - TRACE]
+        near = (
+            inside + unproved
+            if few
+            else [
+                who for who in inside if right[who] >= right[inside[0]] - NEAR - TRACE
+            ]
+        )
         return min(near, key=lambda who: (costs[who], -right[who], who))
 
 
-def better_by(ours: Floats, theirs: Floats, margins: Floats, groups: Groups | None = None) -> Floats:
+def better_by(
+    ours: Floats, theirs: Floats, margins: Floats, groups: Groups | None = None
+) -> Floats:
     """[K]: the p-values of: the mean of `ours` [Q] is at least a margin above those of `theirs` [K, Q].
 
     They are those of `reasoner.calibration.promises.p_value`, for many at once, and hold at any moment. Questions
@@ -185,7 +207,9 @@ def better_by(ours: Floats, theirs: Floats, margins: Floats, groups: Groups | No
 
 def _by_group(values: Floats, groups: Groups) -> Floats:
     """[K, G]: the means of these values [K, Q] over groups; nan where a group has none."""
-    _, inverse = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
+    _, inverse = np.unique(
+        np.asarray(groups, dtype=object).astype(str), return_inverse=True
+    )
     belongs = np.eye(inverse.max(initial=0) + 1)[inverse]
     known = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
@@ -204,7 +228,10 @@ def limit(costs: Sequence[float], goal: float, questions: int) -> float:
 def rounds(questions: int) -> list[range]:
     """The questions of each round, by their numbers."""
     size = max(LEAST, math.ceil(questions / ROUNDS))
-    return [range(start, min(start + size, questions)) for start in range(0, questions, size)]
+    return [
+        range(start, min(start + size, questions))
+        for start in range(0, questions, size)
+    ]
 
 
 def next_share(price: float, rounds_left: int, tokens: float) -> float:
@@ -226,4 +253,8 @@ def _means(values: Floats, *, empty: float) -> Floats:
     """[K]: the means of the values [K, Q] that are known; `empty` without any."""
     known = ~np.isnan(values)
     count = known.sum(axis=1)
-    return np.where(count > 0, np.where(known, values, 0.0).sum(axis=1) / np.maximum(count, 1), empty)
+    return np.where(
+        count > 0,
+        np.where(known, values, 0.0).sum(axis=1) / np.maximum(count, 1),
+        empty,
+    )

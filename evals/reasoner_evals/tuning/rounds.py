@@ -12,9 +12,21 @@ from reasoner.engine import Engine
 from reasoner.journal.folder import write_whole
 from reasoner.registry import build
 from reasoner.verifier import Verifier
-from reasoner_evals.calibration.outcomes import pooled_arm, random_orders, stopped, usable
+from reasoner_evals.calibration.outcomes import (
+    pooled_arm,
+    random_orders,
+    stopped,
+    usable,
+)
 from reasoner_evals.runs.arms import Grid, Shard, Subset, arms_of
-from reasoner_evals.runs.manifest import Drifted, differences, freeze, read_manifest, write_items, write_manifest
+from reasoner_evals.runs.manifest import (
+    Drifted,
+    differences,
+    freeze,
+    read_manifest,
+    write_items,
+    write_manifest,
+)
 from reasoner_evals.runs.measures import ArmRead, as_run, pooled
 from reasoner_evals.runs.merge import merge
 from reasoner_evals.runs.reading import ERROR, open_run, read_arm
@@ -45,7 +57,9 @@ class Measured(NamedTuple):
     @classmethod
     def side_by_side(cls, parts: Sequence["Measured"]) -> "Measured":
         """Rounds, one after the other."""
-        return cls(*(np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True)))
+        return cls(
+            *(np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +95,16 @@ class Rounds:
         return RunFolder(self.path / name)
 
     def _part(self, name: str, shard: Shard) -> RunFolder:
-        return RunFolder(self.path / "parts" / f"{name}-{shard.parts[0]}of{shard.count}")
+        return RunFolder(
+            self.path / "parts" / f"{name}-{shard.parts[0]}of{shard.count}"
+        )
 
     async def ask(
-        self, name: str, candidates: Sequence[Candidate], items: tuple[GradedQuestion, ...], watcher: Watcher
+        self,
+        name: str,
+        candidates: Sequence[Candidate],
+        items: tuple[GradedQuestion, ...],
+        watcher: Watcher,
     ) -> None:
         """Ask all candidates these questions, or this shard's part, as far as an earlier session has not.
 
@@ -99,11 +119,19 @@ class Rounds:
         folder = self._part(name, self.shard) if self.shard else self.folder(name)
         if (folder.path / FINISHED).exists():
             return
-        source = self.data.source.model_copy(update={"items": len(items), "subset": str(Subset())})
+        source = self.data.source.model_copy(
+            update={"items": len(items), "subset": str(Subset())}
+        )
         data = subset.cut(replace(self.data, items=items, source=source))
         tasks = {source.task: data}
         with folder.writing(fresh=not folder.manifest.exists()):
-            manifest = freeze(tasks, self._arms(candidates), self.engine, self.prices, command=self.command)
+            manifest = freeze(
+                tasks,
+                self._arms(candidates),
+                self.engine,
+                self.prices,
+                command=self.command,
+            )
             if folder.manifest.exists():
                 before = read_manifest(folder)
                 if changed := differences(before, manifest):
@@ -118,8 +146,15 @@ class Rounds:
     def finished(self, name: str) -> bool:
         """Whether all questions of a round were asked. The first of several shards merges their parts."""
         folder = self.folder(name)
-        if self.shard and self.shard.parts == (1,) and not (folder.path / FINISHED).exists():
-            parts = [self._part(name, Shard(self.shard.count, (index,))) for index in range(1, self.shard.count + 1)]
+        if (
+            self.shard
+            and self.shard.parts == (1,)
+            and not (folder.path / FINISHED).exists()
+        ):
+            parts = [
+                self._part(name, Shard(self.shard.count, (index,)))
+                for index in range(1, self.shard.count + 1)
+            ]
             if all((part.path / FINISHED).exists() for part in parts):
                 if not folder.manifest.exists():
                     merge([part.path for part in parts], folder.path)
@@ -128,17 +163,29 @@ class Rounds:
 
     def _arms(self, candidates: Sequence[Candidate]) -> tuple[Arm, ...]:
         # A larger pool of the same samples comes first, so that a smaller one takes its samples from there.
-        specs = dict.fromkeys(each.arm for each in sorted(candidates, key=lambda each: -each.size))
+        specs = dict.fromkeys(
+            each.arm for each in sorted(candidates, key=lambda each: -each.size)
+        )
         ordered = tuple(specs)
-        grid = Grid((self.data.source.task,), ordered, self.verifier_spec, seeds=(self.seed,))
+        grid = Grid(
+            (self.data.source.task,), ordered, self.verifier_spec, seeds=(self.seed,)
+        )
         return arms_of(grid)
 
-    def read(self, name: str, candidates: Sequence[Candidate], inside: Sequence[int]) -> RoundRead:
+    def read(
+        self, name: str, candidates: Sequence[Candidate], inside: Sequence[int]
+    ) -> RoundRead:
         """A finished round in which these of the candidates were asked. Raises TraceError: its files are damaged."""
         run = open_run(self.folder(name).path)
-        arms = {arm.strategy: ArmRead(run, read_arm(run, arm.name)) for arm in run.manifest.arms}
+        arms = {
+            arm.strategy: ArmRead(run, read_arm(run, arm.name))
+            for arm in run.manifest.arms
+        }
         items = run.tasks[self.data.source.task]
-        measured, errors = Measured.unasked(len(candidates), len(items.ids)), dict[int, str]()
+        measured, errors = (
+            Measured.unasked(len(candidates), len(items.ids)),
+            dict[int, str](),
+        )
         for who in inside:
             read = arms[candidates[who].arm]
             failed = read.data.outcome == ERROR
@@ -148,14 +195,26 @@ class Rounds:
             for field in Measured._fields:
                 getattr(measured, field)[who] = values[field]
             if failed.all():
-                errors[who] = next(each.error for each in counted_records(run.folder.arm(read.data.arm.name)))
-        return RoundRead(measured, items.groups, self._drawn(list(arms.values())), errors)
+                errors[who] = next(
+                    each.error
+                    for each in counted_records(run.folder.arm(read.data.arm.name))
+                )
+        return RoundRead(
+            measured, items.groups, self._drawn(list(arms.values())), errors
+        )
 
     def _drawn(self, arms: Sequence[ArmRead]) -> float:
         total = 0.0
         for at, read in enumerate(arms):
-            shared = any(shares_samples(other.data.arm, read.data.arm, self.verifier) for other in arms[:at])
-            values = as_run(read)["verifier"] if shared else read.data.tokens.astype(np.float64)
+            shared = any(
+                shares_samples(other.data.arm, read.data.arm, self.verifier)
+                for other in arms[:at]
+            )
+            values = (
+                as_run(read)["verifier"]
+                if shared
+                else read.data.tokens.astype(np.float64)
+            )
             total += float(np.nansum(values))
         return total
 
@@ -166,7 +225,9 @@ def _values(candidate: Candidate, read: ArmRead) -> dict[str, Floats]:
     if not candidate.stop:
         return pooled(read, [candidate.size])[0]
     rows = np.flatnonzero(usable(read))
-    values = {name: np.full(len(read.data.outcome), np.nan) for name in Measured._fields}
+    values = {
+        name: np.full(len(read.data.outcome), np.nan) for name in Measured._fields
+    }
     if len(rows):
         pool, strategy = pooled_arm(read, rows), build("strategy", candidate.arm)
         orders = random_orders(pool.ids, pool.arm.pool)
@@ -174,7 +235,9 @@ def _values(candidate: Candidate, read: ArmRead) -> dict[str, Floats]:
         whole = as_run(read)
         share = ended.tokens.mean(axis=1) / np.maximum(whole["tokens"][rows], 1)
         replayed = (ended.right, ended.tokens, ended.sequential)
-        for name, column in zip(("right", "tokens", "sequential"), replayed, strict=True):
+        for name, column in zip(
+            ("right", "tokens", "sequential"), replayed, strict=True
+        ):
             values[name][rows] = column.mean(axis=1)
         values["seconds"][rows] = whole["seconds"][rows] * share
     return values

@@ -8,7 +8,15 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from reasoner_evals.stats import Floats
-from reasoner_evals.stats.intervals import Groups, Interval, PairedTest, compare, holm, interval, minimum_detectable
+from reasoner_evals.stats.intervals import (
+    Groups,
+    Interval,
+    PairedTest,
+    compare,
+    holm,
+    interval,
+    minimum_detectable,
+)
 from reasoner_evals.tuning.race import MARGIN, Race
 
 CLAIM: Final = 0.05
@@ -68,7 +76,9 @@ class Verdict:
     @property
     def headline(self) -> str:
         """The verdict in one sentence."""
-        single = next((each for each in self.comparisons if each.name == self.single), None)
+        single = next(
+            (each for each in self.comparisons if each.name == self.single), None
+        )
         if single is None:
             return f"Nothing {'is shown to beat' if self.few else 'beats'} {self.single} here."
         gained = 100 * single.test.difference.mean
@@ -87,7 +97,11 @@ SINGLES: Final = ("one greedy sample", "one sample")
 
 
 def verdict(
-    chosen: Judged, baselines: Sequence[tuple[str, Judged]], groups: Groups | None = None, *, few: bool = False
+    chosen: Judged,
+    baselines: Sequence[tuple[str, Judged]],
+    groups: Groups | None = None,
+    *,
+    few: bool = False,
 ) -> Verdict:
     """Compare the chosen strategy with each baseline, question by question; all p-values are one family.
 
@@ -138,14 +152,20 @@ def forecasts(race: Race, specs: Sequence[str]) -> list[Forecast]:
         tokens = part * race.goal
         if part > 1:
             steps = [each.accuracy for each in made if not math.isnan(each.accuracy)]
-            made.append(Forecast(part, tokens, "", _extrapolated(steps), math.nan, math.nan))
+            made.append(
+                Forecast(part, tokens, "", _extrapolated(steps), math.nan, math.nan)
+            )
             continue
         who = best_within(race, tokens)
         if who is None:
             made.append(Forecast(part, tokens, "", math.nan, math.nan, math.nan))
             continue
         estimate = interval(race.right[who], race.groups)
-        made.append(Forecast(part, tokens, specs[who], estimate.mean, estimate.low, estimate.high))
+        made.append(
+            Forecast(
+                part, tokens, specs[who], estimate.mean, estimate.low, estimate.high
+            )
+        )
     return made
 
 
@@ -154,7 +174,11 @@ def best_within(race: Race, tokens: float) -> int | None:
 
     One that went out counts with what it had reached by then.
     """
-    fitting = [who for who in range(len(race.right)) if race.asked(who) and race.cost(who) <= 1.1 * tokens]
+    fitting = [
+        who
+        for who in range(len(race.right))
+        if race.asked(who) and race.cost(who) <= 1.1 * tokens
+    ]
     if not fitting:
         return None
     best = max(race.accuracy(who) for who in fitting)
@@ -179,9 +203,13 @@ class Point(NamedTuple):
     spec: str
 
 
-def frontier(race: Race, specs: Sequence[str], cost: Floats | None = None) -> list[Point]:
+def frontier(
+    race: Race, specs: Sequence[str], cost: Floats | None = None
+) -> list[Point]:
     """The candidates that are more accurate than each cheaper one, from the cheapest on. `cost` [K] replaces tokens."""
-    costs = [race.cost(who) for who in range(len(specs))] if cost is None else cost.tolist()
+    costs = (
+        [race.cost(who) for who in range(len(specs))] if cost is None else cost.tolist()
+    )
     points: list[Point] = []
     asked = [who for who in range(len(specs)) if race.asked(who)]
     for who in sorted(asked, key=lambda who: (costs[who], -race.accuracy(who))):

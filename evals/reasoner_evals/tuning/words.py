@@ -6,7 +6,9 @@ from reasoner.system.printing import counted, printable
 from reasoner_evals.tuning.race import MARGIN, Exit, Race
 
 
-def why_out(out: Exit, specs: Sequence[str], race: Race, errors: Mapping[int, str]) -> str:
+def why_out(
+    out: Exit, specs: Sequence[str], race: Race, errors: Mapping[int, str]
+) -> str:
     """Why a candidate is out, in a few words."""
     after = f"after {counted(out.questions, 'question')}"
     if out.why == "failed":

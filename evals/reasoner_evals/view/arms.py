@@ -44,7 +44,11 @@ _QUESTION: Final = re.compile(_NAMED % b"question_id")
 
 def _better(data: ArmData, other: ArmData) -> Bools:
     """[Q]: where an arm is right and the result of another one is not."""
-    better: Bools = (data.outcome == RIGHT) & other.has_result & ~np.isin(other.outcome, (RIGHT, UNGRADED))
+    better: Bools = (
+        (data.outcome == RIGHT)
+        & other.has_result
+        & ~np.isin(other.outcome, (RIGHT, UNGRADED))
+    )
     return better
 
 
@@ -57,13 +61,22 @@ FILTERS: Final[Mapping[str, tuple[str, Callable[[ArmData], Bools]]]] = {
         "no answer, an error or no grade",
         lambda data: data.finished & ~np.isin(data.outcome, (RIGHT, WRONG)),
     ),
-    "cut": ("a sample was cut at max_tokens", lambda data: data.costs[:, COSTS.index("cut")] > 0),
+    "cut": (
+        "a sample was cut at max_tokens",
+        lambda data: data.costs[:, COSTS.index("cut")] > 0,
+    ),
 }
 """What is shown of an arm: a name, its meaning, and [Q] whether it holds."""
 PAIRED: Final[Mapping[str, tuple[str, Callable[[ArmData, ArmData], Bools]]]] = {
-    "backfired": ("one greedy sample is right, this is not", lambda data, greedy: _better(greedy, data)),
+    "backfired": (
+        "one greedy sample is right, this is not",
+        lambda data, greedy: _better(greedy, data),
+    ),
     "ahead": ("this arm is right, the other is not", _better),
-    "behind": ("the other arm is right, this is not", lambda data, other: _better(other, data)),
+    "behind": (
+        "the other arm is right, this is not",
+        lambda data, other: _better(other, data),
+    ),
 }
 """The same for two arms: one beside the greedy arm, or beside the one that is shown with it."""
 
@@ -91,7 +104,9 @@ class LineIndex:
         except FileNotFoundError:
             pass  # an arm that has not started
         except OSError as error:
-            raise TraceError(f"cannot read {path}: {error.strerror or error}") from error
+            raise TraceError(
+                f"cannot read {path}: {error.strerror or error}"
+            ) from error
         self._numbers = np.argsort(owners, kind="stable")
         self._starts = np.asarray(starts, dtype=np.int64)[self._numbers]
         by_row = np.asarray(owners, dtype=np.int32)[self._numbers]
@@ -107,7 +122,9 @@ class LineIndex:
             self.unread += 1
             return -1
 
-    def read(self, row: int, form: Format[T], complaints: list[str] | None = None) -> Iterator[T]:
+    def read(
+        self, row: int, form: Format[T], complaints: list[str] | None = None
+    ) -> Iterator[T]:
         """The records about one question, in their order.
 
         Raises:
@@ -117,7 +134,11 @@ class LineIndex:
             for at in range(self._bounds[row], self._bounds[row + 1]):
                 file.seek(int(self._starts[at]))
                 try:
-                    yield read_line(file.readline(MAX_LINE_BYTES + 1), form, f"{self.path}:{self._numbers[at] + 1}")
+                    yield read_line(
+                        file.readline(MAX_LINE_BYTES + 1),
+                        form,
+                        f"{self.path}:{self._numbers[at] + 1}",
+                    )
                 except DamagedLine as error:
                     if complaints is None:
                         raise
@@ -184,7 +205,10 @@ class ShownArm:
 
     def verdicts(self, row: int, answers: Sequence[str]) -> list[str]:
         """The verdict on each answer to a question, in words."""
-        return [_WORDS[code] for code in self.run.grades(self.data.arm.task, self.ids[row], answers)]
+        return [
+            _WORDS[code]
+            for code in self.run.grades(self.data.arm.task, self.ids[row], answers)
+        ]
 
     def right_samples(self, row: int) -> int:
         """How many replies to a question are right."""

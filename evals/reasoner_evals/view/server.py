@@ -39,7 +39,9 @@ class PageServer(ThreadingHTTPServer):
         try:
             super().__init__((HOST, port), _Request)
         except OSError as error:
-            raise UsageError(f"cannot listen at {HOST}:{port}: {error.strerror}: choose another --port") from error
+            raise UsageError(
+                f"cannot listen at {HOST}:{port}: {error.strerror}: choose another --port"
+            ) from error
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer a connection in a thread of its own, once there is a place for one."""

@@ -54,8 +54,15 @@ class Within:
         self._before = task.cancelling()
         self.deadlines.add(self, task.get_loop())
 
-    def __exit__(self, kind: object, failure: BaseException | None, _traceback: object) -> None:
+    def __exit__(
+        self, kind: object, failure: BaseException | None, _traceback: object
+    ) -> None:
         self.deadlines.pop(self, None)
-        if self._task and self._late and self._task.uncancel() <= self._before and kind is asyncio.CancelledError:
+        if (
+            self._task
+            and self._late
+            and self._task.uncancel() <= self._before
+            and kind is asyncio.CancelledError
+        ):
             late = f"{self.where} did not finish a reply within {self.seconds:g} s: set deadline"
             raise RequestLost(late) from failure

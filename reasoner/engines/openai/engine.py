@@ -10,7 +10,15 @@ from typing import ClassVar, Final
 
 from reasoner.engine import Continuation, Rendered, SampleRequest
 from reasoner.engines.openai import wire
-from reasoner.engines.openai.http import GATEWAY_TIMEOUTS, Address, Notes, ServerConnection, ServerReply, Terms, backoff
+from reasoner.engines.openai.http import (
+    GATEWAY_TIMEOUTS,
+    Address,
+    Notes,
+    ServerConnection,
+    ServerReply,
+    Terms,
+    backoff,
+)
 from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.requests import (
     SECONDS_PER_TOKEN,
@@ -24,7 +32,13 @@ from reasoner.engines.openai.requests import (
     text_bound,
 )
 from reasoner.engines.openai.values import FromServer, ServedModel, ServedModels
-from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError, require
+from reasoner.errors import (
+    EngineUnavailable,
+    RequestLost,
+    UnknownName,
+    UsageError,
+    require,
+)
 from reasoner.models.families import AUTO
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
@@ -97,7 +111,9 @@ class OpenAIEngine:
         address = Address.of(self.base_url, self.api_key)
         # Without its password: this field is part of specs and messages.
         self.base_url = address.base_url
-        self._http = ServerConnection(address, self.timeout, self.patience, concurrency, self._notes)
+        self._http = ServerConnection(
+            address, self.timeout, self.patience, concurrency, self._notes
+        )
         self._renderer = Renderer(self._http, self._extra, self._notes)
 
     @property
@@ -109,7 +125,9 @@ class OpenAIEngine:
     def model(self) -> ModelInfo:
         """The model being served, its geometry unknown; available after the start."""
         if self._model is None:
-            raise EngineUnavailable(f"the engine at {self._http.where} is not started: await its start() first")
+            raise EngineUnavailable(
+                f"the engine at {self._http.where} is not started: await its start() first"
+            )
         return self._model
 
     @property
@@ -131,8 +149,14 @@ class OpenAIEngine:
         self._served = chosen.id
         rendered = await self._renderer.start(chosen, self.reasoning_parser)
         self._dialect = Dialect(vllm=self._renderer.exact or chosen.owned_by == "vllm")
-        self._notes.add("a cancelled sequence is counted up to the last event that the server sent")
-        window = chosen.max_model_len or (rendered and rendered.max_model_len) or self.context
+        self._notes.add(
+            "a cancelled sequence is counted up to the last event that the server sent"
+        )
+        window = (
+            chosen.max_model_len
+            or (rendered and rendered.max_model_len)
+            or self.context
+        )
         name, profile = self._http.show(chosen.id, 500), self._renderer.profile
         self._model = ModelInfo(name, window, thinking=profile, served=True)
 
@@ -151,7 +175,11 @@ class OpenAIEngine:
         if not models:
             raise EngineUnavailable(f"{where} lists no model: load one there")
         # `reasoner serve` lists MODEL@ALIAS for each way in which it answers with MODEL.
-        plain = [model for name, model in models.items() if name.rpartition("@")[0] not in models]
+        plain = [
+            model
+            for name, model in models.items()
+            if name.rpartition("@")[0] not in models
+        ]
         if self.model_id in models or (not self.model_id and len(plain) == 1):
             return models.get(self.model_id) or plain[0]
 
@@ -161,9 +189,15 @@ class OpenAIEngine:
         if self.model_id:
             near = get_close_matches(self.model_id, models, n=MODELS_NAMED, cutoff=0.0)
             raise UnknownName("model", self.model_id, shown(near), of=where)
-        more = f" and {len(models) - MODELS_NAMED} more" if len(models) > MODELS_NAMED else ""
+        more = (
+            f" and {len(models) - MODELS_NAMED} more"
+            if len(models) > MODELS_NAMED
+            else ""
+        )
         names = ", ".join(shown(list(models)[:MODELS_NAMED]))
-        raise UsageError(f"{where} serves several models: set model_id to one of {names}{more}")
+        raise UsageError(
+            f"{where} serves several models: set model_id to one of {names}{more}"
+        )
 
     @property
     def continues(self) -> Continuation | None:
@@ -195,15 +229,30 @@ class OpenAIEngine:
         """
         request.meter.usage = Usage()
         while True:
-            watched = request.interruptible or request.floor or request.progress or request.on_text
-            whole = self._dialect.unstreamed and not watched and request.params.limit <= WHOLE_TOKENS
+            watched = (
+                request.interruptible
+                or request.floor
+                or request.progress
+                or request.on_text
+            )
+            whole = (
+                self._dialect.unstreamed
+                and not watched
+                and request.params.limit <= WHOLE_TOKENS
+            )
             # None: the refusal changed the dialect.
-            if completion := await (self._whole(request) if whole else self._streamed(request)):
+            if completion := await (
+                self._whole(request) if whole else self._streamed(request)
+            ):
                 return completion
 
     async def _streamed(self, request: SampleRequest) -> Completion | None:
         profile = self._read_by(request)
-        dialect, draft, meter = self._dialect, wire.Draft(request, profile), request.meter
+        dialect, draft, meter = (
+            self._dialect,
+            wire.Draft(request, profile),
+            request.meter,
+        )
         path, body = dialect.body(self._served, request, profile, stream=True)
         accepted = False
 
@@ -220,7 +269,9 @@ class OpenAIEngine:
             return not draft.cut
 
         try:
-            refusal = await self._http.stream(path, merged(body, self._extra), self._terms(request, sent), take)
+            refusal = await self._http.stream(
+                path, merged(body, self._extra), self._terms(request, sent), take
+            )
         except RequestLost:
             if not accepted:
                 meter.usage = None
@@ -259,12 +310,19 @@ class OpenAIEngine:
             return await self._read(request, reply, profile)
         if reply.status in GATEWAY_TIMEOUTS:
             self._adopt(replace(self._dialect, unstreamed=False), STREAMS)
-            raise RequestLost(f"a proxy at {reply.where} gave up waiting for a whole reply ({reply.status})")
+            raise RequestLost(
+                f"a proxy at {reply.where} gave up waiting for a whole reply ({reply.status})"
+            )
         sent(False)
         self._refused(reply, body, dialect)
         return None
 
-    async def _read(self, request: SampleRequest, reply: ServerReply, profile: ThinkingProfile | None) -> Completion:
+    async def _read(
+        self,
+        request: SampleRequest,
+        reply: ServerReply,
+        profile: ThinkingProfile | None,
+    ) -> Completion:
         try:
             draft = wire.parse_reply(reply.body, request, profile)
         except wire.Malformed as error:
@@ -285,7 +343,9 @@ class OpenAIEngine:
         """How the model thinks; notes what a server does not heed of the request's thinking level."""
         profile, exact = self._renderer.profile, request.rendered.token_ids is not None
         if request.prompt.thinking_level is not None:
-            self._notes.add(*self._dialect.unheeded(request.prompt, profile, exact=exact))
+            self._notes.add(
+                *self._dialect.unheeded(request.prompt, profile, exact=exact)
+            )
         return profile
 
     async def _completed(self, draft: wire.Draft, usage: Usage) -> Completion:
@@ -316,7 +376,9 @@ class OpenAIEngine:
             late_errors_cost=self._dialect.vllm,
         )
 
-    def _refused(self, reply: ServerReply, body: Mapping[str, object], used: Dialect) -> None:
+    def _refused(
+        self, reply: ServerReply, body: Mapping[str, object], used: Dialect
+    ) -> None:
         """Adapt the dialect to a refusal.
 
         Raises:
@@ -357,7 +419,9 @@ class OpenAIEngine:
             if done is None or done.success is not False:
                 return
             await server.sleep(backoff(attempt, 0))
-        self._notes.add(f"{server.where} did not empty its prefix cache, as it is in use: later work is charged less")
+        self._notes.add(
+            f"{server.where} did not empty its prefix cache, as it is in use: later work is charged less"
+        )
 
     async def close(self) -> None:
         """Close the connections. Calling it again does nothing; a later request opens new ones."""

@@ -90,9 +90,15 @@ class Address:
             )
         key = api_key.strip() or os.environ.get("OPENAI_API_KEY", "").strip()
         if not (key.isascii() and key.isprintable()):
-            raise UsageError("the api_key has characters that an HTTP header cannot hold: copy it again")
+            raise UsageError(
+                "the api_key has characters that an HTTP header cannot hold: copy it again"
+            )
         proxies = getproxies()
-        proxy = None if proxy_bypass(url.netloc) else proxies.get(url.scheme) or proxies.get("all")
+        proxy = (
+            None
+            if proxy_bypass(url.netloc)
+            else proxies.get(url.scheme) or proxies.get("all")
+        )
         proxied = urlsplit(proxy or "").password or ""
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if key:
@@ -106,7 +112,11 @@ class Address:
 
 @lru_cache(maxsize=256)
 def _url(base: str, path: str) -> URL:
-    return URL(base + path.removeprefix("/v1") if path.startswith("/v1/") else base.removesuffix("/v1") + path)
+    return URL(
+        base + path.removeprefix("/v1")
+        if path.startswith("/v1/")
+        else base.removesuffix("/v1") + path
+    )
 
 
 def _split(address: str) -> SplitResult | None:
@@ -116,7 +126,9 @@ def _split(address: str) -> SplitResult | None:
         # A part of a name that is too long is found by its encoding, a UnicodeError.
         host = (url.hostname or "").encode("idna")
         valid = url.scheme in ("http", "https") and host and url.port != 0
-        valid = valid and not (url.query or url.fragment or url.username or url.password)
+        valid = valid and not (
+            url.query or url.fragment or url.username or url.password
+        )
     except ValueError:
         return None
     return url if valid else None
@@ -139,7 +151,9 @@ class Waits:
         """Seconds to wait after a try that took `took`, where the server requested `requested`; None to give up."""
         self._tries += 1
         self._spent += took
-        left = (self.patience if reached else min(self.patience, self.unreachable)) - self._spent
+        left = (
+            self.patience if reached else min(self.patience, self.unreachable)
+        ) - self._spent
         if left <= 0:
             return None
         wait = min(backoff(self._tries - 1, self.seed) + requested, left)
@@ -161,13 +175,19 @@ def retry_after(headers: Mapping[str, str]) -> float:
     """The seconds of a Retry-After header, which holds a number or a date; 0 without one."""
     value = headers.get("retry-after", "").strip()
     try:
-        return float(value) if value[:1].isdigit() else max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+        return (
+            float(value)
+            if value[:1].isdigit()
+            else max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+        )
     except (ValueError, OverflowError):
         return 0.0
 
 
 def _is_busy(status: int) -> bool:
-    return status != OK and (status in _BUSY or (status >= 500 and status != HTTPStatus.NOT_IMPLEMENTED))
+    return status != OK and (
+        status in _BUSY or (status >= 500 and status != HTTPStatus.NOT_IMPLEMENTED)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +260,9 @@ class ServerConnection:
     notes: Notes
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     secrets: Secrets = field(init=False)
-    _clients: dict[asyncio.AbstractEventLoop, _LoopSession] = field(init=False, default_factory=dict)
+    _clients: dict[asyncio.AbstractEventLoop, _LoopSession] = field(
+        init=False, default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         self.secrets = Secrets.of(*self.address.secrets)
@@ -261,14 +283,22 @@ class ServerConnection:
     ) -> ServerReply:
         """The reply, of any status, to a request that costs no tokens. While `starting`, few seconds are waited."""
         terms = Terms(seconds=self.timeout, size=REPLY_BYTES, limit="a reply")
-        waits = Waits(self.patience if patience is None else patience, 0, START_SECONDS if starting else math.inf)
+        waits = Waits(
+            self.patience if patience is None else patience,
+            0,
+            START_SECONDS if starting else math.inf,
+        )
         read = partial(self._received, terms)
         try:
-            return await self._answer(method, path, body, terms, waits, read, idle=self.timeout, free=True)
+            return await self._answer(
+                method, path, body, terms, waits, read, idle=self.timeout, free=True
+            )
         except RequestLost as error:
             raise EngineUnavailable(str(error)) from error
 
-    async def unstreamed(self, path: str, body: Mapping[str, object], terms: Terms) -> ServerReply:
+    async def unstreamed(
+        self, path: str, body: Mapping[str, object], terms: Terms
+    ) -> ServerReply:
         """The reply to a sampling request that is not streamed.
 
         Raises:
@@ -276,15 +306,23 @@ class ServerConnection:
             RequestLost: it accepted the request, and its cost is unknown.
         """
         waits = Waits(self.patience, terms.seed)
-        return await self._answer("POST", path, body, terms, waits, partial(self._whole, terms), idle=None)
+        return await self._answer(
+            "POST", path, body, terms, waits, partial(self._whole, terms), idle=None
+        )
 
-    async def _whole(self, terms: Terms, response: aiohttp.ClientResponse) -> ServerReply:
+    async def _whole(
+        self, terms: Terms, response: aiohttp.ClientResponse
+    ) -> ServerReply:
         try:
             return await self._received(terms, response)
         except aiohttp.ClientError as error:
-            raise RequestLost(f"the reply from {self.where} was cut: {self._reason(error)}") from error
+            raise RequestLost(
+                f"the reply from {self.where} was cut: {self._reason(error)}"
+            ) from error
 
-    async def _received(self, terms: Terms, response: aiohttp.ClientResponse) -> ServerReply:
+    async def _received(
+        self, terms: Terms, response: aiohttp.ClientResponse
+    ) -> ServerReply:
         ok = response.status == OK
         read = await self._read(response, terms.size if ok else ERROR_BYTES)
         if ok and len(read) >= terms.size:
@@ -292,7 +330,11 @@ class ServerConnection:
         return ServerReply(response.status, read, self.address.base_url)
 
     async def stream(
-        self, path: str, body: Mapping[str, object], terms: Terms, take: Callable[[Sequence[bytes]], bool]
+        self,
+        path: str,
+        body: Mapping[str, object],
+        terms: Terms,
+        take: Callable[[Sequence[bytes]], bool],
     ) -> ServerReply | None:
         """Stream the reply to a sampling request; the refusal where there is one.
 
@@ -303,22 +345,36 @@ class ServerConnection:
             EngineUnavailable: the server cannot be reached, or is busy, for longer than the patience.
             RequestLost: it sends nothing, or the stream is cut.
         """
-        waits, read = Waits(self.patience, terms.seed), partial(self._events, terms, take)
-        return await self._answer("POST", path, body, terms, waits, read, idle=self.timeout)
+        waits, read = (
+            Waits(self.patience, terms.seed),
+            partial(self._events, terms, take),
+        )
+        return await self._answer(
+            "POST", path, body, terms, waits, read, idle=self.timeout
+        )
 
     def refusal(self, reply: ServerReply) -> EngineUnavailable:
         """The error for a reply that a retry would not change."""
-        advice = _ADVICE.get(reply.status, "change what it names, or choose another model or server")
-        return EngineUnavailable(f"{reply.where} answered {self._status(reply.status, reply.body)}: {advice}")
+        advice = _ADVICE.get(
+            reply.status, "change what it names, or choose another model or server"
+        )
+        return EngineUnavailable(
+            f"{reply.where} answered {self._status(reply.status, reply.body)}: {advice}"
+        )
 
     def request_refusal(self, reply: ServerReply) -> UsageError | EngineUnavailable:
         """The error for a request that is refused: the caller's where the server says that it cannot work.
 
         A client of `reasoner serve` may read it, so it does not name the address.
         """
-        if reply.status not in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY):
+        if reply.status not in (
+            HTTPStatus.BAD_REQUEST,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+        ):
             return self.refusal(reply)
-        return UsageError(f"the model's server answered {self._status(reply.status, reply.body)}: change what it names")
+        return UsageError(
+            f"the model's server answered {self._status(reply.status, reply.body)}: change what it names"
+        )
 
     def _status(self, status: int, body: bytes) -> str:
         message = self.message(body)
@@ -357,8 +413,12 @@ class ServerConnection:
         """
         client = await self._client()
         content = None if body is None else _json_of(body)
-        allowed = _client_timeout(total=None, sock_connect=min(self.timeout, CONNECT_SECONDS), sock_read=idle)
-        session = {SESSION_HEADER: session_id(terms.question_id)} if terms.question_id else {}
+        allowed = _client_timeout(
+            total=None, sock_connect=min(self.timeout, CONNECT_SECONDS), sock_read=idle
+        )
+        session = (
+            {SESSION_HEADER: session_id(terms.question_id)} if terms.question_id else {}
+        )
         while True:
             requested, reached, began = 0.0, False, time.monotonic()
             async with client.slots:
@@ -367,35 +427,68 @@ class ServerConnection:
                     sent = time.monotonic()
                     try:
                         response = await client.session.request(
-                        method, self.address.url(path), data=content, headers={**self.address.headers, **session},
-                        proxy=self.address.proxy, timeout=allowed, allow_redirects=False,
-                    )  # fmt: skip
+                            method,
+                            self.address.url(path),
+                            data=content,
+                            headers={**self.address.headers, **session},
+                            proxy=self.address.proxy,
+                            timeout=allowed,
+                            allow_redirects=False,
+                        )
                         reached = True
                         try:
-                            if not _is_busy(response.status) or (idle is None and response.status in GATEWAY_TIMEOUTS):
+                            if not _is_busy(response.status) or (
+                                idle is None and response.status in GATEWAY_TIMEOUTS
+                            ):
                                 return await read(response)
-                            failure = self._status(response.status, await self._error_body(response))
+                            failure = self._status(
+                                response.status, await self._error_body(response)
+                            )
                             late = time.monotonic() - sent > LATE_SECONDS
-                            if late and terms.late_errors_cost and idle is None and response.status in _LOST_SERVER:
-                                raise RequestLost(f"{self.where} answered {failure}: its server may have died")
+                            if (
+                                late
+                                and terms.late_errors_cost
+                                and idle is None
+                                and response.status in _LOST_SERVER
+                            ):
+                                raise RequestLost(
+                                    f"{self.where} answered {failure}: its server may have died"
+                                )
                             requested = retry_after(response.headers)
                             advice = "try later, set patience to wait longer, or set max_concurrency"
                         finally:
                             response.close()
                     except aiohttp.ClientError as error:
-                        failure, advice = self._failed(error, unstreamed=idle is None, free=free)
+                        failure, advice = self._failed(
+                            error, unstreamed=idle is None, free=free
+                        )
             terms.sent(False)
             wait = waits.next(requested, time.monotonic() - began, reached=reached)
             if wait is None:
-                raise EngineUnavailable(f"no answer from {self.where} in {waits}, the last: {failure}: {advice}")
+                raise EngineUnavailable(
+                    f"no answer from {self.where} in {waits}, the last: {failure}: {advice}"
+                )
             await self.sleep(wait)
 
-    def _failed(self, error: aiohttp.ClientError, *, unstreamed: bool, free: bool) -> tuple[str, str]:
+    def _failed(
+        self, error: aiohttp.ClientError, *, unstreamed: bool, free: bool
+    ) -> tuple[str, str]:
         """The failure and what to do, where it cannot have cost anything."""
-        unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL)
-        if not (free or unsent) and (unstreamed or isinstance(error, aiohttp.ServerTimeoutError)):
-            raise RequestLost(f"{self.where} accepted a request and sent nothing: {self._reason(error)}") from error
-        return self._reason(error), "start the server there, or set base_url to where it runs"
+        unsent = isinstance(
+            error,
+            aiohttp.ClientConnectorError
+            | aiohttp.ConnectionTimeoutError
+            | aiohttp.InvalidURL,
+        )
+        if not (free or unsent) and (
+            unstreamed or isinstance(error, aiohttp.ServerTimeoutError)
+        ):
+            raise RequestLost(
+                f"{self.where} accepted a request and sent nothing: {self._reason(error)}"
+            ) from error
+        return self._reason(
+            error
+        ), "start the server there, or set base_url to where it runs"
 
     async def _client(self) -> _LoopSession:
         """This loop's session: connections belong to the loop that opened them."""
@@ -405,7 +498,10 @@ class ServerConnection:
                 del self._clients[old]
             holder = _hold()
             self._clients[loop] = _LoopSession(
-                await anext(holder), asyncio.Semaphore(self.max_concurrency), holder, Deadlines()
+                await anext(holder),
+                asyncio.Semaphore(self.max_concurrency),
+                holder,
+                Deadlines(),
             )
         return self._clients[loop]
 
@@ -425,7 +521,11 @@ class ServerConnection:
 
     async def _read(self, response: aiohttp.ClientResponse, maximum: int) -> bytes:
         blocks, size = list[bytes](), 0
-        while size <= maximum and not response.content.at_eof() and (block := await response.content.readany()):
+        while (
+            size <= maximum
+            and not response.content.at_eof()
+            and (block := await response.content.readany())
+        ):
             blocks.append(block)
             size += len(block)
         return b"".join(blocks)[:maximum]
@@ -434,7 +534,10 @@ class ServerConnection:
         return f"{self.where} sent more than {terms.size:,} bytes for {terms.limit}"
 
     async def _events(
-        self, terms: Terms, take: Callable[[Sequence[bytes]], bool], response: aiohttp.ClientResponse
+        self,
+        terms: Terms,
+        take: Callable[[Sequence[bytes]], bool],
+        response: aiohttp.ClientResponse,
     ) -> ServerReply | None:
         """Pass on the data of server-sent events up to [DONE] or the end, all of a block at once; or the refusal."""
         if response.status != OK:
@@ -459,7 +562,9 @@ class ServerConnection:
                             await response.content.readany()
                     break
         except aiohttp.ClientError as error:
-            raise RequestLost(f"the stream from {self.where} was cut: {self._reason(error)}") from error
+            raise RequestLost(
+                f"the stream from {self.where} was cut: {self._reason(error)}"
+            ) from error
         return None
 
 

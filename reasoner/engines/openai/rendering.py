@@ -47,12 +47,23 @@ class Renderer:
         self.exact = True
         if rendered is None:
             self._without_ids()
-        profile = named_profile(parser) if parser != AUTO else profile_of(model.root or "") or profile_of(model.id)
-        if parser == AUTO and rendered and profile and not await self._may_think(profile):
+        profile = (
+            named_profile(parser)
+            if parser != AUTO
+            else profile_of(model.root or "") or profile_of(model.id)
+        )
+        if (
+            parser == AUTO
+            and rendered
+            and profile
+            and not await self._may_think(profile)
+        ):
             profile = None
         if profile and self.exact:
             profile = replace(
-                profile, start=await self._marker(profile.start_text), end=await self._marker(profile.end_text)
+                profile,
+                start=await self._marker(profile.start_text),
+                end=await self._marker(profile.end_text),
             )
         self.profile = profile
         return rendered
@@ -74,7 +85,9 @@ class Renderer:
         """Whether the chat template fits the model's name: with a choice of levels, it renders them differently."""
         if named.when == "always" or NO_THINKING not in named.levels:
             return True
-        asked = [self._chat(SHORT, named.levels[level]) for level in (NO_THINKING, "high")]
+        asked = [
+            self._chat(SHORT, named.levels[level]) for level in (NO_THINKING, "high")
+        ]
         without, thinking = [await self._probe(chat) for chat in asked]
         return without is None or thinking is None or without.tokens != thinking.tokens
 
@@ -87,10 +100,20 @@ class Renderer:
         first = find(within, ids)
         return ids if first >= 0 <= find(within[first + len(ids) :], ids) else ()
 
-    def _chat(self, messages: tuple[Message, ...], arguments: Mapping[str, object] | None = None) -> dict[str, object]:
+    def _chat(
+        self,
+        messages: tuple[Message, ...],
+        arguments: Mapping[str, object] | None = None,
+    ) -> dict[str, object]:
         """The body that renders a chat: arguments of the chat template change its ids."""
-        body: dict[str, object] = {"messages": [message.fields for message in messages], "add_generation_prompt": True}
-        return merged(body | ({"chat_template_kwargs": dict(arguments)} if arguments else {}), self.extra)
+        body: dict[str, object] = {
+            "messages": [message.fields for message in messages],
+            "add_generation_prompt": True,
+        }
+        return merged(
+            body | ({"chat_template_kwargs": dict(arguments)} if arguments else {}),
+            self.extra,
+        )
 
     async def _probe(self, prompt: dict[str, object]) -> Tokenized | None:
         body = {"model": self.served, **prompt}
@@ -99,28 +122,41 @@ class Renderer:
 
     async def render(self, prompt: Prompt) -> Rendered | None:
         """The prompt's token ids; None where the server takes none, or where a reply exists only as text."""
-        if not self.exact or (not prompt.token_ids and (prompt.text or prompt.thinking)):
+        if not self.exact or (
+            not prompt.token_ids and (prompt.text or prompt.thinking)
+        ):
             return None
         head = await self.head(prompt)
         if head is None:
             return None
         ids = head.token_ids + prompt.token_ids
-        return Rendered(ids, len(ids), still_thinking(prompt, self.profile, opened=head.opened))
+        return Rendered(
+            ids, len(ids), still_thinking(prompt, self.profile, opened=head.opened)
+        )
 
     async def encode(self, text: str) -> TokenIds | None:
         """The ids of a text by the server's tokenizer; None where it has no route for that."""
-        return await self._tokenize({"prompt": text, "add_special_tokens": False}) if self.exact else None
+        return (
+            await self._tokenize({"prompt": text, "add_special_tokens": False})
+            if self.exact
+            else None
+        )
 
     async def head(self, prompt: Prompt) -> RenderedHead | None:
         """The rendered head; sequences that need it at the same time share one request and continue in their order."""
-        return await self._heads.get(prompt.head_digest, lambda: self._render_head(prompt))
+        return await self._heads.get(
+            prompt.head_digest, lambda: self._render_head(prompt)
+        )
 
     async def _render_head(self, prompt: Prompt) -> RenderedHead | None:
         if prompt.raw:
             ids = await self._tokenize({"prompt": prompt.raw})
             return None if ids is None else RenderedHead(ids)
         level = prompt.thinking_level
-        chat = self._chat(prompt.messages, template_arguments(self.profile, level)) | prompt.tool_fields
+        chat = (
+            self._chat(prompt.messages, template_arguments(self.profile, level))
+            | prompt.tool_fields
+        )
         ids = await self._tokenize(chat)
         if ids is None:
             return None
@@ -136,10 +172,14 @@ class Renderer:
         if level not in self._opens:
             chat = self._chat(SHORT, template_arguments(self.profile, level))
             asked, bare = [
-                await self._probe(chat | {"add_generation_prompt": reply, "return_token_strs": True})
+                await self._probe(
+                    chat | {"add_generation_prompt": reply, "return_token_strs": True}
+                )
                 for reply in (True, False)
             ]
-            added = (asked.token_strs or [])[len(bare.tokens) :] if asked and bare else ()
+            added = (
+                (asked.token_strs or [])[len(bare.tokens) :] if asked and bare else ()
+            )
             reading = PartSplitter(self.profile, opened=False)
             reading.add("".join(added).translate(_SPELLED), last=True)
             self._opens[level] = reading.thinking
@@ -147,7 +187,9 @@ class Renderer:
 
     async def _tokenize(self, body: Mapping[str, object]) -> TokenIds | None:
         """The ids; None where the server has no such route, which then gets text."""
-        reply = await self.http.call("POST", "/tokenize", {"model": self.served, **body})
+        reply = await self.http.call(
+            "POST", "/tokenize", {"model": self.served, **body}
+        )
         if reply.status in _UNKNOWN_ROUTE:
             self._without_ids()
             return None
@@ -155,5 +197,7 @@ class Renderer:
             raise self.http.refusal(reply)
         tokens = Tokenized.known(reply.body)
         if tokens is None:
-            raise EngineUnavailable(f"{reply.where}: /tokenize sent no token ids: restart the server")
+            raise EngineUnavailable(
+                f"{reply.where}: /tokenize sent no token ids: restart the server"
+            )
         return tokens.tokens

@@ -38,29 +38,67 @@ load balancers), and 1,024 tokens take 51 s at 20 tokens/s."""
 LIMIT = "the server takes max_completion_tokens instead of max_tokens"
 NO_SEED = "the server takes no seed: its samples cannot be repeated"
 NO_OPTIONS = "the server takes no stream_options: it may report no usage"
-STREAMS = "the server sends no unstreamed replies, or not in time: all replies are streamed"
+STREAMS = (
+    "the server sends no unstreamed replies, or not in time: all replies are streamed"
+)
 NO_TEMPLATE = "the server takes no chat_template_kwargs: thinking levels are sent as reasoning_effort"
-NO_EFFORT = "the server takes no thinking level: the model thinks as much as it does by itself"
-NOT_SKIPPED = "thinking=none: the model always thinks, and the server takes nothing in its place"
+NO_EFFORT = (
+    "the server takes no thinking level: the model thinks as much as it does by itself"
+)
+NOT_SKIPPED = (
+    "thinking=none: the model always thinks, and the server takes nothing in its place"
+)
 NO_PROFILE = "how the model thinks is unknown: set reasoning_parser, or its thinking level changes nothing"
-OWN = frozenset({
-    "model", "messages", "prompt", "stream", "stream_options", "n", "best_of", "use_beam_search", "echo", "seed",
-    "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "min_p", "stop", "stop_token_ids",
-    "logprobs", "top_logprobs", "prompt_logprobs", "logprob_token_ids", "return_token_ids",
-    "return_tokens_as_token_ids", "add_generation_prompt", "continue_final_message", "thinking_token_budget",
-    "skip_special_tokens",
-})  # fmt: skip
+OWN = frozenset(
+    {
+        "model",
+        "messages",
+        "prompt",
+        "stream",
+        "stream_options",
+        "n",
+        "best_of",
+        "use_beam_search",
+        "echo",
+        "seed",
+        "max_tokens",
+        "max_completion_tokens",
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "stop",
+        "stop_token_ids",
+        "logprobs",
+        "top_logprobs",
+        "prompt_logprobs",
+        "logprob_token_ids",
+        "return_token_ids",
+        "return_tokens_as_token_ids",
+        "add_generation_prompt",
+        "continue_final_message",
+        "thinking_token_budget",
+        "skip_special_tokens",
+    }
+)
 """Fields that the engine sets itself, or that would break its accounting."""
 _REFUSED = re.compile(
     r"un(supported|known|expected|recogni[sz]ed)|not (supported|permitted|allowed|recogni[sz]ed|valid)|extra|does not",
     re.IGNORECASE,
 )
 _NEUTRAL: Final[Mapping[str, float | None]] = {
-    "temperature": None, "top_p": None, "presence_penalty": 0, "frequency_penalty": 0, "top_k": 0, "min_p": 0,
+    "temperature": None,
+    "top_p": None,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "top_k": 0,
+    "min_p": 0,
     "repetition_penalty": 1,
-}  # fmt: skip
+}
 """Sampling options by the value that changes nothing; None where every server takes the option."""
-_WANTED = re.compile(r"max_completion_tokens(?!.*(too (large|long)|context))", re.IGNORECASE | re.DOTALL)
+_WANTED = re.compile(
+    r"max_completion_tokens(?!.*(too (large|long)|context))", re.IGNORECASE | re.DOTALL
+)
 
 
 _REFUSALS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
@@ -95,7 +133,11 @@ class Dialect:
 
     def after(self, body: Mapping[str, object], message: str) -> Learned | None:
         """The dialect in which a refused request may be accepted; None where the message names no known field."""
-        if "reasoning_effort" in body and _refuses(message, "reasoning_effort") and re.search(r"\bvalue", message):
+        if (
+            "reasoning_effort" in body
+            and _refuses(message, "reasoning_effort")
+            and re.search(r"\bvalue", message)
+        ):
             return None  # a value that this model does not have is the user's to change
         for field, change, note in _REFUSALS:
             if field in body and _refuses(message, field):
@@ -107,7 +149,12 @@ class Dialect:
         return None
 
     def body(
-        self, model: str, request: SampleRequest, profile: ThinkingProfile | None, *, stream: bool
+        self,
+        model: str,
+        request: SampleRequest,
+        profile: ThinkingProfile | None,
+        *,
+        stream: bool,
     ) -> tuple[str, dict[str, object]]:
         """The route and the body that draw a sequence.
 
@@ -115,7 +162,10 @@ class Dialect:
             EngineUnavailable: the server cannot report what the request needs, or cannot continue its prompt.
         """
         params = request.params
-        body: dict[str, object] = {"model": params.lora or model, self.limit: params.limit}
+        body: dict[str, object] = {
+            "model": params.lora or model,
+            self.limit: params.limit,
+        }
         body.update(_sampling(params, vllm=self.vllm))
         if self.seed:
             body["seed"] = request.seed
@@ -132,28 +182,45 @@ class Dialect:
 
     def skips(self, prompt: Prompt, profile: ThinkingProfile | None) -> str:
         """The thought that a chat begins with, so that a model that always thinks does not."""
-        return skip_text(profile, prompt.thinking_level, opened=False) if self.vllm else ""
+        return (
+            skip_text(profile, prompt.thinking_level, opened=False) if self.vllm else ""
+        )
 
-    def unheeded(self, prompt: Prompt, profile: ThinkingProfile | None, *, exact: bool) -> Iterator[str]:
+    def unheeded(
+        self, prompt: Prompt, profile: ThinkingProfile | None, *, exact: bool
+    ) -> Iterator[str]:
         """Notes on a thinking level that changes nothing."""
         level = prompt.thinking_level
-        if level is not None and profile is None and (self.vllm or not isinstance(level, str)):
+        if (
+            level is not None
+            and profile is None
+            and (self.vllm or not isinstance(level, str))
+        ):
             yield NO_PROFILE
         if not (exact or self.vllm) and skip_text(profile, level, opened=False):
             yield NOT_SKIPPED
 
-    def _chat(self, request: SampleRequest, profile: ThinkingProfile | None) -> dict[str, object]:
+    def _chat(
+        self, request: SampleRequest, profile: ThinkingProfile | None
+    ) -> dict[str, object]:
         k = request.params.logprobs
         body = self._turns(request.prompt, profile)
         if k is not None:
             # vLLM lists the sampled token first and includes it in the count, so one more shows the k best.
-            body |= {"logprobs": True, "top_logprobs": min(k + 1, 20) if k and self.vllm else k}
+            body |= {
+                "logprobs": True,
+                "top_logprobs": min(k + 1, 20) if k and self.vllm else k,
+            }
         return body
 
-    def _turns(self, prompt: Prompt, profile: ThinkingProfile | None) -> dict[str, object]:
+    def _turns(
+        self, prompt: Prompt, profile: ThinkingProfile | None
+    ) -> dict[str, object]:
         """The messages, the beginning of the reply if there is one, and the thinking level."""
         spoken = [message.fields for message in prompt.messages]
-        body: dict[str, object] = {"messages": spoken} | self._level(prompt, profile) | prompt.tool_fields
+        body: dict[str, object] = (
+            {"messages": spoken} | self._level(prompt, profile) | prompt.tool_fields
+        )
         thought = ""
         if prompt.thinking and not prompt.text:
             if profile is None or not profile.end_text:
@@ -169,7 +236,9 @@ class Dialect:
                 body |= {"add_generation_prompt": False, "continue_final_message": True}
         return body
 
-    def _level(self, prompt: Prompt, profile: ThinkingProfile | None) -> dict[str, object]:
+    def _level(
+        self, prompt: Prompt, profile: ThinkingProfile | None
+    ) -> dict[str, object]:
         """The fields of a thinking level: arguments of the chat template, or what hosted models know."""
         level = prompt.thinking_level
         if level is None:
@@ -180,11 +249,18 @@ class Dialect:
             return {"reasoning_effort": effort}
         if arguments and self.template:
             return {"chat_template_kwargs": dict(arguments)}
-        if not self.vllm and self.effort and isinstance(level, str) and (profile is None or not self.template):
+        if (
+            not self.vllm
+            and self.effort
+            and isinstance(level, str)
+            and (profile is None or not self.template)
+        ):
             return {"reasoning_effort": level}
         return {}
 
-    def _raw(self, request: SampleRequest, profile: ThinkingProfile | None) -> dict[str, object]:
+    def _raw(
+        self, request: SampleRequest, profile: ThinkingProfile | None
+    ) -> dict[str, object]:
         prompt, k = request.prompt, request.params.logprobs
         body: dict[str, object] = {} if k is None else {"logprobs": k}
         if k is not None and self.vllm:
@@ -195,9 +271,14 @@ class Dialect:
         if profile:
             # The text shows where thinking ends only with its markers.
             body["skip_special_tokens"] = False
-        return body | {"prompt": list(request.rendered.token_ids), "return_token_ids": True}
+        return body | {
+            "prompt": list(request.rendered.token_ids),
+            "return_token_ids": True,
+        }
 
-    def _watching(self, request: SampleRequest, profile: ThinkingProfile | None) -> dict[str, object]:
+    def _watching(
+        self, request: SampleRequest, profile: ThinkingProfile | None
+    ) -> dict[str, object]:
         """Only vLLM's chat route reports the log-probabilities of chosen tokens."""
         prompt = request.prompt
         if not self.vllm or not prompt.messages or prompt.text or prompt.token_ids:
@@ -206,14 +287,23 @@ class Dialect:
                 "prompt of messages alone"
             )
         body: dict[str, object] = {"logprobs": True, "return_tokens_as_token_ids": True}
-        return body | self._turns(prompt, profile) | {"logprob_token_ids": list(request.watch)}
+        return (
+            body
+            | self._turns(prompt, profile)
+            | {"logprob_token_ids": list(request.watch)}
+        )
 
 
 def _refuses(message: str, name: str) -> bool:
-    return re.search(rf"\b{name}\b", message) is not None and _REFUSED.search(message) is not None
+    return (
+        re.search(rf"\b{name}\b", message) is not None
+        and _REFUSED.search(message) is not None
+    )
 
 
-def merged(body: Mapping[str, object], extra: Mapping[str, object]) -> dict[str, object]:
+def merged(
+    body: Mapping[str, object], extra: Mapping[str, object]
+) -> dict[str, object]:
     """A body with the fields of `extra_body`; where both have arguments of the chat template, those of the body win."""
     if not extra:
         return dict(body)
@@ -239,7 +329,11 @@ def _sampling(params: SamplingParams, *, vllm: bool) -> Mapping[str, object]:
         if listed := getattr(params, name):
             body[name] = list(listed)
     if params.json_schema:
-        schema = {"name": "reply", "schema": parse_json(params.json_schema), "strict": True}
+        schema = {
+            "name": "reply",
+            "schema": parse_json(params.json_schema),
+            "strict": True,
+        }
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     if params.logit_bias:
         body["logit_bias"] = {str(token): bias for token, bias in params.logit_bias}
@@ -255,14 +349,20 @@ def read_extra(text: str) -> dict[str, Any]:
     if not text.strip():
         return {}
     try:
-        fields = parse_json(text if text.lstrip().startswith("{") else read_whole(Path(text).expanduser()))
+        fields = parse_json(
+            text
+            if text.lstrip().startswith("{")
+            else read_whole(Path(text).expanduser())
+        )
     except (OSError, ValueError) as error:
         raise UsageError(
             f"extra_body={text[:80]!r} is neither a JSON object nor a file that holds one: write it as in "
             'extra_body={"chat_template_kwargs": {"enable_thinking": false}}'
         ) from error
     if not isinstance(fields, dict):
-        raise UsageError(f"extra_body={text[:80]!r} does not hold a JSON object: write the fields in braces")
+        raise UsageError(
+            f"extra_body={text[:80]!r} does not hold a JSON object: write the fields in braces"
+        )
     if taken := sorted(OWN & fields.keys()):
         raise UsageError(
             f"extra_body sets {', '.join(taken)}, which the engine sets itself: leave it out, and use the strategy's "
@@ -271,20 +371,36 @@ def read_extra(text: str) -> dict[str, Any]:
     return fields
 
 
-def text_bound(prompt: Prompt, profile: ThinkingProfile | None, dialect: Dialect) -> Rendered:
+def text_bound(
+    prompt: Prompt, profile: ThinkingProfile | None, dialect: Dialect
+) -> Rendered:
     """A prompt that is sent as text, with a bound on its tokens: one for each byte, and those of the template."""
     spoken = [message.content for message in prompt.messages] or [prompt.raw]
     earlier = prompt.thinking + prompt.text or dialect.skips(prompt, profile)
-    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in (*spoken, earlier))
+    size = sum(
+        len(text.encode("utf-8", "surrogatepass")) for text in (*spoken, earlier)
+    )
     size += len(profile.start_text) if profile and prompt.thinking else 0
     in_thinking = bool(prompt.thinking and profile) and not closed(prompt, profile)
-    return Rendered(None, size + MESSAGE_TOKENS * (len(spoken) + bool(earlier)) + TEMPLATE_TOKENS, in_thinking)
+    return Rendered(
+        None,
+        size + MESSAGE_TOKENS * (len(spoken) + bool(earlier)) + TEMPLATE_TOKENS,
+        in_thinking,
+    )
 
 
 def reply_bytes(request: SampleRequest) -> int:
     """A limit on the bytes of a reply, in proportion to the requested tokens and log-probabilities."""
-    each = TOKEN_BYTES + (1 + max(request.params.logprobs or 0, len(request.watch))) * ALTERNATIVE_BYTES
-    return BASE_BYTES + request.params.limit * each + PROMPT_BYTES * request.rendered.tokens
+    each = (
+        TOKEN_BYTES
+        + (1 + max(request.params.logprobs or 0, len(request.watch)))
+        * ALTERNATIVE_BYTES
+    )
+    return (
+        BASE_BYTES
+        + request.params.limit * each
+        + PROMPT_BYTES * request.rendered.tokens
+    )
 
 
 def at_once() -> int:
@@ -296,19 +412,35 @@ def at_once() -> int:
 
 
 GENERIC: Final = ThinkingProfile(
-    "on_request", (), (), "<think>", "</think>", "\n</think>\n\n", "<think>\n\n</think>\n\n"
+    "on_request",
+    (),
+    (),
+    "<think>",
+    "</think>",
+    "\n</think>\n\n",
+    "<think>\n\n</think>\n\n",
 )
 """The markers of most models that think, for a model of unknown name."""
-_SHOWN: Final = {start.strip(): each.profile for each in reversed(FAMILIES) if (start := each.profile.start_text)}
+_SHOWN: Final = {
+    start.strip(): each.profile
+    for each in reversed(FAMILIES)
+    if (start := each.profile.start_text)
+}
 """How models think that show it, by what their thinking begins with; of several families, the first."""
 _STARTS: Final = ("<", *_SHOWN)
-_BEGUN: Final = frozenset(start[:length] for start in _SHOWN for length in range(len(start)))
+_BEGUN: Final = frozenset(
+    start[:length] for start in _SHOWN for length in range(len(start))
+)
 
 
 def closed(prompt: Prompt, profile: ThinkingProfile | None) -> bool:
     """Whether a prompt has ended thinking, or skipped it, so that a final part follows."""
     end = profile.end_text if profile else ""
-    return bool(prompt.text) or prompt.thinking_level == NO_THINKING or bool(end and end in prompt.thinking)
+    return (
+        bool(prompt.text)
+        or prompt.thinking_level == NO_THINKING
+        or bool(end and end in prompt.thinking)
+    )
 
 
 def may_think(beginning: str) -> bool:
@@ -316,7 +448,9 @@ def may_think(beginning: str) -> bool:
     return beginning in _BEGUN or beginning.startswith(_STARTS)
 
 
-def by_text(text: str, profile: ThinkingProfile | None, *, opened: bool, cut: bool) -> ReplyParts:
+def by_text(
+    text: str, profile: ThinkingProfile | None, *, opened: bool, cut: bool
+) -> ReplyParts:
     """The parts of a text with markers; `cut` says that a limit ended it.
 
     `opened` says whether it continues thinking. A closing marker alone ends thinking that the prompt opened. A text
@@ -325,16 +459,28 @@ def by_text(text: str, profile: ThinkingProfile | None, *, opened: bool, cut: bo
     """
     known, beginning = profile is not None, text.lstrip()
     if profile is None:
-        if GENERIC.end_text not in text and not beginning.startswith(_STARTS) and not opened:
+        if (
+            GENERIC.end_text not in text
+            and not beginning.startswith(_STARTS)
+            and not opened
+        ):
             return ReplyParts("", text)
-        profile = next((_SHOWN[start] for start in _SHOWN if beginning.startswith(start)), GENERIC)
-        if GENERIC.end_text not in text and not beginning.startswith(profile.start_text.strip()) and not opened:
+        profile = next(
+            (_SHOWN[start] for start in _SHOWN if beginning.startswith(start)), GENERIC
+        )
+        if (
+            GENERIC.end_text not in text
+            and not beginning.startswith(profile.start_text.strip())
+            and not opened
+        ):
             return ReplyParts("", text)
     if not profile.end_text:
         return ReplyParts("", text)
     reading = PartSplitter(profile, opened=opened)
     pieces = reading.add(text, last=True)
-    unclosed = reading.thinking or (cut and not reading.closed and known and profile.when == "always")
+    unclosed = reading.thinking or (
+        cut and not reading.closed and known and profile.when == "always"
+    )
     thought = unclosed or reading.end > 0
     texts = {True: "", False: ""}
     for piece, thinking in pieces:

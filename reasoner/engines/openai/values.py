@@ -48,7 +48,9 @@ class FromServer(BaseModel):
             read: Self = cls.__pydantic_validator__.validate_json(body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+            raise ValueError(
+                f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            ) from None
         return read
 
     @classmethod
@@ -103,7 +105,11 @@ class SentMessage(FromServer):
             return named
         if not isinstance(self.content, list):
             return ""
-        return "".join(thought.text or "" for piece in self.content for thought in piece.thinking or ())
+        return "".join(
+            thought.text or ""
+            for piece in self.content
+            for thought in piece.thinking or ()
+        )
 
 
 class SentToken(FromServer):
@@ -131,17 +137,29 @@ class SentLogprobs(FromServer):
     def rows(self) -> list[TokenLogprobs]:
         """One row for each token. Raises ValueError where the two lists have different lengths."""
         if self.content is not None:
-            rows = [(token.logprob, [other.logprob for other in token.top_logprobs or ()]) for token in self.content]
+            rows = [
+                (token.logprob, [other.logprob for other in token.top_logprobs or ()])
+                for token in self.content
+            ]
         else:
             own = self.token_logprobs or []
             tops = self.top_logprobs or [None] * len(own)
-            rows = [(mine, [*(top or {}).values()]) for mine, top in zip(own, tops, strict=True)]
-        return [TokenLogprobs(min(own, 0.0), [min(other, 0.0) for other in others]) for own, others in rows]
+            rows = [
+                (mine, [*(top or {}).values()])
+                for mine, top in zip(own, tops, strict=True)
+            ]
+        return [
+            TokenLogprobs(min(own, 0.0), [min(other, 0.0) for other in others])
+            for own, others in rows
+        ]
 
     def watched(self, watch: TokenIds) -> Iterator[tuple[float, ...]]:
         """For each token the log-probabilities of the watched ids. Raises ValueError where one is missing."""
         for token in self.content or ():
-            by_name = {other.token: min(other.logprob, 0.0) for other in token.top_logprobs or ()}
+            by_name = {
+                other.token: min(other.logprob, 0.0)
+                for other in token.top_logprobs or ()
+            }
             try:
                 yield tuple(by_name[f"token_id:{token_id}"] for token_id in watch)
             except KeyError as missing:
@@ -193,10 +211,19 @@ class SentUsage(FromServer):
         """The counts, with thinking in the generated tokens."""
         prompt, generated = self.prompt_tokens, self.completion_tokens
         thinking = (self.completion_tokens_details or _NONE).reasoning_tokens
-        if generated is not None and thinking and self.total_tokens == (prompt or 0) + generated + thinking:
+        if (
+            generated is not None
+            and thinking
+            and self.total_tokens == (prompt or 0) + generated + thinking
+        ):
             # Some servers count thinking beside the rest, and only their total has both.
             generated += thinking
-        return Reported(prompt, generated, (self.prompt_tokens_details or _NONE).cached_tokens, thinking)
+        return Reported(
+            prompt,
+            generated,
+            (self.prompt_tokens_details or _NONE).cached_tokens,
+            thinking,
+        )
 
 
 class SentReply(FromServer):
@@ -209,7 +236,9 @@ class SentReply(FromServer):
     @property
     def reported(self) -> Reported | None:
         """The counts; None where there are none."""
-        return self.usage.reported if self.usage and self.usage.model_fields_set else None
+        return (
+            self.usage.reported if self.usage and self.usage.model_fields_set else None
+        )
 
 
 class ServedModel(FromServer):
@@ -238,7 +267,9 @@ class ServedModels(FromServer):
 class Tokenized(FromServer):
     """The reply of vLLM's /tokenize: token ids, one at least, the context window, and the tokens as text if asked."""
 
-    tokens: Annotated[tuple[Count, ...], _FirstError(), Field(min_length=1, strict=False)]
+    tokens: Annotated[
+        tuple[Count, ...], _FirstError(), Field(min_length=1, strict=False)
+    ]
     max_model_len: Count = 0
     token_strs: Items[Text] | None = None
 

@@ -8,7 +8,13 @@ from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines import ReplyParts
 from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.requests import by_text, closed, may_think
-from reasoner.engines.openai.values import Reported, SentCall, SentChoice, SentReply, TokenLogprobs
+from reasoner.engines.openai.values import (
+    Reported,
+    SentCall,
+    SentChoice,
+    SentReply,
+    TokenLogprobs,
+)
 from reasoner.errors import RequestLost
 from reasoner.models.thinking import Split, ThinkingProfile, split
 from reasoner.stopping.confidence import Cut
@@ -24,7 +30,11 @@ NO_THINKING_LOGPROBS = "the server reports log-probabilities of a part of the th
 NO_STOP = "the server does not report what stopped a sequence: a stop string looks like the model's own end"
 SLACK = 64
 """Events, ids or log-probabilities beyond `max_tokens` that are tolerated."""
-_FINISHES: dict[str, FinishReason] = {"stop": "stop", "tool_calls": "stop", "length": "length"}
+_FINISHES: dict[str, FinishReason] = {
+    "stop": "stop",
+    "tool_calls": "stop",
+    "length": "length",
+}
 
 
 class Malformed(ValueError):
@@ -95,8 +105,14 @@ class Draft:
             ValueError: its log-probabilities are incomplete.
             RequestLost: the sequence is far longer than allowed.
         """
-        part, logprobs, ids = choice.delta or choice.message, choice.logprobs, choice.token_ids
-        piece, thought, calls = (part.final, part.thinking, part.tool_calls) if part else ("", "", None)
+        part, logprobs, ids = (
+            choice.delta or choice.message,
+            choice.logprobs,
+            choice.token_ids,
+        )
+        piece, thought, calls = (
+            (part.final, part.thinking, part.tool_calls) if part else ("", "", None)
+        )
         piece = piece or choice.text or ""
         for number, call in enumerate(calls or ()):
             self._take_call(number, call)
@@ -117,12 +133,17 @@ class Draft:
         self.unreported += arrived
         if choice.finish_reason:
             stop = choice.stop_reason
-            self.finish, self.stop = choice.finish_reason, stop if type(stop) in (str, int) else None
+            self.finish, self.stop = (
+                choice.finish_reason,
+                stop if type(stop) in (str, int) else None,
+            )
             self.names_stop = "stop_reason" in choice.model_fields_set
 
     def _take_call(self, number: int, sent: SentCall) -> None:
         """Add a call of a tool, or a piece of it, which a server takes out of the text."""
-        call = self.calls.setdefault(number if sent.index is None else sent.index, {"name": "", "arguments": ""})
+        call = self.calls.setdefault(
+            number if sent.index is None else sent.index, {"name": "", "arguments": ""}
+        )
         if sent.function:
             call["name"] += sent.function.name or ""
             call["arguments"] += sent.function.arguments or ""
@@ -132,7 +153,11 @@ class Draft:
             return
         top_k = self.request.params.logprobs or 0
         self.sampled += [row.own for row in rows]
-        best = [tuple(sorted(row.others, reverse=True)[:top_k]) for row in rows] if top_k else []
+        best = (
+            [tuple(sorted(row.others, reverse=True)[:top_k]) for row in rows]
+            if top_k
+            else []
+        )
         self.top += best
         if self._watch and not ends:
             self.cut = any(self._watch(row) for row in best if row)
@@ -146,20 +171,29 @@ class Draft:
         """Add the server's counts: of several, the largest."""
         self.unreported = 0
         if before := self.reported:
-            known = [[count for count in pair if count is not None] for pair in zip(reported, before, strict=True)]
+            known = [
+                [count for count in pair if count is not None]
+                for pair in zip(reported, before, strict=True)
+            ]
             reported = Reported(*(max(counts, default=None) for counts in known))
         self.reported = reported
 
     @property
     def usage(self) -> Usage:
         """The server's counts and what arrived since; before any, the prompt at its bound and one token per chunk."""
-        reported, max_tokens, prompt = self.reported, self.request.params.limit, self.request.rendered.tokens
+        reported, max_tokens, prompt = (
+            self.reported,
+            self.request.params.limit,
+            self.request.rendered.tokens,
+        )
         generated = min(self.received, max_tokens)
         if reported is None:
             return Usage(prompt, 0, generated)
         generated = max(reported.generated or 0, generated)
         if self.unreported:
-            generated = max(generated, min((reported.generated or 0) + self.unreported, max_tokens))
+            generated = max(
+                generated, min((reported.generated or 0) + self.unreported, max_tokens)
+            )
         prompt = reported.prompt or prompt
         return Usage(prompt, min(reported.cached or 0, prompt), generated)
 
@@ -184,7 +218,10 @@ class Draft:
     @property
     def size(self) -> int:
         """Bytes of all text: an upper bound on the tokens, except one that is not shown."""
-        return sum(len(piece.encode("utf-8", "surrogatepass")) for piece in (*self.text, *self.thinking))
+        return sum(
+            len(piece.encode("utf-8", "surrogatepass"))
+            for piece in (*self.text, *self.thinking)
+        )
 
     def with_thinking(self, usage: Usage, parts: ReplyParts) -> Usage:
         """The draft's usage with the thinking tokens: those of the token ids, else the server's count.
@@ -200,7 +237,11 @@ class Draft:
         elif parts.unclosed:
             thinking = usage.generated_tokens
         elif parts.thinking:
-            least = usage.generated_tokens - len(parts.final.encode("utf-8", "surrogatepass")) - 1
+            least = (
+                usage.generated_tokens
+                - len(parts.final.encode("utf-8", "surrogatepass"))
+                - 1
+            )
             thinking = max(least, len(self.thinking), 1)
         else:
             thinking = 0
@@ -210,11 +251,20 @@ class Draft:
     def remarks(self, parts: ReplyParts, usage: Usage) -> Iterator[str]:
         """Notes on what the server cannot do or count, as the finished sequence shows."""
         reported = self.reported
-        if parts.tokens is None and parts.thinking and not parts.unclosed and (reported or Reported()).thinking is None:
+        if (
+            parts.tokens is None
+            and parts.thinking
+            and not parts.unclosed
+            and (reported or Reported()).thinking is None
+        ):
             yield NO_THINKING_COUNT
         if not self.aligned(usage):
             yield NO_THINKING_LOGPROBS
-        if self.request.rendered.token_ids is not None and self.text and not self.token_ids:
+        if (
+            self.request.rendered.token_ids is not None
+            and self.text
+            and not self.token_ids
+        ):
             yield NO_IDS
         if self.finish == "stop" and self.request.params.stop and not self.names_stop:
             yield NO_STOP
@@ -225,7 +275,10 @@ class Draft:
             yield NO_CACHED
         max_tokens, generated = self.request.params.limit, reported.generated or 0
         prompt = reported.prompt or self.request.rendered.tokens
-        counted = min(self.received, max_tokens) <= generated <= max_tokens and (reported.cached or 0) <= prompt
+        counted = (
+            min(self.received, max_tokens) <= generated <= max_tokens
+            and (reported.cached or 0) <= prompt
+        )
         if not counted or prompt > self.request.rendered.tokens:
             yield ODD
 
@@ -239,11 +292,19 @@ class Draft:
     def thinking_ids(self) -> Split:
         """How many of the token ids are thinking, and whether it continues."""
         assert self.profile is not None
-        return split(tuple(self.token_ids), self.profile, opened=self.request.rendered.in_thinking)
+        return split(
+            tuple(self.token_ids),
+            self.profile,
+            opened=self.request.rendered.in_thinking,
+        )
 
     def parts(self) -> ReplyParts:
         """Thinking and final part: by the server's own fields, else by the markers in the text."""
-        prompt, thinking, text = self.request.prompt, valid_unicode("".join(self.thinking)), self._reply
+        prompt, thinking, text = (
+            self.request.prompt,
+            valid_unicode("".join(self.thinking)),
+            self._reply,
+        )
         if thinking and not text and closed(prompt, self.profile):
             # A server that reads the reply alone takes it for thinking, though the prompt had ended that.
             return ReplyParts("", thinking, tokens=0)
@@ -257,19 +318,31 @@ class Draft:
         if self.profile and self.profile.end and self.token_ids:
             where = self.thinking_ids
             # A model can spell a marker in other tokens, and a call ends thinking too.
-            return parts._replace(tokens=where.thinking) if parts.unclosed == where.unclosed else parts
+            return (
+                parts._replace(tokens=where.thinking)
+                if parts.unclosed == where.unclosed
+                else parts
+            )
         return parts
 
     @property
     def _reply(self) -> str:
         """The text of the reply, with the calls that the server took out of it."""
-        calls = call_text(ToolCall(**self.calls[index]) for index in sorted(self.calls)) if self.calls else ""
+        calls = (
+            call_text(ToolCall(**self.calls[index]) for index in sorted(self.calls))
+            if self.calls
+            else ""
+        )
         return valid_unicode("".join((*self.text, calls)))
 
     def aligned(self, usage: Usage) -> bool:
         """Whether the log-probabilities are those of all generated tokens, or of the final part alone."""
         rows, thinking = len(self.sampled), usage.thinking_tokens
-        return not thinking or rows == usage.generated_tokens or rows <= usage.generated_tokens - thinking
+        return (
+            not thinking
+            or rows == usage.generated_tokens
+            or rows <= usage.generated_tokens - thinking
+        )
 
     def _logprobs(self, usage: Usage) -> Logprobs | None:
         if self.request.watch:
@@ -285,7 +358,9 @@ class Draft:
             RequestLost: the reply ended before the sequence did.
         """
         if not (self.finish or self.cut):
-            raise RequestLost("the stream ended before the sequence did: the server sent no finish reason")
+            raise RequestLost(
+                "the stream ended before the sequence did: the server sent no finish reason"
+            )
         request, params = self.request, self.request.params
         stop = self.stop if self.finish == "stop" else None
         if isinstance(stop, int) and stop not in params.stop_token_ids:
@@ -315,7 +390,11 @@ async def read_parts(draft: Draft, renderer: Renderer) -> ReplyParts:
     parts, ids = draft.parts(), draft.continuation
     if parts.tokens is None and parts.thinking and not parts.unclosed and ids:
         final_ids = await renderer.encode(parts.final)
-        return parts if final_ids is None else parts._replace(tokens=max(len(ids) - len(final_ids), 1))
+        return (
+            parts
+            if final_ids is None
+            else parts._replace(tokens=max(len(ids) - len(final_ids), 1))
+        )
     return parts
 
 
@@ -327,7 +406,9 @@ class GaveUp(RequestLost):
         super().__init__("the server gave up part-way")
 
 
-def parse_reply(body: bytes, request: SampleRequest, profile: ThinkingProfile | None = None) -> Draft:
+def parse_reply(
+    body: bytes, request: SampleRequest, profile: ThinkingProfile | None = None
+) -> Draft:
     """The sequence of a reply that is not streamed; without a count of its tokens, the bytes of its text are a bound.
 
     Raises:
@@ -347,6 +428,8 @@ def parse_reply(body: bytes, request: SampleRequest, profile: ThinkingProfile | 
     reported = reply.reported
     if reported:
         draft.report(reported)
-    if (reported is None or reported.generated is None) and not (draft.token_ids or draft.sampled):
+    if (reported is None or reported.generated is None) and not (
+        draft.token_ids or draft.sampled
+    ):
         draft.received = draft.size + 1
     return draft

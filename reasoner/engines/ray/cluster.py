@@ -18,7 +18,10 @@ from reasoner.engines.vllm.build import first_line
 from reasoner.errors import EngineUnavailable
 from reasoner.system.machine import require_extra
 
-_SILENT: Final[Mapping[str, Any]] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+_SILENT: Final[Mapping[str, Any]] = {
+    "log_to_driver": False,
+    "logging_level": logging.CRITICAL,
+}
 LONGEST: Final = 30
 """Characters of a path to the folder of a cluster."""
 OBJECT_STORE_BYTES: Final = 128 * 2**20
@@ -64,7 +67,9 @@ def join(address: str) -> None:
                 with suppress(Exception):
                     ray.shutdown()
                 if not address:
-                    raise EngineUnavailable(f"Ray could not be started on this machine: {first_line(error)}") from error
+                    raise EngineUnavailable(
+                        f"Ray could not be started on this machine: {first_line(error)}"
+                    ) from error
                 raise EngineUnavailable(
                     f"no Ray cluster answers for address={address} ({first_line(error)}): start one with "
                     "`ray start --head`, set RAY_AUTH_MODE=token if it has a token, or omit address to use this machine"
@@ -131,8 +136,19 @@ def _keeper(folder: str) -> "subprocess.Popen[bytes]":
     """The process that removes what is left of the cluster when this process has ended, or closes its input."""
     import psutil  # Ray brings it.
 
-    below = {str(process.pid) for process in psutil.Process().children(recursive=True) if "Agent" in process.name()}
-    command = [sys.executable, "-I", "-S", keeper.__file__, folder, *(f"{pid}={keeper.began(pid)}" for pid in below)]
+    below = {
+        str(process.pid)
+        for process in psutil.Process().children(recursive=True)
+        if "Agent" in process.name()
+    }
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        keeper.__file__,
+        folder,
+        *(f"{pid}={keeper.began(pid)}" for pid in below),
+    ]
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 Python itself
 
 

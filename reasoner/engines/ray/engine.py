@@ -53,8 +53,12 @@ class RayEngine(RemoteEngine):
     address: str = ""
     gpus: int | None = None
     cpus: int = 0
-    _replicas: tuple[Replica, ...] = field(default=(), init=False, repr=False, compare=False)
-    _placement: Placement = field(default_factory=lambda: Placement(0), init=False, repr=False, compare=False)
+    _replicas: tuple[Replica, ...] = field(
+        default=(), init=False, repr=False, compare=False
+    )
+    _placement: Placement = field(
+        default_factory=lambda: Placement(0), init=False, repr=False, compare=False
+    )
     _joined: bool = field(default=False, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -66,7 +70,9 @@ class RayEngine(RemoteEngine):
                 f"address must be auto (got {shown(self.address)}): run the command on a machine of the cluster, and "
                 "choose one of several by the environment variable RAY_ADDRESS=HOST:PORT"
             )
-        if isinstance(self.engine, MixtureEngine | RayEngine | Replicated | RecordedEngine):
+        if isinstance(
+            self.engine, MixtureEngine | RayEngine | Replicated | RecordedEngine
+        ):
             raise UsageError(
                 f"ray cannot run the engine {type(self.engine).__name__}: give one that serves one model, or write "
                 "mixture:members=[ray(...),ray(...)]"
@@ -110,16 +116,27 @@ class RayEngine(RemoteEngine):
                 f"{available:g}: lower replicas or gpus"
             )
         own = cluster.is_own()
-        threads = self.cpus or (max(1, usable_cores() // count) if own and not gpus else 1)
+        threads = self.cpus or (
+            max(1, usable_cores() // count) if own and not gpus else 1
+        )
         # The cores of a machine that is ours are not reserved: Ray keeps an idle process for each.
         reserved = {"num_gpus": gpus, "num_cpus": 0 if own else threads}
-        made_of = type(self.engine), {name: getattr(self.engine, name) for name in options_of(self.engine)}, threads
+        made_of = (
+            type(self.engine),
+            {name: getattr(self.engine, name) for name in options_of(self.engine)},
+            threads,
+        )
         setup, placement = Setup(made_of, reserved, Pacer()), Placement(count)
         self._placement = placement
 
         def replica(index: int) -> Replica:
             name = f"replica {index} of {count} of the engine"
-            return Replica(name, setup, self.notify, lambda answers: placement.mark(index, answers=answers))
+            return Replica(
+                name,
+                setup,
+                self.notify,
+                lambda answers: placement.mark(index, answers=answers),
+            )
 
         return tuple(map(replica, range(count)))
 
@@ -131,7 +148,9 @@ class RayEngine(RemoteEngine):
             for task in starts:
                 task.cancel()
             await asyncio.gather(*starts, return_exceptions=True)
-        if differing := next((facts for facts in others if facts.model != first.model), None):
+        if differing := next(
+            (facts for facts in others if facts.model != first.model), None
+        ):
             raise EngineUnavailable(
                 f"the replicas serve different models ({first.model.name} {first.model.revision}, "
                 f"{differing.model.name} {differing.model.revision}): give every node the same one"
@@ -152,7 +171,10 @@ class RayEngine(RemoteEngine):
         """The replica of this number; if it does not answer, the next one that does, or will."""
         if lost := self._placement.lost:
             numbers = [*range(index, self.replicas), *range(index)]
-            index = min(numbers, key=lambda number: (self._replicas[number].given_up, number in lost))
+            index = min(
+                numbers,
+                key=lambda number: (self._replicas[number].given_up, number in lost),
+            )
         return self._replicas[index]
 
     async def _call(self, prompt: Prompt, method: str, *arguments: Any) -> Any:
@@ -170,7 +192,9 @@ class RayEngine(RemoteEngine):
 
     async def reset_caches(self) -> None:
         """Empty the prefix caches of all replicas."""
-        await asyncio.gather(*(replica.call("reset_caches") for replica in self._replicas))
+        await asyncio.gather(
+            *(replica.call("reset_caches") for replica in self._replicas)
+        )
 
     async def close(self) -> None:
         """End the replicas, and Ray if it was started here and nothing else uses it."""
@@ -186,4 +210,8 @@ class RayEngine(RemoteEngine):
 def _gpus_of(engine: Engine) -> int:
     """The GPUs that an engine takes: as many as its arguments of vLLM say."""
     build = installed_build()
-    return len(devices_of(engine.args)) if isinstance(engine, VllmEngine) and build and not build.cpu else 0
+    return (
+        len(devices_of(engine.args))
+        if isinstance(engine, VllmEngine) and build and not build.cpu
+        else 0
+    )

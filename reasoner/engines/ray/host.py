@@ -16,7 +16,9 @@ class EngineHost:
     the older one returns without news.
     """
 
-    def __init__(self, cls: type[Engine], options: dict[str, Any], threads: int) -> None:
+    def __init__(
+        self, cls: type[Engine], options: dict[str, Any], threads: int
+    ) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
         self._news = asyncio.Event()
         self._host = Host(lambda: cls(**options), self._news.set)

@@ -19,7 +19,12 @@ PAUSE = 0.25
 def began(pid: str) -> str:
     """When a process began, in the kernel's clock ticks; empty if it has ended, or where there is no /proc."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        return (
+            Path(f"/proc/{pid}/stat")
+            .read_text(encoding="utf-8", errors="replace")
+            .rpartition(")")[2]
+            .split()[19]
+        )
     except (OSError, IndexError):
         return ""
 
@@ -29,7 +34,11 @@ def main() -> None:
     folder, *processes = sys.argv[1:]
     sys.stdin.buffer.read()
     for _ in range(TRIES):
-        left = [pid for pid, _, start in (entry.partition("=") for entry in processes) if start and began(pid) == start]
+        left = [
+            pid
+            for pid, _, start in (entry.partition("=") for entry in processes)
+            if start and began(pid) == start
+        ]
         for pid in left:
             with suppress(OSError):
                 os.kill(int(pid), signal.SIGKILL)

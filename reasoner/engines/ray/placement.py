@@ -27,7 +27,9 @@ class Placement:
         """The replica of a question, counted from 0."""
         replica = self._replicas.get(question_id)
         if replica is None:
-            replica = self._replicas[question_id] = min(self._candidates, key=self._loads.__getitem__)
+            replica = self._replicas[question_id] = min(
+                self._candidates, key=self._loads.__getitem__
+            )
             self._loads[replica] += 1
             if len(self._replicas) > REMEMBERED:
                 self.release(next(iter(self._replicas)))
@@ -43,7 +45,9 @@ class Placement:
     def mark(self, replica: int, *, answers: bool) -> None:
         """Note whether a replica answers. Questions of those that do not are placed again, elsewhere if they can be."""
         (self.lost.discard if answers else self.lost.add)(replica)
-        for question_id in [name for name, at in self._replicas.items() if at in self.lost]:
+        for question_id in [
+            name for name, at in self._replicas.items() if at in self.lost
+        ]:
             self.release(question_id)
 
     @property

@@ -22,7 +22,10 @@ EXCHANGES_PER_SECOND: Final = 500.0
 """Exchanges that a driver makes at most, with all replicas together: each costs it some 0.5 ms."""
 OPEN: Final = 2
 """Exchanges with one replica at once: a busy replica then gets fewer and larger batches."""
-_DETAIL = re.compile(r"(?:Worker exit detail|The actor died because of): *(.+?)(?:\.\s|\.?$)", re.MULTILINE)
+_DETAIL = re.compile(
+    r"(?:Worker exit detail|The actor died because of): *(.+?)(?:\.\s|\.?$)",
+    re.MULTILINE,
+)
 
 
 class Pacer:
@@ -55,7 +58,9 @@ class Replica:
     It is used from one event loop at a time. While nothing is in flight, no task of it runs.
     """
 
-    def __init__(self, name: str, setup: Setup, notify: Notify, answers: Callable[[bool], None]) -> None:
+    def __init__(
+        self, name: str, setup: Setup, notify: Notify, answers: Callable[[bool], None]
+    ) -> None:
         self.name = name
         self._setup = setup
         self._notify = notify
@@ -89,7 +94,9 @@ class Replica:
             self._starting = asyncio.ensure_future(self._start())
         return await asyncio.shield(self._starting)
 
-    async def call(self, method: str, *arguments: Any, request: SampleRequest | None = None) -> Any:
+    async def call(
+        self, method: str, *arguments: Any, request: SampleRequest | None = None
+    ) -> Any:
         """What a method returns, as `Calls.send` says.
 
         Raises:
@@ -116,7 +123,12 @@ class Replica:
 
     async def _start(self) -> Any:
         setup = self._setup
-        options = {"num_cpus": 0, "num_gpus": 0, "max_restarts": 0, "max_concurrency": 1000} | setup.options
+        options = {
+            "num_cpus": 0,
+            "num_gpus": 0,
+            "max_restarts": 0,
+            "max_concurrency": 1000,
+        } | setup.options
         actor = self._actor = new_actor(options).remote(*setup.arguments)
         self._ready, self._exchanges = False, 0
         try:
@@ -139,15 +151,22 @@ class Replica:
 
     def _refusal(self, error: BaseException) -> BaseException:
         if isinstance(error, TimeoutError):
-            wanted = ", ".join(f"{amount:g} {name[4:].upper()}" for name, amount in self._setup.options.items())
-            return EngineUnavailable(f"Ray found no room for {self.name} within {PLACE_SECONDS:g} s ({wanted})")
+            wanted = ", ".join(
+                f"{amount:g} {name[4:].upper()}"
+                for name, amount in self._setup.options.items()
+            )
+            return EngineUnavailable(
+                f"Ray found no room for {self.name} within {PLACE_SECONDS:g} s ({wanted})"
+            )
         if isinstance(error, RequestLost):
             return EngineUnavailable(f"{self.name} died while it started: {error}")
         if isinstance(error, ReasonerError) or not isinstance(error, Exception):
             return error
         return EngineUnavailable(f"Ray could not start {self.name}: {_cause(error)}")
 
-    async def _send(self, method: str, *arguments: Any, request: SampleRequest | None = None) -> Any:
+    async def _send(
+        self, method: str, *arguments: Any, request: SampleRequest | None = None
+    ) -> Any:
         outcome = await self._calls.send(method, *arguments, request=request)
         try:
             value = outcome.result()
@@ -212,7 +231,9 @@ class Replica:
             self._answers(False)
             end = "it is restarted, and what was in flight is repeated"
             if self._deaths > 1:
-                self._final = EngineDied(f"{self.name} died again after a restart: {cause}")
+                self._final = EngineDied(
+                    f"{self.name} died again after a restart: {cause}"
+                )
                 end = "again after a restart, so it is given up"
             else:
                 self._starting = asyncio.ensure_future(self._start())

@@ -7,7 +7,15 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from reasoner.engine import SampleRequest, UsageMeter
-from reasoner.engines.remote.host import Call, Outcome, RemoteLengths, RemotePiece, ToDriver, ToReplica, packed_request
+from reasoner.engines.remote.host import (
+    Call,
+    Outcome,
+    RemoteLengths,
+    RemotePiece,
+    ToDriver,
+    ToReplica,
+    packed_request,
+)
 from reasoner.errors import ReasonerError
 from reasoner.types import Usage
 
@@ -45,7 +53,9 @@ class Calls:
         self._unsent, self._cancels = {}, []
         return batch
 
-    async def send(self, method: str, *arguments: Any, request: SampleRequest | None = None) -> Outcome:
+    async def send(
+        self, method: str, *arguments: Any, request: SampleRequest | None = None
+    ) -> Outcome:
         """How a call of a method ended. A call of `sample` takes a request instead of arguments, and fills its meter.
 
         A cancelled call is cancelled in the host too.
@@ -53,9 +63,17 @@ class Calls:
         Raises:
             ReasonerError: the host was lost.
         """
-        number, ended, meter = next(self._numbers), asyncio.get_running_loop().create_future(), UsageMeter()
+        number, ended, meter = (
+            next(self._numbers),
+            asyncio.get_running_loop().create_future(),
+            UsageMeter(),
+        )
         if request:
-            arguments = packed_request(request), request.on_text is not None, request.progress is not None
+            arguments = (
+                packed_request(request),
+                request.on_text is not None,
+                request.progress is not None,
+            )
             meter = request.meter
         self._pending[number] = _Pending(ended, request)
         self._unsent[number] = number, method, arguments
@@ -68,7 +86,9 @@ class Calls:
         meter.usage, meter.preemptions = outcome.usage, outcome.preemptions
         return outcome
 
-    async def _cancel(self, number: int, ended: "asyncio.Future[Outcome]", meter: UsageMeter) -> None:
+    async def _cancel(
+        self, number: int, ended: "asyncio.Future[Outcome]", meter: UsageMeter
+    ) -> None:
         """Cancel a call in the host and write what it has cost, unless that stays unknown."""
         if self._unsent.pop(number, None):
             del self._pending[number]

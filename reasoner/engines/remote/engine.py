@@ -21,7 +21,9 @@ class RemoteEngine:
     """Receives the name of each stage of the start as it begins."""
     _facts: tuple[Facts, ...] = field(default=(), init=False, repr=False, compare=False)
     """What each host said when its engine had started; empty before the start."""
-    _heads: SharedHeads[Rendered] = field(default_factory=SharedHeads, init=False, repr=False, compare=False)
+    _heads: SharedHeads[Rendered] = field(
+        default_factory=SharedHeads, init=False, repr=False, compare=False
+    )
 
     @property
     def model(self) -> ModelInfo:
@@ -38,7 +40,10 @@ class RemoteEngine:
     @property
     def capacity(self) -> int | None:
         """Tokens in the smallest KV cache of a host."""
-        return min((facts.capacity for facts in self._facts if facts.capacity is not None), default=None)
+        return min(
+            (facts.capacity for facts in self._facts if facts.capacity is not None),
+            default=None,
+        )
 
     @property
     def continues(self) -> Continuation | None:
@@ -52,16 +57,24 @@ class RemoteEngine:
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The head as a host renders it, once; then the generated ids."""
-        bare = replace(prompt, token_ids=(), text="", thinking="") if _grown(prompt) else prompt
+        bare = (
+            replace(prompt, token_ids=(), text="", thinking="")
+            if _grown(prompt)
+            else prompt
+        )
         # The samples of a question begin at once, and one asks for all.
-        head = await self._heads.get(bare.head_digest, lambda: self._call(bare, "render", bare))
+        head = await self._heads.get(
+            bare.head_digest, lambda: self._call(bare, "render", bare)
+        )
         if not _grown(prompt):
             return head
         if head.token_ids is None:
             rendered: Rendered = await self._call(prompt, "render", prompt)
             return rendered
         ids = head.token_ids + prompt.token_ids
-        in_thinking = still_thinking(prompt, self.model.thinking, opened=head.in_thinking)
+        in_thinking = still_thinking(
+            prompt, self.model.thinking, opened=head.in_thinking
+        )
         return Rendered(ids, len(ids), in_thinking)
 
     async def encode(self, text: str) -> TokenIds | None:

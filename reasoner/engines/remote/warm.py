@@ -25,7 +25,14 @@ from typing import Any, Final, Literal, NamedTuple
 from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.remote.calls import Calls
 from reasoner.engines.remote.engine import RemoteEngine
-from reasoner.engines.remote.host import Facts, Host, Outcome, Plain, ToReplica, versions
+from reasoner.engines.remote.host import (
+    Facts,
+    Host,
+    Outcome,
+    Plain,
+    ToReplica,
+    versions,
+)
 from reasoner.errors import EngineDied, EngineUnavailable
 from reasoner.models.cache import cache_home
 from reasoner.registry import spec_of
@@ -61,7 +68,12 @@ def settings_of(engine: Engine) -> dict[str, str]:
     """What two processes must have in common for one to use the engine of the other: its spec, and versions."""
     spec = Spec.parse(spec_of(engine))
     return {
-        "engine": str(Spec(spec.name, {name: _absolute(value) for name, value in spec.options.items()}))
+        "engine": str(
+            Spec(
+                spec.name,
+                {name: _absolute(value) for name, value in spec.options.items()},
+            )
+        )
     } | versions()
 
 
@@ -83,7 +95,9 @@ def _own_folder() -> Iterator[Path]:
         OSError: it cannot be opened, or is not private.
     """
     folder = _notes_folder()
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(
+        folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    )
     try:
         if not _is_private(os.fstat(descriptor)):
             raise PermissionError(f"{folder} is open to other users")
@@ -103,7 +117,9 @@ def _peer(connection: socket.socket) -> int:
     Raises:
         PermissionError: it is another user's.
     """
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))
+    credentials = connection.getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII")
+    )
     process, user, _group = struct.unpack("iII", credentials)
     if user != os.getuid():
         raise PermissionError(f"the process at the other end is of user {user}")
@@ -175,7 +191,15 @@ async def offered(engine: Engine) -> AsyncIterator[Path]:
 
         file.touch(0o600, exist_ok=False)
         stack.callback(file.unlink, missing_ok=True)
-        file.write_text(json.dumps({"machine": platform.node(), "settings": settings_of(engine), "token": token}))
+        file.write_text(
+            json.dumps(
+                {
+                    "machine": platform.node(),
+                    "settings": settings_of(engine),
+                    "token": token,
+                }
+            )
+        )
         yield address
 
 
@@ -209,7 +233,12 @@ def _answers(address: Path) -> bool:
     return True
 
 
-async def _serve(engine: Engine, token: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _serve(
+    engine: Engine,
+    token: str,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
     """Run the calls of one command until it leaves or sends something else."""
     news, sent = asyncio.Event(), asyncio.Event()
     host = Host(lambda: engine, news.set)
@@ -249,7 +278,9 @@ async def _serve(engine: Engine, token: str, reader: asyncio.StreamReader, write
         writer.transport.abort()
 
 
-async def _admit(token: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _admit(
+    token: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
     """Prove that this server knows the token, and see that the command does.
 
     Raises:
@@ -259,7 +290,9 @@ async def _admit(token: str, reader: asyncio.StreamReader, writer: asyncio.Strea
     _peer(writer.get_extra_info("socket"))
     nonces = await reader.readexactly(NONCE) + (own := secrets.token_bytes(NONCE))
     writer.write(own + _proof(token, "server", nonces))
-    if not hmac.compare_digest(await reader.readexactly(NONCE), _proof(token, "command", nonces)):
+    if not hmac.compare_digest(
+        await reader.readexactly(NONCE), _proof(token, "command", nonces)
+    ):
         raise PermissionError("a command that does not know the token")
 
 
@@ -274,10 +307,14 @@ class _Opened(NamedTuple):
 def warm(engine: Engine) -> "WarmEngine | None":
     """The same engine, with the same settings, in a server on this machine; None where there is none that answers."""
     if not hasattr(os, "getuid"):
-        return None  # Windows has neither users by number nor, in Python, these sockets.
+        return (
+            None  # Windows has neither users by number nor, in Python, these sockets.
+        )
     with suppress(OSError, EngineUnavailable):  # no folder to look into
         with _own_folder() as folder:
-            notes = [note for file in sorted(folder.glob("*.json")) if (note := _read(file))]
+            notes = [
+                note for file in sorted(folder.glob("*.json")) if (note := _read(file))
+            ]
         wanted = settings_of(engine) if notes else {}
         for note in notes:
             if note.settings == wanted and (opened := _open(note)):
@@ -288,11 +325,20 @@ def warm(engine: Engine) -> "WarmEngine | None":
 def _read(file: Path) -> Note | None:
     """The note in a file; None if it is damaged, or not of this user and machine."""
     try:
-        content = parse_json(read_whole(file, limit=MAX_NOTE)) if _is_private(file.lstat()) else None
+        content = (
+            parse_json(read_whole(file, limit=MAX_NOTE))
+            if _is_private(file.lstat())
+            else None
+        )
     except (OSError, ValueError):
         return None
     match content:
-        case {"machine": machine, "settings": dict(settings), "token": str(token), **others}:
+        case {
+            "machine": machine,
+            "settings": dict(settings),
+            "token": str(token),
+            **others,
+        }:
             if machine == platform.node() and token.isascii() and not others:
                 return Note(file.stem, settings, token)
     return None
@@ -310,11 +356,16 @@ def _open(note: Note) -> _Opened | None:
         own = secrets.token_bytes(NONCE)
         connection.sendall(own)
         nonces = own + _take(connection, NONCE, due)
-        if not hmac.compare_digest(_take(connection, NONCE, due), _proof(note.token, "server", nonces)):
+        if not hmac.compare_digest(
+            _take(connection, NONCE, due), _proof(note.token, "server", nonces)
+        ):
             raise PermissionError("a server that does not know the token")
         start: ToReplica = 0, "start", ()
-        connection.sendall(_proof(note.token, "command", nonces) + b"".join(_frames([start])))
-        [outcome] = pickle.loads(_take(connection, _length(_take(connection, 4, due)), due))  # noqa: S301 it is proven
+        connection.sendall(
+            _proof(note.token, "command", nonces) + b"".join(_frames([start]))
+        )
+        reply = _take(connection, _length(_take(connection, 4, due)), due)
+        [outcome] = pickle.loads(reply)  # noqa: S301 it is proven
         facts: Facts = Outcome(*outcome).result()
         return _Opened(connection, process, facts)
     except Exception:
@@ -354,8 +405,12 @@ class WarmEngine(RemoteEngine):
     _calls: Calls = field(init=False, repr=False, compare=False)
     _due: bool = field(default=False, init=False, repr=False, compare=False)
     """Whether calls wait to be sent together."""
-    _writer: asyncio.StreamWriter | None = field(default=None, init=False, repr=False, compare=False)
-    _reading: "asyncio.Task[None] | None" = field(default=None, init=False, repr=False, compare=False)
+    _writer: asyncio.StreamWriter | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
+    _reading: "asyncio.Task[None] | None" = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         self._calls = Calls(self._wake)
@@ -374,7 +429,9 @@ class WarmEngine(RemoteEngine):
     def lost(self) -> EngineDied:
         """The error of calls once the server has ended."""
         end = f"the server that kept the engine (process {self.process}) has ended"
-        return EngineDied(f"{end}: run the command again, and it starts an engine of its own")
+        return EngineDied(
+            f"{end}: run the command again, and it starts an engine of its own"
+        )
 
     async def start(self) -> None:
         """Use the connection.
@@ -391,7 +448,9 @@ class WarmEngine(RemoteEngine):
         reader, self._writer = await asyncio.open_unix_connection(sock=opened.socket)
         self._reading = asyncio.ensure_future(self._read(reader, self._writer))
 
-    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _read(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         """Take what the server sends, until one of the two ends."""
         try:
             while True:

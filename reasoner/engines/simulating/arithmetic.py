@@ -10,10 +10,20 @@ from reasoner.answers.expressions import evaluate
 LONGEST: Final = 1000
 """The longest paragraph, in characters, that is read as arithmetic."""
 _ASKED: Final = re.compile(
-    r"(?:what is|what's|how much is|calculate|compute|evaluate|work out)?\s*([^?=]+?)\s*(?:=\s*)?\??\.?", re.IGNORECASE
+    r"(?:what is|what's|how much is|calculate|compute|evaluate|work out)?\s*([^?=]+?)\s*(?:=\s*)?\??\.?",
+    re.IGNORECASE,
 )
-_WORDS: Final = {"plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "divided by": "/", "x": "*"}
-_WORD: Final = re.compile(r"\s(multiplied by|divided by|plus|minus|times|x)\s", re.IGNORECASE)
+_WORDS: Final = {
+    "plus": "+",
+    "minus": "-",
+    "times": "*",
+    "multiplied by": "*",
+    "divided by": "/",
+    "x": "*",
+}
+_WORD: Final = re.compile(
+    r"\s(multiplied by|divided by|plus|minus|times|x)\s", re.IGNORECASE
+)
 _STATED: Final = re.compile(r"The answer is (-?\d+(?:[./]\d+)?)")
 
 
@@ -28,9 +38,13 @@ def read_arithmetic(text: str) -> tuple[Fraction | None, tuple[str, ...]]:
     after = list[str]()
     for paragraph in reversed(text.split("\n\n")):
         if len(paragraph) <= LONGEST and (match := _ASKED.fullmatch(paragraph.strip())):
-            expression = evaluate(_WORD.sub(lambda word: f" {_WORDS[word[1].lower()]} ", match[1]))
+            expression = evaluate(
+                _WORD.sub(lambda word: f" {_WORDS[word[1].lower()]} ", match[1])
+            )
             if expression and len(expression.constants) > 1:
-                return expression.value, tuple(_STATED.findall("\n".join(reversed(after))))
+                return expression.value, tuple(
+                    _STATED.findall("\n".join(reversed(after)))
+                )
         after.append(paragraph)
     return None, ()
 

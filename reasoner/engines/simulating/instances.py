@@ -26,17 +26,40 @@ _TRIES: Final = 50
 """How many texts or items are tried until one fits."""
 _NUMBER: Final = re.compile(r"-?\d{1,30}(?:[./]\d{1,30})?", re.ASCII)
 _KEYWORDS: Final[Mapping[str, set[str]]] = {
-    "object": {"properties", "required", "additionalProperties", "minProperties", "maxProperties"},
+    "object": {
+        "properties",
+        "required",
+        "additionalProperties",
+        "minProperties",
+        "maxProperties",
+    },
     "array": {"items", "prefixItems", "minItems", "maxItems", "uniqueItems"},
     "string": {"minLength", "maxLength", "pattern", "format"},
-    "number": {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"},
+    "number": {
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "multipleOf",
+    },
 }
 """The keywords of each type, by which a schema without a type has one."""
-_LIMITING: Final = {"type", "enum", "const", "anyOf", "oneOf"}.union(*_KEYWORDS.values())
+_LIMITING: Final = {"type", "enum", "const", "anyOf", "oneOf"}.union(
+    *_KEYWORDS.values()
+)
 _UNREAD: Final = {
-    "not", "if", "contains", "dependentRequired", "dependentSchemas", "dependencies", "propertyNames",
-    "patternProperties", "unevaluatedItems", "$dynamicRef", "$recursiveRef",
-}  # fmt: skip
+    "not",
+    "if",
+    "contains",
+    "dependentRequired",
+    "dependentSchemas",
+    "dependencies",
+    "propertyNames",
+    "patternProperties",
+    "unevaluatedItems",
+    "$dynamicRef",
+    "$recursiveRef",
+}
 """Keywords that limit values, and are not obeyed here."""
 _FORMATS: Final[Mapping[str, str]] = {
     "date": "2026-01-01",
@@ -70,7 +93,13 @@ def instance(schema: str, answer: str, source: random.Random) -> str:
         return json.dumps(_Writer(root, answer, source).value(root), ensure_ascii=False)
     except UsageError:
         raise
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise UsageError(f"json_schema is no JSON schema: {error}") from None
 
 
@@ -83,7 +112,10 @@ def schema_like(value: Any) -> dict[str, Any]:
     """The schema of values like this example: the same names, and the same types, which a text may say in words."""
     match value:
         case dict():
-            return {"properties": {name: schema_like(part) for name, part in value.items()}, "required": list(value)}
+            return {
+                "properties": {name: schema_like(part) for name, part in value.items()},
+                "required": list(value),
+            }
         case list():
             return {"items": schema_like(value[0]) if value else {}, "minItems": 1}
         case bool():
@@ -97,7 +129,11 @@ def schema_like(value: Any) -> dict[str, Any]:
 
 def number_in(answer: str) -> Fraction | None:
     """The number that an answer is, if any."""
-    return Fraction(answer) if _NUMBER.fullmatch(answer) and not answer.endswith("/0") else None
+    return (
+        Fraction(answer)
+        if _NUMBER.fullmatch(answer) and not answer.endswith("/0")
+        else None
+    )
 
 
 class _Writer:
@@ -122,7 +158,9 @@ class _Writer:
         for several in ("anyOf", "oneOf"):
             if several in whole:
                 rest = {name: part for name, part in whole.items() if name != several}
-                return self._first([{**rest, "allOf": [part]} for part in whole[several]], self.value)
+                return self._first(
+                    [{**rest, "allOf": [part]} for part in whole[several]], self.value
+                )
         if "const" in whole or "enum" in whole:
             return self._chosen([whole["const"]] if "const" in whole else whole["enum"])
         return self._typed(whole)
@@ -130,16 +168,22 @@ class _Writer:
     def _spend(self, steps: int) -> None:
         self._steps += steps
         if self._steps > LARGEST:
-            raise UsageError(f"json_schema takes more than {LARGEST:,} steps to satisfy: make it smaller")
+            raise UsageError(
+                f"json_schema takes more than {LARGEST:,} steps to satisfy: make it smaller"
+            )
 
     def _whole(self, schema: Any) -> dict[str, Any]:
         """A schema in one with those that it refers to, and those that must hold beside it."""
         self._spend(1)
         if self._level > DEEPEST:
-            raise _NoInstance(f"json_schema has no instance of at most {DEEPEST} levels")
+            raise _NoInstance(
+                f"json_schema has no instance of at most {DEEPEST} levels"
+            )
         if isinstance(schema, bool):
             return {} if schema else {"enum": []}
-        whole = {name: part for name, part in schema.items() if name not in ("$ref", "allOf")}
+        whole = {
+            name: part for name, part in schema.items() if name not in ("$ref", "allOf")
+        }
         parts = [self._referred(schema["$ref"])] if "$ref" in schema else []
         self._level += 1
         for part in (*parts, *schema.get("allOf", ())):
@@ -150,15 +194,23 @@ class _Writer:
     def _referred(self, reference: str) -> Any:
         """The part of the root with this JSON pointer."""
         if reference.partition("/")[0] != "#":
-            raise UsageError(f"json_schema refers to {shown(reference)}, outside of itself: put it into $defs")
+            raise UsageError(
+                f"json_schema refers to {shown(reference)}, outside of itself: put it into $defs"
+            )
         part = self._root
         for name in reference.split("/")[1:]:
-            part = part[int(name) if isinstance(part, list) else name.replace("~1", "/").replace("~0", "~")]
+            part = part[
+                int(name)
+                if isinstance(part, list)
+                else name.replace("~1", "/").replace("~0", "~")
+            ]
         return part
 
     def _first(self, parts: Iterable[Any], write: Callable[[Any], Any]) -> Any:
         """What is written for the first part that has an instance; where it is to be brief, simple parts come first."""
-        refused: UsageError = _NoInstance("json_schema has an empty list of alternatives")
+        refused: UsageError = _NoInstance(
+            "json_schema has an empty list of alternatives"
+        )
         for part in sorted(parts, key=_has_parts) if self._brief else parts:
             level = self._level
             try:
@@ -172,13 +224,19 @@ class _Writer:
         if not values:
             raise _NoInstance("json_schema has a part that nothing satisfies")
         number = number_in(self._answer)
-        stated = [value for value in values if value == self._answer or (number is not None and value == number)]
+        stated = [
+            value
+            for value in values
+            if value == self._answer or (number is not None and value == number)
+        ]
         value = stated[0] if stated else self._source.choice(values)
         self._spend(len(str(value)))
         return value
 
     def _typed(self, schema: dict[str, Any]) -> Any:
-        kinds = schema.get("type") or next((kind for kind, words in _KEYWORDS.items() if words & schema.keys()), "any")
+        kinds = schema.get("type") or next(
+            (kind for kind, words in _KEYWORDS.items() if words & schema.keys()), "any"
+        )
         number = number_in(self._answer)
         write: dict[str, Callable[[], Any]] = {
             "any": lambda: self._answer if number is None else _plain(number),
@@ -191,15 +249,26 @@ class _Writer:
             "null": lambda: None,
         }
         self._level += 1
-        value = self._first(kinds if isinstance(kinds, list) else [kinds], lambda kind: write[kind]())
+        value = self._first(
+            kinds if isinstance(kinds, list) else [kinds], lambda kind: write[kind]()
+        )
         self._level -= 1
         return value
 
     def _object(self, schema: dict[str, Any]) -> dict[str, Any]:
         properties, required = schema.get("properties", {}), schema.get("required", [])
-        least, most = schema.get("minProperties", 0), schema.get("maxProperties", math.inf)
-        other = schema.get("additionalProperties", schema.get("unevaluatedProperties", True))
-        optional = [name for name, part in properties.items() if name not in required and part is not False]
+        least, most = (
+            schema.get("minProperties", 0),
+            schema.get("maxProperties", math.inf),
+        )
+        other = schema.get(
+            "additionalProperties", schema.get("unevaluatedProperties", True)
+        )
+        optional = [
+            name
+            for name, part in properties.items()
+            if name not in required and part is not False
+        ]
         room = (least if self._brief else min(most, len(properties))) - len(required)
         chosen = {*required, *optional[: max(0, room)]}
         names = [name for name in properties if name in chosen]
@@ -207,7 +276,10 @@ class _Writer:
         if not (properties or required or other is False or self._brief):
             least = max(least, min(1, most))
         spare = (f"answer{number or ''}" for number in count())
-        names += [next(name for name in spare if name not in chosen) for _ in range(min(least, LARGEST) - len(names))]
+        names += [
+            next(name for name in spare if name not in chosen)
+            for _ in range(min(least, LARGEST) - len(names))
+        ]
         if len(names) > most:
             raise _NoInstance(f"json_schema requires more than {most} properties")
         return {name: self.value(properties.get(name, other)) for name in names}
@@ -219,37 +291,58 @@ class _Writer:
         if other is False:
             length = min(length, len(first))
         if not least <= length <= most:
-            raise _NoInstance(f"json_schema has an array of at least {least} items that may not have them")
+            raise _NoInstance(
+                f"json_schema has an array of at least {least} items that may not have them"
+            )
         self._spend(length)
         items = list[Any]()
         for index in range(length):
             part = first[index] if index < len(first) else other
-            items.append(self._other(items, part) if schema.get("uniqueItems") else self.value(part))
+            items.append(
+                self._other(items, part)
+                if schema.get("uniqueItems")
+                else self.value(part)
+            )
         return items
 
     def _other(self, items: list[Any], schema: Any) -> Any:
         """A value that differs from those that are there: as if the answer were another one."""
-        answer, known = self._answer, {json.dumps(item, sort_keys=True) for item in items}
+        answer, known = (
+            self._answer,
+            {json.dumps(item, sort_keys=True) for item in items},
+        )
         try:
             for number in range(_TRIES):
                 value = self.value(schema)
                 if json.dumps(value, sort_keys=True) not in known:
                     return value
-                self._answer = str(number) if number_in(answer) is not None else f"{answer}{number}"
+                self._answer = (
+                    str(number)
+                    if number_in(answer) is not None
+                    else f"{answer}{number}"
+                )
         finally:
             self._answer = answer
-        raise _NoInstance("json_schema has an array of more different items than there are")
+        raise _NoInstance(
+            "json_schema has an array of more different items than there are"
+        )
 
     def _string(self, schema: dict[str, Any]) -> str:
         least, most = schema.get("minLength", 0), schema.get("maxLength", math.inf)
         self._spend(max(least, len(self._answer)))
         length = min(most, max(least, len(self._answer)))
-        texts: Iterable[str] = [_FORMATS.get(schema.get("format", ""), self._answer.ljust(length, "-")[:length])]
+        texts: Iterable[str] = [
+            _FORMATS.get(
+                schema.get("format", ""), self._answer.ljust(length, "-")[:length]
+            )
+        ]
         if "pattern" in schema:
             texts = self._matching(schema["pattern"])
         fitting = next((text for text in texts if least <= len(text) <= most), None)
         if fitting is None:
-            raise _NoInstance(f"json_schema has a text for which the simulated engine finds none: {shown(schema)}")
+            raise _NoInstance(
+                f"json_schema has a text for which the simulated engine finds none: {shown(schema)}"
+            )
         return fitting
 
     def _matching(self, pattern: str) -> Iterator[str]:
@@ -266,7 +359,11 @@ class _Writer:
 
     def _number(self, schema: dict[str, Any], *, whole: bool) -> int | float:
         """The answer if it is allowed, else a number at a bound or between both."""
-        bounds = {name: Fraction(str(value)) for name, value in schema.items() if name in _KEYWORDS["number"]}
+        bounds = {
+            name: Fraction(str(value))
+            for name, value in schema.items()
+            if name in _KEYWORDS["number"]
+        }
         step = bounds.pop("multipleOf", Fraction(1) if whole else None)
         if whole and step is not None:
             step = Fraction(step.numerator)
@@ -274,26 +371,41 @@ class _Writer:
         above, below = bounds.get("exclusiveMinimum"), bounds.get("exclusiveMaximum")
 
         def fits(value: Fraction) -> bool:
-            return ((low is None or value >= low) and (high is None or value <= high)
-                    and (above is None or value > above) and (below is None or value < below))  # fmt: skip
+            return (
+                (low is None or value >= low)
+                and (high is None or value <= high)
+                and (above is None or value > above)
+                and (below is None or value < below)
+            )
 
         stated = number_in(self._answer)
-        near = [Fraction(self._source.randrange(10)) if stated is None else stated, *bounds.values()]
+        near = [
+            Fraction(self._source.randrange(10)) if stated is None else stated,
+            *bounds.values(),
+        ]
         near += [(first + another) / 2 for first in near for another in near]
         if step is not None:
-            near = [math.floor(value / step) * step + more for value in near for more in (0, step, -step)]
+            near = [
+                math.floor(value / step) * step + more
+                for value in near
+                for more in (0, step, -step)
+            ]
         else:
             near += [value + more for value in near for more in (1, -1)]
         fitting = next(filter(fits, near), None)
         if fitting is None:
-            raise _NoInstance(f"json_schema has a number that nothing satisfies: {shown(schema)}")
+            raise _NoInstance(
+                f"json_schema has a number that nothing satisfies: {shown(schema)}"
+            )
         return _plain(fitting)
 
 
 def _has_parts(part: Any) -> bool:
     """Whether a schema, or a type, is of a value with others in it."""
     deep = {"$ref", "properties", "items", "anyOf", "oneOf", "allOf"}
-    return part in ("object", "array") or (isinstance(part, dict) and bool(deep & part.keys()))
+    return part in ("object", "array") or (
+        isinstance(part, dict) and bool(deep & part.keys())
+    )
 
 
 def _both(first: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
@@ -306,7 +418,10 @@ def _both(first: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     for name in first.keys() & other.keys():
         pair = first[name], other[name]
         if name == "properties":
-            shared = {key: {"allOf": [each[key] for each in pair]} for key in pair[0].keys() & pair[1].keys()}
+            shared = {
+                key: {"allOf": [each[key] for each in pair]}
+                for key in pair[0].keys() & pair[1].keys()
+            }
             both[name] = {**pair[0], **pair[1], **shared}
         elif name == "required":
             both[name] = list(dict.fromkeys([*pair[0], *pair[1]]))

@@ -22,7 +22,12 @@ _OTHERS: Final = {
     part.CATEGORY_NOT_SPACE: part.CATEGORY_SPACE,
     part.CATEGORY_NOT_WORD: part.CATEGORY_WORD,
 }
-_ENDS: Final = {part.AT_BEGINNING, part.AT_BEGINNING_STRING, part.AT_END, part.AT_END_STRING}
+_ENDS: Final = {
+    part.AT_BEGINNING,
+    part.AT_BEGINNING_STRING,
+    part.AT_END,
+    part.AT_END_STRING,
+}
 
 
 def matching(pattern: str, source: random.Random) -> str:
@@ -75,12 +80,16 @@ def _characters(kind: Any, given: Any) -> str:
     elif kind is part.NOT_LITERAL:
         left_out = chr(given)
     elif kind is part.IN:
-        named = "".join(_characters(*member) for member in given if member[0] is not part.NEGATE)
+        named = "".join(
+            _characters(*member) for member in given if member[0] is not part.NEGATE
+        )
         if given[0][0] is not part.NEGATE:
             return named
         left_out = named
     elif kind is not part.ANY:
         raise ValueError(f"nothing is written for its part {str(kind).lower()}")
-    if allowed := "".join(character for character in _ALPHABET if character not in left_out):
+    if allowed := "".join(
+        character for character in _ALPHABET if character not in left_out
+    ):
         return allowed
     raise ValueError("it leaves out all that is written here")

@@ -22,7 +22,9 @@ def named_call(prompt: Prompt, answer: str, source: random.Random) -> str:
         function = tool["function"]
         if _names(prompt, function["name"]):
             parameters = json.dumps(function.get("parameters") or {"type": "object"})
-            return call_text([ToolCall(function["name"], instance(parameters, answer, source))])
+            return call_text(
+                [ToolCall(function["name"], instance(parameters, answer, source))]
+            )
     return ""
 
 
@@ -31,7 +33,11 @@ def in_turn(schema: str, prompt: Prompt) -> str:
     parsed = json.loads(schema)
     if not prompt.tools or "anyOf" not in parsed:
         return schema
-    called = {call["function"]["name"] for message in prompt.messages for call in message.fields.get("tool_calls", [])}
+    called = {
+        call["function"]["name"]
+        for message in prompt.messages
+        for call in message.fields.get("tool_calls", [])
+    }
 
     def turn(call: Any) -> tuple[bool, bool]:
         name = call["properties"]["name"]["const"]

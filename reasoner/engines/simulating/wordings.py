@@ -21,12 +21,17 @@ _JSON: Final = re.compile(
     re.IGNORECASE,
 )
 _VALUE: Final = re.compile(r"\bjson value\b", re.IGNORECASE)
-_NAMES: Final = re.compile(r"^.*\b(?:json|fields?|keys?|properties)\b.*$", re.IGNORECASE | re.MULTILINE)
+_NAMES: Final = re.compile(
+    r"^.*\b(?:json|fields?|keys?|properties)\b.*$", re.IGNORECASE | re.MULTILINE
+)
 _NAME: Final = re.compile(r"[`\"'](\w{1,64})[`\"']")
 _SECTION: Final = re.compile(r"`\[\[ ## (\w{1,64}) ## \]\]`")
 """A section of a reply, as DSPy asks for it."""
 _OPTION: Final = re.compile(r"\b(?:letter|label|option|choice)\b", re.IGNORECASE)
-_EITHER: Final = re.compile(r"\b(yes|true)\b[\"'`*]*\s*(?:/|\||,|or)\s*(?:or\s+)?[\"'`*]*(no|false)\b", re.IGNORECASE)
+_EITHER: Final = re.compile(
+    r"\b(yes|true)\b[\"'`*]*\s*(?:/|\||,|or)\s*(?:or\s+)?[\"'`*]*(no|false)\b",
+    re.IGNORECASE,
+)
 _BARE: Final = re.compile(
     r"\b(?:only|just|nothing but|exactly)\b.{0,40}\b(?:letter|label|number|integer|answer|word|option|name|yes|true)\b"
     r"|\b(?:one|single) (?:word|letter|number|digit)\b|\bnothing else\b"
@@ -34,7 +39,15 @@ _BARE: Final = re.compile(
     r"|\b(?:answer|reply|respond)(?: with)?:? [\"'`*]*(?:yes|true)\b",
     re.IGNORECASE,
 )
-_SCHEMA: Final = {"properties", "$ref", "$defs", "enum", "anyOf", "items", "additionalProperties"}
+_SCHEMA: Final = {
+    "properties",
+    "$ref",
+    "$defs",
+    "enum",
+    "anyOf",
+    "items",
+    "additionalProperties",
+}
 """Keywords by which an object in a prompt is a schema, and no example of what is wanted."""
 
 
@@ -68,7 +81,8 @@ class Wording:
                 return f"The answer is {answer}"
         if self.sections:
             return "\n\n".join(
-                f"[[ ## {name} ## ]]\n{'' if name == 'completed' else answer}".strip() for name in self.sections
+                f"[[ ## {name} ## ]]\n{'' if name == 'completed' else answer}".strip()
+                for name in self.sections
             )
         return answer if self.bare else f"The answer is {answer}"
 
@@ -98,7 +112,9 @@ def _wanted(text: str) -> dict[str, Any]:
         return schemas[-1]
     if objects:
         return schema_like(objects[-1])
-    names: dict[str, Any] = {name: {} for line in _NAMES.findall(text) for name in _NAME.findall(line)}
+    names: dict[str, Any] = {
+        name: {} for line in _NAMES.findall(text) for name in _NAME.findall(line)
+    }
     if names:
         return {"properties": names, "required": list(names)}
     return {} if _VALUE.search(text) else {"type": "object"}

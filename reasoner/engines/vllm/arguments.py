@@ -41,7 +41,9 @@ def from_spec(options: Mapping[str, Value]) -> dict[str, Any]:
 
 def _plain(name: str, value: Value) -> Any:
     if isinstance(value, Spec):
-        raise UsageError(f"{name}={written(value)} does not fit: write an object as JSON, as in {name}={{}}")
+        raise UsageError(
+            f"{name}={written(value)} does not fit: write an object as JSON, as in {name}={{}}"
+        )
     if isinstance(value, tuple):
         return [_plain(name, item) for item in value]
     return str(value)
@@ -51,7 +53,9 @@ OPEN: Final = OpenOptions("args", from_spec)
 """For classes with a field `args` of vLLM's arguments."""
 
 
-def check_args(args: object, own: Collection[str], owned: Mapping[str, str] = OWNED) -> None:
+def check_args(
+    args: object, own: Collection[str], owned: Mapping[str, str] = OWNED
+) -> None:
     """Check names without importing vLLM; where it is not installed any name passes.
 
     `own` are the options of the engine itself, `owned` those that cannot be set.
@@ -60,7 +64,9 @@ def check_args(args: object, own: Collection[str], owned: Mapping[str, str] = OW
         UsageError: an unknown name, one that is decided here, a value that cannot be recorded.
     """
     if not isinstance(args, Mapping):
-        raise UsageError(f"args must be a mapping from vLLM's arguments to values (got {shown(args)})")
+        raise UsageError(
+            f"args must be a mapping from vLLM's arguments to values (got {shown(args)})"
+        )
     if not args:
         return
     known = known_arguments()
@@ -74,12 +80,17 @@ def check_args(args: object, own: Collection[str], owned: Mapping[str, str] = OW
         if known and name not in known:
             build = installed_build()
             raise UnknownName(
-                "option", str(name), (known - owned.keys()) | set(own), of=f"vllm {build and build.version}"
+                "option",
+                str(name),
+                (known - owned.keys()) | set(own),
+                of=f"vllm {build and build.version}",
             )
         try:
             json.dumps(value)
         except (TypeError, ValueError) as error:
-            raise UsageError(f"{name} of vLLM must be text, a number, a list or a mapping of these") from error
+            raise UsageError(
+                f"{name} of vLLM must be text, a number, a list or a mapping of these"
+            ) from error
 
 
 def converted(args: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,7 +110,9 @@ def converted(args: Mapping[str, Any]) -> dict[str, Any]:
         except ValueError as error:
             text = value if isinstance(value, str) else written(as_written(value))
             problem = " ".join(str(error).split())[:300]
-            raise UsageError(f"{name}={shown(text)} does not fit vLLM: {problem}") from error
+            raise UsageError(
+                f"{name}={shown(text)} does not fit vLLM: {problem}"
+            ) from error
     return typed
 
 
@@ -134,7 +147,17 @@ def _words(parser: Any, name: str, value: Any) -> list[str]:
             return []
         return [flag if _truth(value) else f"--no-{flag.removeprefix('--')}"]
     if isinstance(value, list) and action.nargs is not None:
-        return [flag, *(item if isinstance(item, str) else json.dumps(item) for item in value)] if value else []
+        return (
+            [
+                flag,
+                *(
+                    item if isinstance(item, str) else json.dumps(item)
+                    for item in value
+                ),
+            ]
+            if value
+            else []
+        )
     if isinstance(value, list) and all(isinstance(item, str | int) for item in value):
         return [f"{flag}={','.join(map(str, value))}"]
     return [f"{flag}={value if isinstance(value, str) else json.dumps(value)}"]
@@ -150,7 +173,9 @@ def _truth(value: Any) -> bool:
 def known_arguments() -> frozenset[str]:
     """The public arguments of the installed vLLM, read from its source without an import; empty without vLLM."""
     package = find_spec("vllm") if installed_build() else None
-    folder = next(iter(package.submodule_search_locations or ()), None) if package else None
+    folder = (
+        next(iter(package.submodule_search_locations or ()), None) if package else None
+    )
     if folder is None:
         return frozenset()
     try:
@@ -160,7 +185,8 @@ def known_arguments() -> frozenset[str]:
     return frozenset(
         field.target.id
         for cls in tree.body
-        if isinstance(cls, ast.ClassDef) and cls.name in ("EngineArgs", "AsyncEngineArgs")
+        if isinstance(cls, ast.ClassDef)
+        and cls.name in ("EngineArgs", "AsyncEngineArgs")
         for field in cls.body
         if isinstance(field, ast.AnnAssign)
         and isinstance(field.target, ast.Name)

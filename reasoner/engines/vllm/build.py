@@ -95,14 +95,18 @@ _AFTER = re.compile(r"\n|\[type=| (?:Try increasing|See https?:|Please )")
 def first_line(error: BaseException) -> str:
     """What an error says, in one line of at most 300 characters; its class where it says nothing or one word."""
     text = _COUNTED.sub("", str(error).strip(), count=1)
-    text = printable(_AFTER.split(text, maxsplit=1)[0].strip() or text, limit=300).rstrip(".")
+    text = printable(
+        _AFTER.split(text, maxsplit=1)[0].strip() or text, limit=300
+    ).rstrip(".")
     name = type(error).__name__
     return f"{name}: {text}" if text and " " not in text else text or name
 
 
 _SURVIVED: Final = re.compile(r"Invocation of \w+ method failed")
 """Errors of one call, which end nothing."""
-_POINTER: Final = re.compile(r"root cause|stack trace (above|for)|error log", re.IGNORECASE)
+_POINTER: Final = re.compile(
+    r"root cause|stack trace (above|for)|error log", re.IGNORECASE
+)
 """Messages that only point to another one."""
 _EXIT: Final = re.compile(r"'\w+': (-?\d+)")
 
@@ -135,7 +139,9 @@ class CoreLog:
     """The log of one core and of its processes, from its start to its end."""
 
     def __init__(self) -> None:
-        self._folder = TemporaryDirectory(prefix="reasoner-vllm-", ignore_cleanup_errors=True)
+        self._folder = TemporaryDirectory(
+            prefix="reasoner-vllm-", ignore_cleanup_errors=True
+        )
         self._records = Path(self._folder.name) / "errors.txt"
         self._records.touch()
 
@@ -145,13 +151,18 @@ class CoreLog:
 
         A user's own configuration of vLLM's log has precedence.
         """
-        if "VLLM_LOGGING_CONFIG_PATH" in os.environ or os.environ.get("VLLM_CONFIGURE_LOGGING") == "0":
+        if (
+            "VLLM_LOGGING_CONFIG_PATH" in os.environ
+            or os.environ.get("VLLM_CONFIGURE_LOGGING") == "0"
+        ):
             with children_end_with_us():
                 yield
             return
         from vllm.config.logging import LoggingConfig
 
-        args.logging_config = LoggingConfig(pylogging_config_file=str(self._configuration()))
+        args.logging_config = LoggingConfig(
+            pylogging_config_file=str(self._configuration())
+        )
         # vLLM configures this process too.
         logger = logging.getLogger("vllm")
         handlers, level = logger.handlers[:], logger.level
@@ -169,7 +180,10 @@ class CoreLog:
         config = deepcopy(DEFAULT_LOGGING_CONFIG)
         recorder = f"{LogRecorder.__module__}.{LogRecorder.__qualname__}"
         config["handlers"]["recorder"] = {"()": recorder, "path": str(self._records)}
-        config["loggers"]["vllm"]["handlers"] = [*config["loggers"]["vllm"]["handlers"], "recorder"]
+        config["loggers"]["vllm"]["handlers"] = [
+            *config["loggers"]["vllm"]["handlers"],
+            "recorder",
+        ]
         file = Path(self._folder.name) / "logging.json"
         file.write_text(json.dumps(config), encoding="utf-8")
         return file
@@ -194,14 +208,29 @@ class CoreLog:
 
 def advice(cause: str, *, cpu: bool) -> str:
     """What to do about an error of vLLM's start, where that is known."""
-    room = "kv_gib or max_model_len" if cpu else "gpu_memory_utilization or max_model_len"
+    room = (
+        "kv_gib or max_model_len" if cpu else "gpu_memory_utilization or max_model_len"
+    )
     for pattern, known in (
-        ("KV cache|[Oo]ut of memory|[Ff]ree memory", f"change the engine's options {room}"),
-        ("safetensor|[Dd]eserializing|header", "the file of the weights is damaged: fetch it again"),
+        (
+            "KV cache|[Oo]ut of memory|[Ff]ree memory",
+            f"change the engine's options {room}",
+        ),
+        (
+            "safetensor|[Dd]eserializing|header",
+            "the file of the weights is damaged: fetch it again",
+        ),
         ("dtype|torch\\.float", "change the engine's option dtype"),
-        (r"parallel|world size|devices?\b", "change the engine's option tensor_parallel_size or device_ids"),
+        (
+            r"parallel|world size|devices?\b",
+            "change the engine's option tensor_parallel_size or device_ids",
+        ),
         ("ended with code -", "it may have had too little memory"),
     ):
         if re.search(pattern, cause):
             return f"; {known}"
-    return "; VLLM_LOGGING_LEVEL=INFO shows its log" if re.search("ended with code|root cause", cause) else ""
+    return (
+        "; VLLM_LOGGING_LEVEL=INFO shows its log"
+        if re.search("ended with code|root cause", cause)
+        else ""
+    )

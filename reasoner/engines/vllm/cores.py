@@ -31,7 +31,10 @@ class CoreFacts(NamedTuple):
 
 def _needs_repair(engine: Any, args: Any) -> bool:
     """Whether the engine samples with V1's sampler, which `sampler` repairs."""
-    return args.worker_extension_cls == WORKER_EXTENSION and not engine.vllm_config.use_v2_model_runner
+    return (
+        args.worker_extension_cls == WORKER_EXTENSION
+        and not engine.vllm_config.use_v2_model_runner
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,9 @@ class InProcessCore:
         self._progress: dict[str, Progress] = {}
         self._engine: Any = None
         self._dead: CoreDied | None = None
-        self._thread = threading.Thread(target=self._live, name="vllm-core", daemon=True)
+        self._thread = threading.Thread(
+            target=self._live, name="vllm-core", daemon=True
+        )
         with _LOCK:
             _IN_PROCESS.add(self)
         self._thread.start()
@@ -106,7 +111,9 @@ class InProcessCore:
 
     def reset_caches(self) -> "Future[Any]":
         """Empty the prefix cache; nothing may be in flight."""
-        return self._between_steps(lambda: None if self._dead else self._engine.reset_prefix_cache())
+        return self._between_steps(
+            lambda: None if self._dead else self._engine.reset_prefix_cache()
+        )
 
     def _between_steps(self, work: Callable[[], Any]) -> "Future[Any]":
         future = _new_future()
@@ -131,7 +138,9 @@ class InProcessCore:
             from vllm.v1.engine.llm_engine import LLMEngine
 
             with self._log.recording(self._args):
-                self._engine = LLMEngine.from_engine_args(self._args, usage_context=UsageContext.LLM_CLASS)
+                self._engine = LLMEngine.from_engine_args(
+                    self._args, usage_context=UsageContext.LLM_CLASS
+                )
             prepare(self._engine.output_processor, self._progress)
             if _needs_repair(self._engine, self._args):
                 self._engine.collective_rpc("repair")
@@ -139,7 +148,9 @@ class InProcessCore:
             self._shut_down()
             self.started.set_exception(error)
             return
-        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer))
+        self.started.set_result(
+            CoreFacts(self._engine.vllm_config, self._engine.renderer)
+        )
         try:
             while self._serve_inbox():
                 if self._dead is None and self._engine.has_unfinished_requests():
@@ -207,7 +218,9 @@ class InProcessCore:
             prompt = {"prompt_token_ids": list(job.token_ids)}
             if job.progress:
                 self._progress[job.request_id] = job.progress
-            internal = self._engine.add_request(job.request_id, prompt, job.params, priority=job.priority)
+            internal = self._engine.add_request(
+                job.request_id, prompt, job.params, priority=job.priority
+            )
         except Exception as error:
             self._progress.pop(job.request_id, None)
             future.set_exception(error)
@@ -219,14 +232,22 @@ class InProcessCore:
         flight = self._flights.pop(request_id, None)
         if flight is None or self._dead:
             return None
-        request = self._engine.engine_core.engine_core.scheduler.requests.get(flight.internal_id)
+        request = self._engine.engine_core.engine_core.scheduler.requests.get(
+            flight.internal_id
+        )
         state = self._engine.output_processor.request_states.get(flight.internal_id)
         self._engine.abort_request([request_id])
         if request is None or state is None:
             return None
         if request.num_output_tokens == 0:
-            return Usage(min(request.num_computed_tokens, request.num_prompt_tokens), 0, 0)
-        return Usage(request.num_prompt_tokens, state.num_cached_tokens, request.num_output_tokens)
+            return Usage(
+                min(request.num_computed_tokens, request.num_prompt_tokens), 0, 0
+            )
+        return Usage(
+            request.num_prompt_tokens,
+            state.num_cached_tokens,
+            request.num_output_tokens,
+        )
 
 
 class AsyncCore:
@@ -246,7 +267,9 @@ class AsyncCore:
         self._engine: Any = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._progress: dict[str, Progress] = {}
-        self._thread = threading.Thread(target=self._live, name="vllm-async", daemon=True)
+        self._thread = threading.Thread(
+            target=self._live, name="vllm-async", daemon=True
+        )
         self._thread.start()
 
     def _live(self) -> None:
@@ -259,13 +282,17 @@ class AsyncCore:
                 self._engine = None
             self.started.set_exception(error)
             return
-        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer))
+        self.started.set_result(
+            CoreFacts(self._engine.vllm_config, self._engine.renderer)
+        )
         self._loop.run_forever()
         # Tasks that vLLM left running would warn when Python collects them.
         remaining = asyncio.all_tasks(self._loop)
         for task in remaining:
             task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*remaining, return_exceptions=True))
+        self._loop.run_until_complete(
+            asyncio.gather(*remaining, return_exceptions=True)
+        )
         self._loop.close()
 
     async def _start(self) -> None:
@@ -274,7 +301,9 @@ class AsyncCore:
 
         with self._log.recording(self._args):
             # vLLM chooses the sizes of batches by this: a strategy sends many requests at once, as its class `LLM`.
-            self._engine = AsyncLLM.from_engine_args(self._args, usage_context=UsageContext.LLM_CLASS)
+            self._engine = AsyncLLM.from_engine_args(
+                self._args, usage_context=UsageContext.LLM_CLASS
+            )
         prepare(self._engine.output_processor, self._progress)
         if _needs_repair(self._engine, self._args):
             await self._engine.collective_rpc("repair")
@@ -285,7 +314,9 @@ class AsyncCore:
         return future
 
     def _spawn(self, job: CoreJob, future: "Future[Any]") -> None:
-        task = self._tasks[job.request_id] = self._loop.create_task(self._generate(job, future))
+        task = self._tasks[job.request_id] = self._loop.create_task(
+            self._generate(job, future)
+        )
         if job.progress:
             self._progress[job.request_id] = job.progress
         task.add_done_callback(lambda _: self._forget(job.request_id))
@@ -328,12 +359,18 @@ class AsyncCore:
         return asyncio.run_coroutine_threadsafe(self._abort(request_id), self._loop)
 
     def reset_caches(self) -> "Future[Any]":
-        return asyncio.run_coroutine_threadsafe(self._engine.reset_prefix_cache(), self._loop)
+        return asyncio.run_coroutine_threadsafe(
+            self._engine.reset_prefix_cache(), self._loop
+        )
 
     async def _abort(self, request_id: str) -> Usage | None:
         processor = self._engine.output_processor
         internal = processor.external_req_ids.get(request_id, [])
-        states = [processor.request_states[name] for name in internal if name in processor.request_states]
+        states = [
+            processor.request_states[name]
+            for name in internal
+            if name in processor.request_states
+        ]
         if not states and (task := self._tasks.get(request_id)):
             # vLLM is still reading the prompt, in a thread, and would not notice.
             task.cancel()

@@ -9,8 +9,20 @@ from typing import Any, ClassVar, Literal
 from reasoner.engine import Continuation, Rendered, SampleRequest, TextPiece
 from reasoner.engines import HEADS_CACHED, RenderedHead
 from reasoner.engines.vllm.build import Build, CoreLog, in_daemon, installed_build
-from reasoner.engines.vllm.cores import WORKER_EXTENSION, AsyncCore, CoreFacts, CoreJob, InProcessCore
-from reasoner.engines.vllm.parts import Before, Marks, PartReader, split_parts, with_calls
+from reasoner.engines.vllm.cores import (
+    WORKER_EXTENSION,
+    AsyncCore,
+    CoreFacts,
+    CoreJob,
+    InProcessCore,
+)
+from reasoner.engines.vllm.parts import (
+    Before,
+    Marks,
+    PartReader,
+    split_parts,
+    with_calls,
+)
 from reasoner.engines.vllm.rendering import limit_thinking, limits, served_profile
 from reasoner.engines.vllm.served import VllmModel
 from reasoner.engines.vllm.stream import Drawn, SequenceStream, read_logprobs
@@ -26,7 +38,15 @@ SCHEDULER = "reasoner.engines.vllm.scheduler.new_scheduler"
 """The value of vLLM's `scheduler_cls`: it keeps log-probabilities in the core, and ends sequences at their floors."""
 CPU_SEQUENCES = 256
 """Sequences that run at once on a CPU unless `max_num_seqs` says otherwise."""
-_OPTIONAL = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")
+_OPTIONAL = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+)
 """Sampling parameters that have the same name and a neutral default in vLLM."""
 
 
@@ -53,12 +73,16 @@ class VllmEngine(VllmModel):
     seed next to other requests may differ after some tokens. A trace replays exactly.
     """
 
-    alternative: ClassVar[str] = "; or use a server with --base-url URL, or no model at all with --engine simulated"
+    alternative: ClassVar[str] = (
+        "; or use a server with --base-url URL, or no model at all with --engine simulated"
+    )
 
     model_id: str = "embedded"
     core: Literal["auto", "in_process", "async"] = "auto"
     reasoning_parser: str = AUTO
-    _heads: dict[str, RenderedHead] = field(default_factory=dict, init=False, repr=False)
+    _heads: dict[str, RenderedHead] = field(
+        default_factory=dict, init=False, repr=False
+    )
     _marks: Marks | None = field(default=None, init=False, repr=False)
     _limits_thinking: bool = field(default=False, init=False, repr=False)
 
@@ -83,20 +107,33 @@ class VllmEngine(VllmModel):
         if self._core is None:
             await in_daemon(self.start_core)
             if not self._prompts.renders_chats:
-                self.notes += ("the model has no chat template: messages are joined as text",)
+                self.notes += (
+                    "the model has no chat template: messages are joined as text",
+                )
 
-    def _new_core(self, build: Build, arguments: Any, log: CoreLog) -> InProcessCore | AsyncCore:
+    def _new_core(
+        self, build: Build, arguments: Any, log: CoreLog
+    ) -> InProcessCore | AsyncCore:
         in_process = build.cpu if self.core == "auto" else self.core == "in_process"
-        return InProcessCore(arguments, log) if in_process else AsyncCore(arguments, log)
+        return (
+            InProcessCore(arguments, log) if in_process else AsyncCore(arguments, log)
+        )
 
     def _own_settings(self, build: Build) -> dict[str, Any]:
         own = {
-            "worker_extension_cls": WORKER_EXTENSION, "scheduler_cls": SCHEDULER,
-            "enable_prefix_caching": True, "scheduling_policy": "priority",
-        }  # fmt: skip
+            "worker_extension_cls": WORKER_EXTENSION,
+            "scheduler_cls": SCHEDULER,
+            "enable_prefix_caching": True,
+            "scheduling_policy": "priority",
+        }
         if not build.cpu:
             return own
-        if self.args.get("enable_chunked_prefill") not in (None, False, "false", "False"):
+        if self.args.get("enable_chunked_prefill") not in (
+            None,
+            False,
+            "false",
+            "False",
+        ):
             raise UsageError(
                 "enable_chunked_prefill of vLLM cannot be true on a CPU: a seeded request with a split prefill ends "
                 "the process: omit it"
@@ -110,10 +147,17 @@ class VllmEngine(VllmModel):
 
     def _served_model_info(self, resolved: Resolved, facts: CoreFacts) -> ModelInfo:
         info = VllmModel._served_model_info(self, resolved, facts)
-        profile = served_profile(resolved.name, self.reasoning_parser, facts.config.model_config, self._prompts.reader)
+        profile = served_profile(
+            resolved.name,
+            self.reasoning_parser,
+            facts.config.model_config,
+            self._prompts.reader,
+        )
         tokenizer = self._prompts.tokenizer
         self._marks = Marks.of(profile, tokenizer) if profile else None
-        self._limits_thinking = profile is not None and limits(facts.config.reasoning_config, profile)
+        self._limits_thinking = profile is not None and limits(
+            facts.config.reasoning_config, profile
+        )
         return replace(info, thinking=profile)
 
     def _gpu_share(self, resolved: Resolved) -> float:
@@ -128,7 +172,9 @@ class VllmEngine(VllmModel):
         ids, marks = head.token_ids + prompt.token_ids, self._marks
         if marks and not marks.profile.end and prompt.token_ids:
             before = Before(ids, len(prompt.token_ids), head.opened)
-            thinking = PartReader(before, marks, self._prompts.tokenizer).reading.thinking
+            thinking = PartReader(
+                before, marks, self._prompts.tokenizer
+            ).reading.thinking
         else:
             thinking = still_thinking(prompt, self._profile, opened=head.opened)
         return Rendered(ids, len(ids), thinking)
@@ -145,10 +191,16 @@ class VllmEngine(VllmModel):
     def _encode(self, prompt: Prompt) -> RenderedHead:
         profile = self._profile
         if prompt.raw:
-            opened = profile is not None and prompt.raw.rstrip().endswith(profile.start_text.rstrip())
+            opened = profile is not None and prompt.raw.rstrip().endswith(
+                profile.start_text.rstrip()
+            )
             return RenderedHead(self._prompts.raw(prompt.raw), opened)
         if not self._prompts.renders_chats:
-            return RenderedHead(self._prompts.raw("\n\n".join(message.content for message in prompt.messages)))
+            return RenderedHead(
+                self._prompts.raw(
+                    "\n\n".join(message.content for message in prompt.messages)
+                )
+            )
         tools = prompt.tool_fields
         if profile is None:
             return RenderedHead(self._chat(prompt.messages, tools))
@@ -156,7 +208,11 @@ class VllmEngine(VllmModel):
         ids = self._chat(prompt.messages, arguments)
         opened = self._prompts.reader.opens(profile, prompt.messages, arguments)
         skip = skip_text(profile, prompt.thinking_level, opened=opened)
-        return RenderedHead(ids + self._prompts.marked(skip)) if skip else RenderedHead(ids, opened)
+        return (
+            RenderedHead(ids + self._prompts.marked(skip))
+            if skip
+            else RenderedHead(ids, opened)
+        )
 
     @property
     def _profile(self) -> ThinkingProfile | None:
@@ -190,18 +246,30 @@ class VllmEngine(VllmModel):
         assert ids is not None
         # A request that watches tokens is a measurement: it has no parts.
         marks = None if request.watch else self._marks
-        before = Before(ids, len(request.prompt.token_ids), marks is not None and self._head(request.prompt).opened)
+        before = Before(
+            ids,
+            len(request.prompt.token_ids),
+            marks is not None and self._head(request.prompt).opened,
+        )
         stream = self._stream(request, before, marks)
-        params = _vllm_params(request, streams=stream is not None, thinks=marks is not None)
+        params = _vllm_params(
+            request, streams=stream is not None, thinks=marks is not None
+        )
         if self.limits_thinking and isinstance(request.prompt.thinking_level, int):
             params.thinking_token_budget = request.prompt.thinking_level
         name = f"{request.question_id}-{next(self._names)}"
         # Where it may be due, the stream tells how long it is.
-        progress = None if request.progress and request.progress.due else request.progress
-        job = CoreJob(name, ids, params, request.priority, stream, request.meter, progress)
+        progress = (
+            None if request.progress and request.progress.due else request.progress
+        )
+        job = CoreJob(
+            name, ids, params, request.priority, stream, request.meter, progress
+        )
         output = await self._output(core, job, request.meter)
         drawn = stream.drawn if stream else Drawn.whole(output.outputs[0])
-        usage = Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, drawn.computed)
+        usage = Usage(
+            len(output.prompt_token_ids), output.num_cached_tokens or 0, drawn.computed
+        )
         request.meter.usage = usage
         completion = _completion(request, drawn, usage)
         if marks is None:
@@ -211,14 +279,18 @@ class VllmEngine(VllmModel):
             return with_calls(completion, before, marks, self._prompts.tokenizer)
         return completion
 
-    def _stream(self, request: SampleRequest, before: Before, marks: Marks | None) -> SequenceStream | None:
+    def _stream(
+        self, request: SampleRequest, before: Before, marks: Marks | None
+    ) -> SequenceStream | None:
         """What ends the sequence where vLLM itself cannot, and passes its text on."""
         due = request.progress and request.progress.due
         if not (request.on_text or due or (marks and request.params.stop)):
             return None
         on_text = _in_loop(request.on_text) if request.on_text else None
         # It runs in the thread in which vLLM uses its own tokenizer.
-        return SequenceStream(request, before, marks, self._prompts.served_tokenizer, on_text)
+        return SequenceStream(
+            request, before, marks, self._prompts.served_tokenizer, on_text
+        )
 
 
 def _in_loop(on_text: Callable[[TextPiece], None]) -> Callable[[TextPiece], None]:
@@ -237,13 +309,19 @@ def _vllm_params(request: SampleRequest, *, streams: bool, thinks: bool) -> Any:
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
     params = request.params
-    given = {name: value for name in _OPTIONAL if (value := getattr(params, name)) is not None}
+    given = {
+        name: value
+        for name in _OPTIONAL
+        if (value := getattr(params, name)) is not None
+    }
     return VllmSamplingParams(
         **given,
         max_tokens=params.limit,
         logit_bias=dict(params.logit_bias) or None,
         bad_words=list(params.bad_words) or None,
-        structured_outputs=StructuredOutputsParams(json=params.json_schema) if params.json_schema else None,
+        structured_outputs=StructuredOutputsParams(json=params.json_schema)
+        if params.json_schema
+        else None,
         stop=[] if thinks else list(params.stop),
         stop_token_ids=list(params.stop_token_ids),
         # vLLM returns either the best alternatives or chosen ids, both after the sampled token.
@@ -254,7 +332,9 @@ def _vllm_params(request: SampleRequest, *, streams: bool, thinks: bool) -> Any:
         extra_args={"floor": list(astuple(request.floor))} if request.floor else None,
         # The parts of a model that thinks are decoded here, each by itself.
         detokenize=not thinks,
-        output_kind=RequestOutputKind.DELTA if streams else RequestOutputKind.FINAL_ONLY,
+        output_kind=RequestOutputKind.DELTA
+        if streams
+        else RequestOutputKind.FINAL_ONLY,
     )
 
 
@@ -264,10 +344,22 @@ def _completion(request: SampleRequest, drawn: Drawn, usage: Usage) -> Completio
         stop = None  # an end-of-sequence token of the model
     logprobs = read_logprobs(drawn.rows, request.params.logprobs, request.watch)
     finish = drawn.finish_reason
-    return Completion(request.prompt, drawn.text, ids, finish, stop, usage, logprobs, request.index, request.seed)
+    return Completion(
+        request.prompt,
+        drawn.text,
+        ids,
+        finish,
+        stop,
+        usage,
+        logprobs,
+        request.index,
+        request.seed,
+    )
 
 
-def _in_parts(whole: Completion, before: Before, marks: Marks, tokenizer: Any) -> Completion:
+def _in_parts(
+    whole: Completion, before: Before, marks: Marks, tokenizer: Any
+) -> Completion:
     """A completion with its text split into thinking and final part."""
     parts = split_parts(whole.continuation, before, marks, tokenizer)
     thinking, final = parts.thinking, parts.final
@@ -275,5 +367,10 @@ def _in_parts(whole: Completion, before: Before, marks: Marks, tokenizer: Any) -
         thinking = thinking.partition(whole.boundary)[0]
     elif whole.boundary:
         final = final.partition(whole.boundary)[0]
-    usage = replace(whole.usage, thinking_tokens=len(whole.token_ids) if parts.unclosed else parts.tokens or 0)
-    return replace(whole, text=final, usage=usage, thinking=thinking, unclosed=parts.unclosed)
+    usage = replace(
+        whole.usage,
+        thinking_tokens=len(whole.token_ids) if parts.unclosed else parts.tokens or 0,
+    )
+    return replace(
+        whole, text=final, usage=usage, thinking=thinking, unclosed=parts.unclosed
+    )

@@ -19,7 +19,8 @@ CONTEXT: Final = 8
 
 
 _TO_FUNCTION: Final = re.compile(
-    r"to=functions\.([\w.-]{1,256})[^<]{0,200}(?:<\|[a-z]+\|>[^<]*)??<\|message\|>(.*)", re.DOTALL
+    r"to=functions\.([\w.-]{1,256})[^<]{0,200}(?:<\|[a-z]+\|>[^<]*)??<\|message\|>(.*)",
+    re.DOTALL,
 )
 
 
@@ -34,7 +35,13 @@ class Marks(NamedTuple):
         """The marks of a profile for a tokenizer."""
         added = getattr(tokenizer, "added_tokens_decoder", {})
         return cls(
-            profile, frozenset((*tokenizer.all_special_ids, *(at for at, token in added.items() if token.special)))
+            profile,
+            frozenset(
+                (
+                    *tokenizer.all_special_ids,
+                    *(at for at, token in added.items() if token.special),
+                )
+            ),
         )
 
 
@@ -68,14 +75,22 @@ class PartReader:
     """
 
     def __init__(self, before: Before, marks: Marks, tokenizer: Any) -> None:
-        self._special, self._decoder = marks.special, Decoder(before.head, tokenizer, special=True)
+        self._special, self._decoder = (
+            marks.special,
+            Decoder(before.head, tokenizer, special=True),
+        )
         self.reading = PartSplitter(marks.profile, opened=before.opened)
         self.add(before.chain)
         self.reading.restart()
 
     def add(self, ids: Iterable[int], *, last: bool = False) -> list[Piece]:
         """The pieces that further tokens settle; with `last`, the sequence ends with them."""
-        texts, ends, special, at = list[str](), list[int](), list[tuple[int, int]](), self.reading.size
+        texts, ends, special, at = (
+            list[str](),
+            list[int](),
+            list[tuple[int, int]](),
+            self.reading.size,
+        )
         for token in ids:
             text = self._decoder.add(token)
             texts.append(text)
@@ -87,7 +102,9 @@ class PartReader:
         return self.reading.add(self.new, special, last=last)
 
 
-def split_parts(ids: TokenIds, before: Before, marks: Marks, tokenizer: Any) -> ReplyParts:
+def split_parts(
+    ids: TokenIds, before: Before, marks: Marks, tokenizer: Any
+) -> ReplyParts:
     """The parts of a sequence. `ids` are without a closing token that is no text.
 
     A token that holds the end of thinking and the beginning of the final part counts as thinking.
@@ -105,7 +122,9 @@ def split_parts(ids: TokenIds, before: Before, marks: Marks, tokenizer: Any) -> 
     return ReplyParts(texts[True], texts[False], reading.thinking, length)
 
 
-def decode(ids: Iterable[int], before: TokenIds, tokenizer: Any, *, special: bool = False) -> str:
+def decode(
+    ids: Iterable[int], before: TokenIds, tokenizer: Any, *, special: bool = False
+) -> str:
     """The text of token ids after others, with special tokens or without."""
     decoder = Decoder(before, tokenizer, special=special)
     return "".join(map(decoder.add, ids))
@@ -116,7 +135,9 @@ class Decoder:
 
     __slots__ = ("_detokenizer",)
 
-    def __init__(self, before: TokenIds, tokenizer: Any, *, special: bool = False) -> None:
+    def __init__(
+        self, before: TokenIds, tokenizer: Any, *, special: bool = False
+    ) -> None:
         from vllm.v1.engine.detokenizer import IncrementalDetokenizer
 
         params = SimpleNamespace(
@@ -127,9 +148,14 @@ class Decoder:
             spaces_between_special_tokens=not special,
         )
         request: Any = SimpleNamespace(
-            request_id="", sampling_params=params, prompt_token_ids=list(before[-CONTEXT:]), prompt_embeds=None
+            request_id="",
+            sampling_params=params,
+            prompt_token_ids=list(before[-CONTEXT:]),
+            prompt_embeds=None,
         )
-        self._detokenizer: Any = IncrementalDetokenizer.from_new_request(tokenizer, request)
+        self._detokenizer: Any = IncrementalDetokenizer.from_new_request(
+            tokenizer, request
+        )
 
     def add(self, token: int) -> str:
         """The text that the next token adds."""
@@ -138,7 +164,9 @@ class Decoder:
         return text
 
 
-def with_calls(completion: Completion, before: Before, marks: Marks, tokenizer: Any) -> Completion:
+def with_calls(
+    completion: Completion, before: Before, marks: Marks, tokenizer: Any
+) -> Completion:
     """A reply of gpt-oss with its calls, which are messages of their own, in the form that `read_calls` reads."""
     if completion.unclosed:
         return completion
@@ -154,4 +182,6 @@ def with_calls(completion: Completion, before: Before, marks: Marks, tokenizer: 
 def harmony_calls(raw: str) -> list[ToolCall]:
     """The calls of gpt-oss: messages to a function."""
     calls = map(_TO_FUNCTION.search, raw.split("<|start|>"))
-    return [ToolCall(call[1], call[2].partition("<|")[0].strip()) for call in calls if call]
+    return [
+        ToolCall(call[1], call[2].partition("<|")[0].strip()) for call in calls if call
+    ]

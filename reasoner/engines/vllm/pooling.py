@@ -39,7 +39,9 @@ class PoolingEngine(VllmModel):
 
     role: ClassVar[str] = "the reward model"
     claimed_as: ClassVar[str] = "the reward model's"
-    owned: ClassVar[Mapping[str, str]] = OWNED | {"pooler_config": "the recipe decides which outputs are read"}
+    owned: ClassVar[Mapping[str, str]] = OWNED | {
+        "pooler_config": "the recipe decides which outputs are read"
+    }
 
     kv_gib: float = 0.5
     task: Literal["token_classify", "classify"] = "token_classify"
@@ -48,7 +50,9 @@ class PoolingEngine(VllmModel):
     def __post_init__(self) -> None:
         VllmModel.__post_init__(self)
         if self.gpu_memory_utilization == 1:
-            raise UsageError("gpu_memory_utilization=1 leaves nothing to the policy: give less than 1")
+            raise UsageError(
+                "gpu_memory_utilization=1 leaves nothing to the policy: give less than 1"
+            )
 
     async def start(self, policy: Engine | None = None) -> None:
         """Start the model next to `policy`, which is started first; or start it again after it died.
@@ -86,7 +90,9 @@ class PoolingEngine(VllmModel):
         if prompt.raw:
             return self._prompts.raw(prompt.raw)
         if not self._prompts.renders_chats:
-            raise EngineError(f"the reward model {self.model.name} has no chat template: choose another recipe")
+            raise EngineError(
+                f"the reward model {self.model.name} has no chat template: choose another recipe"
+            )
         return self._chat(prompt.messages, reply=reply)
 
     async def encode(self, text: str) -> TokenIds:
@@ -97,7 +103,9 @@ class PoolingEngine(VllmModel):
         """The text of token ids, special tokens included."""
         return self._prompts.decode(ids)
 
-    async def rows(self, ids: TokenIds, *, read_cache: bool, meter: UsageMeter) -> Pooled:
+    async def rows(
+        self, ids: TokenIds, *, read_cache: bool, meter: UsageMeter
+    ) -> Pooled:
         """Rate one sequence: at every position, or from the first that was not in the prefix cache with `read_cache`.
 
         Cancelling the awaiting task aborts it; the meter is then None, as vLLM does not report what it computed.
@@ -108,10 +116,14 @@ class PoolingEngine(VllmModel):
         await self.start()
         core = self._core
         assert core is not None
-        job = CoreJob(f"rate-{next(self._names)}", ids, self._params(read_cache=read_cache), 0)
+        job = CoreJob(
+            f"rate-{next(self._names)}", ids, self._params(read_cache=read_cache), 0
+        )
         meter.usage = None
         output = await self._output(core, job, meter)
-        meter.usage = usage = Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, 0)
+        meter.usage = usage = Usage(
+            len(output.prompt_token_ids), output.num_cached_tokens or 0, 0
+        )
         rows = output.outputs.data.float().numpy()
         rows = rows.reshape(-1, rows.shape[-1])
         return Pooled(usage.prompt_tokens - len(rows), rows, usage)
@@ -120,4 +132,8 @@ class PoolingEngine(VllmModel):
         from vllm import PoolingParams
 
         # The recipe reads the raw outputs, so no activation is applied here.
-        return PoolingParams(task=self.task, use_activation=False, skip_reading_prefix_cache=not read_cache)
+        return PoolingParams(
+            task=self.task,
+            use_activation=False,
+            skip_reading_prefix_cache=not read_cache,
+        )

@@ -25,7 +25,11 @@ class TextEncoder:
 
         self.tokenizer = tokenizer
         self.mistral = is_mistral_tokenizer(tokenizer)
-        self.added = frozenset(tokenizer.all_special_tokens if self.mistral else tokenizer.get_added_vocab())
+        self.added = frozenset(
+            tokenizer.all_special_tokens
+            if self.mistral
+            else tokenizer.get_added_vocab()
+        )
         self._before: TokenIds = ()
         if self.encode(f"{_BEFORE}x") != self.encode(_BEFORE) + self.encode("x"):
             self._before = self.encode(_BEFORE)
@@ -48,7 +52,11 @@ class TextEncoder:
         ids: TokenIds = ()
         for part in filter(None, _BRACKETED.split(text)):
             special = part in self.added
-            ids += (self.tokenizer.convert_tokens_to_ids(part),) if special else self.after(part)
+            ids += (
+                (self.tokenizer.convert_tokens_to_ids(part),)
+                if special
+                else self.after(part)
+            )
         return ids
 
 
@@ -77,7 +85,11 @@ class PromptRenderer(TextEncoder):
         return True
 
     def rendered(
-        self, messages: Sequence[Message], arguments: Arguments = NO_ARGUMENTS, *, reply: bool = True
+        self,
+        messages: Sequence[Message],
+        arguments: Arguments = NO_ARGUMENTS,
+        *,
+        reply: bool = True,
     ) -> Rendering:
         """A chat as text, or as ids where the model's template writes these; `arguments` are those of the template.
 
@@ -89,10 +101,22 @@ class PromptRenderer(TextEncoder):
         turns = [message.fields for message in messages]
         # The text of Mistral's own library is for people and must not be tokenized.
         given = {**arguments, "add_generation_prompt": reply, "tokenize": self.mistral}
-        _, rendered = self._renderer.render_messages(turns, ChatParams(chat_template_kwargs=given))
-        return tuple(rendered["prompt_token_ids"]) if "prompt_token_ids" in rendered else str(rendered["prompt"])
+        _, rendered = self._renderer.render_messages(
+            turns, ChatParams(chat_template_kwargs=given)
+        )
+        return (
+            tuple(rendered["prompt_token_ids"])
+            if "prompt_token_ids" in rendered
+            else str(rendered["prompt"])
+        )
 
-    def chat(self, messages: Sequence[Message], arguments: Arguments = NO_ARGUMENTS, *, reply: bool = True) -> TokenIds:
+    def chat(
+        self,
+        messages: Sequence[Message],
+        arguments: Arguments = NO_ARGUMENTS,
+        *,
+        reply: bool = True,
+    ) -> TokenIds:
         """A chat up to where the model's reply begins; without `reply`, up to the end of the last turn.
 
         Raises:
@@ -122,14 +146,20 @@ class PromptRenderer(TextEncoder):
         return text
 
 
-def served_profile(name: str, parser: str, config: Any, reader: ModelReader) -> ThinkingProfile | None:
+def served_profile(
+    name: str, parser: str, config: Any, reader: ModelReader
+) -> ThinkingProfile | None:
     """How a model thinks that is being served; None for one that does not. `config` is vLLM's `ModelConfig`.
 
     Raises:
         UnknownName: no family of models has this parser.
     """
     given = None if parser == AUTO else named_profile(parser)
-    return find_profile(name, _model_type(config), reader, given=given) if parser == AUTO or given else None
+    return (
+        find_profile(name, _model_type(config), reader, given=given)
+        if parser == AUTO or given
+        else None
+    )
 
 
 def limit_thinking(arguments: Any, name: str, parser: str) -> None:
@@ -152,7 +182,9 @@ def limit_thinking(arguments: Any, name: str, parser: str) -> None:
     given = None if parser == AUTO else named_profile(parser)
     profile = with_markers(name, _model_type(config), reader, given=given)
     if profile and profile.end:
-        arguments.reasoning_config = reasoning_config(profile, encoder.marked(profile.closing))
+        arguments.reasoning_config = reasoning_config(
+            profile, encoder.marked(profile.closing)
+        )
     if profile and _fits(profile.parser, encoder.tokenizer):
         # By it vLLM knows where a JSON schema begins to hold.
         arguments.structured_outputs_config.reasoning_parser = profile.parser
@@ -177,7 +209,9 @@ def reasoning_config(profile: ThinkingProfile, closing: TokenIds) -> Any:
     """
     from vllm.config.reasoning import ReasoningConfig
 
-    config = ReasoningConfig(reasoning_start_str=profile.start_text, reasoning_end_str=profile.closing)
+    config = ReasoningConfig(
+        reasoning_start_str=profile.start_text, reasoning_end_str=profile.closing
+    )
     config._reasoning_start_token_ids = list(profile.start)
     config._reasoning_end_token_ids = list(closing)
     config._natural_reasoning_end_token_ids = list(profile.end)

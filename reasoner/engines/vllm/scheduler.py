@@ -23,9 +23,13 @@ def new_scheduler(vllm_config: Any, **options: Any) -> Any:
         ValueError: the model generates by diffusion, which needs another one.
     """
     if vllm_config.diffusion_config is not None:
-        raise ValueError("a model that generates by diffusion cannot be used: choose one that generates token by token")
+        raise ValueError(
+            "a model that generates by diffusion cannot be used: choose one that generates token by token"
+        )
     own = AsyncScheduler if vllm_config.scheduler_config.async_scheduling else Scheduler
-    return type("LateScheduler", (LateLogprobs, own), {})(vllm_config=vllm_config, **options)
+    return type("LateScheduler", (LateLogprobs, own), {})(
+        vllm_config=vllm_config, **options
+    )
 
 
 class LateLogprobs:
@@ -47,8 +51,12 @@ class LateLogprobs:
         sent: dict[int, Any] = super().update_from_output(scheduled, computed)  # type: ignore[misc] # the scheduler's
         for outputs in sent.values() if running else ():
             for output in outputs.outputs:
-                if output.new_logprobs is not None and _keep(output, running[output.request_id]):
-                    self.finish_requests(output.request_id, RequestStatus.FINISHED_ABORTED)
+                if output.new_logprobs is not None and _keep(
+                    output, running[output.request_id]
+                ):
+                    self.finish_requests(
+                        output.request_id, RequestStatus.FINISHED_ABORTED
+                    )
         return sent
 
 
@@ -60,16 +68,25 @@ def _keep(output: Any, request: Any) -> bool:
     params, kept = request.sampling_params, vars(request)
     # A row has as many columns as the request of the batch that asked for most.
     own, below = output.new_logprobs.logprobs[:, : 1 + params.num_logprobs], False
-    if (floor := (params.extra_args or {}).get("floor")) and output.finish_reason is None:
+    if (
+        floor := (params.extra_args or {}).get("floor")
+    ) and output.finish_reason is None:
         cut = kept.get("cut") or kept.setdefault("cut", ConfidenceFloor(*floor).watch())
         if below := any(map(cut, own[:, 1:].tolist())):
             output.finish_reason = FinishReason.ABORT
-    if params.output_kind == RequestOutputKind.FINAL_ONLY and not (params.stop or params.logprob_token_ids):
+    if params.output_kind == RequestOutputKind.FINAL_ONLY and not (
+        params.stop or params.logprob_token_ids
+    ):
         rows = kept.setdefault("rows", bytearray())
         rows += own.astype(np.float32).tobytes()
         output.new_logprobs = None
         if output.finish_reason is not None:
             # As many digits as a number of 32 bits has: written in 64 bits, it has twice as many.
-            table = np.frombuffer(rows, np.float32).reshape(-1, own.shape[1]).astype(np.float64).round(6)
+            table = (
+                np.frombuffer(rows, np.float32)
+                .reshape(-1, own.shape[1])
+                .astype(np.float64)
+                .round(6)
+            )
             output.new_logprobs = LogprobsLists(_NONE, table, _NONE)
     return below

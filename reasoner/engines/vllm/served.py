@@ -28,7 +28,15 @@ from reasoner.engines.vllm.build import (
 )
 from reasoner.engines.vllm.cores import Core, CoreDied, CoreFacts, CoreJob
 from reasoner.engines.vllm.rendering import NO_ARGUMENTS, PromptRenderer
-from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, UsageError, require
+from reasoner.errors import (
+    EngineDied,
+    EngineError,
+    EngineUnavailable,
+    ReasonerError,
+    RequestLost,
+    UsageError,
+    require,
+)
 from reasoner.models.defaults import sampling_of
 from reasoner.models.families import Arguments
 from reasoner.models.geometry import DType, default_dtype, read_model_info
@@ -84,13 +92,21 @@ def split_gpu(claims: Sequence[Claim]) -> tuple[float, ...]:
     fixed = sum(claim.share for claim in claims)
     extra = TOGETHER - fixed - MIN_SHARE * len(free)
     if fixed > 1 or (free and extra < -1e-9):
-        requested = ", ".join(f"{claim.role} gpu_memory_utilization={claim.share:g}" for claim in claims if claim.share)
+        requested = ", ".join(
+            f"{claim.role} gpu_memory_utilization={claim.share:g}"
+            for claim in claims
+            if claim.share
+        )
         others = ", ".join(claim.role for claim in free)
-        trouble = f"leaves too little for {others}" if others else "is more than one GPU"
+        trouble = (
+            f"leaves too little for {others}" if others else "is more than one GPU"
+        )
         raise UsageError(f"{requested} {trouble}: lower one of them")
     weights = [claim.weights for claim in free]
     weights = weights if all(weights) else [1] * len(free)
-    shares = iter([MIN_SHARE + max(0.0, extra) * weight / sum(weights) for weight in weights])
+    shares = iter(
+        [MIN_SHARE + max(0.0, extra) * weight / sum(weights) for weight in weights]
+    )
     return tuple(claim.share or next(shares) for claim in claims)
 
 
@@ -122,13 +138,20 @@ def devices_of(args: Mapping[str, Any]) -> frozenset[str]:
     """The GPUs that a model with these arguments of vLLM takes: those of `device_ids`, or else the first ones."""
     if given := args.get("device_ids"):
         return frozenset(map(str, given if isinstance(given, list) else [given]))
-    sizes = (str(args.get(f"{kind}_parallel_size", 1)) for kind in ("tensor", "pipeline", "data"))
+    sizes = (
+        str(args.get(f"{kind}_parallel_size", 1))
+        for kind in ("tensor", "pipeline", "data")
+    )
     return frozenset(map(str, range(math.prod(int(size) for size in sizes))))
 
 
 def stored_weights(folder: Path | None) -> int:
     """Bytes of the weights in a model's folder; 0 without any."""
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder else 0
+    return (
+        sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+        if folder
+        else 0
+    )
 
 
 class Timing(NamedTuple):
@@ -165,7 +188,9 @@ class VllmModel:
     timing: Timing | None = field(default=None, init=False, repr=False)
     restarts: int = field(default=0, init=False, repr=False)
     notes: tuple[str, ...] = field(default=(), init=False, repr=False)
-    gpu: GpuMemory = field(default_factory=GpuMemory, init=False, repr=False, compare=False)
+    gpu: GpuMemory = field(
+        default_factory=GpuMemory, init=False, repr=False, compare=False
+    )
     _claim: Claim | None = field(default=None, init=False, repr=False, compare=False)
     _core: Core | None = field(default=None, init=False, repr=False)
     _log: CoreLog | None = field(default=None, init=False, repr=False, compare=False)
@@ -173,13 +198,19 @@ class VllmModel:
     _model: ModelInfo | None = field(default=None, init=False, repr=False)
     _capacity: int = field(default=0, init=False, repr=False)
     _renderer: PromptRenderer | None = field(default=None, init=False, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
-    _names: Iterator[int] = field(default_factory=itertools.count, init=False, repr=False)
+    _lock: threading.Lock = field(
+        default_factory=threading.Lock, init=False, repr=False
+    )
+    _names: Iterator[int] = field(
+        default_factory=itertools.count, init=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         require(self.max_model_len, "max_model_len", at_least=-1)
         require(self.kv_gib, "kv_gib", above=0)
-        require(self.gpu_memory_utilization, "gpu_memory_utilization", at_least=0, at_most=1)
+        require(
+            self.gpu_memory_utilization, "gpu_memory_utilization", at_least=0, at_most=1
+        )
         check_args(self.args, options_of(type(self)), self.owned)
 
     @property
@@ -225,8 +256,12 @@ class VllmModel:
                 self._renderer = PromptRenderer(facts.renderer)
                 # vLLM counts the tokens of one replica.
                 replicas = facts.config.parallel_config.data_parallel_size
-                self._capacity = (facts.config.cache_config.kv_cache_size_tokens or 0) * replicas
-                self._model = replace(self._served_model_info(resolved, facts), room=self._capacity)
+                self._capacity = (
+                    facts.config.cache_config.kv_cache_size_tokens or 0
+                ) * replicas
+                self._model = replace(
+                    self._served_model_info(resolved, facts), room=self._capacity
+                )
                 self._note_window(build, facts.config.model_config)
             except BaseException as error:
                 core.close()
@@ -238,7 +273,9 @@ class VllmModel:
                     f"vLLM could not serve {self.model_id!r}: {cause}{advice(cause, cpu=build.cpu)}"
                 ) from error
             self._core = core
-            self.timing = Timing(resolved_at - began, imported - resolved_at, time.monotonic() - imported)
+            self.timing = Timing(
+                resolved_at - began, imported - resolved_at, time.monotonic() - imported
+            )
 
     def _resolved(self) -> Resolved:
         return resolve(self.model_id, self.notify, str(self.args.get("revision") or ""))
@@ -250,7 +287,10 @@ class VllmModel:
             done = wait([core.started], timeout=POLL_SECONDS).done
             if done:
                 return core.started.result()
-            if fetched is not None and (now := downloaded_bytes(resolved.source)) - fetched >= SHOWN_BYTES:
+            if (
+                fetched is not None
+                and (now := downloaded_bytes(resolved.source)) - fetched >= SHOWN_BYTES
+            ):
                 fetched = now
                 self.stage(f"loading {resolved.name}, {now / 1e9:.1f} GB downloaded")
 
@@ -266,19 +306,29 @@ class VllmModel:
         Raises:
             UsageError: they do not fit the machine.
         """
-        common: dict[str, Any] = {"model": resolved.source, "use_tqdm_on_load": False, "disable_log_stats": True}
+        common: dict[str, Any] = {
+            "model": resolved.source,
+            "use_tqdm_on_load": False,
+            "disable_log_stats": True,
+        }
         if not build.cpu:
             # A window that is not given fits what memory is left. vLLM decides about batches: it knows the GPU.
             common |= {"max_model_len": self.max_model_len or -1, "dtype": self.dtype}
             common |= {"gpu_memory_utilization": self._gpu_share(resolved)}
             return common | self._own_settings(build) | dict(self.args)
-        window = read_model_info(resolved.folder, name=resolved.name).context if resolved.folder else 0
+        window = (
+            read_model_info(resolved.folder, name=resolved.name).context
+            if resolved.folder
+            else 0
+        )
         length = self.max_model_len or min(window or CPU_CONTEXT, CPU_CONTEXT)
         common |= {
             "max_model_len": length,
             "max_num_batched_tokens": max(length, BATCHED_TOKENS),
             "kv_cache_memory_bytes": int(self.kv_gib * GIB),
-            "dtype": default_dtype(resolved.folder).dtype if self.dtype == "auto" else self.dtype,
+            "dtype": default_dtype(resolved.folder).dtype
+            if self.dtype == "auto"
+            else self.dtype,
             "block_size": CPU_BLOCK,
             # Compiling takes longer than it saves.
             "enforce_eager": True,
@@ -309,14 +359,23 @@ class VllmModel:
         """The model's facts with the window and the revision of vLLM's own."""
         from vllm.utils.torch_utils import kv_cache_dtype_str_to_dtype
 
-        model, kv_dtype = facts.config.model_config, facts.config.cache_config.cache_dtype
+        model, kv_dtype = (
+            facts.config.model_config,
+            facts.config.cache_config.cache_dtype,
+        )
         size = kv_cache_dtype_str_to_dtype(kv_dtype, model).itemsize
         folder = resolved.folder or self._resolved().folder
         # `max_tokens` is how long a reply may be, not how it is sampled.
-        own_sampling = {name: value for name, value in model.get_diff_sampling_param().items() if name != "max_tokens"}
+        own_sampling = {
+            name: value
+            for name, value in model.get_diff_sampling_param().items()
+            if name != "max_tokens"
+        }
         info = ModelInfo(resolved.name, kv_bytes_per_element=size, plain=False)
         if folder:
-            info = read_model_info(folder, name=resolved.name, kv_bytes_per_element=size)
+            info = read_model_info(
+                folder, name=resolved.name, kv_bytes_per_element=size
+            )
         return replace(
             info,
             context=model.max_model_len,
@@ -344,7 +403,11 @@ class VllmModel:
         return self._renderer
 
     def _chat(
-        self, messages: tuple[Message, ...], arguments: Arguments = NO_ARGUMENTS, *, reply: bool = True
+        self,
+        messages: tuple[Message, ...],
+        arguments: Arguments = NO_ARGUMENTS,
+        *,
+        reply: bool = True,
     ) -> TokenIds:
         try:
             return self._prompts.chat(messages, arguments, reply=reply)
@@ -364,7 +427,9 @@ class VllmModel:
         try:
             return await asyncio.wrap_future(core.submit(job))
         except asyncio.CancelledError:
-            meter.usage = await asyncio.shield(asyncio.wrap_future(core.abort(job.request_id)))
+            meter.usage = await asyncio.shield(
+                asyncio.wrap_future(core.abort(job.request_id))
+            )
             raise
         except CoreDied as death:
             self._note_death(core, death)
@@ -377,18 +442,26 @@ class VllmModel:
             meter.usage = Usage()
             if isinstance(error, VLLMClientError):
                 # Its text ends with the whole value.
-                raise UsageError(f"vLLM refused the request: {first_line(Exception(*error.args[:1]))}") from error
-            raise EngineError(f"vLLM refused the request: {first_line(error)}") from error
+                raise UsageError(
+                    f"vLLM refused the request: {first_line(Exception(*error.args[:1]))}"
+                ) from error
+            raise EngineError(
+                f"vLLM refused the request: {first_line(error)}"
+            ) from error
 
     def _note_death(self, core: Core, death: CoreDied) -> None:
         with self._lock:
             if self._core is not core:
                 return
             if self.restarts:
-                raise EngineDied(f"{self.role} died again after a restart: {self._why(death)}") from death
+                raise EngineDied(
+                    f"{self.role} died again after a restart: {self._why(death)}"
+                ) from death
             self.restarts += 1
             self._core, self._dead = None, core
-        self.notify(f"{self.role} died ({self._why(death)}): it is restarted, and what was in flight is repeated")
+        self.notify(
+            f"{self.role} died ({self._why(death)}): it is restarted, and what was in flight is repeated"
+        )
 
     def _why(self, death: CoreDied) -> str:
         return self._log.cause(death) if self._log else first_line(death)

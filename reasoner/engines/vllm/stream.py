@@ -17,7 +17,11 @@ def prepare(processor: Any, progress: dict[str, Progress]) -> None:
     `progress` is that of requests that are about to be added, by their names. Outputs of single tokens would tell the
     lengths too, at a hundred times the price.
     """
-    add, process, states = processor.add_request, processor.process_outputs, processor.request_states
+    add, process, states = (
+        processor.add_request,
+        processor.process_outputs,
+        processor.request_states,
+    )
     watched: dict[str, Progress] = {}
 
     def add_request(request: Any, *arguments: Any, **options: Any) -> None:
@@ -63,9 +67,13 @@ class KeptLogprobs:
             return
         rows = new.logprobs[:, : self._width].tolist()
         if self._watch:
-            named = zip(new.logprob_token_ids[:, : self._width].tolist(), rows, strict=True)
+            named = zip(
+                new.logprob_token_ids[:, : self._width].tolist(), rows, strict=True
+            )
             tables = [(row[0], dict(zip(ids, row, strict=True))) for ids, row in named]
-            rows = [[own, *(by_id[token] for token in self._watch)] for own, by_id in tables]
+            rows = [
+                [own, *(by_id[token] for token in self._watch)] for own, by_id in tables
+            ]
         self.logprobs += map(tuple, rows)
 
     def pop_prompt_logprobs(self) -> None:
@@ -74,7 +82,9 @@ class KeptLogprobs:
     pop_prompt_token_id_logprobs = pop_prompt_logprobs
 
 
-def read_logprobs(rows: list[Row] | None, top_k: int | None, watch: TokenIds) -> Logprobs | None:
+def read_logprobs(
+    rows: list[Row] | None, top_k: int | None, watch: TokenIds
+) -> Logprobs | None:
     """The log-probabilities of a sequence.
 
     Raises:
@@ -86,10 +96,16 @@ def read_logprobs(rows: list[Row] | None, top_k: int | None, watch: TokenIds) ->
     width = 1 if watch else 1 + (top_k or 0)
     # A sum is finite only if all of it is.
     if any(len(row) < width or not math.isfinite(sum(row[:width])) for row in rows):
-        raise EngineError("vLLM reported no log-probability for a sampled token or one of its best alternatives")
+        raise EngineError(
+            "vLLM reported no log-probability for a sampled token or one of its best alternatives"
+        )
     sampled = tuple(row[0] for row in rows)
     if watch:
-        return Logprobs(sampled, (), tuple(tuple(max(value, NO_LOGPROB) for value in row[1:]) for row in rows))
+        return Logprobs(
+            sampled,
+            (),
+            tuple(tuple(max(value, NO_LOGPROB) for value in row[1:]) for row in rows),
+        )
     return Logprobs(sampled, tuple(row[1:width] for row in rows) if top_k else ())
 
 
@@ -107,7 +123,14 @@ class Drawn(NamedTuple):
     def whole(cls, sequence: Any) -> "Drawn":
         """A sequence that vLLM returned at once."""
         ids = tuple(sequence.token_ids)
-        return cls(ids, sequence.text, sequence.logprobs, sequence.finish_reason, sequence.stop_reason, len(ids))
+        return cls(
+            ids,
+            sequence.text,
+            sequence.logprobs,
+            sequence.finish_reason,
+            sequence.stop_reason,
+            len(ids),
+        )
 
 
 class SequenceStream:
@@ -127,13 +150,18 @@ class SequenceStream:
         on_text: Callable[[TextPiece], None] | None,
     ) -> None:
         params = request.params
-        self._stop, self._in_thinking = params.stop if marks else (), params.stop_in_thinking
+        self._stop, self._in_thinking = (
+            params.stop if marks else (),
+            params.stop_in_thinking,
+        )
         self._on_text = on_text
         reads = marks is not None and (self._stop or on_text)
         self._reader = PartReader(before, marks, tokenizer) if marks and reads else None
         self._longest = max(map(len, self._stop), default=1)
         self._tail = self._held = ""
-        self._progress = request.progress if request.progress and request.progress.due else None
+        self._progress = (
+            request.progress if request.progress and request.progress.due else None
+        )
         self._ids: list[int] = []
         self._rows: list[Row] | None = None
         self._texts: list[str] = []
@@ -150,16 +178,26 @@ class SequenceStream:
         if not self._stop:
             return ""
         # Where stop strings hold in thinking, a marker may be one.
-        new = reader.new if self._in_thinking else "".join(text for text, thinking in pieces if not thinking)
-        held = "" if self._in_thinking or reader.reading.thinking else reader.reading.held
+        new = (
+            reader.new
+            if self._in_thinking
+            else "".join(text for text, thinking in pieces if not thinking)
+        )
+        held = (
+            "" if self._in_thinking or reader.reading.thinking else reader.reading.held
+        )
         stop = first_stop(self._tail + new + held, self._stop)
-        self._tail = (self._tail + new)[1 - self._longest :] if self._longest > 1 else ""
+        self._tail = (
+            (self._tail + new)[1 - self._longest :] if self._longest > 1 else ""
+        )
         return stop
 
     def _unstopped(self, text: str) -> str:
         """What can be passed on of the final part: no beginning of a stop string."""
         text = self._held + text
-        keep = 0 if first_stop(text, self._stop) else max(len(text) - self._longest + 1, 0)
+        keep = (
+            0 if first_stop(text, self._stop) else max(len(text) - self._longest + 1, 0)
+        )
         self._held = text[keep:]
         return text[:keep]
 
@@ -174,17 +212,29 @@ class SequenceStream:
         rows = delta.logprobs
         if rows is not None and self._rows is None:
             self._rows = []
-        closing = output.finished and delta.finish_reason == "stop" and not isinstance(delta.stop_reason, str)
+        closing = (
+            output.finished
+            and delta.finish_reason == "stop"
+            and not isinstance(delta.stop_reason, str)
+        )
         self._texts.append(delta.text)
         for at, token in enumerate(delta.token_ids):
             self._ids.append(token)
             if self._rows is not None and rows is not None:
                 self._rows.append(rows[at])
             is_text = not (closing and at + 1 == len(delta.token_ids))
-            if self._reader and is_text and (stop := self._completed_by(token, self._reader)):
+            if (
+                self._reader
+                and is_text
+                and (stop := self._completed_by(token, self._reader))
+            ):
                 self._end = "stop", stop
                 return True
-        if self._progress and not output.finished and self._progress.reached(self._computed):
+        if (
+            self._progress
+            and not output.finished
+            and self._progress.reached(self._computed)
+        ):
             self._end = "abort", None
         if output.finished:
             self._end = delta.finish_reason, delta.stop_reason
@@ -194,4 +244,11 @@ class SequenceStream:
     def drawn(self) -> Drawn:
         """The sequence, when it has ended."""
         finish, stop = self._end or ("abort", None)
-        return Drawn(tuple(self._ids), "".join(self._texts), self._rows, finish, stop, self._computed)
+        return Drawn(
+            tuple(self._ids),
+            "".join(self._texts),
+            self._rows,
+            finish,
+            stop,
+            self._computed,
+        )

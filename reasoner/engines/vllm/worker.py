@@ -22,28 +22,40 @@ class RepairedSampler(Sampler):  # type: ignore[misc] # vLLM's types are not che
     max_logprobs: int | None = None
     """The largest number of alternatives that a request of the batch needs."""
 
-    def forward(self, logits: Any, sampling_metadata: Any, *args: Any, **options: Any) -> Any:
+    def forward(
+        self, logits: Any, sampling_metadata: Any, *args: Any, **options: Any
+    ) -> Any:
         """Sample one token for each request."""
         self.max_logprobs = sampling_metadata.max_num_logprobs
         return super().forward(logits, sampling_metadata, *args, **options)
 
     def gather_specific_token_logprobs(
-        self, logprobs: Any, logprob_token_ids: Mapping[int, Sequence[int]], sampled: Any
+        self,
+        logprobs: Any,
+        logprob_token_ids: Mapping[int, Sequence[int]],
+        sampled: Any,
     ) -> Any:
         """[requests, 1 + columns] log-probabilities and ids: the sampled token's, then those of the request.
 
         The front end reads as many columns of a row as its request needs; the others are padding.
         """
-        watched = super().gather_specific_token_logprobs(logprobs, logprob_token_ids, sampled)
+        watched = super().gather_specific_token_logprobs(
+            logprobs, logprob_token_ids, sampled
+        )
         if not self.max_logprobs:
             return watched
         best = self.gather_logprobs(logprobs, self.max_logprobs, token_ids=sampled)
         width = max(watched.logprobs.shape[1], best.logprobs.shape[1])
-        watches = torch.zeros(len(logprobs), 1, dtype=torch.bool, device=logprobs.device)
+        watches = torch.zeros(
+            len(logprobs), 1, dtype=torch.bool, device=logprobs.device
+        )
         watches[list(logprob_token_ids)] = True
 
         def joined(own: Any, others: Any, padding: float) -> Any:
-            wide = (pad(table, (0, width - table.shape[1]), value=padding) for table in (own, others))
+            wide = (
+                pad(table, (0, width - table.shape[1]), value=padding)
+                for table in (own, others)
+            )
             return torch.where(watches, *wide)
 
         return LogprobsTensors(
@@ -64,16 +76,40 @@ class RepairedThinkingBudget(ThinkingBudgetStateHolder):  # type: ignore[misc] #
 
     def __init__(self, reasoning_config: Any, *args: Any) -> None:
         super().__init__(reasoning_config, *args)
-        self.natural_end = list(reasoning_config.natural_reasoning_end_token_ids or self.think_end_token_ids)
-        self.longest = max(map(len, (self.think_start_token_ids, self.natural_end, self.think_end_token_ids)))
+        self.natural_end = list(
+            reasoning_config.natural_reasoning_end_token_ids or self.think_end_token_ids
+        )
+        self.longest = max(
+            map(
+                len,
+                (
+                    self.think_start_token_ids,
+                    self.natural_end,
+                    self.think_end_token_ids,
+                ),
+            )
+        )
 
-    def _init_state_entry(self, prompt_tok_ids: list[int] | None, thinking_token_budget: int) -> dict[str, Any]:
-        state: dict[str, Any] = super()._init_state_entry(prompt_tok_ids, thinking_token_budget)
+    def _init_state_entry(
+        self, prompt_tok_ids: list[int] | None, thinking_token_budget: int
+    ) -> dict[str, Any]:
+        state: dict[str, Any] = super()._init_state_entry(
+            prompt_tok_ids, thinking_token_budget
+        )
         prompt = prompt_tok_ids or []
         start = self._find_last_sequence_index(prompt, self.think_start_token_ids)
         end = self._find_last_sequence_index(prompt, self.natural_end)
-        opened = len(prompt) - start - len(self.think_start_token_ids) if start > end else NOWHERE
-        return state | {"thought": opened, "read": 0, "tail": prompt[-self.longest :], "in_end": False}
+        opened = (
+            len(prompt) - start - len(self.think_start_token_ids)
+            if start > end
+            else NOWHERE
+        )
+        return state | {
+            "thought": opened,
+            "read": 0,
+            "tail": prompt[-self.longest :],
+            "in_end": False,
+        }
 
     def _update_think_state(self, state: dict[str, Any]) -> None:
         if self.in_spec_mode:
@@ -85,7 +121,10 @@ class RepairedThinkingBudget(ThinkingBudgetStateHolder):  # type: ignore[misc] #
                 break
             self._read(state, token)
             state["read"] += 1
-        forced = state["thought"] >= state["thinking_token_budget"] and state["thought"] != NOWHERE
+        forced = (
+            state["thought"] >= state["thinking_token_budget"]
+            and state["thought"] != NOWHERE
+        )
         state["in_end"] = forced and bool(self.think_end_token_ids)
         state["end_count"] = self._there(state["tail"]) if forced else 0
         state["force_index"], state["bonus_token_forced"] = [0], False
@@ -112,9 +151,15 @@ class RepairableWorker:
         """Replace V1's own sampler, and its limit on thinking, by the repaired ones."""
         runner: Any = self.model_runner  # type: ignore[attr-defined] # the worker's
         own = runner.sampler
-        runner.sampler = RepairedSampler(logprobs_mode=own.logprobs_mode, use_fp64_gumbel=own.use_fp64_gumbel)
+        runner.sampler = RepairedSampler(
+            logprobs_mode=own.logprobs_mode, use_fp64_gumbel=own.use_fp64_gumbel
+        )
         batch = runner.input_batch
         if (holder := batch.thinking_budget_state_holder) is not None:
             batch.thinking_budget_state_holder = RepairedThinkingBudget(
-                runner.vllm_config.reasoning_config, batch.max_num_reqs, holder.num_spec_tokens, holder.device, False
+                runner.vllm_config.reasoning_config,
+                batch.max_num_reqs,
+                holder.num_spec_tokens,
+                holder.device,
+                False,
             )

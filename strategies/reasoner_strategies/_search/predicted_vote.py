@@ -33,8 +33,16 @@ def predicted_vote(
     After a round, those that have outlived the ended ones are asked for their answers, where these could end the vote.
     """
     tally, votes, drawn = Tally(question.space, max_samples=n), VoteState(), drawn[:n]
-    ended = [Path(question.prompt, each, 1, each.usage.generated_tokens, order=at) for at, each in enumerate(drawn)]
-    chains = ProbedChains(question, params, every, [Path(question.prompt, order=at) for at in range(len(drawn), n)])
+    ended = [
+        Path(question.prompt, each, 1, each.usage.generated_tokens, order=at)
+        for at, each in enumerate(drawn)
+    ]
+    chains = ProbedChains(
+        question,
+        params,
+        every,
+        [Path(question.prompt, order=at) for at in range(len(drawn), n)],
+    )
     latest, tokens = ended, 0
     while True:
         for path in latest:
@@ -46,7 +54,11 @@ def predicted_vote(
         running = [path for path in chains.paths if path.open]
         if not running:
             return votes.leader
-        old = [path for path in running if ended and path.tokens * len(ended) > OUTLIVED * tokens]
+        old = [
+            path
+            for path in running
+            if ended and path.tokens * len(ended) > OUTLIVED * tokens
+        ]
         cost = Cost(generated_tokens=tokens, samples=len(ended), flops=None)
         asked = replace(votes.listed(), outlived=len(old), trials=(len(old),))
         if ended and rule.stop(asked, cost):
@@ -54,12 +66,18 @@ def predicted_vote(
             if reason := rule.stop(replace(asked, trials=trials), cost):
                 yield from note_stop(reason)
                 return votes.leader
-        grown = yield from chains.advance(window if len(ended) < UNDECIDED else 2 * window)
-        latest = sorted((path for path in grown if not path.open), key=lambda path: path.tokens)
+        grown = yield from chains.advance(
+            window if len(ended) < UNDECIDED else 2 * window
+        )
+        latest = sorted(
+            (path for path in grown if not path.open), key=lambda path: path.tokens
+        )
         ended = [*ended, *latest]
 
 
-def _trials(chains: ProbedChains, asked: Sequence[Path], votes: VoteState) -> Plan[tuple[int, ...]]:
+def _trials(
+    chains: ProbedChains, asked: Sequence[Path], votes: VoteState
+) -> Plan[tuple[int, ...]]:
     """How many of the chains have each of the answers of a vote as their trial answer, then each other answer."""
     yield from chains.probe(asked)
     answers = [answer for path in asked if (answer := chains.answers.get(path.order))]
@@ -69,7 +87,10 @@ def _trials(chains: ProbedChains, asked: Sequence[Path], votes: VoteState) -> Pl
     yield from count_votes(both)
     classes, counts = [vote.answer for vote in votes.votes], [0] * len(votes.votes)
     for answer in answers:
-        at = next((at for at, each in enumerate(classes) if both.same(each, answer)), len(classes))
+        at = next(
+            (at for at, each in enumerate(classes) if both.same(each, answer)),
+            len(classes),
+        )
         if at == len(classes):
             classes.append(answer)
             counts.append(0)

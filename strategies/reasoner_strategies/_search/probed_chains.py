@@ -27,17 +27,30 @@ class ProbedChains:
 
     def advance(self, window: int) -> Plan[list[Path]]:
         """Those that grew in a round of at most `window` chains. Where the budget admits none, all end."""
-        self.launched = min(len(self.paths), self.launched + window - sum(path.open for path in self._launched_paths))
+        self.launched = min(
+            len(self.paths),
+            self.launched + window - sum(path.open for path in self._launched_paths),
+        )
         before, limit = self._launched_paths, self.params.limit
-        stepping = StepOptions(step="", step_tokens=self.every, max_steps=limit + 1, params=self.params)
+        stepping = StepOptions(
+            step="", step_tokens=self.every, max_steps=limit + 1, params=self.params
+        )
         try:
             after = yield from advance(stepping, before)
         except BudgetExhausted:
-            self.paths = [replace(path, cut=True) if path.open else path for path in self.paths]
+            self.paths = [
+                replace(path, cut=True) if path.open else path for path in self.paths
+            ]
             return []
         self.paths[: self.launched] = after
-        grown = [new for old, new in zip(before, after, strict=True) if new.last is not old.last]
-        self.answers |= {path.order: path.answer(self.question) for path in grown if path.finished}
+        grown = [
+            new
+            for old, new in zip(before, after, strict=True)
+            if new.last is not old.last
+        ]
+        self.answers |= {
+            path.order: path.answer(self.question) for path in grown if path.finished
+        }
         return grown
 
     @property
@@ -46,11 +59,19 @@ class ProbedChains:
 
     def probe(self, paths: Sequence[Path]) -> Plan[None]:
         """Ask those that have not finished for their answers."""
-        chains = {path.order: path.last for path in paths if path.last and not path.finished}
-        known = {at: chain.extraction for at, chain in chains.items() if chain.extraction}
+        chains = {
+            path.order: path.last for path in paths if path.last and not path.finished
+        }
+        known = {
+            at: chain.extraction for at, chain in chains.items() if chain.extraction
+        }
         if unknown := {at: chain for at, chain in chains.items() if at not in known}:
-            extractions: tuple[Extraction | None, ...] = yield Probe(tuple(unknown.values()), self.params)
-            known |= {at: each for at, each in zip(unknown, extractions, strict=True) if each}
+            extractions: tuple[Extraction | None, ...] = yield Probe(
+                tuple(unknown.values()), self.params
+            )
+            known |= {
+                at: each for at, each in zip(unknown, extractions, strict=True) if each
+            }
             if not (known or self.asked):
                 yield from note("no chain could be probed: only chains that ended vote")
             self.asked = True
@@ -60,11 +81,16 @@ class ProbedChains:
         """The answer that most chains have, as it is proposed; None if more of them have none that can be read."""
         orders = sorted(self.answers)
         tally = yield from self.vote(orders)
-        yield from self.publish(tally, samples=sum(path.last is not None for path in self.paths))
+        yield from self.publish(
+            tally, samples=sum(path.last is not None for path in self.paths)
+        )
         leader = self.vote_state.leader
         silent = [at for at in orders if self.answers[at] is None]
         led = [at for at in orders if leader and same(tally, self.answers[at], leader)]
-        return tally, leader if led and (len(led), -led[0]) > (len(silent), -min(silent, default=0)) else None
+        return tally, leader if led and (len(led), -led[0]) > (
+            len(silent),
+            -min(silent, default=0),
+        ) else None
 
     def vote(self, orders: Sequence[int]) -> Plan[Tally]:
         """The votes of these chains; at a tie the earlier ones win."""

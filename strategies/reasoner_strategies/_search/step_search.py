@@ -7,7 +7,16 @@ from typing import Annotated, ClassVar
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
 from reasoner.specs import Range, Samples
-from reasoner.strategy import MAX_CHAINS, Finished, Handle, Plan, Sample, Score, next_finished, start
+from reasoner.strategy import (
+    MAX_CHAINS,
+    Finished,
+    Handle,
+    Plan,
+    Sample,
+    Score,
+    next_finished,
+    start,
+)
 from reasoner.types import Answer, VoteState
 from reasoner_strategies._search.steps import Path, StepOptions
 from reasoner_strategies._voting.pool import RunningVote, Selector
@@ -96,9 +105,13 @@ class StepSearch:
 
     def __post_init__(self) -> None:
         self._votes = RunningVote(self.question.space, self.options.selector)
-        self._greedy = replace(self.options, params=replace(self.options.params, temperature=0.0))
+        self._greedy = replace(
+            self.options, params=replace(self.options.params, temperature=0.0)
+        )
 
-    def by_levels(self, n: int, parents_of: Callable[[Level], Parents], *, choose: bool = True) -> Plan[Answer | None]:
+    def by_levels(
+        self, n: int, parents_of: Callable[[Level], Parents], *, choose: bool = True
+    ) -> Plan[Answer | None]:
         """Search level by level, from `n` children of the root on; `parents_of` a level are those of the next one."""
         parents: Parents = [(Path(self.question.prompt), n)]
         while parents:
@@ -109,16 +122,31 @@ class StepSearch:
         return (yield from self.finish())
 
     def launch(
-        self, parents: Parents, *, choose: bool = True, first: int | None = None, branch: int = 0
+        self,
+        parents: Parents,
+        *,
+        choose: bool = True,
+        first: int | None = None,
+        branch: int = 0,
     ) -> Plan[Level]:
         """Start drawing the children of each parent; `first` is the position of the first in launch order."""
         order = self._launched if first is None else first
-        level = Level(tuple(parent for parent, _ in parents), order, choose, sum(count for _, count in parents), branch)
+        level = Level(
+            tuple(parent for parent, _ in parents),
+            order,
+            choose,
+            sum(count for _, count in parents),
+            branch,
+        )
         self._levels.append(level)
         for parent, count in parents:
-            handle = yield from start(self._sample(parent, self.options, branch), times=count)
+            handle = yield from start(
+                self._sample(parent, self.options, branch), times=count
+            )
             for index in range(count):
-                self._running[Handle(handle + index)] = _Child(level, parent, order + index)
+                self._running[Handle(handle + index)] = _Child(
+                    level, parent, order + index
+                )
             order += count
         self._launched = max(self._launched, order)
         return level
@@ -140,29 +168,48 @@ class StepSearch:
         return None
 
     def _sample(self, path: Path, stepping: StepOptions, branch: int) -> Sample:
-        return Sample((path.prompt,), params=stepping.draws(path), reserve=self.options.reserve, branch=branch)
+        return Sample(
+            (path.prompt,),
+            params=stepping.draws(path),
+            reserve=self.options.reserve,
+            branch=branch,
+        )
 
     def _continues(self, child: _Child, finished: Finished) -> Plan[bool]:
         """Keep what arrived of a child; whether more of it is awaited."""
         level, children = child.level, child.level.children
         if finished.ratings:
-            self._keep(level, replace(children[child.order], value=finished.ratings[0].value))
+            self._keep(
+                level, replace(children[child.order], value=finished.ratings[0].value)
+            )
             return False
         [completion] = finished.completions
         if child.probe is None:
-            child.probe = self.options.grown(child.parent, completion, order=child.order)
+            child.probe = self.options.grown(
+                child.parent, completion, order=child.order
+            )
             self._keep(level, child.probe)
         else:
             child.probe = self._greedy.grown(child.probe, completion, order=child.order)
         path, probe = children[child.order], child.probe
         # A rating makes no difference for a single chain, nor for one that leads nowhere.
-        if self.options.n == 1 or not (level.choose if path.open else path.answer(self.question)):
+        if self.options.n == 1 or not (
+            level.choose if path.open else path.answer(self.question)
+        ):
             return False
         if path.open and probe.open and probe.steps < path.steps + self.lookahead:
-            self._running[(yield from start(self._sample(probe, self._greedy, level.branch)))] = child
+            self._running[
+                (yield from start(self._sample(probe, self._greedy, level.branch)))
+            ] = child
         else:
             assert probe.last is not None
-            self._running[(yield from start(Score(self.question, (probe.last,), self.options.reserve)))] = child
+            self._running[
+                (
+                    yield from start(
+                        Score(self.question, (probe.last,), self.options.reserve)
+                    )
+                )
+            ] = child
         return True
 
     def _keep(self, level: Level, path: Path) -> None:
@@ -195,13 +242,21 @@ class StepSearch:
         """Propose the vote of the chains that ended, unless it was already proposed."""
         beyond: set[int] = set()
         if len(self.ended) > self.voters:
-            beyond = set(sorted(order for order, path in self.ended.items() if path.finished)[self.voters :])
-        for path in [self.ended[order] for order in self._unrated if order not in beyond]:
+            beyond = set(
+                sorted(order for order, path in self.ended.items() if path.finished)[
+                    self.voters :
+                ]
+            )
+        for path in [
+            self.ended[order] for order in self._unrated if order not in beyond
+        ]:
             answer, weight = self._answer(path), self.weight_of(path)
             if answer is not None and weight is not None:
                 self._votes.rate(answer, weight, order=path.order)
                 self._unrated.remove(path.order)
-        return (yield from self._votes.publish() if self.ended else self._votes.vote_state())
+        return (
+            yield from self._votes.publish() if self.ended else self._votes.vote_state()
+        )
 
     def finish(self) -> Plan[Answer | None]:
         """The answer. If the budget ended before any chain had one, the best open chain is drawn to its end."""
@@ -216,5 +271,7 @@ class StepSearch:
         """The best rated open path of the incomplete levels; a parent if none of its children is open."""
         paths: list[Path] = []
         for level in self._levels:
-            paths += [path for path in level.children.values() if path.open] or level.parents
+            paths += [
+                path for path in level.children.values() if path.open
+            ] or level.parents
         return min(paths, key=rank, default=None)

@@ -60,7 +60,9 @@ class StepOptions(Checked):
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
         if not self.step and not self.step_tokens:
-            raise UsageError(r'a step must end: set step, as in step="\n\n", or step_tokens')
+            raise UsageError(
+                r'a step must end: set step, as in step="\n\n", or step_tokens'
+            )
 
     def draws(self, path: Path) -> SamplingParams:
         """How the next step of an open chain is drawn."""
@@ -68,23 +70,43 @@ class StepOptions(Checked):
         if path.steps + 1 >= self.max_steps:
             return replace(self.params, max_tokens=left)
         stops = (self.step, *self.params.stop) if self.step else self.params.stop
-        return replace(self.params, stop=stops, max_tokens=min(self.step_tokens or left, left))
+        return replace(
+            self.params, stop=stops, max_tokens=min(self.step_tokens or left, left)
+        )
 
     def grown(self, path: Path, completion: Completion, *, order: int) -> Path:
         """The chain with one more step."""
         tokens = path.tokens + completion.usage.generated_tokens
-        stepped = bool(self.step) and completion.stop == self.step and path.steps + 1 < self.max_steps
+        stepped = (
+            bool(self.step)
+            and completion.stop == self.step
+            and path.steps + 1 < self.max_steps
+        )
         finished = completion.finish_reason == "stop" and not stepped
-        stuck = completion.finish_reason == "abort" or completion.usage.generated_tokens == 0
+        stuck = (
+            completion.finish_reason == "abort"
+            or completion.usage.generated_tokens == 0
+        )
         last = completion.finish_reason == "length" and path.steps + 1 >= self.max_steps
         cut = not finished and (stuck or last or tokens >= self.params.limit)
-        return Path(path.prompt.then(completion), completion, path.steps + 1, tokens, None, order, finished, cut)
+        return Path(
+            path.prompt.then(completion),
+            completion,
+            path.steps + 1,
+            tokens,
+            None,
+            order,
+            finished,
+            cut,
+        )
 
     def closing(self, path: Path) -> Plan[Path]:
         """Draw an open chain to its end in one request."""
         params = replace(self.params, max_tokens=self.params.limit - path.tokens)
         [completion] = yield from sample(path.prompt, params=params)
-        return self.grown(replace(path, steps=self.max_steps - 1), completion, order=path.order)
+        return self.grown(
+            replace(path, steps=self.max_steps - 1), completion, order=path.order
+        )
 
 
 def advance(stepping: StepOptions, chains: Sequence[Path]) -> Plan[list[Path]]:
@@ -94,7 +116,9 @@ def advance(stepping: StepOptions, chains: Sequence[Path]) -> Plan[list[Path]]:
     """
     open_chains = [chain for chain in chains if chain.open]
     params = stepping.draws(open_chains[0])
-    drawn = deque((yield from sample([chain.prompt for chain in open_chains], params=params)))
+    drawn = deque(
+        (yield from sample([chain.prompt for chain in open_chains], params=params))
+    )
     after = []
     for chain in chains:
         if not chain.open:

@@ -39,9 +39,13 @@ def nested_vote(
     stop rules that look ahead: `n` if the vote decides.
     """
     plans = enumerate(of.plan(question) for _ in range(n))
-    gathering = Gathering(plans, question, n, LaunchOrder(Tally(question.space, max_samples=max_samples)))
+    gathering = Gathering(
+        plans, question, n, LaunchOrder(Tally(question.space, max_samples=max_samples))
+    )
     yield from gathering.run()
-    return gathering.votes.vote_state, [gathering.evidence[number] for number in sorted(gathering.evidence)]
+    return gathering.votes.vote_state, [
+        gathering.evidence[number] for number in sorted(gathering.evidence)
+    ]
 
 
 @dataclass(slots=True)
@@ -126,12 +130,22 @@ class Gathering:
             if isinstance(reply, Finished):
                 part.receive(reply)
             try:
-                op = part.plan.throw(reply) if isinstance(reply, BudgetExhausted) else part.plan.send(reply)
+                op = (
+                    part.plan.throw(reply)
+                    if isinstance(reply, BudgetExhausted)
+                    else part.plan.send(reply)
+                )
             except (StopIteration, BudgetExhausted) as end:
-                yield from self._end(number, end.value if isinstance(end, StopIteration) else None)
+                yield from self._end(
+                    number, end.value if isinstance(end, StopIteration) else None
+                )
                 return
             if isinstance(op, Start):
-                branched = self._branched(op.op, number) if isinstance(op.op, Sample) else op.op
+                branched = (
+                    self._branched(op.op, number)
+                    if isinstance(op.op, Sample)
+                    else op.op
+                )
                 op = replace(op, op=branched, at=part.at if op.at is None else op.at)
             if isinstance(op, Sample):
                 op = self._branched(op, number)
@@ -141,7 +155,11 @@ class Gathering:
                 return
             if isinstance(op, Next) and not part.arrived:
                 return
-            reply = part.arrived.popleft() if isinstance(op, Next) else (yield from self._perform(number, op))
+            reply = (
+                part.arrived.popleft()
+                if isinstance(op, Next)
+                else (yield from self._perform(number, op))
+            )
 
     def _branched(self, op: Sample, number: int) -> Sample:
         """The operation in branches of its own, apart from those of the other plans."""
@@ -170,7 +188,9 @@ class Gathering:
             self._own(reply, number)
         if isinstance(op, Cancel):
             part.gone.add(op.handle)
-            part.arrived = deque(finished for finished in part.arrived if finished.handle != op.handle)
+            part.arrived = deque(
+                finished for finished in part.arrived if finished.handle != op.handle
+            )
         return reply
 
     def _end(self, number: int, answer: Answer | None) -> Plan[None]:
@@ -183,7 +203,14 @@ class Gathering:
                     yield Cancel(handle)
         if answer is None and part.proposal:
             answer = part.proposal.answer
-        readings = ((completion, self.question.read(completion)) for completion in reversed(part.completions))
-        matching = (completion for completion, read in readings if answer and read and read.key == answer.key)
+        readings = (
+            (completion, self.question.read(completion))
+            for completion in reversed(part.completions)
+        )
+        matching = (
+            completion
+            for completion, read in readings
+            if answer and read and read.key == answer.key
+        )
         self.evidence[number] = next(matching, None)
         yield from self.votes.add(answer, index=number)

@@ -35,10 +35,14 @@ def combined(selector: PoolSelector) -> By:
 
 def weight_of(selector: PoolSelector, rating: float, order: int) -> float:
     """The weight of a rated candidate at a position in launch order."""
-    return 1.0 if selector == "majority" else 1.0 + order if selector == "last" else rating
+    return (
+        1.0 if selector == "majority" else 1.0 + order if selector == "last" else rating
+    )
 
 
-def vote(question: Question, pool: Pool, weights: Weights | None = None, *, by: By = "sum") -> Plan[VoteState]:
+def vote(
+    question: Question, pool: Pool, weights: Weights | None = None, *, by: By = "sum"
+) -> Plan[VoteState]:
     """The vote state of a pool in launch order; without `weights` each answer counts once.
 
     What has no answer or no weight abstains. Weights are 0 or more.
@@ -46,7 +50,9 @@ def vote(question: Question, pool: Pool, weights: Weights | None = None, *, by: 
     tally = Tally(question.space, by=by)
     for index, completion in enumerate(pool):
         weight = 1.0 if weights is None else weights[index]
-        answer = None if weight is None or completion is None else question.read(completion)
+        answer = (
+            None if weight is None or completion is None else question.read(completion)
+        )
         tally.add(answer, index=index, weight=0.0 if weight is None else weight)
     return (yield from count_votes(tally))
 
@@ -97,10 +103,17 @@ def propose_answer(question: Question, answer: Answer | None) -> Plan[Answer | N
 
 
 def rated_vote(
-    question: Question, pool: Pool, ratings: Weights, *, selector: PoolSelector = "weighted"
+    question: Question,
+    pool: Pool,
+    ratings: Weights,
+    *,
+    selector: PoolSelector = "weighted",
 ) -> Plan[VoteState]:
     """The vote of what was rated, by the selector; the plain majority if nothing that votes was rated."""
-    weights = [None if rating is None else weight_of(selector, rating, at) for at, rating in enumerate(ratings)]
+    weights = [
+        None if rating is None else weight_of(selector, rating, at)
+        for at, rating in enumerate(ratings)
+    ]
     vote_state = yield from vote(question, pool, weights, by=combined(selector))
     if vote_state.leader is None:
         vote_state = yield from vote(question, pool)
@@ -121,8 +134,16 @@ def rated_choice(
     needs no ratings.
     """
     if selector == "last":
-        return (yield from proposed(rated_vote(question, pool, [0.0] * len(pool), selector=selector))).leader
-    answered = {index: completion for index, completion in enumerate(pool) if completion and question.read(completion)}
+        return (
+            yield from proposed(
+                rated_vote(question, pool, [0.0] * len(pool), selector=selector)
+            )
+        ).leader
+    answered = {
+        index: completion
+        for index, completion in enumerate(pool)
+        if completion and question.read(completion)
+    }
     if len(answered) < 2 or selector == "majority":
         return majority.leader
     try:
@@ -134,11 +155,21 @@ def rated_choice(
     if all(rating is None for rating in ratings):
         return majority.leader
     if selector == "consensus":
-        return (yield from proposed(_consensus(question, dict(zip(answered, rated, strict=True)), pool))).leader
-    return (yield from proposed(rated_vote(question, pool, weights_of(ratings), selector=selector))).leader
+        return (
+            yield from proposed(
+                _consensus(question, dict(zip(answered, rated, strict=True)), pool)
+            )
+        ).leader
+    return (
+        yield from proposed(
+            rated_vote(question, pool, weights_of(ratings), selector=selector)
+        )
+    ).leader
 
 
-def _consensus(question: Question, rated: Mapping[int, Rating], pool: Pool) -> Plan[VoteState]:
+def _consensus(
+    question: Question, rated: Mapping[int, Rating], pool: Pool
+) -> Plan[VoteState]:
     """The vote of the rated candidates, in which those whose ratings have equal parts are one class.
 
     For programs and tests it is the dual execution agreement of CodeT (Chen 2022, 2207.10397): a class has the weight
@@ -148,21 +179,35 @@ def _consensus(question: Question, rated: Mapping[int, Rating], pool: Pool) -> P
     tally, answers = Tally(CodeSpace()), dict[Answer, Answer]()
     for index, completion in enumerate(pool):
         rating = rated.get(index)
-        answer = question.read(completion) if completion and rating and rating.value is not None else None
+        answer = (
+            question.read(completion)
+            if completion and rating and rating.value is not None
+            else None
+        )
         if answer and rating and rating.value is not None:
-            grouped = replace(answer, key=repr(rating.parts) if rating.parts else answer.key)
+            grouped = replace(
+                answer, key=repr(rating.parts) if rating.parts else answer.key
+            )
             answers[grouped] = answer
             tally.add(grouped, index=index, weight=rating.value)
         else:
             tally.add(None, index=index)
     vote_state = yield from count_votes(tally)
-    return replace(vote_state, votes=tuple(replace(each, answer=answers[each.answer]) for each in vote_state.votes))
+    return replace(
+        vote_state,
+        votes=tuple(
+            replace(each, answer=answers[each.answer]) for each in vote_state.votes
+        ),
+    )
 
 
 def softmax(values: Sequence[float | None], temperature: float = 1.0) -> list[float]:
     """Shares proportional to exp(value / temperature) that sum to 1; 0 for None."""
     highest = max((value for value in values if value is not None), default=0.0)
-    weights = [0.0 if value is None else math.exp((value - highest) / temperature) for value in values]
+    weights = [
+        0.0 if value is None else math.exp((value - highest) / temperature)
+        for value in values
+    ]
     total = math.fsum(weights)
     return [weight / total for weight in weights] if total else weights
 
@@ -186,7 +231,12 @@ class RunningVote:
 
     def restart(self) -> None:
         """Drop all chains, but not what was published."""
-        self.seen, self.answered, self._plain, self._rated = 0, False, Tally(self.space), None
+        self.seen, self.answered, self._plain, self._rated = (
+            0,
+            False,
+            Tally(self.space),
+            None,
+        )
 
     def count(self, answer: Answer | None, *, order: int) -> None:
         """Count a chain that ended, before it is rated; `order` is its position in launch order."""
@@ -201,7 +251,9 @@ class RunningVote:
         if value is None:
             return
         self._rated = self._rated or Tally(self.space, by=combined(self.selector))
-        self._rated.add(answer, index=order, weight=weight_of(self.selector, value, order))
+        self._rated.add(
+            answer, index=order, weight=weight_of(self.selector, value, order)
+        )
 
     def vote_state(self) -> Plan[VoteState]:
         """The vote state so far."""

@@ -41,7 +41,9 @@ Choice = Callable[[Completion, int], int | None]
 """Which of the shown candidates, given their number, a reply chooses, from 0; None if it names none."""
 
 
-def draw_candidates(question: Question, n: int, params: SamplingParams) -> Plan[Candidates]:
+def draw_candidates(
+    question: Question, n: int, params: SamplingParams
+) -> Plan[Candidates]:
     """Draw sequences and propose their majority; the first sequence of each class is its candidate."""
     drawn = yield from sample(question.prompt, n=n, params=params)
     majority = yield from proposed(vote(question, drawn))
@@ -49,11 +51,16 @@ def draw_candidates(question: Question, n: int, params: SamplingParams) -> Plan[
     for index, completion in enumerate(drawn):
         first.setdefault(question.read(completion), index)
     indices = [first[each.answer] for each in majority.votes]
-    ranked = tuple(Candidate(index, rank, shortened(drawn[index].chain)) for rank, index in enumerate(indices))
+    ranked = tuple(
+        Candidate(index, rank, shortened(drawn[index].chain))
+        for rank, index in enumerate(indices)
+    )
     return Candidates(drawn, majority, ranked)
 
 
-def by_points(question: Question, drawn: Sequence[Completion], points: Mapping[int, float]) -> Plan[VoteState]:
+def by_points(
+    question: Question, drawn: Sequence[Completion], points: Mapping[int, float]
+) -> Plan[VoteState]:
     """Propose the vote state by points, then votes: the weight of a class is its points plus, below 1, its share."""
     share = 1 / (len(drawn) + 1)
     weights = [points.get(index, 0.0) + share for index in range(len(drawn))]
@@ -69,10 +76,14 @@ def replies_to(
     replies: defaultdict[Prompt, deque[Completion]] = defaultdict(deque)
     for completion in drawn:
         replies[completion.prompt].append(completion)
-    return [replies[prompt].popleft() if replies[prompt] else None for prompt in prompts]
+    return [
+        replies[prompt].popleft() if replies[prompt] else None for prompt in prompts
+    ]
 
 
-def polled(ballots: Sequence[Ballot], choice: Choice, params: SamplingParams) -> Plan[list[Candidate | None]]:
+def polled(
+    ballots: Sequence[Ballot], choice: Choice, params: SamplingParams
+) -> Plan[list[Candidate | None]]:
     """The candidate that each ballot chooses, all asked at once; None for a reply that names none or was refused."""
     replies = yield from replies_to([prompt for prompt, _ in ballots], params)
     chosen: list[Candidate | None] = []
@@ -82,7 +93,9 @@ def polled(ballots: Sequence[Ballot], choice: Choice, params: SamplingParams) ->
     return chosen
 
 
-def best(candidates: Sequence[Candidate], chosen: Counter[Candidate | None]) -> Candidate:
+def best(
+    candidates: Sequence[Candidate], chosen: Counter[Candidate | None]
+) -> Candidate:
     """The most often chosen; at a tie, the one with more votes."""
     return min(candidates, key=lambda candidate: (-chosen[candidate], candidate.rank))
 
@@ -103,10 +116,20 @@ class PairOptions(Checked):
     comparisons: Samples = 2
     params: SamplingParams = SamplingParams()
 
-    def winners(self, question: Question, pairs: Sequence[Pair]) -> Plan[tuple[Candidate, ...]]:
+    def winners(
+        self, question: Question, pairs: Sequence[Pair]
+    ) -> Plan[tuple[Candidate, ...]]:
         """The winner of each pair."""
-        orders = [(b, a) if turn % 2 else (a, b) for a, b in pairs for turn in range(self.comparisons)]
-        chosen = yield from polled([(pair_prompt(question, order), order) for order in orders], better, self.params)
+        orders = [
+            (b, a) if turn % 2 else (a, b)
+            for a, b in pairs
+            for turn in range(self.comparisons)
+        ]
+        chosen = yield from polled(
+            [(pair_prompt(question, order), order) for order in orders],
+            better,
+            self.params,
+        )
         starts = range(0, len(orders), self.comparisons)
         return tuple(
             best(pair, Counter(chosen[start : start + self.comparisons]))
@@ -131,14 +154,19 @@ def better(reply: Completion, size: int) -> int | None:
 
 def listed(kind: str, labels: Sequence[object], shown: Sequence[Candidate]) -> str:
     """Labelled texts."""
-    return "\n\n".join(f"{kind} {label}:\n{each.text}" for label, each in zip(labels, shown, strict=True))
+    return "\n\n".join(
+        f"{kind} {label}:\n{each.text}"
+        for label, each in zip(labels, shown, strict=True)
+    )
 
 
 Round = Callable[[Sequence[Candidate]], Plan[Sequence[Candidate]]]
 """Plays one round among the remaining candidates, which are sorted by rank; returns the winners."""
 
 
-def tournament(question: Question, entered: Candidates, play: Round) -> Plan[Answer | None]:
+def tournament(
+    question: Question, entered: Candidates, play: Round
+) -> Plan[Answer | None]:
     """Rounds until one is left; the weight of a class is the rounds it won plus its share of votes."""
     left, vote_state, won = list(entered.ranked), entered.majority, Counter[int]()
     while len(left) > 1:

@@ -91,7 +91,11 @@ class OrderedSampling:
         return self._taken in self._arrived or (self._refused and bool(self._arrived))
 
     def _has_room(self) -> bool:
-        in_flight = len(self._running) if self.order == "length" else self._launched - self._taken
+        in_flight = (
+            len(self._running)
+            if self.order == "length"
+            else self._launched - self._taken
+        )
         return self._launched < self.n and in_flight + len(self._dropped) < self.window
 
     @property
@@ -102,7 +106,11 @@ class OrderedSampling:
             return 0
         limit = OUTLIVED * self._lengths / ended
         return sum(
-            self.now - began > limit for began in [*self._dropped, *(began for _, began in self._running.values())]
+            self.now - began > limit
+            for began in [
+                *self._dropped,
+                *(began for _, began in self._running.values()),
+            ]
         )
 
     def cancel(self) -> Plan[None]:
@@ -134,7 +142,11 @@ def stopping_vote(
     """
     drops = when_full == "drop"
     window = window or (
-        LAUNCH_WINDOW if order == "launch" else n if drops else (yield from samples_that_fit(params, n))
+        LAUNCH_WINDOW
+        if order == "launch"
+        else n
+        if drops
+        else (yield from samples_that_fit(params, n))
     )
     tally, cost, answer = Tally(question.space, max_samples=n), Cost(), None
     first = list(drawn[:n])
@@ -154,13 +166,24 @@ def stopping_vote(
         used = completion.usage
         tally.add(question.read(completion), index=index, tokens=used.generated_tokens)
         prompt_tokens = used.prompt_tokens - used.cached_tokens
-        cost += Cost(prompt_tokens, used.cached_tokens, used.generated_tokens, requests=1, samples=1, flops=None)
-        vote_state = replace((yield from count_votes(tally)).listed(), outlived=later.outlived)
+        cost += Cost(
+            prompt_tokens,
+            used.cached_tokens,
+            used.generated_tokens,
+            requests=1,
+            samples=1,
+            flops=None,
+        )
+        vote_state = replace(
+            (yield from count_votes(tally)).listed(), outlived=later.outlived
+        )
         answer = vote_state.leader
         yield from propose(answer, vote_state)
         if rule and count < n and (reason := rule.stop(vote_state, cost)):
             yield from later.cancel()
-            yield from note_stop(f"{reason}; {later.now:,} sequential tokens" if later.now else reason)
+            yield from note_stop(
+                f"{reason}; {later.now:,} sequential tokens" if later.now else reason
+            )
             break
         later.window = width(rule, vote_state, window, order)
     return answer
@@ -169,4 +192,8 @@ def stopping_vote(
 def samples_that_fit(params: SamplingParams, n: int) -> Plan[int]:
     """How many samples of `n` fit the engine's KV cache at once, at least `LAUNCH_WINDOW`; all where it is unknown."""
     room = (yield from model_info()).room
-    return min(n, max(LAUNCH_WINDOW, int(room / (MEAN_LENGTH * params.limit)))) if room else n
+    return (
+        min(n, max(LAUNCH_WINDOW, int(room / (MEAN_LENGTH * params.limit))))
+        if room
+        else n
+    )

@@ -12,7 +12,9 @@ from reasoner_evals.stats import Floats
 def voted(vote: Floats, right: Floats) -> Outcomes:
     """Outcomes [Q, R] of a vote of 8 with these shares of the leader."""
     samples = np.full(vote.shape, 8.0)
-    return Outcomes(Way("x", "", ""), right, samples, samples, vote, vote, samples, samples)
+    return Outcomes(
+        Way("x", "", ""), right, samples, samples, vote, vote, samples, samples
+    )
 
 
 def baseline(questions: int = 300) -> Outcomes:
@@ -20,7 +22,10 @@ def baseline(questions: int = 300) -> Outcomes:
     source = np.random.default_rng(questions)
     chance = source.beta(4, 1, questions)
     vote = np.maximum(source.binomial(8, chance, (3, questions)).T, 1) / 8
-    return voted(vote, (source.random(questions) < chance)[:, None].repeat(3, axis=1).astype(float))
+    return voted(
+        vote,
+        (source.random(questions) < chance)[:, None].repeat(3, axis=1).astype(float),
+    )
 
 
 def test_one_order_of_each_question_is_kept() -> None:
@@ -31,7 +36,9 @@ def test_one_order_of_each_question_is_kept() -> None:
     assert found.power == shift.LEVEL
 
 
-def test_questions_of_little_agreement_are_weighted_until_accuracy_has_dropped() -> None:
+def test_questions_of_little_agreement_are_weighted_until_accuracy_has_dropped() -> (
+    None
+):
     whole = baseline()
     weights = shifted_weights(whole)
     assert weights is not None

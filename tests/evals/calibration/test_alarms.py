@@ -10,13 +10,17 @@ MEASURED = CalibrationSummary("model", 300, 0.9)
 
 def alarms(right: int, wrong: int, unanswered: int = 0) -> list[str]:
     outcomes = [True] * right + [False] * wrong
-    return list(fewer_right(MEASURED, [0.9] * len(outcomes), outcomes, unanswered, 0.0075))
+    return list(
+        fewer_right(MEASURED, [0.9] * len(outcomes), outcomes, unanswered, 0.0075)
+    )
 
 
 def test_fewer_right_answers_raise_one() -> None:
     assert alarms(27, 3) == alarms(25, 5) == []
     [line] = alarms(20, 20)
-    assert line.startswith("fewer answers are right than their confidence predicts: 20 of 40")
+    assert line.startswith(
+        "fewer answers are right than their confidence predicts: 20 of 40"
+    )
 
 
 def test_lost_answers_do_not_hide_that_fewer_are_right() -> None:

@@ -18,7 +18,11 @@ CLASSES = {"7": 0, "8": 1, "9": 2, "-": SILENT}
 
 @pytest.mark.parametrize("order", ["length", "launch"])
 @given(
-    st.lists(st.tuples(st.integers(1, 30), st.sampled_from("777889-")), min_size=1, max_size=24),
+    st.lists(
+        st.tuples(st.integers(1, 30), st.sampled_from("777889-")),
+        min_size=1,
+        max_size=24,
+    ),
     st.integers(1, 30) | st.none(),
     st.sampled_from(RULES),
 )
@@ -27,14 +31,21 @@ def test_a_vote_over_recordings_is_the_strategy_itself(
 ) -> None:
     n, clock = len(drawn), Clock(drawn)
     strategy = SelfConsistency(n, PARAMS, stop=rule, order=order, window=window)
-    course = follow(strategy.plan(QUESTION), clock.reply, Course(), which=clock.next_to_end)
+    course = follow(
+        strategy.plan(QUESTION), clock.reply, Course(), which=clock.next_to_end
+    )
     now, finished = clock.ended[-1][0], {index for _, index, _ in clock.ended}
-    spent = [drawn[at][0] + 1 if at in finished else now - began for at, began in enumerate(clock.starts)]
+    spent = [
+        drawn[at][0] + 1 if at in finished else now - began
+        for at, began in enumerate(clock.starts)
+    ]
     state = course.vote_states[-1]
 
     lengths = np.array([[length for length, _ in drawn]] * 2, dtype=np.float64)
     classes = np.array([[CLASSES[key] for _, key in drawn]] * 2)
-    vote = StoppedVote(rule, order, n, window or (n if order == "length" else LAUNCH_WINDOW))
+    vote = StoppedVote(
+        rule, order, n, window or (n if order == "length" else LAUNCH_WINDOW)
+    )
     ended = vote.follow(Drawn(classes, classes == 0, lengths, lengths + 1))
     for row in range(2):
         assert ended.samples[row] == state.samples == len(course.vote_states)
@@ -44,4 +55,6 @@ def test_a_vote_over_recordings_is_the_strategy_itself(
         assert ended.length[row] == pytest.approx(state.length)
         # Those that end at the stop itself have all of their tokens, and count as cancelled or not.
         assert sum(spent) <= ended.tokens[row] <= sum(spent) + n - len(finished)
-        assert ended.share[row] == ((state.votes[0].count if state.votes else 0) + 1) / (state.samples + 2)
+        assert ended.share[row] == (
+            (state.votes[0].count if state.votes else 0) + 1
+        ) / (state.samples + 2)

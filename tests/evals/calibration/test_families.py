@@ -19,7 +19,14 @@ from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.registry import build
 from reasoner_evals.calibration.outcomes import RULES, Outcomes, Way
-from reasoner_evals.calibration.profiles import Binning, families_of, family_of, merged, runs_of_one_model, trust_in
+from reasoner_evals.calibration.profiles import (
+    Binning,
+    families_of,
+    family_of,
+    merged,
+    runs_of_one_model,
+    trust_in,
+)
 from reasoner_evals.runs.reading import open_run
 from tests.evals.calibration.pools import Ended, voted
 from tests.evals.fabricated import TASK, Fake, Law, fabricate, gold, question_id, record
@@ -31,7 +38,9 @@ GREEDY = Fake("single", law=LAW)
 QUESTIONS = 12
 
 
-def family(path: Path, *arms: Fake, binning: Binning | None = None, **options: Any) -> Family:
+def family(
+    path: Path, *arms: Fake, binning: Binning | None = None, **options: Any
+) -> Family:
     run = open_run(fabricate(path, arms, **{"questions": QUESTIONS, **options}))
     return family_of([run], TASK, binning or Binning()).family
 
@@ -47,7 +56,11 @@ def samples(number: int, arm: Fake = VOTE) -> tuple[list[int], list[bool], list[
     pool = record(arm, number).pool
     names = {"": -1}
     classes = [names.setdefault(one.key, len(names)) for one in pool]
-    return classes, [one.answer == gold(number) for one in pool], [one.generated_tokens for one in pool]
+    return (
+        classes,
+        [one.answer == gold(number) for one in pool],
+        [one.generated_tokens for one in pool],
+    )
 
 
 def spread(found: ArmRow) -> list[float]:
@@ -71,12 +84,20 @@ def tokens_of(number: int, chosen: tuple[int, ...]) -> float:
     classes, _, own = samples(number)
     cost = record(VOTE, number).cost
     rest = cost.tokens - (40 + 8 * 4) - sum(own)
-    return 40 + 8 * (len(chosen) - 1) + sum(own[at] for at in chosen) + rest * len(chosen) / len(classes)
+    return (
+        40
+        + 8 * (len(chosen) - 1)
+        + sum(own[at] for at in chosen)
+        + rest * len(chosen) / len(classes)
+    )
 
 
 @pytest.mark.parametrize("k", [1, 3, 4])
 def test_a_smaller_size_is_the_mean_over_all_subsets(k: int, tmp_path: Path) -> None:
-    found = row(family(tmp_path / "run", VOTE), f"self_consistency:n={k},temperature=0.9,max_tokens=77")
+    found = row(
+        family(tmp_path / "run", VOTE),
+        f"self_consistency:n={k},temperature=0.9,max_tokens=77",
+    )
     outcomes, tokens = [], []
     for number in range(QUESTIONS):
         classes, right, _ = samples(number)
@@ -86,12 +107,16 @@ def test_a_smaller_size_is_the_mean_over_all_subsets(k: int, tmp_path: Path) -> 
             for order in itertools.permutations(range(5), k)
         ]
         outcomes.append(mean(votes))
-        tokens += [tokens_of(number, order[:k]) for order in itertools.permutations(range(5))]
+        tokens += [
+            tokens_of(number, order[:k]) for order in itertools.permutations(range(5))
+        ]
     base = [baseline(number) for number in range(QUESTIONS)]
     assert found.questions == QUESTIONS
     assert found.right == pytest.approx(sum(outcomes), abs=1e-5)
     assert found.squares == pytest.approx(sum(one * one for one in outcomes), abs=1e-5)
-    assert spread(found) == pytest.approx(sorted(b - x for b, x in zip(base, outcomes, strict=True)), abs=1e-4)
+    assert spread(found) == pytest.approx(
+        sorted(b - x for b, x in zip(base, outcomes, strict=True)), abs=1e-4
+    )
     assert found.most == 1
     assert found.tokens == pytest.approx(mean(tokens), abs=1e-5)
     assert found.tokens_p95 == pytest.approx(float(np.percentile(tokens, 95)), abs=1e-5)
@@ -102,7 +127,14 @@ def test_a_smaller_size_is_the_mean_over_all_subsets(k: int, tmp_path: Path) -> 
 def in_all_orders(number: int, spec: str) -> Iterator[tuple[tuple[int, ...], Ended]]:
     classes, right, _ = samples(number)
     for order in itertools.permutations(range(5)):
-        yield order, voted([classes[at] for at in order], [right[at] for at in order], build("rule", spec))
+        yield (
+            order,
+            voted(
+                [classes[at] for at in order],
+                [right[at] for at in order],
+                build("rule", spec),
+            ),
+        )
 
 
 @pytest.mark.slow
@@ -111,7 +143,8 @@ def test_a_stopped_vote_is_the_mean_over_all_orders(spec: str, tmp_path: Path) -
     found = next(
         one
         for one in family(tmp_path / "run", VOTE).arms
-        if (vote := build("strategy", one.strategy)).n == 5 and vote.stop == build("rule", spec)
+        if (vote := build("strategy", one.strategy)).n == 5
+        and vote.stop == build("rule", spec)
     )
     outcomes, tokens, launched, losses = [], [], [], []
     for number in range(QUESTIONS):
@@ -135,24 +168,44 @@ def test_the_baseline_is_the_vote_of_all_and_harms_nobody(tmp_path: Path) -> Non
     found = family(tmp_path / "run", VOTE, GREEDY)
     whole = found.standard(0)
     assert found.baseline == whole.strategy == SPEC
-    assert whole.right == whole.squares == sum(baseline(number) for number in range(QUESTIONS))
+    assert (
+        whole.right
+        == whole.squares
+        == sum(baseline(number) for number in range(QUESTIONS))
+    )
     assert (whole.losses, whole.most, whole.samples) == (((0, QUESTIONS),), 0, 5)
     assert whole.tokens == pytest.approx(
         mean(record(VOTE, number).cost.tokens for number in range(QUESTIONS)), abs=1e-5
     )
-    more = mean((tokens_of(n, (0, 1, 2, 3, 4)) - tokens_of(n, (at,))) / 4 for n in range(QUESTIONS) for at in range(5))
+    more = mean(
+        (tokens_of(n, (0, 1, 2, 3, 4)) - tokens_of(n, (at,))) / 4
+        for n in range(QUESTIONS)
+        for at in range(5)
+    )
     assert found.sample_tokens == pytest.approx(more, abs=1e-5)
 
 
 def test_what_was_run_is_reported_as_it_was_run(tmp_path: Path) -> None:
-    search = Fake("beam_search:n=3", budget="tokens=500", verifier="orm", replies=3, law=LAW)
-    (found,) = [one for one in family(tmp_path / "run", VOTE, search).arms if one.verifier]
+    search = Fake(
+        "beam_search:n=3", budget="tokens=500", verifier="orm", replies=3, law=LAW
+    )
+    (found,) = [
+        one for one in family(tmp_path / "run", VOTE, search).arms if one.verifier
+    ]
     records = [record(search, number) for number in range(QUESTIONS)]
     right = [one.answer == gold(number) for number, one in enumerate(records)]
-    assert (found.strategy, found.verifier, found.budget) == ("beam_search:n=3", "orm", "tokens=500")
+    assert (found.strategy, found.verifier, found.budget) == (
+        "beam_search:n=3",
+        "orm",
+        "tokens=500",
+    )
     assert found.right == found.squares == sum(right)
-    assert spread(found) == sorted(baseline(number) - right[number] for number in range(QUESTIONS))
-    assert found.tokens == pytest.approx(mean(one.cost.tokens for one in records), abs=1e-5)
+    assert spread(found) == sorted(
+        baseline(number) - right[number] for number in range(QUESTIONS)
+    )
+    assert found.tokens == pytest.approx(
+        mean(one.cost.tokens for one in records), abs=1e-5
+    )
     assert found.samples == 3
 
 
@@ -160,9 +213,17 @@ def test_a_question_counts_where_every_arm_has_a_result(tmp_path: Path) -> None:
     fake = Fake("single", law=LAW, errors=3)
     run = open_run(fabricate(tmp_path / "run", [VOTE, fake], questions=QUESTIONS))
     made = family_of([run], TASK, Binning())
-    assert {one.questions for one in made.family.arms} == {made.family.questions} == {QUESTIONS - 3}
-    assert made.family.standard(0).right == sum(baseline(number) for number in range(3, QUESTIONS))
-    assert made.notes == (f"3 of {QUESTIONS} questions lack a result in every arm and are left out",)
+    assert (
+        {one.questions for one in made.family.arms}
+        == {made.family.questions}
+        == {QUESTIONS - 3}
+    )
+    assert made.family.standard(0).right == sum(
+        baseline(number) for number in range(3, QUESTIONS)
+    )
+    assert made.notes == (
+        f"3 of {QUESTIONS} questions lack a result in every arm and are left out",
+    )
 
 
 @pytest.mark.slow
@@ -173,39 +234,71 @@ def test_bins_part_the_questions_and_the_rows(tmp_path: Path) -> None:
     for place in range(parted.bins.count):
         assert parted.standard(place).questions >= 30
     for one in whole.arms:
-        pieces = [row(parted, one.strategy, place) for place in range(parted.bins.count)]
+        pieces = [
+            row(parted, one.strategy, place) for place in range(parted.bins.count)
+        ]
         assert sum(piece.questions for piece in pieces) == 200
-        assert sum(piece.right for piece in pieces) == pytest.approx(one.right, abs=1e-4)
+        assert sum(piece.right for piece in pieces) == pytest.approx(
+            one.right, abs=1e-4
+        )
     places = []
     for number in range(200):
         votes = [one for one in samples(number)[0][:4] if one >= 0]
-        places.append(parted.bins.index(max(map(votes.count, votes)) / len(votes) if votes else 0.0))
-    assert [parted.standard(place).questions for place in range(parted.bins.count)] == np.bincount(places).tolist()
+        places.append(
+            parted.bins.index(
+                max(map(votes.count, votes)) / len(votes) if votes else 0.0
+            )
+        )
+    assert [
+        parted.standard(place).questions for place in range(parted.bins.count)
+    ] == np.bincount(places).tolist()
 
 
 def test_what_no_profile_can_be_made_of_is_reported(tmp_path: Path) -> None:
     vote = fabricate(tmp_path / "vote", [VOTE], questions=QUESTIONS)
-    with pytest.raises(UsageError, match="none of the strategies is a vote over a pool"):
+    with pytest.raises(
+        UsageError, match="none of the strategies is a vote over a pool"
+    ):
         family(tmp_path / "greedy", GREEDY)
-    with pytest.raises(UsageError, match=r"is not finished \(4 of 12\): resume it with `reasoner eval --res"):
+    with pytest.raises(
+        UsageError,
+        match=r"is not finished \(4 of 12\): resume it with `reasoner eval --res",
+    ):
         family(tmp_path / "begun", VOTE, Fake("single", finished=4))
-    with pytest.raises(UsageError, match="no question of arithmetic has a result in every arm"):
+    with pytest.raises(
+        UsageError, match="no question of arithmetic has a result in every arm"
+    ):
         family(tmp_path / "ungraded", VOTE, graded=False)
-    runs = runs_of_one_model([vote, fabricate(tmp_path / "other", [GREEDY], questions=QUESTIONS, edition=" now")])
+    runs = runs_of_one_model(
+        [
+            vote,
+            fabricate(
+                tmp_path / "other", [GREEDY], questions=QUESTIONS, edition=" now"
+            ),
+        ]
+    )
     with pytest.raises(UsageError, match="ask different questions of arithmetic"):
         families_of(runs, Binning())
     with pytest.raises(UsageError, match="is given twice"):
         runs_of_one_model([vote, tmp_path / "other" / ".." / "vote"])
-    with pytest.raises(UsageError, match=r"of the model small-135m and another of other-1b"):
-        runs_of_one_model([vote, fabricate(tmp_path / "another", [VOTE], model=ModelInfo("other-1b"))])
+    with pytest.raises(
+        UsageError, match=r"of the model small-135m and another of other-1b"
+    ):
+        runs_of_one_model(
+            [vote, fabricate(tmp_path / "another", [VOTE], model=ModelInfo("other-1b"))]
+        )
 
 
 def test_a_profile_tells_no_answer_and_no_question(tmp_path: Path) -> None:
     run = fabricate(tmp_path / "run", [VOTE, GREEDY], questions=QUESTIONS)
     made = families_of(runs_of_one_model([run]), Binning("prompt", 2))[TASK].family
     found = set(texts(json.loads(merged("small-135m", [made], None).model_dump_json())))
-    secret = {question_id(n) for n in range(QUESTIONS)} | {gold(n) for n in range(QUESTIONS)}
-    secret |= {one.key for n in range(QUESTIONS) for one in record(VOTE, n).pool if one.key}
+    secret = {question_id(n) for n in range(QUESTIONS)} | {
+        gold(n) for n in range(QUESTIONS)
+    }
+    secret |= {
+        one.key for n in range(QUESTIONS) for one in record(VOTE, n).pool if one.key
+    }
     assert not any(word in text for word in secret for text in found)
     assert SPEC in found
 
@@ -213,13 +306,21 @@ def test_a_profile_tells_no_answer_and_no_question(tmp_path: Path) -> None:
 def texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+    for inner in (
+        value.values()
+        if isinstance(value, dict)
+        else value
+        if isinstance(value, list)
+        else ()
+    ):
         yield from texts(inner)
 
 
 def ended(share: list[float], right: list[bool]) -> Outcomes:
     column, good = np.array(share)[:, None], np.array(right, dtype=np.float64)[:, None]
-    return Outcomes(Way("x", "", ""), good, column, column, column, column, column, column)
+    return Outcomes(
+        Way("x", "", ""), good, column, column, column, column, column, column
+    )
 
 
 def test_few_questions_leave_trust_near_the_share_and_many_find_the_curve() -> None:
@@ -227,34 +328,54 @@ def test_few_questions_leave_trust_near_the_share_and_many_find_the_curve() -> N
     assert 0.5 < few.chance(0.9) < 0.95
     source = np.random.default_rng(0)
     shares = source.uniform(0.2, 0.95, 20_000)
-    right = source.random(len(shares)) < 1 / (1 + np.exp(1 - 0.5 * np.log(shares / (1 - shares))))
+    right = source.random(len(shares)) < 1 / (
+        1 + np.exp(1 - 0.5 * np.log(shares / (1 - shares)))
+    )
     many = trust_in(ended(shares.round(2).tolist(), right.tolist()))
     assert (many.intercept, many.slope) == pytest.approx((-1, 0.5), abs=0.1)
 
 
-@pytest.mark.parametrize(("intercept", "slope"), [(0, 1), (-1, 1), (0.5, 1), (0, 0.5), (0, 1.5)])
-def test_fifteen_questions_give_no_worse_confidences_than_the_share_itself(intercept: float, slope: float) -> None:
+@pytest.mark.parametrize(
+    ("intercept", "slope"), [(0, 1), (-1, 1), (0.5, 1), (0, 0.5), (0, 1.5)]
+)
+def test_fifteen_questions_give_no_worse_confidences_than_the_share_itself(
+    intercept: float, slope: float
+) -> None:
     """Whether the shares are the chances of being right, too sure or not sure enough: by the Brier score."""
 
     def chance(share: Any) -> Any:
         return 1 / (1 + np.exp(-intercept - slope * np.log(share / (1 - share))))
 
-    source, grid, excess = np.random.default_rng(0), np.linspace(0.3, 0.97, 60), list[float]()
+    source, grid, excess = (
+        np.random.default_rng(0),
+        np.linspace(0.3, 0.97, 60),
+        list[float](),
+    )
     for _ in range(40):
         shares = source.uniform(0.3, 0.97, 15).round(2)
-        trust = trust_in(ended(shares.tolist(), (source.random(15) < chance(shares)).tolist()))
+        trust = trust_in(
+            ended(shares.tolist(), (source.random(15) < chance(shares)).tolist())
+        )
         confidences = np.array([trust.chance(share) for share in grid])
-        excess.append(np.mean((confidences - chance(grid)) ** 2 - (grid - chance(grid)) ** 2))
+        excess.append(
+            np.mean((confidences - chance(grid)) ** 2 - (grid - chance(grid)) ** 2)
+        )
     assert np.mean(excess) < 0.0005
 
 
-def test_lengths_count_after_few_samples_and_elsewhere_if_shorter_ones_are_seen_to_be_right_more_often() -> None:
+def test_lengths_count_after_few_samples_and_elsewhere_if_shorter_ones_are_seen_to_be_right_more_often() -> (
+    None
+):
     short = np.arange(200) % 2 == 0
     lucky = np.random.default_rng(0).random(200) < 0.5
 
     def length(right: "np.ndarray[Any, np.dtype[np.bool_]]", samples: float) -> float:
         lengths = np.where(short, 50.0, 200.0)[:, None]
-        votes = replace(ended([8 / 9] * 200, right.tolist()), length=lengths, samples=np.full((200, 1), samples))
+        votes = replace(
+            ended([8 / 9] * 200, right.tolist()),
+            length=lengths,
+            samples=np.full((200, 1), samples),
+        )
         return trust_in(votes).length
 
     assert length(short | lucky, 7) == length(~short, 2) == 100
@@ -262,8 +383,17 @@ def test_lengths_count_after_few_samples_and_elsewhere_if_shorter_ones_are_seen_
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=300))
-def test_trust_rises_and_counts_every_question_once(pairs: list[tuple[float, bool]]) -> None:
-    found = trust_in(ended([share for share, _ in pairs], [right for _, right in pairs]))
+def test_trust_rises_and_counts_every_question_once(
+    pairs: list[tuple[float, bool]],
+) -> None:
+    found = trust_in(
+        ended([share for share, _ in pairs], [right for _, right in pairs])
+    )
     assert found.slope > 0
-    assert (sum(found.answered), sum(found.right)) == (len(pairs), sum(right for _, right in pairs))
-    assert found.answers_above(0) == pytest.approx((1, mean(right for _, right in pairs)))
+    assert (sum(found.answered), sum(found.right)) == (
+        len(pairs),
+        sum(right for _, right in pairs),
+    )
+    assert found.answers_above(0) == pytest.approx(
+        (1, mean(right for _, right in pairs))
+    )

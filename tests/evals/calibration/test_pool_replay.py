@@ -13,11 +13,23 @@ from reasoner.registry import build
 from reasoner.stopping.pace import Order
 from reasoner.types import VoteState
 from reasoner_evals.calibration.clock import Drawn, StoppedVote
-from reasoner_evals.calibration.outcomes import ALL_ORDERS, MOST_ORDERS, ORDERS, REPLAYS, RULES, random_orders, stopped
+from reasoner_evals.calibration.outcomes import (
+    ALL_ORDERS,
+    MOST_ORDERS,
+    ORDERS,
+    REPLAYS,
+    RULES,
+    random_orders,
+    stopped,
+)
 from tests.evals.calibration.pools import drawn, recorded_order, voted
 
 CLASSES = st.integers(-1, 3)
-POOLS = st.integers(1, 9).flatmap(lambda n: st.lists(st.lists(CLASSES, min_size=n, max_size=n), min_size=1, max_size=4))
+POOLS = st.integers(1, 9).flatmap(
+    lambda n: st.lists(
+        st.lists(CLASSES, min_size=n, max_size=n), min_size=1, max_size=4
+    )
+)
 
 
 class Seeing:
@@ -36,26 +48,49 @@ def test_every_standing_is_that_of_the_tally(answers: list[list[int]]) -> None:
     pool = drawn(answers)
     for row, of in enumerate(answers):
         rule, every = Seeing(), Drawn(pool.classes, pool.right, pool.lengths, pool.own)
-        StoppedVote(rule, "launch", len(of), 1).follow(every.part(slice(row, row + 1), len(of)))
+        StoppedVote(rule, "launch", len(of), 1).follow(
+            every.part(slice(row, row + 1), len(of))
+        )
         for n, mine in enumerate(rule.seen, start=1):
             ended = voted([*of[:n]], [one == 0 for one in of[:n]])
             core = ended.vote_state
-            assert (mine.samples, mine.streak, mine.tied, mine.max_samples) == (n, core.streak, core.tied, len(of))
-            assert sorted(vote.count for vote in mine.votes) == sorted(vote.count for vote in core.votes)
-            assert [vote.count for vote in mine.votes[:1]] == [vote.count for vote in core.votes[:1]]
+            assert (mine.samples, mine.streak, mine.tied, mine.max_samples) == (
+                n,
+                core.streak,
+                core.tied,
+                len(of),
+            )
+            assert sorted(vote.count for vote in mine.votes) == sorted(
+                vote.count for vote in core.votes
+            )
+            assert [vote.count for vote in mine.votes[:1]] == [
+                vote.count for vote in core.votes[:1]
+            ]
             assert mine.share == core.share
-            told = stopped(pool, recorded_order(pool)[..., :n], build("strategy", f"self_consistency:n={n}"))
+            told = stopped(
+                pool,
+                recorded_order(pool)[..., :n],
+                build("strategy", f"self_consistency:n={n}"),
+            )
             assert told.right[row, 0] == ended.right
             leader = core.votes[0].count if core.votes else 0
             assert told.share[row, 0] == (leader + 1) / (n + 2)
             assert told.sequential[row, 0] == pool.lengths[row, :n].max()
             assert told.length[row, 0] == pytest.approx(pool.lengths[row, :n].mean())
-            assert told.tokens[row, 0] == pytest.approx(40 + 8 * (n - 1) + pool.own[row, :n].sum())
+            assert told.tokens[row, 0] == pytest.approx(
+                40 + 8 * (n - 1) + pool.own[row, :n].sum()
+            )
 
 
 @pytest.mark.parametrize("spec", RULES)
 def test_a_rule_ends_every_order_where_it_ends_the_vote_itself(spec: str) -> None:
-    answers = [[0, 0, 0, 0, 0], [0, 1, 0, 1, -1], [1, 1, 1, 0, -1], [-1] * 5, [2, 0, 0, 1, 0]]
+    answers = [
+        [0, 0, 0, 0, 0],
+        [0, 1, 0, 1, -1],
+        [1, 1, 1, 0, -1],
+        [-1] * 5,
+        [2, 0, 0, 1, 0],
+    ]
     pool, rule = drawn(answers), build("rule", spec)
     orders = random_orders([str(n) for n in range(5)], 5)
     told = stopped(pool, orders, build("strategy", "self_consistency:n=5"), spec)
@@ -63,13 +98,21 @@ def test_a_rule_ends_every_order_where_it_ends_the_vote_itself(spec: str) -> Non
         for place, order in enumerate(itertools.permutations(range(5))):
             assert tuple(orders[row, place]) == order
             ended = voted([of[at] for at in order], [of[at] == 0 for at in order], rule)
-            assert (told.samples[row, place], told.right[row, place]) == (ended.looked, ended.right)
+            assert (told.samples[row, place], told.right[row, place]) == (
+                ended.looked,
+                ended.right,
+            )
 
 
 @given(POOLS)
-def test_what_lossless_stops_is_the_vote_of_all_in_either_order(answers: list[list[int]]) -> None:
+def test_what_lossless_stops_is_the_vote_of_all_in_either_order(
+    answers: list[list[int]],
+) -> None:
     """So both promise that nothing is lost, and by length it waits less."""
-    pool, vote = drawn(answers), build("strategy", f"self_consistency:n={len(answers[0])}")
+    pool, vote = (
+        drawn(answers),
+        build("strategy", f"self_consistency:n={len(answers[0])}"),
+    )
     whole = stopped(pool, recorded_order(pool), vote)
     for order in get_args(Order):
         told = stopped(pool, recorded_order(pool), vote, "lossless", order)

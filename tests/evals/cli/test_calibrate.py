@@ -19,7 +19,10 @@ VOTE = ("-s", "self_consistency:n=4")
 
 
 def sums(path: Path, count: int) -> Path:
-    rows = [{"id": f"q{i}", "question": f"What is {i} + {i}?", "answer": str(2 * (i % 5))} for i in range(count)]
+    rows = [
+        {"id": f"q{i}", "question": f"What is {i} + {i}?", "answer": str(2 * (i % 5))}
+        for i in range(count)
+    ]
     path.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
     return path
 
@@ -37,7 +40,16 @@ def out(tmp_path: Path) -> Path:
 @pytest.fixture
 def asked(data: Path, out: Path, tmp_path: Path) -> tuple[str, ...]:
     """A calibration of forty questions, whose run goes into `tmp_path / "run"`."""
-    return ("calibrate", f"jsonl:{data}", *SIMULATED, *VOTE, "--out", str(out), "--runs", str(tmp_path / "run"))
+    return (
+        "calibrate",
+        f"jsonl:{data}",
+        *SIMULATED,
+        *VOTE,
+        "--out",
+        str(out),
+        "--runs",
+        str(tmp_path / "run"),
+    )
 
 
 def undated(path: Path) -> dict[str, Any]:
@@ -53,33 +65,50 @@ def test_a_profile_is_written_and_a_line_a_row_goes_out(
     assert ended.code == 0, ended.err
     profile = read_profile(out)
     family = profile.family(f"jsonl:path={data}")
-    assert (profile.model, family.questions, family.baseline) == ("simulated", 40, "self_consistency:n=4")
+    assert (profile.model, family.questions, family.baseline) == (
+        "simulated",
+        40,
+        "self_consistency:n=4",
+    )
     lines = ended.out.splitlines()
     assert len(lines) == len(family.arms) == 19
     pattern = r"jsonl:path=\S+  \S+ +\d+\.\d % \(\d+-\d+\), \d+ tokens, \d+ sequential per question, eligible"
     assert all(re.fullmatch(pattern, line) for line in lines)
     made, curve, *kept, alarm, written = ended.err.splitlines()[-7:]
     assert (made, written) == (f"run: {tmp_path / 'run'}", f"profile: {out}")
-    covered = [family.safest(0).trust.answers_above(threshold) for threshold in (0, 0.5, 0.7, 0.9)]
-    shown = [f"{100 * part:.0f} %, {100 * right:.0f} % of them right" if part else "none" for part, right in covered]
+    covered = [
+        family.safest(0).trust.answers_above(threshold)
+        for threshold in (0, 0.5, 0.7, 0.9)
+    ]
+    shown = [
+        f"{100 * part:.0f} %, {100 * right:.0f} % of them right" if part else "none"
+        for part, right in covered
+    ]
     assert curve.endswith(
         f" with --abstain-below 0 answers {shown[0]}; 0.5 answers {shown[1]}; 0.7 answers {shown[2]}; "
         f"0.9 answers {shown[3]}"
     )
-    assert [f"--risk {risk} promises" in line for risk, line in zip((0.05, 0.02, 0.01), kept, strict=True)] == [
-        True
-    ] * 3
+    assert [
+        f"--risk {risk} promises" in line
+        for risk, line in zip((0.05, 0.02, 0.01), kept, strict=True)
+    ] == [True] * 3
     agreement = family.safest(0).agreement
     assert agreement
     assert sum(agreement.questions) == 40
-    assert alarm.endswith(f"100 questions raise the alarm in {agreement.power:.0%} of runs")
-    assert [arm.strategy for arm in read_manifest(RunFolder(tmp_path / "run")).arms] == [
+    assert alarm.endswith(
+        f"100 questions raise the alarm in {agreement.power:.0%} of runs"
+    )
+    assert [
+        arm.strategy for arm in read_manifest(RunFolder(tmp_path / "run")).arms
+    ] == [
         "self_consistency:n=4",
         "single",
     ]
 
 
-def test_finished_runs_are_read_without_a_model(asked: tuple[str, ...], run: Run, out: Path, tmp_path: Path) -> None:
+def test_finished_runs_are_read_without_a_model(
+    asked: tuple[str, ...], run: Run, out: Path, tmp_path: Path
+) -> None:
     run(*asked)
     drawn = undated(out)
     out.unlink()
@@ -117,29 +146,67 @@ def test_other_tasks_stay_in_a_profile_and_other_models_are_refused(
     run(*asked)
     (first,) = read_profile(out).families
     more = sums(tmp_path / "more.jsonl", 31)
-    added = run("calibrate", f"jsonl:{more}", *SIMULATED, *VOTE, "--out", str(out), "--runs", str(tmp_path / "two"))
+    added = run(
+        "calibrate",
+        f"jsonl:{more}",
+        *SIMULATED,
+        *VOTE,
+        "--out",
+        str(out),
+        "--runs",
+        str(tmp_path / "two"),
+    )
     assert added.code == 0, added.err
     assert "takes the place" not in added.err
-    assert all(line.startswith(printable(f"jsonl:path={more}")) for line in added.out.splitlines())
+    assert all(
+        line.startswith(printable(f"jsonl:path={more}"))
+        for line in added.out.splitlines()
+    )
     kept, fresh = read_profile(out).families
     assert kept == first
     assert (fresh.task, fresh.questions) == (f"jsonl:path={more}", 31)
     written = out.read_bytes()
     with FakeServer() as server:
         engine = ("-e", "openai", "--base-url", server.url)
-        other = run("calibrate", f"jsonl:{data}", *engine, *VOTE, "--limit", "2", "--out", str(out),
-                    "--runs", str(tmp_path / "three"))  # fmt: skip
+        other = run(
+            "calibrate",
+            f"jsonl:{data}",
+            *engine,
+            *VOTE,
+            "--limit",
+            "2",
+            "--out",
+            str(out),
+            "--runs",
+            str(tmp_path / "three"),
+        )
     assert (other.code, other.out) == (2, "")
-    assert re.search(rf"{out} is the profile of simulated, not of .*: .* give --out another file", other.error)
+    assert re.search(
+        rf"{out} is the profile of simulated, not of .*: .* give --out another file",
+        other.error,
+    )
     assert out.read_bytes() == written
 
 
-def test_questions_that_fail_leave_a_run_and_no_profile(data: Path, out: Path, run: Run, tmp_path: Path) -> None:
+def test_questions_that_fail_leave_a_run_and_no_profile(
+    data: Path, out: Path, run: Run, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
-    refused, answered = Fault("status", 400, "no"), Fault("send", after=99, body="data: [DONE]\n\n")
+    refused, answered = (
+        Fault("status", 400, "no"),
+        Fault("send", after=99, body="data: [DONE]\n\n"),
+    )
     with FakeServer(faults=[refused] * 4 + [answered] + [refused] * 2) as server:
         engine = ("-e", "openai:patience=0", "--base-url", server.url)
-        asked = ("calibrate", f"jsonl:{data}", *engine, "-s", "self_consistency:n=1", "--limit", "5")
+        asked = (
+            "calibrate",
+            f"jsonl:{data}",
+            *engine,
+            "-s",
+            "self_consistency:n=1",
+            "--limit",
+            "5",
+        )
         ended = run(*asked, "--out", str(out), "--runs", str(folder))
     assert (ended.code, ended.out) == (4, "")
     assert f"`reasoner calibrate --from {folder}`" in ended.error
@@ -155,10 +222,19 @@ def test_questions_that_fail_leave_a_run_and_no_profile(data: Path, out: Path, r
     [
         ((), "no task is given"),
         (("nope",), "no task named 'nope'"),
-        (("jsonl:FILE", "-s", "single"), "none of the strategies is a vote over a pool"),
-        (("jsonl:FILE", "-s", "self_consistency:stop=lossless"), "none of the strategies is a vote over a pool"),
+        (
+            ("jsonl:FILE", "-s", "single"),
+            "none of the strategies is a vote over a pool",
+        ),
+        (
+            ("jsonl:FILE", "-s", "self_consistency:stop=lossless"),
+            "none of the strategies is a vote over a pool",
+        ),
         (("jsonl:FILE", "--bins", "length"), "--bins must be one of"),
-        (("jsonl:FILE", "-s", "self_consistency:n=3", "--bins", "split"), "looks at the first 4 samples of a vote"),
+        (
+            ("jsonl:FILE", "-s", "self_consistency:n=3", "--bins", "split"),
+            "looks at the first 4 samples of a vote",
+        ),
         (("--from",), "no run is given"),
         (("--from", "gone"), "cannot read the manifest gone/manifest.json"),
         (("--from", "gone", "--limit", "3"), "--limit has no effect with --from"),
@@ -167,17 +243,30 @@ def test_questions_that_fail_leave_a_run_and_no_profile(data: Path, out: Path, r
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_made(
-    arguments: tuple[str, ...], message: str, data: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...],
+    message: str,
+    data: Path,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     engine = () if "--from" in arguments else ("-e", "simulated")
-    ended = run("calibrate", *(one.replace("FILE", str(data)) for one in arguments), *engine, "--out", "p.json")
+    ended = run(
+        "calibrate",
+        *(one.replace("FILE", str(data)) for one in arguments),
+        *engine,
+        "--out",
+        "p.json",
+    )
     assert (ended.code, ended.out) == (2, "")
     assert message in ended.error
     assert [path.name for path in tmp_path.iterdir()] == ["sums.jsonl"]
 
 
-def test_a_profile_is_neither_read_from_nor_written_over_what_is_not_a_file(run: Run) -> None:
+def test_a_profile_is_neither_read_from_nor_written_over_what_is_not_a_file(
+    run: Run,
+) -> None:
     ended = run("calibrate", "arithmetic", "-e", "simulated", "--out", "/dev/zero")
     assert (ended.code, ended.out) == (2, "")
     assert "cannot read the profile /dev/zero: it is not a regular file" in ended.error

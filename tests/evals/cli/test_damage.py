@@ -23,23 +23,41 @@ def asked(tmp_path: Path) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("items.jsonl", "delete this file, and `reasoner eval --resume {run}` writes it again"),
+        (
+            "items.jsonl",
+            "delete this file, and `reasoner eval --resume {run}` writes it again",
+        ),
         ("verdicts.jsonl", "make the verdicts again with: reasoner grade {run}"),
-        (f"arms/{ARM}/journal.jsonl", "`reasoner eval --resume {run}` makes the journal again from the trace"),
+        (
+            f"arms/{ARM}/journal.jsonl",
+            "`reasoner eval --resume {run}` makes the journal again from the trace",
+        ),
         (f"arms/{ARM}/trace.jsonl", f"move {{run}}/arms/{ARM} away and resume again"),
     ],
 )
 def test_a_damaged_line_is_named_and_repaired_by_what_the_error_says(
-    name: str, remedy: str, flipped: int, asked: tuple[str, ...], run: Run, tmp_path: Path
+    name: str,
+    remedy: str,
+    flipped: int,
+    asked: tuple[str, ...],
+    run: Run,
+    tmp_path: Path,
 ) -> None:
     assert run(*asked).code == 0
     folder = str(tmp_path / "run")
     path = tmp_path / "run" / name
     content = path.read_bytes()
     damaged = bytearray(content)
-    damaged[content.index(b'"question_id":', content.index(b"\n")) + len(b'"question_id":"q-')] ^= flipped
+    damaged[
+        content.index(b'"question_id":', content.index(b"\n"))
+        + len(b'"question_id":"q-')
+    ] ^= flipped
     path.write_bytes(damaged)
-    told = run("eval", "--resume", folder) if path.name == "trace.jsonl" else run("report", folder)
+    told = (
+        run("eval", "--resume", folder)
+        if path.name == "trace.jsonl"
+        else run("report", folder)
+    )
     assert (told.code, told.out) == (2, "")
     assert f"{path}:2 is damaged: its content does not match its checksum" in told.error
     assert remedy.format(run=folder) in told.error
@@ -47,7 +65,13 @@ def test_a_damaged_line_is_named_and_repaired_by_what_the_error_says(
         path.unlink()
     if path.name == "trace.jsonl":
         path.parent.rename(tmp_path / "away")
-    assert run(*(("grade",) if path.name == "verdicts.jsonl" else ("eval", "--resume")), folder).code == 0
+    assert (
+        run(
+            *(("grade",) if path.name == "verdicts.jsonl" else ("eval", "--resume")),
+            folder,
+        ).code
+        == 0
+    )
     assert run("report", folder).code == 0
     if path.name != "trace.jsonl":
         assert sorted(path.read_bytes().splitlines()) == sorted(content.splitlines())
@@ -58,7 +82,9 @@ def shuffled(lines: list[bytes], _: list[bytes]) -> list[bytes]:
 
 
 def first_sample(lines: list[bytes]) -> int:
-    return next(index for index, line in enumerate(lines) if b'"event":"sampled"' in line)
+    return next(
+        index for index, line in enumerate(lines) if b'"event":"sampled"' in line
+    )
 
 
 def repeated(lines: list[bytes], _: list[bytes]) -> list[bytes]:
@@ -79,16 +105,23 @@ def interleaved(lines: list[bytes], others: list[bytes]) -> list[bytes]:
     return [line for pair in zip(lines, others, strict=False) for line in pair]
 
 
-@pytest.mark.parametrize("attack", [shuffled, repeated, repeated_later, holed, interleaved])
+@pytest.mark.parametrize(
+    "attack", [shuffled, repeated, repeated_later, holed, interleaved]
+)
 def test_lines_that_were_moved_never_change_a_cost_silently(
-    attack: Callable[[list[bytes], list[bytes]], list[bytes]], asked: tuple[str, ...], run: Run, tmp_path: Path
+    attack: Callable[[list[bytes], list[bytes]], list[bytes]],
+    asked: tuple[str, ...],
+    run: Run,
+    tmp_path: Path,
 ) -> None:
     assert run(*asked).code == 0
     assert run(*asked[:-1], str(tmp_path / "other"), "--seeds", "7,").code == 0
     [other] = (tmp_path / "other").glob("arms/*/trace.jsonl")
     trace = RunFolder(tmp_path / "run").arm(ARM).trace
     lines = trace.read_bytes().splitlines(keepends=True)
-    trace.write_bytes(b"".join(attack(lines, other.read_bytes().splitlines(keepends=True))))
+    trace.write_bytes(
+        b"".join(attack(lines, other.read_bytes().splitlines(keepends=True)))
+    )
     told = run("eval", "--resume", str(tmp_path / "run"))
     assert (told.code, told.out) == (2, "")
     assert f"{trace}: question 'q-" in told.error

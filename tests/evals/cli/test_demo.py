@@ -16,7 +16,9 @@ __all__ = ["_plain_environment", "run"]
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_the_tour_fits_a_narrow_pipe_and_agrees_with_itself(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tour_fits_a_narrow_pipe_and_agrees_with_itself(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     ended = run("demo", "-e", "simulated")
     assert ended.code == 0
@@ -30,15 +32,25 @@ def test_the_tour_fits_a_narrow_pipe_and_agrees_with_itself(run: Run, monkeypatc
     assert max(map(len, tour.splitlines())) <= 40
     # The example and the totals count the same questions.
     words = " ".join(ended.out.split())
-    [(gained, lost)] = re.findall(r"Greedy wrong and vote right: (\d+)\. The reverse: (\d+)", words)
-    greedy, vote, *replayed = (int(count) for count in re.findall(r"(\d+) of 24 right", words))
+    [(gained, lost)] = re.findall(
+        r"Greedy wrong and vote right: (\d+)\. The reverse: (\d+)", words
+    )
+    greedy, vote, *replayed = (
+        int(count) for count in re.findall(r"(\d+) of 24 right", words)
+    )
     assert int(gained) - int(lost) == vote - greedy > 0
     # A full dot for each right answer, and the recorded gain of the vote at the price that it has.
     assert [dots.count("●") for dots in re.findall(r"[●○]{24}", words)] == replayed
     once, sample, _, full, settled = replayed
     assert sample < full == settled
-    assert f"{full - sample} more questions right than one sample, and {full - once} more than greedy" in words
-    costs = [int(tokens.replace(",", "")) for tokens in re.findall(r"([\d,]+) tokens each", words)]
+    assert (
+        f"{full - sample} more questions right than one sample, and {full - once} more than greedy"
+        in words
+    )
+    costs = [
+        int(tokens.replace(",", ""))
+        for tokens in re.findall(r"([\d,]+) tokens each", words)
+    ]
     assert costs[1] < costs[2] < costs[4] < costs[3]
 
 
@@ -49,17 +61,33 @@ def test_without_vllm_the_tour_is_simulated_and_ends_as_the_first_page_shows(
     ended = run("demo")
     assert ended.code == 0
     assert "simulated was asked" in " ".join(ended.out.split())
-    [shown] = re.findall(r"^A real benchmark.*?(?=^```)", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    [shown] = re.findall(
+        r"^A real benchmark.*?(?=^```)",
+        (ROOT / "README.md").read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
     assert shown in ended.out
 
 
-@pytest.mark.parametrize(("pool", "indices"), [("greedy", [-1]), ("samples", range(16))])
-def test_its_pools_are_the_first_questions_of_the_recording(pool: str, indices: list[int]) -> None:
-    with gzip.open(ROOT / "bench/recordings/gsm8k-qwen2.5-coder-0.5b.jsonl.gz", "rt") as lines:
-        replies = {(reply["question_id"], reply["index"]): reply for reply in map(json.loads, lines)}
+@pytest.mark.parametrize(
+    ("pool", "indices"), [("greedy", [-1]), ("samples", range(16))]
+)
+def test_its_pools_are_the_first_questions_of_the_recording(
+    pool: str, indices: list[int]
+) -> None:
+    with gzip.open(
+        ROOT / "bench/recordings/gsm8k-qwen2.5-coder-0.5b.jsonl.gz", "rt"
+    ) as lines:
+        replies = {
+            (reply["question_id"], reply["index"]): reply
+            for reply in map(json.loads, lines)
+        }
     first = list(dict.fromkeys(name for name, _ in replies))[:24]
     recorded = [[replies[name, index] for index in indices] for name in first]
-    assert [json.loads(line) for line in (RECORDINGS / f"{pool}.jsonl").read_text().splitlines()] == [
+    assert [
+        json.loads(line)
+        for line in (RECORDINGS / f"{pool}.jsonl").read_text().splitlines()
+    ] == [
         {
             "question_id": name,
             "gold": row[0]["gold"],

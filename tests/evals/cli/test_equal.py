@@ -29,13 +29,27 @@ FORTY = ("--limit", "40")
 def costs(path: Path, kind: str = "tokens") -> dict[str, float]:
     run = open_run(path)
     return {
-        arm.strategy: float(as_run(ArmRead(run, read_arm(run, arm.name)))[kind].mean()) for arm in run.manifest.arms
+        arm.strategy: float(as_run(ArmRead(run, read_arm(run, arm.name)))[kind].mean())
+        for arm in run.manifest.arms
     }
 
 
 @pytest.mark.process
-def test_each_strategy_costs_about_the_same_and_the_run_continues_with_its_sizes(run: Run, tmp_path: Path) -> None:
-    named = ("-s", "vote8", "-s", "adaptive_consistency", "-s", "revise:revisions=1", "-s", "refine", "-s", "single")
+def test_each_strategy_costs_about_the_same_and_the_run_continues_with_its_sizes(
+    run: Run, tmp_path: Path
+) -> None:
+    named = (
+        "-s",
+        "vote8",
+        "-s",
+        "adaptive_consistency",
+        "-s",
+        "revise:revisions=1",
+        "-s",
+        "refine",
+        "-s",
+        "single",
+    )
     verified = ("--verifier", "rules:pattern=1")
     ended = run(*ASKED, "1k", *named, *verified, *FORTY, "--out", str(tmp_path / "run"))
     assert ended.code == 0, ended.err
@@ -43,16 +57,24 @@ def test_each_strategy_costs_about_the_same_and_the_run_continues_with_its_sizes
     assert found.pop("single") < 200
     assert len(found) == 4
     assert all(600 < cost < 1500 for cost in found.values()), found
-    assert any(spec.startswith("self_consistency:n=") and spec.endswith(",of=refine") for spec in found)
+    assert any(
+        spec.startswith("self_consistency:n=") and spec.endswith(",of=refine")
+        for spec in found
+    )
     assert run("eval", "--resume", str(tmp_path / "run")).code == 0
     assert list(costs(tmp_path / "run")) == [*found, "single"]
 
 
 @pytest.mark.process
-def test_without_strategies_all_that_apply_are_compared(run: Run, tmp_path: Path) -> None:
+def test_without_strategies_all_that_apply_are_compared(
+    run: Run, tmp_path: Path
+) -> None:
     ended = run(*ASKED, "2k", "--limit", "4", "--out", str(tmp_path / "run"))
     assert ended.code == 0, ended.err
-    names = [arm.strategy.partition(":")[0] for arm in read_manifest(RunFolder(tmp_path / "run")).arms]
+    names = [
+        arm.strategy.partition(":")[0]
+        for arm in read_manifest(RunFolder(tmp_path / "run")).arms
+    ]
     assert names[:2] == ["single", "self_consistency"]
     assert {"aggregate", "swiss", "deepconf", "universal"} <= set(names)
     # The simulator tells no likelihoods, and nobody asked for a verifier.
@@ -72,9 +94,16 @@ def test_without_strategies_all_that_apply_are_compared(run: Run, tmp_path: Path
         (("1k", "--limit", "800"), "add --limit, or lower it"),
     ],
 )
-def test_what_cannot_be_sized_is_refused(given: tuple[str, ...], message: str, run: Run, tmp_path: Path) -> None:
+def test_what_cannot_be_sized_is_refused(
+    given: tuple[str, ...], message: str, run: Run, tmp_path: Path
+) -> None:
     limit = () if "--limit" in given else FORTY
-    ended = run(*ASKED, *given, *limit, *(() if "--resume" in given else ("--out", str(tmp_path / "run"))))
+    ended = run(
+        *ASKED,
+        *given,
+        *limit,
+        *(() if "--resume" in given else ("--out", str(tmp_path / "run"))),
+    )
     assert (ended.code, ended.out) == (2, "")
     assert message in ended.error
 

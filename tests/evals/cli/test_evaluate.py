@@ -15,7 +15,10 @@ from reasoner_evals.runs.records import RunFolder
 from tests.cli.command import GatedServer, Pty, Run, finish, read_until, start
 from tests.engines.fake_server import FakeServer, Fault
 
-QUESTIONS = [{"id": f"q{i}", "question": f"What is {i} + {i}?", "answer": str(2 * i)} for i in range(5)]
+QUESTIONS = [
+    {"id": f"q{i}", "question": f"What is {i} + {i}?", "answer": str(2 * i)}
+    for i in range(5)
+]
 SIMULATED = ("-e", "simulated:answers=[4,6],tokens=20")
 """Right for 2 + 2 and 3 + 3 now and then, wrong for all else."""
 
@@ -23,14 +26,24 @@ SIMULATED = ("-e", "simulated:answers=[4,6],tokens=20")
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     path = tmp_path / "sums.jsonl"
-    path.write_text("\n".join(json.dumps(row) for row in QUESTIONS) + "\n", encoding="utf-8")
+    path.write_text(
+        "\n".join(json.dumps(row) for row in QUESTIONS) + "\n", encoding="utf-8"
+    )
     return path
 
 
 @pytest.fixture
 def asked(data: Path, tmp_path: Path) -> tuple[str, ...]:
     """A run of five questions into `tmp_path / "run"`."""
-    return ("eval", f"jsonl:{data}", *SIMULATED, "-s", "self_consistency:n=4", "--out", str(tmp_path / "run"))
+    return (
+        "eval",
+        f"jsonl:{data}",
+        *SIMULATED,
+        "-s",
+        "self_consistency:n=4",
+        "--out",
+        str(tmp_path / "run"),
+    )
 
 
 def test_one_line_an_arm_goes_out_and_the_way_to_the_report_to_the_person(
@@ -57,13 +70,18 @@ def test_the_run_and_its_report_say_which_kind_the_reference_answers_decide(
     assert run(*asked).err.splitlines()[0] == f"note: {told}"
     assert run("report", str(tmp_path / "run")).code == 0
     for name in ("report.html", "results.md"):
-        assert told.replace("_", "\\_" if name == "results.md" else "_") in (tmp_path / "run" / name).read_text()
+        assert (
+            told.replace("_", "\\_" if name == "results.md" else "_")
+            in (tmp_path / "run" / name).read_text()
+        )
 
 
 def test_on_a_terminal_the_line_of_an_arm_is_folded(asked: tuple[str, ...]) -> None:
     master, slave = os.openpty()
     termios.tcsetwinsize(slave, (24, 60))
-    assert finish(start(*asked, stdout=slave, env={**os.environ, "COLUMNS": ""})).code == 0
+    assert (
+        finish(start(*asked, stdout=slave, env={**os.environ, "COLUMNS": ""})).code == 0
+    )
     os.close(slave)
     first, second = os.read(master, 1 << 16).decode().splitlines()
     os.close(master)
@@ -72,34 +90,72 @@ def test_on_a_terminal_the_line_of_an_arm_is_folded(asked: tuple[str, ...]) -> N
     assert re.fullmatch(r"    .* sequential per question", second)
 
 
-def test_command_report_and_comparison_name_one_accuracy(run: Run, tmp_path: Path) -> None:
+def test_command_report_and_comparison_name_one_accuracy(
+    run: Run, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
-    asked = ("eval", "arithmetic", "--limit", "30", "-e", "simulated:accuracy=0.6", "-s", "single", "-s", "vote8")
+    asked = (
+        "eval",
+        "arithmetic",
+        "--limit",
+        "30",
+        "-e",
+        "simulated:accuracy=0.6",
+        "-s",
+        "single",
+        "-s",
+        "vote8",
+    )
     ended = run(*asked, "-n", "2", "--out", str(folder), "--json")
     told = {arm["name"]: arm["accuracy"] for arm in json.loads(ended.out)["arms"]}
     [task] = make_report([folder]).tasks
-    points = {point.strategy: point for point in task.points.itertuples() if point.size in (None, 2)}
+    points = {
+        point.strategy: point
+        for point in task.points.itertuples()
+        if point.size in (None, 2)
+    }
     compared = json.loads(run("compare", str(folder), str(folder), "--json").out)
     assert list(told.values()) == [pair["first_accuracy"][0] for pair in compared]
-    assert list(told.values()) == pytest.approx([point.accuracy for point in points.values()])
+    assert list(told.values()) == pytest.approx(
+        [point.accuracy for point in points.values()]
+    )
     # Half of the votes of two are tied; none of them is a part of a loss.
     harm = points["self_consistency:n=2"].deltas["greedy"]
     assert harm.backfired * 30 == pytest.approx(harm.worse)
 
 
-def test_the_manifest_holds_what_was_asked_for(asked: tuple[str, ...], run: Run, tmp_path: Path, data: Path) -> None:
-    more = ("-s", "best_of_n:n=2", "-s", "refine", "--budgets", "1k,samples=3", "--limit", "3", "--subset-seed", "1")
+def test_the_manifest_holds_what_was_asked_for(
+    asked: tuple[str, ...], run: Run, tmp_path: Path, data: Path
+) -> None:
+    more = (
+        "-s",
+        "best_of_n:n=2",
+        "-s",
+        "refine",
+        "--budgets",
+        "1k,samples=3",
+        "--limit",
+        "3",
+        "--subset-seed",
+        "1",
+    )
     assert run(*asked, *more, "--prices", "prompt=1,generated=2").code == 0
     folder = RunFolder(tmp_path / "run")
     manifest = read_manifest(folder)
-    assert [(arm.strategy, arm.verifier, arm.budget, arm.pool) for arm in manifest.arms] == [
+    assert [
+        (arm.strategy, arm.verifier, arm.budget, arm.pool) for arm in manifest.arms
+    ] == [
         ("self_consistency:n=4", "", "", 4),
         ("best_of_n:n=2", "certainty", "", 2),
         ("refine", manifest.arms[2].verifier, "tokens=1000", 0),
         ("refine", manifest.arms[2].verifier, "samples=3", 0),
     ]
     (source,) = manifest.sources
-    assert (source.task, source.items, source.subset) == (f"jsonl:path={data}", 3, "first 3 in the order of seed 1")
+    assert (source.task, source.items, source.subset) == (
+        f"jsonl:path={data}",
+        3,
+        "first 3 in the order of seed 1",
+    )
     assert manifest.engine == "simulated:answers=[4,6],tokens=20.0"
     assert manifest.prices == {"prompt": 1.0, "generated": 2.0}
     assert len(folder.items.read_text(encoding="utf-8").splitlines()) == 3
@@ -111,20 +167,46 @@ def test_the_manifest_holds_what_was_asked_for(asked: tuple[str, ...], run: Run,
         ((), "no task is given"),
         (("nope",), "no task named 'nope'"),
         (("jsonl:FILE", "jsonl:FILE"), "is given twice"),
-        (("jsonl:FILE", "--verifier", "certainty"), "single, self_consistency:n=16 would not use its scores"),
-        (("jsonl:FILE", "-s", "refine", "--budgets", "usd=1"), "budget usd needs prices"),
-        (("jsonl:FILE", "--subset-seed", "3"), "--subset-seed 3 has no effect without --limit"),
+        (
+            ("jsonl:FILE", "--verifier", "certainty"),
+            "single, self_consistency:n=16 would not use its scores",
+        ),
+        (
+            ("jsonl:FILE", "-s", "refine", "--budgets", "usd=1"),
+            "budget usd needs prices",
+        ),
+        (
+            ("jsonl:FILE", "--subset-seed", "3"),
+            "--subset-seed 3 has no effect without --limit",
+        ),
         (("jsonl:FILE", "--prices", "prompt=1"), "prices need generated too"),
-        (("jsonl:FILE", "--allow-unsandboxed-code"), "no task or verifier here runs code"),
+        (
+            ("jsonl:FILE", "--allow-unsandboxed-code"),
+            "no task or verifier here runs code",
+        ),
         (("jsonl:FILE", "-m", "x"), "engine simulated takes no --model"),
-        (("jsonl:FILE", "--resume", "gone"), "cannot read the manifest gone/manifest.json"),
-        (("jsonl:FILE", "--resume", "gone", "--out", "there"), "--out there has no effect"),
+        (
+            ("jsonl:FILE", "--resume", "gone"),
+            "cannot read the manifest gone/manifest.json",
+        ),
+        (
+            ("jsonl:FILE", "--resume", "gone", "--out", "there"),
+            "--out there has no effect",
+        ),
         (("jsonl:no-such-file.jsonl",), "no-such-file.jsonl"),
-        (("jsonl:FILE", "-e", "replay:trace.jsonl"), "--engine replay cannot be evaluated"),
+        (
+            ("jsonl:FILE", "-e", "replay:trace.jsonl"),
+            "--engine replay cannot be evaluated",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_made(
-    arguments: tuple[str, ...], message: str, data: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...],
+    message: str,
+    data: Path,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     engine = () if "-e" in arguments else ("-e", "simulated")
@@ -134,32 +216,60 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
     assert [path.name for path in tmp_path.iterdir()] == ["sums.jsonl"]
 
 
-def test_the_whole_command_line_may_be_given_again(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:
+def test_the_whole_command_line_may_be_given_again(
+    asked: tuple[str, ...], run: Run, tmp_path: Path
+) -> None:
     more = ("-s", "refine", "--budgets", "1k,2k", "--seeds", "0,4", "--limit", "2")
     run(*asked, *more)
-    line = [one for one in (*asked, *more) if one not in ("--out", str(tmp_path / "run"))]
+    line = [
+        one for one in (*asked, *more) if one not in ("--out", str(tmp_path / "run"))
+    ]
     assert run(*line, "--resume", str(tmp_path / "run")).code == 0
 
 
 @pytest.mark.parametrize(
     ("given", "diff"),
     [
-        (("-s", "single"), ["- the strategies: self_consistency:n=4", "+ the strategies: single"]),
-        (("--limit", "3"), ["- the subset of jsonl:path=FILE: all", "+ the subset of jsonl:path=FILE: first 3"]),
-        (("-e", "simulated"), ["- the engine: simulated:answers=[4,6],tokens=20.0", "+ the engine: simulated"]),
+        (
+            ("-s", "single"),
+            ["- the strategies: self_consistency:n=4", "+ the strategies: single"],
+        ),
+        (
+            ("--limit", "3"),
+            [
+                "- the subset of jsonl:path=FILE: all",
+                "+ the subset of jsonl:path=FILE: first 3",
+            ],
+        ),
+        (
+            ("-e", "simulated"),
+            [
+                "- the engine: simulated:answers=[4,6],tokens=20.0",
+                "+ the engine: simulated",
+            ],
+        ),
     ],
 )
 def test_what_is_given_beside_resume_must_be_what_it_was(
-    given: tuple[str, ...], diff: list[str], asked: tuple[str, ...], run: Run, tmp_path: Path, data: Path
+    given: tuple[str, ...],
+    diff: list[str],
+    asked: tuple[str, ...],
+    run: Run,
+    tmp_path: Path,
+    data: Path,
 ) -> None:
     run(*asked)
     ended = run("eval", *given, "--resume", str(tmp_path / "run"))
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err.splitlines()[:-1] == [line.replace("FILE", str(data)) for line in diff]
+    assert ended.err.splitlines()[:-1] == [
+        line.replace("FILE", str(data)) for line in diff
+    ]
     assert ended.error.endswith("resume it with those, or start a new run")
 
 
-def test_another_version_is_reported_and_does_not_stop_it(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:
+def test_another_version_is_reported_and_does_not_stop_it(
+    asked: tuple[str, ...], run: Run, tmp_path: Path
+) -> None:
     run(*asked)
     file = tmp_path / "run" / "manifest.json"
     frozen = json.loads(file.read_text(encoding="utf-8"))
@@ -170,14 +280,19 @@ def test_another_version_is_reported_and_does_not_stop_it(asked: tuple[str, ...]
     assert "note: numpy was 1.0, is " in ended.err
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("signum", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+)
 def test_a_signal_keeps_what_is_finished_and_says_how_to_continue(
     signum: signal.Signals, code: int, data: Path, tmp_path: Path, run: Run
 ) -> None:
     folder = tmp_path / "run"
     with GatedServer(free=2) as server:
         engine = ("-e", "openai", "--base-url", server.url)
-        process = start("eval", f"jsonl:{data}", *engine, "-s", "single", "--out", str(folder))
+        process = start(
+            "eval", f"jsonl:{data}", *engine, "-s", "single", "--out", str(folder)
+        )
         read_until(process, lambda line: "2 of 5" in line)
         process.send_signal(signum)
         ended = finish(process)
@@ -187,18 +302,31 @@ def test_a_signal_keeps_what_is_finished_and_says_how_to_continue(
             f"kept: 2 finished questions; continue with: reasoner eval --resume {folder}",
         ]
         server.let(100)
-        asked = len(server.sent("/v1/chat/completions")) + len(server.sent("/v1/completions"))
+        asked = len(server.sent("/v1/chat/completions")) + len(
+            server.sent("/v1/completions")
+        )
         again = run("eval", "--resume", str(folder))
         assert again.code == 0, again.err
         assert "5 questions, 2 of them done earlier" in again.err
-        assert len(server.sent("/v1/chat/completions")) + len(server.sent("/v1/completions")) <= asked + 3
-    assert not any("interrupted" in line for line in (folder / "arms" / "jsonl.single" / "journal.jsonl").open())
+        assert (
+            len(server.sent("/v1/chat/completions"))
+            + len(server.sent("/v1/completions"))
+            <= asked + 3
+        )
+    assert not any(
+        "interrupted" in line
+        for line in (folder / "arms" / "jsonl.single" / "journal.jsonl").open()
+    )
 
 
-def test_ctrl_c_before_the_engine_runs_leaves_nothing(data: Path, tmp_path: Path) -> None:
+def test_ctrl_c_before_the_engine_runs_leaves_nothing(
+    data: Path, tmp_path: Path
+) -> None:
     with FakeServer(start_fault=Fault("silent")) as server:
         engine = ("-e", "openai", "--base-url", server.url)
-        process = start("eval", f"jsonl:{data}", *engine, "--out", str(tmp_path / "run"))
+        process = start(
+            "eval", f"jsonl:{data}", *engine, "--out", str(tmp_path / "run")
+        )
         read_until(process, lambda line: line.startswith("starting openai"))
         process.send_signal(signal.SIGINT)
         ended = finish(process)
@@ -206,16 +334,33 @@ def test_ctrl_c_before_the_engine_runs_leaves_nothing(data: Path, tmp_path: Path
     assert not (tmp_path / "run").exists()
 
 
-def test_questions_that_fail_are_reported_and_tried_again(data: Path, run: Run, tmp_path: Path) -> None:
+def test_questions_that_fail_are_reported_and_tried_again(
+    data: Path, run: Run, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
-    refused, answered = Fault("status", 400, "no"), Fault("send", after=99, body="data: [DONE]\n\n")
+    refused, answered = (
+        Fault("status", 400, "no"),
+        Fault("send", after=99, body="data: [DONE]\n\n"),
+    )
     with FakeServer(faults=[refused] * 2 + [answered]) as server:
         engine = ("-e", "openai:patience=0", "--base-url", server.url)
-        ended = run("eval", f"jsonl:{data}", *engine, "-s", "single", "--out", str(folder), "--json")
+        ended = run(
+            "eval",
+            f"jsonl:{data}",
+            *engine,
+            "-s",
+            "single",
+            "--out",
+            str(folder),
+            "--json",
+        )
         assert ended.code == 4
         (arm,) = json.loads(ended.out)["arms"]
         assert (arm["questions"], arm["graded"], arm["errors"]) == (5, 3, 2)
-        assert "error: 2 questions ended in an error, counted neither as right nor as wrong" in ended.err
+        assert (
+            "error: 2 questions ended in an error, counted neither as right nor as wrong"
+            in ended.err
+        )
         again = run("eval", "--resume", str(folder), "--json")
     assert again.code == 0, again.err
     (arm,) = json.loads(again.out)["arms"]
@@ -228,7 +373,15 @@ def test_on_a_terminal_one_line_shows_how_far_it_is_with_tokens_and_time(
 ) -> None:
     with GatedServer(free=3) as server:
         engine = ("-e", "openai", "--base-url", server.url)
-        arguments = ("eval", f"jsonl:{data}", *engine, "-s", "single", "--out", str(tmp_path / "run"))
+        arguments = (
+            "eval",
+            f"jsonl:{data}",
+            *engine,
+            "-s",
+            "single",
+            "--out",
+            str(tmp_path / "run"),
+        )
         shown = Pty(*arguments, columns=columns, environment={})
         shown.read_until("3 of 5 · ")
         lines = shown.screen.lines
@@ -237,7 +390,9 @@ def test_on_a_terminal_one_line_shows_how_far_it_is_with_tokens_and_time(
     assert re.match(r"3 of 5 · \d:\d\d left · [\d,]+ tokens each", lines[-1])
     assert (columns == 40) != ("greedy" in lines[-1])
     assert max(map(len, lines)) <= columns
-    assert any(line.startswith("report: reasoner report ") for line in shown.screen.lines)
+    assert any(
+        line.startswith("report: reasoner report ") for line in shown.screen.lines
+    )
     assert "3 of 5 ·" not in "\n".join(shown.screen.lines)
     assert re.match(r"jsonl\.single  \d of 5 right", shown.out)
 

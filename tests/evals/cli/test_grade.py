@@ -16,13 +16,18 @@ from tests.cli.command import Run
 from tests.evals.fabricated import VOTE, question_id, record
 from tests.helpers import without_checksums
 
-QUESTIONS = [{"id": f"q{i}", "question": f"What is {i} + {i}?", "answer": str(2 * i)} for i in range(4)]
+QUESTIONS = [
+    {"id": f"q{i}", "question": f"What is {i} + {i}?", "answer": str(2 * i)}
+    for i in range(4)
+]
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     path = tmp_path / "sums.jsonl"
-    path.write_text("\n".join(json.dumps(row) for row in QUESTIONS) + "\n", encoding="utf-8")
+    path.write_text(
+        "\n".join(json.dumps(row) for row in QUESTIONS) + "\n", encoding="utf-8"
+    )
     return path
 
 
@@ -30,15 +35,22 @@ def data(tmp_path: Path) -> Path:
 def folder(data: Path, tmp_path: Path, run: Run) -> RunFolder:
     """A finished run of four questions, answered by 4 and 6."""
     engine = ("-e", "simulated:answers=[4,6],tokens=20", "-s", "self_consistency:n=8")
-    assert run("eval", f"jsonl:{data}", *engine, "--out", str(tmp_path / "run")).code == 0
+    assert (
+        run("eval", f"jsonl:{data}", *engine, "--out", str(tmp_path / "run")).code == 0
+    )
     return RunFolder(tmp_path / "run")
 
 
 def verdicts(folder: RunFolder) -> dict[tuple[str, str], str]:
-    return {(one.question_id, one.answer): one.status for one in read_verdicts(folder.verdicts)}
+    return {
+        (one.question_id, one.answer): one.status
+        for one in read_verdicts(folder.verdicts)
+    }
 
 
-def test_what_was_graded_otherwise_is_shown_and_repaired(folder: RunFolder, run: Run) -> None:
+def test_what_was_graded_otherwise_is_shown_and_repaired(
+    folder: RunFolder, run: Run
+) -> None:
     before = verdicts(folder)
     lines = without_checksums(folder.verdicts).read_text(encoding="utf-8").splitlines()
     wrong = [line.replace('"right"', '"wrong"') for line in lines]
@@ -48,9 +60,14 @@ def test_what_was_graded_otherwise_is_shown_and_repaired(folder: RunFolder, run:
     told = json.loads(run("grade", str(folder.path), "--json").out)
     assert told["graded"] == len(before)
     assert sorted(
-        (one["question_id"], one["answer"], one["before"], one["after"]) for one in told["changed"]
+        (one["question_id"], one["answer"], one["before"], one["after"])
+        for one in told["changed"]
     ) == sorted(
-        [("q0", answer, None, status) for (question, answer), status in before.items() if question == "q0"]
+        [
+            ("q0", answer, None, status)
+            for (question, answer), status in before.items()
+            if question == "q0"
+        ]
         + [("q2", "4", "wrong", "right"), ("q3", "6", "wrong", "right")]
     )
     assert verdicts(folder) == before
@@ -59,7 +76,10 @@ def test_what_was_graded_otherwise_is_shown_and_repaired(folder: RunFolder, run:
     assert shown[0] == f"{len(before)} answers graded, {2 + of_q0} grades changed"
     assert "wrong -> right: 2" in shown
     assert f"no grade -> wrong: {of_q0}" in shown
-    assert run("grade", str(folder.path)).out == f"{len(before)} answers graded, 0 grades changed\n"
+    assert (
+        run("grade", str(folder.path)).out
+        == f"{len(before)} answers graded, 0 grades changed\n"
+    )
     assert verdicts(folder) == before
 
 
@@ -76,8 +96,12 @@ class Slow:
 def test_an_answer_of_two_attempts_is_graded_once(tmp_path: Path) -> None:
     async def graded() -> None:
         file = VerdictFile(tmp_path / "verdicts.jsonl", Equivalence())
-        item = GradedQuestion(Question.of("How many?", id=question_id(0)), "7", grader=Slow())
-        await asyncio.gather(*(file.grade("sums", item, record(VOTE, 0)) for _ in range(2)))
+        item = GradedQuestion(
+            Question.of("How many?", id=question_id(0)), "7", grader=Slow()
+        )
+        await asyncio.gather(
+            *(file.grade("sums", item, record(VOTE, 0)) for _ in range(2))
+        )
         file.close()
         await file.equivalence.close()
 
@@ -86,9 +110,14 @@ def test_an_answer_of_two_attempts_is_graded_once(tmp_path: Path) -> None:
     assert len(written) == len(set(written)) > 0
 
 
-def test_data_that_is_gone_or_has_changed_is_named(folder: RunFolder, run: Run, data: Path) -> None:
+def test_data_that_is_gone_or_has_changed_is_named(
+    folder: RunFolder, run: Run, data: Path
+) -> None:
     before = folder.verdicts.read_bytes()
-    data.write_text(data.read_text(encoding="utf-8").replace('"answer": "4"', '"answer": "5"'), encoding="utf-8")
+    data.write_text(
+        data.read_text(encoding="utf-8").replace('"answer": "4"', '"answer": "5"'),
+        encoding="utf-8",
+    )
     changed = run("grade", str(folder.path))
     assert changed.code == 2
     assert f"the questions of jsonl:path={data} have changed" in changed.error

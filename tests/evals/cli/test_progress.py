@@ -15,14 +15,35 @@ SPENT = Cost(prompt_tokens=100, generated_tokens=20, cached_tokens=999)
 
 
 def record() -> ItemRecord:
-    return ItemRecord(question_id="q", status="answered", ended_by="strategy", reason="done", cost=SPENT)
+    return ItemRecord(
+        question_id="q",
+        status="answered",
+        ended_by="strategy",
+        reason="done",
+        cost=SPENT,
+    )
 
 
 def test_errors_and_what_is_not_graded_count_neither_as_right_nor_as_wrong() -> None:
     tally = TaskTally(ARM, 8)
-    for outcome in ("right", "wrong", "no_answer", "truncated", "timed_out", "grader_timeout", "error", "ungraded"):
+    for outcome in (
+        "right",
+        "wrong",
+        "no_answer",
+        "truncated",
+        "timed_out",
+        "grader_timeout",
+        "error",
+        "ungraded",
+    ):
         tally.add(record(), outcome)
-    assert (tally.done, tally.graded, tally.right, tally.errors, tally.tokens) == (8, 6, 1, 1, 8 * 120)
+    assert (tally.done, tally.graded, tally.right, tally.errors, tally.tokens) == (
+        8,
+        6,
+        1,
+        1,
+        8 * 120,
+    )
     assert tally.accuracy
     share, low, high = tally.accuracy
     assert share == 1 / 6
@@ -76,4 +97,7 @@ def test_samples_of_unfinished_questions_are_kept_and_counted() -> None:
     sampled = record().model_copy(update={"cost": Cost(samples=4, generated_tokens=9)})
     live.item_done(ARM, sampled, "right")
     assert live.kept == ["1 finished question", "3 samples of others"]
-    assert "greedy: 5 samples of unfinished questions are reused" in written.getvalue().splitlines()
+    assert (
+        "greedy: 5 samples of unfinished questions are reused"
+        in written.getvalue().splitlines()
+    )

@@ -17,7 +17,9 @@ VOTE = Fake("self_consistency", pool=2, rule="majority")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fabricate(tmp_path_factory.mktemp("runs") / "small", [GREEDY, VOTE], questions=12)
+    return fabricate(
+        tmp_path_factory.mktemp("runs") / "small", [GREEDY, VOTE], questions=12
+    )
 
 
 def test_everything_goes_beside_the_page_and_the_same_run_gives_the_same_bytes(
@@ -26,14 +28,24 @@ def test_everything_goes_beside_the_page_and_the_same_run_gives_the_same_bytes(
     shown = run("report", str(folder), "--out", str(tmp_path / "a"))
     assert (shown.code, shown.err) == (0, "")
     assert shown.out.splitlines()[-1] == f"{tmp_path}/a/report.html"
-    named = sorted(str(path.relative_to(tmp_path / "a")) for path in (tmp_path / "a").rglob("*") if path.is_file())
-    assert [name for name in named if not name.startswith("figures/")] == ["report.html", "results.csv", "results.md"]
+    named = sorted(
+        str(path.relative_to(tmp_path / "a"))
+        for path in (tmp_path / "a").rglob("*")
+        if path.is_file()
+    )
+    assert [name for name in named if not name.startswith("figures/")] == [
+        "report.html",
+        "results.csv",
+        "results.md",
+    ]
     figures = [name for name in named if name.startswith("figures/")]
     assert {Path(name).suffix for name in figures} == {".svg", ".png"}
     assert len({Path(name).stem for name in figures}) * 2 == len(figures) >= 8
     assert run("report", str(folder), "--out", str(tmp_path / "b")).code == 0
     for name in named:
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+        assert (tmp_path / "a" / name).read_bytes() == (
+            tmp_path / "b" / name
+        ).read_bytes()
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
@@ -45,20 +57,32 @@ def test_the_results_are_a_table_that_fits_the_terminal(
     *table, empty, page = shown.splitlines()
     assert (empty, page) == ("", f"{tmp_path}/report.html")
     assert max(map(len, table)) <= width
-    rows = {row["label"]: row for row in csv.DictReader((tmp_path / "results.csv").read_text().splitlines())}
+    rows = {
+        row["label"]: row
+        for row in csv.DictReader((tmp_path / "results.csv").read_text().splitlines())
+    }
     for name in ("greedy", "vote of 2"):
         # Where it is narrow, the numbers are below the name.
         pattern = re.compile(rf"{name}  .*|  {name}")
-        [line] = [line + following for line, following in pairwise(table) if pattern.fullmatch(line)]
+        [line] = [
+            line + following
+            for line, following in pairwise(table)
+            if pattern.fullmatch(line)
+        ]
         assert f"{100 * float(rows[name]['accuracy']):.1f}" in line
         assert f"{float(rows[name]['tokens']):,.0f}" in line
 
 
-def test_the_page_of_one_run_goes_into_its_folder_under_a_title_of_ones_own(run: Run, tmp_path: Path) -> None:
+def test_the_page_of_one_run_goes_into_its_folder_under_a_title_of_ones_own(
+    run: Run, tmp_path: Path
+) -> None:
     own = fabricate(tmp_path / "own", [GREEDY], questions=3)
     before = {path: path.read_bytes() for path in own.rglob("*") if path.is_file()}
     assert run("report", str(own), "--title", "Voting & <more>").code == 0
-    assert '<h1 dir="auto">Voting &amp; &lt;more&gt;</h1>' in (own / "report.html").read_text()
+    assert (
+        '<h1 dir="auto">Voting &amp; &lt;more&gt;</h1>'
+        in (own / "report.html").read_text()
+    )
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -71,20 +95,33 @@ def test_a_log_of_inspect_ai_is_reported_as_votes_over_its_epochs(
     page = Path(shown.out.splitlines()[-1])
     assert page.name == "report.html"
     [one, two] = csv.DictReader((page.parent / "results.csv").read_text().splitlines())
-    assert (one["size"], float(one["accuracy"]), float(one["tokens"])) == ("1", 0.5, 5.5)
+    assert (one["size"], float(one["accuracy"]), float(one["tokens"])) == (
+        "1",
+        0.5,
+        5.5,
+    )
     assert two["size"] == "2"
     logs = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        logs.append(shutil.copy(Path(__file__).parents[1] / "tasks/inspect.eval", tmp_path / name))
-    assert run("report", *map(str, logs), "--out", "both").out.endswith("\nboth/report.html\n")
+        logs.append(
+            shutil.copy(
+                Path(__file__).parents[1] / "tasks/inspect.eval", tmp_path / name
+            )
+        )
+    assert run("report", *map(str, logs), "--out", "both").out.endswith(
+        "\nboth/report.html\n"
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
         ([], "missing argument 'RUN...'"),
-        (["{run}", "{run}"], "2 runs are given: name the report's folder with --out DIR"),
+        (
+            ["{run}", "{run}"],
+            "2 runs are given: name the report's folder with --out DIR",
+        ),
         (["{run}", "{run}", "--out", "{new}"], "is given twice: keep one"),
         (
             ["{new}"],
@@ -103,7 +140,9 @@ def test_what_cannot_be_reported_is_reported_in_a_line(
     assert not new.exists()
 
 
-def test_a_page_is_never_written_over_a_pipe(run: Run, folder: Path, tmp_path: Path) -> None:
+def test_a_page_is_never_written_over_a_pipe(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
     pipe = tmp_path / "report.html"
     os.mkfifo(pipe)
     ended = run("report", str(folder), "--out", str(tmp_path))

@@ -40,35 +40,68 @@ def thinks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_each_strategy_that_draws_is_there_once_for_each_level() -> None:
     options = RunOptions(thinking="512, 2k,high", max_tokens=99)
-    assert options.with_sampling(["single", "self_consistency(n=2, of=refine)", "lookahead:n=2"])[:3] == (
+    assert options.with_sampling(
+        ["single", "self_consistency(n=2, of=refine)", "lookahead:n=2"]
+    )[:3] == (
         "single:max_tokens=99,thinking=512",
         "single:max_tokens=99,thinking=2000",
         "single:max_tokens=99,thinking=high",
     )
-    with pytest.raises(UsageError, match="thinking must be none, low, medium, high, or a number of tokens"):
+    with pytest.raises(
+        UsageError,
+        match="thinking must be none, low, medium, high, or a number of tokens",
+    ):
         RunOptions(thinking="512,").with_sampling(["single"])
 
 
 def test_one_sample_that_thinks_is_not_greedy_so_that_every_seed_counts() -> None:
-    arms = arms_of(Grid(("t",), ("single", "single:thinking=none", "single:thinking=512"), seeds=(1, 2)))
+    arms = arms_of(
+        Grid(
+            ("t",),
+            ("single", "single:thinking=none", "single:thinking=512"),
+            seeds=(1, 2),
+        )
+    )
     assert [arm.strategy for arm in arms] == [
-        "single", "single:thinking=none", "single:thinking=512", "single:thinking=512"
-    ]  # fmt: skip
+        "single",
+        "single:thinking=none",
+        "single:thinking=512",
+        "single:thinking=512",
+    ]
 
 
 @pytest.mark.usefixtures("thinks")
-def test_levels_are_an_axis_of_an_evaluation_and_its_report(run: Run, tmp_path: Path) -> None:
+def test_levels_are_an_axis_of_an_evaluation_and_its_report(
+    run: Run, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
-    asked = ("eval", "arithmetic", "-e", "simulated", "-s", "self_consistency:n=2", "--limit", "3", "-q")
+    asked = (
+        "eval",
+        "arithmetic",
+        "-e",
+        "simulated",
+        "-s",
+        "self_consistency:n=2",
+        "--limit",
+        "3",
+        "-q",
+    )
     ended = run(*asked, "--thinking", "64,2k", "--out", str(folder), "--json")
     assert ended.code == 0, ended.err
-    strategies = ["self_consistency:n=2,thinking=64", "self_consistency:n=2,thinking=2000"]
+    strategies = [
+        "self_consistency:n=2,thinking=64",
+        "self_consistency:n=2,thinking=2000",
+    ]
     manifest = json.loads((folder / "manifest.json").read_text())
     assert [arm["strategy"] for arm in manifest["arms"]] == strategies
     for arm, level in zip(manifest["arms"], (64, 2000), strict=True):
         events = list(read_trace(folder / "arms" / arm["name"] / "trace.jsonl"))
-        assert {event.thinking_level for event in events if isinstance(event, Prompted)} == {level}
-        assert {event.strategy for event in events if isinstance(event, Began)} == {arm["strategy"]}
+        assert {
+            event.thinking_level for event in events if isinstance(event, Prompted)
+        } == {level}
+        assert {event.strategy for event in events if isinstance(event, Began)} == {
+            arm["strategy"]
+        }
         # Samples at another level are other samples: none was taken from the other arm.
         assert sum(isinstance(event, Sampled) for event in events) == 6
     assert run("eval", "--resume", str(folder), "-q").code == 0
@@ -76,24 +109,39 @@ def test_levels_are_an_axis_of_an_evaluation_and_its_report(run: Run, tmp_path: 
     report = (folder / "results.md").read_text()
     assert "thinking=64" in report
     assert "thinking=2000" in report
-    assert '<th scope="col" class="n">Thinking</th>' in (folder / "report.html").read_text()
+    assert (
+        '<th scope="col" class="n">Thinking</th>'
+        in (folder / "report.html").read_text()
+    )
     for row in csv.DictReader((folder / "results.csv").open()):
         assert 0 < float(row["thinking_tokens"]) <= float(row["generated_tokens"]) / 2
     assert run("export", str(folder), "--out", str(tmp_path / "run.csv")).code == 0
     rows = list(csv.DictReader((tmp_path / "run.csv").open()))
     whole = sum(int(row["thinking_tokens"]) for row in rows if row["kind"] == "final")
-    assert whole == sum(int(row["thinking_tokens"]) for row in rows if row["kind"] == "reply") > 0
+    assert (
+        whole
+        == sum(int(row["thinking_tokens"]) for row in rows if row["kind"] == "reply")
+        > 0
+    )
 
 
 @pytest.mark.usefixtures("thinks")
 def test_a_report_says_which_samples_were_cut(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    asked = ("eval", "arithmetic", "-e", "simulated:tokens=1e6", "-s", "self_consistency:n=2", "-s", "single", "-q")
+    asked = (
+        "eval",
+        "arithmetic",
+        "-e",
+        "simulated:tokens=1e6",
+        "-s",
+        "self_consistency:n=2",
+        "-s",
+        "single",
+        "-q",
+    )
     ended = run(*asked, "--limit", "3", "--max-tokens", "20", "--out", str(folder))
     assert ended.code == 0, ended.err
     assert run("report", str(folder)).code == 0
     report = (folder / "results.md").read_text().replace("\\", "")
-    told = (
-        r"100% of the samples of (vote|greedy|one sample) were cut at max_tokens, and 100% or more of 1 other: raise "
-    )
+    told = r"100% of the samples of (vote|greedy|one sample) were cut at max_tokens, and 100% or more of 1 other: raise "
     assert re.search(told, report)

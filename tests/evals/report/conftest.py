@@ -14,7 +14,11 @@ from tests.evals.report.pages import Parsed, parsed
 
 SEARCH = Fake("beam_search:n=4", replies=4, budget="tokens=1000")
 SURE = Fake(
-    "auto", replies=5, ends=("rule", "price", "budget", "strategy"), law=Law(a=3.0, b=3.0), sure=Law(a=8.0, b=2.0)
+    "auto",
+    replies=5,
+    ends=("rule", "price", "budget", "strategy"),
+    law=Law(a=3.0, b=3.0),
+    sure=Law(a=8.0, b=2.0),
 )
 ARMS = (GREEDY, VOTE, BEST, SEARCH, SURE)
 
@@ -32,7 +36,16 @@ class Made(NamedTuple):
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     prices = {"prompt": 1.0, "generated": 3.0}
-    report = make_report([fabricate(tmp_path_factory.mktemp("made") / "run", ARMS, questions=60, prices=prices)])
+    report = make_report(
+        [
+            fabricate(
+                tmp_path_factory.mktemp("made") / "run",
+                ARMS,
+                questions=60,
+                prices=prices,
+            )
+        ]
+    )
     drawn = report_figures(report.tasks)
     html = page(report, drawn)
     figures = [figure for figure in drawn["t1"] if isinstance(figure, Figure)]

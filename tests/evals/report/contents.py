@@ -9,7 +9,13 @@ import pandas as pd
 
 from reasoner.budget import Cost
 from reasoner_evals.report.comparisons import groups_of
-from reasoner_evals.report.content import Bounded, Delta, EvalReport, Failure, TaskReport
+from reasoner_evals.report.content import (
+    Bounded,
+    Delta,
+    EvalReport,
+    Failure,
+    TaskReport,
+)
 from reasoner_evals.report.narrative import verdict
 from reasoner_evals.report.table import COLUMNS
 from reasoner_evals.runs.measures import ArmRead, Measured, measure
@@ -27,7 +33,11 @@ Row = dict[str, Any]
 def measured(*paths: Path) -> tuple[list[Measured], Groups | None]:
     """The points of runs of one task, and the groups of its questions."""
     runs = [open_run(path) for path in paths]
-    arms = [ArmRead(run, read_arm(run, arm.name)) for run in runs for arm in run.manifest.arms]
+    arms = [
+        ArmRead(run, read_arm(run, arm.name))
+        for run in runs
+        for arm in run.manifest.arms
+    ]
     several = len({run.manifest.model.name for run in runs}) > 1
     return list(measure(arms, several_models=several)), groups_of(runs[0].tasks[TASK])
 
@@ -40,25 +50,73 @@ def with_bounds(name: str, estimate: Bounded) -> Row:
     return dict(zip((name, f"{name}_low", f"{name}_high"), estimate, strict=True))
 
 
-def a_point(series: str, *, size: int | None = None, accuracy: float = 0.5, model: str = "small", flops: float = 1e6,
-            usd: float | None = 1e-5, **cells: Any) -> Row:  # fmt: skip
+def a_point(
+    series: str,
+    *,
+    size: int | None = None,
+    accuracy: float = 0.5,
+    model: str = "small",
+    flops: float = 1e6,
+    usd: float | None = 1e-5,
+    **cells: Any,
+) -> Row:
     name, times = f"{series}, n={size}" if size else series, size or 1
-    pooled = {**with_bounds("coverage", near(min(1.0, accuracy + 0.1))), **with_bounds("gap", Bounded(0.1, 0.05, 0.15))}
-    counts = dict.fromkeys(("errors", "ungraded", "no_answer", "prompt_tokens", "cached_tokens",
-                            "generated_tokens", "verifier_tokens", "cancelled_tokens"), 0)  # fmt: skip
+    pooled = {
+        **with_bounds("coverage", near(min(1.0, accuracy + 0.1))),
+        **with_bounds("gap", Bounded(0.1, 0.05, 0.15)),
+    }
+    counts = dict.fromkeys(
+        (
+            "errors",
+            "ungraded",
+            "no_answer",
+            "prompt_tokens",
+            "cached_tokens",
+            "generated_tokens",
+            "verifier_tokens",
+            "cancelled_tokens",
+        ),
+        0,
+    )
     return {
-        "key": f"{model}|{name}", "series": series, "model": model, "task": "arithmetic",
-        "strategy": series.split(maxsplit=1)[0].rstrip(","), "verifier": "orm" if "orm" in series else "", "label": name,
-        "pooled": size is not None, "few_subsets": size == max(SIZES), "size": size, "budget": "", "questions": 120,
-        "seeds": 1, **with_bounds("accuracy", near(accuracy)), **(pooled if size else {}), **counts,
-        "tokens": 90.0 * times, "tokens_p50": 90.0 * times, "tokens_p95": 99.0 * times, "tokens_max": 120.0 * times,
-        **with_bounds("sequential_tokens", Bounded(70.0 + times, 65.0 + times, 75.0 + times)),
-        "flops": flops * times, "seconds": times / 10, "usd": usd and usd * times, "tokens_front": "front", "deltas": {},
-    } | cells  # fmt: skip
+        "key": f"{model}|{name}",
+        "series": series,
+        "model": model,
+        "task": "arithmetic",
+        "strategy": series.split(maxsplit=1)[0].rstrip(","),
+        "verifier": "orm" if "orm" in series else "",
+        "label": name,
+        "pooled": size is not None,
+        "few_subsets": size == max(SIZES),
+        "size": size,
+        "budget": "",
+        "questions": 120,
+        "seeds": 1,
+        **with_bounds("accuracy", near(accuracy)),
+        **(pooled if size else {}),
+        **counts,
+        "tokens": 90.0 * times,
+        "tokens_p50": 90.0 * times,
+        "tokens_p95": 99.0 * times,
+        "tokens_max": 120.0 * times,
+        **with_bounds(
+            "sequential_tokens", Bounded(70.0 + times, 65.0 + times, 75.0 + times)
+        ),
+        "flops": flops * times,
+        "seconds": times / 10,
+        "usd": usd and usd * times,
+        "tokens_front": "front",
+        "deltas": {},
+    } | cells
 
 
-def a_curve(series: str, low: float = 0.4, step: float = 0.05, **cells: Any) -> list[Row]:
-    return [a_point(series, size=size, accuracy=low + step * row, **cells) for row, size in enumerate(SIZES)]
+def a_curve(
+    series: str, low: float = 0.4, step: float = 0.05, **cells: Any
+) -> list[Row]:
+    return [
+        a_point(series, size=size, accuracy=low + step * row, **cells)
+        for row, size in enumerate(SIZES)
+    ]
 
 
 def table(rows: Iterable[Row]) -> pd.DataFrame:
@@ -67,9 +125,20 @@ def table(rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def a_delta(baseline: Row, **changes: Any) -> Delta:
-    delta = Delta(baseline=baseline["key"], questions=120, difference=Bounded(0.05, -0.01, 0.11), p=0.03, p_holm=0.09,
-                  family=4, test="mcnemar", better=15, worse=9, detectable=0.11, resolvable=False,
-                  backfired=0.075)  # fmt: skip
+    delta = Delta(
+        baseline=baseline["key"],
+        questions=120,
+        difference=Bounded(0.05, -0.01, 0.11),
+        p=0.03,
+        p_holm=0.09,
+        family=4,
+        test="mcnemar",
+        better=15,
+        worse=9,
+        detectable=0.11,
+        resolvable=False,
+        backfired=0.075,
+    )
     return replace(delta, **changes)
 
 
@@ -82,23 +151,67 @@ def a_failure(
     question_id: str = "q7",
     run: Path = Path("nowhere"),
 ) -> Failure:
-    record = ItemRecord(question_id=question_id, status="answered", answer=answer, share=0.6, ended_by="rule",
-                        reason="5 to 3 votes: enough", cost=Cost(generated_tokens=720))  # fmt: skip
-    item = AskedItem(task="arithmetic", question_id=question_id, text=text, gold=gold) if shareable else None
-    return Failure("missed", f"small|{GREEDY}", RunFolder(run).arm("arm").trace, record, item, "wrong",
-                   "3 of 8 replies are right, another answer was chosen")  # fmt: skip
+    record = ItemRecord(
+        question_id=question_id,
+        status="answered",
+        answer=answer,
+        share=0.6,
+        ended_by="rule",
+        reason="5 to 3 votes: enough",
+        cost=Cost(generated_tokens=720),
+    )
+    item = (
+        AskedItem(task="arithmetic", question_id=question_id, text=text, gold=gold)
+        if shareable
+        else None
+    )
+    return Failure(
+        "missed",
+        f"small|{GREEDY}",
+        RunFolder(run).arm("arm").trace,
+        record,
+        item,
+        "wrong",
+        "3 of 8 replies are right, another answer was chosen",
+    )
 
 
 def a_task(rows: Iterable[Row], **changes: Any) -> TaskReport:
-    source = Source(task="arithmetic", origin="made on the spot", data_hash="ab12", prompt="plain@1", prompt_hash="cd34",
-                    licence="CC0", items=120, subset="all")  # fmt: skip
+    source = Source(
+        task="arithmetic",
+        origin="made on the spot",
+        data_hash="ab12",
+        prompt="plain@1",
+        prompt_hash="cd34",
+        licence="CC0",
+        items=120,
+        subset="all",
+    )
     points = table(rows)
     task = TaskReport(
-        id="t1", task="arithmetic", source=source, questions=120, groups=0, shared="",
-        verdict=verdict(list(points.itertuples())), warnings=(), readings=(), points=points, verifiers=(), failures=(),
-    )  # fmt: skip
+        id="t1",
+        task="arithmetic",
+        source=source,
+        questions=120,
+        groups=0,
+        shared="",
+        verdict=verdict(list(points.itertuples())),
+        warnings=(),
+        readings=(),
+        points=points,
+        verifiers=(),
+        failures=(),
+    )
     return replace(task, **changes)
 
 
-def a_report(*tasks: TaskReport, title: str = "arithmetic: accuracy against compute") -> EvalReport:
-    return EvalReport(title, tasks, (), ("The question is the unit.",), ("arithmetic: few questions.",))
+def a_report(
+    *tasks: TaskReport, title: str = "arithmetic: accuracy against compute"
+) -> EvalReport:
+    return EvalReport(
+        title,
+        tasks,
+        (),
+        ("The question is the unit.",),
+        ("arithmetic: few questions.",),
+    )

@@ -38,13 +38,17 @@ class _Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         inside = tuple(one.tag for one in self._open)
-        self.parsed.elements.append(Element(tag, {name: value or "" for name, value in attrs}, inside))
+        self.parsed.elements.append(
+            Element(tag, {name: value or "" for name, value in attrs}, inside)
+        )
         if tag not in VOID:
             self._open.append(self.parsed.elements[-1])
 
     def handle_endtag(self, tag: str) -> None:
         if tag not in VOID:
-            assert [one.tag for one in self._open[-1:]] == [tag], f"</{tag}> closes something else"
+            assert [one.tag for one in self._open[-1:]] == [tag], (
+                f"</{tag}> closes something else"
+            )
             self._open.pop()
 
     def handle_data(self, data: str) -> None:

@@ -13,7 +13,9 @@ from tests.browser import CHROMIUM, Page, browser
 from tests.evals.report.conftest import Made
 from tests.evals.report.contents import a_failure
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium"
+)
 
 WIDTHS = (390, 1280)
 
@@ -39,10 +41,16 @@ STICKING_OUT = """
 
 @pytest.fixture(scope="module")
 def file(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    long = a_failure(text="word " * 300 + "x" * 900, gold="y" * 300, question_id="z" * 300)
+    long = a_failure(
+        text="word " * 300 + "x" * 900, gold="y" * 300, question_id="z" * 300
+    )
     long = long._replace(key=made.task.failures[0].key)
     task = replace(made.task, failures=(made.task.failures[0], long))
-    report = replace(made.report, title="arithmetic: accuracy against compute " + "w" * 80, tasks=(task,))
+    report = replace(
+        made.report,
+        title="arithmetic: accuracy against compute " + "w" * 80,
+        tasks=(task,),
+    )
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(page(report, report_figures(report.tasks)), encoding="utf-8")
     return path
@@ -56,9 +64,13 @@ def tab() -> Iterator[Page]:
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_the_page_shows_well_and_asks_for_nothing(tab: Page, file: Path, width: int, dark: bool) -> None:
+def test_the_page_shows_well_and_asks_for_nothing(
+    tab: Page, file: Path, width: int, dark: bool
+) -> None:
     tab.open(file, width=width, dark=dark)
-    tab.value("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    tab.value(
+        "document.querySelectorAll('details').forEach(one => { one.open = true })"
+    )
     assert tab.value("innerWidth") == width
     assert tab.value("document.documentElement.scrollWidth") <= width
     assert tab.value(STICKING_OUT) == []
@@ -70,7 +82,9 @@ def test_the_page_shows_well_and_asks_for_nothing(tab: Page, file: Path, width: 
         assert tab.value(f"{chart}.getBoundingClientRect().bottom") <= 800
     assert all(one["width"] > 160 and one["height"] > 60 for one in figures)
     assert tab.value(SMALLEST_TEXT) >= 12
-    paper, ink = (sum(map(int, colour[4:-1].split(","))) for colour in tab.value(PAPER_AND_INK))
+    paper, ink = (
+        sum(map(int, colour[4:-1].split(","))) for colour in tab.value(PAPER_AND_INK)
+    )
     assert (paper < ink) == dark
     assert tab.logged == []
     assert tab.requested == [file.as_uri()]
@@ -80,19 +94,26 @@ def test_the_page_shows_well_and_asks_for_nothing(tab: Page, file: Path, width: 
 def test_each_axis_is_a_click_away(tab: Page, file: Path, width: int) -> None:
     tab.open(file, width=width)
     shown = "[...document.querySelectorAll('.tabs figure')].filter(one => one.checkVisibility()).map(one => one.id)"
-    for row, axis in enumerate(("tokens", "sequential", "samples", "flops", "seconds", "usd")):
+    for row, axis in enumerate(
+        ("tokens", "sequential", "samples", "flops", "seconds", "usd")
+    ):
         tab.value(f"document.querySelectorAll('.tabs label')[{row}].click()")
         assert tab.value(shown) == [f"t1-accuracy-{axis}-figure"]
 
 
-def test_what_the_policy_does_not_allow_is_not_done_even_if_it_is_in_the_page(tab: Page, file: Path) -> None:
+def test_what_the_policy_does_not_allow_is_not_done_even_if_it_is_in_the_page(
+    tab: Page, file: Path
+) -> None:
     bad = file.with_name("injected.html")
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         host = f"http://127.0.0.1:{server.getsockname()[1]}"
         injected = f"""<script>document.title = 'run'</script><img src="{host}/x"><base href="{host}/">
             <link rel="stylesheet" href="{host}/y.css"></main>"""
-        bad.write_text(file.read_text(encoding="utf-8").replace("</main>", injected), encoding="utf-8")
+        bad.write_text(
+            file.read_text(encoding="utf-8").replace("</main>", injected),
+            encoding="utf-8",
+        )
         tab.open(bad, width=390)
         assert tab.value("document.title") != "run"
         assert tab.value("document.baseURI") == bad.as_uri()

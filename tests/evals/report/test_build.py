@@ -13,23 +13,46 @@ from reasoner_evals.report.diagnostics import verifiers
 from reasoner_evals.report.figures import report_figures
 from reasoner_evals.report.page import page, to_markdown
 from reasoner_evals.report.table import CSV_COLUMNS
-from tests.evals.fabricated import BEST, GREEDY, SMALL, VOTE, Fake, Law, fabricate, gold, question_id, record
+from tests.evals.fabricated import (
+    BEST,
+    GREEDY,
+    SMALL,
+    VOTE,
+    Fake,
+    Law,
+    fabricate,
+    gold,
+    question_id,
+    record,
+)
 from tests.evals.report.conftest import ARMS, SEARCH, SURE, Made
 from tests.evals.report.contents import measured
 
 
 def test_a_verifier_that_rates_right_replies_higher_is_seen(tmp_path: Path) -> None:
     for apart, better in ((0.6, True), (0.0, False)):
-        arm = Fake("best_of_n", pool=8, rule="best", verifier="orm", law=Law(scored_apart=apart))
-        (found,) = verifiers(*measured(fabricate(tmp_path / str(apart), [arm], questions=60)))
-        assert found.replies == sum(one.status == "read" for row in range(60) for one in record(arm, row).pool)
+        arm = Fake(
+            "best_of_n",
+            pool=8,
+            rule="best",
+            verifier="orm",
+            law=Law(scored_apart=apart),
+        )
+        (found,) = verifiers(
+            *measured(fabricate(tmp_path / str(apart), [arm], questions=60))
+        )
+        assert found.replies == sum(
+            one.status == "read" for row in range(60) for one in record(arm, row).pool
+        )
         assert found.within is not None
         assert found.within.low is not None
         assert (found.within.low > 0.8) == better
         assert (found.top.value > found.chance.value + 0.1) == better
 
 
-def test_cases_are_failures_of_their_kind_and_no_question_comes_twice(made: Made) -> None:
+def test_cases_are_failures_of_their_kind_and_no_question_comes_twice(
+    made: Made,
+) -> None:
     failures = made.task.failures
     assert 0 < len(failures) <= 12
     assert len({one.record.question_id for one in failures}) == len(failures)
@@ -40,7 +63,11 @@ def test_cases_are_failures_of_their_kind_and_no_question_comes_twice(made: Made
         assert one.item is not None
         assert one.item.gold == gold(row)
         assert one.record.answer != one.item.gold
-        arm = next(arm for arm in (VOTE, BEST, SEARCH, SURE) if arm.folder == one.trace.parent.name)
+        arm = next(
+            arm
+            for arm in (VOTE, BEST, SEARCH, SURE)
+            if arm.folder == one.trace.parent.name
+        )
         if one.kind == "backfired":
             assert record(GREEDY, row).answer == gold(row)
         if one.kind == "missed":
@@ -52,49 +79,87 @@ def test_cases_are_failures_of_their_kind_and_no_question_comes_twice(made: Made
 def test_what_may_not_be_shown_is_in_no_report(tmp_path: Path) -> None:
     law = Law(no_answer=0.2)
     arms = [Fake("single", law=law), Fake("beam_search", replies=4, law=law)]
-    report = make_report([fabricate(tmp_path / "run", arms, questions=40, shareable=False)])
+    report = make_report(
+        [fabricate(tmp_path / "run", arms, questions=40, shareable=False)]
+    )
     assert report.tasks[0].failures
     assert not any(one.item for one in report.tasks[0].failures)
     for written in (repr(report), to_markdown(report), points_csv(report)):
         assert "What is" not in written
-        assert not re.search(r"(?<![\d.])70[0-3]\d\d?(?!\d)", written)  # a reference answer, or a wrong one
+        assert not re.search(
+            r"(?<![\d.])70[0-3]\d\d?(?!\d)", written
+        )  # a reference answer, or a wrong one
     assert any("may not be shown" in one for one in report.limits)
 
 
 @pytest.mark.parametrize(
     ("arms", "graded", "said"),
     [
-        ([GREEDY, Fake("beam_search", replies=2, errors=2)], True,
-         ("with 8 questions", "2 questions ended in an error",
-         "sampling luck is not averaged out: beam search", "scheduling")),
-        ([VOTE], False, ("run `reasoner grade", "no strategy has been run on all questions and graded")),
-        ([Fake(pool=4, rule="majority", finished=0), Fake("single", finished=0)], True, ("no strategy has been run",)),
-        ([VOTE], True, ("no greedy sample to compare with", "the largest size of vote")),
+        (
+            [GREEDY, Fake("beam_search", replies=2, errors=2)],
+            True,
+            (
+                "with 8 questions",
+                "2 questions ended in an error",
+                "sampling luck is not averaged out: beam search",
+                "scheduling",
+            ),
+        ),
+        (
+            [VOTE],
+            False,
+            (
+                "run `reasoner grade",
+                "no strategy has been run on all questions and graded",
+            ),
+        ),
+        (
+            [Fake(pool=4, rule="majority", finished=0), Fake("single", finished=0)],
+            True,
+            ("no strategy has been run",),
+        ),
+        (
+            [VOTE],
+            True,
+            ("no greedy sample to compare with", "the largest size of vote"),
+        ),
     ],
     ids=["errors", "not graded", "not started", "pools only"],
-)  # fmt: skip
+)
 def test_limits_say_what_the_numbers_do_not_show(
     tmp_path: Path, arms: list[Fake], graded: bool, said: tuple[str, ...]
 ) -> None:
-    report = make_report([fabricate(tmp_path / "run", arms, questions=10, graded=graded)])
+    report = make_report(
+        [fabricate(tmp_path / "run", arms, questions=10, graded=graded)]
+    )
     text = "\n".join(report.limits)
     assert [part for part in said if part not in text] == []
     assert report.tasks[0].points.empty == ("no strategy has been" in text)
 
 
 @pytest.mark.parametrize("finished", [0, 1, 9])
-def test_an_unfinished_arm_is_in_no_result_and_the_first_line_says_so(finished: int, tmp_path: Path) -> None:
+def test_an_unfinished_arm_is_in_no_result_and_the_first_line_says_so(
+    finished: int, tmp_path: Path
+) -> None:
     other = dataclasses.replace(VOTE, finished=finished)
-    whole = make_report([fabricate(tmp_path / "whole", [GREEDY], questions=10)]).tasks[0]
+    whole = make_report([fabricate(tmp_path / "whole", [GREEDY], questions=10)]).tasks[
+        0
+    ]
     part = make_report([fabricate(tmp_path / "part", [GREEDY, other], questions=10)])
     [task] = part.tasks
     told = f"{other.folder} has {finished} of 10 questions; continue with `reasoner eval --resume {tmp_path / 'part'}`"
     assert part.unfinished == (told,)
-    assert (task.verdict, task.failures, task.warnings) == (whole.verdict, whole.failures, whole.warnings)
+    assert (task.verdict, task.failures, task.warnings) == (
+        whole.verdict,
+        whole.failures,
+        whole.warnings,
+    )
     assert task.points.equals(whole.points)
     html = page(part, report_figures(part.tasks))
     assert html.index(f"<b>Unfinished.</b> {told}") < html.index(task.verdict.sentence)
-    assert to_markdown(part).index("**Unfinished:**") < to_markdown(part).index(task.verdict.sentence)
+    assert to_markdown(part).index("**Unfinished:**") < to_markdown(part).index(
+        task.verdict.sentence
+    )
 
 
 def test_a_seed_that_is_unfinished_leaves_the_others(tmp_path: Path) -> None:
@@ -110,14 +175,20 @@ def test_of_many_unfinished_arms_three_are_named(tmp_path: Path) -> None:
     [line] = report.unfinished
     assert line.count("has 0 of 1 question,") == 3
     assert "so do 2 more arms; continue" in line
-    assert report.tasks[0].verdict.sentence == "No strategy has been run on all questions and graded."
+    assert (
+        report.tasks[0].verdict.sentence
+        == "No strategy has been run on all questions and graded."
+    )
 
 
 RUNS: dict[str, tuple[list[Fake], dict[str, Any]]] = {
     "run": ([GREEDY, VOTE], {}),
     "other": ([GREEDY], {"edition": "!"}),
     "again": ([VOTE], {}),
-    "revised": ([dataclasses.replace(VOTE, seed=1)], {"model": dataclasses.replace(SMALL, revision="b")}),
+    "revised": (
+        [dataclasses.replace(VOTE, seed=1)],
+        {"model": dataclasses.replace(SMALL, revision="b")},
+    ),
 }
 
 
@@ -141,9 +212,15 @@ def test_runs_that_cannot_be_reported_together_are_refused(
         make_report([tmp_path / name for name in names])
 
 
-def test_a_report_does_not_depend_on_the_order_of_the_journal(tmp_path: Path, made: Made) -> None:
-    path = fabricate(tmp_path / "run", ARMS, questions=60, prices={"prompt": 1.0, "generated": 3.0})
+def test_a_report_does_not_depend_on_the_order_of_the_journal(
+    tmp_path: Path, made: Made
+) -> None:
+    path = fabricate(
+        tmp_path / "run", ARMS, questions=60, prices={"prompt": 1.0, "generated": 3.0}
+    )
     for journal in path.glob("arms/*/journal.jsonl"):
-        journal.write_text("".join(reversed(journal.read_text().splitlines(keepends=True))))
+        journal.write_text(
+            "".join(reversed(journal.read_text().splitlines(keepends=True)))
+        )
     known = [name for name in CSV_COLUMNS if name != "deltas"]
     assert make_report([path]).tasks[0].points[known].equals(made.task.points[known])

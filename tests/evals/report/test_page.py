@@ -42,7 +42,20 @@ def html(report: EvalReport) -> str:
 
 def assert_harmless(page: str) -> None:
     found = parsed(page)
-    assert found.of("script", "img", "iframe", "object", "embed", "link", "base", "form", "foreignobject") == []
+    assert (
+        found.of(
+            "script",
+            "img",
+            "iframe",
+            "object",
+            "embed",
+            "link",
+            "base",
+            "form",
+            "foreignobject",
+        )
+        == []
+    )
     for one in found.elements:
         assert not [name for name in one.attributes if name.startswith("on")], one
         for name in ("href", "src", "xlink:href", "action"):
@@ -53,19 +66,33 @@ def assert_harmless(page: str) -> None:
     assert all(char.isprintable() or char == "\n" for char in page)
 
 
-def test_sections_stand_in_the_order_in_which_a_reader_needs_them_the_result_first(made: Made) -> None:
+def test_sections_stand_in_the_order_in_which_a_reader_needs_them_the_result_first(
+    made: Made,
+) -> None:
     titles = [title for _, title in SECTIONS]
     last = ["What do the numbers not show?", "How was this measured?"]
     assert [one.text for one in made.page.of("h2")] == [*titles, *last]
-    assert [one.text for one in made.page.of("h1")] == ["arithmetic: accuracy against compute"]
-    parts = ['class="warning"', 'class="verdict"', "t1-accuracy-tokens-figure", "<nav", "<table"]
+    assert [one.text for one in made.page.of("h1")] == [
+        "arithmetic: accuracy against compute"
+    ]
+    parts = [
+        'class="warning"',
+        'class="verdict"',
+        "t1-accuracy-tokens-figure",
+        "<nav",
+        "<table",
+    ]
     assert sorted(parts, key=made.html.index) == parts
 
 
-def test_a_failure_shows_question_answer_and_reference_without_a_click(made: Made) -> None:
+def test_a_failure_shows_question_answer_and_reference_without_a_click(
+    made: Made,
+) -> None:
     first = made.task.failures[0]
     asked = made.page.of("blockquote")[0]
-    answers = next(one for one in made.page.of("p") if one.attributes.get("class") == "answers")
+    answers = next(
+        one for one in made.page.of("p") if one.attributes.get("class") == "answers"
+    )
     assert "details" not in asked.inside + answers.inside
     assert first.item is not None
     assert asked.text == first.item.text
@@ -74,14 +101,21 @@ def test_a_failure_shows_question_answer_and_reference_without_a_click(made: Mad
     for failure in made.task.failures:
         assert f"{failure.record.ended_by}: {failure.record.reason}" in made.page.text
         if failure.record.confidence is not None:
-            assert f"calibrated confidence {100 * failure.record.confidence:.1f} %" in made.page.text
+            assert (
+                f"calibrated confidence {100 * failure.record.confidence:.1f} %"
+                in made.page.text
+            )
 
 
 def test_every_id_is_there_once_and_every_reference_leads_to_one(made: Made) -> None:
     ids = [one.attributes["id"] for one in made.page.elements if "id" in one.attributes]
     assert len(set(ids)) == len(ids)
     for one in made.page.elements:
-        targets = [target for value in one.attributes.values() for target in re.findall(r"(?:^|url\()#([^)]*)", value)]
+        targets = [
+            target
+            for value in one.attributes.values()
+            for target in re.findall(r"(?:^|url\()#([^)]*)", value)
+        ]
         assert {*targets, *filter(None, [one.attributes.get("for")])} <= set(ids)
 
 
@@ -107,31 +141,74 @@ def test_nothing_that_a_run_holds_comes_through_unescaped(made: Made) -> None:
     assert "<script>alert(1)</script>" in parsed(shown).text
 
 
-FIXED = {"greedy", "cheapest", "self_consistency", "missed", "backfired", "overconfident", "wrong", "rule",
-         "price", "budget", "strategy", "front", "level", "behind", "gain", "leaning", "unresolved", "loss", "answered",
-         "error", "no_answer", "truncated", "asked", "finished", "errors", "ungraded"}  # fmt: skip
+FIXED = {
+    "greedy",
+    "cheapest",
+    "self_consistency",
+    "missed",
+    "backfired",
+    "overconfident",
+    "wrong",
+    "rule",
+    "price",
+    "budget",
+    "strategy",
+    "front",
+    "level",
+    "behind",
+    "gain",
+    "leaning",
+    "unresolved",
+    "loss",
+    "answered",
+    "error",
+    "no_answer",
+    "truncated",
+    "asked",
+    "finished",
+    "errors",
+    "ungraded",
+}
 
 
 def poisoned(value: Any, texts: tuple[str, ...]) -> Any:
     """The same content with a hostile text at the end of every string; equal strings stay equal, so that keys hold."""
     if isinstance(value, str):
-        return value if value in FIXED else value + texts[sum(map(ord, value)) % len(texts)]
+        return (
+            value
+            if value in FIXED
+            else value + texts[sum(map(ord, value)) % len(texts)]
+        )
     if isinstance(value, pd.DataFrame):
-        rows = [{name: poisoned(cell, texts) for name, cell in row.items()} for row in value.to_dict("records")]
+        rows = [
+            {name: poisoned(cell, texts) for name, cell in row.items()}
+            for row in value.to_dict("records")
+        ]
         # A strategy is parsed.
-        return table(row | {"strategy": old} for row, old in zip(rows, value["strategy"], strict=True))
+        return table(
+            row | {"strategy": old}
+            for row, old in zip(rows, value["strategy"], strict=True)
+        )
     if isinstance(value, tuple):
         parts = [poisoned(one, texts) for one in value]
         return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     if is_dataclass(value) and not isinstance(value, type | RunFolder):
         # A schema must be JSON.
         names = [one.name for one in fields(value) if one.name != "json_schema"]
-        return replace(value, **{name: poisoned(getattr(value, name), texts) for name in names})
+        return replace(
+            value, **{name: poisoned(getattr(value, name), texts) for name in names}
+        )
     if hasattr(value, "model_copy"):
-        given = {name: poisoned(getattr(value, name), texts) for name in type(value).model_fields if name != "v"}
+        given = {
+            name: poisoned(getattr(value, name), texts)
+            for name in type(value).model_fields
+            if name != "v"
+        }
         return value.model_copy(update=given)
     if isinstance(value, dict):
-        return {poisoned(name, texts): poisoned(one, texts) for name, one in value.items()}
+        return {
+            poisoned(name, texts): poisoned(one, texts) for name, one in value.items()
+        }
     return value
 
 
@@ -142,7 +219,9 @@ def test_a_source_that_may_not_be_shown_is_not_even_if_the_answer_is_there() -> 
     assert "does not allow" in shown
 
 
-def test_runs_of_several_models_are_one_report_with_a_panel_at_matched_flops(tmp_path: Path) -> None:
+def test_runs_of_several_models_are_one_report_with_a_panel_at_matched_flops(
+    tmp_path: Path,
+) -> None:
     large = replace(SMALL, name="large-1b", parameters=9 * SMALL.parameters)
     paths = [
         fabricate(tmp_path / "small", [GREEDY, VOTE], questions=12),
@@ -158,7 +237,9 @@ def test_runs_of_several_models_are_one_report_with_a_panel_at_matched_flops(tmp
 
 def test_a_page_allows_its_own_style_and_nothing_else(made: Made) -> None:
     allowed = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-    assert policy() == f'<meta http-equiv="Content-Security-Policy" content="{allowed}">'
+    assert (
+        policy() == f'<meta http-equiv="Content-Security-Policy" content="{allowed}">'
+    )
     for text in (made.html, "\n".join(tree_page.page([], source="trace"))):
         head = text[: text.index("<style>")]
         assert policy() in head

@@ -28,52 +28,87 @@ def ended(report: EvalReport) -> list[Any]:
     return [row for row in report.tasks[0].points.itertuples() if row.ended]
 
 
-def test_what_ended_the_questions_of_a_strategy_is_counted_over_its_records(tmp_path: Path) -> None:
+def test_what_ended_the_questions_of_a_strategy_is_counted_over_its_records(
+    tmp_path: Path,
+) -> None:
     seeds = [STOPS, dataclasses.replace(STOPS, seed=1)]
     report = reported(tmp_path, GREEDY, VOTE, *seeds)
     # A pool is not run at its sizes, and so nothing ended it there.
     greedy, found = ended(report)
-    assert [greedy.key.rpartition("|")[2], found.key.rpartition("|")[2]] == ["single", "stopping:n=7"]
+    assert [greedy.key.rpartition("|")[2], found.key.rpartition("|")[2]] == [
+        "single",
+        "stopping:n=7",
+    ]
     records = [record(arm, row) for arm in seeds for row in range(60)]
     assert found.ended == len(records)
     for reason in STOP_REASONS:
         own = [one for one in records if one.ended_by == reason]
         assert getattr(found, f"ended_by_{reason}") == len(own) / len(records) == 0.25
-        assert getattr(found, f"tokens_by_{reason}") == pytest.approx(np.mean([one.cost.tokens for one in own]))
+        assert getattr(found, f"tokens_by_{reason}") == pytest.approx(
+            np.mean([one.cost.tokens for one in own])
+        )
     samples = [one.cost.samples for one in records]
     assert set(samples) == {4, 5, 6, 7}
-    assert (found.samples, found.samples_p95) == (float(np.mean(samples)), float(np.percentile(samples, 95)))
-    assert (found.confidence_questions, found.confidence, found.confidence_accuracy) == (0, None, None)
+    assert (found.samples, found.samples_p95) == (
+        float(np.mean(samples)),
+        float(np.percentile(samples, 95)),
+    )
+    assert (
+        found.confidence_questions,
+        found.confidence,
+        found.confidence_accuracy,
+    ) == (0, None, None)
     for reason in STOP_REASONS[:3]:
-        assert (getattr(greedy, f"ended_by_{reason}"), getattr(greedy, f"tokens_by_{reason}")) == (0.0, None)
+        assert (
+            getattr(greedy, f"ended_by_{reason}"),
+            getattr(greedy, f"tokens_by_{reason}"),
+        ) == (0.0, None)
 
 
-def test_an_error_ended_nothing_and_only_what_was_stopped_is_shown(tmp_path: Path) -> None:
+def test_an_error_ended_nothing_and_only_what_was_stopped_is_shown(
+    tmp_path: Path,
+) -> None:
     [found] = ended(reported(tmp_path, dataclasses.replace(STOPS, errors=3)))
     assert found.ended == 57
     plain = reported(tmp_path / "plain", GREEDY, VOTE, Fake("beam_search", replies=3))
-    stopped = reported(tmp_path / "b", dataclasses.replace(GREEDY, ends=("strategy", "budget")), questions=12)
+    stopped = reported(
+        tmp_path / "b",
+        dataclasses.replace(GREEDY, ends=("strategy", "budget")),
+        questions=12,
+    )
     assert ended(plain) == []
-    assert ["What ended the questions" in to_markdown(report) for report in (plain, stopped)] == [False, True]
+    assert [
+        "What ended the questions" in to_markdown(report) for report in (plain, stopped)
+    ] == [False, True]
 
 
-def test_confidences_from_easy_questions_raise_an_alarm_on_hard_ones(tmp_path: Path) -> None:
+def test_confidences_from_easy_questions_raise_an_alarm_on_hard_ones(
+    tmp_path: Path,
+) -> None:
     report = reported(tmp_path, GREEDY, FALSE)
     task = report.tasks[0]
     [row] = (row for row in ended(report) if row.confidence_questions)
     records = [record(FALSE, row) for row in range(60)]
     assert row.confidence_questions == 60
     assert row.confidence == pytest.approx(np.mean([one.confidence for one in records]))
-    assert row.confidence_accuracy == np.mean([one.answer == gold(number) for number, one in enumerate(records)])
+    assert row.confidence_accuracy == np.mean(
+        [one.answer == gold(number) for number, one in enumerate(records)]
+    )
     [warning] = task.warnings
-    assert warning.startswith("auto: fewer answers are right than their confidence predicts")
-    [listed, *_] = [line for line in to_markdown(report).splitlines() if line.startswith("- ")]
+    assert warning.startswith(
+        "auto: fewer answers are right than their confidence predicts"
+    )
+    [listed, *_] = [
+        line for line in to_markdown(report).splitlines() if line.startswith("- ")
+    ]
     assert listed.startswith("- **Warning:** auto: fewer")
     ungraded = fabricate(tmp_path / "ungraded", [FALSE], questions=60, graded=False)
     assert make_report([ungraded]).tasks[0].warnings == ()
 
 
-def test_calibrated_confidences_raise_none_however_often_they_are_looked_at(tmp_path: Path) -> None:
+def test_calibrated_confidences_raise_none_however_often_they_are_looked_at(
+    tmp_path: Path,
+) -> None:
     arms = [dataclasses.replace(TRUE, seed=seed) for seed in range(40)]
     report = reported(tmp_path, *arms)
     assert report.tasks[0].warnings == ()

@@ -18,14 +18,26 @@ from reasoner_evals.report.table import CSV_COLUMNS
 from reasoner_evals.runs.export import KINDS, plain_cell, table, write_data_set
 from reasoner_evals.runs.export import export as export_run
 from reasoner_evals.runs.reading import open_run
-from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, Law, fabricate, gold, record
+from tests.evals.fabricated import (
+    BEST,
+    GREEDY,
+    VOTE,
+    Fake,
+    Law,
+    fabricate,
+    gold,
+    record,
+)
 from tests.evals.report.conftest import Made
 from tests.helpers import without_checksums
 
 
 def run(command: object, *given: object) -> Result:
     # As in the group: a command keeps the names of its help from its first use.
-    options: dict[str, Any] = {"standalone_mode": False, "help_option_names": ["-h", "--help"]}
+    options: dict[str, Any] = {
+        "standalone_mode": False,
+        "help_option_names": ["-h", "--help"],
+    }
     return CliRunner().invoke(command, [str(one) for one in given], **options)  # type: ignore[arg-type]
 
 
@@ -34,8 +46,17 @@ def test_the_csv_holds_every_number_of_every_point(made: Made) -> None:
     for row, point in zip(rows, made.task.rows, strict=True):
         known = {name: getattr(point, name) for name in CSV_COLUMNS}
         for against, delta in point.deltas.items():
-            known |= {f"{against}_{name}": getattr(delta, name) for name in ("p", "p_holm", "better", "resolvable")}
-            known |= dict(zip((f"{against}_delta", f"{against}_delta_low"), delta.difference, strict=False))
+            known |= {
+                f"{against}_{name}": getattr(delta, name)
+                for name in ("p", "p_holm", "better", "resolvable")
+            }
+            known |= dict(
+                zip(
+                    (f"{against}_delta", f"{against}_delta_low"),
+                    delta.difference,
+                    strict=False,
+                )
+            )
             words = delta.against_label(made.task.by_key[delta.baseline].label)
             known[f"{against}_baseline"] = words
         assert {name: row[name] for name in known} == {
@@ -65,10 +86,17 @@ HOSTILE = {
 
 def test_a_cell_is_neither_a_formula_nor_a_command_to_a_terminal() -> None:
     assert {text: plain_cell(text) for text in HOSTILE} == HOSTILE
-    assert [plain_cell(value) for value in (-5, 0.5, None, True)] == [-5, 0.5, None, True]
+    assert [plain_cell(value) for value in (-5, 0.5, None, True)] == [
+        -5,
+        0.5,
+        None,
+        True,
+    ]
 
 
-def test_what_models_wrote_is_exported_to_csv_as_plain_cells_and_to_parquet_as_it_is(tmp_path: Path) -> None:
+def test_what_models_wrote_is_exported_to_csv_as_plain_cells_and_to_parquet_as_it_is(
+    tmp_path: Path,
+) -> None:
     folder = fabricate(tmp_path / "run", [GREEDY], questions=12)
     journal = next(folder.rglob("journal.jsonl"))
     first, *rest = without_checksums(journal).read_text().splitlines()
@@ -77,10 +105,14 @@ def test_what_models_wrote_is_exported_to_csv_as_plain_cells_and_to_parquet_as_i
     journal.write_text("\n".join([json.dumps(changed), *rest]) + "\n")
     export_run(folder, tmp_path / "table.csv")
     text = (tmp_path / "table.csv").read_text(encoding="utf-8")
-    row = next(row for row in csv.DictReader(io.StringIO(text)) if row["kind"] == "final")
+    row = next(
+        row for row in csv.DictReader(io.StringIO(text)) if row["kind"] == "final"
+    )
     assert (row["answer"], row["key"]) == ("'=1[U+001B][31m[U+202E]", "'@key")
     assert text.replace("\n", "").isprintable()
-    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: pip install pyarrow")
+    parquet = pytest.importorskip(
+        "pyarrow.parquet", reason="pyarrow is not installed: pip install pyarrow"
+    )
     export_run(folder, tmp_path / "table.parquet")
     rows = parquet.read_table(tmp_path / "table.parquet").to_pylist()
     assert next(one for one in rows if one["kind"] == "final")["answer"] == written
@@ -90,12 +122,16 @@ def test_a_table_in_memory_is_the_one_that_is_exported(tmp_path: Path) -> None:
     folder = fabricate(tmp_path / "run", [GREEDY, VOTE], questions=12)
     count = export_run(folder, tmp_path / "table.parquet")
     held = table(folder)
-    assert held.equals(pytest.importorskip("pyarrow.parquet").read_table(tmp_path / "table.parquet"))
+    assert held.equals(
+        pytest.importorskip("pyarrow.parquet").read_table(tmp_path / "table.parquet")
+    )
     frame = held.to_pandas()
     assert (len(frame), list(frame.columns)) == (count, list(KINDS))
 
 
-def test_a_run_is_published_as_a_data_set_with_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_published_as_a_data_set_with_a_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     folder, made = fabricate(tmp_path / "run", [VOTE], questions=12), tmp_path / "made"
@@ -106,30 +142,50 @@ def test_a_run_is_published_as_a_data_set_with_a_card(tmp_path: Path, monkeypatc
     assert len(rows) == count
     card = (made / "README.md").read_text()
     [source] = open_run(folder).manifest.sources
-    assert all(text in card for text in (source.origin, source.licence, open_run(folder).manifest.model.name))
-    assert (made / "manifest.json").read_bytes() == (folder / "manifest.json").read_bytes()
+    assert all(
+        text in card
+        for text in (
+            source.origin,
+            source.licence,
+            open_run(folder).manifest.model.name,
+        )
+    )
+    assert (made / "manifest.json").read_bytes() == (
+        folder / "manifest.json"
+    ).read_bytes()
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     refused = run(export, folder, "--push", "own/run")
     assert "own/run cannot be published" in str(refused.exception or refused.stderr)
-    assert "give one of --out FILE and --push" in str(run(export, folder).exception or run(export, folder).stderr)
+    assert "give one of --out FILE and --push" in str(
+        run(export, folder).exception or run(export, folder).stderr
+    )
 
 
-def test_a_run_over_questions_that_may_not_be_shown_is_not_published(tmp_path: Path) -> None:
+def test_a_run_over_questions_that_may_not_be_shown_is_not_published(
+    tmp_path: Path,
+) -> None:
     folder = fabricate(tmp_path / "run", [GREEDY], questions=12)
     manifest = folder / "manifest.json"
     held = json.loads(without_checksums(manifest).read_text())
     for source in held["sources"]:
         source["shareable"] = False
     manifest.write_text(json.dumps(held))
-    with pytest.raises(UsageError, match=r"cannot be published: the authors of .* ask that items are not"):
+    with pytest.raises(
+        UsageError,
+        match=r"cannot be published: the authors of .* ask that items are not",
+    ):
         write_data_set(folder, tmp_path)
 
 
 def test_markdown_is_tables_and_names_cannot_break_them(tmp_path: Path) -> None:
     arms = [GREEDY, Fake("x|<b>_y_", replies=2, ends=("rule", "budget"))]
     text = to_markdown(make_report([fabricate(tmp_path / "run", arms, questions=12)]))
-    tables = [block.replace(r"\|", "").splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    tables = [
+        block.replace(r"\|", "").splitlines()
+        for block in text.split("\n\n")
+        if block.startswith("|")
+    ]
     assert [len(lines) for lines in tables] == [4, 4]
     assert [len({line.count("|") for line in lines}) for lines in tables] == [1, 1]
     assert "<b>" not in text.replace(r"\<b\>", "")
@@ -141,14 +197,24 @@ def test_two_arms_are_compared_question_by_question(tmp_path: Path) -> None:
     path = fabricate(tmp_path / "run", [GREEDY, BEST], questions=40)
     sides = (f"{path}:{BEST.folder}", f"{path}/../run:{GREEDY.folder}")
     (one,) = json.loads(run(compare, *sides, "--json").output)
-    right = [[record(arm, row).answer == gold(row) for arm in (BEST, GREEDY)] for row in range(40)]
+    right = [
+        [record(arm, row).answer == gold(row) for arm in (BEST, GREEDY)]
+        for row in range(40)
+    ]
     delta = one["delta"]
     assert delta["better"] == sum(a and not b for a, b in right)
     assert delta["worse"] == sum(b and not a for a, b in right)
-    assert delta["difference"][0] == pytest.approx((delta["better"] - delta["worse"]) / 40)
-    tokens = [sum(record(arm, row).cost.tokens for row in range(40)) for arm in (BEST, GREEDY)]
+    assert delta["difference"][0] == pytest.approx(
+        (delta["better"] - delta["worse"]) / 40
+    )
+    tokens = [
+        sum(record(arm, row).cost.tokens for row in range(40)) for arm in (BEST, GREEDY)
+    ]
     assert one["cost_ratio"] == pytest.approx(tokens[0] / tokens[1])
-    waited = [sum(record(arm, row).cost.sequential_tokens for row in range(40)) for arm in (BEST, GREEDY)]
+    waited = [
+        sum(record(arm, row).cost.sequential_tokens for row in range(40))
+        for arm in (BEST, GREEDY)
+    ]
     assert one["sequential_ratio"] == pytest.approx(waited[0] / waited[1])
     text = run(compare, *sides).output
     assert "detectable" in text
@@ -162,10 +228,17 @@ def test_runs_share_one_family_of_comparisons(tmp_path: Path) -> None:
     found = json.loads(run(compare, one, other, "--json").output)
     assert [pair["delta"]["family"] for pair in found] == [2, 2]
     model = open_run(one).manifest.model.name
-    assert {pair["first_model"] for pair in found} == {pair["second_model"] for pair in found} == {model}
+    assert (
+        {pair["first_model"] for pair in found}
+        == {pair["second_model"] for pair in found}
+        == {model}
+    )
     manifest = other / "manifest.json"
     manifest.write_text(manifest.read_text().replace(f'"{model}"', '"larger"'))
-    assert {pair["second_model"] for pair in json.loads(run(compare, one, other, "--json").output)} == {"larger"}
+    assert {
+        pair["second_model"]
+        for pair in json.loads(run(compare, one, other, "--json").output)
+    } == {"larger"}
 
 
 @pytest.mark.parametrize(
@@ -178,7 +251,9 @@ def test_runs_share_one_family_of_comparisons(tmp_path: Path) -> None:
         (("one", "ungraded"), "no question of arithmetic has been finished and graded"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_in_a_line(tmp_path: Path, sides: tuple[str, str], message: str) -> None:
+def test_what_cannot_be_compared_is_refused_in_a_line(
+    tmp_path: Path, sides: tuple[str, str], message: str
+) -> None:
     fabricate(tmp_path / "one", [GREEDY], questions=17)
     fabricate(tmp_path / "longer", [GREEDY], questions=20)
     fabricate(tmp_path / "vote", [VOTE], questions=17)
@@ -192,26 +267,40 @@ MIXED = replace(BEST, law=Law(fallback=0.5))
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_an_export_has_a_row_a_reply_and_one_a_final_answer(tmp_path: Path, suffix: str) -> None:
+def test_an_export_has_a_row_a_reply_and_one_a_final_answer(
+    tmp_path: Path, suffix: str
+) -> None:
     path = fabricate(tmp_path / "run", [GREEDY, MIXED], questions=10)
     out = tmp_path / f"table{suffix}"
     assert run(export, path, "--out", out).return_value == 0
     rows = read(out)
     assert len(rows) == 10 * (1 + 1) + 10 * (8 + 1)
-    finals = [row for row in rows if row["kind"] == "final" and row["arm"] == MIXED.folder]
+    finals = [
+        row for row in rows if row["kind"] == "final" and row["arm"] == MIXED.folder
+    ]
     assert [(row["answer"], int(row["prompt_tokens"])) for row in finals] == [
-        (record(MIXED, row).answer, record(MIXED, row).cost.prompt_tokens) for row in range(10)
+        (record(MIXED, row).answer, record(MIXED, row).cost.prompt_tokens)
+        for row in range(10)
     ]
     assert {row["outcome"] for row in finals} == {"right", "wrong"}
-    rules = [(one.rule, [reply.rule for reply in one.pool]) for one in (record(MIXED, row) for row in range(10))]
+    rules = [
+        (one.rule, [reply.rule for reply in one.pool])
+        for one in (record(MIXED, row) for row in range(10))
+    ]
     assert [row["answer_rule"] for row in finals] == [rule for rule, _ in rules]
-    assert {(row["ended_by"], row["reason"]) for row in finals} == {("strategy", "by strategy")}
-    replies = [row for row in rows if row["kind"] == "reply" and row["arm"] == MIXED.folder]
+    assert {(row["ended_by"], row["reason"]) for row in finals} == {
+        ("strategy", "by strategy")
+    }
+    replies = [
+        row for row in rows if row["kind"] == "reply" and row["arm"] == MIXED.folder
+    ]
     assert [float(row["score"]) for row in replies] == [
         pytest.approx(one.score) for row in range(10) for one in record(MIXED, row).pool
     ]
     assert [int(row["sample"]) for row in replies[:8]] == list(range(8))
-    assert [row["answer_rule"] for row in replies] == [rule for _, of in rules for rule in of]
+    assert [row["answer_rule"] for row in replies] == [
+        rule for _, of in rules for rule in of
+    ]
     assert sorted(one.name for one in tmp_path.iterdir()) == ["run", out.name]
 
 

@@ -23,51 +23,96 @@ def differences(draw: st.DrawFn) -> tuple[float, Bounded, float, bool]:
     value = draw(st.floats(-0.5, 0.5))
     below, above = draw(st.floats(0, 0.3)), draw(st.floats(0, 0.3))
     bounds = draw(st.sampled_from([(value - below, value + above), (None, None)]))
-    return draw(shares), Bounded(value, *bounds), draw(st.sampled_from([0.001, 0.3])), draw(st.booleans())
+    return (
+        draw(shares),
+        Bounded(value, *bounds),
+        draw(st.sampled_from([0.001, 0.3])),
+        draw(st.booleans()),
+    )
 
 
 def compared(drawn: list[tuple[float, Bounded, float, bool]]) -> list[Any]:
     """The rows of a baseline and of points that are compared with it."""
     baseline = a_point("single", accuracy=0.5)
     rows = [
-        a_point(f"arm{number}", accuracy=accuracy,
-                deltas={"greedy": a_delta(baseline, difference=difference, p_holm=p, resolvable=resolvable)})
+        a_point(
+            f"arm{number}",
+            accuracy=accuracy,
+            deltas={
+                "greedy": a_delta(
+                    baseline, difference=difference, p_holm=p, resolvable=resolvable
+                )
+            },
+        )
         for number, (accuracy, difference, p, resolvable) in enumerate(drawn)
-    ]  # fmt: skip
+    ]
     return list(table([baseline, *rows]).itertuples())
 
 
 def assert_true_of(sentence: str, claim: str, deltas: list[Delta]) -> None:
     """What the words claim, against the intervals, tests and detectable differences of all deltas."""
     sure = [
-        delta.p_holm < 0.05 and delta.resolvable and delta.difference.low is not None and delta.difference.high is not None
+        delta.p_holm < 0.05
+        and delta.resolvable
+        and delta.difference.low is not None
+        and delta.difference.high is not None
         and (delta.difference.low > 0 or delta.difference.high < 0)
         for delta in deltas
-    ]  # fmt: skip
-    hedged = re.search("may be chance|too few to tell|differs clearly|is shown to beat", sentence)
+    ]
+    hedged = re.search(
+        "may be chance|too few to tell|differs clearly|is shown to beat", sentence
+    )
     if claim == "gain":
-        assert any(yes and delta.difference.value > 0 for yes, delta in zip(sure, deltas, strict=True))
+        assert any(
+            yes and delta.difference.value > 0
+            for yes, delta in zip(sure, deltas, strict=True)
+        )
         assert not hedged
     elif claim == "loss":
-        assert all(yes and delta.difference.value < 0 for yes, delta in zip(sure, deltas, strict=True))
+        assert all(
+            yes and delta.difference.value < 0
+            for yes, delta in zip(sure, deltas, strict=True)
+        )
         assert not hedged
         assert " fewer " in sentence
     else:
         assert hedged
-        assert not any(yes and delta.difference.value > 0 for yes, delta in zip(sure, deltas, strict=True))
+        assert not any(
+            yes and delta.difference.value > 0
+            for yes, delta in zip(sure, deltas, strict=True)
+        )
     if "differs clearly" in sentence or "too few to tell" in sentence:
-        named = [delta.difference for delta in deltas] if sentence.startswith("No ") else [deltas[0].difference]
-        assert all(low is None or high is None or low <= 0 <= high for _, low, high in named) or len(deltas) == 1
+        named = (
+            [delta.difference for delta in deltas]
+            if sentence.startswith("No ")
+            else [deltas[0].difference]
+        )
+        assert (
+            all(
+                low is None or high is None or low <= 0 <= high
+                for _, low, high in named
+            )
+            or len(deltas) == 1
+        )
 
 
 @given(st.lists(differences(), min_size=1, max_size=6))
-@example([(0.3, Bounded(-0.2, -0.3, -0.1), 0.001, True), (0.49, Bounded(-0.01, -0.1, 0.1), 0.3, False)])
+@example(
+    [
+        (0.3, Bounded(-0.2, -0.3, -0.1), 0.001, True),
+        (0.49, Bounded(-0.01, -0.1, 0.1), 0.3, False),
+    ]
+)
 def test_a_sentence_claims_no_more_than_intervals_and_tests_show(
     drawn: list[tuple[float, Bounded, float, bool]],
 ) -> None:
     rows = compared(drawn)
     result = verdict(rows)
-    assert_true_of(result.sentence, result.claim, [row.deltas["greedy"] for row in rows if row.deltas])
+    assert_true_of(
+        result.sentence,
+        result.claim,
+        [row.deltas["greedy"] for row in rows if row.deltas],
+    )
     [delta] = [row.deltas["greedy"] for row in rows if row.key == result.key]
     # The number in the sentence is that of the table.
     amount = re.search(r"([\d.]+) (more|fewer) of 100|no more of 100", result.sentence)
@@ -77,7 +122,9 @@ def test_a_sentence_claims_no_more_than_intervals_and_tests_show(
     assert result.sentence.count("\n") == 0
 
 
-def test_without_a_greedy_sample_the_cheapest_point_is_the_baseline(tmp_path: Path) -> None:
+def test_without_a_greedy_sample_the_cheapest_point_is_the_baseline(
+    tmp_path: Path,
+) -> None:
     [task] = make_report([fabricate(tmp_path / "run", [VOTE], questions=60)]).tasks
     assert {against for row in task.rows for against in row.deltas} == {"cheapest"}
     assert task.by_key[task.verdict.baseline].label == "vote of 1"
@@ -86,16 +133,30 @@ def test_without_a_greedy_sample_the_cheapest_point_is_the_baseline(tmp_path: Pa
 
 def test_the_cheapest_point_as_good_as_the_best_one_is_recommended() -> None:
     base = a_point("greedy", accuracy=0.5)
-    sure = a_delta(base, difference=Bounded(0.4, 0.3, 0.5), p_holm=0.001, resolvable=True)
+    sure = a_delta(
+        base, difference=Bounded(0.4, 0.3, 0.5), p_holm=0.001, resolvable=True
+    )
     accuracies = {1: 0.5, 2: 0.7, 4: 0.905, 8: 0.91}
-    curve = [a_point("vote", size=size, accuracy=value, deltas={"greedy": sure}) for size, value in accuracies.items()]
+    curve = [
+        a_point("vote", size=size, accuracy=value, deltas={"greedy": sure})
+        for size, value in accuracies.items()
+    ]
     row = verdict(list(table([base, *curve]).itertuples()))
     assert row.claim == "gain"
-    assert row.advice == "Vote, n=4 is enough: 90% right for 360 tokens per question, 50% of the tokens of vote, n=8."
+    assert (
+        row.advice
+        == "Vote, n=4 is enough: 90% right for 360 tokens per question, 50% of the tokens of vote, n=8."
+    )
     # A point that is not sure to gain is not recommended, however cheap.
     unsure = [*curve[:2], {**curve[2], "deltas": {"greedy": a_delta(base)}}, curve[3]]
     nothing = verdict(list(table([base, *unsure]).itertuples())).advice
-    assert nothing == "Nothing cheaper comes within 1 point of vote, n=8: 91% right for 720 tokens per question."
+    assert (
+        nothing
+        == "Nothing cheaper comes within 1 point of vote, n=8: 91% right for 720 tokens per question."
+    )
     dear = {**curve[0], "deltas": {"greedy": a_delta(base)}, "tokens": 99.0}
     tied = verdict(list(table([base, dear]).itertuples()))
-    assert (tied.claim, tied.advice) == ("unresolved", "Greedy costs less: 50% right for 90 tokens per question.")
+    assert (tied.claim, tied.advice) == (
+        "unresolved",
+        "Greedy costs less: 50% right for 90 tokens per question.",
+    )

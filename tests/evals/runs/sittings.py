@@ -19,7 +19,15 @@ from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import Judge, jumbled, varied
 from reasoner.trace.events import Event, read_trace
 from reasoner_evals.runs.manifest import write_items, write_manifest
-from reasoner_evals.runs.records import Arm, ItemRecord, Machine, Manifest, Outcome, RunFolder, read_journal
+from reasoner_evals.runs.records import (
+    Arm,
+    ItemRecord,
+    Machine,
+    Manifest,
+    Outcome,
+    RunFolder,
+    read_journal,
+)
 from reasoner_evals.runs.run import evaluate
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.data import Source
@@ -35,11 +43,28 @@ STRATEGIES = {
 }
 
 
-def task(name: str = "sums", questions: int = 5, *, data_hash: str = "d1", prompt: str = "plain@1") -> TaskData:
+def task(
+    name: str = "sums",
+    questions: int = 5,
+    *,
+    data_hash: str = "d1",
+    prompt: str = "plain@1",
+) -> TaskData:
     """So many questions, to each of which 7 is the answer."""
-    asked = [Question.of(f"How many are {n}?", space="number", id=f"q{n}") for n in range(questions)]
-    source = Source(task=name, origin="here", data_hash=data_hash, prompt=prompt, prompt_hash="p", licence="",
-                    items=questions, subset="all")  # fmt: skip
+    asked = [
+        Question.of(f"How many are {n}?", space="number", id=f"q{n}")
+        for n in range(questions)
+    ]
+    source = Source(
+        task=name,
+        origin="here",
+        data_hash=data_hash,
+        prompt=prompt,
+        prompt_hash="p",
+        licence="",
+        items=questions,
+        subset="all",
+    )
     return TaskData(tuple(GradedQuestion(question, "7") for question in asked), source)
 
 
@@ -47,16 +72,38 @@ def data(count: int) -> TaskData:
     return task(TASK, count)
 
 
-def manifest(names: list[str], count: int, budget: str = "", total: str = "", price: float = 0.0) -> Manifest:
+def manifest(
+    names: list[str], count: int, budget: str = "", total: str = "", price: float = 0.0
+) -> Manifest:
     pools = {} if total else {"vote": (6, "majority"), "best": (6, "best")}
     arms = [
-        Arm(name=name, task=TASK, strategy=STRATEGIES[name], verifier="judge", budget=budget, total=total, price=price,
-            seed=0, pool=pools.get(name, (0, ""))[0], rule=pools.get(name, (0, ""))[1])  # type: ignore[arg-type]
+        Arm(
+            name=name,
+            task=TASK,
+            strategy=STRATEGIES[name],
+            verifier="judge",
+            budget=budget,
+            total=total,
+            price=price,
+            seed=0,
+            pool=pools.get(name, (0, ""))[0],
+            rule=pools.get(name, (0, ""))[1],  # type: ignore[arg-type]
+        )
         for name in names
-    ]  # fmt: skip
-    machine = Machine(python="3", system="here", cores=1, memory_gib=1, accelerators=(), packages={})
-    return Manifest(created="2026-01-01T00:00:00+00:00", command="", engine="scripted", model=ModelInfo("scripted"),
-                    sources=(data(count).source,), arms=tuple(arms), prices=None, machine=machine)  # fmt: skip
+    ]
+    machine = Machine(
+        python="3", system="here", cores=1, memory_gib=1, accelerators=(), packages={}
+    )
+    return Manifest(
+        created="2026-01-01T00:00:00+00:00",
+        command="",
+        engine="scripted",
+        model=ModelInfo("scripted"),
+        sources=(data(count).source,),
+        arms=tuple(arms),
+        prices=None,
+        machine=machine,
+    )
 
 
 def begin(folder: RunFolder, frozen: Manifest, tasks: Mapping[str, TaskData]) -> None:
@@ -110,7 +157,16 @@ def sit(
     seen = Seen()
     frozen = manifest(names, count, budget, total, price)
     folder.mkdir(exist_ok=True)
-    asyncio.run(evaluate(RunFolder(folder), frozen, {TASK: data(count)}, engine or plain_engine(), Judge(), seen))
+    asyncio.run(
+        evaluate(
+            RunFolder(folder),
+            frozen,
+            {TASK: data(count)},
+            engine or plain_engine(),
+            Judge(),
+            seen,
+        )
+    )
     return seen
 
 
@@ -160,4 +216,7 @@ def killed_in_a_child(work: Callable[[], object], *, lines: int, part: int) -> b
 def some_moments(maximum: int, count: int, seed: int = 0) -> list[tuple[int, int]]:
     """Numbers of whole lines, and of bytes of the next line, which is cut."""
     source = random.Random(seed)
-    return [(source.randrange(maximum), source.choice([0, 1, 20, 10**6])) for _ in range(count)]
+    return [
+        (source.randrange(maximum), source.choice([0, 1, 20, 10**6]))
+        for _ in range(count)
+    ]

@@ -15,15 +15,28 @@ TREE = "beam_search"
 GREEDY = "single:temperature=0"
 
 
-def grid(*strategies: str, budgets: str = "", seeds: tuple[int, ...] = (), tasks: tuple[str, ...] = ("t",)) -> Grid:
-    return Grid(tasks, strategies, "certainty", read_budgets(budgets) if budgets else (), seeds)
+def grid(
+    *strategies: str,
+    budgets: str = "",
+    seeds: tuple[int, ...] = (),
+    tasks: tuple[str, ...] = ("t",),
+) -> Grid:
+    return Grid(
+        tasks, strategies, "certainty", read_budgets(budgets) if budgets else (), seeds
+    )
 
 
-def test_a_pool_is_drawn_once_a_seed_and_a_search_at_every_budget_and_both_at_every_total() -> None:
-    asked = grid("self_consistency:n=4", TREE, GREEDY, budgets="1k,samples=8", seeds=(3, 5))
+def test_a_pool_is_drawn_once_a_seed_and_a_search_at_every_budget_and_both_at_every_total() -> (
+    None
+):
+    asked = grid(
+        "self_consistency:n=4", TREE, GREEDY, budgets="1k,samples=8", seeds=(3, 5)
+    )
     arms = arms_of(replace(asked, totals=(Budget(samples=40),)))
     # The pool's sizes are the uniform curve beside the divided budget.
-    assert [(arm.strategy.partition(":")[0], arm.limit, arm.seed, arm.pool) for arm in arms] == [
+    assert [
+        (arm.strategy.partition(":")[0], arm.limit, arm.seed, arm.pool) for arm in arms
+    ] == [
         ("self_consistency", "", 3, 4),
         ("self_consistency", "", 5, 4),
         ("self_consistency", "samples=40 in all", 3, 0),
@@ -67,26 +80,51 @@ def test_the_default_is_greedy_and_a_pool_of_sixteen() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (grid("self_consistency", "self_consistency:n=8"), "strategy self_consistency is given twice"),
+        (
+            grid("self_consistency", "self_consistency:n=8"),
+            "strategy self_consistency is given twice",
+        ),
         (grid(TREE, budgets="1k,tokens=1000"), "budget tokens=1000 is given twice"),
         (grid(TREE, seeds=(4, 4)), "seed 4 is given twice"),
         (grid(TREE, tasks=("a", "a")), "task a is given twice"),
         (grid(GREEDY, "self_consistency", budgets="1k"), "--budgets has no effect"),
-        (grid(GREEDY, seeds=(0, 1)), "--seeds has no effect: one greedy sample per question is all there is"),
+        (
+            grid(GREEDY, seeds=(0, 1)),
+            "--seeds has no effect: one greedy sample per question is all there is",
+        ),
         (Grid(("t",), (GREEDY,), totals=(Budget(tokens=1),)), "--totals has no effect"),
         (Grid(("t",), (TREE,), price=0.01), "--effort has no effect"),
-        (Grid(("t",), (TREE,), totals=(Budget(tokens=1), Budget(tokens=1))), "total tokens=1 is given twice"),
-        (grid(TREE, seeds=tuple(range(1000)), tasks=tuple(map(str, range(11)))), "11,000 combinations"),
+        (
+            Grid(("t",), (TREE,), totals=(Budget(tokens=1), Budget(tokens=1))),
+            "total tokens=1 is given twice",
+        ),
+        (
+            grid(TREE, seeds=tuple(range(1000)), tasks=tuple(map(str, range(11)))),
+            "11,000 combinations",
+        ),
     ],
 )
-def test_what_is_given_twice_or_changes_nothing_is_refused(wrong: Grid, message: str) -> None:
+def test_what_is_given_twice_or_changes_nothing_is_refused(
+    wrong: Grid, message: str
+) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
         arms_of(wrong)
 
 
-def test_an_amount_without_a_unit_is_tokens_and_a_single_number_of_seeds_a_count() -> None:
-    assert read_budgets("1k, samples=8 ,500") == (Budget(tokens=1000), Budget(samples=8), Budget(tokens=500))
-    assert [read_seeds(text) for text in ("3", "4,7", "4,", " 9 , 0 ")] == [(0, 1, 2), (4, 7), (4,), (9, 0)]
+def test_an_amount_without_a_unit_is_tokens_and_a_single_number_of_seeds_a_count() -> (
+    None
+):
+    assert read_budgets("1k, samples=8 ,500") == (
+        Budget(tokens=1000),
+        Budget(samples=8),
+        Budget(tokens=500),
+    )
+    assert [read_seeds(text) for text in ("3", "4,7", "4,", " 9 , 0 ")] == [
+        (0, 1, 2),
+        (4, 7),
+        (4,),
+        (9, 0),
+    ]
     for text in ("", "1k,", "many", "0", "-1", "words=3", "1.5", "nan"):
         with pytest.raises(UsageError):
             read_budgets(text)
@@ -96,9 +134,17 @@ def test_an_amount_without_a_unit_is_tokens_and_a_single_number_of_seeds_a_count
 
 
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=8, unique=True))
-def test_names_are_files_of_their_own_wherever_case_does_not_count(tasks: list[str]) -> None:
+def test_names_are_files_of_their_own_wherever_case_does_not_count(
+    tasks: list[str],
+) -> None:
     arms = arms_of(
-        grid('self_consistency:params.stop=[/,..,","]', TREE, budgets="1k", seeds=(0, 1), tasks=tuple(tasks))
+        grid(
+            'self_consistency:params.stop=[/,..,","]',
+            TREE,
+            budgets="1k",
+            seeds=(0, 1),
+            tasks=tuple(tasks),
+        )
     )
     names = [arm.name for arm in arms]
     assert len({name.casefold() for name in names}) == len(names) == 4 * len(tasks)

@@ -22,23 +22,39 @@ def asked(count: int, options: str, kind: str = "number") -> TaskData:
     """The questions of the other tests with options of their kind of answer."""
     plain = data(count)
     items = [
-        replace(item, question=replace(item.question, space=space_for(f"{kind}:{options}", item.question.text)))
+        replace(
+            item,
+            question=replace(
+                item.question, space=space_for(f"{kind}:{options}", item.question.text)
+            ),
+        )
         for item in plain.items
     ]
     return TaskData(tuple(items), plain.source)
 
 
-def run(folder: Path, task: TaskData, model: AskedModel, *arms: str) -> tuple[list[ItemRecord], int]:
+def run(
+    folder: Path, task: TaskData, model: AskedModel, *arms: str
+) -> tuple[list[ItemRecord], int]:
     """The records of a vote of six samples, and the tokens that the engine computed."""
     engine, frozen = model.engine(), manifest([*(arms or ("vote",))], len(task.items))
     begin(RunFolder(folder), frozen, {TASK: task})
-    asyncio.run(evaluate(RunFolder(folder), frozen, {TASK: task}, engine, Judge(), Seen()))
+    asyncio.run(
+        evaluate(RunFolder(folder), frozen, {TASK: task}, engine, Judge(), Seen())
+    )
     return list(read_journal(RunFolder(folder).arm("vote"))), computed(engine)
 
 
-def test_the_answer_of_a_probe_is_graded_counted_and_booked_with_its_reply(tmp_path: Path) -> None:
+def test_the_answer_of_a_probe_is_graded_counted_and_booked_with_its_reply(
+    tmp_path: Path,
+) -> None:
     says = replies(
-        "The answer is 7", "Surely a heptad.", "Surely an octad.", "Who knows", "The answer is 8", "It is a heptad."
+        "The answer is 7",
+        "Surely a heptad.",
+        "Surely an octad.",
+        "Who knows",
+        "The answer is 8",
+        "It is a heptad.",
     )
     model = AskedModel(says, extract=lambda reply: WORDS.get(reply.split()[-1], "none"))
     records, tokens = run(tmp_path, asked(2, "extract=probe"), model)
@@ -53,48 +69,87 @@ def test_the_answer_of_a_probe_is_graded_counted_and_booked_with_its_reply(tmp_p
             ("read", "8", "announced"),
             ("read", "7", "probe"),
         ]
-        assert sum(reply.generated_tokens for reply in record.pool) == record.cost.generated_tokens
+        assert (
+            sum(reply.generated_tokens for reply in record.pool)
+            == record.cost.generated_tokens
+        )
         assert record.cost.verifier_tokens == 0
     events = [
-        event for event in read_trace(RunFolder(tmp_path).arm("vote").trace) if isinstance(event, AnswerExtracted)
+        event
+        for event in read_trace(RunFolder(tmp_path).arm("vote").trace)
+        if isinstance(event, AnswerExtracted)
     ]
     for record in records:
-        costs = [event.cost for event in events if event.question_id == record.question_id]
-        spent = [(cost.prompt_tokens, cost.cached_tokens, cost.generated_tokens) for cost in costs]
+        costs = [
+            event.cost for event in events if event.question_id == record.question_id
+        ]
+        spent = [
+            (cost.prompt_tokens, cost.cached_tokens, cost.generated_tokens)
+            for cost in costs
+        ]
         probed = record.probed
         assert len(spent) == 4
-        assert (probed.prompt_tokens, probed.cached_tokens, probed.generated_tokens) == tuple(
-            map(sum, zip(*spent, strict=True))
-        )
+        assert (
+            probed.prompt_tokens,
+            probed.cached_tokens,
+            probed.generated_tokens,
+        ) == tuple(map(sum, zip(*spent, strict=True)))
     RunFolder(tmp_path).arm("vote").journal.unlink()
     assert run(tmp_path, asked(2, "extract=probe"), model)[0] == records
     verdicts = {
-        (verdict.question_id, verdict.answer): verdict.status for verdict in read_verdicts(tmp_path / "verdicts.jsonl")
+        (verdict.question_id, verdict.answer): verdict.status
+        for verdict in read_verdicts(tmp_path / "verdicts.jsonl")
     }
-    assert verdicts == {(f"q{n}", key): status for n in range(2) for key, status in (("7", "right"), ("8", "wrong"))}
+    assert verdicts == {
+        (f"q{n}", key): status
+        for n in range(2)
+        for key, status in (("7", "right"), ("8", "wrong"))
+    }
     grades = read_run(RunFolder(tmp_path).arm("vote").path).grades
-    statuses = sorted(grade.status for grade in grades.values() if grade.question_id == "q0")
+    statuses = sorted(
+        grade.status for grade in grades.values() if grade.question_id == "q0"
+    )
     assert statuses == ["no_answer", "right", "right", "right", "wrong", "wrong"]
 
 
 def test_arms_that_share_a_pool_share_its_probes(tmp_path: Path) -> None:
-    model = AskedModel(replies("Surely a heptad.", "The answer is 8"), extract=lambda reply: "7")
+    model = AskedModel(
+        replies("Surely a heptad.", "The answer is 8"), extract=lambda reply: "7"
+    )
     votes, tokens = run(tmp_path, asked(2, "extract=probe"), model, "vote", "best")
     rated = list(read_journal(RunFolder(tmp_path).arm("best")))
     # `best` adds the ratings of the tests' verifier, and pays for its samples and their answers in full.
     assert len(model.probes) == 6
     for vote, best in zip(votes, rated, strict=True):
-        assert [reply.key for reply in vote.pool] == [reply.key for reply in best.pool] == ["7", "8"] * 3
+        assert (
+            [reply.key for reply in vote.pool]
+            == [reply.key for reply in best.pool]
+            == ["7", "8"] * 3
+        )
         assert best.cost.prompt_tokens == vote.cost.prompt_tokens
         assert best.cost.verifier_tokens > vote.cost.verifier_tokens
     assert sum(record.cost.tokens for record in votes) == tokens
 
 
 def test_compared_answers_are_one_class_in_the_records(tmp_path: Path) -> None:
-    model = AskedModel(replies(*(f"The answer is {fruit}" for fruit in ("apple", "plum", "big apple", "ripe plum"))))
+    model = AskedModel(
+        replies(
+            *(
+                f"The answer is {fruit}"
+                for fruit in ("apple", "plum", "big apple", "ripe plum")
+            )
+        )
+    )
     records, tokens = run(tmp_path, asked(2, "equal=model", "text"), model)
     assert sum(record.cost.tokens for record in records) == tokens
     for record in records:
-        assert [reply.key for reply in record.pool] == ["apple", "plum", "apple", "plum", "apple", "plum"]
+        assert [reply.key for reply in record.pool] == [
+            "apple",
+            "plum",
+            "apple",
+            "plum",
+            "apple",
+            "plum",
+        ]
         assert (record.key, record.share) == ("apple", 0.5)
         assert record.cost.verifier_tokens > 0

@@ -48,32 +48,59 @@ def reported(folder: Path, **options: Any) -> int:
     return len(make_report([folder]).tasks)
 
 
-FAULTS = [HUGE, KeyError("x"), asyncio.CancelledError(), SystemExit(3), "The answer is \ud800"]
+FAULTS = [
+    HUGE,
+    KeyError("x"),
+    asyncio.CancelledError(),
+    SystemExit(3),
+    "The answer is \ud800",
+]
 
 
-@pytest.mark.parametrize("do", FAULTS, ids=["huge", "KeyError", "CancelledError", "SystemExit", "half a character"])
-@pytest.mark.parametrize("options", [{}, {"budget": "tokens=3000"}, {"total": "tokens=2000"}], ids=str)
+@pytest.mark.parametrize(
+    "do",
+    FAULTS,
+    ids=["huge", "KeyError", "CancelledError", "SystemExit", "half a character"],
+)
+@pytest.mark.parametrize(
+    "options", [{}, {"budget": "tokens=3000"}, {"total": "tokens=2000"}], ids=str
+)
 def test_one_questions_failure_leaves_the_run_whole_and_is_tried_again(
     tmp_path: Path, do: object, options: dict[str, Any]
 ) -> None:
     seen = sit(tmp_path, ["vote"], engine=Hostile(do), **options)
     outcomes = {question: outcome for _, question, outcome in seen.done}
-    assert [outcomes[f"q{n}"] == "error" for n in range(6)] == [False, True, False, False, False, False]
-    assert {record.question_id for record in journal(tmp_path)} == {f"q{n}" for n in range(6)}
+    assert [outcomes[f"q{n}"] == "error" for n in range(6)] == [
+        False,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
+    assert {record.question_id for record in journal(tmp_path)} == {
+        f"q{n}" for n in range(6)
+    }
     assert reported(tmp_path, **options) == 1
     again = sit(tmp_path, ["vote"], **options)
     assert again.started == [("vote", 6, 5)]
     assert "error" not in {outcome for _, _, outcome in again.done}
 
 
-def test_a_run_whose_trace_was_poisoned_before_counts_were_checked_can_be_continued(tmp_path: Path) -> None:
+def test_a_run_whose_trace_was_poisoned_before_counts_were_checked_can_be_continued(
+    tmp_path: Path,
+) -> None:
     sit(tmp_path, ["vote"], total="tokens=2000")
     files = RunFolder(tmp_path).arm("vote")
     events = list(read_trace(files.trace))
     writer = TraceWriter(files.trace, overwrite=True)
     for event in events:
         poisoned = event.question_id == "q1" and isinstance(event, Sampled | Ended)
-        writer(event.model_copy(update={"cost": Cost(generated_tokens=HUGE)}) if poisoned else event)
+        writer(
+            event.model_copy(update={"cost": Cost(generated_tokens=HUGE)})
+            if poisoned
+            else event
+        )
     writer.close()
     seen = sit(tmp_path, ["vote"], engine=plain_engine(), total="tokens=2000")
     assert seen.started == [("vote", 6, 5)]

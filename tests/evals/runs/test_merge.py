@@ -24,24 +24,49 @@ from reasoner_evals.runs.merge import Merged, merge
 from reasoner_evals.runs.reading import open_run, open_runs, read_arm
 from reasoner_evals.runs.records import ItemRecord, RunFolder
 from reasoner_evals.runs.run import evaluate
-from tests.evals.runs.sittings import TASK, Seen, begin, data, events, manifest, plain_engine, results
+from tests.evals.runs.sittings import (
+    TASK,
+    Seen,
+    begin,
+    data,
+    events,
+    manifest,
+    plain_engine,
+    results,
+)
 
 NAMES = ["vote", "beam"]
 
 
-def run(folder: Path, count: int, shard: Shard | None = None, *, names: list[str] = NAMES, **changes: Any) -> Path:
+def run(
+    folder: Path,
+    count: int,
+    shard: Shard | None = None,
+    *,
+    names: list[str] = NAMES,
+    **changes: Any,
+) -> Path:
     """Evaluate so many questions, or one shard of them, into this folder."""
     part = Subset(shard=shard).cut(data(count))
     total = changes.pop("total", "")
-    frozen = manifest(names, count, total=total).model_copy(update={"sources": (part.source,), **changes})
+    frozen = manifest(names, count, total=total).model_copy(
+        update={"sources": (part.source,), **changes}
+    )
     with RunFolder(folder).writing(fresh=True):
         begin(RunFolder(folder), frozen, {TASK: part})
-        asyncio.run(evaluate(RunFolder(folder), frozen, {TASK: part}, plain_engine(), Judge(), Seen()))
+        asyncio.run(
+            evaluate(
+                RunFolder(folder), frozen, {TASK: part}, plain_engine(), Judge(), Seen()
+            )
+        )
     return folder
 
 
 def shards(parent: Path, count: int, of: int, **changes: Any) -> list[Path]:
-    return [run(parent / f"shard{index}", count, Shard(of, (index,)), **changes) for index in range(1, of + 1)]
+    return [
+        run(parent / f"shard{index}", count, Shard(of, (index,)), **changes)
+        for index in range(1, of + 1)
+    ]
 
 
 def lines(folder: Path) -> dict[str, list[bytes]]:
@@ -49,7 +74,9 @@ def lines(folder: Path) -> dict[str, list[bytes]]:
     untimed = {}
     for path in sorted(folder.rglob("*.jsonl")):
         if path.name not in {"trace.jsonl", "journal.jsonl"}:
-            untimed[str(path.relative_to(folder))] = sorted(path.read_bytes().splitlines())
+            untimed[str(path.relative_to(folder))] = sorted(
+                path.read_bytes().splitlines()
+            )
     return untimed
 
 
@@ -69,7 +96,11 @@ def test_the_merged_run_is_the_unsharded_one(questions: int, count: int) -> None
             assert courses(merged, name) == courses(whole, name)
         # What a later session of the merged run asks: nothing.
         folder, tasks = RunFolder(merged), {TASK: data(questions)}
-        asyncio.run(evaluate(folder, read_manifest(folder), tasks, plain_engine(), Judge(), Seen()))
+        asyncio.run(
+            evaluate(
+                folder, read_manifest(folder), tasks, plain_engine(), Judge(), Seen()
+            )
+        )
         assert results(merged, NAMES) == results(whole, NAMES)
 
 
@@ -107,7 +138,9 @@ def named(parent: Path, *indices: int) -> list[Path]:
     return [parent / f"shard{index}" for index in indices]
 
 
-def refused(paths: list[Path], out: Path, kind: type[ReasonerError] = UsageError) -> str:
+def refused(
+    paths: list[Path], out: Path, kind: type[ReasonerError] = UsageError
+) -> str:
     """The message of a merge that is refused, which leaves nothing."""
     before = sorted(out.parent.glob("*"))
     with pytest.raises(kind) as caught:
@@ -125,7 +158,9 @@ def test_all_shards_are_needed_once(three: Path, tmp_path: Path) -> None:
     assert "no run is given" in refused([], out)
     assert "shard2 is given twice" in refused(named(three, 1, 2, 2, 3), out)
     (tmp_path / "link").symlink_to(three / "shard2")
-    assert "link is given twice" in refused([*named(three, 1, 2, 3), tmp_path / "link"], out)
+    assert "link is given twice" in refused(
+        [*named(three, 1, 2, 3), tmp_path / "link"], out
+    )
     shutil.copytree(three / "shard2", tmp_path / "copy")
     copied = refused([*named(three, 1, 2, 3), tmp_path / "copy"], out)
     assert copied.startswith("shard 2/3 is there twice")
@@ -135,7 +170,10 @@ def test_all_shards_are_needed_once(three: Path, tmp_path: Path) -> None:
 
 def test_a_shard_without_a_question_is_merged_and_not_reported(tmp_path: Path) -> None:
     parts = shards(tmp_path, 1, 2)
-    with pytest.raises(UsageError, match=f"{parts[1]} asks no question of numbers: it is part 2/2 of a run: merge"):
+    with pytest.raises(
+        UsageError,
+        match=f"{parts[1]} asks no question of numbers: it is part 2/2 of a run: merge",
+    ):
         open_runs([parts[1]])
     assert merge(parts, tmp_path / "merged").questions == 1
 
@@ -144,7 +182,9 @@ def test_only_shards_of_one_run_are_merged(three: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     whole = run(tmp_path / "whole", 5)
     assert f"{whole} is not a shard" in refused([*named(three, 1, 2), whole], out)
-    assert "cannot read the manifest" in refused([*named(three, 1, 2), tmp_path / "gone"], out, TraceError)
+    assert "cannot read the manifest" in refused(
+        [*named(three, 1, 2), tmp_path / "gone"], out, TraceError
+    )
 
     def other(kind: type[ReasonerError] = UsageError, **changes: Any) -> str:
         folder = tmp_path / "changed"
@@ -156,20 +196,28 @@ def test_only_shards_of_one_run_are_merged(three: Path, tmp_path: Path) -> None:
 
     frozen = read_manifest(RunFolder(three / "shard3"))
     seeded = tuple(arm.model_copy(update={"seed": 7}) for arm in frozen.arms)
-    assert "the seeds differ, 0 and 7; run all shards with the same options" in other(arms=seeded)
+    assert "the seeds differ, 0 and 7; run all shards with the same options" in other(
+        arms=seeded
+    )
     assert "their arms or their sources differ" in other(arms=frozen.arms[::-1])
     assert "the engine differ" in other(engine="simulated")
     [source] = frozen.sources
-    assert "the data of numbers differ, d1 and e" in other(sources=(source.model_copy(update={"data_hash": "e"}),))
+    assert "the data of numbers differ, d1 and e" in other(
+        sources=(source.model_copy(update={"data_hash": "e"}),)
+    )
     assert "the subset of numbers differ" in other(
         sources=(source.model_copy(update={"subset": "first 5, shard 3/3"}),)
     )
     assert "is not a shard" in other(sources=())
     nonsense = source.model_copy(update={"subset": "some"})
-    assert "changed/manifest.json: 'some' is not a subset" in other(TraceError, sources=(nonsense,))
+    assert "changed/manifest.json: 'some' is not a subset" in other(
+        TraceError, sources=(nonsense,)
+    )
 
 
-def changed_shard(three: Path, tmp_path: Path, change: Callable[[RunFolder], object]) -> list[Path]:
+def changed_shard(
+    three: Path, tmp_path: Path, change: Callable[[RunFolder], object]
+) -> list[Path]:
     """The three shards, the last of them a copy that is changed."""
     folder = tmp_path / "changed"
     shutil.rmtree(folder, ignore_errors=True)
@@ -185,7 +233,10 @@ def cut_last_line(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda folder: cut_last_line(folder.arm("beam").journal), "beam lacks 1 of 1 question"),
+        (
+            lambda folder: cut_last_line(folder.arm("beam").journal),
+            "beam lacks 1 of 1 question",
+        ),
         (lambda folder: folder.arm("vote").grades.unlink(), "vote has no grades"),
     ],
 )
@@ -195,9 +246,13 @@ def test_an_unfinished_shard_is_refused(
     message = refused(changed_shard(three, tmp_path, change), tmp_path / "out")
     assert f"shard 3/3 ({tmp_path / 'changed'}) is not finished" in message
     assert why in message
-    assert message.endswith(f"resume the shard with: reasoner eval --resume {tmp_path / 'changed'}")
+    assert message.endswith(
+        f"resume the shard with: reasoner eval --resume {tmp_path / 'changed'}"
+    )
     paths = changed_shard(three, tmp_path, lambda folder: cut_last_line(folder.items))
-    assert f"{paths[-1]}/items.jsonl lacks questions of numbers" in refused(paths, tmp_path / "out", TraceError)
+    assert f"{paths[-1]}/items.jsonl lacks questions of numbers" in refused(
+        paths, tmp_path / "out", TraceError
+    )
 
 
 def test_a_shard_that_is_being_written_is_refused(three: Path, tmp_path: Path) -> None:
@@ -212,17 +267,39 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("file", ["items.jsonl", "verdicts.jsonl", "arms/vote/trace.jsonl", "arms/beam/journal.jsonl"])
-def test_a_damaged_or_foreign_line_is_named(three: Path, tmp_path: Path, file: str) -> None:
+@pytest.mark.parametrize(
+    "file",
+    [
+        "items.jsonl",
+        "verdicts.jsonl",
+        "arms/vote/trace.jsonl",
+        "arms/beam/journal.jsonl",
+    ],
+)
+def test_a_damaged_or_foreign_line_is_named(
+    three: Path, tmp_path: Path, file: str
+) -> None:
     paths = changed_shard(three, tmp_path, lambda folder: flip(folder.path / file))
     assert f"{paths[-1] / file}:" in refused(paths, tmp_path / "out", DamagedLine)
     if file != "items.jsonl":
-        paths = changed_shard(three, tmp_path, lambda folder: shutil.copy(three / "shard1" / file, folder.path / file))
+        paths = changed_shard(
+            three,
+            tmp_path,
+            lambda folder: shutil.copy(three / "shard1" / file, folder.path / file),
+        )
         # Its questions are q0, q3 and q6, in the order in which they ended.
-        assert re.search(r"holds question 'q[036]', which", refused(paths, tmp_path / "out", TraceError))
-    link = changed_shard(three, tmp_path, lambda folder: (folder.path / file).unlink())[-1] / file
+        assert re.search(
+            r"holds question 'q[036]', which",
+            refused(paths, tmp_path / "out", TraceError),
+        )
+    link = (
+        changed_shard(three, tmp_path, lambda folder: (folder.path / file).unlink())[-1]
+        / file
+    )
     os.mkfifo(link)
-    assert "not a regular file" in refused([*named(three, 1, 2), tmp_path / "changed"], tmp_path / "out", TraceError)
+    assert "not a regular file" in refused(
+        [*named(three, 1, 2), tmp_path / "changed"], tmp_path / "out", TraceError
+    )
 
 
 def test_the_new_folder_must_be_free(three: Path, tmp_path: Path) -> None:
@@ -241,7 +318,9 @@ def test_the_new_folder_must_be_free(three: Path, tmp_path: Path) -> None:
 
 @pytest.mark.process
 @pytest.mark.parametrize("copied", [0, 1, 7, 40, 10**6])
-def test_a_merge_that_is_killed_leaves_no_run_and_is_made_again(three: Path, tmp_path: Path, copied: int) -> None:
+def test_a_merge_that_is_killed_leaves_no_run_and_is_made_again(
+    three: Path, tmp_path: Path, copied: int
+) -> None:
     """After so many lines; after all of them, before the folder gets its name."""
     if not (child := os.fork()):
         left = copied
@@ -265,13 +344,23 @@ def test_a_merge_that_is_killed_leaves_no_run_and_is_made_again(three: Path, tmp
     assert results(tmp_path / "out", NAMES) == results(whole, NAMES)
 
 
-def test_questions_that_ended_in_an_error_are_merged_and_counted(three: Path, tmp_path: Path) -> None:
+def test_questions_that_ended_in_an_error_are_merged_and_counted(
+    three: Path, tmp_path: Path
+) -> None:
     def fail(folder: RunFolder) -> None:
         journal = folder.arm("vote").journal
         [line] = journal.read_bytes().splitlines()
-        record = ItemRecord.model_validate_json(line.replace(line[line.rindex(b',"crc32"') :], b"}"))
+        record = ItemRecord.model_validate_json(
+            line.replace(line[line.rindex(b',"crc32"') :], b"}")
+        )
         failed = record.model_copy(
-            update={"status": "error", "ended_by": "error", "error": "lost", "answer": "", "key": ""}
+            update={
+                "status": "error",
+                "ended_by": "error",
+                "error": "lost",
+                "answer": "",
+                "key": "",
+            }
         )
         journal.write_text(failed.model_dump_json() + "\n")
 

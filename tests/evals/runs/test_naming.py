@@ -8,15 +8,24 @@ from reasoner_evals.runs.naming import arm_names
 
 
 def named(*strategies: str, verifier: str = "", thinks: bool = False) -> list[str]:
-    return [name.at(None) for name in arm_names((spec, verifier, thinks) for spec in strategies).values()]
+    return [
+        name.at(None)
+        for name in arm_names((spec, verifier, thinks) for spec in strategies).values()
+    ]
 
 
 def test_names_are_words_and_leave_out_what_all_arms_share() -> None:
-    specs = [f"{spec},max_tokens=96" for spec in ("single:temperature=0.0", "self_consistency:n=16", "best_of_n:n=8")]
+    specs = [
+        f"{spec},max_tokens=96"
+        for spec in ("single:temperature=0.0", "self_consistency:n=16", "best_of_n:n=8")
+    ]
     assert named(*specs) == ["greedy", "vote of 16", "best of 8"]
     assert named("best_of_n:n=8", verifier="prm") == ["best of 8, prm"]
     # What only one of them sets tells them apart, and a stop rule is never a setting.
-    assert named("self_consistency", "self_consistency:max_tokens=96") == ["vote of 8", "vote of 8, max_tokens=96"]
+    assert named("self_consistency", "self_consistency:max_tokens=96") == [
+        "vote of 8",
+        "vote of 8, max_tokens=96",
+    ]
     assert named("self_consistency:n=16,stop=beta") == ["vote of 16, stop=beta"]
     # The default of a model that thinks is not greedy.
     assert named("single", thinks=True) == ["one sample"]
@@ -25,14 +34,25 @@ def test_names_are_words_and_leave_out_what_all_arms_share() -> None:
 
 
 SPECS = [
-    "single", "single:temperature=0.0", "single:temperature=0.7", "self_consistency:n=4", "self_consistency:n=16",
-    "self_consistency:n=4,temperature=0.7", "self_consistency:of=early_exit", "self_consistency:stop=beta",
-    "escalate:then=self_consistency(n=4)", "escalate:then=self_consistency(n=16)", "best_of_n", "mcts",
-]  # fmt: skip
+    "single",
+    "single:temperature=0.0",
+    "single:temperature=0.7",
+    "self_consistency:n=4",
+    "self_consistency:n=16",
+    "self_consistency:n=4,temperature=0.7",
+    "self_consistency:of=early_exit",
+    "self_consistency:stop=beta",
+    "escalate:then=self_consistency(n=4)",
+    "escalate:then=self_consistency(n=16)",
+    "best_of_n",
+    "mcts",
+]
 
 
 @given(st.lists(st.sampled_from(SPECS), unique=True), st.sampled_from(["", "prm"]))
-def test_no_two_strategies_have_one_name_and_a_curve_has_one_strategy(specs: list[str], verifier: str) -> None:
+def test_no_two_strategies_have_one_name_and_a_curve_has_one_strategy(
+    specs: list[str], verifier: str
+) -> None:
     chosen = [spec_of(build("strategy", spec)) for spec in specs]
     names = arm_names((spec, verifier, False) for spec in chosen)
     assert len({name.at(None) for name in names.values()}) == len(chosen)

@@ -13,7 +13,10 @@ TOTAL = 900
 
 def spent(folder: Path, name: str) -> int:
     """What all attempts at all questions cost: the last record of a question holds that of its earlier ones."""
-    last = {record.question_id: record.cost.tokens for record in read_journal(RunFolder(folder).arm(name))}
+    last = {
+        record.question_id: record.cost.tokens
+        for record in read_journal(RunFolder(folder).arm(name))
+    }
     return sum(last.values())
 
 
@@ -30,16 +33,23 @@ def test_what_buys_too_little_is_given_back(tmp_path: Path) -> None:
     sit(tmp_path / "all", ["vote"], total="tokens=100000")
     sit(tmp_path / "some", ["vote"], total="tokens=100000", price=0.02)
     assert spent(tmp_path / "some", "vote") < spent(tmp_path / "all", "vote") < 100000
-    ended = {record.ended_by for record in read_journal(RunFolder(tmp_path / "some").arm("vote"))}
+    ended = {
+        record.ended_by
+        for record in read_journal(RunFolder(tmp_path / "some").arm("vote"))
+    }
     assert "price" in ended
 
 
 @pytest.mark.process
 def test_it_is_kept_to_however_often_the_run_is_killed(tmp_path: Path) -> None:
     for lines, part in some_moments(120, 8, seed=1):
-        killed_in_a_child(lambda: sit(tmp_path, ALL, total=f"tokens={TOTAL}"), lines=lines, part=part)
+        killed_in_a_child(
+            lambda: sit(tmp_path, ALL, total=f"tokens={TOTAL}"), lines=lines, part=part
+        )
     sit(tmp_path, ALL, total=f"tokens={TOTAL}")
     for name in ALL:
         records = list(read_journal(RunFolder(tmp_path).arm(name)))
-        assert sorted(record.question_id for record in records) == [f"q{n}" for n in range(6)]
+        assert sorted(record.question_id for record in records) == [
+            f"q{n}" for n in range(6)
+        ]
         assert spent(tmp_path, name) <= TOTAL

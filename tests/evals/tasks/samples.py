@@ -11,13 +11,30 @@ from typing import Any
 
 Rows = list[dict[str, Any]]
 GSM8K: Rows = [
-    {"question": "Eve has 3 pens and buys 4. How many has she?", "answer": "3 + 4 = <<3+4=7>>7\n#### 7"},
-    {"question": "A car costs $1,200 and Bo pays half. What does Bo pay?", "answer": "Half.\n#### 600"},
-    {"question": "It was 5 degrees and fell by 8. What is it now?", "answer": "5 - 8\n#### -3"},
+    {
+        "question": "Eve has 3 pens and buys 4. How many has she?",
+        "answer": "3 + 4 = <<3+4=7>>7\n#### 7",
+    },
+    {
+        "question": "A car costs $1,200 and Bo pays half. What does Bo pay?",
+        "answer": "Half.\n#### 600",
+    },
+    {
+        "question": "It was 5 degrees and fell by 8. What is it now?",
+        "answer": "5 - 8\n#### -3",
+    },
 ]
 MATH: Rows = [
-    {"problem": "Halve $\\sqrt{12}$.", "answer": "\\sqrt{3}", "unique_id": "test/own/1.json"},
-    {"problem": "Where is $x<1$ and $x\\ge 0$?", "answer": "[0,1)", "unique_id": "test/own/2.json"},
+    {
+        "problem": "Halve $\\sqrt{12}$.",
+        "answer": "\\sqrt{3}",
+        "unique_id": "test/own/1.json",
+    },
+    {
+        "problem": "Where is $x<1$ and $x\\ge 0$?",
+        "answer": "[0,1)",
+        "unique_id": "test/own/2.json",
+    },
 ]
 CONTEST: Rows = [
     {"problem": "How many subsets have 6 elements?", "answer": "064"},
@@ -38,7 +55,10 @@ ARC: Rows = [
     {
         "id": "own_1",
         "question": "Which is a metal?",
-        "choices": {"text": ["wood", "iron", "wool", "salt", "air"], "label": ["A", "B", "C", "D", "E"]},
+        "choices": {
+            "text": ["wood", "iron", "wool", "salt", "air"],
+            "label": ["A", "B", "C", "D", "E"],
+        },
         "answerKey": "B",
     },
     {
@@ -49,8 +69,18 @@ ARC: Rows = [
     },
 ]
 MMLU: Rows = [
-    {"question": "What is 2 + 2?", "subject": "own_maths", "choices": ["3", "4", "5", "6"], "answer": 1},
-    {"question": "What do bees make?", "subject": "own_life", "choices": ["milk", "wax"], "answer": "B"},
+    {
+        "question": "What is 2 + 2?",
+        "subject": "own_maths",
+        "choices": ["3", "4", "5", "6"],
+        "answer": 1,
+    },
+    {
+        "question": "What do bees make?",
+        "subject": "own_life",
+        "choices": ["milk", "wax"],
+        "answer": "B",
+    },
 ]
 MMLU_PRO: Rows = [
     {
@@ -78,7 +108,14 @@ SUPERGPQA: Rows = [
         "discipline": "maths",
     },
 ]
-HMMT: Rows = [{"problem_idx": 1, "problem": "Halve $\\sqrt{12}$.", "answer": "\\sqrt{3}", "problem_type": ["Algebra"]}]
+HMMT: Rows = [
+    {
+        "problem_idx": 1,
+        "problem": "Halve $\\sqrt{12}$.",
+        "answer": "\\sqrt{3}",
+        "problem_type": ["Algebra"],
+    }
+]
 OLYMPIAD: Rows = [
     {
         "id": 1,
@@ -89,7 +126,12 @@ OLYMPIAD: Rows = [
         "unit": None,
         "error": None,
     },
-    {"id": 2, "question": "Where is $x^2=4$?", "final_answer": ["$2,-2$"], "is_multiple_answer": True},
+    {
+        "id": 2,
+        "question": "Where is $x^2=4$?",
+        "final_answer": ["$2,-2$"],
+        "is_multiple_answer": True,
+    },
     {
         "id": 3,
         "question": "How long is it?",
@@ -158,25 +200,49 @@ FUNCTIONS = [
     {
         "name": "wait",
         "description": "Waits.",
-        "parameters": {"type": "dict", "required": [], "properties": {"minutes": {"type": "integer"}}},
+        "parameters": {
+            "type": "dict",
+            "required": [],
+            "properties": {"minutes": {"type": "integer"}},
+        },
     },
 ]
 BFCL: dict[str, tuple[dict[str, Any], Any]] = {
     "simple_python": (
-        {"id": "simple_python_0", "question": [[{"role": "user", "content": "Buy a red hat for 5."}]], "function": FUNCTIONS[:1]},
-        [{"shop.buy": {
-            "item": ["red hat", "hat"], "price": [5.0], "sizes": [[1, 2], ""], "to": [{"city": ["New York"], "zip": ["", 1]}, ""],
-            "now": ["", True],
-        }}],
+        {
+            "id": "simple_python_0",
+            "question": [[{"role": "user", "content": "Buy a red hat for 5."}]],
+            "function": FUNCTIONS[:1],
+        },
+        [
+            {
+                "shop.buy": {
+                    "item": ["red hat", "hat"],
+                    "price": [5.0],
+                    "sizes": [[1, 2], ""],
+                    "to": [{"city": ["New York"], "zip": ["", 1]}, ""],
+                    "now": ["", True],
+                }
+            }
+        ],
     ),
     "parallel": (
-        {"id": "parallel_0", "question": [[{"role": "user", "content": "Wait 1, then 2."}]], "function": FUNCTIONS},
+        {
+            "id": "parallel_0",
+            "question": [[{"role": "user", "content": "Wait 1, then 2."}]],
+            "function": FUNCTIONS,
+        },
         [{"wait": {"minutes": [1]}}, {"wait": {"minutes": [2]}}],
     ),
     "irrelevance": (
-        {"id": "irrelevance_0", "question": [[{"role": "user", "content": "Sing."}]], "function": FUNCTIONS[:1]}, None,
+        {
+            "id": "irrelevance_0",
+            "question": [[{"role": "user", "content": "Sing."}]],
+            "function": FUNCTIONS[:1],
+        },
+        None,
     ),
-}  # fmt: skip
+}
 
 
 def bfcl(folder: Path) -> Path:
@@ -186,7 +252,9 @@ def bfcl(folder: Path) -> Path:
         jsonl(folder / "bfcl" / f"BFCL_v4_{name}.json", [question])
         if gold:
             answer = {"id": question["id"], "ground_truth": gold}
-            jsonl(folder / "bfcl" / "possible_answer" / f"BFCL_v4_{name}.json", [answer])
+            jsonl(
+                folder / "bfcl" / "possible_answer" / f"BFCL_v4_{name}.json", [answer]
+            )
     return folder / "bfcl"
 
 
@@ -210,8 +278,18 @@ MBPP: Rows = [
 ]
 OWN: Rows = [
     {"question": "What is 6 x 7?", "answer": "42", "group": "g"},
-    {"question": "What is the largest of them?", "answer": "the Sun", "choices": ["the Sun", "the Moon"]},
-    {"id": "mine", "question": "Who wrote it?", "answer": "Ada", "kind": "text", "context": "It is by a lady."},
+    {
+        "question": "What is the largest of them?",
+        "answer": "the Sun",
+        "choices": ["the Sun", "the Moon"],
+    },
+    {
+        "id": "mine",
+        "question": "Who wrote it?",
+        "answer": "Ada",
+        "kind": "text",
+        "context": "It is by a lady.",
+    },
 ]
 BBH: Rows = [
     {
@@ -219,15 +297,46 @@ BBH: Rows = [
         "input": "Which is sarcastic?\nOptions:\n(A) Rain again, lovely\n(B) Rain again",
         "target": "(A)",
     },
-    {"group": "navigate", "input": "Do you return?\nOptions:\n- Yes\n- No", "target": "No"},
-    {"group": "dyck_languages", "input": "Complete the sequence: [ { (", "target": ") } ]"},
-    {"group": "word_sorting", "input": "Sort: List: pear apple", "target": "apple pear"},
-    {"group": "object_counting", "question": "How many pens are two pens?", "answer": "2"},
-    {"group": "hyperbaton", "question": "Which order is usual?", "choices": ["old red", "red old"], "answer": "A"},
+    {
+        "group": "navigate",
+        "input": "Do you return?\nOptions:\n- Yes\n- No",
+        "target": "No",
+    },
+    {
+        "group": "dyck_languages",
+        "input": "Complete the sequence: [ { (",
+        "target": ") } ]",
+    },
+    {
+        "group": "word_sorting",
+        "input": "Sort: List: pear apple",
+        "target": "apple pear",
+    },
+    {
+        "group": "object_counting",
+        "question": "How many pens are two pens?",
+        "answer": "2",
+    },
+    {
+        "group": "hyperbaton",
+        "question": "Which order is usual?",
+        "choices": ["old red", "red old"],
+        "answer": "A",
+    },
 ]
 POOL: Rows = [
-    {"question_id": "own/0", "gold": "33", "answers": ["33", "33", None, "89"], "tokens": [7, 5, 6, 12]},
-    {"question_id": "own/1", "gold": "2.5", "answers": ["2", "5/2", "2.5", "x"], "tokens": [1, 2, 3, 4]},
+    {
+        "question_id": "own/0",
+        "gold": "33",
+        "answers": ["33", "33", None, "89"],
+        "tokens": [7, 5, 6, 12],
+    },
+    {
+        "question_id": "own/1",
+        "gold": "2.5",
+        "answers": ["2", "5/2", "2.5", "x"],
+        "tokens": [1, 2, 3, 4],
+    },
 ]
 
 ROWS: Mapping[str, Rows] = {

@@ -43,7 +43,9 @@ def equivalence() -> Iterator[Equivalence]:
 
 
 @pytest.fixture(params=NAMES)
-def name(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def name(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> str:
     if request.param in ("humaneval", "livecodebench", "mbpp") and detect().missing:
         pytest.skip(f"the sandbox lacks its minimum here: {detect().missing}")
     if request.param == "ifeval" and missing(*BRINGS["ifeval"]):
@@ -62,12 +64,20 @@ def data(name: str, tmp_path: Path) -> TaskData:
 def said(item: GradedQuestion, answer: str) -> str:
     if isinstance(item.question.space, CodeSpace):
         return f"Here.\n\n```python\n{answer}\n```\n"
-    if isinstance(item.question.space, ExpressionSpace | ChoiceSpace | YesNoSpace | TextSpace | NumberSpace):
+    if isinstance(
+        item.question.space,
+        ExpressionSpace | ChoiceSpace | YesNoSpace | TextSpace | NumberSpace,
+    ):
         return f"Let us see. The answer is {answer}"
     if isinstance(item.question.space, ToolCallSpace):
-        calls = [(name, given) for call in json.loads(answer) for name, given in call.items()]
+        calls = [
+            (name, given) for call in json.loads(answer) for name, given in call.items()
+        ]
         first = [
-            ToolCall(name.replace(".", "_"), json.dumps({key: of[0] for key, of in given.items() if "" not in of}))
+            ToolCall(
+                name.replace(".", "_"),
+                json.dumps({key: of[0] for key, of in given.items() if "" not in of}),
+            )
             for name, given in calls
         ]
         return call_text(first) or "I cannot."
@@ -91,7 +101,9 @@ def wrong(item: GradedQuestion) -> str:
 
 @pytest.mark.process
 def test_it_keeps_the_laws(name: str, tmp_path: Path) -> None:
-    check_task(build("task", spec(name, tmp_path)), say=lambda item: [said(item, item.gold)])
+    check_task(
+        build("task", spec(name, tmp_path)), say=lambda item: [said(item, item.gold)]
+    )
 
 
 @pytest.mark.process
@@ -111,18 +123,27 @@ def test_other_answers_are_wrong(data: TaskData, equivalence: Equivalence) -> No
     assert found == [["wrong", "no_answer"]] * len(found)
 
 
-def test_its_answers_are_read_by_a_pattern_of_its_own_first(name: str, tmp_path: Path) -> None:
+def test_its_answers_are_read_by_a_pattern_of_its_own_first(
+    name: str, tmp_path: Path
+) -> None:
     task = build("task", spec(name, tmp_path))
-    if any(isinstance(item.question.space, FreeSpace | ToolCallSpace) for item in task.load().items):
+    if any(
+        isinstance(item.question.space, FreeSpace | ToolCallSpace)
+        for item in task.load().items
+    ):
         return
     task = replace(task, answer_options=r"pattern=(?s)^Mine: (.*)\n---$")
     for item in task.load().items[:20]:
-        answer = item.question.space.read(f"Mine: {item.gold or 'def f(): pass'}\n---\nThe answer is 9")
+        answer = item.question.space.read(
+            f"Mine: {item.gold or 'def f(): pass'}\n---\nThe answer is 9"
+        )
         assert answer is not None
         assert answer.rule == "pattern"
 
 
-def test_its_prompt_is_the_question_and_an_instruction_that_is_the_same_for_all(data: TaskData) -> None:
+def test_its_prompt_is_the_question_and_an_instruction_that_is_the_same_for_all(
+    data: TaskData,
+) -> None:
     added: dict[object, set[str]] = {}
     for item in data.items:
         last = item.question.prompt.messages[-1]
@@ -137,7 +158,9 @@ def test_its_prompt_is_the_question_and_an_instruction_that_is_the_same_for_all(
     assert {len(texts) for texts in added.values()} == {1}
 
 
-def test_it_says_what_it_is_so_that_it_can_be_built_again(name: str, data: TaskData, tmp_path: Path) -> None:
+def test_it_says_what_it_is_so_that_it_can_be_built_again(
+    name: str, data: TaskData, tmp_path: Path
+) -> None:
     again = build("task", data.source.task)
     assert spec_of(again) == data.source.task
     assert again.load() == data
@@ -152,7 +175,13 @@ def test_its_hashes_are_the_same_in_another_process(name: str, data: TaskData) -
             "print(d.source.model_dump_json()); print([i.gold for i in d.items])"
         )
         line = [sys.executable, "-W", "ignore", "-c", code, data.source.task]
-        said = subprocess.run(line, capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "7"}).stdout
+        said = subprocess.run(
+            line,
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PYTHONHASHSEED": "7"},
+        ).stdout
         source, golds = said.splitlines()[-2:]
         assert json.loads(source) == json.loads(data.source.model_dump_json())
         assert golds == str([item.gold for item in data.items])
@@ -171,7 +200,10 @@ FIRST = GOOD.items[0]
 
 
 def asked(**changes: object) -> TaskData:
-    return TaskData((replace(FIRST, question=replace(FIRST.question, **changes)),), GOOD.source)  # type: ignore[arg-type]
+    return TaskData(
+        (replace(FIRST, question=replace(FIRST.question, **changes)),),  # type: ignore[arg-type]
+        GOOD.source,
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,14 +211,26 @@ def asked(**changes: object) -> TaskData:
     [
         (None, "it must return TaskData with a Source (got None)"),
         ([FIRST], "it must return TaskData with a Source (got a list)"),
-        (TaskData(GOOD.items, None), "it must return TaskData with a Source (got a TaskData)"),  # type: ignore[arg-type]
-        (TaskData((), GOOD.source), "it has no questions: choose data with at least one"),
+        (
+            TaskData(GOOD.items, None),  # type: ignore[arg-type]
+            "it must return TaskData with a Source (got a TaskData)",
+        ),
+        (
+            TaskData((), GOOD.source),
+            "it has no questions: choose data with at least one",
+        ),
         (TaskData((1, 2), GOOD.source), "items must be a tuple of GradedQuestion"),  # type: ignore[arg-type]
         (TaskData(iter(GOOD.items), GOOD.source), "(got a tuple_iterator)"),  # type: ignore[arg-type]
         (TaskData((FIRST, FIRST), GOOD.source), "each question needs an id of its own"),
         (TaskData((replace(FIRST, gold=5),), GOOD.source), "gold must be text (got 5)"),  # type: ignore[arg-type]
-        (TaskData((replace(FIRST, gold="\ud800"),), GOOD.source), "text that is not valid Unicode"),
-        (TaskData((replace(FIRST, grader="x"),), GOOD.source), "grader must be a Grader"),  # type: ignore[arg-type]
+        (
+            TaskData((replace(FIRST, gold="\ud800"),), GOOD.source),
+            "text that is not valid Unicode",
+        ),
+        (
+            TaskData((replace(FIRST, grader="x"),), GOOD.source),  # type: ignore[arg-type]
+            "grader must be a Grader",
+        ),
         (asked(id=""), "each question needs an id of its own (got ''"),
         (asked(text=None), "text must be text (got None)"),
         (asked(prompt="hi"), "prompt must be a Prompt (got 'hi')"),

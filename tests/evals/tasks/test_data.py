@@ -24,19 +24,44 @@ def complaint(line: str) -> str:
 
 GOOD = json.dumps(GSM8K[0])
 BAD = [
-    ('{"question": "q", "solution": "1"}', "t.jsonl:2 has no column 'answer': it has question, solution; name it with --columns answer:solution"),
-    ('{"question": "q", "answer": "#### many"}', "t.jsonl:2, column 'answer': 'many' cannot be read as an answer of kind number"),
-    ('{"question": "q", "answer": "It is 5 or 6."}', "t.jsonl:2, column 'answer': it does not end in `#### NUMBER`"),
+    (
+        '{"question": "q", "solution": "1"}',
+        "t.jsonl:2 has no column 'answer': it has question, solution; name it with --columns answer:solution",
+    ),
+    (
+        '{"question": "q", "answer": "#### many"}',
+        "t.jsonl:2, column 'answer': 'many' cannot be read as an answer of kind number",
+    ),
+    (
+        '{"question": "q", "answer": "It is 5 or 6."}',
+        "t.jsonl:2, column 'answer': it does not end in `#### NUMBER`",
+    ),
     ('{"question": "q", "answer": ""}', "t.jsonl:2, column 'answer': it is empty"),
-    ('{"question": ["q"], "answer": "1"}', "t.jsonl:2, column 'question': a list is not text"),
-    ('{"question": true, "answer": "1"}', "t.jsonl:2, column 'question': True is not text"),
-    ('{"question": "\\ud800", "answer": "1"}', "t.jsonl:2, column 'question': it is not valid text"),
-    ('{"answer": ' + "9" * 5000 + "}", "t.jsonl:2 is not readable JSON: a number is too long"),
-]  # fmt: skip
+    (
+        '{"question": ["q"], "answer": "1"}',
+        "t.jsonl:2, column 'question': a list is not text",
+    ),
+    (
+        '{"question": true, "answer": "1"}',
+        "t.jsonl:2, column 'question': True is not text",
+    ),
+    (
+        '{"question": "\\ud800", "answer": "1"}',
+        "t.jsonl:2, column 'question': it is not valid text",
+    ),
+    (
+        '{"answer": ' + "9" * 5000 + "}",
+        "t.jsonl:2 is not readable JSON: a number is too long",
+    ),
+]
 
 
-@pytest.mark.parametrize(("line", "told"), BAD, ids=[f"{told[8:40]}" for _, told in BAD])
-def test_a_bad_row_is_reported_with_its_file_line_and_column(line: str, told: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "told"), BAD, ids=[f"{told[8:40]}" for _, told in BAD]
+)
+def test_a_bad_row_is_reported_with_its_file_line_and_column(
+    line: str, told: str, tmp_path: Path
+) -> None:
     (tmp_path / "t.jsonl").write_text(f"{GOOD}\n{line}\n")
     assert complaint(f"gsm8k:data={tmp_path}/t.jsonl").startswith(told)
 
@@ -51,16 +76,24 @@ def test_a_bad_row_is_reported_with_its_file_line_and_column(line: str, told: st
             "t.json is not a list: write a list of objects, or one object per line in a .jsonl",
         ),
         ("t.json", b'[{"question": "q"}]', "t.json, item 1 has no column 'answer'"),
-        ("t.csv", b"question,answer\nq,1,2\n", "t.csv:2 has more fields than the header has columns: quote commas"),
+        (
+            "t.csv",
+            b"question,answer\nq,1,2\n",
+            "t.csv:2 has more fields than the header has columns: quote commas",
+        ),
         ("t.jsonl.gz", b"no gzip", "cannot be read: Not a gzipped file"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_reported_in_a_line(name: str, content: bytes, told: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported_in_a_line(
+    name: str, content: bytes, told: str, tmp_path: Path
+) -> None:
     (tmp_path / name).write_bytes(content)
     assert told in complaint(f"gsm8k:data={tmp_path}/{name}")
 
 
-def test_the_bounds_hold_for_what_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bounds_hold_for_what_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(data, "MAX_BYTES", 10_000)
     for name in ("bomb.jsonl.gz", "bomb.json.gz"):
         (tmp_path / name).write_bytes(gzip.compress(b" " * 1_000_000))
@@ -71,7 +104,9 @@ def test_the_bounds_hold_for_what_is_unpacked(tmp_path: Path, monkeypatch: pytes
 
 
 def loaded(line: str) -> list[tuple[str, str]]:
-    return [(item.question.text, item.gold) for item in build("task", line).load().items]
+    return [
+        (item.question.text, item.gold) for item in build("task", line).load().items
+    ]
 
 
 def test_columns_go_by_the_names_that_the_file_has(tmp_path: Path) -> None:
@@ -79,56 +114,108 @@ def test_columns_go_by_the_names_that_the_file_has(tmp_path: Path) -> None:
     file = jsonl(tmp_path / "t.jsonl", rows)
     line = f"gsm8k:data={file},columns=[question:prompt,answer:target]"
     assert loaded(line) == loaded(spec("gsm8k", tmp_path))
-    assert "no column named 'prompt'" in complaint(f"gsm8k:data={file},columns=prompt:question")
-    assert "the column 'prompt' has no name: write question:NAME" in complaint(f"gsm8k:data={file},columns=prompt")
-    assert "t.jsonl:1 has no column 'gone'" in complaint(f"gsm8k:data={file},columns=[question:gone,answer:target]")
+    assert "no column named 'prompt'" in complaint(
+        f"gsm8k:data={file},columns=prompt:question"
+    )
+    assert "the column 'prompt' has no name: write question:NAME" in complaint(
+        f"gsm8k:data={file},columns=prompt"
+    )
+    assert "t.jsonl:1 has no column 'gone'" in complaint(
+        f"gsm8k:data={file},columns=[question:gone,answer:target]"
+    )
 
 
 def test_a_question_that_comes_twice_under_one_id_is_refused(tmp_path: Path) -> None:
     file = jsonl(tmp_path / "t.jsonl", [ARC[0], ARC[0]])
     told = complaint(f"arc_easy:data={file}")
-    assert told == "t.jsonl:2 has the id 'arc_easy/own_1' of t.jsonl:1: ids must be unique"
+    assert (
+        told == "t.jsonl:2 has the id 'arc_easy/own_1' of t.jsonl:1: ids must be unique"
+    )
 
 
 ODD: list[tuple[str, dict[str, Any], str]] = [
-    ("arc_easy", {"answerKey": "F"}, "column 'answerKey': 'F' is not one of the labels A, B, C, D, E"),
-    ("arc_easy", {"choices": {"text": ["a"], "label": ["A"]}}, "column 'choices': 1 options and 1 labels"),
-    ("arc_easy", {"choices": "a|b"}, "column 'choices': it has no lists `text` and `label`"),
-    ("mmlu", {"answer": 4}, "column 'answer': '4' is not an option: write 0 to 3, or a letter"),
+    (
+        "arc_easy",
+        {"answerKey": "F"},
+        "column 'answerKey': 'F' is not one of the labels A, B, C, D, E",
+    ),
+    (
+        "arc_easy",
+        {"choices": {"text": ["a"], "label": ["A"]}},
+        "column 'choices': 1 options and 1 labels",
+    ),
+    (
+        "arc_easy",
+        {"choices": "a|b"},
+        "column 'choices': it has no lists `text` and `label`",
+    ),
+    (
+        "mmlu",
+        {"answer": 4},
+        "column 'answer': '4' is not an option: write 0 to 3, or a letter",
+    ),
     ("mmlu", {"choices": "3456"}, "column 'choices': '3456' is not a list"),
     ("math500", {"answer": "\\left("}, "column 'answer': "),
-    ("jsonl", {"kind": "poem"}, "column 'kind': 'poem' is not one of auto, number, math, choice, yes_no, text"),
-    ("jsonl", {"choices": ["a", "b"], "answer": "c"}, "column 'answer': 'c' is neither a letter from A to B nor exactly one of"),
-    ("jsonl", {"kind": "number", "answer": "soon"}, "column 'answer': 'soon' cannot be read as an answer of kind number"),
+    (
+        "jsonl",
+        {"kind": "poem"},
+        "column 'kind': 'poem' is not one of auto, number, math, choice, yes_no, text",
+    ),
+    (
+        "jsonl",
+        {"choices": ["a", "b"], "answer": "c"},
+        "column 'answer': 'c' is neither a letter from A to B nor exactly one of",
+    ),
+    (
+        "jsonl",
+        {"kind": "number", "answer": "soon"},
+        "column 'answer': 'soon' cannot be read as an answer of kind number",
+    ),
     ("pool", {"gold": ""}, "column 'gold': it is empty"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "changed", "told"), ODD)
-def test_a_value_that_cannot_be_used_is_reported(name: str, changed: dict[str, Any], told: str, tmp_path: Path) -> None:
+def test_a_value_that_cannot_be_used_is_reported(
+    name: str, changed: dict[str, Any], told: str, tmp_path: Path
+) -> None:
     file = jsonl(tmp_path / "t.jsonl", [ROWS[name][0] | changed])
     answer = complaint(f"{name}:{'' if name in ('jsonl', 'pool') else 'data='}{file}")
     assert answer.startswith("t.jsonl:1, ")
     assert told in answer
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if name not in ("hf", "ifeval", "jsonl", "pool")])
-def test_where_the_hub_is_out_of_reach_it_says_what_to_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "name", [name for name in ROWS if name not in ("hf", "ifeval", "jsonl", "pool")]
+)
+def test_where_the_hub_is_out_of_reach_it_says_what_to_do(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    told = complaint(f"{name}:allow_unsandboxed=true" if name in ("humaneval", "livecodebench", "mbpp") else name)
+    told = complaint(
+        f"{name}:allow_unsandboxed=true"
+        if name in ("humaneval", "livecodebench", "mbpp")
+        else name
+    )
     assert f"and give it as {name}:data=FILE" in told
 
 
 def test_a_gated_set_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     from datasets.exceptions import DatasetNotFoundError  # type: ignore[import-untyped]
 
-    error = DatasetNotFoundError("Dataset 'Idavidrein/gpqa' is a gated dataset on the Hub. You must be authenticated")
+    error = DatasetNotFoundError(
+        "Dataset 'Idavidrein/gpqa' is a gated dataset on the Hub. You must be authenticated"
+    )
     made = build("task", "gpqa_diamond")
     told = data._explain(made.published, error, made.published.alternative(made.name))
-    assert told.startswith("Idavidrein/gpqa is gated: accept its terms and log in with `hf auth login`, or fetch")
+    assert told.startswith(
+        "Idavidrein/gpqa is gated: accept its terms and log in with `hf auth login`, or fetch"
+    )
 
 
-def test_a_data_set_of_the_hub_is_read_as_the_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_set_of_the_hub_is_read_as_the_file_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A local folder stands for the hub: `datasets` reads both alike."""
     import datasets  # type: ignore[import-untyped]
 
@@ -151,13 +238,21 @@ def test_a_subject_of_mmlu_is_kept_alone_under_the_same_ids(tmp_path: Path) -> N
     assert "has no questions" in complaint(f"{line},subject=none_such")
 
 
-def test_gpqa_is_not_for_showing_and_its_options_are_shuffled_by_question_and_repeat(tmp_path: Path) -> None:
+def test_gpqa_is_not_for_showing_and_its_options_are_shuffled_by_question_and_repeat(
+    tmp_path: Path,
+) -> None:
     line = spec("gpqa_diamond", tmp_path)
     first, again = build("task", line).load(), build("task", f"{line},repeat=0").load()
     assert not first.source.shareable
     assert first.items == again.items
     orders = {item.question.space.options for item in first.items}
-    others = {item.question.space.options for item in build("task", f"{line},repeat=1").load().items}
+    others = {
+        item.question.space.options
+        for item in build("task", f"{line},repeat=1").load().items
+    }
     assert len(orders | others) > len(orders) > 1
     for item in first.items:
-        assert item.question.space.options["ABCD".index(item.gold)] == GPQA[0]["Correct Answer"]
+        assert (
+            item.question.space.options["ABCD".index(item.gold)]
+            == GPQA[0]["Correct Answer"]
+        )

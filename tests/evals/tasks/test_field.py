@@ -23,16 +23,31 @@ from reasoner_evals.tasks.function_calls import Bfcl
 from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_evals.tasks.instructions import IfEval, followed
 from reasoner_evals.tasks.livecodebench import ByCases, LiveCodeBench
-from tests.evals.tasks.samples import BFCL, IFEVAL, LIVECODEBENCH, MMLU_PRO, OWN, bfcl, jsonl, spec
+from tests.evals.tasks.samples import (
+    BFCL,
+    IFEVAL,
+    LIVECODEBENCH,
+    MMLU_PRO,
+    OWN,
+    bfcl,
+    jsonl,
+    spec,
+)
 
-checker = pytest.mark.skipif(bool(missing(*BRINGS["ifeval"])), reason="not installed: the extra ifeval")
+checker = pytest.mark.skipif(
+    bool(missing(*BRINGS["ifeval"])), reason="not installed: the extra ifeval"
+)
 
 
 def status(item: GradedQuestion, answer: Answer | None) -> str:
     async def graded() -> str:
         equivalence = Equivalence()
         try:
-            return await item.grader.grade(item, answer, equivalence) if answer else "no_answer"
+            return (
+                await item.grader.grade(item, answer, equivalence)
+                if answer
+                else "no_answer"
+            )
         finally:
             await equivalence.close()
 
@@ -44,7 +59,10 @@ PROGRAMS = [
     ("print(sum(map(int, input().split())))", "right"),
     (f"{SUM}print(float(a + b))", "right"),
     (f"{SUM}print('  ', a + b, ' \\n')", "right"),
-    ("import sys\nfor line in sys.stdin:\n    print(sum(int(x) for x in line.split()))", "right"),
+    (
+        "import sys\nfor line in sys.stdin:\n    print(sum(int(x) for x in line.split()))",
+        "right",
+    ),
     (f"{SUM}print(a + b)\nexit()", "right"),
     ("print(reduce(add, map(int, input().split())))", "right"),
     ("if __name__ == '__main__':\n    print(sum(map(int, input().split())))", "right"),
@@ -64,20 +82,35 @@ CALLS = [
     (f"{PLUS}return {{x + n for x in xs}}", "wrong"),
     (f"{PLUS}raise ValueError", "wrong"),
     (f"{PLUS.replace('plus', 'other')}return [x + n for x in xs]", "wrong"),
-    (f"{PLUS}self.xs = getattr(self, 'xs', []) + xs\n        return [x + n for x in self.xs]", "wrong"),
+    (
+        f"{PLUS}self.xs = getattr(self, 'xs', []) + xs\n        return [x + n for x in self.xs]",
+        "wrong",
+    ),
 ]
 
 
 @pytest.mark.process
-@pytest.mark.skipif(bool(detect().missing), reason=f"the sandbox lacks its minimum: {detect().missing}")
-@pytest.mark.parametrize(("row", "code", "verdict"), [(0, *case) for case in PROGRAMS] + [(1, *case) for case in CALLS])
-def test_a_program_is_judged_by_its_output_and_a_function_by_its_values(row: int, code: str, verdict: str) -> None:
+@pytest.mark.skipif(
+    bool(detect().missing), reason=f"the sandbox lacks its minimum: {detect().missing}"
+)
+@pytest.mark.parametrize(
+    ("row", "code", "verdict"),
+    [(0, *case) for case in PROGRAMS] + [(1, *case) for case in CALLS],
+)
+def test_a_program_is_judged_by_its_output_and_a_function_by_its_values(
+    row: int, code: str, verdict: str
+) -> None:
     item = LiveCodeBench(seconds=1.0).item(DataRow("own", row, LIVECODEBENCH[row]))
     assert item is not None
-    assert status(item, item.question.space.read(f"So:\n```python\n{code}\n```")) == verdict
+    assert (
+        status(item, item.question.space.read(f"So:\n```python\n{code}\n```"))
+        == verdict
+    )
 
 
-def test_hidden_tests_are_read_without_unpickling_and_what_is_no_test_gives_no_grade(tmp_path: Path) -> None:
+def test_hidden_tests_are_read_without_unpickling_and_what_is_no_test_gives_no_grade(
+    tmp_path: Path,
+) -> None:
     import base64
     import pickle
     import zlib
@@ -86,14 +119,23 @@ def test_hidden_tests_are_read_without_unpickling_and_what_is_no_test_gives_no_g
         def __reduce__(self) -> Any:
             return Path.touch, (tmp_path / "attacked",)
 
-    for content in (pickle.dumps(Attack()), pickle.dumps("[1]"), b"", pickle.dumps('[{"input": 1}]')):
+    for content in (
+        pickle.dumps(Attack()),
+        pickle.dumps("[1]"),
+        b"",
+        pickle.dumps('[{"input": 1}]'),
+    ):
         grader = ByCases("[]", base64.b64encode(zlib.compress(content)).decode())
-        item = replace(build("task", spec("arithmetic", tmp_path)).load().items[0], grader=grader)
+        item = replace(
+            build("task", spec("arithmetic", tmp_path)).load().items[0], grader=grader
+        )
         assert status(item, Answer("print(1)", "")) == "grader_crash"
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(bool(detect().missing), reason=f"the sandbox lacks its minimum: {detect().missing}")
+@pytest.mark.skipif(
+    bool(detect().missing), reason=f"the sandbox lacks its minimum: {detect().missing}"
+)
 def test_contests_are_kept_by_their_dates(tmp_path: Path) -> None:
     line = spec("livecodebench", tmp_path)
 
@@ -106,12 +148,22 @@ def test_contests_are_kept_by_their_dates(tmp_path: Path) -> None:
         ids(",since=august")
 
 
-HAT = {"item": "Red-Hat", "price": 5, "sizes": [1, 2], "to": {"city": "new york"}, "now": True}
+HAT = {
+    "item": "Red-Hat",
+    "price": 5,
+    "sizes": [1, 2],
+    "to": {"city": "new york"},
+    "now": True,
+}
 CALLED: list[tuple[str, list[tuple[str, dict[str, Any]]], str]] = [
     ("simple_python", [("shop_buy", HAT)], "right"),
     ("simple_python", [("shop_buy", {"item": "hat", "price": 5.0})], "right"),
     ("simple_python", [("shop_buy", HAT | {"sizes": []})], "right"),
-    ("simple_python", [("shop_buy", HAT | {"to": {"city": "New York", "zip": 1}})], "right"),
+    (
+        "simple_python",
+        [("shop_buy", HAT | {"to": {"city": "New York", "zip": 1}})],
+        "right",
+    ),
     ("simple_python", [("shop_buy", HAT), ("shop_buy", HAT)], "wrong"),
     ("simple_python", [("shop_buy", {"item": "hat"})], "wrong"),
     ("simple_python", [("shop_buy", {"price": 5.0})], "wrong"),
@@ -132,21 +184,31 @@ CALLED: list[tuple[str, list[tuple[str, dict[str, Any]]], str]] = [
 
 
 @pytest.mark.parametrize(("category", "calls", "verdict"), CALLED)
-def test_calls_are_matched_by_name_and_arguments(category: str, calls: Any, verdict: str, tmp_path: Path) -> None:
+def test_calls_are_matched_by_name_and_arguments(
+    category: str, calls: Any, verdict: str, tmp_path: Path
+) -> None:
     [item] = Bfcl(str(bfcl(tmp_path)), (category,)).load().items
     said = call_text(ToolCall(name, json.dumps(arguments)) for name, arguments in calls)
     assert status(item, item.question.space.read(said or "I cannot.")) == verdict
 
 
-def test_functions_are_offered_as_tools_and_files_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_functions_are_offered_as_tools_and_files_that_are_not_there_are_named(
+    tmp_path: Path,
+) -> None:
     [item] = Bfcl(str(bfcl(tmp_path)), ("simple_python",)).load().items
     [tool] = json.loads(item.question.prompt.tools)
     assert isinstance(item.question.space, ToolCallSpace)
-    assert (item.question.space.tools, tool["function"]["name"]) == (("shop_buy",), "shop_buy")
+    assert (item.question.space.tools, tool["function"]["name"]) == (
+        ("shop_buy",),
+        "shop_buy",
+    )
     parameters = tool["function"]["parameters"]
     assert parameters["type"] == parameters["properties"]["to"]["type"] == "object"
     assert parameters["properties"]["price"]["type"] == "number"
-    with pytest.raises(UsageError, match=r"no file BFCL_v\?_multiple\.json.*pip install --no-deps bfcl-eval"):
+    with pytest.raises(
+        UsageError,
+        match=r"no file BFCL_v\?_multiple\.json.*pip install --no-deps bfcl-eval",
+    ):
         Bfcl(str(tmp_path / "bfcl"), ("multiple",)).load()
     with pytest.raises(UsageError, match="no category of bfcl named 'web'"):
         Bfcl(categories=("web",))
@@ -155,17 +217,57 @@ def test_functions_are_offered_as_tools_and_files_that_are_not_there_are_named(t
 
 PAIRS: list[tuple[str, dict[str, Any], str, str]] = [
     ("punctuation:no_comma", {}, "one and two", "one, two"),
-    ("length_constraints:number_words", {"relation": "at least", "num_words": 3}, "one two three", "one two"),
-    ("length_constraints:number_paragraphs", {"num_paragraphs": 2}, "one\n***\ntwo", "one\n\ntwo"),
+    (
+        "length_constraints:number_words",
+        {"relation": "at least", "num_words": 3},
+        "one two three",
+        "one two",
+    ),
+    (
+        "length_constraints:number_paragraphs",
+        {"num_paragraphs": 2},
+        "one\n***\ntwo",
+        "one\n\ntwo",
+    ),
     ("detectable_format:json_format", {}, '```json\n{"a": 1}\n```', "{'a': 1}"),
     ("detectable_format:title", {}, "<<Rain>>\nIt rains.", "Rain\nIt rains."),
-    ("detectable_format:number_bullet_lists", {"num_bullets": 2}, "* one\n* two", "* one"),
-    ("change_case:english_lowercase", {}, "this is a quiet text about rain", "This is a loud text about rain"),
-    ("keywords:forbidden_words", {"forbidden_words": ["rain"]}, "sun and raining", "sun and Rain"),
-    ("keywords:frequency", {"relation": "at least", "keyword": "rain", "frequency": 2}, "rain, Rain", "rain"),
+    (
+        "detectable_format:number_bullet_lists",
+        {"num_bullets": 2},
+        "* one\n* two",
+        "* one",
+    ),
+    (
+        "change_case:english_lowercase",
+        {},
+        "this is a quiet text about rain",
+        "This is a loud text about rain",
+    ),
+    (
+        "keywords:forbidden_words",
+        {"forbidden_words": ["rain"]},
+        "sun and raining",
+        "sun and Rain",
+    ),
+    (
+        "keywords:frequency",
+        {"relation": "at least", "keyword": "rain", "frequency": 2},
+        "rain, Rain",
+        "rain",
+    ),
     ("startend:quotation", {}, '"All of it."', '"A part" of it.'),
-    ("startend:end_checker", {"end_phrase": "Done."}, "So it is. done.", "Done. So it is"),
-    ("language:response_language", {"language": "de"}, "Das ist ein schöner Tag im Wald.", "This is a fine day."),
+    (
+        "startend:end_checker",
+        {"end_phrase": "Done."},
+        "So it is. done.",
+        "Done. So it is",
+    ),
+    (
+        "language:response_language",
+        {"language": "de"},
+        "Das ist ein schöner Tag im Wald.",
+        "This is a fine day.",
+    ),
 ]
 
 
@@ -175,17 +277,29 @@ def test_a_reply_is_right_that_follows_every_instruction() -> None:
     async def verdicts() -> list[list[str]]:
         equivalence, found = Equivalence(), list[list[str]]()
         for name, options, good, bad in PAIRS:
-            row = {"prompt": "Write.", "instruction_id_list": [name], "kwargs": [options | {"unused": None}]}
+            row = {
+                "prompt": "Write.",
+                "instruction_id_list": [name],
+                "kwargs": [options | {"unused": None}],
+            }
             item = IfEval().item(DataRow("own", 0, row))
             answers = (Answer(good, ""), Answer(bad, ""))
-            found.append([await item.grader.grade(item, answer, equivalence) for answer in answers])
+            found.append(
+                [
+                    await item.grader.grade(item, answer, equivalence)
+                    for answer in answers
+                ]
+            )
         await equivalence.close()
         return found
 
     assert asyncio.run(verdicts()) == [["right", "wrong"]] * len(PAIRS)
     both = IfEval().item(DataRow("own", 0, IFEVAL[0]))
     assert both.question.prompt.messages[0].content == IFEVAL[0]["prompt"]
-    shares = [followed(both.question, completion(said)) for said in ("Plum and fig. Done.", "Plum, fig. Done.", "a, b")]
+    shares = [
+        followed(both.question, completion(said))
+        for said in ("Plum and fig. Done.", "Plum, fig. Done.", "a, b")
+    ]
     assert shares == [1.0, 0.5, 0.0]
 
 
@@ -231,11 +345,20 @@ def test_formulas_and_numbers_are_judged_as_published() -> None:
 
 
 CONTEST = [
-    (r"\frac{1}{576}", "1/576"), (r"\sqrt{23}-2\sqrt{3}", r"-2\sqrt{3}+\sqrt{23}"), (r"1-\frac{2}{\pi}", r"\frac{\pi-2}{\pi}"),
-    ("103", "103.0"), ("103", "130"), (r"9\sqrt{23}", r"9\sqrt{22}"), (r"3^{12}", "531441"), ("(1,2)", "(2,1)"),
-    (r"-\frac{1}{2}\pm\frac{\sqrt3}{2}", r"\frac{-1-\sqrt3}{2},\frac{-1+\sqrt3}{2}"), (r"\frac{448}{3}", r"149\frac{1}{3}"),
-    (r"\ln 2", r"-\ln\frac12"), ("1037", "1{,}037"), ("0.25", r"\frac14"),
-]  # fmt: skip
+    (r"\frac{1}{576}", "1/576"),
+    (r"\sqrt{23}-2\sqrt{3}", r"-2\sqrt{3}+\sqrt{23}"),
+    (r"1-\frac{2}{\pi}", r"\frac{\pi-2}{\pi}"),
+    ("103", "103.0"),
+    ("103", "130"),
+    (r"9\sqrt{23}", r"9\sqrt{22}"),
+    (r"3^{12}", "531441"),
+    ("(1,2)", "(2,1)"),
+    (r"-\frac{1}{2}\pm\frac{\sqrt3}{2}", r"\frac{-1-\sqrt3}{2},\frac{-1+\sqrt3}{2}"),
+    (r"\frac{448}{3}", r"149\frac{1}{3}"),
+    (r"\ln 2", r"-\ln\frac12"),
+    ("1037", "1{,}037"),
+    ("0.25", r"\frac14"),
+]
 
 
 @pytest.mark.process
@@ -246,7 +369,9 @@ def test_a_contest_is_judged_as_by_math_verify(gold: str, said: str) -> None:
     item = Hmmt().item(DataRow("own", 0, {"problem": "q", "answer": gold}, Hmmt.named))
     assert item is not None
     verdict = status(item, item.question.space.read(rf"\boxed{{{said}}}"))
-    assert (verdict == "right") == verify(parse(f"${gold}$"), parse(rf"\boxed{{{said}}}"))
+    assert (verdict == "right") == verify(
+        parse(f"${gold}$"), parse(rf"\boxed{{{said}}}")
+    )
 
 
 @pytest.mark.parametrize(
@@ -268,7 +393,9 @@ def test_a_contest_is_judged_as_by_math_verify(gold: str, said: str) -> None:
         ("I do not know.", None),
     ],
 )
-def test_a_letter_of_ten_is_read_as_by_the_published_scripts(reply: str, letter: str | None, tmp_path: Path) -> None:
+def test_a_letter_of_ten_is_read_as_by_the_published_scripts(
+    reply: str, letter: str | None, tmp_path: Path
+) -> None:
     item = build("task", spec("mmlu_pro", tmp_path)).load().items[0]
     space = replace(item.question.space, options=tuple("3456789012"))
     answer = space.read(reply)
@@ -281,7 +408,9 @@ def test_proofs_and_problems_with_pictures_are_left_out() -> None:
     assert OlympiadBench().item(DataRow("own", 0, row | {"final_answer": None})) is None
 
 
-def test_any_columns_of_a_data_set_make_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_columns_of_a_data_set_make_a_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "hub").mkdir()
     solved = [
@@ -295,7 +424,10 @@ def test_any_columns_of_a_data_set_make_a_task(tmp_path: Path, monkeypatch: pyte
     assert [item.question.id for item in data.items] == ["hub/0", "hub/1"]
     assert len(build("task", line.replace("=train", '="train[:1]"')).load().items) == 1
     for changed, told in (
-        (line.replace("=train", "=test"), "cannot be loaded at revision main (Unknown split"),
+        (
+            line.replace("=train", "=test"),
+            "cannot be loaded at revision main (Unknown split",
+        ),
         (
             f"hf:{tmp_path / 'hub'},split=train,columns=question:problem",
             "say which it is with `--columns question:problem,answer:solution`",
@@ -305,7 +437,8 @@ def test_any_columns_of_a_data_set_make_a_task(tmp_path: Path, monkeypatch: pyte
             build("task", changed).load()
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(
-        UsageError, match=r"hub cannot be reached for own/set .*: save it as a file, and give it as jsonl:FILE"
+        UsageError,
+        match=r"hub cannot be reached for own/set .*: save it as a file, and give it as jsonl:FILE",
     ):
         build("task", "hf:own/set").load()
 
@@ -317,13 +450,30 @@ def test_any_columns_of_a_data_set_make_a_task(tmp_path: Path, monkeypatch: pyte
         (["3", "4"], "4", "B"),
         (["a", "b", "c"], 2, "C"),
         (["5", "9"], 9, "B"),
-        (["1", "2", "0"], 1, "neither a letter from A to C nor exactly one of the choices or an index"),
-        (["a", "b"], 2, "neither a letter from A to B nor exactly one of the choices or an index"),
-        (["a", "a"], "a", "neither a letter from A to B nor exactly one of the choices or an index"),
+        (
+            ["1", "2", "0"],
+            1,
+            "neither a letter from A to C nor exactly one of the choices or an index",
+        ),
+        (
+            ["a", "b"],
+            2,
+            "neither a letter from A to B nor exactly one of the choices or an index",
+        ),
+        (
+            ["a", "a"],
+            "a",
+            "neither a letter from A to B nor exactly one of the choices or an index",
+        ),
     ],
 )
-def test_a_choice_is_a_letter_an_option_or_an_index(choices: Any, answer: Any, gold: str, tmp_path: Path) -> None:
-    task = build("task", f"jsonl:{jsonl(tmp_path / 't.jsonl', [OWN[1] | {'choices': choices, 'answer': answer}])}")
+def test_a_choice_is_a_letter_an_option_or_an_index(
+    choices: Any, answer: Any, gold: str, tmp_path: Path
+) -> None:
+    task = build(
+        "task",
+        f"jsonl:{jsonl(tmp_path / 't.jsonl', [OWN[1] | {'choices': choices, 'answer': answer}])}",
+    )
     if len(gold) == 1:
         assert task.load().items[0].gold == gold
     else:
@@ -331,7 +481,9 @@ def test_a_choice_is_a_letter_an_option_or_an_index(choices: Any, answer: Any, g
             task.load()
 
 
-def test_options_and_letters_of_ten_choices_are_those_of_the_row(tmp_path: Path) -> None:
+def test_options_and_letters_of_ten_choices_are_those_of_the_row(
+    tmp_path: Path,
+) -> None:
     first = build("task", spec("mmlu_pro", tmp_path)).load().items[0]
     assert first.question.space.options == tuple(MMLU_PRO[0]["options"])
     assert first.gold == "B"
@@ -339,14 +491,22 @@ def test_options_and_letters_of_ten_choices_are_those_of_the_row(tmp_path: Path)
     assert kept.question.id == "mmlu_pro/1"
 
 
-def test_few_shot_questions_of_bbh_follow_the_published_examples(tmp_path: Path) -> None:
+def test_few_shot_questions_of_bbh_follow_the_published_examples(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "snarks.txt").write_text(
         "BENCHMARK DATA ... canary GUID 1\n-----\nFind sarcasm.\n\nQ: a\nA: b", "utf-8"
     )
-    task = build("task", spec("bbh", tmp_path) + f",task=snarks,shots={tmp_path}").load()
+    task = build(
+        "task", spec("bbh", tmp_path) + f",task=snarks,shots={tmp_path}"
+    ).load()
     [item] = task.items
     assert item.question.prompt.messages[-1].content == (
         "Find sarcasm.\n\nQ: a\nA: b\n\n"
         "Q: Which is sarcastic?\nOptions:\n(A) Rain again, lovely\n(B) Rain again\nA: Let's think step by step."
     )
-    assert (item.gold, item.group, task.source.prompt) == ("A", "snarks", "bbh-published-shots@1")
+    assert (item.gold, item.group, task.source.prompt) == (
+        "A",
+        "snarks",
+        "bbh-published-shots@1",
+    )

@@ -19,8 +19,11 @@ from reasoner_evals.tasks.graders import GradedQuestion
 
 Numbers = tuple[Fraction, ...]
 SIGNS: dict[str, Callable[[Fraction, Fraction], Fraction]] = {
-    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv
-}  # fmt: skip
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+}
 
 
 def steps(numbers: Numbers) -> Iterator[tuple[str, Numbers]]:
@@ -31,12 +34,17 @@ def steps(numbers: Numbers) -> Iterator[tuple[str, Numbers]]:
             if (sign in "+*" and i > j) or (sign == "/" and b == 0):
                 continue
             left = tuple(sorted((*rest, apply(a, b))))
-            yield f"{a} {sign} {b} = {apply(a, b)} (left: {' '.join(map(str, left))})", left
+            yield (
+                f"{a} {sign} {b} = {apply(a, b)} (left: {' '.join(map(str, left))})",
+                left,
+            )
 
 
 @cache
 def reaches(numbers: Numbers) -> bool:
-    return numbers == (Fraction(24),) or any(reaches(left) for _, left in steps(numbers))
+    return numbers == (Fraction(24),) or any(
+        reaches(left) for _, left in steps(numbers)
+    )
 
 
 def expression(start: Numbers, lines: list[str]) -> str:
@@ -59,17 +67,35 @@ def model(strength: float) -> Callable[[SampleRequest], str]:
     def says(request: SampleRequest) -> str:
         asked, source = request.prompt.messages[-1].content, random.Random(request.seed)
         if asked.endswith("Next steps:"):
-            return "\n".join(line for line, _ in steps(numbers(asked.splitlines()[-2].partition(":")[2])))
+            return "\n".join(
+                line
+                for line, _ in steps(numbers(asked.splitlines()[-2].partition(":")[2]))
+            )
         if asked.startswith("Judge whether these"):
             sure = reaches(tuple(sorted(numbers(asked.splitlines()[-1]))))
-            return ("sure" if sure else "impossible") if source.random() < strength else "not found yet\nlikely"
+            return (
+                ("sure" if sure else "impossible")
+                if source.random() < strength
+                else "not found yet\nlikely"
+            )
         if asked.startswith("Judge whether the answer"):
             given, said = asked.splitlines()[-2:]
             integers = tuple(int(number) for number in numbers(given.partition(":")[2]))
-            right = solves(said.partition(":")[2], numbers=integers, target=24, use_all=True)
+            right = solves(
+                said.partition(":")[2], numbers=integers, target=24, use_all=True
+            )
             return "sure" if right else "impossible"
-        start = tuple(map(Fraction, re.findall(r"using ([\d, ]+)\.", asked)[0].split(",")))
-        return expression(start, [line for line in request.prompt.text.splitlines() if re.search(LEFT, line)])
+        start = tuple(
+            map(Fraction, re.findall(r"using ([\d, ]+)\.", asked)[0].split(","))
+        )
+        return expression(
+            start,
+            [
+                line
+                for line in request.prompt.text.splitlines()
+                if re.search(LEFT, line)
+            ],
+        )
 
     return says
 
@@ -80,7 +106,9 @@ def numbers(text: str) -> Numbers:
 
 def right(items: list[GradedQuestion], strength: float, spec: str) -> int:
     questions = [item.question for item in items]
-    solutions = solve_many_sync(questions, build("strategy", spec), ScriptedEngine(model(strength)))
+    solutions = solve_many_sync(
+        questions, build("strategy", spec), ScriptedEngine(model(strength))
+    )
     assert all(solution.error is None for solution in solutions)
     spaces = [question.space for question in questions]
     return sum(

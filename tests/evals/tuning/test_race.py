@@ -18,8 +18,14 @@ def race(right: Floats, cost: list[float], goal: float = 1000.0) -> Race:
     return Race(right, tokens, tokens, goal)
 
 
-def test_of_two_candidates_one_that_is_never_right_goes_out_as_soon_as_the_bets_say_so() -> None:
-    left_at = next(n for n in range(1, 50) if race(np.array([[1.0] * n, [0.0] * n]), [10, 10]).look())
+def test_of_two_candidates_one_that_is_never_right_goes_out_as_soon_as_the_bets_say_so() -> (
+    None
+):
+    left_at = next(
+        n
+        for n in range(1, 50)
+        if race(np.array([[1.0] * n, [0.0] * n]), [10, 10]).look()
+    )
     # Each question doubles the largest bet, which holds two fifths of the wealth; the error is 5 %.
     assert left_at == math.ceil(math.log2(1 / 0.05 / 0.4))
     run = race(np.array([[1.0] * left_at, [0.0] * left_at]), [10, 10])
@@ -30,7 +36,10 @@ def test_of_two_candidates_one_that_is_never_right_goes_out_as_soon_as_the_bets_
 
 def test_equally_accurate_candidates_are_told_apart_by_their_cost_alone() -> None:
     run = race(np.ones((3, 3000)), [30, 20, 10])
-    assert {(each.who, each.why) for each in run.look()} == {(0, "dearer"), (1, "dearer")}
+    assert {(each.who, each.why) for each in run.look()} == {
+        (0, "dearer"),
+        (1, "dearer"),
+    }
     assert run.choice(few=False) == 2
 
 
@@ -58,18 +67,25 @@ def test_of_nearly_equal_ones_the_cheaper_one_is_chosen() -> None:
     assert race(right, [10, 90]).choice(few=False) == 1
 
 
-@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40), st.sampled_from((0.0, 0.01)))
+@given(
+    st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40),
+    st.sampled_from((0.0, 0.01)),
+)
 def test_the_p_value_is_that_of_a_bet_and_missing_values_are_no_questions(
     outcomes: list[tuple[bool, bool]], margin: float
 ) -> None:
-    ours, theirs = (np.array(column, dtype=float) for column in zip(*outcomes, strict=True))
+    ours, theirs = (
+        np.array(column, dtype=float) for column in zip(*outcomes, strict=True)
+    )
     expected = p_value([(ahead, 1) for ahead in (ours - theirs).tolist()], margin)
 
     def found(ours: Floats, theirs: Floats, groups: list[str] | None = None) -> float:
         return float(better_by(ours, theirs[None], np.array([margin]), groups)[0])
 
     assert found(ours, theirs) == pytest.approx(expected)
-    assert found(np.append(ours, np.nan), np.append(theirs, 1.0)) == pytest.approx(expected)
+    assert found(np.append(ours, np.nan), np.append(theirs, 1.0)) == pytest.approx(
+        expected
+    )
     each_its_own = [str(number) for number in range(len(ours))]
     assert found(ours, theirs, each_its_own) == pytest.approx(expected)
     # A group of copies is one unit.
@@ -98,7 +114,11 @@ def test_rounds_cover_each_question_once(questions: int) -> None:
     assert len(rounds(questions)) <= max(8, 1)
 
 
-@given(st.lists(st.integers(1, 100), min_size=2, max_size=12, unique=True), st.integers(1, 8), st.floats(0.01, 2.0))
+@given(
+    st.lists(st.integers(1, 100), min_size=2, max_size=12, unique=True),
+    st.integers(1, 8),
+    st.floats(0.01, 2.0),
+)
 def test_the_tokens_last_for_all_rounds_and_the_best_ones_are_kept(
     costs: list[int], rounds_left: int, part: float
 ) -> None:
@@ -116,8 +136,13 @@ def test_the_tokens_last_for_all_rounds_and_the_best_ones_are_kept(
         assert not out
     else:
         share = next_share(price(before), rounds_left, tokens)
-        assert price(before[:1]) > price(before) * share or price(run.inside) <= price(before) * share
-        assert price(before) * sum(share**each for each in range(1, rounds_left + 1)) <= tokens * (1 + 1e-9)
+        assert (
+            price(before[:1]) > price(before) * share
+            or price(run.inside) <= price(before) * share
+        )
+        assert price(before) * sum(
+            share**each for each in range(1, rounds_left + 1)
+        ) <= tokens * (1 + 1e-9)
     # What shares its samples with one that stays saves nothing, and stays too.
     same = race(right, [float(cost) for cost in costs], goal=1.0)
     assert not same.thin_out(lambda _: 7.0, rounds_left, 0.0)

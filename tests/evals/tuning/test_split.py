@@ -9,12 +9,18 @@ from reasoner.errors import UsageError
 from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_evals.tuning.split import judges, split
 
-NAMES = st.lists(st.tuples(st.text(min_size=1, max_size=8), st.sampled_from(("", "a", "b", "c", "d"))), max_size=60)
+NAMES = st.lists(
+    st.tuples(
+        st.text(min_size=1, max_size=8), st.sampled_from(("", "a", "b", "c", "d"))
+    ),
+    max_size=60,
+)
 
 
 def items(names: list[tuple[str, str]]) -> list[GradedQuestion]:
     return [
-        GradedQuestion(Question.of("1?", space="number", id=name), "1", group) for name, group in dict(names).items()
+        GradedQuestion(Question.of("1?", space="number", id=name), "1", group)
+        for name, group in dict(names).items()
     ]
 
 
@@ -23,15 +29,23 @@ def test_no_question_changes_sides_or_its_order_when_others_are_added(
     names: list[tuple[str, str]], more: list[tuple[str, str]]
 ) -> None:
     some = items(names)
-    many = some + [item for item in items(more) if item.question.id not in {each.question.id for each in some}]
+    many = some + [
+        item
+        for item in items(more)
+        if item.question.id not in {each.question.id for each in some}
+    ]
     try:
         few, whole = split(some), split(many)
     except UsageError:
         return
     for side in ("race", "judge"):
-        before, after = ([item.question.id for item in getattr(each, side)] for each in (few, whole))
+        before, after = (
+            [item.question.id for item in getattr(each, side)] for each in (few, whole)
+        )
         assert [name for name in after if name in set(before)] == before
-    assert {item.group for item in whole.race if item.group}.isdisjoint(item.group for item in whole.judge)
+    assert {item.group for item in whole.race if item.group}.isdisjoint(
+        item.group for item in whole.judge
+    )
 
 
 def test_a_third_judges() -> None:

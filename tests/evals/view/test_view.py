@@ -46,12 +46,19 @@ def shown(pages: Pages, address: str) -> str:
     """The main part of a page, which exists, as text."""
     status, html = pages(address)
     assert status == 200, html[-1000:]
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html[html.index("<main") :])).split())
+    return " ".join(
+        unescape(re.sub(r"<[^>]*>", " ", html[html.index("<main") :])).split()
+    )
 
 
 def listed(pages: Pages, address: str) -> list[int]:
     """The rows of the questions that a page lists."""
-    return [int(row) for row in re.findall(r'class="question" dir="auto" href="/arm/\d+/(\d+)', pages(address)[1])]
+    return [
+        int(row)
+        for row in re.findall(
+            r'class="question" dir="auto" href="/arm/\d+/(\d+)', pages(address)[1]
+        )
+    ]
 
 
 @pytest.fixture
@@ -74,19 +81,25 @@ def test_each_filter_lists_the_questions_for_which_it_holds(small: Path) -> None
     expected = {
         "right": [row for row in range(60) if row not in wrong],
         "wrong": wrong,
-        "missed": [row for row in wrong if gold(row) in {reply.answer for reply in record(vote, row).pool}],
+        "missed": [
+            row
+            for row in wrong
+            if gold(row) in {reply.answer for reply in record(vote, row).pool}
+        ],
         "backfired": [row for row in wrong if record(greedy, row).answer == gold(row)],
         "undecided": [],
     }
     assert {name: listed(pages, f"/arm/1?show={name}") for name in expected} == expected
     assert expected["missed"]
     assert expected["backfired"]
-    assert listed(pages, "/arm/1") + listed(pages, f"/arm/1?start={QUESTIONS}") == list(range(60))
+    assert listed(pages, "/arm/1") + listed(pages, f"/arm/1?start={QUESTIONS}") == list(
+        range(60)
+    )
     # From one question to the next of the same filter.
     first, second = expected["missed"][:2]
-    assert re.findall(r'href="([^"]*)" rel="next"', pages(f"/arm/1/{first}?show=missed")[1])[0] == (
-        f"/arm/1/{second}?show=missed"
-    )
+    assert re.findall(
+        r'href="([^"]*)" rel="next"', pages(f"/arm/1/{first}?show=missed")[1]
+    )[0] == (f"/arm/1/{second}?show=missed")
 
 
 def test_a_list_shows_the_accuracy_and_is_searched_and_sorted(small: Path) -> None:
@@ -99,39 +112,67 @@ def test_a_list_shows_the_accuracy_and_is_searched_and_sorted(small: Path) -> No
     name = question_id(7)
     assert listed(pages, f"/arm/1?find={name.upper()}") == [7]
     assert listed(pages, "/arm/1?find=no+such+text") == []
-    by_tokens = listed(pages, "/arm/1?sort=tokens") + listed(pages, f"/arm/1?sort=tokens&start={QUESTIONS}")
+    by_tokens = listed(pages, "/arm/1?sort=tokens") + listed(
+        pages, f"/arm/1?sort=tokens&start={QUESTIONS}"
+    )
     assert sorted(by_tokens) == list(range(60))
     assert (np.diff(vote.data.tokens[by_tokens]) <= 0).all()
     # A link keeps what was asked for, and the next question is the next of the list.
     first, second = by_tokens[:2]
     assert f"/arm/1/{first}?sort=tokens" in pages("/arm/1?sort=tokens")[1]
-    assert f'href="/arm/1/{second}?sort=tokens" rel="next"' in pages(f"/arm/1/{first}?sort=tokens")[1]
+    assert (
+        f'href="/arm/1/{second}?sort=tokens" rel="next"'
+        in pages(f"/arm/1/{first}?sort=tokens")[1]
+    )
     assert pages("/arm/1?sort=colour")[0] == 404
 
 
 def test_what_has_no_answer_or_was_cut_is_undecided(run: Run, tmp_path: Path) -> None:
     where = str(tmp_path / "cut")
-    asked = ("arithmetic", "--limit", "30", "-s", "self_consistency:n=2,max_tokens=20", "-e", "simulated:tokens=20")
+    asked = (
+        "arithmetic",
+        "--limit",
+        "30",
+        "-s",
+        "self_consistency:n=2,max_tokens=20",
+        "-e",
+        "simulated:tokens=20",
+    )
     assert run("eval", *asked, "--out", where).code == 0
     pages = Pages([Path(where)])
-    cut, undecided = listed(pages, "/arm/0?show=cut"), listed(pages, "/arm/0?show=undecided")
+    cut, undecided = (
+        listed(pages, "/arm/0?show=cut"),
+        listed(pages, "/arm/0?show=undecided"),
+    )
     assert set(undecided) < set(cut)
     assert undecided
     assert "truncated –" in shown(pages, f"/arm/0/{undecided[0]}")
     assert shown(pages, f"/arm/0/{undecided[0]}").count("cut at max_tokens") == 2
 
 
-def test_two_runs_are_shown_side_by_side_question_by_question(small: Path, tmp_path: Path) -> None:
-    better = fabricate(tmp_path / "better", [GREEDY, Fake("self_consistency", pool=8, rule="majority", seed=1)], seed=1)
+def test_two_runs_are_shown_side_by_side_question_by_question(
+    small: Path, tmp_path: Path
+) -> None:
+    better = fabricate(
+        tmp_path / "better",
+        [GREEDY, Fake("self_consistency", pool=8, rule="majority", seed=1)],
+        seed=1,
+    )
     other = fabricate(tmp_path / "other", [GREEDY], edition=" Really?")
     pages = Pages([small, better, other])
-    rights = [set(listed(pages, f"/arm/{arm}?show=right")) | set(listed(pages, f"/arm/{arm}?show=right&start={QUESTIONS}"))
-              for arm in (1, 3)]  # fmt: skip
+    rights = [
+        set(listed(pages, f"/arm/{arm}?show=right"))
+        | set(listed(pages, f"/arm/{arm}?show=right&start={QUESTIONS}"))
+        for arm in (1, 3)
+    ]
     assert listed(pages, "/arm/1?beside=3&show=ahead") == sorted(rights[0] - rights[1])
     assert listed(pages, "/arm/1?beside=3&show=behind") == sorted(rights[1] - rights[0])
     row = min(rights[0] - rights[1])
     beside = shown(pages, f"/arm/1/{row}?beside=3")
-    assert re.search(rf"Right: {gold(row)} .*seed 0 small .* right {gold(row)} .*seed 1 better .* wrong ", beside)
+    assert re.search(
+        rf"Right: {gold(row)} .*seed 0 small .* right {gold(row)} .*seed 1 better .* wrong ",
+        beside,
+    )
     # Another wording is another question.
     assert pages("/arm/1?beside=4")[0] == 404
     assert "beside=3" in pages("/arm/1")[1]
@@ -139,19 +180,40 @@ def test_two_runs_are_shown_side_by_side_question_by_question(small: Path, tmp_p
 
 
 def test_text_of_a_model_is_text_and_is_bounded(tmp_path: Path) -> None:
-    path = fabricate(tmp_path / HOSTILE.replace("/", "|"), [VOTE], questions=2, edition=HOSTILE)
+    path = fabricate(
+        tmp_path / HOSTILE.replace("/", "|"), [VOTE], questions=2, edition=HOSTILE
+    )
     trace = Trace(id=question_id(1), text=HOSTILE).begin()
     for _ in range(SAMPLES + 5):
         trace.draw("head", HOSTILE + "x" * 100_000, stop=None, answer=HOSTILE)
     traced(path, VOTE, [trace.end(HOSTILE)])
     record = RunFolder(path).arm(VOTE.folder).trace
-    thinking = b'"text":', b'"thinking":"' + "</details>\u2066deep".encode() + b'","text":'
-    lines = [re.sub(rb'"thinking":"",', b"", line) for line in record.read_bytes().splitlines()]
-    lines = [sealed(line[: line.rindex(b',"crc32"')].replace(*thinking, 1) + b"}") if b'"sampled"' in line else
-             line + b"\n" for line in lines]  # fmt: skip
-    record.write_bytes(b"".join(sealed(line.rpartition(b',"crc32"')[0] + b"}") for line in lines))
+    thinking = (
+        b'"text":',
+        b'"thinking":"' + "</details>\u2066deep".encode() + b'","text":',
+    )
+    lines = [
+        re.sub(rb'"thinking":"",', b"", line)
+        for line in record.read_bytes().splitlines()
+    ]
+    lines = [
+        sealed(line[: line.rindex(b',"crc32"')].replace(*thinking, 1) + b"}")
+        if b'"sampled"' in line
+        else line + b"\n"
+        for line in lines
+    ]
+    record.write_bytes(
+        b"".join(sealed(line.rpartition(b',"crc32"')[0] + b"}") for line in lines)
+    )
     pages = Pages([path])
-    for address in ("/", "/arm/0", "/arm/0/1", f"/arm/0/1?start={SAMPLES}", "/arm/0/1/tree", f"/arm/0?show={HOSTILE}"):
+    for address in (
+        "/",
+        "/arm/0",
+        "/arm/0/1",
+        f"/arm/0/1?start={SAMPLES}",
+        "/arm/0/1/tree",
+        f"/arm/0?show={HOSTILE}",
+    ):
         _, html = pages(address)
         assert len(html) < 3_000_000
         assert not re.search(r"<(script|img)|[\u202e\u2066\x1b]", html)
@@ -163,7 +225,9 @@ def test_text_of_a_model_is_text_and_is_bounded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("broken", [b'"text"', b'"question_id"'], ids=["content", "id"])
-def test_a_damaged_line_of_a_trace_is_named_and_the_others_are_shown(broken: bytes, tmp_path: Path) -> None:
+def test_a_damaged_line_of_a_trace_is_named_and_the_others_are_shown(
+    broken: bytes, tmp_path: Path
+) -> None:
     path = fabricate(tmp_path / "run", [VOTE], questions=2)
     traces = [Trace(id=question_id(number)).begin() for number in range(2)]
     for trace in traces:
@@ -177,7 +241,11 @@ def test_a_damaged_line_of_a_trace_is_named_and_the_others_are_shown(broken: byt
     file.write_bytes(b"".join(lines) + lines[-1][:-5])
     pages = Pages([path])
     text = shown(pages, "/arm/0/0")
-    assert f"{file}:4 is damaged" in text if broken == b'"text"' else f"{file} has 1 damaged line," in text
+    assert (
+        f"{file}:4 is damaged" in text
+        if broken == b'"text"'
+        else f"{file} has 1 damaged line," in text
+    )
     assert "first of q000000" in text
     assert "second of" not in text
     assert "second of q000001" in shown(pages, "/arm/0/1")
@@ -239,12 +307,19 @@ def large(path: Path, questions: int) -> Path:
 def test_a_hundred_thousand_samples_take_little_memory(tmp_path: Path) -> None:
     few, many = large(tmp_path / "few", 100), large(tmp_path / "many", 12_500)
     assert sum(file.stat().st_size for file in many.rglob("*.jsonl")) > 130e6
-    done = subprocess.run([sys.executable, "-c", GROWTH, few, many], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", GROWTH, few, many],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     # In MiB; the events alone would take several hundred.
     assert int(done.stdout) < 48, done.stdout
 
 
-def test_the_command_serves_this_machine_alone_until_it_is_interrupted(small: Path) -> None:
+def test_the_command_serves_this_machine_alone_until_it_is_interrupted(
+    small: Path,
+) -> None:
     process = start("view", str(small))
     assert process.stdout
     address = process.stdout.readline().strip()
@@ -255,9 +330,13 @@ def test_the_command_serves_this_machine_alone_until_it_is_interrupted(small: Pa
             assert first.status_code == 200
             assert "60 questions" in first.text
             link = unescape(re.findall(r'href="([^"]*show=wrong)"', first.text)[0])
-            [question, *_] = re.findall(r'class="question" dir="auto" href="([^"]*)"', client.get(link).text)
+            [question, *_] = re.findall(
+                r'class="question" dir="auto" href="([^"]*)"', client.get(link).text
+            )
             assert client.get(unescape(question)).status_code == 200
-            assert client.get("/", headers={"Host": "attacker.example"}).status_code == 403
+            assert (
+                client.get("/", headers={"Host": "attacker.example"}).status_code == 403
+            )
             assert client.post("/").status_code == 501
             assert client.get("/../../../etc/passwd").status_code == 404
     finally:
@@ -272,11 +351,17 @@ def test_what_cannot_be_viewed_is_said_in_a_line(run: Run, small: Path) -> None:
     assert run("view", str(small / "none")).code == 2
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium")
+@pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium"
+)
 @pytest.mark.process
 def test_the_pages_fit_at_both_widths_and_ask_for_nothing(tmp_path: Path) -> None:
-    long = Fake("self_consistency", pool=8, rule="majority", budget="tokens=" + "9" * 80)
-    path = fabricate(tmp_path / ("w" * 90), [VOTE, long], questions=60, edition="x" * 300)
+    long = Fake(
+        "self_consistency", pool=8, rule="majority", budget="tokens=" + "9" * 80
+    )
+    path = fabricate(
+        tmp_path / ("w" * 90), [VOTE, long], questions=60, edition="x" * 300
+    )
     traced(path, VOTE, [Trace(id=question_id(0)).begin().end()])
     pages, file = Pages([path]), tmp_path / "page.html"
     with browser() as tab:
@@ -308,12 +393,19 @@ def test_a_hundred_connections_have_sixteen_threads_and_all_are_answered() -> No
         stack.callback(server.shutdown)
         stack.callback(asked.set)
         port = server.server_address[1]
-        connections = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(clients)]
+        connections = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            for _ in range(clients)
+        ]
         for number, connection in enumerate(connections):
-            connection.sendall(f"GET /{number} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+            connection.sendall(
+                f"GET /{number} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode()
+            )
         for _ in range(OPEN):
             accepted.acquire()
         assert not server._places.acquire(blocking=False)
         asked.set()
         answers = [connection.makefile("rb").read() for connection in connections]
-    assert [int(answer.rpartition(b"/")[2]) for answer in answers] == list(range(clients))
+    assert [int(answer.rpartition(b"/")[2]) for answer in answers] == list(
+        range(clients)
+    )

@@ -8,11 +8,31 @@ from typing import Any
 
 from reasoner.budget import Cost
 from reasoner.testing.scripted import MODEL
-from reasoner.trace.events import Began, Dropped, Ended, Event, Prefilled, Prompted, Proposed, Sampled, Scored
+from reasoner.trace.events import (
+    Began,
+    Dropped,
+    Ended,
+    Event,
+    Prefilled,
+    Prompted,
+    Proposed,
+    Sampled,
+    Scored,
+)
 from reasoner.trace.tree import SearchTree, search_trees
-from reasoner.types import Answer, EndedBy, FinishReason, Message, Usage, Vote, VoteState
+from reasoner.types import (
+    Answer,
+    EndedBy,
+    FinishReason,
+    Message,
+    Usage,
+    Vote,
+    VoteState,
+)
 
-DRAWN = Cost(prompt_tokens=5, cached_tokens=2, generated_tokens=3, requests=1, samples=1)
+DRAWN = Cost(
+    prompt_tokens=5, cached_tokens=2, generated_tokens=3, requests=1, samples=1
+)
 RATED = Cost(verifier_tokens=7, requests=1)
 
 
@@ -31,13 +51,29 @@ class Trace:
         return self
 
     def begin(self, *, head: str = "head") -> "Trace":
-        settings = {"strategy": "beam_search", "verifier": "prm", "engine": "scripted", "budget": "each ", "seed": 0}
-        self.add(Began, t=0, text=self.text, answer_space="number", model=MODEL, notes=(), **settings)
+        settings = {
+            "strategy": "beam_search",
+            "verifier": "prm",
+            "engine": "scripted",
+            "budget": "each ",
+            "seed": 0,
+        }
+        self.add(
+            Began,
+            t=0,
+            text=self.text,
+            answer_space="number",
+            model=MODEL,
+            notes=(),
+            **settings,
+        )
         return self.head(head)
 
     def head(self, name: str, text: str = "How many?") -> "Trace":
         messages = (Message("user", text),)
-        return self.add(Prompted, t=0, prompt=name, messages=messages, raw="", tokens=5, exact=True)
+        return self.add(
+            Prompted, t=0, prompt=name, messages=messages, raw="", tokens=5, exact=True
+        )
 
     def draw(
         self,
@@ -54,7 +90,14 @@ class Trace:
         index = self._index(on)
         child = child or f"node {next(self._names)}"
         read = Answer(answer, answer) if answer else None
-        drawn = {"seed": 0, "token_ids": (1,), "usage": Usage(7, 2, 3), "logprobs": None, "cost": DRAWN, "op": 1}
+        drawn = {
+            "seed": 0,
+            "token_ids": (1,),
+            "usage": Usage(7, 2, 3),
+            "logprobs": None,
+            "cost": DRAWN,
+            "op": 1,
+        }
         ended = {"text": text, "finish_reason": finish, "stop": stop, "answer": read}
         self.add(Sampled, prompt=on, index=index, child=child, **drawn, **ended)
         if value is not None:
@@ -65,9 +108,19 @@ class Trace:
         self._drawn[on] = self._drawn.get(on, 0) + 1
         return self._drawn[on] - 1
 
-    def rate(self, on: str, index: int, value: float | None, *, error: str = "") -> None:
+    def rate(
+        self, on: str, index: int, value: float | None, *, error: str = ""
+    ) -> None:
         names = {"prompt": on, "index": index}
-        self.add(Scored, op=2, value=value, steps=() if value is None else (value,), error=error, cost=RATED, **names)
+        self.add(
+            Scored,
+            op=2,
+            value=value,
+            steps=() if value is None else (value,),
+            error=error,
+            cost=RATED,
+            **names,
+        )
 
     def put(self, on: str, text: str) -> str:
         child = f"put {next(self._names)}"
@@ -76,15 +129,35 @@ class Trace:
 
     def drop(self, on: str) -> None:
         cost = Cost(prompt_tokens=5, cancelled_tokens=1, requests=1, samples=1)
-        self.add(Dropped, op=1, prompt=on, index=self._index(on), why="cancelled", usage=None, cost=cost)
+        self.add(
+            Dropped,
+            op=1,
+            prompt=on,
+            index=self._index(on),
+            why="cancelled",
+            usage=None,
+            cost=cost,
+        )
 
     def propose(self, answer: str) -> "Trace":
         vote_state = VoteState((Vote(Answer(answer, answer), 1.0, 1),), 1)
-        return self.add(Proposed, answer=Answer(answer, answer), vote_state=vote_state, cost=Cost())
+        return self.add(
+            Proposed, answer=Answer(answer, answer), vote_state=vote_state, cost=Cost()
+        )
 
-    def end(self, answer: str | None = "7", by: EndedBy = "strategy", cost: Cost = DRAWN) -> "Trace":
+    def end(
+        self, answer: str | None = "7", by: EndedBy = "strategy", cost: Cost = DRAWN
+    ) -> "Trace":
         given = Answer(answer, answer) if answer else None
-        return self.add(Ended, t=2, answer=given, ended_by=by, reason="it was over", cost=cost, notes=())
+        return self.add(
+            Ended,
+            t=2,
+            answer=given,
+            ended_by=by,
+            reason="it was over",
+            cost=cost,
+            notes=(),
+        )
 
     @property
     def tree(self) -> SearchTree:
@@ -117,9 +190,11 @@ def wide(children: int, *, levels: int = 1) -> Trace:
 @cache
 def huge(shape: str) -> Trace:
     """Ten thousand nodes, for tests that only read them."""
-    return {"wide": partial(wide, 10_000), "deep": partial(deep, 10_000), "both": partial(wide, 100, levels=100)}[
-        shape
-    ]()
+    return {
+        "wide": partial(wide, 10_000),
+        "deep": partial(deep, 10_000),
+        "both": partial(wide, 100, levels=100),
+    }[shape]()
 
 
 def deep(levels: int) -> Trace:

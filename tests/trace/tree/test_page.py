@@ -18,9 +18,7 @@ from reasoner_strategies import SelfConsistency
 from tests.trace.tree.growing import Trace, beam, huge
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
-HOSTILE = (
-    "</pre><script>alert(1)</script><img src=x onerror=alert(2)>'\"{{ 7*7 }}{% raw %}&amp;\x1b[31m\u202eevil\u2066\0"
-)
+HOSTILE = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>'\"{{ 7*7 }}{% raw %}&amp;\x1b[31m\u202eevil\u2066\0"
 
 
 @dataclass
@@ -73,15 +71,31 @@ def test_a_page_shows_the_tree_with_scores_states_costs_and_the_path() -> None:
     shown = [name for name in parsed.classes("li") if name]
     assert shown == ["plain", "plain", "plain", "on-path", "on-path", "faint"]
     assert sum(tag == "details" and "open" in attrs for tag, attrs in parsed.tags) == 4
-    for said in ("✂ pruned", "→ path", "→ answer", "• continued", "0.25", "= 7", "15 tokens", "So it is 7"):
+    for said in (
+        "✂ pruned",
+        "→ path",
+        "→ answer",
+        "• continued",
+        "0.25",
+        "= 7",
+        "15 tokens",
+        "So it is 7",
+    ):
         assert said in parsed.text
     bars = [attrs["style"] for tag, attrs in parsed.tags if tag == "i"]
-    assert bars == [f"width:{share}%" for share in (50.0, 90.0, 75.0, 50.0, 95.0, 50.0, 90.0, 25.0)]
+    assert bars == [
+        f"width:{share}%" for share in (50.0, 90.0, 75.0, 50.0, 95.0, 50.0, 90.0, 25.0)
+    ]
 
 
 def test_a_vote_is_shown_by_answer() -> None:
     events: list[Event] = []
-    solve_sync(number_question(), SelfConsistency(n=3), ScriptedEngine(says("7", "8", "7")), trace=events.append)
+    solve_sync(
+        number_question(),
+        SelfConsistency(n=3),
+        ScriptedEngine(says("7", "8", "7")),
+        trace=events.append,
+    )
     parsed = Parsed(str(fragment(next(search_trees(events)))))
     assert "2 of 3, 67 %" in parsed.text
     assert [name for name in parsed.classes("li") if name == "chosen"] == ["chosen"]
@@ -89,21 +103,31 @@ def test_a_vote_is_shown_by_answer() -> None:
 
 def test_a_page_needs_no_script_and_nothing_from_elsewhere() -> None:
     parsed = Parsed(written(beam().tree))
-    assert not {"script", "link", "img", "iframe", "form"} & {tag for tag, _ in parsed.tags}
+    assert not {"script", "link", "img", "iframe", "form"} & {
+        tag for tag, _ in parsed.tags
+    }
     ids = [attrs["id"] for _, attrs in parsed.tags if attrs.get("id")]
     assert len(ids) == len(set(ids))
-    assert {str(attrs["href"]) for tag, attrs in parsed.tags if tag == "a"} <= {f"#{name}" for name in ids}
+    assert {str(attrs["href"]) for tag, attrs in parsed.tags if tag == "a"} <= {
+        f"#{name}" for name in ids
+    }
     assert not re.search(r"url\(|@import|https?:", parsed.markup)
     assert "prefers-color-scheme: dark" in style()
     assert ">" in style()
-    assert "&gt;" not in re.findall(r"<style>(.*?)</style>", parsed.markup, re.DOTALL)[0]
+    assert (
+        "&gt;" not in re.findall(r"<style>(.*?)</style>", parsed.markup, re.DOTALL)[0]
+    )
 
 
 def test_what_a_model_wrote_is_shown_and_never_executed() -> None:
     tree = hostile()
     parsed = Parsed(written(tree))
-    assert {tag for tag, _ in parsed.tags} == {tag for tag, _ in Parsed(written(beam().tree)).tags}
-    assert not [name for _, attrs in parsed.tags for name in attrs if name.startswith("on")]
+    assert {tag for tag, _ in parsed.tags} == {
+        tag for tag, _ in Parsed(written(beam().tree)).tags
+    }
+    assert not [
+        name for _, attrs in parsed.tags for name in attrs if name.startswith("on")
+    ]
     assert "<script>alert(1)</script>" in parsed.text
     assert "{{ 7*7 }}" in parsed.text
     assert "[U+001B][31m[U+202E]evil[U+2066][U+0000]" in parsed.text
@@ -125,14 +149,19 @@ def test_invisible_characters_are_shown_as_code_points(text: str, shown: str) ->
 
 def test_a_reason_that_names_its_kind_does_not_get_it_twice() -> None:
     refused = "budget tokens=9: the next operation needs 10"
-    assert [ending("budget", refused), ending("rule", "3 of 4 agree")] == [refused, "rule: 3 of 4 agree"]
+    assert [ending("budget", refused), ending("rule", "3 of 4 agree")] == [
+        refused,
+        "rule: 3 of 4 agree",
+    ]
     assert unrated(f"not rated: {refused}") == f"not rated: {refused}"
     assert unrated("no such file") == "not rated: no such file"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", ["wide", "deep", "both"])
-def test_a_page_of_ten_thousand_nodes_is_bounded_and_says_what_is_left_out(shape: str) -> None:
+def test_a_page_of_ten_thousand_nodes_is_bounded_and_says_what_is_left_out(
+    shape: str,
+) -> None:
     tree = huge(shape).tree
     parsed = Parsed(str(fragment(tree)))
     nodes = sum(name in ("plain", "faint", "on-path") for name in parsed.classes("li"))

@@ -29,8 +29,16 @@ from reasoner.types import Notify
 Array = NDArray[np.floating[Any]]
 
 _VERSION = "v1"
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
-                    "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja")  # fmt: skip
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
 _LAYER = "model.layers."
 
 
@@ -58,7 +66,9 @@ class Head:
     def __post_init__(self) -> None:
         require(self.layer, "layer", at_least=1)
         if self.weight.ndim != 1:
-            raise UsageError(f"the weight of a head must have one dimension (got {self.weight.ndim})")
+            raise UsageError(
+                f"the weight of a head must have one dimension (got {self.weight.ndim})"
+            )
 
     @property
     def width(self) -> int:
@@ -75,7 +85,11 @@ class Head:
         width = self.width
         w1, b1 = np.zeros((width, width), np.float32), np.zeros(width, np.float32)
         w2 = np.zeros((1, width), np.float32)
-        w1[:2], b1[:2], w2[0, :2] = [self.weight, -self.weight], [self.bias, -self.bias], [1, -1]
+        w1[:2], b1[:2], w2[0, :2] = (
+            [self.weight, -self.weight],
+            [self.bias, -self.bias],
+            [1, -1],
+        )
         return w1, b1, w2, np.zeros(1, np.float32)
 
 
@@ -84,8 +98,12 @@ def save_head(head: Head, file: Path) -> None:
     from safetensors.numpy import save
 
     tensors = {"w2": head.weight, "b2": np.array([head.bias])}
-    about = json.dumps({"layer": head.layer, "info": dataclasses.asdict(head.info)}, sort_keys=True)
-    arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
+    about = json.dumps(
+        {"layer": head.layer, "info": dataclasses.asdict(head.info)}, sort_keys=True
+    )
+    arrays = {
+        name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()
+    }
     # Not by `save_file`, which would replace even a device by a new file.
     write_whole(file, [save(arrays, metadata={"head": about})])
 
@@ -98,14 +116,29 @@ def load_head(file: Path) -> Head:
         open_regular(file).close()
         with safe_open(file, framework="numpy") as opened:
             about = parse_json((opened.metadata() or {})["head"])
-            tensors: dict[str, Array] = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            names = opened.keys()
+            tensors: dict[str, Array] = {
+                name: opened.get_tensor(name) for name in names
+            }
         info = TypeAdapter(HeadInfo).validate_python(about["info"])
         layer = TypeAdapter(int).validate_python(about["layer"])
         return Head(layer, tensors["w2"], float(tensors["b2"][0]), info)
     except FileNotFoundError as error:
-        raise UsageError(f"there is no file {file}: fit a head, or name a reward model") from error
-    except (SafetensorError, ValidationError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise UsageError(f"{file} is not the file of a head ({type(error).__name__}): fit it again") from error
+        raise UsageError(
+            f"there is no file {file}: fit a head, or name a reward model"
+        ) from error
+    except (
+        SafetensorError,
+        ValidationError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+    ) as error:
+        raise UsageError(
+            f"{file} is not the file of a head ({type(error).__name__}): fit it again"
+        ) from error
 
 
 def backbone_digest(folder: Path) -> str:
@@ -128,18 +161,24 @@ def serving_folder(file: Path, notify: Notify) -> Path:
     head = load_head(file)
     backbone = resolve(head.info.backbone, notify).folder
     if backbone is None:
-        raise EngineUnavailable(f"{head.info.backbone}, the model of this head, is not on this machine: download it")
+        raise EngineUnavailable(
+            f"{head.info.backbone}, the model of this head, is not on this machine: download it"
+        )
     digest = backbone_digest(backbone)
     if digest != head.info.backbone_sha256:
         raise UsageError(
             f"{file.name} was fitted on {head.info.backbone} {head.info.backbone_sha256[:12]}, but this machine has "
             f"{digest[:12]}: fit the head again"
         )
-    identity = hashlib.sha256(f"{_VERSION} {digest} {sha256_of(file)}".encode()).hexdigest()
+    identity = hashlib.sha256(
+        f"{_VERSION} {digest} {sha256_of(file)}".encode()
+    ).hexdigest()
     return built_folder(
         cache_home() / "models" / f"{file.stem}-reward-{identity[:12]}",
         source=identity,
-        megabytes=sum(shard.stat().st_size for shard in backbone.glob("*.safetensors")) // 10**6 + 10,
+        megabytes=sum(shard.stat().st_size for shard in backbone.glob("*.safetensors"))
+        // 10**6
+        + 10,
         fill=lambda folder: write_checkpoint(backbone, head, folder),
         notify=notify,
         what="the reward model",
@@ -160,23 +199,43 @@ def write_checkpoint(backbone: Path, head: Head, folder: Path) -> None:
     try:
         config = read_object(backbone / "config.json")
     except (OSError, ValueError) as error:
-        raise EngineUnavailable(f"malformed {backbone / 'config.json'}: {error}") from error
+        raise EngineUnavailable(
+            f"malformed {backbone / 'config.json'}: {error}"
+        ) from error
     _check(config, head)
     tensors = dict(_tensors(backbone, wanted))
-    for name in [name for name in tensors if name.endswith("_proj.weight") and ".self_attn.o_" not in name]:
+    for name in [
+        name
+        for name in tensors
+        if name.endswith("_proj.weight") and ".self_attn.o_" not in name
+    ]:
         bias = name.removesuffix("weight") + "bias"
         if ".self_attn." in name and bias not in tensors:
-            tensors[bias] = torch.zeros(tensors[name].shape[0], dtype=tensors[name].dtype)
+            tensors[bias] = torch.zeros(
+                tensors[name].shape[0], dtype=tensors[name].dtype
+            )
     names = ("score.0.weight", "score.0.bias", "score.2.weight", "score.2.bias")
-    tensors |= {name: torch.from_numpy(array) for name, array in zip(names, head.layers(), strict=True)}
+    tensors |= {
+        name: torch.from_numpy(array)
+        for name, array in zip(names, head.layers(), strict=True)
+    }
     try:
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     except SafetensorError as error:
         raise OSError(str(error)) from error
-    omitted = {"_name_or_path", "_model_name_or_path", "attention_bias", "mlp_bias", "pretraining_tp"}
+    omitted = {
+        "_name_or_path",
+        "_model_name_or_path",
+        "attention_bias",
+        "mlp_bias",
+        "pretraining_tp",
+    }
     settings = {name: value for name, value in config.items() if name not in omitted}
     if "layer_types" in settings:
-        settings |= {"layer_types": settings["layer_types"][: head.layer], "max_window_layers": head.layer}
+        settings |= {
+            "layer_types": settings["layer_types"][: head.layer],
+            "max_window_layers": head.layer,
+        }
     # The model type stays the backbone's: for "qwen2" transformers would not use the tokenizer in the files.
     settings |= {
         "architectures": ["Qwen2ForRewardModel"],
@@ -184,20 +243,30 @@ def write_checkpoint(backbone: Path, head: Head, folder: Path) -> None:
         "tie_word_embeddings": False,
         "reasoner_head": True,
     }
-    (folder / "config.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
+    (folder / "config.json").write_text(
+        json.dumps(settings, indent=2), encoding="utf-8"
+    )
     for name in _TOKENIZER_FILES:
         if (backbone / name).exists():
             shutil.copyfile(backbone / name, folder / name)
 
 
 def _check(config: dict[str, Any], head: Head) -> None:
-    kind, layers, width = config.get("model_type"), config.get("num_hidden_layers", 0), config.get("hidden_size", 0)
+    kind, layers, width = (
+        config.get("model_type"),
+        config.get("num_hidden_layers", 0),
+        config.get("hidden_size", 0),
+    )
     if kind not in ("llama", "qwen2"):
-        raise UsageError(f"a head on a {kind} model cannot be served: use a llama or qwen2 model")
+        raise UsageError(
+            f"a head on a {kind} model cannot be served: use a llama or qwen2 model"
+        )
     heads = config["num_attention_heads"]
     biased = config.get("mlp_bias") or config.get("attention_bias")
     if biased or config.get("head_dim", width // heads) * heads != width:
-        raise UsageError("Qwen2's architecture does not support this model's biases or head size: choose another model")
+        raise UsageError(
+            "Qwen2's architecture does not support this model's biases or head size: choose another model"
+        )
     if head.width != width or head.layer > layers:
         raise UsageError(
             f"the head reads layer {head.layer}, width {head.width}; the backbone has {layers} layers of width {width}"

@@ -29,7 +29,14 @@ from reasoner.specs import Checked, OpenOptions
 from reasoner.types import Completion, Notify, Part, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.reward.checkpoint import serving_folder
-from reasoner_verifiers.reward.recipes import HEAD, Case, Recipe, RewardInput, choose, lay
+from reasoner_verifiers.reward.recipes import (
+    HEAD,
+    Case,
+    Recipe,
+    RewardInput,
+    choose,
+    lay,
+)
 
 HEADS = Path(__file__).parent / "heads"
 EMBEDDED_HEAD = HEADS / "smollm2-135m-instruct.safetensors"
@@ -83,9 +90,18 @@ class StepCache:
         """The scores of `keys`; missing ones come from `compute`."""
         scores: dict[int, float] = {}
         while missing := self._look(keys, scores):
-            flight = next((self._flights[keys[index]] for index in missing if keys[index] in self._flights), None)
+            flight = next(
+                (
+                    self._flights[keys[index]]
+                    for index in missing
+                    if keys[index] in self._flights
+                ),
+                None,
+            )
             if flight is None:
-                computed = await self._compute([keys[index] for index in missing], missing, compute)
+                computed = await self._compute(
+                    [keys[index] for index in missing], missing, compute
+                )
                 scores |= zip(missing, computed, strict=True)
                 break
             # Not awaited directly: cancelling this rating must not cancel it for the others.
@@ -101,12 +117,16 @@ class StepCache:
                 self._values.move_to_end(key)
         return [index for index in range(len(keys)) if index not in scores]
 
-    async def _compute(self, keys: Sequence[bytes], missing: Sequence[int], compute: Compute) -> Sequence[float]:
+    async def _compute(
+        self, keys: Sequence[bytes], missing: Sequence[int], compute: Compute
+    ) -> Sequence[float]:
         flight: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._flights |= dict.fromkeys(keys, flight)
         outcome: Sequence[float | None] = [None] * len(keys)
         try:
-            outcome = scores = await compute(missing, any(key in self._values for key in keys))
+            outcome = scores = await compute(
+                missing, any(key in self._values for key in keys)
+            )
         finally:
             for key, value in zip(keys, outcome, strict=True):
                 self._flights.pop(key, None)
@@ -129,7 +149,9 @@ class RewardModel:
     cache: StepCache
 
     @classmethod
-    async def ready(cls, engine: PoolingEngine, recipe: Recipe, options: Options, policy: Engine) -> "RewardModel":
+    async def ready(
+        cls, engine: PoolingEngine, recipe: Recipe, options: Options, policy: Engine
+    ) -> "RewardModel":
         """The model of a started engine."""
         for text, expected in recipe.tokens.items():
             ids = await engine.encode(text)
@@ -138,17 +160,32 @@ class RewardModel:
                     f"{options.model!r} is not a {recipe.name} model: {text!r} should be token {expected} but is "
                     f"{list(ids)}; choose another recipe"
                 )
-        own_ids = recipe.layout == "own_ids" and await policy.encode(_PROBE) == await engine.encode(_PROBE)
+        own_ids = recipe.layout == "own_ids" and await policy.encode(
+            _PROBE
+        ) == await engine.encode(_PROBE)
         # As many scores as the engine caches tokens: a score that is dropped here has then been evicted there too.
         cache = StepCache(max(_MIN_CACHED, engine.capacity))
         return cls(recipe, engine, options.separator, options.part, own_ids, cache)
 
-    async def lay(self, question: Question, candidate: Completion, policy: Engine) -> RewardInput:
+    async def lay(
+        self, question: Question, candidate: Completion, policy: Engine
+    ) -> RewardInput:
         """The candidate in the form that this model reads."""
-        case = Case(question, candidate, self.separator, policy if self.policy_ids else None, self.part)
-        laid, room = await lay(self.recipe, self.engine, case), self.engine.model.context
+        case = Case(
+            question,
+            candidate,
+            self.separator,
+            policy if self.policy_ids else None,
+            self.part,
+        )
+        laid, room = (
+            await lay(self.recipe, self.engine, case),
+            self.engine.model.context,
+        )
         if len(laid.ids) > room > 0:
-            raise VerifierError(f"the candidate is {len(laid.ids):,} tokens and the reward model's context is {room:,}")
+            raise VerifierError(
+                f"the candidate is {len(laid.ids):,} tokens and the reward model's context is {room:,}"
+            )
         return laid
 
     def bound(self, laid: RewardInput) -> Cost:
@@ -159,14 +196,20 @@ class RewardModel:
         cost = verifier_cost(self.engine.model, Usage(len(laid.ids)))
         return dataclasses.replace(cost, cached_tokens=cost.verifier_tokens)
 
-    async def scores(self, laid: RewardInput, cost_meter: CostMeter) -> tuple[float, ...]:
+    async def scores(
+        self, laid: RewardInput, cost_meter: CostMeter
+    ) -> tuple[float, ...]:
         """A score for each position; the meter gets the cost, which is 0 for cached scores."""
         cost_meter.cost = Cost()
         keys = tuple(step_keys(laid.ids, laid.positions))
         return await self.cache.fill(keys, partial(self._compute, laid, cost_meter))
 
     async def _compute(
-        self, laid: RewardInput, cost_meter: CostMeter, missing: Sequence[int], lost: bool
+        self,
+        laid: RewardInput,
+        cost_meter: CostMeter,
+        missing: Sequence[int],
+        lost: bool,
     ) -> list[float]:
         meter = UsageMeter()
         cost_meter.cost = None
@@ -176,19 +219,28 @@ class RewardModel:
             ids = laid.ids[: laid.positions[missing[-1]] + 1]
             pooled = await self.engine.rows(ids, read_cache=not lost, meter=meter)
         finally:
-            cost_meter.cost = None if meter.usage is None else verifier_cost(self.engine.model, meter.usage)
+            cost_meter.cost = (
+                None
+                if meter.usage is None
+                else verifier_cost(self.engine.model, meter.usage)
+            )
         if laid.positions[missing[0]] < pooled.first:
             raise VerifierError(
                 f"the reward model reported nothing before token {pooled.first}, and a step ends at token "
                 f"{laid.positions[missing[0]]}: score it again"
             )
-        return [self._read(pooled.rows[laid.positions[at] - pooled.first].tolist()) for at in missing]
+        return [
+            self._read(pooled.rows[laid.positions[at] - pooled.first].tolist())
+            for at in missing
+        ]
 
     def _read(self, row: Sequence[float]) -> float:
         """A score in [0, 1] from the model's output at one position."""
         wanted = 1 if self.recipe.reading == "sigmoid" else 2
         if len(row) != wanted:
-            raise VerifierError(f"{self.recipe.name} reads {wanted} labels and the model gives {len(row)}")
+            raise VerifierError(
+                f"{self.recipe.name} reads {wanted} labels and the model gives {len(row)}"
+            )
         return float(special.expit(row[0] if wanted == 1 else row[1] - row[0]))
 
 
@@ -233,13 +285,24 @@ class Running:
             if self.engine is not None:
                 return
             notify = self.notify or getattr(policy, "notify", None) or say_nothing
-            is_head = options.model == "embedded" or options.model.endswith(".safetensors")
+            is_head = options.model == "embedded" or options.model.endswith(
+                ".safetensors"
+            )
             folder = None if is_head else resolve(options.model, notify).folder
-            recipe, source = choose(options.recipe, options.model, folder, options.rates), options.model
+            recipe, source = (
+                choose(options.recipe, options.model, folder, options.rates),
+                options.model,
+            )
             if recipe is HEAD and is_head:
-                file = EMBEDDED_HEAD if options.model == "embedded" else Path(options.model).expanduser()
+                file = (
+                    EMBEDDED_HEAD
+                    if options.model == "embedded"
+                    else Path(options.model).expanduser()
+                )
                 source = str(serving_folder(file, notify))
-            engine = PoolingEngine(source, task=recipe.task, pooling=recipe.pooling, **options.engine)
+            engine = PoolingEngine(
+                source, task=recipe.task, pooling=recipe.pooling, **options.engine
+            )
             engine.notify = notify
             engine.share_gpu(policy)
             self.engine, self.recipe = engine, recipe
@@ -260,7 +323,9 @@ class RewardVerifier(Checked):
     gpu_memory_utilization: float = 0.0
     dtype: DType = "auto"
     args: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    running: Running = field(default_factory=Running, init=False, repr=False, compare=False)
+    running: Running = field(
+        default_factory=Running, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
@@ -282,18 +347,26 @@ class RewardVerifier(Checked):
         """Start the reward model beside the policy."""
         await self.running.start(self._options, policy)
 
-    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+    async def bound(
+        self, question: Question, candidate: Completion, policy: Engine
+    ) -> Cost:
         """The cost of reading every token, with nothing cached."""
         await self.start(policy)
         model = self.running.started
         return model.bound(await model.lay(question, candidate, policy))
 
     async def _scores(
-        self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter
+        self,
+        question: Question,
+        candidate: Completion,
+        policy: Engine,
+        cost_meter: CostMeter,
     ) -> tuple[float, ...]:
         await self.start(policy)
         model = self.running.started
-        return await model.scores(await model.lay(question, candidate, policy), cost_meter)
+        return await model.scores(
+            await model.lay(question, candidate, policy), cost_meter
+        )
 
     async def reset_caches(self) -> None:
         """Drop all scores, and the reward model's prefix cache."""

@@ -58,25 +58,39 @@ QWEN_MATH_PRM = Recipe(
 )
 """Qwen2.5-Math-PRM-7B and -72B (Zhang 2025, 2501.07301): a tag after each step, with two labels read there."""
 
-SEQUENCE_CLASSIFICATION = Recipe("sequence_classification", "whole_chat", "sigmoid", "outcome", task="classify")
+SEQUENCE_CLASSIFICATION = Recipe(
+    "sequence_classification", "whole_chat", "sigmoid", "outcome", task="classify"
+)
 """Any `...ForSequenceClassification` with one label: the scalar at the end of the chat.
 
 The scalar is an unbounded preference (Bradley-Terry); its sigmoid has the same order but is not a probability.
 """
 
-RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (HEAD, QWEN_MATH_PRM, SEQUENCE_CLASSIFICATION)}
+RECIPES: Mapping[str, Recipe] = {
+    recipe.name: recipe for recipe in (HEAD, QWEN_MATH_PRM, SEQUENCE_CLASSIFICATION)
+}
 _BY_ARCHITECTURE = {"Qwen2ForProcessRewardModel": QWEN_MATH_PRM}
 
 
-def choose(recipe: str, model: str, folder: Path | None, rates: Literal["steps", "outcome"]) -> Recipe:
+def choose(
+    recipe: str, model: str, folder: Path | None, rates: Literal["steps", "outcome"]
+) -> Recipe:
     """The recipe with this name; with "auto" that of the model, by its architecture or else its name."""
     chosen = RECIPES[recipe] if recipe != "auto" else _recognise(model, folder)
-    suitable = [candidate.name for candidate in RECIPES.values() if candidate.rates in (rates, "both")]
+    suitable = [
+        candidate.name
+        for candidate in RECIPES.values()
+        if candidate.rates in (rates, "both")
+    ]
     if chosen is None:
-        raise UsageError(f"no recipe is known for {model!r}: choose recipe={', '.join(suitable)}")
+        raise UsageError(
+            f"no recipe is known for {model!r}: choose recipe={', '.join(suitable)}"
+        )
     if chosen.name not in suitable:
         other = "prm" if rates == "outcome" else "orm"
-        raise UsageError(f"recipe {chosen.name} rates {chosen.rates}: use the verifier `{other}`")
+        raise UsageError(
+            f"recipe {chosen.name} rates {chosen.rates}: use the verifier `{other}`"
+        )
     return chosen
 
 
@@ -135,7 +149,9 @@ async def lay(recipe: Recipe, engine: PoolingEngine, case: Case) -> RewardInput:
     text, question = case.candidate.chain_of(case.part), case.question.text
     steps = steps_of(text, case.separator)
     if recipe.tag and any(recipe.tag in text for text in (question, *steps)):
-        raise VerifierError(f"{recipe.tag!r}, the tag of {recipe.name}, occurs in the question or in a step")
+        raise VerifierError(
+            f"{recipe.tag!r}, the tag of {recipe.name}, occurs in the question or in a step"
+        )
     if recipe.layout == "own_ids":
         return await _own_ids(engine, case)
     if not steps:
@@ -148,7 +164,9 @@ async def lay(recipe: Recipe, engine: PoolingEngine, case: Case) -> RewardInput:
         ids = await engine.render(Prompt((*messages, Message("assistant", text))))
         laid = RewardInput(ids, (len(ids) - 1,))
     if len(laid.positions) != len(steps):
-        raise VerifierError(f"{recipe.name} found {len(laid.positions)} positions for {len(steps)} steps")
+        raise VerifierError(
+            f"{recipe.name} found {len(laid.positions)} positions for {len(steps)} steps"
+        )
     return laid
 
 
@@ -158,26 +176,39 @@ async def _own_ids(engine: PoolingEngine, case: Case) -> RewardInput:
     bare = replace(prompt, token_ids=(), text="", thinking="")
     rendered = await case.policy.render(bare) if case.policy else None
     if case.policy and rendered is not None and rendered.token_ids is not None:
-        head, generated = rendered.token_ids, prompt.token_ids + case.candidate.continuation
+        head, generated = (
+            rendered.token_ids,
+            prompt.token_ids + case.candidate.continuation,
+        )
         if profile := case.policy.model.thinking:
             # Thinking is a prefix: where this step has some, all before it is thinking.
             thought = case.candidate.usage.thinking_tokens + len(prompt.token_ids)
             if not case.candidate.usage.thinking_tokens:
-                thought = split(prompt.token_ids, profile, opened=rendered.in_thinking).thinking
-            generated = {"final": generated[thought:], "thinking": generated[:thought], "all": generated}[case.part]
+                thought = split(
+                    prompt.token_ids, profile, opened=rendered.in_thinking
+                ).thinking
+            generated = {
+                "final": generated[thought:],
+                "thinking": generated[:thought],
+                "all": generated,
+            }[case.part]
     else:
         head = await engine.render(bare, reply=True)
         generated = await engine.encode(case.candidate.chain_of(case.part))
     ids = head + generated
     if not separator:
         return RewardInput(ids, (len(ids) - 1,))
-    positions = [len(head) + end for end in step_ends(generated, engine.decode, separator)]
+    positions = [
+        len(head) + end for end in step_ends(generated, engine.decode, separator)
+    ]
     if not positions:
         raise VerifierError("the candidate has no steps: nothing was generated")
     return RewardInput(ids[: positions[-1] + 1], tuple(positions))
 
 
-def step_ends(generated: TokenIds, decode: Callable[[TokenIds], str], separator: str) -> tuple[int, ...]:
+def step_ends(
+    generated: TokenIds, decode: Callable[[TokenIds], str], separator: str
+) -> tuple[int, ...]:
     """The position of the token that ends each step, found by decoding; no text is tokenized again.
 
     A step is decoded after the last tokens before it, so that all steps cost no more than a few times their tokens.
@@ -198,21 +229,37 @@ def step_ends(generated: TokenIds, decode: Callable[[TokenIds], str], separator:
             last = first
             while last < final and characters(last) < end:
                 last = min(2 * last - first + 1, final)
-            position = bisect_left(range(len(generated)), end, first, last, key=characters)
+            position = bisect_left(
+                range(len(generated)), end, first, last, key=characters
+            )
             first, known = position + 1, characters(position)
         positions.append(first - 1)
     return tuple(positions)
 
 
-def _characters(generated: TokenIds, decode: Callable[[TokenIds], str], start: int, before: int, position: int) -> int:
+def _characters(
+    generated: TokenIds,
+    decode: Callable[[TokenIds], str],
+    start: int,
+    before: int,
+    position: int,
+) -> int:
     """The characters up to a token; `before` counts those before the token at `start`."""
     return before + len(decode(generated[start : position + 1]))
 
 
-async def _tagged_chat(recipe: Recipe, engine: PoolingEngine, question: str, steps: Sequence[str]) -> RewardInput:
+async def _tagged_chat(
+    recipe: Recipe, engine: PoolingEngine, question: str, steps: Sequence[str]
+) -> RewardInput:
     """A chat with the steps as its reply, each followed by the tag; read at the tags."""
     reply = "".join(step + recipe.tag for step in steps)
-    turns = (Message("system", recipe.system), Message("user", question), Message("assistant", reply))
+    turns = (
+        Message("system", recipe.system),
+        Message("user", question),
+        Message("assistant", reply),
+    )
     ids = await engine.render(Prompt(turns))
-    positions = tuple(at for at, token in enumerate(ids) if token == recipe.tokens[recipe.tag])
+    positions = tuple(
+        at for at, token in enumerate(ids) if token == recipe.tokens[recipe.tag]
+    )
     return RewardInput(ids[: positions[-1] + 1] if positions else ids, positions)
