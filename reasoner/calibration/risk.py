@@ -85,9 +85,10 @@ def predicted_at_most(count: int, chances: Sequence[float], questions: int) -> f
     p = np.asarray(chances, dtype=np.float64)
     if not len(p):
         return 1.0
-    variance = float(np.mean(p * (1 - p)))
+    # Where all chances are near 0 or 1, the shift has a deviation of at most 2.
+    variance = max(float(np.mean(p * (1 - p))), 0.25 / questions)
     shifts, weights = np.polynomial.hermite_e.hermegauss(NODES)
-    spread = 1 / math.sqrt(questions * variance) if variance else 0.0
+    spread = 1 / math.sqrt(questions * variance)
     with np.errstate(divide="ignore"):
         shifted = special.expit(special.logit(p) + spread * shifts[:, None])
     return float(weights @ _at_most(count, shifted)) / float(weights.sum())

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reasoner.calibration.risk import (
@@ -20,6 +20,7 @@ MANY = 10**12
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=9))
+@example([(1e-248, False)])
 @settings(deadline=None)
 def test_without_a_calibration_error_the_chance_is_that_of_all_courses_enumerated(
     answers: list[tuple[float, bool]],

@@ -178,7 +178,7 @@ def test_a_task_is_chosen_where_there_are_several(run: Run, save: Save) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ('"v": 6', '"v": 1'),
+        ('"v": 7', '"v": 1'),
         ('"tokens": 4.0', '"tokens": NaN'),
         ('"tokens_p95": 8.0', '"tokens_p95": 1e308'),
         ("}", ""),
