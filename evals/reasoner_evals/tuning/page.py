@@ -16,6 +16,8 @@ from reasoner_evals.tuning.words import why_out
 
 WIDTH, HEIGHT, EDGE = 640, 320, 44
 """Of a figure and its margins, in pixels."""
+FIGURED: Final = ("frontier", "forecast")
+"""Facts that figures and tables show."""
 TICKS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -76,14 +78,12 @@ def page(outcome: Outcome) -> str:
             outcome.chosen,
         ),
     ]
+    _, *lines = outcome.lines
+    facts = (line.partition(" ") for line in lines)
     template = environment(Path(__file__).parent).get_template("page.html.j2")
     return template.render(
         outcome=outcome,
-        lines=[
-            line
-            for line in outcome.lines
-            if line.partition(" ")[0] not in ("frontier", "forecast")
-        ][1:],
+        facts=[(name, fact.strip()) for name, _, fact in facts if name not in FIGURED],
         candidates=candidates,
         figures=[each for each in figures if each],
         width=WIDTH,
