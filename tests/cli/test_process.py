@@ -112,10 +112,11 @@ main()
 @pytest.mark.parametrize("what", ["strategies", "answers"])
 def test_lists_as_json_hold_what_the_text_holds(what: str, run: Run) -> None:
     rows = json.loads(run("list", what, "--json").out)
-    text = run("list", what).out
+    text = run("list", what, "-v").out
     assert rows
     for row in rows:
-        assert sorted(row) == ["name", "options", "what"]
+        grouped = ["group"] if what == "strategies" else []
+        assert sorted(row) == [*grouped, "name", "options", "what"]
         assert row["what"]
         assert row["name"] in text
         for option, default in row["options"].items():
