@@ -18,8 +18,6 @@ interrupted measurement continues; the file holds replies for one model, task, s
 import argparse
 import ast
 import asyncio
-import gzip
-import json
 import pickle
 from collections import Counter
 from collections.abc import Sequence
@@ -28,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from recorded import percent, records
 
 from reasoner import Completion, Question, solve_many
 from reasoner.answers.equivalence import Equivalence
@@ -36,7 +35,7 @@ from reasoner.engines.vllm import VllmEngine
 from reasoner.registry import build
 from reasoner.sandbox.check import Sandbox
 from reasoner.types import Answer, Usage
-from reasoner_evals.stats.intervals import Interval, compare, interval
+from reasoner_evals.stats.intervals import compare, interval
 from reasoner_evals.tasks import GradedQuestion
 from reasoner_verifiers.shown_tests import AskedFunction, asked_function, shown_tests
 
@@ -78,28 +77,27 @@ class RememberingEngine:
             {question.id: question for question in questions},
             dict[str, Completion](),
         )
-        with gzip.open(recording, "rt", encoding="utf-8") as lines:
-            for record in map(json.loads, lines):
-                if not (question := asked.get(record["question_id"])):
-                    continue
-                prompt = record["prompt_tokens"]
-                completion = Completion(
-                    question.prompt,
-                    record["text"],
-                    (),
-                    record["finish"],
-                    # What was cached is not recorded: the samples of a problem share its prompt.
-                    usage=Usage(
-                        prompt, prompt if record["index"] > 0 else 0, record["tokens"]
-                    ),
-                    index=max(0, record["index"]),
+        for record in records(recording):
+            if not (question := asked.get(record["question_id"])):
+                continue
+            prompt = record["prompt_tokens"]
+            completion = Completion(
+                question.prompt,
+                record["text"],
+                (),
+                record["finish"],
+                # What was cached is not recorded: the samples of a problem share its prompt.
+                usage=Usage(
+                    prompt, prompt if record["index"] > 0 else 0, record["tokens"]
+                ),
+                index=max(0, record["index"]),
+            )
+            if record["index"] < 0:
+                greedy[question.id] = completion
+            else:
+                self.known[question.id, question.prompt.digest, completion.index] = (
+                    completion
                 )
-                if record["index"] < 0:
-                    greedy[question.id] = completion
-                else:
-                    self.known[
-                        question.id, question.prompt.digest, completion.index
-                    ] = completion
         return greedy
 
     def __getattr__(self, name: str) -> Any:
@@ -338,14 +336,6 @@ async def measure(options: argparse.Namespace) -> None:
     )
 
 
-def percent(value: Interval, sign: str = "") -> str:
-    """A share or a difference in per cent with its interval."""
-    mean, low, high = (
-        f"{100 * number:{sign}.1f}" for number in (value.mean, value.low, value.high)
-    )
-    return f"{mean} ({low} to {high})"
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
@@ -358,7 +348,7 @@ if __name__ == "__main__":
     parser.add_argument("--limit", type=int)
     parser.add_argument("--sizes", type=int, nargs="+", default=[4, 8, 16])
     parser.add_argument(
-        "--temperature", type=float, default=0.7, help="that of the recording"
+        "--temperature", type=float, default=0.7, help="of the recorded samples"
     )
     parser.add_argument("--max-tokens", type=int, default=512)
     parser.add_argument("--max-model-len", type=int, default=4096)

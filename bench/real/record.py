@@ -19,19 +19,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from recorded import records
+
 from reasoner.registry import build
 from reasoner.trace.replies import completions_in, read_run, replies_in
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 GREEDY = -1
-
-
-def recorded(file: Path) -> set[str]:
-    """The ids of the questions that a file of recordings holds."""
-    if not file.exists():
-        return set()
-    with gzip.open(file, "rt", encoding="utf-8") as lines:
-        return {json.loads(line)["question_id"] for line in lines}
 
 
 def record(folder: Path, shard: str, options: argparse.Namespace) -> None:
@@ -102,7 +96,7 @@ def main() -> None:
     count = -(-len(items) // options.block)
     file = RECORDINGS / f"{options.name}.jsonl.gz"
     file.parent.mkdir(exist_ok=True)
-    known, began = recorded(file), time.monotonic()
+    known, began = {record["question_id"] for record in records(file)}, time.monotonic()
     for block in range(min(count, options.blocks or count)):
         asked = items[block::count]
         if all(item.question.id in known for item in asked):

@@ -8,19 +8,18 @@ oracle is right where any sample is. Tokens are generated ones, a question. --fi
 """
 
 import argparse
-import gzip
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from recorded import percent, records
 
 from reasoner.answers.kinds import space_for
 from reasoner.types import Answer
 from reasoner_evals.stats import Floats, Ints
 from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, votes_at_k
-from reasoner_evals.stats.intervals import Interval, compare, interval
+from reasoner_evals.stats.intervals import compare, interval
 
 SIZES: Final = (1, 2, 4, 8, 16)
 GREY, BLUE, ORANGE = "#808080", "#3b82f6", "#ea7317"
@@ -40,17 +39,16 @@ class Recorded(NamedTuple):
 def read(path: Path, kind: str) -> Recorded:
     """Read a recording; equal answers of a question have one number, no answer has -1."""
     samples, greedy = defaultdict[str, list[Any]](list), dict[str, Any]()
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for record in map(json.loads, lines):
-            if record["index"] < 0:
-                greedy[record["question_id"]] = record
-            else:
-                samples[record["question_id"]].append(record)
+    for record in records(path):
+        if record["index"] < 0:
+            greedy[record["question_id"]] = record
+        else:
+            samples[record["question_id"]].append(record)
     names, space = sorted(samples), space_for(kind, "")
 
-    def numbered(records: list[Any]) -> list[int]:
+    def numbered(replies: list[Any]) -> list[int]:
         known, numbers = list[Answer](), list[int]()
-        for record in records:
+        for record in replies:
             if record["answer"] is None:
                 numbers.append(-1)
                 continue
@@ -81,14 +79,6 @@ def read(path: Path, kind: str) -> Recorded:
         np.array([float(greedy[name]["right"]) for name in names]),
         np.array([float(greedy[name]["tokens"]) for name in names]),
     )
-
-
-def percent(value: Interval, sign: str = "") -> str:
-    """A share or a difference in per cent with its interval."""
-    mean, low, high = (
-        f"{100 * number:{sign}.1f}" for number in (value.mean, value.low, value.high)
-    )
-    return f"{mean} ({low} to {high})"
 
 
 def draw(path: Path, drawn: Recorded, ways: dict[str, Floats]) -> None:
