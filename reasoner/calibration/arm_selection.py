@@ -227,7 +227,7 @@ def _losses(family: Family, bin: int) -> Mapping[Arm, float]:
 
 
 def _loss(row: ArmRow, more: int = 0, each: float = 0.0) -> Estimate:
-    """The mean loss of an arm on its questions and so many more, each of which loses so much."""
+    """The mean loss of an arm on its questions and on `more` others, which lose `each`."""
     count = row.questions + more
     mean = (row.loss * row.questions + more * each) / count
     squares = math.fsum(loss**2 * n for loss, n in row.losses) + more * each**2

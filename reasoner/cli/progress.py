@@ -81,7 +81,7 @@ class Display:
         return one_line(f"{self.stage} … {self.clock() - self._since:.0f} s")
 
     def view(self, height: int) -> "RenderableType":
-        """What the live display shows in a terminal of so many lines; by default the one line."""
+        """What the live display shows in a terminal of `height` lines; by default one line."""
         from rich.text import Text
 
         return Text(self.line(), overflow="ellipsis", no_wrap=True)

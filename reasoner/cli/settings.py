@@ -10,7 +10,7 @@ from reasoner.errors import UsageError, shown
 from reasoner.system.settings import read_settings_table
 
 MODEL: Final = ("model", "engine", "base_url")
-"""The options that name the model; those of the settings go together."""
+"""The options that name the model; settings give all of them or none."""
 SETTINGS = option(
     "--settings",
     type=PATH,
@@ -21,9 +21,9 @@ SETTINGS = option(
 
 
 def settled(settings: Path | None, typed: dict[str, Any]) -> dict[str, Any]:
-    """The options as they were typed, with those of the settings where none was typed that says the same.
+    """The typed options, completed by the settings.
 
-    A strategy that was typed goes without the verifier of the settings, and a model, engine or address without theirs.
+    A typed strategy leaves out the verifier of the settings; a typed model, engine or address leaves out their model.
 
     Raises:
         UsageError: the file cannot be read or is not one of settings.

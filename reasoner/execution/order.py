@@ -131,7 +131,7 @@ class _Launch:
     next: int
     end: int
     sequences: SequenceIds
-    """Those of the first."""
+    """The sequences of the first operation."""
     work: Callable[[Handle], Coroutine[Any, Any, Finished]]
     ordered: bool
     """Whether they are delivered by their virtual ends, and not as they end."""
@@ -182,7 +182,7 @@ class RunningOperations:
         *,
         ordered: bool,
     ) -> None:
-        """Start `work` `times` times, as there is room, with the handles from that of the first `sequences` on."""
+        """Start `work` `times` times, as there is room; handles count up from the operation of `sequences`."""
         self._launches.append(
             _Launch(sequences.op, sequences.op + times, sequences, work, ordered)
         )

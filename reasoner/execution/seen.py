@@ -21,12 +21,12 @@ class Seen:
     executor: OperationExecutor
     replies: Replies
     cost: Cost = NO_COST
-    """That of the results that it has received; its sequential tokens are where the latest of them ended."""
+    """The cost of all received results; its sequential tokens are where the latest one ended."""
     failures: RatingFailures = field(default_factory=RatingFailures)
     remarks: list[Note] = field(default_factory=list)
     proposals: list[Proposal] = field(default_factory=list)
     confidence: float | None = None
-    """That of the last proposal, where it has a leader."""
+    """How sure the last proposal is, where it has a leader."""
 
     @property
     def best(self) -> Answer | None:

@@ -156,7 +156,7 @@ class EngineRequest(Job[Completion]):
     rendered: Rendered = field(init=False)
     sent: SampleRequest | None = field(default=None, init=False)
     charge: "Charge | None" = field(default=None, init=False)
-    """That of the KV cache, where there is a limiter."""
+    """What the KV cache charges it, where there is a limiter."""
 
     @abstractmethod
     def request(self, granted: int) -> SampleRequest:

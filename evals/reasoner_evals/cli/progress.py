@@ -19,7 +19,7 @@ class TaskTally:
     arm: Arm
     total: int
     name: str = ""
-    """For people; empty for that of the arm."""
+    """What people read; without it the name of the arm is shown."""
     done: int = 0
     earlier: int = 0
     right: int = 0
@@ -29,15 +29,15 @@ class TaskTally:
     """Of each question without any rating, why."""
     tokens: int = 0
     fresh_tokens: int = 0
-    """Those of `tokens` that belong to questions finished in this session."""
+    """The part of `tokens` for questions that this session finished."""
     probe_tokens: int = 0
     """Those of `tokens` that probes computed."""
     sequential: int = 0
     """The sum over questions of the sequential tokens of each."""
     samples_before: int = 0
-    """Those of unfinished questions that earlier sessions drew."""
+    """Samples that earlier sessions drew for unfinished questions."""
     fresh_samples: int = 0
-    """Those of questions finished in this session."""
+    """Samples of questions that this session finished."""
     now: Cost = field(default_factory=Cost)
     """What this session paid, also for questions that it has not finished."""
     began: float | None = None

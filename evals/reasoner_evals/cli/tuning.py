@@ -179,7 +179,7 @@ def _shard(text: str) -> Shard:
 
 @contextmanager
 def locked_race(tuning: Tuning) -> Iterator[None]:
-    """The folder of a race, begun with these settings or with the same ones; locked, unless shards share it.
+    """A locked folder that holds a race with these settings, or a new one; shards share it without a lock.
 
     Raises:
         UsageError: the folder holds another race or other files, or another process writes it.
@@ -304,7 +304,7 @@ class TuneRun(EngineRun):
         write(self.outcome, setup.out)
 
     async def _sizes(self) -> _Sizes:
-        """The candidates, those of an earlier session, or by measuring what is missing."""
+        """The candidates: sizes of an earlier session are read, missing ones are measured."""
         setup, file = self.setup, self.setup.folder / "sizes.json"
         while setup.shard and setup.shard.parts != (1,) and not self._all_sized(file):
             self.display.stage = "waiting for the sizes of shard 1"

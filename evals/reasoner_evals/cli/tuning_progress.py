@@ -35,7 +35,7 @@ class TuneProgress(Display):
     def expect(
         self, race: Race, specs: Sequence[str], questions: int, spent: float
     ) -> None:
-        """The race that begins, with so many questions; finding the sizes spent so many tokens."""
+        """Follow a new race over a number of questions; finding its sizes spent some tokens."""
         self.race, self.specs, self._questions, self.tokens = (
             race,
             specs,

@@ -25,7 +25,7 @@ TRIALS: Final = 2
 LEAST: Final = 3
 """The fewest samples of a vote."""
 FITS: Final = 1.05
-"""A size may cost so many times its part of the budget in the pilot."""
+"""The most that a size may cost in the pilot, as a multiple of its part of the budget."""
 STOPS: Final[tuple[tuple[str, Order], ...]] = (
     ("first_of(rules=[lossless,beta(theta=0.95)])", "launch"),
     ("lock_in:delta=0.1", "launch"),

@@ -29,15 +29,15 @@ TRACE: Final = 1e-9
 CHEAP: Final = 0.1
 """A candidate of at most so much of the budget stays in where tokens are saved."""
 SLACK: Final = 1.1
-"""A candidate may cost so many times the budget on average: sizes are estimates."""
+"""The most that a candidate may cost on average, as a multiple of the budget: sizes are estimates."""
 LEAST: Final = 10
 """The fewest questions of a round."""
 ROUNDS: Final = 8
 """How many rounds a race has at most."""
 LEAST_SHARE: Final = 3
-"""A race may spend so many times the budget of each question, whatever the number of candidates."""
+"""What a race may always spend on a question, as a multiple of its budget, with any number of candidates."""
 SHARE: Final = 3
-"""A race spends at most one part in so many of what all candidates on all questions cost by themselves."""
+"""A race spends at most 1 / SHARE of what all candidates cost by themselves on all questions."""
 _STEPS: Final = 40
 
 Why = Literal["worse", "dearer", "over", "failed", "behind"]
@@ -91,11 +91,11 @@ class Race:
         return _means(self.tokens, empty=math.inf)
 
     def accuracy(self, who: int) -> float:
-        """That of one candidate."""
+        """The mean of one candidate."""
         return float(self.accuracies[who])
 
     def cost(self, who: int) -> float:
-        """That of one candidate."""
+        """The mean of one candidate."""
         return float(self.costs[who])
 
     def asked(self, who: int) -> int:
@@ -189,9 +189,9 @@ class Race:
 def better_by(
     ours: Floats, theirs: Floats, margins: Floats, groups: Groups | None = None
 ) -> Floats:
-    """[K]: the p-values of: the mean of `ours` [Q] is at least a margin above those of `theirs` [K, Q].
+    """The p-values [K] of the claim that the mean of `ours` [Q] exceeds the means of `theirs` [K, Q] by a margin.
 
-    They are those of `reasoner.calibration.promises.p_value`, for many at once, and hold at any moment. Questions
+    They equal `reasoner.calibration.promises.p_value`, for many at once, and hold at any moment. Questions
     without both values are left out. With groups, the mean is that over groups.
     """
     ahead = ours - theirs

@@ -68,7 +68,7 @@ class RoundRead:
 
     measured: Measured
     groups: tuple[str, ...]
-    """Those of its questions; empty texts where they have none."""
+    """The groups of its questions; empty texts where they have none."""
     drawn: float
     """The tokens that were really computed: samples that several candidates share count once."""
     errors: dict[int, str]

@@ -8,7 +8,7 @@ from reasoner.errors import UsageError
 from reasoner_evals.tasks.graders import GradedQuestion
 
 JUDGES: Final = 3
-"""One in so many questions, or groups, judges."""
+"""One question, or group, in `JUDGES` judges."""
 FEW: Final = 60
 """With fewer questions the race does not choose by an estimate: it would mostly choose luck."""
 
