@@ -55,7 +55,7 @@ from reasoner_evals.calibration.outcomes import (
 )
 from reasoner_evals.calibration.outcomes import stopped as stopped_by
 from reasoner_evals.calibration.profiles import bin_rows, trust_in
-from reasoner_evals.runs.measures import ArmRead, selected
+from reasoner_evals.runs.measures import ArmReading, selected
 from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.stats import Bools, Floats, Ints
 
@@ -142,7 +142,7 @@ def drawn(file: Path, spec: str, out: Path) -> Path:
 def pool_in(run: Path) -> Pool:
     opened = open_run(run)
     [arm] = [arm for arm in opened.manifest.arms if arm.pool]
-    read = ArmRead(opened, read_arm(opened, arm.name))
+    read = ArmReading(opened, read_arm(opened, arm.name))
     pooled = pooled_arm(read, np.flatnonzero(usable(read)))
     right = selected("majority", pooled.pool, tuple(range(1, arm.pool + 1)))
     mean = pooled.samples.further_prompt + pooled.samples.own.mean(axis=1)

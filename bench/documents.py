@@ -18,7 +18,7 @@ from unittest import mock
 from reasoner import Question, solve_many
 from reasoner.engine import SampleRequest, reset_caches
 from reasoner.engines.vllm import VllmEngine
-from reasoner.execution.kv_limiter import Charge, KvCacheLimiter, Shared
+from reasoner.execution.kv_limiter import CacheCharge, KvCacheLimiter, Shared
 from reasoner.registry import build
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Completion
@@ -73,7 +73,7 @@ def first_come() -> Any:
 
     def no_priority(
         self: KvCacheLimiter, shared: Shared, *, kind: Hashable, limit: int, **_: Any
-    ) -> Charge:
+    ) -> CacheCharge:
         return charge(self, shared, kind=kind, limit=limit)
 
     async def without_priority(self: VllmEngine, request: SampleRequest) -> Completion:

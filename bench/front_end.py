@@ -22,7 +22,7 @@ import numpy as np
 from reasoner import Question, SamplingParams
 from reasoner.budget import NO_COST
 from reasoner.cli import rarely_collect
-from reasoner.engine import ConfidenceFloor, Rendered, SampleRequest
+from reasoner.engine import ConfidenceFloor, RenderedPrompt, SampleRequest
 from reasoner.engines.vllm.build import Build, prepare_environment
 from reasoner.journal.lines import sealed_line
 from reasoner.models.embedded import embedded_path
@@ -46,7 +46,7 @@ from vllm.v1.serial_utils import MsgpackDecoder, MsgpackEncoder  # noqa: E402
 
 from reasoner.engines.vllm.engine import _completion, _vllm_params  # noqa: E402
 from reasoner.engines.vllm.scheduler import LateLogprobs  # noqa: E402
-from reasoner.engines.vllm.stream import Drawn, prepare  # noqa: E402
+from reasoner.engines.vllm.stream import EndedSequence, prepare  # noqa: E402
 
 REQUESTS, TOKENS, VOCABULARY = 64, 256, 49_000
 PROMPT = tuple(range(100, 164))
@@ -140,7 +140,13 @@ def measure(tokenizer: Any, name: str, core: type[Core]) -> tuple[float, float]:
     params, floor = SETTINGS[name]
     question = Question.of("?")
     request = SampleRequest(
-        question.id, question.prompt, Rendered(PROMPT, 64), params, 0, 0, floor=floor
+        question.id,
+        question.prompt,
+        RenderedPrompt(PROMPT, 64),
+        params,
+        0,
+        0,
+        floor=floor,
     )
     processor = OutputProcessor(tokenizer, log_stats=False, stream_interval=1)
     prepare(processor, {})
@@ -170,7 +176,7 @@ def measure(tokenizer: Any, name: str, core: type[Core]) -> tuple[float, float]:
             decoder.decode(sent).outputs
         ).request_outputs:
             if output.finished:
-                drawn = Drawn.whole(output.outputs[0])
+                drawn = EndedSequence.whole(output.outputs[0])
                 completion = _completion(request, drawn, Usage(64, 0, TOKENS))
                 recorder.sampled(
                     SequenceId(1, question.prompt, question.prompt.digest, 0),

@@ -24,7 +24,12 @@ import numpy as np
 
 from reasoner.execution.admission import KV_SHARE
 from reasoner.execution.gate import Gate
-from reasoner.execution.kv_limiter import Charge, Charged, KvCacheLimiter, Shared
+from reasoner.execution.kv_limiter import (
+    CacheCharge,
+    CacheClaim,
+    KvCacheLimiter,
+    Shared,
+)
 
 CACHE: Final = 367_000
 BLOCK: Final = 16
@@ -147,7 +152,7 @@ class MaxTokensLimiter(KvCacheLimiter):
         limit: int,
         priority: int = 0,
         droppable: bool = False,
-    ) -> Charge:
+    ) -> CacheCharge:
         return super().charge(
             (*shared, (f"{random.random()}", limit)),
             kind=None,
@@ -155,7 +160,7 @@ class MaxTokensLimiter(KvCacheLimiter):
             priority=priority,
         )
 
-    def give(self, ask: Charged) -> None:
+    def give(self, ask: CacheClaim) -> None:
         charge = ask.charged(self)
         charge.generated, charge.ended = 1, True
         super().give(ask)
@@ -165,9 +170,9 @@ class MaxTokensLimiter(KvCacheLimiter):
 class Asked:
     """A sequence that asks the limiter for room."""
 
-    charge: Charge
+    charge: CacheCharge
 
-    def charged(self, _limiter: KvCacheLimiter) -> Charge:
+    def charged(self, _limiter: KvCacheLimiter) -> CacheCharge:
         return self.charge
 
 

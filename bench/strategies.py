@@ -15,7 +15,7 @@ from statistics import NormalDist
 from reasoner import Completion, Question
 from reasoner.engines.simulating.arithmetic import arithmetic
 from reasoner_evals.report.comparisons import compare_runs
-from reasoner_evals.runs.measures import ArmRead, as_run
+from reasoner_evals.runs.measures import ArmReading, as_run
 from reasoner_evals.runs.reading import open_run, read_arm
 
 AUROC = 0.842
@@ -44,7 +44,7 @@ def main(run: Path) -> None:
         [result] = compare_runs((run, arm.name), (run, vote.name))
         share, low, high = (100 * (value or 0) for value in result.first_accuracy)
         points = [100 * (value or 0) for value in result.delta.difference]
-        costs = as_run(ArmRead(read, read_arm(read, arm.name)))
+        costs = as_run(ArmReading(read, read_arm(read, arm.name)))
         print(
             f"| `{arm.strategy}` | {share:.1f} ({low:.1f} to {high:.1f}) | "
             f"{'' if arm is vote else f'{points[0]:+.1f} ({points[1]:+.1f} to {points[2]:+.1f})'} | "

@@ -23,7 +23,7 @@ from reasoner_evals.stats.estimators import best_of_k, votes_at_k
 from reasoner_evals.tuning.candidates import PILOT, TRIALS
 from reasoner_evals.tuning.race import Race, limit, rounds
 from reasoner_evals.tuning.split import FEW, JUDGES
-from reasoner_evals.tuning.verdict import SINGLES, Judged, verdict
+from reasoner_evals.tuning.verdict import SINGLES, JudgedStrategy, verdict
 
 POPULATION = 2000
 POOL, LENGTH = 32, 125.0
@@ -188,7 +188,7 @@ def tuned(of: Field, asked: np.ndarray) -> Result:
     vote = min(sizes, key=lambda who: abs(own[who] - (own[chosen] if chosen else GOAL)))
     names = {SINGLES[0]: 0, "a plain vote": vote}
     judged = {
-        who: Judged(
+        who: JudgedStrategy(
             of.names[who], of.right[who, judging], *([of.tokens[who, judging]] * 3)
         )
         for who in {chosen, *names.values()}

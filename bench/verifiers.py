@@ -35,7 +35,7 @@ from reasoner_verifiers.fitting import (
     pooled_auroc,
     within_auroc,
 )
-from reasoner_verifiers.labelled import Labelled, read_labelled
+from reasoner_verifiers.labelled import LabelledSequence, read_labelled
 
 POOL, N, SEED = 16, 8, 0
 SUBSETS = 200
@@ -85,12 +85,15 @@ class Row(NamedTuple):
 
 
 async def rate(
-    spec: str, drawn: Sequence[Labelled], questions: dict[str, Question], engine: Engine
+    spec: str,
+    drawn: Sequence[LabelledSequence],
+    questions: dict[str, Question],
+    engine: Engine,
 ) -> Row:
     verifier: Verifier = build("verifier", spec)
     await verifier.start(engine)
 
-    async def rated(candidate: Labelled) -> tuple[float | None, Cost]:
+    async def rated(candidate: LabelledSequence) -> tuple[float | None, Cost]:
         meter = CostMeter()
         try:
             question = questions[candidate.question_id]
@@ -176,7 +179,7 @@ def _chosen(
 
 
 def by_question(
-    labelled: Sequence[Labelled], values: dict[int, float | None]
+    labelled: Sequence[LabelledSequence], values: dict[int, float | None]
 ) -> list[list[Rated]]:
     groups: dict[str, list[Rated]] = defaultdict(list)
     for sample in labelled:
@@ -187,7 +190,9 @@ def by_question(
     return list(groups.values())
 
 
-def show(row: Row, labelled: Sequence[Labelled], judged: Sequence[Labelled]) -> None:
+def show(
+    row: Row, labelled: Sequence[LabelledSequence], judged: Sequence[LabelledSequence]
+) -> None:
     values = dict(zip(map(id, judged), row.values, strict=True))
     groups = by_question(labelled, values)
     chosen = selection(groups, N, seed=SEED)
@@ -204,7 +209,7 @@ def show(row: Row, labelled: Sequence[Labelled], judged: Sequence[Labelled]) -> 
     )
 
 
-def deciles(row: Row, judged: Sequence[Labelled]) -> str:
+def deciles(row: Row, judged: Sequence[LabelledSequence]) -> str:
     """The share that is right in each tenth of the answers, from the lowest rated to the highest."""
     rated = sorted(
         (value, sample.right)

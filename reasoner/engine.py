@@ -21,27 +21,27 @@ from reasoner.types import (
 
 __all__ = [
     "NO_LOGPROB",
-    "CacheResettable",
+    "CacheOwner",
+    "ChainKeeper",
     "ConfidenceFloor",
-    "ContinuesReplies",
     "Engine",
     "EngineError",
     "EngineUnavailable",
     "FinishReason",
     "FreeEngine",
-    "HoldsQuestions",
-    "KeepsChains",
-    "LimitsThinking",
     "Logprobs",
     "ModelInfo",
-    "NamesTokens",
+    "ProbeEngine",
     "Progress",
-    "Rendered",
-    "Replicated",
+    "QuestionHolder",
+    "RenderedPrompt",
+    "ReplicatedEngine",
     "RequestLost",
     "SampleRequest",
     "TextPiece",
+    "ThinkingLimiter",
     "TokenIds",
+    "TokenTextEngine",
     "Usage",
     "UsageMeter",
     "continuation",
@@ -55,7 +55,7 @@ NEVER: Final = 1 << 62
 
 
 @value(frozen=True, slots=True)
-class Rendered:
+class RenderedPrompt:
     """A prompt as the model reads it: its token ids and their number; without ids, `tokens` is an upper bound.
 
     `in_thinking` says whether what follows is thinking: the prompt, or what was generated after it, opened it.
@@ -101,7 +101,7 @@ class SampleRequest:
 
     question_id: str
     prompt: Prompt
-    rendered: Rendered
+    rendered: RenderedPrompt
     params: SamplingParams
     index: int
     seed: int
@@ -187,7 +187,7 @@ class Engine(Protocol):
             EngineUnavailable: it cannot be made ready; the message says what to do.
         """
 
-    async def render(self, prompt: Prompt) -> Rendered:
+    async def render(self, prompt: Prompt) -> RenderedPrompt:
         """The prompt as the model reads it. The head is rendered once; generated ids are appended."""
 
     async def encode(self, text: str) -> TokenIds | None:
@@ -251,7 +251,7 @@ async def spellings(engine: Engine, word: str) -> TokenIds | None:
 
 
 @runtime_checkable
-class LimitsThinking(Protocol):
+class ThinkingLimiter(Protocol):
     """An engine that can end thinking itself at a number of tokens, as `Prompt.thinking_level` has it."""
 
     @property
@@ -270,7 +270,7 @@ Continuation = Literal["exact", "text", "never"]
 
 
 @runtime_checkable
-class ContinuesReplies(Protocol):
+class ProbeEngine(Protocol):
     """An engine with a model that can be asked for the answer of its own reply (a probe)."""
 
     @property
@@ -293,7 +293,7 @@ def model_of(engine: Engine) -> ModelInfo:
 
 
 @runtime_checkable
-class NamesTokens(Protocol):
+class TokenTextEngine(Protocol):
     """An engine that knows the texts of token ids."""
 
     async def token_texts(self, ids: TokenIds) -> tuple[str, ...]:
@@ -301,7 +301,7 @@ class NamesTokens(Protocol):
 
 
 @runtime_checkable
-class HoldsQuestions(Protocol):
+class QuestionHolder(Protocol):
     """An engine or a verifier that keeps something for each question as long as it is open."""
 
     def release(self, question_id: str) -> None:
@@ -309,7 +309,7 @@ class HoldsQuestions(Protocol):
 
 
 @runtime_checkable
-class KeepsChains(Protocol):
+class ChainKeeper(Protocol):
     """An engine of several models, of which each continues the chains that it began."""
 
     def resume(self, question_id: str, completion: Completion) -> None:
@@ -319,13 +319,13 @@ class KeepsChains(Protocol):
 def release(question_id: str, *plugins: object) -> None:
     """Tell each plug-in that keeps something for open questions that this one has ended."""
     for plugin in plugins:
-        # `HoldsQuestions` by its only method, as above.
+        # `QuestionHolder` by its only method, as above.
         if ended := getattr(plugin, "release", None):
             ended(question_id)
 
 
 @runtime_checkable
-class Replicated(HoldsQuestions, Protocol):
+class ReplicatedEngine(QuestionHolder, Protocol):
     """An engine of several replicas of one model; its `capacity` is that of one replica."""
 
     @property
@@ -337,7 +337,7 @@ class Replicated(HoldsQuestions, Protocol):
 
 
 @runtime_checkable
-class CacheResettable(Protocol):
+class CacheOwner(Protocol):
     """An engine or a verifier with caches that can be emptied, so that later work is charged in full."""
 
     async def reset_caches(self) -> None:
@@ -347,5 +347,5 @@ class CacheResettable(Protocol):
 async def reset_caches(*plugins: object) -> None:
     """Empty the caches of each plug-in that has any."""
     for plugin in plugins:
-        if isinstance(plugin, CacheResettable):
+        if isinstance(plugin, CacheOwner):
             await plugin.reset_caches()

@@ -18,8 +18,8 @@ from reasoner.errors import (
     require_choice,
     shown,
 )
-from reasoner.specs import Bare, OpenOptions, Spec, Value, written
-from reasoner.system.foreign import ErrorsFrom
+from reasoner.specs import BareWord, OpenOptions, Spec, Value, written
+from reasoner.system.foreign import ForeignErrors
 from reasoner.system.machine import own_plug_ins, plug_ins
 from reasoner.system.redaction import without_userinfo
 from reasoner.types import SamplingParams, ThinkingLevel, thinking_level
@@ -196,7 +196,7 @@ def _built(
             f"{name}:FILE" if missing == ["path"] else f"{name}:{missing[0]}=VALUE"
         )
         raise UsageError(f"{owner} needs {' and '.join(missing)}: write {example}")
-    with ErrorsFrom(f"the {owner}", UsageError):
+    with ForeignErrors(f"the {owner}", UsageError):
         return cls(**options)
 
 
@@ -339,7 +339,7 @@ def _value(where: str, value: Any, hint: Any, checked: _Checked) -> Any:
     """The value of an option, converted from a spec or a caller to its type."""
     if hint == ThinkingLevel | None and isinstance(value, str):
         return thinking_level(value)
-    if isinstance(value, Bare) and value.lower() == "none" and _optional(hint):
+    if isinstance(value, BareWord) and value.lower() == "none" and _optional(hint):
         return None
     if isinstance(value, str | Spec) and (kind := _nested(hint)):
         return _built(kind, value, {}, checked.deeper())
@@ -349,7 +349,7 @@ def _value(where: str, value: Any, hint: Any, checked: _Checked) -> Any:
         raise UsageError(
             f"{where}={written(value)} does not fit: write one text, in double quotes if it has brackets"
         )
-    value = str(value) if isinstance(value, Bare) else value
+    value = str(value) if isinstance(value, BareWord) else value
     if hint is str and isinstance(value, str):
         return value
     # Imported here, as most runs set no option that is not text.
@@ -388,7 +388,9 @@ def _listed(
     where: str, value: Any, hints: tuple[Any, ...], checked: _Checked
 ) -> tuple[Any, ...]:
     """A list of values of one type, or of as many types as it has values."""
-    parts = value if isinstance(value, tuple) else () if value == Bare() else (value,)
+    parts = (
+        value if isinstance(value, tuple) else () if value == BareWord() else (value,)
+    )
     first, *others = hints
     kinds = [first] * len(parts) if others == [...] else [first, *others]
     if len(parts) != len(kinds):
@@ -480,7 +482,7 @@ def _kept(thing: object, shows: Shows | None) -> list[tuple[str, Any]]:
 
 def _level(level: ThinkingLevel | None) -> object:
     """A thinking level as it is written: the level `none` is no missing value, and needs no quotes."""
-    return Bare(level) if isinstance(level, str) else level
+    return BareWord(level) if isinstance(level, str) else level
 
 
 def as_written(value: object, shows: Shows | None = None) -> Value:
@@ -491,10 +493,10 @@ def as_written(value: object, shows: Shows | None = None) -> Value:
         return without_userinfo(json.dumps(value))
     if dataclasses.is_dataclass(value):
         return _spec(value, shows)
-    if isinstance(value, Bare):
+    if isinstance(value, BareWord):
         return value
     if value is None or isinstance(value, int | float):
-        return Bare(str(value).lower())
+        return BareWord(str(value).lower())
     if isinstance(value, types.FunctionType):
         return f"{value.__module__}:{value.__qualname__}"
     return without_userinfo(str(value))

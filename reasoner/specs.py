@@ -10,7 +10,7 @@ is written as a JSON string. Inside another spec, the form with a colon ends at 
 
 The type of an option may have a mark, as in `n: Samples = 8`, for those who set it on behalf of others: a server bounds
 samples, leaves lengths to the budget and the context, and refuses what only its owner may set. A plug-in that extends
-`Checked` refuses values outside of the ranges in its types when it is made.
+`CheckedOptions` refuses values outside of the ranges in its types when it is made.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ _NAME = re.compile(r'[^,()\[\]{}"\\:]*+')
 _OPTION = re.compile(r'\s*+([^\s,()\[\]{}"\\=]++)\s*+=')
 
 
-class Bare(str):
+class BareWord(str):
     """Text written without quotes: a word, a number, `none`, or the name of an object."""
 
     __slots__ = ()
@@ -113,7 +113,7 @@ def written(value: Value) -> str:
             return value.nested()
         case tuple():
             return f"[{','.join(map(written, value))}]"
-        case Bare():
+        case BareWord():
             return value
     plain = (
         value == value.strip()
@@ -193,7 +193,7 @@ class _Parser:
             return self._list()
         bare = self._run(_BARE).strip()
         if not self._take("("):
-            return Bare(bare)
+            return BareWord(bare)
         if ":" in bare or bare.split() != [bare]:
             problem = f'{bare!r} is not a name: write text with a bracket in double quotes, as in "f(x)"'
             raise self._error(problem, begin)
@@ -283,7 +283,7 @@ class Mark(Enum):
     LENGTH = "a number of tokens or characters"
 
 
-class Owners(NamedTuple):
+class OwnerOnly(NamedTuple):
     """Only the owner of a server may set it, and why."""
 
     why: str
@@ -303,18 +303,18 @@ Length = Annotated[int, Mark.LENGTH, Range(at_least=0)]
 Count = Annotated[int, Range(at_least=1)]
 Share = Annotated[float, Range(at_least=0, at_most=1)]
 Chance = Annotated[float, Range(above=0, below=1)]
-FilePath = Annotated[str, Owners("it reads a file")]
-Weights = Annotated[str, Owners("it loads weights")]
-Pattern = Annotated[str, Owners("it runs a regular expression")]
+FilePath = Annotated[str, OwnerOnly("it reads a file")]
+Weights = Annotated[str, OwnerOnly("it loads weights")]
+Pattern = Annotated[str, OwnerOnly("it runs a regular expression")]
 Seconds = Annotated[
-    float, Owners("it is processor time"), Range(above=0, below=math.inf)
+    float, OwnerOnly("it is processor time"), Range(above=0, below=math.inf)
 ]
 
 
-class Checked:
+class CheckedOptions:
     """The base of a plug-in that checks its options when it is made: numbers by their ranges, words by their choices.
 
-    A subclass with a `__post_init__` of its own calls `Checked.__post_init__(self)` first.
+    A subclass with a `__post_init__` of its own calls `CheckedOptions.__post_init__(self)` first.
 
     Raises:
         UsageError: as in "n must be at least 1 (got 0)".
@@ -333,13 +333,13 @@ class Checked:
 
 
 @lru_cache(maxsize=512)
-def marks_of(cls: type) -> Mapping[str, Mark | Owners]:
+def marks_of(cls: type) -> Mapping[str, Mark | OwnerOnly]:
     """The marks of a class's options by name."""
     marked = {
         name: [
             mark
             for mark in getattr(hint, "__metadata__", ())
-            if isinstance(mark, Mark | Owners)
+            if isinstance(mark, Mark | OwnerOnly)
         ]
         for name, hint in _hints_of(cls).items()
     }

@@ -51,7 +51,6 @@ __all__ = [
     "CheckEquivalent",
     "ComparePair",
     "DescribeModel",
-    "DrawsOnce",
     "Execute",
     "Execution",
     "FindBlocks",
@@ -67,6 +66,7 @@ __all__ = [
     "Propose",
     "Sample",
     "Score",
+    "SingleDrawStrategy",
     "Start",
     "Startable",
     "StopRule",
@@ -423,7 +423,7 @@ class Strategy(Protocol):
 
 
 @runtime_checkable
-class DrawsOnce(Protocol):
+class SingleDrawStrategy(Protocol):
     """A strategy that may draw one sequence only, which is then its reply: its text can be passed on as it comes."""
 
     def draws_once(self, model: ModelInfo) -> bool:

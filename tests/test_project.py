@@ -32,14 +32,16 @@ PUBLIC = {
     """,
     "reasoner.strategy": """
         MAX_CHAINS MAX_SAMPLES BudgetExhausted CalibratedStrategy CalibrationSummary Cancel CheckEquivalent
-        ComparePair DescribeModel DrawsOnce Execute Execution FindBlocks Finished Handle LogLikelihood Next Note Operation Plan
-        Prefill Probe Propose Sample Score Start Startable StopRule Strategy Tally TextLikelihood cancel check_n compare_pairs
-        count_votes execute loglikelihood model_info next_finished note note_stop prefill probe propose sample score start
+        ComparePair DescribeModel Execute Execution FindBlocks Finished Handle LogLikelihood Next Note Operation
+        Plan Prefill Probe Propose Sample Score SingleDrawStrategy Start Startable StopRule Strategy Tally
+        TextLikelihood cancel check_n compare_pairs count_votes execute loglikelihood model_info next_finished
+        note note_stop prefill probe propose sample score start
     """,
     "reasoner.engine": """
-        NO_LOGPROB CacheResettable ConfidenceFloor ContinuesReplies Engine EngineError EngineUnavailable FinishReason FreeEngine HoldsQuestions
-        KeepsChains LimitsThinking Logprobs ModelInfo NamesTokens Progress Rendered Replicated RequestLost
-        SampleRequest TextPiece TokenIds Usage UsageMeter continuation limits_thinking release reset_caches
+        NO_LOGPROB CacheOwner ChainKeeper ConfidenceFloor Engine EngineError EngineUnavailable FinishReason
+        FreeEngine Logprobs ModelInfo ProbeEngine Progress QuestionHolder RenderedPrompt ReplicatedEngine
+        RequestLost SampleRequest TextPiece ThinkingLimiter TokenIds TokenTextEngine Usage UsageMeter
+        continuation limits_thinking release reset_caches
     """,
     "reasoner.trace.events": """
         AnswerExtracted AnswersCompared Began BlocksFound Cancelled Delivered Dropped Ended EquivalenceChecked Event
@@ -56,8 +58,8 @@ PUBLIC = {
         check_verifier log_probabilities_are_those_asked_for number_question says
     """,
     "reasoner_evals.tasks": """
-        BOXED CHOICE PLAIN Benchmark ByReference ByRules ByTests DataRow GradedQuestion Grader Published Source Task TaskData
-        Template choice_question task_data
+        BOXED CHOICE PLAIN Benchmark CodeGrader DataRow GradedQuestion Grader Publication ReferenceGrader
+        RuleGrader Source Task TaskData Template choice_question task_data
     """,
 }
 """Everything that a user or the author of a plug-in may rely on; all else may move."""

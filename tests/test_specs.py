@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.errors import UsageError
-from reasoner.specs import MAX_DEPTH, MAX_LENGTH, Bare, Spec, Value, written
+from reasoner.specs import MAX_DEPTH, MAX_LENGTH, BareWord, Spec, Value, written
 
 names = st.text(string.ascii_lowercase + "_.", min_size=1, max_size=6)
 bare = st.text(
     string.ascii_letters + "0123456789.:-+/|\u3002", min_size=1, max_size=6
-).map(Bare)
+).map(BareWord)
 texts = st.text(max_size=8) | st.sampled_from(
     ["none", "None", "", " ", "{}", '{"a": "]"}', "a,b", "f(x)", "\\n", "\n", '"']
 )
@@ -43,9 +43,9 @@ def test_quoted_text_stays_apart_from_a_bare_word(value: Value) -> None:
     read = Spec.parse(f"a:b={written(value)}").options["b"]
     assert read == value
     assert not (
-        isinstance(read, Bare)
+        isinstance(read, BareWord)
         and read.lower() == "none"
-        and not isinstance(value, Bare)
+        and not isinstance(value, BareWord)
     )
 
 

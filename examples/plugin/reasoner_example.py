@@ -13,14 +13,14 @@ from reasoner import (
     VoteState,
 )
 from reasoner.engine import Engine
-from reasoner.specs import Checked, Count, Samples
+from reasoner.specs import CheckedOptions, Count, Samples
 from reasoner.strategy import Plan, count_votes, propose, sample
 from reasoner.verifier import CostMeter, FreeVerifier
 from reasoner.voting import Tally
 
 
 @dataclass(frozen=True, slots=True)
-class InARow(Checked):
+class InARow(CheckedOptions):
     """Samples one by one until `row` answers in a row are equal, at most `n`; the most frequent answer."""
 
     uses_verifier: ClassVar[bool] = False

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from reasoner.answers.forms import Opening
 from reasoner.answers.numbers import FULL_WIDTH
-from reasoner.answers.reading import ByKey, ReadsForms
+from reasoner.answers.reading import FormReader, KeyedKind
 from reasoner.answers.thinking import TAIL
 from reasoner.errors import UsageError
 from reasoner.types import Answer
@@ -55,7 +55,7 @@ def _patterns(labels: Labels) -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class ChoiceSpace(ByKey):
+class ChoiceSpace(KeyedKind):
     """One of 2 to 26 options, labelled A, B, C ... or 1, 2, 3 ...; its key is the label, also of an option's text.
 
     A form that names two is no answer.
@@ -68,7 +68,7 @@ class ChoiceSpace(ByKey):
     labels: Labels = "letters"
 
     def __post_init__(self) -> None:
-        ReadsForms.__post_init__(self)
+        FormReader.__post_init__(self)
         if not 2 <= len(self.options) <= 26:
             raise UsageError(
                 f"{len(self.options)} options were given: a choice has 2 to 26"

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from reasoner.answers.fences import FencedBlock, fenced_blocks
 from reasoner.answers.forms import Form, Opening, machine_forms
-from reasoner.answers.reading import ByKey
+from reasoner.answers.reading import KeyedKind
 from reasoner.answers.thinking import TAIL
 from reasoner.types import Answer
 
@@ -37,7 +37,7 @@ _NAMED = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class CodeSpace(ByKey):
+class CodeSpace(KeyedKind):
     """Python code; two are equal if they parse to the same tree, so comments and layout do not count.
 
     `asked` are names in the question: the block of code that defines one of them is the answer.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
-from reasoner.system.process_pool import Failed, Outcome, ProcessPool
+from reasoner.system.process_pool import FailedCall, Outcome, ProcessPool
 from reasoner.types import Answer, AnswerSpace, Blocks
 from reasoner.voting import mutual
 
@@ -106,7 +106,7 @@ class Equivalence:
             outcome = await self._outcome(
                 (space.accepts, expected.text, given.text), self.seconds
             )
-            if isinstance(outcome, Failed):
+            if isinstance(outcome, FailedCall):
                 return Verdict(
                     "grader_timeout" if outcome.kind == "timeout" else "grader_crash",
                     outcome.why,
@@ -199,7 +199,7 @@ class Equivalence:
                         job, min(self.seconds, max(MIN_SECONDS, left * SHARE))
                     )
                     meter.seconds += outcome.seconds
-                    if isinstance(outcome, Failed):
+                    if isinstance(outcome, FailedCall):
                         meter.seconds += RESTART if outcome.kind == "timeout" else 0.0
                         late.update(text for text in job if isinstance(text, str))
 
@@ -214,7 +214,7 @@ class Equivalence:
         outcome = await self.pool.call(
             job[0], *job[1:], seconds=limit, cpu_seconds=seconds
         )
-        late = isinstance(outcome, Failed) and outcome.kind == "timeout"
+        late = isinstance(outcome, FailedCall) and outcome.kind == "timeout"
         if not late or seconds >= self.seconds:
             self._cache[job] = outcome
             if len(self._cache) > MAX_REMEMBERED:

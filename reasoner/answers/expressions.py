@@ -29,14 +29,14 @@ _OPERATIONS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] 
 }
 
 
-class Evaluated(NamedTuple):
+class ExpressionValue(NamedTuple):
     """The exact value of an expression, and its constants: sorted, repeated ones as often as they occur."""
 
     value: Fraction
     constants: tuple[int, ...]
 
 
-def evaluate(text: str) -> Evaluated | None:
+def evaluate(text: str) -> ExpressionValue | None:
     """The value of integers joined by + - * / and brackets, without a closing `= number`; None for anything else.
 
     Never raises: an expression that is too long, too deep or divides by zero has no value.
@@ -55,7 +55,7 @@ def evaluate(text: str) -> Evaluated | None:
         value = _value(tree.body, MAX_DEPTH, constants)
     except (SyntaxError, ValueError, MemoryError, RecursionError, ZeroDivisionError):
         return None
-    return Evaluated(value, tuple(sorted(constants)))
+    return ExpressionValue(value, tuple(sorted(constants)))
 
 
 def in_ascii(text: str) -> str:

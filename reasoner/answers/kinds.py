@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any, Final, NamedTuple, TypeVar
 
 from reasoner.answers.choices import choice_in
-from reasoner.answers.reading import ReadsForms
+from reasoner.answers.reading import FormReader
 from reasoner.answers.thinking import TAIL
 from reasoner.errors import UnknownName, UsageError
 from reasoner.types import AnswerSpace
@@ -59,7 +59,7 @@ def class_of(kind: str) -> type[Any]:
 
 def kind_options(kind: str) -> tuple[str, ...]:
     """The options of a kind: the fields of its class that are given by name."""
-    return _options_of(class_of(kind) if kind != "auto" else ReadsForms)
+    return _options_of(class_of(kind) if kind != "auto" else FormReader)
 
 
 def _options_of(cls: type[Any]) -> tuple[str, ...]:

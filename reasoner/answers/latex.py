@@ -380,7 +380,7 @@ def normal(text: str) -> str:
     return text.strip(",;.") if len(text) > 1 else text
 
 
-class Canonical(NamedTuple):
+class CanonicalAnswer(NamedTuple):
     """A mathematical answer in its normal spelling.
 
     A number is exact, as `3/2`. Words are compared as written. A formula is LaTeX. `unit` is a known unit, or "".
@@ -442,29 +442,31 @@ _ABOUT = re.compile(
 )
 
 
-def canonical(text: str) -> Canonical:
+def canonical(text: str) -> CanonicalAnswer:
     """What an answer is. Never raises; a text that is too complex is words."""
     # A long text is not cached, so that memory stays bounded.
     return (
-        Canonical("words", " ".join(text.split()))
+        CanonicalAnswer("words", " ".join(text.split()))
         if len(text) > MAX_LENGTH
         else _canonical(text)
     )
 
 
 @lru_cache(maxsize=4096)
-def _canonical(text: str) -> Canonical:
+def _canonical(text: str) -> CanonicalAnswer:
     if too_complex(text):
-        return Canonical("words", " ".join(text.split()))
+        return CanonicalAnswer("words", " ".join(text.split()))
     text = bare(text)
     spoken = bare(" ".join(_UPRIGHT.sub(r" \1 ", text).split()))
     if phrase := next(
         (formula for formula, words in _PHRASES.items() if re.fullmatch(words, spoken)),
         "",
     ):
-        return Canonical("formula", phrase)
+        return CanonicalAnswer("formula", phrase)
     if time := _HALF_DAY.fullmatch(spoken):
-        return Canonical("words", f"{time[1]} {time[3] or f'{time[2]}m'}".casefold())
+        return CanonicalAnswer(
+            "words", f"{time[1]} {time[3] or f'{time[2]}m'}".casefold()
+        )
     word, (text, unit) = (
         _WORDS.fullmatch(spoken),
         _without_unit(_ABOUT.sub(r"\\approx ", text)),
@@ -473,7 +475,7 @@ def _canonical(text: str) -> Canonical:
         _PROSE.findall(text)
     ) > 2:
         name = word[1] if word else spoken
-        return Canonical(
+        return CanonicalAnswer(
             "words", name if len(name) < 3 and name.isupper() else name.casefold()
         )
     formula = normal(_MIXED.sub(r"\1\\frac{\2}{\3}", _GROUPED.sub("", text)))
@@ -485,12 +487,12 @@ def _canonical(text: str) -> Canonical:
     unnamed = NAMED.sub("", formula)
     value = _number(unnamed)
     if value is not None:
-        return Canonical("number", str(value), unit)
+        return CanonicalAnswer("number", str(value), unit)
     if "\\approx" in unnamed:
-        return Canonical("words", f"{unnamed} {unit}".strip())
+        return CanonicalAnswer("words", f"{unnamed} {unit}".strip())
     if _AS_WRITTEN.fullmatch(unnamed):
-        return Canonical("words", re.sub(r"[{()}]", "", unnamed))
-    return Canonical("formula", formula, unit)
+        return CanonicalAnswer("words", re.sub(r"[{()}]", "", unnamed))
+    return CanonicalAnswer("formula", formula, unit)
 
 
 def _result(part: str) -> str:

@@ -9,7 +9,7 @@ from reasoner.answers import math_worker
 from reasoner.answers.forms import JOINT, LONG_BOX, Opening, sign_of
 from reasoner.answers.latex import balanced, bare, canonical, too_complex
 from reasoner.answers.numbers import MAX_UNIT_WORDS, decimal_comma
-from reasoner.answers.reading import BULLET, ReadsForms
+from reasoner.answers.reading import BULLET, FormReader
 from reasoner.specs import Seconds
 from reasoner.types import Answer, Blocks
 
@@ -49,7 +49,7 @@ _SAYS = re.compile(r"[^\W_]|\\[a-z]")
 
 
 @dataclass(frozen=True, slots=True)
-class MathSpace(ReadsForms):
+class MathSpace(FormReader):
     """A mathematical answer; `docs/answers.md` says when two are equal.
 
     `seconds`, above 0, limits the processor time for comparing all answers of one question. Answers that are not
@@ -126,7 +126,7 @@ class MathSpace(ReadsForms):
     def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
         """Whether any word follows, or the answer's clause has another formula."""
         end = _formulas_at(clause)[1]
-        return ReadsForms.rival(self, text, answer) or (
+        return FormReader.rival(self, text, answer) or (
             end > 0 and _LATER.match(clause, end) is not None
         )
 

@@ -7,7 +7,7 @@ from functools import cache
 from typing import ClassVar, Final, Literal
 
 from reasoner.answers.forms import SENTENCE, Opening, table
-from reasoner.answers.reading import BULLET, ByKey
+from reasoner.answers.reading import BULLET, KeyedKind
 from reasoner.types import Answer
 
 STEPS_AND_BOX: Final = (
@@ -97,7 +97,7 @@ def _flat(match: re.Match[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class NumberSpace(ByKey):
+class NumberSpace(KeyedKind):
     """A number: integer, decimal or fraction; two are equal if exactly equal, so 1/2 is 0.5 and 1,234.0 is 1234.
 
     Currency signs and a percent sign are dropped: 10% is 10. 3,5 is three and a half; whether 1.234 is a thousand
@@ -164,7 +164,7 @@ class NumberSpace(ByKey):
         more = len(_WORD.findall(stated)) > MAX_UNIT_WORDS + 1 or _other_number(
             stated, answer
         )
-        return more or ByKey.rival(self, text, answer)
+        return more or KeyedKind.rival(self, text, answer)
 
 
 def _other_number(clause: str, answer: Answer) -> bool:

@@ -19,7 +19,7 @@ from reasoner.answers.forms import (
 )
 from reasoner.answers.thinking import final_segment
 from reasoner.errors import UsageError
-from reasoner.specs import Checked, Pattern
+from reasoner.specs import CheckedOptions, Pattern
 from reasoner.types import Answer, Blocks
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class SameKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probed(Checked):
+class Probed(CheckedOptions):
     """A kind of answer for which the model may be asked to end its reply."""
 
     extract: Extract = "probe"
@@ -76,7 +76,7 @@ class Probed(Checked):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadsForms(Probed):
+class FormReader(Probed):
     """A kind of answer that is read from explicit forms in the last part of a reply that was not only thought.
 
     A kind says what an answer is: in a text that holds nothing else (`inside`), and at the start of a clause
@@ -92,7 +92,7 @@ class ReadsForms(Probed):
     """Characters at the end of a reply in which a form is looked for."""
 
     def __post_init__(self) -> None:
-        Checked.__post_init__(self)
+        CheckedOptions.__post_init__(self)
         if self.pattern:
             compiled(self.pattern)
 
@@ -195,7 +195,7 @@ _SILENT = re.compile(r"I hope it is correct\.?|\\end\{[a-z]+\*?\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ByKey(SameKey, ReadsForms):
+class KeyedKind(SameKey, FormReader):
     """A kind that is read from forms, and in which two answers are equal exactly if their keys are."""
 
 

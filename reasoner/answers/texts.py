@@ -8,7 +8,7 @@ from functools import cache
 from typing import ClassVar, Literal
 
 from reasoner.answers.forms import Opening, table
-from reasoner.answers.reading import ByKey
+from reasoner.answers.reading import KeyedKind
 from reasoner.types import Answer, Blocks
 
 Equal = Literal["exact", "model"]
@@ -59,7 +59,7 @@ def squad_em(prediction: str, golds: Sequence[str]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class TextSpace(ByKey):
+class TextSpace(KeyedKind):
     """A short free text; two are equal if their SQuAD normal forms are.
 
     With `equal` "model", the run asks its model about two answers with different normal forms, unless both are numbers.
@@ -165,7 +165,7 @@ def _truth() -> tuple[re.Pattern[str], dict[str, str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class YesNoSpace(ByKey):
+class YesNoSpace(KeyedKind):
     """Yes or no; true and false mean the same."""
 
     name: ClassVar[str] = "yes_no"

@@ -28,14 +28,14 @@ class ToolCall(NamedTuple):
     arguments: str
 
 
-class Calls(NamedTuple):
+class ToolReply(NamedTuple):
     """A reply as text and calls of tools; either may be empty."""
 
     text: str
     calls: tuple[ToolCall, ...] = ()
 
 
-def read_calls(reply: str) -> Calls | None:
+def read_calls(reply: str) -> ToolReply | None:
     """The calls in a reply and the text before them; None where it has a call that cannot be read.
 
     Three forms are read: `<tool_call>` around JSON with `name` and `arguments` (Hermes, Qwen), `<tool_call>` around
@@ -46,10 +46,10 @@ def read_calls(reply: str) -> Calls | None:
         return None
     if match := _TAGGED.search(reply):
         tagged = _all(map(_tagged, _TAGGED.findall(reply)))
-        return Calls(reply[: match.start()].strip(), tagged) if tagged else None
+        return ToolReply(reply[: match.start()].strip(), tagged) if tagged else None
     value = _value(reply) if reply.lstrip()[:1] in ("{", "[") else None
     calls = _all(map(_from_json, value if isinstance(value, list) else [value]))
-    return Calls("", calls) if calls else Calls(reply.strip())
+    return ToolReply("", calls) if calls else ToolReply(reply.strip())
 
 
 def _all(calls: Iterable[ToolCall | None]) -> tuple[ToolCall, ...]:

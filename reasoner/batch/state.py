@@ -113,7 +113,7 @@ class WorkTrace:
 
 
 @dataclass(slots=True)
-class Progressed:
+class EarlierSessions:
     """What earlier sessions of a batch finished."""
 
     ids: IdSet = field(default_factory=IdSet)
@@ -270,7 +270,7 @@ class BatchFolder:
                     f"{value or 'none'}): use those, or {RESTART}"
                 )
 
-    def progressed(self, *, shared: bool) -> Progressed:
+    def progressed(self, *, shared: bool) -> EarlierSessions:
         """What earlier sessions finished.
 
         Lines of questions that are asked again are taken out of the answers: those that failed, and those that a budget
@@ -280,7 +280,7 @@ class BatchFolder:
             TraceError: a file cannot be read or written, holds something else, or has two answers to one row.
         """
         state = self._read()
-        done = Progressed(dropped=state.dropped, spent=state.dropped)
+        done = EarlierSessions(dropped=state.dropped, spent=state.dropped)
         if self.lines.exists():
             JournalWriter(self.lines, "answers", resume=True).close()
             taken_out = 0
@@ -378,7 +378,7 @@ def unasked_rows(answers: Path, rows: Iterator[InputRow]) -> int | None:
 
 async def answer_rows(
     rows: Iterator[InputRow],
-    done: Progressed,
+    done: EarlierSessions,
     trace: Sink | None,
     *,
     length: int | None,

@@ -86,7 +86,7 @@ def command(
     from reasoner.cli.progress import BatchProgress
     from reasoner.execution.session import CONCURRENCY
 
-    given = options.Given(**settled(settings, typed))
+    given = options.GivenOptions(**settled(settings, typed))
     if overwrite and output == options.STANDARD:
         raise UsageError("--overwrite has no effect without --output FILE: omit it")
     total, limit = options.budget_of(given.budget).together(), options.budget_of(each)

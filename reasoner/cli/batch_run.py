@@ -28,7 +28,7 @@ from reasoner.batch.rows import (
 )
 from reasoner.batch.state import (
     BatchFolder,
-    Progressed,
+    EarlierSessions,
     Settings,
     answer_rows,
     unasked_rows,
@@ -174,7 +174,7 @@ class BatchRun(EngineRun):
     questions: Path
     answers: Path
     overwrite: bool
-    given: options.Given
+    given: options.GivenOptions
     budget: Budget
     each: Budget
     prices: Prices | None
@@ -308,9 +308,9 @@ class BatchRun(EngineRun):
                 if writer:
                     writer.close()
 
-    def _begin(self) -> Progressed:
+    def _begin(self) -> EarlierSessions:
         """What earlier sessions finished; the settings of a new batch are written, those of an old one compared."""
-        done = Progressed()
+        done = EarlierSessions()
         if self._folder:
             model = self.engine.model
             digest = hashlib.blake2b(

@@ -17,7 +17,7 @@ from reasoner.registry import (
     options_of,
     sampling_options,
 )
-from reasoner.specs import Bare, written
+from reasoner.specs import BareWord, written
 from reasoner.types import FALLBACK, SamplingParams
 
 INDENT = 19
@@ -130,7 +130,7 @@ def _options(cls: Any) -> Iterator[tuple[str, object]]:
     for name, field in options_of(cls).items():
         default = _default(field)
         if opened and name == opened.field:
-            yield name, Bare("")
+            yield name, BareWord("")
         elif not isinstance(default, SamplingParams) and (
             field.default_factory is dataclasses.MISSING
             or isinstance(default, tuple)
@@ -154,7 +154,9 @@ def _sampling(cls: Any) -> dict[str, str]:
 def _sampling_default(cls: Any, given: SamplingParams, option: str) -> object:
     value = getattr(given.over(getattr(cls, "sampling", given), FALLBACK), option)
     return (
-        Bare("that of the model") if option == "thinking" and value is None else value
+        BareWord("that of the model")
+        if option == "thinking" and value is None
+        else value
     )
 
 

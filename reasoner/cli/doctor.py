@@ -10,7 +10,7 @@ import click
 from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, ENGINE, guarded
 from reasoner.cli.look import Command
-from reasoner.cli.options import SPEC, Given, json_option
+from reasoner.cli.options import SPEC, GivenOptions, json_option
 from reasoner.cli.terminal import Terminal, engine_log, labelled, own_streams
 from reasoner.errors import EngineError, UsageError
 from reasoner.system.machine import cpu_name, extras, gpus, installed, usable_cores
@@ -64,7 +64,7 @@ def command(
     from reasoner.engines.vllm import VllmEngine
 
     terminal = Terminal()
-    chosen = Given(engine=engine, model=model, base_url=base_url).to_engine()
+    chosen = GivenOptions(engine=engine, model=model, base_url=base_url).to_engine()
     if start and not isinstance(chosen, VllmEngine):
         raise UsageError("--start has no effect: only vllm is started here; omit it")
     if not isinstance(chosen, VllmEngine | OpenAIEngine):

@@ -242,7 +242,7 @@ def json_option(result: str) -> Callable[[F], F]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class GivenOptions:
     """What was typed of the options of `solve`, `batch` and `serve`; None where one was left out."""
 
     strategy: str | None = None
@@ -443,7 +443,7 @@ def with_sampling(spec: "Spec", **given: str | float | None) -> "tuple[Spec, set
     """
     from reasoner.registry import load, options_of
     from reasoner.registry import sampling_options as sampling_names
-    from reasoner.specs import Bare, Spec
+    from reasoner.specs import BareWord, Spec
 
     cls = load("strategy", spec.name)
     fields_of = options_of(cls)
@@ -452,7 +452,7 @@ def with_sampling(spec: "Spec", **given: str | float | None) -> "tuple[Spec, set
         known |= {option: written for written, option in sampling_names(cls).items()}
     wanted = {name: value for name, value in given.items() if value is not None}
     changed = {
-        known[name]: Bare(value) for name, value in wanted.items() if name in known
+        known[name]: BareWord(value) for name, value in wanted.items() if name in known
     }
     return Spec(spec.name, {**spec.options, **changed}), wanted.keys() - known
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from reasoner.batch.rows import AnswerLine
-    from reasoner.batch.state import Progressed
+    from reasoner.batch.state import EarlierSessions
 
 STEADY_ROWS: Final = 8
 """The fewest rows of a batch from which the rest is estimated."""
@@ -188,7 +188,7 @@ class BatchProgress(Display):
     _samples: int = field(default=0, init=False)
     """Samples of this session."""
 
-    def resume(self, earlier: "Progressed", total: int | None) -> None:
+    def resume(self, earlier: "EarlierSessions", total: int | None) -> None:
         """The rows begin; some were done in earlier sessions."""
         self.total, self.done, self._earlier, self._first = (
             total,

@@ -132,7 +132,9 @@ def command(
 
     own = read_settings(settings) if settings else Settings()
     typed = with_model(typed, own.model)
-    given = options.Given(**{**typed, "no_server": typed["no_server"] or not over_mcp})
+    given = options.GivenOptions(
+        **{**typed, "no_server": typed["no_server"] or not over_mcp}
+    )
     limits = own.limits
     if max_budget is not None:
         limits = limits.model_copy(update={"max_budget": options.budget_of(max_budget)})

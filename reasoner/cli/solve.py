@@ -93,7 +93,7 @@ def command(
     from reasoner.cli.progress import QuestionProgress
     from reasoner.cli.question_run import QuestionRun
 
-    given = options.Given(**settled(settings, typed))
+    given = options.GivenOptions(**settled(settings, typed))
     if overwrite and trace is None:
         raise UsageError("--overwrite has no effect without --trace: omit it")
     if given.quiet and verbose:
@@ -120,7 +120,7 @@ def command(
 
 
 def _question(
-    argument: str | None, context: Path | None, given: options.Given
+    argument: str | None, context: Path | None, given: options.GivenOptions
 ) -> "Question":
     """The question of the argument, with the document that it is about."""
     from reasoner.cli.inputs import file_text, question_text

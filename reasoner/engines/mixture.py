@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 from reasoner.engine import (
     Continuation,
     Engine,
-    Rendered,
+    RenderedPrompt,
     SampleRequest,
     continuation,
     release,
@@ -117,7 +117,7 @@ class MixtureEngine:
         for member in self.members:
             await member.start()
 
-    async def render(self, prompt: Prompt) -> Rendered:
+    async def render(self, prompt: Prompt) -> RenderedPrompt:
         """The rendering of the member that began the chain; a bound for all members where none has."""
         if prompt.token_ids or prompt.text:
             return await self.members[self._home(prompt)].render(prompt)
@@ -126,7 +126,7 @@ class MixtureEngine:
         rendered = [
             await member.render(prompt) for member in self.members[len(self._levels) :]
         ]
-        return Rendered(None, max(prompt.tokens for prompt in rendered))
+        return RenderedPrompt(None, max(prompt.tokens for prompt in rendered))
 
     def _home(self, prompt: Prompt) -> int:
         home = self._homes.get(prompt.digest)

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from reasoner.engine import Continuation, FreeEngine, Rendered, SampleRequest
+from reasoner.engine import Continuation, FreeEngine, RenderedPrompt, SampleRequest
 from reasoner.engines.chains import PROBE_TOKENS, probe_reply
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.info import ModelInfo
@@ -127,12 +127,14 @@ class PoolEngine(FreeEngine):
         """As text, where the pool has chains."""
         return "text" if self.model.thinking else None
 
-    async def render(self, prompt: Prompt) -> Rendered:
+    async def render(self, prompt: Prompt) -> RenderedPrompt:
         """One token and the generated ones: the length of the question is unknown."""
         thinks = still_thinking(
             prompt, self.model.thinking, opened=bool(prompt.messages)
         )
-        return Rendered(None, 1 + len(prompt.token_ids) + _position(prompt)[1], thinks)
+        return RenderedPrompt(
+            None, 1 + len(prompt.token_ids) + _position(prompt)[1], thinks
+        )
 
     async def sample(self, request: SampleRequest) -> Completion:
         """The recorded reply at the request's index, or the next part of the chain that the prompt continues.

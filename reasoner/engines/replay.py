@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar, NoReturn
 
 from reasoner.answers.questions import Question
-from reasoner.engine import FreeEngine, Rendered, SampleRequest
+from reasoner.engine import FreeEngine, RenderedPrompt, SampleRequest
 from reasoner.errors import NotRecorded, TraceError
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
@@ -37,7 +37,9 @@ class ReplayEngine(FreeEngine):
         default_factory=dict, init=False, repr=False
     )
     _texts: tuple[str, ...] = field(default=(), init=False, repr=False)
-    _heads: dict[str, Rendered] = field(default_factory=dict, init=False, repr=False)
+    _heads: dict[str, RenderedPrompt] = field(
+        default_factory=dict, init=False, repr=False
+    )
     _token_ids: dict[str, TokenIds | None] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -63,13 +65,15 @@ class ReplayEngine(FreeEngine):
         for history in histories.values():
             for head in history.of(Prompted):
                 ids = (0,) * head.tokens if head.exact else None
-                self._heads[head.prompt] = Rendered(ids, head.tokens, head.in_thinking)
+                self._heads[head.prompt] = RenderedPrompt(
+                    ids, head.tokens, head.in_thinking
+                )
             self._token_ids |= {
                 event.thinking + event.text: event.token_ids
                 for event in history.of(Prefilled)
             }
 
-    async def render(self, prompt: Prompt) -> Rendered:
+    async def render(self, prompt: Prompt) -> RenderedPrompt:
         """The recorded number of tokens of the head, and what was generated since."""
         head = self._heads.get(
             replace(prompt, token_ids=(), text="", thinking="").digest
@@ -85,7 +89,7 @@ class ReplayEngine(FreeEngine):
         in_thinking = still_thinking(
             prompt, self.model.thinking, opened=head.in_thinking
         )
-        return Rendered(ids, head.tokens + len(prompt.token_ids), in_thinking)
+        return RenderedPrompt(ids, head.tokens + len(prompt.token_ids), in_thinking)
 
     async def encode(self, text: str) -> TokenIds | None:
         """The recorded token ids of a text that was appended to a reply."""

@@ -9,7 +9,7 @@ from functools import lru_cache
 from statistics import NormalDist
 from typing import Final, NamedTuple
 
-from reasoner.engine import Continuation, FreeEngine, Rendered, SampleRequest
+from reasoner.engine import Continuation, FreeEngine, RenderedPrompt, SampleRequest
 from reasoner.engines.chains import PROBE_TOKENS, ChainLaw, probe_reply
 from reasoner.engines.simulating.arithmetic import read_arithmetic, written
 from reasoner.engines.simulating.instances import ANY_OBJECT, instance
@@ -196,7 +196,7 @@ class SimulatedEngine(FreeEngine):
         """True: a thinking level that is a number of tokens is kept."""
         return True
 
-    async def render(self, prompt: Prompt) -> Rendered:
+    async def render(self, prompt: Prompt) -> RenderedPrompt:
         """One token for each word of the prompt; the ids mean nothing."""
         words = sum(
             map(_words, (prompt.raw, *(message.content for message in prompt.messages)))
@@ -206,7 +206,7 @@ class SimulatedEngine(FreeEngine):
             bool(self.thinking and prompt.messages)
             and prompt.thinking_level != NO_THINKING
         )
-        return Rendered(
+        return RenderedPrompt(
             ids, len(ids), still_thinking(prompt, self.model.thinking, opened=opened)
         )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from reasoner.answers.questions import Question
 from reasoner.budget import MIN_USEFUL_TOKENS, NO_COST, Cost, Ledger, Reservation
-from reasoner.engine import Engine, Replicated
+from reasoner.engine import Engine, ReplicatedEngine
 from reasoner.errors import BudgetExhausted
 from reasoner.execution.gate import Gate, Room
 from reasoner.execution.scheduler import Shares
@@ -33,7 +33,7 @@ NO_DEADLINE: Final = NoDeadline()
 
 
 @dataclass(slots=True, eq=False)
-class Priced:
+class LedgerClaim:
     """What asks the ledgers for room: for up to `max_tokens` tokens."""
 
     max_tokens: int
@@ -48,7 +48,7 @@ class Priced:
         return NO_COST
 
 
-class Admission(Room[Priced]):
+class Admission(Room[LedgerClaim]):
     """The ledgers of a question: its own, and those above it, which it shares.
 
     An operation that does not fit in its worst case waits while work in flight may settle for less than it reserved.
@@ -62,7 +62,7 @@ class Admission(Room[Priced]):
         self.timed = ledger.remaining_seconds() < math.inf
         """Whether there is a deadline."""
 
-    def short(self, ask: Priced) -> Ledger | None:
+    def short(self, ask: LedgerClaim) -> Ledger | None:
         """The ledger that is short for now; None where there is room for the tokens that it is `granted`.
 
         Raises:
@@ -91,11 +91,11 @@ class Admission(Room[Priced]):
             return short.ledger
         raise short.refusal
 
-    def take(self, ask: Priced) -> None:
+    def take(self, ask: LedgerClaim) -> None:
         """Reserve its worst case."""
         self.ledger.hold(ask.reservation)
 
-    def give(self, ask: Priced) -> None:
+    def give(self, ask: LedgerClaim) -> None:
         """Book its actual cost. Raises as `Ledger.settle`."""
         self.ledger.settle(ask.reservation, ask.actual)
 
@@ -124,7 +124,7 @@ TOGETHER: Final = 64
 """Requests of one question that start in one turn beyond that: engines join what comes together."""
 
 
-class Turn(Room[object]):
+class LoopTurn(Room[object]):
     """Lets `STARTS` questions and requests begin in each turn of the event loop.
 
     What else the loop serves has its turn in between, however many samples are asked for at once. Requests of one
@@ -147,7 +147,7 @@ class Turn(Room[object]):
             self._left = 0
         return True
 
-    def short(self, asker: object) -> "Turn | None":
+    def short(self, asker: object) -> "LoopTurn | None":
         """None where this turn has room for a request of this question."""
         return (
             None
@@ -181,7 +181,7 @@ class EngineLimits:
     def __init__(self, kv_limiters: "tuple[KvCacheLimiter, ...]" = ()) -> None:
         self.kv_limiters = kv_limiters
         self.gate = Gate()
-        self.turn = Turn(self.gate)
+        self.turn = LoopTurn(self.gate)
 
     @classmethod
     def of(cls, engine: Engine) -> Self:
@@ -191,7 +191,7 @@ class EngineLimits:
         # NumPy takes a tenth of a second to import.
         from reasoner.execution.kv_limiter import KvCacheLimiter
 
-        replicas = engine.replicas if isinstance(engine, Replicated) else 1
+        replicas = engine.replicas if isinstance(engine, ReplicatedEngine) else 1
         return cls(
             tuple(
                 KvCacheLimiter(int(engine.capacity * KV_SHARE)) for _ in range(replicas)
@@ -200,7 +200,7 @@ class EngineLimits:
 
     def kv_limiter(self, engine: Engine, question: Question) -> "KvCacheLimiter | None":
         """The limiter of the replica that serves this question."""
-        if len(self.kv_limiters) > 1 and isinstance(engine, Replicated):
+        if len(self.kv_limiters) > 1 and isinstance(engine, ReplicatedEngine):
             return self.kv_limiters[engine.replica_of(question.id)]
         return self.kv_limiters[0] if self.kv_limiters else None
 

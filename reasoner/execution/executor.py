@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
-from reasoner.engine import Engine, Rendered, SampleRequest, TextPiece, release
+from reasoner.engine import Engine, RenderedPrompt, SampleRequest, TextPiece, release
 from reasoner.errors import EngineError
 from reasoner.execution.admission import Admission, EngineLimits, NoDeadline
 from reasoner.execution.gate import Rooms
 from reasoner.execution.order import RunningOperations
 from reasoner.models.info import ModelInfo
-from reasoner.models.thinking import Forced, forced
+from reasoner.models.thinking import ForcedText, forced
 from reasoner.strategy import Prefill
-from reasoner.system.foreign import ErrorsFrom, fault_in
+from reasoner.system.foreign import ForeignErrors, fault_in
 from reasoner.trace.events import Prefilled, Work
 from reasoner.trace.history import EMPTY, QuestionHistory
 from reasoner.trace.recorder import Recorder
@@ -25,12 +25,12 @@ from reasoner.types import Completion, Prompt, TokenIds, Usage
 from reasoner.verifier import Verifier, verifier_cost
 
 if TYPE_CHECKING:
-    from reasoner.execution.kv_limiter import Charge, KvCacheLimiter
+    from reasoner.execution.kv_limiter import CacheCharge, KvCacheLimiter
 
 T = TypeVar("T")
 W = TypeVar("W", bound=Work)
-ENGINE_ERRORS = ErrorsFrom("the engine", EngineError)
-COMPARER_ERRORS = ErrorsFrom("comparing answers")
+ENGINE_ERRORS = ForeignErrors("the engine", EngineError)
+COMPARER_ERRORS = ForeignErrors("comparing answers")
 
 
 CountedAs = Literal["sample", "request", "likelihood", "probe", "verdict"]
@@ -68,7 +68,7 @@ class OperationExecutor:
     kv_limiter: "KvCacheLimiter | None" = field(init=False)
     rooms: Rooms = field(init=False)
     """What a request to the engine needs room in."""
-    _rendered: tuple[Prompt, Rendered] | None = None
+    _rendered: tuple[Prompt, RenderedPrompt] | None = None
 
     def __post_init__(self) -> None:
         self.model = self.engine.model
@@ -96,7 +96,7 @@ class OperationExecutor:
             self.cost(Usage(prompt, 0, tokens), at=at), requests=0, samples=0
         )
 
-    async def render(self, prompt: Prompt) -> Rendered:
+    async def render(self, prompt: Prompt) -> RenderedPrompt:
         """The prompt as the engine reads it; the last one is kept, as the samples of a question share theirs."""
         if self._rendered and self._rendered[0] is prompt:
             return self._rendered[1]
@@ -127,7 +127,7 @@ class OperationExecutor:
             )
 
     async def within_cache(
-        self, request: SampleRequest, charge: "Charge"
+        self, request: SampleRequest, charge: "CacheCharge"
     ) -> Completion:
         """What the engine generates, or as far as there is room in its KV cache."""
         limiter, (head, _) = cast("KvCacheLimiter", self.kv_limiter), charge.shared
@@ -263,8 +263,8 @@ class OperationExecutor:
         return extended
 
     async def extended(
-        self, op: Prefill, rendered: Rendered
-    ) -> tuple[Prompt, Forced, TokenIds | None]:
+        self, op: Prefill, rendered: RenderedPrompt
+    ) -> tuple[Prompt, ForcedText, TokenIds | None]:
         """The prompt with the text appended, what was appended, and its token ids where they are known."""
         appended = forced(
             op.text, op.thinking, self.model.thinking, in_thinking=rendered.in_thinking
@@ -279,7 +279,7 @@ class OperationExecutor:
         )
 
     async def before_deadline(
-        self, work: Awaitable[T], errors: ErrorsFrom = COMPARER_ERRORS
+        self, work: Awaitable[T], errors: ForeignErrors = COMPARER_ERRORS
     ) -> T:
         """Await work that takes no tokens, up to the deadline.
 

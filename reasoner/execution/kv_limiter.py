@@ -128,7 +128,7 @@ class _Kind:
         self.intervals = intervals
         self.table = LifeTable()
         self.forecast = KvForecast(self.table, intervals)
-        self.in_flight: dict[Charge, None] = {}
+        self.in_flight: dict[CacheCharge, None] = {}
         self.ended: list[float] = []
         self.cut: list[float] = []
 
@@ -147,7 +147,7 @@ class _Kind:
 
 
 @dataclass(slots=True, eq=False)
-class Charge:
+class CacheCharge:
     """What one sequence is charged while it is in flight."""
 
     shared: Shared
@@ -170,18 +170,18 @@ class Charge:
     """Whether it ended by itself, and was neither cut nor cancelled."""
 
 
-class Charged(Protocol):
+class CacheClaim(Protocol):
     """What asks a KV cache for room."""
 
     @property
-    def charge(self) -> Charge | None:
+    def charge(self) -> CacheCharge | None:
         """What it is charged while it is in flight."""
 
-    def charged(self, limiter: "KvCacheLimiter", /) -> Charge:
+    def charged(self, limiter: "KvCacheLimiter", /) -> CacheCharge:
         """What it would be charged now."""
 
 
-class KvCacheLimiter(Room[Charged]):
+class KvCacheLimiter(Room[CacheClaim]):
     """Keeps the unique tokens in flight within the KV cache, earlier questions first, so that their branches stay.
 
     More tokens would be preempted and computed again. Sequences are charged what all in flight are expected to hold at
@@ -231,7 +231,7 @@ class KvCacheLimiter(Room[Charged]):
         limit: int,
         priority: int = 0,
         droppable: bool = False,
-    ) -> Charge:
+    ) -> CacheCharge:
         """The charge of a sequence of up to `limit` tokens, with the `shared` pieces of its prompt.
 
         `kind` is what its length depends on, apart from the limit; limits that differ much are kinds of their own.
@@ -239,7 +239,7 @@ class KvCacheLimiter(Room[Charged]):
         """
         known = self._known(kind, limit)
         self._entered += 1
-        return Charge(
+        return CacheCharge(
             shared,
             limit,
             droppable,
@@ -248,19 +248,19 @@ class KvCacheLimiter(Room[Charged]):
             rank=(priority, self._entered),
         )
 
-    def rank(self, ask: Charged) -> int:
+    def rank(self, ask: CacheClaim) -> int:
         """The index of its question; one that does not wait goes before all that do."""
         charge = ask.charged(self)
         return -1 if charge.droppable else charge.rank[0]
 
-    def short(self, ask: Charged) -> "KvCacheLimiter | None":
+    def short(self, ask: CacheClaim) -> "KvCacheLimiter | None":
         """None where the sequence fits, and the pieces of its prompt that are not in the cache yet."""
         charge = ask.charged(self)
         return None if charge.droppable or self._fits(charge) else self
 
-    def take(self, ask: Charged) -> None:
+    def take(self, ask: CacheClaim) -> None:
         """Charge it what it is expected to hold."""
-        charge = cast("Charge", ask.charge)
+        charge = cast("CacheCharge", ask.charge)
         charge.entered, charge.forecast, charge.row = (
             self._step,
             charge.kind.forecast,
@@ -274,9 +274,9 @@ class KvCacheLimiter(Room[Charged]):
         self._variance += charge.forecast.variance[charge.row]
         self._share(charge.shared)
 
-    def give(self, ask: Charged) -> None:
+    def give(self, ask: CacheClaim) -> None:
         """Free what it was charged, and learn from its length."""
-        charge = cast("Charge", ask.charge)
+        charge = cast("CacheCharge", ask.charge)
         generated = charge.generated
         del charge.kind.in_flight[charge]
         self._in_flight -= 1
@@ -300,7 +300,7 @@ class KvCacheLimiter(Room[Charged]):
             self._mean, self._variance = np.zeros(len(EDGES)), np.zeros(len(EDGES))
 
     def watch(
-        self, charge: Charge, progress: Progress, drop: Callable[[], None]
+        self, charge: CacheCharge, progress: Progress, drop: Callable[[], None]
     ) -> None:
         """Call `drop` once the cache is full and this sequence is the first to go; it must leave then."""
         charge.progress, charge.drop = progress, drop
@@ -391,7 +391,7 @@ class KvCacheLimiter(Room[Charged]):
                 self._shared += tokens
             self._sharing[name] = self._sharing.get(name, 0) + 1
 
-    def _fits(self, charge: Charge) -> bool:
+    def _fits(self, charge: CacheCharge) -> bool:
         if self._in_flight == 0:
             return True
         shared = self._shared + sum(

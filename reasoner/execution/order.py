@@ -28,7 +28,7 @@ Key = tuple[int, Handle]
 
 
 @dataclass(slots=True, eq=False)
-class Line:
+class ClockEntry:
     """One operation on the clock, from `start` on: how long its sequences are so far, and its `end` once it is over."""
 
     operations: "RunningOperations"
@@ -78,7 +78,7 @@ class Line:
 class SequenceProgress(Progress):
     """The progress of one request, from the virtual time `start` on."""
 
-    line: Line = field(kw_only=True)
+    line: ClockEntry = field(kw_only=True)
     start: int = field(kw_only=True)
     length: int = 0
     """The tokens that it has at least, and exactly once the engine knows it."""
@@ -153,7 +153,7 @@ class RunningOperations:
         """The virtual time: where the latest of the results ended that the plan has received."""
         self.late = 0
         """The operation of the refusal that was raised last."""
-        self.lines: dict[Handle, Line] = {}
+        self.lines: dict[Handle, ClockEntry] = {}
         self._history = history
         self._script = deque(history.delivered if history.attempts else ())
         """The recorded order of results; others follow as they arrive."""
@@ -165,7 +165,7 @@ class RunningOperations:
         self._arrived: deque[Handle] = deque()
         self._first_refusal: tuple[Handle, BudgetExhausted] | None = None
         self._stalled: dict[Handle, NotRecorded] = {}
-        self._running: list[tuple[int, Handle, Line]] = []
+        self._running: list[tuple[int, Handle, ClockEntry]] = []
         """By a lower bound of their end, which may be outdated."""
         self._over: list[Key] = []
         self._parked: list[tuple[int, Handle, int, SequenceProgress]] = []
@@ -199,7 +199,7 @@ class RunningOperations:
         loop = self._loop = asyncio.get_running_loop()
         self._in_flight += 1
         if at is not None:
-            line = self.lines[handle] = Line(self, handle, at)
+            line = self.lines[handle] = ClockEntry(self, handle, at)
             if not (launch and self.scheduled):
                 self.hold_back(line)
         task = self._tasks[handle] = loop.create_task(work)
@@ -383,7 +383,7 @@ class RunningOperations:
                     return None
         return self._over[0][1]
 
-    def hold_back(self, line: Line) -> None:
+    def hold_back(self, line: ClockEntry) -> None:
         """From now on, this operation holds back others that end after it."""
         heapq.heappush(self._running, (line.bound, line.handle, line))
 

@@ -18,19 +18,19 @@ from reasoner.errors import (
 )
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import SequenceIds, each
-from reasoner.execution.order import Line, RunningOperations
+from reasoner.execution.order import ClockEntry, RunningOperations
 from reasoner.execution.probes import Probes
 from reasoner.execution.programs import execute
 from reasoner.execution.replies import Replies
 from reasoner.execution.sampling import OperationSampler, resolved
 from reasoner.execution.scheduler import ScheduledQuestion
 from reasoner.execution.scoring import measure_likelihoods, rate
-from reasoner.execution.seen import Examination, Seen
-from reasoner.execution.verdicts import Pairs, Verdicts
+from reasoner.execution.seen import Examination, PlanView
+from reasoner.execution.verdicts import Pairs, QuestionVerdicts
 from reasoner.models.info import ModelInfo
 from reasoner.solution import INTERRUPTED, Solution
 from reasoner.strategy import StopRule, Strategy
-from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
+from reasoner.system.foreign import ForeignErrors, described, is_cancellation
 from reasoner.trace.events import (
     Cancelled,
     Delivered,
@@ -52,9 +52,9 @@ from reasoner.types import (
 )
 from reasoner.verifier import Verifier
 
-STRATEGY_ERRORS = ErrorsFrom("the strategy")
-STOP_RULE_ERRORS = ErrorsFrom("the stop rule")
-QUESTION_ERRORS = ErrorsFrom("answering this question")
+STRATEGY_ERRORS = ForeignErrors("the strategy")
+STOP_RULE_ERRORS = ForeignErrors("the stop rule")
+QUESTION_ERRORS = ForeignErrors("answering this question")
 Extractions = tuple[Extraction | None, ...]
 
 
@@ -94,18 +94,18 @@ class PlanRunner:
     """The started operations, but samples, that have not come back."""
     _ops: int = 0
     _running: RunningOperations = field(init=False)
-    _seen: Seen = field(init=False)
+    _seen: PlanView = field(init=False)
     _refusal: BudgetExhausted | None = None
     """The refusal that was raised into the plan; a second one ends it."""
     _partial_refusal: BudgetExhausted | None = None
-    _verdicts: Verdicts = field(init=False)
+    _verdicts: QuestionVerdicts = field(init=False)
     _probes: Probes = field(init=False)
 
     def __post_init__(self) -> None:
         self._running = self.executor.running
-        self._verdicts = Verdicts(self.executor, self.comparer)
+        self._verdicts = QuestionVerdicts(self.executor, self.comparer)
         self._probes = Probes(self.executor)
-        self._seen = Seen(self.executor, Replies(self.limits))
+        self._seen = PlanView(self.executor, Replies(self.limits))
 
     async def solve(self) -> Solution:
         """The solution; a failure is in its `error`. On cancellation, work in flight is booked and the trace closed."""
@@ -435,7 +435,10 @@ class PlanRunner:
         return drawn
 
     async def _in_turn(
-        self, scheduled: ScheduledQuestion, sequences: SequenceIds, line: Line | None
+        self,
+        scheduled: ScheduledQuestion,
+        sequences: SequenceIds,
+        line: ClockEntry | None,
     ) -> ScheduledQuestion | None:
         """Wait until the scheduler starts an operation; None for a recorded one, which does not wait."""
         recorded = self.executor.history.settles(sequences.op, sequences.names())

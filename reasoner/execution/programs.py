@@ -13,11 +13,11 @@ from reasoner.execution.work import Inquiry, Job, perform
 from reasoner.sandbox.check import NEEDED, Sandbox
 from reasoner.sandbox.layers import SandboxLimits, detect
 from reasoner.strategy import NOT_RUN, Execute, Execution
-from reasoner.system.foreign import ErrorsFrom
+from reasoner.system.foreign import ForeignErrors
 from reasoner.trace.events import Executed
 from reasoner.types import AnswerSpace, Completion, Extraction
 
-SANDBOX_ERRORS: Final = ErrorsFrom("the sandbox")
+SANDBOX_ERRORS: Final = ForeignErrors("the sandbox")
 
 
 async def execute(
@@ -59,7 +59,7 @@ async def execute(
 class _ProgramJob(Job[Execution]):
     """A program in the sandbox. It takes time and no tokens."""
 
-    errors: ClassVar[ErrorsFrom | None] = SANDBOX_ERRORS
+    errors: ClassVar[ForeignErrors | None] = SANDBOX_ERRORS
 
     op: Execute
 

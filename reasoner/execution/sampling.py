@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from reasoner.budget import Cost
 from reasoner.engine import (
-    KeepsChains,
+    ChainKeeper,
     Progress,
     SampleRequest,
     TextPiece,
@@ -17,7 +17,7 @@ from reasoner.engine import (
 from reasoner.errors import BudgetExhausted, EngineError, PromptTooLong, UsageError
 from reasoner.execution.executor import OperationExecutor, derive_seed
 from reasoner.execution.launching import MAX_IN_FLIGHT, SequenceIds, each
-from reasoner.execution.order import Line
+from reasoner.execution.order import ClockEntry
 from reasoner.execution.probes import Probes
 from reasoner.execution.work import EngineRequest, perform
 from reasoner.models.defaults import resolved_params
@@ -77,7 +77,7 @@ class OperationSampler:
     executor: OperationExecutor
     op: Sample
     interruptible: bool
-    line: Line | None
+    line: ClockEntry | None
     probes: Probes | None
 
     def sample(self, sequence: SequenceId) -> Coroutine[Any, Any, Completion]:
@@ -206,7 +206,7 @@ class _SequenceJob(EngineRequest):
             )
             if event := executor.recorded(sequence.op, Sampled, *name):
                 completion = event.completion(sequence.prompt)
-                if isinstance(executor.engine, KeepsChains):
+                if isinstance(executor.engine, ChainKeeper):
                     executor.engine.resume(executor.question.id, completion)
                 return completion
             if thought:

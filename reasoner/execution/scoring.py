@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, cast
 
 from reasoner.budget import NO_COST, Cost
-from reasoner.engine import Rendered
+from reasoner.engine import RenderedPrompt
 from reasoner.errors import (
     BudgetExhausted,
     PromptTooLong,
@@ -274,7 +274,7 @@ async def measure_likelihoods(
 
 
 async def _encoded(
-    executor: OperationExecutor, prompt: Rendered, text: str
+    executor: OperationExecutor, prompt: RenderedPrompt, text: str
 ) -> TokenIds | None:
     """The token ids of a text; None where it does not fit after the prompt."""
     ids = await executor.encode(text)
@@ -290,12 +290,15 @@ async def _encoded(
 
 
 async def _ask_all(
-    inquiry: Inquiry[Any], prompt: Prompt, head: Rendered, nodes: Iterable[BranchNode]
+    inquiry: Inquiry[Any],
+    prompt: Prompt,
+    head: RenderedPrompt,
+    nodes: Iterable[BranchNode],
 ) -> Logprobs:
     """The log-probabilities at all nodes. The first failure cancels the others, as all are needed."""
 
     async def ask(node: BranchNode) -> Logprobs:
-        rendered = Rendered(
+        rendered = RenderedPrompt(
             (head.token_ids or ()) + node.path, head.tokens + len(node.path)
         )
         completion = await inquiry.request(

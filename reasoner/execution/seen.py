@@ -15,7 +15,7 @@ Examination = Score | ComparePair | Probe | Execute
 
 
 @dataclass(slots=True)
-class Seen:
+class PlanView:
     """What the plan of one question has seen."""
 
     executor: OperationExecutor

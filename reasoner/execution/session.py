@@ -42,7 +42,7 @@ CONCURRENCY: Final = 1024
 """The most questions open at once: as many as the sequences that engines compute at once, if each draws only one."""
 
 
-class Prepared(NamedTuple):
+class ResolvedStrategy(NamedTuple):
     """A strategy with the sampling parameters that apply to a model, notes on them, and the specs of both."""
 
     strategy: Strategy
@@ -53,7 +53,7 @@ class Prepared(NamedTuple):
     """The most tokens of its sequences."""
 
 
-def prepared(strategy: Any, model: ModelInfo) -> Prepared:
+def prepared(strategy: Any, model: ModelInfo) -> ResolvedStrategy:
     """A strategy for a model; done once for each that is a value, which cannot change.
 
     Raises:
@@ -66,10 +66,10 @@ def prepared(strategy: Any, model: ModelInfo) -> Prepared:
     return _prepare(strategy, model)
 
 
-def _prepare(strategy: Any, model: ModelInfo) -> Prepared:
+def _prepare(strategy: Any, model: ModelInfo) -> ResolvedStrategy:
     noted: dict[str, None] = {}
     fitted = resolve(strategy, model, lambda line: noted.update({line: None}))
-    return Prepared(
+    return ResolvedStrategy(
         fitted,
         tuple(noted),
         spec_of(strategy),
@@ -112,7 +112,7 @@ class RunContext:
     notes: tuple[str, ...] = field(default=(), init=False)
     """What holds for all questions and is not as the user may expect."""
     facts: RunFacts = field(init=False)
-    ready: Prepared = field(init=False)
+    ready: ResolvedStrategy = field(init=False)
     scheduler: Scheduler | None = field(default=None, init=False)
     _progress: "asyncio.Queue[asyncio.Task[Solution] | None]" = field(
         default_factory=asyncio.Queue, init=False

@@ -35,7 +35,7 @@ SPOKEN_TOKENS: Final = 16
 """The maximum of tokens of a verdict that is read from text."""
 
 
-class Verdicts:
+class QuestionVerdicts:
     """The verdicts on one question's answers.
 
     A result holds for the rest of the run, including "not decided", so that a replay and a resumed run count the same

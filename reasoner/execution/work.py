@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from reasoner.budget import NO_COST, Cost
-from reasoner.engine import Rendered, SampleRequest
+from reasoner.engine import RenderedPrompt, SampleRequest
 from reasoner.errors import (
     BudgetExhausted,
     EngineError,
@@ -17,7 +17,7 @@ from reasoner.errors import (
     RequestLost,
     TraceError,
 )
-from reasoner.execution.admission import Priced
+from reasoner.execution.admission import LedgerClaim
 from reasoner.execution.executor import (
     ENGINE_ERRORS,
     CountedAs,
@@ -25,7 +25,7 @@ from reasoner.execution.executor import (
     derive_seed,
 )
 from reasoner.execution.gate import Rooms
-from reasoner.system.foreign import ErrorsFrom, described, is_cancellation, where
+from reasoner.system.foreign import ForeignErrors, described, is_cancellation, where
 from reasoner.trace.events import ATTEMPTS, Refusal, Work
 from reasoner.trace.recorder import Drop, Why
 from reasoner.types import (
@@ -38,14 +38,14 @@ from reasoner.types import (
 )
 
 if TYPE_CHECKING:
-    from reasoner.execution.kv_limiter import Charge, KvCacheLimiter
+    from reasoner.execution.kv_limiter import CacheCharge, KvCacheLimiter
 
 T = TypeVar("T")
 W = TypeVar("W", bound=Work)
 
 
 @dataclass(slots=True, eq=False)
-class Job(Priced, Generic[T]):
+class Job(LedgerClaim, Generic[T]):
     """Work that is paid for: how much it may cost, how it is run, and what is recorded of it.
 
     It asks for up to `max_tokens` tokens, from the virtual time `at` on, and is tried up to `tries` times. It may be
@@ -53,7 +53,7 @@ class Job(Priced, Generic[T]):
     """
 
     tries: ClassVar[int] = 1
-    errors: ClassVar[ErrorsFrom | None] = None
+    errors: ClassVar[ForeignErrors | None] = None
     """What the exceptions of foreign code become."""
     generates: ClassVar[bool] = False
     """Whether it waits for a turn of the event loop, to which work that follows a reply adds little, and for room in
@@ -146,16 +146,16 @@ class EngineRequest(Job[Completion]):
     """One request to the engine: how a prompt continues. A `droppable` one waits for no room in the KV cache."""
 
     tries: ClassVar[int] = ATTEMPTS
-    errors: ClassVar[ErrorsFrom | None] = ENGINE_ERRORS
+    errors: ClassVar[ForeignErrors | None] = ENGINE_ERRORS
     generates: ClassVar[bool] = True
 
     counted_as: CountedAs
     droppable: bool
     params: SamplingParams
     prompt: Prompt
-    rendered: Rendered = field(init=False)
+    rendered: RenderedPrompt = field(init=False)
     sent: SampleRequest | None = field(default=None, init=False)
-    charge: "Charge | None" = field(default=None, init=False)
+    charge: "CacheCharge | None" = field(default=None, init=False)
     """What the KV cache charges it, where there is a limiter."""
 
     @abstractmethod
@@ -166,7 +166,7 @@ class EngineRequest(Job[Completion]):
         """The most tokens that the engine generates of those that are granted."""
         return self.granted
 
-    def charged(self, limiter: "KvCacheLimiter") -> "Charge":
+    def charged(self, limiter: "KvCacheLimiter") -> "CacheCharge":
         """What it is charged in the KV cache."""
         limit, charge = self.most(), self.charge
         if charge is None or charge.limit != limit:
@@ -258,7 +258,7 @@ class Inquiry(Generic[W]):
     async def request(
         self,
         prompt: Prompt,
-        rendered: Rendered,
+        rendered: RenderedPrompt,
         params: SamplingParams,
         *,
         watch: TokenIds = (),
@@ -351,7 +351,7 @@ class Inquiry(Generic[W]):
 class _Asked(EngineRequest):
     """A request of an inquiry."""
 
-    rendered: Rendered
+    rendered: RenderedPrompt
     watch: TokenIds
 
     def price(self, tokens: int) -> Cost:

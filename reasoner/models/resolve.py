@@ -29,7 +29,7 @@ _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _SHARD = re.compile(r"(?P<stem>.+)-\d+-of-(?P<count>\d{1,5})(?P<ending>\.\w+)")
 
 
-class Resolved(NamedTuple):
+class ResolvedModel(NamedTuple):
     """A model to serve: its name, the source that the engine loads, and its local folder if there is one."""
 
     name: str
@@ -37,7 +37,7 @@ class Resolved(NamedTuple):
     folder: Path | None
 
 
-def resolve(model: str, notify: Notify, revision: str = "") -> Resolved:
+def resolve(model: str, notify: Notify, revision: str = "") -> ResolvedModel:
     """Find a model by its name; the embedded one is built first if necessary.
 
     The engine downloads a hub id, unless the hub's cache holds the complete model at this `revision`.
@@ -48,7 +48,7 @@ def resolve(model: str, notify: Notify, revision: str = "") -> Resolved:
     """
     if model == EMBEDDED:
         folder = embedded_path(notify)
-        return Resolved(EMBEDDED_NAME, str(folder), folder)
+        return ResolvedModel(EMBEDDED_NAME, str(folder), folder)
     # Not pathlib: it takes "" for the current folder and raises an error for very long names.
     if os.path.exists(os.path.expanduser(model)):  # noqa: PTH110, PTH111
         local = Path(model).expanduser()
@@ -56,13 +56,13 @@ def resolve(model: str, notify: Notify, revision: str = "") -> Resolved:
             raise UsageError(
                 f"{model!r} holds no config.json: give the folder of a model in Hugging Face format"
             )
-        return Resolved(model, str(local), local)
+        return ResolvedModel(model, str(local), local)
     if "/" not in model and difflib.get_close_matches(model, [EMBEDDED], cutoff=0.5):
         raise UnknownName("model", model, [EMBEDDED])
     if _HUB_ID.fullmatch(model):
         cached = snapshot(model, revision)
         # From a folder the engine loads without a request to the hub.
-        return Resolved(model, str(cached or model), cached)
+        return ResolvedModel(model, str(cached or model), cached)
     raise UsageError(
         f"no model named {shown(model)}: it is not a local folder and not a Hugging Face id (org/name); "
         f"`{EMBEDDED}` is built in"

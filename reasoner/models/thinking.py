@@ -41,7 +41,7 @@ class ThinkingProfile:
     voids: tuple[str, ...] = ()
 
 
-class Split(NamedTuple):
+class ThinkingSplit(NamedTuple):
     """Where thinking ends in a sequence.
 
     The first `thinking` token ids are thinking, markers included; `unclosed` says whether it continues after the last.
@@ -51,7 +51,7 @@ class Split(NamedTuple):
     unclosed: bool
 
 
-class Forced(NamedTuple):
+class ForcedText(NamedTuple):
     """A text that is appended to a reply: the part that belongs to thinking, markers included, and the rest."""
 
     thinking: str
@@ -64,21 +64,21 @@ def forced(
     profile: ThinkingProfile | None,
     *,
     in_thinking: bool,
-) -> Forced:
+) -> ForcedText:
     """What is appended to a reply: a text, after the marker that opens or closes thinking where it is needed."""
     if profile is None:
-        return Forced("", text)
+        return ForcedText("", text)
     if thinking == "open":
-        return Forced(f"{'' if in_thinking else profile.start_text}{text}", "")
+        return ForcedText(f"{'' if in_thinking else profile.start_text}{text}", "")
     if thinking == "close":
-        return Forced(profile.closing if in_thinking else "", text)
+        return ForcedText(profile.closing if in_thinking else "", text)
     if not in_thinking:
-        return Forced("", text)
+        return ForcedText("", text)
     thought, marker, rest = text.partition(profile.end_text)
-    return Forced(thought + marker, rest)
+    return ForcedText(thought + marker, rest)
 
 
-def split(ids: TokenIds, profile: ThinkingProfile, *, opened: bool) -> Split:
+def split(ids: TokenIds, profile: ThinkingProfile, *, opened: bool) -> ThinkingSplit:
     """Where thinking ends in generated token ids; `opened` says whether what comes before them opened it.
 
     A closing marker without an opening one ends thinking that the prompt began. Thinking that ended is not opened
@@ -86,11 +86,11 @@ def split(ids: TokenIds, profile: ThinkingProfile, *, opened: bool) -> Split:
     """
     end = find(ids, profile.end)
     if end >= 0:
-        return Split(end + len(profile.end), False)
+        return ThinkingSplit(end + len(profile.end), False)
     return (
-        Split(len(ids), True)
+        ThinkingSplit(len(ids), True)
         if opened or find(ids, profile.start) >= 0
-        else Split(0, False)
+        else ThinkingSplit(0, False)
     )
 
 

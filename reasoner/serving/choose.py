@@ -24,7 +24,7 @@ from reasoner.serving.requests import (
     MAX_COUNT,
     PASSED,
     ChatRequest,
-    Strict,
+    StrictPart,
     Tool,
     Turn,
     VendorOptions,
@@ -32,7 +32,7 @@ from reasoner.serving.requests import (
     read_as,
 )
 from reasoner.solution import Solution
-from reasoner.strategy import CalibratedStrategy, DrawsOnce, StopRule, Strategy
+from reasoner.strategy import CalibratedStrategy, SingleDrawStrategy, StopRule, Strategy
 from reasoner.system.values import value
 from reasoner.trace.events import Event, Sink, tee
 from reasoner.types import (
@@ -56,7 +56,7 @@ NO_LIMIT: Final = Budget()
 CEILING: Final = Budget(samples=MAX_COUNT)
 
 
-class Alias(Strict):
+class Alias(StrictPart):
     """A way to answer, under a name of the server's configuration; None and an empty name leave the choice open.
 
     `verifier` is a name of the `Offer`'s. `description` says in a line what it is for. A request passes through where
@@ -334,8 +334,8 @@ def _sampled(
     The last value says whether it draws once. Cached: the checks of a strategy take half a millisecond.
     """
     notes: list[str] = []
-    once = isinstance(strategy, DrawsOnce)
-    drawn = isinstance(strategy, DrawsOnce) and strategy.draws_once(model)
+    once = isinstance(strategy, SingleDrawStrategy)
+    drawn = isinstance(strategy, SingleDrawStrategy) and strategy.draws_once(model)
     if asked.temperature == 0 and draws(strategy) > 1:
         asked = replace(asked, temperature=None)
         notes.append(

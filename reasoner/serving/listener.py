@@ -61,7 +61,7 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-class Watched(asyncio.Protocol):
+class WatchedConnection(asyncio.Protocol):
     """A connection that is closed where the head of its next request does not arrive in time; mixed into a parser."""
 
     cycle: Any
@@ -87,13 +87,13 @@ class Watched(asyncio.Protocol):
             self._due = None
 
 
-class Connection(Watched, H11Protocol):
+class Connection(WatchedConnection, H11Protocol):
     """A connection that h11 parses, in Python."""
 
 
 if in_c:
 
-    class FastConnection(Watched, in_c.HttpToolsProtocol):
+    class FastConnection(WatchedConnection, in_c.HttpToolsProtocol):
         """A connection that httptools parses, in C, with the limits of h11: httptools leaves them to its user."""
 
         _size = 0

@@ -26,11 +26,11 @@ from reasoner.serving.requests import (
     Effort,
     Function,
     JsonSchema,
+    LenientPart,
     Named,
-    Partial,
     ResponseFormat,
     Short,
-    Strict,
+    StrictPart,
     Tool,
     ToolName,
     Turn,
@@ -51,14 +51,14 @@ ERRORS: Final = {
 """The type of an error by its status; others are of the request below 500, and of the API from there."""
 
 
-class Text(Partial):
+class Text(LenientPart):
     """A part of a text."""
 
     type: Literal["text"]
     text: str
 
 
-class Block(Partial):
+class Block(LenientPart):
     """A part of a message: a text, thinking, a call of a tool, or its result."""
 
     type: Literal["text", "thinking", "redacted_thinking", "tool_use", "tool_result"]
@@ -79,7 +79,7 @@ def _text(content: str | Sequence[Block | Text]) -> str:
     )
 
 
-class AnthropicTurn(Partial):
+class AnthropicTurn(LenientPart):
     """One message: of a user, who also sends the results of tools, or of the assistant."""
 
     role: Literal["user", "assistant", "system"]
@@ -114,7 +114,7 @@ class AnthropicTurn(Partial):
             yield Turn(role=self.role, content=text, tool_calls=calls or None)
 
 
-class AnthropicTool(Partial):
+class AnthropicTool(LenientPart):
     """A tool that the model may call."""
 
     name: ToolName
@@ -133,7 +133,7 @@ class AnthropicTool(Partial):
         )
 
 
-class ToolChoice(Partial):
+class ToolChoice(LenientPart):
     """Whether tools are called, and which."""
 
     type: Literal["auto", "any", "tool", "none"]
@@ -146,28 +146,28 @@ class ToolChoice(Partial):
         return self
 
 
-class Thinking(Partial):
+class Thinking(LenientPart):
     """How a model thinks: at most `budget_tokens`, as it does by itself, or not at all."""
 
     type: Literal["enabled", "adaptive", "disabled"]
     budget_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
 
 
-class OutputFormat(Partial):
+class OutputFormat(LenientPart):
     """The JSON schema of a reply."""
 
     type: Literal["json_schema"]
     given: dict[str, JsonValue] = Field(alias="schema")
 
 
-class OutputConfig(Partial):
+class OutputConfig(LenientPart):
     """How much work a reply is, and its form."""
 
     effort: Effort | None = None
     format: OutputFormat | None = None
 
 
-class MessageRequest(Strict):
+class MessageRequest(StrictPart):
     """A request of /v1/messages; `chat` is the same request as a chat."""
 
     ignored: ClassVar[Sequence[str]] = (

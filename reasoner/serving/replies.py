@@ -16,7 +16,7 @@ from reasoner.serving.choose import Job
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.requests import ChatRequest
 from reasoner.solution import Solution
-from reasoner.specs import Owners, marks_of
+from reasoner.specs import OwnerOnly, marks_of
 from reasoner.system.printing import clipped, counted, printable, valid_unicode
 from reasoner.system.values import value
 from reasoner.trace.events import Event, Proposed, Sampled, Scored, Work
@@ -420,7 +420,8 @@ def vendor_object(result: Result, prices: Prices | None = None) -> Document:
 def public_spec(strategy: object) -> str:
     """The spec of a strategy with all options that say something, but those of the owner, which may name files."""
     return spec_of(
-        strategy, lambda cls, option: not isinstance(marks_of(cls).get(option), Owners)
+        strategy,
+        lambda cls, option: not isinstance(marks_of(cls).get(option), OwnerOnly),
     )
 
 

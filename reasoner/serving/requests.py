@@ -25,7 +25,7 @@ from reasoner.answers.kinds import AnswerKind
 from reasoner.budget import Budget
 from reasoner.errors import UsageError, shown
 from reasoner.registry import build_checked, spec_of
-from reasoner.specs import Mark, Owners, Spec, marks_of
+from reasoner.specs import Mark, OwnerOnly, Spec, marks_of
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.files import parse_json
 from reasoner.types import Message, Role, SamplingParams, ThinkingLevel
@@ -110,7 +110,7 @@ def build_client(kind: Literal["strategy", "rule"], spec: str) -> Any:
 
 def _refuse_owners(cls: type, option: str) -> None:
     mark = marks_of(cls).get(option)
-    if isinstance(mark, Owners):
+    if isinstance(mark, OwnerOnly):
         raise UsageError(
             f"the option {option} cannot be set by a request, as {mark.why}: the server's owner sets it in an alias of "
             "the configuration"
@@ -124,7 +124,7 @@ def _counts(thing: object) -> Iterator[tuple[str, int]]:
             yield from _counts(part)
     if not is_dataclass(thing) or isinstance(thing, type):
         return
-    if isinstance(mark := getattr(thing, "owners", None), Owners):
+    if isinstance(mark := getattr(thing, "owners", None), OwnerOnly):
         raise UsageError(
             f"the strategy {Spec.parse(spec_of(thing)).name} cannot be chosen by a request, as {mark.why}: "
             "the server's owner offers it in an alias of the configuration"
@@ -183,7 +183,7 @@ def _amounts(budget: object) -> object:
     )
 
 
-class Strict(BaseModel):
+class StrictPart(BaseModel):
     """A part of a request: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -196,13 +196,13 @@ class Open(BaseModel):
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
 
 
-class Partial(BaseModel):
+class LenientPart(BaseModel):
     """A part of a request; fields that it does not name have no effect, as in replies that clients send back."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
-class VendorOptions(Strict):
+class VendorOptions(StrictPart):
     """The vendor object of a request, its field `reasoner`: how the question is to be answered.
 
     `strategy` and `stop` are specs, as on the command line; `verifier` is a name that the server offers; `answer` is a
@@ -223,7 +223,7 @@ class VendorOptions(Strict):
 NO_OPTIONS: Final = VendorOptions()
 
 
-class ContentPart(Partial):
+class ContentPart(LenientPart):
     """A part of a turn's content: a text, or a refusal."""
 
     type: Literal["text", "input_text", "output_text", "refusal"]
@@ -239,14 +239,14 @@ def _is_object(text: str) -> str:
 Arguments = Annotated[str, AfterValidator(_is_object)]
 
 
-class CalledFunction(Partial):
+class CalledFunction(LenientPart):
     """The function of a call, with its arguments as JSON."""
 
     name: str
     arguments: Arguments
 
 
-class CalledTool(Partial):
+class CalledTool(LenientPart):
     """A call of a tool that a client sends back."""
 
     id: Short = ""
@@ -254,7 +254,7 @@ class CalledTool(Partial):
     function: CalledFunction
 
 
-class Turn(Partial):
+class Turn(LenientPart):
     """One message of a chat."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
@@ -307,7 +307,7 @@ class JsonSchema(Open):
     given: dict[str, JsonValue] = Field(alias="schema")
 
 
-class ResponseFormat(Strict):
+class ResponseFormat(StrictPart):
     """The form that a reply must have."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -331,7 +331,7 @@ class ResponseFormat(Strict):
         )
 
 
-class ChatRequest(Strict):
+class ChatRequest(StrictPart):
     """A request of /v1/chat/completions.
 
     Sampling parameters are those of `SamplingParams`; `max_tokens` is the limit of each sequence, thinking included.

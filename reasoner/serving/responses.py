@@ -33,12 +33,12 @@ from reasoner.serving.requests import (
     ContentPart,
     Effort,
     Function,
+    LenientPart,
     Limit,
     Named,
-    Partial,
     ResponseFormat,
     Short,
-    Strict,
+    StrictPart,
     Tool,
     ToolName,
     Turn,
@@ -65,7 +65,7 @@ LOGPROBS: Final = "message.output_text.logprobs"
 SEND_ALL: Final = "replies are not kept: send all messages as input"
 
 
-class Reasoning(Partial):
+class Reasoning(LenientPart):
     """How much a model is asked to think, in the form of /v1/responses."""
 
     effort: Effort | None = None
@@ -77,7 +77,7 @@ class InputMessage(Turn):
     type: Literal["message"] = "message"
 
 
-class FunctionCall(Partial):
+class FunctionCall(LenientPart):
     """A call of a function that a client sends back."""
 
     type: Literal["function_call"]
@@ -94,7 +94,7 @@ class FunctionCall(Partial):
         )
 
 
-class FunctionOutput(Partial):
+class FunctionOutput(LenientPart):
     """What a function that was called gave."""
 
     type: Literal["function_call_output"]
@@ -102,7 +102,7 @@ class FunctionOutput(Partial):
     output: str | Annotated[list[ContentPart], Field(max_length=1000, fail_fast=True)]
 
 
-class ItemReference(Partial):
+class ItemReference(LenientPart):
     """The id of a message of an earlier reply, in its place."""
 
     type: Literal["item_reference"]
@@ -130,7 +130,7 @@ InputItem = Annotated[
 ]
 
 
-class FunctionTool(Partial):
+class FunctionTool(LenientPart):
     """A function that the model may call, in the form of /v1/responses."""
 
     type: Literal["function"]
@@ -149,7 +149,7 @@ class FunctionTool(Partial):
         )
 
 
-class FunctionChoice(Partial):
+class FunctionChoice(LenientPart):
     """The function that must be called."""
 
     type: Literal["function"]
@@ -161,7 +161,7 @@ class FunctionChoice(Partial):
         return Tool(type="function", function=Function(name=self.name))
 
 
-class TextOptions(Partial):
+class TextOptions(LenientPart):
     """The form of the text of /v1/responses; its `verbosity` has no effect."""
 
     format: ResponseFormat = ResponseFormat(type="text")
@@ -183,7 +183,7 @@ def _is_reasoning(item: dict[str, Any]) -> bool:
     )
 
 
-class ResponseRequest(Strict):
+class ResponseRequest(StrictPart):
     """A request of /v1/responses; `chat` is the same request as a chat."""
 
     ignored: ClassVar[Sequence[str]] = (

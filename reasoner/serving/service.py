@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from typing import Any, Final, Literal, Self, TypeVar
 
 from reasoner.budget import Ledger
-from reasoner.engine import Engine, NamesTokens, TextPiece
+from reasoner.engine import Engine, TextPiece, TokenTextEngine
 from reasoner.errors import EngineDied
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.session import Session
@@ -140,7 +140,7 @@ class Service:
         Raises:
             ApiError: it is refused by a limit, does not fit the model, or failed before there was any text.
         """
-        if jobs[0].logprobs and not isinstance(self._engine, NamesTokens):
+        if jobs[0].logprobs and not isinstance(self._engine, TokenTextEngine):
             problem = f"logprobs is not supported: the engine {self._engine.name} does not know the texts of its tokens"
             raise ApiError(400, problem, code="unsupported_parameter", param="logprobs")
         started, ledger = time.monotonic(), self.ledger.child()
@@ -201,7 +201,7 @@ class Service:
 
     async def _tokens(self, job: Job, solution: Solution) -> Tokens:
         """The tokens of a reply with their log-probabilities, where its job asks for them."""
-        if not (job.logprobs and isinstance(self._engine, NamesTokens)):
+        if not (job.logprobs and isinstance(self._engine, TokenTextEngine)):
             return ()
         ids, logprobs = sampled_tokens(solution)
         return tuple(zip(await self._engine.token_texts(ids), logprobs, strict=True))

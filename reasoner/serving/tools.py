@@ -22,7 +22,7 @@ from reasoner.serving.choose import choose
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.limits import ANYONE
 from reasoner.serving.replies import ChatReply
-from reasoner.serving.requests import Strict
+from reasoner.serving.requests import StrictPart
 from reasoner.serving.service import Service
 from reasoner.serving.stream import encoded
 
@@ -32,7 +32,7 @@ VOTE: Final = "vote8"
 NAME: Final = "solve"
 
 
-class Call(Strict):
+class Call(StrictPart):
     """The arguments of the tool."""
 
     question: str = Field(description="The whole question; nothing else is seen.")

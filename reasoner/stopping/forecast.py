@@ -6,7 +6,7 @@ from statistics import NormalDist
 from typing import Annotated, Final, NamedTuple
 
 from reasoner.budget import Cost
-from reasoner.specs import Chance, Checked, Length, Range
+from reasoner.specs import Chance, CheckedOptions, Length, Range
 from reasoner.stopping.rules import (
     OUTLIVED_PER_VOTE,
     BetaRule,
@@ -29,7 +29,7 @@ UNASKED: Final = FirstOf((BetaRule(0.9), NoMajority()))
 
 
 @dataclass(frozen=True, slots=True)
-class Predict(Checked):
+class Predict(CheckedOptions):
     """Stops when the forecast of the leader's final lead is `z` of its standard deviations above 0.
 
     Samples that ended vote 1. One that outlived the others votes p for its trial answer: the share of the ended samples

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar
 
 from reasoner.budget import Cost
 from reasoner.errors import UnknownName, UsageError
-from reasoner.specs import Chance, Checked, Range, Share
+from reasoner.specs import Chance, CheckedOptions, Range, Share
 from reasoner.stopping.vote_posteriors import (
     best_gain,
     beta_lead,
@@ -107,7 +107,7 @@ def _score(vote_state: VoteState) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class BetaRule(Checked):
+class BetaRule(CheckedOptions):
     """Stops when the leader beats the runner-up with probability `theta` (Adaptive-Consistency, 2305.11860).
 
     That is the posterior of a race of these two, by counts of votes, not by weights. It is not an error rate of 1 -
@@ -129,7 +129,7 @@ class BetaRule(Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class DirichletRule(Checked):
+class DirichletRule(CheckedOptions):
     """Stops when the leader is the likeliest of all answers seen with probability `theta` (2305.11860).
 
     The posterior is over the answers seen, each with one pseudo-vote; a single answer competes with one unseen. Equal
@@ -181,7 +181,7 @@ class Lossless:
 
 
 @dataclass(frozen=True, slots=True)
-class LockIn(Checked):
+class LockIn(CheckedOptions):
     """Stops when the current leader also leads after all `vote_state.max_samples` samples with probability 1 - `delta`.
 
     Every sample left is a vote for one of the first two, under their posterior. Where the third has as many votes as
@@ -208,7 +208,7 @@ class LockIn(Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class Ppr(Checked):
+class Ppr(CheckedOptions):
     """Stops with a certificate: the leader is not the likeliest answer with probability at most `delta`.
 
     PPR-1v1 (Jain 2022, 2109.05047), at any time, for samples that are i.i.d. It holds where `classes`, how many answers
@@ -232,7 +232,7 @@ class Ppr(Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class Esc(Checked):
+class Esc(CheckedOptions):
     """Stops when all samples of a window gave one answer (early-stopping self-consistency: Li 2024, 2401.10480).
 
     Windows do not overlap: the rule applies after each `window` samples, 1 to 64; a sample without an answer breaks its
@@ -253,7 +253,7 @@ class Esc(Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class Price(Checked):
+class Price(CheckedOptions):
     """Stops when no number of more samples raises the chance of a right vote by `price` per sample.
 
     By the knowledge gradient of the first two answers (`vote_posteriors.best_gain`), times the share of samples that
@@ -281,7 +281,7 @@ class Price(Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class NoMajority(Checked):
+class NoMajority(CheckedOptions):
     """Gives up: stops when the leader's share of all samples is surely below one half, with probability 1 - `delta`.
 
     Under a uniform prior of the share. Samples without an answer count against the leader, samples that outlived the
@@ -318,7 +318,7 @@ def _all_counts(vote_state: VoteState) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class MajorityRule(Checked):
+class MajorityRule(CheckedOptions):
     """Stops when the leader has the share `share` of two or more samples (Adaptive-Consistency's code, 2305.11860).
 
     It looks at no number of samples: at any share it stops on two equal answers.
@@ -340,7 +340,7 @@ class MajorityRule(Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class EntropyRule(Checked):
+class EntropyRule(CheckedOptions):
     """Stops when the answers' entropy, of its maximum, is `share` or less (Adaptive-Consistency's code, 2305.11860).
 
     A single answer competes with an unseen one that has a vote, so that four equal answers stop it by default.

@@ -90,7 +90,7 @@ def described(failure: BaseException) -> str:
     return f"{type(failure).__name__}: {text}" if text else type(failure).__name__
 
 
-class ErrorsFrom:
+class ForeignErrors:
     """A context in which an exception of foreign code becomes `error`, with the name of the code that raised it.
 
     This library's own errors and what comes from outside pass. It has no state, so one object can be shared.

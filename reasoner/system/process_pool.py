@@ -52,7 +52,7 @@ class JobResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FailedCall:
     """A function that did not return: it was killed at its time limit, raised, or ended its worker."""
 
     kind: Literal["timeout", "crash"]
@@ -60,8 +60,8 @@ class Failed:
     seconds: float = field(default=0.0, compare=False, repr=False)
 
 
-Outcome: TypeAlias = JobResult | Failed
-CLOSED: Final = Failed("crash", "the pool was closed")
+Outcome: TypeAlias = JobResult | FailedCall
+CLOSED: Final = FailedCall("crash", "the pool was closed")
 
 
 @dataclass(slots=True, eq=False)
@@ -201,29 +201,31 @@ class _Worker:
             used = float(reply["seconds"])
             failed = "error" in reply
             outcome = (
-                Failed("crash", str(reply["error"]), used)
+                FailedCall("crash", str(reply["error"]), used)
                 if failed
                 else JobResult(reply["value"], used)
             )
             self._tasks_left = left
         except TimeoutError:
-            outcome = Failed("timeout", f"it was killed after {limit:g} s", cpu_seconds)
+            outcome = FailedCall(
+                "timeout", f"it was killed after {limit:g} s", cpu_seconds
+            )
         except OSError:
             self.process.kill()
             if not self._ready:
-                return Failed("crash", "its worker could not be started")
+                return FailedCall("crash", "its worker could not be started")
             code = await asyncio.to_thread(self.process.wait)
-            outcome = Failed(
+            outcome = FailedCall(
                 "crash", f"its worker ended with exit code {code}", cpu_seconds
             )
             if code == -signal.SIGPROF:
-                outcome = Failed(
+                outcome = FailedCall(
                     "timeout",
                     f"it took over {cpu_seconds:.3g} s of processor time",
                     cpu_seconds,
                 )
         except (ValueError, TypeError, KeyError):
-            outcome = Failed("crash", "its worker sent no valid reply", cpu_seconds)
+            outcome = FailedCall("crash", "its worker sent no valid reply", cpu_seconds)
         return outcome
 
     async def _receive(self, seconds: float) -> bytes:

@@ -9,10 +9,16 @@ from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from typing import ClassVar
 
-from reasoner.engine import Continuation, FreeEngine, Rendered, SampleRequest, TextPiece
+from reasoner.engine import (
+    Continuation,
+    FreeEngine,
+    RenderedPrompt,
+    SampleRequest,
+    TextPiece,
+)
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
-from reasoner.models.thinking import Split, ThinkingProfile, split
+from reasoner.models.thinking import ThinkingProfile, ThinkingSplit, split
 from reasoner.types import (
     NO_THINKING,
     Completion,
@@ -107,7 +113,7 @@ class ScriptedEngine(FreeEngine):
     _words: dict[int, str] = field(default_factory=dict, init=False)
     _blocks: set[TokenIds] = field(default_factory=set, init=False)
 
-    async def render(self, prompt: Prompt) -> Rendered:
+    async def render(self, prompt: Prompt) -> RenderedPrompt:
         """The words of the prompt, its thinking opened or skipped in a chat, then what was generated."""
         head = prompt.raw or " ".join(
             f"{message.role} {message.content}" for message in prompt.messages
@@ -117,7 +123,9 @@ class ScriptedEngine(FreeEngine):
             opened = prompt.thinking_level != NO_THINKING
             ids += profile.start if opened else self._encode(profile.skip)
         ids += prompt.token_ids
-        return Rendered(ids, len(ids), still_thinking(prompt, profile, opened=opened))
+        return RenderedPrompt(
+            ids, len(ids), still_thinking(prompt, profile, opened=opened)
+        )
 
     def _encode(self, text: str) -> TokenIds:
         ids = []
@@ -190,7 +198,9 @@ class ScriptedEngine(FreeEngine):
                 raise
         profile, opened = self.model.thinking, request.rendered.in_thinking
         parts = (
-            split(ids, profile, opened=opened) if profile else Split(0, unclosed=False)
+            split(ids, profile, opened=opened)
+            if profile
+            else ThinkingSplit(0, unclosed=False)
         )
         usage = Usage(prompt_tokens, cached, len(ids), parts.thinking)
         self.usage.append(usage)

@@ -7,9 +7,9 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
-from reasoner.engine import Rendered
+from reasoner.engine import RenderedPrompt
 from reasoner.errors import PlanError
-from reasoner.system.foreign import ErrorsFrom
+from reasoner.system.foreign import ForeignErrors
 from reasoner.trace.events import (
     COMPLETION_FIELDS,
     Began,
@@ -28,7 +28,7 @@ from reasoner.types import Completion, Prompt, Usage
 
 W = TypeVar("W", bound=Work)
 _FIELDS: Final = attrgetter(*COMPLETION_FIELDS)
-ANSWER_SPACE_ERRORS: Final = ErrorsFrom("reading the answer")
+ANSWER_SPACE_ERRORS: Final = ForeignErrors("reading the answer")
 Why = Literal["cancelled", "deadline", "lost"]
 """What cut a request short."""
 
@@ -113,7 +113,7 @@ class Recorder:
             **settings,
         )
 
-    def head(self, prompt: Prompt, digest: str, rendered: Rendered) -> None:
+    def head(self, prompt: Prompt, digest: str, rendered: RenderedPrompt) -> None:
         """A prompt is used. Its head is written the first time; `Sampled.child` identifies its continuations."""
         if (
             self.sink

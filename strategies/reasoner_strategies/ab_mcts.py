@@ -10,7 +10,7 @@ from typing import ClassVar, Final, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError, require
-from reasoner.specs import Checked, Count, Samples
+from reasoner.specs import CheckedOptions, Count, Samples
 from reasoner.strategy import Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import (
     Answer,
@@ -36,7 +36,7 @@ STANDARD: Final = NormalDist()
 
 
 @dataclass(frozen=True, slots=True)
-class AbMcts(Checked):
+class AbMcts(CheckedOptions):
     """Each of `n` generations is a fresh answer or a refinement of an earlier one (Inoue 2025, 2503.04412).
 
     From the root down, every node draws a score for generating a new child (GEN) and one for continuing with an
@@ -77,7 +77,7 @@ class AbMcts(Checked):
     posterior: Literal["node", "mixed"] = "node"
 
     def __post_init__(self) -> None:
-        Checked.__post_init__(self)
+        CheckedOptions.__post_init__(self)
         for level in self.levels:
             thinking_level(level, "levels")
         for price in self.prices:

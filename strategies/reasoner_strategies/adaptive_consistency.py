@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reasoner.answers.questions import Question
-from reasoner.specs import Chance, Checked, Count, Samples
+from reasoner.specs import Chance, CheckedOptions, Count, Samples
 from reasoner.stopping.pace import Order
 from reasoner.stopping.rules import BetaRule, DirichletRule
 from reasoner.strategy import Plan
@@ -13,7 +13,7 @@ from reasoner_strategies._voting.stopping_vote import stopping_vote
 
 
 @dataclass(frozen=True, slots=True)
-class AdaptiveConsistency(Checked):
+class AdaptiveConsistency(CheckedOptions):
     """Majority vote that stops once its leader is ahead with probability `theta` (Aggarwal 2023, 2305.11860).
 
     `rule` "beta" compares the leader with the runner-up in closed form; "dirichlet" with every answer seen. `n` is the

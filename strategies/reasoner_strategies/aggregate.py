@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.specs import Checked, Count, Range, Samples
+from reasoner.specs import CheckedOptions, Count, Range, Samples
 from reasoner.strategy import (
     Plan,
     count_votes,
@@ -53,7 +53,7 @@ Group = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Aggregate(Checked):
+class Aggregate(CheckedOptions):
     """A vote of `n` replies that are rewritten `rounds` times, each from `k` of the round before.
 
     The family of RSA (Venkatraman 2025, 2509.26626), AggLM (Zhao 2025, 2509.06870), PDR (Madaan 2025, 2510.01123),
@@ -87,7 +87,7 @@ class Aggregate(Checked):
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        Checked.__post_init__(self)
+        CheckedOptions.__post_init__(self)
         if self.agreed not in (VOTE, WRITE):
             thinking_level(self.agreed, f"agreed, if not {VOTE} or {WRITE},")
         if self.k == 1 and self.agreed == VOTE and self.rounds:

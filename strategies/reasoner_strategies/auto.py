@@ -13,7 +13,7 @@ from reasoner.calibration.profile import ArmRow, Family, read_profile
 from reasoner.calibration.promises import fewest
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
 from reasoner.registry import build
-from reasoner.specs import Checked, FilePath, Samples, Share, Spec
+from reasoner.specs import CheckedOptions, FilePath, Samples, Share, Spec
 from reasoner.stopping.pace import Order
 from reasoner.stopping.rules import (
     RISKS,
@@ -58,7 +58,7 @@ class _Arm(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Auto(Checked):
+class Auto(CheckedOptions):
     """Chooses a strategy for each question by a calibrated profile; without one, votes until the lead is safe.
 
     With a `profile` (a file written by `reasoner calibrate`; `task` chooses one of its families, if it has several) the
@@ -106,7 +106,7 @@ class Auto(Checked):
     """The smoothed share of the vote below which it abstains, of each bin."""
 
     def __post_init__(self) -> None:
-        Checked.__post_init__(self)
+        CheckedOptions.__post_init__(self)
         needing = {
             name: getattr(self, name)
             for name in ("task", "abstain_below", "abstain_risk")

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
-from reasoner.specs import Checked, Samples
+from reasoner.specs import CheckedOptions, Samples
 from reasoner.strategy import Plan, Strategy, sample
 from reasoner.types import Answer, SamplingParams
 from reasoner_strategies._voting.gathering import nested_vote
@@ -20,7 +20,7 @@ from reasoner_strategies._voting.pool import (
 
 
 @dataclass(frozen=True, slots=True)
-class BestOfN(Checked):
+class BestOfN(CheckedOptions):
     """The best rated of `n` samples, or the class of answers with the highest total rating.
 
     `selector` "argmax" takes the answer of the best rated sample (Cobbe 2021, 2110.14168); "weighted" sums the ratings
@@ -43,7 +43,7 @@ class BestOfN(Checked):
     of: Strategy | None = None
 
     def __post_init__(self) -> None:
-        Checked.__post_init__(self)
+        CheckedOptions.__post_init__(self)
         if self.of is not None and self.params != SamplingParams():
             raise UsageError(
                 "with `of`, sampling options belong to that strategy: set them there"

@@ -6,14 +6,14 @@ from functools import partial
 from typing import Annotated, ClassVar
 
 from reasoner.answers.questions import Question
-from reasoner.specs import Checked, Range, Samples
+from reasoner.specs import CheckedOptions, Range, Samples
 from reasoner.strategy import Plan, sample
 from reasoner.types import Answer, SamplingParams
 from reasoner_strategies._voting.pool import proposed, rated_choice, vote
 
 
 @dataclass(frozen=True, slots=True)
-class Borda(Checked):
+class Borda(CheckedOptions):
     """A vote in which the sample of rank r among `n` has the weight (n - r + 1)^`power` (Kang 2025, 2502.18581).
 
     The run's verifier ranks; `certainty:measure=self_certainty` is the paper's. Equal ratings share the mean of their

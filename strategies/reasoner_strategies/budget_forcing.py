@@ -9,7 +9,7 @@ from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError, require
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
-from reasoner.specs import Checked, Length, Range
+from reasoner.specs import CheckedOptions, Length, Range
 from reasoner.strategy import Plan, Sample, model_info, note, prefill
 from reasoner.types import NO_THINKING, Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._voting.pool import propose_answer
@@ -19,7 +19,7 @@ CLOSING = Opening("\n\nFinal Answer:", "Final Answer: ")
 """Requests the answer where its kind has no form to open."""
 
 
-class Thought(NamedTuple):
+class EndedThinking(NamedTuple):
     """Thinking that ended: the prompt that the answer continues, and the answer it already holds."""
 
     prompt: Prompt
@@ -29,7 +29,7 @@ class Thought(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class BudgetForcing(Checked):
+class BudgetForcing(CheckedOptions):
     """One chain with a minimum and a maximum length of thinking (s1: Muennighoff 2025, 2501.19393).
 
     Thinking lasts up to `max_thinking` tokens, forced words included and the end marker not. If the model ends it
@@ -56,7 +56,7 @@ class BudgetForcing(Checked):
     params: SamplingParams = PARAMS
 
     def __post_init__(self) -> None:
-        Checked.__post_init__(self)
+        CheckedOptions.__post_init__(self)
         require(
             self.min_thinking,
             "min_thinking, with this max_thinking,",
@@ -124,7 +124,7 @@ class BudgetForcing(Checked):
 
     def _think(
         self, question: Question, reserve: int, profile: ThinkingProfile | None
-    ) -> Plan[Thought]:
+    ) -> Plan[EndedThinking]:
         """Think up to the end, or as far as the budget allows; propose the answers read from it."""
         params = until_closed(self.params, profile)
         cap = min(self.max_thinking, params.limit - reserve)
@@ -160,7 +160,7 @@ class BudgetForcing(Checked):
         yield from note(
             f"thinking {why} after {used} tokens, {waits} forced to continue"
         )
-        return Thought(prompt, answer, why == "ended")
+        return EndedThinking(prompt, answer, why == "ended")
 
 
 def until_closed(

@@ -6,14 +6,14 @@ from functools import partial
 from typing import Annotated, ClassVar
 
 from reasoner.answers.questions import Question
-from reasoner.specs import Checked, Range, Samples
+from reasoner.specs import CheckedOptions, Range, Samples
 from reasoner.strategy import Plan, sample
 from reasoner.types import Answer, SamplingParams
 from reasoner_strategies._voting.pool import proposed, rated_choice, softmax, vote
 
 
 @dataclass(frozen=True, slots=True)
-class Cisc(Checked):
+class Cisc(CheckedOptions):
     """Self-consistency weighted by a softmax over the confidence in each of `n` samples (Taubenfeld 2025, 2502.06233).
 
     The confidence is the rating of the run's verifier: `certainty` for the paper's answer likelihood, a judge for its

@@ -8,7 +8,7 @@ from reasoner.answers.code import CodeSpace
 from reasoner.answers.programs import OUTPUT, output_block, printed_answer
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
-from reasoner.specs import Checked, Count, Owners, Range, Seconds
+from reasoner.specs import CheckedOptions, Count, OwnerOnly, Range, Seconds
 from reasoner.strategy import Execution, Plan, execute, prefill, probe, sample
 from reasoner.types import Answer, Completion, SamplingParams
 from reasoner_strategies._prompts import with_text
@@ -26,7 +26,7 @@ BLOCKS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class CodeInterpreter(Checked):
+class CodeInterpreter(CheckedOptions):
     """A chain whose computations are done by Python, in the sandbox.
 
     `mode` "program" draws one program and reads the answer in what it prints, as a whole or in its last line (PAL: Gao
@@ -43,7 +43,7 @@ class CodeInterpreter(Checked):
 
     listed_under: ClassVar[str] = "One chain"
     uses_verifier: ClassVar[bool] = False
-    owners: ClassVar[Owners] = Owners("it runs programs on the server")
+    owners: ClassVar[OwnerOnly] = OwnerOnly("it runs programs on the server")
 
     mode: Literal["program", "interleaved"] = "program"
     calls: Count = CALLS
@@ -51,7 +51,7 @@ class CodeInterpreter(Checked):
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        Checked.__post_init__(self)
+        CheckedOptions.__post_init__(self)
         if self.mode == "program" and self.calls != CALLS:
             raise UsageError(
                 f"calls={self.calls} has no effect on one program: leave it out, or set mode=interleaved"

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
-from reasoner.specs import Checked, Count, Range, Samples
+from reasoner.specs import CheckedOptions, Count, Range, Samples
 from reasoner.stopping.confidence import (
     ConfidenceFloor,
     GroupMeasure,
@@ -28,7 +28,7 @@ SLACK = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class DeepConf(Checked):
+class DeepConf(CheckedOptions):
     """A vote weighted by the confidence of each trace, without the least confident (Fu 2025, 2508.15260).
 
     A token's confidence is the mean of -log p over its `logprobs` best alternatives (1 to 20), a group's the mean over
@@ -65,7 +65,7 @@ class DeepConf(Checked):
     params: SamplingParams = SamplingParams(logprobs=20)
 
     def __post_init__(self) -> None:
-        Checked.__post_init__(self)
+        CheckedOptions.__post_init__(self)
         if not self.params.logprobs:
             raise UsageError(
                 f"logprobs must be from 1 to 20, as confidence is made of them (got {self.params.logprobs})"

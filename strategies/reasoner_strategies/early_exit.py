@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.specs import Checked, Count, Length, Range, Share
+from reasoner.specs import CheckedOptions, Count, Length, Range, Share
 from reasoner.strategy import (
     Plan,
     count_votes,
@@ -26,7 +26,7 @@ THRESHOLD, AGREE = 0.95, 20
 
 
 @dataclass(frozen=True, slots=True)
-class EarlyExit(Checked):
+class EarlyExit(CheckedOptions):
     """One chain that is probed wherever it writes `at`, and after every `every` tokens, and ends early.
 
     `rule` "confidence" ends it at a trial answer of which the geometric mean of the tokens' probabilities is
@@ -50,7 +50,7 @@ class EarlyExit(Checked):
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        Checked.__post_init__(self)
+        CheckedOptions.__post_init__(self)
         if self.rule == "confidence" and self.agree != AGREE:
             raise UsageError(
                 f"agree={self.agree} has no effect on rule=confidence: leave it out, or set threshold"

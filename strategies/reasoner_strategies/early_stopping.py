@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
-from reasoner.specs import Checked, Count, Samples
+from reasoner.specs import CheckedOptions, Count, Samples
 from reasoner.strategy import Plan, count_votes, note_stop, propose, sample
 from reasoner.types import Answer, SamplingParams, VoteState
 from reasoner.voting import Tally
@@ -13,7 +13,7 @@ from reasoner_strategies._voting.pool import vote
 
 
 @dataclass(frozen=True, slots=True)
-class EarlyStopping(Checked):
+class EarlyStopping(CheckedOptions):
     """ESC: the answer of the first window that agrees, otherwise the majority of all (Li 2024, 2401.10480).
 
     Windows of `window` samples are drawn one after the other, at most `n` samples. A window agrees if all its samples

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
-from reasoner.specs import Checked, Samples
+from reasoner.specs import CheckedOptions, Samples
 from reasoner.strategy import Plan, Strategy, note_stop, sample
 from reasoner.types import (
     NO_THINKING,
@@ -21,7 +21,7 @@ from reasoner_strategies.single import Single
 
 
 @dataclass(frozen=True, slots=True)
-class Escalate(Checked):
+class Escalate(CheckedOptions):
     """The answer on which `n` cheap samples agree; where they do not, that of one sample that thinks.
 
     The cheap samples are drawn at the thinking level `first`, by default without thinking. If all of them give one
@@ -40,7 +40,7 @@ class Escalate(Checked):
     then: Strategy | None = None
 
     def __post_init__(self) -> None:
-        Checked.__post_init__(self)
+        CheckedOptions.__post_init__(self)
         thinking_level(self.first, "first")
 
     @property

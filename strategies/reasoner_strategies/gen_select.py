@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from reasoner.answers.questions import Question
-from reasoner.specs import Checked, Range, Samples
+from reasoner.specs import CheckedOptions, Range, Samples
 from reasoner.strategy import Plan
 from reasoner.types import Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import verdict, with_text, without_reply
@@ -23,7 +23,7 @@ from reasoner_strategies._voting.self_comparison import (
 
 
 @dataclass(frozen=True, slots=True)
-class GenSelect(Checked):
+class GenSelect(CheckedOptions):
     """The answer that the model chooses out of a list (OpenMathReasoning: Moshkov 2025, 2504.16891).
 
     `n` candidates are drawn; the first of each class of answers enters. Up to `group` of them, 2 to 16, are shown at

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, NamedTuple
 from reasoner.answers.choices import ChoiceSpace
 from reasoner.answers.questions import Question
 from reasoner.answers.texts import YesNoSpace
-from reasoner.specs import Checked, Samples
+from reasoner.specs import CheckedOptions, Samples
 from reasoner.strategy import Plan, loglikelihood, note, prefill, propose, sample
 from reasoner.types import NO_THINKING, Answer, SamplingParams, Vote, VoteState
 from reasoner_strategies._voting.pool import proposed, softmax, vote
@@ -25,7 +25,7 @@ class Option(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Likelihood(Checked):
+class Likelihood(CheckedOptions):
     """The likeliest option, or the likeliest answer of `n` samples without options (GPT-3: Brown 2020, 2005.14165).
 
     Each option is rated by the log-probability of its text after the prompt; nothing is drawn, and the model does not

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.errors import UsageError
-from reasoner.specs import Checked, Count, Length, Range, Samples
+from reasoner.specs import CheckedOptions, Count, Length, Range, Samples
 from reasoner.strategy import MAX_CHAINS, Plan, StopRule, note_stop
 from reasoner.types import Answer, SamplingParams
 from reasoner_strategies._search.probed_chains import ProbedChains, same
@@ -19,7 +19,7 @@ WINDOW = 32
 
 
 @dataclass(frozen=True, slots=True)
-class ParallelProbe(Checked):
+class ParallelProbe(CheckedOptions):
     """Chains grow by `every` tokens, are probed, and end once their majority is stable (Zheng 2026, 2602.03845).
 
     After each round every running chain is asked for its answer; probes are paid. The latest answers of all chains,
@@ -48,7 +48,7 @@ class ParallelProbe(Checked):
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        Checked.__post_init__(self)
+        CheckedOptions.__post_init__(self)
         if self.stop is None and self.window != WINDOW:
             raise UsageError(
                 f"window={self.window} has no effect: without `stop` all chains run at once; leave it out"

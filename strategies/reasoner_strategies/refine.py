@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
-from reasoner.specs import Checked, Range, Share
+from reasoner.specs import CheckedOptions, Range, Share
 from reasoner.strategy import Plan, sample, score
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner_strategies._prompts import verdict, with_request, without_reply
@@ -25,7 +25,7 @@ RETHINK = "That answer may be wrong. Check it, and answer the question again in 
 
 
 @dataclass(frozen=True, slots=True)
-class Refine(Checked):
+class Refine(CheckedOptions):
     """A sample that is revised up to `rounds` times (Self-Refine: Madaan 2023, 2303.17651).
 
     `critic` "self" asks the model for a review that ends in a verdict, and shows it that review when it revises; a
@@ -53,7 +53,7 @@ class Refine(Checked):
     selector: Selector | None = None
 
     def __post_init__(self) -> None:
-        Checked.__post_init__(self)
+        CheckedOptions.__post_init__(self)
         if self.selector and selects_by_rating(self.selector) and self.critic == "self":
             raise UsageError(
                 f"selector={self.selector} needs ratings, and critic=self gives none: set critic=verifier"

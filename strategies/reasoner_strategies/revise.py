@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
-from reasoner.specs import Checked, Range, Samples
+from reasoner.specs import CheckedOptions, Range, Samples
 from reasoner.strategy import MAX_CHAINS, Handle, Plan, Sample, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner.voting import Tally
@@ -24,7 +24,7 @@ SEEN = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Revise(Checked):
+class Revise(CheckedOptions):
     """`chains` chains side by side, each an attempt and `revisions` more (sequential revision: Snell 2024, 2408.03314).
 
     A revision sees the last 4 attempts of its chain as earlier turns, of each the last 4,000 characters. The answer is

@@ -7,7 +7,7 @@ from typing import ClassVar
 from reasoner.answers.asking import opening_of
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.specs import Checked, Count, Samples
+from reasoner.specs import CheckedOptions, Count, Samples
 from reasoner.stopping.forecast import predicting
 from reasoner.stopping.pace import Order
 from reasoner.strategy import (
@@ -32,7 +32,7 @@ from reasoner_strategies._voting.stopping_vote import (
 
 
 @dataclass(frozen=True, slots=True)
-class SelfConsistency(Checked):
+class SelfConsistency(CheckedOptions):
     """Majority vote over `n` samples (Wang 2022, 2203.11171).
 
     Answers vote by equivalence class. Samples without an answer, and truncated ones, cost compute and never vote. Ties
@@ -69,7 +69,7 @@ class SelfConsistency(Checked):
     when_full: WhenFull = "wait"
 
     def __post_init__(self) -> None:
-        Checked.__post_init__(self)
+        CheckedOptions.__post_init__(self)
         if self.of is not None and self.params != SamplingParams():
             raise UsageError(
                 "with `of`, sampling options belong to that strategy: set them there"

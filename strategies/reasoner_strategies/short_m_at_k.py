@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, require
-from reasoner.specs import Checked, Count, Range, Samples
+from reasoner.specs import CheckedOptions, Count, Range, Samples
 from reasoner.strategy import (
     MAX_CHAINS,
     Handle,
@@ -22,7 +22,7 @@ from reasoner_strategies._voting.pool import proposed
 
 
 @dataclass(frozen=True, slots=True)
-class ShortMAtK(Checked):
+class ShortMAtK(CheckedOptions):
     """The majority of the `m` shortest of `k` chains; the others are stopped (Hassid 2025, 2505.17813).
 
     The order is by length in tokens, earliest launched first, and does not depend on time. Cut chains never finish.
@@ -37,7 +37,7 @@ class ShortMAtK(Checked):
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        Checked.__post_init__(self)
+        CheckedOptions.__post_init__(self)
         require(self.m, f"m, with k={self.k},", at_most=self.k)
 
     def plan(self, question: Question) -> Plan[Answer | None]:

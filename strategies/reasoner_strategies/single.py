@@ -6,7 +6,7 @@ from typing import ClassVar
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
-from reasoner.specs import Checked
+from reasoner.specs import CheckedOptions
 from reasoner.strategy import Plan, sample
 from reasoner.types import Answer, SamplingParams
 from reasoner_strategies._prompts import with_shots, with_text
@@ -14,7 +14,7 @@ from reasoner_strategies._voting.pool import proposed, vote
 
 
 @dataclass(frozen=True, slots=True)
-class Single(Checked):
+class Single(CheckedOptions):
     """One sequence, greedy unless `temperature` is given or the model thinks (chain of thought: Wei 2022, 2201.11903).
 
     `instruction` is added at the end of the user turn, as in "Let's think step by step." (Kojima 2022, 2205.11916).
@@ -34,7 +34,7 @@ class Single(Checked):
     shots: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        Checked.__post_init__(self)
+        CheckedOptions.__post_init__(self)
         if len(self.shots) % 2:
             raise UsageError(
                 f"shots must be questions and answers in turn, an even number of texts (got {len(self.shots)})"

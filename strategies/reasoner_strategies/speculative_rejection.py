@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
-from reasoner.specs import Checked, Length, Range, Samples
+from reasoner.specs import CheckedOptions, Length, Range, Samples
 from reasoner.strategy import MAX_CHAINS, Plan, score
 from reasoner.types import Answer, SamplingParams, VoteState
 from reasoner_strategies._search.step_search import rank
@@ -16,7 +16,7 @@ from reasoner_strategies._voting.pool import Selector, proposed, rated_vote
 
 
 @dataclass(frozen=True, slots=True)
-class SpeculativeRejection(Checked):
+class SpeculativeRejection(CheckedOptions):
     """Best-of-N in which the worst share `alpha` is dropped every `every` tokens (Sun 2024, 2410.20290).
 
     `n` chains begin; at each checkpoint the number to keep falls to the share 1 - `alpha` of it, rounded up, or, with

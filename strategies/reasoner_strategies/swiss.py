@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Final, Literal, NamedTuple
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
-from reasoner.specs import Checked, Count, Range, Samples
+from reasoner.specs import CheckedOptions, Count, Range, Samples
 from reasoner.strategy import Plan, compare_pairs, note
 from reasoner.system.printing import counted
 from reasoner.types import Answer, Completion, Prompt, SamplingParams
@@ -59,7 +59,7 @@ class Game(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Swiss(Checked):
+class Swiss(CheckedOptions):
     """The candidate with the best record against others, of a limited number of pairs (V1-Infer: 2603.04304).
 
     `n` replies are drawn; the first of each class of answers enters, with `candidates=all` every reply that has an

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.answers.questions import Question
-from reasoner.specs import Checked, Samples
+from reasoner.specs import CheckedOptions, Samples
 from reasoner.strategy import Plan, sample
 from reasoner.types import NO_THINKING, Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import with_text, without_reply
@@ -30,7 +30,7 @@ _ALONE = re.compile(r"(?i)[^\w-]{0,6}(?:response[^\w-]{0,4})?(\d{1,4})\b(?=\W*$)
 
 
 @dataclass(frozen=True, slots=True)
-class Universal(Checked):
+class Universal(CheckedOptions):
     """The response that the model finds most consistent with the others (USC: Chen 2023, 2311.17311).
 
     For answers that differ in wording, where counting equal ones says little. `n` responses are drawn; those with an

@@ -15,7 +15,7 @@ from reasoner.answers import math_worker
 from reasoner.answers.equivalence import ComparisonMeter, Equivalence, Verdict, prepare
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.numbers import NumberSpace
-from reasoner.system.process_pool import Failed, JobResult, ProcessPool
+from reasoner.system.process_pool import FailedCall, JobResult, ProcessPool
 from reasoner.types import Answer, AnswerSpace, Blocks
 from tests.running import running
 
@@ -316,7 +316,7 @@ async def test_a_bomb_that_was_not_seen_is_killed_and_the_pool_serves_the_next()
             pool.call(math_worker.equal, bomb, "x^{2}+1", seconds=LONG, cpu_seconds=1)
             for bomb in HANGS
         )
-        late = Failed("timeout", "it took over 1 s of processor time")
+        late = FailedCall("timeout", "it took over 1 s of processor time")
         assert await asyncio.gather(*calls) == [late] * len(HANGS)
         assert await pool.call(
             math_worker.equal, DEEP, "x^{2}+1", seconds=LONG, cpu_seconds=1

@@ -13,7 +13,7 @@ from reasoner.answers.tool_calls import (
     call_text,
     read_calls,
 )
-from reasoner.engine import Rendered, SampleRequest
+from reasoner.engine import RenderedPrompt, SampleRequest
 from reasoner.engines.openai import wire
 from reasoner.types import Message, Prompt, SamplingParams
 
@@ -84,7 +84,12 @@ def test_what_is_written_is_read_again(
 
 def test_calls_that_a_server_takes_out_of_a_reply_are_put_back() -> None:
     request = SampleRequest(
-        "q", Prompt.chat("?"), Rendered(None, 5), SamplingParams(max_tokens=64), 0, 0
+        "q",
+        Prompt.chat("?"),
+        RenderedPrompt(None, 5),
+        SamplingParams(max_tokens=64),
+        0,
+        0,
     )
     draft = wire.Draft(request)
     pieces = [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reasoner import Question, solve_many_sync
 from reasoner.batch.rows import AnswerLine, InputRow
-from reasoner.batch.state import BatchFolder, Progressed, WorkTrace, answer_rows
+from reasoner.batch.state import BatchFolder, EarlierSessions, WorkTrace, answer_rows
 from reasoner.engine import SampleRequest
 from reasoner.errors import TraceError
 from reasoner.execution.inputs import IdSet
@@ -98,7 +98,7 @@ def test_a_question_that_changed_before_it_was_answered_is_asked_from_its_beginn
         [before], SelfConsistency(2), ScriptedEngine(varied), trace=events.append
     )
     cut = [event for event in events if not isinstance(event, Ended)]
-    done = Progressed(
+    done = EarlierSessions(
         histories=read_histories([*cut, Cancelled(question_id="q", t=9, op=3)])
     )
     asked: list[SampleRequest] = []

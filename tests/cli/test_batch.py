@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from reasoner.batch.rows import AnswerLine
-from reasoner.batch.state import Progressed
+from reasoner.batch.state import EarlierSessions
 from reasoner.budget import Budget, Cost
 from reasoner.calibration.profile import Agreement
 from reasoner.cli.progress import BatchProgress
@@ -498,7 +498,7 @@ def test_progress_in_a_pipe_is_plain_lines_with_rate_time_spend_and_budget(
 def test_what_is_left_is_estimated_after_some_rows() -> None:
     now, err = 0.0, io.StringIO()
     progress = BatchProgress(Terminal(err, err), Budget(), None, clock=lambda: now)
-    progress.resume(Progressed(), 1000)
+    progress.resume(EarlierSessions(), 1000)
     for number in range(1, 1001):
         # A hundred end at once, then one a second.
         now = max(100.0, number)

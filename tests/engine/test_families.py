@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from reasoner.engines.vllm.build import installed_build, prepare_environment
-from reasoner.engines.vllm.parts import Before, Marks, split_parts
+from reasoner.engines.vllm.parts import SequencePrefix, ThinkingMarks, split_parts
 from reasoner.engines.vllm.rendering import PromptRenderer
 from reasoner.models.families import Arguments
 from reasoner.models.probing import find_profile
@@ -328,10 +328,10 @@ def test_mistral_marks_thinking_by_special_tokens(config: Any, tmp_path: Path) -
     assert (profile.when, profile.parser, profile.levels) == ("always", "mistral", {})
     assert (profile.start, profile.end) == ((34,), (35,))
     assert len(renderer.encode("[THINK]")) > 1
-    marks, head = Marks.of(profile, tokenizer), renderer.chat(CHAT)
+    marks, head = ThinkingMarks.of(profile, tokenizer), renderer.chat(CHAT)
     assert not renderer.reader.opens(profile, (Message("user", "[THINK]"),), {})
     ids = renderer.marked("[THINK]hm[/THINK]It is 7")
-    parts = split_parts(ids, Before(head, 0, False), marks, tokenizer)
+    parts = split_parts(ids, SequencePrefix(head, 0, False), marks, tokenizer)
     assert (parts.thinking, parts.final, parts.tokens) == (
         "hm",
         "It is 7",

@@ -10,12 +10,17 @@ from typing import Any, Final
 import pytest
 
 from reasoner import Prompt, Question, SamplingParams, solve_sync
-from reasoner.answers.tool_calls import Calls, ToolCall, read_calls
+from reasoner.answers.tool_calls import ToolCall, ToolReply, read_calls
 from reasoner.engines import ReplyParts
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import installed_build, prepare_environment
 from reasoner.engines.vllm.engine import _in_parts
-from reasoner.engines.vllm.parts import Before, Marks, split_parts, with_calls
+from reasoner.engines.vllm.parts import (
+    SequencePrefix,
+    ThinkingMarks,
+    split_parts,
+    with_calls,
+)
 from reasoner.models.families import parsers, profile_for_parser
 from reasoner.models.thinking import HARMONY, ThinkingProfile
 from reasoner.trace.events import Event, Sampled
@@ -145,7 +150,10 @@ def split_reply(
     """The parts of a reply. The token that holds the end of thinking is the last that counts as thinking."""
     ids = tuple(tokenizer.encode(text, add_special_tokens=False))
     parts = split_parts(
-        ids, Before((1,), 0, opened), Marks.of(profile, tokenizer), tokenizer
+        ids,
+        SequencePrefix((1,), 0, opened),
+        ThinkingMarks.of(profile, tokenizer),
+        tokenizer,
     )
     if parts.tokens and text.endswith(parts.final) and parts.final:
         assert parts.final.endswith(tokenizer.decode(ids[parts.tokens :]))
@@ -274,25 +282,29 @@ THOUGHT = "<|channel|>analysis<|message|>Oslo, then.<|end|>"
 
 
 @pytest.fixture(scope="module")
-def gpt_oss() -> tuple[Any, Marks]:
+def gpt_oss() -> tuple[Any, ThinkingMarks]:
     tokenizer = small_tokenizer(CHANNEL_MARKS, None)
     profile = profile_for(HARMONY)
     start, end = (
         ids_of(tokenizer, text) for text in (profile.start_text, profile.end_text)
     )
-    return tokenizer, Marks.of(replace(profile, start=start, end=end), tokenizer)
+    return tokenizer, ThinkingMarks.of(
+        replace(profile, start=start, end=end), tokenizer
+    )
 
 
 def ids_of(tokenizer: Any, text: str) -> tuple[int, ...]:
     return tuple(tokenizer.encode(text, add_special_tokens=False))
 
 
-def read(gpt_oss: tuple[Any, Marks], text: str) -> tuple[Completion, Completion]:
+def read(
+    gpt_oss: tuple[Any, ThinkingMarks], text: str
+) -> tuple[Completion, Completion]:
     """A reply as the engine has it before its calls are read, and after."""
     tokenizer, marks = gpt_oss
     ids, before = (
         ids_of(tokenizer, text),
-        Before(ids_of(tokenizer, "Hi"), 0, opened=False),
+        SequencePrefix(ids_of(tokenizer, "Hi"), 0, opened=False),
     )
     whole = _in_parts(
         Completion(PROMPT, "", ids, "length", None, Usage(2, 0, len(ids))),
@@ -311,16 +323,16 @@ def read(gpt_oss: tuple[Any, Marks], text: str) -> tuple[Completion, Completion]
     ],
 )
 def test_a_message_to_a_function_is_a_call_of_gpt_oss(
-    gpt_oss: tuple[Any, Marks], call: str
+    gpt_oss: tuple[Any, ThinkingMarks], call: str
 ) -> None:
     whole, changed = read(gpt_oss, f"{THOUGHT}<|start|>assistant{call}")
     assert (whole.text, whole.unclosed) == ("", False)
-    assert read_calls(changed.text) == Calls("", (OSLO,))
+    assert read_calls(changed.text) == ToolReply("", (OSLO,))
     assert (changed.thinking, changed.unclosed) == ("Oslo, then.", False)
     assert changed.usage == whole.usage
     assert changed.usage.thinking_tokens == len(ids_of(gpt_oss[0], THOUGHT))
     _, two = read(gpt_oss, f"{THOUGHT}<|start|>assistant{call}<|start|>assistant{call}")
-    assert read_calls(two.text) == Calls("", (OSLO, OSLO))
+    assert read_calls(two.text) == ToolReply("", (OSLO, OSLO))
 
 
 @pytest.mark.parametrize(
@@ -328,7 +340,7 @@ def test_a_message_to_a_function_is_a_call_of_gpt_oss(
     [f"{THOUGHT}<|start|>assistant<|channel|>final<|message|>Warm.", THOUGHT[:40]],
 )
 def test_a_reply_without_a_call_stays_as_it_is(
-    gpt_oss: tuple[Any, Marks], text: str
+    gpt_oss: tuple[Any, ThinkingMarks], text: str
 ) -> None:
     whole, changed = read(gpt_oss, text)
     assert changed == whole

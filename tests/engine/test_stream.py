@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from reasoner import Prompt, SamplingParams
-from reasoner.engine import Rendered, SampleRequest
+from reasoner.engine import RenderedPrompt, SampleRequest
 from reasoner.engines.vllm.engine import _completion, _in_parts, _vllm_params
-from reasoner.engines.vllm.parts import Before, Marks
+from reasoner.engines.vllm.parts import SequencePrefix, ThinkingMarks
 from reasoner.engines.vllm.rendering import TextEncoder
 from reasoner.engines.vllm.stream import SequenceStream, prepare
 from reasoner.models.thinking import ThinkingProfile
@@ -36,8 +36,11 @@ def streamed(
     start, end = encoder.encode("<think>"), encoder.encode("</think>")
     profile = ThinkingProfile("always", start, end, *THINK, closing="</think>")
     head, ids = encoder.encode(HEAD), list(encoder.encode(reply + "<eos>" * ends))
-    request = SampleRequest("q", PROMPT, Rendered(head, len(head)), params, 0, 0)
-    before, marks = Before(head, 0, opened=True), Marks.of(profile, tokenizer)
+    request = SampleRequest("q", PROMPT, RenderedPrompt(head, len(head)), params, 0, 0)
+    before, marks = (
+        SequencePrefix(head, 0, opened=True),
+        ThinkingMarks.of(profile, tokenizer),
+    )
     stream = SequenceStream(request, before, marks, tokenizer, None)
     processor = OutputProcessor(tokenizer, log_stats=False, stream_interval=1)
     prepare(processor, {})

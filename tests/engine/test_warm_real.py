@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from reasoner import Question, SamplingParams, solve
-from reasoner.cli.options import Given
+from reasoner.cli.options import GivenOptions
 from reasoner.engine import Engine, SampleRequest, continuation
 from reasoner.engines.remote.warm import WarmEngine
 from reasoner.engines.vllm import VllmEngine
@@ -51,7 +51,7 @@ def server(
 
 @pytest.fixture
 def engine(server: "subprocess.Popen[str]") -> WarmEngine:
-    found = Given(engine=OPTIONS, no_server=False).to_engine()
+    found = GivenOptions(engine=OPTIONS, no_server=False).to_engine()
     assert isinstance(found, WarmEngine)
     assert found.process == server.pid
     return found
@@ -186,9 +186,11 @@ def test_commands_use_it_and_load_neither_torch_nor_vllm(
     (tmp_path / "questions.jsonl").write_text('{"question": "What is 3 + 4?"}\n')
     ended = reasoner("batch", "questions.jsonl", *arguments, cwd=tmp_path)
     assert (ended.code, len(ended.out.splitlines())) == (0, 1), ended.err
-    assert isinstance(Given(engine=OPTIONS, no_server=True).to_engine(), VllmEngine)
     assert isinstance(
-        Given(engine=f"{OPTIONS},max_num_seqs=8", no_server=False).to_engine(),
+        GivenOptions(engine=OPTIONS, no_server=True).to_engine(), VllmEngine
+    )
+    assert isinstance(
+        GivenOptions(engine=f"{OPTIONS},max_num_seqs=8", no_server=False).to_engine(),
         VllmEngine,
     )
 

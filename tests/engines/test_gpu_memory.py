@@ -13,13 +13,13 @@ from reasoner.engines.vllm.served import (
     ALONE,
     MIN_SHARE,
     TOGETHER,
-    Claim,
     GpuMemory,
+    MemoryClaim,
     devices_of,
     split_gpu,
 )
 from reasoner.errors import UsageError
-from reasoner.models.resolve import Resolved
+from reasoner.models.resolve import ResolvedModel
 from reasoner.verifier import claim_memory
 from reasoner_verifiers import Orm, Prm
 from reasoner_verifiers.reward import model as reward
@@ -34,7 +34,7 @@ def shares(*claims: tuple[int, float]) -> list[float]:
     """Shares by (weights, share asked for)."""
     found = split_gpu(
         [
-            Claim(f"model {place}", share, weights)
+            MemoryClaim(f"model {place}", share, weights)
             for place, (weights, share) in enumerate(claims)
         ]
     )
@@ -81,9 +81,9 @@ def test_shares_that_do_not_fit_are_refused(
 
 
 def test_a_share_is_fixed_by_the_start_and_free_again_after_the_end() -> None:
-    memory, policy = GpuMemory(), Claim("the policy's", weights=16 * GB)
+    memory, policy = GpuMemory(), MemoryClaim("the policy's", weights=16 * GB)
     assert memory.take(policy) == ALONE
-    late = Claim("the reward model's", weights=GB)
+    late = MemoryClaim("the reward model's", weights=GB)
     assert memory.take(late) == pytest.approx(TOGETHER - ALONE)
     assert memory.take(policy) == ALONE
     memory.leave(late)
@@ -112,7 +112,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def utilization(policy: VllmEngine, folder: str) -> float:
     """What vLLM gets from a policy with its weights in `folder` too."""
     pytest.importorskip("vllm")
-    arguments = policy._arguments(GPU, Resolved("m", folder, Path(folder)))
+    arguments = policy._arguments(GPU, ResolvedModel("m", folder, Path(folder)))
     share: float = arguments.gpu_memory_utilization
     return share
 
@@ -125,10 +125,15 @@ def test_a_default_reward_model_and_a_default_policy_fit_one_gpu(
     asyncio.run(claim_memory(policy, verifier))
     own = verifier.running.engine
     assert isinstance(own, PoolingEngine)
-    taken = utilization(policy, folder), own._gpu_share(Resolved("m", folder, None))
+    taken = (
+        utilization(policy, folder),
+        own._gpu_share(ResolvedModel("m", folder, None)),
+    )
     assert taken == pytest.approx((TOGETHER / 2, TOGETHER / 2))
     assert (
-        own._arguments(GPU, Resolved("m", folder, Path(folder))).gpu_memory_utilization
+        own._arguments(
+            GPU, ResolvedModel("m", folder, Path(folder))
+        ).gpu_memory_utilization
         == taken[1]
     )
     asyncio.run(verifier.close())
@@ -139,7 +144,7 @@ def test_models_on_other_gpus_divide_nothing() -> None:
     memory = GpuMemory()
     on = {"first": "0", "both": "01", "second": "1", "third": "2"}
     claims = {
-        name: Claim(name, weights=GB, devices=frozenset(gpus))
+        name: MemoryClaim(name, weights=GB, devices=frozenset(gpus))
         for name, gpus in on.items()
     }
     memory.claims += claims.values()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reasoner.engine import Rendered
+from reasoner.engine import RenderedPrompt
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.types import Completion, Logprobs, Prompt, Usage
 from tests.engines.drawing import draw, drawn
@@ -26,9 +26,11 @@ def test_heads_are_rendered_by_the_server_once_and_ids_are_appended() -> None:
     async def run(engine: OpenAIEngine) -> None:
         await engine.start()
         ids = tuple(spell_chat(TURNS))
-        assert await engine.render(ASKED) == Rendered(ids, len(ids))
+        assert await engine.render(ASKED) == RenderedPrompt(ids, len(ids))
         longer = replace(ASKED, token_ids=(901, 902), text="ab")
-        assert await engine.render(longer) == Rendered((*ids, 901, 902), len(ids) + 2)
+        assert await engine.render(longer) == RenderedPrompt(
+            (*ids, 901, 902), len(ids) + 2
+        )
         raw = await engine.render(Prompt(raw="Once"))
         assert raw.token_ids == (1, *spell("Once"))
 
@@ -255,7 +257,7 @@ def test_a_vllm_server_behind_a_gateway_still_continues_the_last_turn() -> None:
     ],
 )
 def test_the_bound_of_a_text_prompt_is_above_one_token_a_byte(prompt: Prompt) -> None:
-    async def run(engine: OpenAIEngine) -> Rendered:
+    async def run(engine: OpenAIEngine) -> RenderedPrompt:
         await engine.start()
         return await engine.render(prompt)
 

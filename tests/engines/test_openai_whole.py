@@ -10,7 +10,7 @@ import pytest
 
 from reasoner import Budget, Solution, solve
 from reasoner.answers.questions import Question
-from reasoner.engine import Rendered, SampleRequest, UsageMeter
+from reasoner.engine import RenderedPrompt, SampleRequest, UsageMeter
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.wire import parse_reply
 from reasoner.errors import RequestLost
@@ -105,7 +105,7 @@ def test_what_is_not_counted_is_what_was_sent_or_a_bound(
     reported: dict[str, int] | None, text: str, ids: list[int], usage: Usage
 ) -> None:
     request = SampleRequest(
-        "q", ASKED, Rendered(None, 90), SamplingParams(max_tokens=10), 0, 1
+        "q", ASKED, RenderedPrompt(None, 90), SamplingParams(max_tokens=10), 0, 1
     )
     choice = {"message": {"content": text}, "token_ids": ids, "finish_reason": "stop"}
     assert (

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.budget import Cost
-from reasoner.engine import ConfidenceFloor, Logprobs, Rendered, SampleRequest
+from reasoner.engine import ConfidenceFloor, Logprobs, RenderedPrompt, SampleRequest
 from reasoner.engines.ray.host import EngineHost
 from reasoner.engines.ray.placement import Placement
 from reasoner.engines.remote.host import (
-    Outcome,
+    CallOutcome,
     RemoteLengths,
     ToReplica,
     packed_completion,
@@ -86,7 +86,7 @@ PROMPT = Prompt.chat("What is 3 + 4?")
 REQUEST = SampleRequest(
     "q",
     PROMPT,
-    Rendered((1, 2), 2, in_thinking=True),
+    RenderedPrompt((1, 2), 2, in_thinking=True),
     SamplingParams(temperature=0.5, max_tokens=9),
     3,
     4,
@@ -157,7 +157,7 @@ async def test_a_call_and_its_cancellation_take_effect_in_the_order_of_their_num
     }
     assert await exchanges[2] == []
     # It ran once before it was cancelled, so its meter is exact.
-    assert await exchanges[3] == [Outcome(2, None, None, Usage(2, 0, 1))]
+    assert await exchanges[3] == [CallOutcome(2, None, None, Usage(2, 0, 1))]
 
 
 @running

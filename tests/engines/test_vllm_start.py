@@ -11,7 +11,7 @@ from reasoner.engines.vllm.build import Build, CoreLog
 from reasoner.engines.vllm.cores import CoreFacts
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import EngineUnavailable
-from reasoner.models.resolve import Resolved
+from reasoner.models.resolve import ResolvedModel
 
 
 class Core:
@@ -39,7 +39,9 @@ def test_what_fails_once_the_core_runs_closes_it(
     monkeypatch.setattr(served, "installed_build", lambda: build)
     monkeypatch.setattr(served, "prepare_environment", lambda build: None)
     monkeypatch.setattr(
-        served, "resolve", lambda model, notify, revision: Resolved(model, model, None)
+        served,
+        "resolve",
+        lambda model, notify, revision: ResolvedModel(model, model, None),
     )
     monkeypatch.setattr(make, "_arguments", lambda *given: None)
     monkeypatch.setattr(engine, "InProcessCore", Core)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reasoner.budget import NO_COST, Budget, Cost, Ledger
 from reasoner.errors import BudgetExhausted, LedgerViolation
-from reasoner.execution.admission import Admission, Priced
+from reasoner.execution.admission import Admission, LedgerClaim
 from reasoner.execution.gate import Gate
 from reasoner.testing.support import turns
 
@@ -23,7 +23,7 @@ def price(tokens: int) -> Cost:
     return Cost(prompt_tokens=PROMPT, generated_tokens=tokens, requests=1, samples=1)
 
 
-class Asker(Priced):
+class Asker(LedgerClaim):
     """An operation that asks a question's ledgers for room."""
 
     def price(self, tokens: int) -> Cost:

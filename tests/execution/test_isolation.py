@@ -18,7 +18,7 @@ from reasoner import (
     solve_many,
 )
 from reasoner.answers.equivalence import ComparisonMeter, Equivalence
-from reasoner.engine import Engine, Rendered, SampleRequest
+from reasoner.engine import Engine, RenderedPrompt, SampleRequest
 from reasoner.errors import EngineError, PlanError, ReasonerError
 from reasoner.strategy import Plan, Prefill, Propose, Sample
 from reasoner.testing.scripted import ScriptedEngine
@@ -96,7 +96,7 @@ class At(ScriptedEngine):
             return replace(drawn, usage=made) if isinstance(made, Usage) else made
         return drawn
 
-    async def render(self, prompt: Prompt) -> Rendered:
+    async def render(self, prompt: Prompt) -> RenderedPrompt:
         if (
             self.place == "render"
             and prompt.messages[-1].content == f"How many, {BAD}?"

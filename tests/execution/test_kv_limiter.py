@@ -18,7 +18,7 @@ from reasoner.execution.gate import Gate
 from reasoner.execution.kv_limiter import (
     EDGES,
     LONGEST,
-    Charge,
+    CacheCharge,
     KvCacheLimiter,
     KvForecast,
     LifeTable,
@@ -118,10 +118,10 @@ def test_a_forecast_is_between_nothing_and_the_limit(
 class Sequence:
     """A sequence that asks the limiter for room."""
 
-    charge: Charge
+    charge: CacheCharge
     waited: bool = False
 
-    def charged(self, _limiter: KvCacheLimiter) -> Charge:
+    def charged(self, _limiter: KvCacheLimiter) -> CacheCharge:
         return self.charge
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reasoner import Answer, Budget, Question, SamplingParams, Solution, solve
-from reasoner.engine import Rendered, SampleRequest
+from reasoner.engine import RenderedPrompt, SampleRequest
 from reasoner.errors import PlanError, UsageError
 from reasoner.execution.launching import MAX_IN_FLIGHT
 from reasoner.strategy import (
@@ -165,7 +165,7 @@ def test_where_no_sample_is_left_no_other_prompt_is_looked_at() -> None:
     class Rendering(ScriptedEngine):
         rendered = 0
 
-        async def render(self, prompt: Prompt) -> Rendered:
+        async def render(self, prompt: Prompt) -> RenderedPrompt:
             self.rendered += 1
             return await ScriptedEngine.render(self, prompt)
 

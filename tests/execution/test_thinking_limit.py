@@ -18,7 +18,7 @@ from reasoner import (
     solve,
     solve_many,
 )
-from reasoner.engine import FreeEngine, Rendered, SampleRequest
+from reasoner.engine import FreeEngine, RenderedPrompt, SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import RequestLost
 from reasoner.models.info import ModelInfo
@@ -77,11 +77,11 @@ class Thinker(FreeEngine):
     def model(self) -> ModelInfo:
         return ModelInfo("thinker", self.context, thinking=PROFILE)
 
-    async def render(self, prompt: Prompt) -> Rendered:
+    async def render(self, prompt: Prompt) -> RenderedPrompt:
         if self.silent:
-            return Rendered(None, len(HEAD))
+            return RenderedPrompt(None, len(HEAD))
         opened = split(prompt.token_ids, PROFILE, opened=True).unclosed
-        return Rendered(
+        return RenderedPrompt(
             HEAD + prompt.token_ids, len(HEAD) + len(prompt.token_ids), opened
         )
 

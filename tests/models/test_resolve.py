@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from reasoner.errors import UnknownName, UsageError, shown
-from reasoner.models.resolve import Resolved, resolve
+from reasoner.models.resolve import ResolvedModel, resolve
 
 
 def quiet(line: str) -> None:
@@ -14,7 +14,7 @@ def quiet(line: str) -> None:
 
 def test_the_embedded_one(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REASONER_CACHE", str(converted.parents[1]))
-    expected = Resolved("SmolLM2-135M-Instruct", str(converted), converted)
+    expected = ResolvedModel("SmolLM2-135M-Instruct", str(converted), converted)
     assert resolve("embedded", quiet) == expected
 
 
@@ -22,12 +22,16 @@ def test_a_folder_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "org" / "mine"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}", encoding="utf-8")
-    assert resolve(str(folder), quiet) == Resolved(str(folder), str(folder), folder)
+    assert resolve(str(folder), quiet) == ResolvedModel(
+        str(folder), str(folder), folder
+    )
     # A relative path that looks like a hub id is the folder, too.
     monkeypatch.chdir(tmp_path)
     assert resolve("org/mine", quiet).folder == Path("org/mine")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert resolve("~/org/mine", quiet) == Resolved("~/org/mine", str(folder), folder)
+    assert resolve("~/org/mine", quiet) == ResolvedModel(
+        "~/org/mine", str(folder), folder
+    )
 
 
 def test_a_path_without_a_config(tmp_path: Path) -> None:
@@ -38,8 +42,8 @@ def test_a_path_without_a_config(tmp_path: Path) -> None:
 
 
 def test_a_hub_id_is_left_to_the_engine() -> None:
-    assert resolve("gpt2", quiet) == Resolved("gpt2", "gpt2", None)
-    assert resolve("some-org/No-Such.Model_1", quiet) == Resolved(
+    assert resolve("gpt2", quiet) == ResolvedModel("gpt2", "gpt2", None)
+    assert resolve("some-org/No-Such.Model_1", quiet) == ResolvedModel(
         "some-org/No-Such.Model_1", "some-org/No-Such.Model_1", None
     )
 
@@ -86,7 +90,7 @@ def test_a_hub_id_whose_files_are_all_in_the_cache_has_a_folder(
     snapshot = cached(tmp_path, monkeypatch, *files)
     # Another download is left to the engine.
     source, folder = (str(snapshot), snapshot) if complete else ("org/tiny", None)
-    assert resolve("org/tiny", quiet) == Resolved("org/tiny", source, folder)
+    assert resolve("org/tiny", quiet) == ResolvedModel("org/tiny", source, folder)
 
 
 def test_a_download_under_way_or_a_lost_blob_makes_it_incomplete(

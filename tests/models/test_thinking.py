@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from reasoner.models.families import FAMILIES
 from reasoner.models.parting import PartSplitter, Piece
-from reasoner.models.thinking import Split, ThinkingProfile, split
+from reasoner.models.thinking import ThinkingProfile, ThinkingSplit, split
 from reasoner.types import Completion, Message, Prompt, Usage
 
 START, END = 1, 2
@@ -25,12 +25,16 @@ def test_thinking_is_the_prefix_up_to_its_end_however_it_was_opened(
     thought: tuple[int, ...], final: tuple[int, ...]
 ) -> None:
     whole = len(thought) + 1
-    assert split((*thought, END, *final), PLAIN, opened=True) == Split(whole, False)
-    assert split((*thought, END, *final), PLAIN, opened=False) == Split(whole, False)
-    assert split((START, *thought, END, *final), PLAIN, opened=False) == Split(
+    assert split((*thought, END, *final), PLAIN, opened=True) == ThinkingSplit(
+        whole, False
+    )
+    assert split((*thought, END, *final), PLAIN, opened=False) == ThinkingSplit(
+        whole, False
+    )
+    assert split((START, *thought, END, *final), PLAIN, opened=False) == ThinkingSplit(
         whole + 1, False
     )
-    assert split(final, PLAIN, opened=False) == Split(0, False)
+    assert split(final, PLAIN, opened=False) == ThinkingSplit(0, False)
 
 
 @given(WORDS, WORDS)
@@ -38,7 +42,7 @@ def test_thinking_that_ended_is_not_opened_again(
     thought: tuple[int, ...], final: tuple[int, ...]
 ) -> None:
     again = (*thought, END, *final, START, *thought)
-    assert split(again, PLAIN, opened=True) == Split(len(thought) + 1, False)
+    assert split(again, PLAIN, opened=True) == ThinkingSplit(len(thought) + 1, False)
 
 
 @given(WORDS, WORDS)
@@ -46,9 +50,9 @@ def test_a_marker_of_several_tokens_counts_only_when_it_is_whole(
     thought: tuple[int, ...], final: tuple[int, ...]
 ) -> None:
     assert split((7, 1, *thought, 7, 2), CHANNELS, opened=False).unclosed
-    assert split((7, 1, *thought, 7, 2, 8, *final), CHANNELS, opened=True) == Split(
-        len(thought) + 5, False
-    )
+    assert split(
+        (7, 1, *thought, 7, 2, 8, *final), CHANNELS, opened=True
+    ) == ThinkingSplit(len(thought) + 5, False)
 
 
 @given(WORDS, WORDS, st.integers(0, 12))

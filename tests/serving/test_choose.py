@@ -18,7 +18,7 @@ from reasoner.serving.choose import choose
 from reasoner.serving.errors import ApiError
 from reasoner.serving.replies import public_spec
 from reasoner.serving.requests import MAX_COUNT, build_client, draws
-from reasoner.specs import Mark, Owners, marks_of
+from reasoner.specs import Mark, OwnerOnly, marks_of
 from reasoner.testing.scripted import THINKER
 from reasoner.types import Message, SamplingParams
 from tests.serving.asking import alias, chat, offer, only, refusal
@@ -351,7 +351,9 @@ def test_every_option_of_an_answer_kind_is_harmless_or_marked() -> None:
     for name in KINDS:
         cls: type = class_of(name)
         owned = {
-            option for option, mark in marks_of(cls).items() if isinstance(mark, Owners)
+            option
+            for option, mark in marks_of(cls).items()
+            if isinstance(mark, OwnerOnly)
         }
         assert {*kind_options(name)} - owned <= harmless, name
 

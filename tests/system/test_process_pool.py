@@ -16,7 +16,7 @@ import pytest
 
 from reasoner.errors import UsageError
 from reasoner.system import process_pool
-from reasoner.system.process_pool import Failed, JobResult, ProcessPool
+from reasoner.system.process_pool import FailedCall, JobResult, ProcessPool
 from tests.running import running
 from tests.waiting import PATIENCE, all_end, gone, until
 
@@ -104,7 +104,7 @@ async def test_what_never_ends_is_killed_and_the_pool_serves_the_next(
         *killed, served = await asyncio.gather(
             *bombs, made.call(pow, 2, 10, seconds=PATIENCE)
         )
-        assert killed == [Failed("timeout", "it was killed after 0.3 s")] * 2
+        assert killed == [FailedCall("timeout", "it was killed after 0.3 s")] * 2
         assert served == JobResult(1024)
         all_end(warm)
 
@@ -113,13 +113,13 @@ async def test_what_never_ends_is_killed_and_the_pool_serves_the_next(
 async def test_what_a_function_raises_is_a_crash() -> None:
     async with pool() as made:
         found = await made.call(int, "x", seconds=PATIENCE)
-        assert found == Failed(
+        assert found == FailedCall(
             "crash", "ValueError: invalid literal for int() with base 10: 'x'"
         )
-        assert await made.call(rude, seconds=PATIENCE) == Failed(
+        assert await made.call(rude, seconds=PATIENCE) == FailedCall(
             "crash", "SystemExit: no"
         )
-        assert isinstance(await made.call(unpicklable, seconds=PATIENCE), Failed)
+        assert isinstance(await made.call(unpicklable, seconds=PATIENCE), FailedCall)
         assert await made.call(abs, -1, seconds=PATIENCE) == JobResult(1)
 
 
@@ -127,7 +127,7 @@ async def test_what_a_function_raises_is_a_crash() -> None:
 async def test_a_worker_that_dies_is_a_crash_and_is_replaced() -> None:
     async with pool() as made:
         for _ in range(3):
-            assert await made.call(os._exit, 3, seconds=PATIENCE) == Failed(
+            assert await made.call(os._exit, 3, seconds=PATIENCE) == FailedCall(
                 "crash", "its worker ended with exit code 3"
             )
         assert await made.call(abs, -1, seconds=PATIENCE) == JobResult(1)
@@ -137,7 +137,7 @@ async def test_a_worker_that_dies_is_a_crash_and_is_replaced() -> None:
 async def test_memory_is_bounded() -> None:
     async with pool(memory_mib=1024) as made:
         assert await made.call(limits, seconds=PATIENCE) == JobResult([1024 << 20, 0])
-        assert await made.call(bytearray, 2048 << 20, seconds=PATIENCE) == Failed(
+        assert await made.call(bytearray, 2048 << 20, seconds=PATIENCE) == FailedCall(
             "crash", "MemoryError"
         )
         assert await made.call(abs, -1, seconds=PATIENCE) == JobResult(1)
@@ -146,7 +146,7 @@ async def test_memory_is_bounded() -> None:
 @running
 async def test_a_pool_whose_workers_cannot_start_says_so() -> None:
     made = ProcessPool(1, prepare=rude)
-    assert await made.call(abs, -1, seconds=PATIENCE) == Failed(
+    assert await made.call(abs, -1, seconds=PATIENCE) == FailedCall(
         "crash", "its worker could not be started"
     )
     await made.close()
@@ -165,7 +165,7 @@ async def test_a_worker_is_replaced_after_its_number_of_tasks(
 @running
 async def test_a_reply_that_is_no_reply_is_a_crash_and_its_worker_is_replaced() -> None:
     async with pool(workers=1) as made:
-        assert await made.call(forge, seconds=PATIENCE) == Failed(
+        assert await made.call(forge, seconds=PATIENCE) == FailedCall(
             "crash", "its worker sent no valid reply"
         )
         assert await made.call(abs, -1, seconds=PATIENCE) == JobResult(1)
@@ -192,7 +192,9 @@ async def test_closing_ends_what_runs_and_what_waits(tmp_path: Path) -> None:
     ]
     await until((tmp_path / "pid").exists)
     await made.close()
-    assert await asyncio.gather(*tasks) == [Failed("crash", "the pool was closed")] * 3
+    assert (
+        await asyncio.gather(*tasks) == [FailedCall("crash", "the pool was closed")] * 3
+    )
     await until_gone(int((tmp_path / "pid").read_text()))
     await made.close()
     assert await made.call(abs, -1, seconds=PATIENCE) == JobResult(1)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from reasoner.engine import Engine, UsageMeter
-from reasoner.engines.vllm.pooling import Pooled, PoolingEngine
+from reasoner.engines.vllm.pooling import PooledOutputs, PoolingEngine
 from reasoner.errors import EngineError
 from reasoner.models.info import ModelInfo
 from reasoner.testing.scripted import ScriptedEngine
@@ -88,7 +88,7 @@ class LetterModel(PoolingEngine):
 
     async def rows(
         self, ids: TokenIds, *, read_cache: bool, meter: UsageMeter
-    ) -> Pooled:
+    ) -> PooledOutputs:
         meter.usage = None
         ends = range(BLOCK, len(ids), BLOCK)
         first = max(
@@ -105,7 +105,7 @@ class LetterModel(PoolingEngine):
             [scalar(ids[: at + 1])] * (self.labels - 1) + [scalar(ids[: at + 1])]
             for at in range(first, len(ids))
         ]
-        return Pooled(first, np.array(rows, dtype=np.float32), usage)
+        return PooledOutputs(first, np.array(rows, dtype=np.float32), usage)
 
     async def close(self) -> None:
         self.failing = True

@@ -15,7 +15,7 @@ from reasoner.testing.support import number_question
 from reasoner.trace.replies import GRADES
 from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_strategies import SelfConsistency
-from reasoner_verifiers.fitting import Fitted, fit
+from reasoner_verifiers.fitting import FittedHead, fit
 from reasoner_verifiers.reward.checkpoint import load_head
 from tests.cli.command import finish, start
 from tests.helpers import without_checksums
@@ -74,7 +74,7 @@ def run_folder(backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def fitted(folder: Path, backbone: Path) -> Fitted:
+def fitted(folder: Path, backbone: Path) -> FittedHead:
     return fit([folder], str(backbone), lambda line: None)
 
 

@@ -9,7 +9,7 @@ from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.errors import VerifierError
-from reasoner.specs import Checked, Count, Range
+from reasoner.specs import CheckedOptions, Count, Range
 from reasoner.stopping.confidence import (
     GroupMeasure,
     measured,
@@ -38,7 +38,7 @@ _GROUPED: Mapping[Measure, GroupMeasure] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Certainty(Checked, FreeVerifier):
+class Certainty(CheckedOptions, FreeVerifier):
     """Rates a sequence by its own log-probabilities; it costs no tokens.
 
     `likelihood` is the geometric mean of the token probabilities, exp(mean log p); `tail_likelihood` that of the last

@@ -15,7 +15,7 @@ from reasoner.system.files import check_replaceable
 from reasoner.system.printing import counted
 
 if TYPE_CHECKING:
-    from reasoner_verifiers.fitting import Fitted
+    from reasoner_verifiers.fitting import FittedHead
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -107,7 +107,7 @@ def _check_writable(out: Path) -> None:
         raise UsageError(f"cannot write {out}: {error.strerror or error}") from error
 
 
-def _report(fitted: "Fitted") -> Iterator[str]:
+def _report(fitted: "FittedHead") -> Iterator[str]:
     data = fitted.head.info.statistics
     rated = f"{counted(int(data['ratings']), 'answer')} to {counted(int(data['questions']), 'question')}"
     yield f"fitted on {rated}; layer {fitted.head.layer}, penalty {fitted.ridge:g}"

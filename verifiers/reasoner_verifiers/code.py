@@ -17,7 +17,7 @@ from reasoner.engine import Engine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.sandbox.check import Call, Program, Sandbox
 from reasoner.sandbox.layers import SandboxLimits
-from reasoner.specs import Checked, Count, Range
+from reasoner.specs import CheckedOptions, Count, Range
 from reasoner.system.files import parse_json, read_whole
 from reasoner.types import (
     FALLBACK,
@@ -68,7 +68,7 @@ class WrittenTests:
 
 
 @dataclass(frozen=True, slots=True)
-class CodeTests(Checked):
+class CodeTests(CheckedOptions):
     """Rates an answer by the share of tests its code passes, in a sandbox.
 
     Each of `tests` is Python with assertions, or a JSON object: `{"args": [1], "expected": 2}` for a call of
@@ -103,7 +103,7 @@ class CodeTests(Checked):
     )
 
     def __post_init__(self) -> None:
-        Checked.__post_init__(self)
+        CheckedOptions.__post_init__(self)
         for test in self.tests:
             if test not in (SHOWN, WRITTEN):
                 _test(test)

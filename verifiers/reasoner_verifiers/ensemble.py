@@ -10,7 +10,7 @@ from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine, release, reset_caches
 from reasoner.errors import UsageError, VerifierError
-from reasoner.specs import Checked
+from reasoner.specs import CheckedOptions
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, Verifier, claim_memory
 
@@ -65,7 +65,7 @@ class Composite:
 
 
 @dataclass(frozen=True, slots=True)
-class Ensemble(Checked, Composite):
+class Ensemble(CheckedOptions, Composite):
     """Rates by several verifiers: their `mean` or their `product`.
 
     `how` says which. All `members` rate every candidate concurrently. If one fails the candidate has no rating, because
@@ -80,7 +80,7 @@ class Ensemble(Checked, Composite):
     how: Literal["mean", "product"] = "mean"
 
     def __post_init__(self) -> None:
-        Checked.__post_init__(self)
+        CheckedOptions.__post_init__(self)
         if not self.members:
             raise UsageError(
                 "members must not be empty: write ensemble:members=[certainty,judge]"

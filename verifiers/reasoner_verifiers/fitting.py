@@ -21,7 +21,7 @@ from reasoner.models.resolve import resolve
 from reasoner.system.machine import install_vllm
 from reasoner.system.printing import counted
 from reasoner.types import Notify, Prompt, TokenIds
-from reasoner_verifiers.labelled import Labelled, fitted_on, read_labelled
+from reasoner_verifiers.labelled import LabelledSequence, fitted_on, read_labelled
 from reasoner_verifiers.reward.checkpoint import Head, HeadInfo, backbone_digest
 
 FOLDS = 4
@@ -50,7 +50,7 @@ class ResampledEstimate(NamedTuple):
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
-class Fitted(NamedTuple):
+class FittedHead(NamedTuple):
     """A head and how well it rates the sequences of the held-out `questions`: its AUROC over all, and within one."""
 
     head: Head
@@ -75,7 +75,7 @@ class _Rows:
         )
 
 
-def fit(folders: Sequence[Path], backbone_name: str, notify: Notify) -> Fitted:
+def fit(folders: Sequence[Path], backbone_name: str, notify: Notify) -> FittedHead:
     """A head fitted on the sequences in the folders of runs.
 
     Equal sequences are computed once and weighted by their number of samples. Cross-validation over the fitting
@@ -117,7 +117,7 @@ def fit(folders: Sequence[Path], backbone_name: str, notify: Notify) -> Fitted:
     held = [sample for sample in judged if sample.question_id in held_out]
     rated = _rated(_distinct(held, backbone), head, backbone, notify)
     pooled, within = pooled_auroc(rated), within_auroc(rated)
-    return Fitted(head, ridge, len(held_out), pooled, within)
+    return FittedHead(head, ridge, len(held_out), pooled, within)
 
 
 class _Sequence(NamedTuple):
@@ -129,7 +129,9 @@ class _Sequence(NamedTuple):
     samples: int
 
 
-def _distinct(judged: Sequence[Labelled], backbone: "Backbone") -> list[_Sequence]:
+def _distinct(
+    judged: Sequence[LabelledSequence], backbone: "Backbone"
+) -> list[_Sequence]:
     counts = Counter(
         (
             sample.question_id,

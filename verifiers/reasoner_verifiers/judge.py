@@ -15,7 +15,7 @@ from reasoner.engines.vllm.arguments import OPEN, OWNED, check_args
 from reasoner.engines.vllm.build import in_daemon
 from reasoner.errors import UsageError, VerifierError
 from reasoner.registry import as_written, build, options_of
-from reasoner.specs import Checked, Count, Length, OpenOptions, Share, Spec
+from reasoner.specs import CheckedOptions, Count, Length, OpenOptions, Share, Spec
 from reasoner.types import (
     FALLBACK,
     NO_THINKING,
@@ -85,7 +85,7 @@ class _Known(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Judge(Checked):
+class Judge(CheckedOptions):
     """Rates by a model's opinion of each candidate, as the probabilities of one token.
 
     `ask` "yes" rates by P(Yes) / (P(Yes) + P(No)) (Zhang 2024, 2408.15240), "true" by P(True) likewise (Kadavath 2022,
@@ -124,7 +124,7 @@ class Judge(Checked):
     )
 
     def __post_init__(self) -> None:
-        Checked.__post_init__(self)
+        CheckedOptions.__post_init__(self)
         if self.repeats > 1 and not self.think:
             raise UsageError(
                 f"repeats={self.repeats} would read the same probabilities again: set think too"

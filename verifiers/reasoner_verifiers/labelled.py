@@ -11,7 +11,7 @@ from reasoner.types import Completion
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledSequence:
     """A sequence of a labelled run, its grade, its rating if any, and the spec of the verifier that rated it."""
 
     sampled: Sampled
@@ -36,7 +36,7 @@ class Labelled:
         return self.grade.status in ("right", "wrong")
 
 
-def read_labelled(runs: Sequence[Path]) -> list[Labelled]:
+def read_labelled(runs: Sequence[Path]) -> list[LabelledSequence]:
     """The sequences of runs that have a grade, in the order of their traces.
 
     A run is a folder with a trace and grades, or the folder of an evaluation, of which all arms are read. A sample that
@@ -48,9 +48,9 @@ def read_labelled(runs: Sequence[Path]) -> list[Labelled]:
     return [sample for run in runs for sample in _distinct(labelled_folders(run))]
 
 
-def _distinct(folders: Sequence[Path]) -> Iterable[Labelled]:
+def _distinct(folders: Sequence[Path]) -> Iterable[LabelledSequence]:
     """The samples of all arms of a run, once each: samples of equal prompt, index, seed and text are the same."""
-    distinct: dict[tuple[str, str, int, int, str], Labelled] = {}
+    distinct: dict[tuple[str, str, int, int, str], LabelledSequence] = {}
     for sample in (sample for folder in folders for sample in _labelled(folder)):
         draw = sample.sampled
         name = (draw.question_id, draw.prompt, draw.index, draw.seed, draw.text)
@@ -61,7 +61,7 @@ def _distinct(folders: Sequence[Path]) -> Iterable[Labelled]:
     return distinct.values()
 
 
-def _labelled(folder: Path) -> Iterator[Labelled]:
+def _labelled(folder: Path) -> Iterator[LabelledSequence]:
     run = read_run(folder)
     verifiers = {
         event.question_id: event.verifier
@@ -76,7 +76,7 @@ def _labelled(folder: Path) -> Iterator[Labelled]:
     for event, completion in completions_in(run.events):
         name = (event.question_id, event.prompt, event.index)
         if grade := run.grades.get(name):
-            yield Labelled(
+            yield LabelledSequence(
                 event,
                 completion,
                 grade,
@@ -85,7 +85,7 @@ def _labelled(folder: Path) -> Iterator[Labelled]:
             )
 
 
-def rated_by(labelled: Sequence[Labelled]) -> str:
+def rated_by(labelled: Sequence[LabelledSequence]) -> str:
     """The spec of the one verifier that rated these sequences."""
     specs = sorted({sample.verifier for sample in labelled if sample.verifier})
     if len(specs) != 1:
@@ -96,7 +96,7 @@ def rated_by(labelled: Sequence[Labelled]) -> str:
     return specs[0]
 
 
-def fitted_on(used: Sequence[Labelled]) -> dict[str, int]:
+def fitted_on(used: Sequence[LabelledSequence]) -> dict[str, int]:
     """The numbers of questions, ratings and right ones that a map or a head was fitted on, for its file."""
     questions = len({sample.question_id for sample in used})
     return {

@@ -12,7 +12,7 @@ from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.errors import UsageError, VerifierError
-from reasoner.system.foreign import ErrorsFrom
+from reasoner.system.foreign import ForeignErrors
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
 
@@ -81,7 +81,7 @@ class Rules(FreeVerifier):
             return Rating(
                 float(await asyncio.to_thread(self._matches, candidate.chain)), Cost()
             )
-        with ErrorsFrom(f"the rule {self.call}", VerifierError):
+        with ForeignErrors(f"the rule {self.call}", VerifierError):
             value = await asyncio.to_thread(self._function(), question, candidate)
         if not isinstance(value, (int, float)) or not 0 <= value <= 1:
             raise VerifierError(

@@ -286,7 +286,7 @@ def _asserted(test: ast.expr, asked: AskedFunction) -> ReadTest:
 # Calls with their results in prose, and inputs with outputs
 
 
-class Result(NamedTuple):
+class TestResult(NamedTuple):
     """A call in a text, the sign after it, and the value behind that, if it is plain."""
 
     call: ast.expr
@@ -312,7 +312,7 @@ def _results(text: str, asked: AskedFunction) -> Iterator[ReadTest]:
             yield _stated(call, value, asked)
 
 
-def _calls(line: str, asked: AskedFunction) -> Iterator[Result]:
+def _calls(line: str, asked: AskedFunction) -> Iterator[TestResult]:
     """The calls of the function in one line of prose that a sign follows."""
     if re.match(r"\s*(?:>>>|\.\.\.|assert\b|(?:async )?def\b|return\b)", line):
         return
@@ -322,7 +322,9 @@ def _calls(line: str, asked: AskedFunction) -> Iterator[Result]:
             call = _expression(line[called.start() : end])
             if call is not None:
                 if _is_call(call, asked) and (sign := _SIGN.match(line, end)):
-                    yield Result(call, sign["sign"], _plain_spelled(line[sign.end() :]))
+                    yield TestResult(
+                        call, sign["sign"], _plain_spelled(line[sign.end() :])
+                    )
                 break
 
 

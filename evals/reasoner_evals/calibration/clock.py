@@ -18,7 +18,7 @@ _ROWS: Final = 10_000
 _NO_VOTES: Final = np.zeros(3, np.int16).tobytes()
 
 
-class Drawn(NamedTuple):
+class SampleMatrix(NamedTuple):
     """V votes over N samples each, in launch order: each array is [V, N]."""
 
     classes: Ints
@@ -29,9 +29,9 @@ class Drawn(NamedTuple):
     own: Floats
     """All tokens of each sample that is not cancelled, without its prompt."""
 
-    def part(self, rows: slice, n: int) -> "Drawn":
+    def part(self, rows: slice, n: int) -> "SampleMatrix":
         """Some votes, over the first `n` samples."""
-        return Drawn(
+        return SampleMatrix(
             self.classes[rows, :n],
             self.right[rows, :n],
             self.lengths[rows, :n],
@@ -39,7 +39,7 @@ class Drawn(NamedTuple):
         )
 
 
-class Stopped(NamedTuple):
+class VoteOutcomes(NamedTuple):
     """How V votes ended: each array is [V]."""
 
     samples: Ints
@@ -71,25 +71,25 @@ class StoppedVote:
     window: int
     _known: dict[bytes, tuple[bool, int]] = field(default_factory=dict, compare=False)
 
-    def follow(self, drawn: Drawn) -> Stopped:
+    def follow(self, drawn: SampleMatrix) -> VoteOutcomes:
         """How it ends on these samples, of which it draws the first `n`."""
         parts = [
             drawn.part(slice(at, at + _ROWS), self.n)
             for at in range(0, len(drawn.right), _ROWS)
         ]
-        return Stopped(
+        return VoteOutcomes(
             *(
                 np.concatenate(column)
                 for column in zip(*map(self._follow, parts), strict=True)
             )
         )
 
-    def _follow(self, drawn: Drawn) -> Stopped:
+    def _follow(self, drawn: SampleMatrix) -> VoteOutcomes:
         votes, room = (
             _Votes.of(drawn),
             np.full(len(drawn.right), self._verdict(_NO_VOTES)[1]),
         )
-        ended = Stopped(
+        ended = VoteOutcomes(
             *(np.zeros(len(room), kind) for kind in (int, int, bool, *[float] * 5))
         )
         for count in range(1, self.n + 1):
@@ -149,7 +149,7 @@ class _Votes:
     latest: Ints
 
     @classmethod
-    def of(cls, drawn: Drawn) -> "_Votes":
+    def of(cls, drawn: SampleMatrix) -> "_Votes":
         """The votes before any sample is launched."""
         total, n = drawn.classes.shape
         counts = np.zeros(
@@ -228,7 +228,7 @@ class _Votes:
             np.where(self.taken, self.lengths, 0).sum(axis=1) / self.taken.sum(axis=1)
         )
 
-    def results(self, drawn: Drawn) -> Stopped:
+    def results(self, drawn: SampleMatrix) -> VoteOutcomes:
         """How they end if all of them stop now."""
         samples, top = self.taken.sum(axis=1), self.counts.max(axis=1)
         # Ties go to the class of the member that was launched first; it represents the class.
@@ -244,7 +244,7 @@ class _Votes:
             self.ends <= self.now[:, None], drawn.own[self.row], until_now
         ).sum(axis=1)
         share = smoothed_share(top, samples)
-        return Stopped(
+        return VoteOutcomes(
             samples, self.launched, right, paid, self.now, share, vote, self._length()
         )
 

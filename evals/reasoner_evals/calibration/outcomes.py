@@ -16,9 +16,9 @@ from reasoner.stopping.pace import LAUNCH_WINDOW, Order
 from reasoner.stopping.rules import BetaRule, FirstOf, Lossless, smoothed_share
 from reasoner.stopping.vote_posteriors import most_lost
 from reasoner.strategy import StopRule
-from reasoner_evals.calibration.clock import Drawn, StoppedVote
+from reasoner_evals.calibration.clock import SampleMatrix, StoppedVote
 from reasoner_evals.runs.measures import (
-    ArmRead,
+    ArmReading,
     PoolArrays,
     as_run,
     expected_costs,
@@ -184,7 +184,7 @@ _COLUMNS: Final = (
 class PooledArm:
     """An arm that was run as a pool, on q questions with all its samples."""
 
-    read: ArmRead
+    read: ArmReading
     rows: Ints
     """[q]: the indices of these questions in the task."""
     pool: PoolArrays
@@ -213,7 +213,7 @@ class PooledArm:
         )
 
 
-def usable(read: ArmRead) -> Bools:
+def usable(read: ArmReading) -> Bools:
     """[Q]: whether a question has a result; errors and answers without a verdict have none."""
     has_result: Bools = ~np.isnan(as_run(read)["right"])
     if read.data.arm.pool:
@@ -221,7 +221,7 @@ def usable(read: ArmRead) -> Bools:
     return has_result
 
 
-def measured(read: ArmRead, rows: Ints) -> Outcomes:
+def measured(read: ArmReading, rows: Ints) -> Outcomes:
     """The outcomes of an arm as it was run."""
     data, arm, values = read.data, read.data.arm, as_run(read)
     samples = data.costs[:, COSTS.index("samples")].astype(np.float64)
@@ -242,7 +242,7 @@ def measured(read: ArmRead, rows: Ints) -> Outcomes:
     return Outcomes(way, right, tokens, samples, share, vote, sequential, length)
 
 
-def pooled_arm(read: ArmRead, rows: Ints) -> PooledArm:
+def pooled_arm(read: ArmReading, rows: Ints) -> PooledArm:
     """The samples of a pool on these questions, which have all of them."""
     data, pool = read.data, pool_of(read.data)
     n = data.arm.pool
@@ -351,7 +351,7 @@ def stopped(
         else strategy
     )
     each, n = orders.shape[:2], orders.shape[-1]
-    drawn = Drawn(
+    drawn = SampleMatrix(
         _ordered(samples.classes, orders).reshape(-1, n),
         _ordered(samples.right, orders).reshape(-1, n),
         _ordered(samples.lengths, orders).reshape(-1, n),

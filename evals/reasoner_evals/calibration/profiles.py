@@ -38,7 +38,7 @@ from reasoner_evals.calibration.outcomes import (
     safe_rule,
     usable,
 )
-from reasoner_evals.runs.measures import ArmRead
+from reasoner_evals.runs.measures import ArmReading
 from reasoner_evals.runs.reading import (
     SILENT,
     RunData,
@@ -171,7 +171,7 @@ def _split(classes: Ints) -> float:
     return max(votes.values()) / votes.total() if votes else 0.0
 
 
-class Made(NamedTuple):
+class ProfileResult(NamedTuple):
     """A family, and notes for the user on how it was made."""
 
     family: Family
@@ -191,7 +191,7 @@ def runs_of_one_model(paths: Sequence[Path]) -> list[RunData]:
     return runs
 
 
-def families_of(runs: Sequence[RunData], binning: Binning) -> dict[str, Made]:
+def families_of(runs: Sequence[RunData], binning: Binning) -> dict[str, ProfileResult]:
     """The families that runs of one model give, by task. Raises as `family_of`."""
     tasks = dict.fromkeys(task for run in runs for task in run.tasks)
     return {
@@ -232,7 +232,7 @@ def check_arms(arms: Sequence[Arm]) -> None:
         )
 
 
-def family_of(runs: Sequence[RunData], task: str, binning: Binning) -> Made:
+def family_of(runs: Sequence[RunData], task: str, binning: Binning) -> ProfileResult:
     """The family of a task that all these runs ask, over the questions with a result in every arm.
 
     Raises:
@@ -242,7 +242,7 @@ def family_of(runs: Sequence[RunData], task: str, binning: Binning) -> Made:
         check_same(runs[0], run, task)
     # Where a total is divided, a question's cost depends on the others.
     arms = [
-        ArmRead(run, read_arm(run, arm.name))
+        ArmReading(run, read_arm(run, arm.name))
         for run in runs
         for arm in run.manifest.arms
         if arm.task == task and not arm.total
@@ -286,10 +286,10 @@ def family_of(runs: Sequence[RunData], task: str, binning: Binning) -> Made:
         ),
         origin=", ".join(f"{run.name} of {run.manifest.created}" for run in runs),
     )
-    return Made(family, tuple(notes))
+    return ProfileResult(family, tuple(notes))
 
 
-def _rows(arms: Sequence[ArmRead], task: str) -> tuple[Ints, list[str]]:
+def _rows(arms: Sequence[ArmReading], task: str) -> tuple[Ints, list[str]]:
     """The questions with a result in every arm."""
     for read in arms:
         done, total = int(read.data.finished.sum()), len(read.data.finished)

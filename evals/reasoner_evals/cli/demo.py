@@ -6,7 +6,7 @@ import click
 
 from reasoner.cli.exits import guarded
 from reasoner.cli.look import Command
-from reasoner.cli.options import NO_SERVER, Given, engine_options, read_prices
+from reasoner.cli.options import NO_SERVER, GivenOptions, engine_options, read_prices
 from reasoner.cli.terminal import Terminal
 
 
@@ -34,7 +34,9 @@ def command(
 
     if not (engine or model or base_url or installed_build()):
         engine = "simulated"
-    given = Given(engine=engine, model=model, base_url=base_url, no_server=no_server)
+    given = GivenOptions(
+        engine=engine, model=model, base_url=base_url, no_server=no_server
+    )
     typed = {"--model": model, "--engine": engine, "--base-url": base_url}
     flags = "".join(
         f" {name} {shlex.quote(value)}" for name, value in typed.items() if value

@@ -17,7 +17,7 @@ from reasoner.cli.options import (
     SPEC,
     UNSANDBOXED,
     VERIFIER,
-    Given,
+    GivenOptions,
     check_sampling,
     engine_options,
     sampling_options,
@@ -30,7 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions(Given):
+class RunOptions(GivenOptions):
     """The options as they were typed; empty or None where they were left out."""
 
     tasks: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ from reasoner_evals.cli.setup import RunSetup
 from reasoner_evals.runs.arms import Subset, arms_of
 from reasoner_evals.runs.equal import sized
 from reasoner_evals.runs.manifest import (
-    Drifted,
+    DriftError,
     differences,
     freeze,
     machine_differences,
@@ -51,7 +51,7 @@ class EvalRun(EngineRun):
 
     def failed(self, error: ReasonerError) -> int:
         """Show an error in one line, after what has changed, and how to continue; the exit code."""
-        for line in error.diff if isinstance(error, Drifted) else ():
+        for line in error.diff if isinstance(error, DriftError) else ():
             self.display.terminal.say(line)
         return self._continued(EngineRun.failed(self, error))
 
@@ -113,7 +113,7 @@ class EvalRun(EngineRun):
         if changed := differences(
             self.frozen, self.frozen.model_copy(update={"model": setup.engine.model})
         ):
-            raise Drifted(self.folder, changed)
+            raise DriftError(self.folder, changed)
         for part, before, now in machine_differences(
             self.frozen.machine, this_machine()
         ):

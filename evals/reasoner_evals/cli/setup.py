@@ -15,7 +15,7 @@ from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import ReasonerError, UsageError
 from reasoner.registry import DEFAULT_VERIFIER, build, spec_of
 from reasoner.stopping.rules import RISKS, price_of
-from reasoner.system.foreign import ErrorsFrom
+from reasoner.system.foreign import ForeignErrors
 from reasoner.system.machine import require_extra
 from reasoner.verifier import Verifier
 from reasoner_evals.cli.options import RunOptions
@@ -31,7 +31,7 @@ from reasoner_evals.runs.arms import (
 from reasoner_evals.runs.equal import EqualCost, all_strategies, pilot, read_goal
 from reasoner_evals.runs.manifest import (
     Drift,
-    Drifted,
+    DriftError,
     decisions,
     differences,
     read_manifest,
@@ -171,7 +171,7 @@ def locked_run(
     with folder.writing():
         try:
             setup = set_up_again(options, frozen, folder)
-        except Drifted as error:
+        except DriftError as error:
             for line in error.diff:
                 click.echo(one_line(line), err=True)
             raise
@@ -197,7 +197,7 @@ def set_up_again(options: RunOptions, frozen: Manifest, folder: RunFolder) -> Ru
             then, now = (
                 ", ".join(sorted(specs)) for specs in (before.strategies, named)
             )
-            raise Drifted(folder, [Drift("the strategies", then, now)])
+            raise DriftError(folder, [Drift("the strategies", then, now)])
     if options.engine or options.model or options.base_url:
         before = replace(before, engine=None)
     typed = {
@@ -208,7 +208,7 @@ def set_up_again(options: RunOptions, frozen: Manifest, folder: RunFolder) -> Ru
     setup = set_up(replace(before, **{**typed, "strategies": before.strategies}))
     current = decisions(setup.tasks, setup.arms, setup.engine, setup.prices)
     if changed := differences(frozen, frozen.model_copy(update=current)):
-        raise Drifted(folder, changed)
+        raise DriftError(folder, changed)
     return setup
 
 
@@ -269,7 +269,7 @@ def load_tasks(
             else {}
         )
         task = build("task", spec, **allowed)
-        with ErrorsFrom(f"the task {spec}", ReasonerError):
+        with ForeignErrors(f"the task {spec}", ReasonerError):
             data = checked_data(task, task.load(), subset.cut)
         if data.source.task in tasks:
             raise UsageError(f"task {spec} is given twice: keep one")

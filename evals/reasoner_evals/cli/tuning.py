@@ -40,16 +40,22 @@ from reasoner_evals.tuning.candidates import (
     LEAST,
     PILOT,
     Candidate,
-    Sized,
+    SizedCandidates,
     sized,
     strategies_for,
 )
-from reasoner_evals.tuning.outcome import Outcome
+from reasoner_evals.tuning.outcome import RaceOutcome
 from reasoner_evals.tuning.page import write
 from reasoner_evals.tuning.race import Race, limit, rounds
-from reasoner_evals.tuning.rounds import Measured, RoundRead, Rounds
-from reasoner_evals.tuning.split import Split, split
-from reasoner_evals.tuning.verdict import SINGLES, Judged, forecasts, frontier, verdict
+from reasoner_evals.tuning.rounds import FinishedRound, RoundMeasures, Rounds
+from reasoner_evals.tuning.split import QuestionSplit, split
+from reasoner_evals.tuning.verdict import (
+    SINGLES,
+    JudgedStrategy,
+    forecasts,
+    frontier,
+    verdict,
+)
 
 WAIT: Final = 1.0
 """Seconds between two looks for the results of other shards."""
@@ -77,7 +83,7 @@ class Tuning:
     """Everything that a race consists of."""
 
     data: TaskData
-    sides: Split
+    sides: QuestionSplit
     strategies: tuple[str, ...]
     engine: Engine
     verifier: Verifier | None
@@ -228,7 +234,7 @@ class _Sizes(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    by_strategy: dict[str, Sized] = {}
+    by_strategy: dict[str, SizedCandidates] = {}
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -263,7 +269,7 @@ class TuneRun(EngineRun):
     setup: Tuning
     command: str
     as_json: bool = False
-    outcome: Outcome | None = field(default=None, init=False)
+    outcome: RaceOutcome | None = field(default=None, init=False)
 
     def interrupted(self, interrupt: KeyboardInterrupt) -> int:
         """Say how to continue; the exit code."""
@@ -336,7 +342,7 @@ class TuneRun(EngineRun):
         """Run the race to its end, or continue it."""
         setup, candidates, progress = self.setup, sizes.candidates, self.display
         specs = [each.spec for each in candidates]
-        empty = Measured.unasked(len(candidates), 0)
+        empty = RoundMeasures.unasked(len(candidates), 0)
         race = Race(empty.right, empty.tokens, empty.sequential, setup.tokens)
         blocks, parts, groups, spent = (
             rounds(len(setup.sides.race)),
@@ -375,7 +381,9 @@ class TuneRun(EngineRun):
             )
             parts.append(read.measured)
             groups += read.groups
-            race.right, race.tokens, race.sequential, _ = Measured.side_by_side(parts)
+            race.right, race.tokens, race.sequential, _ = RoundMeasures.side_by_side(
+                parts
+            )
             race.groups = groups if all(groups) else None
             race.failed = np.isin(np.arange(len(candidates)), list(read.errors))
             spent += read.drawn
@@ -391,7 +399,9 @@ class TuneRun(EngineRun):
                 )
         return _Raced(race, ended, spent)
 
-    async def _judged(self, rounds_of: Rounds, sizes: _Sizes, raced: _Raced) -> Outcome:
+    async def _judged(
+        self, rounds_of: Rounds, sizes: _Sizes, raced: _Raced
+    ) -> RaceOutcome:
         """Choose a candidate, and compare it with the baselines on the questions that judge."""
         setup, candidates, progress, race = (
             self.setup,
@@ -411,7 +421,9 @@ class TuneRun(EngineRun):
         if len(read.errors) == len(judged):
             raise EngineError(f"the judge has no result: {read.errors[0]}")
         values = {
-            each.spec: Judged(each.spec, *(column[at] for column in read.measured))
+            each.spec: JudgedStrategy(
+                each.spec, *(column[at] for column in read.measured)
+            )
             for at, each in enumerate(judged)
         }
         judgement = verdict(
@@ -420,7 +432,7 @@ class TuneRun(EngineRun):
             list(read.groups) if all(read.groups) else None,
             few=setup.sides.few,
         )
-        return Outcome(
+        return RaceOutcome(
             tuning=setup.decided.model_dump(),
             race=race,
             specs=tuple(specs),
@@ -450,7 +462,7 @@ class TuneRun(EngineRun):
         candidates: tuple[Candidate, ...],
         inside: list[int],
         items: tuple[Any, ...],
-    ) -> RoundRead:
+    ) -> FinishedRound:
         """Ask the candidates that are in, wait for other shards, and read the results of all."""
         await rounds_of.ask(
             name, [candidates[who] for who in inside], items, self.display

@@ -28,7 +28,7 @@ from reasoner_evals.report.narrative import (
 from reasoner_evals.report.page import page, to_markdown
 from reasoner_evals.report.table import CSV_COLUMNS, alarms, points_table
 from reasoner_evals.runs.export import plain_cell
-from reasoner_evals.runs.measures import ArmRead, measure, ungraded_rows
+from reasoner_evals.runs.measures import ArmReading, measure, ungraded_rows
 from reasoner_evals.runs.naming import shared_settings
 from reasoner_evals.runs.reading import ERROR, RunData, check_same, open_runs, read_arm
 
@@ -55,7 +55,9 @@ def make_report(paths: Sequence[Path]) -> EvalReport:
     """
     runs = _open_runs(paths)
     arms = {
-        run.name: [ArmRead(run, read_arm(run, arm.name)) for arm in run.manifest.arms]
+        run.name: [
+            ArmReading(run, read_arm(run, arm.name)) for arm in run.manifest.arms
+        ]
         for run in runs
     }
     names = list(
@@ -90,7 +92,10 @@ def _open_runs(paths: Sequence[Path]) -> list[RunData]:
 
 
 def _task(
-    report_id: str, name: str, runs: Sequence[RunData], arms: dict[str, list[ArmRead]]
+    report_id: str,
+    name: str,
+    runs: Sequence[RunData],
+    arms: dict[str, list[ArmReading]],
 ) -> TaskReport:
     items = runs[0].tasks[name]
     models = list(dict.fromkeys(run.manifest.model.name for run in runs))
@@ -133,7 +138,7 @@ def _task(
     )
 
 
-def _provenance(run: RunData, arms: Sequence[ArmRead]) -> Provenance:
+def _provenance(run: RunData, arms: Sequence[ArmReading]) -> Provenance:
     info = asdict(run.manifest.model).items()
     facts = [
         (f"model {name.replace('_', ' ')}", str(value))

@@ -10,8 +10,8 @@ import numpy as np
 
 from reasoner.errors import UnknownName, UsageError
 from reasoner.specs import Spec
-from reasoner_evals.report.content import LEVEL, Against, Bounded, Delta
-from reasoner_evals.runs.measures import ArmRead, Measured, Values, as_run, mean
+from reasoner_evals.report.content import LEVEL, Against, BoundedValue, Delta
+from reasoner_evals.runs.measures import ArmReading, Measurement, Values, as_run, mean
 from reasoner_evals.runs.reading import (
     RunData,
     TaskItems,
@@ -36,9 +36,9 @@ def groups_of(items: TaskItems) -> Groups | None:
     return items.groups if any(items.groups) else None
 
 
-def estimate(result: Interval) -> Bounded:
+def estimate(result: Interval) -> BoundedValue:
     """An interval of the statistics as a report shows it."""
-    return Bounded(result.mean, known(result.low), known(result.high))
+    return BoundedValue(result.mean, known(result.low), known(result.high))
 
 
 def known(value: float) -> float | None:
@@ -48,14 +48,14 @@ def known(value: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    point: Measured
-    baseline: Measured
+    point: Measurement
+    baseline: Measurement
     mixed: float = 0.0
     """The share of questions that the next size of the baseline answers."""
 
 
 def deltas(
-    measured: Sequence[Measured], groups: Groups | None
+    measured: Sequence[Measurement], groups: Groups | None
 ) -> dict[str, dict[Against, Delta]]:
     """By point: its difference to greedy or else the cheapest point, then to self-consistency at matched compute.
 
@@ -77,12 +77,12 @@ def deltas(
     return by_point
 
 
-def _is_vote(point: Measured) -> bool:
+def _is_vote(point: Measurement) -> bool:
     """Whether a point is plain self-consistency."""
     return Spec.parse(point.arm.strategy).name == "self_consistency"
 
 
-def _matched_vote(own: Iterable[Measured], point: Measured) -> _Pair | None:
+def _matched_vote(own: Iterable[Measurement], point: Measurement) -> _Pair | None:
     """A point against self-consistency for as many tokens: a random choice between the two sizes around it."""
     votes = sorted(filter(_is_vote, own), key=lambda vote: vote.tokens)
     cheaper = [vote for vote in votes if vote.tokens <= point.tokens]
@@ -151,13 +151,13 @@ def _adjusted(family: Sequence[Delta]) -> list[Delta]:
     ]
 
 
-def _comparable(point: Measured, baseline: Measured) -> bool:
+def _comparable(point: Measurement, baseline: Measurement) -> bool:
     """Whether any question has a value in both."""
     return bool(np.any(~np.isnan(point.values["right"] - baseline.values["right"])))
 
 
 def front(
-    measured: Sequence[Measured], groups: Groups | None, *, cost: str = "tokens"
+    measured: Sequence[Measurement], groups: Groups | None, *, cost: str = "tokens"
 ) -> dict[str, str]:
     """Each point's status on the Pareto frontier of a cost and accuracy, by key, cheapest first.
 
@@ -168,7 +168,7 @@ def front(
         (mean(point.values[cost]), -mean(point.values["right"]), point)
         for point in measured
     ]
-    best: Measured | None = None
+    best: Measurement | None = None
     highest = -math.inf
     statuses: dict[str, str] = {}
     compared: dict[str, PairedTest] = {}
@@ -200,8 +200,8 @@ class PairedResult(NamedTuple):
     second_model: str
     missing: int
     """Questions without a value in one of the two."""
-    first_accuracy: Bounded
-    second_accuracy: Bounded
+    first_accuracy: BoundedValue
+    second_accuracy: BoundedValue
     cost_ratio: float | None
     """The first's tokens divided by the second's, on these questions; None where the second has none."""
     sequential_ratio: float | None
@@ -274,7 +274,7 @@ def _paired_result(
     groups = groups_of(items)
     sides = ((left, left_arm), (right, right_arm))
     first, second = (
-        as_run(ArmRead(run, read_arm(run, arm.name))) for run, arm in sides
+        as_run(ArmReading(run, read_arm(run, arm.name))) for run, arm in sides
     )
     both = ~np.isnan(first["right"] - second["right"])
     if not both.any():

@@ -17,7 +17,7 @@ LEVEL: Final = 0.05
 """A p-value below this is called significant."""
 
 
-class Bounded(NamedTuple):
+class BoundedValue(NamedTuple):
     """A value and its 95 % interval over questions; the bounds are None where too few questions allow none."""
 
     value: float
@@ -25,13 +25,15 @@ class Bounded(NamedTuple):
     high: float | None = None
 
 
-def estimate_of(row: Any, name: str) -> Bounded | None:
+def estimate_of(row: Any, name: str) -> BoundedValue | None:
     """An estimate from a row of `TaskReport.points`; None where it is not known."""
     value = getattr(row, name)
     return (
         None
         if value is None
-        else Bounded(value, getattr(row, f"{name}_low"), getattr(row, f"{name}_high"))
+        else BoundedValue(
+            value, getattr(row, f"{name}_low"), getattr(row, f"{name}_high")
+        )
     )
 
 
@@ -61,7 +63,7 @@ class Delta:
     baseline: str
     """The key of the baseline's point, or the name of an arm."""
     questions: int
-    difference: Bounded
+    difference: BoundedValue
     p: float
     p_holm: float
     """Adjusted for the `family` of comparisons that it belongs to: all against one kind of baseline in a task."""
@@ -111,13 +113,13 @@ class VerifierQuality(NamedTuple):
     """Rated replies."""
     unrated: int
     """Replies with an answer that were not rated."""
-    within: Bounded | None
+    within: BoundedValue | None
     """AUROC within a question, over those with right and wrong replies; None where there is none."""
     mixed: int
     """Questions with right and wrong replies."""
-    top: Bounded
+    top: BoundedValue
     """The share of questions with a right best-rated reply; ties are shared."""
-    chance: Bounded
+    chance: BoundedValue
     """The share of questions with a right reply if it is chosen at random among the rated ones."""
 
 
@@ -125,7 +127,7 @@ FailureKind = Literal["backfired", "missed", "overconfident"]
 """Baseline right and strategy wrong; covered but not chosen; wrong with a high confidence."""
 
 
-class Failure(NamedTuple):
+class FailureExample(NamedTuple):
     """A failure worth reading."""
 
     kind: FailureKind
@@ -172,7 +174,7 @@ class TaskReport:
     points: "pd.DataFrame"
     """The table of results: a row for each strategy at each size or budget, with the columns of `table`."""
     verifiers: tuple[VerifierQuality, ...]
-    failures: tuple[Failure, ...]
+    failures: tuple[FailureExample, ...]
 
     @cached_property
     def rows(self) -> list[Any]:

@@ -8,8 +8,8 @@ import numpy as np
 
 from reasoner.system.printing import counted
 from reasoner_evals.report.comparisons import estimate
-from reasoner_evals.report.content import Failure, FailureKind, VerifierQuality
-from reasoner_evals.runs.measures import ArmRead, Measured, spread
+from reasoner_evals.report.content import FailureExample, FailureKind, VerifierQuality
+from reasoner_evals.runs.measures import ArmReading, Measurement, spread
 from reasoner_evals.runs.reading import OUTCOMES, RIGHT, SILENT, WRONG, questions_of
 from reasoner_evals.runs.records import AskedItem, ItemRecord, counted_records
 from reasoner_evals.stats import Bools, Floats
@@ -23,7 +23,7 @@ KINDS: Final[tuple[FailureKind, ...]] = get_args(FailureKind)
 
 
 def verifiers(
-    measured: Sequence[Measured], groups: Groups | None
+    measured: Sequence[Measurement], groups: Groups | None
 ) -> tuple[VerifierQuality, ...]:
     """The quality of the scores that rated the replies, arm by arm."""
     arms = {arm.name: (point.series, arm) for point in measured for arm in point.arms}
@@ -32,7 +32,7 @@ def verifiers(
 
 
 def _quality(
-    series: str, arm: ArmRead, groups: Groups | None
+    series: str, arm: ArmReading, groups: Groups | None
 ) -> VerifierQuality | None:
     replies, verifier = arm.data.replies, arm.data.arm.verifier
     width = int(replies.rows.length.max(initial=0))
@@ -72,7 +72,7 @@ def _best_rated(right: Floats, scores: Floats) -> Floats:
     return top
 
 
-def failures(measured: Sequence[Measured], task: str) -> tuple[Failure, ...]:
+def failures(measured: Sequence[Measurement], task: str) -> tuple[FailureExample, ...]:
     """Up to `MAX_FAILURES` of a task, no question twice, a third of each kind; the most confident first."""
     chosen = _chosen(measured)
     ids = [point.arms[0].run.tasks[task].ids[row] for _, point, row in chosen]
@@ -95,9 +95,11 @@ def failures(measured: Sequence[Measured], task: str) -> tuple[Failure, ...]:
     )
 
 
-def _chosen(measured: Sequence[Measured]) -> list[tuple[FailureKind, Measured, int]]:
+def _chosen(
+    measured: Sequence[Measurement],
+) -> list[tuple[FailureKind, Measurement, int]]:
     """The kind, the point that failed, and the row of the question."""
-    chosen: dict[int, tuple[FailureKind, Measured, int]] = {}
+    chosen: dict[int, tuple[FailureKind, Measurement, int]] = {}
     for number, kind in enumerate(KINDS, 1):
         new = (
             (point, row) for point, row in _of_kind(kind, measured) if row not in chosen
@@ -110,8 +112,8 @@ def _chosen(measured: Sequence[Measured]) -> list[tuple[FailureKind, Measured, i
 
 
 def _of_kind(
-    kind: FailureKind, measured: Sequence[Measured]
-) -> list[tuple[Measured, int]]:
+    kind: FailureKind, measured: Sequence[Measurement]
+) -> list[tuple[Measurement, int]]:
     """All failures of a kind of all strategies but greedy, the most confident first."""
     failed = [
         (point, row)
@@ -125,7 +127,9 @@ def _of_kind(
     )
 
 
-def _failed(kind: FailureKind, point: Measured, measured: Sequence[Measured]) -> Bools:
+def _failed(
+    kind: FailureKind, point: Measurement, measured: Sequence[Measurement]
+) -> Bools:
     """[Q]: which questions are a failure of a kind."""
     data = point.arms[0].data
     wrong: Bools = data.outcome == WRONG
@@ -146,11 +150,11 @@ def _failed(kind: FailureKind, point: Measured, measured: Sequence[Measured]) ->
 
 def _failure(
     kind: FailureKind,
-    point: Measured,
+    point: Measurement,
     row: int,
     record: ItemRecord,
     item: AskedItem | None,
-) -> Failure:
+) -> FailureExample:
     """The failure, with its texts if `item` is given."""
     arm = point.arms[0]
     replies = arm.data.replies
@@ -164,7 +168,7 @@ def _failure(
     left_out: dict[str, Any] = {"pool": ()} | (
         {} if item else {"answer": "", "key": ""}
     )
-    return Failure(
+    return FailureExample(
         kind=kind,
         key=point.key,
         trace=arm.run.folder.arm(arm.data.arm.name).trace,

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from reasoner.system.printing import printable
-from reasoner_evals.report.content import Bounded, TaskReport
+from reasoner_evals.report.content import BoundedValue, TaskReport
 
 WIDTH, HEIGHT = 400, 260
 """Units of a drawing. The page scales it, and has rules for the size of its text."""
@@ -265,7 +265,7 @@ def log_x(axes: Axes, values: Sequence[float], base: int) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def percent_y(axes: Axes, heights: Iterable[Bounded]) -> None:
+def percent_y(axes: Axes, heights: Iterable[BoundedValue]) -> None:
     """A scale of percent that holds every height with its interval: nothing is clipped."""
     known = [value for height in heights for value in height if value is not None]
     low, high = min(known, default=0.0), max(known, default=1.0)
@@ -277,7 +277,7 @@ def percent_y(axes: Axes, heights: Iterable[Bounded]) -> None:
     )
 
 
-def band(axes: Axes, points: Sequence[tuple[float, Bounded]], colour: str) -> None:
+def band(axes: Axes, points: Sequence[tuple[float, BoundedValue]], colour: str) -> None:
     """The intervals of a line as a shaded band; of a single point as a bar."""
     spans = [
         (x, y.low, y.high)

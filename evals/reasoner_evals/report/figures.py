@@ -5,7 +5,7 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from reasoner.system.printing import counted, printable
-from reasoner_evals.report.content import Bounded, TaskReport, estimate_of
+from reasoner_evals.report.content import BoundedValue, TaskReport, estimate_of
 from reasoner_evals.report.drawing import (
     PAPER,
     QUIET,
@@ -144,8 +144,8 @@ def oracles(task: TaskReport, placed: Mapping[str, Sequence[Any]]) -> list[str]:
     return list({row.model: row.series for row in ranked}.values())
 
 
-def _height(row: Any, name: str = "accuracy") -> Bounded:
-    return estimate_of(row, name) or estimate_of(row, "accuracy") or Bounded(0.0)
+def _height(row: Any, name: str = "accuracy") -> BoundedValue:
+    return estimate_of(row, name) or estimate_of(row, "accuracy") or BoundedValue(0.0)
 
 
 def _accuracy(task: TaskReport, axis: Axis, styles: SeriesStyles) -> Figure | str:
@@ -155,11 +155,11 @@ def _accuracy(task: TaskReport, axis: Axis, styles: SeriesStyles) -> Figure | st
         return f"No accuracy against {axis.title}: {why}."
     x_of, banded, axes = attrgetter(axis.column), len(placed) <= MAX_BANDS, panel()
     keys: dict[str, LegendKey] = {}
-    heights: list[Bounded] = []
+    heights: list[BoundedValue] = []
     for series in oracles(task, placed):
         tops = [_height(row, "coverage").value for row in placed[series]]
         axes.plot([x_of(row) for row in placed[series]], tops, **_ORACLE)
-        heights += map(Bounded, tops)
+        heights += map(BoundedValue, tops)
         keys["oracle"] = LegendKey("┄", QUIET, "oracle: any sample right")
     # The highest comes first in the legend.
     for series, rows in sorted(
@@ -172,7 +172,7 @@ def _accuracy(task: TaskReport, axis: Axis, styles: SeriesStyles) -> Figure | st
                 [(x_of(row), height) for row, height in zip(rows, own, strict=True)],
                 style.colour.light,
             )
-        heights += own if banded else [Bounded(height.value) for height in own]
+        heights += own if banded else [BoundedValue(height.value) for height in own]
         axes.plot(
             [x_of(row) for row in rows],
             [height.value for height in own],

@@ -10,7 +10,7 @@ from reasoner.system.printing import counted
 from reasoner_evals.calibration.profiles import calibration_of
 from reasoner_evals.report.content import (
     Against,
-    Bounded,
+    BoundedValue,
     Claim,
     Delta,
     Headline,
@@ -109,7 +109,7 @@ def _bought(row: Any) -> str:
 
 
 def _alone(row: Any) -> Headline:
-    value, low, high = estimate_of(row, "accuracy") or Bounded(0.0)
+    value, low, high = estimate_of(row, "accuracy") or BoundedValue(0.0)
     fits = (
         ""
         if low is None or high is None
@@ -255,7 +255,7 @@ def readings(rows: Sequence[Any]) -> Iterator[str]:
         )
 
 
-def percent(share: Bounded) -> str:
+def percent(share: BoundedValue) -> str:
     """A share with its interval, in percent."""
     bounds = (
         ""
@@ -265,7 +265,7 @@ def percent(share: Bounded) -> str:
     return f"{share.value:.1%}{bounds}"
 
 
-def signed_points(difference: Bounded) -> str:
+def signed_points(difference: BoundedValue) -> str:
     """A difference of shares with its interval, in percentage points."""
     value, low, high = difference
     bounds = (

@@ -15,7 +15,7 @@ from reasoner.trace.page import environment as templates
 from reasoner.trace.page import policy
 from reasoner.trace.page import style as tree_style
 from reasoner_evals.report.content import (
-    Bounded,
+    BoundedValue,
     Delta,
     EvalReport,
     TaskReport,
@@ -188,7 +188,7 @@ def _breakable(text: str) -> Markup:
     return Markup("<wbr>").join(escape(part) for part in parts if part)
 
 
-def _signed(difference: Bounded) -> Markup:
+def _signed(difference: BoundedValue) -> Markup:
     value, low, high = map(signed, difference)
     return Markup('{} <span class="ci">{}</span>').format(
         value, f"{low} to {high}" if low and high else ""

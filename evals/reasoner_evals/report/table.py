@@ -12,8 +12,8 @@ from reasoner.types import EndedBy
 from reasoner_evals.calibration.agreement import agreement_seen
 from reasoner_evals.calibration.profiles import calibration_of, fewer_right
 from reasoner_evals.report.comparisons import estimate, known
-from reasoner_evals.report.content import Bounded
-from reasoner_evals.runs.measures import TOKENS, Measured, mean, ungraded_rows
+from reasoner_evals.report.content import BoundedValue
+from reasoner_evals.runs.measures import TOKENS, Measurement, mean, ungraded_rows
 from reasoner_evals.runs.reading import (
     COSTS,
     ENDS,
@@ -116,7 +116,7 @@ its kind of baseline."""
 
 
 def points_table(
-    measured: Sequence[Measured], groups: Groups | None, /, **more: Mapping[str, Any]
+    measured: Sequence[Measurement], groups: Groups | None, /, **more: Mapping[str, Any]
 ) -> pd.DataFrame:
     """The rows of all points that have a value; `more` has further columns by key of a point.
 
@@ -150,7 +150,7 @@ def points_table(
     return table.where(table.notna(), None)
 
 
-def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
+def _measured_row(point: Measurement, groups: Groups | None) -> dict[str, Any]:
     values = point.values  # noqa: PD011 not a data frame
     right, covered = values["right"], values["covered"]
     arm = point.arm
@@ -177,7 +177,9 @@ def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
         # A right choice is a right sample, so only the noise of subsets is below 0.
         row |= _estimate(
             "gap",
-            Bounded(value, None if low is None else max(low, min(value, 0.0)), high),
+            BoundedValue(
+                value, None if low is None else max(low, min(value, 0.0)), high
+            ),
         )
     tokens = values["tokens"][~np.isnan(values["tokens"])]
     row |= {"tokens": float(tokens.mean())}
@@ -204,11 +206,11 @@ def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
     return row | {name: known(mean(values[name])) for name in ("seconds", *_RATES)}
 
 
-def _estimate(name: str, value: Bounded) -> dict[str, float | None]:
+def _estimate(name: str, value: BoundedValue) -> dict[str, float | None]:
     return dict(zip(_with_bounds(name), value, strict=True))
 
 
-def _stop_reasons(point: Measured) -> dict[str, Any] | None:
+def _stop_reasons(point: Measurement) -> dict[str, Any] | None:
     """What ended the questions of a point that was run, what they cost, and whether their confidences hold."""
     done = [(arm.data, arm.data.has_result) for arm in point.arms]
     ended = np.concatenate([data.ended[rows] for data, rows in done])
@@ -246,7 +248,7 @@ def _confidences(data: ArmData) -> tuple[Floats, Floats]:
     return data.confidence[rows], (data.outcome[rows] == RIGHT).astype(np.float64)
 
 
-def alarms(measured: Sequence[Measured]) -> Iterator[str]:
+def alarms(measured: Sequence[Measurement]) -> Iterator[str]:
     """A warning for each arm with fewer right answers than its calibration predicts, or with less agreement.
 
     The first sees answers that are wrong at equal agreement, the second harder questions, which a calibrated confidence

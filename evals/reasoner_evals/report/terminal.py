@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from reasoner.cli.terminal import one_line, wrapped
 from reasoner.system.printing import counted
-from reasoner_evals.report.content import Bounded, Delta, TaskReport, estimate_of
+from reasoner_evals.report.content import BoundedValue, Delta, TaskReport, estimate_of
 from reasoner_evals.report.narrative import signed
 
 NARROW: Final = 72
@@ -76,7 +76,7 @@ def _joined(name: str, first: int, cells: Sequence[str], widths: Sequence[int]) 
 
 
 def _cells(row: Any, delta: Delta | None) -> tuple[str, ...]:
-    right = estimate_of(row, "accuracy") or Bounded(0.0)
+    right = estimate_of(row, "accuracy") or BoundedValue(0.0)
     bounds = (
         "-"
         if right.low is None or right.high is None

@@ -10,7 +10,7 @@ from reasoner.budget import Budget
 from reasoner.engine import Engine, reset_caches
 from reasoner.errors import UsageError
 from reasoner.registry import build, entries, load, options_of, spec_of
-from reasoner.specs import Bare, Spec
+from reasoner.specs import BareWord, Spec
 from reasoner.strategy import Strategy
 from reasoner.system.printing import counted
 from reasoner.verifier import Verifier
@@ -203,7 +203,7 @@ def _with_size(spec: str, size: int) -> Spec:
     """The strategy in a size: of a single chain, a vote of so many; of an escalation, what a disagreement leads to."""
     plain = Spec.parse(spec_of(build("strategy", spec)))
     known = options_of(load("strategy", plain.name))
-    vote = {"n": Bare(size)}
+    vote = {"n": BareWord(size)}
     if "then" in known and "then" not in plain.options:
         return Spec(
             plain.name, {**plain.options, "then": Spec("self_consistency", vote)}
@@ -211,4 +211,4 @@ def _with_size(spec: str, size: int) -> Spec:
     option = next((name for name in SIZES if name in known), None)
     if option is None:
         return Spec("self_consistency", {**vote, "of": plain})
-    return Spec(plain.name, {**plain.options, option: Bare(size)})
+    return Spec(plain.name, {**plain.options, option: BareWord(size)})

@@ -51,7 +51,7 @@ class Drift(NamedTuple):
     now: str
 
 
-class Drifted(UsageError):
+class DriftError(UsageError):
     """A run cannot be resumed because what decides it has changed."""
 
     def __init__(self, folder: RunFolder, differences: Iterable[Drift]) -> None:

@@ -193,7 +193,7 @@ def _prompt_flops(info: ModelInfo, prompt: Floats, cached: Floats) -> Floats:
     return table
 
 
-class ArmRead(NamedTuple):
+class ArmReading(NamedTuple):
     """An arm's arrays and the run they belong to."""
 
     run: RunData
@@ -215,7 +215,7 @@ were read by a form or by a probe, and that have no answer or were truncated; th
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurement:
     """One strategy at one size or budget, question by question; the report's table has a row for it."""
 
     key: str
@@ -227,7 +227,7 @@ class Measured:
     size: int | None
     """Samples per question, if it is estimated from subsets of one pool; None if it was run as it is."""
     values: Values
-    arms: tuple[ArmRead, ...]
+    arms: tuple[ArmReading, ...]
     """One per seed."""
 
     @property
@@ -283,7 +283,7 @@ def _any_reply(data: ArmData, code: int) -> Bools:
     return data.replies.per_question(data.replies.outcome == code) > 0
 
 
-def as_run(arm: ArmRead) -> Values:
+def as_run(arm: ArmReading) -> Values:
     """The values of an arm as it was run; of a pool, at its whole size."""
     data = arm.data
     costs = spent(data)
@@ -313,7 +313,7 @@ def as_run(arm: ArmRead) -> Values:
     }
 
 
-def _with_totals(arm: ArmRead, costs: Values) -> Values:
+def _with_totals(arm: ArmReading, costs: Values) -> Values:
     """Costs with their sum in tokens and their price."""
     tokens: Floats = np.sum([costs[name] for name in COMPUTED], axis=0)
     return costs | {"tokens": tokens, "usd": usd(arm.run.manifest.prices, costs)}
@@ -353,7 +353,7 @@ def _cut_rates(data: ArmData, known: Bools) -> Values:
     }
 
 
-def pooled(arm: ArmRead, ks: Sequence[int]) -> list[Values]:
+def pooled(arm: ArmReading, ks: Sequence[int]) -> list[Values]:
     """The values of a pool at each size, in expectation over which of its samples are drawn.
 
     The whole pool is what was run, so its answers are right or wrong as they were given, ties included.
@@ -406,13 +406,15 @@ def selected(rule: str, pool: PoolArrays, ks: Sequence[int]) -> Floats:
     )
 
 
-def measure(arms: Sequence[ArmRead], *, several_models: bool) -> Iterator[Measured]:
+def measure(
+    arms: Sequence[ArmReading], *, several_models: bool
+) -> Iterator[Measurement]:
     """The points of one task in the order of the arms: seeds of one strategy are one point, a pool is one per size.
 
     Raises:
         UsageError: two runs hold the same arm with the same seed, or different models have the same name.
     """
-    strategies: dict[tuple[str, ...], list[ArmRead]] = {}
+    strategies: dict[tuple[str, ...], list[ArmReading]] = {}
     for arm in arms:
         spec = arm.data.arm
         key = (
@@ -444,7 +446,7 @@ def measure(arms: Sequence[ArmRead], *, several_models: bool) -> Iterator[Measur
         )
 
 
-def _check_distinct(others: Sequence[ArmRead], arm: ArmRead) -> None:
+def _check_distinct(others: Sequence[ArmReading], arm: ArmReading) -> None:
     """Refuse arms that would be averaged as two seeds but are not."""
     for other in others:
         if other.data.arm.seed == arm.data.arm.seed:
@@ -459,7 +461,7 @@ def _check_distinct(others: Sequence[ArmRead], arm: ArmRead) -> None:
             )
 
 
-def _line(arm: ArmRead) -> tuple[str, str]:
+def _line(arm: ArmReading) -> tuple[str, str]:
     """A model and the name of a strategy's curve: its spec without the number of samples, and its verifier."""
     own = arm.data.arm
     line = f"{Spec.parse(own.strategy).without('n')}{f' with {own.verifier}' if own.verifier else ''}"
@@ -467,8 +469,8 @@ def _line(arm: ArmRead) -> tuple[str, str]:
 
 
 def _points(
-    seeds: tuple[ArmRead, ...], name: ArmName, several_models: bool, of_pool: str
-) -> Iterator[Measured]:
+    seeds: tuple[ArmReading, ...], name: ArmName, several_models: bool, of_pool: str
+) -> Iterator[Measurement]:
     arm = seeds[0].data.arm
     model, line = _line(seeds[0])
     prefix = f"{model}: " if several_models else ""
@@ -480,7 +482,7 @@ def _points(
     ]
     for size, of_seeds in zip(sizes, zip(*by_seed, strict=True), strict=True):
         point = arm.label if size is None else f"{line}, n={size}{of_pool}"
-        yield Measured(
+        yield Measurement(
             key=f"{model}|{arm.task}|{point}",
             series=prefix + name.series + of_pool + (ALLOCATED if arm.total else ""),
             label=prefix + name.at(size) + (limit if size is None else of_pool),

@@ -27,7 +27,7 @@ MAX_NAMED: Final = 5
 """Missing shards that a message names."""
 
 
-class Merged(NamedTuple):
+class MergeResult(NamedTuple):
     """What a merge made: the numbers of its shards, of parts that are missing, of questions, and of error results."""
 
     shards: int
@@ -42,7 +42,7 @@ class _About(BaseModel):
     question_id: str
 
 
-def merge(paths: Sequence[Path], out: Path, *, partial: bool = False) -> Merged:
+def merge(paths: Sequence[Path], out: Path, *, partial: bool = False) -> MergeResult:
     """Make one run of all shards of a run, or of some if `partial`.
 
     Files are streamed, and one shard is in memory without its texts.
@@ -67,7 +67,7 @@ def merge(paths: Sequence[Path], out: Path, *, partial: bool = False) -> Merged:
             with shard.folder.writing():
                 errors += shard.append_to(folder)
         write_manifest(folder, manifest)
-    return Merged(
+    return MergeResult(
         len(shards),
         len(together.missing),
         sum(source.items for source in manifest.sources),

@@ -7,7 +7,7 @@ from typing import Final
 
 from reasoner.errors import ReasonerError
 from reasoner.registry import load, options_of
-from reasoner.specs import Bare, Spec, written
+from reasoner.specs import BareWord, Spec, written
 from reasoner.types import NO_THINKING, SamplingParams
 
 _SHORT: Final = {"self_consistency": "vote", "best_of_n": "best"}
@@ -48,7 +48,7 @@ class ArmName:
         return self._of(
             self.spec
             if size is None
-            else Spec(self.spec.name, {**self.spec.options, "n": Bare(size)})
+            else Spec(self.spec.name, {**self.spec.options, "n": BareWord(size)})
         )
 
     def _of(self, spec: Spec) -> str:

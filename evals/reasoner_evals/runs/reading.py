@@ -27,7 +27,7 @@ from reasoner_evals.runs.records import (
     RunFolder,
     counted_records,
 )
-from reasoner_evals.runs.verdicts import Verdicts
+from reasoner_evals.runs.verdicts import RunVerdicts
 from reasoner_evals.stats import Bools, Floats, Ints
 from reasoner_evals.tasks.data import Source
 
@@ -69,7 +69,7 @@ STATED: Final = frozenset({*RULES, "given", "likelihood"})
 probe is none."""
 
 
-class Ragged(NamedTuple):
+class RaggedSlices(NamedTuple):
     """The slice of each question in flat arrays: `[Q]` starts and lengths."""
 
     start: Ints
@@ -84,7 +84,7 @@ class Ragged(NamedTuple):
 class ReplyArrays:
     """The replies of all questions, in launch order within each; flat arrays, cut by `rows`."""
 
-    rows: Ragged
+    rows: RaggedSlices
     classes: NDArray[np.int32]
     """Equal within a question for answers of one key; `SILENT` without an answer."""
     outcome: NDArray[np.int8]
@@ -230,7 +230,7 @@ class RunData:
     manifest: Manifest
     manifest_hash: str
     tasks: Mapping[str, TaskItems]
-    verdicts: Verdicts
+    verdicts: RunVerdicts
 
     def grades(self, task: str, question_id: str, answers: Iterable[str]) -> list[int]:
         """Indices into `OUTCOMES`: the verdict on each answer, or ungraded."""
@@ -268,7 +268,7 @@ def open_run(path: Path) -> RunData:
         manifest,
         digest,
         _tasks(folder, manifest),
-        Verdicts(folder.verdicts),
+        RunVerdicts(folder.verdicts),
     )
 
 
@@ -320,7 +320,7 @@ def read_arm(run: RunData, name: str) -> ArmData:
     items["outcome"] = items["ended"] = UNFINISHED
     items["flops"] = items["confidence"] = np.nan
     slices, replies = (
-        Ragged(np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)),
+        RaggedSlices(np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)),
         bytearray(),
     )
     for record in counted_records(files):

@@ -40,7 +40,7 @@ def read_verdicts(path: Path) -> Iterator[GradedAnswer]:
         yield from read_lines(path, VERDICT_LINES, advice=advice)
 
 
-class Verdicts:
+class RunVerdicts:
     """The verdicts of a run by a digest of what was graded, without texts. The last verdict on an answer counts."""
 
     def __init__(self, path: Path) -> None:
@@ -80,7 +80,7 @@ class VerdictFile:
     def __init__(self, path: Path, equivalence: Equivalence) -> None:
         self.equivalence = equivalence
         self._lines = JournalWriter(path, "verdicts", resume=True)
-        self.known = Verdicts(path)
+        self.known = RunVerdicts(path)
 
     async def grade(
         self, task: str, item: GradedQuestion, record: ItemRecord
@@ -129,7 +129,7 @@ class VerdictFile:
         self._lines.close()
 
 
-def write_grades(files: ArmFolder, task: str, verdicts: Verdicts) -> None:
+def write_grades(files: ArmFolder, task: str, verdicts: RunVerdicts) -> None:
     """Grade the sequences of an arm's trace by the verdicts on their answers.
 
     Sequences with an answer that has no grade are left out. Raises TraceError if a file cannot be read or written.
@@ -186,7 +186,7 @@ async def grade_again(
         TraceError: a file cannot be read or written.
     """
     try:
-        before: Verdicts | None = Verdicts(folder.verdicts)
+        before: RunVerdicts | None = RunVerdicts(folder.verdicts)
     except DamagedLine:
         before = None  # the former grades are unknown
     equivalence, made = Equivalence(), folder.verdicts.with_suffix(".new")

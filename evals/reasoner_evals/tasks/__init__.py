@@ -11,13 +11,13 @@ from reasoner_evals.tasks.benchmark import (
     choice_question,
     task_data,
 )
-from reasoner_evals.tasks.data import DataRow, Published, Source
+from reasoner_evals.tasks.data import DataRow, Publication, Source
 from reasoner_evals.tasks.graders import (
-    ByReference,
-    ByRules,
-    ByTests,
+    CodeGrader,
     GradedQuestion,
     Grader,
+    ReferenceGrader,
+    RuleGrader,
 )
 
 __all__ = [
@@ -25,13 +25,13 @@ __all__ = [
     "CHOICE",
     "PLAIN",
     "Benchmark",
-    "ByReference",
-    "ByRules",
-    "ByTests",
+    "CodeGrader",
     "DataRow",
     "GradedQuestion",
     "Grader",
-    "Published",
+    "Publication",
+    "ReferenceGrader",
+    "RuleGrader",
     "Source",
     "Task",
     "TaskData",

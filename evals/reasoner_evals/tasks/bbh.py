@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 from reasoner.answers.choices import ChoiceSpace
 from reasoner.answers.forms import SENTENCE, Form, Opening
 from reasoner.answers.numbers import NumberSpace
-from reasoner.answers.reading import ByKey
+from reasoner.answers.reading import KeyedKind
 from reasoner.answers.texts import TextSpace, YesNoSpace
 from reasoner.errors import UnknownName, UsageError
 from reasoner.types import Answer, AnswerSpace
@@ -26,7 +26,7 @@ _OTHER = re.compile(r"[^()\[\]{}<>]")
 
 
 @dataclass(frozen=True, slots=True)
-class BracketSpace(ByKey):
+class BracketSpace(KeyedKind):
     """A sequence of brackets; two are equal if they are the same without spaces."""
 
     name: ClassVar[str] = "brackets"

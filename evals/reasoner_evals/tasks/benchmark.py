@@ -21,7 +21,7 @@ from reasoner.system.tables import column_names
 from reasoner.types import AnswerSpace, Message, Prompt
 from reasoner_evals.tasks.data import (
     DataRow,
-    Published,
+    Publication,
     Renames,
     Rows,
     Source,
@@ -203,7 +203,7 @@ class Benchmark:
     shareable: ClassVar[bool] = True
 
     @property
-    def published(self) -> Published:
+    def published(self) -> Publication:
         """Where it is published, by our table; a benchmark of another package has a class variable instead."""
         return published(self.name)
 

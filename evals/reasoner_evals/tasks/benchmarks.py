@@ -23,11 +23,11 @@ from reasoner_evals.tasks.benchmark import (
     checked,
     choice_question,
 )
-from reasoner_evals.tasks.data import DataRow, Published, published
+from reasoner_evals.tasks.data import DataRow, Publication, published
 from reasoner_evals.tasks.graders import (
-    ByReference,
-    ByTests,
+    CodeGrader,
     GradedQuestion,
+    ReferenceGrader,
     require_sandbox,
 )
 
@@ -117,7 +117,7 @@ class Hmmt(Contest):
     kind: ClassVar = "math"
 
     @property
-    def published(self) -> Published:
+    def published(self) -> Publication:
         """A data set per contest."""
         return replace(published(self.name), hub=f"MathArena/hmmt_{self.contest}")
 
@@ -145,7 +145,7 @@ class OlympiadBench(Benchmark):
     prompt: ClassVar = BOXED
 
     @property
-    def published(self) -> Published:
+    def published(self) -> Publication:
         """A configuration per part."""
         return replace(published(self.name), config=self.part)
 
@@ -167,11 +167,11 @@ class OlympiadBench(Benchmark):
             text, space, id=name, context=row.optional("context")
         )
         try:
-            grader = ByReference(error=float(row.optional("error") or 0))
+            grader = ReferenceGrader(error=float(row.optional("error") or 0))
         except (
             ValueError
         ):  # One for each of several answers: they are compared exactly.
-            grader = ByReference()
+            grader = ReferenceGrader()
         return GradedQuestion(
             question, checked(row, "final_answer", space, gold), grader=grader
         )
@@ -347,8 +347,8 @@ class CodeBenchmark(Benchmark):
 
     def _grader(
         self, tests: tuple[str, ...], entry_point: str = "", preamble: str = ""
-    ) -> ByTests:
-        return ByTests(
+    ) -> CodeGrader:
+        return CodeGrader(
             tests, entry_point, preamble, self.seconds, self.allow_unsandboxed
         )
 

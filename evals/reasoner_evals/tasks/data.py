@@ -186,7 +186,7 @@ REACH_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class Publication:
     """Where a benchmark is published: its data set on the hub, and a public file that can be downloaded without it."""
 
     hub: str
@@ -203,7 +203,7 @@ class Published:
 
 
 @cache
-def published(name: str) -> Published:
+def published(name: str) -> Publication:
     """Where a benchmark is published, by `benchmarks.toml`. Raises UsageError if it is not there."""
     tables = tomllib.loads(
         Path(__file__).with_name("benchmarks.toml").read_text(encoding="utf-8")
@@ -212,7 +212,7 @@ def published(name: str) -> Published:
         raise UsageError(
             f"the benchmark {name} does not say where it is published: give its class `published`"
         )
-    return Published(**tables[name])
+    return Publication(**tables[name])
 
 
 def from_file(path: Path, renames: Renames) -> Rows:
@@ -241,7 +241,7 @@ def from_file(path: Path, renames: Renames) -> Rows:
     return Rows(rows, origin, (table.note,) if table.note else ())
 
 
-def from_hub(source: Published, renames: Renames, *, instead: str) -> Rows:
+def from_hub(source: Publication, renames: Renames, *, instead: str) -> Rows:
     """The rows of a data set on the hub, or of a local folder of that form; the origin names the commit.
 
     Raises:
@@ -269,7 +269,7 @@ def from_hub(source: Published, renames: Renames, *, instead: str) -> Rows:
     return Rows(rows, f"hub {name} {source.split} @ {commit}")
 
 
-def _load(source: Published) -> tuple[Any, str]:
+def _load(source: Publication) -> tuple[Any, str]:
     """The records, and the commit that they are from; a local folder has none."""
     import datasets  # type: ignore[import-untyped]
     import httpx
@@ -288,7 +288,7 @@ def _load(source: Published) -> tuple[Any, str]:
     return builder.as_dataset(source.split), "a local folder" if local else builder.hash
 
 
-def _explain(source: Published, error: Exception, instead: str) -> str:
+def _explain(source: Publication, error: Exception, instead: str) -> str:
     """One line about what failed and what to do."""
     reason = printable(str(error), limit=200)
     if "gated" in str(error).lower():

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from reasoner.answers.expressions import MAX_CONSTANT, evaluate, in_ascii
 from reasoner.answers.forms import LONG_BOX, Form, Opening, machine_forms
-from reasoner.answers.reading import ByKey, ReadsForms
+from reasoner.answers.reading import FormReader, KeyedKind
 from reasoner.answers.thoughts import ThoughtPrompts
 from reasoner.errors import UsageError
 from reasoner.types import Answer
@@ -95,7 +95,7 @@ _MARKS = " \t\r\n*$`"
 
 
 @dataclass(frozen=True, slots=True)
-class ExpressionSpace(ByKey):
+class ExpressionSpace(KeyedKind):
     """An expression over given numbers; two are equal if written alike, apart from spaces and operator signs.
 
     Reading an expression does not judge it; `solves` does.
@@ -110,7 +110,7 @@ class ExpressionSpace(ByKey):
     use_all: bool
 
     def __post_init__(self) -> None:
-        ReadsForms.__post_init__(self)
+        FormReader.__post_init__(self)
         if not self.numbers or not all(
             0 <= number <= MAX_CONSTANT for number in self.numbers
         ):

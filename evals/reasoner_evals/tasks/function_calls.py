@@ -164,7 +164,7 @@ class CallSpace(ToolCallSpace):
 
 
 @dataclass(frozen=True, slots=True)
-class ByCalls:
+class CallGrader:
     """Grades calls by the published rules of matching syntax trees; the order of parallel calls does not count.
 
     `category` decides where there is no reference call: whether a reply must call nothing, or anything at all.
@@ -302,7 +302,7 @@ class Bfcl:
             return GradedQuestion(
                 question,
                 gold,
-                grader=ByCalls(category, json.dumps(functions, sort_keys=True)),
+                grader=CallGrader(category, json.dumps(functions, sort_keys=True)),
             )
 
         return items_from(json_lines(questions), item)

@@ -16,7 +16,7 @@ from reasoner.answers.texts import TextSpace, squad_em
 from reasoner.errors import UsageError, require
 from reasoner.sandbox.check import Sandbox
 from reasoner.sandbox.layers import SandboxLimits, detect
-from reasoner.system.process_pool import Failed
+from reasoner.system.process_pool import FailedCall
 from reasoner.trace.replies import GradeStatus
 from reasoner.types import Answer
 from reasoner_evals.tasks.expressions import ExpressionSpace, solves
@@ -49,7 +49,7 @@ class Grader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ByRules:
+class RuleGrader:
     """Grades an expression over given numbers by the puzzle's rules: any solution is right."""
 
     name: ClassVar[str] = "rules"
@@ -74,7 +74,7 @@ class ByRules:
 
 
 @dataclass(frozen=True, slots=True)
-class ByReference:
+class ReferenceGrader:
     """Grades an answer by the reference answer and its `aliases`, as the answer space compares them.
 
     Free text is right if its SQuAD normal form equals that of one of them (EM; Rajpurkar 2016, 1606.05250). A number
@@ -99,7 +99,7 @@ class ByReference:
         space = item.question.space
         golds = (item.gold, *self.aliases)
         if isinstance(space, ExpressionSpace):
-            return await ByRules().grade(item, answer, equivalence)
+            return await RuleGrader().grade(item, answer, equivalence)
         if isinstance(space, CodeSpace):
             raise UsageError(
                 "code is graded by its tests, not by a reference answer: use reasoner.sandbox"
@@ -146,11 +146,11 @@ class GradedQuestion:
     question: Question
     gold: str = field(repr=False)
     group: str = ""
-    grader: Grader = field(default=ByReference(), repr=False)
+    grader: Grader = field(default=ReferenceGrader(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class ByTests:
+class CodeGrader:
     """Grades code by Python tests that assert; right is code that passes all of them.
 
     Code that fails, does not compile, crashes, or exceeds its `seconds` of processor time or its memory is wrong. If
@@ -202,7 +202,7 @@ def require_sandbox(task: str, *, allow_unsandboxed: bool) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class ByGym:
+class GymGrader:
     """Grades by `score_answer` of the data set `dataset`. The task decides which data sets are safe.
 
     `entry` is the puzzle as reasoning-gym made it, and `config` the JSON of its options.
@@ -229,9 +229,9 @@ class ByGym:
                 answer.text,
                 seconds=seconds,
             )
-            if not (isinstance(outcome, Failed) and outcome.kind == "timeout"):
+            if not (isinstance(outcome, FailedCall) and outcome.kind == "timeout"):
                 break
-        if isinstance(outcome, Failed):
+        if isinstance(outcome, FailedCall):
             return "grader_timeout" if outcome.kind == "timeout" else "grader_crash"
         return "right" if outcome and outcome.value >= GYM_RIGHT else "wrong"
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 from reasoner.answers.fences import fenced_blocks
 from reasoner.answers.forms import Form, Opening, machine_forms
 from reasoner.answers.numbers import NumberSpace
-from reasoner.answers.reading import ByKey
+from reasoner.answers.reading import KeyedKind
 from reasoner.answers.texts import TextSpace, YesNoSpace
 from reasoner.answers.thinking import TAIL
 from reasoner.errors import UnknownName, UsageError, require
@@ -24,11 +24,11 @@ from reasoner.types import Answer, AnswerSpace
 from reasoner_evals.tasks.benchmark import PLAIN, TaskData, task_data
 from reasoner_evals.tasks.expressions import ExpressionSpace
 from reasoner_evals.tasks.graders import (
-    ByGym,
-    ByReference,
-    ByRules,
     GradedQuestion,
     Grader,
+    GymGrader,
+    ReferenceGrader,
+    RuleGrader,
     gym_dataset,
 )
 
@@ -132,23 +132,23 @@ class Gym:
         metadata = entry["metadata"]
         match KIND_OF[self.name]:
             case "number":
-                return NumberSpace(), ByReference()
+                return NumberSpace(), ReferenceGrader()
             case "yes_no":
-                return YesNoSpace(), ByReference()
+                return YesNoSpace(), ReferenceGrader()
             case "text":
-                return TextSpace(), ByReference()
+                return TextSpace(), ReferenceGrader()
             case "expression":
                 numbers = tuple(int(number) for number in metadata["numbers"])
                 return ExpressionSpace(
                     numbers, int(metadata.get("target", 24)), use_all=True
-                ), ByRules()
+                ), RuleGrader()
             case "verbatim":
                 aliases = (
                     metadata.get("valid_answers", ()) if self.name == "n_queens" else ()
                 )
-                return VerbatimSpace(), ByReference(tuple(map(str, aliases)))
+                return VerbatimSpace(), ReferenceGrader(tuple(map(str, aliases)))
             case _:
-                return VerbatimSpace(), ByGym(self.name, self._config_json, entry)
+                return VerbatimSpace(), GymGrader(self.name, self._config_json, entry)
 
 
 def _options(config: tuple[str, ...]) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def _options(config: tuple[str, ...]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class VerbatimSpace(ByKey):
+class VerbatimSpace(KeyedKind):
     """Any text of one or more lines; two are equal if they differ only in whitespace."""
 
     name: ClassVar[str] = "verbatim"

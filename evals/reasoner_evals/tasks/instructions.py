@@ -10,7 +10,7 @@ from reasoner.answers.questions import Question
 from reasoner.answers.whole import FreeSpace
 from reasoner.errors import UsageError
 from reasoner.system.machine import require_extra
-from reasoner.system.process_pool import Failed
+from reasoner.system.process_pool import FailedCall
 from reasoner.trace.replies import GradeStatus
 from reasoner.types import Answer, Completion
 from reasoner_evals.tasks.benchmark import Benchmark, TaskData, Template
@@ -32,7 +32,7 @@ class InstructedSpace(FreeSpace):
 
 
 @dataclass(frozen=True, slots=True)
-class ByInstructions:
+class InstructionGrader:
     """Grades a whole reply by the checker of lm-evaluation-harness: right is one that follows every instruction.
 
     The reference answer is the row of `InstructedSpace`.
@@ -48,7 +48,7 @@ class ByInstructions:
         outcome = await equivalence.pool.call(
             _follows, item.gold, answer.text, seconds=SECONDS
         )
-        if isinstance(outcome, Failed):
+        if isinstance(outcome, FailedCall):
             return "grader_timeout" if outcome.kind == "timeout" else "grader_crash"
         return "right" if outcome and all(outcome.value) else "wrong"
 
@@ -120,4 +120,4 @@ class IfEval(Benchmark):
             InstructedSpace(record),
             id=f"ifeval/{row.optional('key') or row.index}",
         )
-        return GradedQuestion(question, record, grader=ByInstructions())
+        return GradedQuestion(question, record, grader=InstructionGrader())

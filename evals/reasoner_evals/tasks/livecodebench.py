@@ -19,7 +19,7 @@ from reasoner.trace.replies import GradeStatus
 from reasoner.types import Answer
 from reasoner_evals.tasks.benchmark import Template
 from reasoner_evals.tasks.benchmarks import CodeBenchmark
-from reasoner_evals.tasks.data import DataRow, Published, published
+from reasoner_evals.tasks.data import DataRow, Publication, published
 from reasoner_evals.tasks.graders import GradedQuestion
 
 _MODULES = (
@@ -88,7 +88,7 @@ def _call(function: str, case: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class ByCases:
+class CaseGrader:
     """Grades a program by its output for each input, and a `function` by its values; right is what passes all tests.
 
     `public` and `hidden` are the tests as published. Each may take `seconds` of processor time; tests of a function
@@ -178,7 +178,7 @@ class LiveCodeBench(CodeBenchmark):
                 )
 
     @property
-    def published(self) -> Published:
+    def published(self) -> Publication:
         """A configuration per release."""
         return replace(published(self.name), config=self.release)
 
@@ -207,7 +207,9 @@ class LiveCodeBench(CodeBenchmark):
         else:
             text += "\n\nRead the input from standard input and write the answer to standard output."
         public, hidden = row.text("public_test_cases"), row.text("private_test_cases")
-        grader = ByCases(public, hidden, function, self.seconds, self.allow_unsandboxed)
+        grader = CaseGrader(
+            public, hidden, function, self.seconds, self.allow_unsandboxed
+        )
         question = self.prompt.ask(
             text,
             CodeSpace(("Solution", function) if function else ()),

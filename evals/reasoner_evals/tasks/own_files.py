@@ -24,7 +24,7 @@ from reasoner_evals.tasks.benchmark import (
     question_of,
     task_data,
 )
-from reasoner_evals.tasks.data import DataRow, Published, Rows, from_file, from_hub
+from reasoner_evals.tasks.data import DataRow, Publication, Rows, from_file, from_hub
 from reasoner_evals.tasks.graders import GradedQuestion
 
 
@@ -77,7 +77,7 @@ class Hub:
 
     def load(self) -> TaskData:
         """All questions, in the order of the split."""
-        source = Published(
+        source = Publication(
             self.dataset, self.split, "not stated", self.revision, self.config
         )
         renames = column_names(self.columns, COLUMNS)

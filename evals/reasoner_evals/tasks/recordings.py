@@ -33,7 +33,7 @@ class Record(BaseModel):
     """The filter by which lm-evaluation-harness read the answer; it logs the same replies once for each."""
 
 
-class Written(NamedTuple):
+class PoolSummary(NamedTuple):
     """How many questions and replies a pool file has, the fewest of a question, and whether they have probes."""
 
     questions: int
@@ -52,7 +52,7 @@ class _Question:
     replies: int = 0
 
 
-def write_pool(records: Path, out: Path) -> Written:
+def write_pool(records: Path, out: Path) -> PoolSummary:
     """Write a pool file of all records; of each question, only where its lines are is kept in memory.
 
     The replies to a question are in the order of the records. They become chains if any record has probes.
@@ -88,7 +88,7 @@ def write_pool(records: Path, out: Path) -> Written:
             f"{records} cannot be made into {out}: {error.strerror}"
         ) from None
     counts = [question.replies for question in questions.values()]
-    return Written(len(counts), sum(counts), min(counts), probed)
+    return PoolSummary(len(counts), sum(counts), min(counts), probed)
 
 
 def _located(path: Path, file: BinaryIO) -> tuple[dict[str, _Question], bool]:

@@ -10,7 +10,7 @@ from reasoner.budget import Budget
 from reasoner.engine import Engine
 from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError
 from reasoner.registry import build, load, options_of, spec_of
-from reasoner.specs import Bare, Spec
+from reasoner.specs import BareWord, Spec
 from reasoner.stopping.pace import Order
 from reasoner.types import FALLBACK
 from reasoner.verifier import Verifier
@@ -52,7 +52,7 @@ class Candidate(BaseModel):
     order: Order = "launch"
 
 
-class Sized(BaseModel):
+class SizedCandidates(BaseModel):
     """The candidates that one strategy gives, or why it gives none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,7 +85,7 @@ async def sized(
     engine: Engine,
     verifier: Verifier | None,
     tell: Callable[[str], None],
-) -> Sized:
+) -> SizedCandidates:
     """The candidates of one strategy.
 
     Raises:
@@ -106,7 +106,7 @@ async def sized(
         plain = _same_sampling(plain, engine)
     given = set(Spec.parse(spec).options) & set(SIZES)
     if plain.name == "single" or (given and not pooled):
-        return Sized(candidates=(Candidate(spec=str(plain), arm=str(plain)),))
+        return SizedCandidates(candidates=(Candidate(spec=str(plain), arm=str(plain)),))
     tried: dict[int, tuple[str, float]] = {}
     amount = float(goal.tokens or goal.sequential or 0)
     try:
@@ -119,18 +119,18 @@ async def sized(
         raise
     except ReasonerError as error:
         tell(f"{spec} is left out: {error}")
-        return Sized(left_out=str(error), tokens=tokens)
+        return SizedCandidates(left_out=str(error), tokens=tokens)
     if pooled:
         size, (text, cost) = max(tried.items())
         # What n samples cost is in proportion to n, but for the prompt.
         fitting = size if given else max(int(amount * size / cost), min(LEAST, size))
-        return Sized(
+        return SizedCandidates(
             candidates=_from_pool(_with(Spec.parse(text), n=fitting), fitting),
             tokens=tokens,
         )
     chosen = dict.fromkeys(_fitting(tried, part * amount) for part in PARTS)
     texts = [tried[size][0] for size in chosen]
-    return Sized(
+    return SizedCandidates(
         candidates=tuple(Candidate(spec=text, arm=text) for text in texts),
         tokens=tokens,
     )
@@ -153,8 +153,8 @@ def _from_pool(arm: str, size: int) -> tuple[Candidate, ...]:
     made = [Candidate(spec=_with(whole, n=n), arm=arm, size=n) for n in sizes]
     if whole.name == "self_consistency" and size > LEAST:
         for stop, order in STOPS:
-            given = {"stop": Spec.parse(stop), "order": Bare(order)}
-            window = {"window": Bare(size)} if order == "length" else {}
+            given = {"stop": Spec.parse(stop), "order": BareWord(order)}
+            window = {"window": BareWord(size)} if order == "length" else {}
             made.append(
                 Candidate(
                     spec=_with(whole, **given, **window),
@@ -169,7 +169,7 @@ def _from_pool(arm: str, size: int) -> tuple[Candidate, ...]:
 
 def _with(spec: Spec, **options: object) -> str:
     values = {
-        name: value if isinstance(value, Bare | Spec) else Bare(value)
+        name: value if isinstance(value, BareWord | Spec) else BareWord(value)
         for name, value in options.items()
     }
     return spec_of(build("strategy", Spec(spec.name, {**spec.options, **values})))
@@ -185,7 +185,7 @@ def _same_sampling(spec: Spec, engine: Engine) -> Spec:
         spec.name,
         {
             **spec.options,
-            "temperature": Bare(
+            "temperature": BareWord(
                 FALLBACK.temperature if temperature is None else temperature
             ),
         },

@@ -13,14 +13,20 @@ from reasoner.system.printing import counted
 from reasoner_evals.stats.intervals import Interval
 from reasoner_evals.tasks.data import Source
 from reasoner_evals.tuning.race import Race
-from reasoner_evals.tuning.verdict import Forecast, Judged, Point, Verdict, unshown
+from reasoner_evals.tuning.verdict import (
+    Forecast,
+    JudgedStrategy,
+    Point,
+    TuningVerdict,
+    unshown,
+)
 
 TUNED: Final = "tuned"
 """The name of the verifier in the settings."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RaceOutcome:
     """The outcome of a race."""
 
     tuning: Mapping[str, Any]
@@ -28,7 +34,7 @@ class Outcome:
     race: Race
     specs: tuple[str, ...]
     chosen: int
-    verdict: Verdict
+    verdict: TuningVerdict
     forecast: tuple[Forecast, ...]
     frontier: tuple[Point, ...]
     ended: str
@@ -202,7 +208,7 @@ def bounded(estimate: Interval) -> str:
     return f"{100 * estimate.mean:.1f} % ({100 * estimate.low:.0f}-{100 * estimate.high:.0f})"
 
 
-def cost(judged: Judged) -> str:
+def cost(judged: JudgedStrategy) -> str:
     """What a question costs, in tokens and in waiting."""
     waited = _mean(judged.sequential)
     latency = f", {waited:,.0f} sequential" if waited else ""

@@ -9,7 +9,7 @@ import numpy as np
 
 from reasoner.journal.folder import make_folder, write_whole
 from reasoner.trace.page import base_style, environment, policy
-from reasoner_evals.tuning.outcome import Outcome
+from reasoner_evals.tuning.outcome import RaceOutcome
 from reasoner_evals.tuning.race import Race
 from reasoner_evals.tuning.verdict import frontier
 from reasoner_evals.tuning.words import why_out
@@ -30,7 +30,7 @@ class Dot(NamedTuple):
     kind: str
 
 
-class Figure(NamedTuple):
+class RaceFigure(NamedTuple):
     """Accuracy against a cost on a log scale."""
 
     title: str
@@ -41,14 +41,14 @@ class Figure(NamedTuple):
     rows: tuple[tuple[float, str], ...]
 
 
-def write(outcome: Outcome, out: Path) -> None:
+def write(outcome: RaceOutcome, out: Path) -> None:
     """Write the settings, and the page beside them. Raises TraceError if one cannot be written."""
     make_folder(out.parent)
     write_whole(out.with_suffix(".html"), [page(outcome).encode()])
     write_whole(out, [outcome.settings.encode()])
 
 
-def page(outcome: Outcome) -> str:
+def page(outcome: RaceOutcome) -> str:
     """The page."""
     race, specs = outcome.race, outcome.specs
     out = {each.who: each for each in race.exits}
@@ -98,7 +98,7 @@ def page(outcome: Outcome) -> str:
 
 def figure(
     title: str, race: Race, specs: tuple[str, ...], cost: Any, chosen: int
-) -> Figure | None:
+) -> RaceFigure | None:
     """Accuracy against these costs [K]; None where no candidate has one."""
     shown = [
         who for who in range(len(specs)) if race.asked(who) and 0 < cost[who] < math.inf
@@ -141,7 +141,7 @@ def figure(
     ticks = tuple(
         (x(each), f"{each:,g}") for each in decades if low <= math.log10(each) <= high
     )
-    return Figure(
+    return RaceFigure(
         title, dots, line, ticks, tuple((y(share), f"{share:.0%}") for share in TICKS)
     )
 

@@ -20,14 +20,14 @@ from reasoner_evals.calibration.outcomes import (
 )
 from reasoner_evals.runs.arms import Grid, Shard, Subset, arms_of
 from reasoner_evals.runs.manifest import (
-    Drifted,
+    DriftError,
     differences,
     freeze,
     read_manifest,
     write_items,
     write_manifest,
 )
-from reasoner_evals.runs.measures import ArmRead, as_run, pooled
+from reasoner_evals.runs.measures import ArmReading, as_run, pooled
 from reasoner_evals.runs.merge import merge
 from reasoner_evals.runs.reading import ERROR, open_run, read_arm
 from reasoner_evals.runs.records import Arm, RunFolder, counted_records
@@ -41,7 +41,7 @@ FINISHED: Final = "finished"
 """The file that a round has once all its questions were asked."""
 
 
-class Measured(NamedTuple):
+class RoundMeasures(NamedTuple):
     """What candidates did on the questions of a round: arrays [K, q]; nan where one was not asked or not graded."""
 
     right: Floats
@@ -50,12 +50,12 @@ class Measured(NamedTuple):
     seconds: Floats
 
     @classmethod
-    def unasked(cls, candidates: int, questions: int) -> "Measured":
+    def unasked(cls, candidates: int, questions: int) -> "RoundMeasures":
         """Values of nobody."""
         return cls(*(np.full((candidates, questions), np.nan) for _ in cls._fields))
 
     @classmethod
-    def side_by_side(cls, parts: Sequence["Measured"]) -> "Measured":
+    def side_by_side(cls, parts: Sequence["RoundMeasures"]) -> "RoundMeasures":
         """Rounds, one after the other."""
         return cls(
             *(np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True))
@@ -63,10 +63,10 @@ class Measured(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class RoundRead:
+class FinishedRound:
     """A finished round."""
 
-    measured: Measured
+    measured: RoundMeasures
     groups: tuple[str, ...]
     """The groups of its questions; empty texts where they have none."""
     drawn: float
@@ -135,7 +135,7 @@ class Rounds:
             if folder.manifest.exists():
                 before = read_manifest(folder)
                 if changed := differences(before, manifest):
-                    raise Drifted(folder, changed)
+                    raise DriftError(folder, changed)
                 manifest = before
             else:
                 write_manifest(folder, manifest)
@@ -174,16 +174,16 @@ class Rounds:
 
     def read(
         self, name: str, candidates: Sequence[Candidate], inside: Sequence[int]
-    ) -> RoundRead:
+    ) -> FinishedRound:
         """A finished round in which these of the candidates were asked. Raises TraceError: its files are damaged."""
         run = open_run(self.folder(name).path)
         arms = {
-            arm.strategy: ArmRead(run, read_arm(run, arm.name))
+            arm.strategy: ArmReading(run, read_arm(run, arm.name))
             for arm in run.manifest.arms
         }
         items = run.tasks[self.data.source.task]
         measured, errors = (
-            Measured.unasked(len(candidates), len(items.ids)),
+            RoundMeasures.unasked(len(candidates), len(items.ids)),
             dict[int, str](),
         )
         for who in inside:
@@ -192,18 +192,18 @@ class Rounds:
             values = _values(candidates[who], read)
             values["right"] = np.where(failed, 0.0, values["right"])
             values["tokens"] = np.where(failed, read.data.tokens, values["tokens"])
-            for field in Measured._fields:
+            for field in RoundMeasures._fields:
                 getattr(measured, field)[who] = values[field]
             if failed.all():
                 errors[who] = next(
                     each.error
                     for each in counted_records(run.folder.arm(read.data.arm.name))
                 )
-        return RoundRead(
+        return FinishedRound(
             measured, items.groups, self._drawn(list(arms.values())), errors
         )
 
-    def _drawn(self, arms: Sequence[ArmRead]) -> float:
+    def _drawn(self, arms: Sequence[ArmReading]) -> float:
         total = 0.0
         for at, read in enumerate(arms):
             shared = any(
@@ -219,14 +219,14 @@ class Rounds:
         return total
 
 
-def _values(candidate: Candidate, read: ArmRead) -> dict[str, Floats]:
+def _values(candidate: Candidate, read: ArmReading) -> dict[str, Floats]:
     if not candidate.size:
         return as_run(read)
     if not candidate.stop:
         return pooled(read, [candidate.size])[0]
     rows = np.flatnonzero(usable(read))
     values = {
-        name: np.full(len(read.data.outcome), np.nan) for name in Measured._fields
+        name: np.full(len(read.data.outcome), np.nan) for name in RoundMeasures._fields
     }
     if len(rows):
         pool, strategy = pooled_arm(read, rows), build("strategy", candidate.arm)

@@ -13,7 +13,7 @@ FEW: Final = 60
 """With fewer questions the race does not choose by an estimate: it would mostly choose luck."""
 
 
-class Split(NamedTuple):
+class QuestionSplit(NamedTuple):
     """The questions of a task, each side in an order of its own that depends only on their names."""
 
     race: tuple[GradedQuestion, ...]
@@ -25,13 +25,13 @@ class Split(NamedTuple):
         return len(self.race) + len(self.judge) < FEW
 
 
-def split(items: Sequence[GradedQuestion]) -> Split:
+def split(items: Sequence[GradedQuestion]) -> QuestionSplit:
     """The two sides. A group is on one side as a whole, and no question changes sides when others are added.
 
     Raises:
         UsageError: one side is empty.
     """
-    sides = Split(
+    sides = QuestionSplit(
         tuple(sorted((item for item in items if not judges(item)), key=_place)),
         tuple(sorted((item for item in items if judges(item)), key=_place)),
     )

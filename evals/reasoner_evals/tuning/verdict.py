@@ -28,7 +28,7 @@ DISCORDANT: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedStrategy:
     """One strategy on the questions that judge: arrays [Q]."""
 
     spec: str
@@ -39,12 +39,12 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class StrategyComparison:
     """The chosen strategy against a baseline."""
 
     name: str
     """Such as `one greedy sample`."""
-    other: Judged
+    other: JudgedStrategy
     test: PairedTest
     p_value: float
     """Adjusted for all baselines (Holm)."""
@@ -61,12 +61,12 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TuningVerdict:
     """The verdict of the questions that judge."""
 
-    chosen: Judged
+    chosen: JudgedStrategy
     accuracy: Interval
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[StrategyComparison, ...]
     """Without the baseline that was chosen itself."""
     single: str
     """The name of the baseline that is a single sample."""
@@ -97,12 +97,12 @@ SINGLES: Final = ("one greedy sample", "one sample")
 
 
 def verdict(
-    chosen: Judged,
-    baselines: Sequence[tuple[str, Judged]],
+    chosen: JudgedStrategy,
+    baselines: Sequence[tuple[str, JudgedStrategy]],
     groups: Groups | None = None,
     *,
     few: bool = False,
-) -> Verdict:
+) -> TuningVerdict:
     """Compare the chosen strategy with each baseline, question by question; all p-values are one family.
 
     The first baseline is a single sample.
@@ -111,11 +111,13 @@ def verdict(
     tests = [compare(chosen.right, other.right, groups) for _, other in others]
     adjusted = holm([test.p_value for test in tests])
     comparisons = tuple(
-        Comparison(name, other, test, p_value)
+        StrategyComparison(name, other, test, p_value)
         for (name, other), test, p_value in zip(others, tests, adjusted, strict=True)
     )
     accuracy = interval(chosen.right, groups)
-    return Verdict(chosen, accuracy, comparisons, baselines[0][0], accuracy.n, few)
+    return TuningVerdict(
+        chosen, accuracy, comparisons, baselines[0][0], accuracy.n, few
+    )
 
 
 def unshown(questions: int) -> str:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from reasoner.errors import RequestLost
 
 
-class Deadlines(dict["Within", float]):
+class Deadlines(dict["TimeLimit", float]):
     """The blocks of an event loop that are open, and when each must have ended."""
 
     _timer: asyncio.TimerHandle | None = None
 
-    def add(self, block: "Within", loop: asyncio.AbstractEventLoop) -> None:
+    def add(self, block: "TimeLimit", loop: asyncio.AbstractEventLoop) -> None:
         """A block begins: it is cut off when its seconds have passed."""
         self[block] = due = loop.time() + block.seconds
         if self._timer is None or due < self._timer.when():
@@ -32,7 +32,7 @@ class Deadlines(dict["Within", float]):
 
 
 @dataclass(slots=True, eq=False)
-class Within:
+class TimeLimit:
     """A block in a task that ends within so many seconds, or with `RequestLost`; `where` is the server's address."""
 
     deadlines: Deadlines

@@ -8,15 +8,15 @@ from difflib import get_close_matches
 from http import HTTPStatus
 from typing import ClassVar, Final
 
-from reasoner.engine import Continuation, Rendered, SampleRequest
+from reasoner.engine import Continuation, RenderedPrompt, SampleRequest
 from reasoner.engines.openai import wire
 from reasoner.engines.openai.http import (
     GATEWAY_TIMEOUTS,
     Address,
     Notes,
+    RequestLimits,
     ServerConnection,
     ServerReply,
-    Terms,
     backoff,
 )
 from reasoner.engines.openai.rendering import Renderer
@@ -31,7 +31,7 @@ from reasoner.engines.openai.requests import (
     reply_bytes,
     text_bound,
 )
-from reasoner.engines.openai.values import FromServer, ServedModel, ServedModels
+from reasoner.engines.openai.values import ServedModel, ServedModels, ServerObject
 from reasoner.errors import (
     EngineUnavailable,
     RequestLost,
@@ -50,7 +50,7 @@ RESETS: Final = 6
 """How often a cache is emptied that is in use: an aborted sequence may hold it for a moment."""
 
 
-class SentReset(FromServer):
+class SentReset(ServerObject):
     """The reply of vLLM's /reset_prefix_cache."""
 
     success: bool | None = None
@@ -204,7 +204,7 @@ class OpenAIEngine:
         """By its completions route or `continue_final_message`; a server that is not vLLM may have neither."""
         return "text" if self._renderer.exact or self._dialect.vllm else "never"
 
-    async def render(self, prompt: Prompt) -> Rendered:
+    async def render(self, prompt: Prompt) -> RenderedPrompt:
         """The prompt's token ids where the server takes ids, else None and a bound on their number.
 
         A continuation that exists only as text, because another engine drew it, is sent as text.
@@ -290,10 +290,10 @@ class OpenAIEngine:
                 if draft.cut:
                     break
             draft.pass_on()
-        except wire.Malformed as error:
+        except wire.MalformedReply as error:
             shown = self._http.show(data[:4096].decode("utf-8", "replace"), 80)
             raise RequestLost(f"the server sent a malformed event: {shown}") from error
-        except wire.GaveUp as error:
+        except wire.ServerFailure as error:
             raise RequestLost(f"{error}: {self._http.message(error.body)}") from error
 
     async def _whole(self, request: SampleRequest) -> Completion | None:
@@ -325,12 +325,12 @@ class OpenAIEngine:
     ) -> Completion:
         try:
             draft = wire.parse_reply(reply.body, request, profile)
-        except wire.Malformed as error:
+        except wire.MalformedReply as error:
             if reply.body.startswith(b"data:"):
                 self._adopt(replace(self._dialect, unstreamed=False), STREAMS)
             shown = self._http.show(reply.body[:4096].decode("utf-8", "replace"), 80)
             raise RequestLost(f"the server sent a malformed reply: {shown}") from error
-        except wire.GaveUp as error:
+        except wire.ServerFailure as error:
             raise RequestLost(f"{error}: {self._http.message(error.body)}") from error
         usage = draft.usage
         if draft.reported is None:
@@ -363,10 +363,12 @@ class OpenAIEngine:
         same = text is completion.text and thinking is completion.thinking
         return completion if same else replace(completion, text=text, thinking=thinking)
 
-    def _terms(self, request: SampleRequest, sent: Callable[[bool], None]) -> Terms:
+    def _terms(
+        self, request: SampleRequest, sent: Callable[[bool], None]
+    ) -> RequestLimits:
         """Limits of one reply: time and bytes."""
         tokens = request.params.limit
-        return Terms(
+        return RequestLimits(
             seconds=self.deadline or self.timeout + tokens * SECONDS_PER_TOKEN,
             size=reply_bytes(request),
             limit=f"max_tokens={tokens}",

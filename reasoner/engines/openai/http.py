@@ -22,7 +22,7 @@ import aiohttp
 from pydantic_core import to_json
 from yarl import URL
 
-from reasoner.engines.openai.deadlines import Deadlines, Within
+from reasoner.engines.openai.deadlines import Deadlines, TimeLimit
 from reasoner.engines.openai.values import message_of
 from reasoner.errors import EngineUnavailable, RequestLost, UsageError
 from reasoner.system.printing import printable
@@ -135,7 +135,7 @@ def _split(address: str) -> SplitResult | None:
 
 
 @dataclass(slots=True)
-class Waits:
+class RetryWaits:
     """The waits between the tries of one request, for `patience` seconds in total, with a jitter fixed by `seed`.
 
     An unreachable server is given up after `unreachable` seconds, if that is less.
@@ -205,7 +205,7 @@ class ServerReply:
 
 
 @dataclass(slots=True, kw_only=True)
-class Terms:
+class RequestLimits:
     """Limits of one request: `seconds` and `size` in bytes for the complete reply.
 
     `sent` is called with True when the request is sent, and with False when that try failed and cost nothing. `limit`
@@ -282,8 +282,8 @@ class ServerConnection:
         patience: float | None = None,
     ) -> ServerReply:
         """The reply, of any status, to a request that costs no tokens. While `starting`, few seconds are waited."""
-        terms = Terms(seconds=self.timeout, size=REPLY_BYTES, limit="a reply")
-        waits = Waits(
+        terms = RequestLimits(seconds=self.timeout, size=REPLY_BYTES, limit="a reply")
+        waits = RetryWaits(
             self.patience if patience is None else patience,
             0,
             START_SECONDS if starting else math.inf,
@@ -297,7 +297,7 @@ class ServerConnection:
             raise EngineUnavailable(str(error)) from error
 
     async def unstreamed(
-        self, path: str, body: Mapping[str, object], terms: Terms
+        self, path: str, body: Mapping[str, object], terms: RequestLimits
     ) -> ServerReply:
         """The reply to a sampling request that is not streamed.
 
@@ -305,13 +305,13 @@ class ServerConnection:
             EngineUnavailable: the server cannot be reached, or is busy, for longer than the patience.
             RequestLost: it accepted the request, and its cost is unknown.
         """
-        waits = Waits(self.patience, terms.seed)
+        waits = RetryWaits(self.patience, terms.seed)
         return await self._answer(
             "POST", path, body, terms, waits, partial(self._whole, terms), idle=None
         )
 
     async def _whole(
-        self, terms: Terms, response: aiohttp.ClientResponse
+        self, terms: RequestLimits, response: aiohttp.ClientResponse
     ) -> ServerReply:
         try:
             return await self._received(terms, response)
@@ -321,7 +321,7 @@ class ServerConnection:
             ) from error
 
     async def _received(
-        self, terms: Terms, response: aiohttp.ClientResponse
+        self, terms: RequestLimits, response: aiohttp.ClientResponse
     ) -> ServerReply:
         ok = response.status == OK
         read = await self._read(response, terms.size if ok else ERROR_BYTES)
@@ -333,7 +333,7 @@ class ServerConnection:
         self,
         path: str,
         body: Mapping[str, object],
-        terms: Terms,
+        terms: RequestLimits,
         take: Callable[[Sequence[bytes]], bool],
     ) -> ServerReply | None:
         """Stream the reply to a sampling request; the refusal where there is one.
@@ -346,7 +346,7 @@ class ServerConnection:
             RequestLost: it sends nothing, or the stream is cut.
         """
         waits, read = (
-            Waits(self.patience, terms.seed),
+            RetryWaits(self.patience, terms.seed),
             partial(self._events, terms, take),
         )
         return await self._answer(
@@ -399,8 +399,8 @@ class ServerConnection:
         method: str,
         path: str,
         body: Mapping[str, object] | None,
-        terms: Terms,
-        waits: Waits,
+        terms: RequestLimits,
+        waits: RetryWaits,
         read: Callable[[aiohttp.ClientResponse], Awaitable[T]],
         *,
         idle: float | None,
@@ -422,7 +422,7 @@ class ServerConnection:
         while True:
             requested, reached, began = 0.0, False, time.monotonic()
             async with client.slots:
-                with Within(client.deadlines, self.address.base_url, terms.seconds):
+                with TimeLimit(client.deadlines, self.address.base_url, terms.seconds):
                     terms.sent(True)
                     sent = time.monotonic()
                     try:
@@ -530,12 +530,12 @@ class ServerConnection:
             size += len(block)
         return b"".join(blocks)[:maximum]
 
-    def _too_large(self, terms: Terms) -> str:
+    def _too_large(self, terms: RequestLimits) -> str:
         return f"{self.where} sent more than {terms.size:,} bytes for {terms.limit}"
 
     async def _events(
         self,
-        terms: Terms,
+        terms: RequestLimits,
         take: Callable[[Sequence[bytes]], bool],
         response: aiohttp.ClientResponse,
     ) -> ServerReply | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from reasoner.engine import Rendered
+from reasoner.engine import RenderedPrompt
 from reasoner.engines import RenderedHead, SharedHeads, named_profile
 from reasoner.engines.openai.http import Notes, ServerConnection
 from reasoner.engines.openai.requests import merged
@@ -120,7 +120,7 @@ class Renderer:
         reply = await self.http.call("POST", "/tokenize", body, starting=True)
         return Tokenized.known(reply.body) if reply.ok else None
 
-    async def render(self, prompt: Prompt) -> Rendered | None:
+    async def render(self, prompt: Prompt) -> RenderedPrompt | None:
         """The prompt's token ids; None where the server takes none, or where a reply exists only as text."""
         if not self.exact or (
             not prompt.token_ids and (prompt.text or prompt.thinking)
@@ -130,7 +130,7 @@ class Renderer:
         if head is None:
             return None
         ids = head.token_ids + prompt.token_ids
-        return Rendered(
+        return RenderedPrompt(
             ids, len(ids), still_thinking(prompt, self.profile, opened=head.opened)
         )
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from reasoner.engine import Rendered, SampleRequest
+from reasoner.engine import RenderedPrompt, SampleRequest
 from reasoner.engines import ReplyParts
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.families import FAMILIES, skip_text, template_arguments
@@ -373,7 +373,7 @@ def read_extra(text: str) -> dict[str, Any]:
 
 def text_bound(
     prompt: Prompt, profile: ThinkingProfile | None, dialect: Dialect
-) -> Rendered:
+) -> RenderedPrompt:
     """A prompt that is sent as text, with a bound on its tokens: one for each byte, and those of the template."""
     spoken = [message.content for message in prompt.messages] or [prompt.raw]
     earlier = prompt.thinking + prompt.text or dialect.skips(prompt, profile)
@@ -382,7 +382,7 @@ def text_bound(
     )
     size += len(profile.start_text) if profile and prompt.thinking else 0
     in_thinking = bool(prompt.thinking and profile) and not closed(prompt, profile)
-    return Rendered(
+    return RenderedPrompt(
         None,
         size + MESSAGE_TOKENS * (len(spoken) + bool(earlier)) + TEMPLATE_TOKENS,
         in_thinking,

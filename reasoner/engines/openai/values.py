@@ -28,7 +28,7 @@ Count = Annotated[int, Field(ge=0, le=MAX_PER_REQUEST)]
 Logprob = Annotated[float, Field(ge=-1e6, le=1e-3)]
 
 
-class FromServer(BaseModel):
+class ServerObject(BaseModel):
     """A JSON object of a server. Fields that are not named here are ignored; null counts as missing."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
@@ -62,28 +62,28 @@ class FromServer(BaseModel):
             return None
 
 
-class SentTexts(FromServer):
+class SentTexts(ServerObject):
     """A piece of a message's content as Mistral's own API types it."""
 
     text: Text | None = None
     thinking: Items["SentTexts"] | None = None
 
 
-class SentFunction(FromServer):
+class SentFunction(ServerObject):
     """The function that a tool call names, and its arguments as JSON; in a stream, pieces of both."""
 
     name: Text | None = None
     arguments: Text | None = None
 
 
-class SentCall(FromServer):
+class SentCall(ServerObject):
     """A tool call, or in a stream a piece of the call number `index`."""
 
     index: Count | None = None
     function: SentFunction | None = None
 
 
-class SentMessage(FromServer):
+class SentMessage(ServerObject):
     """A message, or in a stream what is added to it."""
 
     content: Text | Items[SentTexts] | None = None
@@ -112,7 +112,7 @@ class SentMessage(FromServer):
         )
 
 
-class SentToken(FromServer):
+class SentToken(ServerObject):
     """A token of the chat route with its log-probability, and its alternatives."""
 
     token: Text | None = None
@@ -127,7 +127,7 @@ class TokenLogprobs(NamedTuple):
     others: list[float]
 
 
-class SentLogprobs(FromServer):
+class SentLogprobs(ServerObject):
     """Log-probabilities in the form of the chat route (`content`) or of the completions route."""
 
     content: Items[SentToken] | None = None
@@ -166,7 +166,7 @@ class SentLogprobs(FromServer):
                 raise ValueError(f"no log-probability of {missing}") from None
 
 
-class SentChoice(FromServer):
+class SentChoice(ServerObject):
     """A sequence, or in a stream what is added to it."""
 
     text: Text | None = None
@@ -178,7 +178,7 @@ class SentChoice(FromServer):
     stop_reason: Any = None
 
 
-class Reported(NamedTuple):
+class ReportedUsage(NamedTuple):
     """The server's own counts, in tokens; None where it reports none. `thinking` is a part of `generated`."""
 
     prompt: int | None = None
@@ -187,7 +187,7 @@ class Reported(NamedTuple):
     thinking: int | None = None
 
 
-class SentDetails(FromServer):
+class SentDetails(ServerObject):
     """Parts of the counts of prompt tokens and of generated tokens."""
 
     cached_tokens: Count | None = None
@@ -197,7 +197,7 @@ class SentDetails(FromServer):
 _NONE = SentDetails()
 
 
-class SentUsage(FromServer):
+class SentUsage(ServerObject):
     """The counts of one request."""
 
     prompt_tokens: Count | None = None
@@ -207,7 +207,7 @@ class SentUsage(FromServer):
     completion_tokens_details: SentDetails | None = None
 
     @property
-    def reported(self) -> Reported:
+    def reported(self) -> ReportedUsage:
         """The counts, with thinking in the generated tokens."""
         prompt, generated = self.prompt_tokens, self.completion_tokens
         thinking = (self.completion_tokens_details or _NONE).reasoning_tokens
@@ -218,7 +218,7 @@ class SentUsage(FromServer):
         ):
             # Some servers count thinking beside the rest, and only their total has both.
             generated += thinking
-        return Reported(
+        return ReportedUsage(
             prompt,
             generated,
             (self.prompt_tokens_details or _NONE).cached_tokens,
@@ -226,7 +226,7 @@ class SentUsage(FromServer):
         )
 
 
-class SentReply(FromServer):
+class SentReply(ServerObject):
     """A reply of a sampling route, or one event of its stream; `error` replaces the rest."""
 
     error: Any = None
@@ -234,14 +234,14 @@ class SentReply(FromServer):
     usage: SentUsage | None = None
 
     @property
-    def reported(self) -> Reported | None:
+    def reported(self) -> ReportedUsage | None:
         """The counts; None where there are none."""
         return (
             self.usage.reported if self.usage and self.usage.model_fields_set else None
         )
 
 
-class ServedModel(FromServer):
+class ServedModel(ServerObject):
     """A model in the reply of /models.
 
     `max_model_len` and `root` are vLLM's: the window in tokens, and the id or path that the model was loaded from.
@@ -253,7 +253,7 @@ class ServedModel(FromServer):
     root: Text | None = None
 
 
-class ServedModels(FromServer):
+class ServedModels(ServerObject):
     """The reply of /models."""
 
     data: Items[ServedModel]
@@ -264,7 +264,7 @@ class ServedModels(FromServer):
         return {valid_unicode(model.id): model for model in self.data}
 
 
-class Tokenized(FromServer):
+class Tokenized(ServerObject):
     """The reply of vLLM's /tokenize: token ids, one at least, the context window, and the tokens as text if asked."""
 
     tokens: Annotated[

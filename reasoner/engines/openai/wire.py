@@ -9,14 +9,14 @@ from reasoner.engines import ReplyParts
 from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.requests import by_text, closed, may_think
 from reasoner.engines.openai.values import (
-    Reported,
+    ReportedUsage,
     SentCall,
     SentChoice,
     SentReply,
     TokenLogprobs,
 )
 from reasoner.errors import RequestLost
-from reasoner.models.thinking import Split, ThinkingProfile, split
+from reasoner.models.thinking import ThinkingProfile, ThinkingSplit, split
 from reasoner.stopping.confidence import Cut
 from reasoner.system.printing import valid_unicode
 from reasoner.types import Completion, FinishReason, Logprobs, TokenIds, Usage
@@ -37,7 +37,7 @@ _FINISHES: dict[str, FinishReason] = {
 }
 
 
-class Malformed(ValueError):
+class MalformedReply(ValueError):
     """The server's reply does not have the form of its route."""
 
 
@@ -60,7 +60,7 @@ class Draft:
     finish: str = ""
     stop: str | int | None = None
     names_stop: bool = False
-    reported: Reported | None = None
+    reported: ReportedUsage | None = None
     unreported: int = 0
     received: int = 0
     """A lower bound on the tokens that arrived: one for each piece that is not empty."""
@@ -85,7 +85,7 @@ class Draft:
         try:
             event = SentReply.read(data)
             if event.error:
-                raise GaveUp(data)
+                raise ServerFailure(data)
             self.events += 1
             self._bound(self.events, 2)
             if event.choices:
@@ -96,7 +96,7 @@ class Draft:
             if progress and progress.reached(self.received) and not self.finish:
                 self.cut = True
         except ValueError as error:
-            raise Malformed(str(error)) from error
+            raise MalformedReply(str(error)) from error
 
     def take(self, choice: SentChoice) -> None:
         """Add a piece of the sequence, or all of it.
@@ -167,7 +167,7 @@ class Draft:
         if number > each * max_tokens + SLACK:
             raise RequestLost(f"the server did not stop at max_tokens={max_tokens}")
 
-    def report(self, reported: Reported) -> None:
+    def report(self, reported: ReportedUsage) -> None:
         """Add the server's counts: of several, the largest."""
         self.unreported = 0
         if before := self.reported:
@@ -175,7 +175,7 @@ class Draft:
                 [count for count in pair if count is not None]
                 for pair in zip(reported, before, strict=True)
             ]
-            reported = Reported(*(max(counts, default=None) for counts in known))
+            reported = ReportedUsage(*(max(counts, default=None) for counts in known))
         self.reported = reported
 
     @property
@@ -255,7 +255,7 @@ class Draft:
             parts.tokens is None
             and parts.thinking
             and not parts.unclosed
-            and (reported or Reported()).thinking is None
+            and (reported or ReportedUsage()).thinking is None
         ):
             yield NO_THINKING_COUNT
         if not self.aligned(usage):
@@ -289,7 +289,7 @@ class Draft:
         return tuple(self.token_ids[:-1] if ended else self.token_ids)
 
     @property
-    def thinking_ids(self) -> Split:
+    def thinking_ids(self) -> ThinkingSplit:
         """How many of the token ids are thinking, and whether it continues."""
         assert self.profile is not None
         return split(
@@ -398,7 +398,7 @@ async def read_parts(draft: Draft, renderer: Renderer) -> ReplyParts:
     return parts
 
 
-class GaveUp(RequestLost):
+class ServerFailure(RequestLost):
     """The server reports an error instead of the rest of a reply; `body` is the report."""
 
     def __init__(self, body: bytes) -> None:
@@ -419,12 +419,12 @@ def parse_reply(
     try:
         reply = SentReply.read(body)
         if reply.error:
-            raise GaveUp(body)
+            raise ServerFailure(body)
         if not reply.choices:
-            raise Malformed("no sequence")
+            raise MalformedReply("no sequence")
         draft.take(reply.choices[0])
     except ValueError as error:
-        raise Malformed(str(error)) from error
+        raise MalformedReply(str(error)) from error
     reported = reply.reported
     if reported:
         draft.report(reported)

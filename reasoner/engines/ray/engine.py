@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Final
 
-from reasoner.engine import Engine, Replicated, SampleRequest
+from reasoner.engine import Engine, ReplicatedEngine, SampleRequest
 from reasoner.engines import SharedHeads
 from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.ray import cluster
 from reasoner.engines.ray.placement import Placement
 from reasoner.engines.ray.replica import Pacer, Replica, Setup
 from reasoner.engines.remote.engine import RemoteEngine
-from reasoner.engines.remote.host import Facts, Plain
+from reasoner.engines.remote.host import HostFacts, Plain
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import in_daemon, installed_build
 from reasoner.engines.vllm.served import devices_of
@@ -71,7 +71,7 @@ class RayEngine(RemoteEngine):
                 "choose one of several by the environment variable RAY_ADDRESS=HOST:PORT"
             )
         if isinstance(
-            self.engine, MixtureEngine | RayEngine | Replicated | RecordedEngine
+            self.engine, MixtureEngine | RayEngine | ReplicatedEngine | RecordedEngine
         ):
             raise UsageError(
                 f"ray cannot run the engine {type(self.engine).__name__}: give one that serves one model, or write "
@@ -140,7 +140,7 @@ class RayEngine(RemoteEngine):
 
         return tuple(map(replica, range(count)))
 
-    async def _started(self) -> tuple[Facts, ...]:
+    async def _started(self) -> tuple[HostFacts, ...]:
         starts = [asyncio.ensure_future(replica.start()) for replica in self._replicas]
         try:
             first, *others = await asyncio.gather(*starts)

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from reasoner.engine import SampleRequest
 from reasoner.engines.ray.host import EngineHost
-from reasoner.engines.remote.calls import Calls
+from reasoner.engines.remote.calls import HostCalls
 from reasoner.engines.remote.host import Plain, ToDriver, versions
 from reasoner.engines.vllm.build import first_line
 from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError, RequestLost
@@ -77,7 +77,7 @@ class Replica:
         self._open = 0
         """Exchanges that wait for an answer: one that waits for news, and one that takes its place."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._calls = Calls(self._wake)
+        self._calls = HostCalls(self._wake)
 
     @property
     def given_up(self) -> bool:
@@ -97,7 +97,7 @@ class Replica:
     async def call(
         self, method: str, *arguments: Any, request: SampleRequest | None = None
     ) -> Any:
-        """What a method returns, as `Calls.send` says.
+        """What a method returns, as `HostCalls.send` says.
 
         Raises:
             RequestLost: the replica died; it is started again with the next call.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from reasoner.engine import SampleRequest, UsageMeter
 from reasoner.engines.remote.host import (
     Call,
-    Outcome,
+    CallOutcome,
     RemoteLengths,
     RemotePiece,
     ToDriver,
@@ -23,11 +23,11 @@ from reasoner.types import Usage
 class _Pending(NamedTuple):
     """A call that waits for its outcome, and the request that it samples, if any."""
 
-    outcome: "asyncio.Future[Outcome]"
+    outcome: "asyncio.Future[CallOutcome]"
     request: SampleRequest | None
 
 
-class Calls:
+class HostCalls:
     """The calls to one host; `wake` is called when there is something to send."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
@@ -55,7 +55,7 @@ class Calls:
 
     async def send(
         self, method: str, *arguments: Any, request: SampleRequest | None = None
-    ) -> Outcome:
+    ) -> CallOutcome:
         """How a call of a method ended. A call of `sample` takes a request instead of arguments, and fills its meter.
 
         A cancelled call is cancelled in the host too.
@@ -79,7 +79,7 @@ class Calls:
         self._unsent[number] = number, method, arguments
         self._wake()
         try:
-            outcome: Outcome = await asyncio.shield(ended)
+            outcome: CallOutcome = await asyncio.shield(ended)
         except asyncio.CancelledError:
             await self._cancel(number, ended, meter)
             raise
@@ -87,7 +87,7 @@ class Calls:
         return outcome
 
     async def _cancel(
-        self, number: int, ended: "asyncio.Future[Outcome]", meter: UsageMeter
+        self, number: int, ended: "asyncio.Future[CallOutcome]", meter: UsageMeter
     ) -> None:
         """Cancel a call in the host and write what it has cost, unless that stays unknown."""
         if self._unsent.pop(number, None):
@@ -116,7 +116,7 @@ class Calls:
                         if call and call.request and call.request.progress:
                             call.request.progress.reached(tokens)
                 case _:
-                    outcome = Outcome(*message)
+                    outcome = CallOutcome(*message)
                     if pending := self._pending.pop(outcome.number, None):
                         pending.outcome.set_result(outcome)
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reasoner.engine import Continuation, Rendered
+from reasoner.engine import Continuation, RenderedPrompt
 from reasoner.engines import SharedHeads, say_nothing
-from reasoner.engines.remote.host import Facts
+from reasoner.engines.remote.host import HostFacts
 from reasoner.errors import EngineError
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
@@ -19,9 +19,11 @@ class RemoteEngine:
     notify: Notify = field(default=say_nothing, init=False, repr=False)
     stage: Notify = field(default=say_nothing, init=False, repr=False)
     """Receives the name of each stage of the start as it begins."""
-    _facts: tuple[Facts, ...] = field(default=(), init=False, repr=False, compare=False)
+    _facts: tuple[HostFacts, ...] = field(
+        default=(), init=False, repr=False, compare=False
+    )
     """What each host said when its engine had started; empty before the start."""
-    _heads: SharedHeads[Rendered] = field(
+    _heads: SharedHeads[RenderedPrompt] = field(
         default_factory=SharedHeads, init=False, repr=False, compare=False
     )
 
@@ -55,7 +57,7 @@ class RemoteEngine:
         """Whether the hosted engine ends thinking itself at a number of tokens."""
         return bool(self._facts) and self._facts[0].limits_thinking
 
-    async def render(self, prompt: Prompt) -> Rendered:
+    async def render(self, prompt: Prompt) -> RenderedPrompt:
         """The head as a host renders it, once; then the generated ids."""
         bare = (
             replace(prompt, token_ids=(), text="", thinking="")
@@ -69,13 +71,13 @@ class RemoteEngine:
         if not _grown(prompt):
             return head
         if head.token_ids is None:
-            rendered: Rendered = await self._call(prompt, "render", prompt)
+            rendered: RenderedPrompt = await self._call(prompt, "render", prompt)
             return rendered
         ids = head.token_ids + prompt.token_ids
         in_thinking = still_thinking(
             prompt, self.model.thinking, opened=head.in_thinking
         )
-        return Rendered(ids, len(ids), in_thinking)
+        return RenderedPrompt(ids, len(ids), in_thinking)
 
     async def encode(self, text: str) -> TokenIds | None:
         """The ids of a piece of text that continues a reply."""

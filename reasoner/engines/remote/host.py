@@ -50,14 +50,14 @@ _SENT_AS: Final = frozenset(
 """The errors that are made from their text alone."""
 
 
-class Failure(NamedTuple):
+class RemoteFailure(NamedTuple):
     """An exception as it is sent: its nearest class that is made from a text, and the text."""
 
     kind: type[ReasonerError]
     text: str
 
     @classmethod
-    def of(cls, error: BaseException) -> "Failure":
+    def of(cls, error: BaseException) -> "RemoteFailure":
         """The exception in this form; a foreign one becomes an `EngineError`."""
         kind = next((kind for kind in type(error).__mro__ if kind in _SENT_AS), None)
         if kind is None:
@@ -76,7 +76,7 @@ ToReplica = Call | int
 """A call, or the number of a call to cancel; its outcome still comes, with its cost."""
 
 
-class Outcome(NamedTuple):
+class CallOutcome(NamedTuple):
     """To the driver, as a plain tuple: how a call ended, and what it cost by its meter.
 
     A cancelled one has neither a value nor a failure.
@@ -84,7 +84,7 @@ class Outcome(NamedTuple):
 
     number: int
     value: Any
-    failure: Failure | None
+    failure: RemoteFailure | None
     usage: Usage | None = None
     preemptions: int = 0
 
@@ -113,7 +113,7 @@ LENGTHS_SECONDS: Final = 0.1
 """How often lengths are sent."""
 
 
-class Facts(NamedTuple):
+class HostFacts(NamedTuple):
     """What a host says of its engine when that has started."""
 
     name: str
@@ -245,10 +245,10 @@ class Host:
         task = self._tasks[number] = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(partial(self._ended, number, meter))
 
-    async def _start(self) -> Facts:
+    async def _start(self) -> HostFacts:
         self.engine = engine = self._make()
         await engine.start()
-        return Facts(
+        return HostFacts(
             engine.name,
             engine.model,
             engine.notes,
@@ -302,7 +302,7 @@ class Host:
         self._lengths.pop(number, None)
         error = None if task.cancelled() else task.exception()
         value = None if error or task.cancelled() else task.result()
-        failure = Failure.of(error) if error else None
+        failure = RemoteFailure.of(error) if error else None
         self._tell((number, value, failure, meter.usage, meter.preemptions))
 
     def _tell(self, message: ToDriver) -> None:

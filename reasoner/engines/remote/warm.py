@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from reasoner.engine import Engine, SampleRequest
-from reasoner.engines.remote.calls import Calls
+from reasoner.engines.remote.calls import HostCalls
 from reasoner.engines.remote.engine import RemoteEngine
 from reasoner.engines.remote.host import (
-    Facts,
+    CallOutcome,
     Host,
-    Outcome,
+    HostFacts,
     Plain,
     ToReplica,
     versions,
@@ -56,7 +56,7 @@ NONCE: Final = 32
 """Bytes of a random number, and of a proof."""
 
 
-class Note(NamedTuple):
+class ServerNote(NamedTuple):
     """What a server on this machine leaves for commands: a name, the engine's settings, and a token."""
 
     name: str
@@ -301,7 +301,7 @@ class _Opened(NamedTuple):
 
     socket: socket.socket
     process: int
-    facts: Facts
+    facts: HostFacts
 
 
 def warm(engine: Engine) -> "WarmEngine | None":
@@ -322,7 +322,7 @@ def warm(engine: Engine) -> "WarmEngine | None":
     return None
 
 
-def _read(file: Path) -> Note | None:
+def _read(file: Path) -> ServerNote | None:
     """The note in a file; None if it is damaged, or not of this user and machine."""
     try:
         content = (
@@ -340,11 +340,11 @@ def _read(file: Path) -> Note | None:
             **others,
         }:
             if machine == platform.node() and token.isascii() and not others:
-                return Note(file.stem, settings, token)
+                return ServerNote(file.stem, settings, token)
     return None
 
 
-def _open(note: Note) -> _Opened | None:
+def _open(note: ServerNote) -> _Opened | None:
     """A connection to the server that left a note; None if it does not answer in time, or another process does."""
     due = time.monotonic() + ANSWER_SECONDS
     connection = socket.socket(socket.AF_UNIX)
@@ -366,7 +366,7 @@ def _open(note: Note) -> _Opened | None:
         )
         reply = _take(connection, _length(_take(connection, 4, due)), due)
         [outcome] = pickle.loads(reply)  # noqa: S301 it is proven
-        facts: Facts = Outcome(*outcome).result()
+        facts: HostFacts = CallOutcome(*outcome).result()
         return _Opened(connection, process, facts)
     except Exception:
         connection.close()
@@ -397,12 +397,12 @@ class WarmEngine(RemoteEngine):
     """An engine that a server runs already; it has the spec of the engine that it `stands_for`."""
 
     stands_for: Engine
-    note: Note
+    note: ServerNote
     _opened: _Opened | None = field(repr=False)
     """The connection until the start takes it."""
     process: int = field(default=0, init=False)
     """The number of the server's process."""
-    _calls: Calls = field(init=False, repr=False, compare=False)
+    _calls: HostCalls = field(init=False, repr=False, compare=False)
     _due: bool = field(default=False, init=False, repr=False, compare=False)
     """Whether calls wait to be sent together."""
     _writer: asyncio.StreamWriter | None = field(
@@ -413,7 +413,7 @@ class WarmEngine(RemoteEngine):
     )
 
     def __post_init__(self) -> None:
-        self._calls = Calls(self._wake)
+        self._calls = HostCalls(self._wake)
         if self._opened:
             self._know(self._opened)
 

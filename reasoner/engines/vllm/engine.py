@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from reasoner.engine import Continuation, Rendered, SampleRequest, TextPiece
+from reasoner.engine import Continuation, RenderedPrompt, SampleRequest, TextPiece
 from reasoner.engines import HEADS_CACHED, RenderedHead
 from reasoner.engines.vllm.build import Build, CoreLog, in_daemon, installed_build
 from reasoner.engines.vllm.cores import (
@@ -17,20 +17,20 @@ from reasoner.engines.vllm.cores import (
     InProcessCore,
 )
 from reasoner.engines.vllm.parts import (
-    Before,
-    Marks,
     PartReader,
+    SequencePrefix,
+    ThinkingMarks,
     split_parts,
     with_calls,
 )
 from reasoner.engines.vllm.rendering import limit_thinking, limits, served_profile
 from reasoner.engines.vllm.served import VllmModel
-from reasoner.engines.vllm.stream import Drawn, SequenceStream, read_logprobs
+from reasoner.engines.vllm.stream import EndedSequence, SequenceStream, read_logprobs
 from reasoner.errors import UsageError
 from reasoner.models.families import AUTO, skip_text, template_arguments
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
-from reasoner.models.resolve import Resolved
+from reasoner.models.resolve import ResolvedModel
 from reasoner.models.thinking import HARMONY, ThinkingProfile
 from reasoner.types import Completion, Prompt, TokenIds, Usage
 
@@ -83,7 +83,7 @@ class VllmEngine(VllmModel):
     _heads: dict[str, RenderedHead] = field(
         default_factory=dict, init=False, repr=False
     )
-    _marks: Marks | None = field(default=None, init=False, repr=False)
+    _marks: ThinkingMarks | None = field(default=None, init=False, repr=False)
     _limits_thinking: bool = field(default=False, init=False, repr=False)
 
     @property
@@ -140,12 +140,14 @@ class VllmEngine(VllmModel):
             )
         return own | {"enable_chunked_prefill": False, "max_num_seqs": CPU_SEQUENCES}
 
-    def _arguments(self, build: Build, resolved: Resolved) -> Any:
+    def _arguments(self, build: Build, resolved: ResolvedModel) -> Any:
         arguments = VllmModel._arguments(self, build, resolved)
         limit_thinking(arguments, resolved.name, self.reasoning_parser)
         return arguments
 
-    def _served_model_info(self, resolved: Resolved, facts: CoreFacts) -> ModelInfo:
+    def _served_model_info(
+        self, resolved: ResolvedModel, facts: CoreFacts
+    ) -> ModelInfo:
         info = VllmModel._served_model_info(self, resolved, facts)
         profile = served_profile(
             resolved.name,
@@ -154,30 +156,30 @@ class VllmEngine(VllmModel):
             self._prompts.reader,
         )
         tokenizer = self._prompts.tokenizer
-        self._marks = Marks.of(profile, tokenizer) if profile else None
+        self._marks = ThinkingMarks.of(profile, tokenizer) if profile else None
         self._limits_thinking = profile is not None and limits(
             facts.config.reasoning_config, profile
         )
         return replace(info, thinking=profile)
 
-    def _gpu_share(self, resolved: Resolved) -> float:
+    def _gpu_share(self, resolved: ResolvedModel) -> float:
         if self._claim is None:
             self._claim = self._new_claim(resolved.folder)
             self._claim.role = "the policy's"
         return self.gpu.take(self._claim)
 
-    async def render(self, prompt: Prompt) -> Rendered:
+    async def render(self, prompt: Prompt) -> RenderedPrompt:
         """The head by the model's own chat template, once; then the generated ids."""
         head = self._head(prompt)
         ids, marks = head.token_ids + prompt.token_ids, self._marks
         if marks and not marks.profile.end and prompt.token_ids:
-            before = Before(ids, len(prompt.token_ids), head.opened)
+            before = SequencePrefix(ids, len(prompt.token_ids), head.opened)
             thinking = PartReader(
                 before, marks, self._prompts.tokenizer
             ).reading.thinking
         else:
             thinking = still_thinking(prompt, self._profile, opened=head.opened)
-        return Rendered(ids, len(ids), thinking)
+        return RenderedPrompt(ids, len(ids), thinking)
 
     def _head(self, prompt: Prompt) -> RenderedHead:
         key = prompt.head_digest
@@ -246,7 +248,7 @@ class VllmEngine(VllmModel):
         assert ids is not None
         # A request that watches tokens is a measurement: it has no parts.
         marks = None if request.watch else self._marks
-        before = Before(
+        before = SequencePrefix(
             ids,
             len(request.prompt.token_ids),
             marks is not None and self._head(request.prompt).opened,
@@ -266,7 +268,7 @@ class VllmEngine(VllmModel):
             name, ids, params, request.priority, stream, request.meter, progress
         )
         output = await self._output(core, job, request.meter)
-        drawn = stream.drawn if stream else Drawn.whole(output.outputs[0])
+        drawn = stream.drawn if stream else EndedSequence.whole(output.outputs[0])
         usage = Usage(
             len(output.prompt_token_ids), output.num_cached_tokens or 0, drawn.computed
         )
@@ -280,7 +282,10 @@ class VllmEngine(VllmModel):
         return completion
 
     def _stream(
-        self, request: SampleRequest, before: Before, marks: Marks | None
+        self,
+        request: SampleRequest,
+        before: SequencePrefix,
+        marks: ThinkingMarks | None,
     ) -> SequenceStream | None:
         """What ends the sequence where vLLM itself cannot, and passes its text on."""
         due = request.progress and request.progress.due
@@ -338,7 +343,9 @@ def _vllm_params(request: SampleRequest, *, streams: bool, thinks: bool) -> Any:
     )
 
 
-def _completion(request: SampleRequest, drawn: Drawn, usage: Usage) -> Completion:
+def _completion(
+    request: SampleRequest, drawn: EndedSequence, usage: Usage
+) -> Completion:
     ids, stop = drawn.token_ids, drawn.stop_reason
     if isinstance(stop, int) and stop not in request.params.stop_token_ids:
         stop = None  # an end-of-sequence token of the model
@@ -358,7 +365,7 @@ def _completion(request: SampleRequest, drawn: Drawn, usage: Usage) -> Completio
 
 
 def _in_parts(
-    whole: Completion, before: Before, marks: Marks, tokenizer: Any
+    whole: Completion, before: SequencePrefix, marks: ThinkingMarks, tokenizer: Any
 ) -> Completion:
     """A completion with its text split into thinking and final part."""
     parts = split_parts(whole.continuation, before, marks, tokenizer)

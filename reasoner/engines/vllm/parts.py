@@ -24,7 +24,7 @@ _TO_FUNCTION: Final = re.compile(
 )
 
 
-class Marks(NamedTuple):
+class ThinkingMarks(NamedTuple):
     """How a model's thinking is marked, and the token ids of its tokenizer that are no text."""
 
     profile: ThinkingProfile
@@ -46,7 +46,7 @@ class Marks(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class SequencePrefix:
     """What a sequence continues.
 
     That is the rendered ids, how many of them were generated, and whether the head `opened` thinking.
@@ -74,7 +74,9 @@ class PartReader:
     was added last, with marks and special tokens, and `ends` the positions in the whole text at which its tokens end.
     """
 
-    def __init__(self, before: Before, marks: Marks, tokenizer: Any) -> None:
+    def __init__(
+        self, before: SequencePrefix, marks: ThinkingMarks, tokenizer: Any
+    ) -> None:
         self._special, self._decoder = (
             marks.special,
             Decoder(before.head, tokenizer, special=True),
@@ -103,7 +105,7 @@ class PartReader:
 
 
 def split_parts(
-    ids: TokenIds, before: Before, marks: Marks, tokenizer: Any
+    ids: TokenIds, before: SequencePrefix, marks: ThinkingMarks, tokenizer: Any
 ) -> ReplyParts:
     """The parts of a sequence. `ids` are without a closing token that is no text.
 
@@ -165,7 +167,7 @@ class Decoder:
 
 
 def with_calls(
-    completion: Completion, before: Before, marks: Marks, tokenizer: Any
+    completion: Completion, before: SequencePrefix, marks: ThinkingMarks, tokenizer: Any
 ) -> Completion:
     """A reply of gpt-oss with its calls, which are messages of their own, in the form that `read_calls` reads."""
     if completion.unclosed:

@@ -13,14 +13,14 @@ from reasoner.engines.vllm.build import Build, CoreLog, in_daemon
 from reasoner.engines.vllm.cores import CoreJob, PoolingCore
 from reasoner.engines.vllm.served import VllmModel
 from reasoner.errors import EngineError, UsageError
-from reasoner.models.resolve import Resolved
+from reasoner.models.resolve import ResolvedModel
 from reasoner.types import Prompt, TokenIds, Usage
 
 BESIDE_ANOTHER = 0.2
 """The share of a GPU's memory that is taken next to a policy of which nothing is known."""
 
 
-class Pooled(NamedTuple):
+class PooledOutputs(NamedTuple):
     """The raw outputs at each position from `first` on, [positions, labels], before any activation."""
 
     first: int
@@ -76,7 +76,7 @@ class PoolingEngine(VllmModel):
             "enable_prefix_caching": True,
         }
 
-    def _gpu_share(self, resolved: Resolved) -> float:
+    def _gpu_share(self, resolved: ResolvedModel) -> float:
         if self._claim is None:
             return self.gpu_memory_utilization or BESIDE_ANOTHER
         return self.gpu.take(self._claim)
@@ -105,7 +105,7 @@ class PoolingEngine(VllmModel):
 
     async def rows(
         self, ids: TokenIds, *, read_cache: bool, meter: UsageMeter
-    ) -> Pooled:
+    ) -> PooledOutputs:
         """Rate one sequence: at every position, or from the first that was not in the prefix cache with `read_cache`.
 
         Cancelling the awaiting task aborts it; the meter is then None, as vLLM does not report what it computed.
@@ -126,7 +126,7 @@ class PoolingEngine(VllmModel):
         )
         rows = output.outputs.data.float().numpy()
         rows = rows.reshape(-1, rows.shape[-1])
-        return Pooled(usage.prompt_tokens - len(rows), rows, usage)
+        return PooledOutputs(usage.prompt_tokens - len(rows), rows, usage)
 
     def _params(self, *, read_cache: bool) -> Any:
         from vllm import PoolingParams

@@ -41,7 +41,7 @@ from reasoner.models.defaults import sampling_of
 from reasoner.models.families import Arguments
 from reasoner.models.geometry import DType, default_dtype, read_model_info
 from reasoner.models.info import ModelInfo
-from reasoner.models.resolve import Resolved, downloaded_bytes, resolve
+from reasoner.models.resolve import ResolvedModel, downloaded_bytes, resolve
 from reasoner.registry import options_of
 from reasoner.specs import OpenOptions
 from reasoner.system.machine import install_vllm
@@ -68,7 +68,7 @@ MIN_SHARE: Final = 0.05
 
 
 @dataclass(slots=True, eq=False)
-class Claim:
+class MemoryClaim:
     """A model that needs memory: its role, its share and the bytes of its weights.
 
     A share of 0 is decided by `split_gpu`, weights of 0 are unknown. `devices` are the GPUs that it takes.
@@ -80,7 +80,7 @@ class Claim:
     devices: frozenset[str] = frozenset("0")
 
 
-def split_gpu(claims: Sequence[Claim]) -> tuple[float, ...]:
+def split_gpu(claims: Sequence[MemoryClaim]) -> tuple[float, ...]:
     """The share of each model. The part that no option fixes is divided by weights, or equally if one is unknown.
 
     Raises:
@@ -114,9 +114,9 @@ def split_gpu(claims: Sequence[Claim]) -> tuple[float, ...]:
 class GpuMemory:
     """The claims of the models of a run. The share of a model, on each of its GPUs, is fixed when it starts."""
 
-    claims: list[Claim] = field(default_factory=list)
+    claims: list[MemoryClaim] = field(default_factory=list)
 
-    def take(self, claim: Claim) -> float:
+    def take(self, claim: MemoryClaim) -> float:
         """The share of a model that starts now, fixed until its claim is removed.
 
         Raises:
@@ -128,7 +128,7 @@ class GpuMemory:
         claim.share = split_gpu(beside)[beside.index(claim)]
         return claim.share
 
-    def leave(self, claim: Claim) -> None:
+    def leave(self, claim: MemoryClaim) -> None:
         """Remove the claim of a closed model, if there is one."""
         if claim in self.claims:
             self.claims.remove(claim)
@@ -191,7 +191,9 @@ class VllmModel:
     gpu: GpuMemory = field(
         default_factory=GpuMemory, init=False, repr=False, compare=False
     )
-    _claim: Claim | None = field(default=None, init=False, repr=False, compare=False)
+    _claim: MemoryClaim | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
     _core: Core | None = field(default=None, init=False, repr=False)
     _log: CoreLog | None = field(default=None, init=False, repr=False, compare=False)
     _dead: Core | None = field(default=None, init=False, repr=False)
@@ -277,10 +279,10 @@ class VllmModel:
                 resolved_at - began, imported - resolved_at, time.monotonic() - imported
             )
 
-    def _resolved(self) -> Resolved:
+    def _resolved(self) -> ResolvedModel:
         return resolve(self.model_id, self.notify, str(self.args.get("revision") or ""))
 
-    def _await_start(self, core: Core, resolved: Resolved) -> CoreFacts:
+    def _await_start(self, core: Core, resolved: ResolvedModel) -> CoreFacts:
         """The facts of a core once it runs; until then reports how much was downloaded."""
         fetched = None if resolved.folder else downloaded_bytes(resolved.source)
         while True:
@@ -294,13 +296,13 @@ class VllmModel:
                 fetched = now
                 self.stage(f"loading {resolved.name}, {now / 1e9:.1f} GB downloaded")
 
-    def _arguments(self, build: Build, resolved: Resolved) -> Any:
+    def _arguments(self, build: Build, resolved: ResolvedModel) -> Any:
         """The `AsyncEngineArgs` of this model."""
         from vllm.engine.arg_utils import AsyncEngineArgs
 
         return AsyncEngineArgs(**converted(self.settings(build, resolved)))
 
-    def settings(self, build: Build, resolved: Resolved) -> dict[str, Any]:
+    def settings(self, build: Build, resolved: ResolvedModel) -> dict[str, Any]:
         """The arguments of vLLM for this model, as plain data: the defaults for the device, and `args` over them.
 
         Raises:
@@ -340,7 +342,7 @@ class VllmModel:
         """The arguments of vLLM that models of this class need."""
         raise NotImplementedError
 
-    def _gpu_share(self, resolved: Resolved) -> float:
+    def _gpu_share(self, resolved: ResolvedModel) -> float:
         """The share of a GPU's memory for this model."""
         raise NotImplementedError
 
@@ -355,7 +357,9 @@ class VllmModel:
             note = f"the window is {model.max_model_len:,} of the model's {full:,} tokens, {why}"
             self.notes += (f"{note}: max_model_len changes it",)
 
-    def _served_model_info(self, resolved: Resolved, facts: CoreFacts) -> ModelInfo:
+    def _served_model_info(
+        self, resolved: ResolvedModel, facts: CoreFacts
+    ) -> ModelInfo:
         """The model's facts with the window and the revision of vLLM's own."""
         from vllm.utils.torch_utils import kv_cache_dtype_str_to_dtype
 
@@ -390,11 +394,13 @@ class VllmModel:
             self.gpu, self._claim = policy.gpu, self._new_claim(self._resolved().folder)
             self.gpu.claims.append(self._claim)
 
-    def _new_claim(self, folder: Path | None) -> Claim:
+    def _new_claim(self, folder: Path | None) -> MemoryClaim:
         """What this model needs of each of its GPUs."""
         devices = devices_of(self.args)
         weights = stored_weights(folder) // len(devices)
-        return Claim(self.claimed_as, self.gpu_memory_utilization, weights, devices)
+        return MemoryClaim(
+            self.claimed_as, self.gpu_memory_utilization, weights, devices
+        )
 
     @property
     def _prompts(self) -> PromptRenderer:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from reasoner.engine import Progress, SampleRequest, TextPiece
-from reasoner.engines.vllm.parts import Before, Marks, PartReader
+from reasoner.engines.vllm.parts import PartReader, SequencePrefix, ThinkingMarks
 from reasoner.errors import EngineError
 from reasoner.models.parting import first_stop
 from reasoner.types import NO_LOGPROB, FinishReason, Logprobs, TokenIds
@@ -109,7 +109,7 @@ def read_logprobs(
     return Logprobs(sampled, tuple(row[1:width] for row in rows) if top_k else ())
 
 
-class Drawn(NamedTuple):
+class EndedSequence(NamedTuple):
     """A sequence that ended; `computed` counts the tokens that the engine reported, also those after its end."""
 
     token_ids: TokenIds
@@ -120,7 +120,7 @@ class Drawn(NamedTuple):
     computed: int
 
     @classmethod
-    def whole(cls, sequence: Any) -> "Drawn":
+    def whole(cls, sequence: Any) -> "EndedSequence":
         """A sequence that vLLM returned at once."""
         ids = tuple(sequence.token_ids)
         return cls(
@@ -144,8 +144,8 @@ class SequenceStream:
     def __init__(
         self,
         request: SampleRequest,
-        before: Before,
-        marks: Marks | None,
+        before: SequencePrefix,
+        marks: ThinkingMarks | None,
         tokenizer: Any,
         on_text: Callable[[TextPiece], None] | None,
     ) -> None:
@@ -241,10 +241,10 @@ class SequenceStream:
         return self._end is not None
 
     @property
-    def drawn(self) -> Drawn:
+    def drawn(self) -> EndedSequence:
         """The sequence, when it has ended."""
         finish, stop = self._end or ("abort", None)
-        return Drawn(
+        return EndedSequence(
             tuple(self._ids),
             "".join(self._texts),
             self._rows,

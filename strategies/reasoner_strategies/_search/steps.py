@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
-from reasoner.specs import Checked, Count, Length
+from reasoner.specs import CheckedOptions, Count, Length
 from reasoner.strategy import Plan, sample
 from reasoner.types import Answer, Completion, Prompt, SamplingParams
 
@@ -42,7 +42,7 @@ class Path:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepOptions(Checked):
+class StepOptions(CheckedOptions):
     """The options of every search over steps, and how its chains grow.
 
     A step ends at `step`, or after `step_tokens` if above 0; the last of `max_steps` runs to the chain's end. A chain
@@ -58,7 +58,7 @@ class StepOptions(Checked):
     sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
 
     def __post_init__(self) -> None:
-        Checked.__post_init__(self)
+        CheckedOptions.__post_init__(self)
         if not self.step and not self.step_tokens:
             raise UsageError(
                 r'a step must end: set step, as in step="\n\n", or step_tokens'

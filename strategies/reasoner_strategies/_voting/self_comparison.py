@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.answers.questions import Question
-from reasoner.specs import Checked, Samples
+from reasoner.specs import CheckedOptions, Samples
 from reasoner.strategy import Plan, sample
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner_strategies._prompts import shortened, verdict, with_text, without_reply
@@ -101,7 +101,7 @@ def best(
 
 
 @dataclass(frozen=True, slots=True)
-class PairOptions(Checked):
+class PairOptions(CheckedOptions):
     """The options of strategies that compare pairs of answers.
 
     A pair is compared `comparisons` times, every second time in the other order; a comparison without a verdict

@@ -12,7 +12,7 @@ from reasoner.budget import Cost
 from reasoner.registry import build
 from reasoner.stopping.pace import Order
 from reasoner.types import VoteState
-from reasoner_evals.calibration.clock import Drawn, StoppedVote
+from reasoner_evals.calibration.clock import SampleMatrix, StoppedVote
 from reasoner_evals.calibration.outcomes import (
     ALL_ORDERS,
     MOST_ORDERS,
@@ -47,7 +47,10 @@ class Seeing:
 def test_every_standing_is_that_of_the_tally(answers: list[list[int]]) -> None:
     pool = drawn(answers)
     for row, of in enumerate(answers):
-        rule, every = Seeing(), Drawn(pool.classes, pool.right, pool.lengths, pool.own)
+        rule, every = (
+            Seeing(),
+            SampleMatrix(pool.classes, pool.right, pool.lengths, pool.own),
+        )
         StoppedVote(rule, "launch", len(of), 1).follow(
             every.part(slice(row, row + 1), len(of))
         )

@@ -13,7 +13,7 @@ from reasoner_evals.calibration.outcomes import (
     stopped,
     usable,
 )
-from reasoner_evals.runs.measures import ArmRead
+from reasoner_evals.runs.measures import ArmReading
 from reasoner_evals.runs.reading import RIGHT, open_run, read_arm
 from reasoner_evals.runs.records import ItemRecord, RunFolder, read_journal
 from tests.cli.command import Run
@@ -135,7 +135,7 @@ def test_what_a_rule_was_measured_to_do_is_what_it_does(
     )
     opened = open_run(out)
     drawn, *arms = opened.manifest.arms
-    one = ArmRead(opened, read_arm(opened, drawn.name))
+    one = ArmReading(opened, read_arm(opened, drawn.name))
     samples = pooled_arm(one, np.flatnonzero(usable(one)))
     ids = opened.tasks[drawn.task].ids
     assert len(arms) == len(votes)

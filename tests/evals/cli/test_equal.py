@@ -8,7 +8,7 @@ from reasoner.errors import UsageError
 from reasoner_evals.runs.arms import Subset
 from reasoner_evals.runs.equal import pilot, read_goal
 from reasoner_evals.runs.manifest import read_manifest
-from reasoner_evals.runs.measures import ArmRead, as_run
+from reasoner_evals.runs.measures import ArmReading, as_run
 from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.runs.records import RunFolder
 from reasoner_evals.tasks.arithmetic import Arithmetic
@@ -29,7 +29,9 @@ FORTY = ("--limit", "40")
 def costs(path: Path, kind: str = "tokens") -> dict[str, float]:
     run = open_run(path)
     return {
-        arm.strategy: float(as_run(ArmRead(run, read_arm(run, arm.name)))[kind].mean())
+        arm.strategy: float(
+            as_run(ArmReading(run, read_arm(run, arm.name)))[kind].mean()
+        )
         for arm in run.manifest.arms
     }
 

@@ -10,15 +10,15 @@ import pandas as pd
 from reasoner.budget import Cost
 from reasoner_evals.report.comparisons import groups_of
 from reasoner_evals.report.content import (
-    Bounded,
+    BoundedValue,
     Delta,
     EvalReport,
-    Failure,
+    FailureExample,
     TaskReport,
 )
 from reasoner_evals.report.narrative import verdict
 from reasoner_evals.report.table import COLUMNS
-from reasoner_evals.runs.measures import ArmRead, Measured, measure
+from reasoner_evals.runs.measures import ArmReading, Measurement, measure
 from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.runs.records import AskedItem, ItemRecord, RunFolder
 from reasoner_evals.stats.intervals import Groups
@@ -30,11 +30,11 @@ GREEDY, VOTE, BEST = "single", "self_consistency", "best_of_n with orm"
 Row = dict[str, Any]
 
 
-def measured(*paths: Path) -> tuple[list[Measured], Groups | None]:
+def measured(*paths: Path) -> tuple[list[Measurement], Groups | None]:
     """The points of runs of one task, and the groups of its questions."""
     runs = [open_run(path) for path in paths]
     arms = [
-        ArmRead(run, read_arm(run, arm.name))
+        ArmReading(run, read_arm(run, arm.name))
         for run in runs
         for arm in run.manifest.arms
     ]
@@ -42,11 +42,11 @@ def measured(*paths: Path) -> tuple[list[Measured], Groups | None]:
     return list(measure(arms, several_models=several)), groups_of(runs[0].tasks[TASK])
 
 
-def near(value: float) -> Bounded:
-    return Bounded(value, max(0.0, value - 0.06), min(1.0, value + 0.06))
+def near(value: float) -> BoundedValue:
+    return BoundedValue(value, max(0.0, value - 0.06), min(1.0, value + 0.06))
 
 
-def with_bounds(name: str, estimate: Bounded) -> Row:
+def with_bounds(name: str, estimate: BoundedValue) -> Row:
     return dict(zip((name, f"{name}_low", f"{name}_high"), estimate, strict=True))
 
 
@@ -63,7 +63,7 @@ def a_point(
     name, times = f"{series}, n={size}" if size else series, size or 1
     pooled = {
         **with_bounds("coverage", near(min(1.0, accuracy + 0.1))),
-        **with_bounds("gap", Bounded(0.1, 0.05, 0.15)),
+        **with_bounds("gap", BoundedValue(0.1, 0.05, 0.15)),
     }
     counts = dict.fromkeys(
         (
@@ -100,7 +100,7 @@ def a_point(
         "tokens_p95": 99.0 * times,
         "tokens_max": 120.0 * times,
         **with_bounds(
-            "sequential_tokens", Bounded(70.0 + times, 65.0 + times, 75.0 + times)
+            "sequential_tokens", BoundedValue(70.0 + times, 65.0 + times, 75.0 + times)
         ),
         "flops": flops * times,
         "seconds": times / 10,
@@ -128,7 +128,7 @@ def a_delta(baseline: Row, **changes: Any) -> Delta:
     delta = Delta(
         baseline=baseline["key"],
         questions=120,
-        difference=Bounded(0.05, -0.01, 0.11),
+        difference=BoundedValue(0.05, -0.01, 0.11),
         p=0.03,
         p_holm=0.09,
         family=4,
@@ -150,7 +150,7 @@ def a_failure(
     gold: str = "15",
     question_id: str = "q7",
     run: Path = Path("nowhere"),
-) -> Failure:
+) -> FailureExample:
     record = ItemRecord(
         question_id=question_id,
         status="answered",
@@ -165,7 +165,7 @@ def a_failure(
         if shareable
         else None
     )
-    return Failure(
+    return FailureExample(
         "missed",
         f"small|{GREEDY}",
         RunFolder(run).arm("arm").trace,

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reasoner_evals.report.build import make_report
-from reasoner_evals.report.content import Bounded, Delta
+from reasoner_evals.report.content import BoundedValue, Delta
 from reasoner_evals.report.narrative import verdict
 from tests.evals.fabricated import VOTE, fabricate
 from tests.evals.report.contents import a_delta, a_point, table
@@ -18,20 +18,20 @@ shares = st.floats(0, 1)
 
 
 @st.composite
-def differences(draw: st.DrawFn) -> tuple[float, Bounded, float, bool]:
+def differences(draw: st.DrawFn) -> tuple[float, BoundedValue, float, bool]:
     """An accuracy, a difference with its interval, its adjusted p-value, and whether it is resolvable."""
     value = draw(st.floats(-0.5, 0.5))
     below, above = draw(st.floats(0, 0.3)), draw(st.floats(0, 0.3))
     bounds = draw(st.sampled_from([(value - below, value + above), (None, None)]))
     return (
         draw(shares),
-        Bounded(value, *bounds),
+        BoundedValue(value, *bounds),
         draw(st.sampled_from([0.001, 0.3])),
         draw(st.booleans()),
     )
 
 
-def compared(drawn: list[tuple[float, Bounded, float, bool]]) -> list[Any]:
+def compared(drawn: list[tuple[float, BoundedValue, float, bool]]) -> list[Any]:
     """The rows of a baseline and of points that are compared with it."""
     baseline = a_point("single", accuracy=0.5)
     rows = [
@@ -99,12 +99,12 @@ def assert_true_of(sentence: str, claim: str, deltas: list[Delta]) -> None:
 @given(st.lists(differences(), min_size=1, max_size=6))
 @example(
     [
-        (0.3, Bounded(-0.2, -0.3, -0.1), 0.001, True),
-        (0.49, Bounded(-0.01, -0.1, 0.1), 0.3, False),
+        (0.3, BoundedValue(-0.2, -0.3, -0.1), 0.001, True),
+        (0.49, BoundedValue(-0.01, -0.1, 0.1), 0.3, False),
     ]
 )
 def test_a_sentence_claims_no_more_than_intervals_and_tests_show(
-    drawn: list[tuple[float, Bounded, float, bool]],
+    drawn: list[tuple[float, BoundedValue, float, bool]],
 ) -> None:
     rows = compared(drawn)
     result = verdict(rows)
@@ -134,7 +134,7 @@ def test_without_a_greedy_sample_the_cheapest_point_is_the_baseline(
 def test_the_cheapest_point_as_good_as_the_best_one_is_recommended() -> None:
     base = a_point("greedy", accuracy=0.5)
     sure = a_delta(
-        base, difference=Bounded(0.4, 0.3, 0.5), p_holm=0.001, resolvable=True
+        base, difference=BoundedValue(0.4, 0.3, 0.5), p_holm=0.001, resolvable=True
     )
     accuracies = {1: 0.5, 2: 0.7, 4: 0.905, 8: 0.91}
     curve = [

@@ -20,7 +20,7 @@ from reasoner.testing.support import Judge
 from reasoner_evals.runs import merge as merging
 from reasoner_evals.runs.arms import Shard, Subset
 from reasoner_evals.runs.manifest import read_manifest
-from reasoner_evals.runs.merge import Merged, merge
+from reasoner_evals.runs.merge import MergeResult, merge
 from reasoner_evals.runs.reading import open_run, open_runs, read_arm
 from reasoner_evals.runs.records import ItemRecord, RunFolder
 from reasoner_evals.runs.run import evaluate
@@ -87,7 +87,9 @@ def test_the_merged_run_is_the_unsharded_one(questions: int, count: int) -> None
         parent = Path(scratch)
         whole = run(parent / "whole", questions)
         parts = shards(parent, questions, count)
-        assert merge(parts[::-1], parent / "merged") == Merged(count, 0, questions, 0)
+        assert merge(parts[::-1], parent / "merged") == MergeResult(
+            count, 0, questions, 0
+        )
         merged = parent / "merged"
         assert read_manifest(RunFolder(merged)) == read_manifest(RunFolder(whole))
         assert lines(merged) == lines(whole)
@@ -365,4 +367,4 @@ def test_questions_that_ended_in_an_error_are_merged_and_counted(
         journal.write_text(failed.model_dump_json() + "\n")
 
     merged = merge(changed_shard(three, tmp_path, fail), tmp_path / "out")
-    assert merged == Merged(3, 0, 5, 1)
+    assert merged == MergeResult(3, 0, 5, 1)

@@ -223,7 +223,7 @@ def test_a_data_set_of_the_hub_is_read_as_the_file_is(
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "hub").mkdir()
     jsonl(tmp_path / "hub" / "test.jsonl", GSM8K)
-    published = data.Published(str(tmp_path / "hub"), "test", "MIT")
+    published = data.Publication(str(tmp_path / "hub"), "test", "MIT")
     found = data.from_hub(published, {}, instead="")
     rows = list(found.rows)
     assert [row.values for row in rows] == GSM8K

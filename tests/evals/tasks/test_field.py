@@ -22,7 +22,7 @@ from reasoner_evals.tasks.data import DataRow
 from reasoner_evals.tasks.function_calls import Bfcl
 from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_evals.tasks.instructions import IfEval, followed
-from reasoner_evals.tasks.livecodebench import ByCases, LiveCodeBench
+from reasoner_evals.tasks.livecodebench import CaseGrader, LiveCodeBench
 from tests.evals.tasks.samples import (
     BFCL,
     IFEVAL,
@@ -125,7 +125,7 @@ def test_hidden_tests_are_read_without_unpickling_and_what_is_no_test_gives_no_g
         b"",
         pickle.dumps('[{"input": 1}]'),
     ):
-        grader = ByCases("[]", base64.b64encode(zlib.compress(content)).decode())
+        grader = CaseGrader("[]", base64.b64encode(zlib.compress(content)).decode())
         item = replace(
             build("task", spec("arithmetic", tmp_path)).load().items[0], grader=grader
         )

@@ -16,10 +16,10 @@ from reasoner_evals.tasks import graders
 from reasoner_evals.tasks.benchmarks import HumanEval
 from reasoner_evals.tasks.data import DataRow
 from reasoner_evals.tasks.graders import (
-    ByReference,
-    ByRules,
-    ByTests,
+    CodeGrader,
     GradedQuestion,
+    ReferenceGrader,
+    RuleGrader,
     require_sandbox,
 )
 from tests.evals.tasks.samples import HUMANEVAL
@@ -51,13 +51,15 @@ def test_free_text_is_right_where_it_is_one_of_the_answers_as_squad_compares_the
     said: str, status: str
 ) -> None:
     item = GradedQuestion(
-        Question.of("What?", space="text"), "tower", grader=ByReference(("Spire.",))
+        Question.of("What?", space="text"), "tower", grader=ReferenceGrader(("Spire.",))
     )
     assert graded(item, f"Answer: {said}") == status
 
 
 def test_rules_need_an_expression() -> None:
-    item = GradedQuestion(Question.of("What?", space="number"), "1", grader=ByRules())
+    item = GradedQuestion(
+        Question.of("What?", space="number"), "1", grader=RuleGrader()
+    )
     with pytest.raises(UsageError, match="cannot be graded by rules"):
         graded(item, "The answer is 1")
 
@@ -67,7 +69,7 @@ def function(**options: Any) -> GradedQuestion:
     return GradedQuestion(
         Question.of("Write f.", space="code"),
         "def f(x): return x + 1",
-        grader=ByTests(tests, **options),
+        grader=CodeGrader(tests, **options),
     )
 
 
@@ -95,7 +97,7 @@ def test_what_the_question_defines_is_there_for_the_answer() -> None:
     assert graded(item, block("def f(x):\n    return floor(x + 1.5)")) == "right"
     head = HUMANEVAL[0]["prompt"]
     made = HumanEval().item(DataRow("own:1", 0, HUMANEVAL[0]))
-    assert isinstance(made.grader, ByTests)
+    assert isinstance(made.grader, CodeGrader)
     assert made.grader.preamble == head[: head.index("def twice")]
     assert (
         graded(made, block("def twice(xs: List[int]):\n    return sorted(xs + xs)"))
@@ -132,4 +134,4 @@ def test_a_machine_without_a_sandbox_is_reported_before_anything_is_asked(
 @pytest.mark.parametrize("seconds", [0, -1, 4000])
 def test_a_limit_out_of_range_is_refused(seconds: float) -> None:
     with pytest.raises(UsageError, match="seconds must be above 0"):
-        ByTests((), seconds=seconds)
+        CodeGrader((), seconds=seconds)

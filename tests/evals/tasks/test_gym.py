@@ -17,7 +17,7 @@ from reasoner.registry import build
 from reasoner.system.process_pool import ProcessPool
 from reasoner.testing.support import completion
 from reasoner_evals.tasks import gym
-from reasoner_evals.tasks.graders import ByGym, GradedQuestion
+from reasoner_evals.tasks.graders import GradedQuestion, GymGrader
 from reasoner_evals.tasks.gym import VerbatimSpace
 from tests.labelling import grade
 
@@ -129,7 +129,7 @@ def test_a_scorer_that_raises_has_judged_nothing(equivalence: Equivalence) -> No
     broken = GradedQuestion(
         item.question,
         item.gold,
-        grader=ByGym("prime_factorization", "{}", {"answer": "2 x 3"}),
+        grader=GymGrader("prime_factorization", "{}", {"answer": "2 x 3"}),
     )
     assert (
         asyncio.run(grade(broken, completion("The answer is 6.5"), equivalence))

@@ -9,8 +9,8 @@ from reasoner_evals.stats import Floats
 from reasoner_evals.tuning.race import Race
 from reasoner_evals.tuning.verdict import (
     CLAIM,
-    Judged,
-    Verdict,
+    JudgedStrategy,
+    TuningVerdict,
     forecasts,
     frontier,
     verdict,
@@ -19,12 +19,12 @@ from reasoner_evals.tuning.verdict import (
 GREEDY, VOTE = "one greedy sample", "a plain vote of equal cost"
 
 
-def judged(spec: str, right: list[float]) -> Judged:
+def judged(spec: str, right: list[float]) -> JudgedStrategy:
     values = np.array(right)
-    return Judged(spec, values, *(np.ones_like(values) for _ in range(3)))
+    return JudgedStrategy(spec, values, *(np.ones_like(values) for _ in range(3)))
 
 
-def of(chosen: list[float], greedy: list[float], vote: list[float]) -> Verdict:
+def of(chosen: list[float], greedy: list[float], vote: list[float]) -> TuningVerdict:
     return verdict(
         judged("search", chosen),
         [(GREEDY, judged("single", greedy)), (VOTE, judged("vote8", vote))],

@@ -25,7 +25,7 @@ from reasoner.errors import UsageError, VerifierError
 from reasoner.models.geometry import DType
 from reasoner.models.resolve import resolve
 from reasoner.registry import options_of
-from reasoner.specs import Checked, OpenOptions
+from reasoner.specs import CheckedOptions, OpenOptions
 from reasoner.types import Completion, Notify, Part, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.reward.checkpoint import serving_folder
@@ -245,7 +245,7 @@ class RewardModel:
 
 
 @dataclass(slots=True)
-class Running:
+class RunningModel:
     """The reward model of one verifier, from `start` to `close`."""
 
     model: RewardModel | None = None
@@ -309,7 +309,7 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RewardVerifier(Checked):
+class RewardVerifier(CheckedOptions):
     """A verifier that rates by a reward model beside the policy; without a call of `start` it starts the model itself.
 
     Subclasses have the first five names of `Options` as attributes.
@@ -323,12 +323,12 @@ class RewardVerifier(Checked):
     gpu_memory_utilization: float = 0.0
     dtype: DType = "auto"
     args: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    running: Running = field(
-        default_factory=Running, init=False, repr=False, compare=False
+    running: RunningModel = field(
+        default_factory=RunningModel, init=False, repr=False, compare=False
     )
 
     def __post_init__(self) -> None:
-        Checked.__post_init__(self)
+        CheckedOptions.__post_init__(self)
         check_args(self.args, options_of(type(self)), PoolingEngine.owned)
 
     @property
