@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import math
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from reasoner.models.parting import still_thinking
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.system.files import complaint_of, open_regular
 from reasoner.system.printing import counted
-from reasoner.types import Completion, Prompt, SamplingParams, Usage
+from reasoner.types import Completion, Logprobs, Prompt, SamplingParams, Usage
 
 MAX_BYTES: Final = 1 << 30
 UNREADABLE: Final = "ERR"
@@ -41,6 +42,8 @@ _MARK: Final = re.compile(
 )
 
 Count = Annotated[int, Field(ge=1, le=_CONTEXT)]
+Score = Annotated[float, Field(gt=0, le=1)]
+"""The likelihood of a reply: the geometric mean of its tokens' probabilities."""
 Text = Annotated[str, Field(max_length=10_000)]
 Readable = Annotated[
     Text | None,
@@ -49,13 +52,22 @@ Readable = Annotated[
 
 
 class _Chain(BaseModel):
-    """A recorded reply: its length in tokens, its answer, and its probes as pairs of an answer and how often."""
+    """A recorded reply: its length in tokens, its answer, its probes as pairs of an answer and how often, its score."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     tokens: Count
     answer: Readable
     probes: tuple[tuple[Readable, Count], ...] = ()
+    score: Score | None = None
+
+    def logprobs(self, tokens: int) -> Logprobs | None:
+        """Log-probabilities of so many tokens: all are the recorded mean, as no more is known."""
+        return (
+            Logprobs((math.log(self.score),) * tokens)
+            if self.score is not None
+            else None
+        )
 
     def answer_at(self, tokens: int, every: int) -> str | None:
         """The answer at the end, else that of the last probe at or before a number of tokens; None if it has none."""
@@ -71,7 +83,8 @@ class _Chain(BaseModel):
 class _Line(BaseModel):
     """A recorded question: `answers` with their `tokens`, or `chains` with a probe at `every` so many tokens.
 
-    Other fields of its line, such as a reference answer, are not read.
+    `scores` are the likelihoods of the answers, and `greedy` is the reply at temperature 0. Other fields of its line,
+    such as a reference answer, are not read.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -79,6 +92,8 @@ class _Line(BaseModel):
     question_id: str
     answers: tuple[Text | None, ...] = ()
     tokens: tuple[Count, ...] = ()
+    scores: tuple[Score | None, ...] = ()
+    greedy: _Chain | None = None
     chains: tuple[_Chain, ...] = ()
     every: Annotated[int, Field(ge=0, le=_CONTEXT)] = 0
 
@@ -87,8 +102,9 @@ class _Line(BaseModel):
 class PoolEngine(FreeEngine):
     """Replays a pool of answers: sample `i` of a question is its answer number `i`, with its tokens.
 
-    `path` is the file with the recorded answers. A reply has only the answer; null is a reply without one. There are no
-    log-probabilities, and only complete replies to the questions themselves.
+    `path` is the file with the recorded answers. A reply has only the answer; null is a reply without one. There are
+    only complete replies to the questions themselves. At temperature 0 every reply is the recorded greedy one, if there
+    is one. A recorded likelihood gives the mean log-probability of a reply, and no other.
 
     A line may have chains of thought with probes instead of answers. A chain can also be drawn in parts, and be asked
     for its answer at any token: the reply is that of the last recorded probe. The text of thinking only says where it
@@ -148,8 +164,9 @@ class PoolEngine(FreeEngine):
         await asyncio.sleep(0)
         line, (number, start) = self._line(request), _position(request.prompt)
         number = request.index if number is None else number
+        greedy = line.greedy if request.params.temperature == 0 else None
         chain, thinks, limit = (
-            line.chains[number],
+            greedy or line.chains[number],
             self.model.thinking is not None,
             request.params.limit,
         )
@@ -179,7 +196,7 @@ class PoolEngine(FreeEngine):
             "length" if cut else "stop",
             stop or None,
             usage,
-            None,
+            chain.logprobs(length) if request.params.logprobs == 0 else None,
             request.index,
             request.seed,
             thinking,
@@ -216,9 +233,16 @@ class PoolEngine(FreeEngine):
                 f"a pool has no replies at thinking={prompt.thinking_level}: use a strategy that only samples, and no "
                 "thinking level but a number of tokens"
             )
-        if params.logprobs is not None or request.watch or request.floor:
+        scored = params.logprobs == 0 and all(
+            chain.score is not None for chain in line.chains
+        )
+        if (
+            (params.logprobs is not None and not scored)
+            or request.watch
+            or request.floor
+        ):
             raise EngineUnavailable(
-                "a pool has no log-probabilities: use a strategy and a verifier that need none"
+                "this pool has no such log-probabilities: use a strategy and a verifier that need none"
             )
         if not continued and request.index >= len(line.chains):
             raise EngineUnavailable(
@@ -290,11 +314,16 @@ def _line(text: str, where: str) -> _Line:
         raise UsageError(
             f"{where} has {len(line.answers)} answers and {len(line.tokens)} token counts: give one count per answer"
         )
-    pairs = zip(line.answers, line.tokens, strict=True)
+    if len(line.scores) not in (0, len(line.answers)):
+        raise UsageError(
+            f"{where} has {len(line.answers)} answers and {len(line.scores)} scores: give one score per answer, or none"
+        )
+    scores = line.scores or (None,) * len(line.answers)
+    replies = zip(line.answers, line.tokens, scores, strict=True)
     chains = tuple(
-        _Chain.model_construct(tokens=tokens, answer=answer, probes=())
-        for answer, tokens in pairs
+        _Chain.model_construct(tokens=tokens, answer=answer, probes=(), score=score)
+        for answer, tokens, score in replies
     )
     return line.model_copy(
-        update={"chains": chains, "every": 0, "answers": (), "tokens": ()}
+        update={"chains": chains, "every": 0, "answers": (), "tokens": (), "scores": ()}
     )

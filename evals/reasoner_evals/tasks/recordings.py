@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from reasoner.answers.maths import MathSpace
-from reasoner.engines.pool import Count, Text
+from reasoner.engines.pool import Count, Score, Text
 from reasoner.errors import UsageError
 from reasoner.system.files import complaint_of, open_regular, replacing
 from reasoner.system.tables import read_jsonl
@@ -19,7 +19,11 @@ from reasoner_evals.tasks import inspect_logs
 
 
 class Record(BaseModel):
-    """A recorded reply: its answer, its length in tokens, and the answers of its probes, one at `every` so many."""
+    """A recorded reply: its answer, its length in tokens, and the answers of its probes, one at `every` so many.
+
+    `index` is below 0 for a greedy reply, and else the place among the samples, by which they are sorted. `score` is
+    the likelihood of the reply.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
 
@@ -29,6 +33,8 @@ class Record(BaseModel):
     answer: Text | None
     probes: tuple[Text | None, ...] = ()
     every: Count = 500
+    index: int = 0
+    score: Score | None = None
     read_by: Text = ""
     """The filter by which lm-evaluation-harness read the answer; it logs the same replies once for each."""
 
@@ -111,7 +117,7 @@ def _located(path: Path, file: BinaryIO) -> tuple[dict[str, _Question], bool]:
             )
         if read_by == question.read_by:
             question.starts.append(start)
-            question.replies += len(records)
+            question.replies += sum(record.index >= 0 for record in records)
         probed, start = probed or any(record.probes for record in records), file.tell()
     if not questions:
         raise UsageError(f"{path} has no record")
@@ -197,21 +203,29 @@ def _line(
     name: str, question: _Question, replies: Iterator[Record], *, probed: bool
 ) -> dict[str, Any]:
     """The line of a question in a pool file."""
-    line = {"question_id": name, "gold": question.gold}
-    if not probed:
-        pairs = [(reply.answer, reply.tokens) for reply in replies]
+    ordered = sorted(replies, key=lambda reply: reply.index)
+    samples = [reply for reply in ordered if reply.index >= 0]
+    line: dict[str, Any] = {"question_id": name, "gold": question.gold}
+    if not samples:
+        raise UsageError(f"{name!r:.80} has only a greedy reply: record samples too")
+    if len(samples) < len(ordered):
+        line["greedy"] = _chain(ordered[0])
+    if probed:
         return line | {
-            "answers": [answer for answer, _ in pairs],
-            "tokens": [tokens for _, tokens in pairs],
+            "every": question.every,
+            "chains": [_chain(reply) for reply in samples],
         }
-    chains = [
-        {
-            "probes": [
-                (answer, len(list(equal))) for answer, equal in groupby(reply.probes)
-            ],
-            "tokens": reply.tokens,
-            "answer": reply.answer,
-        }
-        for reply in replies
-    ]
-    return line | {"every": question.every, "chains": chains}
+    line |= {
+        "answers": [reply.answer for reply in samples],
+        "tokens": [reply.tokens for reply in samples],
+    }
+    if any(reply.score is not None for reply in samples):
+        line["scores"] = [reply.score for reply in samples]
+    return line
+
+
+def _chain(reply: Record) -> dict[str, Any]:
+    """A reply with its probes, equal ones as one."""
+    probes = [(answer, len(list(equal))) for answer, equal in groupby(reply.probes)]
+    chain = {"probes": probes, "tokens": reply.tokens, "answer": reply.answer}
+    return chain if reply.score is None else chain | {"score": reply.score}

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import math
 import runpy
 import struct
 import zipfile
 from itertools import groupby
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -98,7 +100,7 @@ def test_what_a_pool_cannot_give_is_reported(tmp_path: Path) -> None:
         match=r"holds 4 answers to 'own/0', and sample 5 was requested: draw at most 4",
     ):
         draw(engine, question, 4)
-    with pytest.raises(EngineError, match="no log-probabilities"):
+    with pytest.raises(EngineError, match="no such log-probabilities"):
         draw(engine, question, 0, logprobs=0)
     with pytest.raises(EngineError, match="complete replies"):
         draw(engine, question, 0, prompt=question.prompt.extended("So", (1,)))
@@ -599,3 +601,39 @@ def test_records_that_are_none_are_reported_and_write_nothing(
     with pytest.raises(UsageError, match=told):
         write_pool(tmp_path / "records.jsonl", tmp_path / "p.jsonl")
     assert [file.name for file in tmp_path.iterdir()] == ["records.jsonl"]
+
+
+def test_a_recording_keeps_its_order_its_greedy_reply_and_its_likelihoods(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        {
+            "question_id": "own/0",
+            "gold": 7,
+            "index": index,
+            "tokens": 10 + index,
+            "answer": answer,
+            "score": score,
+        }
+        for index, answer, score in ((1, "8", 0.5), (-1, "7", 0.9), (0, "9", 0.25))
+    ]
+    file = pool_of(tmp_path, rows)
+    [question], engine = questions(file), PoolEngine(str(file))
+
+    def drawn(index: int, temperature: float) -> tuple[str, int, float]:
+        reply = draw(engine, question, index, temperature=temperature, logprobs=0)
+        answer = question.read(reply)
+        assert answer
+        assert reply.logprobs
+        likelihood = math.exp(fmean(reply.logprobs.sampled))
+        return answer.text, reply.usage.generated_tokens, round(likelihood, 9)
+
+    assert [drawn(0, 0.7), drawn(1, 0.7), drawn(1, 0)] == [
+        ("9", 10, 0.25),
+        ("8", 11, 0.5),
+        ("7", 9, 0.9),
+    ]
+    with pytest.raises(EngineError, match="no such log-probabilities"):
+        draw(engine, question, 0, logprobs=2)
+    with pytest.raises(UsageError, match="only a greedy reply"):
+        pool_of(tmp_path, rows[1:2])
