@@ -1,10 +1,13 @@
 """What selecting among recorded samples gains: votes, the most certain sample, and votes weighted by certainty.
 
-    python bench/real/selection.py RECORDING [--kind number] [--figure FILE.svg]
+    python bench/real/selection.py RECORDING [--kind number] [--figure FILE.svg] [--ratings FILE]
 
 Prints a table with 95 % intervals over questions: greedy, one sample, and each way to select at 2, 4, 8 and 16 samples,
 in expectation over subsets of the recorded ones, with paired differences to greedy and to the vote of that size. An
 oracle is right where any sample is. Tokens are generated ones, a question. --figure draws accuracy against tokens.
+
+--ratings are a verifier's, from bench/real/ratings.py. A second table has what they gain on the questions that are
+rated: against the vote of as many samples, and against the vote of as many as the same FLOPs allow.
 """
 
 import argparse
@@ -28,6 +31,7 @@ GREY, BLUE, ORANGE = "#808080", "#3b82f6", "#ea7317"
 class Recorded(NamedTuple):
     """The samples of each question: [questions, samples]; and of its greedy reply: [questions]."""
 
+    names: list[str]
     right: Floats
     answers: Ints
     scores: Floats
@@ -44,6 +48,8 @@ def read(path: Path, kind: str) -> Recorded:
             greedy[record["question_id"]] = record
         else:
             samples[record["question_id"]].append(record)
+    for drawn in samples.values():
+        drawn.sort(key=lambda record: record["index"])
     names, space = sorted(samples), space_for(kind, "")
 
     def numbered(replies: list[Any]) -> list[int]:
@@ -72,6 +78,7 @@ def read(path: Path, kind: str) -> Recorded:
         return np.array(rows)
 
     return Recorded(
+        names,
         table("right"),
         np.array([numbered(samples[name]) for name in names]),
         table("score"),
@@ -79,6 +86,59 @@ def read(path: Path, kind: str) -> Recorded:
         np.array([float(greedy[name]["right"]) for name in names]),
         np.array([float(greedy[name]["tokens"]) for name in names]),
     )
+
+
+def show_ratings(path: Path, drawn: Recorded) -> None:
+    """Print what ratings gain at each size, and at what cost."""
+    by_name = defaultdict[str, list[Any]](list)
+    for record in records(path):
+        by_name[record["question_id"]].append(record)
+    rows = [row for row, name in enumerate(drawn.names) if name in by_name]
+    rated = [by_name[drawn.names[row]] for row in rows]
+    count = len(rated[0])
+    values = np.array(
+        [
+            [np.nan if each["value"] is None else each["value"] for each in question]
+            for question in rated
+        ]
+    )
+    spent, sampled = (
+        np.mean([[each[field] for each in question] for question in rated])
+        for field in ("flops", "sample_flops")
+    )
+    right, answers = drawn.right[rows], drawn.answers[rows]
+    sizes = [size for size in SIZES if 1 < size <= count]
+    ways = {
+        "vote weighted by ratings": votes_at_k(
+            right[:, :count], answers[:, :count], sizes, values
+        ),
+        "best rated sample": best_of_k(right[:, :count], values, sizes),
+    }
+    print(
+        f"\n{len(rows)} questions with {count} rated samples, {int(np.isnan(values).sum())} ratings failed. A sample "
+        f"costs {sampled / 1e9:,.0f} GFLOPs, a rating {spent / 1e9:,.0f}.\n"
+    )
+    print(
+        "| | right, % | against the vote of as many | at equal FLOPs the vote of | against it, points | TFLOPs |"
+    )
+    print("|---|---|---|---|---|---|")
+    for column, size in enumerate(sizes):
+        equal = min(right.shape[1], round(size * (1 + spent / sampled)))
+        votes = votes_at_k(right, answers, [size, equal])
+        for name, shares in ways.items():
+            cells = [
+                f"{name}, {size}",
+                percent(interval(shares[:, column])),
+                *(
+                    percent(
+                        compare(shares[:, column], votes[:, at]).difference, sign="+"
+                    )
+                    for at in (0, 1)
+                ),
+                f"{size * (sampled + spent) / 1e12:,.2f}",
+            ]
+            cells.insert(3, str(equal))
+            print(f"| {' | '.join(cells)} |")
 
 
 def draw(path: Path, drawn: Recorded, ways: dict[str, Floats]) -> None:
@@ -154,6 +214,7 @@ def main() -> None:
     parser.add_argument("recording", type=Path)
     parser.add_argument("--kind", default="number", help="of the answers")
     parser.add_argument("--figure", type=Path)
+    parser.add_argument("--ratings", type=Path, help="of bench/real/ratings.py")
     options = parser.parse_args()
 
     drawn = read(options.recording, options.kind)
@@ -199,6 +260,8 @@ def main() -> None:
                 f"{size * length:,.0f}",
             ]
             print(f"| {' | '.join(cells)} |")
+    if options.ratings:
+        show_ratings(options.ratings, drawn)
     if options.figure:
         draw(options.figure, drawn, ways)
 
