@@ -233,7 +233,8 @@ class PoolEngine(FreeEngine):
                 f"a pool has no replies at thinking={prompt.thinking_level}: use a strategy that only samples, and no "
                 "thinking level but a number of tokens"
             )
-        scored = params.logprobs == 0 and all(
+        # A reply without an answer is not rated, and may have no score.
+        scored = params.logprobs == 0 and any(
             chain.score is not None for chain in line.chains
         )
         if (
