@@ -10,6 +10,7 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.models.info import ModelInfo
+from reasoner.registry import build
 from reasoner.testing.scripted import MODEL, THINKER, ScriptedEngine
 from reasoner.testing.support import completion, number_question
 from reasoner.types import Prompt, Rating
@@ -260,3 +261,12 @@ def test_a_candidate_too_long_for_the_judge_is_an_error() -> None:
         match=r"the verifier's prompt is 1,\d{3},\d{3} tokens, its reply up to 1, and the context window",
     ):
         rated(Judge(), engine, long)
+
+
+def test_a_judge_with_a_model_takes_the_options_of_its_engine() -> None:
+    judge = build("verifier", "judge:model=embedded,kv_gib=1,device_ids=[0]")
+    assert judge.args == {"kv_gib": "1", "device_ids": ["0"]}
+    with pytest.raises(UsageError, match="core of vLLM cannot be set"):
+        build("verifier", "judge:model=embedded,core=async")
+    with pytest.raises(UsageError, match="kv_gib has no effect"):
+        build("verifier", "judge:kv_gib=1")

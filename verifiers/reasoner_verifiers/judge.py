@@ -129,7 +129,12 @@ class Judge(CheckedOptions):
             raise UsageError(
                 f"repeats={self.repeats} would read the same probabilities again: set think too"
             )
-        check_args(self.args, options_of(type(self)), _OWNED)
+        engine = options_of(VllmEngine).keys() - {"core", "model_id"}
+        check_args(
+            {name: value for name, value in self.args.items() if name not in engine},
+            options_of(type(self)),
+            _OWNED,
+        )
         if self.args and (self.base_url or not self.model):
             raise UsageError(
                 f"{min(self.args)} has no effect: the judge runs no model of its own; give model, or omit it"
