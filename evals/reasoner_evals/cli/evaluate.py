@@ -50,6 +50,14 @@ from reasoner_evals.cli.options import (
     "parts.",
 )
 @option(
+    "--reuse",
+    type=PATH,
+    metavar="RUN",
+    section="Data",
+    help="Run of the same model whose samples are used where a strategy would draw the same. The model generates the "
+    "rest; each strategy is charged as if it had drawn all.",
+)
+@option(
     "--out",
     type=PATH,
     metavar="DIR",
@@ -100,6 +108,10 @@ def command(
     if resume is not None and out is not None:
         raise UsageError(
             f"--out {out} has no effect with --resume: a run continues in its own folder; omit it"
+        )
+    if options.reuse is not None and resume is not None:
+        raise UsageError(
+            f"--reuse {options.reuse} has no effect with --resume: the run has its samples; omit it"
         )
     if resume is None and not options.tasks:
         raise UsageError(

@@ -42,6 +42,7 @@ class RunOptions(GivenOptions):
     limit: int | None = None
     subset_seed: int | None = None
     shard: str | None = None
+    reuse: Path | None = None
     no_server: bool = False
 
     def with_sampling(self, strategies: Sequence[str]) -> tuple[str, ...]:

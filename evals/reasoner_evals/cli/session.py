@@ -106,6 +106,7 @@ class EvalRun(EngineRun):
                 setup.engine,
                 setup.prices,
                 command=self.command,
+                reuse=setup.reuse,
             )
             write_manifest(self.folder, manifest)
             write_items(self.folder, setup.tasks)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import click
 
@@ -53,6 +54,7 @@ class RunSetup:
     equal: EqualCost | None
     """How the strategies get the sizes of the run; the arms are not sized yet."""
     grid: Grid
+    reuse: Path | None = None
 
 
 def set_up(options: RunOptions) -> RunSetup:
@@ -87,6 +89,8 @@ def set_up(options: RunOptions) -> RunSetup:
         else ()
     )
     prices = read_prices(options.prices, (*budgets, *totals))
+    if options.reuse is not None:
+        read_manifest(RunFolder(options.reuse))  # before a model is loaded
     subset = Subset(
         options.limit,
         options.subset_seed,
@@ -122,7 +126,9 @@ def set_up(options: RunOptions) -> RunSetup:
             bool(options.strategies),
         )
     grid = replace(grid, tasks=tuple(tasks))
-    return RunSetup(tasks, arms_of(grid), engine, verifier, prices, equal, grid)
+    return RunSetup(
+        tasks, arms_of(grid), engine, verifier, prices, equal, grid, options.reuse
+    )
 
 
 def _check_equal(options: RunOptions) -> None:

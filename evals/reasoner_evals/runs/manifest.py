@@ -4,6 +4,7 @@ import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -78,14 +79,28 @@ def freeze(
     prices: Prices | None,
     *,
     command: str,
+    reuse: Path | None = None,
 ) -> Manifest:
-    """The manifest of a new run; the engine has been started, so its model is known."""
+    """The manifest of a new run; the engine has been started, so its model is known.
+
+    Raises:
+        UsageError: `reuse` is a run of another model.
+        TraceError: `reuse` is no run.
+    """
+    if reuse is not None:
+        model = read_manifest(RunFolder(reuse)).model
+        if (model.name, model.revision) != (engine.model.name, engine.model.revision):
+            raise UsageError(
+                f"--reuse {reuse} has samples of {model.name}, and this run asks {engine.model.name}: give a run of "
+                "the same model"
+            )
     return Manifest(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=without_secrets(command),
         model=engine.model,
         machine=this_machine(),
         notes=engine.notes,
+        reuse=str(reuse.resolve()) if reuse else "",
         **decisions(tasks, arms, engine, prices),
     )
 

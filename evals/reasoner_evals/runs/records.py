@@ -156,6 +156,8 @@ class Manifest(_VersionedRecord):
     """The version of the rules that read answers, by the name of the answer space."""
     notes: tuple[str, ...] = ()
     """What the engine could not do exactly."""
+    reuse: str = ""
+    """The folder of a run whose samples count for those that an arm would draw too."""
 
 
 class AskedItem(_VersionedRecord):

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from reasoner import Question, solve_each
@@ -18,6 +19,7 @@ from reasoner.journal.folder import replace as replace_file
 from reasoner.journal.lines import JournalWriter
 from reasoner.registry import build
 from reasoner.solution import INTERRUPTED
+from reasoner.specs import Spec
 from reasoner.strategy import Strategy
 from reasoner.trace.events import (
     AnswerExtracted,
@@ -34,6 +36,7 @@ from reasoner.trace.history import QuestionHistory, in_order, read_histories, so
 from reasoner.types import FALLBACK, SamplingParams
 from reasoner.verifier import Verifier
 from reasoner_evals.runs.arms import Subset
+from reasoner_evals.runs.manifest import read_manifest
 from reasoner_evals.runs.records import (
     Arm,
     ArmFolder,
@@ -82,8 +85,8 @@ async def evaluate(
     """Run all arms of a manifest, each from where it stopped; the caller holds the lock of the folder.
 
     Every arm starts with empty caches, so that no arm profits from another one. Arms that select from the same samples
-    share one pool, and each pays for it in full. A question that fails is recorded as an error that the next session
-    tries again.
+    share one pool, and each pays for it in full; samples of the run `manifest.reuse` are shared likewise. A question
+    that fails is recorded as an error that the next session tries again.
 
     Raises:
         TraceError: a file cannot be written or read; a later session resumes from what was written until then.
@@ -94,36 +97,47 @@ async def evaluate(
         Prices(**manifest.prices) if manifest.prices else None,
     )
     verdicts = VerdictFile(folder.verdicts, equivalence)
+    shared = []
+    if manifest.reuse:
+        other = RunFolder(Path(manifest.reuse))
+        shared = [(other, arm) for arm in read_manifest(other).arms]
     try:
-        for index, arm in enumerate(manifest.arms):
+        for arm in manifest.arms:
             files = folder.arm(arm.name)
             make_folder(files.path)
             session = _ArmSession(
                 arm, tasks[arm.task], files, verdicts, watcher, engine, verifier, prices
             )
             try:
-                session.open(reused(folder, arm, manifest.arms[:index], verifier))
+                session.open(reused(shared, arm, tasks[arm.task], verifier))
                 await session.run()
             finally:
                 session.close()
             write_grades(files, arm.task, verdicts.known)
+            shared.insert(0, (folder, arm))
     finally:
         verdicts.close()
         await equivalence.close()
 
 
 def reused(
-    folder: RunFolder, arm: Arm, earlier: Sequence[Arm], verifier: Verifier | None
+    shared: Sequence[tuple[RunFolder, Arm]],
+    arm: Arm,
+    data: TaskData,
+    verifier: Verifier | None,
 ) -> Iterator[Event]:
-    """The samples of an earlier arm that this one would draw too, and what was extracted from them; often none.
+    """The samples of another arm that this one would draw too, and what was extracted from them; often none.
 
     Samples are the same if task, seed and sampling options are, and if log-probabilities were kept where the verifier
     reads them. Each arm pays for them in full, as if it had been run alone.
     """
-    source = next(
-        (other for other in earlier if shares_samples(other, arm, verifier)), None
+    folder, source = next(
+        (each for each in shared if shares_samples(each[1], arm, verifier)),
+        (None, None),
     )
-    for event in read_trace(folder.arm(source.name).trace) if source else ():
+    asked = {item.question.id for item in data.items}
+    events = read_trace(folder.arm(source.name).trace) if folder and source else ()
+    for event in (each for each in events if each.question_id in asked):
         match event:
             case Began():
                 yield event.model_copy(
@@ -136,7 +150,7 @@ def reused(
             case Prompted():
                 yield event
             case Sampled() | Thought() | AnswerExtracted(error="") if (
-                event.index < arm.pool
+                event.index < first_samples(arm)
             ):
                 yield event
             case _:
@@ -145,9 +159,10 @@ def reused(
 
 def shares_samples(source: Arm, arm: Arm, verifier: Verifier | None) -> bool:
     """Whether an arm takes its samples from `source`, where that was run before."""
+    drawn = first_samples(arm)
     if (
-        not arm.pool
-        or source.pool < arm.pool
+        not drawn
+        or first_samples(source) < drawn
         or (source.task, source.seed) != (arm.task, arm.seed)
     ):
         return False
@@ -157,11 +172,20 @@ def shares_samples(source: Arm, arm: Arm, verifier: Verifier | None) -> bool:
     ) >= _logprobs(ours, verifier)
 
 
-def _sampling(strategy: Any) -> SamplingParams:
-    """How it samples, with its own preferences, log-probabilities apart."""
+def first_samples(arm: Arm) -> int:
+    """The samples of a question that an arm draws whatever they are; 0 if a budget or a plan decides it."""
+    single = Spec.parse(arm.strategy).name == "single" and not arm.limit
+    return arm.pool or int(single)
+
+
+def _sampling(strategy: Any) -> tuple[SamplingParams, str, tuple[str, ...]]:
+    """How it samples, with its own preferences, log-probabilities apart; and what it adds to a prompt."""
     params: SamplingParams = strategy.params
-    return replace(
-        params.over(getattr(strategy, "sampling", params), FALLBACK), logprobs=None
+    sampled = params.over(getattr(strategy, "sampling", params), FALLBACK)
+    return (
+        replace(sampled, logprobs=None),
+        getattr(strategy, "instruction", ""),
+        getattr(strategy, "shots", ()),
     )
 
 

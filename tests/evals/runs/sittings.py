@@ -38,6 +38,7 @@ STRATEGIES = {
     "vote": "self_consistency:n=6,max_tokens=40",
     "best": "best_of_n:n=6,temperature=0.7,max_tokens=40",
     "adaptive": "adaptive_consistency:n=12,max_tokens=40",
+    "one": "single:temperature=0.7,max_tokens=40",
     "beam": "beam_search:n=4,width=2,max_tokens=40",
     "tree": "mcts:simulations=6,max_tokens=40,concurrency=1",
 }
@@ -152,10 +153,13 @@ def sit(
     budget: str = "",
     total: str = "",
     price: float = 0.0,
+    reuse: Path | str = "",
 ) -> Seen:
     """One session of the evaluation in this folder."""
     seen = Seen()
-    frozen = manifest(names, count, budget, total, price)
+    frozen = manifest(names, count, budget, total, price).model_copy(
+        update={"reuse": str(reuse)}
+    )
     folder.mkdir(exist_ok=True)
     asyncio.run(
         evaluate(

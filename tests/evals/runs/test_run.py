@@ -21,6 +21,7 @@ from tests.evals.runs.sittings import (
     STRATEGIES,
     TASK,
     Seen,
+    begin,
     data,
     events,
     killed_in_a_child,
@@ -260,6 +261,21 @@ def test_arms_that_select_from_the_same_samples_share_one_pool_and_each_pays_for
     apart = plain_engine()
     sit(tmp_path / "apart", ["vote", "adaptive"], engine=apart)
     assert len(apart.usage) > 36
+
+
+def test_a_run_reuses_the_samples_of_another_and_draws_only_what_that_lacks(
+    tmp_path: Path,
+) -> None:
+    first = RunFolder(tmp_path / "first")
+    sit(first.path, ["vote"], 4)
+    begin(first, manifest(["vote"], 4), {TASK: data(4)})
+    engine = plain_engine()
+    sit(tmp_path / "more", ["best", "one"], engine=engine, reuse=tmp_path / "first")
+    sit(tmp_path / "fresh", ["best", "one"])
+    assert len(engine.usage) == (6 - 4) * 6
+    assert results(tmp_path / "more", ["best", "one"]) == results(
+        tmp_path / "fresh", ["best", "one"]
+    )
 
 
 def named(event: object) -> tuple[str, str, int] | None:
