@@ -23,18 +23,6 @@ from reasoner.system.values import value
 
 MIN_USEFUL_TOKENS = 16
 """A sample is not clamped below this many tokens, or its own `max_tokens` if smaller: it is refused instead."""
-COUNTS = (
-    "prompt_tokens",
-    "cached_tokens",
-    "generated_tokens",
-    "verifier_tokens",
-    "cancelled_tokens",
-    "requests",
-    "samples",
-    "thinking_tokens",
-    "sequential_tokens",
-)
-"""The integer fields of a `Cost`."""
 
 
 @value(frozen=True, slots=True)
@@ -139,6 +127,12 @@ class Cost:
             or fault_in([("flops", self.flops or 0)], limit=MAX_FLOPS)
             or kept
         )
+
+
+COUNTS = tuple(
+    each.name for each in fields(Cost) if each.name not in ("flops", "seconds")
+)
+"""The integer fields of a `Cost`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +255,6 @@ class _Sum(Cost):
 
 
 NO_COST = Cost()
-UNITS = ("tokens", "generated", "samples", "seconds", "flops", "usd", "sequential")
 SUMMED = ("tokens", "usd", "flops", "generated", "samples")
 """The units in which the work on several questions adds up; the others are limits of each."""
 _SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
@@ -353,6 +346,7 @@ class Budget:
         )
 
 
+UNITS = tuple(each.name for each in fields(Budget))
 NO_BUDGET = Budget()
 
 

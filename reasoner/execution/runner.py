@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -14,7 +15,7 @@ from collections.abc import (
 )
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.questions import Question
@@ -277,125 +278,44 @@ async def proposals(
         await cancel_all([task])
 
 
-async def solve_many(
-    questions: Iterable[Question | str] | AsyncIterable[Question | str],
-    strategy: Strategy | str = DEFAULT_STRATEGY,
-    engine: Engine | str = DEFAULT_ENGINE,
-    *,
-    verifier: Verifier | str | None = None,
-    budget: Budget | str | None = None,
-    each: Budget | str | None = None,
-    allocation: Allocation | None = None,
-    prices: Prices | str | None = None,
-    stop: StopRule | str | None = None,
-    comparer: Equivalence | None = None,
-    trace: Sink | None = None,
-    seed: int = 0,
-    history: Mapping[str, QuestionHistory] | None = None,
-    spent: Cost | None = None,
-    concurrency: int = CONCURRENCY,
-    length: int | None = None,
-) -> list[Solution]:
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _arguments_of(
+    function: Callable[P, object],
+) -> Callable[[Callable[..., T]], Callable[P, T]]:
+    """Gives a function that passes its arguments on the signature of `function`, with a result of its own."""
+
+    def decorate(passes_on: Callable[..., T]) -> Callable[P, T]:
+        result = inspect.signature(passes_on).return_annotation
+        signature = inspect.signature(function).replace(return_annotation=result)
+        passes_on.__signature__ = signature  # type: ignore[attr-defined]
+        return passes_on
+
+    return decorate
+
+
+@_arguments_of(solve_each)
+async def solve_many(*args: Any, **options: Any) -> list[Solution]:
     """Like `solve_each`, but returns all solutions at the end, in the order of the questions."""
-    solutions = solve_each(
-        questions,
-        strategy,
-        engine,
-        verifier=verifier,
-        budget=budget,
-        each=each,
-        allocation=allocation,
-        prices=prices,
-        stop=stop,
-        comparer=comparer,
-        trace=trace,
-        seed=seed,
-        history=history,
-        spent=spent,
-        concurrency=concurrency,
-        length=length,
-    )
-    async with aclosing(solutions):
+    async with aclosing(solve_each(*args, **options)) as solutions:
         by_index = {index: solution async for index, solution in solutions}
     return [by_index[index] for index in sorted(by_index)]
 
 
-def solve_sync(
-    question: Question | str,
-    strategy: Strategy | str = DEFAULT_STRATEGY,
-    engine: Engine | str = DEFAULT_ENGINE,
-    *,
-    verifier: Verifier | str | None = None,
-    budget: Budget | str | None = None,
-    prices: Prices | str | None = None,
-    stop: StopRule | str | None = None,
-    comparer: Equivalence | None = None,
-    trace: Sink | None = None,
-    seed: int = 0,
-    history: Mapping[str, QuestionHistory] | None = None,
-    progress: Callable[[Proposal], object] | None = None,
-) -> Solution:
+@_arguments_of(solve)
+def solve_sync(*args: Any, **options: Any) -> Solution:
     """`solve` for synchronous code. Raises also UsageError: an event loop is running, as in a notebook."""
     _refuse_running_loop("solve")
-    return asyncio.run(
-        solve(
-            question,
-            strategy,
-            engine,
-            verifier=verifier,
-            budget=budget,
-            prices=prices,
-            stop=stop,
-            comparer=comparer,
-            trace=trace,
-            seed=seed,
-            history=history,
-            progress=progress,
-        )
-    )
+    return asyncio.run(solve(*args, **options))
 
 
-def solve_many_sync(
-    questions: Iterable[Question | str] | AsyncIterable[Question | str],
-    strategy: Strategy | str = DEFAULT_STRATEGY,
-    engine: Engine | str = DEFAULT_ENGINE,
-    *,
-    verifier: Verifier | str | None = None,
-    budget: Budget | str | None = None,
-    each: Budget | str | None = None,
-    allocation: Allocation | None = None,
-    prices: Prices | str | None = None,
-    stop: StopRule | str | None = None,
-    comparer: Equivalence | None = None,
-    trace: Sink | None = None,
-    seed: int = 0,
-    history: Mapping[str, QuestionHistory] | None = None,
-    spent: Cost | None = None,
-    concurrency: int = CONCURRENCY,
-    length: int | None = None,
-) -> list[Solution]:
+@_arguments_of(solve_each)
+def solve_many_sync(*args: Any, **options: Any) -> list[Solution]:
     """`solve_many` for synchronous code. Raises also UsageError: an event loop is running, as in a notebook."""
     _refuse_running_loop("solve_many")
-    return asyncio.run(
-        solve_many(
-            questions,
-            strategy,
-            engine,
-            verifier=verifier,
-            budget=budget,
-            each=each,
-            allocation=allocation,
-            prices=prices,
-            stop=stop,
-            comparer=comparer,
-            trace=trace,
-            seed=seed,
-            history=history,
-            spent=spent,
-            concurrency=concurrency,
-            length=length,
-        )
-    )
+    return asyncio.run(solve_many(*args, **options))
 
 
 def _refuse_running_loop(name: str) -> None:
