@@ -33,7 +33,6 @@ EQUAL_UNITS: Final = ("samples", "seconds")
 """The units in which a sequence needs as much as any other."""
 ALL: Final = ""
 """The prompts of all sequences, where one is meant by its digest."""
-NO_ROOM: Final = "cut: after thinking, the budget had no room left for an answer"
 
 
 def resolved(
@@ -389,7 +388,9 @@ class _SequenceJob(EngineRequest):
 
     def _unanswered(self, first: Completion) -> Completion:
         """The first part alone, as all that the budget or the window allows."""
-        self.executor.note(NO_ROOM)
+        self.executor.note(
+            "cut: after thinking, the budget had no room left for an answer"
+        )
         self._sampled(first, Cost())
         return first
 
