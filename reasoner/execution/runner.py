@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -15,7 +14,7 @@ from collections.abc import (
 )
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.questions import Question
@@ -39,6 +38,7 @@ from reasoner.registry import DEFAULT_ENGINE, DEFAULT_STRATEGY
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.machine import rarely_collected
+from reasoner.system.signatures import arguments_of
 from reasoner.trace.events import Event, Proposed, Sink, tee
 from reasoner.trace.history import QuestionHistory, RecordedEngine
 from reasoner.types import Proposal
@@ -278,25 +278,7 @@ async def proposals(
         await cancel_all([task])
 
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def _arguments_of(
-    function: Callable[P, object],
-) -> Callable[[Callable[..., T]], Callable[P, T]]:
-    """Gives a function that passes its arguments on the signature of `function`, with a result of its own."""
-
-    def decorate(passes_on: Callable[..., T]) -> Callable[P, T]:
-        result = inspect.signature(passes_on).return_annotation
-        signature = inspect.signature(function).replace(return_annotation=result)
-        passes_on.__signature__ = signature  # type: ignore[attr-defined]
-        return passes_on
-
-    return decorate
-
-
-@_arguments_of(solve_each)
+@arguments_of(solve_each)
 async def solve_many(*args: Any, **options: Any) -> list[Solution]:
     """Like `solve_each`, but returns all solutions at the end, in the order of the questions."""
     async with aclosing(solve_each(*args, **options)) as solutions:
@@ -304,14 +286,14 @@ async def solve_many(*args: Any, **options: Any) -> list[Solution]:
     return [by_index[index] for index in sorted(by_index)]
 
 
-@_arguments_of(solve)
+@arguments_of(solve)
 def solve_sync(*args: Any, **options: Any) -> Solution:
     """`solve` for synchronous code. Raises also UsageError: an event loop is running, as in a notebook."""
     _refuse_running_loop("solve")
     return asyncio.run(solve(*args, **options))
 
 
-@_arguments_of(solve_each)
+@arguments_of(solve_each)
 def solve_many_sync(*args: Any, **options: Any) -> list[Solution]:
     """`solve_many` for synchronous code. Raises also UsageError: an event loop is running, as in a notebook."""
     _refuse_running_loop("solve_many")
