@@ -23,18 +23,6 @@ from reasoner.system.values import value
 
 MIN_USEFUL_TOKENS = 16
 """A sample is not clamped below this many tokens, or its own `max_tokens` if smaller: it is refused instead."""
-COUNTS = (
-    "prompt_tokens",
-    "cached_tokens",
-    "generated_tokens",
-    "verifier_tokens",
-    "cancelled_tokens",
-    "requests",
-    "samples",
-    "thinking_tokens",
-    "sequential_tokens",
-)
-"""The integer fields of a `Cost`."""
 
 
 @value(frozen=True, slots=True)
@@ -139,6 +127,12 @@ class Cost:
             or fault_in([("flops", self.flops or 0)], limit=MAX_FLOPS)
             or kept
         )
+
+
+COUNTS = tuple(
+    each.name for each in fields(Cost) if each.name not in ("flops", "seconds")
+)
+"""The integer fields of a `Cost`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +255,6 @@ class _Sum(Cost):
 
 
 NO_COST = Cost()
-UNITS = ("tokens", "generated", "samples", "seconds", "flops", "usd", "sequential")
 SUMMED = ("tokens", "usd", "flops", "generated", "samples")
 """The units in which the work on several questions adds up; the others are limits of each."""
 _SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
@@ -331,19 +324,39 @@ class Budget:
             )
         return self
 
-    def divided(self, parts: int) -> "Budget":
-        """An equal share of each limit, with at least one sample.
+    def part_of(self, count: int, parts: Sequence[int]) -> "Budget":
+        """The limits of some of `count` equal parts, which are numbered from 1.
 
-        Sequential tokens are not divided, as work side by side does not add up. A deadline is left out.
+        The parts of a limit never exceed it: counts add up to it exactly, the first parts get the rest of the division,
+        and other amounts are rounded down. Seconds and sequential tokens are not divided, as work side by side does not
+        add up in them.
         """
-        return Budget(
-            tokens=None if self.tokens is None else self.tokens // parts,
-            generated=None if self.generated is None else self.generated // parts,
-            samples=None if self.samples is None else max(1, self.samples // parts),
-            flops=None if self.flops is None else self.flops / parts,
-            usd=None if self.usd is None else self.usd / parts,
-            sequential=self.sequential,
+
+        def whole(limit: int | None) -> int | None:
+            if limit is None:
+                return None
+            rest = sum(part <= limit % count for part in parts)
+            return limit // count * len(parts) + rest
+
+        def real(limit: float | None) -> float | None:
+            if limit is None:
+                return None
+            return math.nextafter(limit / count * len(parts), 0)
+
+        return replace(
+            self,
+            tokens=whole(self.tokens),
+            generated=whole(self.generated),
+            samples=whole(self.samples),
+            flops=real(self.flops),
+            usd=real(self.usd),
         )
+
+    def divided(self, count: int) -> "Budget":
+        """The least of `count` equal parts, with at least one sample and without a deadline."""
+        least = self.part_of(count, [count])
+        samples = None if least.samples is None else max(1, least.samples)
+        return replace(least, samples=samples, seconds=None)
 
     def __str__(self) -> str:
         return ",".join(
@@ -353,6 +366,7 @@ class Budget:
         )
 
 
+UNITS = tuple(each.name for each in fields(Budget))
 NO_BUDGET = Budget()
 
 

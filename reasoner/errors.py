@@ -1,4 +1,4 @@
-"""The exceptions of this library, checks of option values, and the names that an error suggests.
+"""The exceptions of this library, and checks of option values.
 
 ReasonerError
 ├── UsageError            the caller's input cannot work
@@ -20,9 +20,8 @@ ReasonerError
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import Final
 
 
 class ReasonerError(Exception):
@@ -229,68 +228,3 @@ class EngineDied(EngineError):
 
 class LedgerViolation(EngineError):
     """An operation cost more than was reserved for it: the engine broke its contract."""
-
-
-_VOTE: Final = "votes over {} samples; for questions with a short answer"
-_AUTO: Final = (
-    "votes until the lead is safe, {} effort; for questions with a short answer"
-)
-_DEEPCONF: Final = "votes over the most confident {} of up to 512 chains, as published; for models that think"
-_AGGREGATE: Final = "votes over {}; for questions with a short answer"
-STRATEGIES: Final[Mapping[str, tuple[str, str]]] = {
-    "vote8": ("self_consistency:n=8", _VOTE.format(8)),
-    "vote16": ("self_consistency:n=16", _VOTE.format(16)),
-    "auto-low": ("auto:effort=low", _AUTO.format("low")),
-    "auto-medium": ("auto:effort=medium", _AUTO.format("medium")),
-    "auto-high": ("auto:effort=high", _AUTO.format("high")),
-    "best8": ("best_of_n:n=8", "the best rated of 8 replies, of any form"),
-    "universal8": (
-        "universal:n=8",
-        "the reply of 8 that agrees most with the others, of any form",
-    ),
-    "refine": (
-        "refine:critic=self",
-        "a reply that the model reviews and revises, of any form",
-    ),
-    "self-refine": (
-        "refine:critic=self,rounds=4",
-        "as refine, with the rounds of the paper",
-    ),
-    "deepconf-low": ("deepconf:n=512,keep=10,window=2048", _DEEPCONF.format("tenth")),
-    "deepconf-high": (
-        "deepconf:n=512,keep=90,window=2048",
-        _DEEPCONF.format("nine tenths"),
-    ),
-    "short-1": (
-        "short_m_at_k:k=9,m=1",
-        "the shortest of 9 chains; for models that think",
-    ),
-    "short-3": (
-        "short_m_at_k:k=9,m=3",
-        "the vote of the shortest 3 of 9 chains; for models that think",
-    ),
-    "rsa": (
-        "aggregate:n=16,k=4,rounds=9,agreed=write,temperature=1",
-        _AGGREGATE.format("16 replies that are rewritten 9 times"),
-    ),
-    "agglm": (
-        "aggregate:n=8,k=8,rounds=1,agreed=write",
-        _AGGREGATE.format("8 replies that are written from 8"),
-    ),
-    "pdr": (
-        "aggregate:n=8,k=8,rounds=2,last=1,message=summary,agreed=write",
-        "a reply after two rounds of 8 drafts and a summary, of any form",
-    ),
-    "pacore": (
-        "aggregate:n=16,k=16,rounds=1,last=1,agreed=write,temperature=1",
-        "a reply that is written from 16, of any form",
-    ),
-    "squeeze": (
-        "aggregate:n=16,k=4,rounds=9,agreed=vote,temperature=1",
-        _AGGREGATE.format(
-            "16 replies that are rewritten until they agree, at most 9 times"
-        ),
-    ),
-}
-"""Aliases of strategies: the spec and what it is for. A server offers them all as models, `MODEL@NAME`; in a spec they
-are written like a strategy, which goes first where it has the same name."""

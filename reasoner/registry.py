@@ -3,15 +3,16 @@
 import dataclasses
 import inspect
 import json
+import tomllib
 import types
 import typing
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from reasoner.errors import (
-    STRATEGIES,
     ReasonerError,
     UnknownName,
     UsageError,
@@ -86,16 +87,23 @@ def load(kind: Kind, name: str) -> type:
 
 def names(kind: Kind) -> list[str]:
     """All names that a spec of this kind may begin with, in order."""
-    return sorted({*entries(kind), *_aliases(kind)})
+    return sorted({*entries(kind), *_aliases_of(kind)})
 
 
-def _aliases(kind: Kind) -> Mapping[str, tuple[str, str]]:
+@cache
+def aliases() -> Mapping[str, tuple[str, str]]:
+    """The aliases of strategies: the spec and what it is for, from `aliases.toml`."""
+    table = Path(__file__).with_name("aliases.toml").read_text(encoding="utf-8")
+    return {name: (spec, what) for name, (spec, what) in tomllib.loads(table).items()}
+
+
+def _aliases_of(kind: Kind) -> Mapping[str, tuple[str, str]]:
     """The aliases of a kind, but for names of plug-ins."""
     if kind != "strategy":
         return {}
     return {
         name: meaning
-        for name, meaning in STRATEGIES.items()
+        for name, meaning in aliases().items()
         if name not in _own_entries(kind)
     }
 
@@ -107,9 +115,9 @@ def expanded(kind: Kind, spec: str | Spec) -> Spec:
         UsageError: the text is not a spec.
     """
     spec = Spec.parse(spec) if isinstance(spec, str) else spec
-    if spec.name not in _aliases(kind):
+    if spec.name not in _aliases_of(kind):
         return spec
-    meant = Spec.parse(STRATEGIES[spec.name][0])
+    meant = Spec.parse(aliases()[spec.name][0])
     return Spec(meant.name, {**meant.options, **spec.options})
 
 

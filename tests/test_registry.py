@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from reasoner import registry
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.errors import STRATEGIES, UnknownName, UsageError
-from reasoner.registry import Kind, build, entries, names, spec_of
+from reasoner.errors import UnknownName, UsageError
+from reasoner.registry import Kind, aliases, build, entries, names, spec_of
 from reasoner.stopping.rules import BetaRule
 from reasoner.types import SamplingParams
 from reasoner_strategies import BestOfN, Cisc, Refine, SelfConsistency, Single
@@ -324,6 +324,6 @@ def test_an_alias_is_a_strategy_with_options(spec: str, meant: str) -> None:
 def test_the_start_of_aliases_leads_to_them() -> None:
     with pytest.raises(UnknownName, match="did you mean 'vote16' or 'vote8'"):
         build("strategy", "vote")
-    for name, (spec, _) in STRATEGIES.items():
+    for name, (spec, _) in aliases().items():
         assert build("strategy", spec)
         assert name in names("strategy")

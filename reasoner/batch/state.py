@@ -22,7 +22,7 @@ from reasoner.execution.inputs import IdSet
 from reasoner.execution.runner import solve_each
 from reasoner.journal.folder import LOCK, write_whole, writing
 from reasoner.journal.lines import Format, JournalWriter, read_lines
-from reasoner.system.files import complaint_of, parse_json, read_whole
+from reasoner.system.files import parse_json, read_value
 from reasoner.system.tables import open_table
 from reasoner.trace.events import Began, Ended, Event, Sink, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories, sound
@@ -247,13 +247,13 @@ class BatchFolder:
         write_whole(self.state, [json.dumps(asdict(state), indent=1).encode()])
 
     def _read(self) -> BatchState:
-        from pydantic import TypeAdapter
-
-        try:
-            return TypeAdapter(BatchState).validate_json(read_whole(self.state))
-        except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else complaint_of(error)
-            raise TraceError(f"cannot read {self.state}: {why}: {RESTART}") from error
+        return read_value(
+            self.state,
+            BatchState,
+            what="state of a batch",
+            advice=RESTART,
+            error=TraceError,
+        )
 
     def check(self, settings: Settings) -> None:
         """Refuse other settings than those of the batch.

@@ -7,11 +7,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from reasoner.calibration.promises import LEVEL, least_share, needed, p_value
 from reasoner.errors import UnknownName, UsageError
-from reasoner.system.files import complaint_of, read_whole, replacing
+from reasoner.system.files import read_value, replacing
 
 VERSION: Final = 7
 MIN_QUESTIONS = 30
@@ -334,19 +334,10 @@ def read_profile(path: Path) -> Profile:
     Raises:
         UsageError: it cannot be read, was written by another version, or is not a profile; the message says where.
     """
-    try:
-        text = read_whole(path)
-    except OSError as error:
+    advice = "give a file that `reasoner calibrate` wrote"
+    version = read_value(path, _Versioned, what="profile", advice=advice).v
+    if version != VERSION:
         raise UsageError(
-            f"cannot read the profile {path}: {error.strerror}: give a file that `reasoner calibrate` wrote"
-        ) from error
-    try:
-        if (version := _Versioned.model_validate_json(text).v) != VERSION:
-            raise UsageError(
-                f"{path} was written by version {version}, and this one reads version {VERSION}: calibrate again"
-            )
-        return Profile.model_validate_json(text)
-    except ValidationError as error:
-        raise UsageError(
-            f"{path} is not a profile: {complaint_of(error)}: calibrate again"
-        ) from error
+            f"{path} was written by version {version}, and this one reads version {VERSION}: calibrate again"
+        )
+    return read_value(path, Profile, what="profile", advice=advice)

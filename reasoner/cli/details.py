@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from reasoner.answers.kinds import KINDS, class_of, kind_options
 from reasoner.cli.terminal import columns, labelled, wrapped
-from reasoner.errors import STRATEGIES, UsageError
+from reasoner.errors import UsageError
 from reasoner.registry import (
     Kind,
+    aliases,
     as_written,
     entries,
     load,
@@ -201,7 +202,7 @@ def list_lines(rows: list[dict[str, Any]], *, verbose: bool) -> Iterator[str]:
     if any(sampling.keys() <= row["options"].keys() for row in rows):
         short = {
             name: spec
-            for name, (spec, _) in STRATEGIES.items()
+            for name, (spec, _) in aliases().items()
             if name not in entries("strategy")
         }
         notes += (

@@ -29,9 +29,6 @@ class NoDeadline(nullcontext[None]):
         return False
 
 
-NO_DEADLINE: Final = NoDeadline()
-
-
 @dataclass(slots=True, eq=False)
 class LedgerClaim:
     """What asks the ledgers for room: for up to `max_tokens` tokens."""
@@ -104,7 +101,7 @@ class Admission(Room[LedgerClaim]):
         return (
             asyncio.timeout(self.ledger.remaining_seconds())
             if self.timed
-            else NO_DEADLINE
+            else NoDeadline()
         )
 
     def too_late(self) -> BudgetExhausted:

@@ -21,7 +21,7 @@ from reasoner.system.foreign import ForeignErrors, fault_in
 from reasoner.trace.events import Prefilled, Work
 from reasoner.trace.history import EMPTY, QuestionHistory
 from reasoner.trace.recorder import Recorder
-from reasoner.types import Completion, Prompt, TokenIds, Usage
+from reasoner.types import Answer, Completion, Prompt, TokenIds, Usage
 from reasoner.verifier import Verifier, verifier_cost
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 W = TypeVar("W", bound=Work)
 ENGINE_ERRORS = ForeignErrors("the engine", EngineError)
+ANSWER_SPACE_ERRORS = ForeignErrors("reading the answer")
 COMPARER_ERRORS = ForeignErrors("comparing answers")
 
 
@@ -111,6 +112,11 @@ class OperationExecutor:
         """The token ids of a text, where the engine knows them."""
         with ENGINE_ERRORS:
             return await self.engine.encode(text)
+
+    def read(self, completion: Completion) -> Answer | None:
+        """The answer that a form of the reply states. Raises PlanError: the answer space failed."""
+        with ANSWER_SPACE_ERRORS:
+            return self.question.read(completion)
 
     def note(self, line: str) -> None:
         """Note what was done differently, once."""

@@ -16,7 +16,7 @@ from collections.abc import (
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import copy_context
 from hashlib import blake2b
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Budget, Prices
@@ -27,8 +27,6 @@ from reasoner.strategy import StopRule, Strategy
 from reasoner.trace.events import Sink
 from reasoner.trace.history import RecordedEngine
 from reasoner.verifier import Verifier
-
-_FIRST_SIZE: Final = 1 << 10
 
 
 def check_ids(questions: Iterable[Question], seen_ids: "IdSet | None" = None) -> None:
@@ -55,7 +53,7 @@ class IdSet:
     """
 
     def __init__(self) -> None:
-        self._slots = array("Q", bytes(8 * _FIRST_SIZE))
+        self._slots = array("Q", bytes(8 * 1024))
         self._used = 0
 
     def __contains__(self, text: str) -> bool:
@@ -222,7 +220,6 @@ class _InThread(_Awaited[T]):
 
 
 L = TypeVar("L", Budget, Prices)
-ORDER: Final = "the order is question, strategy, engine"
 _WANTED: Mapping[Kind, tuple[str, str]] = {
     "strategy": ("plan", "a strategy or its spec, as in 'self_consistency:n=8'"),
     "engine": ("sample", "an engine or its spec, as in 'vllm'"),
@@ -326,7 +323,7 @@ def as_question(given: object) -> Question:
     if isinstance(given, str):
         if given.partition(":")[0].strip() in entries("strategy"):
             raise UsageError(
-                f"the question {given!r} is the name of a strategy: {ORDER}"
+                f"the question {given!r} is the name of a strategy: the order is question, strategy, engine"
             )
         return Question.of(given)
     several = isinstance(given, Collection) and not isinstance(given, bytes)

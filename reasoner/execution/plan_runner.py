@@ -53,7 +53,6 @@ from reasoner.types import (
 from reasoner.verifier import Verifier
 
 STRATEGY_ERRORS = ForeignErrors("the strategy")
-STOP_RULE_ERRORS = ForeignErrors("the stop rule")
 QUESTION_ERRORS = ForeignErrors("answering this question")
 Extractions = tuple[Extraction | None, ...]
 
@@ -253,7 +252,7 @@ class PlanRunner:
                 error = failure
             if self.stop and isinstance(op, ops.Propose):
                 last = self._seen.proposals[-1]
-                with STOP_RULE_ERRORS:
+                with ForeignErrors("the stop rule"):
                     why = self.stop.stop(last.vote_state, last.cost)
                 if why:
                     return _End(last.answer, "rule", why)

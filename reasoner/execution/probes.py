@@ -25,7 +25,7 @@ from reasoner.answers.thinking import final_segment
 from reasoner.budget import NO_COST, Cost
 from reasoner.engine import Continuation, continuation, spellings
 from reasoner.errors import BudgetExhausted, EngineError
-from reasoner.execution.executor import OperationExecutor
+from reasoner.execution.executor import ANSWER_SPACE_ERRORS, OperationExecutor
 from reasoner.execution.launching import each
 from reasoner.execution.work import Inquiry
 from reasoner.strategy import (
@@ -38,7 +38,7 @@ from reasoner.strategy import (
     propose,
 )
 from reasoner.trace.events import AnswerExtracted
-from reasoner.trace.recorder import ANSWER_SPACE_ERRORS, SequenceId
+from reasoner.trace.recorder import SequenceId
 from reasoner.types import Answer, Completion, Extraction, SamplingParams, TokenIds
 from reasoner.voting import Tally
 
@@ -169,11 +169,7 @@ class Probes:
         self, completion: Completion, op: Sample, sequence: SequenceId
     ) -> Completion:
         """A sequence with the answer of a probe, where it ended, or may be cut, and no form has one."""
-        question, finish, kind = (
-            self.executor.question,
-            completion.finish_reason,
-            self._if_cut,
-        )
+        finish, kind = completion.finish_reason, self._if_cut
         cut = finish == "length" or (finish == "abort" and op.floor is None)
         self._cut.pop(sequence.digest, None)
         empty = not (
@@ -181,10 +177,9 @@ class Probes:
         )
         if not (completion.ended or cut) or empty:
             return completion
-        with ANSWER_SPACE_ERRORS:
-            if question.read(completion):
-                self._answered = True
-                return completion
+        if self.executor.read(completion):
+            self._answered = True
+            return completion
         if cut and kind != "probe":
             if kind == "fallback":
                 child = completion.prompt.then(completion).digest

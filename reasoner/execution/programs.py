@@ -3,7 +3,7 @@
 import asyncio
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from reasoner.answers.programs import OUTPUT, output_block, printed_answer
 from reasoner.budget import NO_COST
@@ -16,8 +16,6 @@ from reasoner.strategy import NOT_RUN, Execute, Execution
 from reasoner.system.foreign import ForeignErrors
 from reasoner.trace.events import Executed
 from reasoner.types import AnswerSpace, Completion, Extraction
-
-SANDBOX_ERRORS: Final = ForeignErrors("the sandbox")
 
 
 async def execute(
@@ -59,7 +57,7 @@ async def execute(
 class _ProgramJob(Job[Execution]):
     """A program in the sandbox. It takes time and no tokens."""
 
-    errors: ClassVar[ForeignErrors | None] = SANDBOX_ERRORS
+    errors: ClassVar[ForeignErrors | None] = ForeignErrors("the sandbox")
 
     op: Execute
 

@@ -38,6 +38,7 @@ from reasoner.registry import DEFAULT_ENGINE, DEFAULT_STRATEGY
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.machine import rarely_collected
+from reasoner.system.signatures import arguments_of
 from reasoner.trace.events import Event, Proposed, Sink, tee
 from reasoner.trace.history import QuestionHistory, RecordedEngine
 from reasoner.types import Proposal
@@ -277,125 +278,26 @@ async def proposals(
         await cancel_all([task])
 
 
-async def solve_many(
-    questions: Iterable[Question | str] | AsyncIterable[Question | str],
-    strategy: Strategy | str = DEFAULT_STRATEGY,
-    engine: Engine | str = DEFAULT_ENGINE,
-    *,
-    verifier: Verifier | str | None = None,
-    budget: Budget | str | None = None,
-    each: Budget | str | None = None,
-    allocation: Allocation | None = None,
-    prices: Prices | str | None = None,
-    stop: StopRule | str | None = None,
-    comparer: Equivalence | None = None,
-    trace: Sink | None = None,
-    seed: int = 0,
-    history: Mapping[str, QuestionHistory] | None = None,
-    spent: Cost | None = None,
-    concurrency: int = CONCURRENCY,
-    length: int | None = None,
-) -> list[Solution]:
+@arguments_of(solve_each)
+async def solve_many(*args: Any, **options: Any) -> list[Solution]:
     """Like `solve_each`, but returns all solutions at the end, in the order of the questions."""
-    solutions = solve_each(
-        questions,
-        strategy,
-        engine,
-        verifier=verifier,
-        budget=budget,
-        each=each,
-        allocation=allocation,
-        prices=prices,
-        stop=stop,
-        comparer=comparer,
-        trace=trace,
-        seed=seed,
-        history=history,
-        spent=spent,
-        concurrency=concurrency,
-        length=length,
-    )
-    async with aclosing(solutions):
+    async with aclosing(solve_each(*args, **options)) as solutions:
         by_index = {index: solution async for index, solution in solutions}
     return [by_index[index] for index in sorted(by_index)]
 
 
-def solve_sync(
-    question: Question | str,
-    strategy: Strategy | str = DEFAULT_STRATEGY,
-    engine: Engine | str = DEFAULT_ENGINE,
-    *,
-    verifier: Verifier | str | None = None,
-    budget: Budget | str | None = None,
-    prices: Prices | str | None = None,
-    stop: StopRule | str | None = None,
-    comparer: Equivalence | None = None,
-    trace: Sink | None = None,
-    seed: int = 0,
-    history: Mapping[str, QuestionHistory] | None = None,
-    progress: Callable[[Proposal], object] | None = None,
-) -> Solution:
+@arguments_of(solve)
+def solve_sync(*args: Any, **options: Any) -> Solution:
     """`solve` for synchronous code. Raises also UsageError: an event loop is running, as in a notebook."""
     _refuse_running_loop("solve")
-    return asyncio.run(
-        solve(
-            question,
-            strategy,
-            engine,
-            verifier=verifier,
-            budget=budget,
-            prices=prices,
-            stop=stop,
-            comparer=comparer,
-            trace=trace,
-            seed=seed,
-            history=history,
-            progress=progress,
-        )
-    )
+    return asyncio.run(solve(*args, **options))
 
 
-def solve_many_sync(
-    questions: Iterable[Question | str] | AsyncIterable[Question | str],
-    strategy: Strategy | str = DEFAULT_STRATEGY,
-    engine: Engine | str = DEFAULT_ENGINE,
-    *,
-    verifier: Verifier | str | None = None,
-    budget: Budget | str | None = None,
-    each: Budget | str | None = None,
-    allocation: Allocation | None = None,
-    prices: Prices | str | None = None,
-    stop: StopRule | str | None = None,
-    comparer: Equivalence | None = None,
-    trace: Sink | None = None,
-    seed: int = 0,
-    history: Mapping[str, QuestionHistory] | None = None,
-    spent: Cost | None = None,
-    concurrency: int = CONCURRENCY,
-    length: int | None = None,
-) -> list[Solution]:
+@arguments_of(solve_each)
+def solve_many_sync(*args: Any, **options: Any) -> list[Solution]:
     """`solve_many` for synchronous code. Raises also UsageError: an event loop is running, as in a notebook."""
     _refuse_running_loop("solve_many")
-    return asyncio.run(
-        solve_many(
-            questions,
-            strategy,
-            engine,
-            verifier=verifier,
-            budget=budget,
-            each=each,
-            allocation=allocation,
-            prices=prices,
-            stop=stop,
-            comparer=comparer,
-            trace=trace,
-            seed=seed,
-            history=history,
-            spent=spent,
-            concurrency=concurrency,
-            length=length,
-        )
-    )
+    return asyncio.run(solve_many(*args, **options))
 
 
 def _refuse_running_loop(name: str) -> None:

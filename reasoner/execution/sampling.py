@@ -33,7 +33,6 @@ EQUAL_UNITS: Final = ("samples", "seconds")
 """The units in which a sequence needs as much as any other."""
 ALL: Final = ""
 """The prompts of all sequences, where one is meant by its digest."""
-NO_ROOM: Final = "cut: after thinking, the budget had no room left for an answer"
 
 
 def resolved(
@@ -321,11 +320,21 @@ class _SequenceJob(EngineRequest):
         elif completion and self._cut:
             recorder.thought(self.sequence, completion, cost)
         elif completion:
-            recorder.sampled(
-                self.sequence,
-                self._whole(completion) if self._first else completion,
-                cost,
-            )
+            self._sampled(self._whole(completion) if self._first else completion, cost)
+
+    def _sampled(self, completion: Completion, cost: Cost) -> None:
+        """Record the whole sequence with its answer, and without one where reading it fails.
+
+        Raises:
+            PlanError: the answer space failed.
+        """
+        executor, answer = self.executor, None
+        if not executor.recorder.sink:
+            return
+        try:
+            answer = executor.read(completion)
+        finally:
+            executor.recorder.sampled(self.sequence, completion, cost, answer)
 
     @property
     def _limit(self) -> int | None:
@@ -379,8 +388,10 @@ class _SequenceJob(EngineRequest):
 
     def _unanswered(self, first: Completion) -> Completion:
         """The first part alone, as all that the budget or the window allows."""
-        self.executor.note(NO_ROOM)
-        self.executor.recorder.sampled(self.sequence, first, Cost())
+        self.executor.note(
+            "cut: after thinking, the budget had no room left for an answer"
+        )
+        self._sampled(first, Cost())
         return first
 
     def _progress(self) -> Progress | None:

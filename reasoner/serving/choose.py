@@ -14,11 +14,11 @@ from reasoner.answers.kinds import AnswerKind
 from reasoner.answers.questions import Question, with_instruction
 from reasoner.answers.tool_calls import ToolCallSpace
 from reasoner.budget import UNITS, Budget, Prices
-from reasoner.errors import STRATEGIES, UnknownName, UsageError, shown
+from reasoner.errors import UnknownName, UsageError, shown
 from reasoner.execution.inputs import default_verifier
 from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
-from reasoner.registry import build, entries, load, spec_of
+from reasoner.registry import aliases, build, entries, load, spec_of
 from reasoner.serving.errors import ApiError
 from reasoner.serving.requests import (
     MAX_COUNT,
@@ -76,7 +76,7 @@ def default_aliases() -> dict[str, Alias]:
     """The aliases that every server offers."""
     return {
         name: Alias(strategy=build("strategy", spec), description=what)
-        for name, (spec, what) in STRATEGIES.items()
+        for name, (spec, what) in aliases().items()
     }
 
 

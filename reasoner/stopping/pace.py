@@ -18,7 +18,6 @@ On recordings of models that think, 4 takes two thirds of the tokens, and a sixt
 """
 OUTLIVED: Final = 0.8
 """The part of the mean length of the finished samples beyond which a running one has outlived them."""
-_NO_ANSWER = Answer("", "")
 
 
 def width(
@@ -31,7 +30,7 @@ def width(
 
 def _samples_to_stop(rule: StopRule | None, vote_state: VoteState, most: int) -> int:
     """How many more samples, up to `most`, the rule needs before it may stop, if all of them are for the leader."""
-    leader, *others = vote_state.votes or (Vote(_NO_ANSWER, 0.0, 0),)
+    leader, *others = vote_state.votes or (Vote(Answer("", ""), 0.0, 0),)
     for more in range(1, most if rule else 0):
         votes = (
             Vote(leader.answer, leader.weight + more, leader.count + more),

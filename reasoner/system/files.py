@@ -1,6 +1,6 @@
 """Reads and replaces files safely: regular files only, bounded sizes, links followed, no partial files.
 
-All functions raise `OSError` with a readable `strerror`, so a caller needs one `except OSError` for all problems of a
+Functions raise `OSError` with a readable `strerror`, so a caller needs one `except OSError` for all problems of a
 path.
 """
 
@@ -11,8 +11,12 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NoReturn
+from typing import Any, BinaryIO, Final, NoReturn, TypeVar
 from uuid import uuid4
+
+from reasoner.errors import ReasonerError, UsageError
+
+T = TypeVar("T")
 
 MAX_BYTES: Final = 1 << 28
 """Default limit of `read_whole`, in bytes."""
@@ -89,6 +93,32 @@ def complaint_of(error: ValueError) -> str:
             None, [".".join(map(str, first["loc"]))[:200], first["msg"].lower()[:200]]
         )
     )
+
+
+def read_value(
+    path: Path,
+    kind: type[T],
+    *,
+    what: str,
+    advice: str,
+    error: type[ReasonerError] = UsageError,
+) -> T:
+    """The value that a JSON file holds, of a class that pydantic can check; `what` names it.
+
+    Raises:
+        UsageError: it cannot be read, or is not such a value; the message says where, and ends with the `advice`.
+            Another `error` may replace it.
+    """
+    from pydantic import TypeAdapter
+
+    try:
+        return TypeAdapter(kind).validate_json(read_whole(path))
+    except OSError as failure:
+        problem = f"cannot read the {what} {path}: {failure.strerror}"
+        raise error(f"{problem}: {advice}") from failure
+    except ValueError as failure:
+        problem = f"{path} is not a {what}: {complaint_of(failure)}"
+        raise error(f"{problem}: {advice}") from failure
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -8,8 +8,6 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import RenderedPrompt
-from reasoner.errors import PlanError
-from reasoner.system.foreign import ForeignErrors
 from reasoner.trace.events import (
     COMPLETION_FIELDS,
     Began,
@@ -24,11 +22,10 @@ from reasoner.trace.events import (
     Work,
 )
 from reasoner.trace.history import EMPTY, QuestionHistory
-from reasoner.types import Completion, Prompt, Usage
+from reasoner.types import Answer, Completion, Prompt, Usage
 
 W = TypeVar("W", bound=Work)
 _FIELDS: Final = attrgetter(*COMPLETION_FIELDS)
-ANSWER_SPACE_ERRORS: Final = ForeignErrors("reading the answer")
 Why = Literal["cancelled", "deadline", "lost"]
 """What cut a request short."""
 
@@ -133,30 +130,21 @@ class Recorder:
                 exact=rendered.token_ids is not None,
             )
 
-    def sampled(self, sequence: SequenceId, completion: Completion, cost: Cost) -> None:
-        """A sequence was generated. It is written even if reading its answer fails.
-
-        Raises:
-            PlanError: the answer space failed.
-        """
-        if not self.sink:
-            return
-        answer, failure = None, None
-        try:
-            with ANSWER_SPACE_ERRORS:
-                answer = self.question.read(completion)
-        except PlanError as error:
-            failure = error
-        child = sequence.prompt.then(completion).digest
+    def sampled(
+        self,
+        sequence: SequenceId,
+        completion: Completion,
+        cost: Cost,
+        answer: Answer | None,
+    ) -> None:
+        """A sequence was generated, and this answer was read in it."""
         self.write(
             Sampled,
             cost=cost,
-            child=child,
+            child=sequence.prompt.then(completion).digest,
             answer=answer,
             **_generated(sequence, completion),
         )
-        if failure:
-            raise failure
 
     def thought(self, sequence: SequenceId, completion: Completion, cost: Cost) -> None:
         """The first request of a sequence ended at the limit of its thinking."""

@@ -12,7 +12,6 @@ from reasoner.strategy import Plan, loglikelihood, note, prefill, propose, sampl
 from reasoner.types import NO_THINKING, Answer, SamplingParams, Vote, VoteState
 from reasoner_strategies._voting.pool import proposed, softmax, vote
 
-OPENING = "The answer is"
 RULE = "likelihood"
 """The reading rule of an answer that was not read from a text."""
 
@@ -62,7 +61,7 @@ class Likelihood(CheckedOptions):
                 return vote_state.leader
         prompt = question.prompt
         if not prompt.raw:
-            prompt = yield from prefill(prompt.at_level(NO_THINKING), OPENING)
+            prompt = yield from prefill(prompt.at_level(NO_THINKING), "The answer is")
         likelihoods = yield from loglikelihood(
             prompt, [f" {option.written}" for option in options]
         )

@@ -77,7 +77,7 @@ def test_another_version_is_refused_before_its_content(tmp_path: Path) -> None:
 def test_what_is_no_profile_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "profile.json"
     file.write_bytes(text.encode("utf-8", "surrogatepass"))
-    with pytest.raises(UsageError, match=r"is not a profile: .*: calibrate again"):
+    with pytest.raises(UsageError, match=r"is not a profile: .*: give a file that"):
         read_profile(file)
 
 

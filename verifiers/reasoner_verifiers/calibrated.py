@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, model_validator
 from scipy import optimize
 
 from reasoner.answers.questions import Question
 from reasoner.engine import Engine
 from reasoner.errors import UsageError
 from reasoner.registry import spec_of
-from reasoner.system.files import complaint_of, read_whole
+from reasoner.system.files import read_value
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, Verifier
 from reasoner_verifiers.ensemble import Composite
@@ -100,15 +100,9 @@ class Calibrated(Composite):
 
 
 def read_map(path: Path) -> Calibration:
-    """The map in a file."""
-    try:
-        return Calibration.model_validate_json(read_whole(path))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except ValidationError as error:
-        raise UsageError(
-            f"{path} is not a calibration file: {complaint_of(error)}"
-        ) from error
+    """The map in a file. Raises UsageError: there is none."""
+    advice = "give a file that `reasoner verifier calibrate` wrote"
+    return read_value(path, Calibration, what="calibration file", advice=advice)
 
 
 def fit_calibration(

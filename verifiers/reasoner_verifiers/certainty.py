@@ -28,7 +28,6 @@ Measure = Literal[
     "tail_group",
     "mean",
 ]
-_OF_SAMPLED: tuple[Measure, ...] = ("likelihood", "tail_likelihood")
 _GROUPED: Mapping[Measure, GroupMeasure] = {
     "lowest_group": "lowest",
     "bottom_10": "bottom_10",
@@ -64,7 +63,7 @@ class Certainty(CheckedOptions, FreeVerifier):
     @property
     def logprobs(self) -> int:
         """Alternatives needed per token."""
-        return 0 if self.measure in _OF_SAMPLED else self.top_k
+        return 0 if self.measure in ("likelihood", "tail_likelihood") else self.top_k
 
     async def score(
         self,

@@ -34,7 +34,6 @@ from reasoner_verifiers.requests import ask
 Ask = Literal["yes", "true", "rubric", "scale"]
 GRADES = ("1", "2", "3", "4", "5")
 LETTERS = "ABCDEFGHIJKLMNOPQRST"
-CRITERION = "the reasoning is sound and the answer correct"
 VERDICT = "Verdict:"
 """What a judge that thinks writes before its verdict."""
 
@@ -70,7 +69,6 @@ FORMS: dict[Ask, JudgeForm] = {
 PAIR = JudgeForm(
     "Which of the two answers is better? Reply with A or B.", (("A", 1.0), ("B", 0.0))
 )
-_OWNED = OWNED | {"core": "the judge's model runs in a process of its own"}
 
 
 class _Known(NamedTuple):
@@ -133,7 +131,7 @@ class Judge(CheckedOptions):
         check_args(
             {name: value for name, value in self.args.items() if name not in engine},
             options_of(type(self)),
-            _OWNED,
+            OWNED | {"core": "the judge's model runs in a process of its own"},
         )
         if self.args and (self.base_url or not self.model):
             raise UsageError(
@@ -339,7 +337,9 @@ class Judge(CheckedOptions):
 
     def _task(self, form: JudgeForm, criterion: str) -> str:
         """What the judge is asked."""
-        task = form.closing.replace("{criterion}", criterion or CRITERION)
+        task = form.closing.replace(
+            "{criterion}", criterion or "the reasoning is sound and the answer correct"
+        )
         if criterion and criterion not in task:
             task = f"Judge by this criterion alone: {criterion}\n{task}"
         return (

@@ -27,7 +27,6 @@ from reasoner_evals.runs.measures import (
     spent,
     spread,
 )
-from reasoner_evals.runs.reading import COSTS
 from reasoner_evals.runs.records import Arm
 from reasoner_evals.stats import Bools, Floats, Ints
 
@@ -224,7 +223,7 @@ def usable(read: ArmReading) -> Bools:
 def measured(read: ArmReading, rows: Ints) -> Outcomes:
     """The outcomes of an arm as it was run."""
     data, arm, values = read.data, read.data.arm, as_run(read)
-    samples = data.costs[:, COSTS.index("samples")].astype(np.float64)
+    samples = data.costs["samples"].astype(np.float64)
     # A share of weighted votes counts as if all samples had equal weight.
     share = smoothed_share(data.share * samples, samples)
     values_of = (

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from reasoner.budget import Budget, Prices
 from reasoner.cli import interrupts
@@ -23,7 +23,7 @@ from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineError, ReasonerError, TraceError, UsageError
 from reasoner.journal.folder import make_folder, write_whole, writing
 from reasoner.registry import build, spec_of
-from reasoner.system.files import complaint_of, read_whole
+from reasoner.system.files import read_value
 from reasoner.system.machine import require_extra
 from reasoner.system.printing import printable
 from reasoner.system.redaction import without_secrets
@@ -57,6 +57,7 @@ from reasoner_evals.tuning.verdict import (
     verdict,
 )
 
+M = TypeVar("M", bound=BaseModel)
 WAIT: Final = 1.0
 """Seconds between two looks for the results of other shards."""
 
@@ -218,15 +219,11 @@ def _write(file: Path, content: BaseModel) -> None:
     write_whole(file, [content.model_dump_json(indent=1).encode(), b"\n"])
 
 
-def _read(file: Path, kind: type[BaseModel]) -> Any:
-    try:
-        return kind.model_validate_json(read_whole(file))
-    except OSError as error:
-        raise TraceError(f"cannot read {file}: {error.strerror}") from error
-    except ValidationError as error:
-        raise TraceError(
-            f"{file} is damaged: {complaint_of(error)}: delete it, and run the command again"
-        ) from error
+def _read(file: Path, kind: type[M]) -> M:
+    advice = "delete it, and run the command again"
+    return read_value(
+        file, kind, what="file of this race", advice=advice, error=TraceError
+    )
 
 
 class _Sizes(BaseModel):

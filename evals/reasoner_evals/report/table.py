@@ -14,15 +14,7 @@ from reasoner_evals.calibration.profiles import calibration_of, fewer_right
 from reasoner_evals.report.comparisons import estimate, known
 from reasoner_evals.report.content import BoundedValue
 from reasoner_evals.runs.measures import TOKENS, Measurement, mean, ungraded_rows
-from reasoner_evals.runs.reading import (
-    COSTS,
-    ENDS,
-    ERROR,
-    OUTCOMES,
-    RIGHT,
-    UNGRADED,
-    ArmData,
-)
+from reasoner_evals.runs.reading import ENDS, ERROR, OUTCOMES, RIGHT, UNGRADED, ArmData
 from reasoner_evals.stats import Floats
 from reasoner_evals.stats.intervals import Groups, amount, difference, interval
 
@@ -217,9 +209,7 @@ def _stop_reasons(point: Measurement) -> dict[str, Any] | None:
     if not len(ended):
         return None
     tokens = np.concatenate([data.tokens[rows] for data, rows in done])
-    samples = np.concatenate(
-        [data.costs[rows, COSTS.index("samples")] for data, rows in done]
-    )
+    samples = np.concatenate([data.costs["samples"][rows] for data, rows in done])
     confidence, right = map(
         np.concatenate,
         zip(*(_confidences(arm.data) for arm in point.arms), strict=True),

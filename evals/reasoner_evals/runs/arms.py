@@ -1,7 +1,6 @@
 """What an evaluation runs: its arms, without those that another arm already covers, and which questions they ask."""
 
 import hashlib
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -240,36 +239,6 @@ class Shard:
             part for part in range(1, self.count + 1) if part not in set(self.parts)
         )
 
-    def part_of(self, total: Budget) -> Budget:
-        """Its part of a budget that all questions share; a deadline holds for each shard in full.
-
-        The parts never exceed the whole: counts add up to it exactly, other amounts are rounded down.
-        """
-
-        def whole(limit: int | None) -> int | None:
-            if limit is None:
-                return None
-            # The first parts get the rest of the division: they have the questions where there are few.
-            return limit // self.count * len(self.parts) + sum(
-                part <= limit % self.count for part in self.parts
-            )
-
-        def real(limit: float | None) -> float | None:
-            return (
-                None
-                if limit is None
-                else math.nextafter(limit / self.count * len(self.parts), 0)
-            )
-
-        return Budget(
-            tokens=whole(total.tokens),
-            generated=whole(total.generated),
-            samples=whole(total.samples),
-            seconds=total.seconds,
-            flops=real(total.flops),
-            usd=real(total.usd),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Subset:
@@ -312,8 +281,13 @@ class Subset:
         return whole + order + (f", shard {self.shard}" if self.shard else "")
 
     def part_of(self, total: Budget) -> Budget:
-        """Its part of a budget that all questions of a run share: all of it, or that of its shard."""
-        return self.shard.part_of(total) if self.shard else total
+        """Its part of a budget that all questions of a run share: all of it, or that of its shard.
+
+        A deadline holds for each shard in full, as all run at the same time.
+        """
+        if self.shard is None:
+            return total
+        return total.part_of(self.shard.count, self.shard.parts)
 
     def cut(self, data: TaskData) -> TaskData:
         """The task with these questions only; its source counts them, its data hash stays that of all."""

@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 from reasoner.budget import Prices
 from reasoner.engine import Engine
 from reasoner.engines import PACE
@@ -17,18 +15,11 @@ from reasoner.journal.folder import write_whole
 from reasoner.journal.lines import sealed_line
 from reasoner.registry import spec_of
 from reasoner.specs import Spec
-from reasoner.system.files import complaint_of, read_whole
+from reasoner.system.files import read_value
 from reasoner.system.machine import gpus, installed, memory_gib, usable_cores
 from reasoner.system.redaction import without_secrets
 from reasoner_evals.runs.arms import file_part
-from reasoner_evals.runs.records import (
-    VERSION,
-    Arm,
-    AskedItem,
-    Machine,
-    Manifest,
-    RunFolder,
-)
+from reasoner_evals.runs.records import Arm, AskedItem, Machine, Manifest, RunFolder
 from reasoner_evals.tasks.benchmark import TaskData
 
 PACKAGES = (
@@ -167,16 +158,10 @@ def write_items(folder: RunFolder, tasks: Mapping[str, TaskData]) -> None:
 
 def read_manifest(folder: RunFolder) -> Manifest:
     """The manifest of a run. Raises TraceError if it is missing, of another version, or names an invalid folder."""
-    try:
-        manifest = Manifest.model_validate_json(read_whole(folder.manifest))
-    except OSError as error:
-        raise TraceError(
-            f"cannot read the manifest {folder.manifest}: {error.strerror}: give the folder of a run"
-        ) from error
-    except ValidationError as error:
-        raise TraceError(
-            f"{folder.manifest} is not a manifest of version {VERSION}: {complaint_of(error)}"
-        ) from error
+    advice = "give the folder of a run"
+    manifest = read_value(
+        folder.manifest, Manifest, what="manifest", advice=advice, error=TraceError
+    )
     for arm in manifest.arms:
         if arm.name != file_part(arm.name, longest=len(arm.name)):
             raise TraceError(

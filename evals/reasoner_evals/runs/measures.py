@@ -16,7 +16,6 @@ from reasoner.models.info import ModelInfo
 from reasoner.specs import Spec
 from reasoner_evals.runs.naming import ArmName, arm_names, is_greedy
 from reasoner_evals.runs.reading import (
-    COSTS,
     ERROR,
     OUTCOMES,
     RIGHT,
@@ -102,9 +101,7 @@ def spent(data: ArmData) -> dict[str, Floats]:
     """What each finished question cost in all; nan for questions without an accuracy."""
     charged = data.has_result
     costs = {
-        name: np.where(
-            charged, data.costs[:, COSTS.index(name)].astype(np.float64), np.nan
-        )
+        name: np.where(charged, data.costs[name].astype(np.float64), np.nan)
         for name in TOKENS
     }
     return costs | {
@@ -343,7 +340,7 @@ def _share_of_replies(data: ArmData, known: Bools, hit: Bools) -> Floats:
 def _cut_rates(data: ArmData, known: Bools) -> Values:
     """[Q]: the shares of a question's samples that were cut at `max_tokens`, and that were cut while thinking."""
     drawn, cut, thinking = (
-        data.costs[:, COSTS.index(name)] for name in ("drawn", "cut", "cut_thinking")
+        data.costs[name] for name in ("drawn", "cut", "cut_thinking")
     )
     known = known & (drawn > 0)
     shares = {"samples_cut": cut, "samples_cut_thinking": thinking}

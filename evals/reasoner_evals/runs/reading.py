@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple, get_args
 
@@ -44,25 +45,24 @@ SILENT: Final = -1
 """The class of a reply without an answer."""
 UNKNOWN: Final = -1
 """In `stated`: the rule that found the answer is not recorded."""
-COSTS: Final = (
-    "prompt",
-    "cached",
-    "generated",
-    "verifier",
-    "cancelled",
-    "samples",
-    "thinking",
-    "sequential",
-    "drawn",
-    "cut",
-    "cut_thinking",
-    "probe",
-    "probe_prompt",
-    "probe_cached",
-)
-"""The columns of `ArmData.costs`: tokens of each kind and sequential ones, samples that were paid, and those that were
-drawn, were cut at `max_tokens`, and were cut while thinking; the tokens that probes computed, those of their prompts,
-and cached ones."""
+COSTS: Final[Mapping[str, str]] = {
+    "prompt": "cost.prompt_tokens",
+    "cached": "cost.cached_tokens",
+    "generated": "cost.generated_tokens",
+    "verifier": "cost.verifier_tokens",
+    "cancelled": "cost.cancelled_tokens",
+    "samples": "cost.samples",
+    "thinking": "cost.thinking_tokens",
+    "sequential": "cost.sequential_tokens",
+    "drawn": "cut.samples",
+    "cut": "cut.cut",
+    "cut_thinking": "cut.thinking",
+    "probe": "probed.tokens",
+    "probe_prompt": "probed.prompt_tokens",
+    "probe_cached": "probed.cached_tokens",
+}
+"""The counts of `ArmData.costs`, and where an `ItemRecord` has them."""
+_COSTS: Final = attrgetter(*COSTS.values())
 
 STATED: Final = frozenset({*RULES, "given", "likelihood"})
 """Rules that find a stated answer: a form in the reply, or an answer that was not read from a text. The answer of a
@@ -120,8 +120,8 @@ class ArmData:
     """Indices into `ENDS`, or `UNFINISHED`."""
     confidence: Floats
     """The calibrated chance that the answer is right; nan without a calibration."""
-    costs: Ints
-    """`[Q, 14]` in the order of `COSTS`."""
+    costs: Mapping[str, Ints]
+    """`[Q]` for each name of `COSTS`."""
     flops: Floats
     """nan if unknown."""
     seconds: Floats
@@ -130,7 +130,8 @@ class ArmData:
     @property
     def tokens(self) -> Ints:
         """All tokens that each question computed, without cached ones."""
-        spent: Ints = self.costs[:, [0, 2, 3, 4]].sum(axis=1)
+        kinds = ("prompt", "generated", "verifier", "cancelled")
+        spent: Ints = np.sum([self.costs[kind] for kind in kinds], axis=0)
         return spent
 
     @property
@@ -315,7 +316,7 @@ def read_arm(run: RunData, name: str) -> ArmData:
     rows = {question_id: row for row, question_id in enumerate(run.tasks[arm.task].ids)}
     items, costs = (
         np.zeros(len(rows), dtype=_ITEM),
-        np.zeros((len(rows), len(COSTS)), dtype=np.int64),
+        np.zeros(len(rows), dtype=[(name, np.int64) for name in COSTS]),
     )
     items["outcome"] = items["ended"] = UNFINISHED
     items["flops"] = items["confidence"] = np.nan
@@ -329,7 +330,7 @@ def read_arm(run: RunData, name: str) -> ArmData:
             raise TraceError(
                 f"{files.journal} holds question {record.question_id!r}, which the run does not ask"
             )
-        cost, probed = record.cost, record.probed
+        cost = record.cost
         answers = sorted({source.answer for source in record.candidates})
         verdicts = dict(
             zip(answers, run.grades(arm.task, record.question_id, answers), strict=True)
@@ -343,29 +344,14 @@ def read_arm(run: RunData, name: str) -> ArmData:
             np.nan if cost.flops is None else cost.flops,
             cost.seconds,
         )
-        costs[row] = (
-            cost.prompt_tokens,
-            cost.cached_tokens,
-            cost.generated_tokens,
-            cost.verifier_tokens,
-            cost.cancelled_tokens,
-            cost.samples,
-            cost.thinking_tokens,
-            cost.sequential_tokens,
-            record.cut.samples,
-            record.cut.cut,
-            record.cut.thinking,
-            probed.tokens,
-            probed.prompt_tokens,
-            probed.cached_tokens,
-        )
+        costs[row] = _COSTS(record)
         slices.start[row], slices.length[row] = (
             len(replies) // _REPLY.itemsize,
             len(record.pool),
         )
         replies += np.array(_reply_rows(record, verdicts), dtype=_REPLY).tobytes()
     pool = ReplyArrays(slices, **_columns(np.frombuffer(replies, dtype=_REPLY)))
-    return ArmData(arm, **_columns(items), costs=costs, replies=pool)
+    return ArmData(arm, **_columns(items), costs=_columns(costs), replies=pool)
 
 
 def questions_of(run: RunData, task: str, ids: Collection[str]) -> dict[str, AskedItem]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special
 
 from reasoner.errors import UsageError
 from reasoner_evals.stats import Floats
@@ -26,8 +26,6 @@ TRACE: Final = 0.25
 """How much of a 0 and of a 1 is added if shares hardly vary."""
 NEAR: Final = 1e-9
 """Differences below this are rounding errors."""
-_STEPS: Final = 60
-"""Halvings by which a bound of the score interval is found."""
 
 Groups = Sequence[str | None]
 
@@ -281,14 +279,12 @@ def score_interval(better: float, worse: float, n: float) -> tuple[float, float]
         )
 
     def bound(end: float, sign: float) -> float:
-        inside, outside = estimate, end
-        for _ in range(_STEPS):
-            middle = (inside + outside) / 2
-            if sign * z(middle) > Z:
-                outside = middle
-            else:
-                inside = middle
-        return outside
+        def beyond(difference: float) -> float:
+            return sign * z(difference) - Z
+
+        if beyond(end) <= 0:
+            return end
+        return float(optimize.brentq(beyond, end, estimate, xtol=1e-15))
 
     return bound(-1.0, 1.0), bound(1.0, -1.0)
 

@@ -13,7 +13,6 @@ from reasoner import Question
 from reasoner_evals.tasks.benchmark import PLAIN, TaskData, task_data
 from reasoner_evals.tasks.graders import GradedQuestion
 
-PRACTICE = 800
 DEVELOPMENT = 40
 Sign = Literal["+", "x", "-"]
 _WORDINGS = ("What is {}?", "Compute {}.", "How much is {}?")
@@ -64,7 +63,7 @@ class Arithmetic:
 
     def _items(self) -> list[GradedQuestion]:
         if self.split == "practice":
-            return practice(PRACTICE)
+            return practice(800)
         development, reported = _split()
         pairs = reported if self.split == "reported" else development
         problems = [*pairs, *_swapped(pairs)]

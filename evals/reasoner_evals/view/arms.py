@@ -19,7 +19,6 @@ from reasoner.system.printing import counted
 from reasoner.trace.events import EVENT_LINES
 from reasoner.trace.tree import SearchTree, search_trees
 from reasoner_evals.runs.reading import (
-    COSTS,
     OUTCOMES,
     RIGHT,
     UNFINISHED,
@@ -63,7 +62,7 @@ FILTERS: Final[Mapping[str, tuple[str, Callable[[ArmData], Bools]]]] = {
     ),
     "cut": (
         "a sample was cut at max_tokens",
-        lambda data: data.costs[:, COSTS.index("cut")] > 0,
+        lambda data: data.costs["cut"] > 0,
     ),
 }
 """What is shown of an arm: a name, its meaning, and [Q] whether it holds."""

@@ -36,19 +36,10 @@ WHOLE_TOKENS = 1024
 """Replies of up to so many tokens may come unstreamed. Proxies close a connection that is silent for 60 s (nginx, AWS
 load balancers), and 1,024 tokens take 51 s at 20 tokens/s."""
 LIMIT = "the server takes max_completion_tokens instead of max_tokens"
-NO_SEED = "the server takes no seed: its samples cannot be repeated"
 NO_OPTIONS = "the server takes no stream_options: it may report no usage"
 STREAMS = (
     "the server sends no unstreamed replies, or not in time: all replies are streamed"
 )
-NO_TEMPLATE = "the server takes no chat_template_kwargs: thinking levels are sent as reasoning_effort"
-NO_EFFORT = (
-    "the server takes no thinking level: the model thinks as much as it does by itself"
-)
-NOT_SKIPPED = (
-    "thinking=none: the model always thinks, and the server takes nothing in its place"
-)
-NO_PROFILE = "how the model thinks is unknown: set reasoning_parser, or its thinking level changes nothing"
 OWN = frozenset(
     {
         "model",
@@ -102,11 +93,23 @@ _WANTED = re.compile(
 
 
 _REFUSALS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
-    ("chat_template_kwargs", {"template": False}, NO_TEMPLATE),
-    ("reasoning_effort", {"effort": False}, NO_EFFORT),
+    (
+        "chat_template_kwargs",
+        {"template": False},
+        "the server takes no chat_template_kwargs: thinking levels are sent as reasoning_effort",
+    ),
+    (
+        "reasoning_effort",
+        {"effort": False},
+        "the server takes no thinking level: the model thinks as much as it does by itself",
+    ),
     ("max_tokens", {"limit": "max_completion_tokens"}, LIMIT),
     ("stream_options", {"stream_options": False}, NO_OPTIONS),
-    ("seed", {"seed": False}, NO_SEED),
+    (
+        "seed",
+        {"seed": False},
+        "the server takes no seed: its samples cannot be repeated",
+    ),
 )
 """A field that a server may refuse, what the dialect then is, and a note about it."""
 
@@ -196,9 +199,9 @@ class Dialect:
             and profile is None
             and (self.vllm or not isinstance(level, str))
         ):
-            yield NO_PROFILE
+            yield "how the model thinks is unknown: set reasoning_parser, or its thinking level changes nothing"
         if not (exact or self.vllm) and skip_text(profile, level, opened=False):
-            yield NOT_SKIPPED
+            yield "thinking=none: the model always thinks, and the server takes nothing in its place"
 
     def _chat(
         self, request: SampleRequest, profile: ThinkingProfile | None

@@ -21,13 +21,7 @@ from reasoner.stopping.confidence import Cut
 from reasoner.system.printing import valid_unicode
 from reasoner.types import Completion, FinishReason, Logprobs, TokenIds, Usage
 
-NO_USAGE = "the server reports no usage: prompts count at a bound and each chunk as one generated token"
 ODD = "the server's counts contradict each other or what it sends: the larger ones are booked"
-NO_CACHED = "the server reports no cached tokens: all prompt tokens count as computed"
-NO_IDS = "the server returns no token ids: continuations are sent as text and are not token-exact"
-NO_THINKING_COUNT = "the server does not count thinking tokens: a lower bound is used"
-NO_THINKING_LOGPROBS = "the server reports log-probabilities of a part of the thinking: such replies have none"
-NO_STOP = "the server does not report what stopped a sequence: a stop string looks like the model's own end"
 SLACK = 64
 """Events, ids or log-probabilities beyond `max_tokens` that are tolerated."""
 _FINISHES: dict[str, FinishReason] = {
@@ -257,22 +251,22 @@ class Draft:
             and not parts.unclosed
             and (reported or ReportedUsage()).thinking is None
         ):
-            yield NO_THINKING_COUNT
+            yield "the server does not count thinking tokens: a lower bound is used"
         if not self.aligned(usage):
-            yield NO_THINKING_LOGPROBS
+            yield "the server reports log-probabilities of a part of the thinking: such replies have none"
         if (
             self.request.rendered.token_ids is not None
             and self.text
             and not self.token_ids
         ):
-            yield NO_IDS
+            yield "the server returns no token ids: continuations are sent as text and are not token-exact"
         if self.finish == "stop" and self.request.params.stop and not self.names_stop:
-            yield NO_STOP
+            yield "the server does not report what stopped a sequence: a stop string looks like the model's own end"
         if reported is None:
-            yield NO_USAGE
+            yield "the server reports no usage: prompts count at a bound and each chunk as one generated token"
             return
         if reported.cached is None:
-            yield NO_CACHED
+            yield "the server reports no cached tokens: all prompt tokens count as computed"
         max_tokens, generated = self.request.params.limit, reported.generated or 0
         prompt = reported.prompt or self.request.rendered.tokens
         counted = (

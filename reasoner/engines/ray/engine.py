@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from reasoner.engine import Engine, ReplicatedEngine, SampleRequest
 from reasoner.engines import SharedHeads
@@ -22,8 +22,6 @@ from reasoner.registry import options_of
 from reasoner.system.machine import usable_cores
 from reasoner.trace.history import RecordedEngine
 from reasoner.types import Completion, Prompt
-
-MAX_REPLICAS: Final = 1024
 
 
 @dataclass(slots=True)
@@ -62,7 +60,7 @@ class RayEngine(RemoteEngine):
     _joined: bool = field(default=False, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        require(self.replicas, "replicas", at_least=0, at_most=MAX_REPLICAS)
+        require(self.replicas, "replicas", at_least=0, at_most=1024)
         require(self.gpus, "gpus", at_least=0)
         require(self.cpus, "cpus", at_least=0)
         if self.address not in ("", "auto"):

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 LONGEST: Final = 500
 """The most pieces of a text that is made."""
-_ALPHABET: Final = f"{ascii_letters}{digits} -_."
 _CATEGORIES: Final = {
     part.CATEGORY_DIGIT: digits,
     part.CATEGORY_SPACE: " \t\n",
@@ -89,7 +88,9 @@ def _characters(kind: Any, given: Any) -> str:
     elif kind is not part.ANY:
         raise ValueError(f"nothing is written for its part {str(kind).lower()}")
     if allowed := "".join(
-        character for character in _ALPHABET if character not in left_out
+        character
+        for character in f"{ascii_letters}{digits} -_."
+        if character not in left_out
     ):
         return allowed
     raise ValueError("it leaves out all that is written here")

@@ -58,7 +58,6 @@ POLL_SECONDS = 0.2
 """Seconds between two looks at what is downloaded."""
 SHOWN_BYTES = 10**8
 """How much more of a model is downloaded before that is shown again."""
-GIB = 2**30
 ALONE: Final = 0.9
 """The share of a model that has the GPU to itself."""
 TOGETHER: Final = 0.95
@@ -327,7 +326,7 @@ class VllmModel:
         common |= {
             "max_model_len": length,
             "max_num_batched_tokens": max(length, BATCHED_TOKENS),
-            "kv_cache_memory_bytes": int(self.kv_gib * GIB),
+            "kv_cache_memory_bytes": int(self.kv_gib * 2**30),
             "dtype": default_dtype(resolved.folder).dtype
             if self.dtype == "auto"
             else self.dtype,

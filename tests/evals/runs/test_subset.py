@@ -132,7 +132,7 @@ REALS = st.none() | st.floats(0, 1e30, exclude_min=True)
 def test_the_shards_parts_of_a_budget_are_no_more_than_the_whole(
     count: int, total: Budget
 ) -> None:
-    parts = [Shard(count, (index,)).part_of(total) for index in range(1, count + 1)]
+    parts = [total.part_of(count, [index]) for index in range(1, count + 1)]
     for unit in ("tokens", "generated", "samples"):
         limit, amounts = getattr(total, unit), [getattr(part, unit) for part in parts]
         assert amounts == [None] * count if limit is None else sum(amounts) == limit

@@ -28,7 +28,6 @@ from reasoner.types import Notify
 
 Array = NDArray[np.floating[Any]]
 
-_VERSION = "v1"
 _TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -170,9 +169,7 @@ def serving_folder(file: Path, notify: Notify) -> Path:
             f"{file.name} was fitted on {head.info.backbone} {head.info.backbone_sha256[:12]}, but this machine has "
             f"{digest[:12]}: fit the head again"
         )
-    identity = hashlib.sha256(
-        f"{_VERSION} {digest} {sha256_of(file)}".encode()
-    ).hexdigest()
+    identity = hashlib.sha256(f"v1 {digest} {sha256_of(file)}".encode()).hexdigest()
     return built_folder(
         cache_home() / "models" / f"{file.stem}-reward-{identity[:12]}",
         source=identity,

@@ -38,10 +38,8 @@ from reasoner_verifiers.reward.recipes import (
     lay,
 )
 
-HEADS = Path(__file__).parent / "heads"
-EMBEDDED_HEAD = HEADS / "smollm2-135m-instruct.safetensors"
+EMBEDDED_HEAD = Path(__file__).parent / "heads" / "smollm2-135m-instruct.safetensors"
 """The head that comes with this package, for the embedded model."""
-_MIN_CACHED = 100_000
 # Tokenizers that encode this text equally count as the same: digits, spaces, capitals, accents, other scripts, LaTeX.
 _PROBE = "Then  12,345 + 0.5 = \\frac{a}{b}\n\n\tNaïve 数学 <|im_end|> I'll re-check."
 
@@ -164,7 +162,7 @@ class RewardModel:
             _PROBE
         ) == await engine.encode(_PROBE)
         # As many scores as the engine caches tokens: a score that is dropped here has then been evicted there too.
-        cache = StepCache(max(_MIN_CACHED, engine.capacity))
+        cache = StepCache(max(100_000, engine.capacity))
         return cls(recipe, engine, options.separator, options.part, own_ids, cache)
 
     async def lay(
