@@ -20,7 +20,6 @@ _COMMANDS = {
     "solve": "solve",
     "batch": "batch",
     "serve": "serve",
-    "plan": "plan",
     "trace": "trace",
     "list": "listing",
     "doctor": "doctor",

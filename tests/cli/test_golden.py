@@ -16,7 +16,7 @@ from tests.cli.command import Run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 COMMANDS = (
-    "solve batch serve plan trace list doctor demo calibrate tune eval grade report view compare merge export pool "
+    "solve batch serve trace list doctor demo calibrate tune eval grade report view compare merge export pool "
     "verifier"
 )
 LINES = [

@@ -335,8 +335,6 @@ def bin_rows(
             most=outcomes.most,
             orders=outcomes.share.shape[1],
             tokens=_rounded(outcomes.tokens.mean()),
-            tokens_p95=_rounded(float(np.percentile(outcomes.tokens, 95))),
-            tokens_sd=_rounded(outcomes.tokens.std()),
             sequential_tokens=None
             if math.isnan(mean := outcomes.sequential.mean())
             else _rounded(mean),
