@@ -7,12 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.calibration.arm_selection import (
-    Choice,
-    bolder,
-    promised,
-    worthwhile,
-)
+from reasoner.calibration.arm_selection import Choice, bolder, promised, worthwhile
 from reasoner.calibration.profile import ArmRow, Bins, Family
 from reasoner.calibration.promises import LEVEL
 from reasoner.stopping.rules import RISKS

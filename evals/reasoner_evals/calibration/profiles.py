@@ -303,7 +303,7 @@ def _rows(arms: Sequence[ArmReading], task: str) -> tuple[Ints, list[str]]:
         raise UsageError(
             f"no question of {task} has a result in every arm: try failed questions again with "
             f"`reasoner eval --resume {arms[0].run.folder.path}`, and grade answers without a verdict with "
-            "`reasoner grade`"
+            "`reasoner runs grade`"
         )
     missing = int((~complete).sum())
     note = f"{missing:,} of {len(complete):,} questions lack a result in every arm and are left out"
