@@ -1,4 +1,4 @@
-"""The coverage of the 95 % intervals of an evaluation and of a plan, as Markdown tables.
+"""The coverage of the 95 % intervals of an evaluation, as Markdown tables.
 
     python bench/interval_coverage.py [RUNS]
 
@@ -8,8 +8,7 @@ for single outcomes. RUNS (2000) data sets are simulated for each row; the simul
 intervals of differences are those of a test, so 100 % minus what they cover is the share of its false positives.
 
 The second table is exact: the least and the mean coverage of intervals of a share p over the 60 shares from 0.0005 to
-0.03, and their mean width; from 0.97 to 0.9995 they are the same. The third is of the total that `reasoner plan`
-predicts with 95 % probability, simulated from calibrations on so many questions.
+0.03, and their mean width; from 0.97 to 0.9995 they are the same.
 """
 
 import math
@@ -18,9 +17,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from reasoner.calibration.arm_selection import Estimate
-from reasoner.calibration.planning import BinArm, Forecast, Part
-from reasoner.calibration.profile import ArmRow
 from reasoner_evals.stats import Floats, Ints
 from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, votes_at_k
 from reasoner_evals.stats.intervals import Interval, Z, difference, interval, wilson
@@ -316,41 +312,6 @@ def rare_outcomes() -> None:
         print(f"| {n} | {' | '.join(cells)} |", flush=True)
 
 
-COSTS: dict[str, Callable[[np.random.Generator, int], Floats]] = {
-    "normal, spread 0.3": lambda source, n: source.normal(1, 0.3, n),
-    "lognormal, 0.5": lambda source, n: source.lognormal(0, 0.5, n),
-    "lognormal, 1": lambda source, n: source.lognormal(0, 1, n),
-    "5 % ten times longer": lambda source, n: (
-        source.lognormal(0, 0.3, n) * 10.0 ** (source.random(n) < 0.05)
-    ),
-}
-
-
-def totals(runs: int) -> None:
-    """How often the cost of new questions stays below the total of a plan."""
-    asked = (10, 30, 300)
-    print(
-        f"\n| costs | calibrated | {' | '.join(f'{count} asked' for count in asked)} |\n|{'---|' * (2 + len(asked))}"
-    )
-    for name, costs in COSTS.items():
-        for questions in (30, 100, 300):
-            source, below = np.random.default_rng(questions), np.zeros(len(asked))
-            for _ in range(runs):
-                seen = costs(source, questions)
-                row = ArmRow.model_construct(
-                    questions=questions, tokens=seen.mean(), tokens_sd=seen.std()
-                )
-                forecast = Forecast(
-                    (Part(1, BinArm(row, Estimate(0.0, 0.0))),), questions
-                )
-                below += [
-                    costs(source, count).sum() <= forecast.total_p95(count)
-                    for count in asked
-                ]
-            cells = " | ".join(f"{100 * count / runs:.1f} %" for count in below)
-            print(f"| {name} | {questions} | {cells} |", flush=True)
-
-
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     print(
@@ -372,7 +333,6 @@ def main() -> None:
             flush=True,
         )
     rare_outcomes()
-    totals(runs)
 
 
 if __name__ == "__main__":

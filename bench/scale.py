@@ -97,7 +97,7 @@ def row(samples: int, parent: Path) -> str:
     resumed = used("eval", "--resume", str(run), "-q")
     for index, part in enumerate(parts, start=1):
         used(*common, "--shard", f"{index}/2", "--out", str(part))
-    merging = used("merge", *map(str, parts), "--out", str(merged))
+    merging = used("runs", "merge", *map(str, parts), "--out", str(merged))
     reported = used("report", str(merged))
     sizes = [
         megabytes(run, name)

@@ -53,6 +53,7 @@ OURS = ("reasoner", "make", "python", ".venv/bin/python", "pip", "uv", "pytest")
 THEIRS = ("curl", "docker", "vllm", "vllm-router", "lm_eval", "inspect")
 BLANK = re.compile(r"(?<![\w-])[A-Z][A-Z_]*(?![\w(])|\.\.\.|\$\w")
 """What a reader fills in, such as FILE, ORG/NAME or `...`."""
+GROUPS = {"runs", "verifier"}
 ENDLESS = {"serve", "view", "demo"}
 """What runs until it is stopped, or for a minute: tests of their own run them."""
 
@@ -67,9 +68,8 @@ class Written(NamedTuple):
     @property
     def runs(self) -> bool:
         """Whether it is run, rather than only read."""
-        mention = self.inline and (
-            len(self.words) == 2 or self.words[2].startswith("-")
-        )
+        rest = self.words[3 if self.words[1] in GROUPS else 2 :]
+        mention = self.inline and (not rest or rest[0].startswith("-"))
         return not (
             self.needs
             or mention

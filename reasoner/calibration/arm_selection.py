@@ -243,19 +243,6 @@ def _expected_loss(row: ArmRow, family: Family) -> float:
     )
 
 
-def shrunk(family: Family) -> Mapping[tuple[Arm, int], Estimate]:
-    """The accuracy of each eligible (arm, bin), shrunk toward the arm's mean over bins by its noise."""
-    arms = defaultdict[Arm, dict[int, Estimate]](dict)
-    for row in family.arms:
-        if row.eligible:
-            arms[row.arm][row.bin] = _mean(row.right, row.squares, row.questions)
-    return {
-        (arm, index): estimate
-        for arm, bins in arms.items()
-        for index, estimate in zip(bins, shrink(list(bins.values())), strict=True)
-    }
-
-
 def shrink(raw: Sequence[Estimate]) -> list[Estimate]:
     """Estimates of similar quantities, each shrunk toward their mean (empirical Bayes).
 
@@ -286,9 +273,3 @@ def _weighted_mean(
     return math.fsum(w * x.mean for w, x in zip(weights, raw, strict=True)) / math.fsum(
         weights
     ), weights
-
-
-def _mean(total: float, squares: float, n: int) -> Estimate:
-    """The mean of n outcomes. Its variance counts one more right and one more wrong: a few equal ones prove little."""
-    spread = squares + 1 - (total + 1) ** 2 / (n + 2)
-    return Estimate(total / n, spread / (n + 1) / n)

@@ -13,7 +13,7 @@ from reasoner.calibration.promises import LEVEL, least_share, needed, p_value
 from reasoner.errors import UnknownName, UsageError
 from reasoner.system.files import read_value, replacing
 
-VERSION: Final = 7
+VERSION: Final = 8
 MIN_QUESTIONS = 30
 """An arm measured on fewer is not planned with, nor chosen for what it lost unless it is a vote: that is a guess."""
 
@@ -167,9 +167,6 @@ class ArmRow(_ProfilePart):
     """The outcome of a question is a mean over so many orders or seeds."""
     tokens: _Amount
     """Mean tokens computed per question, everything counted."""
-    tokens_p95: _Amount
-    tokens_sd: _Amount
-    """The standard deviation of the tokens of single questions."""
     sequential_tokens: _Amount | None = None
     """Mean sequential tokens per question; None where they were not counted."""
     samples: _Amount
@@ -274,7 +271,7 @@ class Family(_ProfilePart):
 class Profile(_ProfilePart):
     """A model's calibration, versioned; see `docs/controller.md`."""
 
-    v: Literal[7] = VERSION
+    v: Literal[8] = VERSION
     model: str
     created: str
     """ISO 8601, UTC."""

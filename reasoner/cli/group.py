@@ -2,7 +2,6 @@
 
 import difflib
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Final
@@ -10,7 +9,7 @@ from typing import Final
 import click
 
 from reasoner.cli.exits import OTHER
-from reasoner.cli.look import MAX_WIDTH, by_heading, laid_out
+from reasoner.cli.look import MAX_WIDTH, Group, by_heading, laid_out
 from reasoner.cli.options import LISTS
 from reasoner.cli.terminal import Terminal, abandon
 from reasoner.errors import UnknownName, shown
@@ -20,7 +19,6 @@ _COMMANDS = {
     "solve": "solve",
     "batch": "batch",
     "serve": "serve",
-    "plan": "plan",
     "trace": "trace",
     "list": "listing",
     "doctor": "doctor",
@@ -41,7 +39,7 @@ PLUG_INS = "reasoner.commands"
 """The entry points by which other packages add commands."""
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(Group):
     """Imports a command when it is run or asked for help, so that `--help` imports nothing slow."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -86,33 +84,7 @@ class _LazyGroup(click.Group):
         own = args[0].startswith("-") or args[0] in _COMMANDS
         if not own and args[0] not in (names := self.list_commands(ctx)):
             ctx.fail(_unknown_command(args[0], names))
-        name, command, rest = super().resolve_command(ctx, args)
-        if command and not ctx.resilient_parsing:
-            _check_given_once(
-                command.context_class(command, ctx, name, **command.context_settings),
-                rest,
-            )
-        return name, command, rest
-
-
-def _check_given_once(context: click.Context, arguments: list[str]) -> None:
-    """Refuse an option that has one value and is given several: click would take the last one silently."""
-    *_, given = context.command.make_parser(context).parse_args(list(arguments))
-    for each, times in Counter(given).items():
-        if (
-            isinstance(each, click.Option)
-            and times > 1
-            and not (each.multiple or each.count or each.is_flag)
-        ):
-            listed = (
-                "join its values with a comma"
-                if (each.metavar or "").endswith(",...")
-                else ""
-            )
-            how = getattr(each, "several", "") or listed
-            context.fail(
-                f"{max(each.opts, key=len)} is given {times} times: give it once{how and f'; {how}'}"
-            )
+        return super().resolve_command(ctx, args)
 
 
 def _unknown_command(name: str, names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import shutil
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
@@ -117,6 +118,38 @@ class Group(click.Group):
     def __init__(self, *args: Any, heading: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.heading = heading
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command, unless one of its options is given too often."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command and not ctx.resilient_parsing:
+            _check_given_once(
+                command.context_class(command, ctx, name, **command.context_settings),
+                rest,
+            )
+        return name, command, rest
+
+
+def _check_given_once(context: click.Context, arguments: list[str]) -> None:
+    """Refuse an option that has one value and is given several: click would take the last one silently."""
+    *_, given = context.command.make_parser(context).parse_args(list(arguments))
+    for each, times in Counter(given).items():
+        if (
+            isinstance(each, click.Option)
+            and times > 1
+            and not (each.multiple or each.count or each.is_flag)
+        ):
+            listed = (
+                "join its values with a comma"
+                if (each.metavar or "").endswith(",...")
+                else ""
+            )
+            how = getattr(each, "several", "") or listed
+            context.fail(
+                f"{max(each.opts, key=len)} is given {times} times: give it once{how and f'; {how}'}"
+            )
 
 
 def by_heading(

@@ -184,7 +184,7 @@ def read_run(folder: Path) -> LabelledRun:
     lines = read_lines(
         folder / GRADES,
         GRADE_LINES,
-        advice="make the grades again with `reasoner grade RUN`",
+        advice="make the grades again with `reasoner runs grade RUN`",
     )
     grades = {(grade.question_id, grade.prompt, grade.index): grade for grade in lines}
     if not grades:

@@ -25,8 +25,6 @@ def plain_row(**changes: object) -> ArmRow:
         "most": 1,
         "orders": 20,
         "tokens": 4000,
-        "tokens_p95": 6000,
-        "tokens_sd": 1200,
         "sequential_tokens": 500,
         "samples": 16,
         "trust": TRUST,
@@ -62,8 +60,6 @@ def row(
         losses=tuple(losses.items()),
         most=float(strategy != VOTE),
         tokens=cost,
-        tokens_p95=cost,
-        tokens_sd=0,
         samples=samples,
         trust=trust,
     )

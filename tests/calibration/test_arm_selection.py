@@ -7,13 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.calibration.arm_selection import (
-    Choice,
-    bolder,
-    promised,
-    shrunk,
-    worthwhile,
-)
+from reasoner.calibration.arm_selection import Choice, bolder, promised, worthwhile
 from reasoner.calibration.profile import ArmRow, Bins, Family
 from reasoner.calibration.promises import LEVEL
 from reasoner.stopping.rules import RISKS
@@ -279,18 +273,6 @@ def test_bins_share_the_chance_that_a_promise_is_broken() -> None:
         promised(family(*alike[0], *alike[1], edges=(0.5,)), 0, 0.05).row.strategy
         == LOCKED
     )
-
-
-# Shrinking
-
-
-def test_accuracies_are_shrunk_over_the_bins_of_an_arm() -> None:
-    arms = {ONE: (1.0, coins(100, 50)), FULL: (40.0, coins(100, 70))}
-    near = {ONE: (1.0, coins(100, 52)), FULL: (40.0, coins(100, 10))}
-    found = shrunk(family(*measured(arms), *measured(near, 1), edges=(0.5,)))
-    assert found[(ONE, "", ""), 0].mean == pytest.approx(0.51, abs=1e-3)
-    assert found[(FULL, "", ""), 0].mean == pytest.approx(0.7, abs=0.01)
-    assert found[(FULL, "", ""), 1].mean == pytest.approx(0.1, abs=0.01)
 
 
 # Latency

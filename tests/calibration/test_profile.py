@@ -66,13 +66,13 @@ def test_another_version_is_refused_before_its_content(tmp_path: Path) -> None:
     file.write_text(json.dumps({"v": 1, "planets": []}))
     with pytest.raises(
         UsageError,
-        match="written by version 1, and this one reads version 7: calibrate again",
+        match="written by version 1, and this one reads version 8: calibrate again",
     ):
         read_profile(file)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "nonsense", "[]", "{}", '{"v": "one"}', '{"v": 7}', "\0", "\ud800"]
+    "text", ["", "nonsense", "[]", "{}", '{"v": "one"}', '{"v": 8}', "\0", "\ud800"]
 )
 def test_what_is_no_profile_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "profile.json"

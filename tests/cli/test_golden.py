@@ -16,13 +16,14 @@ from tests.cli.command import Run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 COMMANDS = (
-    "solve batch serve plan trace list doctor demo calibrate tune eval grade report view compare merge export pool "
+    "solve batch serve trace list doctor demo calibrate tune eval report view compare runs pool "
     "verifier"
 )
 LINES = [
     "--help",
     *(f"{command} --help" for command in COMMANDS.split()),
     *(f"verifier {command} --help" for command in ("fit", "calibrate")),
+    *(f"runs {command} --help" for command in ("merge", "grade", "export")),
     *(
         f"list {kind}"
         for kind in ("strategies", "verifiers", "engines", "tasks", "rules", "answers")

@@ -33,10 +33,7 @@ def imported(*arguments: str, depth: int = 1) -> set[str]:
     "arguments",
     [
         ("--help",),
-        *(
-            (name, "--help")
-            for name in ("serve", "list", "trace", "plan", "eval", "grade")
-        ),
+        *((name, "--help") for name in ("serve", "list", "trace", "eval", "runs")),
     ],
 )
 def test_help_imports_nothing_that_takes_time(arguments: tuple[str, ...]) -> None:

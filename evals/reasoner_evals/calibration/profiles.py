@@ -303,7 +303,7 @@ def _rows(arms: Sequence[ArmReading], task: str) -> tuple[Ints, list[str]]:
         raise UsageError(
             f"no question of {task} has a result in every arm: try failed questions again with "
             f"`reasoner eval --resume {arms[0].run.folder.path}`, and grade answers without a verdict with "
-            "`reasoner grade`"
+            "`reasoner runs grade`"
         )
     missing = int((~complete).sum())
     note = f"{missing:,} of {len(complete):,} questions lack a result in every arm and are left out"
@@ -335,8 +335,6 @@ def bin_rows(
             most=outcomes.most,
             orders=outcomes.share.shape[1],
             tokens=_rounded(outcomes.tokens.mean()),
-            tokens_p95=_rounded(float(np.percentile(outcomes.tokens, 95))),
-            tokens_sd=_rounded(outcomes.tokens.std()),
             sequential_tokens=None
             if math.isnan(mean := outcomes.sequential.mean())
             else _rounded(mean),

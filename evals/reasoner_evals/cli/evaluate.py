@@ -46,7 +46,7 @@ from reasoner_evals.cli.options import (
     "--shard",
     metavar="I/N",
     section="Data",
-    help="Part I of N, as in 2/8, so that several processes share a run. `reasoner merge` joins the "
+    help="Part I of N, as in 2/8, so that several processes share a run. `reasoner runs merge` joins the "
     "parts.",
 )
 @option(

@@ -1,4 +1,4 @@
-"""The commands that read the folders of runs and need no model: report, view, compare, grade, export, merge."""
+"""The commands that read the folders of runs and need no model: report, view, compare, and runs with its three."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
-from reasoner.cli.look import Command
+from reasoner.cli.look import Command, Group
 from reasoner.cli.options import PATH, UNSANDBOXED, json_option
 from reasoner.cli.terminal import Terminal, columns, labelled
 from reasoner.errors import UsageError
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from reasoner_evals.report.comparisons import PairedResult
     from reasoner_evals.runs.records import Manifest
     from reasoner_evals.tasks.benchmark import TaskData
+
+
+@click.group("runs", cls=Group, heading="Measure")
+def group() -> None:
+    """Merge shards of a run, grade a run again, or export it."""
 
 
 @click.command("compare", cls=Command, heading="Measure")
@@ -109,7 +114,7 @@ def _compared_rows(result: "PairedResult") -> Iterator[tuple[str, str]]:
         )
 
 
-@click.command("export", cls=Command, heading="Look")
+@group.command("export", cls=Command)
 @click.argument("run", type=PATH, metavar="RUN")
 @click.option(
     "--out",
@@ -143,7 +148,7 @@ def export(run: Path, out: Path | None, push: str | None) -> int:
     return ANSWERED
 
 
-@click.command("grade", cls=Command, heading="Measure")
+@group.command("grade", cls=Command)
 @click.argument("run", type=PATH)
 @UNSANDBOXED
 @json_option("the changes")
@@ -206,7 +211,7 @@ def _unchanged(manifest: "Manifest", *, unsandboxed: bool) -> "dict[str, TaskDat
     return tasks
 
 
-@click.command("merge", cls=Command, heading="Measure")
+@group.command("merge", cls=Command)
 @click.argument("runs", nargs=-1, type=PATH, metavar="RUN...")
 @click.option(
     "-o",

@@ -158,7 +158,7 @@ class EvalRun(EngineRun):
             Subset.parse(data.source.subset) for data in self.setup.tasks.values()
         ]
         if subset.shard:
-            return f"after the end of {counted(subset.shard.count, 'shard')}: reasoner merge RUN... --out DIR"
+            return f"after the end of {counted(subset.shard.count, 'shard')}: reasoner runs merge RUN... --out DIR"
         return f"report: reasoner report {self.folder.path}"
 
 

@@ -331,7 +331,7 @@ def _run_limits(run: Provenance) -> Iterator[str]:
             yield f"{name}: {failed} ended in an error, in no accuracy; --resume tries again."
         if state["ungraded"]:
             ungraded = counted(state["ungraded"], "question")
-            yield f"{name}: {ungraded} without a verdict, in no accuracy: run `reasoner grade`."
+            yield f"{name}: {ungraded} without a verdict, in no accuracy: run `reasoner runs grade`."
 
 
 def unfinished(runs: Sequence[Provenance]) -> Iterator[str]:

@@ -295,7 +295,7 @@ def open_runs(paths: Sequence[Path]) -> list[RunData]:
             if not items.ids:
                 shard = f"it is part {items.source.subset.rpartition(' ')[2]} of a run: merge all parts with"
                 raise UsageError(
-                    f"{run.folder.path} asks no question of {task}: {shard} `reasoner merge`"
+                    f"{run.folder.path} asks no question of {task}: {shard} `reasoner runs merge`"
                 )
     if len({run.name for run in runs}) == len(runs):
         return runs

@@ -36,7 +36,7 @@ CONCURRENCY: Final = 256
 def read_verdicts(path: Path) -> Iterator[GradedAnswer]:
     """The verdicts of a file, streamed; none without a file. Raises TraceError if it cannot be read."""
     if path.exists():
-        advice = f"make the verdicts again with: reasoner grade {path.parent}"
+        advice = f"make the verdicts again with: reasoner runs grade {path.parent}"
         yield from read_lines(path, VERDICT_LINES, advice=advice)
 
 

@@ -27,7 +27,7 @@ def asked(tmp_path: Path) -> tuple[str, ...]:
             "items.jsonl",
             "delete this file, and `reasoner eval --resume {run}` writes it again",
         ),
-        ("verdicts.jsonl", "make the verdicts again with: reasoner grade {run}"),
+        ("verdicts.jsonl", "make the verdicts again with: reasoner runs grade {run}"),
         (
             f"arms/{ARM}/journal.jsonl",
             "`reasoner eval --resume {run}` makes the journal again from the trace",
@@ -67,7 +67,11 @@ def test_a_damaged_line_is_named_and_repaired_by_what_the_error_says(
         path.parent.rename(tmp_path / "away")
     assert (
         run(
-            *(("grade",) if path.name == "verdicts.jsonl" else ("eval", "--resume")),
+            *(
+                ("runs", "grade")
+                if path.name == "verdicts.jsonl"
+                else ("eval", "--resume")
+            ),
             folder,
         ).code
         == 0

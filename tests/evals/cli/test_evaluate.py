@@ -397,7 +397,7 @@ def test_on_a_terminal_one_line_shows_how_far_it_is_with_tokens_and_time(
     assert re.match(r"jsonl\.single  \d of 5 right", shown.out)
 
 
-@pytest.mark.parametrize("command", [("eval", "--resume"), ("grade",)])
+@pytest.mark.parametrize("command", [("eval", "--resume"), ("runs", "grade")])
 def test_a_folder_of_somebody_else_cannot_take_the_sandbox_away(
     command: tuple[str, ...], asked: tuple[str, ...], run: Run, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""`reasoner grade`: answers graded again, without a model."""
+"""`reasoner runs grade`: answers graded again, without a model."""
 
 import asyncio
 import json
@@ -57,7 +57,7 @@ def test_what_was_graded_otherwise_is_shown_and_repaired(
     wrong = [line for line in wrong if '"q0"' not in line]
     folder.verdicts.write_text("\n".join(wrong) + "\n", encoding="utf-8")
     of_q0 = sum(question == "q0" for question, _ in before)
-    told = json.loads(run("grade", str(folder.path), "--json").out)
+    told = json.loads(run("runs", "grade", str(folder.path), "--json").out)
     assert told["graded"] == len(before)
     assert sorted(
         (one["question_id"], one["answer"], one["before"], one["after"])
@@ -72,12 +72,12 @@ def test_what_was_graded_otherwise_is_shown_and_repaired(
     )
     assert verdicts(folder) == before
     folder.verdicts.write_text("\n".join(wrong) + "\n", encoding="utf-8")
-    shown = run("grade", str(folder.path)).out.splitlines()
+    shown = run("runs", "grade", str(folder.path)).out.splitlines()
     assert shown[0] == f"{len(before)} answers graded, {2 + of_q0} grades changed"
     assert "wrong -> right: 2" in shown
     assert f"no grade -> wrong: {of_q0}" in shown
     assert (
-        run("grade", str(folder.path)).out
+        run("runs", "grade", str(folder.path)).out
         == f"{len(before)} answers graded, 0 grades changed\n"
     )
     assert verdicts(folder) == before
@@ -118,11 +118,11 @@ def test_data_that_is_gone_or_has_changed_is_named(
         data.read_text(encoding="utf-8").replace('"answer": "4"', '"answer": "5"'),
         encoding="utf-8",
     )
-    changed = run("grade", str(folder.path))
+    changed = run("runs", "grade", str(folder.path))
     assert changed.code == 2
     assert f"the questions of jsonl:path={data} have changed" in changed.error
     data.unlink()
-    gone = run("grade", str(folder.path))
+    gone = run("runs", "grade", str(folder.path))
     assert gone.code == 2
     assert f"the questions of jsonl:path={data}" in gone.error
     assert folder.verdicts.read_bytes() == before

@@ -1,4 +1,4 @@
-"""`reasoner eval --shard` and `reasoner merge`: as one process, and as the processes of a Slurm array."""
+"""`reasoner eval --shard` and `reasoner runs merge`: as one process, and as the processes of a Slurm array."""
 
 import os
 import subprocess
@@ -93,7 +93,7 @@ def test_the_report_of_the_merge_is_that_of_the_unsharded_run_byte_for_byte(
             run(*EVAL, "--shard", f"{index}/3", "--out", f"../shard{index}").code == 0
         )
     monkeypatch.chdir(tmp_path / "merged")
-    ended = run("merge", "../shard1", "../shard2", "../shard3", "-o", "run")
+    ended = run("runs", "merge", "../shard1", "../shard2", "../shard3", "-o", "run")
     assert (ended.code, ended.out) == (0, "run\n")
     assert ended.err == "3 shards, 7 questions; report: reasoner report run\n"
     reports = []
@@ -115,13 +115,13 @@ def test_some_shards_make_a_run_that_later_ones_complete(
     for index, shard in enumerate(shards, 1):
         assert run(*EVAL, "--shard", f"{index}/3", "--out", shard).code == 0
     some, whole = str(tmp_path / "some"), str(tmp_path / "whole")
-    refused = run("merge", shards[2], shards[0], "-o", some)
+    refused = run("runs", "merge", shards[2], shards[0], "-o", some)
     assert (
         refused.code,
         "missing shard 2/3" in refused.err,
         "--partial" in refused.err,
     ) == (2, True, True)
-    ended = run("merge", shards[2], shards[0], "--partial", "-o", some)
+    ended = run("runs", "merge", shards[2], shards[0], "--partial", "-o", some)
     assert (
         ended.err
         == f"2 shards (1 missing), 5 questions; report: reasoner report {some}\n"
@@ -133,9 +133,9 @@ def test_some_shards_make_a_run_that_later_ones_complete(
     )
     # It continues and is graded as these questions, and nothing is left to do.
     assert run("eval", "--resume", some, "-q").code == 0
-    assert run("grade", some).code == 0
-    assert run("merge", some, shards[0], "-o", whole).code == 2
-    assert run("merge", some, shards[1], "-o", whole).code == 0
+    assert run("runs", "grade", some).code == 0
+    assert run("runs", "merge", some, shards[0], "-o", whole).code == 2
+    assert run("runs", "merge", some, shards[1], "-o", whole).code == 0
     [source] = read_manifest(RunFolder(Path(whole))).sources
     assert (source.subset, source.items) == ("first 7 in the order of seed 1", 7)
 
@@ -176,7 +176,9 @@ def test_the_array_job_of_the_page_runs_and_is_merged(
     # Slurm starts the task of a failed machine again: it continues its run.
     assert array() == [0, 0, 0]
     [folder] = (tmp_path / "runs").iterdir()
-    assert run("merge", *map(str, folder.iterdir()), "--out", "merged").code == 0
+    assert (
+        run("runs", "merge", *map(str, folder.iterdir()), "--out", "merged").code == 0
+    )
     assert [
         source.items for source in read_manifest(RunFolder(Path("merged"))).sources
     ] == [5]

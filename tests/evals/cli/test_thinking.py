@@ -115,7 +115,9 @@ def test_levels_are_an_axis_of_an_evaluation_and_its_report(
     )
     for row in csv.DictReader((folder / "results.csv").open()):
         assert 0 < float(row["thinking_tokens"]) <= float(row["generated_tokens"]) / 2
-    assert run("export", str(folder), "--out", str(tmp_path / "run.csv")).code == 0
+    assert (
+        run("runs", "export", str(folder), "--out", str(tmp_path / "run.csv")).code == 0
+    )
     rows = list(csv.DictReader((tmp_path / "run.csv").open()))
     whole = sum(int(row["thinking_tokens"]) for row in rows if row["kind"] == "final")
     assert (

@@ -109,7 +109,7 @@ def test_what_may_not_be_shown_is_in_no_report(tmp_path: Path) -> None:
             [VOTE],
             False,
             (
-                "run `reasoner grade",
+                "run `reasoner runs grade",
                 "no strategy has been run on all questions and graded",
             ),
         ),
