@@ -103,7 +103,7 @@ class Solution:
                     "answer": reply.answer.text if reply.answer else None,
                     "score": reply.score,
                     "finish_reason": reply.completion.finish_reason,
-                    "tokens": reply.completion.usage.generated_tokens,
+                    "generated_tokens": reply.completion.usage.generated_tokens,
                     "thinking_tokens": reply.completion.usage.thinking_tokens,
                 }
                 for reply in self.samples

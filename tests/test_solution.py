@@ -87,6 +87,8 @@ def test_its_data_is_json_and_holds_the_replies() -> None:
     data = json.loads(json.dumps(solution.to_dict(), allow_nan=False))
     assert [reply["answer"] for reply in data["completions"]] == ["7", "8", "7"]
     assert all(0 <= reply["score"] <= 1 for reply in data["completions"])
+    generated = sum(reply["generated_tokens"] for reply in data["completions"])
+    assert data["cost"]["generated_tokens"] == generated
     assert (data["text"], data["answer"]["text"], data["samples"]) == (
         "The answer is 7",
         "7",
