@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
+from html import escape
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -21,7 +22,7 @@ from reasoner.errors import UsageError, require, shown
 from reasoner.specs import Weights
 from reasoner.system.files import parse_json
 from reasoner.system.foreign import fault_in
-from reasoner.system.printing import counted
+from reasoner.system.printing import counted, printable
 from reasoner.system.values import value
 
 R = TypeVar("R")
@@ -670,7 +671,7 @@ class VoteState:
         return replace(self, votes=self.votes[:LISTED], tail=tail)
 
 
-@value(frozen=True, slots=True)
+@value(frozen=True, slots=True, repr=False)
 class Proposal:
     """The best answer at one moment, the votes behind it, and the cost of the results received by then.
 
@@ -680,6 +681,19 @@ class Proposal:
     answer: Answer | None
     vote_state: VoteState
     cost: "Cost"
+
+    @property
+    def short(self) -> str:
+        """The answer on one line of at most 60 characters."""
+        return printable(self.answer.text) if self.answer else "no answer"
+
+    def __repr__(self) -> str:
+        votes = f"{self.vote_state.share:.0%} of the vote after {counted(self.vote_state.samples, 'sample')}"
+        return f"<Proposal: {self.short!r}, {votes}, {self.cost.tokens:,} tokens>"
+
+    def _repr_html_(self) -> str:
+        """The same, for a notebook."""
+        return f"<pre>{escape(repr(self))}</pre>"
 
 
 @value(frozen=True, slots=True)

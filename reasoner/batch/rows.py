@@ -9,7 +9,7 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -219,20 +219,7 @@ def _text(where: str, values: Mapping[str, Any], column: str, wanted: str) -> st
 
 def answer_line(row: InputRow, solution: Solution) -> AnswerLine:
     """The line of a solution, with the input's own columns."""
-    results = {
-        "answer": solution.answer.text if solution.answer else None,
-        "text": solution.text or None,
-        "confidence": solution.confidence,
-        "share": round(solution.vote_state.share, 6)
-        if solution.vote_state.votes
-        else None,
-        "ended_by": solution.ended_by,
-        "reason": solution.reason,
-        "error": str(solution.error) if solution.error else None,
-        "tokens": solution.cost.tokens,
-        **asdict(solution.cost),
-        "digest": row.digest,
-    }
+    results = {**solution.row(), "digest": row.digest}
     return _with_own(row, results, solution.error)
 
 

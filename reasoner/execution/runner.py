@@ -7,10 +7,10 @@ import asyncio
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
-    Callable,
     Collection,
     Iterable,
     Mapping,
+    Sized,
 )
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
@@ -22,6 +22,7 @@ from reasoner.budget import NO_COST, Budget, Cost, Ledger, Prices
 from reasoner.engine import Engine
 from reasoner.errors import UsageError, require
 from reasoner.execution.admission import EngineLimits
+from reasoner.execution.bars import Follow, counted_solutions, followed
 from reasoner.execution.inputs import (
     as_budget,
     as_instance,
@@ -35,7 +36,7 @@ from reasoner.execution.launching import cancel_all
 from reasoner.execution.scheduler import Allocation
 from reasoner.execution.session import CONCURRENCY, RunContext
 from reasoner.registry import DEFAULT_ENGINE, DEFAULT_STRATEGY
-from reasoner.solution import Solution
+from reasoner.solution import Solution, Solutions
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.machine import rarely_collected
 from reasoner.trace.events import Event, Proposed, Sink, tee
@@ -201,14 +202,14 @@ async def solve(
     trace: Sink | None = None,
     seed: int = 0,
     history: Mapping[str, QuestionHistory] | None = None,
-    progress: Callable[[Proposal], object] | None = None,
+    progress: Follow | bool | None = None,
 ) -> Solution:
     """Answer one question within a budget. After a failure, `Solution.error` is set; the answer is the best so far.
 
         print(await solve("What is 3 + 4?", "self_consistency:n=8", budget="tokens=2000"))
 
-    The arguments are as in `solve_each`. `progress` is called with each proposal, as soon as there is one. The solution
-    keeps its events, so it has `samples` and shows its search.
+    The arguments are as in `solve_each`. `progress` is called with each proposal, as soon as there is one; True draws
+    a bar, which needs tqdm. The solution keeps its events, so it has `samples` and shows its search.
 
     Raises:
         EngineUnavailable: the engine, or what the verifier runs on, cannot be started.
@@ -222,27 +223,29 @@ async def solve(
     )
     events: list[Event] = []
 
-    def keep(event: Event) -> None:
-        events.append(event)
-        if progress and isinstance(event, Proposed):
-            progress(Proposal(event.answer, event.vote_state, event.cost))
+    with followed(progress) as follow:
 
-    solutions = solve_each(
-        [asked],
-        strategy,
-        engine,
-        verifier=verifier,
-        each=limit,
-        prices=prices,
-        stop=stop,
-        comparer=comparer,
-        trace=tee(sink, keep) if sink else keep,
-        seed=seed,
-        history=history,
-    )
-    async with aclosing(solutions):
-        async for _, solution in solutions:
-            return replace(solution, events=tuple(events))
+        def keep(event: Event) -> None:
+            events.append(event)
+            if follow and isinstance(event, Proposed):
+                follow(Proposal(event.answer, event.vote_state, event.cost))
+
+        solutions = solve_each(
+            [asked],
+            strategy,
+            engine,
+            verifier=verifier,
+            each=limit,
+            prices=prices,
+            stop=stop,
+            comparer=comparer,
+            trace=tee(sink, keep) if sink else keep,
+            seed=seed,
+            history=history,
+        )
+        async with aclosing(solutions):
+            async for _, solution in solutions:
+                return replace(solution, events=tuple(events))
     raise AssertionError
 
 
@@ -295,8 +298,12 @@ async def solve_many(
     spent: Cost | None = None,
     concurrency: int = CONCURRENCY,
     length: int | None = None,
-) -> list[Solution]:
-    """Like `solve_each`, but returns all solutions at the end, in the order of the questions."""
+    progress: bool = False,
+) -> Solutions:
+    """Like `solve_each`, but returns all solutions at the end, in the order of the questions.
+
+    `progress` draws a bar over the questions, which needs tqdm.
+    """
     solutions = solve_each(
         questions,
         strategy,
@@ -315,9 +322,14 @@ async def solve_many(
         concurrency=concurrency,
         length=length,
     )
-    async with aclosing(solutions):
-        by_index = {index: solution async for index, solution in solutions}
-    return [by_index[index] for index in sorted(by_index)]
+    by_index: dict[int, Solution] = {}
+    total = len(questions) if isinstance(questions, Sized) else length
+    with counted_solutions(drawn=progress, length=total) as follow:
+        async with aclosing(solutions):
+            async for index, solution in solutions:
+                by_index[index] = solution
+                follow(solution)
+    return Solutions(by_index[index] for index in sorted(by_index))
 
 
 def solve_sync(
@@ -333,7 +345,7 @@ def solve_sync(
     trace: Sink | None = None,
     seed: int = 0,
     history: Mapping[str, QuestionHistory] | None = None,
-    progress: Callable[[Proposal], object] | None = None,
+    progress: Follow | bool | None = None,
 ) -> Solution:
     """`solve` for synchronous code. Raises also UsageError: an event loop is running, as in a notebook."""
     _refuse_running_loop("solve")
@@ -373,7 +385,8 @@ def solve_many_sync(
     spent: Cost | None = None,
     concurrency: int = CONCURRENCY,
     length: int | None = None,
-) -> list[Solution]:
+    progress: bool = False,
+) -> Solutions:
     """`solve_many` for synchronous code. Raises also UsageError: an event loop is running, as in a notebook."""
     _refuse_running_loop("solve_many")
     return asyncio.run(
@@ -394,6 +407,7 @@ def solve_many_sync(
             spent=spent,
             concurrency=concurrency,
             length=length,
+            progress=progress,
         )
     )
 
