@@ -87,7 +87,7 @@ def stage(folder: Path) -> None:
         "LICENSE",
     ).split()
     for name in listed:
-        if not name.startswith(("tests/", ".github/")):
+        if not name.startswith(("tests/", ".github/", ".ci/")):
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, target)

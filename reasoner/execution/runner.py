@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
+    Callable,
     Collection,
     Iterable,
     Mapping,
@@ -22,7 +23,7 @@ from reasoner.budget import NO_COST, Budget, Cost, Ledger, Prices
 from reasoner.engine import Engine
 from reasoner.errors import UsageError, require
 from reasoner.execution.admission import EngineLimits
-from reasoner.execution.bars import Follow, counted_solutions, followed
+from reasoner.execution.bars import counted_solutions, followed
 from reasoner.execution.inputs import (
     as_budget,
     as_instance,
@@ -202,7 +203,7 @@ async def solve(
     trace: Sink | None = None,
     seed: int = 0,
     history: Mapping[str, QuestionHistory] | None = None,
-    progress: Follow | bool | None = None,
+    progress: Callable[[Proposal], object] | bool | None = None,
 ) -> Solution:
     """Answer one question within a budget. After a failure, `Solution.error` is set; the answer is the best so far.
 
@@ -345,7 +346,7 @@ def solve_sync(
     trace: Sink | None = None,
     seed: int = 0,
     history: Mapping[str, QuestionHistory] | None = None,
-    progress: Follow | bool | None = None,
+    progress: Callable[[Proposal], object] | bool | None = None,
 ) -> Solution:
     """`solve` for synchronous code. Raises also UsageError: an event loop is running, as in a notebook."""
     _refuse_running_loop("solve")
