@@ -10,6 +10,7 @@ from html import escape
 from typing import (
     TYPE_CHECKING,
     Any,
+    ClassVar,
     Final,
     Literal,
     NamedTuple,
@@ -623,7 +624,7 @@ class VoteState:
 
     Proposals list up to 64 classes, which stop rules see; the sum of the others is the `tail`. `streak` is how many of
     the latest samples, in launch order, gave one answer, up to 64. `max_samples` is how many there are without an early
-    stop, `length` the mean tokens of those counted; 0 if unknown. `outlived` ones run, longer than most that ended;
+    stop, `length` the mean tokens of those counted; 0 if unknown. `stragglers` still run, longer than most that ended;
     `trials` says how many of them have each of the `votes` as their trial answer, then how many each other answer;
     None where nobody asked.
     """
@@ -634,9 +635,11 @@ class VoteState:
     streak: int = 0
     max_samples: int = 0
     tail: Tail = Tail()
-    outlived: int = 0
+    stragglers: int = 0
     length: float = 0.0
     trials: tuple[int, ...] | None = None
+    __pydantic_config__: ClassVar = {"extra": "ignore"}
+    """Earlier traces call the stragglers by another name."""
 
     @property
     def leader(self) -> Answer | None:
