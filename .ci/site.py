@@ -20,7 +20,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 SITE = ROOT / "site"
-ZENSICAL, DOCSTRINGS = "zensical==0.0.57", "mkdocstrings-python==2.0.11"
+ZENSICAL = "zensical==0.0.57"
+DOCSTRINGS = ("mkdocstrings-python==2.0.11", "ruff")
+"""What shows docstrings, and breaks the lines of signatures."""
 MODULES = (
     "reasoner",
     "reasoner.strategy",
@@ -44,6 +46,7 @@ TOPICS = {
     "Ask": ("Question", "Prompt", "SamplingParams"),
     "Read the result": (
         "Solution",
+        "Solutions",
         "Proposal",
         "Answer",
         "Vote",
@@ -56,9 +59,9 @@ TOPICS = {
 }
 """The names of `reasoner`, in the order in which a reader needs them."""
 STYLE = """
-/* A line of an example has up to 100 characters. */
+/* A line of an example has up to 100 characters; longer ones break, so that no window cuts them. */
 @media screen and (min-width: 76.25em) { .md-grid { max-width: 80rem; } .md-sidebar { width: 10.5rem; } }
-.md-typeset pre > code { font-size: .72rem; }
+.md-typeset pre > code { font-size: .72rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 """
 KINDS = ("strategies", "verifiers", "engines", "tasks", "rules", "answers")
 
@@ -84,7 +87,7 @@ def stage(folder: Path) -> None:
         "LICENSE",
     ).split()
     for name in listed:
-        if not name.startswith(("tests/", ".github/")):
+        if not name.startswith(("tests/", ".github/", ".ci/")):
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, target)
@@ -147,6 +150,15 @@ def helps() -> Iterator[str]:
         yield f"```text\n{output(BIN / 'reasoner', name, '--help')}```\n"
 
 
+def source_link() -> str:
+    """The setting by which each page links to the repository; empty where its origin is no web address."""
+    origin = output("git", "ls-remote", "--get-url", "origin").strip()
+    # The address may hold a user's name and token.
+    address = r"(?:https://(?:[^/@]*@)?|git@)([^/:@]+)[/:](.+?)(?:\.git)?"
+    there = re.fullmatch(address, origin)
+    return f'repo_url = "https://{there[1]}/{there[2]}"\n' if there else ""
+
+
 def pages(navigation: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     """Titles and paths of the pages in the navigation, in its order."""
     for entry in navigation:
@@ -206,14 +218,16 @@ def main() -> None:
         folder = Path(name)
         stage(folder / "pages")
         (folder / "zensical.toml").write_text(
-            text.replace("ROOT", str(ROOT)), encoding="utf-8"
+            text.replace("ROOT", str(ROOT)).replace(
+                "[project]\n", f"[project]\n{source_link()}", 1
+            ),
+            encoding="utf-8",
         )
         tool = (
             BIN / "uv",
             "tool",
             "run",
-            "--with",
-            DOCSTRINGS,
+            *(part for name in DOCSTRINGS for part in ("--with", name)),
             ZENSICAL,
             "build",
             "--strict",

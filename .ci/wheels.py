@@ -1,4 +1,4 @@
-"""Installs the wheel into empty environments, and runs there each command of the table in docs/install.md.
+"""Installs the wheel into empty environments, and runs there each command of the table in .ci/wheels.md.
 
 `make wheels` runs it. A command with "yes" must succeed; one with "no" must be refused in one line, with a command that
 installs what it needs.
@@ -32,7 +32,7 @@ class Line(NamedTuple):
 
 def table() -> list[Line]:
     """The lines of the table, with its extras from left to right."""
-    page = (ROOT / "docs/install.md").read_text(encoding="utf-8")
+    page = (ROOT / ".ci/wheels.md").read_text(encoding="utf-8")
     rows = [
         re.split(r" *\| *", row.strip("| "))
         for row in page.splitlines()

@@ -18,9 +18,9 @@ COLUMNS = (
     "strategy",
     "size",
     "tokens",
-    "accuracy",
-    "accuracy_low",
-    "accuracy_high",
+    "acc",
+    "acc_low",
+    "acc_high",
     "sequential_tokens",
 )
 STEPS = 2.0
@@ -36,9 +36,7 @@ def level(strategy: str) -> float:
 def cell(row: pd.Series) -> str:
     """Accuracy with its interval, and the tokens and sequential tokens per question that it took."""
     costs = f"{row.tokens:,.0f}, {row.sequential_tokens:,.0f}"
-    return (
-        f"{row.accuracy:.1%} ({row.accuracy_low:.0%}-{row.accuracy_high:.0%}) {costs}"
-    )
+    return f"{row.acc:.1%} ({row.acc_low:.0%}-{row.acc_high:.0%}) {costs}"
 
 
 def main(table: str) -> None:
@@ -67,8 +65,8 @@ def best(rows: pd.DataFrame) -> str:
     """The most accurate cell, the cheapest of equals."""
     if rows.empty:
         return f"{'-':<26}"
-    top = rows.sort_values(["accuracy", "tokens"], ascending=[False, True]).iloc[0]
-    text = f"n={top.loc['size']:.0f}, thinking={top.level:.0f}: {top.accuracy:.1%}"
+    top = rows.sort_values(["acc", "tokens"], ascending=[False, True]).iloc[0]
+    text = f"n={top.loc['size']:.0f}, thinking={top.level:.0f}: {top.acc:.1%}"
     return f"{text:<26}"
 
 

@@ -42,7 +42,7 @@ def main(run: Path) -> None:
     )
     for arm in arms:
         [result] = compare_runs((run, arm.name), (run, vote.name))
-        share, low, high = (100 * (value or 0) for value in result.first_accuracy)
+        share, low, high = (100 * (value or 0) for value in result.first_acc)
         points = [100 * (value or 0) for value in result.delta.difference]
         costs = as_run(ArmReading(read, read_arm(read, arm.name)))
         print(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     )
     from reasoner.execution.scheduler import Allocation
     from reasoner.registry import build
-    from reasoner.solution import Solution
+    from reasoner.solution import Solution, Solutions
     from reasoner.trace.replies import Reply
     from reasoner.types import (
         Answer,
@@ -43,7 +43,7 @@ _NAMES = {
         "solve_sync",
     ),
     "registry": ("build",),
-    "solution": ("Solution",),
+    "solution": ("Solution", "Solutions"),
     "trace.replies": ("Reply",),
     "types": (
         "Answer",
@@ -73,6 +73,7 @@ __all__ = [
     "Reply",
     "SamplingParams",
     "Solution",
+    "Solutions",
     "Vote",
     "VoteState",
     "build",

@@ -1,24 +1,32 @@
 """The result of a run for one question."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, field
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from reasoner.budget import Cost, cost_line
 from reasoner.errors import ReasonerError
-from reasoner.system.printing import printable
+from reasoner.system.machine import require_module
+from reasoner.system.printing import counted, printable
 from reasoner.system.values import value
 from reasoner.trace.replies import Reply, replies_in
 from reasoner.types import Answer, CutSamples, EndedBy, Proposal, VoteState
 from reasoner.voting import VoteSummary
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from reasoner.trace.events import Event
 
 INTERRUPTED = "interrupted"
 """The reason of a question that was cut off from outside."""
 MAX_LINE = 500
 """Characters of an answer or a reason that a summary shows."""
+MAX_CELL = 80
+"""Characters of a cell in the table of a notebook."""
+MAX_LISTED = 20
+"""Solutions that such a table shows."""
 
 
 @value(frozen=True, slots=True, repr=False)
@@ -72,6 +80,20 @@ class Solution:
         """The completions in the order in which they ended; empty where `events` were not kept."""
         return replies_in(self.events)
 
+    def row(self) -> dict[str, Any]:
+        """The solution as one row of a table, without proposals and samples; `share` is the leader's, 0 to 1."""
+        return {
+            "answer": self.answer.text if self.answer else None,
+            "text": self.text or None,
+            "confidence": self.confidence,
+            "share": round(self.vote_state.share, 6) if self.vote_state.votes else None,
+            "ended_by": self.ended_by,
+            "reason": self.reason,
+            "error": str(self.error) if self.error else None,
+            "tokens": self.cost.tokens,
+            **asdict(self.cost),
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """The solution as plain data for JSON. `samples` is the number of samples that the vote counted."""
         return {
@@ -103,7 +125,7 @@ class Solution:
                     "answer": reply.answer.text if reply.answer else None,
                     "score": reply.score,
                     "finish_reason": reply.completion.finish_reason,
-                    "tokens": reply.completion.usage.generated_tokens,
+                    "generated_tokens": reply.completion.usage.generated_tokens,
                     "thinking_tokens": reply.completion.usage.thinking_tokens,
                 }
                 for reply in self.samples
@@ -145,8 +167,58 @@ class Solution:
         answer = printable(self.answer.text) if self.answer else None
         counts = f"samples={self.cost.samples}, tokens={self.cost.tokens}"
         error = f", error={printable(repr(self.error))}" if self.error else ""
-        return f"<Solution of {self.question_id}: answer={answer!r}, {counts}, ended_by={self.ended_by!r}{error}>"
+        ended = f"ended_by={self.ended_by!r}{error}"
+        return f"<Solution of {printable(self.question_id)}: answer={answer!r}, {counts}, {ended}>"
 
     def _repr_html_(self) -> str:
         """What `print` shows, for a notebook."""
         return f"<pre>{escape(str(self))}</pre>"
+
+
+class Solutions(list[Solution]):
+    """The solutions of many questions, in their order. A notebook shows the first ones as a table."""
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A data frame with a row for each solution: its id, answer, votes, end, and each part of its cost.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        require_module("pandas", "to_pandas()")
+        import pandas as pd
+
+        return pd.DataFrame(
+            {"question_id": solution.question_id, **solution.row()} for solution in self
+        )
+
+    def __repr__(self) -> str:
+        shown = [repr(solution) for solution in self[:MAX_LISTED]]
+        shown += [f"... {len(self) - MAX_LISTED:,} more"] * (len(self) > MAX_LISTED)
+        return "[" + ",\n ".join(shown) + "]"
+
+    def _repr_html_(self) -> str:
+        """The first solutions as a table, for a notebook."""
+        heads = ("question", "answer", "samples", "tokens", "ended by")
+        rows = [
+            (
+                solution.question_id,
+                solution.headline,
+                f"{solution.cost.samples:,}",
+                f"{solution.cost.tokens:,}",
+                solution.ended_by,
+            )
+            for solution in self[:MAX_LISTED]
+        ]
+        table = [_html_row("th", heads), *(_html_row("td", row) for row in rows)]
+        tokens = sum(solution.cost.tokens for solution in self)
+        return (
+            f"<table>{''.join(table)}</table>"
+            f"<p>{len(rows):,} of {counted(len(self), 'solution')} shown; {tokens:,} tokens in all</p>"
+        )
+
+
+def _html_row(tag: str, cells: Iterable[str]) -> str:
+    shown = (
+        f"<{tag}>{escape(printable(cell, limit=MAX_CELL))}</{tag}>" for cell in cells
+    )
+    return f"<tr>{''.join(shown)}</tr>"

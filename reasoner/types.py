@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
+from html import escape
 from typing import (
     TYPE_CHECKING,
     Any,
+    ClassVar,
     Final,
     Literal,
     NamedTuple,
@@ -21,7 +23,7 @@ from reasoner.errors import UsageError, require, shown
 from reasoner.specs import Weights
 from reasoner.system.files import parse_json
 from reasoner.system.foreign import fault_in
-from reasoner.system.printing import counted
+from reasoner.system.printing import counted, printable
 from reasoner.system.values import value
 
 R = TypeVar("R")
@@ -622,7 +624,7 @@ class VoteState:
 
     Proposals list up to 64 classes, which stop rules see; the sum of the others is the `tail`. `streak` is how many of
     the latest samples, in launch order, gave one answer, up to 64. `max_samples` is how many there are without an early
-    stop, `length` the mean tokens of those counted; 0 if unknown. `outlived` ones run, longer than most that ended;
+    stop, `length` the mean tokens of those counted; 0 if unknown. `stragglers` still run, longer than most that ended;
     `trials` says how many of them have each of the `votes` as their trial answer, then how many each other answer;
     None where nobody asked.
     """
@@ -633,9 +635,11 @@ class VoteState:
     streak: int = 0
     max_samples: int = 0
     tail: Tail = Tail()
-    outlived: int = 0
+    stragglers: int = 0
     length: float = 0.0
     trials: tuple[int, ...] | None = None
+    __pydantic_config__: ClassVar = {"extra": "ignore"}
+    """Earlier traces call the stragglers by another name."""
 
     @property
     def leader(self) -> Answer | None:
@@ -670,7 +674,7 @@ class VoteState:
         return replace(self, votes=self.votes[:LISTED], tail=tail)
 
 
-@value(frozen=True, slots=True)
+@value(frozen=True, slots=True, repr=False)
 class Proposal:
     """The best answer at one moment, the votes behind it, and the cost of the results received by then.
 
@@ -680,6 +684,19 @@ class Proposal:
     answer: Answer | None
     vote_state: VoteState
     cost: "Cost"
+
+    @property
+    def short(self) -> str:
+        """The answer on one line of at most 60 characters."""
+        return printable(self.answer.text) if self.answer else "no answer"
+
+    def __repr__(self) -> str:
+        votes = f"{self.vote_state.share:.0%} of the vote after {counted(self.vote_state.samples, 'sample')}"
+        return f"<Proposal: {self.short!r}, {votes}, {self.cost.tokens:,} tokens>"
+
+    def _repr_html_(self) -> str:
+        """The same, for a notebook."""
+        return f"<pre>{escape(repr(self))}</pre>"
 
 
 @value(frozen=True, slots=True)

@@ -28,7 +28,7 @@ SOURCES = ("reasoner", "strategies", "verifiers", "evals", "examples", "bench", 
 PUBLIC = {
     "reasoner": """
         Allocation Answer Budget Completion Cost Ledger Prices Prompt Proposal Question Rating Reply SamplingParams
-        Solution Vote VoteState build proposals solve solve_each solve_many solve_many_sync solve_sync
+        Solution Solutions Vote VoteState build proposals solve solve_each solve_many solve_many_sync solve_sync
     """,
     "reasoner.strategy": """
         MAX_CHAINS MAX_SAMPLES BudgetExhausted CalibratedStrategy CalibrationSummary Cancel CheckEquivalent

@@ -13,6 +13,7 @@ PAGES = (
     "*.md",
     "docs/*.md",
     "docs/adr/*.md",
+    "docs/tutorials/*.md",
     "docs/report/README.md",
     "bench/README.md",
     "examples/README.md",
@@ -30,6 +31,7 @@ PLAIN = (
     "docs/command.md",
     "docs/controller.md",
     "docs/evaluation.md",
+    "docs/field.md",
     "docs/install.md",
     "docs/log.md",
     "docs/python.md",
@@ -39,7 +41,13 @@ PLAIN = (
     "docs/strategies.md",
     "docs/glossary.md",
     "docs/thinking.md",
+    "docs/tutorials/data.md",
+    "docs/tutorials/gpu.md",
+    "docs/tutorials/laptop.md",
+    "docs/tutorials/serve.md",
+    "docs/tutorials/study.md",
     "docs/vllm.md",
+    "examples/README.md",
 )
 """The pages that were rewritten for newcomers; a page that joins them keeps the limits below."""
 LONGEST = 25

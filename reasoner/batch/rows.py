@@ -9,11 +9,13 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from reasoner.answers.equivalence import Equivalence
+from reasoner.answers.grading import grade, is_gradable, stated
 from reasoner.answers.questions import Question
 from reasoner.answers.references import ReferenceKinds
 from reasoner.budget import COUNTS, Cost
@@ -31,7 +33,7 @@ MAX_ID: Final = 512
 QUESTION: Final = "question"
 ID: Final = "id"
 ANSWER: Final = "answer"
-"""The column of reference answers, where a file has one: they decide the kind of answer, and nothing else."""
+"""The column of reference answers, where a file has one: they decide the kind of answer, and whether one is right."""
 COLUMNS: Final = (QUESTION, ANSWER, ID)
 """The columns that may have other names in a file."""
 COST: Final = (*COUNTS, "flops", "seconds")
@@ -40,6 +42,7 @@ RESULTS: Final = (
     "row",
     "id",
     "answer",
+    "right",
     "text",
     "confidence",
     "share",
@@ -76,6 +79,8 @@ class InputRow:
     question: Question | None = None
     error: str = ""
     digest: str = ""
+    reference: str = field(default="", repr=False)
+    """The reference answer as it is stated; empty without one that answers can be compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,8 @@ class AnswerLine:
     outcome: Outcome
     ended_by: str
     digest: str
+    right: bool | None = None
+    """Whether it equals its reference answer; None without one, or where that could not be decided."""
     error: BaseException | None = None
 
     @property
@@ -103,6 +110,11 @@ class AnswerLine:
             if self.outcome == "failed"
             else Counter([percent(self.line.get("share") or 0.0)])
         )
+
+    @property
+    def graded(self) -> Counter[bool]:
+        """Whether it is right, counted once; empty where that is not known."""
+        return Counter() if self.right is None else Counter([self.right])
 
     def asked_again(self, *, shared: bool) -> bool:
         """Whether a batch that continues asks again: after a failure, or where a budget `shared` by all was spent.
@@ -120,8 +132,11 @@ def read_rows(
     id_column: str,
     ask: Callable[[str], Question],
     settings: Mapping[str, str],
+    answer: str = ANSWER,
 ) -> Iterator[InputRow]:
     """The rows of the input, with a question in `column` that `ask` makes of its text. An error is one of its row.
+
+    A reference is in the column `answer`, if there is one.
 
     The id of a row is in `id_column`, or in a column `id` if that is empty. Without one, it is the number of the row
     and a hash of the question. The digests of rows with other `settings` differ.
@@ -135,6 +150,7 @@ def read_rows(
             if isinstance(values, UsageError):
                 raise values
             row = _question_row(number, where, values, column, id_column, ask, settings)
+            row = replace(row, reference=_reference(row, values.get(answer)))
             if not seen.add(row.id):
                 raise UsageError(
                     f"{where}: the id {row.id!r:.80} is also that of an earlier row: give each its own"
@@ -193,6 +209,15 @@ def _question_row(
     )
 
 
+def _reference(row: InputRow, value: object) -> str:
+    """The reference answer of a row, as it is stated; empty where answers cannot be compared with it."""
+    if row.question is None or value is None or not str(value).strip():
+        return ""
+    space = row.question.space
+    gold = stated(space, str(value))
+    return gold if is_gradable(space, gold) else ""
+
+
 def _text(where: str, values: Mapping[str, Any], column: str, wanted: str) -> str:
     """The text of a column, the `wanted` one, which must be there and not be empty."""
     value = values.get(column)
@@ -217,22 +242,24 @@ def _text(where: str, values: Mapping[str, Any], column: str, wanted: str) -> st
     return str(value)
 
 
-def answer_line(row: InputRow, solution: Solution) -> AnswerLine:
+async def is_right(
+    row: InputRow, solution: Solution, equivalence: Equivalence
+) -> bool | None:
+    """Whether a solution equals the row's reference; None without one, or where that cannot be decided in time."""
+    if not row.reference or row.question is None or solution.error:
+        return None
+    if solution.answer is None:
+        return False
+    space, answer = row.question.space, solution.answer
+    status = (await grade(space, row.reference, answer, equivalence)).status
+    return {"right": True, "wrong": False}.get(status)
+
+
+def answer_line(
+    row: InputRow, solution: Solution, right: bool | None = None
+) -> AnswerLine:
     """The line of a solution, with the input's own columns."""
-    results = {
-        "answer": solution.answer.text if solution.answer else None,
-        "text": solution.text or None,
-        "confidence": solution.confidence,
-        "share": round(solution.vote_state.share, 6)
-        if solution.vote_state.votes
-        else None,
-        "ended_by": solution.ended_by,
-        "reason": solution.reason,
-        "error": str(solution.error) if solution.error else None,
-        "tokens": solution.cost.tokens,
-        **asdict(solution.cost),
-        "digest": row.digest,
-    }
+    results = {**solution.row(), "right": right, "digest": row.digest}
     return _with_own(row, results, solution.error)
 
 
@@ -275,6 +302,7 @@ def read_answer(line: Line) -> AnswerLine:
         outcome,
         line["ended_by"],
         line["digest"],
+        line.get("right"),
     )
 
 
@@ -331,10 +359,9 @@ def _kinds(lines: Path) -> dict[str, str]:
             long = isinstance(value, int) and not -_MAX_INT <= value < _MAX_INT
             types.setdefault(name, set()).add("json" if long else type(value).__name__)
     own = {name: _kind(kinds_seen - {"NoneType"}) for name, kinds_seen in types.items()}
-    return own | {
-        name: "int" if name in _COUNTED else "float" if name in _MEASURED else "str"
-        for name in RESULTS
-    }
+    results = dict.fromkeys(RESULTS, "str") | {"right": "bool"}
+    results |= dict.fromkeys(_COUNTED, "int") | dict.fromkeys(_MEASURED, "float")
+    return own | results
 
 
 def _kind(types: set[str]) -> str:

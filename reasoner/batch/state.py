@@ -3,17 +3,19 @@
 import json
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.questions import Question
 from reasoner.batch.rows import (
     AnswerLine,
     InputRow,
     answer_line,
     error_line,
+    is_right,
     read_answer,
 )
 from reasoner.budget import NO_COST, Cost
@@ -120,6 +122,8 @@ class EarlierSessions:
     """The ids of the lines, and the numbers and contents of the rows."""
     count: int = 0
     answered: int = 0
+    graded: Counter[bool] = field(default_factory=Counter)
+    """How many answers are right, and how many wrong, of those with a reference answer."""
     spent: Cost = field(default_factory=Cost)
     """The cost of all lines, and of those that were dropped."""
     dropped: Cost = field(default_factory=Cost)
@@ -140,6 +144,7 @@ class EarlierSessions:
         self.spent += answer.cost
         self.count += 1
         self.answered += answer.outcome == "answered"
+        self.graded += answer.graded
         self.agreement += answer.agreement
 
     def drop(self, answer: AnswerLine) -> None:
@@ -404,18 +409,24 @@ async def answer_rows(
                     histories[row.id] = histories[row.id].without_events()
                 yield row.question
 
+    comparer = Equivalence()
     stream = solve_each(
         questions(),
+        comparer=comparer,
         history=histories,
         spent=done.spent,
         length=None if length is None else max(0, length - done.count),
         trace=trace,
         **options,
     )
-    async with aclosing(stream):
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(comparer.close)
+        await stack.enter_async_context(aclosing(stream))
         async for _, solution in stream:
             while wrong:
                 yield error_line(wrong.popleft())
-            yield answer_line(asked.pop(solution.question_id), solution)
+            row = asked.pop(solution.question_id)
+            right = await is_right(row, solution, comparer)
+            yield answer_line(row, solution, right)
     while wrong:
         yield error_line(wrong.popleft())

@@ -414,8 +414,9 @@ class BatchRun(EngineRun):
             for name, (in_file,) in column_names(given.column_pairs, COLUMNS).items()
         }
         column, id_column = named.get(QUESTION, QUESTION), named.get(ID, "")
+        answer = named.get(ANSWER, ANSWER)
         kinds = (
-            _reference_kinds(self.questions, column, named.get(ANSWER, ANSWER))
+            _reference_kinds(self.questions, column, answer)
             if given.answer is None
             else ReferenceKinds()
         )
@@ -434,7 +435,7 @@ class BatchRun(EngineRun):
             "the columns": f"{column},{id_column}",
         }
         self._settings = {"the questions": str(self.questions), **decisive}
-        items = read_rows(rows, column, id_column, ask, decisive)
+        items = read_rows(rows, column, id_column, ask, decisive, answer)
         self._rows, self._strategy, self._verifier = (
             chain([next(items)], items),
             strategy,

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -181,6 +182,8 @@ class BatchProgress(Display):
     answered: int = field(default=0, init=False)
     failed: int = field(default=0, init=False)
     unanswered: int = field(default=0, init=False)
+    graded: Counter[bool] = field(default_factory=Counter, init=False)
+    """How many answers are right, and how many wrong, of those with a reference answer."""
     spent: Cost = field(default_factory=Cost, init=False)
     _earlier: int = field(default=0, init=False)
     _first: float = field(default=0.0, init=False)
@@ -200,6 +203,7 @@ class BatchProgress(Display):
             earlier.answered,
             earlier.count - earlier.answered,
         )
+        self.graded = earlier.graded
         self.spent = sum(
             (history.spent for history in earlier.histories.values()), earlier.spent
         )
@@ -220,6 +224,7 @@ class BatchProgress(Display):
         self.answered += answered.outcome == "answered"
         self.failed += answered.outcome == "failed"
         self.unanswered += answered.outcome == "unanswered"
+        self.graded += answered.graded
         if self.done != self.total and is_milestone(
             self.done - self._earlier, self.total
         ):
@@ -249,6 +254,11 @@ class BatchProgress(Display):
         parts += (
             [f"budget {spent_of(self.budget, self.spent, self.prices)}"]
             if str(self.budget)
+            else []
+        )
+        parts += (
+            [f"{self.graded[True]:,} of {self.graded.total():,} right"]
+            if self.graded
             else []
         )
         parts += [f"{self.unanswered:,} without an answer"] if self.unanswered else []

@@ -22,6 +22,7 @@ from reasoner.budget import NO_COST, Budget, Cost, Ledger, Prices
 from reasoner.engine import Engine
 from reasoner.errors import UsageError, require
 from reasoner.execution.admission import EngineLimits
+from reasoner.execution.bars import counted_solutions, followed
 from reasoner.execution.inputs import (
     as_budget,
     as_instance,
@@ -35,7 +36,7 @@ from reasoner.execution.launching import cancel_all
 from reasoner.execution.scheduler import Allocation
 from reasoner.execution.session import CONCURRENCY, RunContext
 from reasoner.registry import DEFAULT_ENGINE, DEFAULT_STRATEGY
-from reasoner.solution import Solution
+from reasoner.solution import Solution, Solutions
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.machine import rarely_collected
 from reasoner.system.signatures import arguments_of
@@ -63,6 +64,7 @@ async def solve_each(
     spent: Cost | None = None,
     concurrency: int = CONCURRENCY,
     length: int | None = None,
+    progress: bool = False,
 ) -> AsyncGenerator[tuple[int, Solution], None]:
     """Answer many questions at once with one engine; yields (index of the question, solution) as each one ends.
 
@@ -84,7 +86,7 @@ async def solve_each(
     finds its equal share and what earlier ones left. Without it, the first questions may spend all. `trace` receives
     each event as it happens: for progress, or a `TraceWriter` for a file. `history`, by question id, is the history of
     an interrupted run with the same settings: what is in it is not generated, rated or written to the trace again, and
-    its cost counts.
+    its cost counts. `progress` draws a bar over the questions, which needs tqdm.
 
     While the run lasts, Python searches rarely for cycles of objects; at its end as before.
     Mathematical answers are compared in separate processes, which start and end with the run; pass a `comparer` to
@@ -170,8 +172,10 @@ async def solve_each(
         )
         if shared and (allocation is not None or length is None or length > 1):
             context.share(allocation, length)
+        follow = stack.enter_context(counted_solutions(drawn=progress, length=length))
         async with aclosing(context.solutions(asked)) as solutions:
             async for index, solution in solutions:
+                follow(solution)
                 yield index, solution
 
 
@@ -202,14 +206,14 @@ async def solve(
     trace: Sink | None = None,
     seed: int = 0,
     history: Mapping[str, QuestionHistory] | None = None,
-    progress: Callable[[Proposal], object] | None = None,
+    progress: Callable[[Proposal], object] | bool | None = None,
 ) -> Solution:
     """Answer one question within a budget. After a failure, `Solution.error` is set; the answer is the best so far.
 
         print(await solve("What is 3 + 4?", "self_consistency:n=8", budget="tokens=2000"))
 
-    The arguments are as in `solve_each`. `progress` is called with each proposal, as soon as there is one. The solution
-    keeps its events, so it has `samples` and shows its search.
+    The arguments are as in `solve_each`. `progress` is called with each proposal, as soon as there is one; True draws
+    a bar, which needs tqdm. The solution keeps its events, so it has `samples` and shows its search.
 
     Raises:
         EngineUnavailable: the engine, or what the verifier runs on, cannot be started.
@@ -223,27 +227,29 @@ async def solve(
     )
     events: list[Event] = []
 
-    def keep(event: Event) -> None:
-        events.append(event)
-        if progress and isinstance(event, Proposed):
-            progress(Proposal(event.answer, event.vote_state, event.cost))
+    with followed(progress) as follow:
 
-    solutions = solve_each(
-        [asked],
-        strategy,
-        engine,
-        verifier=verifier,
-        each=limit,
-        prices=prices,
-        stop=stop,
-        comparer=comparer,
-        trace=tee(sink, keep) if sink else keep,
-        seed=seed,
-        history=history,
-    )
-    async with aclosing(solutions):
-        async for _, solution in solutions:
-            return replace(solution, events=tuple(events))
+        def keep(event: Event) -> None:
+            events.append(event)
+            if follow and isinstance(event, Proposed):
+                follow(Proposal(event.answer, event.vote_state, event.cost))
+
+        solutions = solve_each(
+            [asked],
+            strategy,
+            engine,
+            verifier=verifier,
+            each=limit,
+            prices=prices,
+            stop=stop,
+            comparer=comparer,
+            trace=tee(sink, keep) if sink else keep,
+            seed=seed,
+            history=history,
+        )
+        async with aclosing(solutions):
+            async for _, solution in solutions:
+                return replace(solution, events=tuple(events))
     raise AssertionError
 
 
@@ -279,11 +285,11 @@ async def proposals(
 
 
 @arguments_of(solve_each)
-async def solve_many(*args: Any, **options: Any) -> list[Solution]:
+async def solve_many(*args: Any, **options: Any) -> Solutions:
     """Like `solve_each`, but returns all solutions at the end, in the order of the questions."""
     async with aclosing(solve_each(*args, **options)) as solutions:
         by_index = {index: solution async for index, solution in solutions}
-    return [by_index[index] for index in sorted(by_index)]
+    return Solutions(by_index[index] for index in sorted(by_index))
 
 
 @arguments_of(solve)
@@ -294,7 +300,7 @@ def solve_sync(*args: Any, **options: Any) -> Solution:
 
 
 @arguments_of(solve_each)
-def solve_many_sync(*args: Any, **options: Any) -> list[Solution]:
+def solve_many_sync(*args: Any, **options: Any) -> Solutions:
     """`solve_many` for synchronous code. Raises also UsageError: an event loop is running, as in a notebook."""
     _refuse_running_loop("solve_many")
     return asyncio.run(solve_many(*args, **options))

@@ -8,7 +8,7 @@ from typing import Annotated, Final, NamedTuple
 from reasoner.budget import Cost
 from reasoner.specs import Chance, CheckedOptions, Length, Range
 from reasoner.stopping.rules import (
-    OUTLIVED_PER_VOTE,
+    STRAGGLERS_PER_VOTE,
     BetaRule,
     FirstOf,
     Lossless,
@@ -19,7 +19,7 @@ from reasoner.system.printing import counted
 from reasoner.types import VoteState
 
 RELIABILITY: Final = 0.5
-"""The chance that a sample which outlived the others ends with its trial answer, before any sample has ended."""
+"""The chance that a straggler ends with its trial answer, before any sample has ended."""
 PRIOR_SAMPLES: Final = 16
 """How many samples that have ended weigh as much as `RELIABILITY`."""
 UNDECIDED: Final = 8
@@ -32,7 +32,7 @@ UNASKED: Final = FirstOf((BetaRule(0.9), NoMajority()))
 class Predict(CheckedOptions):
     """Stops when the forecast of the leader's final lead is `z` of its standard deviations above 0.
 
-    Samples that ended vote 1. One that outlived the others votes p for its trial answer: the share of the ended samples
+    Samples that ended vote 1. A straggler votes p for its trial answer: the share of the ended samples
     that have it, taken with 16 more samples of which half have it; the rest of its vote is open. All others follow the
     posterior of the shares. From 8 ended samples on it gives up where the leader has a majority of all samples with a
     probability below `hopeless`. `self_consistency` asks for trial answers after every `every` tokens where the model
@@ -83,8 +83,8 @@ def forecast(vote_state: VoteState) -> tuple[Forecast, Forecast]:
     """The leader's final lead over the strongest other, and its final votes; for a vote state with votes.
 
     With a and b the expected votes of both and S those of all so far, the shares of further samples are a / (S + 1) and
-    (b + 1/2) / (S + 1). They are uncertain as after S samples of a Beta posterior. Samples that outlived the others and
-    have no trial answer are held against the decision: for the lead, four of them are a vote for the other, up to a
+    (b + 1/2) / (S + 1). They are uncertain as after S samples of a Beta posterior. Stragglers
+    without a trial answer are held against the decision: for the lead, four of them are a vote for the other, up to a
     tie; for the final votes, all of them are the leader's.
     """
     ended, total = vote_state.samples, vote_state.max_samples
@@ -107,14 +107,14 @@ def forecast(vote_state: VoteState) -> tuple[Forecast, Forecast]:
 
     left = max(0, total - ended)
     read = min(sum(trials), left)
-    unread = min(max(0, vote_state.outlived - read), left - read)
+    unread = min(max(0, vote_state.stragglers - read), left - read)
     free = math.fsum(times * (1 - p) for times, p in zip(trials, chances, strict=True))
     votes = math.fsum(expected) + vote_state.tail.votes
     share, other = a / (votes + 1), (b + 0.5) / (votes + 1)
 
     rest, gap = left - read, share - other
     each = share + other - gap**2
-    against = max(b, min(a, b + unread / OUTLIVED_PER_VOTE))
+    against = max(b, min(a, b + unread / STRAGGLERS_PER_VOTE))
     lead = Forecast(
         a - against + rest * gap,
         math.sqrt(known + free / 4 + rest * each + rest**2 * each / (votes + 2)),

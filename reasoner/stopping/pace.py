@@ -1,4 +1,4 @@
-"""How many samples of a stopped vote run side by side, and which have outlived the others; pure functions."""
+"""How many samples of a stopped vote run side by side, and which are stragglers; pure functions."""
 
 from dataclasses import replace
 from typing import Final, Literal
@@ -16,8 +16,9 @@ ABUNDANCE: Final = 8
 
 On recordings of models that think, 4 takes two thirds of the tokens, and a sixth more sequential ones.
 """
-OUTLIVED: Final = 0.8
-"""The part of the mean length of the finished samples beyond which a running one has outlived them."""
+STRAGGLER_LENGTH: Final = 0.8
+"""The part of the mean length of the finished samples beyond which a running one is a straggler."""
+_NO_ANSWER = Answer("", "")
 
 
 def width(
@@ -46,7 +47,7 @@ def _samples_to_stop(rule: StopRule | None, vote_state: VoteState, most: int) ->
             samples=samples,
             streak=streak,
             tied=False,
-            outlived=0,
+            stragglers=0,
         )
         if rule and rule.stop(agreed, Cost()):
             return more

@@ -34,8 +34,8 @@ AHEAD = 12
 """How many samples `Price` looks ahead where their number is not known."""
 SHOWN = 5
 """The most counts of votes that a reason lists."""
-OUTLIVED_PER_VOTE = 4
-"""How many samples that outlived the others count as one vote for the runner-up."""
+STRAGGLERS_PER_VOTE = 4
+"""How many stragglers count as one vote for the runner-up."""
 
 
 class StopRule(Protocol):
@@ -86,12 +86,12 @@ def _counts(vote_state: VoteState) -> tuple[int, int]:
 
 
 def _top_two(vote_state: VoteState) -> tuple[int, int]:
-    """The same, where samples that outlived the others count for the strongest other, up to a tie.
+    """The same, where stragglers count for the strongest other, up to a tie.
 
     Where samples are counted by length, the long ones are missing, and may vote differently from the short ones.
     """
     leader, second = _counts(vote_state)
-    missing = (vote_state.outlived + OUTLIVED_PER_VOTE // 2) // OUTLIVED_PER_VOTE
+    missing = (vote_state.stragglers + STRAGGLERS_PER_VOTE // 2) // STRAGGLERS_PER_VOTE
     return leader, max(second, min(leader, second + missing))
 
 
@@ -284,8 +284,8 @@ class Price(CheckedOptions):
 class NoMajority(CheckedOptions):
     """Gives up: stops when the leader's share of all samples is surely below one half, with probability 1 - `delta`.
 
-    Under a uniform prior of the share. Samples without an answer count against the leader, samples that outlived the
-    others for it. Where samples differ so much, more of them rarely change how often the vote is right; a question
+    Under a uniform prior of the share. Samples without an answer count against the leader, stragglers for
+    it. Where samples differ so much, more of them rarely change how often the vote is right; a question
     without an answer is never stopped.
     """
 
@@ -300,7 +300,9 @@ class NoMajority(CheckedOptions):
         if not vote_state.votes:
             return None
         leader = vote_state.votes[0].count
-        majority = beta_lead(leader + vote_state.outlived, vote_state.samples - leader)
+        majority = beta_lead(
+            leader + vote_state.stragglers, vote_state.samples - leader
+        )
         if majority >= self.delta:
             return None
         votes = f"{leader} of {vote_state.samples} samples agree"

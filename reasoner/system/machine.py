@@ -203,6 +203,12 @@ def require_extra(
         )
 
 
+def require_module(name: str, what: str) -> None:
+    """Refuse what needs a module that the extra `eval` brings where it is not installed."""
+    if missing(name):
+        raise MissingExtra(f"{what} needs {name}: run `{install_command('eval')}`")
+
+
 @contextmanager
 def rarely_collected() -> Iterator[None]:
     """A block in which the search is rare, unless it is rarer already or switched off; then it is as it was before."""

@@ -86,5 +86,5 @@ def _vote_state(source: random.Random) -> VoteState:
         len(rows) > 1 and rows[0][0] == rows[1][0],
         source.randint(0, 64),
         source.choice([0, source.randint(1, 400)]),
-        outlived=source.randint(0, 70),
+        stragglers=source.randint(0, 70),
     )

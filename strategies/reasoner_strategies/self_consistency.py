@@ -40,14 +40,14 @@ class SelfConsistency(CheckedOptions):
 
     With `stop`, at most `n` are drawn until the rule stops the vote; those still running are then cancelled and paid.
     They are counted by length: in the order in which they end if all of them grow by one token at a time, which depends
-    on the replies and on `window`, and never on what finishes first. As the shortest come first, those that still run
-    and have outlived the others count for the runner-up. Eight times as many samples run as the rule needs before it
+    on the replies and on `window`, and never on what finishes first. As the shortest come first, stragglers, which run
+    longer than most that ended, count for the runner-up. Eight times as many samples run as the rule needs before it
     may stop, at most `window`, which is by default what fits the engine's KV cache. In launch order (`order=launch`) 4
     run by default, the answer does not depend on `window`, and samples are independent draws, as `ppr` assumes; it
     waits longer. Rules that look ahead use `n` as their horizon.
 
     With `stop=predict`, chains that think also vote before they end. They grow in rounds, 16 at once by default and
-    twice as many once 8 have ended; those that outlived the others are probed where their trial answers could end the
+    twice as many once 8 have ended; stragglers are probed where their trial answers could end the
     vote. A place is filled between rounds. In launch order, with `when_full=drop`, and where a model does not think or
     cannot be probed, `predict` decides by ended samples only.
 

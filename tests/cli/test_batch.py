@@ -558,3 +558,45 @@ def test_a_file_of_windows_is_read_with_a_note(run: Run, tmp_path: Path) -> None
     assert batch(run, tmp_path / "q.csv").error.endswith(
         "has no column 'question' (it has Frage nr., Frage): give --columns question:Frage"
     )
+
+
+def test_rows_with_reference_answers_are_graded(tmp_path: Path, run: Run) -> None:
+    rows = [
+        {"prompt": "What is 3 + 4?", "target": "7"},
+        {"prompt": "What is 2 + 2?", "target": "2 + 2\n#### 4.0"},
+        {"prompt": "What is 1 + 1?", "target": "3"},
+        {"prompt": "What is 1 + 2?", "target": ""},
+        {"prompt": "What is 1 + 3?", "target": "many"},
+    ]
+    asked = write(tmp_path / "questions.jsonl", rows[:4])
+    command = (asked, "-o", tmp_path / "answers.jsonl", "-s", "single", "-a", "number")
+    named = ("--columns", "question:prompt,answer:target")
+    sure = ("-e", "simulated:accuracy=1")
+    ended = batch(run, *command, *named, *sure)
+    assert "2 of 3 right" in ended.err
+    lines = read(tmp_path / "answers.jsonl")
+    assert {line["prompt"]: line["right"] for line in lines} == dict(
+        zip((row["prompt"] for row in rows), (True, True, False, None), strict=False)
+    )
+    # One that is not of the kind decides nothing; without the column, no answer is graded.
+    write(asked, rows[4:])
+    for columns in (named, ("--columns", "question:prompt")):
+        ended = batch(run, *command, *columns, *sure, "--overwrite")
+        assert ended.code == 0, ended.err
+        assert "right" not in ended.err
+        assert [line["right"] for line in read(tmp_path / "answers.jsonl")] == [None]
+
+
+def test_a_continued_batch_counts_right_answers_of_earlier_sessions(
+    tmp_path: Path, run: Run
+) -> None:
+    asked = write(
+        tmp_path / "questions.jsonl",
+        [{**row, "answer": str(4 + index)} for index, row in enumerate(questions(6))],
+    )
+    command = (asked, "-o", tmp_path / "answers.csv", "-s", "single")
+    short = batch(run, *command, "-e", "simulated:accuracy=1", "-b", "samples=2")
+    assert short.code == 3
+    ended = batch(run, *command, "-e", "simulated:accuracy=1", "-b", "samples=20")
+    assert (ended.code, "6 of 6 right" in ended.err) == (0, True), ended.err
+    assert {row["right"] for row in read(tmp_path / "answers.csv")} == {"true"}

@@ -24,7 +24,7 @@ def state(
     silent: int = 0,
 ) -> VoteState:
     here = vote_state(*counts, silent=silent, max_samples=n)
-    return replace(here, outlived=max(old, sum(trials)), trials=tuple(trials))
+    return replace(here, stragglers=max(old, sum(trials)), trials=tuple(trials))
 
 
 def reason(
@@ -34,7 +34,7 @@ def reason(
 
 
 def test_it_is_the_stated_sum_of_votes_and_variances() -> None:
-    # Two ended for the first answer; of three that outlived them two say so, and one says something else.
+    # Two ended for the first answer; of three stragglers two say so, and one says something else.
     lead, final = forecast(state((2,), (2, 1), n=10))
     p, q = (2 + 8) / 18, 8 / 18
     a, b = 2 + 2 * p, q
@@ -66,10 +66,10 @@ def test_votes_of_answers_that_are_not_listed_count_as_votes() -> None:
     st.integers(0, 40),
 )
 def test_where_all_samples_have_ended_it_is_lossless(
-    counts: list[int], silent: int, outlived: int
+    counts: list[int], silent: int, stragglers: int
 ) -> None:
     counts.sort(reverse=True)
-    here = state(counts, n=sum(counts) + silent, silent=silent, old=outlived)
+    here = state(counts, n=sum(counts) + silent, silent=silent, old=stragglers)
     verdicts = [
         rule.stop(here, Cost()) for rule in (Predict(hopeless=1e-99), Lossless())
     ]

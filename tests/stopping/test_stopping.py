@@ -134,7 +134,7 @@ def test_a_rule_says_why_in_numbers(rule: BetaRule | DirichletRule) -> None:
 
 
 @pytest.mark.parametrize(
-    ("outlived", "same"),
+    ("stragglers", "same"),
     [(1, (9, 3)), (2, (9, 4)), (6, (9, 5)), (22, (9, 9)), (64, (9, 9))],
 )
 @pytest.mark.parametrize(
@@ -142,10 +142,10 @@ def test_a_rule_says_why_in_numbers(rule: BetaRule | DirichletRule) -> None:
     [BetaRule(0.55), DirichletRule(0.55), LockIn(0.4), Ppr(0.9), Price(0.01)],
     ids=repr,
 )
-def test_every_fourth_sample_that_outlived_votes_for_the_runner_up_up_to_a_tie(
-    rule: StopRule, outlived: int, same: tuple[int, int]
+def test_every_fourth_straggler_votes_for_the_runner_up_up_to_a_tie(
+    rule: StopRule, stragglers: int, same: tuple[int, int]
 ) -> None:
-    running = replace(vote_state(9, 3, silent=8, max_samples=40), outlived=outlived)
+    running = replace(vote_state(9, 3, silent=8, max_samples=40), stragglers=stragglers)
     counted = replace(vote_state(*same, max_samples=40), samples=20)
     assert (rule.stop(running, Cost()) is None) == (rule.stop(counted, Cost()) is None)
     lead = replace(running, max_samples=26)
@@ -154,7 +154,7 @@ def test_every_fourth_sample_that_outlived_votes_for_the_runner_up_up_to_a_tie(
 
 
 @pytest.mark.parametrize(
-    ("leader", "others", "outlived", "stops"),
+    ("leader", "others", "stragglers", "stops"),
     [
         (2, 10, 0, False),
         (2, 11, 0, True),
@@ -165,11 +165,11 @@ def test_every_fourth_sample_that_outlived_votes_for_the_runner_up_up_to_a_tie(
     ],
 )
 def test_it_gives_up_where_a_majority_is_unlikely(
-    leader: int, others: int, outlived: int, stops: bool
+    leader: int, others: int, stragglers: int, stops: bool
 ) -> None:
     """P(share > 1/2) is that of at most `leader` heads in all tosses and one: 1.12 and 0.65 % for 2 of 12 and 13."""
-    here = replace(vote_state(leader, silent=others), outlived=outlived)
-    tosses, heads = leader + outlived + others + 1, leader + outlived
+    here = replace(vote_state(leader, silent=others), stragglers=stragglers)
+    tosses, heads = leader + stragglers + others + 1, leader + stragglers
     chance = sum(math.comb(tosses, k) for k in range(heads + 1)) / 2**tosses
     assert (
         (NoMajority().stop(here, Cost()) is not None)

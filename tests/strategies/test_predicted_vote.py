@@ -107,7 +107,7 @@ SHORT, LONG, OTHER = ("8", "8"), ("8" * 9, "8"), ("9" * 9, "9")
 @pytest.mark.parametrize(
     ("replies", "answer", "lengths", "probes"),
     [
-        # Chains that outlived the first one say what it says.
+        # Stragglers say what it says.
         ([SHORT] * 2 + [LONG] * 14, "8", (2,) * 16, 14),
         # They say otherwise, and are asked after every token until there is nothing left to ask.
         ([SHORT] * 2 + [OTHER] * 14, "9", (2, 2, *[10] * 14), 8 * 14),
@@ -115,7 +115,7 @@ SHORT, LONG, OTHER = ("8", "8"), ("8" * 9, "8"), ("9" * 9, "9")
         ([SHORT] * 2 + [("E" * 9, "9")] * 14, "9", (2, 2, *[10] * 14), 8 * 14),
     ],
 )
-def test_chains_that_outlived_the_others_end_the_vote_or_not(
+def test_stragglers_end_the_vote_or_not(
     replies: list[Chain],
     answer: str,
     lengths: tuple[int, ...],

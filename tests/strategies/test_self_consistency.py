@@ -389,7 +389,7 @@ def test_samples_are_counted_as_they_end_on_the_virtual_clock(
         lengths = [drawn[index][0] for _, index, _ in clock.ended[:count]]
         now, mean = clock.ended[count - 1][0], sum(lengths) / count
         assert state.samples == count
-        assert state.outlived == sum(
+        assert state.stragglers == sum(
             now - began > 0.8 * mean for began in clock.running_after[count - 1]
         )
         stops = count < n and rule.stop(state, Cost()) is not None
@@ -432,7 +432,7 @@ def test_a_dropped_sample_counts_as_one_that_still_runs() -> None:
     with pytest.raises(StopIteration) as taken:
         plan.send(Finished(Handle(1), (replace(ended, usage=Usage(1, 0, 10)),)))
     assert taken.value.value[0] == 1
-    assert sampling.outlived == 2
+    assert sampling.stragglers == 2
 
 
 # Early stopping by windows

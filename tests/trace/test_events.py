@@ -27,6 +27,7 @@ from reasoner.trace.events import (
     Scored,
     Thought,
     TraceWriter,
+    adapter_of,
     read_trace,
 )
 from reasoner.types import Blocks, Logprobs, Message, Usage, Vote, VoteState
@@ -300,3 +301,9 @@ def test_text_that_is_not_unicode_cannot_be_traced(tmp_path: Path) -> None:
     writer(BEGAN)
     writer.close()
     assert list(read_trace(writer.path)) == [BEGAN]
+
+
+def test_vote_states_of_earlier_traces_are_read_though_a_field_has_a_new_name() -> None:
+    earlier = '{"samples": 3, "outlived": 2, "streak": 1}'
+    read = adapter_of(VoteState).validate_json(earlier)
+    assert read == VoteState(samples=3, streak=1)

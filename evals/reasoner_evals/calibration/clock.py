@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoner.budget import Cost
-from reasoner.stopping.pace import OUTLIVED, Order, width
+from reasoner.stopping.pace import STRAGGLER_LENGTH, Order, width
 from reasoner.stopping.rules import MAX_WINDOW, StopRule, smoothed_share
 from reasoner.types import Answer, Vote, VoteState
 from reasoner_evals.runs.reading import SILENT
@@ -98,7 +98,7 @@ class StoppedVote:
             votes.take(due)
             stops = np.full(len(room), count == self.n)
             if self.rule and count < self.n:
-                stops, room = self._verdicts(votes.keys(outlive=due is None))
+                stops, room = self._verdicts(votes.keys(stragglers=due is None))
             over = votes.at(stops)
             for kept, values in zip(ended, over.results(drawn), strict=True):
                 kept[over.row] = values
@@ -208,15 +208,15 @@ class _Votes:
             own,
         )
 
-    def keys(self, *, outlive: bool) -> NDArray[np.int16]:
+    def keys(self, *, stragglers: bool) -> NDArray[np.int16]:
         """[V, 3 + C]: their vote states, as `state_of` reads them."""
         taken = self.taken.sum(axis=1)
-        limit = OUTLIVED * self._length()
+        limit = STRAGGLER_LENGTH * self._length()
         running = ~self.taken & (self.ends < np.inf)
-        outlived = (running & (self.now[:, None] - self.starts > limit[:, None])).sum(
-            axis=1
-        ) * outlive
-        heads = np.stack([taken, self.streak, outlived], axis=1)
+        stragglers_seen = (
+            running & (self.now[:, None] - self.starts > limit[:, None])
+        ).sum(axis=1) * stragglers
+        heads = np.stack([taken, self.streak, stragglers_seen], axis=1)
         keys: NDArray[np.int16] = np.concatenate(
             [heads, -np.sort(-self.counts, axis=1)], axis=1
         ).astype(np.int16)
@@ -250,17 +250,17 @@ class _Votes:
 
 
 def state_of(key: bytes, max_samples: int) -> VoteState:
-    """The vote state of 16-bit numbers: samples, streak, outlived samples, then the counts of the votes, descending.
+    """The vote state of 16-bit numbers: samples, streak, stragglers, then the counts of the votes, descending.
 
     Its answers are placeholders.
     """
-    samples, streak, outlived, *counts = np.frombuffer(key, dtype=np.int16).tolist()
+    samples, streak, stragglers, *counts = np.frombuffer(key, dtype=np.int16).tolist()
     votes = tuple(
         Vote(Answer(str(rank), str(rank)), float(count), count)
         for rank, count in enumerate(counts)
     )
     tied = len(counts) > 1 and counts[0] == counts[1]
-    return VoteState(votes, samples, tied, streak, max_samples, outlived=outlived)
+    return VoteState(votes, samples, tied, streak, max_samples, stragglers=stragglers)
 
 
 def _distinct(rows: NDArray[np.int16]) -> tuple[Ints, Ints]:

@@ -51,7 +51,15 @@ def compare(first: str, second: str, *, as_json: bool) -> int:
         terminal.give(
             json.dumps(
                 [
-                    result._asdict() | {"delta": asdict(result.delta)}
+                    {
+                        **result._asdict(),
+                        **result.first_acc.cells("first_acc"),
+                        **result.second_acc.cells("second_acc"),
+                        "delta": {
+                            **asdict(result.delta),
+                            **result.delta.difference.cells("difference"),
+                        },
+                    }
                     for result in results
                 ]
             )
@@ -89,11 +97,11 @@ def _compared_rows(result: "PairedResult") -> Iterator[tuple[str, str]]:
     )
     yield (
         "  A",
-        f"{result.first}, {result.first_model}: {percent(result.first_accuracy)}",
+        f"{result.first}, {result.first_model}: {percent(result.first_acc)}",
     )
     yield (
         "  B",
-        f"{delta.baseline}, {result.second_model}: {percent(result.second_accuracy)}",
+        f"{delta.baseline}, {result.second_model}: {percent(result.second_acc)}",
     )
     yield "  A - B", signed_points(delta.difference)
     yield "  p", f"{delta.p:.3g} ({delta.test}){holm}"

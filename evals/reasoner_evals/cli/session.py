@@ -222,9 +222,9 @@ def _document(path: Path, tallies: list[TaskTally]) -> str:
                     for name in ("graded", "right", "errors", "tokens", "probe_tokens")
                 },
                 "sequential_tokens": tally.sequential,
-                "accuracy": share,
-                "low": low,
-                "high": high,
+                "acc": share,
+                "acc_low": low,
+                "acc_high": high,
             }
         )
     return json.dumps({"run": str(path), "arms": arms})

@@ -200,8 +200,8 @@ class PairedResult(NamedTuple):
     second_model: str
     missing: int
     """Questions without a value in one of the two."""
-    first_accuracy: BoundedValue
-    second_accuracy: BoundedValue
+    first_acc: BoundedValue
+    second_acc: BoundedValue
     cost_ratio: float | None
     """The first's tokens divided by the second's, on these questions; None where the second has none."""
     sequential_ratio: float | None
@@ -287,12 +287,8 @@ def _paired_result(
         first_model=_model(left, right),
         second_model=_model(right, left),
         missing=int((~both).sum()),
-        first_accuracy=estimate(
-            interval(np.where(both, first["right"], np.nan), groups)
-        ),
-        second_accuracy=estimate(
-            interval(np.where(both, second["right"], np.nan), groups)
-        ),
+        first_acc=estimate(interval(np.where(both, first["right"], np.nan), groups)),
+        second_acc=estimate(interval(np.where(both, second["right"], np.nan), groups)),
         cost_ratio=_ratio(first["tokens"][both], second["tokens"][both]),
         sequential_ratio=_ratio(first["sequential"][both], second["sequential"][both]),
         delta=_delta(first, second, groups, f"{right.name}:{right_arm.name}"),

@@ -24,6 +24,10 @@ class BoundedValue(NamedTuple):
     low: float | None = None
     high: float | None = None
 
+    def cells(self, name: str) -> dict[str, float | None]:
+        """The value and its bounds as flat fields: NAME, NAME_low and NAME_high."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
 
 def estimate_of(row: Any, name: str) -> BoundedValue | None:
     """An estimate from a row of `TaskReport.points`; None where it is not known."""
@@ -203,7 +207,7 @@ class TaskReport:
         keys = {*(row.key for row in self.largest), self.verdict.key}
         rows = sorted(
             (row for row in self.rows if row.key in keys),
-            key=lambda row: (-row.accuracy, row.tokens),
+            key=lambda row: (-row.acc, row.tokens),
         )
         return [
             (row, row.deltas.get("greedy") or row.deltas.get("cheapest"))

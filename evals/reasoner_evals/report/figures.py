@@ -144,8 +144,8 @@ def oracles(task: TaskReport, placed: Mapping[str, Sequence[Any]]) -> list[str]:
     return list({row.model: row.series for row in ranked}.values())
 
 
-def _height(row: Any, name: str = "accuracy") -> BoundedValue:
-    return estimate_of(row, name) or estimate_of(row, "accuracy") or BoundedValue(0.0)
+def _height(row: Any, name: str = "acc") -> BoundedValue:
+    return estimate_of(row, name) or estimate_of(row, "acc") or BoundedValue(0.0)
 
 
 def _accuracy(task: TaskReport, axis: Axis, styles: SeriesStyles) -> Figure | str:

@@ -86,9 +86,7 @@ def _advice(claim: Claim, point: Any, baseline: Any, rows: Sequence[Any]) -> str
         if row.model == point.model and row.tokens <= ENOUGH_CHEAPER * point.tokens
     ]
     enough = [
-        row
-        for row in own
-        if row.accuracy >= point.accuracy - ENOUGH and _is_sure_gain(row)
+        row for row in own if row.acc >= point.acc - ENOUGH and _is_sure_gain(row)
     ]
     if not enough:
         return f"Nothing cheaper comes within {100 * ENOUGH:.0f} point of {point.label}: {_bought(point)}."
@@ -105,11 +103,11 @@ def _is_sure_gain(row: Any) -> bool:
 
 
 def _bought(row: Any) -> str:
-    return f"{row.accuracy:.0%} right for {row.tokens:,.0f} tokens per question"
+    return f"{row.acc:.0%} right for {row.tokens:,.0f} tokens per question"
 
 
 def _alone(row: Any) -> Headline:
-    value, low, high = estimate_of(row, "accuracy") or BoundedValue(0.0)
+    value, low, high = estimate_of(row, "acc") or BoundedValue(0.0)
     fits = (
         ""
         if low is None or high is None
@@ -124,7 +122,7 @@ def _alone(row: Any) -> Headline:
 
 def _rank(row: Any) -> tuple[float, float]:
     """Points by accuracy; of two that are equally accurate, the cheaper ranks higher."""
-    return row.accuracy, -row.tokens
+    return row.acc, -row.tokens
 
 
 def _family(rows: dict[str, Any], against: Against) -> list[tuple[Any, Delta]]:

@@ -16,7 +16,13 @@ from reasoner_evals.report.content import BoundedValue
 from reasoner_evals.runs.measures import TOKENS, Measurement, mean, ungraded_rows
 from reasoner_evals.runs.reading import ENDS, ERROR, OUTCOMES, RIGHT, UNGRADED, ArmData
 from reasoner_evals.stats import Floats
-from reasoner_evals.stats.intervals import Groups, amount, difference, interval
+from reasoner_evals.stats.intervals import (
+    Groups,
+    amount,
+    difference,
+    interval,
+    standard_error,
+)
 
 WRONG: Final = OUTCOMES.index("wrong")
 UNANSWERED: Final = tuple(
@@ -58,11 +64,10 @@ CSV_COLUMNS: Final = (
     *_DESCRIPTION,
     "questions",
     "seeds",
-    *(
-        column
-        for name in ("accuracy", "coverage", "gap")
-        for column in _with_bounds(name)
-    ),
+    *_with_bounds("acc"),
+    "acc_stderr",
+    *_with_bounds("coverage"),
+    *_with_bounds("gap"),
     "tokens",
     "tokens_p50",
     "tokens_p95",
@@ -85,13 +90,13 @@ CSV_COLUMNS: Final = (
     "confidence_accuracy",
     "confidence_questions",
 )
-"""The columns of results.csv without those of differences. `questions` are those behind the accuracy, without errors
-and ungraded ones. `coverage` is the chance that any sample is right, an oracle; `gap` coverage minus accuracy. `tokens`
-are computed tokens per question, without `cached_tokens`; `thinking_tokens` are a part of the generated and cancelled
- ones, and `probe_tokens` of all, `probe_prompt_tokens` of those; probes read `probe_cached_tokens` of the cached ones.
- `sequential_tokens` are those of a question, with the interval of their mean. `seconds` are at the run's
- concurrency; of a part of a pool, in proportion to its tokens. Rates are shares of the questions, or of replies.
- """
+"""The columns of results.csv without those of differences. `acc` is the accuracy, `acc_stderr` its standard error, both
+named as in lm-evaluation-harness. `questions` are those behind it, without errors and ungraded ones. `coverage` is the
+chance that any sample is right, an oracle; `gap` coverage minus `acc`. `tokens` are computed tokens per question,
+without `cached_tokens`; `thinking_tokens` are a part of the generated and cancelled ones, and `probe_tokens` of all,
+`probe_prompt_tokens` of those; probes read `probe_cached_tokens` of the cached ones. `sequential_tokens` are those of a
+question, with the interval of their mean. `seconds` are at the run's concurrency; of a part of a pool, in proportion to
+its tokens. Rates are shares of the questions, or of replies."""
 COLUMNS: Final = (
     *CSV_COLUMNS,
     "key",
@@ -160,19 +165,16 @@ def _measured_row(point: Measurement, groups: Groups | None) -> dict[str, Any]:
         "errors": sum(int((read.data.outcome == ERROR).sum()) for read in point.arms),
         "ungraded": sum(int(ungraded_rows(read.data).sum()) for read in point.arms),
     }
-    row |= _estimate("accuracy", estimate(interval(right, groups)))
+    row |= estimate(interval(right, groups)).cells("acc")
+    row |= {"acc_stderr": known(standard_error(right, groups))}
     if np.any(~np.isnan(covered)):
         # Rounding leaves a tiny difference where there is none.
         gap = np.clip(np.round(covered - right, 12) + 0.0, -1.0, 1.0)
-        row |= _estimate("coverage", estimate(interval(covered, groups)))
+        row |= estimate(interval(covered, groups)).cells("coverage")
         value, low, high = estimate(difference(gap, groups)[0])
         # A right choice is a right sample, so only the noise of subsets is below 0.
-        row |= _estimate(
-            "gap",
-            BoundedValue(
-                value, None if low is None else max(low, min(value, 0.0)), high
-            ),
-        )
+        least = None if low is None else max(low, min(value, 0.0))
+        row |= BoundedValue(value, least, high).cells("gap")
     tokens = values["tokens"][~np.isnan(values["tokens"])]
     row |= {"tokens": float(tokens.mean())}
     percentiles = {"tokens_p50": 50, "tokens_p95": 95, "tokens_max": 100}
@@ -183,9 +185,8 @@ def _measured_row(point: Measurement, groups: Groups | None) -> dict[str, Any]:
     row |= {f"{name}_tokens": known(mean(values[name])) for name in TOKENS}
     sequential = values["sequential"][~np.isnan(values["sequential"])]
     if len(sequential):
-        row |= _estimate(
-            "sequential_tokens", estimate(amount(values["sequential"], groups))
-        )
+        spent = estimate(amount(values["sequential"], groups))
+        row |= spent.cells("sequential_tokens")
         row |= {"sequential_tokens_p95": float(np.percentile(sequential, 95))}
     charged = ~np.isnan(values["prompt"])
     # A mean is unknown if the value of a question that was charged is.
@@ -196,10 +197,6 @@ def _measured_row(point: Measurement, groups: Groups | None) -> dict[str, Any]:
     ]
     row |= {name: known(mean(values[name])) for name in complete}
     return row | {name: known(mean(values[name])) for name in ("seconds", *_RATES)}
-
-
-def _estimate(name: str, value: BoundedValue) -> dict[str, float | None]:
-    return dict(zip(_with_bounds(name), value, strict=True))
 
 
 def _stop_reasons(point: Measurement) -> dict[str, Any] | None:

@@ -76,7 +76,7 @@ def _joined(name: str, first: int, cells: Sequence[str], widths: Sequence[int]) 
 
 
 def _cells(row: Any, delta: Delta | None) -> tuple[str, ...]:
-    right = estimate_of(row, "accuracy") or BoundedValue(0.0)
+    right = estimate_of(row, "acc") or BoundedValue(0.0)
     bounds = (
         "-"
         if right.low is None or right.high is None

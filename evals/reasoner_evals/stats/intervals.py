@@ -60,17 +60,17 @@ def interval(values: Floats, groups: Groups | None = None) -> Interval:
 def amount(values: Floats, groups: Groups | None = None) -> Interval:
     """Student's interval of the mean of amounts [Q], 0 or more, that have no upper limit."""
     present, keys = _present(values, groups)
-    n, mean = len(present), _mean(present)
-    totals, sizes = (
-        (present, np.ones_like(present))
-        if keys is None
-        else totals_by(keys, present, np.ones_like(present))
-    )
-    if len(totals) < 2:
+    n, mean, spread = len(present), _mean(present), _spread(present, keys)
+    if spread is None:
         return Interval(mean, math.nan, math.nan, "none", n)
-    spread = spread_of(totals, sizes)
     half = critical_value(spread.freedom) * spread.error
     return Interval(mean, max(mean - half, 0.0), mean + half, _method("t", keys), n)
+
+
+def standard_error(values: Floats, groups: Groups | None = None) -> float:
+    """The standard error of the mean of values [Q], over groups where there are any; NaN with fewer than two units."""
+    spread = _spread(*_present(values, groups))
+    return math.nan if spread is None else spread.error
 
 
 def difference(values: Floats, groups: Groups | None = None) -> tuple[Interval, float]:
@@ -177,6 +177,15 @@ def totals_by(keys: Groups, *columns: Floats) -> list[Floats]:
         np.bincount(inverse, weights=column, minlength=len(names)).astype(np.float64)
         for column in columns
     ]
+
+
+def _spread(present: Floats, keys: Groups | None) -> "Spread | None":
+    """The spread of the mean over questions or groups; None with fewer than two."""
+    sizes = np.ones_like(present)
+    totals = present
+    if keys is not None:
+        totals, sizes = totals_by(keys, present, sizes)
+    return None if len(totals) < 2 else spread_of(totals, sizes)
 
 
 def _mean(values: Floats) -> float:

@@ -9,12 +9,10 @@ from string import ascii_uppercase
 from typing import ClassVar, Final, Protocol
 
 from reasoner.answers.choices import ChoiceSpace
-from reasoner.answers.forms import machine_forms
+from reasoner.answers.grading import is_gradable, stated
 from reasoner.answers.kinds import SPACES, space_for, with_options
-from reasoner.answers.maths import MathSpace
 from reasoner.answers.numbers import STEPS_AND_BOX
 from reasoner.answers.questions import Question
-from reasoner.answers.texts import TextSpace, squad_normal
 from reasoner.errors import UsageError, shown
 from reasoner.registry import check_types, spec_of
 from reasoner.system.tables import column_names
@@ -272,13 +270,7 @@ def question_of(
         gold = _letter(row, space)
     else:
         space = _space(row, row.optional("kind") if "kind" in reads else "", kind, text)
-        gold = row.text("answer")
-        if (
-            machine_forms(gold)
-            and (stated := space.read(gold))
-            and stated.rule == "form"
-        ):
-            gold = stated.text
+        gold = stated(space, row.text("answer"))
         checked(row, "answer", space, gold)
     name, context, group = (
         row.optional(column) if column in reads else ""
@@ -394,13 +386,7 @@ def task_data(
 
 def checked(row: DataRow, column: str, space: AnswerSpace, gold: str) -> str:
     """The reference answer `gold`. Raises UsageError if its space cannot read it, as no answer would ever be right."""
-    if isinstance(space, MathSpace):
-        readable = space.answer(gold) is not None
-    elif isinstance(space, TextSpace):
-        readable = bool(squad_normal(gold))
-    else:
-        readable = space.read(rf"\boxed{{{gold}}}") is not None
-    if not readable:
+    if not is_gradable(space, gold):
         raise row.error(
             column, f"{gold!r:.60} cannot be read as an answer of kind {space.name}"
         )

@@ -9,10 +9,10 @@ from functools import lru_cache
 from typing import Any, ClassVar, Protocol
 
 from reasoner.answers.code import CodeSpace
-from reasoner.answers.equivalence import Equivalence, SlowSpace
+from reasoner.answers.equivalence import Equivalence
+from reasoner.answers.grading import grade
 from reasoner.answers.numbers import NumberSpace
 from reasoner.answers.questions import Question
-from reasoner.answers.texts import TextSpace, squad_em
 from reasoner.errors import UsageError, require
 from reasoner.sandbox.check import Sandbox
 from reasoner.sandbox.layers import SandboxLimits, detect
@@ -104,26 +104,15 @@ class ReferenceGrader:
             raise UsageError(
                 "code is graded by its tests, not by a reference answer: use reasoner.sandbox"
             )
-        if isinstance(space, TextSpace):
-            return "right" if squad_em(answer.text, golds) else "wrong"
         if self.error and any(_near(gold, answer.text, self.error) for gold in golds):
             return "right"
-        if isinstance(space, SlowSpace):
-            status: GradeStatus = "wrong"
-            for gold in golds:
-                verdict = (await equivalence.accepts(space, gold, answer.text)).status
-                if verdict == "right":
-                    return verdict
-                status = verdict if status == "wrong" else status
-            return status
-        references = (space.read(rf"\boxed{{{gold}}}") for gold in golds)
-        return (
-            "right"
-            if any(
-                reference and space.same(reference, answer) for reference in references
-            )
-            else "wrong"
-        )
+        status: GradeStatus = "wrong"
+        for gold in golds:
+            verdict = (await grade(space, gold, answer, equivalence)).status
+            if verdict == "right":
+                return verdict
+            status = verdict if status == "wrong" else status
+        return status
 
 
 def _near(gold: str, answer: str, error: float) -> bool:

@@ -18,6 +18,7 @@ from reasoner.system.files import open_regular
 from reasoner.system.printing import counted
 from reasoner.trace.events import EVENT_LINES
 from reasoner.trace.tree import SearchTree, search_trees
+from reasoner_evals.runs.naming import arm_names
 from reasoner_evals.runs.reading import (
     OUTCOMES,
     RIGHT,
@@ -153,6 +154,8 @@ class ShownArm:
     data: ArmData
     asks: int
     """Equal for arms with the same questions, which can be shown side by side."""
+    words: str
+    """Its name for people, such as `vote of 8, seed 0`; its label has the whole spec."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -219,9 +222,16 @@ def open_arms(paths: Sequence[Path]) -> list[ShownArm]:
     """All arms of these runs. Raises UsageError or TraceError: a run cannot be read, or is given twice."""
     shown: list[ShownArm] = []
     known: dict[object, int] = {}
-    for run in open_runs(paths):
-        for arm in run.manifest.arms:
-            items = run.tasks[arm.task]
-            asks = known.setdefault((arm.task, items.ids, items.digests), len(known))
-            shown.append(ShownArm(len(shown), run, read_arm(run, arm.name), asks))
+    arms = [(run, arm) for run in open_runs(paths) for arm in run.manifest.arms]
+    names = arm_names(
+        (arm.strategy, arm.verifier, run.manifest.model.thinking is not None)
+        for run, arm in arms
+    )
+    for run, arm in arms:
+        items = run.tasks[arm.task]
+        asks = known.setdefault((arm.task, items.ids, items.digests), len(known))
+        parts = [names[arm.strategy, arm.verifier].at(None), arm.limit]
+        words = ", ".join([*filter(None, parts), f"seed {arm.seed}"])
+        data = read_arm(run, arm.name)
+        shown.append(ShownArm(len(shown), run, data, asks, words))
     return shown

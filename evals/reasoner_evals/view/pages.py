@@ -228,7 +228,7 @@ class Pages:
         here = rows[shown.start : shown.start + QUESTIONS].tolist()
         return _render(
             "questions.html.j2",
-            title=label(arm),
+            title=arm.words,
             shown=shown,
             filters=filters,
             others=self._others(arm),
@@ -296,11 +296,6 @@ def votes_differ(arm: ShownArm, row: int, record: ItemRecord) -> bool:
     )
 
 
-def label(arm: ShownArm) -> str:
-    """An arm for people."""
-    return f"{arm.data.arm.label}, seed {arm.data.arm.seed}"
-
-
 def accuracy(arm: ShownArm) -> str:
     """The share of right answers among graded ones, in words; empty before the first."""
     data = arm.data
@@ -333,7 +328,6 @@ def _render(template: str, **values: Any) -> str:
     }
     names = {
         "accuracy": accuracy,
-        "label": label,
         "why": why,
         "outline": outline,
         "filter_names": FILTERS,

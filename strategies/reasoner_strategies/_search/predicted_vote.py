@@ -7,7 +7,7 @@ from typing import Final
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.stopping.forecast import UNDECIDED
-from reasoner.stopping.pace import OUTLIVED
+from reasoner.stopping.pace import STRAGGLER_LENGTH
 from reasoner.strategy import Plan, StopRule, Tally, count_votes, note_stop, propose
 from reasoner.types import Answer, Completion, SamplingParams, VoteState
 from reasoner_strategies._search.probed_chains import ProbedChains
@@ -30,7 +30,7 @@ def predicted_vote(
     """The majority of up to `n` samples, proposed after each one that ends, until the rule stops it.
 
     `drawn` are samples that exist already and were drawn in the same way. The chains grow by `every` tokens at a time.
-    After a round, those that have outlived the ended ones are asked for their answers, where these could end the vote.
+    After a round, stragglers are asked for their answers, where these could end the vote.
     """
     tally, votes, drawn = Tally(question.space, max_samples=n), VoteState(), drawn[:n]
     ended = [
@@ -57,10 +57,10 @@ def predicted_vote(
         old = [
             path
             for path in running
-            if ended and path.tokens * len(ended) > OUTLIVED * tokens
+            if ended and path.tokens * len(ended) > STRAGGLER_LENGTH * tokens
         ]
         cost = Cost(generated_tokens=tokens, samples=len(ended), flops=None)
-        asked = replace(votes.listed(), outlived=len(old), trials=(len(old),))
+        asked = replace(votes.listed(), stragglers=len(old), trials=(len(old),))
         if ended and rule.stop(asked, cost):
             trials = yield from _trials(chains, old, asked)
             if reason := rule.stop(replace(asked, trials=trials), cost):

@@ -7,7 +7,7 @@ from typing import Final, Literal
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted
-from reasoner.stopping.pace import LAUNCH_WINDOW, OUTLIVED, Order, width
+from reasoner.stopping.pace import LAUNCH_WINDOW, STRAGGLER_LENGTH, Order, width
 from reasoner.strategy import (
     Handle,
     Plan,
@@ -99,12 +99,12 @@ class OrderedSampling:
         return self._launched < self.n and in_flight + len(self._dropped) < self.window
 
     @property
-    def outlived(self) -> int:
-        """How many running samples are longer by now than `OUTLIVED` of the mean length of those that ended."""
+    def stragglers(self) -> int:
+        """How many running samples are longer by now than `STRAGGLER_LENGTH` of the mean length of those that ended."""
         ended = self._launched - len(self._running) - len(self._dropped)
         if self.order == "launch" or not ended:
             return 0
-        limit = OUTLIVED * self._lengths / ended
+        limit = STRAGGLER_LENGTH * self._lengths / ended
         return sum(
             self.now - began > limit
             for began in [
@@ -175,7 +175,7 @@ def stopping_vote(
             flops=None,
         )
         vote_state = replace(
-            (yield from count_votes(tally)).listed(), outlived=later.outlived
+            (yield from count_votes(tally)).listed(), stragglers=later.stragglers
         )
         answer = vote_state.leader
         yield from propose(answer, vote_state)

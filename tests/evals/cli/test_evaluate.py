@@ -1,6 +1,7 @@
 """`reasoner eval`: what it writes, what it refuses, and how it continues."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -107,7 +108,7 @@ def test_command_report_and_comparison_name_one_accuracy(
         "vote8",
     )
     ended = run(*asked, "-n", "2", "--out", str(folder), "--json")
-    told = {arm["name"]: arm["accuracy"] for arm in json.loads(ended.out)["arms"]}
+    told = {arm["name"]: arm["acc"] for arm in json.loads(ended.out)["arms"]}
     [task] = make_report([folder]).tasks
     points = {
         point.strategy: point
@@ -115,10 +116,12 @@ def test_command_report_and_comparison_name_one_accuracy(
         if point.size in (None, 2)
     }
     compared = json.loads(run("compare", str(folder), str(folder), "--json").out)
-    assert list(told.values()) == [pair["first_accuracy"][0] for pair in compared]
+    assert list(told.values()) == [pair["first_acc"] for pair in compared]
     assert list(told.values()) == pytest.approx(
-        [point.accuracy for point in points.values()]
+        [point.acc for point in points.values()]
     )
+    one = points["single"]
+    assert one.acc_stderr == pytest.approx(math.sqrt(one.acc * (1 - one.acc) / 29))
     # Half of the votes of two are tied; none of them is a part of a loss.
     harm = points["self_consistency:n=2"].deltas["greedy"]
     assert harm.backfired * 30 == pytest.approx(harm.worse)

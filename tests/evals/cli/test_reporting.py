@@ -95,7 +95,7 @@ def test_a_log_of_inspect_ai_is_reported_as_votes_over_its_epochs(
     page = Path(shown.out.splitlines()[-1])
     assert page.name == "report.html"
     [one, two] = csv.DictReader((page.parent / "results.csv").read_text().splitlines())
-    assert (one["size"], float(one["accuracy"]), float(one["tokens"])) == (
+    assert (one["size"], float(one["acc"]), float(one["tokens"])) == (
         "1",
         0.5,
         5.5,

@@ -92,7 +92,7 @@ def a_point(
         "budget": "",
         "questions": 120,
         "seeds": 1,
-        **with_bounds("accuracy", near(accuracy)),
+        **with_bounds("acc", near(accuracy)),
         **(pooled if size else {}),
         **counts,
         "tokens": 90.0 * times,

@@ -96,13 +96,13 @@ def test_a_part_of_a_pool_is_as_accurate_as_all_subsets(
             np.mean([selected(rule, gold(row), read(drawn)) for drawn in own])
             for row, own in enumerate(subsets)
         ]
-        assert point.accuracy == pytest.approx(np.mean(right))
+        assert point.acc == pytest.approx(np.mean(right))
         covered = [
             np.mean([gold(row) in {one.answer for one in drawn} for drawn in own])
             for row, own in enumerate(subsets)
         ]
         assert point.coverage == pytest.approx(np.mean(covered))
-        assert point.gap == pytest.approx(point.coverage - point.accuracy)
+        assert point.gap == pytest.approx(point.coverage - point.acc)
         assert point.gap_low <= point.gap <= point.gap_high
         assert point.gap_low >= min(point.gap, 0) - 1e-9
         longest = [

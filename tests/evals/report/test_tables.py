@@ -204,9 +204,7 @@ def test_two_arms_are_compared_question_by_question(tmp_path: Path) -> None:
     delta = one["delta"]
     assert delta["better"] == sum(a and not b for a, b in right)
     assert delta["worse"] == sum(b and not a for a, b in right)
-    assert delta["difference"][0] == pytest.approx(
-        (delta["better"] - delta["worse"]) / 40
-    )
+    assert delta["difference"] == pytest.approx((delta["better"] - delta["worse"]) / 40)
     tokens = [
         sum(record(arm, row).cost.tokens for row in range(40)) for arm in (BEST, GREEDY)
     ]
