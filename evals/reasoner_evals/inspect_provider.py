@@ -31,10 +31,10 @@ from reasoner.answers.kinds import AnswerKind
 from reasoner.budget import Cost
 from reasoner.registry import build
 from reasoner.serving.bodies import read
+from reasoner.serving.chat import ChatReply
 from reasoner.serving.choose import choose
 from reasoner.serving.config import ServerLimits, Settings, make_offer
 from reasoner.serving.limits import ANYONE
-from reasoner.serving.replies import ChatReply
 from reasoner.serving.service import Service
 from reasoner.voting import Tally
 

@@ -13,7 +13,9 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from reasoner.serving.blocks import Reply
 from reasoner.serving.bodies import checked, read
+from reasoner.serving.chat import ChatReply
 from reasoner.serving.choose import choose
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.limits import ANYONE, Keys
@@ -21,9 +23,8 @@ from reasoner.serving.listener import MAX_HEADER_BYTES, is_loopback
 from reasoner.serving.messages import CountRequest, MessageReply
 from reasoner.serving.metrics import NO_STRATEGY
 from reasoner.serving.page import page_routes, trace_response
-from reasoner.serving.replies import ChatReply
 from reasoner.serving.requests import ChatRequest
-from reasoner.serving.responses import REPLIES, KeptMessages, Reply, ResponseReply
+from reasoner.serving.responses import KeptMessages, ResponseReply
 from reasoner.serving.service import Service
 from reasoner.serving.stream import (
     CLOSE,
@@ -39,6 +40,12 @@ TRACES: Final = "/v1/reasoner/traces/"
 MESSAGES: Final = "/v1/messages"
 """The beginning of the paths of Anthropic's clients."""
 COUNT: Final = f"{MESSAGES}/count_tokens"
+REPLIES: Final[Mapping[str, Any]] = {
+    "/v1/chat/completions": ChatReply,
+    MESSAGES: MessageReply,
+    "/v1/responses": ResponseReply,
+}
+"""The class of the replies of each route; it `reads` the route's requests."""
 TOOLS: Final = "/mcp"
 SAMPLES: Final = "x-its-budget"
 """The header by which its_hub's clients say how many samples are drawn."""

@@ -1,22 +1,15 @@
 """Requests and replies of /v1/messages, the form of Anthropic's clients: whole, and as events of a stream."""
 
 import json
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
-from reasoner.budget import Cost, Prices
-from reasoner.engine import TextPiece
+from reasoner.budget import Cost
+from reasoner.serving.blocks import Reply, ReplyBlock, ReplyText, Step
 from reasoner.serving.errors import ApiError
-from reasoner.serving.replies import (
-    Document,
-    ReplyProgress,
-    ReplyText,
-    Result,
-    vendor_object,
-)
+from reasoner.serving.replies import Document, Result
 from reasoner.serving.requests import (
     MAX_TOKENS,
     MAX_TURNS,
@@ -36,8 +29,6 @@ from reasoner.serving.requests import (
     Turn,
     VendorOptions,
 )
-from reasoner.system.printing import valid_unicode
-from reasoner.trace.events import Event
 
 REASONS: Final = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 ERRORS: Final = {
@@ -254,77 +245,32 @@ class CountRequest(MessageRequest):
     max_tokens: int = Field(default=1, ge=1, le=MAX_TOKENS)
 
 
-class MessageReply:
-    """The reply to a request of /v1/messages; its methods are those of `ChatReply`."""
+class MessageReply(Reply):
+    """The reply to a request of /v1/messages: each block is a block of its content."""
 
     reads: ClassVar[type[MessageRequest]] = MessageRequest
-    last: ClassVar[bytes] = b""
-
-    def __init__(self, request: MessageRequest, prices: Prices | None = None) -> None:
-        self.asked = request.chat
-        self.id = f"msg_{secrets.token_hex(12)}"
-        self._prices = prices
-        self._progress = ReplyProgress()
-        self._sent = {"thinking": "", "text": ""}
-        self._open = ""
-        """The kind of the block that is being streamed; empty before the first one."""
-        self._index = -1
+    prefix = "msg_"
 
     def whole(self, results: Sequence[Result]) -> Document:
-        """The reply. Raises ApiError: the question failed before it had any text."""
+        """The reply."""
         [result] = results
         text = ReplyText.of(result)
-        thought = [_block("thinking", text.thinking)] if text.thinking else []
-        spoken = (
-            [_block("text", text.content)]
-            if text.content or not (text.calls or text.thinking)
-            else []
-        )
-        content = [*thought, *spoken, *self._calls(text)]
-        return self._frame(
-            content, REASONS[text.finish_reason], result.solution.cost
-        ) | {"reasoner": vendor_object(result, self._prices)}
+        return {
+            **self._frame(result.solution.cost),
+            "content": [self._block(block) for block in _shown(text)],
+            "stop_reason": REASONS[text.finish_reason],
+            "reasoner": self._vendor(0, result, text.content),
+        }
 
     def begin(self, _choices: int) -> Iterable[Document]:
         """The first event."""
-        return [{"type": "message_start", "message": self._frame([], None, Cost())}]
-
-    def progress(self, _index: int, event: Event) -> Iterable[Document]:
-        """A line about what happened, as thinking; no events if there is no news."""
-        line = self._progress.line(event)
-        return self._delta("thinking", f"{line}\n") if line else ()
-
-    def text(self, _index: int, piece: TextPiece) -> Iterable[Document]:
-        """The next text of the reply, or of its thinking."""
-        return self._delta(
-            "thinking" if piece.thinking else "text", valid_unicode(piece.text)
-        )
+        return [{"type": "message_start", "message": self._frame(Cost())}]
 
     def end(self, results: Sequence[Result]) -> Iterable[Document]:
-        """What was not streamed yet, the calls of tools, and how the reply ended. Raises as `whole`."""
-        whole, text = self.whole(results), ReplyText.of(results[0])
-        events: list[Document] = []
-        if not self._sent["thinking"] and text.thinking:
-            events += self._delta("thinking", text.thinking)
-        sent = self._sent["text"]
-        if text.content.startswith(sent) and len(text.content) > len(sent):
-            events += self._delta("text", text.content[len(sent) :])
-        events += self._closed()
-        for call in self._calls(text):
-            self._index += 1
-            delta = {
-                "type": "input_json_delta",
-                "partial_json": json.dumps(call["input"]),
-            }
-            events += [
-                {
-                    "type": "content_block_start",
-                    "index": self._index,
-                    "content_block": {**call, "input": {}},
-                },
-                {"type": "content_block_delta", "index": self._index, "delta": delta},
-                {"type": "content_block_stop", "index": self._index},
-            ]
+        """The last events."""
+        blocks = _shown(ReplyText.of(results[0]))
+        events = self._said(0, self._streams[0].rest(blocks))
+        whole = self.whole(results)
         ended = {
             "type": "message_delta",
             "delta": {"stop_reason": whole["stop_reason"], "stop_sequence": None},
@@ -345,16 +291,14 @@ class MessageReply:
         )
         return {"type": "error", "error": {"type": kind, "message": error.message}}
 
-    def _frame(
-        self, content: list[Document], reason: str | None, cost: Cost
-    ) -> Document:
+    def _frame(self, cost: Cost) -> Document:
         return {
             "id": self.id,
             "type": "message",
             "role": "assistant",
             "model": self.asked.model,
-            "content": content,
-            "stop_reason": reason,
+            "content": [],
+            "stop_reason": None,
             "stop_sequence": None,
             "usage": {
                 "input_tokens": cost.prompt_tokens,
@@ -366,54 +310,44 @@ class MessageReply:
             },
         }
 
-    def _calls(self, text: ReplyText) -> list[Document]:
-        return [
-            {
+    def _said(self, _index: int, steps: Iterable[Step]) -> list[Document]:
+        return [self._event(*step) for step in steps]
+
+    def _event(self, step: str, block: ReplyBlock, place: int) -> Document:
+        event: Document = {"type": EVENTS[step], "index": place}
+        if step == "begin":
+            event["content_block"] = self._block(block)
+        if step == "text":
+            kind, field = DELTAS[block.kind]
+            event["delta"] = {"type": kind, field: block.text}
+        return event
+
+    def _block(self, block: ReplyBlock) -> Document:
+        """A block of the content; thinking has the empty signature of a model that signs nothing."""
+        if block.kind == "call":
+            return {
                 "type": "tool_use",
-                "id": f"toolu_{self.id}_{number}",
-                "name": call.name,
-                "input": _arguments(call.arguments),
+                "id": f"toolu_{self.id}_{block.number}",
+                "name": block.name,
+                "input": json.loads(block.text or "{}"),
             }
-            for number, call in enumerate(text.calls)
-        ]
-
-    def _delta(self, kind: Literal["thinking", "text"], text: str) -> list[Document]:
-        """The events of a further text of a block."""
-        events: list[Document] = []
-        if self._open != kind:
-            events = self._closed()
-            self._open, self._index = kind, self._index + 1
-            events.append(
-                {
-                    "type": "content_block_start",
-                    "index": self._index,
-                    "content_block": _block(kind, ""),
-                }
-            )
-        self._sent[kind] += text
-        return [
-            *events,
-            {
-                "type": "content_block_delta",
-                "index": self._index,
-                "delta": {"type": f"{kind}_delta", kind: text},
-            },
-        ]
-
-    def _closed(self) -> list[Document]:
-        ended, self._open = self._open, ""
-        return [{"type": "content_block_stop", "index": self._index}] if ended else []
+        signed = {"signature": ""} if block.kind == "thinking" else {}
+        return {"type": block.kind, block.kind: block.text, **signed}
 
 
-def _block(kind: str, text: str) -> Document:
-    """A block of a reply; thinking has the empty signature of a model that signs nothing."""
-    return (
-        {"type": kind, kind: text, "signature": ""}
-        if kind == "thinking"
-        else {"type": kind, kind: text}
-    )
+EVENTS: Final = {
+    "begin": "content_block_start",
+    "text": "content_block_delta",
+    "end": "content_block_stop",
+}
+DELTAS: Final = {
+    "thinking": ("thinking_delta", "thinking"),
+    "text": ("text_delta", "text"),
+    "call": ("input_json_delta", "partial_json"),
+}
+"""The type of a further text of a block, and its field."""
 
 
-def _arguments(text: str) -> JsonValue:
-    arguments: JsonValue = json.loads(text)
-    return arguments
+def _shown(text: ReplyText) -> list[ReplyBlock]:
+    """The blocks of a reply, without a text that is empty, unless that is all."""
+    return [block for block in text.blocks if block.text] or text.blocks

@@ -401,6 +401,11 @@ class ChatRequest(StrictPart):
         return self
 
     @property
+    def chat(self) -> "ChatRequest":
+        """This request: those of other forms become one."""
+        return self
+
+    @property
     def include_usage(self) -> bool:
         """Whether a stream ends with its usage."""
         return bool(self.stream_options.get("include_usage"))

@@ -1,27 +1,16 @@
 """Requests and replies of /v1/responses, the newer form of OpenAI's clients: whole, and as events of a stream."""
 
-import secrets
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Discriminator, Field, JsonValue, Tag, field_validator
 
 from reasoner.budget import Cost, Prices
-from reasoner.engine import TextPiece
 from reasoner.errors import shown
+from reasoner.serving.blocks import Reply, ReplyBlock, ReplyText, Step
 from reasoner.serving.errors import ApiError
-from reasoner.serving.messages import MessageReply
-from reasoner.serving.replies import (
-    ChatReply,
-    Document,
-    ReplyProgress,
-    ReplyText,
-    Result,
-    usage,
-    vendor_object,
-)
+from reasoner.serving.replies import Document, Result, usage
 from reasoner.serving.requests import (
     IGNORED,
     MAX_TURNS,
@@ -44,10 +33,7 @@ from reasoner.serving.requests import (
     Turn,
     VendorOptions,
 )
-from reasoner.system.printing import valid_unicode
-from reasoner.trace.events import Event
 
-STATUS: Final = {"stop": "completed", "length": "incomplete", "tool_calls": "completed"}
 REPEATED: Final = {
     "instructions",
     "max_output_tokens",
@@ -339,67 +325,40 @@ class KeptMessages:
         return self._texts.get((client, name))
 
 
-class ResponseReply:
-    """The reply to a request of /v1/responses; its methods are those of `ChatReply`.
+class ResponseReply(Reply):
+    """The reply to a request of /v1/responses: each block is an item of its output.
 
-    The events of a stream are numbered in order. Its thinking is one item of the output, the message another, and each
-    call of a function.
+    The events of a stream are numbered in order. `keep` receives the id and the text of the message.
     """
 
     reads: ClassVar[type[ResponseRequest]] = ResponseRequest
-    last: ClassVar[bytes] = b""
+    prefix = "resp_"
 
     def __init__(self, request: ResponseRequest, prices: Prices | None = None) -> None:
-        self.asked = request.chat
-        self.id = f"resp_{secrets.token_hex(12)}"
-        self.created = int(time.time())
-        self._request = request
-        self._prices = prices
+        super().__init__(request, prices)
         self._number = 0
-        self._progress = ReplyProgress()
-        self._sent: dict[str, list[str]] = {"reasoning": [], "message": []}
-        self._open = ""
-        """The item that is being streamed: "", "reasoning" or "message"."""
         self.keep: Callable[[str, str], None] = lambda _name, _text: None
-        """Receives the id and the text of the message."""
-        self._index = -1
-        """The place in the output of the item that was opened last."""
 
     def whole(self, results: Sequence[Result]) -> Document:
-        """The reply. Raises ApiError: the question failed before it had any text."""
+        """The reply."""
         [result] = results
         text = ReplyText.of(result)
-        status = STATUS[text.finish_reason]
         # What was streamed as thinking may be progress, and not the winner's own thinking.
-        thinking = "".join(self._sent["reasoning"]) or text.thinking
-        thought = [_item(self.id, "reasoning", thinking)] if thinking else []
-        message = _item(self.id, "message", text.content, status, text.logprobs)
-        spoken = [message] if text.content or not text.calls else []
-        for item in spoken:
-            self.keep(item["id"], text.content)
-        return {
-            **self._frame(status),
-            "incomplete_details": {"reason": "max_output_tokens"}
-            if text.finish_reason == "length"
-            else None,
-            "output": [*thought, *spoken, *self._calls(text)],
-            "usage": _usage(result.solution.cost),
-            "reasoner": vendor_object(result, self._prices),
-        }
-
-    def _calls(self, text: ReplyText) -> list[Document]:
-        """An item for each call."""
-        return [
-            {
-                "type": "function_call",
-                "id": f"fc_{self.id}_{number}",
-                "call_id": f"call_{self.id}_{number}",
-                "name": call.name,
-                "arguments": call.arguments,
-                "status": "completed",
-            }
-            for number, call in enumerate(text.calls)
+        thinking = self._streams[0].sent("thinking") or text.thinking
+        output = [
+            _item(self.id, block) for block in replace(text, thinking=thinking).blocks
         ]
+        for item in output:
+            if item["type"] == "message":
+                self.keep(item["id"], text.content)
+        cut = text.finish_reason == "length"
+        return {
+            **self._frame("incomplete" if cut else "completed"),
+            "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+            "output": output,
+            "usage": _usage(result.solution.cost),
+            "reasoner": self._vendor(0, result, text.content),
+        }
 
     def begin(self, _choices: int) -> Iterable[Document]:
         """The first events."""
@@ -409,49 +368,11 @@ class ResponseReply:
             self._event("response.in_progress", response=frame),
         ]
 
-    def progress(self, _index: int, event: Event) -> Iterable[Document]:
-        """A line about what happened, as thinking; no events if there is no news."""
-        line = self._progress.line(event)
-        return self._delta("reasoning", f"{line}\n") if line else ()
-
-    def text(self, _index: int, piece: TextPiece) -> Iterable[Document]:
-        """The next text of the reply, or of its thinking."""
-        return self._delta(
-            "reasoning" if piece.thinking else "message", valid_unicode(piece.text)
-        )
-
     def end(self, results: Sequence[Result]) -> Iterable[Document]:
-        """What was not streamed yet, and the whole reply. Raises as `whole`."""
-        text = ReplyText.of(results[0])
-        events: list[Document] = []
-        if not self._sent["reasoning"] and text.thinking:
-            events += self._delta("reasoning", text.thinking)
-        sent = "".join(self._sent["message"])
-        if not text.calls or text.content:
-            events += self._opened("message")
-        if text.content.startswith(sent) and len(text.content) > len(sent):
-            events += self._delta("message", text.content[len(sent) :], text.logprobs)
-        events += self._closed(STATUS[text.finish_reason], text.logprobs)
-        events += chain.from_iterable(map(self._call, self._calls(text)))
+        """The last events, and the whole reply."""
+        events = self._said(0, self._streams[0].rest(ReplyText.of(results[0]).blocks))
         whole = self.whole(results)
         return [*events, self._event(f"response.{whole['status']}", response=whole)]
-
-    def _call(self, call: Document) -> list[Document]:
-        """The events of a call."""
-        self._index += 1
-        at = {"item_id": call["id"], "output_index": self._index}
-        begun = {**call, "arguments": "", "status": "in_progress"}
-        name, arguments = "response.function_call_arguments", call["arguments"]
-        return [
-            self._event(
-                "response.output_item.added", output_index=self._index, item=begun
-            ),
-            self._event(f"{name}.delta", **at, delta=arguments),
-            self._event(f"{name}.done", **at, arguments=arguments),
-            self._event(
-                "response.output_item.done", output_index=self._index, item=call
-            ),
-        ]
 
     def fail(self, error: ApiError) -> Iterable[Document]:
         """The last event of a reply that failed after its stream began."""
@@ -484,59 +405,34 @@ class ResponseReply:
             **self._request.model_dump(include=REPEATED),
         }
 
-    def _delta(
-        self, item: str, text: str, logprobs: Sequence[Document] = ()
-    ) -> list[Document]:
-        """The events of a further text of an item."""
-        events = self._opened(item)
-        self._sent[item].append(text)
-        if item == "reasoning":
-            return [*events, self._piece("response.reasoning_text.delta", delta=text)]
-        return [
-            *events,
-            self._piece("response.output_text.delta", delta=text, logprobs=[*logprobs]),
-        ]
+    def _said(self, _index: int, steps: Iterable[Step]) -> list[Document]:
+        return [event for step in steps for event in self._events(*step)]
 
-    def _opened(self, item: str) -> list[Document]:
-        """The events that begin an item, after those that end the one before."""
-        if self._open == item:
-            return []
-        events = self._closed("completed")
-        self._open, self._index = item, self._index + 1
-        empty = _item(self.id, item, "", "in_progress")
-        part = empty.pop("content")[0]
-        added = {**empty, "content": []}
-        events.append(
-            self._event(
-                "response.output_item.added", output_index=self._index, item=added
-            )
-        )
-        return [*events, self._piece("response.content_part.added", part=part)]
-
-    def _closed(self, status: str, logprobs: Sequence[Document] = ()) -> list[Document]:
-        if not self._open:
-            return []
-        thinking = self._open == "reasoning"
-        text = "".join(self._sent[self._open])
-        item = _item(
-            self.id, self._open, text, "completed" if thinking else status, logprobs
-        )
-        [part] = item["content"]
-        name = "reasoning_text" if thinking else "output_text"
-        more: Document = {} if thinking else {"logprobs": [*logprobs]}
-        return [
-            self._piece(f"response.{name}.done", text=part["text"], **more),
-            self._piece("response.content_part.done", part=part),
-            self._event(
-                "response.output_item.done", output_index=self._index, item=item
-            ),
-        ]
-
-    def _piece(self, name: str, **fields: Any) -> Document:
-        item = f"{PREFIXES[self._open]}{self.id}"
-        return self._event(
-            name, item_id=item, output_index=self._index, content_index=0, **fields
-        )
+    def _events(self, step: str, block: ReplyBlock, place: int) -> Iterator[Document]:
+        """The events of a step: items hold one part of content each, and calls none."""
+        name, field = STREAMED[block.kind]
+        item = _item(self.id, block, "in_progress" if step == "begin" else "")
+        [part] = item.get("content", [None])
+        at = {"item_id": item["id"], "output_index": place}
+        at |= {"content_index": 0} if part else {}
+        more = {"logprobs": block.logprobs} if block.kind == "text" else {}
+        match step:
+            case "begin":
+                item |= {"content": []} if part else {}
+                yield self._event(
+                    "response.output_item.added", output_index=place, item=item
+                )
+                if part:
+                    yield self._event("response.content_part.added", **at, part=part)
+            case "text":
+                yield self._event(f"{name}.delta", **at, delta=block.text, **more)
+            case "end":
+                yield self._event(f"{name}.done", **at, **{field: block.text}, **more)
+                if part:
+                    yield self._event("response.content_part.done", **at, part=part)
+                yield self._event(
+                    "response.output_item.done", output_index=place, item=item
+                )
 
     def _event(self, name: str, **fields: Any) -> Document:
         event = {"type": name, "sequence_number": self._number, **fields}
@@ -544,34 +440,47 @@ class ResponseReply:
         return event
 
 
-PREFIXES: Final = {"reasoning": "rs_", "message": "msg_"}
-"""What the ids of items begin with."""
+STREAMED: Final = {
+    "thinking": ("response.reasoning_text", "text"),
+    "text": ("response.output_text", "text"),
+    "call": ("response.function_call_arguments", "arguments"),
+}
+"""What the events of a block's text are called, and the field of the last one that has it."""
 
 
-def _item(
-    id: str,
-    type: str,
-    text: str,
-    status: str = "completed",
-    logprobs: Sequence[Document] = (),
-) -> Document:
-    """An item of the output."""
-    item: Document = {"id": f"{PREFIXES[type]}{id}", "type": type, "status": status}
-    if type == "reasoning":
+def _item(reply: str, block: ReplyBlock, status: str = "") -> Document:
+    """A block as an item of the output, at its end unless it has another status."""
+    status = status or ("incomplete" if block.cut else "completed")
+    if block.kind == "call":
         return {
-            **item,
+            "type": "function_call",
+            "id": f"fc_{reply}_{block.number}",
+            "call_id": f"call_{reply}_{block.number}",
+            "name": block.name,
+            "arguments": block.text,
+            "status": status,
+        }
+    if block.kind == "thinking":
+        return {
+            "id": f"rs_{reply}",
+            "type": "reasoning",
+            "status": status,
             "summary": [],
-            "content": [{"type": "reasoning_text", "text": text}],
+            "content": [{"type": "reasoning_text", "text": block.text}],
         }
-    content = [
-        {
-            "type": "output_text",
-            "text": text,
-            "annotations": [],
-            "logprobs": [*logprobs],
-        }
-    ]
-    return {**item, "role": "assistant", "content": content}
+    part = {
+        "type": "output_text",
+        "text": block.text,
+        "annotations": [],
+        "logprobs": block.logprobs,
+    }
+    return {
+        "id": f"msg_{reply}",
+        "type": "message",
+        "status": status,
+        "role": "assistant",
+        "content": [part],
+    }
 
 
 def _usage(cost: Cost) -> Document:
@@ -587,12 +496,3 @@ def _usage(cost: Cost) -> Document:
         "output_tokens_details": {"reasoning_tokens": cost.thinking_tokens},
         "total_tokens": counted["total_tokens"],
     }
-
-
-Reply = ChatReply | ResponseReply | MessageReply
-REPLIES: Final[Mapping[str, Any]] = {
-    "/v1/chat/completions": ChatReply,
-    "/v1/messages": MessageReply,
-    "/v1/responses": ResponseReply,
-}
-"""The class of the replies of each route; it `reads` the route's requests."""

@@ -18,10 +18,10 @@ from starlette.types import Scope, Send
 
 from reasoner.errors import ReasonerError, UsageError
 from reasoner.serving.bodies import read
+from reasoner.serving.chat import ChatReply
 from reasoner.serving.choose import choose
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.limits import ANYONE
-from reasoner.serving.replies import ChatReply
 from reasoner.serving.requests import StrictPart
 from reasoner.serving.service import Service
 from reasoner.serving.stream import encoded

@@ -272,7 +272,7 @@ def test_a_fault_of_ours_is_reported_once_and_not_described(
             httpx.get(f"{running.base_url}/models"),
         )
         monkeypatch.undo()
-        monkeypatch.setattr("reasoner.serving.replies.ChatReply.end", fault)
+        monkeypatch.setattr("reasoner.serving.chat.ChatReply.end", fault)
         with pytest.raises(httpx.RemoteProtocolError):
             httpx.post(
                 f"{running.base_url}/chat/completions", json={**body, "stream": True}

@@ -12,7 +12,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from reasoner.budget import Budget, Cost, Prices
 from reasoner.engine import SampleRequest
 from reasoner.errors import EngineError, PromptTooLong
-from reasoner.serving.replies import MAX_ANSWER, MAX_VOTES, ChatReply, Result, usage
+from reasoner.serving.chat import ChatReply
+from reasoner.serving.replies import MAX_ANSWER, MAX_VOTES, Result, usage
 from reasoner.solution import Solution
 from reasoner.testing.scripted import THINKER, ScriptedEngine
 from reasoner.testing.support import meter_of, says, varied
@@ -307,7 +308,8 @@ def with_usage(**fields: Any) -> ChatReply:
 async def test_a_vote_shows_its_progress_and_then_the_whole_reply() -> None:
     request = chat(reasoner={"strategy": "self_consistency:n=4", "answer": "number"})
     results = await answered(ScriptedEngine(says("7", "8", "8", "9")), request)
-    chunks = checked(streamed(with_usage(), results, *followed(results)))
+    stream = with_usage()
+    chunks = checked([*stream.begin(1), *streamed(stream, results, *followed(results))])
     document = ChatReply(chat()).whole(results)
     assert joined(chunks, "content") == document["choices"][0]["message"]["content"]
     lines = joined(chunks, "reasoning").splitlines()

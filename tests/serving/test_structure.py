@@ -7,8 +7,8 @@ import jsonschema
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from reasoner.serving.chat import ChatReply
 from reasoner.serving.errors import ApiError
-from reasoner.serving.replies import ChatReply
 from reasoner.testing.scripted import ScriptedEngine
 from tests.running import running
 from tests.serving.asking import (
