@@ -124,6 +124,10 @@ class SequenceProgress(Progress):
             operations.look()
 
 
+Work = Callable[[Handle], Coroutine[Any, Any, Finished]]
+"""Runs the operation of a handle."""
+
+
 @dataclass(slots=True, eq=False)
 class _Launch:
     """Operations to start in order: those with the handles from `next` up to `end`."""
@@ -132,7 +136,7 @@ class _Launch:
     end: int
     sequences: SequenceIds
     """The sequences of the first operation."""
-    work: Callable[[Handle], Coroutine[Any, Any, Finished]]
+    work: Work
     ordered: bool
     """Whether they are delivered by their virtual ends, and not as they end."""
 
@@ -178,7 +182,7 @@ class RunningOperations:
         self,
         sequences: SequenceIds,
         times: int,
-        work: Callable[[Handle], Coroutine[Any, Any, Finished]],
+        work: Work,
         *,
         ordered: bool,
     ) -> None:
@@ -191,7 +195,7 @@ class RunningOperations:
     def start(
         self,
         handle: Handle,
-        work: Callable[[Handle], Coroutine[Any, Any, Finished]],
+        work: Work,
         at: int | None,
         launch: _Launch | None = None,
     ) -> None:
@@ -257,9 +261,7 @@ class RunningOperations:
             launch.next <= handle < launch.end for launch in self._launches
         )
 
-    async def _or_stalled(
-        self, handle: Handle, work: Callable[[Handle], Coroutine[Any, Any, Finished]]
-    ) -> Finished:
+    async def _or_stalled(self, handle: Handle, work: Work) -> Finished:
         """The result; an operation without an outcome blocks until it is cancelled, as it was in the recorded run."""
         try:
             return await work(handle)
