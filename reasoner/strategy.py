@@ -11,6 +11,7 @@ A helper is used with `yield from` and returns the reply of its operation. Those
 from collections.abc import Generator, Mapping, Sequence
 from types import MappingProxyType
 from typing import (
+    Annotated,
     Any,
     Final,
     Literal,
@@ -25,7 +26,7 @@ from typing import (
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError, require
 from reasoner.models.info import ModelInfo
-from reasoner.specs import MAX_SAMPLES
+from reasoner.specs import MAX_SAMPLES, CheckedOptions, Range
 from reasoner.stopping.confidence import ConfidenceFloor
 from reasoner.stopping.rules import StopRule
 from reasoner.system.values import value
@@ -226,7 +227,7 @@ class Execution(NamedTuple):
 
 
 @value(frozen=True, slots=True)
-class Execute:
+class Execute(CheckedOptions):
     """Run a Python program that a model wrote, in the sandbox, for at most so many `seconds` of processor time.
 
     Reply: its `Execution`. It costs no tokens and takes no virtual time; its seconds are counted. A replay and a
@@ -236,11 +237,8 @@ class Execute:
     """
 
     code: str
-    seconds: float = 5.0
+    seconds: Annotated[float, Range(above=0, at_most=3600)] = 5.0
     reply: Completion | None = None
-
-    def __post_init__(self) -> None:
-        require(self.seconds, "seconds", above=0, at_most=3600)
 
 
 Startable = Sample | Score | Probe | ComparePair | Execute

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 from reasoner.engine import Continuation, FreeEngine, RenderedPrompt, SampleRequest
 from reasoner.engines.chains import PROBE_TOKENS, ChainLaw, probe_reply
@@ -15,10 +15,11 @@ from reasoner.engines.simulating.arithmetic import read_arithmetic, written
 from reasoner.engines.simulating.instances import ANY_OBJECT, instance
 from reasoner.engines.simulating.tools import in_turn, named_call
 from reasoner.engines.simulating.wordings import Wording, wording
-from reasoner.errors import UsageError, require
+from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
 from reasoner.models.thinking import ThinkingProfile
+from reasoner.specs import CheckedOptions, Range, Share
 from reasoner.strategy import BRANCH
 from reasoner.types import (
     NO_THINKING,
@@ -70,7 +71,7 @@ THINKING = ThinkingProfile(
 
 
 @dataclass(frozen=True, slots=True)
-class Law:
+class Law(CheckedOptions):
     """The distribution of answers to one question: `weights` are equal if empty, an answer may be listed twice.
 
     The first answer counts as the right one. `silent` is the share of samples without an answer, `tokens` the mean
@@ -79,10 +80,11 @@ class Law:
 
     answers: tuple[str, ...]
     weights: tuple[float, ...] = ()
-    silent: float = 0.0
-    tokens: float = 100.0
+    silent: Share = 0.0
+    tokens: Annotated[float, Range(at_least=1)] = 100.0
 
     def __post_init__(self) -> None:
+        CheckedOptions.__post_init__(self)
         if not self.answers:
             raise UsageError(
                 "answers must not be empty: give at least one, as in answers=[7,8,9]"
@@ -97,8 +99,6 @@ class Law:
             raise UsageError(
                 f"weights must be at least 0, and one of them above 0 (got {self.weights})"
             )
-        require(self.silent, "silent", at_least=0, at_most=1)
-        require(self.tokens, "tokens", at_least=1)
 
 
 class _Thought(NamedTuple):
@@ -115,7 +115,7 @@ class _Thought(NamedTuple):
 
 
 @dataclass(slots=True)
-class SimulatedEngine(FreeEngine):
+class SimulatedEngine(CheckedOptions, FreeEngine):
     """Answers arithmetic rightly with probability `accuracy`, and other questions by a given distribution.
 
     A sample answers `What is 3 + 4?` rightly with probability `accuracy`, and is otherwise off by 1 or 10. Answers to
@@ -148,13 +148,13 @@ class SimulatedEngine(FreeEngine):
 
     answers: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
-    silent: float = 0.0
-    tokens: float = 100.0
-    accuracy: float = 0.8
-    thinking: float = 0.0
-    guess: float = 0.05
-    odds: float | None = None
-    certainty: float = 0.8
+    silent: Share = 0.0
+    tokens: Annotated[float, Range(at_least=1)] = 100.0
+    accuracy: Share = 0.8
+    thinking: Annotated[float, Range(at_least=0)] = 0.0
+    guess: Share = 0.05
+    odds: Annotated[float, Range(above=0, below=math.inf)] | None = None
+    certainty: Annotated[float, Range(at_least=0.5, below=1)] = 0.8
     model_name: str = "simulated"
     laws: Mapping[str, Law] = field(default_factory=dict, repr=False)
     model: ModelInfo = field(default=MODEL, init=False, repr=False)
@@ -164,12 +164,7 @@ class SimulatedEngine(FreeEngine):
     _default: Law = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        require(self.accuracy, "accuracy", at_least=0, at_most=1)
-        require(self.guess, "guess", at_least=0, at_most=1)
-        require(self.thinking, "thinking", at_least=0)
-        require(self.certainty, "certainty", at_least=0.5, below=1)
-        if self.odds is not None:
-            require(self.odds, "odds", above=0, below=math.inf)
+        CheckedOptions.__post_init__(self)
         if not self.model_name:
             raise UsageError(
                 "model_name must not be empty: give a name, as in model_name=small"

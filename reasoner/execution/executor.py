@@ -189,7 +189,6 @@ class OperationExecutor:
         usage: Usage,
         *,
         at: int | None = None,
-        seconds: float = 0.0,
         cancelled: bool = False,
         counted_as: CountedAs = "sample",
     ) -> Cost:
@@ -205,7 +204,7 @@ class OperationExecutor:
             else at + usage.generated_tokens
         )
         if counted_as == "verdict":
-            return verifier_cost(self.model, usage).taking(seconds).until(end)
+            return verifier_cost(self.model, usage).until(end)
         prompt, cached, generated = (
             usage.prompt_tokens,
             usage.cached_tokens,
@@ -220,7 +219,6 @@ class OperationExecutor:
             requests=int(prompt > 0),
             samples=int(counted_as == "sample" and (prompt > 0 or generated > 0)),
             flops=flops,
-            seconds=seconds,
             thinking_tokens=usage.thinking_tokens,
             sequential_tokens=end,
         )
@@ -230,7 +228,6 @@ class OperationExecutor:
         completion: Completion,
         *,
         at: int,
-        seconds: float = 0.0,
         counted_as: CountedAs = "sample",
     ) -> Cost:
         """What a sequence cost. One that was aborted while it was generated is cancelled work."""
@@ -238,7 +235,6 @@ class OperationExecutor:
         return self.cost(
             completion.usage,
             at=at,
-            seconds=seconds,
             cancelled=aborted,
             counted_as=counted_as,
         )

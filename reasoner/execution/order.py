@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 from reasoner.engine import NEVER, Progress
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError
@@ -124,6 +124,10 @@ class SequenceProgress(Progress):
             operations.look()
 
 
+Work = Callable[[Handle], Coroutine[Any, Any, Finished]]
+"""Runs the operation of a handle."""
+
+
 @dataclass(slots=True, eq=False)
 class _Launch:
     """Operations to start in order: those with the handles from `next` up to `end`."""
@@ -132,7 +136,7 @@ class _Launch:
     end: int
     sequences: SequenceIds
     """The sequences of the first operation."""
-    work: Callable[[Handle], Coroutine[Any, Any, Finished]]
+    work: Work
     ordered: bool
     """Whether they are delivered by their virtual ends, and not as they end."""
 
@@ -178,7 +182,7 @@ class RunningOperations:
         self,
         sequences: SequenceIds,
         times: int,
-        work: Callable[[Handle], Coroutine[Any, Any, Finished]],
+        work: Work,
         *,
         ordered: bool,
     ) -> None:
@@ -191,7 +195,7 @@ class RunningOperations:
     def start(
         self,
         handle: Handle,
-        work: Coroutine[Any, Any, Finished],
+        work: Work,
         at: int | None,
         launch: _Launch | None = None,
     ) -> None:
@@ -202,7 +206,9 @@ class RunningOperations:
             line = self.lines[handle] = ClockEntry(self, handle, at)
             if not (launch and self.scheduled):
                 self.hold_back(line)
-        task = self._tasks[handle] = loop.create_task(work)
+        # Only a recorded run has operations without an outcome.
+        run = self._or_stalled(handle, work) if self._history.attempts else work(handle)
+        task = self._tasks[handle] = loop.create_task(run)
         task.add_done_callback(partial(self._arrive, handle, launch))
 
     def _pump(self) -> None:
@@ -218,7 +224,7 @@ class RunningOperations:
                 continue
             self.start(
                 handle,
-                launch.work(handle),
+                launch.work,
                 launch.sequences.at if launch.ordered else None,
                 launch,
             )
@@ -255,11 +261,14 @@ class RunningOperations:
             launch.next <= handle < launch.end for launch in self._launches
         )
 
-    async def stall(self, handle: Handle, missing: NotRecorded) -> NoReturn:
-        """Block an operation without an outcome until it is cancelled, as it was in the recorded run."""
-        self._stalled[handle] = missing
-        self._leave(handle)
-        self._changed.set()
+    async def _or_stalled(self, handle: Handle, work: Work) -> Finished:
+        """The result; an operation without an outcome blocks until it is cancelled, as it was in the recorded run."""
+        try:
+            return await work(handle)
+        except NotRecorded as missing:
+            self._stalled[handle] = missing
+            self._leave(handle)
+            self._changed.set()
         await asyncio.get_running_loop().create_future()
         raise AssertionError
 

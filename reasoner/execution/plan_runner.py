@@ -9,13 +9,7 @@ from typing import Any, NamedTuple
 from reasoner import strategy as ops
 from reasoner.answers.equivalence import Equivalence
 from reasoner.budget import Cost
-from reasoner.errors import (
-    BudgetExhausted,
-    NotRecorded,
-    PlanError,
-    ReasonerError,
-    UsageError,
-)
+from reasoner.errors import BudgetExhausted, PlanError, ReasonerError, UsageError
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import SequenceIds, each
 from reasoner.execution.order import ClockEntry, RunningOperations
@@ -297,7 +291,7 @@ class PlanRunner:
                     return completions
             case ops.Score() | ops.ComparePair() | ops.Probe() | ops.Execute():
                 self._ops += 1
-                finished = await self._work(ops.Handle(self._ops), op, self._now)
+                finished = await self._work(op, self._now, ops.Handle(self._ops))
                 self._seen.receive(finished, op)
                 return finished.execution or finished.extractions or finished.ratings
             case ops.LogLikelihood():
@@ -505,7 +499,7 @@ class PlanRunner:
         at = self._now if start.at is None else start.at
         ordered = at if start.cancellable or self.stop is not None else None
         self._asked[handle] = op
-        self._running.start(handle, self._work_started(handle, op, at), ordered)
+        self._running.start(handle, partial(self._work, op, at), ordered)
         return handle
 
     async def _sample_started(
@@ -520,24 +514,11 @@ class PlanRunner:
         if before:  # what is started several times has one prompt
             [(prompt, digest, index)] = heads
             heads = ((prompt, digest, index + before),)
-        try:
-            sequences = SequenceIds(handle, heads, op.n, first.at)
-            completions = await self._sample(sequences, op, interruptible=interruptible)
-            return ops.Finished(
-                handle, completions, end=_end_of(sequences, completions)
-            )
-        except NotRecorded as missing:
-            return await self._running.stall(handle, missing)
+        sequences = SequenceIds(handle, heads, op.n, first.at)
+        completions = await self._sample(sequences, op, interruptible=interruptible)
+        return ops.Finished(handle, completions, end=_end_of(sequences, completions))
 
-    async def _work_started(
-        self, handle: ops.Handle, op: Examination, at: int
-    ) -> ops.Finished:
-        try:
-            return await self._work(handle, op, at)
-        except NotRecorded as missing:
-            return await self._running.stall(handle, missing)
-
-    async def _work(self, handle: ops.Handle, op: Examination, at: int) -> ops.Finished:
+    async def _work(self, op: Examination, at: int, handle: ops.Handle) -> ops.Finished:
         """The result of an operation that is no sample, with its virtual end."""
         if isinstance(op, ops.Execute):
             return ops.Finished(

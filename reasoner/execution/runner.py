@@ -248,9 +248,8 @@ async def solve(
             history=history,
         )
         async with aclosing(solutions):
-            async for _, solution in solutions:
-                return replace(solution, events=tuple(events))
-    raise AssertionError
+            _, solution = await anext(solutions)
+        return replace(solution, events=tuple(events))
 
 
 async def proposals(

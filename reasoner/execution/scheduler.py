@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from reasoner.budget import SUMMED, Budget, Cost, Ledger
-from reasoner.errors import BudgetExhausted, require
+from reasoner.errors import BudgetExhausted
 from reasoner.execution.gate import Gate
+from reasoner.specs import CheckedOptions, Count, Share
 from reasoner.stopping.vote_posteriors import best_gain
 from reasoner.types import VoteState
 
@@ -21,7 +22,7 @@ SLACK = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Allocation:
+class Allocation(CheckedOptions):
     """How one budget is divided among many questions: each draw goes to the question where it has the highest value.
 
     `price` is the least gain in the chance of a right answer that a draw of mean cost must bring, 0 to 1. At 0 only a
@@ -30,14 +31,9 @@ class Allocation:
     may be in flight at once.
     """
 
-    price: float = 0.0
-    wave: int = 4
-    abreast: int = 64
-
-    def __post_init__(self) -> None:
-        require(self.price, "price", at_least=0, at_most=1)
-        require(self.wave, "wave", at_least=1)
-        require(self.abreast, "abreast", at_least=1)
+    price: Share = 0.0
+    wave: Count = 4
+    abreast: Count = 64
 
 
 class QuestionState(NamedTuple):

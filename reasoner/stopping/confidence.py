@@ -5,9 +5,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal
+from typing import Annotated, Literal
 
-from reasoner.errors import require
+from reasoner.specs import CheckedOptions, Count, Range
 from reasoner.types import NO_LOGPROB
 
 GroupMeasure = Literal["lowest", "bottom_10", "tail", "mean"]
@@ -56,19 +56,15 @@ def sequence_confidence(
 
 
 @dataclass(frozen=True, slots=True)
-class ConfidenceFloor:
+class ConfidenceFloor(CheckedOptions):
     """Cuts a sequence at the first token at which the last `window` tokens are less confident than `minimum`.
 
     Nothing is cut before a window is full. The sequence needs the log-probabilities of `top_k` alternatives.
     """
 
-    window: int
+    window: Count
     minimum: float
-    top_k: int = 20
-
-    def __post_init__(self) -> None:
-        require(self.window, "window", at_least=1)
-        require(self.top_k, "top_k", at_least=1, at_most=20)
+    top_k: Annotated[int, Range(at_least=1, at_most=20)] = 20
 
     def watch(self) -> Cut:
         """A new watch over one sequence."""

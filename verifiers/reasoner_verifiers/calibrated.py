@@ -101,8 +101,12 @@ class Calibrated(Composite):
 
 def read_map(path: Path) -> Calibration:
     """The map in a file. Raises UsageError: there is none."""
-    advice = "give a file that `reasoner verifier calibrate` wrote"
-    return read_value(path, Calibration, what="calibration file", advice=advice)
+    return read_value(
+        path,
+        Calibration,
+        what="calibration file",
+        advice="give a file that `reasoner verifier calibrate` wrote",
+    )
 
 
 def fit_calibration(

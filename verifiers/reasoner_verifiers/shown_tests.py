@@ -159,7 +159,9 @@ def _begun(text: str, definition: re.Match[str]) -> AskedFunction | None:
         above = text[fence.end() : start]
     tree = syntax_tree(above)
     plain = tree is not None and all(
-        isinstance(node, _ABOVE) or _is_docstring(node) for node in tree.body
+        isinstance(node, _ABOVE)
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        for node in tree.body
     )
     return AskedFunction(
         name, None if parameters is None else tuple(parameters), above if plain else ""
@@ -175,10 +177,6 @@ def _signature(text: str) -> ast.arguments | None:
         if tree and isinstance(tree.body[0], ast.FunctionDef | ast.AsyncFunctionDef):
             return tree.body[0].args
     return None
-
-
-def _is_docstring(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 # Python that the text shows: doctests and assertions

@@ -220,9 +220,12 @@ def _write(file: Path, content: BaseModel) -> None:
 
 
 def _read(file: Path, kind: type[M]) -> M:
-    advice = "delete it, and run the command again"
     return read_value(
-        file, kind, what="file of this race", advice=advice, error=TraceError
+        file,
+        kind,
+        what="file of this race",
+        advice="delete it, and run the command again",
+        error=TraceError,
     )
 
 

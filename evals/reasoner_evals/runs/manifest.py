@@ -158,9 +158,12 @@ def write_items(folder: RunFolder, tasks: Mapping[str, TaskData]) -> None:
 
 def read_manifest(folder: RunFolder) -> Manifest:
     """The manifest of a run. Raises TraceError if it is missing, of another version, or names an invalid folder."""
-    advice = "give the folder of a run"
     manifest = read_value(
-        folder.manifest, Manifest, what="manifest", advice=advice, error=TraceError
+        folder.manifest,
+        Manifest,
+        what="manifest",
+        advice="give the folder of a run",
+        error=TraceError,
     )
     for arm in manifest.arms:
         if arm.name != file_part(arm.name, longest=len(arm.name)):

@@ -6,16 +6,17 @@ import warnings
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 from reasoner.answers.code import CodeSpace
 from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.grading import grade
 from reasoner.answers.numbers import NumberSpace
 from reasoner.answers.questions import Question
-from reasoner.errors import UsageError, require
+from reasoner.errors import UsageError
 from reasoner.sandbox.check import Sandbox
 from reasoner.sandbox.layers import SandboxLimits, detect
+from reasoner.specs import CheckedOptions, Range
 from reasoner.system.process_pool import FailedCall
 from reasoner.trace.replies import GradeStatus
 from reasoner.types import Answer
@@ -139,7 +140,7 @@ class GradedQuestion:
 
 
 @dataclass(frozen=True, slots=True)
-class CodeGrader:
+class CodeGrader(CheckedOptions):
     """Grades code by Python tests that assert; right is code that passes all of them.
 
     Code that fails, does not compile, crashes, or exceeds its `seconds` of processor time or its memory is wrong. If
@@ -153,16 +154,13 @@ class CodeGrader:
     tests: tuple[str, ...] = field(repr=False)
     entry_point: str = ""
     preamble: str = field(default="", repr=False)
-    seconds: float = 5.0
+    seconds: Annotated[float, Range(above=0, at_most=3600)] = 5.0
     allow_unsandboxed: bool = False
 
     @property
     def references(self) -> tuple[str, ...]:
         """The tests."""
         return self.tests
-
-    def __post_init__(self) -> None:
-        require(self.seconds, "seconds", above=0, at_most=3600)
 
     async def grade(
         self, item: GradedQuestion, answer: Answer, equivalence: Equivalence

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import localcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from reasoner.answers.fences import fenced_blocks
 from reasoner.answers.forms import Form, Opening, machine_forms
@@ -17,7 +17,8 @@ from reasoner.answers.numbers import NumberSpace
 from reasoner.answers.reading import KeyedKind
 from reasoner.answers.texts import TextSpace, YesNoSpace
 from reasoner.answers.thinking import TAIL
-from reasoner.errors import UnknownName, UsageError, require
+from reasoner.errors import UnknownName, UsageError
+from reasoner.specs import CheckedOptions, Range
 from reasoner.system.files import parse_json
 from reasoner.system.machine import install_command
 from reasoner.types import Answer, AnswerSpace
@@ -47,7 +48,7 @@ _QUOTES = "`\"'"
 
 
 @dataclass(frozen=True, slots=True)
-class Gym:
+class Gym(CheckedOptions):
     """Puzzles of reasoning-gym, as in `gym:chain_sum,size=200,config=[min_terms:2,max_terms:2]`; needs the extra `gym`.
 
     `name` is one of its data sets, and `config` sets the generator's own options. Puzzle i+1 of a seed is puzzle i of
@@ -59,7 +60,7 @@ class Gym:
     example: ClassVar[str] = "gym:chain_sum,size=20"
 
     name: str
-    size: int = 100
+    size: Annotated[int, Range(at_least=1, at_most=MAX_SIZE)] = 100
     seed: int = 0
     config: tuple[str, ...] = ()
     answer_options: str = ""
@@ -69,7 +70,7 @@ class Gym:
             raise UsageError(f"gym:{self.name} is refused: {reason}")
         if self.name not in KIND_OF:
             raise UnknownName("data set", self.name, KIND_OF, of="reasoning-gym")
-        require(self.size, "size", at_least=1, at_most=MAX_SIZE)
+        CheckedOptions.__post_init__(self)
 
     def load(self) -> TaskData:
         """The puzzles without repetitions. Raises UsageError if reasoning-gym is missing or rejects the options."""

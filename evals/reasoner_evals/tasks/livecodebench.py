@@ -7,13 +7,14 @@ import pickletools
 import re
 import zlib
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from reasoner.answers.code import CodeSpace
 from reasoner.answers.equivalence import Equivalence
-from reasoner.errors import UsageError, require
+from reasoner.errors import UsageError
 from reasoner.sandbox.check import Program, Sandbox
 from reasoner.sandbox.layers import SandboxLimits
+from reasoner.specs import CheckedOptions, Range
 from reasoner.system.files import parse_json
 from reasoner.trace.replies import GradeStatus
 from reasoner.types import Answer
@@ -88,7 +89,7 @@ def _call(function: str, case: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class CaseGrader:
+class CaseGrader(CheckedOptions):
     """Grades a program by its output for each input, and a `function` by its values; right is what passes all tests.
 
     `public` and `hidden` are the tests as published. Each may take `seconds` of processor time; tests of a function
@@ -101,16 +102,13 @@ class CaseGrader:
     public: str = field(repr=False)
     hidden: str = field(repr=False)
     function: str = ""
-    seconds: float = 6.0
+    seconds: Annotated[float, Range(above=0, at_most=3600)] = 6.0
     allow_unsandboxed: bool = False
 
     @property
     def references(self) -> tuple[str, ...]:
         """The tests, as published."""
         return self.public, self.hidden
-
-    def __post_init__(self) -> None:
-        require(self.seconds, "seconds", above=0, at_most=3600)
 
     async def grade(
         self, item: GradedQuestion, answer: Answer, equivalence: Equivalence

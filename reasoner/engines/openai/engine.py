@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from http import HTTPStatus
-from typing import ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 from reasoner.engine import Continuation, RenderedPrompt, SampleRequest
 from reasoner.engines.openai import wire
@@ -32,16 +32,11 @@ from reasoner.engines.openai.requests import (
     text_bound,
 )
 from reasoner.engines.openai.values import ServedModel, ServedModels, ServerObject
-from reasoner.errors import (
-    EngineUnavailable,
-    RequestLost,
-    UnknownName,
-    UsageError,
-    require,
-)
+from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError
 from reasoner.models.families import AUTO
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
+from reasoner.specs import CheckedOptions, Range
 from reasoner.system.redaction import MIN_LENGTH_IN_TEXT
 from reasoner.types import Completion, Prompt, TokenIds, Usage
 
@@ -57,7 +52,7 @@ class SentReset(ServerObject):
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class OpenAIEngine:
+class OpenAIEngine(CheckedOptions):
     """Draws sequences from a server with OpenAI's routes: a vLLM server, a fleet behind a router, a hosted API.
 
     `base_url` is the server's address, with /v1. `model_id` may be empty where it has only one; `api_key` empty means
@@ -81,11 +76,11 @@ class OpenAIEngine:
     base_url: str = "http://localhost:8000/v1"
     model_id: str = ""
     api_key: str = field(default="", repr=False)
-    timeout: float = 120.0
-    patience: float = 120.0
-    deadline: float = 0.0
-    context: int = 0
-    max_concurrency: int = 0
+    timeout: Annotated[float, Range(above=0, below=math.inf)] = 120.0
+    patience: Annotated[float, Range(at_least=0, below=math.inf)] = 120.0
+    deadline: Annotated[float, Range(at_least=0, below=math.inf)] = 0.0
+    context: Annotated[int, Range(at_least=0)] = 0
+    max_concurrency: Annotated[int, Range(at_least=0)] = 0
     extra_body: str = ""
     reasoning_parser: str = AUTO
     capacity: int | None = field(default=None, init=False, repr=False)
@@ -99,11 +94,7 @@ class OpenAIEngine:
     _notes: Notes = field(init=False, repr=False, default_factory=Notes)
 
     def __post_init__(self) -> None:
-        require(self.timeout, "timeout", above=0, below=math.inf)
-        for name in ("patience", "deadline"):
-            require(getattr(self, name), name, at_least=0, below=math.inf)
-        for name in ("context", "max_concurrency"):
-            require(getattr(self, name), name, at_least=0)
+        CheckedOptions.__post_init__(self)
         self._extra = read_extra(self.extra_body)
         # A run records the fields themselves, not the file that held them.
         self.extra_body = json.dumps(self._extra) if self._extra else ""

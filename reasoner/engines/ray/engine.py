@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from reasoner.engine import Engine, ReplicatedEngine, SampleRequest
 from reasoner.engines import SharedHeads
@@ -17,15 +17,16 @@ from reasoner.engines.remote.host import HostFacts, Plain
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import in_daemon, installed_build
 from reasoner.engines.vllm.served import devices_of
-from reasoner.errors import EngineError, EngineUnavailable, UsageError, require, shown
+from reasoner.errors import EngineError, EngineUnavailable, UsageError, shown
 from reasoner.registry import options_of
+from reasoner.specs import CheckedOptions, Range
 from reasoner.system.machine import usable_cores
 from reasoner.trace.history import RecordedEngine
 from reasoner.types import Completion, Prompt
 
 
 @dataclass(slots=True)
-class RayEngine(RemoteEngine):
+class RayEngine(CheckedOptions, RemoteEngine):
     """Replicas of an engine as Ray actors, on the GPUs of this machine or of a cluster.
 
     `engine` is the spec of the engine that each replica runs. `replicas` 0 is as many as there are GPUs for, without
@@ -47,10 +48,10 @@ class RayEngine(RemoteEngine):
     example: ClassVar[str] = "-e ray:engine=simulated,replicas=2"
 
     engine: Engine = field(default_factory=VllmEngine)
-    replicas: int = 0
+    replicas: Annotated[int, Range(at_least=0, at_most=1024)] = 0
     address: str = ""
-    gpus: int | None = None
-    cpus: int = 0
+    gpus: Annotated[int, Range(at_least=0)] | None = None
+    cpus: Annotated[int, Range(at_least=0)] = 0
     _replicas: tuple[Replica, ...] = field(
         default=(), init=False, repr=False, compare=False
     )
@@ -60,9 +61,7 @@ class RayEngine(RemoteEngine):
     _joined: bool = field(default=False, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        require(self.replicas, "replicas", at_least=0, at_most=1024)
-        require(self.gpus, "gpus", at_least=0)
-        require(self.cpus, "cpus", at_least=0)
+        CheckedOptions.__post_init__(self)
         if self.address not in ("", "auto"):
             raise UsageError(
                 f"address must be auto (got {shown(self.address)}): run the command on a machine of the cluster, and "

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from reasoner.engines.vllm.cores import CoreJob, PoolingCore
 from reasoner.engines.vllm.served import VllmModel
 from reasoner.errors import EngineError, UsageError
 from reasoner.models.resolve import ResolvedModel
+from reasoner.specs import Range
 from reasoner.types import Prompt, TokenIds, Usage
 
 BESIDE_ANOTHER = 0.2
@@ -43,7 +44,7 @@ class PoolingEngine(VllmModel):
         "pooler_config": "the recipe decides which outputs are read"
     }
 
-    kv_gib: float = 0.5
+    kv_gib: Annotated[float, Range(above=0)] = 0.5
     task: Literal["token_classify", "classify"] = "token_classify"
     pooling: Mapping[str, Any] = field(default_factory=dict)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 from reasoner.engine import Engine, UsageMeter
 from reasoner.engines import say_nothing
@@ -35,7 +35,6 @@ from reasoner.errors import (
     ReasonerError,
     RequestLost,
     UsageError,
-    require,
 )
 from reasoner.models.defaults import sampling_of
 from reasoner.models.families import Arguments
@@ -43,7 +42,7 @@ from reasoner.models.geometry import DType, default_dtype, read_model_info
 from reasoner.models.info import ModelInfo
 from reasoner.models.resolve import ResolvedModel, downloaded_bytes, resolve
 from reasoner.registry import options_of
-from reasoner.specs import OpenOptions
+from reasoner.specs import CheckedOptions, OpenOptions, Range, Share
 from reasoner.system.machine import install_vllm
 from reasoner.types import Message, Notify, TokenIds, Usage
 
@@ -162,7 +161,7 @@ class Timing(NamedTuple):
 
 
 @dataclass(slots=True)
-class VllmModel:
+class VllmModel(CheckedOptions):
     """One model and the core that serves it. A core that dies is started again once; the second death is final."""
 
     role: ClassVar[str] = "the engine"
@@ -176,9 +175,9 @@ class VllmModel:
     """The arguments of vLLM that `args` cannot set, each with the reason."""
 
     model_id: str
-    max_model_len: int = 0
-    kv_gib: float = 2.0
-    gpu_memory_utilization: float = 0.0
+    max_model_len: Annotated[int, Range(at_least=-1)] = 0
+    kv_gib: Annotated[float, Range(above=0)] = 2.0
+    gpu_memory_utilization: Share = 0.0
     dtype: DType = "auto"
     args: Mapping[str, Any] = field(default_factory=dict)
     notify: Notify = field(default=say_nothing, init=False, repr=False)
@@ -207,11 +206,7 @@ class VllmModel:
     )
 
     def __post_init__(self) -> None:
-        require(self.max_model_len, "max_model_len", at_least=-1)
-        require(self.kv_gib, "kv_gib", above=0)
-        require(
-            self.gpu_memory_utilization, "gpu_memory_utilization", at_least=0, at_most=1
-        )
+        CheckedOptions.__post_init__(self)
         check_args(self.args, options_of(type(self)), self.owned)
 
     @property
