@@ -31,7 +31,6 @@ NOT_SURE: Final = "not sure"
 """The reply where the strategy abstains."""
 LOST: Final = "lost: the sequence was drawn again after its text was streamed, so the text is not whole: ask again"
 BlockKind = Literal["thinking", "text", "call"]
-BlockKey = tuple[BlockKind, int]
 
 
 @value(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class ReplyBlock:
     cut: bool = False
 
     @property
-    def key(self) -> BlockKey:
+    def key(self) -> tuple[BlockKind, int]:
         """What the pieces of a block have in common."""
         return self.kind, self.number
 
@@ -137,7 +136,7 @@ class BlockStream:
     """The blocks of one choice while they are streamed: a text comes in pieces, which make one block in a row."""
 
     progress: ReplyProgress = field(default_factory=ReplyProgress)
-    _sent: defaultdict[BlockKey, list[str]] = field(
+    _sent: defaultdict[tuple[BlockKind, int], list[str]] = field(
         default_factory=lambda: defaultdict(list)
     )
     _open: ReplyBlock | None = None
@@ -212,16 +211,16 @@ class Reply(ABC):
     def progress(self, index: int, event: Event) -> Iterable[Document]:
         """A line about what happened, as thinking; nothing if there is no news."""
         line = self._streams[index].progress.line(event)
-        return self._add(index, ReplyBlock("thinking", f"{line}\n")) if line else ()
+        return self._add(index, ReplyBlock("thinking", f"{line}\n" if line else ""))
 
     def text(self, index: int, piece: TextPiece) -> Iterable[Document]:
         """The next text of a choice, or of its thinking."""
         kind: BlockKind = "thinking" if piece.thinking else "text"
-        block = ReplyBlock(kind, valid_unicode(piece.text))
-        return self._add(index, block) if block.text else ()
+        return self._add(index, ReplyBlock(kind, valid_unicode(piece.text)))
 
-    def _add(self, index: int, block: ReplyBlock) -> list[Document]:
-        return self._said(index, self._streams[index].add(block))
+    def _add(self, index: int, piece: ReplyBlock) -> Iterable[Document]:
+        # Nothing does not begin a block.
+        return self._said(index, self._streams[index].add(piece)) if piece.text else ()
 
     @abstractmethod
     def end(self, results: Sequence[Result]) -> Iterable[Document]:

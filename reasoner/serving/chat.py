@@ -53,8 +53,10 @@ class ChatReply(Reply):
 
     def begin(self, choices: int) -> Iterable[Document]:
         """A first chunk of each choice, without text."""
-        first = {"role": "assistant", "content": ""}
-        return [self._chunk(index, first) for index in range(choices)]
+        return [
+            self._chunk(index, {"role": "assistant", "content": ""})
+            for index in range(choices)
+        ]
 
     def progress(self, index: int, event: Event) -> Iterable[Document]:
         """A line about what happened, with the vendor object so far."""
@@ -67,9 +69,11 @@ class ChatReply(Reply):
         for index, result in enumerate(results):
             text = ReplyText.of(result)
             chunks += self._said(index, self._streams[index].rest(text.blocks))
-            vendor = self._vendor(index, result, text.content)
             chunks.append(
-                self._chunk(index, {}, text.finish_reason) | {"reasoner": vendor}
+                {
+                    **self._chunk(index, {}, text.finish_reason),
+                    "reasoner": self._vendor(index, result, text.content),
+                }
             )
         if self.asked.include_usage:
             chunks.append(

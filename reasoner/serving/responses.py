@@ -362,10 +362,9 @@ class ResponseReply(Reply):
 
     def begin(self, _choices: int) -> Iterable[Document]:
         """The first events."""
-        frame = self._frame("in_progress")
         return [
-            self._event("response.created", response=frame),
-            self._event("response.in_progress", response=frame),
+            self._event(name, response=self._frame("in_progress"))
+            for name in ("response.created", "response.in_progress")
         ]
 
     def end(self, results: Sequence[Result]) -> Iterable[Document]:
@@ -377,12 +376,11 @@ class ResponseReply(Reply):
     def fail(self, error: ApiError) -> Iterable[Document]:
         """The last event of a reply that failed after its stream began."""
         code = "rate_limit_exceeded" if error.status == 429 else "server_error"
-        failure = {"code": code, "message": error.message}
-        return [
-            self._event(
-                "response.failed", response={**self._frame("failed"), "error": failure}
-            )
-        ]
+        failed = {
+            **self._frame("failed"),
+            "error": {"code": code, "message": error.message},
+        }
+        return [self._event("response.failed", response=failed)]
 
     def _frame(self, status: str) -> Document:
         """What is known of a reply from its request."""
@@ -413,14 +411,18 @@ class ResponseReply(Reply):
         name, field = STREAMED[block.kind]
         item = _item(self.id, block, "in_progress" if step == "begin" else "")
         [part] = item.get("content", [None])
-        at = {"item_id": item["id"], "output_index": place}
-        at |= {"content_index": 0} if part else {}
+        at = {
+            "item_id": item["id"],
+            "output_index": place,
+            **({"content_index": 0} if part else {}),
+        }
         more = {"logprobs": block.logprobs} if block.kind == "text" else {}
         match step:
             case "begin":
-                item |= {"content": []} if part else {}
                 yield self._event(
-                    "response.output_item.added", output_index=place, item=item
+                    "response.output_item.added",
+                    output_index=place,
+                    item=item | ({"content": []} if part else {}),
                 )
                 if part:
                     yield self._event("response.content_part.added", **at, part=part)
