@@ -8,9 +8,18 @@ from pydantic import Discriminator, Field, JsonValue, Tag, field_validator
 
 from reasoner.budget import Cost, Prices
 from reasoner.errors import shown
-from reasoner.serving.blocks import Reply, ReplyBlock, ReplyText, Step
 from reasoner.serving.errors import ApiError
-from reasoner.serving.replies import Document, Result, usage
+from reasoner.serving.replies import (
+    Document,
+    Reply,
+    ReplyBlock,
+    ReplyText,
+    Result,
+    Step,
+    logprobs_of,
+    usage,
+    vendor_object,
+)
 from reasoner.serving.requests import (
     IGNORED,
     MAX_TURNS,
@@ -357,7 +366,7 @@ class ResponseReply(Reply):
             "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
             "output": output,
             "usage": _usage(result.solution.cost),
-            "reasoner": self._vendor(0, result, text.content),
+            "reasoner": vendor_object(result, self._prices),
         }
 
     def begin(self, _choices: int) -> Iterable[Document]:
@@ -369,8 +378,10 @@ class ResponseReply(Reply):
 
     def end(self, results: Sequence[Result]) -> Iterable[Document]:
         """The last events, and the whole reply."""
-        events = self._said(0, self._streams[0].rest(ReplyText.of(results[0]).blocks))
+        text = ReplyText.of(results[0])
+        events = self._said(0, self._streams[0].rest(text.blocks))
         whole = self.whole(results)
+        self._noted(0, whole["reasoner"], text.content)
         return [*events, self._event(f"response.{whole['status']}", response=whole)]
 
     def fail(self, error: ApiError) -> Iterable[Document]:
@@ -416,7 +427,7 @@ class ResponseReply(Reply):
             "output_index": place,
             **({"content_index": 0} if part else {}),
         }
-        more = {"logprobs": block.logprobs} if block.kind == "text" else {}
+        more = {"logprobs": logprobs_of(block.tokens)} if block.kind == "text" else {}
         match step:
             case "begin":
                 yield self._event(
@@ -474,7 +485,7 @@ def _item(reply: str, block: ReplyBlock, status: str = "") -> Document:
         "type": "output_text",
         "text": block.text,
         "annotations": [],
-        "logprobs": block.logprobs,
+        "logprobs": logprobs_of(block.tokens),
     }
     return {
         "id": f"msg_{reply}",
