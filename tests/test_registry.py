@@ -11,15 +11,7 @@ from hypothesis import strategies as st
 from reasoner import registry
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UnknownName, UsageError
-from reasoner.registry import (
-    Kind,
-    aliases,
-    build,
-    entries,
-    names,
-    schema_of,
-    spec_of,
-)
+from reasoner.registry import Kind, aliases, build, entries, names, schema_of, spec_of
 from reasoner.stopping.rules import BetaRule
 from reasoner.types import SamplingParams
 from reasoner_strategies import BestOfN, Cisc, Refine, SelfConsistency, Single
