@@ -319,8 +319,8 @@ class MessageReply(Reply):
     def _said(self, _index: int, steps: Iterable[Step]) -> list[Document]:
         return [self._event(*step) for step in steps]
 
-    def _event(self, step: str, block: ReplyBlock, place: int) -> Document:
-        event: Document = {"type": EVENTS[step], "index": place}
+    def _event(self, step: str, block: ReplyBlock, position: int) -> Document:
+        event: Document = {"type": EVENTS[step], "index": position}
         if step == "begin":
             event["content_block"] = self._block(block)
         if step == "text":

@@ -111,12 +111,12 @@ class ReplyText:
         """The reply as blocks. An empty text is one too, unless tools are called."""
         thought = [ReplyBlock("thinking", self.thinking)] if self.thinking else []
         cut = self.finish_reason == "length"
-        said = ReplyBlock("text", self.content, tokens=self.tokens, cut=cut)
+        spoken = ReplyBlock("text", self.content, tokens=self.tokens, cut=cut)
         calls = [
             ReplyBlock("call", call.arguments, call.name, number)
             for number, call in enumerate(self.calls)
         ]
-        return [*thought, *([said] if self.content or not calls else []), *calls]
+        return [*thought, *([spoken] if self.content or not calls else []), *calls]
 
     @classmethod
     def of(cls, result: Result) -> "ReplyText":
@@ -232,14 +232,14 @@ class ReplyProgress:
 
 
 class Step(NamedTuple):
-    """What is sent next of a block, which has a `place` in the reply: that it begins, a further text, or that it ends.
+    """What is sent next of the block at a `position` of the reply: that it begins, a further text, or that it ends.
 
     The block that ends has its whole text; the one that begins has none.
     """
 
     kind: Literal["begin", "text", "end"]
     block: ReplyBlock
-    place: int
+    position: int
 
 
 @dataclass(slots=True)
@@ -252,7 +252,7 @@ class BlockStream:
     )
     _open: ReplyBlock | None = None
     """The last piece of the block that was begun and has not ended."""
-    _place: int = -1
+    _position: int = -1
 
     def sent(self, kind: BlockKind, number: int = 0) -> str:
         """All text of a kind that was sent, or of a call; lines of progress are thinking."""
@@ -262,12 +262,12 @@ class BlockStream:
         """Send a further piece."""
         if not self._is_open(piece):
             yield from self._end()
-            self._place += 1
-            yield Step("begin", replace(piece, text="", tokens=()), self._place)
+            self._position += 1
+            yield Step("begin", replace(piece, text="", tokens=()), self._position)
         self._open = piece
         if piece.text:
             self._sent[piece.key].append(piece.text)
-            yield Step("text", piece, self._place)
+            yield Step("text", piece, self._position)
 
     def rest(self, blocks: Iterable[ReplyBlock]) -> Iterator[Step]:
         """Send what was not sent yet of the whole reply. Where another text was sent, nothing is added to it."""
@@ -284,7 +284,9 @@ class BlockStream:
     def _end(self) -> Iterator[Step]:
         if block := self._open:
             self._open = None
-            yield Step("end", replace(block, text=self.sent(*block.key)), self._place)
+            yield Step(
+                "end", replace(block, text=self.sent(*block.key)), self._position
+            )
 
 
 class Reply(ABC):

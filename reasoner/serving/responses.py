@@ -417,14 +417,16 @@ class ResponseReply(Reply):
     def _said(self, _index: int, steps: Iterable[Step]) -> list[Document]:
         return [event for step in steps for event in self._events(*step)]
 
-    def _events(self, step: str, block: ReplyBlock, place: int) -> Iterator[Document]:
+    def _events(
+        self, step: str, block: ReplyBlock, position: int
+    ) -> Iterator[Document]:
         """The events of a step: items hold one part of content each, and calls none."""
         name, field = STREAMED[block.kind]
         item = _item(self.id, block, "in_progress" if step == "begin" else "")
         [part] = item.get("content", [None])
         at = {
             "item_id": item["id"],
-            "output_index": place,
+            "output_index": position,
             **({"content_index": 0} if part else {}),
         }
         more = {"logprobs": logprobs_of(block.tokens)} if block.kind == "text" else {}
@@ -432,7 +434,7 @@ class ResponseReply(Reply):
             case "begin":
                 yield self._event(
                     "response.output_item.added",
-                    output_index=place,
+                    output_index=position,
                     item=item | ({"content": []} if part else {}),
                 )
                 if part:
@@ -444,7 +446,7 @@ class ResponseReply(Reply):
                 if part:
                     yield self._event("response.content_part.done", **at, part=part)
                 yield self._event(
-                    "response.output_item.done", output_index=place, item=item
+                    "response.output_item.done", output_index=position, item=item
                 )
 
     def _event(self, name: str, **fields: Any) -> Document:
