@@ -382,13 +382,14 @@ def _value(where: str, value: Any, hint: Any, checked: _Checked) -> Any:
         return thinking_level(value)
     if isinstance(value, BareWord) and value.lower() == "none" and _optional(hint):
         return None
-    if typing.get_origin(hint) is tuple and isinstance(value, str | Spec):
+    listed, kind = typing.get_origin(hint) is tuple, _nested(hint)
+    if listed and isinstance(value, str | Spec):
         value = (value,) if value != "" else ()
-    if (kind := _nested(hint)) and isinstance(value, tuple):
+    if kind and listed:
         return tuple(_built(kind, part, {}, checked.deeper()) for part in value)
     if kind and isinstance(value, str | Spec):
         return _built(kind, value, {}, checked.deeper())
-    return _read(where, value, hint)
+    return _read(where, value, str if kind else hint)
 
 
 def _read(where: str, value: Any, hint: Any) -> Any:

@@ -190,6 +190,9 @@ def test_a_spec_builds_an_object(kind: Kind, spec: str, built: object) -> None:
             r"instruction=f\(x\) does not fit: write one text, in double quotes",
         ),
         ("single:instruction=[a]", r"instruction=\[a\] does not fit"),
+        ("best_of_n:of=[refine]", r"of=\[refine\] does not fit: write one text"),
+        ("single:stop=[f(x)]", r"stop=f\(x\) does not fit: write one text"),
+        ("single:stop_token_ids=[3,x]", "stop_token_ids='x' does not fit"),
         (
             "single:instruction=a b(c)",
             "'a b' is not a name: write text with a bracket in double quotes",
