@@ -7,7 +7,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
+from functools import cache
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,7 +19,15 @@ from reasoner.errors import (
     require_choice,
     shown,
 )
-from reasoner.specs import BareWord, OpenOptions, Spec, Value, written
+from reasoner.specs import (
+    MAX_DEPTH,
+    BareWord,
+    OpenOptions,
+    Spec,
+    Value,
+    hints_of,
+    written,
+)
 from reasoner.system.foreign import ForeignErrors
 from reasoner.system.machine import own_plug_ins, plug_ins
 from reasoner.system.redaction import without_userinfo
@@ -40,8 +48,6 @@ _GROUPS: Mapping[Kind, str] = {
 DEFAULT_ENGINE = "vllm"
 DEFAULT_STRATEGY = "self_consistency"
 DEFAULT_VERIFIER = "certainty"
-MAX_DEPTH = 20
-"""How deep specs are nested at most."""
 
 
 @cache
@@ -217,7 +223,7 @@ def check_types(thing: object) -> None:
     if not dataclasses.is_dataclass(thing):
         return
     cls: Any = type(thing)
-    for option, hint in _hints_of(cls).items():
+    for option, hint in hints_of(cls).items():
         value = getattr(thing, option, None)
         if not _fits(value, hint):
             kind = _nested(hint) if isinstance(value, str) else None
@@ -269,15 +275,6 @@ def _in_words(hint: Any) -> str:
     return "text" if hint is str else f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}"
 
 
-@lru_cache(maxsize=512)
-def _hints_of(cls: type) -> Mapping[str, Any]:
-    """The types of a class's fields: reading them takes longer than a server has for a request."""
-    try:
-        return typing.get_type_hints(cls)
-    except NameError:  # names that a foreign module imports for type checkers only
-        return {}
-
-
 def options_of(cls: Any) -> dict[str, "dataclasses.Field[Any]"]:
     """The fields of a dataclass that a spec can set; those that are keyword-only come last."""
     fields = sorted(dataclasses.fields(cls), key=lambda field: field.kw_only is True)
@@ -289,6 +286,42 @@ def sampling_options(cls: Any) -> dict[str, str]:
     fields = options_of(cls)
     names = [field.name for field in dataclasses.fields(SamplingParams)]
     return {f"params.{name}" if name in fields else name: name for name in names}
+
+
+def schema_of(cls: Any) -> dict[str, Any]:
+    """The JSON schema of the options that a spec of a class may set; a plug-in among them is a spec, as text."""
+    from pydantic import TypeAdapter
+
+    own, types = options_of(cls), hints_of(cls, marks=True)
+    drawn = sampling_options(cls) if "params" in own else {}
+    hints = {
+        **{option: _as_text(types.get(option, Any)) for option in own},
+        **{option: hints_of(SamplingParams)[name] for option, name in drawn.items()},
+    }
+    hints.pop("params", None)
+    schemas, shared = TypeAdapter.json_schemas(
+        [(option, "validation", TypeAdapter(hint)) for option, hint in hints.items()]
+    )
+    return {
+        "type": "object",
+        "properties": {option: schemas[option, "validation"] for option in hints},
+        "required": [option for option, field in own.items() if _required(field)],
+        "additionalProperties": hasattr(cls, "open_options"),
+        **shared,
+    }
+
+
+def _as_text(hint: Any) -> Any:
+    """The type of an option in which plug-ins are text; of what has no schema, any."""
+    from pydantic import PydanticUserError, TypeAdapter
+
+    if _nested(hint):
+        return tuple[str, ...] if typing.get_origin(hint) is tuple else str
+    try:
+        TypeAdapter(hint).json_schema()
+    except PydanticUserError:
+        return Any
+    return hint
 
 
 def _required(field: "dataclasses.Field[Any]") -> bool:
@@ -326,8 +359,8 @@ _NESTED: Mapping[str, Kind] = {
 
 
 def _nested(hint: Any) -> Kind | None:
-    """The kind of object that an option holds, so that it is written as a spec."""
-    for part in typing.get_args(hint) if _optional(hint) else (hint,):
+    """The kind of object that an option holds, alone or in a list, so that it is written as a spec."""
+    for part in (hint, *typing.get_args(hint)):
         if getattr(part, "_is_protocol", False):
             return _NESTED.get(part.__name__)
     return None
@@ -336,7 +369,7 @@ def _nested(hint: Any) -> Kind | None:
 def _converted(
     owner: str, values: Mapping[str, Any], cls: Any, checked: _Checked
 ) -> dict[str, Any]:
-    hints = _hints_of(cls)
+    hints = hints_of(cls)
     return {
         option: _value(f"{owner}: {option}", value, hints.get(option, str), checked)
         for option, value in values.items()
@@ -349,66 +382,45 @@ def _value(where: str, value: Any, hint: Any, checked: _Checked) -> Any:
         return thinking_level(value)
     if isinstance(value, BareWord) and value.lower() == "none" and _optional(hint):
         return None
-    if isinstance(value, str | Spec) and (kind := _nested(hint)):
+    listed, kind = typing.get_origin(hint) is tuple, _nested(hint)
+    if listed and isinstance(value, str | Spec):
+        value = (value,) if value != "" else ()
+    if kind and listed:
+        return tuple(_built(kind, part, {}, checked.deeper()) for part in value)
+    if kind and isinstance(value, str | Spec):
         return _built(kind, value, {}, checked.deeper())
-    if kinds := _kinds(value, hint):
-        return _listed(where, value, kinds, checked)
-    if isinstance(value, Spec | tuple):
-        raise UsageError(
-            f"{where}={written(value)} does not fit: write one text, in double quotes if it has brackets"
-        )
-    value = str(value) if isinstance(value, BareWord) else value
+    return _read(where, value, str if kind else hint)
+
+
+def _read(where: str, value: Any, hint: Any) -> Any:
+    """Text, or lists of it, as a type; a value of a caller as it is, if it fits."""
     if hint is str and isinstance(value, str):
-        return value
+        return str(value)
     # Imported here, as most runs set no option that is not text.
     from pydantic import TypeAdapter, ValidationError
 
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]["msg"].lower()
-        commas = isinstance(value, str) and " " in value and "=" in value
-        advice = (
-            "; separate options by commas, as in n=8,temperature=0.7" if commas else ""
-        )
-        raise UsageError(
-            f"{where}={shown(value)} does not fit: {problem}{advice}"
-        ) from error
+        wrong = error.errors(include_url=False)[0]
+        given, advice = wrong["input"], wrong["msg"].lower()
+        text = shown(given)
+        if isinstance(given, Spec | tuple):
+            text, advice = written(given), _ADVICE.get(wrong["type"], advice)
+        if isinstance(value, str) and " " in value and "=" in value:
+            advice += "; separate options by commas, as in n=8,temperature=0.7"
+        raise UsageError(f"{where}={text} does not fit: {advice}") from error
     except ReasonerError:
         raise
     except Exception as error:
         raise UsageError(f"{where} cannot be set from text ({error})") from error
 
 
-def _kinds(value: Any, hint: Any) -> tuple[Any, ...]:
-    """The types of the values of an option that is a list, or may be one and is; empty for others."""
-    if typing.get_origin(hint) is tuple:
-        return typing.get_args(hint) if isinstance(value, str | Spec | tuple) else ()
-    lists = (
-        typing.get_args(part)
-        for part in typing.get_args(hint)
-        if typing.get_origin(part) is tuple
-    )
-    return next(lists, ()) if isinstance(value, tuple) else ()
-
-
-def _listed(
-    where: str, value: Any, hints: tuple[Any, ...], checked: _Checked
-) -> tuple[Any, ...]:
-    """A list of values of one type, or of as many types as it has values."""
-    parts = (
-        value if isinstance(value, tuple) else () if value == BareWord() else (value,)
-    )
-    first, *others = hints
-    kinds = [first] * len(parts) if others == [...] else [first, *others]
-    if len(parts) != len(kinds):
-        raise UsageError(
-            f"{where}={written(value)} does not fit: write [{','.join(['VALUE'] * len(kinds))}]"
-        )
-    return tuple(
-        _value(where, part, kind, checked)
-        for part, kind in zip(parts, kinds, strict=True)
-    )
+_ADVICE: Mapping[str, str] = {
+    "missing": "a value is missing",
+    "string_type": "write one text, in double quotes if it has brackets",
+}
+"""What pydantic's words for a problem leave open."""
 
 
 def _optional(hint: Any) -> bool:

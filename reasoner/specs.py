@@ -289,6 +289,10 @@ class OwnerOnly(NamedTuple):
     why: str
 
 
+_KEYWORDS: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+"""The limits of a `Range` in a JSON schema."""
+
+
 class Range(NamedTuple):
     """The values that a number may have; the last range of a type counts."""
 
@@ -296,6 +300,15 @@ class Range(NamedTuple):
     at_most: float | None = None
     above: float | None = None
     below: float | None = None
+
+    def __get_pydantic_json_schema__(self, schema: Any, describe: Any) -> Any:
+        """The type's JSON schema with these limits in place of those before; infinity is none."""
+        limited = describe(schema) | dict(zip(_KEYWORDS, self, strict=True))
+        return {
+            name: value
+            for name, value in limited.items()
+            if value not in (None, math.inf)
+        }
 
 
 Samples = Annotated[int, Mark.SAMPLES, Range(at_least=1, at_most=MAX_SAMPLES)]
@@ -341,7 +354,7 @@ def marks_of(cls: type) -> Mapping[str, Mark | OwnerOnly]:
             for mark in getattr(hint, "__metadata__", ())
             if isinstance(mark, Mark | OwnerOnly)
         ]
-        for name, hint in _hints_of(cls).items()
+        for name, hint in hints_of(cls, marks=True).items()
     }
     return {name: marks[0] for name, marks in marked.items() if marks}
 
@@ -350,7 +363,7 @@ def marks_of(cls: type) -> Mapping[str, Mark | OwnerOnly]:
 def _limits_of(cls: Any) -> Mapping[str, tuple[Any, Range | tuple[str, ...]]]:
     """The type of each option of a class that has limits, and its range or choices."""
     limits: dict[str, tuple[Any, Range | tuple[str, ...]]] = {}
-    hints = _hints_of(cls)
+    hints = hints_of(cls, marks=True)
     for option in dataclasses.fields(cls):
         hint = hints.get(option.name)
         # An option that may be None is a union.
@@ -367,8 +380,10 @@ def _limits_of(cls: Any) -> Mapping[str, tuple[Any, Range | tuple[str, ...]]]:
     return limits
 
 
-def _hints_of(cls: type) -> Mapping[str, Any]:
+@lru_cache(maxsize=1024)
+def hints_of(cls: type, *, marks: bool = False) -> Mapping[str, Any]:
+    """The types of a class's fields, with their marks and ranges or without; none where they cannot be read."""
     try:
-        return typing.get_type_hints(cls, include_extras=True)
+        return typing.get_type_hints(cls, include_extras=marks)
     except Exception:  # names that a foreign module imports for type checkers only
         return {}

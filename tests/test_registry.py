@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reasoner import registry
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UnknownName, UsageError
-from reasoner.registry import Kind, aliases, build, entries, names, spec_of
+from reasoner.registry import Kind, aliases, build, entries, names, schema_of, spec_of
 from reasoner.stopping.rules import BetaRule
 from reasoner.types import SamplingParams
 from reasoner_strategies import BestOfN, Cisc, Refine, SelfConsistency, Single
@@ -190,6 +190,9 @@ def test_a_spec_builds_an_object(kind: Kind, spec: str, built: object) -> None:
             r"instruction=f\(x\) does not fit: write one text, in double quotes",
         ),
         ("single:instruction=[a]", r"instruction=\[a\] does not fit"),
+        ("best_of_n:of=[refine]", r"of=\[refine\] does not fit: write one text"),
+        ("single:stop=[f(x)]", r"stop=f\(x\) does not fit: write one text"),
+        ("single:stop_token_ids=[3,x]", "stop_token_ids='x' does not fit"),
         (
             "single:instruction=a b(c)",
             "'a b' is not a name: write text with a bracket in double quotes",
@@ -211,7 +214,7 @@ def test_a_spec_builds_an_object(kind: Kind, spec: str, built: object) -> None:
         ("single:thinking=0", "thinking must be none, low"),
         (
             "single:logit_bias=[[5]]",
-            r"logit_bias=\[5\] does not fit: write \[VALUE,VALUE\]",
+            r"logit_bias=\[5\] does not fit: a value is missing",
         ),
         ("single:stop=\\n", "write text that holds it in double quotes"),
         ("toy", "strategy toy needs count: write toy:count=VALUE"),
@@ -226,6 +229,16 @@ def test_a_spec_builds_an_object(kind: Kind, spec: str, built: object) -> None:
 def test_an_invalid_spec_says_why(spec: str, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         build("strategy", spec)
+
+
+def test_a_schema_has_plug_ins_as_text_and_what_no_schema_describes_as_anything() -> (
+    None
+):
+    properties = schema_of(Toy)["properties"]
+    assert (properties["opaque"], properties["count"]) == ({}, {"type": "integer"})
+    assert schema_of(Toy)["required"] == ["count"]
+    assert schema_of(BestOfN)["properties"]["of"] == {"type": "string"}
+    assert "params.stop" in schema_of(SelfConsistency)["properties"]
 
 
 def test_options_given_elsewhere_are_overridden_by_the_spec() -> None:

@@ -17,6 +17,7 @@ from reasoner.registry import (
     load,
     options_of,
     sampling_options,
+    schema_of,
 )
 from reasoner.specs import BareWord, written
 from reasoner.types import FALLBACK, SamplingParams
@@ -104,6 +105,7 @@ def details(kind: Kind, name: str) -> dict[str, Any]:
         else "",
         "options": {option: _text(default) for option, default in _options(cls)},
         "sampling": _sampling(cls),
+        "schema": schema_of(cls),
         "example": example(kind, name, cls),
     }
 

@@ -13,7 +13,6 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reasoner.serving.blocks import Reply
 from reasoner.serving.bodies import checked, read
 from reasoner.serving.chat import ChatReply
 from reasoner.serving.choose import choose
@@ -23,6 +22,7 @@ from reasoner.serving.listener import MAX_HEADER_BYTES, is_loopback
 from reasoner.serving.messages import CountRequest, MessageReply
 from reasoner.serving.metrics import NO_STRATEGY
 from reasoner.serving.page import page_routes, trace_response
+from reasoner.serving.replies import Reply
 from reasoner.serving.requests import ChatRequest
 from reasoner.serving.responses import KeptMessages, ResponseReply
 from reasoner.serving.service import Service

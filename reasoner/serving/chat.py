@@ -4,9 +4,19 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from reasoner.budget import Cost
-from reasoner.serving.blocks import Reply, ReplyBlock, ReplyText, Step
 from reasoner.serving.errors import ApiError
-from reasoner.serving.replies import Document, Result, usage
+from reasoner.serving.replies import (
+    Document,
+    Reply,
+    ReplyBlock,
+    ReplyText,
+    Result,
+    Step,
+    Tokens,
+    logprobs_of,
+    usage,
+    vendor_object,
+)
 from reasoner.serving.requests import ChatRequest
 from reasoner.trace.events import Event
 
@@ -38,9 +48,9 @@ class ChatReply(Reply):
                 {
                     "index": index,
                     "message": message,
-                    "logprobs": _logprobs(text.blocks[-1]),
+                    "logprobs": _logprobs(text.tokens),
                     "finish_reason": text.finish_reason,
-                    "reasoner": self._vendor(index, result, text.content),
+                    "reasoner": vendor_object(result, self._prices),
                 }
             )
         vendor = choices[0]["reasoner"]
@@ -53,8 +63,10 @@ class ChatReply(Reply):
 
     def begin(self, choices: int) -> Iterable[Document]:
         """A first chunk of each choice, without text."""
-        first = {"role": "assistant", "content": ""}
-        return [self._chunk(index, first) for index in range(choices)]
+        return [
+            self._chunk(index, {"role": "assistant", "content": ""})
+            for index in range(choices)
+        ]
 
     def progress(self, index: int, event: Event) -> Iterable[Document]:
         """A line about what happened, with the vendor object so far."""
@@ -67,9 +79,12 @@ class ChatReply(Reply):
         for index, result in enumerate(results):
             text = ReplyText.of(result)
             chunks += self._said(index, self._streams[index].rest(text.blocks))
-            vendor = self._vendor(index, result, text.content)
+            vendor = vendor_object(result, self._prices)
             chunks.append(
-                self._chunk(index, {}, text.finish_reason) | {"reasoner": vendor}
+                {
+                    **self._chunk(index, {}, text.finish_reason),
+                    "reasoner": self._noted(index, vendor, text.content),
+                }
             )
         if self.asked.include_usage:
             chunks.append(
@@ -116,7 +131,7 @@ class ChatReply(Reply):
                 _thinking(block.text)
                 if block.kind == "thinking"
                 else {"content": block.text},
-                logprobs=_logprobs(block),
+                logprobs=_logprobs(block.tokens),
             )
             for block in blocks
             if block.kind != "call"
@@ -138,8 +153,8 @@ class ChatReply(Reply):
         ]
 
 
-def _logprobs(block: ReplyBlock) -> Document | None:
-    return {"content": block.logprobs, "refusal": None} if block.tokens else None
+def _logprobs(tokens: Tokens) -> Document | None:
+    return {"content": logprobs_of(tokens), "refusal": None} if tokens else None
 
 
 def _thinking(text: str) -> dict[str, str]:

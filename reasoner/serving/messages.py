@@ -7,9 +7,16 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import Field, JsonValue, model_validator
 
 from reasoner.budget import Cost
-from reasoner.serving.blocks import Reply, ReplyBlock, ReplyText, Step
 from reasoner.serving.errors import ApiError
-from reasoner.serving.replies import Document, Result
+from reasoner.serving.replies import (
+    Document,
+    Reply,
+    ReplyBlock,
+    ReplyText,
+    Result,
+    Step,
+    vendor_object,
+)
 from reasoner.serving.requests import (
     MAX_TOKENS,
     MAX_TURNS,
@@ -259,7 +266,7 @@ class MessageReply(Reply):
             **self._frame(result.solution.cost),
             "content": [self._block(block) for block in _shown(text)],
             "stop_reason": REASONS[text.finish_reason],
-            "reasoner": self._vendor(0, result, text.content),
+            "reasoner": vendor_object(result, self._prices),
         }
 
     def begin(self, _choices: int) -> Iterable[Document]:
@@ -268,14 +275,13 @@ class MessageReply(Reply):
 
     def end(self, results: Sequence[Result]) -> Iterable[Document]:
         """The last events."""
-        blocks = _shown(ReplyText.of(results[0]))
-        events = self._said(0, self._streams[0].rest(blocks))
-        whole = self.whole(results)
+        text, whole = ReplyText.of(results[0]), self.whole(results)
+        events = self._said(0, self._streams[0].rest(_shown(text)))
         ended = {
             "type": "message_delta",
             "delta": {"stop_reason": whole["stop_reason"], "stop_sequence": None},
             "usage": whole["usage"],
-            "reasoner": whole["reasoner"],
+            "reasoner": self._noted(0, whole["reasoner"], text.content),
         }
         return [*events, ended, {"type": "message_stop"}]
 
@@ -313,8 +319,8 @@ class MessageReply(Reply):
     def _said(self, _index: int, steps: Iterable[Step]) -> list[Document]:
         return [self._event(*step) for step in steps]
 
-    def _event(self, step: str, block: ReplyBlock, place: int) -> Document:
-        event: Document = {"type": EVENTS[step], "index": place}
+    def _event(self, step: str, block: ReplyBlock, position: int) -> Document:
+        event: Document = {"type": EVENTS[step], "index": position}
         if step == "begin":
             event["content_block"] = self._block(block)
         if step == "text":

@@ -8,9 +8,18 @@ from pydantic import Discriminator, Field, JsonValue, Tag, field_validator
 
 from reasoner.budget import Cost, Prices
 from reasoner.errors import shown
-from reasoner.serving.blocks import Reply, ReplyBlock, ReplyText, Step
 from reasoner.serving.errors import ApiError
-from reasoner.serving.replies import Document, Result, usage
+from reasoner.serving.replies import (
+    Document,
+    Reply,
+    ReplyBlock,
+    ReplyText,
+    Result,
+    Step,
+    logprobs_of,
+    usage,
+    vendor_object,
+)
 from reasoner.serving.requests import (
     IGNORED,
     MAX_TURNS,
@@ -357,32 +366,32 @@ class ResponseReply(Reply):
             "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
             "output": output,
             "usage": _usage(result.solution.cost),
-            "reasoner": self._vendor(0, result, text.content),
+            "reasoner": vendor_object(result, self._prices),
         }
 
     def begin(self, _choices: int) -> Iterable[Document]:
         """The first events."""
-        frame = self._frame("in_progress")
         return [
-            self._event("response.created", response=frame),
-            self._event("response.in_progress", response=frame),
+            self._event(name, response=self._frame("in_progress"))
+            for name in ("response.created", "response.in_progress")
         ]
 
     def end(self, results: Sequence[Result]) -> Iterable[Document]:
         """The last events, and the whole reply."""
-        events = self._said(0, self._streams[0].rest(ReplyText.of(results[0]).blocks))
+        text = ReplyText.of(results[0])
+        events = self._said(0, self._streams[0].rest(text.blocks))
         whole = self.whole(results)
+        self._noted(0, whole["reasoner"], text.content)
         return [*events, self._event(f"response.{whole['status']}", response=whole)]
 
     def fail(self, error: ApiError) -> Iterable[Document]:
         """The last event of a reply that failed after its stream began."""
         code = "rate_limit_exceeded" if error.status == 429 else "server_error"
-        failure = {"code": code, "message": error.message}
-        return [
-            self._event(
-                "response.failed", response={**self._frame("failed"), "error": failure}
-            )
-        ]
+        failed = {
+            **self._frame("failed"),
+            "error": {"code": code, "message": error.message},
+        }
+        return [self._event("response.failed", response=failed)]
 
     def _frame(self, status: str) -> Document:
         """What is known of a reply from its request."""
@@ -408,19 +417,25 @@ class ResponseReply(Reply):
     def _said(self, _index: int, steps: Iterable[Step]) -> list[Document]:
         return [event for step in steps for event in self._events(*step)]
 
-    def _events(self, step: str, block: ReplyBlock, place: int) -> Iterator[Document]:
+    def _events(
+        self, step: str, block: ReplyBlock, position: int
+    ) -> Iterator[Document]:
         """The events of a step: items hold one part of content each, and calls none."""
         name, field = STREAMED[block.kind]
         item = _item(self.id, block, "in_progress" if step == "begin" else "")
         [part] = item.get("content", [None])
-        at = {"item_id": item["id"], "output_index": place}
-        at |= {"content_index": 0} if part else {}
-        more = {"logprobs": block.logprobs} if block.kind == "text" else {}
+        at = {
+            "item_id": item["id"],
+            "output_index": position,
+            **({"content_index": 0} if part else {}),
+        }
+        more = {"logprobs": logprobs_of(block.tokens)} if block.kind == "text" else {}
         match step:
             case "begin":
-                item |= {"content": []} if part else {}
                 yield self._event(
-                    "response.output_item.added", output_index=place, item=item
+                    "response.output_item.added",
+                    output_index=position,
+                    item=item | ({"content": []} if part else {}),
                 )
                 if part:
                     yield self._event("response.content_part.added", **at, part=part)
@@ -431,7 +446,7 @@ class ResponseReply(Reply):
                 if part:
                     yield self._event("response.content_part.done", **at, part=part)
                 yield self._event(
-                    "response.output_item.done", output_index=place, item=item
+                    "response.output_item.done", output_index=position, item=item
                 )
 
     def _event(self, name: str, **fields: Any) -> Document:
@@ -472,7 +487,7 @@ def _item(reply: str, block: ReplyBlock, status: str = "") -> Document:
         "type": "output_text",
         "text": block.text,
         "annotations": [],
-        "logprobs": block.logprobs,
+        "logprobs": logprobs_of(block.tokens),
     }
     return {
         "id": f"msg_{reply}",

@@ -12,9 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from reasoner.engine import TextPiece
 from reasoner.execution.launching import cancel_all
-from reasoner.serving.blocks import Reply
 from reasoner.serving.errors import ApiError, api_error
-from reasoner.serving.replies import Document, Result
+from reasoner.serving.replies import Document, Reply, Result
 from reasoner.serving.service import Follow
 from reasoner.trace.events import Event
 

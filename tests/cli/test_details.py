@@ -4,6 +4,7 @@ import re
 import shlex
 
 import click
+import jsonschema
 import pytest
 
 from reasoner.cli.details import details
@@ -30,6 +31,9 @@ def test_every_option_is_explained_and_the_example_is_a_command_that_uses_it(
         for word in re.findall(r"\w+", vars(base).get("__doc__") or "")
     }
     assert document["options"].keys() <= words
+    jsonschema.Draft202012Validator.check_schema(document["schema"])
+    known = document["options"].keys() | document["sampling"].keys()
+    assert known <= document["schema"]["properties"].keys()
     program, command, *arguments = shlex.split(document["example"])
     assert program == "reasoner"
     group = cli.get_command(click.Context(cli), command)

@@ -6,10 +6,11 @@ import typing
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from reasoner.errors import UsageError
-from reasoner.registry import Kind, build, entries, load, options_of
+from reasoner.registry import Kind, build, entries, load, options_of, schema_of
 from reasoner.specs import Range, _limits_of
 from reasoner.types import SamplingParams
 from reasoner_strategies import AbMcts, DeepConf
@@ -52,12 +53,16 @@ def refusal(kind: Kind, name: str, option: str, value: float) -> str:
 def test_a_number_is_accepted_at_its_limit_and_refused_beyond_it(kind: Kind) -> None:
     for name, option, limits in numbers(kind):
         low, high = limits.at_least, limits.at_most
+        fits = jsonschema.Draft202012Validator(
+            schema_of(load(kind, name))["properties"][option]
+        ).is_valid
         # Another option may not go with a limit, but the range holds it.
         assert not any(
             " must be " in refusal(kind, name, option, end)
             for end in (low, high)
             if end is not None
         ), name
+        assert all(fits(end) for end in (low, high) if end is not None), name
         beyond = (
             None if low is None else low - 1,
             None if high is None else high + 1,
@@ -65,6 +70,7 @@ def test_a_number_is_accepted_at_its_limit_and_refused_beyond_it(kind: Kind) -> 
             limits.below,
         )
         for value in [value for value in beyond if value is not None]:
+            assert value == float("inf") or not fits(value), (name, option, value)
             said = refusal(kind, name, option, value)
             assert re.fullmatch(
                 rf".*{option}\b.* must be .*\(got {value:,.9g}.*", said
