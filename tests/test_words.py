@@ -50,6 +50,8 @@ PLAIN = (
     "examples/README.md",
 )
 """The pages that were rewritten for newcomers; a page that joins them keeps the limits below."""
+MOST_WORDS = 27_000
+"""The most words of all pages in `docs`, without decisions and what a report wrote."""
 LONGEST = 25
 """The most words of a sentence on these pages; code counts as one word."""
 HABITS = re.compile(r"\b(?:so many|of which|that of)\b", re.IGNORECASE)
@@ -138,6 +140,12 @@ def heavy(page: str) -> list[str]:
 @pytest.mark.parametrize("page", PLAIN)
 def test_a_page_for_newcomers_is_read_once(page: str) -> None:
     assert heavy((ROOT / page).read_text()) == []
+
+
+def test_the_pages_together_are_short() -> None:
+    pages = [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/tutorials/*.md")]
+    pages.append(ROOT / "docs/report/README.md")
+    assert sum(len(page.read_text().split()) for page in pages) <= MOST_WORDS
 
 
 def test_long_sentences_and_full_cells_are_seen() -> None:
