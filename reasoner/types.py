@@ -696,7 +696,7 @@ class Proposal:
 
     def _repr_html_(self) -> str:
         """The same, for a notebook."""
-        return f"<pre>{escape(repr(self))}</pre>"
+        return f"<code>{escape(repr(self))}</code>"
 
 
 @value(frozen=True, slots=True)
