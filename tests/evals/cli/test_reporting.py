@@ -69,7 +69,7 @@ def test_the_results_are_a_table_that_fits_the_terminal(
             for line, following in pairwise(table)
             if pattern.fullmatch(line)
         ]
-        assert f"{100 * float(rows[name]['accuracy']):.1f}" in line
+        assert f"{100 * float(rows[name]['acc']):.1f}" in line
         assert f"{float(rows[name]['tokens']):,.0f}" in line
 
 
