@@ -224,9 +224,17 @@ def joined(parts: Sequence[ArmReading]) -> ArmReading:
         np.concatenate([each.rows.length for each in replies]),
     )
     pool = ReplyArrays(rows, **_concatenated(replies, "rows"))
+    costs = {
+        name: np.concatenate([arm.costs[name] for arm in arms]) for name in data.costs
+    }
     return ArmReading(
         replace(run, tasks={data.arm.task: items}),
-        replace(data, replies=pool, **_concatenated(arms, "arm", "replies")),
+        replace(
+            data,
+            costs=costs,
+            replies=pool,
+            **_concatenated(arms, "arm", "costs", "replies"),
+        ),
     )
 
 
