@@ -321,8 +321,12 @@ class TuneRun(EngineRun):
         strategies = [build("strategy", spec) for spec in setup.strategies]
         async with started(setup.engine, setup.verifier, strategies, progress):
             sizes = await self._sizes()
-            pools = (each.size for each in sizes.candidates if each.stop)
-            check_signal(setup.binning, max(pools, default=FIRST))
+            votes = (
+                each.size
+                for each in sizes.candidates
+                if each.size and each.arm.startswith("self_consistency")
+            )
+            check_signal(setup.binning, max(votes, default=FIRST))
             rounds_of = Rounds(
                 path=setup.folder,
                 data=setup.data,

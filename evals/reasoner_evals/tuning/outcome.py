@@ -97,8 +97,8 @@ class RaceOutcome:
         if self.profile:
             family = self.profile.family()
             yield f"profile    {self.profile_path}, {counted(family.questions, 'question')}"
-            for title, told in promises(family):
-                yield f"{title:<11}{told}"
+            for title, text in promises(family):
+                yield f"{title:<11}{text}"
         share = (
             f", {self.spent / self.everything:.0%} of all candidates on all questions"
             if self.everything

@@ -69,11 +69,11 @@ def promises(family: Family) -> Iterator[tuple[str, str]]:
 def _kept(family: Family, index: int, risk: float) -> str:
     """The cost of a promise, and how many questions would promise a cheaper one."""
     kept = promised(family, index, risk).row
-    told = f"{kept.tokens:,.0f} tokens by {_arm(kept)}"
+    text = f"{kept.tokens:,.0f} tokens by {_arm(kept)}"
     if more := bolder(family, index, risk):
         row, count = more
-        told += f"; about {counted(count, 'question')} would promise {row.tokens:,.0f} by {_arm(row)}"
-    return told
+        text += f"; about {counted(count, 'question')} would promise {row.tokens:,.0f} by {_arm(row)}"
+    return text
 
 
 def _arm(row: ArmRow) -> str:
