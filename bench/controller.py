@@ -172,7 +172,7 @@ def longest_of(lengths: Floats) -> Floats:
 
 
 def family(pool: Pool, rows: Bools) -> Family:
-    """What `reasoner calibrate` measures on some questions of a pool."""
+    """What a profile of `reasoner tune` measures on some questions of a pool."""
     baseline = pool.arm.way()
     return Family(
         task="pool",

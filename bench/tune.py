@@ -1,26 +1,38 @@
-"""What `reasoner tune` chooses on simulated laws, how often it claims a gain that is none, and what it spends.
+"""What `reasoner tune` chooses, how often it claims a gain that is none, and what it spends: by laws and recordings.
 
-    python bench/tune.py [RESAMPLES] [QUESTIONS...]
+    python bench/tune.py [RESAMPLES] [QUESTIONS...] [FILE...]
 
-Each law has 2,000 questions and 37 candidates at a budget of 4,000 tokens: one greedy sample, votes, best of n and
-weighted votes of 8, 16 and 32 samples of one pool, three votes that a rule ends, seven searches in three sizes, and the
-shortest three of 8, 16 and 32 chains. Their accuracies on all questions are the truth. A resample takes some of the
-questions (150 and 600 by default), races two thirds of them as the command does, and judges with the others. The tokens
-count the sizes, the race and the judge, against all candidates on all questions, each by itself or with the samples of
-the pool drawn once.
+Without a FILE the questions are of simulated laws. Each law has 2,000 questions and 37 candidates at a budget of 4,000
+tokens: one greedy sample, votes, best of n and weighted votes of 8, 16 and 32 samples of one pool, three votes that a
+rule ends, seven searches in three sizes, and the shortest three of 8, 16 and 32 chains. Their accuracies on all
+questions are the truth. A resample takes some of the questions (150 and 600 by default), races two thirds of them as
+the command does, and judges with the others. The tokens count the sizes, the race and the judge, against all candidates
+on all questions, each by itself or with the samples of the pool drawn once.
+
+A FILE has recorded answers or chains of a real model (bench/README.md: sources), or is a recording in bench/recordings;
+at most 64 samples a question are used. Its candidates are a single sample (the greedy one, where it is recorded), votes
+of a quarter, a half and all of the samples, votes that a rule ends, the shortest three of so many, and with recorded
+scores the best one and weighted votes. The budget is what all samples cost. What a candidate does on a question is its
+mean over subsets or orders of the samples, and its accuracy on all questions of the FILE is the truth. A resample draws
+its questions with replacement.
 """
 
+import gzip
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import norm
 
+from reasoner.registry import build
+from reasoner_evals.calibration.outcomes import Samples, random_orders, stopped
 from reasoner_evals.stats import Bools, Floats, Ints
 from reasoner_evals.stats.estimators import best_of_k, votes_at_k
-from reasoner_evals.tuning.candidates import PILOT, TRIALS
+from reasoner_evals.tuning.candidates import LEAST, PARTS, PILOT, STOPS, TRIALS
 from reasoner_evals.tuning.race import Race, limit, rounds
 from reasoner_evals.tuning.split import FEW, JUDGES
 from reasoner_evals.tuning.verdict import SINGLES, JudgedStrategy, verdict
@@ -74,6 +86,9 @@ class Field(NamedTuple):
     tokens: Floats
     shared: Bools
     """[K]: those that select from the pool."""
+    goal: float
+    votes: list[int]
+    """The plain votes."""
 
 
 def field(law: Law, source: np.random.Generator) -> Field:
@@ -133,7 +148,149 @@ def field(law: Law, source: np.random.Generator) -> Field:
             (f"short{n}", most, np.minimum(lengths[:, :n], third).sum(axis=1), False)
         )
     names, outcomes, tokens, shared = zip(*rows, strict=True)
-    return Field(list(names), np.stack(outcomes), np.stack(tokens), np.array(shared))
+    plain = [names.index(f"vote{n}") for n in SIZES]
+    return Field(
+        list(names), np.stack(outcomes), np.stack(tokens), np.array(shared), GOAL, plain
+    )
+
+
+MOST = 64
+"""The most samples of a question that are used."""
+
+
+class Recording(NamedTuple):
+    """The samples of Q questions: arrays [Q, N], and the greedy ones [Q], where they are recorded."""
+
+    right: Bools
+    classes: Ints
+    tokens: Floats
+    scores: Floats | None
+    greedy: tuple[Floats, Floats] | None
+    """Whether it is right, and its tokens."""
+
+
+def read(file: Path) -> Recording:
+    """A recording, or a file of answers or chains. Questions without all samples are left out."""
+    if file.suffix == ".gz":
+        return replies_in(file)
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    drawn = [
+        [(chain["answer"], chain["tokens"]) for chain in row["chains"]]
+        if "chains" in row
+        else list(zip(row["answers"], row["tokens"], strict=True))
+        for row in rows
+    ]
+    n = min(MOST, *map(len, drawn))
+    golds = [key(row["gold"]) for row in rows]
+    right = [
+        [key(answer) == gold for answer, _ in samples[:n]]
+        for samples, gold in zip(drawn, golds, strict=True)
+    ]
+    classes = [numbered([answer for answer, _ in samples[:n]]) for samples in drawn]
+    tokens = [[spent for _, spent in samples[:n]] for samples in drawn]
+    return Recording(
+        np.array(right), np.array(classes), np.array(tokens, float), None, None
+    )
+
+
+def replies_in(file: Path) -> Recording:
+    """The replies that bench/real/record.py wrote."""
+    questions: dict[str, dict[int, dict[str, Any]]] = {}
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            questions.setdefault(row["question_id"], {})[row["index"]] = row
+    n = max(len(each) for each in questions.values()) - 1
+    whole = [each for each in questions.values() if len(each) == n + 1]
+    drawn = [[each[index] for index in range(n)] for each in whole]
+
+    def column(name: str) -> Floats:
+        return np.array([[row[name] for row in rows] for rows in drawn], float)
+
+    greedy = [
+        np.array([each[-1][name] for each in whole], float)
+        for name in ("right", "tokens")
+    ]
+    return Recording(
+        column("right") == 1,
+        np.array([numbered([row["answer"] for row in rows]) for rows in drawn]),
+        column("tokens"),
+        column("score"),
+        (greedy[0], greedy[1]),
+    )
+
+
+def key(answer: str | None) -> str:
+    """Equal for equal answers: numbers by their values, other texts as they are."""
+    text = (answer or "").strip()
+    try:
+        return repr(float(text.replace(",", "")))
+    except ValueError:
+        return text
+
+
+def numbered(answers: Sequence[str | None]) -> list[int]:
+    """The class of each answer; -1 without one."""
+    known: dict[str, int] = {}
+    return [
+        known.setdefault(text, len(known)) if (text := key(answer)) else -1
+        for answer in answers
+    ]
+
+
+def field_of(recording: Recording, name: str) -> Field:
+    """The candidates of a recording."""
+    right, classes, tokens, scores, greedy = recording
+    questions, n = right.shape
+    sizes = list(dict.fromkeys(max(round(part * n), min(n, LEAST)) for part in PARTS))
+    hit, mean = right.astype(float), tokens.mean(axis=1)
+    single = greedy or (hit.mean(axis=1), mean)
+    rows: list[tuple[str, Floats, Floats, bool]] = [("single", *single, False)]
+    tables = {"vote": votes_at_k(hit, classes, sizes)}
+    if scores is not None:
+        tables["best"] = best_of_k(hit, scores, sizes)
+        tables["weighted"] = votes_at_k(hit, classes, sizes, scores)
+    for kind, table in tables.items():
+        rows += [
+            (f"{kind}{size}", table[:, at], mean * size, True)
+            for at, size in enumerate(sizes)
+        ]
+    none = np.zeros(questions)
+    samples = Samples(right, classes, tokens, tokens, none, none)
+    orders = random_orders([f"{name}/{at}" for at in range(questions)], n)
+    vote = build("strategy", f"self_consistency:n={n}")
+    for stop, order in STOPS:
+        ended = stopped(samples, orders, vote, stop, order)
+        rows.append((stop, ended.right.mean(axis=1), ended.tokens.mean(axis=1), True))
+    for size in sizes:
+        rows.append((f"short{size}", *shortest(recording, orders[..., :size]), False))
+    names, outcomes, costs, shared = zip(*rows, strict=True)
+    plain = [names.index(f"vote{size}") for size in sizes]
+    return Field(
+        list(names),
+        np.stack(outcomes),
+        np.stack(costs),
+        np.array(shared),
+        float(tokens.sum(axis=1).mean()),
+        plain,
+    )
+
+
+def shortest(recording: Recording, orders: Ints) -> tuple[Floats, Floats]:
+    """The vote of the three shortest of so many samples, [Q, R, k], and its tokens: a tie goes to the shortest."""
+    lengths = np.take_along_axis(recording.tokens[:, None], orders, -1)
+    classes = np.take_along_axis(recording.classes[:, None], orders, -1)
+    right = np.take_along_axis(recording.right[:, None], orders, -1)
+    first = np.argsort(lengths, axis=-1, kind="stable")[..., :3]
+    three = np.take_along_axis(classes, first, -1)
+    voted = np.take_along_axis(right, first, -1)
+    agree = ((three[..., None] == three[..., None, :]) & (three >= 0)[..., None]).sum(
+        -1
+    )
+    leader = np.argmax(agree, axis=-1)[..., None]
+    third = np.take_along_axis(lengths, first[..., -1:], -1)
+    spent = np.minimum(lengths, third).sum(axis=-1)
+    won = np.take_along_axis(voted, leader, -1)[..., 0]
+    return won.mean(axis=1), spent.mean(axis=1)
 
 
 class Result(NamedTuple):
@@ -150,24 +307,25 @@ def tuned(of: Field, asked: np.ndarray) -> Result:
     racing, judging = asked[: -len(asked) // JUDGES], asked[-len(asked) // JUDGES :]
     right, tokens = of.right[:, racing], of.tokens[:, racing]
     candidates = len(of.names)
-    race = Race(right[:, :0], tokens[:, :0], tokens[:, :0], GOAL)
+    goal = of.goal
+    race = Race(right[:, :0], tokens[:, :0], tokens[:, :0], goal)
     own = of.tokens.mean(axis=1)
-    spent = PILOT * TRIALS * (own[~of.shared].sum() + GOAL)
+    spent = PILOT * TRIALS * (own[~of.shared].sum() + goal)
 
     def price(inside: Sequence[int]) -> float:
         kept = np.zeros(candidates, dtype=bool)
         kept[list(inside)] = True
-        costs = np.where(np.isinf(race.costs), GOAL, race.costs)
+        costs = np.where(np.isinf(race.costs), goal, race.costs)
         return float(
             costs[kept & ~of.shared].sum()
             + (costs[of.shared].max() if (kept & of.shared).any() else 0.0)
         )
 
     blocks = rounds(len(racing))
-    judge = 2 * GOAL * len(judging)
+    judge = 2 * goal * len(judging)
     for number, block in enumerate(blocks, 1):
-        costs = np.where(np.isinf(race.costs), GOAL, race.costs).tolist()
-        left = (limit(costs, GOAL, len(asked)) - spent - judge) / len(block)
+        costs = np.where(np.isinf(race.costs), goal, race.costs).tolist()
+        left = (limit(costs, goal, len(asked)) - spent - judge) / len(block)
         if number > 1:
             race.thin_out(price, len(blocks) - number + 1, left)
         inside = race.inside
@@ -184,8 +342,9 @@ def tuned(of: Field, asked: np.ndarray) -> Result:
         spent += price(inside) * len(block)
         race.look()
     chosen = race.choice(few=len(asked) < FEW)
-    sizes = [of.names.index(f"vote{n}") for n in SIZES]
-    vote = min(sizes, key=lambda who: abs(own[who] - (own[chosen] if chosen else GOAL)))
+    vote = min(
+        of.votes, key=lambda who: abs(own[who] - (own[chosen] if chosen else goal))
+    )
     names = {SINGLES[0]: 0, "a plain vote": vote}
     judged = {
         who: JudgedStrategy(
@@ -206,38 +365,55 @@ def tuned(of: Field, asked: np.ndarray) -> Result:
     return Result(chosen, spent, tuple(wrong))
 
 
-def main(resamples: int, counts: list[int]) -> None:
-    print(
-        "questions, law: within a point of the best, points lost, false claims, tokens of all (of all, the pool once)"
+def line(name: str, of: Field, count: int, resamples: int) -> str:
+    """What races on so many of its questions come to, as a row of the table."""
+    source = np.random.default_rng(0)
+    truth, own = of.right.mean(axis=1), of.tokens.mean(axis=1)
+    population = len(of.right[0])
+    results = [
+        tuned(of, source.choice(population, count, replace=population < POPULATION))
+        for _ in range(resamples)
+    ]
+    lost = np.array([truth.max() - truth[each.chosen] for each in results])
+    alone = own.sum() * count
+    once = (own[~of.shared].sum() + own[of.shared].max()) * count
+    spent = np.mean([each.spent for each in results])
+    chosen, times = np.unique([each.chosen for each in results], return_counts=True)
+    often, best = int(chosen[times.argmax()]), int(truth.argmax())
+    accuracy = np.mean([truth[each.chosen] for each in results])
+    false = np.mean([bool(each.gains) for each in results])
+    return (
+        f"| {name} | {count} | {of.names[often]} {times.max() / resamples:.0%} | {100 * accuracy:.1f} "
+        f"| {of.names[best]} {100 * truth[best]:.1f} | {100 * truth[0]:.1f} | {100 * lost.mean():.2f} "
+        f"| {np.mean(lost <= 0.01):.1%} | {false:.1%} | {spent / alone:.0%} ({spent / once:.0%}) |"
     )
-    for count in counts:
-        for name, law in LAWS.items():
-            source = np.random.default_rng(0)
-            of = field(law, source)
-            truth, own = of.right.mean(axis=1), of.tokens.mean(axis=1)
-            results = [
-                tuned(of, source.permutation(POPULATION)[:count])
-                for _ in range(resamples)
-            ]
-            lost = np.array([truth.max() - truth[each.chosen] for each in results])
-            alone = own.sum() * count
-            once = (own[~of.shared].sum() + own[of.shared].max()) * count
-            spent = np.mean([each.spent for each in results])
-            chosen, times = np.unique(
-                [each.chosen for each in results], return_counts=True
-            )
-            often = of.names[chosen[times.argmax()]]
-            print(
-                f"{count}, {name}: {np.mean(lost <= 0.01):.1%}, {100 * lost.mean():.2f}, "
-                f"{np.mean([bool(each.gains) for each in results]):.1%}, {spent / alone:.0%} ({spent / once:.0%}), "
-                f"{often} {times.max() / resamples:.0%}; best {of.names[int(truth.argmax())]} {truth.max():.1%}, "
-                f"greedy {truth[0]:.1%}",
-                flush=True,
-            )
+
+
+def fields(files: Sequence[Path]) -> Iterator[tuple[str, Field]]:
+    """The laws, or these recordings, by name."""
+    for name, law in LAWS.items() if not files else ():
+        yield name, field(law, np.random.default_rng(0))
+    for file in files:
+        recording = read(file)
+        name = f"{file.name.partition('.')[0]}, {len(recording.right):,}"
+        yield name, field_of(recording, file.name)
+
+
+def main(resamples: int, counts: list[int], files: list[Path]) -> None:
+    print(
+        "| | questions | chosen most often | its accuracy on average | best | single | points lost | within a point "
+        "| false claims | tokens of all (the pool once) |"
+    )
+    print("|---" * 10 + "|")
+    for name, of in fields(files):
+        for count in counts:
+            print(line(name, of, count, resamples), flush=True)
 
 
 if __name__ == "__main__":
+    numbers = [int(each) for each in sys.argv[1:] if each.isdigit()]
     main(
-        int((sys.argv[1:] or ["300"])[0]),
-        [int(each) for each in sys.argv[2:]] or [150, 600],
+        (numbers or [300])[0],
+        numbers[1:] or [150, 600],
+        [Path(each) for each in sys.argv[1:] if not each.isdigit()],
     )

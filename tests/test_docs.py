@@ -177,10 +177,11 @@ def fault(command: Written, run: Run) -> str:
     """What is wrong with a command; empty if it runs, or is read where it cannot run here."""
     program, *words = command.words
     if program == "reasoner" and command.runs:
-        engine = [] if {"--engine", "-e"} & set(words) else ["--engine", "simulated"]
+        named = {"--engine", "-e", "--settings"} & set(words)
+        engine = [] if named else ["--engine", "simulated"]
         ended = run(
             *words,
-            *(engine if words[0] in ("solve", "batch", "eval", "calibrate") else ()),
+            *(engine if words[0] in ("solve", "batch", "eval", "tune") else ()),
         )
         return ended.err if ended.code else ""
     if program == "reasoner":

@@ -1,4 +1,4 @@
-"""What a model gains from compute per task, as measured: written by `reasoner calibrate`, read by `auto`."""
+"""What a model gains from compute per task, as measured: written by `reasoner tune`, read by `auto`."""
 
 import itertools
 import math
@@ -157,8 +157,6 @@ class ArmRow(_ProfilePart):
     questions: _Count
     right: _Amount
     """The number of right answers."""
-    squares: _Amount
-    """The sum of squares of the outcomes, for the error of their mean."""
     losses: tuple[tuple[Annotated[float, Field(ge=-1, le=1)], _Count], ...]
     """The baseline's outcome of a question minus this arm's, and how many questions have this loss."""
     most: _Share
@@ -331,7 +329,7 @@ def read_profile(path: Path) -> Profile:
     Raises:
         UsageError: it cannot be read, was written by another version, or is not a profile; the message says where.
     """
-    advice = "give a file that `reasoner calibrate` wrote"
+    advice = "give a file that `reasoner tune` wrote"
     version = read_value(path, _Versioned, what="profile", advice=advice).v
     if version != VERSION:
         raise UsageError(

@@ -121,7 +121,7 @@ auto_options = together(
         "--profile",
         metavar="FILE",
         section="Strategy",
-        help="Profile that auto chooses by, written by `reasoner calibrate`. Selects auto.",
+        help="Profile that auto chooses by, written by `reasoner tune`. Selects auto.",
     ),
     option(
         "--abstain-below",

@@ -24,6 +24,7 @@ def settled(settings: Path | None, typed: dict[str, Any]) -> dict[str, Any]:
     """The typed options, completed by the settings.
 
     A typed strategy leaves out the verifier of the settings; a typed model, engine or address leaves out their model.
+    An option of the strategy auto has their profile, unless another one, or a model, is typed.
 
     Raises:
         UsageError: the file cannot be read or is not one of settings.
@@ -43,14 +44,21 @@ def settled(settings: Path | None, typed: dict[str, Any]) -> dict[str, Any]:
         verifier = default.get("verifier")
         if typed["verifier"] is None and verifier:
             filled["verifier"] = verifiers.get(verifier, verifier)
+    tuned = table.get("tuned")
+    profile = tuned.get("profile") if isinstance(tuned, dict) else None
+    asked = "profile" in typed and any(typed[each] is not None for each in AUTO)
+    if asked and typed["profile"] is None and profile and not _names_model(typed):
+        filled["profile"] = str(settings.parent / str(profile))
     return with_model(filled, model)
 
 
 def with_model(typed: dict[str, Any], model: Mapping[Any, str]) -> dict[str, Any]:
     """The options with the model of the settings, where none was typed."""
-    return (
-        typed if any(typed[name] is not None for name in MODEL) else {**typed, **model}
-    )
+    return typed if _names_model(typed) else {**typed, **model}
+
+
+def _names_model(typed: Mapping[str, Any]) -> bool:
+    return any(typed[name] is not None for name in MODEL)
 
 
 def _table(path: Path, table: dict[str, Any], name: str) -> dict[str, str]:

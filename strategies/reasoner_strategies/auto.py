@@ -61,7 +61,7 @@ class _Arm(NamedTuple):
 class Auto(CheckedOptions):
     """Chooses a strategy for each question by a calibrated profile; without one, votes until the lead is safe.
 
-    With a `profile` (a file written by `reasoner calibrate`; `task` chooses one of its families, if it has several) the
+    With a `profile` (a file that `reasoner tune` writes; `task` chooses one of its families, if it has several) the
     difficulty of a question is measured as the family's bins do: by its length or its first four samples. Only arms
     without a budget of their own are considered. Sequences are drawn with the sampling options of the calibration. A
     vote continues from the samples drawn so far.
@@ -115,7 +115,7 @@ class Auto(CheckedOptions):
             given := next((f"{name}={x}" for name, x in needing.items() if x), "")
         ):
             raise UsageError(
-                f"{given} needs a profile: write one with `reasoner calibrate` and set profile=FILE"
+                f"{given} needs a profile: write one with `reasoner tune` and set profile=FILE"
             )
         profile = read_profile(Path(self.profile)) if self.profile else None
         family = profile.family(self.task) if profile else None

@@ -40,7 +40,6 @@ def measured(
                 bin=place,
                 questions=len(outcomes),
                 right=outcomes.sum(),
-                squares=(outcomes**2).sum(),
                 losses=tuple(zip(values.tolist(), counts.tolist(), strict=True)),
                 most=float(spec not in (FULL, LOCKED)),
                 tokens=100 * samples,

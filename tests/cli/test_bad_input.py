@@ -55,7 +55,7 @@ ROWS = [
     ),
     (
         "SOLVE --abstain-below 0.5",
-        "abstain_below=0.5 needs a profile: write one with `reasoner calibrate`",
+        "abstain_below=0.5 needs a profile: write one with `reasoner tune`",
     ),
     ("SOLVE --profile nowhere.json", "cannot read the profile nowhere.json"),
     # verifiers

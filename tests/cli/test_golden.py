@@ -16,7 +16,7 @@ from tests.cli.command import Run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 COMMANDS = (
-    "solve batch serve trace list doctor demo calibrate tune eval report view compare runs pool "
+    "solve batch serve trace list doctor demo tune eval report view compare runs pool "
     "verifier"
 )
 LINES = [

@@ -1,13 +1,11 @@
-"""Profiles made from the finished runs of a model, and whether such a calibration still holds where it is used."""
+"""What a profile holds, made from the arms of a run, and whether such a calibration still holds where it is used."""
 
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from statistics import NormalDist
-from typing import Final, NamedTuple, cast, get_args
+from typing import Final, cast, get_args
 
 import numpy as np
 
@@ -16,10 +14,8 @@ from reasoner.calibration.profile import (
     ArmRow,
     Bins,
     Family,
-    Profile,
     Signal,
     Trust,
-    read_profile,
 )
 from reasoner.calibration.risk import broken_promise, lost_accuracy
 from reasoner.errors import ReasonerError, UsageError
@@ -39,15 +35,7 @@ from reasoner_evals.calibration.outcomes import (
     usable,
 )
 from reasoner_evals.runs.measures import ArmReading
-from reasoner_evals.runs.reading import (
-    SILENT,
-    RunData,
-    check_same,
-    open_runs,
-    questions_of,
-    read_arm,
-)
-from reasoner_evals.runs.records import Arm
+from reasoner_evals.runs.reading import SILENT
 from reasoner_evals.stats import Bools, Floats, Ints
 
 FIRST: Final = 4
@@ -134,31 +122,20 @@ class Binning:
         return Bins(signal=self.signal, edges=tuple(edges)) if edges else Bins()
 
 
-def check_signal(binning: Binning, arms: Sequence[Arm]) -> None:
-    """Raise UsageError if these arms cannot provide the signal, before anything is sampled."""
-    if binning.signal == "split" and (
-        pools := [arm.pool for arm in arms if arm.rule == "majority"]
-    ):
-        _check_split(max(pools))
-
-
-def _check_split(pool: int) -> None:
-    if pool < FIRST:
+def check_signal(binning: Binning, pool: int) -> None:
+    """Raise UsageError if a vote of so many samples cannot provide the signal."""
+    if binning.signal == "split" and pool < FIRST:
         raise UsageError(
             f"--bins split looks at the first {FIRST} samples of a vote, and the largest has {pool}: add "
             "-s self_consistency:n=16, or choose other bins"
         )
 
 
-def signals(signal: Signal, pooled: PooledArm) -> Floats:
-    """[q]: the signal of each question of a pool. Raises UsageError as `check_signal`."""
+def signals(signal: Signal, pooled: PooledArm, lengths: Mapping[str, int]) -> Floats:
+    """[q]: the signal of each question of a pool, of at least `FIRST` samples for `split`."""
     if signal == "prompt":
-        questions = questions_of(pooled.read.run, pooled.arm.task, set(pooled.ids))
-        return np.array(
-            [float(len(questions[question_id].text)) for question_id in pooled.ids]
-        )
+        return np.array([float(lengths[name]) for name in pooled.ids])
     if signal == "split":
-        _check_split(pooled.arm.pool)
         return np.array(
             [_split(classes) for classes in pooled.samples.classes[:, :FIRST]]
         )
@@ -171,84 +148,20 @@ def _split(classes: Ints) -> float:
     return max(votes.values()) / votes.total() if votes else 0.0
 
 
-class ProfileResult(NamedTuple):
-    """A family, and notes for the user on how it was made."""
+def family_of(
+    arms: Sequence[ArmReading],
+    binning: Binning,
+    lengths: Mapping[str, int],
+    origin: str,
+) -> Family | None:
+    """The family of a task by these arms, over the questions with a result in every arm; None without one, or a vote.
 
-    family: Family
-    notes: tuple[str, ...]
-
-
-def runs_of_one_model(paths: Sequence[Path]) -> list[RunData]:
-    """These runs, opened. Raises UsageError if one is given twice or their models differ."""
-    runs = open_runs(paths)
-    for run in runs[1:]:
-        if run.manifest.model != runs[0].manifest.model:
-            raise UsageError(
-                f"{runs[0].name} is of the model {runs[0].manifest.model.name} and {run.name} of "
-                f"{run.manifest.model.name}, or of another revision of it: a profile is of one model; calibrate each "
-                "on its own"
-            )
-    return runs
-
-
-def families_of(runs: Sequence[RunData], binning: Binning) -> dict[str, ProfileResult]:
-    """The families that runs of one model give, by task. Raises as `family_of`."""
-    tasks = dict.fromkeys(task for run in runs for task in run.tasks)
-    return {
-        task: family_of([run for run in runs if task in run.tasks], task, binning)
-        for task in tasks
-    }
-
-
-def merged(model: str, families: Sequence[Family], former: Profile | None) -> Profile:
-    """A profile of these families, and of the former ones of other tasks in their order."""
-    by_task = {
-        family.task: family
-        for family in (*(former.families if former else ()), *families)
-    }
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Profile(model=model, created=now, families=tuple(by_task.values()))
-
-
-def former_profile(path: Path, model: str | None) -> Profile | None:
-    """The profile in a file; None without a file. Raises UsageError if it is not one, or of another model."""
-    if not path.exists():
-        return None
-    former = read_profile(path)
-    if model is not None and former.model != model:
-        raise UsageError(
-            f"{path} is the profile of {former.model}, not of {model}: a profile is of one model; give --out another "
-            "file"
-        )
-    return former
-
-
-def check_arms(arms: Sequence[Arm]) -> None:
-    """Raise UsageError unless a vote over a pool, which profiles need, is among the arms."""
-    if not any(arm.rule == "majority" for arm in arms):
-        raise UsageError(
-            "none of the strategies is a vote over a pool, which risk and trust are measured against: add "
-            "-s self_consistency:n=16"
-        )
-
-
-def family_of(runs: Sequence[RunData], task: str, binning: Binning) -> ProfileResult:
-    """The family of a task that all these runs ask, over the questions with a result in every arm.
-
-    Raises:
-        UsageError: the runs ask different questions, an arm is not finished, or no question has all results.
+    All arms ask the same questions, whose texts have `lengths` by id.
     """
-    for run in runs[1:]:
-        check_same(runs[0], run, task)
-    # Where a total is divided, a question's cost depends on the others.
-    arms = [
-        ArmReading(run, read_arm(run, arm.name))
-        for run in runs
-        for arm in run.manifest.arms
-        if arm.task == task and not arm.total
-    ]
-    check_arms([read.data.arm for read in arms])
-    rows, notes = _rows(arms, task)
+    rows = np.flatnonzero(np.logical_and.reduce([usable(read) for read in arms]))
+    votes = [read for read in arms if read.data.arm.rule == "majority"]
+    if not len(rows) or not votes:
+        return None
     pools = [pooled_arm(read, rows) for read in arms if read.data.arm.pool]
     # The largest vote, and the first of several.
     reference = max(
@@ -264,12 +177,12 @@ def family_of(runs: Sequence[RunData], task: str, binning: Binning) -> ProfileRe
         by_way.setdefault(outcomes.way, []).append(outcomes)
     # Several seeds of one way are concatenated.
     ways = {way: concatenated(parts) for way, parts in by_way.items()}
-    values = signals(binning.signal, reference)
+    values = signals(binning.signal, reference, lengths)
     bins = binning.bins(values)
     indices = np.searchsorted(bins.edges, values, side="right")
     baseline, samples = reference.way(), reference.samples
-    family = Family(
-        task=task,
+    return Family(
+        task=reference.arm.task,
         questions=len(values),
         bins=bins,
         arms=tuple(
@@ -284,30 +197,8 @@ def family_of(runs: Sequence[RunData], task: str, binning: Binning) -> ProfileRe
         sample_tokens=_rounded(
             (samples.further_prompt + samples.own.mean(axis=1)).mean()
         ),
-        origin=", ".join(f"{run.name} of {run.manifest.created}" for run in runs),
+        origin=origin,
     )
-    return ProfileResult(family, tuple(notes))
-
-
-def _rows(arms: Sequence[ArmReading], task: str) -> tuple[Ints, list[str]]:
-    """The questions with a result in every arm."""
-    for read in arms:
-        done, total = int(read.data.finished.sum()), len(read.data.finished)
-        if done < total:
-            raise UsageError(
-                f"{read.name} is not finished ({done:,} of {total:,}): resume it with "
-                f"`reasoner eval --resume {read.run.folder.path}`"
-            )
-    complete = np.logical_and.reduce([usable(read) for read in arms])
-    if not complete.any():
-        raise UsageError(
-            f"no question of {task} has a result in every arm: try failed questions again with "
-            f"`reasoner eval --resume {arms[0].run.folder.path}`, and grade answers without a verdict with "
-            "`reasoner runs grade`"
-        )
-    missing = int((~complete).sum())
-    note = f"{missing:,} of {len(complete):,} questions lack a result in every arm and are left out"
-    return np.flatnonzero(complete), [note] if missing else []
 
 
 def bin_rows(
@@ -328,7 +219,6 @@ def bin_rows(
             bin=index,
             questions=len(right),
             right=_rounded(right.sum()),
-            squares=_rounded((right**2).sum()),
             losses=counted(outcomes, standard)
             if way != baseline
             else ((0.0, len(right)),),

@@ -1,4 +1,4 @@
-"""The options that `reasoner eval` and `reasoner calibrate` share. Imports nothing slow: `--help` reads it."""
+"""The options that `reasoner eval` and `reasoner tune` share. Imports nothing slow: `--help` reads it."""
 
 import shlex
 import sys

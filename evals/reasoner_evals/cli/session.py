@@ -162,21 +162,6 @@ class EvalRun(EngineRun):
         return f"report: reasoner report {self.folder.path}"
 
 
-class CalibrationRun(EvalRun):
-    """A run for `reasoner calibrate`, which shows its results as a profile."""
-
-    def finish(self) -> int:
-        """Say where the run is; the exit code."""
-        terminal, path = self.display.terminal, self.folder.path
-        terminal.say(f"run: {path}")
-        if failed := _failed(list(self.display.tallies.values())):
-            retry = f"try again with `reasoner eval --resume {path}`"
-            terminal.fail(
-                f"{failed}: {retry}, or use the others with `reasoner calibrate --from {path}`"
-            )
-        return ENGINE if failed else ANSWERED
-
-
 def _failed(tallies: list[TaskTally]) -> str:
     """How many questions ended in an error; empty if none did."""
     failed = sum(tally.errors for tally in tallies)

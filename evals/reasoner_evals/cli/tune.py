@@ -8,6 +8,7 @@ import click
 from reasoner.cli.exits import guarded
 from reasoner.cli.look import Command, option
 from reasoner.cli.options import (
+    COLUMNS,
     NO_SERVER,
     PATH,
     QUIET,
@@ -28,10 +29,10 @@ from reasoner_evals.cli.options import RunOptions, command_line
 @click.argument("task", metavar="TASK[:OPTION=VALUE,...]|FILE")
 @option(
     "--tokens",
-    required=True,
     metavar="AMOUNT",
     section="Strategy",
-    help="Tokens that a question may cost on average, as in 4k.",
+    help="Tokens that a question may cost on average, as in 4k.  [default: no limit, for strategies with a "
+    "size]",
 )
 @option(
     "-s",
@@ -44,7 +45,7 @@ from reasoner_evals.cli.options import RunOptions, command_line
     "strategies that apply]",
 )
 @sampling_options
-@thinking_option()
+@thinking_option(several=True)
 @VERIFIER
 @UNSANDBOXED
 @option(
@@ -67,6 +68,15 @@ from reasoner_evals.cli.options import RunOptions, command_line
     section="Data",
     help="Part I of N of each round, from 1. Processes that share --runs wait for each other.",
 )
+@option(
+    "--bins",
+    default="none",
+    metavar="SIGNAL[:COUNT]",
+    section="Data",
+    help="Bins of easy and hard questions in the profile, as in split:3. Signals: prompt (length) or split (first "
+    "four votes).  [default: none]",
+)
+@COLUMNS
 @engine_options
 @NO_SERVER
 @SEED
@@ -75,7 +85,7 @@ from reasoner_evals.cli.options import RunOptions, command_line
     type=PATH,
     required=True,
     metavar="FILE",
-    help="Settings file to write, for --settings of other commands. A page lies beside it.",
+    help="Settings file to write, for --settings of other commands. A page and a profile lie beside it.",
 )
 @option(
     "--runs",
@@ -89,8 +99,9 @@ from reasoner_evals.cli.options import RunOptions, command_line
 @guarded
 def command(
     task: str,
-    tokens: str,
+    tokens: str | None,
     spend: str | None,
+    bins: str,
     out: Path,
     runs: Path | None,
     as_json: bool,
@@ -102,7 +113,11 @@ def command(
 
     Two thirds of the questions race: all candidates answer them in rounds, and those that are shown to be worse than
     another one, or no better at a higher cost, go out. The other third judges the one that is chosen, against one
-    sample and a plain vote of the same cost. The result is a file of settings, a page and a forecast.
+    sample and a plain vote of the same cost. The result is a file of settings, a page, a forecast, and a profile for
+    --risk, --effort and --abstain-below.
+
+    Without --tokens nothing goes out: the strategies that you name, each with a size, answer all questions. The profile
+    then rests on all of them.
 
     The same command continues a race that was interrupted, without asking anything twice.
 
@@ -117,6 +132,7 @@ def command(
         options,
         tokens=tokens,
         spend=spend,
+        bins=bins,
         seed=seed,
         folder=runs or out.with_suffix(""),
         out=out,

@@ -22,17 +22,18 @@ from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineError, ReasonerError, TraceError, UsageError
 from reasoner.journal.folder import make_folder, write_whole, writing
-from reasoner.registry import build, spec_of
+from reasoner.registry import build, expanded, spec_of
 from reasoner.system.files import read_value
 from reasoner.system.machine import require_extra
 from reasoner.system.printing import printable
 from reasoner.system.redaction import without_secrets
 from reasoner.verifier import Verifier
+from reasoner_evals.calibration.profiles import FIRST, Binning, check_signal
 from reasoner_evals.cli.options import RunOptions
 from reasoner_evals.cli.setup import load_tasks, verifier_of
 from reasoner_evals.cli.tuning_progress import TuneProgress
 from reasoner_evals.runs.arms import Shard, Subset
-from reasoner_evals.runs.equal import read_goal
+from reasoner_evals.runs.equal import SIZES, read_goal
 from reasoner_evals.runs.naming import is_greedy
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.own_files import task_spec
@@ -46,6 +47,7 @@ from reasoner_evals.tuning.candidates import (
 )
 from reasoner_evals.tuning.outcome import RaceOutcome
 from reasoner_evals.tuning.page import write
+from reasoner_evals.tuning.profile import profile_of
 from reasoner_evals.tuning.race import Race, limit, rounds
 from reasoner_evals.tuning.rounds import FinishedRound, RoundMeasures, Rounds
 from reasoner_evals.tuning.split import QuestionSplit, split
@@ -89,6 +91,8 @@ class Tuning:
     engine: Engine
     verifier: Verifier | None
     goal: Budget
+    """Without tokens there is no race: all candidates answer all questions."""
+    binning: Binning
     spend: int | None
     seed: int
     shard: Shard | None
@@ -100,7 +104,7 @@ class Tuning:
     @property
     def tokens(self) -> float:
         """The tokens that a question may cost."""
-        return float(self.goal.tokens or 0)
+        return float(self.goal.tokens or math.inf)
 
     @property
     def decided(self) -> _Setup:
@@ -113,7 +117,7 @@ class Tuning:
             engine=without_secrets(spec_of(self.engine)),
             verifier=spec_of(self.verifier) if self.verifier else "",
             strategies=self.strategies,
-            tokens=str(self.goal),
+            tokens=str(self.goal) if self.goal.tokens else "",
             spend=self.spend,
             seed=self.seed,
             shards=self.shard.count if self.shard else 1,
@@ -123,8 +127,9 @@ class Tuning:
 def prepared(
     options: RunOptions,
     *,
-    tokens: str,
+    tokens: str | None,
     spend: str | None,
+    bins: str,
     seed: int,
     folder: Path,
     out: Path,
@@ -135,8 +140,8 @@ def prepared(
         UsageError: an option is out of range or unknown, data cannot be loaded, or there are too few questions.
     """
     require_extra("eval", "tuning")
-    goal = read_goal(tokens, "--tokens")
-    if goal.tokens is None:
+    goal = Budget() if tokens is None else read_goal(tokens, "--tokens")
+    if goal.sequential is not None:
         raise UsageError(
             f"--tokens must be an amount of tokens, as in 4k (got {tokens})"
         )
@@ -151,9 +156,11 @@ def prepared(
         )
     named = strategies_for(options.strategies, rated=options.verifier is not None)
     strategies = options.with_sampling(named)
+    if tokens is None:
+        _check_sizes(strategies, spend)
     verifier = verifier_of(options, strategies, engine)
     [data] = load_tasks(
-        [task_spec(options.tasks[0])],
+        [task_spec(options.tasks[0], options.column_pairs)],
         Subset(options.limit),
         unsandboxed=options.unsandboxed,
     ).values()
@@ -164,6 +171,7 @@ def prepared(
         engine=engine,
         verifier=verifier,
         goal=goal,
+        binning=Binning.parse(bins),
         spend=None if spend is None else read_goal(spend, "--spend").tokens,
         seed=seed,
         shard=None if options.shard is None else _shard(options.shard),
@@ -172,6 +180,25 @@ def prepared(
         out=out,
         options=options,
     )
+
+
+def _check_sizes(strategies: Sequence[str], spend: str | None) -> None:
+    """Refuse what has no effect, or no size, without --tokens. Raises UsageError."""
+    specs = [expanded("strategy", spec) for spec in strategies]
+    missing = [
+        spec
+        for spec in specs
+        if spec.name != "single" and not spec.options.keys() & SIZES
+    ]
+    if missing:
+        raise UsageError(
+            f"{missing[0]} has no size: give --tokens, or a vote and a size for each strategy, as in "
+            "-s self_consistency:n=16"
+        )
+    if spend is not None:
+        raise UsageError(
+            "--spend has no effect without --tokens, as all questions are asked: omit it"
+        )
 
 
 def _shard(text: str) -> Shard:
@@ -254,11 +281,12 @@ class _Sizes(BaseModel):
 
 
 class _Raced(NamedTuple):
-    """A race that has ended, why it did, and the tokens so far."""
+    """A race that has ended, why it did, the tokens so far, and the names of its rounds."""
 
     race: Race
     ended: str
     spent: float
+    rounds: Sequence[str]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -293,6 +321,12 @@ class TuneRun(EngineRun):
         strategies = [build("strategy", spec) for spec in setup.strategies]
         async with started(setup.engine, setup.verifier, strategies, progress):
             sizes = await self._sizes()
+            votes = (
+                each.size
+                for each in sizes.candidates
+                if each.size and each.arm.startswith("self_consistency")
+            )
+            check_signal(setup.binning, max(votes, default=FIRST))
             rounds_of = Rounds(
                 path=setup.folder,
                 data=setup.data,
@@ -307,7 +341,7 @@ class TuneRun(EngineRun):
             self.outcome = await self._judged(
                 rounds_of, sizes, await self._raced(rounds_of, sizes)
             )
-        write(self.outcome, setup.out)
+        write(self.outcome)
 
     async def _sizes(self) -> _Sizes:
         """The candidates: sizes of an earlier session are read, missing ones are measured."""
@@ -344,21 +378,22 @@ class TuneRun(EngineRun):
         specs = [each.spec for each in candidates]
         empty = RoundMeasures.unasked(len(candidates), 0)
         race = Race(empty.right, empty.tokens, empty.sequential, setup.tokens)
+        racing = len(setup.sides.race)
         blocks, parts, groups, spent = (
-            rounds(len(setup.sides.race)),
+            rounds(racing) if setup.goal.tokens else [range(racing)],
             [empty],
             list[str](),
             sizes.tokens,
         )
-        progress.expect(race, specs, len(setup.sides.race), spent)
-        ended = "the questions are used up"
+        progress.expect(race, specs, racing, spent)
+        ended, names = "the questions are used up", list[str]()
         for number, block in enumerate(blocks, 1):
             inside = race.inside
             if len(inside) == 1:
                 ended = "one candidate is left"
                 break
             price = partial(self._price, race, candidates)
-            most, judge = self._limit(race), 2 * setup.tokens * len(setup.sides.judge)
+            most, judge = self._limit(race), 2 * race.budget * len(setup.sides.judge)
             left = (most - spent - judge) / len(block)
             if number > 1:
                 progress.looked(
@@ -376,9 +411,8 @@ class TuneRun(EngineRun):
                 break
             progress.round(number, len(blocks), len(block))
             items = tuple(setup.sides.race[at] for at in block)
-            read = await self._asked(
-                rounds_of, f"round-{number:02}", candidates, inside, items
-            )
+            names.append(f"round-{number:02}")
+            read = await self._asked(rounds_of, names[-1], candidates, inside, items)
             parts.append(read.measured)
             groups += read.groups
             race.right, race.tokens, race.sequential, _ = RoundMeasures.side_by_side(
@@ -397,7 +431,7 @@ class TuneRun(EngineRun):
                 raise EngineError(
                     f"no candidate has a result: {read.errors[inside[0]]}"
                 )
-        return _Raced(race, ended, spent)
+        return _Raced(race, ended, spent, names)
 
     async def _judged(
         self, rounds_of: Rounds, sizes: _Sizes, raced: _Raced
@@ -414,6 +448,12 @@ class TuneRun(EngineRun):
         progress.begin(f"judging {specs[chosen]}")
         baselines = self._baselines(race, candidates, chosen)
         names = [specs[chosen], *(spec for _, spec in baselines)]
+        if not setup.goal.tokens:
+            names += [
+                each.arm
+                for who, each in enumerate(candidates)
+                if who not in progress.errors
+            ]
         judged = tuple(Candidate(spec=spec, arm=spec) for spec in dict.fromkeys(names))
         read = await self._asked(
             rounds_of, "judge", judged, list(range(len(judged))), setup.sides.judge
@@ -431,6 +471,14 @@ class TuneRun(EngineRun):
             [(name, values[spec]) for name, spec in baselines],
             list(read.groups) if all(read.groups) else None,
             few=setup.sides.few,
+        )
+        progress.begin("writing the profile")
+        profile = profile_of(
+            rounds_of.calibrated([*raced.rounds, "judge"]),
+            setup.data.items,
+            setup.binning,
+            setup.engine.model.name,
+            str(setup.folder),
         )
         return RaceOutcome(
             tuning=setup.decided.model_dump(),
@@ -453,6 +501,8 @@ class TuneRun(EngineRun):
             errors=dict(progress.errors),
             engine=setup.options.named_engine,
             source=setup.data.source,
+            profile=profile,
+            out=setup.out,
         )
 
     async def _asked(

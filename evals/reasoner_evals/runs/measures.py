@@ -4,8 +4,8 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,10 @@ from reasoner_evals.runs.reading import (
     SILENT,
     UNGRADED,
     ArmData,
+    RaggedSlices,
     ReplyArrays,
     RunData,
+    TaskItems,
 )
 from reasoner_evals.runs.records import Arm
 from reasoner_evals.stats import Bools, Floats, Ints
@@ -200,6 +202,50 @@ class ArmReading(NamedTuple):
     def name(self) -> str:
         """Its name in a report, `RUN:ARM`."""
         return f"{self.run.name}:{self.data.arm.name}"
+
+
+def joined(parts: Sequence[ArmReading]) -> ArmReading:
+    """One arm of runs that ask different questions of its task, as if one run had asked all of them."""
+    (run, data), arms = parts[0], [part.data for part in parts]
+    asked = [part.run.tasks[data.arm.task] for part in parts]
+    items = TaskItems(
+        asked[0].source,
+        *(
+            tuple(each for items in asked for each in getattr(items, name))
+            for name in ("ids", "groups", "digests")
+        ),
+    )
+    replies = [arm.replies for arm in arms]
+    before = np.cumsum([0, *(len(each.classes) for each in replies)])
+    rows = RaggedSlices(
+        np.concatenate(
+            [each.rows.start + at for at, each in zip(before, replies, strict=False)]
+        ),
+        np.concatenate([each.rows.length for each in replies]),
+    )
+    pool = ReplyArrays(rows, **_concatenated(replies, "rows"))
+    costs = {
+        name: np.concatenate([arm.costs[name] for arm in arms]) for name in data.costs
+    }
+    return ArmReading(
+        replace(run, tasks={data.arm.task: items}),
+        replace(
+            data,
+            costs=costs,
+            replies=pool,
+            **_concatenated(arms, "arm", "costs", "replies"),
+        ),
+    )
+
+
+def _concatenated(
+    parts: Sequence[ArmData] | Sequence[ReplyArrays], *but: str
+) -> dict[str, Any]:
+    return {
+        each.name: np.concatenate([getattr(part, each.name) for part in parts])
+        for each in fields(parts[0])
+        if each.name not in but
+    }
 
 
 Values = dict[str, Floats]

@@ -9,7 +9,7 @@ from reasoner import Question
 from reasoner.budget import Budget
 from reasoner.engine import Engine
 from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError
-from reasoner.registry import build, load, options_of, spec_of
+from reasoner.registry import build, expanded, load, options_of, spec_of
 from reasoner.specs import BareWord, Spec
 from reasoner.stopping.pace import Order
 from reasoner.types import FALLBACK
@@ -104,14 +104,15 @@ async def sized(
     pooled = plain.name in POOLS and not {"of", "stop"} & plain.options.keys()
     if pooled:
         plain = _same_sampling(plain, engine)
-    given = set(Spec.parse(spec).options) & set(SIZES)
+    given = expanded("strategy", spec).options.keys() & set(SIZES)
     if plain.name == "single" or (given and not pooled):
         return SizedCandidates(candidates=(Candidate(spec=str(plain), arm=str(plain)),))
     tried: dict[int, tuple[str, float]] = {}
     amount = float(goal.tokens or goal.sequential or 0)
     try:
         if given:
-            tried[int(str(plain.options["n"]))] = str(plain), 0.0
+            # A spec leaves out a size that is the default.
+            tried[build("strategy", str(plain)).n] = str(plain), 0.0
         for part in PARTS if not pooled else PARTS[-1:]:
             if not given:
                 await narrow_down(str(plain), part * amount, tried, measure, TRIALS)

@@ -6,12 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final
 
+from reasoner.calibration.profile import Profile
 from reasoner.registry import build
 from reasoner.system.printing import counted
 from reasoner_evals.stats.intervals import Interval
 from reasoner_evals.tasks.data import Source
+from reasoner_evals.tuning.profile import promises
 from reasoner_evals.tuning.race import Race
 from reasoner_evals.tuning.verdict import (
     Forecast,
@@ -50,11 +53,20 @@ class RaceOutcome:
     engine: Mapping[str, str]
     """The options that name the model and the engine."""
     source: Source
+    profile: Profile | None
+    """What its samples say of votes of every size; None without a vote."""
+    out: Path
+    """The file of the settings."""
 
     @cached_property
     def date(self) -> str:
         """The day, in UTC."""
         return datetime.now(UTC).date().isoformat()
+
+    @property
+    def profile_path(self) -> Path:
+        """The file of the profile, beside the settings."""
+        return self.out.with_suffix(".profile.json")
 
     @property
     def verifier(self) -> str:
@@ -82,6 +94,11 @@ class RaceOutcome:
             yield f"forecast   {self._forecast(expected)}"
         for point in self.frontier:
             yield f"frontier   {100 * point.accuracy:.1f} % for {point.tokens:,.0f} tokens: {point.spec}"
+        if self.profile:
+            family = self.profile.family()
+            yield f"profile    {self.profile_path}, {counted(family.questions, 'question')}"
+            for title, text in promises(family):
+                yield f"{title:<11}{text}"
         share = (
             f", {self.spent / self.everything:.0%} of all candidates on all questions"
             if self.everything
@@ -138,6 +155,7 @@ class RaceOutcome:
             "frontier": [each._asdict() for each in self.frontier],
             "candidates": [self._candidate(who) for who in range(len(self.specs))],
             "left_out": dict(self.left_out),
+            "profile": str(self.profile_path) if self.profile else None,
             "ended": self.ended,
             "spent": round(self.spent),
             "everything": round(self.everything),
@@ -173,7 +191,8 @@ class RaceOutcome:
             "model": self.model,
             "data": self.source.task,
             "data_hash": self.source.data_hash,
-            "budget": self.tuning["tokens"],
+            "budget": self.tuning["tokens"] or None,
+            "profile": self.profile_path.name if self.profile else None,
             "questions": verdict.questions,
             "accuracy": verdict.accuracy.mean,
             "low": verdict.accuracy.low,

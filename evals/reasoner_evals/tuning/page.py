@@ -41,9 +41,17 @@ class RaceFigure(NamedTuple):
     rows: tuple[tuple[float, str], ...]
 
 
-def write(outcome: RaceOutcome, out: Path) -> None:
-    """Write the settings, and the page beside them. Raises TraceError if one cannot be written."""
+def write(outcome: RaceOutcome) -> None:
+    """Write the settings, and the page and the profile beside them.
+
+    Raises:
+        TraceError: a file cannot be written.
+    """
+    out = outcome.out
     make_folder(out.parent)
+    if outcome.profile:
+        content = outcome.profile.model_dump_json(indent=1)
+        write_whole(outcome.profile_path, [content.encode(), b"\n"])
     write_whole(out.with_suffix(".html"), [page(outcome).encode()])
     write_whole(out, [outcome.settings.encode()])
 

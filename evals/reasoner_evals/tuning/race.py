@@ -65,7 +65,7 @@ class Race:
     tokens: Floats
     sequential: Floats
     goal: float
-    """Tokens that a question may cost on average."""
+    """Tokens that a question may cost on average; infinite without a budget."""
     groups: Groups | None = None
     """What questions share, [Q]; whole groups are then the units."""
     failed: Bools = field(default_factory=lambda: np.zeros(0, dtype=bool))
@@ -89,6 +89,12 @@ class Race:
     def costs(self) -> Floats:
         """[K]: the mean tokens of a question so far; infinite without any."""
         return _means(self.tokens, empty=math.inf)
+
+    @property
+    def budget(self) -> float:
+        """The goal; without one, the cost of the dearest candidate so far."""
+        known = self.costs[np.isfinite(self.costs)]
+        return float(known.max(initial=0.0)) if math.isinf(self.goal) else self.goal
 
     def accuracy(self, who: int) -> float:
         """The mean of one candidate."""

@@ -27,7 +27,7 @@ from reasoner_evals.runs.manifest import (
     write_items,
     write_manifest,
 )
-from reasoner_evals.runs.measures import ArmReading, as_run, pooled
+from reasoner_evals.runs.measures import ArmReading, as_run, joined, pooled
 from reasoner_evals.runs.merge import merge
 from reasoner_evals.runs.reading import ERROR, open_run, read_arm
 from reasoner_evals.runs.records import Arm, RunFolder, counted_records
@@ -202,6 +202,32 @@ class Rounds:
         return FinishedRound(
             measured, items.groups, self._drawn(list(arms.values())), errors
         )
+
+    def calibrated(self, names: Sequence[str]) -> list[ArmReading]:
+        """The arms that these rounds asked with their most frequent vote, joined over its rounds; none without one.
+
+        Raises:
+            TraceError: a file of a round is damaged.
+        """
+        arms: dict[str, dict[str, ArmReading]] = {}
+        for name in names:
+            run = open_run(self.folder(name).path)
+            for arm in run.manifest.arms:
+                read = ArmReading(run, read_arm(run, arm.name))
+                arms.setdefault(arm.strategy, {})[name] = read
+        votes = {
+            strategy: (len(parts), read.data.arm.pool)
+            for strategy, parts in arms.items()
+            if (read := next(iter(parts.values()))).data.arm.rule == "majority"
+        }
+        if not votes:
+            return []
+        asked = arms[max(votes, key=lambda strategy: votes[strategy])]
+        return [
+            joined([parts[name] for name in asked])
+            for parts in arms.values()
+            if asked.keys() <= parts.keys()
+        ]
 
     def _drawn(self, arms: Sequence[ArmReading]) -> float:
         total = 0.0

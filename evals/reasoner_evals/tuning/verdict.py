@@ -74,11 +74,22 @@ class TuningVerdict:
     few: bool
 
     @property
+    def _better(self) -> StrategyComparison | None:
+        """A baseline that the judge shows to be more accurate."""
+        return next((each for each in self.comparisons if each.loss), None)
+
+    @property
     def headline(self) -> str:
         """The verdict in one sentence."""
         single = next(
             (each for each in self.comparisons if each.name == self.single), None
         )
+        if single is None and (better := self._better):
+            gap = -100 * better.test.difference.mean
+            return (
+                f"The race shows nothing better than {self.single}, but {better.name} is, by {gap:.1f} points "
+                f"(p = {better.p_value:.2g}): give more questions."
+            )
         if single is None:
             return f"Nothing {'is shown to beat' if self.few else 'beats'} {self.single} here."
         gained = 100 * single.test.difference.mean
@@ -151,7 +162,7 @@ def forecasts(race: Race, specs: Sequence[str]) -> list[Forecast]:
     """
     made: list[Forecast] = []
     for part in BUDGETS:
-        tokens = part * race.goal
+        tokens = part * race.budget
         if part > 1:
             steps = [each.accuracy for each in made if not math.isnan(each.accuracy)]
             made.append(

@@ -16,18 +16,16 @@ from hypothesis import strategies as st
 
 from reasoner.calibration.profile import ArmRow, Family
 from reasoner.errors import UsageError
-from reasoner.models.info import ModelInfo
 from reasoner.registry import build
-from reasoner_evals.calibration.outcomes import RULES, Outcomes, Way
+from reasoner_evals.calibration.outcomes import RULES, Outcomes, Way, pooled_arm
 from reasoner_evals.calibration.profiles import (
     Binning,
-    families_of,
+    check_signal,
     family_of,
-    merged,
-    runs_of_one_model,
     trust_in,
 )
-from reasoner_evals.runs.reading import open_run
+from reasoner_evals.runs.measures import ArmReading, as_run, joined
+from reasoner_evals.runs.reading import open_run, questions_of, read_arm
 from tests.evals.calibration.pools import Ended, voted
 from tests.evals.fabricated import TASK, Fake, Law, fabricate, gold, question_id, record
 
@@ -41,8 +39,24 @@ QUESTIONS = 12
 def family(
     path: Path, *arms: Fake, binning: Binning | None = None, **options: Any
 ) -> Family:
-    run = open_run(fabricate(path, arms, **{"questions": QUESTIONS, **options}))
-    return family_of([run], TASK, binning or Binning()).family
+    made = made_of(
+        fabricate(path, arms, **{"questions": QUESTIONS, **options}), binning
+    )
+    assert made
+    return made
+
+
+def made_of(path: Path, binning: Binning | None = None) -> Family | None:
+    arms = readings(path)
+    run = arms[0].run
+    texts = questions_of(run, TASK, set(run.tasks[TASK].ids))
+    lengths = {name: len(asked.text) for name, asked in texts.items()}
+    return family_of(arms, binning or Binning(), lengths, "a test")
+
+
+def readings(path: Path) -> list[ArmReading]:
+    run = open_run(path)
+    return [ArmReading(run, read_arm(run, arm.name)) for arm in run.manifest.arms]
 
 
 def row(of: Family, strategy: str, place: int = 0) -> ArmRow:
@@ -113,7 +127,6 @@ def test_a_smaller_size_is_the_mean_over_all_subsets(k: int, tmp_path: Path) -> 
     base = [baseline(number) for number in range(QUESTIONS)]
     assert found.questions == QUESTIONS
     assert found.right == pytest.approx(sum(outcomes), abs=1e-5)
-    assert found.squares == pytest.approx(sum(one * one for one in outcomes), abs=1e-5)
     assert spread(found) == pytest.approx(
         sorted(b - x for b, x in zip(base, outcomes, strict=True)), abs=1e-4
     )
@@ -165,11 +178,7 @@ def test_the_baseline_is_the_vote_of_all_and_harms_nobody(tmp_path: Path) -> Non
     found = family(tmp_path / "run", VOTE, GREEDY)
     whole = found.standard(0)
     assert found.baseline == whole.strategy == SPEC
-    assert (
-        whole.right
-        == whole.squares
-        == sum(baseline(number) for number in range(QUESTIONS))
-    )
+    assert whole.right == sum(baseline(number) for number in range(QUESTIONS))
     assert (whole.losses, whole.most, whole.samples) == (((0, QUESTIONS),), 0, 5)
     assert whole.tokens == pytest.approx(
         mean(record(VOTE, number).cost.tokens for number in range(QUESTIONS)), abs=1e-5
@@ -196,7 +205,7 @@ def test_what_was_run_is_reported_as_it_was_run(tmp_path: Path) -> None:
         "orm",
         "tokens=500",
     )
-    assert found.right == found.squares == sum(right)
+    assert found.right == sum(right)
     assert spread(found) == sorted(
         baseline(number) - right[number] for number in range(QUESTIONS)
     )
@@ -207,19 +216,10 @@ def test_what_was_run_is_reported_as_it_was_run(tmp_path: Path) -> None:
 
 
 def test_a_question_counts_where_every_arm_has_a_result(tmp_path: Path) -> None:
-    fake = Fake("single", law=LAW, errors=3)
-    run = open_run(fabricate(tmp_path / "run", [VOTE, fake], questions=QUESTIONS))
-    made = family_of([run], TASK, Binning())
-    assert (
-        {one.questions for one in made.family.arms}
-        == {made.family.questions}
-        == {QUESTIONS - 3}
-    )
-    assert made.family.standard(0).right == sum(
+    made = family(tmp_path / "run", VOTE, Fake("single", law=LAW, errors=3))
+    assert {one.questions for one in made.arms} == {made.questions} == {QUESTIONS - 3}
+    assert made.standard(0).right == sum(
         baseline(number) for number in range(3, QUESTIONS)
-    )
-    assert made.notes == (
-        f"3 of {QUESTIONS} questions lack a result in every arm and are left out",
     )
 
 
@@ -251,45 +251,41 @@ def test_bins_part_the_questions_and_the_rows(tmp_path: Path) -> None:
     ] == np.bincount(places).tolist()
 
 
-def test_what_no_profile_can_be_made_of_is_reported(tmp_path: Path) -> None:
-    vote = fabricate(tmp_path / "vote", [VOTE], questions=QUESTIONS)
-    with pytest.raises(
-        UsageError, match="none of the strategies is a vote over a pool"
-    ):
-        family(tmp_path / "greedy", GREEDY)
-    with pytest.raises(
-        UsageError,
-        match=r"is not finished \(4 of 12\): resume it with `reasoner eval --res",
-    ):
-        family(tmp_path / "begun", VOTE, Fake("single", finished=4))
-    with pytest.raises(
-        UsageError, match="no question of arithmetic has a result in every arm"
-    ):
-        family(tmp_path / "ungraded", VOTE, graded=False)
-    runs = runs_of_one_model(
-        [
-            vote,
-            fabricate(
-                tmp_path / "other", [GREEDY], questions=QUESTIONS, edition=" now"
-            ),
-        ]
-    )
-    with pytest.raises(UsageError, match="ask different questions of arithmetic"):
-        families_of(runs, Binning())
-    with pytest.raises(UsageError, match="is given twice"):
-        runs_of_one_model([vote, tmp_path / "other" / ".." / "vote"])
-    with pytest.raises(
-        UsageError, match=r"of the model small-135m and another of other-1b"
-    ):
-        runs_of_one_model(
-            [vote, fabricate(tmp_path / "another", [VOTE], model=ModelInfo("other-1b"))]
-        )
+def test_without_a_vote_or_a_result_there_is_no_family(tmp_path: Path) -> None:
+    assert made_of(fabricate(tmp_path / "greedy", [GREEDY], questions=4)) is None
+    ungraded = fabricate(tmp_path / "ungraded", [VOTE], questions=4, graded=False)
+    assert made_of(ungraded) is None
+    with pytest.raises(UsageError, match="looks at the first 4 samples of a vote"):
+        check_signal(Binning("split"), 3)
+
+
+def test_the_arms_of_two_rounds_are_joined_question_by_question(tmp_path: Path) -> None:
+    rounds = [
+        readings(fabricate(tmp_path / str(count), [VOTE], questions=count))[0]
+        for count in (3, 5)
+    ]
+    whole = joined(rounds)
+    for name, values in as_run(whole).items():
+        parts = np.concatenate([as_run(each)[name] for each in rounds])
+        np.testing.assert_array_equal(values, parts)
+    pools = [
+        pooled_arm(each, np.arange(len(each.data.outcome))) for each in (whole, *rounds)
+    ]
+    for name in ("classes", "right", "own", "first_prompt"):
+        values = [getattr(pool.samples, name) for pool in pools]
+        np.testing.assert_array_equal(values[0], np.concatenate(values[1:]))
+    assert pools[0].ids == pools[1].ids + pools[2].ids
 
 
 def test_a_profile_tells_no_answer_and_no_question(tmp_path: Path) -> None:
-    run = fabricate(tmp_path / "run", [VOTE, GREEDY], questions=QUESTIONS)
-    made = families_of(runs_of_one_model([run]), Binning("prompt", 2))[TASK].family
-    found = set(texts(json.loads(merged("small-135m", [made], None).model_dump_json())))
+    made = family(
+        tmp_path / "run",
+        VOTE,
+        GREEDY,
+        questions=QUESTIONS,
+        binning=Binning("prompt", 2),
+    )
+    found = set(texts(json.loads(made.model_dump_json())))
     secret = {question_id(n) for n in range(QUESTIONS)} | {
         gold(n) for n in range(QUESTIONS)
     }

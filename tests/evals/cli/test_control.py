@@ -37,20 +37,18 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def profile(shared: Path, run: Run) -> Path:
     """A profile of questions that are nearly always answered rightly, made by the first test that uses it."""
-    profile = shared / "profile.json"
+    profile = shared / "easy.profile.json"
     if not profile.exists():
         easy = write_pool(shared / "easy.jsonl", questions=200, right=0.9)
         ended = run(
-            "calibrate",
+            "tune",
             f"pool:{easy}",
             "-e",
             f"pool:{easy}",
             "-s",
             VOTE,
             "--out",
-            str(profile),
-            "--runs",
-            str(shared / "calibration"),
+            str(shared / "easy.toml"),
         )
         assert ended.code == 0, ended.err
     return profile

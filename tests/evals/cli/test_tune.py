@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from reasoner.calibration.profile import read_profile
 from reasoner.registry import spec_of
 from reasoner.serving.config import make_offer, read_settings
 from tests.cli.command import Ended, Run, finish, start
+from tests.engines.fake_server import FakeServer, Fault
 
 ENGINE = ("-e", "simulated:accuracy=0.6,tokens=40", "--tokens", "400")
 NAMED = ("-s", "self_consistency", "-s", "universal:n=4")
@@ -26,8 +28,10 @@ def questions(path: Path, count: int = 66) -> Path:
 
 def settings(path: Path) -> dict[str, object]:
     read = tomllib.loads(path.read_text())
-    read["tuned"].pop("date")
-    return read
+    for name in ("date", "profile"):
+        read["tuned"].pop(name)
+    [family] = read_profile(path.with_suffix(".profile.json")).families
+    return {**read, "arms": family.arms}
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +198,92 @@ def test_a_model_that_is_always_wrong_is_told_in_a_line(
     assert ended.out.startswith("Nothing is shown to beat one greedy sample here.")
 
 
+FAMILY = ("-s", "self_consistency:n=8", "-s", "single:temperature=0")
+
+
+def test_one_family_answers_all_questions_and_promises_by_its_profile(
+    shared: Path, run: Run
+) -> None:
+    out = shared / "family.toml"
+    asked = (
+        "tune",
+        str(shared / "mine.jsonl"),
+        *ENGINE[:2],
+        *FAMILY,
+        "--out",
+        str(out),
+    )
+    ended = run(*asked)
+    assert ended.code == 0, ended.err
+    promised = [line for line in ended.out.splitlines() if line.startswith("promise")]
+    assert [line.split()[2] for line in promised] == ["0.05:", "0.02:", "0.01:"]
+    assert "--abstain-below 0 answers 100 %" in ended.out
+    path = out.with_suffix(".profile.json")
+    [family] = read_profile(path).families
+    assert family.questions == 66
+    assert {row.questions for row in family.arms} == {66}
+    assert any(row.strategy.startswith("single") for row in family.arms)
+    spent = {file: file.read_bytes() for file in out.with_suffix("").rglob("trace.*")}
+    assert run(*asked).out == ended.out
+    assert spent == {file: file.read_bytes() for file in spent}
+    solve = ("solve", "What is 3 + 4?", "--settings", str(out), "--risk", "0.05")
+    assert json.loads(run(*solve, "--json").out)["strategy"].startswith(
+        f"auto:profile={path}"
+    )
+    # The profile is of another model than one that is typed.
+    other = run(*solve, "-e", "simulated:accuracy=1", "--json")
+    assert json.loads(other.out)["strategy"] == "auto:risk=0.05"
+
+
+def test_a_race_leaves_a_profile_of_the_questions_that_the_vote_was_asked(
+    tuned: Path,
+) -> None:
+    [family] = read_profile(tuned.with_suffix(".profile.json")).families
+    rounds = tuned.with_suffix("").glob("round-*/items.jsonl")
+    raced = sum(len(file.read_text().splitlines()) for file in rounds)
+    # The judge may ask the same vote.
+    assert family.questions in (raced, 66)
+
+
+def test_candidates_that_all_fail_are_told_in_a_line_and_can_be_tried_again(
+    tmp_path: Path, run: Run
+) -> None:
+    few = questions(tmp_path / "few.jsonl", 12)
+    refused = Fault("status", 400, "this model is asleep")
+    asked = ("tune", str(few), "-e", "openai:patience=0", "-s", "self_consistency:n=1")
+    with FakeServer(faults=[refused] * 100) as server:
+        out = tmp_path / "failed.toml"
+        ended = run(*asked, "--base-url", server.url, "--out", str(out))
+    assert (ended.code, ended.out) == (4, "")
+    problem, again = ended.err.splitlines()[-2:]
+    assert "no candidate has a result: " in problem
+    assert "this model is asleep" in problem
+    assert again == "what was measured is kept: the same command continues the race"
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b'{"question": "1 + 1?"}', "has no column 'answer'"),
+        (b'{"question": "1 + 1?", "answer": null}', "has no answer in the column"),
+        (b"\xeb\xff\x00", "is not UTF-8"),
+        (b'{"question": [[[[', "is not JSON"),
+        (b"", "has no rows"),
+    ],
+)
+def test_a_file_without_answers_or_of_something_else_is_refused_in_one_line(
+    content: bytes, problem: str, tmp_path: Path, run: Run
+) -> None:
+    file = tmp_path / "other.jsonl"
+    file.write_bytes(content)
+    out = tmp_path / "x.toml"
+    ended = run("tune", str(file), *ENGINE, "--out", str(out))
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 1)
+    assert problem in ended.error
+    assert [each.name for each in tmp_path.iterdir()] == ["other.jsonl"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -205,6 +295,34 @@ def test_a_model_that_is_always_wrong_is_told_in_a_line(
             "--tokens must be an amount of tokens",
         ),
         (("--out", "x.toml", "-s", "nonsense"), "nonsense"),
+        (
+            ("--out", "x.toml", "-s", "universal:n=2", "--no-tokens"),
+            "self_consistency has no size: give --tokens",
+        ),
+        (
+            (
+                "--out",
+                "x.toml",
+                "--no-tokens",
+                "-s",
+                "self_consistency:n=3",
+                "--spend",
+                "1m",
+            ),
+            "--spend has no effect without --tokens",
+        ),
+        (
+            (
+                "--out",
+                "bins.toml",
+                "--no-tokens",
+                "-s",
+                "self_consistency:n=3",
+                "--bins",
+                "split",
+            ),
+            "looks at the first 4 samples of a vote, and the largest has 3",
+        ),
         (("--out", "x.toml", "--shard", "3/2"), "--shard must be I/N"),
         (
             ("--out", "tuned.toml", "--seed", "4"),
@@ -230,7 +348,8 @@ def test_what_does_not_work_is_refused_in_one_line(
 ) -> None:
     monkeypatch.chdir(shared)
     given = list(arguments)
-    tokens = () if "--tokens" in given else ENGINE[2:]
+    tokens = () if {"--tokens", "--no-tokens"} & set(given) else ENGINE[2:]
+    given = [word for word in given if word != "--no-tokens"]
     ended = run(
         "tune",
         "mine.jsonl",
