@@ -182,7 +182,9 @@ async def solve_each(
 def _stated(engine: Engine, budget: Budget | None, each: Budget | None) -> str:
     """The budgets as text. A replay has those of the recorded run, which it keeps by doing the same."""
     limits = "; ".join(
-        f"{name} {bound}" for name, bound in (("all", budget), ("each", each)) if bound
+        f"{name} {bound}"
+        for name, bound in (("all", budget), ("each", each))
+        if bound and str(bound)
     )
     if not isinstance(engine, RecordedEngine):
         return limits

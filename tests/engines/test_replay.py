@@ -372,3 +372,12 @@ def test_a_trace_without_a_run_is_refused(tmp_path: Path, events: list[Event]) -
     path = write_trace(tmp_path / "t.jsonl", events)
     with pytest.raises(TraceError, match="holds no run"):
         replayed(path, Single())
+
+
+def test_a_budget_without_a_limit_replays_a_run_that_had_none(tmp_path: Path) -> None:
+    vote, question = SelfConsistency(2, SHORT), number_question()
+    first = asyncio.run(solve(question, vote, ScriptedEngine(says("It is 7."))))
+    assert first.events
+    engine = ReplayEngine(str(write_trace(tmp_path / "t.jsonl", first.events)))
+    again = asyncio.run(solve(question, vote, engine, budget=Budget()))
+    assert again.answer == first.answer

@@ -272,8 +272,8 @@ def test_the_arms_of_two_rounds_are_joined_question_by_question(tmp_path: Path) 
         pooled_arm(each, np.arange(len(each.data.outcome))) for each in (whole, *rounds)
     ]
     for name in ("classes", "right", "own", "first_prompt"):
-        values = [getattr(pool.samples, name) for pool in pools]
-        np.testing.assert_array_equal(values[0], np.concatenate(values[1:]))
+        arrays = [getattr(pool.samples, name) for pool in pools]
+        np.testing.assert_array_equal(arrays[0], np.concatenate(arrays[1:]))
     assert pools[0].ids == pools[1].ids + pools[2].ids
 
 

@@ -55,7 +55,7 @@ class Trace:
             "strategy": "beam_search",
             "verifier": "prm",
             "engine": "scripted",
-            "budget": "each ",
+            "budget": "",
             "seed": 0,
         }
         self.add(
