@@ -223,7 +223,7 @@ def main() -> None:
             ),
             encoding="utf-8",
         )
-        tool = (
+        tool: tuple[str | Path, ...] = (
             BIN / "uv",
             "tool",
             "run",

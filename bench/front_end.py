@@ -182,6 +182,7 @@ def measure(tokenizer: Any, name: str, core: type[Core]) -> tuple[float, float]:
                     SequenceId(1, question.prompt, question.prompt.digest, 0),
                     completion,
                     NO_COST,
+                    question.read(completion),
                 )
                 if name == TRACED and completion.logprobs:
                     Certainty("lowest_group", 20)._value(completion.logprobs)
