@@ -109,7 +109,9 @@ def command(
     seed: int,
     **given: Any,
 ) -> int:
-    """Choose the strategy for TASK, or for a FILE of questions with answers, as in `reasoner tune mine.jsonl`.
+    """Choose the strategy for your questions, model and budget.
+
+    TASK may be a FILE of questions with answers, as in `reasoner tune mine.jsonl --tokens 4k`.
 
     Two thirds of the questions race: all candidates answer them in rounds, and those that are shown to be worse than
     another one, or no better at a higher cost, go out. The other third judges the one that is chosen, against one
