@@ -248,15 +248,14 @@ def faults(folder: Path) -> Iterator[str]:
             if problem:
                 yield f"{extra}: {line.command}: {problem}"
             written = re.search(r" (?:--out|-o) (\S+)", line.command)
-            if (
-                written
-                and made
-                and not line.works[extra]
-                and (source := made / written[1]).exists()
-            ):
-                (shutil.copytree if source.is_dir() else shutil.copy)(
-                    source, environment.work / written[1]
-                )
+            if written and made and not line.works[extra]:
+                # With what the command writes beside it, such as a profile.
+                for source in made.glob(f"{Path(written[1]).stem}*"):
+                    copied = environment.work / source.name
+                    if source.is_dir():
+                        shutil.copytree(source, copied, dirs_exist_ok=True)
+                    else:
+                        shutil.copy(source, copied)
         made = made or environment.work
     yield from filter(
         None, (fault_of_inspect(folder, wheel), fault_of_plugin(folder, wheel))
