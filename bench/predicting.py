@@ -1,10 +1,10 @@
 """The vote that predicts itself on a real engine: its tokens and time against the plain vote, and what its probes cost.
 
-    python bench/predicting.py [--questions 2] [--samples 16] [--tokens 512] [--every 128]
+    python bench/predicting.py [--questions 1] [--samples 16] [--tokens 1200] [--every 500]
 
-The chains are those of the embedded model with markers of thinking, a model for tests: its answers are worth nothing,
-its engine, cache and probes are real. Both votes draw the same chains in this process, in turn, each with an empty
-cache. A probe reads its chain from the prefix cache, and computes what asks for the answer.
+The chains are those of the embedded model with markers of thinking, a model for tests that hardly ever stops: its
+answers are worth nothing, its engine, cache and probes are real. Both votes draw the same chains in this process, in
+turn, each with an empty cache. A probe reads its chain from the prefix cache, and computes what asks for the answer.
 """
 
 import argparse
@@ -67,13 +67,13 @@ async def measure(options: argparse.Namespace, folder: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--questions", type=int, default=2)
+    parser.add_argument("--questions", type=int, default=1)
     parser.add_argument("--samples", type=int, default=16)
-    parser.add_argument("--tokens", type=int, default=512, help="of a chain, at most")
-    parser.add_argument("--every", type=int, default=128, help="tokens between probes")
+    parser.add_argument("--tokens", type=int, default=1200, help="of a chain, at most")
+    parser.add_argument("--every", type=int, default=500, help="tokens between probes")
     parser.add_argument("--seed", type=int, default=0)
     with tempfile.TemporaryDirectory() as parent:
         embedded = resolve("embedded", lambda _: None).folder
         assert embedded
-        model = thinking_model(Path(parent) / "thinker", embedded)
+        model = thinking_model(Path(parent) / "thinker", embedded, closing=0.5)
         asyncio.run(measure(parser.parse_args(), model))
