@@ -144,6 +144,6 @@ def test_a_damaged_state_is_an_error_in_one_line(
     folder.state.write_bytes(content)
     with pytest.raises(
         TraceError,
-        match=rf"^cannot read .*: {why}[^\n]*: start again with --overwrite$",
+        match=rf"^[^\n]* is not a state of a batch: {why}[^\n]*: start again with --overwrite$",
     ):
         folder.check({})
