@@ -2,9 +2,10 @@
 
     python bench/predicting.py [--questions 1] [--samples 16] [--tokens 1200] [--every 500]
 
-The chains are those of the embedded model with markers of thinking, a model for tests that hardly ever stops: its
-answers are worth nothing, its engine, cache and probes are real. Both votes draw the same chains in this process, in
-turn, each with an empty cache. A probe reads its chain from the prefix cache, and computes what asks for the answer.
+The chains are those of the embedded model with markers of thinking, a model for tests. It may not end a sequence here,
+so a limit cuts them all: its answers are worth nothing, its engine, cache and probes are real. Both votes draw the same
+chains in this process, in turn, each with an empty cache. A probe reads its chain from the prefix cache, and computes
+what asks for the answer.
 """
 
 import argparse
@@ -22,7 +23,10 @@ from reasoner.engines.vllm import VllmEngine
 from reasoner.models.resolve import resolve
 from reasoner.trace.events import AnswerExtracted, Event
 from reasoner_evals.tasks import arithmetic
-from tests.engine.thinking_model import thinking_model
+from tests.engine.thinking_model import END_ID, thinking_model
+
+END_OF_SEQUENCE = 2
+"""The token id of `<|im_end|>`."""
 
 
 async def measure(options: argparse.Namespace, folder: Path) -> None:
@@ -33,7 +37,10 @@ async def measure(options: argparse.Namespace, folder: Path) -> None:
         Question.of(item.question.text, space="number", id=item.question.id)
         for item in arithmetic.reported()[: options.questions]
     ]
-    vote = f"self_consistency:n={options.samples},max_tokens={options.tokens},temperature=0.7"
+    vote = (
+        f"self_consistency:n={options.samples},max_tokens={options.tokens},temperature=0.7,"
+        f"logit_bias=[[{END_OF_SEQUENCE},-100],[{END_ID},-100]]"
+    )
     print(
         "| | seconds | tokens | of chains | sequential | of probes | read from the cache by probes, of their prompts |"
     )
@@ -75,5 +82,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as parent:
         embedded = resolve("embedded", lambda _: None).folder
         assert embedded
-        model = thinking_model(Path(parent) / "thinker", embedded, closing=0.5)
+        model = thinking_model(Path(parent) / "thinker", embedded)
         asyncio.run(measure(parser.parse_args(), model))

@@ -18,10 +18,10 @@ TEMPLATE: Final = (
 """It opens thinking in every reply, as DeepSeek-R1's does, and closes it at once where it is asked to, as Qwen3's."""
 
 
-def thinking_model(folder: Path, embedded: Path, *, closing: float = 0.9) -> Path:
+def thinking_model(folder: Path, embedded: Path) -> Path:
     """The folder of a model that thinks, made from the folder of the embedded model.
 
-    The logit of the closing marker is that of a line break times `closing`, so that some thoughts end by themselves.
+    The closing marker is a little less likely than a line break, so that some thoughts end by themselves.
     """
     from safetensors.torch import load_file, save_file
 
@@ -30,7 +30,7 @@ def thinking_model(folder: Path, embedded: Path, *, closing: float = 0.9) -> Pat
         (folder / name).write_bytes((embedded / name).read_bytes())
     weights = load_file(embedded / "model.safetensors")
     rows = weights["model.embed_tokens.weight"]
-    rows[END_ID] = closing * rows[NEWLINE_ID]
+    rows[END_ID] = 0.9 * rows[NEWLINE_ID]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     tokenizer = json.loads((embedded / "tokenizer.json").read_text(encoding="utf-8"))
     names = {START_ID: START, END_ID: END}
