@@ -62,7 +62,7 @@ class _Chain(BaseModel):
     score: Score | None = None
 
     def logprobs(self, tokens: int) -> Logprobs | None:
-        """Log-probabilities of so many tokens: all are the recorded mean, as no more is known."""
+        """The log-probabilities of a number of tokens: all are the recorded mean, as no more is known."""
         return (
             Logprobs((math.log(self.score),) * tokens)
             if self.score is not None
@@ -81,10 +81,10 @@ class _Chain(BaseModel):
 
 
 class _Line(BaseModel):
-    """A recorded question: `answers` with their `tokens`, or `chains` with a probe at `every` so many tokens.
+    """A recorded question: `answers` with their `tokens`, or `chains` with a probe after each `every` tokens.
 
-    `scores` are the likelihoods of the answers, and `greedy` is the reply at temperature 0. Other fields of its line,
-    such as a reference answer, are not read.
+    Beside answers, `scores` are their likelihoods, and `greedy` is the reply at temperature 0. Other fields, such as a
+    reference answer, are not read.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -164,12 +164,10 @@ class PoolEngine(FreeEngine):
         await asyncio.sleep(0)
         line, (number, start) = self._line(request), _position(request.prompt)
         number = request.index if number is None else number
-        greedy = line.greedy if request.params.temperature == 0 else None
-        chain, thinks, limit = (
-            greedy or line.chains[number],
-            self.model.thinking is not None,
-            request.params.limit,
-        )
+        thinks, limit = self.model.thinking is not None, request.params.limit
+        # A probe of a chain has temperature 0, too.
+        greedy = None if thinks or request.params.temperature else line.greedy
+        chain = greedy or line.chains[number]
         text, thinking, stop, thought = "", "", "", 0
         if thinks and not request.rendered.in_thinking:
             answer, length = (

@@ -19,10 +19,10 @@ from reasoner_evals.tasks import inspect_logs
 
 
 class Record(BaseModel):
-    """A recorded reply: its answer, its length in tokens, and the answers of its probes, one at `every` so many.
+    """A recorded reply: its answer, its length in tokens, and the answers of its probes, one after each `every` tokens.
 
     `index` is below 0 for a greedy reply, and else the place among the samples, by which they are sorted. `score` is
-    the likelihood of the reply.
+    the likelihood of the reply. Where replies have probes, the greedy one is left out.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
@@ -208,8 +208,6 @@ def _line(
     line: dict[str, Any] = {"question_id": name, "gold": question.gold}
     if not samples:
         raise UsageError(f"{name!r:.80} has only a greedy reply: record samples too")
-    if len(samples) < len(ordered):
-        line["greedy"] = _chain(ordered[0])
     if probed:
         return line | {
             "every": question.every,
@@ -219,6 +217,8 @@ def _line(
         "answers": [reply.answer for reply in samples],
         "tokens": [reply.tokens for reply in samples],
     }
+    if len(samples) < len(ordered):
+        line["greedy"] = _chain(ordered[0])
     if any(reply.score is not None for reply in samples):
         line["scores"] = [reply.score for reply in samples]
     return line

@@ -637,3 +637,17 @@ def test_a_recording_keeps_its_order_its_greedy_reply_and_its_likelihoods(
         draw(engine, question, 0, logprobs=2)
     with pytest.raises(UsageError, match="only a greedy reply"):
         pool_of(tmp_path, rows[1:2])
+
+
+def test_chains_with_probes_are_never_replaced_by_a_greedy_reply(
+    tmp_path: Path,
+) -> None:
+    greedy = records((7, "3", ["3"]))[0] | {"index": -1}
+    file = pool_of(tmp_path, [*CHAINS, greedy])
+    [line] = map(json.loads, file.read_text().splitlines())
+    assert [chain["tokens"] for chain in line["chains"]] == [23, 9, 2300]
+    # A probe has temperature 0, and so has this reply; a file by hand may hold a greedy one.
+    jsonl(file, [line | {"greedy": {"tokens": 7, "answer": "3"}}])
+    [question] = questions(file)
+    reply = draw(PoolEngine(str(file)), question, 0, temperature=0)
+    assert reply.usage.generated_tokens == 23
