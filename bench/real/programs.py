@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from recorded import percent, records
+from recorded import completion_of, percent, records
 
 from reasoner import Completion, Question, solve_many
 from reasoner.answers.equivalence import Equivalence
@@ -34,7 +34,7 @@ from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.vllm import VllmEngine
 from reasoner.registry import build
 from reasoner.sandbox.check import Sandbox
-from reasoner.types import Answer, Usage
+from reasoner.types import Answer
 from reasoner_evals.stats.intervals import compare, interval
 from reasoner_evals.tasks import GradedQuestion
 from reasoner_verifiers.shown_tests import AskedFunction, asked_function, shown_tests
@@ -80,18 +80,7 @@ class RememberingEngine:
         for record in records(recording):
             if not (question := asked.get(record["question_id"])):
                 continue
-            prompt = record["prompt_tokens"]
-            completion = Completion(
-                question.prompt,
-                record["text"],
-                (),
-                record["finish"],
-                # What was cached is not recorded: the samples of a problem share its prompt.
-                usage=Usage(
-                    prompt, prompt if record["index"] > 0 else 0, record["tokens"]
-                ),
-                index=max(0, record["index"]),
-            )
+            completion = completion_of(record, question)
             if record["index"] < 0:
                 greedy[question.id] = completion
             else:

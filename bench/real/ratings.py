@@ -5,7 +5,7 @@
 RECORDING is a file of bench/real/record.py, SPEC its task, and FOLDER the model that wrote the replies. It is not run:
 the verifier reads texts alone. A line of FILE (.jsonl.gz) is the rating of a sample: its value, null where the verifier
 failed, the tokens and FLOPs of the rating, and the FLOPs of the sample, whose prompt counts once a question. Run the
-same command again to continue. --skip and --questions choose questions, in the order of the recording.
+same command again to continue.
 """
 
 import argparse
@@ -16,14 +16,13 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from recorded import records
+from recorded import completion_of, records
 
-from reasoner import Completion, Question
+from reasoner import Question
 from reasoner.errors import ReasonerError
 from reasoner.models.geometry import read_model_info
 from reasoner.models.info import ModelInfo
 from reasoner.registry import build
-from reasoner.types import Usage
 from reasoner.verifier import CostMeter, Verifier
 
 ABREAST = 4
@@ -35,15 +34,8 @@ async def rated(
     verifier: Verifier, policy: ModelInfo, question: Question, record: dict[str, Any]
 ) -> dict[str, Any]:
     """The rating of a recorded sample."""
-    prompt, generated = record["prompt_tokens"], record["tokens"]
-    candidate = Completion(
-        question.prompt,
-        record["text"],
-        (),
-        record["finish"],
-        usage=Usage(prompt, 0, generated),
-        index=record["index"],
-    )
+    candidate = completion_of(record, question)
+    usage = candidate.usage
     meter, value = CostMeter(), None
     try:
         rating = await verifier.score(question, candidate, UNUSED, meter)
@@ -58,7 +50,9 @@ async def rated(
         "tokens": spent.verifier_tokens if spent else 0,
         "flops": spent.flops if spent else 0,
         "sample_flops": policy.flops(
-            prompt=prompt, cached=prompt if record["index"] else 0, generated=generated
+            prompt=usage.prompt_tokens,
+            cached=usage.cached_tokens,
+            generated=usage.generated_tokens,
         ),
     }
 
@@ -72,7 +66,7 @@ async def rate(options: argparse.Namespace) -> None:
     for record in records(options.recording):
         if 0 <= record["index"] < options.samples:
             samples[record["question_id"]].append(record)
-    names = sorted(samples)[options.skip :][: options.questions]
+    names = sorted(samples)[: options.questions]
     policy = read_model_info(options.policy, name=options.policy.name)
     verifier: Verifier = build("verifier", options.verifier)
     await verifier.start(UNUSED)
@@ -105,6 +99,5 @@ if __name__ == "__main__":
     parser.add_argument("--verifier", required=True, help="as judge:model=FOLDER")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=8, help="of each question")
-    parser.add_argument("--skip", type=int, default=0, help="questions")
-    parser.add_argument("--questions", type=int, help="at most, after those skipped")
+    parser.add_argument("--questions", type=int, help="at most, by name")
     asyncio.run(rate(parser.parse_args()))

@@ -1,4 +1,4 @@
-"""What the benches of real models share: the records of a recording, and shares with their intervals."""
+"""What the benches of real models share: the records of a recording, its replies, and shares with their intervals."""
 
 import gzip
 import json
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from reasoner import Completion, Question
+from reasoner.types import Usage
 from reasoner_evals.stats.intervals import Interval
 
 
@@ -14,6 +16,20 @@ def records(file: Path) -> Iterator[dict[str, Any]]:
     if file.exists():
         with gzip.open(file, "rt", encoding="utf-8") as lines:
             yield from map(json.loads, lines)
+
+
+def completion_of(record: dict[str, Any], question: Question) -> Completion:
+    """A recorded reply to a question. Its first sample computed the prompt, as what was cached is not recorded."""
+    prompt, index = record["prompt_tokens"], record["index"]
+    usage = Usage(prompt, prompt if index > 0 else 0, record["tokens"])
+    return Completion(
+        question.prompt,
+        record["text"],
+        (),
+        record["finish"],
+        usage=usage,
+        index=max(0, index),
+    )
 
 
 def percent(value: Interval, sign: str = "") -> str:
