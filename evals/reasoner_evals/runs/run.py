@@ -131,13 +131,16 @@ def reused(
     Samples are the same if task, seed and sampling options are, and if log-probabilities were kept where the verifier
     reads them. Each arm pays for them in full, as if it had been run alone.
     """
-    folder, source = next(
-        (each for each in shared if shares_samples(each[1], arm, verifier)),
-        (None, None),
+    traces = (
+        folder.arm(source.name).trace
+        for folder, source in shared
+        if shares_samples(source, arm, verifier)
     )
+    trace = next(traces, None)
     asked = {item.question.id for item in data.items}
-    events = read_trace(folder.arm(source.name).trace) if folder and source else ()
-    for event in (each for each in events if each.question_id in asked):
+    for event in read_trace(trace) if trace else ():
+        if event.question_id not in asked:
+            continue
         match event:
             case Began():
                 yield event.model_copy(

@@ -412,3 +412,18 @@ def test_a_folder_of_somebody_else_cannot_take_the_sandbox_away(
     ended = run(*command, str(tmp_path / "run"))
     assert ended.code == 2
     assert "add --allow-unsandboxed-code" in ended.error
+
+
+def test_samples_of_another_model_and_of_no_run_are_not_reused(
+    run: Run, tmp_path: Path
+) -> None:
+    first, other = tmp_path / "first", tmp_path / "other"
+    asked = ("eval", "arithmetic", "--limit", "2", "-s", "single")
+    assert run(*asked, "-e", "simulated", "--out", str(first)).code == 0
+    for reuse, engine, why in (
+        (first, "simulated:model_name=b", "has samples of simulated, and this run"),
+        (tmp_path, "simulated", "give the folder of a run"),
+        (first / "absent", "simulated", "give the folder of a run"),
+    ):
+        said = run(*asked, "-e", engine, "--reuse", str(reuse), "--out", str(other))
+        assert (said.code, why in said.error) == (2, True)
