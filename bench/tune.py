@@ -11,7 +11,7 @@ on all questions, each by itself or with the samples of the pool drawn once.
 
 A FILE has recorded answers or chains of a real model (bench/README.md: sources), or is a recording in bench/recordings;
 at most 64 samples a question are used. Its candidates are a single sample (the greedy one, where it is recorded), votes
-of a quarter, a half and all of the samples, votes that a rule ends, the shortest three of so many, and with recorded
+of a quarter, a half and all of the samples, votes that a rule ends, the shortest three of each, and with recorded
 scores the best one and weighted votes. The budget is what all samples cost. What a candidate does on a question is its
 mean over subsets or orders of the samples, and its accuracy on all questions of the FILE is the truth. A resample draws
 its questions with replacement.
@@ -276,7 +276,7 @@ def field_of(recording: Recording, name: str) -> Field:
 
 
 def shortest(recording: Recording, orders: Ints) -> tuple[Floats, Floats]:
-    """The vote of the three shortest of so many samples, [Q, R, k], and its tokens: a tie goes to the shortest."""
+    """The vote of the three shortest samples of each order, [Q, R, k], and its tokens: a tie goes to the shortest."""
     lengths = np.take_along_axis(recording.tokens[:, None], orders, -1)
     classes = np.take_along_axis(recording.classes[:, None], orders, -1)
     right = np.take_along_axis(recording.right[:, None], orders, -1)
@@ -366,7 +366,7 @@ def tuned(of: Field, asked: np.ndarray) -> Result:
 
 
 def line(name: str, of: Field, count: int, resamples: int) -> str:
-    """What races on so many of its questions come to, as a row of the table."""
+    """The result of races on a number of its questions, as a row of the table."""
     source = np.random.default_rng(0)
     truth, own = of.right.mean(axis=1), of.tokens.mean(axis=1)
     population = len(of.right[0])

@@ -281,7 +281,7 @@ class Subset:
         return whole + order + (f", shard {self.shard}" if self.shard else "")
 
     def part_of(self, total: Budget) -> Budget:
-        """Its part of a budget that all questions of a run share: all of it, or that of its shard.
+        """The part of a budget for all questions of a run that a shard has: all of it without shards.
 
         A deadline holds for each shard in full, as all run at the same time.
         """
