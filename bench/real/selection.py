@@ -93,17 +93,19 @@ def show_ratings(path: Path, drawn: Recorded) -> None:
     by_name = defaultdict[str, list[Any]](list)
     for record in records(path):
         by_name[record["question_id"]].append(record)
+    for rated in by_name.values():
+        rated.sort(key=lambda record: record["index"])
     rows = [row for row, name in enumerate(drawn.names) if name in by_name]
-    rated = [by_name[drawn.names[row]] for row in rows]
-    count = len(rated[0])
+    ratings = [by_name[drawn.names[row]] for row in rows]
+    count = len(ratings[0])
     values = np.array(
         [
             [np.nan if each["value"] is None else each["value"] for each in question]
-            for question in rated
+            for question in ratings
         ]
     )
     spent, sampled = (
-        np.mean([[each[field] for each in question] for question in rated])
+        np.mean([[each[field] for each in question] for question in ratings])
         for field in ("flops", "sample_flops")
     )
     right, answers = drawn.right[rows], drawn.answers[rows]

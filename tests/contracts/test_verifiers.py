@@ -23,6 +23,7 @@ SPECS = {
     "certainty": "certainty",
     "code": 'code:tests={{"stdin": "", "expected": "1"}},allow_unsandboxed=true',
     "ensemble": "ensemble:members=[certainty,judge]",
+    "equations": "equations",
     "judge": "judge:min_mass=0",
     "rules": 'rules:pattern="answer is [0-9]"',
 }
@@ -46,6 +47,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "members": ("certainty", "[certainty,judge]"),
         "how": ("mean", "product"),
     },
+    "equations": {"part": typing.get_args(Part)},
     "judge": {
         "ask": typing.get_args(Ask),
         "criteria": ("polite", "[polite,short]"),

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from reasoner_verifiers.certainty import Certainty
     from reasoner_verifiers.code import CodeTests
     from reasoner_verifiers.ensemble import Ensemble
+    from reasoner_verifiers.equations import Equations
     from reasoner_verifiers.judge import Judge
     from reasoner_verifiers.orm import Orm
     from reasoner_verifiers.prm import Prm
@@ -18,6 +19,7 @@ __all__ = [
     "Certainty",
     "CodeTests",
     "Ensemble",
+    "Equations",
     "Judge",
     "Orm",
     "Prm",
