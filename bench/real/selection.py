@@ -121,25 +121,27 @@ def show_ratings(path: Path, drawn: Recorded) -> None:
         f"costs {sampled / 1e9:,.0f} GFLOPs, a rating {spent / 1e9:,.0f}.\n"
     )
     print(
-        "| | right, % | against the vote of as many | at equal FLOPs the vote of | against it, points | TFLOPs |"
+        "| | right, % | against greedy, points | against the vote of as many | at equal FLOPs the vote of | against it, points | "
+        "TFLOPs |"
     )
-    print("|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|")
     for column, size in enumerate(sizes):
         equal = min(right.shape[1], round(size * (1 + spent / sampled)))
         votes = votes_at_k(right, answers, [size, equal])
         for name, shares in ways.items():
+            greedy, as_many, as_dear = (
+                percent(compare(shares[:, column], other).difference, sign="+")
+                for other in (drawn.greedy_right[rows], votes[:, 0], votes[:, 1])
+            )
             cells = [
                 f"{name}, {size}",
                 percent(interval(shares[:, column])),
-                *(
-                    percent(
-                        compare(shares[:, column], votes[:, at]).difference, sign="+"
-                    )
-                    for at in (0, 1)
-                ),
+                greedy,
+                as_many,
+                str(equal),
+                as_dear,
                 f"{size * (sampled + spent) / 1e12:,.2f}",
             ]
-            cells.insert(3, str(equal))
             print(f"| {' | '.join(cells)} |")
 
 

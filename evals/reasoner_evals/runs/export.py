@@ -27,6 +27,7 @@ TEXTS: Final = (
     "rule",
     "question_id",
     "group",
+    "subtask",
     "kind",
     "outcome",
     "answer",
@@ -194,12 +195,18 @@ def push(path: Path, name: str) -> tuple[int, str]:
 def _rows(run: RunData) -> Iterator[Row]:
     for arm in run.manifest.arms:
         items = run.tasks[arm.task]
-        groups = dict(zip(items.ids, items.groups, strict=True))
+        places = dict(
+            zip(items.ids, zip(items.groups, items.subtasks, strict=True), strict=True)
+        )
         for record in counted_records(run.folder.arm(arm.name)):
-            yield from _of_record(run, arm, record, groups.get(record.question_id, ""))
+            yield from _of_record(
+                run, arm, record, *places.get(record.question_id, ("", ""))
+            )
 
 
-def _of_record(run: RunData, arm: Arm, record: ItemRecord, group: str) -> Iterator[Row]:
+def _of_record(
+    run: RunData, arm: Arm, record: ItemRecord, group: str, subtask: str
+) -> Iterator[Row]:
     shareable = run.tasks[arm.task].source.shareable
     verdicts = run.grades(
         arm.task,
@@ -219,6 +226,7 @@ def _of_record(run: RunData, arm: Arm, record: ItemRecord, group: str) -> Iterat
             "model": run.manifest.model.name,
             "question_id": record.question_id,
             "group": group,
+            "subtask": subtask,
             "attempt": record.attempt,
             **{
                 name: getattr(arm, name)

@@ -148,6 +148,7 @@ def write_items(folder: RunFolder, tasks: Mapping[str, TaskData]) -> None:
             text=item.question.text,
             gold=item.gold,
             group=item.group,
+            subtask=item.subtask,
         )
         for task, data in tasks.items()
         for item in data.items

@@ -212,7 +212,7 @@ def joined(parts: Sequence[ArmReading]) -> ArmReading:
         asked[0].source,
         *(
             tuple(each for items in asked for each in getattr(items, name))
-            for name in ("ids", "groups", "digests")
+            for name in ("ids", "groups", "subtasks", "digests")
         ),
     )
     replies = [arm.replies for arm in arms]

@@ -218,6 +218,7 @@ class TaskItems:
     source: Source
     ids: tuple[str, ...]
     groups: tuple[str, ...]
+    subtasks: tuple[str, ...]
     digests: tuple[bytes, ...]
     """Of each question's text and reference answer."""
 
@@ -374,7 +375,7 @@ def _again(folder: RunFolder) -> str:
 
 
 def _tasks(folder: RunFolder, manifest: Manifest) -> dict[str, TaskItems]:
-    rows: dict[str, list[tuple[str, str, bytes]]] = {
+    rows: dict[str, list[tuple[str, str, str, bytes]]] = {
         source.task: [] for source in manifest.sources
     }
     for item in _items(folder):
@@ -386,7 +387,7 @@ def _tasks(folder: RunFolder, manifest: Manifest) -> dict[str, TaskItems]:
             "utf-8", "surrogatepass"
         )
         digest = hashlib.blake2b(content, digest_size=8).digest()
-        rows[item.task].append((item.question_id, item.group, digest))
+        rows[item.task].append((item.question_id, item.group, item.subtask, digest))
     tasks = {}
     for source in manifest.sources:
         if len(rows[source.task]) < source.items:
@@ -394,14 +395,11 @@ def _tasks(folder: RunFolder, manifest: Manifest) -> dict[str, TaskItems]:
                 f"{folder.items} lacks questions of {source.task}: {_again(folder)}"
             )
         # A shard may have no question of a task.
-        ids, groups, digests = [*zip(*sorted(rows[source.task]), strict=True)] or (
-            (),
-            (),
-            (),
-        )
+        columns = [*zip(*sorted(rows[source.task]), strict=True)] or [()] * 4
+        ids, groups, subtasks, digests = columns
         if len(set(ids)) < len(ids):
             raise TraceError(
                 f"{folder.items} holds two questions of {source.task} with the same id"
             )
-        tasks[source.task] = TaskItems(source, ids, groups, digests)
+        tasks[source.task] = TaskItems(source, ids, groups, subtasks, digests)
     return tasks

@@ -169,6 +169,8 @@ class AskedItem(_VersionedRecord):
     gold: str
     group: str = ""
     """What questions of one source share; statistics are clustered by it."""
+    subtask: str = ""
+    """The part of the benchmark that it belongs to."""
 
 
 class PooledReply(_Frozen):

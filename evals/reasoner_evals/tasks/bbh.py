@@ -98,7 +98,7 @@ _FEW_SHOT: Final = Template("bbh-published-shots", 1, "")
 
 @dataclass(frozen=True, slots=True)
 class Bbh(Benchmark):
-    """BIG-Bench Hard: 6,511 questions of 27 tasks, each task a group; `task` keeps one of them.
+    """BIG-Bench Hard: 6,511 questions of 27 subtasks; `task` keeps one of them.
 
     Zero-shot, unless `shots` is the folder of the published worked examples, a `TASK.txt` each (`cot-prompts` of
     github.com/suzgunmirac/BIG-Bench-Hard). A row of `data` has `input` and `target` as published, or `question`,
@@ -182,7 +182,7 @@ class Bbh(Benchmark):
             )
         else:
             question = self.prompt.ask(text, space, id=name)
-        return GradedQuestion(question, gold, task)
+        return GradedQuestion(question, gold, subtask=task)
 
 
 def _question(row: DataRow) -> tuple[str, tuple[str, ...]]:

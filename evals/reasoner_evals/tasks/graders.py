@@ -130,13 +130,15 @@ def _near(gold: str, answer: str, error: float) -> bool:
 class GradedQuestion:
     """A question and its reference answer. Strategies and verifiers receive the question alone.
 
-    `group` is what questions of one source share, such as a passage: statistics are clustered by it. It may be empty.
+    `group` is what questions of one source share, such as a passage: statistics are clustered by it. `subtask` is
+    the part of a benchmark that the question belongs to; its questions are independent. Both may be empty.
     """
 
     question: Question
     gold: str = field(repr=False)
     group: str = ""
     grader: Grader = field(default=ReferenceGrader(), repr=False)
+    subtask: str = ""
 
 
 @dataclass(frozen=True, slots=True)

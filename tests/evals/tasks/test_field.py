@@ -505,8 +505,9 @@ def test_few_shot_questions_of_bbh_follow_the_published_examples(
         "Find sarcasm.\n\nQ: a\nA: b\n\n"
         "Q: Which is sarcastic?\nOptions:\n(A) Rain again, lovely\n(B) Rain again\nA: Let's think step by step."
     )
-    assert (item.gold, item.group, task.source.prompt) == (
+    assert (item.gold, item.group, item.subtask, task.source.prompt) == (
         "A",
+        "",
         "snarks",
         "bbh-published-shots@1",
     )
