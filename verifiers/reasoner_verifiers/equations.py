@@ -121,8 +121,8 @@ def _converts(clause: str) -> bool:
 
 def _side(pattern: re.Pattern[str], text: str) -> str:
     """The calculation of a side; empty where there is none, or a word beside it changes it."""
-    found = pattern.search(text) if len(text) <= LONGEST_SIDE else None
-    return found["side"] if found and found["word"] not in _SCALES else ""
+    match = pattern.search(text) if len(text) <= LONGEST_SIDE else None
+    return match["side"] if match and match["word"] not in _SCALES else ""
 
 
 def _computes(side: str) -> bool:
@@ -137,13 +137,13 @@ def _judged(left: str, right: str) -> Iterator[Equation]:
         return
     # What is computed exactly is rounded where it is written as one number.
     written = [side for side in (left, right) if not _computes(side)]
-    places = min(map(_places, written or (left, right)))
+    decimals = min(map(_decimals, written or (left, right)))
     yield Equation(
-        left.strip(), right.strip(), abs(difference) < Fraction(1, 10**places)
+        left.strip(), right.strip(), abs(difference) < Fraction(1, 10**decimals)
     )
 
 
-def _places(side: str) -> int:
+def _decimals(side: str) -> int:
     """The most decimal places that a number of a side has."""
     return max(len(digits) for digits in re.findall(r"\d(?:\.(\d*))?", side))
 

@@ -195,12 +195,12 @@ def push(path: Path, name: str) -> tuple[int, str]:
 def _rows(run: RunData) -> Iterator[Row]:
     for arm in run.manifest.arms:
         items = run.tasks[arm.task]
-        places = dict(
+        parts = dict(
             zip(items.ids, zip(items.groups, items.subtasks, strict=True), strict=True)
         )
         for record in counted_records(run.folder.arm(arm.name)):
             yield from _of_record(
-                run, arm, record, *places.get(record.question_id, ("", ""))
+                run, arm, record, *parts.get(record.question_id, ("", ""))
             )
 
 
