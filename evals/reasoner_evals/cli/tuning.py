@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from reasoner import Question
 from reasoner.budget import Budget, Prices
 from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, USAGE
@@ -20,9 +21,10 @@ from reasoner.cli.options import read_prices
 from reasoner.cli.session import EngineRun, started
 from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
-from reasoner.errors import EngineError, ReasonerError, TraceError, UsageError
+from reasoner.errors import EngineError, ReasonerError, TraceError, UsageError, require
 from reasoner.journal.folder import make_folder, write_whole, writing
 from reasoner.registry import build, expanded, spec_of
+from reasoner.specs import Spec
 from reasoner.system.files import read_value
 from reasoner.system.machine import require_extra
 from reasoner.system.printing import printable
@@ -41,7 +43,9 @@ from reasoner_evals.tuning.candidates import (
     LEAST,
     PILOT,
     Candidate,
+    Pace,
     SizedCandidates,
+    pace_of,
     sized,
     strategies_for,
 )
@@ -75,7 +79,7 @@ class _Setup(BaseModel):
     engine: str
     verifier: str
     strategies: tuple[str, ...]
-    tokens: str
+    budget: str
     spend: int | None
     seed: int
     shards: int
@@ -91,7 +95,7 @@ class Tuning:
     engine: Engine
     verifier: Verifier | None
     goal: Budget
-    """Without tokens there is no race: all candidates answer all questions."""
+    """Tokens or seconds of a question. Without any there is no race: all candidates answer all questions."""
     binning: Binning
     spend: int | None
     seed: int
@@ -100,11 +104,6 @@ class Tuning:
     folder: Path
     out: Path
     options: RunOptions
-
-    @property
-    def tokens(self) -> float:
-        """The tokens that a question may cost."""
-        return float(self.goal.tokens or math.inf)
 
     @property
     def decided(self) -> _Setup:
@@ -117,7 +116,7 @@ class Tuning:
             engine=without_secrets(spec_of(self.engine)),
             verifier=spec_of(self.verifier) if self.verifier else "",
             strategies=self.strategies,
-            tokens=str(self.goal) if self.goal.tokens else "",
+            budget=str(self.goal),
             spend=self.spend,
             seed=self.seed,
             shards=self.shard.count if self.shard else 1,
@@ -128,6 +127,7 @@ def prepared(
     options: RunOptions,
     *,
     tokens: str | None,
+    seconds: float | None,
     spend: str | None,
     bins: str,
     seed: int,
@@ -140,11 +140,7 @@ def prepared(
         UsageError: an option is out of range or unknown, data cannot be loaded, or there are too few questions.
     """
     require_extra("eval", "tuning")
-    goal = Budget() if tokens is None else read_goal(tokens, "--tokens")
-    if goal.sequential is not None:
-        raise UsageError(
-            f"--tokens must be an amount of tokens, as in 4k (got {tokens})"
-        )
+    goal = _goal(tokens, seconds)
     if folder == out or out.suffix != ".toml":
         raise UsageError(
             f"--out {out} must be a file that ends in .toml, as in tuned.toml"
@@ -156,7 +152,7 @@ def prepared(
         )
     named = strategies_for(options.strategies, rated=options.verifier is not None)
     strategies = options.with_sampling(named)
-    if tokens is None:
+    if not str(goal):
         _check_sizes(strategies, spend)
     verifier = verifier_of(options, strategies, engine)
     [data] = load_tasks(
@@ -182,6 +178,21 @@ def prepared(
     )
 
 
+def _goal(tokens: str | None, seconds: float | None) -> Budget:
+    """The budget of a question. Raises UsageError: both are given, or one is out of range."""
+    if seconds is not None:
+        if tokens is not None:
+            raise UsageError("--tokens and --seconds limit the same: keep one")
+        require(seconds, "--seconds", above=0, below=math.inf)
+        return Budget(seconds=seconds)
+    goal = Budget() if tokens is None else read_goal(tokens, "--tokens")
+    if goal.sequential is not None:
+        raise UsageError(
+            f"--tokens must be an amount of tokens, as in 4k (got {tokens})"
+        )
+    return goal
+
+
 def _check_sizes(strategies: Sequence[str], spend: str | None) -> None:
     """Refuse what has no effect, or no size, without --tokens. Raises UsageError."""
     specs = [expanded("strategy", spec) for spec in strategies]
@@ -192,7 +203,7 @@ def _check_sizes(strategies: Sequence[str], spend: str | None) -> None:
     ]
     if missing:
         raise UsageError(
-            f"{missing[0]} has no size: give --tokens, or a vote and a size for each strategy, as in "
+            f"{missing[0]} has no size: give --tokens or --seconds, or a vote and a size for each strategy, as in "
             "-s self_consistency:n=16"
         )
     if spend is not None:
@@ -262,6 +273,8 @@ class _Sizes(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     by_strategy: dict[str, SizedCandidates] = {}
+    pace: Pace | None = None
+    """Where the budget is in seconds, that of the largest vote that fits."""
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -277,7 +290,27 @@ class _Sizes(BaseModel):
     @property
     def tokens(self) -> float:
         """What finding them cost."""
-        return sum(each.tokens for each in self.by_strategy.values())
+        found = sum(each.tokens for each in self.by_strategy.values())
+        return found + (self.pace.spent if self.pace else 0.0)
+
+    def price(self, goal: Budget) -> float:
+        """The tokens that a question may cost; where seconds are limited, those that the vote costs; else infinite."""
+        return self.pace.tokens if self.pace else float(goal.tokens or math.inf)
+
+    def latest(self, goal: Budget) -> int:
+        """The sequential tokens that a question may take; 0 without a limit."""
+        if self.pace is None:
+            return 0
+        return max(1, math.floor((goal.seconds or 0) * self.pace.rate))
+
+
+def _votes(candidate: Candidate) -> bool:
+    """Whether it is a vote of a pool."""
+    return bool(candidate.size) and _name(candidate.arm) == "self_consistency"
+
+
+def _name(spec: str) -> str:
+    return Spec.parse(spec).name
 
 
 class _Raced(NamedTuple):
@@ -321,11 +354,7 @@ class TuneRun(EngineRun):
         strategies = [build("strategy", spec) for spec in setup.strategies]
         async with started(setup.engine, setup.verifier, strategies, progress):
             sizes = await self._sizes()
-            votes = (
-                each.size
-                for each in sizes.candidates
-                if each.size and each.arm.startswith("self_consistency")
-            )
+            votes = (each.size for each in sizes.candidates if _votes(each))
             check_signal(setup.binning, max(votes, default=FIRST))
             rounds_of = Rounds(
                 path=setup.folder,
@@ -337,6 +366,7 @@ class TuneRun(EngineRun):
                 prices=setup.prices,
                 command=self.command,
                 shard=setup.shard,
+                latest=sizes.latest(setup.goal),
             )
             self.outcome = await self._judged(
                 rounds_of, sizes, await self._raced(rounds_of, sizes)
@@ -351,6 +381,8 @@ class TuneRun(EngineRun):
             await asyncio.sleep(WAIT)
         sizes = _read(file, _Sizes) if file.exists() else _Sizes()
         questions = [item.question for item in setup.sides.race[:PILOT]]
+        if setup.goal.seconds and not sizes.pace:
+            await self._check_one(setup.goal.seconds, questions)
         for spec in setup.strategies:
             if spec in sizes.by_strategy:
                 continue
@@ -365,11 +397,41 @@ class TuneRun(EngineRun):
             )
             sizes = _Sizes(by_strategy={**sizes.by_strategy, spec: result})
             _write(file, sizes)
+        if setup.goal.seconds and not sizes.pace:
+            arms = [
+                each for each in sizes.candidates if _votes(each)
+            ] or sizes.candidates
+            largest = max(arms, key=lambda each: each.size).arm
+            pace = await pace_of(largest, questions, setup.engine)
+            sizes = sizes.model_copy(update={"pace": pace})
+            _write(file, sizes)
+            self.display.note(
+                f"{setup.goal} is sequential={sizes.latest(setup.goal)}: {largest} has {pace.rate:,.0f} sequential "
+                "tokens a second"
+            )
         return sizes
 
+    async def _check_one(self, seconds: float, questions: Sequence[Question]) -> None:
+        """Refuse what not even one sample keeps. Raises UsageError."""
+        single = next(
+            each
+            for each in self.setup.strategies
+            if _name(spec_of(build("strategy", each))) == "single"
+        )
+        self.display.begin(f"measuring the seconds of {printable(single)}")
+        pace = await pace_of(single, questions, self.setup.engine)
+        if pace.seconds > seconds:
+            raise UsageError(
+                f"--seconds {seconds:g} is too little: one sample takes {pace.seconds:.2g} seconds when it is asked "
+                "alone; raise it, or lower --max-tokens"
+            )
+
     def _all_sized(self, file: Path) -> bool:
-        return file.exists() and set(self.setup.strategies) <= set(
-            _read(file, _Sizes).by_strategy
+        if not file.exists():
+            return False
+        sizes = _read(file, _Sizes)
+        return set(self.setup.strategies) <= set(sizes.by_strategy) and bool(
+            sizes.pace or not self.setup.goal.seconds
         )
 
     async def _raced(self, rounds_of: Rounds, sizes: _Sizes) -> _Raced:
@@ -377,10 +439,11 @@ class TuneRun(EngineRun):
         setup, candidates, progress = self.setup, sizes.candidates, self.display
         specs = [each.spec for each in candidates]
         empty = RoundMeasures.unasked(len(candidates), 0)
-        race = Race(empty.right, empty.tokens, empty.sequential, setup.tokens)
+        goal, latest = sizes.price(setup.goal), sizes.latest(setup.goal) or math.inf
+        race = Race(empty.right, empty.tokens, empty.sequential, goal, latest)
         racing = len(setup.sides.race)
         blocks, parts, groups, spent = (
-            rounds(racing) if setup.goal.tokens else [range(racing)],
+            rounds(racing) if str(setup.goal) else [range(racing)],
             [empty],
             list[str](),
             sizes.tokens,
@@ -448,7 +511,7 @@ class TuneRun(EngineRun):
         progress.begin(f"judging {specs[chosen]}")
         baselines = self._baselines(race, candidates, chosen)
         names = [specs[chosen], *(spec for _, spec in baselines)]
-        if not setup.goal.tokens:
+        if not str(setup.goal):
             names += [
                 each.arm
                 for who, each in enumerate(candidates)
@@ -473,12 +536,17 @@ class TuneRun(EngineRun):
             few=setup.sides.few,
         )
         progress.begin("writing the profile")
-        profile = profile_of(
-            rounds_of.calibrated([*raced.rounds, "judge"]),
-            setup.data.items,
-            setup.binning,
-            setup.engine.model.name,
-            str(setup.folder),
+        # A profile promises nothing of samples that a limit cuts.
+        profile = (
+            None
+            if rounds_of.latest
+            else profile_of(
+                rounds_of.calibrated([*raced.rounds, "judge"]),
+                setup.data.items,
+                setup.binning,
+                setup.engine.model.name,
+                str(setup.folder),
+            )
         )
         return RaceOutcome(
             tuning=setup.decided.model_dump(),
@@ -486,7 +554,7 @@ class TuneRun(EngineRun):
             specs=tuple(specs),
             chosen=chosen,
             verdict=judgement,
-            forecast=tuple(forecasts(race, specs)),
+            forecast=tuple(forecasts(race, specs, setup.goal.seconds or race.budget)),
             frontier=tuple(frontier(race, specs)),
             ended=raced.ended,
             spent=raced.spent + read.drawn,
@@ -499,6 +567,7 @@ class TuneRun(EngineRun):
             },
             model=setup.engine.model.name,
             errors=dict(progress.errors),
+            latest=rounds_of.latest,
             engine=setup.options.named_engine,
             source=setup.data.source,
             profile=profile,
@@ -527,8 +596,8 @@ class TuneRun(EngineRun):
         setup = self.setup
         if setup.spend is not None:
             return float(setup.spend)
-        costs = np.where(np.isfinite(race.costs), race.costs, setup.tokens)
-        return limit(costs.tolist(), setup.tokens, len(setup.data.items))
+        costs = np.where(np.isfinite(race.costs), race.costs, race.goal)
+        return limit(costs.tolist(), race.goal, len(setup.data.items))
 
     def _price(
         self, race: Race, candidates: tuple[Candidate, ...], inside: Sequence[int]
@@ -538,7 +607,7 @@ class TuneRun(EngineRun):
         for each, cost in zip(candidates, race.costs.tolist(), strict=True):
             if each.arm in arms:
                 arms[each.arm] = max(
-                    self.setup.tokens if math.isinf(cost) else cost, arms[each.arm]
+                    race.goal if math.isinf(cost) else cost, arms[each.arm]
                 )
         return sum(arms.values())
 
@@ -548,11 +617,11 @@ class TuneRun(EngineRun):
         """One sample, and the plain vote that costs about what the chosen one does; where that is one sample, all."""
         thinks = self.setup.engine.model.thinking is not None
         named = [(build("strategy", each.spec), each) for each in candidates]
-        single = next(each.spec for _, each in named if each.spec.startswith("single"))
+        single = next(each.spec for _, each in named if _name(each.spec) == "single")
         votes = [
             (who, each)
             for who, each in enumerate(candidates)
-            if each.size and not each.stop and each.spec.startswith("self_consistency")
+            if _votes(each) and not each.stop
         ]
         name = SINGLES[0] if is_greedy(single, thinks=thinks) else SINGLES[1]
         baselines = [(name, single)]

@@ -166,7 +166,7 @@ def shares_samples(source: Arm, arm: Arm, verifier: Verifier | None) -> bool:
     if (
         not drawn
         or first_samples(source) < drawn
-        or (source.task, source.seed) != (arm.task, arm.seed)
+        or (source.task, source.seed, source.budget) != (arm.task, arm.seed, arm.budget)
     ):
         return False
     theirs, ours = build("strategy", source.strategy), build("strategy", arm.strategy)

@@ -50,6 +50,8 @@ class RaceOutcome:
     """Strategies that did not race, with the reason."""
     errors: Mapping[int, str]
     model: str
+    latest: int
+    """The sequential tokens that a question may take; 0 without a limit."""
     engine: Mapping[str, str]
     """The options that name the model and the engine."""
     source: Source
@@ -67,6 +69,16 @@ class RaceOutcome:
     def profile_path(self) -> Path:
         """The file of the profile, beside the settings."""
         return self.out.with_suffix(".profile.json")
+
+    @property
+    def budget(self) -> str:
+        """What a question might take, as it was given."""
+        return str(self.tuning["budget"])
+
+    @property
+    def limit(self) -> str:
+        """The budget of each question in the settings; empty without one."""
+        return f"sequential={self.latest}" if self.latest else ""
 
     @property
     def verifier(self) -> str:
@@ -90,6 +102,8 @@ class RaceOutcome:
             interval = f"{100 * gap.mean:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
             yield f"against    {each.name} ({each.other.spec}): {interval}, p = {each.p_value:.2g}; {cost(each.other)}"
         yield f"cost       {cost(verdict.chosen)}"
+        if self.latest:
+            yield f"limit      {self.budget}, {self.limit} of each question"
         for expected in self.forecast:
             yield f"forecast   {self._forecast(expected)}"
         for point in self.frontier:
@@ -106,10 +120,18 @@ class RaceOutcome:
         )
         yield f"spent      {self.spent:,.0f} tokens{share}; {self.ended}"
 
+    def amount(self, each: Forecast) -> str:
+        """The amount of a forecast with its unit."""
+        return (
+            f"{each.amount:,.3g} seconds"
+            if self.latest
+            else f"{each.amount:,.0f} tokens"
+        )
+
     def _forecast(self, each: Forecast) -> str:
-        budget = f"{each.tokens:,.0f} tokens"
+        budget = self.amount(each)
         if math.isnan(each.accuracy):
-            return f"{budget}: no candidate costs so little"
+            return f"{budget}: no candidate takes so little"
         if not each.spec:
             return f"{budget}: about {100 * each.accuracy:.1f} %, extrapolated"
         interval = (
@@ -148,9 +170,10 @@ class RaceOutcome:
                 }
                 for each in verdict.comparisons
             ],
+            "limit": self.limit or None,
             "forecast": [
-                {name: _number(value) for name, value in each._asdict().items()}
-                for each in self.forecast
+                {name: _number(value) for name, value in each.items()}
+                for each in self._forecasts
             ],
             "frontier": [each._asdict() for each in self.frontier],
             "candidates": [self._candidate(who) for who in range(len(self.specs))],
@@ -175,6 +198,14 @@ class RaceOutcome:
         }
 
     @property
+    def _forecasts(self) -> list[dict[str, Any]]:
+        unit = "seconds" if self.latest else "tokens"
+        return [
+            {unit if name == "amount" else name: value for name, value in row.items()}
+            for row in (each._asdict() for each in self.forecast)
+        ]
+
+    @property
     def settings(self) -> str:
         """The settings as TOML."""
         chosen: dict[str, Any] = {"strategy": self.specs[self.chosen]}
@@ -182,6 +213,8 @@ class RaceOutcome:
         if self.verifier:
             chosen["verifier"] = TUNED
             tables.append(("[verifiers]", {TUNED: self.verifier}))
+        if self.limit:
+            chosen["budget"] = self.limit
         if self.engine:
             tables.append(("[model]", dict(self.engine)))
         verdict = self.verdict
@@ -191,7 +224,7 @@ class RaceOutcome:
             "model": self.model,
             "data": self.source.task,
             "data_hash": self.source.data_hash,
-            "budget": self.tuning["tokens"] or None,
+            "budget": self.budget or None,
             "profile": self.profile_path.name if self.profile else None,
             "questions": verdict.questions,
             "accuracy": verdict.accuracy.mean,
@@ -201,9 +234,7 @@ class RaceOutcome:
             "sequential_tokens": _mean(verdict.chosen.sequential),
         }
         tables.append(("[tuned]", about))
-        tables += [
-            ("[[tuned.forecast]]", dict(each._asdict())) for each in self.forecast
-        ]
+        tables += [("[[tuned.forecast]]", each) for each in self._forecasts]
         tables += [
             ("[[tuned.frontier]]", dict(each._asdict())) for each in self.frontier
         ]

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from reasoner.budget import Prices
+from reasoner.budget import Budget, Prices
 from reasoner.engine import Engine
 from reasoner.journal.folder import write_whole
 from reasoner.registry import build
@@ -89,6 +89,8 @@ class Rounds:
     command: str
     shard: Shard | None = None
     """The part of each round that this process asks; it reads all of them."""
+    latest: int = 0
+    """The sequential tokens that a question may take; 0 without a limit."""
 
     def folder(self, name: str) -> RunFolder:
         """The folder of a round."""
@@ -168,7 +170,11 @@ class Rounds:
         )
         ordered = tuple(specs)
         grid = Grid(
-            (self.data.source.task,), ordered, self.verifier_spec, seeds=(self.seed,)
+            (self.data.source.task,),
+            ordered,
+            self.verifier_spec,
+            (Budget(sequential=self.latest),) if self.latest else (),
+            (self.seed,),
         )
         return arms_of(grid)
 

@@ -382,3 +382,58 @@ def test_a_hostile_or_damaged_file_of_settings_is_refused(
         "cannot read --settings"
         in run("solve", "1?", "--settings", str(tmp_path / "none.toml")).error
     )
+
+
+def test_a_limit_of_seconds_holds_in_the_race_and_in_every_command_after_it(
+    shared: Path, run: Run
+) -> None:
+    out = shared / "seconds.toml"
+    asked = ("tune", str(shared / "mine.jsonl"), *ENGINE[:2], *FAMILY)
+    ended = run(*asked, "--seconds", "1e6", "--out", str(out), "--json")
+    assert ended.code == 0, ended.err
+    told = json.loads(ended.out)
+    read = tomllib.loads(out.read_text())
+    limit = read["default"]["budget"]
+    assert (read["tuned"]["budget"], told["limit"]) == ("seconds=1000000", limit)
+    assert [each["seconds"] for each in told["forecast"]] == [2.5e5, 5e5, 1e6, 2e6]
+    for manifest in out.with_suffix("").rglob("manifest.json"):
+        arms = json.loads(manifest.read_text())["arms"]
+        assert {arm["budget"] for arm in arms} == {limit}
+    # What was measured of the waiting is kept: the same command finds the same limit.
+    assert (
+        json.loads(run(*asked, "--seconds", "1e6", "--out", str(out), "--json").out)[
+            "limit"
+        ]
+        == limit
+    )
+    trace = shared / "seconds.jsonl"
+    settings = ("--settings", str(out))
+    run("solve", "What is 3 + 4?", *settings, "--trace", str(trace))
+    assert limit in trace.read_text().splitlines()[0]
+    answers = shared / "seconds-answers.jsonl"
+    ended = run("batch", str(shared / "mine.jsonl"), *settings, "-o", str(answers))
+    assert ended.code == 0, ended.err
+    folder = shared / "seconds-run"
+    few = ("--limit", "2", "--out", str(folder))
+    ended = run("eval", str(shared / "mine.jsonl"), *settings, *few)
+    assert ended.code == 0, ended.err
+    [arm] = json.loads((folder / "manifest.json").read_text())["arms"]
+    assert (arm["strategy"], arm["budget"]) == (read["default"]["strategy"], limit)
+    assert str(make_offer(read_settings(out)).default.budget) == limit
+
+
+def test_seconds_that_not_even_one_sample_keeps_are_refused(
+    shared: Path, tmp_path: Path, run: Run
+) -> None:
+    ended = run(
+        "tune",
+        str(shared / "mine.jsonl"),
+        *ENGINE[:2],
+        *FAMILY,
+        "--seconds",
+        "1e-9",
+        "--out",
+        str(tmp_path / "x.toml"),
+    )
+    assert (ended.code, ended.out) == (2, "")
+    assert "--seconds 1e-09 is too little: one sample takes" in ended.error
