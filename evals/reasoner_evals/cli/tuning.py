@@ -3,11 +3,12 @@
 import asyncio
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from reasoner.cli.exits import ANSWERED, USAGE
 from reasoner.cli.options import read_prices
 from reasoner.cli.session import EngineRun, started
 from reasoner.engine import Engine
+from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineError, ReasonerError, TraceError, UsageError, require
 from reasoner.journal.folder import make_folder, write_whole, writing
@@ -85,6 +87,39 @@ class _Setup(BaseModel):
     shards: int
 
 
+class RacingModel(NamedTuple):
+    """A model that races, and how many tokens one of its tokens counts as."""
+
+    name: str
+    """Of a member of a mixture that answers alone; empty for the engine as it is."""
+    engine: Engine
+    price: float = 1.0
+
+
+def racing_models(engine: Engine) -> tuple[RacingModel, ...]:
+    """The engine; of a mixture, also its members, each alone.
+
+    A token counts as its share of the FLOPs of the largest member's, and one of the mixture as their mean. Where those
+    are unknown, all count alike.
+    """
+    if not isinstance(engine, MixtureEngine):
+        return (RacingModel("", engine),)
+    flops = [
+        each.model.flops(prompt=0, cached=0, generated=1) or 0
+        for each in engine.members
+    ]
+    most = max(flops) if all(flops) else 0
+    prices = [each / most if most else 1.0 for each in flops]
+    names = [each.model.name for each in engine.members]
+    alone = (
+        RacingModel(name if names.count(name) == 1 else f"{name} ({at})", member, price)
+        for at, (name, member, price) in enumerate(
+            zip(names, engine.members, prices, strict=True), 1
+        )
+    )
+    return (RacingModel("", engine, fmean(prices)), *alone)
+
+
 @dataclass(frozen=True, slots=True)
 class Tuning:
     """Everything that a race consists of."""
@@ -104,6 +139,17 @@ class Tuning:
     folder: Path
     out: Path
     options: RunOptions
+
+    @property
+    def models(self) -> tuple[RacingModel, ...]:
+        """What races; the prices are known once the engine has started."""
+        return racing_models(self.engine)
+
+    def strategies_of(self, model: RacingModel) -> tuple[str, ...]:
+        """The strategies of a model. A single sample of a mixture is one of its members'."""
+        if len(self.models) == 1 or model.name:
+            return self.strategies
+        return tuple(each for each in self.strategies if not _is_single(each))
 
     @property
     def decided(self) -> _Setup:
@@ -154,6 +200,10 @@ def prepared(
     strategies = options.with_sampling(named)
     if not str(goal):
         _check_sizes(strategies, spend)
+    if goal.seconds and isinstance(engine, MixtureEngine):
+        raise UsageError(
+            "--seconds has the pace of one model: give --tokens for several, or one engine"
+        )
     verifier = verifier_of(options, strategies, engine)
     [data] = load_tasks(
         [task_spec(options.tasks[0], options.column_pairs)],
@@ -268,7 +318,7 @@ def _read(file: Path, kind: type[M]) -> M:
 
 
 class _Sizes(BaseModel):
-    """What is known of the sizes, by the strategy that they belong to."""
+    """What is known of the sizes, by the strategy, and the model where there are several, that they belong to."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -307,6 +357,10 @@ class _Sizes(BaseModel):
 def _votes(candidate: Candidate) -> bool:
     """Whether it is a vote of a pool."""
     return bool(candidate.size) and _name(candidate.arm) == "self_consistency"
+
+
+def _is_single(spec: str) -> bool:
+    return _name(spec_of(build("strategy", spec))) == "single"
 
 
 def _name(spec: str) -> str:
@@ -356,18 +410,26 @@ class TuneRun(EngineRun):
             sizes = await self._sizes()
             votes = (each.size for each in sizes.candidates if _votes(each))
             check_signal(setup.binning, max(votes, default=FIRST))
-            rounds_of = Rounds(
-                path=setup.folder,
-                data=setup.data,
-                engine=setup.engine,
-                verifier=setup.verifier,
-                verifier_spec=setup.decided.verifier,
-                seed=setup.seed,
-                prices=setup.prices,
-                command=self.command,
-                shard=setup.shard,
-                latest=sizes.latest(setup.goal),
-            )
+            rounds_of = {
+                model.name: Rounds(
+                    path=setup.folder / (f"model-{at}" if at else ""),
+                    data=setup.data,
+                    engine=model.engine,
+                    verifier=setup.verifier,
+                    verifier_spec=setup.decided.verifier,
+                    seed=setup.seed,
+                    prices=setup.prices,
+                    command=self.command,
+                    shard=setup.shard,
+                    price=model.price,
+                    latest=sizes.latest(setup.goal),
+                )
+                for at, model in enumerate(setup.models)
+            }
+            for model in setup.models[1:]:
+                progress.note(
+                    f"note: a token of {model.name} counts as {model.price:.3g}"
+                )
             self.outcome = await self._judged(
                 rounds_of, sizes, await self._raced(rounds_of, sizes)
             )
@@ -383,19 +445,30 @@ class TuneRun(EngineRun):
         questions = [item.question for item in setup.sides.race[:PILOT]]
         if setup.goal.seconds and not sizes.pace:
             await self._check_one(setup.goal.seconds, questions)
-        for spec in setup.strategies:
-            if spec in sizes.by_strategy:
+        for model, spec, label in self._labelled():
+            if label in sizes.by_strategy:
                 continue
-            self.display.begin(f"measuring sizes of {printable(spec)}")
-            result = await sized(
+            self.display.begin(f"measuring sizes of {printable(label)}")
+            tokens = setup.goal.tokens and max(
+                1, round(setup.goal.tokens / model.price)
+            )
+            found = await sized(
                 spec,
-                setup.goal,
+                replace(setup.goal, tokens=tokens),
                 questions,
-                setup.engine,
+                model.engine,
                 setup.verifier,
                 self.display.note,
             )
-            sizes = _Sizes(by_strategy={**sizes.by_strategy, spec: result})
+            result = SizedCandidates(
+                candidates=tuple(
+                    each.model_copy(update={"model": model.name})
+                    for each in found.candidates
+                ),
+                left_out=found.left_out,
+                tokens=found.tokens * model.price,
+            )
+            sizes = _Sizes(by_strategy={**sizes.by_strategy, label: result})
             _write(file, sizes)
         if setup.goal.seconds and not sizes.pace:
             arms = [
@@ -411,13 +484,15 @@ class TuneRun(EngineRun):
             )
         return sizes
 
+    def _labelled(self) -> Iterator[tuple[RacingModel, str, str]]:
+        """Each model with each of its strategies, and the label of both."""
+        for model in self.setup.models:
+            for spec in self.setup.strategies_of(model):
+                yield model, spec, f"{spec} on {model.name}" if model.name else spec
+
     async def _check_one(self, seconds: float, questions: Sequence[Question]) -> None:
         """Refuse what not even one sample keeps. Raises UsageError."""
-        single = next(
-            each
-            for each in self.setup.strategies
-            if _name(spec_of(build("strategy", each))) == "single"
-        )
+        single = next(each for each in self.setup.strategies if _is_single(each))
         self.display.begin(f"measuring the seconds of {printable(single)}")
         pace = await pace_of(single, questions, self.setup.engine)
         if pace.seconds > seconds:
@@ -430,14 +505,15 @@ class TuneRun(EngineRun):
         if not file.exists():
             return False
         sizes = _read(file, _Sizes)
-        return set(self.setup.strategies) <= set(sizes.by_strategy) and bool(
+        labels = {label for _, _, label in self._labelled()}
+        return labels <= set(sizes.by_strategy) and bool(
             sizes.pace or not self.setup.goal.seconds
         )
 
-    async def _raced(self, rounds_of: Rounds, sizes: _Sizes) -> _Raced:
+    async def _raced(self, rounds_of: Mapping[str, Rounds], sizes: _Sizes) -> _Raced:
         """Run the race to its end, or continue it."""
         setup, candidates, progress = self.setup, sizes.candidates, self.display
-        specs = [each.spec for each in candidates]
+        specs = [each.label for each in candidates]
         empty = RoundMeasures.unasked(len(candidates), 0)
         goal, latest = sizes.price(setup.goal), sizes.latest(setup.goal) or math.inf
         race = Race(empty.right, empty.tokens, empty.sequential, goal, latest)
@@ -497,7 +573,7 @@ class TuneRun(EngineRun):
         return _Raced(race, ended, spent, names)
 
     async def _judged(
-        self, rounds_of: Rounds, sizes: _Sizes, raced: _Raced
+        self, rounds_of: Mapping[str, Rounds], sizes: _Sizes, raced: _Raced
     ) -> RaceOutcome:
         """Choose a candidate, and compare it with the baselines on the questions that judge."""
         setup, candidates, progress, race = (
@@ -506,45 +582,52 @@ class TuneRun(EngineRun):
             self.display,
             raced.race,
         )
-        specs = [each.spec for each in candidates]
+        specs = [each.label for each in candidates]
         chosen = race.choice(few=setup.sides.few)
         progress.begin(f"judging {specs[chosen]}")
         baselines = self._baselines(race, candidates, chosen)
-        names = [specs[chosen], *(spec for _, spec in baselines)]
+        own = candidates[chosen]
+        judged = [own, *(each for _, each in baselines)]
         if not str(setup.goal):
-            names += [
-                each.arm
+            judged += [
+                each.model_copy(update={"spec": each.arm})
                 for who, each in enumerate(candidates)
                 if who not in progress.errors
             ]
-        judged = tuple(Candidate(spec=spec, arm=spec) for spec in dict.fromkeys(names))
-        read = await self._asked(
-            rounds_of, "judge", judged, list(range(len(judged))), setup.sides.judge
+        asked = tuple(
+            dict.fromkeys(
+                Candidate(spec=each.spec, arm=each.spec, model=each.model)
+                for each in judged
+            )
         )
-        if len(read.errors) == len(judged):
+        read = await self._asked(
+            rounds_of, "judge", asked, list(range(len(asked))), setup.sides.judge
+        )
+        if len(read.errors) == len(asked):
             raise EngineError(f"the judge has no result: {read.errors[0]}")
         values = {
-            each.spec: JudgedStrategy(
-                each.spec, *(column[at] for column in read.measured)
+            each.label: JudgedStrategy(
+                each.label, *(column[at] for column in read.measured)
             )
-            for at, each in enumerate(judged)
+            for at, each in enumerate(asked)
         }
         judgement = verdict(
-            values[specs[chosen]],
-            [(name, values[spec]) for name, spec in baselines],
+            values[own.label],
+            [(name, values[each.label]) for name, each in baselines],
             list(read.groups) if all(read.groups) else None,
             few=setup.sides.few,
         )
         progress.begin("writing the profile")
+        model = next(each for each in setup.models if each.name == own.model)
         # A profile promises nothing of samples that a limit cuts.
         profile = (
             None
-            if rounds_of.latest
+            if setup.goal.seconds
             else profile_of(
-                rounds_of.calibrated([*raced.rounds, "judge"]),
+                rounds_of[own.model].calibrated([*raced.rounds, "judge"]),
                 setup.data.items,
                 setup.binning,
-                setup.engine.model.name,
+                model.engine.model.name,
                 str(setup.folder),
             )
         )
@@ -553,6 +636,7 @@ class TuneRun(EngineRun):
             race=race,
             specs=tuple(specs),
             chosen=chosen,
+            strategy=own.spec,
             verdict=judgement,
             forecast=tuple(forecasts(race, specs, setup.goal.seconds or race.budget)),
             frontier=tuple(frontier(race, specs)),
@@ -565,10 +649,14 @@ class TuneRun(EngineRun):
                 for spec, each in sizes.by_strategy.items()
                 if each.left_out
             },
-            model=setup.engine.model.name,
+            model=model.engine.model.name,
             errors=dict(progress.errors),
-            latest=rounds_of.latest,
-            engine=setup.options.named_engine,
+            latest=sizes.latest(setup.goal),
+            engine=(
+                {"engine": without_secrets(spec_of(model.engine))}
+                if model.name
+                else setup.options.named_engine
+            ),
             source=setup.data.source,
             profile=profile,
             out=setup.out,
@@ -576,20 +664,34 @@ class TuneRun(EngineRun):
 
     async def _asked(
         self,
-        rounds_of: Rounds,
+        rounds_of: Mapping[str, Rounds],
         name: str,
         candidates: tuple[Candidate, ...],
         inside: list[int],
         items: tuple[Any, ...],
     ) -> FinishedRound:
         """Ask the candidates that are in, wait for other shards, and read the results of all."""
-        await rounds_of.ask(
-            name, [candidates[who] for who in inside], items, self.display
-        )
-        while not rounds_of.finished(name):
+        asked = {
+            model: [who for who in inside if candidates[who].model == model]
+            for model in rounds_of
+        }
+        for model, racing in asked.items():
+            if racing:
+                await rounds_of[model].ask(
+                    name, [candidates[who] for who in racing], items, self.display
+                )
+        while not all(
+            rounds_of[model].finished(name) for model, racing in asked.items() if racing
+        ):
             self.display.stage = "waiting for the other shards"
             await asyncio.sleep(WAIT)
-        return rounds_of.read(name, candidates, inside)
+        return FinishedRound.together(
+            [
+                rounds_of[model].read(name, candidates, racing)
+                for model, racing in asked.items()
+                if racing
+            ]
+        )
 
     def _limit(self, race: Race) -> float:
         """The tokens that may be spent in all; by default a share of what everything would cost."""
@@ -603,41 +705,51 @@ class TuneRun(EngineRun):
         self, race: Race, candidates: tuple[Candidate, ...], inside: Sequence[int]
     ) -> float:
         """About the tokens of a question for these candidates; what selects from one pool costs it once."""
-        arms: dict[str, float] = {candidates[who].arm: 0.0 for who in inside}
+        arms = {(candidates[who].model, candidates[who].arm): 0.0 for who in inside}
         for each, cost in zip(candidates, race.costs.tolist(), strict=True):
-            if each.arm in arms:
-                arms[each.arm] = max(
-                    race.goal if math.isinf(cost) else cost, arms[each.arm]
-                )
+            arm = each.model, each.arm
+            if arm in arms:
+                arms[arm] = max(race.goal if math.isinf(cost) else cost, arms[arm])
         return sum(arms.values())
 
     def _baselines(
         self, race: Race, candidates: tuple[Candidate, ...], chosen: int
-    ) -> list[tuple[str, str]]:
-        """One sample, and the plain vote that costs about what the chosen one does; where that is one sample, all."""
-        thinks = self.setup.engine.model.thinking is not None
-        named = [(build("strategy", each.spec), each) for each in candidates]
-        single = next(each.spec for _, each in named if _name(each.spec) == "single")
+    ) -> list[tuple[str, Candidate]]:
+        """One sample, and the plain vote that costs about what the chosen one does; where that is one sample, all.
+
+        Of several models, the sample is of the one whose samples were right most often; the vote is of the model that
+        was chosen.
+        """
+        own = candidates[chosen]
+        at = max(
+            (who for who, each in enumerate(candidates) if _is_single(each.spec)),
+            key=lambda who: (who == chosen, race.accuracy(who)),
+        )
+        single = candidates[at]
+        engine = next(
+            each.engine for each in self.setup.models if each.name == single.model
+        )
+        greedy = is_greedy(single.spec, thinks=engine.model.thinking is not None)
+        baselines = [(SINGLES[0] if greedy else SINGLES[1], single)]
         votes = [
             (who, each)
             for who, each in enumerate(candidates)
-            if _votes(each) and not each.stop
+            if _votes(each) and not each.stop and each.model == own.model
         ]
-        name = SINGLES[0] if is_greedy(single, thinks=thinks) else SINGLES[1]
-        baselines = [(name, single)]
         if votes:
             largest, whole = max(votes, key=lambda vote: vote[1].size)
             size = whole.size
-            if candidates[chosen].spec != single:
+            if own != single:
                 size = round(
                     whole.size * race.cost(chosen) / max(race.cost(largest), 1.0)
                 )
             size = max(min(size, whole.size), min(LEAST, whole.size))
             vote = build("strategy", whole.arm)
+            spec = spec_of(type(vote)(n=size, params=vote.params))
             baselines.append(
                 (
                     "a plain vote of equal cost",
-                    spec_of(type(vote)(n=size, params=vote.params)),
+                    whole.model_copy(update={"spec": spec}),
                 )
             )
         return baselines

@@ -57,6 +57,13 @@ class Candidate(BaseModel):
     stop: str = ""
     """The rule that ends its vote, replayed on the pool."""
     order: Order = "launch"
+    model: str = ""
+    """The member of a mixture that answers alone; empty for the engine as it is."""
+
+    @property
+    def label(self) -> str:
+        """Its spec, with its model where there are several."""
+        return f"{self.spec} on {self.model}" if self.model else self.spec
 
 
 class SizedCandidates(BaseModel):

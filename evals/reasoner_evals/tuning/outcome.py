@@ -37,6 +37,8 @@ class RaceOutcome:
     race: Race
     specs: tuple[str, ...]
     chosen: int
+    strategy: str
+    """The spec of the chosen one."""
     verdict: TuningVerdict
     forecast: tuple[Forecast, ...]
     frontier: tuple[Point, ...]
@@ -83,8 +85,8 @@ class RaceOutcome:
     @property
     def verifier(self) -> str:
         """The spec of the verifier that the chosen strategy asks; empty without one."""
-        strategy = build("strategy", self.specs[self.chosen])
-        return str(self.tuning["verifier"]) if strategy.uses_verifier else ""
+        asks = build("strategy", self.strategy).uses_verifier
+        return str(self.tuning["verifier"]) if asks else ""
 
     @property
     def lines(self) -> Iterable[str]:
@@ -145,7 +147,7 @@ class RaceOutcome:
         verdict = self.verdict
         return {
             "verdict": verdict.headline,
-            "strategy": verdict.chosen.spec,
+            "strategy": self.strategy,
             "verifier": self.verifier or None,
             "model": self.model,
             "questions": verdict.questions,
@@ -208,7 +210,7 @@ class RaceOutcome:
     @property
     def settings(self) -> str:
         """The settings as TOML."""
-        chosen: dict[str, Any] = {"strategy": self.specs[self.chosen]}
+        chosen: dict[str, Any] = {"strategy": self.strategy}
         tables: list[tuple[str, dict[str, Any]]] = [("[default]", chosen)]
         if self.verifier:
             chosen["verifier"] = TUNED
