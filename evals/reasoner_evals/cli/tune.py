@@ -63,11 +63,17 @@ from reasoner_evals.cli.options import RunOptions, command_line
     "what all candidates on all questions would cost]",
 )
 @option(
+    "--judge-on",
+    metavar="TASK|FILE",
+    section="Data",
+    help="Other questions that judge; then all those of TASK race.  [default: a third of TASK]",
+)
+@option(
     "--limit",
     type=int,
     metavar="N",
     section="Data",
-    help="First N questions only.  [default: all]",
+    help="First N questions of TASK only.  [default: all]",
 )
 @option(
     "--shard",
@@ -108,6 +114,7 @@ def command(
     task: str,
     tokens: str | None,
     seconds: float | None,
+    judge_on: str | None,
     spend: str | None,
     bins: str,
     out: Path,
@@ -142,6 +149,7 @@ def command(
         options,
         tokens=tokens,
         seconds=seconds,
+        judge_on=judge_on,
         spend=spend,
         bins=bins,
         seed=seed,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Final, NamedTuple, TypeVar
@@ -39,6 +39,7 @@ from reasoner_evals.cli.tuning_progress import TuneProgress
 from reasoner_evals.runs.arms import Shard, Subset
 from reasoner_evals.runs.equal import SIZES, read_goal
 from reasoner_evals.runs.naming import is_greedy
+from reasoner_evals.runs.run import sampling_of
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.own_files import task_spec
 from reasoner_evals.tuning.candidates import (
@@ -56,7 +57,7 @@ from reasoner_evals.tuning.page import write
 from reasoner_evals.tuning.profile import profile_of
 from reasoner_evals.tuning.race import Race, limit, rounds
 from reasoner_evals.tuning.rounds import FinishedRound, RoundMeasures, Rounds
-from reasoner_evals.tuning.split import QuestionSplit, split
+from reasoner_evals.tuning.split import QuestionSplit, apart, split
 from reasoner_evals.tuning.verdict import (
     SINGLES,
     JudgedStrategy,
@@ -76,6 +77,7 @@ class _Setup(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str
+    judge: str
     task: str
     subset: str
     engine: str
@@ -125,6 +127,8 @@ class Tuning:
     """Everything that a race consists of."""
 
     data: TaskData
+    judge: TaskData
+    """Those that judge are of this one, often the same."""
     sides: QuestionSplit
     strategies: tuple[str, ...]
     engine: Engine
@@ -139,6 +143,11 @@ class Tuning:
     folder: Path
     out: Path
     options: RunOptions
+
+    @property
+    def questions(self) -> int:
+        """How many race and judge."""
+        return len(self.sides.race) + len(self.sides.judge)
 
     @property
     def models(self) -> tuple[RacingModel, ...]:
@@ -157,6 +166,7 @@ class Tuning:
         source = self.data.source
         return _Setup(
             data=source.data_hash,
+            judge=self.judge.source.data_hash,
             task=source.task,
             subset=source.subset,
             engine=without_secrets(spec_of(self.engine)),
@@ -174,6 +184,7 @@ def prepared(
     *,
     tokens: str | None,
     seconds: float | None,
+    judge_on: str | None,
     spend: str | None,
     bins: str,
     seed: int,
@@ -210,9 +221,19 @@ def prepared(
         Subset(options.limit),
         unsandboxed=options.unsandboxed,
     ).values()
+    if judge_on is None:
+        judge, sides = data, split(data.items)
+    else:
+        [judge] = load_tasks(
+            [task_spec(judge_on, options.column_pairs)],
+            Subset(),
+            unsandboxed=options.unsandboxed,
+        ).values()
+        sides = apart(data.items, judge.items)
     return Tuning(
         data=data,
-        sides=split(data.items),
+        judge=judge,
+        sides=sides,
         strategies=strategies,
         engine=engine,
         verifier=verifier,
@@ -357,6 +378,16 @@ class _Sizes(BaseModel):
 def _votes(candidate: Candidate) -> bool:
     """Whether it is a vote of a pool."""
     return bool(candidate.size) and _name(candidate.arm) == "self_consistency"
+
+
+@cache
+def _drawn_by(candidate: Candidate) -> tuple[str, str]:
+    """The model, and what draws the samples: an arm, or a way of sampling that pools share."""
+    strategy = build("strategy", candidate.arm)
+    return (
+        candidate.model,
+        repr(sampling_of(strategy)) if candidate.size else candidate.arm,
+    )
 
 
 def _is_single(spec: str) -> bool:
@@ -600,8 +631,11 @@ class TuneRun(EngineRun):
                 for each in judged
             )
         )
+        judging = {
+            model: replace(each, data=setup.judge) for model, each in rounds_of.items()
+        }
         read = await self._asked(
-            rounds_of, "judge", asked, list(range(len(asked))), setup.sides.judge
+            judging, "judge", asked, list(range(len(asked))), setup.sides.judge
         )
         if len(read.errors) == len(asked):
             raise EngineError(f"the judge has no result: {read.errors[0]}")
@@ -624,7 +658,11 @@ class TuneRun(EngineRun):
             None
             if setup.goal.seconds
             else profile_of(
-                rounds_of[own.model].calibrated([*raced.rounds, "judge"]),
+                rounds_of[own.model].calibrated(
+                    raced.rounds
+                    if setup.judge is not setup.data
+                    else [*raced.rounds, "judge"]
+                ),
                 setup.data.items,
                 setup.binning,
                 model.engine.model.name,
@@ -643,7 +681,7 @@ class TuneRun(EngineRun):
             ended=raced.ended,
             spent=raced.spent + read.drawn,
             everything=float(race.costs[np.isfinite(race.costs)].sum())
-            * len(setup.data.items),
+            * setup.questions,
             left_out={
                 spec: each.left_out
                 for spec, each in sizes.by_strategy.items()
@@ -658,6 +696,7 @@ class TuneRun(EngineRun):
                 else setup.options.named_engine
             ),
             source=setup.data.source,
+            judge=setup.judge.source,
             profile=profile,
             out=setup.out,
         )
@@ -699,18 +738,18 @@ class TuneRun(EngineRun):
         if setup.spend is not None:
             return float(setup.spend)
         costs = np.where(np.isfinite(race.costs), race.costs, race.goal)
-        return limit(costs.tolist(), race.goal, len(setup.data.items))
+        return limit(costs.tolist(), race.goal, setup.questions)
 
     def _price(
         self, race: Race, candidates: tuple[Candidate, ...], inside: Sequence[int]
     ) -> float:
         """About the tokens of a question for these candidates; what selects from one pool costs it once."""
-        arms = {(candidates[who].model, candidates[who].arm): 0.0 for who in inside}
+        prices = {_drawn_by(candidates[who]): 0.0 for who in inside}
         for each, cost in zip(candidates, race.costs.tolist(), strict=True):
-            arm = each.model, each.arm
-            if arm in arms:
-                arms[arm] = max(race.goal if math.isinf(cost) else cost, arms[arm])
-        return sum(arms.values())
+            arm = _drawn_by(each)
+            if arm in prices:
+                prices[arm] = max(race.goal if math.isinf(cost) else cost, prices[arm])
+        return sum(prices.values())
 
     def _baselines(
         self, race: Race, candidates: tuple[Candidate, ...], chosen: int

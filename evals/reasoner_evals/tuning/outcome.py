@@ -57,6 +57,8 @@ class RaceOutcome:
     engine: Mapping[str, str]
     """The options that name the model and the engine."""
     source: Source
+    judge: Source
+    """That of the questions that judge, often the same."""
     profile: Profile | None
     """What its samples say of votes of every size; None without a vote."""
     out: Path
@@ -226,6 +228,7 @@ class RaceOutcome:
             "model": self.model,
             "data": self.source.task,
             "data_hash": self.source.data_hash,
+            "judged_on": self.judge.task if self.judge != self.source else None,
             "budget": self.budget or None,
             "profile": self.profile_path.name if self.profile else None,
             "questions": verdict.questions,

@@ -182,11 +182,16 @@ class Rounds:
         return (folder.path / FINISHED).exists()
 
     def _arms(self, candidates: Sequence[Candidate]) -> tuple[Arm, ...]:
-        # A larger pool of the same samples comes first, so that a smaller one takes its samples from there.
-        specs = dict.fromkeys(
-            each.arm for each in sorted(candidates, key=lambda each: -each.size)
+        # A larger pool of the same samples comes first, so that a smaller one takes its samples from there. Of equal
+        # ones, that is one whose log-probabilities a verifier reads.
+        pools = sorted(
+            candidates,
+            key=lambda each: (
+                -each.size,
+                not build("strategy", each.arm).uses_verifier,
+            ),
         )
-        ordered = tuple(specs)
+        ordered = tuple(dict.fromkeys(each.arm for each in pools))
         grid = Grid(
             (self.data.source.task,),
             ordered,

@@ -486,3 +486,44 @@ def test_a_token_costs_its_share_of_the_flops_of_the_largest_model() -> None:
         ("simulated (1)", 1),
         ("simulated (2)", 1),
     ]
+
+
+def test_one_file_races_and_another_one_judges(
+    shared: Path, tmp_path: Path, run: Run
+) -> None:
+    rows = [
+        {"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(200, 230)
+    ]
+    held_out = tmp_path / "test.jsonl"
+    held_out.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    out = tmp_path / "held.toml"
+    ended = tune(run, shared, out, "--judge-on", str(held_out), "--json")
+    assert ended.code == 0, ended.err
+    told = json.loads(ended.out)
+    assert told["questions"] == 30
+    raced = [
+        json.loads(line)["question_id"]
+        for file in out.with_suffix("").glob("round-*/items.jsonl")
+        for line in file.read_text().splitlines()
+    ]
+    assert 0 < len(set(raced)) == len(raced) <= 66
+    assert "test.jsonl" in tomllib.loads(out.read_text())["tuned"]["judged_on"]
+    [family] = read_profile(out.with_suffix(".profile.json")).families
+    assert family.questions <= len(raced)
+    ended = tune(run, shared, out, "--judge-on", str(shared / "mine.jsonl"))
+    assert ended.code == 2
+    assert "66 questions of --judge-on" in ended.error
+
+
+def test_what_selects_from_the_same_samples_costs_nothing_more(
+    tmp_path: Path, run: Run
+) -> None:
+    few = questions(tmp_path / "few.jsonl", 24)
+    spent = []
+    for more in ((), ("-s", "best_of_n:n=4", "--verifier", "certainty")):
+        out = tmp_path / f"{len(more)}.toml"
+        asked = ("tune", str(few), *ENGINE[:2], "-s", "self_consistency:n=4", *more)
+        ended = run(*asked, "--out", str(out), "--json")
+        assert ended.code == 0, ended.err
+        spent.append(json.loads(ended.out)["spent"])
+    assert spent[0] == spent[1]
