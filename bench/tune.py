@@ -7,7 +7,8 @@ tokens: one greedy sample, votes, best of n and weighted votes of 8, 16 and 32 s
 rule ends, seven searches in three sizes, and the shortest three of 8, 16 and 32 chains. Their accuracies on all
 questions are the truth. A resample takes some of the questions (150 and 600 by default), races two thirds of them as
 the command does, and judges with the others. The tokens count the sizes, the race and the judge, against all candidates
-on all questions, each by itself or with the samples of the pool drawn once.
+on all questions, each by itself or with the samples of the pool drawn once. Two columns say what the same rule of
+choice reaches where all candidates answer all questions that race, and all questions of the resample.
 
 A FILE has recorded answers or chains of a real model (bench/README.md: sources), or is a recording in bench/recordings;
 at most 64 samples a question are used. Its candidates are a single sample (the greedy one, where it is recorded), votes
@@ -300,6 +301,8 @@ class Result(NamedTuple):
     spent: float
     gains: tuple[str, ...]
     """The baselines over which a gain is claimed."""
+    informed: tuple[int, int]
+    """What is chosen where all candidates answer the questions that race, and all questions."""
 
 
 def tuned(of: Field, asked: np.ndarray) -> Result:
@@ -362,7 +365,20 @@ def tuned(of: Field, asked: np.ndarray) -> Result:
         for each in judgement.comparisons
         if each.gain and truth[chosen] <= truth[names[each.name]]
     ]
-    return Result(chosen, spent, tuple(wrong))
+    return Result(
+        chosen,
+        spent,
+        tuple(wrong),
+        (chosen_by_all(of, racing), chosen_by_all(of, asked)),
+    )
+
+
+def chosen_by_all(of: Field, asked: np.ndarray) -> int:
+    """What is chosen where all candidates answer these questions."""
+    right, tokens = of.right[:, asked], of.tokens[:, asked]
+    return Race(right, tokens, tokens, of.goal).choice(
+        few=len(asked) < FEW * 2 // JUDGES
+    )
 
 
 def line(name: str, of: Field, count: int, resamples: int) -> str:
@@ -374,7 +390,11 @@ def line(name: str, of: Field, count: int, resamples: int) -> str:
         tuned(of, source.choice(population, count, replace=population < POPULATION))
         for _ in range(resamples)
     ]
-    lost = np.array([truth.max() - truth[each.chosen] for each in results])
+    choices = np.array([(each.chosen, *each.informed) for each in results]).T
+    lost = truth.max() - truth[choices]
+    near = [
+        f"{np.mean(each <= 0.01):.0%}, {100 * each.mean():.2f}" for each in lost[1:]
+    ]
     alone = own.sum() * count
     once = (own[~of.shared].sum() + own[of.shared].max()) * count
     spent = np.mean([each.spent for each in results])
@@ -384,8 +404,9 @@ def line(name: str, of: Field, count: int, resamples: int) -> str:
     false = np.mean([bool(each.gains) for each in results])
     return (
         f"| {name} | {count} | {of.names[often]} {times.max() / resamples:.0%} | {100 * accuracy:.1f} "
-        f"| {of.names[best]} {100 * truth[best]:.1f} | {100 * truth[0]:.1f} | {100 * lost.mean():.2f} "
-        f"| {np.mean(lost <= 0.01):.1%} | {false:.1%} | {spent / alone:.0%} ({spent / once:.0%}) |"
+        f"| {of.names[best]} {100 * truth[best]:.1f} | {100 * truth[0]:.1f} | {100 * lost[0].mean():.2f} "
+        f"| {np.mean(lost[0] <= 0.01):.1%} | {' | '.join(near)} | {false:.1%} "
+        f"| {spent / alone:.0%} ({spent / once:.0%}) |"
     )
 
 
@@ -402,9 +423,10 @@ def fields(files: Sequence[Path]) -> Iterator[tuple[str, Field]]:
 def main(resamples: int, counts: list[int], files: list[Path]) -> None:
     print(
         "| | questions | chosen most often | its accuracy on average | best | single | points lost | within a point "
+        "| and points lost by all on the race's questions | by all on all questions "
         "| false claims | tokens of all (the pool once) |"
     )
-    print("|---" * 10 + "|")
+    print("|---" * 12 + "|")
     for name, of in fields(files):
         for count in counts:
             print(line(name, of, count, resamples), flush=True)

@@ -68,7 +68,6 @@ def command(
     questions: Path,
     output: Path,
     overwrite: bool,
-    each: str | None,
     concurrency: int | None,
     settings: Path | None,
     **typed: Any,
@@ -86,7 +85,9 @@ def command(
     from reasoner.cli.progress import BatchProgress
     from reasoner.execution.session import CONCURRENCY
 
-    given = options.GivenOptions(**settled(settings, typed))
+    settled_options = settled(settings, typed)
+    each = settled_options.pop("each")
+    given = options.GivenOptions(**settled_options)
     if overwrite and output == options.STANDARD:
         raise UsageError("--overwrite has no effect without --output FILE: omit it")
     total, limit = options.budget_of(given.budget).together(), options.budget_of(each)

@@ -23,8 +23,8 @@ SETTINGS = option(
 def settled(settings: Path | None, typed: dict[str, Any]) -> dict[str, Any]:
     """The typed options, completed by the settings.
 
-    A typed strategy leaves out the verifier of the settings; a typed model, engine or address leaves out their model.
-    An option of the strategy auto has their profile, unless another one, or a model, is typed.
+    A typed strategy leaves out the verifier and the budget of the settings; a typed model, engine or address leaves out
+    their model. An option of the strategy auto has their profile, unless another one, or a model, is typed.
 
     Raises:
         UsageError: the file cannot be read or is not one of settings.
@@ -41,6 +41,10 @@ def settled(settings: Path | None, typed: dict[str, Any]) -> dict[str, Any]:
     chosen = typed[name] or any(typed.get(each) is not None for each in AUTO)
     if not chosen and "strategy" in default:
         filled[name] = (default["strategy"],) if several else default["strategy"]
+        # The budget of each question has another name in commands that ask several.
+        limit = next(name for name in ("each", "budgets", "budget") if name in typed)
+        if typed[limit] is typed.get("equal") is None and "budget" in default:
+            filled[limit] = default["budget"]
         verifier = default.get("verifier")
         if typed["verifier"] is None and verifier:
             filled["verifier"] = verifiers.get(verifier, verifier)

@@ -35,6 +35,13 @@ from reasoner_evals.cli.options import RunOptions, command_line
     "size]",
 )
 @option(
+    "--seconds",
+    type=float,
+    metavar="S",
+    section="Strategy",
+    help="Seconds that a question may take when it is asked alone, instead of --tokens.",
+)
+@option(
     "-s",
     "--strategy",
     "strategies",
@@ -56,11 +63,17 @@ from reasoner_evals.cli.options import RunOptions, command_line
     "what all candidates on all questions would cost]",
 )
 @option(
+    "--judge-on",
+    metavar="TASK|FILE",
+    section="Data",
+    help="Other questions that judge; then all those of TASK race.  [default: a third of TASK]",
+)
+@option(
     "--limit",
     type=int,
     metavar="N",
     section="Data",
-    help="First N questions only.  [default: all]",
+    help="First N questions of TASK only.  [default: all]",
 )
 @option(
     "--shard",
@@ -100,6 +113,8 @@ from reasoner_evals.cli.options import RunOptions, command_line
 def command(
     task: str,
     tokens: str | None,
+    seconds: float | None,
+    judge_on: str | None,
     spend: str | None,
     bins: str,
     out: Path,
@@ -118,8 +133,8 @@ def command(
     sample and a plain vote of the same cost. The result is a file of settings, a page, a forecast, and a profile for
     --risk, --effort and --abstain-below.
 
-    Without --tokens nothing goes out: the strategies that you name, each with a size, answer all questions. The profile
-    then rests on all of them.
+    Without --tokens or --seconds nothing goes out: the strategies that you name, each with a size, answer all
+    questions. The profile then rests on all of them.
 
     The same command continues a race that was interrupted, without asking anything twice.
 
@@ -133,6 +148,8 @@ def command(
     setup = prepared(
         options,
         tokens=tokens,
+        seconds=seconds,
+        judge_on=judge_on,
         spend=spend,
         bins=bins,
         seed=seed,

@@ -3,26 +3,30 @@
 import asyncio
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from reasoner import Question
 from reasoner.budget import Budget, Prices
 from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, USAGE
 from reasoner.cli.options import read_prices
 from reasoner.cli.session import EngineRun, started
 from reasoner.engine import Engine
+from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.replay import ReplayEngine
-from reasoner.errors import EngineError, ReasonerError, TraceError, UsageError
+from reasoner.errors import EngineError, ReasonerError, TraceError, UsageError, require
 from reasoner.journal.folder import make_folder, write_whole, writing
 from reasoner.registry import build, expanded, spec_of
+from reasoner.specs import Spec
 from reasoner.system.files import read_value
 from reasoner.system.machine import require_extra
 from reasoner.system.printing import printable
@@ -35,13 +39,16 @@ from reasoner_evals.cli.tuning_progress import TuneProgress
 from reasoner_evals.runs.arms import Shard, Subset
 from reasoner_evals.runs.equal import SIZES, read_goal
 from reasoner_evals.runs.naming import is_greedy
+from reasoner_evals.runs.run import sampling_of
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.own_files import task_spec
 from reasoner_evals.tuning.candidates import (
     LEAST,
     PILOT,
     Candidate,
+    Pace,
     SizedCandidates,
+    pace_of,
     sized,
     strategies_for,
 )
@@ -50,7 +57,7 @@ from reasoner_evals.tuning.page import write
 from reasoner_evals.tuning.profile import profile_of
 from reasoner_evals.tuning.race import Race, limit, rounds
 from reasoner_evals.tuning.rounds import FinishedRound, RoundMeasures, Rounds
-from reasoner_evals.tuning.split import QuestionSplit, split
+from reasoner_evals.tuning.split import QuestionSplit, apart, split
 from reasoner_evals.tuning.verdict import (
     SINGLES,
     JudgedStrategy,
@@ -70,15 +77,49 @@ class _Setup(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str
+    judge: str
     task: str
     subset: str
     engine: str
     verifier: str
     strategies: tuple[str, ...]
-    tokens: str
+    budget: str
     spend: int | None
     seed: int
     shards: int
+
+
+class RacingModel(NamedTuple):
+    """A model that races, and how many tokens one of its tokens counts as."""
+
+    name: str
+    """Of a member of a mixture that answers alone; empty for the engine as it is."""
+    engine: Engine
+    price: float = 1.0
+
+
+def racing_models(engine: Engine) -> tuple[RacingModel, ...]:
+    """The engine; of a mixture, also its members, each alone.
+
+    A token counts as its share of the FLOPs of the largest member's, and one of the mixture as their mean. Where those
+    are unknown, all count alike.
+    """
+    if not isinstance(engine, MixtureEngine):
+        return (RacingModel("", engine),)
+    flops = [
+        each.model.flops(prompt=0, cached=0, generated=1) or 0
+        for each in engine.members
+    ]
+    most = max(flops) if all(flops) else 0
+    prices = [each / most if most else 1.0 for each in flops]
+    names = [each.model.name for each in engine.members]
+    alone = (
+        RacingModel(name if names.count(name) == 1 else f"{name} ({at})", member, price)
+        for at, (name, member, price) in enumerate(
+            zip(names, engine.members, prices, strict=True), 1
+        )
+    )
+    return (RacingModel("", engine, fmean(prices)), *alone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +127,14 @@ class Tuning:
     """Everything that a race consists of."""
 
     data: TaskData
+    judge: TaskData
+    """Those that judge are of this one, often the same."""
     sides: QuestionSplit
     strategies: tuple[str, ...]
     engine: Engine
     verifier: Verifier | None
     goal: Budget
-    """Without tokens there is no race: all candidates answer all questions."""
+    """Tokens or seconds of a question. Without any there is no race: all candidates answer all questions."""
     binning: Binning
     spend: int | None
     seed: int
@@ -102,9 +145,20 @@ class Tuning:
     options: RunOptions
 
     @property
-    def tokens(self) -> float:
-        """The tokens that a question may cost."""
-        return float(self.goal.tokens or math.inf)
+    def questions(self) -> int:
+        """How many race and judge."""
+        return len(self.sides.race) + len(self.sides.judge)
+
+    @property
+    def models(self) -> tuple[RacingModel, ...]:
+        """What races; the prices are known once the engine has started."""
+        return racing_models(self.engine)
+
+    def strategies_of(self, model: RacingModel) -> tuple[str, ...]:
+        """The strategies of a model. A single sample of a mixture is one of its members'."""
+        if len(self.models) == 1 or model.name:
+            return self.strategies
+        return tuple(each for each in self.strategies if not _is_single(each))
 
     @property
     def decided(self) -> _Setup:
@@ -112,12 +166,13 @@ class Tuning:
         source = self.data.source
         return _Setup(
             data=source.data_hash,
+            judge=self.judge.source.data_hash,
             task=source.task,
             subset=source.subset,
             engine=without_secrets(spec_of(self.engine)),
             verifier=spec_of(self.verifier) if self.verifier else "",
             strategies=self.strategies,
-            tokens=str(self.goal) if self.goal.tokens else "",
+            budget=str(self.goal),
             spend=self.spend,
             seed=self.seed,
             shards=self.shard.count if self.shard else 1,
@@ -128,6 +183,8 @@ def prepared(
     options: RunOptions,
     *,
     tokens: str | None,
+    seconds: float | None,
+    judge_on: str | None,
     spend: str | None,
     bins: str,
     seed: int,
@@ -140,11 +197,7 @@ def prepared(
         UsageError: an option is out of range or unknown, data cannot be loaded, or there are too few questions.
     """
     require_extra("eval", "tuning")
-    goal = Budget() if tokens is None else read_goal(tokens, "--tokens")
-    if goal.sequential is not None:
-        raise UsageError(
-            f"--tokens must be an amount of tokens, as in 4k (got {tokens})"
-        )
+    goal = _goal(tokens, seconds)
     if folder == out or out.suffix != ".toml":
         raise UsageError(
             f"--out {out} must be a file that ends in .toml, as in tuned.toml"
@@ -156,17 +209,31 @@ def prepared(
         )
     named = strategies_for(options.strategies, rated=options.verifier is not None)
     strategies = options.with_sampling(named)
-    if tokens is None:
+    if not str(goal):
         _check_sizes(strategies, spend)
+    if goal.seconds and isinstance(engine, MixtureEngine):
+        raise UsageError(
+            "--seconds has the pace of one model: give --tokens for several, or one engine"
+        )
     verifier = verifier_of(options, strategies, engine)
     [data] = load_tasks(
         [task_spec(options.tasks[0], options.column_pairs)],
         Subset(options.limit),
         unsandboxed=options.unsandboxed,
     ).values()
+    if judge_on is None:
+        judge, sides = data, split(data.items)
+    else:
+        [judge] = load_tasks(
+            [task_spec(judge_on, options.column_pairs)],
+            Subset(),
+            unsandboxed=options.unsandboxed,
+        ).values()
+        sides = apart(data.items, judge.items)
     return Tuning(
         data=data,
-        sides=split(data.items),
+        judge=judge,
+        sides=sides,
         strategies=strategies,
         engine=engine,
         verifier=verifier,
@@ -182,6 +249,21 @@ def prepared(
     )
 
 
+def _goal(tokens: str | None, seconds: float | None) -> Budget:
+    """The budget of a question. Raises UsageError: both are given, or one is out of range."""
+    if seconds is not None:
+        if tokens is not None:
+            raise UsageError("--tokens and --seconds limit the same: keep one")
+        require(seconds, "--seconds", above=0, below=math.inf)
+        return Budget(seconds=seconds)
+    goal = Budget() if tokens is None else read_goal(tokens, "--tokens")
+    if goal.sequential is not None:
+        raise UsageError(
+            f"--tokens must be an amount of tokens, as in 4k (got {tokens})"
+        )
+    return goal
+
+
 def _check_sizes(strategies: Sequence[str], spend: str | None) -> None:
     """Refuse what has no effect, or no size, without --tokens. Raises UsageError."""
     specs = [expanded("strategy", spec) for spec in strategies]
@@ -192,7 +274,7 @@ def _check_sizes(strategies: Sequence[str], spend: str | None) -> None:
     ]
     if missing:
         raise UsageError(
-            f"{missing[0]} has no size: give --tokens, or a vote and a size for each strategy, as in "
+            f"{missing[0]} has no size: give --tokens or --seconds, or a vote and a size for each strategy, as in "
             "-s self_consistency:n=16"
         )
     if spend is not None:
@@ -257,11 +339,13 @@ def _read(file: Path, kind: type[M]) -> M:
 
 
 class _Sizes(BaseModel):
-    """What is known of the sizes, by the strategy that they belong to."""
+    """What is known of the sizes, by the strategy, and the model where there are several, that they belong to."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     by_strategy: dict[str, SizedCandidates] = {}
+    pace: Pace | None = None
+    """Where the budget is in seconds, that of the largest vote that fits."""
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -277,7 +361,41 @@ class _Sizes(BaseModel):
     @property
     def tokens(self) -> float:
         """What finding them cost."""
-        return sum(each.tokens for each in self.by_strategy.values())
+        found = sum(each.tokens for each in self.by_strategy.values())
+        return found + (self.pace.spent if self.pace else 0.0)
+
+    def price(self, goal: Budget) -> float:
+        """The tokens that a question may cost; where seconds are limited, those that the vote costs; else infinite."""
+        return self.pace.tokens if self.pace else float(goal.tokens or math.inf)
+
+    def latest(self, goal: Budget) -> int:
+        """The sequential tokens that a question may take; 0 without a limit."""
+        if self.pace is None:
+            return 0
+        return max(1, math.floor((goal.seconds or 0) * self.pace.rate))
+
+
+def _votes(candidate: Candidate) -> bool:
+    """Whether it is a vote of a pool."""
+    return bool(candidate.size) and _name(candidate.arm) == "self_consistency"
+
+
+@cache
+def _drawn_by(candidate: Candidate) -> tuple[str, str]:
+    """The model, and what draws the samples: an arm, or a way of sampling that pools share."""
+    strategy = build("strategy", candidate.arm)
+    return (
+        candidate.model,
+        repr(sampling_of(strategy)) if candidate.size else candidate.arm,
+    )
+
+
+def _is_single(spec: str) -> bool:
+    return _name(spec_of(build("strategy", spec))) == "single"
+
+
+def _name(spec: str) -> str:
+    return Spec.parse(spec).name
 
 
 class _Raced(NamedTuple):
@@ -321,23 +439,28 @@ class TuneRun(EngineRun):
         strategies = [build("strategy", spec) for spec in setup.strategies]
         async with started(setup.engine, setup.verifier, strategies, progress):
             sizes = await self._sizes()
-            votes = (
-                each.size
-                for each in sizes.candidates
-                if each.size and each.arm.startswith("self_consistency")
-            )
+            votes = (each.size for each in sizes.candidates if _votes(each))
             check_signal(setup.binning, max(votes, default=FIRST))
-            rounds_of = Rounds(
-                path=setup.folder,
-                data=setup.data,
-                engine=setup.engine,
-                verifier=setup.verifier,
-                verifier_spec=setup.decided.verifier,
-                seed=setup.seed,
-                prices=setup.prices,
-                command=self.command,
-                shard=setup.shard,
-            )
+            rounds_of = {
+                model.name: Rounds(
+                    path=setup.folder / (f"model-{at}" if at else ""),
+                    data=setup.data,
+                    engine=model.engine,
+                    verifier=setup.verifier,
+                    verifier_spec=setup.decided.verifier,
+                    seed=setup.seed,
+                    prices=setup.prices,
+                    command=self.command,
+                    shard=setup.shard,
+                    price=model.price,
+                    latest=sizes.latest(setup.goal),
+                )
+                for at, model in enumerate(setup.models)
+            }
+            for model in setup.models[1:]:
+                progress.note(
+                    f"note: a token of {model.name} counts as {model.price:.3g}"
+                )
             self.outcome = await self._judged(
                 rounds_of, sizes, await self._raced(rounds_of, sizes)
             )
@@ -351,36 +474,83 @@ class TuneRun(EngineRun):
             await asyncio.sleep(WAIT)
         sizes = _read(file, _Sizes) if file.exists() else _Sizes()
         questions = [item.question for item in setup.sides.race[:PILOT]]
-        for spec in setup.strategies:
-            if spec in sizes.by_strategy:
+        if setup.goal.seconds and not sizes.pace:
+            await self._check_one(setup.goal.seconds, questions)
+        for model, spec, label in self._labelled():
+            if label in sizes.by_strategy:
                 continue
-            self.display.begin(f"measuring sizes of {printable(spec)}")
-            result = await sized(
+            self.display.begin(f"measuring sizes of {printable(label)}")
+            tokens = setup.goal.tokens and max(
+                1, round(setup.goal.tokens / model.price)
+            )
+            found = await sized(
                 spec,
-                setup.goal,
+                replace(setup.goal, tokens=tokens),
                 questions,
-                setup.engine,
+                model.engine,
                 setup.verifier,
                 self.display.note,
             )
-            sizes = _Sizes(by_strategy={**sizes.by_strategy, spec: result})
+            result = SizedCandidates(
+                candidates=tuple(
+                    each.model_copy(update={"model": model.name})
+                    for each in found.candidates
+                ),
+                left_out=found.left_out,
+                tokens=found.tokens * model.price,
+            )
+            sizes = _Sizes(by_strategy={**sizes.by_strategy, label: result})
             _write(file, sizes)
+        if setup.goal.seconds and not sizes.pace:
+            arms = [
+                each for each in sizes.candidates if _votes(each)
+            ] or sizes.candidates
+            largest = max(arms, key=lambda each: each.size).arm
+            pace = await pace_of(largest, questions, setup.engine)
+            sizes = sizes.model_copy(update={"pace": pace})
+            _write(file, sizes)
+            self.display.note(
+                f"{setup.goal} is sequential={sizes.latest(setup.goal)}: {largest} has {pace.rate:,.0f} sequential "
+                "tokens a second"
+            )
         return sizes
 
+    def _labelled(self) -> Iterator[tuple[RacingModel, str, str]]:
+        """Each model with each of its strategies, and the label of both."""
+        for model in self.setup.models:
+            for spec in self.setup.strategies_of(model):
+                yield model, spec, f"{spec} on {model.name}" if model.name else spec
+
+    async def _check_one(self, seconds: float, questions: Sequence[Question]) -> None:
+        """Refuse what not even one sample keeps. Raises UsageError."""
+        single = next(each for each in self.setup.strategies if _is_single(each))
+        self.display.begin(f"measuring the seconds of {printable(single)}")
+        pace = await pace_of(single, questions, self.setup.engine)
+        if pace.seconds > seconds:
+            raise UsageError(
+                f"--seconds {seconds:g} is too little: one sample takes {pace.seconds:.2g} seconds when it is asked "
+                "alone; raise it, or lower --max-tokens"
+            )
+
     def _all_sized(self, file: Path) -> bool:
-        return file.exists() and set(self.setup.strategies) <= set(
-            _read(file, _Sizes).by_strategy
+        if not file.exists():
+            return False
+        sizes = _read(file, _Sizes)
+        labels = {label for _, _, label in self._labelled()}
+        return labels <= set(sizes.by_strategy) and bool(
+            sizes.pace or not self.setup.goal.seconds
         )
 
-    async def _raced(self, rounds_of: Rounds, sizes: _Sizes) -> _Raced:
+    async def _raced(self, rounds_of: Mapping[str, Rounds], sizes: _Sizes) -> _Raced:
         """Run the race to its end, or continue it."""
         setup, candidates, progress = self.setup, sizes.candidates, self.display
-        specs = [each.spec for each in candidates]
+        specs = [each.label for each in candidates]
         empty = RoundMeasures.unasked(len(candidates), 0)
-        race = Race(empty.right, empty.tokens, empty.sequential, setup.tokens)
+        goal, latest = sizes.price(setup.goal), sizes.latest(setup.goal) or math.inf
+        race = Race(empty.right, empty.tokens, empty.sequential, goal, latest)
         racing = len(setup.sides.race)
         blocks, parts, groups, spent = (
-            rounds(racing) if setup.goal.tokens else [range(racing)],
+            rounds(racing) if str(setup.goal) else [range(racing)],
             [empty],
             list[str](),
             sizes.tokens,
@@ -434,7 +604,7 @@ class TuneRun(EngineRun):
         return _Raced(race, ended, spent, names)
 
     async def _judged(
-        self, rounds_of: Rounds, sizes: _Sizes, raced: _Raced
+        self, rounds_of: Mapping[str, Rounds], sizes: _Sizes, raced: _Raced
     ) -> RaceOutcome:
         """Choose a candidate, and compare it with the baselines on the questions that judge."""
         setup, candidates, progress, race = (
@@ -443,132 +613,182 @@ class TuneRun(EngineRun):
             self.display,
             raced.race,
         )
-        specs = [each.spec for each in candidates]
+        specs = [each.label for each in candidates]
         chosen = race.choice(few=setup.sides.few)
         progress.begin(f"judging {specs[chosen]}")
         baselines = self._baselines(race, candidates, chosen)
-        names = [specs[chosen], *(spec for _, spec in baselines)]
-        if not setup.goal.tokens:
-            names += [
-                each.arm
+        own = candidates[chosen]
+        judged = [own, *(each for _, each in baselines)]
+        if not str(setup.goal):
+            judged += [
+                each.model_copy(update={"spec": each.arm})
                 for who, each in enumerate(candidates)
                 if who not in progress.errors
             ]
-        judged = tuple(Candidate(spec=spec, arm=spec) for spec in dict.fromkeys(names))
-        read = await self._asked(
-            rounds_of, "judge", judged, list(range(len(judged))), setup.sides.judge
+        asked = tuple(
+            dict.fromkeys(
+                Candidate(spec=each.spec, arm=each.spec, model=each.model)
+                for each in judged
+            )
         )
-        if len(read.errors) == len(judged):
+        judging = {
+            model: replace(each, data=setup.judge) for model, each in rounds_of.items()
+        }
+        read = await self._asked(
+            judging, "judge", asked, list(range(len(asked))), setup.sides.judge
+        )
+        if len(read.errors) == len(asked):
             raise EngineError(f"the judge has no result: {read.errors[0]}")
         values = {
-            each.spec: JudgedStrategy(
-                each.spec, *(column[at] for column in read.measured)
+            each.label: JudgedStrategy(
+                each.label, *(column[at] for column in read.measured)
             )
-            for at, each in enumerate(judged)
+            for at, each in enumerate(asked)
         }
         judgement = verdict(
-            values[specs[chosen]],
-            [(name, values[spec]) for name, spec in baselines],
+            values[own.label],
+            [(name, values[each.label]) for name, each in baselines],
             list(read.groups) if all(read.groups) else None,
             few=setup.sides.few,
         )
         progress.begin("writing the profile")
-        profile = profile_of(
-            rounds_of.calibrated([*raced.rounds, "judge"]),
-            setup.data.items,
-            setup.binning,
-            setup.engine.model.name,
-            str(setup.folder),
+        model = next(each for each in setup.models if each.name == own.model)
+        # A profile promises nothing of samples that a limit cuts.
+        profile = (
+            None
+            if setup.goal.seconds
+            else profile_of(
+                rounds_of[own.model].calibrated(
+                    raced.rounds
+                    if setup.judge is not setup.data
+                    else [*raced.rounds, "judge"]
+                ),
+                setup.data.items,
+                setup.binning,
+                model.engine.model.name,
+                str(setup.folder),
+            )
         )
         return RaceOutcome(
             tuning=setup.decided.model_dump(),
             race=race,
             specs=tuple(specs),
             chosen=chosen,
+            strategy=own.spec,
             verdict=judgement,
-            forecast=tuple(forecasts(race, specs)),
+            forecast=tuple(forecasts(race, specs, setup.goal.seconds or race.budget)),
             frontier=tuple(frontier(race, specs)),
             ended=raced.ended,
             spent=raced.spent + read.drawn,
             everything=float(race.costs[np.isfinite(race.costs)].sum())
-            * len(setup.data.items),
+            * setup.questions,
             left_out={
                 spec: each.left_out
                 for spec, each in sizes.by_strategy.items()
                 if each.left_out
             },
-            model=setup.engine.model.name,
+            model=model.engine.model.name,
             errors=dict(progress.errors),
-            engine=setup.options.named_engine,
+            latest=sizes.latest(setup.goal),
+            engine=(
+                {"engine": without_secrets(spec_of(model.engine))}
+                if model.name
+                else setup.options.named_engine
+            ),
             source=setup.data.source,
+            judge=setup.judge.source,
             profile=profile,
             out=setup.out,
         )
 
     async def _asked(
         self,
-        rounds_of: Rounds,
+        rounds_of: Mapping[str, Rounds],
         name: str,
         candidates: tuple[Candidate, ...],
         inside: list[int],
         items: tuple[Any, ...],
     ) -> FinishedRound:
         """Ask the candidates that are in, wait for other shards, and read the results of all."""
-        await rounds_of.ask(
-            name, [candidates[who] for who in inside], items, self.display
-        )
-        while not rounds_of.finished(name):
+        asked = {
+            model: [who for who in inside if candidates[who].model == model]
+            for model in rounds_of
+        }
+        for model, racing in asked.items():
+            if racing:
+                await rounds_of[model].ask(
+                    name, [candidates[who] for who in racing], items, self.display
+                )
+        while not all(
+            rounds_of[model].finished(name) for model, racing in asked.items() if racing
+        ):
             self.display.stage = "waiting for the other shards"
             await asyncio.sleep(WAIT)
-        return rounds_of.read(name, candidates, inside)
+        return FinishedRound.together(
+            [
+                rounds_of[model].read(name, candidates, racing)
+                for model, racing in asked.items()
+                if racing
+            ]
+        )
 
     def _limit(self, race: Race) -> float:
         """The tokens that may be spent in all; by default a share of what everything would cost."""
         setup = self.setup
         if setup.spend is not None:
             return float(setup.spend)
-        costs = np.where(np.isfinite(race.costs), race.costs, setup.tokens)
-        return limit(costs.tolist(), setup.tokens, len(setup.data.items))
+        costs = np.where(np.isfinite(race.costs), race.costs, race.goal)
+        return limit(costs.tolist(), race.goal, setup.questions)
 
     def _price(
         self, race: Race, candidates: tuple[Candidate, ...], inside: Sequence[int]
     ) -> float:
         """About the tokens of a question for these candidates; what selects from one pool costs it once."""
-        arms: dict[str, float] = {candidates[who].arm: 0.0 for who in inside}
+        prices = {_drawn_by(candidates[who]): 0.0 for who in inside}
         for each, cost in zip(candidates, race.costs.tolist(), strict=True):
-            if each.arm in arms:
-                arms[each.arm] = max(
-                    self.setup.tokens if math.isinf(cost) else cost, arms[each.arm]
-                )
-        return sum(arms.values())
+            arm = _drawn_by(each)
+            if arm in prices:
+                prices[arm] = max(race.goal if math.isinf(cost) else cost, prices[arm])
+        return sum(prices.values())
 
     def _baselines(
         self, race: Race, candidates: tuple[Candidate, ...], chosen: int
-    ) -> list[tuple[str, str]]:
-        """One sample, and the plain vote that costs about what the chosen one does; where that is one sample, all."""
-        thinks = self.setup.engine.model.thinking is not None
-        named = [(build("strategy", each.spec), each) for each in candidates]
-        single = next(each.spec for _, each in named if each.spec.startswith("single"))
+    ) -> list[tuple[str, Candidate]]:
+        """One sample, and the plain vote that costs about what the chosen one does; where that is one sample, all.
+
+        Of several models, the sample is of the one whose samples were right most often; the vote is of the model that
+        was chosen.
+        """
+        own = candidates[chosen]
+        at = max(
+            (who for who, each in enumerate(candidates) if _is_single(each.spec)),
+            key=lambda who: (who == chosen, race.accuracy(who)),
+        )
+        single = candidates[at]
+        engine = next(
+            each.engine for each in self.setup.models if each.name == single.model
+        )
+        greedy = is_greedy(single.spec, thinks=engine.model.thinking is not None)
+        baselines = [(SINGLES[0] if greedy else SINGLES[1], single)]
         votes = [
             (who, each)
             for who, each in enumerate(candidates)
-            if each.size and not each.stop and each.spec.startswith("self_consistency")
+            if _votes(each) and not each.stop and each.model == own.model
         ]
-        name = SINGLES[0] if is_greedy(single, thinks=thinks) else SINGLES[1]
-        baselines = [(name, single)]
         if votes:
             largest, whole = max(votes, key=lambda vote: vote[1].size)
             size = whole.size
-            if candidates[chosen].spec != single:
+            if own != single:
                 size = round(
                     whole.size * race.cost(chosen) / max(race.cost(largest), 1.0)
                 )
             size = max(min(size, whole.size), min(LEAST, whole.size))
             vote = build("strategy", whole.arm)
+            spec = spec_of(type(vote)(n=size, params=vote.params))
             baselines.append(
                 (
                     "a plain vote of equal cost",
-                    spec_of(type(vote)(n=size, params=vote.params)),
+                    whole.model_copy(update={"spec": spec}),
                 )
             )
         return baselines

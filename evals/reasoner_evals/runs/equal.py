@@ -6,9 +6,10 @@ from statistics import fmean
 from typing import Final, cast
 
 from reasoner import Question, solve_many
-from reasoner.budget import Budget
+from reasoner.budget import Budget, Cost
 from reasoner.engine import Engine, reset_caches
 from reasoner.errors import UsageError
+from reasoner.execution.session import CONCURRENCY
 from reasoner.registry import build, entries, load, options_of, spec_of
 from reasoner.specs import BareWord, Spec
 from reasoner.strategy import Strategy
@@ -115,7 +116,11 @@ async def _sized(
     goal = _amount(equal.goal)
 
     async def measure(text: str) -> float:
-        return await cost_of(text, equal.goal, equal.questions, engine, verifier)
+        costs = await costs_of(text, equal.questions, engine, verifier)
+        return fmean(
+            each.tokens if equal.goal.tokens else each.sequential_tokens
+            for each in costs
+        )
 
     tried: dict[int, tuple[str, float]] = {}
     await narrow_down(spec, goal, tried, measure)
@@ -166,26 +171,26 @@ def _amount(goal: Budget) -> int:
     return cast("int", goal.tokens or goal.sequential)
 
 
-async def cost_of(
+async def costs_of(
     spec: str,
-    goal: Budget,
     questions: Sequence[Question],
     engine: Engine,
     verifier: Verifier | None,
-) -> float:
-    """The tokens of a question on average, or the sequential ones, with empty caches."""
+    *,
+    concurrency: int = CONCURRENCY,
+) -> list[Cost]:
+    """The costs of these questions, with empty caches. Raises the error of one that fails."""
     await reset_caches(engine, verifier)
     strategy: Strategy = build("strategy", spec)
     rater = verifier if strategy.uses_verifier else None
-    solutions = await solve_many(questions, strategy, engine, verifier=rater)
+    solutions = await solve_many(
+        questions, strategy, engine, verifier=rater, concurrency=concurrency
+    )
     if error := next(
         (solution.error for solution in solutions if solution.error), None
     ):
         raise error
-    return fmean(
-        each.cost.tokens if goal.tokens else each.cost.sequential_tokens
-        for each in solutions
-    )
+    return [each.cost for each in solutions]
 
 
 def _next_valid(spec: str, size: int) -> tuple[int, str]:

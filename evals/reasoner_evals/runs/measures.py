@@ -524,11 +524,11 @@ def _points(
         for seed in seeds
     ]
     for size, of_seeds in zip(sizes, zip(*by_seed, strict=True), strict=True):
-        point = arm.label if size is None else f"{line}, n={size}{of_pool}"
+        point = arm.label if size is None else f"{line}, n={size}{of_pool}{limit}"
         yield Measurement(
             key=f"{model}|{arm.task}|{point}",
             series=prefix + name.series + of_pool + (ALLOCATED if arm.total else ""),
-            label=prefix + name.at(size) + (limit if size is None else of_pool),
+            label=prefix + name.at(size) + ("" if size is None else of_pool) + limit,
             size=size,
             values=_averaged(of_seeds),
             arms=seeds,

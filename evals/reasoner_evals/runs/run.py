@@ -166,11 +166,11 @@ def shares_samples(source: Arm, arm: Arm, verifier: Verifier | None) -> bool:
     if (
         not drawn
         or first_samples(source) < drawn
-        or (source.task, source.seed) != (arm.task, arm.seed)
+        or (source.task, source.seed, source.budget) != (arm.task, arm.seed, arm.budget)
     ):
         return False
     theirs, ours = build("strategy", source.strategy), build("strategy", arm.strategy)
-    return _sampling(theirs) == _sampling(ours) and _logprobs(
+    return sampling_of(theirs) == sampling_of(ours) and _logprobs(
         theirs, verifier
     ) >= _logprobs(ours, verifier)
 
@@ -181,7 +181,7 @@ def first_samples(arm: Arm) -> int:
     return arm.pool or int(single)
 
 
-def _sampling(strategy: Any) -> tuple[SamplingParams, str, tuple[str, ...]]:
+def sampling_of(strategy: Any) -> tuple[SamplingParams, str, tuple[str, ...]]:
     """How it samples, with its own preferences, log-probabilities apart; and what it adds to a prompt."""
     params: SamplingParams = strategy.params
     sampled = params.over(getattr(strategy, "sampling", params), FALLBACK)

@@ -1,12 +1,13 @@
 """The candidates of a race: strategies in the sizes that fit parts of the budget, and how each is measured."""
 
 from collections.abc import Callable, Sequence
+from statistics import fmean
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
 from reasoner import Question
-from reasoner.budget import Budget
+from reasoner.budget import Budget, Cost
 from reasoner.engine import Engine
 from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError
 from reasoner.registry import build, expanded, load, options_of, spec_of
@@ -14,7 +15,13 @@ from reasoner.specs import BareWord, Spec
 from reasoner.stopping.pace import Order
 from reasoner.types import FALLBACK
 from reasoner.verifier import Verifier
-from reasoner_evals.runs.equal import SIZES, all_strategies, cost_of, narrow_down
+from reasoner_evals.runs.equal import (
+    MAX_SIZE,
+    SIZES,
+    all_strategies,
+    costs_of,
+    narrow_down,
+)
 
 PARTS: Final = (0.25, 0.5, 1.0)
 """The parts of the budget that each strategy is sized to."""
@@ -50,6 +57,13 @@ class Candidate(BaseModel):
     stop: str = ""
     """The rule that ends its vote, replayed on the pool."""
     order: Order = "launch"
+    model: str = ""
+    """The member of a mixture that answers alone; empty for the engine as it is."""
+
+    @property
+    def label(self) -> str:
+        """Its spec, with its model where there are several."""
+        return f"{self.spec} on {self.model}" if self.model else self.spec
 
 
 class SizedCandidates(BaseModel):
@@ -61,6 +75,21 @@ class SizedCandidates(BaseModel):
     left_out: str = ""
     tokens: float = 0.0
     """What finding the sizes cost."""
+
+
+class Pace(BaseModel):
+    """How long a question takes on this engine while no other one is asked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seconds: float
+    """On average."""
+    rate: float
+    """Sequential tokens a second."""
+    tokens: float
+    """That a question costs."""
+    spent: float
+    """The tokens of all questions that were asked."""
 
 
 def strategies_for(named: Sequence[str], *, rated: bool) -> tuple[str, ...]:
@@ -86,7 +115,7 @@ async def sized(
     verifier: Verifier | None,
     tell: Callable[[str], None],
 ) -> SizedCandidates:
-    """The candidates of one strategy.
+    """The candidates of one strategy. Where the goal is in seconds, each question is asked alone.
 
     Raises:
         EngineDied: the engine is gone.
@@ -96,9 +125,11 @@ async def sized(
 
     async def measure(text: str) -> float:
         nonlocal tokens
-        cost = await cost_of(text, goal, questions, engine, verifier)
-        tokens += cost * len(questions)
-        return cost
+        costs = await (costs_of if goal.tokens else _alone)(
+            text, questions, engine, verifier
+        )
+        tokens += sum(each.tokens for each in costs)
+        return fmean(each.tokens if goal.tokens else each.seconds for each in costs)
 
     plain = Spec.parse(spec_of(build("strategy", spec)))
     pooled = plain.name in POOLS and not {"of", "stop"} & plain.options.keys()
@@ -108,7 +139,7 @@ async def sized(
     if plain.name == "single" or (given and not pooled):
         return SizedCandidates(candidates=(Candidate(spec=str(plain), arm=str(plain)),))
     tried: dict[int, tuple[str, float]] = {}
-    amount = float(goal.tokens or goal.sequential or 0)
+    amount = float(goal.tokens or goal.seconds or 0)
     try:
         if given:
             # A spec leaves out a size that is the default.
@@ -124,7 +155,11 @@ async def sized(
     if pooled:
         size, (text, cost) = max(tried.items())
         # What n samples cost is in proportion to n, but for the prompt.
-        fitting = size if given else max(int(amount * size / cost), min(LEAST, size))
+        fitting = (
+            size
+            if given
+            else max(min(int(amount * size / cost), MAX_SIZE), min(LEAST, size))
+        )
         return SizedCandidates(
             candidates=_from_pool(_with(Spec.parse(text), n=fitting), fitting),
             tokens=tokens,
@@ -135,6 +170,32 @@ async def sized(
         candidates=tuple(Candidate(spec=text, arm=text) for text in texts),
         tokens=tokens,
     )
+
+
+async def pace_of(
+    spec: str,
+    questions: Sequence[Question],
+    engine: Engine,
+    verifier: Verifier | None = None,
+) -> Pace:
+    """The pace of a strategy. Raises EngineError: the engine fails."""
+    costs = await _alone(spec, questions, engine, verifier)
+    seconds = sum(each.seconds for each in costs)
+    return Pace(
+        seconds=seconds / len(costs),
+        rate=sum(each.sequential_tokens for each in costs) / seconds,
+        tokens=fmean(each.tokens for each in costs),
+        spent=sum(each.tokens for each in costs),
+    )
+
+
+async def _alone(
+    spec: str,
+    questions: Sequence[Question],
+    engine: Engine,
+    verifier: Verifier | None,
+) -> list[Cost]:
+    return await costs_of(spec, questions, engine, verifier, concurrency=1)
 
 
 def _fitting(tried: dict[int, tuple[str, float]], goal: float) -> int:

@@ -37,6 +37,8 @@ class RaceOutcome:
     race: Race
     specs: tuple[str, ...]
     chosen: int
+    strategy: str
+    """The spec of the chosen one."""
     verdict: TuningVerdict
     forecast: tuple[Forecast, ...]
     frontier: tuple[Point, ...]
@@ -50,9 +52,13 @@ class RaceOutcome:
     """Strategies that did not race, with the reason."""
     errors: Mapping[int, str]
     model: str
+    latest: int
+    """The sequential tokens that a question may take; 0 without a limit."""
     engine: Mapping[str, str]
     """The options that name the model and the engine."""
     source: Source
+    judge: Source
+    """That of the questions that judge, often the same."""
     profile: Profile | None
     """What its samples say of votes of every size; None without a vote."""
     out: Path
@@ -69,10 +75,20 @@ class RaceOutcome:
         return self.out.with_suffix(".profile.json")
 
     @property
+    def budget(self) -> str:
+        """What a question might take, as it was given."""
+        return str(self.tuning["budget"])
+
+    @property
+    def limit(self) -> str:
+        """The budget of each question in the settings; empty without one."""
+        return f"sequential={self.latest}" if self.latest else ""
+
+    @property
     def verifier(self) -> str:
         """The spec of the verifier that the chosen strategy asks; empty without one."""
-        strategy = build("strategy", self.specs[self.chosen])
-        return str(self.tuning["verifier"]) if strategy.uses_verifier else ""
+        asks = build("strategy", self.strategy).uses_verifier
+        return str(self.tuning["verifier"]) if asks else ""
 
     @property
     def lines(self) -> Iterable[str]:
@@ -90,6 +106,8 @@ class RaceOutcome:
             interval = f"{100 * gap.mean:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
             yield f"against    {each.name} ({each.other.spec}): {interval}, p = {each.p_value:.2g}; {cost(each.other)}"
         yield f"cost       {cost(verdict.chosen)}"
+        if self.latest:
+            yield f"limit      {self.budget}, {self.limit} of each question"
         for expected in self.forecast:
             yield f"forecast   {self._forecast(expected)}"
         for point in self.frontier:
@@ -106,10 +124,18 @@ class RaceOutcome:
         )
         yield f"spent      {self.spent:,.0f} tokens{share}; {self.ended}"
 
+    def amount(self, each: Forecast) -> str:
+        """The amount of a forecast with its unit."""
+        return (
+            f"{each.amount:,.3g} seconds"
+            if self.latest
+            else f"{each.amount:,.0f} tokens"
+        )
+
     def _forecast(self, each: Forecast) -> str:
-        budget = f"{each.tokens:,.0f} tokens"
+        budget = self.amount(each)
         if math.isnan(each.accuracy):
-            return f"{budget}: no candidate costs so little"
+            return f"{budget}: no candidate takes so little"
         if not each.spec:
             return f"{budget}: about {100 * each.accuracy:.1f} %, extrapolated"
         interval = (
@@ -123,7 +149,7 @@ class RaceOutcome:
         verdict = self.verdict
         return {
             "verdict": verdict.headline,
-            "strategy": verdict.chosen.spec,
+            "strategy": self.strategy,
             "verifier": self.verifier or None,
             "model": self.model,
             "questions": verdict.questions,
@@ -148,9 +174,10 @@ class RaceOutcome:
                 }
                 for each in verdict.comparisons
             ],
+            "limit": self.limit or None,
             "forecast": [
-                {name: _number(value) for name, value in each._asdict().items()}
-                for each in self.forecast
+                {name: _number(value) for name, value in each.items()}
+                for each in self._forecasts
             ],
             "frontier": [each._asdict() for each in self.frontier],
             "candidates": [self._candidate(who) for who in range(len(self.specs))],
@@ -175,13 +202,23 @@ class RaceOutcome:
         }
 
     @property
+    def _forecasts(self) -> list[dict[str, Any]]:
+        unit = "seconds" if self.latest else "tokens"
+        return [
+            {unit if name == "amount" else name: value for name, value in row.items()}
+            for row in (each._asdict() for each in self.forecast)
+        ]
+
+    @property
     def settings(self) -> str:
         """The settings as TOML."""
-        chosen: dict[str, Any] = {"strategy": self.specs[self.chosen]}
+        chosen: dict[str, Any] = {"strategy": self.strategy}
         tables: list[tuple[str, dict[str, Any]]] = [("[default]", chosen)]
         if self.verifier:
             chosen["verifier"] = TUNED
             tables.append(("[verifiers]", {TUNED: self.verifier}))
+        if self.limit:
+            chosen["budget"] = self.limit
         if self.engine:
             tables.append(("[model]", dict(self.engine)))
         verdict = self.verdict
@@ -191,7 +228,8 @@ class RaceOutcome:
             "model": self.model,
             "data": self.source.task,
             "data_hash": self.source.data_hash,
-            "budget": self.tuning["tokens"] or None,
+            "judged_on": self.judge.task if self.judge != self.source else None,
+            "budget": self.budget or None,
             "profile": self.profile_path.name if self.profile else None,
             "questions": verdict.questions,
             "accuracy": verdict.accuracy.mean,
@@ -201,9 +239,7 @@ class RaceOutcome:
             "sequential_tokens": _mean(verdict.chosen.sequential),
         }
         tables.append(("[tuned]", about))
-        tables += [
-            ("[[tuned.forecast]]", dict(each._asdict())) for each in self.forecast
-        ]
+        tables += [("[[tuned.forecast]]", each) for each in self._forecasts]
         tables += [
             ("[[tuned.frontier]]", dict(each._asdict())) for each in self.frontier
         ]

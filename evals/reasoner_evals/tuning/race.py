@@ -65,7 +65,10 @@ class Race:
     tokens: Floats
     sequential: Floats
     goal: float
-    """Tokens that a question may cost on average; infinite without a budget."""
+    """Tokens that a question may cost on average; infinite without a budget. About those of a plain vote where a budget
+    limits the waiting."""
+    latest: float = math.inf
+    """Sequential tokens that a question may take, in place of the goal."""
     groups: Groups | None = None
     """What questions share, [Q]; whole groups are then the units."""
     failed: Bools = field(default_factory=lambda: np.zeros(0, dtype=bool))
@@ -96,6 +99,13 @@ class Race:
         known = self.costs[np.isfinite(self.costs)]
         return float(known.max(initial=0.0)) if math.isinf(self.goal) else self.goal
 
+    @property
+    def shares(self) -> Floats:
+        """[K]: the part of the budget that a question takes on average: of its waiting where that is limited."""
+        if math.isinf(self.latest):
+            return self.costs / (self.budget or 1.0)
+        return _means(self.sequential, empty=math.inf) / self.latest
+
     def accuracy(self, who: int) -> float:
         """The mean of one candidate."""
         return float(self.accuracies[who])
@@ -115,9 +125,9 @@ class Race:
             each for each in standing if len(self.failed) and self.failed[each]
         ]:
             self._leave(Exit(who, "failed", self.asked(who)), standing, fresh)
-        right, costs = self.accuracies, self.costs
-        for who in sorted(standing, key=lambda who: -costs[who]):
-            if costs[who] > SLACK * self.goal and len(standing) > 1:
+        right, shares = self.accuracies, self.shares
+        for who in sorted(standing, key=lambda who: -shares[who]):
+            if shares[who] > SLACK and len(standing) > 1:
                 self._leave(Exit(who, "over", self.asked(who)), standing, fresh)
         error = ERROR / max(len(self.right) - 1, 1)
         for who in reversed([*standing]):

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from reasoner.budget import Prices
+from reasoner.budget import Budget, Prices
 from reasoner.engine import Engine
 from reasoner.journal.folder import write_whole
 from reasoner.registry import build
@@ -74,6 +74,22 @@ class FinishedRound:
     errors: dict[int, str]
     """The candidates without a single result, with the first error of each."""
 
+    @classmethod
+    def together(cls, parts: Sequence["FinishedRound"]) -> "FinishedRound":
+        """One round of several models, each of which measured candidates of its own."""
+        measured = parts[0].measured
+        for part in parts[1:]:
+            columns = zip(measured, part.measured, strict=True)
+            measured = RoundMeasures(
+                *(np.where(np.isnan(ours), theirs, ours) for ours, theirs in columns)
+            )
+        return cls(
+            measured,
+            parts[0].groups,
+            sum(part.drawn for part in parts),
+            {who: text for part in parts for who, text in part.errors.items()},
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
@@ -89,6 +105,10 @@ class Rounds:
     command: str
     shard: Shard | None = None
     """The part of each round that this process asks; it reads all of them."""
+    price: float = 1.0
+    """How many tokens one of this engine counts as."""
+    latest: int = 0
+    """The sequential tokens that a question may take; 0 without a limit."""
 
     def folder(self, name: str) -> RunFolder:
         """The folder of a round."""
@@ -162,13 +182,22 @@ class Rounds:
         return (folder.path / FINISHED).exists()
 
     def _arms(self, candidates: Sequence[Candidate]) -> tuple[Arm, ...]:
-        # A larger pool of the same samples comes first, so that a smaller one takes its samples from there.
-        specs = dict.fromkeys(
-            each.arm for each in sorted(candidates, key=lambda each: -each.size)
+        # A larger pool of the same samples comes first, so that a smaller one takes its samples from there. Of equal
+        # ones, that is one whose log-probabilities a verifier reads.
+        pools = sorted(
+            candidates,
+            key=lambda each: (
+                -each.size,
+                not build("strategy", each.arm).uses_verifier,
+            ),
         )
-        ordered = tuple(specs)
+        ordered = tuple(dict.fromkeys(each.arm for each in pools))
         grid = Grid(
-            (self.data.source.task,), ordered, self.verifier_spec, seeds=(self.seed,)
+            (self.data.source.task,),
+            ordered,
+            self.verifier_spec,
+            (Budget(sequential=self.latest),) if self.latest else (),
+            (self.seed,),
         )
         return arms_of(grid)
 
@@ -191,7 +220,9 @@ class Rounds:
             failed = read.data.outcome == ERROR
             values = _values(candidates[who], read)
             values["right"] = np.where(failed, 0.0, values["right"])
-            values["tokens"] = np.where(failed, read.data.tokens, values["tokens"])
+            values["tokens"] = self.price * np.where(
+                failed, read.data.tokens, values["tokens"]
+            )
             for field in RoundMeasures._fields:
                 getattr(measured, field)[who] = values[field]
             if failed.all():
@@ -211,6 +242,8 @@ class Rounds:
         """
         arms: dict[str, dict[str, ArmReading]] = {}
         for name in names:
+            if not self.folder(name).manifest.exists():
+                continue
             run = open_run(self.folder(name).path)
             for arm in run.manifest.arms:
                 read = ArmReading(run, read_arm(run, arm.name))
@@ -242,7 +275,7 @@ class Rounds:
                 else read.data.tokens.astype(np.float64)
             )
             total += float(np.nansum(values))
-        return total
+        return self.price * total
 
 
 def _values(candidate: Candidate, read: ArmReading) -> dict[str, Floats]:

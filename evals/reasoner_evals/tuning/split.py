@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from reasoner.errors import UsageError
+from reasoner.system.printing import counted
 from reasoner_evals.tasks.graders import GradedQuestion
 
 JUDGES: Final = 3
@@ -41,6 +42,28 @@ def split(items: Sequence[GradedQuestion]) -> QuestionSplit:
             "groups where they have any"
         )
     return sides
+
+
+def apart(
+    items: Sequence[GradedQuestion], judging: Sequence[GradedQuestion]
+) -> QuestionSplit:
+    """The sides of a data set whose questions race and another one whose questions judge.
+
+    Raises:
+        UsageError: they share a question, or a group.
+    """
+    known = {text for item in items for text in (item.question.text, item.group)}
+    shared = [
+        item for item in judging if {item.question.text, item.group} & known - {""}
+    ]
+    if shared:
+        raise UsageError(
+            f"{counted(len(shared), 'question')} of --judge-on, or their groups, race too, as "
+            f"{shared[0].question.id!r:.40}: leave them out of one file"
+        )
+    return QuestionSplit(
+        tuple(sorted(items, key=_place)), tuple(sorted(judging, key=_place))
+    )
 
 
 def judges(item: GradedQuestion) -> bool:

@@ -17,7 +17,7 @@ from reasoner_evals.stats.intervals import (
     interval,
     minimum_detectable,
 )
-from reasoner_evals.tuning.race import MARGIN, Race
+from reasoner_evals.tuning.race import MARGIN, SLACK, Race
 
 CLAIM: Final = 0.05
 """The level at which a gain is claimed, after Holm's adjustment."""
@@ -147,7 +147,8 @@ class Forecast(NamedTuple):
 
     part: float
     """Of the budget that was tuned for."""
-    tokens: float
+    amount: float
+    """Of the budget: tokens, or seconds."""
     spec: str
     """Empty where it was extrapolated, or nothing fits."""
     accuracy: float
@@ -155,42 +156,42 @@ class Forecast(NamedTuple):
     high: float
 
 
-def forecasts(race: Race, specs: Sequence[str]) -> list[Forecast]:
+def forecasts(race: Race, specs: Sequence[str], budget: float) -> list[Forecast]:
     """The most accurate candidate within each part of the budget, by the questions of the race.
 
     Beyond the budget the gain of each doubling is taken to shrink as it did before; that has no interval.
     """
     made: list[Forecast] = []
     for part in BUDGETS:
-        tokens = part * race.budget
+        amount = part * budget
         if part > 1:
             steps = [each.accuracy for each in made if not math.isnan(each.accuracy)]
             made.append(
-                Forecast(part, tokens, "", _extrapolated(steps), math.nan, math.nan)
+                Forecast(part, amount, "", _extrapolated(steps), math.nan, math.nan)
             )
             continue
-        who = best_within(race, tokens)
+        who = best_within(race, part)
         if who is None:
-            made.append(Forecast(part, tokens, "", math.nan, math.nan, math.nan))
+            made.append(Forecast(part, amount, "", math.nan, math.nan, math.nan))
             continue
         estimate = interval(race.right[who], race.groups)
         made.append(
             Forecast(
-                part, tokens, specs[who], estimate.mean, estimate.low, estimate.high
+                part, amount, specs[who], estimate.mean, estimate.low, estimate.high
             )
         )
     return made
 
 
-def best_within(race: Race, tokens: float) -> int | None:
-    """The cheapest candidate within a margin of the most accurate one that costs at most so much; None without any.
+def best_within(race: Race, part: float) -> int | None:
+    """The cheapest candidate within a margin of the most accurate one within a part of the budget; None without any.
 
     One that went out counts with what it had reached by then.
     """
     fitting = [
         who
         for who in range(len(race.right))
-        if race.asked(who) and race.cost(who) <= 1.1 * tokens
+        if race.asked(who) and race.shares[who] <= SLACK * part
     ]
     if not fitting:
         return None

@@ -1,5 +1,6 @@
 """The race in words."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from reasoner.system.printing import counted, printable
@@ -13,6 +14,9 @@ def why_out(
     after = f"after {counted(out.questions, 'question')}"
     if out.why == "failed":
         return f"no result {after}: {printable(errors.get(out.who, ''))}".rstrip(": ")
+    if out.why == "over" and race.latest < math.inf:
+        share = race.shares[out.who]
+        return f"takes {share * race.latest:,.0f} sequential tokens, over the {race.latest:,.0f} of the budget"
     if out.why == "over":
         return f"costs {race.cost(out.who):,.0f} tokens, over the {race.goal:,.0f} of the budget"
     assert out.against is not None

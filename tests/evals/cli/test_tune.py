@@ -1,5 +1,6 @@
 """`reasoner tune`: from a file of questions to settings that other commands run."""
 
+import dataclasses
 import json
 import shutil
 import tomllib
@@ -8,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from reasoner.calibration.profile import read_profile
+from reasoner.engines.mixture import MixtureEngine
+from reasoner.engines.simulated import SimulatedEngine
 from reasoner.registry import spec_of
 from reasoner.serving.config import make_offer, read_settings
+from reasoner_evals.cli.tuning import racing_models
 from tests.cli.command import Ended, Run, finish, start
 from tests.engines.fake_server import FakeServer, Fault
 
@@ -295,6 +299,8 @@ def test_a_file_without_answers_or_of_something_else_is_refused_in_one_line(
             "--tokens must be an amount of tokens",
         ),
         (("--out", "x.toml", "-s", "nonsense"), "nonsense"),
+        (("--out", "x.toml", "--tokens", "1k", "--seconds", "2"), "keep one"),
+        (("--out", "x.toml", "--no-tokens", "--seconds", "nan"), "--seconds must be"),
         (
             ("--out", "x.toml", "-s", "universal:n=2", "--no-tokens"),
             "self_consistency has no size: give --tokens",
@@ -382,3 +388,142 @@ def test_a_hostile_or_damaged_file_of_settings_is_refused(
         "cannot read --settings"
         in run("solve", "1?", "--settings", str(tmp_path / "none.toml")).error
     )
+
+
+def test_a_limit_of_seconds_holds_in_the_race_and_in_every_command_after_it(
+    shared: Path, run: Run
+) -> None:
+    out = shared / "seconds.toml"
+    asked = ("tune", str(shared / "mine.jsonl"), *ENGINE[:2], *FAMILY)
+    ended = run(*asked, "--seconds", "1e6", "--out", str(out), "--json")
+    assert ended.code == 0, ended.err
+    told = json.loads(ended.out)
+    read = tomllib.loads(out.read_text())
+    limit = read["default"]["budget"]
+    assert (read["tuned"]["budget"], told["limit"]) == ("seconds=1000000", limit)
+    assert [each["seconds"] for each in told["forecast"]] == [2.5e5, 5e5, 1e6, 2e6]
+    for manifest in out.with_suffix("").rglob("manifest.json"):
+        arms = json.loads(manifest.read_text())["arms"]
+        assert {arm["budget"] for arm in arms} == {limit}
+    # What was measured of the waiting is kept: the same command finds the same limit.
+    assert (
+        json.loads(run(*asked, "--seconds", "1e6", "--out", str(out), "--json").out)[
+            "limit"
+        ]
+        == limit
+    )
+    trace = shared / "seconds.jsonl"
+    settings = ("--settings", str(out))
+    run("solve", "What is 3 + 4?", *settings, "--trace", str(trace))
+    assert limit in trace.read_text().splitlines()[0]
+    answers = shared / "seconds-answers.jsonl"
+    ended = run("batch", str(shared / "mine.jsonl"), *settings, "-o", str(answers))
+    assert ended.code == 0, ended.err
+    folder = shared / "seconds-run"
+    few = ("--limit", "2", "--out", str(folder))
+    ended = run("eval", str(shared / "mine.jsonl"), *settings, *few)
+    assert ended.code == 0, ended.err
+    [arm] = json.loads((folder / "manifest.json").read_text())["arms"]
+    assert (arm["strategy"], arm["budget"]) == (read["default"]["strategy"], limit)
+    assert str(make_offer(read_settings(out)).default.budget) == limit
+
+
+def test_seconds_that_not_even_one_sample_keeps_are_refused(
+    shared: Path, tmp_path: Path, run: Run
+) -> None:
+    ended = run(
+        "tune",
+        str(shared / "mine.jsonl"),
+        *ENGINE[:2],
+        *FAMILY,
+        "--seconds",
+        "1e-9",
+        "--out",
+        str(tmp_path / "x.toml"),
+    )
+    assert (ended.code, ended.out) == (2, "")
+    assert "--seconds 1e-09 is too little: one sample takes" in ended.error
+
+
+def test_each_model_of_a_mixture_races_alone_and_its_own_tokens_have_their_price(
+    shared: Path, run: Run
+) -> None:
+    large = spec_of(SimulatedEngine(accuracy=0.95, tokens=40.0, model_name="large"))
+    engine = f"mixture(members=[simulated(accuracy=0.2,model_name=small),{large.replace(':', '(')})])"
+    out = shared / "models.toml"
+    asked = ("tune", str(shared / "mine.jsonl"), "-e", engine, "--tokens", "300")
+    asked = (*asked, "-s", "self_consistency", "--out", str(out), "--json")
+    ended = run(*asked)
+    assert ended.code == 0, ended.err
+    told = json.loads(ended.out)
+    models = {each["strategy"].partition(" on ")[2] for each in told["candidates"]}
+    assert models == {"", "small", "large"}
+    assert [each["strategy"].partition(" on ")[2] for each in told["against"]] == [
+        "large"
+    ] * len(told["against"])
+    assert told["model"] == "large"
+    assert tomllib.loads(out.read_text())["model"] == {"engine": large}
+    assert json.loads(run(*asked).out) == told
+    solved = run("solve", "What is 3 + 4?", "--settings", str(out), "--json")
+    assert json.loads(solved.out)["strategy"] == told["strategy"]
+
+
+def test_a_token_costs_its_share_of_the_flops_of_the_largest_model() -> None:
+    small, large = SimulatedEngine(), SimulatedEngine(model_name="large")
+    known = small.model
+    large.model = dataclasses.replace(
+        large.model, parameters=4 * (known.parameters or 0), layers=4 * known.layers
+    )
+    both = MixtureEngine((small, large))
+    whole, first, second = racing_models(both)
+    assert (first.name, first.price) == ("simulated", 0.25)
+    assert (second.name, second.price) == ("large", 1)
+    assert (whole.name, whole.price) == ("", 0.625)
+    # Equal names are told apart, and without a geometry all tokens count alike.
+    large.model = dataclasses.replace(large.model, name="simulated", layers=0)
+    assert [each[::2] for each in racing_models(both)] == [
+        ("", 1),
+        ("simulated (1)", 1),
+        ("simulated (2)", 1),
+    ]
+
+
+def test_one_file_races_and_another_one_judges(
+    shared: Path, tmp_path: Path, run: Run
+) -> None:
+    rows = [
+        {"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(200, 230)
+    ]
+    held_out = tmp_path / "test.jsonl"
+    held_out.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    out = tmp_path / "held.toml"
+    ended = tune(run, shared, out, "--judge-on", str(held_out), "--json")
+    assert ended.code == 0, ended.err
+    told = json.loads(ended.out)
+    assert told["questions"] == 30
+    raced = [
+        json.loads(line)["question_id"]
+        for file in out.with_suffix("").glob("round-*/items.jsonl")
+        for line in file.read_text().splitlines()
+    ]
+    assert 0 < len(set(raced)) == len(raced) <= 66
+    assert "test.jsonl" in tomllib.loads(out.read_text())["tuned"]["judged_on"]
+    [family] = read_profile(out.with_suffix(".profile.json")).families
+    assert family.questions <= len(raced)
+    ended = tune(run, shared, out, "--judge-on", str(shared / "mine.jsonl"))
+    assert ended.code == 2
+    assert "66 questions of --judge-on" in ended.error
+
+
+def test_what_selects_from_the_same_samples_costs_nothing_more(
+    tmp_path: Path, run: Run
+) -> None:
+    few = questions(tmp_path / "few.jsonl", 24)
+    spent = []
+    for more in ((), ("-s", "best_of_n:n=4", "--verifier", "certainty")):
+        out = tmp_path / f"{len(more)}.toml"
+        asked = ("tune", str(few), *ENGINE[:2], "-s", "self_consistency:n=4", *more)
+        ended = run(*asked, "--out", str(out), "--json")
+        assert ended.code == 0, ended.err
+        spent.append(json.loads(ended.out)["spent"])
+    assert spent[0] == spent[1]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
 from reasoner_evals.tasks.graders import GradedQuestion
-from reasoner_evals.tuning.split import judges, split
+from reasoner_evals.tuning.split import apart, judges, split
 
 NAMES = st.lists(
     st.tuples(
@@ -56,3 +56,19 @@ def test_a_third_judges() -> None:
 def test_one_question_cannot_race_and_judge() -> None:
     with pytest.raises(UsageError, match="1 questions cannot be divided"):
         split(items([("alone", "")]))
+
+
+def test_a_judge_of_its_own_shares_no_question_and_no_group_with_the_race() -> None:
+    race, judge = (
+        [
+            GradedQuestion(Question.of(f"{n}?", space="number", id="x"), "1", group)
+            for n, group in side
+        ]
+        for side in ([(1, ""), (2, "a")], [(3, ""), (4, "b")])
+    )
+    sides = apart(race, judge)
+    assert (set(sides.race), set(sides.judge)) == (set(race), set(judge))
+    again = GradedQuestion(Question.of("1?", space="number", id="y"), "1", "")
+    related = GradedQuestion(Question.of("5?", space="number", id="z"), "1", "a")
+    with pytest.raises(UsageError, match="2 questions of --judge-on"):
+        apart(race, [*judge, again, related])

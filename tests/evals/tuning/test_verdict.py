@@ -81,13 +81,13 @@ def test_the_forecast_takes_the_best_that_fits_and_extrapolates_once() -> None:
         [[1.0] * 40 + [0.0] * 60, [1.0] * 60 + [0.0] * 40, [1.0] * 70 + [0.0] * 30]
     )
     quarter, half, whole, double = forecasts(
-        run(right, [25, 50, 100], 100), ["a", "b", "c"]
+        run(right, [25, 50, 100], 100), ["a", "b", "c"], 100
     )
     assert (quarter.spec, half.spec, whole.spec, double.spec) == ("a", "b", "c", "")
     # The first doubling gains 20 points and the second one 10: the next one 5.
     assert double.accuracy == pytest.approx(0.75)
     assert whole.low < whole.accuracy < whole.high
-    [nothing, *_] = forecasts(run(right, [90, 95, 100], 100), ["a", "b", "c"])
+    [nothing, *_] = forecasts(run(right, [90, 95, 100], 100), ["a", "b", "c"], 100)
     assert nothing.spec == ""
     assert np.isnan(nothing.accuracy)
 
