@@ -48,6 +48,7 @@ from reasoner_evals.tuning.candidates import (
     Candidate,
     Pace,
     SizedCandidates,
+    free_verifier,
     pace_of,
     sized,
     strategies_for,
@@ -207,7 +208,16 @@ def prepared(
         raise UsageError(
             "--engine replay cannot be tuned, as it samples nothing new: choose another engine"
         )
-    named = strategies_for(options.strategies, rated=options.verifier is not None)
+    [data] = load_tasks(
+        [task_spec(options.tasks[0], options.column_pairs)],
+        Subset(options.limit),
+        unsandboxed=options.unsandboxed,
+    ).values()
+    free = "" if options.verifier or options.strategies else free_verifier(data.items)
+    named = strategies_for(
+        options.strategies, rated=options.verifier is not None, free=free
+    )
+    options = replace(options, verifier=options.verifier or free or None)
     strategies = options.with_sampling(named)
     if not str(goal):
         _check_sizes(strategies, spend)
@@ -216,11 +226,6 @@ def prepared(
             "--seconds has the pace of one model: give --tokens for several, or one engine"
         )
     verifier = verifier_of(options, strategies, engine)
-    [data] = load_tasks(
-        [task_spec(options.tasks[0], options.column_pairs)],
-        Subset(options.limit),
-        unsandboxed=options.unsandboxed,
-    ).values()
     if judge_on is None:
         judge, sides = data, split(data.items)
     else:

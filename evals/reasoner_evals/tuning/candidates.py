@@ -1,6 +1,6 @@
 """The candidates of a race: strategies in the sizes that fit parts of the budget, and how each is measured."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Final
 
@@ -22,6 +22,7 @@ from reasoner_evals.runs.equal import (
     costs_of,
     narrow_down,
 )
+from reasoner_evals.tasks.graders import GradedQuestion
 
 PARTS: Final = (0.25, 0.5, 1.0)
 """The parts of the budget that each strategy is sized to."""
@@ -42,6 +43,13 @@ STOPS: Final[tuple[tuple[str, Order], ...]] = (
 REPLAYED: Final = ("adaptive_consistency", "early_stopping")
 """Strategies that are votes with such rules."""
 POOLS: Final = ("self_consistency", "best_of_n")
+WEIGHTED: Final = "best_of_n:selector=weighted"
+FREE_VERIFIERS: Final[Mapping[str, str]] = {
+    "number": "equations",
+    "math": "equations",
+    "code": "code:tests=shown",
+}
+"""A verifier that costs no tokens, for a kind of answer."""
 
 
 class Candidate(BaseModel):
@@ -92,12 +100,23 @@ class Pace(BaseModel):
     """The tokens of all questions that were asked."""
 
 
-def strategies_for(named: Sequence[str], *, rated: bool) -> tuple[str, ...]:
-    """What races: the strategies that the user named, or all that apply; one sample and the vote always do."""
+def free_verifier(items: Sequence[GradedQuestion]) -> str:
+    """A verifier without a cost that suits all these questions; empty if there is none."""
+    suitable = {FREE_VERIFIERS.get(item.question.space.name, "") for item in items}
+    return suitable.pop() if len(suitable) == 1 else ""
+
+
+def strategies_for(
+    named: Sequence[str], *, rated: bool, free: str = ""
+) -> tuple[str, ...]:
+    """What races: the strategies that the user named, or all that apply; one sample and the vote always do.
+
+    With a `free` verifier alone, one more is a vote that it weights: it shares the samples of the vote.
+    """
     known = all_strategies(rated=rated)
     names = named or [name for name in known if name not in REPLAYED and name != "auto"]
-    if not named and rated:
-        names = [*names, "best_of_n:selector=weighted"]
+    if not named and (rated or free):
+        names = [*names, WEIGHTED]
     return tuple(dict.fromkeys((*_baselines(named), *names)))
 
 
