@@ -366,8 +366,8 @@ class _Sizes(BaseModel):
     @property
     def tokens(self) -> float:
         """What finding them cost."""
-        found = sum(each.tokens for each in self.by_strategy.values())
-        return found + (self.pace.spent if self.pace else 0.0)
+        sizes = sum(each.tokens for each in self.by_strategy.values())
+        return sizes + (self.pace.spent if self.pace else 0.0)
 
     def price(self, goal: Budget) -> float:
         """The tokens that a question may cost; where seconds are limited, those that the vote costs; else infinite."""
@@ -488,7 +488,7 @@ class TuneRun(EngineRun):
             tokens = setup.goal.tokens and max(
                 1, round(setup.goal.tokens / model.price)
             )
-            found = await sized(
+            own = await sized(
                 spec,
                 replace(setup.goal, tokens=tokens),
                 questions,
@@ -499,10 +499,10 @@ class TuneRun(EngineRun):
             result = SizedCandidates(
                 candidates=tuple(
                     each.model_copy(update={"model": model.name})
-                    for each in found.candidates
+                    for each in own.candidates
                 ),
-                left_out=found.left_out,
-                tokens=found.tokens * model.price,
+                left_out=own.left_out,
+                tokens=own.tokens * model.price,
             )
             sizes = _Sizes(by_strategy={**sizes.by_strategy, label: result})
             _write(file, sizes)
