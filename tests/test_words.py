@@ -21,7 +21,8 @@ PAGES = (
 PHRASES = re.compile(
     r"\b(?:anew|in vain|goes on|go on from|comes to|came to|what stands|was told|is told|told apart|told beside"
     r"|where nothing else is said|where not said otherwise|is worth its|all else|nobody says|way out|by lot"
-    r"|comes along|draws nothing|may be had|can be had|a tab|weighed|no (?:folder|operation) here)\b",
+    r"|comes along|draws nothing|may be had|can be had|a tab|weighed|no (?:folder|operation) here"
+    r"|so many|of which|that of)\b",
     re.IGNORECASE,
 )
 PLAIN = (

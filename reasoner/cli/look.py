@@ -83,7 +83,7 @@ class _Context(click.Context):
 
 
 def laid_out(command: click.Command) -> click.Command:
-    """The command; its help, and that of its commands, is laid out as here."""
+    """The command; its help and its commands' help are laid out as here."""
     command.context_class = _Context
     for inner in getattr(command, "commands", {}).values():
         laid_out(inner)

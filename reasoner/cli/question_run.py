@@ -216,7 +216,7 @@ class QuestionRun(EngineRun):
                 "budget",
                 f"{spent_of(self.budget, cost, self.prices)}; {solution.reason}",
             )
-        yield "time", f"{elapsed:.1f} s, of which {cost.seconds:.1f} s for the question"
+        yield "time", f"{elapsed:.1f} s, {cost.seconds:.1f} s of it for the question"
         yield from (("note", note) for note in solution.notes)
 
     def _explanation(self, solution: Solution) -> Iterator[tuple[str, str]]:

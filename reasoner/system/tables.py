@@ -29,7 +29,7 @@ Values = dict[str, Any]
 Located = tuple[str, Values | UsageError]
 """Where a row is, and its values by column or what is wrong with it."""
 Reader = Callable[[str, BinaryIO, int | None], Iterator[Located]]
-"""Reads an open file of this name, of at most so many bytes, unpacked. Raises UsageError: the rest cannot be read."""
+"""Reads an open file of this name, of at most this many bytes, unpacked. Raises UsageError: the rest cannot be read."""
 UNREADABLE: Final = (OSError, EOFError, zlib.error)
 """What reading a file raises beside UsageError."""
 MAX_ROW: Final = 1 << 26
@@ -359,7 +359,7 @@ def _csv(
 
 
 def _sample(lines: Iterator[str]) -> list[str]:
-    """The first lines, of at least `_SAMPLE` characters if there are so many."""
+    """The first lines, `_SAMPLE` characters or a little more, if there are that many."""
     sample, size = list[str](), 0
     while size < _SAMPLE and (line := next(lines, None)) is not None:
         sample.append(line)

@@ -44,6 +44,14 @@ def test_text(line: str, run: Run) -> None:
     assert shown.out == file.read_text(encoding="utf-8")
 
 
+def test_a_strategy_takes_one_line_of_the_list(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = run("list", "strategies").out.partition("\n\n-v shows")[0].splitlines()
+    assert [line for line in listed if line.startswith(" ")] == []
+
+
 def commands_of(group: click.Group) -> Iterator[click.Command]:
     context = click.Context(group)
     for name in group.list_commands(context):

@@ -35,7 +35,7 @@ from reasoner_evals.stats import Bools
 
 T = TypeVar("T")
 _WORDS: Final = tuple(name.replace("_", " ") for name in (*OUTCOMES, "not finished"))
-"""By index into `OUTCOMES`; the last one is that of `UNFINISHED`."""
+"""By index into `OUTCOMES`; the last one stands for `UNFINISHED`."""
 _NAMED: Final = rb'"%b":("[^"\\]*(?:\\.[^"\\]*)*")'
 """A field and its text. No text of a model is taken for it: quotes within a text have a backslash."""
 _TASK: Final = re.compile(_NAMED % b"task")

@@ -41,7 +41,7 @@ function element(name, { text = "", ...properties } = {}, ...children) {
   return made;
 }
 
-/** A text of any length, of which the beginning is kept. */
+/** A text of any length; its beginning is kept. */
 class Beginning {
   head = "";
   length = 0;
