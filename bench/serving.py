@@ -4,8 +4,8 @@
 
 Each figure is a JSON line. "added" alternates between the library and HTTP in one run: `CONCURRENT` clients ask the
 same questions of `session.solve`, with the events kept as `solve` keeps them, and of a server in another process. The
-bar is 2 ms per request, and 5 % where a model takes the time. "streams" opens 1,000 streams at once. "memory" is the memory
-of the server while it answers `REQUESTS` requests, 20,000 by default.
+bar is 2 ms per request, and 5 % where a model takes the time. "streams" opens 1,000 streams at once. "memory" is the
+server's while it answers `REQUESTS` requests, 20,000 by default.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -46,14 +46,16 @@ _FOLDERS = re.compile(r"(?<==)[^,=]*/(?=[^,/]+)")
 """The folders of a task's file, which a title leaves out."""
 
 
-def make_report(paths: Sequence[Path]) -> EvalReport:
-    """The report of these runs together.
+def make_report(paths: Sequence[Path], *, hide_questions: bool = False) -> EvalReport:
+    """The report of these runs together; `hide_questions` leaves out the texts of questions and answers.
 
     Raises:
         TraceError: a folder is not a run, or one of its files cannot be read.
         UsageError: a run is given twice, or two runs ask different questions of a task.
     """
     runs = _open_runs(paths)
+    if hide_questions:
+        runs = [_hidden(run) for run in runs]
     arms = {
         run.name: [
             ArmReading(run, read_arm(run, arm.name)) for arm in run.manifest.arms
@@ -89,6 +91,19 @@ def _open_runs(paths: Sequence[Path]) -> list[RunData]:
             for task in run.tasks.keys() & former.tasks.keys():
                 check_same(former, run, task)
     return runs
+
+
+def _hidden(run: RunData) -> RunData:
+    """The run, whose questions may not be shown."""
+    return replace(
+        run,
+        tasks={
+            name: replace(
+                items, source=items.source.model_copy(update={"shareable": False})
+            )
+            for name, items in run.tasks.items()
+        },
+    )
 
 
 def _task(

@@ -316,7 +316,7 @@ def _task_limits(task: TaskReport) -> Iterator[str]:
     if len({row.model for row in rows}) > 1:
         yield "the models have different tokenizers; compare them by FLOPs, not by tokens."
     if not task.source.shareable:
-        yield "its questions and answers may not be shown, so none are."
+        yield "its questions and answers are not shown."
 
 
 def _run_limits(run: Provenance) -> Iterator[str]:

@@ -76,11 +76,13 @@ def test_cases_are_failures_of_their_kind_and_no_question_comes_twice(
             assert one.record.share >= 0.8
 
 
-def test_what_may_not_be_shown_is_in_no_report(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shareable", [True, False])
+def test_what_may_not_be_shown_is_in_no_report(tmp_path: Path, shareable: bool) -> None:
     law = Law(no_answer=0.2)
     arms = [Fake("single", law=law), Fake("beam_search", replies=4, law=law)]
     report = make_report(
-        [fabricate(tmp_path / "run", arms, questions=40, shareable=False)]
+        [fabricate(tmp_path / "run", arms, questions=40, shareable=shareable)],
+        hide_questions=shareable,
     )
     assert report.tasks[0].failures
     assert not any(one.item for one in report.tasks[0].failures)
@@ -89,7 +91,7 @@ def test_what_may_not_be_shown_is_in_no_report(tmp_path: Path) -> None:
         assert not re.search(
             r"(?<![\d.])70[0-3]\d\d?(?!\d)", written
         )  # a reference answer, or a wrong one
-    assert any("may not be shown" in one for one in report.limits)
+    assert any("are not shown" in one for one in report.limits)
 
 
 @pytest.mark.parametrize(
