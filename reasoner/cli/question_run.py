@@ -21,6 +21,7 @@ from reasoner.solution import Solution
 from reasoner.strategy import Strategy
 from reasoner.system.printing import counted
 from reasoner.trace.events import Event, TraceWriter
+from reasoner.trace.outline import ending
 from reasoner.verifier import Verifier
 from reasoner.voting import VoteSummary
 
@@ -237,7 +238,9 @@ class QuestionRun(EngineRun):
         )
         yield (
             "stopped",
-            f"{solution.ended_by}: {printable(solution.reason, limit=MAX_REASON_LENGTH)}",
+            ending(
+                solution.ended_by, printable(solution.reason, limit=MAX_REASON_LENGTH)
+            ),
         )
         votes = VoteSummary(solution.vote_state)
         if solution.confidence is None:
