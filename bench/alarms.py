@@ -171,7 +171,7 @@ def tilt_of(
 
 
 def chosen(rest: Ints, noise: Floats, log_weights: Floats, asked: int) -> Ints:
-    """So many of the questions `rest`, drawn without replacement; `noise` is Gumbel's, [Q]."""
+    """This many of the questions `rest`, drawn without replacement; `noise` is Gumbel's, [Q]."""
     return rest[np.argsort(-(log_weights + noise)[rest])[:asked]]
 
 

@@ -67,7 +67,7 @@ class Pool(NamedTuple):
 
 
 Calibrated = tuple[Mapping[arms.Way, arms.Outcomes], Family]
-"""The mean outcomes of all arms of a pool, and a profile of all its questions, of which those of others are made."""
+"""The mean outcomes of all arms of a pool, and a profile of all its questions, from which others are made."""
 
 
 class Outcome(NamedTuple):
@@ -83,7 +83,7 @@ class Way(NamedTuple):
     name: str
     allocation: Allocation | None
     effort: str = ""
-    """That of `auto`, if its profile chooses stop rules."""
+    """The strategy that `auto` runs, if its profile chooses stop rules."""
 
 
 def read(path: Path) -> Pool:
@@ -112,7 +112,7 @@ class Tally:
         self.draws, self.spent = 0, 0.0
 
     def limited(self, samples: int) -> "Tally":
-        """The same question, of which only so many samples may be drawn."""
+        """The same question; only this many samples may be drawn for it."""
         return Tally(self._answers[:samples], self._tokens[:samples])
 
     def draw(self, left: float) -> float:
@@ -209,7 +209,7 @@ class Replay(NamedTuple):
         return Outcome(self.right[rows, last], self.spent[rows, last])
 
     def tuned(self, rows: Ints, tokens: float) -> float:
-        """The theta that spends nearest to so many tokens a question."""
+        """The theta that spends nearest to this many tokens a question."""
         return min(
             THETAS,
             key=lambda theta: abs(self.stopped(rows, theta).spent.mean() - tokens),

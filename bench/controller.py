@@ -108,11 +108,11 @@ class Pool(NamedTuple):
     arm: PooledArm
     ways: Mapping[Way, Outcomes]
     fixed: Floats
-    """[N, Q]: the chance that the vote of so many samples is right."""
+    """[N, Q]: the chance that the vote of this many samples is right."""
     tokens: Floats
     """[Q]: the mean cost of a sample."""
     longest: Floats
-    """[N, Q]: the expected length of the longest of so many samples."""
+    """[N, Q]: the expected length of the longest of this many samples."""
 
 
 def command(*arguments: str) -> None:
@@ -413,7 +413,7 @@ def abstention(pool: Pool, deals: Deals) -> Iterator[str]:
 
 
 def ratio(pool: Pool, outcomes: Outcomes, held: Ints) -> float:
-    """The cost of the smallest fixed number of samples that is as accurate on these questions, over that of an arm."""
+    """The cost of the smallest fixed number of samples that is as accurate on these questions, over an arm's cost."""
     fixed, right = pool.fixed[:, held].mean(axis=1), outcomes.right[held].mean()
     n = int(np.flatnonzero(fixed >= min(right - MARGIN, fixed.max()) - 1e-9)[0]) + 1
     return float(n * pool.tokens[held].mean() / outcomes.tokens[held].mean())

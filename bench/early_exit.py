@@ -70,7 +70,7 @@ class Reply(NamedTuple):
 
 
 def ended(chain: dict[str, Any], every: int, equal: int) -> Reply:
-    """A chain that is probed all along, and ends once so many probes in a row gave one answer; 0 never ends it."""
+    """A chain that is probed all along, and ends once this many probes in a row gave one answer; 0 never ends it."""
     latest, times = None, 0
     probes = flat.from_iterable([answer] * count for answer, count in chain["probes"])
     for number, answer in enumerate(probes if equal else (), 1):

@@ -4,8 +4,8 @@
 
 A file is a pool of chains with probes. Chains of one question are compared with each other for the ratio of wrong to
 right lengths; lengths, chances and their correlation are maximum likelihood given that. A chain knows its answer from
-the first probe on after which all give its last answer. The law is that of `reasoner.engines.chains`, rounded as there,
-with the median and the mean chance of the recordings: 2,000 questions of 128 chains, probed as often.
+the first probe on after which all give its last answer. The law is the one of `reasoner.engines.chains`, rounded as
+there, with the median and the mean chance of the recordings: 2,000 questions of 128 chains, probed as often.
 """
 
 import json

@@ -11,8 +11,8 @@ rounds is shown: the median time of one client, and the requests a second of 64.
 environment with "its-hub[iaas]==1.2.0" and httptools. Ours collects garbage as `reasoner serve` does, its_hub as Python
 does; both run on asyncio's loop.
 
-`memory` shows the largest resident set while the server answers so many requests of 64 clients. `first` shows how much
-later the first text of a stream comes than from the mock itself, with its delays, one stream at a time, in turn.
+`memory` shows the largest resident set while the server answers this many requests of 64 clients. `first` shows how
+much later the first text of a stream comes than from the mock itself, with its delays, one stream at a time, in turn.
 """
 
 import asyncio

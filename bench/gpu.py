@@ -3,7 +3,7 @@
     python bench/gpu.py [--shape qwen3-1.7b] [--minutes 8] [--tokenizer FOLDER] [PHASE...]
 
 The model has no weights: vLLM fills a Qwen3 of the shape with random numbers, which takes no download and runs at the
-speed of the real one. Its vocabulary is that of the embedded tokenizer, whose folder is `--tokenizer`. Without a GPU a
+speed of the real one. Its vocabulary is the embedded tokenizer's, whose folder is `--tokenizer`. Without a GPU a
 tiny model runs the same phases with small numbers, which are no figures. A phase that fails has its error in its line,
 and the next one runs. A ratio is the first thing named over the second. Exit code 1 if a phase failed.
 """

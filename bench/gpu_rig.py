@@ -19,7 +19,7 @@ from reasoner.strategy import Plan, Sample, cancel, next_finished, start
 from reasoner.types import Completion
 
 VOCABULARY = 49_152
-"""That of the embedded model, whose tokenizer is used."""
+"""The embedded model's, whose tokenizer is used."""
 TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -48,7 +48,7 @@ SHAPES = {
 
 
 def write_model(folder: Path, shape: Shape, tokenizer: Path) -> None:
-    """A model folder for `load_format=dummy`: its layers have the shape, its vocabulary is that of the tokenizer."""
+    """A model folder for `load_format=dummy`: its layers have the shape, its vocabulary is the tokenizer's."""
     config = {
         "architectures": ["Qwen3ForCausalLM"],
         "model_type": "qwen3",

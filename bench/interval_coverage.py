@@ -119,7 +119,7 @@ def paired(n: int, better: float, worse: float) -> Draw:
 
 
 def paired_means(n: int, p: float, power: float = 1.2) -> Draw:
-    """Two arms of which the second is right with the chance of the first to this power."""
+    """Two arms; the second is right with the chance of the first to this power."""
 
     def draw(source: np.random.Generator) -> Interval:
         chance = chances(source, n, p)
@@ -142,7 +142,7 @@ def gain(p: float, power: float) -> float:
 
 
 def opposite(n: int, p: float) -> Draw:
-    """Two arms of which one is nearly always right and the other nearly always wrong."""
+    """Two arms: one is nearly always right, the other nearly always wrong."""
     return lambda source: difference(
         (
             source.binomial(8, chances(source, n, p))

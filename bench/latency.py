@@ -2,7 +2,7 @@
 
     python bench/latency.py [RUNS]
 
-Each run is a new process on a warm model cache, with an engine of its own, and then with that of a server. "ours" is
+Each run is a new process on a warm model cache, with an engine of its own, and then with a server's. "ours" is
 all until the answer that is neither vLLM's import, nor its start, nor the question.
 """
 
@@ -37,7 +37,7 @@ def once(*options: str) -> dict[str, float]:
     reader.start()
     for line in process.stderr:
         stages.setdefault(line.partition(" ")[0], time.perf_counter() - began)
-        if summary := re.match(r"time .* of which ([\d.]+) s for the question", line):
+        if summary := re.match(r"time .* ([\d.]+) s of it for the question", line):
             question = float(summary[1])
     reader.join()
     if process.wait():

@@ -17,8 +17,8 @@ The servers must be running. A peer has an environment of its own, outside the r
 FOLDER is what `reasoner.models.embedded.embedded_path(print)` returns. Each request asks for temperature 0.7 and
 `max_tokens` 64. its_hub sends neither on, so the server has them as its defaults. The prompt is the same for all: to a
 vote, reasoner gets the question and the kind of its answer, and writes the instruction itself; optillm adds "User: ".
-The ways take turns, in an order that rotates, with so many questions at once. The server's counters are read before and
-after each turn. All replies are read in one way, that of `reasoner`.
+The ways take turns, in an order that rotates, with this many questions at once. The server's counters are read before
+and after each turn. All replies are read in one way, by `reasoner`.
 """
 
 import argparse
@@ -170,7 +170,7 @@ async def measure(
     items: Sequence[GradedQuestion],
     at_once: int,
 ) -> tuple[list[Way], list[dict[str, Any]]]:
-    """Ask all questions in all ways, in turns of so many at once."""
+    """Ask all questions in all ways, in turns of this many at once."""
     compared, replies = ways(servers), []
     for turn, start in enumerate(range(0, len(items), at_once)):
         group = list(enumerate(items))[start : start + at_once]

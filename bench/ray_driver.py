@@ -3,12 +3,12 @@
     python bench/ray_driver.py [--replicas 8 64 256] [--processes 8] [--questions 2000] [--rounds 3] [--seconds 0]
 
 Self-consistency over 4 samples, 12 operations a question (start, next, propose), all questions in flight at once. Each
-replica is a simulated engine whose sample takes no time, or an exponential time with a mean of so many seconds. As many
-replicas as needed share an actor's process, because 256 processes of 80 MiB do not fit a small machine; the driver
+replica is a simulated engine whose sample takes no time, or an exponential time with a mean of this many seconds. As
+many replicas as needed share an actor's process, because 256 processes of 80 MiB do not fit a small machine; the driver
 exchanges batches with each replica by itself, as it does with replicas in processes of their own. All run in turn in
-each round. The figure is the processor time of the driver with all its threads, divided by the operations; that of the
-single engine holds the simulated engine's own. Python's cycle collector is set as the command `reasoner` sets it, and
-once more as Python does, which is what a program that calls `solve_many` has. KiB are the peak of Python's memory
+each round. The figure is the processor time of the driver with all its threads, divided by the operations; the time of
+the single engine holds the simulated engine's own. Python's cycle collector is set as the command `reasoner` sets it,
+and once more as Python does, which is what a program that calls `solve_many` has. KiB are the peak of Python's memory
 during a run, as tracemalloc counts it, for each question.
 """
 

@@ -26,7 +26,7 @@ def averaged(outcomes: Outcomes) -> Outcomes:
 
 
 def resampled(means: Mapping[Way, Outcomes], whole: Family, rows: Ints) -> Family:
-    """A family of some questions, of which one may occur several times, with the confidences of the whole."""
+    """A family of some questions; one may occur several times; with the confidences of the whole."""
     standard = means[Way(whole.baseline, "", "")].right[:, 0]
     arms = []
     for row in whole.arms:

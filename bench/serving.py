@@ -4,8 +4,8 @@
 
 Each figure is a JSON line. "added" alternates between the library and HTTP in one run: `CONCURRENT` clients ask the
 same questions of `session.solve`, with the events kept as `solve` keeps them, and of a server in another process. The
-bar is 2 ms per request, and 5 % where a model takes the time. "streams" opens 1,000 streams at once. "memory" is that
-of the server while it answers `REQUESTS` requests, 20,000 by default.
+bar is 2 ms per request, and 5 % where a model takes the time. "streams" opens 1,000 streams at once. "memory" is the
+server's while it answers `REQUESTS` requests, 20,000 by default.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ def body(strategy: str, number: int, **more: Any) -> dict[str, Any]:
 async def spread(
     ask: Ask, requests: int, concurrent: int = CONCURRENT
 ) -> tuple[float, list[float]]:
-    """Ask so many times, so many at once: the seconds in all, and of each."""
+    """Ask this many times, some at once: the seconds in all, and of each."""
     seconds: list[float] = []
     numbers = iter(range(requests))
 
@@ -172,7 +172,7 @@ async def streams(url: str) -> dict[str, Any]:
 
 
 async def memory(url: str, process: psutil.Process, requests: int) -> dict[str, Any]:
-    """The server's memory in MiB while it answers so many requests."""
+    """The server's memory in MiB while it answers this many requests."""
     async with aiohttp.ClientSession(
         url, connector=aiohttp.TCPConnector(limit=0)
     ) as http:

@@ -37,7 +37,7 @@ class Cost:
 
     `sequential_tokens` are the latency in tokens: where the work ends on its question's virtual clock, which counts the
     generated tokens of the longest path that had to be waited for; prompts take none. Of a sum it is the greatest, so
-    that of several questions it is that of the longest one.
+    several questions have the longest one's.
     """
 
     prompt_tokens: int = 0

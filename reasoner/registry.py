@@ -65,7 +65,7 @@ def _own_entries(kind: Kind) -> Mapping[str, EntryPoint]:
 
 
 def load(kind: Kind, name: str) -> type:
-    """The class registered as `name`, or that of an alias.
+    """The class registered as `name`, or the class of an alias.
 
     Raises:
         UnknownName: no such name; the message suggests the nearest.

@@ -228,7 +228,7 @@ class Execution(NamedTuple):
 
 @value(frozen=True, slots=True)
 class Execute(CheckedOptions):
-    """Run a Python program that a model wrote, in the sandbox, for at most so many `seconds` of processor time.
+    """Run a Python program that a model wrote, in the sandbox, for at most `seconds` of processor time.
 
     Reply: its `Execution`. It costs no tokens and takes no virtual time; its seconds are counted. A replay and a
     resumed run take the outcome from the trace. With the `reply` that the program was read in, the text of an answer is
@@ -416,7 +416,7 @@ class Strategy(Protocol):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """A new plan for one question. Given the same replies, it does the same.
 
-        It returns the answer; after None, the answer is that of its last proposal.
+        It returns the answer; after None, the last proposal is the answer.
         """
 
 

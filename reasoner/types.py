@@ -94,7 +94,7 @@ class Logprobs:
 
 NamedLevel = Literal["none", "low", "medium", "high"]
 ThinkingLevel = NamedLevel | int
-"""How much a model is asked to think: not at all, by its own levels, or at most so many tokens."""
+"""How much a model is asked to think: not at all, by its own levels, or at most a number of tokens."""
 NO_THINKING: Final = "none"
 """The thinking level that asks for an answer without thinking."""
 LogitBias = tuple[tuple[int, float], ...]
@@ -110,8 +110,9 @@ class SamplingParams:
     """How a sequence is sampled. None means that it is not given: then the model's own value applies.
 
     `temperature` is how random samples are: 0 is greedy. `max_tokens` limits a whole sequence, thinking included.
-    `top_p` keeps only the likeliest tokens that have this probability together: 1 is no cut. `top_k` keeps only so many
-    of the likeliest tokens: 0 is no cut. `min_p` keeps only tokens with this share of the likeliest one's probability.
+    `top_p` keeps only the likeliest tokens that have this probability together: 1 is no cut. `top_k` keeps only this
+    many of the likeliest tokens: 0 is no cut. `min_p` keeps only tokens with this share of the likeliest one's
+    probability.
 
     `stop` are texts that end the final part of a sample. `stop_in_thinking` has `stop` end the thinking too.
     `stop_token_ids` are token ids that end a sample. `logprobs` is the number of alternatives per token: 0 keeps only
@@ -122,9 +123,9 @@ class SamplingParams:
     each token of the prompt and the reply: 1 is none. `logit_bias` are pairs of a token id and what is added to its
     logit, as in [[50256,-100]], or a mapping. `bad_words` are texts that are never generated.
 
-    `thinking` is how much a model that thinks is asked to think: a level, or at most so many tokens, as in 2k. `lora`
-    is an adapter of the model, by the name that a server gives it. `json_schema` is
-    a JSON schema, as JSON, that the final part satisfies where it is not cut.
+    `thinking` is how much a model that thinks is asked to think: a level, or a maximum number of tokens, as in 2k.
+    `lora` is an adapter of the model, by the name that a server gives it. `json_schema` is a JSON schema, as JSON, that
+    the final part satisfies where it is not cut.
     """
 
     temperature: float | None = None

@@ -187,7 +187,7 @@ class Tally:
     def add(
         self, answer: Answer | None, *, index: int, weight: float = 1.0, tokens: int = 0
     ) -> None:
-        """Count one sample of so many generated `tokens`: `index` is its launch index, `answer` None an abstention."""
+        """Count one sample with its generated `tokens`; `index` is its launch index, `answer` None an abstention."""
         if not (math.isfinite(weight) and weight >= 0):
             raise ValueError(f"the weight of a vote must be at least 0 (got {weight})")
         self._samples += 1

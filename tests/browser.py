@@ -75,7 +75,7 @@ class Page:
     def open(
         self, file: Path | str, *, width: int, dark: bool = False, height: int = 900
     ) -> None:
-        """Show a file or an address in a window so many CSS pixels wide."""
+        """Show a file or an address in a window this many CSS pixels wide."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,

@@ -82,7 +82,7 @@ def finish(plan: Plan[Answer | None], reply: object = None) -> Answer | None:
 
 @contextmanager
 def largest_file(limit: int) -> Iterator[None]:
-    """No file of this process may grow beyond so many bytes: writing fails as on a full disk."""
+    """No file of this process may grow beyond this many bytes: writing fails as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:

@@ -21,10 +21,12 @@ PAGES = (
 PHRASES = re.compile(
     r"\b(?:anew|in vain|goes on|go on from|comes to|came to|what stands|was told|is told|told apart|told beside"
     r"|where nothing else is said|where not said otherwise|is worth its|all else|nobody says|way out|by lot"
-    r"|comes along|draws nothing|may be had|can be had|a tab|weighed|no (?:folder|operation) here)\b",
+    r"|comes along|draws nothing|may be had|can be had|a tab|weighed|no (?:folder|operation) here"
+    r"|so many|of which|that of)\b",
     re.IGNORECASE,
 )
 PLAIN = (
+    "README.md",
     "docs/answers.md",
     "docs/batch.md",
     "docs/budgets.md",
@@ -54,6 +56,8 @@ MOST_WORDS = 27_000
 """The most words of all pages in `docs`, without decisions and what a report wrote."""
 LONGEST = 25
 """The most words of a sentence on these pages; code counts as one word."""
+MINUTE = 240
+"""The words that are read in a minute."""
 HABITS = re.compile(r"\b(?:so many|of which|that of)\b", re.IGNORECASE)
 IDENTIFIERS = re.compile(r"^(?:one|ones|found|place|places|told|whose|lent|said|anew)$")
 
@@ -146,6 +150,15 @@ def test_the_pages_together_are_short() -> None:
     pages = [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/tutorials/*.md")]
     pages.append(ROOT / "docs/report/README.md")
     assert sum(len(page.read_text().split()) for page in pages) <= MOST_WORDS
+
+
+def test_the_first_page_is_read_in_a_minute() -> None:
+    first, _, _ = (ROOT / "README.md").read_text().partition("## Where to go")
+    without_code = re.sub(
+        r"```.*?```|^    .*?$", "", first, flags=re.DOTALL | re.MULTILINE
+    )
+    shown = re.sub(r"!\[[^]]*\]\([^)]*\)", "", without_code)
+    assert len(shown.split()) <= MINUTE
 
 
 def test_long_sentences_and_full_cells_are_seen() -> None:

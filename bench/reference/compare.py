@@ -91,7 +91,7 @@ def draw_votes(source: random.Random) -> Case:
 
 
 def draw_rated(source: random.Random) -> Case:
-    """Ratings of which many are equal."""
+    """Ratings; many are equal."""
     case = draw_answers(source)
     return case | {"ratings": [source.randint(0, 8) / 8 for _ in case["answers"]]}
 
@@ -146,7 +146,7 @@ def beam_search(case: Case) -> Any:
 
 
 def draw_particles(source: random.Random) -> Case:
-    """Ratings, of which one in twenty is 0 or 1."""
+    """Ratings; one in twenty is 0 or 1."""
     n = source.randint(2, 32)
     ratings = [
         source.choice([0.0, 1.0]) if source.random() < 0.05 else source.random()

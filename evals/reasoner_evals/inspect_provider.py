@@ -171,7 +171,7 @@ class StopEpochs:
     async def start_task(
         self, task: EvalSpec, samples: list[Sample], epochs: int
     ) -> str:
-        """Open a vote of so many epochs for each sample; the name of this manager."""
+        """Open a vote of this many epochs for each sample; the name of this manager."""
         for sample in samples:
             text = (
                 sample.input if isinstance(sample.input, str) else sample.input[-1].text

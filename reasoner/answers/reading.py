@@ -176,7 +176,7 @@ class FormReader(Probed):
     def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
         """Whether it is unclear that an answer counts, as more is said: in most kinds, if any word follows.
 
-        `text` is what follows its sentence, and `clause` that of an announcement, from the answer on.
+        `text` is what follows its sentence; `clause` is what follows in an announcement, from the answer on.
         """
         return _ANY_WORD.search(text) is not None
 

@@ -54,7 +54,7 @@ def squad_normal(text: str) -> str:
 
 
 def squad_em(prediction: str, golds: Sequence[str]) -> bool:
-    """Whether the normal form equals that of a reference answer."""
+    """Whether the normal form equals a reference answer's normal form."""
     return squad_normal(prediction) in map(squad_normal, golds)
 
 

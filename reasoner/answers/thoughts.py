@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class ThoughtPrompts:
     """The requests for one puzzle, as an attribute `thoughts` of its answer space.
 
-    `start` is what there is to solve, and `rest` a pattern of which the first group is what a step leaves of it. Where
+    `start` is what there is to solve, and `rest` a pattern whose first group is what a step leaves of it. Where
     it leaves `done`, the answer follows. `propose` asks for the next steps, one a line, and `value` for a judgement of
     what is left, `{rest}` in both; `judge` asks for one of the `{answer}`. Judgements end in a line that is "sure",
     "likely" or "impossible".

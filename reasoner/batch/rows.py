@@ -85,10 +85,10 @@ class InputRow:
 
 @dataclass(frozen=True, slots=True)
 class AnswerLine:
-    """A line of the answers: of which row and question it is, what it cost, and how it ended.
+    """A line of the answers: its row and question, what it cost, and how it ended.
 
-    `row` is the number of the row, and `digest` that of what was asked. `error` is not known of a line that was read
-    back.
+    `row` is the number of the row, and `digest` the fingerprint of what was asked. `error` is not known of a line that
+    was read back.
     """
 
     line: Line = field(repr=False)
@@ -153,7 +153,7 @@ def read_rows(
             row = replace(row, reference=_reference(row, values.get(answer)))
             if not seen.add(row.id):
                 raise UsageError(
-                    f"{where}: the id {row.id!r:.80} is also that of an earlier row: give each its own"
+                    f"{where}: the id {row.id!r:.80} is also the id of an earlier row: give each its own"
                 )
             yield row
         except UsageError as error:

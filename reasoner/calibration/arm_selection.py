@@ -74,8 +74,8 @@ def worthwhile(
 
     `bin` is 0 to `family.bins.count - 1`. The price of a sample is `sample_price(risk)`. The loss is promised to be at
     most `risk` only where the choice says so. A vote is expected to lose what it lost, with `PRIOR_QUESTIONS` more
-    questions on which it loses `LOST_BY_ONE` over its cost in samples. No vote is expected to gain against that of all
-    samples. Another strategy counts with the upper bound of its loss, from `MIN_QUESTIONS` on.
+    questions on which it loses `LOST_BY_ONE` over its cost in samples. No vote is expected to gain against the vote of
+    all samples. Another strategy counts with the upper bound of its loss, from `MIN_QUESTIONS` on.
     """
     kept = _promised(family, bin, risk, prefer)
     losses = _losses(family, bin)

@@ -162,7 +162,7 @@ class ArmRow(_ProfilePart):
     most: _Share
     """The most that any question can lose, in the mean over all orders of its samples; 1 where no bound is known."""
     orders: _Count
-    """The outcome of a question is a mean over so many orders or seeds."""
+    """The outcome of a question is a mean over this many orders or seeds."""
     tokens: _Amount
     """Mean tokens computed per question, everything counted."""
     sequential_tokens: _Amount | None = None
@@ -182,7 +182,7 @@ class ArmRow(_ProfilePart):
         return math.fsum(loss * n for loss, n in self.losses) / self.questions
 
     def p_value(self, risk: float) -> float:
-        """That of "it loses more than `risk` on average"; 0 where no question can."""
+        """The p-value of "it loses more than `risk` on average"; 0 where no question can."""
         return 0.0 if self.most <= risk else p_value(self.losses, risk, self.bound)
 
     def needed(self, risk: float, level: float = LEVEL) -> int | None:
@@ -191,7 +191,7 @@ class ArmRow(_ProfilePart):
 
     @property
     def bound(self) -> float:
-        """The most that any question can lose in so many orders: what is cut off above two errors is negligible."""
+        """The most that any question can lose in this many orders: what is cut off above two errors is negligible."""
         return min(
             1.0, self.most + 2 * math.sqrt(self.most * (1 - self.most) / self.orders)
         )

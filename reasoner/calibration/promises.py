@@ -78,7 +78,7 @@ def least_share(
     """The lowest share from which on at most `risk` of the answers are wrong, with confidence `LEVEL`; None if none is.
 
     Of ascending shares with their numbers of answers and of right ones, one answer a question. An exact binomial test
-    at each share, from the highest down; the first is the one with so many answers that it can pass at all. `promises`
+    at each share, from the highest down; the first is the one with enough answers to pass at all. `promises`
     is how many of such shares hold together.
     """
     from scipy import special
@@ -97,7 +97,7 @@ def least_share(
 
 
 def fewest(risk: float, promises: int = 1) -> int:
-    """So many answers without a wrong one promise that at most `risk` of them, above 0, are wrong."""
+    """The number of answers that, without a wrong one, promise that at most `risk` of them, above 0, are wrong."""
     return (
         math.ceil(math.log((1 - LEVEL) / promises) / math.log1p(-risk))
         if risk < 1

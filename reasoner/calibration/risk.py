@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 ALARM = 0.01
 """The chance of a false alarm per look."""
 EXACT = 500
-"""Up to so many answers the distribution is exact; the time grows with their square."""
+"""Up to this many answers the distribution is exact; the time grows with their square."""
 NODES = 21
 """Points of the quadrature over the error of a calibration."""
 
@@ -45,7 +45,7 @@ def lost_accuracy(
 ) -> str | None:
     """The alarm that fewer of the `asked` questions are answered rightly than in calibration; None without one.
 
-    `accuracy` was measured on so many `questions`. A question without an answer counts as not right, as it did there.
+    `accuracy` was measured on `questions` questions. A question without an answer counts as not right, as it did there.
     One look, as in `drift`.
     """
     if not 0 <= right <= asked or not 0 <= accuracy <= 1:
@@ -70,7 +70,7 @@ def _checked(alpha: float) -> float:
 
 
 def predicted_at_most(count: int, chances: Sequence[float], questions: int) -> float:
-    """The chance that `count` answers or fewer are right, if their `chances` were measured on so many `questions`.
+    """The chance that `count` answers or fewer are right, if their `chances` were measured on `questions` questions.
 
     It is the mid-p: `count` itself counts half, so that false alarms are as frequent as they should be, and not only
     at most (Lancaster 1961). The calibration has an error of its own: all log odds are shifted by one normal amount,

@@ -11,7 +11,7 @@ LEVEL: Final = 0.0075
 DRAWS: Final = 10_000
 """Random divisions of the questions into those of the calibration and those in use, at most."""
 BLOCK, ENOUGH = 500, 100
-"""So many divisions are drawn at once, until so many have a mean as low: the chance is then above 1 %."""
+"""Divisions drawn at once, until this many have a mean as low: the chance is then above 1 %."""
 DROP: Final = 0.064
 """The drop of accuracy with a stated power: as from 74.8 to 68.4 %."""
 ASKED: Final = 100
@@ -91,7 +91,7 @@ def power(
 ) -> float:
     """The chance of the alarm if the mean share falls by `fall`, by a normal approximation.
 
-    `spread` are the standard deviations of a question's share in calibration, on so many `questions`, and in use.
+    `spread` are the standard deviations of a question's share in calibration, on `questions` questions, and in use.
     """
     from statistics import NormalDist
 

@@ -78,8 +78,8 @@ def command(
     and cost, beside the columns of the question. The same command continues an interrupted batch: nothing is answered
     twice, and one budget, which may be raised, holds for all sessions.
 
-    Exit codes: 0 all rows are done, 1 some rows cannot be asked, or output could not be written, 2 usage, 3 the budget
-    left questions without an answer, 4 engine failure or questions that ended in an error, 130 interrupted.
+    Exit codes: 0 all rows are done; 1 some rows cannot be asked, or output could not be written; 2 usage; 3 the budget
+    left questions without an answer; 4 engine failure or questions that ended in an error; 130 interrupted.
     """
     from reasoner.cli.batch_run import BatchRun
     from reasoner.cli.progress import BatchProgress

@@ -156,7 +156,7 @@ def _count(path: Path) -> int | None:
 
 @contextmanager
 def _standard_input() -> Iterator[BinaryIO]:
-    """Standard input with a buffer of its own: that of Python is locked while a thread waits for it."""
+    """Standard input with a buffer of its own: Python's own is locked while a thread waits for it."""
     try:
         descriptor = os.dup(sys.stdin.fileno())
     except io.UnsupportedOperation:
@@ -237,7 +237,7 @@ class BatchRun(EngineRun):
             return EngineRun.run(self)
 
     def _nothing_to_do(self, unasked: int) -> int:
-        """Say that the answers are complete; the exit code is that of the batch when it was finished."""
+        """Say that the answers are complete; the exit code is the one with which the batch finished."""
         terminal = self.display.terminal
         if not self.given.quiet:
             terminal.say(

@@ -22,7 +22,7 @@ from reasoner.registry import (
 from reasoner.specs import BareWord, written
 from reasoner.types import FALLBACK, SamplingParams
 
-INDENT = 19
+INDENT = 23
 """Columns of the names; a longer name has a line of its own."""
 NARROW = 70
 """Below this width all names have a line of their own."""
@@ -156,11 +156,7 @@ def _sampling(cls: Any) -> dict[str, str]:
 
 def _sampling_default(cls: Any, given: SamplingParams, option: str) -> object:
     value = getattr(given.over(getattr(cls, "sampling", given), FALLBACK), option)
-    return (
-        BareWord("that of the model")
-        if option == "thinking" and value is None
-        else value
-    )
+    return BareWord("the model's") if option == "thinking" and value is None else value
 
 
 def _text(value: object) -> str:

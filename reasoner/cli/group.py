@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from reasoner.cli.exits import OTHER
-from reasoner.cli.look import MAX_WIDTH, Group, by_heading, laid_out
+from reasoner.cli.look import MAX_WIDTH, Group, laid_out
 from reasoner.cli.options import LISTS
 from reasoner.cli.terminal import Terminal, abandon
 from reasoner.errors import UnknownName, shown
@@ -59,24 +59,6 @@ class _LazyGroup(Group):
             ctx.fail(
                 f"the command {cmd_name!r} ({entry.value}) cannot be imported: {error}"
             )
-
-    def format_commands(
-        self, ctx: click.Context, formatter: click.HelpFormatter
-    ) -> None:
-        """All commands by their headings."""
-        named = (
-            (name, self.get_command(ctx, name)) for name in self.list_commands(ctx)
-        )
-        for heading, listed in by_heading(
-            (name, command) for name, command in named if command
-        ).items():
-            with formatter.section(heading):
-                formatter.write_dl(
-                    [
-                        (name, command.get_short_help_str(formatter.width))
-                        for name, command in listed
-                    ]
-                )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -1,6 +1,7 @@
 """What help looks like: the options in sections, within the width of the terminal."""
 
 import shutil
+import sys
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -83,7 +84,7 @@ class _Context(click.Context):
 
 
 def laid_out(command: click.Command) -> click.Command:
-    """The command; its help, and that of its commands, is laid out as here."""
+    """The command; its help and its commands' help are laid out as here."""
     command.context_class = _Context
     for inner in getattr(command, "commands", {}).values():
         laid_out(inner)
@@ -118,6 +119,23 @@ class Group(click.Group):
     def __init__(self, *args: Any, heading: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.heading = heading
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """All commands, with the whole first sentence of each, by their headings if there are several."""
+        named = (
+            (name, self.get_command(ctx, name)) for name in self.list_commands(ctx)
+        )
+        groups = by_heading((name, command) for name, command in named if command)
+        for heading, listed in groups.items():
+            with formatter.section(heading if len(groups) > 1 else "Commands"):
+                formatter.write_dl(
+                    [
+                        (name, command.get_short_help_str(sys.maxsize))
+                        for name, command in listed
+                    ]
+                )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -21,6 +21,7 @@ from reasoner.solution import Solution
 from reasoner.strategy import Strategy
 from reasoner.system.printing import counted
 from reasoner.trace.events import Event, TraceWriter
+from reasoner.trace.outline import ending
 from reasoner.verifier import Verifier
 from reasoner.voting import VoteSummary
 
@@ -216,7 +217,7 @@ class QuestionRun(EngineRun):
                 "budget",
                 f"{spent_of(self.budget, cost, self.prices)}; {solution.reason}",
             )
-        yield "time", f"{elapsed:.1f} s, of which {cost.seconds:.1f} s for the question"
+        yield "time", f"{elapsed:.1f} s, {cost.seconds:.1f} s of it for the question"
         yield from (("note", note) for note in solution.notes)
 
     def _explanation(self, solution: Solution) -> Iterator[tuple[str, str]]:
@@ -237,7 +238,9 @@ class QuestionRun(EngineRun):
         )
         yield (
             "stopped",
-            f"{solution.ended_by}: {printable(solution.reason, limit=MAX_REASON_LENGTH)}",
+            ending(
+                solution.ended_by, printable(solution.reason, limit=MAX_REASON_LENGTH)
+            ),
         )
         votes = VoteSummary(solution.vote_state)
         if solution.confidence is None:

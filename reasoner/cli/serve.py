@@ -115,7 +115,7 @@ def command(
     /v1/models lists the names. When it is ready, standard error shows the address and a request to copy. The page /
     answers questions in a browser; /health and /metrics serve its operator.
 
-    Exit codes: 0 stopped by a signal, 2 usage, 4 engine or model failure, 130 interrupted while it started.
+    Exit codes: 0 stopped by a signal; 2 usage; 4 engine or model failure; 130 interrupted while it started.
     """
     require_extra("serve", "a server")
     if over_mcp:

@@ -87,8 +87,8 @@ def command(
     Standard output has only the answer. Standard error has progress, votes, cost and time. After an error, standard
     output is empty, also with --json, and standard error shows the best answer so far.
 
-    Exit codes: 0 answered, 1 no answer, not sure, or output could not be written, 2 usage, 3 budget exhausted before
-    any answer, 4 engine or model failure, 130 interrupted.
+    Exit codes: 0 answered; 1 no answer, not sure, or output could not be written; 2 usage; 3 budget exhausted before
+    any answer; 4 engine or model failure; 130 interrupted.
     """
     from reasoner.cli.progress import QuestionProgress
     from reasoner.cli.question_run import QuestionRun

@@ -46,9 +46,9 @@ MAX_ERROR_LENGTH = 2000
 _ENDLESS = re.compile(r"\S{256,}")
 """A word that is longer than the name of a file."""
 _WORDS = re.compile(r"\s+|(?:`[^`]{1,140}`|\S)+")
-"""Blanks and words, one of which is a command in backticks."""
+"""Blanks and words; one word is a command in backticks."""
 _COMMAND = re.compile(r"\s+|(?:(?<!\w)'[^']*'|\S)+")
-"""Blanks and the words of a command, one of which is a text in quotes: it can be copied."""
+"""Blanks and the words of a command; one is a text in quotes, so that it can be copied."""
 _LIST = re.compile(r"[^,|(]*[,|(]+|[^,|(]+")
 """The parts of a list or a spec."""
 

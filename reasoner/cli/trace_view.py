@@ -127,7 +127,7 @@ def full(search_tree: SearchTree, width: int) -> Iterator[RenderableType]:
             ("answer", answer),
             ("end", views.end_of(search_tree)),
             ("cost", cost_line(search_tree.cost)),
-            ("tree", views.counts_of(search_tree)),
+            ("drawn", views.counts_of(search_tree)),
             *(
                 ()
                 if search_tree.path

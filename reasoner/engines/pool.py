@@ -70,7 +70,7 @@ class _Chain(BaseModel):
         )
 
     def answer_at(self, tokens: int, every: int) -> str | None:
-        """The answer at the end, else that of the last probe at or before a number of tokens; None if it has none."""
+        """The answer at the end, else of the last probe at or before a number of tokens; None if it has none."""
         if tokens >= self.tokens and self.answer is not None:
             return self.answer
         answer, left = None, tokens // every
@@ -107,7 +107,7 @@ class PoolEngine(FreeEngine):
     is one. A recorded likelihood gives the mean log-probability of a reply, and no other.
 
     A line may have chains of thought with probes instead of answers. A chain can also be drawn in parts, and be asked
-    for its answer at any token: the reply is that of the last recorded probe. The text of thinking only says where it
+    for its answer at any token: the reply is the last recorded probe's. The text of thinking only says where it
     is, as in `[chain 17: 4,500 of 12,345 tokens]`.
     """
 

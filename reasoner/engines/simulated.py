@@ -138,7 +138,7 @@ class SimulatedEngine(CheckedOptions, FreeEngine):
     options and of yes and no, the text of the prompt decides which is the right one. Judgements are not simulated.
 
     `certainty` is how well log-probabilities tell right replies from wrong ones: the chance that a right one has the
-    higher mean of two (AUROC), where 0.5 tells nothing; 0.8 is about that of the embedded model on sums. The tokens of
+    higher mean of two (AUROC), where 0.5 tells nothing; the embedded model has about 0.8 on sums. The tokens of
     a reply have the same probability, (1 + x) / 2, where x is the chance of being right that a normal score of the
     reply shows at even odds. The first of given `answers` counts as right. `model_name` is what the model is called.
 

@@ -92,7 +92,7 @@ class OperationExecutor:
         return cast("W | None", self.history.outcome(op, (kind, *name), events))
 
     def reserved_cost(self, prompt: int, tokens: int, *, at: int) -> Cost:
-        """What a later sequence of so many tokens would cost; its request and sample are not counted yet."""
+        """What a later sequence of this many tokens would cost; its request and sample are not counted yet."""
         return replace(
             self.cost(Usage(prompt, 0, tokens), at=at), requests=0, samples=0
         )

@@ -114,7 +114,7 @@ class Input(Generic[T]):
         return None
 
     def allow(self, count: int) -> None:
-        """Let so many be taken in all, since the start."""
+        """Let this many be taken in all, since the start."""
 
     def close(self) -> None:
         """Take no more."""
@@ -247,7 +247,7 @@ async def plugins(
 ) -> AsyncIterator[Plugins]:
     """The objects that are given or described; an engine and a verifier that were built here are closed at the end.
 
-    Without a verifier, a strategy that uses scores gets that of a replay, or the one that its profile was measured
+    Without a verifier, a strategy that uses scores gets a replay's, or the one that its profile was measured
     with, or certainty.
 
     Raises:

@@ -18,7 +18,7 @@ LONGEST: Final = 1 << 20
 EDGES: Final[Floats] = np.unique(np.round(np.append(0, 2 ** np.arange(0, 20.01, 0.25))))
 """Where the intervals of lengths begin; each is a fifth longer than the one before it, or one token long."""
 HALF_LIFE: Final = 256
-"""A sequence counts half as much when so many later ones of its kind have ended, or a third of those in flight."""
+"""A sequence counts half as much when this many later ones of its kind have ended, or a third of those in flight."""
 PRIOR_POWER: Final = 8
 """Before any evidence, the share that ends before a part x of the limit is taken to be x to this power."""
 
@@ -113,7 +113,7 @@ DEVIATIONS: Final = 2.0
 MODEL_ERROR: Final = 0.05
 """The relative standard deviation of the forecast itself, because lengths change during a run."""
 REFRESH: Final = 8
-"""The forecast is made again when so many sequences have left, or a sixteenth of those in flight."""
+"""The forecast is made again when this many sequences have left, or a sixteenth of those in flight."""
 MAX_KINDS: Final = 256
 """Kinds of requests that are remembered while nothing of them is in flight."""
 
@@ -161,7 +161,7 @@ class CacheCharge:
     rank: tuple[int, int] = (0, 0)
     """The index of its question, and its number."""
     progress: Progress | None = None
-    """That of a sequence which may be dropped."""
+    """The progress of a sequence that may be dropped."""
     drop: Callable[[], None] = silent
     dropped: bool = False
     generated: int | None = 0

@@ -441,7 +441,7 @@ class RunningOperations:
         if not self._parked:
             return
         end, handle, _, sequence = self._parked[0]
-        # What waits for room may wait for that of a sequence which is held back.
+        # What waits for room may wait for the room of a sequence that is held back.
         if not (self._waiting or self._launches):
             if not self._idle or sequence.line.drawing > sequence.line.parked:
                 return

@@ -78,7 +78,7 @@ class Replies:
         text.cut = text.cut or (completion.truncated and probed is None)
 
     def count(self, granted: int, completion: Completion, limited_by: str) -> None:
-        """Count a sequence, as cut if its chain reached its own limit, not that of a step or a budget.
+        """Count a sequence, as cut if its chain reached its own limit, not a step's or a budget's.
 
         `limited_by` is the option that limits it, where its operation says so.
         """

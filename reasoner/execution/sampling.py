@@ -163,9 +163,9 @@ class _SequenceJob(EngineRequest):
 
     At a thinking level that is a number of tokens, an engine that does not limit thinking gets two requests: the first
     ends at the limit, the second continues after the text that closes thinking (budget forcing, Muennighoff et al.
-    2025). Room for both is reserved before the first. Its outcome is recorded as `Thought`, that of the whole sequence
-    as `Sampled`. The closing text counts among the generated tokens of the sequence, and is paid as a prompt. The
-    `prompt` of the second request has the thinking of the first in it.
+    2025). Room for both is reserved before the first. Its outcome is recorded as `Thought`, the outcome of the whole
+    sequence as `Sampled`. The closing text counts among the generated tokens of the sequence, and is paid as a prompt.
+    The `prompt` of the second request has the thinking of the first in it.
     """
 
     sampler: OperationSampler

@@ -132,7 +132,7 @@ class BidQueue:
         return bid
 
     def pop_worst(self) -> Bid:
-        """Remove and return the worst bid; of equal ones that of the last question. There must be one."""
+        """Remove and return the worst bid; of equal ones the last question's. There must be one."""
         worst = max(self._bids.values())
         del self._bids[worst.question]
         return worst

@@ -108,7 +108,7 @@ class RunContext:
     window: int = CONCURRENCY
     on_text: Callable[[TextPiece], None] | None = None
     engine_spec: str = ""
-    """That of the engine, where it is known."""
+    """The engine's, where it is known."""
     notes: tuple[str, ...] = field(default=(), init=False)
     """What holds for all questions and is not as the user may expect."""
     facts: RunFacts = field(init=False)
@@ -338,7 +338,7 @@ class Session:
     ) -> Solution:
         """The solution of one question; many may run at once. Cancelling it aborts its sequences in the engine.
 
-        `ledger`, within which its cost is booked, replaces that of the session. Earlier questions go first. `on_text`
+        `ledger`, within which its cost is booked, replaces the session's. Earlier questions go first. `on_text`
         receives the first sequence piece by piece, where the engine can tell them; see `SampleRequest`.
 
         Raises:

@@ -65,7 +65,7 @@ class Job(LedgerClaim, Generic[T]):
 
     @abstractmethod
     async def run(self, granted: int) -> T:
-        """Run it with so many tokens: the only code that calls an engine, a verifier or the sandbox."""
+        """Run it with this many tokens: the only code that calls an engine, a verifier or the sandbox."""
 
     def cost(self, _result: T) -> Cost:
         """What it cost, without its time."""
@@ -236,7 +236,7 @@ class Inquiry(Generic[W]):
 
     `name` is what the history finds the event by, and `values` are its other fields, which change while it is asked
     for. `at` is where it starts on the question's virtual clock, and then where its last job ended. `refused` begins
-    the error of an inquiry that the ledger refused, in whole or in part; `error` is that of one that failed.
+    the error of an inquiry that the ledger refused, in whole or in part; `error` is the error of one that failed.
     """
 
     executor: OperationExecutor

@@ -100,7 +100,7 @@ def read_model_info(
 ) -> ModelInfo:
     """The model in `folder`: geometry from `config.json`, parameters counted in the safetensors headers.
 
-    Unknown fields are 0. The revision is that of the snapshot in a hub cache.
+    Unknown fields are 0. The revision is the snapshot's in a hub cache.
 
     Raises:
         EngineUnavailable: `config.json` is missing, or it or a safetensors header is malformed.
@@ -232,7 +232,7 @@ DType = Literal["auto", "bfloat16", "float16", "float32"]
 BYTES: Final = {"bfloat16": 2, "float16": 2, "float32": 4}
 """Bytes of one number."""
 NATIVE_BFLOAT16: Final = ("avx512_bf16", "amx_bf16", "bf16")
-"""CPU flags, of which one is enough: the first two on x86-64, the last on Arm."""
+"""CPU flags; one is enough: the first two on x86-64, the last on Arm."""
 
 
 class DTypeChoice(NamedTuple):

@@ -48,7 +48,7 @@ class ModelInfo:
     def flops(self, *, prompt: int, cached: int, generated: int) -> int | None:
         """Floating-point operations of one request, or None without geometry.
 
-        With P active parameters, L layers, prompt C of which C0 cached, T generated and d = heads x head_dim:
+        With P active parameters, L layers, prompt C (C0 cached), T generated and d = heads x head_dim:
         `2P[(C-C0)+T] + 2dL[(C+T)^2 - C0^2]`. Exact integers, so sums do not drift.
         """
         if not (

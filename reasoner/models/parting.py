@@ -139,7 +139,7 @@ class PartSplitter:
         self.closed = self._muted = self._called = False
         self._wrote = {True: False, False: False}
         self.held, self._at, self._begin = "", 0, 0
-        """The text that is not settled, its position, and that of the first text that is passed on."""
+        """The text that is not settled, its position, and the position of the first text that is passed on."""
         self._special: list[tuple[int, int]] = []
 
     @property

@@ -67,8 +67,8 @@ class ModelReader:
     ) -> bool:
         """Whether the template opens thinking before the reply.
 
-        Only what the template writes after the last turn is read: the end that a rendering has in common with that of
-        a chat with a longer last turn. So a user who writes a marker opens nothing. Raises what the template raises.
+        Only what the template writes after the last turn is read: the end that a rendering has in common with the one
+        of a chat with a longer last turn. So a user who writes a marker opens nothing. Raises what the template raises.
         """
         *head, last = messages
         longer = (*head, replace(last, content=last.content + "x"))
@@ -105,9 +105,9 @@ def find_profile(
 ) -> ThinkingProfile | None:
     """How a model thinks; None for one that does not, as far as can be seen.
 
-    `name` is the model's name, `model_type` that of its configuration. What tokenizer and template show goes first; a
-    name is believed where they show nothing and it is of a family that always thinks. With `given`, the model is known
-    to think with these markers, whatever its template shows.
+    `name` is the model's name, `model_type` the type in its configuration. What tokenizer and template show goes first;
+    a name is believed where they show nothing and it is of a family that always thinks. With `given`, the model is
+    known to think with these markers, whatever its template shows.
     """
     if given:
         return _fitted(given, reader, certain=True)

@@ -13,7 +13,7 @@ NOT covered:
 - Side channels: caches, timing, load. The clock, the machine's name and its processor can be read.
 - World-readable files below /usr and in the interpreter's directory, and without Landlock a new /proc.
 - Processor time of the machine: each process has `cpu_seconds`, and up to `processes` of them run for `seconds`.
-- Memory beyond `memory_mib` between two checks, of which there are some twenty per second; without the watch, up to
+- Memory beyond `memory_mib` between two checks, some twenty per second; without the watch, up to
   `processes` times `memory_mib`. Not counted: the kernel's memory for pipes, mappings and descriptors, bounded by
   `processes` times `open_files` and the kernel's limits for a user, and the files of the scratch directory, bounded by
   `disk_mib`.

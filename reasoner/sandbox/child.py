@@ -220,7 +220,7 @@ def _ending(status: int, cpu: float, limit: float) -> str:
 
 
 def memory_exceeds(limit: int) -> bool:
-    """Whether all other processes together hold more than `limit` bytes; /proc is that of the namespace."""
+    """Whether all other processes together hold more than `limit` bytes; /proc shows the namespace's processes."""
     others = [
         process
         for process in Path("/proc").glob("[0-9]*")

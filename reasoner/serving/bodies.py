@@ -62,7 +62,7 @@ def checked(model: type[BaseModel]) -> Iterator[None]:
 
 
 def problem_of(error: ValidationError, model: type[BaseModel]) -> ApiError:
-    """The most specific problem, in one line; of a union's problems, that of the form that fits best."""
+    """The most specific problem, in one line; of a union's problems, the one of the form that fits best."""
     if error.error_count() > MAX_PROBLEMS:
         return ApiError(
             400,

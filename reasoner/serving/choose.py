@@ -263,7 +263,7 @@ def _alias(model: str, offer: Offer) -> Alias:
 
 
 def _of_size(strategy: Any, samples: int | None) -> Any:
-    """The strategy with so many samples, if a number is given; one completion becomes a vote."""
+    """The strategy with this number of samples, if one is given; one completion becomes a vote."""
     if samples is None:
         return strategy
     chosen = build("strategy", "vote8") if spec_of(strategy) == PASSED else strategy
@@ -346,7 +346,7 @@ def _sampled(
     elif thinking not in (None, "none"):
         notes.append("reasoning_effort was not used: the model does not think")
     if free:
-        # A reply of any form may be long; that of a model that thinks has a longer limit of its own.
+        # A reply of any form may be long; a model that thinks has a longer limit of its own.
         limit = None if model.thinking else REPLY_TOKENS
         asked = asked.over(
             SamplingParams(

@@ -247,7 +247,7 @@ class MessageRequest(StrictPart):
 
 
 class CountRequest(MessageRequest):
-    """A request of /v1/messages/count_tokens: the same, of which only the prompt is counted."""
+    """A request of /v1/messages/count_tokens: the same, but only the prompt is counted."""
 
     max_tokens: int = Field(default=1, ge=1, le=MAX_TOKENS)
 

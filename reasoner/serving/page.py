@@ -123,7 +123,7 @@ class KeptTrace:
         self._traces.grow(len(line))
 
     def keep(self, events: Sequence[Event], *, prompt: int) -> None:
-        """Keep all events of a question with a prompt of so many characters; small ones become lines once read."""
+        """Keep all events of a question with a prompt of this many characters; small ones become lines once read."""
         self.size, self._later = _size_of(events, 8 * prompt), events
         self._traces.grow(self.size)
         if self.size > MAX_LATER:

@@ -120,7 +120,7 @@ class ReplyText:
 
     @classmethod
     def of(cls, result: Result) -> "ReplyText":
-        """The text of the winning completion; without an answer, that of the best there is.
+        """The text of the winning completion; without an answer, the text of the best there is.
 
         Thinking needs the solution's events. Where the job offers tools, the calls in the text are read.
 

@@ -44,8 +44,8 @@ def sequence_confidence(
 ) -> float:
     """The confidence of a sequence of at least one token.
 
-    It is that of its "lowest" group, the mean of the lowest tenth of its groups ("bottom_10", rounded down as in
-    DeepConf's code, at least one), of its last `window` tokens ("tail"), or of all ("mean").
+    It is the confidence of its "lowest" group, the mean of the lowest tenth of its groups ("bottom_10", rounded down as
+    in DeepConf's code, at least one), of its last `window` tokens ("tail"), or of all ("mean").
     """
     if measure in ("tail", "mean"):
         chosen = tokens[-window:] if measure == "tail" else tokens

@@ -23,7 +23,7 @@ RELIABILITY: Final = 0.5
 PRIOR_SAMPLES: Final = 16
 """How many samples that have ended weigh as much as `RELIABILITY`."""
 UNDECIDED: Final = 8
-"""From so many ended samples on, a vote may be given up, and twice as many samples run."""
+"""From this many ended samples on, a vote may be given up, and twice as many samples run."""
 UNASKED: Final = FirstOf((BetaRule(0.9), NoMajority()))
 """What decides where nobody is asked: from votes alone, a forecast loses more at equal tokens."""
 
@@ -33,7 +33,7 @@ class Predict(CheckedOptions):
     """Stops when the forecast of the leader's final lead is `z` of its standard deviations above 0.
 
     Samples that ended vote 1. A straggler votes p for its trial answer: the share of the ended samples
-    that have it, taken with 16 more samples of which half have it; the rest of its vote is open. All others follow the
+    that have it, taken with 16 more samples, half of them with it; the rest of its vote is open. All others follow the
     posterior of the shares. From 8 ended samples on it gives up where the leader has a majority of all samples with a
     probability below `hopeless`. `self_consistency` asks for trial answers after every `every` tokens where the model
     thinks and its engine can probe; elsewhere it is `first_of(rules=[beta(theta=0.9), no_majority])`. Where all samples

@@ -12,7 +12,7 @@ Order = Literal["length", "launch"]
 LAUNCH_WINDOW: Final = 4
 """Samples in flight by default in launch order, where the first one holds up all others."""
 ABUNDANCE: Final = 8
-"""By length, so many times as many samples run as the rule needs before it may stop: the shortest of them come soon.
+"""By length, this many times the samples run that the rule needs before it may stop: the shortest of them come soon.
 
 On recordings of models that think, 4 takes two thirds of the tokens, and a sixth more sequential ones.
 """

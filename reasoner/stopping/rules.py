@@ -163,9 +163,9 @@ class DirichletRule(CheckedOptions):
 class Lossless:
     """Stops when the samples that are left cannot change the vote: the lead is greater than their number.
 
-    The answer is that of all `vote_state.max_samples` samples, whatever they are. A lead equal to that number is not
-    enough, as a tie goes to the earliest launch. It holds for votes of weight 1, so it never stops a weighted vote, nor
-    one without an end.
+    The answer equals the one of all `vote_state.max_samples` samples, whatever they are. A lead equal to that number is
+    not enough, as a tie goes to the earliest launch. It holds for votes of weight 1, so it never stops a weighted vote,
+    nor one without an end.
     """
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:

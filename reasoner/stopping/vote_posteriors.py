@@ -22,7 +22,7 @@ MAX_LEAD = 64
 HORIZON = 128
 """How many samples ahead `stays` is exact."""
 MAX_BOUNDED = 256
-"""Up to so many samples `most_lost` is computed; its time grows with their third power."""
+"""Up to this many samples `most_lost` is computed; its time grows with their third power."""
 
 
 class Gain(NamedTuple):
@@ -94,7 +94,7 @@ def _first_passages(theta: float, votes: int) -> list[tuple[int, int, int]]:
 def _overtakes(
     passages: Sequence[tuple[int, int, int]], votes: int, leader: int
 ) -> float:
-    """P(an answer of so many `votes` is ever ahead of the leader by that), in a random order of the votes of both."""
+    """P(an answer with `votes` votes is ever ahead of the leader by that), in a random order of the votes of both."""
     ways = sum(
         n * math.comb(votes + leader - a - b, votes - a)
         for a, b, n in passages

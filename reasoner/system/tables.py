@@ -29,7 +29,7 @@ Values = dict[str, Any]
 Located = tuple[str, Values | UsageError]
 """Where a row is, and its values by column or what is wrong with it."""
 Reader = Callable[[str, BinaryIO, int | None], Iterator[Located]]
-"""Reads an open file of this name, of at most so many bytes, unpacked. Raises UsageError: the rest cannot be read."""
+"""Reads an open file of this name, of at most this many bytes, unpacked. Raises UsageError: the rest cannot be read."""
 UNREADABLE: Final = (OSError, EOFError, zlib.error)
 """What reading a file raises beside UsageError."""
 MAX_ROW: Final = 1 << 26
@@ -39,7 +39,7 @@ BATCH: Final = 256
 _PIECE: Final = 1 << 20
 _SAMPLE: Final = 1 << 16
 """Characters by which the separator of a CSV file is found."""
-_SEPARATORS: Final = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_SEPARATORS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _UTF_8: Final = "utf-8"
 _WINDOWS: Final = "cp1252"
 _USUAL: Final = {
@@ -202,7 +202,7 @@ def meant_column(wanted: str, written: str, values: Mapping[str, Any]) -> str:
     """The column of a row that must be the `wanted` one, which was `written` so; empty where several may be.
 
     A usual name decides. Otherwise the question is the column that ends in a question mark, and the answer the only
-    other one beside an id.
+    other one beside an id. A name that is a question shows that the file has no header.
     """
 
     def named(name: str) -> list[str]:
@@ -214,9 +214,13 @@ def meant_column(wanted: str, written: str, values: Mapping[str, Any]) -> str:
     asks = usual("question") or [
         column for column, value in values.items() if str(value).rstrip().endswith("?")
     ]
+    if any(column.rstrip().endswith("?") for column in map(str, values)):
+        return ""
     others = {
         "question": asks or list(values),
-        "answer": [column for column in values if column not in asks + named("id")],
+        "answer": [column for column in values if column not in asks + named("id")]
+        if asks
+        else [],
     }
     if wanted != written:
         similar = named(written) or difflib.get_close_matches(written, values, n=1)
@@ -359,7 +363,7 @@ def _csv(
 
 
 def _sample(lines: Iterator[str]) -> list[str]:
-    """The first lines, of at least `_SAMPLE` characters if there are so many."""
+    """The first lines, `_SAMPLE` characters or a little more, if there are that many."""
     sample, size = list[str](), 0
     while size < _SAMPLE and (line := next(lines, None)) is not None:
         sample.append(line)

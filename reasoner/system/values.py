@@ -1,4 +1,4 @@
-"""Values: frozen dataclasses of which many are made."""
+"""Values: frozen dataclasses that are made in large numbers."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any

@@ -215,7 +215,7 @@ def no_budget_of_samples_is_exceeded(strategy: Strategy, *, wide: bool = False) 
 
 @contextmanager
 def _refusing(after: int) -> Iterator[list[int]]:
-    """The ledger refuses every operation after so many; gives the number of those asked for."""
+    """The ledger refuses every operation after this many; gives the number of those asked for."""
     short, calls = Admission.short, [0]
 
     def refusing(self: Admission, ask: Any) -> Any:

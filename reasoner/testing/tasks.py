@@ -17,7 +17,7 @@ class LoadsQuestions(Protocol):
 
 
 def stated(item: Any) -> Iterable[str]:
-    """Replies that state a reference answer, one of which the kind of answer reads."""
+    """Replies that state a reference answer; the kind of answer reads one of them."""
     return (
         rf"It is $\boxed{{{item.gold}}}$.",
         f"The answer is {item.gold}",

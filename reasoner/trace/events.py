@@ -252,7 +252,7 @@ class Thought(Generated):
 class Sampled(Generated):
     """A sequence was generated; `child` is the digest of the prompt that continues it.
 
-    `usage` is that of the whole sequence. `cost` is that of its last request: where there is a `Thought`, the sequence
+    `usage` counts the whole sequence. `cost` counts its last request: where there is a `Thought`, the sequence
     cost both.
     """
 
@@ -272,7 +272,7 @@ class Dropped(RefusableWork):
 
     @property
     def key(self) -> tuple[Hashable, ...]:
-        """That of the sequence, as if it had completed."""
+        """The key of the sequence, as if it had completed."""
         return Sampled, self.prompt, self.index
 
     @property
@@ -322,7 +322,7 @@ class PairCompared(RefusableWork):
 class LikelihoodsMeasured(RefusableWork):
     """The log-likelihood of texts after `prompt` was computed, or could not be; None is a text that did not fit.
 
-    `cost` is that of all requests, also where there is an `error` and no likelihoods.
+    `cost` counts all requests, also where there is an `error` and no likelihoods.
     """
 
     event: Literal["likelihoods_measured"] = "likelihoods_measured"
@@ -341,7 +341,7 @@ class AnswersCompared(RefusableWork):
     """The model was asked whether two answers are the same, in one order and, after a yes, in the other.
 
     `pair` are their keys, sorted, and `prompt` is the digest of the question's. `yes` are the probabilities of yes in
-    the orders that were asked, 0 to 1. `same` is None where there is an `error`. `cost` is that of all requests.
+    the orders that were asked, 0 to 1. `same` is None where there is an `error`. `cost` counts all requests.
     """
 
     event: Literal["answers_compared"] = "answers_compared"
@@ -442,7 +442,7 @@ class Noted(TraceRecord):
 
 
 class Proposed(TraceRecord):
-    """The plan published its best answer; `cost` is that of the results it had received."""
+    """The plan published its best answer; `cost` counts the results it had received."""
 
     event: Literal["proposed"] = "proposed"
     answer: Answer | None
@@ -451,7 +451,7 @@ class Proposed(TraceRecord):
 
 
 class Ended(TraceRecord):
-    """The question ended; `notes` are the engine's at that time, some of which it adds after its first replies."""
+    """The question ended; `notes` are the engine's at that time; it adds some after its first replies."""
 
     event: Literal["ended"] = "ended"
     answer: Answer | None

@@ -42,7 +42,7 @@ class Outline:
 
     tree: SearchTree
     heads: tuple[int, ...]
-    """Indices of the prompts that are shown: the first `MAX_HEADS`, and that of the path."""
+    """Indices of the prompts that are shown: the first `MAX_HEADS`, and the one of the path."""
     shown: frozenset[int]
 
     @classmethod

@@ -76,7 +76,7 @@ def anchor_of(tree: SearchTree) -> str:
 
 
 def style() -> Markup:
-    """The style sheet that pages share, then that of a `fragment`, light, dark and print, for a `<style>` element."""
+    """The style sheet that pages share, then a `fragment`'s own, light, dark and print, for a `<style>` element."""
     return Markup(base_style() + _sheet("tree.css"))  # noqa: S704 ours
 
 

@@ -31,7 +31,7 @@ Why = Literal["cancelled", "deadline", "lost"]
 
 
 class Drop(NamedTuple):
-    """Why work did not complete; `refusal` is that of the deadline, where it cut the work."""
+    """Why work did not complete; `refusal` says what a deadline refused, where it cut the work."""
 
     why: Why
     refusal: Refusal | None = None

@@ -37,7 +37,7 @@ STANDARD: Final = NormalDist()
 
 @dataclass(frozen=True, slots=True)
 class AbMcts(CheckedOptions):
-    """Each of `n` generations is a fresh answer or a refinement of an earlier one (Inoue 2025, 2503.04412).
+    """`n` answers, each a fresh one or a refinement (Inoue 2025, 2503.04412).
 
     From the root down, every node draws a score for generating a new child (GEN) and one for continuing with an
     existing child (CONT), each from its posterior, and follows the higher one (Thompson sampling); to continue, it

@@ -14,11 +14,12 @@ from reasoner_strategies._voting.stopping_vote import stopping_vote
 
 @dataclass(frozen=True, slots=True)
 class AdaptiveConsistency(CheckedOptions):
-    """Majority vote that stops once its leader is ahead with probability `theta` (Aggarwal 2023, 2305.11860).
+    """Majority vote that stops once its leader is likely ahead (Aggarwal 2023, 2305.11860).
 
-    `rule` "beta" compares the leader with the runner-up in closed form; "dirichlet" with every answer seen. `n` is the
-    maximum of samples. They are counted by length or in launch order, with up to `window` in flight, as
-    `self_consistency` counts them with a rule. The paper draws one after the other: `order=launch, window=1`.
+    The probability is `theta`. `rule` "beta" compares the leader with the runner-up in closed form; "dirichlet" with
+    every answer seen. `n` is the maximum of samples. They are counted by length or in launch order, with up to `window`
+    in flight, as `self_consistency` counts them with a rule. The paper draws one after the other: `order=launch,
+    window=1`.
 
     A high `theta` does not guarantee the right mode: see `BetaRule`. If all answers are equally likely it draws all
     `n`.

@@ -1,4 +1,4 @@
-"""Aggregate: a population of replies, of which groups are written into better ones, round after round."""
+"""Aggregate: groups out of a population of replies are written into better ones, round after round."""
 
 import random
 from collections import Counter
@@ -54,7 +54,9 @@ Group = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Aggregate(CheckedOptions):
-    """A vote of `n` replies that are rewritten `rounds` times, each from `k` of the round before.
+    """A vote of replies that are rewritten from one another.
+
+    `n` replies are rewritten `rounds` times, each from `k` of the round before.
 
     The family of RSA (Venkatraman 2025, 2509.26626), AggLM (Zhao 2025, 2509.06870), PDR (Madaan 2025, 2510.01123),
     PaCoRe (2601.05593) and Squeeze-Evolve (2604.07725), which are the aliases `rsa`, `agglm`, `pdr`, `pacore` and

@@ -59,15 +59,17 @@ class _Arm(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Auto(CheckedOptions):
-    """Chooses a strategy for each question by a calibrated profile; without one, votes until the lead is safe.
+    """Best strategy for each question, chosen by a profile.
+
+    Without a profile, it votes until the lead is safe.
 
     With a `profile` (a file that `reasoner tune` writes; `task` chooses one of its families, if it has several) the
     difficulty of a question is measured as the family's bins do: by its length or its first four samples. Only arms
     without a budget of their own are considered. Sequences are drawn with the sampling options of the calibration. A
     vote continues from the samples drawn so far.
 
-    With `risk`, it is the cheapest vote that loses at most so much accuracy against the vote of all samples, with 95 %
-    confidence: 0.01 is one point. It holds at any size of the calibration, and without one. Without `risk` it is the
+    With `risk`, it is the cheapest vote that loses at most this much accuracy against the vote of all samples, with 95
+    % confidence: 0.01 is one point. It holds at any size of the calibration, and without one. Without `risk` it is the
     arm that is expected to be worth most, of those expected to lose at most 5, 2 or 1 points with `effort` low, medium
     or high; a sample must gain a fifth of that. It is expected by what was lost on the questions, however few, and 30
     more like those of other models; what is promised is in the trace. The cheapest takes the fewest tokens, or with
@@ -191,7 +193,7 @@ class Auto(CheckedOptions):
                 if most_lost(theta, self.n) <= self.risk
             )[:1]
         if self.prefer == "latency":
-            # By length the short samples come first; no law but that of `lossless` knows how the long ones differ.
+            # By length the short samples come first; no law but `lossless` knows how the long ones differ.
             rules, order = () if self.risk else (BetaRule(1 - delta),), "length"
         voting = SelfConsistency(
             self.n, self._sampling, stop=FirstOf((Lossless(), *rules)), order=order

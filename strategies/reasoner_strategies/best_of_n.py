@@ -21,7 +21,7 @@ from reasoner_strategies._voting.pool import (
 
 @dataclass(frozen=True, slots=True)
 class BestOfN(CheckedOptions):
-    """The best rated of `n` samples, or the class of answers with the highest total rating.
+    """The best rated of `n` samples or of their answers.
 
     `selector` "argmax" takes the answer of the best rated sample (Cobbe 2021, 2110.14168); "weighted" sums the ratings
     of each class of answers (Li 2022, 2206.02336); "majority" and "last" rate nothing. "consensus" sums the ratings of

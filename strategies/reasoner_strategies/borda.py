@@ -14,11 +14,12 @@ from reasoner_strategies._voting.pool import proposed, rated_choice, vote
 
 @dataclass(frozen=True, slots=True)
 class Borda(CheckedOptions):
-    """A vote in which the sample of rank r among `n` has the weight (n - r + 1)^`power` (Kang 2025, 2502.18581).
+    """A vote weighted by the rank of each sample (Kang 2025, 2502.18581).
 
-    The run's verifier ranks; `certainty:measure=self_certainty` is the paper's. Equal ratings share the mean of their
-    weights. A sample without an answer or a rating takes one of the last ranks and has no vote; without any rating the
-    majority decides. `power` is 0 (the majority of what was rated) to 10; the paper's code has 0.5.
+    The sample of rank r among `n` has the weight (n - r + 1)^`power`. The run's verifier ranks;
+    `certainty:measure=self_certainty` is the paper's. Equal ratings share the mean of their weights. A sample without
+    an answer or a rating takes one of the last ranks and has no vote; without any rating the majority decides. `power`
+    is 0 (the majority of what was rated) to 10; the paper's code has 0.5.
     """
 
     listed_under: ClassVar[str] = "Votes"

@@ -30,7 +30,7 @@ class EndedThinking(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BudgetForcing(CheckedOptions):
-    """One chain with a minimum and a maximum length of thinking (s1: Muennighoff 2025, 2501.19393).
+    """One chain with a minimum and a maximum of thinking (s1: Muennighoff 2025, 2501.19393).
 
     Thinking lasts up to `max_thinking` tokens, forced words included and the end marker not. If the model ends it
     before `min_thinking` tokens, or fewer than `waits` times so far, `wait` is appended and thinking continues; each

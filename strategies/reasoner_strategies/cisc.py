@@ -14,7 +14,7 @@ from reasoner_strategies._voting.pool import proposed, rated_choice, softmax, vo
 
 @dataclass(frozen=True, slots=True)
 class Cisc(CheckedOptions):
-    """Self-consistency weighted by a softmax over the confidence in each of `n` samples (Taubenfeld 2025, 2502.06233).
+    """A vote weighted by the confidence in each sample (Taubenfeld 2025, 2502.06233).
 
     The confidence is the rating of the run's verifier: `certainty` for the paper's answer likelihood, a judge for its
     P(True). The weight of a sample is exp(confidence / `softmax_temperature`), above 0: towards 0 the most confident

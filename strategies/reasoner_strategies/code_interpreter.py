@@ -27,7 +27,7 @@ BLOCKS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class CodeInterpreter(CheckedOptions):
-    """A chain whose computations are done by Python, in the sandbox.
+    """A chain that computes with Python, in the sandbox.
 
     `mode` "program" draws one program and reads the answer in what it prints, as a whole or in its last line (PAL: Gao
     2022, 2211.10435; PoT: Chen 2022, 2211.12588). A program that fails has no answer; a reply without code answers by

@@ -29,7 +29,7 @@ SLACK = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class DeepConf(CheckedOptions):
-    """A vote weighted by the confidence of each trace, without the least confident (Fu 2025, 2508.15260).
+    """A weighted vote without the least confident traces (Fu 2025, 2508.15260).
 
     A token's confidence is the mean of -log p over its `logprobs` best alternatives (1 to 20), a group's the mean over
     `window` tokens in a row, or over all of a shorter trace. The weight of a trace is its `measure`: its "lowest"
@@ -78,7 +78,7 @@ class DeepConf(CheckedOptions):
         self._check_window(self.params.max_tokens)
 
     def _check_window(self, limit: int | None) -> None:
-        """Refuse a window that no trace of so many tokens can fill, where traces are to be cut by it."""
+        """Refuse a window that no trace of this many tokens can fill, where traces are to be cut by it."""
         if self.mode == "online" and self.window and limit and self.window > limit:
             raise UsageError(
                 f"window={self.window} is longer than every trace, with max_tokens={limit}, so that none is ever cut: "

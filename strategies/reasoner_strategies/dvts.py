@@ -1,4 +1,4 @@
-"""Diverse verifier tree search: independent subtrees, each of which keeps its best step."""
+"""Diverse verifier tree search: independent subtrees that keep their best step each."""
 
 import math
 from dataclasses import dataclass

@@ -27,14 +27,15 @@ THRESHOLD, AGREE = 0.95, 20
 
 @dataclass(frozen=True, slots=True)
 class EarlyExit(CheckedOptions):
-    """One chain that is probed wherever it writes `at`, and after every `every` tokens, and ends early.
+    """One chain that is probed and ends once its answer lasts.
 
-    `rule` "confidence" ends it at a trial answer of which the geometric mean of the tokens' probabilities is
-    `threshold` or more (DEER: Yang 2025, 2504.15895; its code takes the arithmetic mean, but for Qwen3). "agreement"
-    ends it after `agree` probes in a row with the same answer (certaindex: Fu 2024, 2412.20993). A model that thinks
-    then closes its thinking and writes its reply, as in the papers; of another one the trial answer counts. Probes are
-    paid. A model that thinks is probed only while it thinks; where no probe is possible, or the engine reports no
-    probabilities, the chain runs to its end. Each probe's answer is proposed, in case that the budget ends.
+    It is probed wherever it writes `at`, and after every `every` tokens. `rule` "confidence" ends it at a trial answer
+    whose tokens' probabilities have a geometric mean of `threshold` or more (DEER: Yang 2025, 2504.15895; its code
+    takes the arithmetic mean, but for Qwen3). "agreement" ends it after `agree` probes in a row with the same answer
+    (certaindex: Fu 2024, 2412.20993). A model that thinks then closes its thinking and writes its reply, as in the
+    papers; of another one the trial answer counts. Probes are paid. A model that thinks is probed only while it thinks;
+    where no probe is possible, or the engine reports no probabilities, the chain runs to its end. Each probe's answer
+    is proposed, in case that the budget ends.
 
     An answer that stays the same is little evidence: few probes lose accuracy. `self_consistency:of=early_exit` votes.
     """
@@ -139,7 +140,7 @@ class EarlyExit(CheckedOptions):
 def _one_answer(
     question: Question, trials: Sequence[Answer | None], agree: int
 ) -> Plan[bool]:
-    """Whether the latest trial answers, so many of them, are the same."""
+    """Whether this many of the latest trial answers are the same."""
     latest, tally = trials[-agree:], Tally(question.space)
     if len(latest) < agree or not all(latest):
         return False

@@ -14,12 +14,12 @@ from reasoner_strategies._voting.pool import vote
 
 @dataclass(frozen=True, slots=True)
 class EarlyStopping(CheckedOptions):
-    """ESC: the answer of the first window that agrees, otherwise the majority of all (Li 2024, 2401.10480).
+    """ESC: a vote that ends with the first window that agrees (Li 2024, 2401.10480).
 
-    Windows of `window` samples are drawn one after the other, at most `n` samples. A window agrees if all its samples
-    give one answer: with a single abstention, or cut sample, it does not. Its answer may differ from the majority so
-    far. The rest of `n` after whole windows, which the paper drops, is drawn too and only joins the vote; so does a
-    window that the budget cut short.
+    Otherwise the majority of all samples decides. Windows of `window` samples are drawn one after the other, at most
+    `n` samples. A window agrees if all its samples give one answer: with a single abstention, or cut sample, it does
+    not. Its answer may differ from the majority so far. The rest of `n` after whole windows, which the paper drops, is
+    drawn too and only joins the vote; so does a window that the budget cut short.
     """
 
     listed_under: ClassVar[str] = "Votes that stop early"

@@ -22,7 +22,7 @@ from reasoner_strategies.single import Single
 
 @dataclass(frozen=True, slots=True)
 class Escalate(CheckedOptions):
-    """The answer on which `n` cheap samples agree; where they do not, that of one sample that thinks.
+    """`n` cheap samples; one that thinks where they disagree.
 
     The cheap samples are drawn at the thinking level `first`, by default without thinking. If all of them give one
     answer, that is it. Otherwise, also if one has no answer, `then` answers: a strategy with sampling options of its

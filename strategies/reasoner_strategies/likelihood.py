@@ -25,7 +25,7 @@ class Option(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Likelihood(CheckedOptions):
-    """The likeliest option, or the likeliest answer of `n` samples without options (GPT-3: Brown 2020, 2005.14165).
+    """The likeliest option, or the likeliest of `n` answers (GPT-3: Brown 2020, 2005.14165).
 
     Each option is rated by the log-probability of its text after the prompt; nothing is drawn, and the model does not
     reason first. `score` rates an option's "label" or its "text"; for yes or no both are the word. `normalize` divides

@@ -13,11 +13,11 @@ from reasoner_strategies.beam_search import BeamSearch, beam
 
 @dataclass(frozen=True, slots=True)
 class Lookahead(BeamSearch):
-    """Beam search in which a step is rated at the end of `k` greedy steps that follow it (Snell 2024, 2408.03314).
+    """Beam search that looks `k` greedy steps ahead (Snell 2024, 2408.03314).
 
-    The greedy continuations are drawn at temperature 0, rated and dropped; one that ends early is rated as it is. A
-    level costs up to n (k + 1) steps. A chain that ended is rated itself. With `k` 0 it is beam search, and the other
-    options are those of beam search.
+    A step is rated at the end of the `k` greedy steps that follow it. The greedy continuations are drawn at temperature
+    0, rated and dropped; one that ends early is rated as it is. A level costs up to n (k + 1) steps. A chain that ended
+    is rated itself. With `k` 0 it is beam search, and the other options are those of beam search.
     """
 
     k: Annotated[Samples, Range(at_least=0)] = 1

@@ -96,7 +96,7 @@ class Node:
     visits: int = 0
     total: float = 0.0
     pending: int = 0
-    """Running simulations below it, each of which counts as a visit of value 0."""
+    """Running simulations below it; each counts as a visit of value 0."""
     children: tuple["Node", ...] = ()
 
     @property

@@ -20,7 +20,7 @@ TOGETHER: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Pairwise(PairOptions):
-    """The answer that wins most of its comparisons with the others (GenRM: Zhang 2024, 2408.15240; V1: 2603.04304).
+    """The answer that wins most comparisons with the others (GenRM: Zhang 2024, 2408.15240; V1: 2603.04304).
 
     `n` candidates are drawn; the first of each class of answers is compared with every other. With an even
     number of `comparisons` no order has an advantage. A tie of pairs won goes to the answer with more votes. With one

@@ -20,13 +20,14 @@ WINDOW = 32
 
 @dataclass(frozen=True, slots=True)
 class ParallelProbe(CheckedOptions):
-    """Chains grow by `every` tokens, are probed, and end once their majority is stable (Zheng 2026, 2602.03845).
+    """Probed chains that end once their majority is stable (Zheng 2026, 2602.03845).
 
-    After each round every running chain is asked for its answer; probes are paid. The latest answers of all chains,
-    those that ended included, vote. From round `warmup` + 2 on, a running chain whose answer was not that of the
-    majority in `patience` rounds in a row is pruned: it ends and votes no more. The vote ends when the majority has not
-    changed for `stable` rounds; the first round does not count. As in the published code, unreadable probes are one
-    more answer here, but never the result. A probe that the budget refused leaves a chain the answer that it had.
+    In each round the chains grow by `every` tokens. After it every running chain is asked for its answer; probes are
+    paid. The latest answers of all chains, those that ended included, vote. From round `warmup` + 2 on, a running chain
+    whose answer was not the one of the majority in `patience` rounds in a row is pruned: it ends and votes no more. The
+    vote ends when the majority has not changed for `stable` rounds; the first round does not count. As in the published
+    code, unreadable probes are one more answer here, but never the result. A probe that the budget refused leaves a
+    chain the answer that it had.
 
     With `stop` nothing is pruned and probes are few: `window` chains are in flight, those that ended vote in order of
     length, and when the rule would stop them, running chains that are longer than their mean are probed. It stops if

@@ -24,7 +24,7 @@ EPSILON = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class ParticleFilter(SearchOptions):
-    """`n` chains; after each step they are resampled in proportion to their odds (Puri 2025, 2502.01618).
+    """`n` chains, resampled by their odds after each step (Puri 2025, 2502.01618).
 
     A particle rated r has the weight of its odds, (r / (1 - r)) ^ (1 / `weight_temperature`). Each resampling uses the
     current weights, so that a prefix that lasts counts again at each step, which sharpens. Resampling is systematic.

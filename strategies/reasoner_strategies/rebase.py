@@ -18,14 +18,14 @@ EPSILON = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Rebase(SearchOptions):
-    """Balanced allocation of `n` children over the open paths (Wu 2024, 2408.00724).
+    """Search that shares `n` children among the open paths (Wu 2024, 2408.00724).
 
     A path rated r has the weight exp(r / `balance_temperature`): the lower, the more children the best gets. In order
     from the best, each path gets its share of what is left, rounded up; the last ones may get none. Each chain that
     ended reduces the number of children by one, so there are at most `n` chains. They vote with their ratings. Unrated
     paths continue only if nothing is rated; then all share evenly.
 
-    The paper's `balance_temperature` is 0.1, that of its code 0.2. A chain is limited by `params.max_tokens` as a
+    The paper's `balance_temperature` is 0.1, its code's 0.2. A chain is limited by `params.max_tokens` as a
     whole, which the paper's code does step by step.
     """
 

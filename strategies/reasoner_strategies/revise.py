@@ -1,4 +1,4 @@
-"""Revise: chains of attempts, each of which sees those before it."""
+"""Revise: chains of attempts; each attempt sees those before it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ SEEN = 4
 
 @dataclass(frozen=True, slots=True)
 class Revise(CheckedOptions):
-    """`chains` chains side by side, each an attempt and `revisions` more (sequential revision: Snell 2024, 2408.03314).
+    """`chains` chains: an attempt and `revisions` more each (sequential revision: Snell 2024, 2408.03314).
 
     A revision sees the last 4 attempts of its chain as earlier turns, of each the last 4,000 characters. The answer is
     selected from all chains * (revisions + 1) attempts: `selector` "weighted" takes the class of answers with the

@@ -23,7 +23,7 @@ from reasoner_strategies._voting.pool import proposed
 
 @dataclass(frozen=True, slots=True)
 class ShortMAtK(CheckedOptions):
-    """The majority of the `m` shortest of `k` chains; the others are stopped (Hassid 2025, 2505.17813).
+    """A vote of the `m` shortest of `k` chains; the rest stop (Hassid 2025, 2505.17813).
 
     The order is by length in tokens, earliest launched first, and does not depend on time. Cut chains never finish.
     Ties go to the answer of the shortest chain. The paper tested it on reasoning models with m=1 and m=3.

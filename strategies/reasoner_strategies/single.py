@@ -15,7 +15,9 @@ from reasoner_strategies._voting.pool import proposed, vote
 
 @dataclass(frozen=True, slots=True)
 class Single(CheckedOptions):
-    """One sequence, greedy unless `temperature` is given or the model thinks (chain of thought: Wei 2022, 2201.11903).
+    """One sample, greedy by default (chain of thought: Wei 2022, 2201.11903).
+
+    It is not greedy if `temperature` is given or the model thinks.
 
     `instruction` is added at the end of the user turn, as in "Let's think step by step." (Kojima 2022, 2205.11916).
     `shots` are questions and answers in turn, shown before the question as earlier turns of the chat. A raw prompt gets

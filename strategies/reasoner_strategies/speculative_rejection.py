@@ -17,14 +17,15 @@ from reasoner_strategies._voting.pool import Selector, proposed, rated_vote
 
 @dataclass(frozen=True, slots=True)
 class SpeculativeRejection(CheckedOptions):
-    """Best-of-N in which the worst share `alpha` is dropped every `every` tokens (Sun 2024, 2410.20290).
+    """Best-of-N that drops the worst chains as they grow (Sun 2024, 2410.20290).
 
-    `n` chains begin; at each checkpoint the number to keep falls to the share 1 - `alpha` of it, rounded up, or, with
-    `keep` "ranked", to that share of the chains that it ranks, rounded, as in the published code, but at least one.
-    There the verifier rates the partial chains, all at the same number of tokens. Chains that finished with an answer
-    keep their rating and take part in this ranking, and none of them is dropped, as it is paid. What could not be rated
-    comes last, in launch order. `selector` is that of best-of-N, over the finished. `alpha` 0 is best-of-N. A chain
-    that is still in its thinking is neither rated nor dropped, and checkpoints begin when the first one has ended it.
+    `n` chains begin; at each checkpoint, every `every` tokens, the number to keep falls to the share 1 - `alpha` of it,
+    rounded up, or, with `keep` "ranked", to that share of the chains that it ranks, rounded, as in the published code,
+    but at least one. There the verifier rates the partial chains, all at the same number of tokens. Chains that
+    finished with an answer keep their rating and take part in this ranking, and none of them is dropped, as it is paid.
+    What could not be rated comes last, in launch order. `selector` chooses as in best-of-N, among the finished. `alpha`
+    0 is best-of-N. A chain that is still in its thinking is neither rated nor dropped, and checkpoints begin when the
+    first one has ended it.
 
     The verifier must be able to rate a partial chain, such as a process reward model. The paper begins with as many
     chains as fit in memory; here it is `n`.
@@ -110,7 +111,7 @@ class SpeculativeRejection(CheckedOptions):
 
 
 def scheduled(before: int, alpha: float) -> int:
-    """How many to keep after a checkpoint, of so many to keep before it."""
+    """How many to keep after a checkpoint, of those kept before it."""
     return max(1, math.ceil((1 - alpha) * before - 1e-9))
 
 

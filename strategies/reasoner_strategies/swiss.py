@@ -60,7 +60,7 @@ class Game(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Swiss(CheckedOptions):
-    """The candidate with the best record against others, of a limited number of pairs (V1-Infer: 2603.04304).
+    """The best record in a limited number of comparisons (V1-Infer: 2603.04304).
 
     `n` replies are drawn; the first of each class of answers enters, with `candidates=all` every reply that has an
     answer. At most `budget` pairs for each candidate are compared, and no pair twice. First every candidate meets at
@@ -162,7 +162,7 @@ class Standings:
     games: list[Game] = field(default_factory=list)
 
     def links(self, degree: int, source: random.Random) -> list[Pair]:
-        """Pairs by which each candidate meets so many others: neighbours on a ring, then those two apart, and so on."""
+        """Pairs by which each candidate meets `degree` others: neighbours on a ring, then two apart, and so on."""
         ring = source.sample(self.candidates, len(self.candidates))
         degrees, pairs = (
             dict.fromkeys(range(len(ring)), 0),

@@ -46,10 +46,10 @@ VOTE = (
 
 @dataclass(frozen=True, slots=True)
 class TreeOfThoughts(StepOptions):
-    """States of `k` thoughts each, judged by the model itself, breadth first (Yao 2023, 2305.10601).
+    """Breadth-first search; the model judges its own thoughts (Yao 2023, 2305.10601).
 
     `k` thoughts are drawn from every state that was kept. With `generate` "propose" a reply lists them instead, one a
-    line, of which the first `k` count; after `max_steps` - 1 of them a chain is drawn to its end. A task may have
+    line, and the first `k` count; after `max_steps` - 1 of them a chain is drawn to its end. A task may have
     prompts of its own for that, as the game of 24 has, which also say when a state is ready for its answer, and how it
     is valued. The best `b` of all states are kept, finished ones included, or, with `select` "sample", `b` draws in
     proportion to their values, until all of them are finished, at a depth of at most `max_steps`. Then `selector`

@@ -31,7 +31,7 @@ _ALONE = re.compile(r"(?i)[^\w-]{0,6}(?:response[^\w-]{0,4})?(\d{1,4})\b(?=\W*$)
 
 @dataclass(frozen=True, slots=True)
 class Universal(CheckedOptions):
-    """The response that the model finds most consistent with the others (USC: Chen 2023, 2311.17311).
+    """The reply that the model finds most consistent with all (USC: Chen 2023, 2311.17311).
 
     For answers that differ in wording, where counting equal ones says little. `n` responses are drawn; those with an
     answer are shown in full, in an order that depends on the question's id. A response that does not fit into 24,000

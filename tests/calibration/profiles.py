@@ -43,7 +43,7 @@ def row(
 ) -> ArmRow:
     """An arm that answers this share of 400 questions rightly, at 100 tokens a sample.
 
-    It helps or harms just so many as its share differs from that of the baseline, `vote`.
+    It helps or harms as many as its share differs from the share of the baseline, `vote`.
     """
     questions = 400
     differ, cost = round(abs(vote - right) * questions), 100 * samples

@@ -150,7 +150,7 @@ def test_where_votes_gain_they_are_drawn() -> None:
 
 
 def coins(n: int, right: int, *wrong: int) -> Outcomes:
-    """Right on the first so many of n questions, but for these."""
+    """Right on the first this many of n questions, but for these."""
     outcomes = (np.arange(n) < right).astype(float)
     outcomes[list(wrong)] = 0
     return outcomes

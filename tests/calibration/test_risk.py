@@ -16,7 +16,7 @@ from reasoner.calibration.risk import (
 from tests.sweeps import cases
 
 MANY = 10**12
-"""So many calibrated questions leave no calibration error."""
+"""This many calibrated questions leave no calibration error."""
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=9))

@@ -89,7 +89,7 @@ class GatedServer(FakeServer):
     _gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def let(self, requests: int) -> None:
-        """Let so many through."""
+        """Let this many through."""
         self._gate.release(requests)
 
     def __enter__(self) -> Self:

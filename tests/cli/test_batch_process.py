@@ -35,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def killed_after(count: int, answers: Path, *command: str) -> None:
-    """Kill the command once so many answers are there; until then it waits for further rows, so it does not end."""
+    """Kill the command once this many answers are there; until then it waits for further rows, so it does not end."""
     with start(*command, stdin=subprocess.PIPE) as process:
         assert process.stdin
         process.stdin.write(ROWS)

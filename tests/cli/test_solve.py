@@ -226,7 +226,7 @@ def test_verbose_explains_what_ran_what_ended_it_and_how_reliable_it_is(
     assert (ended.code, ended.out) == (0, "7\n")
     assert labelled(ended, "ran").startswith(f"chose {VOTE}: ")
     assert "; 16 samples, " in labelled(ended, "ran")
-    assert labelled(ended, "stopped") == "strategy: the strategy finished"
+    assert labelled(ended, "stopped") == "the strategy finished"
     assert (
         labelled(ended, "trust")
         == "right with a probability of 0.94, calibrated on 400 questions"

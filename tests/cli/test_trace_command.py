@@ -62,7 +62,7 @@ def test_the_tree_of_one_question_is_drawn(
     assert TREE in shown.out
     assert "answer   7\n" in shown.out
     assert (
-        "tree     6 sequences, depth 2: 2 continued, 3 answered, 1 pruned\n"
+        "drawn    6 sequences, depth 2: 2 continued, 3 answered, 1 pruned\n"
         in shown.out
     )
     assert "proposals 7 with 100% of the vote" in shown.out

@@ -43,7 +43,7 @@ def _idle(server: str) -> bool:
 
 
 class ToldAt(UsageMeter):
-    """A meter that sets `reached` when so many tokens were generated."""
+    """A meter that sets `reached` when this many tokens were generated."""
 
     def __init__(self, tokens: int) -> None:
         self._tokens = tokens

@@ -464,7 +464,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _at_once(self, reply: str, fault: Fault | None) -> None:
         """A reply that is not streamed: cut in its midst, silent after its headers, or another one, as the fault says.
 
-        A fault that comes after so many events leaves a whole reply alone.
+        A fault that comes after this many events leaves a whole reply alone.
         """
         if fault is None or fault.kind == "send":
             self._whole(200, fault.body if fault and not fault.after else reply, ())

@@ -64,7 +64,7 @@ class Gated(SimulatedEngine):
 
 
 async def logged(engine: Gated, word: str, count: int) -> list[list[str]]:
-    """The lines of the log that begin with a word, once there are so many."""
+    """The lines of the log that begin with a word, once there are this many."""
     log = Path(engine.folder) / "log"
 
     def lines() -> list[list[str]]:

@@ -77,7 +77,7 @@ class Fake:
     finished: int | None = None
     """How many of its questions are done; all where None."""
     errors: int = 0
-    """So many questions, from the first, ended in an error."""
+    """This many questions, from the first, ended in an error."""
     ends: tuple[EndedBy, ...] = ("strategy",)
     """Who ends its questions, in turn; what the one at place i ends draws i replies fewer."""
     sure: Law | None = None

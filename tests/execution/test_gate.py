@@ -18,7 +18,7 @@ from tests.execution.one_question import PARAMS, QUESTION
 
 
 class Seats(Room[int]):
-    """Room for so many seats; each asks for a number of them."""
+    """Room for this many seats; each asks for a number of them."""
 
     def __init__(self, seats: int) -> None:
         self.left, self.queues = seats, (self,)

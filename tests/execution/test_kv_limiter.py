@@ -156,7 +156,7 @@ class Door:
 async def draw(
     door: Door, count: int, *, limit: int, generated: int, kind: str = ""
 ) -> None:
-    """So many sequences, one after another, which end by themselves."""
+    """This many sequences, one after another, which end by themselves."""
     for _ in range(count):
         door.leave(await door.enter(kind=kind, limit=limit), generated, ended=True)
 

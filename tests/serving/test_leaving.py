@@ -42,17 +42,17 @@ class Gate:
             raise
 
     def wait(self, count: int) -> None:
-        """Wait until so many more samples are held."""
+        """Wait until this many more samples are held."""
         for _ in range(count):
             assert self.held.acquire(timeout=PATIENCE)
 
     def wait_cancelled(self, count: int) -> None:
-        """Wait until so many more samples were cancelled."""
+        """Wait until this many more samples were cancelled."""
         for _ in range(count):
             assert self.cancelled.acquire(timeout=PATIENCE)
 
     def open(self, count: int | None = None) -> None:
-        """Let go of so many that are held, or of all."""
+        """Let go of this many that are held, or of all."""
         for ticket in self.waiting[:count]:
             ticket.get_loop().call_soon_threadsafe(let_go, ticket)
         del self.waiting[:count]

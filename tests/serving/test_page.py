@@ -172,7 +172,7 @@ def test_two_strategies_are_compared(
         assert tab.value(f"{colours.format('.headline')} === {colours.format('main')}")
         assert (
             text(tab, ".facts")
-            == "confidence90 %samples10tokens computed800ended by the strategythe strategy finished"
+            == "confidence90 %samples10tokens computed800endthe strategy finished"
         )
         assert "for 800 tokens. vote16: " in text(tab, "#spoken")
         tops = tab.value(

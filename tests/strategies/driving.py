@@ -126,7 +126,7 @@ def _next(
 
 
 def chains(lengths: Sequence[int], keys: str = "") -> Callable[[SampleRequest], str]:
-    """Chain i has so many tokens, its end among them, and says the key i, or nothing for a blank; continued anywhere."""
+    """Chain i has this many tokens, its end among them, and says the key i, or nothing for a blank; continued anywhere."""
 
     def say(request: SampleRequest) -> str:
         before = request.prompt.text.split()

@@ -82,7 +82,7 @@ class SearchTree:
 
     @property
     def levels(self) -> dict[int, int]:
-        """How many sequences began after so many steps."""
+        """How many sequences began after this many steps."""
         return dict(
             sorted(Counter(depth(request) for request in self.requests).items())
         )
@@ -92,7 +92,7 @@ class SearchTree:
         return sorted(event.seed for event in self.events if isinstance(event, Sampled))
 
     def parents(self, level: int) -> Counter[str]:
-        """How many children were drawn of each chain of so many steps."""
+        """How many children were drawn of each chain of this many steps."""
         return Counter(
             request.prompt.text for request in self.requests if depth(request) == level
         )

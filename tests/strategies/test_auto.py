@@ -312,7 +312,7 @@ def test_an_abstention_that_nothing_can_promise_is_refused(file: Path) -> None:
 def test_without_a_profile_a_risk_is_kept_by_the_rule(
     risk: float, samples: int
 ) -> None:
-    """So many equal votes of 16 at 0.95, 0.98 and 0.995: no question loses more."""
+    """This many equal votes of 16 at 0.95, 0.98 and 0.995: no question loses more."""
     solution = solved(Auto(risk=risk), "7")
     assert (solution.vote_state.samples, solution.ended_by) == (samples, "rule")
     assert "it loses at most" in solution.remarks[0]

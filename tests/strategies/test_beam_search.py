@@ -22,7 +22,7 @@ LONG = SamplingParams(temperature=0.8, max_tokens=2000)
 
 
 def best(run: SearchTree, level: int, kept: int) -> set[str]:
-    """The best rated chains of so many steps."""
+    """The best rated chains of this many steps."""
     rated = {
         chain: value
         for chain, value in run.judge.rated.items()

@@ -78,7 +78,7 @@ def thinks(
     text: str = "hm",
     finish: FinishReason = "stop",
 ) -> Completion:
-    """Thinking of so many tokens, closed by a token: END, another stop token, or the end of the sequence."""
+    """Thinking of this many tokens, closed by a token: END, another stop token, or the end of the sequence."""
     closed = () if finish != "stop" else (EOS if by is None else by,)
     ids = (1,) * tokens + closed
     return Completion(

@@ -88,7 +88,7 @@ def drive(
     rate: Callable[[Place], float | None] | None = None,
     refuse_after: int | None = None,
 ) -> Search:
-    """Run a plan; after so many samples all but the closing one are refused."""
+    """Run a plan; after this many samples all but the closing one are refused."""
     drawn = 0
 
     def reply(op: Sample | Score) -> object:

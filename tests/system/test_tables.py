@@ -46,7 +46,7 @@ def read(path: Path) -> tuple[list[Any], str]:
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 def test_encoding_and_separator_are_found(
     encoding: str, separator: str, name: str, tmp_path: Path
@@ -79,6 +79,7 @@ def test_a_tsv_holds_any_text(
         ("question\nIs it a; b; or c?\n", ["question"]),
         ("question,answer\nWhich: a;b?,a\n", ["question", "answer"]),
         ("question (a; b; c),answer\nWhich?,a\n", ["question (a; b; c)", "answer"]),
+        ("question,choices\nWhich?,a|b|c\n", ["question", "choices"]),
         ("question,answer\nq\n", ["question", "answer"]),
         ("Frage, kurz;Antwort\nWas?;7\n", ["Frage, kurz", "Antwort"]),
         (" question , answer \nWhich?,a\n", ["question", "answer"]),
@@ -143,6 +144,9 @@ def test_memory_does_not_grow_with_a_file_in_utf_16(tmp_path: Path) -> None:
         ("answer", {"prompt": "Why?", "topic": "sums", "value": "2"}, ""),
         ("answer", {"question": "Why?", "gold": "1", "solution": "2"}, ""),
         ("question", {"Prompt": "Add.", "note": "Sure?"}, "Prompt"),
+        ("answer", {"only": "Add 1 and 1."}, ""),
+        ("question", {"What is 1 + 1?": "What is 2 + 2?", "2": "4"}, ""),
+        ("answer", {"What is 1 + 1?": "What is 2 + 2?", "2": "4"}, ""),
         ("id", {"ID": "1", "question": "Why?"}, "ID"),
         ("id", {"number": "1", "question": "Why?"}, ""),
     ],

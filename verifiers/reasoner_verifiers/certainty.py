@@ -40,16 +40,16 @@ _GROUPED: Mapping[Measure, GroupMeasure] = {
 class Certainty(CheckedOptions, FreeVerifier):
     """Rates a sequence by its own log-probabilities; it costs no tokens.
 
-    `likelihood` is the geometric mean of the token probabilities, exp(mean log p); `tail_likelihood` that of the last
-    `window` tokens. `self_certainty` is the divergence of the next-token distribution from uniform (Kang 2025,
+    `likelihood` is the geometric mean of the token probabilities, exp(mean log p); `tail_likelihood` the same over the
+    last `window` tokens. `self_certainty` is the divergence of the next-token distribution from uniform (Kang 2025,
     2502.18581), here over the `top_k` best alternatives renormalised, mapped to [0, 1) by 1 - exp(-x). Over the full
     vocabulary it would be another statistic.
 
     The other four are DeepConf's (Fu 2025, 2508.15260). A token's confidence C is the mean of -log p over its `top_k`
     best alternatives, a group's the mean over `window` tokens in a row, or over all of a shorter sequence.
-    `lowest_group` takes the lowest group, `bottom_10` the mean of the lowest tenth, `tail_group` the last, `mean` that
-    of all tokens. As C is at least log(top_k), 1 - log(top_k) / C maps it to [0, 1) in its own order. The paper has
-    top_k=20, window=2048.
+    `lowest_group` takes the lowest group, `bottom_10` the mean of the lowest tenth, `tail_group` the last, `mean` the
+    mean of all tokens. As C is at least log(top_k), 1 - log(top_k) / C maps it to [0, 1) in its own order. The paper
+    has top_k=20, window=2048.
 
     `measure` is what the log-probabilities of a sequence are reduced to, and `part` is which of its tokens count: those
     of its "thinking", of its "final" part, or "all".

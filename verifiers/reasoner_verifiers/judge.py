@@ -93,7 +93,7 @@ class Judge(CheckedOptions):
     together have less probability than `min_mass`, the model did not answer the question: an error, not a rating. Each
     of the `criteria` is asked about apart, and the rating is the mean. `parts` are the masses.
 
-    With `think`, it is a generative verifier (ThinkPRM: Khalifa 2025, 2504.16828): it reasons in at most so many
+    With `think`, it is a generative verifier (ThinkPRM: Khalifa 2025, 2504.16828): it reasons in at most this many
     tokens, `repeats` times, before the probabilities of its verdict are read, and their mean is the rating. Otherwise a
     model that thinks is asked without thinking. It reads only the final part of a candidate.
 

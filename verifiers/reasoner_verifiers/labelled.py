@@ -39,7 +39,7 @@ class LabelledSequence:
 def read_labelled(runs: Sequence[Path]) -> list[LabelledSequence]:
     """The sequences of runs that have a grade, in the order of their traces.
 
-    A run is a folder with a trace and grades, or the folder of an evaluation, of which all arms are read. A sample that
+    A run is a folder with a trace and grades, or the folder of an evaluation, with all its arms. A sample that
     arms share is included once, with its rating if one of the arms has one.
 
     Raises:

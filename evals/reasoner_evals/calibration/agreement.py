@@ -20,7 +20,7 @@ DIGITS: Final = 6
 def agreement_in(ended: Outcomes, shifted: Floats | None) -> Agreement:
     """The leader's share of the votes in one order of each question, as in use, and the power of comparing it.
 
-    The power is for questions with the weights `shifted` [Q], or that of a false alarm without them.
+    The power is for questions with the weights `shifted` [Q], or, without them, the probability of a false alarm.
     """
     shares, counts = np.unique(
         [shift.percent(share) for share in ended.vote[:, 0].tolist()],

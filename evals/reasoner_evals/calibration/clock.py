@@ -72,7 +72,7 @@ class StoppedVote:
     _known: dict[bytes, tuple[bool, int]] = field(default_factory=dict, compare=False)
 
     def follow(self, drawn: SampleMatrix) -> VoteOutcomes:
-        """How it ends on these samples, of which it draws the first `n`."""
+        """How it ends on these samples; it draws the first `n`."""
         parts = [
             drawn.part(slice(at, at + _ROWS), self.n)
             for at in range(0, len(drawn.right), _ROWS)
@@ -176,7 +176,7 @@ class _Votes:
         return _Votes(*(getattr(self, column.name)[rows] for column in fields(self)))
 
     def launch(self, until: Ints, due: int | None) -> None:
-        """Launch samples until there are so many, except where the one that is `due` has ended; by length none has."""
+        """Launch samples up to these numbers, except where the one that is `due` has ended; by length none has."""
         column = np.arange(self.lengths.shape[1])
         if due is not None:
             until = np.where(self.ends[:, due] <= self.now, self.launched, until)

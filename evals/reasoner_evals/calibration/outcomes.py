@@ -35,16 +35,16 @@ T = TypeVar("T", bound=np.generic)
 ORDERS: Final = 20
 MOST_ORDERS: Final = 200
 REPLAYS: Final = 60_000
-"""Each pool is replayed in so many random orders divided by the number of questions, within these limits.
+"""Each pool is replayed in this many random orders, divided by the number of questions, within these limits.
 
 The order of the samples adds noise of its own: in 20 orders of 637 questions a loss of 0.13 points looked like 0.27.
 """
 ALL_ORDERS: Final = 120
-"""If there are at most so many orders, each is taken once."""
+"""If there are at most this many orders, each is taken once."""
 THETAS: Final = (0.999, 0.995, 0.99, 0.98, 0.95, 0.9)
 """Of rules that lose little on any question (`most_lost`), safest first."""
 NEAR: Final = 0.005
-"""The safe rule loses at most so much accuracy on any question."""
+"""The safe rule loses at most this much accuracy on any question."""
 RULES: Final = (
     "lossless",
     *(f"first_of(rules=[lossless,beta(theta={theta:g})])" for theta in THETAS),
@@ -88,7 +88,7 @@ class Samples:
 
 
 def orders_for(questions: int) -> int:
-    """How many random orders so many pools are replayed in."""
+    """How many random orders this many pools are replayed in."""
     return max(ORDERS, min(REPLAYS // max(questions, 1), MOST_ORDERS))
 
 
@@ -302,7 +302,7 @@ def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
             continue
         smaller = replace(strategy, n=size)
         drawn = stopped(pooled.samples, orders, smaller)
-        # Costs vary as in the orders, and their mean is that of all subsets.
+        # Costs vary as in the orders, and their mean is the mean of all subsets.
         tokens = (
             drawn.tokens
             + pooled.costs[:, [column]]
@@ -331,7 +331,7 @@ def most_lost_by(rule: StopRule, n: int) -> float:
 
 
 def safe_rule(n: int) -> str:
-    """The cheapest rule that loses at most `NEAR` on any question of so many samples."""
+    """The cheapest rule that loses at most `NEAR` on any question of this many samples."""
     return [spec for spec in RULES if most_lost_by(rule(spec), n) <= NEAR][-1]
 
 

@@ -52,7 +52,7 @@ PRIOR_SD_ALONE: Final = 0.5
 LEAST_SLOPE: Final = 0.05
 FEW, SHOWN = 3, NormalDist().inv_cdf(0.95)
 """Where votes may end after so few samples, shorter ones are surer on all recorded answers (bench/controller.py);
-elsewhere it must show by so many standard errors."""
+elsewhere it must show by this many standard errors."""
 EDGE: Final = 1e-6
 LOSS_DIGITS: Final = 4
 DIGITS: Final = 12
@@ -340,7 +340,7 @@ def fewer_right(
 ) -> Iterator[str]:
     """A line for each sign that fewer answers are right than a calibration promised, with a false chance of `alpha`.
 
-    Answers have `confidences`, and `right` says which are right; so many questions more are `unanswered`: then right
+    Answers have `confidences`, and `right` says which are right; `unanswered` more questions have no answer: then right
     answers are also compared with those in calibration, which counted such questions too. The two tests nearly agree
     where nothing is wrong. A calibration that is not known counts as one on `UNKNOWN` questions.
     """

@@ -26,7 +26,7 @@ def command(
     The first half asks the engine up to 24 questions; without vLLM the engine is simulated. The second half replays a
     real model's recorded answers to a real benchmark. Standard output has the tour, standard error the progress.
 
-    Exit codes: 0 the tour ended, 2 usage, 4 engine or model failure, 130 interrupted.
+    Exit codes: 0 the tour ended; 2 usage; 4 engine or model failure; 130 interrupted.
     """
     from reasoner.cli.progress import Display
     from reasoner.engines.vllm.build import installed_build

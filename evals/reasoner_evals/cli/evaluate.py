@@ -92,8 +92,8 @@ def command(
     --resume RUN alone continues an interrupted run; other options must not change it. With --shard, each part gets an
     N-th of --totals; --budgets and seeds are those of the whole run.
 
-    Exit codes: 0 all questions have a result, 1 output could not be written, 2 usage, 4 engine failure or questions
-    that ended in an error, 130 interrupted.
+    Exit codes: 0 all questions have a result; 1 output could not be written; 2 usage; 4 engine failure or questions
+    that ended in an error; 130 interrupted.
     """
     from reasoner_evals.cli.progress import EvalProgress
     from reasoner_evals.cli.session import EvalRun

@@ -24,9 +24,9 @@ def command(records: Path, out: Path) -> int:
     answer), `tokens` (the reply's length) and `answer` (text or null). `probes` may hold the answers of probes, one
     after each `every` tokens (500).
 
-    A line may also hold all replies to a question, as published by search-and-learn (`unique_id`, `answer`,
-    `completions`, `completion_tokens`) or DeepConf (`question_id`, `ground_truth`, `all_traces`), or logged by
-    lm-evaluation-harness (`samples_*.jsonl`). A log of inspect_ai (`.eval`, `.json`) keeps its first scorer's verdicts.
+    A line may also hold all replies to a question. search-and-learn publishes `unique_id`, `answer`, `completions` and
+    `completion_tokens`; DeepConf publishes `question_id`, `ground_truth` and `all_traces`. lm-evaluation-harness logs
+    `samples_*.jsonl`. A log of inspect_ai (`.eval`, `.json`) keeps its first scorer's verdicts.
 
     The pool is both the questions and the engine: `reasoner eval pool:FILE -e pool:FILE`.
     """

@@ -170,7 +170,11 @@ class EvalProgress(Display):
         questions = sum(tally.done for tally in tallies)
         samples = sum(tally.open_samples for tally in tallies)
         parts = [counted(questions, "finished question")] if questions else []
-        return [*parts, f"{counted(samples, 'sample')} of others"] if samples else parts
+        return (
+            [*parts, f"{counted(samples, 'sample')} of unfinished questions"]
+            if samples
+            else parts
+        )
 
     def line(self) -> str:
         """The progress of all arms and of the one that runs, in one line."""

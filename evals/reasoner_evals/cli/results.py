@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
-from reasoner.cli.look import Command, Group
+from reasoner.cli.look import Command, Group, option
 from reasoner.cli.options import PATH, UNSANDBOXED, json_option
 from reasoner.cli.terminal import Terminal, columns, labelled
 from reasoner.errors import UsageError
@@ -238,7 +238,7 @@ def _unchanged(manifest: "Manifest", *, unsandboxed: bool) -> "dict[str, TaskDat
 def merge(runs: tuple[Path, ...], out: Path, partial: bool) -> int:
     """Merge shards into one run.
 
-    RUNs are the finished folders of all shards that `reasoner eval --shard I/N` wrote, in any order, with the same
+    RUNs are the finished folders of all shards, in any order. `reasoner eval --shard I/N` wrote them, with the same
     settings. Needs no model, and changes no shard. The merged run can be reported, compared, exported, graded and
     resumed. Prints its folder, which is complete or absent.
     """
@@ -271,16 +271,23 @@ def merge(runs: tuple[Path, ...], out: Path, partial: bool) -> int:
 @click.option(
     "--title", metavar="TEXT", help="Title of the page.  [default: the tasks]"
 )
+@click.option(
+    "--hide-questions",
+    is_flag=True,
+    help="Leave out the texts of questions and answers, for a page to publish.",
+)
 @guarded
-def report(runs: tuple[Path, ...], out: Path | None, title: str | None) -> int:
+def report(
+    runs: tuple[Path, ...], out: Path | None, title: str | None, *, hide_questions: bool
+) -> int:
     """Report what RUNs measured: a table, a page and figures.
 
     RUNs are folders that `reasoner eval` wrote. Needs no model. Prints the results as a table, and in the last line the
-    page's path. Writes report.html, one page without scripts or external resources, and beside it results.csv,
-    results.md, and each figure as SVG and PNG. Several runs may share a task if its questions are the same.
+    page's path. The page, report.html, has no scripts and no external resources. Beside it are results.csv, results.md,
+    and each figure as SVG and PNG. Several runs may share a task if its questions are the same.
 
-    A RUN may also be a file of recorded replies, as `reasoner pool` reads them, such as a log of inspect_ai or of
-    lm-evaluation-harness. A new folder in runs/ then has votes over its replies.
+    A RUN may also be a file of recorded replies that `reasoner pool` reads, such as a log of inspect_ai. A new folder
+    in runs/ then has votes over its replies.
     """
     from dataclasses import replace
 
@@ -293,7 +300,7 @@ def report(runs: tuple[Path, ...], out: Path | None, title: str | None) -> int:
         )
     folders = [_recorded(path) if path.is_file() else path for path in runs]
     page = (out or folders[0]) / "report.html"
-    report = make_report(folders)
+    report = make_report(folders, hide_questions=hide_questions)
     if title is not None:
         report = replace(report, title=title)
     write_report(report, page)
@@ -345,7 +352,7 @@ def _recorded(replies: Path) -> Path:
 
 @click.command("view", cls=Command, heading="Look")
 @click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
-@click.option(
+@option(
     "--port",
     type=click.IntRange(0, 65_535),
     default=0,

@@ -97,7 +97,7 @@ class EvalRun(EngineRun):
             )
 
     def _manifest(self) -> Manifest:
-        """The manifest of a new run, or that of the resumed run if the model is still the same."""
+        """The manifest of a new run, or the resumed run's if the model is still the same."""
         setup = self.setup
         if self.frozen is None:
             manifest = freeze(

@@ -128,18 +128,18 @@ def command(
 
     TASK may be a FILE of questions with answers, as in `reasoner tune mine.jsonl --tokens 4k`.
 
-    Two thirds of the questions race: all candidates answer them in rounds, and those that are shown to be worse than
-    another one, or no better at a higher cost, go out. The other third judges the one that is chosen, against one
-    sample and a plain vote of the same cost. The result is a file of settings, a page, a forecast, and a profile for
-    --risk, --effort and --abstain-below.
+    All candidates race on two thirds of the questions, in rounds. A candidate leaves when another one is shown to be
+    more accurate, or as accurate for less. The other third judges the chosen one, against one sample and a plain vote
+    of the same cost. The result is a file of settings, a page, a forecast, and a profile for --risk, --effort and
+    --abstain-below.
 
-    Without --tokens or --seconds nothing goes out: the strategies that you name, each with a size, answer all
-    questions. The profile then rests on all of them.
+    Without --tokens and --seconds none leaves: the strategies that you name, each with a size, answer all questions. The
+    profile then rests on all of them.
 
     The same command continues a race that was interrupted, without asking anything twice.
 
-    Exit codes: 0 the settings are written, 1 output could not be written, 2 usage, 4 engine failure or no candidate has
-    a result, 130 interrupted.
+    Exit codes: 0 the settings are written; 1 output could not be written; 2 usage; 4 engine failure or no candidate has
+    a result; 130 interrupted.
     """
     from reasoner_evals.cli.tuning import TuneRun, locked_race, prepared
     from reasoner_evals.cli.tuning_progress import TuneProgress

@@ -1,8 +1,9 @@
 """Build a report from run folders, and write its files."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -29,7 +30,7 @@ from reasoner_evals.report.page import page, to_markdown
 from reasoner_evals.report.table import CSV_COLUMNS, alarms, points_table
 from reasoner_evals.runs.export import plain_cell
 from reasoner_evals.runs.measures import ArmReading, measure, ungraded_rows
-from reasoner_evals.runs.naming import shared_settings
+from reasoner_evals.runs.naming import is_greedy, shared_settings
 from reasoner_evals.runs.reading import ERROR, RunData, check_same, open_runs, read_arm
 
 _DELTA_COLUMNS: Final = (
@@ -44,16 +45,20 @@ _DELTA_COLUMNS: Final = (
 )
 _FOLDERS = re.compile(r"(?<==)[^,=]*/(?=[^,/]+)")
 """The folders of a task's file, which a title leaves out."""
+_READERS: Final = ("jsonl", "pool")
+"""The tasks that read any file: the file's name says more than theirs."""
 
 
-def make_report(paths: Sequence[Path]) -> EvalReport:
-    """The report of these runs together.
+def make_report(paths: Sequence[Path], *, hide_questions: bool = False) -> EvalReport:
+    """The report of these runs together; `hide_questions` leaves out the texts of questions and answers.
 
     Raises:
         TraceError: a folder is not a run, or one of its files cannot be read.
         UsageError: a run is given twice, or two runs ask different questions of a task.
     """
     runs = _open_runs(paths)
+    if hide_questions:
+        runs = [_hidden(run) for run in runs]
     arms = {
         run.name: [
             ArmReading(run, read_arm(run, arm.name)) for arm in run.manifest.arms
@@ -63,12 +68,19 @@ def make_report(paths: Sequence[Path]) -> EvalReport:
     names = list(
         dict.fromkeys(source.task for run in runs for source in run.manifest.sources)
     )
+    labels = _labels(names)
     tasks = tuple(
-        _task(f"t{number}", name, [run for run in runs if name in run.tasks], arms)
+        _task(
+            f"t{number}",
+            name,
+            labels[name],
+            [run for run in runs if name in run.tasks],
+            arms,
+        )
         for number, name in enumerate(names, start=1)
     )
     provenance = tuple(_provenance(run, arms[run.name]) for run in runs)
-    title = f"{', '.join(names)}: accuracy against compute"
+    title = f"{', '.join(labels.values())}: accuracy against compute"
     return EvalReport(
         title,
         tasks,
@@ -91,9 +103,42 @@ def _open_runs(paths: Sequence[Path]) -> list[RunData]:
     return runs
 
 
+def _labels(names: Sequence[str]) -> dict[str, str]:
+    """The name of each task for people: a file's name in place of a spec, where no other task has the same."""
+    labels = {name: _label(Spec.parse(name)) for name in names}
+    taken = Counter(labels.values())
+    return {
+        name: label if label and taken[label] == 1 else _FOLDERS.sub("", name)
+        for name, label in labels.items()
+    }
+
+
+def _label(task: Spec) -> str:
+    """The name of a task by its file; empty without one."""
+    file = task.options.get("path") or task.options.get("data")
+    if not file:
+        return ""
+    stem = Path(str(file)).name.partition(".")[0]
+    return stem if task.name in _READERS else f"{task.name} ({stem})"
+
+
+def _hidden(run: RunData) -> RunData:
+    """The run, whose questions may not be shown."""
+    return replace(
+        run,
+        tasks={
+            name: replace(
+                items, source=items.source.model_copy(update={"shareable": False})
+            )
+            for name, items in run.tasks.items()
+        },
+    )
+
+
 def _task(
     report_id: str,
     name: str,
+    label: str,
     runs: Sequence[RunData],
     arms: dict[str, list[ArmReading]],
 ) -> TaskReport:
@@ -121,14 +166,16 @@ def _task(
         deltas=deltas(measured, groups),
     )
     rows = list(points.itertuples())
+    cold = any(is_greedy(row.strategy, thinks=True) for row in rows)
     shared = shared_settings(Spec.parse(row.strategy) for row in rows)
     return TaskReport(
         id=report_id,
-        task=_FOLDERS.sub("", name),
+        task=label,
         source=items.source,
         questions=len(items.ids),
         groups=len(set(items.groups) - {""}),
-        shared=", ".join(f"{name}={value}" for name, value in sorted(shared.items())),
+        shared=", ".join(f"{name}={value}" for name, value in sorted(shared.items()))
+        + (" but for greedy" if cold and "temperature" in shared else ""),
         verdict=verdict(rows),
         warnings=(*alarms(measured), *cut_warnings(rows)),
         readings=tuple(readings(rows)),

@@ -262,7 +262,7 @@ def _model(run: RunData, other: RunData) -> str:
 
 
 def _ratio(first: Floats, second: Floats) -> float | None:
-    """The total of the first divided by that of the second; None where it is not known."""
+    """The total of the first divided by the second's; None where it is not known."""
     return known(float(first.sum() / second.sum())) if second.any() else None
 
 

@@ -133,7 +133,7 @@ def placed_rows(task: TaskReport, axis: Axis) -> dict[str, list[Any]]:
 
 
 def oracles(task: TaskReport, placed: Mapping[str, Sequence[Any]]) -> list[str]:
-    """The series with their coverage drawn: of each model that of the verdict, or else the one with the highest."""
+    """The series with their coverage drawn: of each model the verdict's, or else the one with the highest."""
     chosen = (
         task.by_key[task.verdict.key].series if task.verdict.key in task.by_key else ""
     )

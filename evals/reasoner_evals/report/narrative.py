@@ -44,7 +44,7 @@ def verdict(rows: Sequence[Any]) -> Headline:
     """What a task found, against one greedy sample or what else it has for a baseline.
 
     A gain or loss is claimed only if its interval excludes 0, its adjusted p-value is below 5 %, and it is as large as
-    so many questions can show.
+    this many questions can show.
     """
     by_key = {row.key: row for row in rows}
     if not rows:
@@ -316,7 +316,7 @@ def _task_limits(task: TaskReport) -> Iterator[str]:
     if len({row.model for row in rows}) > 1:
         yield "the models have different tokenizers; compare them by FLOPs, not by tokens."
     if not task.source.shareable:
-        yield "its questions and answers may not be shown, so none are."
+        yield "its questions and answers are not shown."
 
 
 def _run_limits(run: Provenance) -> Iterator[str]:

@@ -68,6 +68,13 @@ def _crowded(task: TaskReport) -> bool:
     return len({row.series for row in task.rows}) > MAX_BANDS
 
 
+def _scattered(task: TaskReport) -> bool:
+    """Whether a crowded task has mostly single points, which overlap in a figure: a sorted table draws them."""
+    return _crowded(task) and len(task.rows) < 2 * len(
+        {row.series for row in task.rows}
+    )
+
+
 def _grouped(rows: Iterable[Any]) -> list[list[Any]]:
     """Rows, those of one series together."""
     by_series: dict[str, list[Any]] = {}
@@ -177,6 +184,7 @@ def _environment(finalize: Callable[[object], object]) -> Environment:
             "shown_failures": SHOWN_FAILURES,
             "sections": _sections,
             "crowded": _crowded,
+            "scattered": _scattered,
         }
     )
     return environment

@@ -253,7 +253,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Subset:
-    """All questions, or the first `limit` in the benchmark's own order or in that of a seed; or one shard of these.
+    """All questions, or the first `limit` in the benchmark's own order or in a seed's; or one shard of these.
 
     In a seed's order the rank of a question depends only on its id, so a larger limit only adds questions.
     """
@@ -301,7 +301,7 @@ class Subset:
         return total.part_of(self.shard.count, self.shard.parts)
 
     def cut(self, data: TaskData) -> TaskData:
-        """The task with these questions only; its source counts them, its data hash stays that of all."""
+        """The task with these questions only; its source counts them, its data hash still covers all."""
         items = data.items
         if self.seed is not None:
             items = tuple(

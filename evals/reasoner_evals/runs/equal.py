@@ -205,7 +205,7 @@ def _next_valid(spec: str, size: int) -> tuple[int, str]:
 
 
 def _with_size(spec: str, size: int) -> Spec:
-    """The strategy in a size: of a single chain, a vote of so many; of an escalation, what a disagreement leads to."""
+    """The strategy in a size: of a single chain, a vote; of an escalation, what a disagreement leads to."""
     plain = Spec.parse(spec_of(build("strategy", spec)))
     known = options_of(load("strategy", plain.name))
     vote = {"n": BareWord(size)}

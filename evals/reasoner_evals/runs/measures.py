@@ -42,7 +42,7 @@ SUMMED: Final = (*FIELDS, "thinking", "probe", "probe_prompt", "probe_cached")
 """The fields, and parts of them: thinking, of the generated and cancelled tokens; what probes computed, their prompts,
 and their cached tokens."""
 TOKENS: Final = (*SUMMED, "sequential")
-"""Also the sequential tokens, of which those of samples side by side do not add up."""
+"""Also the sequential tokens; those of samples side by side do not add up."""
 COMPUTED: Final = ("prompt", "generated", "verifier", "cancelled")
 """The fields that count as tokens; cached prompt tokens are not computed."""
 

@@ -66,10 +66,13 @@ def arm_names(arms: Iterable[tuple[str, str, bool]]) -> dict[tuple[str, str], Ar
     No two strategies share a name: those that would keep their options and their own names.
     """
     known = {(strategy, verifier): thinks for strategy, verifier, thinks in arms}
+    raters = _short_verifiers({verifier for _, verifier in known if verifier})
     specs = {strategy: Spec.parse(strategy) for strategy, _ in known}
     shared = shared_settings(specs.values())
     names = {
-        key: _named(specs[key[0]].without(*shared), *key, thinks=thinks)
+        key: _named(
+            specs[key[0]].without(*shared), key[0], raters[key[1]], thinks=thinks
+        )
         for key, thinks in known.items()
     }
     lines = {
@@ -79,8 +82,18 @@ def arm_names(arms: Iterable[tuple[str, str, bool]]) -> dict[tuple[str, str], Ar
     return {
         key: name
         if taken[name.series] == 1
-        else ArmName(specs[key[0]].without(*shared), key[1], specs[key[0]].name)
+        else ArmName(specs[key[0]].without(*shared), raters[key[1]], specs[key[0]].name)
         for key, name in names.items()
+    }
+
+
+def _short_verifiers(verifiers: Iterable[str]) -> dict[str, str]:
+    """A verifier's name without options, where no other one has it; nothing for no verifier."""
+    names = {verifier: Spec.parse(verifier).name for verifier in verifiers}
+    taken = Counter(names.values())
+    return {"": ""} | {
+        verifier: name if taken[name] == 1 else verifier
+        for verifier, name in names.items()
     }
 
 
@@ -93,16 +106,30 @@ def _named(spec: Spec, strategy: str, verifier: str, *, thinks: bool) -> ArmName
 
 
 def shared_settings(specs: Iterable[Spec]) -> dict[str, str]:
-    """The sampling options that every strategy sets, and all to one value, with that value."""
-    listed = [set(_settings(spec)) for spec in specs]
+    """The sampling options that every strategy sets, and all to one value, with that value.
+
+    The temperature of a greedy sample, which its name says, does not count.
+    """
+    listed = [(set(_settings(spec)), _is_set_greedy(spec)) for spec in specs]
     values: dict[str, set[str]] = {}
-    for name, value in set().union(*listed):
-        values.setdefault(name, set()).add(value)
+    for settings, greedy in listed:
+        for name, value in settings:
+            if not (greedy and name == "temperature"):
+                values.setdefault(name, set()).add(value)
     return {
         name: value
         for name, (value, *others) in values.items()
-        if not others and all((name, value) in settings for settings in listed)
+        if not others
+        and all(
+            (name, value) in settings or (greedy and name == "temperature")
+            for settings, greedy in listed
+        )
     }
+
+
+def _is_set_greedy(spec: Spec) -> bool:
+    """Whether a strategy is one sample that is greedy with any model."""
+    return is_greedy(str(spec), thinks=True)
 
 
 def _settings(spec: Spec) -> Iterator[tuple[str, str]]:

@@ -381,7 +381,7 @@ class _Question:
         )
 
     def status(self, ended: Ended, drawn: Collection[Sampled]) -> ItemStatus:
-        """What came of the question, of which these sequences were drawn."""
+        """What came of the question for which these sequences were drawn."""
         if ended.ended_by == "error":
             return "error"
         if ended.answer is not None:
@@ -440,7 +440,7 @@ class RecordBuilder:
         return ItemRecord(
             question_id=ended.question_id,
             attempt=question.attempts,
-            # An arm that is no pool keeps no truncated reply, but a question of which all were cut is truncated.
+            # An arm that is no pool keeps no truncated reply, but a question with all replies cut is truncated.
             status=question.status(ended, complete if self.arm.pool else samples),
             **question.named(ended.answer),
             rule=ended.answer.rule if ended.answer else "",

@@ -78,7 +78,7 @@ def difference(values: Floats, groups: Groups | None = None) -> tuple[Interval, 
 
     Both are of one test: p < 0.05 exactly if the interval excludes 0.
 
-    Single outcomes, and differences of which hardly any are not 0: Tango's score interval and McNemar's test.
+    Single outcomes, and differences that are nearly all 0: Tango's score interval and McNemar's test.
     If hardly any is not 1: Wilson's interval of (1 + difference) / 2. Otherwise Student's t.
     """
     present, keys = _present(values, groups)
@@ -193,7 +193,7 @@ def _mean(values: Floats) -> float:
 
 
 def effective_outcomes(n: int, total: float, squares: float) -> float:
-    """The number of single outcomes with a mean that varies as that of `n` shares, by their sums; at least `n`.
+    """The number of single outcomes with a mean that varies as the mean of `n` shares, by their sums; at least `n`.
 
     A trace of a 0 and of a 1 is added, or equal shares would count as infinitely many outcomes. In simulations, a trace
     of a quarter is nearest to 95 % coverage (bench/interval_coverage.py).
@@ -207,7 +207,7 @@ def effective_outcomes(n: int, total: float, squares: float) -> float:
 
 
 def _outcomes(shares: Floats, keys: Groups | None) -> tuple[float, float]:
-    """The number of single outcomes with a mean that varies as that of these shares, and its degrees of freedom."""
+    """The number of single outcomes with a mean that varies as these shares' mean, and its degrees of freedom."""
     if keys is None:
         if np.all((shares == 0) | (shares == 1)):
             return float(len(shares)), math.inf
@@ -241,7 +241,7 @@ def critical_value(freedom: float) -> float:
 
 
 def two_sided(distance: float, freedom: float) -> float:
-    """The p-value of an estimate so many standard errors away from a hypothesis; `freedom` may be infinite."""
+    """The p-value of an estimate this many standard errors away from a hypothesis; `freedom` may be infinite."""
     return 2 * float(special.stdtr(freedom, -abs(distance)))
 
 
@@ -299,7 +299,7 @@ def score_interval(better: float, worse: float, n: float) -> tuple[float, float]
 
 
 def scaled_counts(differences: Floats) -> tuple[float, float, float]:
-    """The differences [U] as so many wins and losses of one size: wins, losses, size.
+    """The differences [U] as numbers of wins and losses of one size: wins, losses, size.
 
     Their total and their sum of squares are those of the differences. Single outcomes are their own counts.
     """

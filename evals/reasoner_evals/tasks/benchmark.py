@@ -34,7 +34,7 @@ from reasoner_evals.tasks.graders import GradedQuestion
 class Template:
     """A prompt template: a document if there is one, the question and an instruction.
 
-    In the instruction `{kind}` is replaced by that of the answer space, such as `Give the answer as a number.`
+    In the instruction `{kind}` is replaced by the answer space's, such as `Give the answer as a number.`
     Increment `version` with every change of the text.
     """
 
@@ -252,7 +252,7 @@ def question_of(
     kind: str = "auto",
     reads: Collection[str] = COLUMNS,
 ) -> GradedQuestion:
-    """The question of a row by its `COLUMNS`, of which only `question` and `answer` must be there.
+    """The question of a row by its `COLUMNS`; only `question` and `answer` must be there.
 
     `id` and `kind` are those of a row without them. With `choices`, the answer is a letter, one of them or an index
     from 0. Of a worked solution, the answer is the one that it states in a form, such as a box.

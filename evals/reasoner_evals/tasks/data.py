@@ -59,7 +59,7 @@ Renames = Mapping[str, Sequence[str]]
 class DataRow:
     """One row: its location, such as `test.jsonl:17`, its index from 0, and its values.
 
-    Columns have the task's names; `renames` maps them to names that files have for them, the first of which counts.
+    Columns have the task's names; `renames` maps them to names that files have for them; the first counts.
     """
 
     location: str

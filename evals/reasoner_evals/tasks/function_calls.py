@@ -224,7 +224,7 @@ class CallGrader:
 class Bfcl:
     """BFCL: calls of functions in one turn, 1,240 questions in five categories, and of its live part if you name it.
 
-    `data` is the folder of its files, by default that of the package `bfcl-eval`, for which `pip install --no-deps
+    `data` is the folder of its files, by default the one of the package `bfcl-eval`, for which `pip install --no-deps
     bfcl-eval` is enough. `categories` are `simple_python`, `multiple`, `parallel`, `parallel_multiple`, `irrelevance`,
     those of the live part, such as `live_simple`, and `live_relevance`. A vote is over equal calls.
     """

@@ -78,8 +78,8 @@ class RuleGrader:
 class ReferenceGrader:
     """Grades an answer by the reference answer and its `aliases`, as the answer space compares them.
 
-    Free text is right if its SQuAD normal form equals that of one of them (EM; Rajpurkar 2016, 1606.05250). A number
-    is right too if it differs from one of them by at most `error`.
+    Free text is right if its SQuAD normal form equals the form of one of them (EM; Rajpurkar 2016, 1606.05250). A
+    number is right too if it differs from one of them by at most `error`.
     """
 
     name: ClassVar[str] = "reference"

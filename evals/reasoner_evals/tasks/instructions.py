@@ -86,7 +86,7 @@ def followed(question: Question, candidate: Completion) -> float:
 
 @dataclass(frozen=True, slots=True)
 class IfEval(Benchmark):
-    """IFEval: 541 prompts with instructions on the form of the reply, all of which must be followed; needs `ifeval`.
+    """IFEval: 541 prompts with instructions on the form of the reply; all must be followed; needs `ifeval`.
 
     The answer is the whole reply, so choose among samples by a verifier. The checks themselves are one, as the prompt
     states them: `rules:call=reasoner_evals.tasks.instructions:followed`. Numbers of sentences are checked once `python

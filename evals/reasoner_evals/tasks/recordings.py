@@ -98,7 +98,7 @@ def write_pool(records: Path, out: Path) -> PoolSummary:
 
 
 def _located(path: Path, file: BinaryIO) -> tuple[dict[str, _Question], bool]:
-    """Each question with the places of its records, all of which are checked, and whether any has probes."""
+    """Each question with the places of its records, all checked, and whether any has probes."""
     questions, probed, start = dict[str, _Question](), False, 0
     for records, where in _records(path, file):
         if not records:

@@ -24,10 +24,10 @@ ERROR: Final = 0.05
 MARGIN: Final = 0.01
 """Accuracies that differ by less count as equal: the cheaper candidate wins."""
 NEAR: Final = 0.0025
-"""The chosen candidate is the cheapest that is estimated to be at most so much less accurate than the best."""
+"""The chosen candidate is the cheapest that is estimated to be at most this much less accurate than the best."""
 TRACE: Final = 1e-9
 CHEAP: Final = 0.1
-"""A candidate of at most so much of the budget stays in where tokens are saved."""
+"""A candidate of at most this share of the budget stays in where tokens are saved."""
 SLACK: Final = 1.1
 """The most that a candidate may cost on average, as a multiple of the budget: sizes are estimates."""
 LEAST: Final = 10
@@ -233,7 +233,7 @@ def _by_group(values: Floats, groups: Groups) -> Floats:
 
 
 def limit(costs: Sequence[float], goal: float, questions: int) -> float:
-    """The tokens that a race and its judge may spend by default, where candidates cost so much a question.
+    """The tokens that a race and its judge may spend by default, by what candidates cost a question.
 
     It is a share of what all candidates on all `questions` cost. The sizes, the samples of the largest vote, and the
     judge fit whatever the number of candidates.

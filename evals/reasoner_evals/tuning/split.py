@@ -38,8 +38,8 @@ def split(items: Sequence[GradedQuestion]) -> QuestionSplit:
     )
     if not all(sides):
         raise UsageError(
-            f"{len(items)} questions cannot be divided into a race and a judge: give about {FEW} or more, with several "
-            "groups where they have any"
+            f"{counted(len(items), 'question')} cannot be divided into a race and a judge: give about {FEW} or more, "
+            "with several groups where they have any"
         )
     return sides
 

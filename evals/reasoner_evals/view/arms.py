@@ -35,7 +35,7 @@ from reasoner_evals.stats import Bools
 
 T = TypeVar("T")
 _WORDS: Final = tuple(name.replace("_", " ") for name in (*OUTCOMES, "not finished"))
-"""By index into `OUTCOMES`; the last one is that of `UNFINISHED`."""
+"""By index into `OUTCOMES`; the last one stands for `UNFINISHED`."""
 _NAMED: Final = rb'"%b":("[^"\\]*(?:\\.[^"\\]*)*")'
 """A field and its text. No text of a model is taken for it: quotes within a text have a backslash."""
 _TASK: Final = re.compile(_NAMED % b"task")
@@ -155,7 +155,7 @@ class ShownArm:
     asks: int
     """Equal for arms with the same questions, which can be shown side by side."""
     words: str
-    """Its name for people, such as `vote of 8, seed 0`; its label has the whole spec."""
+    """Its name for people, such as `vote of 8`, with its seed where seeds differ; its label has the whole spec."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -227,11 +227,13 @@ def open_arms(paths: Sequence[Path]) -> list[ShownArm]:
         (arm.strategy, arm.verifier, run.manifest.model.thinking is not None)
         for run, arm in arms
     )
+    several_seeds = len({arm.seed for _, arm in arms}) > 1
     for run, arm in arms:
         items = run.tasks[arm.task]
         asks = known.setdefault((arm.task, items.ids, items.digests), len(known))
         parts = [names[arm.strategy, arm.verifier].at(None), arm.limit]
-        words = ", ".join([*filter(None, parts), f"seed {arm.seed}"])
+        parts += [f"seed {arm.seed}"] if several_seeds else []
+        words = ", ".join(filter(None, parts))
         data = read_arm(run, arm.name)
         shown.append(ShownArm(len(shown), run, data, asks, words))
     return shown

@@ -33,7 +33,7 @@ class Deadlines(dict["TimeLimit", float]):
 
 @dataclass(slots=True, eq=False)
 class TimeLimit:
-    """A block in a task that ends within so many seconds, or with `RequestLost`; `where` is the server's address."""
+    """A block in a task that ends within this many seconds, or with `RequestLost`; `where` is the server's address."""
 
     deadlines: Deadlines
     where: str

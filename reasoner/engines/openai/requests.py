@@ -33,8 +33,10 @@ PROMPT_BYTES: Final = 16
 MESSAGE_TOKENS, TEMPLATE_TOKENS = 16, 128
 """Bounds on the tokens that a chat template adds: per message, and once. Some templates add a system turn."""
 WHOLE_TOKENS = 1024
-"""Replies of up to so many tokens may come unstreamed. Proxies close a connection that is silent for 60 s (nginx, AWS
-load balancers), and 1,024 tokens take 51 s at 20 tokens/s."""
+"""Replies of at most this many tokens may come unstreamed.
+
+Proxies close a connection that is silent for 60 s (nginx, AWS load balancers); 1,024 tokens take 51 s at 20 tokens/s.
+"""
 LIMIT = "the server takes max_completion_tokens instead of max_tokens"
 NO_OPTIONS = "the server takes no stream_options: it may report no usage"
 STREAMS = (
@@ -458,7 +460,7 @@ def by_text(
 
     `opened` says whether it continues thinking. A closing marker alone ends thinking that the prompt opened. A text
     without a marker is final, unless it was cut and the model always thinks. Without a profile, an opening marker
-    counts only at the beginning of the text, and that of any family does.
+    counts only at the beginning of the text; there a marker of any family counts.
     """
     known, beginning = profile is not None, text.lstrip()
     if profile is None:

@@ -34,8 +34,8 @@ class RayEngine(CheckedOptions, RemoteEngine):
     the replica with the least to do.
 
     Without `address`, Ray is started on this machine and ended with the engine. `address` "auto" joins the cluster that
-    this machine belongs to; of several, that of the environment variable RAY_ADDRESS. All nodes need the same versions
-    of Python, this package and vLLM.
+    this machine belongs to; of several, the one in the environment variable RAY_ADDRESS. All nodes need the same
+    versions of Python, this package and vLLM.
 
     `gpus` is how many a replica takes: by default what vLLM's arguments say, such as `tensor_parallel_size`, and none
     for an engine without vLLM or on a CPU build. They are on one node. `cpus` is how many cores a replica reserves,

@@ -1,6 +1,6 @@
 """A process that ends what Ray leaves behind: its agents try for a minute to reach a cluster that was killed.
 
-It imports the standard library only, and waits for the end of its input, which comes with that of the driver.
+It imports the standard library only, and waits for the end of its input, which comes when the driver ends.
 """
 
 import os

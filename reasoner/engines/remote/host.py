@@ -272,7 +272,7 @@ class Host:
         return packed_completion(completion)
 
     def _watched(self, number: int, request: SampleRequest) -> SampleRequest:
-        """The request, of which the driver learns from now on how long the reply is."""
+        """The request; from now on the driver learns how long its reply is."""
         progress = self._progress[number] = Progress()
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(

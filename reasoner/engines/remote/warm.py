@@ -89,7 +89,7 @@ def _notes_folder() -> Path:
 
 @contextmanager
 def _own_folder() -> Iterator[Path]:
-    """The folder of notes, opened: by a short path, as that of a socket must be, which nothing can replace.
+    """The folder of notes, opened: by a path that nothing can replace, and short, as a socket's path must be.
 
     Raises:
         OSError: it cannot be opened, or is not private.

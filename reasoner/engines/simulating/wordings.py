@@ -106,7 +106,7 @@ def wording(instructions: str, question: str) -> Wording:
 
 
 def _wanted(text: str) -> dict[str, Any]:
-    """The schema of the JSON that a text asks for: the last one in it, or that of its last example or of its names."""
+    """The schema of the JSON that a text asks for: the last one in it, else of its last example or its names."""
     objects = list(_objects_in(text))
     if schemas := [value for value in objects if _SCHEMA & value.keys()]:
         return schemas[-1]

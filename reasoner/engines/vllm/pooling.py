@@ -18,7 +18,7 @@ from reasoner.specs import Range
 from reasoner.types import Prompt, TokenIds, Usage
 
 BESIDE_ANOTHER = 0.2
-"""The share of a GPU's memory that is taken next to a policy of which nothing is known."""
+"""The share of a GPU's memory that is taken next to a policy about which nothing is known."""
 
 
 class PooledOutputs(NamedTuple):

@@ -14,7 +14,7 @@ from reasoner.types import NO_LOGPROB, FinishReason, Logprobs, TokenIds
 def prepare(processor: Any, progress: dict[str, Progress]) -> None:
     """Make vLLM's output processor tell how long sequences are, and keep log-probabilities as bare numbers.
 
-    `progress` is that of requests that are about to be added, by their names. Outputs of single tokens would tell the
+    `progress` belongs to requests that are about to be added, by their names. Outputs of single tokens would tell the
     lengths too, at a hundred times the price.
     """
     add, process, states = (
@@ -88,7 +88,7 @@ def read_logprobs(
     """The log-probabilities of a sequence.
 
     Raises:
-        EngineError: that of a sampled token or a best alternative is missing or minus infinity. A watched token may
+        EngineError: a sampled token's or a best alternative's is missing or minus infinity. A watched token may
             have it: a model can exclude tokens.
     """
     if rows is None:
@@ -136,9 +136,9 @@ class EndedSequence(NamedTuple):
 class SequenceStream:
     """Collects the outputs of one sequence; a call with each of them returns True where it must end.
 
-    It ends when it is due. That of a model that thinks, which is decoded here, also ends at a stop string in its final
-    part, and in its thinking if asked. `on_text` receives each part without its markers; text that may begin a marker
-    or a stop string is held back until it is one or is not, and at the end it is left.
+    It ends when it is due. A sequence of a model that thinks, which is decoded here, also ends at a stop string in its
+    final part, and in its thinking if asked. `on_text` receives each part without its markers; text that may begin a
+    marker or a stop string is held back until it is one or is not, and at the end it is left.
     """
 
     def __init__(

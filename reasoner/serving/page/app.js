@@ -15,7 +15,7 @@ const MAX_NAMED = 40;
 const MAX_NOTES = 12;
 const MAX_LINE = 32 << 20;
 const ENDINGS = {
-  strategy: "the strategy", budget: "the budget", rule: "a stop rule", price: "the price of a sample", error: "an error",
+  budget: "the budget", rule: "a stop rule", price: "the price of a sample", error: "an error",
 };
 const LEVELS = [["", "as the model does"], ["none", "none"], ["low", "low"], ["medium", "medium"], ["high", "high"]];
 
@@ -41,7 +41,7 @@ function element(name, { text = "", ...properties } = {}, ...children) {
   return made;
 }
 
-/** A text of any length, of which the beginning is kept. */
+/** A text of any length; its beginning is kept. */
 class Beginning {
   head = "";
   length = 0;
@@ -218,7 +218,7 @@ class Result {
     if (cost?.seconds !== undefined) facts.push(["seconds", cost.seconds.toFixed(cost.seconds < 1 ? 2 : 1)]);
     if (typeof cost?.usd === "number") facts.push(["price", `$${cost.usd.toFixed(6)}`]);
     if (saved) facts.push(["samples saved", grouped(saved)]);
-    if (endedBy) facts.push([`ended by ${ENDINGS[endedBy] ?? short(endedBy)}`, short(reason ?? "") || "no reason given"]);
+    if (endedBy) facts.push([endedBy === "strategy" ? "end" : `ended by ${ENDINGS[endedBy] ?? short(endedBy)}`, short(reason ?? "") || "no reason given"]);
     if (this.state === "ended" && this.finish === "length") facts.push(["reply", "cut at its limit"]);
     this.part(".facts").replaceChildren(...facts.map(([name, value]) =>
       element("div", {}, element("dt", { text: name }), element("dd", { text: value }))));

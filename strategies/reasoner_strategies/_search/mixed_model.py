@@ -32,7 +32,7 @@ class Ratings(NamedTuple):
 
 
 def draw_ratings(groups: Sequence[Ratings], source: random.Random) -> list[float]:
-    """The next rating of each group, and last that of a new group, each drawn from its own posterior law.
+    """The next rating of each group, and last a new group's, each drawn from its own posterior law.
 
     With given deviations everything is normal; those are integrated over a grid.
     """

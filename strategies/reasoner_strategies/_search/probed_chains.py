@@ -101,7 +101,7 @@ class ProbedChains:
         return tally
 
     def publish(self, tally: Tally, *, samples: int) -> Plan[None]:
-        """Propose the leader of votes of so many chains, if they have changed."""
+        """Propose the leader of the votes of these chains, if they have changed."""
         vote_state = replace(tally.vote_state(), samples=samples)
         if vote_state != self.vote_state:
             self.vote_state = vote_state

@@ -1,4 +1,4 @@
-"""Plans side by side: several plans for one question, each of which receives its own replies only."""
+"""Plans side by side: several plans for one question; each receives its own replies only."""
 
 from bisect import bisect_right
 from collections import deque

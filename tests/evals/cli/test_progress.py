@@ -93,10 +93,10 @@ def test_samples_of_unfinished_questions_are_kept_and_counted() -> None:
     live.arm_started(ARM, 3, 0)
     live.samples_kept(ARM, 5)
     live.spent(ARM, Cost(samples=2, generated_tokens=9))
-    assert live.kept == ["7 samples of others"]
+    assert live.kept == ["7 samples of unfinished questions"]
     sampled = record().model_copy(update={"cost": Cost(samples=4, generated_tokens=9)})
     live.item_done(ARM, sampled, "right")
-    assert live.kept == ["1 finished question", "3 samples of others"]
+    assert live.kept == ["1 finished question", "3 samples of unfinished questions"]
     assert (
         "greedy: 5 samples of unfinished questions are reused"
         in written.getvalue().splitlines()

@@ -293,7 +293,7 @@ def test_a_file_without_answers_or_of_something_else_is_refused_in_one_line(
     [
         (("--out", "tuned"), "must be a file that ends in .toml"),
         (("--out", "x.toml", "--spend", "10"), "--spend 10 is too little"),
-        (("--out", "x.toml", "--limit", "1"), "1 questions cannot be divided"),
+        (("--out", "x.toml", "--limit", "1"), "1 question cannot be divided"),
         (
             ("--out", "x.toml", "--tokens", "sequential=2k"),
             "--tokens must be an amount of tokens",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reasoner.errors import UsageError
-from reasoner_evals.report.build import make_report, points_csv
+from reasoner_evals.report.build import _labels, make_report, points_csv
 from reasoner_evals.report.diagnostics import verifiers
 from reasoner_evals.report.figures import report_figures
 from reasoner_evals.report.page import page, to_markdown
@@ -76,11 +76,13 @@ def test_cases_are_failures_of_their_kind_and_no_question_comes_twice(
             assert one.record.share >= 0.8
 
 
-def test_what_may_not_be_shown_is_in_no_report(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shareable", [True, False])
+def test_what_may_not_be_shown_is_in_no_report(tmp_path: Path, shareable: bool) -> None:
     law = Law(no_answer=0.2)
     arms = [Fake("single", law=law), Fake("beam_search", replies=4, law=law)]
     report = make_report(
-        [fabricate(tmp_path / "run", arms, questions=40, shareable=False)]
+        [fabricate(tmp_path / "run", arms, questions=40, shareable=shareable)],
+        hide_questions=shareable,
     )
     assert report.tasks[0].failures
     assert not any(one.item for one in report.tasks[0].failures)
@@ -89,7 +91,7 @@ def test_what_may_not_be_shown_is_in_no_report(tmp_path: Path) -> None:
         assert not re.search(
             r"(?<![\d.])70[0-3]\d\d?(?!\d)", written
         )  # a reference answer, or a wrong one
-    assert any("may not be shown" in one for one in report.limits)
+    assert any("are not shown" in one for one in report.limits)
 
 
 @pytest.mark.parametrize(
@@ -224,3 +226,14 @@ def test_a_report_does_not_depend_on_the_order_of_the_journal(
         )
     known = [name for name in CSV_COLUMNS if name != "deltas"]
     assert make_report([path]).tasks[0].points[known].equals(made.task.points[known])
+
+
+def test_a_task_of_a_file_has_the_name_of_the_file_and_no_two_have_one() -> None:
+    names = {
+        "jsonl:path=/a/mine.csv": "mine",
+        "jsonl:path=/a/twice.csv": "jsonl:path=twice.csv",
+        "pool:path=/b/twice.jsonl": "pool:path=twice.jsonl",
+        "humaneval:data=/a/even.jsonl": "humaneval (even)",
+        "gsm8k:split=train": "gsm8k:split=train",
+    }
+    assert _labels(list(names)) == names

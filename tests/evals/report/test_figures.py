@@ -142,7 +142,7 @@ def test_points_without_a_place_on_an_axis_are_named_in_its_caption(
 
 
 def crowd(count: int) -> TaskReport:
-    """A pool, one budget divided at several totals, and so many stop rules."""
+    """A pool, one budget divided at several totals, and this many stop rules."""
     totals = [a_point(f"{VOTE}{ALLOCATED}", key=f"total {n}") for n in SIZES]
     rules = [
         a_point(f"{VOTE}:stop=lock_in:delta=0.0{row}{row + 1}", accuracy=0.6)

@@ -51,7 +51,7 @@ def task(
     data_hash: str = "d1",
     prompt: str = "plain@1",
 ) -> TaskData:
-    """So many questions, to each of which 7 is the answer."""
+    """This many questions, to each of which 7 is the answer."""
     asked = [
         Question.of(f"How many are {n}?", space="number", id=f"q{n}")
         for n in range(questions)
@@ -193,7 +193,7 @@ def events(folder: Path, name: str) -> list[Event]:
 
 
 def killed_in_a_child(work: Callable[[], object], *, lines: int, part: int) -> bool:
-    """Do the work in a process that kills itself after so many lines, in the middle of the next one."""
+    """Do the work in a process that kills itself after this many lines, in the middle of the next one."""
     child = os.fork()
     if not child:
         written = 0

@@ -46,7 +46,7 @@ def run(
     names: list[str] = NAMES,
     **changes: Any,
 ) -> Path:
-    """Evaluate so many questions, or one shard of them, into this folder."""
+    """Evaluate this many questions, or one shard of them, into this folder."""
     part = Subset(shard=shard).cut(data(count))
     total = changes.pop("total", "")
     frozen = manifest(names, count, total=total).model_copy(
@@ -323,7 +323,7 @@ def test_the_new_folder_must_be_free(three: Path, tmp_path: Path) -> None:
 def test_a_merge_that_is_killed_leaves_no_run_and_is_made_again(
     three: Path, tmp_path: Path, copied: int
 ) -> None:
-    """After so many lines; after all of them, before the folder gets its name."""
+    """After this many lines; after all of them, before the folder gets its name."""
     if not (child := os.fork()):
         left = copied
 

@@ -21,6 +21,13 @@ def test_names_are_words_and_leave_out_what_all_arms_share() -> None:
     ]
     assert named(*specs) == ["greedy", "vote of 16", "best of 8"]
     assert named("best_of_n:n=8", verifier="prm") == ["best of 8, prm"]
+    # A greedy sample has no part in the temperature of the others, and a default is not shared.
+    warm = [f"self_consistency:n={n},temperature=0.7" for n in (8, 16)]
+    assert named("single:temperature=0", *warm) == ["greedy", "vote of 8", "vote of 16"]
+    assert named("single", *warm, thinks=True)[1:] == [
+        "vote of 8, temperature=0.7",
+        "vote of 16, temperature=0.7",
+    ]
     # What only one of them sets tells them apart, and a stop rule is never a setting.
     assert named("self_consistency", "self_consistency:max_tokens=96") == [
         "vote of 8",
@@ -31,6 +38,16 @@ def test_names_are_words_and_leave_out_what_all_arms_share() -> None:
     assert named("single", thinks=True) == ["one sample"]
     # A strategy of another machine has a name too.
     assert named("some_search:n=4") == ["some search of 4"]
+
+
+def test_a_verifier_is_named_without_options_where_no_other_has_its_name() -> None:
+    def both(*verifiers: str) -> list[str]:
+        arms = [("best_of_n:n=8", verifier, False) for verifier in verifiers]
+        return [name.at(None) for name in arm_names(arms).values()]
+
+    shown, written = "code:tests=[shown]", "code:tests=[written]"
+    assert both(shown, "prm") == ["best of 8, code", "best of 8, prm"]
+    assert both(shown, written) == [f"best of 8, {shown}", f"best of 8, {written}"]
 
 
 SPECS = [

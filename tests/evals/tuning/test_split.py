@@ -54,7 +54,7 @@ def test_a_third_judges() -> None:
 
 
 def test_one_question_cannot_race_and_judge() -> None:
-    with pytest.raises(UsageError, match="1 questions cannot be divided"):
+    with pytest.raises(UsageError, match="1 question cannot be divided"):
         split(items([("alone", "")]))
 
 

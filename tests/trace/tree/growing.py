@@ -178,7 +178,7 @@ def beam() -> Trace:
 
 
 def wide(children: int, *, levels: int = 1) -> Trace:
-    """So many nodes from the head, and as many from the first of each level."""
+    """This many nodes from the head, and as many from the first of each level."""
     trace, on = Trace().begin(), "head"
     for _ in range(levels):
         first, *_ = (trace.draw(on) for _ in range(children))

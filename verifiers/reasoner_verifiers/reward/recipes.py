@@ -75,7 +75,7 @@ _BY_ARCHITECTURE = {"Qwen2ForProcessRewardModel": QWEN_MATH_PRM}
 def choose(
     recipe: str, model: str, folder: Path | None, rates: Literal["steps", "outcome"]
 ) -> Recipe:
-    """The recipe with this name; with "auto" that of the model, by its architecture or else its name."""
+    """The recipe with this name; with "auto" the model's, by its architecture or else its name."""
     chosen = RECIPES[recipe] if recipe != "auto" else _recognise(model, folder)
     suitable = [
         candidate.name
