@@ -110,11 +110,11 @@ def follow(chains: Sequence[Chain], setting: Setting) -> tuple[str | None, int, 
             trials=(len(old),),
         )
         if ended and setting.rule.stop(state, Cost()):
-            said = Counter(filter(None, (chains[at].trial(grown[at]) for at in old)))
-            known = [said.pop(vote.answer.text, 0) for vote in votes]
+            trials = Counter(filter(None, (chains[at].trial(grown[at]) for at in old)))
+            known = [trials.pop(vote.answer.text, 0) for vote in votes]
             tokens += PROBE_TOKENS * len(old)
             sequential += PROBE_TOKENS * bool(old)
-            asked = replace(state, trials=(*known, *said.values()))
+            asked = replace(state, trials=(*known, *trials.values()))
             if setting.rule.stop(asked, Cost()):
                 break
         if not running and launched == len(chains):

@@ -12,7 +12,7 @@ from reasoner.types import Answer, Completion, SamplingParams, VoteState
 from reasoner_strategies._search.probed_chains import ProbedChains
 from reasoner_strategies._search.steps import Path
 
-WINDOW: Final = 18
+WINDOW: Final = 16
 """Chains in flight by default, until `SEVERAL` have ended; then twice as many."""
 SEVERAL: Final = 8
 
