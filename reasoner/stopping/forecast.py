@@ -22,8 +22,8 @@ RELIABILITY: Final = 0.5
 """The chance that a straggler ends with its trial answer, before any sample has ended."""
 PRIOR_SAMPLES: Final = 16
 """How many samples that have ended weigh as much as `RELIABILITY`."""
-UNDECIDED: Final = 8
-"""From this many ended samples on, a vote may be given up, and twice as many samples run."""
+UNDECIDED: Final = 4
+"""From this number of ended samples on, a vote may be given up."""
 UNASKED: Final = FirstOf((BetaRule(0.9), NoMajority()))
 """What decides where nobody is asked: from votes alone, a forecast loses more at equal tokens."""
 
@@ -34,7 +34,7 @@ class Predict(CheckedOptions):
 
     Samples that ended vote 1. A straggler votes p for its trial answer: the share of the ended samples
     that have it, taken with 16 more samples, half of them with it; the rest of its vote is open. All others follow the
-    posterior of the shares. From 8 ended samples on it gives up where the leader has a majority of all samples with a
+    posterior of the shares. From 4 ended samples on it gives up where each answer has a majority of all samples with a
     probability below `hopeless`. `self_consistency` asks for trial answers after every `every` tokens where the model
     thinks and its engine can probe; elsewhere it is `first_of(rules=[beta(theta=0.9), no_majority])`. Where all samples
     have ended it is `Lossless`.
@@ -52,7 +52,7 @@ class Predict(CheckedOptions):
             return None
         if certain := Lossless().stop(vote_state, cost):
             return certain
-        lead, final = forecast(vote_state)
+        lead, finals = forecast(vote_state)
         agree = f"{vote_state.votes[0].count} of {counted(vote_state.samples, 'sample')} agree"
         if lead.mean > 0 and lead.mean >= self.z * lead.deviation:
             trials = (
@@ -60,12 +60,12 @@ class Predict(CheckedOptions):
             )
             return f"{agree}{trials}: the leader will lead by {lead}, z is {self.z:g}"
         undecided = UNDECIDED <= vote_state.samples < vote_state.max_samples
-        short = vote_state.max_samples / 2 - final.mean
-        if undecided and short > -NormalDist().inv_cdf(self.hopeless) * final.deviation:
-            of_all = f"{final} of {vote_state.max_samples} votes"
-            return (
-                f"{agree}: the leader will have {of_all}, hopeless is {self.hopeless:g}"
-            )
+        majority, far = vote_state.max_samples / 2, -NormalDist().inv_cdf(self.hopeless)
+        if undecided and all(
+            majority - final.mean > far * final.deviation for final in finals
+        ):
+            most = f"{max(finals)} of {vote_state.max_samples} votes"
+            return f"{agree}: no answer will have more than {most}, hopeless is {self.hopeless:g}"
         return None
 
 
@@ -79,13 +79,13 @@ class Forecast(NamedTuple):
         return f"{self.mean:.3g} ± {self.deviation:.2g}"
 
 
-def forecast(vote_state: VoteState) -> tuple[Forecast, Forecast]:
-    """The leader's final lead over the strongest other, and its final votes; for a vote state with votes.
+def forecast(vote_state: VoteState) -> tuple[Forecast, tuple[Forecast, ...]]:
+    """The leader's final lead over the strongest other, and each answer's final votes; for a vote state with votes.
 
     With a and b the expected votes of both and S those of all so far, the shares of further samples are a / (S + 1) and
     (b + 1/2) / (S + 1). They are uncertain as after S samples of a Beta posterior. Stragglers
     without a trial answer are held against the decision: for the lead, four of them are a vote for the other, up to a
-    tie; for the final votes, all of them are the leader's.
+    tie; for the final votes of an answer, all of them are its own.
     """
     ended, total = vote_state.samples, vote_state.max_samples
     counts = [vote.count for vote in vote_state.votes]
@@ -120,12 +120,17 @@ def forecast(vote_state: VoteState) -> tuple[Forecast, Forecast]:
         math.sqrt(known + free / 4 + rest * each + rest**2 * each / (votes + 2)),
     )
 
-    later, each = rest - unread + free, share * (1 - share)
-    final = Forecast(
-        a + unread + later * share,
-        math.sqrt(spread[0] + later * each + later**2 * each / (votes + 2)),
-    )
-    return lead, final
+    later, finals = rest - unread + free, list[Forecast]()
+    for own, doubt in zip(expected, spread, strict=True):
+        share = own / (votes + 1)
+        each = share * (1 - share)
+        finals.append(
+            Forecast(
+                own + unread + later * share,
+                math.sqrt(doubt + later * each + later**2 * each / (votes + 2)),
+            )
+        )
+    return lead, tuple(finals)
 
 
 def predicting(rule: StopRule | None) -> Predict | None:

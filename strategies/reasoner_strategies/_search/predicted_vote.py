@@ -6,7 +6,6 @@ from typing import Final
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
-from reasoner.stopping.forecast import UNDECIDED
 from reasoner.stopping.pace import STRAGGLER_LENGTH
 from reasoner.strategy import Plan, StopRule, Tally, count_votes, note_stop, propose
 from reasoner.types import Answer, Completion, SamplingParams, VoteState
@@ -14,7 +13,8 @@ from reasoner_strategies._search.probed_chains import ProbedChains
 from reasoner_strategies._search.steps import Path
 
 WINDOW: Final = 16
-"""Chains in flight by default, until the vote is `UNDECIDED`; then twice as many."""
+"""Chains in flight by default, until `SEVERAL` have ended; then twice as many."""
+SEVERAL: Final = 8
 
 
 def predicted_vote(
@@ -67,7 +67,7 @@ def predicted_vote(
                 yield from note_stop(reason)
                 return votes.leader
         grown = yield from chains.advance(
-            window if len(ended) < UNDECIDED else 2 * window
+            window if len(ended) < SEVERAL else 2 * window
         )
         latest = sorted(
             (path for path in grown if not path.open), key=lambda path: path.tokens
