@@ -18,7 +18,7 @@ from reasoner.trace import outline as views
 from reasoner.trace.events import read_trace
 from reasoner.trace.outline import Outline
 from reasoner.trace.page import page
-from reasoner.trace.tree import SearchTree, TreeNode, search_trees
+from reasoner.trace.view import QuestionView, TreeNode, search_trees
 
 MAX_NODES: Final = 500
 MAX_LINES: Final = 12
@@ -39,7 +39,7 @@ def show(file: Path, question: str | None, html: Path | None) -> None:
     """
     terminal = Terminal()
 
-    def trees() -> Iterator[SearchTree]:
+    def trees() -> Iterator[QuestionView]:
         return (
             search_trees(read_trace(file))
             if question is None
@@ -70,7 +70,7 @@ def show(file: Path, question: str | None, html: Path | None) -> None:
             terminal.say(f"wrote {html}")
 
 
-def _tree_of(question: str, file: Path) -> SearchTree:
+def _tree_of(question: str, file: Path) -> QuestionView:
     """The tree of the question with this id; the last one of several attempts."""
     trees = [
         *search_trees(
@@ -87,7 +87,7 @@ def _tree_of(question: str, file: Path) -> SearchTree:
     return trees[-1]
 
 
-def _show_rows(terminal: Terminal, trees: Iterator[SearchTree]) -> None:
+def _show_rows(terminal: Terminal, trees: Iterator[QuestionView]) -> None:
     """Show each tree in a line."""
     for tree in trees:
         answer = printable(tree.answer.text, limit=12) if tree.answer else "no answer"
@@ -106,7 +106,7 @@ def _show_rows(terminal: Terminal, trees: Iterator[SearchTree]) -> None:
     terminal.say("choose one with --question ID")
 
 
-def full(search_tree: SearchTree, width: int) -> Iterator[RenderableType]:
+def full(search_tree: QuestionView, width: int) -> Iterator[RenderableType]:
     """Everything about a tree: its settings and result, the trees, the path to the answer, and other events."""
     facts = views.settings_of(search_tree)
     answer = (
@@ -194,7 +194,7 @@ def _drawn(outline: Outline, head: int) -> Tree:
     return tree
 
 
-def _heading(search_tree: SearchTree, index: int) -> Text:
+def _heading(search_tree: QuestionView, index: int) -> Text:
     head, several = search_tree.heads[index], len(search_tree.heads) > 1
     which = f"prompt {index + 1} of {len(search_tree.heads)}" if several else "prompt"
     return _line(
@@ -202,7 +202,7 @@ def _heading(search_tree: SearchTree, index: int) -> Text:
     )
 
 
-def _label(node: TreeNode, search_tree: SearchTree) -> Text:
+def _label(node: TreeNode, search_tree: QuestionView) -> Text:
     """A node's state, score, tokens, answer and text in one line."""
     text = printable(node.text, limit=140) or "(no text)"
     text = f"[{printable(node.prefill)}] {text}" if node.prefill else text

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from reasoner.journal.lines import sealed_line
 from reasoner.trace.events import Event, Proposed, Sampled, Thought, event_adapter
 from reasoner.trace.page import base_style, page
-from reasoner.trace.tree import search_trees
+from reasoner.trace.view import search_trees
 
 FOLDER: Final = Path(__file__).with_name("page")
 ASSETS: Final = {

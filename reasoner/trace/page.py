@@ -15,7 +15,7 @@ from reasoner.budget import cost_line
 from reasoner.system.printing import clipped, counted, visible
 from reasoner.trace import outline as views
 from reasoner.trace.outline import Outline, OutlineRow
-from reasoner.trace.tree import SearchTree
+from reasoner.trace.view import QuestionView
 from reasoner.types import VoteState
 from reasoner.voting import MAX_ANSWERS
 
@@ -35,7 +35,7 @@ MAX_TREES: Final = 50
 """Questions on one page."""
 
 
-def fragment(tree: SearchTree) -> Markup:
+def fragment(tree: QuestionView) -> Markup:
     """A tree as an `<article class="course">`: its votes, path, texts and costs. Bounded in size, without scripts.
 
     It needs `style()` in its page. Of more than `MAX_NODES` sequences, those nearest to the prompt and the path to the
@@ -69,7 +69,7 @@ def fragment(tree: SearchTree) -> Markup:
     )
 
 
-def anchor_of(tree: SearchTree) -> str:
+def anchor_of(tree: QuestionView) -> str:
     """A prefix of element ids that is the same each time, and another one for another search."""
     short = repr((tree.began, tree.ended, len(tree.nodes))).encode("utf-8", "replace")
     return f"t{blake2b(short, digest_size=5).hexdigest()}"
@@ -101,7 +101,9 @@ def policy(forms: str = "'none'") -> Markup:
     )
 
 
-def page(trees: Iterable[SearchTree], *, source: str, note: str = "") -> Iterator[str]:
+def page(
+    trees: Iterable[QuestionView], *, source: str, note: str = ""
+) -> Iterator[str]:
     """A page about the trace named `source`, part by part: the `fragment` of each tree, and a `note` after them.
 
     After `MAX_TREES` trees the others are only counted.

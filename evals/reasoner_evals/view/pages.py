@@ -22,7 +22,7 @@ from reasoner.trace.page import (
     policy,
     style,
 )
-from reasoner.trace.tree import TreeNode
+from reasoner.trace.view import TreeNode
 from reasoner_evals.runs.naming import is_greedy
 from reasoner_evals.runs.reading import RIGHT, UNGRADED, ArmData
 from reasoner_evals.runs.records import ItemRecord
