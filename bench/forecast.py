@@ -166,7 +166,9 @@ def main() -> None:
         Setting(OnLeader(), WINDOW, 2 * WINDOW),
         *(
             Setting(Predict(z=z), window, 2 * window)
-            for window, z in itertools.product((12, 16, 18, 20), (2, 2.25, 2.5, 2.75, 3))
+            for window, z in itertools.product(
+                (12, 16, 18, 20), (2, 2.25, 2.5, 2.75, 3)
+            )
         ),
     ]
     print(f"gives up from {UNDECIDED} ended chains on; {given.orders} orders")

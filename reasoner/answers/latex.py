@@ -199,8 +199,6 @@ _NO_UNIT = re.compile(
     r"|(?:janu|febru)ary|march|april|may|june|july|august|(?:septem|octo|novem|decem)ber)(?![a-z])",
     re.IGNORECASE,
 )
-MAX_UNIT = 80
-"""Maximum characters of a unit."""
 _FRONT = re.compile(
     r"\A\s*+(-?)\s*+(\\?\$|US\\?\$|[\u20ac\u00a3\u20b9\u00a5]"
     r"|(?:USD|EUR|GBP|INR|JPY|Rs\.?)(?=\s*-?[\d.]))\s*(?=[-\d.\\(])"
@@ -225,7 +223,8 @@ def _without_unit(text: str) -> tuple[str, str]:
     ).rstrip(". ")
     if front := _FRONT.match(flat.replace("\x00", "")):
         return front[1] + flat.replace("\x00", "")[front.end() :], _unit(front[2])
-    tail = _TAIL.search(flat, max(0, len(flat) - MAX_UNIT))
+    # Maximum characters of a unit
+    tail = _TAIL.search(flat, max(0, len(flat) - 80))
     if tail is None or not tail.start() or _TRIGONOMETRIC.search(flat):
         return text, ""
     written, upright = tail[1].replace("\x00", " ").strip(), "\x00" in tail[1]

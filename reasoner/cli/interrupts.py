@@ -8,13 +8,10 @@ from types import FrameType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-Handler = Callable[[int, FrameType | None], None]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 0.2
 """Seconds that cancelled work may wait for exact costs; then it is cancelled again, which ends the wait."""
-AGAIN = 0.05
-"""Seconds between further cancellations."""
 LIMIT = 0.6
 """Seconds after which the work is abandoned."""
 
@@ -77,7 +74,8 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         for task in tasks:
             if task and not task.done():
                 task.cancel()
-        loop.call_later(wait, cancel, AGAIN)
+        # Seconds between further cancellations
+        loop.call_later(wait, cancel, 0.05)
 
     def interrupt(signum: int, _frame: FrameType | None) -> None:
         if caught:
@@ -133,7 +131,9 @@ def _active() -> list[signal.Signals]:
 
 
 @contextmanager
-def _handled(handler: Handler, signums: list[signal.Signals]) -> Iterator[None]:
+def _handled(
+    handler: Callable[[int, FrameType | None], None], signums: list[signal.Signals]
+) -> Iterator[None]:
     """Handle signals in the body. Handlers that the body sets itself are kept. Only the main thread can do this."""
     mine = signums if threading.current_thread() is threading.main_thread() else []
     before = {signum: signal.signal(signum, handler) for signum in mine}

@@ -41,8 +41,6 @@ MIN_WIDTH = 40
 """The least width; a narrower terminal breaks the lines itself."""
 MAX_WIDTH = 140
 """The greatest width: longer lines are hard to read."""
-MAX_ERROR_LENGTH = 2000
-"""Characters of an error that are shown, as it may name something of any length."""
 _ENDLESS = re.compile(r"\S{256,}")
 """A word that is longer than the name of a file."""
 _WORDS = re.compile(r"\s+|(?:`[^`]{1,140}`|\S)+")
@@ -87,7 +85,8 @@ class Terminal:
 
     def fail(self, error: object) -> None:
         """Write an error in one line, which is wrapped on a terminal."""
-        line = printable(str(error), limit=MAX_ERROR_LENGTH)
+        # Characters of an error that are shown, as it may name something of any length
+        line = printable(str(error), limit=2000)
         line = _ENDLESS.sub(lambda word: f"{word[0][:MAX_SHOWN]}…", line)
         for part in (
             wrapped(line, 2, "error: ", self._width).split("\n")

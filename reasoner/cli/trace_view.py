@@ -20,14 +20,8 @@ from reasoner.trace.outline import Outline
 from reasoner.trace.page import page
 from reasoner.trace.view import QuestionView, TreeNode, search_trees
 
-MAX_NODES: Final = 500
 MAX_LINES: Final = 12
 """Notes, proposals and comparisons that are shown of each."""
-MAX_STEPS: Final = 100
-MAX_STEP_LENGTH: Final = 1000
-"""Characters of a step on the path."""
-LEVEL: Final = 6
-"""Columns that a terminal needs for each level of a tree; deeper levels are left out."""
 
 
 def show(file: Path, question: str | None, html: Path | None) -> None:
@@ -135,7 +129,8 @@ def full(search_tree: QuestionView, width: int) -> Iterator[RenderableType]:
             ),
         ]
     )
-    outline = Outline.of(search_tree, maximum=MAX_NODES, deepest=width // LEVEL)
+    # Columns that a terminal needs for each level of a tree; deeper levels are left out
+    outline = Outline.of(search_tree, maximum=500, deepest=width // 6)
     for head in outline.heads:
         yield ""
         yield _drawn(outline, head)
@@ -144,7 +139,7 @@ def full(search_tree: QuestionView, width: int) -> Iterator[RenderableType]:
     if len(search_tree.heads) > len(outline.heads):
         yield f"not shown: {counted(len(search_tree.heads) - len(outline.heads), 'more prompt')}"
     if search_tree.path:
-        skipped = max(0, len(search_tree.path) - MAX_STEPS)
+        skipped = max(0, len(search_tree.path) - 100)
         yield ""
         yield Text(
             "→ the path to the answer"
@@ -169,7 +164,8 @@ def full(search_tree: QuestionView, width: int) -> Iterator[RenderableType]:
 
 
 def _step(node: TreeNode) -> tuple[str, str]:
-    text = printable(f"{node.prefill}{node.text}", limit=MAX_STEP_LENGTH) or "(no text)"
+    # Characters of a step on the path
+    text = printable(f"{node.prefill}{node.text}", limit=1000) or "(no text)"
     return f"#{node.id}", f"{views.score_of(node)}  {text}"
 
 

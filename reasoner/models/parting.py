@@ -18,8 +18,6 @@ _HEADER_BEGUN: Final = re.compile(
     r"(?:<\|(?:start|channel)\|>| to=functions\.)(?:(?!<\|message\|>).){0,200}\Z",
     re.DOTALL,
 )
-_BLANKS: Final = 200
-"""Characters of blanks at the start of a reply that are held until it is clear whether thinking follows them."""
 _HEADER_BEGINS: Final = (
     "<|channel|>",
     "<|start|>",
@@ -165,7 +163,9 @@ class PartSplitter:
             return [Piece(text, self.thinking)]
         held, position, pieces = self.held + text, 0, list[Piece]()
         settled = self._grammar.settled(held, last=last)
-        if settled <= _BLANKS and not (
+        # Characters of blanks at the start of a reply that are held until it is clear whether thinking
+        # follows them
+        if settled <= 200 and not (
             last or self.thinking or self.closed or held[:settled].strip()
         ):
             settled = 0

@@ -21,8 +21,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TextIO
 
-MAX_MESSAGE = 8 * 2**20
-"""Maximum characters of one message between the two."""
 MAX_DETAIL = 300
 
 Outcome = tuple[str, str]
@@ -261,7 +259,8 @@ class CodeUnderTest:
     def receive(self) -> list[Any]:
         """The next message from the code's process."""
         try:
-            line = self._replies.readline(MAX_MESSAGE)
+            # Maximum characters of one message between the two
+            line = self._replies.readline(8 * 2**20)
             if line.endswith("\n"):
                 message = json.loads(line)
                 if isinstance(message, list):

@@ -21,7 +21,6 @@ from reasoner.sandbox.syscalls import seccomp_filter
 
 NOBODY = 65534
 """The user and group of sandboxes that root starts: rlimits bind this user, and it owns nothing."""
-PROBE_SECONDS = 20
 _READABLE = (
     "/usr",
     "/lib",
@@ -274,7 +273,7 @@ def _names(layers: Layers) -> tuple[tuple[str, ...], str]:
                 ),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                timeout=PROBE_SECONDS,
+                timeout=20,
                 check=False,
                 **spawn_options(work, status.fileno(), life.fileno()),
             )

@@ -53,10 +53,6 @@ PUBLIC: Final = ("/", "/health")
 """Paths that need no key."""
 PUBLIC_FOLDERS: Final = ("/page/", TRACES)
 """Beginnings of such paths; traces ask for the key themselves."""
-FORM: Final = "application/x-www-form-urlencoded"
-MAX_FORM_BYTES: Final = 4096
-"""Bytes of a form that holds a key."""
-METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def _head_bytes(scope: Scope) -> int:
@@ -183,7 +179,10 @@ class App:
 
     async def _metrics(self, _request: Request) -> Response:
         """The counters, for Prometheus."""
-        return Response(self._service.metrics.text(), media_type=METRICS)
+        return Response(
+            self._service.metrics.text(),
+            media_type="text/plain; version=0.0.4; charset=utf-8",
+        )
 
     async def _models(self, _request: Request) -> Response:
         """The model, and one entry for each alias."""
@@ -293,7 +292,11 @@ class App:
         )
         if request.method == "POST" and trace:
             form = await self._body(
-                request.headers, request.receive, limit=MAX_FORM_BYTES, kind=FORM
+                request.headers,
+                request.receive,
+                # Bytes of a form that holds a key
+                limit=4096,
+                kind="application/x-www-form-urlencoded",
             )
             authorization = f"Bearer {parse_qs(form.decode('utf-8', 'replace')).get('key', [''])[0]}"
         client = (

@@ -32,8 +32,6 @@ from reasoner.types import Completion, TokenIds, Vote, VoteState
 
 Document = dict[str, Any]
 BlockKind = Literal["thinking", "text", "call"]
-NOT_SURE: Final = "not sure"
-"""The reply where the strategy abstains."""
 LOST: Final = "lost: the sequence was drawn again after its text was streamed, so the text is not whole: ask again"
 MAX_ANSWER: Final = 500
 """Characters of an answer in the list of votes, and of a reason."""
@@ -131,7 +129,8 @@ class ReplyText:
         if solution.error and not solution.text:
             raise api_error(solution.error)
         if solution.abstained:
-            return cls(NOT_SURE, "", "stop")
+            # The reply where the strategy abstains
+            return cls("not sure", "", "stop")
         winner = _winner(solution)
         thinking = valid_unicode(
             winner.prompt.thinking + winner.thinking if winner else ""

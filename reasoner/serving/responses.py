@@ -55,8 +55,6 @@ REPEATED: Final = {
     "user",
 }
 """Fields of a request that its reply repeats."""
-LOGPROBS: Final = "message.output_text.logprobs"
-"""What `include` asks for log-probabilities by."""
 SEND_ALL: Final = "replies are not kept: send all messages as input"
 
 
@@ -302,7 +300,8 @@ class ResponseRequest(StrictPart):
             stream=self.stream,
             user=self.user,
             reasoning_effort=self.reasoning.effort,
-            logprobs=LOGPROBS in self.include,
+            # What `include` asks for log-probabilities by
+            logprobs="message.output_text.logprobs" in self.include,
             response_format=self.text.format,
             tools=[tool.chat for tool in self.tools],
             tool_choice=choice.chat if isinstance(choice, FunctionChoice) else choice,
@@ -311,8 +310,6 @@ class ResponseRequest(StrictPart):
 
 
 MAX_KEPT: Final = 1000
-MAX_KEPT_SIZE: Final = 16 << 20
-"""Characters of all messages that are kept."""
 
 
 class KeptMessages:
@@ -326,7 +323,8 @@ class KeptMessages:
         """Keep a message, and drop the oldest above a limit."""
         self._size += len(text) - len(self._texts.pop((client, name), ""))
         self._texts[client, name] = text
-        while len(self._texts) > MAX_KEPT or self._size > MAX_KEPT_SIZE:
+        # Characters of all messages that are kept
+        while len(self._texts) > MAX_KEPT or self._size > 16 << 20:
             self._size -= len(self._texts.pop(next(iter(self._texts))))
 
     def text(self, client: str, name: str) -> str | None:

@@ -22,13 +22,9 @@ from reasoner.voting import MAX_ANSWERS
 TEMPLATES: Final = Path(__file__).parent / "templates"
 MAX_NODES: Final = 1000
 """Sequences of one tree that are shown."""
-MAX_OPEN: Final = 60
-"""A tree of more sequences is folded, except for the path."""
 MAX_CHARACTERS: Final = 1_000_000
 """Characters of all texts of one tree, divided among them; one text has at most `MAX_TEXT_LENGTH`."""
 MAX_TEXT_LENGTH: Final = 20_000
-MAX_DEPTH: Final = 100
-"""Levels of nested nodes: browsers fail at some hundreds of elements."""
 MAX_LINES: Final = 100
 """Lines of the path, from its end, and of each list."""
 MAX_TREES: Final = 50
@@ -41,7 +37,8 @@ def fragment(tree: QuestionView) -> Markup:
     It needs `style()` in its page. Of more than `MAX_NODES` sequences, those nearest to the prompt and the path to the
     answer are shown, with the number of the others.
     """
-    outline = Outline.of(tree, maximum=MAX_NODES, deepest=MAX_DEPTH)
+    # Levels of nested nodes: browsers fail at some hundreds of elements
+    outline = Outline.of(tree, maximum=MAX_NODES, deepest=100)
     heads = [
         (index, tree.heads[index], _nested(outline.rows(index)))
         for index in outline.heads
@@ -59,7 +56,8 @@ def fragment(tree: QuestionView) -> Markup:
         heads=heads,
         longest=min(MAX_TEXT_LENGTH, MAX_CHARACTERS // max(texts, 1)),
         most_lines=MAX_LINES,
-        all_open=len(outline.shown) <= MAX_OPEN,
+        # A tree of more sequences is folded, except for the path
+        all_open=len(outline.shown) <= 60,
         vote=tree.proposals[-1].vote_state
         if tree.proposals and tree.depth == 1
         else VoteState(),

@@ -23,8 +23,6 @@ MAX_TESTS: Final = 50
 """The most tests that are taken from one text."""
 MAX_LINES: Final = 10
 """The most lines of one assertion or signature."""
-CLOSE: Final = 1e-6
-"""By how much a number may differ from a float that a text states, relative where that is above 1."""
 
 _DEFINITION = re.compile(
     r"^(?P<indent>[ \t]*)(?:async )?def (?P<name>\w+)[ \t]*\(", re.MULTILINE
@@ -369,7 +367,9 @@ def _stated(call: ast.expr, value: ast.expr, asked: AskedFunction) -> ReadTest:
     )
     if isinstance(expected, float):
         claim = (
-            f"assert abs({tested} - {expected!r}) <= {CLOSE * max(1, abs(expected))!r}"
+            # By how much a number may differ from a float that a text states, relative where that is
+            # above 1
+            f"assert abs({tested} - {expected!r}) <= {1e-6 * max(1, abs(expected))!r}"
         )
     elif expected is None:
         claim = f"assert {tested} is None"

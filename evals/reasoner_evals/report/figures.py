@@ -32,7 +32,6 @@ _ORACLE: Final[dict[str, Any]] = {
 }
 _IN_TABLE: Final = "The numbers are in the table of this section."
 
-SeriesStyles = Mapping[str, SeriesStyle]
 Figures = tuple[Figure | str, ...]
 """The figures of a task, one for each of `AXES`; a text says why there is none."""
 
@@ -148,7 +147,9 @@ def _height(row: Any, name: str = "acc") -> BoundedValue:
     return estimate_of(row, name) or estimate_of(row, "acc") or BoundedValue(0.0)
 
 
-def _accuracy(task: TaskReport, axis: Axis, styles: SeriesStyles) -> Figure | str:
+def _accuracy(
+    task: TaskReport, axis: Axis, styles: Mapping[str, SeriesStyle]
+) -> Figure | str:
     placed = placed_rows(task, axis)
     if not placed:
         why = axis.unknown if task.rows else NOTHING

@@ -28,8 +28,6 @@ from reasoner_evals.report.table import STOP_REASONS
 
 MAX_TEXT: Final = 4000
 """Characters of any one text of a run in the page."""
-SHOWN_FAILURES: Final = 4
-"""Failures of a task that are not folded."""
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
 SECTIONS: Final[tuple[tuple[str, str], ...]] = (
     ("accuracy", "Does more compute help?"),
@@ -181,7 +179,8 @@ def _environment(finalize: Callable[[object], object]) -> Environment:
             "stop_reasons": STOP_REASONS,
             "axes": AXES,
             "baselines": _AGAINST,
-            "shown_failures": SHOWN_FAILURES,
+            # Failures of a task that are not folded
+            "shown_failures": 4,
             "sections": _sections,
             "crowded": _crowded,
             "scattered": _scattered,

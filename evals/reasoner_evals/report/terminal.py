@@ -10,7 +10,6 @@ from reasoner_evals.report.narrative import signed
 
 NARROW: Final = 72
 """Columns below which the numbers of a strategy stand below its name."""
-LEAST_NAME: Final = 14
 _HEADS: Final = ("right, %", "95 %", "tokens", "sequential")
 
 
@@ -58,7 +57,7 @@ def _table(
         max(map(len, column))
         for column in zip(heads, *(cells for _, cells in rows), strict=True)
     ]
-    room = max(width - sum(widths) - 2 * len(widths), LEAST_NAME)
+    room = max(width - sum(widths) - 2 * len(widths), 14)
     first = min(room, max(len(name) for name, _ in rows))
     yield _joined("", first, heads, widths)
     for name, cells in rows:

@@ -18,8 +18,6 @@ from reasoner_evals.tasks.benchmark import TaskData
 DEFAULT_STRATEGIES = ("single", "self_consistency:n=16")
 MAX_SEEDS = 1000
 MAX_ARMS = 10_000
-MAX_PART = 40
-"""Characters of a strategy or a budget in the name of an arm."""
 MAX_SHARDS: Final = 100_000
 _SPEC = re.compile(
     r"(?:all|first (\d+)(?: in the order of seed (\d+))?)(?:, shard ([\d+]+/\d+))?",
@@ -209,7 +207,8 @@ def _with_names(arms: Sequence[Arm], *, several_seeds: bool) -> Iterator[Arm]:
         yield arm.model_copy(update={"name": name})
 
 
-def file_part(spec: str, *, longest: int = MAX_PART) -> str:
+# Characters of a strategy or a budget in the name of an arm
+def file_part(spec: str, *, longest: int = 40) -> str:
     """A spec as a part of a file name: `self_consistency:n=16` is `self_consistency-n16`."""
     plain = re.sub(r"[^A-Za-z0-9_.]+", "-", spec.replace("=", ""))
     return plain.strip("-.")[:longest].rstrip("-.") or "x"

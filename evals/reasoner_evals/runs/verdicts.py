@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from reasoner.answers.equivalence import Equivalence
 from reasoner.errors import DamagedLine
@@ -28,9 +28,6 @@ from reasoner_evals.runs.records import (
 )
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.graders import GradedQuestion
-
-CONCURRENCY: Final = 256
-"""Questions that `grade_again` grades at the same time."""
 
 
 def read_verdicts(path: Path) -> Iterator[GradedAnswer]:
@@ -186,7 +183,8 @@ async def grade_again(
                 for record in read_journal(folder.arm(arm.name))
                 if record.question_id in items
             )
-            while batch := list(islice(records, CONCURRENCY)):
+            # Questions that `grade_again` grades at the same time
+            while batch := list(islice(records, 256)):
                 await asyncio.gather(
                     *(
                         verdicts.grade(arm.task, items[each.question_id], each)

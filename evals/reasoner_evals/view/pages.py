@@ -35,10 +35,6 @@ QUESTIONS: Final = 50
 SAMPLES: Final = 25
 """Samples of each arm on one page."""
 _DEFAULTS: Final = (("show", "all"), ("start", "0"), ("find", ""), ("sort", "file"))
-DIFFERENT: Final = 0.005
-"""Shares that differ by more than this are shown as different numbers."""
-MAX_SOUGHT: Final = 200
-"""Characters of a text that is searched for."""
 SORTS: Final[Mapping[str, tuple[str, Callable[[ArmData], Floats]]]] = {
     "file": (
         "in the order of the file",
@@ -217,7 +213,8 @@ class Pages:
             tuple(arms),
             query.get("show", "all"),
             int(start),
-            query.get("find", "")[:MAX_SOUGHT],
+            # Characters of a text that is searched for
+            query.get("find", "")[:200],
             sort,
         )
 
@@ -292,7 +289,8 @@ def votes_differ(arm: ShownArm, row: int, record: ItemRecord) -> bool:
     return (
         bool(pool)
         and arm.outcome(row) == "right"
-        and abs(record.share - arm.right_samples(row) / pool) > DIFFERENT
+        # Shares that differ by more than this are shown as different numbers
+        and abs(record.share - arm.right_samples(row) / pool) > 0.005
     )
 
 

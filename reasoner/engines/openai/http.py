@@ -32,16 +32,12 @@ T = TypeVar("T")
 # In Python 3.11 each access to a member of an enumeration is a call.
 OK: Final = HTTPStatus.OK.value
 CONNECT_SECONDS = 10.0
-START_SECONDS = 5.0
-"""How long an unreachable server is retried at the start: a wrong address is reported soon."""
 ERROR_BYTES, REPLY_BYTES = 2**16, 2**24
 GATEWAY_TIMEOUTS = frozenset({504, 524})
 """A proxy stopped waiting for an unstreamed reply, which the server continues to compute."""
 LATE_SECONDS: Final = 0.25
 """A router answers an unstreamed request with 500 or 502 at once if it cannot reach its server, or later than this if
 the server died while it generated."""
-SESSION_HEADER: Final = "x-session-id"
-"""Routers send requests with the same value to the same replica."""
 
 _DATA: Final = re.compile(rb"^data:[^\S\n]*(\S.*)", re.MULTILINE)
 """The data of a server-sent event. Only line feeds end it: text may hold U+2028."""
@@ -286,7 +282,8 @@ class ServerConnection:
         waits = RetryWaits(
             self.patience if patience is None else patience,
             0,
-            START_SECONDS if starting else math.inf,
+            # How long an unreachable server is retried at the start: a wrong address is reported soon
+            5.0 if starting else math.inf,
         )
         read = partial(self._received, terms)
         try:
@@ -417,7 +414,8 @@ class ServerConnection:
             total=None, sock_connect=min(self.timeout, CONNECT_SECONDS), sock_read=idle
         )
         session = (
-            {SESSION_HEADER: session_id(terms.question_id)} if terms.question_id else {}
+            # Routers send requests with the same value to the same replica
+            {"x-session-id": session_id(terms.question_id)} if terms.question_id else {}
         )
         while True:
             requested, reached, began = 0.0, False, time.monotonic()

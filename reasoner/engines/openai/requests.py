@@ -19,8 +19,6 @@ from reasoner.types import NO_THINKING, Prompt, SamplingParams
 
 CONCURRENCY: Final = 1024
 """Concurrent requests, where the process may open as many connections."""
-OTHER_FILES: Final = 256
-"""Open files that the rest of the process may need."""
 SECONDS_PER_TOKEN: Final = 1.0
 """The slowest generation accepted by default; `timeout` is added once, for the queue and the prompt."""
 BASE_BYTES: Final = 2**18
@@ -413,7 +411,8 @@ def at_once() -> int:
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed == resource.RLIM_INFINITY:
         return CONCURRENCY
-    return max(1, min(CONCURRENCY, allowed - OTHER_FILES))
+    # Open files that the rest of the process may need
+    return max(1, min(CONCURRENCY, allowed - 256))
 
 
 GENERIC: Final = ThinkingProfile(

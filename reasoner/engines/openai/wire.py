@@ -22,8 +22,6 @@ from reasoner.system.printing import valid_unicode
 from reasoner.types import Completion, FinishReason, Logprobs, TokenIds, Usage
 
 ODD = "the server's counts contradict each other or what it sends: the larger ones are booked"
-SLACK = 64
-"""Events, ids or log-probabilities beyond `max_tokens` that are tolerated."""
 _FINISHES: dict[str, FinishReason] = {
     "stop": "stop",
     "tool_calls": "stop",
@@ -158,7 +156,8 @@ class Draft:
 
     def _bound(self, number: int, each: int) -> None:
         max_tokens = self.request.params.limit
-        if number > each * max_tokens + SLACK:
+        # Events, ids or log-probabilities beyond `max_tokens` that are tolerated
+        if number > each * max_tokens + 64:
             raise RequestLost(f"the server did not stop at max_tokens={max_tokens}")
 
     def report(self, reported: ReportedUsage) -> None:

@@ -14,8 +14,6 @@ from reasoner.errors import UsageError
 
 LONGEST: Final = 100_000
 """The characters of a prompt that are read for a form."""
-_OBJECTS: Final = 50
-"""How many braces of a prompt are tried as the begin of an object."""
 _JSON: Final = re.compile(
     r"\b(?:in|as|of|valid|only|an?|one|the|this)\b[ \w`*'-]{0,30}\bjson\b|\bjson (?:object|array|value|schema)",
     re.IGNORECASE,
@@ -123,7 +121,8 @@ def _wanted(text: str) -> dict[str, Any]:
 def _objects_in(text: str) -> Iterator[dict[str, Any]]:
     """The JSON objects in a text that are not empty, without those inside of others."""
     decoder, position = json.JSONDecoder(), 0
-    for _ in range(_OBJECTS):
+    # How many braces of a prompt are tried as the begin of an object
+    for _ in range(50):
         position = text.find("{", position)
         if position < 0:
             return

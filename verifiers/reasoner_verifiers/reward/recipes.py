@@ -16,9 +16,6 @@ from reasoner.models.thinking import split
 from reasoner.system.files import read_object
 from reasoner.types import Completion, Message, Part, Prompt, TokenIds
 
-Layout = Literal["own_ids", "tagged_chat", "whole_chat"]
-Reading = Literal["sigmoid", "softmax"]
-
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -30,8 +27,8 @@ class Recipe:
     """
 
     name: str
-    layout: Layout
-    reading: Reading
+    layout: Literal["own_ids", "tagged_chat", "whole_chat"]
+    reading: Literal["sigmoid", "softmax"]
     rates: Literal["steps", "outcome", "both"]
     task: Literal["token_classify", "classify"] = "token_classify"
     tag: str = ""
