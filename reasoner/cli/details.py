@@ -32,8 +32,6 @@ GROUPS: Final = (
 )
 """The groups of strategies that come first; one that names no group is in the last, `OTHERS`."""
 OTHERS: Final = "Others"
-_PAPER: Final = re.compile(r" \([^()]*\b\d{4}\b[^()]*\)")
-"""A paper that is cited."""
 QUESTION: Final = '"What is 3 + 4?"'
 
 
@@ -232,7 +230,10 @@ def _row_lines(
     if not beside:
         yield row["name"]
     yield wrapped(
-        row["what"] if verbose else _PAPER.sub("", row["what"]),
+        # A paper that is cited
+        row["what"]
+        if verbose
+        else re.sub(r" \([^()]*\b\d{4}\b[^()]*\)", "", row["what"]),
         indent,
         row["name"] if beside else "",
     )

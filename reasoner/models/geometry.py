@@ -16,7 +16,6 @@ from reasoner.models.number_types import measured_speeds
 from reasoner.system.files import parse_json, read_object
 from reasoner.system.machine import cpu_flags, memory_gib
 
-_EXPERT = re.compile(r"(^|\.)experts\.")
 _LAYER = re.compile(
     r"^(?:language_model\.)?(?:model|backbone)\.(?:language_model\.)?layers\.(\d+)\."
 )
@@ -183,7 +182,9 @@ def _count(folder: Path, config: _Config) -> Parameters:
                     continue
             count = math.prod(tensor.shape)
             total += count
-            active += count * config.routed if _EXPERT.search(name) else count
+            active += (
+                count * config.routed if re.search(r"(^|\.)experts\.", name) else count
+            )
     return Parameters(total, round(active))
 
 

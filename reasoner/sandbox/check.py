@@ -44,7 +44,6 @@ Status = Literal[
 ]
 NEEDED: Final = "this machine lacks the minimum of the sandbox: install unshare (util-linux) and allow user namespaces"
 MAX_DETAIL = 300
-_CONTROLS = re.compile(r"[^\t\n\x20-\x7e\xa0-\U0010ffff]")
 _turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = (
     WeakKeyDictionary()
 )
@@ -239,7 +238,11 @@ class Sandbox:
             written, _, why = await self._output(layers, "script", code, "")
         return Execution(
             # The most characters of a program's output that are kept, from its end
-            _CONTROLS.sub("", written.decode("utf-8", "replace"))[-4000:],
+            re.sub(
+                r"[^\t\n\x20-\x7e\xa0-\U0010ffff]",
+                "",
+                written.decode("utf-8", "replace"),
+            )[-4000:],
             why,
         )
 

@@ -28,7 +28,6 @@ from reasoner_evals.report.table import STOP_REASONS
 
 MAX_TEXT: Final = 4000
 """Characters of any one text of a run in the page."""
-_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
 SECTIONS: Final[tuple[tuple[str, str], ...]] = (
     ("accuracy", "Does more compute help?"),
     ("differences", "Are the differences real?"),
@@ -137,7 +136,7 @@ def _plain(value: object) -> object:
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
     escaped = " ".join(visible(value).replace("&", "&amp;").split())
-    return Markup(_SPECIAL.sub(r"\\\1", escaped))  # noqa: S704
+    return Markup(re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", escaped))  # noqa: S704
 
 
 def _style() -> Markup:

@@ -23,7 +23,6 @@ _SPEC = re.compile(
     r"(?:all|first (\d+)(?: in the order of seed (\d+))?)(?:, shard ([\d+]+/\d+))?",
     re.ASCII,
 )
-_SHARD = re.compile(r"(\d{1,9}(?:\+\d{1,9})*)/(\d{1,9})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +226,7 @@ class Shard:
     @classmethod
     def parse(cls, text: str) -> "Shard":
         """The shard that `str` writes as `text`, such as 2/8 or 2+5/8. Raises UsageError for other texts."""
-        match = _SHARD.fullmatch(text)
+        match = re.fullmatch(r"(\d{1,9}(?:\+\d{1,9})*)/(\d{1,9})", text, flags=re.ASCII)
         parts = tuple(map(int, match[1].split("+"))) if match else ()
         if (
             not match

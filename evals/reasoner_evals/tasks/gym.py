@@ -40,7 +40,6 @@ REFUSED: Final[dict[str, str]] = KINDS.pop("refused")
 """Data sets that are no tasks, and why."""
 KIND_OF: Final = {name: kind for kind, names in KINDS.items() for name in names}
 """How a data set is read and graded, by its name; see `gym.toml`."""
-_EMPTY = re.compile(r"<answer>\s*</answer>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +197,7 @@ class VerbatimSpace(KeyedKind):
 
 
 def _answer(raw: str) -> Answer | None:
-    plain = _plain(_EMPTY.sub("", raw))
+    plain = _plain(re.sub(r"<answer>\s*</answer>", "", raw))
     # One blank within a line, none at its ends, no empty lines.
     key = "\n".join(
         filter(None, (" ".join(line.split()) for line in plain.splitlines()))

@@ -87,9 +87,6 @@ _NEUTRAL: Final[Mapping[str, float | None]] = {
     "repetition_penalty": 1,
 }
 """Sampling options by the value that changes nothing; None where every server takes the option."""
-_WANTED = re.compile(
-    r"max_completion_tokens(?!.*(too (large|long)|context))", re.IGNORECASE | re.DOTALL
-)
 
 
 _REFUSALS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
@@ -145,7 +142,11 @@ class Dialect:
         for field, change, note in _REFUSALS:
             if field in body and _refuses(message, field):
                 return replace(self, **change), note
-        if "max_tokens" in body and _WANTED.search(message):
+        if "max_tokens" in body and re.search(
+            r"max_completion_tokens(?!.*(too (large|long)|context))",
+            message,
+            flags=re.IGNORECASE | re.DOTALL,
+        ):
             return replace(self, limit="max_completion_tokens"), LIMIT
         if not body.get("stream") and re.search(r"\bstream", message):
             return replace(self, unstreamed=False), STREAMS

@@ -19,10 +19,6 @@ _WORDS: Final = {
     "divided by": "/",
     "x": "*",
 }
-_WORD: Final = re.compile(
-    r"\s(multiplied by|divided by|plus|minus|times|x)\s", re.IGNORECASE
-)
-_STATED: Final = re.compile(r"The answer is (-?\d+(?:[./]\d+)?)")
 
 
 def arithmetic(text: str) -> Fraction | None:
@@ -38,11 +34,18 @@ def read_arithmetic(text: str) -> tuple[Fraction | None, tuple[str, ...]]:
         # The longest paragraph, in characters, that is read as arithmetic
         if len(paragraph) <= 1000 and (match := _ASKED.fullmatch(paragraph.strip())):
             expression = evaluate(
-                _WORD.sub(lambda word: f" {_WORDS[word[1].lower()]} ", match[1])
+                re.sub(
+                    r"\s(multiplied by|divided by|plus|minus|times|x)\s",
+                    lambda word: f" {_WORDS[word[1].lower()]} ",
+                    match[1],
+                    flags=re.IGNORECASE,
+                )
             )
             if expression and len(expression.constants) > 1:
                 return expression.value, tuple(
-                    _STATED.findall("\n".join(reversed(after)))
+                    re.findall(
+                        r"The answer is (-?\d+(?:[./]\d+)?)", "\n".join(reversed(after))
+                    )
                 )
         after.append(paragraph)
     return None, ()
