@@ -10,7 +10,6 @@ from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.requests import by_text, closed, may_think
 from reasoner.engines.openai.values import (
     ReportedUsage,
-    SentCall,
     SentChoice,
     SentReply,
     TokenLogprobs,
@@ -106,8 +105,15 @@ class Draft:
             (part.final, part.thinking, part.tool_calls) if part else ("", "", None)
         )
         piece = piece or choice.text or ""
-        for number, call in enumerate(calls or ()):
-            self._take_call(number, call)
+        for number, sent in enumerate(calls or ()):
+            # A call of a tool, or a piece of it, which a server takes out of the text
+            call = self.calls.setdefault(
+                number if sent.index is None else sent.index,
+                {"name": "", "arguments": ""},
+            )
+            if sent.function:
+                call["name"] += sent.function.name or ""
+                call["arguments"] += sent.function.arguments or ""
         rows = logprobs.rows() if logprobs else []
         if self.request.watch and logprobs:
             self.watched += logprobs.watched(self.request.watch)
@@ -130,15 +136,6 @@ class Draft:
                 stop if type(stop) in (str, int) else None,
             )
             self.names_stop = "stop_reason" in choice.model_fields_set
-
-    def _take_call(self, number: int, sent: SentCall) -> None:
-        """Add a call of a tool, or a piece of it, which a server takes out of the text."""
-        call = self.calls.setdefault(
-            number if sent.index is None else sent.index, {"name": "", "arguments": ""}
-        )
-        if sent.function:
-            call["name"] += sent.function.name or ""
-            call["arguments"] += sent.function.arguments or ""
 
     def _add_logprobs(self, rows: list[TokenLogprobs], *, ends: bool) -> None:
         if not rows:
