@@ -14,7 +14,6 @@ MAX_LENGTH = 200
 """Maximum characters of an expression, with its operators in ASCII."""
 MAX_CONSTANT = 10**6
 
-_ASCII = {"\u00d7": "*", "\u00f7": "/", "\u2212": "-", "\\times": "*", "\\div": "/"}
 _ALLOWED = re.compile(r"[-0-9+*/() ]+")
 _TARGET = re.compile(r" *-? *[0-9]+ *")
 _OPERATIONS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
@@ -58,7 +57,13 @@ def evaluate(text: str) -> ExpressionValue | None:
 
 def in_ascii(text: str) -> str:
     """An expression with operators in ASCII, without blanks around it."""
-    for written, sign in _ASCII.items():
+    for written, sign in {
+        "\u00d7": "*",
+        "\u00f7": "/",
+        "\u2212": "-",
+        "\\times": "*",
+        "\\div": "/",
+    }.items():
         text = text.replace(written, sign)
     return text.strip()
 

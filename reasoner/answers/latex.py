@@ -98,22 +98,19 @@ def split(text: str, separator: str) -> list[str]:
     return [*parts, text[start:]]
 
 
-_WRAPS = (
-    ("$$", "$$"),
-    ("$", "$"),
-    ("\\(", "\\)"),
-    ("\\[", "\\]"),
-    ("**", "**"),
-    ("`", "`"),
-)
-
-
 def bare(text: str) -> str:
     """The text without markup around it: dollars, bold, a box, a final full stop."""
     before = None
     while text != before:
         before, text = text, text.strip().rstrip(".,; \n") or text.strip()
-        for opening, closing in _WRAPS:
+        for opening, closing in (
+            ("$$", "$$"),
+            ("$", "$"),
+            ("\\(", "\\)"),
+            ("\\[", "\\]"),
+            ("**", "**"),
+            ("`", "`"),
+        ):
             inner = text[len(opening) : -len(closing)]
             single = (
                 closing not in inner

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 0.2
 """Seconds that cancelled work may wait for exact costs; then it is cancelled again, which ends the wait."""
 LIMIT = 0.6
@@ -125,7 +124,7 @@ def _active() -> list[signal.Signals]:
     """The signals that are not ignored; nohup ignores SIGHUP."""
     return [
         signum
-        for signum in SIGNALS
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         if signal.getsignal(signum) not in {signal.SIG_IGN, None}
     ]
 

@@ -37,8 +37,6 @@ LABEL = 8
 """Columns of the label before a text."""
 PIPED = 100
 """The width where standard output is not a terminal."""
-MIN_WIDTH = 40
-"""The least width; a narrower terminal breaks the lines itself."""
 MAX_WIDTH = 140
 """The greatest width: longer lines are hard to read."""
 _COMMAND = re.compile(r"\s+|(?:(?<!\w)'[^']*'|\S)+")
@@ -150,7 +148,8 @@ class Terminal:
 
 def columns() -> int:
     """The width of standard output, or `PIPED`, within the limits of what can be read."""
-    return max(min(shutil.get_terminal_size((PIPED, 24)).columns, MAX_WIDTH), MIN_WIDTH)
+    # The least width; a narrower terminal breaks the lines itself
+    return max(min(shutil.get_terminal_size((PIPED, 24)).columns, MAX_WIDTH), 40)
 
 
 def wrapped(

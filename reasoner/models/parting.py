@@ -18,14 +18,6 @@ _HEADER_BEGUN: Final = re.compile(
     r"(?:<\|(?:start|channel)\|>| to=functions\.)(?:(?!<\|message\|>).){0,200}\Z",
     re.DOTALL,
 )
-_HEADER_BEGINS: Final = (
-    "<|channel|>",
-    "<|start|>",
-    "<|end|>",
-    "<|return|>",
-    "<|call|>",
-    " to=functions.",
-)
 
 
 def still_thinking(
@@ -99,7 +91,18 @@ class _Grammar(NamedTuple):
 @lru_cache
 def _grammar(profile: ThinkingProfile) -> _Grammar:
     if profile.parser == HARMONY:
-        return _Grammar.of(_CHANNELS, _HEADER_BEGINS, channels=True)
+        return _Grammar.of(
+            _CHANNELS,
+            (
+                "<|channel|>",
+                "<|start|>",
+                "<|end|>",
+                "<|return|>",
+                "<|call|>",
+                " to=functions.",
+            ),
+            channels=True,
+        )
     pairs = (
         (profile.start_text, profile.end_text),
         (profile.start_text.strip(), ""),

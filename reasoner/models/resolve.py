@@ -15,15 +15,6 @@ from reasoner.types import Notify
 _HUB_ID = re.compile(
     r"(?!.*(--|\.\.))(\b[\w\-.]{1,96}\b/)?\b[\w\-.]{1,96}\b(?<!\.git)", re.ASCII
 )
-_TOKENIZERS = (
-    "tokenizer.json",
-    "tekken.json",
-    "vocab.json",
-    "vocab.txt",
-    "tokenizer.model*",
-    "*.model",
-    "*.tiktoken",
-)
 _SHARD = re.compile(r"(?P<stem>.+)-\d+-of-(?P<count>\d{1,5})(?P<ending>\.\w+)")
 
 
@@ -108,7 +99,18 @@ def is_complete(folder: Path) -> bool:
     here = {
         file.name for file in folder.iterdir() if file.exists()
     }  # a link to a missing blob does not exist
-    if not any(any(folder.glob(pattern)) for pattern in _TOKENIZERS):
+    if not any(
+        any(folder.glob(pattern))
+        for pattern in (
+            "tokenizer.json",
+            "tekken.json",
+            "vocab.json",
+            "vocab.txt",
+            "tokenizer.model*",
+            "*.model",
+            "*.tiktoken",
+        )
+    ):
         return False
     weights = {
         file.name

@@ -31,7 +31,6 @@ Outcome = tuple[str, str]
 
 MAX_ITEMS = 10_000
 """Maximum values of an iterator."""
-PLAIN_INT = 2**53
 
 
 class Uncrossable(Exception):
@@ -44,7 +43,7 @@ def encode(value: object) -> object:
         case None | bool() | str():
             return value
         case int():
-            return int(value) if abs(value) < PLAIN_INT else ["int", hex(value)]
+            return int(value) if abs(value) < (2**53) else ["int", hex(value)]
         case float():
             return (
                 float(value) if math.isfinite(value) else ["float", repr(float(value))]

@@ -54,7 +54,6 @@ COUNTED: Final = (
 )
 """What the vendor object says of a cost."""
 _COUNTS: Final = attrgetter(*COUNTED)
-NO_TOKENS: Final = "there are no logprobs: the reply is not the text of one sequence with log-probabilities"
 
 
 Tokens = tuple[tuple[str, float], ...]
@@ -371,7 +370,13 @@ def vendor_object(result: Result, prices: Prices | None = None) -> Document:
     job, solution = result.job, result.solution
     votes, cost = solution.vote_state, solution.cost
     notes = [*job.notes, *solution.notes, solution.unrated, solution.cut.line()]
-    notes += [NO_TOKENS] if job.logprobs and not result.tokens else []
+    notes += (
+        [
+            "there are no logprobs: the reply is not the text of one sequence with log-probabilities"
+        ]
+        if job.logprobs and not result.tokens
+        else []
+    )
     return {
         "strategy": public_spec(cast("Hashable", job.strategy)),
         "verifier": job.rated_by or None,

@@ -43,18 +43,6 @@ from reasoner.serving.requests import (
     VendorOptions,
 )
 
-REPEATED: Final = {
-    "instructions",
-    "max_output_tokens",
-    "metadata",
-    "model",
-    "temperature",
-    "tool_choice",
-    "tools",
-    "top_p",
-    "user",
-}
-"""Fields of a request that its reply repeats."""
 SEND_ALL: Final = "replies are not kept: send all messages as input"
 
 
@@ -409,7 +397,20 @@ class ResponseReply(Reply):
             "text": {"format": {"type": "text"}},
             "truncation": "disabled",
             "usage": None,
-            **self._request.model_dump(include=REPEATED),
+            # Fields of a request that its reply repeats
+            **self._request.model_dump(
+                include={
+                    "instructions",
+                    "max_output_tokens",
+                    "metadata",
+                    "model",
+                    "temperature",
+                    "tool_choice",
+                    "tools",
+                    "top_p",
+                    "user",
+                }
+            ),
         }
 
     def _said(self, _index: int, steps: Iterable[Step]) -> list[Document]:

@@ -24,12 +24,6 @@ from reasoner_evals.report.narrative import NOTHING
 
 MAX_BANDS: Final = 6
 """With more series, shaded intervals would hide each other and are left out."""
-_ORACLE: Final[dict[str, Any]] = {
-    "color": QUIET.light,
-    "linewidth": 0.8,
-    "dashes": (5, 3),
-    "alpha": 0.8,
-}
 _IN_TABLE: Final = "The numbers are in the table of this section."
 
 Figures = tuple[Figure | str, ...]
@@ -159,7 +153,14 @@ def _accuracy(
     heights: list[BoundedValue] = []
     for series in oracles(task, placed):
         tops = [_height(row, "coverage").value for row in placed[series]]
-        axes.plot([x_of(row) for row in placed[series]], tops, **_ORACLE)
+        axes.plot(
+            [x_of(row) for row in placed[series]],
+            tops,
+            color=QUIET.light,
+            linewidth=0.8,
+            dashes=(5, 3),
+            alpha=0.8,
+        )
         heights += map(BoundedValue, tops)
         keys["oracle"] = LegendKey("┄", QUIET, "oracle: any sample right")
     # The highest comes first in the legend.

@@ -36,16 +36,6 @@ SECTIONS: Final[tuple[tuple[str, str], ...]] = (
     ("failures", "What went wrong?"),
     ("endings", "What ends a question?"),
 )
-_AGAINST: Final = {
-    "greedy": "Against one greedy sample",
-    "cheapest": "Against the cheapest",
-    "self_consistency": "Against self-consistency for as many tokens",
-}
-_FAILURES: Final = {
-    "backfired": "Backfired",
-    "missed": "Right among the samples, not chosen",
-    "overconfident": "Confident and wrong",
-}
 
 
 def _sections(task: TaskReport) -> list[tuple[str, str]]:
@@ -171,13 +161,21 @@ def _environment(finalize: Callable[[object], object]) -> Environment:
     environment.globals.update(
         {
             **formats,
-            "failure_titles": _FAILURES,
+            "failure_titles": {
+                "backfired": "Backfired",
+                "missed": "Right among the samples, not chosen",
+                "overconfident": "Confident and wrong",
+            },
             "ending": ending,
             "forest": _forest,
             "grouped": _grouped,
             "stop_reasons": STOP_REASONS,
             "axes": AXES,
-            "baselines": _AGAINST,
+            "baselines": {
+                "greedy": "Against one greedy sample",
+                "cheapest": "Against the cheapest",
+                "self_consistency": "Against self-consistency for as many tokens",
+            },
             # Failures of a task that are not folded
             "shown_failures": 4,
             "sections": _sections,

@@ -8,8 +8,6 @@ from reasoner.system.printing import counted
 from reasoner_evals.report.content import BoundedValue, Delta, TaskReport, estimate_of
 from reasoner_evals.report.narrative import signed
 
-NARROW: Final = 72
-"""Columns below which the numbers of a strategy stand below its name."""
 _HEADS: Final = ("right, %", "95 %", "tokens", "sequential")
 
 
@@ -31,7 +29,8 @@ def result_lines(task: TaskReport, width: int) -> Iterator[str]:
         (one_line(row.label), _cells(row, delta)[: len(heads)])
         for row, delta in compared
     ]
-    if width < NARROW:
+    # Columns below which the numbers of a strategy stand below its name
+    if width < 72:
         for name, cells in rows:
             yield from _wrapped(name, width, 2)
             right, bounds, tokens, sequential, *difference = cells

@@ -34,7 +34,6 @@ QUESTIONS: Final = 50
 """Questions on one page."""
 SAMPLES: Final = 25
 """Samples of each arm on one page."""
-_DEFAULTS: Final = (("show", "all"), ("start", "0"), ("find", ""), ("sort", "file"))
 SORTS: Final[Mapping[str, tuple[str, Callable[[ArmData], Floats]]]] = {
     "file": (
         "in the order of the file",
@@ -74,7 +73,10 @@ class Selection(NamedTuple):
         }
         used = {name: str(value) for name, value in query.items() if value is not None}
         used = {
-            name: text for name, text in used.items() if (name, text) not in _DEFAULTS
+            name: text
+            for name, text in used.items()
+            if (name, text)
+            not in (("show", "all"), ("start", "0"), ("find", ""), ("sort", "file"))
         }
         path = f"/arm/{self.arms[0].number}{'' if row is None else f'/{row}'}{end}"
         return f"{path}?{urlencode(used)}" if used else path

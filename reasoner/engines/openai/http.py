@@ -42,8 +42,6 @@ the server died while it generated."""
 _DATA: Final = re.compile(rb"^data:[^\S\n]*(\S.*)", re.MULTILINE)
 """The data of a server-sent event. Only line feeds end it: text may hold U+2028."""
 _DONE: Final = b"[DONE]"
-_LOST_SERVER = {500, 502}
-_BUSY = {408, 409, 425, 429}
 _ADVICE = {
     401: "set api_key, or the environment variable OPENAI_API_KEY",
     403: "use an api_key that may use this model",
@@ -182,7 +180,8 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
 def _is_busy(status: int) -> bool:
     return status != OK and (
-        status in _BUSY or (status >= 500 and status != HTTPStatus.NOT_IMPLEMENTED)
+        status in {408, 409, 425, 429}
+        or (status >= 500 and status != HTTPStatus.NOT_IMPLEMENTED)
     )
 
 
@@ -447,7 +446,7 @@ class ServerConnection:
                                 late
                                 and terms.late_errors_cost
                                 and idle is None
-                                and response.status in _LOST_SERVER
+                                and response.status in {500, 502}
                             ):
                                 raise RequestLost(
                                     f"{self.where} answered {failure}: its server may have died"

@@ -77,16 +77,6 @@ _REFUSED = re.compile(
     r"un(supported|known|expected|recogni[sz]ed)|not (supported|permitted|allowed|recogni[sz]ed|valid)|extra|does not",
     re.IGNORECASE,
 )
-_NEUTRAL: Final[Mapping[str, float | None]] = {
-    "temperature": None,
-    "top_p": None,
-    "presence_penalty": 0,
-    "frequency_penalty": 0,
-    "top_k": 0,
-    "min_p": 0,
-    "repetition_penalty": 1,
-}
-"""Sampling options by the value that changes nothing; None where every server takes the option."""
 
 
 _REFUSALS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
@@ -325,7 +315,16 @@ def _sampling(params: SamplingParams, *, vllm: bool) -> Mapping[str, object]:
     Only vLLM knows all of them: another server is not sent what changes nothing.
     """
     body: dict[str, object] = {}
-    for name, neutral in _NEUTRAL.items():
+    # Sampling options by the value that changes nothing; None where every server takes the option
+    for name, neutral in {
+        "temperature": None,
+        "top_p": None,
+        "presence_penalty": 0,
+        "frequency_penalty": 0,
+        "top_k": 0,
+        "min_p": 0,
+        "repetition_penalty": 1,
+    }.items():
         value = getattr(params, name)
         if value is not None and (vllm or value != neutral):
             body[name] = value

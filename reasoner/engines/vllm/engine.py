@@ -34,17 +34,6 @@ from reasoner.models.resolve import ResolvedModel
 from reasoner.models.thinking import HARMONY, ThinkingProfile
 from reasoner.types import Completion, Prompt, TokenIds, Usage
 
-_OPTIONAL = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
-)
-"""Sampling parameters that have the same name and a neutral default in vLLM."""
-
 
 @dataclass(slots=True)
 class VllmEngine(VllmModel):
@@ -315,7 +304,16 @@ def _vllm_params(request: SampleRequest, *, streams: bool, thinks: bool) -> Any:
     params = request.params
     given = {
         name: value
-        for name in _OPTIONAL
+        # Sampling parameters that have the same name and a neutral default in vLLM
+        for name in (
+            "temperature",
+            "top_p",
+            "top_k",
+            "min_p",
+            "presence_penalty",
+            "frequency_penalty",
+            "repetition_penalty",
+        )
         if (value := getattr(params, name)) is not None
     }
     return VllmSamplingParams(

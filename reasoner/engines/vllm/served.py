@@ -136,15 +136,6 @@ def devices_of(args: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(map(str, range(math.prod(int(size) for size in sizes))))
 
 
-def stored_weights(folder: Path | None) -> int:
-    """Bytes of the weights in a model's folder; 0 without any."""
-    return (
-        sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-        if folder
-        else 0
-    )
-
-
 class Timing(NamedTuple):
     """Seconds spent on each part of starting: finding or building the model, importing vLLM, starting it."""
 
@@ -387,7 +378,8 @@ class VllmModel(CheckedOptions):
     def _new_claim(self, folder: Path | None) -> MemoryClaim:
         """What this model needs of each of its GPUs."""
         devices = devices_of(self.args)
-        weights = stored_weights(folder) // len(devices)
+        files = folder.glob("*.safetensors") if folder else ()
+        weights = sum(file.stat().st_size for file in files) // len(devices)
         return MemoryClaim(
             self.claimed_as, self.gpu_memory_utilization, weights, devices
         )
