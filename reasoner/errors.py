@@ -32,8 +32,6 @@ class UsageError(ReasonerError):
     """The caller's input cannot work; the message says what would."""
 
 
-MAX_SUGGESTED = 3
-"""Longer names that an error suggests together for the start of them."""
 MAX_LISTED = 200
 """Known names that an error lists; of more it shows the nearest."""
 
@@ -52,7 +50,8 @@ class UnknownName(UsageError):
             if len(name) > 1
             else []
         )
-        if not 0 < len(near) <= MAX_SUGGESTED:
+        # Longer names that an error suggests together for the start of them
+        if not 0 < len(near) <= 3:
             near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
         guess = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
         owner = f" of {of}" if of else ""

@@ -23,8 +23,6 @@ INTERRUPTED = "interrupted"
 """The reason of a question that was cut off from outside."""
 MAX_LINE = 500
 """Characters of an answer or a reason that a summary shows."""
-MAX_CELL = 80
-"""Characters of a cell in the table of a notebook."""
 MAX_LISTED = 20
 """Solutions that such a table shows."""
 
@@ -219,6 +217,8 @@ class Solutions(list[Solution]):
 
 def _html_row(tag: str, cells: Iterable[str]) -> str:
     shown = (
-        f"<{tag}>{escape(printable(cell, limit=MAX_CELL))}</{tag}>" for cell in cells
+        # Characters of a cell in the table of a notebook
+        f"<{tag}>{escape(printable(cell, limit=80))}</{tag}>"
+        for cell in cells
     )
     return f"<tr>{''.join(shown)}</tr>"

@@ -289,10 +289,6 @@ class OwnerOnly(NamedTuple):
     why: str
 
 
-_KEYWORDS: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
-"""The limits of a `Range` in a JSON schema."""
-
-
 class Range(NamedTuple):
     """The values that a number may have; the last range of a type counts."""
 
@@ -303,7 +299,14 @@ class Range(NamedTuple):
 
     def __get_pydantic_json_schema__(self, schema: Any, describe: Any) -> Any:
         """The type's JSON schema with these limits in place of those before; infinity is none."""
-        limited = describe(schema) | dict(zip(_KEYWORDS, self, strict=True))
+        # The limits of a `Range` in a JSON schema
+        limited = describe(schema) | dict(
+            zip(
+                ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+                self,
+                strict=True,
+            )
+        )
         return {
             name: value
             for name, value in limited.items()

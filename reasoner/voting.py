@@ -198,7 +198,9 @@ class Tally:
         if answer is None:
             return
         if weight and not self._weighted:
-            self._weigh()
+            # Votes are ranked by weights instead of counts from the first weight above 0 on.
+            self._weighted = True
+            self._rank_all()
         known = self._classes.get(answer.key)
         if known is None:
             known = _AnswerClass(
@@ -233,11 +235,6 @@ class Tally:
             self._rank_all()
         for pair in leaders.advance()[0]:
             self._merge(*pair)
-
-    def _weigh(self) -> None:
-        """Rank by weights instead of counts, from the first weight above 0 on."""
-        self._weighted = True
-        self._rank_all()
 
     def _rank_all(self) -> None:
         self._rows, self._votes = [], []

@@ -18,12 +18,9 @@ from reasoner.types import Answer
 
 MAX_PARSED = 10_000
 """Maximum characters of code that is parsed for its key."""
-MAX_BRACKETS = 60
-"""Maximum levels of brackets in code that is parsed."""
 MAX_DEPTH = 100
 """Maximum levels of the syntax tree of code that is parsed."""
 
-_PYTHON = ("", "python", "py", "python3")
 _DEFINITION = re.compile(
     r"^(?:(?:async def|def|class) +(?P<name>\w+)(?P<tests>[^\n:]*\bTestCase\b)?|(?P<short>\w+) *= *lambda\b)",
     re.MULTILINE,
@@ -139,14 +136,19 @@ def _defines(text: str) -> bool:
 
 def _blocks(text: str) -> tuple[list[FencedBlock], str | None]:
     """The closed blocks of Python, and the block that is open at the end."""
-    blocks = [block for block in fenced_blocks(text) if block.language in _PYTHON]
+    blocks = [
+        block
+        for block in fenced_blocks(text)
+        if block.language in ("", "python", "py", "python3")
+    ]
     open_block = next((block.text for block in blocks if not block.closed), None)
     return [block for block in blocks if block.closed], open_block
 
 
 def syntax_tree(code: str) -> ast.Module | None:
     """The syntax tree; None if the code is too long, too deep or not Python."""
-    if len(code) > MAX_PARSED or _brackets(code) > MAX_BRACKETS:
+    # Maximum levels of brackets in code that is parsed
+    if len(code) > MAX_PARSED or _brackets(code) > 60:
         return None
     try:
         with warnings.catch_warnings(action="ignore"):

@@ -12,14 +12,8 @@ from reasoner.voting import mutual
 Status = Literal["right", "wrong", "too_complex", "grader_timeout", "grader_crash"]
 MIN_SECONDS = 0.05
 """Minimum processor time of a comparison, in seconds; with less left, none starts."""
-PATIENCE = 10.0
-"""Wall-clock seconds that a second of processor time may take on a busy machine."""
-SHARE = 0.1
-"""The share of the time left to a question that one of its comparisons may take."""
 RESTART = 0.5
 """Seconds that a question is charged for the new worker after a comparison that was late."""
-MAX_REMEMBERED = 100_000
-"""Verdicts that are cached."""
 
 
 class Verdict(NamedTuple):
@@ -196,7 +190,10 @@ class Equivalence:
                     and job not in self._cache
                 ):
                     outcome = await self._outcome(
-                        job, min(self.seconds, max(MIN_SECONDS, left * SHARE))
+                        job,
+                        # The share of the time left to a question that one of its comparisons
+                        # may take
+                        min(self.seconds, max(MIN_SECONDS, left * 0.1)),
                     )
                     meter.seconds += outcome.seconds
                     if isinstance(outcome, FailedCall):
@@ -210,14 +207,16 @@ class Equivalence:
         """What a job gives in this much processor time; cached, unless it may get more time later."""
         if job in self._cache:
             return self._cache[job]
-        limit = PATIENCE * (1 + seconds)
+        # Wall-clock seconds that a second of processor time may take on a busy machine
+        limit = 10.0 * (1 + seconds)
         outcome = await self.pool.call(
             job[0], *job[1:], seconds=limit, cpu_seconds=seconds
         )
         late = isinstance(outcome, FailedCall) and outcome.kind == "timeout"
         if not late or seconds >= self.seconds:
             self._cache[job] = outcome
-            if len(self._cache) > MAX_REMEMBERED:
+            # Verdicts that are cached
+            if len(self._cache) > 100_000:
                 del self._cache[next(iter(self._cache))]
         return outcome
 

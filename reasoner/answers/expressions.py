@@ -12,13 +12,8 @@ from typing import NamedTuple
 
 MAX_LENGTH = 200
 """Maximum characters of an expression, with its operators in ASCII."""
-MAX_NODES = 64
-"""Maximum constants and operations of an expression."""
-MAX_DEPTH = 32
-"""Maximum levels of operations above a constant."""
 MAX_CONSTANT = 10**6
 
-_ASCII = {"\u00d7": "*", "\u00f7": "/", "\u2212": "-", "\\times": "*", "\\div": "/"}
 _ALLOWED = re.compile(r"[-0-9+*/() ]+")
 _TARGET = re.compile(r" *-? *[0-9]+ *")
 _OPERATIONS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
@@ -50,9 +45,11 @@ def evaluate(text: str) -> ExpressionValue | None:
     constants: list[int] = []
     try:
         tree = ast.parse(plain, mode="eval")
-        if sum(isinstance(node, ast.expr) for node in ast.walk(tree)) > MAX_NODES:
+        # Maximum constants and operations of an expression
+        if sum(isinstance(node, ast.expr) for node in ast.walk(tree)) > 64:
             return None
-        value = _value(tree.body, MAX_DEPTH, constants)
+        # Maximum levels of operations above a constant
+        value = _value(tree.body, 32, constants)
     except (SyntaxError, ValueError, MemoryError, RecursionError, ZeroDivisionError):
         return None
     return ExpressionValue(value, tuple(sorted(constants)))
@@ -60,7 +57,13 @@ def evaluate(text: str) -> ExpressionValue | None:
 
 def in_ascii(text: str) -> str:
     """An expression with operators in ASCII, without blanks around it."""
-    for written, sign in _ASCII.items():
+    for written, sign in {
+        "\u00d7": "*",
+        "\u00f7": "/",
+        "\u2212": "-",
+        "\\times": "*",
+        "\\div": "/",
+    }.items():
         text = text.replace(written, sign)
     return text.strip()
 

@@ -14,12 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-MAX_CLAUSE = 600
-"""Characters after an announcement that are read."""
 MAX_OCCURRENCES = 6
 """Boxes, and occurrences of nouns, from the end, that are looked at."""
-PROBE_TOKENS = 24
-"""The most tokens of a probe, except for kinds with long answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +30,8 @@ class Opening:
     after: str = ""
     stop: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
-    tokens: int = PROBE_TOKENS
+    # The most tokens of a probe, except for kinds with long answers
+    tokens: int = 24
 
 
 BOX = Opening("\n\nThe final answer is \\boxed{", "\\boxed{", "}", ("}", "\n"))
@@ -73,7 +70,6 @@ JOINT = re.compile(
     r"|[\u548c\u6216\u3068\u3001\uff0c])\s*+"
 )
 """The words and marks that join formulas to one answer."""
-_OR = ("or", "o", "ou", "oder", "\u0438\u043b\u0438", "\u6216")
 _TYPESET = re.compile(
     r"\\(?:q?quad(?![a-z])|[,;:! ()\[\]\\])|\\(?:text\w*|mbox|mathrm)\s?\{([^{}]*+)\}|[~$&*]"
 )
@@ -150,7 +146,12 @@ def _json_value(literal: str) -> str:
 
 def sign_of(joint: str) -> str:
     """A joint of two formulas, in one spelling for all languages."""
-    return " or " if joint.strip(" ,") in _OR else ", "
+    return (
+        " or "
+        if joint.strip(" ,")
+        in ("or", "o", "ou", "oder", "\u0438\u043b\u0438", "\u6216")
+        else ", "
+    )
 
 
 def clause_end(text: str, start: int) -> int:
@@ -295,7 +296,8 @@ def announcements(text: str, start: int = 0) -> Iterator[Form]:
             continue
         before = text[max(start, at - 80) : at]
         breaks = [mark.end() for mark in _SENTENCE_START.finditer(before)]
-        clause = text[head.end() : head.end() + MAX_CLAUSE]
+        # Characters after an announcement that are read
+        clause = text[head.end() : head.end() + 600]
         lead = before[breaks[-1] :] if breaks else before
         if (
             clause.strip()

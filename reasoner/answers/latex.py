@@ -98,22 +98,19 @@ def split(text: str, separator: str) -> list[str]:
     return [*parts, text[start:]]
 
 
-_WRAPS = (
-    ("$$", "$$"),
-    ("$", "$"),
-    ("\\(", "\\)"),
-    ("\\[", "\\]"),
-    ("**", "**"),
-    ("`", "`"),
-)
-
-
 def bare(text: str) -> str:
     """The text without markup around it: dollars, bold, a box, a final full stop."""
     before = None
     while text != before:
         before, text = text, text.strip().rstrip(".,; \n") or text.strip()
-        for opening, closing in _WRAPS:
+        for opening, closing in (
+            ("$$", "$$"),
+            ("$", "$"),
+            ("\\(", "\\)"),
+            ("\\[", "\\]"),
+            ("**", "**"),
+            ("`", "`"),
+        ):
             inner = text[len(opening) : -len(closing)]
             single = (
                 closing not in inner
@@ -199,8 +196,6 @@ _NO_UNIT = re.compile(
     r"|(?:janu|febru)ary|march|april|may|june|july|august|(?:septem|octo|novem|decem)ber)(?![a-z])",
     re.IGNORECASE,
 )
-MAX_UNIT = 80
-"""Maximum characters of a unit."""
 _FRONT = re.compile(
     r"\A\s*+(-?)\s*+(\\?\$|US\\?\$|[\u20ac\u00a3\u20b9\u00a5]"
     r"|(?:USD|EUR|GBP|INR|JPY|Rs\.?)(?=\s*-?[\d.]))\s*(?=[-\d.\\(])"
@@ -225,7 +220,8 @@ def _without_unit(text: str) -> tuple[str, str]:
     ).rstrip(". ")
     if front := _FRONT.match(flat.replace("\x00", "")):
         return front[1] + flat.replace("\x00", "")[front.end() :], _unit(front[2])
-    tail = _TAIL.search(flat, max(0, len(flat) - MAX_UNIT))
+    # Maximum characters of a unit
+    tail = _TAIL.search(flat, max(0, len(flat) - 80))
     if tail is None or not tail.start() or _TRIGONOMETRIC.search(flat):
         return text, ""
     written, upright = tail[1].replace("\x00", " ").strip(), "\x00" in tail[1]

@@ -14,8 +14,6 @@ from typing import Any, NamedTuple
 from reasoner.answers.latex import NAME, NAMED, RELATION, canonical, matching, split
 from reasoner.types import Blocks
 
-DIGITS = 15
-"""Digits to which decimals are compared: a decimal is exact, not an approximation."""
 SAME = 1e-9
 """Relative difference of two values above which their formulas differ."""
 CELLS = 1e6
@@ -238,7 +236,11 @@ def _verified(gold: str, answer: str) -> bool:
     parsed = _parsed(gold), _parsed(answer)
     return bool(
         verify(
-            *parsed, float_rounding=DIGITS, timeout_seconds=None, raise_on_error=False
+            *parsed,
+            # Digits to which decimals are compared: a decimal is exact, not an approximation
+            float_rounding=15,
+            timeout_seconds=None,
+            raise_on_error=False,
         )
     )
 

@@ -31,12 +31,6 @@ Cut = Literal["drop", "fallback", "probe"]
 """What becomes of a reply that a limit cut: it has no answer; or the model is asked to end it, where no other reply to
 the question has an answer, or always."""
 
-READ: Final = 8_000
-"""Characters at the end of a reply in which most kinds look for a form."""
-MAX_ALONE: Final = 200
-"""Characters of a reply, or of its last line, that may be nothing but an answer."""
-MAX_SECONDS: Final = 1.0
-"""Processor time of a task's pattern for one reply; one that needs more matches nothing."""
 RULES: Final = ("pattern", "form", "announced", "alone")
 """The rules by which an answer is read: a pattern of the task's own, a machine-readable form, a sentence or heading
 that announces it, and a reply or a last line that is nothing else."""
@@ -88,7 +82,8 @@ class FormReader(Probed):
     pattern: Pattern = ""
     opening: ClassVar[Opening | None] = BOX
     """How a probe opens the form."""
-    tail: ClassVar[int] = READ
+    # Characters at the end of a reply in which most kinds look for a form
+    tail: ClassVar[int] = 8_000
     """Characters at the end of a reply in which a form is looked for."""
 
     def __post_init__(self) -> None:
@@ -132,7 +127,7 @@ class FormReader(Probed):
             displayed = _DISPLAYED.match(text, end)
             stop = clause_end(text, displayed.end() if displayed else end)
             clause = text[end:stop]
-        if text[stop - 1] in _ASKS:
+        if text[stop - 1] in "?\uff1f\u061f":
             return None
         rest = _SILENT.sub("", text[stop:])
         return (
@@ -152,7 +147,8 @@ class FormReader(Probed):
         """The answer that is the whole reply, or its last line."""
         line = text.rpartition("\n")[2].strip()
         # A last line in brackets is an aside.
-        if len(line) > MAX_ALONE or (line != text and _BRACKETED.fullmatch(line)):
+        # Characters of a reply, or of its last line, that may be nothing but an answer
+        if len(line) > 200 or (line != text and _BRACKETED.fullmatch(line)):
             return None
         answer = self.alone(line, text) if line else None
         return answer and Answer(answer.text, answer.key, "alone")
@@ -187,7 +183,6 @@ _BRACKETED = re.compile(
     r"[*_]*+(?:\((?=.*(?:=|(?<![\\a-zA-Z])[^\W\d_]{2}))[^()]*+(?:\([^()]*+\)[^()]*+)*+\)|\uff08.*\uff09)[.\u3002*_]*+"
 )
 """Words or an equation in brackets; neither a label nor a point is one."""
-_ASKS = "?\uff1f\u061f"
 _ANY_WORD = re.compile(r"\w")
 _DISPLAYED = re.compile(r"\s*(?:\\\[|\$\$)\s*")
 _SILENT = re.compile(r"I hope it is correct\.?|\\end\{[a-z]+\*?\}")
@@ -215,7 +210,8 @@ def compiled(pattern: str) -> "regex.Pattern[str]":
 def last_matched(pattern: str, text: str) -> str | None:
     """The first group of the last match, or all of it; None if nothing matches in time."""
     try:
-        *_, last = compiled(pattern).finditer(text, timeout=MAX_SECONDS)
+        # Processor time of a task's pattern for one reply; one that needs more matches nothing
+        *_, last = compiled(pattern).finditer(text, timeout=1.0)
     except (TimeoutError, ValueError):
         return None
     return str(last[1]) if last.re.groups and last[1] is not None else str(last[0])

@@ -18,8 +18,6 @@ _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 MAX_TEXT = 500
 """Maximum characters of a free text; the rest is ignored."""
-MAX_WORDS = 8
-"""Maximum words of an announced text; more are a sentence."""
 MAX_NAME = 3
 """Maximum words of a text that nothing announces."""
 _WRAPPED = re.compile(r"\\(?:text\w*|mathrm|mathbf)\{([^{}]*+)\}")
@@ -27,7 +25,6 @@ _FULL_STOP = re.compile(
     r"(?<![.\s][A-Z])(?<!\A[A-Z])(?<!\bSt)(?<!\b[DMJS]r)(?<!\bM[st])(?<!\bNo)(?<!\bMrs)(?<!\.[A-Za-z])"
     r"[.!](?=[\s*]*\s[^a-z\d]|\**\s*\Z)|[\n\u3002\uff01\u0964]"
 )
-_MARKS = " \t\r\n*_."
 _QUOTES = " \t\r\n*_`\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d\u300e\u300f"
 _SENTENCE = re.compile(
     r"\b(?:is|are|was|were|has|have|had|can|could|will|would|does|do|did|it|this|that|these|i|we|you|they|not|because"
@@ -105,7 +102,9 @@ class TextSpace(KeyedKind):
         last = clause.strip(_QUOTES).rpartition(" ")[2]
         english = any(noun in reply.lower() for noun in table()["english"]["nouns"])
         return _few(
-            clause, MAX_WORDS if english or not last[:1].islower() else MAX_NAME
+            clause,
+            # Maximum words of an announced text; more are a sentence
+            8 if english or not last[:1].islower() else MAX_NAME,
         )
 
     def alone(self, text: str, reply: str) -> Answer | None:
@@ -134,7 +133,7 @@ def _few(text: str, most: int) -> Answer | None:
         not words
         or len(words) > 100
         or number > most
-        or _SENTENCE.search(text.strip(_MARKS))
+        or _SENTENCE.search(text.strip(" \t\r\n*_."))
     ):
         return None
     return _text(words)

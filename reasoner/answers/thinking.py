@@ -33,14 +33,12 @@ _MARKS = [
     )
 ]
 """What marks begin with, and the patterns of those: a pattern is searched fastest after a text that it begins with."""
-_END = "[END FINAL RESPONSE]"
 # The channels of gpt-oss (harmony). Servers that drop special tokens leave only the names of the channels.
 _CHANNEL = re.compile(
     r"<\|channel\|>\s*+(\w++)[^<>]{0,80}(?:<\|constrain\|>\s*+\w++\s*+)?<\|message\|>"
 )
 _CHANNEL_END = re.compile(r"<\|(?:end|return|call|start)\|>")
 _BARE_ANALYSIS = re.compile(r"\s*+analysis(?![a-z\s:])")
-_BARE_FINAL = "assistantfinal"
 
 
 def final_segment(text: str) -> str | None:
@@ -48,7 +46,7 @@ def final_segment(text: str) -> str | None:
     if "<" in text and text.rfind("<|channel|>") >= 0:
         return _final_channel(text)
     if text.find("analysis", 0, 40) >= 0 and _BARE_ANALYSIS.match(text):
-        _, final, segment = text.rpartition(_BARE_FINAL)
+        _, final, segment = text.rpartition("assistantfinal")
         return segment[-TAIL:] if final else None
     return _unthought(text)
 
@@ -83,7 +81,7 @@ def _unthought(text: str) -> str | None:
     # After thinking, or within a line, an opening mark that nothing closes is a word of the answer.
     if opened and not ended and not text[text.rfind("\n", 0, end) + 1 : end].strip():
         return None
-    after = text[start:].partition(_END)[0]
+    after = text[start:].partition("[END FINAL RESPONSE]")[0]
     if parts and not after.strip():
         after = next((part for part in reversed(parts) if part.strip()), after)
     return after[-TAIL:]

@@ -29,8 +29,6 @@ from reasoner.system.tables import open_table
 from reasoner.trace.events import Began, Ended, Event, Sink, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories, sound
 
-SEGMENT: Final = 1 << 26
-"""Bytes of one file of the trace; a file is deleted when all of its questions have their lines."""
 RESTART: Final = "start again with --overwrite"
 Settings = Mapping[str, str]
 """What decides the answers apart from the questions, by name. The budget of all may be raised: it is not part of it."""
@@ -43,7 +41,8 @@ class WorkTrace:
     open.
     """
 
-    def __init__(self, folder: Path, *, segment: int = SEGMENT) -> None:
+    # Bytes of one file of the trace; a file is deleted when all of its questions have their lines
+    def __init__(self, folder: Path, *, segment: int = 1 << 26) -> None:
         self._folder = folder
         self._segment = segment
         self._open: dict[Path, set[str]] = {}

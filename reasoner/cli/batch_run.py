@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 from reasoner.answers.references import ReferenceKinds
 from reasoner.batch.rows import (
@@ -69,9 +69,6 @@ from reasoner.system.tables import (
 )
 from reasoner.trace.events import Sink, tee
 from reasoner.verifier import Verifier
-
-FAILURES: Final = 8
-"""Questions in a row that fail because the engine is unavailable before the batch ends."""
 
 
 def check_files(questions: Path, answers: Path) -> None:
@@ -301,7 +298,9 @@ class BatchRun(EngineRun):
                             failures + 1 if isinstance(error, EngineUnavailable) else 0
                         )
                         if isinstance(error, EngineDied) or (
-                            failures >= FAILURES and error
+                            # Questions in a row that fail because the engine is
+                            # unavailable before the batch ends
+                            failures >= 8 and error
                         ):
                             raise error
             finally:

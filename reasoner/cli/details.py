@@ -22,10 +22,6 @@ from reasoner.registry import (
 from reasoner.specs import BareWord, written
 from reasoner.types import FALLBACK, SamplingParams
 
-INDENT = 23
-"""Columns of the names; a longer name has a line of its own."""
-NARROW = 70
-"""Below this width all names have a line of their own."""
 GROUPS: Final = (
     "One chain",
     "Votes",
@@ -36,8 +32,6 @@ GROUPS: Final = (
 )
 """The groups of strategies that come first; one that names no group is in the last, `OTHERS`."""
 OTHERS: Final = "Others"
-_PAPER: Final = re.compile(r" \([^()]*\b\d{4}\b[^()]*\)")
-"""A paper that is cited."""
 QUESTION: Final = '"What is 3 + 4?"'
 
 
@@ -230,12 +224,16 @@ def _row_lines(
         for name, text in row["options"].items()
         if not samples or sampling.get(name) != text
     }
-    indent = INDENT if columns() >= NARROW else 4
+    # A longer name has a line of its own, and so have all names in a narrow terminal.
+    indent = 23 if columns() >= 70 else 4
     beside = len(row["name"]) <= indent - 2
     if not beside:
         yield row["name"]
     yield wrapped(
-        row["what"] if verbose else _PAPER.sub("", row["what"]),
+        # A paper that is cited
+        row["what"]
+        if verbose
+        else re.sub(r" \([^()]*\b\d{4}\b[^()]*\)", "", row["what"]),
         indent,
         row["name"] if beside else "",
     )

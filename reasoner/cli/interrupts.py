@@ -8,13 +8,9 @@ from types import FrameType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-Handler = Callable[[int, FrameType | None], None]
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 0.2
 """Seconds that cancelled work may wait for exact costs; then it is cancelled again, which ends the wait."""
-AGAIN = 0.05
-"""Seconds between further cancellations."""
 LIMIT = 0.6
 """Seconds after which the work is abandoned."""
 
@@ -77,7 +73,8 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         for task in tasks:
             if task and not task.done():
                 task.cancel()
-        loop.call_later(wait, cancel, AGAIN)
+        # Seconds between further cancellations
+        loop.call_later(wait, cancel, 0.05)
 
     def interrupt(signum: int, _frame: FrameType | None) -> None:
         if caught:
@@ -127,13 +124,15 @@ def _active() -> list[signal.Signals]:
     """The signals that are not ignored; nohup ignores SIGHUP."""
     return [
         signum
-        for signum in SIGNALS
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         if signal.getsignal(signum) not in {signal.SIG_IGN, None}
     ]
 
 
 @contextmanager
-def _handled(handler: Handler, signums: list[signal.Signals]) -> Iterator[None]:
+def _handled(
+    handler: Callable[[int, FrameType | None], None], signums: list[signal.Signals]
+) -> Iterator[None]:
     """Handle signals in the body. Handlers that the body sets itself are kept. Only the main thread can do this."""
     mine = signums if threading.current_thread() is threading.main_thread() else []
     before = {signum: signal.signal(signum, handler) for signum in mine}

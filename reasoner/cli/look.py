@@ -14,11 +14,8 @@ from reasoner.cli.terminal import wrapped
 F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_WIDTH: Final = 100
-MIN_WIDTH: Final = 40
 LEAST: Final = 20
 """Columns beside the name of a command that its arguments need."""
-STACKED: Final = 78
-"""Columns below which the meaning of an option is below its name."""
 SECTIONS: Final = ("Question", "Data", "Server", "Strategy", "Model", "Output")
 """The sections of the options, in their order."""
 HEADINGS: Final = ("Answer", "Measure", "Serve", "Look", "Set up", "Others")
@@ -35,9 +32,7 @@ class _Formatter(click.HelpFormatter):
         max_width: int | None = None,
     ) -> None:
         columns = min(shutil.get_terminal_size().columns, max_width or MAX_WIDTH)
-        super().__init__(
-            indent_increment, width or max(columns, MIN_WIDTH) - 2, max_width
-        )
+        super().__init__(indent_increment, width or max(columns, 40) - 2, max_width)
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
         """The command and its arguments."""
@@ -67,7 +62,8 @@ class _Formatter(click.HelpFormatter):
         listed, start = list(rows), self.current_indent
         widest = min(
             max(len(term) for term, _ in listed),
-            col_max if self.width >= STACKED else self.indent_increment,
+            # Columns below which the meaning of an option is below its name
+            col_max if self.width >= 78 else self.indent_increment,
         )
         for term, meaning in listed:
             label = f"{'':{start}}{term}"

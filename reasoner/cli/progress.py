@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from reasoner.budget import UNITS, Budget, Cost, Ledger, Prices
 from reasoner.cli.terminal import Terminal, one_line, printable
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from reasoner.batch.rows import AnswerLine
     from reasoner.batch.state import EarlierSessions
-
-STEADY_ROWS: Final = 8
-"""The fewest rows of a batch from which the rest is estimated."""
 
 
 @dataclass(slots=True)
@@ -244,7 +241,8 @@ class BatchProgress(Display):
         parts += [f"{rate:.3g} rows/s"] if rate else []
         parts += (
             [f"{clock(left / rate)} left"]
-            if rate and left > 0 and fresh >= STEADY_ROWS
+            # The fewest rows of a batch from which the rest is estimated
+            if rate and left > 0 and fresh >= 8
             else []
         )
         parts += [

@@ -29,8 +29,6 @@ MAX_ANSWER_LENGTH: Final = 2000
 """Characters of an answer that are printed; --json prints all."""
 MAX_REASON_LENGTH: Final = 500
 """Characters of a reason or a choice that are shown."""
-MAX_REMARKS: Final = 12
-"""Remarks of a search that are shown, the last ones."""
 MAX_LINES: Final = 200
 """Lines of a reply that are shown."""
 MAX_LINE: Final = 2000
@@ -234,7 +232,8 @@ class QuestionRun(EngineRun):
         ]
         yield from (
             ("search", printable(each, limit=MAX_REASON_LENGTH))
-            for each in remarks[-MAX_REMARKS:]
+            # Remarks of a search that are shown, the last ones
+            for each in remarks[-12:]
         )
         yield (
             "stopped",

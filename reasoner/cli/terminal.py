@@ -37,16 +37,8 @@ LABEL = 8
 """Columns of the label before a text."""
 PIPED = 100
 """The width where standard output is not a terminal."""
-MIN_WIDTH = 40
-"""The least width; a narrower terminal breaks the lines itself."""
 MAX_WIDTH = 140
 """The greatest width: longer lines are hard to read."""
-MAX_ERROR_LENGTH = 2000
-"""Characters of an error that are shown, as it may name something of any length."""
-_ENDLESS = re.compile(r"\S{256,}")
-"""A word that is longer than the name of a file."""
-_WORDS = re.compile(r"\s+|(?:`[^`]{1,140}`|\S)+")
-"""Blanks and words; one word is a command in backticks."""
 _COMMAND = re.compile(r"\s+|(?:(?<!\w)'[^']*'|\S)+")
 """Blanks and the words of a command; one is a text in quotes, so that it can be copied."""
 _LIST = re.compile(r"[^,|(]*[,|(]+|[^,|(]+")
@@ -87,8 +79,10 @@ class Terminal:
 
     def fail(self, error: object) -> None:
         """Write an error in one line, which is wrapped on a terminal."""
-        line = printable(str(error), limit=MAX_ERROR_LENGTH)
-        line = _ENDLESS.sub(lambda word: f"{word[0][:MAX_SHOWN]}…", line)
+        # Characters of an error that are shown, as it may name something of any length
+        line = printable(str(error), limit=2000)
+        # A word that is longer than the name of a file
+        line = re.sub(r"\S{256,}", lambda word: f"{word[0][:MAX_SHOWN]}…", line)
         for part in (
             wrapped(line, 2, "error: ", self._width).split("\n")
             if self.err.isatty()
@@ -154,7 +148,8 @@ class Terminal:
 
 def columns() -> int:
     """The width of standard output, or `PIPED`, within the limits of what can be read."""
-    return max(min(shutil.get_terminal_size((PIPED, 24)).columns, MAX_WIDTH), MIN_WIDTH)
+    # The least width; a narrower terminal breaks the lines itself
+    return max(min(shutil.get_terminal_size((PIPED, 24)).columns, MAX_WIDTH), 40)
 
 
 def wrapped(
@@ -179,7 +174,8 @@ class _Wrapper(textwrap.TextWrapper):
 
     def _split(self, text: str) -> list[str]:
         room, pieces = self.width - len(self.subsequent_indent), list[str]()
-        for word in _WORDS.findall(text):
+        # Blanks and words; one word is a command in backticks
+        for word in re.findall(r"\s+|(?:`[^`]{1,140}`|\S)+", text):
             parts = _COMMAND if "`" in word else _LIST
             pieces += [word] if len(word) <= room else parts.findall(word)
         return pieces

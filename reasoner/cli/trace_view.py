@@ -18,16 +18,10 @@ from reasoner.trace import outline as views
 from reasoner.trace.events import read_trace
 from reasoner.trace.outline import Outline
 from reasoner.trace.page import page
-from reasoner.trace.tree import SearchTree, TreeNode, search_trees
+from reasoner.trace.view import QuestionView, TreeNode, search_trees
 
-MAX_NODES: Final = 500
 MAX_LINES: Final = 12
 """Notes, proposals and comparisons that are shown of each."""
-MAX_STEPS: Final = 100
-MAX_STEP_LENGTH: Final = 1000
-"""Characters of a step on the path."""
-LEVEL: Final = 6
-"""Columns that a terminal needs for each level of a tree; deeper levels are left out."""
 
 
 def show(file: Path, question: str | None, html: Path | None) -> None:
@@ -39,7 +33,7 @@ def show(file: Path, question: str | None, html: Path | None) -> None:
     """
     terminal = Terminal()
 
-    def trees() -> Iterator[SearchTree]:
+    def trees() -> Iterator[QuestionView]:
         return (
             search_trees(read_trace(file))
             if question is None
@@ -70,7 +64,7 @@ def show(file: Path, question: str | None, html: Path | None) -> None:
             terminal.say(f"wrote {html}")
 
 
-def _tree_of(question: str, file: Path) -> SearchTree:
+def _tree_of(question: str, file: Path) -> QuestionView:
     """The tree of the question with this id; the last one of several attempts."""
     trees = [
         *search_trees(
@@ -87,7 +81,7 @@ def _tree_of(question: str, file: Path) -> SearchTree:
     return trees[-1]
 
 
-def _show_rows(terminal: Terminal, trees: Iterator[SearchTree]) -> None:
+def _show_rows(terminal: Terminal, trees: Iterator[QuestionView]) -> None:
     """Show each tree in a line."""
     for tree in trees:
         answer = printable(tree.answer.text, limit=12) if tree.answer else "no answer"
@@ -106,7 +100,7 @@ def _show_rows(terminal: Terminal, trees: Iterator[SearchTree]) -> None:
     terminal.say("choose one with --question ID")
 
 
-def full(search_tree: SearchTree, width: int) -> Iterator[RenderableType]:
+def full(search_tree: QuestionView, width: int) -> Iterator[RenderableType]:
     """Everything about a tree: its settings and result, the trees, the path to the answer, and other events."""
     facts = views.settings_of(search_tree)
     answer = (
@@ -135,7 +129,8 @@ def full(search_tree: SearchTree, width: int) -> Iterator[RenderableType]:
             ),
         ]
     )
-    outline = Outline.of(search_tree, maximum=MAX_NODES, deepest=width // LEVEL)
+    # Columns that a terminal needs for each level of a tree; deeper levels are left out
+    outline = Outline.of(search_tree, maximum=500, deepest=width // 6)
     for head in outline.heads:
         yield ""
         yield _drawn(outline, head)
@@ -144,7 +139,7 @@ def full(search_tree: SearchTree, width: int) -> Iterator[RenderableType]:
     if len(search_tree.heads) > len(outline.heads):
         yield f"not shown: {counted(len(search_tree.heads) - len(outline.heads), 'more prompt')}"
     if search_tree.path:
-        skipped = max(0, len(search_tree.path) - MAX_STEPS)
+        skipped = max(0, len(search_tree.path) - 100)
         yield ""
         yield Text(
             "→ the path to the answer"
@@ -169,7 +164,8 @@ def full(search_tree: SearchTree, width: int) -> Iterator[RenderableType]:
 
 
 def _step(node: TreeNode) -> tuple[str, str]:
-    text = printable(f"{node.prefill}{node.text}", limit=MAX_STEP_LENGTH) or "(no text)"
+    # Characters of a step on the path
+    text = printable(f"{node.prefill}{node.text}", limit=1000) or "(no text)"
     return f"#{node.id}", f"{views.score_of(node)}  {text}"
 
 
@@ -194,7 +190,7 @@ def _drawn(outline: Outline, head: int) -> Tree:
     return tree
 
 
-def _heading(search_tree: SearchTree, index: int) -> Text:
+def _heading(search_tree: QuestionView, index: int) -> Text:
     head, several = search_tree.heads[index], len(search_tree.heads) > 1
     which = f"prompt {index + 1} of {len(search_tree.heads)}" if several else "prompt"
     return _line(
@@ -202,7 +198,7 @@ def _heading(search_tree: SearchTree, index: int) -> Text:
     )
 
 
-def _label(node: TreeNode, search_tree: SearchTree) -> Text:
+def _label(node: TreeNode, search_tree: QuestionView) -> Text:
     """A node's state, score, tokens, answer and text in one line."""
     text = printable(node.text, limit=140) or "(no text)"
     text = f"[{printable(node.prefill)}] {text}" if node.prefill else text

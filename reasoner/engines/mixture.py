@@ -1,7 +1,7 @@
 """Several models as one engine: they sample a prompt in turn."""
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from reasoner.engine import (
     Continuation,
@@ -22,9 +22,6 @@ from reasoner.types import (
     TokenIds,
     thinking_level,
 )
-
-REMEMBERED: Final = 1 << 18
-"""Chains with a remembered member: those that were drawn last."""
 
 
 @dataclass(slots=True)
@@ -171,7 +168,8 @@ class MixtureEngine:
 
     def _remember(self, chain: Prompt, home: int) -> None:
         self._homes.setdefault(chain.digest, home)
-        if len(self._homes) > REMEMBERED:
+        # Chains with a remembered member: those that were drawn last
+        if len(self._homes) > 1 << 18:
             del self._homes[next(iter(self._homes))]
 
     def release(self, question_id: str) -> None:

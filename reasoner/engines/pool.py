@@ -27,11 +27,6 @@ NOTES: Final = (
     "recorded answers: no model was run",
     "prompt tokens are unknown: each prompt counts as one cached token",
 )
-CHAIN_NOTES: Final = (
-    *NOTES,
-    "where thinking ends was not recorded: all tokens of a chain but its last one count as thinking",
-    f"what a probe costs was not recorded: each counts as {PROBE_TOKENS} tokens",
-)
 THINKING: Final = ThinkingProfile(
     "always", (), (), "<think>", "</think>", "</think>\n\n"
 )
@@ -135,7 +130,14 @@ class PoolEngine(FreeEngine):
         longest = max(chain.tokens for line in lines.values() for chain in line.chains)
         self.model = replace(self.model, sampling=SamplingParams(max_tokens=longest))
         if any(line.every for line in lines.values()):
-            self.model, self.notes = replace(self.model, thinking=THINKING), CHAIN_NOTES
+            self.model, self.notes = (
+                replace(self.model, thinking=THINKING),
+                (
+                    *NOTES,
+                    "where thinking ends was not recorded: all tokens of a chain but its last one count as thinking",
+                    f"what a probe costs was not recorded: each counts as {PROBE_TOKENS} tokens",
+                ),
+            )
         self._lines = lines
 
     @property

@@ -30,8 +30,6 @@ from reasoner.types import (
     Usage,
 )
 
-UNASKED = ("7", "7", "8")
-"""The default answers to a question that is not arithmetic."""
 _SLIPS = (1, -1, 10)
 """The errors of wrong answers to arithmetic, equally likely."""
 _SOLVED = 0.3
@@ -49,12 +47,6 @@ MODEL = ModelInfo(
 
 _THOUGHT, _OPEN, _CLOSE, _CHAIN = -1, -2, -3, -4
 """The ids of tokens that think and mark; those up to the last one name chains."""
-_CHAINS = 1 << 31
-"""The number of different chains."""
-_HELD = 0.1
-"""How long an early answer is held, as a share of the median length."""
-_OTHERS: Final = 20
-"""How many other tokens share the probability that the sampled one leaves."""
 _LEVELS = {"low": 0.25, "medium": 1.0, "high": 4.0}
 _NORMAL: Final = NormalDist()
 _Row = tuple[float, ...]
@@ -173,7 +165,11 @@ class SimulatedEngine(CheckedOptions, FreeEngine):
             MODEL, name=self.model_name, thinking=THINKING if self.thinking else None
         )
         self._default = Law(
-            self.answers or UNASKED, self.weights, self.silent, self.tokens
+            # The default answers to a question that is not arithmetic
+            self.answers or ("7", "7", "8"),
+            self.weights,
+            self.silent,
+            self.tokens,
         )
         law = f"drawn from {', '.join(self._default.answers)}"
         arithmetic = f"arithmetic is right in {self.accuracy:.0%} of samples, other answers are {law}"
@@ -247,7 +243,8 @@ class SimulatedEngine(CheckedOptions, FreeEngine):
         )
         continued = next((token for token in reversed(ids) if token <= _CHAIN), None)
         name = (
-            _CHAIN - request.seed % _CHAINS
+            # The number of different chains
+            _CHAIN - request.seed % (1 << 31)
             if continued is None or (thinks and request.index % BRANCH)
             else continued
         )
@@ -264,7 +261,8 @@ class SimulatedEngine(CheckedOptions, FreeEngine):
             end = ids.index(_CLOSE) + 1
         knows = end >= chain.knows
         source = random.Random(
-            f"{name} {'end' if knows else math.floor(end / self.thinking / _HELD)}"
+            # How long an early answer is held, as a share of the median length
+            f"{name} {'end' if knows else math.floor(end / self.thinking / 0.1)}"
         )
         return _Thought(
             end - len(ids),
@@ -307,7 +305,8 @@ class SimulatedEngine(CheckedOptions, FreeEngine):
             others = (request.params.logprobs or 0) - 1
             return (
                 math.log(sampled),
-                *(math.log((1 - sampled) / _OTHERS) for _ in range(others)),
+                # How many other tokens share the probability that the sampled one leaves
+                *(math.log((1 - sampled) / 20) for _ in range(others)),
             )
 
         return row(right=thought.right), row(right=right)

@@ -349,7 +349,7 @@ def as_questions(given: object) -> Iterable[Question] | AsyncIterable[Question]:
             "questions", "an iterable of questions, such as a list", given, hint
         )
     if isinstance(given, AsyncIterable):
-        return _each_question(given)
+        return (as_question(question) async for question in given)
     if not isinstance(given, Collection):
         return map(as_question, given)
     if not (
@@ -359,11 +359,6 @@ def as_questions(given: object) -> Iterable[Question] | AsyncIterable[Question]:
         given = [*map(as_question, given)]
     check_ids(given)
     return given
-
-
-async def _each_question(given: AsyncIterable[object]) -> AsyncIterator[Question]:
-    async for question in given:
-        yield as_question(question)
 
 
 def as_limits(given: object, cls: type[L], name: str, wanted: str) -> L | None:

@@ -17,10 +17,6 @@ LONGEST: Final = 1 << 20
 """A higher limit is treated as this many tokens."""
 EDGES: Final[Floats] = np.unique(np.round(np.append(0, 2 ** np.arange(0, 20.01, 0.25))))
 """Where the intervals of lengths begin; each is a fifth longer than the one before it, or one token long."""
-HALF_LIFE: Final = 256
-"""A sequence counts half as much when this many later ones of its kind have ended, or a third of those in flight."""
-PRIOR_POWER: Final = 8
-"""Before any evidence, the share that ends before a part x of the limit is taken to be x to this power."""
 
 
 def intervals_below(limit: int) -> int:
@@ -46,7 +42,9 @@ class LifeTable:
         `in_flight` are the lengths now of all in flight, `ended` those of sequences that ended by themselves, `cut`
         those of sequences that left otherwise. All are at least 0, `ended` at least 1.
         """
-        decay = 0.5 ** (len(ended) / max(HALF_LIFE, len(in_flight) / 3))
+        # A sequence counts half as much when this many later ones of its kind have ended, or a third of those
+        # in flight
+        decay = 0.5 ** (len(ended) / max(256, len(in_flight) / 3))
         last = np.minimum(np.searchsorted(EDGES, ended) - 1, len(EDGES) - 2)
         now = _reached(in_flight)
         seen = now - self._in_flight + _reached(cut) + _reached(EDGES[last + 1])
@@ -59,7 +57,8 @@ class LifeTable:
 
         The prior counts for one sequence.
         """
-        prior = 1 - (EDGES[: intervals + 1] / EDGES[intervals]) ** PRIOR_POWER
+        # Before any evidence, the share that ends before a part x of the limit is taken to be x to this power
+        prior = 1 - (EDGES[: intervals + 1] / EDGES[intervals]) ** 8
         ended = self._ended[:intervals] - np.diff(prior)
         reached = self._reached[:intervals] + prior[:-1]
         return np.append(1.0, np.cumprod(1 - ended / reached))
@@ -108,17 +107,6 @@ class KvForecast:
 
 Shared = tuple[tuple[str, int], ...]
 """The pieces of a prompt, as (name, tokens); sequences that name the same piece share it."""
-DEVIATIONS: Final = 2.0
-"""By how many standard deviations more than expected the sequences in flight may need."""
-MODEL_ERROR: Final = 0.05
-"""The relative standard deviation of the forecast itself, because lengths change during a run."""
-REFRESH: Final = 8
-"""The forecast is made again when this many sequences have left, or a sixteenth of those in flight."""
-MAX_KINDS: Final = 256
-"""Kinds of requests that are remembered while nothing of them is in flight."""
-
-MIN_BACKLOG: Final = 8
-"""Sequences that may wait before the cache counts as crowded."""
 
 
 class _Kind:
@@ -216,7 +204,8 @@ class KvCacheLimiter(Room[CacheClaim]):
     @property
     def backlog(self) -> int:
         """Sequences that may wait before the cache counts as crowded: more keep it full for a while."""
-        return max(MIN_BACKLOG, self._in_flight // 4)
+        # Sequences that may wait before the cache counts as crowded
+        return max(8, self._in_flight // 4)
 
     @property
     def expected(self) -> float:
@@ -291,7 +280,8 @@ class KvCacheLimiter(Room[CacheClaim]):
                 charge.kind.ended if charge.ended and generated else charge.kind.cut
             ).append(float(generated))
         self._unshare(charge.shared)
-        if self._left >= max(REFRESH, self._in_flight // 16):
+        # The forecast is made again when this many sequences have left, or a sixteenth of those in flight
+        if self._left >= max(8, self._in_flight // 16):
             self._refresh()
         elif self._in_flight:
             self._mean -= charge.forecast.mean[charge.row]
@@ -369,7 +359,8 @@ class KvCacheLimiter(Room[CacheClaim]):
         name = kind, intervals_below(limit)
         known = self._kinds.get(name)
         if known is None:
-            if len(self._kinds) >= MAX_KINDS:
+            # Kinds of requests that are remembered while nothing of them is in flight
+            if len(self._kinds) >= 256:
                 self._kinds = {
                     other: known
                     for other, known in self._kinds.items()
@@ -401,9 +392,11 @@ class KvCacheLimiter(Room[CacheClaim]):
             return True
         forecast = charge.kind.forecast
         mean = self._mean + forecast.mean[0]
-        variance = self._variance + forecast.variance[0] + (MODEL_ERROR * mean) ** 2
+        # The relative standard deviation of the forecast itself, because lengths change during a run
+        variance = self._variance + forecast.variance[0] + (0.05 * mean) ** 2
         # Rounding may leave a variance that is below zero.
-        needed = mean + DEVIATIONS * np.sqrt(np.maximum(variance, 0.0))
+        # By how many standard deviations more than expected the sequences in flight may need
+        needed = mean + 2.0 * np.sqrt(np.maximum(variance, 0.0))
         return bool(shared + needed.max() <= self.capacity)
 
     def _refresh(self) -> None:

@@ -48,7 +48,6 @@ from reasoner.verifier import Verifier
 
 STRATEGY_ERRORS = ForeignErrors("the strategy")
 QUESTION_ERRORS = ForeignErrors("answering this question")
-Extractions = tuple[Extraction | None, ...]
 
 
 class _End(NamedTuple):
@@ -371,7 +370,9 @@ class PlanRunner:
             for result in results
         )
 
-    async def _probe(self, number: int, op: ops.Probe, at: int) -> Extractions:
+    async def _probe(
+        self, number: int, op: ops.Probe, at: int
+    ) -> tuple[Extraction | None, ...]:
         return self._unrefused(number, await self._probes.probe_all(number, op, at=at))
 
     def _name(

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from reasoner.answers.asking import (
     EXTRACTED_TOKENS,
@@ -41,17 +41,6 @@ from reasoner.trace.events import AnswerExtracted
 from reasoner.trace.recorder import SequenceId
 from reasoner.types import Answer, Completion, Extraction, SamplingParams, TokenIds
 from reasoner.voting import Tally
-
-FORCED_TOKENS: Final = 40
-"""Tokens of the text that a probe forces, in most tokenizers: what closes thinking and opens a form."""
-COUNTING_PROMPTS: Final = ("tokens", "flops", "usd")
-"""The limits of a budget that count prompts."""
-MAX_WATCHED: Final = 128
-"""The most tokens that an engine watches at once."""
-TIME_SHARE: Final = 0.1
-"""The part of a deadline's time that is kept for probes, or more where tokens take longer."""
-MAX_MARGIN: Final = 10.0
-"""The most seconds that this part is."""
 
 
 @dataclass(slots=True)
@@ -107,7 +96,9 @@ class Probes:
         ):
             return 0
         if self._if_cut == "probe":
-            return FORCED_TOKENS + opening.tokens
+            # Tokens of the text that a probe forces, in most tokenizers: what closes thinking and opens a
+            # form
+            return 40 + opening.tokens
         if self._for_fallback is None:
             self._for_fallback = self._fallback_reserve(opening)
         return self._for_fallback
@@ -119,7 +110,8 @@ class Probes:
         if not limits or any(
             getattr(budget, unit) is not None
             for budget in budgets
-            for unit in COUNTING_PROMPTS
+            # The limits of a budget that count prompts
+            for unit in ("tokens", "flops", "usd")
         ):
             return 0
         tokens = EXTRACTED_TOKENS if self._way == "never" else opening.tokens
@@ -138,7 +130,8 @@ class Probes:
         )
         if left == math.inf or opening is None or self._if_cut == "drop":
             return None
-        self._margin = self._margin or min(left * TIME_SHARE, MAX_MARGIN)
+        # A tenth of a deadline's time is kept for probes, at most 10 s, or more where tokens take longer.
+        self._margin = self._margin or min(left * 0.1, 10.0)
         probe = opening.tokens
 
         def due() -> bool:
@@ -350,7 +343,8 @@ class Probes:
             spelled = [await spellings(self.executor.engine, word) for word in words]
             self._spellings[words] = tuple(tokens or () for tokens in spelled)
         known = self._spellings.get(words, ())
-        return known if all(known) and sum(map(len, known)) <= MAX_WATCHED else ()
+        # The most tokens that an engine watches at once
+        return known if all(known) and sum(map(len, known)) <= 128 else ()
 
     async def _quote(
         self,

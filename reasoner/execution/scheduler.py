@@ -17,8 +17,6 @@ from reasoner.types import VoteState
 
 DRIFT = 1.05
 """How far the mean cost of a draw may move, as a factor, before all bids are valued again."""
-SLACK = 64
-"""How many outdated bids a heap may hold, in addition to as many as there are current ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +111,8 @@ class BidQueue:
             return
         self._bids[index] = bid = self._bid(index)
         heapq.heappush(self._heap, bid)
-        if len(self._heap) > 2 * len(self._bids) + SLACK:
+        # How many outdated bids a heap may hold, in addition to as many as there are current ones
+        if len(self._heap) > 2 * len(self._bids) + 64:
             self._rebuild()
 
     def peek(self) -> Bid | None:
@@ -164,12 +163,6 @@ class BidQueue:
             index,
             max(1, min(gain.draws // 2, self._allocation.wave, state.remaining)),
         )
-
-
-UNKNOWN_REMAINING = 64
-"""Samples beyond the leader's votes that may be left if their number is unknown: enough to overtake any leader."""
-IN_FLIGHT = 1 / 8
-"""The part of the remaining budget that may be in flight beyond first samples, so that results redirect the rest."""
 
 
 class Shares:
@@ -346,7 +339,9 @@ class Scheduler:
         if self._in_flight >= self.allocation.abreast:
             return False
         left = self._limit - self.measured(self._run)
-        return (self._in_flight + draws) * self._bids.mean <= left * IN_FLIGHT
+        # The part of the remaining budget that may be in flight beyond first samples, so that results
+        # redirect the rest
+        return (self._in_flight + draws) * self._bids.mean <= left / 8
 
     def measured(self, ledger: Ledger) -> float:
         """What a ledger has spent, in the unit in which questions compete."""
@@ -476,7 +471,9 @@ class ScheduledQuestion:
                 len(self.waiting), vote_state.max_samples - vote_state.samples
             )
             if known
-            else UNKNOWN_REMAINING + lead,
+            # Samples beyond the leader's votes that may be left if their number is unknown: enough to
+            # overtake any leader
+            else 64 + lead,
             spent=self.scheduler.measured(self.ledger),
             draws=self.ledger.settled.samples,
         )

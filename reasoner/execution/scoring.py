@@ -190,8 +190,6 @@ def _checked(cost: Cost, at: int) -> Cost:
     return cost.until(at + cost.sequential_tokens)
 
 
-MAX_WATCHED: Final = 128
-"""Tokens that one request may watch."""
 INSTEAD: Final = "use vLLM in this program, as by --engine vllm"
 Logprobs = dict[tuple[TokenIds, int], float]
 """The log-probability of each token after the token ids that lead to it."""
@@ -212,7 +210,10 @@ class LikelihoodReply(NamedTuple):
 
 
 def branch_nodes(
-    texts: Iterable[TokenIds], *, max_watched: int = MAX_WATCHED
+    texts: Iterable[TokenIds],
+    *,
+    # Tokens that one request may watch
+    max_watched: int = 128,
 ) -> tuple[BranchNode, ...]:
     """All nodes where a text continues, each once; a node with more than `max_watched` next tokens is split."""
     following: dict[TokenIds, dict[int, None]] = {}

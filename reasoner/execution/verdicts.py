@@ -29,10 +29,6 @@ Pairs = Sequence[tuple[Answer, Answer]]
 MISSING: Final = (
     "which answers are equal: replay with the same kind of answer, strategy and budget"
 )
-MIN_MASS: Final = 0.5
-"""The least probability of yes and no together; with less, the model did not answer."""
-SPOKEN_TOKENS: Final = 16
-"""The maximum of tokens of a verdict that is read from text."""
 
 
 class QuestionVerdicts:
@@ -165,13 +161,16 @@ class QuestionVerdicts:
         yes, no = self._words
         watch = yes + no
         params = SamplingParams(
-            temperature=0.0, max_tokens=1 if watch else SPOKEN_TOKENS
+            temperature=0.0,
+            # The maximum of tokens of a verdict that is read from text
+            max_tokens=1 if watch else 16,
         )
         completion = await inquiry.reply(prompt, params, watch=watch)
         if watch and completion.logprobs and completion.logprobs.watched:
             chances = [math.exp(logprob) for logprob in completion.logprobs.watched[0]]
             mass = math.fsum(chances)
-            if mass < MIN_MASS:
+            # The least probability of yes and no together; with less, the model did not answer
+            if mass < 0.5:
                 raise EngineError(
                     f"the model did not answer: yes and no together have probability {mass:.3f}"
                 )

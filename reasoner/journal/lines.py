@@ -27,15 +27,12 @@ from reasoner.system.files import (
 from reasoner.system.foreign import described
 
 T = TypeVar("T")
-SYNC_SECONDS: Final = 1.0
-"""How much a power loss may destroy; a killed process only loses the line that it was writing."""
 MAX_LINE_BYTES: Final = 1 << 28
 """The most bytes of one line that are read."""
 DAMAGED: Final = "is damaged: its content does not match its checksum"
 _GZIP: Final = b"\x1f\x8b"
 _SEAL: Final = re.compile(rb',"crc32":"([0-9a-f]{8})"}\n?\Z')
 _SEAL_LENGTH: Final = len(b',"crc32":"00000000"}\n')
-_OTHER_COMPRESSIONS: Final = (".bz2", ".xz", ".zst", ".zip")
 
 
 class LineRecord(Protocol):
@@ -171,7 +168,7 @@ class JournalWriter:
     def __init__(
         self, path: Path, what: str, *, overwrite: bool = False, resume: bool = False
     ) -> None:
-        if path.suffix in _OTHER_COMPRESSIONS:
+        if path.suffix in (".bz2", ".xz", ".zst", ".zip"):
             raise UsageError(
                 f"cannot write the {what} {path}: it can be compressed as .gz only"
             )
@@ -214,7 +211,8 @@ class JournalWriter:
         except OSError as error:
             self._failure = error
             raise self._failed(error) from error
-        if time.monotonic() - self._synced >= SYNC_SECONDS:
+        # How much a power loss may destroy; a killed process only loses the line that it was writing
+        if time.monotonic() - self._synced >= 1.0:
             self._synced = time.monotonic()
             # A pipe or a device cannot be synced.
             with suppress(OSError):

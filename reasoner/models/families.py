@@ -21,8 +21,6 @@ AUTO: Final = "auto"
 """The reasoning parser that follows from the model."""
 OFF: Final = ("", "none")
 """The reasoning parser of a model that does not think."""
-NOTHING_TO_THINK: Final = "Okay, I think I have finished thinking."
-"""Thinking in one sentence, which lets a model that always thinks answer at once (Ma et al. 2025, arXiv:2504.09858)."""
 _TABLE: Final = tomllib.loads(
     Path(__file__).with_name("families.toml").read_text(encoding="utf-8")
 )
@@ -44,10 +42,17 @@ def _family(row: Mapping[str, Any]) -> ModelFamily:
     start, end = row.get("markers", ("<think>", "</think>"))
     parser, when, lead = row.get("parser", ""), row["when"], row.get("lead", "")
     calls = tuple(_TABLE["calls"].get(parser, ()))
-    thought = f"\n{NOTHING_TO_THINK}\n" if when == "always" else "\n\n"
+    # Thinking in one sentence, which lets a model that always thinks answer at once (Ma et al. 2025,
+    # arXiv:2504.09858).
+    thought = (
+        "\nOkay, I think I have finished thinking.\n" if when == "always" else "\n\n"
+    )
     levels = row.get("levels", {})
     if "switch" in row:
-        levels = _switch(row["switch"])
+        levels = {
+            level: {row["switch"]: level != NO_THINKING}
+            for level in (NO_THINKING, "low", "medium", "high")
+        }
     elif "efforts" in row:
         levels = {
             level: {"reasoning_effort": effort}
@@ -68,14 +73,6 @@ def _family(row: Mapping[str, Any]) -> ModelFamily:
         voids=tuple(row.get("voids", (end,) if calls else ())),
     )
     return ModelFamily(re.compile(row["pattern"]), profile)
-
-
-def _switch(name: str) -> dict[str, Arguments]:
-    """The levels of a template with one switch."""
-    return {
-        level: {name: level != NO_THINKING}
-        for level in (NO_THINKING, "low", "medium", "high")
-    }
 
 
 FAMILIES: Final = tuple(map(_family, _TABLE["families"]))

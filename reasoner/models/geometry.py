@@ -16,15 +16,9 @@ from reasoner.models.number_types import measured_speeds
 from reasoner.system.files import parse_json, read_object
 from reasoner.system.machine import cpu_flags, memory_gib
 
-_LONGEST_HEADER = 100_000_000  # the limit that the safetensors format sets
-_PACKED: Final = ("I32", "U8")
-"""Types of elements that hold several quantized weights each."""
-_EXPERT = re.compile(r"(^|\.)experts\.")
 _LAYER = re.compile(
     r"^(?:language_model\.)?(?:model|backbone)\.(?:language_model\.)?layers\.(\d+)\."
 )
-_PREDICTORS = "mtp."
-"""The prefix of extra layers that predict several tokens. Some models number them after the others instead."""
 
 
 # Some models have a list, one number per layer: that counts as unknown.
@@ -176,16 +170,21 @@ def _count(folder: Path, config: _Config) -> Parameters:
                 and config.num_hidden_layers
                 and int(layer[1]) >= config.num_hidden_layers
             )
-            if extra or name.startswith(_PREDICTORS):
+            # The prefix of extra layers that predict several tokens. Some models number them after the
+            # others instead.
+            if extra or name.startswith("mtp."):
                 continue
             if config.quantization_config is not None:
-                if tensor.dtype in _PACKED:
+                # Types of elements that hold several quantized weights each
+                if tensor.dtype in ("I32", "U8"):
                     return Parameters()
                 if "scale" in name.rpartition(".")[2]:
                     continue
             count = math.prod(tensor.shape)
             total += count
-            active += count * config.routed if _EXPERT.search(name) else count
+            active += (
+                count * config.routed if re.search(r"(^|\.)experts\.", name) else count
+            )
     return Parameters(total, round(active))
 
 
@@ -214,7 +213,7 @@ def _tensors(file: Path) -> Iterator[tuple[str, _Tensor]]:
     try:
         with file.open("rb") as opened:
             length = int.from_bytes(opened.read(8), "little")
-            if length > _LONGEST_HEADER:
+            if length > 100_000_000:
                 raise ValueError(f"a header of {length} bytes")
             header: dict[str, Any] = parse_json(opened.read(length))
         entries = [
@@ -231,8 +230,6 @@ DType = Literal["auto", "bfloat16", "float16", "float32"]
 """The values of an engine's option `dtype`; "auto" is `default_dtype` on a CPU and the model's own type on a GPU."""
 BYTES: Final = {"bfloat16": 2, "float16": 2, "float32": 4}
 """Bytes of one number."""
-NATIVE_BFLOAT16: Final = ("avx512_bf16", "amx_bf16", "bf16")
-"""CPU flags; one is enough: the first two on x86-64, the last on Arm."""
 
 
 class DTypeChoice(NamedTuple):
@@ -254,7 +251,15 @@ def default_dtype(folder: Path | None) -> DTypeChoice:
         slow = speeds.bfloat16 < speeds.float32
         why = f"{speeds.bfloat16:.0f} GFLOPS in bfloat16 and {speeds.float32:.0f} in float32, measured on one core"
     else:
-        native = next((flag for flag in NATIVE_BFLOAT16 if flag in cpu_flags()), None)
+        # CPU flags; one is enough: the first two on x86-64, the last on Arm
+        native = next(
+            (
+                flag
+                for flag in ("avx512_bf16", "amx_bf16", "bf16")
+                if flag in cpu_flags()
+            ),
+            None,
+        )
         slow = native is None
         why = (
             f"this processor supports it natively ({native})"

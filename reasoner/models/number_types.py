@@ -23,8 +23,6 @@ from reasoner.system.machine import MACHINE, cpu_flags, cpu_name, installed
 _ROWS: Final = 64
 """Sequences that a step computes at once."""
 _WIDTH: Final = 1024
-_SECONDS: Final = 0.05
-"""Processor time for each number type."""
 
 
 class Speeds(BaseModel):
@@ -92,7 +90,8 @@ def measure() -> Speeds:
     }
     best = dict.fromkeys(layers, float("inf"))
     began = time.process_time()
-    while time.process_time() - began < _SECONDS * len(layers):
+    # Processor time for each number type
+    while time.process_time() - began < 0.05 * len(layers):
         for name, (rows, weights) in layers.items():
             start = time.process_time()
             torch.nn.functional.linear(rows, weights)

@@ -18,16 +18,6 @@ _HEADER_BEGUN: Final = re.compile(
     r"(?:<\|(?:start|channel)\|>| to=functions\.)(?:(?!<\|message\|>).){0,200}\Z",
     re.DOTALL,
 )
-_BLANKS: Final = 200
-"""Characters of blanks at the start of a reply that are held until it is clear whether thinking follows them."""
-_HEADER_BEGINS: Final = (
-    "<|channel|>",
-    "<|start|>",
-    "<|end|>",
-    "<|return|>",
-    "<|call|>",
-    " to=functions.",
-)
 
 
 def still_thinking(
@@ -101,7 +91,18 @@ class _Grammar(NamedTuple):
 @lru_cache
 def _grammar(profile: ThinkingProfile) -> _Grammar:
     if profile.parser == HARMONY:
-        return _Grammar.of(_CHANNELS, _HEADER_BEGINS, channels=True)
+        return _Grammar.of(
+            _CHANNELS,
+            (
+                "<|channel|>",
+                "<|start|>",
+                "<|end|>",
+                "<|return|>",
+                "<|call|>",
+                " to=functions.",
+            ),
+            channels=True,
+        )
     pairs = (
         (profile.start_text, profile.end_text),
         (profile.start_text.strip(), ""),
@@ -165,7 +166,9 @@ class PartSplitter:
             return [Piece(text, self.thinking)]
         held, position, pieces = self.held + text, 0, list[Piece]()
         settled = self._grammar.settled(held, last=last)
-        if settled <= _BLANKS and not (
+        # Characters of blanks at the start of a reply that are held until it is clear whether thinking
+        # follows them
+        if settled <= 200 and not (
             last or self.thinking or self.closed or held[:settled].strip()
         ):
             settled = 0

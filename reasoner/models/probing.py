@@ -21,15 +21,8 @@ Rendering = str | TokenIds
 Render = Callable[[Sequence[Message], Arguments], Rendering]
 """Renders a chat up to where the reply begins; may raise anything where the template refuses it."""
 
-_AROUND: Final = (("a", "a"), (".", "\n"), (" ", "\n\n"), ("\n", " "))
-"""What may come before and after a marker."""
-DEFAULT_PARSER: Final = "deepseek_r1"
-"""Stands for models of no known family with the common markers."""
-_TURN: Final = "<|im_start|>"
-"""A token in every chat of many models: a model with markers that begin with it is known by name only."""
 _QUESTION: Final = (Message("user", "What is 3 + 4?"),)
 _LEVELS: Final = ("low", "medium", "high")
-_SWITCHES: Final = ("enable_thinking", "thinking")
 _EFFORTS: Final[Mapping[str, Arguments]] = {
     level: {"reasoning_effort": level} for level in _LEVELS
 }
@@ -84,7 +77,11 @@ class ModelReader:
     def marker(self, text: str) -> TokenIds:
         """The token ids of a marker; none where a tokenizer joins it with what is around it."""
         ids = self.encode(text)
-        around = (self.encode(f"{before}{text}{after}") for before, after in _AROUND)
+        # What may come before and after a marker
+        around = (
+            self.encode(f"{before}{text}{after}")
+            for before, after in (("a", "a"), (".", "\n"), (" ", "\n\n"), ("\n", " "))
+        )
         return ids if all(find(whole, ids) >= 0 for whole in around) else ()
 
 
@@ -131,7 +128,8 @@ def _candidates(name: str, model_type: str) -> Iterator[tuple[ThinkingProfile, b
         yield named, named is not GUESSED.profile
     if typed := profile_of(model_type.replace("_", "-")):
         yield typed, typed.parser == "openai_gptoss"
-    common = profile_for_parser(DEFAULT_PARSER)
+    # Stands for models of no known family with the common markers
+    common = profile_for_parser("deepseek_r1")
     seen: set[tuple[str, str]] = set()
     for base in [
         *([common] if common else []),
@@ -141,7 +139,9 @@ def _candidates(name: str, model_type: str) -> Iterator[tuple[ThinkingProfile, b
         if (
             markers not in seen
             and all(markers)
-            and not base.start_text.startswith(_TURN)
+            # A token in every chat of many models: a model with markers that begin with it is known by
+            # name only
+            and not base.start_text.startswith("<|im_start|>")
         ):
             seen.add(markers)
             yield base, False
@@ -226,7 +226,7 @@ def _levels(
     """
     switches = [
         {NO_THINKING: {name: False}} | {level: {name: True} for level in _LEVELS}
-        for name in _SWITCHES
+        for name in ("enable_thinking", "thinking")
     ]
     for levels in [known, *switches, _EFFORTS]:
         rendered = {

@@ -15,17 +15,6 @@ from reasoner.types import Notify
 _HUB_ID = re.compile(
     r"(?!.*(--|\.\.))(\b[\w\-.]{1,96}\b/)?\b[\w\-.]{1,96}\b(?<!\.git)", re.ASCII
 )
-_CONFIGS = ("config.json", "params.json")  # of Hugging Face and of Mistral
-_TOKENIZERS = (
-    "tokenizer.json",
-    "tekken.json",
-    "vocab.json",
-    "vocab.txt",
-    "tokenizer.model*",
-    "*.model",
-    "*.tiktoken",
-)
-_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _SHARD = re.compile(r"(?P<stem>.+)-\d+-of-(?P<count>\d{1,5})(?P<ending>\.\w+)")
 
 
@@ -80,7 +69,7 @@ def snapshot(model: str, revision: str = "") -> Path | None:
         return None
     configs = (
         try_to_load_from_cache(model, config, revision=revision or None)
-        for config in _CONFIGS
+        for config in ("config.json", "params.json")
     )
     folder = next(
         (Path(file).parent for file in configs if isinstance(file, str)), None
@@ -110,9 +99,24 @@ def is_complete(folder: Path) -> bool:
     here = {
         file.name for file in folder.iterdir() if file.exists()
     }  # a link to a missing blob does not exist
-    if not any(any(folder.glob(pattern)) for pattern in _TOKENIZERS):
+    if not any(
+        any(folder.glob(pattern))
+        for pattern in (
+            "tokenizer.json",
+            "tekken.json",
+            "vocab.json",
+            "vocab.txt",
+            "tokenizer.model*",
+            "*.model",
+            "*.tiktoken",
+        )
+    ):
         return False
-    weights = {file.name for pattern in _WEIGHTS for file in folder.glob(pattern)}
+    weights = {
+        file.name
+        for pattern in ("*.safetensors", "pytorch_model*.bin")
+        for file in folder.glob(pattern)
+    }
     expected = set(weights)
     for shard in filter(None, map(_SHARD.fullmatch, weights)):
         count, width = int(shard["count"]), len(shard["count"])

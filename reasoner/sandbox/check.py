@@ -44,12 +44,6 @@ Status = Literal[
 ]
 NEEDED: Final = "this machine lacks the minimum of the sandbox: install unshare (util-linux) and allow user namespaces"
 MAX_DETAIL = 300
-MAX_OUTPUT: Final = 4000
-"""The most characters of a program's output that are kept, from its end."""
-_CONTROLS = re.compile(r"[^\t\n\x20-\x7e\xa0-\U0010ffff]")
-START_SECONDS = 30
-"""Time for an interpreter to start inside."""
-END_SECONDS = 2
 _turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = (
     WeakKeyDictionary()
 )
@@ -243,7 +237,13 @@ class Sandbox:
         async with _turn():
             written, _, why = await self._output(layers, "script", code, "")
         return Execution(
-            _CONTROLS.sub("", written.decode("utf-8", "replace"))[-MAX_OUTPUT:], why
+            # The most characters of a program's output that are kept, from its end
+            re.sub(
+                r"[^\t\n\x20-\x7e\xa0-\U0010ffff]",
+                "",
+                written.decode("utf-8", "replace"),
+            )[-4000:],
+            why,
         )
 
     async def _program(
@@ -477,7 +477,8 @@ async def _running(
             for end in (*ends, stdin, status, *([stdout] if stdout else [])):
                 end.close()
             # Not wait_for: in Python 3.11 it may swallow a cancellation.
-            async with asyncio.timeout(START_SECONDS):
+            # Time for an interpreter to start inside
+            async with asyncio.timeout(30):
                 first = (await lines.readline()).decode(errors="replace").split()
             if first[:1] != ["ready"]:
                 raise SandboxFailed(
@@ -493,7 +494,7 @@ async def _end(outside: asyncio.subprocess.Process, hold: FileIO) -> None:
     try:
         hold.close()
         with suppress(TimeoutError):
-            async with asyncio.timeout(END_SECONDS):
+            async with asyncio.timeout(2):
                 await outside.wait()
     finally:
         with suppress(ProcessLookupError):

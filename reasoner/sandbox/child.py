@@ -44,8 +44,6 @@ EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, TRUNCATE, IOCTL_DEV = (
 )
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 
-LOOK_MS = 50
-"""Milliseconds between two checks of the memory in use."""
 SOCKET = 212_992
 """Maximum bytes that wait in a Unix socket, by the kernel's default."""
 
@@ -192,7 +190,8 @@ def supervise(target: int, handle: int, spec: Mapping[str, Any]) -> str:
     poll.register(spec["life"], select.POLLIN)
     poll.register(handle, select.POLLIN)
     while True:
-        events = {fd for fd, _ in poll.poll(LOOK_MS)}
+        # Milliseconds between two checks of the memory in use
+        events = {fd for fd, _ in poll.poll(50)}
         with suppress(ChildProcessError):
             while True:
                 pid, status, used = os.wait4(-1, os.WNOHANG)

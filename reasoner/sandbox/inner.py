@@ -21,8 +21,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TextIO
 
-MAX_MESSAGE = 8 * 2**20
-"""Maximum characters of one message between the two."""
 MAX_DETAIL = 300
 
 Outcome = tuple[str, str]
@@ -33,7 +31,6 @@ Outcome = tuple[str, str]
 
 MAX_ITEMS = 10_000
 """Maximum values of an iterator."""
-PLAIN_INT = 2**53
 
 
 class Uncrossable(Exception):
@@ -46,7 +43,7 @@ def encode(value: object) -> object:
         case None | bool() | str():
             return value
         case int():
-            return int(value) if abs(value) < PLAIN_INT else ["int", hex(value)]
+            return int(value) if abs(value) < (2**53) else ["int", hex(value)]
         case float():
             return (
                 float(value) if math.isfinite(value) else ["float", repr(float(value))]
@@ -261,7 +258,8 @@ class CodeUnderTest:
     def receive(self) -> list[Any]:
         """The next message from the code's process."""
         try:
-            line = self._replies.readline(MAX_MESSAGE)
+            # Maximum characters of one message between the two
+            line = self._replies.readline(8 * 2**20)
             if line.endswith("\n"):
                 message = json.loads(line)
                 if isinstance(message, list):

@@ -21,18 +21,6 @@ from reasoner.sandbox.syscalls import seccomp_filter
 
 NOBODY = 65534
 """The user and group of sandboxes that root starts: rlimits bind this user, and it owns nothing."""
-PROBE_SECONDS = 20
-_READABLE = (
-    "/usr",
-    "/lib",
-    "/lib64",
-    "/bin",
-    "/etc/ld.so.cache",
-    "/dev/null",
-    "/dev/urandom",
-    "/dev/random",
-)
-"""The system files that are visible inside, besides the interpreter; others are missing or refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +78,20 @@ class Layers:
         """The files and directories that can be read, but not written, outside the scratch directory."""
         return tuple(
             dict.fromkeys(
-                (*_READABLE, os.path.realpath(self.python.prefix), self.python.prefix)
+                # The system files that are visible inside, besides the interpreter; others are
+                # missing or refused
+                (
+                    "/usr",
+                    "/lib",
+                    "/lib64",
+                    "/bin",
+                    "/etc/ld.so.cache",
+                    "/dev/null",
+                    "/dev/urandom",
+                    "/dev/random",
+                    os.path.realpath(self.python.prefix),
+                    self.python.prefix,
+                )
             )
         )
 
@@ -274,7 +275,7 @@ def _names(layers: Layers) -> tuple[tuple[str, ...], str]:
                 ),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                timeout=PROBE_SECONDS,
+                timeout=20,
                 check=False,
                 **spawn_options(work, status.fileno(), life.fileno()),
             )

@@ -51,18 +51,6 @@ SAMPLES: Final = "x-its-budget"
 """The header by which its_hub's clients say how many samples are drawn."""
 PUBLIC: Final = ("/", "/health")
 """Paths that need no key."""
-PUBLIC_FOLDERS: Final = ("/page/", TRACES)
-"""Beginnings of such paths; traces ask for the key themselves."""
-FORM: Final = "application/x-www-form-urlencoded"
-MAX_FORM_BYTES: Final = 4096
-"""Bytes of a form that holds a key."""
-METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
-
-
-def _head_bytes(scope: Scope) -> int:
-    """Bytes of the head of a request, without blanks and line ends: parsers bound only what has not arrived whole."""
-    named = sum(len(name) + len(value) for name, value in scope["headers"])
-    return len(scope["raw_path"]) + len(scope["query_string"]) + named
 
 
 class App:
@@ -117,7 +105,12 @@ class App:
             await send(message)
 
         try:
-            if _head_bytes(scope) > MAX_HEADER_BYTES:
+            # Without blanks and line ends: parsers bound only what has not arrived whole.
+            named = sum(len(name) + len(value) for name, value in scope["headers"])
+            if (
+                len(scope["raw_path"]) + len(scope["query_string"]) + named
+                > MAX_HEADER_BYTES
+            ):
                 problem = f"the head of the request is too large: at most {MAX_HEADER_BYTES:,} bytes are allowed"
                 raise ApiError(431, problem, headers=CLOSE)
             scope["app"], headers = self, headers_of(scope)
@@ -159,7 +152,8 @@ class App:
                 403,
                 "a server without keys serves its own machine only: the Host must be localhost",
             )
-        if scope["path"] in PUBLIC or scope["path"].startswith(PUBLIC_FOLDERS):
+        # Beginnings of such paths; traces ask for the key themselves
+        if scope["path"] in PUBLIC or scope["path"].startswith(("/page/", TRACES)):
             return None
         # Anthropic's clients send their key under another name.
         key = headers.get("authorization") or f"Bearer {headers.get('x-api-key', '')}"
@@ -183,7 +177,10 @@ class App:
 
     async def _metrics(self, _request: Request) -> Response:
         """The counters, for Prometheus."""
-        return Response(self._service.metrics.text(), media_type=METRICS)
+        return Response(
+            self._service.metrics.text(),
+            media_type="text/plain; version=0.0.4; charset=utf-8",
+        )
 
     async def _models(self, _request: Request) -> Response:
         """The model, and one entry for each alias."""
@@ -293,7 +290,11 @@ class App:
         )
         if request.method == "POST" and trace:
             form = await self._body(
-                request.headers, request.receive, limit=MAX_FORM_BYTES, kind=FORM
+                request.headers,
+                request.receive,
+                # Bytes of a form that holds a key
+                limit=4096,
+                kind="application/x-www-form-urlencoded",
             )
             authorization = f"Bearer {parse_qs(form.decode('utf-8', 'replace')).get('key', [''])[0]}"
         client = (

@@ -17,8 +17,6 @@ from reasoner.system.printing import valid_unicode
 R = TypeVar("R", bound=BaseModel)
 MAX_BODY: Final = 4 << 20
 """Bytes of a body."""
-MAX_PROBLEMS: Final = 2048
-"""Problems of a body; of more, only the number is said."""
 
 
 def read(body: bytes, model: type[R], **more: object) -> R:
@@ -63,7 +61,8 @@ def checked(model: type[BaseModel]) -> Iterator[None]:
 
 def problem_of(error: ValidationError, model: type[BaseModel]) -> ApiError:
     """The most specific problem, in one line; of a union's problems, the one of the form that fits best."""
-    if error.error_count() > MAX_PROBLEMS:
+    # Problems of a body; of more, only the number is said
+    if error.error_count() > 2048:
         return ApiError(
             400,
             f"the body has {error.error_count():,} fields that are unknown or do not fit",

@@ -47,10 +47,6 @@ from reasoner.verifier import Verifier
 
 FREE: Final = "free"
 TOOL_CALL: Final = ToolCallSpace.name
-TEMPERATURE: Final = 1.0
-"""The default of a request that passes through, if the model has none; OpenAI's own."""
-REPLY_TOKENS: Final = 4096
-"""The default `max_tokens` of a reply of any form, for a model that does not think."""
 SEEDS: Final = 2**63
 NO_LIMIT: Final = Budget()
 CEILING: Final = Budget(samples=MAX_COUNT)
@@ -347,12 +343,13 @@ def _sampled(
         notes.append("reasoning_effort was not used: the model does not think")
     if free:
         # A reply of any form may be long; a model that thinks has a longer limit of its own.
-        limit = None if model.thinking else REPLY_TOKENS
+        limit = None if model.thinking else 4096
         asked = asked.over(
             SamplingParams(
                 model.sampling.temperature if once else None, model.sampling.max_tokens
             ),
-            SamplingParams(TEMPERATURE if once else None, limit),
+            # The default of a request that passes through, if the model has none; OpenAI's own
+            SamplingParams(1.0 if once else None, limit),
         )
     if isinstance(strategy, CalibratedStrategy) and strategy.measured_on:
         if asked != SamplingParams():

@@ -14,7 +14,6 @@ from reasoner.errors import (
 )
 from reasoner.system.printing import valid_unicode
 
-INVALID: Final = "invalid_request_error"
 MAX_MESSAGE: Final = 2000
 """Characters of an error's message."""
 Report = Callable[[str, BaseException], None]
@@ -31,7 +30,7 @@ class ApiError(Exception):
 
     status: int
     message: str
-    type: str = field(default=INVALID, kw_only=True)
+    type: str = field(default="invalid_request_error", kw_only=True)
     code: str | None = field(default=None, kw_only=True)
     param: str | None = field(default=None, kw_only=True)
     headers: Mapping[str, str] = field(default_factory=dict, kw_only=True)

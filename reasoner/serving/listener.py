@@ -25,11 +25,7 @@ MAX_HEADER_BYTES: Final = 1 << 16
 """Bytes that the head of a request may have."""
 HEADER_SECONDS: Final = 30.0
 """Seconds in which the head of a request arrives, from the connection or its first byte."""
-IDLE_SECONDS: Final = 75
-"""Seconds that a connection is kept between two requests."""
 OFFER: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
-CUT_SECONDS: Final = 1.0
-"""Seconds in which requests that are cut off may send their error, before their connections are closed."""
 
 
 @lru_cache(maxsize=256)
@@ -160,7 +156,8 @@ class Listener(uvicorn.Server):
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=IDLE_SECONDS,
+            # Seconds that a connection is kept between two requests
+            timeout_keep_alive=75,
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         )
         super().__init__(config)
@@ -181,7 +178,8 @@ class Listener(uvicorn.Server):
 
     def _cut(self) -> None:
         self._service.cancel()
-        asyncio.get_running_loop().call_later(CUT_SECONDS, self._abort)
+        # Seconds in which requests that are cut off may send their error, before their connections are closed
+        asyncio.get_running_loop().call_later(1.0, self._abort)
 
     def _abort(self) -> None:
         for connection in list(self.server_state.connections):

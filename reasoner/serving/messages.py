@@ -37,17 +37,6 @@ from reasoner.serving.requests import (
     VendorOptions,
 )
 
-REASONS: Final = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
-ERRORS: Final = {
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    503: "overloaded_error",
-}
-"""The type of an error by its status; others are of the request below 500, and of the API from there."""
-
 
 class Text(LenientPart):
     """A part of a text."""
@@ -265,7 +254,11 @@ class MessageReply(Reply):
         return {
             **self._frame(result.solution.cost),
             "content": [self._block(block) for block in _shown(text)],
-            "stop_reason": REASONS[text.finish_reason],
+            "stop_reason": {
+                "stop": "end_turn",
+                "length": "max_tokens",
+                "tool_calls": "tool_use",
+            }[text.finish_reason],
             "reasoner": vendor_object(result, self._prices),
         }
 
@@ -292,7 +285,15 @@ class MessageReply(Reply):
     @staticmethod
     def refusal(error: ApiError) -> Document:
         """The body of an error."""
-        kind = ERRORS.get(
+        # The type of an error by its status; others are of the request below 500, and of the API from there
+        kind = {
+            401: "authentication_error",
+            403: "permission_error",
+            404: "not_found_error",
+            413: "request_too_large",
+            429: "rate_limit_error",
+            503: "overloaded_error",
+        }.get(
             error.status, "invalid_request_error" if error.status < 500 else "api_error"
         )
         return {"type": "error", "error": {"type": kind, "message": error.message}}

@@ -17,8 +17,6 @@ NO_STRATEGY: Final = "none"
 """The strategy of a request that was refused before one was chosen."""
 SECONDS: Final = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 """The limits of the histogram of durations."""
-SEQUENTIAL: Final = (30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
-"""The limits of the histogram of sequential tokens."""
 
 
 class Metrics:
@@ -51,7 +49,8 @@ class Metrics:
         self._sequential = Histogram(
             "reasoner_request_sequential_tokens",
             "Latency in tokens: the longest path that a request waited for.",
-            buckets=SEQUENTIAL,
+            # The limits of the histogram of sequential tokens
+            buckets=(30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000),
             registry=registry,
         )
         self._kinds = [(f"{kind}_tokens", self._tokens.labels(kind)) for kind in KINDS]

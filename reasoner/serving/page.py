@@ -15,7 +15,7 @@ from starlette.routing import Route
 from reasoner.journal.lines import sealed_line
 from reasoner.trace.events import Event, Proposed, Sampled, Thought, event_adapter
 from reasoner.trace.page import base_style, page
-from reasoner.trace.tree import search_trees
+from reasoner.trace.view import search_trees
 
 FOLDER: Final = Path(__file__).with_name("page")
 ASSETS: Final = {
@@ -76,17 +76,12 @@ async def trace_response(trace: "KeptTrace", *, as_page: bool) -> Response:
     return Response(trace.lines(), media_type="application/jsonl", headers=headers)
 
 
-MAX_TRACES: Final = 200
 MAX_BYTES: Final = 64 << 20
 """Of all traces together, as JSON."""
 MAX_LATER: Final = 1 << 18
 """Of a trace that is kept as it is until it is read."""
-EVENT_BYTES: Final = 1 << 11
-"""Of an event that is kept as it is, besides what was generated."""
 MAX_SHARE: Final = 8
 """A trace has at most this part of `MAX_BYTES`; what comes after that is not kept."""
-ID_BYTES: Final = 18
-"""Random bytes of an id: it cannot be guessed."""
 
 
 class KeptTrace:
@@ -97,7 +92,8 @@ class KeptTrace:
     """
 
     def __init__(self, traces: "RecentTraces", owner: str, limit: int) -> None:
-        self.id = secrets.token_urlsafe(ID_BYTES)
+        # Random bytes of an id: it cannot be guessed
+        self.id = secrets.token_urlsafe(18)
         self.owner = owner
         self.whole = True
         self.size = 0
@@ -172,7 +168,8 @@ class KeptTrace:
 def _size_of(events: Sequence[Event], size: int) -> int:
     """Bytes of events that are kept as they are, and of what has this `size`; an upper bound."""
     for event in events:
-        size += EVENT_BYTES
+        # Bytes of an event that is kept as it is, besides what was generated
+        size += 1 << 11
         # Types are compared as they are, which takes no call: this is for each event of each request.
         if type(event) is Sampled or type(event) is Thought:
             rows = (
@@ -191,7 +188,7 @@ def _size_of(events: Sequence[Event], size: int) -> int:
 class RecentTraces:
     """The traces of the last requests, at most `number`, of at most `size` bytes together; the oldest are dropped."""
 
-    def __init__(self, *, number: int = MAX_TRACES, size: int = MAX_BYTES) -> None:
+    def __init__(self, *, number: int = 200, size: int = MAX_BYTES) -> None:
         self._number = number
         self._limit = size
         self._traces: OrderedDict[str, KeptTrace] = OrderedDict()

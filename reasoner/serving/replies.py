@@ -32,8 +32,6 @@ from reasoner.types import Completion, TokenIds, Vote, VoteState
 
 Document = dict[str, Any]
 BlockKind = Literal["thinking", "text", "call"]
-NOT_SURE: Final = "not sure"
-"""The reply where the strategy abstains."""
 LOST: Final = "lost: the sequence was drawn again after its text was streamed, so the text is not whole: ask again"
 MAX_ANSWER: Final = 500
 """Characters of an answer in the list of votes, and of a reason."""
@@ -56,7 +54,6 @@ COUNTED: Final = (
 )
 """What the vendor object says of a cost."""
 _COUNTS: Final = attrgetter(*COUNTED)
-NO_TOKENS: Final = "there are no logprobs: the reply is not the text of one sequence with log-probabilities"
 
 
 Tokens = tuple[tuple[str, float], ...]
@@ -131,7 +128,8 @@ class ReplyText:
         if solution.error and not solution.text:
             raise api_error(solution.error)
         if solution.abstained:
-            return cls(NOT_SURE, "", "stop")
+            # The reply where the strategy abstains
+            return cls("not sure", "", "stop")
         winner = _winner(solution)
         thinking = valid_unicode(
             winner.prompt.thinking + winner.thinking if winner else ""
@@ -372,7 +370,13 @@ def vendor_object(result: Result, prices: Prices | None = None) -> Document:
     job, solution = result.job, result.solution
     votes, cost = solution.vote_state, solution.cost
     notes = [*job.notes, *solution.notes, solution.unrated, solution.cut.line()]
-    notes += [NO_TOKENS] if job.logprobs and not result.tokens else []
+    notes += (
+        [
+            "there are no logprobs: the reply is not the text of one sequence with log-probabilities"
+        ]
+        if job.logprobs and not result.tokens
+        else []
+    )
     return {
         "strategy": public_spec(cast("Hashable", job.strategy)),
         "verifier": job.rated_by or None,

@@ -31,7 +31,6 @@ from reasoner.system.files import parse_json
 from reasoner.types import Message, Role, SamplingParams, ThinkingLevel
 
 MAX_TURNS: Final = 2000
-MAX_CHOICES: Final = 128
 MAX_TOKENS: Final = 10_000_000
 MAX_SPEC: Final = 4000
 """Characters of a spec, of a budget and of a kind of answer."""
@@ -356,7 +355,7 @@ class ChatRequest(StrictPart):
     messages: Annotated[
         list[Turn], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)
     ]
-    n: int = Field(default=1, ge=1, le=MAX_CHOICES)
+    n: int = Field(default=1, ge=1, le=128)
     budget: int | None = Field(default=None, ge=1, le=MAX_COUNT)
     """How many samples a choice draws, as its_hub's clients say it."""
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)

@@ -43,20 +43,6 @@ from reasoner.serving.requests import (
     VendorOptions,
 )
 
-REPEATED: Final = {
-    "instructions",
-    "max_output_tokens",
-    "metadata",
-    "model",
-    "temperature",
-    "tool_choice",
-    "tools",
-    "top_p",
-    "user",
-}
-"""Fields of a request that its reply repeats."""
-LOGPROBS: Final = "message.output_text.logprobs"
-"""What `include` asks for log-probabilities by."""
 SEND_ALL: Final = "replies are not kept: send all messages as input"
 
 
@@ -302,7 +288,8 @@ class ResponseRequest(StrictPart):
             stream=self.stream,
             user=self.user,
             reasoning_effort=self.reasoning.effort,
-            logprobs=LOGPROBS in self.include,
+            # What `include` asks for log-probabilities by
+            logprobs="message.output_text.logprobs" in self.include,
             response_format=self.text.format,
             tools=[tool.chat for tool in self.tools],
             tool_choice=choice.chat if isinstance(choice, FunctionChoice) else choice,
@@ -311,8 +298,6 @@ class ResponseRequest(StrictPart):
 
 
 MAX_KEPT: Final = 1000
-MAX_KEPT_SIZE: Final = 16 << 20
-"""Characters of all messages that are kept."""
 
 
 class KeptMessages:
@@ -326,7 +311,8 @@ class KeptMessages:
         """Keep a message, and drop the oldest above a limit."""
         self._size += len(text) - len(self._texts.pop((client, name), ""))
         self._texts[client, name] = text
-        while len(self._texts) > MAX_KEPT or self._size > MAX_KEPT_SIZE:
+        # Characters of all messages that are kept
+        while len(self._texts) > MAX_KEPT or self._size > 16 << 20:
             self._size -= len(self._texts.pop(next(iter(self._texts))))
 
     def text(self, client: str, name: str) -> str | None:
@@ -411,7 +397,20 @@ class ResponseReply(Reply):
             "text": {"format": {"type": "text"}},
             "truncation": "disabled",
             "usage": None,
-            **self._request.model_dump(include=REPEATED),
+            # Fields of a request that its reply repeats
+            **self._request.model_dump(
+                include={
+                    "instructions",
+                    "max_output_tokens",
+                    "metadata",
+                    "model",
+                    "temperature",
+                    "tool_choice",
+                    "tools",
+                    "top_p",
+                    "user",
+                }
+            ),
         }
 
     def _said(self, _index: int, steps: Iterable[Step]) -> list[Document]:

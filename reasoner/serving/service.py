@@ -26,7 +26,6 @@ from reasoner.trace.events import Event
 
 T = TypeVar("T")
 _name_of = lru_cache(maxsize=256)(name_of)
-State = Literal["starting", "ready", "draining", "failed"]
 REFUSES: Final = {
     "starting": "is starting",
     "draining": "is stopping",
@@ -49,7 +48,7 @@ class Service:
         self, engine: Engine, offer: Offer, limits: ServerLimits, *, report: Report
     ) -> None:
         self._offer = replace(offer, ceiling=limits.max_budget)
-        self.state: State = "starting"
+        self.state: Literal["starting", "ready", "draining", "failed"] = "starting"
         self.limits = limits
         self.traces = RecentTraces()
         self.report = report

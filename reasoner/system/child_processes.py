@@ -17,8 +17,6 @@ from contextlib import contextmanager
 from functools import cache
 from multiprocessing.process import AuthenticationString  # type: ignore[attr-defined]
 
-LOOK_SECONDS = 0.1
-"""Time between two checks that the parent still runs."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -35,7 +33,8 @@ def end_with(parent: int) -> None:
 
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(LOOK_SECONDS)
+        # Time between two checks that the parent still runs
+        time.sleep(0.1)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

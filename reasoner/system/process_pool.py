@@ -39,8 +39,6 @@ START_SECONDS = 60.0
 """Time for a worker to start and run `prepare`, and to import the function of a task."""
 READY = "{}"
 """Sent when the worker has started, and when it has imported the function of a task."""
-GRACE = 2.0
-"""Seconds past its time limit after which a worker ends itself, in case its parent is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +308,8 @@ def _reply(request: bytes, send: Callable[[str], None]) -> str:
         function, args, seconds, cpu_seconds = _unpickled(request)
         send(READY)
         # The kernel ends a worker at its limits, even inside a C function and if its parent is gone.
-        signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)
+        # Seconds past its time limit after which a worker ends itself, in case its parent is gone
+        signal.setitimer(signal.ITIMER_REAL, seconds + 2.0)
         signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
         began = time.process_time()
         return message(value=function(*args))

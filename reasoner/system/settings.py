@@ -2,19 +2,17 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from reasoner.errors import UsageError
 from reasoner.system.files import read_whole
-
-MAX_BYTES: Final = 1 << 20
-"""Bytes that a file of settings may have."""
 
 
 def read_settings_table(path: Path) -> dict[str, Any]:
     """The tables of a file of settings. Raises UsageError if it cannot be read, or is not TOML."""
     try:
-        return tomllib.loads(read_whole(path, limit=MAX_BYTES).decode())
+        # Bytes that a file of settings may have
+        return tomllib.loads(read_whole(path, limit=1 << 20).decode())
     except OSError as error:
         raise UsageError(f"cannot read --settings {path}: {error.strerror}") from error
     except ValueError as error:

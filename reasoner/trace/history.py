@@ -62,7 +62,6 @@ class QuestionHistory:
     _events: dict[Name, list[Event]] = field(default_factory=dict)
     refused: bool = False
     """Whether the ledger refused any work."""
-    _kinds: set[type[Event]] = field(default_factory=set)
     _written: Counter[str] = field(default_factory=Counter)
     _before: float = 0.0
     _began: float = 0.0
@@ -88,7 +87,6 @@ class QuestionHistory:
             self.ended = event
         self._last = event.t
         self._events.setdefault(event.key, []).append(event)
-        self._kinds.add(type(event))
         self.refused |= isinstance(event, Refused) or (
             isinstance(event, RefusableWork) and event.refusal is not None
         )
@@ -125,7 +123,7 @@ class QuestionHistory:
 
     def any_of(self, kind: type[Event]) -> bool:
         """Whether there is any event of a kind."""
-        return kind in self._kinds
+        return any(name[0] is kind for name in self._events)
 
     def holds(self, *name: object) -> bool:
         """Whether there is any event of this name."""

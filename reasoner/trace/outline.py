@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from reasoner.system.printing import counted
-from reasoner.trace.tree import SearchTree, State, TreeNode
+from reasoner.trace.view import QuestionView, State, TreeNode
 from reasoner.types import NOT_RATED, Proposal
 
 MAX_HEADS: Final = 100
@@ -40,14 +40,14 @@ class OutlineRow(NamedTuple):
 class Outline:
     """The nodes of a tree that are shown: the path, then those nearest to their prompt, at most `maximum`."""
 
-    tree: SearchTree
+    tree: QuestionView
     heads: tuple[int, ...]
     """Indices of the prompts that are shown: the first `MAX_HEADS`, and the one of the path."""
     shown: frozenset[int]
 
     @classmethod
     def of(
-        cls, tree: SearchTree, *, maximum: int, deepest: int | None = None
+        cls, tree: QuestionView, *, maximum: int, deepest: int | None = None
     ) -> "Outline":
         """The outline of at most `maximum` nodes, none below the depth `deepest`. Takes time linear in the nodes."""
 
@@ -92,14 +92,14 @@ class Outline:
             stack += under(row.level + 1, row.node.children)
 
 
-def state_of(node: TreeNode, tree: SearchTree) -> str:
+def state_of(node: TreeNode, tree: QuestionView) -> str:
     """Its mark and its word, as in "✂ pruned"."""
     if node.on_path:
         return "→ answer" if node.id == tree.path[-1] else "→ path"
     return f"{_STATES[node.state][0]} {node.state}"
 
 
-def legend_of(tree: SearchTree) -> dict[str, str]:
+def legend_of(tree: QuestionView) -> dict[str, str]:
     """The marks and words of a tree's states, and what they mean."""
     states = {node.state for node in tree.nodes if not node.on_path}
     path = {"→ path": "leads to the answer"} if tree.path else {}
@@ -117,13 +117,13 @@ def score_of(node: TreeNode) -> str:
     return "fail" if node.score is None else f"{node.score:.2f}"
 
 
-def answer_of(node: TreeNode, tree: SearchTree) -> str:
+def answer_of(node: TreeNode, tree: QuestionView) -> str:
     """Its answer; "" for a step, even where an answer can be read out of it."""
     final = node.state == "answered" or node.id in tree.path[-1:]
     return node.answer.text if node.answer and final else ""
 
 
-def counts_of(tree: SearchTree) -> str:
+def counts_of(tree: QuestionView) -> str:
     """The number of sequences, the depth of the tree, and the number of sequences in each state."""
     number = f"{counted(len(tree.nodes), 'sequence')}, depth {tree.depth}"
     by_state = Counter(node.state for node in tree.nodes)
@@ -142,7 +142,7 @@ def ending(ended_by: str, reason: str) -> str:
     )
 
 
-def end_of(tree: SearchTree) -> str:
+def end_of(tree: QuestionView) -> str:
     """What ended it and why, or that it did not end."""
     if not tree.ended_by:
         return f"did not end: {tree.reason}"
@@ -155,7 +155,7 @@ def unrated(error: str) -> str:
     return error if error.startswith(NOT_RATED) else f"{NOT_RATED}: {error}"
 
 
-def events_of(tree: SearchTree) -> list[tuple[str, list[str]]]:
+def events_of(tree: QuestionView) -> list[tuple[str, list[str]]]:
     """What happened beside the sampling, under a title each."""
     failures = [
         f"#{node.id} {unrated(rated.error)}"
@@ -182,7 +182,7 @@ def _proposal(proposal: Proposal) -> str:
     return f"{answer} with {proposal.vote_state.share:.0%} of the vote after {so_far}"
 
 
-def settings_of(tree: SearchTree) -> dict[str, str]:
+def settings_of(tree: QuestionView) -> dict[str, str]:
     """The settings that decided the tree."""
     began, names = tree.began, ("strategy", "verifier", "engine", "budget", "seed")
     settings = {

@@ -15,33 +15,30 @@ from reasoner.budget import cost_line
 from reasoner.system.printing import clipped, counted, visible
 from reasoner.trace import outline as views
 from reasoner.trace.outline import Outline, OutlineRow
-from reasoner.trace.tree import SearchTree
+from reasoner.trace.view import QuestionView
 from reasoner.types import VoteState
 from reasoner.voting import MAX_ANSWERS
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 MAX_NODES: Final = 1000
 """Sequences of one tree that are shown."""
-MAX_OPEN: Final = 60
-"""A tree of more sequences is folded, except for the path."""
 MAX_CHARACTERS: Final = 1_000_000
 """Characters of all texts of one tree, divided among them; one text has at most `MAX_TEXT_LENGTH`."""
 MAX_TEXT_LENGTH: Final = 20_000
-MAX_DEPTH: Final = 100
-"""Levels of nested nodes: browsers fail at some hundreds of elements."""
 MAX_LINES: Final = 100
 """Lines of the path, from its end, and of each list."""
 MAX_TREES: Final = 50
 """Questions on one page."""
 
 
-def fragment(tree: SearchTree) -> Markup:
+def fragment(tree: QuestionView) -> Markup:
     """A tree as an `<article class="course">`: its votes, path, texts and costs. Bounded in size, without scripts.
 
     It needs `style()` in its page. Of more than `MAX_NODES` sequences, those nearest to the prompt and the path to the
     answer are shown, with the number of the others.
     """
-    outline = Outline.of(tree, maximum=MAX_NODES, deepest=MAX_DEPTH)
+    # Levels of nested nodes: browsers fail at some hundreds of elements
+    outline = Outline.of(tree, maximum=MAX_NODES, deepest=100)
     heads = [
         (index, tree.heads[index], _nested(outline.rows(index)))
         for index in outline.heads
@@ -59,7 +56,8 @@ def fragment(tree: SearchTree) -> Markup:
         heads=heads,
         longest=min(MAX_TEXT_LENGTH, MAX_CHARACTERS // max(texts, 1)),
         most_lines=MAX_LINES,
-        all_open=len(outline.shown) <= MAX_OPEN,
+        # A tree of more sequences is folded, except for the path
+        all_open=len(outline.shown) <= 60,
         vote=tree.proposals[-1].vote_state
         if tree.proposals and tree.depth == 1
         else VoteState(),
@@ -69,7 +67,7 @@ def fragment(tree: SearchTree) -> Markup:
     )
 
 
-def anchor_of(tree: SearchTree) -> str:
+def anchor_of(tree: QuestionView) -> str:
     """A prefix of element ids that is the same each time, and another one for another search."""
     short = repr((tree.began, tree.ended, len(tree.nodes))).encode("utf-8", "replace")
     return f"t{blake2b(short, digest_size=5).hexdigest()}"
@@ -101,7 +99,9 @@ def policy(forms: str = "'none'") -> Markup:
     )
 
 
-def page(trees: Iterable[SearchTree], *, source: str, note: str = "") -> Iterator[str]:
+def page(
+    trees: Iterable[QuestionView], *, source: str, note: str = ""
+) -> Iterator[str]:
     """A page about the trace named `source`, part by part: the `fragment` of each tree, and a `note` after them.
 
     After `MAX_TREES` trees the others are only counted.

@@ -146,12 +146,6 @@ class Grade:
         return adapter_of(Grade).dump_json(self).decode()
 
 
-GRADE_LINES: Final[Format[Grade]] = Format(
-    "grades", lambda line: adapter_of(Grade).validate_json(line), VERSION
-)
-"""The lines of a file of grades."""
-
-
 class LabelledRun(NamedTuple):
     """The events of a run's trace, and its grades by sequence (question id, prompt, index)."""
 
@@ -183,7 +177,8 @@ def read_run(folder: Path) -> LabelledRun:
     """
     lines = read_lines(
         folder / GRADES,
-        GRADE_LINES,
+        # The lines of a file of grades
+        Format("grades", lambda line: adapter_of(Grade).validate_json(line), VERSION),
         advice="make the grades again with `reasoner runs grade RUN`",
     )
     grades = {(grade.question_id, grade.prompt, grade.index): grade for grade in lines}

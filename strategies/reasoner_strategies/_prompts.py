@@ -8,8 +8,6 @@ from reasoner.types import Completion, Message, Prompt
 
 QUOTE = 4000
 """Characters at the end of a model's text that are shown to the model again."""
-CLOSING = 2000
-"""Characters at the end of a reply in which a verdict is searched."""
 
 
 def without_reply(prompt: Prompt) -> Prompt:
@@ -86,7 +84,8 @@ def verdict(reply: Completion, cue: str, allowed: Sequence[str]) -> str | None:
     if reply.truncated:
         return None
     line = rf"(?im)\b{cue}[^\w\n]{{0,4}}:[^\w\n-]{{0,6}}(?:(?:answer|response)[^\w\n-]{{1,3}})?(\w{{1,12}})[^\w\n]*+$"
-    verdicts = re.findall(line, reply.text[-CLOSING:])
+    # Characters at the end of a reply in which a verdict is searched
+    verdicts = re.findall(line, reply.text[-2000:])
     return (
         {word.lower(): word for word in allowed}.get(verdicts[-1].lower())
         if verdicts

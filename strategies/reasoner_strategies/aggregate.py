@@ -31,12 +31,6 @@ from reasoner.voting import Tally
 from reasoner_strategies._prompts import with_text, without_reply
 from reasoner_strategies._voting.self_comparison import replies_to
 
-FRAME: Final = 128
-"""Tokens of the request around the candidates, in most tokenizers."""
-HEADING: Final = 8
-"""Tokens of the heading of a candidate."""
-KEPT: Final = 0.25
-"""The share of the context window that candidates leave free for the reply."""
 WRITE: Final = "write"
 VOTE: Final = "vote"
 WRITE_ONE: Final = (
@@ -174,9 +168,11 @@ class Aggregate(CheckedOptions):
         """As many of a group as leave room for a reply, at least one."""
         if not window or self.message == "answer":
             return group
-        room, fits = int(window * (1 - KEPT)) - drawn[0].usage.prompt_tokens - FRAME, 0
+        # A quarter of the window is left free for the reply; the request around the candidates takes 128 tokens.
+        room, fits = int(0.75 * window) - drawn[0].usage.prompt_tokens - 128, 0
         for index in group:
-            room -= len(drawn[index].final_token_ids) + HEADING
+            # Tokens of the heading of a candidate
+            room -= len(drawn[index].final_token_ids) + 8
             fits += room >= 0
         return group[: max(1, fits)]
 

@@ -23,8 +23,6 @@ from reasoner_strategies._voting.stopping_vote import OrderedSampling
 WARMUP, CONSENSUS, CONCURRENCY = 16, 0.95, 8
 MAX_WINDOW, WINDOWS = 2048, 8
 """The paper's window, and the least number of windows in the longest trace if no window is given."""
-SLACK = 1e-9
-"""The engine sums a group's confidences in another order; a trace exactly at the threshold must not be cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +177,7 @@ class DeepConf(CheckedOptions):
 
         known = [score for score in scores if score is not None]
         return (
-            float(np.percentile(known, 100 - self.keep)) * (1 - SLACK)
-            if known
-            else None
+            # The engine sums a group's confidences in another order; a trace exactly at the threshold
+            # must not be cut
+            float(np.percentile(known, 100 - self.keep)) * (1 - 1e-9) if known else None
         )

@@ -23,8 +23,6 @@ from reasoner_strategies._voting.pool import RunningVote, Selector, softmax
 
 C_BASE = 19652.0
 """AlphaZero's constant, which makes exploration grow with the visits."""
-UNKNOWN = 0.5
-"""The value of a step while nothing has been rated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,10 @@ class Mcts(StepOptions):
             self, params=replace(self.params, logprobs=self.params.logprobs or 0)
         )
         tree = Tree(
-            self.c_init, Node(None, UNKNOWN, path=Path(question.prompt)), self.select
+            self.c_init,
+            # The value of a step while nothing has been rated
+            Node(None, 0.5, path=Path(question.prompt)),
+            self.select,
         )
         search = _Search(
             options, question, tree, RunningVote(question.space, self.selector)

@@ -12,9 +12,6 @@ from reasoner.types import Answer
 from reasoner_strategies._search.step_search import Level, SearchOptions, StepSearch
 from reasoner_strategies._search.steps import Path
 
-EPSILON = 1e-9
-"""How far above a whole number a share may be and still count as it: the rounding error of sums of weights."""
-
 
 @dataclass(frozen=True, slots=True)
 class Rebase(SearchOptions):
@@ -72,7 +69,9 @@ def allocate(scores: Sequence[float], width: int, temperature: float) -> list[in
         counts[index] = (
             left
             if index == ranked[-1]
-            else min(left, math.ceil(left * share - EPSILON))
+            # How far above a whole number a share may be and still count as it: the rounding error of
+            # sums of weights
+            else min(left, math.ceil(left * share - 1e-9))
         )
         left -= counts[index]
     return counts

@@ -19,9 +19,6 @@ from reasoner_strategies._voting.pool import (
     selects_by_rating,
 )
 
-SEEN = 4
-"""The maximum of earlier attempts that a revision sees, as in the paper."""
-
 
 @dataclass(frozen=True, slots=True)
 class Revise(CheckedOptions):
@@ -93,7 +90,8 @@ class Revise(CheckedOptions):
 
 def revision(question: Question, earlier: Sequence[Completion]) -> Prompt:
     """The question and the last attempts, each with a numbered request to revise, so that no two prompts are equal."""
-    prompt, first = without_reply(question.prompt), max(0, len(earlier) - SEEN)
+    # The maximum of earlier attempts that a revision sees, as in the paper
+    prompt, first = without_reply(question.prompt), max(0, len(earlier) - 4)
     for number, attempt in enumerate(earlier[first:], first + 1):
         request = (
             f"Attempt {number} may be wrong. Check it, and answer the question again in full, as attempt {number + 1}. "

@@ -71,7 +71,8 @@ class SpeculativeRejection(CheckedOptions):
                     if chain.order in ranked
                 ]
                 keep = (
-                    kept_of(len(left), self.alpha)
+                    # As in the published code, which may keep none
+                    max(1, round((1.0 - self.alpha) * len(left)))
                     if self.keep == "ranked"
                     else scheduled(keep, self.alpha)
                 )
@@ -113,11 +114,6 @@ class SpeculativeRejection(CheckedOptions):
 def scheduled(before: int, alpha: float) -> int:
     """How many to keep after a checkpoint, of those kept before it."""
     return max(1, math.ceil((1 - alpha) * before - 1e-9))
-
-
-def kept_of(ranked: int, alpha: float) -> int:
-    """How many of those that a checkpoint ranks are kept in the published code, which may keep none."""
-    return max(1, round((1.0 - alpha) * ranked))
 
 
 def _ended(chains: Sequence[Path]) -> list[Path]:

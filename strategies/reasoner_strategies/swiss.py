@@ -22,12 +22,6 @@ from reasoner_strategies._voting.self_comparison import (
     replies_to,
 )
 
-LEAST_WEIGHT: Final = 0.1
-"""The weight of a tie, and the least of any comparison."""
-WINDOW: Final = 8
-"""How far down the standings an opponent is looked for."""
-SHOWN: Final = 6
-"""Win rates that the note shows."""
 SCORES: Final = tuple(map(str, range(1, 11)))
 
 
@@ -190,7 +184,8 @@ class Standings:
             first = free.pop(0)
             opponents = (
                 each
-                for each in free[:WINDOW]
+                # How far down the standings an opponent is looked for
+                for each in free[:8]
                 if frozenset((first.index, each.index)) not in met
             )
             if (second := next(opponents, None)) is not None:
@@ -205,7 +200,8 @@ class Standings:
             if (margin := game.margin) is not None:
                 share = (1 + (margin > 0) - (margin < 0)) / 2
                 for candidate, part in zip(game.pair, (share, 1 - share), strict=True):
-                    weight = max(abs(margin), LEAST_WEIGHT)
+                    # The weight of a tie, and the least of any comparison
+                    weight = max(abs(margin), 0.1)
                     weights[candidate.index] += weight
                     won[candidate.index] += weight * part
         indices = (candidate.index for candidate in self.candidates)
@@ -231,7 +227,8 @@ class Standings:
         firsts = [order.margin for order in orders if order.margin is not None]
         shown = ", ".join(
             f"sample {each.index} {rates[each.index]:.2f}"
-            for each in self.ranked()[:SHOWN]
+            # Win rates that the note shows
+            for each in self.ranked()[:6]
         )
         return (
             f"{counted(len(games), 'pair')} in both orders: {counted(margins.count(0), 'tie')}, "

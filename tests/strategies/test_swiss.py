@@ -18,7 +18,7 @@ from reasoner.registry import build
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import Judge, course, number_question, write_trace
 from reasoner.trace.events import Event, PairCompared
-from reasoner.trace.tree import search_trees
+from reasoner.trace.view import search_trees
 from reasoner_strategies._voting.self_comparison import Candidate
 from reasoner_strategies.swiss import Comparison, Game, Standings
 from tests.helpers import Comparing

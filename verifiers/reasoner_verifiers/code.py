@@ -40,10 +40,6 @@ from reasoner_verifiers.shown_tests import (
 
 SHOWN: Final = "shown"
 WRITTEN: Final = "written"
-ASKED_FOR: Final = 10
-"""How many tests a draft is asked for."""
-MAX_WRITTEN: Final = 40
-"""The most tests of a model that a program has to pass."""
 DRAFT: Final = SamplingParams(max_tokens=512)
 WRITE_TESTS: Final = (
     "Do not write `{name}`. Write {count} tests of it instead: each is one line `assert {name}(...) == ...` with the "
@@ -231,7 +227,8 @@ class CodeTests(CheckedOptions):
                     for reply in replies
                     for test in written_tests(reply.text, asked)
                 )
-                drafts.tests = tuple(tests)[:MAX_WRITTEN]
+                # The most tests of a model that a program has to pass
+                drafts.tests = tuple(tests)[:40]
         return drafts.tests
 
     async def _replies(
@@ -272,7 +269,8 @@ def tests_prompt(question: Question, asked: AskedFunction) -> Prompt:
     head, shared, _ = (messages[-1].content if messages else "").partition(
         question.text
     )
-    request = WRITE_TESTS.format(name=asked.called, count=ASKED_FOR)
+    # How many tests a draft is asked for
+    request = WRITE_TESTS.format(name=asked.called, count=10)
     text = f"{head if shared else ''}{question.text}\n\n{request}"
     return Prompt(messages=(*messages[:-1], Message("user", text))).at_level(
         NO_THINKING

@@ -25,11 +25,7 @@ from reasoner_verifiers.labelled import LabelledSequence, fitted_on, read_labell
 from reasoner_verifiers.reward.checkpoint import Head, HeadInfo, backbone_digest
 
 FOLDS = 4
-RIDGES = (3e-3, 1e-2, 3e-2, 1e-1)
-"""Penalties on squared weights of standardised states; cross-validation chooses one."""
 LAYERS_TRIED = 6
-HELD_OUT = 0.25
-"""The share of questions for the report only."""
 MIN_QUESTIONS = 20
 RESAMPLES = 400
 BATCH_TOKENS = 2048
@@ -92,7 +88,8 @@ def fit(folders: Sequence[Path], backbone_name: str, notify: Notify) -> FittedHe
             f"give at least {MIN_QUESTIONS} questions with graded answers (got {len(names)})"
         )
     random.Random(0).shuffle(names)
-    held_out = set(names[: round(HELD_OUT * len(names))])
+    # The share of questions for the report only
+    held_out = set(names[: round(0.25 * len(names))])
     resolved = resolve(backbone_name, notify)
     if resolved.folder is None:
         raise UsageError(f"{backbone_name} is not on this machine: download it first")
@@ -175,7 +172,8 @@ def _chosen(rows: _Rows, layers: int) -> tuple[int, float]:
     )
     losses: dict[tuple[int, float], float] = {}
     for index in range(layers):
-        for ridge in RIDGES:
+        # Penalties on squared weights of standardised states; cross-validation chooses one
+        for ridge in (3e-3, 1e-2, 3e-2, 1e-1):
             losses[index, ridge] = float(
                 np.mean(
                     [_left_out(rows, fold == k, index, ridge) for k in range(FOLDS)]

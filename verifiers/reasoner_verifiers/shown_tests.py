@@ -23,16 +23,12 @@ MAX_TESTS: Final = 50
 """The most tests that are taken from one text."""
 MAX_LINES: Final = 10
 """The most lines of one assertion or signature."""
-CLOSE: Final = 1e-6
-"""By how much a number may differ from a float that a text states, relative where that is above 1."""
 
 _DEFINITION = re.compile(
     r"^(?P<indent>[ \t]*)(?:async )?def (?P<name>\w+)[ \t]*\(", re.MULTILINE
 )
 _CLASS = re.compile(r"^class (\w+)", re.MULTILINE)
-_CALLED = re.compile(r"(?<![\w.])(\w+)\(")
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[^\n]*\n?", re.MULTILINE)
-_QUOTES = re.compile(r"\"\"\"|'''")
 _SIGN = re.compile(
     r"`?\s*(?P<sign>[=-]*[=-]>|➞|→|⇒|={1,2}|(?:will |should )?(?:return|be|give|equal)s?\b|is\b|evaluates to\b)\s*:?\s*"
 )
@@ -50,7 +46,6 @@ _SAMPLE = re.compile(
     r"[ \t#*-]*(?:sample|example) output\b[^\n]*\n\s*(?P<expected>.+?)(?=\n\s*\n|\Z)",
     re.IGNORECASE | re.MULTILINE | re.DOTALL,
 )
-_READS_INPUT = re.compile(r"\bstdin\b|\bstandard input\b", re.IGNORECASE)
 _SPELLED: Final = {"true": True, "false": False, "null": None, "none": None}
 """How other languages spell Python's constants."""
 _IMPORTS = (ast.Import, ast.ImportFrom)
@@ -96,7 +91,7 @@ def asked_function(text: str, names: Sequence[str]) -> AskedFunction | None:
     for definition in reversed([*_DEFINITION.finditer(text)]):
         if definition["name"] in names:
             return _begun(text, definition)
-    calls = Counter(match[1] for match in _CALLED.finditer(text))
+    calls = Counter(match[1] for match in re.finditer(r"(?<![\w.])(\w+)\(", text))
     known = [
         name
         for name in names
@@ -117,7 +112,7 @@ def shown_tests(text: str, asked: AskedFunction | None) -> tuple[str | Program, 
     sessions = (
         []
         if "." in asked.name
-        else [*_sessions(_FENCE.sub("\n", _QUOTES.sub("\n", text)), asked)]
+        else [*_sessions(_FENCE.sub("\n", re.sub(r"\"\"\"|'''", "\n", text)), asked)]
     )
     read = dict.fromkeys([*sessions, *pairs])
     stated = Counter(test.subject for test in read if test.subject)
@@ -347,7 +342,7 @@ def _inputs(text: str, asked: AskedFunction) -> Iterator[ReadTest]:
 
 def _programs(text: str) -> Iterator[Program]:
     """Inputs and outputs of a program that reads standard input."""
-    if not _READS_INPUT.search(text):
+    if not re.search(r"\bstdin\b|\bstandard input\b", text, flags=re.IGNORECASE):
         return
     for sample in [*_SAMPLE.finditer(text), *_PAIR.finditer(text)]:
         given, expected = (
@@ -369,7 +364,9 @@ def _stated(call: ast.expr, value: ast.expr, asked: AskedFunction) -> ReadTest:
     )
     if isinstance(expected, float):
         claim = (
-            f"assert abs({tested} - {expected!r}) <= {CLOSE * max(1, abs(expected))!r}"
+            # By how much a number may differ from a float that a text states, relative where that is
+            # above 1
+            f"assert abs({tested} - {expected!r}) <= {1e-6 * max(1, abs(expected))!r}"
         )
     elif expected is None:
         claim = f"assert {tested} is None"

@@ -227,11 +227,7 @@ def _line(tally: TaskTally, now: float) -> str:
     parts = [f"{tally.done} of {tally.total}"]
     left = tally.left(now)
     parts += [f"{clock(left)} left"] if left is not None else []
-    parts += _errors(tally)
+    parts += [counted(tally.errors, "error")] if tally.errors else []
     parts += [f"{tally.tokens / tally.done:,.0f} tokens each"] if tally.done else []
     parts += [shown_accuracy(tally.accuracy)] if tally.accuracy else []
     return " · ".join(parts)
-
-
-def _errors(tally: TaskTally) -> list[str]:
-    return [counted(tally.errors, "error")] if tally.errors else []

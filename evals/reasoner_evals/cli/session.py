@@ -27,11 +27,6 @@ from reasoner_evals.runs.manifest import (
 from reasoner_evals.runs.records import Manifest, RunFolder
 from reasoner_evals.runs.run import evaluate
 
-HANGING = 4
-"""Columns before the further lines of an arm on a terminal."""
-LEAST_SHARE = 0.0005
-"""The least share of probes that is shown."""
-
 
 @dataclass(slots=True, kw_only=True)
 class EvalRun(EngineRun):
@@ -133,9 +128,8 @@ class EvalRun(EngineRun):
             ):
                 folded = terminal.out.isatty() and not self.as_json
                 for line in (
-                    wrapped(text, HANGING, name).split("\n")
-                    if folded
-                    else [name + text]
+                    # Columns before the further lines of an arm on a terminal
+                    wrapped(text, 4, name).split("\n") if folded else [name + text]
                 ):
                     terminal.give(line)
         except ReaderLeft:
@@ -187,7 +181,8 @@ def _lines(tallies: list[TaskTally]) -> list[tuple[str, str]]:
         right = f"{tally.right} of {tally.graded} right"
         share = f", {shown_accuracy(tally.accuracy)}" if tally.accuracy else ""
         spent = f", {tally.spent}" if tally.done else ""
-        if (share_probed := tally.probe_tokens / max(tally.tokens, 1)) >= LEAST_SHARE:
+        # The least share of probes that is shown
+        if (share_probed := tally.probe_tokens / max(tally.tokens, 1)) >= 0.0005:
             spent += f", {share_probed:.1%} of its tokens by probes"
         failed = f", {tally.errors} without a result" if tally.errors else ""
         lines.append((f"{tally.arm.name:<{width}}  ", f"{right}{share}{spent}{failed}"))

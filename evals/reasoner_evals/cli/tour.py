@@ -20,15 +20,12 @@ from reasoner_evals.stats.intervals import wilson
 from reasoner_evals.tasks.arithmetic import reported
 from reasoner_evals.tasks.graders import GradedQuestion
 
-QUESTIONS: Final = 24
-"""At most the first questions of the task `arithmetic`, in its own order: none is chosen for its answer."""
 AT_ONCE: Final = 6
 """Questions that are asked at the same time."""
 SECONDS: Final = 15.0
 """After this time no more questions are asked, so that the tour is short on a slow machine too."""
 N: Final = 8
 """Samples of a vote."""
-GREEDY: Final = "single:max_tokens=96"
 VOTE: Final = f"self_consistency:n={N},max_tokens=96"
 RECORDINGS: Final = Path(__file__).with_name("recorded")
 """Pools of the first block of bench/recordings/gsm8k-qwen2.5-coder-0.5b.jsonl.gz: 24 questions of GSM8K's test set.
@@ -64,7 +61,9 @@ class Tour(EngineRun):
     flags: str
     """Those of the engine, for the commands to type next."""
     items: Sequence[GradedQuestion] = field(
-        default_factory=lambda: reported()[:QUESTIONS]
+        # At most the first questions of the task `arithmetic`, in its own order: none is chosen for its
+        # answer
+        default_factory=lambda: reported()[:24]
     )
     greedy: list[Solution] = field(default_factory=list)
     vote: list[Solution] = field(default_factory=list)
@@ -82,7 +81,10 @@ class Tour(EngineRun):
                     f"asking {start + len(chosen)} of {len(self.items)} questions, once and {N} times"
                 )
                 greedy, vote = await asyncio.gather(
-                    *(_ask(name, chosen, self.engine) for name in (GREEDY, VOTE))
+                    *(
+                        _ask(name, chosen, self.engine)
+                        for name in ("single:max_tokens=96", VOTE)
+                    )
                 )
                 self.greedy += greedy
                 self.vote += vote

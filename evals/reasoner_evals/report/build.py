@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, get_args
 
 import pandas as pd
 
@@ -33,20 +33,8 @@ from reasoner_evals.runs.measures import ArmReading, measure, ungraded_rows
 from reasoner_evals.runs.naming import is_greedy, shared_settings
 from reasoner_evals.runs.reading import ERROR, RunData, check_same, open_runs, read_arm
 
-_DELTA_COLUMNS: Final = (
-    "p",
-    "p_holm",
-    "family",
-    "better",
-    "worse",
-    "detectable",
-    "resolvable",
-    "backfired",
-)
 _FOLDERS = re.compile(r"(?<==)[^,=]*/(?=[^,/]+)")
 """The folders of a task's file, which a title leaves out."""
-_READERS: Final = ("jsonl", "pool")
-"""The tasks that read any file: the file's name says more than theirs."""
 
 
 def make_report(paths: Sequence[Path], *, hide_questions: bool = False) -> EvalReport:
@@ -119,7 +107,8 @@ def _label(task: Spec) -> str:
     if not file:
         return ""
     stem = Path(str(file)).name.partition(".")[0]
-    return stem if task.name in _READERS else f"{task.name} ({stem})"
+    # The tasks that read any file: the file's name says more than theirs
+    return stem if task.name in ("jsonl", "pool") else f"{task.name} ({stem})"
 
 
 def _hidden(run: RunData) -> RunData:
@@ -267,6 +256,16 @@ def _delta_cells(task: TaskReport, row: Any) -> dict[str, object]:
             )
         )
         cells |= {
-            f"{against}_{name}": getattr(delta, name, None) for name in _DELTA_COLUMNS
+            f"{against}_{name}": getattr(delta, name, None)
+            for name in (
+                "p",
+                "p_holm",
+                "family",
+                "better",
+                "worse",
+                "detectable",
+                "resolvable",
+                "backfired",
+            )
         }
     return cells

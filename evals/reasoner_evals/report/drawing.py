@@ -22,9 +22,6 @@ WIDTH, HEIGHT = 400, 260
 TEXT: Final = 11
 LEFT, RIGHT, BOTTOM, TOP = 50, 10, 24, 10
 """Room for the numbers of the scales."""
-PNG_SCALE: Final = 3
-MARGIN: Final = 0.03
-"""Free space above and below what is drawn, as a share of the range."""
 
 
 class Colour(NamedTuple):
@@ -158,7 +155,7 @@ def _saved(canvas: Any, file: str, salt: str, box: str | None) -> bytes:
             written,
             format=file,
             bbox_inches=box,
-            dpi=72 * PNG_SCALE,
+            dpi=216,
             metadata=dict.fromkeys(metadata),
         )
     return written.getvalue()
@@ -269,7 +266,8 @@ def percent_y(axes: Axes, heights: Iterable[BoundedValue]) -> None:
     """A scale of percent that holds every height with its interval: nothing is clipped."""
     known = [value for height in heights for value in height if value is not None]
     low, high = min(known, default=0.0), max(known, default=1.0)
-    room = max(MARGIN * (high - low), 0.02)
+    # Free space above and below what is drawn, as a share of the range
+    room = max(0.03 * (high - low), 0.02)
     axes.set_ylim(max(low - room, -0.03), min(high + room, 1.03))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(

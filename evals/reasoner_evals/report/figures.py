@@ -24,15 +24,8 @@ from reasoner_evals.report.narrative import NOTHING
 
 MAX_BANDS: Final = 6
 """With more series, shaded intervals would hide each other and are left out."""
-_ORACLE: Final[dict[str, Any]] = {
-    "color": QUIET.light,
-    "linewidth": 0.8,
-    "dashes": (5, 3),
-    "alpha": 0.8,
-}
 _IN_TABLE: Final = "The numbers are in the table of this section."
 
-SeriesStyles = Mapping[str, SeriesStyle]
 Figures = tuple[Figure | str, ...]
 """The figures of a task, one for each of `AXES`; a text says why there is none."""
 
@@ -148,7 +141,9 @@ def _height(row: Any, name: str = "acc") -> BoundedValue:
     return estimate_of(row, name) or estimate_of(row, "acc") or BoundedValue(0.0)
 
 
-def _accuracy(task: TaskReport, axis: Axis, styles: SeriesStyles) -> Figure | str:
+def _accuracy(
+    task: TaskReport, axis: Axis, styles: Mapping[str, SeriesStyle]
+) -> Figure | str:
     placed = placed_rows(task, axis)
     if not placed:
         why = axis.unknown if task.rows else NOTHING
@@ -158,7 +153,14 @@ def _accuracy(task: TaskReport, axis: Axis, styles: SeriesStyles) -> Figure | st
     heights: list[BoundedValue] = []
     for series in oracles(task, placed):
         tops = [_height(row, "coverage").value for row in placed[series]]
-        axes.plot([x_of(row) for row in placed[series]], tops, **_ORACLE)
+        axes.plot(
+            [x_of(row) for row in placed[series]],
+            tops,
+            color=QUIET.light,
+            linewidth=0.8,
+            dashes=(5, 3),
+            alpha=0.8,
+        )
         heights += map(BoundedValue, tops)
         keys["oracle"] = LegendKey("┄", QUIET, "oracle: any sample right")
     # The highest comes first in the legend.

@@ -28,9 +28,6 @@ from reasoner_evals.report.table import STOP_REASONS
 
 MAX_TEXT: Final = 4000
 """Characters of any one text of a run in the page."""
-SHOWN_FAILURES: Final = 4
-"""Failures of a task that are not folded."""
-_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
 SECTIONS: Final[tuple[tuple[str, str], ...]] = (
     ("accuracy", "Does more compute help?"),
     ("differences", "Are the differences real?"),
@@ -39,16 +36,6 @@ SECTIONS: Final[tuple[tuple[str, str], ...]] = (
     ("failures", "What went wrong?"),
     ("endings", "What ends a question?"),
 )
-_AGAINST: Final = {
-    "greedy": "Against one greedy sample",
-    "cheapest": "Against the cheapest",
-    "self_consistency": "Against self-consistency for as many tokens",
-}
-_FAILURES: Final = {
-    "backfired": "Backfired",
-    "missed": "Right among the samples, not chosen",
-    "overconfident": "Confident and wrong",
-}
 
 
 def _sections(task: TaskReport) -> list[tuple[str, str]]:
@@ -139,7 +126,7 @@ def _plain(value: object) -> object:
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
     escaped = " ".join(visible(value).replace("&", "&amp;").split())
-    return Markup(_SPECIAL.sub(r"\\\1", escaped))  # noqa: S704
+    return Markup(re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", escaped))  # noqa: S704
 
 
 def _style() -> Markup:
@@ -174,14 +161,23 @@ def _environment(finalize: Callable[[object], object]) -> Environment:
     environment.globals.update(
         {
             **formats,
-            "failure_titles": _FAILURES,
+            "failure_titles": {
+                "backfired": "Backfired",
+                "missed": "Right among the samples, not chosen",
+                "overconfident": "Confident and wrong",
+            },
             "ending": ending,
             "forest": _forest,
             "grouped": _grouped,
             "stop_reasons": STOP_REASONS,
             "axes": AXES,
-            "baselines": _AGAINST,
-            "shown_failures": SHOWN_FAILURES,
+            "baselines": {
+                "greedy": "Against one greedy sample",
+                "cheapest": "Against the cheapest",
+                "self_consistency": "Against self-consistency for as many tokens",
+            },
+            # Failures of a task that are not folded
+            "shown_failures": 4,
             "sections": _sections,
             "crowded": _crowded,
             "scattered": _scattered,

@@ -30,17 +30,6 @@ UNANSWERED: Final = tuple(
 )
 STOP_REASONS: Final[tuple[EndedBy, ...]] = ("rule", "price", "budget", "strategy")
 """Who ends a question that has a result, in the order of a report."""
-_DESCRIPTION: Final = (
-    "task",
-    "model",
-    "label",
-    "strategy",
-    "verifier",
-    "size",
-    "budget",
-    "pooled",
-    "few_subsets",
-)
 _RATES: Final = (
     "no_answer",
     "truncated",
@@ -61,7 +50,15 @@ def _with_bounds(name: str) -> tuple[str, str, str]:
 
 
 CSV_COLUMNS: Final = (
-    *_DESCRIPTION,
+    "task",
+    "model",
+    "label",
+    "strategy",
+    "verifier",
+    "size",
+    "budget",
+    "pooled",
+    "few_subsets",
     "questions",
     "seeds",
     *_with_bounds("acc"),

@@ -8,9 +8,6 @@ from reasoner.system.printing import counted
 from reasoner_evals.report.content import BoundedValue, Delta, TaskReport, estimate_of
 from reasoner_evals.report.narrative import signed
 
-NARROW: Final = 72
-"""Columns below which the numbers of a strategy stand below its name."""
-LEAST_NAME: Final = 14
 _HEADS: Final = ("right, %", "95 %", "tokens", "sequential")
 
 
@@ -32,7 +29,8 @@ def result_lines(task: TaskReport, width: int) -> Iterator[str]:
         (one_line(row.label), _cells(row, delta)[: len(heads)])
         for row, delta in compared
     ]
-    if width < NARROW:
+    # Columns below which the numbers of a strategy stand below its name
+    if width < 72:
         for name, cells in rows:
             yield from _wrapped(name, width, 2)
             right, bounds, tokens, sequential, *difference = cells
@@ -58,7 +56,7 @@ def _table(
         max(map(len, column))
         for column in zip(heads, *(cells for _, cells in rows), strict=True)
     ]
-    room = max(width - sum(widths) - 2 * len(widths), LEAST_NAME)
+    room = max(width - sum(widths) - 2 * len(widths), 14)
     first = min(room, max(len(name) for name, _ in rows))
     yield _joined("", first, heads, widths)
     for name, cells in rows:

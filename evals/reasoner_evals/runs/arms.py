@@ -18,14 +18,11 @@ from reasoner_evals.tasks.benchmark import TaskData
 DEFAULT_STRATEGIES = ("single", "self_consistency:n=16")
 MAX_SEEDS = 1000
 MAX_ARMS = 10_000
-MAX_PART = 40
-"""Characters of a strategy or a budget in the name of an arm."""
 MAX_SHARDS: Final = 100_000
 _SPEC = re.compile(
     r"(?:all|first (\d+)(?: in the order of seed (\d+))?)(?:, shard ([\d+]+/\d+))?",
     re.ASCII,
 )
-_SHARD = re.compile(r"(\d{1,9}(?:\+\d{1,9})*)/(\d{1,9})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +206,8 @@ def _with_names(arms: Sequence[Arm], *, several_seeds: bool) -> Iterator[Arm]:
         yield arm.model_copy(update={"name": name})
 
 
-def file_part(spec: str, *, longest: int = MAX_PART) -> str:
+# Characters of a strategy or a budget in the name of an arm
+def file_part(spec: str, *, longest: int = 40) -> str:
     """A spec as a part of a file name: `self_consistency:n=16` is `self_consistency-n16`."""
     plain = re.sub(r"[^A-Za-z0-9_.]+", "-", spec.replace("=", ""))
     return plain.strip("-.")[:longest].rstrip("-.") or "x"
@@ -228,7 +226,7 @@ class Shard:
     @classmethod
     def parse(cls, text: str) -> "Shard":
         """The shard that `str` writes as `text`, such as 2/8 or 2+5/8. Raises UsageError for other texts."""
-        match = _SHARD.fullmatch(text)
+        match = re.fullmatch(r"(\d{1,9}(?:\+\d{1,9})*)/(\d{1,9})", text, flags=re.ASCII)
         parts = tuple(map(int, match[1].split("+"))) if match else ()
         if (
             not match

@@ -23,8 +23,6 @@ FIRST: Final = 4
 MAX_SIZE: Final = 1024
 TRIALS: Final = 6
 """How many sizes of a strategy are measured."""
-_WIDEST: Final = 65
-"""How many sizes from one on are tried until a strategy accepts one."""
 SIZES: Final = ("n", "simulations", "chains", "b", "k")
 """The options that say how much a strategy does; the first one that it has is its size."""
 
@@ -196,7 +194,8 @@ async def costs_of(
 def _next_valid(spec: str, size: int) -> tuple[int, str]:
     """The next size from `size` on that the strategy accepts, such as a multiple of its width, and the spec of it."""
     refusal: UsageError | None = None
-    for at in range(size, size + _WIDEST):
+    # How many sizes from one on are tried until a strategy accepts one
+    for at in range(size, size + 65):
         try:
             return at, spec_of(build("strategy", _with_size(spec, at)))
         except UsageError as error:

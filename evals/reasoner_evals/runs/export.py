@@ -50,11 +50,10 @@ INTEGERS: Final = (
     "samples",
     "flops",
 )
-FLOATS: Final = ("score", "share", "confidence", "seconds")
 KINDS: Final = (
     dict.fromkeys(TEXTS, "str")
     | dict.fromkeys(INTEGERS, "int")
-    | dict.fromkeys(FLOATS, "float")
+    | dict.fromkeys(("score", "share", "confidence", "seconds"), "float")
 )
 """The columns, and what each holds."""
 FORMATS: Final = (".parquet", ".csv")

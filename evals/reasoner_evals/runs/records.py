@@ -15,19 +15,15 @@ from reasoner.journal.lines import Format, read_lines
 from reasoner.models.info import ModelInfo
 from reasoner.system.foreign import MAX_PER_QUESTION, MAX_PER_REQUEST, described
 from reasoner.trace.events import (
-    AnswerExtracted,
     Began,
     Ended,
     EquivalenceChecked,
     Event,
-    Prompted,
-    Proposed,
     Refused,
     Sampled,
-    Scored,
-    Thought,
 )
 from reasoner.trace.replies import GRADES, TRACE, GradeStatus
+from reasoner.trace.view import QuestionView, TreeNode
 from reasoner.types import Answer, CutSamples, EndedBy
 from reasoner_evals.tasks.data import Source
 
@@ -285,65 +281,17 @@ def counted_records(
 
 @dataclass(slots=True)
 class _Question:
-    """The events of one question that its record is made of."""
+    """A question, and which of its answers are equivalent."""
 
-    attempts: int = 0
-    prompts: set[str] = field(default_factory=set)
-    samples: dict[tuple[str, int], Sampled] = field(default_factory=dict)
-    probed: Cost = NO_COST
-    thoughts: dict[tuple[str, int], Cost] = field(default_factory=dict)
-    """The cost of the first requests of sequences with limited thinking."""
-    scores: dict[tuple[str, int], Scored] = field(default_factory=dict)
-    share: float = 0.0
-    """The leader's share of the vote in the last proposal."""
+    view: QuestionView
     representatives: dict[str, str] = field(default_factory=dict)
     """By key of an answer the key of an equivalent one, which may have another representative in turn."""
-    out_of_time: bool = False
-    failures: RatingFailures = field(default_factory=RatingFailures)
-
-    def take_in(self, event: Event) -> None:
-        match event:
-            case Began():
-                self.attempts += 1
-            case Prompted():
-                self.prompts.add(event.prompt)
-            case Sampled():
-                self.samples.setdefault((event.prompt, event.index), event)
-            case Thought():
-                self.thoughts.setdefault((event.prompt, event.index), event.cost)
-            case AnswerExtracted():
-                self.extract(event)
-            case Scored():
-                self._take_rating(event)
-            case Proposed():
-                self.share = event.vote_state.share
-            case EquivalenceChecked():
-                self.merge(event)
-            case Refused():
-                self.out_of_time = self.out_of_time or event.unit == "seconds"
-            case _:
-                pass
 
     def merge(self, event: EquivalenceChecked) -> None:
         """Give equivalent answers one representative."""
         for (first, second), same in zip(event.pairs, event.same, strict=True):
             if same and self.key(first) != self.key(second):
                 self.representatives[self.key(second)] = self.key(first)
-
-    def _take_rating(self, event: Scored) -> None:
-        self.failures.add(event.rating)
-        if event.value is not None:
-            self.scores[event.prompt, event.index] = event
-
-    def extract(self, event: AnswerExtracted) -> None:
-        """Add the answer of a probe, and its cost, to the sequence."""
-        self.probed += event.cost
-        if sampled := self.samples.get((event.prompt, event.index)):
-            update = {
-                "answer": sampled.answer or event.answer,
-                "cost": sampled.cost + event.cost,
-            }
-            self.samples[event.prompt, event.index] = sampled.model_copy(update=update)
 
     def key(self, key: str) -> str:
         """The key of the first member of its equivalence class."""
@@ -358,41 +306,44 @@ class _Question:
             "key": self.key(answer.key) if answer else "",
         }
 
-    def reply(self, event: Sampled) -> PooledReply:
-        score = self.scores.get((event.prompt, event.index))
-        cost = event.cost + self.thoughts.get((event.prompt, event.index), Cost())
+    def reply(self, node: TreeNode) -> PooledReply:
+        cost, rated = node.drawn, node.rating
         return PooledReply(
-            index=event.index,
+            index=node.event.index,
             status="read"
-            if event.answer
+            if node.answer
             else "truncated"
-            if event.truncated
+            if is_cut(node)
             else "no_answer",
-            **self.named(event.answer),
-            rule=event.answer.rule if event.answer else "",
+            **self.named(node.answer),
+            rule=node.answer.rule if node.answer else "",
             prompt_tokens=cost.prompt_tokens,
             cached_tokens=cost.cached_tokens,
             generated_tokens=cost.generated_tokens + cost.cancelled_tokens,
             verifier_tokens=cost.verifier_tokens
-            + (score.cost.verifier_tokens if score else 0),
+            + (rated.cost.verifier_tokens if rated and rated.value is not None else 0),
             thinking_tokens=cost.thinking_tokens,
             sequential_tokens=cost.sequential_tokens,
-            score=score.value if score else None,
+            score=node.score,
         )
 
-    def status(self, ended: Ended, drawn: Collection[Sampled]) -> ItemStatus:
+    def status(self, ended: Ended, drawn: Collection[TreeNode]) -> ItemStatus:
         """What came of the question for which these sequences were drawn."""
         if ended.ended_by == "error":
             return "error"
         if ended.answer is not None:
             return "answered"
-        if self.out_of_time:
+        if any(
+            isinstance(event, Refused) and event.unit == "seconds"
+            for event in self.view.asides
+        ):
             return "timed_out"
-        return (
-            "truncated"
-            if drawn and all(event.truncated for event in drawn)
-            else "no_answer"
-        )
+        return "truncated" if drawn and all(map(is_cut, drawn)) else "no_answer"
+
+
+def is_cut(node: TreeNode) -> bool:
+    """Whether a sequence is not what the model would have said in full."""
+    return isinstance(node.event, Sampled) and node.event.truncated
 
 
 @dataclass(slots=True)
@@ -404,8 +355,12 @@ class RecordBuilder:
 
     def take_in(self, event: Event) -> ItemRecord | None:
         """Process one event; the record of the question that it ended, or None."""
-        question = self._questions.setdefault(event.question_id, _Question())
-        question.take_in(event)
+        if isinstance(event, Began) and event.question_id not in self._questions:
+            self._questions[event.question_id] = _Question(QuestionView(event))
+        question = self._questions[event.question_id]
+        question.view.take_in(event)
+        if isinstance(event, EquivalenceChecked):
+            question.merge(event)
         if not isinstance(event, Ended):
             return None
         if event.ended_by != "error":
@@ -415,7 +370,7 @@ class RecordBuilder:
         except ValidationError as failure:
             return ItemRecord(
                 question_id=event.question_id,
-                attempt=question.attempts,
+                attempt=question.view.attempts,
                 status="error",
                 ended_by="error",
                 reason="its record cannot be kept",
@@ -425,36 +380,37 @@ class RecordBuilder:
 
     def _record(self, question: _Question, ended: Ended) -> ItemRecord:
         # All complete replies of a pool in launch order, truncated ones too; else those that the model ended.
-        samples = question.samples.values()
+        view, failures = question.view, RatingFailures()
+        for event in view.ratings:
+            failures.add(event.rating)
+        samples = [node for node in view.by_name.values() if node.finish]
         if self.arm.pool:
             # By index alone: the operations of reused samples are those of the arm that drew them.
-            complete = [event for event in samples if event.prompt in question.prompts]
-            complete.sort(key=lambda event: event.index)
-        else:
             complete = [
-                event
-                for event in samples
-                if event.finish_reason == "stop" and event.stop is None
+                node for node in samples if node.parent is None and not node.prefill
             ]
-            complete.sort(key=lambda event: (event.op, event.index))
+            complete.sort(key=lambda node: node.event.index)
+        else:
+            complete = [node for node in samples if node.complete]
+            complete.sort(key=lambda node: (node.event.op, node.event.index))
         return ItemRecord(
             question_id=ended.question_id,
-            attempt=question.attempts,
+            attempt=question.view.attempts,
             # An arm that is no pool keeps no truncated reply, but a question with all replies cut is truncated.
             status=question.status(ended, complete if self.arm.pool else samples),
             **question.named(ended.answer),
             rule=ended.answer.rule if ended.answer else "",
             # A strategy that abstains has a vote too.
-            share=question.share
-            if ended.answer or ended.confidence is not None
+            share=view.proposals[-1].vote_state.share
+            if view.proposals and (ended.answer or ended.confidence is not None)
             else 0.0,
             confidence=ended.confidence,
             ended_by=ended.ended_by,
             reason=ended.reason,
             error=ended.reason if ended.ended_by == "error" else "",
-            unrated=question.failures.unrated,
+            unrated=failures.unrated,
             cost=ended.cost,
             cut=ended.cut,
-            probed=question.probed,
+            probed=view.probed,
             pool=tuple(map(question.reply, complete)),
         )

@@ -51,9 +51,6 @@ from reasoner_evals.runs.verdicts import VerdictFile, write_grades
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.graders import GradedQuestion
 
-GRADINGS = 256
-"""Results of an earlier session that are graded at the same time."""
-
 
 class Watcher(Protocol):
     """Receives the progress of an evaluation."""
@@ -288,7 +285,8 @@ class _ArmSession:
             self.watcher.samples_kept(self.arm, kept)
         for record in counted_records(self.files, done) if done else ():
             self._grade(record)
-            if len(self._gradings) >= GRADINGS:
+            # Results of an earlier session that are graded at the same time
+            if len(self._gradings) >= 256:
                 await self._graded()
         if todo := [
             item.question

@@ -3,18 +3,18 @@
 import asyncio
 import hashlib
 import sys
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from reasoner.answers.equivalence import Equivalence
 from reasoner.errors import DamagedLine
 from reasoner.journal.folder import replace, write_whole
 from reasoner.journal.lines import JournalWriter, read_lines, sealed_line
-from reasoner.trace.events import AnswerExtracted, Ended, Sampled, read_trace
+from reasoner.trace.events import read_trace
 from reasoner.trace.replies import Grade, GradeStatus
+from reasoner.trace.view import question_views
 from reasoner.types import Answer
 from reasoner_evals.runs.records import (
     VERDICT_LINES,
@@ -28,9 +28,6 @@ from reasoner_evals.runs.records import (
 )
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.graders import GradedQuestion
-
-CONCURRENCY: Final = 256
-"""Questions that `grade_again` grades at the same time."""
 
 
 def read_verdicts(path: Path) -> Iterator[GradedAnswer]:
@@ -135,34 +132,20 @@ def write_grades(files: ArmFolder, task: str, verdicts: RunVerdicts) -> None:
     Sequences with an answer that has no grade are left out. Raises TraceError if a file cannot be read or written.
     """
 
-    def graded(samples: Mapping[tuple[str, int], Sampled]) -> Iterator[Grade]:
-        for (prompt, index), sampled in samples.items():
-            name, answer = sampled.question_id, sampled.answer
-            known = verdicts.status(task, name, answer.text) if answer else "no_answer"
-            if status := "truncated" if sampled.finish_reason != "stop" else known:
-                yield Grade(question_id=name, prompt=prompt, index=index, status=status)
-
     def grades() -> Iterator[Grade]:
-        # By question, as an answer may still be extracted until it ends.
-        open_questions = defaultdict[str, dict[tuple[str, int], Sampled]](dict)
-        for event in read_trace(files.trace):
-            samples = open_questions[event.question_id]
-            match event:
-                case Sampled():
-                    samples[event.prompt, event.index] = event
-                case AnswerExtracted(answer=Answer()) if sampled := samples.get(
-                    (event.prompt, event.index)
-                ):
-                    update = {"answer": sampled.answer or event.answer}
-                    samples[event.prompt, event.index] = sampled.model_copy(
-                        update=update
+        for view in question_views(read_trace(files.trace)):
+            for (prompt, index), node in view.by_name.items():
+                answer = node.answer
+                known = (
+                    verdicts.status(task, view.id, answer.text)
+                    if answer
+                    else "no_answer"
+                )
+                status = known if node.finish == "stop" else "truncated"
+                if node.finish and status:
+                    yield Grade(
+                        question_id=view.id, prompt=prompt, index=index, status=status
                     )
-                case Ended():
-                    yield from graded(open_questions.pop(event.question_id))
-                case _:
-                    pass
-        for samples in open_questions.values():
-            yield from graded(samples)
 
     write_whole(files.grades, map(sealed_line, grades()))
 
@@ -200,7 +183,8 @@ async def grade_again(
                 for record in read_journal(folder.arm(arm.name))
                 if record.question_id in items
             )
-            while batch := list(islice(records, CONCURRENCY)):
+            # Questions that `grade_again` grades at the same time
+            while batch := list(islice(records, 256)):
                 await asyncio.gather(
                     *(
                         verdicts.grade(arm.task, items[each.question_id], each)

@@ -15,12 +15,6 @@ from reasoner_evals.stats import Floats, Ints
 
 DRAWS = 200
 """Random subsets per question and count if there are too many to enumerate."""
-NEAR = 1e-9
-"""Sums of weights are tied if they differ by less than this share: the order of addition makes such differences."""
-SEED = 0
-"""Of the random subsets, so that a report is the same each time."""
-_CELLS = 1 << 18
-"""Samples of subsets that are counted at once, to bound memory."""
 
 
 def ranks(values: Floats) -> Floats:
@@ -105,7 +99,8 @@ def votes_at_k(
     for n in np.unique(usable).tolist():
         alike, at_once = (
             np.flatnonzero(usable == n),
-            max(_CELLS // (DRAWS * max(n, 1)), 1),
+            # Samples of subsets that are counted at once, to bound memory
+            max((1 << 18) // (DRAWS * max(n, 1)), 1),
         )
         for rows in np.split(alike, range(at_once, len(alike), at_once)):
             levels, marks = _levels(
@@ -115,7 +110,8 @@ def votes_at_k(
             )
             keys = np.stack(
                 [
-                    np.random.default_rng((SEED, row)).random((DRAWS, n))
+                    # One seed for the random subsets, so that a report is the same each time
+                    np.random.default_rng((0, row)).random((DRAWS, n))
                     for row in rows.tolist()
                 ]
             )
@@ -172,7 +168,9 @@ def _outcome(subsets: Floats, levels: Sequence[Floats], marks: Floats) -> Floats
         if undecided.any():
             totals = np.where(undecided, subsets @ level, totals)
     top = totals.max(axis=-1, keepdims=True)
-    first = ((totals >= top * (1 - NEAR)) & (top > 0)).astype(np.float64)
+    # Sums of weights are tied if they differ by less than this share: the order of addition makes such
+    # differences
+    first = ((totals >= top * (1 - 1e-9)) & (top > 0)).astype(np.float64)
     right = (first @ marks[..., None])[..., 0] / np.maximum(first.sum(axis=-1), 1)
     mean: Floats = right.mean(axis=-1)
     return mean

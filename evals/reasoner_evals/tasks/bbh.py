@@ -21,9 +21,6 @@ from reasoner_evals.tasks.benchmark import Benchmark, TaskData, Template, checke
 from reasoner_evals.tasks.data import DataRow, Renames, Rows, from_hub
 from reasoner_evals.tasks.graders import GradedQuestion
 
-_BOXED = re.compile(r"\\boxed\{([^\n]*)\}")
-_OTHER = re.compile(r"[^()\[\]{}<>]")
-
 
 @dataclass(frozen=True, slots=True)
 class BracketSpace(KeyedKind):
@@ -40,14 +37,18 @@ class BracketSpace(KeyedKind):
         """Boxes, each to the last brace of its line: those inside need no partner."""
         return [
             Form(match[1], match.start(), match.end())
-            for match in _BOXED.finditer(text)
+            for match in re.finditer(r"\\boxed\{([^\n]*)\}", text)
         ][::-1]
 
     def inside(self, text: str, reply: str) -> Answer | None:
         """All of a text of brackets and spaces."""
         written = text.strip("$`*. \n")
         key = "".join(written.split())
-        return Answer(written, key) if key and not _OTHER.search(key) else None
+        return (
+            Answer(written, key)
+            if key and not re.search(r"[^()\[\]{}<>]", key)
+            else None
+        )
 
     def begins(self, text: str, reply: str) -> Answer | None:
         """The line with which it begins."""
@@ -90,9 +91,6 @@ CHOICES: Final = (
 )
 """The tasks whose questions list options."""
 TASKS: Final = tuple(sorted((*WORDS, *CHOICES)))
-_OPTIONS = re.compile(r"\n?Options:\n(?=\(A\))")
-_OPTION = re.compile(r"^\(([A-Z])\) ?", re.MULTILINE)
-_CANARY = re.compile(r"\A.*canary GUID.*\n-----\n")
 _FEW_SHOT: Final = Template("bbh-published-shots", 1, "")
 
 
@@ -195,9 +193,9 @@ def _question(row: DataRow) -> tuple[str, tuple[str, ...]]:
             for index, option in enumerate(options)
         )
         return f"{text}\nOptions:\n{listed}", options
-    if not (start := _OPTIONS.search(text)):
+    if not (start := re.search(r"\n?Options:\n(?=\(A\))", text)):
         return text, ()
-    _, *parts = _OPTION.split(text[start.end() :])
+    _, *parts = re.split(r"^\(([A-Z])\) ?", text[start.end() :], flags=re.MULTILINE)
     return text, tuple(option.strip() for option in parts[1::2])
 
 
@@ -209,4 +207,4 @@ def _published_shots(folder: Path, task: str) -> str:
         raise UsageError(
             f"{folder / task}.txt cannot be read ({error}): give shots=FOLDER with the published prompts, TASK.txt each"
         ) from None
-    return _CANARY.sub("", text).strip()
+    return re.sub(r"\A.*canary GUID.*\n-----\n", "", text).strip()

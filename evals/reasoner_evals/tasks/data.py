@@ -181,10 +181,6 @@ def _rows(located: Iterator[Located], name: str, renames: Renames) -> Iterator[D
         raise UsageError(f"{name} has no rows")
 
 
-REACH_SECONDS = 5.0
-"""The hub is unreachable if it does not answer within this time; `datasets` alone would try for half a minute."""
-
-
 @dataclass(frozen=True, slots=True)
 class Publication:
     """Where a benchmark is published: its data set on the hub, and a public file that can be downloaded without it."""
@@ -278,7 +274,9 @@ def _load(source: Publication) -> tuple[Any, str]:
     local = Path(source.hub).exists()
     if not (local or hub.constants.HF_HUB_OFFLINE):
         try:
-            httpx.head(hub.constants.ENDPOINT, timeout=REACH_SECONDS)
+            # The hub is unreachable if it does not answer within this time; `datasets` alone would try
+            # for half a minute
+            httpx.head(hub.constants.ENDPOINT, timeout=5.0)
         except httpx.HTTPError as error:
             raise ConnectionError(str(error)) from None
     builder = datasets.load_dataset_builder(

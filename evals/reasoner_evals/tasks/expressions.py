@@ -90,7 +90,6 @@ _BEGINS = re.compile(
 )
 _MATH = re.compile(r"\\[()\[\]]")
 _WORDS = re.compile(r"(?<![\\a-z])[^\W\d_]{2,}")
-_BULLET = re.compile(r"^\s*[-\u2212]\s")
 _MARKS = " \t\r\n*$`"
 
 
@@ -158,7 +157,7 @@ class ExpressionSpace(KeyedKind):
 
     def alone(self, text: str, reply: str) -> Answer | None:
         """All of the text."""
-        return _answer(_BULLET.sub("", _MATH.sub("$", text)))
+        return _answer(re.sub(r"^\s*[-\u2212]\s", "", _MATH.sub("$", text)))
 
 
 def _answer(text: str) -> Answer | None:

@@ -50,7 +50,6 @@ _SCHEMA: Final = {
     "dict": "object",
     "any": "string",
 }
-_IGNORED: Final = re.compile(r"[ ,./\-_*^]")
 _TEMPLATE: Final = Template("as-published", 1, "")
 
 
@@ -73,7 +72,7 @@ def _schema(part: Any) -> Any:
 def _plain(value: Any) -> Any:
     """Text without blanks, case and the punctuation that does not count."""
     return (
-        _IGNORED.sub("", value).lower().replace("'", '"')
+        re.sub(r"[ ,./\-_*^]", "", value).lower().replace("'", '"')
         if isinstance(value, str)
         else value
     )

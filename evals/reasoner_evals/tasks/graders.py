@@ -22,8 +22,6 @@ from reasoner.trace.replies import GradeStatus
 from reasoner.types import Answer
 from reasoner_evals.tasks.expressions import ExpressionSpace, solves
 
-GYM_RIGHT = 0.999
-"""The least score of reasoning-gym that is right; partial credit below it is wrong."""
 GYM_SECONDS = (30.0, 90.0)
 """The time limits of a scoring, the import of reasoning-gym included, and of a second try: a grade should not depend on
 the load of the machine."""
@@ -222,7 +220,8 @@ class GymGrader:
                 break
         if isinstance(outcome, FailedCall):
             return "grader_timeout" if outcome.kind == "timeout" else "grader_crash"
-        return "right" if outcome and outcome.value >= GYM_RIGHT else "wrong"
+        # The least score of reasoning-gym that is right; partial credit below it is wrong
+        return "right" if outcome and outcome.value >= 0.999 else "wrong"
 
 
 def _score(name: str, config: str, entry: dict[str, Any], answer: str) -> float:

@@ -40,11 +40,6 @@ REFUSED: Final[dict[str, str]] = KINDS.pop("refused")
 """Data sets that are no tasks, and why."""
 KIND_OF: Final = {name: kind for kind, names in KINDS.items() for name in names}
 """How a data set is read and graded, by its name; see `gym.toml`."""
-MAX_SIZE = 100_000
-MAX_ANSWER = 8_000
-"""Characters of an answer; longer texts are not answers."""
-_EMPTY = re.compile(r"<answer>\s*</answer>")
-_QUOTES = "`\"'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +55,7 @@ class Gym(CheckedOptions):
     example: ClassVar[str] = "gym:chain_sum,size=20"
 
     name: str
-    size: Annotated[int, Range(at_least=1, at_most=MAX_SIZE)] = 100
+    size: Annotated[int, Range(at_least=1, at_most=100_000)] = 100
     seed: int = 0
     config: tuple[str, ...] = ()
     answer_options: str = ""
@@ -202,12 +197,13 @@ class VerbatimSpace(KeyedKind):
 
 
 def _answer(raw: str) -> Answer | None:
-    plain = _plain(_EMPTY.sub("", raw))
+    plain = _plain(re.sub(r"<answer>\s*</answer>", "", raw))
     # One blank within a line, none at its ends, no empty lines.
     key = "\n".join(
         filter(None, (" ".join(line.split()) for line in plain.splitlines()))
     )
-    return Answer(plain, key) if 0 < len(plain) <= MAX_ANSWER else None
+    # Characters of an answer; longer texts are not answers
+    return Answer(plain, key) if 0 < len(plain) <= 8_000 else None
 
 
 def _plain(raw: str) -> str:
@@ -216,5 +212,5 @@ def _plain(raw: str) -> str:
     if "\n" in plain:
         return plain
     plain = plain.strip().strip("*").strip()
-    quoted = len(plain) > 2 and plain[0] == plain[-1] and plain[0] in _QUOTES
+    quoted = len(plain) > 2 and plain[0] == plain[-1] and plain[0] in "`\"'"
     return plain[1:-1].strip() if quoted else plain

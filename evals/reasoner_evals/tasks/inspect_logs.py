@@ -16,7 +16,6 @@ from reasoner.system.tables import MAX_ROW
 from reasoner.types import Answer
 
 SUFFIXES: Final = (".eval", ".json")
-_ZSTANDARD: Final = 93
 
 
 def as_lines(path: Path) -> BinaryIO:
@@ -67,7 +66,8 @@ def _json(archive: ZipFile, name: str) -> Any:
     info, file = archive.getinfo(name), archive.fp
     if info.file_size > MAX_ROW or file is None:
         raise ValueError(f"{name} has more than {MAX_ROW >> 20} MiB")
-    if info.compress_type != _ZSTANDARD:
+    # 93 is Zstandard.
+    if info.compress_type != 93:
         return parse_json(archive.read(info), finite=False)
     require_extra("parquet", "a log of inspect_ai that is compressed by Zstandard")
     import pyarrow as pa

@@ -17,9 +17,6 @@ from reasoner_evals.tasks.benchmark import Benchmark, TaskData, Template
 from reasoner_evals.tasks.data import DataRow
 from reasoner_evals.tasks.graders import GradedQuestion
 
-SECONDS = 120.0
-"""The time limit of a grade, the import of the checker included."""
-
 
 @dataclass(frozen=True, slots=True)
 class InstructedSpace(FreeSpace):
@@ -46,7 +43,11 @@ class InstructionGrader:
     ) -> GradeStatus:
         """The strict grade of the prompt; a checker that raises or hangs gives none."""
         outcome = await equivalence.pool.call(
-            _follows, item.gold, answer.text, seconds=SECONDS
+            _follows,
+            item.gold,
+            answer.text,
+            # The time limit of a grade, the import of the checker included
+            seconds=120.0,
         )
         if isinstance(outcome, FailedCall):
             return "grader_timeout" if outcome.kind == "timeout" else "grader_crash"

@@ -49,8 +49,6 @@ PREAMBLE = "\n".join(
     ]
 )
 """What the published grader puts before every answer."""
-MAX_UNPACKED = 1 << 28
-"""Bytes of the hidden tests of a problem, unpacked."""
 
 
 def _tests_in(text: str) -> list[dict[str, Any]]:
@@ -62,7 +60,9 @@ def _tests_in(text: str) -> list[dict[str, Any]]:
     if not text.lstrip().startswith("["):
         try:
             unpacked = zlib.decompressobj().decompress(
-                base64.b64decode(text), MAX_UNPACKED
+                base64.b64decode(text),
+                # Bytes of the hidden tests of a problem, unpacked
+                1 << 28,
             )
             [text] = [
                 str(argument)

@@ -17,7 +17,7 @@ from reasoner.journal.lines import MAX_LINE_BYTES, Format, read_line
 from reasoner.system.files import open_regular
 from reasoner.system.printing import counted
 from reasoner.trace.events import EVENT_LINES
-from reasoner.trace.tree import SearchTree, search_trees
+from reasoner.trace.view import QuestionView, search_trees
 from reasoner_evals.runs.naming import arm_names
 from reasoner_evals.runs.reading import (
     OUTCOMES,
@@ -185,10 +185,10 @@ class ShownArm:
         """What came of a question: the record that counts; None before it is finished."""
         return (None, *self._journal.read(row, RECORD_LINES))[-1]
 
-    def tree(self, row: int) -> tuple[SearchTree | None, list[str]]:
+    def tree(self, row: int) -> tuple[QuestionView | None, list[str]]:
         """How a question was searched for, if the trace holds it, and what could not be read of it."""
         complaints: list[str] = []
-        trees: list[SearchTree] = []
+        trees: list[QuestionView] = []
         try:
             trees += search_trees([*self._trace.read(row, EVENT_LINES, complaints)])
         except TraceError as error:

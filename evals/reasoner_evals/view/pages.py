@@ -22,7 +22,7 @@ from reasoner.trace.page import (
     policy,
     style,
 )
-from reasoner.trace.tree import TreeNode
+from reasoner.trace.view import TreeNode
 from reasoner_evals.runs.naming import is_greedy
 from reasoner_evals.runs.reading import RIGHT, UNGRADED, ArmData
 from reasoner_evals.runs.records import ItemRecord
@@ -34,11 +34,6 @@ QUESTIONS: Final = 50
 """Questions on one page."""
 SAMPLES: Final = 25
 """Samples of each arm on one page."""
-_DEFAULTS: Final = (("show", "all"), ("start", "0"), ("find", ""), ("sort", "file"))
-DIFFERENT: Final = 0.005
-"""Shares that differ by more than this are shown as different numbers."""
-MAX_SOUGHT: Final = 200
-"""Characters of a text that is searched for."""
 SORTS: Final[Mapping[str, tuple[str, Callable[[ArmData], Floats]]]] = {
     "file": (
         "in the order of the file",
@@ -78,7 +73,10 @@ class Selection(NamedTuple):
         }
         used = {name: str(value) for name, value in query.items() if value is not None}
         used = {
-            name: text for name, text in used.items() if (name, text) not in _DEFAULTS
+            name: text
+            for name, text in used.items()
+            if (name, text)
+            not in (("show", "all"), ("start", "0"), ("find", ""), ("sort", "file"))
         }
         path = f"/arm/{self.arms[0].number}{'' if row is None else f'/{row}'}{end}"
         return f"{path}?{urlencode(used)}" if used else path
@@ -217,7 +215,8 @@ class Pages:
             tuple(arms),
             query.get("show", "all"),
             int(start),
-            query.get("find", "")[:MAX_SOUGHT],
+            # Characters of a text that is searched for
+            query.get("find", "")[:200],
             sort,
         )
 
@@ -292,7 +291,8 @@ def votes_differ(arm: ShownArm, row: int, record: ItemRecord) -> bool:
     return (
         bool(pool)
         and arm.outcome(row) == "right"
-        and abs(record.share - arm.right_samples(row) / pool) > DIFFERENT
+        # Shares that differ by more than this are shown as different numbers
+        and abs(record.share - arm.right_samples(row) / pool) > 0.005
     )
 
 

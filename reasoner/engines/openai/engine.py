@@ -41,8 +41,6 @@ from reasoner.system.redaction import MIN_LENGTH_IN_TEXT
 from reasoner.types import Completion, Prompt, TokenIds, Usage
 
 MODELS_NAMED: Final = 20
-RESETS: Final = 6
-"""How often a cache is emptied that is in use: an aborted sequence may hold it for a moment."""
 
 
 class SentReset(ServerObject):
@@ -396,7 +394,8 @@ class OpenAIEngine(CheckedOptions):
         if self._model is None or not self._dialect.vllm:
             return
         server = self._http
-        for attempt in range(RESETS):
+        # How often a cache is emptied that is in use: an aborted sequence may hold it for a moment
+        for attempt in range(6):
             try:
                 reply = await server.call("POST", "/reset_prefix_cache", patience=0)
             except EngineUnavailable:

@@ -32,22 +32,16 @@ T = TypeVar("T")
 # In Python 3.11 each access to a member of an enumeration is a call.
 OK: Final = HTTPStatus.OK.value
 CONNECT_SECONDS = 10.0
-START_SECONDS = 5.0
-"""How long an unreachable server is retried at the start: a wrong address is reported soon."""
 ERROR_BYTES, REPLY_BYTES = 2**16, 2**24
 GATEWAY_TIMEOUTS = frozenset({504, 524})
 """A proxy stopped waiting for an unstreamed reply, which the server continues to compute."""
 LATE_SECONDS: Final = 0.25
 """A router answers an unstreamed request with 500 or 502 at once if it cannot reach its server, or later than this if
 the server died while it generated."""
-SESSION_HEADER: Final = "x-session-id"
-"""Routers send requests with the same value to the same replica."""
 
 _DATA: Final = re.compile(rb"^data:[^\S\n]*(\S.*)", re.MULTILINE)
 """The data of a server-sent event. Only line feeds end it: text may hold U+2028."""
 _DONE: Final = b"[DONE]"
-_LOST_SERVER = {500, 502}
-_BUSY = {408, 409, 425, 429}
 _ADVICE = {
     401: "set api_key, or the environment variable OPENAI_API_KEY",
     403: "use an api_key that may use this model",
@@ -186,7 +180,8 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
 def _is_busy(status: int) -> bool:
     return status != OK and (
-        status in _BUSY or (status >= 500 and status != HTTPStatus.NOT_IMPLEMENTED)
+        status in {408, 409, 425, 429}
+        or (status >= 500 and status != HTTPStatus.NOT_IMPLEMENTED)
     )
 
 
@@ -286,7 +281,8 @@ class ServerConnection:
         waits = RetryWaits(
             self.patience if patience is None else patience,
             0,
-            START_SECONDS if starting else math.inf,
+            # How long an unreachable server is retried at the start: a wrong address is reported soon
+            5.0 if starting else math.inf,
         )
         read = partial(self._received, terms)
         try:
@@ -417,7 +413,8 @@ class ServerConnection:
             total=None, sock_connect=min(self.timeout, CONNECT_SECONDS), sock_read=idle
         )
         session = (
-            {SESSION_HEADER: session_id(terms.question_id)} if terms.question_id else {}
+            # Routers send requests with the same value to the same replica
+            {"x-session-id": session_id(terms.question_id)} if terms.question_id else {}
         )
         while True:
             requested, reached, began = 0.0, False, time.monotonic()
@@ -449,7 +446,7 @@ class ServerConnection:
                                 late
                                 and terms.late_errors_cost
                                 and idle is None
-                                and response.status in _LOST_SERVER
+                                and response.status in {500, 502}
                             ):
                                 raise RequestLost(
                                     f"{self.where} answered {failure}: its server may have died"

@@ -19,7 +19,6 @@ SHORT: Final = (Message("user", "1"),)
 """A chat that is rendered to see what the template does."""
 _SPELLED: Final = str.maketrans("ĠĊ▁", " \n ")
 """The signs for blanks and line breaks in the texts of tokens."""
-_UNKNOWN_ROUTE = {404, 405, 422, 501}
 TEXT_ONLY: Final = "the server takes no token ids: prompts are sent as text and continuation is not token-exact"
 
 
@@ -190,7 +189,7 @@ class Renderer:
         reply = await self.http.call(
             "POST", "/tokenize", {"model": self.served, **body}
         )
-        if reply.status in _UNKNOWN_ROUTE:
+        if reply.status in {404, 405, 422, 501}:
             self._without_ids()
             return None
         if not reply.ok:

@@ -19,8 +19,6 @@ from reasoner.types import NO_THINKING, Prompt, SamplingParams
 
 CONCURRENCY: Final = 1024
 """Concurrent requests, where the process may open as many connections."""
-OTHER_FILES: Final = 256
-"""Open files that the rest of the process may need."""
 SECONDS_PER_TOKEN: Final = 1.0
 """The slowest generation accepted by default; `timeout` is added once, for the queue and the prompt."""
 BASE_BYTES: Final = 2**18
@@ -79,19 +77,6 @@ _REFUSED = re.compile(
     r"un(supported|known|expected|recogni[sz]ed)|not (supported|permitted|allowed|recogni[sz]ed|valid)|extra|does not",
     re.IGNORECASE,
 )
-_NEUTRAL: Final[Mapping[str, float | None]] = {
-    "temperature": None,
-    "top_p": None,
-    "presence_penalty": 0,
-    "frequency_penalty": 0,
-    "top_k": 0,
-    "min_p": 0,
-    "repetition_penalty": 1,
-}
-"""Sampling options by the value that changes nothing; None where every server takes the option."""
-_WANTED = re.compile(
-    r"max_completion_tokens(?!.*(too (large|long)|context))", re.IGNORECASE | re.DOTALL
-)
 
 
 _REFUSALS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
@@ -147,7 +132,11 @@ class Dialect:
         for field, change, note in _REFUSALS:
             if field in body and _refuses(message, field):
                 return replace(self, **change), note
-        if "max_tokens" in body and _WANTED.search(message):
+        if "max_tokens" in body and re.search(
+            r"max_completion_tokens(?!.*(too (large|long)|context))",
+            message,
+            flags=re.IGNORECASE | re.DOTALL,
+        ):
             return replace(self, limit="max_completion_tokens"), LIMIT
         if not body.get("stream") and re.search(r"\bstream", message):
             return replace(self, unstreamed=False), STREAMS
@@ -326,7 +315,16 @@ def _sampling(params: SamplingParams, *, vllm: bool) -> Mapping[str, object]:
     Only vLLM knows all of them: another server is not sent what changes nothing.
     """
     body: dict[str, object] = {}
-    for name, neutral in _NEUTRAL.items():
+    # Sampling options by the value that changes nothing; None where every server takes the option
+    for name, neutral in {
+        "temperature": None,
+        "top_p": None,
+        "presence_penalty": 0,
+        "frequency_penalty": 0,
+        "top_k": 0,
+        "min_p": 0,
+        "repetition_penalty": 1,
+    }.items():
         value = getattr(params, name)
         if value is not None and (vllm or value != neutral):
             body[name] = value
@@ -413,7 +411,8 @@ def at_once() -> int:
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed == resource.RLIM_INFINITY:
         return CONCURRENCY
-    return max(1, min(CONCURRENCY, allowed - OTHER_FILES))
+    # Open files that the rest of the process may need
+    return max(1, min(CONCURRENCY, allowed - 256))
 
 
 GENERIC: Final = ThinkingProfile(

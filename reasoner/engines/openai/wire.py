@@ -10,7 +10,6 @@ from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.requests import by_text, closed, may_think
 from reasoner.engines.openai.values import (
     ReportedUsage,
-    SentCall,
     SentChoice,
     SentReply,
     TokenLogprobs,
@@ -19,16 +18,9 @@ from reasoner.errors import RequestLost
 from reasoner.models.thinking import ThinkingProfile, ThinkingSplit, split
 from reasoner.stopping.confidence import Cut
 from reasoner.system.printing import valid_unicode
-from reasoner.types import Completion, FinishReason, Logprobs, TokenIds, Usage
+from reasoner.types import Completion, Logprobs, TokenIds, Usage
 
 ODD = "the server's counts contradict each other or what it sends: the larger ones are booked"
-SLACK = 64
-"""Events, ids or log-probabilities beyond `max_tokens` that are tolerated."""
-_FINISHES: dict[str, FinishReason] = {
-    "stop": "stop",
-    "tool_calls": "stop",
-    "length": "length",
-}
 
 
 class MalformedReply(ValueError):
@@ -108,8 +100,15 @@ class Draft:
             (part.final, part.thinking, part.tool_calls) if part else ("", "", None)
         )
         piece = piece or choice.text or ""
-        for number, call in enumerate(calls or ()):
-            self._take_call(number, call)
+        for number, sent in enumerate(calls or ()):
+            # A call of a tool, or a piece of it, which a server takes out of the text
+            call = self.calls.setdefault(
+                number if sent.index is None else sent.index,
+                {"name": "", "arguments": ""},
+            )
+            if sent.function:
+                call["name"] += sent.function.name or ""
+                call["arguments"] += sent.function.arguments or ""
         rows = logprobs.rows() if logprobs else []
         if self.request.watch and logprobs:
             self.watched += logprobs.watched(self.request.watch)
@@ -133,15 +132,6 @@ class Draft:
             )
             self.names_stop = "stop_reason" in choice.model_fields_set
 
-    def _take_call(self, number: int, sent: SentCall) -> None:
-        """Add a call of a tool, or a piece of it, which a server takes out of the text."""
-        call = self.calls.setdefault(
-            number if sent.index is None else sent.index, {"name": "", "arguments": ""}
-        )
-        if sent.function:
-            call["name"] += sent.function.name or ""
-            call["arguments"] += sent.function.arguments or ""
-
     def _add_logprobs(self, rows: list[TokenLogprobs], *, ends: bool) -> None:
         if not rows:
             return
@@ -158,7 +148,8 @@ class Draft:
 
     def _bound(self, number: int, each: int) -> None:
         max_tokens = self.request.params.limit
-        if number > each * max_tokens + SLACK:
+        # Events, ids or log-probabilities beyond `max_tokens` that are tolerated
+        if number > each * max_tokens + 64:
             raise RequestLost(f"the server did not stop at max_tokens={max_tokens}")
 
     def report(self, reported: ReportedUsage) -> None:
@@ -363,7 +354,11 @@ class Draft:
             prompt=request.prompt,
             text=parts.final,
             token_ids=tuple(self.token_ids),
-            finish_reason=_FINISHES.get(self.finish, "abort"),
+            finish_reason={
+                "stop": "stop",
+                "tool_calls": "stop",
+                "length": "length",
+            }.get(self.finish, "abort"),
             stop=valid_unicode(stop) if isinstance(stop, str) else stop,
             usage=usage,
             logprobs=self._logprobs(usage),

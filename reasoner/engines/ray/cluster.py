@@ -22,10 +22,6 @@ _SILENT: Final[Mapping[str, Any]] = {
     "log_to_driver": False,
     "logging_level": logging.CRITICAL,
 }
-LONGEST: Final = 30
-"""Characters of a path to the folder of a cluster."""
-OBJECT_STORE_BYTES: Final = 128 * 2**20
-"""Shared memory of a cluster of our own; only messages of more than 100 kB pass through it."""
 
 
 @dataclass(slots=True)
@@ -99,7 +95,8 @@ def _own_cluster() -> Callable[[], None]:
     started: Future[None] = Future()
     over = threading.Event()
     # The path of a socket in it has at most 107 bytes.
-    within = None if len(tempfile.gettempdir()) < LONGEST else "/tmp"  # noqa: S108 the folder in it is private
+    # Characters of a path to the folder of a cluster
+    within = None if len(tempfile.gettempdir()) < 30 else "/tmp"  # noqa: S108 the folder in it is private
     folder = tempfile.mkdtemp(prefix="ray-", dir=within)
 
     def hold() -> None:
@@ -160,7 +157,8 @@ def _start(folder: str) -> None:
         # Ray keeps an idle process for each core.
         num_cpus=1,
         include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
+        # Shared memory of a cluster of our own; only messages of more than 100 kB pass through it
+        object_store_memory=128 * 2**20,
         _temp_dir=folder,
         **_SILENT,
     )

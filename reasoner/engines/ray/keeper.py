@@ -11,10 +11,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-TRIES = 40
-PAUSE = 0.25
-"""Seconds between two tries to end what is left: replicas notice the end of the cluster after some seconds."""
-
 
 def began(pid: str) -> str:
     """When a process began, in the kernel's clock ticks; empty if it has ended, or where there is no /proc."""
@@ -33,7 +29,7 @@ def main() -> None:
     """Wait, then kill the processes that are given as PID=BEGAN, and remove the folder."""
     folder, *processes = sys.argv[1:]
     sys.stdin.buffer.read()
-    for _ in range(TRIES):
+    for _ in range(40):
         left = [
             pid
             for pid, _, start in (entry.partition("=") for entry in processes)
@@ -45,7 +41,9 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
         if not left and not Path(folder).exists():
             return
-        time.sleep(PAUSE)
+        # Seconds between two tries to end what is left: replicas notice the end of the cluster after some
+        # seconds
+        time.sleep(0.25)
 
 
 if __name__ == "__main__":

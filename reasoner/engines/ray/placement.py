@@ -3,10 +3,6 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
-
-REMEMBERED: Final = 100_000
-"""Questions with a remembered replica, if they are never released."""
 
 
 class Placement:
@@ -31,7 +27,8 @@ class Placement:
                 self._candidates, key=self._loads.__getitem__
             )
             self._loads[replica] += 1
-            if len(self._replicas) > REMEMBERED:
+            # Questions with a remembered replica, if they are never released
+            if len(self._replicas) > 100_000:
                 self.release(next(iter(self._replicas)))
         else:
             self._replicas.move_to_end(question_id)

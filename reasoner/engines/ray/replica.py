@@ -16,10 +16,6 @@ from reasoner.types import Notify
 
 PLACE_SECONDS: Final = 300.0
 """How long Ray may take to find room for a replica."""
-STOP_SECONDS: Final = 10.0
-"""How long a replica may take to close; then it is killed."""
-EXCHANGES_PER_SECOND: Final = 500.0
-"""Exchanges that a driver makes at most, with all replicas together: each costs it some 0.5 ms."""
 OPEN: Final = 2
 """Exchanges with one replica at once: a busy replica then gets fewer and larger batches."""
 _DETAIL = re.compile(
@@ -38,7 +34,8 @@ class Pacer:
         """Wait for the next exchange; at once, except for the calls of this turn of the loop, if there was a pause."""
         now = asyncio.get_running_loop().time()
         at = max(now, self._next)
-        self._next = at + 1 / EXCHANGES_PER_SECOND
+        # Exchanges that a driver makes at most, with all replicas together: each costs it some 0.5 ms.
+        self._next = at + 1 / 500.0
         await asyncio.sleep(at - now)
 
 
@@ -118,7 +115,8 @@ class Replica:
         self._calls.lose(RequestLost(f"{self.name} was closed"))
         if actor is not None:
             with suppress(Exception):
-                await asyncio.wait_for(actor.stop.remote(), STOP_SECONDS)
+                # How long a replica may take to close; then it is killed
+                await asyncio.wait_for(actor.stop.remote(), 10.0)
             _kill(actor)
 
     async def _start(self) -> Any:

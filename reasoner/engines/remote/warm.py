@@ -44,14 +44,10 @@ ANSWER_SECONDS: Final = 2.0
 """How long a server may take to answer a command that connects; then the command ignores it."""
 HELLO_SECONDS: Final = 5.0
 """How long a command may take to prove that it knows the token."""
-MAX_FRAME: Final = 1 << 28
-"""Bytes of a frame."""
 MAX_CALLS: Final = 1 << 14
 """Calls of one command that run at a time; further ones wait."""
 MESSAGES: Final = 16
 """Messages of a frame: a long reply with log-probabilities has megabytes."""
-MAX_NOTE: Final = 1 << 16
-"""Bytes of a note."""
 NONCE: Final = 32
 """Bytes of a random number, and of a proof."""
 
@@ -139,7 +135,8 @@ def _frames(batch: Sequence[Any]) -> Iterator[bytes]:
 
 def _length(head: bytes) -> int:
     length = int.from_bytes(head, "big")
-    if length > MAX_FRAME:
+    # Bytes of a frame
+    if length > 1 << 28:
         raise ValueError(f"a frame of {length:,} bytes")
     return length
 
@@ -326,7 +323,8 @@ def _read(file: Path) -> ServerNote | None:
     """The note in a file; None if it is damaged, or not of this user and machine."""
     try:
         content = (
-            parse_json(read_whole(file, limit=MAX_NOTE))
+            # Bytes of a note
+            parse_json(read_whole(file, limit=1 << 16))
             if _is_private(file.lstat())
             else None
         )

@@ -7,8 +7,6 @@ from typing import Final
 
 from reasoner.answers.expressions import evaluate
 
-LONGEST: Final = 1000
-"""The longest paragraph, in characters, that is read as arithmetic."""
 _ASKED: Final = re.compile(
     r"(?:what is|what's|how much is|calculate|compute|evaluate|work out)?\s*([^?=]+?)\s*(?:=\s*)?\??\.?",
     re.IGNORECASE,
@@ -21,10 +19,6 @@ _WORDS: Final = {
     "divided by": "/",
     "x": "*",
 }
-_WORD: Final = re.compile(
-    r"\s(multiplied by|divided by|plus|minus|times|x)\s", re.IGNORECASE
-)
-_STATED: Final = re.compile(r"The answer is (-?\d+(?:[./]\d+)?)")
 
 
 def arithmetic(text: str) -> Fraction | None:
@@ -37,13 +31,21 @@ def read_arithmetic(text: str) -> tuple[Fraction | None, tuple[str, ...]]:
     """The value of what `arithmetic` finds, and the answers that are stated after it."""
     after = list[str]()
     for paragraph in reversed(text.split("\n\n")):
-        if len(paragraph) <= LONGEST and (match := _ASKED.fullmatch(paragraph.strip())):
+        # The longest paragraph, in characters, that is read as arithmetic
+        if len(paragraph) <= 1000 and (match := _ASKED.fullmatch(paragraph.strip())):
             expression = evaluate(
-                _WORD.sub(lambda word: f" {_WORDS[word[1].lower()]} ", match[1])
+                re.sub(
+                    r"\s(multiplied by|divided by|plus|minus|times|x)\s",
+                    lambda word: f" {_WORDS[word[1].lower()]} ",
+                    match[1],
+                    flags=re.IGNORECASE,
+                )
             )
             if expression and len(expression.constants) > 1:
                 return expression.value, tuple(
-                    _STATED.findall("\n".join(reversed(after)))
+                    re.findall(
+                        r"The answer is (-?\d+(?:[./]\d+)?)", "\n".join(reversed(after))
+                    )
                 )
         after.append(paragraph)
     return None, ()

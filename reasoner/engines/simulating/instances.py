@@ -24,7 +24,6 @@ ANY_OBJECT: Final = '{"type": "object"}'
 """The schema that leaves an object to what the prompt says of it."""
 _TRIES: Final = 50
 """How many texts or items are tried until one fits."""
-_NUMBER: Final = re.compile(r"-?\d{1,30}(?:[./]\d{1,30})?", re.ASCII)
 _KEYWORDS: Final[Mapping[str, set[str]]] = {
     "object": {
         "properties",
@@ -131,7 +130,8 @@ def number_in(answer: str) -> Fraction | None:
     """The number that an answer is, if any."""
     return (
         Fraction(answer)
-        if _NUMBER.fullmatch(answer) and not answer.endswith("/0")
+        if re.fullmatch(r"-?\d{1,30}(?:[./]\d{1,30})?", answer, flags=re.ASCII)
+        and not answer.endswith("/0")
         else None
     )
 

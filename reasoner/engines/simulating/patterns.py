@@ -21,12 +21,6 @@ _OTHERS: Final = {
     part.CATEGORY_NOT_SPACE: part.CATEGORY_SPACE,
     part.CATEGORY_NOT_WORD: part.CATEGORY_WORD,
 }
-_ENDS: Final = {
-    part.AT_BEGINNING,
-    part.AT_BEGINNING_STRING,
-    part.AT_END,
-    part.AT_END_STRING,
-}
 
 
 def matching(pattern: str, source: random.Random) -> str:
@@ -57,7 +51,12 @@ def _pieces(parts: Any, source: random.Random) -> Iterator[str]:
                 # A piece for each time, so that nothing is repeated without an end.
                 yield ""
                 yield from _pieces(repeated, source)
-        elif kind is not part.AT or given not in _ENDS:
+        elif kind is not part.AT or given not in {
+            part.AT_BEGINNING,
+            part.AT_BEGINNING_STRING,
+            part.AT_END,
+            part.AT_END_STRING,
+        }:
             yield source.choice(_characters(kind, given))
 
 

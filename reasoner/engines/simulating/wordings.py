@@ -14,20 +14,10 @@ from reasoner.errors import UsageError
 
 LONGEST: Final = 100_000
 """The characters of a prompt that are read for a form."""
-_OBJECTS: Final = 50
-"""How many braces of a prompt are tried as the begin of an object."""
 _JSON: Final = re.compile(
     r"\b(?:in|as|of|valid|only|an?|one|the|this)\b[ \w`*'-]{0,30}\bjson\b|\bjson (?:object|array|value|schema)",
     re.IGNORECASE,
 )
-_VALUE: Final = re.compile(r"\bjson value\b", re.IGNORECASE)
-_NAMES: Final = re.compile(
-    r"^.*\b(?:json|fields?|keys?|properties)\b.*$", re.IGNORECASE | re.MULTILINE
-)
-_NAME: Final = re.compile(r"[`\"'](\w{1,64})[`\"']")
-_SECTION: Final = re.compile(r"`\[\[ ## (\w{1,64}) ## \]\]`")
-"""A section of a reply, as DSPy asks for it."""
-_OPTION: Final = re.compile(r"\b(?:letter|label|option|choice)\b", re.IGNORECASE)
 _EITHER: Final = re.compile(
     r"\b(yes|true)\b[\"'`*]*\s*(?:/|\||,|or)\s*(?:or\s+)?[\"'`*]*(no|false)\b",
     re.IGNORECASE,
@@ -91,13 +81,18 @@ class Wording:
 def wording(instructions: str, question: str) -> Wording:
     """The form that the system turns and the last turn of a user ask for."""
     text = f"{instructions[:LONGEST]}\n\n{question[:LONGEST]}"
-    if sections := tuple(dict.fromkeys(_SECTION.findall(question[:LONGEST]))):
+    # A section of a reply, as DSPy asks for it
+    if sections := tuple(
+        dict.fromkeys(re.findall(r"`\[\[ ## (\w{1,64}) ## \]\]`", question[:LONGEST]))
+    ):
         return Wording(sections=sections)
     if _JSON.search(text):
         return Wording(schema=json.dumps(_wanted(text)))
     bare = bool(_BARE.search(text))
     options = list[Option]()
-    if _OPTION.search(text) and (choice := choice_in(question)):
+    if re.search(r"\b(?:letter|label|option|choice)\b", text, flags=re.IGNORECASE) and (
+        choice := choice_in(question)
+    ):
         options = list(map(Option, choice.known, choice.options))
     elif either := _EITHER.search(text):
         options = [Option(word, word) for word in either.groups()]
@@ -113,17 +108,28 @@ def _wanted(text: str) -> dict[str, Any]:
     if objects:
         return schema_like(objects[-1])
     names: dict[str, Any] = {
-        name: {} for line in _NAMES.findall(text) for name in _NAME.findall(line)
+        name: {}
+        for line in re.findall(
+            r"^.*\b(?:json|fields?|keys?|properties)\b.*$",
+            text,
+            flags=re.IGNORECASE | re.MULTILINE,
+        )
+        for name in re.findall(r"[`\"'](\w{1,64})[`\"']", line)
     }
     if names:
         return {"properties": names, "required": list(names)}
-    return {} if _VALUE.search(text) else {"type": "object"}
+    return (
+        {}
+        if re.search(r"\bjson value\b", text, flags=re.IGNORECASE)
+        else {"type": "object"}
+    )
 
 
 def _objects_in(text: str) -> Iterator[dict[str, Any]]:
     """The JSON objects in a text that are not empty, without those inside of others."""
     decoder, position = json.JSONDecoder(), 0
-    for _ in range(_OBJECTS):
+    # How many braces of a prompt are tried as the begin of an object
+    for _ in range(50):
         position = text.find("{", position)
         if position < 0:
             return

@@ -102,13 +102,10 @@ def first_line(error: BaseException) -> str:
     return f"{name}: {text}" if text and " " not in text else text or name
 
 
-_SURVIVED: Final = re.compile(r"Invocation of \w+ method failed")
-"""Errors of one call, which end nothing."""
 _POINTER: Final = re.compile(
     r"root cause|stack trace (above|for)|error log", re.IGNORECASE
 )
 """Messages that only point to another one."""
-_EXIT: Final = re.compile(r"'\w+': (-?\d+)")
 
 
 class LogRecorder(logging.Handler):
@@ -125,7 +122,10 @@ class LogRecorder(logging.Handler):
         """Append the record's exception, if it ends the process. Never raises: the file may be gone."""
         try:
             error = record.exc_info[1] if record.exc_info else None
-            if error is not None and not _SURVIVED.match(record.getMessage()):
+            # Errors of one call, which end nothing
+            if error is not None and not re.match(
+                r"Invocation of \w+ method failed", record.getMessage()
+            ):
                 descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
                 try:
                     os.write(descriptor, first_line(error).encode() + b"\n")
@@ -196,7 +196,7 @@ class CoreLog:
         logged = self._records.read_text("utf-8", "replace").splitlines()
         if causes := [cause for cause in logged if not _POINTER.search(cause)]:
             return causes[0]
-        exit_code = _EXIT.search(str(error))
+        exit_code = re.search(r"'\w+': (-?\d+)", str(error))
         if exit_code is None:
             return "its process ended"
         return f"its process ended with code {exit_code[1]}{' (killed)' if exit_code[1] == '-9' else ''}"

@@ -34,21 +34,6 @@ from reasoner.models.resolve import ResolvedModel
 from reasoner.models.thinking import HARMONY, ThinkingProfile
 from reasoner.types import Completion, Prompt, TokenIds, Usage
 
-SCHEDULER = "reasoner.engines.vllm.scheduler.new_scheduler"
-"""The value of vLLM's `scheduler_cls`: it keeps log-probabilities in the core, and ends sequences at their floors."""
-CPU_SEQUENCES = 256
-"""Sequences that run at once on a CPU unless `max_num_seqs` says otherwise."""
-_OPTIONAL = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
-)
-"""Sampling parameters that have the same name and a neutral default in vLLM."""
-
 
 @dataclass(slots=True)
 class VllmEngine(VllmModel):
@@ -122,7 +107,9 @@ class VllmEngine(VllmModel):
     def _own_settings(self, build: Build) -> dict[str, Any]:
         own = {
             "worker_extension_cls": WORKER_EXTENSION,
-            "scheduler_cls": SCHEDULER,
+            # The value of vLLM's `scheduler_cls`: it keeps log-probabilities in the core, and ends
+            # sequences at their floors
+            "scheduler_cls": "reasoner.engines.vllm.scheduler.new_scheduler",
             "enable_prefix_caching": True,
             "scheduling_policy": "priority",
         }
@@ -138,7 +125,8 @@ class VllmEngine(VllmModel):
                 "enable_chunked_prefill of vLLM cannot be true on a CPU: a seeded request with a split prefill ends "
                 "the process: omit it"
             )
-        return own | {"enable_chunked_prefill": False, "max_num_seqs": CPU_SEQUENCES}
+        # Sequences that run at once on a CPU unless `max_num_seqs` says otherwise
+        return own | {"enable_chunked_prefill": False, "max_num_seqs": 256}
 
     def _arguments(self, build: Build, resolved: ResolvedModel) -> Any:
         arguments = VllmModel._arguments(self, build, resolved)
@@ -316,7 +304,16 @@ def _vllm_params(request: SampleRequest, *, streams: bool, thinks: bool) -> Any:
     params = request.params
     given = {
         name: value
-        for name in _OPTIONAL
+        # Sampling parameters that have the same name and a neutral default in vLLM
+        for name in (
+            "temperature",
+            "top_p",
+            "top_k",
+            "min_p",
+            "presence_penalty",
+            "frequency_penalty",
+            "repetition_penalty",
+        )
         if (value := getattr(params, name)) is not None
     }
     return VllmSamplingParams(

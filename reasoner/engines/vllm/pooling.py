@@ -17,9 +17,6 @@ from reasoner.models.resolve import ResolvedModel
 from reasoner.specs import Range
 from reasoner.types import Prompt, TokenIds, Usage
 
-BESIDE_ANOTHER = 0.2
-"""The share of a GPU's memory that is taken next to a policy about which nothing is known."""
-
 
 class PooledOutputs(NamedTuple):
     """The raw outputs at each position from `first` on, [positions, labels], before any activation."""
@@ -79,7 +76,8 @@ class PoolingEngine(VllmModel):
 
     def _gpu_share(self, resolved: ResolvedModel) -> float:
         if self._claim is None:
-            return self.gpu_memory_utilization or BESIDE_ANOTHER
+            # The share of a GPU's memory that is taken next to a policy about which nothing is known
+            return self.gpu_memory_utilization or 0.2
         return self.gpu.take(self._claim)
 
     async def render(self, prompt: Prompt, *, reply: bool = False) -> TokenIds:

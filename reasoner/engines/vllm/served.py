@@ -50,13 +50,6 @@ CPU_CONTEXT = 8192
 """The longest window served on a CPU unless `max_model_len` asks for more."""
 CPU_BLOCK = 32
 """Tokens per KV block on a CPU: the smallest that its attention supports, so that short prompts hit the cache."""
-CPU_WORKER = "reasoner.engines.vllm.cpu_worker.LazyWorker"
-"""The value of vLLM's `worker_cls`: its KV cache takes memory as it is filled."""
-BATCHED_TOKENS = 8192
-POLL_SECONDS = 0.2
-"""Seconds between two looks at what is downloaded."""
-SHOWN_BYTES = 10**8
-"""How much more of a model is downloaded before that is shown again."""
 ALONE: Final = 0.9
 """The share of a model that has the GPU to itself."""
 TOGETHER: Final = 0.95
@@ -141,15 +134,6 @@ def devices_of(args: Mapping[str, Any]) -> frozenset[str]:
         for kind in ("tensor", "pipeline", "data")
     )
     return frozenset(map(str, range(math.prod(int(size) for size in sizes))))
-
-
-def stored_weights(folder: Path | None) -> int:
-    """Bytes of the weights in a model's folder; 0 without any."""
-    return (
-        sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-        if folder
-        else 0
-    )
 
 
 class Timing(NamedTuple):
@@ -280,12 +264,14 @@ class VllmModel(CheckedOptions):
         """The facts of a core once it runs; until then reports how much was downloaded."""
         fetched = None if resolved.folder else downloaded_bytes(resolved.source)
         while True:
-            done = wait([core.started], timeout=POLL_SECONDS).done
+            # Seconds between two looks at what is downloaded
+            done = wait([core.started], timeout=0.2).done
             if done:
                 return core.started.result()
             if (
                 fetched is not None
-                and (now := downloaded_bytes(resolved.source)) - fetched >= SHOWN_BYTES
+                # How much more of a model is downloaded before that is shown again
+                and (now := downloaded_bytes(resolved.source)) - fetched >= 10**8
             ):
                 fetched = now
                 self.stage(f"loading {resolved.name}, {now / 1e9:.1f} GB downloaded")
@@ -320,7 +306,7 @@ class VllmModel(CheckedOptions):
         length = self.max_model_len or min(window or CPU_CONTEXT, CPU_CONTEXT)
         common |= {
             "max_model_len": length,
-            "max_num_batched_tokens": max(length, BATCHED_TOKENS),
+            "max_num_batched_tokens": max(length, 8192),
             "kv_cache_memory_bytes": int(self.kv_gib * 2**30),
             "dtype": default_dtype(resolved.folder).dtype
             if self.dtype == "auto"
@@ -328,7 +314,8 @@ class VllmModel(CheckedOptions):
             "block_size": CPU_BLOCK,
             # Compiling takes longer than it saves.
             "enforce_eager": True,
-            "worker_cls": CPU_WORKER,
+            # The value of vLLM's `worker_cls`: its KV cache takes memory as it is filled
+            "worker_cls": "reasoner.engines.vllm.cpu_worker.LazyWorker",
         }
         return common | self._own_settings(build) | dict(self.args)
 
@@ -391,7 +378,8 @@ class VllmModel(CheckedOptions):
     def _new_claim(self, folder: Path | None) -> MemoryClaim:
         """What this model needs of each of its GPUs."""
         devices = devices_of(self.args)
-        weights = stored_weights(folder) // len(devices)
+        files = folder.glob("*.safetensors") if folder else ()
+        weights = sum(file.stat().st_size for file in files) // len(devices)
         return MemoryClaim(
             self.claimed_as, self.gpu_memory_utilization, weights, devices
         )

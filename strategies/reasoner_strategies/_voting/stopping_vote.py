@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Literal
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
@@ -26,8 +26,6 @@ from reasoner.voting import Tally
 
 WhenFull = Literal["wait", "drop"]
 """What samples do that the KV cache has no room for: wait for it, or end early and not vote, the youngest first."""
-MEAN_LENGTH: Final = 0.5
-"""The part of `max_tokens` that samples are taken to have, for how many fit the engine's KV cache."""
 
 
 @dataclass(slots=True)
@@ -193,7 +191,6 @@ def samples_that_fit(params: SamplingParams, n: int) -> Plan[int]:
     """How many samples of `n` fit the engine's KV cache at once, at least `LAUNCH_WINDOW`; all where it is unknown."""
     room = (yield from model_info()).room
     return (
-        min(n, max(LAUNCH_WINDOW, int(room / (MEAN_LENGTH * params.limit))))
-        if room
-        else n
+        # The part of `max_tokens` that samples are taken to have, for how many fit the engine's KV cache
+        min(n, max(LAUNCH_WINDOW, int(room / (0.5 * params.limit)))) if room else n
     )

@@ -19,7 +19,7 @@ from reasoner.trace.events import (
     Sampled,
     Scored,
 )
-from reasoner.trace.tree import SearchTree, search_trees
+from reasoner.trace.view import QuestionView, search_trees
 from reasoner.types import (
     Answer,
     EndedBy,
@@ -160,7 +160,7 @@ class Trace:
         )
 
     @property
-    def tree(self) -> SearchTree:
+    def tree(self) -> QuestionView:
         [tree] = search_trees(self.events)
         return tree
 

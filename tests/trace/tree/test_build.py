@@ -13,7 +13,7 @@ from reasoner.errors import TraceError
 from reasoner.registry import build
 from reasoner.testing.support import number_question
 from reasoner.trace.events import Dropped, Event, Sampled, Scored
-from reasoner.trace.tree import search_trees
+from reasoner.trace.view import search_trees
 from tests.stepping import StepJudge, StepWorld, noisy
 from tests.trace.tree.growing import Trace, beam, deep
 

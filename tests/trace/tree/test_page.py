@@ -13,7 +13,7 @@ from reasoner.testing.support import number_question, says
 from reasoner.trace.events import Event
 from reasoner.trace.outline import ending, unrated
 from reasoner.trace.page import MAX_CHARACTERS, MAX_NODES, fragment, page, style
-from reasoner.trace.tree import SearchTree, search_trees
+from reasoner.trace.view import QuestionView, search_trees
 from reasoner_strategies import SelfConsistency
 from tests.trace.tree.growing import Trace, beam, huge
 
@@ -53,11 +53,11 @@ class Parsed(HTMLParser):
         return [str(attrs.get("class", "")) for name, attrs in self.tags if name == tag]
 
 
-def written(*search_trees: SearchTree) -> str:
+def written(*search_trees: QuestionView) -> str:
     return "\n".join(page(search_trees, source="t.jsonl"))
 
 
-def hostile() -> SearchTree:
+def hostile() -> QuestionView:
     trace = Trace(id=HOSTILE, text=HOSTILE).begin()
     step = trace.draw("head", HOSTILE, value=0.5)
     trace.rate("head", 0, None, error=HOSTILE)

@@ -28,16 +28,6 @@ from reasoner.types import Notify
 
 Array = NDArray[np.floating[Any]]
 
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-)
 _LAYER = "model.layers."
 
 
@@ -243,7 +233,16 @@ def write_checkpoint(backbone: Path, head: Head, folder: Path) -> None:
     (folder / "config.json").write_text(
         json.dumps(settings, indent=2), encoding="utf-8"
     )
-    for name in _TOKENIZER_FILES:
+    for name in (
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "tokenizer.model",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "vocab.json",
+        "merges.txt",
+        "chat_template.jinja",
+    ):
         if (backbone / name).exists():
             shutil.copyfile(backbone / name, folder / name)
 

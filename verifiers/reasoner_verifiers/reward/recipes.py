@@ -16,9 +16,6 @@ from reasoner.models.thinking import split
 from reasoner.system.files import read_object
 from reasoner.types import Completion, Message, Part, Prompt, TokenIds
 
-Layout = Literal["own_ids", "tagged_chat", "whole_chat"]
-Reading = Literal["sigmoid", "softmax"]
-
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -30,8 +27,8 @@ class Recipe:
     """
 
     name: str
-    layout: Layout
-    reading: Reading
+    layout: Literal["own_ids", "tagged_chat", "whole_chat"]
+    reading: Literal["sigmoid", "softmax"]
     rates: Literal["steps", "outcome", "both"]
     task: Literal["token_classify", "classify"] = "token_classify"
     tag: str = ""
@@ -134,12 +131,6 @@ class Case(NamedTuple):
     part: Part = "final"
 
 
-def steps_of(text: str, separator: str) -> tuple[str, ...]:
-    """The steps of a chain, without blank ones; an incomplete last one is a step."""
-    parts = text.split(separator) if separator else [text]
-    return tuple(part.strip() for part in parts if part.strip())
-
-
 async def lay(recipe: Recipe, engine: PoolingEngine, case: Case) -> RewardInput:
     """The input of the reward model for a candidate, by the layout of the recipe.
 
@@ -147,7 +138,9 @@ async def lay(recipe: Recipe, engine: PoolingEngine, case: Case) -> RewardInput:
         VerifierError: it has no steps, holds the recipe's tag, or has not one position per step.
     """
     text, question = case.candidate.chain_of(case.part), case.question.text
-    steps = steps_of(text, case.separator)
+    # Without blank ones; an incomplete last one is a step.
+    parts = text.split(case.separator) if case.separator else [text]
+    steps = tuple(part.strip() for part in parts if part.strip())
     if recipe.tag and any(recipe.tag in text for text in (question, *steps)):
         raise VerifierError(
             f"{recipe.tag!r}, the tag of {recipe.name}, occurs in the question or in a step"

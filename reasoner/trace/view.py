@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from reasoner.budget import Cost
+from reasoner.budget import NO_COST, Cost
 from reasoner.errors import TraceError
 from reasoner.trace.events import (
     AnswerExtracted,
@@ -49,6 +49,18 @@ MAX_KEY: Final = 60
 """Characters of an answer that a note shows."""
 
 
+Aside = (
+    Noted
+    | Refused
+    | LikelihoodsMeasured
+    | AnswerExtracted
+    | PairCompared
+    | AnswersCompared
+    | Executed
+)
+"""What happened beside the sampling."""
+
+
 @dataclass(slots=True, eq=False)
 class TreePrompt:
     """A prompt that sequences were sampled from, before any of them was added to it."""
@@ -66,13 +78,15 @@ class TreePrompt:
 
 @dataclass(slots=True, eq=False)
 class TreeNode:
-    """One sequence, complete or not; `id` is its index in the tree's `nodes`.
+    """One sequence, complete or not; `id` is its index in the view's `nodes`.
 
-    `parent` is the node that it continues, None where it was sampled from the prompt itself. `prefill` is text that was
-    put at the beginning of the reply. `cost` includes its ratings.
+    `event` says how it ended. `parent` is the node that it continues, None where it was sampled from the prompt itself.
+    `prefill` is text that was put at the beginning of the reply. `answer` is what a rule read, else that of its probe.
+    `drawn` is the cost of its requests and its probe.
     """
 
     id: int
+    event: Sampled | Dropped
     head: int
     parent: int | None
     depth: int
@@ -82,12 +96,17 @@ class TreeNode:
     complete: bool
     """Whether the model itself ended the reply."""
     answer: Answer | None
-    cost: Cost
+    drawn: Cost
     state: State
     ratings: list[Scored] = field(default_factory=list)
     children: list[int] = field(default_factory=list)
     on_path: bool = False
     thinking: str = ""
+
+    @property
+    def cost(self) -> Cost:
+        """The cost of the sequence and its ratings."""
+        return sum((rated.cost for rated in self.ratings), self.drawn)
 
     @property
     def rating(self) -> Scored | None:
@@ -103,23 +122,42 @@ class TreeNode:
         return self.rating.value if self.rating else None
 
 
-@dataclass(slots=True, eq=False)
-class SearchTree:
-    """Everything that happened to one question.
+class _Position(NamedTuple):
+    """Where in the tree a prompt is: its head, the node it ends with, and the text that was put after that node."""
 
-    `heads` are its prompts. `notes` are what the plan wrote down, what the budget refused, and what was compared, in
-    order. Of a run that was killed `ended` is None, `answer` is the last proposal, and `cost` is the sum over the
-    recorded events.
+    head: int
+    node: int | None = None
+    prefill: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class QuestionView:
+    """What happened to one question so far, built event by event.
+
+    `heads` are its prompts, `nodes` its sequences in the order in which they ended, `by_name` the same by prompt and
+    index. `asides` are what the plan wrote down, what the budget refused, and what was compared.
+    `spent` is the cost of all work, `probed` that of the probes in it. `missing` is a prompt that a sequence continues
+    although the trace does not hold it.
     """
 
     began: Began
+    attempts: int = 0
     heads: list[TreePrompt] = field(default_factory=list)
     nodes: list[TreeNode] = field(default_factory=list)
+    by_name: dict[tuple[str, int], TreeNode] = field(default_factory=dict)
     path: tuple[int, ...] = ()
-    notes: list[str] = field(default_factory=list)
+    """The chain that led to the answer, once it is arranged."""
+    ratings: list[Scored] = field(default_factory=list)
+    asides: list[Aside] = field(default_factory=list)
     proposals: list[Proposal] = field(default_factory=list)
     ended: Ended | None = None
-    cost: Cost = field(default_factory=Cost)
+    spent: Cost = NO_COST
+    probed: Cost = NO_COST
+    missing: str = ""
+    _seconds: float = 0.0
+    _positions: dict[str, _Position] = field(default_factory=dict)
+    _thoughts: dict[tuple[str, int], Cost] = field(default_factory=dict)
+    """What the first requests of sequences cost that a second one has not continued yet."""
 
     @property
     def id(self) -> str:
@@ -139,6 +177,16 @@ class SearchTree:
         return self.proposals[-1].answer if self.proposals else None
 
     @property
+    def cost(self) -> Cost:
+        """What the question cost; the sum over the recorded events where the run did not end."""
+        return self.ended.cost if self.ended else self.spent.taking(self._seconds)
+
+    @property
+    def notes(self) -> list[str]:
+        """The asides, in words."""
+        return [_note(self, event) for event in self.asides]
+
+    @property
     def ended_by(self) -> EndedBy | None:
         """What ended the run; None where the trace ends first."""
         return self.ended.ended_by if self.ended else None
@@ -153,111 +201,64 @@ class SearchTree:
         """What the engine could not do exactly, and where the run was narrowed."""
         return (self.ended or self.began).notes
 
-
-def search_trees(events: Iterable[Event]) -> Iterator[SearchTree]:
-    """The tree of each question, in the order in which they ended; those that did not end come last.
-
-    A question that is resumed before it ended, or after an error or an interrupt, continues its tree. A question that
-    is asked again after an answer begins a new tree. Only questions that are not finished or have failed are in memory.
-
-    Raises:
-        TraceError: an event comes before its question, or a sequence before its prompt.
-    """
-    builders: dict[str, _TreeBuilder] = {}
-    for event in events:
-        name = event.question_id
-        if isinstance(event, Began) and name not in builders:
-            builders[name] = _TreeBuilder(SearchTree(event))
-        if name not in builders:
-            raise TraceError(
-                f"the trace holds an event {event.event!r} of {name} before its beginning"
-            )
-        builders[name].take(event)
-        if isinstance(event, Ended) and event.ended_by != "error":
-            yield builders.pop(name).finish()
-    for builder in builders.values():
-        yield builder.finish()
-
-
-class _Position(NamedTuple):
-    """Where in the tree a prompt is: its head, the node it ends with, and the text that was put after that node."""
-
-    head: int
-    node: int | None = None
-    prefill: str = ""
-
-
-@dataclass(slots=True, eq=False)
-class _TreeBuilder:
-    """A tree under construction, with what is needed to find the node that an event is about."""
-
-    tree: SearchTree
-    positions: dict[str, _Position] = field(default_factory=dict)
-    node_ids: dict[tuple[str, int], int] = field(default_factory=dict)
-    thoughts: dict[tuple[str, int], Cost] = field(default_factory=dict)
-    """What the first requests of sequences cost that a second one has not continued yet."""
-    seconds: float = 0.0
-    other_cost: Cost = field(default_factory=Cost)
-    """Of the work that belongs to no sequence."""
-
-    def take(self, event: Event) -> None:
+    def take_in(self, event: Event) -> None:
         """Add the next event."""
-        self.seconds = event.t
-        tree = self.tree
+        self._seconds = event.t
+        self.spent += event.cost if isinstance(event, Work) else NO_COST
         match event:
             case Began():
-                tree.ended = None
+                self.attempts += 1
+                self.ended = None
             case Prompted() | Prefilled():
                 self._add_position(event)
             case Thought():
-                self.thoughts[event.prompt, event.index] = event.cost
+                self._thoughts[event.prompt, event.index] = event.cost
             case Sampled() | Dropped():
                 self._add_node(event)
-            case Scored() | PairCompared():
-                self._rate(event)
-            case AnswerExtracted():
-                self._extract(event)
+            case Scored() | AnswerExtracted():
+                self._examine(event)
             case (
                 Noted()
                 | Refused()
                 | LikelihoodsMeasured()
+                | PairCompared()
                 | AnswersCompared()
                 | Executed()
             ):
-                tree.notes.append(_note(event))
-                self.other_cost += event.cost if isinstance(event, Work) else Cost()
+                self.asides.append(event)
             case Proposed():
-                tree.proposals.append(
+                self.proposals.append(
                     Proposal(event.answer, event.vote_state, event.cost)
                 )
             case Ended():
-                tree.ended = event
+                self.ended = event
             case _:
                 pass
 
     def _add_position(self, event: Prompted | Prefilled) -> None:
         if isinstance(event, Prefilled):
             at = self._position(event.prompt)
-            self.positions.setdefault(
+            self._positions.setdefault(
                 event.child, at._replace(prefill=at.prefill + event.text)
             )
-        elif event.prompt not in self.positions:
-            self.positions[event.prompt] = _Position(len(self.tree.heads))
-            self.tree.heads.append(TreePrompt(event.messages, event.raw, event.tokens))
+        elif event.prompt not in self._positions:
+            self._positions[event.prompt] = _Position(len(self.heads))
+            self.heads.append(TreePrompt(event.messages, event.raw, event.tokens))
 
     def _position(self, prompt: str) -> _Position:
-        if prompt not in self.positions:
-            raise TraceError(
-                f"the trace continues a prompt of {self.tree.id} that it does not hold: {prompt}"
-            )
-        return self.positions[prompt]
+        if prompt not in self._positions:
+            self.missing = prompt
+            self._positions[prompt] = _Position(len(self.heads))
+            self.heads.append(TreePrompt((), "", 0))
+        return self._positions[prompt]
 
     def _add_node(self, event: Sampled | Dropped) -> None:
-        nodes, at = self.tree.nodes, self._position(event.prompt)
-        parent = None if at.node is None else nodes[at.node]
+        name, at = (event.prompt, event.index), self._position(event.prompt)
+        parent = None if at.node is None else self.nodes[at.node]
         sampled = event if isinstance(event, Sampled) else None
         node = TreeNode(
-            id=len(nodes),
+            id=len(self.nodes),
+            event=event,
             head=at.head,
             parent=at.node,
             depth=parent.depth + 1 if parent else 1,
@@ -268,69 +269,84 @@ class _TreeBuilder:
             and sampled.finish_reason == "stop"
             and sampled.stop is None,
             answer=sampled.answer if sampled else None,
-            cost=event.cost + self.thoughts.pop((event.prompt, event.index), Cost()),
+            drawn=event.cost + self._thoughts.pop(name, NO_COST),
             state="open" if isinstance(event, Sampled) else event.why,
             thinking=sampled.thinking if sampled else "",
         )
-        nodes.append(node)
-        self.node_ids[event.prompt, event.index] = node.id
-        (parent or self.tree.heads[at.head]).children.append(node.id)
+        self.nodes.append(node)
+        self.by_name[name] = node
+        (parent or self.heads[at.head]).children.append(node.id)
         if sampled:
             # Equal siblings lead to the same prompt. A trace cannot tell which of them was continued: the first counts.
-            self.positions.setdefault(sampled.child, _Position(at.head, node.id))
+            self._positions.setdefault(sampled.child, _Position(at.head, node.id))
 
-    def _extract(self, event: AnswerExtracted) -> None:
-        node_id = self.node_ids.get((event.prompt, event.index))
-        if node_id is None:
-            self.other_cost += event.cost
+    def _examine(self, event: Scored | AnswerExtracted) -> None:
+        node = self.by_name.get((event.prompt, event.index))
+        if isinstance(event, Scored):
+            self.ratings.append(event)
+            if node:
+                node.ratings.append(event)
             return
-        node = self.tree.nodes[node_id]
-        node.cost += event.cost
-        node.answer = node.answer or event.answer
-        verdict = event.error or (
-            repr(event.answer.text[:MAX_KEY]) if event.answer else "none"
-        )
-        self.tree.notes.append(
-            f"#{node_id} probed for the answer: {verdict}, for {event.cost.tokens:,} tokens"
-        )
+        self.probed += event.cost
+        if node:
+            node.drawn += event.cost
+            node.answer = node.answer or event.answer
+            self.asides.append(event)
 
-    def _rate(self, event: Scored | PairCompared) -> None:
-        node_id = self.node_ids.get((event.prompt, event.index))
-        if isinstance(event, PairCompared):
-            verdict = event.error if event.value is None else f"{event.value:.2f}"
-            pair = f"#{'?' if node_id is None else node_id} better than #{self.node_ids.get(event.other, '?')}"
-            self.tree.notes.append(
-                f"{pair}: {verdict}, for {event.cost.tokens:,} tokens"
+    def arranged(self) -> "QuestionView":
+        """The view, with what only the whole of it decides: the path, and what became of each sequence.
+
+        Raises:
+            TraceError: a sequence came before its prompt.
+        """
+        if self.missing:
+            raise TraceError(
+                f"the trace continues a prompt of {self.id} that it does not hold: {self.missing}"
             )
-        if node_id is None or isinstance(event, PairCompared):
-            self.other_cost += event.cost
-            return
-        node = self.tree.nodes[node_id]
-        node.ratings.append(event)
-        node.cost += event.cost
-
-    def finish(self) -> SearchTree:
-        """The tree, with what only the whole of it decides."""
-        tree = self.tree
-        tree.path = _path(tree)
-        on_path = frozenset(tree.path)
-        continued = {(node.head, node.depth) for node in tree.nodes if node.children}
+        self.path = _path(self)
+        on_path = frozenset(self.path)
+        continued = {(node.head, node.depth) for node in self.nodes if node.children}
         stepwise = {head for head, _ in continued}
-        for node in tree.nodes:
+        for node in self.nodes:
             # In a run that was killed, nobody knows which sequences would have been continued.
-            pruned = tree.ended is not None and (node.head, node.depth) in continued
+            pruned = self.ended is not None and (node.head, node.depth) in continued
             if node.finish is not None:
                 node.state = _state(node, pruned=pruned, stepwise=node.head in stepwise)
             node.on_path = node.id in on_path
-        if tree.ended:
-            tree.cost = tree.ended.cost
-        else:
-            costs = [*(node.cost for node in tree.nodes), *self.thoughts.values()]
-            tree.cost = sum(costs, self.other_cost).taking(self.seconds)
-        return tree
+        return self
 
 
-def _path(tree: SearchTree) -> tuple[int, ...]:
+def question_views(events: Iterable[Event]) -> Iterator[QuestionView]:
+    """The view of each question, in the order in which they ended; those that did not end come last.
+
+    A question that is resumed before it ended, or after an error or an interrupt, continues its view. A question that
+    is asked again after an answer begins a new one. Only questions that are not finished or have failed are in memory.
+
+    Raises:
+        TraceError: an event comes before its question.
+    """
+    views: dict[str, QuestionView] = {}
+    for event in events:
+        name = event.question_id
+        if isinstance(event, Began) and name not in views:
+            views[name] = QuestionView(event)
+        if name not in views:
+            raise TraceError(
+                f"the trace holds an event {event.event!r} of {name} before its beginning"
+            )
+        views[name].take_in(event)
+        if isinstance(event, Ended) and event.ended_by != "error":
+            yield views.pop(name)
+    yield from views.values()
+
+
+def search_trees(events: Iterable[Event]) -> Iterator[QuestionView]:
+    """The views of `question_views`, arranged. Raises as that, and as `arranged`."""
+    for view in question_views(events):
+        yield view.arranged()
+
+
+def _path(tree: QuestionView) -> tuple[int, ...]:
     """The chain to the likeliest source of the answer: the end of a chain, complete, rated high, sampled early."""
     key = tree.answer.key if tree.answer else None
     sources = [node for node in tree.nodes if node.answer and node.answer.key == key]
@@ -372,10 +388,13 @@ def _state(node: TreeNode, *, pruned: bool, stepwise: bool) -> State:
     return "no answer" if node.answer is None else "answered"
 
 
-def _note(
-    event: Noted | Refused | LikelihoodsMeasured | AnswersCompared | Executed,
-) -> str:
+def _note(view: QuestionView, event: Aside) -> str:
     """What the event says in one line."""
+
+    def number(prompt: str, index: int) -> object:
+        node = view.by_name.get((prompt, index))
+        return node.id if node else "?"
+
     if isinstance(event, Noted):
         return event.text
     if isinstance(event, Refused):
@@ -384,10 +403,20 @@ def _note(
         printed = event.output.strip()[-MAX_KEY:]
         return f"a program ran for {event.cost.seconds:.1f} s: {event.error or event.failure or repr(printed)}"
     spent = f"{event.cost.tokens:,} tokens"
-    if isinstance(event, AnswersCompared):
-        first, second = (key[:MAX_KEY] for key in event.pair)
-        verdict = event.error or ("the same" if event.same else "different")
-        return f"{first!r} and {second!r} compared by the model for {spent}: {verdict}"
+    match event:
+        case AnswersCompared():
+            first, second = (key[:MAX_KEY] for key in event.pair)
+            verdict = event.error or ("the same" if event.same else "different")
+            return (
+                f"{first!r} and {second!r} compared by the model for {spent}: {verdict}"
+            )
+        case PairCompared():
+            pair = f"#{number(event.prompt, event.index)} better than #{number(*event.other)}"
+            verdict = event.error if event.value is None else f"{event.value:.2f}"
+            return f"{pair}: {verdict}, for {spent}"
+        case AnswerExtracted():
+            found = repr(event.answer.text[:MAX_KEY]) if event.answer else "none"
+            return f"#{number(event.prompt, event.index)} probed for the answer: {event.error or found}, for {spent}"
     return f"{len(event.texts)} log-likelihoods for {spent}" + (
         f": {event.error}" if event.error else ""
     )
