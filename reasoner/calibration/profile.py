@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from reasoner.calibration.promises import LEVEL, least_share, needed, p_value
 from reasoner.errors import UnknownName, UsageError
-from reasoner.system.files import read_value, replacing
+from reasoner.system.files import read_value
 
 VERSION: Final = 8
 MIN_QUESTIONS = 30
@@ -302,21 +302,6 @@ class Profile(_ProfilePart):
             )
             raise UsageError(f"the profile holds {len(families)} tasks: {advice}")
         return self.families[0]
-
-    def write(self, path: Path) -> None:
-        """Write it atomically: another process sees the old file or the new one.
-
-        Raises:
-            UsageError: it cannot be written.
-        """
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as file:
-                file.write(self.model_dump_json(indent=1).encode() + b"\n")
-        except OSError as error:
-            raise UsageError(
-                f"cannot write the profile {path}: {error.strerror}"
-            ) from error
 
 
 class _Versioned(BaseModel):

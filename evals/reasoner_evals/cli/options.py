@@ -103,7 +103,7 @@ def run_options(*, strategies: str) -> Callable[[F], F]:
             metavar="AMOUNT,...",
             section="Strategy",
             help="Budgets per question, one run each: 1k,2k are tokens, samples=8 names the unit. Pools of samples "
-            "take none.  [default: no limit]",
+            "take only sequential=N.  [default: no limit]",
         ),
         option(
             "--seeds",
