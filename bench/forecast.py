@@ -136,7 +136,7 @@ def follow(chains: Sequence[Chain], setting: Setting) -> tuple[str | None, int, 
 
 
 def measured(file: Path, setting: Setting, orders: int) -> dict[str, np.ndarray]:
-    """By recorded question [4]: the share right, the share of lost votes, thousands of tokens and of sequential ones."""
+    """By recorded question [4]: shares right and of lost votes, thousands of tokens and of sequential tokens."""
     lines = [json.loads(text) for text in file.read_text(encoding="utf-8").splitlines()]
     totals: dict[str, np.ndarray] = {}
     counts = Counter[str]()
@@ -182,7 +182,8 @@ def main() -> None:
         tables.append(table)
         right, lost, tokens, sequential, contested = np.nanmean(table, axis=0)
         print(
-            f"| {setting} | {100 * right:.1f} | {100 * lost:.1f} | {tokens:.0f} | {sequential:.2f} | {100 * contested:.0f} |",
+            f"| {setting} | {100 * right:.1f} | {100 * lost:.1f} | {tokens:.0f} "
+            f"| {sequential:.2f} | {100 * contested:.0f} |",
             flush=True,
         )
     judged(np.array(tables), settings)

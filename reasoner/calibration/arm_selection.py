@@ -15,7 +15,7 @@ from reasoner.stopping.rules import sample_price
 from reasoner.system.printing import counted
 
 PRIOR_QUESTIONS: Final = 30
-"""How many questions weigh as much as what a vote is expected to lose before any is measured."""
+"""How many questions weigh as much as what an arm is expected to lose before any is measured."""
 LOST_BY_ONE: Final = 0.036
 """The expected loss of one sample before any question is measured; at the cost of s samples it is one s-th of that."""
 CAUTION: Final = 0.85
@@ -73,9 +73,9 @@ def worthwhile(
     """The arm with the least expected loss and price together, of those that are expected to lose at most `risk`.
 
     `bin` is 0 to `family.bins.count - 1`. The price of a sample is `sample_price(risk)`. The loss is promised to be at
-    most `risk` only where the choice says so. A vote is expected to lose what it lost, with `PRIOR_QUESTIONS` more
+    most `risk` only where the choice says so. An arm is expected to lose what it lost, with `PRIOR_QUESTIONS` more
     questions on which it loses `LOST_BY_ONE` over its cost in samples. No vote is expected to gain against the vote of
-    all samples. Another strategy counts with the upper bound of its loss, from `MIN_QUESTIONS` on.
+    all samples. Another strategy counts with the upper bound of its loss, at the confidence `CAUTION`.
     """
     kept = _promised(family, bin, risk, prefer)
     losses = _losses(family, bin)
@@ -209,12 +209,8 @@ def _losses(family: Family, bin: int) -> Mapping[Arm, float]:
     votes = {row.arm for row in _ladder(family, bin)}
     arms = defaultdict[Arm, dict[int, Estimate]](dict)
     for row in family.arms:
-        if row.arm in votes:
-            arms[row.arm][row.bin] = _loss(
-                row, PRIOR_QUESTIONS, _expected_loss(row, family)
-            )
-        elif row.eligible and not _fixed(row, family):
-            arms[row.arm][row.bin] = _loss(row)
+        if not _fixed(row, family):
+            arms[row.arm][row.bin] = _loss(row, _expected_loss(row, family))
     estimates = {
         arm: dict(zip(bins, shrink(list(bins.values())), strict=True))[bin]
         for arm, bins in arms.items()
@@ -226,17 +222,18 @@ def _losses(family: Family, bin: int) -> Mapping[Arm, float]:
     }
 
 
-def _loss(row: ArmRow, more: int = 0, each: float = 0.0) -> Estimate:
-    """The mean loss of an arm on its questions and on `more` others, which lose `each`."""
-    count = row.questions + more
-    mean = (row.loss * row.questions + more * each) / count
-    squares = math.fsum(loss**2 * n for loss, n in row.losses) + more * each**2
+def _loss(row: ArmRow, each: float) -> Estimate:
+    """The mean loss of an arm on its questions and on `PRIOR_QUESTIONS` others, which lose `each`."""
+    count = row.questions + PRIOR_QUESTIONS
+    mean = (row.loss * row.questions + PRIOR_QUESTIONS * each) / count
+    squares = math.fsum(loss**2 * n for loss, n in row.losses)
+    squares += PRIOR_QUESTIONS * each**2
     spread = max(0.0, squares - mean**2 * count) + 2 * PRIOR
     return Estimate(mean, spread / count**2)
 
 
 def _expected_loss(row: ArmRow, family: Family) -> float:
-    """What a vote is expected to lose before any question is measured."""
+    """What an arm is expected to lose before any question is measured."""
     return min(
         row.most,
         LOST_BY_ONE * family.sample_tokens / max(row.tokens, family.sample_tokens),

@@ -14,8 +14,6 @@ from reasoner.errors import UnknownName, UsageError
 from reasoner.system.files import read_value
 
 VERSION: Final = 8
-MIN_QUESTIONS = 30
-"""An arm measured on fewer is not planned with, nor chosen for what it lost unless it is a vote: that is a guess."""
 
 Signal = Literal["none", "prompt", "split"]
 """A free signal of difficulty: none, the question's characters, or the leader's share of the first four samples."""
@@ -195,11 +193,6 @@ class ArmRow(_ProfilePart):
         return min(
             1.0, self.most + 2 * math.sqrt(self.most * (1 - self.most) / self.orders)
         )
-
-    @property
-    def eligible(self) -> bool:
-        """Whether it was measured on enough questions to plan with it, and to choose it where it is no vote."""
-        return self.questions >= MIN_QUESTIONS
 
 
 class Family(_ProfilePart):

@@ -9,14 +9,7 @@ from typing import Final, cast, get_args
 
 import numpy as np
 
-from reasoner.calibration.profile import (
-    MIN_QUESTIONS,
-    ArmRow,
-    Bins,
-    Family,
-    Signal,
-    Trust,
-)
+from reasoner.calibration.profile import ArmRow, Bins, Family, Signal, Trust
 from reasoner.calibration.risk import broken_promise, lost_accuracy
 from reasoner.errors import ReasonerError, UsageError
 from reasoner.registry import build
@@ -41,6 +34,8 @@ from reasoner_evals.stats import Bools, Floats, Ints
 FIRST: Final = 4
 """Samples that the signal `split` looks at."""
 SPLITS: Final = (0.5, 0.75, 1.0)
+MIN_QUESTIONS: Final = 30
+"""A bin of fewer questions is merged with a neighbour."""
 PARTS: Final = 3
 MAX_PARTS: Final = 20
 PRIOR_MEAN: Final = (0.0, 1.0)
@@ -94,7 +89,7 @@ class Binning:
         return cls(cast("Signal", name), int(count))
 
     def bins(self, values: Floats) -> Bins:
-        """The edges between questions with these signals [Q]; bins of fewer than 30 are merged with a neighbour."""
+        """The edges between questions with these signals [Q]; small ones are merged with a neighbour."""
         if self.signal == "none":
             return Bins()
         if self.signal == "split" and not self.parts:
