@@ -136,7 +136,7 @@ def follow(chains: Sequence[Chain], setting: Setting) -> tuple[str | None, int, 
 
 
 def measured(file: Path, setting: Setting, orders: int) -> dict[str, np.ndarray]:
-    """By recorded question [4]: the share right, the share of lost votes, thousands of tokens and of sequential ones."""
+    """By recorded question [4]: the share right, the share of lost votes, thousands of tokens and sequential ones."""
     lines = [json.loads(text) for text in file.read_text(encoding="utf-8").splitlines()]
     totals: dict[str, np.ndarray] = {}
     counts = Counter[str]()
@@ -166,7 +166,9 @@ def main() -> None:
         Setting(OnLeader(), WINDOW, 2 * WINDOW),
         *(
             Setting(Predict(z=z), window, 2 * window)
-            for window, z in itertools.product((12, 16, 18, 20), (2, 2.25, 2.5, 2.75, 3))
+            for window, z in itertools.product(
+                (12, 16, 18, 20), (2, 2.25, 2.5, 2.75, 3)
+            )
         ),
     ]
     print(f"gives up from {UNDECIDED} ended chains on; {given.orders} orders")
@@ -180,7 +182,8 @@ def main() -> None:
         tables.append(table)
         right, lost, tokens, sequential, contested = np.nanmean(table, axis=0)
         print(
-            f"| {setting} | {100 * right:.1f} | {100 * lost:.1f} | {tokens:.0f} | {sequential:.2f} | {100 * contested:.0f} |",
+            f"| {setting} | {100 * right:.1f} | {100 * lost:.1f} | {tokens:.0f} | {sequential:.2f} "
+            f"| {100 * contested:.0f} |",
             flush=True,
         )
     judged(np.array(tables), settings)

@@ -112,7 +112,8 @@ async def measure(options: argparse.Namespace, folder: Path) -> None:
     items = build("task", options.task).load().items[: options.questions]
     vote = f"self_consistency:n={options.samples},max_tokens={options.tokens},temperature=0.7"
     print(
-        "| | right | seconds | tokens | sequential, a question | ended | probes, of the tokens | of their prompts, cached |"
+        "| | right | seconds | tokens | sequential, a question | ended | probes, of the tokens "
+        "| of their prompts, cached |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for name, spec in (

@@ -1,7 +1,6 @@
 """Build a report from run folders, and write its files."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -45,8 +44,9 @@ _DELTA_COLUMNS: Final = (
 )
 _FOLDERS = re.compile(r"(?<==)[^,=]*/(?=[^,/]+)")
 """The folders of a task's file, which a title leaves out."""
-_READERS: Final = ("jsonl", "pool")
-"""The tasks that read any file: the file's name says more than theirs."""
+_READ = re.compile(r"^(?:jsonl|pool):path=([^,.]+)[^,]*$")
+_DATA = re.compile(r"^(\w+):data=([^,.]+)[^,]*$")
+"""A task of a file, and a benchmark read from one."""
 
 
 def make_report(paths: Sequence[Path], *, hide_questions: bool = False) -> EvalReport:
@@ -68,19 +68,12 @@ def make_report(paths: Sequence[Path], *, hide_questions: bool = False) -> EvalR
     names = list(
         dict.fromkeys(source.task for run in runs for source in run.manifest.sources)
     )
-    labels = _labels(names)
     tasks = tuple(
-        _task(
-            f"t{number}",
-            name,
-            labels[name],
-            [run for run in runs if name in run.tasks],
-            arms,
-        )
+        _task(f"t{number}", name, [run for run in runs if name in run.tasks], arms)
         for number, name in enumerate(names, start=1)
     )
     provenance = tuple(_provenance(run, arms[run.name]) for run in runs)
-    title = f"{', '.join(labels.values())}: accuracy against compute"
+    title = f"{', '.join(task.task for task in tasks)}: accuracy against compute"
     return EvalReport(
         title,
         tasks,
@@ -103,23 +96,9 @@ def _open_runs(paths: Sequence[Path]) -> list[RunData]:
     return runs
 
 
-def _labels(names: Sequence[str]) -> dict[str, str]:
-    """The name of each task for people: a file's name in place of a spec, where no other task has the same."""
-    labels = {name: _label(Spec.parse(name)) for name in names}
-    taken = Counter(labels.values())
-    return {
-        name: label if label and taken[label] == 1 else _FOLDERS.sub("", name)
-        for name, label in labels.items()
-    }
-
-
-def _label(task: Spec) -> str:
-    """The name of a task by its file; empty without one."""
-    file = task.options.get("path") or task.options.get("data")
-    if not file:
-        return ""
-    stem = Path(str(file)).name.partition(".")[0]
-    return stem if task.name in _READERS else f"{task.name} ({stem})"
+def short_task(name: str) -> str:
+    """The name of a task for people: a file's name in place of a spec that says no more."""
+    return _DATA.sub(r"\1 (\2)", _READ.sub(r"\1", _FOLDERS.sub("", name)))
 
 
 def _hidden(run: RunData) -> RunData:
@@ -138,7 +117,6 @@ def _hidden(run: RunData) -> RunData:
 def _task(
     report_id: str,
     name: str,
-    label: str,
     runs: Sequence[RunData],
     arms: dict[str, list[ArmReading]],
 ) -> TaskReport:
@@ -170,7 +148,7 @@ def _task(
     shared = shared_settings(Spec.parse(row.strategy) for row in rows)
     return TaskReport(
         id=report_id,
-        task=label,
+        task=short_task(name),
         source=items.source,
         questions=len(items.ids),
         groups=len(set(items.groups) - {""}),

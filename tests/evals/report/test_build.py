@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reasoner.errors import UsageError
-from reasoner_evals.report.build import _labels, make_report, points_csv
+from reasoner_evals.report.build import make_report, points_csv, short_task
 from reasoner_evals.report.diagnostics import verifiers
 from reasoner_evals.report.figures import report_figures
 from reasoner_evals.report.page import page, to_markdown
@@ -228,12 +228,15 @@ def test_a_report_does_not_depend_on_the_order_of_the_journal(
     assert make_report([path]).tasks[0].points[known].equals(made.task.points[known])
 
 
-def test_a_task_of_a_file_has_the_name_of_the_file_and_no_two_have_one() -> None:
-    names = {
-        "jsonl:path=/a/mine.csv": "mine",
-        "jsonl:path=/a/twice.csv": "jsonl:path=twice.csv",
-        "pool:path=/b/twice.jsonl": "pool:path=twice.jsonl",
-        "humaneval:data=/a/even.jsonl": "humaneval (even)",
-        "gsm8k:split=train": "gsm8k:split=train",
-    }
-    assert _labels(list(names)) == names
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("jsonl:path=/a/mine.csv", "mine"),
+        ("pool:path=b/twice.jsonl.gz", "twice"),
+        ("humaneval:data=/a/even.jsonl", "humaneval (even)"),
+        ("jsonl:path=/a/mine.csv,kind=number", "jsonl:path=mine.csv,kind=number"),
+        ("gsm8k:split=train", "gsm8k:split=train"),
+    ],
+)
+def test_a_task_of_a_file_has_the_name_of_the_file(name: str, short: str) -> None:
+    assert short_task(name) == short
