@@ -121,8 +121,8 @@ def show_ratings(path: Path, drawn: Recorded) -> None:
         f"costs {sampled / 1e9:,.0f} GFLOPs, a rating {spent / 1e9:,.0f}.\n"
     )
     print(
-        "| | right, % | against greedy, points | against the vote of as many | at equal FLOPs the vote of | against it, points | "
-        "TFLOPs |"
+        "| | right, % | against greedy, points | against the vote of as many | at equal FLOPs the vote of "
+        "| against it, points | TFLOPs |"
     )
     print("|---|---|---|---|---|---|---|")
     for column, size in enumerate(sizes):

@@ -133,8 +133,8 @@ def command(
     of the same cost. The result is a file of settings, a page, a forecast, and a profile for --risk, --effort and
     --abstain-below.
 
-    Without --tokens and --seconds none leaves: the strategies that you name, each with a size, answer all questions. The
-    profile then rests on all of them.
+    Without --tokens and --seconds none leaves: the strategies that you name, each with a size, answer all questions.
+    The profile then rests on all of them.
 
     The same command continues a race that was interrupted, without asking anything twice.
 

@@ -350,7 +350,7 @@ class _Sizes(BaseModel):
 
     by_strategy: dict[str, SizedCandidates] = {}
     pace: Pace | None = None
-    """Where the budget is in seconds, that of the largest vote that fits."""
+    """Where the budget is in seconds, the pace of the largest vote that fits."""
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:

@@ -58,7 +58,7 @@ class RaceOutcome:
     """The options that name the model and the engine."""
     source: Source
     judge: Source
-    """That of the questions that judge, often the same."""
+    """The source of the questions that judge, often the same."""
     profile: Profile | None
     """What its samples say of votes of every size; None without a vote."""
     out: Path

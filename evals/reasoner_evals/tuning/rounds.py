@@ -76,7 +76,7 @@ class FinishedRound:
 
     @classmethod
     def together(cls, parts: Sequence["FinishedRound"]) -> "FinishedRound":
-        """One round of several models, each of which measured candidates of its own."""
+        """One round of several models; each measured candidates of its own."""
         measured = parts[0].measured
         for part in parts[1:]:
             columns = zip(measured, part.measured, strict=True)

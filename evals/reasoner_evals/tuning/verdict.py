@@ -201,7 +201,7 @@ def best_within(race: Race, part: float) -> int | None:
 
 
 def _extrapolated(steps: Sequence[float]) -> float:
-    """The next value of a sequence whose steps shrink by one ratio, at most that of the last two; in [0, 1]."""
+    """The next value of a sequence whose steps shrink by one ratio, at most the last two's; in [0, 1]."""
     if len(steps) < 3:
         return steps[-1] if steps else math.nan
     before, last = steps[-2] - steps[-3], steps[-1] - steps[-2]
