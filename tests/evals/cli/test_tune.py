@@ -451,8 +451,8 @@ def test_each_model_of_a_mixture_races_alone_and_its_own_tokens_have_their_price
     large = spec_of(SimulatedEngine(accuracy=0.95, tokens=40.0, model_name="large"))
     engine = f"mixture(members=[simulated(accuracy=0.2,model_name=small),{large.replace(':', '(')})])"
     out = shared / "models.toml"
-    asked = ("tune", str(shared / "mine.jsonl"), "-e", engine, "--tokens", "300")
-    asked = (*asked, "-s", "self_consistency", "--out", str(out), "--json")
+    task = ("tune", str(shared / "mine.jsonl"), "-e", engine, "--tokens", "300")
+    asked = (*task, "-s", "self_consistency", "--out", str(out), "--json")
     ended = run(*asked)
     assert ended.code == 0, ended.err
     told = json.loads(ended.out)
