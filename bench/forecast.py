@@ -16,7 +16,6 @@ most a tenth more tokens than the first setting and lose no more votes of either
 import itertools
 import json
 import random
-import sys
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Sequence
@@ -219,4 +218,4 @@ def judged(tables: np.ndarray, settings: Sequence[Setting]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

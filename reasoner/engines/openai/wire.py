@@ -18,9 +18,14 @@ from reasoner.errors import RequestLost
 from reasoner.models.thinking import ThinkingProfile, ThinkingSplit, split
 from reasoner.stopping.confidence import Cut
 from reasoner.system.printing import valid_unicode
-from reasoner.types import Completion, Logprobs, TokenIds, Usage
+from reasoner.types import Completion, FinishReason, Logprobs, TokenIds, Usage
 
 ODD = "the server's counts contradict each other or what it sends: the larger ones are booked"
+_FINISHES: dict[str, FinishReason] = {
+    "stop": "stop",
+    "tool_calls": "stop",
+    "length": "length",
+}
 
 
 class MalformedReply(ValueError):
@@ -354,11 +359,7 @@ class Draft:
             prompt=request.prompt,
             text=parts.final,
             token_ids=tuple(self.token_ids),
-            finish_reason={
-                "stop": "stop",
-                "tool_calls": "stop",
-                "length": "length",
-            }.get(self.finish, "abort"),
+            finish_reason=_FINISHES.get(self.finish, "abort"),
             stop=valid_unicode(stop) if isinstance(stop, str) else stop,
             usage=usage,
             logprobs=self._logprobs(usage),
