@@ -17,7 +17,7 @@ from reasoner.errors import UsageError
 @click.argument("questions", type=options.PATH)
 @option(
     "-o",
-    "--output",
+    "--out",
     type=options.PATH,
     default=options.STANDARD,
     metavar="FILE",
@@ -66,7 +66,7 @@ from reasoner.errors import UsageError
 @guarded
 def command(
     questions: Path,
-    output: Path,
+    out: Path,
     overwrite: bool,
     concurrency: int | None,
     settings: Path | None,
@@ -88,15 +88,15 @@ def command(
     settled_options = settled(settings, typed)
     each = settled_options.pop("each")
     given = options.GivenOptions(**settled_options)
-    if overwrite and output == options.STANDARD:
-        raise UsageError("--overwrite has no effect without --output FILE: omit it")
+    if overwrite and out == options.STANDARD:
+        raise UsageError("--overwrite has no effect without --out FILE: omit it")
     total, limit = options.budget_of(given.budget).together(), options.budget_of(each)
     prices = options.read_prices(given.prices, [total, limit])
     return BatchRun(
         engine=given.to_engine(),
         display=BatchProgress(Terminal(), total, prices, quiet=given.quiet),
         questions=questions,
-        answers=output,
+        answers=out,
         overwrite=overwrite,
         given=given,
         budget=total,

@@ -85,17 +85,17 @@ def check_files(questions: Path, answers: Path) -> None:
         return
     if answers.suffix not in FORMATS:
         raise UsageError(
-            f"--output {answers} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+            f"--out {answers} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
         )
     if answers.exists() and questions.exists() and answers.samefile(questions):
         raise UsageError(
-            f"--output {answers} is the file of the questions: give another name"
+            f"--out {answers} is the file of the questions: give another name"
         )
     try:
         check_replaceable(answers)
     except OSError as error:
         raise UsageError(
-            f"cannot write --output {answers}: {error.strerror}"
+            f"cannot write --out {answers}: {error.strerror}"
         ) from error
 
 

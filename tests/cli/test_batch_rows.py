@@ -24,7 +24,7 @@ BAD = [
     (b"\xff\xfe", "q.jsonl:2 is not UTF-8: byte 0 is 0xff"),
     (
         b'{"question": "q", "id": "a"}',
-        "q.jsonl:2: the id 'a' is also that of an earlier row",
+        "q.jsonl:2: the id 'a' is also the id of an earlier row",
     ),
     (
         b'{"question": "q", "id": "' + b"x" * 600 + b'"}',
@@ -84,7 +84,7 @@ REFUSED = [
         "q.jsonl",
         b'{"question": "q"}',
         ("-o", "no/a.jsonl"),
-        "cannot write --output no/a.jsonl: No such file or directory",
+        "cannot write --out no/a.jsonl: No such file or directory",
     ),
     (
         "q.jsonl",
@@ -96,7 +96,7 @@ REFUSED = [
         "q.jsonl",
         b'{"question": "q"}',
         ("--overwrite",),
-        "--overwrite has no effect without --output FILE",
+        "--overwrite has no effect without --out FILE",
     ),
     ("q.jsonl", b'{"question": "q"}', ("-b", "usd=1"), "budget usd needs prices"),
     ("q.jsonl", b'{"question": "q"}', ("-a", "choice:none"), "q.jsonl:1: "),
