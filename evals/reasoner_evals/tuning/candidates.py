@@ -151,9 +151,10 @@ async def sized(
         return fmean(each.tokens if goal.tokens else each.seconds for each in costs)
 
     plain = Spec.parse(spec_of(build("strategy", spec)))
-    pooled = plain.name in POOLS and not {"of", "stop"} & plain.options.keys()
-    if pooled:
+    samples = plain.name in POOLS and "of" not in plain.options
+    if samples:
         plain = _same_sampling(plain, engine)
+    pooled = samples and "stop" not in plain.options
     given = expanded("strategy", spec).options.keys() & set(SIZES)
     if plain.name == "single" or (given and not pooled):
         return SizedCandidates(candidates=(Candidate(spec=str(plain), arm=str(plain)),))
@@ -257,17 +258,11 @@ def _with(spec: Spec, **options: object) -> str:
 
 
 def _same_sampling(spec: Spec, engine: Engine) -> Spec:
-    """A strategy that selects from samples, with the temperature of a plain vote, so that they share the samples."""
+    """A strategy that selects from samples, with the temperature of a plain vote: they share samples and promises."""
     known = options_of(load("strategy", spec.name))
     if "temperature" in spec.options or "params" not in known:
         return spec
-    temperature = engine.model.sampling.temperature
-    return Spec(
-        spec.name,
-        {
-            **spec.options,
-            "temperature": BareWord(
-                FALLBACK.temperature if temperature is None else temperature
-            ),
-        },
+    drawn_at = engine.model.sampling.temperature
+    return Spec.parse(
+        _with(spec, temperature=FALLBACK.temperature if drawn_at is None else drawn_at)
     )

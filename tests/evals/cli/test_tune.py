@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from reasoner.calibration.arm_selection import promised
 from reasoner.calibration.profile import read_profile
 from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.simulated import SimulatedEngine
@@ -237,6 +238,26 @@ def test_one_family_answers_all_questions_and_promises_by_its_profile(
     # The profile is of another model than one that is typed.
     other = run(*solve, "-e", "simulated:accuracy=1", "--json")
     assert json.loads(other.out)["strategy"] == "auto:risk=0.05"
+
+
+def test_a_vote_with_a_rule_of_its_own_may_be_promised(
+    tmp_path: Path, run: Run
+) -> None:
+    """Its samples are drawn like those of the vote of all, so that its loss against that vote is tested."""
+    mine, out = questions(tmp_path / "mine.jsonl", 40), tmp_path / "tuned.toml"
+    forecast = "self_consistency:n=4,stop=predict(every=50)"
+    engine = ("-e", "simulated:accuracy=1,thinking=200")
+    named = ("-s", "self_consistency:n=4", "-s", forecast)
+    ended = run("tune", str(mine), *engine, *named, "--out", str(out))
+    assert ended.code == 0, ended.err
+    [family] = read_profile(out.with_suffix(".profile.json")).families
+    rows = [
+        row
+        for row in family.arms
+        if row.strategy == family.baseline or "predict" in row.strategy
+    ]
+    only = family.model_copy(update={"arms": tuple(rows), "safe": family.baseline})
+    assert "predict" in promised(only, 0, 0.1).row.strategy
 
 
 def test_a_race_leaves_a_profile_of_the_questions_that_the_vote_was_asked(
