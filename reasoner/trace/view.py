@@ -81,7 +81,7 @@ class TreeNode:
     """One sequence, complete or not; `id` is its index in the view's `nodes`.
 
     `event` says how it ended. `parent` is the node that it continues, None where it was sampled from the prompt itself.
-    `prefill` is text that was put at the beginning of the reply. `answer` is what a rule read, else that of its probe.
+    `prefill` is text at the beginning of the reply. `answer` is what a rule read, else the answer of its probe.
     `drawn` is the cost of its requests and its probe.
     """
 
@@ -136,7 +136,7 @@ class QuestionView:
 
     `heads` are its prompts, `nodes` its sequences in the order in which they ended, `by_name` the same by prompt and
     index. `asides` are what the plan wrote down, what the budget refused, and what was compared.
-    `spent` is the cost of all work, `probed` that of the probes in it. `missing` is a prompt that a sequence continues
+    `spent` is the cost of all work, and `probed` the part for probes. `missing` is a prompt that a sequence continues
     although the trace does not hold it.
     """
 
@@ -415,8 +415,8 @@ def _note(view: QuestionView, event: Aside) -> str:
             verdict = event.error if event.value is None else f"{event.value:.2f}"
             return f"{pair}: {verdict}, for {spent}"
         case AnswerExtracted():
-            found = repr(event.answer.text[:MAX_KEY]) if event.answer else "none"
-            return f"#{number(event.prompt, event.index)} probed for the answer: {event.error or found}, for {spent}"
+            read = repr(event.answer.text[:MAX_KEY]) if event.answer else "none"
+            return f"#{number(event.prompt, event.index)} probed for the answer: {event.error or read}, for {spent}"
     return f"{len(event.texts)} log-likelihoods for {spent}" + (
         f": {event.error}" if event.error else ""
     )

@@ -28,8 +28,6 @@ IMPROVE = (
     "Your answer was rated {rating} on a scale from 0 to 1. Find out what is wrong or missing in it, then answer the "
     "question again in full. {form}"
 )
-Generation = tuple[int, Completion | None, Answer | None]
-"""The number of a running generation and, while it is rated, its completion and answer."""
 UNIT = 1 << 40
 """Ratings are summed as multiples of 1 / UNIT, so that no order of arrival changes a sum."""
 STANDARD: Final = NormalDist()
@@ -101,7 +99,8 @@ class AbMcts(CheckedOptions):
         members = MemberChoice(
             question.id, tuple(map(thinking_level, self.levels)), self.prices
         )
-        running: dict[Handle, Generation] = {}
+        # The number of a generation and, while it is rated, its completion and answer
+        running: dict[Handle, tuple[int, Completion | None, Answer | None]] = {}
         launched = 0
         while launched < self.n or running:
             while launched < self.n and len(running) < self.concurrency:
