@@ -94,9 +94,7 @@ def check_files(questions: Path, answers: Path) -> None:
     try:
         check_replaceable(answers)
     except OSError as error:
-        raise UsageError(
-            f"cannot write --out {answers}: {error.strerror}"
-        ) from error
+        raise UsageError(f"cannot write --out {answers}: {error.strerror}") from error
 
 
 @contextmanager

@@ -43,7 +43,6 @@ STOPS: Final[tuple[tuple[str, Order], ...]] = (
 REPLAYED: Final = ("adaptive_consistency", "early_stopping")
 """Strategies that are votes with such rules."""
 POOLS: Final = ("self_consistency", "best_of_n")
-WEIGHTED: Final = "best_of_n:selector=weighted"
 FREE_VERIFIERS: Final[Mapping[str, str]] = {
     "number": "equations",
     "math": "equations",
@@ -116,7 +115,7 @@ def strategies_for(
     known = all_strategies(rated=rated)
     names = named or [name for name in known if name not in REPLAYED and name != "auto"]
     if not named and (rated or free):
-        names = [*names, WEIGHTED]
+        names = [*names, "best_of_n:selector=weighted"]
     return tuple(dict.fromkeys((*_baselines(named), *names)))
 
 
