@@ -174,7 +174,7 @@ def _sentence(
     if claim == "gain" or (claim == "loss" and len(family) == 1):
         return f"{paid}."
     if claim == "leaning":
-        return f"{paid}, but that may be chance: {too_few} to be sure."
+        return f"{paid}, but in {counted(len(family), 'comparison')} that may be chance: {too_few} to be sure."
     if claim == "loss":
         return f"Every other strategy is behind {first}: the best of them, {point.label}, {gets}."
     if len(family) == 1:
