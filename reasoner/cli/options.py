@@ -10,13 +10,13 @@ import click
 
 from reasoner.cli.look import option
 from reasoner.errors import UsageError
-from reasoner.specs import BareWord, Spec
 
 if TYPE_CHECKING:
     from reasoner.answers.questions import Question
     from reasoner.budget import Budget, Prices
     from reasoner.engine import Engine
     from reasoner.registry import Kind
+    from reasoner.specs import Spec
     from reasoner.strategy import Strategy
     from reasoner.verifier import Verifier
 
@@ -288,6 +288,8 @@ class GivenOptions:
     @property
     def column_pairs(self) -> tuple[str, ...]:
         """The pairs of --columns. Raises UsageError: they are no list."""
+        from reasoner.specs import Spec
+
         if self.columns is None:
             return ()
         [pairs] = Spec.parse(f"columns:names=[{self.columns}]").options.values()
@@ -300,6 +302,7 @@ class GivenOptions:
             UsageError: it is unknown, has no such options, or sets one of them too.
         """
         from reasoner.registry import DEFAULT_STRATEGY, build, expanded
+        from reasoner.specs import Spec
 
         auto = {name: getattr(self, name) for name in AUTO}
         default = (
@@ -329,6 +332,7 @@ class GivenOptions:
             UsageError: it is unknown, has no such option, or sets it too.
         """
         from reasoner.registry import DEFAULT_ENGINE, build, load
+        from reasoner.specs import Spec
 
         chosen = Spec.parse(
             self.engine or ("openai" if self.base_url else DEFAULT_ENGINE)
@@ -360,6 +364,7 @@ class GivenOptions:
         """
         from reasoner.execution.inputs import default_verifier
         from reasoner.registry import build, spec_of
+        from reasoner.specs import Spec
         from reasoner.trace.history import RecordedEngine
 
         chosen = (
@@ -438,6 +443,7 @@ def with_sampling(spec: "Spec", **given: str | float | None) -> "tuple[Spec, set
     """
     from reasoner.registry import load, options_of
     from reasoner.registry import sampling_options as sampling_names
+    from reasoner.specs import BareWord, Spec
 
     cls = load("strategy", spec.name)
     fields_of = options_of(cls)
@@ -457,6 +463,8 @@ def check_sampling(missing: Collection[str], strategies: Sequence[str]) -> None:
     Raises:
         UsageError: there are some; the message names the options that the first strategy has.
     """
+    from reasoner.specs import Spec
+
     if not missing:
         return
     from reasoner.registry import load, options_of
@@ -481,6 +489,7 @@ def runs_code(kind: "Kind", spec: str) -> bool:
         UsageError: there is nothing of that name.
     """
     from reasoner.registry import load
+    from reasoner.specs import Spec
 
     cls = load(kind, Spec.parse(spec).name)
     return any(field.name == "allow_unsandboxed" for field in fields(cls))

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine
+from reasoner.specs import CheckedOptions
 from reasoner.types import Completion, Part, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
 
@@ -68,7 +69,7 @@ class Equation(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Equations(FreeVerifier):
+class Equations(CheckedOptions, FreeVerifier):
     """Rates 1 if every calculation that a reply writes is right, 0 if one is wrong, 0.5 if it writes none.
 
     A calculation is an equation between numbers, such as `3 * (4 + 5) = 27`, in plain text or LaTeX. What has a
