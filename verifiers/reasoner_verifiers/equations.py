@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
@@ -45,11 +45,27 @@ _RIGHT: Final = re.compile(
 _NAME: Final = re.compile(r"\\(?:text|mathrm|mbox)\{[^{}]*\}")
 _UNIT: Final = re.compile(r"[\d)] *\\(?:text|mathrm|mbox)\{[^{}\w]*([^\W\d_]+?)s?\b")
 _SCALES: Final = frozenset(
-    (
-        *("of", "by", "plus", "minus", "times", "over", "less", "than", "more"),
-        *("percent", "half", "twice", "double", "triple", "dozen"),
-        *("hundred", "thousand", "million", "billion"),
-    )
+    {
+        "of",
+        "by",
+        "plus",
+        "minus",
+        "times",
+        "over",
+        "less",
+        "than",
+        "more",
+        "percent",
+        "half",
+        "twice",
+        "double",
+        "triple",
+        "dozen",
+        "hundred",
+        "thousand",
+        "million",
+        "billion",
+    }
 )
 """Words that change the number beside them: its digits alone are not what is meant."""
 _OPERATORS: Final[Mapping[type[ast.operator], Any]] = {
@@ -58,14 +74,6 @@ _OPERATORS: Final[Mapping[type[ast.operator], Any]] = {
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
-
-
-class Equation(NamedTuple):
-    """Two sides that a reply calls equal, and whether they are, to the last digit that is written."""
-
-    left: str
-    right: str
-    holds: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +103,12 @@ class Equations(CheckedOptions, FreeVerifier):
 
 
 def _rated(text: str) -> float:
-    verdicts = [equation.holds for equation in equations(text)]
+    verdicts = [*calculations(text)]
     return float(all(verdicts)) if verdicts else 0.5
 
 
-def equations(text: str) -> Iterator[Equation]:
-    """The calculations of a text, those of a chain `a = b = c` in pairs."""
+def calculations(text: str) -> Iterator[bool]:
+    """Whether each calculation of a text is right, to the last digit that is written; `a = b = c` are two."""
     for pattern, instead in _REWRITTEN:
         text = pattern.sub(instead, text)
     for clause in _CLAUSE.split(text):
@@ -130,8 +138,8 @@ def _computes(side: str) -> bool:
     return bool(re.search(r"[\d)][ \t]*[-+*/]", side))
 
 
-def _judged(left: str, right: str) -> Iterator[Equation]:
-    """The equation, if both sides have a value."""
+def _judged(left: str, right: str) -> Iterator[bool]:
+    """Whether both sides are equal; nothing if one has no value."""
     try:
         difference = _value(left) - _value(right)
     except (SyntaxError, ValueError, ZeroDivisionError):
@@ -139,9 +147,7 @@ def _judged(left: str, right: str) -> Iterator[Equation]:
     # What is computed exactly is rounded where it is written as one number.
     written = [side for side in (left, right) if not _computes(side)]
     decimals = min(map(_decimals, written or (left, right)))
-    yield Equation(
-        left.strip(), right.strip(), abs(difference) < Fraction(1, 10**decimals)
-    )
+    yield abs(difference) < Fraction(1, 10**decimals)
 
 
 def _decimals(side: str) -> int:

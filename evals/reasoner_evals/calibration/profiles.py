@@ -118,7 +118,7 @@ class Binning:
 
 
 def check_signal(binning: Binning, pool: int) -> None:
-    """Raise UsageError if a vote of `n` samples cannot provide the signal."""
+    """Raise UsageError if a vote of `pool` samples cannot provide the signal."""
     if binning.signal == "split" and pool < FIRST:
         raise UsageError(
             f"--bins split looks at the first {FIRST} samples of a vote, and the largest has {pool}: add "

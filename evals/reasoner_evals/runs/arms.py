@@ -206,9 +206,8 @@ def _with_names(arms: Sequence[Arm], *, several_seeds: bool) -> Iterator[Arm]:
         yield arm.model_copy(update={"name": name})
 
 
-# Characters of a strategy or a budget in the name of an arm
 def file_part(spec: str, *, longest: int = 40) -> str:
-    """A spec as a part of a file name: `self_consistency:n=16` is `self_consistency-n16`."""
+    """A spec in at most `longest` characters of a file name: `self_consistency:n=16` is `self_consistency-n16`."""
     plain = re.sub(r"[^A-Za-z0-9_.]+", "-", spec.replace("=", ""))
     return plain.strip("-.")[:longest].rstrip("-.") or "x"
 

@@ -511,7 +511,7 @@ def test_a_token_costs_its_share_of_the_flops_of_the_largest_model() -> None:
     assert (first.name, first.price) == ("simulated", 0.25)
     assert (second.name, second.price) == ("large", 1)
     assert (whole.name, whole.price) == ("", 0.625)
-    # Equal names are told apart, and without a geometry all tokens count alike.
+    # Models with equal names differ by a number, and without a geometry all tokens count alike.
     large.model = dataclasses.replace(large.model, name="simulated", layers=0)
     assert [each[::2] for each in racing_models(both)] == [
         ("", 1),

@@ -51,7 +51,7 @@ def task(
     data_hash: str = "d1",
     prompt: str = "plain@1",
 ) -> TaskData:
-    """This many questions, to each of which 7 is the answer."""
+    """This many questions; the answer to each is 7."""
     asked = [
         Question.of(f"How many are {n}?", space="number", id=f"q{n}")
         for n in range(questions)
