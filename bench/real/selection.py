@@ -3,7 +3,7 @@
     python bench/real/selection.py RECORDING [--kind number] [--figure FILE.svg] [--ratings FILE]
 
 Prints a table with 95 % intervals over questions: greedy, one sample, and each way to select at 2, 4, 8 and 16 samples,
-in expectation over subsets of the recorded ones, with paired differences to greedy and to the vote of that size. An
+or all, in expectation over subsets of the recorded ones, with paired differences to greedy and to the vote of that size. An
 oracle is right where any sample is. Tokens are generated ones, a question. --figure draws accuracy against tokens.
 
 --ratings are a verifier's, from bench/real/ratings.py. A second table has what they gain on the questions that are
@@ -38,6 +38,12 @@ class Recorded(NamedTuple):
     tokens: Floats
     greedy_right: Floats
     greedy_tokens: Floats
+
+    @property
+    def sizes(self) -> list[int]:
+        """Those of `SIZES` that the samples allow, and all samples."""
+        count = self.right.shape[1]
+        return sorted({count, *(size for size in SIZES if size < count)})
 
 
 def read(path: Path, kind: str) -> Recorded:
@@ -109,7 +115,7 @@ def show_ratings(path: Path, drawn: Recorded) -> None:
         for field in ("flops", "sample_flops")
     )
     right, answers = drawn.right[rows], drawn.answers[rows]
-    sizes = [size for size in SIZES if 1 < size <= count]
+    sizes = [size for size in drawn.sizes if 1 < size <= count]
     ways = {
         "vote weighted by ratings": votes_at_k(
             right[:, :count], answers[:, :count], sizes, values
@@ -159,7 +165,7 @@ def draw(path: Path, drawn: Recorded, ways: dict[str, Floats]) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
-    tokens = [size * drawn.tokens.mean() for size in SIZES]
+    tokens = [size * drawn.tokens.mean() for size in drawn.sizes]
     lines = (
         ("any sample is right", GREY, tokens, ways["oracle"]),
         ("vote", BLUE, tokens, ways["vote"]),
@@ -185,7 +191,7 @@ def draw(path: Path, drawn: Recorded, ways: dict[str, Floats]) -> None:
             weight="bold",
         )
         if name == "vote":
-            for size, length, mean in zip(SIZES, lengths, means, strict=True):
+            for size, length, mean in zip(drawn.sizes, lengths, means, strict=True):
                 axes.annotate(
                     f"n={size}",
                     (length, mean),
@@ -223,12 +229,12 @@ def main() -> None:
 
     drawn = read(options.recording, options.kind)
     ways = {
-        "vote": votes_at_k(drawn.right, drawn.answers, SIZES),
+        "vote": votes_at_k(drawn.right, drawn.answers, drawn.sizes),
         "vote weighted by certainty": votes_at_k(
-            drawn.right, drawn.answers, SIZES, drawn.scores
+            drawn.right, drawn.answers, drawn.sizes, drawn.scores
         ),
-        "most certain sample": best_of_k(drawn.right, drawn.scores, SIZES),
-        "oracle": coverage_at_k(drawn.right, SIZES),
+        "most certain sample": best_of_k(drawn.right, drawn.scores, drawn.sizes),
+        "oracle": coverage_at_k(drawn.right, drawn.sizes),
     }
     length = drawn.tokens.mean()
     greedy = f"a greedy reply {drawn.greedy_tokens.mean():,.0f}"
@@ -242,7 +248,7 @@ def main() -> None:
     print(
         f"| greedy | {percent(interval(drawn.greedy_right))} | | | | {drawn.greedy_tokens.mean():,.0f} |"
     )
-    for column, size in enumerate(SIZES):
+    for column, size in enumerate(drawn.sizes):
         for name, shares in ways.items():
             if size == 1 and name != "vote":
                 continue
