@@ -3,7 +3,7 @@
     python bench/real/selection.py RECORDING [--kind number] [--figure FILE.svg] [--ratings FILE]
 
 Prints a table with 95 % intervals over questions: greedy, one sample, and each way to select at 2, 4, 8 and 16 samples,
-or all, in expectation over subsets of the recorded ones, with paired differences to greedy and to the vote of that size.
+or all, expected over subsets of the recorded ones, with paired differences to greedy and to the vote of that size.
 An oracle is right where any sample is. Tokens are generated ones, a question. --figure draws accuracy against tokens.
 
 --ratings are a verifier's, from bench/real/ratings.py. A second table has what they gain on the questions that are
