@@ -1,6 +1,6 @@
 """What the author of an engine imports: the interface, its requests and what they report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -29,6 +29,7 @@ __all__ = [
     "EngineUnavailable",
     "FinishReason",
     "FreeEngine",
+    "LengthTeller",
     "Logprobs",
     "ModelInfo",
     "ProbeEngine",
@@ -263,6 +264,15 @@ def limits_thinking(engine: Engine) -> bool:
     """Whether an engine ends thinking itself at a number of tokens; for others, the runner closes it."""
     # The check of a protocol takes sixty calls, and this is for each sequence.
     return bool(getattr(engine, "limits_thinking", False))
+
+
+@runtime_checkable
+class LengthTeller(Protocol):
+    """An engine that sees tokens as they are generated."""
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """The tokens of each sequence in flight so far."""
 
 
 Continuation = Literal["exact", "text", "never"]

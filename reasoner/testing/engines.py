@@ -1,11 +1,11 @@
-"""What every engine promises of a short sample: its usage, its continuation, its floor and a cancelled request."""
+"""What every engine promises of a short sample: its usage, continuation, floor, length and a cancelled request."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from typing import Any
 
-from reasoner.engine import Engine, SampleRequest
+from reasoner.engine import Engine, LengthTeller, SampleRequest
 from reasoner.stopping.confidence import ConfidenceFloor
 from reasoner.testing.support import QUESTION, turns
 from reasoner.types import Completion, SamplingParams, Usage
@@ -151,11 +151,34 @@ async def the_meter_says_what_a_cancelled_request_cost(engine: Engine) -> None:
     )
 
 
+async def lengths_are_those_in_flight(engine: Engine) -> None:
+    """Where an engine tells them: never more than is generated, and none of a sequence that has ended."""
+    if not isinstance(engine, LengthTeller):
+        return
+    longer = replace(PARAMS, max_tokens=40)
+    works = [
+        asyncio.ensure_future(
+            engine.sample(await _request(engine, index, params=longer))
+        )
+        for index in range(3)
+    ]
+    seen: list[int] = []
+    while not all(work.done() for work in works):
+        lengths = engine.lengths
+        assert len(lengths) <= len(works), f"3 sequences are in flight: {lengths}"
+        seen += lengths
+        await asyncio.wait(works, timeout=0.01)
+    most = max(work.result().usage.generated_tokens for work in works)
+    assert max(seen, default=0) <= most, f"{most} tokens at most, and it told {seen}"
+    assert not engine.lengths, f"all have ended, and it tells {engine.lengths}"
+
+
 ENGINE_LAWS: tuple[EngineLaw, ...] = (
     usage_is_what_was_computed,
     log_probabilities_are_those_asked_for,
     a_continuation_is_the_prompt_and_what_was_generated,
     a_sequence_below_the_floor_is_cut,
     the_meter_says_what_a_cancelled_request_cost,
+    lengths_are_those_in_flight,
 )
 """The laws of engines."""

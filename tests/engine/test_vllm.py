@@ -323,3 +323,18 @@ def test_death_is_survived_once_and_told_the_second_time(
     solution = solve_sync(Question.of(ADD), strategy, engine)
     assert isinstance(solution.error, EngineDied)
     monkeypatch.undo()
+
+
+def test_the_lengths_of_sequences_in_flight_are_told(engine: VllmEngine) -> None:
+    async def test() -> None:
+        endless = SamplingParams(max_tokens=60, logit_bias=((2, -100.0), (0, -100.0)))
+        work = asyncio.ensure_future(draw(engine, ESSAY, endless, [0, 1]))
+        seen: list[list[int]] = []
+        while not work.done():
+            seen.append(engine.lengths)
+            await asyncio.wait([work], timeout=0.01)
+        assert any(min(lengths) > 0 for lengths in seen if len(lengths) == 2)
+        assert max(map(max, filter(None, seen))) <= 60
+        assert engine.lengths == []
+
+    asyncio.run(test())

@@ -139,8 +139,12 @@ def test_cancelling_says_what_it_cost_and_frees_the_engine(engine: WarmEngine) -
         streamed = replace(request, on_text=lambda _: seen.set())
         task = asyncio.ensure_future(engine.sample(streamed))
         await seen.wait()
+        while not (any(engine.lengths) or task.done()):
+            await asyncio.wait([task], timeout=0.01)
+        assert 0 < sum(engine.lengths) < 1500
         task.cancel()
         await asyncio.wait([task])
+        assert engine.lengths == []
         usage = streamed.meter.usage
         assert usage
         assert usage.prompt_tokens == rendered.tokens

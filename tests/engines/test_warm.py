@@ -492,7 +492,7 @@ async def test_lengths_that_nobody_reads_do_not_add_up(
     host.take([(0, "start", ())])
     await told.acquire()
     host.news()
-    host.take([(1, "sample", (packed_request(await requested(engine)), False, True))])
+    host.take([(1, "sample", (packed_request(await requested(engine)), False))])
     for _ in range(3):
         await told.acquire()
     [lengths] = host.news()

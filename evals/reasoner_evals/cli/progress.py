@@ -1,12 +1,13 @@
 """What a person sees of a running evaluation: a live line on a terminal, plain lines elsewhere."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from reasoner.budget import Cost
 from reasoner.cli.progress import Display, clock, is_milestone
 from reasoner.cli.terminal import one_line
+from reasoner.engine import Engine, LengthTeller
 from reasoner.system.printing import counted
 from reasoner_evals.runs.naming import arm_names
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome
@@ -34,6 +35,8 @@ class TaskTally:
     """Those of `tokens` that probes computed."""
     sequential: int = 0
     """The sum over questions of the sequential tokens of each."""
+    lengths: deque[int] = field(default_factory=lambda: deque(maxlen=1 << 13))
+    """The generated tokens of the latest samples of this session."""
     samples_before: int = 0
     """Samples that earlier sessions drew for unfinished questions."""
     fresh_samples: int = 0
@@ -82,11 +85,20 @@ class TaskTally:
             else None
         )
 
-    def left(self, now: float) -> float | None:
-        """Seconds to the end of the arm, at this session's rate of samples or tokens; None before it is known."""
+    def paid(self, cost: Cost) -> None:
+        """Count what a piece of work cost."""
+        self.now += cost
+        if cost.samples:
+            self.lengths.append(cost.generated_tokens)
+
+    def left(self, now: float, running: Sequence[int] = ()) -> float | None:
+        """Seconds to the end of the arm, at this session's rate of tokens; None before it is known.
+
+        `running` are the tokens of each sequence in flight so far, where the engine knows them.
+        """
         if self.began is None or self.ended is not None or self.done >= self.total:
             return None
-        share, elapsed = self._share, now - self.began
+        share, elapsed = self._share(running), now - self.began
         return elapsed * (1 - share) / share if 0 < share <= 1 and elapsed > 0 else None
 
     @property
@@ -94,24 +106,24 @@ class TaskTally:
         """The samples of questions that are not finished, of all sessions."""
         return max(self.samples_before + self.now.samples - self.fresh_samples, 0)
 
-    @property
-    def _share(self) -> float:
-        """How much of this session's work is done; 0 where that is not known.
+    def _share(self, running: Sequence[int]) -> float:
+        """How much of this session's tokens is generated; 0 where that is not known.
 
-        The questions in flight count, by the samples of a pool, or else by tokens.
+        A pool's samples are of an expected length; other work is expected to cost what a finished question did.
         """
         fresh, todo = self.done - self.earlier, self.total - self.earlier
-        if self.arm.pool:
-            return min(
-                self.now.samples / max(todo * self.arm.pool - self.samples_before, 1),
-                1.0,
-            )
-        if not fresh:
+        if self.arm.pool and self.lengths:
+            from reasoner_evals.stats.lengths import expected_length
+
+            tokens = self.now.generated_tokens + sum(running)
+            samples = max(todo * self.arm.pool - self.samples_before, 1)
+            expected = samples * expected_length(self.lengths, running)
+        elif fresh:
+            tokens = self.now.tokens + sum(running)
+            expected = todo * self.fresh_tokens / fresh
+        else:
             return 0.0
-        return max(
-            min(self.now.tokens / (todo * max(self.fresh_tokens / fresh, 1.0)), 1.0),
-            fresh / todo,
-        )
+        return max(min(tokens / max(expected, 1.0), 1.0), fresh / todo)
 
 
 @dataclass(slots=True)
@@ -119,6 +131,13 @@ class EvalProgress(Display):
     """Follows an evaluation."""
 
     tallies: dict[str, TaskTally] = field(default_factory=dict, init=False)
+    _engine: Engine | None = field(default=None, init=False)
+
+    def follow(self, engine: Engine) -> None:
+        """Show what the engine says of its start, and how far its sequences are."""
+        # `super()` does not work in a dataclass with slots.
+        Display.follow(self, engine)
+        self._engine = engine
 
     def expect(
         self, arms: Sequence[Arm], totals: dict[str, int], *, thinks: bool = False
@@ -146,7 +165,7 @@ class EvalProgress(Display):
 
     def spent(self, arm: Arm, cost: Cost) -> None:
         """This session paid for work on a question of an arm."""
-        self.tallies[arm.name].now += cost
+        self.tallies[arm.name].paid(cost)
 
     def item_done(self, arm: Arm, record: ItemRecord, outcome: Outcome) -> None:
         """A question of an arm is finished, now or in an earlier session."""
@@ -155,13 +174,13 @@ class EvalProgress(Display):
         if tally.earlier < tally.done < tally.total and is_milestone(
             tally.done, tally.total
         ):
-            self.tell(f"{tally.name}: {_line(tally, self.clock())}")
+            self.tell(f"{tally.name}: {self._line(tally, self.clock())}")
 
     def arm_finished(self, arm: Arm) -> None:
         """All questions of an arm are finished."""
         tally = self.tallies[arm.name]
         tally.ended = self.clock()
-        self.tell(f"{tally.name}: {_line(tally, tally.ended)}")
+        self.tell(f"{tally.name}: {self._line(tally, tally.ended)}")
 
     @property
     def kept(self) -> list[str]:
@@ -189,15 +208,24 @@ class EvalProgress(Display):
             None,
         )
         if running is None:
-            # `super()` does not work in a dataclass with slots.
             return Display.line(self)
         # A narrow terminal cuts the end of the line: what a person waits for comes first.
         parts = [
-            _line(running, self.clock()),
+            self._line(running, self.clock()),
             running.name,
             f"{ended} of {counted(len(tallies), 'arm')} done",
         ]
         return one_line(" · ".join(parts))
+
+    def _line(self, tally: TaskTally, now: float) -> str:
+        running = self._engine.lengths if isinstance(self._engine, LengthTeller) else ()
+        left = tally.left(now, running)
+        parts = [f"{tally.done} of {tally.total}"]
+        parts += [f"{clock(left)} left"] if left is not None else []
+        parts += [counted(tally.errors, "error")] if tally.errors else []
+        parts += [f"{tally.tokens / tally.done:,.0f} tokens each"] if tally.done else []
+        parts += [shown_accuracy(tally.accuracy)] if tally.accuracy else []
+        return " · ".join(parts)
 
 
 def short_names(arms: Sequence[Arm], *, thinks: bool) -> dict[str, str]:
@@ -221,13 +249,3 @@ def shown_accuracy(accuracy: tuple[float, float, float]) -> str:
     """A share with its interval, in percent."""
     share, low, high = (100 * value for value in accuracy)
     return f"{share:.1f} % ({low:.0f}-{high:.0f})"
-
-
-def _line(tally: TaskTally, now: float) -> str:
-    parts = [f"{tally.done} of {tally.total}"]
-    left = tally.left(now)
-    parts += [f"{clock(left)} left"] if left is not None else []
-    parts += [counted(tally.errors, "error")] if tally.errors else []
-    parts += [f"{tally.tokens / tally.done:,.0f} tokens each"] if tally.done else []
-    parts += [shown_accuracy(tally.accuracy)] if tally.accuracy else []
-    return " · ".join(parts)

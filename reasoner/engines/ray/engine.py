@@ -154,6 +154,13 @@ class RayEngine(CheckedOptions, RemoteEngine):
             )
         return first, *others
 
+    @property
+    def lengths(self) -> list[int]:
+        """The tokens of each sequence in flight so far, in all replicas."""
+        return [
+            tokens for replica in self._replicas for tokens in replica.lengths.values()
+        ]
+
     def replica_of(self, question_id: str) -> int:
         """The replica of a question."""
         if not self._facts:

@@ -77,6 +77,11 @@ class Replica:
         self._calls = HostCalls(self._wake)
 
     @property
+    def lengths(self) -> dict[int, int]:
+        """The tokens of the replies to calls that still run."""
+        return self._calls.lengths
+
+    @property
     def given_up(self) -> bool:
         """Whether it died too often, or could not be started again."""
         return self._final is not None

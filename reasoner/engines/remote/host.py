@@ -228,10 +228,8 @@ class Host:
             case "start":
                 work: Coroutine[Any, Any, Any] = self._start()
             case "sample":
-                values, streams, watched = arguments
-                request = SampleRequest(*values)
-                if watched:
-                    request = self._watched(number, request)
+                values, streams = arguments
+                request = self._watched(number, SampleRequest(*values))
                 meter, work = (
                     request.meter,
                     self._sample(number, request, streams=streams),

@@ -424,6 +424,11 @@ class WarmEngine(RemoteEngine):
         return self._facts[0].name if self._facts else self.stands_for.name
 
     @property
+    def lengths(self) -> list[int]:
+        """The tokens of each sequence in flight so far."""
+        return [*self._calls.lengths.values()]
+
+    @property
     def lost(self) -> EngineDied:
         """The error of calls once the server has ended."""
         end = f"the server that kept the engine (process {self.process}) has ended"

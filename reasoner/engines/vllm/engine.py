@@ -212,6 +212,11 @@ class VllmEngine(VllmModel):
         """The ids of a piece of text that continues a reply."""
         return self._prompts.marked(text) if self._marks else self._prompts.after(text)
 
+    @property
+    def lengths(self) -> list[int]:
+        """The tokens of each sequence in flight so far."""
+        return self._core.lengths if self._core else []
+
     async def token_texts(self, ids: TokenIds) -> tuple[str, ...]:
         """The text of each token by itself."""
         return tuple(self._prompts.decode((token,)) for token in ids)
