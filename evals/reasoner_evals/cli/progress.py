@@ -1,6 +1,6 @@
 """What a person sees of a running evaluation: a live line on a terminal, plain lines elsewhere."""
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from reasoner.cli.progress import Display, clock, is_milestone
 from reasoner.cli.terminal import one_line
 from reasoner.engine import Engine, LengthTeller
 from reasoner.system.printing import counted
-from reasoner_evals.runs.naming import arm_names
+from reasoner_evals.runs.naming import short_names
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome
 
 
@@ -226,23 +226,6 @@ class EvalProgress(Display):
         parts += [f"{tally.tokens / tally.done:,.0f} tokens each"] if tally.done else []
         parts += [shown_accuracy(tally.accuracy)] if tally.accuracy else []
         return " · ".join(parts)
-
-
-def short_names(arms: Sequence[Arm], *, thinks: bool) -> dict[str, str]:
-    """Names of the arms of a run for people, by their own; what all of them share is left out."""
-    named = arm_names((arm.strategy, arm.verifier, thinks) for arm in arms)
-    tasks, seeds = ({getattr(arm, field) for arm in arms} for field in ("task", "seed"))
-    names = {}
-    for arm in arms:
-        parts = [
-            *([arm.task] if tasks - {arm.task} else []),
-            named[arm.strategy, arm.verifier].at(None),
-        ]
-        parts += [arm.limit] if arm.limit else []
-        parts += [f"seed {arm.seed}"] if seeds - {arm.seed} else []
-        names[arm.name] = ", ".join(parts)
-    taken = Counter(names.values())
-    return {name: short if taken[short] == 1 else name for name, short in names.items()}
 
 
 def shown_accuracy(accuracy: tuple[float, float, float]) -> str:

@@ -30,7 +30,7 @@ from reasoner_evals.report.page import page, to_markdown
 from reasoner_evals.report.table import CSV_COLUMNS, alarms, points_table
 from reasoner_evals.runs.export import plain_cell
 from reasoner_evals.runs.measures import ArmReading, measure, ungraded_rows
-from reasoner_evals.runs.naming import is_greedy, shared_settings
+from reasoner_evals.runs.naming import is_greedy, shared_settings, short_names
 from reasoner_evals.runs.reading import ERROR, RunData, check_same, open_runs, read_arm
 
 _FOLDERS = re.compile(r"(?<==)[^,=]*/(?=[^,/]+)")
@@ -191,8 +191,12 @@ def _provenance(run: RunData, arms: Sequence[ArmReading]) -> Provenance:
         }
         for _, data in arms
     )
+    manifest = run.manifest
     return Provenance(
-        run, tuple(facts), tuple(zip(run.manifest.arms, states, strict=True))
+        run,
+        tuple(facts),
+        tuple(zip(manifest.arms, states, strict=True)),
+        short_names(manifest.arms, thinks=manifest.model.thinking is not None),
     )
 
 

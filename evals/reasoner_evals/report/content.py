@@ -155,6 +155,8 @@ class Provenance(NamedTuple):
     """Names and values: the model's geometry and the graders."""
     arms: tuple[tuple[Arm, dict[str, int]], ...]
     """Each arm with numbers of questions: asked, finished, errors and ungraded."""
+    names: dict[str, str]
+    """What people call an arm, by its name."""
 
 
 @dataclass(frozen=True)

@@ -321,7 +321,7 @@ def _task_limits(task: TaskReport) -> Iterator[str]:
 
 def _run_limits(run: Provenance) -> Iterator[str]:
     for arm, state in run.arms:
-        name = f"{run.run.name}, {arm.name}"
+        name = f"{run.run.name}, {run.names[arm.name]}"
         if (calibration := calibration_of(arm.strategy)) and calibration.agreement:
             yield f"{name}: {seen_in(calibration.power)}."
         if state["errors"]:
@@ -336,7 +336,7 @@ def unfinished(runs: Sequence[Provenance]) -> Iterator[str]:
     """The arms of each run that lack questions, and how to continue."""
     for run in runs:
         lacking = [
-            f"{arm.name} has {state['finished']:,} of {counted(state['asked'], 'question')}"
+            f"{run.names[arm.name]} has {state['finished']:,} of {counted(state['asked'], 'question')}"
             for arm, state in run.arms
             if state["finished"] < state["asked"]
         ]

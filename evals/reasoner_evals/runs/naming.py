@@ -1,7 +1,7 @@
 """Names of arms for people: `vote of 8`, `best of 8, certainty`; settings that all arms share are left out."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -9,6 +9,7 @@ from reasoner.errors import ReasonerError
 from reasoner.registry import load, options_of
 from reasoner.specs import BareWord, Spec, written
 from reasoner.types import NO_THINKING, SamplingParams
+from reasoner_evals.runs.records import Arm
 
 _SHORT: Final = {"self_consistency": "vote", "best_of_n": "best"}
 _SETTINGS: Final = {field.name for field in fields(SamplingParams)} - {"stop"}
@@ -85,6 +86,23 @@ def arm_names(arms: Iterable[tuple[str, str, bool]]) -> dict[tuple[str, str], Ar
         else ArmName(specs[key[0]].without(*shared), raters[key[1]], specs[key[0]].name)
         for key, name in names.items()
     }
+
+
+def short_names(arms: Sequence[Arm], *, thinks: bool) -> dict[str, str]:
+    """Names of the arms of a run for people, by their own; what all of them share is left out."""
+    named = arm_names((arm.strategy, arm.verifier, thinks) for arm in arms)
+    tasks, seeds = ({getattr(arm, field) for arm in arms} for field in ("task", "seed"))
+    names = {}
+    for arm in arms:
+        parts = [
+            *([arm.task] if tasks - {arm.task} else []),
+            named[arm.strategy, arm.verifier].at(None),
+        ]
+        parts += [arm.limit] if arm.limit else []
+        parts += [f"seed {arm.seed}"] if seeds - {arm.seed} else []
+        names[arm.name] = ", ".join(parts)
+    taken = Counter(names.values())
+    return {name: short if taken[short] == 1 else name for name, short in names.items()}
 
 
 def _short_verifiers(verifiers: Iterable[str]) -> dict[str, str]:

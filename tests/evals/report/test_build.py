@@ -149,7 +149,7 @@ def test_an_unfinished_arm_is_in_no_result_and_the_first_line_says_so(
     ]
     part = make_report([fabricate(tmp_path / "part", [GREEDY, other], questions=10)])
     [task] = part.tasks
-    told = f"{other.folder} has {finished} of 10 questions; continue with `reasoner eval --resume {tmp_path / 'part'}`"
+    told = f"vote of 8 has {finished} of 10 questions; continue with `reasoner eval --resume {tmp_path / 'part'}`"
     assert part.unfinished == (told,)
     assert (task.verdict, task.failures, task.warnings) == (
         whole.verdict,
