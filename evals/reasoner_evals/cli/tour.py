@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -28,22 +28,48 @@ N: Final = 8
 """Samples of a vote."""
 VOTE: Final = f"self_consistency:n={N},max_tokens=96"
 RECORDINGS: Final = Path(__file__).with_name("recorded")
-"""Pools of the first block of bench/recordings/gsm8k-qwen2.5-coder-0.5b.jsonl.gz: 24 questions of GSM8K's test set.
+"""Pools of the first blocks of two files of bench/recordings: a greedy reply and 16 samples of each question.
 
-No question is chosen for its answers. `greedy.jsonl` has one reply a question, `samples.jsonl` 16.
+No question is chosen for its answers. An answer to HumanEval is whether its hidden tests pass. Its score is the share
+of the tests in the question that it passes, where they can be read.
 """
+
+
+class Recorded(NamedTuple):
+    """A recorded benchmark: what reads it, by names for readers, and the one that is compared with the others."""
+
+    benchmark: str
+    strategies: Mapping[str, str]
+    compared: str
+    meaning: str
+
+
 RECORDED: Final = (
-    ("greedy", "greedy.jsonl", "single"),
-    ("one sample", "samples.jsonl", "single"),
-    ("vote of 4", "samples.jsonl", "self_consistency:n=4"),
-    ("vote of 16", "samples.jsonl", "self_consistency:n=16"),
-    (
-        "until settled",
-        "samples.jsonl",
-        "self_consistency(n=16,stop=first_of(rules=[beta(theta=0.9),no_majority]))",
+    Recorded(
+        "GSM8K",
+        {
+            "greedy": "single:temperature=0",
+            "one sample": "single:temperature=0.7",
+            "vote of 4": "self_consistency:n=4",
+            "vote of 16": "self_consistency:n=16",
+            "until settled": "self_consistency(n=16,stop=first_of(rules=[beta(theta=0.9),no_majority]))",
+        },
+        "vote of 16",
+        "A dot is a question, full where the answer is right. Qwen2.5-Coder-0.5B-Instruct was recorded once; no model "
+        "runs now.",
+    ),
+    Recorded(
+        "HumanEval",
+        {
+            "greedy": "single:temperature=0",
+            "one sample": "single:temperature=0.7",
+            "best of 4": "best_of_n:n=4",
+            "best of 16": "best_of_n:n=16",
+        },
+        "best of 16",
+        "The best program passes most of the tests that the question shows.",
     ),
 )
-"""A strategy's name for readers, its pool, and its specification."""
 NEXT: Final = (
     'reasoner solve "{question}"{flags}',
     "reasoner list strategies",
@@ -67,9 +93,8 @@ class Tour(EngineRun):
     )
     greedy: list[Solution] = field(default_factory=list)
     vote: list[Solution] = field(default_factory=list)
-    recorded: Sequence[GradedQuestion] = ()
-    replayed: list[tuple[str, list[Solution]]] = field(default_factory=list)
-    """The solutions of all recorded questions by each strategy of `RECORDED`."""
+    replayed: list[dict[str, tuple[list[bool], float]]] = field(default_factory=list)
+    """Of each recording, by strategy: which answers are right, and the tokens of a question."""
 
     async def work(self) -> None:
         """Ask as many questions as there is time for, once greedily and once for a vote; then replay the recording."""
@@ -90,12 +115,18 @@ class Tour(EngineRun):
                 self.vote += vote
                 if time.monotonic() - began > SECONDS:
                     break
-        self.recorded = (
-            build("task", "pool", path=str(RECORDINGS / "samples.jsonl")).load().items
-        )
-        for name, pool, strategy in RECORDED:
-            engine = build("engine", "pool", path=str(RECORDINGS / pool))
-            self.replayed.append((name, await _ask(strategy, self.recorded, engine)))
+        for recorded in RECORDED:
+            path = str(RECORDINGS / f"{recorded.benchmark.lower()}.jsonl")
+            items, engine = (
+                build(kind, "pool", path=path) for kind in ("task", "engine")
+            )
+            items = items.load().items
+            rows: dict[str, tuple[list[bool], float]] = {}
+            for name, strategy in recorded.strategies.items():
+                solutions = await _ask(strategy, items, engine)
+                tokens = sum(solution.cost.tokens for solution in solutions)
+                rows[name] = _right(items, solutions), tokens / len(items)
+            self.replayed.append(rows)
 
     def finish(self) -> int:
         """Show the tour; the exit code."""
@@ -147,32 +178,22 @@ class Tour(EngineRun):
             "A vote helps where the most likely answer is wrong and the right one is frequent. Elsewhere it only costs "
             "more: measure before you pay."
         )
-        yield _heading(
-            f"A real benchmark, replayed: {len(self.recorded)} questions of GSM8K"
-        )
-        yield from (self._dots(name, solutions) for name, solutions in self.replayed)
-        right = {
-            name: sum(_right(self.recorded, solutions))
-            for name, solutions in self.replayed
-        }
-        yield Text(
-            "A dot is a question, full where the answer is right. Qwen2.5-Coder-0.5B-Instruct was recorded once; no "
-            f"model runs now. Here a vote of 16 puts {right['vote of 16'] - right['one sample']} more questions right "
-            f"than one sample, and {right['vote of 16'] - right['greedy']} more than greedy."
-        )
+        for recorded, rows in zip(RECORDED, self.replayed, strict=True):
+            right = {name: sum(each) for name, (each, _) in rows.items()}
+            count, most = len(rows["greedy"][0]), right[recorded.compared]
+            yield _heading(
+                f"A real benchmark, replayed: {count} questions of {recorded.benchmark}"
+            )
+            yield from (_dots(name, *row) for name, row in rows.items())
+            yield Text(
+                f"{recorded.meaning} Here the {recorded.compared} puts {most - right['one sample']} more questions "
+                f"right than one sample, and {most - right['greedy']} more than greedy."
+            )
         yield _heading("What to type next")
         yield from (
             line.format(question=self.items[0].question.text, flags=self.flags)
             for line in NEXT
         )
-
-    def _dots(self, name: str, solutions: Sequence[Solution]) -> Text:
-        right, count = _right(self.recorded, solutions), len(solutions)
-        line = Text(f"{name:14}")
-        for each in right:
-            line.append("●" if each else "○", style="green" if each else "red")
-        tokens = sum(solution.cost.tokens for solution in solutions) / count
-        return line.append(f" {sum(right)} of {count} right, {tokens:,.0f} tokens each")
 
     def _totals(self, solutions: Sequence[Solution]) -> str:
         right, cost = (
@@ -196,6 +217,15 @@ def _right(
         solution.answer is not None and solution.answer.key == item.gold
         for item, solution in pairs
     ]
+
+
+def _dots(name: str, right: Sequence[bool], tokens: float) -> Text:
+    line = Text(f"{name:14}")
+    for each in right:
+        line.append("●" if each else "○", style="green" if each else "red")
+    return line.append(
+        f" {sum(right)} of {len(right)} right, {tokens:,.0f} tokens each"
+    )
 
 
 def _answer(solution: Solution) -> str:

@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,23 +36,23 @@ def test_the_tour_fits_a_narrow_pipe_and_agrees_with_itself(
     [(gained, lost)] = re.findall(
         r"Greedy wrong and vote right: (\d+)\. The reverse: (\d+)", words
     )
-    greedy, vote, *replayed = (
-        int(count) for count in re.findall(r"(\d+) of 24 right", words)
-    )
+    rights = [int(count) for count in re.findall(r"(\d+) of 2[14] right", words)]
+    greedy, vote, *replayed = rights
     assert int(gained) - int(lost) == vote - greedy > 0
-    # A full dot for each right answer, and the recorded gain of the vote at the price that it has.
-    assert [dots.count("●") for dots in re.findall(r"[●○]{24}", words)] == replayed
-    once, sample, _, full, settled = replayed
+    # A full dot for each right answer, and the recorded gains at the prices that they have.
+    assert [dots.count("●") for dots in re.findall(r"[●○]{21,}", words)] == replayed
+    once, sample, _, full, settled, first, one, four, sixteen = replayed
     assert sample < full == settled
-    assert (
-        f"{full - sample} more questions right than one sample, and {full - once} more than greedy"
-        in words
-    )
+    assert first < four < sixteen
+    said = "more questions right than one sample, and"
+    assert f"{full - sample} {said} {full - once} more than greedy" in words
+    assert f"{sixteen - one} {said} {sixteen - first} more than greedy" in words
     costs = [
         int(tokens.replace(",", ""))
         for tokens in re.findall(r"([\d,]+) tokens each", words)
     ]
     assert costs[1] < costs[2] < costs[4] < costs[3]
+    assert costs[6] < costs[7] < costs[8]
 
 
 def test_without_vllm_the_tour_is_simulated_and_ends_as_the_first_page_shows(
@@ -69,33 +70,48 @@ def test_without_vllm_the_tour_is_simulated_and_ends_as_the_first_page_shows(
     assert shown in ended.out
 
 
-@pytest.mark.parametrize(
-    ("pool", "indices"), [("greedy", [-1]), ("samples", range(16))]
-)
+def recording(name: str) -> dict[tuple[str, int], dict[str, Any]]:
+    """The lines of a recording by question and index."""
+    with gzip.open(ROOT / f"bench/recordings/{name}.jsonl.gz", "rt") as lines:
+        return {
+            (line["question_id"], line["index"]): line
+            for line in map(json.loads, lines)
+        }
+
+
+@pytest.mark.parametrize(("benchmark", "count"), [("gsm8k", 24), ("humaneval", 21)])
 def test_its_pools_are_the_first_questions_of_the_recording(
-    pool: str, indices: list[int]
+    benchmark: str, count: int
 ) -> None:
-    with gzip.open(
-        ROOT / "bench/recordings/gsm8k-qwen2.5-coder-0.5b.jsonl.gz", "rt"
-    ) as lines:
-        replies = {
-            (reply["question_id"], reply["index"]): reply
-            for reply in map(json.loads, lines)
-        }
-    first = list(dict.fromkeys(name for name, _ in replies))[:24]
-    recorded = [[replies[name, index] for index in indices] for name in first]
-    assert [
-        json.loads(line)
-        for line in (RECORDINGS / f"{pool}.jsonl").read_text().splitlines()
-    ] == [
-        {
+    replies = recording(f"{benchmark}-qwen2.5-coder-0.5b")
+    shown_tests = recording("humaneval-shown-tests")
+
+    def answer(reply: dict[str, Any]) -> str:
+        passes = "passes" if reply["right"] else "fails"
+        return reply["answer"] if benchmark == "gsm8k" else passes
+
+    def scores(name: str) -> dict[str, list[float]]:
+        values = [shown_tests[name, index]["value"] for index in range(16)]
+        # Where no test of the question can be read, all samples are alike.
+        unread = 0.001 if any(value is not None for value in values) else 0.5
+        return {"scores": [round(value or unread, 3) for value in values]}
+
+    lines = (RECORDINGS / f"{benchmark}.jsonl").read_text().splitlines()
+    first = list(dict.fromkeys(name for name, _ in replies))[:count]
+    assert {line["question_id"]: line for line in map(json.loads, lines)} == {
+        name: {
             "question_id": name,
-            "gold": row[0]["gold"],
-            "answers": [reply["answer"] for reply in row],
-            "tokens": [reply["tokens"] for reply in row],
+            "gold": replies[name, 0].get("gold", "passes"),
+            "greedy": {
+                "tokens": replies[name, -1]["tokens"],
+                "answer": answer(replies[name, -1]),
+            },
+            "answers": [answer(replies[name, index]) for index in range(16)],
+            "tokens": [replies[name, index]["tokens"] for index in range(16)],
         }
-        for name, row in zip(first, recorded, strict=True)
-    ]
+        | (scores(name) if benchmark == "humaneval" else {})
+        for name in first
+    }
 
 
 def test_an_unknown_engine_is_one_line(run: Run) -> None:
