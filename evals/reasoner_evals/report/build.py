@@ -188,6 +188,7 @@ def _provenance(run: RunData, arms: Sequence[ArmReading]) -> Provenance:
             "finished": int(data.finished.sum()),
             "errors": int((data.outcome == ERROR).sum()),
             "ungraded": int(ungraded_rows(data).sum()),
+            "redrawn": int(data.costs["redrawn"].sum()),
         }
         for _, data in arms
     )

@@ -154,7 +154,7 @@ class Provenance(NamedTuple):
     facts: tuple[tuple[str, str], ...]
     """Names and values: the model's geometry and the graders."""
     arms: tuple[tuple[Arm, dict[str, int]], ...]
-    """Each arm with numbers of questions: asked, finished, errors and ungraded."""
+    """Each arm with numbers of questions: asked, finished, errors and ungraded; and tokens that were redrawn."""
     names: dict[str, str]
     """What people call an arm, by its name."""
 

@@ -330,6 +330,8 @@ def _run_limits(run: Provenance) -> Iterator[str]:
         if state["ungraded"]:
             ungraded = counted(state["ungraded"], "question")
             yield f"{name}: {ungraded} without a verdict, in no accuracy: run `reasoner runs grade`."
+        if state["redrawn"]:
+            yield f"{name}: {state['redrawn']:,} tokens of sequences that were cut and drawn again are in no cost."
 
 
 def unfinished(runs: Sequence[Provenance]) -> Iterator[str]:

@@ -46,20 +46,21 @@ SILENT: Final = -1
 UNKNOWN: Final = -1
 """In `stated`: the rule that found the answer is not recorded."""
 COSTS: Final[Mapping[str, str]] = {
-    "prompt": "cost.prompt_tokens",
-    "cached": "cost.cached_tokens",
-    "generated": "cost.generated_tokens",
-    "verifier": "cost.verifier_tokens",
-    "cancelled": "cost.cancelled_tokens",
-    "samples": "cost.samples",
-    "thinking": "cost.thinking_tokens",
-    "sequential": "cost.sequential_tokens",
+    "prompt": "strategy_cost.prompt_tokens",
+    "cached": "strategy_cost.cached_tokens",
+    "generated": "strategy_cost.generated_tokens",
+    "verifier": "strategy_cost.verifier_tokens",
+    "cancelled": "strategy_cost.cancelled_tokens",
+    "samples": "strategy_cost.samples",
+    "thinking": "strategy_cost.thinking_tokens",
+    "sequential": "strategy_cost.sequential_tokens",
     "drawn": "cut.samples",
     "cut": "cut.cut",
     "cut_thinking": "cut.thinking",
     "probe": "probed.tokens",
     "probe_prompt": "probed.prompt_tokens",
     "probe_cached": "probed.cached_tokens",
+    "redrawn": "redrawn.tokens",
 }
 """The counts of `ArmData.costs`, and where an `ItemRecord` has them."""
 _COSTS: Final = attrgetter(*COSTS.values())
@@ -331,7 +332,7 @@ def read_arm(run: RunData, name: str) -> ArmData:
             raise TraceError(
                 f"{files.journal} holds question {record.question_id!r}, which the run does not ask"
             )
-        cost = record.cost
+        cost = record.strategy_cost
         answers = sorted({source.answer for source in record.candidates})
         verdicts = dict(
             zip(answers, run.grades(arm.task, record.question_id, answers), strict=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -16,6 +16,7 @@ from reasoner.models.info import ModelInfo
 from reasoner.system.foreign import MAX_PER_QUESTION, MAX_PER_REQUEST, described
 from reasoner.trace.events import (
     Began,
+    Dropped,
     Ended,
     EquivalenceChecked,
     Event,
@@ -192,8 +193,9 @@ class PooledReply(_Frozen):
 class ItemRecord(_VersionedRecord):
     """A finished question of one arm; a line of the arm's `journal.jsonl`. Grades are kept apart.
 
-    `cost` is all that the question cost, failed attempts included. `share` is the part of the vote behind the answer.
-    `pool` is in launch order and holds complete replies only.
+    `cost` is all that the question cost, failed attempts included; `redrawn` is the part of it for sequences that were
+    cut and drawn again, as an interruption cuts them, which no strategy asks for. `share` is the part of the vote
+    behind the answer. `pool` is in launch order and holds complete replies only.
     """
 
     question_id: str
@@ -212,11 +214,28 @@ class ItemRecord(_VersionedRecord):
     unrated: str = ""
     """Why, if the verifier was asked and not one rating succeeded."""
     cost: Cost
+    redrawn: Cost = NO_COST
     cut: CutSamples = CutSamples()
     """How many samples were cut at `max_tokens`."""
     probed: Cost = NO_COST
     """What the probes cost, a part of `cost`."""
     pool: tuple[PooledReply, ...] = ()
+
+    @property
+    def strategy_cost(self) -> Cost:
+        """What its strategy alone cost; its `seconds` include former attempts."""
+        cost, redrawn = self.cost, self.redrawn
+        return replace(
+            cost,
+            prompt_tokens=cost.prompt_tokens - redrawn.prompt_tokens,
+            cancelled_tokens=cost.cancelled_tokens - redrawn.cancelled_tokens,
+            samples=cost.samples - redrawn.samples,
+            requests=cost.requests - redrawn.requests,
+            flops=None
+            if cost.flops is None or redrawn.flops is None
+            else cost.flops - redrawn.flops,
+            thinking_tokens=cost.thinking_tokens - redrawn.thinking_tokens,
+        )
 
     @property
     def candidates(self) -> tuple["PooledReply | ItemRecord", ...]:
@@ -410,6 +429,15 @@ class RecordBuilder:
             error=ended.reason if ended.ended_by == "error" else "",
             unrated=failures.unrated,
             cost=ended.cost,
+            redrawn=sum(
+                (
+                    node.event.cost
+                    for node in view.nodes
+                    if isinstance(node.event, Dropped)
+                    and view.by_name[node.event.prompt, node.event.index] is not node
+                ),
+                NO_COST,
+            ),
             cut=ended.cut,
             probed=view.probed,
             pool=tuple(map(question.reply, complete)),

@@ -272,7 +272,7 @@ class Rounds:
             values = (
                 as_run(read)["verifier"]
                 if shared
-                else read.data.tokens.astype(np.float64)
+                else read.data.tokens + read.data.costs["redrawn"].astype(np.float64)
             )
             total += float(np.nansum(values))
         return self.price * total

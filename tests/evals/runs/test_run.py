@@ -181,6 +181,22 @@ def test_interrupted_it_continues_and_no_interruption_is_a_result(
         asyncio.run(interrupted(moment))
     sit(tmp_path, ALL)
     assert same_answers(tmp_path, whole, ALL)
+    # What was cut and drawn again was spent, but is no cost of the strategy.
+    records = [
+        {
+            (name, record.question_id): record
+            for name in ALL
+            for record in read_journal(RunFolder(folder).arm(name))
+        }
+        for folder in (tmp_path, whole)
+    ]
+    cut, uncut = (
+        {key: record.strategy_cost.taking(0) for key, record in each.items()}
+        for each in records
+    )
+    assert cut == uncut
+    assert any(record.redrawn.tokens for record in records[0].values())
+    assert not any(record.redrawn.tokens for record in records[1].values())
     assert not any(
         record.status == "error"
         for name in ALL
