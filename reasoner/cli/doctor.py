@@ -252,6 +252,13 @@ def _model(engine: "VllmEngine", say: "Notify") -> dict[str, Any]:
         "context_tokens": info.context or None,
         "kv_bytes_per_token": kv_bytes or None,
         **(
+            {
+                "window": f"{info.windowed_layers} of {info.layers} layers keep the latest {info.window:,} tokens"
+            }
+            if info.windowed_layers
+            else {}
+        ),
+        **(
             {"kv_cache_tokens": int(engine.kv_gib * 2**30) // kv_bytes}
             if dtype and kv_bytes
             else {}

@@ -21,6 +21,11 @@ _LAYER = re.compile(
 )
 
 
+_VISION = re.compile(
+    r"(^|\.)(vision_tower|vision_model|visual|multi_modal_projector)\."
+)
+"""What a token of text does not pass through."""
+
 # Some models have a list, one number per layer: that counts as unknown.
 _Count = Annotated[
     int,
@@ -30,6 +35,8 @@ _Count = Annotated[
 
 
 PLAIN: Final = (
+    "gemma3_text",
+    "gpt_oss",
     "llama",
     "mistral",
     "mixtral",
@@ -38,7 +45,9 @@ PLAIN: Final = (
     "qwen3",
     "qwen3_moe",
 )
-"""Models that cache all heads in all layers, unless they have a window; the cost of others is unknown."""
+"""Models that cache all heads in all layers, of all tokens or of a window; the cost of others is unknown."""
+ATTENTION: Final = frozenset(("full_attention", "sliding_attention"))
+"""The kinds of layers that such models name."""
 
 
 class Parameters(NamedTuple):
@@ -61,7 +70,7 @@ class _Config(BaseModel):
         None, validation_alias=AliasChoices("head_dim", "attention_head_dim")
     )
     layer_types: object = None
-    sliding_window: object = None
+    sliding_window: _Count | None = None
     use_sliding_window: object = None
     experts: _Count | None = Field(
         None,
@@ -105,7 +114,7 @@ def read_model_info(
         heads if config.num_key_value_heads is None else config.num_key_value_heads
     )
     head_dim = config.head_dim or ((config.hidden_size or 0) // heads if heads else 0)
-    parameters = _count(folder, config)
+    parameters, windowed = _count(folder, config), _windowed_layers(config)
     return ModelInfo(
         name=name,
         context=config.max_position_embeddings or 0,
@@ -119,18 +128,23 @@ def read_model_info(
         active_parameters=parameters.active
         if parameters.active != parameters.total
         else 0,
-        plain=_is_plain(config),
+        plain=windowed is not None,
+        windowed_layers=windowed or 0,
+        window=(config.sliding_window or 0) if windowed else 0,
     )
 
 
-def _is_plain(config: _Config) -> bool:
+def _windowed_layers(config: _Config) -> int | None:
+    """How many layers see a window of the latest tokens alone; None where the cost of a token is unknown."""
     window = config.sliding_window if config.use_sliding_window is not False else None
     kinds = config.layer_types if isinstance(config.layer_types, list) else []
-    return (
-        config.model_type in PLAIN
-        and not window
-        and all(kind == "full_attention" for kind in kinds)
-    )
+    if config.model_type not in PLAIN or {*kinds} - ATTENTION:
+        return None
+    if kinds or not window:
+        count = kinds.count("sliding_attention")
+        return count if window or not count else None
+    # Where a model may leave its window out, the config does not say in which layers it has one.
+    return None if config.use_sliding_window else config.num_hidden_layers
 
 
 def _read_config(file: Path) -> _Config:
@@ -182,9 +196,9 @@ def _count(folder: Path, config: _Config) -> Parameters:
                     continue
             count = math.prod(tensor.shape)
             total += count
-            active += (
-                count * config.routed if re.search(r"(^|\.)experts\.", name) else count
-            )
+            if not _VISION.search(name):
+                routed = re.search(r"(^|\.)experts\.", name)
+                active += count * config.routed if routed else count
     return Parameters(total, round(active))
 
 

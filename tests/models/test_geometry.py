@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reasoner.errors import EngineUnavailable
 from reasoner.models.geometry import read_model_info
@@ -86,8 +88,10 @@ def test_the_embedded_model(converted: Path) -> None:
             },
             23_040,
         ),
-        ({**SMOLLM, "model_type": "mistral", "sliding_window": 64}, 0),
+        ({**SMOLLM, "model_type": "mistral", "sliding_window": 64}, 23_040),
         ({**SMOLLM, "layer_types": ["full_attention"] * 29 + ["sliding_attention"]}, 0),
+        ({**SMOLLM, "sliding_window": 64, "use_sliding_window": True}, 0),
+        ({**SMOLLM, "layer_types": ["linear_attention"] * 30}, 0),
         (without("model_type"), 0),
         ({**SMOLLM, "num_key_value_heads": [3, 1, 3]}, 0),
         ({}, 0),
@@ -110,6 +114,27 @@ def test_flops() -> None:
     assert info.flops(prompt=200, cached=192, generated=1000) == pytest.approx(
         4.25340e12, rel=2e-6
     )
+
+
+@given(st.integers(1, 6), st.integers(0, 6), st.integers(1, 90), st.integers(0, 90))
+def test_each_token_attends_to_those_in_the_window_of_a_layer(
+    layers: int, windowed: int, window: int, generated: int
+) -> None:
+    windowed = min(windowed, layers)
+    shape = {"parameters": 1, "layers": layers, "heads": 3, "head_dim": 5}
+    full = ModelInfo("m", **shape)
+    partly = ModelInfo("m", **shape, windowed_layers=windowed, window=window)
+
+    def missed(at: int) -> int:
+        """Twice the earlier tokens that the token at this place cannot see, halves included."""
+        return (2 * at + 1) - (2 * at + 1 - max(2 * (at - window) + 1, 0))
+
+    pairs = sum(missed(at) for at in range(7, 40 + generated))
+    costs = [
+        info.flops(prompt=40, cached=7, generated=generated) for info in (full, partly)
+    ]
+    assert costs[0] is not None
+    assert costs[0] - costs[1] == 2 * 15 * windowed * pairs
 
 
 def test_parameters_are_counted_over_all_shards_of_the_index(tmp_path: Path) -> None:
@@ -208,6 +233,9 @@ def test_the_kv_cache_of_a_model_is_exact_or_unknown(name: str, tmp_path: Path) 
         "Qwen3-30B-A3B": 48 * 2048,
         "Llama-3.1-8B": 32 * 4096,
         "Mixtral-8x7B-v0.1": 32 * 4096,
+        "Mistral-7B-v0.1": 32 * 4096,
+        "gpt-oss-20b": 24 * 2048,
+        "gemma-3-12b-it": 48 * 8192,
     }
     info = read_model_info(write_config(tmp_path, PUBLISHED[name]), name="m")
     assert info.kv_bytes_per_token == plain.get(name, 0)

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from reasoner.engines.vllm.build import installed_build
+from reasoner.engines.vllm.build import import_quietly, installed_build
 from reasoner.errors import UnknownName, UsageError, shown
 from reasoner.registry import as_written
 from reasoner.specs import OpenOptions, Spec, Value, written
@@ -119,6 +119,7 @@ def converted(args: Mapping[str, Any]) -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def _parser() -> Any:
     """The parser of vLLM's command for its engine; it finds what is given and no defaults, and raises ValueError."""
+    import_quietly()
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 

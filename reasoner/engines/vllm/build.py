@@ -78,12 +78,18 @@ def prepare_environment(build: Build) -> None:
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
         **(cpu if build.cpu else {}),
     }
-    if "VLLM_LOGGING_LEVEL" not in os.environ:
-        # vLLM logs while it is imported, before it reads the variable.
-        logging.getLogger("vllm").setLevel(logging.ERROR)
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"vllm\.")
+    import_quietly()
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def import_quietly() -> None:
+    """Keep what vLLM and torch say while they are imported off the terminal, unless the user asked for vLLM's log."""
+    if "VLLM_LOGGING_LEVEL" not in os.environ:
+        # They log before vLLM reads the variable; torch warns of a CUDA toolkit on a machine without a GPU.
+        for name in ("vllm", "torch.utils.cpp_extension"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"vllm\.")
 
 
 _COUNTED = re.compile(r"\d+ validation errors? for \w+\s+(Value error, )?")
