@@ -21,7 +21,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, Any, Final, NamedTuple
 
 from reasoner.errors import UsageError, require, require_choice
@@ -330,7 +330,7 @@ Seconds = Annotated[
 class CheckedOptions:
     """The base of a plug-in that checks its options when it is made: numbers by their ranges, words by their choices.
 
-    A subclass with a `__post_init__` of its own calls `CheckedOptions.__post_init__(self)` first.
+    What else a subclass checks or derives is its `complete`.
 
     Raises:
         UsageError: as in "n must be at least 1 (got 0)".
@@ -340,12 +340,13 @@ class CheckedOptions:
 
     def __post_init__(self) -> None:
         cls: Any = type(self)
-        for name, (kind, limits) in _limits_of(cls).items():
-            value = getattr(self, name)
-            if isinstance(limits, Range):
-                require(value, name, **limits._asdict(), whole=kind is int)
-            elif value is not None:
-                require_choice(value, name, limits)
+        for name, check in _checks_of(cls).items():
+            if (value := getattr(self, name)) is not None:
+                check(value, name)
+        self.complete()
+
+    def complete(self) -> None:
+        """Check or derive more, once each option is one of those allowed."""
 
 
 @lru_cache(maxsize=512)
@@ -363,24 +364,31 @@ def marks_of(cls: type) -> Mapping[str, Mark | OwnerOnly]:
 
 
 @lru_cache(maxsize=512)
-def _limits_of(cls: Any) -> Mapping[str, tuple[Any, Range | tuple[str, ...]]]:
-    """The type of each option of a class that has limits, and its range or choices."""
-    limits: dict[str, tuple[Any, Range | tuple[str, ...]]] = {}
+def _checks_of(cls: Any) -> Mapping[str, partial[None]]:
+    """What refuses a value outside of the range or the choices of its option, by the option's name."""
+    checks: dict[str, partial[None]] = {}
     hints = hints_of(cls, marks=True)
     for option in dataclasses.fields(cls):
         hint = hints.get(option.name)
-        # An option that may be None is a union.
-        for part in (hint, *typing.get_args(hint)):
+        # An option that may be None is a union. A word in place of a number has more forms than its choices.
+        kinds = typing.get_args(hint)
+        for part in (hint, *kinds):
             ranges = [
                 mark
                 for mark in getattr(part, "__metadata__", ())
                 if isinstance(mark, Range)
             ]
             if ranges:
-                limits[option.name] = typing.get_args(part)[0], ranges[-1]
-            elif typing.get_origin(part) is typing.Literal:
-                limits[option.name] = str, typing.get_args(part)
-    return limits
+                checks[option.name] = partial(
+                    require,
+                    **ranges[-1]._asdict(),
+                    whole=typing.get_args(part)[0] is int,
+                )
+            elif typing.get_origin(part) is typing.Literal and int not in kinds:
+                checks[option.name] = partial(
+                    require_choice, choices=typing.get_args(part)
+                )
+    return checks
 
 
 @lru_cache(maxsize=1024)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from html import escape
 from typing import (
     TYPE_CHECKING,
+    Annotated,
     Any,
     ClassVar,
     Final,
@@ -20,7 +21,7 @@ from typing import (
 )
 
 from reasoner.errors import UsageError, require, shown
-from reasoner.specs import Weights
+from reasoner.specs import CheckedOptions, Count, Range, Share, Weights
 from reasoner.system.files import parse_json
 from reasoner.system.foreign import fault_in
 from reasoner.system.printing import counted, printable
@@ -106,7 +107,7 @@ LONGEST_SCHEMA: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class SamplingParams:
+class SamplingParams(CheckedOptions):
     """How a sequence is sampled. None means that it is not given: then the model's own value applies.
 
     `temperature` is how random samples are: 0 is greedy. `max_tokens` limits a whole sequence, thinking included.
@@ -128,17 +129,17 @@ class SamplingParams:
     the final part satisfies where it is not cut.
     """
 
-    temperature: float | None = None
-    max_tokens: int | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
+    temperature: Annotated[float, Range(at_least=0, at_most=10)] | None = None
+    max_tokens: Count | None = None
+    top_p: Annotated[float, Range(above=0, at_most=1)] | None = None
+    top_k: Annotated[int, Range(at_least=0)] | None = None
+    min_p: Share | None = None
     stop: tuple[str, ...] = ()
     stop_token_ids: TokenIds = ()
-    logprobs: int | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    repetition_penalty: float | None = None
+    logprobs: Annotated[int, Range(at_least=0, at_most=20)] | None = None
+    presence_penalty: Annotated[float, Range(at_least=-2, at_most=2)] | None = None
+    frequency_penalty: Annotated[float, Range(at_least=-2, at_most=2)] | None = None
+    repetition_penalty: Annotated[float, Range(above=0, at_most=10)] | None = None
     logit_bias: LogitBias = ()
     bad_words: tuple[str, ...] = ()
     thinking: ThinkingLevel | None = None
@@ -146,16 +147,7 @@ class SamplingParams:
     lora: Weights = ""
     json_schema: str = ""
 
-    def __post_init__(self) -> None:
-        require(self.temperature, "temperature", at_least=0, at_most=10)
-        require(self.max_tokens, "max_tokens", at_least=1, whole=True)
-        require(self.top_p, "top_p", above=0, at_most=1)
-        require(self.top_k, "top_k", at_least=0, whole=True)
-        require(self.min_p, "min_p", at_least=0, at_most=1)
-        require(self.logprobs, "logprobs", at_least=0, at_most=20, whole=True)
-        require(self.presence_penalty, "presence_penalty", at_least=-2, at_most=2)
-        require(self.frequency_penalty, "frequency_penalty", at_least=-2, at_most=2)
-        require(self.repetition_penalty, "repetition_penalty", above=0, at_most=10)
+    def complete(self) -> None:
         for name in ("stop", "bad_words"):
             _check_texts(name, getattr(self, name))
         if self.logit_bias:

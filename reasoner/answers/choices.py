@@ -67,8 +67,8 @@ class ChoiceSpace(KeyedKind):
     options: tuple[str, ...]
     labels: Labels = "letters"
 
-    def __post_init__(self) -> None:
-        FormReader.__post_init__(self)
+    def complete(self) -> None:
+        FormReader.complete(self)
         if not 2 <= len(self.options) <= 26:
             raise UsageError(
                 f"{len(self.options)} options were given: a choice has 2 to 26"

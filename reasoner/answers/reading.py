@@ -86,8 +86,7 @@ class FormReader(Probed):
     tail: ClassVar[int] = 8_000
     """Characters at the end of a reply in which a form is looked for."""
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         if self.pattern:
             compiled(self.pattern)
 

@@ -75,8 +75,7 @@ class Law(CheckedOptions):
     silent: Share = 0.0
     tokens: Annotated[float, Range(at_least=1)] = 100.0
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         if not self.answers:
             raise UsageError(
                 "answers must not be empty: give at least one, as in answers=[7,8,9]"
@@ -155,8 +154,7 @@ class SimulatedEngine(CheckedOptions, FreeEngine):
     capacity: int | None = field(default=None, init=False, repr=False)
     _default: Law = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         if not self.model_name:
             raise UsageError(
                 "model_name must not be empty: give a name, as in model_name=small"

@@ -74,8 +74,7 @@ class AbMcts(CheckedOptions):
     prices: tuple[float, ...] = ()
     posterior: Literal["node", "mixed"] = "node"
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         for level in self.levels:
             thinking_level(level, "levels")
         for price in self.prices:

@@ -82,8 +82,7 @@ class Aggregate(CheckedOptions):
     agreed: str = VOTE
     params: SamplingParams = SamplingParams()
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         if self.agreed not in (VOTE, WRITE):
             thinking_level(self.agreed, f"agreed, if not {VOTE} or {WRITE},")
         if self.k == 1 and self.agreed == VOTE and self.rounds:

@@ -107,8 +107,7 @@ class Auto(CheckedOptions):
     _least: tuple[float, ...] = field(init=False, repr=False, compare=False)
     """The smoothed share of the vote below which it abstains, of each bin."""
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         needing = {
             name: getattr(self, name)
             for name in ("task", "abstain_below", "abstain_risk")

@@ -42,8 +42,7 @@ class BestOfN(CheckedOptions):
     params: SamplingParams = SamplingParams()
     of: Strategy | None = None
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         if self.of is not None and self.params != SamplingParams():
             raise UsageError(
                 "with `of`, sampling options belong to that strategy: set them there"

@@ -55,8 +55,7 @@ class BudgetForcing(CheckedOptions):
     answer_tokens: Annotated[Length, Range(at_least=1)] = 256
     params: SamplingParams = PARAMS
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         require(
             self.min_thinking,
             "min_thinking, with this max_thinking,",

@@ -50,8 +50,7 @@ class CodeInterpreter(CheckedOptions):
     timeout: Annotated[Seconds, Range(above=0, at_most=3600)] = 5.0
     params: SamplingParams = SamplingParams()
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         if self.mode == "program" and self.calls != CALLS:
             raise UsageError(
                 f"calls={self.calls} has no effect on one program: leave it out, or set mode=interleaved"

@@ -62,8 +62,7 @@ class DeepConf(CheckedOptions):
     concurrency: Count = CONCURRENCY
     params: SamplingParams = SamplingParams(logprobs=20)
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         if not self.params.logprobs:
             raise UsageError(
                 f"logprobs must be from 1 to 20, as confidence is made of them (got {self.params.logprobs})"

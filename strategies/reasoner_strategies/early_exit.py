@@ -50,8 +50,7 @@ class EarlyExit(CheckedOptions):
     agree: Count = AGREE
     params: SamplingParams = SamplingParams()
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         if self.rule == "confidence" and self.agree != AGREE:
             raise UsageError(
                 f"agree={self.agree} has no effect on rule=confidence: leave it out, or set threshold"

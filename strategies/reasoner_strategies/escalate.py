@@ -39,8 +39,7 @@ class Escalate(CheckedOptions):
     params: SamplingParams = SamplingParams()
     then: Strategy | None = None
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         thinking_level(self.first, "first")
 
     @property

@@ -48,8 +48,7 @@ class ParallelProbe(CheckedOptions):
     window: Count = WINDOW
     params: SamplingParams = SamplingParams()
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         if self.stop is None and self.window != WINDOW:
             raise UsageError(
                 f"window={self.window} has no effect: without `stop` all chains run at once; leave it out"

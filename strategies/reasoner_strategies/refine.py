@@ -52,8 +52,7 @@ class Refine(CheckedOptions):
     params: SamplingParams = SamplingParams()
     selector: Selector | None = None
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         if self.selector and selects_by_rating(self.selector) and self.critic == "self":
             raise UsageError(
                 f"selector={self.selector} needs ratings, and critic=self gives none: set critic=verifier"

@@ -68,8 +68,7 @@ class SelfConsistency(CheckedOptions):
     window: Count | None = None
     when_full: WhenFull = "wait"
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         if self.of is not None and self.params != SamplingParams():
             raise UsageError(
                 "with `of`, sampling options belong to that strategy: set them there"

@@ -36,8 +36,7 @@ class ShortMAtK(CheckedOptions):
     m: Count = 1
     params: SamplingParams = SamplingParams()
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         require(self.m, f"m, with k={self.k},", at_most=self.k)
 
     def plan(self, question: Question) -> Plan[Answer | None]:

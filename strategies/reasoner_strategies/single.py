@@ -35,8 +35,7 @@ class Single(CheckedOptions):
     instruction: str = ""
     shots: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         if len(self.shots) % 2:
             raise UsageError(
                 f"shots must be questions and answers in turn, an even number of texts (got {len(self.shots)})"

@@ -9,9 +9,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require
 from reasoner.registry import Kind, build, entries, load, options_of, schema_of
-from reasoner.specs import Range, _limits_of
+from reasoner.specs import Range, _checks_of
 from reasoner.types import SamplingParams
 from reasoner_strategies import AbMcts, DeepConf
 
@@ -30,8 +30,9 @@ def numbers(kind: Kind) -> list[tuple[str, str, Range]]:
     rows = []
     for name in sorted(entries(kind)):
         cls: Any = load(kind, name)
-        for option, (_, limits) in _limits_of(cls).items():
-            if isinstance(limits, Range) and option in options_of(cls):
+        for option, check in _checks_of(cls).items():
+            if check.func is require and option in options_of(cls):
+                limits = Range(*(check.keywords[limit] for limit in Range._fields))
                 rows.append((name, option, limits))
     return rows
 

@@ -98,8 +98,7 @@ class CodeTests(CheckedOptions):
         default_factory=dict, init=False, repr=False, compare=False
     )
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         for test in self.tests:
             if test not in (SHOWN, WRITTEN):
                 _test(test)

@@ -79,8 +79,7 @@ class Ensemble(CheckedOptions, Composite):
     members: tuple[Verifier, ...]
     how: Literal["mean", "product"] = "mean"
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         if not self.members:
             raise UsageError(
                 "members must not be empty: write ensemble:members=[certainty,judge]"

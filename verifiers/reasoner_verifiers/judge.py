@@ -121,8 +121,7 @@ class Judge(CheckedOptions):
         default_factory=list, init=False, repr=False, compare=False
     )
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         if self.repeats > 1 and not self.think:
             raise UsageError(
                 f"repeats={self.repeats} would read the same probabilities again: set think too"

@@ -42,8 +42,8 @@ class Prm(RewardVerifier):
     separator: str = "\n\n"
     part: Part = "final"
 
-    def __post_init__(self) -> None:
-        RewardVerifier.__post_init__(self)
+    def complete(self) -> None:
+        RewardVerifier.complete(self)
         if not self.separator:
             raise UsageError(
                 r'separator must not be empty: give one, as in separator="\n\n", or use the verifier `orm`'

@@ -108,8 +108,8 @@ class ExpressionSpace(KeyedKind):
     target: int
     use_all: bool
 
-    def __post_init__(self) -> None:
-        FormReader.__post_init__(self)
+    def complete(self) -> None:
+        FormReader.complete(self)
         if not self.numbers or not all(
             0 <= number <= MAX_CONSTANT for number in self.numbers
         ):

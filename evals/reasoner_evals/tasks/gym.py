@@ -60,12 +60,11 @@ class Gym(CheckedOptions):
     config: tuple[str, ...] = ()
     answer_options: str = ""
 
-    def __post_init__(self) -> None:
+    def complete(self) -> None:
         if reason := REFUSED.get(self.name):
             raise UsageError(f"gym:{self.name} is refused: {reason}")
         if self.name not in KIND_OF:
             raise UnknownName("data set", self.name, KIND_OF, of="reasoning-gym")
-        CheckedOptions.__post_init__(self)
 
     def load(self) -> TaskData:
         """The puzzles without repetitions. Raises UsageError if reasoning-gym is missing or rejects the options."""

@@ -91,8 +91,7 @@ class OpenAIEngine(CheckedOptions):
     _renderer: Renderer = field(init=False, repr=False)
     _notes: Notes = field(init=False, repr=False, default_factory=Notes)
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         self._extra = read_extra(self.extra_body)
         # A run records the fields themselves, not the file that held them.
         self.extra_body = json.dumps(self._extra) if self._extra else ""

@@ -60,8 +60,7 @@ class RayEngine(CheckedOptions, RemoteEngine):
     )
     _joined: bool = field(default=False, init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         if self.address not in ("", "auto"):
             raise UsageError(
                 f"address must be auto (got {shown(self.address)}): run the command on a machine of the cluster, and "

@@ -45,8 +45,8 @@ class PoolingEngine(VllmModel):
     task: Literal["token_classify", "classify"] = "token_classify"
     pooling: Mapping[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        VllmModel.__post_init__(self)
+    def complete(self) -> None:
+        VllmModel.complete(self)
         if self.gpu_memory_utilization == 1:
             raise UsageError(
                 "gpu_memory_utilization=1 leaves nothing to the policy: give less than 1"

@@ -189,8 +189,7 @@ class VllmModel(CheckedOptions):
         default_factory=itertools.count, init=False, repr=False
     )
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         check_args(self.args, options_of(type(self)), self.owned)
 
     @property

@@ -57,8 +57,7 @@ class StepOptions(CheckedOptions):
     params: SamplingParams = SamplingParams()
     sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         if not self.step and not self.step_tokens:
             raise UsageError(
                 r'a step must end: set step, as in step="\n\n", or step_tokens'

@@ -325,8 +325,7 @@ class RewardVerifier(CheckedOptions):
         default_factory=RunningModel, init=False, repr=False, compare=False
     )
 
-    def __post_init__(self) -> None:
-        CheckedOptions.__post_init__(self)
+    def complete(self) -> None:
         check_args(self.args, options_of(type(self)), PoolingEngine.owned)
 
     @property
