@@ -440,7 +440,11 @@ def spec_of(thing: object, shows: Shows | None = None) -> str:
 
 def name_of(cls: type) -> str:
     """The registered name of a plug-in's class; of any other, where it is."""
-    value = f"{cls.__module__}:{cls.__qualname__}"
+    return _name_at(f"{cls.__module__}:{cls.__qualname__}")
+
+
+@cache
+def _name_at(value: str) -> str:
     known = (
         entry
         for among in (_own_entries, entries)

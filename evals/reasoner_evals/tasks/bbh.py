@@ -106,7 +106,6 @@ class Bbh(Benchmark):
     task: str = ""
     shots: str = ""
 
-    name: ClassVar = "bbh"
     reads: ClassVar = ("question", "answer", "choices", "group", "id")
     named: ClassVar = {
         "question": ("input", "question"),

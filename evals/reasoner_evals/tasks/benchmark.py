@@ -14,7 +14,7 @@ from reasoner.answers.kinds import SPACES, space_for, with_options
 from reasoner.answers.numbers import STEPS_AND_BOX
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError, shown
-from reasoner.registry import check_types, spec_of
+from reasoner.registry import check_types, name_of, spec_of
 from reasoner.system.tables import column_names
 from reasoner.types import AnswerSpace, Message, Prompt
 from reasoner_evals.tasks.data import (
@@ -190,7 +190,6 @@ class Benchmark:
     columns: tuple[str, ...] = ()
     answer_options: str = field(default="", kw_only=True)
 
-    name: ClassVar[str]
     reads: ClassVar[tuple[str, ...]] = ("question", "answer")
     """The columns that a row may have, by the benchmark's own names."""
     named: ClassVar[Renames] = {}
@@ -199,6 +198,11 @@ class Benchmark:
     """The kind of answer of every question."""
     prompt: ClassVar[Template]
     shareable: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        """The name by which it is registered; one of another package may have a class variable instead."""
+        return name_of(type(self))
 
     @property
     def published(self) -> Publication:

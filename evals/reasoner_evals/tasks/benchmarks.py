@@ -36,7 +36,6 @@ from reasoner_evals.tasks.graders import (
 class Gsm8k(Benchmark):
     """GSM8K: 1,319 word problems with a number as their answer. Pinned."""
 
-    name: ClassVar = "gsm8k"
     reads: ClassVar = ("question", "answer", "id")
     prompt: ClassVar = BOXED
 
@@ -60,7 +59,6 @@ class Gsm8k(Benchmark):
 class Math500(Benchmark):
     """MATH-500: competition problems of levels 1 to 5, answered by a formula. Pinned."""
 
-    name: ClassVar = "math500"
     reads: ClassVar = ("question", "answer", "id")
     named: ClassVar = {"question": ("problem",), "id": ("unique_id",)}
     kind: ClassVar = "math"
@@ -83,28 +81,20 @@ class Contest(Benchmark):
 class Aime24(Contest):
     """AIME 2024: 30 problems with an integer from 0 to 999 as their answer. Pinned."""
 
-    name: ClassVar = "aime24"
-
 
 @dataclass(frozen=True, slots=True)
 class Aime25(Contest):
     """AIME 2025: 30 problems with an integer from 0 to 999 as their answer. Pinned."""
-
-    name: ClassVar = "aime25"
 
 
 @dataclass(frozen=True, slots=True)
 class Aime26(Contest):
     """AIME 2026: 30 problems with an integer from 0 to 999 as their answer."""
 
-    name: ClassVar = "aime26"
-
 
 @dataclass(frozen=True, slots=True)
 class Amc23(Contest):
     """AMC 2023: 40 problems with a number as their answer. Pinned."""
-
-    name: ClassVar = "amc23"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +103,6 @@ class Hmmt(Contest):
 
     contest: Literal["feb_2025", "nov_2025", "feb_2026"] = "feb_2026"
 
-    name: ClassVar = "hmmt"
     kind: ClassVar = "math"
 
     @property
@@ -131,7 +120,6 @@ class OlympiadBench(Benchmark):
 
     part: str = "OE_TO_maths_en_COMP"
 
-    name: ClassVar = "olympiadbench"
     reads: ClassVar = (
         "question",
         "final_answer",
@@ -216,14 +204,10 @@ class Arc(Benchmark):
 class ArcChallenge(Arc):
     """ARC-Challenge: 1,172 science questions of 3 to 5 options. Pinned."""
 
-    name: ClassVar = "arc_challenge"
-
 
 @dataclass(frozen=True, slots=True)
 class ArcEasy(Arc):
     """ARC-Easy: 2,376 science questions of 3 to 5 options. Pinned."""
-
-    name: ClassVar = "arc_easy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +232,6 @@ class Subjects(Benchmark):
 class Mmlu(Subjects):
     """MMLU: 14,042 questions of four options on 57 subjects; `subject` keeps one of them. Pinned."""
 
-    name: ClassVar = "mmlu"
-
     def item(self, row: DataRow) -> GradedQuestion | None:
         """Files write the answer as an index or as a letter."""
         answer, letters = (
@@ -270,7 +252,6 @@ class Mmlu(Subjects):
 class MmluPro(Subjects):
     """MMLU-Pro: 12,032 questions of up to ten options on 14 subjects; `subject` keeps one of them."""
 
-    name: ClassVar = "mmlu_pro"
     named: ClassVar = {"choices": ("options",), "subject": ("category",)}
 
 
@@ -278,7 +259,6 @@ class MmluPro(Subjects):
 class SuperGpqa(Subjects):
     """SuperGPQA: 26,529 questions of up to ten options on 13 disciplines; `subject` keeps one of them."""
 
-    name: ClassVar = "supergpqa"
     named: ClassVar = {
         "choices": ("options",),
         "answer": ("answer_letter",),
@@ -296,7 +276,6 @@ class GpqaDiamond(Benchmark):
 
     repeat: int = 0
 
-    name: ClassVar = "gpqa_diamond"
     reads: ClassVar = (
         "Question",
         "Correct Answer",
@@ -357,7 +336,6 @@ class CodeBenchmark(Benchmark):
 class HumanEval(CodeBenchmark):
     """HumanEval: 164 functions to complete, graded by unit tests in the sandbox. Pinned."""
 
-    name: ClassVar = "humaneval"
     reads: ClassVar = ("task_id", "prompt", "canonical_solution", "test", "entry_point")
     prompt: ClassVar = Template(
         "complete-function",
@@ -393,7 +371,6 @@ class HumanEval(CodeBenchmark):
 class Mbpp(CodeBenchmark):
     """MBPP: 500 functions to write, graded by the assertions that the question shows, in the sandbox. Pinned."""
 
-    name: ClassVar = "mbpp"
     reads: ClassVar = ("task_id", "text", "code", "test_list", "test_setup_code")
     named: ClassVar = {"text": ("text", "prompt")}
     prompt: ClassVar = Template(

@@ -94,7 +94,6 @@ class IfEval(Benchmark):
     -m nltk.downloader punkt_tab` was run.
     """
 
-    name: ClassVar = "ifeval"
     reads: ClassVar = ("key", "prompt", "instruction_id_list", "kwargs")
     prompt: ClassVar = Template("as-published", 1, "")
 

@@ -154,7 +154,6 @@ class LiveCodeBench(CodeBenchmark):
     before: str = ""
     release: str = "release_v6"
 
-    name: ClassVar = "livecodebench"
     reads: ClassVar = (
         "question_id",
         "question_content",
