@@ -82,16 +82,17 @@ def command(
     left questions without an answer; 4 engine failure or questions that ended in an error; 130 interrupted.
     """
     from reasoner.cli.batch_run import BatchRun
+    from reasoner.cli.given import GivenOptions, budget_of, read_prices
     from reasoner.cli.progress import BatchProgress
     from reasoner.execution.session import CONCURRENCY
 
     settled_options = settled(settings, typed)
     each = settled_options.pop("each")
-    given = options.GivenOptions(**settled_options)
+    given = GivenOptions(**settled_options)
     if overwrite and out == options.STANDARD:
         raise UsageError("--overwrite has no effect without --out FILE: omit it")
-    total, limit = options.budget_of(given.budget).together(), options.budget_of(each)
-    prices = options.read_prices(given.prices, [total, limit])
+    total, limit = budget_of(given.budget).together(), budget_of(each)
+    prices = read_prices(given.prices, [total, limit])
     return BatchRun(
         engine=given.to_engine(),
         display=BatchProgress(Terminal(), total, prices, quiet=given.quiet),

@@ -35,8 +35,10 @@ from reasoner.batch.state import (
 )
 from reasoner.budget import Budget, Prices
 from reasoner.calibration.shift import less_agreement
-from reasoner.cli import interrupts, options
+from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, USAGE
+from reasoner.cli.given import GivenOptions
+from reasoner.cli.options import STANDARD
 from reasoner.cli.progress import BatchProgress
 from reasoner.cli.session import EngineRun, started
 from reasoner.engines import PACE
@@ -77,11 +79,11 @@ def check_files(questions: Path, answers: Path) -> None:
     Raises:
         UsageError: the message names the file.
     """
-    if questions != options.STANDARD:
+    if questions != STANDARD:
         reader_of(questions)
     if ".parquet" in (answers.suffix, Path(questions.name.removesuffix(".gz")).suffix):
         require_extra("parquet", "a .parquet file")
-    if answers == options.STANDARD:
+    if answers == STANDARD:
         return
     if answers.suffix not in FORMATS:
         raise UsageError(
@@ -105,7 +107,7 @@ def open_rows(path: Path) -> Iterator[tuple[Iterator[Located], str]]:
         UsageError: it cannot be read, or has no rows.
     """
     with ExitStack() as stack:
-        if path == options.STANDARD:
+        if path == STANDARD:
             table = Table(
                 "standard input", read_jsonl, stack.enter_context(_standard_input())
             )
@@ -144,7 +146,7 @@ def _reference_kinds(path: Path, column: str, answer: str) -> ReferenceKinds:
 def _count(path: Path) -> int | None:
     """How many rows there are; None where only reading them tells."""
     try:
-        return None if path == options.STANDARD else count_rows(path)
+        return None if path == STANDARD else count_rows(path)
     except (*UNREADABLE, UsageError):
         return None
 
@@ -169,7 +171,7 @@ class BatchRun(EngineRun):
     questions: Path
     answers: Path
     overwrite: bool
-    given: options.GivenOptions
+    given: GivenOptions
     budget: Budget
     each: Budget
     prices: Prices | None
@@ -213,7 +215,7 @@ class BatchRun(EngineRun):
         with ExitStack() as stack:
             rows, recoded = stack.enter_context(open_rows(self.questions))
             kind = self._prepare(rows)
-            if self.answers != options.STANDARD:
+            if self.answers != STANDARD:
                 self._folder = BatchFolder(self.answers)
                 if self.answers.exists() and not (
                     self._folder.state.exists() or self.overwrite

@@ -10,7 +10,7 @@ import click
 from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, ENGINE, guarded
 from reasoner.cli.look import Command
-from reasoner.cli.options import SPEC, GivenOptions, json_option
+from reasoner.cli.options import SPEC, json_option
 from reasoner.cli.terminal import Terminal, engine_log, labelled, own_streams
 from reasoner.errors import EngineError, UsageError
 from reasoner.system.machine import cpu_name, extras, gpus, installed, usable_cores
@@ -60,6 +60,7 @@ def command(
     Exit codes: 0 a model can be asked, here or on a server; 2 usage; 4 the server does not answer, or what --model or
     --engine asks for is missing.
     """
+    from reasoner.cli.given import GivenOptions
     from reasoner.engines.openai.engine import OpenAIEngine
     from reasoner.engines.vllm import VllmEngine
 

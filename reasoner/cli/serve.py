@@ -124,6 +124,7 @@ def command(
         raise UsageError(
             "--no-server has no effect without --mcp, as a server has an engine of its own: omit it"
         )
+    from reasoner.cli.given import GivenOptions, budget_of, read_prices
     from reasoner.cli.progress import Display
     from reasoner.cli.server_run import ServerRun, ToolRun
     from reasoner.serving.config import Settings, make_offer, read_settings
@@ -132,12 +133,10 @@ def command(
 
     own = read_settings(settings) if settings else Settings()
     typed = with_model(typed, own.model)
-    given = options.GivenOptions(
-        **{**typed, "no_server": typed["no_server"] or not over_mcp}
-    )
+    given = GivenOptions(**{**typed, "no_server": typed["no_server"] or not over_mcp})
     limits = own.limits
     if max_budget is not None:
-        limits = limits.model_copy(update={"max_budget": options.budget_of(max_budget)})
+        limits = limits.model_copy(update={"max_budget": budget_of(max_budget)})
     variable = os.environ.get(KEYS_VARIABLE, "").replace(",", " ").split()
     keys = Keys(
         {
@@ -153,7 +152,7 @@ def command(
             f"--host {host} is reached by other machines, and no key is set: set the variable {KEYS_VARIABLE}, or "
             "[keys] in --settings FILE, or listen at 127.0.0.1"
         )
-    prices = options.read_prices(given.prices, [limits.max_budget])
+    prices = read_prices(given.prices, [limits.max_budget])
     offer = make_offer(
         own,
         prices,

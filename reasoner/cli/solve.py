@@ -14,6 +14,7 @@ from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
     from reasoner.answers.questions import Question
+    from reasoner.cli.given import GivenOptions
     from reasoner.engine import Engine
     from reasoner.trace.events import TraceWriter
 
@@ -90,10 +91,11 @@ def command(
     Exit codes: 0 answered; 1 no answer, not sure, or output could not be written; 2 usage; 3 budget exhausted before
     any answer; 4 engine or model failure; 130 interrupted.
     """
+    from reasoner.cli.given import GivenOptions, budget_of, read_prices
     from reasoner.cli.progress import QuestionProgress
     from reasoner.cli.question_run import QuestionRun
 
-    given = options.GivenOptions(**settled(settings, typed))
+    given = GivenOptions(**settled(settings, typed))
     if overwrite and trace is None:
         raise UsageError("--overwrite has no effect without --trace: omit it")
     if given.quiet and verbose:
@@ -102,7 +104,7 @@ def command(
     strategy, engine, budget = (
         given.to_strategy(),
         given.to_engine(),
-        options.budget_of(given.budget),
+        budget_of(given.budget),
     )
     return QuestionRun(
         engine=engine,
@@ -111,7 +113,7 @@ def command(
         strategy=strategy,
         verifier=given.to_verifier([strategy], engine),
         budget=budget,
-        prices=options.read_prices(given.prices, [budget]),
+        prices=read_prices(given.prices, [budget]),
         seed=given.seed,
         as_json=as_json,
         verbose=verbose,
@@ -120,7 +122,7 @@ def command(
 
 
 def _question(
-    argument: str | None, context: Path | None, given: options.GivenOptions
+    argument: str | None, context: Path | None, given: "GivenOptions"
 ) -> "Question":
     """The question of the argument, with the document that it is about."""
     from reasoner.cli.inputs import file_text, question_text

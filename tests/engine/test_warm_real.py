@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from reasoner import Question, SamplingParams, solve
-from reasoner.cli.options import GivenOptions
+from reasoner.cli.given import GivenOptions
 from reasoner.engine import Engine, SampleRequest, continuation
 from reasoner.engines.remote.warm import WarmEngine
 from reasoner.engines.vllm import VllmEngine

@@ -6,7 +6,7 @@ import click
 
 from reasoner.cli.exits import guarded
 from reasoner.cli.look import Command
-from reasoner.cli.options import NO_SERVER, GivenOptions, engine_options, read_prices
+from reasoner.cli.options import NO_SERVER, engine_options
 from reasoner.cli.terminal import Terminal
 
 
@@ -28,6 +28,7 @@ def command(
 
     Exit codes: 0 the tour ended; 2 usage; 4 engine or model failure; 130 interrupted.
     """
+    from reasoner.cli.given import GivenOptions, read_prices
     from reasoner.cli.progress import Display
     from reasoner.engines.vllm.build import installed_build
     from reasoner_evals.cli.tour import Tour

@@ -11,12 +11,7 @@ from reasoner.cli.options import PATH, QUIET, json_option
 from reasoner.cli.settings import SETTINGS, settled
 from reasoner.cli.terminal import Terminal
 from reasoner.errors import UsageError
-from reasoner_evals.cli.options import (
-    RunOptions,
-    command_line,
-    default_folder,
-    run_options,
-)
+from reasoner_evals.cli.options import command_line, default_folder, run_options
 
 
 @click.command("eval", cls=Command, heading="Measure")
@@ -97,7 +92,7 @@ def command(
     """
     from reasoner_evals.cli.progress import EvalProgress
     from reasoner_evals.cli.session import EvalRun
-    from reasoner_evals.cli.setup import locked_run
+    from reasoner_evals.cli.setup import RunOptions, locked_run
     from reasoner_evals.runs.records import RunFolder
 
     options = RunOptions(**settled(settings, given))

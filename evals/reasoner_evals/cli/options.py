@@ -2,8 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,69 +16,13 @@ from reasoner.cli.options import (
     SPEC,
     UNSANDBOXED,
     VERIFIER,
-    GivenOptions,
-    check_sampling,
     engine_options,
     sampling_options,
     thinking_option,
     together,
-    with_sampling,
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions(GivenOptions):
-    """The options as they were typed; empty or None where they were left out."""
-
-    tasks: tuple[str, ...] = ()
-    strategies: tuple[str, ...] = ()
-    budgets: str | None = None
-    totals: str | None = None
-    equal: str | None = None
-    seeds: str | None = None
-    limit: int | None = None
-    subset_seed: int | None = None
-    shard: str | None = None
-    reuse: Path | None = None
-    no_server: bool = False
-
-    def with_sampling(self, strategies: Sequence[str]) -> tuple[str, ...]:
-        """The specs of strategies, with -n, --temperature and --max-tokens in each that has such an option.
-
-        A strategy that draws samples is there once for each level of --thinking.
-
-        Raises:
-            UsageError: none of them has it, or a level is unknown.
-        """
-        from reasoner.specs import Spec
-        from reasoner.types import thinking_level
-
-        given = {
-            name: value for name, value in self.sampling.items() if name != "thinking"
-        }
-        levels: list[str | None] = [None]
-        if self.thinking is not None:
-            levels = [str(thinking_level(each)) for each in self.thinking.split(",")]
-        if levels == [None] and all(value is None for value in given.values()):
-            return tuple(strategies)
-        changed = [
-            with_sampling(Spec.parse(spec), **given, thinking=level)
-            for spec in strategies
-            for level in levels
-        ]
-        check_sampling(
-            set.intersection(*(missing for _, missing in changed)), strategies
-        )
-        specs = [str(spec) for spec, _ in changed]
-        # One that has no such option is the same at each level.
-        fixed = {str(spec) for spec, missing in changed if "thinking" in missing}
-        return tuple(
-            spec
-            for at, spec in enumerate(specs)
-            if spec not in fixed or spec not in specs[:at]
-        )
 
 
 def run_options(*, strategies: str) -> Callable[[F], F]:

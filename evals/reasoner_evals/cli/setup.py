@@ -9,17 +9,24 @@ from pathlib import Path
 import click
 
 from reasoner.budget import Prices
-from reasoner.cli.options import read_prices, runs_code
+from reasoner.cli.given import (
+    GivenOptions,
+    check_sampling,
+    read_prices,
+    runs_code,
+    with_sampling,
+)
 from reasoner.cli.terminal import one_line
 from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import ReasonerError, UsageError
 from reasoner.registry import DEFAULT_VERIFIER, build, spec_of
+from reasoner.specs import Spec
 from reasoner.stopping.rules import RISKS, price_of
 from reasoner.system.foreign import ForeignErrors
 from reasoner.system.machine import require_extra
+from reasoner.types import thinking_level
 from reasoner.verifier import Verifier
-from reasoner_evals.cli.options import RunOptions
 from reasoner_evals.runs.arms import (
     DEFAULT_STRATEGIES,
     Grid,
@@ -40,6 +47,56 @@ from reasoner_evals.runs.manifest import (
 from reasoner_evals.runs.records import Arm, Manifest, RunFolder
 from reasoner_evals.tasks.benchmark import TaskData, checked_data
 from reasoner_evals.tasks.own_files import task_spec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions(GivenOptions):
+    """The options as they were typed; empty or None where they were left out."""
+
+    tasks: tuple[str, ...] = ()
+    strategies: tuple[str, ...] = ()
+    budgets: str | None = None
+    totals: str | None = None
+    equal: str | None = None
+    seeds: str | None = None
+    limit: int | None = None
+    subset_seed: int | None = None
+    shard: str | None = None
+    reuse: Path | None = None
+    no_server: bool = False
+
+    def with_sampling(self, strategies: Sequence[str]) -> tuple[str, ...]:
+        """The specs of strategies, with -n, --temperature and --max-tokens in each that has such an option.
+
+        A strategy that draws samples is there once for each level of --thinking.
+
+        Raises:
+            UsageError: none of them has it, or a level is unknown.
+        """
+        given = {
+            name: value for name, value in self.sampling.items() if name != "thinking"
+        }
+        levels: list[str | None] = [None]
+        if self.thinking is not None:
+            levels = [str(thinking_level(each)) for each in self.thinking.split(",")]
+        if levels == [None] and all(value is None for value in given.values()):
+            return tuple(strategies)
+        changed = [
+            with_sampling(Spec.parse(spec), **given, thinking=level)
+            for spec in strategies
+            for level in levels
+        ]
+        check_sampling(
+            set.intersection(*(missing for _, missing in changed)), strategies
+        )
+        specs = [str(spec) for spec, _ in changed]
+        # One that has no such option is the same at each level.
+        fixed = {str(spec) for spec, missing in changed if "thinking" in missing}
+        return tuple(
+            spec
+            for at, spec in enumerate(specs)
+            if spec not in fixed or spec not in specs[:at]
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from reasoner.cli.options import (
     thinking_option,
 )
 from reasoner.cli.terminal import Terminal
-from reasoner_evals.cli.options import RunOptions, command_line
+from reasoner_evals.cli.options import command_line
 
 
 @click.command("tune", cls=Command, heading="Measure")
@@ -141,6 +141,7 @@ def command(
     Exit codes: 0 the settings are written; 1 output could not be written; 2 usage; 4 engine failure or no candidate has
     a result; 130 interrupted.
     """
+    from reasoner_evals.cli.setup import RunOptions
     from reasoner_evals.cli.tuning import TuneRun, locked_race, prepared
     from reasoner_evals.cli.tuning_progress import TuneProgress
 

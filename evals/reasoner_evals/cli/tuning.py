@@ -18,7 +18,7 @@ from reasoner import Question
 from reasoner.budget import Budget, Prices
 from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, USAGE
-from reasoner.cli.options import read_prices
+from reasoner.cli.given import read_prices
 from reasoner.cli.session import EngineRun, started
 from reasoner.engine import Engine
 from reasoner.engines.mixture import MixtureEngine
@@ -33,8 +33,7 @@ from reasoner.system.printing import printable
 from reasoner.system.redaction import without_secrets
 from reasoner.verifier import Verifier
 from reasoner_evals.calibration.profiles import FIRST, Binning, check_signal
-from reasoner_evals.cli.options import RunOptions
-from reasoner_evals.cli.setup import load_tasks, verifier_of
+from reasoner_evals.cli.setup import RunOptions, load_tasks, verifier_of
 from reasoner_evals.cli.tuning_progress import TuneProgress
 from reasoner_evals.runs.arms import Shard, Subset
 from reasoner_evals.runs.equal import SIZES, read_goal

@@ -1,0 +1,267 @@
+"""What was typed on the command line, and the one place where its texts become objects."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+
+from reasoner.answers.questions import Question
+from reasoner.budget import Budget, Prices
+from reasoner.cli.options import AUTO
+from reasoner.engine import Engine
+from reasoner.engines.remote.warm import warm
+from reasoner.errors import UsageError
+from reasoner.execution.inputs import default_verifier
+from reasoner.registry import (
+    DEFAULT_ENGINE,
+    DEFAULT_STRATEGY,
+    Kind,
+    build,
+    expanded,
+    load,
+    options_of,
+    sampling_options,
+    spec_of,
+)
+from reasoner.specs import BareWord, Spec
+from reasoner.strategy import Strategy
+from reasoner.trace.history import RecordedEngine
+from reasoner.verifier import Verifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenOptions:
+    """What was typed of the options of `solve`, `batch` and `serve`; None where one was left out."""
+
+    strategy: str | None = None
+    n: int | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    thinking: str | None = None
+    effort: str | None = None
+    prefer: str | None = None
+    profile: str | None = None
+    risk: float | None = None
+    abstain_below: float | None = None
+    abstain_risk: float | None = None
+    verifier: str | None = None
+    unsandboxed: bool = False
+    budget: str | None = None
+    answer: str | None = None
+    system: str | None = None
+    columns: str | None = None
+    model: str | None = None
+    engine: str | None = None
+    base_url: str | None = None
+    prices: str | None = None
+    seed: int = 0
+    quiet: bool = False
+    no_server: bool = True
+    """A server has an engine of its own, unless it serves one agent only."""
+
+    @property
+    def named_engine(self) -> dict[str, str]:
+        """The options that name the model and where it runs, where they were given."""
+        given = {name: getattr(self, name) for name in ("model", "engine", "base_url")}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def sampling(self) -> dict[str, str | float | None]:
+        """The options that replace those of the same meaning in the strategy."""
+        return {
+            name: getattr(self, name)
+            for name in ("n", "temperature", "max_tokens", "thinking")
+        }
+
+    @property
+    def column_pairs(self) -> tuple[str, ...]:
+        """The pairs of --columns. Raises UsageError: they are no list."""
+        if self.columns is None:
+            return ()
+        [pairs] = Spec.parse(f"columns:names=[{self.columns}]").options.values()
+        return tuple(map(str, pairs if isinstance(pairs, tuple) else (pairs,)))
+
+    def to_strategy(self) -> Strategy:
+        """The strategy of --strategy with the other options; by default auto, where one of its options is given.
+
+        Raises:
+            UsageError: it is unknown, has no such options, or sets one of them too.
+        """
+        auto = {name: getattr(self, name) for name in AUTO}
+        default = (
+            DEFAULT_STRATEGY
+            if all(value is None for value in auto.values())
+            else "auto"
+        )
+        chosen = expanded(
+            "strategy", Spec.parse(default if self.strategy is None else self.strategy)
+        )
+        given = _given(chosen, "--strategy", **auto)
+        if given and chosen.name != "auto":
+            raise UsageError(
+                f"{flag(min(given))} is an option of the strategy auto, not of {chosen.name}: omit it or use -s auto"
+            )
+        chosen, missing = with_sampling(chosen, **self.sampling)
+        check_sampling(missing, [chosen.name])
+        strategy: Strategy = build("strategy", chosen, **given)
+        return strategy
+
+    def to_engine(self) -> Engine:
+        """The engine of --engine with --model and --base-url; the latter implies openai where no engine is given.
+
+        Unless `no_server` is set, it is the same one in a server on this machine, if there is any.
+
+        Raises:
+            UsageError: it is unknown, has no such option, or sets it too.
+        """
+        chosen = Spec.parse(
+            self.engine or ("openai" if self.base_url else DEFAULT_ENGINE)
+        )
+        given = _given(chosen, "--engine", model_id=self.model, base_url=self.base_url)
+        if unknown := given.keys() - {
+            field.name for field in fields(load("engine", chosen.name))
+        }:
+            raise UsageError(
+                f"engine {chosen.name} takes no {flag(min(unknown))}: omit it"
+            )
+        engine: Engine = build("engine", chosen, **given)
+        if self.no_server:
+            return engine
+        return warm(engine) or engine
+
+    def to_verifier(
+        self, strategies: Sequence[Strategy], engine: Engine
+    ) -> Verifier | None:
+        """The verifier of --verifier; by default the one that a profile was measured with, or else certainty.
+
+        None where no strategy uses scores.
+
+        Raises:
+            UsageError: it is unknown, it is given and no strategy uses it, `unsandboxed` is set and it runs no code, or
+                none is given and several were measured with.
+        """
+        chosen = (
+            default_verifier(strategies) if self.verifier is None else self.verifier
+        )
+        if self.unsandboxed and not runs_code("verifier", chosen):
+            name = Spec.parse(chosen).name
+            raise UsageError(
+                f"--allow-unsandboxed-code has no effect: the verifier {name} runs no code; omit it"
+            )
+        if not any(strategy.uses_verifier for strategy in strategies):
+            if self.verifier is not None:
+                names = ", ".join(map(spec_of, strategies))
+                raise UsageError(
+                    f"--verifier {chosen} has no effect: {names} would not use its scores; omit it"
+                )
+            return None
+        if isinstance(engine, RecordedEngine):
+            return engine.verifier()
+        verifier: Verifier = build(
+            "verifier",
+            chosen,
+            **({"allow_unsandboxed": True} if self.unsandboxed else {}),
+        )
+        return verifier
+
+    def to_question(self) -> partial[Question]:
+        """What makes a question of its text, with its kind of answer and the system turn.
+
+        Raises:
+            UsageError: the system turn is empty.
+        """
+        if self.system is not None and not self.system.strip():
+            raise UsageError("--system is empty: omit it or give a text")
+        return partial(
+            Question.of, space=self.answer or "auto", system=self.system or ""
+        )
+
+
+def budget_of(text: str | None) -> Budget:
+    """The budget of an option; without a limit where it was left out. Raises UsageError."""
+    return Budget() if text is None else Budget.parse(text)
+
+
+def _given(spec: Spec, option: str, **flags: object) -> dict[str, object]:
+    """Those of `flags` that have a value. Raises UsageError: the spec of `option` sets one of them too."""
+    options = {name: value for name, value in flags.items() if value is not None}
+    for name in spec.options.keys() & options.keys():
+        raise UsageError(
+            f"{flag(name)} and {name} of {option} set the same thing: keep one"
+        )
+    return options
+
+
+def flag(name: str) -> str:
+    """A parameter's name as it is written on the command line."""
+    special = {
+        "model_id": "--model",
+        "n": "-n",
+        "prefer": "--for",
+        "strategies": "--strategy",
+        "unsandboxed": "--allow-unsandboxed-code",
+    }
+    return special.get(name, f"--{name.replace('_', '-')}")
+
+
+def with_sampling(spec: Spec, **given: str | float | None) -> tuple[Spec, set[str]]:
+    """The strategy's spec with `n` and sampling options replaced where they are given, and which of them it lacks.
+
+    Raises:
+        UsageError: there is no such strategy.
+    """
+    cls = load("strategy", spec.name)
+    fields_of = options_of(cls)
+    known = {name: name for name in fields_of if name == "n"}
+    if "params" in fields_of:
+        known |= {option: written for written, option in sampling_options(cls).items()}
+    wanted = {name: value for name, value in given.items() if value is not None}
+    changed = {
+        known[name]: BareWord(value) for name, value in wanted.items() if name in known
+    }
+    return Spec(spec.name, {**spec.options, **changed}), wanted.keys() - known
+
+
+def check_sampling(missing: Collection[str], strategies: Sequence[str]) -> None:
+    """Refuse options of sampling that no strategy has.
+
+    Raises:
+        UsageError: there are some; the message names the options that the first strategy has.
+    """
+    if not missing:
+        return
+    name, first = min(missing), Spec.parse(strategies[0]).name
+    own = ", ".join(
+        option
+        for option in list(options_of(load("strategy", first)))[:6]
+        if option != "params"
+    )
+    also = f"; {first} has {own}" if own else ""
+    which = " and ".join(strategies)
+    raise UsageError(
+        f"{flag(name)} has no effect: {which} has no option {name}: omit it, or use another strategy{also}"
+    )
+
+
+def runs_code(kind: Kind, spec: str) -> bool:
+    """Whether `spec` names something that runs code of a model, and can be allowed to do so without a sandbox.
+
+    Raises:
+        UsageError: there is nothing of that name.
+    """
+    cls = load(kind, Spec.parse(spec).name)
+    return any(field.name == "allow_unsandboxed" for field in fields(cls))
+
+
+def read_prices(text: str | None, budgets: Sequence[Budget]) -> Prices | None:
+    """The prices of --prices, which a budget in dollars needs.
+
+    Raises:
+        UsageError: they are missing, a kind is unknown, given twice or missing, or an amount is not a number.
+    """
+    if text is None:
+        if any(budget.usd is not None for budget in budgets):
+            raise UsageError(
+                "budget usd needs prices: add --prices prompt=USD,generated=USD, per million tokens"
+            )
+        return None
+    return Prices.parse(text)
