@@ -27,8 +27,8 @@ from inspect_ai.scorer import SampleScore
 from inspect_ai.tool import ToolChoice, ToolInfo
 from inspect_ai.util import EarlyStop
 
+from reasoner import Cost
 from reasoner.answers.kinds import AnswerKind
-from reasoner.budget import Cost
 from reasoner.registry import build
 from reasoner.serving.bodies import read
 from reasoner.serving.chat import ChatReply

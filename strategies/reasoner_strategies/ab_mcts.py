@@ -8,18 +8,19 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import ClassVar, Final, Literal
 
-from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted, UsageError, require
+from reasoner import Answer, Completion, Prompt, Question, SamplingParams
+from reasoner.errors import UsageError, require
 from reasoner.specs import CheckedOptions, Count, Samples
-from reasoner.strategy import Handle, Plan, Sample, Score, next_finished, start
-from reasoner.types import (
-    Answer,
-    Completion,
-    Prompt,
-    SamplingParams,
-    ThinkingLevel,
-    thinking_level,
+from reasoner.strategy import (
+    BudgetExhausted,
+    Handle,
+    Plan,
+    Sample,
+    Score,
+    next_finished,
+    start,
 )
+from reasoner.types import ThinkingLevel, thinking_level
 from reasoner_strategies._prompts import with_request, without_reply
 from reasoner_strategies._search.mixed_model import Ratings, draw_ratings
 from reasoner_strategies._voting.pool import RunningVote, Selector

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from reasoner.answers.questions import Question
+from reasoner import Answer, Question, SamplingParams
 from reasoner.specs import Chance, CheckedOptions, Count, Samples
 from reasoner.stopping.pace import Order
 from reasoner.stopping.rules import BetaRule, DirichletRule
 from reasoner.strategy import Plan
-from reasoner.types import Answer, SamplingParams
 from reasoner_strategies._voting.stopping_vote import stopping_vote
 
 

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Final, Literal
 
-from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted, UsageError
+from reasoner import Answer, Completion, Prompt, Question, SamplingParams, VoteState
+from reasoner.errors import UsageError
 from reasoner.specs import CheckedOptions, Count, Range, Samples
 from reasoner.strategy import (
+    BudgetExhausted,
     Plan,
+    Tally,
     count_votes,
     model_info,
     note,
@@ -18,16 +20,7 @@ from reasoner.strategy import (
     propose,
     sample,
 )
-from reasoner.types import (
-    NO_THINKING,
-    Answer,
-    Completion,
-    Prompt,
-    SamplingParams,
-    VoteState,
-    thinking_level,
-)
-from reasoner.voting import Tally
+from reasoner.types import NO_THINKING, thinking_level
 from reasoner_strategies._prompts import with_text, without_reply
 from reasoner_strategies._voting.self_comparison import replies_to
 

@@ -7,35 +7,28 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
-from reasoner.answers.questions import Question
+from reasoner import Answer, Completion, Question, SamplingParams, VoteState
 from reasoner.calibration.arm_selection import Prefer, promised, worthwhile
 from reasoner.calibration.profile import ArmRow, Family, read_profile
 from reasoner.calibration.promises import fewest
-from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
+from reasoner.errors import ReasonerError, UsageError
 from reasoner.registry import build
 from reasoner.specs import CheckedOptions, FilePath, Samples, Share, Spec
 from reasoner.stopping.pace import Order
-from reasoner.stopping.rules import (
-    RISKS,
-    BetaRule,
-    FirstOf,
-    LockIn,
-    Lossless,
-    StopRule,
-    smoothed,
-)
+from reasoner.stopping.rules import RISKS, BetaRule, FirstOf, LockIn, Lossless, smoothed
 from reasoner.stopping.vote_posteriors import most_lost
 from reasoner.strategy import (
+    BudgetExhausted,
     CalibrationSummary,
     Plan,
     Propose,
+    StopRule,
     Strategy,
     note,
     note_stop,
     sample,
 )
 from reasoner.system.printing import counted
-from reasoner.types import Answer, Completion, SamplingParams, VoteState
 from reasoner_strategies._voting.pool import proposed, vote
 from reasoner_strategies.self_consistency import SelfConsistency
 

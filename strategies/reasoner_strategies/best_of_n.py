@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.answers.questions import Question
+from reasoner import Answer, Question, SamplingParams
 from reasoner.errors import UsageError
 from reasoner.specs import CheckedOptions, Samples
 from reasoner.strategy import Plan, Strategy, sample
-from reasoner.types import Answer, SamplingParams
 from reasoner_strategies._voting.gathering import nested_vote
 from reasoner_strategies._voting.pool import (
     Pool,

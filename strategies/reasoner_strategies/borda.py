@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, ClassVar
 
-from reasoner.answers.questions import Question
+from reasoner import Answer, Question, SamplingParams
 from reasoner.specs import CheckedOptions, Range, Samples
 from reasoner.strategy import Plan, sample
-from reasoner.types import Answer, SamplingParams
 from reasoner_strategies._voting.pool import proposed, rated_choice, vote
 
 

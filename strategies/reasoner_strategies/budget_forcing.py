@@ -3,15 +3,15 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, NamedTuple
 
+from reasoner import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner.answers.asking import opening_of, read_probe
 from reasoner.answers.forms import Opening
-from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted, UsageError, require
+from reasoner.errors import UsageError, require
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.specs import CheckedOptions, Length, Range
-from reasoner.strategy import Plan, Sample, model_info, note, prefill
-from reasoner.types import NO_THINKING, Answer, Completion, Prompt, SamplingParams
+from reasoner.strategy import BudgetExhausted, Plan, Sample, model_info, note, prefill
+from reasoner.types import NO_THINKING
 from reasoner_strategies._voting.pool import propose_answer
 
 PARAMS = SamplingParams(max_tokens=1 << 17)

@@ -3,14 +3,13 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Final, Literal
 
+from reasoner import Answer, Completion, Question, SamplingParams
 from reasoner.answers.asking import probed
 from reasoner.answers.code import CodeSpace
 from reasoner.answers.programs import OUTPUT, output_block, printed_answer
-from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
 from reasoner.specs import CheckedOptions, Count, OwnerOnly, Range, Seconds
 from reasoner.strategy import Execution, Plan, execute, prefill, probe, sample
-from reasoner.types import Answer, Completion, SamplingParams
 from reasoner_strategies._prompts import with_text
 from reasoner_strategies._voting.pool import propose_answer
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
-from reasoner.answers.questions import Question
+from reasoner import Answer, Completion, Question, SamplingParams
 from reasoner.errors import UsageError
 from reasoner.specs import CheckedOptions, Count, Range, Samples
 from reasoner.stopping.confidence import (
@@ -16,7 +16,6 @@ from reasoner.stopping.confidence import (
     token_confidence,
 )
 from reasoner.strategy import Plan, Sample, sample
-from reasoner.types import Answer, Completion, SamplingParams
 from reasoner_strategies._voting.pool import RunningVote, proposed, rated_vote, vote
 from reasoner_strategies._voting.stopping_vote import OrderedSampling
 

@@ -4,10 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from reasoner.answers.questions import Question
+from reasoner import Answer, Question
 from reasoner.specs import Count
 from reasoner.strategy import Plan
-from reasoner.types import Answer
 from reasoner_strategies._search.step_search import (
     Level,
     SearchOptions,

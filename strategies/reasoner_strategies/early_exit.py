@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
-from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted, UsageError
+from reasoner import Answer, Question, SamplingParams
+from reasoner.errors import UsageError
 from reasoner.specs import CheckedOptions, Count, Length, Range, Share
 from reasoner.strategy import (
+    BudgetExhausted,
     Plan,
+    Tally,
     count_votes,
     model_info,
     note,
@@ -17,8 +19,6 @@ from reasoner.strategy import (
     probe,
     sample,
 )
-from reasoner.types import Answer, SamplingParams
-from reasoner.voting import Tally
 from reasoner_strategies._search.steps import Path, StepOptions
 from reasoner_strategies._voting.pool import propose_answer
 

@@ -3,12 +3,17 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted
+from reasoner import Answer, Question, SamplingParams, VoteState
 from reasoner.specs import CheckedOptions, Count, Samples
-from reasoner.strategy import Plan, count_votes, note_stop, propose, sample
-from reasoner.types import Answer, SamplingParams, VoteState
-from reasoner.voting import Tally
+from reasoner.strategy import (
+    BudgetExhausted,
+    Plan,
+    Tally,
+    count_votes,
+    note_stop,
+    propose,
+    sample,
+)
 from reasoner_strategies._voting.pool import vote
 
 

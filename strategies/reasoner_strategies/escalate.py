@@ -3,18 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted
+from reasoner import Answer, Completion, Question, SamplingParams
 from reasoner.specs import CheckedOptions, Samples
-from reasoner.strategy import Plan, Strategy, note_stop, sample
-from reasoner.types import (
-    NO_THINKING,
-    Answer,
-    Completion,
-    SamplingParams,
-    thinking_level,
-)
-from reasoner.voting import Tally
+from reasoner.strategy import BudgetExhausted, Plan, Strategy, Tally, note_stop, sample
+from reasoner.types import NO_THINKING, thinking_level
 from reasoner_strategies._voting.gathering import Gathering
 from reasoner_strategies._voting.pool import LaunchOrder, proposed, vote
 from reasoner_strategies.single import Single

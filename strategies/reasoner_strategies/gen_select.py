@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from reasoner.answers.questions import Question
+from reasoner import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner.specs import CheckedOptions, Range, Samples
 from reasoner.strategy import Plan
-from reasoner.types import Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import verdict, with_text, without_reply
 from reasoner_strategies._voting.self_comparison import (
     Candidate,

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.answers.questions import Question
+from reasoner import Answer, Question
 from reasoner.strategy import Plan
-from reasoner.types import Answer
 from reasoner_strategies._voting.self_comparison import (
     Candidate,
     PairOptions,

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
+from reasoner import Answer, Question, SamplingParams, Vote, VoteState
 from reasoner.answers.choices import ChoiceSpace
-from reasoner.answers.questions import Question
 from reasoner.answers.texts import YesNoSpace
 from reasoner.specs import CheckedOptions, Samples
 from reasoner.strategy import Plan, loglikelihood, note, prefill, propose, sample
-from reasoner.types import NO_THINKING, Answer, SamplingParams, Vote, VoteState
+from reasoner.types import NO_THINKING
 from reasoner_strategies._voting.pool import proposed, softmax, vote
 
 RULE = "likelihood"

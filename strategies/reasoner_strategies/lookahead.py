@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from reasoner.answers.questions import Question
+from reasoner import Answer, Question
 from reasoner.specs import Range, Samples
 from reasoner.strategy import Plan
-from reasoner.types import Answer
 from reasoner_strategies._search.step_search import StepSearch
 from reasoner_strategies.beam_search import BeamSearch, beam
 

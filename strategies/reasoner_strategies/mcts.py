@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal
 
-from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted
+from reasoner import Answer, Completion, Question
 from reasoner.specs import Count, Range, Samples
 from reasoner.strategy import (
+    BudgetExhausted,
     Finished,
     Handle,
     Plan,
@@ -17,7 +17,6 @@ from reasoner.strategy import (
     next_finished,
     start,
 )
-from reasoner.types import Answer, Completion
 from reasoner_strategies._search.steps import Path, StepOptions
 from reasoner_strategies._voting.pool import RunningVote, Selector, softmax
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from itertools import combinations, islice
 from typing import ClassVar, Final
 
-from reasoner.answers.questions import Question
+from reasoner import Answer, Question
 from reasoner.strategy import Plan
-from reasoner.types import Answer
 from reasoner_strategies._voting.self_comparison import (
     PairOptions,
     by_points,

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Annotated, ClassVar
 
-from reasoner.answers.questions import Question
-from reasoner.budget import Cost
+from reasoner import Answer, Cost, Question, SamplingParams
 from reasoner.errors import UsageError
 from reasoner.specs import CheckedOptions, Count, Length, Range, Samples
 from reasoner.strategy import MAX_CHAINS, Plan, StopRule, note_stop
-from reasoner.types import Answer, SamplingParams
 from reasoner_strategies._search.probed_chains import ProbedChains, same
 from reasoner_strategies._search.steps import Path
 

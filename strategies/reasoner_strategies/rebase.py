@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from reasoner.answers.questions import Question
+from reasoner import Answer, Question
 from reasoner.specs import Range
 from reasoner.strategy import Plan
-from reasoner.types import Answer
 from reasoner_strategies._search.step_search import Level, SearchOptions, StepSearch
 from reasoner_strategies._search.steps import Path
 

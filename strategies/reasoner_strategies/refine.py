@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from reasoner.answers.questions import Question
+from reasoner import Answer, Completion, Prompt, Question, SamplingParams, VoteState
 from reasoner.errors import UsageError
 from reasoner.specs import CheckedOptions, Range, Share
 from reasoner.strategy import Plan, sample, score
-from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner_strategies._prompts import verdict, with_request, without_reply
 from reasoner_strategies._voting.pool import (
     RunningVote,

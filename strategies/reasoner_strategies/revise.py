@@ -5,12 +5,18 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Annotated, ClassVar
 
-from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted
+from reasoner import Answer, Completion, Prompt, Question, SamplingParams, VoteState
 from reasoner.specs import CheckedOptions, Range, Samples
-from reasoner.strategy import MAX_CHAINS, Handle, Plan, Sample, next_finished, start
-from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
-from reasoner.voting import Tally
+from reasoner.strategy import (
+    MAX_CHAINS,
+    BudgetExhausted,
+    Handle,
+    Plan,
+    Sample,
+    Tally,
+    next_finished,
+    start,
+)
 from reasoner_strategies._prompts import with_request, without_reply
 from reasoner_strategies._voting.pool import (
     LaunchOrder,

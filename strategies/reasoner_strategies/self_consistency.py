@@ -4,23 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from reasoner import Answer, Completion, Question, SamplingParams
 from reasoner.answers.asking import opening_of
-from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.errors import UsageError
 from reasoner.specs import CheckedOptions, Count, Samples
 from reasoner.stopping.forecast import predicting
 from reasoner.stopping.pace import Order
 from reasoner.strategy import (
+    BudgetExhausted,
     Plan,
     Sample,
     StopRule,
     Strategy,
+    Tally,
     model_info,
     next_finished,
     start,
 )
-from reasoner.types import Answer, Completion, SamplingParams
-from reasoner.voting import Tally
 from reasoner_strategies._search.predicted_vote import WINDOW, predicted_vote
 from reasoner_strategies._voting.gathering import nested_vote
 from reasoner_strategies._voting.pool import LaunchOrder

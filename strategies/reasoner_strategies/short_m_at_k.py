@@ -3,21 +3,21 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted, require
+from reasoner import Answer, Question, SamplingParams, VoteState
+from reasoner.errors import require
 from reasoner.specs import CheckedOptions, Count, Range, Samples
 from reasoner.strategy import (
     MAX_CHAINS,
+    BudgetExhausted,
     Handle,
     Plan,
     Sample,
+    Tally,
     cancel,
     count_votes,
     next_finished,
     start,
 )
-from reasoner.types import Answer, SamplingParams, VoteState
-from reasoner.voting import Tally
 from reasoner_strategies._voting.pool import proposed
 
 

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.answers.questions import Question
+from reasoner import Answer, Question, SamplingParams
 from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.specs import CheckedOptions
 from reasoner.strategy import Plan, sample
-from reasoner.types import Answer, SamplingParams
 from reasoner_strategies._prompts import with_shots, with_text
 from reasoner_strategies._voting.pool import proposed, vote
 

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
-from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted
+from reasoner import Answer, Question, SamplingParams, VoteState
 from reasoner.specs import CheckedOptions, Length, Range, Samples
-from reasoner.strategy import MAX_CHAINS, Plan, score
-from reasoner.types import Answer, SamplingParams, VoteState
+from reasoner.strategy import MAX_CHAINS, BudgetExhausted, Plan, score
 from reasoner_strategies._search.step_search import rank
 from reasoner_strategies._search.steps import Path, StepOptions, advance
 from reasoner_strategies._voting.pool import Selector, proposed, rated_vote

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Final, Literal, NamedTuple
 
-from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted
+from reasoner import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner.specs import CheckedOptions, Count, Range, Samples
-from reasoner.strategy import Plan, compare_pairs, note
+from reasoner.strategy import BudgetExhausted, Plan, compare_pairs, note
 from reasoner.system.printing import counted
-from reasoner.types import Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import shortened, verdict, with_text, without_reply
 from reasoner_strategies._voting.self_comparison import (
     Candidate,

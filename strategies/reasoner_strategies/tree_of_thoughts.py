@@ -7,12 +7,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
-from reasoner.answers.questions import Question
+from reasoner import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner.answers.thoughts import ThoughtPrompts
-from reasoner.errors import BudgetExhausted
 from reasoner.specs import Count, Samples
-from reasoner.strategy import Handle, Plan, Sample, next_finished, prefill, start
-from reasoner.types import NO_THINKING, Answer, Completion, Prompt, SamplingParams
+from reasoner.strategy import (
+    BudgetExhausted,
+    Handle,
+    Plan,
+    Sample,
+    next_finished,
+    prefill,
+    start,
+)
+from reasoner.types import NO_THINKING
 from reasoner_strategies._prompts import (
     QUOTE,
     shortened,

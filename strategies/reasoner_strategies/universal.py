@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.answers.questions import Question
+from reasoner import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner.specs import CheckedOptions, Samples
 from reasoner.strategy import Plan, sample
-from reasoner.types import NO_THINKING, Answer, Completion, Prompt, SamplingParams
+from reasoner.types import NO_THINKING
 from reasoner_strategies._prompts import with_text, without_reply
 from reasoner_strategies._voting.pool import proposed, vote
 from reasoner_strategies._voting.self_comparison import (

@@ -10,12 +10,11 @@ import numpy as np
 from pydantic import BaseModel, Field, model_validator
 from scipy import optimize
 
-from reasoner.answers.questions import Question
+from reasoner import Completion, Question, Rating
 from reasoner.engine import Engine
 from reasoner.errors import UsageError
 from reasoner.registry import spec_of
 from reasoner.system.files import read_value
-from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, Verifier
 from reasoner_verifiers.ensemble import Composite
 

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from reasoner.answers.questions import Question
-from reasoner.budget import Cost
+from reasoner import Completion, Cost, Question, Rating
 from reasoner.engine import Engine
 from reasoner.errors import VerifierError
 from reasoner.specs import CheckedOptions, Count, Range
@@ -16,7 +15,7 @@ from reasoner.stopping.confidence import (
     sequence_confidence,
     token_confidence,
 )
-from reasoner.types import Completion, Logprobs, Part, Rating
+from reasoner.types import Logprobs, Part
 from reasoner.verifier import CostMeter, FreeVerifier
 
 Measure = Literal[

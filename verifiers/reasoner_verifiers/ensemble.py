@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from reasoner.answers.questions import Question
-from reasoner.budget import Cost
+from reasoner import Completion, Cost, Question, Rating
 from reasoner.engine import Engine, release, reset_caches
 from reasoner.errors import UsageError, VerifierError
 from reasoner.specs import CheckedOptions
-from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, Verifier, claim_memory
 
 

@@ -10,11 +10,10 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any, ClassVar, Final
 
-from reasoner.answers.questions import Question
-from reasoner.budget import Cost
+from reasoner import Completion, Cost, Question, Rating
 from reasoner.engine import Engine
 from reasoner.specs import CheckedOptions
-from reasoner.types import Completion, Part, Rating
+from reasoner.types import Part
 from reasoner.verifier import CostMeter, FreeVerifier
 
 LONGEST_SIDE: Final = 200

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from reasoner.answers.questions import Question
-from reasoner.budget import Cost
+from reasoner import Completion, Cost, Prompt, Question, Rating, SamplingParams
 from reasoner.engine import Engine, reset_caches, spellings
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
@@ -20,10 +19,6 @@ from reasoner.types import (
     FALLBACK,
     NO_THINKING,
     ONE_TOKEN,
-    Completion,
-    Prompt,
-    Rating,
-    SamplingParams,
     ThinkingLevel,
     TokenIds,
     Usage,

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reasoner import Completion
 from reasoner.errors import UsageError
 from reasoner.trace.events import Began, Sampled, Scored
 from reasoner.trace.replies import Grade, completions_in, labelled_folders, read_run
-from reasoner.types import Completion
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from reasoner.answers.questions import Question
-from reasoner.budget import Cost
+from reasoner import Completion, Cost, Question, Rating
 from reasoner.engine import Engine
-from reasoner.types import Completion, Part, Rating
+from reasoner.types import Part
 from reasoner.verifier import CostMeter
 from reasoner_verifiers.reward.model import RewardVerifier
 

@@ -1,9 +1,9 @@
 """A request of a verifier to a model, booked in the meter of its rating."""
 
-from reasoner.budget import Cost
+from reasoner import Completion, Cost, Prompt, SamplingParams
 from reasoner.engine import Engine, SampleRequest, UsageMeter
 from reasoner.errors import VerifierError
-from reasoner.types import Completion, Prompt, SamplingParams, TokenIds, Usage
+from reasoner.types import TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 
 

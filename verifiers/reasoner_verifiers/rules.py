@@ -8,12 +8,10 @@ from typing import ClassVar
 
 import regex
 
-from reasoner.answers.questions import Question
-from reasoner.budget import Cost
+from reasoner import Completion, Cost, Question, Rating
 from reasoner.engine import Engine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.system.foreign import ForeignErrors
-from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
 
 SECONDS = 1.0

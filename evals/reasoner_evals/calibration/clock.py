@@ -6,10 +6,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoner.budget import Cost
+from reasoner import Answer, Cost, Vote, VoteState
 from reasoner.stopping.pace import STRAGGLER_LENGTH, Order, width
 from reasoner.stopping.rules import MAX_WINDOW, StopRule, smoothed_share
-from reasoner.types import Answer, Vote, VoteState
 from reasoner_evals.runs.reading import SILENT
 from reasoner_evals.stats import Bools, Floats, Ints
 

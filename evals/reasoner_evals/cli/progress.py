@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from reasoner.budget import Cost
+from reasoner import Cost
 from reasoner.cli.progress import Display, clock, is_milestone
 from reasoner.cli.terminal import one_line
 from reasoner.engine import Engine, LengthTeller

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from reasoner.budget import Prices
+from reasoner import Prices
 from reasoner.cli.given import (
     GivenOptions,
     check_sampling,

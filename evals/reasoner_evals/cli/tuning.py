@@ -14,8 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from reasoner import Question
-from reasoner.budget import Budget, Prices
+from reasoner import Budget, Prices, Question
 from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, USAGE
 from reasoner.cli.given import read_prices

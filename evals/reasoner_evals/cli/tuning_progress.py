@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from reasoner.budget import Cost
+from reasoner import Cost
 from reasoner.cli.progress import Display, clock
 from reasoner.system.printing import counted, one_line, printable
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
-from reasoner.budget import Budget
+from reasoner import Budget
 from reasoner.errors import UsageError, shown
 from reasoner.registry import build, spec_of
 from reasoner.specs import Spec

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Final, cast
 
-from reasoner import Question, solve_many
-from reasoner.budget import Budget, Cost
+from reasoner import Budget, Cost, Question, solve_many
 from reasoner.engine import Engine, reset_caches
 from reasoner.errors import UsageError
 from reasoner.execution.session import CONCURRENCY

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reasoner.budget import Prices
+from reasoner import Prices
 from reasoner.engine import Engine
 from reasoner.engines import PACE
 from reasoner.errors import TraceError, UsageError

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoner.budget import Cost, Prices
+from reasoner import Cost, Prices
 from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.specs import Spec

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from reasoner import Answer
 from reasoner.answers.equivalence import Equivalence
 from reasoner.errors import DamagedLine
 from reasoner.journal.folder import replace, write_whole
@@ -15,7 +16,6 @@ from reasoner.journal.lines import JournalWriter, read_lines, sealed_line
 from reasoner.trace.events import read_trace
 from reasoner.trace.replies import Grade, GradeStatus
 from reasoner.trace.view import question_views
-from reasoner.types import Answer
 from reasoner_evals.runs.records import (
     VERDICT_LINES,
     ArmFolder,

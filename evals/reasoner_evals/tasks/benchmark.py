@@ -8,15 +8,15 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import ClassVar, Final, Protocol
 
+from reasoner import Prompt, Question
 from reasoner.answers.choices import ChoiceSpace
 from reasoner.answers.grading import is_gradable, stated
 from reasoner.answers.kinds import SPACES, space_for, with_options
 from reasoner.answers.numbers import STEPS_AND_BOX
-from reasoner.answers.questions import Question
 from reasoner.errors import UsageError, shown
 from reasoner.registry import check_types, name_of, spec_of
 from reasoner.system.tables import column_names
-from reasoner.types import AnswerSpace, Message, Prompt
+from reasoner.types import AnswerSpace, Message
 from reasoner_evals.tasks.data import (
     DataRow,
     Publication,

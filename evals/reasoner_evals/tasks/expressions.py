@@ -8,12 +8,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
+from reasoner import Answer
 from reasoner.answers.expressions import MAX_CONSTANT, evaluate, in_ascii
 from reasoner.answers.forms import LONG_BOX, Form, Opening, machine_forms
 from reasoner.answers.reading import FormReader, KeyedKind
 from reasoner.answers.thoughts import ThoughtPrompts
 from reasoner.errors import UsageError
-from reasoner.types import Answer
 
 
 def solves(text: str, *, numbers: tuple[int, ...], target: int, use_all: bool) -> bool:

@@ -8,12 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from reasoner import Answer, Prompt, Question
 from reasoner.answers.equivalence import Equivalence
-from reasoner.answers.questions import Question
 from reasoner.answers.tool_calls import ToolCallSpace, call_text, read_calls
 from reasoner.errors import UnknownName, UsageError
 from reasoner.trace.replies import GradeStatus
-from reasoner.types import Answer, Message, Prompt
+from reasoner.types import Message
 from reasoner_evals.tasks.benchmark import TaskData, Template, items_from, task_data
 from reasoner_evals.tasks.data import DataRow, json_lines, published
 from reasoner_evals.tasks.graders import GradedQuestion

@@ -8,18 +8,17 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Protocol
 
+from reasoner import Answer, Question
 from reasoner.answers.code import CodeSpace
 from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.grading import grade
 from reasoner.answers.numbers import NumberSpace
-from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
 from reasoner.sandbox.check import Sandbox
 from reasoner.sandbox.layers import SandboxLimits, detect
 from reasoner.specs import CheckedOptions, Range
 from reasoner.system.process_pool import FailedCall
 from reasoner.trace.replies import GradeStatus
-from reasoner.types import Answer
 from reasoner_evals.tasks.expressions import ExpressionSpace, solves
 
 GYM_SECONDS = (30.0, 90.0)

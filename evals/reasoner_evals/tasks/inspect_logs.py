@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 from zipfile import BadZipFile, ZipFile
 
+from reasoner import Answer
 from reasoner.answers.maths import MathSpace
 from reasoner.errors import UsageError
 from reasoner.system.files import open_regular, parse_json
 from reasoner.system.machine import require_extra
 from reasoner.system.tables import MAX_ROW
-from reasoner.types import Answer
 
 SUFFIXES: Final = (".eval", ".json")
 

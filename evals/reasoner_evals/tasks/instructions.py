@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import ClassVar
 
+from reasoner import Answer, Completion, Question
 from reasoner.answers.equivalence import Equivalence
-from reasoner.answers.questions import Question
 from reasoner.answers.whole import FreeSpace
 from reasoner.errors import UsageError
 from reasoner.system.machine import require_extra
 from reasoner.system.process_pool import FailedCall
 from reasoner.trace.replies import GradeStatus
-from reasoner.types import Answer, Completion
 from reasoner_evals.tasks.benchmark import Benchmark, TaskData, Template
 from reasoner_evals.tasks.data import DataRow
 from reasoner_evals.tasks.graders import GradedQuestion

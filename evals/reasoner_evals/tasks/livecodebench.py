@@ -9,6 +9,7 @@ import zlib
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar
 
+from reasoner import Answer
 from reasoner.answers.code import CodeSpace
 from reasoner.answers.equivalence import Equivalence
 from reasoner.errors import UsageError
@@ -17,7 +18,6 @@ from reasoner.sandbox.layers import SandboxLimits
 from reasoner.specs import CheckedOptions, Range
 from reasoner.system.files import parse_json
 from reasoner.trace.replies import GradeStatus
-from reasoner.types import Answer
 from reasoner_evals.tasks.benchmark import Template
 from reasoner_evals.tasks.benchmarks import CodeBenchmark
 from reasoner_evals.tasks.data import DataRow, Publication, published

@@ -6,8 +6,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from reasoner import Question
-from reasoner.budget import Budget, Cost
+from reasoner import Budget, Cost, Question
 from reasoner.engine import Engine
 from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError
 from reasoner.registry import build, expanded, load, options_of, spec_of

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from reasoner.budget import Budget, Prices
+from reasoner import Budget, Prices
 from reasoner.engine import Engine
 from reasoner.journal.folder import write_whole
 from reasoner.registry import build

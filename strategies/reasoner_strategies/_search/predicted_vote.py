@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from reasoner.answers.questions import Question
-from reasoner.budget import Cost
+from reasoner import Answer, Completion, Cost, Question, SamplingParams, VoteState
 from reasoner.stopping.pace import STRAGGLER_LENGTH
 from reasoner.strategy import Plan, StopRule, Tally, count_votes, note_stop, propose
-from reasoner.types import Answer, Completion, SamplingParams, VoteState
 from reasoner_strategies._search.probed_chains import ProbedChains
 from reasoner_strategies._search.steps import Path
 

@@ -3,11 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted
-from reasoner.strategy import Plan, Probe, count_votes, note, propose
-from reasoner.types import Answer, Extraction, SamplingParams, VoteState
-from reasoner.voting import Tally
+from reasoner import Answer, Question, SamplingParams, VoteState
+from reasoner.strategy import (
+    BudgetExhausted,
+    Plan,
+    Probe,
+    Tally,
+    count_votes,
+    note,
+    propose,
+)
+from reasoner.types import Extraction
 from reasoner_strategies._search.steps import Path, StepOptions, advance
 
 

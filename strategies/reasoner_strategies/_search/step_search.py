@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar
 
-from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted
+from reasoner import Answer, Question, VoteState
 from reasoner.specs import Range, Samples
 from reasoner.strategy import (
     MAX_CHAINS,
+    BudgetExhausted,
     Finished,
     Handle,
     Plan,
@@ -17,7 +17,6 @@ from reasoner.strategy import (
     next_finished,
     start,
 )
-from reasoner.types import Answer, VoteState
 from reasoner_strategies._search.steps import Path, StepOptions
 from reasoner_strategies._voting.pool import RunningVote, Selector
 

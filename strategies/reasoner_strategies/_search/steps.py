@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from reasoner.answers.questions import Question
+from reasoner import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner.errors import UsageError
 from reasoner.specs import CheckedOptions, Count, Length
 from reasoner.strategy import Plan, sample
-from reasoner.types import Answer, Completion, Prompt, SamplingParams
 
 
 @dataclass(frozen=True, slots=True, eq=False)

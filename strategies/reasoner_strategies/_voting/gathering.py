@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted
+from reasoner import Answer, Completion, Question, VoteState
 from reasoner.strategy import (
+    BudgetExhausted,
     Cancel,
     Finished,
     Handle,
@@ -21,9 +21,8 @@ from reasoner.strategy import (
     Start,
     Startable,
     Strategy,
+    Tally,
 )
-from reasoner.types import Answer, Completion, VoteState
-from reasoner.voting import Tally
 from reasoner_strategies._voting.pool import LaunchOrder
 
 ABREAST: Final = 256

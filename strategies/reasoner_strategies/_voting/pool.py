@@ -5,12 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from reasoner import Answer, Completion, Question, Rating, VoteState
 from reasoner.answers.code import CodeSpace
-from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted
-from reasoner.strategy import Plan, count_votes, propose, score
-from reasoner.types import Answer, AnswerSpace, Completion, Rating, VoteState
-from reasoner.voting import Tally
+from reasoner.strategy import BudgetExhausted, Plan, Tally, count_votes, propose, score
+from reasoner.types import AnswerSpace
 
 Pool = Sequence[Completion | None]
 Weights = Sequence[float | None]

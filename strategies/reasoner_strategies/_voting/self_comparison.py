@@ -5,10 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.answers.questions import Question
+from reasoner import Answer, Completion, Prompt, Question, SamplingParams, VoteState
 from reasoner.specs import CheckedOptions, Samples
 from reasoner.strategy import Plan, sample
-from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner_strategies._prompts import shortened, verdict, with_text, without_reply
 from reasoner_strategies._voting.pool import proposed, vote
 

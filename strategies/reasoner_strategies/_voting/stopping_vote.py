@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from reasoner.answers.questions import Question
-from reasoner.budget import Cost
-from reasoner.errors import BudgetExhausted
+from reasoner import Answer, Completion, Cost, Question, SamplingParams
 from reasoner.stopping.pace import LAUNCH_WINDOW, STRAGGLER_LENGTH, Order, width
 from reasoner.strategy import (
+    BudgetExhausted,
     Handle,
     Plan,
     Sample,
     StopRule,
+    Tally,
     cancel,
     count_votes,
     model_info,
@@ -21,8 +21,6 @@ from reasoner.strategy import (
     propose,
     start,
 )
-from reasoner.types import Answer, Completion, SamplingParams
-from reasoner.voting import Tally
 
 WhenFull = Literal["wait", "drop"]
 """What samples do that the KV cache has no room for: wait for it, or end early and not vote, the youngest first."""

@@ -14,8 +14,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from scipy import special
 
-from reasoner.answers.questions import Question
-from reasoner.budget import Cost
+from reasoner import Completion, Cost, Question
 from reasoner.engine import Engine, UsageMeter, reset_caches
 from reasoner.engines import say_nothing
 from reasoner.engines.vllm.arguments import OPEN, check_args
@@ -26,7 +25,7 @@ from reasoner.models.geometry import DType
 from reasoner.models.resolve import resolve
 from reasoner.registry import options_of
 from reasoner.specs import CheckedOptions, OpenOptions
-from reasoner.types import Completion, Notify, Part, TokenIds, Usage
+from reasoner.types import Notify, Part, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.reward.checkpoint import serving_folder
 from reasoner_verifiers.reward.recipes import (

@@ -7,14 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from reasoner.answers.questions import Question
+from reasoner import Completion, Prompt, Question
 from reasoner.engine import Engine
 from reasoner.engines.vllm.parts import CONTEXT
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.models.thinking import split
 from reasoner.system.files import read_object
-from reasoner.types import Completion, Message, Part, Prompt, TokenIds
+from reasoner.types import Message, Part, TokenIds
 
 
 @dataclass(frozen=True, slots=True)
