@@ -148,6 +148,7 @@ class SamplingParams(CheckedOptions):
     json_schema: str = ""
 
     def complete(self) -> None:
+        """Check the texts, the biases and the schema, and read a thinking level that is written."""
         for name in ("stop", "bad_words"):
             _check_texts(name, getattr(self, name))
         if self.logit_bias:

@@ -6,20 +6,20 @@ from typing import ClassVar
 from reasoner.engine import (
     Continuation,
     Engine,
+    ModelInfo,
     RenderedPrompt,
     SampleRequest,
+    TokenIds,
     continuation,
     release,
     reset_caches,
 )
 from reasoner.errors import UsageError, require
-from reasoner.models.info import ModelInfo
 from reasoner.types import (
     Completion,
     Prompt,
     SamplingParams,
     ThinkingLevel,
-    TokenIds,
     thinking_level,
 )
 

@@ -10,15 +10,23 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from reasoner.engine import Continuation, FreeEngine, RenderedPrompt, SampleRequest
+from reasoner.engine import (
+    Continuation,
+    EngineUnavailable,
+    FreeEngine,
+    Logprobs,
+    ModelInfo,
+    RenderedPrompt,
+    SampleRequest,
+    Usage,
+)
 from reasoner.engines.chains import PROBE_TOKENS, probe_reply
-from reasoner.errors import EngineUnavailable, UsageError
-from reasoner.models.info import ModelInfo
+from reasoner.errors import UsageError
 from reasoner.models.parting import still_thinking
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.system.files import complaint_of, open_regular
 from reasoner.system.printing import counted
-from reasoner.types import Completion, Logprobs, Prompt, SamplingParams, Usage
+from reasoner.types import Completion, Prompt, SamplingParams
 
 MAX_BYTES: Final = 1 << 30
 UNREADABLE: Final = "ERR"

@@ -5,13 +5,19 @@ from pathlib import Path
 from typing import ClassVar, NoReturn
 
 from reasoner.answers.questions import Question
-from reasoner.engine import FreeEngine, RenderedPrompt, SampleRequest
+from reasoner.engine import (
+    FreeEngine,
+    ModelInfo,
+    RenderedPrompt,
+    SampleRequest,
+    TokenIds,
+    Usage,
+)
 from reasoner.errors import NotRecorded, TraceError
-from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
 from reasoner.trace.events import Began, Prefilled, Prompted, Sampled, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories
-from reasoner.types import Completion, Prompt, TokenIds, Usage
+from reasoner.types import Completion, Prompt
 from reasoner.verifier import FreeVerifier
 
 

@@ -9,26 +9,27 @@ from functools import lru_cache
 from statistics import NormalDist
 from typing import Annotated, Final, NamedTuple
 
-from reasoner.engine import Continuation, FreeEngine, RenderedPrompt, SampleRequest
+from reasoner.engine import (
+    Continuation,
+    FinishReason,
+    FreeEngine,
+    Logprobs,
+    ModelInfo,
+    RenderedPrompt,
+    SampleRequest,
+    Usage,
+)
 from reasoner.engines.chains import PROBE_TOKENS, ChainLaw, probe_reply
 from reasoner.engines.simulating.arithmetic import read_arithmetic, written
 from reasoner.engines.simulating.instances import ANY_OBJECT, instance
 from reasoner.engines.simulating.tools import in_turn, named_call
 from reasoner.engines.simulating.wordings import Wording, wording
 from reasoner.errors import UsageError
-from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.specs import CheckedOptions, Range, Share
 from reasoner.strategy import BRANCH
-from reasoner.types import (
-    NO_THINKING,
-    Completion,
-    FinishReason,
-    Logprobs,
-    Prompt,
-    Usage,
-)
+from reasoner.types import NO_THINKING, Completion, Prompt
 
 _SLIPS = (1, -1, 10)
 """The errors of wrong answers to arithmetic, equally likely."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from reasoner import Completion, Cost, Question, Rating
-from reasoner.engine import Engine
+from reasoner.engine import Engine, Logprobs
 from reasoner.errors import VerifierError
 from reasoner.specs import CheckedOptions, Count, Range
 from reasoner.stopping.confidence import (
@@ -15,7 +15,7 @@ from reasoner.stopping.confidence import (
     sequence_confidence,
     token_confidence,
 )
-from reasoner.types import Logprobs, Part
+from reasoner.types import Part
 from reasoner.verifier import CostMeter, FreeVerifier
 
 Measure = Literal[

@@ -12,13 +12,13 @@ from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 from reasoner import Completion, Cost, Prompt, Question, Rating, SamplingParams
 from reasoner.answers.code import CodeSpace, functions_in
-from reasoner.engine import Engine
+from reasoner.engine import Engine, Usage
 from reasoner.errors import UsageError, VerifierError
 from reasoner.sandbox.check import Call, Program, Sandbox
 from reasoner.sandbox.layers import SandboxLimits
 from reasoner.specs import CheckedOptions, Count, Range
 from reasoner.system.files import parse_json, read_whole
-from reasoner.types import FALLBACK, NO_THINKING, Message, Usage
+from reasoner.types import FALLBACK, NO_THINKING, Message
 from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.requests import ask
 from reasoner_verifiers.shown_tests import (

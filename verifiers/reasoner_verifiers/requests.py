@@ -1,9 +1,8 @@
 """A request of a verifier to a model, booked in the meter of its rating."""
 
 from reasoner import Completion, Cost, Prompt, SamplingParams
-from reasoner.engine import Engine, SampleRequest, UsageMeter
+from reasoner.engine import Engine, SampleRequest, TokenIds, Usage, UsageMeter
 from reasoner.errors import VerifierError
-from reasoner.types import TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 
 

@@ -19,10 +19,10 @@ from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, USAGE
 from reasoner.cli.given import read_prices
 from reasoner.cli.session import EngineRun, started
-from reasoner.engine import Engine
+from reasoner.engine import Engine, EngineError
 from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.replay import ReplayEngine
-from reasoner.errors import EngineError, ReasonerError, TraceError, UsageError, require
+from reasoner.errors import ReasonerError, TraceError, UsageError, require
 from reasoner.journal.folder import make_folder, write_whole, writing
 from reasoner.registry import build, expanded, spec_of
 from reasoner.specs import Spec

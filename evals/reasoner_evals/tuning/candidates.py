@@ -7,8 +7,8 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from reasoner import Budget, Cost, Question
-from reasoner.engine import Engine
-from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError
+from reasoner.engine import Engine, EngineUnavailable
+from reasoner.errors import EngineDied, ReasonerError
 from reasoner.registry import build, expanded, load, options_of, spec_of
 from reasoner.specs import BareWord, Spec
 from reasoner.stopping.pace import Order

@@ -8,7 +8,16 @@ from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Annotated, ClassVar, Final
 
-from reasoner.engine import Continuation, RenderedPrompt, SampleRequest
+from reasoner.engine import (
+    Continuation,
+    EngineUnavailable,
+    ModelInfo,
+    RenderedPrompt,
+    RequestLost,
+    SampleRequest,
+    TokenIds,
+    Usage,
+)
 from reasoner.engines.openai import wire
 from reasoner.engines.openai.http import (
     GATEWAY_TIMEOUTS,
@@ -32,13 +41,12 @@ from reasoner.engines.openai.requests import (
     text_bound,
 )
 from reasoner.engines.openai.values import ServedModel, ServedModels, ServerObject
-from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError
+from reasoner.errors import UnknownName, UsageError
 from reasoner.models.families import AUTO
-from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.specs import CheckedOptions, Range
 from reasoner.system.redaction import MIN_LENGTH_IN_TEXT
-from reasoner.types import Completion, Prompt, TokenIds, Usage
+from reasoner.types import Completion, Prompt
 
 MODELS_NAMED: Final = 20
 

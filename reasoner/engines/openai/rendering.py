@@ -4,16 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from reasoner.engine import RenderedPrompt
+from reasoner.engine import EngineUnavailable, RenderedPrompt, TokenIds
 from reasoner.engines import RenderedHead, SharedHeads, named_profile
 from reasoner.engines.openai.http import Notes, ServerConnection
 from reasoner.engines.openai.requests import merged
 from reasoner.engines.openai.values import ServedModel, Tokenized
-from reasoner.errors import EngineUnavailable
 from reasoner.models.families import AUTO, profile_of, skip_text, template_arguments
 from reasoner.models.parting import PartSplitter, still_thinking
 from reasoner.models.thinking import ThinkingProfile, find
-from reasoner.types import NO_THINKING, Message, Prompt, ThinkingLevel, TokenIds
+from reasoner.types import NO_THINKING, Message, Prompt, ThinkingLevel
 
 SHORT: Final = (Message("user", "1"),)
 """A chat that is rendered to see what the template does."""

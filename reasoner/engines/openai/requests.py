@@ -8,9 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from reasoner.engine import RenderedPrompt, SampleRequest
+from reasoner.engine import EngineUnavailable, RenderedPrompt, SampleRequest
 from reasoner.engines import ReplyParts
-from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.errors import UsageError
 from reasoner.models.families import FAMILIES, skip_text, template_arguments
 from reasoner.models.parting import PartSplitter
 from reasoner.models.thinking import ThinkingProfile

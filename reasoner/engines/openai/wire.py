@@ -4,7 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from reasoner.answers.tool_calls import ToolCall, call_text
-from reasoner.engine import SampleRequest, TextPiece
+from reasoner.engine import (
+    FinishReason,
+    Logprobs,
+    RequestLost,
+    SampleRequest,
+    TextPiece,
+    TokenIds,
+    Usage,
+)
 from reasoner.engines import ReplyParts
 from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.requests import by_text, closed, may_think
@@ -14,11 +22,10 @@ from reasoner.engines.openai.values import (
     SentReply,
     TokenLogprobs,
 )
-from reasoner.errors import RequestLost
 from reasoner.models.thinking import ThinkingProfile, ThinkingSplit, split
 from reasoner.stopping.confidence import Cut
 from reasoner.system.printing import valid_unicode
-from reasoner.types import Completion, FinishReason, Logprobs, TokenIds, Usage
+from reasoner.types import Completion
 
 ODD = "the server's counts contradict each other or what it sends: the larger ones are booked"
 _FINISHES: dict[str, FinishReason] = {

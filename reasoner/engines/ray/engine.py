@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, ClassVar
 
-from reasoner.engine import Engine, ReplicatedEngine, SampleRequest
+from reasoner.engine import (
+    Engine,
+    EngineError,
+    EngineUnavailable,
+    ReplicatedEngine,
+    SampleRequest,
+)
 from reasoner.engines import SharedHeads
 from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.ray import cluster
@@ -17,7 +23,7 @@ from reasoner.engines.remote.host import HostFacts, Plain
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import in_daemon, installed_build
 from reasoner.engines.vllm.served import devices_of
-from reasoner.errors import EngineError, EngineUnavailable, UsageError, shown
+from reasoner.errors import UsageError, shown
 from reasoner.registry import options_of
 from reasoner.specs import CheckedOptions, Range
 from reasoner.system.machine import usable_cores

@@ -6,12 +6,12 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from reasoner.engine import SampleRequest
+from reasoner.engine import EngineUnavailable, RequestLost, SampleRequest
 from reasoner.engines.ray.host import EngineHost
 from reasoner.engines.remote.calls import HostCalls
 from reasoner.engines.remote.host import Plain, ToDriver, versions
 from reasoner.engines.vllm.build import first_line
-from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError, RequestLost
+from reasoner.errors import EngineDied, ReasonerError
 from reasoner.types import Notify
 
 PLACE_SECONDS: Final = 300.0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from reasoner.engine import SampleRequest, UsageMeter
+from reasoner.engine import SampleRequest, Usage, UsageMeter
 from reasoner.engines.remote.host import (
     Call,
     CallOutcome,
@@ -17,7 +17,6 @@ from reasoner.engines.remote.host import (
     packed_request,
 )
 from reasoner.errors import ReasonerError
-from reasoner.types import Usage
 
 
 class _Pending(NamedTuple):

@@ -3,13 +3,17 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reasoner.engine import Continuation, RenderedPrompt
+from reasoner.engine import (
+    Continuation,
+    EngineError,
+    ModelInfo,
+    RenderedPrompt,
+    TokenIds,
+)
 from reasoner.engines import SharedHeads, say_nothing
 from reasoner.engines.remote.host import HostFacts
-from reasoner.errors import EngineError
-from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
-from reasoner.types import Notify, Prompt, TokenIds
+from reasoner.types import Notify, Prompt
 
 
 @dataclass(slots=True)

@@ -12,9 +12,14 @@ from typing import Any, Final, NamedTuple
 from reasoner.engine import (
     Continuation,
     Engine,
+    EngineError,
+    EngineUnavailable,
+    ModelInfo,
     Progress,
+    RequestLost,
     SampleRequest,
     TextPiece,
+    Usage,
     UsageMeter,
     continuation,
     limits_thinking,
@@ -22,18 +27,14 @@ from reasoner.engine import (
 )
 from reasoner.errors import (
     EngineDied,
-    EngineError,
-    EngineUnavailable,
     MissingExtra,
     NotRecorded,
     ReasonerError,
-    RequestLost,
     UsageError,
 )
-from reasoner.models.info import ModelInfo
 from reasoner.system.foreign import described, where
 from reasoner.system.machine import installed
-from reasoner.types import Completion, SamplingParams, Usage
+from reasoner.types import Completion, SamplingParams
 
 _SENT_AS: Final = frozenset(
     (

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-from reasoner.engine import Engine, SampleRequest
+from reasoner.engine import Engine, EngineUnavailable, SampleRequest
 from reasoner.engines.remote.calls import HostCalls
 from reasoner.engines.remote.engine import RemoteEngine
 from reasoner.engines.remote.host import (
@@ -33,7 +33,7 @@ from reasoner.engines.remote.host import (
     ToReplica,
     versions,
 )
-from reasoner.errors import EngineDied, EngineUnavailable
+from reasoner.errors import EngineDied
 from reasoner.models.cache import cache_home
 from reasoner.registry import spec_of
 from reasoner.specs import Spec, Value

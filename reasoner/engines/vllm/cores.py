@@ -9,10 +9,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from reasoner.engine import Progress, UsageMeter
+from reasoner.engine import Progress, TokenIds, Usage, UsageMeter
 from reasoner.engines.vllm.build import CoreLog
 from reasoner.engines.vllm.stream import prepare
-from reasoner.types import TokenIds, Usage
 
 WORKER_EXTENSION = "reasoner.engines.vllm.worker.RepairableWorker"
 """The value of vLLM's `worker_extension_cls`: it repairs the sampler where that is needed."""

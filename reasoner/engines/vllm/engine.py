@@ -6,7 +6,15 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from reasoner.engine import Continuation, RenderedPrompt, SampleRequest, TextPiece
+from reasoner.engine import (
+    Continuation,
+    ModelInfo,
+    RenderedPrompt,
+    SampleRequest,
+    TextPiece,
+    TokenIds,
+    Usage,
+)
 from reasoner.engines import HEADS_CACHED, RenderedHead
 from reasoner.engines.vllm.build import Build, CoreLog, in_daemon, installed_build
 from reasoner.engines.vllm.cores import (
@@ -28,11 +36,10 @@ from reasoner.engines.vllm.served import VllmModel
 from reasoner.engines.vllm.stream import EndedSequence, SequenceStream, read_logprobs
 from reasoner.errors import UsageError
 from reasoner.models.families import AUTO, skip_text, template_arguments
-from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
 from reasoner.models.resolve import ResolvedModel
 from reasoner.models.thinking import HARMONY, ThinkingProfile
-from reasoner.types import Completion, Prompt, TokenIds, Usage
+from reasoner.types import Completion, Prompt
 
 
 @dataclass(slots=True)

@@ -7,15 +7,15 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoner.engine import Engine, UsageMeter
+from reasoner.engine import Engine, EngineError, TokenIds, Usage, UsageMeter
 from reasoner.engines.vllm.arguments import OWNED
 from reasoner.engines.vllm.build import Build, CoreLog, in_daemon
 from reasoner.engines.vllm.cores import CoreJob, PoolingCore
 from reasoner.engines.vllm.served import VllmModel
-from reasoner.errors import EngineError, UsageError
+from reasoner.errors import UsageError
 from reasoner.models.resolve import ResolvedModel
 from reasoner.specs import Range
-from reasoner.types import Prompt, TokenIds, Usage
+from reasoner.types import Prompt
 
 
 class PooledOutputs(NamedTuple):

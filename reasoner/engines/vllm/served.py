@@ -14,7 +14,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
-from reasoner.engine import Engine, UsageMeter
+from reasoner.engine import (
+    Engine,
+    EngineError,
+    EngineUnavailable,
+    ModelInfo,
+    RequestLost,
+    TokenIds,
+    Usage,
+    UsageMeter,
+)
 from reasoner.engines import say_nothing
 from reasoner.engines.vllm.arguments import OPEN, OWNED, check_args, converted
 from reasoner.engines.vllm.build import (
@@ -28,23 +37,15 @@ from reasoner.engines.vllm.build import (
 )
 from reasoner.engines.vllm.cores import Core, CoreDied, CoreFacts, CoreJob
 from reasoner.engines.vllm.rendering import NO_ARGUMENTS, PromptRenderer
-from reasoner.errors import (
-    EngineDied,
-    EngineError,
-    EngineUnavailable,
-    ReasonerError,
-    RequestLost,
-    UsageError,
-)
+from reasoner.errors import EngineDied, ReasonerError, UsageError
 from reasoner.models.defaults import sampling_of
 from reasoner.models.families import Arguments
 from reasoner.models.geometry import DType, default_dtype, read_model_info
-from reasoner.models.info import ModelInfo
 from reasoner.models.resolve import ResolvedModel, downloaded_bytes, resolve
 from reasoner.registry import options_of
 from reasoner.specs import CheckedOptions, OpenOptions, Range, Share
 from reasoner.system.machine import install_vllm
-from reasoner.types import Message, Notify, TokenIds, Usage
+from reasoner.types import Message, Notify
 
 CPU_CONTEXT = 8192
 """The longest window served on a CPU unless `max_model_len` asks for more."""

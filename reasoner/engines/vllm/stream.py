@@ -4,11 +4,18 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from reasoner.engine import Progress, SampleRequest, TextPiece
+from reasoner.engine import (
+    NO_LOGPROB,
+    EngineError,
+    FinishReason,
+    Logprobs,
+    Progress,
+    SampleRequest,
+    TextPiece,
+    TokenIds,
+)
 from reasoner.engines.vllm.parts import PartReader, SequencePrefix, ThinkingMarks
-from reasoner.errors import EngineError
 from reasoner.models.parting import first_stop
-from reasoner.types import NO_LOGPROB, FinishReason, Logprobs, TokenIds
 
 
 def prepare(processor: Any, progress: dict[str, Progress]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import special
 
 from reasoner import Completion, Cost, Question
-from reasoner.engine import Engine, UsageMeter, reset_caches
+from reasoner.engine import Engine, TokenIds, Usage, UsageMeter, reset_caches
 from reasoner.engines import say_nothing
 from reasoner.engines.vllm.arguments import OPEN, check_args
 from reasoner.engines.vllm.build import in_daemon, installed_build
@@ -25,7 +25,7 @@ from reasoner.models.geometry import DType
 from reasoner.models.resolve import resolve
 from reasoner.registry import options_of
 from reasoner.specs import CheckedOptions, OpenOptions
-from reasoner.types import Notify, Part, TokenIds, Usage
+from reasoner.types import Notify, Part
 from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.reward.checkpoint import serving_folder
 from reasoner_verifiers.reward.recipes import (

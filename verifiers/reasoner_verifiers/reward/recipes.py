@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from reasoner import Completion, Prompt, Question
-from reasoner.engine import Engine
+from reasoner.engine import Engine, TokenIds
 from reasoner.engines.vllm.parts import CONTEXT
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.models.thinking import split
 from reasoner.system.files import read_object
-from reasoner.types import Message, Part, TokenIds
+from reasoner.types import Message, Part
 
 
 @dataclass(frozen=True, slots=True)
