@@ -34,7 +34,7 @@ from reasoner_evals.calibration.outcomes import Samples, random_orders, stopped
 from reasoner_evals.stats import Bools, Floats, Ints
 from reasoner_evals.stats.estimators import best_of_k, votes_at_k
 from reasoner_evals.tuning.candidates import LEAST, PARTS, PILOT, STOPS, TRIALS
-from reasoner_evals.tuning.race import Race, limit, rounds
+from reasoner_evals.tuning.race import Race, rounds
 from reasoner_evals.tuning.split import FEW, JUDGES
 from reasoner_evals.tuning.verdict import SINGLES, JudgedStrategy, verdict
 
@@ -318,7 +318,7 @@ def tuned(of: Field, asked: np.ndarray) -> Result:
     def price(inside: Sequence[int]) -> float:
         kept = np.zeros(candidates, dtype=bool)
         kept[list(inside)] = True
-        costs = np.where(np.isinf(race.costs), goal, race.costs)
+        costs = race.expected_costs
         return float(
             costs[kept & ~of.shared].sum()
             + (costs[of.shared].max() if (kept & of.shared).any() else 0.0)
@@ -327,8 +327,7 @@ def tuned(of: Field, asked: np.ndarray) -> Result:
     blocks = rounds(len(racing))
     judge = 2 * goal * len(judging)
     for number, block in enumerate(blocks, 1):
-        costs = np.where(np.isinf(race.costs), goal, race.costs).tolist()
-        left = (limit(costs, goal, len(asked)) - spent - judge) / len(block)
+        left = (race.limit(len(asked)) - spent - judge) / len(block)
         if number > 1:
             race.thin_out(price, len(blocks) - number + 1, left)
         inside = race.inside

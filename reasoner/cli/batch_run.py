@@ -46,7 +46,6 @@ from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import (
     EngineDied,
     EngineUnavailable,
-    ReasonerError,
     RecordError,
     TraceError,
     UsageError,
@@ -381,13 +380,10 @@ class BatchRun(EngineRun):
             else "before any row was answered"
         )
         self.display.terminal.say(f"interrupted {done}")
-        return self._continued(interrupts.code_of(interrupt))
+        return self.continued(interrupts.code_of(interrupt))
 
-    def failed(self, error: ReasonerError) -> int:
-        """Show an error in one line, and how to continue; the exit code."""
-        return self._continued(EngineRun.failed(self, error))
-
-    def _continued(self, code: int) -> int:
+    def continued(self, code: int) -> int:
+        """Say where the answers so far are, and how to continue; the exit code."""
         if self._folder and self._folder.state.exists():
             parts = (
                 [f"the answers so far are in {self._folder.lines}"]

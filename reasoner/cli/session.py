@@ -34,15 +34,19 @@ class EngineRun(ABC):
     def interrupted(self, interrupt: KeyboardInterrupt) -> int:
         """Show what a signal ended; the exit code."""
         self.display.terminal.say("interrupted")
-        return interrupts.code_of(interrupt)
+        return self.continued(interrupts.code_of(interrupt))
 
     def failed(self, error: ReasonerError) -> int:
         """Show an error in one line; the exit code."""
         self.display.terminal.fail(error)
-        return code_of_run(error)
+        return self.continued(code_of_run(error))
+
+    def continued(self, code: int) -> int:
+        """Say how to continue what was interrupted or failed; the exit code."""
+        return code
 
     def close(self, code: int) -> int:
-        """Close what is open, and say how to continue; the exit code."""
+        """Close what is open; the exit code."""
         return code
 
     def run(self) -> int:

@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, ENGINE, OTHER, USAGE
 from reasoner.cli.session import EngineRun, started
 from reasoner.cli.terminal import OutputLost, ReaderLeft, wrapped
@@ -39,18 +38,14 @@ class EvalRun(EngineRun):
     command: str
     as_json: bool = False
 
-    def interrupted(self, interrupt: KeyboardInterrupt) -> int:
-        """Say how to continue; the exit code."""
-        self.display.terminal.say("interrupted")
-        return self._continued(interrupts.code_of(interrupt))
-
     def failed(self, error: ReasonerError) -> int:
-        """Show an error in one line, after what has changed, and how to continue; the exit code."""
+        """Show an error in one line, after what has changed; the exit code."""
         for line in error.diff if isinstance(error, DriftError) else ():
             self.display.terminal.say(line)
-        return self._continued(EngineRun.failed(self, error))
+        return EngineRun.failed(self, error)
 
-    def _continued(self, code: int) -> int:
+    def continued(self, code: int) -> int:
+        """Say what is kept, and how to continue, where that helps; the exit code."""
         if code != USAGE and self.folder.manifest.exists():
             resume = f"reasoner eval --resume {self.folder.path}"
             kept = " and ".join(self.display.kept) or "nothing yet"

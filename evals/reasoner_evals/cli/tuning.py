@@ -3,29 +3,26 @@
 import asyncio
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from statistics import fmean
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from reasoner import Budget, Prices, Question
-from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, USAGE
 from reasoner.cli.given import read_prices
 from reasoner.cli.session import EngineRun, started
 from reasoner.engine import Engine, EngineError
 from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.replay import ReplayEngine
-from reasoner.errors import ReasonerError, TraceError, UsageError, require
+from reasoner.errors import TraceError, UsageError, require
 from reasoner.journal.folder import make_folder, write_whole, writing
 from reasoner.registry import build, expanded, spec_of
-from reasoner.specs import Spec
 from reasoner.system.files import read_value
 from reasoner.system.machine import require_extra
 from reasoner.system.printing import printable
@@ -36,44 +33,40 @@ from reasoner_evals.cli.setup import RunOptions, load_tasks, verifier_of
 from reasoner_evals.cli.tuning_progress import TuneProgress
 from reasoner_evals.runs.arms import Shard, Subset
 from reasoner_evals.runs.equal import SIZES, read_goal
-from reasoner_evals.runs.naming import is_greedy
-from reasoner_evals.runs.run import sampling_of
 from reasoner_evals.tasks.benchmark import TaskData
+from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_evals.tasks.own_files import task_spec
 from reasoner_evals.tuning.candidates import (
-    LEAST,
     PILOT,
     Candidate,
-    Pace,
+    Kept,
+    RacingModel,
     SizedCandidates,
+    Sizes,
+    baselines,
     free_verifier,
+    is_single,
     pace_of,
+    price_of,
+    racing_models,
     sized,
     strategies_for,
 )
 from reasoner_evals.tuning.outcome import RaceOutcome
 from reasoner_evals.tuning.page import write
 from reasoner_evals.tuning.profile import profile_of
-from reasoner_evals.tuning.race import Race, limit, rounds
+from reasoner_evals.tuning.race import Race, rounds
 from reasoner_evals.tuning.rounds import FinishedRound, RoundMeasures, Rounds
 from reasoner_evals.tuning.split import QuestionSplit, apart, split
-from reasoner_evals.tuning.verdict import (
-    SINGLES,
-    JudgedStrategy,
-    forecasts,
-    frontier,
-    verdict,
-)
+from reasoner_evals.tuning.verdict import JudgedStrategy, forecasts, frontier, verdict
 
 M = TypeVar("M", bound=BaseModel)
 WAIT: Final = 1.0
 """Seconds between two looks for the results of other shards."""
 
 
-class _Setup(BaseModel):
+class _Setup(Kept):
     """What decides a race; kept in its folder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str
     judge: str
@@ -86,39 +79,6 @@ class _Setup(BaseModel):
     spend: int | None
     seed: int
     shards: int
-
-
-class RacingModel(NamedTuple):
-    """A model that races, and how many tokens one of its tokens counts as."""
-
-    name: str
-    """Of a member of a mixture that answers alone; empty for the engine as it is."""
-    engine: Engine
-    price: float = 1.0
-
-
-def racing_models(engine: Engine) -> tuple[RacingModel, ...]:
-    """The engine; of a mixture, also its members, each alone.
-
-    A token counts as its share of the FLOPs of the largest member's, and one of the mixture as their mean. Where those
-    are unknown, all count alike.
-    """
-    if not isinstance(engine, MixtureEngine):
-        return (RacingModel("", engine),)
-    flops = [
-        each.model.flops(prompt=0, cached=0, generated=1) or 0
-        for each in engine.members
-    ]
-    most = max(flops) if all(flops) else 0
-    prices = [each / most if most else 1.0 for each in flops]
-    names = [each.model.name for each in engine.members]
-    alone = (
-        RacingModel(name if names.count(name) == 1 else f"{name} ({at})", member, price)
-        for at, (name, member, price) in enumerate(
-            zip(names, engine.members, prices, strict=True), 1
-        )
-    )
-    return (RacingModel("", engine, fmean(prices)), *alone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +117,7 @@ class Tuning:
         """The strategies of a model. A single sample of a mixture is one of its members'."""
         if len(self.models) == 1 or model.name:
             return self.strategies
-        return tuple(each for each in self.strategies if not _is_single(each))
+        return tuple(each for each in self.strategies if not is_single(each))
 
     @property
     def decided(self) -> _Setup:
@@ -269,10 +229,9 @@ def _goal(tokens: str | None, seconds: float | None) -> Budget:
 
 def _check_sizes(strategies: Sequence[str], spend: str | None) -> None:
     """Refuse what has no effect, or no size, without --tokens. Raises UsageError."""
-    specs = [expanded("strategy", spec) for spec in strategies]
     missing = [
         spec
-        for spec in specs
+        for spec in (expanded("strategy", each) for each in strategies)
         if spec.name != "single" and not spec.options.keys() & SIZES
     ]
     if missing:
@@ -341,66 +300,6 @@ def _read(file: Path, kind: type[M]) -> M:
     )
 
 
-class _Sizes(BaseModel):
-    """What is known of the sizes, by the strategy, and the model where there are several, that they belong to."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    by_strategy: dict[str, SizedCandidates] = {}
-    pace: Pace | None = None
-    """Where the budget is in seconds, the pace of the largest vote that fits."""
-
-    @property
-    def candidates(self) -> tuple[Candidate, ...]:
-        """All candidates, each once."""
-        return tuple(
-            dict.fromkeys(
-                candidate
-                for each in self.by_strategy.values()
-                for candidate in each.candidates
-            )
-        )
-
-    @property
-    def tokens(self) -> float:
-        """What finding them cost."""
-        sizes = sum(each.tokens for each in self.by_strategy.values())
-        return sizes + (self.pace.spent if self.pace else 0.0)
-
-    def price(self, goal: Budget) -> float:
-        """The tokens that a question may cost; where seconds are limited, those that the vote costs; else infinite."""
-        return self.pace.tokens if self.pace else float(goal.tokens or math.inf)
-
-    def latest(self, goal: Budget) -> int:
-        """The sequential tokens that a question may take; 0 without a limit."""
-        if self.pace is None:
-            return 0
-        return max(1, math.floor((goal.seconds or 0) * self.pace.rate))
-
-
-def _votes(candidate: Candidate) -> bool:
-    """Whether it is a vote of a pool."""
-    return bool(candidate.size) and _name(candidate.arm) == "self_consistency"
-
-
-@cache
-def _drawn_by(candidate: Candidate) -> tuple[str, str]:
-    """The model, and what draws the samples: an arm, or a way of sampling that pools share."""
-    strategy = build("strategy", candidate.arm)
-    return (
-        candidate.model,
-        repr(sampling_of(strategy)) if candidate.size else candidate.arm,
-    )
-
-
-def _is_single(spec: str) -> bool:
-    return _name(spec_of(build("strategy", spec))) == "single"
-
-
-def _name(spec: str) -> str:
-    return Spec.parse(spec).name
-
-
 class _Raced(NamedTuple):
     """A race that has ended, why it did, the tokens so far, and the names of its rounds."""
 
@@ -420,14 +319,8 @@ class TuneRun(EngineRun):
     as_json: bool = False
     outcome: RaceOutcome | None = field(default=None, init=False)
 
-    def interrupted(self, interrupt: KeyboardInterrupt) -> int:
-        """Say how to continue; the exit code."""
-        self.display.terminal.say("interrupted: the same command continues the race")
-        return interrupts.code_of(interrupt)
-
-    def failed(self, error: ReasonerError) -> int:
-        """Show an error in one line, and how to continue; the exit code."""
-        code = EngineRun.failed(self, error)
+    def continued(self, code: int) -> int:
+        """Say how to continue, where that helps; the exit code."""
         if code != USAGE:
             self.display.terminal.say(
                 "what was measured is kept: the same command continues the race"
@@ -442,40 +335,35 @@ class TuneRun(EngineRun):
         strategies = [build("strategy", spec) for spec in setup.strategies]
         async with started(setup.engine, setup.verifier, strategies, progress):
             sizes = await self._sizes()
-            votes = (each.size for each in sizes.candidates if _votes(each))
+            votes = (each.size for each in sizes.candidates if each.votes)
             check_signal(setup.binning, max(votes, default=FIRST))
-            rounds_of = {
-                model.name: Rounds(
-                    path=setup.folder / (f"model-{at}" if at else ""),
-                    data=setup.data,
-                    engine=model.engine,
-                    verifier=setup.verifier,
-                    verifier_spec=setup.decided.verifier,
-                    seed=setup.seed,
-                    prices=setup.prices,
-                    command=self.command,
-                    shard=setup.shard,
-                    price=model.price,
-                    latest=sizes.latest(setup.goal),
-                )
-                for at, model in enumerate(setup.models)
-            }
+            asked = Rounds(
+                path=setup.folder,
+                data=setup.data,
+                models=setup.models,
+                verifier=setup.verifier,
+                verifier_spec=setup.decided.verifier,
+                seed=setup.seed,
+                prices=setup.prices,
+                command=self.command,
+                shard=setup.shard,
+                latest=sizes.latest(setup.goal),
+            )
             for model in setup.models[1:]:
                 progress.note(
                     f"note: a token of {model.name} counts as {model.price:.3g}"
                 )
-            self.outcome = await self._judged(
-                rounds_of, sizes, await self._raced(rounds_of, sizes)
-            )
+            raced = await self._raced(asked, sizes)
+            self.outcome = await self._judged(asked, sizes, raced)
         write(self.outcome)
 
-    async def _sizes(self) -> _Sizes:
+    async def _sizes(self) -> Sizes:
         """The candidates: sizes of an earlier session are read, missing ones are measured."""
         setup, file = self.setup, self.setup.folder / "sizes.json"
         while setup.shard and setup.shard.parts != (1,) and not self._all_sized(file):
             self.display.stage = "waiting for the sizes of shard 1"
             await asyncio.sleep(WAIT)
-        sizes = _read(file, _Sizes) if file.exists() else _Sizes()
+        sizes = _read(file, Sizes) if file.exists() else Sizes()
         questions = [item.question for item in setup.sides.race[:PILOT]]
         if setup.goal.seconds and not sizes.pace:
             await self._check_one(setup.goal.seconds, questions)
@@ -502,12 +390,10 @@ class TuneRun(EngineRun):
                 left_out=own.left_out,
                 tokens=own.tokens * model.price,
             )
-            sizes = _Sizes(by_strategy={**sizes.by_strategy, label: result})
+            sizes = Sizes(by_strategy={**sizes.by_strategy, label: result})
             _write(file, sizes)
         if setup.goal.seconds and not sizes.pace:
-            arms = [
-                each for each in sizes.candidates if _votes(each)
-            ] or sizes.candidates
+            arms = [each for each in sizes.candidates if each.votes] or sizes.candidates
             largest = max(arms, key=lambda each: each.size).arm
             pace = await pace_of(largest, questions, setup.engine)
             sizes = sizes.model_copy(update={"pace": pace})
@@ -526,7 +412,7 @@ class TuneRun(EngineRun):
 
     async def _check_one(self, seconds: float, questions: Sequence[Question]) -> None:
         """Refuse what not even one sample keeps. Raises UsageError."""
-        single = next(each for each in self.setup.strategies if _is_single(each))
+        single = next(each for each in self.setup.strategies if is_single(each))
         self.display.begin(f"measuring the seconds of {printable(single)}")
         pace = await pace_of(single, questions, self.setup.engine)
         if pace.seconds > seconds:
@@ -538,13 +424,13 @@ class TuneRun(EngineRun):
     def _all_sized(self, file: Path) -> bool:
         if not file.exists():
             return False
-        sizes = _read(file, _Sizes)
+        sizes = _read(file, Sizes)
         labels = {label for _, _, label in self._labelled()}
         return labels <= set(sizes.by_strategy) and bool(
             sizes.pace or not self.setup.goal.seconds
         )
 
-    async def _raced(self, rounds_of: Mapping[str, Rounds], sizes: _Sizes) -> _Raced:
+    async def _raced(self, all_rounds: Rounds, sizes: Sizes) -> _Raced:
         """Run the race to its end, or continue it."""
         setup, candidates, progress = self.setup, sizes.candidates, self.display
         specs = [each.label for each in candidates]
@@ -561,12 +447,12 @@ class TuneRun(EngineRun):
         progress.expect(race, specs, racing, spent)
         ended, names = "the questions are used up", list[str]()
         for number, block in enumerate(blocks, 1):
-            inside = race.inside
-            if len(inside) == 1:
+            if len(race.inside) == 1:
                 ended = "one candidate is left"
                 break
-            price = partial(self._price, race, candidates)
-            most, judge = self._limit(race), 2 * race.budget * len(setup.sides.judge)
+            price = partial(price_of, candidates, race)
+            most = setup.spend or race.limit(setup.questions)
+            judge = 2 * race.budget * len(setup.sides.judge)
             left = (most - spent - judge) / len(block)
             if number > 1:
                 progress.looked(
@@ -585,7 +471,7 @@ class TuneRun(EngineRun):
             progress.round(number, len(blocks), len(block))
             items = tuple(setup.sides.race[at] for at in block)
             names.append(f"round-{number:02}")
-            read = await self._asked(rounds_of, names[-1], candidates, inside, items)
+            read = await self._asked(all_rounds, names[-1], candidates, inside, items)
             parts.append(read.measured)
             groups += read.groups
             race.right, race.tokens, race.sequential, _ = RoundMeasures.side_by_side(
@@ -594,20 +480,16 @@ class TuneRun(EngineRun):
             race.groups = groups if all(groups) else None
             race.failed = np.isin(np.arange(len(candidates)), list(read.errors))
             spent += read.drawn
-            if len(read.errors) == len(inside):
-                raise EngineError(
-                    f"no candidate has a result: {specs[inside[0]]}: {read.errors[inside[0]]}"
-                )
             progress.looked(race.look(), spent, read.errors)
             progress.summed_up()
             if not race.inside:
                 raise EngineError(
-                    f"no candidate has a result: {read.errors[inside[0]]}"
+                    f"no candidate has a result: {specs[inside[0]]}: {read.errors[inside[0]]}"
                 )
         return _Raced(race, ended, spent, names)
 
     async def _judged(
-        self, rounds_of: Mapping[str, Rounds], sizes: _Sizes, raced: _Raced
+        self, all_rounds: Rounds, sizes: Sizes, raced: _Raced
     ) -> RaceOutcome:
         """Choose a candidate, and compare it with the baselines on the questions that judge."""
         setup, candidates, progress, race = (
@@ -619,9 +501,9 @@ class TuneRun(EngineRun):
         specs = [each.label for each in candidates]
         chosen = race.choice(few=setup.sides.few)
         progress.begin(f"judging {specs[chosen]}")
-        baselines = self._baselines(race, candidates, chosen)
         own = candidates[chosen]
-        judged = [own, *(each for _, each in baselines)]
+        compared = baselines(candidates, race, chosen, setup.models)
+        judged = [own, *(each for _, each in compared)]
         if not str(setup.goal):
             judged += [
                 each.model_copy(update={"spec": each.arm})
@@ -634,11 +516,12 @@ class TuneRun(EngineRun):
                 for each in judged
             )
         )
-        judging = {
-            model: replace(each, data=setup.judge) for model, each in rounds_of.items()
-        }
         read = await self._asked(
-            judging, "judge", asked, list(range(len(asked))), setup.sides.judge
+            replace(all_rounds, data=setup.judge),
+            "judge",
+            asked,
+            list(range(len(asked))),
+            setup.sides.judge,
         )
         if len(read.errors) == len(asked):
             raise EngineError(f"the judge has no result: {read.errors[0]}")
@@ -650,7 +533,7 @@ class TuneRun(EngineRun):
         }
         judgement = verdict(
             values[own.label],
-            [(name, values[each.label]) for name, each in baselines],
+            [(name, values[each.label]) for name, each in compared],
             list(read.groups) if all(read.groups) else None,
             few=setup.sides.few,
         )
@@ -661,10 +544,11 @@ class TuneRun(EngineRun):
             None
             if setup.goal.seconds
             else profile_of(
-                rounds_of[own.model].calibrated(
+                all_rounds.calibrated(
+                    model,
                     raced.rounds
                     if setup.judge is not setup.data
-                    else [*raced.rounds, "judge"]
+                    else [*raced.rounds, "judge"],
                 ),
                 setup.data.items,
                 setup.binning,
@@ -706,95 +590,18 @@ class TuneRun(EngineRun):
 
     async def _asked(
         self,
-        rounds_of: Mapping[str, Rounds],
+        all_rounds: Rounds,
         name: str,
         candidates: tuple[Candidate, ...],
         inside: list[int],
-        items: tuple[Any, ...],
+        items: tuple[GradedQuestion, ...],
     ) -> FinishedRound:
         """Ask the candidates that are in, wait for other shards, and read the results of all."""
-        asked = {
-            model: [who for who in inside if candidates[who].model == model]
-            for model in rounds_of
-        }
-        for model, racing in asked.items():
-            if racing:
-                await rounds_of[model].ask(
-                    name, [candidates[who] for who in racing], items, self.display
-                )
-        while not all(
-            rounds_of[model].finished(name) for model, racing in asked.items() if racing
-        ):
+        await all_rounds.ask(name, candidates, inside, items, self.display)
+        while not all_rounds.finished(name, candidates, inside):
             self.display.stage = "waiting for the other shards"
             await asyncio.sleep(WAIT)
-        return FinishedRound.together(
-            [
-                rounds_of[model].read(name, candidates, racing)
-                for model, racing in asked.items()
-                if racing
-            ]
-        )
-
-    def _limit(self, race: Race) -> float:
-        """The tokens that may be spent in all; by default a share of what everything would cost."""
-        setup = self.setup
-        if setup.spend is not None:
-            return float(setup.spend)
-        costs = np.where(np.isfinite(race.costs), race.costs, race.goal)
-        return limit(costs.tolist(), race.goal, setup.questions)
-
-    def _price(
-        self, race: Race, candidates: tuple[Candidate, ...], inside: Sequence[int]
-    ) -> float:
-        """About the tokens of a question for these candidates; what selects from one pool costs it once."""
-        prices = {_drawn_by(candidates[who]): 0.0 for who in inside}
-        for each, cost in zip(candidates, race.costs.tolist(), strict=True):
-            arm = _drawn_by(each)
-            if arm in prices:
-                prices[arm] = max(race.goal if math.isinf(cost) else cost, prices[arm])
-        return sum(prices.values())
-
-    def _baselines(
-        self, race: Race, candidates: tuple[Candidate, ...], chosen: int
-    ) -> list[tuple[str, Candidate]]:
-        """One sample, and the plain vote that costs about what the chosen one does; where that is one sample, all.
-
-        Of several models, the sample is of the one whose samples were right most often; the vote is of the model that
-        was chosen.
-        """
-        own = candidates[chosen]
-        at = max(
-            (who for who, each in enumerate(candidates) if _is_single(each.spec)),
-            key=lambda who: (who == chosen, race.accuracy(who)),
-        )
-        single = candidates[at]
-        engine = next(
-            each.engine for each in self.setup.models if each.name == single.model
-        )
-        greedy = is_greedy(single.spec, thinks=engine.model.thinking is not None)
-        baselines = [(SINGLES[0] if greedy else SINGLES[1], single)]
-        votes = [
-            (who, each)
-            for who, each in enumerate(candidates)
-            if _votes(each) and not each.stop and each.model == own.model
-        ]
-        if votes:
-            largest, whole = max(votes, key=lambda vote: vote[1].size)
-            size = whole.size
-            if own != single:
-                size = round(
-                    whole.size * race.cost(chosen) / max(race.cost(largest), 1.0)
-                )
-            size = max(min(size, whole.size), min(LEAST, whole.size))
-            vote = build("strategy", whole.arm)
-            spec = spec_of(type(vote)(n=size, params=vote.params))
-            baselines.append(
-                (
-                    "a plain vote of equal cost",
-                    whole.model_copy(update={"spec": spec}),
-                )
-            )
-        return baselines
+        return all_rounds.read(name, candidates, inside)
 
     def finish(self) -> int:
         """Show the verdict; the exit code."""

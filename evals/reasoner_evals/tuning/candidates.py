@@ -1,13 +1,16 @@
 """The candidates of a race: strategies in the sizes that fit parts of the budget, and how each is measured."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from statistics import fmean
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from reasoner import Budget, Cost, Question
 from reasoner.engine import Engine, EngineUnavailable
+from reasoner.engines.mixture import MixtureEngine
 from reasoner.errors import EngineDied, ReasonerError
 from reasoner.registry import build, expanded, load, options_of, spec_of
 from reasoner.specs import BareWord, Spec
@@ -21,7 +24,11 @@ from reasoner_evals.runs.equal import (
     costs_of,
     narrow_down,
 )
+from reasoner_evals.runs.naming import is_greedy
+from reasoner_evals.runs.run import sampling_of
 from reasoner_evals.tasks.graders import GradedQuestion
+from reasoner_evals.tuning.race import Race
+from reasoner_evals.tuning.verdict import SINGLES
 
 PARTS: Final = (0.25, 0.5, 1.0)
 """The parts of the budget that each strategy is sized to."""
@@ -50,10 +57,54 @@ FREE_VERIFIERS: Final[Mapping[str, str]] = {
 """A verifier that costs no tokens, for a kind of answer."""
 
 
-class Candidate(BaseModel):
-    """A strategy that may be chosen, and the arm that measures it: its own, or a pool of samples that others share."""
+class RacingModel(NamedTuple):
+    """A model that races, and how many tokens one of its tokens counts as."""
+
+    name: str
+    """Of a member of a mixture that answers alone; empty for the engine as it is."""
+    engine: Engine
+    price: float = 1.0
+    folder: str = ""
+    """Where its rounds are, in the folder of the race."""
+
+
+def racing_models(engine: Engine) -> tuple[RacingModel, ...]:
+    """The engine; of a mixture, also its members, each alone.
+
+    A token counts as its share of the FLOPs of the largest member's, and one of the mixture as their mean. Where those
+    are unknown, all count alike.
+    """
+    if not isinstance(engine, MixtureEngine):
+        return (RacingModel("", engine),)
+    flops = [
+        each.model.flops(prompt=0, cached=0, generated=1) or 0
+        for each in engine.members
+    ]
+    most = max(flops) if all(flops) else 0
+    prices = [each / most if most else 1.0 for each in flops]
+    names = [each.model.name for each in engine.members]
+    alone = (
+        RacingModel(
+            name if names.count(name) == 1 else f"{name} ({at})",
+            member,
+            price,
+            f"model-{at}",
+        )
+        for at, (name, member, price) in enumerate(
+            zip(names, engine.members, prices, strict=True), 1
+        )
+    )
+    return (RacingModel("", engine, fmean(prices)), *alone)
+
+
+class Kept(BaseModel):
+    """What is kept in the folder of a race."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Candidate(Kept):
+    """A strategy that may be chosen, and the arm that measures it: its own, or a pool of samples that others share."""
 
     spec: str
     arm: str
@@ -71,11 +122,29 @@ class Candidate(BaseModel):
         """Its spec, with its model where there are several."""
         return f"{self.spec} on {self.model}" if self.model else self.spec
 
+    @property
+    def votes(self) -> bool:
+        """Whether it is a vote of a pool."""
+        return bool(self.size) and Spec.parse(self.arm).name == "self_consistency"
 
-class SizedCandidates(BaseModel):
+
+@cache
+def drawn_by(candidate: Candidate) -> tuple[str, str]:
+    """The model, and what draws the samples: an arm, or a way of sampling that pools share."""
+    strategy = build("strategy", candidate.arm)
+    return (
+        candidate.model,
+        repr(sampling_of(strategy)) if candidate.size else candidate.arm,
+    )
+
+
+def is_single(spec: str) -> bool:
+    """Whether a strategy is one sample."""
+    return expanded("strategy", spec).name == "single"
+
+
+class SizedCandidates(Kept):
     """The candidates that one strategy gives, or why it gives none."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     candidates: tuple[Candidate, ...] = ()
     left_out: str = ""
@@ -83,10 +152,8 @@ class SizedCandidates(BaseModel):
     """What finding the sizes cost."""
 
 
-class Pace(BaseModel):
+class Pace(Kept):
     """How long a question takes on this engine while no other one is asked."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     seconds: float
     """On average."""
@@ -96,6 +163,41 @@ class Pace(BaseModel):
     """That a question costs."""
     spent: float
     """The tokens of all questions that were asked."""
+
+
+class Sizes(Kept):
+    """What is known of the sizes, by the strategy, and the model where there are several, that they belong to."""
+
+    by_strategy: dict[str, SizedCandidates] = {}
+    pace: Pace | None = None
+    """Where the budget is in seconds, the pace of the largest vote that fits."""
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """All candidates, each once."""
+        return tuple(
+            dict.fromkeys(
+                candidate
+                for each in self.by_strategy.values()
+                for candidate in each.candidates
+            )
+        )
+
+    @property
+    def tokens(self) -> float:
+        """What finding them cost."""
+        sizes = sum(each.tokens for each in self.by_strategy.values())
+        return sizes + (self.pace.spent if self.pace else 0.0)
+
+    def price(self, goal: Budget) -> float:
+        """The tokens that a question may cost; where seconds are limited, those that the vote costs; else infinite."""
+        return self.pace.tokens if self.pace else float(goal.tokens or math.inf)
+
+    def latest(self, goal: Budget) -> int:
+        """The sequential tokens that a question may take; 0 without a limit."""
+        if self.pace is None:
+            return 0
+        return max(1, math.floor((goal.seconds or 0) * self.pace.rate))
 
 
 def free_verifier(items: Sequence[GradedQuestion]) -> str:
@@ -214,6 +316,57 @@ async def _alone(
     verifier: Verifier | None,
 ) -> list[Cost]:
     return await costs_of(spec, questions, engine, verifier, concurrency=1)
+
+
+def price_of(
+    candidates: Sequence[Candidate], race: Race, inside: Sequence[int]
+) -> float:
+    """About the tokens of a question for these candidates; what selects from one pool costs it once."""
+    prices = {drawn_by(candidates[who]): 0.0 for who in inside}
+    for each, cost in zip(candidates, race.expected_costs.tolist(), strict=True):
+        arm = drawn_by(each)
+        if arm in prices:
+            prices[arm] = max(cost, prices[arm])
+    return sum(prices.values())
+
+
+def baselines(
+    candidates: Sequence[Candidate],
+    race: Race,
+    chosen: int,
+    models: Sequence[RacingModel],
+) -> list[tuple[str, Candidate]]:
+    """One sample, and the plain vote that costs about what the chosen one does; where that is one sample, all.
+
+    Of several models, the sample is of the one whose samples were right most often; the vote is of the model that
+    was chosen.
+    """
+    own = candidates[chosen]
+    single = candidates[
+        max(
+            (who for who, each in enumerate(candidates) if is_single(each.spec)),
+            key=lambda who: (who == chosen, race.accuracy(who)),
+        )
+    ]
+    engine = next(each.engine for each in models if each.name == single.model)
+    greedy = is_greedy(single.spec, thinks=engine.model.thinking is not None)
+    named = [(SINGLES[0] if greedy else SINGLES[1], single)]
+    votes = [
+        (who, each)
+        for who, each in enumerate(candidates)
+        if each.votes and not each.stop and each.model == own.model
+    ]
+    if not votes:
+        return named
+    largest, whole = max(votes, key=lambda vote: vote[1].size)
+    size = whole.size
+    if own != single:
+        size = round(size * race.cost(chosen) / max(race.cost(largest), 1.0))
+    size = max(min(size, whole.size), min(LEAST, whole.size))
+    vote = build("strategy", whole.arm)
+    spec = spec_of(type(vote)(n=size, params=vote.params))
+    equal = whole.model_copy(update={"spec": spec})
+    return [*named, ("a plain vote of equal cost", equal)]
 
 
 def _fitting(tried: dict[int, tuple[str, float]], goal: float) -> int:

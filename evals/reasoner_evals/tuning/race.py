@@ -94,6 +94,11 @@ class Race:
         return _means(self.tokens, empty=math.inf)
 
     @property
+    def expected_costs(self) -> Floats:
+        """[K]: the costs; the goal where none is known."""
+        return np.where(np.isfinite(self.costs), self.costs, self.goal)
+
+    @property
     def budget(self) -> float:
         """The goal; without one, the cost of the dearest candidate so far."""
         known = self.costs[np.isfinite(self.costs)]
@@ -185,6 +190,15 @@ class Race:
             self.right[who], self.right[list(others)], margins, self.groups
         )
 
+    def limit(self, questions: int) -> float:
+        """The tokens that a race and its judge may spend by default, on so many questions.
+
+        It is a share of what all candidates on all questions cost. The sizes, the samples of the largest vote, and the
+        judge fit whatever the number of candidates.
+        """
+        whole = float(self.expected_costs.sum())
+        return max(whole / SHARE, LEAST_SHARE * self.goal) * questions
+
     def choice(self, *, few: bool) -> int:
         """The candidate to run: the cheapest within a margin of the most accurate one.
 
@@ -230,15 +244,6 @@ def _by_group(values: Floats, groups: Groups) -> Floats:
     known = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(known, values, 0.0) @ belongs / (known @ belongs))
-
-
-def limit(costs: Sequence[float], goal: float, questions: int) -> float:
-    """The tokens that a race and its judge may spend by default, by what candidates cost a question.
-
-    It is a share of what all candidates on all `questions` cost. The sizes, the samples of the largest vote, and the
-    judge fit whatever the number of candidates.
-    """
-    return max(sum(costs) / SHARE, LEAST_SHARE * goal) * questions
 
 
 def rounds(questions: int) -> list[range]:

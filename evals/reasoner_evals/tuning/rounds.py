@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from reasoner import Budget, Prices
-from reasoner.engine import Engine
 from reasoner.journal.folder import write_whole
 from reasoner.registry import build
 from reasoner.verifier import Verifier
@@ -35,7 +34,7 @@ from reasoner_evals.runs.run import Watcher, evaluate, shares_samples
 from reasoner_evals.stats import Floats
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.graders import GradedQuestion
-from reasoner_evals.tuning.candidates import Candidate
+from reasoner_evals.tuning.candidates import Candidate, RacingModel
 
 FINISHED: Final = "finished"
 """The file that a round has once all its questions were asked."""
@@ -74,22 +73,6 @@ class FinishedRound:
     errors: dict[int, str]
     """The candidates without a single result, with the first error of each."""
 
-    @classmethod
-    def together(cls, parts: Sequence["FinishedRound"]) -> "FinishedRound":
-        """One round of several models; each measured candidates of its own."""
-        measured = parts[0].measured
-        for part in parts[1:]:
-            columns = zip(measured, part.measured, strict=True)
-            measured = RoundMeasures(
-                *(np.where(np.isnan(ours), theirs, ours) for ours, theirs in columns)
-            )
-        return cls(
-            measured,
-            parts[0].groups,
-            sum(part.drawn for part in parts),
-            {who: text for part in parts for who, text in part.errors.items()},
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
@@ -97,7 +80,7 @@ class Rounds:
 
     path: Path
     data: TaskData
-    engine: Engine
+    models: tuple[RacingModel, ...]
     verifier: Verifier | None
     verifier_spec: str
     seed: int
@@ -105,38 +88,61 @@ class Rounds:
     command: str
     shard: Shard | None = None
     """The part of each round that this process asks; it reads all of them."""
-    price: float = 1.0
-    """How many tokens one of this engine counts as."""
     latest: int = 0
     """The sequential tokens that a question may take; 0 without a limit."""
 
-    def folder(self, name: str) -> RunFolder:
-        """The folder of a round."""
-        return RunFolder(self.path / name)
+    def folder(self, model: RacingModel, name: str) -> RunFolder:
+        """The folder of a round, of the candidates of one model."""
+        return RunFolder(self.path / model.folder / name)
 
-    def _part(self, name: str, shard: Shard) -> RunFolder:
-        return RunFolder(
-            self.path / "parts" / f"{name}-{shard.parts[0]}of{shard.count}"
+    def _part(self, model: RacingModel, name: str, shard: Shard) -> RunFolder:
+        return self.folder(model, f"parts/{name}-{shard.parts[0]}of{shard.count}")
+
+    def _racing(
+        self, candidates: Sequence[Candidate], inside: Sequence[int]
+    ) -> list[tuple[RacingModel, list[int]]]:
+        """Each model that has candidates among these, with them."""
+        own = (
+            (model, [who for who in inside if candidates[who].model == model.name])
+            for model in self.models
         )
+        return [(model, racing) for model, racing in own if racing]
 
     async def ask(
         self,
         name: str,
         candidates: Sequence[Candidate],
+        inside: Sequence[int],
         items: tuple[GradedQuestion, ...],
         watcher: Watcher,
     ) -> None:
-        """Ask all candidates these questions, or this shard's part, as far as an earlier session has not.
+        """Ask these of the candidates, or this shard's part, as far as an earlier session has not.
 
         Raises:
             Drifted: what decides the round has changed since it began.
             TraceError: a file cannot be read or written.
             EngineError: the engine does not answer any more.
         """
-        if self.finished(name):
+        for model, racing in self._racing(candidates, inside):
+            asked = [candidates[who] for who in racing]
+            await self._ask(model, name, asked, items, watcher)
+
+    async def _ask(
+        self,
+        model: RacingModel,
+        name: str,
+        candidates: Sequence[Candidate],
+        items: tuple[GradedQuestion, ...],
+        watcher: Watcher,
+    ) -> None:
+        if self._finished(model, name):
             return
         subset = Subset(shard=self.shard)
-        folder = self._part(name, self.shard) if self.shard else self.folder(name)
+        folder = (
+            self._part(model, name, self.shard)
+            if self.shard
+            else self.folder(model, name)
+        )
         if (folder.path / FINISHED).exists():
             return
         source = self.data.source.model_copy(
@@ -148,7 +154,7 @@ class Rounds:
             manifest = freeze(
                 tasks,
                 self._arms(candidates),
-                self.engine,
+                model.engine,
                 self.prices,
                 command=self.command,
             )
@@ -160,19 +166,28 @@ class Rounds:
             else:
                 write_manifest(folder, manifest)
             write_items(folder, tasks)
-            await evaluate(folder, manifest, tasks, self.engine, self.verifier, watcher)
+            await evaluate(
+                folder, manifest, tasks, model.engine, self.verifier, watcher
+            )
             write_whole(folder.path / FINISHED, [b""])
 
-    def finished(self, name: str) -> bool:
-        """Whether all questions of a round were asked. The first of several shards merges their parts."""
-        folder = self.folder(name)
+    def finished(
+        self, name: str, candidates: Sequence[Candidate], inside: Sequence[int]
+    ) -> bool:
+        """Whether these candidates were asked all questions. The first of several shards merges their parts."""
+        return all(
+            self._finished(model, name) for model, _ in self._racing(candidates, inside)
+        )
+
+    def _finished(self, model: RacingModel, name: str) -> bool:
+        folder = self.folder(model, name)
         if (
             self.shard
             and self.shard.parts == (1,)
             and not (folder.path / FINISHED).exists()
         ):
             parts = [
-                self._part(name, Shard(self.shard.count, (index,)))
+                self._part(model, name, Shard(self.shard.count, (index,)))
                 for index in range(1, self.shard.count + 1)
             ]
             if all((part.path / FINISHED).exists() for part in parts):
@@ -205,46 +220,48 @@ class Rounds:
         self, name: str, candidates: Sequence[Candidate], inside: Sequence[int]
     ) -> FinishedRound:
         """A finished round in which these of the candidates were asked. Raises TraceError: its files are damaged."""
-        run = open_run(self.folder(name).path)
-        arms = {
-            arm.strategy: ArmReading(run, read_arm(run, arm.name))
-            for arm in run.manifest.arms
-        }
-        items = run.tasks[self.data.source.task]
-        measured, errors = (
+        racing = self._racing(candidates, inside)
+        runs = [open_run(self.folder(model, name).path) for model, _ in racing]
+        items = runs[0].tasks[self.data.source.task]
+        measured, errors, drawn = (
             RoundMeasures.unasked(len(candidates), len(items.ids)),
             dict[int, str](),
+            0.0,
         )
-        for who in inside:
-            read = arms[candidates[who].arm]
-            failed = read.data.outcome == ERROR
-            values = _values(candidates[who], read)
-            values["right"] = np.where(failed, 0.0, values["right"])
-            values["tokens"] = self.price * np.where(
-                failed, read.data.tokens, values["tokens"]
-            )
-            for field in RoundMeasures._fields:
-                getattr(measured, field)[who] = values[field]
-            if failed.all():
-                errors[who] = next(
-                    each.error
-                    for each in counted_records(run.folder.arm(read.data.arm.name))
+        for run, (model, own) in zip(runs, racing, strict=True):
+            arms = {
+                arm.strategy: ArmReading(run, read_arm(run, arm.name))
+                for arm in run.manifest.arms
+            }
+            drawn += model.price * self._drawn(list(arms.values()))
+            for who in own:
+                read = arms[candidates[who].arm]
+                failed = read.data.outcome == ERROR
+                values = _values(candidates[who], read)
+                values["right"] = np.where(failed, 0.0, values["right"])
+                values["tokens"] = model.price * np.where(
+                    failed, read.data.tokens, values["tokens"]
                 )
-        return FinishedRound(
-            measured, items.groups, self._drawn(list(arms.values())), errors
-        )
+                for field in RoundMeasures._fields:
+                    getattr(measured, field)[who] = values[field]
+                if failed.all():
+                    errors[who] = next(
+                        each.error
+                        for each in counted_records(run.folder.arm(read.data.arm.name))
+                    )
+        return FinishedRound(measured, items.groups, drawn, errors)
 
-    def calibrated(self, names: Sequence[str]) -> list[ArmReading]:
-        """The arms that these rounds asked with their most frequent vote, joined over its rounds; none without one.
+    def calibrated(self, model: RacingModel, names: Sequence[str]) -> list[ArmReading]:
+        """The arms of a model that were asked with its most frequent vote, joined over these rounds; none without one.
 
         Raises:
             TraceError: a file of a round is damaged.
         """
         arms: dict[str, dict[str, ArmReading]] = {}
         for name in names:
-            if not self.folder(name).manifest.exists():
+            if not self.folder(model, name).manifest.exists():
                 continue
-            run = open_run(self.folder(name).path)
+            run = open_run(self.folder(model, name).path)
             for arm in run.manifest.arms:
                 read = ArmReading(run, read_arm(run, arm.name))
                 arms.setdefault(arm.strategy, {})[name] = read
@@ -275,7 +292,7 @@ class Rounds:
                 else read.data.tokens + read.data.costs["redrawn"].astype(np.float64)
             )
             total += float(np.nansum(values))
-        return self.price * total
+        return total
 
 
 def _values(candidate: Candidate, read: ArmReading) -> dict[str, Floats]:

@@ -14,7 +14,7 @@ from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.registry import spec_of
 from reasoner.serving.config import make_offer, read_settings
-from reasoner_evals.cli.tuning import racing_models
+from reasoner_evals.tuning.candidates import racing_models
 from tests.cli.command import Ended, Run, finish, start
 from tests.engines.fake_server import FakeServer, Fault
 
