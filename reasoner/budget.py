@@ -13,9 +13,9 @@ from typing import Any
 from reasoner.errors import (
     BudgetExhausted,
     LedgerViolation,
-    UnknownName,
     UsageError,
     require,
+    require_name,
     shown,
 )
 from reasoner.system.foreign import MAX_FLOPS, MAX_PER_REQUEST, fault_in
@@ -212,10 +212,7 @@ def _amounts_in(
         if not equals:
             line = f"{what} {shown(part.strip())} has no {word}: write {word.upper()}=AMOUNT, as in {example}"
             raise UsageError(line)
-        if name not in known:
-            raise UnknownName(
-                "price" if what == "price" else f"{what} {word}", name, known
-            )
+        require_name("price" if what == "price" else f"{what} {word}", name, known)
         if name in amounts:
             raise UsageError(f"{what} {name} is given twice: keep one")
         match = _AMOUNT.fullmatch(amount)

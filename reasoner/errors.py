@@ -20,7 +20,7 @@ ReasonerError
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from numbers import Integral, Real
 
 
@@ -141,6 +141,16 @@ def require_choice(value: str, name: str, choices: Iterable[str]) -> None:
     if value not in words:
         listed = " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
         raise UsageError(f"{name} must be {listed} (got {shown(value)})")
+
+
+def require_name(kind: str, name: str, known: Collection[str], *, of: str = "") -> None:
+    """Refuse a name that is not `known`.
+
+    Raises:
+        UnknownName: the message suggests the nearest.
+    """
+    if name not in known:
+        raise UnknownName(kind, name, known, of=of)
 
 
 class MissingExtra(UsageError, ImportError):

@@ -17,6 +17,7 @@ from reasoner.errors import (
     UnknownName,
     UsageError,
     require_choice,
+    require_name,
     shown,
 )
 from reasoner.specs import (
@@ -184,8 +185,7 @@ def _built(
             checked.check(cls, opened.field)
             beyond[option] = value
             continue
-        if option not in allowed:
-            raise UnknownName("option", option, allowed, of=owner)
+        require_name("option", option, allowed, of=owner)
         if option in fields:
             checked.check(cls, option)
             values[option] = value

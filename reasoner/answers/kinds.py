@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from reasoner.answers.choices import choice_in
 from reasoner.answers.reading import FormReader
 from reasoner.answers.thinking import TAIL
-from reasoner.errors import UnknownName, UsageError
+from reasoner.errors import UsageError, require_name
 from reasoner.types import AnswerSpace
 
 _YES_NO_QUESTION = re.compile(
@@ -114,8 +114,7 @@ class AnswerKind(NamedTuple):
             UsageError: there is no such kind or option.
         """
         name, _, options = text.partition(":")
-        if name not in SPACES:
-            raise UnknownName("answer kind", name, SPACES)
+        require_name("answer kind", name, SPACES)
         return cls(name, _read_options(name, kind_options(name), options))
 
     @property
@@ -162,8 +161,7 @@ def _read_options(kind: str, known: tuple[str, ...], text: str) -> dict[str, Any
     values = dict[str, Any]()
     while text:
         option, _, value = (part.strip() for part in text.partition("="))
-        if option not in known:
-            raise UnknownName("option", option, known, of=f"answer kind {kind}")
+        require_name("option", option, known, of=f"answer kind {kind}")
         if option in values:
             raise UsageError(f"answer kind {kind}: {option} is given twice: keep one")
         text = ""

@@ -24,7 +24,7 @@ from reasoner.execution.inputs import IdSet
 from reasoner.execution.runner import solve_each
 from reasoner.journal.folder import LOCK, write_whole, writing
 from reasoner.journal.lines import Format, JournalWriter, read_lines
-from reasoner.system.files import parse_json, read_value
+from reasoner.system.files import file_errors, parse_json, read_value
 from reasoner.system.tables import open_table
 from reasoner.trace.events import Began, Ended, Event, Sink, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories, sound
@@ -215,14 +215,10 @@ class BatchFolder:
                 "--overwrite"
             )
         with writing(self.path, self.state, what=self.answers, create=True):
-            try:
+            with file_errors(TraceError, f"cannot replace {self.answers}"):
                 if overwrite:
                     for path in [*self._files(), self.answers]:
                         path.unlink(missing_ok=True)
-            except OSError as error:
-                raise TraceError(
-                    f"cannot replace {self.answers}: {error.strerror}"
-                ) from error
             try:
                 yield resumes and not overwrite
             finally:

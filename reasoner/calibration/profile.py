@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from reasoner.calibration.promises import LEVEL, least_share, needed, p_value
-from reasoner.errors import UnknownName, UsageError
+from reasoner.errors import UsageError, require_name
 from reasoner.system.files import read_value
 
 VERSION: Final = 8
@@ -284,8 +284,7 @@ class Profile(_ProfilePart):
         """
         families = {family.task: family for family in self.families}
         if task:
-            if task not in families:
-                raise UnknownName("calibrated task", task, families, of=self.model)
+            require_name("calibrated task", task, families, of=self.model)
             return families[task]
         if len(families) != 1:
             advice = (

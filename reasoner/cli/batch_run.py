@@ -54,7 +54,7 @@ from reasoner.journal.lines import JournalWriter
 from reasoner.registry import spec_of
 from reasoner.specs import Spec
 from reasoner.strategy import CalibratedStrategy, Strategy
-from reasoner.system.files import check_replaceable
+from reasoner.system.files import check_replaceable, file_errors
 from reasoner.system.machine import require_extra
 from reasoner.system.printing import counted, printable
 from reasoner.system.redaction import without_secrets
@@ -92,10 +92,8 @@ def check_files(questions: Path, answers: Path) -> None:
         raise UsageError(
             f"--out {answers} is the file of the questions: give another name"
         )
-    try:
+    with file_errors(UsageError, f"cannot write --out {answers}"):
         check_replaceable(answers)
-    except OSError as error:
-        raise UsageError(f"cannot write --out {answers}: {error.strerror}") from error
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.look import Command, option
 from reasoner.cli.options import LISTS, json_option
 from reasoner.cli.terminal import Terminal
-from reasoner.errors import UnknownName, UsageError
+from reasoner.errors import UsageError, require_name
 
 if TYPE_CHECKING:
     from reasoner.registry import Kind
@@ -46,8 +46,7 @@ def command(kind: str, name: str | None, *, verbose: bool, as_json: bool) -> int
     from reasoner.registry import expanded
     from reasoner.specs import Spec
 
-    if kind not in LISTS:
-        raise UnknownName("list", kind, LISTS)
+    require_name("list", kind, LISTS)
     if kind == "answers" and name is not None:
         raise UsageError(
             "answers are not shown one by one: see `reasoner list answers`, or docs/answers.md"

@@ -1,11 +1,14 @@
-"""One question, from the start of the engine to the answer: what `reasoner solve` runs."""
+"""One question, from what is read of it to the answer: what `reasoner solve` runs."""
 
+import io
 import json
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from traceback import format_exception
-from typing import Final
+from typing import IO, Final
 
 from reasoner.answers.questions import Question
 from reasoner.budget import UNITS, Budget, Prices, cost_line
@@ -14,11 +17,12 @@ from reasoner.cli.exits import ANSWERED, EXHAUSTED, OTHER, code_of
 from reasoner.cli.progress import QuestionProgress, spent_of
 from reasoner.cli.session import EngineRun, started
 from reasoner.cli.terminal import OutputLost, one_line, printable
-from reasoner.errors import ReasonerError, TraceError
+from reasoner.errors import ReasonerError, TraceError, UsageError
 from reasoner.execution.runner import solve
 from reasoner.registry import spec_of
 from reasoner.solution import Solution
 from reasoner.strategy import Strategy
+from reasoner.system.files import file_errors, open_regular
 from reasoner.system.printing import counted
 from reasoner.trace.events import Event, TraceWriter
 from reasoner.trace.outline import ending
@@ -34,6 +38,45 @@ MAX_LINES: Final = 200
 MAX_LINE: Final = 2000
 """Characters of such a line that are shown."""
 MAX_TOKENS_OPTION: Final = "--max-tokens"
+MAX_LENGTH: Final = 10_000_000
+"""Bytes of a question or a file; more would not fit the context window of any model."""
+
+
+def question_text(argument: str) -> str:
+    """The question of the argument, or of standard input for `-`."""
+    if argument == "-":
+        return _decoded(sys.stdin.buffer, "the question on standard input")
+    return _decoded(
+        io.BytesIO(argument.encode("utf-8", "surrogatepass")), "the question"
+    )
+
+
+def file_text(option: str, path: Path) -> str:
+    """The text of the file that an option names.
+
+    Raises:
+        UsageError: it cannot be read, is too long, is not text or is empty.
+    """
+    with (
+        file_errors(UsageError, f"cannot read {option} {path}"),
+        open_regular(path) as file,
+    ):
+        text = _decoded(file, f"{option} {path}")
+    if not text.strip():
+        raise UsageError(f"{option} {path} is empty: omit it or give a file with text")
+    return text
+
+
+def _decoded(file: IO[bytes], name: str) -> str:
+    data = file.read(MAX_LENGTH + 1)
+    if len(data) > MAX_LENGTH:
+        raise UsageError(f"{name} is too long: the limit is {MAX_LENGTH:,} bytes")
+    if b"\0" in data:
+        raise UsageError(f"{name} is binary: convert it to plain text first")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name} is not UTF-8 text: convert it first") from error
 
 
 @dataclass(slots=True, kw_only=True)

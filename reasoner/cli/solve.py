@@ -125,7 +125,7 @@ def _question(
     argument: str | None, context: Path | None, given: "GivenOptions"
 ) -> "Question":
     """The question of the argument, with the document that it is about."""
-    from reasoner.cli.inputs import file_text, question_text
+    from reasoner.cli.question_run import file_text, question_text
 
     if argument is None:
         raise UsageError(

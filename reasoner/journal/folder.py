@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from reasoner.errors import TraceError, UsageError
-from reasoner.system.files import replacing, sync
+from reasoner.system.files import file_errors, replacing, sync
 
 LOCK: Final = ".lock"
 """The file in a folder that its one writer holds; it names its holder."""
@@ -52,14 +52,10 @@ def check_free(folder: Path, advice: str = "give --out another folder") -> None:
         UsageError: it holds something; the message ends with `advice`.
         TraceError: it cannot be read.
     """
-    try:
+    with file_errors(TraceError, f"cannot read the folder {folder}"):
         occupied = folder.exists() and any(
             entry.name != LOCK for entry in folder.iterdir()
         )
-    except OSError as error:
-        raise TraceError(
-            f"cannot read the folder {folder}: {error.strerror}"
-        ) from error
     if occupied:
         raise UsageError(f"{folder} already contains a run or other files: {advice}")
 
@@ -111,39 +107,28 @@ def _sync_folder(folder: Path) -> None:
 
 def make_folder(path: Path) -> None:
     """Create a folder and its parents where they are missing. Raises TraceError if that fails."""
-    try:
+    with file_errors(TraceError, f"cannot create the folder {path}"):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TraceError(
-            f"cannot create the folder {path}: {error.strerror}"
-        ) from error
 
 
 def write_whole(path: Path, lines: Iterable[bytes]) -> None:
     """Write a file completely or not at all. Raises TraceError if that fails."""
-    try:
-        with replacing(path) as file:
-            file.writelines(lines)
-    except OSError as error:
-        raise TraceError(f"cannot write {path}: {error.strerror}") from error
+    with file_errors(TraceError, f"cannot write {path}"), replacing(path) as file:
+        file.writelines(lines)
 
 
 def replace(made: Path, path: Path) -> None:
     """Let a complete file have the name of another one, once it is on the disk. Raises TraceError if that fails."""
-    try:
+    with file_errors(TraceError, f"cannot replace {path}"):
         sync(made)
         made.replace(path)
-    except OSError as error:
-        raise TraceError(f"cannot replace {path}: {error.strerror}") from error
 
 
 @contextmanager
 def _locked(path: Path, what: Path) -> Iterator[None]:
     """Hold the lock file at `path`; `what` it protects is locked until the block ends."""
-    try:
+    with file_errors(TraceError, f"cannot write {path}"):
         file = path.open("ab", buffering=0)
-    except OSError as error:
-        raise TraceError(f"cannot write {path}: {error.strerror}") from error
     with file:
         try:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -22,6 +22,7 @@ from reasoner.system.files import (
     NOT_REGULAR,
     check_replaceable,
     complaint_of,
+    file_errors,
     open_regular,
 )
 from reasoner.system.foreign import described
@@ -75,35 +76,31 @@ def read_lines(path: Path, form: Format[T], *, advice: str = "") -> Iterator[T]:
         TraceError: the file cannot be read, or a line does not have this format.
     """
     number, sealing, advice = 0, False, f": {advice}" if advice else ""
-    try:
-        with open_regular(path) as opened:
-            packed = opened.read(len(_GZIP)) == _GZIP
-            opened.seek(0)
-            file = cast("BinaryIO", gzip.GzipFile(fileobj=opened)) if packed else opened
-            while line := _next(file):
-                number += 1
-                seal = _SEAL.search(line, max(0, len(line) - _SEAL_LENGTH))
-                try:
-                    record = form.read(_content(line, seal))
-                    # Once a line has a checksum, all have: this one's is damaged.
-                    if seal is None and sealing and line.endswith(b"\n"):
-                        raise DamagedLine(DAMAGED)
-                except DamagedLine as error:
-                    raise DamagedLine(f"{path}:{number} {error}{advice}") from None
-                except ValueError as error:
-                    if not (seal or line.endswith(b"\n")):
-                        return
-                    complaint, is_json = _complaint(line, error, form)
-                    kind = (
-                        TraceError if is_json and (seal or not sealing) else DamagedLine
-                    )
-                    raise kind(f"{path}:{number} {complaint}{advice}") from error
-                sealing = sealing or seal is not None
-                yield record
-    except OSError as error:
-        raise TraceError(
-            f"cannot read the {form.name} {path}: {error.strerror or error}"
-        ) from error
+    with (
+        file_errors(TraceError, f"cannot read the {form.name} {path}"),
+        open_regular(path) as opened,
+    ):
+        packed = opened.read(len(_GZIP)) == _GZIP
+        opened.seek(0)
+        file = cast("BinaryIO", gzip.GzipFile(fileobj=opened)) if packed else opened
+        while line := _next(file):
+            number += 1
+            seal = _SEAL.search(line, max(0, len(line) - _SEAL_LENGTH))
+            try:
+                record = form.read(_content(line, seal))
+                # Once a line has a checksum, all have: this one's is damaged.
+                if seal is None and sealing and line.endswith(b"\n"):
+                    raise DamagedLine(DAMAGED)
+            except DamagedLine as error:
+                raise DamagedLine(f"{path}:{number} {error}{advice}") from None
+            except ValueError as error:
+                if not (seal or line.endswith(b"\n")):
+                    return
+                complaint, is_json = _complaint(line, error, form)
+                kind = TraceError if is_json and (seal or not sealing) else DamagedLine
+                raise kind(f"{path}:{number} {complaint}{advice}") from error
+            sealing = sealing or seal is not None
+            yield record
 
 
 def read_line(line: bytes, form: Format[T], where: str) -> T:

@@ -14,6 +14,7 @@ from reasoner.serving.bodies import MAX_BODY, problem_of
 from reasoner.serving.choose import Alias, Offer, default_aliases
 from reasoner.serving.requests import read_as
 from reasoner.specs import Spec
+from reasoner.system.files import file_errors
 from reasoner.system.settings import read_settings_table
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,80}$")]
@@ -62,11 +63,9 @@ def read_settings(path: Path) -> Settings:
         UsageError: it cannot be read, has an unknown section or key or a value that does not fit, or holds keys that
             other users may read.
     """
-    try:
+    with file_errors(UsageError, f"cannot read --settings {path}"):
         table = read_settings_table(path)
         readable = path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
-    except OSError as error:
-        raise UsageError(f"cannot read --settings {path}: {error.strerror}") from error
     if "keys" in table and readable:
         raise UsageError(
             f"--settings {path} holds keys and can be read by others: run `chmod 600 {path}`"

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar
 
 from reasoner.budget import Cost
-from reasoner.errors import UnknownName, UsageError
+from reasoner.errors import UsageError, require_name
 from reasoner.specs import Chance, CheckedOptions, Range, Share
 from reasoner.stopping.vote_posteriors import (
     best_gain,
@@ -51,8 +51,7 @@ def price_of(effort: str) -> float:
     Raises:
         UnknownName: there is none of that name.
     """
-    if effort not in RISKS:
-        raise UnknownName("effort", effort, RISKS)
+    require_name("effort", effort, RISKS)
     return sample_price(RISKS[effort])
 
 

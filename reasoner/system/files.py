@@ -1,7 +1,7 @@
 """Reads and replaces files safely: regular files only, bounded sizes, links followed, no partial files.
 
-Functions raise `OSError` with a readable `strerror`, so a caller needs one `except OSError` for all problems of a
-path.
+Functions raise `OSError` with a readable `strerror`, so a caller needs one block of `file_errors` for all problems of
+a path.
 """
 
 import errno
@@ -21,6 +21,15 @@ T = TypeVar("T")
 MAX_BYTES: Final = 1 << 28
 """Default limit of `read_whole`, in bytes."""
 NOT_REGULAR: Final = "it is not a regular file"
+
+
+@contextmanager
+def file_errors(error: type[ReasonerError], what: str) -> Iterator[None]:
+    """A block in which a problem of the file system is an error of ours, as in `cannot read FILE: it is a folder`."""
+    try:
+        yield
+    except OSError as problem:
+        raise error(f"{what}: {problem.strerror or problem}") from problem
 
 
 def open_regular(path: Path) -> BinaryIO:

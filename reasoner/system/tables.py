@@ -18,7 +18,7 @@ from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, cast
 
-from reasoner.errors import UnknownName, UsageError
+from reasoner.errors import UsageError, require_name
 from reasoner.system.files import parse_json
 from reasoner.system.printing import no_formula, printable
 
@@ -192,8 +192,7 @@ def column_names(
             raise UsageError(
                 f"the column {pair!r} has no name: write {known[0]}:NAME, with the name in the file"
             )
-        if name not in known:
-            raise UnknownName("column", name, known)
+        require_name("column", name, known)
         names[name] = (in_file,)
     return names
 

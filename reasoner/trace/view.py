@@ -232,8 +232,6 @@ class QuestionView:
                 )
             case Ended():
                 self.ended = event
-            case _:
-                pass
 
     def _add_position(self, event: Prompted | Prefilled) -> None:
         if isinstance(event, Prefilled):

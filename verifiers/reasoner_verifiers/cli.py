@@ -11,7 +11,7 @@ from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.look import Group
 from reasoner.cli.options import PATH
 from reasoner.errors import UsageError
-from reasoner.system.files import check_replaceable
+from reasoner.system.files import check_replaceable, file_errors
 from reasoner.system.printing import counted
 
 if TYPE_CHECKING:
@@ -101,10 +101,8 @@ def _check_writable(out: Path) -> None:
     """Refuse a file that cannot be written before the work, not after it."""
     if not out.parent.is_dir():
         raise UsageError(f"cannot write {out}: there is no folder {out.parent}")
-    try:
+    with file_errors(UsageError, f"cannot write {out}"):
         check_replaceable(out)
-    except OSError as error:
-        raise UsageError(f"cannot write {out}: {error.strerror or error}") from error
 
 
 def _report(fitted: "FittedHead") -> Iterator[str]:

@@ -8,8 +8,7 @@ from reasoner import Cost
 from reasoner.cli.progress import Display, clock
 from reasoner.system.printing import counted, one_line, printable
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome
-from reasoner_evals.tuning.race import Race
-from reasoner_evals.tuning.words import why_out
+from reasoner_evals.tuning.race import Race, why_out
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

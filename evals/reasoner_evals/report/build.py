@@ -12,7 +12,7 @@ import pandas as pd
 from reasoner.errors import TraceError, UsageError
 from reasoner.journal.folder import make_folder, write_whole
 from reasoner.specs import Spec
-from reasoner.system.files import check_replaceable
+from reasoner.system.files import check_replaceable, file_errors
 from reasoner_evals.report.comparisons import deltas, front, groups_of
 from reasoner_evals.report.content import Against, EvalReport, Provenance, TaskReport
 from reasoner_evals.report.diagnostics import failures, verifiers
@@ -207,10 +207,8 @@ def write_report(report: EvalReport, html: Path) -> None:
     Each file is replaced as a whole. Raises TraceError if one cannot be written; those before it are.
     """
     make_folder(html.parent)
-    try:
+    with file_errors(TraceError, f"cannot write {html}"):
         check_replaceable(html)
-    except OSError as error:
-        raise TraceError(f"cannot write {html}: {error.strerror}") from error
     for path, content in _files(report, html):
         make_folder(path.parent)
         write_whole(path, [content])

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from reasoner.errors import UsageError
-from reasoner.system.files import replacing
+from reasoner.system.files import file_errors, replacing
 from reasoner.system.machine import install_command, missing
 from reasoner.system.printing import no_formula, one_line, printable
 from reasoner.system.tables import arrow_schema, table_writer
@@ -93,13 +93,14 @@ def export(path: Path, out: Path) -> int:
         rows = (
             {name: plain_cell(value) for name, value in row.items()} for row in rows
         )
-    try:
-        with replacing(out) as file, table_writer(file, out.suffix, KINDS) as write:
-            while batch := list(islice(rows, BATCH)):
-                write(batch)
-                count += len(batch)
-    except OSError as error:
-        raise UsageError(f"cannot write {out}: {error.strerror or error}") from error
+    with (
+        file_errors(UsageError, f"cannot write {out}"),
+        replacing(out) as file,
+        table_writer(file, out.suffix, KINDS) as write,
+    ):
+        while batch := list(islice(rows, BATCH)):
+            write(batch)
+            count += len(batch)
     return count
 
 

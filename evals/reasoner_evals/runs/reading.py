@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoner.answers.reading import RULES
-from reasoner.errors import TraceError, UnknownName, UsageError
+from reasoner.errors import TraceError, UsageError, require_name
 from reasoner.journal.lines import read_lines
 from reasoner.system.files import read_whole
 from reasoner.trace.replies import STATUSES
@@ -312,8 +312,7 @@ def read_arm(run: RunData, name: str) -> ArmData:
         TraceError: a line is not a record, or is about a question that the run does not have.
     """
     arms = {arm.name: arm for arm in run.manifest.arms}
-    if name not in arms:
-        raise UnknownName("arm", name, arms, of=f"run {run.name}")
+    require_name("arm", name, arms, of=f"run {run.name}")
     arm, files = arms[name], run.folder.arm(name)
     rows = {question_id: row for row, question_id in enumerate(run.tasks[arm.task].ids)}
     items, costs = (

@@ -153,8 +153,6 @@ def reused(
                 event.index < first_samples(arm)
             ):
                 yield event
-            case _:
-                pass
 
 
 def shares_samples(source: Arm, arm: Arm, verifier: Verifier | None) -> bool:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from reasoner.errors import UsageError, shown
 from reasoner.specs import written
+from reasoner.system.files import file_errors
 from reasoner.system.machine import install_command
 from reasoner.system.printing import printable
 from reasoner.system.tables import (
@@ -162,11 +163,8 @@ class Rows(NamedTuple):
 
 def json_lines(path: Path) -> list[DataRow]:
     """The rows of a file of JSON lines, whatever its name is. A UsageError names the line."""
-    try:
-        with path.open("rb") as file:
-            return list(_rows(read_jsonl(path.name, file, MAX_BYTES), path.name, {}))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    with file_errors(UsageError, f"{path} cannot be read"), path.open("rb") as file:
+        return list(_rows(read_jsonl(path.name, file, MAX_BYTES), path.name, {}))
 
 
 def _rows(located: Iterator[Located], name: str, renames: Renames) -> Iterator[DataRow]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 from reasoner import Answer, Prompt, Question
 from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.tool_calls import ToolCallSpace, call_text, read_calls
-from reasoner.errors import UnknownName, UsageError
+from reasoner.errors import UsageError, require_name
 from reasoner.trace.replies import GradeStatus
 from reasoner.types import Message
 from reasoner_evals.tasks.benchmark import TaskData, Template, items_from, task_data
@@ -233,8 +233,7 @@ class Bfcl:
 
     def __post_init__(self) -> None:
         for category in self.categories:
-            if category not in CATEGORIES:
-                raise UnknownName("category", category, CATEGORIES, of="bfcl")
+            require_name("category", category, CATEGORIES, of="bfcl")
 
     def load(self) -> TaskData:
         """All questions, category by category."""

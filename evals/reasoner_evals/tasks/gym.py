@@ -17,7 +17,7 @@ from reasoner.answers.numbers import NumberSpace
 from reasoner.answers.reading import KeyedKind
 from reasoner.answers.texts import TextSpace, YesNoSpace
 from reasoner.answers.thinking import TAIL
-from reasoner.errors import UnknownName, UsageError
+from reasoner.errors import UnknownName, UsageError, require_name
 from reasoner.specs import CheckedOptions, Range
 from reasoner.system.files import parse_json
 from reasoner.system.machine import install_command
@@ -63,8 +63,7 @@ class Gym(CheckedOptions):
     def complete(self) -> None:
         if reason := REFUSED.get(self.name):
             raise UsageError(f"gym:{self.name} is refused: {reason}")
-        if self.name not in KIND_OF:
-            raise UnknownName("data set", self.name, KIND_OF, of="reasoning-gym")
+        require_name("data set", self.name, KIND_OF, of="reasoning-gym")
 
     def load(self) -> TaskData:
         """The puzzles without repetitions. Raises UsageError if reasoning-gym is missing or rejects the options."""

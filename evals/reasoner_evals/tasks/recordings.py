@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from reasoner.answers.maths import MathSpace
 from reasoner.engines.pool import Count, Score, Text
 from reasoner.errors import UsageError
-from reasoner.system.files import complaint_of, open_regular, replacing
+from reasoner.system.files import complaint_of, file_errors, open_regular, replacing
 from reasoner.system.tables import read_jsonl
 from reasoner_evals.tasks import inspect_logs
 
@@ -69,7 +69,7 @@ def write_pool(records: Path, out: Path) -> PoolSummary:
     """
     if out.suffix != ".jsonl":
         raise UsageError(f"{out} cannot be a pool: its name must end in .jsonl")
-    try:
+    with file_errors(UsageError, f"{records} cannot be made into {out}"):
         opened = (
             inspect_logs.as_lines
             if records.suffix in inspect_logs.SUFFIXES
@@ -89,10 +89,6 @@ def write_pool(records: Path, out: Path) -> PoolSummary:
                     ).encode()
                 )
                 pool.write(b"\n")
-    except OSError as error:
-        raise UsageError(
-            f"{records} cannot be made into {out}: {error.strerror}"
-        ) from None
     counts = [question.replies for question in questions.values()]
     return PoolSummary(len(counts), sum(counts), min(counts), probed)
 

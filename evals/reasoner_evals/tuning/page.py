@@ -10,9 +10,8 @@ import numpy as np
 from reasoner.journal.folder import make_folder, write_whole
 from reasoner.trace.page import base_style, environment, policy
 from reasoner_evals.tuning.outcome import RaceOutcome
-from reasoner_evals.tuning.race import Race
+from reasoner_evals.tuning.race import Race, why_out
 from reasoner_evals.tuning.verdict import frontier
-from reasoner_evals.tuning.words import why_out
 
 WIDTH, HEIGHT, EDGE = 640, 320, 44
 """Of a figure and its margins, in pixels."""
