@@ -33,8 +33,7 @@ from reasoner_evals.cli.setup import RunOptions, load_tasks, verifier_of
 from reasoner_evals.cli.tuning_progress import TuneProgress
 from reasoner_evals.runs.arms import Shard, Subset
 from reasoner_evals.runs.equal import SIZES, read_goal
-from reasoner_evals.tasks.benchmark import TaskData
-from reasoner_evals.tasks.graders import GradedQuestion
+from reasoner_evals.tasks import GradedQuestion, TaskData
 from reasoner_evals.tasks.own_files import task_spec
 from reasoner_evals.tuning.candidates import (
     PILOT,

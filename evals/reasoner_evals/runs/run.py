@@ -48,8 +48,7 @@ from reasoner_evals.runs.records import (
     counted_records,
 )
 from reasoner_evals.runs.verdicts import VerdictFile, write_grades
-from reasoner_evals.tasks.benchmark import TaskData
-from reasoner_evals.tasks.graders import GradedQuestion
+from reasoner_evals.tasks import GradedQuestion, TaskData
 
 
 class Watcher(Protocol):

@@ -26,8 +26,7 @@ from reasoner_evals.runs.records import (
     RunFolder,
     read_journal,
 )
-from reasoner_evals.tasks.benchmark import TaskData
-from reasoner_evals.tasks.graders import GradedQuestion
+from reasoner_evals.tasks import GradedQuestion, TaskData
 
 
 def read_verdicts(path: Path) -> Iterator[GradedAnswer]:

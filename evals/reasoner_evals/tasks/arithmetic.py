@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasoner import Question
-from reasoner_evals.tasks.benchmark import PLAIN, TaskData, task_data
-from reasoner_evals.tasks.graders import GradedQuestion
+from reasoner_evals.tasks import PLAIN, GradedQuestion, TaskData, task_data
 
 DEVELOPMENT = 40
 Sign = Literal["+", "x", "-"]

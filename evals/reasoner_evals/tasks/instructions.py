@@ -12,9 +12,7 @@ from reasoner.errors import UsageError
 from reasoner.system.machine import require_extra
 from reasoner.system.process_pool import FailedCall
 from reasoner.trace.replies import GradeStatus
-from reasoner_evals.tasks.benchmark import Benchmark, TaskData, Template
-from reasoner_evals.tasks.data import DataRow
-from reasoner_evals.tasks.graders import GradedQuestion
+from reasoner_evals.tasks import Benchmark, DataRow, GradedQuestion, TaskData, Template
 
 
 @dataclass(frozen=True, slots=True)

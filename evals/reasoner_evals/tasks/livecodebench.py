@@ -18,10 +18,9 @@ from reasoner.sandbox.layers import SandboxLimits
 from reasoner.specs import CheckedOptions, Range
 from reasoner.system.files import parse_json
 from reasoner.trace.replies import GradeStatus
-from reasoner_evals.tasks.benchmark import Template
+from reasoner_evals.tasks import DataRow, GradedQuestion, Publication, Template
 from reasoner_evals.tasks.benchmarks import CodeBenchmark
-from reasoner_evals.tasks.data import DataRow, Publication, published
-from reasoner_evals.tasks.graders import GradedQuestion
+from reasoner_evals.tasks.data import published
 
 _MODULES = (
     "string",

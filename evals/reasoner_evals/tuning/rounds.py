@@ -32,8 +32,7 @@ from reasoner_evals.runs.reading import ERROR, open_run, read_arm
 from reasoner_evals.runs.records import Arm, RunFolder, counted_records
 from reasoner_evals.runs.run import Watcher, evaluate, shares_samples
 from reasoner_evals.stats import Floats
-from reasoner_evals.tasks.benchmark import TaskData
-from reasoner_evals.tasks.graders import GradedQuestion
+from reasoner_evals.tasks import GradedQuestion, TaskData
 from reasoner_evals.tuning.candidates import Candidate, RacingModel
 
 FINISHED: Final = "finished"
