@@ -3,11 +3,9 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import redirect_stdout, suppress
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -18,11 +16,6 @@ from reasoner.cli.terminal import Terminal, columns, labelled
 from reasoner.errors import UsageError
 from reasoner.system.machine import require_extra
 from reasoner.system.printing import counted
-
-if TYPE_CHECKING:
-    from reasoner_evals.report.comparisons import PairedResult
-    from reasoner_evals.runs.records import Manifest
-    from reasoner_evals.tasks.benchmark import TaskData
 
 
 @click.group("runs", cls=Group, heading="Measure")
@@ -41,29 +34,13 @@ def compare(first: str, second: str, *, as_json: bool) -> int:
     A and B are folders of runs, or arms written as RUN:ARM. Two runs are compared arm by arm, where strategy, verifier,
     budget and seed match. Both must have the same questions.
     """
-    from dataclasses import asdict
-
     from reasoner_evals.report.comparisons import compare_runs
+    from reasoner_evals.report.terminal import compared_rows
 
     terminal = Terminal()
     results = compare_runs(_side(first), _side(second))
     if as_json:
-        terminal.give(
-            json.dumps(
-                [
-                    {
-                        **result._asdict(),
-                        **result.first_acc.cells("first_acc"),
-                        **result.second_acc.cells("second_acc"),
-                        "delta": {
-                            **asdict(result.delta),
-                            **result.delta.difference.cells("difference"),
-                        },
-                    }
-                    for result in results
-                ]
-            )
-        )
+        terminal.give(json.dumps([result.document for result in results]))
         return ANSWERED
     for result in results:
         missing = (
@@ -74,7 +51,7 @@ def compare(first: str, second: str, *, as_json: bool) -> int:
         heading = (
             f"{result.task}: {counted(result.delta.questions, 'question')}{missing}"
         )
-        terminal.show(heading, labelled(_compared_rows(result)), width=columns())
+        terminal.show(heading, labelled(compared_rows(result)), width=columns())
     return ANSWERED
 
 
@@ -84,42 +61,6 @@ def _side(name: str) -> tuple[Path, str]:
         return Path(name), ""
     run, _, arm = name.rpartition(":")
     return (Path(run), arm) if run else (Path(name), "")
-
-
-def _compared_rows(result: "PairedResult") -> Iterator[tuple[str, str]]:
-    from reasoner_evals.report.narrative import percent, signed_points
-
-    delta = result.delta
-    holm = (
-        f", {delta.p_holm:.3g} after Holm's adjustment over {delta.family}"
-        if delta.family > 1
-        else ""
-    )
-    yield (
-        "  A",
-        f"{result.first}, {result.first_model}: {percent(result.first_acc)}",
-    )
-    yield (
-        "  B",
-        f"{delta.baseline}, {result.second_model}: {percent(result.second_acc)}",
-    )
-    yield "  A - B", signed_points(delta.difference)
-    yield "  p", f"{delta.p:.3g} ({delta.test}){holm}"
-    yield "  better", f"A on {counted(delta.better, 'question')}, B on {delta.worse:,}"
-    if delta.detectable:
-        verdict = (
-            "the difference is at least that"
-            if delta.resolvable
-            else "the difference is smaller"
-        )
-        yield "  detectable", f"{100 * delta.detectable:.1f} points: {verdict}"
-    if result.cost_ratio is not None:
-        yield "  tokens", f"A costs {result.cost_ratio:.3g} times as much as B"
-    if result.sequential_ratio is not None:
-        yield (
-            "  latency",
-            f"A takes {result.sequential_ratio:.3g} times as many sequential tokens as B",
-        )
 
 
 @group.command("export", cls=Command)
@@ -167,6 +108,7 @@ def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
     RUN is a folder that `reasoner eval` wrote. Needs no model, but the questions must be unchanged.
     """
     from reasoner.cli import interrupts
+    from reasoner_evals.cli.setup import unchanged_tasks
     from reasoner_evals.runs.manifest import read_manifest
     from reasoner_evals.runs.records import RunFolder
     from reasoner_evals.runs.verdicts import grade_again
@@ -174,7 +116,7 @@ def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
     folder = RunFolder(run)
     manifest = read_manifest(folder)
     with folder.writing():
-        tasks = _unchanged(manifest, unsandboxed=unsandboxed)
+        tasks = unchanged_tasks(manifest, unsandboxed=unsandboxed)
         graded, changes = interrupts.run(lambda: grade_again(folder, manifest, tasks))
     terminal = Terminal()
     if as_json:
@@ -192,31 +134,6 @@ def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
         ).most_common():
             terminal.give(f"{before or 'no grade'} -> {after}: {count:,}")
     return ANSWERED
-
-
-def _unchanged(manifest: "Manifest", *, unsandboxed: bool) -> "dict[str, TaskData]":
-    """The questions of the run with their graders. Raises UsageError: they cannot be loaded, or have changed."""
-    from reasoner_evals.cli.setup import check_consent, load_tasks
-    from reasoner_evals.runs.arms import Subset
-
-    check_consent(manifest, unsandboxed=unsandboxed)
-    tasks: dict[str, TaskData] = {}
-    for source in manifest.sources:
-        try:
-            [data] = load_tasks(
-                [source.task], Subset.parse(source.subset), unsandboxed=unsandboxed
-            ).values()
-        except UsageError as error:
-            raise UsageError(
-                f"the questions of {source.task} ({source.origin}) cannot be loaded: {error}"
-            ) from error
-        if data.source.data_hash != source.data_hash:
-            raise UsageError(
-                f"the questions of {source.task} have changed: the run used those of {source.origin} with hash "
-                f"{source.data_hash}, and {data.source.origin} now has {data.source.data_hash}; restore the old data"
-            )
-        tasks[source.task] = data
-    return tasks
 
 
 @group.command("merge", cls=Command)

@@ -340,6 +340,28 @@ def load_tasks(
     return tasks
 
 
+def unchanged_tasks(manifest: Manifest, *, unsandboxed: bool) -> dict[str, TaskData]:
+    """The questions of the run with their graders. Raises UsageError: they cannot be loaded, or have changed."""
+    check_consent(manifest, unsandboxed=unsandboxed)
+    tasks: dict[str, TaskData] = {}
+    for source in manifest.sources:
+        try:
+            [data] = load_tasks(
+                [source.task], Subset.parse(source.subset), unsandboxed=unsandboxed
+            ).values()
+        except UsageError as error:
+            raise UsageError(
+                f"the questions of {source.task} ({source.origin}) cannot be loaded: {error}"
+            ) from error
+        if data.source.data_hash != source.data_hash:
+            raise UsageError(
+                f"the questions of {source.task} have changed: the run used those of {source.origin} with hash "
+                f"{source.data_hash}, and {data.source.origin} now has {data.source.data_hash}; restore the old data"
+            )
+        tasks[source.task] = data
+    return tasks
+
+
 def verifier_of(
     options: RunOptions, specs: Sequence[str], engine: Engine
 ) -> Verifier | None:

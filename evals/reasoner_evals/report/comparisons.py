@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -207,6 +207,19 @@ class PairedResult(NamedTuple):
     sequential_ratio: float | None
     """The same of their sequential tokens."""
     delta: Delta
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The same as JSON holds it, with the bounds of each estimate beside it."""
+        return {
+            **self._asdict(),
+            **self.first_acc.cells("first_acc"),
+            **self.second_acc.cells("second_acc"),
+            "delta": {
+                **asdict(self.delta),
+                **self.delta.difference.cells("difference"),
+            },
+        }
 
 
 def compare_runs(

@@ -1,12 +1,13 @@
-"""The results of a task as lines of text: a table, or where a terminal is narrow two lines for each strategy."""
+"""Results as lines of text: of a task a table, or where a terminal is narrow two lines for each strategy."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from reasoner.cli.terminal import one_line, wrapped
 from reasoner.system.printing import counted
+from reasoner_evals.report.comparisons import PairedResult
 from reasoner_evals.report.content import BoundedValue, Delta, TaskReport, estimate_of
-from reasoner_evals.report.narrative import signed
+from reasoner_evals.report.narrative import percent, signed, signed_points
 
 _HEADS: Final = ("right, %", "95 %", "tokens", "sequential")
 
@@ -47,6 +48,41 @@ def result_lines(task: TaskReport, width: int) -> Iterator[str]:
     yield from _wrapped(
         " ".join(filter(None, [task.verdict.sentence, task.verdict.advice])), width
     )
+
+
+def compared_rows(result: PairedResult) -> Iterator[tuple[str, str]]:
+    """What a comparison of two arms shows, with a label each."""
+    delta = result.delta
+    holm = (
+        f", {delta.p_holm:.3g} after Holm's adjustment over {delta.family}"
+        if delta.family > 1
+        else ""
+    )
+    yield (
+        "  A",
+        f"{result.first}, {result.first_model}: {percent(result.first_acc)}",
+    )
+    yield (
+        "  B",
+        f"{delta.baseline}, {result.second_model}: {percent(result.second_acc)}",
+    )
+    yield "  A - B", signed_points(delta.difference)
+    yield "  p", f"{delta.p:.3g} ({delta.test}){holm}"
+    yield "  better", f"A on {counted(delta.better, 'question')}, B on {delta.worse:,}"
+    if delta.detectable:
+        verdict = (
+            "the difference is at least that"
+            if delta.resolvable
+            else "the difference is smaller"
+        )
+        yield "  detectable", f"{100 * delta.detectable:.1f} points: {verdict}"
+    if result.cost_ratio is not None:
+        yield "  tokens", f"A costs {result.cost_ratio:.3g} times as much as B"
+    if result.sequential_ratio is not None:
+        yield (
+            "  latency",
+            f"A takes {result.sequential_ratio:.3g} times as many sequential tokens as B",
+        )
 
 
 def _table(
