@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from reasoner import Budget
-from reasoner.errors import UsageError, shown
+from reasoner.errors import UsageError, require, shown
 from reasoner.registry import build, spec_of
 from reasoner.specs import Spec
 from reasoner.strategy import Strategy
@@ -260,10 +260,8 @@ class Subset:
     shard: Shard | None = None
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise UsageError(f"--limit must be at least 1 (got {self.limit})")
-        if self.seed is not None and self.seed < 0:
-            raise UsageError(f"--subset-seed must be at least 0 (got {self.seed})")
+        require(self.limit, "--limit", at_least=1)
+        require(self.seed, "--subset-seed", at_least=0)
         if self.seed is not None and self.limit is None:
             raise UsageError(
                 f"--subset-seed {self.seed} has no effect without --limit: add it, or leave this out"
