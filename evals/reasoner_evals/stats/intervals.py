@@ -93,10 +93,7 @@ def difference(values: Floats, groups: Groups | None = None) -> tuple[Interval, 
 
     if not n:
         return Interval(mean, math.nan, math.nan, "none", n), 1.0
-    sizes = np.ones_like(present)
-    totals = present
-    if keys is not None:
-        totals, sizes = totals_by(keys, present, sizes)
+    totals, sizes = _units(present, keys)
     better, worse, size = scaled_counts(totals)
     outcomes = keys is None and bool(np.all(np.isin(present, (-1, 0, 1))))
     if (
@@ -179,12 +176,15 @@ def totals_by(keys: Groups, *columns: Floats) -> list[Floats]:
     ]
 
 
+def _units(present: Floats, keys: Groups | None) -> Sequence[Floats]:
+    """The totals and the sizes of the independent units: groups, or else single questions."""
+    sizes = np.ones_like(present)
+    return (present, sizes) if keys is None else totals_by(keys, present, sizes)
+
+
 def _spread(present: Floats, keys: Groups | None) -> "Spread | None":
     """The spread of the mean over questions or groups; None with fewer than two."""
-    sizes = np.ones_like(present)
-    totals = present
-    if keys is not None:
-        totals, sizes = totals_by(keys, present, sizes)
+    totals, sizes = _units(present, keys)
     return None if len(totals) < 2 else spread_of(totals, sizes)
 
 
@@ -214,7 +214,7 @@ def _outcomes(shares: Floats, keys: Groups | None) -> tuple[float, float]:
         return effective_outcomes(
             len(shares), float(shares.sum()), float(shares @ shares)
         ), math.inf
-    totals, sizes = totals_by(keys, shares, np.ones_like(shares))
+    totals, sizes = _units(shares, keys)
     if len(totals) == 1:
         return 1.0, math.inf
     # As effective_outcomes, with the variance between groups (Kott & Carr 1997).
