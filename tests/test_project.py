@@ -39,9 +39,9 @@ PUBLIC = {
     """,
     "reasoner.engine": """
         NO_LOGPROB CacheOwner ChainKeeper ConfidenceFloor Engine EngineError EngineUnavailable FinishReason
-        FreeEngine Logprobs ModelInfo ProbeEngine Progress QuestionHolder RenderedPrompt ReplicatedEngine
-        RequestLost SampleRequest TextPiece ThinkingLimiter TokenIds TokenTextEngine Usage UsageMeter
-        continuation limits_thinking release reset_caches
+        FreeEngine LengthTeller Logprobs ModelInfo ProbeEngine Progress QuestionHolder RenderedPrompt
+        ReplicatedEngine RequestLost SampleRequest TextPiece ThinkingLimiter TokenIds TokenTextEngine Usage
+        UsageMeter continuation limits_thinking release reset_caches
     """,
     "reasoner.trace.events": """
         AnswerExtracted AnswersCompared Began BlocksFound Cancelled Delivered Dropped Ended EquivalenceChecked Event
