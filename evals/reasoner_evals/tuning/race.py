@@ -192,7 +192,7 @@ class Race:
         )
 
     def limit(self, questions: int) -> float:
-        """The tokens that a race and its judge may spend by default, on so many questions.
+        """The tokens that a race and its judge may spend by default, on that number of questions.
 
         It is a share of what all candidates on all questions cost. The sizes, the samples of the largest vote, and the
         judge fit whatever the number of candidates.
