@@ -10,6 +10,7 @@ to the greedy reply of the large model. FLOPs are by the geometry of each model;
 """
 
 import argparse
+from collections import defaultdict
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -36,9 +37,11 @@ class Costs(NamedTuple):
 
 def costs_of(path: Path, model: Path, names: list[str]) -> Costs:
     """The costs of a recording; the first sample computes the prompt."""
-    policy, samples, greedy = read_model_info(model, name=model.name), {}, {}
+    policy = read_model_info(model, name=model.name)
+    samples, greedy = defaultdict[str, dict[int, float]](dict), dict[str, float]()
     for record in records(path):
-        prompt, index = record["prompt_tokens"], record["index"]
+        name, index = record["question_id"], record["index"]
+        prompt = record["prompt_tokens"]
         flops = policy.flops(
             prompt=prompt,
             cached=prompt if index > 0 else 0,
@@ -46,8 +49,10 @@ def costs_of(path: Path, model: Path, names: list[str]) -> Costs:
         )
         if flops is None:
             raise SystemExit(f"the geometry of {model} is not known")
-        where = greedy if index < 0 else samples.setdefault(record["question_id"], {})
-        where[record["question_id"] if index < 0 else index] = float(flops)
+        if index < 0:
+            greedy[name] = flops
+        else:
+            samples[name][index] = flops
     rows = [[samples[name][at] for at in sorted(samples[name])] for name in names]
     return Costs(np.array(rows), np.array([greedy[name] for name in names]))
 
@@ -55,7 +60,15 @@ def costs_of(path: Path, model: Path, names: list[str]) -> Costs:
 def chosen(drawn: Recorded, names: list[str]) -> Recorded:
     """The recording's questions of these names alone."""
     rows = [drawn.names.index(name) for name in names]
-    return Recorded(names, *(table[rows] for table in drawn[1:]))
+    return Recorded(
+        names,
+        drawn.right[rows],
+        drawn.answers[rows],
+        drawn.scores[rows],
+        drawn.tokens[rows],
+        drawn.greedy_right[rows],
+        drawn.greedy_tokens[rows],
+    )
 
 
 def cascade(
