@@ -3,14 +3,14 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reasoner.budget import UNITS, Budget, Cost, Ledger, Prices
 from reasoner.cli.terminal import Terminal, one_line, printable
-from reasoner.engine import Engine
+from reasoner.engine import Engine, LengthTeller
 from reasoner.system.printing import counted
 from reasoner.trace.events import Event, Proposed, Sampled, Work
 from reasoner.types import Answer, Proposal
@@ -33,6 +33,7 @@ class Display:
     quiet: bool = field(default=False, kw_only=True)
     """Whether nothing is shown at all."""
     stage: str = field(default="", init=False)
+    _engine: Engine | None = field(default=None, init=False)
     _since: float = field(init=False)
     _shown: "Live | None" = field(default=None, init=False)
 
@@ -50,10 +51,16 @@ class Display:
 
     def follow(self, engine: Engine) -> None:
         """Show what the engine says of its start, and later of itself."""
+        self._engine = engine
         if hasattr(engine, "notify"):
             engine.notify = self.note
         if hasattr(engine, "stage"):
             engine.stage = self.begin
+
+    @property
+    def in_flight(self) -> Sequence[int]:
+        """The tokens of each sequence in flight so far, where the engine tells them."""
+        return self._engine.lengths if isinstance(self._engine, LengthTeller) else ()
 
     def begin(self, stage: str) -> None:
         """Show that a stage begins. May be called from any thread."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from reasoner import Cost
 from reasoner.cli.progress import Display, clock, is_milestone
 from reasoner.cli.terminal import one_line
-from reasoner.engine import Engine, LengthTeller
 from reasoner.system.printing import counted
 from reasoner_evals.runs.naming import short_names
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome
@@ -131,13 +130,6 @@ class EvalProgress(Display):
     """Follows an evaluation."""
 
     tallies: dict[str, TaskTally] = field(default_factory=dict, init=False)
-    _engine: Engine | None = field(default=None, init=False)
-
-    def follow(self, engine: Engine) -> None:
-        """Show what the engine says of its start, and how far its sequences are."""
-        # `super()` does not work in a dataclass with slots.
-        Display.follow(self, engine)
-        self._engine = engine
 
     def expect(
         self, arms: Sequence[Arm], totals: dict[str, int], *, thinks: bool = False
@@ -208,6 +200,7 @@ class EvalProgress(Display):
             None,
         )
         if running is None:
+            # `super()` does not work in a dataclass with slots.
             return Display.line(self)
         # A narrow terminal cuts the end of the line: what a person waits for comes first.
         parts = [
@@ -218,8 +211,7 @@ class EvalProgress(Display):
         return one_line(" · ".join(parts))
 
     def _line(self, tally: TaskTally, now: float) -> str:
-        running = self._engine.lengths if isinstance(self._engine, LengthTeller) else ()
-        left = tally.left(now, running)
+        left = tally.left(now, self.in_flight)
         parts = [f"{tally.done} of {tally.total}"]
         parts += [f"{clock(left)} left"] if left is not None else []
         parts += [counted(tally.errors, "error")] if tally.errors else []

@@ -27,7 +27,12 @@ class TuneProgress(Display):
     errors: dict[int, str] = field(default_factory=dict, init=False)
     _questions: int = field(default=0, init=False)
     _began: float | None = field(default=None, init=False)
-    _asked: int = field(default=0, init=False)
+    _paid: int = field(default=0, init=False)
+    """Tokens of this session."""
+    _paid_before: int = field(default=0, init=False)
+    """Those of them for the rounds that have ended."""
+    _earlier: int = field(default=0, init=False)
+    """Questions that earlier sessions asked."""
     _where: str = field(default="", init=False)
     _arm: str = field(default="", init=False)
 
@@ -56,7 +61,9 @@ class TuneProgress(Display):
     ) -> None:
         """These candidates went out."""
         assert self.race is not None
-        self.tokens = spent
+        self.tokens, self._paid_before = spent, self._paid
+        if not self._paid:
+            self._earlier = self.race.right.shape[1]
         self.errors.update(errors or {})
         for each in self.race.exits[len(self.race.exits) - len(fresh) :]:
             self.tell(
@@ -75,11 +82,11 @@ class TuneProgress(Display):
         """Earlier sessions drew them: a race counts finished questions."""
 
     def spent(self, arm: Arm, cost: Cost) -> None:
-        """A race counts tokens by rounds."""
+        """This session paid for work on a question."""
+        self._paid += cost.tokens
 
     def item_done(self, arm: Arm, record: ItemRecord, outcome: Outcome) -> None:
         """A question of it is finished."""
-        self._asked += 1
 
     def arm_finished(self, arm: Arm) -> None:
         """All its questions of this round are finished."""
@@ -101,14 +108,14 @@ class TuneProgress(Display):
         return ", ".join(parts)
 
     def _left(self) -> list[str]:
-        """The time that the rest of the questions would take, as those so far did."""
+        """The time that the tokens of the other questions would take if nobody else went out."""
         assert self.race is not None
-        done = self.race.right.shape[1]
-        if self._began is None or not self._asked or done >= self._questions:
+        done, now = self.race.right.shape[1], self._paid + sum(self.in_flight)
+        if self._began is None or not self._earlier < done < self._questions:
             return []
-        return [
-            f"at most {clock((self.clock() - self._began) / done * (self._questions - done))} left"
-        ]
+        each = self._paid_before / (done - self._earlier)
+        tokens = max(each * (self._questions - done) - (now - self._paid_before), 0.0)
+        return [f"at most {clock((self.clock() - self._began) / now * tokens)} left"]
 
     def line(self) -> str:
         """The progress in one line."""

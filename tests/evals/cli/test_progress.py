@@ -2,13 +2,16 @@
 
 import io
 
+import numpy as np
 import pytest
 
 from reasoner.budget import Cost
 from reasoner.cli.terminal import Terminal
 from reasoner_evals.cli.progress import EvalProgress, TaskTally
+from reasoner_evals.cli.tuning_progress import TuneProgress
 from reasoner_evals.runs.arms import Grid, arms_of
 from reasoner_evals.runs.records import ItemRecord, Outcome
+from reasoner_evals.tuning.race import Race
 
 ARM = arms_of(Grid(("sums",)))[0]
 SPENT = Cost(prompt_tokens=100, generated_tokens=20, cached_tokens=999)
@@ -106,3 +109,20 @@ def test_samples_of_unfinished_questions_are_kept_and_counted() -> None:
         "greedy: 5 samples of unfinished questions are reused"
         in written.getvalue().splitlines()
     )
+
+
+def test_a_race_takes_as_long_as_its_tokens_and_earlier_sessions_no_time() -> None:
+    now = 0.0
+    live = TuneProgress(Terminal(io.StringIO(), io.StringIO()), clock=lambda: now)
+    race = Race(np.ones((2, 10)), np.ones((2, 10)), np.ones((2, 10)), 100.0)
+    live.expect(race, ["one", "two"], 40, 0.0)
+    live.round(2, 4, 10)
+    live.looked([], 900.0)
+    assert "left" not in live._summary()
+    # Ten questions of this session took 100 s and 1,000 tokens; half of the next ten are paid.
+    now = 150.0
+    live.spent(ARM, Cost(generated_tokens=1000))
+    race.right = np.ones((2, 20))
+    live.looked([], 1900.0)
+    live.spent(ARM, Cost(generated_tokens=500))
+    assert "at most 2:30 left" in live._summary()
