@@ -55,13 +55,17 @@ async def draw(
 def test_the_lengths_of_sequences_in_flight_are_told(engine: VllmEngine) -> None:
     async def test() -> None:
         endless = SamplingParams(max_tokens=400, logit_bias=((2, -100.0), (0, -100.0)))
-        work = asyncio.ensure_future(draw(engine, ESSAY, endless, [0, 1]))
+        works = [
+            asyncio.ensure_future(draw(engine, ESSAY, endless, [seed]))
+            for seed in range(2)
+        ]
         while len(told := engine.lengths) < 2 or not all(told):
-            assert not work.done()
-            await asyncio.wait([work], timeout=0.01)
+            assert not any(work.done() for work in works)
+            await asyncio.wait(works, timeout=0.01)
         assert max(told) <= 400
-        work.cancel()
-        await asyncio.wait([work])
+        for work in works:
+            work.cancel()
+        await asyncio.wait(works)
         assert engine.lengths == []
 
     asyncio.run(test())
