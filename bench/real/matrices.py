@@ -1,0 +1,111 @@
+"""Tokens a second that a real model generates here, against what its matrices alone would allow.
+
+    python bench/real/matrices.py --model FOLDER [--sequences 64 256] [--tokens 48] [ROUNDS]
+
+Sequences with a seed each go to the engine with its defaults, all at once, and have TOKENS tokens each. The matrices
+are the linear layers of the model and its last one, multiplied by torch with the engine's number type and threads, for
+one token of each sequence: no attention, no sampling, no Python. The two alternate, ROUNDS times, in this process.
+"""
+
+import argparse
+import asyncio
+import json
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from reasoner import Prompt, SamplingParams
+from reasoner.engine import SampleRequest
+from reasoner.engines.vllm import VllmEngine
+from reasoner.models.geometry import default_dtype
+
+PROMPT = Prompt.chat("Write a long story about a ship and a storm.")
+
+
+def shapes(folder: Path) -> list[tuple[int, int, int]]:
+    """How often a matrix of so many outputs and inputs is used for a token, by the model's configuration."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    size = config.get("head_dim") or hidden // heads
+    together = (heads + 2 * config["num_key_value_heads"]) * size
+    layers, inner = config["num_hidden_layers"], config["intermediate_size"]
+    return [
+        (layers, together, hidden),
+        (layers, hidden, heads * size),
+        (layers, 2 * inner, hidden),
+        (layers, hidden, inner),
+        (1, config["vocab_size"], hidden),
+    ]
+
+
+def multiplied(folder: Path, dtype: torch.dtype, sequences: int) -> float:
+    """The seconds of one step's matrices, each with weights of its own, as in the model."""
+    layers = [
+        (
+            torch.rand(sequences, columns, dtype=dtype),
+            torch.rand(rows, columns, dtype=dtype),
+        )
+        for count, rows, columns in shapes(folder)
+        for _ in range(count)
+    ]
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        for given, weights in layers:
+            torch.nn.functional.linear(given, weights)
+        seconds.append(time.perf_counter() - began)
+    return median(seconds)
+
+
+async def generated(
+    engine: VllmEngine, sequences: int, tokens: int, turn: int
+) -> float:
+    """Tokens a second of sequences that are asked for at once."""
+    params = SamplingParams(max_tokens=tokens, temperature=0.7)
+    rendered = await engine.render(PROMPT)
+    began = time.perf_counter()
+    completions = await asyncio.gather(
+        *(
+            engine.sample(
+                SampleRequest("q", PROMPT, rendered, params, index, 1000 * turn + index)
+            )
+            for index in range(sequences)
+        )
+    )
+    seconds = time.perf_counter() - began
+    return sum(reply.usage.generated_tokens for reply in completions) / seconds
+
+
+async def main(options: argparse.Namespace) -> None:
+    engine = VllmEngine(model_id=str(options.model), max_model_len=1024, kv_gib=2)
+    await engine.start()
+    dtype = default_dtype(options.model).dtype
+    await generated(engine, 4, 8, 0)
+    print("| sequences | tokens a second | by the matrices alone | share |")
+    print("|---|---|---|---|")
+    for sequences in options.sequences:
+        rates, limits = [], []
+        for turn in range(1, options.rounds + 1):
+            rates.append(await generated(engine, sequences, options.tokens, turn))
+            limits.append(
+                sequences / multiplied(options.model, getattr(torch, dtype), sequences)
+            )
+        shares = [rate / limit for rate, limit in zip(rates, limits, strict=True)]
+        print(
+            f"| {sequences} | {median(rates):.0f} | {median(limits):.0f} | "
+            f"{median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f}) |",
+            flush=True,
+        )
+    print(f"{dtype}, {torch.get_num_threads()} threads")
+    await engine.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("rounds", nargs="?", type=int, default=3, metavar="ROUNDS")
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--sequences", type=int, nargs="+", default=[64, 256])
+    parser.add_argument("--tokens", type=int, default=48)
+    asyncio.run(main(parser.parse_args()))
