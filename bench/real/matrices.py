@@ -62,27 +62,29 @@ def multiplied(folder: Path, dtype: torch.dtype, sequences: int) -> float:
 async def generated(
     engine: VllmEngine, sequences: int, tokens: int, turn: int
 ) -> float:
-    """Tokens a second of sequences that are asked for at once."""
+    """Tokens a second from when all sequences have their first token to when they end."""
     params = SamplingParams(max_tokens=tokens, temperature=0.7)
     rendered = await engine.render(PROMPT)
-    began = time.perf_counter()
-    completions = await asyncio.gather(
-        *(
+    works = [
+        asyncio.ensure_future(
             engine.sample(
                 SampleRequest("q", PROMPT, rendered, params, index, 1000 * turn + index)
             )
-            for index in range(sequences)
         )
-    )
-    seconds = time.perf_counter() - began
-    return sum(reply.usage.generated_tokens for reply in completions) / seconds
+        for index in range(sequences)
+    ]
+    while len(begun := engine.lengths) < sequences or not all(begun):
+        await asyncio.wait(works, timeout=0.01)
+    began = time.perf_counter()
+    total = sum(reply.usage.generated_tokens for reply in await asyncio.gather(*works))
+    return (total - sum(begun)) / (time.perf_counter() - began)
 
 
 async def main(options: argparse.Namespace) -> None:
     engine = VllmEngine(model_id=str(options.model), max_model_len=1024, kv_gib=2)
     await engine.start()
     dtype = default_dtype(options.model).dtype
-    await generated(engine, 4, 8, 0)
+    await generated(engine, 4, 24, 0)
     print("| sequences | tokens a second | by the matrices alone | share |")
     print("|---|---|---|---|")
     for sequences in options.sequences:
