@@ -110,20 +110,19 @@ class ReasonerModel(ModelAPI):  # type: ignore[misc] # its types are not looked 
             "stop": config.stop_seqs,
         }
         if tools:
-            functions = [
-                tool.model_dump(
-                    include={"name", "description", "parameters"}, exclude_none=True
-                )
+            body["tools"] = [
+                {
+                    "type": "function",
+                    "function": tool.model_dump(
+                        include={"name", "description", "parameters"}, exclude_none=True
+                    ),
+                }
                 for tool in tools
             ]
-            body["tools"] = [
-                {"type": "function", "function": function} for function in functions
-            ]
-            named = not isinstance(tool_choice, str)
             body["tool_choice"] = (
-                {"type": "function", "function": {"name": tool_choice.name}}
-                if named
-                else CHOICES[tool_choice]
+                CHOICES[tool_choice]
+                if isinstance(tool_choice, str)
+                else {"type": "function", "function": {"name": tool_choice.name}}
             )
         made = ChatReply(read(json.dumps(body).encode(), ChatReply.reads), offer.prices)
         whole = made.whole(
@@ -194,10 +193,9 @@ class StopEpochs:
 
     async def complete_task(self) -> dict[str, Any]:
         """The votes of each sample, the leader first."""
-        states = {
-            str(sample): tally.vote_state() for sample, tally in self._tallies.items()
-        }
         return {
-            sample: [[vote.answer.text, vote.count] for vote in state.votes]
-            for sample, state in states.items()
+            str(sample): [
+                [vote.answer.text, vote.count] for vote in tally.vote_state().votes
+            ]
+            for sample, tally in self._tallies.items()
         }

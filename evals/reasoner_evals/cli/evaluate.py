@@ -96,18 +96,16 @@ def command(
     from reasoner_evals.runs.records import RunFolder
 
     options = RunOptions(**settled(settings, given))
-    if options.equal is not None and resume is not None:
-        raise UsageError(
-            f"--equal {options.equal} has no effect with --resume: the run has its sizes; omit it"
-        )
-    if resume is not None and out is not None:
-        raise UsageError(
-            f"--out {out} has no effect with --resume: a run continues in its own folder; omit it"
-        )
-    if options.reuse is not None and resume is not None:
-        raise UsageError(
-            f"--reuse {options.reuse} has no effect with --resume: the run has its samples; omit it"
-        )
+    fixed = (
+        ("--equal", options.equal, "the run has its sizes"),
+        ("--out", out, "a run continues in its own folder"),
+        ("--reuse", options.reuse, "the run has its samples"),
+    )
+    for name, value, why in fixed:
+        if resume is not None and value is not None:
+            raise UsageError(
+                f"{name} {value} has no effect with --resume: {why}; omit it"
+            )
     if resume is None and not options.tasks:
         raise UsageError(
             "no task is given: name one or a file of questions, as in `reasoner eval arithmetic`, or --resume a run"

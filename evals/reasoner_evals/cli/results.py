@@ -248,18 +248,20 @@ def _recorded(replies: Path) -> Path:
     make_folder(run.parent)
     pool = f"pool:{run}.pool.jsonl"
     votes = f"self_consistency:n={write_pool(replies, Path(pool.removeprefix('pool:'))).fewest}"
-    arguments = [
-        pool,
-        "--engine",
-        pool,
-        "--strategy",
-        votes,
-        "--out",
-        str(run),
-        "--quiet",
-    ]
     with redirect_stdout(sys.stderr):  # standard output is the report's
-        code = evaluate.command.main(arguments, standalone_mode=False)
+        code = evaluate.command.main(
+            [
+                pool,
+                "--engine",
+                pool,
+                "--strategy",
+                votes,
+                "--out",
+                str(run),
+                "--quiet",
+            ],
+            standalone_mode=False,
+        )
     if code:
         raise UsageError(
             f"the replies in {replies} cannot be reported: the run {run} failed"

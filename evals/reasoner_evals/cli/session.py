@@ -135,9 +135,11 @@ class EvalRun(EngineRun):
         finally:
             if not self.display.quiet:
                 terminal.say(self._next_step())
-        if failed := _failed(tallies):
+        if failed := sum(tally.errors for tally in tallies):
             retry = f"try again with: reasoner eval --resume {self.folder.path}"
-            terminal.fail(f"{failed}, counted neither as right nor as wrong: {retry}")
+            terminal.fail(
+                f"{counted(failed, 'question')} ended in an error, counted neither as right nor as wrong: {retry}"
+            )
         if unrated := _unrated(tallies):
             terminal.fail(unrated)
         return ENGINE if failed else OTHER if unrated else ANSWERED
@@ -149,12 +151,6 @@ class EvalRun(EngineRun):
         if subset.shard:
             return f"after the end of {counted(subset.shard.count, 'shard')}: reasoner runs merge RUN... --out DIR"
         return f"report: reasoner report {self.folder.path}"
-
-
-def _failed(tallies: list[TaskTally]) -> str:
-    """How many questions ended in an error; empty if none did."""
-    failed = sum(tally.errors for tally in tallies)
-    return f"{counted(failed, 'question')} ended in an error" if failed else ""
 
 
 def _unrated(tallies: list[TaskTally]) -> str:

@@ -1,7 +1,7 @@
 """The objects that the options of an evaluation describe. A resumed run supplies the options that were left out."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -214,11 +214,8 @@ def locked_run(
     folder: RunFolder,
     *,
     resume: bool,
-    check: Callable[[RunSetup], None] = lambda _: None,
 ) -> Iterator[tuple[RunSetup, Manifest | None]]:
     """The objects of a run, with its manifest if it is resumed; its folder is locked meanwhile.
-
-    `check` may refuse a setup before a new folder is made.
 
     Raises:
         Drifted: something that decides a resumed run has changed; the differences are shown.
@@ -226,7 +223,6 @@ def locked_run(
     """
     if not resume:
         setup = set_up(options)
-        check(setup)
         with folder.writing(fresh=True):
             yield setup, None
         return
@@ -238,7 +234,6 @@ def locked_run(
             for line in error.diff:
                 click.echo(one_line(line), err=True)
             raise
-        check(setup)
         yield setup, frozen
 
 

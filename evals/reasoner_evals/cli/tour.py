@@ -212,10 +212,9 @@ def _right(
     items: Sequence[GradedQuestion], solutions: Sequence[Solution]
 ) -> list[bool]:
     """Whether each answer equals the reference answer, for the first questions; a missing answer does not."""
-    pairs = zip(items, solutions, strict=False)
     return [
         solution.answer is not None and solution.answer.key == item.gold
-        for item, solution in pairs
+        for item, solution in zip(items, solutions, strict=False)
     ]
 
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -276,11 +276,7 @@ def locked_race(tuning: Tuning) -> Iterator[None]:
             f"{tuning.folder} holds other files: give --runs another folder"
         )
     make_folder(tuning.folder)
-    if tuning.shard:
-        _write(file, decided)
-        yield
-        return
-    with writing(tuning.folder, file):
+    with nullcontext() if tuning.shard else writing(tuning.folder, file):
         _write(file, decided)
         yield
 
