@@ -25,7 +25,7 @@ PROMPT = Prompt.chat("Write a long story about a ship and a storm.")
 
 
 def shapes(folder: Path) -> list[tuple[int, int, int]]:
-    """How often a matrix of so many outputs and inputs is used for a token, by the model's configuration."""
+    """The matrices that a token passes, by the model's configuration: how often each, its outputs and its inputs."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
     size = config.get("head_dim") or hidden // heads

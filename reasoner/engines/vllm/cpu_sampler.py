@@ -51,12 +51,12 @@ def drawn(weights: Tensor, uniform: Tensor) -> Tensor:
 
 
 def _passed(ends: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """The first place of each row whose end is above the target, and how far the target lies in it."""
+    """The first index of each row at which the end is above the target, and how far the target lies in it."""
     below_all = torch.nextafter(ends[:, -1:], torch.zeros(()).double())
     target = torch.minimum(target, below_all)
-    place = torch.searchsorted(ends, target, right=True).clamp(max=ends.shape[1] - 1)
-    begin = ends.gather(1, (place - 1).clamp(min=0)).masked_fill(place == 0, 0)
-    return place, target - begin
+    index = torch.searchsorted(ends, target, right=True).clamp(max=ends.shape[1] - 1)
+    begin = ends.gather(1, (index - 1).clamp(min=0)).masked_fill(index == 0, 0)
+    return index, target - begin
 
 
 class UniformSampler(TopKTopPSampler):  # type: ignore[misc] # vLLM's types are not checked
