@@ -226,19 +226,16 @@ def measured(read: ArmReading, rows: Ints) -> Outcomes:
     samples = data.costs["samples"].astype(np.float64)
     # A share of weighted votes counts as if all samples had equal weight.
     share = smoothed_share(data.share * samples, samples)
-    values_of = (
-        values["right"],
-        values["tokens"],
-        samples,
-        share,
-        data.share,
-        values["sequential"],
-    )
-    right, tokens, samples, share, vote, sequential = (
-        column[rows, None] for column in values_of
-    )
-    way, length = Way(arm.strategy, arm.verifier, arm.budget), np.zeros(share.shape)
-    return Outcomes(way, right, tokens, samples, share, vote, sequential, length)
+    return Outcomes(
+        Way(arm.strategy, arm.verifier, arm.budget),
+        right=values["right"],
+        tokens=values["tokens"],
+        samples=samples,
+        share=share,
+        vote=data.share,
+        sequential=values["sequential"],
+        length=np.zeros(share.shape),
+    ).of(rows[:, None])
 
 
 def pooled_arm(read: ArmReading, rows: Ints) -> PooledArm:
@@ -258,18 +255,26 @@ def pooled_arm(read: ArmReading, rows: Ints) -> PooledArm:
     own = lengths + spread(data.replies, data.replies.verifier, 0, n)[rows]
     # Costs that belong to no sample, such as failed attempts, are shared equally: the total is what was spent.
     rest = tokens[:, -1] - first - further * (n - 1) - own.sum(axis=1)
-    samples = Samples(
-        pool.right[rows] == 1,
-        pool.answers[rows],
-        lengths,
-        own + rest[:, None] / n,
-        first,
-        further,
+    return PooledArm(
+        read,
+        rows,
+        PoolArrays(
+            pool.right[rows],
+            pool.answers[rows],
+            pool.scores[rows],
+            pool.truncated[rows],
+        ),
+        costs=tokens,
+        sequential=costs["sequential"][rows],
+        samples=Samples(
+            pool.right[rows] == 1,
+            pool.answers[rows],
+            lengths,
+            own + rest[:, None] / n,
+            first,
+            further,
+        ),
     )
-    chosen = PoolArrays(
-        pool.right[rows], pool.answers[rows], pool.scores[rows], pool.truncated[rows]
-    )
-    return PooledArm(read, rows, chosen, tokens, costs["sequential"][rows], samples)
 
 
 def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
@@ -308,16 +313,12 @@ def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
             + pooled.costs[:, [column]]
             - drawn.tokens.mean(axis=1, keepdims=True)
         )
-        way, sequential = (
-            Way(spec_of(smaller), arm.verifier, ""),
-            pooled.sequential[:, [column]],
-        )
         yield replace(
             drawn,
-            way=way,
+            way=Way(spec_of(smaller), arm.verifier, ""),
             right=right[:, [column]],
             tokens=tokens,
-            sequential=sequential,
+            sequential=pooled.sequential[:, [column]],
         )
 
 

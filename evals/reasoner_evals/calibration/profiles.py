@@ -276,9 +276,8 @@ def trust_in(ended: Outcomes) -> Trust:
         prior = (((curve - PRIOR_MEAN) / spread) ** 2).sum() / 2
         return float(prior + (weight * np.logaddexp(0, scores) - good * scores).sum())
 
-    bounds = (None, None), (LEAST_SLOPE, None)
     intercept, slope = optimize.minimize(
-        surprise, np.array(PRIOR_MEAN), bounds=bounds
+        surprise, np.array(PRIOR_MEAN), bounds=((None, None), (LEAST_SLOPE, None))
     ).x.tolist()
     # Rounded down, so that a share is not below itself.
     scale = 10**SHARE_DIGITS
@@ -286,16 +285,14 @@ def trust_in(ended: Outcomes) -> Trust:
         np.floor(ended.share[:, 0] * scale) / scale, return_inverse=True
     )
     # An expected outcome counts as right from one half on.
-    count = [
-        np.bincount(first.ravel(), weights=values)
+    answered, hits = (
+        np.bincount(first.ravel(), weights=values).astype(int).tolist()
         for values in (np.full(len(first), 1.0), right[:, 0] >= 0.5)
-    ]
-    answered, hits = (values.astype(int).tolist() for values in count)
-    length = round(_ranking_length(ended, right, inverse.ravel()), 2)
+    )
     return Trust(
         intercept=round(intercept, 6),
         slope=round(slope, 6),
-        length=length,
+        length=round(_ranking_length(ended, right, inverse.ravel()), 2),
         shares=tuple(seen.tolist()),
         answered=tuple(answered),
         right=tuple(hits),

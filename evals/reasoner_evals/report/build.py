@@ -68,9 +68,8 @@ def make_report(paths: Sequence[Path], *, hide_questions: bool = False) -> EvalR
         for number, name in enumerate(names, start=1)
     )
     provenance = tuple(_provenance(run, arms[run.name]) for run in runs)
-    title = f"{', '.join(labels.values())}: accuracy against compute"
     return EvalReport(
-        title,
+        f"{', '.join(labels.values())}: accuracy against compute",
         tasks,
         provenance,
         METHODS,
@@ -175,10 +174,10 @@ def _task(
 
 
 def _provenance(run: RunData, arms: Sequence[ArmReading]) -> Provenance:
-    info = asdict(run.manifest.model).items()
+    manifest = run.manifest
     facts = [
         (f"model {name.replace('_', ' ')}", str(value))
-        for name, value in info
+        for name, value in asdict(manifest.model).items()
         if value and isinstance(value, str | int)
     ]
     facts += [("grader", name) for name in sorted(run.verdicts.graders)]
@@ -192,7 +191,6 @@ def _provenance(run: RunData, arms: Sequence[ArmReading]) -> Provenance:
         }
         for _, data in arms
     )
-    manifest = run.manifest
     return Provenance(
         run,
         tuple(facts),
@@ -232,10 +230,10 @@ def _files(report: EvalReport, html: Path) -> Iterator[tuple[Path, bytes]]:
 
 def points_csv(report: EvalReport) -> str:
     """The table of results; an unknown number is an empty cell. Lines end in LF."""
-    every = ((task, row) for task in report.tasks for row in task.rows)
     rows = [
         {name: getattr(row, name) for name in CSV_COLUMNS} | _delta_cells(task, row)
-        for task, row in every
+        for task in report.tasks
+        for row in task.rows
     ]
     cells = [{name: plain_cell(value) for name, value in row.items()} for row in rows]
     return str(
@@ -250,25 +248,31 @@ def _delta_cells(task: TaskReport, row: Any) -> dict[str, object]:
         delta = row.deltas.get(against)
         baseline = delta and delta.against_label(task.by_key[delta.baseline].label)
         bounds = delta.difference if delta else (None, None, None)
-        cells |= {f"{against}_baseline": baseline}
-        cells |= dict(
-            zip(
-                (f"{against}_delta", f"{against}_delta_low", f"{against}_delta_high"),
-                bounds,
-                strict=True,
-            )
-        )
         cells |= {
-            f"{against}_{name}": getattr(delta, name, None)
-            for name in (
-                "p",
-                "p_holm",
-                "family",
-                "better",
-                "worse",
-                "detectable",
-                "resolvable",
-                "backfired",
-            )
+            f"{against}_baseline": baseline,
+            **dict(
+                zip(
+                    (
+                        f"{against}_delta",
+                        f"{against}_delta_low",
+                        f"{against}_delta_high",
+                    ),
+                    bounds,
+                    strict=True,
+                )
+            ),
+            **{
+                f"{against}_{name}": getattr(delta, name, None)
+                for name in (
+                    "p",
+                    "p_holm",
+                    "family",
+                    "better",
+                    "worse",
+                    "detectable",
+                    "resolvable",
+                    "backfired",
+                )
+            },
         }
     return cells

@@ -11,7 +11,7 @@ import numpy as np
 from reasoner.errors import UnknownName, UsageError
 from reasoner.specs import Spec
 from reasoner_evals.report.content import LEVEL, Against, BoundedValue, Delta
-from reasoner_evals.runs.measures import ArmReading, Measurement, Values, as_run, mean
+from reasoner_evals.runs.measures import ArmReading, Measurement, Values, as_run
 from reasoner_evals.runs.reading import (
     RunData,
     TaskItems,
@@ -20,7 +20,7 @@ from reasoner_evals.runs.reading import (
     read_arm,
 )
 from reasoner_evals.runs.records import Arm
-from reasoner_evals.stats import Floats
+from reasoner_evals.stats import Floats, mean_of
 from reasoner_evals.stats.intervals import (
     Groups,
     Interval,
@@ -138,7 +138,7 @@ def _delta(
         worse=result.worse,
         detectable=known(result.detectable),
         resolvable=result.resolvable,
-        backfired=mean(second["right"] * (1 - first["right"])),
+        backfired=mean_of(second["right"] * (1 - first["right"])),
     )
 
 
@@ -165,7 +165,7 @@ def front(
     significant; otherwise "level". These comparisons are one family, adjusted together (Holm 1979).
     """
     ranked = [
-        (mean(point.values[cost]), -mean(point.values["right"]), point)
+        (mean_of(point.values[cost]), -mean_of(point.values["right"]), point)
         for point in measured
     ]
     best: Measurement | None = None
@@ -177,12 +177,12 @@ def front(
         if best is None or -loss > highest:
             best, highest = point, -loss
             statuses[point.key] = "front"
-            continue
-        statuses[point.key] = "level"
-        if _comparable(point, best):
-            compared[point.key] = compare(
-                point.values["right"], best.values["right"], groups
-            )
+        else:
+            statuses[point.key] = "level"
+            if _comparable(point, best):
+                compared[point.key] = compare(
+                    point.values["right"], best.values["right"], groups
+                )
     adjusted = holm([result.p_value for result in compared.values()])
     for (key, result), p_value in zip(compared.items(), adjusted, strict=True):
         if result.difference.mean < 0 and p_value < LEVEL:
@@ -283,8 +283,7 @@ def _paired_result(
     left: RunData, left_arm: Arm, right: RunData, right_arm: Arm
 ) -> PairedResult:
     check_same(left, right, left_arm.task)
-    items = left.tasks[left_arm.task]
-    groups = groups_of(items)
+    groups = groups_of(left.tasks[left_arm.task])
     sides = ((left, left_arm), (right, right_arm))
     first, second = (
         as_run(ArmReading(run, read_arm(run, arm.name))) for run, arm in sides

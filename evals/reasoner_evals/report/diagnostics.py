@@ -157,8 +157,7 @@ def _failure(
 ) -> FailureExample:
     """The failure, with its texts if `item` is given."""
     arm = point.arms[0]
-    replies = arm.data.replies
-    right = int((replies.outcome[replies.rows.of(row)] == RIGHT).sum())
+    right = arm.data.replies.right(row)
     verb = "is" if right == 1 else "are"
     why = {
         "backfired": "one greedy sample is right, this answer is wrong",

@@ -216,13 +216,9 @@ def _accuracy(
             f" and {len(absent) - 4} more" if absent[4:] else ""
         )
         caption.append(f"Not shown, because they have no value on this axis: {names}.")
-    name, alt = (
+    return figure(
         f"{task.id}-accuracy-{axis.key}",
         f"Lines: accuracy against {axis.title}. {_IN_TABLE}",
-    )
-    return figure(
-        name,
-        alt,
         caption,
         axes,
         x=axis.title,

@@ -19,10 +19,8 @@ from reasoner_evals.report.content import (
     estimate_of,
 )
 from reasoner_evals.runs.naming import is_greedy
-from reasoner_evals.stats.intervals import minimum_detectable
+from reasoner_evals.stats.intervals import DISCORDANT, minimum_detectable
 
-DISCORDANT: Final = 0.2
-"""The share of questions on which two strategies differ, to state what a number of questions can show in general."""
 OFTEN_CUT: Final = 0.05
 """The share of samples cut at `max_tokens` from which a report says so."""
 ENOUGH: Final = 0.01
@@ -61,12 +59,12 @@ def verdict(rows: Sequence[Any]) -> Headline:
     ratio = point.tokens / (baseline.tokens or 1.0)
     times = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
     paid = "as many tokens" if times == "1" else f"{times} times the tokens"
-    sentence, advice = (
-        _sentence(claim, point, first, paid, family),
-        _advice(claim, point, baseline, rows),
-    )
     return Headline(
-        claim, capitalized(sentence), point.key, baseline.key, capitalized(advice)
+        claim,
+        capitalized(_sentence(claim, point, first, paid, family)),
+        point.key,
+        baseline.key,
+        capitalized(_advice(claim, point, baseline, rows)),
     )
 
 

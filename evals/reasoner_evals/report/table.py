@@ -13,9 +13,17 @@ from reasoner_evals.calibration.agreement import agreement_seen
 from reasoner_evals.calibration.profiles import calibration_of, fewer_right
 from reasoner_evals.report.comparisons import estimate, known
 from reasoner_evals.report.content import BoundedValue
-from reasoner_evals.runs.measures import TOKENS, Measurement, mean, ungraded_rows
-from reasoner_evals.runs.reading import ENDS, ERROR, OUTCOMES, RIGHT, UNGRADED, ArmData
-from reasoner_evals.stats import Floats
+from reasoner_evals.runs.measures import TOKENS, Measurement, ungraded_rows
+from reasoner_evals.runs.reading import (
+    ENDS,
+    ERROR,
+    OUTCOMES,
+    RIGHT,
+    UNGRADED,
+    WRONG,
+    ArmData,
+)
+from reasoner_evals.stats import Floats, mean_of
 from reasoner_evals.stats.intervals import (
     Groups,
     amount,
@@ -24,7 +32,6 @@ from reasoner_evals.stats.intervals import (
     standard_error,
 )
 
-WRONG: Final = OUTCOMES.index("wrong")
 UNANSWERED: Final = tuple(
     OUTCOMES.index(status) for status in ("no_answer", "truncated", "timed_out")
 )
@@ -146,24 +153,48 @@ def points_table(
 
 def _measured_row(point: Measurement, groups: Groups | None) -> dict[str, Any]:
     values = point.values  # noqa: PD011 not a data frame
-    right, covered = values["right"], values["covered"]
-    arm = point.arm
+    right, covered, arm = values["right"], values["covered"], point.arm
+    tokens = values["tokens"][~np.isnan(values["tokens"])]
+    percentiles = {"tokens_p50": 50, "tokens_p95": 95, "tokens_max": 100}
+    charged = ~np.isnan(values["prompt"])
+    # A mean is unknown if the value of a question that was charged is.
+    complete = [
+        name
+        for name in ("flops", "usd")
+        if not np.any(np.isnan(values[name]) & charged)
+    ]
     row: dict[str, Any] = {
-        name: getattr(arm, name) for name in ("task", "strategy", "verifier")
-    }
-    row |= {
-        name: getattr(point, name)
-        for name in ("key", "series", "model", "label", "size", "pooled", "questions")
-    }
-    row |= {
+        **{name: getattr(arm, name) for name in ("task", "strategy", "verifier")},
+        **{
+            name: getattr(point, name)
+            for name in (
+                "key",
+                "series",
+                "model",
+                "label",
+                "size",
+                "pooled",
+                "questions",
+            )
+        },
         "budget": arm.limit,
         "few_subsets": (point.size or 0) > arm.pool / 2,
         "seeds": len({read.data.arm.seed for read in point.arms}),
         "errors": sum(int((read.data.outcome == ERROR).sum()) for read in point.arms),
         "ungraded": sum(int(ungraded_rows(read.data).sum()) for read in point.arms),
+        **estimate(interval(right, groups)).cells("acc"),
+        "acc_stderr": known(standard_error(right, groups)),
+        "tokens": float(tokens.mean()),
+        **{
+            name: float(np.percentile(tokens, percent))
+            for name, percent in percentiles.items()
+        },
+        **{f"{name}_tokens": known(mean_of(values[name])) for name in TOKENS},
+        **{
+            name: known(mean_of(values[name]))
+            for name in (*complete, "seconds", *_RATES)
+        },
     }
-    row |= estimate(interval(right, groups)).cells("acc")
-    row |= {"acc_stderr": known(standard_error(right, groups))}
     if np.any(~np.isnan(covered)):
         # Rounding leaves a tiny difference where there is none.
         gap = np.clip(np.round(covered - right, 12) + 0.0, -1.0, 1.0)
@@ -172,28 +203,12 @@ def _measured_row(point: Measurement, groups: Groups | None) -> dict[str, Any]:
         # A right choice is a right sample, so only the noise of subsets is below 0.
         least = None if low is None else max(low, min(value, 0.0))
         row |= BoundedValue(value, least, high).cells("gap")
-    tokens = values["tokens"][~np.isnan(values["tokens"])]
-    row |= {"tokens": float(tokens.mean())}
-    percentiles = {"tokens_p50": 50, "tokens_p95": 95, "tokens_max": 100}
-    row |= {
-        name: float(np.percentile(tokens, percent))
-        for name, percent in percentiles.items()
-    }
-    row |= {f"{name}_tokens": known(mean(values[name])) for name in TOKENS}
     sequential = values["sequential"][~np.isnan(values["sequential"])]
     if len(sequential):
         spent = estimate(amount(values["sequential"], groups))
         row |= spent.cells("sequential_tokens")
-        row |= {"sequential_tokens_p95": float(np.percentile(sequential, 95))}
-    charged = ~np.isnan(values["prompt"])
-    # A mean is unknown if the value of a question that was charged is.
-    complete = [
-        name
-        for name in ("flops", "usd")
-        if not np.any(np.isnan(values[name]) & charged)
-    ]
-    row |= {name: known(mean(values[name])) for name in complete}
-    return row | {name: known(mean(values[name])) for name in ("seconds", *_RATES)}
+        row["sequential_tokens_p95"] = float(np.percentile(sequential, 95))
+    return row
 
 
 def _stop_reasons(point: Measurement) -> dict[str, Any] | None:
@@ -216,12 +231,13 @@ def _stop_reasons(point: Measurement) -> dict[str, Any] | None:
             for reason, own in by_reason.items()
         },
         **{
-            f"tokens_by_{reason}": known(mean(own)) for reason, own in by_reason.items()
+            f"tokens_by_{reason}": known(mean_of(own))
+            for reason, own in by_reason.items()
         },
         "samples": float(samples.mean()),
         "samples_p95": float(np.percentile(samples, 95)),
-        "confidence": known(mean(confidence)),
-        "confidence_accuracy": known(mean(right)),
+        "confidence": known(mean_of(confidence)),
+        "confidence_accuracy": known(mean_of(right)),
         "confidence_questions": len(right),
     }
 

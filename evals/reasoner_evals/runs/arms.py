@@ -136,12 +136,11 @@ def _plan(strategy: Strategy, verifier: str) -> tuple[Arm, bool]:
     if name in ("self_consistency", "best_of_n") and options.of is None and not stopped:
         rule = RULES.get(getattr(options, "selector", "majority"), "")
         pool = options.n if rule else 0
-    asked = verifier if strategy.uses_verifier else ""
     arm = Arm(
         name="",
         task="",
         strategy=spec,
-        verifier=asked,
+        verifier=verifier if strategy.uses_verifier else "",
         budget="",
         seed=0,
         pool=pool,
@@ -178,15 +177,16 @@ def _arms(task: str, plan: Arm, greedy: bool, grid: Grid) -> Iterator[Arm]:
             yield plan.model_copy(update={"task": task, "seed": seed, "budget": budget})
     for total in totals:
         for seed in seeds:
-            divided = {
-                "task": task,
-                "seed": seed,
-                "total": total,
-                "price": grid.price,
-                "pool": 0,
-                "rule": "",
-            }
-            yield plan.model_copy(update=divided)
+            yield plan.model_copy(
+                update={
+                    "task": task,
+                    "seed": seed,
+                    "total": total,
+                    "price": grid.price,
+                    "pool": 0,
+                    "rule": "",
+                }
+            )
 
 
 def _with_names(arms: Sequence[Arm], *, several_seeds: bool) -> Iterator[Arm]:
@@ -308,10 +308,13 @@ class Subset:
             items = tuple(
                 item for at, item in enumerate(items) if at % self.shard.count in parts
             )
-        source = data.source.model_copy(
-            update={"items": len(items), "subset": str(self)}
+        return replace(
+            data,
+            items=items,
+            source=data.source.model_copy(
+                update={"items": len(items), "subset": str(self)}
+            ),
         )
-        return replace(data, items=items, source=source)
 
 
 def _rank(question_id: str, seed: int | None) -> bytes:

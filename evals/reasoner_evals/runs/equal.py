@@ -99,10 +99,10 @@ async def sized(
             if equal.named:
                 raise
             tell(f"{spec} is left out: {error}")
-            continue
-        specs.append(chosen)
-        others = counted(len(equal.questions), "other question")
-        tell(f"{chosen}: {cost:,.0f} of {_amount(equal.goal):,} tokens on {others}")
+        else:
+            specs.append(chosen)
+            others = counted(len(equal.questions), "other question")
+            tell(f"{chosen}: {cost:,.0f} of {_amount(equal.goal):,} tokens on {others}")
     return tuple(dict.fromkeys(specs))
 
 
@@ -179,9 +179,12 @@ async def costs_of(
     """The costs of these questions, with empty caches. Raises the error of one that fails."""
     await reset_caches(engine, verifier)
     strategy: Strategy = build("strategy", spec)
-    rater = verifier if strategy.uses_verifier else None
     solutions = await solve_many(
-        questions, strategy, engine, verifier=rater, concurrency=concurrency
+        questions,
+        strategy,
+        engine,
+        verifier=verifier if strategy.uses_verifier else None,
+        concurrency=concurrency,
     )
     if error := next(
         (solution.error for solution in solutions if solution.error), None

@@ -1,6 +1,5 @@
 """What was measured, question by question: each strategy at each size or budget, as arrays of a value per question."""
 
-import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +27,7 @@ from reasoner_evals.runs.reading import (
     TaskItems,
 )
 from reasoner_evals.runs.records import Arm
-from reasoner_evals.stats import Bools, Floats, Ints
+from reasoner_evals.stats import Bools, Floats, Ints, mean_of
 from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, votes_at_k
 
 ALLOCATED: Final = ", allocated"
@@ -223,16 +222,15 @@ def joined(parts: Sequence[ArmReading]) -> ArmReading:
         ),
         np.concatenate([each.rows.length for each in replies]),
     )
-    pool = ReplyArrays(rows, **_concatenated(replies, "rows"))
-    costs = {
-        name: np.concatenate([arm.costs[name] for arm in arms]) for name in data.costs
-    }
     return ArmReading(
         replace(run, tasks={data.arm.task: items}),
         replace(
             data,
-            costs=costs,
-            replies=pool,
+            costs={
+                name: np.concatenate([arm.costs[name] for arm in arms])
+                for name in data.costs
+            },
+            replies=ReplyArrays(rows, **_concatenated(replies, "rows")),
             **_concatenated(arms, "arm", "costs", "replies"),
         ),
     )
@@ -291,7 +289,7 @@ class Measurement:
     @property
     def tokens(self) -> float:
         """Computed tokens per question."""
-        return mean(self.values["tokens"])
+        return mean_of(self.values["tokens"])
 
     @property
     def questions(self) -> int:
@@ -305,12 +303,6 @@ class Measurement:
             self.arm.strategy,
             thinks=self.arms[0].run.manifest.model.thinking is not None,
         )
-
-
-def mean(values: Floats) -> float:
-    """The mean over questions that have a value; nan where none has."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else math.nan
 
 
 def ungraded_rows(data: ArmData) -> Bools:

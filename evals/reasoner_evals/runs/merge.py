@@ -248,17 +248,19 @@ def _whole_manifest(shards: Sequence[_ShardRun], together: Shard) -> Manifest:
             raise UsageError(
                 f"{first} and {shard} are not of one run: their arms or their sources differ; {SAME}"
             )
-    totals = [
+    totals = (
         sum(shard.manifest.sources[at].items for shard in shards)
         for at in range(len(wholes[0].sources))
-    ]
-    sources = tuple(
-        source.model_copy(update={"items": total})
-        for source, total in zip(wholes[0].sources, totals, strict=True)
     )
-    created = min(shard.manifest.created for shard in shards)
     return wholes[0].model_copy(
-        update={"sources": sources, "created": created, "notes": tuple(_notes(shards))}
+        update={
+            "sources": tuple(
+                source.model_copy(update={"items": total})
+                for source, total in zip(wholes[0].sources, totals, strict=True)
+            ),
+            "created": min(shard.manifest.created for shard in shards),
+            "notes": tuple(_notes(shards)),
+        }
     )
 
 

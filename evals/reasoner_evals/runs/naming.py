@@ -128,7 +128,10 @@ def shared_settings(specs: Iterable[Spec]) -> dict[str, str]:
 
     The temperature of a greedy sample, which its name says, does not count.
     """
-    listed = [(set(_settings(spec)), _is_set_greedy(spec)) for spec in specs]
+    # A strategy counts as greedy if it is with any model.
+    listed = [
+        (set(_settings(spec)), is_greedy(str(spec), thinks=True)) for spec in specs
+    ]
     values: dict[str, set[str]] = {}
     for settings, greedy in listed:
         for name, value in settings:
@@ -143,11 +146,6 @@ def shared_settings(specs: Iterable[Spec]) -> dict[str, str]:
             for settings, greedy in listed
         )
     }
-
-
-def _is_set_greedy(spec: Spec) -> bool:
-    """Whether a strategy is one sample that is greedy with any model."""
-    return is_greedy(str(spec), thinks=True)
 
 
 def _settings(spec: Spec) -> Iterator[tuple[str, str]]:

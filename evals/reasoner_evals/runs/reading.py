@@ -108,6 +108,10 @@ class ReplyArrays:
         )
         return counts
 
+    def right(self, row: int) -> int:
+        """How many replies to a question are right."""
+        return int((self.outcome[self.rows.of(row)] == RIGHT).sum())
+
 
 @dataclass(frozen=True, slots=True)
 class ArmData:
@@ -264,12 +268,11 @@ def open_run(path: Path) -> RunData:
     """A run's manifest, questions and verdicts, without texts. A TraceError names file and line."""
     folder = RunFolder(path)
     manifest = read_manifest(folder)
-    digest = hashlib.sha256(read_whole(folder.manifest)).hexdigest()
     return RunData(
         folder,
         path.name or str(path),
         manifest,
-        digest,
+        hashlib.sha256(read_whole(folder.manifest)).hexdigest(),
         _tasks(folder, manifest),
         RunVerdicts(folder.verdicts),
     )
@@ -395,8 +398,9 @@ def _tasks(folder: RunFolder, manifest: Manifest) -> dict[str, TaskItems]:
                 f"{folder.items} lacks questions of {source.task}: {_again(folder)}"
             )
         # A shard may have no question of a task.
-        columns = [*zip(*sorted(rows[source.task]), strict=True)] or [()] * 4
-        ids, groups, subtasks, digests = columns
+        ids, groups, subtasks, digests = [
+            *zip(*sorted(rows[source.task]), strict=True)
+        ] or [()] * 4
         if len(set(ids)) < len(ids):
             raise TraceError(
                 f"{folder.items} holds two questions of {source.task} with the same id"

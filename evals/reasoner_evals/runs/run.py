@@ -188,8 +188,7 @@ def sampling_of(strategy: Any) -> tuple[SamplingParams, str, tuple[str, ...]]:
 
 def _logprobs(strategy: Any, verifier: Verifier | None) -> int:
     """How many log-probabilities are kept per token: -1 for none, 0 for the sampled token's own."""
-    typed: Strategy = strategy
-    needs = verifier.logprobs if verifier and typed.uses_verifier else None
+    needs = verifier.logprobs if verifier and strategy.uses_verifier else None
     return max(
         -1 if count is None else count for count in (strategy.params.logprobs, needs)
     )

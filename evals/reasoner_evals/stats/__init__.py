@@ -5,9 +5,17 @@ without an answer, NaN no usable sample because the engine failed), `answers` (t
 its question, -1 for no answer) and `scores` (a verifier's, NaN without a rating).
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+
+
+def mean_of(values: Floats) -> float:
+    """The mean of values, without those that are NaN; NaN where all are."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan

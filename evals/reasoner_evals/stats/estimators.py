@@ -189,10 +189,9 @@ def auroc(scores: Floats, right: Floats) -> float:
 def auroc_within(right: Floats, scores: Floats) -> Floats:
     """AUROC of each question of a pool [Q, N] over its rated samples, which selection depends on; NaN without both."""
     rated = ~np.isnan(right) & ~np.isnan(scores)
-    rows = zip(right, scores, rated, strict=True)
     return np.array(
         [
             auroc(score[row], correct[row]) if row.any() else math.nan
-            for correct, score, row in rows
+            for correct, score, row in zip(right, scores, rated, strict=True)
         ]
     )

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import optimize, special
 
 from reasoner.errors import UsageError
-from reasoner_evals.stats import Floats
+from reasoner_evals.stats import Floats, mean_of
 
 LEVEL: Final = 0.95
 """The level of every interval."""
@@ -24,6 +24,8 @@ SPARSE: Final = 10
 """With fewer units that differ, the spread of the differences alone says too little."""
 TRACE: Final = 0.25
 """How much of a 0 and of a 1 is added if shares hardly vary."""
+DISCORDANT: Final = 0.2
+"""The share of questions on which two strategies differ, where it is not known."""
 NEAR: Final = 1e-9
 """Differences below this are rounding errors."""
 
@@ -49,7 +51,7 @@ def interval(values: Floats, groups: Groups | None = None) -> Interval:
     Groups have their cluster-robust variance and Student's critical value.
     """
     present, keys = _present(values, groups)
-    n, mean = len(present), _mean(present)
+    n, mean = len(present), mean_of(present)
     if not n:
         return Interval(mean, math.nan, math.nan, "none", n)
     size, freedom = _outcomes(present, keys)
@@ -60,7 +62,7 @@ def interval(values: Floats, groups: Groups | None = None) -> Interval:
 def amount(values: Floats, groups: Groups | None = None) -> Interval:
     """Student's interval of the mean of amounts [Q], 0 or more, that have no upper limit."""
     present, keys = _present(values, groups)
-    n, mean, spread = len(present), _mean(present), _spread(present, keys)
+    n, mean, spread = len(present), mean_of(present), _spread(present, keys)
     if spread is None:
         return Interval(mean, math.nan, math.nan, "none", n)
     half = critical_value(spread.freedom) * spread.error
@@ -83,7 +85,7 @@ def difference(values: Floats, groups: Groups | None = None) -> tuple[Interval, 
     """
     present, keys = _present(values, groups)
     present = np.where(np.abs(present) < NEAR, 0.0, present)
-    n, mean = len(present), _mean(present)
+    n, mean = len(present), mean_of(present)
 
     def result(
         low: float, high: float, method: str, p_value: float
@@ -186,10 +188,6 @@ def _spread(present: Floats, keys: Groups | None) -> "Spread | None":
     """The spread of the mean over questions or groups; None with fewer than two."""
     totals, sizes = _units(present, keys)
     return None if len(totals) < 2 else spread_of(totals, sizes)
-
-
-def _mean(values: Floats) -> float:
-    return float(values.mean()) if len(values) else math.nan
 
 
 def effective_outcomes(n: int, total: float, squares: float) -> float:

@@ -356,13 +356,9 @@ def task_data(
         )
     if options := getattr(task, "answer_options", ""):
         spaces = [with_options(item.question.space, options) for item in items]
-        asked = [
-            replace(item.question, space=space)
-            for item, space in zip(items, spaces, strict=True)
-        ]
         items = [
-            replace(item, question=question)
-            for item, question in zip(items, asked, strict=True)
+            replace(item, question=replace(item.question, space=space))
+            for item, space in zip(items, spaces, strict=True)
         ]
     content = [
         (

@@ -290,12 +290,11 @@ class Bfcl:
                 [{"type": "function", "function": function} for function in offered],
                 sort_keys=True,
             )
-            space = CallSpace(tuple(function["name"] for function in offered))
             question = Question(
                 f"bfcl/{name}",
                 messages[-1].content,
                 Prompt(messages=messages, tools=tools),
-                space,
+                CallSpace(tuple(function["name"] for function in offered)),
             )
             return GradedQuestion(
                 question,

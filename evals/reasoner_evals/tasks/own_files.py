@@ -135,8 +135,14 @@ def _asked(task: Jsonl | Hub, read: Rows, *, name: str) -> TaskData:
             row, PLAIN, id=f"{Path(name).name}/{row.index}", kind=kind
         ),
     )
-    notes = (*read.notes, *filter(None, [note]))
-    return task_data(task, items, read.origin, PLAIN, "not stated", notes=notes)
+    return task_data(
+        task,
+        items,
+        read.origin,
+        PLAIN,
+        "not stated",
+        notes=(*read.notes, *filter(None, [note])),
+    )
 
 
 def _check_columns(task: Jsonl | Hub, rows: Sequence[DataRow]) -> None:

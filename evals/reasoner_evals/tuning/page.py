@@ -9,6 +9,7 @@ import numpy as np
 
 from reasoner.journal.folder import make_folder, write_whole
 from reasoner.trace.page import base_style, environment, policy
+from reasoner_evals.stats import mean_of
 from reasoner_evals.tuning.outcome import RaceOutcome
 from reasoner_evals.tuning.race import Race, why_out
 from reasoner_evals.tuning.verdict import frontier
@@ -73,7 +74,7 @@ def page(outcome: RaceOutcome) -> str:
         for who in [*race.inside, *(each.who for each in reversed(race.exits))]
         if race.asked(who)
     ]
-    sequential = np.array([_mean(row) for row in race.sequential])
+    sequential = np.array([mean_of(row) for row in race.sequential])
     tokens = np.array([race.cost(who) for who in range(len(specs))])
     figures = [
         figure("tokens a question", race, specs, tokens, outcome.chosen),
@@ -151,8 +152,3 @@ def figure(
     return RaceFigure(
         title, dots, line, ticks, tuple((y(share), f"{share:.0%}") for share in TICKS)
     )
-
-
-def _mean(values: Any) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else 0.0

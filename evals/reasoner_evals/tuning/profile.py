@@ -39,8 +39,11 @@ def profile_of(
     )
     if family is None:
         return None
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Profile(model=model, created=now, families=(family,))
+    return Profile(
+        model=model,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        families=(family,),
+    )
 
 
 def promises(family: Family) -> Iterator[tuple[str, str]]:

@@ -136,7 +136,6 @@ class Rounds:
     ) -> None:
         if self._finished(model, name):
             return
-        subset = Subset(shard=self.shard)
         folder = (
             self._part(model, name, self.shard)
             if self.shard
@@ -147,8 +146,8 @@ class Rounds:
         source = self.data.source.model_copy(
             update={"items": len(items), "subset": str(Subset())}
         )
-        data = subset.cut(replace(self.data, items=items, source=source))
-        tasks = {source.task: data}
+        data = replace(self.data, items=items, source=source)
+        tasks = {source.task: Subset(shard=self.shard).cut(data)}
         with folder.writing(fresh=not folder.manifest.exists()):
             manifest = freeze(
                 tasks,
@@ -206,14 +205,15 @@ class Rounds:
             ),
         )
         ordered = tuple(dict.fromkeys(each.arm for each in pools))
-        grid = Grid(
-            (self.data.source.task,),
-            ordered,
-            self.verifier_spec,
-            (Budget(sequential=self.latest),) if self.latest else (),
-            (self.seed,),
+        return arms_of(
+            Grid(
+                (self.data.source.task,),
+                ordered,
+                self.verifier_spec,
+                (Budget(sequential=self.latest),) if self.latest else (),
+                (self.seed,),
+            )
         )
-        return arms_of(grid)
 
     def read(
         self, name: str, candidates: Sequence[Candidate], inside: Sequence[int]
@@ -309,10 +309,7 @@ def _values(candidate: Candidate, read: ArmReading) -> dict[str, Floats]:
         ended = stopped(pool.samples, orders, strategy, candidate.stop, candidate.order)
         whole = as_run(read)
         share = ended.tokens.mean(axis=1) / np.maximum(whole["tokens"][rows], 1)
-        replayed = (ended.right, ended.tokens, ended.sequential)
-        for name, column in zip(
-            ("right", "tokens", "sequential"), replayed, strict=True
-        ):
-            values[name][rows] = column.mean(axis=1)
+        for name in ("right", "tokens", "sequential"):
+            values[name][rows] = getattr(ended, name).mean(axis=1)
         values["seconds"][rows] = whole["seconds"][rows] * share
     return values

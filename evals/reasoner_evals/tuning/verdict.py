@@ -9,6 +9,7 @@ import numpy as np
 
 from reasoner_evals.stats import Floats
 from reasoner_evals.stats.intervals import (
+    DISCORDANT,
     Groups,
     Interval,
     PairedTest,
@@ -23,8 +24,6 @@ CLAIM: Final = 0.05
 """The level at which a gain is claimed, after Holm's adjustment."""
 BUDGETS: Final = (0.25, 0.5, 1.0, 2.0)
 """The parts of the budget of a forecast."""
-DISCORDANT: Final = 0.2
-"""The share of questions on which two strategies differ, where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,17 +168,15 @@ def forecasts(race: Race, specs: Sequence[str], budget: float) -> list[Forecast]
             made.append(
                 Forecast(part, amount, "", _extrapolated(steps), math.nan, math.nan)
             )
-            continue
-        who = best_within(race, part)
-        if who is None:
+        elif (who := best_within(race, part)) is None:
             made.append(Forecast(part, amount, "", math.nan, math.nan, math.nan))
-            continue
-        estimate = interval(race.right[who], race.groups)
-        made.append(
-            Forecast(
-                part, amount, specs[who], estimate.mean, estimate.low, estimate.high
+        else:
+            estimate = interval(race.right[who], race.groups)
+            made.append(
+                Forecast(
+                    part, amount, specs[who], estimate.mean, estimate.low, estimate.high
+                )
             )
-        )
     return made
 
 

@@ -214,8 +214,7 @@ class ShownArm:
 
     def right_samples(self, row: int) -> int:
         """How many replies to a question are right."""
-        replies = self.data.replies
-        return int((replies.outcome[replies.rows.of(row)] == RIGHT).sum())
+        return self.data.replies.right(row)
 
 
 def open_arms(paths: Sequence[Path]) -> list[ShownArm]:
@@ -234,6 +233,5 @@ def open_arms(paths: Sequence[Path]) -> list[ShownArm]:
         parts = [names[arm.strategy, arm.verifier].at(None), arm.limit]
         parts += [f"seed {arm.seed}"] if several_seeds else []
         words = ", ".join(filter(None, parts))
-        data = read_arm(run, arm.name)
-        shown.append(ShownArm(len(shown), run, data, asks, words))
+        shown.append(ShownArm(len(shown), run, read_arm(run, arm.name), asks, words))
     return shown
