@@ -1,10 +1,12 @@
 """Tokens a second that a real model generates here, against what its matrices alone would allow.
 
-    python bench/real/matrices.py --model FOLDER [--sequences 64 256] [--tokens 48] [ROUNDS]
+    python bench/real/matrices.py --model FOLDER [--sequences 64 256] [--tokens 48]
+        [--logprobs] [--vllms-sampler] [ROUNDS]
 
 Sequences with a seed each go to the engine with its defaults, all at once, and have TOKENS tokens each. The matrices
 are the linear layers of the model and its last one, multiplied by torch with the engine's number type and threads, for
 one token of each sequence: no attention, no sampling, no Python. The two alternate, ROUNDS times, in this process.
+`--logprobs` asks for the log-probability of each token, as certainties do; `--vllms-sampler` draws as vLLM does.
 """
 
 import argparse
@@ -15,10 +17,12 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from vllm.v1.sample.sampler import Sampler
 
 from reasoner import Prompt, SamplingParams
 from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
+from reasoner.engines.vllm.cores import InProcessCore
 from reasoner.models.geometry import default_dtype
 
 PROMPT = Prompt.chat("Write a long story about a ship and a storm.")
@@ -60,10 +64,9 @@ def multiplied(folder: Path, dtype: torch.dtype, sequences: int) -> float:
 
 
 async def generated(
-    engine: VllmEngine, sequences: int, tokens: int, turn: int
+    engine: VllmEngine, sequences: int, params: SamplingParams, turn: int
 ) -> float:
     """Tokens a second from when all sequences have their first token to when they end."""
-    params = SamplingParams(max_tokens=tokens, temperature=0.7)
     rendered = await engine.render(PROMPT)
     works = [
         asyncio.ensure_future(
@@ -73,24 +76,46 @@ async def generated(
         )
         for index in range(sequences)
     ]
-    while len(begun := engine.lengths) < sequences or not all(begun):
+    while True:
+        lengths = engine.lengths
+        if len(lengths) == sequences and all(lengths):
+            break
         await asyncio.wait(works, timeout=0.01)
-    began = time.perf_counter()
-    total = sum(reply.usage.generated_tokens for reply in await asyncio.gather(*works))
-    return (total - sum(begun)) / (time.perf_counter() - began)
+    start = time.perf_counter()
+    completions = await asyncio.gather(*works)
+    seconds = time.perf_counter() - start
+    tokens_in_all = sum(reply.usage.generated_tokens for reply in completions)
+    return (tokens_in_all - sum(lengths)) / seconds
+
+
+def use_vllms_sampler(engine: VllmEngine) -> None:
+    """Take back the sampler that draws a token by one random number."""
+    core = engine._core
+    assert isinstance(core, InProcessCore)
+    executor = core._engine.engine_core.engine_core.model_executor
+    runner = executor.driver_worker.worker.model_runner
+    own = runner.sampler
+    runner.sampler = Sampler(own.logprobs_mode, own.use_fp64_gumbel)
 
 
 async def main(options: argparse.Namespace) -> None:
     engine = VllmEngine(model_id=str(options.model), max_model_len=1024, kv_gib=2)
     await engine.start()
     dtype = default_dtype(options.model).dtype
-    await generated(engine, 4, 24, 0)
+    if options.vllms_sampler:
+        use_vllms_sampler(engine)
+    params = SamplingParams(
+        max_tokens=options.tokens,
+        temperature=0.7,
+        logprobs=0 if options.logprobs else None,
+    )
+    await generated(engine, 4, params, 0)
     print("| sequences | tokens a second | by the matrices alone | share |")
     print("|---|---|---|---|")
     for sequences in options.sequences:
         rates, limits = [], []
         for turn in range(1, options.rounds + 1):
-            rates.append(await generated(engine, sequences, options.tokens, turn))
+            rates.append(await generated(engine, sequences, params, turn))
             limits.append(
                 sequences / multiplied(options.model, getattr(torch, dtype), sequences)
             )
@@ -110,4 +135,6 @@ if __name__ == "__main__":
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--sequences", type=int, nargs="+", default=[64, 256])
     parser.add_argument("--tokens", type=int, default=48)
+    parser.add_argument("--logprobs", action="store_true")
+    parser.add_argument("--vllms-sampler", action="store_true")
     asyncio.run(main(parser.parse_args()))
