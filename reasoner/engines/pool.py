@@ -122,6 +122,7 @@ class PoolEngine(FreeEngine):
     notes: tuple[str, ...] = field(default=NOTES, init=False, repr=False)
     capacity: int | None = field(default=None, init=False, repr=False)
     _lines: dict[str, _Line] = field(default_factory=dict, init=False, repr=False)
+    _scored: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.model = ModelInfo(f"pool of {Path(self.path).name}", context=_CONTEXT)
@@ -135,7 +136,9 @@ class PoolEngine(FreeEngine):
         if self._lines:
             return
         lines = _read(Path(self.path))
-        longest = max(chain.tokens for line in lines.values() for chain in line.chains)
+        chains = [chain for line in lines.values() for chain in line.chains]
+        longest = max(chain.tokens for chain in chains)
+        self._scored = any(chain.score is not None for chain in chains)
         self.model = replace(self.model, sampling=SamplingParams(max_tokens=longest))
         if any(line.every for line in lines.values()):
             self.model, self.notes = (
@@ -241,10 +244,8 @@ class PoolEngine(FreeEngine):
                 f"a pool has no replies at thinking={prompt.thinking_level}: use a strategy that only samples, and no "
                 "thinking level but a number of tokens"
             )
-        # A reply without an answer is not rated, and may have no score.
-        scored = params.logprobs == 0 and any(
-            chain.score is not None for chain in line.chains
-        )
+        # A reply without an answer is not rated, and may have no score; so may all replies to a question.
+        scored = self._scored and params.logprobs == 0
         if (
             (params.logprobs is not None and not scored)
             or request.watch

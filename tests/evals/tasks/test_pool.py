@@ -617,8 +617,9 @@ def test_a_recording_keeps_its_order_its_greedy_reply_and_its_likelihoods(
         }
         for index, answer, score in ((1, "8", 0.5), (-1, "7", 0.9), (0, "9", 0.25))
     ]
-    file = pool_of(tmp_path, rows)
-    [question], engine = questions(file), PoolEngine(str(file))
+    silent = {**rows[0], "question_id": "own/1", "answer": None, "score": None}
+    file = pool_of(tmp_path, [*rows, silent])
+    (question, unanswered), engine = questions(file), PoolEngine(str(file))
 
     def drawn(index: int, temperature: float) -> tuple[str, int, float]:
         reply = draw(engine, question, index, temperature=temperature, logprobs=0)
@@ -633,6 +634,7 @@ def test_a_recording_keeps_its_order_its_greedy_reply_and_its_likelihoods(
         ("8", 11, 0.5),
         ("7", 9, 0.9),
     ]
+    assert not draw(engine, unanswered, 0, logprobs=0).text
     with pytest.raises(EngineError, match="no such log-probabilities"):
         draw(engine, question, 0, logprobs=2)
     with pytest.raises(UsageError, match="only a greedy reply"):
