@@ -22,7 +22,6 @@ import aiohttp
 from pydantic_core import to_json
 from yarl import URL
 
-from reasoner.engines.openai.deadlines import Deadlines, TimeLimit
 from reasoner.engines.openai.values import message_of
 from reasoner.errors import EngineUnavailable, RequestLost, UsageError
 from reasoner.system.printing import printable
@@ -236,7 +235,6 @@ class _LoopSession(NamedTuple):
     session: aiohttp.ClientSession
     slots: asyncio.Semaphore
     holder: "AsyncGenerator[aiohttp.ClientSession, None]"
-    deadlines: Deadlines
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -410,7 +408,9 @@ class ServerConnection:
         client = await self._client()
         content = None if body is None else _json_of(body)
         allowed = _client_timeout(
-            total=None, sock_connect=min(self.timeout, CONNECT_SECONDS), sock_read=idle
+            total=terms.seconds,
+            sock_connect=min(self.timeout, CONNECT_SECONDS),
+            sock_read=idle,
         )
         session = (
             # Routers send requests with the same value to the same replica
@@ -419,46 +419,49 @@ class ServerConnection:
         while True:
             requested, reached, began = 0.0, False, time.monotonic()
             async with client.slots:
-                with TimeLimit(client.deadlines, self.address.base_url, terms.seconds):
-                    terms.sent(True)
-                    sent = time.monotonic()
+                terms.sent(True)
+                sent = time.monotonic()
+                try:
+                    response = await client.session.request(
+                        method,
+                        self.address.url(path),
+                        data=content,
+                        headers={**self.address.headers, **session},
+                        proxy=self.address.proxy,
+                        timeout=allowed,
+                        allow_redirects=False,
+                    )
+                    reached = True
                     try:
-                        response = await client.session.request(
-                            method,
-                            self.address.url(path),
-                            data=content,
-                            headers={**self.address.headers, **session},
-                            proxy=self.address.proxy,
-                            timeout=allowed,
-                            allow_redirects=False,
+                        if not _is_busy(response.status) or (
+                            idle is None and response.status in GATEWAY_TIMEOUTS
+                        ):
+                            return await read(response)
+                        failure = self._status(
+                            response.status, await self._error_body(response)
                         )
-                        reached = True
-                        try:
-                            if not _is_busy(response.status) or (
-                                idle is None and response.status in GATEWAY_TIMEOUTS
-                            ):
-                                return await read(response)
-                            failure = self._status(
-                                response.status, await self._error_body(response)
+                        late = time.monotonic() - sent > LATE_SECONDS
+                        if (
+                            late
+                            and terms.late_errors_cost
+                            and idle is None
+                            and response.status in {500, 502}
+                        ):
+                            raise RequestLost(
+                                f"{self.where} answered {failure}: its server may have died"
                             )
-                            late = time.monotonic() - sent > LATE_SECONDS
-                            if (
-                                late
-                                and terms.late_errors_cost
-                                and idle is None
-                                and response.status in {500, 502}
-                            ):
-                                raise RequestLost(
-                                    f"{self.where} answered {failure}: its server may have died"
-                                )
-                            requested = retry_after(response.headers)
-                            advice = "try later, set patience to wait longer, or set max_concurrency"
-                        finally:
-                            response.close()
-                    except aiohttp.ClientError as error:
-                        failure, advice = self._failed(
-                            error, unstreamed=idle is None, free=free
-                        )
+                        requested = retry_after(response.headers)
+                        advice = "try later, set patience to wait longer, or set max_concurrency"
+                    finally:
+                        response.close()
+                except aiohttp.ClientError as error:
+                    failure, advice = self._failed(
+                        error, unstreamed=idle is None, free=free
+                    )
+                except TimeoutError as error:
+                    raise RequestLost(
+                        f"{self.where} did not finish a reply within {terms.seconds:g} s: set deadline"
+                    ) from error
             terms.sent(False)
             wait = waits.next(requested, time.monotonic() - began, reached=reached)
             if wait is None:
@@ -498,7 +501,6 @@ class ServerConnection:
                 await anext(holder),
                 asyncio.Semaphore(self.max_concurrency),
                 holder,
-                Deadlines(),
             )
         return self._clients[loop]
 
