@@ -4,6 +4,8 @@ import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -67,7 +69,6 @@ def _headers(policy: str, cached: str) -> dict[str, str]:
 async def trace_response(trace: "KeptTrace", *, as_page: bool) -> Response:
     """The search tree of a trace as a page, or the trace as `reasoner trace FILE` reads it."""
     headers = _headers(TREE_POLICY, "no-store")
-    trace.write()
     if as_page:
         # Drawing a large tree takes longer than other requests should wait.
         return Response(
@@ -81,88 +82,41 @@ MAX_BYTES: Final = 64 << 20
 MAX_LATER: Final = 1 << 18
 """Of a trace that is kept as it is until it is read."""
 MAX_SHARE: Final = 8
-"""A trace has at most this part of `MAX_BYTES`; what comes after that is not kept."""
+"""A trace that has more than this part of `MAX_BYTES` is not kept."""
 
 
+@dataclass(frozen=True, slots=True)
 class KeptTrace:
-    """The trace of one request, as it grows. It is the sink of its events; each is kept as a line of JSON.
+    """The trace of one question, which its `owner` alone may read: its events, or its lines where it is large."""
 
-    `id` is in the reply. `owner` is the client that made the request. `whole` is False once an event was left out
-    because the trace had `limit` bytes, or was dropped for newer ones.
-    """
-
-    def __init__(self, traces: "RecentTraces", owner: str, limit: int) -> None:
-        # Random bytes of an id: it cannot be guessed
-        self.id = secrets.token_urlsafe(18)
-        self.owner = owner
-        self.whole = True
-        self.size = 0
-        self._limit = limit
-        self._traces = traces
-        self._lines: list[bytes] = []
-        self._later: Sequence[Event] = ()
-
-    def __call__(self, event: Event) -> None:
-        """Keep one more event, if there is room."""
-        if not self.whole:
-            return
-        try:
-            line = sealed_line(event)
-        except ValueError:
-            # Text that is not valid Unicode. What comes after it may refer to it.
-            line = b""
-        if not line or self.size + len(line) > self._limit:
-            self.whole = False
-            return
-        self._lines.append(line)
-        self.size += len(line)
-        self._traces.grow(len(line))
-
-    def keep(self, events: Sequence[Event], *, prompt: int) -> None:
-        """Keep all events of a question with a prompt of this many characters; small ones become lines once read."""
-        self.size, self._later = _size_of(events, 8 * prompt), events
-        self._traces.grow(self.size)
-        if self.size > MAX_LATER:
-            self.write()
-
-    def write(self) -> None:
-        """Make the lines of what was kept to be made later."""
-        events, self._later = self._later, ()
-        if events:
-            self._traces.grow(-self.size)
-            self.size = 0
-            for event in events:
-                self(event)
-
-    def drop(self) -> None:
-        """Forget all of it, and keep no more."""
-        self.whole = False
-        self.size = 0
-        self._lines, self._later = [], ()
+    id: str
+    owner: str
+    size: int
+    content: Sequence[Event] | bytes
 
     def lines(self) -> bytes:
         """The trace as `reasoner trace FILE` reads it."""
-        self.write()
-        return b"".join(self._lines)
+        return self.content if isinstance(self.content, bytes) else _lines(self.content)
 
     def page(self) -> str:
-        """The search tree of each question, as the page that `reasoner trace FILE --html OUT` writes, after `write`.
+        """The search tree of each question, as the page that `reasoner trace FILE --html OUT` writes.
 
         It takes up to a second of computing for a large trace: run it in a thread.
         """
         validate = event_adapter().validate_json
         events = (
             validate(line[: line.rindex(b',"crc32"')] + b"}")
-            for line in tuple(self._lines)
+            for line in self.lines().splitlines()
         )
-        note = (
-            ""
-            if self.whole
-            else f"The trace is shown up to its first {self.size:,} bytes: no more of it was kept."
-        )
-        return "\n".join(
-            page(search_trees(events), source=f"trace {self.id}", note=note)
-        )
+        return "\n".join(page(search_trees(events), source=f"trace {self.id}"))
+
+
+def _lines(events: Sequence[Event]) -> bytes:
+    """Events as the lines of a file, up to one with text that is not valid Unicode: later ones may refer to it."""
+    lines: list[bytes] = []
+    with suppress(ValueError):
+        lines.extend(map(sealed_line, events))
+    return b"".join(lines)
 
 
 def _size_of(events: Sequence[Event], size: int) -> int:
@@ -195,21 +149,27 @@ class RecentTraces:
         self.size = 0
         """Bytes of all traces."""
 
-    def open(self, owner: str) -> KeptTrace:
-        """A new trace, to be given as `trace=` of a question. Questions that share it need ids of their own."""
-        trace = KeptTrace(self, owner, self._limit // MAX_SHARE)
+    def keep(self, owner: str, events: Sequence[Event], *, prompt: int) -> str | None:
+        """Keep all events of a question with a prompt of this many characters; the id of its trace.
+
+        A large trace is written at once, as its lines take less room. None: it is too large to be kept.
+        """
+        content: Sequence[Event] | bytes = events
+        size = _size_of(events, 8 * prompt)
+        if size > MAX_LATER:
+            content = _lines(events)
+            size = len(content)
+        if size > self._limit // MAX_SHARE:
+            return None
+        # Random bytes of an id: it cannot be guessed
+        trace = KeptTrace(secrets.token_urlsafe(18), owner, size, content)
         self._traces[trace.id] = trace
-        self.grow(0)
-        return trace
-
-    def get(self, trace_id: str) -> KeptTrace | None:
-        """The trace of this id, whoever made it; None if there is none or it was dropped."""
-        return self._traces.get(trace_id)
-
-    def grow(self, size: int) -> None:
-        """Count bytes that a trace keeps, and drop the oldest traces above a limit."""
         self.size += size
         while len(self._traces) > self._number or self.size > self._limit:
             _, oldest = self._traces.popitem(last=False)
             self.size -= oldest.size
-            oldest.drop()
+        return trace.id
+
+    def get(self, trace_id: str) -> KeptTrace | None:
+        """The trace of this id, whoever made it; None if there is none or it was dropped."""
+        return self._traces.get(trace_id)

@@ -186,17 +186,13 @@ class Service:
             if not solution.text:
                 raise solution.error
             self.report("-", solution.error)
-        prompt, trace = job.question.prompt, self.traces.open(client)
+        prompt = job.question.prompt
         texts = [
             part for turn in prompt.messages for part in (turn.content, turn.extra)
         ]
-        trace.keep(solution.events, prompt=sum(map(len, texts), len(prompt.tools)))
-        return Result(
-            job,
-            solution,
-            trace.id if trace.whole else None,
-            await self._tokens(job, solution),
-        )
+        size = sum(map(len, texts), len(prompt.tools))
+        trace = self.traces.keep(client, solution.events, prompt=size)
+        return Result(job, solution, trace, await self._tokens(job, solution))
 
     async def _tokens(self, job: Job, solution: Solution) -> Tokens:
         """The tokens of a reply with their log-probabilities, where its job asks for them."""
