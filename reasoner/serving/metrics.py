@@ -54,7 +54,6 @@ class Metrics:
             registry=registry,
         )
         self._kinds = [(f"{kind}_tokens", self._tokens.labels(kind)) for kind in KINDS]
-        self._ended: dict[tuple[str, Outcome], Counter] = {}
 
     def gauge(self, name: str, what: str, read: Callable[[], float]) -> None:
         """A value that is read whenever the metrics are."""
@@ -73,9 +72,7 @@ class Metrics:
     ) -> None:
         """Count a request that ended, and the samples that a vote did without."""
         name = strategy if strategy in self._names else "other"
-        if (name, outcome) not in self._ended:
-            self._ended[name, outcome] = self._requests.labels(name, outcome)
-        self._ended[name, outcome].inc()
+        self._requests.labels(name, outcome).inc()
         self._seconds.observe(seconds)
         self._saved.inc(saved)
 

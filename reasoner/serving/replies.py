@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from operator import attrgetter
 from typing import Any, ClassVar, Final, Literal, NamedTuple, cast
 
 from pydantic import BaseModel
@@ -53,7 +52,6 @@ COUNTED: Final = (
     "seconds",
 )
 """What the vendor object says of a cost."""
-_COUNTS: Final = attrgetter(*COUNTED)
 
 
 Tokens = tuple[tuple[str, float], ...]
@@ -388,7 +386,7 @@ def vendor_object(result: Result, prices: Prices | None = None) -> Document:
         "reason": _bounded(
             api_error(solution.error).message if solution.error else solution.reason
         ),
-        "cost": dict(zip(COUNTED, _COUNTS(cost), strict=True))
+        "cost": {name: getattr(cost, name) for name in COUNTED}
         | ({"usd": prices.usd(cost)} if prices else {}),
         "saved": saved(solution),
         "notes": list(dict.fromkeys(_bounded(note) for note in notes if note)),

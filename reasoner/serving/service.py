@@ -61,13 +61,12 @@ class Service:
         )
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stack = AsyncExitStack()
-        gauge = self.metrics.gauge
-        gauge(
+        self.metrics.gauge(
             "reasoner_in_flight",
             "Requests that are answered now.",
             lambda: self.turns.running,
         )
-        gauge(
+        self.metrics.gauge(
             "reasoner_queued",
             "Requests that wait for their turn.",
             lambda: self.turns.queued,

@@ -100,16 +100,11 @@ class Address:
 
     def url(self, path: str) -> URL:
         """Where a path is: those that OpenAI does not define are beside /v1 on a vLLM server."""
-        return _url(self.base_url, path)
-
-
-@lru_cache(maxsize=256)
-def _url(base: str, path: str) -> URL:
-    return URL(
-        base + path.removeprefix("/v1")
-        if path.startswith("/v1/")
-        else base.removesuffix("/v1") + path
-    )
+        return URL(
+            self.base_url + path.removeprefix("/v1")
+            if path.startswith("/v1/")
+            else self.base_url.removesuffix("/v1") + path
+        )
 
 
 def _split(address: str) -> SplitResult | None:

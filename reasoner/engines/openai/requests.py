@@ -101,10 +101,6 @@ _REFUSALS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
 """A field that a server may refuse, what the dialect then is, and a note about it."""
 
 
-Learned = tuple["Dialect", str]
-"""The dialect to use after a refusal, and a note about it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """What a server accepts.
@@ -121,8 +117,10 @@ class Dialect:
     template: bool = True
     effort: bool = True
 
-    def after(self, body: Mapping[str, object], message: str) -> Learned | None:
-        """The dialect in which a refused request may be accepted; None where the message names no known field."""
+    def after(
+        self, body: Mapping[str, object], message: str
+    ) -> "tuple[Dialect, str] | None":
+        """The dialect in which a refused request may be accepted, and a note; None if the message names no field."""
         if (
             "reasoning_effort" in body
             and _refuses(message, "reasoning_effort")

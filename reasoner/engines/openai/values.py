@@ -5,7 +5,7 @@ from typing import Annotated, Any, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, InstanceOf, ValidationError
 
-from reasoner.system.files import parse_json
+from reasoner.system.files import complaint_of, parse_json
 from reasoner.system.foreign import MAX_PER_REQUEST
 from reasoner.system.printing import valid_unicode
 from reasoner.types import TokenIds
@@ -47,10 +47,7 @@ class ServerObject(BaseModel):
             # What `model_validate_json` does; an event of a stream is read for each token.
             read: Self = cls.__pydantic_validator__.validate_json(body)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            raise ValueError(
-                f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-            ) from None
+            raise ValueError(complaint_of(error)) from None
         return read
 
     @classmethod
@@ -120,13 +117,6 @@ class SentToken(ServerObject):
     top_logprobs: Items["SentToken"] | None = None
 
 
-class TokenLogprobs(NamedTuple):
-    """A token's own log-probability and those of the alternatives, in no order."""
-
-    own: float
-    others: list[float]
-
-
 class SentLogprobs(ServerObject):
     """Log-probabilities in the form of the chat route (`content`) or of the completions route."""
 
@@ -134,8 +124,11 @@ class SentLogprobs(ServerObject):
     token_logprobs: Items[Logprob] | None = None
     top_logprobs: Items[dict[Text, Logprob] | None] | None = None
 
-    def rows(self) -> list[TokenLogprobs]:
-        """One row for each token. Raises ValueError where the two lists have different lengths."""
+    def rows(self) -> list[tuple[float, list[float]]]:
+        """Each token's log-probability and those of its alternatives, in no order.
+
+        Raises ValueError where the two lists have different lengths.
+        """
         if self.content is not None:
             rows = [
                 (token.logprob, [other.logprob for other in token.top_logprobs or ()])
@@ -149,7 +142,7 @@ class SentLogprobs(ServerObject):
                 for mine, top in zip(own, tops, strict=True)
             ]
         return [
-            TokenLogprobs(min(own, 0.0), [min(other, 0.0) for other in others])
+            (min(own, 0.0), [min(other, 0.0) for other in others])
             for own, others in rows
         ]
 

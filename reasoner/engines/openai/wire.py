@@ -16,12 +16,7 @@ from reasoner.engine import (
 from reasoner.engines import ReplyParts
 from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.requests import by_text, closed, may_think
-from reasoner.engines.openai.values import (
-    ReportedUsage,
-    SentChoice,
-    SentReply,
-    TokenLogprobs,
-)
+from reasoner.engines.openai.values import ReportedUsage, SentChoice, SentReply
 from reasoner.models.thinking import ThinkingProfile, ThinkingSplit, split
 from reasoner.stopping.confidence import Cut
 from reasoner.system.printing import valid_unicode
@@ -144,13 +139,15 @@ class Draft:
             )
             self.names_stop = "stop_reason" in choice.model_fields_set
 
-    def _add_logprobs(self, rows: list[TokenLogprobs], *, ends: bool) -> None:
+    def _add_logprobs(
+        self, rows: list[tuple[float, list[float]]], *, ends: bool
+    ) -> None:
         if not rows:
             return
         top_k = self.request.params.logprobs or 0
-        self.sampled += [row.own for row in rows]
+        self.sampled += [own for own, _ in rows]
         best = (
-            [tuple(sorted(row.others, reverse=True)[:top_k]) for row in rows]
+            [tuple(sorted(others, reverse=True)[:top_k]) for _, others in rows]
             if top_k
             else []
         )
