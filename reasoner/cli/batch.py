@@ -7,7 +7,7 @@ import click
 
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
-from reasoner.cli.look import Command, option
+from reasoner.cli.options import Command, option
 from reasoner.cli.settings import SETTINGS, settled
 from reasoner.cli.terminal import Terminal
 from reasoner.errors import UsageError

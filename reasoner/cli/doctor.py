@@ -9,8 +9,7 @@ import click
 
 from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, ENGINE, guarded
-from reasoner.cli.look import Command
-from reasoner.cli.options import SPEC, json_option
+from reasoner.cli.options import SPEC, Command, json_option
 from reasoner.cli.terminal import Terminal, engine_log, labelled, own_streams
 from reasoner.errors import EngineError, UsageError
 from reasoner.system.machine import cpu_name, extras, gpus, installed, usable_cores

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
-from reasoner.cli.look import Command, option
-from reasoner.cli.options import LISTS, json_option
+from reasoner.cli.options import LISTS, Command, json_option, option
 from reasoner.cli.terminal import Terminal
 from reasoner.errors import UsageError, require_name
 

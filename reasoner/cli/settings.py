@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from reasoner.cli.look import option
-from reasoner.cli.options import AUTO, PATH
+from reasoner.cli.options import AUTO, PATH, option
 from reasoner.errors import UsageError, shown
 from reasoner.system.settings import read_settings_table
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
-from reasoner.cli.look import Group
-from reasoner.cli.options import PATH
+from reasoner.cli.options import PATH, Group
 from reasoner.errors import UsageError
 from reasoner.system.files import check_replaceable, file_errors
 from reasoner.system.printing import counted

@@ -5,8 +5,7 @@ import shlex
 import click
 
 from reasoner.cli.exits import guarded
-from reasoner.cli.look import Command
-from reasoner.cli.options import NO_SERVER, engine_options
+from reasoner.cli.options import NO_SERVER, Command, engine_options
 from reasoner.cli.terminal import Terminal
 
 

@@ -6,8 +6,7 @@ from typing import Any
 import click
 
 from reasoner.cli.exits import guarded
-from reasoner.cli.look import Command, option
-from reasoner.cli.options import PATH, QUIET, json_option
+from reasoner.cli.options import PATH, QUIET, Command, json_option, option
 from reasoner.cli.settings import SETTINGS, settled
 from reasoner.cli.terminal import Terminal
 from reasoner.errors import UsageError

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import click
 
-from reasoner.cli.look import option
 from reasoner.cli.options import (
     COLUMNS,
     NO_SERVER,
@@ -17,6 +16,7 @@ from reasoner.cli.options import (
     UNSANDBOXED,
     VERIFIER,
     engine_options,
+    option,
     sampling_options,
     thinking_option,
     together,

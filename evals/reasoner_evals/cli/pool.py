@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
-from reasoner.cli.look import Command
-from reasoner.cli.options import PATH
+from reasoner.cli.options import PATH, Command
 from reasoner.cli.terminal import Terminal
 from reasoner.system.printing import counted
 

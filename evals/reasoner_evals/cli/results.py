@@ -10,8 +10,7 @@ from pathlib import Path
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
-from reasoner.cli.look import Command, Group, option
-from reasoner.cli.options import PATH, UNSANDBOXED, json_option
+from reasoner.cli.options import PATH, UNSANDBOXED, Command, Group, json_option, option
 from reasoner.cli.terminal import Terminal, columns, labelled
 from reasoner.errors import UsageError
 from reasoner.system.machine import require_extra

@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from reasoner.cli.exits import guarded
-from reasoner.cli.look import Command, option
 from reasoner.cli.options import (
     COLUMNS,
     NO_SERVER,
@@ -16,8 +15,10 @@ from reasoner.cli.options import (
     SPEC,
     UNSANDBOXED,
     VERIFIER,
+    Command,
     engine_options,
     json_option,
+    option,
     sampling_options,
     thinking_option,
 )
