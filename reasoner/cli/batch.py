@@ -8,7 +8,6 @@ import click
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
 from reasoner.cli.options import Command, option
-from reasoner.cli.settings import SETTINGS, settled
 from reasoner.cli.terminal import Terminal
 from reasoner.errors import UsageError
 
@@ -51,7 +50,7 @@ from reasoner.errors import UsageError
     help="Budget of each question, as in tokens=4k,seconds=30.  [default: no limit]",
 )
 @options.auto_options
-@SETTINGS
+@options.SETTINGS
 @options.engine_options
 @options.NO_SERVER
 @options.SEED
@@ -82,7 +81,7 @@ def command(
     left questions without an answer; 4 engine failure or questions that ended in an error; 130 interrupted.
     """
     from reasoner.cli.batch_run import BatchRun
-    from reasoner.cli.given import GivenOptions, budget_of, read_prices
+    from reasoner.cli.given import GivenOptions, budget_of, read_prices, settled
     from reasoner.cli.progress import BatchProgress
     from reasoner.execution.session import CONCURRENCY
 

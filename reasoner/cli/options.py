@@ -257,6 +257,13 @@ SEED = option(
     section="Model",
     help="Random seed, 0 or more. The same seed gives the same run if the engine allows it.",
 )
+SETTINGS = option(
+    "--settings",
+    type=PATH,
+    metavar="FILE",
+    section="Strategy",
+    help="Strategy, verifier and model from `reasoner tune`. Typed options override them.",
+)
 NO_SERVER = option(
     "--no-server",
     is_flag=True,

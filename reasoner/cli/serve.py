@@ -9,7 +9,6 @@ import click
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
 from reasoner.cli.options import Command, option
-from reasoner.cli.settings import with_model
 from reasoner.cli.terminal import Terminal
 from reasoner.errors import UsageError
 from reasoner.system.machine import require_extra
@@ -124,7 +123,7 @@ def command(
         raise UsageError(
             "--no-server has no effect without --mcp, as a server has an engine of its own: omit it"
         )
-    from reasoner.cli.given import GivenOptions, budget_of, read_prices
+    from reasoner.cli.given import GivenOptions, budget_of, read_prices, with_model
     from reasoner.cli.progress import Display
     from reasoner.cli.server_run import ServerRun, ToolRun
     from reasoner.serving.config import Settings, make_offer, read_settings

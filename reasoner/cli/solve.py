@@ -8,7 +8,6 @@ import click
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
 from reasoner.cli.options import Command, option
-from reasoner.cli.settings import SETTINGS, settled
 from reasoner.cli.terminal import Terminal
 from reasoner.errors import UsageError
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 @options.thinking_option()
 @options.budget_option()
 @options.auto_options
-@SETTINGS
+@options.SETTINGS
 @option(
     "-a",
     "--answer",
@@ -91,7 +90,7 @@ def command(
     Exit codes: 0 answered; 1 no answer, not sure, or output could not be written; 2 usage; 3 budget exhausted before
     any answer; 4 engine or model failure; 130 interrupted.
     """
-    from reasoner.cli.given import GivenOptions, budget_of, read_prices
+    from reasoner.cli.given import GivenOptions, budget_of, read_prices, settled
     from reasoner.cli.progress import QuestionProgress
     from reasoner.cli.question_run import QuestionRun
 

@@ -14,8 +14,7 @@ from reasoner.serving.bodies import MAX_BODY, problem_of
 from reasoner.serving.choose import Alias, Offer, default_aliases
 from reasoner.serving.requests import read_as
 from reasoner.specs import Spec
-from reasoner.system.files import file_errors
-from reasoner.system.settings import read_settings_table
+from reasoner.system.files import file_errors, read_settings_table
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,80}$")]
 """A name that clients write."""

@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import stat
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -141,6 +142,17 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"it holds a {type(value).__name__}, not an object")  # noqa: TRY004 what was read is wrong
     return value
+
+
+def read_settings_table(path: Path) -> dict[str, Any]:
+    """The tables of a file of settings. Raises UsageError if it cannot be read, or is not TOML."""
+    try:
+        # Bytes that a file of settings may have
+        return tomllib.loads(read_whole(path, limit=1 << 20).decode())
+    except OSError as error:
+        raise UsageError(f"cannot read --settings {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"--settings {path} is not TOML: {error}") from error
 
 
 @contextmanager

@@ -6,8 +6,7 @@ from typing import Any
 import click
 
 from reasoner.cli.exits import guarded
-from reasoner.cli.options import PATH, QUIET, Command, json_option, option
-from reasoner.cli.settings import SETTINGS, settled
+from reasoner.cli.options import PATH, QUIET, SETTINGS, Command, json_option, option
 from reasoner.cli.terminal import Terminal
 from reasoner.errors import UsageError
 from reasoner_evals.cli.options import command_line, default_folder, run_options
@@ -89,6 +88,7 @@ def command(
     Exit codes: 0 all questions have a result; 1 output could not be written; 2 usage; 4 engine failure or questions
     that ended in an error; 130 interrupted.
     """
+    from reasoner.cli.given import settled
     from reasoner_evals.cli.progress import EvalProgress
     from reasoner_evals.cli.session import EvalRun
     from reasoner_evals.cli.setup import RunOptions, locked_run
