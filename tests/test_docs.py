@@ -18,7 +18,7 @@ import pytest
 
 from reasoner import Budget
 from reasoner.answers.kinds import AnswerKind
-from reasoner.cli import exits
+from reasoner.cli import terminal
 from reasoner.cli.group import cli
 from reasoner.cli.interrupts import code_of
 from reasoner.errors import ReasonerError, UnknownName
@@ -418,11 +418,11 @@ def exit_codes(text: str) -> list[int]:
 )
 def test_help_and_page_name_every_exit_code(command: str, page: str, run: Run) -> None:
     codes = [
-        exits.ANSWERED,
-        exits.OTHER,
-        exits.USAGE,
-        exits.EXHAUSTED,
-        exits.ENGINE,
+        terminal.ANSWERED,
+        terminal.OTHER,
+        terminal.USAGE,
+        terminal.EXHAUSTED,
+        terminal.ENGINE,
         code_of(KeyboardInterrupt()),
     ]
     assert (

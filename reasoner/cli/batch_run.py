@@ -36,11 +36,11 @@ from reasoner.batch.state import (
 from reasoner.budget import Budget, Prices
 from reasoner.calibration.shift import less_agreement
 from reasoner.cli import interrupts
-from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, USAGE
 from reasoner.cli.given import GivenOptions
 from reasoner.cli.options import STANDARD
 from reasoner.cli.progress import BatchProgress
 from reasoner.cli.session import EngineRun, started
+from reasoner.cli.terminal import ANSWERED, ENGINE, EXHAUSTED, OTHER, USAGE
 from reasoner.engines import PACE
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import (

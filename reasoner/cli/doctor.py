@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reasoner.cli import interrupts
-from reasoner.cli.exits import ANSWERED, ENGINE, guarded
 from reasoner.cli.options import SPEC, Command, json_option
-from reasoner.cli.terminal import Terminal, engine_log, labelled, own_streams
+from reasoner.cli.terminal import (
+    ANSWERED,
+    ENGINE,
+    Terminal,
+    engine_log,
+    guarded,
+    labelled,
+    own_streams,
+)
 from reasoner.errors import EngineError, UsageError
 from reasoner.system.machine import cpu_name, extras, gpus, installed, usable_cores
 from reasoner.system.printing import counted

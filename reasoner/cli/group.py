@@ -8,9 +8,8 @@ from typing import Final
 
 import click
 
-from reasoner.cli.exits import OTHER
 from reasoner.cli.options import LISTS, MAX_WIDTH, Group, laid_out
-from reasoner.cli.terminal import Terminal, abandon
+from reasoner.cli.terminal import OTHER, Terminal, abandon
 from reasoner.errors import UnknownName, shown
 from reasoner.system.machine import plug_ins
 

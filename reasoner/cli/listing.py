@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import LISTS, Command, json_option, option
-from reasoner.cli.terminal import Terminal
+from reasoner.cli.terminal import ANSWERED, Terminal, guarded
 from reasoner.errors import UsageError, require_name
 
 if TYPE_CHECKING:

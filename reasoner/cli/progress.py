@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reasoner.budget import UNITS, Budget, Cost, Ledger, Prices
-from reasoner.cli.terminal import Terminal, one_line, printable
+from reasoner.cli.terminal import Terminal
 from reasoner.engine import Engine, LengthTeller
-from reasoner.system.printing import counted
+from reasoner.system.printing import counted, one_line, printable
 from reasoner.trace.events import Event, Proposed, Sampled, Work
 from reasoner.types import Answer, Proposal
 from reasoner.voting import VoteSummary

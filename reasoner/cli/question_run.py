@@ -13,17 +13,16 @@ from typing import IO, Final
 from reasoner.answers.questions import Question
 from reasoner.budget import UNITS, Budget, Prices, cost_line
 from reasoner.cli import STARTED, interrupts
-from reasoner.cli.exits import ANSWERED, EXHAUSTED, OTHER, code_of
 from reasoner.cli.progress import QuestionProgress, spent_of
 from reasoner.cli.session import EngineRun, started
-from reasoner.cli.terminal import OutputLost, one_line, printable
+from reasoner.cli.terminal import ANSWERED, EXHAUSTED, OTHER, OutputLost, code_of
 from reasoner.errors import ReasonerError, TraceError, UsageError
 from reasoner.execution.runner import solve
 from reasoner.registry import spec_of
 from reasoner.solution import Solution
 from reasoner.strategy import Strategy
 from reasoner.system.files import file_errors, open_regular
-from reasoner.system.printing import counted
+from reasoner.system.printing import counted, one_line, printable
 from reasoner.trace.events import Event, TraceWriter
 from reasoner.trace.outline import ending
 from reasoner.verifier import Verifier

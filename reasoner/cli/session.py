@@ -6,9 +6,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from reasoner.cli import interrupts
-from reasoner.cli.exits import ANSWERED, ENGINE, code_of_run
 from reasoner.cli.progress import Display
-from reasoner.cli.terminal import ReaderLeft, engine_log, own_streams
+from reasoner.cli.terminal import (
+    ANSWERED,
+    ENGINE,
+    ReaderLeft,
+    code_of_run,
+    engine_log,
+    own_streams,
+)
 from reasoner.engine import Engine
 from reasoner.engines.remote.warm import WarmEngine
 from reasoner.errors import ReasonerError

@@ -1,4 +1,4 @@
-"""The output of a command, separated from what libraries print and safe from what models wrote."""
+"""The output of a command, separated from what libraries print and safe from what models wrote; its exit codes."""
 
 import errno
 import os
@@ -6,33 +6,32 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Literal, ParamSpec, TextIO
 
-from reasoner.errors import MAX_SHOWN, ReasonerError
+from reasoner.errors import (
+    MAX_SHOWN,
+    BudgetExhausted,
+    EngineError,
+    ReasonerError,
+    TraceError,
+    UsageError,
+)
 from reasoner.system.printing import one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = [
-    "LABEL",
-    "OutputLost",
-    "ReaderLeft",
-    "Terminal",
-    "abandon",
-    "columns",
-    "engine_log",
-    "labelled",
-    "one_line",
-    "own_streams",
-    "printable",
-    "wrapped",
-]
-
+ANSWERED = 0
+OTHER = 1
+USAGE = 2
+EXHAUSTED = 3
+ENGINE = 4
+P = ParamSpec("P")
 LABEL = 8
 """Columns of the label before a text."""
 PIPED = 100
@@ -260,3 +259,38 @@ def _open_log(log: Path) -> int:
         return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC, 0o600)
     except OSError:
         return os.open(os.devnull, os.O_WRONLY)
+
+
+def code_of(error: ReasonerError) -> int:
+    """The exit code of an error."""
+    if isinstance(error, (UsageError, TraceError)):
+        return USAGE
+    if isinstance(error, BudgetExhausted):
+        return EXHAUSTED
+    return ENGINE if isinstance(error, EngineError) else OTHER
+
+
+def code_of_run(error: ReasonerError) -> int:
+    """The exit code of an error that ended a run. A file that cannot be written is not a usage error."""
+    # An error of a file may be wrapped once on its way.
+    causes = (error.__cause__, error.__cause__.__cause__ if error.__cause__ else None)
+    unwritten = isinstance(error, TraceError) and any(
+        isinstance(cause, OSError) for cause in causes
+    )
+    return OTHER if unwritten or isinstance(error, OutputLost) else code_of(error)
+
+
+def guarded(command: Callable[P, int]) -> Callable[P, int]:
+    """A command that turns errors of this library into a line on standard error and an exit code."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            return command(*args, **kwargs)
+        except ReaderLeft:
+            return ANSWERED
+        except ReasonerError as error:
+            Terminal().fail(error)
+            return code_of(error)
+
+    return run

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import PATH, Command
+from reasoner.cli.terminal import ANSWERED, guarded
 from reasoner.errors import UsageError
 
 

@@ -10,10 +10,10 @@ from rich.text import Text
 from rich.tree import Tree
 
 from reasoner.budget import cost_line
-from reasoner.cli.terminal import Terminal, columns, labelled, printable
+from reasoner.cli.terminal import Terminal, columns, labelled
 from reasoner.errors import TraceError, UnknownName
 from reasoner.journal.folder import write_whole
-from reasoner.system.printing import counted
+from reasoner.system.printing import counted, printable
 from reasoner.trace import outline as views
 from reasoner.trace.events import read_trace
 from reasoner.trace.outline import Outline

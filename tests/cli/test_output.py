@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.cli.terminal import printable
+from reasoner.system.printing import printable
 from tests.cli.command import Ended, Run, finish, start
 from tests.engines.fake_server import FakeServer, Fault
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import PATH, Group
+from reasoner.cli.terminal import ANSWERED, guarded
 from reasoner.errors import UsageError
 from reasoner.system.files import check_replaceable, file_errors
 from reasoner.system.printing import counted

@@ -4,9 +4,8 @@ import shlex
 
 import click
 
-from reasoner.cli.exits import guarded
 from reasoner.cli.options import NO_SERVER, Command, engine_options
-from reasoner.cli.terminal import Terminal
+from reasoner.cli.terminal import Terminal, guarded
 
 
 @click.command("demo", cls=Command, heading="Set up")

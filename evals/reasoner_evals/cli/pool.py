@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
-from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import PATH, Command
-from reasoner.cli.terminal import Terminal
+from reasoner.cli.terminal import ANSWERED, Terminal, guarded
 from reasoner.system.printing import counted
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 from reasoner import Cost
 from reasoner.cli.progress import Display, clock, is_milestone
-from reasoner.cli.terminal import one_line
-from reasoner.system.printing import counted
+from reasoner.system.printing import counted, one_line
 from reasoner_evals.runs.naming import short_names
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import click
 
-from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import PATH, UNSANDBOXED, Command, Group, json_option, option
-from reasoner.cli.terminal import Terminal, columns, labelled
+from reasoner.cli.terminal import ANSWERED, Terminal, columns, guarded, labelled
 from reasoner.errors import UsageError
 from reasoner.system.machine import require_extra
 from reasoner.system.printing import counted

@@ -4,9 +4,16 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reasoner.cli.exits import ANSWERED, ENGINE, OTHER, USAGE
 from reasoner.cli.session import EngineRun, started
-from reasoner.cli.terminal import OutputLost, ReaderLeft, wrapped
+from reasoner.cli.terminal import (
+    ANSWERED,
+    ENGINE,
+    OTHER,
+    USAGE,
+    OutputLost,
+    ReaderLeft,
+    wrapped,
+)
 from reasoner.errors import ReasonerError
 from reasoner.registry import build
 from reasoner.system.printing import counted

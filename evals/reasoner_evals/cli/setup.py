@@ -16,7 +16,6 @@ from reasoner.cli.given import (
     runs_code,
     with_sampling,
 )
-from reasoner.cli.terminal import one_line
 from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import ReasonerError, UsageError
@@ -25,6 +24,7 @@ from reasoner.specs import Spec
 from reasoner.stopping.rules import RISKS, price_of
 from reasoner.system.foreign import ForeignErrors
 from reasoner.system.machine import require_extra
+from reasoner.system.printing import one_line
 from reasoner.types import thinking_level
 from reasoner.verifier import Verifier
 from reasoner_evals.runs.arms import (

@@ -11,10 +11,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from reasoner import Cost, Prices, Solution, build, solve_many
-from reasoner.cli.exits import ANSWERED
 from reasoner.cli.session import EngineRun, started
-from reasoner.cli.terminal import columns, labelled, printable
+from reasoner.cli.terminal import ANSWERED, columns, labelled
 from reasoner.engine import Engine
+from reasoner.system.printing import printable
 from reasoner.voting import VoteSummary
 from reasoner_evals.stats.intervals import wilson
 from reasoner_evals.tasks.arithmetic import reported

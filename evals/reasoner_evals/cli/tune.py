@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from reasoner.cli.exits import guarded
 from reasoner.cli.options import (
     COLUMNS,
     NO_SERVER,
@@ -22,7 +21,7 @@ from reasoner.cli.options import (
     sampling_options,
     thinking_option,
 )
-from reasoner.cli.terminal import Terminal
+from reasoner.cli.terminal import Terminal, guarded
 from reasoner_evals.cli.options import command_line
 
 

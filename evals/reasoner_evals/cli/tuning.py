@@ -14,9 +14,9 @@ import numpy as np
 from pydantic import BaseModel
 
 from reasoner import Budget, Prices, Question
-from reasoner.cli.exits import ANSWERED, USAGE
 from reasoner.cli.given import read_prices
 from reasoner.cli.session import EngineRun, started
+from reasoner.cli.terminal import ANSWERED, USAGE
 from reasoner.engine import Engine, EngineError
 from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.replay import ReplayEngine

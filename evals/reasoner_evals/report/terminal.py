@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from reasoner.cli.terminal import one_line, wrapped
-from reasoner.system.printing import counted
+from reasoner.cli.terminal import wrapped
+from reasoner.system.printing import counted, one_line
 from reasoner_evals.report.comparisons import PairedResult
 from reasoner_evals.report.content import BoundedValue, Delta, TaskReport, estimate_of
 from reasoner_evals.report.narrative import percent, signed, signed_points
