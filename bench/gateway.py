@@ -126,9 +126,8 @@ async def measured(port: int, fields: dict[str, Any]) -> dict[str, float]:
 async def reasoner(url: str) -> AsyncIterator[int]:
     from reasoner.cli.server_run import THRESHOLDS
     from reasoner.engines.openai import OpenAIEngine
-    from reasoner.serving.app import App
+    from reasoner.serving.app import App, Keys
     from reasoner.serving.config import ServerLimits, Settings, make_offer
-    from reasoner.serving.limits import Keys
     from reasoner.serving.listener import Listener, listen
     from reasoner.serving.service import Service
 

@@ -25,9 +25,8 @@ from types import CodeType, FrameType
 from typing import Any, Self
 
 from reasoner.cli.group import run
-from reasoner.serving.app import App
+from reasoner.serving.app import App, Keys
 from reasoner.serving.config import ServerLimits, Settings, make_offer
-from reasoner.serving.limits import Keys
 from reasoner.serving.service import Service
 from reasoner.testing.scripted import ScriptedEngine
 

@@ -30,12 +30,11 @@ from inspect_ai.util import EarlyStop
 from reasoner import Cost
 from reasoner.answers.kinds import AnswerKind
 from reasoner.registry import build
-from reasoner.serving.bodies import read
 from reasoner.serving.chat import ChatReply
 from reasoner.serving.choose import choose
 from reasoner.serving.config import ServerLimits, Settings, make_offer
-from reasoner.serving.limits import ANYONE
-from reasoner.serving.service import Service
+from reasoner.serving.requests import read
+from reasoner.serving.service import ANYONE, Service
 from reasoner.voting import Tally
 
 PASSED = (

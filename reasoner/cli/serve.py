@@ -125,8 +125,8 @@ def command(
     from reasoner.cli.given import GivenOptions, budget_of, read_prices, with_model
     from reasoner.cli.progress import Display
     from reasoner.cli.server_run import ServerRun, ToolRun
+    from reasoner.serving.app import Keys
     from reasoner.serving.config import Settings, make_offer, read_settings
-    from reasoner.serving.limits import Keys
     from reasoner.serving.listener import is_loopback
 
     own = read_settings(settings) if settings else Settings()

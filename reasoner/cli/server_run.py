@@ -18,10 +18,9 @@ from reasoner.cli.session import EngineRun, announce
 from reasoner.engines.remote.warm import offered
 from reasoner.engines.vllm import VllmEngine
 from reasoner.execution.launching import cancel_all
-from reasoner.serving.app import App
+from reasoner.serving.app import App, Keys
 from reasoner.serving.choose import Offer
 from reasoner.serving.config import ServerLimits
-from reasoner.serving.limits import Keys
 from reasoner.serving.listener import Listener, listen
 from reasoner.serving.service import Service
 

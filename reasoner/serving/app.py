@@ -1,5 +1,7 @@
 """The app: its routes, who asks, and only errors of the API."""
 
+import hashlib
+import hmac
 import secrets
 import time
 from collections.abc import Mapping
@@ -13,19 +15,18 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reasoner.serving.bodies import checked, read
+from reasoner.errors import UsageError
 from reasoner.serving.chat import ChatReply
 from reasoner.serving.choose import choose
 from reasoner.serving.errors import ApiError, api_error
-from reasoner.serving.limits import ANYONE, Keys
 from reasoner.serving.listener import MAX_HEADER_BYTES, is_loopback
 from reasoner.serving.messages import CountRequest, MessageReply
 from reasoner.serving.metrics import NO_STRATEGY
 from reasoner.serving.page import page_routes, trace_response
 from reasoner.serving.replies import Reply
-from reasoner.serving.requests import ChatRequest
+from reasoner.serving.requests import ChatRequest, checked, read
 from reasoner.serving.responses import KeptMessages, ResponseReply
-from reasoner.serving.service import Service
+from reasoner.serving.service import ANYONE, Service
 from reasoner.serving.stream import (
     CLOSE,
     EventStream,
@@ -51,6 +52,69 @@ SAMPLES: Final = "x-its-budget"
 """The header by which its_hub's clients say how many samples are drawn."""
 PUBLIC: Final = ("/", "/health")
 """Paths that need no key."""
+
+MIN_KEY: Final = 8
+"""Characters that a key has at least: a shorter one is guessed."""
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+class Keys:
+    """The keys of a server by the names of their clients; without any, everybody is one client.
+
+    Raises:
+        UsageError: a key is too short, cannot be sent in a header, or is given twice. The message names the key, and
+            does not hold it.
+    """
+
+    def __init__(self, keys: Mapping[str, object] | None = None) -> None:
+        self._digests: dict[str, bytes] = {}
+        for name, text in (keys or {}).items():
+            if not isinstance(text, str):
+                raise UsageError(f"the key {name} must be a text")
+            if not (text.isascii() and text.isprintable()) or " " in text:
+                raise UsageError(
+                    f"the key {name} must be printable ASCII without blanks, to be sent in a header"
+                )
+            if len(text) < MIN_KEY:
+                raise UsageError(
+                    f"the key {name} has {len(text)} characters: it must have at least {MIN_KEY}"
+                )
+            if _digest(text) in self._digests.values():
+                raise UsageError("two keys are the same: give each client its own")
+            self._digests[name] = _digest(text)
+
+    def __bool__(self) -> bool:
+        return bool(self._digests)
+
+    def client(self, authorization: str | None) -> str:
+        """The name of the client of a header `Authorization: Bearer KEY`. All keys are compared, in constant time.
+
+        Raises:
+            ApiError: 401, there is no key or it is not known.
+        """
+        if not self._digests:
+            return ANYONE
+        scheme, _, text = (authorization or "").partition(" ")
+        given = _digest(text.strip() if scheme.lower() == "bearer" else "")
+        known = [
+            name
+            for name, digest in self._digests.items()
+            if hmac.compare_digest(digest, given)
+        ]
+        if known:
+            return known[0]
+        what = (
+            "the API key is not known to this server" if text else "no API key is given"
+        )
+        raise ApiError(
+            401,
+            f"{what}: send the header `Authorization: Bearer KEY`",
+            code="invalid_api_key",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
 
 
 class App:

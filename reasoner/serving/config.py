@@ -10,9 +10,8 @@ from reasoner.answers.kinds import AnswerKind
 from reasoner.budget import Budget, Prices
 from reasoner.errors import UsageError
 from reasoner.registry import DEFAULT_VERIFIER, build
-from reasoner.serving.bodies import MAX_BODY, problem_of
 from reasoner.serving.choose import Alias, Offer, default_aliases
-from reasoner.serving.requests import read_as
+from reasoner.serving.requests import MAX_BODY, problem_of, read_as
 from reasoner.specs import Spec
 from reasoner.system.files import file_errors, read_settings_table
 

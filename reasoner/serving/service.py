@@ -17,7 +17,6 @@ from reasoner.registry import entries, name_of
 from reasoner.serving.choose import Job, Offer
 from reasoner.serving.config import ServerLimits
 from reasoner.serving.errors import ApiError, Report, api_error
-from reasoner.serving.limits import Turns
 from reasoner.serving.metrics import Metrics, Outcome
 from reasoner.serving.page import RecentTraces
 from reasoner.serving.replies import Result, Tokens, sampled_tokens, saved
@@ -25,6 +24,10 @@ from reasoner.solution import Solution
 from reasoner.trace.events import Event
 
 T = TypeVar("T")
+RETRY_SECONDS: Final = 5
+"""The value of `Retry-After` for a client that is refused."""
+ANYONE: Final = "anyone"
+"""The name of the client of a server without keys."""
 _name_of = lru_cache(maxsize=256)(name_of)
 REFUSES: Final = {
     "starting": "is starting",
@@ -33,6 +36,42 @@ REFUSES: Final = {
 }
 Follow = Callable[[int, Event | TextPiece], None]
 """Receives what happens in a request with the index of its job: its events, or its text if it passes through."""
+
+
+class Turns:
+    """Who is answered next: `concurrent` requests at once, `queue` more wait in the order in which they came."""
+
+    def __init__(self, concurrent: int, queue: int) -> None:
+        self.queue = queue
+        self.running = 0
+        self.queued = 0
+        """How many requests wait."""
+        self._free = asyncio.Semaphore(concurrent)
+
+    async def __aenter__(self) -> None:
+        """Wait for a turn, which the block then holds.
+
+        Raises:
+            ApiError: 429 at once, where the queue is full.
+        """
+        if self._free.locked() and self.queued >= self.queue:
+            raise ApiError(
+                429,
+                f"the queue is full, with {self.queued} waiting: try again in {RETRY_SECONDS} s",
+                type="rate_limit_error",
+                code="rate_limit_exceeded",
+                headers={"Retry-After": str(RETRY_SECONDS)},
+            )
+        self.queued += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self.queued -= 1
+        self.running += 1
+
+    async def __aexit__(self, *_failure: object) -> None:
+        self.running -= 1
+        self._free.release()
 
 
 class Service:
@@ -103,7 +142,7 @@ class Service:
                 problem,
                 type="server_error",
                 code=self.state,
-                headers={"Retry-After": "5"},
+                headers={"Retry-After": str(RETRY_SECONDS)},
             )
         return self._offer
 

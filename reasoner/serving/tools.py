@@ -17,13 +17,11 @@ from pydantic import Field
 from starlette.types import Scope, Send
 
 from reasoner.errors import ReasonerError, UsageError
-from reasoner.serving.bodies import read
 from reasoner.serving.chat import ChatReply
 from reasoner.serving.choose import choose
 from reasoner.serving.errors import ApiError, api_error
-from reasoner.serving.limits import ANYONE
-from reasoner.serving.requests import StrictPart
-from reasoner.serving.service import Service
+from reasoner.serving.requests import StrictPart, read
+from reasoner.serving.service import ANYONE, Service
 from reasoner.serving.stream import encoded
 
 CLIENT: Final = "reasoner_client"

@@ -11,11 +11,10 @@ from reasoner.engine import Engine, TextPiece
 from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
 from reasoner.registry import entries, load
-from reasoner.serving.bodies import read
 from reasoner.serving.choose import Alias, Offer, choose, default_aliases
 from reasoner.serving.errors import ApiError
 from reasoner.serving.replies import Reply, Result
-from reasoner.serving.requests import ChatRequest
+from reasoner.serving.requests import ChatRequest, read
 from reasoner.testing.support import Judge
 from reasoner.trace.events import Event
 

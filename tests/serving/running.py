@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from reasoner.engine import Engine
-from reasoner.serving.app import App
+from reasoner.serving.app import App, Keys
 from reasoner.serving.config import ServerLimits, Settings, make_offer
-from reasoner.serving.limits import Keys
 from reasoner.serving.listener import Listener, listen
 from reasoner.serving.service import Service
 from tests.waiting import PATIENCE

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.engine import TextPiece
-from reasoner.serving.bodies import read
 from reasoner.serving.chat import ChatReply
 from reasoner.serving.messages import MessageReply
 from reasoner.serving.replies import LOST, Reply, Result
+from reasoner.serving.requests import read
 from reasoner.serving.responses import ResponseReply
 from reasoner.testing.scripted import THINKER, ScriptedEngine
 from tests.serving.asking import (

@@ -7,9 +7,9 @@ import pytest
 from reasoner.budget import Budget
 from reasoner.errors import UsageError
 from reasoner.registry import spec_of
+from reasoner.serving.app import Keys
 from reasoner.serving.choose import default_aliases
 from reasoner.serving.config import ServerLimits, Settings, make_offer, read_settings
-from reasoner.serving.limits import Keys
 from tests.serving.asking import alias
 
 WHOLE = """

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.errors import UsageError
+from reasoner.serving.app import Keys
 from reasoner.serving.errors import ApiError
-from reasoner.serving.limits import ANYONE, Keys, Turns
+from reasoner.serving.service import ANYONE, Turns
 from reasoner.testing.support import turns
 
 ALICE, BOB = "alice-0123456789", "bob-0123456789"

@@ -8,8 +8,8 @@ import pytest
 from anthropic.types import ToolUseBlock
 
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.serving.bodies import read
 from reasoner.serving.messages import MessageRequest
+from reasoner.serving.requests import read
 from reasoner.testing.scripted import THINKER, ScriptedEngine
 from reasoner.testing.support import says
 from tests.serving.running import Server, serving

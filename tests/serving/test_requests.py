@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from reasoner.serving.bodies import read
-from reasoner.serving.requests import ChatRequest, Tool
+from reasoner.serving.requests import ChatRequest, Tool, read
 from reasoner.serving.responses import ResponseRequest
 from reasoner.types import Message, SamplingParams
 from tests.serving.asking import chat, encoded, refusal

@@ -6,8 +6,8 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 
 from reasoner.errors import PromptTooLong
-from reasoner.serving.bodies import read
 from reasoner.serving.errors import ApiError
+from reasoner.serving.requests import read
 from reasoner.serving.responses import ResponseReply, ResponseRequest
 from reasoner.testing.scripted import THINKER, ScriptedEngine
 from reasoner.testing.support import says

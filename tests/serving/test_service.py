@@ -15,12 +15,11 @@ from reasoner.engine import Engine, SampleRequest, TextPiece
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineDied, EngineUnavailable
 from reasoner.execution.admission import STARTS, TOGETHER
-from reasoner.serving.bodies import read
 from reasoner.serving.choose import Job, choose
 from reasoner.serving.config import ServerLimits, Settings, make_offer
 from reasoner.serving.errors import ApiError
 from reasoner.serving.metrics import KINDS, Metrics
-from reasoner.serving.requests import MAX_COUNT, ChatRequest
+from reasoner.serving.requests import MAX_COUNT, ChatRequest, read
 from reasoner.serving.service import Service
 from reasoner.solution import Solution
 from reasoner.testing.scripted import ScriptedEngine
