@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Final, NamedTuple
 
-from reasoner.models.parting import first_stop
+from reasoner.models.thinking import first_stop
 from reasoner.types import Prompt, SamplingParams
 
 PROBE_TOKENS: Final = 20

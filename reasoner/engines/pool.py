@@ -22,8 +22,7 @@ from reasoner.engine import (
 )
 from reasoner.engines.chains import PROBE_TOKENS, probe_reply
 from reasoner.errors import UsageError
-from reasoner.models.parting import still_thinking
-from reasoner.models.thinking import ThinkingProfile
+from reasoner.models.thinking import ThinkingProfile, still_thinking
 from reasoner.system.files import complaint_of, open_regular
 from reasoner.system.printing import counted
 from reasoner.types import Completion, Prompt, SamplingParams

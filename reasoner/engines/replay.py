@@ -14,7 +14,7 @@ from reasoner.engine import (
     Usage,
 )
 from reasoner.errors import NotRecorded, TraceError
-from reasoner.models.parting import still_thinking
+from reasoner.models.thinking import still_thinking
 from reasoner.trace.events import Began, Prefilled, Prompted, Sampled, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories
 from reasoner.types import Completion, Prompt

@@ -25,8 +25,7 @@ from reasoner.engines.simulating.instances import ANY_OBJECT, instance
 from reasoner.engines.simulating.tools import in_turn, named_call
 from reasoner.engines.simulating.wordings import Wording, wording
 from reasoner.errors import UsageError
-from reasoner.models.parting import still_thinking
-from reasoner.models.thinking import ThinkingProfile
+from reasoner.models.thinking import ThinkingProfile, still_thinking
 from reasoner.specs import CheckedOptions, Range, Share
 from reasoner.strategy import BRANCH
 from reasoner.types import NO_THINKING, Completion, Prompt

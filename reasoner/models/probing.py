@@ -12,8 +12,7 @@ from reasoner.models.families import (
     profile_for_parser,
     profile_of,
 )
-from reasoner.models.parting import PartSplitter
-from reasoner.models.thinking import ThinkingProfile, find, split
+from reasoner.models.thinking import PartSplitter, ThinkingProfile, find, split
 from reasoner.types import NO_THINKING, Message, TokenIds
 
 Rendering = str | TokenIds

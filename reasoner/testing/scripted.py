@@ -17,8 +17,12 @@ from reasoner.engine import (
     TextPiece,
 )
 from reasoner.models.info import ModelInfo
-from reasoner.models.parting import still_thinking
-from reasoner.models.thinking import ThinkingProfile, ThinkingSplit, split
+from reasoner.models.thinking import (
+    ThinkingProfile,
+    ThinkingSplit,
+    split,
+    still_thinking,
+)
 from reasoner.types import (
     NO_THINKING,
     Completion,

@@ -14,7 +14,7 @@ from reasoner.answers.programs import printed_answer
 from reasoner.answers.tool_calls import ToolCallSpace
 from reasoner.engines.vllm.parts import harmony_calls
 from reasoner.models.families import profile_for_parser
-from reasoner.models.parting import PartSplitter
+from reasoner.models.thinking import PartSplitter
 from reasoner_evals.tasks.expressions import ExpressionSpace
 from reasoner_evals.tasks.gym import VerbatimSpace
 

@@ -6,8 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.models.families import FAMILIES
-from reasoner.models.parting import PartSplitter, Piece
-from reasoner.models.thinking import ThinkingProfile, ThinkingSplit, split
+from reasoner.models.thinking import (
+    PartSplitter,
+    Piece,
+    ThinkingProfile,
+    ThinkingSplit,
+    split,
+)
 from reasoner.types import Completion, Message, Prompt, Usage
 
 START, END = 1, 2

@@ -10,8 +10,7 @@ from reasoner.engines.openai.http import Notes, ServerConnection
 from reasoner.engines.openai.requests import merged
 from reasoner.engines.openai.values import ServedModel, Tokenized
 from reasoner.models.families import AUTO, profile_of, skip_text, template_arguments
-from reasoner.models.parting import PartSplitter, still_thinking
-from reasoner.models.thinking import ThinkingProfile, find
+from reasoner.models.thinking import PartSplitter, ThinkingProfile, find, still_thinking
 from reasoner.types import NO_THINKING, Message, Prompt, ThinkingLevel
 
 SHORT: Final = (Message("user", "1"),)

@@ -12,8 +12,7 @@ from reasoner.engine import EngineUnavailable, RenderedPrompt, SampleRequest
 from reasoner.engines import ReplyParts
 from reasoner.errors import UsageError
 from reasoner.models.families import FAMILIES, skip_text, template_arguments
-from reasoner.models.parting import PartSplitter
-from reasoner.models.thinking import ThinkingProfile
+from reasoner.models.thinking import PartSplitter, ThinkingProfile
 from reasoner.system.files import parse_json, read_whole
 from reasoner.types import NO_THINKING, Prompt, SamplingParams
 

@@ -12,7 +12,7 @@ from reasoner.engine import (
 )
 from reasoner.engines import SharedHeads, say_nothing
 from reasoner.engines.remote.host import HostFacts
-from reasoner.models.parting import still_thinking
+from reasoner.models.thinking import still_thinking
 from reasoner.types import Notify, Prompt
 
 

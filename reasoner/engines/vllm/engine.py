@@ -36,9 +36,8 @@ from reasoner.engines.vllm.served import VllmModel
 from reasoner.engines.vllm.stream import EndedSequence, SequenceStream, read_logprobs
 from reasoner.errors import UsageError
 from reasoner.models.families import AUTO, skip_text, template_arguments
-from reasoner.models.parting import still_thinking
 from reasoner.models.resolve import ResolvedModel
-from reasoner.models.thinking import HARMONY, ThinkingProfile
+from reasoner.models.thinking import HARMONY, ThinkingProfile, still_thinking
 from reasoner.types import Completion, Prompt
 
 

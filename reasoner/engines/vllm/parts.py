@@ -10,8 +10,7 @@ from typing import Any, Final, NamedTuple, Self
 from reasoner.answers.tool_calls import ToolCall, call_text
 from reasoner.answers.whole import LONGEST
 from reasoner.engines import ReplyParts
-from reasoner.models.parting import PartSplitter, Piece
-from reasoner.models.thinking import ThinkingProfile
+from reasoner.models.thinking import PartSplitter, Piece, ThinkingProfile
 from reasoner.types import Completion, TokenIds
 
 CONTEXT: Final = 8

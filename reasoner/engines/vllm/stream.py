@@ -15,7 +15,7 @@ from reasoner.engine import (
     TokenIds,
 )
 from reasoner.engines.vllm.parts import PartReader, SequencePrefix, ThinkingMarks
-from reasoner.models.parting import first_stop
+from reasoner.models.thinking import first_stop
 
 
 def prepare(processor: Any, progress: dict[str, Progress]) -> None:
