@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from reasoner.budget import Cost, cost_line
 from reasoner.errors import ReasonerError
-from reasoner.system.machine import require_module
+from reasoner.system.machine import require_extra
 from reasoner.system.printing import counted, printable
 from reasoner.system.values import value
 from reasoner.trace.replies import Reply, replies_in
@@ -182,7 +182,7 @@ class Solutions(list[Solution]):
         Raises:
             MissingExtra: pandas is not installed.
         """
-        require_module("pandas", "to_pandas()")
+        require_extra("eval", "to_pandas()", "pandas")
         import pandas as pd
 
         return pd.DataFrame(

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from reasoner.solution import Solution
-from reasoner.system.machine import require_module
+from reasoner.system.machine import require_extra
 from reasoner.types import Proposal
 
 Follow = Callable[[Proposal], object]
@@ -60,7 +60,7 @@ def counted_solutions(
 
 
 def _new_bar(unit: str, total: int | None) -> Any:
-    require_module("tqdm", "progress=True")
+    require_extra("eval", "progress=True", "tqdm")
     from tqdm.auto import tqdm
 
     return tqdm(total=total, unit=f" {unit}s")

@@ -50,13 +50,6 @@ ATTENTION: Final = frozenset(("full_attention", "sliding_attention"))
 """The kinds of layers that such models name."""
 
 
-class Parameters(NamedTuple):
-    """The number of parameters, and of those that one token passes through; 0 means unknown."""
-
-    total: int = 0
-    active: int = 0
-
-
 class _Config(BaseModel):
     """The fields of `config.json` that determine the cost of a token."""
 
@@ -114,20 +107,19 @@ def read_model_info(
         heads if config.num_key_value_heads is None else config.num_key_value_heads
     )
     head_dim = config.head_dim or ((config.hidden_size or 0) // heads if heads else 0)
-    parameters, windowed = _count(folder, config), _windowed_layers(config)
+    total, active = _count(folder, config)
+    windowed = _windowed_layers(config)
     return ModelInfo(
         name=name,
         context=config.max_position_embeddings or 0,
-        parameters=parameters.total,
+        parameters=total,
         layers=config.num_hidden_layers or 0,
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_dim,
         kv_bytes_per_element=kv_bytes_per_element,
         revision=folder.name if folder.parent.name == "snapshots" else "",
-        active_parameters=parameters.active
-        if parameters.active != parameters.total
-        else 0,
+        active_parameters=active if active != total else 0,
         plain=windowed is not None,
         windowed_layers=windowed or 0,
         window=(config.sliding_window or 0) if windowed else 0,
@@ -173,8 +165,11 @@ class _Tensor(BaseModel):
     shape: list[Annotated[int, Field(ge=0)]]
 
 
-def _count(folder: Path, config: _Config) -> Parameters:
-    """The parameters of the model in `folder`; unknown where packed weights are stored. Tied embeddings count once."""
+def _count(folder: Path, config: _Config) -> tuple[int, int]:
+    """The number of parameters of the model in `folder`, and of those that one token passes through; 0 means unknown.
+
+    They are unknown where packed weights are stored. Tied embeddings count once.
+    """
     total, active = 0, Fraction(0)
     for shard in _shards(folder):
         for name, tensor in _tensors(shard):
@@ -191,7 +186,7 @@ def _count(folder: Path, config: _Config) -> Parameters:
             if config.quantization_config is not None:
                 # Types of elements that hold several quantized weights each
                 if tensor.dtype in ("I32", "U8"):
-                    return Parameters()
+                    return 0, 0
                 if "scale" in name.rpartition(".")[2]:
                     continue
             count = math.prod(tensor.shape)
@@ -199,7 +194,7 @@ def _count(folder: Path, config: _Config) -> Parameters:
             if not _VISION.search(name):
                 routed = re.search(r"(^|\.)experts\.", name)
                 active += count * config.routed if routed else count
-    return Parameters(total, round(active))
+    return total, round(active)
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -289,7 +284,7 @@ def default_dtype(folder: Path | None) -> DTypeChoice:
                 "bfloat16", "the model is quantized, which needs 16 bits"
             )
         with suppress(EngineUnavailable):  # the start reports it
-            needed = _count(folder, config).total * BYTES["float32"] / 2**30
+            needed = _count(folder, config)[0] * BYTES["float32"] / 2**30
         if needed > gib:
             return DTypeChoice(
                 "bfloat16",

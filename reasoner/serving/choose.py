@@ -49,7 +49,6 @@ FREE: Final = "free"
 TOOL_CALL: Final = ToolCallSpace.name
 SEEDS: Final = 2**63
 NO_LIMIT: Final = Budget()
-CEILING: Final = Budget(samples=MAX_COUNT)
 
 
 class Alias(StrictPart):
@@ -461,7 +460,7 @@ def _budget(request: ChatRequest, alias: Alias, offer: Offer) -> Budget | None:
         (
             asked or alias.budget or NO_LIMIT,
             offer.ceiling,
-            NO_LIMIT if owners else CEILING,
+            NO_LIMIT if owners else Budget(samples=MAX_COUNT),
         ),
         request.n,
     )

@@ -194,19 +194,15 @@ def missing(*modules: str) -> list[str]:
 
 
 def require_extra(
-    extra: Literal["eval", "gym", "ifeval", "mcp", "parquet", "ray", "serve"], what: str
+    extra: Literal["eval", "gym", "ifeval", "mcp", "parquet", "ray", "serve"],
+    what: str,
+    *modules: str,
 ) -> None:
-    """Refuse what needs an extra where the modules that it brings are not installed."""
-    if absent := missing(*BRINGS[extra]):
+    """Refuse what needs an extra where `modules`, by default all that it brings, are not installed."""
+    if absent := missing(*(modules or BRINGS[extra])):
         raise MissingExtra(
             f"{what} needs {', '.join(absent)}: run `{install_command(extra)}`"
         )
-
-
-def require_module(name: str, what: str) -> None:
-    """Refuse what needs a module that the extra `eval` brings where it is not installed."""
-    if missing(name):
-        raise MissingExtra(f"{what} needs {name}: run `{install_command('eval')}`")
 
 
 @contextmanager
