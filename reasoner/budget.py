@@ -4,7 +4,7 @@ import math
 import re
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Context, Decimal
 from functools import lru_cache
@@ -417,7 +417,8 @@ class Ledger:
         spent: Cost = NO_COST,
     ) -> None:
         self.budget = budget or NO_BUDGET
-        self.parent = parent
+        # Without itself: a circle of references would keep it long after its question.
+        self._above: tuple[Ledger, ...] = parent.lineage if parent else ()
         self.prices: Prices | None = prices or (parent.prices if parent else None)
         if self.budget.usd is not None and self.prices is None:
             raise UsageError(
@@ -471,19 +472,16 @@ class Ledger:
 
     def remaining_seconds(self) -> float:
         """Seconds until the nearest deadline here or above; infinite without one."""
-        left, ledger = math.inf, self
-        while ledger is not None:
+        left = math.inf
+        for ledger in (self, *self._above):
             if ledger.budget.seconds is not None:
                 left = min(left, ledger.budget.seconds - ledger.elapsed)
-            ledger = ledger.parent  # type: ignore[assignment]
         return left
 
-    def lineage(self) -> Iterator["Ledger"]:
+    @property
+    def lineage(self) -> tuple["Ledger", ...]:
         """This ledger, then each one above it."""
-        node: Ledger | None = self
-        while node is not None:
-            yield node
-            node = node.parent
+        return self, *self._above
 
     def measure(self, unit: str, cost: Cost) -> float:
         """A cost in `unit`, which may be any but seconds."""
@@ -514,8 +512,7 @@ class Ledger:
 
     def shortfall(self, worst: Cost) -> Shortfall | None:
         """The first ledger of the lineage that would refuse `worst`; None if all would admit it."""
-        ledger: Ledger | None = self
-        while ledger is not None:
+        for ledger in (self, *self._above):
             if ledger._broken:
                 raise ledger._broken
             for unit, limit, usable in ledger._limits:
@@ -544,7 +541,6 @@ class Ledger:
                         ledger,
                         BudgetExhausted(unit, needed=needed, free=free, limit=limit),
                     )
-            ledger = ledger.parent
         return None
 
     def reserve(self, worst: Cost) -> Reservation:
@@ -555,11 +551,9 @@ class Ledger:
 
     def hold(self, reservation: Reservation) -> Reservation:
         """Hold a reservation that has no `shortfall`."""
-        ledger: Ledger | None = self
-        while ledger is not None:
+        for ledger in (self, *self._above):
             ledger._held.put(reservation.worst, NO_COST)
             ledger.in_flight += 1
-            ledger = ledger.parent
         return reservation
 
     def fit(self, price: Callable[[int], Cost], *, max_tokens: int) -> int:
@@ -610,8 +604,7 @@ class Ledger:
         if actual.flops is None and self._counts_flops:
             actual = replace(actual, flops=reservation.worst.flops)
         violation: LedgerViolation | None = None
-        ledger: Ledger | None = self
-        while ledger is not None:
+        for ledger in (self, *self._above):
             ledger.in_flight -= 1
             ledger._held.put(actual, reservation.worst)
             ledger._settled.put(actual, NO_COST)
@@ -626,7 +619,6 @@ class Ledger:
                     violation = LedgerViolation(
                         f"an operation used {used:g} {unit} where {held:g} were reserved"
                     )
-            ledger = ledger.parent
         if violation:
             self._broken = violation
             raise violation

@@ -54,7 +54,7 @@ class Admission(Room[LedgerClaim]):
 
     def __init__(self, ledger: Ledger, shares: Shares | None = None) -> None:
         self.ledger = ledger
-        self.queues = tuple(ledger.lineage())
+        self.queues = ledger.lineage
         self._shares = shares
         self.timed = ledger.remaining_seconds() < math.inf
         """Whether there is a deadline."""

@@ -12,12 +12,10 @@ from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, PlanError, ReasonerError, UsageError
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import SequenceIds, each
-from reasoner.execution.order import ClockEntry, RunningOperations
+from reasoner.execution.order import RunningOperations
 from reasoner.execution.probes import Probes
 from reasoner.execution.programs import execute
-from reasoner.execution.replies import Replies
 from reasoner.execution.sampling import OperationSampler, resolved
-from reasoner.execution.scheduler import ScheduledQuestion
 from reasoner.execution.scoring import measure_likelihoods, rate
 from reasoner.execution.seen import Examination, PlanView
 from reasoner.execution.verdicts import Pairs, QuestionVerdicts
@@ -39,7 +37,6 @@ from reasoner.types import (
     Answer,
     Completion,
     EndedBy,
-    Extraction,
     Prompt,
     Proposal,
     Rating,
@@ -97,7 +94,7 @@ class PlanRunner:
         self._running = self.executor.running
         self._verdicts = QuestionVerdicts(self.executor, self.comparer)
         self._probes = Probes(self.executor)
-        self._seen = PlanView(self.executor, Replies(self.limits))
+        self._seen = PlanView(self.executor, self.limits)
 
     async def solve(self) -> Solution:
         """The solution; a failure is in its `error`. On cancellation, work in flight is booked and the trace closed."""
@@ -116,7 +113,7 @@ class PlanRunner:
         with suppress(
             Exception
         ):  # a foreign answer space may fail, after the question is answered
-            text = self._seen.replies.text_of(end.answer, self.executor.question.space)
+            text = self._seen.text_of(end.answer, self.executor.question.space)
         remarks = tuple(note.text for note in self._seen.remarks)
         return Solution(
             self.executor.question.id,
@@ -130,7 +127,7 @@ class PlanRunner:
             remarks,
             self._seen.confidence,
             text,
-            self._seen.replies.cut,
+            self._seen.cut,
             unrated=self._seen.failures.unrated,
         )
 
@@ -175,7 +172,7 @@ class PlanRunner:
             cost=self._cost,
             notes=self._notes,
             confidence=self._seen.confidence,
-            cut=self._seen.replies.cut,
+            cut=self._seen.cut,
         )
 
     async def _run(self) -> _End:
@@ -192,7 +189,12 @@ class PlanRunner:
                 raise
             finally:
                 await self._close(plan)
-            return end if end.answer else await self._fall_back(end)
+            if not end.answer:
+                # The chains that a limit cut give the answer, where no other reply has one.
+                with suppress(BudgetExhausted):
+                    last = await self._follow(self._probes.fallback())
+                    end = end._replace(answer=last.answer)
+            return end
         finally:
             self.executor.done(self.verifier)
             if self._running.scheduled:
@@ -214,14 +216,6 @@ class PlanRunner:
         finally:
             await self._settle_replay()
             await self._running.close()
-
-    async def _fall_back(self, end: _End) -> _End:
-        """The end with the answer of the chains that a limit cut, where no other reply has one."""
-        with suppress(BudgetExhausted):
-            return end._replace(
-                answer=(await self._follow(self._probes.fallback())).answer
-            )
-        return end
 
     async def _follow(self, plan: ops.Plan[Answer | None]) -> _End:
         reply: object = None
@@ -301,7 +295,10 @@ class PlanRunner:
                 self._seen.cost += cost
                 return likelihoods
             case ops.Next():
-                return self._see(await self._running.next())
+                finished = await self._running.next()
+                self.executor.recorder.write(Delivered, op=finished.handle)
+                self._seen.receive(finished, self._asked.pop(finished.handle, None))
+                return finished
             case ops.Prefill():
                 return await self.executor.prefill(op)
             case ops.Cancel():
@@ -316,11 +313,6 @@ class PlanRunner:
             case _:
                 return self._perform_at_once(op)
         return None
-
-    def _see(self, finished: ops.Finished) -> ops.Finished:
-        self.executor.recorder.write(Delivered, op=finished.handle)
-        self._seen.receive(finished, self._asked.pop(finished.handle, None))
-        return finished
 
     def _perform_at_once(self, op: ops.Operation) -> ops.Handle | ModelInfo | None:
         match op:
@@ -370,11 +362,6 @@ class PlanRunner:
             for result in results
         )
 
-    async def _probe(
-        self, number: int, op: ops.Probe, at: int
-    ) -> tuple[Extraction | None, ...]:
-        return self._unrefused(number, await self._probes.probe_all(number, op, at=at))
-
     def _name(
         self, op: ops.Sample, times: int = 1, at: int | None = None
     ) -> SequenceIds:
@@ -404,9 +391,15 @@ class PlanRunner:
         sampler = OperationSampler(
             self.executor, op, interruptible, line, self._probes if probes else None
         )
-        scheduled = self._running.scheduled and await self._in_turn(
-            self._running.scheduled, sequences, line
-        )
+        scheduled = self._running.scheduled
+        if scheduled:
+            if self.executor.history.settles(sequences.op, sequences.names()):
+                scheduled = None  # What is recorded does not wait.
+            else:
+                with nullcontext() if line else self._running.waits():
+                    await scheduled.start()
+            if line:
+                self._running.hold_back(line)
         try:
             drawn, refusals = await sampler.sample_all(sequences)
             if refusals:
@@ -425,23 +418,8 @@ class PlanRunner:
             self._partial_refusal = refusal
             self._record_refusal(sequences.op, refusal)
         for completion in drawn:
-            self._seen.replies.count(op.params.limit, completion, op.limited_by)
+            self._seen.count(op.params.limit, completion, op.limited_by)
         return drawn
-
-    async def _in_turn(
-        self,
-        scheduled: ScheduledQuestion,
-        sequences: SequenceIds,
-        line: ClockEntry | None,
-    ) -> ScheduledQuestion | None:
-        """Wait until the scheduler starts an operation; None for a recorded one, which does not wait."""
-        recorded = self.executor.history.settles(sequences.op, sequences.names())
-        if not recorded:
-            with nullcontext() if line else self._running.waits():
-                await scheduled.start()
-        if line:
-            self._running.hold_back(line)
-        return None if recorded else scheduled
 
     async def _score(
         self, number: int, op: ops.Score | ops.ComparePair, at: int
@@ -467,7 +445,7 @@ class PlanRunner:
             number, refusals, all_of_them=len(refusals) == len(ratings)
         )
         if isinstance(op, ops.Score):
-            self._seen.replies.rate(op.candidates, ratings)
+            self._seen.rate(op.candidates, ratings)
         return tuple(
             Rating(None, Cost(), error=f"{NOT_RATED}: {rating}")
             if isinstance(rating, BudgetExhausted)
@@ -528,7 +506,10 @@ class PlanRunner:
                 execution=await execute(self.executor, handle, op, at=at),
             )
         if isinstance(op, ops.Probe):
-            extractions = await self._probe(handle, op, at)
+            probe = partial(self._probes.probe, handle, params=op.params, at=at)
+            extractions = self._unrefused(
+                handle, await each([partial(probe, chain) for chain in op.chains])
+            )
             end = max(
                 [at, *(each.cost.sequential_tokens for each in extractions if each)]
             )

@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from reasoner.answers.asking import (
@@ -26,7 +25,6 @@ from reasoner.budget import NO_COST, Cost
 from reasoner.engine import Continuation, continuation, spellings
 from reasoner.errors import BudgetExhausted, EngineError
 from reasoner.execution.executor import ANSWER_SPACE_ERRORS, OperationExecutor
-from reasoner.execution.launching import each
 from reasoner.execution.work import Inquiry
 from reasoner.strategy import (
     NOT_ASKED,
@@ -104,7 +102,7 @@ class Probes:
         return self._for_fallback
 
     def _fallback_reserve(self, opening: Opening) -> int:
-        budgets = [ledger.budget for ledger in self.executor.admission.ledger.lineage()]
+        budgets = [ledger.budget for ledger in self.executor.admission.ledger.lineage]
         both = [(budget.generated, budget.sequential) for budget in budgets]
         limits = [limit for pair in both for limit in pair if limit is not None]
         if not limits or any(
@@ -214,17 +212,6 @@ class Probes:
         answer = state.leader
         yield from propose(answer, state)
         return answer
-
-    async def probe_all(
-        self, number: int, op: Probe, *, at: int
-    ) -> list[Extraction | BudgetExhausted | None]:
-        """What `probe` says of each chain of an operation, or the refusal by the budget."""
-        return await each(
-            [
-                partial(self.probe, number, chain, op.params, at=at)
-                for chain in op.chains
-            ]
-        )
 
     async def probe(
         self, op: int, chain: Completion, params: SamplingParams, *, at: int

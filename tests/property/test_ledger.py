@@ -125,7 +125,7 @@ class Schedule:
             self.leaves.append(node)
 
     def check(self, ledger: Ledger) -> None:
-        for node in ledger.lineage():
+        for node in ledger.lineage:
             committed = node.settled + node.reserved
             for unit, measure in MEASURES.items():
                 limit = getattr(node.budget, unit)
@@ -175,7 +175,7 @@ class Schedule:
             )
             actual = booked(flight.prompt, cached, tokens, cancelled=True)
         flight.ledger.settle(flight.reservation, actual)
-        for node in flight.ledger.lineage():
+        for node in flight.ledger.lineage:
             self.usage[id(node)] = self.usage.get(id(node), Cost()) + actual
         self.check(flight.ledger)
         if ending == "lost":

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from reasoner.budget import NO_COST, Cost
-from reasoner.execution.replies import RatingFailures
+from reasoner.execution.seen import RatingFailures
 from reasoner.journal.folder import check_free, writing
 from reasoner.journal.lines import Format, read_lines
 from reasoner.models.info import ModelInfo
