@@ -26,10 +26,6 @@ def p_value(losses: Losses, risk: float, most: float = 1.0) -> float:
     as a mixture of constant bets, so that the order of the questions does not matter. Losses may be as negative as they
     like. If nothing was ever lost it is at most 2.5 (1 - risk / most)^n.
     """
-    if not 0 <= risk <= 1 or not 0 < most <= 1:
-        raise ValueError(
-            f"risk must be 0 to 1 and most above 0, up to 1 (got {risk}, {most})"
-        )
     if most <= risk:
         return 0.0
     logs = [

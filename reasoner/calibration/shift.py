@@ -34,8 +34,6 @@ def less_agreement(
     It is for one look at questions that were chosen before it: later looks at more of them have false alarms of their
     own.
     """
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must be above 0 and below 1 (got {alpha})")
     chance = chance_of_less(measured, seen)
     if chance > alpha:
         return None

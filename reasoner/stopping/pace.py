@@ -18,7 +18,6 @@ On recordings of models that think, 4 takes two thirds of the tokens, and a sixt
 """
 STRAGGLER_LENGTH: Final = 0.8
 """The part of the mean length of the finished samples beyond which a running one is a straggler."""
-_NO_ANSWER = Answer("", "")
 
 
 def width(

@@ -34,7 +34,6 @@ class Gain(NamedTuple):
 
 def beta_lead(a: int, b: int) -> float:
     """P(p > 1/2) for p ~ Beta(a + 1, b + 1): the answer with `a` votes is likelier than the one with `b`. Exact."""
-    _check_votes(a, b)
     tosses, term, heads = a + b + 1, 1, 1
     for k in range(min(a, b)):
         term = term * (tosses - k) // (k + 1)
@@ -112,10 +111,6 @@ def dirichlet_lead(counts: Sequence[int]) -> float:
     import numpy as np
     from scipy import special
 
-    if len(counts) < 2 or min(counts) < 0:
-        raise ValueError(
-            f"give at least two classes of 0 or more votes (got {list(counts)})"
-        )
     first, *others = counts
     nodes, weights = _legendre()
     low, high = (
@@ -143,7 +138,6 @@ def certificate(a: int, b: int) -> float:
     If the second answer is at least as likely as the first, i.i.d. samples ever bring it down to x with probability at
     most x; so it is valid after each sample. More votes for the second, up to a, never make it smaller.
     """
-    _check_votes(a, b)
     return (a + b + 1) * math.comb(a + b, a) / (1 << a + b)
 
 
@@ -154,7 +148,6 @@ def lock_in(a: int, b: int, remaining: int) -> float:
     The sum of BetaBinom(x; remaining, a + 1, b + 1) over a + x >= b + remaining - x, exact. 1.0 where remaining <= a -
     b.
     """
-    _check_votes(a, b, remaining)
     # Future votes fall at random between a + b + 1 marks, those for the first before mark a + 1. So the second
     # overtakes if the last `seats` of marks and votes together hold at most b marks.
     seats = (a + b + remaining) // 2 + 1
@@ -175,7 +168,6 @@ def knowledge_gain(a: int, b: int, draws: int) -> float:
     That chance is g = max(P, 1 - P), P of `beta_lead`; this is its expected value after the draws minus its current one
     (the knowledge gradient: Frazier 2008). Exact; 0.0 where draws <= |a - b|, as they cannot change the leader.
     """
-    _check_votes(a, b, draws)
     a, b = max(a, b), min(a, b)
     if draws <= a - b:
         return 0.0
@@ -208,7 +200,6 @@ def best_gain(a: int, b: int, remaining: int) -> Gain:
 
 @lru_cache(maxsize=1 << 17)
 def _best_gain(a: int, b: int, remaining: int) -> Gain:
-    _check_votes(a, b, remaining)
     tried = [*(h for h in DRAWS if h < remaining), *((remaining,) if remaining else ())]
     return max(
         (Gain(knowledge_gain(a, b, h) / h, h) for h in tried),
@@ -238,7 +229,6 @@ def _stays(first: int, others: tuple[int, ...], remaining: int) -> float:
     """
     import numpy as np
 
-    _check_votes(first, *others, remaining)
     multiplicities = Counter(others)
     size = first + sum(others) + len(others) + 1
     series = {
@@ -274,8 +264,3 @@ def _power_series(votes: int, remaining: int, size: int) -> Any:
     return np.exp(
         binomials + special.xlogy(x, share) + (votes + 1) * math.log1p(-share)
     )
-
-
-def _check_votes(*counts: int) -> None:
-    if min(counts) < 0:
-        raise ValueError(f"votes must be 0 or more (got {', '.join(map(str, counts))})")

@@ -88,16 +88,6 @@ def test_lost_answers_raise_the_alarm_that_the_others_do_not() -> None:
     assert "21 of 30, and 90.0% of 300 in calibration" in told
 
 
-@pytest.mark.parametrize(
-    ("confidences", "right"), [([0.5], []), ([1.1], [True]), ([math.nan], [True])]
-)
-def test_what_is_no_confidence_is_refused(
-    confidences: list[float], right: list[bool]
-) -> None:
-    with pytest.raises(ValueError, match="confidence"):
-        broken_promise(confidences, right, 100)
-
-
 def test_beyond_the_exact_count_the_chance_is_the_same_but_for_a_little() -> None:
     source = np.random.default_rng(3)
     confidences = source.uniform(0.5, 1, EXACT).tolist()

@@ -79,5 +79,3 @@ def test_without_questions_or_differences_there_is_none() -> None:
         == 1
     )
     assert chance_of_less({100: 10_000}, {0: 100}) == 1 / (1 + DRAWS)
-    with pytest.raises(ValueError, match="alpha"):
-        less_agreement({100: 5}, {100: 5}, 0)

@@ -67,27 +67,6 @@ def test_the_published_numbers_of_draws_of_the_best_gain(
     assert best_gain(a, b, 40 - a - b).draws == draws
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: beta_lead(-1, 2), "votes must be 0 or more"),
-        (lambda: beta_lead(2, -1), "votes must be 0 or more"),
-        (lambda: certificate(-1, 0), "votes must be 0 or more"),
-        (lambda: lock_in(1, -1, 2), "votes must be 0 or more"),
-        (lambda: lock_in(1, 1, -2), "votes must be 0 or more"),
-        (lambda: knowledge_gain(1, 1, -1), "votes must be 0 or more"),
-        (lambda: best_gain(1, 2, -1), "votes must be 0 or more"),
-        (lambda: stays((1, -1), 2), "votes must be 0 or more"),
-        (lambda: dirichlet_lead((-1, 2)), "at least two classes of 0 or more votes"),
-        (lambda: dirichlet_lead((3,)), "at least two classes"),
-        (lambda: stays((3,), 5), "at least two classes"),
-    ],
-)
-def test_impossible_votes_are_refused(call: Callable[[], float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        call()
-
-
 COUNTS = st.integers(0, 300)
 
 
