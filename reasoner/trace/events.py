@@ -80,12 +80,12 @@ T = TypeVar("T")
 VERSION: Final = 3
 ATTEMPTS: Final = 3
 """How often a request is tried when the engine loses it."""
-COMPLETION_FIELDS: Final = tuple(
+_SHARED: Final = tuple(
     f.name
     for f in fields(Completion)
     if f.init and f.name not in ("prompt", "extraction")
 )
-_FIELDS: Final = attrgetter(*COMPLETION_FIELDS)
+_VALUES: Final = attrgetter(*_SHARED)
 
 
 @cache
@@ -238,9 +238,12 @@ class Generated(Work):
 
     def completion(self, prompt: Prompt) -> Completion:
         """What was generated from `prompt`."""
-        return Completion(
-            prompt, **dict(zip(COMPLETION_FIELDS, _FIELDS(self), strict=True))
-        )
+        return Completion(prompt, **completion_fields(self))
+
+
+def completion_fields(generated: Completion | Generated) -> dict[str, Any]:
+    """What a completion and its event share, by name; `index` is the sequence's."""
+    return dict(zip(_SHARED, _VALUES(generated), strict=True))
 
 
 class Thought(Generated):

@@ -168,7 +168,7 @@ class QuestionHistory:
         """Whether the history decides about all sequences of an operation, so that none is generated now."""
         if not self._events:
             return False
-        if self.of(Cancelled, op) or self._refused(op):
+        if self.of(Cancelled, op) or self.refusal(op):
             return True
         return all((Sampled, *sequence) in self._events for sequence in sequences)
 
@@ -200,8 +200,8 @@ class QuestionHistory:
                 raise last.refusal.error()
             return last
         # Of an operation that was refused in part, a sequence may be there and the answer of its probe still missing.
-        if name[0] is not AnswerExtracted and (refused := self._refused(op)):
-            raise refused.error()
+        if name[0] is not AnswerExtracted and (refusal := self.refusal(op)):
+            raise refusal
         if self.of(Cancelled, op):
             raise NotRecorded(f"operation {op} was cancelled")
         if not self.source:
@@ -228,11 +228,8 @@ class QuestionHistory:
 
     def refusal(self, op: int) -> BudgetExhausted | None:
         """The refusal that was recorded for an operation."""
-        refused = self._refused(op)
-        return refused.error() if refused else None
-
-    def _refused(self, op: int) -> Refused | None:
-        return next((event for event in self.of(Refused) if event.op == op), None)
+        refusals = (event.error() for event in self.of(Refused) if event.op == op)
+        return next(refusals, None)
 
 
 EMPTY: Final = QuestionHistory()

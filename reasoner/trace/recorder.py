@@ -2,14 +2,12 @@
 
 import time
 from dataclasses import dataclass, field, fields
-from operator import attrgetter
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import RenderedPrompt
 from reasoner.trace.events import (
-    COMPLETION_FIELDS,
     Began,
     Dropped,
     Event,
@@ -20,12 +18,12 @@ from reasoner.trace.events import (
     Sink,
     Thought,
     Work,
+    completion_fields,
 )
 from reasoner.trace.history import EMPTY, QuestionHistory
 from reasoner.types import Answer, Completion, Prompt, Usage
 
 W = TypeVar("W", bound=Work)
-_FIELDS: Final = attrgetter(*COMPLETION_FIELDS)
 Why = Literal["cancelled", "deadline", "lost"]
 """What cut a request short."""
 
@@ -143,22 +141,15 @@ class Recorder:
             cost=cost,
             child=sequence.prompt.then(completion).digest,
             answer=answer,
-            **_generated(sequence, completion),
+            **completion_fields(completion) | sequence.named,
         )
 
     def thought(self, sequence: SequenceId, completion: Completion, cost: Cost) -> None:
         """The first request of a sequence ended at the limit of its thinking."""
-        self.write(Thought, cost=cost, **_generated(sequence, completion))
+        self.write(Thought, cost=cost, **completion_fields(completion) | sequence.named)
 
     def dropped(
         self, sequence: SequenceId, drop: Drop, usage: Usage | None, cost: Cost
     ) -> None:
         """A sequence did not complete; the engine had computed `usage`, None where that is unknown."""
         self.write(Dropped, cost=cost, usage=usage, **drop._asdict(), **sequence.named)
-
-
-def _generated(sequence: SequenceId, completion: Completion) -> dict[str, Any]:
-    """The fields of a completion, under the name of its sequence."""
-    return (
-        dict(zip(COMPLETION_FIELDS, _FIELDS(completion), strict=True)) | sequence.named
-    )

@@ -209,8 +209,13 @@ class QuestionView:
             case Began():
                 self.attempts += 1
                 self.ended = None
-            case Prompted() | Prefilled():
-                self._add_position(event)
+            case Prompted():
+                head = TreePrompt(event.messages, event.raw, event.tokens)
+                self._position(event.prompt, head)
+            case Prefilled():
+                at = self._position(event.prompt)
+                prefill = at.prefill + event.text
+                self._positions.setdefault(event.child, at._replace(prefill=prefill))
             case Thought():
                 self._thoughts[event.prompt, event.index] = event.cost
             case Sampled() | Dropped():
@@ -233,21 +238,12 @@ class QuestionView:
             case Ended():
                 self.ended = event
 
-    def _add_position(self, event: Prompted | Prefilled) -> None:
-        if isinstance(event, Prefilled):
-            at = self._position(event.prompt)
-            self._positions.setdefault(
-                event.child, at._replace(prefill=at.prefill + event.text)
-            )
-        elif event.prompt not in self._positions:
-            self._positions[event.prompt] = _Position(len(self.heads))
-            self.heads.append(TreePrompt(event.messages, event.raw, event.tokens))
-
-    def _position(self, prompt: str) -> _Position:
+    def _position(self, prompt: str, head: TreePrompt | None = None) -> _Position:
+        """Where a prompt is; one that is not known yet is a `head`, or missing without one."""
         if prompt not in self._positions:
-            self.missing = prompt
+            self.missing = self.missing if head else prompt
             self._positions[prompt] = _Position(len(self.heads))
-            self.heads.append(TreePrompt((), "", 0))
+            self.heads.append(head or TreePrompt((), "", 0))
         return self._positions[prompt]
 
     def _add_node(self, event: Sampled | Dropped) -> None:
