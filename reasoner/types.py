@@ -17,6 +17,7 @@ from typing import (
     NamedTuple,
     Protocol,
     TypeVar,
+    cast,
     get_args,
 )
 
@@ -192,10 +193,8 @@ def thinking_level(text: str, option: str = "thinking") -> ThinkingLevel:
         UsageError: it is none of these.
     """
     written = text.strip().lower()
-    for name in get_args(NamedLevel):
-        if written == name:
-            level: NamedLevel = name
-            return level
+    if written in get_args(NamedLevel):
+        return cast("NamedLevel", written)
     number = re.fullmatch(r"(\d{1,9})(k?)", written, re.ASCII)
     if number and int(number[1]):
         return int(number[1]) * (1000 if number[2] else 1)

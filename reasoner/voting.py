@@ -2,7 +2,7 @@
 
 import bisect
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import chain, islice
@@ -288,7 +288,10 @@ class Tally:
                 self._merge(key, other)
             elif verdict is None:
                 unsure.append(other)
-        self._leave_open(key, [*at_once, *later] if slow else [unsure, *later])
+        left = [*at_once, *later] if slow else [unsure, *later]
+        # Only their members as of now: later ones are compared with this answer.
+        if lists := [islice(keys, len(keys)) for keys in left if keys]:
+            self._open[key] = chain.from_iterable(lists)
         for block in home:
             (block.slow_home if slow else block.home).append(key)
         for block in guest:
@@ -296,11 +299,6 @@ class Tally:
 
     def _opened(self, names: Sequence[str]) -> list[_Block]:
         return [self._blocks.setdefault(name, _Block()) for name in names]
-
-    def _leave_open(self, key: str, others: Iterable[list[str]]) -> None:
-        """Compare an answer later with the current members of these lists."""
-        if lists := [islice(keys, len(keys)) for keys in others if keys]:
-            self._open[key] = chain.from_iterable(lists)
 
     def unplaced(self) -> tuple[Answer, ...]:
         """The answers with blocks that only a worker can find."""

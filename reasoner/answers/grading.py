@@ -6,7 +6,7 @@ A reference is compared after a question is over; nothing that answers one recei
 from reasoner.answers.code import CodeSpace
 from reasoner.answers.equivalence import Equivalence, SlowSpace, Verdict
 from reasoner.answers.forms import machine_forms
-from reasoner.answers.texts import TextSpace, squad_em, squad_normal
+from reasoner.answers.texts import TextSpace, squad_normal
 from reasoner.answers.whole import FreeSpace
 from reasoner.types import Answer, AnswerSpace
 
@@ -38,7 +38,7 @@ async def grade(
     if isinstance(space, SlowSpace):
         return await equivalence.accepts(space, gold, answer.text)
     if isinstance(space, TextSpace):
-        same = squad_em(answer.text, (gold,))
+        same = squad_normal(answer.text) == squad_normal(gold)
     else:
         reference = _boxed(space, gold)
         same = reference is not None and bool(space.same(reference, answer))

@@ -2,7 +2,6 @@
 
 import re
 import string
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import ClassVar, Literal
@@ -48,11 +47,6 @@ _VERB_AFTER = re.compile(
 def squad_normal(text: str) -> str:
     """SQuAD's normal form: lower case, no punctuation, no articles, single spaces (Rajpurkar 2016, 1606.05250)."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
-
-
-def squad_em(prediction: str, golds: Sequence[str]) -> bool:
-    """Whether the normal form equals a reference answer's normal form."""
-    return squad_normal(prediction) in map(squad_normal, golds)
 
 
 @dataclass(frozen=True, slots=True)

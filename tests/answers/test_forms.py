@@ -9,7 +9,7 @@ from reasoner.answers.forms import table
 from reasoner.answers.kinds import space_for
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.numbers import MAX_DIGITS, NumberSpace
-from reasoner.answers.texts import TextSpace, YesNoSpace, squad_em, squad_normal
+from reasoner.answers.texts import TextSpace, YesNoSpace, squad_normal
 from reasoner.answers.thinking import final_segment
 from reasoner.errors import UnknownName, UsageError
 from reasoner.types import AnswerSpace
@@ -480,4 +480,3 @@ def test_a_choice_has_2_to_26_options_and_asks_for_their_labels() -> None:
 )
 def test_the_normal_form_is_squads(text: str, normal: str) -> None:
     assert squad_normal(text) == normal
-    assert squad_em(text, [normal])
