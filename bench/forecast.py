@@ -29,7 +29,7 @@ from parallel_thinking import reordered
 from reasoner.budget import Cost
 from reasoner.engines.chains import PROBE_TOKENS
 from reasoner.stopping.forecast import UNDECIDED, Predict, forecast
-from reasoner.stopping.pace import STRAGGLER_LENGTH
+from reasoner.stopping.rules import STRAGGLER_LENGTH
 from reasoner.types import Answer, Vote, VoteState
 from reasoner_strategies._search.predicted_vote import SEVERAL, WINDOW
 

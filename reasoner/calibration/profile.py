@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from reasoner.calibration.promises import LEVEL, least_share, needed, p_value
+from reasoner.calibration.promises import LEVEL, needed, p_value
 from reasoner.errors import UsageError, require_name
 from reasoner.system.files import read_value
 
@@ -101,13 +101,6 @@ class Trust(_ProfilePart):
             - LONGER * longer
         )
         return 1 / (1 + math.exp(-odds))
-
-    def least_share(self, risk: float, promises: int = 1) -> float | None:
-        """The lowest share from which on at most `risk` of the answers are wrong, with 95 % confidence; None without.
-
-        `promises` is how many such shares hold together.
-        """
-        return least_share(self.shares, self.answered, self.right, risk, promises)
 
     def answers_above(self, threshold: float) -> tuple[float, float]:
         """The part of the questions that have this chance or more, and how many of those answers are right, 0 to 1.
@@ -245,18 +238,9 @@ class Family(_ProfilePart):
             )
         )
 
-    def standard(self, bin: int) -> ArmRow:
-        """The baseline in one bin."""
-        return self._row(self.baseline, bin)
-
     def safest(self, bin: int) -> ArmRow:
         """The safe arm in one bin."""
-        return self._row(self.safe, bin)
-
-    def _row(self, spec: str, bin: int) -> ArmRow:
-        return next(
-            row for row in self.arms if row.bin == bin and row.arm == (spec, "", "")
-        )
+        return next(row for row in self.rows(bin) if row.arm == (self.safe, "", ""))
 
 
 class Profile(_ProfilePart):

@@ -2,11 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+from typing import Any
 
 ALARM = 0.01
 """The chance of a false alarm per look."""
@@ -78,9 +74,7 @@ def predicted_at_most(count: int, chances: Sequence[float], questions: int) -> f
     return float(weights @ _at_most(count, shifted)) / float(weights.sum())
 
 
-def _at_most(
-    count: int, chances: "npt.NDArray[np.float64]"
-) -> "npt.NDArray[np.float64]":
+def _at_most(count: int, chances: Any) -> Any:
     """P(fewer than `count` of these coins fall heads) + P(`count` do) / 2, for each row of [K, n]."""
     import numpy as np
     from scipy import special

@@ -5,8 +5,7 @@ from typing import ClassVar, Literal
 
 from reasoner import Answer, Question, SamplingParams
 from reasoner.specs import Chance, CheckedOptions, Count, Samples
-from reasoner.stopping.pace import Order
-from reasoner.stopping.rules import BetaRule, DirichletRule
+from reasoner.stopping.rules import BetaRule, DirichletRule, Order
 from reasoner.strategy import Plan
 from reasoner_strategies._voting.stopping_vote import stopping_vote
 

@@ -10,12 +10,19 @@ from typing import ClassVar, Literal, NamedTuple
 from reasoner import Answer, Completion, Question, SamplingParams, VoteState
 from reasoner.calibration.arm_selection import Prefer, promised, worthwhile
 from reasoner.calibration.profile import ArmRow, Family, read_profile
-from reasoner.calibration.promises import fewest
+from reasoner.calibration.promises import fewest, least_share
 from reasoner.errors import ReasonerError, UsageError
 from reasoner.registry import build
 from reasoner.specs import CheckedOptions, FilePath, Samples, Share, Spec
-from reasoner.stopping.pace import Order
-from reasoner.stopping.rules import RISKS, BetaRule, FirstOf, LockIn, Lossless, smoothed
+from reasoner.stopping.rules import (
+    RISKS,
+    BetaRule,
+    FirstOf,
+    LockIn,
+    Lossless,
+    Order,
+    smoothed,
+)
 from reasoner.stopping.vote_posteriors import most_lost
 from reasoner.strategy import (
     BudgetExhausted,
@@ -164,8 +171,10 @@ class Auto(CheckedOptions):
     def _least_share(self, arm: _Arm) -> float:
         if not (self.abstain_risk and arm.row and self._family):
             return 0.0
-        bins = self._family.bins
-        least = arm.row.trust.least_share(self.abstain_risk, bins.count)
+        bins, trust = self._family.bins, arm.row.trust
+        least = least_share(
+            trust.shares, trust.answered, trust.right, self.abstain_risk, bins.count
+        )
         if least is None and bins.count == 1:
             raise UsageError(
                 f"abstain_risk={self.abstain_risk:g} cannot be promised by {counted(arm.row.questions, 'question')}: "

@@ -9,7 +9,7 @@ from reasoner.answers.asking import opening_of
 from reasoner.errors import UsageError
 from reasoner.specs import CheckedOptions, Count, Samples
 from reasoner.stopping.forecast import predicting
-from reasoner.stopping.pace import Order
+from reasoner.stopping.rules import Order
 from reasoner.strategy import (
     BudgetExhausted,
     Plan,

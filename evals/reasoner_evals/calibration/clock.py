@@ -7,8 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoner import Answer, Cost, Vote, VoteState
-from reasoner.stopping.pace import STRAGGLER_LENGTH, Order, width
-from reasoner.stopping.rules import MAX_WINDOW, StopRule, smoothed_share
+from reasoner.stopping.rules import (
+    MAX_WINDOW,
+    STRAGGLER_LENGTH,
+    Order,
+    StopRule,
+    smoothed_share,
+    width,
+)
 from reasoner_evals.runs.reading import SILENT
 from reasoner_evals.stats import Bools, Floats, Ints
 

@@ -12,8 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoner.registry import build, spec_of
-from reasoner.stopping.pace import LAUNCH_WINDOW, Order
-from reasoner.stopping.rules import BetaRule, FirstOf, Lossless, smoothed_share
+from reasoner.stopping.rules import (
+    LAUNCH_WINDOW,
+    BetaRule,
+    FirstOf,
+    Lossless,
+    Order,
+    smoothed_share,
+)
 from reasoner.stopping.vote_posteriors import most_lost
 from reasoner.strategy import StopRule
 from reasoner_evals.calibration.clock import SampleMatrix, StoppedVote

@@ -14,7 +14,7 @@ from reasoner.engines.mixture import MixtureEngine
 from reasoner.errors import EngineDied, ReasonerError
 from reasoner.registry import build, expanded, load, options_of, spec_of
 from reasoner.specs import BareWord, Spec
-from reasoner.stopping.pace import Order
+from reasoner.stopping.rules import Order
 from reasoner.types import FALLBACK
 from reasoner.verifier import Verifier
 from reasoner_evals.runs.equal import (

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from reasoner import Answer, Completion, Cost, Question, SamplingParams, VoteState
-from reasoner.stopping.pace import STRAGGLER_LENGTH
+from reasoner.stopping.rules import STRAGGLER_LENGTH
 from reasoner.strategy import Plan, StopRule, Tally, count_votes, note_stop, propose
 from reasoner_strategies._search.probed_chains import ProbedChains
 from reasoner_strategies._search.steps import Path

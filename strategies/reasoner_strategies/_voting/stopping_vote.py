@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from reasoner import Answer, Completion, Cost, Question, SamplingParams
-from reasoner.stopping.pace import LAUNCH_WINDOW, STRAGGLER_LENGTH, Order, width
+from reasoner.stopping.rules import LAUNCH_WINDOW, STRAGGLER_LENGTH, Order, width
 from reasoner.strategy import (
     BudgetExhausted,
     Handle,
@@ -55,7 +55,14 @@ class OrderedSampling:
     def take(self) -> Plan[tuple[int, Completion] | None]:
         """The next sample and its launch index; None if there are no more. Those that were refused are skipped."""
         while not self._due():
-            while not self._refused and self._has_room():
+            while not self._refused and self._launched < self.n:
+                in_flight = (
+                    len(self._running)
+                    if self.order == "length"
+                    else self._launched - self._taken
+                )
+                if in_flight + len(self._dropped) >= self.window:
+                    break
                 self._running[(yield from start(self.op))] = self._launched, self.now
                 self._launched += 1
             if not self._running:
@@ -85,14 +92,6 @@ class OrderedSampling:
         if self.order == "length":
             return bool(self._arrived)
         return self._taken in self._arrived or (self._refused and bool(self._arrived))
-
-    def _has_room(self) -> bool:
-        in_flight = (
-            len(self._running)
-            if self.order == "length"
-            else self._launched - self._taken
-        )
-        return self._launched < self.n and in_flight + len(self._dropped) < self.window
 
     @property
     def stragglers(self) -> int:

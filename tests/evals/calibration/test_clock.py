@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.stopping.pace import LAUNCH_WINDOW, Order
+from reasoner.stopping.rules import LAUNCH_WINDOW, Order
 from reasoner.strategy import StopRule
 from reasoner_evals.calibration.clock import SampleMatrix, StoppedVote
 from reasoner_evals.runs.reading import SILENT

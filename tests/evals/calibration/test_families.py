@@ -176,7 +176,7 @@ def test_a_stopped_vote_is_the_mean_over_all_orders(spec: str, tmp_path: Path) -
 
 def test_the_baseline_is_the_vote_of_all_and_harms_nobody(tmp_path: Path) -> None:
     found = family(tmp_path / "run", VOTE, GREEDY)
-    whole = found.standard(0)
+    whole = row(found, found.baseline)
     assert found.baseline == whole.strategy == SPEC
     assert whole.right == sum(baseline(number) for number in range(QUESTIONS))
     assert (whole.losses, whole.most, whole.samples) == (((0, QUESTIONS),), 0, 5)
@@ -218,7 +218,7 @@ def test_what_was_run_is_reported_as_it_was_run(tmp_path: Path) -> None:
 def test_a_question_counts_where_every_arm_has_a_result(tmp_path: Path) -> None:
     made = family(tmp_path / "run", VOTE, Fake("single", law=LAW, errors=3))
     assert {one.questions for one in made.arms} == {made.questions} == {QUESTIONS - 3}
-    assert made.standard(0).right == sum(
+    assert row(made, made.baseline).right == sum(
         baseline(number) for number in range(3, QUESTIONS)
     )
 
@@ -229,7 +229,7 @@ def test_bins_part_the_questions_and_the_rows(tmp_path: Path) -> None:
     parted = family(tmp_path / "parted", VOTE, questions=200, binning=Binning("split"))
     assert parted.bins.count > 1
     for place in range(parted.bins.count):
-        assert parted.standard(place).questions >= 30
+        assert row(parted, parted.baseline, place).questions >= 30
     for one in whole.arms:
         pieces = [
             row(parted, one.strategy, place) for place in range(parted.bins.count)
@@ -247,7 +247,8 @@ def test_bins_part_the_questions_and_the_rows(tmp_path: Path) -> None:
             )
         )
     assert [
-        parted.standard(place).questions for place in range(parted.bins.count)
+        row(parted, parted.baseline, place).questions
+        for place in range(parted.bins.count)
     ] == np.bincount(places).tolist()
 
 

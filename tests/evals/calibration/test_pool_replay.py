@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reasoner.budget import Cost
 from reasoner.registry import build
-from reasoner.stopping.pace import Order
+from reasoner.stopping.rules import Order
 from reasoner.types import VoteState
 from reasoner_evals.calibration.clock import SampleMatrix, StoppedVote
 from reasoner_evals.calibration.outcomes import (
