@@ -17,11 +17,11 @@ from reasoner.strategy import (
     model_info,
     note,
     note_stop,
-    propose,
     sample,
 )
 from reasoner.types import NO_THINKING, thinking_level
 from reasoner_strategies._prompts import with_text, without_reply
+from reasoner_strategies._voting.pool import proposed
 from reasoner_strategies._voting.self_comparison import replies_to
 
 WRITE: Final = "write"
@@ -262,9 +262,7 @@ def _proposed(
     )
     for index, reply in enumerate(drawn):
         tally.add(question.read(reply), index=index, weight=slots[index] or share)
-    vote_state = yield from count_votes(tally)
-    yield from propose(vote_state.leader, vote_state)
-    return tally, vote_state
+    return tally, (yield from proposed(count_votes(tally)))
 
 
 def _request(question: Question, shown: str, task: str, form: str) -> Prompt:

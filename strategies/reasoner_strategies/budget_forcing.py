@@ -1,7 +1,7 @@
 """Budget forcing: thinking is cut at a number of tokens, or made to continue, and then the answer is requested."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar
 
 from reasoner import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner.answers.asking import opening_of, read_probe
@@ -17,15 +17,6 @@ from reasoner_strategies._voting.pool import propose_answer
 PARAMS = SamplingParams(max_tokens=1 << 17)
 CLOSING = Opening("\n\nFinal Answer:", "Final Answer: ")
 """Requests the answer where its kind has no form to open."""
-
-
-class EndedThinking(NamedTuple):
-    """Thinking that ended: the prompt that the answer continues, and the answer it already holds."""
-
-    prompt: Prompt
-    answer: Answer | None
-    closed: bool
-    """Whether the model closed its thinking itself, with its end marker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +73,21 @@ class BudgetForcing(CheckedOptions):
         profile = model.thinking
         if profile and self.draws_once(model):
             return (yield from self._capped(question, reserve, profile))
-        thought = yield from self._think(question, reserve, profile)
-        if profile and thought.closed:
-            prompt = yield from prefill(thought.prompt, profile.end_text)
+        thought, answer, closed = yield from self._think(question, reserve, profile)
+        if profile and closed:
+            prompt = yield from prefill(thought, profile.end_text)
             [reply] = yield from self._answering(prompt, reserve, reserve)
-            answer = question.read(reply)
+            final = question.read(reply)
         else:
             opening = opening_of(question.space) or CLOSING
-            prompt = yield from prefill(thought.prompt, opening.text, thinking="close")
+            prompt = yield from prefill(thought, opening.text, thinking="close")
             [reply] = yield from self._answering(prompt, reserve, reserve)
             probed = reply.extraction.answer if reply.extraction else None
-            answer = (
+            final = (
                 read_probe(question.space, reply.text, opening, cut=reply.truncated)
                 or probed
             )
-        return (yield from propose_answer(question, answer or thought.answer))
+        return (yield from propose_answer(question, final or answer))
 
     def _capped(
         self, question: Question, reserve: int, profile: ThinkingProfile
@@ -123,8 +114,12 @@ class BudgetForcing(CheckedOptions):
 
     def _think(
         self, question: Question, reserve: int, profile: ThinkingProfile | None
-    ) -> Plan[EndedThinking]:
-        """Think up to the end, or as far as the budget allows; propose the answers read from it."""
+    ) -> Plan[tuple[Prompt, Answer | None, bool]]:
+        """Think up to the end, or as far as the budget allows; propose the answers read from it.
+
+        The prompt that the answer continues, the answer that the thinking holds already, and whether the model closed
+        its thinking itself, with its end marker.
+        """
         params = until_closed(self.params, profile)
         cap = min(self.max_thinking, params.limit - reserve)
         prompt = yield from prefill(question.prompt, "", thinking="open")
@@ -159,7 +154,7 @@ class BudgetForcing(CheckedOptions):
         yield from note(
             f"thinking {why} after {used} tokens, {waits} forced to continue"
         )
-        return EndedThinking(prompt, answer, why == "ended")
+        return prompt, answer, why == "ended"
 
 
 def until_closed(

@@ -194,9 +194,15 @@ class _TreeSearch:
         """The new states that continue these by a step that was proposed, or by the rest of the chain."""
         handles: dict[Handle, Path] = {}
         for parent in parents:
-            prompt = (
-                (yield from self._opened(parent)) if self._is_ready(parent) else None
+            done = (
+                self._task is not None
+                and self._task.rest_of(parent.prompt.text) == self._task.done
             )
+            prompt = None
+            if done or parent.steps + 1 >= self.options.max_steps:
+                # No other step follows: the rest of the chain is drawn.
+                asking = ANSWER if self._task else "\n"
+                prompt = yield from prefill(parent.prompt, asking, thinking="close")
             state = (
                 replace(parent, prompt=prompt, steps=self.options.max_steps - 1)
                 if prompt
@@ -245,22 +251,6 @@ class _TreeSearch:
                 )
                 self._launched += 1
         return states
-
-    def _is_ready(self, state: Path) -> bool:
-        """Whether the answer follows, and no other step."""
-        done = (
-            self._task is not None
-            and self._task.rest_of(state.prompt.text) == self._task.done
-        )
-        return done or state.steps + 1 >= self.options.max_steps
-
-    def _opened(self, state: Path) -> Plan[Prompt]:
-        """What the rest of a chain after a state continues."""
-        return (
-            yield from prefill(
-                state.prompt, ANSWER if self._task else "\n", thinking="close"
-            )
-        )
 
     def _request(self, general: str, own: str, state: Path) -> Prompt:
         """A request about a state, in the task's `own` words if it has any."""

@@ -35,9 +35,11 @@ class ProbedChains:
         """Those that grew in a round of at most `window` chains. Where the budget admits none, all end."""
         self.launched = min(
             len(self.paths),
-            self.launched + window - sum(path.open for path in self._launched_paths),
+            self.launched
+            + window
+            - sum(path.open for path in self.paths[: self.launched]),
         )
-        before, limit = self._launched_paths, self.params.limit
+        before, limit = self.paths[: self.launched], self.params.limit
         stepping = StepOptions(
             step="", step_tokens=self.every, max_steps=limit + 1, params=self.params
         )
@@ -58,10 +60,6 @@ class ProbedChains:
             path.order: path.answer(self.question) for path in grown if path.finished
         }
         return grown
-
-    @property
-    def _launched_paths(self) -> list[Path]:
-        return self.paths[: self.launched]
 
     def probe(self, paths: Sequence[Path]) -> Plan[None]:
         """Ask those that have not finished for their answers."""
