@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from reasoner.errors import (
     ReasonerError,
@@ -20,15 +20,7 @@ from reasoner.errors import (
     require_name,
     shown,
 )
-from reasoner.specs import (
-    MAX_DEPTH,
-    BareWord,
-    OpenOptions,
-    Spec,
-    Value,
-    hints_of,
-    written,
-)
+from reasoner.specs import BareWord, OpenOptions, Spec, Value, hints_of, written
 from reasoner.system.foreign import ForeignErrors
 from reasoner.system.machine import own_plug_ins, plug_ins
 from reasoner.system.redaction import without_userinfo
@@ -141,28 +133,16 @@ def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
     Raises:
         UsageError: not a spec, an unknown name or option, or a value that does not fit.
     """
-    return _built(kind, spec, common, _Checked())
+    return _built(kind, spec, common, lambda _cls, _option: None)
 
 
 def build_checked(kind: Kind, spec: str | Spec, check: Check) -> Any:
     """Like `build`, after a `check` of each option that the spec, and each spec in it, sets."""
-    return _built(kind, spec, {}, _Checked(check))
-
-
-class _Checked(NamedTuple):
-    """How deep a spec is nested, and what checks its options."""
-
-    check: Check = lambda _cls, _option: None
-    depth: int = 0
-
-    def deeper(self) -> "_Checked":
-        if self.depth == MAX_DEPTH:
-            raise UsageError(f"specs must be nested at most {MAX_DEPTH} deep")
-        return self._replace(depth=self.depth + 1)
+    return _built(kind, spec, {}, check)
 
 
 def _built(
-    kind: Kind, spec: str | Spec, common: Mapping[str, Any], checked: _Checked
+    kind: Kind, spec: str | Spec, common: Mapping[str, Any], check: Check
 ) -> Any:
     if not isinstance(spec, str | Spec):
         raise UsageError(
@@ -182,22 +162,22 @@ def _built(
     for written_option, value in spec.options.items():
         option = written_option or _first_required(owner, name, fields, value)
         if opened and option not in allowed:
-            checked.check(cls, opened.field)
+            check(cls, opened.field)
             beyond[option] = value
             continue
         require_name("option", option, allowed, of=owner)
         if option in fields:
-            checked.check(cls, option)
+            check(cls, option)
             values[option] = value
         else:
-            checked.check(SamplingParams, sampling[option])
+            check(SamplingParams, sampling[option])
             params[sampling[option]] = value
     if unknown := values.keys() - fields.keys():
         raise UnknownName("option", min(unknown), allowed, of=owner)
-    options = _converted(owner, values, cls, checked)
+    options = _converted(owner, values, cls, check)
     if params and isinstance(base, SamplingParams):
         options["params"] = dataclasses.replace(
-            base, **_converted(owner, params, SamplingParams, checked)
+            base, **_converted(owner, params, SamplingParams, check)
         )
     if opened and beyond:
         options[opened.field] = {**options.get(opened.field, {}), **opened.read(beyond)}
@@ -367,16 +347,16 @@ def _nested(hint: Any) -> Kind | None:
 
 
 def _converted(
-    owner: str, values: Mapping[str, Any], cls: Any, checked: _Checked
+    owner: str, values: Mapping[str, Any], cls: Any, check: Check
 ) -> dict[str, Any]:
     hints = hints_of(cls)
     return {
-        option: _value(f"{owner}: {option}", value, hints.get(option, str), checked)
+        option: _value(f"{owner}: {option}", value, hints.get(option, str), check)
         for option, value in values.items()
     }
 
 
-def _value(where: str, value: Any, hint: Any, checked: _Checked) -> Any:
+def _value(where: str, value: Any, hint: Any, check: Check) -> Any:
     """The value of an option, converted from a spec or a caller to its type."""
     if hint == ThinkingLevel | None and isinstance(value, str):
         return thinking_level(value)
@@ -386,9 +366,9 @@ def _value(where: str, value: Any, hint: Any, checked: _Checked) -> Any:
     if listed and isinstance(value, str | Spec):
         value = (value,) if value != "" else ()
     if kind and listed:
-        return tuple(_built(kind, part, {}, checked.deeper()) for part in value)
+        return tuple(_built(kind, part, {}, check) for part in value)
     if kind and isinstance(value, str | Spec):
-        return _built(kind, value, {}, checked.deeper())
+        return _built(kind, value, {}, check)
     return _read(where, value, str if kind else hint)
 
 
