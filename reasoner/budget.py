@@ -328,26 +328,15 @@ class Budget:
         and other amounts are rounded down. Seconds and sequential tokens are not divided, as work side by side does not
         add up in them.
         """
-
-        def whole(limit: int | None) -> int | None:
-            if limit is None:
-                return None
-            rest = sum(part <= limit % count for part in parts)
-            return limit // count * len(parts) + rest
-
-        def real(limit: float | None) -> float | None:
-            if limit is None:
-                return None
-            return math.nextafter(limit / count * len(parts), 0)
-
-        return replace(
-            self,
-            tokens=whole(self.tokens),
-            generated=whole(self.generated),
-            samples=whole(self.samples),
-            flops=real(self.flops),
-            usd=real(self.usd),
-        )
+        shares: dict[str, Any] = {}
+        for unit in SUMMED:
+            limit = getattr(self, unit)
+            if limit is not None and unit in ("flops", "usd"):
+                shares[unit] = math.nextafter(limit / count * len(parts), 0)
+            elif limit is not None:
+                rest = sum(part <= limit % count for part in parts)
+                shares[unit] = limit // count * len(parts) + rest
+        return replace(self, **shares)
 
     def divided(self, count: int) -> "Budget":
         """The least of `count` equal parts, with at least one sample and without a deadline."""
