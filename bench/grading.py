@@ -73,7 +73,7 @@ async def speed(golds: list[str]) -> None:
         for _ in range(ROUNDS):
             # A new pool each time, so that no result is cached.
             equivalence = Equivalence(pool=ProcessPool(prepare=prepare))
-            await equivalence.warm()
+            await equivalence.pool.warm()
             began = time.perf_counter()
             if forced:
                 await asyncio.gather(
@@ -126,7 +126,7 @@ async def classes() -> None:
     seconds, same = [], 0
     for _ in range(ROUNDS):
         equivalence = Equivalence(seconds=LIMIT, pool=ProcessPool(prepare=prepare))
-        await equivalence.warm()
+        await equivalence.pool.warm()
         began = time.perf_counter()
         same = (await equivalence.same_many(MATH, pairs, ComparisonMeter())).count(True)
         seconds.append(time.perf_counter() - began)
@@ -138,7 +138,7 @@ async def classes() -> None:
 
 async def main(path: str, golds: list[str]) -> None:
     equivalence = Equivalence(seconds=LIMIT)
-    await equivalence.warm()
+    await equivalence.pool.warm()
     print(f"{len(golds)} answers of {path}")
     await recall(equivalence, golds)
     await precision(equivalence, golds)

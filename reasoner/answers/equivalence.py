@@ -166,10 +166,6 @@ class Equivalence:
                 )
         return tuple(blocks)
 
-    async def warm(self) -> None:
-        """Start the pool before the first comparison."""
-        await self.pool.warm()
-
     async def close(self) -> None:
         """Stop the pool. A later comparison starts it again."""
         await self.pool.close()

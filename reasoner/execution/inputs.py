@@ -16,7 +16,7 @@ from collections.abc import (
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import copy_context
 from hashlib import blake2b
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Budget, Prices
@@ -229,13 +229,8 @@ _WANTED: Mapping[Kind, tuple[str, str]] = {
 """The method by which an object of each kind is recognised, and what may be given."""
 
 
-class Plugins(NamedTuple):
-    """The objects of one run."""
-
-    strategy: Strategy
-    engine: Engine
-    verifier: Verifier | None
-    stop: StopRule | None
+Plugins = tuple[Strategy, Engine, Verifier | None, StopRule | None]
+"""The objects of one run."""
 
 
 @asynccontextmanager
@@ -273,7 +268,7 @@ async def plugins(
             built.push_async_callback(policy.close)
         if rater is not None and rater is not verifier:
             built.push_async_callback(rater.close)
-        yield Plugins(plan, policy, rater, rule)
+        yield plan, policy, rater, rule
 
 
 def default_verifier(strategies: Iterable[Strategy]) -> str:

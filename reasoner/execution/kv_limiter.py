@@ -207,11 +207,6 @@ class KvCacheLimiter(Room[CacheClaim]):
         # Sequences that may wait before the cache counts as crowded
         return max(8, self._in_flight // 4)
 
-    @property
-    def expected(self) -> float:
-        """The most tokens that those in flight and what is kept are expected to hold now or later; at least 0."""
-        return float(self._mean.max()) + self._shared
-
     def charge(
         self,
         shared: Shared,

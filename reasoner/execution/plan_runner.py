@@ -11,8 +11,7 @@ from reasoner.answers.equivalence import Equivalence
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, PlanError, ReasonerError, UsageError
 from reasoner.execution.executor import OperationExecutor
-from reasoner.execution.launching import SequenceIds, each
-from reasoner.execution.order import RunningOperations
+from reasoner.execution.order import RunningOperations, SequenceIds, each
 from reasoner.execution.probes import Probes
 from reasoner.execution.programs import execute
 from reasoner.execution.sampling import OperationSampler, resolved
@@ -331,7 +330,7 @@ class PlanRunner:
                     cost=proposal.cost,
                 )
                 if self._running.scheduled:
-                    self._running.scheduled.update(proposal.vote_state)
+                    self._running.scheduled.vote_state = proposal.vote_state
             case ops.Note():
                 self._seen.remarks.append(op)
                 self.executor.recorder.write(Noted, text=op.text, ends=op.ends)

@@ -46,7 +46,8 @@ class Probes:
     """The probes of one question. One that the ledger refuses is missing; the sequence then has no answer."""
 
     executor: OperationExecutor
-    _wanted: bool | None = None
+    wanted: bool = field(init=False)
+    """Whether replies without an answer are probed: the kind of answer wants it, and there is a model to ask."""
     _refused: bool = False
     _answered: bool = False
     """Whether a reply has an answer."""
@@ -67,17 +68,9 @@ class Probes:
     def __post_init__(self) -> None:
         space = self.executor.question.space
         self._opening, self._if_cut = opening_of(space), getattr(space, "cut", "drop")
-
-    @property
-    def wanted(self) -> bool:
-        """Whether replies without an answer are probed: the kind of answer wants it, and there is a model to ask."""
-        if self._wanted is None:
-            self._wanted = (
-                probed(self.executor.question.space)
-                and self._opening is not None
-                and self._way is not None
-            )
-        return self._wanted
+        self.wanted = (
+            probed(space) and self._opening is not None and self._way is not None
+        )
 
     @property
     def reserve(self) -> int:

@@ -32,7 +32,7 @@ from reasoner.execution.inputs import (
     as_sink,
     plugins,
 )
-from reasoner.execution.launching import cancel_all
+from reasoner.execution.order import cancel_all
 from reasoner.execution.scheduler import Allocation
 from reasoner.execution.session import CONCURRENCY, RunContext
 from reasoner.registry import DEFAULT_ENGINE, DEFAULT_STRATEGY
@@ -124,16 +124,16 @@ async def solve_each(
     as_instance(spent, Cost, "spent", "a Cost")
     async with AsyncExitStack() as stack:
         stack.enter_context(rarely_collected())
-        used = await stack.enter_async_context(
+        plan, policy, rater, rule = await stack.enter_async_context(
             plugins(strategy, engine, verifier, stop)
         )
-        await claim_memory(used.engine, used.verifier)
-        await used.engine.start()
-        stated, past = _stated(used.engine, budget, each), history or {}
-        if isinstance(used.engine, RecordedEngine):
-            budget, each, allocation, past = None, None, None, used.engine.history
-        if used.verifier is not None:
-            await used.verifier.start(used.engine)
+        await claim_memory(policy, rater)
+        await policy.start()
+        stated, past = _stated(policy, budget, each), history or {}
+        if isinstance(policy, RecordedEngine):
+            budget, each, allocation, past = None, None, None, policy.history
+        if rater is not None:
+            await rater.start(policy)
         shared = allocation is not None or bool(budget and str(budget))
         if isinstance(asked, Collection):
             length, past = (
@@ -150,10 +150,10 @@ async def solve_each(
             comparer = Equivalence()
             stack.push_async_callback(comparer.close)
         context = RunContext(
-            strategy=used.strategy,
-            engine=used.engine,
-            verifier=used.verifier,
-            stop=used.stop,
+            strategy=plan,
+            engine=policy,
+            verifier=rater,
+            stop=rule,
             comparer=comparer,
             trace=sink,
             seed=seed,
@@ -166,7 +166,7 @@ async def solve_each(
                 ),
             ),
             stated=stated,
-            limits=EngineLimits.of(used.engine),
+            limits=EngineLimits.of(policy),
             history=past,
             window=concurrency,
         )

@@ -16,8 +16,7 @@ from reasoner.engine import (
 )
 from reasoner.errors import BudgetExhausted, EngineError, PromptTooLong, UsageError
 from reasoner.execution.executor import OperationExecutor, derive_seed
-from reasoner.execution.launching import MAX_IN_FLIGHT, SequenceIds, each
-from reasoner.execution.order import ClockEntry
+from reasoner.execution.order import MAX_IN_FLIGHT, ClockEntry, SequenceIds, each
 from reasoner.execution.probes import Probes
 from reasoner.execution.work import EngineRequest, perform
 from reasoner.models.defaults import resolved_params
@@ -258,7 +257,10 @@ class _SequenceJob(EngineRequest):
             Usage(prompt, 0, tokens), at=self.at, counted_as=self.counted_as
         )
         if limit is not None and tokens > limit:
-            again = Usage(prompt + limit + self._closing_bound, 0, tokens - limit)
+            profile = executor.model.thinking
+            # The closing text has at most as many tokens as bytes.
+            closing = len(profile.closing.encode()) if profile else 0
+            again = Usage(prompt + limit + closing, 0, tokens - limit)
             first = executor.cost(Usage(prompt, 0, limit))
             cost = first + executor.cost(
                 again, at=self.at + limit, counted_as="request"
@@ -451,12 +453,6 @@ class _SequenceJob(EngineRequest):
             logprobs=_joined_logprobs(first.logprobs, forced, second.logprobs),
             seed=first.seed,
         )
-
-    @property
-    def _closing_bound(self) -> int:
-        """The most tokens that the closing text can have."""
-        profile = self.executor.model.thinking
-        return len(profile.closing.encode()) if profile else 0
 
 
 def _joined_logprobs(

@@ -81,8 +81,6 @@ class BidQueue:
         self._states: dict[int, QuestionState] = {}
         self._bids: dict[int, Bid] = {}
         self._heap: list[Bid] = []
-        self._closed = bytearray()
-        """1 at the index of each question that is closed: there may be millions."""
         self._spent, self._draws = 0.0, 0
         self._unit = 0.0
 
@@ -92,12 +90,7 @@ class BidQueue:
         return self._spent / self._draws if self._draws else 0.0
 
     def update(self, index: int, state: QuestionState) -> None:
-        """Take a new state of a question: it replaces the older bid, or drops it where nothing more may be drawn.
-
-        A closed question is ignored.
-        """
-        if index < len(self._closed) and self._closed[index]:
-            return
+        """Take a new state of a question: it replaces the older bid, or drops it where nothing more may be drawn."""
         before = self._states.get(index)
         self._states[index] = state
         self._draws += state.draws - (before.draws if before else 0)
@@ -138,14 +131,12 @@ class BidQueue:
 
     def close(self, index: int) -> None:
         """Drop the bid of a finished question; what it cost stays in the mean."""
-        self._closed.extend(bytes(max(0, index + 1 - len(self._closed))))
-        self._closed[index] = 1
         self._bids.pop(index, None)
         self._states.pop(index, None)
 
     def _rebuild(self) -> None:
-        self._heap = list(self._bids.values())
-        heapq.heapify(self._heap)
+        # A sorted list is a heap.
+        self._heap = sorted(self._bids.values())
 
     def _bid(self, index: int) -> Bid:
         state = self._states[index]
@@ -240,7 +231,8 @@ class Scheduler:
         self._first_draws: deque[ScheduledQuestion] = deque()
         self._undrawn = 0
         self._drawing = 0
-        self._in_flight = 0
+        self.in_flight = 0
+        """Draws that were started and have not ended."""
         self._advancing = False
         self._ending: ScheduledQuestion | None = None
         """The question that was refused a draw so that it ends and the next one is opened."""
@@ -283,13 +275,13 @@ class Scheduler:
 
     def _advance(self) -> None:
         self._advancing = False
-        while self._first_draws and self._in_flight < self.allocation.abreast:
+        while self._first_draws and self.in_flight < self.allocation.abreast:
             scheduled = self._first_draws.popleft()
             if scheduled.waiting:
                 self._drawing += 1
                 self._undrawn -= 1
                 scheduled.opened = True
-                self._in_flight += scheduled.release(1)
+                self.in_flight += scheduled.release(1)
                 self._gate.on_room()
         if self._unopened and len(self._scheduled) < self._window:
             return
@@ -305,7 +297,7 @@ class Scheduler:
                 )
             elif draws := self._affordable(draws):
                 self._bids.pop()
-                self._in_flight += scheduled.release(draws)
+                self.in_flight += scheduled.release(draws)
             else:
                 return
 
@@ -320,7 +312,7 @@ class Scheduler:
             self._limit
             - self._share * self._unopened
             - self.measured(self._run)
-            - self._in_flight * mean
+            - self.in_flight * mean
         )
         if room < mean:
             if self._ending is None:
@@ -334,23 +326,18 @@ class Scheduler:
         return min(draws, int(min(room / mean, draws)))
 
     def _fits(self, draws: int) -> bool:
-        if not self._in_flight:
+        if not self.in_flight:
             return True
-        if self._in_flight >= self.allocation.abreast:
+        if self.in_flight >= self.allocation.abreast:
             return False
         left = self._limit - self.measured(self._run)
         # The part of the remaining budget that may be in flight beyond first samples, so that results
         # redirect the rest
-        return (self._in_flight + draws) * self._bids.mean <= left / 8
+        return (self.in_flight + draws) * self._bids.mean <= left / 8
 
     def measured(self, ledger: Ledger) -> float:
         """What a ledger has spent, in the unit in which questions compete."""
         return self._run.measure(self._unit, ledger.settled)
-
-    def draw_ended(self) -> None:
-        """An operation that was started has ended."""
-        self._in_flight -= 1
-        self.advance()
 
     def enter_bid(self, scheduled: "ScheduledQuestion") -> None:
         """Enter the bid of a question that waits for its next wave, or refuse it if its lead is safe."""
@@ -391,7 +378,8 @@ class ScheduledQuestion:
     _in_flight: int = 0
     _idle: bool = False
     _blocking: bool = False
-    _vote_state: VoteState = field(default_factory=VoteState)
+    vote_state: VoteState = field(default_factory=VoteState)
+    """The vote behind the latest proposal."""
 
     async def start(self) -> None:
         """Wait until the scheduler starts the next operation, which then is `over`.
@@ -416,7 +404,8 @@ class ScheduledQuestion:
         """An operation has ended: the plan continues, unless it waits for one other operation."""
         self._in_flight -= 1
         self._idle = self._blocking
-        self.scheduler.draw_ended()
+        self.scheduler.in_flight -= 1
+        self.scheduler.advance()
         self._bid_if_idle()
 
     def idle(self) -> None:
@@ -433,10 +422,6 @@ class ScheduledQuestion:
         finally:
             self._idle = self._blocking = False
 
-    def update(self, vote_state: VoteState) -> None:
-        """The plan proposed its best answer so far."""
-        self._vote_state = vote_state
-
     def close(self) -> None:
         """The question is closed."""
         self.waiting.clear()
@@ -448,7 +433,7 @@ class ScheduledQuestion:
 
     def state(self) -> QuestionState:
         """The vote of the question and what it cost, for its bid."""
-        vote_state = self._vote_state
+        vote_state = self.vote_state
         cast, total = (
             vote_state.cast,
             sum(vote.weight for vote in vote_state.votes) + vote_state.tail.weight,

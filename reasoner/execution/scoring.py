@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
 from reasoner.budget import NO_COST, Cost
 from reasoner.engine import RenderedPrompt
@@ -195,18 +195,8 @@ Logprobs = dict[tuple[TokenIds, int], float]
 """The log-probability of each token after the token ids that lead to it."""
 
 
-class BranchNode(NamedTuple):
-    """A node of the tree: the token ids that lead to it, and those that texts continue with."""
-
-    path: TokenIds
-    watch: TokenIds
-
-
-class LikelihoodReply(NamedTuple):
-    """The log-likelihood of each text, None where it did not fit, and what computing it cost."""
-
-    likelihoods: tuple[TextLikelihood | None, ...]
-    cost: Cost
+BranchNode = tuple[TokenIds, TokenIds]
+"""A node of the tree of texts: the token ids that lead to it, and those that texts continue with."""
 
 
 def branch_nodes(
@@ -221,7 +211,7 @@ def branch_nodes(
         for position, token in enumerate(ids):
             following.setdefault(ids[:position], {})[token] = None
     return tuple(
-        BranchNode(path, watch[first : first + max_watched])
+        (path, watch[first : first + max_watched])
         for path, watch in ((path, tuple(tokens)) for path, tokens in following.items())
         for first in range(0, len(watch), max_watched)
     )
@@ -241,8 +231,10 @@ def joint_logprob(
 
 async def measure_likelihoods(
     executor: OperationExecutor, op: int, operation: LogLikelihood, *, at: int
-) -> LikelihoodReply:
-    """The log-likelihood of each text; None where it does not fit the context window. It takes no virtual time.
+) -> tuple[tuple[TextLikelihood | None, ...], Cost]:
+    """The log-likelihood of each text, None where it does not fit the context window, and what computing all cost.
+
+    It takes no virtual time.
 
     Raises:
         BudgetExhausted: the ledger refused a part of it, or the deadline passed.
@@ -271,7 +263,7 @@ async def measure_likelihoods(
             )
 
         event = await inquiry.outcome(ask)
-    return LikelihoodReply(event.likelihoods, event.cost.taking(0))
+    return event.likelihoods, event.cost.taking(0)
 
 
 async def _encoded(
@@ -298,27 +290,23 @@ async def _ask_all(
 ) -> Logprobs:
     """The log-probabilities at all nodes. The first failure cancels the others, as all are needed."""
 
-    async def ask(node: BranchNode) -> Logprobs:
+    async def ask(path: TokenIds, watch: TokenIds) -> Logprobs:
         rendered = RenderedPrompt(
-            (head.token_ids or ()) + node.path, head.tokens + len(node.path)
+            (head.token_ids or ()) + path, head.tokens + len(path)
         )
         completion = await inquiry.request(
-            prompt.extended("", node.path), rendered, ONE_TOKEN, watch=node.watch
+            prompt.extended("", path), rendered, ONE_TOKEN, watch=watch
         )
         if completion.logprobs is None or not completion.logprobs.watched:
             raise UsageError(
                 f"{inquiry.executor.engine.name} reports no log-probabilities of chosen tokens: {INSTEAD}"
             )
-        return {
-            (node.path, token): row
-            for token, row in zip(
-                node.watch, completion.logprobs.watched[0], strict=True
-            )
-        }
+        rows = completion.logprobs.watched[0]
+        return {(path, token): row for token, row in zip(watch, rows, strict=True)}
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(ask(node)) for node in nodes]
+            tasks = [group.create_task(ask(*node)) for node in nodes]
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return {

@@ -24,8 +24,7 @@ from reasoner.errors import UsageError
 from reasoner.execution.admission import Admission, EngineLimits
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.inputs import IdSet, check_ids, open_input
-from reasoner.execution.launching import cancel_all
-from reasoner.execution.order import RunningOperations
+from reasoner.execution.order import RunningOperations, cancel_all
 from reasoner.execution.plan_runner import PlanRunner
 from reasoner.execution.scheduler import Allocation, Scheduler
 from reasoner.models.defaults import limits_of, resolve
@@ -267,7 +266,7 @@ class RunContext:
             hasattr(question.space, "find_blocks")
             and not self.history.get(question.id, EMPTY).source
         )
-        return asyncio.ensure_future(self.comparer.warm()) if slow else None
+        return asyncio.ensure_future(self.comparer.pool.warm()) if slow else None
 
 
 class Session:

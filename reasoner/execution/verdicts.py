@@ -15,9 +15,10 @@ from reasoner.budget import NO_COST, Cost
 from reasoner.engine import spellings
 from reasoner.errors import BudgetExhausted, EngineError, NotRecorded, UsageError
 from reasoner.execution.executor import OperationExecutor
-from reasoner.execution.launching import each
+from reasoner.execution.order import each
 from reasoner.execution.work import Inquiry
 from reasoner.strategy import NOT_ASKED
+from reasoner.system.printing import counted
 from reasoner.trace.events import AnswersCompared, BlocksFound, EquivalenceChecked
 from reasoner.types import Answer, AnswerSpace, Blocks, Prompt, SamplingParams, TokenIds
 from reasoner.voting import compares_by_model
@@ -208,14 +209,7 @@ class QuestionVerdicts:
                 f"{count} not decided {limit}: those answers count as different{advice}"
             )
         if self._compared:
-            notes.append(
-                f"the model compared {_counted(self._compared, 'pair of answers', 'pairs of answers')}"
-            )
+            pairs = counted(len(self._compared), "pair")
+            tokens = sum(self._compared, NO_COST).tokens
+            notes.append(f"the model compared {pairs} of answers: {tokens:,} tokens")
         return tuple(notes)
-
-
-def _counted(costs: Sequence[Cost], singular: str, plural: str) -> str:
-    tokens = sum(costs, NO_COST).tokens
-    return (
-        f"{len(costs):,} {singular if len(costs) == 1 else plural}: {tokens:,} tokens"
-    )

@@ -38,6 +38,11 @@ LENGTHS = st.lists(st.integers(1, 5000), max_size=30).map(
 )
 
 
+def expected(limiter: KvCacheLimiter) -> float:
+    """The most tokens that those in flight and what is kept are expected to hold now or later."""
+    return float(limiter._mean.max()) + limiter._shared
+
+
 def survival_at(table: LifeTable, length: int, limit: int = 32_768) -> float:
     return float(
         np.interp(
@@ -225,7 +230,7 @@ def test_every_sequence_gets_in_and_everything_is_released(
                 await turns(source.randint(0, 5))
                 generated = None if end == "unknown" else int(part * limit)
             finally:
-                assert limiter.expected >= 0
+                assert expected(limiter) >= 0
                 door.leave(charge, generated, ended=end == "ended")
             through.append(number)
 
@@ -242,7 +247,7 @@ def test_every_sequence_gets_in_and_everything_is_released(
         await asyncio.gather(*tasks, return_exceptions=True)
         for question in range(5):
             door.release(f"{question}")
-        assert limiter.expected == 0
+        assert expected(limiter) == 0
         assert door.gate.queues == {}
         assert len(through) == len(sequences) - len(cancelled)
 
@@ -335,7 +340,7 @@ def test_a_kept_prompt_counts_while_nothing_of_it_is_in_flight() -> None:
         door.limiter.keep("p", 100)
         door.limiter.keep("p", 100)
         door.end("a")
-        assert door.limiter.expected == 100
+        assert expected(door.limiter) == 100
         door.ask("small", ("q", 100), own=48)
         await turns()
         # Nothing is in flight, so one may go, though 100 + 150 are not more than fits either.

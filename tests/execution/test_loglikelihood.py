@@ -71,12 +71,12 @@ def test_the_tree_watches_each_token_once_within_the_limit_of_a_request(
     spelled: list[TokenIds], max_samples: int
 ) -> None:
     places = branch_nodes(spelled, max_watched=max_samples)
-    steps = [(place.path, token) for place in places for token in place.watch]
+    steps = [(path, token) for path, watch in places for token in watch]
     assert len(steps) == len(set(steps))
     assert set(steps) == {
         (ids[:at], token) for ids in spelled for at, token in enumerate(ids)
     }
-    assert all(1 <= len(place.watch) <= max_samples for place in places)
+    assert all(1 <= len(watch) <= max_samples for _, watch in places)
     told = dict.fromkeys(steps, -0.5)
     assert all(
         joint_logprob(ids, told) == TextLikelihood(-0.5 * len(ids), len(ids))

@@ -288,18 +288,17 @@ def test_the_best_bid_is_taken(
     closed: set[int] = set()
     for what, place, now in steps:
         given_state = now._replace(spent=100.0 * now.draws) if even else now
-        if what == "tell":
+        if what == "tell" and place not in closed:
             queue.update(place, given_state)
-            if place not in closed:
-                told[place] = given_state
-                bids.pop(place, None)
-                if given_state.remaining:
-                    bids[place] = given_state
+            told[place] = given_state
+            bids.pop(place, None)
+            if given_state.remaining:
+                bids[place] = given_state
         elif what == "close":
             queue.close(place)
             closed.add(place)
             bids.pop(place, None)
-        else:
+        elif what != "tell":
             peeked, bid = queue.peek(), queue.pop()
             assert peeked == bid
             assert (bid is None) == (not bids)
