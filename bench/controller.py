@@ -38,6 +38,7 @@ from trust import calibration_error, risk_coverage
 
 from reasoner.calibration.arm_selection import Choice, Prefer, promised, worthwhile
 from reasoner.calibration.profile import LONGER, ArmRow, Bins, Family, Trust
+from reasoner.calibration.promises import least_share
 from reasoner.registry import build
 from reasoner.specs import Spec
 from reasoner.stopping.rules import RISKS, sample_price
@@ -495,7 +496,10 @@ def confidence(pool: Pool) -> Iterator[str]:
                     [np.mean((x - right) ** 2) for x in (sure, share)]
                     + [risk_coverage(x, right).mean() for x in (sure, share)]
                 )
-                if (least := trust.least_share(ABSTAIN_RISK)) is not None:
+                least = least_share(
+                    trust.shares, trust.answered, trust.right, ABSTAIN_RISK
+                )
+                if least is not None:
                     promises += 1
                     given = outcomes.share >= least
                     broken += bool((1 - outcomes.right)[given].mean() > ABSTAIN_RISK)
