@@ -5,7 +5,6 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from statistics import NormalDist
 from typing import Annotated, Final, NamedTuple
 
@@ -188,7 +187,8 @@ class SimulatedEngine(CheckedOptions, FreeEngine):
     async def render(self, prompt: Prompt) -> RenderedPrompt:
         """One token for each word of the prompt; the ids mean nothing."""
         words = sum(
-            map(_words, (prompt.raw, *(message.content for message in prompt.messages)))
+            len(text.split())
+            for text in (prompt.raw, *(message.content for message in prompt.messages))
         )
         ids = (0,) * words + prompt.token_ids
         opened = (
@@ -406,9 +406,3 @@ def _asked(prompt: Prompt) -> Wording:
             prompt.raw,
         ),
     )
-
-
-@lru_cache(maxsize=64)
-def _words(text: str) -> int:
-    """How many words a text has; all samples of a question ask for it."""
-    return len(text.split())

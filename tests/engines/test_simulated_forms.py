@@ -79,11 +79,6 @@ SCALARS = st.one_of(
     st.builds(
         dict,
         type=st.just("string"),
-        pattern=st.sampled_from((r"^\d{3}-[A-Z]{2}$", "(a|bc)+d?", r"^[^@\s]+@x\.y$")),
-    ),
-    st.builds(
-        dict,
-        type=st.just("string"),
         format=st.sampled_from(("date", "date-time", "email", "uuid", "ipv4")),
     ),
     bounded("minimum", "maximum", st.integers(-9, 30)).map(
@@ -212,7 +207,6 @@ def test_a_reply_satisfies_its_schema_and_is_a_function_of_its_seed(
             },
             {"a": 8},
         ),
-        ({"anyOf": [{"type": "string", "pattern": "(?=x)y"}, {"type": "null"}]}, None),
     ],
 )
 def test_a_schema_lets_a_reply_say_its_answer(schema: Any, value: Any) -> None:
@@ -244,8 +238,7 @@ DOUBLED = {
             {"$defs": DOUBLED | {"a15": {}}, "$ref": "#/$defs/a0"},
             "more than 5,000 steps",
         ),
-        ({"pattern": "("}, "it is no pattern"),
-        ({"pattern": "((((a{200}){200}){200}){200})"}, "its text is too long"),
+        ({"type": "string", "pattern": "("}, "keyword pattern"),
         ({"minimum": 3, "maximum": 2}, "nothing satisfies"),
         (
             {

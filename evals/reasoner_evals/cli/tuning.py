@@ -59,25 +59,9 @@ from reasoner_evals.tuning.rounds import FinishedRound, RoundMeasures, Rounds
 from reasoner_evals.tuning.split import QuestionSplit, apart, split
 from reasoner_evals.tuning.verdict import JudgedStrategy, forecasts, frontier, verdict
 
-M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 WAIT: Final = 1.0
 """Seconds between two looks for the results of other shards."""
-
-
-class _Setup(Kept):
-    """What decides a race; kept in its folder."""
-
-    data: str
-    judge: str
-    task: str
-    subset: str
-    engine: str
-    verifier: str
-    strategies: tuple[str, ...]
-    budget: str
-    spend: int | None
-    seed: int
-    shards: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,22 +103,22 @@ class Tuning:
         return tuple(each for each in self.strategies if not is_single(each))
 
     @property
-    def decided(self) -> _Setup:
-        """What decides the race."""
+    def decided(self) -> dict[str, Any]:
+        """What decides the race, as it is kept in its folder."""
         source = self.data.source
-        return _Setup(
-            data=source.data_hash,
-            judge=self.judge.source.data_hash,
-            task=source.task,
-            subset=source.subset,
-            engine=without_secrets(spec_of(self.engine)),
-            verifier=spec_of(self.verifier) if self.verifier else "",
-            strategies=self.strategies,
-            budget=str(self.goal),
-            spend=self.spend,
-            seed=self.seed,
-            shards=self.shard.count if self.shard else 1,
-        )
+        return {
+            "data": source.data_hash,
+            "judge": self.judge.source.data_hash,
+            "task": source.task,
+            "subset": source.subset,
+            "engine": without_secrets(spec_of(self.engine)),
+            "verifier": spec_of(self.verifier) if self.verifier else "",
+            "strategies": list(self.strategies),
+            "budget": str(self.goal),
+            "spend": self.spend,
+            "seed": self.seed,
+            "shards": self.shard.count if self.shard else 1,
+        }
 
 
 def prepared(
@@ -263,8 +247,8 @@ def locked_race(tuning: Tuning) -> Iterator[None]:
     """
     file, decided = tuning.folder / "tune.json", tuning.decided
     if file.exists():
-        before = _read(file, _Setup)
-        changed = [name for name, value in decided if value != getattr(before, name)]
+        before = _read(file, dict[str, Any])
+        changed = [name for name in decided if decided[name] != before.get(name)]
         if changed:
             raise UsageError(
                 f"{tuning.folder} holds a race with other settings ({', '.join(changed)}): give --runs another folder"
@@ -277,7 +261,7 @@ def locked_race(tuning: Tuning) -> Iterator[None]:
         )
     make_folder(tuning.folder)
     with nullcontext() if tuning.shard else writing(tuning.folder, file):
-        _write(file, decided)
+        write_whole(file, [json.dumps(decided, indent=1).encode(), b"\n"])
         yield
 
 
@@ -285,7 +269,7 @@ def _write(file: Path, content: BaseModel) -> None:
     write_whole(file, [content.model_dump_json(indent=1).encode(), b"\n"])
 
 
-def _read(file: Path, kind: type[M]) -> M:
+def _read(file: Path, kind: type[T]) -> T:
     return read_value(
         file,
         kind,
@@ -293,15 +277,6 @@ def _read(file: Path, kind: type[M]) -> M:
         advice="delete it, and run the command again",
         error=TraceError,
     )
-
-
-class _Raced(NamedTuple):
-    """A race that has ended, why it did, the tokens so far, and the names of its rounds."""
-
-    race: Race
-    ended: str
-    spent: float
-    rounds: Sequence[str]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -337,7 +312,7 @@ class TuneRun(EngineRun):
                 data=setup.data,
                 models=setup.models,
                 verifier=setup.verifier,
-                verifier_spec=setup.decided.verifier,
+                verifier_spec=setup.decided["verifier"],
                 seed=setup.seed,
                 prices=setup.prices,
                 command=self.command,
@@ -552,7 +527,7 @@ class TuneRun(EngineRun):
             )
         )
         return RaceOutcome(
-            tuning=setup.decided.model_dump(),
+            tuning=setup.decided,
             race=race,
             specs=tuple(specs),
             chosen=chosen,

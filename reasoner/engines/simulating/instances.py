@@ -4,13 +4,12 @@ import json
 import math
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from functools import lru_cache
 from itertools import count
 from typing import Any, Final
 
-from reasoner.engines.simulating.patterns import matching
 from reasoner.errors import UsageError, shown
 from reasoner.system.files import parse_json
 
@@ -22,8 +21,6 @@ _BRIEF: Final = (4, 500)
 """The level, and the steps, after which only what is required is written: a schema that refers to itself ends."""
 ANY_OBJECT: Final = '{"type": "object"}'
 """The schema that leaves an object to what the prompt says of it."""
-_TRIES: Final = 50
-"""How many texts or items are tried until one fits."""
 _KEYWORDS: Final[Mapping[str, set[str]]] = {
     "object": {
         "properties",
@@ -33,7 +30,7 @@ _KEYWORDS: Final[Mapping[str, set[str]]] = {
         "maxProperties",
     },
     "array": {"items", "prefixItems", "minItems", "maxItems", "uniqueItems"},
-    "string": {"minLength", "maxLength", "pattern", "format"},
+    "string": {"minLength", "maxLength", "format"},
     "number": {
         "minimum",
         "maximum",
@@ -53,6 +50,7 @@ _UNREAD: Final = {
     "dependentRequired",
     "dependentSchemas",
     "dependencies",
+    "pattern",
     "propertyNames",
     "patternProperties",
     "unevaluatedItems",
@@ -312,7 +310,8 @@ class _Writer:
             {json.dumps(item, sort_keys=True) for item in items},
         )
         try:
-            for number in range(_TRIES):
+            # How many items are tried until one differs
+            for number in range(50):
                 value = self.value(schema)
                 if json.dumps(value, sort_keys=True) not in known:
                     return value
@@ -331,31 +330,14 @@ class _Writer:
         least, most = schema.get("minLength", 0), schema.get("maxLength", math.inf)
         self._spend(max(least, len(self._answer)))
         length = min(most, max(least, len(self._answer)))
-        texts: Iterable[str] = [
-            _FORMATS.get(
-                schema.get("format", ""), self._answer.ljust(length, "-")[:length]
-            )
-        ]
-        if "pattern" in schema:
-            texts = self._matching(schema["pattern"])
-        fitting = next((text for text in texts if least <= len(text) <= most), None)
-        if fitting is None:
+        text = _FORMATS.get(
+            schema.get("format", ""), self._answer.ljust(length, "-")[:length]
+        )
+        if not least <= len(text) <= most:
             raise _NoInstance(
                 f"json_schema has a text for which the simulated engine finds none: {shown(schema)}"
             )
-        return fitting
-
-    def _matching(self, pattern: str) -> Iterator[str]:
-        """Texts that match a pattern, of several lengths."""
-        for _ in range(_TRIES):
-            try:
-                text = matching(pattern, self._source)
-            except ValueError as error:
-                raise _NoInstance(
-                    f"json_schema has the pattern {shown(pattern)}, for which no text is written: {error}"
-                ) from None
-            self._spend(1 + len(text))
-            yield text
+        return text
 
     def _number(self, schema: dict[str, Any], *, whole: bool) -> int | float:
         """The answer if it is allowed, else a number at a bound or between both."""
