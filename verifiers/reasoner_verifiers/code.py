@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, NamedTuple
+from typing import Annotated, Any, ClassVar, Final
 
 from reasoner import Completion, Cost, Prompt, Question, Rating, SamplingParams
 from reasoner.answers.code import CodeSpace, functions_in
@@ -36,13 +36,6 @@ WRITE_TESTS: Final = (
     "arguments of a call and the result that is asked for above, both as plain values. Choose different calls than "
     "the examples, edge cases too. Give them in one ```python block."
 )
-
-
-class GivenTests(NamedTuple):
-    """The tests of a question that are trusted, and the function that they call."""
-
-    tests: tuple[str | Call | Program, ...]
-    asked: AskedFunction | None
 
 
 @dataclass(slots=True)
@@ -108,7 +101,7 @@ class CodeTests(CheckedOptions):
         self, question: Question, candidate: Completion, policy: Engine
     ) -> Cost:
         """Nothing, unless tests must be written first: then all drafts, with nothing cached."""
-        asked = self._given(question).asked
+        _, asked = self._given(question)
         if WRITTEN not in self.tests or asked is None:
             return Cost()
         drafts = self._open.setdefault(question.id, WrittenTests())
@@ -164,8 +157,10 @@ class CodeTests(CheckedOptions):
         value = _share(ranked) * all(kept) if ranked else _share(kept)
         return Rating(value, cost_meter.cost, parts=tuple(map(float, verdict.passes)))
 
-    def _given(self, question: Question) -> GivenTests:
-        """The given and the shown tests of a question."""
+    def _given(
+        self, question: Question
+    ) -> tuple[tuple[str | Call | Program, ...], AskedFunction | None]:
+        """The tests of a question that are trusted, given and shown ones, and the function that they call."""
         record = (
             _records(self.tests_file).get(question.id, {}) if self.tests_file else {}
         )
@@ -186,7 +181,7 @@ class CodeTests(CheckedOptions):
             if test not in (SHOWN, WRITTEN)
         ]
         shown = shown_tests(question.text, asked) if SHOWN in self.tests else ()
-        return GivenTests((*given, *shown), asked)
+        return (*given, *shown), asked
 
     def _missing(self, question: Question) -> str:
         """Why there is no test, and what to do."""

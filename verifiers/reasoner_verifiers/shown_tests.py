@@ -279,23 +279,13 @@ def _asserted(test: ast.expr, asked: AskedFunction) -> ReadTest:
 # Calls with their results in prose, and inputs with outputs
 
 
-class TestResult(NamedTuple):
-    """A call in a text, the sign after it, and the value behind that, if it is plain."""
-
-    call: ast.expr
-    sign: str
-    value: ast.expr | None
-
-
 def _results(text: str, asked: AskedFunction) -> Iterator[ReadTest]:
     """Lines such as `f([1, 2]) == 3`, `f(1) -> 2` or `f(1) returns 2`.
 
     Where a sign also follows a call with variables, as in `f(n) = f(n - 1) + 2`, it defines and does not show.
     """
     results = [result for line in text.split("\n") for result in _calls(line, asked)]
-    defines = {
-        result.sign for result in results if not _has_plain_arguments(result.call)
-    }
+    defines = {sign for call, sign, _ in results if not _has_plain_arguments(call)}
     for call, sign, value in results:
         if (
             value
@@ -305,8 +295,10 @@ def _results(text: str, asked: AskedFunction) -> Iterator[ReadTest]:
             yield _stated(call, value, asked)
 
 
-def _calls(line: str, asked: AskedFunction) -> Iterator[TestResult]:
-    """The calls of the function in one line of prose that a sign follows."""
+def _calls(
+    line: str, asked: AskedFunction
+) -> Iterator[tuple[ast.expr, str, ast.expr | None]]:
+    """The calls of the function in one line of prose, with their signs, and the plain values behind."""
     if re.match(r"\s*(?:>>>|\.\.\.|assert\b|(?:async )?def\b|return\b)", line):
         return
     for called in re.finditer(rf"(?<![\w.]){re.escape(asked.called)}\(", line):
@@ -315,9 +307,7 @@ def _calls(line: str, asked: AskedFunction) -> Iterator[TestResult]:
             call = _expression(line[called.start() : end])
             if call is not None:
                 if _is_call(call, asked) and (sign := _SIGN.match(line, end)):
-                    yield TestResult(
-                        call, sign["sign"], _plain_spelled(line[sign.end() :])
-                    )
+                    yield call, sign["sign"], _plain_spelled(line[sign.end() :])
                 break
 
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import special
@@ -41,17 +41,6 @@ EMBEDDED_HEAD = Path(__file__).parent / "heads" / "smollm2-135m-instruct.safeten
 """The head that comes with this package, for the embedded model."""
 # Tokenizers that encode this text equally count as the same: digits, spaces, capitals, accents, other scripts, LaTeX.
 _PROBE = "Then  12,345 + 0.5 = \\frac{a}{b}\n\n\tNaïve 数学 <|im_end|> I'll re-check."
-
-
-class Options(NamedTuple):
-    """The options of a reward model; `engine` are the keyword arguments of its `PoolingEngine`."""
-
-    model: str
-    recipe: str
-    rates: Literal["steps", "outcome"]
-    separator: str
-    part: Part
-    engine: Mapping[str, Any]
 
 
 Compute = Callable[[Sequence[int], bool], Awaitable[Sequence[float]]]
@@ -147,9 +136,9 @@ class RewardModel:
 
     @classmethod
     async def ready(
-        cls, engine: PoolingEngine, recipe: Recipe, options: Options, policy: Engine
+        cls, engine: PoolingEngine, recipe: Recipe, options: Any, policy: Engine
     ) -> "RewardModel":
-        """The model of a started engine."""
+        """The model of a started engine, by the options of a `RewardVerifier`."""
         for text, expected in recipe.tokens.items():
             ids = await engine.encode(text)
             if ids != (expected,):
@@ -258,8 +247,8 @@ class RunningModel:
             raise VerifierError("the reward model was not started")
         return self.model
 
-    async def start(self, options: Options, policy: Engine) -> None:
-        """Find the model and start it beside the policy.
+    async def start(self, options: Any, policy: Engine) -> None:
+        """Find the model that the options of a `RewardVerifier` name, and start it beside the policy.
 
         Raises:
             UsageError: the options name no model, or one that does not fit beside the policy.
@@ -276,7 +265,7 @@ class RunningModel:
         # If several start it concurrently, all use the first one's model and cache.
         self.model = self.model or model
 
-    def find(self, options: Options, policy: Engine) -> None:
+    def find(self, options: Any, policy: Engine) -> None:
         """Choose the engine once, also when called concurrently, and let it claim its part of the policy's GPU."""
         with self._lock:
             if self.engine is not None:
@@ -298,7 +287,14 @@ class RunningModel:
                 )
                 source = str(serving_folder(file, notify))
             engine = PoolingEngine(
-                source, task=recipe.task, pooling=recipe.pooling, **options.engine
+                source,
+                task=recipe.task,
+                pooling=recipe.pooling,
+                max_model_len=options.max_model_len,
+                kv_gib=options.kv_gib,
+                gpu_memory_utilization=options.gpu_memory_utilization,
+                dtype=options.dtype,
+                args=options.args,
             )
             engine.notify = notify
             engine.share_gpu(policy)
@@ -309,7 +305,7 @@ class RunningModel:
 class RewardVerifier(CheckedOptions):
     """A verifier that rates by a reward model beside the policy; without a call of `start` it starts the model itself.
 
-    Subclasses have the first five names of `Options` as attributes.
+    Subclasses have `model`, `recipe`, `rates`, `separator` and `part` as attributes.
     """
 
     open_options: ClassVar[OpenOptions] = OPEN
@@ -327,21 +323,15 @@ class RewardVerifier(CheckedOptions):
     def complete(self) -> None:
         check_args(self.args, options_of(type(self)), PoolingEngine.owned)
 
-    @property
-    def _options(self) -> Options:
-        names = ("max_model_len", "kv_gib", "gpu_memory_utilization", "dtype", "args")
-        chosen = (getattr(self, name) for name in Options._fields[:-1])
-        return Options._make((*chosen, {name: getattr(self, name) for name in names}))
-
     async def claim_memory(self, policy: Engine) -> None:
         """Claim the reward model's share of the policy's GPU, before the policy starts."""
         build = installed_build()
         if self.running.model is None and build is not None and not build.cpu:
-            await in_daemon(lambda: self.running.find(self._options, policy))
+            await in_daemon(lambda: self.running.find(self, policy))
 
     async def start(self, policy: Engine) -> None:
         """Start the reward model beside the policy."""
-        await self.running.start(self._options, policy)
+        await self.running.start(self, policy)
 
     async def bound(
         self, question: Question, candidate: Completion, policy: Engine
