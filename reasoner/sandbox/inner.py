@@ -123,19 +123,6 @@ def same(a: object, b: object) -> bool:
 # The side of the code
 
 
-def _compiled(source: str) -> types.CodeType | str:
-    try:
-        return compile(source, "<answer>", "exec", dont_inherit=True)
-    except (
-        SyntaxError,
-        ValueError,
-        OverflowError,
-        RecursionError,
-        MemoryError,
-    ) as error:
-        return f"{type(error).__name__}: {error}"
-
-
 def _resolved(module: types.ModuleType, name: str) -> Callable[..., object]:
     """The callable with a dotted name; classes in it are instantiated, so that `Solution.method` can be called."""
     resolved: Any = module
@@ -190,9 +177,16 @@ def serve(calls: TextIO, replies: TextIO) -> None:
 
     source = sys.stdin.buffer.read().decode("utf-8", "surrogatepass")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    code = _compiled(source)
-    if isinstance(code, str):
-        return say(["compile_error", code])
+    try:
+        code = compile(source, "<answer>", "exec", dont_inherit=True)
+    except (
+        SyntaxError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+        MemoryError,
+    ) as error:
+        return say(["compile_error", f"{type(error).__name__}: {error}"])
     # Not `__main__`, so that a program's main part does not run.
     module = types.ModuleType("answer")
     sys.modules["answer"] = module

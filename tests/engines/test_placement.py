@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from reasoner.budget import Cost
 from reasoner.engine import ConfidenceFloor, Logprobs, RenderedPrompt, SampleRequest
-from reasoner.engines.ray.host import EngineHost
 from reasoner.engines.ray.placement import Placement
+from reasoner.engines.ray.replica import EngineHost
 from reasoner.engines.remote.host import (
     CallOutcome,
     RemoteLengths,

@@ -101,7 +101,16 @@ def _own_cluster() -> Callable[[], None]:
 
     def hold() -> None:
         try:
-            _start(folder)
+            ray.init(
+                address="local",
+                # Ray keeps an idle process for each core.
+                num_cpus=1,
+                include_dashboard=False,
+                # Shared memory of a cluster of our own; only messages of more than 100 kB pass through it
+                object_store_memory=128 * 2**20,
+                _temp_dir=folder,
+                **_SILENT,
+            )
         except BaseException as error:
             started.set_exception(error)
         else:
@@ -147,21 +156,6 @@ def _keeper(folder: str) -> "subprocess.Popen[bytes]":
         *(f"{pid}={keeper.began(pid)}" for pid in below),
     ]
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 Python itself
-
-
-def _start(folder: str) -> None:
-    import ray
-
-    ray.init(
-        address="local",
-        # Ray keeps an idle process for each core.
-        num_cpus=1,
-        include_dashboard=False,
-        # Shared memory of a cluster of our own; only messages of more than 100 kB pass through it
-        object_store_memory=128 * 2**20,
-        _temp_dir=folder,
-        **_SILENT,
-    )
 
 
 def gpus() -> float:

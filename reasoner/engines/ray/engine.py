@@ -18,7 +18,7 @@ from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.ray import cluster
 from reasoner.engines.ray.placement import Placement
 from reasoner.engines.ray.replica import Pacer, Replica, Setup
-from reasoner.engines.remote.engine import RemoteEngine
+from reasoner.engines.remote.calls import RemoteEngine
 from reasoner.engines.remote.host import HostFacts, Plain
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import in_daemon, installed_build
@@ -163,7 +163,9 @@ class RayEngine(CheckedOptions, RemoteEngine):
     def lengths(self) -> list[int]:
         """The tokens of each sequence in flight so far, in all replicas."""
         return [
-            tokens for replica in self._replicas for tokens in replica.lengths.values()
+            tokens
+            for replica in self._replicas
+            for tokens in replica.calls.lengths.values()
         ]
 
     def replica_of(self, question_id: str) -> int:

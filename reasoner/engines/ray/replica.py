@@ -1,15 +1,15 @@
-"""The driver's side of one replica: its calls gathered into batches, its outcomes, its death and its restart."""
+"""One replica: what runs inside its actor, and the driver's side: its calls in batches, its death and its restart."""
 
 import asyncio
+import os
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from reasoner.engine import EngineUnavailable, RequestLost, SampleRequest
-from reasoner.engines.ray.host import EngineHost
+from reasoner.engine import Engine, EngineUnavailable, RequestLost, SampleRequest
 from reasoner.engines.remote.calls import HostCalls
-from reasoner.engines.remote.host import Plain, ToDriver, versions
+from reasoner.engines.remote.host import Host, Plain, ToDriver, ToReplica, versions
 from reasoner.engines.vllm.build import first_line
 from reasoner.errors import EngineDied, ReasonerError
 from reasoner.types import Notify
@@ -22,6 +22,47 @@ _DETAIL = re.compile(
     r"(?:Worker exit detail|The actor died because of): *(.+?)(?:\.\s|\.?$)",
     re.MULTILINE,
 )
+
+
+class EngineHost:
+    """Hosts an engine of this class with these options, and runs the calls of the driver as tasks.
+
+    An exchange takes messages of the driver and returns the news, as soon as there is any. Of two exchanges that wait,
+    the older one returns without news.
+    """
+
+    def __init__(
+        self, cls: type[Engine], options: dict[str, Any], threads: int
+    ) -> None:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        self._news = asyncio.Event()
+        self._host = Host(lambda: cls(**options), self._news.set)
+        self._exchange = 0
+
+    async def versions(self) -> dict[str, str]:
+        """The versions that are installed here."""
+        return versions()
+
+    async def exchange(self, number: int, batch: list[ToReplica]) -> list[ToDriver]:
+        """Begin and cancel calls; then wait until there is news or nothing runs. The newest exchange gets the news."""
+        # Ray may run the calls of an actor in another order than they were made.
+        await self._until(lambda: self._exchange == number - 1)
+        self._host.take(batch)
+        # Each task must run once before the next batch may cancel it.
+        await asyncio.sleep(0)
+        self._exchange = number
+        self._news.set()
+        await self._until(lambda: number != self._exchange or not self._host.waiting)
+        return self._host.news() if number == self._exchange else []
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        while not reached():
+            self._news.clear()
+            await self._news.wait()
+
+    async def stop(self) -> None:
+        """Close the engine."""
+        await self._host.engine.close()
 
 
 class Pacer:
@@ -74,12 +115,7 @@ class Replica:
         self._open = 0
         """Exchanges that wait for an answer: one that waits for news, and one that takes its place."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._calls = HostCalls(self._wake)
-
-    @property
-    def lengths(self) -> dict[int, int]:
-        """The tokens of the replies to calls that still run."""
-        return self._calls.lengths
+        self.calls = HostCalls(self._wake)
 
     @property
     def given_up(self) -> bool:
@@ -117,7 +153,7 @@ class Replica:
         if self._starting and not self._starting.done():
             self._starting.cancel()
         actor, self._actor, self._ready = self._actor, None, False
-        self._calls.lose(RequestLost(f"{self.name} was closed"))
+        self.calls.lose(RequestLost(f"{self.name} was closed"))
         if actor is not None:
             with suppress(Exception):
                 # How long a replica may take to close; then it is killed
@@ -170,7 +206,7 @@ class Replica:
     async def _send(
         self, method: str, *arguments: Any, request: SampleRequest | None = None
     ) -> Any:
-        outcome = await self._calls.send(method, *arguments, request=request)
+        outcome = await self.calls.send(method, *arguments, request=request)
         try:
             value = outcome.result()
         except EngineDied as error:
@@ -185,12 +221,9 @@ class Replica:
         """Make an exchange as soon as it is this replica's turn, and has answered all but one."""
         if self._open < OPEN and not self._due:
             self._due = True
-            self._keep(self._exchange())
-
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            task = asyncio.ensure_future(self._exchange())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _exchange(self) -> None:
         """Send what there is to send, and receive what there is once something has ended in the replica."""
@@ -198,7 +231,7 @@ class Replica:
             await self._setup.pacer.turn()
         finally:
             self._due = False
-        actor, calls = self._actor, self._calls
+        actor, calls = self._actor, self.calls
         batch = calls.take()
         if not batch and not calls.pending:
             return
@@ -211,7 +244,7 @@ class Replica:
             received = await actor.exchange.remote(number, batch)
         except asyncio.CancelledError:
             # The event loop ends, and nobody must wait for what nobody will collect.
-            self._calls.lose(RequestLost(f"the event loop of {self.name} ended"))
+            self.calls.lose(RequestLost(f"the event loop of {self.name} ended"))
             raise
         except Exception as error:
             self._died(actor, _cause(error))
@@ -242,7 +275,7 @@ class Replica:
                 self._starting = asyncio.ensure_future(self._start())
                 self._starting.add_done_callback(self._restarted)
             self._notify(f"{self.name} died ({cause}): {end}")
-        self._calls.lose(lost)
+        self.calls.lose(lost)
         return lost
 
     def _restarted(self, task: "asyncio.Task[Any]") -> None:

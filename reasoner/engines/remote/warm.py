@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from reasoner.engine import Engine, EngineUnavailable, SampleRequest
-from reasoner.engines.remote.calls import HostCalls
-from reasoner.engines.remote.engine import RemoteEngine
+from reasoner.engines.remote.calls import HostCalls, RemoteEngine
 from reasoner.engines.remote.host import (
     CallOutcome,
     Host,
