@@ -21,8 +21,7 @@ from reasoner.engine import (
 from reasoner.engines.chains import PROBE_TOKENS, ChainLaw, probe_reply
 from reasoner.engines.simulating.arithmetic import read_arithmetic, written
 from reasoner.engines.simulating.instances import ANY_OBJECT, instance
-from reasoner.engines.simulating.tools import in_turn, named_call
-from reasoner.engines.simulating.wordings import Wording, wording
+from reasoner.engines.simulating.wordings import Wording, in_turn, named_call, wording
 from reasoner.errors import UsageError
 from reasoner.models.thinking import ThinkingProfile, still_thinking
 from reasoner.specs import CheckedOptions, Range, Share
@@ -203,7 +202,8 @@ class SimulatedEngine(CheckedOptions, FreeEngine):
         """The distribution of answers to a prompt that asks for a form."""
         if self.answers:
             return self._default
-        value, shown = read_arithmetic(_text(prompt))
+        text = "\n\n".join(message.content for message in prompt.messages)
+        value, shown = read_arithmetic(text or prompt.raw)
         if asked.options:
             right = "" if value is None else written(value)
             options = sorted(asked.options, key=lambda option: option.text != right)
@@ -387,10 +387,6 @@ def _begun(text: str, share: float) -> str:
     """About a share of a text: some of its words, and never the last one, which may be the answer."""
     words = text.split(" ")
     return " ".join(words[: math.ceil((len(words) - 1) * share)])
-
-
-def _text(prompt: Prompt) -> str:
-    return "\n\n".join(message.content for message in prompt.messages) or prompt.raw
 
 
 def _asked(prompt: Prompt) -> Wording:

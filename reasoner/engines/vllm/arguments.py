@@ -146,7 +146,10 @@ def _words(parser: Any, name: str, value: Any) -> list[str]:
     if action.nargs == 0:
         if value == "None":
             return []
-        return [flag if _truth(value) else f"--no-{flag.removeprefix('--')}"]
+        if str(value).lower() not in ("true", "false"):
+            raise ValueError("it must be true or false")
+        negated = f"--no-{flag.removeprefix('--')}"
+        return [flag if str(value).lower() == "true" else negated]
     if isinstance(value, list) and action.nargs is not None:
         return (
             [
@@ -162,12 +165,6 @@ def _words(parser: Any, name: str, value: Any) -> list[str]:
     if isinstance(value, list) and all(isinstance(item, str | int) for item in value):
         return [f"{flag}={','.join(map(str, value))}"]
     return [f"{flag}={value if isinstance(value, str) else json.dumps(value)}"]
-
-
-def _truth(value: Any) -> bool:
-    if str(value).lower() not in ("true", "false"):
-        raise ValueError("it must be true or false")
-    return str(value).lower() == "true"
 
 
 @lru_cache(maxsize=1)

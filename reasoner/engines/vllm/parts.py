@@ -76,10 +76,24 @@ class PartReader:
     def __init__(
         self, before: SequencePrefix, marks: ThinkingMarks, tokenizer: Any
     ) -> None:
-        self._special, self._decoder = (
-            marks.special,
-            Decoder(before.head, tokenizer, special=True),
+        from vllm.v1.engine.detokenizer import IncrementalDetokenizer
+
+        self._special = marks.special
+        params = SimpleNamespace(
+            stop=[],
+            min_tokens=0,
+            include_stop_str_in_output=False,
+            skip_special_tokens=False,
+            spaces_between_special_tokens=False,
         )
+        request: Any = SimpleNamespace(
+            request_id="",
+            sampling_params=params,
+            prompt_token_ids=list(before.head[-CONTEXT:]),
+            prompt_embeds=None,
+        )
+        # vLLM's own detokenizer, token by token
+        self._decoder: Any = IncrementalDetokenizer.from_new_request(tokenizer, request)
         self.reading = PartSplitter(marks.profile, opened=before.opened)
         self.add(before.chain)
         self.reading.restart()
@@ -93,7 +107,8 @@ class PartReader:
             self.reading.size,
         )
         for token in ids:
-            text = self._decoder.add(token)
+            self._decoder.token_ids.append(token)
+            text = self._decoder.decode_next(token)
             texts.append(text)
             if token in self._special:
                 special.append((at, at + len(text)))
@@ -121,48 +136,6 @@ def split_parts(
     if not reading.thinking and reading.end > begin:
         length = bisect_left(reader.ends, reading.end) + 1
     return ReplyParts(texts[True], texts[False], reading.thinking, length)
-
-
-def decode(
-    ids: Iterable[int], before: TokenIds, tokenizer: Any, *, special: bool = False
-) -> str:
-    """The text of token ids after others, with special tokens or without."""
-    decoder = Decoder(before, tokenizer, special=special)
-    return "".join(map(decoder.add, ids))
-
-
-class Decoder:
-    """The text of token ids after others, decoded one by one by vLLM's own detokenizer."""
-
-    __slots__ = ("_detokenizer",)
-
-    def __init__(
-        self, before: TokenIds, tokenizer: Any, *, special: bool = False
-    ) -> None:
-        from vllm.v1.engine.detokenizer import IncrementalDetokenizer
-
-        params = SimpleNamespace(
-            stop=[],
-            min_tokens=0,
-            include_stop_str_in_output=False,
-            skip_special_tokens=not special,
-            spaces_between_special_tokens=not special,
-        )
-        request: Any = SimpleNamespace(
-            request_id="",
-            sampling_params=params,
-            prompt_token_ids=list(before[-CONTEXT:]),
-            prompt_embeds=None,
-        )
-        self._detokenizer: Any = IncrementalDetokenizer.from_new_request(
-            tokenizer, request
-        )
-
-    def add(self, token: int) -> str:
-        """The text that the next token adds."""
-        self._detokenizer.token_ids.append(token)
-        text: str = self._detokenizer.decode_next(token)
-        return text
 
 
 def with_calls(
