@@ -27,14 +27,18 @@ from reasoner.calibration import shift
 from reasoner.calibration.risk import ALARM
 from reasoner.registry import build
 from reasoner.strategy import CalibrationSummary
-from reasoner_evals.calibration.agreement import agreement_in, shifted_weights
 from reasoner_evals.calibration.outcomes import (
     Outcomes,
     Samples,
     random_orders,
     stopped,
 )
-from reasoner_evals.calibration.profiles import fewer_right, trust_in
+from reasoner_evals.calibration.profiles import (
+    agreement_in,
+    fewer_right,
+    shifted_weights,
+    trust_in,
+)
 from reasoner_evals.runs.reading import SILENT
 from reasoner_evals.stats import Bools, Floats, Ints
 

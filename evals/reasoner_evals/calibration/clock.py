@@ -20,15 +20,15 @@ from reasoner_evals.stats import Bools, Floats, Ints
 
 _ROWS: Final = 10_000
 """Votes that are followed at once, to bound memory."""
-_NO_VOTES: Final = np.zeros(3, np.int16).tobytes()
 
 
-class SampleMatrix(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SampleMatrix:
     """V votes over N samples each, in launch order: each array is [V, N]."""
 
+    right: Bools
     classes: Ints
     """Equal within a vote for equivalent answers; `SILENT` without an answer."""
-    right: Bools
     lengths: Floats
     """Generated tokens of each sample."""
     own: Floats
@@ -37,8 +37,8 @@ class SampleMatrix(NamedTuple):
     def part(self, rows: slice, n: int) -> "SampleMatrix":
         """Some votes, over the first `n` samples."""
         return SampleMatrix(
-            self.classes[rows, :n],
             self.right[rows, :n],
+            self.classes[rows, :n],
             self.lengths[rows, :n],
             self.own[rows, :n],
         )
@@ -92,7 +92,9 @@ class StoppedVote:
     def _follow(self, drawn: SampleMatrix) -> VoteOutcomes:
         votes, room = (
             _Votes.of(drawn),
-            np.full(len(drawn.right), self._verdict(_NO_VOTES)[1]),
+            np.full(
+                len(drawn.right), self._verdict(np.zeros(3, np.int16).tobytes())[1]
+            ),
         )
         ended = VoteOutcomes(
             *(np.zeros(len(room), kind) for kind in (int, int, bool, *[float] * 5))

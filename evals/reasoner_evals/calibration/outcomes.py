@@ -76,17 +76,9 @@ SHORT: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
-    """The samples of Q questions, N each, in launch order."""
+class Samples(SampleMatrix):
+    """The samples of Q questions, N each, as one vote a question, with their prompts."""
 
-    right: Bools
-    """[Q, N]."""
-    classes: Ints
-    """[Q, N]: equal within a question for equivalent answers; `SILENT` without an answer."""
-    lengths: Floats
-    """[Q, N]: the generated tokens of each sample."""
-    own: Floats
-    """[Q, N]: the tokens of each sample without its prompt."""
     first_prompt: Floats
     """[Q]: prompt tokens that the first sample computes."""
     further_prompt: Floats
@@ -358,8 +350,8 @@ def stopped(
     )
     each, n = orders.shape[:2], orders.shape[-1]
     drawn = SampleMatrix(
-        _ordered(samples.classes, orders).reshape(-1, n),
         _ordered(samples.right, orders).reshape(-1, n),
+        _ordered(samples.classes, orders).reshape(-1, n),
         _ordered(samples.lengths, orders).reshape(-1, n),
         _ordered(samples.own, orders).reshape(-1, n),
     )

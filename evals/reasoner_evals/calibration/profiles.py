@@ -9,12 +9,12 @@ from typing import Final, cast, get_args
 
 import numpy as np
 
-from reasoner.calibration.profile import ArmRow, Bins, Family, Signal, Trust
+from reasoner.calibration import shift
+from reasoner.calibration.profile import Agreement, ArmRow, Bins, Family, Signal, Trust
 from reasoner.calibration.risk import broken_promise, lost_accuracy
 from reasoner.errors import ReasonerError, UsageError
 from reasoner.registry import build
 from reasoner.strategy import CalibratedStrategy, CalibrationSummary
-from reasoner_evals.calibration.agreement import agreement_in, shifted_weights
 from reasoner_evals.calibration.outcomes import (
     Outcomes,
     PooledArm,
@@ -28,7 +28,7 @@ from reasoner_evals.calibration.outcomes import (
     usable,
 )
 from reasoner_evals.runs.measures import ArmReading
-from reasoner_evals.runs.reading import SILENT
+from reasoner_evals.runs.reading import SILENT, ArmData
 from reasoner_evals.stats import Bools, Floats, Ints
 
 FIRST: Final = 4
@@ -42,9 +42,6 @@ PRIOR_MEAN: Final = (0.0, 1.0)
 """The prior of a trust curve's intercept and slope: the chance is the share itself."""
 PRIOR_SD, PRIOR_QUESTIONS = (0.2, 0.1), 15
 """How far the curve may be from its prior with `PRIOR_QUESTIONS` or fewer; it grows with the root of their number."""
-PRIOR_SD_ALONE: Final = 0.5
-"""How far the intercept may be from its prior for a single sample."""
-LEAST_SLOPE: Final = 0.05
 FEW, SHOWN = 3, NormalDist().inv_cdf(0.95)
 """Where votes may end after so few samples, shorter ones are surer on all recorded answers (bench/controller.py);
 elsewhere it must show by this many standard errors."""
@@ -268,8 +265,8 @@ def trust_in(ended: Outcomes) -> Trust:
         max(1.0, len(ended.share) / PRIOR_QUESTIONS)
     )
     if ended.samples.max() == 1:
-        # The share of a single sample says nothing.
-        spread[0] = max(spread[0], PRIOR_SD_ALONE)
+        # The share of a single sample says nothing: the intercept may be further from its prior.
+        spread[0] = max(spread[0], 0.5)
 
     def surprise(curve: Floats) -> float:
         scores = curve[0] + curve[1] * odds
@@ -277,7 +274,7 @@ def trust_in(ended: Outcomes) -> Trust:
         return float(prior + (weight * np.logaddexp(0, scores) - good * scores).sum())
 
     intercept, slope = optimize.minimize(
-        surprise, np.array(PRIOR_MEAN), bounds=((None, None), (LEAST_SLOPE, None))
+        surprise, np.array(PRIOR_MEAN), bounds=((None, None), (0.05, None))
     ).x.tolist()
     # Rounded down, so that a share is not below itself.
     scale = 10**SHARE_DIGITS
@@ -317,6 +314,61 @@ def _ranking_length(ended: Outcomes, right: Floats, level: Ints) -> float:
         scores @ scores
     )
     return math.exp(logs.mean()) if shown else 0.0
+
+
+def agreement_in(ended: Outcomes, shifted: Floats | None) -> Agreement:
+    """The leader's share of the votes in one order of each question, as in use, and the power of comparing it.
+
+    The power is for questions with the weights `shifted` [Q], or, without them, the probability of a false alarm.
+    """
+    shares, counts = np.unique(
+        [shift.percent(share) for share in ended.vote[:, 0].tolist()],
+        return_counts=True,
+    )
+    power = shift.LEVEL if shifted is None else _power(ended.vote, shifted)
+    return Agreement(
+        percent=shares.tolist(), questions=counts.tolist(), power=round(power, 6)
+    )
+
+
+def shifted_weights(baseline: Outcomes) -> Floats | None:
+    """[Q]: weights of mean 1, exp(-t share) by the vote of all samples, that lower its accuracy by `shift.DROP`.
+
+    Of all such weights the nearest to equal ones. None where no t lowers it so far: agreement then does not show it.
+    """
+    share, right = baseline.vote.mean(axis=1), baseline.right.mean(axis=1)
+    # How fast the weight of a question falls with its leader's share of the vote, from the least shift on
+    tilts = np.linspace(0, 20, 1001)
+    weights = np.exp(-tilts[:, None] * (share - share.min()))
+    weights /= weights.mean(axis=1, keepdims=True)
+    low = np.flatnonzero((weights * right).mean(axis=1) <= right.mean() - shift.DROP)
+    return weights[low[0]] if len(low) else None
+
+
+def _power(vote: Floats, weights: Floats) -> float:
+    """The chance that the mean of [Q, R] shares is seen to be lower with these weights."""
+    weighted = weights[:, None]
+    before, after = float(vote.mean()), float((weighted * vote).mean())
+    if math.isclose(before, after):
+        # Equal shares differ by the rounding of their mean, which depends on the processor.
+        return shift.LEVEL
+    spread = (
+        float(vote.std()),
+        math.sqrt(float((weighted * (vote - after) ** 2).mean())),
+    )
+    return shift.power(before - after, spread, len(vote), shift.ASKED)
+
+
+def agreement_seen(data: ArmData) -> Counter[int]:
+    """The same shares of an arm in use; empty where it is not comparable: unfinished, or ended by budgets.
+
+    A finished arm is looked at once, as no question is added to it.
+    """
+    if data.arm.budget or data.arm.total or not data.finished.all():
+        return Counter()
+    return Counter(
+        shift.percent(share) for share in data.share[data.has_result].tolist()
+    )
 
 
 UNKNOWN = 149

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from reasoner.calibration import shift
-from reasoner_evals.calibration.agreement import agreement_in, shifted_weights
 from reasoner_evals.calibration.outcomes import Outcomes, Way
+from reasoner_evals.calibration.profiles import agreement_in, shifted_weights
 from reasoner_evals.stats import Floats
 
 

@@ -46,7 +46,7 @@ def test_a_vote_over_recordings_is_the_strategy_itself(
     vote = StoppedVote(
         rule, order, n, window or (n if order == "length" else LAUNCH_WINDOW)
     )
-    ended = vote.follow(SampleMatrix(classes, classes == 0, lengths, lengths + 1))
+    ended = vote.follow(SampleMatrix(classes == 0, classes, lengths, lengths + 1))
     for row in range(2):
         assert ended.samples[row] == state.samples == len(course.vote_states)
         assert ended.launched[row] == len(course.samples)

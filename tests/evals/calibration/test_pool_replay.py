@@ -49,7 +49,7 @@ def test_every_standing_is_that_of_the_tally(answers: list[list[int]]) -> None:
     for row, of in enumerate(answers):
         rule, every = (
             Seeing(),
-            SampleMatrix(pool.classes, pool.right, pool.lengths, pool.own),
+            SampleMatrix(pool.right, pool.classes, pool.lengths, pool.own),
         )
         StoppedVote(rule, "launch", len(of), 1).follow(
             every.part(slice(row, row + 1), len(of))
