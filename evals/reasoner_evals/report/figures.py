@@ -188,7 +188,9 @@ def _accuracy(
             axes.plot(
                 x_of(row),
                 height.value,
-                **style.options,
+                color=style.colour.light,
+                marker=style.marker,
+                linestyle=style.line,
                 markerfacecolor=fill.light,
                 alpha=0.45 if status == "behind" else 1,
                 zorder=3,
