@@ -35,8 +35,6 @@ LEAST: Final = 10
 """The fewest questions of a round."""
 ROUNDS: Final = 8
 """How many rounds a race has at most."""
-LEAST_SHARE: Final = 3
-"""What a race may always spend on a question, as a multiple of its budget, with any number of candidates."""
 SHARE: Final = 3
 """A race spends at most 1 / SHARE of what all candidates cost by themselves on all questions."""
 _STEPS: Final = 40
@@ -198,7 +196,8 @@ class Race:
         judge fit whatever the number of candidates.
         """
         whole = float(self.expected_costs.sum())
-        return max(whole / SHARE, LEAST_SHARE * self.goal) * questions
+        # What a race may always spend on a question, as a multiple of its budget
+        return max(whole / SHARE, 3 * self.goal) * questions
 
     def choice(self, *, few: bool) -> int:
         """The candidate to run: the cheapest within a margin of the most accurate one.
