@@ -44,6 +44,8 @@ Status = Literal[
 ]
 NEEDED: Final = "this machine lacks the minimum of the sandbox: install unshare (util-linux) and allow user namespaces"
 MAX_DETAIL = 300
+START_SECONDS: Final = 30
+"""Time for an interpreter to start inside."""
 _turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = (
     WeakKeyDictionary()
 )
@@ -476,10 +478,14 @@ async def _running(
         try:
             for end in (*ends, stdin, status, *([stdout] if stdout else [])):
                 end.close()
-            # Not wait_for: in Python 3.11 it may swallow a cancellation.
-            # Time for an interpreter to start inside
-            async with asyncio.timeout(30):
-                first = (await lines.readline()).decode(errors="replace").split()
+            try:
+                # Not wait_for: in Python 3.11 it may swallow a cancellation.
+                async with asyncio.timeout(START_SECONDS):
+                    first = (await lines.readline()).decode(errors="replace").split()
+            except TimeoutError:
+                raise SandboxFailed(
+                    f"the sandbox was not ready within {START_SECONDS} s: try again on a less busy machine"
+                ) from None
             if first[:1] != ["ready"]:
                 raise SandboxFailed(
                     f"the sandbox failed to start: {' '.join(first) or 'it ended at once'}"

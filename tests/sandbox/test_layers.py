@@ -9,7 +9,7 @@ import pytest
 
 from reasoner.errors import UsageError
 from reasoner.sandbox import check
-from reasoner.sandbox.check import Call
+from reasoner.sandbox.check import Call, Program
 from reasoner.sandbox.layers import NOBODY, Interpreter, Layers, SandboxLimits, detect
 from tests.sandbox.attacking import CONFINED, checked
 
@@ -127,6 +127,16 @@ def test_layers_that_fail_after_they_were_found_are_no_verdict_on_the_code(
         verdict = checked(CODE, Call((), 0))
         assert (verdict.status, verdict.judged) == ("sandbox_unavailable", False)
         assert "failed to start" in verdict.detail
+
+
+def test_a_sandbox_that_is_not_ready_in_time_is_no_verdict_on_the_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(check, "START_SECONDS", 0)
+    for test in (Call((), 0), Program("", "")):
+        verdict = checked(CODE, test)
+        assert (verdict.status, verdict.judged) == ("sandbox_unavailable", False)
+        assert "not ready within 0 s" in verdict.detail
 
 
 def test_limits_are_above_zero() -> None:
