@@ -73,7 +73,11 @@ def test_runs_without_ratings_are_refused(run: Run, tmp_path: Path) -> None:
             ("calibrate", "nowhere", "--out", "x"),
             "cannot read the grades nowhere/grades.jsonl",
         ),
-        (("fit", "nowhere", "--out", "no/folder/x"), "there is no folder no/folder"),
+        (
+            ("fit", "nowhere", "--out", "no/folder/x.safetensors"),
+            "there is no folder no/folder",
+        ),
+        (("fit", "nowhere", "--out", "x"), "ends in .safetensors, by which `orm`"),
         (("fit", "nowhere"), "missing option '--out'"),
         (("fitt",), "No such command 'fitt'"),
     ],

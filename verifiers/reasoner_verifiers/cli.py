@@ -57,6 +57,10 @@ def fit_command(runs: tuple[Path, ...], out: Path, backbone: str) -> int:
     from reasoner_verifiers.fitting import fit
     from reasoner_verifiers.reward.checkpoint import save_head
 
+    if out.suffix != ".safetensors":
+        raise UsageError(
+            f"--out is {out}: give a name that ends in .safetensors, by which `orm` and `prm` know a head"
+        )
     _check_writable(out)
     terminal = Terminal(sys.stdout, sys.stderr)
     fitted = fit(runs, backbone, terminal.say)
