@@ -89,7 +89,8 @@ def command(
     """
     from reasoner.cli.given import settled
     from reasoner_evals.cli.progress import EvalProgress
-    from reasoner_evals.cli.session import EvalRun, RunOptions, locked_run
+    from reasoner_evals.cli.session import EvalRun
+    from reasoner_evals.cli.setup import RunOptions, locked_run
     from reasoner_evals.runs.records import RunFolder
 
     options = RunOptions(**settled(settings, given))

@@ -1,16 +1,14 @@
-"""What a person sees of an evaluation, a live line, and of a race, a table; without a terminal plain lines."""
+"""What a person sees of a running evaluation: a live line on a terminal, plain lines elsewhere."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
 
 from reasoner import Cost
 from reasoner.cli.progress import Display, clock, is_milestone
-from reasoner.system.printing import counted, one_line, printable
+from reasoner.system.printing import counted, one_line
 from reasoner_evals.runs.naming import short_names
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome
-from reasoner_evals.tuning.race import Race, why_out
 
 
 @dataclass(slots=True)
@@ -101,6 +99,11 @@ class TaskTally:
         share, elapsed = self._share(running), now - self.began
         return elapsed * (1 - share) / share if 0 < share <= 1 and elapsed > 0 else None
 
+    @property
+    def open_samples(self) -> int:
+        """The samples of questions that are not finished, of all sessions."""
+        return max(self.samples_before + self.now.samples - self.fresh_samples, 0)
+
     def _share(self, running: Sequence[int]) -> float:
         """How much of this session's tokens is generated; 0 where that is not known.
 
@@ -136,17 +139,20 @@ class EvalProgress(Display):
             arm.name: TaskTally(arm, totals[arm.task], names[arm.name]) for arm in arms
         }
 
-    def arm_started(self, arm: Arm, total: int, done: int, kept: int) -> None:
-        """An arm begins; earlier sessions finished `done` questions, and drew `kept` samples of others."""
+    def arm_started(self, arm: Arm, total: int, done: int) -> None:
+        """An arm begins; `done` of its questions were finished in an earlier session."""
         tally = self.tallies.setdefault(arm.name, TaskTally(arm, total))
         tally.total, tally.earlier, tally.began = total, done, self.clock()
         before = f", {done} of them done earlier" if done else ""
         self.tell(f"{tally.name}: {counted(total, 'question')}{before}")
-        tally.samples_before = kept
-        if kept:
-            self.tell(
-                f"{tally.name}: {counted(kept, 'sample')} of unfinished questions are reused"
-            )
+
+    def samples_kept(self, arm: Arm, samples: int) -> None:
+        """Earlier sessions drew `samples` for questions that they did not finish."""
+        tally = self.tallies[arm.name]
+        tally.samples_before = samples
+        self.tell(
+            f"{tally.name}: {counted(samples, 'sample')} of unfinished questions are reused"
+        )
 
     def spent(self, arm: Arm, cost: Cost) -> None:
         """This session paid for work on a question of an arm."""
@@ -172,10 +178,7 @@ class EvalProgress(Display):
         """What a later session continues from: finished questions, and the samples of unfinished ones."""
         tallies = self.tallies.values()
         questions = sum(tally.done for tally in tallies)
-        samples = sum(
-            max(tally.samples_before + tally.now.samples - tally.fresh_samples, 0)
-            for tally in tallies
-        )
+        samples = sum(tally.open_samples for tally in tallies)
         parts = [counted(questions, "finished question")] if questions else []
         return (
             [*parts, f"{counted(samples, 'sample')} of unfinished questions"]
@@ -214,147 +217,6 @@ class EvalProgress(Display):
         parts += [f"{tally.tokens / tally.done:,.0f} tokens each"] if tally.done else []
         parts += [shown_accuracy(tally.accuracy)] if tally.accuracy else []
         return " · ".join(parts)
-
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-LINES: Final = 6
-"""The lines of the live display that are no candidate."""
-
-
-@dataclass(slots=True)
-class TuneProgress(Display):
-    """Follows a race."""
-
-    race: Race | None = field(default=None, init=False)
-    specs: Sequence[str] = field(default=(), init=False)
-    tokens: float = field(default=0.0, init=False)
-    errors: dict[int, str] = field(default_factory=dict, init=False)
-    _questions: int = field(default=0, init=False)
-    _began: float | None = field(default=None, init=False)
-    _paid: int = field(default=0, init=False)
-    """Tokens of this session."""
-    _paid_before: int = field(default=0, init=False)
-    """Those of them for the rounds that have ended."""
-    _earlier: int = field(default=0, init=False)
-    """Questions that earlier sessions asked."""
-    _where: str = field(default="", init=False)
-    _arm: str = field(default="", init=False)
-
-    def expect(
-        self, race: Race, specs: Sequence[str], questions: int, spent: float
-    ) -> None:
-        """Follow a new race over a number of questions; finding its sizes spent some tokens."""
-        self.race, self.specs, self._questions, self.tokens = (
-            race,
-            specs,
-            questions,
-            spent,
-        )
-        self._began = self.clock()
-
-    def round(self, number: int, count: int, questions: int) -> None:
-        """A round begins."""
-        self._where = f"round {number} of {count}"
-        self.begin(f"{self._where}: {counted(questions, 'question')}")
-
-    def looked(
-        self,
-        fresh: Sequence[object],
-        spent: float,
-        errors: Mapping[int, str] | None = None,
-    ) -> None:
-        """These candidates went out."""
-        assert self.race is not None
-        self.tokens, self._paid_before = spent, self._paid
-        if not self._paid:
-            self._earlier = self.race.right.shape[1]
-        self.errors.update(errors or {})
-        for each in self.race.exits[len(self.race.exits) - len(fresh) :]:
-            self.tell(
-                f"out: {self.specs[each.who]}: {why_out(each, self.specs, self.race, self.errors)}"
-            )
-
-    def arm_started(self, arm: Arm, total: int, done: int, kept: int) -> None:
-        """A candidate, or a pool of samples, is asked."""
-        self._arm = arm.strategy
-
-    def spent(self, arm: Arm, cost: Cost) -> None:
-        """This session paid for work on a question."""
-        self._paid += cost.tokens
-
-    def item_done(self, arm: Arm, record: ItemRecord, outcome: Outcome) -> None:
-        """A question of it is finished."""
-
-    def arm_finished(self, arm: Arm) -> None:
-        """All its questions of this round are finished."""
-
-    def summary(self) -> str:
-        """The state of the race in one line."""
-        race = self.race
-        if race is None or not race.right.shape[1]:
-            return self.stage
-        parts = [
-            self._where,
-            f"{len(race.inside)} of {counted(len(self.specs), 'candidate')} in",
-        ]
-        parts += [f"{self.tokens:,.0f} tokens so far", *self._left()]
-        if race.inside:
-            first = race.inside[0]
-            parts.append(
-                f"ahead: {self.specs[first]} with {100 * race.accuracy(first):.1f} %"
-            )
-        return ", ".join(parts)
-
-    def _left(self) -> list[str]:
-        """The time that the tokens of the other questions would take if nobody else went out."""
-        assert self.race is not None
-        done, now = self.race.right.shape[1], self._paid + sum(self.in_flight)
-        if self._began is None or not self._earlier < done < self._questions:
-            return []
-        each = self._paid_before / (done - self._earlier)
-        tokens = max(each * (self._questions - done) - (now - self._paid_before), 0.0)
-        return [f"at most {clock((self.clock() - self._began) / now * tokens)} left"]
-
-    def line(self) -> str:
-        """The progress in one line."""
-        arm = f" · {printable(self._arm)}" if self._arm else ""
-        return one_line(f"{self.stage}{arm}")
-
-    def view(self, height: int) -> "RenderableType":
-        """The candidates that are in, and the latest ones that went out, with why."""
-        from rich.console import Group
-        from rich.table import Table
-        from rich.text import Text
-
-        race, line = self.race, Text(self.line(), overflow="ellipsis", no_wrap=True)
-        if race is None or not race.right.shape[1]:
-            return line
-        table = Table(box=None, pad_edge=False)
-        table.add_column("right", justify="right", no_wrap=True, min_width=7)
-        table.add_column("tokens", justify="right", no_wrap=True, min_width=7)
-        table.add_column("candidate", no_wrap=True, overflow="ellipsis")
-        table.add_column("", no_wrap=True, overflow="ellipsis")
-        rows = [(who, "") for who in race.inside]
-        rows += [
-            (each.who, why_out(each, self.specs, race, self.errors))
-            for each in reversed(race.exits)
-        ]
-        for who, why in rows[: max(height - LINES, 3)]:
-            style = "dim" if why else ""
-            shown = (
-                f"{100 * race.accuracy(who):.1f} %",
-                f"{race.cost(who):,.0f}",
-                self.specs[who],
-                why,
-            )
-            table.add_row(*(Text(one_line(each)) for each in shown), style=style)
-        return Group(
-            table,
-            Text(one_line(self.summary()), overflow="ellipsis", no_wrap=True),
-            line,
-        )
 
 
 def shown_accuracy(accuracy: tuple[float, float, float]) -> str:

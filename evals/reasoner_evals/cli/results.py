@@ -106,7 +106,7 @@ def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
     RUN is a folder that `reasoner eval` wrote. Needs no model, but the questions must be unchanged.
     """
     from reasoner.cli import interrupts
-    from reasoner_evals.cli.session import unchanged_tasks
+    from reasoner_evals.cli.setup import unchanged_tasks
     from reasoner_evals.runs.manifest import read_manifest
     from reasoner_evals.runs.records import RunFolder
     from reasoner_evals.runs.verdicts import grade_again

@@ -141,9 +141,9 @@ def command(
     Exit codes: 0 the settings are written; 1 output could not be written; 2 usage; 4 engine failure or no candidate has
     a result; 130 interrupted.
     """
-    from reasoner_evals.cli.progress import TuneProgress
-    from reasoner_evals.cli.session import RunOptions
+    from reasoner_evals.cli.setup import RunOptions
     from reasoner_evals.cli.tuning import TuneRun, locked_race, prepared
+    from reasoner_evals.cli.tuning_progress import TuneProgress
 
     options = RunOptions(tasks=(task,), **given)
     setup = prepared(

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
@@ -29,8 +29,8 @@ from reasoner.system.printing import printable
 from reasoner.system.redaction import without_secrets
 from reasoner.verifier import Verifier
 from reasoner_evals.calibration.profiles import FIRST, Binning, check_signal
-from reasoner_evals.cli.progress import TuneProgress
-from reasoner_evals.cli.session import RunOptions, load_tasks, verifier_of
+from reasoner_evals.cli.setup import RunOptions, load_tasks, verifier_of
+from reasoner_evals.cli.tuning_progress import TuneProgress
 from reasoner_evals.runs.arms import Shard, Subset
 from reasoner_evals.runs.equal import SIZES, read_goal
 from reasoner_evals.tasks import GradedQuestion, TaskData
@@ -38,6 +38,7 @@ from reasoner_evals.tasks.own_files import task_spec
 from reasoner_evals.tuning.candidates import (
     PILOT,
     Candidate,
+    Kept,
     RacingModel,
     SizedCandidates,
     Sizes,
@@ -50,7 +51,9 @@ from reasoner_evals.tuning.candidates import (
     sized,
     strategies_for,
 )
-from reasoner_evals.tuning.outcome import RaceOutcome, profile_of, write
+from reasoner_evals.tuning.outcome import RaceOutcome
+from reasoner_evals.tuning.page import write
+from reasoner_evals.tuning.profile import profile_of
 from reasoner_evals.tuning.race import Race, rounds
 from reasoner_evals.tuning.rounds import FinishedRound, RoundMeasures, Rounds
 from reasoner_evals.tuning.split import QuestionSplit, apart, split
@@ -320,9 +323,8 @@ class TuneRun(EngineRun):
                 progress.note(
                     f"note: a token of {model.name} counts as {model.price:.3g}"
                 )
-            self.outcome = await self._judged(
-                asked, sizes, *await self._raced(asked, sizes)
-            )
+            raced = await self._raced(asked, sizes)
+            self.outcome = await self._judged(asked, sizes, raced)
         write(self.outcome)
 
     async def _sizes(self) -> Sizes:
@@ -398,10 +400,8 @@ class TuneRun(EngineRun):
             sizes.pace or not self.setup.goal.seconds
         )
 
-    async def _raced(
-        self, all_rounds: Rounds, sizes: Sizes
-    ) -> tuple[Race, str, float, list[str]]:
-        """The race at its end, why it ended, the tokens so far, and the names of its rounds; it may continue one."""
+    async def _raced(self, all_rounds: Rounds, sizes: Sizes) -> _Raced:
+        """Run the race to its end, or continue it."""
         setup, candidates, progress = self.setup, sizes.candidates, self.display
         specs = [each.label for each in candidates]
         empty = RoundMeasures.unasked(len(candidates), 0)
@@ -451,24 +451,23 @@ class TuneRun(EngineRun):
             race.failed = np.isin(np.arange(len(candidates)), list(read.errors))
             spent += read.drawn
             progress.looked(race.look(), spent, read.errors)
-            progress.tell(progress.summary())
+            progress.summed_up()
             if not race.inside:
                 raise EngineError(
                     f"no candidate has a result: {specs[inside[0]]}: {read.errors[inside[0]]}"
                 )
-        return race, ended, spent, names
+        return _Raced(race, ended, spent, names)
 
     async def _judged(
-        self,
-        all_rounds: Rounds,
-        sizes: Sizes,
-        race: Race,
-        ended: str,
-        spent: float,
-        names: list[str],
+        self, all_rounds: Rounds, sizes: Sizes, raced: _Raced
     ) -> RaceOutcome:
         """Choose a candidate, and compare it with the baselines on the questions that judge."""
-        setup, candidates, progress = self.setup, sizes.candidates, self.display
+        setup, candidates, progress, race = (
+            self.setup,
+            sizes.candidates,
+            self.display,
+            raced.race,
+        )
         specs = [each.label for each in candidates]
         chosen = race.choice(few=setup.sides.few)
         progress.begin(f"judging {specs[chosen]}")
@@ -517,7 +516,9 @@ class TuneRun(EngineRun):
             else profile_of(
                 all_rounds.calibrated(
                     model,
-                    names if setup.judge is not setup.data else [*names, "judge"],
+                    raced.rounds
+                    if setup.judge is not setup.data
+                    else [*raced.rounds, "judge"],
                 ),
                 setup.data.items,
                 setup.binning,
@@ -534,8 +535,8 @@ class TuneRun(EngineRun):
             verdict=judgement,
             forecast=tuple(forecasts(race, specs, setup.goal.seconds or race.budget)),
             frontier=tuple(frontier(race, specs)),
-            ended=ended,
-            spent=spent + read.drawn,
+            ended=raced.ended,
+            spent=raced.spent + read.drawn,
             everything=float(race.costs[np.isfinite(race.costs)].sum())
             * setup.questions,
             left_out={

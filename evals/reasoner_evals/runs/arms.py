@@ -19,6 +19,10 @@ DEFAULT_STRATEGIES = ("single", "self_consistency:n=16")
 MAX_SEEDS = 1000
 MAX_ARMS = 10_000
 MAX_SHARDS: Final = 100_000
+_SPEC = re.compile(
+    r"(?:all|first (\d+)(?: in the order of seed (\d+))?)(?:, shard ([\d+]+/\d+))?",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,11 +270,7 @@ class Subset:
     @classmethod
     def parse(cls, text: str) -> "Subset":
         """The subset that `str` wrote as `text`. Raises UsageError for other texts."""
-        match = re.fullmatch(
-            r"(?:all|first (\d+)(?: in the order of seed (\d+))?)(?:, shard ([\d+]+/\d+))?",
-            text,
-            flags=re.ASCII,
-        )
+        match = _SPEC.fullmatch(text)
         if not match:
             raise UsageError(
                 f"{text!r} is not a subset: write all, first 100, or first 100 in the order of seed 0; a part of it is "

@@ -54,8 +54,11 @@ from reasoner_evals.tasks import GradedQuestion, TaskData
 class Watcher(Protocol):
     """Receives the progress of an evaluation."""
 
-    def arm_started(self, arm: Arm, total: int, done: int, kept: int) -> None:
-        """An arm starts; earlier sessions finished `done` of `total` questions, and drew `kept` samples of others."""
+    def arm_started(self, arm: Arm, total: int, done: int) -> None:
+        """An arm starts; an earlier session finished `done` of its `total` questions."""
+
+    def samples_kept(self, arm: Arm, samples: int) -> None:
+        """Earlier sessions drew `samples` for questions that they did not finish."""
 
     def spent(self, arm: Arm, cost: Cost) -> None:
         """This session paid for work on a question of an arm."""
@@ -271,10 +274,11 @@ class _ArmSession:
             for question_id, history in self.history.items()
             if history.finished
         } & self._items.keys()
-        kept = sum(
+        self.watcher.arm_started(self.arm, len(self._items), len(done))
+        if kept := sum(
             self._drawn[question_id] for question_id in self._items.keys() - done
-        )
-        self.watcher.arm_started(self.arm, len(self._items), len(done), kept)
+        ):
+            self.watcher.samples_kept(self.arm, kept)
         for record in counted_records(self.files, done) if done else ():
             self._grade(record)
             # Results of an earlier session that are graded at the same time

@@ -2,38 +2,25 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
-from reasoner.calibration.arm_selection import bolder, promised
-from reasoner.calibration.profile import ArmRow, Family, Profile
-from reasoner.calibration.shift import seen_in
-from reasoner.journal.folder import make_folder, write_whole
+from reasoner.calibration.profile import Profile
 from reasoner.registry import build
-from reasoner.stopping.rules import RISKS
-from reasoner.system.printing import counted, printable
-from reasoner.trace.page import base_style, environment, policy
-from reasoner_evals.calibration.outcomes import usable
-from reasoner_evals.calibration.profiles import Binning, family_of
-from reasoner_evals.runs.measures import ArmReading
-from reasoner_evals.stats import mean_of
+from reasoner.system.printing import counted
 from reasoner_evals.stats.intervals import Interval
 from reasoner_evals.tasks.data import Source
-from reasoner_evals.tasks.graders import GradedQuestion
-from reasoner_evals.tuning.race import Race, why_out
+from reasoner_evals.tuning.profile import promises
+from reasoner_evals.tuning.race import Race
 from reasoner_evals.tuning.verdict import (
     Forecast,
     JudgedStrategy,
     Point,
     TuningVerdict,
-    frontier,
     unshown,
 )
 
@@ -269,132 +256,6 @@ class RaceOutcome:
         return "\n".join(parts)
 
 
-WIDTH, HEIGHT, EDGE = 640, 320, 44
-"""Of a figure and its margins, in pixels."""
-
-
-def write(outcome: RaceOutcome) -> None:
-    """Write the settings, and the page and the profile beside them.
-
-    Raises:
-        TraceError: a file cannot be written.
-    """
-    out = outcome.out
-    make_folder(out.parent)
-    if outcome.profile:
-        content = outcome.profile.model_dump_json(indent=1)
-        write_whole(outcome.profile_path, [content.encode(), b"\n"])
-    write_whole(out.with_suffix(".html"), [page(outcome).encode()])
-    write_whole(out, [outcome.settings.encode()])
-
-
-def page(outcome: RaceOutcome) -> str:
-    """The page."""
-    race, specs = outcome.race, outcome.specs
-    out = {each.who: each for each in race.exits}
-    candidates = [
-        {
-            "spec": specs[who],
-            "accuracy": race.accuracy(who),
-            "tokens": race.cost(who),
-            "questions": race.asked(who),
-            "why": why_out(out[who], specs, race, outcome.errors)
-            if who in out
-            else "stayed in",
-            "chosen": who == outcome.chosen,
-        }
-        for who in [*race.inside, *(each.who for each in reversed(race.exits))]
-        if race.asked(who)
-    ]
-    sequential = np.array([mean_of(row) for row in race.sequential])
-    tokens = np.array([race.cost(who) for who in range(len(specs))])
-    figures = [
-        figure("tokens a question", race, specs, tokens, outcome.chosen),
-        figure(
-            "sequential tokens a question: the waiting",
-            race,
-            specs,
-            sequential,
-            outcome.chosen,
-        ),
-    ]
-    _, *lines = outcome.lines
-    facts = (line.partition(" ") for line in lines)
-    template = environment(Path(__file__).parent).get_template("page.html.j2")
-    return template.render(
-        outcome=outcome,
-        facts=[
-            (name, fact.strip())
-            for name, _, fact in facts
-            if name not in ("frontier", "forecast")
-        ],
-        candidates=candidates,
-        figures=[each for each in figures if each],
-        width=WIDTH,
-        height=HEIGHT,
-        edge=EDGE,
-        policy=policy(),
-        style=base_style(),
-        version=version("reasoner-kit"),
-        percent=lambda value: "–" if math.isnan(value) else f"{100 * value:.1f} %",
-    )
-
-
-def figure(
-    title: str, race: Race, specs: tuple[str, ...], cost: Any, chosen: int
-) -> dict[str, Any] | None:
-    """Accuracy against these costs [K] on a log scale, in pixels; None where no candidate has one."""
-    shown = [
-        who for who in range(len(specs)) if race.asked(who) and 0 < cost[who] < math.inf
-    ]
-    if not shown:
-        return None
-    low, high = (
-        math.log10(bound) for bound in (min(cost[shown]) / 1.2, max(cost[shown]) * 1.2)
-    )
-
-    def x(amount: float) -> float:
-        return round(
-            EDGE + (math.log10(amount) - low) / (high - low) * (WIDTH - 2 * EDGE), 1
-        )
-
-    def y(share: float) -> float:
-        return round(HEIGHT - EDGE - share * (HEIGHT - 2 * EDGE), 1)
-
-    inside = set(race.inside)
-    dots = [
-        {
-            "x": x(cost[who]),
-            "y": y(race.accuracy(who)),
-            "title": f"{specs[who]}: {100 * race.accuracy(who):.1f} %, {cost[who]:,.0f} {title.partition(':')[0]}",
-            "kind": "chosen" if who == chosen else "in" if who in inside else "out",
-        }
-        for who in shown
-    ]
-    steps = [
-        point
-        for point in frontier(race, specs, np.where(cost > 0, cost, math.inf))
-        if point.tokens < math.inf
-    ]
-    decades = [
-        10**power * factor
-        for power in range(math.floor(low), math.ceil(high) + 1)
-        for factor in (1, 3)
-    ]
-    return {
-        "title": title,
-        "dots": dots,
-        # The frontier, as the points of a polyline.
-        "line": " ".join(f"{x(point.tokens)},{y(point.accuracy)}" for point in steps),
-        "ticks": [
-            (x(each), f"{each:,g}")
-            for each in decades
-            if low <= math.log10(each) <= high
-        ],
-        "rows": [(y(share), f"{share:.0%}") for share in (0.0, 0.25, 0.5, 0.75, 1.0)],
-    }
-
-
 def bounded(estimate: Interval) -> str:
     """A share with its interval, in percent."""
     if math.isnan(estimate.low):
@@ -410,74 +271,10 @@ def cost(judged: JudgedStrategy) -> str:
 
 
 def _mean(values: Any) -> float | None:
-    mean: float | None = _number(mean_of(values))
-    return mean
+    known = values[values == values]  # noqa: PLR0124 nan is not equal to itself
+    return float(known.mean()) if len(known) else None
 
 
 def _number(value: Any) -> Any:
     """A value that JSON has; None for nan and infinity."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def profile_of(
-    arms: Sequence[ArmReading],
-    items: Iterable[GradedQuestion],
-    binning: Binning,
-    model: str,
-    origin: str,
-) -> Profile | None:
-    """The profile that these arms give; None without a vote, or a question with all results.
-
-    An arm without a single result is left out.
-    """
-    family = family_of(
-        [read for read in arms if usable(read).any()],
-        binning,
-        {item.question.id: len(item.question.text) for item in items},
-        origin,
-    )
-    if family is None:
-        return None
-    return Profile(
-        model=model,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        families=(family,),
-    )
-
-
-def promises(family: Family) -> Iterator[tuple[str, str]]:
-    """What each risk promises, what abstaining leaves out, and the chance to see less agreement, with their titles."""
-    for index in range(family.bins.count):
-        words = printable(family.bins.words(index))
-        where = f"{words}: " if words else ""
-        row = family.safest(index)
-        for risk in RISKS.values():
-            yield "promise", f"{where}--risk {risk:g}: {_kept(family, index, risk)}"
-        curve = (
-            f"{threshold:g} answers "
-            + (
-                f"{100 * covered:.0f} %, {100 * right:.0f} % of them right"
-                if covered
-                else "none"
-            )
-            for threshold, (covered, right) in (
-                (at, row.trust.answers_above(at)) for at in (0, 0.5, 0.7, 0.9)
-            )
-        )
-        yield "abstain", f"{where}--abstain-below {'; '.join(curve)}"
-        yield "alarm", f"{where}{seen_in(row.agreement.power)}"
-
-
-def _kept(family: Family, index: int, risk: float) -> str:
-    """The cost of a promise, and how many questions would promise a cheaper one."""
-    kept = promised(family, index, risk).row
-    text = f"{kept.tokens:,.0f} tokens by {_arm(kept)}"
-    if more := bolder(family, index, risk):
-        row, count = more
-        text += f"; about {counted(count, 'question')} would promise {row.tokens:,.0f} by {_arm(row)}"
-    return text
-
-
-def _arm(row: ArmRow) -> str:
-    """The spec of an arm, as much of it as is shown."""
-    return printable(row.strategy, limit=80)

@@ -35,6 +35,8 @@ LEAST: Final = 10
 """The fewest questions of a round."""
 ROUNDS: Final = 8
 """How many rounds a race has at most."""
+LEAST_SHARE: Final = 3
+"""What a race may always spend on a question, as a multiple of its budget, with any number of candidates."""
 SHARE: Final = 3
 """A race spends at most 1 / SHARE of what all candidates cost by themselves on all questions."""
 _STEPS: Final = 40
@@ -196,8 +198,7 @@ class Race:
         judge fit whatever the number of candidates.
         """
         whole = float(self.expected_costs.sum())
-        # What a race may always spend on a question, as a multiple of its budget
-        return max(whole / SHARE, 3 * self.goal) * questions
+        return max(whole / SHARE, LEAST_SHARE * self.goal) * questions
 
     def choice(self, *, few: bool) -> int:
         """The candidate to run: the cheapest within a margin of the most accurate one.

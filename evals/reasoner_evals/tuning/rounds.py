@@ -124,22 +124,25 @@ class Rounds:
         """
         for model, racing in self._racing(candidates, inside):
             asked = [candidates[who] for who in racing]
-            folder = (
-                self._part(model, name, self.shard)
-                if self.shard
-                else self.folder(model, name)
-            )
-            if not (self._finished(model, name) or (folder.path / FINISHED).exists()):
-                await self._ask(model, folder, asked, items, watcher)
+            await self._ask(model, name, asked, items, watcher)
 
     async def _ask(
         self,
         model: RacingModel,
-        folder: RunFolder,
+        name: str,
         candidates: Sequence[Candidate],
         items: tuple[GradedQuestion, ...],
         watcher: Watcher,
     ) -> None:
+        if self._finished(model, name):
+            return
+        folder = (
+            self._part(model, name, self.shard)
+            if self.shard
+            else self.folder(model, name)
+        )
+        if (folder.path / FINISHED).exists():
+            return
         source = self.data.source.model_copy(
             update={"items": len(items), "subset": str(Subset())}
         )

@@ -7,7 +7,8 @@ import pytest
 
 from reasoner.budget import Cost
 from reasoner.cli.terminal import Terminal
-from reasoner_evals.cli.progress import EvalProgress, TaskTally, TuneProgress
+from reasoner_evals.cli.progress import EvalProgress, TaskTally
+from reasoner_evals.cli.tuning_progress import TuneProgress
 from reasoner_evals.runs.arms import Grid, arms_of
 from reasoner_evals.runs.records import ItemRecord, Outcome
 from reasoner_evals.tuning.race import Race
@@ -57,7 +58,7 @@ def test_errors_and_what_is_not_graded_count_neither_as_right_nor_as_wrong() -> 
 def test_without_a_terminal_lines_come_at_doublings_tenths_and_the_end() -> None:
     written = io.StringIO()
     live = EvalProgress(Terminal(io.StringIO(), written), clock=lambda: 0.0)
-    live.arm_started(ARM, 60, 0, 0)
+    live.arm_started(ARM, 60, 0)
     outcomes: tuple[Outcome, ...] = ("right", "wrong") * 30
     for outcome in outcomes:
         live.item_done(ARM, record(), outcome)
@@ -97,7 +98,8 @@ def test_samples_of_unfinished_questions_are_kept_and_counted() -> None:
     live = EvalProgress(Terminal(io.StringIO(), written), clock=lambda: 1.0)
     live.expect([ARM], {"sums": 3})
     assert live.kept == []
-    live.arm_started(ARM, 3, 0, 5)
+    live.arm_started(ARM, 3, 0)
+    live.samples_kept(ARM, 5)
     live.spent(ARM, Cost(samples=2, generated_tokens=9))
     assert live.kept == ["7 samples of unfinished questions"]
     sampled = record().model_copy(update={"cost": Cost(samples=4, generated_tokens=9)})
@@ -116,11 +118,11 @@ def test_a_race_takes_as_long_as_its_tokens_and_earlier_sessions_no_time() -> No
     live.expect(race, ["one", "two"], 40, 0.0)
     live.round(2, 4, 10)
     live.looked([], 900.0)
-    assert "left" not in live.summary()
+    assert "left" not in live._summary()
     # Ten questions of this session took 100 s and 1,000 tokens; half of the next ten are paid.
     now = 150.0
     live.spent(ARM, Cost(generated_tokens=1000))
     race.right = np.ones((2, 20))
     live.looked([], 1900.0)
     live.spent(ARM, Cost(generated_tokens=500))
-    assert "at most 2:30 left" in live.summary()
+    assert "at most 2:30 left" in live._summary()

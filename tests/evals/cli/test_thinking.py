@@ -14,7 +14,7 @@ from reasoner.errors import UsageError
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.trace.events import Began, Prompted, Sampled, read_trace
 from reasoner.types import Completion
-from reasoner_evals.cli.session import RunOptions
+from reasoner_evals.cli.setup import RunOptions
 from reasoner_evals.runs.arms import Grid, arms_of
 from tests.cli.command import Run
 

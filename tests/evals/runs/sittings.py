@@ -123,12 +123,14 @@ class Seen:
     kept: Counter[str] = field(default_factory=Counter)
     cost: Cost = field(default_factory=Cost)
 
+    def samples_kept(self, arm: Arm, samples: int) -> None:
+        self.kept[arm.name] += samples
+
     def spent(self, arm: Arm, cost: Cost) -> None:
         self.cost += cost
 
-    def arm_started(self, arm: Arm, total: int, done: int, kept: int) -> None:
+    def arm_started(self, arm: Arm, total: int, done: int) -> None:
         self.started.append((arm.name, total, done))
-        self.kept[arm.name] += kept
 
     def item_done(self, arm: Arm, record: ItemRecord, outcome: Outcome) -> None:
         self.done.append((arm.name, record.question_id, outcome))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reasoner.errors import UsageError
 from reasoner.registry import build
-from reasoner_evals.cli.session import RunOptions
+from reasoner_evals.cli.setup import RunOptions
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.own_files import task_spec
 from tests.evals.tasks.samples import Rows, jsonl
