@@ -33,6 +33,9 @@ from reasoner_evals.runs.measures import ArmReading, measure, ungraded_rows
 from reasoner_evals.runs.naming import is_greedy, shared_settings, short_names
 from reasoner_evals.runs.reading import ERROR, RunData, check_same, open_runs, read_arm
 
+_FOLDERS = re.compile(r"(?<==)[^,=]*/(?=[^,/]+)")
+"""The folders of a task's file, which a title leaves out."""
+
 
 def make_report(paths: Sequence[Path], *, hide_questions: bool = False) -> EvalReport:
     """The report of these runs together; `hide_questions` leaves out the texts of questions and answers.
@@ -92,10 +95,7 @@ def _labels(names: Sequence[str]) -> dict[str, str]:
     labels = {name: _label(Spec.parse(name)) for name in names}
     taken = Counter(labels.values())
     return {
-        # A title leaves out the folders of a task's file.
-        name: label
-        if label and taken[label] == 1
-        else re.sub(r"(?<==)[^,=]*/(?=[^,/]+)", "", name)
+        name: label if label and taken[label] == 1 else _FOLDERS.sub("", name)
         for name, label in labels.items()
     }
 

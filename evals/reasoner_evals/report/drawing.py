@@ -73,6 +73,15 @@ class SeriesStyle(NamedTuple):
     line: Any
     """Of matplotlib."""
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What matplotlib draws the series with."""
+        return {
+            "color": self.colour.light,
+            "marker": self.marker,
+            "linestyle": self.line,
+        }
+
 
 def series_styles(tasks: Sequence[TaskReport]) -> dict[str, SeriesStyle]:
     """The style of every series: 64 differ in colour and marker, and 32 in marker and line."""

@@ -188,9 +188,7 @@ def _accuracy(
             axes.plot(
                 x_of(row),
                 height.value,
-                color=style.colour.light,
-                marker=style.marker,
-                linestyle=style.line,
+                **style.options,
                 markerfacecolor=fill.light,
                 alpha=0.45 if status == "behind" else 1,
                 zorder=3,

@@ -21,8 +21,12 @@ from reasoner_evals.report.content import (
 from reasoner_evals.runs.naming import is_greedy
 from reasoner_evals.stats.intervals import DISCORDANT, minimum_detectable
 
+OFTEN_CUT: Final = 0.05
+"""The share of samples cut at `max_tokens` from which a report says so."""
 ENOUGH: Final = 0.01
-"""A recommended point has at most this much less accuracy than the best one."""
+"""A recommended point has at most this much less accuracy than the best one,"""
+ENOUGH_CHEAPER: Final = 0.9
+"""and at most this share of its tokens."""
 _BASELINES: Final[tuple[Against, ...]] = ("greedy", "cheapest")
 """The baselines of a verdict: the first that the task has."""
 
@@ -77,8 +81,7 @@ def _advice(claim: Claim, point: Any, baseline: Any, rows: Sequence[Any]) -> str
     own = [
         row
         for row in rows
-        # A recommended point has at most this share of the best one's tokens.
-        if row.model == point.model and row.tokens <= 0.9 * point.tokens
+        if row.model == point.model and row.tokens <= ENOUGH_CHEAPER * point.tokens
     ]
     enough = [
         row for row in own if row.acc >= point.acc - ENOUGH and _is_sure_gain(row)
@@ -208,8 +211,9 @@ def cut_warnings(rows: Sequence[Any]) -> Iterator[str]:
     most = {
         row.series: row for row in sorted(rows, key=lambda row: row.samples_cut or 0.0)
     }
-    # The share of samples from which a report says so
-    often = [row for row in reversed(most.values()) if (row.samples_cut or 0.0) >= 0.05]
+    often = [
+        row for row in reversed(most.values()) if (row.samples_cut or 0.0) >= OFTEN_CUT
+    ]
     if not often:
         return
     worst, *others = often

@@ -18,7 +18,8 @@ import pytest
 from reasoner.journal.lines import sealed, sealed_line
 from reasoner_evals.runs.reading import RIGHT
 from reasoner_evals.runs.records import ItemRecord, RunFolder
-from reasoner_evals.view.pages import QUESTIONS, SAMPLES, Pages, ShownArm
+from reasoner_evals.view.arms import ShownArm
+from reasoner_evals.view.pages import QUESTIONS, SAMPLES, Pages
 from reasoner_evals.view.server import OPEN, PageServer
 from tests.browser import CHROMIUM, browser
 from tests.cli.command import Run, finish, start
