@@ -185,7 +185,7 @@ class Bbh(Benchmark):
 def _question(row: DataRow) -> tuple[str, tuple[str, ...]]:
     """The question with its options as published, and the options; () where it has none."""
     text = row.text("question")
-    if row.filled("choices"):
+    if row.has("choices"):
         options = row.texts("choices")
         listed = "\n".join(
             f"({chr(ord('A') + index)}) {option}"

@@ -112,6 +112,11 @@ def document_of(question: Question) -> str:
     return last[: start + len(question.text)] if start >= 0 else question.text
 
 
+def data_hash(items: Sequence[tuple[str, ...]]) -> str:
+    """The sha256 of all items: id, text with its document, reference answers or tests."""
+    return _sha256([list(item) for item in items])
+
+
 @dataclass(frozen=True, slots=True)
 class TaskData:
     """The questions of a task, each with a unique id, and their source."""
@@ -261,7 +266,7 @@ def question_of(
     """
     text = row.text("question")
     space: AnswerSpace
-    if "choices" in reads and row.filled("choices"):
+    if "choices" in reads and row.has("choices"):
         options = row.texts("choices")
         if not 2 <= len(options) <= 26:
             raise row.error("choices", f"{len(options)} options: give 2 to 26")
@@ -367,7 +372,7 @@ def task_data(
     source = Source(
         task=spec_of(task),
         origin=origin,
-        data_hash=_sha256(content),
+        data_hash=data_hash(content),
         prompt=str(template),
         prompt_hash=template.hash(item.question.space for item in items),
         licence=licence,

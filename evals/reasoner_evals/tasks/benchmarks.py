@@ -139,14 +139,14 @@ class OlympiadBench(Benchmark):
 
     def item(self, row: DataRow) -> GradedQuestion | None:
         """The first reference answer counts, as in the published judge; `error` is how far a number may be off."""
-        if row.filled("image_1") or not row.filled("final_answer"):
+        if row.has("image_1") or not row.has("final_answer"):
             return None
         space, text, gold = (
             MathSpace(),
             row.text("question"),
             row.texts("final_answer")[0],
         )
-        if row.filled("is_multiple_answer") and row.value("is_multiple_answer"):
+        if row.has("is_multiple_answer") and row.value("is_multiple_answer"):
             text += "\n\nGive all answers, separated by commas."
         if unit := row.optional("unit"):
             text += f"\n\nGive the answer in {unit}, without the unit."

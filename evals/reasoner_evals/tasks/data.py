@@ -82,6 +82,10 @@ class DataRow:
         """Whether the column exists, with a value or without one."""
         return self.named(column) in self.values
 
+    def has(self, column: str) -> bool:
+        """Whether the column exists and is not null."""
+        return self.values.get(self.named(column)) is not None
+
     def value(self, column: str) -> Any:
         """A value. Raises UsageError if there is no such column or it is empty."""
         name = self.named(column)
