@@ -30,7 +30,7 @@ from reasoner import Question, SamplingParams, solve_many
 from reasoner.cli import rarely_collect
 from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.ray import RayEngine, cluster, replica
-from reasoner.engines.ray.host import EngineHost
+from reasoner.engines.ray.replica import EngineHost
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.types import Completion
 from reasoner_strategies import SelfConsistency

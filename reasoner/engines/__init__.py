@@ -96,7 +96,7 @@ class SharedHeads(Generic[T]):
             self._rendering[key] = task, ended
             task.add_done_callback(partial(self._keep, key, ended))
         task, ended = self._rendering[key]
-        # Not `shield`, which takes twice as long.
+        # Not `shield`, which makes two futures for each that waits.
         await ended.wait()
         return task.result()
 
@@ -104,7 +104,7 @@ class SharedHeads(Generic[T]):
         self, key: str, ended: asyncio.Event, rendered: "asyncio.Task[T]"
     ) -> None:
         ended.set()
-        # Another loop may have begun its own.
+        # A call from another event loop replaces a rendering with its own.
         if key in self._rendering and self._rendering[key][0] is rendered:
             del self._rendering[key]
         if not rendered.cancelled() and rendered.exception() is None:

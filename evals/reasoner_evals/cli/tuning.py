@@ -59,9 +59,25 @@ from reasoner_evals.tuning.rounds import FinishedRound, RoundMeasures, Rounds
 from reasoner_evals.tuning.split import QuestionSplit, apart, split
 from reasoner_evals.tuning.verdict import JudgedStrategy, forecasts, frontier, verdict
 
-T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 WAIT: Final = 1.0
 """Seconds between two looks for the results of other shards."""
+
+
+class _Setup(Kept):
+    """What decides a race; kept in its folder."""
+
+    data: str
+    judge: str
+    task: str
+    subset: str
+    engine: str
+    verifier: str
+    strategies: tuple[str, ...]
+    budget: str
+    spend: int | None
+    seed: int
+    shards: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,22 +119,22 @@ class Tuning:
         return tuple(each for each in self.strategies if not is_single(each))
 
     @property
-    def decided(self) -> dict[str, Any]:
-        """What decides the race, as it is kept in its folder."""
+    def decided(self) -> _Setup:
+        """What decides the race."""
         source = self.data.source
-        return {
-            "data": source.data_hash,
-            "judge": self.judge.source.data_hash,
-            "task": source.task,
-            "subset": source.subset,
-            "engine": without_secrets(spec_of(self.engine)),
-            "verifier": spec_of(self.verifier) if self.verifier else "",
-            "strategies": list(self.strategies),
-            "budget": str(self.goal),
-            "spend": self.spend,
-            "seed": self.seed,
-            "shards": self.shard.count if self.shard else 1,
-        }
+        return _Setup(
+            data=source.data_hash,
+            judge=self.judge.source.data_hash,
+            task=source.task,
+            subset=source.subset,
+            engine=without_secrets(spec_of(self.engine)),
+            verifier=spec_of(self.verifier) if self.verifier else "",
+            strategies=self.strategies,
+            budget=str(self.goal),
+            spend=self.spend,
+            seed=self.seed,
+            shards=self.shard.count if self.shard else 1,
+        )
 
 
 def prepared(
@@ -247,8 +263,8 @@ def locked_race(tuning: Tuning) -> Iterator[None]:
     """
     file, decided = tuning.folder / "tune.json", tuning.decided
     if file.exists():
-        before = _read(file, dict[str, Any])
-        changed = [name for name in decided if decided[name] != before.get(name)]
+        before = _read(file, _Setup)
+        changed = [name for name, value in decided if value != getattr(before, name)]
         if changed:
             raise UsageError(
                 f"{tuning.folder} holds a race with other settings ({', '.join(changed)}): give --runs another folder"
@@ -261,7 +277,7 @@ def locked_race(tuning: Tuning) -> Iterator[None]:
         )
     make_folder(tuning.folder)
     with nullcontext() if tuning.shard else writing(tuning.folder, file):
-        write_whole(file, [json.dumps(decided, indent=1).encode(), b"\n"])
+        _write(file, decided)
         yield
 
 
@@ -269,7 +285,7 @@ def _write(file: Path, content: BaseModel) -> None:
     write_whole(file, [content.model_dump_json(indent=1).encode(), b"\n"])
 
 
-def _read(file: Path, kind: type[T]) -> T:
+def _read(file: Path, kind: type[M]) -> M:
     return read_value(
         file,
         kind,
@@ -277,6 +293,15 @@ def _read(file: Path, kind: type[T]) -> T:
         advice="delete it, and run the command again",
         error=TraceError,
     )
+
+
+class _Raced(NamedTuple):
+    """A race that has ended, why it did, the tokens so far, and the names of its rounds."""
+
+    race: Race
+    ended: str
+    spent: float
+    rounds: Sequence[str]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -312,7 +337,7 @@ class TuneRun(EngineRun):
                 data=setup.data,
                 models=setup.models,
                 verifier=setup.verifier,
-                verifier_spec=setup.decided["verifier"],
+                verifier_spec=setup.decided.verifier,
                 seed=setup.seed,
                 prices=setup.prices,
                 command=self.command,
@@ -527,7 +552,7 @@ class TuneRun(EngineRun):
             )
         )
         return RaceOutcome(
-            tuning=setup.decided,
+            tuning=setup.decided.model_dump(),
             race=race,
             specs=tuple(specs),
             chosen=chosen,

@@ -29,7 +29,7 @@ from reasoner.engines.remote.host import (
     packed_request,
 )
 from reasoner.errors import ReasonerError
-from reasoner.models.parting import still_thinking
+from reasoner.models.thinking import still_thinking
 from reasoner.types import Notify, Prompt
 
 
