@@ -17,7 +17,7 @@ from reasoner.cli import interrupts
 from reasoner.cli.session import EngineRun, announce
 from reasoner.engines.remote.warm import offered
 from reasoner.engines.vllm import VllmEngine
-from reasoner.execution.order import cancel_all
+from reasoner.execution.launching import cancel_all
 from reasoner.serving.app import App, Keys
 from reasoner.serving.choose import Offer
 from reasoner.serving.config import ServerLimits

@@ -9,76 +9,19 @@ order of completion changes it.
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any
 
 from reasoner.engine import NEVER, Progress
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError
 from reasoner.execution.admission import STARTS
+from reasoner.execution.launching import MAX_IN_FLIGHT, SequenceIds, cancel_all
 from reasoner.execution.scheduler import ScheduledQuestion
 from reasoner.strategy import Finished, Handle
 from reasoner.trace.history import QuestionHistory
-from reasoner.types import Prompt
-
-T = TypeVar("T")
-MAX_IN_FLIGHT: Final = 1024
-"""Sequences of one question that are launched at once: as many as engines compute at once."""
-
-
-class SequenceIds(NamedTuple):
-    """The sequences of one operation, in launch order.
-
-    `heads` are the prompts, each with its digest and the index of its first sequence; `n` are sampled from each. All
-    start at the virtual time `at`.
-    """
-
-    op: int
-    heads: tuple[tuple[Prompt, str, int], ...]
-    n: int
-    at: int
-
-    def names(self) -> Iterator[tuple[str, int]]:
-        """The digest of the prompt and the index of each."""
-        return (
-            (digest, index)
-            for _, digest, first in self.heads
-            for index in range(first, first + self.n)
-        )
-
-
-async def each(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BudgetExhausted]:
-    """Run all concurrently, refusals as values; the first other failure cancels the rest."""
-    if len(work) == 1:
-        return [await _refusal_as_value(work[0])]
-    tasks = [asyncio.ensure_future(_refusal_as_value(part)) for part in work]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        await cancel_all(tasks)
-
-
-async def _refusal_as_value(work: Callable[[], Awaitable[T]]) -> T | BudgetExhausted:
-    try:
-        return await work()
-    except BudgetExhausted as refusal:
-        return refusal
-
-
-async def cancel_all(tasks: Iterable["asyncio.Task[Any]"]) -> None:
-    """Cancel unfinished tasks and wait until they end; cancelling the caller again cancels them again."""
-    running = [task for task in tasks if not task.done()]
-    for task in running:
-        task.cancel()
-    try:
-        if running:
-            await asyncio.wait(running)
-    except asyncio.CancelledError:
-        await cancel_all(running)
-        raise
-
 
 Key = tuple[int, Handle]
 """A virtual end and the handle of the operation: the order of results."""

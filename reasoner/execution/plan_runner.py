@@ -11,7 +11,8 @@ from reasoner.answers.equivalence import Equivalence
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, PlanError, ReasonerError, UsageError
 from reasoner.execution.executor import OperationExecutor
-from reasoner.execution.order import RunningOperations, SequenceIds, each
+from reasoner.execution.launching import SequenceIds, each
+from reasoner.execution.order import RunningOperations
 from reasoner.execution.probes import Probes
 from reasoner.execution.programs import execute
 from reasoner.execution.sampling import OperationSampler, resolved

@@ -32,7 +32,7 @@ from reasoner.execution.inputs import (
     as_sink,
     plugins,
 )
-from reasoner.execution.order import cancel_all
+from reasoner.execution.launching import cancel_all
 from reasoner.execution.scheduler import Allocation
 from reasoner.execution.session import CONCURRENCY, RunContext
 from reasoner.registry import DEFAULT_ENGINE, DEFAULT_STRATEGY

@@ -16,7 +16,8 @@ from reasoner.engine import (
 )
 from reasoner.errors import BudgetExhausted, EngineError, PromptTooLong, UsageError
 from reasoner.execution.executor import OperationExecutor, derive_seed
-from reasoner.execution.order import MAX_IN_FLIGHT, ClockEntry, SequenceIds, each
+from reasoner.execution.launching import MAX_IN_FLIGHT, SequenceIds, each
+from reasoner.execution.order import ClockEntry
 from reasoner.execution.probes import Probes
 from reasoner.execution.work import EngineRequest, perform
 from reasoner.models.defaults import resolved_params

@@ -24,7 +24,8 @@ from reasoner.errors import UsageError
 from reasoner.execution.admission import Admission, EngineLimits
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.inputs import IdSet, check_ids, open_input
-from reasoner.execution.order import RunningOperations, cancel_all
+from reasoner.execution.launching import cancel_all
+from reasoner.execution.order import RunningOperations
 from reasoner.execution.plan_runner import PlanRunner
 from reasoner.execution.scheduler import Allocation, Scheduler
 from reasoner.models.defaults import limits_of, resolve

@@ -15,7 +15,7 @@ from reasoner.budget import NO_COST, Cost
 from reasoner.engine import spellings
 from reasoner.errors import BudgetExhausted, EngineError, NotRecorded, UsageError
 from reasoner.execution.executor import OperationExecutor
-from reasoner.execution.order import each
+from reasoner.execution.launching import each
 from reasoner.execution.work import Inquiry
 from reasoner.strategy import NOT_ASKED
 from reasoner.system.printing import counted

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Self, TypeVar
 from reasoner.budget import Ledger
 from reasoner.engine import Engine, TextPiece, TokenTextEngine
 from reasoner.errors import EngineDied
-from reasoner.execution.order import cancel_all
+from reasoner.execution.launching import cancel_all
 from reasoner.execution.session import Session
 from reasoner.registry import entries, name_of
 from reasoner.serving.choose import Job, Offer

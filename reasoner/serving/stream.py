@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from reasoner.engine import TextPiece
-from reasoner.execution.order import cancel_all
+from reasoner.execution.launching import cancel_all
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.replies import Document, Reply, Result
 from reasoner.serving.service import Follow

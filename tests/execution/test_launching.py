@@ -10,7 +10,7 @@ import pytest
 from reasoner import Answer, Budget, Question, SamplingParams, Solution, solve
 from reasoner.engine import RenderedPrompt, SampleRequest
 from reasoner.errors import PlanError, UsageError
-from reasoner.execution.order import MAX_IN_FLIGHT
+from reasoner.execution.launching import MAX_IN_FLIGHT
 from reasoner.strategy import (
     MAX_SAMPLES,
     Handle,
