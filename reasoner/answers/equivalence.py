@@ -31,7 +31,7 @@ def prepare() -> None:
 
 
 @runtime_checkable
-class SlowSpace(Protocol):
+class SlowSpace(AnswerSpace, Protocol):
     """An answer space with slow comparisons; their functions are importable by name and run in a worker."""
 
     @property
@@ -48,12 +48,6 @@ class SlowSpace(Protocol):
 
     def answer(self, written: str) -> Answer | None:
         """An answer as written; None if it is not an answer."""
-
-    def same(self, a: Answer, b: Answer) -> bool | None:
-        """Whether `a` accepts `b`; None if only a worker can tell."""
-
-    def blocks(self, answer: Answer) -> Blocks | None:
-        """The blocks of an answer; None if only a worker can tell."""
 
     def refusal(self, written: str) -> str | None:
         """Why no worker may see an answer; None if one may."""

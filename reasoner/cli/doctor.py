@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reasoner.cli import interrupts
-from reasoner.cli.options import SPEC, Command, json_option
+from reasoner.cli.commands import Command
+from reasoner.cli.options import SPEC, json_option
 from reasoner.cli.terminal import (
     ANSWERED,
     ENGINE,

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Budget, Prices
-from reasoner.cli.options import AUTO
 from reasoner.engine import Engine
 from reasoner.engines.remote.warm import warm
 from reasoner.errors import UsageError, shown
@@ -30,6 +29,8 @@ from reasoner.system.files import read_settings_table
 from reasoner.trace.history import RecordedEngine
 from reasoner.verifier import Verifier
 
+AUTO: Final = ("effort", "prefer", "profile", "risk", "abstain_below", "abstain_risk")
+"""The options of the strategy auto."""
 MODEL: Final = ("model", "engine", "base_url")
 """The options that name the model; settings give all of them or none."""
 

@@ -2,13 +2,13 @@
 
 import difflib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
-from typing import Final
+from typing import Final, cast
 
 import click
 
-from reasoner.cli.options import LISTS, MAX_WIDTH, Group, laid_out
+from reasoner.cli.commands import LISTS, Group
 from reasoner.cli.terminal import OTHER, Terminal, abandon
 from reasoner.errors import UnknownName, shown
 from reasoner.system.machine import plug_ins
@@ -45,14 +45,13 @@ class _LazyGroup(Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in _COMMANDS:
-            return laid_out(
-                import_module(f"reasoner.cli.{_COMMANDS[cmd_name]}").command
-            )
+            module = import_module(f"reasoner.cli.{_COMMANDS[cmd_name]}")
+            return cast("click.Command", module.command)
         if cmd_name not in plug_ins(PLUG_INS).names:
             return None
         entry = plug_ins(PLUG_INS)[cmd_name]
         try:
-            return laid_out(entry.load())
+            return cast("click.Command", entry.load())
         except Exception as error:
             ctx.fail(
                 f"the command {cmd_name!r} ({entry.value}) cannot be imported: {error}"
@@ -76,22 +75,19 @@ def _unknown_command(name: str, names: Sequence[str]) -> str:
     return str(UnknownName("command", name, names))
 
 
-_SETTINGS: Final[Mapping[str, object]] = {
-    "help_option_names": ["-h", "--help"],
-    "max_content_width": MAX_WIDTH,
-    "auto_envvar_prefix": "REASONER",
-}
-
-
-@click.group(cls=_LazyGroup, context_settings=dict(_SETTINGS), epilog=_EPILOG)
+@click.group(
+    cls=_LazyGroup,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "auto_envvar_prefix": "REASONER",
+    },
+    epilog=_EPILOG,
+)
 @click.version_option(
     package_name="reasoner-kit", prog_name="reasoner", allow_from_autoenv=False
 )
 def cli() -> None:
     """Answer questions with a language model and a budget: more compute where it raises accuracy, all of it counted."""
-
-
-laid_out(cli)
 
 
 def run(arguments: list[str] | None) -> int:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from reasoner.cli.options import LISTS, Command, json_option, option
+from reasoner.cli.commands import LISTS, Command
+from reasoner.cli.options import json_option, option
 from reasoner.cli.terminal import ANSWERED, Terminal, guarded
 from reasoner.errors import UsageError, require_name
 

@@ -7,7 +7,8 @@ from typing import Any, Final
 import click
 
 from reasoner.cli import options
-from reasoner.cli.options import Command, option
+from reasoner.cli.commands import Command
+from reasoner.cli.options import option
 from reasoner.cli.terminal import Terminal, guarded
 from reasoner.errors import UsageError
 from reasoner.system.machine import require_extra

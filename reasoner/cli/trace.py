@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from reasoner.cli.options import PATH, Command
+from reasoner.cli.commands import Command
+from reasoner.cli.options import PATH
 from reasoner.cli.terminal import ANSWERED, guarded
 from reasoner.errors import UsageError
 

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Final, Literal, NamedTuple
 
-from reasoner import Answer, Completion, Prompt, Question, SamplingParams
+from reasoner import Answer, Completion, Question, SamplingParams
 from reasoner.specs import CheckedOptions, Count, Range, Samples
 from reasoner.strategy import BudgetExhausted, Plan, compare_pairs, note
 from reasoner.system.printing import counted
-from reasoner_strategies._prompts import shortened, verdict, with_text, without_reply
+from reasoner_strategies._prompts import shortened, verdict
 from reasoner_strategies._voting.self_comparison import (
     Candidate,
     Pair,
     by_points,
     draw_candidates,
-    listed,
+    pair_prompt,
     replies_to,
 )
 
@@ -136,7 +136,16 @@ class Swiss(CheckedOptions):
                 for each in ratings
             ]
         replies = yield from replies_to(
-            [score_prompt(question, pair) for pair in pairs], self.params
+            [
+                pair_prompt(
+                    question,
+                    pair,
+                    "Compare them in a few sentences, and rate how likely each is correct, from 1 (surely wrong) to 10 "
+                    '(surely right). End with two lines such as "Score A: 3" and "Score B: 8".',
+                )
+                for pair in pairs
+            ],
+            self.params,
         )
         return [
             Comparison(None, 0)
@@ -234,16 +243,6 @@ class Standings:
             f"{sum(firsts) / max(len(firsts), 1):+.2f}, "
             f"{sum(order.tokens for order in orders) / max(len(games), 1):,.0f} tokens a pair; win rates: {shown}"
         )
-
-
-def score_prompt(question: Question, pair: Pair) -> Prompt:
-    """The question, two answers, and what to say about them."""
-    return with_text(
-        without_reply(question.prompt),
-        f"Here are two proposed answers to the question above.\n\n{listed('Answer', 'AB', pair)}\n\nCompare them in a "
-        "few sentences, and rate how likely each is correct, from 1 (surely wrong) to 10 (surely right). End with two "
-        'lines such as "Score A: 3" and "Score B: 8".',
-    )
 
 
 def margin(reply: Completion) -> float | None:

@@ -1,13 +1,14 @@
 """`reasoner verifier`: fit a reward model, or a map of a verifier's scores, on labelled runs."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from reasoner.cli.options import PATH, Group
+from reasoner.cli.commands import Group
+from reasoner.cli.options import PATH, together
 from reasoner.cli.terminal import ANSWERED, guarded
 from reasoner.errors import UsageError
 from reasoner.system.files import check_replaceable, file_errors
@@ -16,21 +17,17 @@ from reasoner.system.printing import counted
 if TYPE_CHECKING:
     from reasoner_verifiers.fitting import FittedHead
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _runs(command: F) -> F:
-    """The argument and the option that all of these commands have."""
-    command = click.option(
+_runs = together(
+    click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN..."),
+    click.option(
         "--out",
         type=PATH,
         required=True,
         metavar="FILE",
         help="File to write, replaced if it exists.",
-    )(command)
-    return click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")(
-        command
-    )
+    ),
+)
+"""The argument and the option that all of these commands have."""
 
 
 @click.group("verifier", cls=Group, heading="Set up")

@@ -1,4 +1,4 @@
-"""What a profile holds, made from the arms of a run, and whether such a calibration still holds where it is used."""
+"""What a profile holds, made from the arms of a run."""
 
 import math
 from collections import Counter
@@ -11,10 +11,7 @@ import numpy as np
 
 from reasoner.calibration import shift
 from reasoner.calibration.profile import Agreement, ArmRow, Bins, Family, Signal, Trust
-from reasoner.calibration.risk import broken_promise, lost_accuracy
-from reasoner.errors import ReasonerError, UsageError
-from reasoner.registry import build
-from reasoner.strategy import CalibratedStrategy, CalibrationSummary
+from reasoner.errors import UsageError
 from reasoner_evals.calibration.outcomes import (
     Outcomes,
     PooledArm,
@@ -28,7 +25,7 @@ from reasoner_evals.calibration.outcomes import (
     usable,
 )
 from reasoner_evals.runs.measures import ArmReading
-from reasoner_evals.runs.reading import SILENT, ArmData
+from reasoner_evals.runs.reading import SILENT
 from reasoner_evals.stats import Bools, Floats, Ints
 
 FIRST: Final = 4
@@ -357,53 +354,3 @@ def _power(vote: Floats, weights: Floats) -> float:
         math.sqrt(float((weighted * (vote - after) ** 2).mean())),
     )
     return shift.power(before - after, spread, len(vote), shift.ASKED)
-
-
-def agreement_seen(data: ArmData) -> Counter[int]:
-    """The same shares of an arm in use; empty where it is not comparable: unfinished, or ended by budgets.
-
-    A finished arm is looked at once, as no question is added to it.
-    """
-    if data.arm.budget or data.arm.total or not data.finished.all():
-        return Counter()
-    return Counter(
-        shift.percent(share) for share in data.share[data.has_result].tolist()
-    )
-
-
-UNKNOWN = 149
-"""As many as certify a risk of 2 % (docs/controller.md): most calibrations have about as many or more."""
-
-
-def fewer_right(
-    measured: CalibrationSummary | None,
-    confidences: Sequence[float],
-    right: Sequence[bool],
-    unanswered: int,
-    alpha: float,
-) -> Iterator[str]:
-    """A line for each sign that fewer answers are right than a calibration promised, with a false chance of `alpha`.
-
-    Answers have `confidences`, and `right` says which are right; `unanswered` more questions have no answer: then right
-    answers are also compared with those in calibration, which counted such questions too. The two tests nearly agree
-    where nothing is wrong. A calibration that is not known counts as one on `UNKNOWN` questions.
-    """
-    questions = measured.questions if measured else UNKNOWN
-    if measured and unanswered:
-        # Two tests share the chance of a false alarm.
-        alpha /= 2
-        if line := lost_accuracy(
-            measured.accuracy, questions, sum(right), len(right) + unanswered, alpha
-        ):
-            yield line
-    if right and (line := broken_promise(confidences, right, questions, alpha)):
-        yield line
-
-
-def calibration_of(spec: str) -> CalibrationSummary | None:
-    """The calibration of a strategy by its spec; None if it has none, or its profile can no longer be read."""
-    try:
-        strategy = build("strategy", spec)
-    except ReasonerError:
-        return None
-    return strategy.measured_on if isinstance(strategy, CalibratedStrategy) else None

@@ -4,7 +4,8 @@ import shlex
 
 import click
 
-from reasoner.cli.options import NO_SERVER, Command, engine_options
+from reasoner.cli.commands import Command
+from reasoner.cli.options import NO_SERVER, engine_options
 from reasoner.cli.terminal import Terminal, guarded
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from reasoner.cli.options import PATH, QUIET, SETTINGS, Command, json_option, option
+from reasoner.cli.commands import Command
+from reasoner.cli.options import PATH, QUIET, SETTINGS, json_option, option
 from reasoner.cli.terminal import Terminal, guarded
 from reasoner.errors import UsageError
 from reasoner_evals.cli.options import command_line, default_folder, run_options

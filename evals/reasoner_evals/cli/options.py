@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
@@ -15,14 +14,13 @@ from reasoner.cli.options import (
     SPEC,
     UNSANDBOXED,
     VERIFIER,
+    F,
     engine_options,
     option,
     sampling_options,
     thinking_option,
     together,
 )
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 def run_options(*, strategies: str) -> Callable[[F], F]:

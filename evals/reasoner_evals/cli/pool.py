@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from reasoner.cli.options import PATH, Command
+from reasoner.cli.commands import Command
+from reasoner.cli.options import PATH
 from reasoner.cli.terminal import ANSWERED, Terminal, guarded
 from reasoner.system.printing import counted
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from reasoner.cli.options import PATH, UNSANDBOXED, Command, Group, json_option, option
+from reasoner.cli.commands import Command, Group
+from reasoner.cli.options import PATH, UNSANDBOXED, json_option, option
 from reasoner.cli.terminal import ANSWERED, Terminal, columns, guarded, labelled
 from reasoner.errors import UsageError
 from reasoner.system.machine import require_extra
@@ -61,7 +62,7 @@ def _side(name: str) -> tuple[Path, str]:
     return (Path(run), arm) if run else (Path(name), "")
 
 
-@group.command("export", cls=Command)
+@group.command("export")
 @click.argument("run", type=PATH, metavar="RUN")
 @click.option(
     "--out",
@@ -95,7 +96,7 @@ def export(run: Path, out: Path | None, push: str | None) -> int:
     return ANSWERED
 
 
-@group.command("grade", cls=Command)
+@group.command("grade")
 @click.argument("run", type=PATH)
 @UNSANDBOXED
 @json_option("the changes")
@@ -134,7 +135,7 @@ def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
     return ANSWERED
 
 
-@group.command("merge", cls=Command)
+@group.command("merge")
 @click.argument("runs", nargs=-1, type=PATH, metavar="RUN...")
 @click.option(
     "-o",

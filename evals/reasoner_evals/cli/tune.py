@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from reasoner.cli.commands import Command
 from reasoner.cli.options import (
     COLUMNS,
     NO_SERVER,
@@ -14,7 +15,6 @@ from reasoner.cli.options import (
     SPEC,
     UNSANDBOXED,
     VERIFIER,
-    Command,
     engine_options,
     json_option,
     option,

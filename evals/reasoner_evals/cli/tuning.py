@@ -476,7 +476,7 @@ class TuneRun(EngineRun):
             race.failed = np.isin(np.arange(len(candidates)), list(read.errors))
             spent += read.drawn
             progress.looked(race.look(), spent, read.errors)
-            progress.summed_up()
+            progress.tell(progress.summary())
             if not race.inside:
                 raise EngineError(
                     f"no candidate has a result: {specs[inside[0]]}: {read.errors[inside[0]]}"

@@ -70,10 +70,6 @@ class TuneProgress(Display):
                 f"out: {self.specs[each.who]}: {why_out(each, self.specs, self.race, self.errors)}"
             )
 
-    def summed_up(self) -> None:
-        """A round has ended."""
-        self.tell(self._summary())
-
     def arm_started(self, arm: Arm, total: int, done: int) -> None:
         """A candidate, or a pool of samples, is asked."""
         self._arm = arm.strategy
@@ -91,7 +87,8 @@ class TuneProgress(Display):
     def arm_finished(self, arm: Arm) -> None:
         """All its questions of this round are finished."""
 
-    def _summary(self) -> str:
+    def summary(self) -> str:
+        """How far the race is, in one line."""
         race = self.race
         if race is None or not race.right.shape[1]:
             return self.stage
@@ -152,6 +149,6 @@ class TuneProgress(Display):
             table.add_row(*(Text(one_line(each)) for each in shown), style=style)
         return Group(
             table,
-            Text(one_line(self._summary()), overflow="ellipsis", no_wrap=True),
+            Text(one_line(self.summary()), overflow="ellipsis", no_wrap=True),
             line,
         )

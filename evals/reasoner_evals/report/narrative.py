@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from reasoner.calibration.shift import seen_in
 from reasoner.system.printing import counted
-from reasoner_evals.calibration.profiles import calibration_of
+from reasoner_evals.calibration.drift import calibration_of
 from reasoner_evals.report.content import (
     Against,
     BoundedValue,

@@ -9,11 +9,7 @@ import pandas as pd
 from reasoner.calibration.risk import ALARM
 from reasoner.calibration.shift import LEVEL, less_agreement
 from reasoner.types import EndedBy
-from reasoner_evals.calibration.profiles import (
-    agreement_seen,
-    calibration_of,
-    fewer_right,
-)
+from reasoner_evals.calibration.drift import agreement_seen, calibration_of, fewer_right
 from reasoner_evals.report.comparisons import estimate, known
 from reasoner_evals.report.content import BoundedValue
 from reasoner_evals.runs.measures import TOKENS, Measurement, ungraded_rows

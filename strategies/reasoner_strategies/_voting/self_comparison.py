@@ -125,7 +125,18 @@ class PairOptions(CheckedOptions):
             for turn in range(self.comparisons)
         ]
         chosen = yield from polled(
-            [(pair_prompt(question, order), order) for order in orders],
+            [
+                (
+                    pair_prompt(
+                        question,
+                        order,
+                        "Compare them in a few sentences: which is more likely correct? End with a line that says "
+                        '"Better: A" or "Better: B".',
+                    ),
+                    order,
+                )
+                for order in orders
+            ],
             better,
             self.params,
         )
@@ -136,12 +147,12 @@ class PairOptions(CheckedOptions):
         )
 
 
-def pair_prompt(question: Question, pair: Pair) -> Prompt:
+def pair_prompt(question: Question, pair: Pair, instruction: str) -> Prompt:
     """The question, two answers, and what to say about them."""
+    answers = listed("Answer", "AB", pair)
     return with_text(
         without_reply(question.prompt),
-        f"Here are two proposed answers to the question above.\n\n{listed('Answer', 'AB', pair)}\n\nCompare them in a "
-        'few sentences: which is more likely correct? End with a line that says "Better: A" or "Better: B".',
+        f"Here are two proposed answers to the question above.\n\n{answers}\n\n{instruction}",
     )
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from reasoner.strategy import CalibrationSummary
-from reasoner_evals.calibration.profiles import calibration_of, fewer_right
+from reasoner_evals.calibration.drift import calibration_of, fewer_right
 
 MEASURED = CalibrationSummary("model", 300, 0.9)
 

@@ -118,11 +118,11 @@ def test_a_race_takes_as_long_as_its_tokens_and_earlier_sessions_no_time() -> No
     live.expect(race, ["one", "two"], 40, 0.0)
     live.round(2, 4, 10)
     live.looked([], 900.0)
-    assert "left" not in live._summary()
+    assert "left" not in live.summary()
     # Ten questions of this session took 100 s and 1,000 tokens; half of the next ten are paid.
     now = 150.0
     live.spent(ARM, Cost(generated_tokens=1000))
     race.right = np.ones((2, 20))
     live.looked([], 1900.0)
     live.spent(ARM, Cost(generated_tokens=500))
-    assert "at most 2:30 left" in live._summary()
+    assert "at most 2:30 left" in live.summary()
