@@ -9,7 +9,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
 ROOMS: Final = ("reasoner", "strategies", "verifiers", "evals")
-MOST_STATEMENTS: Final = 31_004
+MOST_STATEMENTS: Final = 31_003
 """Statements without docstrings and without `reasoner.testing`, which counts as tests."""
 
 

@@ -28,8 +28,6 @@ from reasoner.system.printing import counted
 from reasoner.types import Completion, Prompt, SamplingParams
 
 MAX_BYTES: Final = 1 << 30
-UNREADABLE: Final = "ERR"
-"""A recorded answer that could not be read: it is none."""
 NOTES: Final = (
     "recorded answers: no model was run",
     "prompt tokens are unknown: each prompt counts as one cached token",
@@ -47,14 +45,20 @@ Count = Annotated[int, Field(ge=1, le=_CONTEXT)]
 Score = Annotated[float, Field(gt=0, le=1)]
 """The likelihood of a reply: the geometric mean of its tokens' probabilities."""
 Text = Annotated[str, Field(max_length=10_000)]
+Reply = Annotated[str, Field(max_length=1 << 20)]
+"""The text of a reply."""
 Readable = Annotated[
     Text | None,
-    BeforeValidator(lambda answer: None if answer == UNREADABLE else answer),
+    # An answer that could not be read is none.
+    BeforeValidator(lambda answer: None if answer == "ERR" else answer),
 ]
 
 
 class _Chain(BaseModel):
-    """A recorded reply: its length in tokens, its answer, its probes as pairs of an answer and how often, its score."""
+    """A recorded reply: its length in tokens, its answer, its probes as pairs of an answer and how often.
+
+    Its score and its text may be known.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -62,6 +66,7 @@ class _Chain(BaseModel):
     answer: Readable
     probes: tuple[tuple[Readable, Count], ...] = ()
     score: Score | None = None
+    text: Reply = ""
 
     def logprobs(self, tokens: int) -> Logprobs | None:
         """The log-probabilities of a number of tokens: all are the recorded mean, as no more is known."""
@@ -85,8 +90,8 @@ class _Chain(BaseModel):
 class _Line(BaseModel):
     """A recorded question: `answers` with their `tokens`, or `chains` with a probe after each `every` tokens.
 
-    Beside answers, `scores` are their likelihoods, and `greedy` is the reply at temperature 0. Other fields, such as a
-    reference answer, are not read.
+    Beside answers, `scores` are their likelihoods, `texts` the replies that have them, and `greedy` is the reply at
+    temperature 0. Other fields, such as a reference answer, are not read.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -95,6 +100,7 @@ class _Line(BaseModel):
     answers: tuple[Text | None, ...] = ()
     tokens: tuple[Count, ...] = ()
     scores: tuple[Score | None, ...] = ()
+    texts: tuple[Reply, ...] = ()
     greedy: _Chain | None = None
     chains: tuple[_Chain, ...] = ()
     every: Annotated[int, Field(ge=0, le=_CONTEXT)] = 0
@@ -104,9 +110,10 @@ class _Line(BaseModel):
 class PoolEngine(FreeEngine):
     """Replays a pool of answers: sample `i` of a question is its answer number `i`, with its tokens.
 
-    `path` is the file with the recorded answers. A reply has only the answer; null is a reply without one. There are
-    only complete replies to the questions themselves. At temperature 0 every reply is the recorded greedy one, if there
-    is one. A recorded likelihood gives the mean log-probability of a reply, and no other.
+    `path` is the file with the recorded answers. A reply has its text, where that was recorded, and then its answer. A
+    reply without an answer, null, is empty. There are only complete replies to the questions themselves. At
+    temperature 0 each is the recorded greedy one, if there is one. A recorded likelihood gives the mean log-probability
+    of a reply, and no other.
 
     A line may have chains of thought with probes instead of answers. A chain can also be drawn in parts, and be asked
     for its answer at any token: the reply is the last recorded probe's. The text of thinking only says where it
@@ -196,7 +203,9 @@ class PoolEngine(FreeEngine):
                 thinking = f"[chain {number}: {end:,} of {chain.tokens:,} tokens]"
                 thought = min(end, chain.tokens - 1) - start
             if chain.answer is not None and not cut:
-                text = rf"The answer is \boxed{{{chain.answer}}}"
+                text = (
+                    f"{chain.text}\n\nThe answer is \\boxed{{{chain.answer}}}".lstrip()
+                )
         usage = Usage(1 + start, 1 + start, length, thought)
         await self.end_in_turn(request, usage)
         return Completion(
@@ -323,16 +332,21 @@ def _line(text: str, where: str) -> _Line:
         raise UsageError(
             f"{where} has {len(line.answers)} answers and {len(line.tokens)} token counts: give one count per answer"
         )
-    if len(line.scores) not in (0, len(line.answers)):
-        raise UsageError(
-            f"{where} has {len(line.answers)} answers and {len(line.scores)} scores: give one score per answer, or none"
-        )
-    scores = line.scores or (None,) * len(line.answers)
-    replies = zip(line.answers, line.tokens, scores, strict=True)
+    for kind, given in (("score", line.scores), ("text", line.texts)):
+        if len(given) not in (0, len(line.answers)):
+            raise UsageError(
+                f"{where} has {len(line.answers)} answers and {len(given)} {kind}s: give one {kind} per answer, or none"
+            )
     chains = tuple(
-        _Chain.model_construct(tokens=tokens, answer=answer, probes=(), score=score)
-        for answer, tokens, score in replies
+        _Chain.model_construct(
+            tokens=tokens, answer=answer, probes=(), score=score, text=text
+        )
+        for answer, tokens, score, text in zip(
+            line.answers,
+            line.tokens,
+            line.scores or (None,) * len(line.answers),
+            line.texts or ("",) * len(line.answers),
+            strict=True,
+        )
     )
-    return line.model_copy(
-        update={"chains": chains, "every": 0, "answers": (), "tokens": (), "scores": ()}
-    )
+    return _Line(question_id=line.question_id, greedy=line.greedy, chains=chains)

@@ -20,8 +20,8 @@ def command(records: Path, out: Path) -> int:
     """Turn recorded replies into a pool, to try strategies on them.
 
     RECORDS is a JSONL file with one line per reply, in any order. Its fields are `question_id`, `gold` (the reference
-    answer), `tokens` (the reply's length) and `answer` (text or null). `probes` may hold the answers of probes, one
-    after each `every` tokens (500).
+    answer), `tokens` (the reply's length) and `answer` (text or null). `text` may hold the reply, for verifiers that
+    read it. `probes` may hold the answers of probes, one after each `every` tokens (500).
 
     A line may also hold all replies to a question. search-and-learn publishes `unique_id`, `answer`, `completions` and
     `completion_tokens`; DeepConf publishes `question_id`, `ground_truth` and `all_traces`. lm-evaluation-harness logs

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from reasoner.answers.maths import MathSpace
-from reasoner.engines.pool import Count, Score, Text
+from reasoner.engines.pool import Count, Reply, Score, Text
 from reasoner.errors import UsageError
 from reasoner.system.files import complaint_of, file_errors, open_regular, replacing
 from reasoner.system.tables import read_jsonl
@@ -22,7 +22,7 @@ class Record(BaseModel):
     """A recorded reply: its answer, its length in tokens, and the answers of its probes, one after each `every` tokens.
 
     `index` is below 0 for a greedy reply, and else the place among the samples, by which they are sorted. `score` is
-    the likelihood of the reply. Where replies have probes, the greedy one is left out.
+    the likelihood of the reply, and `text` all of it. Where replies have probes, the greedy one is left out.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
@@ -35,6 +35,7 @@ class Record(BaseModel):
     every: Count = 500
     index: int = 0
     score: Score | None = None
+    text: Reply = ""
     read_by: Text = ""
     """The filter by which lm-evaluation-harness read the answer; it logs the same replies once for each."""
 
@@ -215,13 +216,19 @@ def _line(
     }
     if len(samples) < len(ordered):
         line["greedy"] = _chain(ordered[0])
-    if any(reply.score is not None for reply in samples):
-        line["scores"] = [reply.score for reply in samples]
-    return line
+    return line | {
+        f"{name}s": [getattr(reply, name) for reply in samples]
+        for name in ("score", "text")
+        if any(getattr(reply, name) for reply in samples)
+    }
 
 
 def _chain(reply: Record) -> dict[str, Any]:
     """A reply with its probes, equal ones as one."""
     probes = [(answer, len(list(equal))) for answer, equal in groupby(reply.probes)]
-    chain = {"probes": probes, "tokens": reply.tokens, "answer": reply.answer}
-    return chain if reply.score is None else chain | {"score": reply.score}
+    return {
+        "probes": probes,
+        **reply.model_dump(
+            include={"tokens", "answer", "score", "text"}, exclude_defaults=True
+        ),
+    }

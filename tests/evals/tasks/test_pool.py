@@ -122,6 +122,10 @@ def test_what_a_pool_cannot_give_is_reported(tmp_path: Path) -> None:
             "has 1 answers and 0 token counts: give one count per answer",
         ),
         (
+            '{"question_id": "q", "answers": ["1", "2"], "tokens": [3, 4], "texts": ["So 1."]}',
+            "has 2 answers and 1 texts: give one text per answer, or none",
+        ),
+        (
             '{"question_id": "q", "answers": [1], "tokens": [1]}',
             r"answers\.0: input should be a valid string",
         ),
@@ -603,7 +607,7 @@ def test_records_that_are_none_are_reported_and_write_nothing(
     assert [file.name for file in tmp_path.iterdir()] == ["records.jsonl"]
 
 
-def test_a_recording_keeps_its_order_its_greedy_reply_and_its_likelihoods(
+def test_a_recording_keeps_its_order_its_greedy_reply_its_likelihoods_and_its_texts(
     tmp_path: Path,
 ) -> None:
     rows = [
@@ -614,6 +618,7 @@ def test_a_recording_keeps_its_order_its_greedy_reply_and_its_likelihoods(
             "tokens": 10 + index,
             "answer": answer,
             "score": score,
+            "text": rf"Text {index}, not \boxed{{1}}",
         }
         for index, answer, score in ((1, "8", 0.5), (-1, "7", 0.9), (0, "9", 0.25))
     ]
@@ -621,18 +626,19 @@ def test_a_recording_keeps_its_order_its_greedy_reply_and_its_likelihoods(
     file = pool_of(tmp_path, [*rows, silent])
     (question, unanswered), engine = questions(file), PoolEngine(str(file))
 
-    def drawn(index: int, temperature: float) -> tuple[str, int, float]:
+    def drawn(index: int, temperature: float) -> tuple[str, str, int, float]:
         reply = draw(engine, question, index, temperature=temperature, logprobs=0)
         answer = question.read(reply)
         assert answer
         assert reply.logprobs
         likelihood = math.exp(fmean(reply.logprobs.sampled))
-        return answer.text, reply.usage.generated_tokens, round(likelihood, 9)
+        text = reply.text.partition(",")[0]
+        return text, answer.text, reply.usage.generated_tokens, round(likelihood, 9)
 
     assert [drawn(0, 0.7), drawn(1, 0.7), drawn(1, 0)] == [
-        ("9", 10, 0.25),
-        ("8", 11, 0.5),
-        ("7", 9, 0.9),
+        ("Text 0", "9", 10, 0.25),
+        ("Text 1", "8", 11, 0.5),
+        ("Text -1", "7", 9, 0.9),
     ]
     assert not draw(engine, unanswered, 0, logprobs=0).text
     with pytest.raises(EngineError, match="no such log-probabilities"):
