@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -16,7 +17,7 @@ from reasoner import (
     solve_sync,
 )
 from reasoner.budget import Cost
-from reasoner.engine import SampleRequest, reset_caches
+from reasoner.engine import SampleRequest, TokenIds, reset_caches
 from reasoner.engines.vllm.engine import VllmEngine
 from reasoner.errors import EngineDied
 from reasoner.stopping.confidence import (
@@ -36,6 +37,7 @@ from reasoner.strategy import (
 from reasoner.trace.events import AnswerExtracted, Dropped, Event, Sampled
 from reasoner.types import Completion, VoteState
 from reasoner_strategies import SelfConsistency
+from tests.engine.tiny_model import tiny_llama
 
 ADD = "What is 3 + 4?"
 ESSAY = Prompt.chat("Write a long story about a ship and a storm.")
@@ -270,6 +272,35 @@ async def check_watching_beside_alternatives(engine: VllmEngine) -> None:
         1,
         len(watch),
     ]
+
+
+def test_two_engines_of_one_process_draw_together_what_each_draws_alone(
+    engine: VllmEngine, embedded_model: Path, tmp_path: Path
+) -> None:
+    folder = str(tiny_llama(tmp_path / "tiny", embedded_model))
+    tiny = VllmEngine(folder, max_model_len=2048, kv_gib=0.25, dtype="float32")
+    asyncio.run(check_two_engines(engine, tiny))
+
+
+async def check_two_engines(engine: VllmEngine, tiny: VllmEngine) -> None:
+    params = SamplingParams(temperature=0.0, max_tokens=40)
+    prompts = [Prompt.chat(ADD * (1 + 7 * times)) for times in range(8)]
+
+    async def drawn(engine: VllmEngine) -> list[TokenIds]:
+        asked = [
+            SampleRequest("q", prompt, await engine.render(prompt), params, 0, 0)
+            for prompt in prompts
+        ]
+        replies = await asyncio.gather(*map(engine.sample, asked))
+        return [reply.token_ids for reply in replies]
+
+    await tiny.start()
+    try:
+        alone = [await drawn(engine), await drawn(tiny)]
+        for _ in range(3):
+            assert await asyncio.gather(drawn(engine), drawn(tiny)) == alone
+    finally:
+        await tiny.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,14 +52,7 @@ def _sections(task: TaskReport) -> list[tuple[str, str]]:
 
 def _crowded(task: TaskReport) -> bool:
     """Whether a task has too many series for a figure to tell them apart: then the table comes before it."""
-    return len({row.series for row in task.rows}) > MAX_BANDS
-
-
-def _scattered(task: TaskReport) -> bool:
-    """Whether a crowded task has mostly single points, which overlap in a figure: a sorted table draws them."""
-    return _crowded(task) and len(task.rows) < 2 * len(
-        {row.series for row in task.rows}
-    )
+    return len(task.largest) > MAX_BANDS
 
 
 def _grouped(rows: Iterable[Any]) -> list[list[Any]]:
@@ -180,7 +173,6 @@ def _environment(finalize: Callable[[object], object]) -> Environment:
             "shown_failures": 4,
             "sections": _sections,
             "crowded": _crowded,
-            "scattered": _scattered,
         }
     )
     return environment

@@ -72,6 +72,8 @@ class _Flight:
 _IN_PROCESS: Final[set["InProcessCore"]] = set()
 """The cores that live in this process: vLLM has one set of process groups per process."""
 _LOCK: Final = threading.Lock()
+_COMPUTING: Final = threading.Lock()
+"""One core of this process computes at a time: vLLM keeps the batch of a step, and room for attention, in globals."""
 
 
 class InProcessCore:
@@ -144,7 +146,7 @@ class InProcessCore:
             from vllm.usage.usage_lib import UsageContext
             from vllm.v1.engine.llm_engine import LLMEngine
 
-            with self._log.recording(self._args):
+            with self._log.recording(self._args), _COMPUTING:
                 self._engine = LLMEngine.from_engine_args(
                     self._args, usage_context=UsageContext.LLM_CLASS
                 )
@@ -192,7 +194,8 @@ class InProcessCore:
 
     def _step(self) -> None:
         try:
-            outputs = self._engine.step()
+            with _COMPUTING:
+                outputs = self._engine.step()
         except Exception as error:
             self._die(error)
             return
