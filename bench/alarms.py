@@ -27,6 +27,7 @@ from reasoner.calibration import shift
 from reasoner.calibration.risk import ALARM
 from reasoner.registry import build
 from reasoner.strategy import CalibrationSummary
+from reasoner_evals.calibration.drift import fewer_right
 from reasoner_evals.calibration.outcomes import (
     Outcomes,
     Samples,
@@ -35,7 +36,6 @@ from reasoner_evals.calibration.outcomes import (
 )
 from reasoner_evals.calibration.profiles import (
     agreement_in,
-    fewer_right,
     shifted_weights,
     trust_in,
 )

@@ -22,7 +22,8 @@ from pathlib import Path
 from recorded import records
 
 from reasoner.registry import build
-from reasoner.trace.replies import completions_in, read_run, replies_in
+from reasoner.trace.events import read_trace
+from reasoner.trace.replies import TRACE, completions_in, replies_in
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 GREEDY = -1
@@ -51,19 +52,26 @@ def record(folder: Path, shard: str, options: argparse.Namespace) -> None:
 
 
 def lines_of(run: Path, golds: dict[str, str]) -> Iterator[str]:
-    """A line for each reply of a block; `right` is the benchmark's own verdict."""
+    """A line for each reply of a block; `right` is the benchmark's own verdict on its answer."""
+    with (run / "verdicts.jsonl").open(encoding="utf-8") as file:
+        verdicts = [json.loads(line) for line in file]
+    right = {
+        (verdict["question_id"], verdict["answer"])
+        for verdict in verdicts
+        if verdict["status"] == "right"
+    }
     for arm in sorted((run / "arms").iterdir()):
-        labelled = read_run(arm)
-        samples = [sampled for sampled, _ in completions_in(labelled.events)]
-        for sampled, reply in zip(samples, replies_in(labelled.events), strict=True):
+        events = list(read_trace(arm / TRACE))
+        samples = [sampled for sampled, _ in completions_in(events)]
+        for sampled, reply in zip(samples, replies_in(events), strict=True):
             name = sampled.question_id
-            grade = labelled.grades.get((name, sampled.prompt, sampled.index))
             yield json.dumps(
                 {
                     "question_id": name,
                     "index": GREEDY if ".single" in arm.name else sampled.index,
                     "answer": reply.answer.text if reply.answer else None,
-                    "right": grade is not None and grade.status == "right",
+                    "right": reply.answer is not None
+                    and (name, reply.answer.text) in right,
                     "tokens": reply.completion.usage.generated_tokens,
                     "prompt_tokens": reply.completion.usage.prompt_tokens,
                     "finish": reply.completion.finish_reason,
