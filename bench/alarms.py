@@ -34,11 +34,7 @@ from reasoner_evals.calibration.outcomes import (
     random_orders,
     stopped,
 )
-from reasoner_evals.calibration.profiles import (
-    agreement_in,
-    shifted_weights,
-    trust_in,
-)
+from reasoner_evals.calibration.profiles import agreement_in, shifted_weights, trust_in
 from reasoner_evals.runs.reading import SILENT
 from reasoner_evals.stats import Bools, Floats, Ints
 

@@ -296,9 +296,10 @@ async def check_two_engines(engine: VllmEngine, tiny: VllmEngine) -> None:
 
     await tiny.start()
     try:
-        alone = [await drawn(engine), await drawn(tiny)]
+        alone = (await drawn(engine), await drawn(tiny))
         for _ in range(3):
-            assert await asyncio.gather(drawn(engine), drawn(tiny)) == alone
+            together = await asyncio.gather(drawn(engine), drawn(tiny))
+            assert tuple(together) == alone
     finally:
         await tiny.close()
 
