@@ -105,7 +105,7 @@ def _label(task: Spec) -> str:
     file = task.options.get("path") or task.options.get("data")
     if not file:
         return ""
-    stem = Path(str(file)).name.partition(".")[0]
+    stem = Path(Path(str(file)).name.removesuffix(".gz")).stem
     # The tasks that read any file: the file's name says more than theirs
     return stem if task.name in ("jsonl", "pool") else f"{task.name} ({stem})"
 
