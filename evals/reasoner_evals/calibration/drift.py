@@ -14,9 +14,8 @@ from reasoner_evals.runs.reading import ArmData
 def agreement_seen(data: ArmData) -> Counter[int]:
     """How many questions of an arm have a leader with each share of the vote, in percent.
 
-    Empty where the arm is not comparable: unfinished, or ended by budgets.
-
-    A finished arm is looked at once, as no question is added to it.
+    Empty where the arm is not comparable: unfinished, or ended by budgets. A finished arm is looked at
+    once, as no question is added to it.
     """
     if data.arm.budget or data.arm.total or not data.finished.all():
         return Counter()

@@ -73,7 +73,7 @@ _IN_PROCESS: Final[set["InProcessCore"]] = set()
 """The cores that live in this process: vLLM has one set of process groups per process."""
 _LOCK: Final = threading.Lock()
 _COMPUTING: Final = threading.Lock()
-"""One core of this process computes at a time: vLLM keeps the batch of a step, and room for attention, in globals."""
+"""One core of this process computes at a time: vLLM keeps the batch of a step in a global."""
 
 
 class InProcessCore:
