@@ -24,6 +24,8 @@ from recorded import records
 from reasoner.registry import build
 from reasoner.trace.events import read_trace
 from reasoner.trace.replies import TRACE, completions_in, replies_in
+from reasoner_evals.runs.reading import open_runs
+from reasoner_evals.runs.verdicts import RunVerdicts
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 GREEDY = -1
@@ -53,13 +55,8 @@ def record(folder: Path, shard: str, options: argparse.Namespace) -> None:
 
 def lines_of(run: Path, golds: dict[str, str]) -> Iterator[str]:
     """A line for each reply of a block; `right` is the benchmark's own verdict on its answer."""
-    with (run / "verdicts.jsonl").open(encoding="utf-8") as file:
-        verdicts = [json.loads(line) for line in file]
-    right = {
-        (verdict["question_id"], verdict["answer"])
-        for verdict in verdicts
-        if verdict["status"] == "right"
-    }
+    [opened] = open_runs([run])
+    task, verdicts = opened.manifest.arms[0].task, RunVerdicts(run / "verdicts.jsonl")
     for arm in sorted((run / "arms").iterdir()):
         events = list(read_trace(arm / TRACE))
         samples = [sampled for sampled, _ in completions_in(events)]
@@ -71,7 +68,7 @@ def lines_of(run: Path, golds: dict[str, str]) -> Iterator[str]:
                     "index": GREEDY if ".single" in arm.name else sampled.index,
                     "answer": reply.answer.text if reply.answer else None,
                     "right": reply.answer is not None
-                    and (name, reply.answer.text) in right,
+                    and verdicts.status(task, name, reply.answer.text) == "right",
                     "tokens": reply.completion.usage.generated_tokens,
                     "prompt_tokens": reply.completion.usage.prompt_tokens,
                     "finish": reply.completion.finish_reason,
