@@ -138,10 +138,6 @@ def verifier_cost(model: ModelInfo, usage: Usage) -> Cost:
         - usage.cached_tokens
         + usage.generated_tokens,
         requests=int(usage.prompt_tokens > 0),
-        flops=model.flops(
-            prompt=usage.prompt_tokens,
-            cached=usage.cached_tokens,
-            generated=usage.generated_tokens,
-        ),
+        flops=model.flops_of(usage),
         sequential_tokens=usage.generated_tokens,
     )

@@ -33,8 +33,8 @@ class MixtureEngine:
     samples at these thinking levels, one member for each, and the others draw all other samples. `weights` are whole
     numbers, 1 to 1000: of as many samples as their sum, each of those others draws its weight (Best-of-infinity,
     2509.21091, finds weights that maximize accuracy). Tokenizers may differ: a prompt counts as long as for the member
-    that needs most tokens, and text cannot be forced into a reply. FLOPs are unknown. Members manage their own KV
-    caches.
+    that needs most tokens, and text cannot be forced into a reply. FLOPs are counted by the model that drew a sample,
+    and cannot be a budget. Members manage their own KV caches.
     """
 
     example: ClassVar[str] = '-e "mixture:members=[simulated,simulated(tokens=20)]"'
@@ -151,6 +151,8 @@ class MixtureEngine:
         completion = await member.sample(
             replace(request, rendered=await member.render(prompt))
         )
+        flops = member.model.flops_of(completion.usage)
+        completion = replace(completion, usage=replace(completion.usage, flops=flops))
         self._remember(prompt.then(completion), home)
         return completion
 

@@ -205,20 +205,15 @@ class OperationExecutor:
         )
         if counted_as == "verdict":
             return verifier_cost(self.model, usage).until(end)
-        prompt, cached, generated = (
-            usage.prompt_tokens,
-            usage.cached_tokens,
-            usage.generated_tokens,
-        )
-        flops = self.model.flops(prompt=prompt, cached=cached, generated=generated)
+        prompt, generated = usage.prompt_tokens, usage.generated_tokens
         return Cost(
-            prompt_tokens=prompt - cached,
-            cached_tokens=cached,
+            prompt_tokens=prompt - usage.cached_tokens,
+            cached_tokens=usage.cached_tokens,
             generated_tokens=0 if cancelled else generated,
             cancelled_tokens=generated if cancelled else 0,
             requests=int(prompt > 0),
             samples=int(counted_as == "sample" and (prompt > 0 or generated > 0)),
-            flops=flops,
+            flops=self.model.flops_of(usage),
             thinking_tokens=usage.thinking_tokens,
             sequential_tokens=end,
         )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from reasoner.models.thinking import ThinkingProfile
-from reasoner.types import SamplingParams
+from reasoner.types import SamplingParams, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,16 @@ class ModelInfo:
             2 * self.layers * self.kv_heads * self.head_dim * self.kv_bytes_per_element
             if self.plain
             else 0
+        )
+
+    def flops_of(self, usage: Usage) -> int | None:
+        """Floating-point operations of one request: those that its engine gave, or else by the geometry, or None."""
+        if usage.flops is not None:
+            return usage.flops
+        return self.flops(
+            prompt=usage.prompt_tokens,
+            cached=usage.cached_tokens,
+            generated=usage.generated_tokens,
         )
 
     def flops(self, *, prompt: int, cached: int, generated: int) -> int | None:
