@@ -97,7 +97,7 @@ class SampleRequest:
     the `floor`. `interruptible` says whether the runner may cancel this sequence alone before it ends. If it is False,
     an engine may wait for the whole reply. `on_text` receives the parts of the reply piece by piece, where an engine
     has them before the end; the pieces are a beginning of what the completion has, and may be all of it. `progress` is
-    there if the runner wants to know how far the sequence is.
+    there if the runner wants to know how far the sequence is. `original` says whether it is the question's own prompt.
     """
 
     question_id: str
@@ -113,6 +113,7 @@ class SampleRequest:
     meter: UsageMeter = field(default_factory=UsageMeter)
     on_text: Callable[[TextPiece], None] | None = field(default=None, compare=False)
     progress: "Progress | None" = field(default=None, compare=False)
+    original: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.watch and self.params.logprobs:

@@ -22,16 +22,14 @@ from reasoner.engine import (
 )
 from reasoner.engines.chains import PROBE_TOKENS, probe_reply
 from reasoner.errors import UsageError
+from reasoner.models.geometry import read_model_info
 from reasoner.models.thinking import ThinkingProfile, still_thinking
 from reasoner.system.files import complaint_of, open_regular
 from reasoner.system.printing import counted
-from reasoner.types import Completion, Prompt, SamplingParams
+from reasoner.types import NO_THINKING, Completion, Prompt, SamplingParams
 
 MAX_BYTES: Final = 1 << 30
-NOTES: Final = (
-    "recorded answers: no model was run",
-    "prompt tokens are unknown: each prompt counts as one cached token",
-)
+NOTES: Final = ("recorded answers: no model was run",)
 THINKING: Final = ThinkingProfile(
     "always", (), (), "<think>", "</think>", "</think>\n\n"
 )
@@ -91,7 +89,8 @@ class _Line(BaseModel):
     """A recorded question: `answers` with their `tokens`, or `chains` with a probe after each `every` tokens.
 
     Beside answers, `scores` are their likelihoods, `texts` the replies that have them, and `greedy` is the reply at
-    temperature 0. Other fields, such as a reference answer, are not read.
+    temperature 0. `prompt_tokens` is the length of the question, 0 if it is unknown. Other fields, such as a reference
+    answer, are not read.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -104,16 +103,17 @@ class _Line(BaseModel):
     greedy: _Chain | None = None
     chains: tuple[_Chain, ...] = ()
     every: Annotated[int, Field(ge=0, le=_CONTEXT)] = 0
+    prompt_tokens: Annotated[int, Field(ge=0, le=_CONTEXT)] = 0
 
 
 @dataclass(slots=True)
 class PoolEngine(FreeEngine):
     """Replays a pool of answers: sample `i` of a question is its answer number `i`, with its tokens.
 
-    `path` is the file with the recorded answers. A reply has its text, where that was recorded, and then its answer. A
-    reply without an answer, null, is empty. There are only complete replies to the questions themselves. At
-    temperature 0 each is the recorded greedy one, if there is one. A recorded likelihood gives the mean log-probability
-    of a reply, and no other.
+    `path` is the file with the recorded answers, and `model_id` the folder of the model that gave them, by which their
+    FLOPs are known. A reply has its text, where that was recorded, and then its answer. A reply without an answer,
+    null, is empty. There are only complete replies to the questions themselves. At temperature 0 each is the recorded
+    greedy one, if there is one. A recorded likelihood gives the mean log-probability of a reply, and no other.
 
     A line may have chains of thought with probes instead of answers. A chain can also be drawn in parts, and be asked
     for its answer at any token: the reply is the last recorded probe's. The text of thinking only says where it
@@ -123,21 +123,25 @@ class PoolEngine(FreeEngine):
     example: ClassVar[str] = "-e pool:FILE"
 
     path: str
+    model_id: str = ""
     model: ModelInfo = field(init=False, repr=False)
     name: str = field(default="pool", init=False, repr=False)
     notes: tuple[str, ...] = field(default=NOTES, init=False, repr=False)
     capacity: int | None = field(default=None, init=False, repr=False)
     _lines: dict[str, _Line] = field(default_factory=dict, init=False, repr=False)
     _scored: bool = field(default=False, init=False, repr=False)
+    _prompt_tokens: int = field(default=1, init=False, repr=False)
+    """Of the longest question."""
 
     def __post_init__(self) -> None:
-        self.model = ModelInfo(f"pool of {Path(self.path).name}", context=_CONTEXT)
+        self.model = ModelInfo(f"pool of {Path(self.path).name}")
 
     async def start(self) -> None:
         """Read the file.
 
         Raises:
             UsageError: it is not a pool; the message names the line.
+            EngineUnavailable: the folder holds no model.
         """
         if self._lines:
             return
@@ -145,12 +149,23 @@ class PoolEngine(FreeEngine):
         chains = [chain for line in lines.values() for chain in line.chains]
         longest = max(chain.tokens for chain in chains)
         self._scored = any(chain.score is not None for chain in chains)
-        self.model = replace(self.model, sampling=SamplingParams(max_tokens=longest))
+        self.model = replace(
+            read_model_info(Path(self.model_id), name=Path(self.model_id).name)
+            if self.model_id
+            else self.model,
+            context=_CONTEXT,
+            sampling=SamplingParams(max_tokens=longest),
+        )
+        self._prompt_tokens = max(line.prompt_tokens or 1 for line in lines.values())
+        if not all(line.prompt_tokens for line in lines.values()):
+            self.notes += (
+                "prompt tokens are unknown: each prompt counts as one cached token",
+            )
         if any(line.every for line in lines.values()):
             self.model, self.notes = (
                 replace(self.model, thinking=THINKING),
                 (
-                    *NOTES,
+                    *self.notes,
                     "where thinking ends was not recorded: all tokens of a chain but its last one count as thinking",
                     f"what a probe costs was not recorded: each counts as {PROBE_TOKENS} tokens",
                 ),
@@ -163,12 +178,14 @@ class PoolEngine(FreeEngine):
         return "text" if self.model.thinking else None
 
     async def render(self, prompt: Prompt) -> RenderedPrompt:
-        """One token and the generated ones: the length of the question is unknown."""
+        """The tokens of the longest question, or one where they are unknown, and the generated ones."""
         thinks = still_thinking(
             prompt, self.model.thinking, opened=bool(prompt.messages)
         )
         return RenderedPrompt(
-            None, 1 + len(prompt.token_ids) + _position(prompt)[1], thinks
+            None,
+            self._prompt_tokens + len(prompt.token_ids) + _position(prompt)[1],
+            thinks,
         )
 
     async def sample(self, request: SampleRequest) -> Completion:
@@ -206,7 +223,10 @@ class PoolEngine(FreeEngine):
                 text = (
                     f"{chain.text}\n\nThe answer is \\boxed{{{chain.answer}}}".lstrip()
                 )
-        usage = Usage(1 + start, 1 + start, length, thought)
+        asked = (line.prompt_tokens or 1) + start
+        # The first sample computes the prompt, and so does a greedy reply, where its length is known.
+        first = line.prompt_tokens and (greedy or not (start or request.index))
+        usage = Usage(asked, 0 if first else asked, length, thought)
         await self.end_in_turn(request, usage)
         return Completion(
             request.prompt,
@@ -231,25 +251,26 @@ class PoolEngine(FreeEngine):
         )
         if line is None:
             raise EngineUnavailable(
-                f"{self.path} holds no question {request.question_id!r:.80}: use the task pool with it"
+                f"{self.path} holds no question {request.question_id!r:.80}: its question ids must be the task's, as "
+                "those of the task pool are"
             )
-        (number, start), last = _position(prompt), (prompt.messages or (None,))[-1]
+        number, start = _position(prompt)
         continued = (
             number is not None
             and number < len(line.chains)
             and start <= line.chains[number].tokens
         )
-        other = not continued and bool(
-            prompt.token_ids or prompt.text or prompt.thinking
-        )
-        if other or last is None or not last.content.startswith(request.question_id):
+        begun = prompt.token_ids or prompt.text or prompt.thinking
+        if not request.original or (begun and not continued):
             raise EngineUnavailable(
                 "a pool holds only complete replies to its questions, and the parts of its chains: use a strategy that "
                 "samples them"
             )
-        if isinstance(prompt.thinking_level, str):
+        level = prompt.thinking_level
+        # Replies without chains have no thinking to leave out.
+        if isinstance(level, str) and (line.every or level != NO_THINKING):
             raise EngineUnavailable(
-                f"a pool has no replies at thinking={prompt.thinking_level}: use a strategy that only samples, and no "
+                f"a pool has no replies at thinking={level}: use a strategy that only samples, and no "
                 "thinking level but a number of tokens"
             )
         # A reply without an answer is not rated, and may have no score; so may all replies to a question.
@@ -262,7 +283,8 @@ class PoolEngine(FreeEngine):
             raise EngineUnavailable(
                 "this pool has no such log-probabilities: use a strategy and a verifier that need none"
             )
-        if not continued and request.index >= len(line.chains):
+        greedy = line.greedy and not params.temperature
+        if not (continued or greedy) and request.index >= len(line.chains):
             raise EngineUnavailable(
                 f"{self.path} holds {counted(len(line.chains), 'answer')} to {request.question_id!r:.80}, and sample "
                 f"{request.index + 1} was requested: draw at most {len(line.chains)} per question"
@@ -349,4 +371,9 @@ def _line(text: str, where: str) -> _Line:
             strict=True,
         )
     )
-    return _Line(question_id=line.question_id, greedy=line.greedy, chains=chains)
+    return _Line(
+        question_id=line.question_id,
+        greedy=line.greedy,
+        chains=chains,
+        prompt_tokens=line.prompt_tokens,
+    )

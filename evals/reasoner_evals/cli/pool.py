@@ -21,13 +21,15 @@ def command(records: Path, out: Path) -> int:
 
     RECORDS is a JSONL file with one line per reply, in any order. Its fields are `question_id`, `gold` (the reference
     answer), `tokens` (the reply's length) and `answer` (text or null). `text` may hold the reply, for verifiers that
-    read it. `probes` may hold the answers of probes, one after each `every` tokens (500).
+    read it, and `prompt_tokens` the length of the prompt. `probes` may hold the answers of probes, one after each
+    `every` tokens (500).
 
     A line may also hold all replies to a question. search-and-learn publishes `unique_id`, `answer`, `completions` and
     `completion_tokens`; DeepConf publishes `question_id`, `ground_truth` and `all_traces`. lm-evaluation-harness logs
     `samples_*.jsonl`. A log of inspect_ai (`.eval`, `.json`) keeps its first scorer's verdicts.
 
-    The pool is both the questions and the engine: `reasoner eval pool:FILE -e pool:FILE`.
+    The pool is both the questions and the engine: `reasoner eval pool:FILE -e pool:FILE`. With the same ids, it is an
+    engine for the questions of a benchmark too, and then needs no `gold`: `reasoner eval humaneval -e pool:FILE`.
     """
     from reasoner_evals.tasks.recordings import write_pool
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reasoner.answers.maths import MathSpace
 from reasoner.engines.pool import Count, Reply, Score, Text
@@ -22,13 +22,15 @@ class Record(BaseModel):
     """A recorded reply: its answer, its length in tokens, and the answers of its probes, one after each `every` tokens.
 
     `index` is below 0 for a greedy reply, and else the place among the samples, by which they are sorted. `score` is
-    the likelihood of the reply, and `text` all of it. Where replies have probes, the greedy one is left out.
+    the likelihood of the reply, and `text` all of it. Where replies have probes, the greedy one is left out. Without a
+    reference answer, `gold`, the pool is an engine for the benchmark's own task, and no task.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
 
     question_id: Text
-    gold: Text
+    gold: Text = ""
+    prompt_tokens: int = Field(0, ge=0, le=1 << 20)
     tokens: Count
     answer: Text | None
     probes: tuple[Text | None, ...] = ()
@@ -203,6 +205,8 @@ def _line(
     ordered = sorted(replies, key=lambda reply: reply.index)
     samples = [reply for reply in ordered if reply.index >= 0]
     line: dict[str, Any] = {"question_id": name, "gold": question.gold}
+    if prompt_tokens := max(reply.prompt_tokens for reply in ordered):
+        line["prompt_tokens"] = prompt_tokens
     if not samples:
         raise UsageError(f"{name!r:.80} has only a greedy reply: record samples too")
     if probed:

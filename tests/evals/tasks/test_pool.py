@@ -6,6 +6,7 @@ import math
 import runpy
 import struct
 import zipfile
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
@@ -21,6 +22,7 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.pool import PoolEngine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineError, UsageError
+from reasoner.models.geometry import read_model_info
 from reasoner.registry import build
 from reasoner.strategy import Plan, probe, sample
 from reasoner.testing.support import Planned, course, write_trace
@@ -29,6 +31,8 @@ from reasoner.types import Completion, Extraction, Prompt, SamplingParams, Usage
 from reasoner_evals.tasks.recordings import write_pool
 from reasoner_strategies import SelfConsistency, Single
 from tests.evals.tasks.samples import POOL, jsonl
+from tests.execution.one_question import QUESTION
+from tests.models.test_geometry import SMOLLM, write_config, write_safetensors
 
 
 def questions(file: Path) -> list[Question]:
@@ -48,7 +52,13 @@ def draw(
         asked = prompt or question.prompt
         rendered = await engine.render(asked)
         request = SampleRequest(
-            question.id, asked, rendered, SamplingParams(**params), index, 1
+            question.id,
+            asked,
+            rendered,
+            SamplingParams(**params),
+            index,
+            1,
+            original=asked.messages == question.prompt.messages,
         )
         reply = await engine.sample(request)
         assert request.meter.usage == reply.usage
@@ -586,7 +596,7 @@ def test_a_damaged_log_of_inspect_ai_is_refused(tmp_path: Path) -> None:
         ("\n\n", "has no record"),
         (
             '\n{"question_id": "q"}',
-            r"records\.jsonl:2 is not a recorded reply: gold: field required",
+            r"records\.jsonl:2 is not a recorded reply: tokens: field required",
         ),
         (
             "".join(
@@ -645,6 +655,47 @@ def test_a_recording_keeps_its_order_its_greedy_reply_its_likelihoods_and_its_te
         draw(engine, question, 0, logprobs=2)
     with pytest.raises(UsageError, match="only a greedy reply"):
         pool_of(tmp_path, rows[1:2])
+
+
+def test_recorded_replies_answer_the_benchmarks_own_question_and_have_the_flops_of_their_models(
+    tmp_path: Path,
+) -> None:
+    members, models = [], []
+    for name, layers, golds in (("small", 2, "788"), ("large", 4, "999")):
+        folder = write_config(tmp_path / name, SMOLLM | {"num_hidden_layers": layers})
+        write_safetensors(folder / "model.safetensors", {"w": [layers, 1000]})
+        replies = [
+            {
+                "question_id": "own/0",
+                "index": index,
+                "tokens": 10 + index,
+                "answer": gold,
+                "text": rf"\boxed{{{gold}}}",
+                "prompt_tokens": 20,
+            }
+            for index, gold in zip((0, 1, -1), golds, strict=True)
+        ]
+        (tmp_path / f"of-{name}").mkdir()
+        file = pool_of(tmp_path / f"of-{name}", replies)
+        members.append(f"pool(path={file},model_id={folder})")
+        models.append(read_model_info(folder, name=name))
+    mixture = build("engine", f"mixture:members=[{','.join(members)}],levels=none")
+    question = replace(QUESTION, id="own/0")
+    strategy = build("strategy", "escalate:n=2,then=single(temperature=0)")
+    events = list[Event]()
+    solved = solve_many([question], strategy, mixture, trace=events.append)
+    [solution] = asyncio.run(solved)
+    small, large = models
+    expected = [
+        small.flops(prompt=20, cached=0, generated=10),
+        small.flops(prompt=20, cached=20, generated=11),
+        large.flops(prompt=20, cached=0, generated=9),
+    ]
+    assert (solution.answer and solution.answer.key) == "9"
+    assert solution.cost.flops == sum(flops or 0 for flops in expected)
+    trace = write_trace(tmp_path / "t.jsonl", events)
+    again = solve_many([question], strategy, ReplayEngine(str(trace)))
+    assert [each.cost.flops for each in asyncio.run(again)] == [solution.cost.flops]
 
 
 def test_chains_with_probes_are_never_replaced_by_a_greedy_reply(
