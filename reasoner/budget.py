@@ -334,8 +334,9 @@ class Budget:
             if limit is not None and unit in ("flops", "usd"):
                 shares[unit] = math.nextafter(limit / count * len(parts), 0)
             elif limit is not None:
-                rest = sum(part <= limit % count for part in parts)
-                shares[unit] = limit // count * len(parts) + rest
+                shares[unit] = limit // count * len(parts) + sum(
+                    part <= limit % count for part in parts
+                )
         return replace(self, **shares)
 
     def divided(self, count: int) -> "Budget":

@@ -44,8 +44,13 @@ def answers() -> list[dict[str, Any]]:
         fields = {
             field.name: _short(field.default) for field in dataclasses.fields(cls)
         }
-        options = {option: fields[option] for option in kind_options(name)}
-        rows.append({"name": name, "what": _first_paragraph(cls), "options": options})
+        rows.append(
+            {
+                "name": name,
+                "what": _first_paragraph(cls),
+                "options": {option: fields[option] for option in kind_options(name)},
+            }
+        )
     return rows
 
 

@@ -51,8 +51,7 @@ class ServerRun(EngineRun):
 
     async def work(self) -> None:
         """Answer /health from the first moment, and requests once the engine has started."""
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._unhandled)
+        asyncio.get_running_loop().set_exception_handler(self._unhandled)
         _raise_open_files()
         service = Service(self.engine, self.offer, self.limits, report=self._report)
         listener = Listener(App(service, self.keys), service, drain=self.drain)

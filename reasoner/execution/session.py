@@ -243,8 +243,7 @@ class RunContext:
                     check_ids([question], seen_ids)
                     if not warm_up and (warming := self._warm(question)):
                         warm_up.append(warming)
-                    runner = self.open(count, question)
-                    task = asyncio.ensure_future(runner.solve())
+                    task = asyncio.ensure_future(self.open(count, question).solve())
                     task.add_done_callback(self._progress.put_nowait)
                     running[task] = count
                     count += 1

@@ -91,8 +91,11 @@ class QuestionVerdicts:
                 results = await self._find(
                     new, self._recorded_same, self._comparer.same_many
                 )
-            keys = tuple((a.key, b.key) for a, b in new.values())
-            self._executor.recorder.write(EquivalenceChecked, pairs=keys, same=results)
+            self._executor.recorder.write(
+                EquivalenceChecked,
+                pairs=tuple((a.key, b.key) for a, b in new.values()),
+                same=results,
+            )
             self._same.update(zip(new, results, strict=True))
         return tuple(self._same[key] for key, _ in keyed)
 

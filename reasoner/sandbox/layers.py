@@ -221,8 +221,10 @@ def scratch() -> str:
 
 def _interpreters() -> Iterator[Interpreter]:
     """This one, then the system's: other users may be unable to read root's own."""
-    own = getattr(sys, "_base_executable", sys.executable)
-    yield Interpreter(os.path.realpath(own), sys.base_prefix)
+    yield Interpreter(
+        os.path.realpath(getattr(sys, "_base_executable", sys.executable)),
+        sys.base_prefix,
+    )
     for name in (f"python3.{sys.version_info.minor}", "python3"):
         if os.access(path := f"/usr/bin/{name}", os.X_OK):
             yield Interpreter(path, "/usr")

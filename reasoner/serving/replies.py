@@ -105,8 +105,12 @@ class ReplyText:
     def blocks(self) -> list[ReplyBlock]:
         """The reply as blocks. An empty text is one too, unless tools are called."""
         thought = [ReplyBlock("thinking", self.thinking)] if self.thinking else []
-        cut = self.finish_reason == "length"
-        spoken = ReplyBlock("text", self.content, tokens=self.tokens, cut=cut)
+        spoken = ReplyBlock(
+            "text",
+            self.content,
+            tokens=self.tokens,
+            cut=self.finish_reason == "length",
+        )
         calls = [
             ReplyBlock("call", call.arguments, call.name, number)
             for number, call in enumerate(self.calls)
@@ -133,8 +137,9 @@ class ReplyText:
             winner.prompt.thinking + winner.thinking if winner else ""
         )
         cut = winner is not None and winner.finish_reason == "length"
-        answer = solution.answer.text if solution.answer else ""
-        content = valid_unicode(solution.text or answer)
+        content = valid_unicode(
+            solution.text or (solution.answer.text if solution.answer else "")
+        )
         if (
             result.job.question.prompt.tools
             and not cut

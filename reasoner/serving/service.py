@@ -228,8 +228,9 @@ class Service:
         texts = [
             part for turn in prompt.messages for part in (turn.content, turn.extra)
         ]
-        size = sum(map(len, texts), len(prompt.tools))
-        trace = self.traces.keep(client, solution.events, prompt=size)
+        trace = self.traces.keep(
+            client, solution.events, prompt=sum(map(len, texts), len(prompt.tools))
+        )
         return Result(job, solution, trace, await self._tokens(job, solution))
 
     async def _tokens(self, job: Job, solution: Solution) -> Tokens:

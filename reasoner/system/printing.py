@@ -42,8 +42,7 @@ def one_line(text: str) -> str:
 
 def printable(text: str, *, limit: int = 60) -> str:
     """The same on one line of at most `limit` characters, with single blanks."""
-    line = " ".join(one_line(text[: 4 * limit]).split())
-    return clipped(line, limit)
+    return clipped(" ".join(one_line(text[: 4 * limit]).split()), limit)
 
 
 def no_formula(text: str) -> str:

@@ -14,8 +14,9 @@ def arguments_of(
     """Gives a function that passes its arguments on the signature of `function`, with a result of its own."""
 
     def decorate(passes_on: Callable[..., T]) -> Callable[P, T]:
-        result = inspect.signature(passes_on).return_annotation
-        signature = inspect.signature(function).replace(return_annotation=result)
+        signature = inspect.signature(function).replace(
+            return_annotation=inspect.signature(passes_on).return_annotation
+        )
         passes_on.__signature__ = signature  # type: ignore[attr-defined]
         return passes_on
 

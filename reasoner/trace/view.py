@@ -210,12 +210,14 @@ class QuestionView:
                 self.attempts += 1
                 self.ended = None
             case Prompted():
-                head = TreePrompt(event.messages, event.raw, event.tokens)
-                self._position(event.prompt, head)
+                self._position(
+                    event.prompt, TreePrompt(event.messages, event.raw, event.tokens)
+                )
             case Prefilled():
                 at = self._position(event.prompt)
-                prefill = at.prefill + event.text
-                self._positions.setdefault(event.child, at._replace(prefill=prefill))
+                self._positions.setdefault(
+                    event.child, at._replace(prefill=at.prefill + event.text)
+                )
             case Thought():
                 self._thoughts[event.prompt, event.index] = event.cost
             case Sampled() | Dropped():

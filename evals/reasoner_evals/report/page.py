@@ -50,11 +50,6 @@ def _sections(task: TaskReport) -> list[tuple[str, str]]:
     return [section for section in SECTIONS if section[0] in present]
 
 
-def _crowded(task: TaskReport) -> bool:
-    """Whether a task has too many series for a figure to tell them apart: then the table comes before it."""
-    return len(task.largest) > MAX_BANDS
-
-
 def _grouped(rows: Iterable[Any]) -> list[list[Any]]:
     """Rows, those of one series together."""
     by_series: dict[str, list[Any]] = {}
@@ -172,7 +167,8 @@ def _environment(finalize: Callable[[object], object]) -> Environment:
             # Failures of a task that are not folded
             "shown_failures": 4,
             "sections": _sections,
-            "crowded": _crowded,
+            # Whether a task has too many series for a figure to tell them apart: then the table comes before it.
+            "crowded": lambda task: len(task.largest) > MAX_BANDS,
         }
     )
     return environment

@@ -113,8 +113,9 @@ class Renderer:
         )
 
     async def _probe(self, prompt: dict[str, object]) -> Tokenized | None:
-        body = {"model": self.served, **prompt}
-        reply = await self.http.call("POST", "/tokenize", body, starting=True)
+        reply = await self.http.call(
+            "POST", "/tokenize", {"model": self.served, **prompt}, starting=True
+        )
         return Tokenized.known(reply.body) if reply.ok else None
 
     async def render(self, prompt: Prompt) -> RenderedPrompt | None:

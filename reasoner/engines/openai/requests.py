@@ -163,8 +163,10 @@ class Dialect:
         if stream:
             body["stream"] = True
             if self.stream_options:
-                extra = {"continuous_usage_stats": True} if self.vllm else {}
-                body["stream_options"] = {"include_usage": True, **extra}
+                body["stream_options"] = {
+                    "include_usage": True,
+                    **({"continuous_usage_stats": True} if self.vllm else {}),
+                }
         if request.watch:
             return "/v1/chat/completions", body | self._watching(request, profile)
         if request.rendered.token_ids is None and request.prompt.messages:

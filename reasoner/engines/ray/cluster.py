@@ -95,9 +95,10 @@ def _own_cluster() -> Callable[[], None]:
     started: Future[None] = Future()
     over = threading.Event()
     # The path of a socket in it has at most 107 bytes.
-    # Characters of a path to the folder of a cluster
-    within = None if len(tempfile.gettempdir()) < 30 else "/tmp"  # noqa: S108 the folder in it is private
-    folder = tempfile.mkdtemp(prefix="ray-", dir=within)
+    folder = tempfile.mkdtemp(
+        prefix="ray-",
+        dir=None if len(tempfile.gettempdir()) < 30 else "/tmp",  # noqa: S108 the folder in it is private
+    )
 
     def hold() -> None:
         try:

@@ -353,8 +353,12 @@ class AsyncCore:
     async def _last(self, job: CoreJob) -> Any:
         """The output that ends the stream, by itself or because it is cut."""
         output, run = None, getattr(self._engine, self.method)
-        prompt = {"prompt_token_ids": list(job.token_ids)}
-        stream = run(prompt, job.params, job.request_id, priority=job.priority)
+        stream = run(
+            {"prompt_token_ids": list(job.token_ids)},
+            job.params,
+            job.request_id,
+            priority=job.priority,
+        )
         async with aclosing(stream) as outputs:
             async for output in outputs:
                 if job.cut and job.cut(output) and not output.finished:

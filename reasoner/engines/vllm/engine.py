@@ -149,8 +149,9 @@ class VllmEngine(VllmModel):
             facts.config.model_config,
             self._prompts.reader,
         )
-        tokenizer = self._prompts.tokenizer
-        self._marks = ThinkingMarks.of(profile, tokenizer) if profile else None
+        self._marks = (
+            ThinkingMarks.of(profile, self._prompts.tokenizer) if profile else None
+        )
         self._limits_thinking = profile is not None and limits(
             facts.config.reasoning_config, profile
         )

@@ -35,8 +35,9 @@ def prepare(processor: Any, progress: dict[str, Progress]) -> None:
         add(request, *arguments, **options)
         params = request.sampling_params
         if params is not None and params.num_logprobs is not None:
-            kept = KeptLogprobs(params.num_logprobs, params.logprob_token_ids)
-            states[request.request_id].logprobs_processor = kept
+            states[request.request_id].logprobs_processor = KeptLogprobs(
+                params.num_logprobs, params.logprob_token_ids
+            )
         if mine := progress.pop(request.external_req_id, None):
             watched[request.request_id] = mine
 
