@@ -110,10 +110,10 @@ class SampleRequest:
     watch: TokenIds = ()
     floor: ConfidenceFloor | None = None
     interruptible: bool = True
+    original: bool = False
     meter: UsageMeter = field(default_factory=UsageMeter)
     on_text: Callable[[TextPiece], None] | None = field(default=None, compare=False)
     progress: "Progress | None" = field(default=None, compare=False)
-    original: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.watch and self.params.logprobs:

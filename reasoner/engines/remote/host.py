@@ -144,6 +144,7 @@ def packed_request(request: SampleRequest) -> Plain:
         request.watch,
         request.floor,
         request.interruptible,
+        request.original,
     )
 
 
