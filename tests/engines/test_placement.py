@@ -94,6 +94,7 @@ REQUEST = SampleRequest(
     watch=(6, 7),
     floor=ConfidenceFloor(8, 0.5),
     interruptible=False,
+    original=True,
 )
 COMPLETION = Completion(
     PROMPT,

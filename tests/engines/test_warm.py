@@ -483,14 +483,6 @@ async def test_calls_above_the_bound_wait_for_those_that_run(
 
 
 @running
-async def test_a_request_arrives_as_it_was_sent() -> None:
-    sent = await requested(
-        SimulatedEngine(), priority=3, interruptible=False, original=True
-    )
-    assert SampleRequest(*packed_request(sent)) == sent
-
-
-@running
 async def test_lengths_that_nobody_reads_do_not_add_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
