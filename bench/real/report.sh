@@ -2,11 +2,11 @@
 # Draw the published report in this folder from the recordings, without a model: of the models' folders only their
 # geometry is read.
 #
-#     bash bench/real/report.sh SMALL LARGE HUMANEVAL BBH [RUN...]
+#     bash CLONE/bench/real/report.sh SMALL LARGE HUMANEVAL BBH [RUN...]
 #
 # SMALL and LARGE are the folders of the 0.5B and the 1.5B (bench/real/models.py), HUMANEVAL and BBH the files of their
 # questions. The RUNs are live runs that the report shows too. Runs that are in this folder already are not made again.
-# It takes half an hour on two cores, nearly all of it to run programs.
+# It took about half an hour on two busy cores, nearly all of it to run programs.
 set -euo pipefail
 if [ $# -lt 4 ]; then
     sed -n '5s/# *//p' "$0" >&2
