@@ -1,6 +1,7 @@
 """A mixture of models: which member draws, which continues a chain, what is counted."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -44,6 +45,9 @@ def test_samples_go_round_and_their_votes_are_one() -> None:
     assert (solution.answer and solution.answer.key) == "7"
     spent = tuple(map(sum, zip(meter_of(one), meter_of(other), strict=True)))
     assert books(solution.cost) == spent
+    drawn = [event.usage for event in events if isinstance(event, Sampled)]
+    flops = [one.model.flops_of(replace(usage, flops=None)) or 0 for usage in drawn]
+    assert solution.cost.flops == sum(flops) > 0
 
 
 def chains(question: Question) -> Plan[Answer | None]:
