@@ -21,6 +21,10 @@ class Question:
     prompt: Prompt
     space: AnswerSpace
 
+    def asked_by(self, prompt: Prompt) -> bool:
+        """Whether a prompt is this question's own, or continues a reply to it."""
+        return prompt.messages == self.prompt.messages
+
     @classmethod
     def of(
         cls,

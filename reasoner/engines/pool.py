@@ -40,6 +40,8 @@ _MARK: Final = re.compile(
 )
 
 Count = Annotated[int, Field(ge=1, le=_CONTEXT)]
+KnownCount = Annotated[int, Field(ge=0, le=_CONTEXT)]
+"""A number of tokens, 0 where it is unknown."""
 Score = Annotated[float, Field(gt=0, le=1)]
 """The likelihood of a reply: the geometric mean of its tokens' probabilities."""
 Text = Annotated[str, Field(max_length=10_000)]
@@ -103,7 +105,11 @@ class _Line(BaseModel):
     greedy: _Chain | None = None
     chains: tuple[_Chain, ...] = ()
     every: Annotated[int, Field(ge=0, le=_CONTEXT)] = 0
-    prompt_tokens: Annotated[int, Field(ge=0, le=_CONTEXT)] = 0
+    prompt_tokens: KnownCount = 0
+
+    def greedy_at(self, temperature: float | None) -> _Chain | None:
+        """The greedy reply, where it is asked for. Chains have none, as a probe of a chain has temperature 0, too."""
+        return None if self.every or temperature else self.greedy
 
 
 @dataclass(slots=True)
@@ -201,8 +207,7 @@ class PoolEngine(FreeEngine):
         line, (number, start) = self._line(request), _position(request.prompt)
         number = request.index if number is None else number
         thinks, limit = self.model.thinking is not None, request.params.limit
-        # A probe of a chain has temperature 0, too.
-        greedy = None if thinks or request.params.temperature else line.greedy
+        greedy = line.greedy_at(request.params.temperature)
         chain = greedy or line.chains[number]
         text, thinking, stop, thought = "", "", "", 0
         if thinks and not request.rendered.in_thinking:
@@ -260,8 +265,8 @@ class PoolEngine(FreeEngine):
             and number < len(line.chains)
             and start <= line.chains[number].tokens
         )
-        begun = prompt.token_ids or prompt.text or prompt.thinking
-        if not request.original or (begun and not continued):
+        extended = bool(prompt.token_ids or prompt.text or prompt.thinking)
+        if not request.original or extended != continued:
             raise EngineUnavailable(
                 "a pool holds only complete replies to its questions, and the parts of its chains: use a strategy that "
                 "samples them"
@@ -274,17 +279,17 @@ class PoolEngine(FreeEngine):
                 "thinking level but a number of tokens"
             )
         # A reply without an answer is not rated, and may have no score; so may all replies to a question.
-        scored = self._scored and params.logprobs == 0
         if (
-            (params.logprobs is not None and not scored)
+            (params.logprobs is not None and (params.logprobs or not self._scored))
             or request.watch
             or request.floor
         ):
             raise EngineUnavailable(
                 "this pool has no such log-probabilities: use a strategy and a verifier that need none"
             )
-        greedy = line.greedy and not params.temperature
-        if not (continued or greedy) and request.index >= len(line.chains):
+        if request.index >= len(line.chains) and not (
+            continued or line.greedy_at(params.temperature)
+        ):
             raise EngineUnavailable(
                 f"{self.path} holds {counted(len(line.chains), 'answer')} to {request.question_id!r:.80}, and sample "
                 f"{request.index + 1} was requested: draw at most {len(line.chains)} per question"

@@ -172,8 +172,12 @@ class Probes:
         if completion.unclosed and not cut:
             return completion
         try:
-            at = sequence.at + completion.usage.generated_tokens
-            extraction = await self.probe(sequence.op, completion, op.params, at=at)
+            extraction = await self.probe(
+                sequence.op,
+                completion,
+                op.params,
+                at=sequence.at + completion.usage.generated_tokens,
+            )
         except BudgetExhausted:
             self._refused = True
             return completion

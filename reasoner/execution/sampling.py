@@ -302,7 +302,7 @@ class _SequenceJob(EngineRequest):
             interruptible=self.sampler.interruptible or executor.admission.timed,
             on_text=self._on_text(prompt) if executor.on_text else None,
             progress=self._progress(),
-            original=prompt.messages == executor.question.prompt.messages,
+            original=executor.question.asked_by(prompt),
         )
 
     def record(

@@ -376,5 +376,5 @@ class _Asked(EngineRequest):
             seed,
             executor.priority,
             watch=self.watch,
-            original=prompt.messages == executor.question.prompt.messages,
+            original=executor.question.asked_by(prompt),
         )

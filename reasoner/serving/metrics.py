@@ -71,8 +71,9 @@ class Metrics:
         self, strategy: str, outcome: Outcome, seconds: float, *, saved: int = 0
     ) -> None:
         """Count a request that ended, and the samples that a vote did without."""
-        name = strategy if strategy in self._names else "other"
-        self._requests.labels(name, outcome).inc()
+        self._requests.labels(
+            strategy if strategy in self._names else "other", outcome
+        ).inc()
         self._seconds.observe(seconds)
         self._saved.inc(saved)
 

@@ -142,8 +142,13 @@ class ToolServer:
             model = f"{model}@{call.strategy}"
         else:
             chosen["strategy"] = call.strategy
-        turns = [{"role": "user", "content": call.question}]
-        body = encoded({"model": model, "messages": turns, "reasoner": chosen})
+        body = encoded(
+            {
+                "model": model,
+                "messages": [{"role": "user", "content": call.question}],
+                "reasoner": chosen,
+            }
+        )
         made = ChatReply(read(body, ChatReply.reads), offer.prices)
         whole = made.whole(
             await self._service.answer(choose(made.asked, offer), client)

@@ -8,10 +8,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from reasoner.answers.maths import MathSpace
-from reasoner.engines.pool import Count, Reply, Score, Text
+from reasoner.engines.pool import Count, KnownCount, Reply, Score, Text
 from reasoner.errors import UsageError
 from reasoner.system.files import complaint_of, file_errors, open_regular, replacing
 from reasoner.system.tables import read_jsonl
@@ -30,7 +30,7 @@ class Record(BaseModel):
 
     question_id: Text
     gold: Text = ""
-    prompt_tokens: int = Field(0, ge=0, le=1 << 20)
+    prompt_tokens: KnownCount = 0
     tokens: Count
     answer: Text | None
     probes: tuple[Text | None, ...] = ()

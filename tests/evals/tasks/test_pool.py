@@ -58,7 +58,7 @@ def draw(
             SamplingParams(**params),
             index,
             1,
-            original=asked.messages == question.prompt.messages,
+            original=question.asked_by(asked),
         )
         reply = await engine.sample(request)
         assert request.meter.usage == reply.usage
@@ -710,3 +710,5 @@ def test_chains_with_probes_are_never_replaced_by_a_greedy_reply(
     [question] = questions(file)
     reply = draw(PoolEngine(str(file)), question, 0, temperature=0)
     assert reply.usage.generated_tokens == 23
+    with pytest.raises(EngineError, match="holds 3 answers"):
+        draw(PoolEngine(str(file)), question, 3, temperature=0)
