@@ -117,12 +117,13 @@ class RememberingEngine:
 
 @dataclass
 class Problem:
-    """A problem with the calls in its shown tests, and the verdicts on its programs."""
+    """A problem with the calls in its shown tests, and for each program its verdict and what it does."""
 
     item: GradedQuestion
     asked: AskedFunction | None = field(init=False)
     tests: tuple[Any, ...] = field(init=False)
     verdicts: dict[str, bool] = field(default_factory=dict)
+    behaviours: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         question = self.item.question
@@ -162,10 +163,18 @@ class Problem:
         answers = [
             answer for each in samples if (answer := self.item.question.read(each))
         ]
-        behaviours = {answer.text: await self.behaviour(answer) for answer in answers}
-        counts = Counter(behaviours[answer.text] for answer in answers)
+        unseen = {
+            answer.text: self.behaviour(answer)
+            for answer in answers
+            if answer.text not in self.behaviours
+        }
+        seen = await asyncio.gather(*unseen.values())
+        self.behaviours.update(zip(unseen, seen, strict=True))
+        counts = Counter(self.behaviours[answer.text] for answer in answers)
         return max(
-            answers, key=lambda answer: counts[behaviours[answer.text]], default=None
+            answers,
+            key=lambda answer: counts[self.behaviours[answer.text]],
+            default=None,
         )
 
 
