@@ -164,11 +164,11 @@ class Problem:
             answer for each in samples if (answer := self.item.question.read(each))
         ]
         unseen = {
-            answer.text: self.behaviour(answer)
+            answer.text: answer
             for answer in answers
             if answer.text not in self.behaviours
         }
-        seen = await asyncio.gather(*unseen.values())
+        seen = await asyncio.gather(*map(self.behaviour, unseen.values()))
         self.behaviours.update(zip(unseen, seen, strict=True))
         counts = Counter(self.behaviours[answer.text] for answer in answers)
         return max(
