@@ -35,6 +35,6 @@ def completion_of(record: dict[str, Any], question: Question) -> Completion:
 def percent(value: Interval, sign: str = "") -> str:
     """A share or a difference in per cent with its interval."""
     mean, low, high = (
-        f"{100 * number:{sign}.1f}" for number in (value.mean, value.low, value.high)
+        f"{100 * number:{sign}z.1f}" for number in (value.mean, value.low, value.high)
     )
     return f"{mean} ({low} to {high})"
