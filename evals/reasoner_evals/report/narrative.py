@@ -199,11 +199,7 @@ def _of_100(difference: float) -> str:
 
 def signed(difference: float | None) -> str | None:
     """A difference of shares in points, with its sign; never a negative zero."""
-    return (
-        None
-        if difference is None
-        else f"{round(100 * difference, 1) + 0.0:+.1f}".replace("-", "−")
-    )
+    return None if difference is None else f"{100 * difference:+z.1f}".replace("-", "−")
 
 
 def cut_warnings(rows: Sequence[Any]) -> Iterator[str]:
@@ -267,9 +263,9 @@ def signed_points(difference: BoundedValue) -> str:
     bounds = (
         ""
         if low is None or high is None
-        else f" ({100 * low:+.1f} to {100 * high:+.1f})"
+        else f" ({100 * low:+z.1f} to {100 * high:+z.1f})"
     )
-    return f"{100 * value:+.1f} points{bounds}"
+    return f"{100 * value:+z.1f} points{bounds}"
 
 
 def limits(tasks: Sequence[TaskReport], runs: Sequence[Provenance]) -> Iterator[str]:

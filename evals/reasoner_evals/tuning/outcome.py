@@ -103,7 +103,7 @@ class RaceOutcome:
         yield f"accuracy   {bounded(verdict.accuracy)} on {counted(verdict.questions, 'question')} that did not race"
         for each in verdict.comparisons:
             gap = each.test.difference
-            interval = f"{100 * gap.mean:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
+            interval = f"{100 * gap.mean:+z.1f} points ({100 * gap.low:+z.1f} to {100 * gap.high:+z.1f})"
             yield f"against    {each.name} ({each.other.spec}): {interval}, p = {each.p_value:.2g}; {cost(each.other)}"
         yield f"cost       {cost(verdict.chosen)}"
         if self.latest:

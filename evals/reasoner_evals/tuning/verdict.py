@@ -97,7 +97,7 @@ class TuningVerdict:
         if single.loss:
             return f"{self.chosen.spec} is worse than {single.name} by {-gained:.1f} points (p = {single.p_value:.2g})."
         return (
-            f"No gain over {single.name} is shown: {gained:+.1f} points on {self.questions} questions "
+            f"No gain over {single.name} is shown: {gained:+z.1f} points on {self.questions} questions "
             f"(p = {single.p_value:.2g}), and they show {100 * single.test.detectable:.0f} points or more."
         )
 
