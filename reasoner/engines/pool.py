@@ -156,9 +156,7 @@ class PoolEngine(FreeEngine):
         longest = max(chain.tokens for chain in chains)
         self._scored = any(chain.score is not None for chain in chains)
         self.model = replace(
-            read_model_info(
-                Path(self.model_id), name=Path(self.model_id).resolve().name
-            )
+            read_model_info(Path(self.model_id), name=Path(self.model_id).name)
             if self.model_id
             else self.model,
             context=_CONTEXT,
