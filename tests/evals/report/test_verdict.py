@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reasoner_evals.report.build import make_report
 from reasoner_evals.report.content import BoundedValue, Delta
-from reasoner_evals.report.narrative import verdict
+from reasoner_evals.report.narrative import signed, signed_points, verdict
 from tests.evals.fabricated import VOTE, fabricate
 from tests.evals.report.contents import a_delta, a_point, table
 
@@ -160,3 +160,9 @@ def test_the_cheapest_point_as_good_as_the_best_one_is_recommended() -> None:
         "unresolved",
         "Greedy costs less: 50% right for 90 tokens per question.",
     )
+
+
+def test_no_difference_is_written_as_a_negative_zero() -> None:
+    assert signed(-0.0004) == "+0.0"
+    rounded = signed_points(BoundedValue(-0.0004, -0.0004, 0.01))
+    assert rounded == "+0.0 points (+0.0 to +1.0)"
