@@ -172,7 +172,9 @@ def _sentence(
     if claim == "gain" or (claim == "loss" and len(family) == 1):
         return f"{paid}."
     if claim == "leaning":
-        return f"{paid}, but in {counted(len(family), 'comparison')} that may be chance: {too_few} to be sure."
+        return (
+            f"{paid}, but{_compared(family)} that may be chance: {too_few} to be sure."
+        )
     if claim == "loss":
         return f"Every other strategy is behind {first}: the best of them, {point.label}, {gets}."
     if len(family) == 1:
@@ -184,6 +186,15 @@ def _sentence(
         else f"No strategy differs clearly from {first} on"
     )
     return f"{start} {asked}: the most accurate, {point.label}, {gets}{fits}."
+
+
+def _compared(family: Sequence[tuple[Any, Delta]]) -> str:
+    """What else a difference was chosen from; empty where it is the only one."""
+    curves, count = len({row.series for row, _ in family}), len(family)
+    if count == 1:
+        return ""
+    what = "strategies" if curves == count else "sizes and strategies"
+    return f" with {count} {'sizes' if curves == 1 else what} compared"
 
 
 def _of_100(difference: float) -> str:

@@ -77,12 +77,15 @@ def compared_rows(result: PairedResult) -> Iterator[tuple[str, str]]:
         )
         yield "  detectable", f"{100 * delta.detectable:.1f} points: {verdict}"
     if result.cost_ratio is not None:
-        yield "  tokens", f"A costs {result.cost_ratio:.3g} times as much as B"
+        yield "  tokens", f"A costs {_times(result.cost_ratio)}as much as B"
     if result.sequential_ratio is not None:
-        yield (
-            "  latency",
-            f"A takes {result.sequential_ratio:.3g} times as many sequential tokens as B",
-        )
+        times = _times(result.sequential_ratio)
+        yield "  latency", f"A takes {times}as many sequential tokens as B"
+
+
+def _times(ratio: float) -> str:
+    """How many times; empty where both are equal."""
+    return "" if f"{ratio:.3g}" == "1" else f"{ratio:.3g} times "
 
 
 def _table(

@@ -218,6 +218,9 @@ def test_two_arms_are_compared_question_by_question(tmp_path: Path) -> None:
     assert "detectable" in text
     assert f"{one['cost_ratio']:.3g}" in text
     assert f"{one['sequential_ratio']:.3g} times as many sequential tokens" in text
+    alike = run(compare, sides[0], sides[0]).output
+    assert "A costs as much as B" in alike
+    assert "A takes as many sequential tokens as B" in alike
 
 
 def test_runs_share_one_family_of_comparisons(tmp_path: Path) -> None:

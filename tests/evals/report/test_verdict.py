@@ -131,6 +131,39 @@ def test_without_a_greedy_sample_the_cheapest_point_is_the_baseline(
     assert "vote of 1" in task.verdict.sentence
 
 
+@pytest.mark.parametrize(
+    ("points", "compared"),
+    [
+        ([("vote", 8)], ", but that may be chance: "),
+        (
+            [("vote", 2), ("vote", 4), ("vote", 8)],
+            ", but with 3 sizes compared that may be chance: ",
+        ),
+        (
+            [("beam", None), ("mcts", None)],
+            ", but with 2 strategies compared that may be chance: ",
+        ),
+        (
+            [("vote", 2), ("vote", 4), ("mcts", None)],
+            ", but with 3 sizes and strategies compared that may be chance: ",
+        ),
+    ],
+)
+def test_what_may_be_chance_says_what_was_compared(
+    points: list[tuple[str, int | None]], compared: str
+) -> None:
+    base = a_point("greedy")
+    delta = a_delta(
+        base, difference=BoundedValue(0.3, 0.1, 0.5), p_holm=0.2, resolvable=True
+    )
+    rows = [
+        a_point(series, size=size, deltas={"greedy": delta}) for series, size in points
+    ]
+    found = verdict(list(table([base, *rows]).itertuples()))
+    assert found.claim == "leaning"
+    assert compared in found.sentence
+
+
 def test_the_cheapest_point_as_good_as_the_best_one_is_recommended() -> None:
     base = a_point("greedy", accuracy=0.5)
     sure = a_delta(
