@@ -1,7 +1,7 @@
 """What a person sees of a running evaluation: a live line on a terminal, plain lines elsewhere."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reasoner import Cost
@@ -19,10 +19,12 @@ class TaskTally:
     total: int
     name: str = ""
     """What people read; without it the name of the arm is shown."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """The group of each question, by id."""
     done: int = 0
     earlier: int = 0
-    right: int = 0
-    graded: int = 0
+    grades: list[tuple[float, str]] = field(default_factory=list)
+    """Of each question with a grade, 1 if it is right or 0, and its group."""
     errors: int = 0
     unrated: list[str] = field(default_factory=list)
     """Of each question without any rating, why."""
@@ -57,8 +59,19 @@ class TaskTally:
         self.sequential += record.cost.sequential_tokens
         self.errors += outcome == "error"
         self.unrated += [record.unrated] if record.unrated else []
-        self.graded += outcome not in ("error", "ungraded")
-        self.right += outcome == "right"
+        if outcome not in ("error", "ungraded"):
+            group = self.groups.get(record.question_id, "")
+            self.grades.append((float(outcome == "right"), group))
+
+    @property
+    def graded(self) -> int:
+        """How many questions have a grade."""
+        return len(self.grades)
+
+    @property
+    def right(self) -> int:
+        """How many questions are right."""
+        return int(sum(right for right, _ in self.grades))
 
     @property
     def spent(self) -> str:
@@ -74,14 +87,16 @@ class TaskTally:
 
     @property
     def accuracy(self) -> tuple[float, float, float] | None:
-        """The share of right answers and its 95 % interval (Wilson); None before the first."""
-        from reasoner_evals.stats.intervals import wilson
+        """The share of right answers and its 95 % interval, as in a report; None before the first."""
+        import numpy as np
 
-        return (
-            (self.right / self.graded, *wilson(self.right, self.graded))
-            if self.graded
-            else None
-        )
+        from reasoner_evals.stats.intervals import interval
+
+        if not self.grades:
+            return None
+        rights, groups = zip(*self.grades, strict=True)
+        share = interval(np.array(rights), groups if all(groups) else None)
+        return share.mean, share.low, share.high
 
     def paid(self, cost: Cost) -> None:
         """Count what a piece of work cost."""
@@ -131,12 +146,19 @@ class EvalProgress(Display):
     tallies: dict[str, TaskTally] = field(default_factory=dict, init=False)
 
     def expect(
-        self, arms: Sequence[Arm], totals: dict[str, int], *, thinks: bool = False
+        self,
+        arms: Sequence[Arm],
+        groups: Mapping[str, Mapping[str, str]],
+        *,
+        thinks: bool = False,
     ) -> None:
-        """Set the arms to come, and the number of questions of each task; `thinks` says that the model does."""
+        """Set the arms to come, and the group of each question by task and id; `thinks` says that the model does."""
         names = short_names(arms, thinks=thinks)
         self.tallies = {
-            arm.name: TaskTally(arm, totals[arm.task], names[arm.name]) for arm in arms
+            arm.name: TaskTally(
+                arm, len(groups[arm.task]), names[arm.name], groups[arm.task]
+            )
+            for arm in arms
         }
 
     def arm_started(self, arm: Arm, total: int, done: int) -> None:

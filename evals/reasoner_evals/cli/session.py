@@ -80,9 +80,12 @@ class EvalRun(EngineRun):
                 )
             progress.begin(f"evaluating with {setup.engine.model.name}")
             manifest = self._manifest()
-            totals = {task: len(data.items) for task, data in setup.tasks.items()}
+            groups = {
+                task: {item.question.id: item.group for item in data.items}
+                for task, data in setup.tasks.items()
+            }
             progress.expect(
-                manifest.arms, totals, thinks=setup.engine.model.thinking is not None
+                manifest.arms, groups, thinks=setup.engine.model.thinking is not None
             )
             await evaluate(
                 self.folder,

@@ -91,7 +91,7 @@ def test_on_a_terminal_the_line_of_an_arm_is_folded(asked: tuple[str, ...]) -> N
     assert re.fullmatch(r"    .* sequential per question", second)
 
 
-def test_command_report_and_comparison_name_one_accuracy(
+def test_command_report_and_comparison_name_one_accuracy_and_one_interval(
     run: Run, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
@@ -108,7 +108,10 @@ def test_command_report_and_comparison_name_one_accuracy(
         "vote8",
     )
     ended = run(*asked, "-n", "2", "--out", str(folder), "--json")
-    told = {arm["name"]: arm["acc"] for arm in json.loads(ended.out)["arms"]}
+    told = [
+        tuple(arm[name] for name in ("acc", "acc_low", "acc_high"))
+        for arm in json.loads(ended.out)["arms"]
+    ]
     [task] = make_report([folder]).tasks
     points = {
         point.strategy: point
@@ -116,10 +119,10 @@ def test_command_report_and_comparison_name_one_accuracy(
         if point.size in (None, 2)
     }
     compared = json.loads(run("compare", str(folder), str(folder), "--json").out)
-    assert list(told.values()) == [pair["first_acc"] for pair in compared]
-    assert list(told.values()) == pytest.approx(
-        [point.acc for point in points.values()]
-    )
+    # Arithmetic has groups of questions, by which its intervals are wider.
+    for tally, point, pair in zip(told, points.values(), compared, strict=True):
+        assert list(tally) == [pair[f"first_acc{end}"] for end in ("", "_low", "_high")]
+        assert tally == pytest.approx((point.acc, point.acc_low, point.acc_high))
     one = points["single"]
     assert one.acc_stderr == pytest.approx(math.sqrt(one.acc * (1 - one.acc) / 29))
     # Half of the votes of two are tied; none of them is a part of a loss.

@@ -96,7 +96,7 @@ def test_the_time_left_counts_the_samples_and_tokens_of_questions_in_flight() ->
 def test_samples_of_unfinished_questions_are_kept_and_counted() -> None:
     written = io.StringIO()
     live = EvalProgress(Terminal(io.StringIO(), written), clock=lambda: 1.0)
-    live.expect([ARM], {"sums": 3})
+    live.expect([ARM], {"sums": dict.fromkeys("abc", "")})
     assert live.kept == []
     live.arm_started(ARM, 3, 0)
     live.samples_kept(ARM, 5)
