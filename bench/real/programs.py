@@ -1,7 +1,7 @@
 """What choosing programs by tests gains: by those that a question shows, by those that the model writes, and by both.
 
-    python bench/real/programs.py --task humaneval:data=FILE --recording FILE [--sizes 4 8 16]
-    python bench/real/programs.py --task humaneval:data=FILE --recording FILE --model MODEL [--replies FILE]
+    python bench/real/programs.py --task humaneval:path=FILE --recording FILE [--sizes 4 8 16]
+    python bench/real/programs.py --task humaneval:path=FILE --recording FILE --model MODEL [--replies FILE]
 
 Prints how many problems show tests that can be read, and how many of these the reference solutions pass; then, for one
 sample, the vote by equal behaviour, best-of-n, `refine` and `ab_mcts` at each size: the share of right programs and
@@ -342,7 +342,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--model", help="a folder or an id: measure what needs more replies, too"
     )
-    parser.add_argument("--task", default="humaneval", help="as humaneval:data=FILE")
+    parser.add_argument("--task", default="humaneval", help="as humaneval:path=FILE")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--sizes", type=int, nargs="+", default=[4, 8, 16])
     parser.add_argument(

@@ -92,7 +92,7 @@ def batched(names: list[str]) -> list[list[str]]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("recording", type=Path)
-    parser.add_argument("--task", required=True, help="as gsm8k:data=FILE")
+    parser.add_argument("--task", required=True, help="as gsm8k:path=FILE")
     parser.add_argument(
         "--policy", type=Path, required=True, help="the model that wrote the replies"
     )

@@ -51,8 +51,8 @@ for rule in lossless beta price lock_in; do
 done
 shown=(--verifier code:tests=shown)
 
-run humaneval "$(of_small humaneval)" "humaneval:data=$humaneval" "${votes[@]}" "${best[@]}" "${shown[@]}"
-run humaneval-large "$(of_large humaneval)" "humaneval:data=$humaneval" "${few[@]}" "${shown[@]}"
+run humaneval "$(of_small humaneval)" "humaneval:path=$humaneval" "${votes[@]}" "${best[@]}" "${shown[@]}"
+run humaneval-large "$(of_large humaneval)" "humaneval:path=$humaneval" "${few[@]}" "${shown[@]}"
 
 run gsm8k "$(of_small gsm8k)" pool:gsm8k-0.5b.jsonl "${votes[@]}" "${stops[@]}" "${best[@]}"
 run equations "$(of_small gsm8k)" pool:gsm8k-0.5b.jsonl -s best_of_n:n=16,selector=weighted --verifier equations
@@ -66,9 +66,9 @@ run gsm8k-mixture "mixture:members=[$members],levels=none" pool:gsm8k-1.5b.jsonl
 
 run math "$(of_small math)" pool:math-0.5b.jsonl "${votes[@]}" "${stops[@]:0:4}" "${best[@]}"
 
-run bbh "$(of_small bbh)" "bbh:data=$bbh" "${votes[@]}" "${stops[@]:0:4}" "${best[@]}"
-run bbh-small "$(of_small bbh)" bbh:data=bbh-both.jsonl -s single -s self_consistency:n=16
-run bbh-large "$(of_large bbh)" bbh:data=bbh-both.jsonl "${few[@]}"
+run bbh "$(of_small bbh)" "bbh:path=$bbh" "${votes[@]}" "${stops[@]:0:4}" "${best[@]}"
+run bbh-small "$(of_small bbh)" bbh:path=bbh-both.jsonl -s single -s self_consistency:n=16
+run bbh-large "$(of_large bbh)" bbh:path=bbh-both.jsonl "${few[@]}"
 
 reasoner report "${runs[@]}" "$@" --hide-questions --out report \
     --title "Small models on HumanEval, GSM8K, MATH and BIG-Bench Hard"

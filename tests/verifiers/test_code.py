@@ -211,7 +211,7 @@ def test_shown_tests_are_never_those_of_the_benchmark(tmp_path: Path) -> None:
     def loaded(**changed: str) -> GradedQuestion:
         file = jsonl(tmp_path / "problems.jsonl", [{**HUMANEVAL[0], **changed}])
         [item] = (
-            build("task", f"humaneval:data={file},allow_unsandboxed=true").load().items
+            build("task", f"humaneval:path={file},allow_unsandboxed=true").load().items
         )
         assert isinstance(item, GradedQuestion)
         return item

@@ -102,7 +102,7 @@ def _labels(names: Sequence[str]) -> dict[str, str]:
 
 def _label(task: Spec) -> str:
     """The name of a task by its file; empty without one."""
-    file = task.options.get("path") or task.options.get("data")
+    file = task.options.get("path")
     if not file:
         return ""
     stem = Path(Path(str(file)).name.removesuffix(".gz")).stem

@@ -99,7 +99,7 @@ class Bbh(Benchmark):
     """BIG-Bench Hard: 6,511 questions of 27 subtasks; `task` keeps one of them.
 
     Zero-shot, unless `shots` is the folder of the published worked examples, a `TASK.txt` each (`cot-prompts` of
-    github.com/suzgunmirac/BIG-Bench-Hard). A row of `data` has `input` and `target` as published, or `question`,
+    github.com/suzgunmirac/BIG-Bench-Hard). A row of `path` has `input` and `target` as published, or `question`,
     `answer` and a list of `choices`; its task is its `group`, the option `task` or the name of the file.
     """
 
@@ -123,7 +123,7 @@ class Bbh(Benchmark):
 
     def rows(self, renames: Renames) -> Rows:
         """The rows of a file, or of the configurations of the hub."""
-        if self.data:
+        if self.path:
             return Benchmark.rows(self, renames)
         instead = self.published.alternative(self.name)
         tasks = [self.task] if self.task else TASKS

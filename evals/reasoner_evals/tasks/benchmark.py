@@ -180,13 +180,13 @@ def _check_texts(item: GradedQuestion, known: set[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A task with rows from the local file `data`, or from the Hugging Face hub at a pinned revision.
+    """A task with rows from the local file `path`, or from the Hugging Face hub at a pinned revision.
 
     `columns` maps column names to those in the file, as in `columns=[question:prompt,answer:target]`. `answer_options`
     are options of the kind of answer, such as `extract=rules` or `pattern=REGEX`; see `docs/answers.md`.
     """
 
-    data: str = ""
+    path: str = ""
     columns: tuple[str, ...] = ()
     answer_options: str = field(default="", kw_only=True)
 
@@ -220,9 +220,9 @@ class Benchmark:
         )
 
     def rows(self, renames: Renames) -> Rows:
-        """The rows of the file `data`, or of the hub. A UsageError says what to do instead."""
-        if self.data:
-            return from_file(Path(self.data), renames)
+        """The rows of the file `path`, or of the hub. A UsageError says what to do instead."""
+        if self.path:
+            return from_file(Path(self.path), renames)
         return from_hub(
             self.published, renames, instead=self.published.alternative(self.name)
         )

@@ -34,7 +34,7 @@ class Source(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     task: str
-    """The task's full spec, such as `gsm8k:data=test.jsonl`."""
+    """The task's full spec, such as `gsm8k:path=test.jsonl`."""
     origin: str
     """A data set with its revision, a file, or `made on the spot`."""
     data_hash: str
@@ -193,7 +193,7 @@ class Publication:
     def alternative(self, task: str) -> str:
         """What to do if the hub does not provide it."""
         file = f"fetch {self.file}" if self.file else "get the file from its authors"
-        return f"{file}, and give it as {task}:data=FILE"
+        return f"{file}, and give it as {task}:path=FILE"
 
 
 @cache

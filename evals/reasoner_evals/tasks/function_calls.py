@@ -223,12 +223,12 @@ class CallGrader:
 class Bfcl:
     """BFCL: calls of functions in one turn, 1,240 questions in five categories, and of its live part if you name it.
 
-    `data` is the folder of its files, by default the one of the package `bfcl-eval`, for which `pip install --no-deps
+    `path` is the folder of its files, by default the one of the package `bfcl-eval`, for which `pip install --no-deps
     bfcl-eval` is enough. `categories` are `simple_python`, `multiple`, `parallel`, `parallel_multiple`, `irrelevance`,
     those of the live part, such as `live_simple`, and `live_relevance`. A vote is over equal calls.
     """
 
-    data: str = ""
+    path: str = ""
     categories: tuple[str, ...] = KINDS
 
     def __post_init__(self) -> None:
@@ -239,8 +239,8 @@ class Bfcl:
         """All questions, category by category."""
         package = getattr(find_spec("bfcl_eval"), "origin", None)
         folder = (
-            Path(self.data)
-            if self.data
+            Path(self.path)
+            if self.path
             else Path(package or "bfcl-eval").with_name("data")
         )
         items = [
@@ -254,8 +254,8 @@ class Bfcl:
         questions = max(folder.glob(f"BFCL_v?_{category}.json"), default=None)
         if questions is None:
             raise UsageError(
-                f"bfcl has no file BFCL_v?_{category}.json in {self.data or 'a package bfcl-eval'}: run `pip install "
-                f"--no-deps bfcl-eval`, or fetch {published('bfcl').file}, and give it as bfcl:data=FOLDER"
+                f"bfcl has no file BFCL_v?_{category}.json in {self.path or 'a package bfcl-eval'}: run `pip install "
+                f"--no-deps bfcl-eval`, or fetch {published('bfcl').file}, and give it as bfcl:path=FOLDER"
             )
         free, golds = (
             category.endswith("relevance"),

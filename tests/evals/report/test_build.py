@@ -233,7 +233,7 @@ def test_a_task_of_a_file_has_the_name_of_the_file_and_no_two_have_one() -> None
         "jsonl:path=/a/mine.csv": "mine",
         "jsonl:path=/a/twice.csv": "jsonl:path=twice.csv",
         "pool:path=/b/twice.jsonl": "pool:path=twice.jsonl",
-        "humaneval:data=/a/even.jsonl": "humaneval (even)",
+        "humaneval:path=/a/even.jsonl": "humaneval (even)",
         "pool:path=/a/gsm8k-1.5b.jsonl.gz": "gsm8k-1.5b",
         "gsm8k:split=train": "gsm8k:split=train",
     }

@@ -86,7 +86,7 @@ def test_which_strategies_are_pools_and_who_is_given_a_verifier(
 
 
 def test_the_default_is_greedy_and_a_pool_of_sixteen() -> None:
-    assert [(arm.name, arm.pool) for arm in arms_of(Grid(("gsm8k:data=a.jsonl",)))] == [
+    assert [(arm.name, arm.pool) for arm in arms_of(Grid(("gsm8k:path=a.jsonl",)))] == [
         ("gsm8k.single", 0),
         ("gsm8k.self_consistency-n16", 16),
     ]

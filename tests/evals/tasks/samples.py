@@ -381,7 +381,7 @@ def as_csv(file: Path, rows: Rows) -> Path:
 def spec(name: str, folder: Path, write: Callable[[Path, Rows], Path] = jsonl) -> str:
     """The spec of a task over its small file, or of one that makes its questions."""
     if name == "bfcl":
-        return f"bfcl:data={bfcl(folder)},categories=[{','.join(BFCL)}]"
+        return f"bfcl:path={bfcl(folder)},categories=[{','.join(BFCL)}]"
     if name not in ROWS:
         return {"arithmetic": "arithmetic", "gym": "gym:chain_sum,size=5"}[name]
     if name == "hf":
@@ -389,4 +389,4 @@ def spec(name: str, folder: Path, write: Callable[[Path, Rows], Path] = jsonl) -
         jsonl(folder / "hub" / "test.jsonl", OWN)
         return f"hf:{folder / 'hub'}"
     file = write(folder / f"{name}.{'csv' if write is as_csv else 'jsonl'}", ROWS[name])
-    return f"{name}:{'' if name in ('jsonl', 'pool') else 'data='}{file}"
+    return f"{name}:path={file}"

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def test_a_bad_row_is_reported_with_its_file_line_and_column(
     line: str, told: str, tmp_path: Path
 ) -> None:
     (tmp_path / "t.jsonl").write_text(f"{GOOD}\n{line}\n")
-    assert complaint(f"gsm8k:data={tmp_path}/t.jsonl").startswith(told)
+    assert complaint(f"gsm8k:path={tmp_path}/t.jsonl").startswith(told)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_a_file_that_cannot_be_read_is_reported_in_a_line(
     name: str, content: bytes, told: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    assert told in complaint(f"gsm8k:data={tmp_path}/{name}")
+    assert told in complaint(f"gsm8k:path={tmp_path}/{name}")
 
 
 def test_the_bounds_hold_for_what_is_unpacked(
@@ -97,10 +98,10 @@ def test_the_bounds_hold_for_what_is_unpacked(
     monkeypatch.setattr(data, "MAX_BYTES", 10_000)
     for name in ("bomb.jsonl.gz", "bomb.json.gz"):
         (tmp_path / name).write_bytes(gzip.compress(b" " * 1_000_000))
-        assert "is too large" in complaint(f"gsm8k:data={tmp_path}/{name}")
+        assert "is too large" in complaint(f"gsm8k:path={tmp_path}/{name}")
     monkeypatch.setattr(data, "MAX_ROWS", 2)
     jsonl(tmp_path / "t.jsonl", GSM8K)
-    assert "has more than 2 rows" in complaint(f"gsm8k:data={tmp_path}/t.jsonl")
+    assert "has more than 2 rows" in complaint(f"gsm8k:path={tmp_path}/t.jsonl")
 
 
 def loaded(line: str) -> list[tuple[str, str]]:
@@ -112,22 +113,22 @@ def loaded(line: str) -> list[tuple[str, str]]:
 def test_columns_go_by_the_names_that_the_file_has(tmp_path: Path) -> None:
     rows = [{"prompt": row["question"], "target": row["answer"]} for row in GSM8K]
     file = jsonl(tmp_path / "t.jsonl", rows)
-    line = f"gsm8k:data={file},columns=[question:prompt,answer:target]"
+    line = f"gsm8k:path={file},columns=[question:prompt,answer:target]"
     assert loaded(line) == loaded(spec("gsm8k", tmp_path))
     assert "no column named 'prompt'" in complaint(
-        f"gsm8k:data={file},columns=prompt:question"
+        f"gsm8k:path={file},columns=prompt:question"
     )
     assert "the column 'prompt' has no name: write question:NAME" in complaint(
-        f"gsm8k:data={file},columns=prompt"
+        f"gsm8k:path={file},columns=prompt"
     )
     assert "t.jsonl:1 has no column 'gone'" in complaint(
-        f"gsm8k:data={file},columns=[question:gone,answer:target]"
+        f"gsm8k:path={file},columns=[question:gone,answer:target]"
     )
 
 
 def test_a_question_that_comes_twice_under_one_id_is_refused(tmp_path: Path) -> None:
     file = jsonl(tmp_path / "t.jsonl", [ARC[0], ARC[0]])
-    told = complaint(f"arc_easy:data={file}")
+    told = complaint(f"arc_easy:path={file}")
     assert (
         told == "t.jsonl:2 has the id 'arc_easy/own_1' of t.jsonl:1: ids must be unique"
     )
@@ -180,7 +181,7 @@ def test_a_value_that_cannot_be_used_is_reported(
     name: str, changed: dict[str, Any], told: str, tmp_path: Path
 ) -> None:
     file = jsonl(tmp_path / "t.jsonl", [ROWS[name][0] | changed])
-    answer = complaint(f"{name}:{'' if name in ('jsonl', 'pool') else 'data='}{file}")
+    answer = complaint(f"{name}:path={file}")
     assert answer.startswith("t.jsonl:1, ")
     assert told in answer
 
@@ -197,7 +198,14 @@ def test_where_the_hub_is_out_of_reach_it_says_what_to_do(
         if name in ("humaneval", "livecodebench", "mbpp")
         else name
     )
-    assert f"and give it as {name}:data=FILE" in told
+    assert f"and give it as {name}:path=FILE" in told
+
+
+@pytest.mark.parametrize("name", sorted(ROWS.keys() - {"hf"}))
+def test_the_file_of_every_task_is_its_path(name: str) -> None:
+    assert re.search(
+        r"there are: .*\bpath\b", complaint(f"{name}:data=questions.jsonl")
+    )
 
 
 def test_a_gated_set_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

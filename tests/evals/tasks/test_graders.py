@@ -127,7 +127,7 @@ def test_a_machine_without_a_sandbox_is_reported_before_anything_is_asked(
         UsageError,
         match=r"lacks its minimum \(unshare: not there\).*humaneval:allow_unsandboxed=true",
     ):
-        HumanEval(data="nowhere.jsonl").load()
+        HumanEval(path="nowhere.jsonl").load()
     require_sandbox("humaneval", allow_unsandboxed=True)
 
 
