@@ -1,8 +1,14 @@
-"""The measures of the product's source, and the bar for its number of statements."""
+"""The measures of the product's source, the bar for its number of statements, and which modules name a feature.
+
+python .ci/measures.py            print the measures; fail above a bar
+python .ci/measures.py --words    write .ci/words.toml again: look at the difference before you keep it
+"""
 
 import ast
 import re
 import sys
+import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -11,6 +17,30 @@ ROOT: Final = Path(__file__).parents[1]
 ROOMS: Final = ("reasoner", "strategies", "verifiers", "evals")
 MOST_STATEMENTS: Final = 31_003
 """Statements without docstrings and without `reasoner.testing`, which counts as tests."""
+CORE: Final = "reasoner/execution/"
+MOST_FEATURES: Final = 6
+"""The most features that a module of the core names; three when the core is rebuilt."""
+FEATURES: Final = {
+    word: re.compile(pattern, re.IGNORECASE)
+    for word, pattern in {
+        "probe": "probe",
+        "floor": "floor",
+        "droppable": "droppable",
+        "likelihood": "likelihood",
+        "verdict": "verdict",
+        "replica": "replica",
+        "warm": "warm",
+        "sequential": "sequential",
+        "scheduled": "schedule",
+        "clock": "clock",
+        "prices": "prices",
+        "thinking level": "thinking_?level",
+        "tool call": "tool_?call",
+    }.items()
+}
+"""Words of features that no module needs but those that build them."""
+WORDS: Final = ROOT / ".ci/words.toml"
+"""Which modules may say which of these words in their code."""
 
 
 def sources() -> Iterator[Path]:
@@ -45,8 +75,71 @@ def constants_of(tree: ast.Module) -> int:
     )
 
 
+def names_in(tree: ast.Module) -> set[str]:
+    """The names that the code of a module uses or gives; comments, docstrings and messages may say anything."""
+    return {
+        str(value)
+        for node in ast.walk(tree)
+        for field, value in ast.iter_fields(node)
+        if field in {"id", "attr", "arg", "name", "asname", "module"} and value
+    }
+
+
+def features_by_module() -> dict[str, list[str]]:
+    """Each feature that has a word, and the modules that say it."""
+    said = {
+        str(path.relative_to(ROOT)): names_in(ast.parse(path.read_text("utf-8")))
+        for path in sources()
+    }
+    return {
+        word: [path for path, names in said.items() if any(map(pattern.search, names))]
+        for word, pattern in FEATURES.items()
+    }
+
+
+def write_words() -> None:
+    """Write down which modules say which words."""
+    lines = [
+        "# Which modules name which optional feature; `python .ci/measures.py` holds them to it.\n"
+    ]
+    for word, modules in features_by_module().items():
+        listed = "".join(f'    "{module}",\n' for module in modules)
+        lines.append(f'\n"{word}" = [\n{listed}]\n')
+    WORDS.write_text("".join(lines), encoding="utf-8")
+
+
+def check_words() -> None:
+    """Print how many features a module of the core names; fail where a word stands in a module that may not say it."""
+    allowed = tomllib.loads(WORDS.read_text("utf-8"))
+    said = features_by_module()
+    core = Counter(
+        module
+        for modules in said.values()
+        for module in modules
+        if module.startswith(CORE)
+    )
+    (worst, most) = core.most_common(1)[0]
+    print(f"{most:7,} features that {worst} names, at most {MOST_FEATURES}")
+    wrong = [
+        f"{module} names {word!r}: build it where the others of {WORDS.name} do"
+        for word, modules in said.items()
+        for module in sorted(set(modules) - set(allowed[word]))
+    ] + [
+        f"{module} no longer names {word!r}: take it out of {WORDS.name}"
+        for word, modules in said.items()
+        for module in sorted(set(allowed[word]) - set(modules))
+    ]
+    if most > MOST_FEATURES:
+        wrong.append(f"{worst} names {most} features: at most {MOST_FEATURES}")
+    if wrong:
+        sys.exit("\n".join(wrong))
+
+
 def main() -> None:
     """Print the measures; fail above the bar."""
+    if sys.argv[1:] == ["--words"]:
+        write_words()
+        return
     statements = lines = constants = callables = execution = kept = modules = 0
     for path in sources():
         text = path.read_text(encoding="utf-8")
@@ -73,6 +166,7 @@ def main() -> None:
         sys.exit(
             f"{statements:,} statements are more than {MOST_STATEMENTS:,}: remove some before you add more"
         )
+    check_words()
 
 
 if __name__ == "__main__":
