@@ -2,7 +2,7 @@
 
     python bench/latency.py [RUNS]
 
-Each run is a new process on a warm model cache, with an engine of its own, and then with a server's. "ours" is
+Each run is a new process, with the model on disk, with an engine of its own, and then by `reasoner serve`. "ours" is
 all until the answer that is neither vLLM's import, nor its start, nor the question.
 """
 
@@ -69,7 +69,7 @@ def measure(title: str, runs: int, *options: str) -> None:
 
 
 def main(runs: int) -> None:
-    measure("an engine of its own", runs, "--no-server")
+    measure("an engine of its own", runs)
     server = subprocess.Popen(
         [COMMAND[0], "serve", "--port", "0"],
         stdout=subprocess.DEVNULL,
@@ -78,9 +78,10 @@ def main(runs: int) -> None:
     )
     assert server.stderr
     try:
-        if not any(line.startswith("ready ") for line in server.stderr):
+        ready = next((line for line in server.stderr if line.startswith("ready ")), "")
+        if not ready:
             sys.exit("the server ended at its start")
-        measure("the engine of a server", runs)
+        measure("a server", runs, "--base-url", f"{ready.split()[1]}/v1")
     finally:
         server.terminate()
         server.wait()

@@ -15,7 +15,7 @@ ReasonerError
 └── EngineError           the engine failed
     ├── EngineUnavailable not installed, not reachable, or it refuses the request
     ├── RequestLost       one request failed part-way; a retry may work
-    ├── EngineDied        it died for good: again after a restart, or with the server that kept it
+    ├── EngineDied        it died again after it was restarted once
     └── LedgerViolation   an operation cost more than was reserved
 """
 
@@ -232,7 +232,7 @@ class RequestLost(EngineError):
 
 
 class EngineDied(EngineError):
-    """The engine died for good: again after it was restarted once, or with the server that kept it."""
+    """The engine died again after it was restarted once."""
 
 
 class LedgerViolation(EngineError):

@@ -68,7 +68,6 @@ OWN_ENGINES = {
     "test_examples.py",
     "test_thinking.py",
     "test_vllm_options.py",
-    "test_warm_real.py",
 }
 """Files of tests/engine that start engines of their own. The others share one engine, so they run in one worker."""
 

@@ -47,7 +47,7 @@ def record(folder: Path, shard: str, options: argparse.Namespace) -> None:
             f"--out={folder}",
         ]
     run = subprocess.run(
-        [sys.executable, "-m", "reasoner", "eval", *command, "--no-server"], check=False
+        [sys.executable, "-m", "reasoner", "eval", *command], check=False
     )
     if run.returncode:
         sys.exit(run.returncode)

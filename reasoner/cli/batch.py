@@ -52,7 +52,6 @@ from reasoner.errors import UsageError
 @options.auto_options
 @options.SETTINGS
 @options.engine_options
-@options.NO_SERVER
 @options.SEED
 @option(
     "--concurrency",

@@ -44,7 +44,11 @@ if TYPE_CHECKING:
     help="Engine to check: openai, or vllm with options, as in vllm:kv_cache_dtype=fp8.  [default: vllm; "
     "openai with --base-url]",
 )
-@click.option("--base-url", metavar="URL", help="OpenAI-compatible server to check.")
+@click.option(
+    "--base-url",
+    metavar="URL",
+    help="OpenAI-compatible server to check.  [default: the variable REASONER_BASE_URL]",
+)
 @click.option(
     "--start",
     is_flag=True,

@@ -1,5 +1,6 @@
 """What was typed on the command line or stands in settings, and the one place where its texts become objects."""
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -9,7 +10,6 @@ from typing import Any, Final
 from reasoner.answers.questions import Question
 from reasoner.budget import Budget, Prices
 from reasoner.engine import Engine
-from reasoner.engines.remote.warm import warm
 from reasoner.errors import UsageError, shown
 from reasoner.execution.inputs import default_verifier
 from reasoner.registry import (
@@ -31,6 +31,8 @@ from reasoner.verifier import Verifier
 
 AUTO: Final = ("effort", "prefer", "profile", "risk", "abstain_below", "abstain_risk")
 """The options of the strategy auto."""
+ADDRESS_VARIABLE: Final = "REASONER_BASE_URL"
+"""The variable that holds the default of --base-url."""
 MODEL: Final = ("model", "engine", "base_url")
 """The options that name the model; settings give all of them or none."""
 
@@ -62,8 +64,6 @@ class GivenOptions:
     prices: str | None = None
     seed: int = 0
     quiet: bool = False
-    no_server: bool = True
-    """A server has an engine of its own, unless it serves one agent only."""
 
     @property
     def named_engine(self) -> dict[str, str]:
@@ -115,15 +115,20 @@ class GivenOptions:
     def to_engine(self) -> Engine:
         """The engine of --engine with --model and --base-url; the latter implies openai where no engine is given.
 
-        Unless `no_server` is set, it is the same one in a server on this machine, if there is any.
+        The variable REASONER_BASE_URL is the default of --base-url, unless another engine is named.
 
         Raises:
             UsageError: it is unknown, has no such option, or sets it too.
         """
-        chosen = Spec.parse(
-            self.engine or ("openai" if self.base_url else DEFAULT_ENGINE)
-        )
-        given = _given(chosen, "--engine", model_id=self.model, base_url=self.base_url)
+        named = Spec.parse(self.engine) if self.engine else None
+        address = self.base_url
+        if address is None and (
+            named is None
+            or (named.name == "openai" and "base_url" not in named.options)
+        ):
+            address = server_address()
+        chosen = named or Spec("openai" if address else DEFAULT_ENGINE, {})
+        given = _given(chosen, "--engine", model_id=self.model, base_url=address)
         if unknown := given.keys() - {
             field.name for field in fields(load("engine", chosen.name))
         }:
@@ -131,9 +136,7 @@ class GivenOptions:
                 f"engine {chosen.name} takes no {flag(min(unknown))}: omit it"
             )
         engine: Engine = build("engine", chosen, **given)
-        if self.no_server:
-            return engine
-        return warm(engine) or engine
+        return engine
 
     def to_verifier(
         self, strategies: Sequence[Strategy], engine: Engine
@@ -181,6 +184,11 @@ class GivenOptions:
         return partial(
             Question.of, space=self.answer or "auto", system=self.system or ""
         )
+
+
+def server_address() -> str | None:
+    """The address in the variable; None where it is empty or not set."""
+    return os.environ.get(ADDRESS_VARIABLE) or None
 
 
 def settled(settings: Path | None, typed: dict[str, Any]) -> dict[str, Any]:

@@ -81,12 +81,6 @@ SETTINGS = option(
     section="Strategy",
     help="Strategy, verifier and model from `reasoner tune`. Typed options override them.",
 )
-NO_SERVER = option(
-    "--no-server",
-    is_flag=True,
-    section="Model",
-    help="Start an engine here, even if a `reasoner serve` on this machine has one ready.",
-)
 QUIET = option(
     "-q",
     "--quiet",
@@ -200,7 +194,8 @@ engine_options = together(
         metavar="URL",
         section="Model",
         several="several servers of one model need a router before them, several models --engine mixture",
-        help="OpenAI-compatible server, as in http://localhost:8000/v1. Implies --engine openai.",
+        help="OpenAI-compatible server, as in http://localhost:8000/v1. Implies --engine openai.  [default: the "
+        "variable REASONER_BASE_URL]",
     ),
     option(
         "--prices",

@@ -84,12 +84,6 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
 )
 @options.VERIFIER
 @options.engine_options
-@option(
-    "--no-server",
-    is_flag=True,
-    section="Model",
-    help="With --mcp: start an engine here, even if a `reasoner serve` has one ready.",
-)
 @options.QUIET
 @option(
     "-v",
@@ -119,10 +113,6 @@ def command(
     require_extra("serve", "a server")
     if over_mcp:
         require_extra("mcp", "--mcp")
-    elif typed["no_server"]:
-        raise UsageError(
-            "--no-server has no effect without --mcp, as a server has an engine of its own: omit it"
-        )
     from reasoner.cli.given import GivenOptions, budget_of, read_prices, with_model
     from reasoner.cli.progress import Display
     from reasoner.cli.server_run import ServerRun, ToolRun
@@ -131,8 +121,7 @@ def command(
     from reasoner.serving.listener import is_loopback
 
     own = read_settings(settings) if settings else Settings()
-    typed = with_model(typed, own.model)
-    given = GivenOptions(**{**typed, "no_server": typed["no_server"] or not over_mcp})
+    given = GivenOptions(**with_model(typed, own.model))
     limits = own.limits
     if max_budget is not None:
         limits = limits.model_copy(update={"max_budget": budget_of(max_budget)})

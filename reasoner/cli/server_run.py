@@ -5,18 +5,13 @@ import gc
 import resource
 import shlex
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from socket import socket
 from traceback import format_exception
 from typing import Any, Final
 
 from reasoner.cli import interrupts
 from reasoner.cli.session import EngineRun, announce
-from reasoner.engines.remote.warm import offered
-from reasoner.engines.vllm import VllmEngine
 from reasoner.execution.launching import cancel_all
 from reasoner.serving.app import App, Keys
 from reasoner.serving.choose import Offer
@@ -62,32 +57,15 @@ class ServerRun(EngineRun):
                 self.display.hide()
                 gc.freeze()
                 gc.set_threshold(*THRESHOLDS)
-                async with self._offered() as address:
-                    self._show_ready(
-                        service, _url(self.host, self._socket.getsockname()[1])
-                    )
-                    with interrupts.handled(lambda: self._stop(listener, address)):
-                        await serving
+                self._show_ready(
+                    service, _url(self.host, self._socket.getsockname()[1])
+                )
+                with interrupts.handled(lambda: self._stop(listener)):
+                    await serving
         finally:
             await cancel_all([serving])
 
-    @asynccontextmanager
-    async def _offered(self) -> AsyncIterator[Path | None]:
-        """Let commands on this machine use an engine that takes long to start; the socket for them."""
-        async with AsyncExitStack() as stack:
-            address = None
-            if isinstance(self.engine, VllmEngine):
-                try:
-                    address = await stack.enter_async_context(offered(self.engine))
-                except OSError as error:
-                    self.display.note(
-                        f"note: commands here cannot use this engine: {error.strerror or error}"
-                    )
-            yield address
-
-    def _stop(self, listener: Listener, address: Path | None) -> None:
-        if address:
-            address.unlink(missing_ok=True)
+    def _stop(self, listener: Listener) -> None:
         left = f"requests in flight have {self.drain} s to end; another signal ends them at once"
         if not self.display.quiet:
             self.display.terminal.say(

@@ -16,7 +16,6 @@ from reasoner.cli.terminal import (
     own_streams,
 )
 from reasoner.engine import Engine
-from reasoner.engines.remote.warm import WarmEngine
 from reasoner.errors import ReasonerError
 from reasoner.strategy import CalibratedStrategy, Strategy
 from reasoner.verifier import Verifier, claim_memory
@@ -76,14 +75,9 @@ class EngineRun(ABC):
 
 
 def announce(engine: Engine, display: Display) -> None:
-    """Say that an engine is about to start, or that a server's is used, and show what it says of itself."""
+    """Say that an engine is about to start, and show what it says of itself."""
     display.follow(engine)
-    if isinstance(engine, WarmEngine):
-        display.note(
-            f"using the engine of the server {engine.process}; --no-server starts another"
-        )
-    else:
-        display.begin(f"starting {engine.name}")
+    display.begin(f"starting {engine.name}")
 
 
 @asynccontextmanager

@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     help="Text file that the question is about. Samples share it in the prefix cache.",
 )
 @options.engine_options
-@options.NO_SERVER
 @options.SEED
 @options.json_option("the solution")
 @option(

@@ -19,6 +19,7 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONWARNINGS", "error")
     for name in (
         "OPENAI_API_KEY",
+        "REASONER_BASE_URL",
         "FORCE_COLOR",
         "PYTHONIOENCODING",
         "PYTHONUNBUFFERED",

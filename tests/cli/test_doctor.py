@@ -130,6 +130,24 @@ def test_a_server_is_asked_for_its_model(run: Run) -> None:
     assert "extras" in found
 
 
+def test_the_variable_is_an_address_where_no_other_engine_is_named(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("solve", "What is 3 + 4?", "-s", "single", "-q")
+    with FakeServer() as server, FakeServer() as other:
+        monkeypatch.setenv("REASONER_BASE_URL", server.url)
+        assert findings(run)["server"] == f"openai at {server.url}"
+        assert findings(run, "-e", "openai:patience=0")["server"].endswith(server.url)
+        for named in (
+            ("--base-url", other.url),
+            ("-e", f"openai:base_url={other.url}"),
+        ):
+            assert findings(run, *named)["server"] == f"openai at {other.url}"
+        assert run(*asked, "-e", "simulated").out == "7\n"
+    monkeypatch.setenv("REASONER_BASE_URL", "")
+    assert "server" not in findings(run)
+
+
 def test_gpus_are_named(
     run: Run, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -222,7 +222,6 @@ def test_settings_and_options(tmp_path: Path) -> None:
             ("-s", "self_consistency", "-a", "free"),
             "the default: this strategy counts equal answers",
         ),
-        (("--no-server",), "--no-server has no effect without --mcp"),
         (("--settings", "none.toml"), "cannot read --settings none.toml: No such file"),
     ],
 )

@@ -9,8 +9,6 @@ import pytest
 from reasoner import solve
 from reasoner.engine import Engine
 from reasoner.engines.ray import RayEngine, cluster
-from reasoner.engines.remote.warm import offered
-from reasoner.engines.remote.warm import warm as find_warm
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.testing.engines import (
@@ -55,24 +53,8 @@ async def ray(folder: Path) -> Engine:
     return RAY[0]
 
 
-async def warm(folder: Path) -> Engine:
-    server = offered(SimulatedEngine(tokens=2))
-    await server.__aenter__()
-    OFFERED.append(server)
-    found = await asyncio.to_thread(find_warm, SimulatedEngine(tokens=2))
-    assert found
-    return found
-
-
-OFFERED: list[object] = []
-"""What ends with the event loop of each test."""
 RAY: list[RayEngine] = []
 """The engine on Ray that all tests of this module share, as its start takes seconds."""
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REASONER_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -85,7 +67,7 @@ def _leave() -> Iterator[None]:
 
 pytestmark = pytest.mark.parametrize(
     "make",
-    [scripted, simulated, replay, warm, pytest.param(ray, marks=pytest.mark.process)],
+    [scripted, simulated, replay, pytest.param(ray, marks=pytest.mark.process)],
 )
 
 

@@ -106,6 +106,11 @@ def test_what_an_error_says_is_one_line(error: Exception, line: str) -> None:
             "gpu_memory_utilization or max_model_len",
         ),
         (
+            "Free memory on device cuda:0 (3.1/79.1 GiB) on startup is less than desired GPU memory utilization",
+            False,
+            "another process uses this GPU: end it, ask it with --base-url if it is a server",
+        ),
+        (
             "Error while deserializing header: incomplete metadata",
             True,
             "the file of the weights is damaged",

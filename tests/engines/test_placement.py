@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 
 from reasoner.budget import Cost
 from reasoner.engine import ConfidenceFloor, Logprobs, RenderedPrompt, SampleRequest
-from reasoner.engines.ray.placement import Placement
-from reasoner.engines.ray.replica import EngineHost
-from reasoner.engines.remote.host import (
+from reasoner.engines.ray.host import (
     CallOutcome,
+    Host,
     RemoteLengths,
     ToReplica,
     packed_completion,
     packed_request,
 )
+from reasoner.engines.ray.placement import Placement
+from reasoner.engines.ray.replica import EngineHost
 from reasoner.types import Answer, Completion, Extraction, Prompt, SamplingParams, Usage
 from tests.engines.ray_parts import Gated
 from tests.running import running
@@ -180,3 +181,26 @@ async def test_the_driver_learns_how_long_replies_are(
     assert before.keys() == after.keys() == {2, 3}
     assert all(0 < before[number] < after[number] for number in (2, 3))
     await host.exchange(4, [2, 3])
+
+
+@running
+async def test_lengths_that_nobody_reads_do_not_add_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reasoner.engines.ray.host.LENGTHS_SECONDS", 0)
+    engine, told = Gated(folder=str(tmp_path), free=0), asyncio.Semaphore(0)
+    host = Host(lambda: engine, told.release)
+    host.take([(0, "start", ())])
+    await told.acquire()
+    host.news()
+    prompt = Prompt(raw="p")
+    request = SampleRequest(
+        "q", prompt, await engine.render(prompt), SamplingParams(max_tokens=60), 0, 1
+    )
+    host.take([(1, "sample", (packed_request(request), False))])
+    for _ in range(3):
+        await told.acquire()
+    [lengths] = host.news()
+    assert isinstance(lengths, RemoteLengths)
+    assert [number for number, _ in lengths.tokens] == [1]
+    host.cancel()

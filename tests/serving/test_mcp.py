@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import httpx2
 import pytest
@@ -16,9 +16,7 @@ from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
-from reasoner.engines.remote.warm import offered
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.registry import build
 from reasoner.serving.config import ServerLimits
 from tests.serving.running import serving
 from tests.waiting import PATIENCE
@@ -90,32 +88,6 @@ def test_an_agent_solves_over_standard_streams() -> None:
             await check(session)
 
     asyncio.run(run())
-
-
-@pytest.mark.process
-def test_a_server_for_an_agent_uses_the_engine_of_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REASONER_CACHE", str(tmp_path))
-    server = StdioServerParameters(
-        command=COMMAND, args=ARGUMENTS[:-1], env={**os.environ}
-    )
-
-    async def run(log: TextIO) -> None:
-        async with (
-            offered(build("engine", ARGUMENTS[3])),
-            stdio_client(server, errlog=log) as (incoming, outgoing),
-            ClientSession(incoming, outgoing) as session,
-        ):
-            await session.initialize()
-            await check(session)
-
-    with (tmp_path / "said").open("w+") as log:
-        asyncio.run(run(log))
-    said = (tmp_path / "said").read_text()
-    assert said.startswith(
-        f"using the engine of the server {os.getpid()}; --no-server starts another\n"
-    )
 
 
 def test_an_agent_solves_over_http_with_its_key() -> None:

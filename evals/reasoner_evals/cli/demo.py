@@ -5,20 +5,18 @@ import shlex
 import click
 
 from reasoner.cli.commands import Command
-from reasoner.cli.options import NO_SERVER, engine_options
+from reasoner.cli.options import engine_options
 from reasoner.cli.terminal import Terminal, guarded
 
 
 @click.command("demo", cls=Command, heading="Set up")
 @engine_options
-@NO_SERVER
 @guarded
 def command(
     model: str | None,
     engine: str | None,
     base_url: str | None,
     prices: str | None,
-    no_server: bool,
 ) -> int:
     """Take a tour of a minute: an answer, a vote, and their price.
 
@@ -27,16 +25,14 @@ def command(
 
     Exit codes: 0 the tour ended; 2 usage; 4 engine or model failure; 130 interrupted.
     """
-    from reasoner.cli.given import GivenOptions, read_prices
+    from reasoner.cli.given import GivenOptions, read_prices, server_address
     from reasoner.cli.progress import Display
     from reasoner.engines.vllm.build import installed_build
     from reasoner_evals.cli.tour import Tour
 
-    if not (engine or model or base_url or installed_build()):
+    if not (engine or model or base_url or server_address() or installed_build()):
         engine = "simulated"
-    given = GivenOptions(
-        engine=engine, model=model, base_url=base_url, no_server=no_server
-    )
+    given = GivenOptions(engine=engine, model=model, base_url=base_url)
     typed = {"--model": model, "--engine": engine, "--base-url": base_url}
     flags = "".join(
         f" {name} {shlex.quote(value)}" for name, value in typed.items() if value

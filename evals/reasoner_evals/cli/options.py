@@ -10,7 +10,6 @@ import click
 
 from reasoner.cli.options import (
     COLUMNS,
-    NO_SERVER,
     SPEC,
     UNSANDBOXED,
     VERIFIER,
@@ -69,7 +68,6 @@ def run_options(*, strategies: str) -> Callable[[F], F]:
         ),
         COLUMNS,
         engine_options,
-        NO_SERVER,
     )
 
 

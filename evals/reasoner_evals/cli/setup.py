@@ -63,7 +63,6 @@ class RunOptions(GivenOptions):
     subset_seed: int | None = None
     shard: str | None = None
     reuse: Path | None = None
-    no_server: bool = False
 
     def with_sampling(self, strategies: Sequence[str]) -> tuple[str, ...]:
         """The specs of strategies, with -n, --temperature and --max-tokens in each that has such an option.

@@ -8,7 +8,6 @@ import click
 from reasoner.cli.commands import Command
 from reasoner.cli.options import (
     COLUMNS,
-    NO_SERVER,
     PATH,
     QUIET,
     SEED,
@@ -91,7 +90,6 @@ from reasoner_evals.cli.options import command_line
 )
 @COLUMNS
 @engine_options
-@NO_SERVER
 @SEED
 @option(
     "--out",

@@ -2,37 +2,41 @@
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any, ClassVar
 
 from reasoner.engine import (
+    Continuation,
     Engine,
     EngineError,
     EngineUnavailable,
+    ModelInfo,
+    RenderedPrompt,
     ReplicatedEngine,
     SampleRequest,
+    TokenIds,
 )
-from reasoner.engines import SharedHeads
+from reasoner.engines import SharedHeads, say_nothing
 from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.ray import cluster
+from reasoner.engines.ray.host import HostFacts, Plain
 from reasoner.engines.ray.placement import Placement
 from reasoner.engines.ray.replica import Pacer, Replica, Setup
-from reasoner.engines.remote.calls import RemoteEngine
-from reasoner.engines.remote.host import HostFacts, Plain
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import in_daemon, installed_build
 from reasoner.engines.vllm.served import devices_of
 from reasoner.errors import UsageError, shown
+from reasoner.models.thinking import still_thinking
 from reasoner.registry import options_of
 from reasoner.specs import CheckedOptions, Range
 from reasoner.system.machine import usable_cores
 from reasoner.trace.history import RecordedEngine
-from reasoner.types import Completion, Prompt
+from reasoner.types import Completion, Notify, Prompt
 
 
 @dataclass(slots=True)
-class RayEngine(CheckedOptions, RemoteEngine):
+class RayEngine(CheckedOptions):
     """Replicas of an engine as Ray actors, on the GPUs of this machine or of a cluster.
 
     `engine` is the spec of the engine that each replica runs. `replicas` 0 is as many as there are GPUs for, without
@@ -58,6 +62,16 @@ class RayEngine(CheckedOptions, RemoteEngine):
     address: str = ""
     gpus: Annotated[int, Range(at_least=0)] | None = None
     cpus: Annotated[int, Range(at_least=0)] = 0
+    notify: Notify = field(default=say_nothing, init=False, repr=False)
+    stage: Notify = field(default=say_nothing, init=False, repr=False)
+    """Receives the name of each stage of the start as it begins."""
+    _facts: tuple[HostFacts, ...] = field(
+        default=(), init=False, repr=False, compare=False
+    )
+    """What each replica said when its engine had started; empty before the start."""
+    _heads: SharedHeads[RenderedPrompt] = field(
+        default_factory=SharedHeads, init=False, repr=False, compare=False
+    )
     _replicas: tuple[Replica, ...] = field(
         default=(), init=False, repr=False, compare=False
     )
@@ -85,6 +99,36 @@ class RayEngine(CheckedOptions, RemoteEngine):
         """The name of the engine in the replicas, and their number."""
         inner = self._facts[0].name if self._facts else self.engine.name
         return f"{inner}, {self.replicas} replicas" if self.replicas > 1 else inner
+
+    @property
+    def model(self) -> ModelInfo:
+        """The model that the replicas serve."""
+        if not self._facts:
+            raise EngineError("the engine is not started")
+        return self._facts[0].model
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The notes of the engine in the replicas."""
+        return self._facts[0].notes if self._facts else ()
+
+    @property
+    def capacity(self) -> int | None:
+        """Tokens in the smallest KV cache of a replica."""
+        return min(
+            (facts.capacity for facts in self._facts if facts.capacity is not None),
+            default=None,
+        )
+
+    @property
+    def continues(self) -> Continuation | None:
+        """As the engine in the replicas does."""
+        return self._facts[0].continues if self._facts else None
+
+    @property
+    def limits_thinking(self) -> bool:
+        """Whether the engine in the replicas ends thinking itself at a number of tokens."""
+        return bool(self._facts) and self._facts[0].limits_thinking
 
     async def start(self) -> None:
         """Join or start a cluster, and start all replicas at once.
@@ -187,6 +231,30 @@ class RayEngine(CheckedOptions, RemoteEngine):
                 key=lambda number: (self._replicas[number].given_up, number in lost),
             )
         return self._replicas[index]
+
+    async def render(self, prompt: Prompt) -> RenderedPrompt:
+        """The head as a replica renders it, once; then the generated ids."""
+        grown = bool(prompt.token_ids or prompt.text or prompt.thinking)
+        bare = replace(prompt, token_ids=(), text="", thinking="") if grown else prompt
+        # The samples of a question begin at once, and one asks for all.
+        head = await self._heads.get(
+            bare.head_digest, lambda: self._call(bare, "render", bare)
+        )
+        if not grown:
+            return head
+        if head.token_ids is None:
+            rendered: RenderedPrompt = await self._call(prompt, "render", prompt)
+            return rendered
+        ids = head.token_ids + prompt.token_ids
+        in_thinking = still_thinking(
+            prompt, self.model.thinking, opened=head.in_thinking
+        )
+        return RenderedPrompt(ids, len(ids), in_thinking)
+
+    async def encode(self, text: str) -> TokenIds | None:
+        """The ids of a piece of text that continues a reply."""
+        ids: TokenIds | None = await self._call(Prompt(raw=text or "-"), "encode", text)
+        return ids
 
     async def _call(self, prompt: Prompt, method: str, *arguments: Any) -> Any:
         """What a method returns that any replica can run: the prompt decides which one does."""

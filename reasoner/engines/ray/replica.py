@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from reasoner.engine import Engine, EngineUnavailable, RequestLost, SampleRequest
-from reasoner.engines.remote.calls import HostCalls
-from reasoner.engines.remote.host import Host, Plain, ToDriver, ToReplica, versions
+from reasoner.engines.ray.calls import HostCalls
+from reasoner.engines.ray.host import Host, Plain, ToDriver, ToReplica, versions
 from reasoner.engines.vllm.build import first_line
 from reasoner.errors import EngineDied, ReasonerError
 from reasoner.types import Notify

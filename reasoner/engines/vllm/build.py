@@ -219,6 +219,10 @@ def advice(cause: str, *, cpu: bool) -> str:
     )
     for pattern, known in (
         (
+            "[Ff]ree memory on device",
+            f"another process uses this GPU: end it, ask it with --base-url if it is a server, or change {room}",
+        ),
+        (
             "KV cache|[Oo]ut of memory|[Ff]ree memory",
             f"change the engine's options {room}",
         ),

@@ -192,17 +192,8 @@ class Host:
         """Whether calls run that have nothing to report."""
         return bool(self._tasks and not self._outbox and not self._lengths)
 
-    @property
-    def running(self) -> int:
-        """How many calls run."""
-        return len(self._tasks)
-
     def take(self, batch: list[ToReplica]) -> None:
-        """Begin and cancel calls. Each task must run once before the next batch may cancel it.
-
-        Raises:
-            ValueError: a call has the number of one that runs, or a method that a driver may not call.
-        """
+        """Begin and cancel calls. Each task must run once before the next batch may cancel it."""
         for message in batch:
             if not isinstance(message, int):
                 self._begin(*message)
@@ -223,8 +214,6 @@ class Host:
             task.cancel()
 
     def _begin(self, number: int, method: str, arguments: Plain) -> None:
-        if number in self._tasks:
-            raise ValueError(f"call {number} runs already")
         meter = UsageMeter()
         match method:
             case "start":
@@ -238,10 +227,8 @@ class Host:
                 )
             case "reset_caches":
                 work = reset_caches(self.engine)
-            case "render" | "encode":
-                work = getattr(self.engine, method)(*arguments)
             case _:
-                raise ValueError(f"no driver calls {method!r}")
+                work = getattr(self.engine, method)(*arguments)
         task = self._tasks[number] = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(partial(self._ended, number, meter))
 
