@@ -112,14 +112,18 @@ class Gate:
         return ticket.queues
 
     def leave(self, ask: Any, rooms: Rooms) -> None:
-        """Give back the rooms, and let those enter that wait for them. A room may raise, and is given back then too."""
-        try:
-            for room in reversed(rooms):
+        """Give back all the rooms, and let those enter that wait for them. Raises what the first that fails raises."""
+        failure: Exception | None = None
+        for room in reversed(rooms):
+            try:
                 room.give(ask)
-        finally:
-            if self.queues:
-                for room in rooms:
-                    self.advance(*room.queues)
+            except Exception as error:
+                failure = failure or error
+        if self.queues:
+            for room in rooms:
+                self.advance(*room.queues)
+        if failure:
+            raise failure
 
     def advance(self, *names: Hashable) -> None:
         """Let all enter that have waited longest in these queues and find room."""
