@@ -1,5 +1,6 @@
 """What a person sees of a running evaluation: a live line on a terminal, plain lines elsewhere."""
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,6 +44,12 @@ class TaskTally:
     """Samples of questions that this session finished."""
     now: Cost = field(default_factory=Cost)
     """What this session paid, also for questions that it has not finished."""
+    checks: int = 0
+    """Replies that were rated or graded in this session, and programs that were run."""
+    checking: float = 0.0
+    """The seconds in which at least one check ran."""
+    checked: float = -math.inf
+    """When the last one ended."""
     began: float | None = None
     ended: float | None = None
 
@@ -104,15 +111,27 @@ class TaskTally:
         if cost.samples:
             self.lengths.append(cost.generated_tokens)
 
-    def left(self, now: float, running: Sequence[int] = ()) -> float | None:
-        """Seconds to the end of the arm, at this session's rate of tokens; None before it is known.
+    def check(self, now: float, seconds: float, replies: int) -> None:
+        """Count a check of this many replies that ends now and took `seconds`, with its wait for a processor."""
+        self.checks += replies
+        self.checking += min(seconds, now - self.checked)
+        self.checked = now
 
-        `running` are the tokens of each sequence in flight so far, where the engine knows them.
+    def left(self, now: float, running: Sequence[int] = ()) -> float | None:
+        """Seconds to the end of the arm, at this session's rates of tokens and of checks; None before one is known.
+
+        `running` are the tokens of each sequence in flight so far, where the engine knows them. Tokens and checks are
+        computed side by side, so the slower of the two decides.
         """
         if self.began is None or self.ended is not None or self.done >= self.total:
             return None
-        share, elapsed = self._share(running), now - self.began
-        return elapsed * (1 - share) / share if 0 < share <= 1 and elapsed > 0 else None
+        work = (now - self.began, self._share(running)), (self.checking, self._checked)
+        known = [
+            seconds * (1 - share) / share
+            for seconds, share in work
+            if seconds > 0 and 0 < share <= 1
+        ]
+        return max(known, default=None)
 
     @property
     def open_samples(self) -> int:
@@ -137,6 +156,14 @@ class TaskTally:
         else:
             return 0.0
         return max(min(tokens / max(expected, 1.0), 1.0), fresh / todo)
+
+    @property
+    def _checked(self) -> float:
+        """How many of this session's checks are done; a pool's replies are each graded, and rated by a verifier."""
+        fresh, todo = self.done - self.earlier, self.total - self.earlier
+        expected = todo * self.arm.pool * (2 if self.arm.verifier else 1)
+        done = self.checks / expected if expected else 0.0
+        return max(min(done, 1.0), fresh / todo)
 
 
 @dataclass(slots=True)
@@ -179,6 +206,10 @@ class EvalProgress(Display):
     def spent(self, arm: Arm, cost: Cost) -> None:
         """This session paid for work on a question of an arm."""
         self.tallies[arm.name].paid(cost)
+
+    def checked(self, arm: Arm, seconds: float, replies: int) -> None:
+        """Some replies of an arm were rated or graded, or a program was run."""
+        self.tallies[arm.name].check(self.clock(), seconds, replies)
 
     def item_done(self, arm: Arm, record: ItemRecord, outcome: Outcome) -> None:
         """A question of an arm is finished, now or in an earlier session."""

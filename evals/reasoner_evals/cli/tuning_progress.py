@@ -81,6 +81,9 @@ class TuneProgress(Display):
         """This session paid for work on a question."""
         self._paid += cost.tokens
 
+    def checked(self, arm: Arm, seconds: float, replies: int) -> None:
+        """Replies were rated or graded."""
+
     def item_done(self, arm: Arm, record: ItemRecord, outcome: Outcome) -> None:
         """A question of it is finished."""
 

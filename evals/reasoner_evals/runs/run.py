@@ -1,6 +1,7 @@
 """Running an evaluation: arm by arm through one engine, resuming where it stopped."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
@@ -25,8 +26,10 @@ from reasoner.trace.events import (
     AnswerExtracted,
     Began,
     Event,
+    Executed,
     Prompted,
     Sampled,
+    Scored,
     Thought,
     TraceWriter,
     Work,
@@ -62,6 +65,9 @@ class Watcher(Protocol):
 
     def spent(self, arm: Arm, cost: Cost) -> None:
         """This session paid for work on a question of an arm."""
+
+    def checked(self, arm: Arm, seconds: float, replies: int) -> None:
+        """So many replies were rated or graded in this session, or a program was run, in this time with its wait."""
 
     def item_done(self, arm: Arm, record: ItemRecord, outcome: Outcome) -> None:
         """A question is finished and graded, in this session or in an earlier one."""
@@ -263,6 +269,8 @@ class _ArmSession:
             self.watcher.spent(
                 self.arm, event.cost if whole else replace(event.cost, samples=0)
             )
+        if isinstance(event, Scored | Executed):
+            self.watcher.checked(self.arm, event.cost.seconds, 1)
         if record := self._record(event):
             self._grade(record)
 
@@ -280,7 +288,7 @@ class _ArmSession:
         ):
             self.watcher.samples_kept(self.arm, kept)
         for record in counted_records(self.files, done) if done else ():
-            self._grade(record)
+            self._grade(record, earlier=True)
             # Results of an earlier session that are graded at the same time
             if len(self._gradings) >= 256:
                 await self._graded()
@@ -334,11 +342,15 @@ class _ArmSession:
         if unavailable == len(questions) and solution.error:
             raise solution.error
 
-    def _grade(self, record: ItemRecord) -> None:
+    def _grade(self, record: ItemRecord, *, earlier: bool = False) -> None:
         async def grade() -> None:
+            began = time.monotonic()
             outcome = await self.verdicts.grade(
                 self.arm.task, self._items[record.question_id], record
             )
+            if not earlier:
+                seconds = time.monotonic() - began
+                self.watcher.checked(self.arm, seconds, max(len(record.pool), 1))
             self.watcher.item_done(self.arm, record, outcome)
 
         grading = asyncio.ensure_future(grade())

@@ -93,6 +93,27 @@ def test_the_time_left_counts_the_samples_and_tokens_of_questions_in_flight() ->
     assert tally.left(now) is None
 
 
+def test_the_time_left_counts_ratings_and_grades_that_are_still_to_run() -> None:
+    best = arms_of(Grid(("sums",), ("best_of_n:n=8",), verifier="code"))[-1]
+    tally, samples, now = TaskTally(best, 30, began=0.0), 30 * 8, 100.0
+    for _ in range(samples):
+        tally.paid(Cost(samples=1, generated_tokens=400))
+    # All were drawn in 100 s. Each program takes half a second and waits for one of two processors.
+    for _ in range(samples // 2):
+        now += 0.25
+        tally.check(now, now - 100, 1)
+    left = samples // 2 + samples
+    assert tally.left(now) == pytest.approx(left * 0.25)
+    for _ in range(samples // 2):
+        now += 0.25
+        tally.check(now, now - 100, 1)
+    for _ in range(15):
+        now += 8 * 0.25
+        tally.check(now, now - 130, 8)
+        tally.add(record(), "right")
+    assert tally.left(now) == pytest.approx(15 * 8 * 0.25)
+
+
 def test_samples_of_unfinished_questions_are_kept_and_counted() -> None:
     written = io.StringIO()
     live = EvalProgress(Terminal(io.StringIO(), written), clock=lambda: 1.0)

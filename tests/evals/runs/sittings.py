@@ -122,6 +122,11 @@ class Seen:
     finished: list[str] = field(default_factory=list)
     kept: Counter[str] = field(default_factory=Counter)
     cost: Cost = field(default_factory=Cost)
+    checks: Counter[str] = field(default_factory=Counter)
+
+    def checked(self, arm: Arm, seconds: float, replies: int) -> None:
+        assert seconds >= 0
+        self.checks[arm.name] += replies
 
     def samples_kept(self, arm: Arm, samples: int) -> None:
         self.kept[arm.name] += samples

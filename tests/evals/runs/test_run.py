@@ -12,7 +12,7 @@ from reasoner.errors import RequestLost, TraceError
 from reasoner.journal.lines import JournalWriter
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import Judge, turns, varied
-from reasoner.trace.events import Sampled
+from reasoner.trace.events import Sampled, Scored
 from reasoner.trace.history import in_order
 from reasoner_evals.runs.records import RunFolder, read_journal
 from reasoner_evals.runs.run import evaluate
@@ -61,6 +61,9 @@ def test_a_run_holds_a_record_a_question_and_a_grade_an_answer(tmp_path: Path) -
     seen = sit(tmp_path, ["vote", "best"])
     assert seen.started == [("vote", 6, 0), ("best", 6, 0)]
     assert seen.finished == ["vote", "best"]
+    rated = sum(isinstance(event, Scored) for event in events(tmp_path, "best"))
+    assert rated > 0
+    assert seen.checks == {"vote": 6 * 6, "best": 6 * 6 + rated}
     for name in ("vote", "best"):
         records = list(read_journal(RunFolder(tmp_path).arm(name)))
         assert sorted(record.question_id for record in records) == [
@@ -108,6 +111,7 @@ def test_a_finished_run_that_is_started_again_asks_nothing(tmp_path: Path) -> No
     engine = plain_engine()
     again = sit(tmp_path, ALL, engine=engine)
     assert engine.usage == []
+    assert again.checks == {}
     assert sorted(again.done) == sorted(first.done)
     assert again.started == [(name, 6, 6) for name in ALL]
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.jsonl")} == before
