@@ -16,7 +16,7 @@ from reasoner.system.printing import counted
 
 _FORMULA: Final = re.compile(
     r"\\[a-zA-Z]|\^|[\u221a\u03c0\u221e\u2264\u2265]|\b(?:sqrt|pi|sin|cos|tan|log|ln)\b"
-    r"|\A[(\[](?:(?![^\W\d_]{2}).)*,(?:(?![^\W\d_]{2}).)*[)\]]\Z"
+    r"|\A[(\[](?=[^,]*,)(?:(?![^\W\d_]{2}).)*[)\]]\Z"
 )
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
 _PREFERRED: Final = ("choice", "yes_no", "number", "math", "text")

@@ -1,4 +1,4 @@
-"""Every reader of a model's text takes time in proportion to its length, whatever is repeated in it."""
+"""Every reader of a question or a reply takes time in proportion to its length, whatever is repeated in it."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -8,15 +8,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reasoner import Question
+from reasoner.answers.asking import copied, extraction_prompt, reads_yes
 from reasoner.answers.choices import ChoiceSpace, choice_in
+from reasoner.answers.code import CodeSpace, functions_in
+from reasoner.answers.grading import stated
 from reasoner.answers.kinds import KINDS, AnswerKind, space_for
-from reasoner.answers.programs import printed_answer
+from reasoner.answers.maths import MathSpace
+from reasoner.answers.programs import output_block, printed_answer
+from reasoner.answers.references import ReferenceKinds
 from reasoner.answers.tool_calls import ToolCallSpace
 from reasoner.engines.vllm.parts import harmony_calls
 from reasoner.models.families import profile_for_parser
 from reasoner.models.thinking import PartSplitter
+from reasoner.testing.support import completion
+from reasoner_evals.tasks.bbh import BracketSpace
 from reasoner_evals.tasks.expressions import ExpressionSpace
 from reasoner_evals.tasks.gym import VerbatimSpace
+from reasoner_strategies._prompts import verdict
+from reasoner_strategies.universal import named
+from reasoner_verifiers.equations import calculations
+from reasoner_verifiers.shown_tests import (
+    AskedFunction,
+    asked_function,
+    shown_tests,
+    written_tests,
+)
 
 LENGTH = 200_000
 """Characters of a text. Linear reading of it takes 10 to 100 ms of processor time, quadratic reading a minute."""
@@ -38,6 +55,13 @@ def split_as_it_arrives(text: str) -> None:
         arriving.add(text[at : at + CHUNK])
 
 
+def read_shown(text: str) -> object:
+    return shown_tests(text, asked_function(text, functions_in(text)))
+
+
+PUZZLE = ExpressionSpace((4, 6, 10, 4), 24, use_all=True)
+BEGUN = "def f(x):\n    return x\n"
+"""A question that begins the function it asks for."""
 READERS: dict[str, tuple[str, Callable[[str], object]]] = {
     **{
         kind: ("", space_for(kind, "?").read)
@@ -47,13 +71,29 @@ READERS: dict[str, tuple[str, Callable[[str], object]]] = {
     "json": ("```json\n", space_for("json", "?").read),
     "choice": ("", ChoiceSpace(("a cat", "a dog", "12")).read),
     "numbered": ("", ChoiceSpace(("iron", "12", "tin"), "numbers").read),
-    "expression": ("", ExpressionSpace((4, 6, 10, 4), 24, use_all=True).read),
+    "asked code": ("```python\n", CodeSpace(("f",)).read),
+    "expression": ("", PUZZLE.read),
+    "steps": ("", lambda text: PUZZLE.thoughts and PUZZLE.thoughts.steps_in(text)),
+    "brackets": ("", BracketSpace().read),
     "verbatim": ("", VerbatimSpace().read),
     "called": ("<tool_call><function=a>", ToolCallSpace(("a",)).read),
     "gpt-oss": ("", harmony_calls),
     "printed": ("", lambda text: printed_answer(space_for("json", "?"), text)),
+    "output": ("", lambda text: output_block(text, "")),
     "options": ("", choice_in),
     "question": ("", AnswerKind.parse("auto").space),
+    "functions": ("", functions_in),
+    "shown tests": (BEGUN, read_shown),
+    "shown programs": ("From stdin.\n", lambda text: shown_tests(text, None)),
+    "written tests": ("", lambda text: written_tests(text, AskedFunction("f"))),
+    "equations": ("", lambda text: [*calculations(text)]),
+    "reference": ("", lambda text: ReferenceKinds().add(text, text)),
+    "solution": ("", lambda text: stated(MathSpace(), text)),
+    "quoted": ("", lambda text: extraction_prompt(Question.of("?"), text)),
+    "copied": ("", lambda text: copied(space_for("text", "?"), text)),
+    "yes": ("", reads_yes),
+    "verdict": ("", lambda text: verdict(completion(text), "Verdict", ("A", "B"))),
+    "chosen reply": ("", lambda text: named(completion(text), 8)),
     "parts": ("", lambda text: splitter("openai_gptoss").add(text, last=True)),
     "arriving parts": ("", split_as_it_arrives),
 }
@@ -128,6 +168,14 @@ UNITS = [
     "def f():\n",
     "f(",
     "# ",
+    "f(1) == ",
+    ">>> a = 1\n>>> f(a)\n1\n",
+    "assert (\n",
+    "Input: 1\n",
+    "sample input\n",
+    "for x = 1 ",
+    "1+1=",
+    "[1,",
 ]
 OPENERS = ["", "$", '"answer": "', "<tool_call>", "answer is $", "x "]
 

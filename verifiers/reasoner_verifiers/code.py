@@ -22,6 +22,7 @@ from reasoner.types import FALLBACK, NO_THINKING, Message
 from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.requests import ask
 from reasoner_verifiers.shown_tests import (
+    MAX_TEXT,
     AskedFunction,
     asked_function,
     shown_tests,
@@ -180,7 +181,8 @@ class CodeTests(CheckedOptions):
             for test in (*self.tests, *record.get("tests", ()))
             if test not in (SHOWN, WRITTEN)
         ]
-        shown = shown_tests(question.text, asked) if SHOWN in self.tests else ()
+        text = question.text[:MAX_TEXT]
+        shown = _shown(text, asked) if SHOWN in self.tests else ()
         return (*given, *shown), asked
 
     def _missing(self, question: Question) -> str:
@@ -302,6 +304,10 @@ def _test(written: object) -> str | Call | Program:
     raise UsageError(
         f"{written!r:.80} is not a test: write Python, args and expected, or stdin and expected"
     )
+
+
+_shown = lru_cache(maxsize=256)(shown_tests)
+"""The tests that a question shows, read once for all of its candidates."""
 
 
 @lru_cache(maxsize=8)

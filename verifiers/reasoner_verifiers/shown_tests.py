@@ -12,6 +12,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, NamedTuple, TypeGuard
 
 from reasoner.answers.code import syntax_tree
@@ -33,19 +34,24 @@ _SIGN = re.compile(
     r"`?\s*(?P<sign>[=-]*[=-]>|➞|→|⇒|={1,2}|(?:will |should )?(?:return|be|give|equal)s?\b|is\b|evaluates to\b)\s*:?\s*"
 )
 _PAIR = re.compile(
-    r"^[ \t>*-]*(?:(?:sample|example) )?input(?: \d+)?\**[ \t]*:\**[ \t]*(?P<given>\S[^\n]*)\n\s*"
-    r"[>*-]*[ \t]*(?:(?:sample|example) )?output(?: \d+)?\**[ \t]*:\**[ \t]*(?P<expected>\S[^\n]*)",
+    r"^[ \t>*-]*+(?:(?:sample|example) )?input(?: \d+)?\**[ \t]*:\**[ \t]*+(?P<given>\S[^\n]*)\n\s*+"
+    r"[>*-]*+[ \t]*+(?:(?:sample|example) )?output(?: \d+)?\**[ \t]*:\**[ \t]*+(?P<expected>\S[^\n]*)",
     re.IGNORECASE | re.MULTILINE,
 )
 _GIVEN = re.compile(
-    r"^\W*for (?P<given>\w+ *=[^\n]*?),? (?:the )?(?:output|result) (?:should be|will be|is) (?P<expected>\S[^\n]*)",
+    r"^[^\w\n]*+for (?P<given>\w+ *=[^\n]*?),? (?:the )?(?:output|result) (?:should be|will be|is) "
+    r"(?P<expected>\S[^\n]*)",
     re.IGNORECASE | re.MULTILINE,
 )
 _SAMPLE = re.compile(
-    r"^[ \t#*-]*(?:sample|example) input\b[^\n]*\n(?P<given>.*?)\n"
-    r"[ \t#*-]*(?:sample|example) output\b[^\n]*\n\s*(?P<expected>.+?)(?=\n\s*\n|\Z)",
-    re.IGNORECASE | re.MULTILINE | re.DOTALL,
+    r"^[ \t#*-]*+(?:sample|example) (input|output)\b[^\n]*\n",
+    re.IGNORECASE | re.MULTILINE,
 )
+"""The heading of an input or an output."""
+_BRACKET = re.compile(
+    r"[()\[\]{}]|'(?:[^'\\]|\\.)*+'?|\"(?:[^\"\\]|\\.)*+\"?", re.DOTALL
+)
+"""A bracket, or a text in quotation marks, whose brackets do not count."""
 _SPELLED: Final = {"true": True, "false": False, "null": None, "none": None}
 """How other languages spell Python's constants."""
 _IMPORTS = (ast.Import, ast.ImportFrom)
@@ -150,7 +156,7 @@ def _begun(text: str, definition: re.Match[str]) -> AskedFunction | None:
             return None
         name, start, parameters = f"Solution.{name}", owner[0].start(), parameters[1:]
     above = text[:start]
-    for fence in _FENCE.finditer(text, 0, start):
+    for fence in [*_FENCE.finditer(text, 0, start)][-1:]:
         above = text[fence.end() : start]
     tree = syntax_tree(above)
     plain = tree is not None and all(
@@ -185,8 +191,8 @@ def _sessions(text: str, asked: AskedFunction) -> Iterator[ReadTest]:
         asked.called,
         *(node.name for node in nodes if isinstance(node, ast.FunctionDef)),
     }
-    setup: list[ast.stmt] = [node for node in nodes if isinstance(node, _IMPORTS)]
-    names = _names_bound(setup)
+    imports = [node for node in nodes if isinstance(node, _IMPORTS)]
+    setup, names = [*map(ast.unparse, imports)], _names_bound(imports)
 
     def test(
         expression: ast.expr, source: str, subject: str = ""
@@ -196,8 +202,8 @@ def _sessions(text: str, asked: AskedFunction) -> Iterator[ReadTest]:
             any(_is_call(node, asked) for node in ast.walk(expression))
             and used <= known | names
         ):
-            before = "\n".join(map(ast.unparse, setup)) + "\n" if used & names else ""
-            yield ReadTest(subject, before + source)
+            before = setup if used & names else []
+            yield ReadTest(subject, "\n".join((*before, source)))
 
     examples = _doctests(text)
     shows_results = any(example.want.strip() for example in examples)
@@ -223,7 +229,7 @@ def _sessions(text: str, asked: AskedFunction) -> Iterator[ReadTest]:
                 | ast.ImportFrom() as statement
             ]:
                 if _names_used(statement) <= known | names:
-                    setup.append(statement)
+                    setup.append(ast.unparse(statement))
                     names |= _names_bound([statement])
     for assertion in _assertions(text):
         read = _asserted(assertion.test, asked)
@@ -257,10 +263,9 @@ def _wanted(expression: ast.expr, want: str, *, shows_results: bool) -> ast.expr
 def _assertions(text: str) -> Iterator[ast.Assert]:
     """The assertions in a text, each at the beginning of a line."""
     lines = text.split("\n")
-    for start, line in enumerate(lines):
-        if not re.match(r"\s*assert\b", line):
-            continue
-        for end in range(start + 1, start + 1 + MAX_LINES):
+    starts = [at for at, line in enumerate(lines) if re.match(r"\s*assert\b", line)]
+    for start, following in pairwise([*starts, len(lines)]):
+        for end in range(start + 1, min(start + MAX_LINES, following) + 1):
             tree = syntax_tree("\n".join(lines[start:end]).strip())
             if tree and isinstance(tree.body[0], ast.Assert):
                 yield tree.body[0]
@@ -298,17 +303,34 @@ def _results(text: str, asked: AskedFunction) -> Iterator[ReadTest]:
 def _calls(
     line: str, asked: AskedFunction
 ) -> Iterator[tuple[ast.expr, str, ast.expr | None]]:
-    """The calls of the function in one line of prose, with their signs, and the plain values behind."""
+    """The calls of the function in one line of prose, with their signs, and the plain value behind the last."""
     if re.match(r"\s*(?:>>>|\.\.\.|assert\b|(?:async )?def\b|return\b)", line):
         return
-    for called in re.finditer(rf"(?<![\w.]){re.escape(asked.called)}\(", line):
-        for closing in re.finditer(r"\)", line[called.end() :]):
-            end = called.end() + closing.end()
-            call = _expression(line[called.start() : end])
-            if call is not None:
-                if _is_call(call, asked) and (sign := _SIGN.match(line, end)):
-                    yield call, sign["sign"], _plain_spelled(line[sign.end() :])
-                break
+    found: list[tuple[ast.expr, re.Match[str]]] = []
+    opening = re.compile(rf"(?<![\w.]){re.escape(asked.called)}\(")
+    end = 0
+    while (called := opening.search(line, end)) and (
+        end := _closing(line, called.end())
+    ):
+        call = _expression(line[called.start() : end])
+        if (
+            call is not None
+            and _is_call(call, asked)
+            and (sign := _SIGN.match(line, end))
+        ):
+            found.append((call, sign))
+    for left, (call, sign) in enumerate(found, 1 - len(found)):
+        yield call, sign["sign"], None if left else _plain_spelled(line[sign.end() :])
+
+
+def _closing(line: str, start: int) -> int:
+    """Where the bracket ends that opened before an offset; 0 if it does not."""
+    depth = 1
+    for mark in _BRACKET.finditer(line, start):
+        depth += (mark[0] in "([{") - (mark[0] in ")]}")
+        if depth == 0:
+            return mark.end()
+    return 0
 
 
 def _inputs(text: str, asked: AskedFunction) -> Iterator[ReadTest]:
@@ -334,11 +356,15 @@ def _programs(text: str) -> Iterator[Program]:
     """Inputs and outputs of a program that reads standard input."""
     if not re.search(r"\bstdin\b|\bstandard input\b", text, flags=re.IGNORECASE):
         return
-    for sample in [*_SAMPLE.finditer(text), *_PAIR.finditer(text)]:
-        given, expected = (
-            _FENCE.sub("", f"{sample[part]}\n").strip()
-            for part in ("given", "expected")
-        )
+    _, *parts = _SAMPLE.split(text)
+    headed = zip(map(str.lower, parts[::2]), map(str.strip, parts[1::2]), strict=True)
+    samples = [
+        (given, re.split(r"\n\s*\n", expected, maxsplit=1)[0])
+        for (first, given), (second, expected) in pairwise(headed)
+        if (first, second) == ("input", "output")
+    ]
+    for pair in (*samples, *(pair.groups() for pair in _PAIR.finditer(text))):
+        given, expected = (_FENCE.sub("", f"{part}\n").strip() for part in pair)
         if expected:
             yield Program(f"{given}\n", expected)
 
