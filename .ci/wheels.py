@@ -1,7 +1,7 @@
 """Installs the wheel into empty environments, and runs there each command of the table in .ci/wheels.md.
 
 `make wheels` runs it. A command with "yes" must succeed; one with "no" must be refused in one line, with a command that
-installs what it needs.
+installs what it needs. The extra `eval` is tried a second time with the newest versions of everything, as users get it.
 """
 
 import os
@@ -154,6 +154,31 @@ class Environment:
         return "" if healthy else f"exit code {server.returncode}: {said[-1:]}"
 
 
+UNREACHABLE = "http://127.0.0.1:9"
+"""The address of a hub that does not answer."""
+
+
+def faults_of_newest(folder: Path, wheel: Path, lines: list[Line]) -> Iterator[str]:
+    """Each line that fails with `eval` and no constraints, and a benchmark whose error is not about the hub."""
+    (folder / "newest").mkdir()
+    environment = Environment(folder / "newest", wheel, "eval", pinned=False)
+    problems = [
+        (line.command, environment.fault(line.command, works=True))
+        for line in lines
+        if line.works["eval"]
+    ]
+    environment.variables["HF_ENDPOINT"] = UNREACHABLE
+    asked = "reasoner eval gsm8k --engine simulated"
+    ended = environment.run(
+        [str(environment.folder / "bin/reasoner"), *asked.split()[1:]]
+    )
+    told = "" if "the hub cannot be reached" in ended.stderr else ended.stderr[-2000:]
+    for command, problem in [*problems, (asked, told)]:
+        print(f"newest {'wrong' if problem else 'right'}  {command}", flush=True)
+        if problem:
+            yield f"newest: {command}: {problem}"
+
+
 INSPECT = """
 from inspect_ai import Epochs, Task, eval
 from inspect_ai.dataset import Sample
@@ -257,6 +282,7 @@ def faults(folder: Path) -> Iterator[str]:
                     else:
                         shutil.copy(source, copied)
         made = made or environment.work
+    yield from faults_of_newest(folder, wheel, lines)
     yield from filter(
         None, (fault_of_inspect(folder, wheel), fault_of_plugin(folder, wheel))
     )

@@ -11,7 +11,12 @@ import sys
 import tomllib
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import (
+    PackageNotFoundError,
+    packages_distributions,
+    requires,
+    version,
+)
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -303,6 +308,96 @@ def test_the_modules_that_are_checked_for_are_those_of_the_extras() -> None:
         assert {
             Requirement(line).name.replace("-", "_") for line in extras[extra]
         } == set(modules)
+
+
+IMPORTERS = {
+    "evals": {"eval"},
+    "evals/reasoner_evals/inspect_provider.py": {"inspect"},
+    "evals/reasoner_evals/tasks/gym.py": {"gym"},
+    "evals/reasoner_evals/tasks/graders.py": {"gym"},
+    "evals/reasoner_evals/tasks/instructions.py": {"ifeval"},
+    "reasoner/engines/ray": {"ray"},
+    "reasoner/engines/vllm": {"cpu"},
+    "reasoner/execution/bars.py": {"eval"},
+    "reasoner/models/embedded.py": {"cpu"},
+    "reasoner/models/number_types.py": {"cpu"},
+    "reasoner/serving": {"serve"},
+    "reasoner/serving/tools.py": {"mcp", "serve"},
+    "reasoner/solution.py": {"eval"},
+    "reasoner/system/tables.py": {"parquet"},
+    "verifiers/reasoner_verifiers/fitting.py": {"cpu"},
+    "verifiers/reasoner_verifiers/reward": {"cpu"},
+}
+"""The extras that a folder or a file may import from; all may import the dependencies of the core. `cpu` and `vllm`
+bring the same."""
+VENDORED = {"psutil": "ray"}
+"""A package that another one carries inside."""
+
+
+def imported(path: Path) -> set[str]:
+    """The packages that a module imports, but for types and where it goes on without them."""
+    names = set[str]()
+
+    def look(node: ast.AST) -> None:
+        optional = isinstance(node, ast.Try) and any(
+            isinstance(handler.type, ast.Name) and handler.type.id == "ImportError"
+            for handler in node.handlers
+        )
+        typed = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if optional or typed:
+            return
+        if isinstance(node, ast.Import):
+            names.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+        for child in ast.iter_child_nodes(node):
+            look(child)
+
+    look(ast.parse(path.read_text()))
+    return names
+
+
+def brought(lines: list[str]) -> set[str]:
+    """The packages of these requirements, and those of the ones that are pinned, whose own are known."""
+    names, todo = set[str](), [Requirement(line) for line in lines]
+    while todo:
+        requirement = todo.pop()
+        name = canonicalize_name(requirement.name)
+        if name in names:
+            continue
+        names.add(name)
+        if any(part.operator == "==" for part in requirement.specifier):
+            own = map(Requirement, requires(name) or ())
+            todo += [
+                each
+                for each in own
+                if not each.marker or "extra" not in str(each.marker)
+            ]
+    return names
+
+
+def test_every_import_is_of_a_declared_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    known, extras = packages_distributions(), project["optional-dependencies"]
+    core = brought(project["dependencies"])
+    undeclared = set[tuple[str, str]]()
+    for room in ("reasoner", "strategies", "verifiers", "evals"):
+        for path in (ROOT / room).rglob("*.py"):
+            place = str(path.relative_to(ROOT))
+            allowed = set(core)
+            for importer, names in IMPORTERS.items():
+                if place == importer or place.startswith(f"{importer}/"):
+                    allowed |= brought(
+                        [line for name in names for line in extras[name]]
+                    )
+            for name in imported(path) - sys.stdlib_module_names:
+                found = known.get(VENDORED.get(name, name), [name])
+                if not (
+                    name.startswith("reasoner")
+                    or {canonicalize_name(each) for each in found} & allowed
+                ):
+                    undeclared.add((place, name))
+    assert undeclared == set()
 
 
 def interpreter(release: str) -> str | None:

@@ -32,10 +32,17 @@ CPU_OVERRIDES: Final = Path(__file__).parent / "cpu_overrides.txt"
 """What uv needs to install the CPU build of vLLM from PyPI: pip has no such option."""
 
 BRINGS: Final[Mapping[str, tuple[str, ...]]] = {
-    "eval": ("datasets", "matplotlib", "pandas"),
+    "eval": (
+        "datasets",
+        "huggingface_hub",
+        "matplotlib",
+        "pandas",
+        "pyarrow",
+        "tqdm",
+    ),
     "gym": ("reasoning_gym",),
     "ifeval": ("lm_eval", "immutabledict", "langdetect", "nltk"),
-    "mcp": ("mcp",),
+    "mcp": ("anyio", "mcp"),
     "parquet": ("pyarrow",),
     "ray": ("ray",),
     "serve": ("prometheus_client", "starlette", "uvicorn"),

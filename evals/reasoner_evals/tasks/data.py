@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from reasoner.errors import UsageError, shown
 from reasoner.specs import written
 from reasoner.system.files import file_errors
-from reasoner.system.machine import install_command
+from reasoner.system.machine import install_command, missing
 from reasoner.system.printing import printable
 from reasoner.system.tables import (
     UNREADABLE,
@@ -242,12 +242,12 @@ def from_hub(source: Publication, renames: Renames, *, instead: str) -> Rows:
         UsageError: it cannot be loaded; the message says what to do `instead`.
     """
     name = f"{source.hub} ({source.config})" if source.config else source.hub
+    if missing("datasets"):
+        raise UsageError(
+            f"{name} needs the package datasets: run `{install_command('eval')}`, or {instead}"
+        )
     try:
         records, commit = _load(source)
-    except ImportError as error:
-        raise UsageError(
-            f"the package datasets cannot be imported ({error}): run `{install_command('eval')}`, or {instead}"
-        ) from None
     except Exception as error:
         raise UsageError(_explain(source, error, instead)) from None
     if len(records) > MAX_ROWS:
@@ -266,16 +266,15 @@ def from_hub(source: Publication, renames: Renames, *, instead: str) -> Rows:
 def _load(source: Publication) -> tuple[Any, str]:
     """The records, and the commit that they are from; a local folder has none."""
     import datasets  # type: ignore[import-untyped]
-    import httpx
     import huggingface_hub as hub
 
     local = Path(source.hub).exists()
     if not (local or hub.constants.HF_HUB_OFFLINE):
         try:
             # The hub is unreachable if it does not answer within this time; `datasets` alone would try
-            # for half a minute
-            httpx.head(hub.constants.ENDPOINT, timeout=5.0)
-        except httpx.HTTPError as error:
+            # for half a minute. The kind of error depends on the version of the hub's client.
+            hub.utils.get_session().head(hub.constants.ENDPOINT, timeout=5.0)
+        except Exception as error:
             raise ConnectionError(str(error)) from None
     builder = datasets.load_dataset_builder(
         source.hub, source.config or None, revision=source.revision

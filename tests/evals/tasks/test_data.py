@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,24 @@ def test_the_file_of_every_task_is_its_path(name: str) -> None:
     assert re.search(
         r"there are: .*\bpath\b", complaint(f"{name}:data=questions.jsonl")
     )
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ("datasets", "needs the package datasets: run `"),
+        ("huggingface_hub", "cannot be loaded at revision"),
+    ],
+)
+def test_only_an_extra_that_is_missing_is_named(
+    broken: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whatever cannot be imported, None in `sys.modules` stands for it.
+    monkeypatch.setitem(sys.modules, broken, None)
+    answer = complaint("gsm8k")
+    assert told in answer
+    assert ("pip install" in answer) == (broken == "datasets")
+    assert answer.endswith("give it as gsm8k:path=FILE")
 
 
 def test_a_gated_set_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
