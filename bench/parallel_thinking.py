@@ -45,7 +45,6 @@ POLICIES = {
 PROBING = {
     "parallel_probe": "parallel_probe(n={n})",
     "parallel_probe, settled": f"parallel_probe(n={{n}}, stop={SETTLED})",
-    "predict": "self_consistency(n={n}, stop=predict)",
 }
 """Policies that need chains with probes."""
 MODEL = {

@@ -619,9 +619,7 @@ class VoteState:
 
     Proposals list up to 64 classes, which stop rules see; the sum of the others is the `tail`. `streak` is how many of
     the latest samples, in launch order, gave one answer, up to 64. `max_samples` is how many there are without an early
-    stop, `length` the mean tokens of those counted; 0 if unknown. `stragglers` still run, longer than most that ended;
-    `trials` says how many of them have each of the `votes` as their trial answer, then how many each other answer;
-    None where nobody asked.
+    stop, `length` the mean tokens of those counted; 0 if unknown. `stragglers` still run, longer than most that ended.
     """
 
     votes: tuple[Vote, ...] = ()
@@ -632,7 +630,6 @@ class VoteState:
     tail: Tail = Tail()
     stragglers: int = 0
     length: float = 0.0
-    trials: tuple[int, ...] | None = None
     __pydantic_config__: ClassVar = {"extra": "ignore"}
     """Earlier traces call the stragglers by another name."""
 

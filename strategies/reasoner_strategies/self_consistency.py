@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner import Answer, Completion, Question, SamplingParams
-from reasoner.answers.asking import opening_of
 from reasoner.errors import UsageError
 from reasoner.specs import CheckedOptions, Count, Samples
-from reasoner.stopping.forecast import predicting
 from reasoner.stopping.rules import Order
 from reasoner.strategy import (
     BudgetExhausted,
@@ -17,18 +15,12 @@ from reasoner.strategy import (
     StopRule,
     Strategy,
     Tally,
-    model_info,
     next_finished,
     start,
 )
-from reasoner_strategies._search.predicted_vote import WINDOW, predicted_vote
 from reasoner_strategies._voting.gathering import nested_vote
 from reasoner_strategies._voting.pool import LaunchOrder
-from reasoner_strategies._voting.stopping_vote import (
-    WhenFull,
-    samples_that_fit,
-    stopping_vote,
-)
+from reasoner_strategies._voting.stopping_vote import WhenFull, stopping_vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +37,6 @@ class SelfConsistency(CheckedOptions):
     may stop, at most `window`, which is by default what fits the engine's KV cache. In launch order (`order=launch`) 4
     run by default, the answer does not depend on `window`, and samples are independent draws, as `ppr` assumes; it
     waits longer. Rules that look ahead use `n` as their horizon.
-
-    With `stop=predict`, chains that think also vote before they end. They grow in rounds, 16 at once by default and
-    twice as many once 8 have ended; stragglers are probed where their trial answers could end the
-    vote. A place is filled between rounds. In launch order, with `when_full=drop`, and where a model does not think or
-    cannot be probed, `predict` decides by ended samples only.
 
     `when_full` is for long chains that do not fit the engine's KV cache together. With "wait" some start later, when
     others have ended. With "drop" all start, and whenever the cache is full the youngest ends early, without a vote:
@@ -124,23 +111,6 @@ class SelfConsistency(CheckedOptions):
         self, question: Question, drawn: Sequence[Completion]
     ) -> Plan[Answer | None]:
         """The same vote after these samples, which were drawn with its `params`."""
-        asking = (
-            predicting(self.stop)
-            if self.order == "length" and self.when_full == "wait"
-            else None
-        )
-        if self.stop and asking and (yield from _probed(question)):
-            counted = predicted_vote(
-                question,
-                self.params,
-                n=self.n,
-                rule=self.stop,
-                every=asking.every,
-                window=self.window
-                or min(WINDOW, (yield from samples_that_fit(self.params, self.n))),
-                drawn=drawn,
-            )
-            return (yield from counted)
         order, window = (self.order, self.window) if self.stop else ("launch", self.n)
         counted = stopping_vote(
             question,
@@ -153,13 +123,3 @@ class SelfConsistency(CheckedOptions):
             drawn=drawn,
         )
         return (yield from counted)
-
-
-def _probed(question: Question) -> Plan[bool]:
-    """Whether chains of thought can be asked for the question's kind of answer."""
-    model = yield from model_info()
-    return (
-        model.thinking is not None
-        and model.probed
-        and opening_of(question.space) is not None
-    )

@@ -263,19 +263,19 @@ def test_another_strategy_is_chosen_where_it_is_right_so_much_more_often(
     assert (choice.row.strategy, choice.promised) == (best, best == LOCKED)
 
 
-def test_a_forecast_is_promised_like_any_other_rule() -> None:
+def test_a_rule_of_its_own_is_promised_like_any_other() -> None:
     """However much a single sample loses, and whatever its place among the arms."""
-    full, one, forecast = coins(600, 400), coins(600, 300), f"{FULL},stop=predict"
+    full, one, settled = coins(600, 400), coins(600, 300), f"{FULL},stop=no_majority"
     arms = {
         ONE: (1.0, one),
-        forecast: (5.0, full),
+        settled: (5.0, full),
         LOCKED: (24.0, full),
         FULL: (40.0, full),
     }
     for each in (arms, dict(reversed(arms.items()))):
         choice = promised(family(*measured(each)), 0, 0.01)
-        assert (choice.row.strategy, choice.promised) == (forecast, True)
-    unlike = arms | {forecast: (5.0, coins(600, 400, *range(12)))}
+        assert (choice.row.strategy, choice.promised) == (settled, True)
+    unlike = arms | {settled: (5.0, coins(600, 400, *range(12)))}
     assert promised(family(*measured(unlike)), 0, 0.01).row.strategy == LOCKED
 
 

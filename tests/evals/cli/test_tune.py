@@ -245,19 +245,19 @@ def test_a_vote_with_a_rule_of_its_own_may_be_promised(
 ) -> None:
     """Its samples are drawn like those of the vote of all, so that its loss against that vote is tested."""
     mine, out = questions(tmp_path / "mine.jsonl", 40), tmp_path / "tuned.toml"
-    forecast = "self_consistency:n=4,stop=predict(every=50)"
+    settled = "self_consistency:n=4,stop=majority"
     engine = ("-e", "simulated:accuracy=1,thinking=200")
-    named = ("-s", "self_consistency:n=4", "-s", forecast)
+    named = ("-s", "self_consistency:n=4", "-s", settled)
     ended = run("tune", str(mine), *engine, *named, "--out", str(out))
     assert ended.code == 0, ended.err
     [family] = read_profile(out.with_suffix(".profile.json")).families
     rows = [
         row
         for row in family.arms
-        if row.strategy == family.baseline or "predict" in row.strategy
+        if row.strategy == family.baseline or "majority" in row.strategy
     ]
     only = family.model_copy(update={"arms": tuple(rows), "safe": family.baseline})
-    assert "predict" in promised(only, 0, 0.1).row.strategy
+    assert "majority" in promised(only, 0, 0.1).row.strategy
 
 
 def test_a_race_leaves_a_profile_of_the_questions_that_the_vote_was_asked(
