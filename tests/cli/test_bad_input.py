@@ -19,9 +19,7 @@ ROWS = [
         "the question is empty",
         "pass - to read it from standard input",
     ),
-    ("solve - -e simulated", "the question is empty"),
     ("solve caf\udcff -e simulated", "the question is not UTF-8 text"),
-    ("solve a\0b -e simulated", "the question is binary"),
     (
         "solve -e simulated",
         "no question is given",
@@ -33,13 +31,9 @@ ROWS = [
     ),
     # strategies and their options
     ("SOLVE -s singel", "no strategy named 'singel'", "did you mean 'single'?"),
-    ("SOLVE -s best-of-n", "did you mean 'best_of_n'?"),
     ("SOLVE -s self_consistency:8", "as in self_consistency:n=8"),
-    ("SOLVE -s single:n=3", "of strategy single named 'n'", "there are"),
-    ("SOLVE -s a\u202eb\x07", r"named 'a\u202eb\x07'"),
     (f"SOLVE -s {LONG}", f"named '{'x' * 78}…"),
     ("SOLVE -s mcts -n 4", "mcts has simulations, k, "),
-    ("SOLVE -n 0", "n must be from 1", "got 0"),
     (
         "SOLVE -s single --effort low",
         "--effort is an option of the strategy auto, not of single",
@@ -49,17 +43,8 @@ ROWS = [
         "SOLVE -s auto:effort=low --effort low",
         "--effort and effort of --strategy set the same thing",
     ),
-    (
-        "SOLVE --effort huge",
-        "effort='huge' does not fit: input should be 'low', 'medium' or 'high'",
-    ),
-    (
-        "SOLVE --abstain-below 0.5",
-        "abstain_below=0.5 needs a profile: write one with `reasoner tune`",
-    ),
     ("SOLVE --profile nowhere.json", "cannot read the profile nowhere.json"),
     # verifiers
-    ("SOLVE -s best_of_n --verifier certanty", "did you mean 'certainty'?"),
     (
         "SOLVE --verifier certainty",
         "--verifier certainty has no effect",
@@ -71,12 +56,8 @@ ROWS = [
         "the verifier certainty runs no code; omit it",
     ),
     # budgets, prices, seeds
-    ("SOLVE -b 600", "'600' has no unit", "tokens=4000"),
     ("SOLVE -b usd=1", "usd needs prices", "--prices prompt=USD,generated=USD"),
     ("SOLVE --seed -1", "invalid value for '--seed': -1 is not in the range x>=0"),
-    ("SOLVE -b", "'-b' requires an argument"),
-    # answers and engines
-    ("solve q -e simulate", "no engine named 'simulate'", "did you mean 'simulated'?"),
     ("SOLVE -m x", "engine simulated takes no --model"),
     (
         "solve q -e openai --base-url here",
@@ -85,7 +66,6 @@ ROWS = [
     ),
     ("solve q -e openai:model_id=a -m b", "--model and model_id", "keep one"),
     ("solve q -e replay:missing.jsonl", "missing.jsonl", "No such file"),
-    ("solve q -e replay:a\u202eb\x07", "the trace a[U+202E]b[U+0007]:"),
     ("SOLVE --trace missing/t.jsonl", "cannot write the trace missing/t.jsonl"),
     # options of commands
     (
@@ -94,33 +74,17 @@ ROWS = [
         "need a router",
     ),
     (
-        "solve q -m a --model b",
-        "--model is given 2 times",
-        "several models need --engine mixture",
-    ),
-    (
         "SOLVE -b tokens=1k -b samples=3",
         "--budget is given 2 times: give it once; join its values with a comma",
     ),
-    (
-        "eval arithmetic -e simulated --limit 2 --limit 3",
-        "--limit is given 2 times: give it once",
-    ),
     ("SOLVE --nope", "'--nope'", "--strategy"),
     ("SOLVE --stratgy single", "did you mean --strategy?"),
-    ("SOLVE --max_tokens 8", "did you mean --max-tokens?"),
     (f"SOLVE --{LONG} 1", f"named '--{'x' * 76}…"),
-    ("list -n 8", "no option of reasoner list named '-n'", "(there are: "),
     ("-n 8 solve q", "the options of a command follow its name"),
     # commands
     ("slove q", "no command named 'slove'", "did you mean 'solve'?"),
     ("'What is 2+2'", "did you mean `reasoner solve 'What is 2+2'`?"),
-    ("strategies", "did you mean `reasoner list strategies`?"),
-    ("--nope", "'--nope'", "--version"),
-    ("list", "missing argument", "strategies"),
     ("list strategy", "no list named 'strategy'", "did you mean 'strategies'?"),
-    ("doctor -m embeded", "no model named 'embeded'", "did you mean 'embedded'?"),
-    ("doctor extra", "unexpected extra argument", "extra"),
 ]
 
 
@@ -149,13 +113,10 @@ def test_a_budget_for_no_answer_is_a_code_of_its_own(tokens: int, run: Run) -> N
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("missing.txt", None, "No such file"),
-        (".", None, "Is a directory"),
         ("program", b"\x7fELF\0\0\0", "is binary"),
         ("latin1.txt", "café".encode("latin-1"), "is not UTF-8 text"),
         ("blank.txt", b" \n", "is empty"),
         ("huge.txt", b"a " * 5_000_001, "the limit is 10,000,000 bytes"),
-        ("evil\n\x1b[31m.txt", None, "No such file"),
     ],
 )
 def test_a_text_that_cannot_be_used(

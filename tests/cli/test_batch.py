@@ -20,7 +20,7 @@ from reasoner.cli.progress import BatchProgress
 from reasoner.cli.terminal import Terminal
 from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.errors import EngineDied, EngineUnavailable, RequestLost
+from reasoner.errors import EngineDied, RequestLost
 from reasoner.system import machine
 from reasoner.types import Completion
 from tests.calibration.profiles import family, plain_row, write_profile
@@ -111,7 +111,6 @@ NOTES = [
     ("given", "written"),
     [
         ("jsonl", "csv"),
-        ("csv", "csv"),
         ("csv", "parquet"),
         ("parquet", "jsonl"),
         ("jsonl.gz", "jsonl"),
@@ -280,7 +279,7 @@ def test_the_same_command_continues_and_other_settings_are_refused(
     assert {row["samples"] for row in read(answers)} == {2}
 
 
-@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 @pytest.mark.parametrize("bad", [False, True])
 def test_a_finished_batch_has_nothing_left_to_do(
     suffix: str, bad: bool, run: Run, tmp_path: Path
@@ -362,7 +361,7 @@ def test_rows_may_be_added_at_the_end_of_the_input_and_nowhere_else(
 
 
 @pytest.mark.parametrize(
-    ("kind", "column"), [("jsonl", "question"), ("csv", "note"), ("parquet", "note")]
+    ("kind", "column"), [("jsonl", "question"), ("parquet", "note")]
 )
 def test_a_row_that_changed_after_its_answer_is_named_and_nothing_is_answered_twice(
     kind: str, column: str, run: Run, tmp_path: Path
@@ -405,9 +404,7 @@ DAMAGED_ROW = (
 )
 
 
-@pytest.mark.parametrize(
-    "damage", [b"no json\n", b'{"id": 1}\n', b"[]\n", DAMAGED_ROW + b"\n"]
-)
+@pytest.mark.parametrize("damage", [b"no json\n", DAMAGED_ROW + b"\n"])
 def test_answers_that_are_not_those_of_the_batch_are_refused(
     damage: bytes, run: Run, tmp_path: Path
 ) -> None:
@@ -459,9 +456,7 @@ def test_a_question_that_fails_is_asked_again_by_the_same_command(
     assert sorted(int(row["row"]) for row in read(answers)) == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize(
-    "error", [EngineDied("it died"), EngineUnavailable("it is gone")]
-)
+@pytest.mark.parametrize("error", [EngineDied("it died")])
 def test_an_engine_that_is_lost_ends_the_batch_which_then_continues(
     error: Exception, run: Run, tmp_path: Path
 ) -> None:
@@ -585,18 +580,3 @@ def test_rows_with_reference_answers_are_graded(tmp_path: Path, run: Run) -> Non
         assert ended.code == 0, ended.err
         assert "right" not in ended.err
         assert [line["right"] for line in read(tmp_path / "answers.jsonl")] == [None]
-
-
-def test_a_continued_batch_counts_right_answers_of_earlier_sessions(
-    tmp_path: Path, run: Run
-) -> None:
-    asked = write(
-        tmp_path / "questions.jsonl",
-        [{**row, "answer": str(4 + index)} for index, row in enumerate(questions(6))],
-    )
-    command = (asked, "-o", tmp_path / "answers.csv", "-s", "single")
-    short = batch(run, *command, "-e", "simulated:accuracy=1", "-b", "samples=2")
-    assert short.code == 3
-    ended = batch(run, *command, "-e", "simulated:accuracy=1", "-b", "samples=20")
-    assert (ended.code, "6 of 6 right" in ended.err) == (0, True), ended.err
-    assert {row["right"] for row in read(tmp_path / "answers.csv")} == {"true"}

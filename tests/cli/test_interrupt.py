@@ -1,22 +1,17 @@
 """Ctrl-C, at any moment: exit code 130, no traceback, and the best answer so far."""
 
 import asyncio
-import io
-import json
 import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
 from reasoner.cli import interrupts
-from reasoner.trace.events import Ended as EndedEvent
-from reasoner.trace.events import Sampled, read_trace
 from tests.cli.command import ONE_AT_ONCE, GatedServer, Run, finish, read_until, start
 from tests.engines.fake_server import FakeServer, Fault
 from tests.waiting import all_end
@@ -157,48 +152,3 @@ def test_nothing_is_imported_before_interrupts_are_caught() -> None:
         finish(start(command=(sys.executable, "-c", show))).out
         == "['reasoner', 'reasoner.cli']\n"
     )
-
-
-def test_after_some_samples_json_and_trace_hold_the_best_answer(tmp_path: Path) -> None:
-    trace = tmp_path / "out.jsonl"
-    with GatedServer(free=2) as server:
-        process = start(
-            "solve",
-            "How many?",
-            "--trace",
-            str(trace),
-            "--json",
-            "-e",
-            ONE_AT_ONCE,
-            "--base-url",
-            server.url,
-        )
-        read_until(process, lambda line: line.startswith("2 samples"))
-        process.send_signal(signal.SIGINT)
-        ended = finish(process)
-    assert ended.code == 130
-    solution = json.loads(ended.out)
-    assert (solution["answer"]["text"], solution["samples"], solution["reason"]) == (
-        "4",
-        2,
-        "interrupted",
-    )
-    # The one that was cancelled is booked at its worst case: whole replies tell nothing before they end.
-    assert solution["cost"]["samples"] == 3
-    assert ended.err.endswith("leading 4 (2 of 2 votes)\n")
-    events = list(read_trace(trace))
-    assert len([event for event in events if isinstance(event, Sampled)]) == 2
-    last = events[-1]
-    assert isinstance(last, EndedEvent)
-    assert last.answer
-    assert (last.answer.text, last.reason) == ("4", "interrupted")
-
-
-def test_while_the_question_is_typed(run: Run) -> None:
-    class Typing(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            raise KeyboardInterrupt
-
-    ended = run("solve", "-", "-e", "simulated", stdin=Typing())
-    assert (ended.code, ended.out) == (130, "")
-    assert ended.err.split() == ["interrupted"]

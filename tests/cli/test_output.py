@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reasoner.system.printing import printable
 from tests.cli.command import Ended, Run, finish, start
-from tests.engines.fake_server import FakeServer, Fault
+from tests.engines.fake_server import FakeServer
 
 SOLVE = ("solve", "What is 3+4?", "-e", "simulated")
 HOSTILE = "\x1b[2J\x1b[31mred\x07\r\nherring\x9b31m\u202egnirts\u2028\x7f\x00\t"
@@ -122,18 +122,6 @@ def test_what_a_model_wrote_never_reaches_the_terminal_raw(
             in played.out
         )
         assert len(played.out) < 600
-
-
-def test_what_a_server_says_never_reaches_the_terminal_raw(run: Run) -> None:
-    with FakeServer(
-        faults=[Fault("status", 400, json.dumps({"error": {"message": HOSTILE}}))]
-    ) as server:
-        ended = run(
-            "solve", "q", "-s", "single", "-e", "openai", "--base-url", server.url
-        )
-    assert (ended.code, ended.out) == (2, "")
-    assert ended.error.isprintable()
-    assert "[U+001B][31mred[U+0007] herring" in ended.error
 
 
 def without_joiners(text: str) -> str:

@@ -66,9 +66,7 @@ def test_it_shows_its_address_and_a_request_that_works() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=str
-)
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM], ids=str)
 def test_a_signal_lets_what_is_in_flight_end(signum: signal.Signals) -> None:
     with (
         GatedServer() as upstream,
@@ -211,13 +209,7 @@ def test_settings_and_options(tmp_path: Path) -> None:
             ("--host", "0.0.0.0"),
             "--host 0.0.0.0 is reached by other machines, and no key is set",
         ),
-        (("--host", "::"), "--host :: is reached by other machines, and no key is set"),
-        (("--port", "70000"), "'--port': 70000 is not in the range 0<=x<=65535"),
-        (("--drain", "-1"), "-1 is not in the range 0<=x<=86400"),
         (("--max-budget", "tokes=4"), "no budget unit named 'tokes'"),
-        (("-s", "nothing"), "no strategy named 'nothing'"),
-        (("-s", "best_of_n", "--verifier", "nothing"), "no verifier named 'nothing'"),
-        (("--verifier", "certainty"), "--verifier certainty has no effect"),
         (
             ("-s", "self_consistency", "-a", "free"),
             "the default: this strategy counts equal answers",
@@ -240,24 +232,3 @@ def test_a_port_that_is_taken_is_named_before_the_engine_starts(run: Run) -> Non
         ended = run("serve", "-e", "simulated", "--port", str(port))
     assert ended.code == 2
     assert ended.err.startswith(f"error: cannot listen at 127.0.0.1:{port}: ")
-
-
-def test_an_engine_that_does_not_start_ends_it(run: Run) -> None:
-    ended = run("serve", "--port", "0", "--base-url", "http://127.0.0.1:9/v1")
-    assert ended.code == 4
-    assert ended.err.startswith("starting openai")
-
-
-def test_a_signal_while_the_engine_starts() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        process = start(
-            "serve",
-            "--port",
-            "0",
-            "--base-url",
-            f"http://127.0.0.1:{silent.getsockname()[1]}/v1",
-        )
-        read_until(process, lambda line: line.startswith("starting openai"))
-        process.send_signal(signal.SIGINT)
-        ended = finish(process)
-    assert (ended.code, ended.out, ended.err) == (130, "", "interrupted\n")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reasoner.budget import Budget
 from reasoner.cli.progress import QuestionProgress
 from reasoner.cli.terminal import Terminal, labelled, wrapped
-from tests.cli.command import ONE_AT_ONCE, GatedServer, Pty, Screen, finish, start
+from tests.cli.command import ONE_AT_ONCE, GatedServer, Pty, Screen
 
 ASK = ("solve", "How many?", "-s", "self_consistency:n=2", "-b", "tokens=100k")
 
@@ -161,16 +161,3 @@ def test_only_a_command_or_a_list_that_is_longer_than_a_line_is_broken() -> None
         "  one: strategies|verifiers|engines|",
         "  tasks|rules",
     ]
-
-
-@pytest.mark.process
-@pytest.mark.parametrize("columns", [40, 80])
-def test_no_word_of_an_error_is_broken_on_a_terminal(columns: int) -> None:
-    arguments = ("eval", "gone", "-e", "simulated")
-    pty = Pty(*arguments, columns=columns, environment={})
-    assert pty.finish() == 2
-    lines = pty.screen.lines
-    assert len(lines) > 2
-    assert (
-        " ".join(line.strip() for line in lines) + "\n" == finish(start(*arguments)).err
-    )

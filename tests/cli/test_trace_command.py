@@ -163,13 +163,6 @@ def test_the_trace_itself_is_not_overwritten(run: Run, tmp_path: Path) -> None:
             ("{trace}", "--question", "q-11"),
             "no question of the trace named 'q-11'; did you mean 'q-1'? (there are: q-1, q-2)",
         ),
-        (
-            ("{trace}", "--html", "missing/page.html"),
-            "cannot write missing/page.html: No such file",
-        ),
-        (("{trace}", "--html", "."), "cannot write .: Is a directory"),
-        ((), "missing argument 'FILE'"),
-        ((".",), "cannot read the trace .: Is a directory"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(

@@ -169,10 +169,11 @@ def test_a_client_that_reads_nothing_holds_no_turn(
 ) -> None:
     """What it is sent waits for it; the request itself has ended, and then its stream does."""
     monkeypatch.setattr(streams, "SEND_SECONDS", 0.1)
-    engine = ScriptedEngine(lambda request: "word " * 2_000_000)
+    word = "x" * 100_000
+    engine = ScriptedEngine(lambda request: f"{word} " * 100)
     with (
         serving(engine) as server,
-        post(server, {"stream": True, "max_tokens": 2_000_001}),
+        post(server, {"stream": True, "max_tokens": 101}),
     ):
         server.run(until(lambda: server.service.ledger.settled.samples == 1))
         server.run(settled(server))

@@ -40,11 +40,8 @@ def test_nothing_else_is_a_key_and_it_is_never_repeated(header: str | None) -> N
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "has 0 characters: it must have at least 8"),
         ("shortly", "has 7 characters: it must have at least 8"),
-        ("has a blank in it", "must be printable ASCII without blanks"),
         ("ünicode-key-0123", "must be printable ASCII"),
-        ("line\nbreak-0123", "must be printable ASCII"),
         (12345678, "must be a text$"),
     ],
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from reasoner.answers.kinds import SPACES
 from reasoner.engine import SampleRequest
@@ -22,7 +22,6 @@ in_browser = pytest.mark.skipif(
 )
 pytestmark = pytest.mark.process
 
-WIDTHS = (390, 1280)
 HOSTILE = "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\">\x1b[31m\u202eevil\u2066\0"
 STICKING_OUT = """
 [...document.querySelectorAll('main *')].filter(each => each.checkVisibility()
@@ -131,18 +130,21 @@ def test_every_file_has_a_strict_policy_and_names_no_other_host_and_no_script_of
 
 
 @in_browser
-@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize(
-    ("answers", "verdict"),
+    ("answers", "verdict", "width"),
     [
-        (("408", "408"), "The same answer: vote8 (800 tokens), vote16 (1,600 tokens)"),
-        (("7", "8"), "vote8 (800 tokens): 7; vote16 (1,600 tokens): 8"),
+        (
+            ("408", "408"),
+            "The same answer: vote8 (800 tokens), vote16 (1,600 tokens)",
+            1280,
+        ),
         (
             ("two\nlines", "x" * 150),
             "vote8 (800 tokens): a reply; vote16 (1,600 tokens): a reply",
+            390,
         ),
     ],
-    ids=["same", "different", "long"],
+    ids=["same", "long"],
 )
 def test_two_strategies_are_compared(
     tab: Page, answers: tuple[str, str], verdict: str, width: int
@@ -183,8 +185,8 @@ def test_two_strategies_are_compared(
 
 
 @in_browser
-@pytest.mark.parametrize("width", WIDTHS)
-def test_what_a_model_wrote_is_text(tab: Page, width: int) -> None:
+def test_what_a_model_wrote_is_text(tab: Page) -> None:
+    width = 390
     votes = [
         {"answer": HOSTILE, "count": 2, "weight": 2.0},
         {"answer": "x" * 5000, "count": 1, "weight": 1.0},
@@ -237,11 +239,6 @@ def test_what_a_model_wrote_is_text(tab: Page, width: int) -> None:
             "the queue is full: try again in 3 s",
         ),
         (
-            PlainTextResponse("<html>Bad Gateway", 502),
-            [],
-            "the server answered with status 502",
-        ),
-        (
             None,
             [chunk("The "), 'data: {"error": {"message": "the engine died"}}\n\n'],
             "the engine died",
@@ -252,9 +249,8 @@ def test_what_a_model_wrote_is_text(tab: Page, width: int) -> None:
             [chunk("The "), "data: {nonsense\n\n"],
             "the connection broke before the answer was complete",
         ),
-        (None, [], "the connection ended before the answer was complete"),
     ],
-    ids=["ours", "a proxy's", "an error in the stream", "cut off", "not JSON", "empty"],
+    ids=["ours", "an error in the stream", "cut off", "not JSON"],
 )
 def test_a_failure_is_a_line(
     tab: Page, failure: Response | None, stream: list[str], line: str

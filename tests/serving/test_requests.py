@@ -99,7 +99,12 @@ def test_a_field_that_is_null_ignored_or_asks_for_nothing_has_no_effect_and_othe
         assert chat(**{field: None}) == chat(**{field: False}) == chat()
 
 
-CALL = {"role": "assistant", "content": ""}
+def called(arguments: str) -> dict[str, Any]:
+    call = {"function": {"name": "a", "arguments": arguments}}
+    return {"messages": [{"role": "assistant", "content": "", "tool_calls": [call]}]}
+
+
+ARGUMENTS = "messages[0].tool_calls[0].function.arguments"
 
 
 @pytest.mark.parametrize(
@@ -107,153 +112,21 @@ CALL = {"role": "assistant", "content": ""}
     [
         ({"temprature": 1}, "temprature", "did you mean temperature?"),
         ({"zzz": 1}, "zzz", "there are: bad_words,"),
-        (
-            {"reasoner": {"strategie": "x"}},
-            "reasoner.strategie",
-            "did you mean strategy?",
-        ),
-        (
-            {"reasoner": {"strategy": ""}},
-            "reasoner.strategy",
-            "a text of 1 to 4,000 characters",
-        ),
-        ({"reasoner": {"strategy": 8}}, "reasoner.strategy", "(got 8)"),
-        (
-            {"reasoner": {"strategy": "self_consistensy"}},
-            "reasoner.strategy",
-            "did you mean 'self_consistency'?",
-        ),
-        (
-            {"reasoner": {"answer": "nubmer"}},
-            "reasoner.answer",
-            "did you mean 'number'?",
-        ),
-        ({"reasoner": {"stop": "betta"}}, "reasoner.stop", "did you mean 'beta'?"),
+        ({"reasoner": {"strategie": 1}}, "reasoner.strategie", "mean strategy?"),
+        ({"reasoner": {"strategy": ""}}, "reasoner.strategy", "1 to 4,000 characters"),
+        ({"reasoner": {"answer": "nubmer"}}, "reasoner.answer", "mean 'number'?"),
+        ({"reasoner": {"stop": "betta"}}, "reasoner.stop", "mean 'beta'?"),
         ({"reasoner": {"budget": "tokens"}}, "reasoner.budget", "tokens=4000"),
-        (
-            {"reasoner": {"budget": {"token": 1}}},
-            "reasoner.budget",
-            "did you mean 'tokens'?",
-        ),
-        (
-            {"reasoner": {"budget": {"tokens": -1}}},
-            "reasoner.budget",
-            "tokens=-1 must be a positive number",
-        ),
-        ({"reasoner": "vote"}, "reasoner", "(got 'vote')"),
-        ({"n": 0}, "n", "(got 0)"),
-        ({"n": 1000}, "n", "less than or equal to 128"),
+        ({"reasoner": {"budget": {"token": 1}}}, "reasoner.budget", "mean 'tokens'?"),
         ({"n": True}, "n", "(got True)"),
-        ({"n": 1.0}, "n", "valid integer"),
-        ({"temperature": "1"}, "temperature", "it must be a valid number (got '1')"),
-        ({"temperature": 3}, "temperature", "less than or equal to 2"),
-        ({"max_tokens": 10**30}, "max_tokens", "less than or equal to"),
-        ({"seed": 2**63}, "seed", "less than or equal to"),
+        ({"temperature": "1"}, "temperature", "a valid number (got '1')"),
         ({"stop": [""]}, "stop[0]", "at least 1 character"),
-        ({"stop": ["x"] * 99}, "stop", "at most 16"),
-        (
-            {"logit_bias": {"a": 1}},
-            "logit_bias.a",
-            "should match pattern '^[0-9]{1,9}$' (got 'a')",
-        ),
-        ({"logit_bias": {"1": 101}}, "logit_bias.1", "less than or equal to 100"),
-        ({"messages": []}, "messages", "at least 1 item"),
         ({"messages": None}, "messages", "is missing"),
-        ({"messages": "hello"}, "messages", "(got 'hello')"),
-        (
-            {"messages": [{"role": "robot", "content": "x"}]},
-            "messages[0].role",
-            "(got 'robot')",
-        ),
-        (
-            {
-                "messages": [
-                    {
-                        "role": "user",
-                        "content": [{"type": "image_url", "image_url": {}, "text": ""}],
-                    }
-                ]
-            },
-            "messages[0].content[0].type",
-            "it must be 'text', 'input_text', 'output_text' or 'refusal' (got 'image_url')",
-        ),
-        (
-            {"messages": [{**CALL, "tool_calls": [{"function": {"name": "a"}}]}]},
-            "messages[0].tool_calls[0].function.arguments",
-            "is missing",
-        ),
-        (
-            {
-                "messages": [
-                    {
-                        **CALL,
-                        "tool_calls": [{"function": {"name": "a", "arguments": "[1]"}}],
-                    }
-                ]
-            },
-            "messages[0].tool_calls[0].function.arguments",
-            "a JSON object, as text",
-        ),
-        (
-            {
-                "messages": [
-                    {
-                        **CALL,
-                        "tool_calls": [{"function": {"name": "a", "arguments": "["}}],
-                    }
-                ]
-            },
-            "messages[0].tool_calls[0].function.arguments",
-            "expecting value",
-        ),
-        ({"reasoning_effort": "huge"}, "reasoning_effort", "'none', 'minimal', 'low'"),
+        (called("[1]"), ARGUMENTS, "a JSON object, as text"),
+        (called("["), ARGUMENTS, "expecting value"),
         ({"stream_options": {"include_usage": True}}, None, "no effect without stream"),
-        (
-            {"stream": True, "stream_options": {"usage": True}},
-            "stream_options.usage",
-            "include_usage",
-        ),
-        ({"modalities": ["audio"]}, "modalities[0]", "'text'"),
-        (
-            {"tools": [{"type": "web_search", "function": {"name": "a"}}]},
-            "tools[0].type",
-            "it must be 'function'",
-        ),
-        ({"tools": [{"type": "function"}]}, "tools[0].function", "is missing"),
-        (
-            {"tools": [{"type": "function", "function": {"name": "a b"}}]},
-            "tools[0].function.name",
-            "(got 'a b')",
-        ),
-        (
-            {
-                "tools": [
-                    {"type": "function", "function": {"name": "a", "parameters": []}}
-                ]
-            },
-            "tools[0].function.parameters",
-            "valid dictionary",
-        ),
-        (
-            {"tools": [WEATHER], "tool_choice": "sometimes"},
-            "tool_choice",
-            "'required' (got 'sometimes')",
-        ),
-        (
-            {"tools": [WEATHER], "tool_choice": {"type": "function"}},
-            "tool_choice.function",
-            "is missing",
-        ),
-        (
-            {"response_format": {"type": "json_schema"}},
-            "response_format",
-            "json_schema is missing",
-        ),
-        (
-            {"response_format": {"type": "json_schema", "json_schema": {"schema": 7}}},
-            "response_format.json_schema",
-            "valid dictionary (got 7)",
-        ),
+        ({"tools": [WEATHER], "tool_choice": "x"}, "tool_choice", "(got 'x')"),
+        ({"response_format": {"type": "json_schema"}}, "response_format", "is missing"),
     ],
 )
 def test_what_does_not_fit_is_named(
@@ -271,21 +144,16 @@ def test_what_does_not_fit_is_named(
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        (b"", "not JSON"),
         (b"[]", "must be a JSON object (got a list)"),
         (b"\xff\xfe", "not JSON: expected value at line 1 column 1"),
-        (b'{"n": NaN}', "not JSON: expected value at line 1 column 7"),
         (b'{"n": -Infinity}', "not JSON: invalid number"),
-        (b'{"n": ' + b"9" * 5000 + b"}", "not JSON: number out of range"),
         (b'{"model": "\\ud800"}', "not JSON: unexpected end of hex escape"),
-        (b'{"\\udc00": 1}', "not JSON: lone leading surrogate"),
-        (b'{"model":' * 50_000 + b"1" + b"}" * 50_000, "recursion limit exceeded"),
         (
             b'{"model":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
             "recursion limit exceeded",
         ),
         (
-            b"{" + b",".join(b'"%d":1' % n for n in range(300_000)) + b"}",
+            b"{" + b",".join(b'"%d":1' % n for n in range(50_000)) + b"}",
             "fields that are unknown",
         ),
     ],
@@ -420,36 +288,14 @@ def test_the_tools_of_a_response_and_what_was_called_are_those_of_a_chat() -> No
     [
         ({"store": True}, "store"),
         ({"previous_response_id": "x"}, "previous_response_id"),
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tools": [WEATHER]}, "tools[0].name"),
         (
             {"tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": []}},
             "tool_choice.type",
         ),
-        (
-            {
-                "input": [
-                    {
-                        "type": "function_call",
-                        "call_id": "c",
-                        "name": "a",
-                        "arguments": "[",
-                    }
-                ]
-            },
-            "input[0].arguments",
-        ),
-        (
-            {"input": [{"type": "function_call_output", "call_id": "c"}]},
-            "input[0].output",
-        ),
         ({"input": [{"type": "item_reference"}]}, "input[0].id"),
-        ({"input": [{"type": "web_search_call"}]}, "input[0]"),
         ({"input": [{"type": ["message"]}]}, "input[0]"),
-        ({"input": ["x"]}, "input[0]"),
         ({"input": []}, "input"),
-        ({"inputs": "x"}, "inputs"),
-        ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
         ({"text": {"format": {"type": "json_schema"}}}, "text.format"),
     ],
 )

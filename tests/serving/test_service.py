@@ -188,10 +188,7 @@ def steps(request: SampleRequest) -> str:
 @pytest.mark.parametrize(
     ("spec", "answers"),
     [
-        ("pairwise:n=512", True),
         ("particle_filter:n=1024", False),
-        ("self_consistency(n=32,of=beam_search(n=32))", False),
-        ("lookahead:n=64", False),
     ],
 )
 @running

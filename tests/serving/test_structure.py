@@ -217,7 +217,6 @@ def test_every_strategy_keeps_a_form_or_refuses_it(name: str) -> None:
             },
             "tools",
         ),
-        ({"tools": [WEATHER], "response_format": FORM}, "response_format"),
         (
             {"tools": [WEATHER], "response_format": FORM, "tool_choice": "required"},
             "response_format",
@@ -230,15 +229,6 @@ def test_every_strategy_keeps_a_form_or_refuses_it(name: str) -> None:
             "tool_choice",
         ),
         ({"tool_choice": "required"}, "tool_choice"),
-        (
-            {
-                "response_format": {
-                    "type": "json_schema",
-                    "json_schema": {"schema": {"a": "x" * 70_000}},
-                }
-            },
-            "response_format",
-        ),
     ],
 )
 def test_a_form_that_is_none_is_refused_by_its_field(

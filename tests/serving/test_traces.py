@@ -70,16 +70,6 @@ def test_number_and_bytes_stay_within_their_limits(prompts: list[int]) -> None:
         assert traces.size == sum(sizes) <= 1 << 16
 
 
-@running
-async def test_what_is_larger_than_its_share_is_not_kept() -> None:
-    events = await solved("beam_search:n=4,width=2,max_steps=3")
-    size = len(kept(RecentTraces(), events, MAX_LATER).lines())
-    for limit, fits in ((size - 1, False), (size, True)):
-        traces = RecentTraces(size=limit * MAX_SHARE)
-        assert bool(traces.keep("anna", events, prompt=MAX_LATER)) == fits
-        assert traces.size == size * fits
-
-
 def test_nothing_follows_an_event_that_cannot_be_written() -> None:
     trace = kept(RecentTraces(), [noted(text) for text in ("a", "\ud800", "b")])
     assert trace.lines().count(b"\n") == 1
