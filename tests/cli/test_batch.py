@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -12,12 +11,7 @@ from typing import Any
 
 import pytest
 
-from reasoner.batch.rows import AnswerLine
-from reasoner.batch.state import EarlierSessions
-from reasoner.budget import Budget, Cost
 from reasoner.calibration.profile import Agreement
-from reasoner.cli.progress import BatchProgress
-from reasoner.cli.terminal import Terminal
 from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineDied, RequestLost
@@ -488,21 +482,6 @@ def test_progress_in_a_pipe_is_plain_lines_with_rate_time_spend_and_budget(
     assert re.search(r" rows/s · .* samples · .* of 90,000", middle)
     assert lines[-1].startswith("40 of 40 rows")
     assert batch(run, source, "-o", tmp_path / "b.jsonl", "-n", 2, "-q").err == ""
-
-
-def test_what_is_left_is_estimated_after_some_rows() -> None:
-    now, err = 0.0, io.StringIO()
-    progress = BatchProgress(Terminal(err, err), Budget(), None, clock=lambda: now)
-    progress.resume(EarlierSessions(), 1000)
-    for number in range(1, 1001):
-        # A hundred end at once, then one a second.
-        now = max(100.0, number)
-        progress.add(AnswerLine({}, "q", 1, Cost(), "answered", "", ""))
-    shown = {
-        int(line.split()[0].replace(",", "")): " left" in line
-        for line in err.getvalue().splitlines()
-    }
-    assert [number for number, estimated in shown.items() if not estimated] == [1, 2, 4]
 
 
 def test_reference_answers_of_one_kind_decide_what_every_row_asks_for(

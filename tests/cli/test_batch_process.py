@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cli.command import MAIN, GatedServer, Run, finish, start
-from tests.waiting import PATIENCE, wait_until
+from tests.waiting import wait_until
 
 COUNT = 90
 ROWS = "".join(
@@ -113,29 +113,6 @@ def test_an_interrupt_ends_it_in_a_line_and_the_same_command_continues(
     assert sorted(row["row"] for row in lines(folder / "a.jsonl")) == list(
         range(1, COUNT + 1)
     )
-
-
-@pytest.mark.parametrize("output", [("-o", "a.jsonl"), ()])
-def test_an_interrupt_before_any_row_was_answered_says_so(
-    output: tuple[str, ...], folder: Path
-) -> None:
-    with GatedServer() as server:
-        process = start(
-            "batch",
-            "q.jsonl",
-            "-s",
-            "single",
-            "--base-url",
-            server.url,
-            *output,
-            cwd=folder,
-        )
-        assert server.asked.wait(PATIENCE)
-        process.send_signal(signal.SIGINT)
-        ended = finish(process)
-    assert (ended.code, ended.out) == (130, "")
-    wanted = ["interrupted before any row was answered", "the same command continues"]
-    assert ended.err.splitlines()[2:] == (wanted if output else wanted[:1])
 
 
 def test_each_line_of_a_pipe_is_answered_before_the_next_one_comes() -> None:

@@ -10,7 +10,6 @@ import pytest
 from reasoner.cli.details import details
 from reasoner.cli.group import cli
 from reasoner.registry import Kind, build, entries, load
-from tests.cli.command import Run
 
 ENTRIES: list[tuple[Kind, str]] = [
     (kind, name)
@@ -52,24 +51,3 @@ def test_every_option_is_explained_and_the_example_is_a_command_that_uses_it(
     for of, spec in specs.items():
         if isinstance(spec, str) and "FILE" not in spec:
             build(of, spec)  # type: ignore[arg-type]
-
-
-def test_an_entry_is_shown_in_full(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = run("list", "strategies", "best_of_n").out
-    for part in (
-        "needs    a verifier",
-        'example  reasoner solve "What is 3 + 4?" -s best_of_n:n=4',
-        "options  n=16, selector=argmax, of=none",
-        "With `of`, candidates are",
-    ):
-        assert part in shown
-    monkeypatch.setenv("COLUMNS", "40")
-    assert (
-        max(
-            len(line)
-            for line in run("list", "strategies", "best_of_n").out.splitlines()
-            if "://" not in line
-        )
-        <= 40
-    )
-    assert "no rule named 'zz'" in run("list", "rules", "zz").error

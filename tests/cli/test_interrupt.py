@@ -17,16 +17,6 @@ from tests.engines.fake_server import FakeServer, Fault
 from tests.waiting import all_end
 
 
-def test_before_the_command_line_is_read(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def importing(arguments: list[str]) -> int:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("reasoner.cli.group.run", importing)
-    assert run("solve", "q") == (130, "", "interrupted\n")
-
-
 class Interrupting:
     """An interrupt that comes while a class is made is a RuntimeError of Python 3.11."""
 

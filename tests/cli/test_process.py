@@ -76,12 +76,6 @@ def test_nothing_slow_is_imported_that_is_not_needed(
     assert not imported(*arguments) & unneeded
 
 
-def test_without_arguments_help_is_shown_as_an_error(run: Run) -> None:
-    ended = run()
-    assert (ended.code, ended.out) == (2, "")
-    assert ended.err == run("--help").out
-
-
 def test_it_does_not_wait_for_what_vllm_left_running() -> None:
     stuck = """
 import sys, threading, types

@@ -55,13 +55,6 @@ def test_the_prompt_has_the_system_text(run: Run, tmp_path: Path) -> None:
     assert "--system is empty" in run(*ASKED, "--system", " ").error
 
 
-def test_the_reply_behind_the_answer_is_shown_apart_from_it(run: Run) -> None:
-    ended = run(*ASKED, "-v")
-    assert ended.out == "7\n"
-    assert "reply    The answer is 7" in ended.err.splitlines()
-    assert document(run, *ASKED)["text"] == "The answer is 7"
-
-
 def test_quiet_leaves_only_the_answer_or_an_error(run: Run) -> None:
     ended = run(*ASKED, "-q")
     assert (ended.out, ended.err) == ("7\n", "")

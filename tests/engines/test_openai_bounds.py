@@ -26,10 +26,8 @@ async def for_ever(writer: asyncio.StreamWriter, first: bytes, again: bytes) -> 
 @pytest.mark.parametrize(
     ("first", "again"),
     [
-        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
         (b"", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"),
         (STREAM, b": keep-alive\n\n"),
-        (STREAM, b'data: {"choices": []}\n'),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n", b" "),
     ],
 )
@@ -67,9 +65,7 @@ EVENT = b'data: {"choices": [{"index": 0, "delta": {"%s": "%s"}}]}\n\n'
     "sent",
     [
         EVENT % (b"content", b"x" * 100_000),
-        EVENT % (b"reasoning", b"x" * 100_000),
         b": " + b"x" * 100_000 + b"\n\n",
-        b"x" * 100_000,
         b'data: {"choices": [{"logprobs": {"content": ['
         + b"1," * 50_000
         + b"1]}}]}\n\n",
@@ -106,24 +102,16 @@ def test_bytes_without_end_are_held_in_proportion_to_max_tokens(
 
 
 HUGE = "9" * 4000
-NUMBERS = [
-    HUGE,
-    "1e30",
-    "1e400",
-    "Infinity",
-    "NaN",
-    "-1",
-    "true",
-    '"5"',
-    "0.5",
-    "1000000001",
-    "[1]",
-]
+NUMBERS = [HUGE, "1e400", "NaN", "-1", "true", '"5"', "0.5", "1000000001"]
 
 
-@pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize(
-    "where", ["prompt_tokens", "completion_tokens", "cached_tokens"]
+    ("number", "where"),
+    [
+        *((number, "prompt_tokens") for number in NUMBERS),
+        ("-1", "completion_tokens"),
+        ("-1", "cached_tokens"),
+    ],
 )
 @pytest.mark.parametrize("interruptible", [True, False])
 def test_what_is_no_count_loses_that_sequence_and_no_other(
@@ -153,8 +141,7 @@ def test_what_is_no_count_loses_that_sequence_and_no_other(
 
 
 @pytest.mark.parametrize(
-    "value",
-    ["1e300", "0.1", "1e400", "Infinity", "NaN", "true", '"-1"', "-1e300", f"-{HUGE}"],
+    "value", ["0.1", "1e400", "NaN", "true", '"-1"', "-1e300", f"-{HUGE}"]
 )
 @pytest.mark.parametrize("chat", [True, False])
 def test_what_is_no_log_probability_is_malformed(value: str, chat: bool) -> None:

@@ -214,9 +214,3 @@ def test_thinking_that_a_server_hides_cannot_be_continued() -> None:
         ),
     ):
         drawn(server, replace(ASKED, thinking="Is it"))
-
-
-def test_a_stop_string_is_sent_and_may_end_the_thinking() -> None:
-    with thinker() as server:
-        drawn(server, stop=("\n\n",))
-        assert server.sent(RAW)[0]["stop"] == ["\n\n"]

@@ -34,7 +34,7 @@ def test_any_id_makes_a_short_header_that_is_its_own(first: str, second: str) ->
 
 
 @pytest.mark.slow
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(
     st.none()
     | st.tuples(st.integers(0, 23), st.sampled_from([Fault("close"), Fault("cut")]))
@@ -66,7 +66,6 @@ def test_a_death_changes_no_answer_and_costs_what_was_in_flight(
     ("server", "status", "late", "lost"),
     [
         (FakeServer(), 500, True, True),
-        (FakeServer(), 502, True, True),
         (FakeServer(), 500, False, False),
         (FakeServer(), 503, True, False),
         (text_only(), 500, True, False),

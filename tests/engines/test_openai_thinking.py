@@ -229,7 +229,7 @@ def test_markers_and_fields_in_odd_places(
     assert (one.thinking, one.text) == (thinking, final)
 
 
-@pytest.mark.parametrize("value", [7, ["hm"], {"text": "hm"}, True])
+@pytest.mark.parametrize("value", [7, ["hm"]])
 def test_reasoning_that_is_no_text_is_a_malformed_event(value: object) -> None:
     with (
         sent_by({"reasoning": value}) as server,
@@ -242,9 +242,7 @@ def test_reasoning_that_is_no_text_is_a_malformed_event(value: object) -> None:
     ("opening", "thinking"),
     [
         ("<mm:think>", "</mm:think>"),
-        ("<|plamo:begin_think:plamo|>", "<|plamo:end_think:plamo|>"),
         ("Here is my thought process:", "Here is my response:"),
-        ("<|im_start|>think", "<|im_start|>answer"),
         ("[THINK]", "[/THINK]"),
     ],
 )

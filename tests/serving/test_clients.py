@@ -50,38 +50,6 @@ def test_the_model_and_its_aliases_are_listed(simulated: Server) -> None:
             asking.models.retrieve("other")
 
 
-def test_a_stream_adds_up_to_the_reply(simulated: Server) -> None:
-    with client(simulated) as asking:
-        stream = asking.chat.completions.create(
-            model="simulated@vote8",
-            messages=ASKED,
-            seed=1,
-            stream=True,
-            stream_options={"include_usage": True},
-        )
-        chunks = list(stream)
-        whole = asking.chat.completions.create(
-            model="simulated@vote8", messages=ASKED, seed=1
-        )
-    assert chunks[0].choices[0].delta.role == "assistant"
-    assert (
-        "".join(
-            chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices
-        )
-        == "The answer is 7"
-    )
-    thought = "".join(
-        (chunk.choices[0].delta.model_extra or {}).get("reasoning", "")
-        for chunk in chunks[:-1]
-    )
-    assert "8 samples, leading 7" in thought
-    assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][
-        -1
-    ] == "stop"
-    assert chunks[-1].usage == whole.usage
-    assert len({chunk.id for chunk in chunks}) == 1
-
-
 def test_the_tokens_of_a_reply_have_log_probabilities(simulated: Server) -> None:
     def said(request: SampleRequest) -> str:
         return (

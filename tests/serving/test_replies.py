@@ -177,25 +177,6 @@ async def test_a_vote_that_stops_early_says_what_it_saved_and_what_it_cost() -> 
     )
 
 
-@running
-async def test_a_budget_that_ends_gives_the_best_so_far() -> None:
-    request = chat(
-        model="m@vote16", reasoner={"answer": "number", "budget": {"samples": 3}}
-    )
-    document = reply(await answered(ScriptedEngine(says("7")), request))
-    assert (
-        document["reasoner"]["ended_by"],
-        document["choices"][0]["finish_reason"],
-    ) == ("budget", "stop")
-    assert document["reasoner"]["saved"] is None
-    assert document["choices"][0]["message"]["content"] == "The answer is 7"
-    request = chat(reasoner={"budget": {"tokens": 1}})
-    document = reply(await answered(ScriptedEngine(says("7")), request))
-    assert document["choices"][0]["message"]["content"] == ""
-    assert document["choices"][0]["finish_reason"] == "length"
-    assert "budget tokens=1" in document["reasoner"]["reason"]
-
-
 def test_an_abstention_is_no_answer_and_an_answer_without_a_text_is_the_text() -> None:
     vote_state = VoteState((Vote(Answer("7", "7"), 1, 1),), 1)
     document = reply(

@@ -190,31 +190,6 @@ def test_a_response_is_a_chat() -> None:
     assert asked.response_format.schema_given == {"type": "object"}
 
 
-def test_the_input_of_a_response_may_be_items_with_earlier_replies() -> None:
-    items = [
-        {"role": "user", "content": "One?"},
-        {"type": "reasoning", "id": "rs", "summary": []},
-        {
-            "type": "message",
-            "role": "assistant",
-            "id": "x",
-            "status": "completed",
-            "content": [{"type": "output_text", "text": "Yes.", "annotations": []}],
-        },
-        {
-            "type": "message",
-            "role": "user",
-            "content": [{"type": "input_text", "text": "Two?"}],
-        },
-    ]
-    turns = response(input=items).chat.turns
-    assert turns == (
-        Message("user", "One?"),
-        Message("assistant", "Yes."),
-        Message("user", "Two?"),
-    )
-
-
 def test_the_tools_of_a_response_and_what_was_called_are_those_of_a_chat() -> None:
     calls = [
         {
@@ -237,6 +212,7 @@ def test_the_tools_of_a_response_and_what_was_called_are_those_of_a_chat() -> No
     items = [
         {"role": "user", "content": "Weather?"},
         {"type": "item_reference", "id": "rs_1"},
+        {"type": "reasoning", "id": "rs", "summary": []},
         {
             "type": "message",
             "role": "assistant",

@@ -164,25 +164,6 @@ def test_an_unfinished_arm_is_in_no_result_and_the_first_line_says_so(
     )
 
 
-def test_a_seed_that_is_unfinished_leaves_the_others(tmp_path: Path) -> None:
-    seeds = [GREEDY, VOTE, dataclasses.replace(VOTE, seed=1, finished=3)]
-    report = make_report([fabricate(tmp_path / "run", seeds, questions=10)])
-    assert {row.seeds for row in report.tasks[0].rows} == {1}
-    assert len(report.unfinished) == 1
-
-
-def test_of_many_unfinished_arms_three_are_named(tmp_path: Path) -> None:
-    arms = [Fake("single", seed=seed, finished=0) for seed in range(5)]
-    report = make_report([fabricate(tmp_path / "run", arms, questions=1)])
-    [line] = report.unfinished
-    assert line.count("has 0 of 1 question,") == 3
-    assert "so do 2 more arms; continue" in line
-    assert (
-        report.tasks[0].verdict.sentence
-        == "No strategy has been run on all questions and graded."
-    )
-
-
 RUNS: dict[str, tuple[list[Fake], dict[str, Any]]] = {
     "run": ([GREEDY, VOTE], {}),
     "other": ([GREEDY], {"edition": "!"}),

@@ -15,8 +15,8 @@ from reasoner_evals.cli.results import compare, export
 from reasoner_evals.report.build import make_report, points_csv
 from reasoner_evals.report.page import to_markdown
 from reasoner_evals.report.table import CSV_COLUMNS
-from reasoner_evals.runs.export import KINDS, plain_cell, table, write_data_set
 from reasoner_evals.runs.export import export as export_run
+from reasoner_evals.runs.export import plain_cell, table, write_data_set
 from reasoner_evals.runs.reading import open_run
 from tests.evals.fabricated import (
     BEST,
@@ -116,17 +116,6 @@ def test_what_models_wrote_is_exported_to_csv_as_plain_cells_and_to_parquet_as_i
     export_run(folder, tmp_path / "table.parquet")
     rows = parquet.read_table(tmp_path / "table.parquet").to_pylist()
     assert next(one for one in rows if one["kind"] == "final")["answer"] == written
-
-
-def test_a_table_in_memory_is_the_one_that_is_exported(tmp_path: Path) -> None:
-    folder = fabricate(tmp_path / "run", [GREEDY, VOTE], questions=12)
-    count = export_run(folder, tmp_path / "table.parquet")
-    held = table(folder)
-    assert held.equals(
-        pytest.importorskip("pyarrow.parquet").read_table(tmp_path / "table.parquet")
-    )
-    frame = held.to_pandas()
-    assert (len(frame), list(frame.columns)) == (count, list(KINDS))
 
 
 def test_a_run_is_published_as_a_data_set_with_a_card(
