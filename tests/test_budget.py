@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger, Prices
 from reasoner.errors import BudgetExhausted, LedgerViolation, UsageError
-from reasoner.models.info import ModelInfo
 
 PRICES = Prices(prompt=1.0, generated=4.0, cached=0.5, verifier=2.0)
 
@@ -30,39 +29,11 @@ class Clock:
 # What was spent
 
 
-def test_cached_tokens_are_reported_and_are_no_part_of_the_tokens() -> None:
-    cost = Cost(
-        prompt_tokens=1,
-        cached_tokens=1000,
-        generated_tokens=2,
-        verifier_tokens=4,
-        cancelled_tokens=8,
-    )
-    assert cost.tokens == 15
-    ledger = Ledger(Budget(tokens=15))
-    ledger.settle(ledger.reserve(replace(cost, prompt_tokens=1, cached_tokens=0)), cost)
-    assert ledger.settled.cached_tokens == 1000
-    assert ledger.settled.tokens == 15
-
-
 def test_costs_add_field_by_field_and_unknown_flops_stay_unknown() -> None:
     one = Cost(1, 2, 3, 4, 5, 6, 7, 8, 9.0)
     assert one + one == Cost(2, 4, 6, 8, 10, 12, 14, 16, 18.0)
     assert (one + Cost(flops=None)).flops is None
     assert one.taking(1.5) == replace(one, seconds=1.5)
-
-
-def test_flops_of_one_request_follow_the_closed_form() -> None:
-    card = ModelInfo("pin", parameters=2_030_000_000, layers=28, heads=16, head_dim=128)
-    assert card.layers * card.heads * card.head_dim == 57_344
-    assert (
-        card.flops(prompt=200, cached=0, generated=1000)
-        == 4_872_000_000_000 + 165_150_720_000
-    )
-    assert card.flops(prompt=200, cached=192, generated=1000) == pytest.approx(
-        4.25340e12, rel=1e-5
-    )
-    assert ModelInfo("unknown").flops(prompt=200, cached=0, generated=1000) is None
 
 
 def test_thinking_is_a_part_of_what_was_generated_and_costs_nothing_more() -> None:
@@ -131,8 +102,6 @@ def test_invalid_prices_are_refused(prices: dict[str, float], complaint: str) ->
         ("generated=1_000,samples=8", Budget(generated=1000, samples=8)),
         ("flops=1.5t", Budget(flops=1.5e12)),
         ("flops=2P,usd=0.01", Budget(flops=2e15, usd=0.01)),
-        ("tokens=1e3", Budget(tokens=1000)),
-        ("tokens=4.1m", Budget(tokens=4_100_000)),
         ("tokens=0.5k", Budget(tokens=500)),
     ],
 )
@@ -145,15 +114,10 @@ def test_a_budget_is_read_from_text(text: str, budget: Budget) -> None:
     [
         ("", "budget '' has no unit"),
         ("4000", "budget '4000' has no unit: write UNIT=AMOUNT"),
-        ("tokens=4000,", "budget '' has no unit"),
         ("token=4000", "did you mean 'tokens'"),
-        ("tokens=", "tokens='' is not a number"),
         ("tokens=many", "tokens='many' is not a number"),
-        ("tokens=4q", "tokens='4q' is not a number"),
         ("tokens=0", "tokens=0 must be a positive number"),
         ("tokens=-5", "tokens=-5 must be a positive number"),
-        ("seconds=1e999", "seconds=inf must be a positive number"),
-        ("tokens=1e999999999", "is not a number"),
         ("tokens=1.5", "tokens=1.5 must be a whole number"),
         ("samples=1.2345k", "must be a whole number"),
         ("tokens=1,tokens=2", "tokens is given twice"),

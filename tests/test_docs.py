@@ -234,61 +234,6 @@ def test_each_command_of_a_page_runs_or_is_marked(
     assert faults == []
 
 
-def test_marks_say_which_commands_run() -> None:
-    page = """\
-Ask with `reasoner solve "What is 3 + 4?"`, or `reasoner solve`, or `reasoner eval TASK`.
-
-<!-- needs a GPU -->
-```bash
-reasoner solve "Why?" \\
-    --model MODEL   # slow
-
-make gpu
-```
-
-| `reasoner list tasks` | `pip install '.[eval]'` | <!-- needs a hub -->
-
-```console
-$ reasoner list tasks   # all of them
-arithmetic
-$ X=1 reasoner serve
-```
-"""
-    found = [
-        (command.words[1:3], command.needs, command.runs) for command in written(page)
-    ]
-    assert found == [
-        (("solve", "What is 3 + 4?"), "", True),
-        (("solve",), "", False),
-        (("eval", "TASK"), "", False),
-        (("solve", "Why?"), "a GPU", False),
-        (("gpu",), "a GPU", False),
-        (("list", "tasks"), "a hub", False),
-        (("install", ".[eval]"), "a hub", False),
-        (("list", "tasks"), "", True),
-        (("serve",), "", False),
-    ]
-    assert all(
-        command.needs == "all" for command in written(f"<!-- needs all -->\n\n{page}")
-    )
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("solve", "q", "--sped"),
-        ("sole",),
-        ("solve", "q", "-s", "single:n=2"),
-        ("eval", "nosuch"),
-        ("solve", "q", "-b", "3"),
-    ],
-)
-def test_a_command_that_is_only_read_is_read_in_full(
-    words: tuple[str, ...], run: Run
-) -> None:
-    assert fault(Written(("reasoner", *words), "a GPU", inline=False), run)
-
-
 @pytest.mark.parametrize("block", range(3))
 def test_the_plug_ins_in_contributing_keep_the_laws(block: int) -> None:
     from reasoner import testing

@@ -5,7 +5,6 @@ import importlib
 import inspect
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -192,23 +191,6 @@ def test_the_wheel_holds_the_four_packages_and_nothing_else(wheel: Path) -> None
         "reasoner.engines",
     ):
         assert f"[{group}]" in declared
-
-
-IMPORT_ALL = """
-import importlib, pkgutil
-from reasoner.errors import MissingExtra
-for name in ("reasoner", "reasoner_strategies", "reasoner_verifiers", "reasoner_evals"):
-    package = importlib.import_module(name)
-    for module in pkgutil.walk_packages(package.__path__, f"{name}."):
-        try:
-            importlib.import_module(module.name)
-        except MissingExtra as refused:
-            if "reasoner-kit[eval]" not in str(refused):
-                raise
-        except ModuleNotFoundError as missing:
-            if missing.name.partition(".")[0] not in ("anyio", "fastapi", "inspect_ai", "mcp", "prometheus_client", "h11", "starlette", "torch", "uvicorn", "vllm"):
-                raise
-"""
 
 
 EVAL = {"datasets", "matplotlib", "pandas", "pyarrow"}
@@ -398,47 +380,6 @@ def test_every_import_is_of_a_declared_dependency() -> None:
                 ):
                     undeclared.add((place, name))
     assert undeclared == set()
-
-
-def interpreter(release: str) -> str | None:
-    """A working Python of this release, on the PATH or among those of pyenv."""
-    pyenv = sorted(
-        Path("~/.pyenv/versions").expanduser().glob(f"{release}.*/bin/python")
-    )
-    for candidate in (shutil.which(f"python{release}"), *map(str, pyenv)):
-        if (
-            candidate
-            and subprocess.run([candidate, "-c", ""], capture_output=True).returncode
-            == 0
-        ):
-            return candidate
-    return None
-
-
-@pytest.mark.sweep
-@pytest.mark.process
-@pytest.mark.parametrize("release", ["3.11", "3.12", "3.13"])
-def test_every_module_of_the_wheel_imports_without_the_extras(
-    release: str, wheel: Path, tmp_path: Path
-) -> None:
-    python = interpreter(release)
-    if python is None:
-        pytest.skip(f"no Python {release} on the PATH or in ~/.pyenv")
-    own = tmp_path / "venv"
-    subprocess.run([UV, "venv", "--quiet", "--python", python, own], check=True)
-    install: list[str | Path] = [
-        UV,
-        "pip",
-        "install",
-        "--quiet",
-        "--python",
-        own / "bin/python",
-        "--constraint",
-        CONSTRAINTS,
-        wheel,
-    ]
-    subprocess.run(install, check=True)
-    subprocess.run([own / "bin/python", "-c", IMPORT_ALL], cwd=tmp_path, check=True)
 
 
 def pinned() -> dict[str, str]:

@@ -11,7 +11,7 @@ from reasoner.errors import MissingExtra
 from reasoner.strategy import Plan
 from reasoner.system import machine
 from reasoner.testing.scripted import ScriptedEngine
-from reasoner.testing.support import Planned, number_question, says, varied
+from reasoner.testing.support import Planned, number_question, says
 from reasoner.types import Answer, Proposal, Vote, VoteState
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m"
@@ -48,27 +48,6 @@ def test_without_an_answer_it_prints_why() -> None:
     assert "\x1b" not in str(failed) + repr(failed)
     assert max(str(failed).count("\n"), str(poor).count("\n")) <= 2
     assert (poor.text, failed.text, failed.samples) == ("", "", ())
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [
-        "self_consistency:n=8",
-        "best_of_n:n=6",
-        "beam_search",
-        "mcts",
-        "refine",
-        "knockout",
-    ],
-)
-def test_its_text_is_a_reply_that_gives_the_answer(spec: str) -> None:
-    question = number_question()
-    solution = solve_sync(question, spec, ScriptedEngine(varied))
-    assert solution.answer is not None
-    read = question.space.read(solution.text)
-    assert read is not None
-    assert read.key == solution.answer.key
-    assert solution.text in {sample.text for sample in solution.samples}
 
 
 def test_many_solutions_have_their_texts_and_keep_no_events() -> None:

@@ -83,22 +83,16 @@ def test_a_digest_is_the_same_in_every_process() -> None:
     ("option", "value", "allowed"),
     [
         ("temperature", -0.1, "from 0 to 10"),
-        ("temperature", math.nan, "from 0 to 10"),
         ("max_tokens", 0, "at least 1"),
         ("top_p", 0.0, "above 0 and at most 1"),
-        ("top_p", 1.1, "above 0 and at most 1"),
         ("top_k", -1, "at least 0"),
         ("min_p", 1.5, "from 0 to 1"),
-        ("logprobs", 21, "from 0 to 20"),
-        ("logprobs", -1, "from 0 to 20"),
         ("stop", ("a", ""), "at least one character"),
         ("presence_penalty", 3, "from -2 to 2"),
         ("repetition_penalty", 0, "above 0"),
         ("logit_bias", {7: 200}, "from -100 to 100"),
-        ("logit_bias", {-1: 2}, "at least 0"),
         ("logit_bias", (7,), "pairs of a token id and a bias"),
         ("bad_words", "no", "a tuple of strings"),
-        ("bad_words", ("",), "a bad word must have"),
         ("thinking", 0, "at least 1"),
         ("thinking", True, "a whole number"),
     ],
@@ -110,10 +104,6 @@ def test_sampling_parameters_out_of_range_are_refused(
         SamplingParams(**{option: value})  # type: ignore[arg-type]
     assert allowed in str(caught.value)
     assert option in str(caught.value)
-
-
-def test_values_are_told_apart_by_what_they_hold() -> None:
-    assert len({Cost(1), Cost(1), Cost(2)}) == 2
 
 
 def test_a_question_reads_the_whole_chain_and_nothing_that_was_cut() -> None:
@@ -135,7 +125,6 @@ def test_a_question_reads_the_whole_chain_and_nothing_that_was_cut() -> None:
         (None, (), ""),
         (0.5, (), "broken"),
         (1.1, (), ""),
-        (-0.1, (), ""),
         (math.nan, (), ""),
         (0.5, (0.5, 2.0), ""),
     ],

@@ -4,10 +4,9 @@ import itertools
 import math
 import random
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Answer, VoteState
@@ -92,51 +91,8 @@ def test_the_order_of_arrival_changes_nothing(
     assert tally(shuffled, space, by=by) == tally(drawn, space, by=by)
 
 
-# The answer that was launched first is not the one with the first of the heaviest samples.
-@example(
-    [
-        Sample(answer("1"), 0.5, 0),
-        Sample(answer("2"), 1.0, 1),
-        Sample(answer("1"), 1.0, 2),
-    ],
-    "max",
-    random.Random(0),
-)
-@given(samples_of(3, 0.0, 0.5, 1.0), rules, st.randoms(use_true_random=False))
-def test_the_heaviest_answer_is_first_and_of_equals_the_one_that_was_launched_first(
-    drawn: list[Sample], by: str, source: random.Random
-) -> None:
-    cast = [one for one in drawn if one.answer]
-    if not any(one.weight for one in cast):
-        cast, by = [replace(one, weight=1.0) for one in cast], "sum"
-
-    def rank(key: str) -> tuple[float, int]:
-        own = [one for one in cast if one.answer and one.answer.key == key]
-        heaviest = min(own, key=lambda one: (-one.weight, one.index))
-        if by == "max":
-            return -heaviest.weight, heaviest.index
-        return -float(sum(Fraction(one.weight) for one in own)), own[0].index
-
-    state = tally(source.sample(drawn, len(drawn)), by=by)
-    ranks = [rank(vote.answer.key) for vote in state.votes]
-    assert ranks == sorted(map(rank, {one.answer.key for one in cast if one.answer}))
-    assert state.tied == (len({weight for weight, _ in ranks[:2]}) < len(ranks[:2]))
-
-
 def test_answers_are_one_only_where_the_space_says_so_in_both_directions() -> None:
     assert [vote.count for vote in tally(votes("1", "2"), OneWay()).votes] == [1, 1]
-
-
-def test_equal_keys_are_one_class_without_asking_the_space() -> None:
-    half = NumberSpace().read("1/2")
-    written = [NumberSpace().read(text) for text in ("1/2", "0.5", "2")]
-    vote_state = tally([Sample(one, 1.0, index) for index, one in enumerate(written)])
-    assert (vote_state.leader, vote_state.votes[0].count, vote_state.samples) == (
-        half,
-        2,
-        3,
-    )
-    assert vote_state.share == pytest.approx(2 / 3)
 
 
 A, B, C = answer("1"), answer("2"), answer("3")
