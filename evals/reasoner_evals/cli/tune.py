@@ -75,12 +75,6 @@ from reasoner_evals.cli.options import command_line
     help="First N questions of TASK only.  [default: all]",
 )
 @option(
-    "--shard",
-    metavar="I/N",
-    section="Data",
-    help="Part I of N of each round, from 1. Processes that share --runs wait for each other.",
-)
-@option(
     "--bins",
     default="none",
     metavar="SIGNAL[:COUNT]",

@@ -1,14 +1,13 @@
 """One session of `reasoner tune`: the sizes, the rounds of the race, the judge, and what is written."""
 
-import asyncio
 import json
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
@@ -31,7 +30,7 @@ from reasoner.verifier import Verifier
 from reasoner_evals.calibration.profiles import FIRST, Binning, check_signal
 from reasoner_evals.cli.setup import RunOptions, load_tasks, verifier_of
 from reasoner_evals.cli.tuning_progress import TuneProgress
-from reasoner_evals.runs.arms import Shard, Subset
+from reasoner_evals.runs.arms import Subset
 from reasoner_evals.runs.equal import SIZES, read_goal
 from reasoner_evals.tasks import GradedQuestion, TaskData
 from reasoner_evals.tasks.own_files import task_spec
@@ -60,8 +59,6 @@ from reasoner_evals.tuning.split import QuestionSplit, apart, split
 from reasoner_evals.tuning.verdict import JudgedStrategy, forecasts, frontier, verdict
 
 M = TypeVar("M", bound=BaseModel)
-WAIT: Final = 1.0
-"""Seconds between two looks for the results of other shards."""
 
 
 class _Setup(Kept):
@@ -77,7 +74,6 @@ class _Setup(Kept):
     budget: str
     spend: int | None
     seed: int
-    shards: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +92,6 @@ class Tuning:
     binning: Binning
     spend: int | None
     seed: int
-    shard: Shard | None
     prices: Prices | None
     folder: Path
     out: Path
@@ -133,7 +128,6 @@ class Tuning:
             budget=str(self.goal),
             spend=self.spend,
             seed=self.seed,
-            shards=self.shard.count if self.shard else 1,
         )
 
 
@@ -203,7 +197,6 @@ def prepared(
         binning=Binning.parse(bins),
         spend=None if spend is None else read_goal(spend, "--spend").tokens,
         seed=seed,
-        shard=None if options.shard is None else _shard(options.shard),
         prices=read_prices(options.prices, []),
         folder=folder,
         out=out,
@@ -244,19 +237,9 @@ def _check_sizes(strategies: Sequence[str], spend: str | None) -> None:
         )
 
 
-def _shard(text: str) -> Shard:
-    """One part of each round. Raises UsageError for other texts."""
-    shard = Shard.parse(text)
-    if len(shard.parts) > 1:
-        raise UsageError(
-            f"--shard must be one part of a race, as in 2/8 (got {text!r:.40})"
-        )
-    return shard
-
-
 @contextmanager
 def locked_race(tuning: Tuning) -> Iterator[None]:
-    """A locked folder that holds a race with these settings, or a new one; shards share it without a lock.
+    """A locked folder that holds a race with these settings, or a new one.
 
     Raises:
         UsageError: the folder holds another race or other files, or another process writes it.
@@ -276,7 +259,7 @@ def locked_race(tuning: Tuning) -> Iterator[None]:
             f"{tuning.folder} holds other files: give --runs another folder"
         )
     make_folder(tuning.folder)
-    with nullcontext() if tuning.shard else writing(tuning.folder, file):
+    with writing(tuning.folder, file):
         _write(file, decided)
         yield
 
@@ -341,7 +324,6 @@ class TuneRun(EngineRun):
                 seed=setup.seed,
                 prices=setup.prices,
                 command=self.command,
-                shard=setup.shard,
                 latest=sizes.latest(setup.goal),
             )
             for model in setup.models[1:]:
@@ -355,9 +337,6 @@ class TuneRun(EngineRun):
     async def _sizes(self) -> Sizes:
         """The candidates: sizes of an earlier session are read, missing ones are measured."""
         setup, file = self.setup, self.setup.folder / "sizes.json"
-        while setup.shard and setup.shard.parts != (1,) and not self._all_sized(file):
-            self.display.stage = "waiting for the sizes of shard 1"
-            await asyncio.sleep(WAIT)
         sizes = _read(file, Sizes) if file.exists() else Sizes()
         questions = [item.question for item in setup.sides.race[:PILOT]]
         if setup.goal.seconds and not sizes.pace:
@@ -415,15 +394,6 @@ class TuneRun(EngineRun):
                 f"--seconds {seconds:g} is too little: one sample takes {pace.seconds:.2g} seconds when it is asked "
                 "alone; raise it, or lower --max-tokens"
             )
-
-    def _all_sized(self, file: Path) -> bool:
-        if not file.exists():
-            return False
-        sizes = _read(file, Sizes)
-        labels = {label for _, _, label in self._labelled()}
-        return labels <= set(sizes.by_strategy) and bool(
-            sizes.pace or not self.setup.goal.seconds
-        )
 
     async def _raced(self, all_rounds: Rounds, sizes: Sizes) -> _Raced:
         """Run the race to its end, or continue it."""
@@ -591,11 +561,8 @@ class TuneRun(EngineRun):
         inside: list[int],
         items: tuple[GradedQuestion, ...],
     ) -> FinishedRound:
-        """Ask the candidates that are in, wait for other shards, and read the results of all."""
+        """Ask the candidates that are in, and read their results."""
         await all_rounds.ask(name, candidates, inside, items, self.display)
-        while not all_rounds.finished(name, candidates, inside):
-            self.display.stage = "waiting for the other shards"
-            await asyncio.sleep(WAIT)
         return all_rounds.read(name, candidates, inside)
 
     def finish(self) -> int:

@@ -17,7 +17,7 @@ from reasoner_evals.calibration.outcomes import (
     stopped,
     usable,
 )
-from reasoner_evals.runs.arms import Grid, Shard, Subset, arms_of
+from reasoner_evals.runs.arms import Grid, Subset, arms_of
 from reasoner_evals.runs.manifest import (
     DriftError,
     differences,
@@ -27,7 +27,6 @@ from reasoner_evals.runs.manifest import (
     write_manifest,
 )
 from reasoner_evals.runs.measures import ArmReading, as_run, joined, pooled
-from reasoner_evals.runs.merge import merge
 from reasoner_evals.runs.reading import ERROR, open_run, read_arm
 from reasoner_evals.runs.records import Arm, RunFolder, counted_records
 from reasoner_evals.runs.run import Watcher, evaluate, shares_samples
@@ -85,17 +84,12 @@ class Rounds:
     seed: int
     prices: Prices | None
     command: str
-    shard: Shard | None = None
-    """The part of each round that this process asks; it reads all of them."""
     latest: int = 0
     """The sequential tokens that a question may take; 0 without a limit."""
 
     def folder(self, model: RacingModel, name: str) -> RunFolder:
         """The folder of a round, of the candidates of one model."""
         return RunFolder(self.path / model.folder / name)
-
-    def _part(self, model: RacingModel, name: str, shard: Shard) -> RunFolder:
-        return self.folder(model, f"parts/{name}-{shard.parts[0]}of{shard.count}")
 
     def _racing(
         self, candidates: Sequence[Candidate], inside: Sequence[int]
@@ -115,7 +109,7 @@ class Rounds:
         items: tuple[GradedQuestion, ...],
         watcher: Watcher,
     ) -> None:
-        """Ask these of the candidates, or this shard's part, as far as an earlier session has not.
+        """Ask these of the candidates, as far as an earlier session has not.
 
         Raises:
             Drifted: what decides the round has changed since it began.
@@ -134,20 +128,14 @@ class Rounds:
         items: tuple[GradedQuestion, ...],
         watcher: Watcher,
     ) -> None:
-        if self._finished(model, name):
-            return
-        folder = (
-            self._part(model, name, self.shard)
-            if self.shard
-            else self.folder(model, name)
-        )
+        folder = self.folder(model, name)
         if (folder.path / FINISHED).exists():
             return
         source = self.data.source.model_copy(
             update={"items": len(items), "subset": str(Subset())}
         )
         data = replace(self.data, items=items, source=source)
-        tasks = {source.task: Subset(shard=self.shard).cut(data)}
+        tasks = {source.task: data}
         with folder.writing(fresh=not folder.manifest.exists()):
             manifest = freeze(
                 tasks,
@@ -168,31 +156,6 @@ class Rounds:
                 folder, manifest, tasks, model.engine, self.verifier, watcher
             )
             write_whole(folder.path / FINISHED, [b""])
-
-    def finished(
-        self, name: str, candidates: Sequence[Candidate], inside: Sequence[int]
-    ) -> bool:
-        """Whether these candidates were asked all questions. The first of several shards merges their parts."""
-        return all(
-            self._finished(model, name) for model, _ in self._racing(candidates, inside)
-        )
-
-    def _finished(self, model: RacingModel, name: str) -> bool:
-        folder = self.folder(model, name)
-        if (
-            self.shard
-            and self.shard.parts == (1,)
-            and not (folder.path / FINISHED).exists()
-        ):
-            parts = [
-                self._part(model, name, Shard(self.shard.count, (index,)))
-                for index in range(1, self.shard.count + 1)
-            ]
-            if all((part.path / FINISHED).exists() for part in parts):
-                if not folder.manifest.exists():
-                    merge([part.path for part in parts], folder.path)
-                write_whole(folder.path / FINISHED, [b""])
-        return (folder.path / FINISHED).exists()
 
     def _arms(self, candidates: Sequence[Candidate]) -> tuple[Arm, ...]:
         # A larger pool of the same samples comes first, so that a smaller one takes its samples from there. Of equal

@@ -15,7 +15,7 @@ from reasoner.engines.simulated import SimulatedEngine
 from reasoner.registry import spec_of
 from reasoner.serving.config import make_offer, read_settings
 from reasoner_evals.tuning.candidates import racing_models
-from tests.cli.command import Ended, Run, finish, start
+from tests.cli.command import Ended, Run
 from tests.engines.fake_server import FakeServer, Fault
 
 ENGINE = ("-e", "simulated:accuracy=0.6,tokens=40", "--tokens", "400")
@@ -96,28 +96,6 @@ def test_a_race_that_was_killed_ends_like_one_that_was_not(
     ended = tune(run, shared, folder.with_suffix(".toml"))
     assert ended.code == 0, ended.err
     assert settings(folder.with_suffix(".toml")) == settings(tuned)
-
-
-def test_two_processes_share_a_race(shared: Path, tuned: Path) -> None:
-    parts = [
-        start(
-            "tune",
-            str(shared / "mine.jsonl"),
-            *ENGINE,
-            *NAMED,
-            "--shard",
-            f"{index}/2",
-            "--out",
-            str(shared / f"part{index}.toml"),
-            "--runs",
-            str(shared / "both"),
-        )
-        for index in (1, 2)
-    ]
-    for index, part in enumerate(parts, 1):
-        ended = finish(part)
-        assert ended.code == 0, ended.err
-        assert settings(shared / f"part{index}.toml") == settings(tuned)
 
 
 def test_other_commands_run_what_was_tuned(shared: Path, tuned: Path, run: Run) -> None:
@@ -350,7 +328,6 @@ def test_a_file_without_answers_or_of_something_else_is_refused_in_one_line(
             ),
             "looks at the first 4 samples of a vote, and the largest has 3",
         ),
-        (("--out", "x.toml", "--shard", "3/2"), "--shard must be I/N"),
         (
             ("--out", "tuned.toml", "--seed", "4"),
             "holds a race with other settings (task, seed)",
