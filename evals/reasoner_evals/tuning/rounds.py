@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from reasoner import Budget, Prices
-from reasoner.journal.folder import write_whole
+from reasoner.errors import TraceError
 from reasoner.registry import build
 from reasoner.verifier import Verifier
 from reasoner_evals.calibration.outcomes import (
@@ -27,15 +27,12 @@ from reasoner_evals.runs.manifest import (
     write_manifest,
 )
 from reasoner_evals.runs.measures import ArmReading, as_run, joined, pooled
-from reasoner_evals.runs.reading import ERROR, open_run, read_arm
+from reasoner_evals.runs.reading import ERROR, UNFINISHED, UNGRADED, open_run, read_arm
 from reasoner_evals.runs.records import Arm, RunFolder, counted_records
 from reasoner_evals.runs.run import Watcher, evaluate, shares_samples
 from reasoner_evals.stats import Floats
 from reasoner_evals.tasks import GradedQuestion, TaskData
 from reasoner_evals.tuning.candidates import Candidate, RacingModel
-
-FINISHED: Final = "finished"
-"""The file that a round has once all its questions were asked."""
 
 
 class RoundMeasures(NamedTuple):
@@ -129,8 +126,6 @@ class Rounds:
         watcher: Watcher,
     ) -> None:
         folder = self.folder(model, name)
-        if (folder.path / FINISHED).exists():
-            return
         source = self.data.source.model_copy(
             update={"items": len(items), "subset": str(Subset())}
         )
@@ -152,10 +147,10 @@ class Rounds:
             else:
                 write_manifest(folder, manifest)
             write_items(folder, tasks)
-            await evaluate(
-                folder, manifest, tasks, model.engine, self.verifier, watcher
-            )
-            write_whole(folder.path / FINISHED, [b""])
+            if not _is_whole(folder):
+                await evaluate(
+                    folder, manifest, tasks, model.engine, self.verifier, watcher
+                )
 
     def _arms(self, candidates: Sequence[Candidate]) -> tuple[Arm, ...]:
         # A larger pool of the same samples comes first, so that a smaller one takes its samples from there. Of equal
@@ -255,6 +250,20 @@ class Rounds:
             )
             total += float(np.nansum(values))
         return total
+
+
+def _is_whole(folder: RunFolder) -> bool:
+    """Whether each question has a result with its grades in each arm; an error is a result, too."""
+    try:
+        run = open_run(folder.path)
+        arms = [read_arm(run, arm.name) for arm in run.manifest.arms]
+    except TraceError:
+        return False
+    return all(
+        run.folder.arm(data.arm.name).grades.exists()
+        and not {UNFINISHED, UNGRADED}.intersection(data.outcome.tolist())
+        for data in arms
+    )
 
 
 def _values(candidate: Candidate, read: ArmReading) -> dict[str, Floats]:
