@@ -153,6 +153,10 @@ def read_settings_table(path: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read --settings {path}: {error.strerror}") from error
     except ValueError as error:
         raise UsageError(f"--settings {path} is not TOML: {error}") from error
+    except RecursionError:
+        raise UsageError(
+            f"--settings {path} is not TOML: it is nested too deeply"
+        ) from None
 
 
 @contextmanager
