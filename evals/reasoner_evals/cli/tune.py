@@ -149,11 +149,12 @@ def command(
         folder=runs or out.with_suffix(""),
         out=out,
     )
-    with locked_race(setup):
+    with locked_race(setup) as sizes:
         return TuneRun(
             engine=setup.engine,
             display=TuneProgress(Terminal(), quiet=quiet),
             setup=setup,
+            sizes=sizes,
             command=command_line(),
             as_json=as_json,
         ).run()

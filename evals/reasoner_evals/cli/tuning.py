@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel
 
-from reasoner import Budget, Prices, Question
+from reasoner import Budget, Prices
 from reasoner.cli.given import read_prices
 from reasoner.cli.session import EngineRun, started
 from reasoner.cli.terminal import ANSWERED, USAGE
@@ -20,9 +20,10 @@ from reasoner.engine import Engine, EngineError
 from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import TraceError, UsageError, require
-from reasoner.journal.folder import make_folder, write_whole, writing
+from reasoner.journal.folder import check_free, write_whole, writing
+from reasoner.journal.lines import DAMAGED, sealed_line
 from reasoner.registry import build, expanded, spec_of
-from reasoner.system.files import read_value
+from reasoner.system.files import read_whole
 from reasoner.system.machine import require_extra
 from reasoner.system.printing import printable
 from reasoner.system.redaction import without_secrets
@@ -58,7 +59,7 @@ from reasoner_evals.tuning.rounds import FinishedRound, RoundMeasures, Rounds
 from reasoner_evals.tuning.split import QuestionSplit, apart, split
 from reasoner_evals.tuning.verdict import JudgedStrategy, forecasts, frontier, verdict
 
-M = TypeVar("M", bound=BaseModel)
+ANOTHER: Final = "give --runs another folder"
 
 
 class _Setup(Kept):
@@ -74,6 +75,13 @@ class _Setup(Kept):
     budget: str
     spend: int | None
     seed: int
+
+
+class _KeptRace(BaseModel):
+    """What decides a race, and the sizes that it has found."""
+
+    setup: _Setup
+    sizes: Sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +120,11 @@ class Tuning:
         if len(self.models) == 1 or model.name:
             return self.strategies
         return tuple(each for each in self.strategies if not is_single(each))
+
+    @property
+    def file(self) -> Path:
+        """Where the sizes are kept; the first file of a race."""
+        return self.folder / "race.json"
 
     @property
     def decided(self) -> _Setup:
@@ -238,44 +251,42 @@ def _check_sizes(strategies: Sequence[str], spend: str | None) -> None:
 
 
 @contextmanager
-def locked_race(tuning: Tuning) -> Iterator[None]:
-    """A locked folder that holds a race with these settings, or a new one.
+def locked_race(tuning: Tuning) -> Iterator[Sizes]:
+    """A locked folder that holds a race with these settings, or a new one; and the sizes that it has found.
+
+    A new folder goes again where no size was found.
 
     Raises:
         UsageError: the folder holds another race or other files, or another process writes it.
+        TraceError: the file of the race is damaged.
     """
-    file, decided = tuning.folder / "tune.json", tuning.decided
-    if file.exists():
-        before = _read(file, _Setup)
-        changed = [name for name, value in decided if value != getattr(before, name)]
-        if changed:
-            raise UsageError(
-                f"{tuning.folder} holds a race with other settings ({', '.join(changed)}): give --runs another folder"
-            )
-    elif tuning.folder.is_dir() and any(
-        each.name[0] != "." for each in tuning.folder.iterdir()
-    ):
+    sizes = _sizes_of(tuning)
+    with writing(tuning.folder, tuning.file, create=True):
+        yield sizes
+
+
+def _sizes_of(tuning: Tuning) -> Sizes:
+    """The sizes that an earlier session of this race has found. Raises as `locked_race`."""
+    if not tuning.file.exists():
+        check_free(tuning.folder, ANOTHER)
+        return Sizes()
+    try:
+        line = read_whole(tuning.file)
+        kept = _KeptRace.model_validate_json(line)
+        if sealed_line(kept) != line:
+            raise ValueError(DAMAGED)
+    except (OSError, ValueError) as error:
+        raise TraceError(
+            f"{tuning.file} is damaged, or of another version: {ANOTHER}"
+        ) from error
+    changed = [
+        name for name, value in tuning.decided if value != getattr(kept.setup, name)
+    ]
+    if changed:
         raise UsageError(
-            f"{tuning.folder} holds other files: give --runs another folder"
+            f"{tuning.folder} holds a race with other settings ({', '.join(changed)}): {ANOTHER}"
         )
-    make_folder(tuning.folder)
-    with writing(tuning.folder, file):
-        _write(file, decided)
-        yield
-
-
-def _write(file: Path, content: BaseModel) -> None:
-    write_whole(file, [content.model_dump_json(indent=1).encode(), b"\n"])
-
-
-def _read(file: Path, kind: type[M]) -> M:
-    return read_value(
-        file,
-        kind,
-        what="file of this race",
-        advice="delete it, and run the command again",
-        error=TraceError,
-    )
+    return kept.sizes
 
 
 class _Raced(NamedTuple):
@@ -293,16 +304,16 @@ class TuneRun(EngineRun):
 
     display: TuneProgress
     setup: Tuning
+    sizes: Sizes
+    """Those that an earlier session has found."""
     command: str
     as_json: bool = False
     outcome: RaceOutcome | None = field(default=None, init=False)
 
     def continued(self, code: int) -> int:
         """Say how to continue, where that helps; the exit code."""
-        if code != USAGE:
-            self.display.terminal.say(
-                "what was measured is kept: the same command continues the race"
-            )
+        if code != USAGE and self.setup.file.exists():
+            self.display.terminal.say("the same command continues the race")
         return code
 
     async def work(self) -> None:
@@ -335,12 +346,11 @@ class TuneRun(EngineRun):
         write(self.outcome)
 
     async def _sizes(self) -> Sizes:
-        """The candidates: sizes of an earlier session are read, missing ones are measured."""
-        setup, file = self.setup, self.setup.folder / "sizes.json"
-        sizes = _read(file, Sizes) if file.exists() else Sizes()
+        """The candidates: sizes that are missing are measured with what the first round and the judge leave."""
+        setup, sizes = self.setup, self.sizes
         questions = [item.question for item in setup.sides.race[:PILOT]]
-        if setup.goal.seconds and not sizes.pace:
-            await self._check_one(setup.goal.seconds, questions)
+        asked = len(rounds(len(setup.sides.race))[0]) + 2 * len(setup.sides.judge)
+        most = (setup.spend or math.inf) - asked * (setup.goal.tokens or 0)
         for model, spec, label in self._labelled():
             if label in sizes.by_strategy:
                 continue
@@ -355,6 +365,7 @@ class TuneRun(EngineRun):
                 model.engine,
                 setup.verifier,
                 self.display.note,
+                (most - sizes.tokens) / model.price,
             )
             result = SizedCandidates(
                 candidates=tuple(
@@ -365,35 +376,29 @@ class TuneRun(EngineRun):
                 tokens=own.tokens * model.price,
             )
             sizes = Sizes(by_strategy={**sizes.by_strategy, label: result})
-            _write(file, sizes)
+            if own.tokens:
+                self._keep(sizes)
         if setup.goal.seconds and not sizes.pace:
             arms = [each for each in sizes.candidates if each.votes] or sizes.candidates
             largest = max(arms, key=lambda each: each.size).arm
-            pace = await pace_of(largest, questions, setup.engine)
+            pace = await pace_of(largest, questions, setup.engine, most - sizes.tokens)
             sizes = sizes.model_copy(update={"pace": pace})
-            _write(file, sizes)
             self.display.note(
                 f"{setup.goal} is sequential={sizes.latest(setup.goal)}: {largest} has {pace.rate:,.0f} sequential "
                 "tokens a second"
             )
+        self._keep(sizes)
         return sizes
+
+    def _keep(self, sizes: Sizes) -> None:
+        kept = _KeptRace(setup=self.setup.decided, sizes=sizes)
+        write_whole(self.setup.file, [sealed_line(kept)])
 
     def _labelled(self) -> Iterator[tuple[RacingModel, str, str]]:
         """Each model with each of its strategies, and the label of both."""
         for model in self.setup.models:
             for spec in self.setup.strategies_of(model):
                 yield model, spec, f"{spec} on {model.name}" if model.name else spec
-
-    async def _check_one(self, seconds: float, questions: Sequence[Question]) -> None:
-        """Refuse what not even one sample keeps. Raises UsageError."""
-        single = next(each for each in self.setup.strategies if is_single(each))
-        self.display.begin(f"measuring the seconds of {printable(single)}")
-        pace = await pace_of(single, questions, self.setup.engine)
-        if pace.seconds > seconds:
-            raise UsageError(
-                f"--seconds {seconds:g} is too little: one sample takes {pace.seconds:.2g} seconds when it is asked "
-                "alone; raise it, or lower --max-tokens"
-            )
 
     async def _raced(self, all_rounds: Rounds, sizes: Sizes) -> _Raced:
         """Run the race to its end, or continue it."""

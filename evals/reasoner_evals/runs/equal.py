@@ -1,5 +1,6 @@
 """Strategies at equal cost: each in the size at which it computes about the same number of tokens for a question."""
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -168,15 +169,28 @@ def _amount(goal: Budget) -> int:
     return cast("int", goal.tokens or goal.sequential)
 
 
+class SpendExceeded(UsageError):
+    """A size costs more than may be spent."""
+
+
 async def costs_of(
     spec: str,
     questions: Sequence[Question],
     engine: Engine,
     verifier: Verifier | None,
+    most: float = math.inf,
     *,
     concurrency: int = CONCURRENCY,
 ) -> list[Cost]:
-    """The costs of these questions, with empty caches. Raises the error of one that fails."""
+    """The costs of these questions, with empty caches. Raises the error of one that fails.
+
+    Raises SpendExceeded: together they would cost more than `most` tokens, and cost less.
+    """
+    share = (
+        Budget()
+        if most == math.inf
+        else Budget(tokens=max(1, int(most // len(questions))))
+    )
     await reset_caches(engine, verifier)
     strategy: Strategy = build("strategy", spec)
     solutions = await solve_many(
@@ -184,12 +198,17 @@ async def costs_of(
         strategy,
         engine,
         verifier=verifier if strategy.uses_verifier else None,
+        each=share,
         concurrency=concurrency,
     )
     if error := next(
         (solution.error for solution in solutions if solution.error), None
     ):
         raise error
+    if any(each.ended_by == "budget" for each in solutions):
+        raise SpendExceeded(
+            f"--spend is too little to find the size of {spec}: raise it, or name fewer strategies with -s"
+        )
     return [each.cost for each in solutions]
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from reasoner import Budget, Cost, Question
 from reasoner.engine import Engine, EngineUnavailable
 from reasoner.engines.mixture import MixtureEngine
-from reasoner.errors import EngineDied, ReasonerError
+from reasoner.errors import EngineDied, ReasonerError, UsageError
 from reasoner.registry import build, expanded, load, options_of, spec_of
 from reasoner.specs import BareWord, Spec
 from reasoner.stopping.rules import Order
@@ -20,6 +20,7 @@ from reasoner.verifier import Verifier
 from reasoner_evals.runs.equal import (
     MAX_SIZE,
     SIZES,
+    SpendExceeded,
     all_strategies,
     costs_of,
     narrow_down,
@@ -155,8 +156,6 @@ class SizedCandidates(Kept):
 class Pace(Kept):
     """How long a question takes on this engine while no other one is asked."""
 
-    seconds: float
-    """On average."""
     rate: float
     """Sequential tokens a second."""
     tokens: float
@@ -233,10 +232,13 @@ async def sized(
     engine: Engine,
     verifier: Verifier | None,
     tell: Callable[[str], None],
+    most: float = math.inf,
 ) -> SizedCandidates:
     """The candidates of one strategy. Where the goal is in seconds, each question is asked alone.
 
     Raises:
+        SpendExceeded: the sizes cost more than `most` tokens.
+        UsageError: one sample takes more seconds than the goal.
         EngineDied: the engine is gone.
         EngineUnavailable: it does not answer.
     """
@@ -245,7 +247,7 @@ async def sized(
     async def measure(text: str) -> float:
         nonlocal tokens
         costs = await (costs_of if goal.tokens else _alone)(
-            text, questions, engine, verifier
+            text, questions, engine, verifier, most - tokens
         )
         tokens += sum(each.tokens for each in costs)
         return fmean(each.tokens if goal.tokens else each.seconds for each in costs)
@@ -257,17 +259,20 @@ async def sized(
     pooled = samples and "stop" not in plain.options
     given = expanded("strategy", spec).options.keys() & set(SIZES)
     if plain.name == "single" or (given and not pooled):
-        return SizedCandidates(candidates=(Candidate(spec=str(plain), arm=str(plain)),))
+        if plain.name == "single" and goal.seconds:
+            _check_seconds(await measure(str(plain)), goal.seconds)
+        return SizedCandidates(
+            candidates=(Candidate(spec=str(plain), arm=str(plain)),), tokens=tokens
+        )
     tried: dict[int, tuple[str, float]] = {}
     amount = float(goal.tokens or goal.seconds or 0)
     try:
         if given:
             # A spec leaves out a size that is the default.
             tried[build("strategy", str(plain)).n] = str(plain), 0.0
-        for part in PARTS if not pooled else PARTS[-1:]:
-            if not given:
-                await narrow_down(str(plain), part * amount, tried, measure, TRIALS)
-    except (EngineDied, EngineUnavailable):
+        for part in () if given else PARTS[-1:] if pooled else PARTS:
+            await narrow_down(str(plain), part * amount, tried, measure, TRIALS)
+    except (EngineDied, EngineUnavailable, SpendExceeded):
         raise
     except ReasonerError as error:
         tell(f"{spec} is left out: {error}")
@@ -292,17 +297,24 @@ async def sized(
     )
 
 
+def _check_seconds(taken: float, goal: float) -> None:
+    if taken > goal:
+        raise UsageError(
+            f"--seconds {goal:g} is too little: one sample takes {taken:.2g} seconds when it is asked alone; raise it, "
+            "or lower --max-tokens"
+        )
+
+
 async def pace_of(
     spec: str,
     questions: Sequence[Question],
     engine: Engine,
-    verifier: Verifier | None = None,
+    most: float,
 ) -> Pace:
-    """The pace of a strategy. Raises EngineError: the engine fails."""
-    costs = await _alone(spec, questions, engine, verifier)
+    """The pace of a strategy. Raises EngineError or SpendExceeded."""
+    costs = await _alone(spec, questions, engine, None, most)
     seconds = sum(each.seconds for each in costs)
     return Pace(
-        seconds=seconds / len(costs),
         rate=sum(each.sequential_tokens for each in costs) / seconds,
         tokens=fmean(each.tokens for each in costs),
         spent=sum(each.tokens for each in costs),
@@ -314,8 +326,9 @@ async def _alone(
     questions: Sequence[Question],
     engine: Engine,
     verifier: Verifier | None,
+    most: float,
 ) -> list[Cost]:
-    return await costs_of(spec, questions, engine, verifier, concurrency=1)
+    return await costs_of(spec, questions, engine, verifier, most, concurrency=1)
 
 
 def price_of(

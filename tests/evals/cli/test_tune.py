@@ -261,7 +261,7 @@ def test_candidates_that_all_fail_are_told_in_a_line_and_can_be_tried_again(
     problem, again = ended.err.splitlines()[-2:]
     assert "no candidate has a result: " in problem
     assert "this model is asleep" in problem
-    assert again == "what was measured is kept: the same command continues the race"
+    assert again == "the same command continues the race"
     assert not out.exists()
 
 
@@ -291,7 +291,7 @@ def test_a_file_without_answers_or_of_something_else_is_refused_in_one_line(
     ("arguments", "problem"),
     [
         (("--out", "tuned"), "must be a file that ends in .toml"),
-        (("--out", "x.toml", "--spend", "10"), "--spend 10 is too little"),
+        (("--out", "x.toml", "--spend", "1"), "--spend is too little to find the size"),
         (("--out", "x.toml", "--limit", "1"), "1 question cannot be divided"),
         (
             ("--out", "x.toml", "--tokens", "sequential=2k"),
@@ -338,7 +338,7 @@ def test_a_file_without_answers_or_of_something_else_is_refused_in_one_line(
         ),
         (
             ("--out", "x.toml", "--runs", "."),
-            "holds other files: give --runs another folder",
+            "or other files: give --runs another folder",
         ),
     ],
 )
@@ -364,6 +364,38 @@ def test_what_does_not_work_is_refused_in_one_line(
     )
     assert ended.code == 2
     assert problem in ended.error
+    # Nothing was measured, so nothing stays.
+    assert not (shared / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [(b'"tokens":', b'"tokens":-'), (b'"candidates":[', b'"candidates":[],"x":[')],
+)
+def test_a_damaged_file_of_sizes_is_refused_and_the_advice_works(
+    shared: Path, tuned: Path, run: Run, damage: tuple[bytes, bytes]
+) -> None:
+    folder = shared / "damaged"
+    shutil.copytree(tuned.with_suffix(""), folder, dirs_exist_ok=True)
+    kept = folder / "race.json"
+    kept.write_bytes(kept.read_bytes().replace(*damage))
+    ended = tune(run, shared, folder.with_suffix(".toml"))
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.error == (
+        f"error: {kept} is damaged, or of another version: give --runs another folder"
+    )
+
+
+def test_an_engine_that_does_not_start_leaves_nothing_behind(
+    shared: Path, run: Run
+) -> None:
+    out = shared / "asleep.toml"
+    asked = ("tune", str(shared / "mine.jsonl"), *NAMED, "--tokens", "400")
+    nobody = ("-e", "openai:patience=0", "--base-url", "http://127.0.0.1:9")
+    ended = run(*asked, *nobody, "--out", str(out))
+    assert (ended.code, ended.out) == (4, "")
+    assert "continues the race" not in ended.err
+    assert not out.with_suffix("").exists()
 
 
 def test_a_hostile_or_damaged_file_of_settings_is_refused(
@@ -372,6 +404,7 @@ def test_a_hostile_or_damaged_file_of_settings_is_refused(
     bad = tmp_path / "bad.toml"
     for content, problem in (
         ("[default", "is not TOML"),
+        (f"default = {'[' * 10_000}", "is not TOML: it is nested too deeply"),
         (
             "[model]\nshell = 'x'",
             "[model] must be a table of texts with model, engine, base_url",
