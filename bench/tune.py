@@ -35,7 +35,7 @@ from reasoner_evals.stats import Bools, Floats, Ints
 from reasoner_evals.stats.estimators import best_of_k, votes_at_k
 from reasoner_evals.tuning.candidates import LEAST, PARTS, PILOT, STOPS, TRIALS
 from reasoner_evals.tuning.race import Race, rounds
-from reasoner_evals.tuning.split import FEW, JUDGES
+from reasoner_evals.tuning.split import JUDGES
 from reasoner_evals.tuning.verdict import SINGLES, JudgedStrategy, verdict
 
 POPULATION = 2000
@@ -343,21 +343,25 @@ def tuned(of: Field, asked: np.ndarray) -> Result:
         )
         spent += price(inside) * len(block)
         race.look()
-    chosen = race.choice(few=len(asked) < FEW)
+    chosen = race.choice()
     vote = min(
         of.votes, key=lambda who: abs(own[who] - (own[chosen] if chosen else goal))
     )
     names = {SINGLES[0]: 0, "a plain vote": vote}
+    if chosen not in names.values():
+        names["the choice of the race"] = chosen
     judged = {
         who: JudgedStrategy(
             of.names[who], of.right[who, judging], *([of.tokens[who, judging]] * 3)
         )
-        for who in {chosen, *names.values()}
+        for who in names.values()
     }
     spent += sum(float(each.tokens.sum()) for each in judged.values())
-    judgement = verdict(
-        judged[chosen], [(name, judged[who]) for name, who in names.items()]
-    )
+    baselines = [(name, judged[who]) for name, who in names.items()]
+    judgement = verdict(judged[chosen], baselines)
+    if better := judgement.better:
+        chosen = names[better.name]
+        judgement = verdict(judged[chosen], baselines)
     truth = of.right.mean(axis=1)
     wrong = [
         each.name
@@ -375,9 +379,7 @@ def tuned(of: Field, asked: np.ndarray) -> Result:
 def chosen_by_all(of: Field, asked: np.ndarray) -> int:
     """What is chosen where all candidates answer these questions."""
     right, tokens = of.right[:, asked], of.tokens[:, asked]
-    return Race(right, tokens, tokens, of.goal).choice(
-        few=len(asked) < FEW * 2 // JUDGES
-    )
+    return Race(right, tokens, tokens, of.goal).choice()
 
 
 def line(name: str, of: Field, count: int, resamples: int) -> str:

@@ -461,7 +461,10 @@ class TuneRun(EngineRun):
     async def _judged(
         self, all_rounds: Rounds, sizes: Sizes, raced: _Raced
     ) -> RaceOutcome:
-        """Choose a candidate, and compare it with the baselines on the questions that judge."""
+        """Choose a candidate, and compare it with the baselines on the questions that judge.
+
+        A baseline that these show to be more accurate is chosen in its place.
+        """
         setup, candidates, progress, race = (
             self.setup,
             sizes.candidates,
@@ -469,11 +472,13 @@ class TuneRun(EngineRun):
             raced.race,
         )
         specs = [each.label for each in candidates]
-        chosen = race.choice(few=setup.sides.few)
+        chosen = race.choice()
         progress.begin(f"judging {specs[chosen]}")
         own = candidates[chosen]
         compared = baselines(candidates, race, chosen, setup.models)
-        judged = [own, *(each for _, each in compared)]
+        if own not in [each for _, each in compared]:
+            compared.append(("the choice of the race", own))
+        judged = [each for _, each in compared]
         if not str(setup.goal):
             judged += [
                 each.model_copy(update={"spec": each.arm})
@@ -501,12 +506,15 @@ class TuneRun(EngineRun):
             )
             for at, each in enumerate(asked)
         }
-        judgement = verdict(
-            values[own.label],
-            [(name, values[each.label]) for name, each in compared],
-            list(read.groups) if all(read.groups) else None,
-            few=setup.sides.few,
+        judge = partial(
+            verdict,
+            baselines=[(name, values[each.label]) for name, each in compared],
+            groups=list(read.groups) if all(read.groups) else None,
         )
+        judgement = judge(values[own.label])
+        if better := judgement.better:
+            own = next(each for each in judged if each.label == better.other.spec)
+            judgement = judge(better.other)
         progress.begin("writing the profile")
         model = next(each for each in setup.models if each.name == own.model)
         # A profile promises nothing of samples that a limit cuts.
@@ -530,7 +538,6 @@ class TuneRun(EngineRun):
             tuning=setup.decided.model_dump(),
             race=race,
             specs=tuple(specs),
-            chosen=chosen,
             strategy=own.spec,
             verdict=judgement,
             forecast=tuple(forecasts(race, specs, setup.goal.seconds or race.budget)),

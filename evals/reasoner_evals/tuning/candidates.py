@@ -349,7 +349,7 @@ def baselines(
     chosen: int,
     models: Sequence[RacingModel],
 ) -> list[tuple[str, Candidate]]:
-    """One sample, and the plain vote that costs about what the chosen one does; where that is one sample, all.
+    """One sample, and the plain vote that costs about what the chosen one does; where that is one sample, the largest.
 
     Of several models, the sample is of the one whose samples were right most often; the vote is of the model that
     was chosen.
@@ -379,7 +379,8 @@ def baselines(
     vote = build("strategy", whole.arm)
     spec = spec_of(type(vote)(n=size, params=vote.params))
     equal = whole.model_copy(update={"spec": spec})
-    return [*named, ("a plain vote of equal cost", equal)]
+    title = "the largest plain vote" if own == single else "a plain vote of equal cost"
+    return [*named, (title, equal)]
 
 
 def _fitting(tried: dict[int, tuple[str, float]], goal: float) -> int:

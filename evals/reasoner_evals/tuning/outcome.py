@@ -16,13 +16,7 @@ from reasoner_evals.stats.intervals import Interval
 from reasoner_evals.tasks.data import Source
 from reasoner_evals.tuning.profile import promises
 from reasoner_evals.tuning.race import Race
-from reasoner_evals.tuning.verdict import (
-    Forecast,
-    JudgedStrategy,
-    Point,
-    TuningVerdict,
-    unshown,
-)
+from reasoner_evals.tuning.verdict import Forecast, JudgedStrategy, Point, TuningVerdict
 
 TUNED: Final = "tuned"
 """The name of the verifier in the settings."""
@@ -36,7 +30,6 @@ class RaceOutcome:
     """What decided the race."""
     race: Race
     specs: tuple[str, ...]
-    chosen: int
     strategy: str
     """The spec of the chosen one."""
     verdict: TuningVerdict
@@ -95,8 +88,6 @@ class RaceOutcome:
         """The verdict, what it rests on, and the forecast."""
         verdict = self.verdict
         yield verdict.headline
-        if self.verdict.few:
-            yield f"note: {unshown(verdict.questions)}; the cheapest candidate that none is shown to beat is chosen"
         if not any(self.race.accuracy(who) for who in range(len(self.specs))):
             yield "note: no candidate answered a question rightly: check the reference answers and their kind"
         yield f"strategy   {verdict.chosen.spec}"
@@ -153,7 +144,6 @@ class RaceOutcome:
             "verifier": self.verifier or None,
             "model": self.model,
             "questions": verdict.questions,
-            "few": verdict.few,
             "accuracy": _number(verdict.accuracy.mean),
             "low": _number(verdict.accuracy.low),
             "high": _number(verdict.accuracy.high),

@@ -58,7 +58,7 @@ def write(outcome: RaceOutcome) -> None:
 
 def page(outcome: RaceOutcome) -> str:
     """The page."""
-    race, specs = outcome.race, outcome.specs
+    race, specs, chosen = outcome.race, outcome.specs, outcome.verdict.chosen.spec
     out = {each.who: each for each in race.exits}
     candidates = [
         {
@@ -69,7 +69,7 @@ def page(outcome: RaceOutcome) -> str:
             "why": why_out(out[who], specs, race, outcome.errors)
             if who in out
             else "stayed in",
-            "chosen": who == outcome.chosen,
+            "chosen": specs[who] == chosen,
         }
         for who in [*race.inside, *(each.who for each in reversed(race.exits))]
         if race.asked(who)
@@ -77,13 +77,13 @@ def page(outcome: RaceOutcome) -> str:
     sequential = np.array([mean_of(row) for row in race.sequential])
     tokens = np.array([race.cost(who) for who in range(len(specs))])
     figures = [
-        figure("tokens a question", race, specs, tokens, outcome.chosen),
+        figure("tokens a question", race, specs, tokens, chosen),
         figure(
             "sequential tokens a question: the waiting",
             race,
             specs,
             sequential,
-            outcome.chosen,
+            chosen,
         ),
     ]
     _, *lines = outcome.lines
@@ -105,7 +105,7 @@ def page(outcome: RaceOutcome) -> str:
 
 
 def figure(
-    title: str, race: Race, specs: tuple[str, ...], cost: Any, chosen: int
+    title: str, race: Race, specs: tuple[str, ...], cost: Any, chosen: str
 ) -> RaceFigure | None:
     """Accuracy against these costs [K]; None where no candidate has one."""
     shown = [
@@ -131,7 +131,7 @@ def figure(
             x(cost[who]),
             y(race.accuracy(who)),
             f"{specs[who]}: {100 * race.accuracy(who):.1f} %, {cost[who]:,.0f} {title.partition(':')[0]}",
-            "chosen" if who == chosen else "in" if who in inside else "out",
+            "chosen" if specs[who] == chosen else "in" if who in inside else "out",
         )
         for who in shown
     )

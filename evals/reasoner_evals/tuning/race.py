@@ -200,20 +200,10 @@ class Race:
         whole = float(self.expected_costs.sum())
         return max(whole / SHARE, LEAST_SHARE * self.goal) * questions
 
-    def choice(self, *, few: bool) -> int:
-        """The candidate to run: the cheapest within a margin of the most accurate one.
-
-        With `few` questions it is the cheapest that no other one is shown to beat: estimates would mostly be luck.
-        """
+    def choice(self) -> int:
+        """The candidate to run: the cheapest within a margin of the most accurate one."""
         inside, right, costs = self.inside, self.accuracies, self.costs
-        unproved = [each.who for each in self.exits if each.why == "behind"]
-        near = (
-            inside + unproved
-            if few
-            else [
-                who for who in inside if right[who] >= right[inside[0]] - NEAR - TRACE
-            ]
-        )
+        near = [who for who in inside if right[who] >= right[inside[0]] - NEAR - TRACE]
         return min(near, key=lambda who: (costs[who], -right[who], who))
 
 

@@ -153,25 +153,19 @@ class Rounds:
                 )
 
     def _arms(self, candidates: Sequence[Candidate]) -> tuple[Arm, ...]:
-        # A larger pool of the same samples comes first, so that a smaller one takes its samples from there. Of equal
-        # ones, that is one whose log-probabilities a verifier reads.
-        pools = sorted(
-            candidates,
-            key=lambda each: (
-                -each.size,
-                not build("strategy", each.arm).uses_verifier,
-            ),
-        )
-        ordered = tuple(dict.fromkeys(each.arm for each in pools))
-        return arms_of(
+        specs = tuple(dict.fromkeys(each.arm for each in candidates))
+        arms = arms_of(
             Grid(
                 (self.data.source.task,),
-                ordered,
+                specs,
                 self.verifier_spec,
                 (Budget(sequential=self.latest),) if self.latest else (),
                 (self.seed,),
             )
         )
+        # A larger pool of the same samples comes first, so that a smaller one takes its samples from there. Of equal
+        # ones, that is one whose log-probabilities a verifier reads.
+        return tuple(sorted(arms, key=lambda arm: (-arm.pool, not arm.verifier)))
 
     def read(
         self, name: str, candidates: Sequence[Candidate], inside: Sequence[int]

@@ -10,8 +10,6 @@ from reasoner_evals.tasks.graders import GradedQuestion
 
 JUDGES: Final = 3
 """One question, or group, in `JUDGES` judges."""
-FEW: Final = 60
-"""With fewer questions the race does not choose by an estimate: it would mostly choose luck."""
 
 
 class QuestionSplit(NamedTuple):
@@ -19,11 +17,6 @@ class QuestionSplit(NamedTuple):
 
     race: tuple[GradedQuestion, ...]
     judge: tuple[GradedQuestion, ...]
-
-    @property
-    def few(self) -> bool:
-        """Whether the questions are too few to choose by an estimate."""
-        return len(self.race) + len(self.judge) < FEW
 
 
 def split(items: Sequence[GradedQuestion]) -> QuestionSplit:
@@ -38,7 +31,7 @@ def split(items: Sequence[GradedQuestion]) -> QuestionSplit:
     )
     if not all(sides):
         raise UsageError(
-            f"{counted(len(items), 'question')} cannot be divided into a race and a judge: give about {FEW} or more, "
+            f"{counted(len(items), 'question')} cannot be divided into a race and a judge: give about 60 or more, "
             "with several groups where they have any"
         )
     return sides

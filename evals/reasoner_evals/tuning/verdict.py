@@ -9,14 +9,12 @@ import numpy as np
 
 from reasoner_evals.stats import Floats
 from reasoner_evals.stats.intervals import (
-    DISCORDANT,
     Groups,
     Interval,
     PairedTest,
     compare,
     holm,
     interval,
-    minimum_detectable,
 )
 from reasoner_evals.tuning.race import MARGIN, SLACK, Race
 
@@ -70,12 +68,12 @@ class TuningVerdict:
     single: str
     """The name of the baseline that is a single sample."""
     questions: int
-    few: bool
 
     @property
-    def _better(self) -> StrategyComparison | None:
-        """A baseline that the judge shows to be more accurate."""
-        return next((each for each in self.comparisons if each.loss), None)
+    def better(self) -> StrategyComparison | None:
+        """The baseline that is shown to be more accurate by most; None without any."""
+        lost = [each for each in self.comparisons if each.loss]
+        return min(lost, key=lambda each: each.test.difference.mean, default=None)
 
     @property
     def headline(self) -> str:
@@ -83,19 +81,11 @@ class TuningVerdict:
         single = next(
             (each for each in self.comparisons if each.name == self.single), None
         )
-        if single is None and (better := self._better):
-            gap = -100 * better.test.difference.mean
-            return (
-                f"The race shows nothing better than {self.single}, but {better.name} is, by {gap:.1f} points "
-                f"(p = {better.p_value:.2g}): give more questions."
-            )
         if single is None:
-            return f"Nothing {'is shown to beat' if self.few else 'beats'} {self.single} here."
+            return f"Nothing beats {self.single} here."
         gained = 100 * single.test.difference.mean
         if single.gain:
             return f"{self.chosen.spec} beats {single.name} by {gained:.1f} points (p = {single.p_value:.2g})."
-        if single.loss:
-            return f"{self.chosen.spec} is worse than {single.name} by {-gained:.1f} points (p = {single.p_value:.2g})."
         return (
             f"No gain over {single.name} is shown: {gained:+z.1f} points on {self.questions} questions "
             f"(p = {single.p_value:.2g}), and they show {100 * single.test.detectable:.0f} points or more."
@@ -110,8 +100,6 @@ def verdict(
     chosen: JudgedStrategy,
     baselines: Sequence[tuple[str, JudgedStrategy]],
     groups: Groups | None = None,
-    *,
-    few: bool = False,
 ) -> TuningVerdict:
     """Compare the chosen strategy with each baseline, question by question; all p-values are one family.
 
@@ -125,20 +113,7 @@ def verdict(
         for (name, other), test, p_value in zip(others, tests, adjusted, strict=True)
     )
     accuracy = interval(chosen.right, groups)
-    return TuningVerdict(
-        chosen, accuracy, comparisons, baselines[0][0], accuracy.n, few
-    )
-
-
-def unshown(questions: int) -> str:
-    """What so few questions cannot show, in a sentence."""
-    if not questions:
-        return "no question judges"
-    least = 100 * minimum_detectable(questions, DISCORDANT)
-    return (
-        f"{questions} questions judge: they show a difference of {min(least, 100):.0f} points or more, where two "
-        "strategies differ on a fifth of them; a smaller one may be luck"
-    )
+    return TuningVerdict(chosen, accuracy, comparisons, baselines[0][0], accuracy.n)
 
 
 class Forecast(NamedTuple):

@@ -143,22 +143,21 @@ def test_other_commands_run_what_was_tuned(shared: Path, tuned: Path, run: Run) 
     assert len(answers.read_text().splitlines()) == 66
 
 
-def test_few_questions_say_what_they_cannot_show_and_choose_safely(
-    tmp_path: Path, run: Run
+def test_what_the_judge_shows_to_be_worse_is_not_written(
+    shared: Path, tmp_path: Path, run: Run
 ) -> None:
-    few = questions(tmp_path / "few.jsonl", 24)
-    ended = run(
-        "tune",
-        str(few),
-        *ENGINE,
-        "-s",
-        "self_consistency",
-        "--out",
-        str(tmp_path / "few.toml"),
-    )
+    """No candidate is right in the race, so that it chooses one sample; the judge shows that a vote is better."""
+    wrong = tmp_path / "wrong.jsonl"
+    rows = [{"question": f"What is {n} + 300?", "answer": "-1"} for n in range(24)]
+    wrong.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    out = tmp_path / "tuned.toml"
+    judging = ("--judge-on", str(shared / "mine.jsonl"), "--out", str(out))
+    ended = run("tune", str(wrong), *ENGINE, "-s", "self_consistency", *judging)
     assert ended.code == 0, ended.err
-    assert "questions judge: they show a difference of" in ended.out
-    assert "a smaller one may be luck" in ended.out
+    written = tomllib.loads(out.read_text())
+    assert written["default"]["strategy"].startswith("self_consistency")
+    assert " beats one greedy sample by " in written["tuned"]["verdict"]
+    assert not any(" -" in line for line in ended.out.splitlines() if "against" in line)
 
 
 def test_a_model_that_is_always_wrong_is_told_in_a_line(
@@ -178,7 +177,7 @@ def test_a_model_that_is_always_wrong_is_told_in_a_line(
         str(tmp_path / "wrong.toml"),
     )
     assert "no candidate answered a question rightly" in ended.out
-    assert ended.out.startswith("Nothing is shown to beat one greedy sample here.")
+    assert ended.out.startswith("Nothing beats one greedy sample here.")
 
 
 FAMILY = ("-s", "self_consistency:n=8", "-s", "single:temperature=0")

@@ -31,7 +31,7 @@ def test_of_two_candidates_one_that_is_never_right_goes_out_as_soon_as_the_bets_
     run = race(np.array([[1.0] * left_at, [0.0] * left_at]), [10, 10])
     [out] = run.look()
     assert (out.who, out.why, out.against, out.questions) == (1, "worse", 0, left_at)
-    assert run.choice(few=False) == 0
+    assert run.choice() == 0
 
 
 def test_equally_accurate_candidates_are_told_apart_by_their_cost_alone() -> None:
@@ -40,7 +40,7 @@ def test_equally_accurate_candidates_are_told_apart_by_their_cost_alone() -> Non
         (0, "dearer"),
         (1, "dearer"),
     }
-    assert run.choice(few=False) == 2
+    assert run.choice() == 2
 
 
 def test_over_the_budget_without_a_result_and_never_the_last_one() -> None:
@@ -50,21 +50,15 @@ def test_over_the_budget_without_a_result_and_never_the_last_one() -> None:
     assert run.inside == [2]
     alone = race(np.ones((1, 20)), [500], goal=100)
     assert not alone.look()
-    assert alone.choice(few=True) == 0
-
-
-def test_few_questions_choose_the_cheapest_that_none_is_shown_to_beat() -> None:
-    right = np.array([[1.0] * 10 + [0.0] * 2, [1.0] * 12])
-    assert race(right, [10, 90]).choice(few=True) == 0
-    assert race(right, [10, 90]).choice(few=False) == 1
+    assert alone.choice() == 0
 
 
 def test_of_nearly_equal_ones_the_cheaper_one_is_chosen() -> None:
     right = np.ones((2, 400))
     right[0, : int(400 * NEAR)] = 0
-    assert race(right, [10, 90]).choice(few=False) == 0
+    assert race(right, [10, 90]).choice() == 0
     right[0, : int(400 * NEAR) + 1] = 0
-    assert race(right, [10, 90]).choice(few=False) == 1
+    assert race(right, [10, 90]).choice() == 1
 
 
 @given(
