@@ -306,3 +306,22 @@ def announcements(text: str, start: int = 0) -> Iterator[Form]:
             and not _LIST.match(clause)
         ):
             yield Form(clause, at, head.end())
+
+
+_SENTENCES = re.compile(r"(?<=[.!?])\s|(?<=[\u3002\uff01\uff1f])|\n")
+_VALUE = re.compile(r"[\d$\\=]")
+
+
+@cache
+def _reader() -> re.Pattern[str]:
+    words = {word for row in table().values() for word in row.get("reader", ())}
+    begin = rf"(?:(?<![^\W_])|(?={_UNSPACED.pattern}))"
+    return re.compile(rf"{begin}(?:{_words(words)})", re.IGNORECASE)
+
+
+def speaks_to_reader(text: str) -> bool:
+    """Whether all that follows an answer is said to the reader, such as an offer of help, and gives no value."""
+    sentences = [each for each in _SENTENCES.split(text) if _LETTER.search(each)]
+    if _VALUE.search(text) or any(announcements(text)):
+        return False
+    return all(map(_reader().search, sentences))

@@ -57,7 +57,7 @@ class MathSpace(FormReader):
     """
 
     name: ClassVar[str] = "math"
-    version: ClassVar[int] = 9
+    version: ClassVar[int] = 10
     instruction: ClassVar[str] = "Put the final answer in \\boxed{}."
     opening: ClassVar[Opening | None] = LONG_BOX
 

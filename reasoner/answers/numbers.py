@@ -106,7 +106,7 @@ class NumberSpace(KeyedKind):
     """
 
     name: ClassVar[str] = "number"
-    version: ClassVar[int] = 9
+    version: ClassVar[int] = 10
     opening: ClassVar[Opening | None] = SENTENCE
 
     ask: Literal["form", "steps"] = field(default="form", kw_only=True)

@@ -16,6 +16,7 @@ from reasoner.answers.forms import (
     announcements,
     clause_end,
     machine_forms,
+    speaks_to_reader,
 )
 from reasoner.answers.thinking import final_segment
 from reasoner.errors import UsageError
@@ -109,16 +110,16 @@ class FormReader(Probed):
             return Answer(own.text, own.key, "pattern")
         text = segment[-self.tail :].rstrip()
         if forms := self.forms(text):
-            rule, clause, end, answer = (
-                "form",
-                "",
-                forms[0].end,
-                self.inside(forms[0].text, text),
-            )
+            rule, end = "form", forms[0].end
+            answer = self.inside(forms[0].text, text)
             again, later = self._announced(text, end)
             if answer is None or (later is not None and later.key != answer.key):
                 return None
-            stop = clause_end(text, again or end)
+            end = again or end
+            if displayed := _DISPLAY_END.match(text, end):
+                end = displayed.end()
+            stop = clause_end(text, end)
+            clause = text[end:stop] if displayed else ""
         else:
             rule, (end, answer) = "announced", self._announced(text, 0)
             if answer is None:
@@ -129,11 +130,9 @@ class FormReader(Probed):
         if text[stop - 1] in "?\uff1f\u061f":
             return None
         rest = _SILENT.sub("", text[stop:])
-        return (
-            None
-            if self.rival(rest, answer, clause)
-            else Answer(answer.text, answer.key, rule)
-        )
+        if self.rival("" if speaks_to_reader(rest) else rest, answer, clause):
+            return None
+        return Answer(answer.text, answer.key, rule)
 
     def _announced(self, text: str, start: int) -> tuple[int, Answer | None]:
         """The last announced answer after an offset, and where it begins; None if there is none."""
@@ -184,6 +183,7 @@ _BRACKETED = re.compile(
 """Words or an equation in brackets; neither a label nor a point is one."""
 _ANY_WORD = re.compile(r"\w")
 _DISPLAYED = re.compile(r"\s*(?:\\\[|\$\$)\s*")
+_DISPLAY_END = re.compile(r"\s*+(?:\\\]|\$\$)")
 _SILENT = re.compile(r"I hope it is correct\.?|\\end\{[a-z]+\*?\}")
 """What may follow an answer and says nothing: the end of the usual worked examples (2206.14858), and of a formula."""
 

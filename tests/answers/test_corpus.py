@@ -27,11 +27,11 @@ SPACES: dict[str, AnswerSpace] = {
     for space in (NumberSpace(), MathSpace(), YesNoSpace(), TextSpace(), CodeSpace())
 }
 STATED = {
-    "number": 400,
-    "math": 250,
-    "choice": 360,
+    "number": 425,
+    "math": 261,
+    "choice": 369,
     "yes_no": 265,
-    "text": 185,
+    "text": 195,
     "code": 20,
 }
 """The least number of replies of each kind that have a form."""

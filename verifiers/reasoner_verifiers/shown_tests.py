@@ -306,7 +306,7 @@ def _calls(
     """The calls of the function in one line of prose, with their signs, and the plain value behind the last."""
     if re.match(r"\s*(?:>>>|\.\.\.|assert\b|(?:async )?def\b|return\b)", line):
         return
-    found: list[tuple[ast.expr, re.Match[str]]] = []
+    calls: list[tuple[ast.expr, re.Match[str]]] = []
     opening = re.compile(rf"(?<![\w.]){re.escape(asked.called)}\(")
     end = 0
     while (called := opening.search(line, end)) and (
@@ -318,8 +318,8 @@ def _calls(
             and _is_call(call, asked)
             and (sign := _SIGN.match(line, end))
         ):
-            found.append((call, sign))
-    for left, (call, sign) in enumerate(found, 1 - len(found)):
+            calls.append((call, sign))
+    for left, (call, sign) in enumerate(calls, 1 - len(calls)):
         yield call, sign["sign"], None if left else _plain_spelled(line[sign.end() :])
 
 
