@@ -19,7 +19,7 @@ from reasoner_evals.runs.measures import ArmReading, as_run
 from reasoner_evals.runs.reading import open_run, read_arm
 
 AUROC = 0.842
-"""Of `rate` within a question: the included head's on held-out answers (head.py)."""
+"""Of `rate` within a question: the included head's on held-out answers."""
 
 
 def rate(question: Question, candidate: Completion) -> float:

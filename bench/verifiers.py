@@ -8,6 +8,8 @@ bootstrap over questions, and gains are paired. Seconds are those of rating all 
 """
 
 import asyncio
+import json
+import math
 import random
 import subprocess
 import sys
@@ -16,28 +18,24 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
-from reasoner import Answer, Cost, Question
+from reasoner import Answer, Completion, Cost, Question
 from reasoner.answers.texts import TextSpace
 from reasoner.engine import Engine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.registry import build
+from reasoner.trace.events import Sampled, read_trace
+from reasoner.trace.replies import GRADES, TRACE, completions_in
 from reasoner.verifier import CostMeter, Verifier
 from reasoner.voting import Tally
 from reasoner_evals.tasks import arithmetic
-from reasoner_verifiers.fitting import (
-    RESAMPLES,
-    ResampledEstimate,
-    pooled_auroc,
-    within_auroc,
-)
-from reasoner_verifiers.labelled import LabelledSequence, read_labelled
 
-POOL, N, SEED = 16, 8, 0
+POOL, N, SEED, RESAMPLES = 16, 8, 0, 400
 SUBSETS = 200
 """Random subsets of a question's samples; an accuracy at n is their mean."""
 SPECS = (
@@ -51,6 +49,44 @@ SPECS = (
     "orm",
     "ensemble:members=[certainty,orm]",
 )
+
+
+T = TypeVar("T")
+
+
+class LabelledSequence(NamedTuple):
+    """A sequence of a graded run, and its grade."""
+
+    sampled: Sampled
+    completion: Completion
+    grade: str
+
+    @property
+    def question_id(self) -> str:
+        return self.sampled.question_id
+
+    @property
+    def right(self) -> bool:
+        return self.grade == "right"
+
+    @property
+    def judged(self) -> bool:
+        return self.grade in ("right", "wrong")
+
+
+class ResampledEstimate(NamedTuple):
+    """A mean over questions with its 95 % interval, by bootstrap over questions."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+Ratings = Sequence[tuple[float, bool]]
+"""Values of the answers to a question, and whether each is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +149,60 @@ async def rate(
         sum((cost for _, cost in ratings), Cost()),
         seconds,
     )
+
+
+def read_labelled(folder: Path) -> list[LabelledSequence]:
+    """The graded sequences of a run with one arm."""
+    [arm] = folder.glob("arms/*")
+    lines = map(json.loads, (arm / GRADES).read_text().splitlines())
+    grades = {
+        (line["question_id"], line["prompt"], line["index"]): line["status"]
+        for line in lines
+    }
+    return [
+        LabelledSequence(event, completion, grade)
+        for event, completion in completions_in(read_trace(arm / TRACE))
+        if (grade := grades.get((event.question_id, event.prompt, event.index)))
+    ]
+
+
+def auroc(rated: Ratings) -> float | None:
+    """The probability that a right answer is rated above a wrong one, ties count half; None without both kinds."""
+    right, wrong = (
+        [value for value, label in rated if label is kind] for kind in (True, False)
+    )
+    if not right or not wrong:
+        return None
+    return float(
+        stats.mannwhitneyu(right, wrong, method="asymptotic").statistic
+        / (len(right) * len(wrong))
+    )
+
+
+def pooled_auroc(questions: Sequence[Ratings]) -> ResampledEstimate | None:
+    """AUROC over all rated answers; the interval resamples whole questions."""
+    return _estimated(
+        questions, lambda groups: auroc([rated for group in groups for rated in group])
+    )
+
+
+def within_auroc(questions: Sequence[Ratings]) -> ResampledEstimate | None:
+    """The mean AUROC within a question, over the questions that have both a right and a wrong answer."""
+    own = [value for value in map(auroc, questions) if value is not None]
+    return _estimated(
+        own, lambda values: math.fsum(values) / len(values) if values else None
+    )
+
+
+def _estimated(
+    units: Sequence[T], measure: Callable[[Sequence[T]], float | None]
+) -> ResampledEstimate | None:
+    value, source = measure(units), random.Random(0)
+    if value is None:
+        return None
+    draws = (measure(source.choices(units, k=len(units))) for _ in range(RESAMPLES))
+    low, high = np.percentile([draw for draw in draws if draw is not None], [2.5, 97.5])
+    return ResampledEstimate(value, float(low), float(high))
 
 
 def estimate(
@@ -245,7 +335,7 @@ async def main(folder: Path, specs: Sequence[str]) -> None:
     engine = VllmEngine()
     await engine.start()
     questions = {item.question.id: item.question for item in items}
-    labelled = read_labelled([folder])
+    labelled = read_labelled(folder)
     judged = [sample for sample in labelled if sample.judged]
     rows = [await rate(spec, judged, questions, engine) for spec in specs]
     await engine.close()

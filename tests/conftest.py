@@ -56,7 +56,6 @@ MARKS = {
         "tests/answers/test_equivalence.py",
         "tests/system/test_orphans.py",
         "tests/verifiers/test_code.py",
-        "tests/verifiers/test_fitting.py",
     ),
     "slow": ("tests/evals/tasks/test_gym.py", "tests/verifiers/test_checkpoint.py"),
 }

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +23,18 @@ S = TypeVar("S")
 
 def answer(key: str) -> Answer:
     return Answer(key, key)
+
+
+def auroc(rated: Iterable[tuple[float, bool]]) -> float:
+    """The share of pairs in which a right answer is rated above a wrong one; ties count half."""
+    ratings = list(rated)
+    pairs = [
+        (right > wrong) + (right == wrong) / 2
+        for right, is_right in ratings
+        for wrong, is_wrong in ratings
+        if is_right and not is_wrong
+    ]
+    return sum(pairs) / len(pairs)
 
 
 class Comparing(Judge):

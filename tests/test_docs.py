@@ -53,7 +53,7 @@ OURS = ("reasoner", "make", "python", ".venv/bin/python", "pip", "uv", "pytest")
 THEIRS = ("curl", "docker", "vllm", "vllm-router", "lm_eval", "inspect")
 BLANK = re.compile(r"(?<![\w-])[A-Z][A-Z_]*(?![\w(])|\.\.\.|\$\w")
 """What a reader fills in, such as FILE, ORG/NAME or `...`."""
-GROUPS = {"runs", "verifier"}
+GROUPS = {"runs"}
 ENDLESS = {"serve", "view", "demo"}
 """What runs until it is stopped, or for a minute: tests of their own run them."""
 

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar, Final, Literal, NamedTuple, get_args
+from typing import ClassVar, Final, Literal, get_args
 
 from reasoner.errors import TraceError
-from reasoner.journal.lines import Format, read_lines
 from reasoner.trace.events import (
     AnswerExtracted,
     Event,
@@ -15,7 +13,6 @@ from reasoner.trace.events import (
     Sampled,
     Scored,
     adapter_of,
-    read_trace,
 )
 from reasoner.types import Answer, Completion, Prompt
 
@@ -144,44 +141,3 @@ class Grade:
     def model_dump_json(self) -> str:
         """The grade as JSON."""
         return adapter_of(Grade).dump_json(self).decode()
-
-
-class LabelledRun(NamedTuple):
-    """The events of a run's trace, and its grades by sequence (question id, prompt, index)."""
-
-    events: list[Event]
-    grades: dict[tuple[str, str, int], Grade]
-
-
-def labelled_folders(run: Path) -> list[Path]:
-    """The folders of a run that have a trace and grades: the run itself, or the arms of an evaluation.
-
-    Raises:
-        TraceError: an arm of the evaluation has no grades yet.
-    """
-    arms = sorted(folder for folder in run.glob("arms/*") if (folder / TRACE).exists())
-    if (run / TRACE).exists() or not arms:
-        return [run]
-    if bare := [folder.name for folder in arms if not (folder / GRADES).exists()]:
-        raise TraceError(
-            f"{run} has no grades of {bare[0]}: finish it with `reasoner eval --resume {run}`"
-        )
-    return arms
-
-
-def read_run(folder: Path) -> LabelledRun:
-    """The trace and the grades in a run's folder.
-
-    Raises:
-        TraceError: one of the two cannot be read, or there are no grades.
-    """
-    lines = read_lines(
-        folder / GRADES,
-        # The lines of a file of grades
-        Format("grades", lambda line: adapter_of(Grade).validate_json(line), VERSION),
-        advice="make the grades again with `reasoner runs grade RUN`",
-    )
-    grades = {(grade.question_id, grade.prompt, grade.index): grade for grade in lines}
-    if not grades:
-        raise TraceError(f"{folder / GRADES} holds no grade: grade the run first")
-    return LabelledRun(list(read_trace(folder / TRACE)), grades)

@@ -13,13 +13,11 @@ from tests.cli.command import Run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 COMMANDS = (
-    "solve batch serve trace list doctor demo tune eval report view compare runs pool "
-    "verifier"
+    "solve batch serve trace list doctor demo tune eval report view compare runs pool"
 )
 LINES = [
     "--help",
     *(f"{command} --help" for command in COMMANDS.split()),
-    *(f"verifier {command} --help" for command in ("fit", "calibrate")),
     *(f"runs {command} --help" for command in ("merge", "grade", "export")),
     *(
         f"list {kind}"

@@ -83,8 +83,7 @@ def test_every_number_and_every_word_has_a_range(kind: Kind) -> None:
     """A number that is no number and a word that is no choice are refused too."""
     known = {(name, option) for name, option, _ in numbers(kind)}
     for name in sorted(
-        entries(kind).keys()
-        - {"first_of", "ray", "orm", "prm", "calibrated", "ensemble", "rules"}
+        entries(kind).keys() - {"first_of", "ray", "orm", "prm", "ensemble", "rules"}
     ):
         plain, hints = build(kind, name), typing.get_type_hints(load(kind, name))
         for option in options_of(type(plain)):

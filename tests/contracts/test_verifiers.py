@@ -2,7 +2,6 @@
 
 import dataclasses
 import typing
-from pathlib import Path
 
 import pytest
 
@@ -12,23 +11,20 @@ from reasoner.specs import Spec
 from reasoner.testing.verifiers import VERIFIER_LAWS, VerifierLaw
 from reasoner.types import Part
 from reasoner.verifier import Verifier
-from reasoner_verifiers.calibrated import Calibration
 from reasoner_verifiers.certainty import Measure
 from reasoner_verifiers.judge import Ask
 
 NEEDS_A_MODEL = {"orm", "prm"}
 """Held to the same in `tests/engine`, on real reward models."""
 SPECS = {
-    "calibrated": "calibrated:verifier=certainty,file={map}",
     "certainty": "certainty",
-    "code": 'code:tests={{"stdin": "", "expected": "1"}},allow_unsandboxed=true',
+    "code": 'code:tests={"stdin": "", "expected": "1"},allow_unsandboxed=true',
     "ensemble": "ensemble:members=[certainty,judge]",
     "equations": "equations",
     "judge": "judge:min_mass=0",
     "rules": 'rules:pattern="answer is [0-9]"',
 }
 OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
-    "calibrated": {"verifier": ("certainty",), "file": ("{map}",)},
     "certainty": {
         "measure": typing.get_args(Measure),
         "top_k": ("2", "20"),
@@ -39,7 +35,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "tests": ("assert True", "shown", "[shown,written]"),
         "drafts": ("3",),
         "entry_point": ("f",),
-        "tests_file": ("{map}",),
+        "tests_file": ("tests.jsonl",),
         "timeout": ("1.5",),
         "allow_unsandboxed": ("true", "false"),
     },
@@ -64,20 +60,8 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
 pytestmark = pytest.mark.parametrize("name", sorted(SPECS))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def map_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A calibration of plain certainty, which changes nothing."""
-    line = Calibration(verifier="certainty", fitted_on={}, x=(0, 1), y=(0, 1))
-    FILES["map"] = tmp_path_factory.mktemp("maps") / "map.json"
-    FILES["map"].write_text(line.model_dump_json())
-    return FILES["map"]
-
-
-FILES: dict[str, Path] = {}
-
-
 def made(name: str) -> Verifier:
-    verifier: Verifier = build("verifier", SPECS[name].format(**FILES))
+    verifier: Verifier = build("verifier", SPECS[name])
     return verifier
 
 
@@ -94,13 +78,13 @@ def test_it_keeps_the_law(name: str, law: VerifierLaw) -> None:
 
 
 def test_its_options_are_taken_kept_and_written_again(name: str) -> None:
-    plain, base = made(name), SPECS[name].format(**FILES)
+    plain, base = made(name), SPECS[name]
     assert build("verifier", spec_of(plain)) == plain
     given = Spec.parse(base)
     for option, values in OPTIONS[name].items():
         with pytest.raises(UnknownName, match=f"did you mean '{option}'"):
             build("verifier", f"{base}{',' if given.options else ':'}{option}x=1")
-        for value in (one.format(**FILES) for one in values):
+        for value in values:
             changed = build(
                 "verifier",
                 Spec(

@@ -18,7 +18,6 @@ from reasoner.types import Completion, Rating, TokenIds
 from reasoner.verifier import CostMeter
 from reasoner_evals.tasks import arithmetic
 from reasoner_strategies import BestOfN
-from reasoner_verifiers.fitting import auroc
 from reasoner_verifiers.orm import Orm
 from reasoner_verifiers.prm import Prm
 from reasoner_verifiers.reward import recipes
@@ -31,6 +30,7 @@ from tests.engine.rewarding import (
     tiny_prm,
     tiny_prm_logits,
 )
+from tests.helpers import auroc
 
 T = TypeVar("T")
 QUESTION = Question.of("What is 3 + 4?")
@@ -109,7 +109,6 @@ def test_the_head_belongs_to_the_embedded_model_and_is_kilobytes(
     assert head.info.backbone_sha256 == backbone_digest(embedded_model)
     assert (head.info.backbone, head.width) == ("embedded", 576)
     assert EMBEDDED_HEAD.stat().st_size < 10_000
-    assert head.info.statistics["labels"] == "outcomes"
 
 
 def test_it_tells_right_samples_from_wrong_ones_on_questions_it_was_not_fitted_on(
@@ -136,7 +135,6 @@ def test_it_tells_right_samples_from_wrong_ones_on_questions_it_was_not_fitted_o
     found = auroc(
         [(event.value or 0.0, label) for event, label in zip(rated, right, strict=True)]
     )
-    assert found is not None
     assert found > 0.7
 
 

@@ -23,7 +23,7 @@ torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
 
 WIDTH, LAYERS = 8, 3
-INFO = HeadInfo("org/model", "abc", {"auroc": 0.7, "pairs": 120, "data": "sums"})
+INFO = HeadInfo("org/model", "abc")
 SOURCE = np.random.default_rng(0)
 HEAD = Head(2, SOURCE.normal(size=WIDTH), 0.5, INFO)
 STATES = SOURCE.normal(size=(5, 7, WIDTH))

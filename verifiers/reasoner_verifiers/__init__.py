@@ -4,7 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reasoner_verifiers.calibrated import Calibrated
     from reasoner_verifiers.certainty import Certainty
     from reasoner_verifiers.code import CodeTests
     from reasoner_verifiers.ensemble import Ensemble
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from reasoner_verifiers.rules import Rules
 
 __all__ = [
-    "Calibrated",
     "Certainty",
     "CodeTests",
     "Ensemble",
@@ -28,7 +26,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a verifier on first use, so that help for `reasoner verifier` does not wait for all of them."""
+    """Import a verifier on first use, so that one does not wait for all of them."""
     if name in __all__:
         return getattr(
             import_module(

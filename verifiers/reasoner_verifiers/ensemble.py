@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -13,57 +12,8 @@ from reasoner.specs import CheckedOptions
 from reasoner.verifier import CostMeter, Verifier, claim_memory
 
 
-class Composite:
-    """A verifier that rates by other verifiers; it starts them one after the other."""
-
-    __slots__ = ()
-
-    @property
-    def _verifiers(self) -> Sequence[Verifier]:
-        raise NotImplementedError
-
-    @property
-    def logprobs(self) -> int | None:
-        """The largest number of alternatives that a part needs."""
-        return max(
-            (part.logprobs for part in self._verifiers if part.logprobs is not None),
-            default=None,
-        )
-
-    async def claim_memory(self, policy: Engine) -> None:
-        """Let the parts claim their shares of the policy's GPU."""
-        await claim_memory(policy, *self._verifiers)
-
-    async def start(self, policy: Engine) -> None:
-        """Start the parts."""
-        for part in self._verifiers:
-            await part.start(policy)
-
-    async def reset_caches(self) -> None:
-        """Empty the parts' caches."""
-        await reset_caches(*self._verifiers)
-
-    def release(self, question_id: str) -> None:
-        """Tell the parts that a question has ended."""
-        release(question_id, *self._verifiers)
-
-    async def close(self) -> None:
-        """Close the parts."""
-        for part in self._verifiers:
-            await part.close()
-
-    async def bound(
-        self, question: Question, candidate: Completion, policy: Engine
-    ) -> Cost:
-        """The sum of the parts' bounds."""
-        return sum(
-            [await part.bound(question, candidate, policy) for part in self._verifiers],
-            Cost(),
-        )
-
-
 @dataclass(frozen=True, slots=True)
-class Ensemble(CheckedOptions, Composite):
+class Ensemble(CheckedOptions):
     """Rates by several verifiers: their `mean` or their `product`.
 
     `how` says which. All `members` rate every candidate concurrently. If one fails the candidate has no rating, because
@@ -84,8 +34,46 @@ class Ensemble(CheckedOptions, Composite):
             )
 
     @property
-    def _verifiers(self) -> tuple[Verifier, ...]:
-        return self.members
+    def logprobs(self) -> int | None:
+        """The largest number of alternatives that a member needs."""
+        return max(
+            (member.logprobs for member in self.members if member.logprobs is not None),
+            default=None,
+        )
+
+    async def claim_memory(self, policy: Engine) -> None:
+        """Let the members claim their shares of the policy's GPU."""
+        await claim_memory(policy, *self.members)
+
+    async def start(self, policy: Engine) -> None:
+        """Start the members."""
+        for member in self.members:
+            await member.start(policy)
+
+    async def reset_caches(self) -> None:
+        """Empty the members' caches."""
+        await reset_caches(*self.members)
+
+    def release(self, question_id: str) -> None:
+        """Tell the members that a question has ended."""
+        release(question_id, *self.members)
+
+    async def close(self) -> None:
+        """Close the members."""
+        for member in self.members:
+            await member.close()
+
+    async def bound(
+        self, question: Question, candidate: Completion, policy: Engine
+    ) -> Cost:
+        """The sum of the members' bounds."""
+        return sum(
+            [
+                await member.bound(question, candidate, policy)
+                for member in self.members
+            ],
+            Cost(),
+        )
 
     async def score(
         self,

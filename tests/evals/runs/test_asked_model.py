@@ -1,13 +1,14 @@
 """Evaluations in which the model compares answers, or ends its own replies in which no form gives one."""
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 
 from reasoner.answers.kinds import space_for
 from reasoner.testing.support import Judge
 from reasoner.trace.events import AnswerExtracted, read_trace
-from reasoner.trace.replies import read_run
+from reasoner.trace.replies import GRADES
 from reasoner_evals.runs.records import ItemRecord, RunFolder, read_journal
 from reasoner_evals.runs.run import evaluate
 from reasoner_evals.runs.verdicts import read_verdicts
@@ -105,9 +106,10 @@ def test_the_answer_of_a_probe_is_graded_counted_and_booked_with_its_reply(
         for n in range(2)
         for key, status in (("7", "right"), ("8", "wrong"))
     }
-    grades = read_run(RunFolder(tmp_path).arm("vote").path).grades
+    lines = (RunFolder(tmp_path).arm("vote").path / GRADES).read_text().splitlines()
+    grades = map(json.loads, lines)
     statuses = sorted(
-        grade.status for grade in grades.values() if grade.question_id == "q0"
+        grade["status"] for grade in grades if grade["question_id"] == "q0"
     )
     assert statuses == ["no_answer", "right", "right", "right", "wrong", "wrong"]
 

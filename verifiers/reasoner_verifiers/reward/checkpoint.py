@@ -10,8 +10,8 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,10 @@ _LAYER = "model.layers."
 
 @dataclass(frozen=True, slots=True)
 class HeadInfo:
-    """The model that a head was fitted on, by name and by `backbone_digest`, and statistics of the fit."""
+    """The model that a head was fitted on, by name and by `backbone_digest`."""
 
     backbone: str
     backbone_sha256: str
-    statistics: Mapping[str, float | int | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
