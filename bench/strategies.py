@@ -1,6 +1,6 @@
-"""The table of strategies at equal tokens from runs of `reasoner eval --equal`, and a verifier of known strength.
+"""The table of strategies at equal tokens from runs of `reasoner eval`, and a verifier of known strength.
 
-    PYTHONPATH=. reasoner eval TASK --equal 40k -e simulated --verifier rules:call=bench.strategies:rate --out RUN
+    PYTHONPATH=. reasoner eval TASK -s STRATEGY... -e simulated --verifier rules:call=bench.strategies:rate --out RUN
     python bench/strategies.py RUN
 
 Each strategy is compared with self-consistency of the same run, question by question; intervals are 95 %.

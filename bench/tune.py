@@ -33,8 +33,9 @@ from reasoner.registry import build
 from reasoner_evals.calibration.outcomes import Samples, random_orders, stopped
 from reasoner_evals.stats import Bools, Floats, Ints
 from reasoner_evals.stats.estimators import best_of_k, votes_at_k
-from reasoner_evals.tuning.candidates import LEAST, PARTS, PILOT, STOPS, TRIALS
+from reasoner_evals.tuning.candidates import LEAST, PARTS, PILOT, STOPS
 from reasoner_evals.tuning.race import Race, rounds
+from reasoner_evals.tuning.sizes import TRIALS
 from reasoner_evals.tuning.split import JUDGES
 from reasoner_evals.tuning.verdict import SINGLES, JudgedStrategy, verdict
 

@@ -22,13 +22,6 @@ from reasoner_evals.cli.options import command_line, default_folder, run_options
     help="Budgets that all questions of a task share, one run each, as in 200k.",
 )
 @option(
-    "--equal",
-    metavar="AMOUNT",
-    section="Strategy",
-    help="Tokens per question at which to compare strategies, as in 4k or sequential=2k. Up to 12 other "
-    "questions of the task set their sizes. Without -s: all strategies that apply.",
-)
-@option(
     "--effort",
     metavar="low|medium|high",
     section="Strategy",
@@ -96,7 +89,6 @@ def command(
 
     options = RunOptions(**settled(settings, given))
     fixed = (
-        ("--equal", options.equal, "the run has its sizes"),
         ("--out", out, "a run continues in its own folder"),
         ("--reuse", options.reuse, "the run has its samples"),
     )

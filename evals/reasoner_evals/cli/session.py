@@ -1,7 +1,7 @@
 """One session of an evaluation: from the start of the engine to the results."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from reasoner.cli.session import EngineRun, started
@@ -19,8 +19,7 @@ from reasoner.registry import build
 from reasoner.system.printing import counted
 from reasoner_evals.cli.progress import EvalProgress, TaskTally, shown_accuracy
 from reasoner_evals.cli.setup import RunSetup
-from reasoner_evals.runs.arms import Subset, arms_of
-from reasoner_evals.runs.equal import sized
+from reasoner_evals.runs.arms import Subset
 from reasoner_evals.runs.manifest import (
     DriftError,
     differences,
@@ -70,14 +69,6 @@ class EvalRun(EngineRun):
             for spec in dict.fromkeys(arm.strategy for arm in setup.arms)
         ]
         async with started(setup.engine, setup.verifier, strategies, progress):
-            if setup.equal:
-                progress.begin("measuring sizes of equal cost")
-                specs = await sized(
-                    setup.equal, setup.engine, setup.verifier, progress.tell
-                )
-                self.setup = setup = replace(
-                    setup, arms=arms_of(replace(setup.grid, strategies=specs))
-                )
             progress.begin(f"evaluating with {setup.engine.model.name}")
             manifest = self._manifest()
             groups = {

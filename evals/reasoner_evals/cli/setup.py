@@ -1,6 +1,5 @@
 """The objects that the options of an evaluation describe. A resumed run supplies the options that were left out."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -36,7 +35,6 @@ from reasoner_evals.runs.arms import (
     read_budgets,
     read_seeds,
 )
-from reasoner_evals.runs.equal import EqualCost, all_strategies, pilot, read_goal
 from reasoner_evals.runs.manifest import (
     Drift,
     DriftError,
@@ -57,7 +55,6 @@ class RunOptions(GivenOptions):
     strategies: tuple[str, ...] = ()
     budgets: str | None = None
     totals: str | None = None
-    equal: str | None = None
     seeds: str | None = None
     limit: int | None = None
     subset_seed: int | None = None
@@ -107,9 +104,6 @@ class RunSetup:
     engine: Engine
     verifier: Verifier | None
     prices: Prices | None
-    equal: EqualCost | None
-    """How the strategies get the sizes of the run; the arms are not sized yet."""
-    grid: Grid
     reuse: Path | None = None
 
 
@@ -130,14 +124,7 @@ def set_up(options: RunOptions) -> RunSetup:
         raise UsageError(
             "--engine replay cannot be evaluated, as it samples nothing new: choose another engine"
         )
-    if options.equal is not None:
-        _check_equal(options)
-    default = (
-        DEFAULT_STRATEGIES
-        if options.equal is None
-        else all_strategies(rated=options.verifier is not None)
-    )
-    strategies = options.with_sampling(options.strategies or default)
+    strategies = options.with_sampling(options.strategies or DEFAULT_STRATEGIES)
     budgets = read_budgets(options.budgets) if options.budgets is not None else ()
     totals = (
         tuple(total.together() for total in read_budgets(options.totals))
@@ -163,48 +150,9 @@ def set_up(options: RunOptions) -> RunSetup:
         seeds=read_seeds(options.seeds) if options.seeds is not None else (),
     )
     arms_of(grid)  # refuses what cannot be combined before data is fetched
-    if options.equal is None:
-        tasks, equal = (
-            load_tasks(options.tasks, subset, unsandboxed=options.unsandboxed),
-            None,
-        )
-    else:
-        # In the order of the subset, so that the questions after it are like those in it.
-        ordered = replace(subset, limit=subset.limit and sys.maxsize)
-        [(task, whole)] = load_tasks(
-            options.tasks, ordered, unsandboxed=options.unsandboxed
-        ).items()
-        tasks = {task: subset.cut(whole)}
-        equal = EqualCost(
-            read_goal(options.equal),
-            pilot(whole, tasks[task]),
-            strategies,
-            bool(options.strategies),
-        )
-    grid = replace(grid, tasks=tuple(tasks))
-    return RunSetup(
-        tasks, arms_of(grid), engine, verifier, prices, equal, grid, options.reuse
-    )
-
-
-def _check_equal(options: RunOptions) -> None:
-    """Refuse what --equal cannot be combined with. Raises UsageError."""
-    if len(options.tasks) != 1:
-        raise UsageError(
-            f"--equal finds the sizes for one task (got {len(options.tasks)}): run each by itself"
-        )
-    given = {
-        "-n": options.n,
-        "--budgets": options.budgets,
-        "--totals": options.totals,
-        "--shard": options.shard,
-    }
-    if refused := next(
-        (name for name, value in given.items() if value is not None), None
-    ):
-        raise UsageError(
-            f"{refused} has no effect with --equal, which decides what each strategy costs: omit it"
-        )
+    tasks = load_tasks(options.tasks, subset, unsandboxed=options.unsandboxed)
+    arms = arms_of(replace(grid, tasks=tuple(tasks)))
+    return RunSetup(tasks, arms, engine, verifier, prices, options.reuse)
 
 
 @contextmanager

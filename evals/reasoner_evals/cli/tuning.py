@@ -32,7 +32,6 @@ from reasoner_evals.calibration.profiles import FIRST, Binning, check_signal
 from reasoner_evals.cli.setup import RunOptions, load_tasks, verifier_of
 from reasoner_evals.cli.tuning_progress import TuneProgress
 from reasoner_evals.runs.arms import Subset
-from reasoner_evals.runs.equal import SIZES, read_goal
 from reasoner_evals.tasks import GradedQuestion, TaskData
 from reasoner_evals.tasks.own_files import task_spec
 from reasoner_evals.tuning.candidates import (
@@ -56,6 +55,7 @@ from reasoner_evals.tuning.page import write
 from reasoner_evals.tuning.profile import profile_of
 from reasoner_evals.tuning.race import Race, rounds
 from reasoner_evals.tuning.rounds import FinishedRound, RoundMeasures, Rounds
+from reasoner_evals.tuning.sizes import SIZES, read_tokens
 from reasoner_evals.tuning.split import QuestionSplit, apart, split
 from reasoner_evals.tuning.verdict import JudgedStrategy, forecasts, frontier, verdict
 
@@ -208,7 +208,7 @@ def prepared(
         verifier=verifier,
         goal=goal,
         binning=Binning.parse(bins),
-        spend=None if spend is None else read_goal(spend, "--spend").tokens,
+        spend=None if spend is None else read_tokens(spend, "--spend"),
         seed=seed,
         prices=read_prices(options.prices, []),
         folder=folder,
@@ -224,12 +224,7 @@ def _goal(tokens: str | None, seconds: float | None) -> Budget:
             raise UsageError("--tokens and --seconds limit the same: keep one")
         require(seconds, "--seconds", above=0, below=math.inf)
         return Budget(seconds=seconds)
-    goal = Budget() if tokens is None else read_goal(tokens, "--tokens")
-    if goal.sequential is not None:
-        raise UsageError(
-            f"--tokens must be an amount of tokens, as in 4k (got {tokens})"
-        )
-    return goal
+    return Budget(tokens=None if tokens is None else read_tokens(tokens, "--tokens"))
 
 
 def _check_sizes(strategies: Sequence[str], spend: str | None) -> None:

@@ -17,7 +17,11 @@ from reasoner.specs import BareWord, Spec
 from reasoner.stopping.rules import Order
 from reasoner.types import FALLBACK
 from reasoner.verifier import Verifier
-from reasoner_evals.runs.equal import (
+from reasoner_evals.runs.naming import is_greedy
+from reasoner_evals.runs.run import sampling_of
+from reasoner_evals.tasks.graders import GradedQuestion
+from reasoner_evals.tuning.race import Race
+from reasoner_evals.tuning.sizes import (
     MAX_SIZE,
     SIZES,
     SpendExceeded,
@@ -25,18 +29,12 @@ from reasoner_evals.runs.equal import (
     costs_of,
     narrow_down,
 )
-from reasoner_evals.runs.naming import is_greedy
-from reasoner_evals.runs.run import sampling_of
-from reasoner_evals.tasks.graders import GradedQuestion
-from reasoner_evals.tuning.race import Race
 from reasoner_evals.tuning.verdict import SINGLES
 
 PARTS: Final = (0.25, 0.5, 1.0)
 """The parts of the budget that each strategy is sized to."""
 PILOT: Final = 5
 """The questions of the race on which sizes are measured."""
-TRIALS: Final = 2
-"""The sizes that are measured for each part."""
 LEAST: Final = 3
 """The fewest samples of a vote."""
 FITS: Final = 1.05
@@ -271,7 +269,7 @@ async def sized(
             # A spec leaves out a size that is the default.
             tried[build("strategy", str(plain)).n] = str(plain), 0.0
         for part in () if given else PARTS[-1:] if pooled else PARTS:
-            await narrow_down(str(plain), part * amount, tried, measure, TRIALS)
+            await narrow_down(str(plain), part * amount, tried, measure)
     except (EngineDied, EngineUnavailable, SpendExceeded):
         raise
     except ReasonerError as error:

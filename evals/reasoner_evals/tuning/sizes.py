@@ -1,9 +1,7 @@
-"""Strategies at equal cost: each in the size at which it computes about the same number of tokens for a question."""
+"""The size of a strategy at which it computes about a number of tokens for a question."""
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from statistics import fmean
 from typing import Final, cast
 
 from reasoner import Budget, Cost, Question, solve_many
@@ -13,41 +11,22 @@ from reasoner.execution.session import CONCURRENCY
 from reasoner.registry import build, entries, load, options_of, spec_of
 from reasoner.specs import BareWord, Spec
 from reasoner.strategy import Strategy
-from reasoner.system.printing import counted
 from reasoner.verifier import Verifier
-from reasoner_evals.tasks.benchmark import TaskData
 
-PILOT: Final = 12
-"""The most questions on which a size is measured."""
 FIRST: Final = 4
 MAX_SIZE: Final = 1024
-TRIALS: Final = 6
-"""How many sizes of a strategy are measured."""
+TRIALS: Final = 2
+"""How many sizes of a strategy are measured for a goal."""
 SIZES: Final = ("n", "simulations", "chains", "b", "k")
 """The options that say how much a strategy does; the first one that it has is its size."""
 
 
-@dataclass(frozen=True, slots=True)
-class EqualCost:
-    """What each strategy is to cost, and how its size is found."""
-
-    goal: Budget
-    """Tokens, or sequential tokens, that a question costs on average."""
-    questions: tuple[Question, ...]
-    """Others than those of the run."""
-    strategies: tuple[str, ...]
-    named: bool
-    """Whether the user named them; of all others, those that do not apply are left out."""
-
-
-def read_goal(text: str, option: str = "--equal") -> Budget:
-    """The goal of `4k` or `sequential=2k`. Raises UsageError if it is anything else."""
+def read_tokens(text: str, option: str) -> int:
+    """The number of `4k`. Raises UsageError if it is anything else."""
     goal = Budget.parse(text if "=" in text else f"tokens={text}")
-    if goal not in (Budget(tokens=goal.tokens), Budget(sequential=goal.sequential)):
-        raise UsageError(
-            f"{option} must be tokens or sequential tokens, as in 4k or sequential=2k (got {text})"
-        )
-    return goal
+    if goal.tokens is None or goal != Budget(tokens=goal.tokens):
+        raise UsageError(f"{option} must be an amount of tokens, as in 4k (got {text})")
+    return goal.tokens
 
 
 def all_strategies(*, rated: bool) -> tuple[str, ...]:
@@ -60,77 +39,11 @@ def all_strategies(*, rated: bool) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("single", "self_consistency", *usable)))
 
 
-def pilot(whole: TaskData, kept: TaskData) -> tuple[Question, ...]:
-    """Up to `PILOT` questions of a task that are not asked in the run, nor related to one. Raises UsageError."""
-    asked = {
-        name for item in kept.items for name in (item.question.id, item.group) if name
-    }
-    others = [
-        item.question
-        for item in whole.items
-        if not asked & {item.question.id, item.group}
-    ]
-    if not others:
-        raise UsageError(
-            "--equal needs other questions of the task to find the sizes with: add --limit, or lower it"
-        )
-    return tuple(others[:PILOT])
-
-
-async def sized(
-    equal: EqualCost,
-    engine: Engine,
-    verifier: Verifier | None,
-    tell: Callable[[str], None],
-) -> tuple[str, ...]:
-    """The strategies in the sizes whose cost is nearest to the goal, in order; `single` has none.
-
-    Raises:
-        UsageError: a strategy that the user named does not apply here.
-        EngineError: the engine fails.
-    """
-    specs = []
-    for spec in equal.strategies:
-        if Spec.parse(spec).name == "single":
-            specs.append(spec)
-            continue
-        try:
-            chosen, cost = await _sized(spec, equal, engine, verifier)
-        except UsageError as error:
-            if equal.named:
-                raise
-            tell(f"{spec} is left out: {error}")
-        else:
-            specs.append(chosen)
-            others = counted(len(equal.questions), "other question")
-            tell(f"{chosen}: {cost:,.0f} of {_amount(equal.goal):,} tokens on {others}")
-    return tuple(dict.fromkeys(specs))
-
-
-async def _sized(
-    spec: str, equal: EqualCost, engine: Engine, verifier: Verifier | None
-) -> tuple[str, float]:
-    """The strategy in the size whose cost is nearest to the goal, and that cost."""
-    goal = _amount(equal.goal)
-
-    async def measure(text: str) -> float:
-        costs = await costs_of(text, equal.questions, engine, verifier)
-        return fmean(
-            each.tokens if equal.goal.tokens else each.sequential_tokens
-            for each in costs
-        )
-
-    tried: dict[int, tuple[str, float]] = {}
-    await narrow_down(spec, goal, tried, measure)
-    return min(tried.values(), key=lambda each: abs(each[1] - goal))
-
-
 async def narrow_down(
     spec: str,
     goal: float,
     tried: dict[int, tuple[str, float]],
     measure: Callable[[str], Awaitable[float]],
-    trials: int = TRIALS,
 ) -> None:
     """Measure sizes of a strategy around a goal, by interpolation; `tried` has the spec and the cost of each size.
 
@@ -138,7 +51,7 @@ async def narrow_down(
         UsageError: the strategy accepts no size, or does not apply here.
         EngineError: the engine fails.
     """
-    for _ in range(trials):
+    for _ in range(TRIALS):
         below = max((at for at, (_, cost) in tried.items() if cost < goal), default=0)
         above = min(
             (at for at, (_, cost) in tried.items() if cost >= goal and at > below),
@@ -163,10 +76,6 @@ async def narrow_down(
         if size in tried:
             return
         tried[size] = text, await measure(text)
-
-
-def _amount(goal: Budget) -> int:
-    return cast("int", goal.tokens or goal.sequential)
 
 
 class SpendExceeded(UsageError):
