@@ -124,15 +124,6 @@ def test_the_published_criteria_of_majority_and_entropy(
 # The rules
 
 
-@pytest.mark.parametrize("rule", [BetaRule(), DirichletRule()])
-def test_a_rule_says_why_in_numbers(rule: BetaRule | DirichletRule) -> None:
-    assert rule.stop(VoteState((), 9), Cost()) is None
-    assert rule.stop(vote_state(3), Cost()) is None
-    reason = rule.stop(vote_state(4), Cost())
-    assert reason is not None
-    assert all(number in reason for number in ("4", "0.968", "0.95"))
-
-
 @pytest.mark.parametrize(
     ("stragglers", "same"),
     [(1, (9, 3)), (2, (9, 4)), (6, (9, 5)), (22, (9, 9)), (64, (9, 9))],
@@ -244,16 +235,6 @@ def test_the_answer_of_what_is_lossless_is_that_of_all_samples_in_every_order(
 
 
 # A certificate, and a window
-
-
-def test_a_window_must_be_whole_and_of_one_mind() -> None:
-    rule = Esc(3)
-    assert [bool(rule.stop(vote_state(n, streak=n), Cost())) for n in range(1, 7)] == [
-        False,
-        False,
-        True,
-    ] * 2
-    assert rule.stop(vote_state(5, 1, streak=2), Cost()) is None
 
 
 @pytest.mark.parametrize(

@@ -58,15 +58,6 @@ def test_the_published_values(
     assert round(chance(*arguments), max(5, len(f"{value}") - 2)) == value
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "draws"), [(1, 0, 2), (3, 1, 3), (4, 0, 12), (1, 1, 1)]
-)
-def test_the_published_numbers_of_draws_of_the_best_gain(
-    a: int, b: int, draws: int
-) -> None:
-    assert best_gain(a, b, 40 - a - b).draws == draws
-
-
 COUNTS = st.integers(0, 300)
 
 

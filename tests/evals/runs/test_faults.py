@@ -48,22 +48,17 @@ def reported(folder: Path, **options: Any) -> int:
     return len(make_report([folder]).tasks)
 
 
-FAULTS = [
-    HUGE,
-    KeyError("x"),
-    asyncio.CancelledError(),
-    SystemExit(3),
-    "The answer is \ud800",
-]
-
-
 @pytest.mark.parametrize(
-    "do",
-    FAULTS,
-    ids=["huge", "KeyError", "CancelledError", "SystemExit", "half a character"],
-)
-@pytest.mark.parametrize(
-    "options", [{}, {"budget": "tokens=3000"}, {"total": "tokens=2000"}], ids=str
+    ("do", "options"),
+    [
+        (HUGE, {}),
+        (HUGE, {"total": "tokens=2000"}),
+        (KeyError("x"), {"budget": "tokens=3000"}),
+        (asyncio.CancelledError(), {}),
+        (SystemExit(3), {}),
+        ("The answer is \ud800", {}),
+    ],
+    ids=["huge", "huge of all", "KeyError", "cancelled", "exit", "half a character"],
 )
 def test_one_questions_failure_leaves_the_run_whole_and_is_tried_again(
     tmp_path: Path, do: object, options: dict[str, Any]

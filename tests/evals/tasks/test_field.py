@@ -57,30 +57,22 @@ def status(item: GradedQuestion, answer: Answer | None) -> str:
 SUM = "a, b = map(int, input().split())\n"
 PROGRAMS = [
     ("print(sum(map(int, input().split())))", "right"),
-    (f"{SUM}print(float(a + b))", "right"),
-    (f"{SUM}print('  ', a + b, ' \\n')", "right"),
     (
         "import sys\nfor line in sys.stdin:\n    print(sum(int(x) for x in line.split()))",
         "right",
     ),
-    (f"{SUM}print(a + b)\nexit()", "right"),
     ("print(reduce(add, map(int, input().split())))", "right"),
     ("if __name__ == '__main__':\n    print(sum(map(int, input().split())))", "right"),
     ("print('3')", "wrong"),
-    (f"{SUM}print('Sum:', a + b)", "wrong"),
     (f"{SUM}print(a + b)\nraise ValueError", "wrong"),
-    (f"{SUM}print((", "wrong"),
     ("while True: pass", "wrong"),
 ]
 PLUS = "class Solution:\n    def plus(self, xs: List[int], n):\n        "
 CALLS = [
     (f"{PLUS}return [x + n for x in xs]", "right"),
     (f"{PLUS}return tuple(x + n for x in xs)", "right"),
-    (f"{PLUS}return [float(x + n) for x in xs]", "right"),
     ("def plus(xs, n):\n    return [x + n for x in xs]", "right"),
-    (f"{PLUS}return xs", "wrong"),
     (f"{PLUS}return {{x + n for x in xs}}", "wrong"),
-    (f"{PLUS}raise ValueError", "wrong"),
     (f"{PLUS.replace('plus', 'other')}return [x + n for x in xs]", "wrong"),
     (
         f"{PLUS}self.xs = getattr(self, 'xs', []) + xs\n        return [x + n for x in self.xs]",
@@ -446,19 +438,12 @@ def test_any_columns_of_a_data_set_make_a_task(
 @pytest.mark.parametrize(
     ("choices", "answer", "gold"),
     [
-        (["3", "4"], "B", "B"),
         (["3", "4"], "4", "B"),
         (["a", "b", "c"], 2, "C"),
-        (["5", "9"], 9, "B"),
         (
             ["1", "2", "0"],
             1,
             "neither a letter from A to C nor exactly one of the choices or an index",
-        ),
-        (
-            ["a", "b"],
-            2,
-            "neither a letter from A to B nor exactly one of the choices or an index",
         ),
         (
             ["a", "a"],

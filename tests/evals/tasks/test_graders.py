@@ -79,8 +79,6 @@ def function(**options: Any) -> GradedQuestion:
     [
         ("def f(x):\n    return x + 1", "right"),
         ("def f(x):\n    return 2", "wrong"),
-        ("def f(x):\n    return (", "wrong"),
-        ("def g(x):\n    return x + 1", "wrong"),
         ("def f(x):\n    while True: pass", "wrong"),
         ("import os\nos._exit(0)", "wrong"),
     ],
@@ -129,9 +127,3 @@ def test_a_machine_without_a_sandbox_is_reported_before_anything_is_asked(
     ):
         HumanEval(path="nowhere.jsonl").load()
     require_sandbox("humaneval", allow_unsandboxed=True)
-
-
-@pytest.mark.parametrize("seconds", [0, -1, 4000])
-def test_a_limit_out_of_range_is_refused(seconds: float) -> None:
-    with pytest.raises(UsageError, match="seconds must be above 0"):
-        CodeGrader((), seconds=seconds)

@@ -1,6 +1,5 @@
 """A file of one's own as a task: its path, its columns, its answers, and the kind that they share."""
 
-import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -194,17 +193,4 @@ def test_rows_without_an_answer_are_named_with_what_to_do(
     assert complaint(tmp_path / "q.csv") == (
         "q.csv:3 has no answer in the column 'answer', and so has 1 more row: fill it in or delete the row; "
         "`reasoner batch` asks questions without answers"
-    )
-
-
-def test_a_json_row_without_the_key_lacks_its_answer(tmp_path: Path) -> None:
-    rows = [
-        {"question": "A?", "answer": "7"},
-        {"question": "B?"},
-        {"question": "C?", "answer": None},
-    ]
-    file = tmp_path / "q.jsonl"
-    file.write_text("\n".join(map(json.dumps, rows)))
-    assert complaint(file).startswith(
-        "q.jsonl:2 has no answer in the column 'answer', and so has 1 more row: "
     )

@@ -11,8 +11,7 @@ from reasoner.system.printing import visible
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import number_question, says
 from reasoner.trace.events import Event
-from reasoner.trace.outline import ending, unrated
-from reasoner.trace.page import MAX_CHARACTERS, MAX_NODES, fragment, page, style
+from reasoner.trace.page import MAX_CHARACTERS, MAX_NODES, fragment, page
 from reasoner.trace.view import QuestionView, search_trees
 from reasoner_strategies import SelfConsistency
 from tests.trace.tree.growing import Trace, beam, huge
@@ -101,24 +100,6 @@ def test_a_vote_is_shown_by_answer() -> None:
     assert [name for name in parsed.classes("li") if name == "chosen"] == ["chosen"]
 
 
-def test_a_page_needs_no_script_and_nothing_from_elsewhere() -> None:
-    parsed = Parsed(written(beam().tree))
-    assert not {"script", "link", "img", "iframe", "form"} & {
-        tag for tag, _ in parsed.tags
-    }
-    ids = [attrs["id"] for _, attrs in parsed.tags if attrs.get("id")]
-    assert len(ids) == len(set(ids))
-    assert {str(attrs["href"]) for tag, attrs in parsed.tags if tag == "a"} <= {
-        f"#{name}" for name in ids
-    }
-    assert not re.search(r"url\(|@import|https?:", parsed.markup)
-    assert "prefers-color-scheme: dark" in style()
-    assert ">" in style()
-    assert (
-        "&gt;" not in re.findall(r"<style>(.*?)</style>", parsed.markup, re.DOTALL)[0]
-    )
-
-
 def test_what_a_model_wrote_is_shown_and_never_executed() -> None:
     tree = hostile()
     parsed = Parsed(written(tree))
@@ -145,16 +126,6 @@ def test_what_a_model_wrote_is_shown_and_never_executed() -> None:
 )
 def test_invisible_characters_are_shown_as_code_points(text: str, shown: str) -> None:
     assert visible(text) == shown
-
-
-def test_a_reason_that_names_its_kind_does_not_get_it_twice() -> None:
-    refused = "budget tokens=9: the next operation needs 10"
-    assert [ending("budget", refused), ending("rule", "3 of 4 agree")] == [
-        refused,
-        "rule: 3 of 4 agree",
-    ]
-    assert unrated(f"not rated: {refused}") == f"not rated: {refused}"
-    assert unrated("no such file") == "not rated: no such file"
 
 
 @pytest.mark.slow
