@@ -15,7 +15,7 @@ from reasoner.specs import Range, _checks_of
 from reasoner.types import SamplingParams
 from reasoner_strategies import AbMcts, DeepConf
 
-KINDS: tuple[Kind, ...] = ("strategy", "rule", "verifier")
+KINDS: tuple[Kind, ...] = ("strategy", "rule", "verifier", "engine")
 BESIDE = {
     "auto abstain_below": f"profile={Path(__file__).with_name('profile.json')}",
     "auto abstain_risk": f"profile={Path(__file__).with_name('profile.json')}",
@@ -23,6 +23,10 @@ BESIDE = {
     "self_consistency window": "stop=beta",
 }
 """What an option needs beside it."""
+NEED_MORE = {"first_of", "orm", "prm", "ensemble", "rules"} | {
+    *("mixture", "pool", "replay")
+}
+"""What is not built from its name alone."""
 
 
 def numbers(kind: Kind) -> list[tuple[str, str, Range]]:
@@ -82,9 +86,7 @@ def test_a_number_is_accepted_at_its_limit_and_refused_beyond_it(kind: Kind) -> 
 def test_every_number_and_every_word_has_a_range(kind: Kind) -> None:
     """A number that is no number and a word that is no choice are refused too."""
     known = {(name, option) for name, option, _ in numbers(kind)}
-    for name in sorted(
-        entries(kind).keys() - {"first_of", "ray", "orm", "prm", "ensemble", "rules"}
-    ):
+    for name in sorted(entries(kind).keys() - NEED_MORE):
         plain, hints = build(kind, name), typing.get_type_hints(load(kind, name))
         for option in options_of(type(plain)):
             if typing.get_origin(hints[option]) is tuple:

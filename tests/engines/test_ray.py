@@ -228,8 +228,6 @@ async def test_what_cannot_start_is_refused_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("ray:replicas=-1", "replicas must be"),
-        ("ray:cpus=-1", "cpus must be at least 0"),
         ("ray:address=ray://host:1", "address must be auto"),
         ("ray:engine=mixture(members=[simulated,simulated])", "write mixture:members"),
         ("ray:engine=ray(engine=simulated)", "ray cannot run the engine RayEngine"),

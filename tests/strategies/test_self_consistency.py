@@ -37,13 +37,10 @@ from reasoner.strategy import (
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import (
     Planned,
-    books,
     completion,
     jumbled,
-    meter_of,
     number_question,
     says,
-    traced_cost,
     varied,
 )
 from reasoner.trace.events import Event, Noted
@@ -119,24 +116,6 @@ def test_it_starts_all_and_proposes_after_each_in_launch_order(
 # With a stop rule
 
 
-@pytest.mark.parametrize(
-    ("keys", "sooner"), [("77788", 4), ("777-89", 60), ("778-9", 0), ("788-7", 0)]
-)
-def test_lossless_answers_as_all_samples_do_in_every_order(
-    keys: str, sooner: int
-) -> None:
-    """`sooner` is the number of orders in which fewer samples are drawn."""
-    for permuted in set(itertools.permutations(keys)):
-        every = solved(SelfConsistency(len(keys)), "".join(permuted))
-        some = solved(
-            SelfConsistency(len(keys), stop=Lossless(), order="launch", window=1),
-            "".join(permuted),
-        )
-        assert key(some) == key(every), permuted
-        sooner -= some.cost.samples < every.cost.samples
-    assert sooner == 0
-
-
 @rules
 def test_in_launch_order_neither_the_window_nor_what_ends_first_changes_what_is_counted(
     rule: StopRule,
@@ -160,31 +139,6 @@ def test_in_launch_order_neither_the_window_nor_what_ends_first_changes_what_is_
             )
         )
     assert len(outcomes) == 1
-
-
-@dataclass(frozen=True, slots=True)
-class Quarrel:
-    """Stops as soon as two answers differ, which cannot be foreseen."""
-
-    def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
-        return "they differ" if len(vote_state.votes) > 1 else None
-
-
-def test_samples_in_flight_at_the_stop_are_cancelled_and_paid() -> None:
-    cancelled = 0
-    for order in range(8):
-        engine, events = (
-            ScriptedEngine(varied, pause=jumbled(order, maximum=40)),
-            list[Event](),
-        )
-        strategy = SelfConsistency(16, stop=Quarrel(), window=8)
-        solution = solve_sync(
-            QUESTION, strategy, engine, trace=events.append, seed=order
-        )
-        assert books(solution.cost) == meter_of(engine)
-        assert books(traced_cost(events)) == books(solution.cost)
-        cancelled += solution.cost.cancelled_tokens
-    assert cancelled > 0
 
 
 def test_the_rule_ends_it_and_gives_its_reason() -> None:
@@ -337,25 +291,6 @@ def test_it_launches_only_as_many_as_the_rule_needs_before_it_may_stop() -> None
     )
     assert (len(course.samples), course.most, course.key) == (7, 4, "7")
     assert [state.samples for state in course.vote_states] == [*range(1, 8)]
-
-
-@pytest.mark.parametrize(
-    ("refused", "answer"),
-    [((1,), "7"), ((0, 2), "8"), ((3,), "8"), ((0, 1, 2, 3), None)],
-)
-def test_refused_samples_are_skipped(
-    refused: Sequence[int], answer: str | None
-) -> None:
-    course = arriving(
-        AdaptiveConsistency(n=4, order="launch", params=PARAMS),
-        "7889",
-        lambda _: -1,
-        refused,
-    )
-    assert (len(course.samples), course.key) == (4, answer)
-    assert [state.samples for state in course.vote_states] == list(
-        range(1, 5 - len(refused))
-    )
 
 
 # By length
