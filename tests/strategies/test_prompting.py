@@ -1,6 +1,5 @@
 """Prompts made from a question's own, and verdicts read from replies."""
 
-import time
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -116,22 +115,6 @@ def test_the_last_verdict_of_the_right_form_counts(
 ) -> None:
     assert verdict(completion(text), "better", allowed) == read
     assert verdict(completion(text, finish="length"), "better", allowed) is None
-
-
-@pytest.mark.parametrize(
-    "piece",
-    [
-        "Better:",
-        "Better: **",
-        "Better: answer answer ",
-        "\n",
-    ],
-)
-def test_hostile_text_costs_little_time(piece: str) -> None:
-    # Of the processor: a busy machine does not count. Time that grows with the square of the text takes minutes.
-    began = time.process_time()
-    assert verdict(completion(piece * 100_000), "better", "AB") in (None, "A")
-    assert time.process_time() - began < 5
 
 
 # One sample
