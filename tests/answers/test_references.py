@@ -1,8 +1,6 @@
 """The kind of answer that the reference answers of a file share."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from reasoner.answers.references import ReferenceKinds
 
@@ -58,26 +56,3 @@ def test_numbers_stay_numbers_where_one_question_lists_options() -> None:
     found = kinds(*NUMBERS)
     found.add("What is 3 + 4?\n1) 6 2) 7", "2")
     assert found.kind == "number"
-
-
-@given(
-    st.lists(
-        st.sampled_from([*NUMBERS, *AMOUNTS, *FORMULAS, *TEXTS, *UNCLEAR]),
-        min_size=1,
-        max_size=6,
-    )
-)
-def test_the_note_counts_every_reference_answer(references: list[str]) -> None:
-    found = kinds(*references)
-    note = found.note("-a KIND")
-    if found.kind:
-        noun = "answer" if len(references) == 1 else "answers"
-        assert note == (
-            f"kind of answer: {found.kind}, by {len(references)} of {len(references)} reference {noun}; "
-            "-a KIND sets another"
-        )
-    else:
-        mix = note[note.index("(") + 1 : note.index(")")]
-        assert sum(int(part.split()[0]) for part in mix.split(", ")) == len(references)
-        assert note.endswith("-a KIND sets one")
-    assert kinds().note("-a KIND") == ""

@@ -202,30 +202,3 @@ def test_a_foreign_generation_config_sets_what_it_may() -> None:
 )
 def test_a_level_is_read_as_it_is_written(text: str, level: ThinkingLevel) -> None:
     assert thinking_level(text) == SamplingParams(thinking=text).thinking == level  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    "text", ["", "0", "-1", "2.5", "2m", "lots", "\u0662", "1" * 99]
-)
-def test_a_level_that_means_nothing_says_what_does(text: str) -> None:
-    with pytest.raises(
-        UsageError,
-        match="thinking must be none, low, medium, high, or a number of tokens, as in 512",
-    ):
-        thinking_level(text)
-
-
-@pytest.mark.parametrize(
-    ("level", "noted"), [("low", True), ("medium", False), ("high", False), (99, False)]
-)
-def test_a_level_that_the_template_renders_as_the_highest_is_noted(
-    level: ThinkingLevel, noted: bool
-) -> None:
-    alike = replace(PROFILE, levels=LEVELS | {"low": LEVELS["high"]})
-    lines: list[str] = []
-    resolved_params(
-        SamplingParams(thinking=level), replace(THINKS, thinking=alike), lines.append
-    )
-    assert [line.partition(",")[0] for line in lines] == [
-        f"thinking={level} is thinking=high to thinker"
-    ] * noted

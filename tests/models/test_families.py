@@ -9,8 +9,6 @@ from reasoner.engines.openai.requests import by_text
 from reasoner.models.families import (
     FAMILIES,
     ModelFamily,
-    parsers,
-    profile_for_parser,
     profile_of,
     skip_text,
     template_arguments,
@@ -112,14 +110,3 @@ def test_a_level_is_the_argument_that_the_template_knows() -> None:
     assert skip_text(r1, "none", opened=False).startswith("<think>\nOkay")
     assert skip_text(r1, "none", opened=True).startswith("Okay")
     assert skip_text(oss, "none", opened=False) == "<|channel|>final<|message|>"
-
-
-def test_a_parser_names_the_family_with_a_choice() -> None:
-    qwen = profile_for_parser("qwen3")
-    assert qwen
-    assert qwen.when == "on_request"
-    assert profile_for_parser("") is None
-    assert profile_for_parser("nothing") is None
-    assert all(profile_for_parser(parser) for parser in parsers())
-    r1 = profile_of("DeepSeek-R1")
-    assert r1

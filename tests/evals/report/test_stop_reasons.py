@@ -104,12 +104,3 @@ def test_confidences_from_easy_questions_raise_an_alarm_on_hard_ones(
     assert listed.startswith("- **Warning:** auto: fewer")
     ungraded = fabricate(tmp_path / "ungraded", [FALSE], questions=60, graded=False)
     assert make_report([ungraded]).tasks[0].warnings == ()
-
-
-def test_calibrated_confidences_raise_none_however_often_they_are_looked_at(
-    tmp_path: Path,
-) -> None:
-    arms = [dataclasses.replace(TRUE, seed=seed) for seed in range(40)]
-    report = reported(tmp_path, *arms)
-    assert report.tasks[0].warnings == ()
-    assert ended(report)[0].confidence_questions == 40 * 60
