@@ -50,7 +50,6 @@ __all__ = [
     "CalibrationSummary",
     "Cancel",
     "CheckEquivalent",
-    "ComparePair",
     "DescribeModel",
     "Execute",
     "Execution",
@@ -76,7 +75,6 @@ __all__ = [
     "TextLikelihood",
     "cancel",
     "check_n",
-    "compare_pairs",
     "count_votes",
     "execute",
     "loglikelihood",
@@ -161,18 +159,6 @@ class Score:
 
 
 @value(frozen=True, slots=True)
-class ComparePair:
-    """Ask the run's verifier which of two candidates is better, for each pair; not every verifier compares.
-
-    Reply: a rating for each pair, in order: the probability that the first, which is shown first, is better. Models
-    prefer a position, so ask in both orders. It raises a `UsageError` if the verifier compares no pairs.
-    """
-
-    question: Question
-    pairs: tuple[tuple[Completion, Completion], ...]
-
-
-@value(frozen=True, slots=True)
 class TextLikelihood:
     """The natural log of the probability that a reply continues with a text of `tokens` token ids."""
 
@@ -241,7 +227,7 @@ class Execute(CheckedOptions):
     reply: Completion | None = None
 
 
-Startable = Sample | Score | Probe | ComparePair | Execute
+Startable = Sample | Score | Probe | Execute
 """What can run without the plan waiting for it."""
 
 
@@ -369,7 +355,6 @@ class Finished:
 Operation: TypeAlias = (
     Sample
     | Score
-    | ComparePair
     | LogLikelihood
     | Start
     | Next
@@ -472,18 +457,6 @@ def score(
 ) -> Plan[tuple[Rating, ...]]:
     """Rate candidates with the run's verifier and wait for all: one rating each, which has a value or an error."""
     reply: tuple[Rating, ...] = yield Score(question, tuple(candidates))
-    return reply
-
-
-def compare_pairs(
-    question: Question, pairs: Sequence[tuple[Completion, Completion]]
-) -> Plan[tuple[Rating, ...]]:
-    """For each pair, the probability that the first is better, by the run's verifier; see `ComparePair`.
-
-    Raises:
-        UsageError: the verifier compares no pairs.
-    """
-    reply: tuple[Rating, ...] = yield ComparePair(question, tuple(pairs))
     return reply
 
 

@@ -13,7 +13,6 @@ __all__ = [
     "CostMeter",
     "FreeVerifier",
     "MemoryClaimant",
-    "PairVerifier",
     "Verifier",
     "claim_memory",
     "verifier_cost",
@@ -67,26 +66,6 @@ class Verifier(Protocol):
 
     async def close(self) -> None:
         """Stop and free what `start` made ready. A second call does nothing."""
-
-
-@runtime_checkable
-class PairVerifier(Protocol):
-    """A verifier that compares candidates in pairs, too."""
-
-    async def bound_pair(
-        self, question: Question, first: Completion, second: Completion, policy: Engine
-    ) -> Cost:
-        """The most that `compare_pair` can cost; reserved before it runs."""
-
-    async def compare_pair(
-        self,
-        question: Question,
-        first: Completion,
-        second: Completion,
-        policy: Engine,
-        cost_meter: CostMeter,
-    ) -> Rating:
-        """The probability that `first`, which is shown first, is better than `second`, 0 to 1. Raises as `score`."""
 
 
 @runtime_checkable

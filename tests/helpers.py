@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from reasoner import Answer, Cost, Question
+from reasoner import Answer, Question
 from reasoner.engine import Engine
-from reasoner.errors import VerifierError
 from reasoner.models.defaults import resolve
 from reasoner.models.info import ModelInfo
 from reasoner.strategy import Plan
@@ -35,32 +34,6 @@ def auroc(rated: Iterable[tuple[float, bool]]) -> float:
         if is_right and not is_wrong
     ]
     return sum(pairs) / len(pairs)
-
-
-class Comparing(Judge):
-    """A verifier that prefers the smaller text of a pair, and can compare no nines."""
-
-    async def bound_pair(
-        self, question: Question, first: Completion, second: Completion, policy: Engine
-    ) -> Cost:
-        return Cost(verifier_tokens=20, requests=2)
-
-    async def compare_pair(
-        self,
-        question: Question,
-        first: Completion,
-        second: Completion,
-        policy: Engine,
-        cost_meter: CostMeter,
-    ) -> Rating:
-        cost_meter.cost = Cost(verifier_tokens=7, requests=1)
-        if "9" in first.text + second.text:
-            raise VerifierError("no nines")
-        self.spent.append(14)
-        return Rating(
-            0.8 if first.text < second.text else 0.2,
-            Cost(verifier_tokens=14, requests=2),
-        )
 
 
 class Sleepy(Judge):

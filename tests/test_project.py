@@ -36,9 +36,9 @@ PUBLIC = {
     """,
     "reasoner.strategy": """
         MAX_CHAINS MAX_SAMPLES BudgetExhausted CalibratedStrategy CalibrationSummary Cancel CheckEquivalent
-        ComparePair DescribeModel Execute Execution FindBlocks Finished Handle LogLikelihood Next Note Operation
+        DescribeModel Execute Execution FindBlocks Finished Handle LogLikelihood Next Note Operation
         Plan Prefill Probe Propose Sample Score SingleDrawStrategy Start Startable StopRule Strategy Tally
-        TextLikelihood cancel check_n compare_pairs count_votes execute loglikelihood model_info next_finished
+        TextLikelihood cancel check_n count_votes execute loglikelihood model_info next_finished
         note note_stop prefill probe propose sample score start
     """,
     "reasoner.engine": """
@@ -49,11 +49,11 @@ PUBLIC = {
     """,
     "reasoner.trace.events": """
         AnswerExtracted AnswersCompared Began BlocksFound Cancelled Delivered Dropped Ended EquivalenceChecked Event
-        Executed LikelihoodsMeasured Noted PairCompared Prefilled Prompted Proposed Refused Sampled Scored Sink Thought TraceWriter
+        Executed LikelihoodsMeasured Noted Prefilled Prompted Proposed Refused Sampled Scored Sink Thought TraceWriter
         read_trace
     """,
     "reasoner.verifier": """
-        CostMeter FreeVerifier MemoryClaimant PairVerifier Verifier claim_memory verifier_cost
+        CostMeter FreeVerifier MemoryClaimant Verifier claim_memory verifier_cost
     """,
     "reasoner.voting": "MAX_STREAK Tally",
     "reasoner.testing": """

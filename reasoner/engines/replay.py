@@ -141,4 +141,4 @@ class ReplayVerifier(FreeVerifier):
             "was cancelled: replay with the same strategy, seed and stop rule"
         )
 
-    bound = bound_pair = compare_pair = score  # type: ignore[assignment] # none of them returns
+    bound = score  # type: ignore[assignment] # neither of them returns

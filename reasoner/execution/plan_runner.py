@@ -282,7 +282,7 @@ class PlanRunner:
                         completions, _end_of(sequences, completions)
                     )
                     return completions
-            case ops.Score() | ops.ComparePair() | ops.Probe() | ops.Execute():
+            case ops.Score() | ops.Probe() | ops.Execute():
                 self._ops += 1
                 finished = await self._work(op, self._now, ops.Handle(self._ops))
                 self._seen.receive(finished, op)
@@ -421,31 +421,23 @@ class PlanRunner:
             self._seen.count(op.params.limit, completion, op.limited_by)
         return drawn
 
-    async def _score(
-        self, number: int, op: ops.Score | ops.ComparePair, at: int
-    ) -> tuple[Rating, ...]:
+    async def _score(self, number: int, op: ops.Score, at: int) -> tuple[Rating, ...]:
         if self.verifier is None:
             raise PlanError(
                 "the strategy asks for scores but says that it uses no verifier"
             )
         rated = partial(rate, self.executor, number, self.verifier, at=at)
-        if isinstance(op, ops.ComparePair):
-            ratings = await each(
-                [partial(rated, first, other=second) for first, second in op.pairs]
-            )
-        else:
-            ratings = await each(
-                [
-                    partial(rated, candidate, reserve=op.reserve)
-                    for candidate in op.candidates
-                ]
-            )
+        ratings = await each(
+            [
+                partial(rated, candidate, reserve=op.reserve)
+                for candidate in op.candidates
+            ]
+        )
         refusals = [rating for rating in ratings if isinstance(rating, BudgetExhausted)]
         self._check_refusals(
             number, refusals, all_of_them=len(refusals) == len(ratings)
         )
-        if isinstance(op, ops.Score):
-            self._seen.rate(op.candidates, ratings)
+        self._seen.rate(op.candidates, ratings)
         return tuple(
             Rating(None, Cost(), error=f"{NOT_RATED}: {rating}")
             if isinstance(rating, BudgetExhausted)

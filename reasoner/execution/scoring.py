@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from reasoner.budget import NO_COST, Cost
 from reasoner.engine import RenderedPrompt
@@ -17,13 +17,12 @@ from reasoner.errors import (
 )
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.work import Inquiry, Job, failed, perform
-from reasoner.registry import spec_of
 from reasoner.strategy import NOT_MEASURED, LogLikelihood, TextLikelihood
 from reasoner.system.foreign import is_cancellation
-from reasoner.trace.events import LikelihoodsMeasured, PairCompared, Scored
+from reasoner.trace.events import LikelihoodsMeasured, Scored
 from reasoner.trace.recorder import Why
 from reasoner.types import NOT_RATED, ONE_TOKEN, Completion, Prompt, Rating, TokenIds
-from reasoner.verifier import CostMeter, PairVerifier, Verifier
+from reasoner.verifier import CostMeter, Verifier
 
 
 async def rate(
@@ -33,58 +32,31 @@ async def rate(
     candidate: Completion,
     *,
     at: int,
-    other: Completion | None = None,
     reserve: int = 0,
 ) -> Rating:
-    """Rate a candidate, or how much better it is than an `other`, from the virtual time `at` on.
+    """Rate a candidate from the virtual time `at` on.
 
     What the verifier raises becomes an error.
 
     Raises:
         BudgetExhausted: the ledger refused it, or the deadline passed.
-        UsageError: the verifier compares no pairs.
     """
-    name, second = (
-        (candidate.prompt.digest, candidate.index),
-        other and (other.prompt.digest, other.index),
-    )
+    name = candidate.prompt.digest, candidate.index
     values: dict[str, Any] = {
         "prompt": name[0],
         "index": name[1],
         "value": None,
         "parts": (),
+        "steps": (),
     }
-    inquiry: Inquiry[Scored] | Inquiry[PairCompared]
-    if second is None:
-        values["steps"] = ()
-        inquiry = Inquiry(executor, op, Scored, name, "verdict", NOT_RATED, values, at)
-    elif isinstance(verifier, PairVerifier):
-        values["other"] = second
-        inquiry = Inquiry(
-            executor,
-            op,
-            PairCompared,
-            (*name, second),
-            "verdict",
-            NOT_RATED,
-            values,
-            at,
-        )
-    else:
-        raise UsageError(
-            f"the verifier {spec_of(verifier)} compares no pairs: use one that does, such as judge"
-        )
+    inquiry = Inquiry(executor, op, Scored, name, "verdict", NOT_RATED, values, at)
 
     async def ask() -> None:
         rating = await _RatingJob(
-            1, executor, at, inquiry, verifier, candidate, other, reserve
+            1, executor, at, inquiry, verifier, candidate, reserve
         ).rating()
         values.update(
-            {
-                field: getattr(rating, field)
-                for field in ("value", "parts", "steps")
-                if field in values
-            }
+            {field: getattr(rating, field) for field in ("value", "parts", "steps")}
         )
         inquiry.error = rating.error
 
@@ -100,7 +72,6 @@ class _RatingJob(Job[Rating]):
 
     verifier: Verifier
     candidate: Completion
-    other: Completion | None
     reserve: int
     bound: Cost = NO_COST
     worst: Cost = NO_COST
@@ -134,12 +105,7 @@ class _RatingJob(Job[Rating]):
             self.executor.engine,
             self.verifier,
         )
-        if self.other is None:
-            bound = await verifier.bound(question, self.candidate, engine)
-        else:
-            bound = await cast("PairVerifier", verifier).bound_pair(
-                question, self.candidate, self.other, engine
-            )
+        bound = await verifier.bound(question, self.candidate, engine)
         return _checked(bound, self.at)
 
     def price(self, _tokens: int) -> Cost:
@@ -155,13 +121,7 @@ class _RatingJob(Job[Rating]):
             self.meter,
         )
         try:
-            if self.other is None:
-                rating = await verifier.score(question, self.candidate, engine, meter)
-            else:
-                pair = cast("PairVerifier", verifier)
-                rating = await pair.compare_pair(
-                    question, self.candidate, self.other, engine, meter
-                )
+            rating = await verifier.score(question, self.candidate, engine, meter)
             return replace(rating, cost=_checked(rating.cost, self.at))
         except BaseException as failure:
             if isinstance(failure, TraceError) or is_cancellation(failure):

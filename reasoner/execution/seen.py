@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from reasoner.budget import NO_COST, Cost
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.programs import with_output
-from reasoner.strategy import ComparePair, Execute, Finished, Note, Probe, Score
+from reasoner.strategy import Execute, Finished, Note, Probe, Score
 from reasoner.types import (
     CANCELLED,
     NOT_RATED,
@@ -19,7 +19,7 @@ from reasoner.types import (
     Reading,
 )
 
-Examination = Score | ComparePair | Probe | Execute
+Examination = Score | Probe | Execute
 """What a plan asks about replies that it has; it may wait for it at once, or start it."""
 
 

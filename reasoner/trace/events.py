@@ -63,7 +63,6 @@ __all__ = [
     "Executed",
     "LikelihoodsMeasured",
     "Noted",
-    "PairCompared",
     "Prefilled",
     "Prompted",
     "Proposed",
@@ -303,25 +302,6 @@ class Scored(RefusableWork):
         )
 
 
-class PairCompared(RefusableWork):
-    """A candidate was compared with an `other` one, which was shown after it, or could not be."""
-
-    event: Literal["pair_compared"] = "pair_compared"
-    index: int
-    other: tuple[str, int]
-    value: float | None
-    parts: tuple[float, ...] = ()
-    error: str
-    indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index", "other")
-
-    @property
-    def rating(self) -> Rating:
-        """The rating as the plan received it."""
-        return Rating(
-            self.value, self.cost.taking(0), error=self.error, parts=self.parts
-        )
-
-
 class LikelihoodsMeasured(RefusableWork):
     """The log-likelihood of texts after `prompt` was computed, or could not be; None is a text that did not fit.
 
@@ -476,7 +456,6 @@ Event = (
     | Sampled
     | Dropped
     | Scored
-    | PairCompared
     | LikelihoodsMeasured
     | AnswersCompared
     | AnswerExtracted

@@ -16,7 +16,6 @@ from reasoner.trace.events import (
     Executed,
     LikelihoodsMeasured,
     Noted,
-    PairCompared,
     Prefilled,
     Prompted,
     Proposed,
@@ -50,13 +49,7 @@ MAX_KEY: Final = 60
 
 
 Aside = (
-    Noted
-    | Refused
-    | LikelihoodsMeasured
-    | AnswerExtracted
-    | PairCompared
-    | AnswersCompared
-    | Executed
+    Noted | Refused | LikelihoodsMeasured | AnswerExtracted | AnswersCompared | Executed
 )
 """What happened beside the sampling."""
 
@@ -228,7 +221,6 @@ class QuestionView:
                 Noted()
                 | Refused()
                 | LikelihoodsMeasured()
-                | PairCompared()
                 | AnswersCompared()
                 | Executed()
             ):
@@ -406,10 +398,6 @@ def _note(view: QuestionView, event: Aside) -> str:
             return (
                 f"{first!r} and {second!r} compared by the model for {spent}: {verdict}"
             )
-        case PairCompared():
-            pair = f"#{number(event.prompt, event.index)} better than #{number(*event.other)}"
-            verdict = event.error if event.value is None else f"{event.value:.2f}"
-            return f"{pair}: {verdict}, for {spent}"
         case AnswerExtracted():
             read = repr(event.answer.text[:MAX_KEY]) if event.answer else "none"
             return f"#{number(event.prompt, event.index)} probed for the answer: {event.error or read}, for {spent}"

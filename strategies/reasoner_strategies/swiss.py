@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Final, Literal, NamedTuple
 
 from reasoner import Answer, Completion, Question, SamplingParams
 from reasoner.specs import CheckedOptions, Count, Range, Samples
-from reasoner.strategy import BudgetExhausted, Plan, compare_pairs, note
+from reasoner.strategy import BudgetExhausted, Plan, note
 from reasoner.system.printing import counted
 from reasoner_strategies._prompts import shortened, verdict
 from reasoner_strategies._voting.self_comparison import (
@@ -60,14 +60,14 @@ class Swiss(CheckedOptions):
     the nearest one that it has not met. The standings are by win rate, in which a comparison weighs its margin, at
     least 0.1. A tie goes to the candidate with more votes.
 
-    `by` "policy" has the model rate both answers from 1 to 10 in words, and a ninth of the difference is the margin.
-    "verifier" asks the run's verifier, such as `judge`, for the probability that the first is better. The paper
-    compares all replies, each pair in one order; here each pair is compared in both orders, and the mean counts, or a
-    tie if they contradict each other. Notes tell ties, how much more the first answer of a pair is liked, and the cost.
+    The model rates both answers from 1 to 10 in words, and a ninth of the difference is the margin. The paper compares
+    all replies, each pair in one order; here each pair is compared in both orders, and the mean counts, or a tie if
+    they contradict each other. Notes tell ties, how much more the first answer of a pair is liked, and the cost.
     `params` draw replies and comparisons; of each text the last 4,000 characters are shown. In the vote state, the
     weight of a class is 1 for the winner plus, below 1, its share of the votes.
     """
 
+    uses_verifier: ClassVar[bool] = False
     listed_under: ClassVar[str] = "Choice among samples"
 
     free_form: ClassVar[bool] = True
@@ -76,13 +76,7 @@ class Swiss(CheckedOptions):
     budget: Annotated[float, Range(above=0, at_most=1000)] = 3.0
     min_degree: Count = 2
     candidates: Literal["classes", "all"] = "classes"
-    by: Literal["policy", "verifier"] = "policy"
     params: SamplingParams = SamplingParams()
-
-    @property
-    def uses_verifier(self) -> bool:
-        """Only if it compares."""
-        return self.by == "verifier"
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, link all candidates, then round after round."""
@@ -109,7 +103,7 @@ class Swiss(CheckedOptions):
                 for order in ((first, second), (second, first))
             ]
             try:
-                comparisons = yield from self._compared(question, entered.drawn, both)
+                comparisons = yield from self._compared(question, both)
             except BudgetExhausted:
                 break
             standings.games += map(Game, pairs, comparisons[::2], comparisons[1::2])
@@ -122,19 +116,9 @@ class Swiss(CheckedOptions):
         return vote_state.leader
 
     def _compared(
-        self, question: Question, drawn: Sequence[Completion], pairs: Sequence[Pair]
+        self, question: Question, pairs: Sequence[Pair]
     ) -> Plan[list[Comparison]]:
         """All of these pairs, asked at once."""
-        if self.by == "verifier":
-            ratings = yield from compare_pairs(
-                question, [(drawn[a.index], drawn[b.index]) for a, b in pairs]
-            )
-            return [
-                Comparison(
-                    None if each.value is None else 2 * each.value - 1, each.cost.tokens
-                )
-                for each in ratings
-            ]
         replies = yield from replies_to(
             [
                 pair_prompt(

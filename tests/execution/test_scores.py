@@ -8,31 +8,16 @@ import pytest
 
 from reasoner import Answer, Budget, Question, SamplingParams, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.errors import (
-    BudgetExhausted,
-    LedgerViolation,
-    PlanError,
-    UsageError,
-    VerifierError,
-)
+from reasoner.errors import BudgetExhausted, LedgerViolation, PlanError, VerifierError
 from reasoner.registry import build
-from reasoner.strategy import Next, Plan, Sample, Score, Start, compare_pairs, sample
+from reasoner.strategy import Next, Plan, Sample, Score, Start
 from reasoner.testing.scripted import ScriptedEngine
 from reasoner.testing.support import QUESTION as ASKED
 from reasoner.testing.support import Judge, says, short, varied, verifier_for
-from reasoner.trace.events import Event, PairCompared, RefusableWork, Refused, Scored
+from reasoner.trace.events import Event, RefusableWork, Refused, Scored
 from reasoner.trace.history import read_histories
 from reasoner.types import Completion, Rating
-from tests.execution.one_question import (
-    PARAMS,
-    PROMPT,
-    QUESTION,
-    REPLY,
-    TOKENS,
-    Run,
-    Script,
-)
-from tests.helpers import Comparing
+from tests.execution.one_question import PARAMS, PROMPT, REPLY, TOKENS, Run, Script
 
 
 def scoring(*, n: int = 3, ratings: list[Rating] | None = None) -> Script:
@@ -194,34 +179,3 @@ def test_samples_carry_the_log_probabilities_that_the_verifier_needs(
         verifier=Judge(logprobs=needed),
     )
     assert seen == [kept, kept]
-
-
-def all_pairs(values: list[float | None]) -> Plan[Answer | None]:
-    drawn = yield from sample(PROMPT, n=3, params=PARAMS)
-    pairs = [(drawn[0], drawn[1]), (drawn[1], drawn[0]), (drawn[0], drawn[2])]
-    ratings = yield from compare_pairs(QUESTION, pairs)
-    values += [rating.value for rating in ratings]
-    return QUESTION.read(drawn[0])
-
-
-def test_each_pair_has_a_probability_or_an_error_and_all_is_paid_and_noted() -> None:
-    values: list[float | None] = []
-    engine = ScriptedEngine(says("7", "8", "9"))
-    run = Run(
-        lambda _: all_pairs(values), engine, uses_verifier=True, verifier=Comparing()
-    )
-    assert run.error is None
-    assert values == [0.8, 0.2, None]
-    assert run.solution.cost.verifier_tokens == 14 + 14 + 7
-    seen = [
-        (event.index, event.other[1], event.value) for event in run.seen(PairCompared)
-    ]
-    assert sorted(seen, key=str) == [(0, 1, 0.8), (0, 2, None), (1, 0, 0.2)]
-    assert not run.seen(Scored)
-    assert not any(reply.score for reply in run.solution.samples)
-
-
-def test_a_verifier_that_compares_nothing_is_named() -> None:
-    run = Run(lambda _: all_pairs([]), uses_verifier=True, verifier=Judge())
-    assert isinstance(run.error, UsageError)
-    assert "compares no pairs: use one that does, such as judge" in str(run.error)

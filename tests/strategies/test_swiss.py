@@ -4,7 +4,6 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,16 +11,11 @@ from hypothesis import strategies as st
 
 from reasoner import Solution, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.replay import ReplayEngine
-from reasoner.errors import UsageError
 from reasoner.registry import build
 from reasoner.testing.scripted import ScriptedEngine
-from reasoner.testing.support import Judge, course, number_question, write_trace
-from reasoner.trace.events import Event, PairCompared
-from reasoner.trace.view import search_trees
+from reasoner.testing.support import number_question
 from reasoner_strategies._voting.self_comparison import Candidate
 from reasoner_strategies.swiss import Comparison, Game, Standings
-from tests.helpers import Comparing
 
 QUESTION = number_question()
 _ANSWERS = re.compile(r"Answer [AB]:\n.*answer is (\d+)")
@@ -137,44 +131,4 @@ def test_a_model_that_always_likes_the_first_position_decides_nothing() -> None:
     assert (
         "3 pairs in both orders: 3 ties, 0 without a verdict, the first answer liked by +0.78"
         in solution.remarks[0]
-    )
-
-
-def test_a_verifier_compares_in_both_orders_and_a_replay_asks_nothing(
-    tmp_path: Path,
-) -> None:
-    strategy, events = build("strategy", "swiss:n=6,by=verifier"), list[Event]()
-
-    def script(request: SampleRequest) -> str:
-        return f"answer is {'877998'[request.index]}"
-
-    verifier = Comparing()
-    solution = solve_sync(
-        QUESTION,
-        strategy,
-        ScriptedEngine(script),
-        verifier=verifier,
-        trace=events.append,
-    )
-    compared = [event for event in events if isinstance(event, PairCompared)]
-    assert Counter(bool(event.error) for event in compared) == {False: 2, True: 4}
-    assert solution.answer is not None
-    assert solution.answer.key == "7"
-    assert solution.cost.verifier_tokens == 2 * 14 + 4 * 7
-    assert (
-        "2 without a verdict, the first answer liked by +0.00, 19 tokens a pair"
-        in solution.remarks[0]
-    )
-    [tree] = search_trees(events)
-    assert "#0 better than #1: 0.20, for 14 tokens" in tree.notes
-    replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", events)))
-    again = solve_sync(QUESTION, strategy, replay, verifier=replay.verifier())
-    assert course(again) == course(solution)
-
-
-def test_a_verifier_that_compares_no_pairs_is_refused() -> None:
-    strategy = build("strategy", "swiss:n=2,by=verifier")
-    engine = ScriptedEngine(lambda request: f"answer is {request.index}")
-    assert isinstance(
-        solve_sync(QUESTION, strategy, engine, verifier=Judge()).error, UsageError
     )

@@ -101,9 +101,6 @@ EVENTS: list[Event] = [
     ),
     scored(value=0.5, steps=(0.25, 1.0), error=""),
     scored(value=None, steps=(), error="broken"),
-    kinds.PairCompared(
-        **WORK, index=3, other=("p", 4), value=0.75, parts=(1.0,), error=""
-    ),
     measured(
         texts=(" A", "\u00e9\n"), likelihoods=(TextLikelihood(-0.25, 1), None), error=""
     ),

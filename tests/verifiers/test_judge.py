@@ -163,33 +163,6 @@ def test_repeats_need_thinking() -> None:
         Judge(repeats=2)
 
 
-def test_a_pair_is_compared_by_the_probability_of_what_is_shown_first() -> None:
-    def script(request: SampleRequest) -> str:
-        content = request.prompt.messages[-1].content
-        return "A" if content.index("It is 7") < content.index("It is 8") else "B"
-
-    engine, judge = judging(script, 0.9), Judge(min_mass=0.5)
-
-    async def go(first: str, second: str) -> Rating:
-        await judge.start(engine)
-        bound = await judge.bound_pair(
-            QUESTION, completion(first), completion(second), engine
-        )
-        rating = await judge.compare_pair(
-            QUESTION, completion(first), completion(second), engine, CostMeter()
-        )
-        assert rating.cost == bound
-        return rating
-
-    # Of eight spellings one is nearly sure: three more share the rest with four of the other letter.
-    assert asyncio.run(go("It is 7", "It is 8")).value == pytest.approx(
-        0.9 + 0.1 * 3 / 7, abs=1e-6
-    )
-    assert asyncio.run(go("It is 8", "It is 7")).value == pytest.approx(
-        0.1 * 4 / 7, abs=1e-6
-    )
-
-
 def test_a_model_that_answers_something_else_is_an_error_with_its_mass_and_its_cost() -> (
     None
 ):

@@ -54,9 +54,6 @@ FORMS: dict[Ask, JudgeForm] = {
         ),
     ),
 }
-PAIR = JudgeForm(
-    "Which of the two answers is better? Reply with A or B.", (("A", 1.0), ("B", 0.0))
-)
 
 
 class _Known(NamedTuple):
@@ -88,7 +85,7 @@ class Judge(CheckedOptions):
     The policy judges itself, with the prompt up to the candidate in its prefix cache, unless `model` names another
     model to run or `base_url` a server. With `model`, the options of the engine `vllm` are
     options too, such as `device_ids`; `args` is a file of vLLM's arguments. The judge sees no reference answer and no
-    other candidate, except where it compares a pair by P(A) / (P(A) + P(B)). A candidate's text may manipulate it.
+    other candidate. A candidate's text may manipulate it.
     """
 
     open_options: ClassVar[OpenOptions] = OPEN
@@ -152,10 +149,9 @@ class Judge(CheckedOptions):
         await engine.start()
         if any(known.engine is engine for known in self._known):
             return
-        words = dict.fromkeys(
-            word for form in (FORMS[self.ask], PAIR) for word, _ in form.values
-        )
-        spelled = {word: await _spellings(engine, word) for word in words}
+        spelled = {
+            word: await _spellings(engine, word) for word, _ in FORMS[self.ask].values
+        }
         profile = engine.model.thinking
         texts = (
             (f"\n\n{VERDICT}", profile.closing if profile else "")
@@ -184,43 +180,9 @@ class Judge(CheckedOptions):
         self, question: Question, candidate: Completion, policy: Engine
     ) -> Cost:
         """The cost of all prompts, with nothing cached, all thinking, and one token each."""
-        return await self._bound(question, FORMS[self.ask], policy, candidate)
-
-    async def bound_pair(
-        self, question: Question, first: Completion, second: Completion, policy: Engine
-    ) -> Cost:
-        """As `bound`."""
-        return await self._bound(question, PAIR, policy, first, second)
-
-    async def score(
-        self,
-        question: Question,
-        candidate: Completion,
-        policy: Engine,
-        cost_meter: CostMeter,
-    ) -> Rating:
-        """The model's rating of one candidate."""
-        return await self._rate(
-            question, FORMS[self.ask], policy, cost_meter, candidate
-        )
-
-    async def compare_pair(
-        self,
-        question: Question,
-        first: Completion,
-        second: Completion,
-        policy: Engine,
-        cost_meter: CostMeter,
-    ) -> Rating:
-        """The probability that `first`, which is shown as answer A, is better than `second`."""
-        return await self._rate(question, PAIR, policy, cost_meter, first, second)
-
-    async def _bound(
-        self, question: Question, form: JudgeForm, policy: Engine, *shown: Completion
-    ) -> Cost:
         known, total = self._of(self._engine(policy)), Cost()
         forced = self.think + len(known.verdict) + len(known.closing)
-        for prompt in self._prompts(question, form, known.engine, *shown):
+        for prompt in self._prompts(question, candidate, known.engine):
             tokens = (await known.engine.render(prompt)).tokens
             usages = [Usage(tokens, 0, self.think)] * bool(self.think) + [
                 Usage(tokens + forced, 0, 1)
@@ -232,40 +194,41 @@ class Judge(CheckedOptions):
             )
         return total
 
-    async def _rate(
+    async def score(
         self,
         question: Question,
-        form: JudgeForm,
+        candidate: Completion,
         policy: Engine,
         cost_meter: CostMeter,
-        *shown: Completion,
     ) -> Rating:
-        """The mean over all criteria and repeats."""
+        """The model's rating of one candidate, the mean over all criteria and repeats."""
         known, values, masses = (
             self._of(self._engine(policy)),
             list[float](),
             list[float](),
         )
-        watch = tuple(token for word, _ in form.values for token in known.spelled[word])
+        watch = tuple(token for tokens in known.spelled.values() for token in tokens)
         forced = len(known.verdict) + len(known.closing) + 1
         reasoned = SamplingParams(stop=(VERDICT,)).over(
             known.engine.model.sampling, FALLBACK
         )
         request = partial(
-            ask, known.engine, question.id, cost_meter=cost_meter, index=shown[0].index
+            ask, known.engine, question.id, cost_meter=cost_meter, index=candidate.index
         )
-        for prompt in self._prompts(question, form, known.engine, *shown):
+        for prompt in self._prompts(question, candidate, known.engine):
             for repeat in range(self.repeats):
                 asked = prompt
                 if self.think:
                     params, seed = (
                         replace(reasoned, max_tokens=self.think),
-                        (shown[0].seed + repeat) % 2**63,
+                        (candidate.seed + repeat) % 2**63,
                     )
                     asked = _closed(
                         known, await request(prompt, params, seed=seed, reserve=forced)
                     )
-                reply = await request(asked, ONE_TOKEN, seed=shown[0].seed, watch=watch)
+                reply = await request(
+                    asked, ONE_TOKEN, seed=candidate.seed, watch=watch
+                )
                 if reply.logprobs is None or not reply.logprobs.watched:
                     raise VerifierError(
                         f"{known.engine.name} does not report the log-probabilities of chosen tokens"
@@ -275,9 +238,9 @@ class Judge(CheckedOptions):
                 )
                 words = [
                     (math.fsum(chance[token] for token in known.spelled[word]), value)
-                    for word, value in form.values
+                    for word, value in FORMS[self.ask].values
                 ]
-                value, mass = self._expected(form, words)
+                value, mass = self._expected(words)
                 values.append(value)
                 masses.append(mass)
         return Rating(
@@ -295,7 +258,7 @@ class Judge(CheckedOptions):
         return known
 
     def _prompts(
-        self, question: Question, form: JudgeForm, engine: Engine, *shown: Completion
+        self, question: Question, candidate: Completion, engine: Engine
     ) -> list[Prompt]:
         """The prompt of the policy, which is in its prefix cache, and the task of the judge, for each criterion."""
         prompt = question.prompt
@@ -311,20 +274,16 @@ class Judge(CheckedOptions):
             ),
             "",
         )
-        names = ("Proposed answer",) if len(shown) == 1 else ("Answer A", "Answer B")
-        answers = "\n\n".join(
-            f"{name}:\n{each.chain.strip()}"
-            for name, each in zip(names, shown, strict=True)
-        )
-        tasks = [self._task(form, criterion) for criterion in self.criteria or ("",)]
+        shown = f"{text}\n\nProposed answer:\n{candidate.chain.strip()}"
+        tasks = map(self._task, self.criteria or ("",))
         return [
-            Prompt.chat(f"{text}\n\n{answers}\n\n{task}", system=system).at_level(level)
+            Prompt.chat(f"{shown}\n\n{task}", system=system).at_level(level)
             for task in tasks
         ]
 
-    def _task(self, form: JudgeForm, criterion: str) -> str:
+    def _task(self, criterion: str) -> str:
         """What the judge is asked."""
-        task = form.closing.replace(
+        task = FORMS[self.ask].closing.replace(
             "{criterion}", criterion or "the reasoning is sound and the answer correct"
         )
         if criterion and criterion not in task:
@@ -335,14 +294,12 @@ class Judge(CheckedOptions):
             else task
         )
 
-    def _expected(
-        self, form: JudgeForm, masses: Sequence[tuple[float, float]]
-    ) -> tuple[float, float]:
+    def _expected(self, masses: Sequence[tuple[float, float]]) -> tuple[float, float]:
         """The expected value of words with these probabilities and values, and the probability of all of them."""
         total = math.fsum(part for part, _ in masses)
         mass = min(1.0, total)
         if mass <= 0 or mass < self.min_mass:
-            words = ", ".join(word for word, _ in form.values)
+            words = ", ".join(word for word, _ in FORMS[self.ask].values)
             raise VerifierError(
                 f"the judge did not answer: {words} together have probability {mass:.3f}, below "
                 f"min_mass={self.min_mass:g}"
