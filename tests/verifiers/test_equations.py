@@ -30,6 +30,25 @@ from reasoner_verifiers.equations import LONGEST_SIDE, calculations
         ("2000 / 3 = 667 tickets", [True]),
         ("In 12 months 3 + 4 = 8", [False]),
         ("It loses 5, so -5 + 3 = -2.", [True]),
+        ("1/2 + 1/3 = 5/6, 1/2 + 1/3 = 2/5", [True, False]),
+        ("2/6 = 1/3 and 2/6 = 1/2", [True, False]),
+        (r"\frac12 + \frac{1}{3} = \frac{2}{5}", [False]),
+        ("1 1/2 + 2 = 3 1/2, 7/4 = 1 1/4", [True, False]),
+        (r"1\frac{1}{2} \times 4 = 6, 3\frac{1}{4} - 1 = 3.25", [True, False]),
+        ("3(4 + 5) = 27, (3)(4) = 13, 2 x 3 = 7", [True, False, False]),
+        (r"3 + 4 = **7**, 3 + 4 = \boxed{8}", [True, False]),
+        (r"\boxed{3 \times \frac{1}{2} = 2.5}", [False]),
+        ("3 + 4 = 7 + 5 = 12, 3 + 4 = 7 + 5 = 13", [True, True, True, False]),
+        ("3 + 4 = 8 + 5 = 13, 3 + 4 = 7 + 5", [False, True, False]),
+        ("2 = 2 * 60 = 120", [False, True]),
+        ("10 / 3 = 3, 10 / 3 = 4, 14 / 3 = 4", [True, False, False]),
+        ("10 / 3 = 3.33, 10 / 3 = 3.34", [True, False]),
+        ("2 / 3 = 0.67, 2 / 3 = 0.66, 2 / 3 = 0.65", [True, True, False]),
+        ("40 / 12 = 3.3333333333333335", [True]),
+        ("0.67 * 90 = 60, 133.33 * 3 = 400.00", [True, True]),
+        ("27 * 2/3 = 27 * 0.667 = 18", [True, True]),
+        ("$19.99 * 3 = $59.97, $19.99 * 3 = $59.99", [True, False]),
+        ("1,234,567 + 1 = 1,234,568, 12,500 / 5 = 250", [True, False]),
     ],
 )
 def test_calculations_are_judged(text: str, expected: list[bool]) -> None:
@@ -54,6 +73,8 @@ def test_calculations_are_judged(text: str, expected: list[bool]) -> None:
         r"90 \text{ minutes} / 60 = 1.5 \text{ hours}",
         "2:38 - 2:15 = 23",
         "3 + 4 == 8, 3 + 4 != 8, 3 + 4 >= 2, 3 + 4 => 8",
+        "19 / 4 = 4 with a remainder of 3, 19 / 4 = 4 R 3",
+        "12/2(1 + 2) = 2, 2^1/2 = 2",
         "007 + 1 = 9, 1.2.3 + 1 = 3, 1 / 0 = 5, ) + 1 = 3",
         "1 + " * LONGEST_SIDE + "1 = 3",
         "(" * 150 + "1 + 1 = 3",
@@ -96,3 +117,47 @@ def test_the_rating_is_of_the_worst_calculation_and_is_free(
         number_question(), completion(text), ScriptedEngine(says("7")), CostMeter()
     )
     assert asyncio.run(rating) == Rating(value, Cost())
+
+
+FRACTIONS = st.fractions(0, 50, max_denominator=12)
+
+
+@given(
+    a=FRACTIONS,
+    b=FRACTIONS,
+    error=st.just(Fraction()) | FRACTIONS,
+    form=st.sampled_from(["{} {}/{}", r"{}\frac{{{}}}{{{}}}"]),
+)
+def test_fractions_and_mixed_numbers_are_added_exactly(
+    a: Fraction, b: Fraction, error: Fraction, form: str
+) -> None:
+    def text(value: Fraction) -> str:
+        whole, part = divmod(value, 1)
+        if not (whole and part):
+            whole, part = "", value
+        return form.format(whole, part.numerator, part.denominator).strip()
+
+    equation = f"{text(a)} + {text(b)} = {text(a + b + error)}"
+    assert [*calculations(equation)] == [not error]
+
+
+@given(
+    over=st.integers(1, 10**6),
+    under=st.integers(1, 10**4),
+    places=st.integers(0, 6),
+    off=st.integers(-3, 3),
+)
+def test_a_quotient_is_right_as_rounded_to_the_places_that_are_written(
+    over: int, under: int, places: int, off: int
+) -> None:
+    exact = Fraction(over, under) * 10**places
+    shown = int(exact) + off
+    result = (
+        f"{shown // 10**places}.{shown % 10**places:0{places}}"
+        if places
+        else str(shown)
+    )
+    right = abs(shown - exact) <= Fraction(1, 2) and shown != exact - Fraction(1, 2)
+    cut_off = places > 0 and off == 0
+    if shown >= 0:
+        assert [*calculations(f"{over} / {under} = {result}")] == [right or cut_off]

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import math
 import operator
 import re
 from collections.abc import Iterator, Mapping
@@ -23,13 +24,20 @@ _REWRITTEN: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
     (re.compile(pattern, re.MULTILINE), instead)
     for pattern, instead in (
         (r"^[ \t]*(?:[-*+•]|\d+[.)])[ \t]", ""),  # the mark of a list's item
+        (r"\*\*(\$?[\d.,]+)\*\*", r"\1"),  # a number in bold type
         (r"(?<=[\w)])(?:\*\*| \*\* )(?=[\d(])", "^"),  # a power, not bold type
+        (r"\\[dt]?frac[ \t]?(\d)[ \t]?(\d)", r"\\frac{\1}{\2}"),
+        (r"(?<![\w.,])(\d+)\\[dt]?frac\{(\d+)\}\{(\d+)\}", r"(\1+\2/\3)"),
         (r"\\[dt]?frac\{([^{}\n]*)\}\{([^{}\n]*)\}", r"((\1)/(\2))"),
-        (r"\\(?:times|cdot)\b|[×·]", "*"),
+        (r"\\boxed\{((?:[^{}\n]|\{[^{}\n]*\})*+)\}", r"\1"),
+        (r"\\(?:times|cdot)\b|[×·]|(?<=\d)[ \t]?x[ \t]?(?=\d)", "*"),
         (r"\\div\b|÷", "/"),
         ("−", "-"),
         (r"\\(?:left|right)\b|\\[ ,;!$]|\$", ""),
         (r"(?<=\d),(?=\d{3}(?!\d))", ""),
+        (r"(?<![\w./)])(\d+) (\d+/\d+)(?![\d./])", r"(\1+\2)"),  # a mixed number
+        (r"(?<![\w./])(\d+)\((?=\d)", r"\1*("),
+        (r"\)\((?=\d)", ")*("),
     )
 )
 _CLAUSE: Final = re.compile(
@@ -41,6 +49,10 @@ _LEFT: Final = re.compile(rf"(?:^|(?P<word>[^\W\d_]{{2,}})[ \t])[ \t]*{_CALCULAT
 _RIGHT: Final = re.compile(
     rf"^[ \t]*{_CALCULATION}(?:$|(?<=[ \t])(?P<word>[^\W\d_]{{2,}})\b)"
 )
+_RESULT: Final = re.compile(r"[ \t]*-?\d[\d.]*(?=[ \t]*[-+*/])")
+"""The number with which a side begins."""
+_ROUNDED: Final = re.compile(r"\d*\.((?=\d{2})\d*?(?:([1-9])\2|6*67))(?!\d)")
+"""A decimal that repeats its last digit, as one that was rounded does."""
 _NAME: Final = re.compile(r"\\(?:text|mathrm|mbox)\{[^{}]*\}")
 _UNIT: Final = re.compile(r"[\d)] *\\(?:text|mathrm|mbox)\{[^{}\w]*([^\W\d_]+?)s?\b")
 _SCALES: Final = frozenset(
@@ -79,8 +91,9 @@ _OPERATORS: Final[Mapping[type[ast.operator], Any]] = {
 class Equations(CheckedOptions, FreeVerifier):
     """Rates 1 if every calculation that a reply writes is right, 0 if one is wrong, 0.5 if it writes none.
 
-    A calculation is an equation between numbers, such as `3 * (4 + 5) = 27`, in plain text or LaTeX. What has a
-    variable, a power, a root or a percent sign is not judged. It costs no tokens. `part` is what is read: the "final"
+    A calculation is an equation between numbers, such as `3 * (4 + 5) = 27`, in plain text or LaTeX. A result may be
+    rounded to the digits that it has. What has a variable, a power, a root, a percent sign or a remainder is not
+    judged. It costs no tokens. `part` is what is read: the "final"
     part of a reply, its "thinking", where a model may try what it then corrects, or "all".
     """
 
@@ -107,16 +120,17 @@ def _rated(text: str) -> float:
 
 
 def calculations(text: str) -> Iterator[bool]:
-    """Whether each calculation of a text is right, to the last digit that is written; `a = b = c` are two."""
+    """Whether each calculation of a text is right, as rounded to the digits that are written; `a = b = c` are two."""
     for pattern, instead in _REWRITTEN:
         text = pattern.sub(instead, text)
     for clause in _CLAUSE.split(text):
-        if _converts(clause):
+        if _converts(clause) or "remainder" in clause:
             continue
-        for before, behind in pairwise(_EQUALS.split(_NAME.sub("", clause))):
+        sides = _EQUALS.split(_NAME.sub("", clause))
+        for at, (before, behind) in enumerate(pairwise(sides), 2):
             left, right = _side(_LEFT, before.rstrip()), _side(_RIGHT, behind)
             if left and right and (_computes(left) or _computes(right)):
-                yield from _judged(left, right)
+                yield from _judged(left, right, continued=at < len(sides))
 
 
 def _converts(clause: str) -> bool:
@@ -137,21 +151,47 @@ def _computes(side: str) -> bool:
     return bool(re.search(r"[\d)][ \t]*[-+*/]", side))
 
 
-def _judged(left: str, right: str) -> Iterator[bool]:
-    """Whether both sides are equal; nothing if one has no value."""
+def _judged(left: str, right: str, *, continued: bool) -> Iterator[bool]:
+    """Whether both sides are equal; nothing if one has no value.
+
+    Where an equation is `continued`, its middle may compute with what the left gives, as in `3 + 4 = 7 + 5 = 12`.
+    """
+    result = _RESULT.match(right) if continued and _computes(left) else None
     try:
-        difference = _value(left) - _value(right)
+        yield _equal(left, right) or (result is not None and _equal(left, result[0]))
     except (SyntaxError, ValueError, ZeroDivisionError):
         return
-    # What is computed exactly is rounded where it is written as one number.
-    written = [side for side in (left, right) if not _computes(side)]
-    decimals = min(map(_decimals, written or (left, right)))
-    yield abs(difference) < Fraction(1, 10**decimals)
 
 
-def _decimals(side: str) -> int:
-    """The most decimal places that a number of a side has."""
-    return max(len(digits) for digits in re.findall(r"\d(?:\.(\d*))?", side))
+def _equal(left: str, right: str) -> bool:
+    """Whether two sides have one value, but for the rounding of a side that is one number, and of its operands."""
+    first, second = _value(left), _value(right)
+    return (
+        abs(first - second) <= (_blur(left) + _blur(right)) * abs(first)
+        or (not _computes(left) and _shows(left, first, second))
+        or (not _computes(right) and _shows(right, second, first))
+    )
+
+
+def _shows(side: str, number: Fraction, value: Fraction) -> bool:
+    """Whether a number is a value: rounded, cut off after its decimal point, or as a float is printed."""
+    shift = 10 ** len(side.rstrip().partition(".")[2])
+    exact = abs(value * shift)
+    near = {int(exact + Fraction(1, 2)), *([int(exact)] if shift > 1 else [])}
+    return math.isclose(number, value, rel_tol=1e-12) or (
+        abs(number) * shift in near and number * value >= 0
+    )
+
+
+def _blur(side: str) -> Fraction:
+    """By how much, relative to its value, a side may be wrong, as its numbers such as 0.33 and 16.67 were rounded."""
+    return sum(
+        (
+            Fraction(1, 2 * 10 ** len(number[1])) / Fraction(number[0])
+            for number in _ROUNDED.finditer(side)
+        ),
+        Fraction(),
+    )
 
 
 def _value(side: str) -> Fraction:
@@ -160,18 +200,19 @@ def _value(side: str) -> Fraction:
     Raises:
         SyntaxError, ValueError, ZeroDivisionError: it has none.
     """
-    return _evaluated(ast.parse(side.strip(), mode="eval").body)
+    side = side.strip()
+    return _evaluated(ast.parse(side, mode="eval").body, side)
 
 
-def _evaluated(node: ast.expr) -> Fraction:
+def _evaluated(node: ast.expr, side: str) -> Fraction:
     match node:
-        case ast.Constant(value=int() | float() as number):
-            return Fraction(str(number))
+        case ast.Constant(value=int() | float()):
+            return Fraction(side[node.col_offset : node.end_col_offset])
         case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_evaluated(operand)
+            return -_evaluated(operand, side)
         case ast.BinOp(op=kind, left=left, right=right) if type(kind) in _OPERATORS:
             value: Fraction = _OPERATORS[type(kind)](
-                _evaluated(left), _evaluated(right)
+                _evaluated(left, side), _evaluated(right, side)
             )
             return value
     raise ValueError("not a calculation")
